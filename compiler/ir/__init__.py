@@ -1,0 +1,1 @@
+"""The two languages, Graph and Loops: their nodes, printers, parsers and verifiers."""

@@ -1,0 +1,1 @@
+"""The runtime: Tensor, the tape, compile_grad, and the loading and calling of native code."""

@@ -1,0 +1,1 @@
+"""Modules and losses: plain users of the Tensor API."""

@@ -1,0 +1,1 @@
+"""Optimisers: plain users of the Tensor API."""
