@@ -1,0 +1,62 @@
+# Each of `make demo` and `make test` needs only Python 3.11 or newer, make and git: it makes its own .venv.
+# Stamp files remember what is installed, so that a second call goes straight to work.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+TYPING := build/typing/retrograd
+WHEEL := build/wheel
+
+.PHONY: demo test bench venv lint types unit wheel clean
+.NOTPARALLEL:
+
+demo: $(VENV)/.examples
+	$(BIN)/python examples/demo.py
+
+test: lint types unit wheel
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/run.py
+
+venv: $(VENV)/.made
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The rooms linked together as they are installed; made anew each time, so that no link outlives its file.
+types: $(VENV)/.dev
+	rm -rf $(TYPING)
+	mkdir -p $(TYPING)
+	ln -s $(CURDIR)/retrograd/* $(CURDIR)/compiler $(CURDIR)/runtime $(TYPING)/
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto
+
+# The wheel is built from the source distribution, and tried away from the source tree.
+wheel: $(VENV)/.dev
+	rm -rf $(WHEEL)
+	$(BIN)/python -m build --outdir $(WHEEL) .
+	$(PYTHON) -m venv $(WHEEL)/venv
+	$(WHEEL)/venv/bin/python -m pip --disable-pip-version-check install --quiet $(WHEEL)/*.whl
+	cd $(WHEEL) && venv/bin/python -I -W error $(CURDIR)/tests/installed.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find compiler runtime retrograd tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Retrograd needs Python 3.11 or newer, and \
+	$(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.examples: $(VENV)/.made pyproject.toml
+	$(PIP) --editable '.[examples]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	$(PIP) --editable '.[dev]'
+	touch $@
