@@ -29,7 +29,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	rm -rf $(TYPING)
 	mkdir -p $(TYPING)
-	ln -s $(CURDIR)/retrograd/* $(CURDIR)/compiler $(CURDIR)/runtime $(TYPING)/
+	ln -s "$(CURDIR)"/retrograd/* "$(CURDIR)"/compiler "$(CURDIR)"/runtime $(TYPING)/
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
@@ -41,15 +41,15 @@ wheel: $(VENV)/.dev
 	$(BIN)/python -m build --outdir $(WHEEL) .
 	$(PYTHON) -m venv $(WHEEL)/venv
 	$(WHEEL)/venv/bin/python -m pip --disable-pip-version-check install --quiet $(WHEEL)/*.whl
-	cd $(WHEEL) && venv/bin/python -I -W error $(CURDIR)/tests/installed.py
+	cd $(WHEEL) && venv/bin/python -I -W error "$(CURDIR)"/tests/installed.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find compiler runtime retrograd tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.made:
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Retrograd needs Python 3.11 or newer, and \
-	$(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "Retrograd needs Python 3.11 or newer; name one, as in: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 

@@ -1,0 +1,62 @@
+"""What all tests share: goldens, the peers that may be absent, and Hypothesis' settings.
+
+In flows a test's text or need; out flows a comparison with `tests/golden/NAME`, or a skip that says why.
+A new shared fixture goes at the end.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import hypothesis
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+# A first call compiles, so time says nothing about a single example.
+hypothesis.settings.register_profile("retrograd", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("retrograd")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite tests/golden from what the code prints now"
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden(name, text)` asserts that `text` is what `tests/golden/NAME` holds, to the letter."""
+    update = request.config.getoption("--update-golden")
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="")
+        assert path.exists(), f"{path} is missing: look at the text, then run pytest with --update-golden"
+        assert text == path.read_bytes().decode("utf-8")
+
+    return compare
+
+
+def peer(name: str, label: str) -> ModuleType:
+    """The peer's module; where it is not installed, the test skips and says so."""
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{label} is not installed, so there is nothing to compare with")
+    return importlib.import_module(name)
+
+
+@pytest.fixture(scope="session")
+def torch() -> ModuleType:
+    """PyTorch, as an oracle; `@pytest.mark.usefixtures("torch")` skips without passing it in."""
+    return peer("torch", "PyTorch")
+
+
+@pytest.fixture(scope="session")
+def jax() -> ModuleType:
+    """JAX, as an oracle."""
+    return peer("jax", "JAX")
