@@ -38,14 +38,14 @@ unit: $(VENV)/.dev
 # The wheel is built from the source distribution, and tried away from the source tree.
 wheel: $(VENV)/.dev
 	rm -rf $(WHEEL)
-	$(BIN)/python -m build --outdir $(WHEEL) .
+	$(BIN)/python -m build --quiet --outdir $(WHEEL) .
 	$(PYTHON) -m venv $(WHEEL)/venv
 	$(WHEEL)/venv/bin/python -m pip --disable-pip-version-check install --quiet $(WHEEL)/*.whl
 	cd $(WHEEL) && venv/bin/python -I -W error "$(CURDIR)"/tests/installed.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find compiler runtime retrograd tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
