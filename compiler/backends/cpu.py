@@ -1,0 +1,165 @@
+"""Machine code for processors: LLVM text in, object code (or readable assembly) out.
+
+A `Target` says what to compile for; the code generator asks it for lanes and registers. `assemble` makes object code,
+`assembly` the same as text. LLVM is loaded at the first use, not at import.
+
+What a compiled program looks like, here called its ABI:
+
+- It exports `void NAME(ptr args)`. `args` is an array of data pointers: inputs, then outputs, then the arena. A run-time
+  scalar is a pointer to its value. Data are aligned to their element, no more; the arena to 64 bytes.
+- A parallel kernel inside calls `void retrograd_parallel(ptr fn, ptr env, i64 blocks)`, which calls
+  `void fn(ptr env, i64 block)` once for every block in 0 … blocks − 1, on any thread, and returns when all are done.
+- It holds no address of the process that made it: whatever it needs from outside is a symbol, bound by the loader.
+  So object code is valid in every process on the same kind of machine, and can be kept on disk.
+
+To run another LLVM pass, add its llvmlite name (`add_NAME_pass`) to `PASSES`; to support a processor family, add a row to
+`_VECTORS`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from retrograd.compiler.errors import CompilerError
+
+PASSES = ("sroa",)
+"""What the code generator relies on: accumulators arrive as allocas. It does the rest itself (see docs/architecture)."""
+
+LEVEL = 1
+"""LLVM's code generation level, 0 to 3."""
+
+_VECTORS = (
+    ("x86_64", "avx512vl", 512, 32),
+    ("x86_64", "avx", 256, 16),
+    ("x86_64", "sse2", 128, 16),
+    ("aarch64", "neon", 128, 32),
+    ("arm64", "neon", 128, 32),
+)
+"""(architecture, feature, bits of a vector register, number of them), the widest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The processor to compile for. All of it is text and numbers, so it can be part of a cache key."""
+
+    triple: str
+    """Architecture, vendor, system: `x86_64-unknown-linux-gnu`."""
+    cpu: str
+    """LLVM's name of the processor, which chooses the instruction costs: `znver5`."""
+    features: str
+    """LLVM's feature text: `+avx2,+fma,-avx512f`."""
+    vector_bits: int
+    """Width of one vector register."""
+    registers: int
+    """Number of vector registers."""
+
+    @staticmethod
+    @functools.cache
+    def host() -> Target:
+        """The machine that runs this process."""
+        llvm = _llvm()
+        features = llvm.get_host_cpu_features().flatten()
+        return Target.of(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
+
+    @staticmethod
+    def of(triple: str, cpu: str, features: str) -> Target:
+        """A target whose vector registers follow from its architecture and features."""
+        architecture, enabled = triple.partition("-")[0], set(features.split(","))
+        for name, feature, bits, count in _VECTORS:
+            if name == architecture and f"+{feature}" in enabled:
+                return Target(triple, cpu, features, bits, count)
+        raise CompilerError(f"no vector registers are known for {triple} with {features!r}")
+
+    @property
+    def architecture(self) -> str:
+        """The first part of the triple: `x86_64`."""
+        return self.triple.partition("-")[0]
+
+    def lanes(self, itemsize: int) -> int:
+        """How many elements of `itemsize` bytes one vector register holds."""
+        return max(1, self.vector_bits // (8 * itemsize))
+
+    def has(self, feature: str) -> bool:
+        """Is the feature (`fma`, `avx512bf16`) there?"""
+        return f"+{feature}" in self.features.split(",")
+
+    def without(self, *features: str) -> Target:
+        """The same machine, its vectors narrower or its features fewer: `without("avx512f", "avx512vl")`."""
+        kept = [entry for entry in self.features.split(",") if entry[1:] not in features]
+        return Target.of(self.triple, self.cpu, ",".join([*kept, *(f"-{name}" for name in features)]))
+
+
+def narrow(target: Target) -> Target:
+    """An AVX-512 machine seen as the AVX2 machine that it also is; any other machine unchanged."""
+    extended = [entry[1:] for entry in target.features.split(",") if entry.startswith("+avx512")]
+    return target.without(*extended) if extended else replace(target)
+
+
+def assemble(llvm_text: str, target: Target, *, passes: Sequence[str] = PASSES, level: int = LEVEL) -> bytes:
+    """Object code of a module given as LLVM text.
+
+    Raises CompilerError, showing the line, when the text is not valid LLVM.
+    """
+    machine = _machine(target, level)
+    return bytes(machine.emit_object(_module(llvm_text, target, passes, level)))
+
+
+def assembly(llvm_text: str, target: Target, *, passes: Sequence[str] = PASSES, level: int = LEVEL) -> str:
+    """The code that `assemble` makes, as assembly text for people."""
+    machine = _machine(target, level)
+    return str(machine.emit_assembly(_module(llvm_text, target, passes, level)))
+
+
+@functools.cache
+def _llvm() -> Any:
+    """LLVM's bindings, ready for the host. Imported here because they take longer than all else together."""
+    from llvmlite import binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    return binding
+
+
+@functools.cache
+def _machine(target: Target, level: int) -> Any:
+    llvm = _llvm()
+    if target.architecture != llvm.get_process_triple().partition("-")[0]:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+    backend = llvm.Target.from_triple(target.triple)
+    return backend.create_target_machine(
+        cpu=target.cpu, features=target.features, opt=level, reloc="pic", codemodel="small"
+    )
+
+
+def _module(llvm_text: str, target: Target, passes: Sequence[str], level: int) -> Any:
+    """The verified module, after the passes. Its own context, so that nothing outlives it."""
+    llvm, machine = _llvm(), _machine(target, level)
+    try:
+        module = llvm.parse_assembly(llvm_text, context=llvm.create_context())
+        module.triple = target.triple
+        module.data_layout = str(machine.target_data)
+        module.verify()
+    except RuntimeError as error:
+        raise CompilerError(*_explain(str(error), llvm_text)) from None
+    if passes:
+        manager = llvm.create_new_module_pass_manager()
+        for name in passes:
+            getattr(manager, f"add_{name}_pass")()
+        manager.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(level)))
+    return module
+
+
+def _explain(message: str, llvm_text: str) -> tuple[str, str]:
+    """LLVM's complaint, and the line of the text that it is about."""
+    found = re.search(r"<string>:(\d+):(\d+): error: (.*)", message)
+    if not found:
+        return "generated code is not valid LLVM", message.strip()
+    row, column, complaint = int(found[1]), int(found[2]), found[3]
+    line = llvm_text.splitlines()[row - 1]
+    pointer = " " * (column - 1) + "^"
+    return "generated code is not valid LLVM", f"line {row}: {complaint}\n  {line}\n  {pointer}"
