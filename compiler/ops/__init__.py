@@ -1,1 +1,5 @@
-"""The op table: what each op infers, evaluates, differentiates to and lowers to."""
+"""The ops: what each yields, its value, its derivative. Importing this package fills `ir.graph.OPS`."""
+
+from retrograd.compiler.ops import contract, elementwise, reduce, shape
+
+__all__ = ["contract", "elementwise", "reduce", "shape"]

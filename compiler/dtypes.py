@@ -1,0 +1,147 @@
+"""Element types, and how they promote. Ground floor: NumPy only.
+
+A `DType` is a singleton: compare with `is`. In a graph it prints by its short name (`f32`); to the user it prints as in
+PyTorch (`torch.float32`). Promotion follows PyTorch: a result has the highest *category* (bool < integer < floating)
+among its operands, and within that category dimensioned tensors outrank 0-d tensors, which outrank Python numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DType:
+    """One element type."""
+
+    name: str
+    """Short name in printed graphs: `f32`, `i64`, `bool`."""
+    torch_name: str
+    numpy: np.dtype[np.generic]
+    category: int
+    """0 bool, 1 integer, 2 floating."""
+    bits: int
+    aliases: tuple[str, ...] = field(default=())
+
+    @property
+    def is_floating_point(self) -> bool:
+        return self.category == 2
+
+    @property
+    def is_signed(self) -> bool:
+        return self.numpy.kind in "if"
+
+    @property
+    def itemsize(self) -> int:
+        return self.numpy.itemsize
+
+    def __repr__(self) -> str:
+        return f"torch.{self.torch_name}"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (dtype, (self.name,))
+
+
+def _row(name: str, torch_name: str, category: int, *aliases: str) -> DType:
+    numpy = np.dtype(torch_name)
+    return DType(name, torch_name, numpy, category, 8 * numpy.itemsize, aliases)
+
+
+float32 = _row("f32", "float32", 2, "float")
+float64 = _row("f64", "float64", 2, "double")
+float16 = _row("f16", "float16", 2, "half")
+int64 = _row("i64", "int64", 1, "long")
+int32 = _row("i32", "int32", 1, "int")
+int16 = _row("i16", "int16", 1, "short")
+int8 = _row("i8", "int8", 1)
+uint8 = _row("u8", "uint8", 1)
+bool_ = _row("bool", "bool", 0)
+
+ALL = (float32, float64, float16, int64, int32, int16, int8, uint8, bool_)
+FLOATING = tuple(d for d in ALL if d.is_floating_point)
+
+_BY_NAME = {n: d for d in ALL for n in (d.name, d.torch_name, *d.aliases)}
+_BY_NUMPY = {d.numpy: d for d in ALL}
+_BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64}
+
+_default = float32
+
+
+def default_dtype() -> DType:
+    """What Python floats, and functions of integers such as `sin`, become: float32 unless set."""
+    return _default
+
+
+def set_default_dtype(d: object) -> None:
+    global _default
+    chosen = dtype(d)
+    if not chosen.is_floating_point:
+        raise ArgumentError(f"set_default_dtype({chosen})", "only floating-point types are supported as the default type")
+    _default = chosen
+
+
+def dtype(like: object) -> DType:
+    """The DType that `like` names: a DType, a NumPy dtype or scalar type, `float`/`int`/`bool`, or a name.
+
+    Raises ArgumentError for anything else.
+    """
+    if isinstance(like, DType):
+        return like
+    if isinstance(like, np.dtype):
+        found = _BY_NUMPY.get(like) or _BY_NUMPY.get(like.newbyteorder("="))
+    elif isinstance(like, str):
+        found = _BY_NAME.get(like.removeprefix("torch."))
+    elif like is float:
+        found = _default
+    elif isinstance(like, type):
+        found = _BY_PYTHON.get(like) or (_BY_NUMPY.get(np.dtype(like)) if issubclass(like, np.generic) else None)
+    else:
+        found = None
+    if found is None:
+        names = ", ".join(d.torch_name for d in ALL)
+        raise ArgumentError(f"dtype {like!r}", "there is no such element type here", f"use one of {names}")
+    return found
+
+
+def of(value: object) -> DType:
+    """The DType of an array, a graph node, a Tensor (by its `dtype`) or a Python number."""
+    own = getattr(value, "dtype", None)
+    if own is not None:
+        return own if isinstance(own, DType) else dtype(own)
+    if isinstance(value, float):
+        return _default
+    return dtype(type(value))
+
+
+_ORDER = {d: k for k, d in enumerate((bool_, uint8, int8, int16, int32, int64, float16, float32, float64))}
+
+
+def promote_types(a: DType, b: DType) -> DType:
+    """The smallest type that holds both, as `torch.promote_types`."""
+    if a is b:
+        return a
+    if {a, b} == {uint8, int8}:
+        return int16
+    return a if _ORDER[a] > _ORDER[b] else b
+
+
+def result_type(dimensioned: Iterable[DType], zero_dim: Iterable[DType] = (), numbers: Iterable[type] = ()) -> DType:
+    """The common type of operands, as `torch.result_type`: tensors with axes, 0-d tensors, Python number types."""
+    result: DType | None = None
+    for group in (dimensioned, zero_dim, (_default if n is float else dtype(n) for n in numbers)):
+        joined: DType | None = None
+        for d in group:
+            joined = d if joined is None else promote_types(joined, d)
+        if joined is not None and (result is None or joined.category > result.category):
+            result = joined
+    if result is None:
+        raise ArgumentError("result_type()", "there are no operands")
+    return result

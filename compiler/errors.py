@@ -1,0 +1,82 @@
+"""Every error that a user can cause, and the words it is told in.
+
+Ground floor: imports nothing of the project. Each class belongs to one family (`RetrogradError`) and also is the
+builtin that Python, NumPy or PyTorch would raise in its place, so `except RuntimeError` of a ported program works.
+
+A message says, in this order: the user's line, what was asked (shapes and dtypes), why it cannot be, what to do.
+`user_location()` finds the line: the innermost frame that is not part of this package.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+_PACKAGE_FOLDERS = tuple(
+    str(Path(__file__).resolve().parent.parent / folder) + "/" for folder in ("compiler", "runtime", "retrograd")
+)
+
+
+class Location(NamedTuple):
+    """A line of the user's program."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file.rpartition('/')[2]}:{self.line}"
+
+
+def user_location() -> Location | None:
+    """The innermost line of the call stack outside this package; None when there is none."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith(_PACKAGE_FOLDERS) and not code.co_filename.startswith("<"):
+            return Location(code.co_filename, frame.f_lineno, code.co_name)
+        frame = frame.f_back  # type: ignore[assignment]  # typeshed calls the outermost f_back a frame
+    return None
+
+
+class RetrogradError(Exception):
+    """The family: `except RetrogradError` catches everything this package raises on purpose."""
+
+    def __init__(self, what: str, why: str = "", advice: str = "", *, where: Location | None = None) -> None:
+        where = where or user_location()
+        self.where = where
+        parts = [f"{where}: {what}" if where else what, why, advice]
+        super().__init__("; ".join(part for part in parts if part))
+
+
+class ShapeError(RetrogradError, RuntimeError, ValueError):
+    """Shapes that do not fit together (PyTorch raises RuntimeError, NumPy ValueError)."""
+
+
+class DtypeError(RetrogradError, RuntimeError, TypeError):
+    """An operation that the dtype does not have."""
+
+
+class ArgumentError(RetrogradError, TypeError, ValueError):
+    """A wrong, missing or superfluous argument."""
+
+
+class DimensionError(RetrogradError, IndexError):
+    """An axis or an index out of range."""
+
+
+class GradientError(RetrogradError, RuntimeError):
+    """A derivative that was asked for wrongly: no graph, freed graph, non-scalar without a cotangent, …"""
+
+
+class TraceError(RetrogradError, RuntimeError, TypeError):
+    """Something that cannot be traced into a graph."""
+
+
+class DeviceError(RetrogradError, RuntimeError):
+    """A device that is absent, or tensors on different devices."""
+
+
+class CompilerError(RetrogradError, RuntimeError):
+    """A defect of this package, not of the user's program: please report it with the text."""

@@ -1,0 +1,422 @@
+"""Graph: what is computed.
+
+    graph ::= "graph" name "(" input* ")" "->" types "{" node* "return" values "}"
+    node  ::= "%"k "=" op "(" value* [field "=" literal]* ")" ":" type
+    value ::= "%"k | input name | number
+    type  ::= dtype "[" sizes "]"
+
+A `Node` applies an `Op` to the values of other nodes and has one output. An op is a frozen dataclass whose fields are
+its static parameters (`Permute(axes=(1, 0))`), so a node needs no bag of arguments. Nodes are interned by their
+`Builder`: equal nodes are the same object, so common subexpressions never exist twice and equality is identity. Nodes
+of different builders never mix. `where` is the user's line and no part of a node's identity.
+
+This file also holds the one abstract class of ops, and `apply`, which asks the operands' interpreter: evaluate (arrays),
+build (nodes), or a higher one that has entered itself in `INTERPRETERS` (the Tensor API's record).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from math import prod
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import Location, TraceError, user_location
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Number = bool | int | float
+Value = Any
+"""What flows through ops and their adjoints: an array, a Node or a Tensor, all with shape, dtype and operators."""
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What is known of a value before it is computed."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def with_shape(self, shape: Iterable[int]) -> Type:
+        return Type(tuple(shape), self.dtype)
+
+    def with_dtype(self, dtype: DType) -> Type:
+        return Type(self.shape, dtype)
+
+    def __str__(self) -> str:
+        return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
+
+
+class Op(ABC):
+    """A primitive: what it yields, its value, its derivative. Its loops are described in the op's own module."""
+
+    name: ClassVar[str]
+    """How the op is called in printed graphs."""
+
+    @abstractmethod
+    def infer(self, *types: Type) -> Type:
+        """The type of the output, or a RetrogradError in the user's terms."""
+
+    @abstractmethod
+    def evaluate(self, *arrays: Array) -> Array:
+        """The value, in NumPy."""
+
+    @abstractmethod
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        """The inputs' cotangents, written with ops; None where there is none or it is not needed.
+
+        A cotangent may still have the shape of the broadcast output: `cotangents` sums it to the input's shape.
+        """
+
+    @property
+    def title(self) -> str:
+        """The name under which `grad_fn` shows the op: `AddBackward0` for `Add`."""
+        return "".join(part.capitalize() for part in self.name.split("_"))
+
+
+OPS: dict[str, type[Op] | Op] = {}
+"""Every op by its printed name: an instance where the op has no parameters, else the class. Ops register themselves."""
+
+
+_O = TypeVar("_O", bound="type[Op] | Op")
+
+
+def register(op: _O) -> _O:
+    """Enter an op, or an op class, in `OPS`. Usable as a class decorator."""
+    if op.name in OPS:
+        raise ValueError(f"two ops are called {op.name}")
+    OPS[op.name] = op
+    return op
+
+
+# ---- the two ops that the IR itself needs ----------------------------------------------------------------------------
+
+
+class Leaf(Op):
+    """An op without operands, whose type is known by itself."""
+
+    type: Type
+
+    def infer(self, *types: Type) -> Type:
+        return self.type
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return ()
+
+
+@register
+@dataclass(frozen=True)
+class Input(Leaf):
+    """A value that the caller supplies."""
+
+    name = "input"
+    label: str
+    type: Type
+
+    def evaluate(self, *arrays: Array) -> Array:
+        raise KeyError(f"no value was supplied for the input {self.label}")
+
+
+@register
+@dataclass(frozen=True, eq=False)
+class Constant(Leaf):
+    """A value known while compiling."""
+
+    name = "constant"
+    value: Array
+
+    @property
+    def type(self) -> Type:  # type: ignore[override]  # a field elsewhere, derived here
+        return Type(self.value.shape, dtypes.dtype(self.value.dtype))
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        return (self.value.shape, self.value.dtype.str, self.value.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constant) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return self.value
+
+
+# ---- nodes -----------------------------------------------------------------------------------------------------------
+
+
+def _operator(name: str, swapped: bool = False) -> Callable[[Node, Value], Node]:
+    def method(self: Node, other: Value) -> Node:
+        op = OPS[name]
+        assert isinstance(op, Op)
+        result: Node = apply(op, other, self) if swapped else apply(op, self, other)
+        return result
+
+    return method
+
+
+class Node:
+    """An op applied to values; immutable, interned by its builder. Made by `apply` or `Builder.node` only."""
+
+    __slots__ = ("builder", "inputs", "op", "type", "where")
+
+    def __init__(
+        self, builder: Builder, op: Op, inputs: tuple[Node, ...], type: Type, where: Location | None
+    ) -> None:
+        self.builder = builder
+        self.op = op
+        self.inputs = inputs
+        self.type = type
+        self.where = where
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name} : {self.type}>"
+
+    def __bool__(self) -> bool:
+        raise TraceError("a traced value has no truth value", "it is known only when the compiled code runs")
+
+    __array_ufunc__ = None
+    __add__, __radd__ = _operator("add"), _operator("add", swapped=True)
+    __sub__, __rsub__ = _operator("sub"), _operator("sub", swapped=True)
+    __mul__, __rmul__ = _operator("mul"), _operator("mul", swapped=True)
+    __truediv__, __rtruediv__ = _operator("div"), _operator("div", swapped=True)
+    __lt__, __le__ = _operator("lt"), _operator("le")
+    __gt__, __ge__ = _operator("gt"), _operator("ge")
+
+    def __neg__(self) -> Node:
+        return _operator("mul")(self, -1)
+
+
+class Builder:
+    """Where nodes are born: interns them and remembers the user's line."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Node] = []
+        self._nodes: dict[tuple[Op, tuple[int, ...]], Node] = {}
+        self._where: Location | None = None
+        self._fixed_location = False
+
+    def input(self, label: str, type: Type) -> Node:
+        """A new input, in order of calls."""
+        node = self.node(Input(label, type))
+        self.inputs.append(node)
+        return node
+
+    def constant(self, value: Array | Number, dtype: DType | None = None) -> Node:
+        return self.node(Constant(np.asarray(value, dtype=dtype.numpy if dtype else None)))
+
+    def node(self, op: Op, *inputs: Node) -> Node:
+        """The node that applies `op` to nodes of this builder."""
+        key = (op, tuple(map(id, inputs)))
+        found = self._nodes.get(key)
+        if found is None:
+            for value in inputs:
+                if value.builder is not self:
+                    raise TraceError(
+                        f"{op.name}({', '.join(str(i.type) for i in inputs)})",
+                        "one operand is a traced value of another trace, which has ended or encloses this one",
+                        "return it from the function that made it, or pass it in as an argument",
+                    )
+            where = self._where if self._fixed_location else user_location()
+            found = Node(self, op, inputs, op.infer(*(i.type for i in inputs)), where)
+            self._nodes[key] = found
+        return found
+
+    @contextmanager
+    def at(self, where: Location | None) -> Iterator[None]:
+        """Nodes made inside carry this location: an adjoint node has its primal's line."""
+        before = self._where, self._fixed_location
+        self._where, self._fixed_location = where, True
+        try:
+            yield
+        finally:
+            self._where, self._fixed_location = before
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A function from inputs to outputs."""
+
+    name: str
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes that the outputs need, each after its operands; inputs are not listed."""
+        return order(self.outputs)
+
+    def __str__(self) -> str:
+        return print_graph(self)
+
+
+def order(outputs: Iterable[Node]) -> list[Node]:
+    """The nodes on which the outputs rest, without inputs, each after its operands."""
+    done: set[int] = set()
+    ordered: list[Node] = []
+    for output in outputs:
+        stack = [(output, False)]
+        while stack:
+            node, ready = stack.pop()
+            if ready:
+                ordered.append(node)
+            elif id(node) not in done:
+                done.add(id(node))
+                if not isinstance(node.op, Input):
+                    stack.append((node, True))
+                    stack.extend((i, False) for i in reversed(node.inputs))
+    return ordered
+
+
+# ---- interpreters ----------------------------------------------------------------------------------------------------
+
+
+class Interpreter(Protocol):
+    """A meaning of applying an op."""
+
+    level: int
+    """The highest level among the operands decides."""
+
+    def apply(self, op: Op, operands: Sequence[Value]) -> Value: ...
+
+
+class Evaluate:
+    """Arrays in, array out, at once."""
+
+    level = 0
+
+    def apply(self, op: Op, operands: Sequence[Value]) -> Array:
+        like = None
+        for x in operands:
+            if isinstance(x, np.ndarray | np.generic):
+                like = x.dtype
+        arrays = [x if isinstance(x, np.ndarray) else np.asarray(x, dtype=like) for x in operands]
+        with np.errstate(all="ignore"):
+            return op.evaluate(*arrays)
+
+
+class Build:
+    """Nodes in, node out; arrays and numbers among the operands become constants."""
+
+    level = 1
+
+    def apply(self, op: Op, operands: Sequence[Value]) -> Node:
+        likes = [x for x in operands if isinstance(x, Node)]
+        builder, number_dtype = likes[-1].builder, likes[-1].dtype
+        return builder.node(op, *(self._lift(builder, x, number_dtype) for x in operands))
+
+    @staticmethod
+    def _lift(builder: Builder, x: Value, number_dtype: DType) -> Node:
+        if isinstance(x, Node):
+            return x
+        return builder.constant(x) if isinstance(x, np.ndarray | np.generic) else builder.constant(x, number_dtype)
+
+
+_EVALUATE = Evaluate()
+INTERPRETERS: dict[type, Interpreter] = {Node: Build()}
+"""Which interpreter a class of operand calls for; the Tensor API enters its own. Anything else is evaluated."""
+
+
+def apply(op: Op, *operands: Value) -> Value:
+    """Apply an op at the level of its operands. Python numbers take the dtype of the last operand that has one."""
+    chosen: Interpreter = _EVALUATE
+    for x in operands:
+        interpreter = INTERPRETERS.get(type(x))
+        if interpreter is not None and interpreter.level > chosen.level:
+            chosen = interpreter
+    return chosen.apply(op, operands)
+
+
+def interpret(graph: Graph, values: Sequence[Value]) -> list[Value]:
+    """The graph's outputs for these input values, at the values' own level."""
+    known: dict[Node, Value] = dict(zip(graph.inputs, values, strict=True))
+    for node in graph.nodes:
+        known[node] = node.op.value if isinstance(node.op, Constant) else apply(node.op, *(known[i] for i in node.inputs))
+    return [known[output] for output in graph.outputs]
+
+
+# ---- printing --------------------------------------------------------------------------------------------------------
+
+
+def print_graph(graph: Graph) -> str:
+    """The text form; `parsing.parse` reads it back."""
+    names: dict[Node, str] = {n: n.op.label for n in graph.inputs if isinstance(n.op, Input)}
+    lines: list[tuple[str, str]] = []
+
+    def name(node: Node) -> str:
+        if node not in names:
+            names[node] = f"%{len(lines)}"
+            comment = f"    # {node.where}" if node.where else ""
+            lines.append((f"  {names[node]} = {_call(node, name)}", f": {node.type}{comment}"))
+        return names[node]
+
+    for node in graph.nodes:
+        if not (isinstance(node.op, Constant) and node.ndim == 0):
+            name(node)
+    returned = ", ".join(name(n) for n in graph.outputs)
+    width = max((len(left) for left, _ in lines), default=0)
+    body = "".join(f"{left:<{width}} {right}\n" for left, right in lines)
+    inputs = ", ".join(f"{names[n]}: {n.type}" for n in graph.inputs)
+    types = ", ".join(str(n.type) for n in graph.outputs)
+    return f"graph {graph.name}({inputs}) -> {types} {{\n{body}  return {returned}\n}}"
+
+
+def _call(node: Node, name_of: Callable[[Node], str]) -> str:
+    """`op(operands, field=…)`; a 0-d constant of the dtype that a bare number would take is written as that number."""
+    shaped = [i for i in node.inputs if not (isinstance(i.op, Constant) and i.ndim == 0)]
+    parts = []
+    for i in node.inputs:
+        bare = isinstance(i.op, Constant) and i.ndim == 0 and shaped and i.dtype is shaped[-1].dtype
+        parts.append(repr(i.op.value.item()) if bare and isinstance(i.op, Constant) else name_of(i))
+    parts += [f"{name}={literal(value)}" for name, value in parameters(node.op)]
+    return f"{node.op.name}({', '.join(parts)})"
+
+
+def parameters(op: Op) -> list[tuple[str, object]]:
+    """The static parameters of an op, in order; none for an op that is an instance in `OPS` (a row of a table)."""
+    if isinstance(OPS.get(op.name), Op) or not is_dataclass(op):
+        return []
+    return [(f.name, getattr(op, f.name)) for f in fields(op)]
+
+
+def literal(value: object) -> str:
+    """A static parameter as text."""
+    if isinstance(value, np.ndarray):
+        return f"array({value.ravel().tolist()}, {Type(value.shape, dtypes.dtype(value.dtype))})"
+    if isinstance(value, DType):
+        return value.name
+    return repr(value)

@@ -1,0 +1,207 @@
+"""Index arithmetic: where in a tensor a loop iteration reads or writes.
+
+    index ::= offset + coefficient * atom + …
+    atom  ::= axis | index "//" int | index "%" int | loaded integer
+
+`Index` is an affine form over atoms, kept in normal form, so that two equal indices compare equal and the stride along
+an axis can be read off. Every axis knows its extent; `//` and `%` use it to split exactly (`(i*C + j) // C` is `i`), which
+is what makes a reshape cost nothing. Movement ops are functions from the output's indices to the input's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Union
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """A loop variable running over 0 … extent-1. Identity is what counts, the name is for readers."""
+
+    name: str
+    extent: int
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """`value // divisor`, for a value that does not split exactly."""
+
+    value: Index
+    divisor: int
+
+    def __repr__(self) -> str:
+        return f"({self.value})//{self.divisor}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remainder:
+    """`value % divisor`, never negative."""
+
+    value: Index
+    divisor: int
+
+    def __repr__(self) -> str:
+        return f"({self.value})%{self.divisor}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """An integer read at run time (the index operand of a gather), known to lie in 0 … extent-1."""
+
+    expression: object
+    """A loops expression of an integer dtype; typed loosely because loops are built on indices."""
+    extent: int
+    axes: frozenset[Axis]
+    """The axes that the expression depends on."""
+
+    def __repr__(self) -> str:
+        return f"[{self.expression}]"
+
+
+Atom = Union[Axis, Divided, Remainder, Loaded]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`offset + Σ coefficient·atom`; terms are sorted by first appearance and have no zero coefficient."""
+
+    terms: tuple[tuple[Atom, int], ...] = ()
+    offset: int = 0
+
+    def __add__(self, other: Index | int) -> Index:
+        other = as_index(other)
+        terms = dict(self.terms)
+        for atom, coefficient in other.terms:
+            terms[atom] = terms.get(atom, 0) + coefficient
+        return Index(tuple((a, c) for a, c in terms.items() if c), self.offset + other.offset)
+
+    def __sub__(self, other: Index | int) -> Index:
+        return self + as_index(other) * -1
+
+    def __mul__(self, factor: int) -> Index:
+        if factor == 0:
+            return Index()
+        return Index(tuple((a, c * factor) for a, c in self.terms), self.offset * factor)
+
+    def __floordiv__(self, divisor: int) -> Index:
+        return self._split(divisor)[0]
+
+    def __mod__(self, divisor: int) -> Index:
+        return self._split(divisor)[1]
+
+    def _split(self, divisor: int) -> tuple[Index, Index]:
+        """Quotient and remainder: terms that the divisor divides leave the division if the rest stays within it."""
+        if divisor == 1:
+            return self, Index()
+        whole = Index(tuple((a, c // divisor) for a, c in self.terms if c % divisor == 0), self.offset // divisor)
+        rest = Index(tuple((a, c) for a, c in self.terms if c % divisor), self.offset % divisor)
+        low, high = rest.bounds()
+        if low >= 0 and high < divisor:
+            return whole, rest
+        return whole + Index(((Divided(rest, divisor), 1),)), Index(((Remainder(rest, divisor), 1),))
+
+    def bounds(self) -> tuple[int, int]:
+        """The least and the greatest value."""
+        low = high = self.offset
+        for atom, coefficient in self.terms:
+            least, most = _bounds(atom)
+            low += coefficient * (least if coefficient > 0 else most)
+            high += coefficient * (most if coefficient > 0 else least)
+        return low, high
+
+    def axes(self) -> frozenset[Axis]:
+        """Every axis that the value depends on."""
+        return frozenset(axis for atom, _ in self.terms for axis in _axes(atom))
+
+    def stride(self, axis: Axis) -> int | None:
+        """How much the value grows when `axis` advances by one; None if that is not a constant."""
+        stride = 0
+        for atom, coefficient in self.terms:
+            if atom is axis:
+                stride = coefficient
+            elif not isinstance(atom, Axis) and axis in _axes(atom):
+                return None
+        return stride
+
+    def substitute(self, values: dict[Axis, Index]) -> Index:
+        """The index with axes replaced. `Loaded` atoms must not depend on a replaced axis."""
+        result = Index((), self.offset)
+        for atom, coefficient in self.terms:
+            match atom:
+                case Axis():
+                    result += values.get(atom, Index(((atom, 1),))) * coefficient
+                case Divided(value, divisor):
+                    result += value.substitute(values) // divisor * coefficient
+                case Remainder(value, divisor):
+                    result += value.substitute(values) % divisor * coefficient
+                case Loaded():
+                    result += Index(((atom, coefficient),))
+        return result
+
+    def __repr__(self) -> str:
+        text = ""
+        for atom, coefficient in self.terms:
+            sign = "-" if coefficient < 0 else "+"
+            factor = "" if abs(coefficient) == 1 else f"{abs(coefficient)}*"
+            text += f" {sign} {factor}{atom!r}" if text else f"{'-' if sign == '-' else ''}{factor}{atom!r}"
+        if self.offset or not text:
+            text += f" {'-' if self.offset < 0 else '+'} {abs(self.offset)}" if text else str(self.offset)
+        return text
+
+
+def _bounds(atom: Atom) -> tuple[int, int]:
+    match atom:
+        case Axis() | Loaded():
+            return 0, max(atom.extent - 1, 0)
+        case Divided(value, divisor):
+            low, high = value.bounds()
+            return low // divisor, high // divisor
+        case Remainder(_, divisor):
+            return 0, divisor - 1
+
+
+def _axes(atom: Atom) -> Iterator[Axis]:
+    match atom:
+        case Axis():
+            yield atom
+        case Divided(value, _) | Remainder(value, _):
+            yield from value.axes()
+        case Loaded():
+            yield from atom.axes
+
+
+def as_index(value: Index | Atom | int) -> Index:
+    """An axis, an atom or an integer as an index."""
+    if isinstance(value, Index):
+        return value
+    return Index((), value) if isinstance(value, int) else Index(((value, 1),))
+
+
+def strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Row-major strides, in elements."""
+    result = []
+    step = 1
+    for size in reversed(shape):
+        result.append(step)
+        step *= size
+    return tuple(reversed(result))
+
+
+def flatten(index: Sequence[Index], shape: Sequence[int]) -> Index:
+    """The row-major position of a multi-index."""
+    total = Index()
+    for i, step in zip(index, strides(shape), strict=True):
+        total += i * step
+    return total
+
+
+def unflatten(position: Index, shape: Sequence[int]) -> tuple[Index, ...]:
+    """The multi-index of a row-major position."""
+    index = []
+    for size, step in zip(shape, strides(shape), strict=True):
+        index.append(Index() if size == 1 else position // step % size)
+    return tuple(index)

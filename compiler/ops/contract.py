@@ -1,0 +1,60 @@
+"""Contractions: the matrix product, from which all others (matmul, mm, bmm, einsum, convolution) are made by movement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.shape import permute
+
+
+@register
+@dataclass(frozen=True)
+class Dot(Op):
+    """`out[…, m, n] = Σ_k a[…, m, k] · b[…, k, n]`; batch axes agree exactly (expand first: it costs nothing)."""
+
+    name = "dot"
+
+    def infer(self, *types: Type) -> Type:
+        a, b = types
+        if a.dtype is not b.dtype:
+            raise DtypeError(
+                f"dot of {a} and {b}", f"expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}"
+            )
+        if a.ndim < 2 or a.ndim != b.ndim or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2]:
+            raise ShapeError(
+                f"dot of {a} and {b}",
+                f"mat1 and mat2 shapes cannot be multiplied ({_shown(a.shape)} and {_shown(b.shape)})",
+                "the last axis of the first must equal the second-last axis of the second",
+            )
+        return a.with_shape((*a.shape[:-1], b.shape[-1]))
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.matmul(*arrays)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        a, b = inputs
+        return [
+            dot(cotangent, transpose(b)) if needed[0] else None,
+            dot(transpose(a), cotangent) if needed[1] else None,
+        ]
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def dot(a: Value, b: Value) -> Value:
+    return apply(Dot(), a, b)
+
+
+def transpose(x: Value) -> Value:
+    """The last two axes exchanged."""
+    ndim = len(x.shape)
+    return permute(x, (*range(ndim - 2), ndim - 1, ndim - 2))
