@@ -46,7 +46,7 @@ FLOORS = (
     ("retrograd/",),
 )
 
-LAZY = {"sympy", "scipy", "cuda"}
+LAZY = {"sympy", "scipy", "cuda", "llvmlite"}
 """Packages so heavy, or so seldom there, that a function may import them when it needs them."""
 
 UNSEEN = ("sympy", "scipy", "torch", "jax")
