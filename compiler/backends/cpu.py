@@ -1,19 +1,20 @@
 """Machine code for processors: LLVM text in, object code (or readable assembly) out.
 
-A `Target` says what to compile for; the code generator asks it for lanes and registers. `assemble` makes object code,
-`assembly` the same as text. LLVM is loaded at the first use, not at import.
+A `Target` says what to compile for; the code generator asks it for lanes and registers. `assemble` makes
+object code, `assembly` the same as text. LLVM is loaded at the first use, not at import.
 
 What a compiled program looks like, here called its ABI:
 
-- It exports `void NAME(ptr args)`. `args` is an array of data pointers: inputs, then outputs, then the arena. A run-time
-  scalar is a pointer to its value. Data are aligned to their element, no more; the arena to 64 bytes.
+- It exports `void NAME(ptr args)`. `args` is an array of data pointers: inputs, then outputs, then the arena.
+  A run-time scalar is a pointer to its value. Data are aligned to their element, no more; the arena to 64.
 - A parallel kernel inside calls `void retrograd_parallel(ptr fn, ptr env, i64 blocks)`, which calls
-  `void fn(ptr env, i64 block)` once for every block in 0 … blocks − 1, on any thread, and returns when all are done.
-- It holds no address of the process that made it: whatever it needs from outside is a symbol, bound by the loader.
+  `void fn(ptr env, i64 block)` once for every block in 0 … blocks − 1, on any thread, and returns when all
+  are done.
+- It holds no address of the process that made it: what it needs from outside is a symbol, bound by the loader.
   So object code is valid in every process on the same kind of machine, and can be kept on disk.
 
-To run another LLVM pass, add its llvmlite name (`add_NAME_pass`) to `PASSES`; to support a processor family, add a row to
-`_VECTORS`.
+To run another LLVM pass, add its llvmlite name (`add_NAME_pass`) to `PASSES`; to support a processor family,
+add a row to `_VECTORS`.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from retrograd.compiler.errors import CompilerError
 
 PASSES = ("sroa",)
-"""What the code generator relies on: accumulators arrive as allocas. It does the rest itself (see docs/architecture)."""
+"""What the code generator relies on: its accumulators are allocas. It does all else itself."""
 
 LEVEL = 1
 """LLVM's code generation level, 0 to 3."""
@@ -88,15 +89,14 @@ class Target:
         return f"+{feature}" in self.features.split(",")
 
     def without(self, *features: str) -> Target:
-        """The same machine, its vectors narrower or its features fewer: `without("avx512f", "avx512vl")`."""
+        """The same machine with fewer features."""
         kept = [entry for entry in self.features.split(",") if entry[1:] not in features]
         return Target.of(self.triple, self.cpu, ",".join([*kept, *(f"-{name}" for name in features)]))
 
-
-def narrow(target: Target) -> Target:
-    """An AVX-512 machine seen as the AVX2 machine that it also is; any other machine unchanged."""
-    extended = [entry[1:] for entry in target.features.split(",") if entry.startswith("+avx512")]
-    return target.without(*extended) if extended else replace(target)
+    def narrowed(self) -> Target:
+        """An AVX-512 machine seen as the AVX2 machine that it also is; any other machine as it is."""
+        extended = [entry[1:] for entry in self.features.split(",") if entry.startswith("+avx512")]
+        return self.without(*extended) if extended else self
 
 
 def assemble(llvm_text: str, target: Target, *, passes: Sequence[str] = PASSES, level: int = LEVEL) -> bytes:

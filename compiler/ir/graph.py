@@ -379,9 +379,10 @@ def print_graph(graph: Graph) -> str:
 
     def name(node: Node) -> str:
         if node not in names:
+            call = _call(node, name)
             names[node] = f"%{len(lines)}"
             comment = f"    # {node.where}" if node.where else ""
-            lines.append((f"  {names[node]} = {_call(node, name)}", f": {node.type}{comment}"))
+            lines.append((f"  {names[node]} = {call}", f": {node.type}{comment}"))
         return names[node]
 
     for node in graph.nodes:
