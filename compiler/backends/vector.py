@@ -1,0 +1,373 @@
+"""Writes LLVM IR as text: a `Block` collects the lines of one function body, a `Value` is a name with operators.
+
+In flow Python expressions over Values (`fma(x, y, 1.0) * 0.5`), out flow lines such as
+`%v3 = fmul contract <16 x float> %v2, splat (float 0x3FE0000000000000)`. A Value is a vector of `lanes` elements
+of one kind, or a scalar when `lanes` is 1; the same expression writes either. No optimiser runs after this, so
+instructions without side effects are shared within a stretch of straight-line code (`Block.pure`).
+
+A new operation of one LLVM instruction is a method of `Value`; an intrinsic, or a few instructions, is a free
+function below. Only intrinsics that NVPTX can select in f32 and f64 may appear here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+LLVM_TYPES = {
+    "f32": "float", "f64": "double", "f16": "half", "bf16": "bfloat", "ptr": "ptr",
+    "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64",
+}  # fmt: skip
+"""LLVM's name of each kind of element."""
+
+FLOATS = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64}
+"""Bits of each floating kind."""
+
+INTEGERS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
+"""Bits of each integer kind."""
+
+_SUFFIX = LLVM_TYPES | {"f32": "f32", "f64": "f64", "f16": "f16", "bf16": "bf16"}
+"""How an intrinsic's name spells each kind."""
+
+Number = float | int
+"""A Python number, which an operator turns into a constant of its other operand's kind."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """An SSA value or a constant: `lanes` elements of `kind`."""
+
+    block: Block
+    ref: str
+    """What stands for it as an operand: `%v3`, `0x3FF0000000000000`, `splat (i32 7)`."""
+    kind: str
+    lanes: int
+
+    @property
+    def type(self) -> str:
+        """The LLVM type: `float`, `<16 x float>`."""
+        name = LLVM_TYPES[self.kind]
+        return name if self.lanes == 1 else f"<{self.lanes} x {name}>"
+
+    @property
+    def floating(self) -> bool:
+        return self.kind in FLOATS
+
+    def same(self, other: Value | Number) -> Value:
+        """`other`, made a constant of this kind if it is a Python number."""
+        if not isinstance(other, Value):
+            return self.block.constant(self.kind, self.lanes, other)
+        if (other.kind, other.lanes) != (self.kind, self.lanes):
+            raise TypeError(f"operands differ in type: {self.type} and {other.type}")
+        return other
+
+    def _binary(self, other: Value | Number, integer: str, floating: str, swapped: bool = False) -> Value:
+        """One instruction of two like operands; the first of `integer` and `floating` that fits the kind."""
+        name = (floating and self.block.flagged(floating)) if self.floating else integer
+        if not name:
+            raise TypeError(f"no such operator on {self.type}")
+        left, right = (self.same(other), self) if swapped else (self, self.same(other))
+        return self.block.pure(f"{name} {self.type} {left.ref}, {right.ref}", self.kind, self.lanes)
+
+    def _compare(self, other: Value | Number, integer: str, floating: str) -> Value:
+        """An ordered (for floats) or signed (for integers) comparison, lane by lane."""
+        name = f"fcmp {floating}" if self.floating else f"icmp {integer}"
+        return self.block.pure(f"{name} {self.type} {self.ref}, {self.same(other).ref}", "i1", self.lanes)
+
+    # fmt: off
+    def __add__(self, other: Value | Number) -> Value: return self._binary(other, "add", "fadd")
+    def __sub__(self, other: Value | Number) -> Value: return self._binary(other, "sub", "fsub")
+    def __mul__(self, other: Value | Number) -> Value: return self._binary(other, "mul", "fmul")
+    def __truediv__(self, other: Value | Number) -> Value: return self._binary(other, "sdiv", "fdiv")
+    def __mod__(self, other: Value | Number) -> Value: return self._binary(other, "srem", "")
+    def __and__(self, other: Value | Number) -> Value: return self._binary(other, "and", "")
+    def __or__(self, other: Value | Number) -> Value: return self._binary(other, "or", "")
+    def __xor__(self, other: Value | Number) -> Value: return self._binary(other, "xor", "")
+    def __lshift__(self, other: Value | Number) -> Value: return self._binary(other, "shl", "")
+    def __rshift__(self, other: Value | Number) -> Value: return self._binary(other, "ashr", "")
+    def lshr(self, other: Value | Number) -> Value: return self._binary(other, "lshr", "")
+
+    def __radd__(self, other: Number) -> Value: return self._binary(other, "add", "fadd", swapped=True)
+    def __rsub__(self, other: Number) -> Value: return self._binary(other, "sub", "fsub", swapped=True)
+    def __rmul__(self, other: Number) -> Value: return self._binary(other, "mul", "fmul", swapped=True)
+    def __rtruediv__(self, other: Number) -> Value: return self._binary(other, "sdiv", "fdiv", swapped=True)
+    def __rmod__(self, other: Number) -> Value: return self._binary(other, "srem", "", swapped=True)
+    def __rand__(self, other: Number) -> Value: return self._binary(other, "and", "", swapped=True)
+    def __ror__(self, other: Number) -> Value: return self._binary(other, "or", "", swapped=True)
+    def __rxor__(self, other: Number) -> Value: return self._binary(other, "xor", "", swapped=True)
+    def __rlshift__(self, other: Number) -> Value: return self._binary(other, "shl", "", swapped=True)
+    def __rrshift__(self, other: Number) -> Value: return self._binary(other, "ashr", "", swapped=True)
+
+    def __lt__(self, other: Value | Number) -> Value: return self._compare(other, "slt", "olt")
+    def __le__(self, other: Value | Number) -> Value: return self._compare(other, "sle", "ole")
+    def __gt__(self, other: Value | Number) -> Value: return self._compare(other, "sgt", "ogt")
+    def __ge__(self, other: Value | Number) -> Value: return self._compare(other, "sge", "oge")
+    def eq(self, other: Value | Number) -> Value: return self._compare(other, "eq", "oeq")
+    def ne(self, other: Value | Number) -> Value: return self._compare(other, "ne", "une")
+    # fmt: on
+
+    def __neg__(self) -> Value:
+        if not self.floating:
+            return self.same(0) - self
+        return self.block.pure(f"fneg {self.type} {self.ref}", self.kind, self.lanes)
+
+    def __invert__(self) -> Value:
+        return self ^ -1
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Value has no truth while code is being written: use select()")
+
+    def isnan(self) -> Value:
+        return self.ne(self)
+
+    def to(self, kind: str) -> Value:
+        """The same number in another kind.
+
+        Float to integer truncates and saturates, NaN giving 0; to i1 it compares with zero. i1 is 0 or 1.
+        """
+        if kind == self.kind:
+            return self
+        if kind == "i1":
+            return self.ne(0)
+        if self.floating and kind in INTEGERS:
+            return self._to_integer(kind)
+        return self.block.convert(self._conversion(kind), self, kind)
+
+    def _conversion(self, kind: str) -> str:
+        """The instruction that converts to `kind`, float to integer apart."""
+        widens = (FLOATS | INTEGERS)[kind] > (FLOATS | INTEGERS)[self.kind]
+        if self.floating:
+            if FLOATS[kind] == FLOATS[self.kind]:
+                raise TypeError(f"convert {self.kind} to {kind} by way of f32")
+            return "fpext" if widens else "fptrunc"
+        if kind in FLOATS:
+            return "uitofp" if self.kind == "i1" else "sitofp"
+        return "trunc" if not widens else "zext" if self.kind == "i1" else "sext"
+
+    def _to_integer(self, kind: str) -> Value:
+        """Saturating truncation, from selects: LLVM splits its own intrinsic into single lanes."""
+        bound = 2.0 ** (INTEGERS[kind] - 1)
+        if self.kind in ("f16", "bf16"):
+            return self.to("f32")._to_integer(kind)
+        inside = fabs(self) < bound
+        whole = self.block.convert("fptosi", select(inside, self, 0.0), kind)
+        whole = select(self >= bound, int(bound) - 1, whole)
+        return select(self <= -bound, -int(bound), whole)
+
+    def bits(self) -> Value:
+        """The bit pattern of a float, as the integer kind of the same width."""
+        return self.block.convert("bitcast", self, f"i{FLOATS[self.kind]}")
+
+    def as_float(self) -> Value:
+        """The f16, f32 or f64 whose bit pattern this integer is."""
+        return self.block.convert("bitcast", self, f"f{INTEGERS[self.kind]}")
+
+
+class Block:
+    """The text of one LLVM function body, in order."""
+
+    def __init__(self, entry: str = "entry", contract: bool = True) -> None:
+        self.lines: list[str] = [f"{entry}:"]
+        self.declarations: dict[str, str] = {}
+        """Per name, what the module must also hold: a `declare` line, or a private `define`."""
+        self.here = entry
+        """The label of the basic block being written, for phis."""
+        self.contract = contract
+        """May LLVM join a product and a sum into one rounding?"""
+        self._names = 0
+        self._known: dict[str, Value] = {}
+        """Values already computed in this stretch of code, by their right-hand side."""
+
+    def fresh(self, prefix: str = "v") -> str:
+        """A name not used before in this function, without its sigil."""
+        self._names += 1
+        return f"{prefix}{self._names}"
+
+    def emit(self, rhs: str, kind: str, lanes: int = 1) -> Value:
+        """Write `%v7 = rhs` and name the result. For loads, phis, calls."""
+        value = Value(self, f"%{self.fresh()}", kind, lanes)
+        self.lines.append(f"  {value.ref} = {rhs}")
+        return value
+
+    def pure(self, rhs: str, kind: str, lanes: int = 1) -> Value:
+        """As `emit`, for an instruction that depends on its operands alone: an equal one is not repeated."""
+        known = self._known.get(rhs)
+        if known is None:
+            known = self._known[rhs] = self.emit(rhs, kind, lanes)
+        return known
+
+    def do(self, text: str) -> None:
+        """Write an instruction that has no result."""
+        self.lines.append(f"  {text}")
+
+    def label(self, name: str) -> None:
+        """Begin a basic block; nothing is known there to have been computed."""
+        self.lines.append(f"{name}:")
+        self.here = name
+        self._known.clear()
+
+    def declare(self, name: str, text: str) -> None:
+        """See that the module holds `text`, which declares or privately defines `@name`."""
+        self.declarations.setdefault(name, text)
+
+    @contextlib.contextmanager
+    def exact(self) -> Iterator[None]:
+        """Within, every rounding happens as written: for error-compensated sequences."""
+        before, self.contract = self.contract, False
+        try:
+            yield
+        finally:
+            self.contract = before
+
+    def flagged(self, instruction: str) -> str:
+        """A floating instruction with the flags that hold now."""
+        return f"{instruction} contract" if self.contract and instruction != "fdiv" else instruction
+
+    def constant(self, kind: str, lanes: int, number: Number) -> Value:
+        """A number as a constant, rounded to `kind`; the same in every lane."""
+        text = _literal(kind, number)
+        return Value(self, text if lanes == 1 else f"splat ({LLVM_TYPES[kind]} {text})", kind, lanes)
+
+    def convert(self, instruction: str, value: Value, kind: str) -> Value:
+        """`instruction VALUE to KIND`, lane by lane."""
+        target = self.constant(kind, value.lanes, 0).type
+        return self.pure(f"{instruction} {value.type} {value.ref} to {target}", kind, value.lanes)
+
+    def rarely(
+        self, condition: Value, common: tuple[Value, ...], rare: Callable[[], tuple[Value, ...]]
+    ) -> tuple[Value, ...]:
+        """`rare()` where any lane of `condition` holds, else `common`: a branch, for seldom and costly code.
+
+        `rare` must give the right values for all lanes.
+        """
+        known, before = dict(self._known), self.here
+        inside, after = self.fresh("rare"), self.fresh("join")
+        self.do(f"br i1 {any_lane(condition).ref}, label %{inside}, label %{after}")
+        self.label(inside)
+        self._known = dict(known)
+        others = rare()
+        last = self.here
+        self.do(f"br label %{after}")
+        self.label(after)
+        self._known = known
+        return tuple(
+            self.emit(f"phi {a.type} [ {a.ref}, %{before} ], [ {b.ref}, %{last} ]", a.kind, a.lanes)
+            for a, b in zip(common, others, strict=True)
+        )
+
+
+def _literal(kind: str, number: Number) -> str:
+    """`number` as LLVM spells a scalar constant: exactly, floats by their bit pattern."""
+    if kind in INTEGERS:
+        if number != int(number):
+            raise TypeError(f"{number} is no constant of kind {kind}")
+        if kind == "i1":
+            return "true" if number else "false"
+        half = 1 << (INTEGERS[kind] - 1)
+        return str((int(number) + half) % (2 * half) - half)
+    number = float(number)
+    if kind == "f64":
+        return f"0x{_double_bits(number):016X}"
+    single = ctypes.c_float(number).value
+    if kind == "f32":
+        return f"0x{_double_bits(single):016X}"
+    if kind == "f16":
+        return f"0xH{_half_bits(number):04X}"
+    return f"0xR{_bfloat_bits(single):04X}"
+
+
+def _double_bits(number: float) -> int:
+    return int.from_bytes(struct.pack(">d", number))
+
+
+def _half_bits(number: float) -> int:
+    try:
+        return int.from_bytes(struct.pack(">e", number))
+    except OverflowError:
+        return 0x7C00 if number > 0 else 0xFC00
+
+
+def _bfloat_bits(number: float) -> int:
+    bits = int.from_bytes(struct.pack(">f", number))
+    if number != number:
+        return bits >> 16 | 0x40
+    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+
+
+def intrinsic(name: str, *values: Value) -> Value:
+    """`llvm.NAME` of values of one type, giving that type."""
+    first = values[0]
+    block = first.block
+    suffix = _SUFFIX[first.kind] if first.lanes == 1 else f"v{first.lanes}{_SUFFIX[first.kind]}"
+    full = f"llvm.{name}.{suffix}"
+    block.declare(full, f"declare {first.type} @{full}({', '.join([first.type] * len(values))})")
+    operands = ", ".join(f"{v.type} {v.ref}" for v in values)
+    return block.pure(f"call {first.type} @{full}({operands})", first.kind, first.lanes)
+
+
+def _alike(*operands: Value | Number) -> tuple[Value, ...]:
+    """The operands, numbers among them made constants like the first Value."""
+    model = next(v for v in operands if isinstance(v, Value))
+    return tuple(map(model.same, operands))
+
+
+# fmt: off
+def sqrt(x: Value) -> Value: return intrinsic("sqrt", x)
+def fabs(x: Value) -> Value: return intrinsic("fabs", x)
+def floor(x: Value) -> Value: return intrinsic("floor", x)
+def ceil(x: Value) -> Value: return intrinsic("ceil", x)
+def trunc(x: Value) -> Value: return intrinsic("trunc", x)
+def rint(x: Value) -> Value: return intrinsic("roundeven", x)
+# fmt: on
+
+
+def fma(a: Value | Number, b: Value | Number, c: Value | Number) -> Value:
+    """a × b + c, rounded once."""
+    return intrinsic("fma", *_alike(a, b, c))
+
+
+def copysign(magnitude: Value | Number, sign: Value | Number) -> Value:
+    return intrinsic("copysign", *_alike(magnitude, sign))
+
+
+def select(condition: Value, a: Value | Number, b: Value | Number) -> Value:
+    """`a` where the condition holds, else `b`, lane by lane."""
+    a, b = _alike(a, b)
+    text = f"select {condition.type} {condition.ref}, {a.type} {a.ref}, {b.type} {b.ref}"
+    return a.block.pure(text, a.kind, a.lanes)
+
+
+def maximum(a: Value | Number, b: Value | Number) -> Value:
+    """The larger; NaN if either is, as NumPy's."""
+    a, b = _alike(a, b)
+    larger = select(a > b, a, b)
+    return select(a.isnan(), a, larger) if a.floating else larger
+
+
+def minimum(a: Value | Number, b: Value | Number) -> Value:
+    """The smaller; NaN if either is, as NumPy's."""
+    a, b = _alike(a, b)
+    smaller = select(a < b, a, b)
+    return select(a.isnan(), a, smaller) if a.floating else smaller
+
+
+def splat(value: Value, lanes: int) -> Value:
+    """A scalar in every one of `lanes` lanes."""
+    if lanes == 1:
+        return value
+    block, vector = value.block, f"<{lanes} x {LLVM_TYPES[value.kind]}>"
+    one = block.pure(f"insertelement {vector} poison, {value.type} {value.ref}, i64 0", value.kind, lanes)
+    mask = f"<{lanes} x i32> zeroinitializer"
+    return block.pure(f"shufflevector {vector} {one.ref}, {vector} poison, {mask}", value.kind, lanes)
+
+
+def any_lane(condition: Value) -> Value:
+    """Does the i1 condition hold in any lane? A scalar i1."""
+    if condition.lanes == 1:
+        return condition
+    name = f"llvm.vector.reduce.or.v{condition.lanes}i1"
+    condition.block.declare(name, f"declare i1 @{name}({condition.type})")
+    return condition.block.pure(f"call i1 @{name}({condition.type} {condition.ref})", "i1")
