@@ -5,23 +5,25 @@ object code, `assembly` the same as text. LLVM is loaded at the first use, not a
 
 What a compiled program looks like, here called its ABI:
 
-- It exports `void NAME(ptr args)`. `args` is an array of data pointers: inputs, then outputs, then the arena.
-  A run-time scalar is a pointer to its value. Data are aligned to their element, no more; the arena to 64.
-- A parallel kernel inside calls `void retrograd_parallel(ptr fn, ptr env, i64 blocks)`, which calls
-  `void fn(ptr env, i64 block)` once for every block in 0 … blocks − 1, on any thread, and returns when all
-  are done.
-- It holds no address of the process that made it: what it needs from outside is a symbol, bound by the loader.
-  So object code is valid in every process on the same kind of machine, and can be kept on disk.
+- It exports `void NAME(ptr args)`. `args` is an array of data pointers: inputs, then outputs, then the
+  arena. A run-time scalar is a pointer to its value. Data are aligned to their element, no more; the
+  arena to 64.
+- A parallel kernel inside calls `void retrograd_parallel(ptr fn, ptr env, i64 blocks)`, which calls `void
+  fn(ptr env, i64 block)` once for every block in 0 … blocks − 1, on any thread, and returns when all are
+  done.
+- It holds no address of the process that made it: what it needs from outside is a symbol, bound by the
+  loader. So object code is valid in every process on the same kind of machine, and can be kept on disk.
 
-To run another LLVM pass, add its llvmlite name (`add_NAME_pass`) to `PASSES`; to support a processor family,
-add a row to `_VECTORS`.
+To run another LLVM pass, add its llvmlite name (`add_NAME_pass`) to `PASSES`; to support a processor
+family, add a row to `_VECTORS`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,14 +106,14 @@ def assemble(llvm_text: str, target: Target, *, passes: Sequence[str] = PASSES, 
 
     Raises CompilerError, showing the line, when the text is not valid LLVM.
     """
-    machine = _machine(target, level)
-    return bytes(machine.emit_object(_module(llvm_text, target, passes, level)))
+    with _module(llvm_text, target, passes, level) as module:
+        return bytes(_machine(target, level).emit_object(module))
 
 
 def assembly(llvm_text: str, target: Target, *, passes: Sequence[str] = PASSES, level: int = LEVEL) -> str:
     """The code that `assemble` makes, as assembly text for people."""
-    machine = _machine(target, level)
-    return str(machine.emit_assembly(_module(llvm_text, target, passes, level)))
+    with _module(llvm_text, target, passes, level) as module:
+        return str(_machine(target, level).emit_assembly(module))
 
 
 @functools.cache
@@ -136,30 +138,46 @@ def _machine(target: Target, level: int) -> Any:
     )
 
 
-def _module(llvm_text: str, target: Target, passes: Sequence[str], level: int) -> Any:
-    """The verified module, after the passes. Its own context, so that nothing outlives it."""
+@contextlib.contextmanager
+def _module(llvm_text: str, target: Target, passes: Sequence[str], level: int) -> Iterator[Any]:
+    """The verified module, after the passes.
+
+    It has a context of its own, so that nothing outlives it, and is closed before that context: left to the
+    garbage collector, the two may go in the wrong order.
+    """
     llvm, machine = _llvm(), _machine(target, level)
-    try:
-        module = llvm.parse_assembly(llvm_text, context=llvm.create_context())
-        module.triple = target.triple
-        module.data_layout = str(machine.target_data)
-        module.verify()
-    except RuntimeError as error:
-        raise CompilerError(*_explain(str(error), llvm_text)) from None
-    if passes:
-        manager = llvm.create_new_module_pass_manager()
-        for name in passes:
-            getattr(manager, f"add_{name}_pass")()
-        manager.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(level)))
-    return module
+    with llvm.create_context() as context:
+        try:
+            parsed = llvm.parse_assembly(llvm_text, context=context)
+        except RuntimeError as error:
+            raise _refusal(error, llvm_text) from None
+        with parsed as module:
+            module.triple = target.triple
+            module.data_layout = str(machine.target_data)
+            try:
+                module.verify()
+            except RuntimeError as error:
+                raise _refusal(error, llvm_text) from None
+            _run(
+                passes, module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(level))
+            )
+            yield module
 
 
-def _explain(message: str, llvm_text: str) -> tuple[str, str]:
-    """LLVM's complaint, and the line of the text that it is about."""
-    found = re.search(r"<string>:(\d+):(\d+): error: (.*)", message)
+def _run(passes: Sequence[str], module: Any, builder: Any) -> None:
+    manager = _llvm().create_new_module_pass_manager()
+    for name in passes:
+        getattr(manager, f"add_{name}_pass")()
+    manager.run(module, builder)
+
+
+def _refusal(error: RuntimeError, llvm_text: str) -> CompilerError:
+    """LLVM's complaint, with the line of the text that it is about."""
+    what = "generated code is not valid LLVM"
+    found = re.search(r"<string>:(\d+):(\d+): error: (.*)", str(error))
     if not found:
-        return "generated code is not valid LLVM", message.strip()
+        return CompilerError(what, str(error).strip())
     row, column, complaint = int(found[1]), int(found[2]), found[3]
     line = llvm_text.splitlines()[row - 1]
     pointer = " " * (column - 1) + "^"
-    return "generated code is not valid LLVM", f"line {row}: {complaint}\n  {line}\n  {pointer}"
+    return CompilerError(what, f"line {row}: {complaint}\n  {line}\n  {pointer}")

@@ -1,0 +1,150 @@
+"""LLVM text becomes object code, and object code functions. A new property of the ABI gets a test here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from retrograd.compiler.backends.cpu import Target, assemble, assembly
+from retrograd.compiler.errors import CompilerError
+from retrograd.runtime import cpu
+
+SCALE = """
+define void @scale(ptr %args) nounwind {
+entry:
+  %x = load ptr, ptr %args
+  %y_at = getelementptr ptr, ptr %args, i64 1
+  %y = load ptr, ptr %y_at
+  %sum = alloca <8 x float>
+  store <8 x float> zeroinitializer, ptr %sum
+  %value = load <8 x float>, ptr %x, align 4
+  %before = load <8 x float>, ptr %sum
+  %after = fadd <8 x float> %before, %value
+  store <8 x float> %after, ptr %sum
+  %twice = fmul <8 x float> %after, splat (float 2.0)
+  store <8 x float> %twice, ptr %y, align 4
+  ret void
+}
+"""
+
+ARM = Target.of("aarch64-unknown-linux-gnu", "generic", "+neon")
+
+
+def test_a_program_computes_what_its_text_says() -> None:
+    x, y = np.arange(8, dtype=np.float32), np.zeros(8, np.float32)
+    library = cpu.load(assemble(SCALE, Target.host()))
+    cpu.call(library.address("scale"), [x.ctypes.data, y.ctypes.data])
+    assert (y == 2 * x).all()
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_every_code_generation_level_gives_the_same_values(level: int) -> None:
+    x, y = np.arange(8, dtype=np.float32), np.zeros(8, np.float32)
+    library = cpu.load(assemble(SCALE, Target.host(), level=level, passes=()))
+    cpu.call(library.address("scale"), [x.ctypes.data, y.ctypes.data])
+    assert (y == 2 * x).all()
+
+
+def test_accumulators_do_not_stay_in_memory() -> None:
+    assert "[sp" in assembly(SCALE, ARM, passes=())
+    assert "[sp" not in assembly(SCALE, ARM)
+
+
+def test_programs_of_the_same_name_live_side_by_side() -> None:
+    libraries = [cpu.load(assemble(SCALE, Target.host())) for _ in range(3)]
+    assert len({library.address("scale") for library in libraries}) == 3
+
+
+def test_object_code_is_the_same_each_time() -> None:
+    assert assemble(SCALE, Target.host()) == assemble(SCALE, Target.host())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (SCALE.replace("fadd <8 x float> %before", "fadd <8 x float> %befor"), "%befor, %value"),
+        (SCALE.replace("fadd <8 x float>", "fadd <4 x float>"), "line 11"),
+        (
+            "define void @f() {\nentry:\n  br label %entry\n}\n",
+            "Entry block to function must not have predecessors",
+        ),
+    ],
+)
+def test_bad_text_is_refused_with_the_line(text: str, told: str) -> None:
+    with pytest.raises(CompilerError, match="not valid LLVM") as error:
+        assemble(text, Target.host())
+    assert told in str(error.value)
+
+
+def test_a_program_that_wants_what_is_nowhere_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    text = "declare void @nobody(ptr)\ndefine void @f(ptr %a) {\n  call void @nobody(ptr %a)\n  ret void\n}\n"
+    library = cpu.load(assemble(text, Target.host()))
+    with pytest.raises(CompilerError, match="cannot link 'f'"):
+        library.address("f")
+    assert "nobody" in capfd.readouterr().err
+
+
+def test_an_unknown_name_is_refused() -> None:
+    library = cpu.load(assemble(SCALE, Target.host()))
+    with pytest.raises(CompilerError, match="cannot link 'shrink'"):
+        library.address("shrink")
+
+
+def test_copies_and_fills_that_llvm_calls_are_there() -> None:
+    text = """
+    declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+    declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+    define void @f(ptr %args) {
+      %x = load ptr, ptr %args
+      %y_at = getelementptr ptr, ptr %args, i64 1
+      %y = load ptr, ptr %y_at
+      %z_at = getelementptr ptr, ptr %args, i64 2
+      %z = load ptr, ptr %z_at
+      %r_at = getelementptr ptr, ptr %args, i64 3
+      %r = load ptr, ptr %r_at
+      call void @llvm.memcpy.p0.p0.i64(ptr %y, ptr %x, i64 4096, i1 false)
+      call void @llvm.memset.p0.i64(ptr %z, i8 0, i64 4096, i1 false)
+      %a = load double, ptr %x
+      %b = frem double %a, 3.0
+      store double %b, ptr %r
+      ret void
+    }
+    """
+    x, y, z, r = np.arange(512.0) + 7.5, np.ones(512), np.ones(512), np.ones(1)
+    library = cpu.load(assemble(text, Target.host()))
+    cpu.call(library.address("f"), [array.ctypes.data for array in (x, y, z, r)])
+    assert (y == x).all()
+    assert (z == 0).all()
+    assert r[0] == 1.5
+
+
+def test_lanes_follow_from_the_features() -> None:
+    wide = Target.of("x86_64-unknown-linux-gnu", "znver4", "+sse2,+avx,+avx2,+fma,+avx512f,+avx512vl")
+    assert (wide.vector_bits, wide.registers, wide.lanes(4), wide.lanes(8)) == (512, 32, 16, 8)
+    narrow = wide.narrowed()
+    assert (narrow.vector_bits, narrow.registers, narrow.lanes(4)) == (256, 16, 8)
+    assert narrow.has("fma")
+    assert not narrow.has("avx512f")
+    assert narrow.narrowed() is narrow
+    assert (ARM.vector_bits, ARM.registers, ARM.lanes(2)) == (128, 32, 8)
+
+
+def test_an_unknown_processor_is_refused() -> None:
+    with pytest.raises(CompilerError, match="no vector registers are known for sparc"):
+        Target.of("sparc-sun-solaris", "", "")
+
+
+def test_a_narrowed_target_uses_no_wide_register() -> None:
+    wide = Target.of("x86_64-unknown-linux-gnu", "znver4", "+sse2,+avx,+avx2,+avx512f,+avx512vl")
+    text = SCALE.replace("8 x", "16 x")
+    assert "zmm" in assembly(text, wide)
+    assert "zmm" not in assembly(text, wide.narrowed())
+    assert "ymm" in assembly(text, wide.narrowed())
+
+
+def test_importing_loads_no_llvm() -> None:
+    program = "import sys, retrograd.runtime.cpu; sys.exit('llvmlite' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -1,0 +1,230 @@
+"""The worker pool runs every block once, whatever the threads do. A new way to fail gets a test here."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.errors import ArgumentError
+from retrograd.runtime import cpu, threads
+
+COUNT = """
+declare void @retrograd_parallel(ptr, ptr, i64)
+
+define internal void @add_one(ptr %counts, i64 %block) nounwind {
+  %at = getelementptr i64, ptr %counts, i64 %block
+  %before = load i64, ptr %at
+  %after = add i64 %before, 1
+  store i64 %after, ptr %at
+  ret void
+}
+
+define internal void @add_row(ptr %counts, i64 %block) nounwind {
+  %skip = mul i64 %block, 8
+  %row = getelementptr i64, ptr %counts, i64 %skip
+  call void @retrograd_parallel(ptr @add_one, ptr %row, i64 8)
+  ret void
+}
+
+; args: counts, blocks, repetitions
+define void @repeat(ptr %args) nounwind {
+entry:
+  %counts = load ptr, ptr %args
+  %blocks_at = getelementptr ptr, ptr %args, i64 1
+  %blocks_in = load ptr, ptr %blocks_at
+  %blocks = load i64, ptr %blocks_in
+  %times_at = getelementptr ptr, ptr %args, i64 2
+  %times_in = load ptr, ptr %times_at
+  %times = load i64, ptr %times_in
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %j, %next ]
+  call void @retrograd_parallel(ptr @add_one, ptr %counts, i64 %blocks)
+  %j = add i64 %i, 1
+  %more = icmp slt i64 %j, %times
+  br i1 %more, label %next, label %end
+end:
+  ret void
+}
+
+define void @nested(ptr %args) nounwind {
+  %counts = load ptr, ptr %args
+  call void @retrograd_parallel(ptr @add_row, ptr %counts, i64 16)
+  ret void
+}
+"""
+
+Repeat = Callable[[int, int], NDArray[np.int64]]
+
+
+@pytest.fixture
+def library() -> Iterator[cpu.Library]:
+    before = cpu.get_num_threads()
+    yield cpu.load(assemble(COUNT, Target.host()))
+    cpu.set_num_threads(before)
+
+
+@pytest.fixture
+def repeat(library: cpu.Library) -> Repeat:
+    """`repeat(blocks, times)`: how often each block ran."""
+
+    def run(blocks: int, times: int) -> NDArray[np.int64]:
+        counts, sizes = np.zeros(max(blocks, 1), np.int64), np.array([blocks, times])
+        cpu.call(
+            library.address("repeat"),
+            [counts.ctypes.data, sizes.ctypes.data, sizes.ctypes.data + sizes.itemsize],
+        )
+        return counts[:blocks]
+
+    return run
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3, 64, 1000])
+def test_every_block_runs_once_per_call(repeat: Repeat, count: int, blocks: int) -> None:
+    cpu.set_num_threads(count)
+    assert (repeat(blocks, 300) == 300).all()
+
+
+def test_a_sleeping_pool_wakes(repeat: Repeat) -> None:
+    cpu.set_num_threads(2)
+    for _ in range(20):
+        assert (repeat(4, 1) == 1).all()
+        threading.Event().wait(0.002)
+
+
+def test_the_number_of_threads_may_change_between_calls(repeat: Repeat) -> None:
+    for count in (4, 1, 2, 6, 3, 2, 5) * 3:
+        cpu.set_num_threads(count)
+        assert cpu.get_num_threads() == count
+        assert (repeat(8, 50) == 50).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_threads_start_at_the_first_parallel_call_and_are_as_many_as_asked() -> None:
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import numpy as np
+from test_pool import COUNT
+from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.runtime import cpu
+cpu.set_num_threads(4)
+library = cpu.load(assemble(COUNT, Target.host()))
+address, before = library.address("repeat"), len(os.listdir("/proc/self/task"))
+counts, sizes = np.zeros(8, np.int64), np.array([8, 10])
+cpu.call(address, [counts.ctypes.data, sizes.ctypes.data, sizes.ctypes.data + 8])
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+
+
+def test_nested_calls_run_serially_inside_their_block(library: cpu.Library) -> None:
+    cpu.set_num_threads(3)
+    counts = np.zeros(128, np.int64)
+    for _ in range(200):
+        cpu.call(library.address("nested"), [counts.ctypes.data])
+    assert (counts == 200).all()
+
+
+def test_concurrent_callers_do_not_disturb_each_other(repeat: Repeat) -> None:
+    cpu.set_num_threads(3)
+    results: list[NDArray[np.int64]] = []
+    callers = [threading.Thread(target=lambda: results.append(repeat(16, 3000))) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(results) == 4
+    assert all((counts == 3000).all() for counts in results)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_a_pool_of_its_own(repeat: Repeat) -> None:
+    cpu.set_num_threads(3)
+    assert (repeat(8, 100) == 100).all()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if (repeat(8, 1000) == 1000).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (repeat(8, 100) == 100).all()
+
+
+def test_the_portable_way_to_sleep_works_too() -> None:
+    pool = cpu.make_pool("condition")
+    ctypes.CFUNCTYPE(None, ctypes.c_int32)(pool.address("retrograd_pool_resize"))(3)
+    counts = np.zeros(8, np.int64)
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+    def block(env: int, index: int) -> None:
+        counts[index] += 1
+
+    signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    parallel = signature(pool.address("retrograd_parallel"))
+    for turn in range(50):
+        parallel(ctypes.cast(block, ctypes.c_void_p), None, 8)
+        assert (counts == turn + 1).all()
+        threading.Event().wait(0.001)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.0, True, "2", None])
+def test_a_number_of_threads_is_a_positive_whole_number(wrong: object) -> None:
+    with pytest.raises(ArgumentError, match="whole number from 1 on"):
+        cpu.set_num_threads(wrong)  # type: ignore[arg-type]
+
+
+def test_the_environment_decides_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETROGRAD_NUM_THREADS", "5")
+    assert threads.default_threads() == 5
+    monkeypatch.setenv("RETROGRAD_NUM_THREADS", "many")
+    with pytest.raises(ArgumentError, match=r"RETROGRAD_NUM_THREADS='many'.*positive whole number"):
+        threads.default_threads()
+
+
+def test_without_a_wish_the_affinity_bounds_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RETROGRAD_NUM_THREADS", raising=False)
+    assert 1 <= threads.default_threads() <= (os.cpu_count() or 1)
+
+
+def test_hyperthreads_of_one_core_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(threads, "_siblings", lambda cpu: f"{cpu % 2},{cpu % 2 + 2}")
+    assert threads._physical_cores() == 2
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "quota"),
+    [
+        ("0::/\n", {"cpu.max": "max 100000\n"}, math.inf),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/a/b\n", {"a/cpu.max": "200000 100000\n", "a/b/cpu.max": "400000 100000\n"}, 2.0),
+        ("3:cpu,cpuacct:/a\n", {"cpu/a/cpu.cfs_quota_us": "50000", "cpu/a/cpu.cfs_period_us": "100000"}, 0.5),
+        ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        ("2:memory:/a\n", {}, math.inf),
+    ],
+)
+def test_control_groups_bound_the_default(
+    tmp_path: Path, membership: str, files: dict[str, str], quota: float
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "membership").write_text(membership)
+    assert threads._cgroup_quota(tmp_path / "membership", tmp_path) == quota
+
+
+def test_no_control_groups_no_bound(tmp_path: Path) -> None:
+    assert threads._cgroup_quota(tmp_path / "absent", tmp_path) == math.inf
