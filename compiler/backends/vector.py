@@ -2,8 +2,8 @@
 
 In flow Python expressions over Values (`fma(x, y, 1.0) * 0.5`), out flow lines such as
 `%v3 = fmul contract <16 x float> %v2, splat (float 0x3FE0000000000000)`. A Value is a vector of `lanes`
-elements of one kind, or a scalar when `lanes` is 1; the same expression writes either. No optimiser runs after
-this, so instructions without side effects are shared within a stretch of straight-line code (`Block.pure`).
+elements of one kind, or a scalar when `lanes` is 1; the same expression writes either. No optimiser runs
+after this, so instructions without side effects are shared in straight-line code (`Block.pure`).
 
 A new operation of one LLVM instruction is a method of `Value`; an intrinsic, or a few instructions, is a free
 function below. Only intrinsics that NVPTX can select in f32 and f64 may appear here.
