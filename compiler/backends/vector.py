@@ -364,6 +364,21 @@ def splat(value: Value, lanes: int) -> Value:
     return block.pure(f"shufflevector {vector} {one.ref}, {vector} poison, {mask}", value.kind, lanes)
 
 
+def halves(value: Value) -> tuple[Value, Value]:
+    """The lower and the upper half of the lanes."""
+    block, half = value.block, value.lanes // 2
+    parts = []
+    for start in (0, half):
+        mask = ", ".join(f"i32 {start + k}" for k in range(half))
+        if half == 1:
+            part = block.pure(f"extractelement {value.type} {value.ref}, i64 {start}", value.kind)
+        else:
+            text = f"shufflevector {value.type} {value.ref}, {value.type} poison, <{half} x i32> <{mask}>"
+            part = block.pure(text, value.kind, half)
+        parts.append(part)
+    return parts[0], parts[1]
+
+
 def any_lane(condition: Value) -> Value:
     """Does the i1 condition hold in any lane? A scalar i1."""
     if condition.lanes == 1:

@@ -1,0 +1,139 @@
+"""Fits the coefficient tables of `compiler/backends/math` and prints them as Python.
+
+    python benchmarks/fit_polynomials.py [NAME ...]
+
+Each row of `FITS` is a target function, an interval, a degree, an error weight and a precision. The
+polynomial of least weighted squares at Chebyshev's nodes, close to the minimax one. Its coefficients are
+rounded one after another, lowest first, and the rest fitted again each time, so that later ones make up for
+the rounding of earlier ones. To fit a new one, add a row. It prints the largest weighted error left, as a
+power of two.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mpmath as mp
+
+mp.mp.dps = 80
+
+Real = Callable[[mp.mpf], mp.mpf]
+
+
+@dataclass(frozen=True)
+class Fit:
+    target: Real
+    low: float | mp.mpf
+    high: float | mp.mpf
+    degree: int
+    weight: Real
+    """The error that counts is weight(t) * (polynomial(t) - target(t))."""
+    bits: int
+    """Bits of a coefficient: 24 or 53."""
+
+
+def least_squares(target: Real, weight: Real, low: mp.mpf, high: mp.mpf, powers: range) -> list[mp.mpf]:
+    """Coefficients of t**p, p in powers, of least weighted squares at Chebyshev's nodes."""
+    count = 4 * (powers.stop + 1)
+    middle, half = (low + high) / 2, (high - low) / 2
+    nodes = [middle - half * mp.cos(mp.pi * (2 * k + 1) / (2 * count)) for k in range(count)]
+    matrix = mp.matrix([[weight(t) * t**p for p in powers] for t in nodes])
+    right = mp.matrix([weight(t) * target(t) for t in nodes])
+    return list(mp.lu_solve(matrix.T * matrix, matrix.T * right))
+
+
+def rounded(number: mp.mpf, bits: int) -> mp.mpf:
+    with mp.workprec(bits):
+        return +number
+
+
+def fit(row: Fit) -> tuple[list[mp.mpf], mp.mpf]:
+    """The rounded coefficients, lowest first, and the weighted error they leave."""
+    low, high = mp.mpf(row.low), mp.mpf(row.high)
+    fixed: list[mp.mpf] = []
+
+    def rest(t: mp.mpf) -> mp.mpf:
+        return row.target(t) - mp.polyval(fixed[::-1] or [mp.mpf(0)], t)
+
+    while len(fixed) < row.degree + 1:
+        powers = range(len(fixed), row.degree + 1)
+        fixed.append(rounded(least_squares(rest, row.weight, low, high, powers)[0], row.bits))
+    span = [low + (high - low) * k / 997 for k in range(998)]
+    return fixed, max(abs(row.weight(t) * rest(t)) for t in span)
+
+
+def size(t: mp.mpf) -> mp.mpf:
+    """A weight: |t|, but never 0."""
+    return max(abs(t), mp.mpf(1) / 1024)
+
+
+def square(t: mp.mpf) -> mp.mpf:
+    return size(t) ** 2
+
+
+def series(closed: Real, coefficients: Callable[[int], mp.mpf], radius: float = 1e-12) -> Real:
+    """`closed`, but by its Taylor series where it would cancel."""
+
+    def value(t: mp.mpf) -> mp.mpf:
+        if abs(t) > radius:
+            return closed(t)
+        return sum((coefficients(k) * t**k for k in range(3)), mp.mpf(0))
+
+    return value
+
+
+def root(function: Real) -> Real:
+    """`function` of the square root: for even and odd functions as polynomials in t = x²."""
+    return lambda t: function(mp.sqrt(t))
+
+
+exp_tail = series(lambda r: (mp.expm1(r) - r) / r**2, lambda k: 1 / mp.factorial(k + 2))
+exp2_tail = series(lambda r: mp.expm1(r * mp.ln(2)) / r, lambda k: mp.ln(2) ** (k + 1) / mp.factorial(k + 1))
+log_tail = series(lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, lambda k: mp.mpf((-1) ** k) / (k + 3))
+atanh_tail = series(
+    lambda z: 2 * (mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda k: mp.mpf(2) / (2 * k + 3)
+)
+tanh_tail = series(
+    lambda z: (mp.tanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+    lambda k: (mp.mpf(-1) / 3, mp.mpf(2) / 15, -mp.mpf(17) / 315)[k],
+)
+sin_tail = series(
+    lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda k: (-1) ** (k + 1) / mp.factorial(2 * k + 3)
+)
+cos_tail = series(
+    lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, lambda k: mp.mpf((-1) ** k) / mp.factorial(2 * k + 4)
+)
+
+QUARTER = (mp.pi / 4 * 1.01) ** 2
+
+FITS = {
+    "EXP_TAIL f32": Fit(exp_tail, -0.35, 0.35, 4, size, 24),
+    "EXP_TAIL f64": Fit(exp_tail, -0.35, 0.35, 10, size, 53),
+    "EXP2_TAIL f32": Fit(exp2_tail, -0.5, 0.5, 5, size, 24),
+    "EXP2_TAIL f64": Fit(exp2_tail, -0.5, 0.5, 11, size, 53),
+    "LOG_TAIL f32": Fit(log_tail, -mp.mpf(1) / 3, mp.mpf(1) / 3, 7, square, 24),
+    "ATANH_TAIL f64": Fit(atanh_tail, 0, (3 - 2 * mp.sqrt(2)) ** 2 * 1.01, 6, size, 53),
+    "TANH_TAIL f32": Fit(tanh_tail, 0, 0.303, 4, size, 24),
+    "TANH_TAIL f64": Fit(tanh_tail, 0, 0.303, 10, size, 53),
+    "SIN_TAIL f32": Fit(sin_tail, 0, QUARTER, 3, size, 24),
+    "COS_TAIL f32": Fit(cos_tail, 0, QUARTER, 2, square, 24),
+    "SIN_TAIL f64": Fit(sin_tail, 0, QUARTER, 6, size, 53),
+    "COS_TAIL f64": Fit(cos_tail, 0, QUARTER, 6, square, 53),
+}
+
+
+def main(names: list[str]) -> None:
+    for name, row in FITS.items():
+        if names and name.split()[0] not in names:
+            continue
+        coefficients, error = fit(row)
+        print(f"# {name}: weighted error 2^{float(mp.log(error, 2)):.1f}")
+        print(
+            "(" + ", ".join(mp.nstr(c, 9 if row.bits == 24 else 17) for c in coefficients) + ")", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

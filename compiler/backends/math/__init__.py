@@ -1,0 +1,35 @@
+"""The elementary functions as plain arithmetic: the same text runs on every target, at any vector width.
+
+`FUNCTIONS[name](x, ...)` writes the code of a function of Values of kind f32 or f64; `BOUNDS[name]` is the
+largest error, in units in the last place, that `tests/test_vector_math.py` lets it make in (f32, f64).
+Special values are those of C99's annex F. There are no calls and no tables in memory, and no branches but
+one: the reduction of huge angles, and of huge quotients, is done aside when any lane needs it. To add a
+function, write it in the file of its family and add its row to `TABLE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from retrograd.compiler.backends.math import exponential, logarithm
+from retrograd.compiler.backends.vector import Value
+
+Function = Callable[..., Value]
+
+TABLE: dict[str, tuple[Function, float, float]] = {
+    "exp": (exponential.exp, 2.0, 2.0),
+    "exp2": (exponential.exp2, 2.0, 2.0),
+    "expm1": (exponential.expm1, 2.0, 2.0),
+    "sigmoid": (exponential.sigmoid, 2.5, 2.5),
+    "tanh": (exponential.tanh, 2.0, 2.0),
+    "log": (logarithm.log, 2.0, 2.0),
+    "log2": (logarithm.log2, 2.0, 2.0),
+    "log10": (logarithm.log10, 2.0, 2.0),
+    "log1p": (logarithm.log1p, 2.0, 2.0),
+    "softplus": (logarithm.softplus, 2.0, 2.0),
+}
+"""Per name: the function, and its error bounds in f32 and in f64."""
+
+FUNCTIONS: dict[str, Function] = {name: row[0] for name, row in TABLE.items()}
+
+BOUNDS: dict[str, dict[str, float]] = {name: {"f32": row[1], "f64": row[2]} for name, row in TABLE.items()}

@@ -1,0 +1,93 @@
+"""What every elementary function needs: the floating formats, polynomials, two-word arithmetic.
+
+In flow Values, out flow Values. A two-word number is an unevaluated sum `(high, low)`, |low| at most half an
+ulp of high; the sequences that make one are Knuth's and Dekker's (see Muller et al., Handbook of
+Floating-Point Arithmetic, chapter 4), with the fused multiply-add for products.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from retrograd.compiler.backends.vector import Number, Value, fma, select
+
+INF, NAN = float("inf"), float("nan")
+
+Words = tuple[Value, Value]
+"""A two-word number, high word first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A binary floating-point format and the constants that depend on it."""
+
+    fraction: int
+    """Stored bits of the significand."""
+    bias: int
+    smallest_normal: float
+    ln2: tuple[float, float]
+    """ln 2 in two words."""
+    shifter: float
+    """Added to a small number, it leaves the nearest integer in the low bits: 1.5 * 2**fraction."""
+
+
+FORMATS = {
+    "f32": Format(23, 127, 2.0**-126, (0.693147182, -1.90465421e-9), 1.5 * 2.0**23),
+    "f64": Format(52, 1023, 2.0**-1022, (0.6931471805599453, 2.3190468138462996e-17), 1.5 * 2.0**52),
+}
+
+
+def pattern_of(kind: str, number: float) -> int:
+    """The bits of `number`, rounded to `kind`."""
+    return int.from_bytes(struct.pack({"f32": ">f", "f64": ">d"}[kind], number))
+
+
+def horner(x: Value, coefficients: Sequence[float]) -> Value:
+    """The polynomial with these coefficients, lowest first."""
+    total: Value | Number = coefficients[-1]
+    for coefficient in reversed(coefficients[:-1]):
+        total = fma(total, x, coefficient)
+    return x.same(total)
+
+
+def at_most(x: Value, bound: float) -> Value:
+    """`x`, or `bound` where x is larger. NaN stays."""
+    return select(x > bound, bound, x)
+
+
+def at_least(x: Value, bound: float) -> Value:
+    """`x`, or `bound` where x is smaller. NaN stays."""
+    return select(x < bound, bound, x)
+
+
+def widened(function: Callable[..., Value]) -> Callable[..., Value]:
+    """`function` of f64, evaluated there for f32 operands too, and rounded."""
+
+    def narrow(*operands: Value) -> Value:
+        kind = operands[0].kind
+        return function(*(x.to("f64") for x in operands)).to(kind)
+
+    return narrow
+
+
+def two_sum(a: Value, b: Value) -> Words:
+    """a + b exactly."""
+    with a.block.exact():
+        total = a + b
+        rest = total - a
+        return total, (a - (total - rest)) + (b - rest)
+
+
+def fast_two_sum(a: Value, b: Value) -> Words:
+    """a + b exactly, where |a| >= |b| or a is 0."""
+    with a.block.exact():
+        total = a + b
+        return total, b - (total - a)
+
+
+def two_product(a: Value, b: Value) -> Words:
+    """a * b exactly."""
+    product = a * b
+    return product, fma(a, b, -product)
