@@ -1,210 +1,194 @@
 """THE table of elementwise ops: one line each, and every part of the system reads its line.
 
 To add an op, add a row, then run `python -m retrograd.compiler.ops.derive` to write its derivative to `derived.py`
-(SymPy works it out; a test derives every row again and compares). The row gives:
+(SymPy works it out; a test derives every row again and compares). The tests loop over this table. The columns:
 
     name       how it is called in printed graphs, as a Tensor method and as a function
-    formula    its value in terms of other rows, in x, y, z; what SymPy differentiates. For a native row, a SymPy name.
-    numpy      the NumPy function that evaluates it; without one the formula is evaluated
+    formula    its value, in the language told in `row.py`. Rows without a `numpy` column are run as this formula says, so
+               it must hold on all numbers, NaN and infinities included; for the others it is what SymPy differentiates.
+               A row that is its own formula is a primitive; `derive.py` knows what SymPy calls it
     types      which dtypes it takes and gives: see `Types`
-    native     True: the back ends have code for it (`backends/math`, `backends/llvm`); False: the formula is its code
-    partials   the derivative by each operand where SymPy's form is numerically poor. `out` is the value, so that it is
-               reused. A text that mentions `ct` is the whole cotangent (so that `0 * inf` need not arise); else it is
-               multiplied by the cotangent. None: no derivative by that operand
-    domain     where SymPy's derivative and the override agree and the tests sample: a condition in x, y, z
+    numpy      the function that evaluates it on arrays. Such a row is *native*: the back ends have code for it
+               (`backends/math`, `backends/llvm`), unless `native_on` says that they have it for some dtypes only
+    partials   the derivative by each operand where SymPy's form is numerically poor, or another choice is made at a tie.
+               `out` is the value, so that it is reused. A text that mentions `ct` is the whole cotangent (so that 0 * inf
+               need not arise), else it is multiplied by the cotangent. None: no derivative by that operand
+    domain     where the row is smooth and the tests sample: a condition on the operands
 
 Operands broadcast as in NumPy. All operands of one application have one dtype (but a condition is bool): promotion is
-done by the Tensor API, once, from `types`.
+done by the Tensor API, once, from `types`. Values at ±0, ±inf and NaN are those of PyTorch, except where the tests say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from functools import cached_property, partial
-from typing import Any
+import math
 
 import numpy as np
 
-from retrograd.compiler import dtypes
-from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import DtypeError, ShapeError
-from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
-from retrograd.compiler.ops.derived import DERIVED
+from retrograd.compiler.ops import special
+from retrograd.compiler.ops.row import Elementwise, Types, broadcast_shapes, row
+
+__all__ = ["Elementwise", "Types", "broadcast_shapes", "row"]
+
+NUMERIC, NUMBER, FLOAT, ROUND = Types.NUMERIC, Types.NUMBER, Types.FLOAT, Types.ROUND
+INTEGER, SHIFT, COMPARE, LOGICAL = Types.INTEGER, Types.SHIFT, Types.COMPARE, Types.LOGICAL
+CLASSIFY, SELECT = Types.CLASSIFY, Types.SELECT
 
 
-class Types(Enum):
-    """What an elementwise op takes and gives."""
-
-    NUMERIC = "any number -> the same"
-    FLOAT = "floating -> the same; integers are promoted to the default dtype first"
-    INTEGER = "bool or integer -> the same"
-    COMPARE = "anything -> bool"
-    LOGICAL = "bool -> bool; others are compared with zero first"
-    CLASSIFY = "floating -> bool"
-    SELECT = "bool, then two of one dtype -> that dtype"
+def _zeta(terms: int = 10) -> str:
+    """The Hurwitz zeta function by Euler and Maclaurin's formula (DLMF 25.11.5): first terms, then a series in 1/y."""
+    end = f"(y + {terms})"
+    tail = "0"
+    for k, (over, under) in reversed([*enumerate(special.BERNOULLI)]):
+        tail = f"({over / under / math.factorial(2 * k + 2)!r} + (x + {2 * k + 1}) * (x + {2 * k + 2}) / {end}**2 * {tail})"
+    head = " + ".join(f"(y + {k})**-x" for k in range(terms))
+    return f"{head} + {end}**(1 - x) / (x - 1) + {end}**-x * (0.5 + x / {end} * {tail})"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Elementwise(Op):
-    """One row of the table."""
-
-    name: str  # type: ignore[misc]  # a class variable of Op, but each row is an op
-    formula: str
-    types: Types
-    numpy: str | None
-    native: bool
-    overrides: tuple[str | None, ...] | None
-    domain: str
-
-    @cached_property
-    def arity(self) -> int:
-        return 3 if self.types is Types.SELECT else max(k + 1 for k, o in enumerate("xyz") if _mentions(self.formula, o))
-
-    @property
-    def operands(self) -> str:
-        """The names of the operands in formulas: `x`, `xy` or `xyz`."""
-        return "xyz"[: self.arity]
-
-    @cached_property
-    def expansion(self) -> Callable[..., Value]:
-        """The formula as a function of values of any level."""
-        return _compile(self.formula, self.operands)
-
-    @cached_property
-    def _evaluate(self) -> Callable[..., Any]:
-        if self.numpy is None:
-            return self.expansion
-        function: Callable[..., Any] = getattr(np, self.numpy, None) or getattr(_NUMPY_EXTRAS, self.numpy)
-        return function
-
-    @cached_property
-    def partials(self) -> tuple[str | None, ...]:
-        """The derivative by each operand, as text."""
-        return self.overrides if self.overrides is not None else DERIVED[self.name]
-
-    @cached_property
-    def _rules(self) -> tuple[Callable[..., Value] | None, ...]:
-        return tuple(p and _compile(_whole_cotangent(p), f"{self.operands}", "out", "ct") for p in self.partials)
-
-    def infer(self, *types: Type) -> Type:
-        if len(types) != self.arity:
-            raise ShapeError(f"{self.name}() with {len(types)} operands", f"it takes {self.arity}")
-        values = types[1:] if self.types is Types.SELECT else types
-        if any(t.dtype is not values[0].dtype for t in values):
-            shown = ", ".join(str(t) for t in types)
-            raise DtypeError(f"{self.name}({shown})", "the operands' dtypes differ", "cast one of them with .to(dtype)")
-        _check_dtype(self, values[0].dtype)
-        out = dtypes.bool_ if self.types in _TO_BOOL else values[0].dtype
-        return Type(broadcast_shapes(self.name, *(t.shape for t in types)), out)
-
-    def evaluate(self, *arrays: Array) -> Array:
-        return np.asarray(self._evaluate(*arrays))
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [
-            rule(*inputs, out, cotangent) if rule is not None and need else None
-            for rule, need in zip(self._rules, needed, strict=True)
-        ]
-
-    def __repr__(self) -> str:
-        return f"<elementwise {self.name}>"
-
-
-_TO_BOOL = {Types.COMPARE, Types.LOGICAL, Types.CLASSIFY}
-_ACCEPTED = {Types.FLOAT: (2,), Types.CLASSIFY: (2,), Types.INTEGER: (0, 1), Types.LOGICAL: (0,), Types.NUMERIC: (0, 1, 2)}
-
-
-def _check_dtype(row: Elementwise, dtype: DType) -> None:
-    accepted = _ACCEPTED.get(row.types, (0, 1, 2))
-    if dtype.category not in accepted:
-        wanted = " or ".join(("bool", "integer", "floating")[c] for c in accepted)
-        raise DtypeError(f"{row.name} of {dtype}", f"it takes {wanted} values", "cast the operand with .to(dtype)")
-
-
-def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape to which these broadcast, as in NumPy; ShapeError naming the first axis that does not fit."""
-    ndim = max(map(len, shapes))
-    result = [1] * ndim
-    for shape in shapes:
-        for k, size in enumerate(shape, ndim - len(shape)):
-            if size != 1 and result[k] not in (1, size):
-                raise ShapeError(
-                    f"{name} of shapes {' and '.join(str(list(s)) for s in shapes)}",
-                    f"The size of tensor a ({result[k]}) must match the size of tensor b ({size}) "
-                    f"at non-singleton dimension {k}",
-                    "reshape or expand one of them",
-                )
-            result[k] = size if size != 1 else result[k]
-    return tuple(result)
-
-
-def _mentions(text: str, name: str) -> bool:
-    return name in compile(text, "<formula>", "eval").co_names
-
-
-def _compile(text: str, operands: str, *more: str) -> Callable[..., Value]:
-    function: Callable[..., Value] = eval(f"lambda {', '.join([*operands, *more])}: {text}", _NAMESPACE)
-    return function
-
-
-def _whole_cotangent(partial_text: str) -> str:
-    if _mentions(partial_text, "ct"):
-        return partial_text
-    return {"1": "ct", "-1": "-ct"}.get(partial_text, f"ct * ({partial_text})")
-
-
-_NAMESPACE: dict[str, Any] = {"pi": np.pi, "inf": np.inf, "nan": np.nan, "__builtins__": {}}
-"""What formulas may name: the rows, as functions of values of any level, and three numbers."""
-
-
-class _NumpyExtras:
-    """Evaluations for which NumPy has no single function."""
-
-
-_NUMPY_EXTRAS = _NumpyExtras()
-
-
-def row(
-    name: str,
-    formula: str,
-    types: Types = Types.FLOAT,
-    *,
-    numpy: str | None = None,
-    native: bool = False,
-    partials: tuple[str | None, ...] | None = None,
-    domain: str = "True",
-) -> Elementwise:
-    """Enter one elementwise op in the table."""
-    op = register(Elementwise(name, formula, types, numpy, native, partials, domain))
-    _NAMESPACE[name] = partial(apply, op)
-    return op
-
+ZETA = _zeta()
+SINC_SLOPE = f"""pi**2 * polynomial((pi * x)**2, {
+    ", ".join(f"{(-1) ** k * 2 * k}/{math.factorial(2 * k + 1)}" for k in range(1, 11))
+})"""
+"""The derivative of sinc, by x, over x, about 0."""
 
 # fmt: off
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
-row("add",      "x + y",      Types.NUMERIC, numpy="add",      native=True, partials=("1", "1"))
-row("sub",      "x - y",      Types.NUMERIC, numpy="subtract", native=True, partials=("1", "-1"))
-row("mul",      "x * y",      Types.NUMERIC, numpy="multiply", native=True, partials=("y", "x"))
-row("div",      "x / y",      Types.FLOAT,   numpy="divide",   native=True, partials=("ct / y", "-ct * out / y"), domain="y != 0")
-row("neg",      "-x",         Types.NUMERIC, numpy="negative", native=True, partials=("-1",))
-row("maximum",  "Max(x, y)",  Types.NUMERIC, numpy="maximum",  native=True,
-    partials=("where(x > y, ct, where(eq(x, y), ct * 0.5, 0.0))", "where(y > x, ct, where(eq(x, y), ct * 0.5, 0.0))"), domain="x != y")
+row("add",        "x + y",          NUMERIC, np.add)
+row("sub",        "x - y",          NUMBER,  np.subtract)
+row("mul",        "x * y",          NUMERIC, np.multiply)
+row("div",        "x / y",          FLOAT,   np.divide, domain="y != 0")
+row("neg",        "-x",             NUMBER,  np.negative)
+row("abs",        "abs(x)",         NUMBER,  np.abs, domain="x != 0")
+row("sign",       "sign(x)",        NUMBER,  special.sign, ["0"], domain="x != 0")
+row("reciprocal", "1 / x",          FLOAT,   domain="x != 0")
+row("square",     "x * x",          NUMBER)
+row("sqrt",       "sqrt(x)",        FLOAT,   np.sqrt, domain="x > 0")
+row("rsqrt",      "1 / sqrt(x)",    FLOAT,   special.rsqrt, ["-0.5 * out**3"], domain="x > 0")
+row("cbrt",       "sign(x) * abs(x)**(1/3)", FLOAT, np.cbrt, ["1 / (3 * out**2)"], domain="x != 0")
+row("pow",        "x**y",           NUMBER,  special.power, domain="x > 0", partials=[
+    "where(y == 0, 0, ct * (y * x**(y - 1)))", "where(x == 0 and y >= 0, 0, ct * (out * log(x)))"])
+row("hypot",      "sqrt(x**2 + y**2)", FLOAT, np.hypot, domain="x != 0 and y != 0")
+row("lerp",       "where(abs(z) < 0.5, x + z * (y - x), y - (y - x) * (1 - z))", FLOAT, partials=["1 - z", "z", "y - x"])
+
+# ---- division with a whole quotient ----------------------------------------------------------------------------------
+row("fmod",       "x - y * trunc(x / y)", NUMBER, np.fmod,      ["1", "-trunc(x / y)"], domain="y != 0 and frac(x / y) != 0")
+row("remainder",  "x - y * floor(x / y)", NUMBER, np.remainder, ["1", "-floor_divide(x, y)"], domain="y != 0 and frac(x / y) != 0")
+row("floor_divide", "where(y == 0, x / y, where(remainder(x, y) == 0, round(x / y), round((x - remainder(x, y)) / y)))",
+    NUMBER, np.floor_divide, ["0", "0"], native_on=(1,), domain="y != 0 and frac(x / y) != 0")
+
+# ---- rounding --------------------------------------------------------------------------------------------------------
+row("floor",      "floor(x)",       ROUND,   np.floor, ["0"], domain="frac(x) != 0")
+row("ceil",       "ceil(x)",        ROUND,   np.ceil,  ["0"], domain="frac(x) != 0")
+row("round",      "round(x)",       ROUND,   np.rint,  ["0"], domain="frac(x + 0.5) != 0")
+row("trunc",      "trunc(x)",       ROUND,   np.trunc, ["0"], domain="frac(x) != 0")
+row("frac",       "x - trunc(x)",   FLOAT,   partials=["1"], domain="frac(x) != 0")
+
+# ---- the greater and the lesser: where two are equal they share, except that fmax, fmin and the clamps give all to x ----
+row("maximum",    "maximum(x, y)",  NUMERIC, np.maximum, domain="x != y", partials=[
+    "where(x == y, ct * 0.5, where(x < y, 0, ct))", "where(x == y, ct * 0.5, where(x > y, 0, ct))"])
+row("minimum",    "minimum(x, y)",  NUMERIC, np.minimum, domain="x != y", partials=[
+    "where(x == y, ct * 0.5, where(x > y, 0, ct))", "where(x == y, ct * 0.5, where(x < y, 0, ct))"])
+row("fmax",       "where(x >= y or y != y, x, y)", NUMERIC, domain="x != y")
+row("fmin",       "where(x <= y or y != y, x, y)", NUMERIC, domain="x != y")
+row("clamp_min",  "maximum(x, y)",  NUMERIC, partials=["where(x >= y, ct, 0)", "where(x < y, ct, 0)"], domain="x != y")
+row("clamp_max",  "minimum(x, y)",  NUMERIC, partials=["where(x <= y, ct, 0)", "where(x > y, ct, 0)"], domain="x != y")
 
 # ---- comparison and choice -------------------------------------------------------------------------------------------
-row("lt",    "x < y",        Types.COMPARE, numpy="less",          native=True, partials=(None, None))
-row("le",    "x <= y",       Types.COMPARE, numpy="less_equal",    native=True, partials=(None, None))
-row("gt",    "x > y",        Types.COMPARE, numpy="greater",       native=True, partials=(None, None))
-row("ge",    "x >= y",       Types.COMPARE, numpy="greater_equal", native=True, partials=(None, None))
-row("eq",    "Eq(x, y)",     Types.COMPARE, numpy="equal",         native=True, partials=(None, None))
-row("where", "Where(x, y, z)", Types.SELECT, numpy="where",        native=True,
-    partials=(None, "where(x, ct, 0.0)", "where(x, 0.0, ct)"))
+row("lt",         "x < y",          COMPARE, np.less)
+row("le",         "x <= y",         COMPARE, np.less_equal)
+row("gt",         "x > y",          COMPARE, np.greater)
+row("ge",         "x >= y",         COMPARE, np.greater_equal)
+row("eq",         "x == y",         COMPARE, np.equal)
+row("ne",         "x != y",         COMPARE, np.not_equal)
+row("where",      "where(x, y, z)", SELECT,  np.where, [None, "where(x, ct, 0)", "where(x, 0, ct)"])
+row("heaviside",  "where(x > 0, 1, where(x == 0, y, 0))", NUMERIC, partials=["0", "where(x == 0, ct, 0)"], domain="x != 0")
 
-# ---- exponentials ----------------------------------------------------------------------------------------------------
-row("exp",     "exp(x)",       numpy="exp",  native=True)
-row("log",     "log(x)",       numpy="log",  native=True, domain="x > 0")
-row("tanh",    "tanh(x)",      numpy="tanh", native=True, partials=("1 - out * out",))
+# ---- truth and bits --------------------------------------------------------------------------------------------------
+row("logical_and", "x and y",           LOGICAL, np.logical_and)
+row("logical_or",  "x or y",            LOGICAL, np.logical_or)
+row("logical_xor", "logical_xor(x, y)", LOGICAL, np.logical_xor)
+row("logical_not", "not x",             LOGICAL, np.logical_not)
+row("bitwise_and", "bitwise_and(x, y)", INTEGER, np.bitwise_and)
+row("bitwise_or",  "bitwise_or(x, y)",  INTEGER, np.bitwise_or)
+row("bitwise_xor", "bitwise_xor(x, y)", INTEGER, np.bitwise_xor)
+row("bitwise_not", "bitwise_not(x)",    INTEGER, np.bitwise_not)
+row("bitwise_left_shift",  "bitwise_left_shift(x, y)",  SHIFT, np.left_shift)
+row("bitwise_right_shift", "bitwise_right_shift(x, y)", SHIFT, np.right_shift)
+
+# ---- the kind of a number --------------------------------------------------------------------------------------------
+row("isnan",      "x != x",               CLASSIFY, np.isnan)
+row("isinf",      "abs(x) == inf",        CLASSIFY)
+row("isfinite",   "abs(x) < inf",         CLASSIFY)
+row("signbit",    "copysign(1, x) < 0",   CLASSIFY)
+row("copysign",   "copysign(x, y)",       FLOAT, np.copysign, ["ct * sign(x) * copysign(1, y)", "0"], domain="x != 0 and y != 0")
+row("nan_to_num", "where(x != x, y, where(x == inf, z, where(x == -inf, w, x)))", FLOAT, partials=[
+    "where(abs(x) < inf, ct, 0)", "where(x != x, ct, 0)", "where(x == inf, ct, 0)", "where(x == -inf, ct, 0)"])
+
+# ---- exponentials and logarithms -------------------------------------------------------------------------------------
+row("exp",        "exp(x)",               FLOAT, np.exp)
+row("exp2",       "exp(x * log(2))",      FLOAT, np.exp2)
+row("expm1",      "exp(x) - 1",           FLOAT, np.expm1)
+row("log",        "log(x)",               FLOAT, np.log,   domain="x > 0")
+row("log2",       "log(x) / log(2)",      FLOAT, np.log2,  domain="x > 0")
+row("log10",      "log(x) / log(10)",     FLOAT, np.log10, domain="x > 0")
+row("log1p",      "log(1 + x)",           FLOAT, np.log1p, domain="x > -1")
+row("xlogy",      "where(x == 0 and y == y, 0, x * log(y))", FLOAT, domain="x != 0 and y > 0", partials=[
+    "where(x == 0 and y <= 0, 0, ct * log(y))", "ct * x / y"])
+row("logaddexp",  "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp(-abs(x - y))), x + y)", FLOAT,
+    partials=["sigmoid(x - y)", "sigmoid(y - x)"], domain="x != y")
+row("logaddexp2", "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp2(-abs(x - y))) * (1 / log(2)), x + y)", FLOAT,
+    partials=["sigmoid((x - y) * log(2))", "sigmoid((y - x) * log(2))"], domain="x != y")
+row("logit",      "where(x < 0.25, log(x / (1 - x)), log1p((2 * x - 1) / (1 - x)))", FLOAT,
+    partials=["1 / (x * (1 - x))"], domain="x > 0 and x < 1")
+
+# ---- trigonometry ----------------------------------------------------------------------------------------------------
+row("sin",        "sin(x)",               FLOAT, np.sin)
+row("cos",        "cos(x)",               FLOAT, np.cos)
+row("tan",        "tan(x)",               FLOAT, np.tan)
+row("asin",       "asin(x)",              FLOAT, np.arcsin, ["1 / sqrt((1 - x) * (1 + x))"], domain="abs(x) < 1")
+row("acos",       "acos(x)",              FLOAT, np.arccos, ["-1 / sqrt((1 - x) * (1 + x))"], domain="abs(x) < 1")
+row("atan",       "atan(x)",              FLOAT, np.arctan)
+row("atan2",      "atan2(x, y)",          FLOAT, np.arctan2, domain="x != 0 and y != 0")
+row("sinc",       "where(x == 0, 1, sin(pi * x) / (pi * x))", FLOAT, partials=[
+    f"where(abs(x) < 0.3, x * {SINC_SLOPE}, (cos(pi * x) - out) / x)"])
+row("deg2rad",    "x * (pi / 180)",       FLOAT)
+row("rad2deg",    "x * (180 / pi)",       FLOAT)
+
+# ---- hyperbolic functions --------------------------------------------------------------------------------------------
+row("sinh",       "sinh(x)",              FLOAT, np.sinh)
+row("cosh",       "cosh(x)",              FLOAT, np.cosh)
+row("tanh",       "tanh(x)",              FLOAT, np.tanh)
+row("asinh",      "asinh(x)",             FLOAT, np.arcsinh)
+row("acosh",      "acosh(x)",             FLOAT, np.arccosh, ["1 / sqrt((x - 1) * (x + 1))"], domain="x > 1")
+row("atanh",      "atanh(x)",             FLOAT, np.arctanh, ["1 / ((1 - x) * (1 + x))"], domain="abs(x) < 1")
+
+# ---- the error function and the gamma function -----------------------------------------------------------------------
+row("erf",        "erf(x)",               FLOAT, special.erf)
+row("erfc",       "1 - erf(x)",           FLOAT, special.erfc)
+row("erfinv",     "erfinv(x)",            FLOAT, special.erfinv, domain="abs(x) < 1")
+row("lgamma",     "lgamma(x)",            FLOAT, special.lgamma, domain="x > 0 or frac(x) != 0")
+row("digamma",    "digamma(x)",           FLOAT, special.digamma, domain="x > 0 or frac(x) != 0")
+row("trigamma",   "where(x < 0.5, -1, 1) * zeta(2, where(x < 0.5, 1 - x, x)) + "
+                  "where(x < 0.5, (pi / sin(pi * (x - round(x))))**2, 0)", FLOAT, domain="x > 0 or frac(x) != 0", partials=[
+    "-2 * zeta(3, where(x < 0.5, 1 - x, x)) - "
+    "where(x < 0.5, 2 * pi**3 * cos(pi * (x - round(x))) / sin(pi * (x - round(x)))**3, 0)"])
+row("zeta",       f"where(x > 1 and y >= 0, {ZETA}, where(x == 1 and y >= 0, inf, nan))", FLOAT,
+    partials=[None, "-x * zeta(x + 1, y)"], domain="x > 1 and x < 8 and y > 0")
+
+# ---- activations -----------------------------------------------------------------------------------------------------
+row("sigmoid",    "1 / (1 + exp(-x))",    FLOAT, special.sigmoid, ["out * (1 - out)"])
+row("softplus",   "log(1 + exp(x))",      FLOAT, special.softplus, ["sigmoid(x)"])
+row("logsigmoid", "-softplus(-x)",        FLOAT)
+row("relu",       "maximum(x, 0)",        NUMBER, partials=["where(out <= 0, 0, ct)"], domain="x != 0")
+row("relu6",      "minimum(maximum(x, 0), 6)", FLOAT, partials=["where(x <= 0 or x >= 6, 0, ct)"], domain="x != 0 and x != 6")
+row("leaky_relu", "where(x > 0, x, x * y)", FLOAT, domain="x != 0")
+row("elu",        "where(x > 0, x, y * expm1(x))", FLOAT, domain="x != 0")
+row("celu",       "where(x > 0, x, y * expm1(x / y))", FLOAT, domain="x != 0 and y > 0")
+row("selu",       "1.0507009873554804934193349852946 * where(x > 0, x, 1.6732632423543772848170429916717 * expm1(x))",
+    FLOAT, domain="x != 0")
+row("gelu",       "x * 0.5 * erfc(x * -sqrt(0.5))", FLOAT)
+row("gelu_tanh",  "x * 0.5 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))", FLOAT)
+row("silu",       "x * sigmoid(x)",       FLOAT)
+row("mish",       "x * tanh(softplus(x))", FLOAT)
+row("softsign",   "x / (1 + abs(x))",     FLOAT, partials=["1 / (1 + abs(x))**2"], domain="x != 0")
 # fmt: on

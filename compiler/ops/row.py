@@ -1,0 +1,291 @@
+"""What one row of the elementwise table is: text in, an op out. The table itself is `elementwise.py`.
+
+A formula is text in a small language, so that reading the table needs no SymPy and one text serves every level: arrays,
+graph nodes and Tensors at run time, SymPy in `derive.py`.
+
+    formula ::= number | pi | inf | nan | operand | row "(" formula, … ")" | "(" formula ")"
+              | formula ("+" | "-" | "*" | "/" | "**") formula | "-" formula
+              | formula ("<" | "<=" | ">" | ">=" | "==" | "!=") formula …
+              | formula ("and" | "or") formula | "not" formula
+              | "polynomial" "(" formula, c0, c1, … ")"                        c0 + c1*t + c2*t**2 + …
+    operand ::= "x" | "y" | "z" | "w"; in a partial also "out", the row's value, and "ct", the cotangent
+
+Every sign is the call of a row (`x == y` is `eq(x, y)`), a power with a small whole exponent is multiplications, and what
+mentions no operand is a number, worked out while loading. A number takes the dtype of the operands.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property, partial, reduce
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.derived import DERIVED
+
+
+class Types(Enum):
+    """What an elementwise op takes and gives. The Tensor API promotes the operands to that."""
+
+    NUMERIC = "bool, integer or floating -> the same"
+    NUMBER = "integer or floating -> the same"
+    FLOAT = "floating -> the same; others are promoted to the default dtype first"
+    ROUND = "floating -> the same; integers are whole already, and left as they are"
+    INTEGER = "bool or integer -> the same"
+    SHIFT = "integer -> the same"
+    COMPARE = "anything -> bool"
+    LOGICAL = "bool -> bool; others are compared with zero first"
+    CLASSIFY = "floating -> bool; others are promoted to the default dtype first"
+    SELECT = "bool, then two of one dtype -> that dtype"
+
+
+_ACCEPTED = {
+    Types.NUMBER: (1, 2),
+    Types.FLOAT: (2,),
+    Types.ROUND: (2,),
+    Types.INTEGER: (0, 1),
+    Types.SHIFT: (1,),
+    Types.LOGICAL: (0,),
+    Types.CLASSIFY: (2,),
+}
+"""Categories of dtypes (see DType) where not all are taken."""
+_TO_BOOL = {Types.COMPARE, Types.LOGICAL, Types.CLASSIFY}
+_WITHOUT_DERIVATIVE = {*_TO_BOOL, Types.INTEGER, Types.SHIFT}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Elementwise(Op):
+    """One row of the table."""
+
+    name: str  # type: ignore[misc]  # a class variable of Op, but each row is an op
+    formula: str
+    types: Types
+    numpy: Callable[..., Any] | None
+    """Evaluates the row on arrays. Without one the formula does."""
+    overrides: tuple[str | None, ...] | None
+    domain: str
+    native_on: tuple[int, ...]
+    """Categories of dtypes (see DType) on which the back ends have code for it."""
+
+    @property
+    def native(self) -> bool:
+        """Whether the back ends have code for it on some dtype; elsewhere `expansion` is its code."""
+        return bool(self.native_on)
+
+    def is_native(self, dtype: DType) -> bool:
+        """Whether the back ends have code for it on operands of this dtype (of a `where`: on its branches)."""
+        return dtype.category in self.native_on
+
+    @cached_property
+    def arity(self) -> int:
+        return max(k for k, operand in enumerate("xyzw", 1) if mentions(self.formula, operand))
+
+    @property
+    def operands(self) -> str:
+        """The names of the operands in formulas: `x`, `xy`, `xyz` or `xyzw`."""
+        return "xyzw"[: self.arity]
+
+    @cached_property
+    def expansion(self) -> Callable[..., Value]:
+        """The formula as a function of values of any level."""
+        return _function(self.formula, [*self.operands])
+
+    @cached_property
+    def partials(self) -> tuple[str | None, ...]:
+        """The derivative by each operand, as text."""
+        if self.types in _WITHOUT_DERIVATIVE:
+            return (None,) * self.arity
+        return self.overrides if self.overrides is not None else DERIVED[self.name]
+
+    @cached_property
+    def _rules(self) -> tuple[Callable[..., Value] | None, ...]:
+        return tuple(p and _function(cotangent_text(p), [*self.operands, "out", "ct"]) for p in self.partials)
+
+    def infer(self, *types: Type) -> Type:
+        if len(types) != self.arity:
+            raise ShapeError(f"{self.name}() with {len(types)} operands", f"it takes {self.arity}")
+        values = types[1:] if self.types is Types.SELECT else types
+        shown = f"{self.name}({', '.join(map(str, types))})"
+        if any(t.dtype is not values[0].dtype for t in values):
+            raise DtypeError(shown, "the operands' dtypes differ", "cast one of them with .to(dtype)")
+        if self.types is Types.SELECT and types[0].dtype is not dtypes.bool_:
+            raise DtypeError(shown, "the condition is not bool", "compare it with something, or cast it to bool")
+        accepted = _ACCEPTED.get(self.types, (0, 1, 2))
+        if values[0].dtype.category not in accepted:
+            wanted = " or ".join(("bool", "integer", "floating-point")[c] for c in accepted)
+            raise DtypeError(shown, f"{self.name} takes {wanted} values", "cast the operand with .to(dtype)")
+        out = dtypes.bool_ if self.types in _TO_BOOL else values[0].dtype
+        return Type(broadcast_shapes(self.name, *(t.shape for t in types)), out)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.asarray((self.numpy or self.expansion)(*arrays))
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [
+            rule(*inputs, out, cotangent) if rule is not None and need else None
+            for rule, need in zip(self._rules, needed, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        return f"<elementwise {self.name}>"
+
+
+def row(
+    name: str,
+    formula: str,
+    types: Types = Types.FLOAT,
+    numpy: Callable[..., Any] | None = None,
+    partials: Sequence[str | None] | None = None,
+    *,
+    domain: str = "",
+    native_on: Sequence[int] | None = None,
+) -> Elementwise:
+    """Enter one elementwise op in the table; the columns are told in `elementwise.py`."""
+    if native_on is None:
+        native_on = (0, 1, 2) if numpy else ()
+    overrides = None if partials is None else tuple(partials)
+    op = register(Elementwise(name, formula, types, numpy, overrides, domain, tuple(native_on)))
+    _NAMESPACE[name] = partial(apply, op)
+    return op
+
+
+def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape to which these broadcast, as in NumPy; ShapeError naming the first axis that does not fit."""
+    ndim = max(map(len, shapes))
+    result = [1] * ndim
+    for shape in shapes:
+        for k, size in enumerate(shape, ndim - len(shape)):
+            if size != 1 and result[k] not in (1, size):
+                raise ShapeError(
+                    f"{name} of shapes {' and '.join(str(list(s)) for s in shapes)}",
+                    f"The size of tensor a ({result[k]}) must match the size of tensor b ({size}) "
+                    f"at non-singleton dimension {k}",
+                    "reshape or expand one of them",
+                )
+            result[k] = size if size != 1 else result[k]
+    return tuple(result)
+
+
+# ---- the language of formulas ----------------------------------------------------------------------------------------
+
+SIGNS: dict[type[ast.AST], str] = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.USub: "neg",
+    ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
+    ast.And: "logical_and", ast.Or: "logical_or", ast.Not: "logical_not",
+}  # fmt: skip
+"""The row that each sign calls."""
+
+
+def calls(node: ast.expr) -> ast.expr:
+    """A parsed formula with each sign replaced by the call of its row."""
+    match node:
+        case ast.Constant() | ast.Name():
+            return node
+        case ast.BinOp(left, ast.Pow(), ast.Constant(int(n))) if n > 1:
+            return _call("power", calls(left), ast.Constant(n))
+        case ast.BinOp(left, sign, right):
+            return _call(SIGNS[type(sign)], calls(left), calls(right))
+        case ast.UnaryOp(sign, operand):
+            return _call(SIGNS[type(sign)], calls(operand))
+        case ast.BoolOp(sign, values):
+            return reduce(partial(_call, SIGNS[type(sign)]), map(calls, values))
+        case ast.Compare(left, signs, right):
+            pairs = zip(signs, [left, *right], right)
+            return reduce(partial(_call, "logical_and"), [_call(SIGNS[type(s)], calls(a), calls(b)) for s, a, b in pairs])
+        case ast.Call(ast.Name(name), arguments, []):
+            return _call(name, *map(calls, arguments))
+    raise SyntaxError(f"not in the language of formulas: {ast.unparse(node)}")
+
+
+def mentions(text: str, name: str) -> bool:
+    """Whether a formula names this operand or row."""
+    return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(parse(text)))
+
+
+def parse(text: str) -> ast.expr:
+    """The formula's syntax tree, as it is written."""
+    return ast.parse(text, "<formula>", mode="eval").body
+
+
+def cotangent_text(partial_text: str) -> str:
+    """The cotangent of the operand whose partial derivative this is, as a formula."""
+    if mentions(partial_text, "ct"):
+        return partial_text
+    match parse(partial_text):
+        case ast.Constant(1):
+            return "ct"
+        case ast.Constant(0):
+            return "where(ct < ct, ct, 0)"  # zeros of ct's shape, whatever ct holds
+        case ast.BinOp(ast.Constant(1), ast.Div(), below):
+            return f"ct / ({ast.unparse(below)})"
+    return "-ct" if partial_text == "-1" else f"ct * ({partial_text})"
+
+
+def _call(name: str, *arguments: ast.expr) -> ast.expr:
+    return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
+
+
+def _function(text: str, operands: Sequence[str]) -> Callable[..., Value]:
+    """The formula as a Python function of values of any level."""
+    body = calls(_fold(parse(text), set(operands)))
+    head = ast.arguments([], [ast.arg(o) for o in operands], None, [], [], None, [])
+    tree = ast.fix_missing_locations(ast.Expression(ast.Lambda(head, body)))
+    function: Callable[..., Value] = eval(compile(tree, f"<formula {text}>", "eval"), _NAMESPACE)
+    return function
+
+
+def _fold(node: ast.expr, operands: set[str]) -> ast.expr:
+    """The formula with every part that mentions no operand replaced by its value."""
+    if not any(isinstance(n, ast.Name) and n.id in operands for n in ast.walk(node)):
+        value = eval(compile(ast.Expression(node), "<constant>", "eval"), _CONSTANTS)
+        return ast.copy_location(ast.Constant(value), node)
+    for field, value in ast.iter_fields(node):
+        if isinstance(value, list):
+            setattr(node, field, [_fold(v, operands) if isinstance(v, ast.expr) else v for v in value])
+        elif isinstance(value, ast.expr) and not (field == "func"):
+            setattr(node, field, _fold(value, operands))
+    match node:  # a choice between two numbers says itself which dtype they have
+        case ast.Call(ast.Name("where"), [condition, ast.Constant(a), ast.Constant() as b], []):
+            return _call("where", condition, ast.Constant(a), _call("like", ast.Name("x", ast.Load()), b))
+    return node
+
+
+def _power(base: Value, exponent: int) -> Value:
+    """base ** exponent for a whole exponent above 1, by squaring."""
+    result, square = None, base
+    while True:
+        if exponent % 2:
+            result = square if result is None else _NAMESPACE["mul"](result, square)
+        exponent //= 2
+        if not exponent:
+            return result
+        square = _NAMESPACE["mul"](square, square)
+
+
+def _polynomial(t: Value, *coefficients: float) -> Value:
+    """c0 + c1*t + c2*t**2 + …, by Horner's rule."""
+    add, mul = _NAMESPACE["add"], _NAMESPACE["mul"]
+    *lower, result = coefficients
+    for c in reversed(lower):
+        result = add(mul(t, result), c)
+    return result
+
+
+def _like(value: Value, number: float) -> Array:
+    return np.asarray(number, dtype=dtypes.of(value).numpy)
+
+
+_CONSTANTS: dict[str, Any] = {n: getattr(math, n) for n in ("pi", "inf", "nan", "sqrt", "log", "exp")}
+_NAMESPACE: dict[str, Any] = {"power": _power, "polynomial": _polynomial, "like": _like, "__builtins__": {}}
+"""What formulas may call: the rows, as functions of values of any level, and three helpers."""
