@@ -1,5 +1,5 @@
 """The ops: what each yields, its value, its derivative. Importing this package fills `ir.graph.OPS`."""
 
-from retrograd.compiler.ops import contract, elementwise, reduce, shape
+from retrograd.compiler.ops import contract, elementwise, index, reduce, scan, shape, sort, window
 
-__all__ = ["contract", "elementwise", "reduce", "shape"]
+__all__ = ["contract", "elementwise", "index", "reduce", "scan", "shape", "sort", "window"]

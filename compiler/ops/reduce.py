@@ -1,13 +1,14 @@
-"""Reductions: many elements along some axes become one. The axes vanish; `keepdim` is a reshape put on by the caller.
+"""Reductions: many elements along some axes become one. The axes vanish; `keepdim` is the caller's reshape.
 
-A reduction names the elementwise row that combines two elements and the value that changes nothing, and that is all
-that lowering needs. To add one, add a class.
+A reduction names the elementwise row that combines two elements and the value that changes nothing, and that
+is all that lowering needs. To add one, add a class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,8 +16,10 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError
-from retrograd.compiler.ir.graph import OPS, Array, Op, Type, Value, apply, register
-from retrograd.compiler.ops.shape import cast, expand, reshape, unsqueeze
+from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.scan import cumprod, shift
+from retrograd.compiler.ops.shape import cast, expand, iota_like, permute, reshape, unsqueeze
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,17 @@ class Reduction(Op):
     def infer(self, *types: Type) -> Type:
         (x,) = types
         if any(not 0 <= a < x.ndim for a in self.axes) or sorted(set(self.axes)) != list(self.axes):
-            raise DimensionError(f"{self.name} of {x} over axes {self.axes}", "they are not distinct axes of the tensor")
+            raise DimensionError(
+                f"{self.name} of {x} over axes {self.axes}", "they are not distinct axes of the tensor"
+            )
         if x.dtype.category not in self.categories:
-            raise DtypeError(f"{self.name} of {x}", f"it is not defined for {x.dtype}", "cast the tensor with .to(dtype)")
+            raise DtypeError(
+                f"{self.name} of {x}", f"it is not defined for {x.dtype}", "cast the tensor with .to(dtype)"
+            )
         return x.with_shape(size for k, size in enumerate(x.shape) if k not in self.axes)
 
     def evaluate(self, *arrays: Array) -> Array:
         return np.asarray(type(self).numpy(arrays[0], axis=self.axes))
-
-
-def _spread(value: Value, axes: Sequence[int], shape: Sequence[int]) -> Value:
-    """A reduced value, repeated along the reduced axes."""
-    return expand(unsqueeze(value, axes), shape)
 
 
 @register
@@ -62,12 +64,77 @@ class Sum(Reduction):
         return 0
 
     def evaluate(self, *arrays: Array) -> Array:
-        return np.asarray(arrays[0].sum(axis=self.axes, dtype=arrays[0].dtype))
+        (x,) = arrays
+        wide = np.float32 if x.dtype == np.float16 else x.dtype  # a half has too few digits to add many
+        return np.asarray(x.sum(axis=self.axes, dtype=wide)).astype(x.dtype, copy=False)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
-        return [_spread(cotangent, self.axes, inputs[0].shape)]
+        return [spread(cotangent, self.axes, inputs[0].shape)]
+
+
+@register
+@dataclass(frozen=True)
+class Prod(Reduction):
+    name = "prod"
+    combine = "mul"
+    categories = (1, 2)
+
+    def identity(self, dtype: DType) -> float:
+        return 1
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.asarray(arrays[0].prod(axis=self.axes, dtype=arrays[0].dtype))
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        """∂/∂x[j] is the product of what is before j times that of what is after: right at zeros too."""
+        (x,) = inputs
+        kept = [k for k in range(len(x.shape)) if k not in self.axes]
+        order = [*kept, *self.axes]
+        last = permute(x, order)
+        line = reshape(last, (*(x.shape[k] for k in kept), prod(x.shape[k] for k in self.axes)))
+        axis = len(kept)
+        before, after = (shift(cumprod(line, axis, back), axis, back, fill=1.0) for back in (False, True))
+        grad = reshape(unsqueeze(cotangent, [axis]) * before * after, last.shape)
+        return [permute(grad, [order.index(k) for k in range(len(order))])]
+
+
+class _Logical(Reduction):
+    categories = (0,)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [None]
+
+
+@register
+@dataclass(frozen=True)
+class Any_(_Logical):
+    """Whether some element is true."""
+
+    name = "any"
+    combine = "logical_or"
+    numpy = np.any
+
+    def identity(self, dtype: DType) -> bool:
+        return False
+
+
+@register
+@dataclass(frozen=True)
+class All(_Logical):
+    """Whether every element is true."""
+
+    name = "all"
+    combine = "logical_and"
+    numpy = np.all
+
+    def identity(self, dtype: DType) -> bool:
+        return True
 
 
 class _Extremum(Reduction):
@@ -75,7 +142,9 @@ class _Extremum(Reduction):
 
     def infer(self, *types: Type) -> Type:
         if any(types[0].shape[a] == 0 for a in self.axes):
-            raise ShapeError(f"{self.name} of {types[0]} over axes {self.axes}", "there is no element to choose from")
+            raise ShapeError(
+                f"{self.name} of {types[0]} over axes {self.axes}", "there is no element to choose from"
+            )
         return super().infer(*types)
 
     def adjoint(
@@ -83,9 +152,9 @@ class _Extremum(Reduction):
     ) -> Sequence[Value | None]:
         """Ties share the cotangent evenly, as in torch.amax."""
         (x,) = inputs
-        chosen = apply(OPS["eq"], x, _spread(out, self.axes, x.shape))
+        chosen = rows.eq(x, spread(out, self.axes, x.shape))
         share = cotangent / sum_(cast(chosen, dtypes.of(x)), self.axes)
-        return [apply(OPS["where"], chosen, _spread(share, self.axes, x.shape), 0.0)]
+        return [rows.where(chosen, spread(share, self.axes, x.shape), 0.0)]
 
 
 @register
@@ -98,7 +167,11 @@ class Amax(_Extremum):
     numpy = np.amax
 
     def identity(self, dtype: DType) -> float:
-        return -np.inf if dtype.is_floating_point else (int(np.iinfo(dtype.numpy).min) if dtype.category else False)
+        return (
+            -np.inf
+            if dtype.is_floating_point
+            else (int(np.iinfo(dtype.numpy).min) if dtype.category else False)
+        )
 
 
 @register
@@ -111,10 +184,14 @@ class Amin(_Extremum):
     numpy = np.amin
 
     def identity(self, dtype: DType) -> float:
-        return np.inf if dtype.is_floating_point else (int(np.iinfo(dtype.numpy).max) if dtype.category else True)
+        return (
+            np.inf
+            if dtype.is_floating_point
+            else (int(np.iinfo(dtype.numpy).max) if dtype.category else True)
+        )
 
 
-# ---- as functions of values of any level -----------------------------------------------------------------------------
+# ---- as functions of values of any level -------------------------------------------------------------------
 
 
 def sum_(x: Value, axes: Sequence[int]) -> Value:
@@ -129,8 +206,42 @@ def amin(x: Value, axes: Sequence[int]) -> Value:
     return apply(Amin(tuple(axes)), x) if axes else x
 
 
+def spread(value: Value, axes: Sequence[int], shape: Sequence[int]) -> Value:
+    """A reduced value, repeated along the reduced axes."""
+    return expand(unsqueeze(value, axes), shape)
+
+
+def prod_(x: Value, axes: Sequence[int]) -> Value:
+    return apply(Prod(tuple(axes)), x) if axes else x
+
+
+def any_(x: Value, axes: Sequence[int]) -> Value:
+    return apply(Any_(tuple(axes)), x) if axes else x
+
+
+def all_(x: Value, axes: Sequence[int]) -> Value:
+    return apply(All(tuple(axes)), x) if axes else x
+
+
+def argmax(x: Value, axis: int) -> Value:
+    """Where the greatest element stands first, as int64; NaN counts as the greatest."""
+    return _first(x, amax(x, [axis]), axis)
+
+
+def argmin(x: Value, axis: int) -> Value:
+    """Where the least element stands first, as int64; NaN counts as the least."""
+    return _first(x, amin(x, [axis]), axis)
+
+
+def _first(x: Value, extremum: Value, axis: int) -> Value:
+    """The first position of the extremum, or of NaN (which differs from itself)."""
+    place, size = iota_like(x, axis), x.shape[axis]
+    found = rows.where(rows.eq(x, spread(extremum, [axis], x.shape)), place, size)
+    return amin(rows.where(rows.eq(x, x), found, place), [axis])
+
+
 def sum_to(x: Value, shape: Sequence[int]) -> Value:
-    """Undo a broadcast: sum over the axes along which `shape` was repeated. The one place where this is done."""
+    """Undo a broadcast: sum over the axes along which `shape` was repeated. Done here and nowhere else."""
     if tuple(x.shape) == tuple(shape):
         return x
     lead = len(x.shape) - len(shape)

@@ -1,7 +1,8 @@
-"""Movement ops: the same elements at other places. In compiled code they are index arithmetic and cost nothing.
+"""Movement ops: the same elements at other places. In compiled code they are index arithmetic and are free.
 
-Each class says where an element of the output comes from (`source`); that one function is all that lowering needs. A
-guard makes elements outside it a fill value (`Pad`). To add a movement op, add a class; `tests` find it in `OPS`.
+Each class says where an element of the output comes from (`source`); that one function is all that lowering
+needs. A guard makes elements outside it a fill value (`Pad`). To add a movement op, add a class; `tests` find
+it in `OPS`.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Permute(Movement):
         return arrays[0].transpose(self.axes)
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
-        place = {axis: i for axis, i in zip(self.axes, index, strict=True)}
+        place = dict(zip(self.axes, index, strict=True))
         return Source(tuple(place[k] for k in range(len(index))))
 
     def move_back(self, cotangent: Value, operand: Value) -> Value:
@@ -115,7 +116,9 @@ class Expand(Movement):
     def infer(self, *types: Type) -> Type:
         lead = len(self.shape) - types[0].ndim
         if lead < 0 or any(s not in (1, t) for s, t in zip(types[0].shape, self.shape[lead:], strict=True)):
-            raise ShapeError(f"expand of {types[0]} to {list(self.shape)}", "only axes of size 1 and new leading ones grow")
+            raise ShapeError(
+                f"expand of {types[0]} to {list(self.shape)}", "only axes of size 1 and new leading ones grow"
+            )
         return types[0].with_shape(self.shape)
 
     def evaluate(self, *arrays: Array) -> Array:
@@ -146,10 +149,14 @@ class Slice(Movement):
         return types[0].with_shape(shape)
 
     def evaluate(self, *arrays: Array) -> Array:
-        return arrays[0][tuple(slice(*each) for each in zip(self.starts, self.stops, self.steps, strict=True))]
+        return arrays[0][
+            tuple(slice(*each) for each in zip(self.starts, self.stops, self.steps, strict=True))
+        ]
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
-        return Source(tuple(i * step + start for i, step, start in zip(index, self.steps, self.starts, strict=True)))
+        return Source(
+            tuple(i * step + start for i, step, start in zip(index, self.steps, self.starts, strict=True))
+        )
 
     def move_back(self, cotangent: Value, operand: Value) -> Value:
         covered = [
@@ -178,14 +185,22 @@ class Pad(Movement):
         )
 
     def evaluate(self, *arrays: Array) -> Array:
-        out = np.full(self.infer(Type(arrays[0].shape, dtypes.of(arrays[0]))).shape, self.fill, arrays[0].dtype)
+        out = np.full(
+            self.infer(Type(arrays[0].shape, dtypes.of(arrays[0]))).shape, self.fill, arrays[0].dtype
+        )
         ends = [n - high for n, high in zip(out.shape, self.high, strict=True)]
-        out[tuple(slice(low, end, gap + 1) for low, end, gap in zip(self.low, ends, self.interior, strict=True))] = arrays[0]
+        out[
+            tuple(
+                slice(low, end, gap + 1) for low, end, gap in zip(self.low, ends, self.interior, strict=True)
+            )
+        ] = arrays[0]
         return out
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
         inner, bounds = [], []
-        for i, low, high, gap, size in zip(index, self.low, self.high, self.interior, operand.shape, strict=True):
+        for i, low, high, gap, size in zip(
+            index, self.low, self.high, self.interior, operand.shape, strict=True
+        ):
             place = i - low
             if gap:
                 bounds.append(Bound(place % (gap + 1), 0, 1))
@@ -216,7 +231,9 @@ class Flip(Movement):
         return np.flip(arrays[0], self.axes)
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
-        return Source(tuple(Index() - i + (operand.shape[k] - 1) if k in self.axes else i for k, i in enumerate(index)))
+        return Source(
+            tuple(Index() - i + (operand.shape[k] - 1) if k in self.axes else i for k, i in enumerate(index))
+        )
 
     def move_back(self, cotangent: Value, operand: Value) -> Value:
         return apply(self, cotangent)
@@ -262,7 +279,7 @@ class Concat(Op):
 @register
 @dataclass(frozen=True)
 class Cast(Op):
-    """The same values in another dtype; floating to integer truncates towards zero, anything to bool asks `!= 0`."""
+    """The same values in another dtype; floating to integer truncates towards zero, to bool asks `!= 0`."""
 
     name = "cast"
     dtype: DType
@@ -277,7 +294,9 @@ class Cast(Op):
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
         operand = dtypes.of(inputs[0])
-        return [cast(cotangent, operand) if operand.is_floating_point and self.dtype.is_floating_point else None]
+        return [
+            cast(cotangent, operand) if operand.is_floating_point and self.dtype.is_floating_point else None
+        ]
 
 
 @register
@@ -295,7 +314,31 @@ class Iota(Leaf):
         return np.broadcast_to(line, self.type.shape)
 
 
-# ---- as functions of values of any level -----------------------------------------------------------------------------
+@register
+@dataclass(frozen=True)
+class IotaLike(Op):
+    """`Iota` in int64 in the shape of an operand, whose elements are not read: how functions count."""
+
+    name = "iota_like"
+    axis: int
+
+    def infer(self, *types: Type) -> Type:
+        if not 0 <= self.axis < types[0].ndim:
+            raise DimensionError(
+                f"iota_like of {types[0]} along axis {self.axis}", f"there is no axis {self.axis}"
+            )
+        return types[0].with_dtype(dtypes.int64)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return Iota(Type(arrays[0].shape, dtypes.int64), self.axis).evaluate()
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [None]
+
+
+# ---- as functions of values of any level -------------------------------------------------------------------
 
 
 def reshape(x: Value, shape: Sequence[int]) -> Value:
@@ -321,7 +364,9 @@ def narrow(x: Value, axis: int, start: int, stop: int) -> Value:
     return slice_(x, starts, stops, [1] * len(starts))
 
 
-def pad(x: Value, low: Sequence[int], high: Sequence[int], interior: Sequence[int], fill: float = 0.0) -> Value:
+def pad(
+    x: Value, low: Sequence[int], high: Sequence[int], interior: Sequence[int], fill: float = 0.0
+) -> Value:
     if not any((*low, *high, *interior)):
         return x
     return apply(Pad(tuple(low), tuple(high), tuple(interior), fill), x)
@@ -343,3 +388,27 @@ def unsqueeze(x: Value, axes: Sequence[int]) -> Value:
     """Axes of size 1 put in at these places of the output."""
     sizes = iter(x.shape)
     return reshape(x, [1 if k in axes else next(sizes) for k in range(len(x.shape) + len(axes))])
+
+
+def squeeze(x: Value, axes: Sequence[int]) -> Value:
+    """Axes of size 1 taken out."""
+    return reshape(x, [size for k, size in enumerate(x.shape) if k not in axes])
+
+
+def swap_axes(x: Value, first: int, second: int) -> Value:
+    """Two axes exchanged."""
+    axes = list(range(len(x.shape)))
+    axes[first], axes[second] = second, first
+    return permute(x, axes)
+
+
+def iota_like(x: Value, axis: int) -> Value:
+    """Each element's position along an axis, in int64 and the shape of `x`."""
+    return apply(IotaLike(axis), x)
+
+
+def roll(x: Value, shift: int, axis: int) -> Value:
+    """The elements moved on by `shift` places along an axis; what leaves at the end comes in at the start."""
+    size = x.shape[axis]
+    cut = -shift % size if size else 0
+    return concat([narrow(x, axis, cut, size), narrow(x, axis, 0, cut)], axis) if cut else x

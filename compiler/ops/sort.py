@@ -1,0 +1,115 @@
+"""Order: the permutation that sorts, and what follows from it.
+
+`Argsort` is the one op; sort, topk, kthvalue, median and mode read their values with `take_along`, whose
+adjoint brings the cotangents back to where the values came from. Functions that PyTorch gives two results
+return (values, indices).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import DimensionError, ShapeError
+from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.index import take_along
+from retrograd.compiler.ops.reduce import amax, argmax, sum_
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.scan import cummax
+from retrograd.compiler.ops.shape import cast, iota_like, narrow, reshape, unsqueeze
+
+
+@register
+@dataclass(frozen=True)
+class Argsort(Op):
+    """The indices that sort along an axis; equal elements keep their order, NaN counts as the greatest."""
+
+    name = "argsort"
+    axis: int
+    descending: bool = False
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not 0 <= self.axis < x.ndim:
+            raise DimensionError(f"argsort of {x} along axis {self.axis}", f"there is no axis {self.axis}")
+        return x.with_dtype(dtypes.int64)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        (x,) = arrays
+        if not self.descending:
+            return np.argsort(x, self.axis, kind="stable")
+        backwards = np.argsort(np.flip(x, self.axis), self.axis, kind="stable")
+        return np.flip(x.shape[self.axis] - 1 - backwards, self.axis)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [None]
+
+
+# ---- as functions of values of any level -------------------------------------------------------------------
+
+
+def argsort(x: Value, axis: int, descending: bool = False) -> Value:
+    return apply(Argsort(axis, descending), x)
+
+
+def sort(x: Value, axis: int, descending: bool = False) -> tuple[Value, Value]:
+    order = argsort(x, axis, descending)
+    return take_along(x, order, axis), order
+
+
+def topk(x: Value, count: int, axis: int, largest: bool = True) -> tuple[Value, Value]:
+    """The `count` greatest (or least) elements in order; of equal ones the first."""
+    if not 0 <= count <= x.shape[axis]:
+        raise ShapeError(
+            f"topk of {count} along an axis of size {x.shape[axis]}", "selected index k out of range"
+        )
+    order = narrow(argsort(x, axis, descending=largest), axis, 0, count)
+    return take_along(x, order, axis), order
+
+
+def kthvalue(x: Value, place: int, axis: int) -> tuple[Value, Value]:
+    """The element that sorting would put at `place` (from 1)."""
+    if not 1 <= place <= x.shape[axis]:
+        raise ShapeError(
+            f"kthvalue of {place} along an axis of size {x.shape[axis]}", "selected number k out of range"
+        )
+    return _chosen(x, narrow(argsort(x, axis), axis, place - 1, place), axis)
+
+
+def median(x: Value, axis: int, ignore_nan: bool = False) -> tuple[Value, Value]:
+    """The middle element, the lower of two; the first NaN if there is one, unless NaN are ignored."""
+    size = x.shape[axis]
+    if size == 0:
+        raise ShapeError(f"median along axis {axis} of size 0", "there is no element to choose from")
+    numbers = unsqueeze(sum_(cast(rows.eq(x, x), dtypes.int64), [axis]), [axis])
+    if ignore_nan:
+        order = iota_like(x, axis)
+        place = amax(rows.where(rows.lt(order + order, numbers), order, 0), [axis])
+    else:
+        place = rows.where(rows.eq(numbers, size), (size - 1) // 2, numbers)
+    place = reshape(place, numbers.shape)
+    return _chosen(x, take_along(argsort(x, axis), place, axis), axis)
+
+
+def mode(x: Value, axis: int) -> tuple[Value, Value]:
+    """The most frequent element, the least of several, and where it stands last."""
+    size = x.shape[axis]
+    if size == 0:
+        raise ShapeError(f"mode along axis {axis} of size 0", "there is no element to choose from")
+    values, order = sort(x, axis)
+    place = iota_like(values, axis)
+    before = take_along(values, rows.where(rows.eq(place, 0), 0, place - 1), axis)
+    start = cummax(rows.where(rows.eq(values, before), 0, place), axis)
+    end = argmax(place - start, axis)
+    return _chosen(x, take_along(order, unsqueeze(end, [axis]), axis), axis)
+
+
+def _chosen(x: Value, index: Value, axis: int) -> tuple[Value, Value]:
+    """One element of each line along an axis, and its index, without that axis."""
+    shape = [size for k, size in enumerate(x.shape) if k != axis]
+    return reshape(take_along(x, index, axis), shape), reshape(index, shape)
