@@ -144,8 +144,9 @@ def test_an_unknown_profile_is_refused() -> None:
 def test_a_negative_option_is_refused_and_changes_nothing(option: str) -> None:
     before = get_printoptions()
 
+    options: dict[str, Any] = {option: -1}
     with pytest.raises(ArgumentError, match=f"{option}=-1; {option} must be at least"):
-        set_printoptions(**{option: -1})
+        set_printoptions(**options)
 
     assert get_printoptions() == before
 

@@ -32,6 +32,8 @@ FLOORS = (
     (
         "runtime/device.py",
         "runtime/random.py",
+        "runtime/generator.py",
+        "runtime/random_math.py",
         "runtime/formatting.py",
         "runtime/cache.py",
         "runtime/cpu.py",
