@@ -1,0 +1,383 @@
+"""Record: what it means to apply an op to Tensors. Evaluates at once, or writes a node while tracing; keeps the tape.
+
+In flow an op and its operands (Tensors, arrays, Python numbers), out flows a Tensor. If grad mode is on and an operand
+requires grad, the result points to an `OpNode`, which holds the op, where the cotangents go, and those values that the
+op's adjoint will look at. Which ones it looks at is found by running the adjoint once on graph nodes (`_needs`), so no
+op has to say it. The backward pass takes the very rules that the compiler takes, `reverse.cotangents`.
+
+    RECORD.apply(op, operands)        the interpreter of Tensors, level 2
+    recorded(op, operands, result)    history for a value that was computed otherwise
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
+from retrograd.compiler.ir.graph import INTERPRETERS, Array, Builder, Node, Op, Type, Value
+from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Slice
+from retrograd.runtime import tracing
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.tape import Edge, GradNode, already_freed
+from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor, method
+from retrograd.runtime.tracing import Trace
+from retrograd.runtime.views import View
+
+# ---- evaluation without NumPy's warnings -----------------------------------------------------------------------------
+
+
+class _Quiet(threading.local):
+    """A context per thread in which NumPy ignores floating-point errors: entering it is cheaper than `np.errstate`."""
+
+    def __init__(self) -> None:
+        context = contextvars.Context()
+        context.run(np.seterr, all="ignore")
+        self.run: Callable[..., Any] = context.run
+
+
+_QUIET = _Quiet()
+
+
+def quietly(function: Callable[..., Any], *operands: Any) -> Any:
+    """`function(*operands)`: division by zero, overflow and NaN are results here, not warnings."""
+    try:
+        return _QUIET.run(function, *operands)
+    except RuntimeError as error:
+        if "cannot enter context" not in str(error):
+            raise
+        with np.errstate(all="ignore"):  # a finalizer, or a nested call, has interrupted another evaluation
+            return function(*operands)
+
+
+# ---- what an adjoint looks at ----------------------------------------------------------------------------------------
+
+
+class Needs(NamedTuple):
+    """The values that an adjoint looks at, when these operands' cotangents are wanted."""
+
+    inputs: tuple[bool, ...]
+    out: bool
+
+    @property
+    def anything(self) -> bool:
+        return self.out or any(self.inputs)
+
+
+class _Kind:
+    """What is known of all ops of one name."""
+
+    __slots__ = ("is_view", "needs", "node_class")
+
+    def __init__(self, op: Op) -> None:
+        self.is_view = type(op) in _VIEWS
+        self.needs: dict[tuple[bool, ...], Needs] = {}
+        """By which operands require grad."""
+        self.node_class = type(f"{op.title}Backward0", (OpNode,), {"__slots__": ()})
+
+
+_VIEWS = (Reshape, Permute, Expand, Slice, Flip)
+_KINDS: dict[str, _Kind] = {}
+
+
+def _kind(op: Op) -> _Kind:
+    kind = _KINDS.get(op.name)
+    if kind is None:
+        kind = _KINDS[op.name] = _Kind(op)
+    return kind
+
+
+def _type_of(value: Value) -> Type:
+    return value.type if isinstance(value, Node) else Type(tuple(value.shape), dtypes.of(value))
+
+
+def _needs(op: Op, values: Sequence[Value], out: Value, wanted: tuple[bool, ...]) -> Needs:
+    """Run the adjoint on fresh inputs, and see from which of them its results come."""
+    builder = Builder()
+    operands = [builder.input(f"x{k}", _type_of(v)) for k, v in enumerate(values)]
+    result = builder.input("out", _type_of(out))
+    cotangent = builder.input("ct", _type_of(out))
+    reached: set[Node] = set()
+    waiting = [g for g in cotangents(op, cotangent, result, operands, wanted) if g is not None]
+    while waiting:
+        node = waiting.pop()
+        if node not in reached:
+            reached.add(node)
+            waiting.extend(node.inputs)
+    return Needs(tuple(x in reached for x in operands), result in reached)
+
+
+# ---- the tape node of an op ------------------------------------------------------------------------------------------
+
+_SMALL = 1024
+"""Operands with at most this many elements are kept whole even where only their shape matters: it is faster."""
+
+
+class OpNode(GradNode):
+    """An op that was applied. `inputs` holds, for each operand, its value, or its Type if the adjoint asks no more."""
+
+    __slots__ = ("op", "inputs", "out", "guards")
+
+    op: Op
+    inputs: Sequence[Value] | None
+    """None after `free`."""
+    out: Value
+    guards: list[tuple[list[int], int, int]]
+    """For each kept array: its version counter, the version that is kept, and which operand it is (-1: the result)."""
+
+    def backward(self, cotangent: Value, create_graph: bool) -> Sequence[Value | None]:
+        inputs = self.inputs
+        if inputs is None:
+            raise already_freed()
+        for counter, version, place in self.guards:
+            if counter[0] != version:
+                raise self._modified(counter[0], version, place)
+        wanted = [edge is not None for edge in self.edges]
+        out = self.out
+        if create_graph:
+            inputs = [_as_operand(x, edge) for x, edge in zip(inputs, self.edges)]
+            out = _as_operand(out, self)
+        return cotangents(self.op, cotangent, out, inputs, wanted)
+
+    def free(self) -> None:
+        if self.guards:
+            self.inputs = self.out = None
+
+    def _modified(self, now: int, then: int, place: int) -> GradientError:
+        value = self.out if place < 0 or self.inputs is None else self.inputs[place]
+        maker = self if place < 0 else self.edges[place]
+        origin = f", which is output 0 of {maker.name()}," if isinstance(maker, GradNode) else ""
+        kind = f"{dtypes.of(value)} {list(value.shape)}"
+        return GradientError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[{kind}]{origin} is at version {now}; expected version {then} instead. Hint: enable anomaly detection "
+            "to find the operation that failed to compute its gradient, with autograd.set_detect_anomaly(True)."
+        )
+
+
+def _as_operand(value: Value, edge: Edge) -> Value:
+    """A kept value as the Tensor it was, so that operations on it are recorded."""
+    if value is None or isinstance(value, Type):
+        return value
+    if isinstance(edge, Tensor):
+        return edge
+    tensor = Tensor(value)
+    tensor._edge, tensor._requires_grad = edge, edge is not None
+    return tensor
+
+
+def edge_of(x: Value) -> Edge:
+    """Where the cotangent of an operand goes."""
+    if not isinstance(x, Tensor) or not x._requires_grad:
+        return None
+    return x._edge if x._edge is not None else x
+
+
+def _record(op: Op, operands: Sequence[Value], values: Sequence[Value], result: Tensor) -> None:
+    """Give the result its history."""
+    kind = _kind(op)
+    edges = tuple([edge_of(x) for x in operands])
+    wanted = tuple([edge is not None for edge in edges])
+    needs = kind.needs.get(wanted)
+    if needs is None:
+        needs = kind.needs[wanted] = _needs(op, values, result._value, wanted)
+    node = kind.node_class(edges)
+    guards = []
+    kept = list(values)
+    for place, needed in enumerate(needs.inputs):
+        value = kept[place]
+        if needed:
+            if isinstance(operands[place], Tensor):
+                counter = counter_of(operands[place])
+                guards.append((counter, counter[0], place))
+        elif type(value) is np.ndarray and value.size > _SMALL:
+            kept[place] = _type_of(value)
+    if needs.out:
+        guards.append((counter_of(result), 0, -1))
+    node.op, node.inputs, node.guards = op, kept, guards
+    node.out = result._value if needs.out else None
+    result._edge, result._requires_grad = node, True
+
+
+def counter_of(tensor: Tensor) -> list[int]:
+    """The version counter of a Tensor, which from now on somebody watches."""
+    counter = tensor._counter
+    if counter is None:
+        counter = tensor._counter = [0]
+    return counter
+
+
+# ---- the interpreter -------------------------------------------------------------------------------------------------
+
+
+class Record:
+    """Tensors in, Tensor out."""
+
+    level = 2
+
+    def apply(self, op: Op, operands: Sequence[Value]) -> Tensor:
+        values = []
+        tracked = False
+        for x in operands:
+            if isinstance(x, Tensor):
+                if x._view is not None:
+                    x._view.refresh(x)
+                if x._requires_grad:
+                    tracked = True
+                values.append(x._value)
+            else:
+                values.append(x)
+        if tracing.depth and STATE.trace is not None:
+            return _trace(STATE.trace, op, operands, tracked)
+        return _evaluate(op, operands, values, tracked)
+
+
+def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: bool) -> Tensor:
+    arrays = _arrays(values)
+    first = arrays[0].dtype if arrays else None
+    try:
+        if any(array.dtype is not first for array in arrays):
+            op.infer(*map(_type_of, arrays))
+        out = quietly(op.evaluate, *arrays)
+    except Exception as error:
+        raise _explained(error, op, values) from None
+    result = Tensor(out)
+    if _kind(op).is_view:
+        _enter_view(op, operands[0], arrays[0], result)
+    if tracked and STATE.grad and out.dtype.kind == "f":
+        _record(op, operands, arrays, result)
+    return result
+
+
+def _arrays(values: list[Value]) -> list[Array]:
+    """Python numbers take the dtype of the last operand that has one."""
+    if all(type(v) is np.ndarray for v in values):
+        return values
+    like = None
+    for value in values:
+        if isinstance(value, np.ndarray | np.generic):
+            like = value.dtype
+    return [v if isinstance(v, np.ndarray) or type(v) is Node else np.asarray(v, like) for v in values]
+
+
+def _explained(error: Exception, op: Op, values: Sequence[Value]) -> Exception:
+    """The error in the user's terms: that of the op's type rule, if it has one to make."""
+    if isinstance(error, RetrogradError):
+        return error
+    for value in values:
+        if isinstance(value, Node):
+            return TraceError(
+                f"{op.name} of a tensor that was made inside a compiled function",
+                "the trace has ended, so it stands for no value",
+                "return it from the function, and use what the function returns",
+            )
+    try:
+        op.infer(*map(_type_of, _arrays(list(values))))
+    except RetrogradError as told:
+        return told
+    return error
+
+
+def _trace(trace: Trace, op: Op, operands: Sequence[Value], tracked: bool) -> Tensor:
+    """A node in place of a value."""
+    lifted = [trace.lift(x) if isinstance(x, Tensor) else x for x in operands]
+    likes = [x.dtype for x in lifted if isinstance(x, Node)]
+    nodes = [x if isinstance(x, Node) else _constant(trace, x, likes) for x in lifted]
+    node = nodes[0] if isinstance(op, Clone) else trace.builder.node(op, *nodes)
+    result = Tensor(node)
+    if _kind(op).is_view:
+        _link(op, operands[0], result)
+    if tracked and STATE.grad and node.dtype.is_floating_point:
+        _record(op, operands, nodes, result)
+    return result
+
+
+def _constant(trace: Trace, value: Value, likes: Sequence[dtypes.DType]) -> Node:
+    if isinstance(value, np.ndarray | np.generic):
+        return trace.builder.constant(np.asarray(value))
+    return trace.builder.constant(value, likes[-1] if likes else dtypes.of(value))
+
+
+def _enter_view(op: Op, operand: Value, array: Array, result: Tensor) -> None:
+    """A result that shares the operand's memory is its view."""
+    owner = result._value.base  # type: ignore[union-attr]  # just evaluated, so an array
+    if isinstance(operand, Tensor) and owner is not None and (owner is array or owner is array.base):
+        _link(op, operand, result)
+
+
+def _link(op: Op, operand: Value, result: Tensor) -> None:
+    """Views of views go straight to the base, unless a step between them is not followed by histories."""
+    counter = result._counter = counter_of(operand)
+    parent = operand._view
+    if parent is not None and parent.tracked and STATE.grad:
+        result._view = View(parent.base, (*parent.path, op), True, counter[0])
+    else:
+        result._view = View(operand, (op,), STATE.grad, counter[0])
+
+
+def recorded(op: Op, operands: Sequence[Value], result: Tensor) -> Tensor:
+    """The result, as a fresh Tensor made by `op` from the operands, with that history."""
+    if STATE.grad and any(isinstance(x, Tensor) and x.requires_grad for x in operands):
+        values = [x._value if isinstance(x, Tensor) else x for x in operands]
+        _record(op, operands, values, result)
+    return result
+
+
+RECORD = Record()
+INTERPRETERS[Tensor] = RECORD
+
+
+@SUBCLASS_HOOKS.append
+def _enter_subclass(cls: type[Tensor]) -> None:
+    INTERPRETERS[cls] = RECORD
+
+
+# ---- clone, which only Tensors know: values of graphs never change ---------------------------------------------------
+
+
+class Clone(Op):
+    """The same values in memory of their own. In a graph it is its operand."""
+
+    name = "clone"
+
+    def infer(self, *types: Type) -> Type:
+        return types[0]
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.array(arrays[0], order="K")
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [cotangent]
+
+
+_CLONE = Clone()
+
+
+@method()
+def clone(self: Tensor, *, memory_format: object = None) -> Tensor:
+    """A copy, recorded."""
+    return RECORD.apply(_CLONE, (self,))
+
+
+@method()
+def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
+    """Itself if its elements lie in order, else a copy where they do."""
+    return self if self.is_contiguous() else RECORD.apply(_CONTIGUOUS, (self,))
+
+
+class Contiguous(Clone):
+    """A copy in row-major order."""
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.ascontiguousarray(arrays[0])
+
+
+_CONTIGUOUS = Contiguous()

@@ -1,0 +1,215 @@
+"""Modes: what this thread is doing — recording gradients or not, looking for anomalies, tracing.
+
+In flow `with` statements and decorators; out flows `STATE`, which every operation asks. To add a mode, add a field to
+`State` and a context manager below.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from retrograd.runtime.tracing import Trace
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class State(threading.local):
+    """One per thread; the class attributes are what a new thread starts with."""
+
+    grad: bool = True
+    """Operations on Tensors that require grad are recorded."""
+    inference: bool = False
+    anomaly: bool = False
+    """Each recorded node remembers the user's line."""
+    check_nan: bool = True
+    """With `anomaly`: a NaN in the backward pass is an error."""
+    trace: Trace | None = None
+    """The trace that operations of this thread are written to."""
+
+
+STATE = State()
+
+
+class _Mode:
+    """Sets one field of STATE for the length of a `with` block, of a function, or of each step of a generator."""
+
+    field: str
+    value: bool
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def _copy(self) -> _Mode:
+        """A fresh one, so that a decorated function may call itself."""
+        return type(self)()
+
+    def __enter__(self) -> None:
+        self._before.append(getattr(STATE, self.field))
+        setattr(STATE, self.field, self.value)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        setattr(STATE, self.field, self._before.pop())
+
+    def __call__(self, function: _F) -> _F:
+        if inspect.isgeneratorfunction(function):
+            return cast(_F, self._wrap_generator(function))
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with self._copy():
+                return function(*args, **kwargs)
+
+        return cast(_F, wrapped)
+
+    def _wrap_generator(self, function: Callable[..., Generator[Any, Any, Any]]) -> Callable[..., Any]:
+        """The mode holds while the generator runs, not while its caller does."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            with self._copy():
+                steps = function(*args, **kwargs)
+            resume: Callable[[], Any] = functools.partial(next, steps)
+            while True:
+                try:
+                    with self._copy():
+                        item = resume()
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    sent = yield item
+                    resume = functools.partial(steps.send, sent)
+                except GeneratorExit:
+                    steps.close()
+                    raise
+                except BaseException as error:
+                    resume = functools.partial(steps.throw, error)
+
+        return wrapped
+
+
+class no_grad(_Mode):
+    """Nothing inside is recorded, as `torch.no_grad`. `with no_grad():`, `@no_grad()` or `@no_grad`."""
+
+    field, value = "grad", False
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        mode = super().__new__(cls)
+        if function is None:
+            return mode
+        mode.__init__()  # type: ignore[misc]  # the bare decorator: Python calls no __init__ on what is returned
+        return mode(function)
+
+
+class enable_grad(no_grad):
+    """Recording again inside `no_grad`, as `torch.enable_grad`."""
+
+    field, value = "grad", True
+
+
+class _Chosen(_Mode):
+    """A mode whose value is an argument."""
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self.value = bool(mode)
+
+    def _copy(self) -> _Mode:
+        return type(self)(self.value)
+
+
+class set_grad_enabled(_Chosen):
+    """Recording on or off at once, and until the end of the block if used as one; as `torch.set_grad_enabled`."""
+
+    field = "grad"
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(mode)
+        self._before.append(STATE.grad)
+        STATE.grad = self.value
+
+    def __enter__(self) -> None:
+        """The state before the call is what comes back at the end."""
+        STATE.grad = self.value
+
+    def __call__(self, function: _F) -> _F:
+        STATE.grad = self._before.pop()  # a decorator decides for the function, not for the lines after it
+        return super().__call__(function)
+
+    def _copy(self) -> _Mode:
+        return enable_grad() if self.value else no_grad()
+
+
+class inference_mode(_Chosen):
+    """Nothing is recorded, and `is_inference_mode_enabled()` says so; its Tensors may be used afterwards."""
+
+    field = "inference"
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._before.append(STATE.grad)
+        STATE.grad = STATE.grad and not self.value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        STATE.grad = self._before.pop()
+        super().__exit__(kind, error, trace)
+
+
+class detect_anomaly(_Mode):
+    """Remember the line of each operation; with `check_nan`, a NaN that a backward step makes is an error naming it."""
+
+    field, value = "anomaly", True
+
+    def __init__(self, check_nan: bool = True) -> None:
+        super().__init__()
+        self.check_nan = check_nan
+
+    def _copy(self) -> _Mode:
+        return type(self)(self.check_nan)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._before.append(STATE.check_nan)
+        STATE.check_nan = self.check_nan
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        STATE.check_nan = self._before.pop()
+        super().__exit__(kind, error, trace)
+
+
+class set_detect_anomaly(detect_anomaly):
+    """Anomaly mode on or off at once, and until the end of the block if used as one."""
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        super().__init__(check_nan)
+        self.value = bool(mode)
+        super().__enter__()
+
+    def _copy(self) -> _Mode:
+        return type(self)(self.value, self.check_nan)
+
+    def __enter__(self) -> None:
+        """Already done by the call."""
+
+
+def is_grad_enabled() -> bool:
+    return STATE.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    return STATE.inference
+
+
+def is_anomaly_enabled() -> bool:
+    return STATE.anomaly

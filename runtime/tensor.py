@@ -1,0 +1,484 @@
+"""Tensor: an array, or a node of a graph being traced, and what is known of its gradient.
+
+In flow arrays and nodes; out flow properties and, when asked, the data. The operations are not here: `eager` records ops,
+`inplace` changes Tensors, `pointwise` and `functions` enter methods (`@method`), `autograd` enters `backward`.
+
+State of a Tensor, in slots, because every operation makes one:
+
+    _value          the NumPy array, shared, never copied; while tracing, for a Tensor made inside, a graph Node
+    _requires_grad  whether operations on it are recorded
+    _edge           the tape node that made it (`grad_fn`; an `Output` of a node with several); None for a leaf
+    _grad           what backward() has added up; leaves, and those that called retain_grad()
+    _counter        [how often the elements were changed in place], shared with views; None until someone must know
+    _view           how it views another Tensor (`views.View`), or None
+    _leaf           the hooks of a leaf, or None; those of other Tensors are with their node
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import (
+    ArgumentError,
+    DimensionError,
+    DtypeError,
+    GradientError,
+    ShapeError,
+    TraceError,
+)
+from retrograd.compiler.ir.graph import Array, Constant, Node, apply
+from retrograd.compiler.ops.shape import Permute, cast
+from retrograd.runtime.device import CPU, as_device, device
+from retrograd.runtime.formatting import tensor_repr
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.tape import GradNode, Hook, Hooks, Output, RemovableHandle
+
+if TYPE_CHECKING:
+    from retrograd.runtime.views import View
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_DTYPES: dict[Any, DType] = {d.numpy: d for d in dtypes.ALL}
+
+
+class Size(tuple[int, ...]):
+    """A shape; prints as in PyTorch."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        total = 1
+        for size in self:
+            total *= size
+        return total
+
+    def __repr__(self) -> str:
+        return f"torch.Size({list(self)})"
+
+    def __add__(self, other: Any) -> Size:
+        return Size((*self, *other))
+
+    def __getitem__(self, index: Any) -> Any:
+        found = tuple.__getitem__(self, index)
+        return Size(found) if isinstance(index, slice) else found
+
+
+class Tensor:
+    """A multi-dimensional array whose operations can be recorded, differentiated and compiled."""
+
+    __slots__ = ("_value", "_requires_grad", "_edge", "_grad", "_counter", "_view", "_leaf", "__weakref__")
+
+    __array_priority__ = 1000  # so that `array * tensor` asks the Tensor
+
+    _value: Array | Node
+    _requires_grad: bool
+    _edge: GradNode | None
+    _grad: Tensor | None
+    _counter: list[int] | None
+    _view: View | None
+    _leaf: Hooks | None
+
+    if TYPE_CHECKING:  # methods entered by `@method`
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+
+    def __init__(self, value: Any = (), *sizes: int) -> None:
+        """`Tensor(array)` wraps the array without copying; a list makes float elements, ints an uninitialised shape."""
+        kind = type(value)
+        self._value = value if kind is np.ndarray or kind is Node else _array_of(value, sizes)
+        self._requires_grad = False
+        self._edge = None
+        self._grad = None
+        self._counter = None
+        self._view = None
+        self._leaf = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for enter in SUBCLASS_HOOKS:
+            enter(cls)
+
+    # ---- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        return Size(self._value.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the extent of one axis."""
+        return Size(self._value.shape) if dim is None else self._value.shape[self._axis(dim)]
+
+    @property
+    def dtype(self) -> DType:
+        found = self._value.dtype
+        return found if type(found) is DType else _DTYPES[found]
+
+    @property
+    def ndim(self) -> int:
+        return self._value.ndim
+
+    def dim(self) -> int:
+        return self._value.ndim
+
+    def numel(self) -> int:
+        return Size(self._value.shape).numel()
+
+    nelement = numel
+
+    @property
+    def device(self) -> device:
+        return CPU
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    def element_size(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel() * self.dtype.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps between neighbours in elements; a traced Tensor has those of a contiguous one."""
+        value = self._value
+        if isinstance(value, Node):
+            steps = tuple(Size(value.shape[k + 1 :]).numel() for k in range(value.ndim))
+        else:
+            steps = tuple(step // value.itemsize for step in value.strides)
+        return steps if dim is None else steps[self._axis(dim)]
+
+    def is_contiguous(self) -> bool:
+        return isinstance(self._value, Node) or bool(self._value.flags.c_contiguous)
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+    def data_ptr(self) -> int:
+        return int(self.read("data_ptr()").__array_interface__["data"][0])
+
+    def _axis(self, dim: int) -> int:
+        ndim = self._value.ndim
+        if not -ndim <= dim < ndim:
+            raise DimensionError(
+                f"dim={dim} of a tensor with {ndim} axes",
+                f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {dim})",
+            )
+        return dim % ndim
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order."""
+        ndim = self._value.ndim
+        return apply(Permute(tuple(range(ndim - 1, -1, -1))), self) if ndim > 1 else self  # type: ignore[no-any-return]
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        ndim = self._value.ndim
+        if ndim < 2:
+            raise ShapeError(f"mT of a tensor of shape {list(self.shape)}", "it has fewer than two axes")
+        return apply(Permute((*range(ndim - 2), ndim - 1, ndim - 2)), self)  # type: ignore[no-any-return]
+
+    # ---- its data ------------------------------------------------------------------------------------------------
+
+    def read(self, asked: str) -> Array:
+        """The array itself; TraceError inside a trace, where only graph constants have one."""
+        if self._view is not None:
+            self._view.refresh(self)
+        value = self._value
+        if isinstance(value, Node):
+            if isinstance(value.op, Constant):
+                return value.op.value
+            raise _not_known_yet(asked, self)
+        if STATE.trace is not None:
+            raise _not_known_yet(asked, self)
+        return value
+
+    def item(self) -> Any:
+        """The only element as a Python number."""
+        array = self.read("item()")
+        if array.size != 1:
+            raise ShapeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
+        return array.item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return self.read("tolist()").tolist()
+
+    def numpy(self, *, force: bool = False) -> Array:
+        """The array, sharing memory. A Tensor that requires grad must be detached first, or `force` be set."""
+        if self.requires_grad and not force:
+            raise GradientError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
+        return self.read("numpy()")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ArgumentError(f"an array of {dtype} without a copy", f"the tensor is of {self.dtype}")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __array_wrap__(self, array: Array, context: object = None, return_scalar: bool = False) -> Tensor:
+        return Tensor(np.asarray(array))
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __buffer__(self, flags: int) -> memoryview:
+        return memoryview(self.numpy())
+
+    def __len__(self) -> int:
+        if not self._value.shape:
+            raise ArgumentError("len() of a 0-d tensor")
+        return self._value.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._value.shape:
+            raise ArgumentError("iteration over a 0-d tensor")
+        return iter([self[k] for k in range(self._value.shape[0])])
+
+    def __bool__(self) -> bool:
+        array = self.read("bool()")
+        if array.size != 1:
+            values = "more than one value" if array.size else "no values"
+            raise ShapeError(f"Boolean value of Tensor with {values} is ambiguous")
+        return bool(array.item())
+
+    def __float__(self) -> float:
+        return float(self._scalar("float()"))
+
+    def __int__(self) -> int:
+        return int(self._scalar("int()"))
+
+    def __complex__(self) -> complex:
+        return complex(self._scalar("complex()"))
+
+    def __index__(self) -> int:
+        if self.dtype.is_floating_point or self.numel() != 1:
+            raise ArgumentError("only integer tensors of a single element can be converted to an index")
+        return int(self.read("index()").item())
+
+    def _scalar(self, asked: str) -> Any:
+        array = self.read(asked)
+        if array.size != 1:
+            raise ShapeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
+        return array.item()
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and not self._value.shape else repr(self)
+
+    def __repr__(self) -> str:
+        value, node = self._value, self.grad_fn
+        if isinstance(value, Node) and not isinstance(value.op, Constant):
+            return f"tensor(<traced {value.type}>)"
+        return self._prefixed(value.op.value if isinstance(value, Node) else value, node, "tensor(")  # type: ignore[attr-defined]  # a Constant, as just seen
+
+    def _prefixed(self, array: Array, node: GradNode | None, prefix: str) -> str:
+        return tensor_repr(
+            array,
+            requires_grad=self.requires_grad,
+            grad_fn_name=node.name() if node is not None else None,
+            default_dtype=dtypes.default_dtype().numpy,
+            prefix=prefix,
+        )
+
+    __hash__ = object.__hash__
+
+    # ---- its gradient --------------------------------------------------------------------------------------------
+
+    def _current_edge(self) -> GradNode | None:
+        if self._view is not None:
+            self._view.refresh(self)
+        return self._edge
+
+    @property
+    def requires_grad(self) -> bool:
+        if self._view is not None:
+            self._view.refresh(self)
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Have operations on this leaf recorded, or no longer."""
+        if self._current_edge() is not None and not requires_grad:
+            raise GradientError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
+                "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+            )
+        if requires_grad and not self.dtype.is_floating_point:
+            raise DtypeError("only Tensors of floating point dtype can require gradients", f"this one is {self.dtype}")
+        if STATE.trace is not None:
+            STATE.trace.remember(self)
+        self._requires_grad = bool(requires_grad)
+        return self
+
+    @property
+    def grad_fn(self) -> GradNode | None:
+        edge = self._current_edge()
+        return edge.edges[0] if isinstance(edge, Output) else edge
+
+    @property
+    def output_nr(self) -> int:
+        edge = self._current_edge()
+        return edge.place if isinstance(edge, Output) else 0
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._current_edge() is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            self._check_grad(value)
+        self._set_grad(value)
+
+    def _set_grad(self, value: Tensor | None) -> None:
+        if STATE.trace is not None:
+            STATE.trace.remember(self)
+            STATE.trace.grads[self] = value
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._set_grad(None)
+
+    def _check_grad(self, value: object) -> None:
+        if not isinstance(value, Tensor):
+            raise ArgumentError(
+                f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+            )
+        if value._value.shape != self._value.shape:
+            raise ShapeError(
+                f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
+                f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
+            )
+        if value.dtype is not self.dtype:
+            raise DtypeError(f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor of {self.dtype}")
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a Tensor that is not a leaf in `.grad`, too."""
+        if not self.requires_grad:
+            raise GradientError("can't retain_grad on Tensor that has requires_grad=False")
+        edge = self._edge
+        if edge is not None:
+            edge.extras.retain(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        edge = self._current_edge()
+        return edge is not None and edge.hooks is not None and edge.hooks.retains(self)
+
+    def register_hook(self, hook: Hook) -> RemovableHandle:
+        """`hook(grad)` is called with the gradient when it has been computed; what it returns replaces it."""
+        if not self.requires_grad:
+            raise GradientError("cannot register a hook on a tensor that doesn't require gradient")
+        hooks = self._edge.extras if self._edge is not None else self._leaf_hooks()
+        return RemovableHandle(hooks.tensor, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Hook) -> RemovableHandle:
+        """`hook(leaf)` is called when `.grad` of this leaf has been added to."""
+        if not self.requires_grad:
+            raise GradientError("cannot register a hook on a tensor that doesn't require gradient")
+        if not self.is_leaf:
+            raise GradientError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        return RemovableHandle(self._leaf_hooks().accumulated, hook)
+
+    def _leaf_hooks(self) -> Hooks:
+        if self._leaf is None:
+            self._leaf = Hooks()
+        return self._leaf
+
+    @property
+    def _version(self) -> int:
+        """How often the elements were changed in place."""
+        return self._counter[0] if self._counter is not None else 0
+
+    # ---- the same elements otherwise -----------------------------------------------------------------------------
+
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
+        """`to(dtype)`, `to(device)`, `to(other)`: in another dtype; itself if nothing changes, unless `copy`."""
+        for given in args:
+            if isinstance(given, Tensor):
+                dtype = given.dtype
+            elif isinstance(given, str) and not given.startswith("torch."):
+                device = given
+            elif isinstance(given, DType | type | np.dtype | str):
+                dtype = given
+            elif not isinstance(given, bool):
+                device = given
+        as_device(device)
+        target = self.dtype if dtype is None else dtypes.dtype(dtype)
+        result: Tensor = cast(self, target)
+        return result.clone() if copy and result is self else result
+
+
+SUBCLASS_HOOKS: list[Callable[[type[Tensor]], None]] = []
+"""Called with each new subclass of Tensor."""
+
+
+def method(*names: str) -> Callable[[_F], _F]:
+    """Enter a function as a method of Tensor under these names (its own, if none are given)."""
+
+    def enter(function: _F) -> _F:
+        for name in names or (function.__name__,):
+            setattr(Tensor, name, function)
+        return function
+
+    return enter
+
+
+def new(array: Array) -> Tensor:
+    """A Tensor of data made here and now: inside a trace a constant of the graph. For factories; shares the array."""
+    trace = STATE.trace
+    return Tensor(array if trace is None else trace.builder.constant(array))
+
+
+def _array_of(value: Any, sizes: tuple[int, ...]) -> Array:
+    """What the legacy constructor makes: `Tensor(2, 3)`, `Tensor([1, 2])`."""
+    kind = dtypes.default_dtype().numpy
+    if sizes or isinstance(value, int):
+        return np.zeros((value, *sizes), kind)
+    if isinstance(value, Tensor):
+        return value.read("Tensor()").astype(kind)
+    return np.array(value, dtype=kind)
+
+
+def _not_known_yet(asked: str, tensor: Tensor) -> TraceError:
+    kind = f"{tensor.dtype.name}{list(tensor._value.shape)}"
+    return TraceError(
+        f"{asked} of a traced tensor {kind}",
+        "its elements are known only when the compiled function runs",
+        "choose between values with where(), bound them with clamp(), move the branch outside the compiled function, "
+        "or pass a Python number as an argument",
+    )

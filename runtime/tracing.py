@@ -1,0 +1,138 @@
+"""Tracing: while a `Trace` is current, operations on Tensors write graph nodes instead of computing.
+
+In flow the user's function and real Tensors; out flow nodes. Tensors of the world outside are never looked into: they
+become inputs of the graph, found by identity (`capture`), and what happens to them inside is noted here, not done to
+them: in-place updates in `values` and `mutated`, gradients in `grads`. The owner of the trace (`compile_grad`) writes
+them back when the compiled function has run.
+
+    with Trace() as trace:
+        trace.adopt(x, label="x")             # an argument: the function is called with the real Tensor
+        y = function(x)
+    graph = Graph("f", tuple(trace.builder.inputs), (trace.result(y),))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import TraceError
+from retrograd.compiler.ir.graph import Builder, Node, Type
+from retrograd.runtime.modes import STATE
+
+AnyTensor = Any
+"""A Tensor, which stands on a higher floor."""
+
+depth = 0
+"""How many traces are open in any thread: while it is 0, no operation needs to ask for the current one."""
+
+
+class Before(NamedTuple):
+    """The state of an outside Tensor before the trace touched it; it comes back when the trace ends."""
+
+    edge: Any
+    requires_grad: bool
+    grad: AnyTensor | None
+    version: int | None
+
+
+class Trace:
+    """One function being written down. Entering makes it this thread's current trace; leaving restores the outside."""
+
+    def __init__(self, name_of: Callable[[AnyTensor], str | None] | None = None) -> None:
+        self.builder = Builder()
+        self.captured: dict[Node, AnyTensor] = {}
+        """The outside Tensors that are inputs, by their input node, in order."""
+        self.values: dict[AnyTensor, Node] = {}
+        """What each outside Tensor is at this point of the function."""
+        self.mutated: dict[AnyTensor, Node] = {}
+        """The outside Tensors that the function updates in place, and their last values."""
+        self.grads: dict[AnyTensor, AnyTensor | None] = {}
+        """The outside Tensors whose `.grad` the function sets, and what it is in the end (a traced Tensor or None)."""
+        self._before: dict[AnyTensor, Before] = {}
+        self._name_of = name_of
+        self._outer: Trace | None = None
+
+    def __enter__(self) -> Trace:
+        global depth
+        depth += 1
+        self._outer, STATE.trace = STATE.trace, self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        global depth
+        depth -= 1
+        STATE.trace = self._outer
+        self.grads = {tensor: tensor._grad for tensor in self.grads}
+        for tensor, before in self._before.items():
+            tensor._edge, tensor._requires_grad, tensor._grad = before.edge, before.requires_grad, before.grad
+            if tensor._counter is not None:
+                tensor._counter[0] = before.version or 0
+
+    def adopt(self, tensor: AnyTensor, label: str) -> Node:
+        """Make an outside Tensor an input under this name; an operation inside finds it by identity."""
+        value = tensor._value
+        kind = Type(tuple(value.shape), dtypes.of(value))
+        node = self.builder.input(label, kind)
+        self.values[tensor] = node
+        self.captured[node] = tensor
+        return node
+
+    def capture(self, tensor: AnyTensor) -> Node:
+        """The node of a Tensor of the outside world: an input of the graph, never a constant."""
+        found = self.values.get(tensor)
+        if found is not None:
+            return found
+        label = self._name_of(tensor) if self._name_of is not None else None
+        return self.adopt(tensor, label or f"captured{len(self.captured)}")
+
+    def lift(self, tensor: AnyTensor) -> Node:
+        """What a Tensor is at this point of the function, as a node."""
+        value = tensor._value
+        if type(value) is Node and value.builder is self.builder:
+            return value
+        return self.capture(tensor)
+
+    def owns(self, tensor: AnyTensor) -> bool:
+        """Whether the Tensor was made inside."""
+        value = tensor._value
+        return type(value) is Node and value.builder is self.builder
+
+    def remember(self, tensor: AnyTensor) -> None:
+        """Call before the history or gradient of a Tensor changes, so that an outside one gets them back."""
+        if tensor not in self._before and not self.owns(tensor):
+            version = tensor._counter[0] if tensor._counter is not None else None
+            self._before[tensor] = Before(tensor._edge, tensor._requires_grad, tensor._grad, version)
+
+    def replace(self, tensor: AnyTensor, node: Node) -> None:
+        """An in-place update: the Tensor is this node from now on."""
+        if self.owns(tensor):
+            tensor._value = node
+            return
+        self._refuse_aliases(tensor)
+        self.capture(tensor)
+        self.remember(tensor)
+        self.values[tensor] = self.mutated[tensor] = node
+
+    def _refuse_aliases(self, tensor: AnyTensor) -> None:
+        """Two inputs of a graph are two values: an update of one that the other would have to see cannot be traced."""
+        array = tensor._value
+        for other in self.values:
+            both = isinstance(array, np.ndarray) and isinstance(other._value, np.ndarray)
+            if other is not tensor and both and np.may_share_memory(array, other._value):
+                raise TraceError(
+                    f"in-place update of a tensor of shape {list(array.shape)}",
+                    "another tensor that this function uses shares its memory",
+                    "pass only the base tensor in, and make the views inside the function",
+                )
+
+
+def current() -> Trace | None:
+    """The trace that this thread writes, if any."""
+    return STATE.trace if depth else None
