@@ -168,10 +168,10 @@ def test_the_portable_way_to_sleep_works_too() -> None:
     ctypes.CFUNCTYPE(None, ctypes.c_int32)(pool.address("retrograd_pool_resize"))(3)
     counts = np.zeros(8, np.int64)
 
-    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
-    def block(env: int, index: int) -> None:
+    def add_one(env: int, index: int) -> None:
         counts[index] += 1
 
+    block = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(add_one)
     signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
     parallel = signature(pool.address("retrograd_parallel"))
     for turn in range(50):

@@ -1,0 +1,129 @@
+"""Where CPython and NumPy keep what native code reads: offsets found in known objects, never assumed.
+
+`layout()` gives the offsets, or None where an object does not look as expected; the caller then does
+without. `slot_offset(cls, name)` finds a member of a class with `__slots__`. A new field is a line in
+`Layout`, and a search for a known value in `_search`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from retrograd.compiler.errors import CompilerError
+
+_WORD = 8
+
+
+class _Unexpected(Exception):
+    """An object whose memory does not hold what it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Offsets in bytes from an object's address, which is its `id`."""
+
+    type: int
+    """Any object: its type."""
+    tuple_items: int
+    bytes_content: int
+    float_value: int
+    array_data: int
+    array_ndim: int
+    """A 32-bit integer, as are the flags."""
+    array_shape: int
+    """A pointer to 64-bit extents."""
+    array_dtype: int
+    array_flags: int
+
+
+@functools.cache
+def layout() -> Layout | None:
+    """The offsets in this interpreter; None if one of them cannot be made out for certain."""
+    try:
+        return _search()
+    except _Unexpected:
+        return None
+
+
+def slot_offset(cls: type, name: str) -> int:
+    """Where instances of `cls` keep the member `name` of its `__slots__`."""
+    mark = object()
+    instance: object = object.__new__(cls)
+    setattr(instance, name, mark)
+    try:
+        return _find(_words(instance, cls.__basicsize__), id(mark))
+    except _Unexpected:
+        raise CompilerError(f"{cls.__qualname__}.{name} is not a slot of its instances") from None
+
+
+def _search() -> Layout:
+    header = object.__basicsize__
+    pair, text, number = (object(), object()), b"retrograd", 3.14159
+    items, content = tuple.__basicsize__, bytes.__basicsize__ - 1
+    if _words(pair, items + 2 * _WORD)[items // _WORD :] != [id(item) for item in pair]:
+        raise _Unexpected
+    if ctypes.string_at(id(text) + content, len(text)) != text:
+        raise _Unexpected
+    places = {_array_places(array) for array in _arrays()}
+    if len(places) != 1:
+        raise _Unexpected
+    bits = struct.unpack("<Q", struct.pack("<d", number))[0]
+    return Layout(
+        _find(_words(pair, header), tuple),
+        items,
+        content,
+        _find(_words(number, float.__basicsize__), bits),
+        *places.pop(),
+    )
+
+
+def _arrays() -> list[np.ndarray]:
+    """Arrays that differ in everything that is looked for."""
+    cube = np.zeros((3, 5, 7), np.float32)
+    return [cube[1:], np.zeros((11, 13), np.int16)[:5].T, np.arange(17.0)[2:9]]
+
+
+def _array_places(array: np.ndarray) -> tuple[int, int, int, int, int]:
+    """Offsets of data, rank, extents, dtype and flags.
+
+    Only the words between the rank and the base can be pointers to extents and strides, and they lie in one
+    block; that much is certain before either is followed.
+    """
+    words = _words(array, np.ndarray.__basicsize__)
+    data, base, dtype = (
+        _find(words, array.ctypes.data),
+        _find(words, id(array.base)),
+        _find(words, id(array.dtype)),
+    )
+    ndim, flags = data + _WORD, dtype + _WORD
+    shape, strides = ndim + _WORD, ndim + 2 * _WORD
+    in_order = (
+        base == strides + _WORD and words[strides // _WORD] - words[shape // _WORD] == _WORD * array.ndim
+    )
+    if not in_order or _int32(array, ndim) != array.ndim or _int32(array, flags) != array.flags.num:
+        raise _Unexpected
+    extents = (ctypes.c_int64 * (2 * array.ndim)).from_address(words[shape // _WORD])
+    if tuple(extents) != array.shape + array.strides:
+        raise _Unexpected
+    return data, ndim, shape, dtype, flags
+
+
+def _words(thing: object, size: int) -> list[int]:
+    return list((ctypes.c_uint64 * (size // _WORD)).from_address(id(thing)))
+
+
+def _int32(thing: object, offset: int) -> int:
+    return ctypes.c_int32.from_address(id(thing) + offset).value
+
+
+def _find(words: list[int], value: int | type) -> int:
+    """The offset of the one word that is `value`."""
+    wanted = id(value) if isinstance(value, type) else value
+    if words.count(wanted) != 1:
+        raise _Unexpected
+    return _WORD * words.index(wanted)

@@ -1,0 +1,178 @@
+"""The cache may forget but never lie. A new way in which a folder or an entry goes bad gets a test here."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from retrograd.compiler.backends.cpu import Target
+from retrograd.runtime import cache
+
+CODE = bytes(range(256)) * 4
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of its own."""
+    monkeypatch.delenv("RETROGRAD_CACHE", raising=False)
+    monkeypatch.setenv("RETROGRAD_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "_memory", type(cache._memory)())
+    monkeypatch.setattr(cache, "_written", 0)
+    return tmp_path / "cache"
+
+
+def forget() -> None:
+    """What a new process remembers."""
+    cache._memory.clear()
+
+
+def entry(folder: Path, key: str) -> Path:
+    return folder / f"{key}.object"
+
+
+def test_what_was_put_is_got_by_this_process_and_by_the_next(folder: Path) -> None:
+    key = cache.key_of("program")
+    assert cache.get(key) is None
+    cache.put(key, CODE)
+    assert cache.get(key) == CODE
+    forget()
+    assert cache.get(key) == CODE
+    assert [path.name for path in folder.iterdir()] == [f"{key}.object"]
+
+
+def test_the_folder_and_its_entries_are_private(folder: Path) -> None:
+    cache.put(cache.key_of("program"), CODE)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(entry(folder, cache.key_of("program")).stat().st_mode) == 0o600
+
+
+def test_keys_differ_where_programs_differ() -> None:
+    wide = Target.of("x86_64-unknown-linux-gnu", "znver4", "+sse2,+avx,+avx512f,+avx512vl")
+    keys = {
+        cache.key_of(*parts) for parts in [("ab", "c"), ("a", "bc"), ("abc",), (), ("",), ("a", 1), ("a", 2)]
+    }
+    assert len(keys) == 7
+    assert cache.key_of("program", wide) != cache.key_of("program", wide.narrowed())
+    assert cache.key_of("program", wide) == cache.key_of("program", Target.of(*_parts(wide)))
+
+
+def _parts(target: Target) -> tuple[str, str, str]:
+    return target.triple, target.cpu, target.features
+
+
+def test_keys_differ_where_the_makers_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache.key_of("program")
+    monkeypatch.setattr(cache, "_makers", lambda: b"another library, another LLVM")
+    assert cache.key_of("program") != before
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"not ours at all",
+        pytest.param(lambda content: content[:-1], id="cut short"),
+        pytest.param(lambda content: content[:20], id="cut within the head"),
+        pytest.param(lambda content: content + b"x", id="too long"),
+        pytest.param(lambda content: content[:100] + b"?" + content[101:], id="a wrong byte"),
+        pytest.param(lambda content: content.replace(b"code 1", b"code 0"), id="another version"),
+    ],
+)
+def test_a_bad_entry_counts_as_absent_and_is_written_anew(folder: Path, damaged: object) -> None:
+    key = cache.key_of("program")
+    cache.put(key, CODE)
+    path = entry(folder, key)
+    path.write_bytes(damaged(path.read_bytes()) if callable(damaged) else damaged)  # type: ignore[arg-type]
+    forget()
+    assert cache.get(key) is None
+    cache.put(key, CODE)
+    forget()
+    assert cache.get(key) == CODE
+
+
+def test_switched_off_it_touches_no_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETROGRAD_CACHE", "0")
+    cache.put(cache.key_of("program"), CODE)
+    assert cache.get(cache.key_of("program")) == CODE
+    assert not folder.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_survived(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write_text("a file where the folder should be")
+    cache.put(cache.key_of("program"), CODE)
+    assert cache.get(cache.key_of("program")) == CODE
+    forget()
+    assert cache.get(cache.key_of("program")) is None
+
+
+def test_a_folder_that_cannot_be_written_is_survived(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = cache.key_of("old"), cache.key_of("new")
+    cache.put(old, CODE)
+
+    def refuse(*_: object, **__: object) -> tuple[int, str]:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    cache.put(new, CODE)
+    assert cache.get(new) == CODE
+    forget()
+    assert cache.get(new) is None
+    assert cache.get(old) == CODE
+
+
+def test_a_full_disk_leaves_no_half_entry(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    cache.put(cache.key_of("program"), CODE)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders have no such modes here")
+def test_a_folder_that_others_can_write_to_is_refused_aloud(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.warns(RuntimeWarning, match="others can write to it: make it yours alone"):
+        cache.put(cache.key_of("program"), CODE)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_default_folder_is_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache._default_folder() == tmp_path / "retrograd"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache._default_folder() == tmp_path / ".cache" / "retrograd"
+
+
+def test_beyond_the_limit_the_longest_unused_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "DISK_LIMIT", 8 * 1100)
+    monkeypatch.setattr(cache, "_SWEEP_EVERY", 1)
+    keys = [cache.key_of(number) for number in range(9)]
+    for age, key in enumerate(keys[:8]):
+        cache.put(key, CODE)
+        os.utime(entry(folder, key), (1_000_000 + age, 1_000_000 + age))
+    forget()
+    assert cache.get(keys[0]) == CODE  # used just now
+    cache.put(keys[8], CODE)
+    left = {path.name.removesuffix(".object") for path in folder.iterdir()}
+    assert {keys[0], keys[7], keys[8]} <= left
+    assert keys[1] not in left
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 8 * 1100 * 3 // 4
+
+
+def test_memory_has_a_limit_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MEMORY_LIMIT", 3 * len(CODE))
+    for number in range(5):
+        cache.put(cache.key_of(number), CODE)
+    assert list(cache._memory) == [cache.key_of(number) for number in (2, 3, 4)]
+
+
+def test_clear_forgets_everything(folder: Path) -> None:
+    cache.put(cache.key_of("program"), CODE)
+    cache.clear()
+    assert cache.get(cache.key_of("program")) is None
