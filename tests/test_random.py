@@ -261,6 +261,22 @@ def test_the_float32_normal_numbers_are_accurate() -> None:
 # -------------------------------------------------------------------------------------------- with PyTorch
 
 
+def agrees(torch: ModuleType, ours: Array, theirs: Array) -> bool:
+    """Bit for bit where PyTorch has AVX2; elsewhere its own floats differ in the last bits."""
+    if ours.dtype.kind != "f" or torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
+        return same_bits(ours, theirs)
+    tolerance = 32 * float(np.finfo(ours.dtype).eps)
+    alike = ours.dtype == theirs.dtype and ours.shape == theirs.shape
+    return alike and np.allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def in_step(ours: Generator, theirs: Any) -> bool:
+    """Whether the next words are the same, and a normal number is kept for later or is not."""
+    twin = Generator().set_state(theirs.get_state().numpy())
+    same_words = twin.uint32(1000).tolist() == ours.clone_state().uint32(1000).tolist()
+    return same_words and (twin.next_normal is None) == (ours.next_normal is None)
+
+
 Draw = tuple[Callable[[Generator], Array], Callable[[Any, Any], Any]]
 
 
@@ -305,8 +321,8 @@ def test_every_draw_is_pytorchs_and_leaves_the_same_state(torch: ModuleType, siz
         for seed in SEEDS:
             g, h = seeded(seed), torch.Generator().manual_seed(seed)
 
-            assert same_bits(ours(g), theirs(torch, h).numpy()), (name, seed)
-            assert (g.get_state() == h.get_state().numpy()).all(), (name, seed)
+            assert agrees(torch, ours(g), theirs(torch, h).numpy()), (name, seed)
+            assert in_step(g, h), (name, seed)
             assert g.initial_seed() == h.initial_seed()
 
 
@@ -318,28 +334,40 @@ def test_mixed_draws_stay_in_step(torch: ModuleType, seed: int) -> None:
         name = str(chance.choice(list(pairs)))
         ours, theirs = pairs[name]
 
-        assert same_bits(ours(g), theirs(torch, h).numpy()), name
-    assert (g.get_state() == h.get_state().numpy()).all()
+        assert agrees(torch, ours(g), theirs(torch, h).numpy()), name
+    assert in_step(g, h)
 
 
 def test_many_float32_normal_numbers_are_pytorchs(torch: ModuleType) -> None:
     for seed in (0, 1):
         h = torch.Generator().manual_seed(seed)
 
-        assert same_bits(
-            random.randn(200_003, generator=seeded(seed)), torch.randn(200_003, generator=h).numpy()
+        assert agrees(
+            torch, random.randn(200_003, generator=seeded(seed)), torch.randn(200_003, generator=h).numpy()
         )
+
+
+@pytest.mark.parametrize("words", [0, 1, 623, 624, 625])
+def test_the_bytes_of_a_state_are_pytorchs(torch: ModuleType, words: int) -> None:
+    g, h = seeded(-9), torch.Generator().manual_seed(-9)
+    random.rand(words, generator=g)
+    torch.rand(words, generator=h)
+    assert same_bits(g.get_state(), h.get_state().numpy())
+
+    random.randn(1, generator=g)
+    torch.randn(1, generator=h)
+    assert same_bits(g.get_state(), h.get_state().numpy())
 
 
 def test_states_travel_both_ways(torch: ModuleType) -> None:
     h = torch.Generator().manual_seed(77)
     torch.randn(3, generator=h)
     g = Generator().set_state(h.get_state().numpy())
-    assert same_bits(random.randn(50, generator=g), torch.randn(50, generator=h).numpy())
+    assert agrees(torch, random.randn(50, generator=g), torch.randn(50, generator=h).numpy())
 
     random.randn(1, generator=g)
     h.set_state(torch.from_numpy(g.get_state()))
-    assert same_bits(random.randn(50, generator=g), torch.randn(50, generator=h).numpy())
+    assert agrees(torch, random.randn(50, generator=g), torch.randn(50, generator=h).numpy())
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64", "bool", *FLOATS])
@@ -350,22 +378,22 @@ def test_whole_numbers_are_pytorchs(torch: ModuleType, dtype: str) -> None:
         g, h = seeded(2), torch.Generator().manual_seed(2)
         theirs = torch.randint(low, high, (33,), dtype=getattr(torch, dtype), generator=h)
 
-        assert same_bits(random.randint(low, high, 33, dtype, g), theirs.numpy()), (low, high)
-        assert (g.get_state() == h.get_state().numpy()).all()
+        assert agrees(torch, random.randint(low, high, 33, dtype, g), theirs.numpy()), (low, high)
+        assert in_step(g, h)
 
 
 @pytest.mark.parametrize("size", [33, 5_000, 100_000])
 def test_long_permutations_are_pytorchs(torch: ModuleType, size: int) -> None:
     theirs = torch.randperm(size, generator=torch.Generator().manual_seed(size))
 
-    assert same_bits(random.randperm(size, generator=seeded(size)), theirs.numpy())
+    assert agrees(torch, random.randperm(size, generator=seeded(size)), theirs.numpy())
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
 def test_permutations_have_pytorchs_dtypes(torch: ModuleType, dtype: str) -> None:
     theirs = torch.randperm(200, dtype=getattr(torch, dtype), generator=torch.Generator().manual_seed(3))
 
-    assert same_bits(random.randperm(200, dtype, seeded(3)), theirs.numpy())
+    assert agrees(torch, random.randperm(200, dtype, seeded(3)), theirs.numpy())
 
 
 def intel_with_mkl(torch: ModuleType) -> bool:
@@ -385,11 +413,11 @@ def test_dropout_and_bernoulli_of_a_number_are_pytorchs(torch: ModuleType, p: fl
         random.manual_seed(size)
 
         dropped = torch.nn.functional.dropout(torch.ones(size, dtype=kind), p)
-        assert same_bits(random.dropout_mask(size, p, dtype), dropped.numpy())
-        assert same_bits(
-            random.bernoulli(size, p, dtype), torch.empty(size, dtype=kind).bernoulli_(p).numpy()
+        assert agrees(torch, random.dropout_mask(size, p, dtype), dropped.numpy())
+        assert agrees(
+            torch, random.bernoulli(size, p, dtype), torch.empty(size, dtype=kind).bernoulli_(p).numpy()
         )
-        assert same_bits(random.rand(3), torch.rand(3).numpy())
+        assert agrees(torch, random.rand(3), torch.rand(3).numpy())
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -404,5 +432,5 @@ def test_multinomial_is_pytorchs(torch: ModuleType, shape: tuple[int, ...], dtyp
                 g, h = seeded(seed), torch.Generator().manual_seed(seed)
                 theirs = torch.multinomial(torch.from_numpy(weights), count, replacement, generator=h)
 
-                assert same_bits(random.multinomial(weights, count, replacement, g), theirs.numpy())
-                assert (g.get_state() == h.get_state().numpy()).all()
+                assert agrees(torch, random.multinomial(weights, count, replacement, g), theirs.numpy())
+                assert in_step(g, h)
