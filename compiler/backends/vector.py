@@ -19,14 +19,14 @@ from dataclasses import dataclass
 
 LLVM_TYPES = {
     "f32": "float", "f64": "double", "f16": "half", "bf16": "bfloat", "ptr": "ptr",
-    "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64",
+    "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64", "i128": "i128",
 }  # fmt: skip
 """LLVM's name of each kind of element."""
 
 FLOATS = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64}
 """Bits of each floating kind."""
 
-INTEGERS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
+INTEGERS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "i128": 128}
 """Bits of each integer kind."""
 
 _SUFFIX = LLVM_TYPES | {"f32": "f32", "f64": "f64", "f16": "f16", "bf16": "bf16"}
@@ -119,6 +119,10 @@ class Value:
 
     def __bool__(self) -> bool:
         raise TypeError("a Value has no truth while code is being written: use select()")
+
+    def unsigned(self, kind: str) -> Value:
+        """This integer in a wider kind, its bits read as an unsigned number."""
+        return self.block.convert("zext", self, kind)
 
     def isnan(self) -> Value:
         return self.ne(self)
@@ -245,7 +249,8 @@ class Block:
         """
         known, before = dict(self._known), self.here
         inside, after = self.fresh("rare"), self.fresh("join")
-        self.do(f"br i1 {any_lane(condition).ref}, label %{inside}, label %{after}")
+        odds = '!prof !{!"branch_weights", i32 1, i32 10000}'
+        self.do(f"br i1 {any_lane(condition).ref}, label %{inside}, label %{after}, {odds}")
         self.label(inside)
         self._known = dict(known)
         others = rare()

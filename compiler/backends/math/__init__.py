@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from retrograd.compiler.backends.math import exponential, logarithm
+from retrograd.compiler.backends.math import exponential, logarithm, trigonometric
 from retrograd.compiler.backends.vector import Value
 
 Function = Callable[..., Value]
@@ -27,6 +27,8 @@ TABLE: dict[str, tuple[Function, float, float]] = {
     "log10": (logarithm.log10, 2.0, 2.0),
     "log1p": (logarithm.log1p, 2.0, 2.0),
     "softplus": (logarithm.softplus, 2.0, 2.0),
+    "sin": (trigonometric.sin, 2.0, 2.0),
+    "cos": (trigonometric.cos, 2.0, 2.0),
 }
 """Per name: the function, and its error bounds in f32 and in f64."""
 

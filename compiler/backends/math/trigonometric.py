@@ -1,0 +1,101 @@
+"""Circular functions and their inverses.
+
+An angle is x = n pi/2 + r, |r| <= pi/4. Usual angles take Cody and Waite's way, n pi/2 in three words; if
+any lane is huge, Payne and Hanek's is taken aside. sin and cos of r are polynomials, of which the quadrant
+chooses one. The inverses bring their argument to |t| <= tan(pi/8), or to asin of at most 1/2 by a square
+root. The coefficients are printed by `benchmarks/fit_polynomials.py`.
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.backends.math.aside import HALF_PI, reduce_huge
+from retrograd.compiler.backends.math.floats import FORMATS, fast_two_sum, horner, two_product, two_sum
+from retrograd.compiler.backends.vector import FLOATS, Value, fabs, fma, select
+
+TWO_OVER_PI = 0.6366197723675814
+
+PARTS = {
+    "f32": (1.57079637, -4.37113883e-8, -1.71512451e-15),
+    "f64": (*HALF_PI, -1.4973849048591698e-33),
+}
+"""pi / 2 in three words."""
+
+HUGE = {"f32": 1e5, "f64": 1e9}
+"""Beyond, three words of pi / 2 are too few."""
+
+# (sin(r) / r - 1) / r², in r² <= (pi/4)²
+SIN_TAIL = {
+    "f32": (-0.166666672, 0.00833337195, -0.000198498383, 2.79909159e-6),
+    "f64": (
+        -0.16666666666666666, 0.0083333333333331025, -0.00019841269841060642, 2.7557319131761911e-6,
+        -2.5052086759067321e-8, 1.6056364331773977e-10, -7.4912354883590088e-13,
+    ),
+}  # fmt: skip
+
+# (cos(r) - 1 + r²/2) / r⁴, in r² <= (pi/4)²
+COS_TAIL = {
+    "f32": (0.0416666456, -0.00138873025, 2.44308812e-5),
+    "f64": (
+        0.041666666666666664, -0.0013888888888888443, 2.4801587301254814e-5, -2.7557319098972137e-7,
+        2.0876731495712291e-9, -1.1467995781557887e-11, 4.6452991988185399e-14,
+    ),
+}  # fmt: skip
+
+
+def reduced(x: Value) -> tuple[Value, Value, Value]:
+    """r, what r lacks of it (in f32: nothing that counts), and an integer whose low two bits are the quadrant."""
+    shifter, (first, second, third) = FORMATS[x.kind].shifter, PARTS[x.kind]
+    shifted = fma(x, TWO_OVER_PI, shifter)
+    n = shifted - shifter
+    r = fma(n, -first, x)  # exact
+    if x.kind == "f32":
+        r = fma(n, -third, fma(n, -second, r))
+        usual = r, x.same(0.0), shifted.bits()
+    else:
+        product, beyond = two_product(n, n.same(second))
+        high, low = two_sum(r, -product)
+        usual = *fast_two_sum(high, fma(n, -third, low - beyond)), shifted.bits()
+    huge = fabs(x) > HUGE[x.kind]
+
+    def aside() -> tuple[Value, ...]:
+        high, low, quadrant = reduce_huge(x.to("f64"))
+        by_lane = high.to(x.kind), low.to(x.kind), quadrant.to(usual[2].kind)
+        return tuple(select(huge, a, b) for a, b in zip(by_lane, usual))
+
+    r, lack, quadrant = x.block.rarely(huge, usual, aside)
+    return r, lack, quadrant
+
+
+def sin_reduced(r: Value, lack: Value) -> Value:
+    z = r * r
+    cube = horner(z, SIN_TAIL[r.kind]) * z
+    if r.kind == "f32":
+        return fma(cube, r, r)
+    return r + fma(cube, r, fma(lack * -0.5, z, lack))
+
+
+def cos_reduced(r: Value, lack: Value) -> Value:
+    z = r * r
+    tail = horner(z, COS_TAIL[r.kind])
+    if r.kind == "f32":
+        return fma(fma(tail, z, -0.5), z, 1.0)
+    with r.block.exact():
+        most = fma(z, -0.5, 1.0)
+        rounding = fma(z, -0.5, 1.0 - most)
+    return most + fma(z * z, tail, fma(-r, lack, rounding))
+
+
+def turned(r: Value, lack: Value, quadrant: Value) -> Value:
+    """sin(r + quadrant pi/2)."""
+    odd = (quadrant & 1).ne(0)
+    sign = (quadrant & 2) << (FLOATS[r.kind] - 2)
+    return (select(odd, cos_reduced(r, lack), sin_reduced(r, lack)).bits() ^ sign).as_float()
+
+
+def sin(x: Value) -> Value:
+    return select(x.eq(0.0), x, turned(*reduced(x)))
+
+
+def cos(x: Value) -> Value:
+    r, lack, quadrant = reduced(x)
+    return turned(r, lack, quadrant + 1)
