@@ -20,10 +20,9 @@ family, add a row to `_VECTORS`.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,14 +105,12 @@ def assemble(llvm_text: str, target: Target, *, passes: Sequence[str] = PASSES, 
 
     Raises CompilerError, showing the line, when the text is not valid LLVM.
     """
-    with _module(llvm_text, target, passes, level) as module:
-        return bytes(_machine(target, level).emit_object(module))
+    return bytes(_emit(llvm_text, target, passes, level, _machine(target, level).emit_object))
 
 
 def assembly(llvm_text: str, target: Target, *, passes: Sequence[str] = PASSES, level: int = LEVEL) -> str:
     """The code that `assemble` makes, as assembly text for people."""
-    with _module(llvm_text, target, passes, level) as module:
-        return str(_machine(target, level).emit_assembly(module))
+    return str(_emit(llvm_text, target, passes, level, _machine(target, level).emit_assembly))
 
 
 @functools.cache
@@ -138,12 +135,13 @@ def _machine(target: Target, level: int) -> Any:
     )
 
 
-@contextlib.contextmanager
-def _module(llvm_text: str, target: Target, passes: Sequence[str], level: int) -> Iterator[Any]:
-    """The verified module, after the passes.
+def _emit(
+    llvm_text: str, target: Target, passes: Sequence[str], level: int, emit: Callable[[Any], Any]
+) -> Any:
+    """What `emit` makes of the verified module, after the passes.
 
-    It has a context of its own, so that nothing outlives it, and is closed before that context: left to the
-    garbage collector, the two may go in the wrong order.
+    The module has a context of its own, so that nothing outlives it, and is closed before that context: left
+    to the garbage collector, the two may go in the wrong order.
     """
     llvm, machine = _llvm(), _machine(target, level)
     with llvm.create_context() as context:
@@ -158,10 +156,9 @@ def _module(llvm_text: str, target: Target, passes: Sequence[str], level: int) -
                 module.verify()
             except RuntimeError as error:
                 raise _refusal(error, llvm_text) from None
-            _run(
-                passes, module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(level))
-            )
-            yield module
+            options = llvm.create_pipeline_tuning_options(level)
+            _run(passes, module, llvm.create_pass_builder(machine, options))
+            return emit(module)
 
 
 def _run(passes: Sequence[str], module: Any, builder: Any) -> None:
