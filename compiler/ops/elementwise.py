@@ -46,13 +46,16 @@ def _zeta(terms: int = 10) -> str:
 
 
 ZETA = _zeta()
+PHASE = "pi * where(x < 0.5, x - round(x), 0.5)"
+REFLECTED = f"(pi / sin({PHASE}))"
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al., arXiv 1706.02515
 SINC_SLOPE = f"""pi**2 * polynomial((pi * x)**2, {
     ", ".join(f"{(-1) ** k * 2 * k}/{math.factorial(2 * k + 1)}" for k in range(1, 11))
 })"""
 """The derivative of sinc, by x, over x, about 0."""
 
 # fmt: off
-# ---- arithmetic ------------------------------------------------------------------------------------------------------
+# ---- arithmetic --------------------------------------------------------------------------------------------
 row("add",        "x + y",          NUMERIC, np.add)
 row("sub",        "x - y",          NUMBER,  np.subtract)
 row("mul",        "x * y",          NUMERIC, np.multiply)
@@ -70,30 +73,32 @@ row("pow",        "x**y",           NUMBER,  special.power, domain="x > 0", part
 row("hypot",      "sqrt(x**2 + y**2)", FLOAT, np.hypot, domain="x != 0 and y != 0")
 row("lerp",       "where(abs(z) < 0.5, x + z * (y - x), y - (y - x) * (1 - z))", FLOAT, partials=["1 - z", "z", "y - x"])
 
-# ---- division with a whole quotient ----------------------------------------------------------------------------------
+# ---- division with a whole quotient ------------------------------------------------------------------------
 row("fmod",       "x - y * trunc(x / y)", NUMBER, np.fmod,      ["1", "-trunc(x / y)"], domain="y != 0 and frac(x / y) != 0")
 row("remainder",  "x - y * floor(x / y)", NUMBER, np.remainder, ["1", "-floor_divide(x, y)"], domain="y != 0 and frac(x / y) != 0")
 row("floor_divide", "where(y == 0, x / y, where(remainder(x, y) == 0, round(x / y), round((x - remainder(x, y)) / y)))",
     NUMBER, np.floor_divide, ["0", "0"], native_on=(1,), domain="y != 0 and frac(x / y) != 0")
 
-# ---- rounding --------------------------------------------------------------------------------------------------------
+# ---- rounding ----------------------------------------------------------------------------------------------
 row("floor",      "floor(x)",       ROUND,   np.floor, ["0"], domain="frac(x) != 0")
 row("ceil",       "ceil(x)",        ROUND,   np.ceil,  ["0"], domain="frac(x) != 0")
 row("round",      "round(x)",       ROUND,   np.rint,  ["0"], domain="frac(x + 0.5) != 0")
 row("trunc",      "trunc(x)",       ROUND,   np.trunc, ["0"], domain="frac(x) != 0")
 row("frac",       "x - trunc(x)",   FLOAT,   partials=["1"], domain="frac(x) != 0")
 
-# ---- the greater and the lesser: where two are equal they share, except that fmax, fmin and the clamps give all to x ----
+# ---- the greater and the lesser: where two are equal they share, except that fmax, fmin and the clamps give 
 row("maximum",    "maximum(x, y)",  NUMERIC, np.maximum, domain="x != y", partials=[
     "where(x == y, ct * 0.5, where(x < y, 0, ct))", "where(x == y, ct * 0.5, where(x > y, 0, ct))"])
 row("minimum",    "minimum(x, y)",  NUMERIC, np.minimum, domain="x != y", partials=[
     "where(x == y, ct * 0.5, where(x > y, 0, ct))", "where(x == y, ct * 0.5, where(x < y, 0, ct))"])
-row("fmax",       "where(x >= y or y != y, x, y)", NUMERIC, domain="x != y")
-row("fmin",       "where(x <= y or y != y, x, y)", NUMERIC, domain="x != y")
+row("fmax",       "where(x >= y or y != y, x, y)", NUMERIC, domain="x != y", partials=[
+    "where(x >= y or y != y, ct, 0)", "where(x >= y or y != y, 0, ct)"])
+row("fmin",       "where(x <= y or y != y, x, y)", NUMERIC, domain="x != y", partials=[
+    "where(x <= y or y != y, ct, 0)", "where(x <= y or y != y, 0, ct)"])
 row("clamp_min",  "maximum(x, y)",  NUMERIC, partials=["where(x >= y, ct, 0)", "where(x < y, ct, 0)"], domain="x != y")
 row("clamp_max",  "minimum(x, y)",  NUMERIC, partials=["where(x <= y, ct, 0)", "where(x > y, ct, 0)"], domain="x != y")
 
-# ---- comparison and choice -------------------------------------------------------------------------------------------
+# ---- comparison and choice ---------------------------------------------------------------------------------
 row("lt",         "x < y",          COMPARE, np.less)
 row("le",         "x <= y",         COMPARE, np.less_equal)
 row("gt",         "x > y",          COMPARE, np.greater)
@@ -103,7 +108,7 @@ row("ne",         "x != y",         COMPARE, np.not_equal)
 row("where",      "where(x, y, z)", SELECT,  np.where, [None, "where(x, ct, 0)", "where(x, 0, ct)"])
 row("heaviside",  "where(x > 0, 1, where(x == 0, y, 0))", NUMERIC, partials=["0", "where(x == 0, ct, 0)"], domain="x != 0")
 
-# ---- truth and bits --------------------------------------------------------------------------------------------------
+# ---- truth and bits ----------------------------------------------------------------------------------------
 row("logical_and", "x and y",           LOGICAL, np.logical_and)
 row("logical_or",  "x or y",            LOGICAL, np.logical_or)
 row("logical_xor", "logical_xor(x, y)", LOGICAL, np.logical_xor)
@@ -115,7 +120,7 @@ row("bitwise_not", "bitwise_not(x)",    INTEGER, np.bitwise_not)
 row("bitwise_left_shift",  "bitwise_left_shift(x, y)",  SHIFT, np.left_shift)
 row("bitwise_right_shift", "bitwise_right_shift(x, y)", SHIFT, np.right_shift)
 
-# ---- the kind of a number --------------------------------------------------------------------------------------------
+# ---- the kind of a number ----------------------------------------------------------------------------------
 row("isnan",      "x != x",               CLASSIFY, np.isnan)
 row("isinf",      "abs(x) == inf",        CLASSIFY)
 row("isfinite",   "abs(x) < inf",         CLASSIFY)
@@ -124,7 +129,7 @@ row("copysign",   "copysign(x, y)",       FLOAT, np.copysign, ["ct * sign(x) * c
 row("nan_to_num", "where(x != x, y, where(x == inf, z, where(x == -inf, w, x)))", FLOAT, partials=[
     "where(abs(x) < inf, ct, 0)", "where(x != x, ct, 0)", "where(x == inf, ct, 0)", "where(x == -inf, ct, 0)"])
 
-# ---- exponentials and logarithms -------------------------------------------------------------------------------------
+# ---- exponentials and logarithms ---------------------------------------------------------------------------
 row("exp",        "exp(x)",               FLOAT, np.exp)
 row("exp2",       "exp(x * log(2))",      FLOAT, np.exp2)
 row("expm1",      "exp(x) - 1",           FLOAT, np.expm1)
@@ -141,7 +146,7 @@ row("logaddexp2", "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp2(-abs(x - y)
 row("logit",      "where(x < 0.25, log(x / (1 - x)), log1p((2 * x - 1) / (1 - x)))", FLOAT,
     partials=["1 / (x * (1 - x))"], domain="x > 0 and x < 1")
 
-# ---- trigonometry ----------------------------------------------------------------------------------------------------
+# ---- trigonometry ------------------------------------------------------------------------------------------
 row("sin",        "sin(x)",               FLOAT, np.sin)
 row("cos",        "cos(x)",               FLOAT, np.cos)
 row("tan",        "tan(x)",               FLOAT, np.tan)
@@ -150,11 +155,11 @@ row("acos",       "acos(x)",              FLOAT, np.arccos, ["-1 / sqrt((1 - x) 
 row("atan",       "atan(x)",              FLOAT, np.arctan)
 row("atan2",      "atan2(x, y)",          FLOAT, np.arctan2, domain="x != 0 and y != 0")
 row("sinc",       "where(x == 0, 1, sin(pi * x) / (pi * x))", FLOAT, partials=[
-    f"where(abs(x) < 0.3, x * {SINC_SLOPE}, (cos(pi * x) - out) / x)"])
+    f"where(abs(x) < 0.3, x * {SINC_SLOPE}, (cos(pi * x) - out) / where(abs(x) < 0.3, 1, x))"])
 row("deg2rad",    "x * (pi / 180)",       FLOAT)
 row("rad2deg",    "x * (180 / pi)",       FLOAT)
 
-# ---- hyperbolic functions --------------------------------------------------------------------------------------------
+# ---- hyperbolic functions ----------------------------------------------------------------------------------
 row("sinh",       "sinh(x)",              FLOAT, np.sinh)
 row("cosh",       "cosh(x)",              FLOAT, np.cosh)
 row("tanh",       "tanh(x)",              FLOAT, np.tanh)
@@ -162,32 +167,33 @@ row("asinh",      "asinh(x)",             FLOAT, np.arcsinh)
 row("acosh",      "acosh(x)",             FLOAT, np.arccosh, ["1 / sqrt((x - 1) * (x + 1))"], domain="x > 1")
 row("atanh",      "atanh(x)",             FLOAT, np.arctanh, ["1 / ((1 - x) * (1 + x))"], domain="abs(x) < 1")
 
-# ---- the error function and the gamma function -----------------------------------------------------------------------
+# ---- the error function and the gamma function -------------------------------------------------------------
 row("erf",        "erf(x)",               FLOAT, special.erf)
 row("erfc",       "1 - erf(x)",           FLOAT, special.erfc)
 row("erfinv",     "erfinv(x)",            FLOAT, special.erfinv, domain="abs(x) < 1")
 row("lgamma",     "lgamma(x)",            FLOAT, special.lgamma, domain="x > 0 or frac(x) != 0")
 row("digamma",    "digamma(x)",           FLOAT, special.digamma, domain="x > 0 or frac(x) != 0")
-row("trigamma",   "where(x < 0.5, -1, 1) * zeta(2, where(x < 0.5, 1 - x, x)) + "
-                  "where(x < 0.5, (pi / sin(pi * (x - round(x))))**2, 0)", FLOAT, domain="x > 0 or frac(x) != 0", partials=[
-    "-2 * zeta(3, where(x < 0.5, 1 - x, x)) - "
-    "where(x < 0.5, 2 * pi**3 * cos(pi * (x - round(x))) / sin(pi * (x - round(x)))**3, 0)"])
+row("trigamma",   f"where(x < 0.5, {REFLECTED}**2, 0) + where(x < 0.5, -1, 1) * zeta(2, where(x < 0.5, 1 - x, x))", FLOAT,
+    partials=[f"-2 * (where(x < 0.5, {REFLECTED}**3 * cos({PHASE}), 0) + zeta(3, where(x < 0.5, 1 - x, x)))"],
+    domain="x > 0 or frac(x) != 0")
 row("zeta",       f"where(x > 1 and y >= 0, {ZETA}, where(x == 1 and y >= 0, inf, nan))", FLOAT,
     partials=[None, "-x * zeta(x + 1, y)"], domain="x > 1 and x < 8 and y > 0")
 
-# ---- activations -----------------------------------------------------------------------------------------------------
+# ---- activations -------------------------------------------------------------------------------------------
 row("sigmoid",    "1 / (1 + exp(-x))",    FLOAT, special.sigmoid, ["out * (1 - out)"])
 row("softplus",   "log(1 + exp(x))",      FLOAT, special.softplus, ["sigmoid(x)"])
 row("logsigmoid", "-softplus(-x)",        FLOAT)
 row("relu",       "maximum(x, 0)",        NUMBER, partials=["where(out <= 0, 0, ct)"], domain="x != 0")
 row("relu6",      "minimum(maximum(x, 0), 6)", FLOAT, partials=["where(x <= 0 or x >= 6, 0, ct)"], domain="x != 0 and x != 6")
 row("leaky_relu", "where(x > 0, x, x * y)", FLOAT, domain="x != 0")
-row("elu",        "where(x > 0, x, y * expm1(x))", FLOAT, domain="x != 0")
-row("celu",       "where(x > 0, x, y * expm1(x / y))", FLOAT, domain="x != 0 and y > 0")
-row("selu",       "1.0507009873554804934193349852946 * where(x > 0, x, 1.6732632423543772848170429916717 * expm1(x))",
-    FLOAT, domain="x != 0")
+row("elu",        "where(x <= 0, y * expm1(minimum(x, 0)), x)", FLOAT, domain="x != 0", partials=[
+    "where(x <= 0, ct * (y * exp(minimum(x, 0))), ct)", "where(x <= 0, ct * expm1(minimum(x, 0)), 0)"])
+row("celu",       "where(x <= 0, y * expm1(minimum(x, 0) / y), x)", FLOAT, domain="x != 0 and y > 0", partials=[
+    "where(x <= 0, ct * exp(minimum(x, 0) / y), ct)",
+    "where(x <= 0, ct * (out / y - minimum(x, 0) / y * exp(minimum(x, 0) / y)), 0)"])
+row("selu",       f"{SELU_SCALE} * elu(x, {SELU_ALPHA})", FLOAT, domain="x != 0")
 row("gelu",       "x * 0.5 * erfc(x * -sqrt(0.5))", FLOAT)
-row("gelu_tanh",  "x * 0.5 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))", FLOAT)
+row("gelu_tanh",  "x * sigmoid(sqrt(8 / pi) * (x + 0.044715 * x**3))", FLOAT)
 row("silu",       "x * sigmoid(x)",       FLOAT)
 row("mish",       "x * tanh(softplus(x))", FLOAT)
 row("softsign",   "x / (1 + abs(x))",     FLOAT, partials=["1 / (1 + abs(x))**2"], domain="x != 0")

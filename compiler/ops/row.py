@@ -59,7 +59,7 @@ _ACCEPTED = {
 }
 """Categories of dtypes (see DType) where not all are taken."""
 _TO_BOOL = {Types.COMPARE, Types.LOGICAL, Types.CLASSIFY}
-_WITHOUT_DERIVATIVE = {*_TO_BOOL, Types.INTEGER, Types.SHIFT}
+WITHOUT_DERIVATIVE = {*_TO_BOOL, Types.INTEGER, Types.SHIFT}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -102,7 +102,7 @@ class Elementwise(Op):
     @cached_property
     def partials(self) -> tuple[str | None, ...]:
         """The derivative by each operand, as text."""
-        if self.types in _WITHOUT_DERIVATIVE:
+        if self.types in WITHOUT_DERIVATIVE:
             return (None,) * self.arity
         return self.overrides if self.overrides is not None else DERIVED[self.name]
 
@@ -177,7 +177,7 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(result)
 
 
-# ---- the language of formulas ----------------------------------------------------------------------------------------
+# ---- the language of formulas ------------------------------------------------------------------------------
 
 SIGNS: dict[type[ast.AST], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.USub: "neg",
@@ -253,7 +253,7 @@ def _fold(node: ast.expr, operands: set[str]) -> ast.expr:
     for field, value in ast.iter_fields(node):
         if isinstance(value, list):
             setattr(node, field, [_fold(v, operands) if isinstance(v, ast.expr) else v for v in value])
-        elif isinstance(value, ast.expr) and not (field == "func"):
+        elif isinstance(value, ast.expr) and field != "func":
             setattr(node, field, _fold(value, operands))
     match node:  # a choice between two numbers says itself which dtype they have
         case ast.Call(ast.Name("where"), [condition, ast.Constant(a), ast.Constant() as b], []):
