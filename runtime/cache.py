@@ -26,7 +26,6 @@ import threading
 import time
 import warnings
 from collections import OrderedDict
-from importlib.metadata import version
 from pathlib import Path
 
 MEMORY_LIMIT = 64 << 20
@@ -103,10 +102,12 @@ def _remember(key: str, object_code: bytes) -> None:
 @functools.cache
 def _makers() -> bytes:
     """What makes the code: the sources of this library as they lie here, and the LLVM bindings."""
+    import llvmlite  # late, like all of LLVM
+
     home = Path(__file__).resolve().parent.parent
-    sources = sorted(path for room in ("compiler", "runtime") for path in (home / room).rglob("*.py"))
-    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
-    return hashlib.sha256(repr((version("llvmlite"), stamps)).encode()).digest()
+    sources = [path for room in ("compiler", "runtime") for path in (home / room).rglob("*.py")]
+    stamps = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources)
+    return hashlib.sha256(repr((llvmlite.__version__, stamps)).encode()).digest()
 
 
 def _folder() -> Path | None:
