@@ -131,19 +131,18 @@ class OpNode(GradNode):
     guards: list[tuple[list[int], int, int]]
     """For each kept array: its version counter, the version that is kept, and which operand it is (-1: the result)."""
 
-    def backward(self, cotangent: Value, create_graph: bool) -> Sequence[Value | None]:
+    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
         inputs = self.inputs
         if inputs is None:
             raise already_freed()
         for counter, version, place in self.guards:
             if counter[0] != version:
                 raise self._modified(counter[0], version, place)
-        wanted = [edge is not None for edge in self.edges]
         out = self.out
         if create_graph:
             inputs = [_as_operand(x, edge) for x, edge in zip(inputs, self.edges)]
             out = _as_operand(out, self)
-        return cotangents(self.op, cotangent, out, inputs, wanted)
+        return cotangents(self.op, cotangent, out, inputs, needed)
 
     def free(self) -> None:
         if self.guards:

@@ -91,8 +91,8 @@ class GradNode:
         if STATE.anomaly:
             self.extras.where = user_location()
 
-    def backward(self, cotangent: Value, create_graph: bool) -> Sequence[Value | None]:
-        """The cotangents of the operands, one for each edge; Tensors if `create_graph`, else arrays or nodes."""
+    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+        """The operands' cotangents, one for each edge; Tensors if `create_graph`, else arrays or nodes."""
         raise NotImplementedError
 
     def free(self) -> None:
@@ -140,7 +140,7 @@ class Output(GradNode):
         super().__init__((node,))
         self.place = place
 
-    def backward(self, cotangent: Value, create_graph: bool) -> Sequence[Value | None]:
+    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
         raise AssertionError("the engine puts the cotangent at its place by itself")
 
 

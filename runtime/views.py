@@ -9,18 +9,17 @@ whose base was updated goes the path again when somebody looks (`refresh`), whic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import GradientError
 from retrograd.compiler.ir.graph import OPS, Node, Op, Type, Value, apply
-from retrograd.compiler.ops.shape import Expand, Slice, expand, unsqueeze
 from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.shape import Expand, Slice, expand, unsqueeze
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.tape import Edge, GradNode, already_freed
+from retrograd.runtime.tape import Edge, GradNode
+from retrograd.runtime.tracing import Trace
 
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
@@ -44,19 +43,23 @@ class View:
         counter = self.base._counter
         if self.version == counter[0]:
             return
+        trace, base = STATE.trace, self.base
+        if trace is not None and not trace.owns(view):
+            return  # a Tensor of the outside world: `Trace.capture` sees to it that its base did not change inside
         self.version = counter[0]
-        base = self.base
         if base._view is not None:
             base._view.refresh(base)
+        if trace is not None or self.tracked:
+            self._renew(view, trace)
+
+    def _renew(self, view: AnyTensor, trace: Trace | None) -> None:
         before, STATE.grad = STATE.grad, self.tracked
         try:
-            again = walk(self.path, base) if self.path else base
+            again = walk(self.path, self.base)
         finally:
             STATE.grad = before
-        if isinstance(again._value, Node):
-            view._value = again._value
-        elif STATE.trace is not None and base in STATE.trace.values:
-            view._value = STATE.trace.values[base]
+        if trace is not None:
+            view._value = trace.lift(again)
         if self.tracked:
             view._edge, view._requires_grad = again._edge, again._requires_grad
 
@@ -103,6 +106,8 @@ def mask(path: Sequence[Op], base: Type, like: Value) -> Value:
     one: Value = np.ones((), np.bool_)
     if isinstance(like, Node):
         one = like.builder.constant(one)
+    elif STATE.trace is not None:
+        one = STATE.trace.builder.constant(one)
     ones = expand(unsqueeze(one, range(len(shape))), shape)
     return scatter(path, Type(base.shape, dtypes.bool_), ones)
 
@@ -117,10 +122,7 @@ class CopySlices(GradNode):
         self.path = path
         self.base = base
 
-    def backward(self, cotangent: Value, create_graph: bool) -> Sequence[Value | None]:
-        before, new = self.edges
-        rest = None
-        if before is not None:
-            where = mask(self.path, self.base, cotangent)
-            rest = apply(OPS["where"], where, 0.0, cotangent)
-        return [rest, walk(self.path, cotangent) if new is not None else None]
+    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+        before, new = needed
+        rest = apply(OPS["where"], mask(self.path, self.base, cotangent), 0.0, cotangent) if before else None
+        return [rest, walk(self.path, cotangent) if new else None]

@@ -1,0 +1,284 @@
+"""The backward pass: cotangents of some Tensors in, cotangents of the Tensors they came from out.
+
+Nodes wait in a heap, the youngest first; since each is younger than those it feeds, its cotangent is complete when its
+turn comes. Leaves come last, so nothing is written to any `.grad` when a step of the pass fails. Without `create_graph`
+cotangents are bare arrays (graph nodes inside a trace), with it they are Tensors, and so the pass is recorded itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
+from retrograd.compiler.ir.graph import Node, Value
+from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.eager import OpNode
+from retrograd.runtime.inplace import add_to
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.tape import Edge, GradNode, Hooks, Output
+from retrograd.runtime.tensor import Tensor
+
+
+class Pass:
+    """One backward pass. With `wanted` edges, only their cotangents are worked out and kept in `found`."""
+
+    def __init__(self, create_graph: bool, keep: bool, wanted: frozenset[Edge] | None = None) -> None:
+        self.create_graph = create_graph
+        self.keep = keep
+        self.wanted = wanted
+        self.found: dict[Edge, Value] = {}
+        self.useful: set[Edge] | None = None
+        """Nodes on the way to a wanted edge, and the wanted edges; None if all are."""
+        self._pending: dict[Edge, Value] = {}
+        self._heap: list[tuple[int, GradNode]] = []
+        self._leaves: list[Tensor] = []
+        self._owned: set[Tensor] = set()
+        """Leaves whose cotangent is an array that nobody else holds, so that it may become their `.grad`."""
+
+    def run(self, roots: Sequence[tuple[Edge, Value]]) -> None:
+        """Work through everything; afterwards `leaf_cotangents` and `found` are complete."""
+        if self.wanted is not None:
+            self.useful = _leading_to(self.wanted, [edge for edge, _ in roots])
+        for edge, cotangent in roots:
+            self._send(edge, cotangent)
+        grad, STATE.grad = STATE.grad, self.create_graph
+        heap = self._heap
+        try:
+            with np.errstate(all="ignore"):
+                while heap:
+                    self._step(heappop(heap)[1])
+                self._finish()
+        finally:
+            STATE.grad = grad
+
+    def _send(self, edge: Edge, cotangent: Value) -> None:
+        """Add to what waits for a node or a leaf."""
+        pending = self._pending
+        held = pending.get(edge)
+        if held is not None:
+            pending[edge] = held + cotangent
+            if type(edge) is not OpNode and isinstance(edge, Tensor):
+                self._owned.add(edge)
+            return
+        pending[edge] = cotangent
+        if isinstance(edge, GradNode):
+            heappush(self._heap, (-edge.order, edge))
+        else:
+            self._leaves.append(edge)
+
+    def _step(self, node: GradNode) -> None:
+        """Take a node's cotangent to its operands."""
+        cotangent = self._pending.pop(node)
+        hooks = node.hooks
+        if hooks is not None:
+            cotangent = _passing(hooks, cotangent, self.create_graph)
+        useful = self.useful
+        if useful is not None and self.wanted is not None:
+            if node in self.wanted:
+                self.found[node] = cotangent
+            if not any(edge in useful for edge in node.edges):
+                return
+        if type(node) is Output:
+            self._deliver(node, cotangent)
+            return
+        if type(cotangent) is Node:
+            _refuse_outside(node)
+        edges = node.edges
+        needed = [edge is not None and (useful is None or edge in useful) for edge in edges]
+        grads = node.backward(cotangent, needed, self.create_graph)
+        if STATE.anomaly and STATE.check_nan:
+            _look_for_nan(node, grads)
+        if hooks is not None and hooks.after:
+            grads = _after(hooks, grads, cotangent, self.create_graph)
+        if not self.keep:
+            node.free()
+        for edge, g, need in zip(edges, grads, needed):
+            if need and g is not None:
+                if isinstance(edge, Tensor) and _is_fresh(g, cotangent, grads, node):
+                    self._owned.add(edge)
+                self._send(edge, g)
+
+    def _deliver(self, node: Output, cotangent: Value) -> None:
+        """The node of several outputs gets the list of their cotangents."""
+        parent = node.edges[0]
+        held = self._pending.get(parent)
+        if held is None:
+            held = [None] * parent.outputs
+            self._send(parent, held)
+        held[node.place] = cotangent
+
+    def _finish(self) -> None:
+        """Leaves: hooks first, all of them, then `.grad`."""
+        arrived = []
+        for leaf in self._leaves:
+            cotangent = self._pending[leaf]
+            if leaf._leaf is not None:
+                cotangent = _passing(leaf._leaf, cotangent, self.create_graph)
+                self._owned.discard(leaf)
+            if self.wanted is not None:
+                self.found[leaf] = cotangent
+            else:
+                arrived.append((leaf, cotangent))
+        for leaf, cotangent in arrived:
+            accumulate(leaf, cotangent, leaf in self._owned)
+
+
+# ---- what arrives ----------------------------------------------------------------------------------------------------
+
+
+def accumulate(tensor: Tensor, cotangent: Value, owned: bool = False) -> None:
+    """Add to `.grad`. Without `owned`, what becomes `.grad` is a copy."""
+    held = tensor._grad
+    if isinstance(cotangent, Tensor):
+        tensor._set_grad(cotangent.clone() if held is None else held + cotangent)
+    elif held is None:
+        fresh = cotangent if owned or type(cotangent) is Node else np.array(cotangent)
+        tensor._set_grad(Tensor(fresh))
+    else:
+        add_to(held, cotangent)
+    hooks = tensor._leaf
+    if hooks is not None:
+        for hook in list(hooks.accumulated.values()):
+            hook(tensor)
+
+
+def _is_fresh(g: Value, cotangent: Value, grads: Sequence[Value | None], node: GradNode) -> bool:
+    """Whether a node has just made this array, and nobody but the engine has it."""
+    if type(g) is not np.ndarray or g is cotangent or g.base is not None or not isinstance(node, OpNode):
+        return False
+    return sum(g is other for other in grads) == 1 and node.inputs is not None and all(g is not x for x in node.inputs)
+
+
+# ---- hooks -----------------------------------------------------------------------------------------------------------
+
+
+def as_tensor(cotangent: Value) -> Tensor | None:
+    """A cotangent as hooks and Functions get it."""
+    if cotangent is None or isinstance(cotangent, Tensor):
+        return cotangent
+    return Tensor(cotangent if isinstance(cotangent, Node) else np.asarray(cotangent))
+
+
+def as_cotangent(given: object, create_graph: bool) -> Value | None:
+    """What a hook or a Function returned, as the engine passes it on."""
+    if given is None:
+        return None
+    if not isinstance(given, Tensor):
+        raise ArgumentError(f"expected Variable, but hook returned '{type(given).__name__}'")
+    if create_graph:
+        return given
+    return STATE.trace.lift(given) if STATE.trace is not None else given._value
+
+
+def _passing(hooks: Hooks, cotangent: Value, create_graph: bool) -> Value:
+    """Call the hooks that see a cotangent before it goes on; keep it for a Tensor that asked by `retain_grad`."""
+    many = isinstance(cotangent, list)
+    for hook in [] if many else list(hooks.tensor.values()):
+        changed = hook(as_tensor(cotangent))
+        if changed is not None:
+            cotangent = as_cotangent(changed, create_graph)
+    for hook in list(hooks.before.values()):
+        changed = hook(tuple(map(as_tensor, cotangent if many else [cotangent])))
+        if changed is not None:
+            values = [as_cotangent(c, create_graph) for c in (changed if isinstance(changed, tuple) else (changed,))]
+            cotangent = values if many else values[0]
+    keeper = hooks.retained() if hooks.retained is not None else None
+    if keeper is not None:
+        accumulate(keeper, cotangent)
+    return cotangent
+
+
+def _after(hooks: Hooks, grads: Sequence[Value | None], cotangent: Value, create_graph: bool) -> Sequence[Value | None]:
+    above = tuple(map(as_tensor, cotangent if isinstance(cotangent, list) else [cotangent]))
+    for hook in list(hooks.after.values()):
+        changed = hook(tuple(map(as_tensor, grads)), above)
+        if changed is not None:
+            changed = changed if isinstance(changed, tuple) else (changed,)
+            grads = [as_cotangent(c, create_graph) for c in changed]
+    return grads
+
+
+# ---- care ------------------------------------------------------------------------------------------------------------
+
+
+def _leading_to(wanted: Iterable[Edge], roots: Iterable[Edge]) -> set[Edge]:
+    """The nodes from which a wanted edge is reached, and those edges."""
+    seen: set[Edge] = set()
+    waiting = [edge for edge in roots if edge is not None]
+    while waiting:
+        edge = waiting.pop()
+        if edge not in seen:
+            seen.add(edge)
+            if isinstance(edge, GradNode):
+                waiting.extend(e for e in edge.edges if e is not None)
+    useful = set(wanted)
+    for node in sorted((e for e in seen if isinstance(e, GradNode)), key=lambda n: n.order):
+        if any(edge in useful for edge in node.edges):
+            useful.add(node)
+    return useful
+
+
+def _refuse_outside(node: GradNode) -> None:
+    """Inside a trace, the values that an operation before it kept would become constants of the graph."""
+    if isinstance(node, OpNode) and any(isinstance(x, np.ndarray) for x in node.inputs or ()):
+        raise TraceError(
+            f"backward through {node.name()}, which was recorded before the compiled function was called",
+            "its values are not part of the function",
+            "pass detach()ed tensors in, or compute this part inside the function",
+        )
+
+
+def _look_for_nan(node: GradNode, grads: Sequence[Value | None]) -> None:
+    for place, g in enumerate(grads):
+        value = g._value if isinstance(g, Tensor) else g
+        if isinstance(value, np.ndarray | np.generic) and np.isnan(value).any():
+            raise GradientError(
+                f"Function '{node.name()}' returned nan values in its {place}th output.",
+                "where names the line of its forward" if node.extras.where else "",
+                "look at the operands there: 0/0, inf-inf, log or sqrt of a negative number",
+                where=node.extras.where,
+            )
+
+
+# ---- roots -----------------------------------------------------------------------------------------------------------
+
+
+def roots_of(outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor | None], create_graph: bool) -> list[tuple[Edge, Value]]:
+    """Where a pass begins: the outputs' edges with their cotangents, ones for scalars that are given none."""
+    roots: list[tuple[Edge, Value]] = []
+    for place, (output, given) in enumerate(zip(outputs, grad_outputs, strict=True)):
+        if not output.requires_grad:
+            raise GradientError(f"element {place} of tensors does not require grad and does not have a grad_fn")
+        seed = _ones_like(output) if given is None else _checked(given, output, place)
+        cotangent = as_cotangent(seed, create_graph)
+        roots.append((output._edge if output._edge is not None else output, cotangent))
+    return roots
+
+
+def _ones_like(output: Tensor) -> Tensor:
+    if output.numel() != 1:
+        raise GradientError(
+            "grad can be implicitly created only for scalar outputs",
+            f"this one has shape {list(output.shape)}",
+            "sum it up, or give the gradient",
+        )
+    ones = np.ones(output.shape, output.dtype.numpy)
+    return Tensor(STATE.trace.builder.constant(ones) if STATE.trace is not None else ones)
+
+
+def _checked(given: Tensor, output: Tensor, place: int) -> Tensor:
+    if not isinstance(given, Tensor):
+        raise ArgumentError(f"gradients can be either Tensors or None, but got {type(given).__name__}")
+    if given.shape != output.shape:
+        raise GradientError(
+            f"Mismatch in shape: grad_output[{place}] has a shape of {given.shape} and output[{place}] has a shape of "
+            f"{output.shape}."
+        )
+    if dtypes.of(given) is not output.dtype:
+        converted: Tensor = cast(given, output.dtype)
+        return converted
+    return given

@@ -1,0 +1,221 @@
+"""Changing a Tensor in place: its elements, its version, its history.
+
+`assign(x, new)` says "x now has this value and this history": into x's own memory outside a trace, as a new node inside.
+All in-place methods end here; where nothing is recorded they may write into `x`'s array themselves, between
+`check_writable(x)` and `changed(x)`. A view takes its base along, by the rules of `views`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError
+from retrograd.compiler.ir.graph import Node, Type, Value
+from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.shape import cast, expand
+from retrograd.runtime.eager import counter_of, edge_of
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.tape import Edge, GradNode
+from retrograd.runtime.tensor import Tensor, method
+from retrograd.runtime.tracing import Trace
+from retrograd.runtime.views import CopySlices, View, overlaps, placed
+
+
+class Overwritten(GradNode):
+    """A Tensor that was given a value which its old one has no part in: the cotangent of that is zero."""
+
+    __slots__ = ("type", "title")
+
+    def __init__(self, edges: tuple[Edge, ...], type: Type, title: str) -> None:
+        super().__init__(edges)
+        self.type = type
+        self.title = title
+
+    def name(self) -> str:
+        return self.title
+
+    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+        zeros: Value = np.zeros(self.type.shape, self.type.dtype.numpy)
+        if isinstance(cotangent, Node):
+            zeros = cotangent.builder.constant(zeros)
+        return [Tensor(zeros) if create_graph else zeros]
+
+
+# ---- the one way -----------------------------------------------------------------------------------------------------
+
+
+def assign(tensor: Tensor, new: Tensor, title: str = "CopyBackwards") -> Tensor:
+    """Give a Tensor the value of another (broadcast and cast to its own type) and that one's history.
+
+    Raises GradientError for a leaf that requires grad (outside `no_grad`), ShapeError if the value does not fit.
+    `title` is what `grad_fn` shows where only the value that is overwritten had a history.
+    """
+    check_writable(tensor)
+    check_fits(tensor, tuple(new._value.shape))
+    edge: Edge = None
+    if STATE.grad and new.requires_grad and tensor.dtype.is_floating_point:
+        new = expand(cast(new, tensor.dtype), tuple(tensor._value.shape))
+        edge = new._edge if new._edge is not None else new.clone()._edge
+    elif STATE.grad and tensor._requires_grad:
+        edge = Overwritten((tensor._edge,), Type(tuple(tensor._value.shape), tensor.dtype), title)
+    _write(tensor, new)
+    if edge is not None:
+        _set_history(tensor, edge)
+    return tensor
+
+
+def check_writable(tensor: Tensor) -> None:
+    """Raise, in PyTorch's words, if the Tensor may not be changed in place."""
+    view = tensor._view
+    if view is not None:
+        view.refresh(tensor)
+    if STATE.grad and tensor._requires_grad:
+        if tensor._edge is None:
+            raise GradientError("a leaf Variable that requires grad is being used in an in-place operation.")
+        if view is not None and view.path and view.tracked and view.base._edge is None:
+            raise GradientError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    value = tensor._value
+    if isinstance(value, Node):
+        repeated = view is not None and overlaps(view.path)
+    else:
+        repeated = not value.flags.writeable and 0 in value.strides
+    if repeated:
+        raise ShapeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the tensor before performing the operation."
+        )
+    if not isinstance(value, Node) and not value.flags.writeable:
+        raise ArgumentError("in-place update of a tensor whose memory is read-only", "", "clone() it first")
+
+
+def check_fits(tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise if a value of this shape does not broadcast to the Tensor's."""
+    own = tuple(tensor._value.shape)
+    joined = own if shape == own else broadcast_shapes("in-place update", own, shape)
+    if joined != own:
+        raise ShapeError(f"output with shape {list(own)} doesn't match the broadcast shape {list(joined)}")
+
+
+def changed(tensor: Tensor) -> Tensor:
+    """Note that the elements were changed in place."""
+    counter_of(tensor)[0] += 1
+    return tensor
+
+
+def _write(tensor: Tensor, new: Tensor) -> None:
+    trace = STATE.trace
+    if trace is None:
+        np.copyto(tensor._value, new._value, casting="unsafe")  # type: ignore[arg-type]  # arrays, outside a trace
+        changed(tensor)
+        return
+    fitted = expand(cast(trace.lift(new), tensor.dtype), tuple(tensor._value.shape))
+    _replace(trace, tensor, fitted)
+
+
+def _replace(trace: Trace, tensor: Tensor, node: Node) -> None:
+    """Inside a trace: the Tensor is this node from now on, and so is its place in its base."""
+    view = tensor._view
+    if view is None or not trace.owns(tensor):
+        trace.replace(tensor, node)
+        changed(tensor)
+        return
+    base = view.base
+    if base._view is not None:
+        base._view.refresh(base)
+    _replace(trace, base, placed(view.path, trace.lift(base), node) if view.path else node)
+
+
+def _set_history(tensor: Tensor, edge: GradNode) -> None:
+    """The elements come from `edge` now. A view's history is that of its base, with the view's part exchanged."""
+    view = tensor._view
+    if view is None or not view.path:
+        _become(tensor, edge)
+        return
+    if not view.tracked:
+        raise GradientError(
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled",
+            "its base would not learn of the history",
+            "make the view and the update both inside or both outside of no_grad",
+        )
+    base = view.base
+    kind = Type(tuple(base._value.shape), base.dtype)
+    _become(base, CopySlices((edge_of(base), edge), view.path, kind))
+
+
+def _become(tensor: Tensor, edge: GradNode) -> None:
+    if STATE.trace is not None:
+        STATE.trace.remember(tensor)
+    before = tensor._edge
+    if before is not None and before.hooks is not None and before.hooks.retains(tensor):
+        before.hooks.retained = None
+        edge.extras.retain(tensor)
+    tensor._edge, tensor._requires_grad = edge, True
+
+
+def add_to(tensor: Tensor, value: Value) -> None:
+    """Add a bare value to a Tensor in place, unrecorded: how gradients add up."""
+    trace = STATE.trace
+    if trace is not None:
+        _replace(trace, tensor, trace.lift(tensor) + value)
+        return
+    array = tensor._value
+    assert isinstance(array, np.ndarray)
+    if array.flags.writeable:
+        np.add(array, value, out=array)
+    else:
+        tensor._value = np.asarray(array + value)
+    changed(tensor)
+
+
+# ---- the same elements without the history ---------------------------------------------------------------------------
+
+
+def _alias(tensor: Tensor, shares_version: bool) -> Tensor:
+    """Another Tensor of the same elements, without history. Inside a trace, a view that sees its base's updates."""
+    if tensor._view is not None:
+        tensor._view.refresh(tensor)
+    trace = STATE.trace
+    result = Tensor(tensor._value if trace is None else trace.lift(tensor))
+    if trace is not None:
+        counter = result._counter = counter_of(tensor)
+        result._view = View(tensor, (), False, counter[0])
+    elif shares_version:
+        result._counter = counter_of(tensor)
+    return result
+
+
+@method()
+def detach(self: Tensor) -> Tensor:
+    """The same elements, sharing memory, without history."""
+    return _alias(self, shares_version=True)
+
+
+@method()
+def detach_(self: Tensor) -> Tensor:
+    """Forget this Tensor's own history."""
+    if self._view is not None and self._view.path:
+        raise GradientError("Can't detach views in-place. Use detach() instead.")
+    if STATE.trace is not None:
+        STATE.trace.remember(self)
+    self._edge, self._requires_grad = None, False
+    return self
+
+
+def _data(self: Tensor) -> Tensor:
+    """The same elements, sharing memory; changes through it are seen by no version check."""
+    return _alias(self, shares_version=False)
+
+
+def _set_data(self: Tensor, new: Tensor) -> None:
+    if not isinstance(new, Tensor):
+        raise ArgumentError(f"data must be a Tensor, not {type(new).__name__}")
+    trace = STATE.trace
+    if trace is None:
+        self._value, self._view = new._value, None
+    else:
+        _replace(trace, self, trace.lift(new))
+
+
+Tensor.data = property(_data, _set_data)
