@@ -102,11 +102,13 @@ class Box:
     __slots__ = ("_value", "grad", "requires_grad", "__weakref__")
 
     def __init__(self, value: Any, requires_grad: bool = False) -> None:
-        self._value, self.grad, self.requires_grad = value, None, requires_grad
+        self._value, self.requires_grad = value, requires_grad
+        self.grad: object = None
 
 
 class Special(Box):
     __slots__ = ("extra",)
+    extra: str
 
 
 PLAIN = {"requires_grad": False, "grad": None}
@@ -183,7 +185,8 @@ def test_arrays_without_axes_go_in_and_come_out(build: Build) -> None:
     copy = build("copy_i_o", [ArrayPort(F32, ())], [ArrayPort(F32, ())])
     result = copy(np.array(1.5, np.float32))
     assert type(result) is np.ndarray
-    assert (result.shape, result.dtype, result[()]) == ((), F32, 1.5)
+    assert (result.shape, result.dtype) == ((), F32)
+    assert result[()] == 1.5
 
 
 @pytest.mark.parametrize(

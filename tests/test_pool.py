@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.cpu import Target, assemble, assembly
 from retrograd.compiler.errors import ArgumentError
-from retrograd.runtime import cpu, threads
+from retrograd.runtime import cpu, pool, threads
 
 COUNT = """
 declare void @retrograd_parallel(ptr, ptr, i64)
@@ -118,7 +118,7 @@ import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np
 from test_pool import COUNT
-from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.cpu import Target, assemble, assembly
 from retrograd.runtime import cpu
 cpu.set_num_threads(4)
 library = cpu.load(assemble(COUNT, Target.host()))
@@ -164,8 +164,8 @@ def test_a_forked_child_has_a_pool_of_its_own(repeat: Repeat) -> None:
 
 
 def test_the_portable_way_to_sleep_works_too() -> None:
-    pool = cpu.make_pool("condition")
-    ctypes.CFUNCTYPE(None, ctypes.c_int32)(pool.address("retrograd_pool_resize"))(3)
+    other = cpu.make_pool("condition")
+    ctypes.CFUNCTYPE(None, ctypes.c_int32)(other.address("retrograd_pool_resize"))(3)
     counts = np.zeros(8, np.int64)
 
     def add_one(env: int, index: int) -> None:
@@ -173,11 +173,26 @@ def test_the_portable_way_to_sleep_works_too() -> None:
 
     block = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(add_one)
     signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-    parallel = signature(pool.address("retrograd_parallel"))
+    parallel = signature(other.address("retrograd_parallel"))
     for turn in range(50):
         parallel(ctypes.cast(block, ctypes.c_void_p), None, 8)
         assert (counts == turn + 1).all()
         threading.Event().wait(0.001)
+
+
+@pytest.mark.parametrize(
+    ("triple", "features"),
+    [
+        ("x86_64-unknown-linux-gnu", "+sse2,+avx"),
+        ("aarch64-unknown-linux-gnu", "+neon"),
+        ("x86_64-apple-darwin23.0.0", "+sse2,+avx"),
+        ("arm64-apple-darwin23.0.0", "+neon"),
+    ],
+)
+def test_every_system_in_the_table_gets_valid_code(triple: str, features: str) -> None:
+    code = assembly(pool.pool_text(triple), Target.of(triple, "", features))
+    assert ("syscall" in code) == ("linux" in triple)
+    assert ("pause" if "x86" in triple else "yield") in code
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.0, True, "2", None])
