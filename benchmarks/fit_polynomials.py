@@ -106,6 +106,48 @@ cos_tail = series(
     lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, lambda k: mp.mpf((-1) ** k) / mp.factorial(2 * k + 4)
 )
 
+sinh_tail = series(
+    lambda z: (mp.sinh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda k: 1 / mp.factorial(2 * k + 3)
+)
+atan_tail = series(
+    lambda z: (mp.atan(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda k: mp.mpf((-1) ** (k + 1)) / (2 * k + 3)
+)
+asin_tail = series(
+    lambda z: (mp.asin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+    lambda k: (mp.mpf(1) / 6, mp.mpf(3) / 40, mp.mpf(5) / 112)[k],
+)
+atanh_tail2 = series(lambda z: (atanh_tail(z) - mp.mpf(2) / 3) / z, lambda k: mp.mpf(2) / (2 * k + 5))
+erf_tail = series(
+    lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
+    lambda k: 2 / mp.sqrt(mp.pi) * (-1) ** k / mp.factorial(k) / (2 * k + 1) - (k == 0),
+)
+
+
+def erfc_body(t: mp.mpf) -> mp.mpf:
+    """exp(x²) erfc(x) (x + 2), with t = (x - 2) / (x + 2)."""
+    x = 2 * (1 + t) / (1 - t)
+    return mp.exp(x * x) * mp.erfc(x) * (x + 2)
+
+
+def erfinv_tail(t: mp.mpf) -> mp.mpf:
+    """erfinv(1 - q) / s with s = sqrt(-log q), t = (s - 2) / (s + 2)."""
+    s = 2 * (1 + t) / (1 - t)
+    q = mp.exp(-s * s)
+    start = s - mp.log(s * mp.sqrt(mp.pi) * 2) / (2 * s) if s > 2 else mp.mpf(s) * 0.7
+    return mp.findroot(lambda x: mp.log(mp.erfc(x)) - mp.log(q), start) / s
+
+
+erfinv_near = series(
+    lambda z: mp.erfinv(mp.sqrt(z)) / mp.sqrt(z),
+    lambda k: mp.sqrt(mp.pi) / 2 * (1, mp.pi / 12, 7 * mp.pi**2 / 480)[k],
+)
+
+
+def one(t: mp.mpf) -> mp.mpf:
+    return mp.mpf(1)
+
+
+EIGHTH = (mp.sqrt(2) - 1) ** 2 * 1.01
 QUARTER = (mp.pi / 4 * 1.01) ** 2
 
 FITS = {
@@ -117,10 +159,23 @@ FITS = {
     "ATANH_TAIL f64": Fit(atanh_tail, 0, (3 - 2 * mp.sqrt(2)) ** 2 * 1.01, 6, size, 53),
     "TANH_TAIL f32": Fit(tanh_tail, 0, 0.303, 4, size, 24),
     "TANH_TAIL f64": Fit(tanh_tail, 0, 0.303, 10, size, 53),
+    "SINH_TAIL f32": Fit(sinh_tail, 0, 1, 3, size, 24),
+    "SINH_TAIL f64": Fit(sinh_tail, 0, 1, 7, size, 53),
     "SIN_TAIL f32": Fit(sin_tail, 0, QUARTER, 3, size, 24),
     "COS_TAIL f32": Fit(cos_tail, 0, QUARTER, 2, square, 24),
     "SIN_TAIL f64": Fit(sin_tail, 0, QUARTER, 6, size, 53),
     "COS_TAIL f64": Fit(cos_tail, 0, QUARTER, 6, square, 53),
+    "ATAN_TAIL f32": Fit(atan_tail, 0, EIGHTH, 4, size, 24),
+    "ATAN_TAIL f64": Fit(atan_tail, 0, EIGHTH, 10, size, 53),
+    "ASIN_TAIL f32": Fit(asin_tail, 0, 0.25, 4, size, 24),
+    "ASIN_TAIL f64": Fit(asin_tail, 0, 0.25, 12, size, 53),
+    "LOG_WORDS_TAIL f64": Fit(atanh_tail2, 0, (3 - 2 * mp.sqrt(2)) ** 2 * 1.01, 8, square, 53),
+    "ERF_TAIL f32": Fit(erf_tail, 0, 0.81, 6, one, 24),
+    "ERF_TAIL f64": Fit(erf_tail, 0, 1, 12, one, 53),
+    "ERFC_LOG f32": Fit(lambda x: mp.log(mp.erfc(x)), 0.89, 3.95, 6, mp.erfc, 24),
+    "ERFC_BODY f64": Fit(erfc_body, -0.6, 0.865, 23, one, 53),
+    "ERFINV_NEAR f64": Fit(erfinv_near, 0, 0.25, 15, one, 53),
+    "ERFINV_FAR f64": Fit(erfinv_tail, -0.42, 0.51, 22, one, 53),
 }
 
 

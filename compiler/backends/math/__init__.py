@@ -11,7 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from retrograd.compiler.backends.math import exponential, logarithm, trigonometric
+from retrograd.compiler.backends.math import (
+    exponential,
+    hyperbolic,
+    inverse,
+    logarithm,
+    power,
+    special,
+    trigonometric,
+)  # fmt: skip
+from retrograd.compiler.backends.math.floats import widened
 from retrograd.compiler.backends.vector import Value
 
 Function = Callable[..., Value]
@@ -29,6 +38,21 @@ TABLE: dict[str, tuple[Function, float, float]] = {
     "softplus": (logarithm.softplus, 2.0, 2.0),
     "sin": (trigonometric.sin, 2.0, 2.0),
     "cos": (trigonometric.cos, 2.0, 2.0),
+    "tan": (widened(trigonometric.tan), 1.0, 2.0),
+    "asin": (inverse.asin, 2.0, 2.0),
+    "acos": (inverse.acos, 2.0, 2.0),
+    "atan": (inverse.atan, 2.0, 2.0),
+    "atan2": (widened(inverse.atan2), 1.0, 2.0),
+    "sinh": (exponential.sinh, 2.0, 2.0),
+    "cosh": (exponential.cosh, 2.0, 2.0),
+    "asinh": (widened(hyperbolic.asinh), 1.0, 2.0),
+    "acosh": (widened(hyperbolic.acosh), 1.0, 2.0),
+    "atanh": (widened(hyperbolic.atanh), 1.0, 2.0),
+    "pow": (power.pow, 1.0, 1.0),
+    "rsqrt": (power.rsqrt, 2.0, 2.0),
+    "erf": (special.erf, 2.0, 2.0),
+    "erfc": (widened(special.erfc), 1.0, 3.0),
+    "erfinv": (widened(special.erfinv), 1.0, 3.0),
 }
 """Per name: the function, and its error bounds in f32 and in f64."""
 

@@ -103,8 +103,8 @@ def reduce_huge(x: Value) -> tuple[Value, Value, Value]:
 def _reduce_huge(x: Value) -> Scalars:
     """Multiplies |x| = m * 2**e by the 192 bits of 2 / pi that matter.
 
-    Those are the bits from e - 1 on: earlier ones make multiples of 4 quadrants. In the product, the top two bits
-    count quadrants.
+    Those are the bits from e - 1 on: earlier ones make multiples of 4 quadrants. In the product, the top two
+    bits count quadrants.
     """
     pattern = fabs(x).bits()
     exponent = pattern.lshr(52)

@@ -1,4 +1,4 @@
-"""Exponentials: exp, exp2, expm1 and what is made of them (sigmoid, tanh, cosh).
+"""Exponentials: exp, exp2, expm1 and what is made of them (sigmoid, tanh, cosh, sinh).
 
 Each splits x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite's two-word reduction: the first step is
 exact, as n ln 2 and x share their low bits), takes a polynomial in r and scales by 2**n. The coefficients
@@ -39,6 +39,15 @@ TANH_TAIL = {
         -0.33333333333333298, 0.1333333333332658, -0.053968253963735363, 0.021869488385069545,
         -0.0088632325874142392, 0.0035920918768308856, -0.0014555417796034307, 0.00058843978511277455,
         -0.0002333688144796232, 8.3297059839882438e-5, -1.9482045253466255e-5,
+    ),
+}  # fmt: skip
+
+# (sinh(x) / x - 1) / x², in x² <= 1
+SINH_TAIL = {
+    "f32": (0.166666672, 0.00833331607, 0.0001984142, 2.79153824e-6),
+    "f64": (
+        0.16666666666666666, 0.0083333333333335188, 0.00019841269841133549, 2.7557319273633615e-6,
+        2.5052098436572166e-8, 1.6060161067945112e-10, 7.5811356259776072e-13, 4.4209985133207077e-15,
     ),
 }  # fmt: skip
 
@@ -146,3 +155,12 @@ def half_exp(x: Value) -> Value:
 def cosh(x: Value) -> Value:
     half = half_exp(fabs(x))
     return half + 0.25 / half
+
+
+def sinh(x: Value) -> Value:
+    """A polynomial where |x| is below 1, else (exp(|x|) - exp(-|x|)) / 2."""
+    size = fabs(x)
+    z = x * x
+    near = fma(horner(z, SINH_TAIL[x.kind]) * z, size, size)
+    half = half_exp(size)
+    return copysign(select(size < 1.0, near, half - 0.25 / half), x)

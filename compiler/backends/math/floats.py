@@ -7,6 +7,7 @@ Floating-Point Arithmetic, chapter 4), with the fused multiply-add for products.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def at_least(x: Value, bound: float) -> Value:
 def widened(function: Callable[..., Value]) -> Callable[..., Value]:
     """`function` of f64, evaluated there for f32 operands too, and rounded."""
 
+    @functools.wraps(function)
     def narrow(*operands: Value) -> Value:
         kind = operands[0].kind
         return function(*(x.to("f64") for x in operands)).to(kind)

@@ -1,4 +1,4 @@
-"""Circular functions and their inverses.
+"""Circular functions: sin, cos, tan.
 
 An angle is x = n pi/2 + r, |r| <= pi/4. Usual angles take Cody and Waite's way, n pi/2 in three words; if
 any lane is huge, Payne and Hanek's is taken aside. sin and cos of r are polynomials, of which the quadrant
@@ -43,7 +43,7 @@ COS_TAIL = {
 
 
 def reduced(x: Value) -> tuple[Value, Value, Value]:
-    """r, what r lacks of it (in f32: nothing that counts), and an integer whose low two bits are the quadrant."""
+    """r, what r lacks (in f32: nothing that counts), and an integer whose low two bits are the quadrant."""
     shifter, (first, second, third) = FORMATS[x.kind].shifter, PARTS[x.kind]
     shifted = fma(x, TWO_OVER_PI, shifter)
     n = shifted - shifter
@@ -99,3 +99,11 @@ def sin(x: Value) -> Value:
 def cos(x: Value) -> Value:
     r, lack, quadrant = reduced(x)
     return turned(r, lack, quadrant + 1)
+
+
+def tan(x: Value) -> Value:
+    """sin / cos, the quotient turned over in odd quadrants. In f64 for f32 too."""
+    r, lack, quadrant = reduced(x)
+    sine, cosine = sin_reduced(r, lack), cos_reduced(r, lack)
+    odd = (quadrant & 1).ne(0)
+    return select(x.eq(0.0), x, select(odd, -cosine, sine) / select(odd, sine, cosine))

@@ -1,0 +1,101 @@
+"""Powers and roots: pow, cbrt, hypot, rsqrt; and exp and log in two words, which pow needs.
+
+An error of 2**-64 in y log x is one of less than half an ulp in pow, so in f64 the logarithm is carried in
+two words: the series of 2 atanh(s) with its first terms in two words (compare Muller et al., Elementary
+Functions, 2016, chapter 6). In f32, plain f64 arithmetic is more than enough.
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.backends.math.exponential import (
+    EXP_RANGE,
+    LOG2E,
+    exp,
+    exp_reduced,
+    nearest,
+    reduced,
+    scaled,
+)  # fmt: skip
+from retrograd.compiler.backends.math.floats import (
+    FORMATS,
+    INF,
+    NAN,
+    Words,
+    at_least,
+    at_most,
+    fast_two_sum,
+    horner,
+    two_product,
+)  # fmt: skip
+from retrograd.compiler.backends.math.logarithm import log, outside, split
+from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, rint, select, sqrt
+
+# ((2 atanh(s) / s - 2) / s² - 2/3) / s², in s² <= (3 - 2 sqrt 2)²
+LOG_WORDS_TAIL = (
+    0.40000000000000002, 0.28571428571427093, 0.22222222222617613, 0.1818181812503076, 0.153846202688603,
+    0.13333070450230111, 0.11773593514562092, 0.10344504015419898, 0.11542573440818463,
+)  # fmt: skip
+
+TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
+"""2/3 in two words."""
+
+
+def log_words(x: Value) -> Words:
+    """log of a positive f64, in two words, to 2**-64 of it."""
+    e, f = split(x)
+    with x.block.exact():
+        below = 2.0 + f
+        lost = f - (below - 2.0)
+    inverse = 1.0 / below
+    s = f * inverse
+    s_low = (fma(-s, below, f) - s * lost) * inverse
+    z, z_low = two_product(s, s)
+    z_low = fma(s * 2.0, s_low, z_low)
+    high, low = fast_two_sum(x.same(TWO_THIRDS[0]), z * horner(z, LOG_WORDS_TAIL))
+    cube = times(times((s, s_low), (z, z_low)), (high, low + TWO_THIRDS[1]))
+    fine, fine_low = fast_two_sum(2.0 * s, cube[0])
+    ln2, ln2_low = FORMATS["f64"].ln2
+    whole, whole_low = two_product(e, x.same(ln2))
+    high, low = fast_two_sum(whole, fine)
+    return high, low + fma(e, ln2_low, whole_low) + (fma(s_low, 2.0, fine_low) + cube[1])
+
+
+def times(a: Words, b: Words) -> Words:
+    """The product of two-word numbers, the low word not normalised."""
+    high, low = two_product(a[0], b[0])
+    return high, fma(a[0], b[1], fma(a[1], b[0], low))
+
+
+def exp_words(high: Value, low: Value, factor: Value | float = 1.0) -> Value:
+    """exp(high + low) * factor, for f64; low is ignored where it is not small."""
+    least, most = EXP_RANGE["f64"]
+    clamped = at_most(at_least(high, least), most)
+    low = select(clamped.eq(high), low, 0.0)
+    n, exponent = nearest(clamped, LOG2E, 2 * FORMATS["f64"].bias)
+    return scaled(exp_reduced(reduced(clamped, n) + low) * factor, exponent)
+
+
+def pow_positive(x: Value, y: Value) -> Value:
+    """x**y for x >= 0."""
+    if x.kind == "f32":
+        return exp(y.to("f64") * log(x.to("f64"))).to("f32")
+    high, low = log_words(x)
+    high = outside(x, high)
+    low = select(fabs(high) < INF, low, 0.0)
+    product, beyond = two_product(high, y)
+    return exp_words(product, fma(low, y, beyond))
+
+
+def pow(x: Value, y: Value) -> Value:
+    size = fabs(x)
+    result = pow_positive(size, y)
+    whole, half = rint(y).eq(y), y * 0.5
+    odd = whole & rint(half).ne(half)
+    result = select((x < 0.0) & (size < INF) & ~whole, NAN, result)
+    result = select(odd, copysign(result, x), result)
+    one = y.eq(0.0) | x.eq(1.0) | (x.eq(-1.0) & fabs(y).eq(INF))
+    return select(one, 1.0, result)
+
+
+def rsqrt(x: Value) -> Value:
+    return 1.0 / sqrt(x)

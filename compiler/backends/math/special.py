@@ -1,0 +1,96 @@
+"""The error function and its kin: erf, erfc, erfinv."""
+
+from __future__ import annotations
+
+from retrograd.compiler.backends.math.exponential import LOG2E, exp_reduced, nearest, power_of_two, reduced
+from retrograd.compiler.backends.math.floats import FORMATS, at_most, horner, two_product
+from retrograd.compiler.backends.math.logarithm import log
+from retrograd.compiler.backends.math.power import exp_words
+from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select, sqrt
+
+# erf(x) / x - 1, in x² <= 1 (f32: 0.81)
+ERF_TAIL = {
+    "f32": (
+        0.128379166, -0.376126319, 0.112836815, -0.0268590227, 0.00520072179, -0.000814415806, 8.3922685e-5,
+    ),
+    "f64": (
+        0.12837916709551259, -0.37612638903183876, 0.11283791670958783, -0.026866170645631897,
+        0.0052239776292456498, -0.00085483271993582724, 0.00012055338161400656, -1.4925748180206354e-5,
+        1.6463247307130268e-6, -1.6372371891698225e-7, 1.4798357234369911e-8, -1.1876555591839105e-9,
+        6.7628016388325013e-11,
+    ),
+}  # fmt: skip
+
+# log(erfc(x)) on 0.89 <= x <= 3.95
+ERFC_LOG = (
+    -0.000152780049, -1.12785614, -0.636872351, -0.1042092, 0.0223636739, -0.00307832332, 0.000199604445,
+)  # fmt: skip
+
+# exp(x²) erfc(x) (x + 2) for x >= 1/2, in (x - 2) / (x + 2)
+ERFC_BODY = (
+    1.021582705242023, -0.68716068441381062, 0.27947209255605182, -0.036442231506875783,
+    -0.021510661889344456, 0.0064791850675898193, 0.003090612056155856, -0.00083729605879476947,
+    -0.00066307347090455669, 3.4371383791968963e-5, 0.00014447052735800308, 3.414933382077548e-5,
+    -2.169544143384535e-5, -1.6123050583233804e-5, -1.1265733566755798e-6, 3.649383444742971e-6,
+    1.9993895064716323e-6, -2.4903424005560927e-9, -5.5999449448729739e-7, -3.3814676570119638e-7,
+    -1.4249444179536796e-8, 1.4898630243470553e-7, 4.7921902130035789e-8, -4.1015776169776957e-8,
+)  # fmt: skip
+
+# erfinv(x) / x, in x² <= 1/4
+ERFINV_NEAR = (
+    0.88622692545275805, 0.23201366653462999, 0.12755617531025942, 0.086552128826456992,
+    0.064959638751516932, 0.051730610702927379, 0.04285115623328014, 0.03624856269793203,
+    0.034036438000441163, 0.0095809802810007966, 0.12980244483821521, -0.40618597005671164,
+    1.24804203700006, -2.3102661827251327, 2.6409833697596827, -1.2967014908033319,
+)  # fmt: skip
+
+# erfinv(1 - q) / s with s = sqrt(-log q) <= sqrt(53 log 2), in (s - 2) / (s + 2)
+ERFINV_FAR = (
+    0.83409415802924824, 0.43091773028359898, -0.42376321836306102, 0.20193905748414551,
+    0.0067249272463305353, -0.12811413054333112, 0.1377653736649547, -0.07264412499426609,
+    -0.013667029077951105, 0.071199045470301647, -0.077988836462413363, 0.040994327320649317,
+    0.011321283927975455, -0.048562312684555506, 0.053085609823197356, -0.02795771850642461,
+    -0.0090686938660912517, 0.037494919695222249, -0.042501214681188809, 0.018130476789731158,
+    0.017972434078008394, -0.02952321335586406, 0.012495936047106483,
+)  # fmt: skip
+
+
+def erf(x: Value) -> Value:
+    """x times a polynomial where |x| is small, else 1 - erfc(|x|)."""
+    size = fabs(x)
+    z = x * x
+    near = fma(horner(z, ERF_TAIL[x.kind]), size, size)
+    if x.kind == "f32":
+        capped = at_most(size, 3.95)
+        tail = horner(capped, ERFC_LOG)
+        n, exponent = nearest(tail, LOG2E, FORMATS["f32"].bias)
+        far = fma(-exp_reduced(reduced(tail, n)), power_of_two(exponent, "f32"), 1.0)
+        return copysign(select(size < 0.9, near, far), x)
+    return copysign(select(size < 1.0, near, 1.0 - erfc_positive(at_most(size, 6.0))), x)
+
+
+def erfc_positive(x: Value) -> Value:
+    """erfc of an f64 of at least 1/2."""
+    x = at_most(x, 28.0)
+    square, low = two_product(x, x)
+    above = 1.0 / (x + 2.0)
+    return exp_words(-square, -low, horner(above * (x - 2.0), ERFC_BODY) * above)
+
+
+def erfc(x: Value) -> Value:
+    """For f64."""
+    size = fabs(x)
+    z = x * x
+    near = 1.0 - fma(horner(z, ERF_TAIL["f64"]), x, x)
+    far = erfc_positive(size)
+    return select(size < 0.5, near, select(x < 0.0, 2.0 - far, far))
+
+
+def erfinv(x: Value) -> Value:
+    """For f64. Beyond 1/2, a function of sqrt(-log(1 - |x|)), whose 1 - |x| is exact."""
+    size = fabs(x)
+    near = horner(x * x, ERFINV_NEAR) * size
+    s = sqrt(-log(1.0 - size))
+    far = horner((s - 2.0) / (s + 2.0), ERFINV_FAR) * s
+    far = select(size.eq(1.0), float("inf"), far)
+    return copysign(select(size < 0.5, near, far), x)
