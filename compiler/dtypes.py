@@ -1,14 +1,16 @@
 """Element types, and how they promote. Ground floor: NumPy only.
 
-A `DType` is a singleton: compare with `is`. In a graph it prints by its short name (`f32`); to the user it prints as in
-PyTorch (`torch.float32`). Promotion follows PyTorch: a result has the highest *category* (bool < integer < floating)
-among its operands, and within that category dimensioned tensors outrank 0-d tensors, which outrank Python numbers.
+A `DType` is a singleton: compare with `is`. In a graph it prints by its short name (`f32`); to the user it
+prints as in PyTorch (`torch.float32`). Promotion follows PyTorch: a result has the highest *category* (bool <
+integer < floating) among its operands, and within that category dimensioned tensors outrank 0-d tensors,
+which outrank Python numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 
@@ -39,6 +41,16 @@ class DType:
     @property
     def itemsize(self) -> int:
         return self.numpy.itemsize
+
+    @property
+    def least(self) -> bool | int | float:
+        """The least value: False, the most negative integer, -inf."""
+        return (False, -(2 ** (self.bits - 1)) if self.is_signed else 0, -inf)[self.category]
+
+    @property
+    def greatest(self) -> bool | int | float:
+        """The greatest value: True, the greatest integer, inf."""
+        return (True, 2 ** (self.bits - self.is_signed) - 1, inf)[self.category]
 
     def __repr__(self) -> str:
         return f"torch.{self.torch_name}"
@@ -84,7 +96,9 @@ def set_default_dtype(d: object) -> None:
     global _default
     chosen = dtype(d)
     if not chosen.is_floating_point:
-        raise ArgumentError(f"set_default_dtype({chosen})", "only floating-point types are supported as the default type")
+        raise ArgumentError(
+            f"set_default_dtype({chosen})", "only floating-point types are supported as the default type"
+        )
     _default = chosen
 
 
@@ -102,7 +116,9 @@ def dtype(like: object) -> DType:
     elif like is float:
         found = _default
     elif isinstance(like, type):
-        found = _BY_PYTHON.get(like) or (_BY_NUMPY.get(np.dtype(like)) if issubclass(like, np.generic) else None)
+        found = _BY_PYTHON.get(like) or (
+            _BY_NUMPY.get(np.dtype(like)) if issubclass(like, np.generic) else None
+        )
     else:
         found = None
     if found is None:
@@ -133,8 +149,10 @@ def promote_types(a: DType, b: DType) -> DType:
     return a if _ORDER[a] > _ORDER[b] else b
 
 
-def result_type(dimensioned: Iterable[DType], zero_dim: Iterable[DType] = (), numbers: Iterable[type] = ()) -> DType:
-    """The common type of operands, as `torch.result_type`: tensors with axes, 0-d tensors, Python number types."""
+def result_type(
+    dimensioned: Iterable[DType], zero_dim: Iterable[DType] = (), numbers: Iterable[type] = ()
+) -> DType:
+    """The common type of operands, as `torch.result_type`: tensors with axes, 0-d tensors, Python types."""
     result: DType | None = None
     for group in (dimensioned, zero_dim, (_default if n is float else dtype(n) for n in numbers)):
         joined: DType | None = None

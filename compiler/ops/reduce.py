@@ -167,11 +167,7 @@ class Amax(_Extremum):
     numpy = np.amax
 
     def identity(self, dtype: DType) -> float:
-        return (
-            -np.inf
-            if dtype.is_floating_point
-            else (int(np.iinfo(dtype.numpy).min) if dtype.category else False)
-        )
+        return dtype.least
 
 
 @register
@@ -184,11 +180,7 @@ class Amin(_Extremum):
     numpy = np.amin
 
     def identity(self, dtype: DType) -> float:
-        return (
-            np.inf
-            if dtype.is_floating_point
-            else (int(np.iinfo(dtype.numpy).max) if dtype.category else True)
-        )
+        return dtype.greatest
 
 
 # ---- as functions of values of any level -------------------------------------------------------------------

@@ -150,11 +150,7 @@ class Cummax(_RunningExtremum):
     combine = ("maximum",)
 
     def identity(self, dtype: DType) -> float:
-        return (
-            -np.inf
-            if dtype.is_floating_point
-            else (int(np.iinfo(dtype.numpy).min) if dtype.category else False)
-        )
+        return dtype.least
 
 
 @register
@@ -166,11 +162,7 @@ class Cummin(_RunningExtremum):
     combine = ("minimum",)
 
     def identity(self, dtype: DType) -> float:
-        return (
-            np.inf
-            if dtype.is_floating_point
-            else (int(np.iinfo(dtype.numpy).max) if dtype.category else True)
-        )
+        return dtype.greatest
 
 
 @register

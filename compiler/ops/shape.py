@@ -11,7 +11,6 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +21,8 @@ from retrograd.compiler.ir.graph import Array, Leaf, Op, Type, Value, apply, reg
 from retrograd.compiler.ir.index import Index, flatten, unflatten
 
 
-class Bound(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Bound:
     """A condition `low <= index < high`, on which an element exists."""
 
     index: Index
@@ -30,7 +30,8 @@ class Bound(NamedTuple):
     high: int
 
 
-class Source(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Source:
     """Where an output element comes from; where a bound fails the element is `fill` instead."""
 
     index: tuple[Index, ...]

@@ -1,0 +1,113 @@
+"""Composite ops: functions of other ops that keep a name, in printed graphs and in `grad_fn`.
+
+A composite gives its `formula`, written with ops; everything else follows from it. Its type is found by
+writing the formula down in a scratch graph, its value by running the formula on arrays, its derivative by
+reverse mode over the scratch graph, and before lowering it is replaced by the formula. Two answers may be
+given better by hand: `compute` (NumPy in place of the formula) and `adjoint` (where the general one would
+repeat work, or lose digits). Half precision is computed in float32. To add a composite, add a class where its
+kin are: statistics, softmax, losses, normal, …
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import DtypeError
+from retrograd.compiler.ir.graph import Array, Builder, Graph, Input, Node, Op, Type, Value, interpret
+from retrograd.compiler.ops.reverse import backpropagate
+from retrograd.compiler.ops.shape import cast
+
+
+@dataclass(frozen=True)
+class Composite(Op):
+    """A named function of other ops."""
+
+    categories: ClassVar[tuple[int, ...]] = (2,)
+    """Categories of dtypes (see DType) that the first operand may have."""
+
+    @abstractmethod
+    def formula(self, *values: Value) -> Value:
+        """The value, written with ops, for values of any level."""
+
+    def compute(self, *arrays: Array) -> Array:
+        """The value, in NumPy."""
+        return np.asarray(self.formula(*arrays))
+
+    def expand(self, *values: Value) -> Value:
+        """What the op stands for: the formula, in float32 where the operands are halves."""
+        half = _is_half(values)
+        out = self.formula(*(_widened(v) for v in values)) if half else self.formula(*values)
+        return cast(out, dtypes.float16) if half and dtypes.of(out).is_floating_point else out
+
+    def infer(self, *types: Type) -> Type:
+        if types[0].dtype.category not in self.categories:
+            wanted = " or ".join(("bool", "integer", "floating-point")[c] for c in self.categories)
+            raise DtypeError(
+                f"{self.name} of {', '.join(map(str, types))}",
+                f"{self.name} takes {wanted} values",
+                "cast the tensor with .to(dtype)",
+            )
+        return expansion(self, types).outputs[0].type
+
+    def evaluate(self, *arrays: Array) -> Array:
+        self.infer(*map(_type, arrays))
+        if not _is_half(arrays):
+            return self.compute(*arrays)
+        out = self.compute(*(_widened(a) for a in arrays))
+        return out.astype(np.float16) if out.dtype.kind == "f" else out
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        graph, present = _adjoint(self, tuple(map(_type, inputs)), tuple(needed))
+        found = iter(interpret(graph, [cotangent, *inputs]))
+        return [next(found) if here else None for here in present]
+
+
+def _type(value: Value) -> Type:
+    return Type(tuple(value.shape), dtypes.of(value))
+
+
+def _is_half(values: Sequence[Value]) -> bool:
+    floating = [d for d in map(dtypes.of, values) if d.is_floating_point]
+    return bool(floating) and all(d is dtypes.float16 for d in floating)
+
+
+def _widened(value: Value) -> Value:
+    return cast(value, dtypes.float32) if dtypes.of(value) is dtypes.float16 else value
+
+
+@lru_cache(maxsize=4096)
+def expansion(op: Composite, types: tuple[Type, ...]) -> Graph:
+    """The formula as a graph, for operands of these types."""
+    builder = Builder()
+    with builder.at(None):
+        inputs = tuple(builder.input(f"x{k}", type_) for k, type_ in enumerate(types))
+        return Graph(op.name, inputs, (op.expand(*inputs),))
+
+
+@lru_cache(maxsize=4096)
+def _adjoint(
+    op: Composite, types: tuple[Type, ...], needed: tuple[bool, ...]
+) -> tuple[Graph, tuple[bool, ...]]:
+    """The formula's reverse mode as a graph of cotangent and operands, and for which operands."""
+    forward = expansion(op, types)
+    (out,) = forward.outputs
+    with out.builder.at(None):
+        cotangent = out.builder.node(Input("cotangent", out.type))
+        wanted = [i for i, need in zip(forward.inputs, needed, strict=True) if need]
+        total = backpropagate({out: cotangent}, wanted)
+    found: list[Node | None] = [
+        total.get(i) if need else None for i, need in zip(forward.inputs, needed, strict=True)
+    ]
+    graph = Graph(
+        f"{op.name}_adjoint", (cotangent, *forward.inputs), tuple(n for n in found if n is not None)
+    )
+    return graph, tuple(n is not None for n in found)

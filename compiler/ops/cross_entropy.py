@@ -1,0 +1,207 @@
+"""Losses against classes: from log-probabilities or from scores, for targets that are classes or
+probabilities.
+
+Operands: scores `[N, C, …]` or `[C]`, then the target, then perhaps weights `[C]` of the classes.
+`ignore_index` is a target that does not count; a mean is weighed. `reduction` is as in `losses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError
+from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
+from retrograd.compiler.ops.index import take, take_along
+from retrograd.compiler.ops.losses import Loss
+from retrograd.compiler.ops.reduce import sum_
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import cast, iota_like, squeeze, unsqueeze
+from retrograd.compiler.ops.softmax import log_softmax
+from retrograd.compiler.ops.statistics import over
+
+
+def class_axis(x: Value) -> int:
+    """Where the classes of `[N, C, …]` or `[C]` are."""
+    return min(len(x.shape) - 1, 1)
+
+
+@dataclass(frozen=True)
+class _Classes(Loss):
+    """Operands: scores `[N, C, …]` or `[C]`, target classes `[N, …]` or `[]`, and perhaps weights `[C]`."""
+
+    ignore_index: int
+
+    def infer(self, *types: Type) -> Type:
+        x, target, *weight = types
+        what = f"{self.name} of {', '.join(map(str, types))}"
+        if x.ndim == 0:
+            raise ShapeError(what, "the first operand needs an axis of classes")
+        axis = class_axis(x)
+        if target.shape != (*x.shape[:axis], *x.shape[axis + 1 :]):
+            raise ShapeError(
+                what,
+                "Expected input batch_size to match target batch_size",
+                "the target has the input's shape without the axis of classes",
+            )
+        if weight and weight[0].shape != (x.shape[axis],):
+            raise ShapeError(what, f"weight should be defined for all {x.shape[axis]} classes")
+        return super().infer(*types)
+
+    def compute(self, *arrays: Array) -> Array:
+        classes = arrays[0].shape[class_axis(arrays[0])]
+        target = arrays[1]
+        wrong = target[((target < 0) | (target >= classes)) & (target != self.ignore_index)]
+        if wrong.size:
+            raise DimensionError(
+                f"{self.name} with {classes} classes", f"Target {wrong.flat[0]} is out of bounds."
+            )
+        return super().compute(*arrays)
+
+    def chosen(self, x: Value, target: Value, *weight: Value) -> tuple[Value, Value]:
+        """The targets, made valid where they are ignored, and how much each counts."""
+        counts = rows.ne(target, self.ignore_index)
+        valid = rows.where(counts, target, 0)
+        if not weight:
+            return valid, cast(counts, dtypes.of(x))
+        return valid, rows.where(counts, take(weight[0], valid, 0), 0.0)
+
+    def reduced(self, each: Value, weight: Value) -> Value:
+        """A mean weighs the elements."""
+        axes = range(len(each.shape))
+        if self.reduction == "none":
+            return each
+        return sum_(each, axes) if self.reduction == "sum" else sum_(each, axes) / sum_(weight, axes)
+
+    def targets(self, cotangent: Value, x: Value, target: Value, *weight: Value) -> tuple[Value, Value]:
+        """Where the target class is, and each element's cotangent, both with an axis of classes."""
+        valid, counts = self.chosen(x, target, *weight)
+        if self.reduction == "mean":
+            counts = over(counts, sum_(counts, range(len(counts.shape))))
+        axis = class_axis(x)
+        return rows.eq(iota_like(x, axis), unsqueeze(valid, [axis])), unsqueeze(cotangent * counts, [axis])
+
+
+@register
+@dataclass(frozen=True)
+class NllLoss(_Classes):
+    """-x[target], for log-probabilities x."""
+
+    name = "nll_loss"
+
+    def pointwise(self, *values: Value) -> Value:
+        x, target, *weight = values
+        valid, counts = self.chosen(x, target, *weight)
+        axis = class_axis(x)
+        taken = squeeze(take_along(x, unsqueeze(valid, [axis]), axis), [axis])
+        return rows.where(rows.eq(counts, 0), 0.0, -taken * counts)
+
+    def formula(self, *values: Value) -> Value:
+        return self.reduced(self.pointwise(*values), self.chosen(*values)[1])
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        _, *others = super().adjoint(cotangent, out, inputs, [False, *needed[1:]])
+        if not needed[0]:
+            return [None, *others]
+        here, each = self.targets(cotangent, *inputs)
+        return [rows.where(here, -each, 0.0), *others]
+
+
+@register
+@dataclass(frozen=True)
+class CrossEntropy(_Classes):
+    """`nll_loss(log_softmax(x))`, whose derivative is softmax(x) - (1 at the target).
+
+    `smoothing` moves that share of the target from its class to all classes alike.
+    """
+
+    name = "cross_entropy"
+    smoothing: float
+
+    @property
+    def title(self) -> str:
+        return "NllLoss"
+
+    def pointwise(self, *values: Value) -> Value:
+        x, target, *weight = values
+        axis = class_axis(x)
+        log_p = log_softmax(x, axis)
+        loss = nll_loss(log_p, target, *weight, ignore_index=self.ignore_index, reduction="none")
+        if not self.smoothing:
+            return loss
+        shape = [size if k == axis else 1 for k, size in enumerate(x.shape)]
+        weighted = (
+            log_p * unsqueeze(weight[0], [k for k in range(len(shape)) if k != axis]) if weight else log_p
+        )
+        everywhere = sum_(weighted, [axis]) * (-self.smoothing / x.shape[axis])
+        counts = rows.ne(target, self.ignore_index)
+        return loss * (1 - self.smoothing) + rows.where(counts, everywhere, 0.0)
+
+    def formula(self, *values: Value) -> Value:
+        return self.reduced(self.pointwise(*values), self.chosen(*values)[1])
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        if self.smoothing or not needed[0]:
+            return super().adjoint(cotangent, out, inputs, needed)
+        _, *others = super().adjoint(cotangent, out, inputs, [False, *needed[1:]])
+        here, each = self.targets(cotangent, *inputs)
+        p = rows.exp(log_softmax(inputs[0], class_axis(inputs[0])))
+        return [rows.where(here, p - 1.0, p) * each, *others]
+
+
+@register
+@dataclass(frozen=True)
+class SoftCrossEntropy(Loss):
+    """-Σ target · log_softmax(x) over classes, for a target of probabilities; a mean is over all else."""
+
+    name = "soft_cross_entropy"
+    smoothing: float
+
+    def infer(self, *types: Type) -> Type:
+        if types[0].shape != types[1].shape or types[0].ndim == 0:
+            raise ShapeError(
+                f"cross_entropy of {' and '.join(map(str, types))}",
+                "a target of class probabilities must have the input's shape",
+            )
+        return super().infer(*types)
+
+    def pointwise(self, *values: Value) -> Value:
+        x, target, *weight = values
+        axis = class_axis(x)
+        if self.smoothing:
+            target = target * (1 - self.smoothing) + self.smoothing / x.shape[axis]
+        if weight:
+            target = target * unsqueeze(weight[0], [k for k in range(len(x.shape)) if k != axis])
+        return -sum_(target * log_softmax(x, axis), [axis])
+
+
+# ---- as functions of values of any level -------------------------------------------------------------------
+
+
+def nll_loss(
+    log_p: Value, target: Value, *weight: Value, ignore_index: int = -100, reduction: str = "mean"
+) -> Value:
+    return apply(NllLoss(reduction, ignore_index), log_p, target, *weight)
+
+
+def cross_entropy(
+    x: Value,
+    target: Value,
+    *weight: Value,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    smoothing: float = 0.0,
+) -> Value:
+    """The target is classes (integers), or probabilities in the input's shape; a weight is for each class."""
+    if not 0 <= smoothing <= 1:
+        raise ArgumentError(
+            f"cross_entropy with label_smoothing={smoothing}", "it must be between 0.0 and 1.0"
+        )
+    if not dtypes.of(target).is_floating_point:
+        return apply(CrossEntropy(reduction, ignore_index, float(smoothing)), x, target, *weight)
+    return apply(SoftCrossEntropy(reduction, float(smoothing)), x, target, *weight)

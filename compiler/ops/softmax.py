@@ -1,0 +1,165 @@
+"""Exponentials shared out along an axis: softmax, its logarithm, and the logarithm of a sum of exponentials.
+
+The greatest element is subtracted first, so that no exponential overflows. Attention is softmax between two
+products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, sqrt
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import DimensionError
+from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
+from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.contract import dot, transpose
+from retrograd.compiler.ops.reduce import amax, spread, sum_
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import iota_like
+
+
+@dataclass(frozen=True)
+class _Along(Composite):
+    """Same type in and out, along one axis."""
+
+    axis: int
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not 0 <= self.axis < x.ndim:
+            raise DimensionError(
+                f"{self.name} of {x} along axis {self.axis}", f"there is no axis {self.axis}"
+            )
+        return super().infer(x)
+
+
+@register
+@dataclass(frozen=True)
+class Softmax(_Along):
+    """`exp(x) / Σ exp(x)` along an axis."""
+
+    name = "softmax"
+
+    def formula(self, *values: Value) -> Value:
+        (x,) = values
+        if 0 in x.shape:
+            return x
+        share = rows.exp(x - spread(amax(x, [self.axis]), [self.axis], x.shape))
+        return share / spread(sum_(share, [self.axis]), [self.axis], x.shape)
+
+    def compute(self, *arrays: Array) -> Array:
+        (x,) = arrays
+        if x.size == 0:
+            return x
+        share = np.asarray(x - x.max(self.axis, keepdims=True))
+        np.exp(share, out=share)
+        share /= share.sum(self.axis, keepdims=True)
+        return share
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        each = cotangent * out
+        return [each - out * spread(sum_(each, [self.axis]), [self.axis], out.shape)]
+
+
+@register
+@dataclass(frozen=True)
+class LogSoftmax(_Along):
+    """`x - log Σ exp(x)` along an axis."""
+
+    name = "log_softmax"
+
+    def formula(self, *values: Value) -> Value:
+        (x,) = values
+        if 0 in x.shape:
+            return x
+        low = x - spread(amax(x, [self.axis]), [self.axis], x.shape)
+        return low - spread(rows.log(sum_(rows.exp(low), [self.axis])), [self.axis], x.shape)
+
+    def compute(self, *arrays: Array) -> Array:
+        (x,) = arrays
+        if x.size == 0:
+            return x
+        low = np.asarray(x - x.max(self.axis, keepdims=True))
+        low -= np.log(np.exp(low).sum(self.axis, keepdims=True))
+        return low
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [cotangent - rows.exp(out) * spread(sum_(cotangent, [self.axis]), [self.axis], out.shape)]
+
+
+@register
+@dataclass(frozen=True)
+class Logsumexp(Composite):
+    """`log Σ exp(x)` over axes; -inf of no elements, or of -inf alone."""
+
+    name = "logsumexp"
+    axes: tuple[int, ...]
+
+    def formula(self, *values: Value) -> Value:
+        (x,) = values
+        if any(x.shape[a] == 0 for a in self.axes):
+            return rows.log(sum_(x, self.axes))
+        most = amax(x, self.axes)
+        most = rows.where(rows.eq(rows.abs(most), inf), 0.0, most)
+        return rows.log(sum_(rows.exp(x - spread(most, self.axes, x.shape)), self.axes)) + most
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        (x,) = inputs
+        total = rows.where(rows.eq(out, -inf), 0.0, out)
+        share = rows.exp(x - spread(total, self.axes, x.shape))
+        return [share * spread(cotangent, self.axes, x.shape)]
+
+
+# ---- as functions of values of any level -------------------------------------------------------------------
+
+
+def softmax(x: Value, axis: int) -> Value:
+    return apply(Softmax(axis), x)
+
+
+def log_softmax(x: Value, axis: int) -> Value:
+    return apply(LogSoftmax(axis), x)
+
+
+def logsumexp(x: Value, axes: Sequence[int]) -> Value:
+    return apply(Logsumexp(tuple(axes)), x)
+
+
+def attention_weights(
+    query: Value, key: Value, mask: Value | None = None, causal: bool = False, scale: float | None = None
+) -> Value:
+    """softmax(query · keyᵀ · scale): `[…, queries, keys]`, from `[…, queries, k]` and `[…, keys, k]`.
+
+    A bool mask says which pairs take part, a floating one is added; causal lets query i see the keys up to i.
+    A query that sees no key has NaN weights, as in PyTorch's formula.
+    """
+    factor = 1 / sqrt(query.shape[-1]) if scale is None else scale
+    scores = dot(query, transpose(key)) * factor
+    if causal:
+        row, column = (iota_like(scores, len(scores.shape) - k) for k in (2, 1))
+        scores = rows.where(rows.le(column, row), scores, -inf)
+    if mask is not None:
+        scores = rows.where(mask, scores, -inf) if dtypes.of(mask) is dtypes.bool_ else scores + mask
+    return softmax(scores, len(scores.shape) - 1)
+
+
+def attention(
+    query: Value,
+    key: Value,
+    value: Value,
+    mask: Value | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+) -> Value:
+    """Scaled dot-product attention; batch axes agree exactly."""
+    return dot(attention_weights(query, key, mask, causal, scale), value)
