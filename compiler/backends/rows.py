@@ -1,0 +1,77 @@
+"""The code of every native row of the elementwise table: one line each, on scalars and vectors alike.
+
+Functions proper (exp, sin, …) come from `math`; here is what takes an instruction or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from retrograd.compiler.backends.math import FUNCTIONS
+from retrograd.compiler.backends.vector import (
+    Value,
+    ceil,
+    copysign,
+    fabs,
+    floor,
+    maximum,
+    minimum,
+    rint,
+    select,
+    sqrt,
+    trunc,
+)
+
+
+def _where(condition: Value, a: Value, b: Value) -> Value:
+    return select(condition, a, b)
+
+
+def _magnitude(x: Value) -> Value:
+    return fabs(x) if x.floating else select(x < 0, -x, x)
+
+
+def _sign(x: Value) -> Value:
+    """-1, 0 or 1; NaN gives 0, as in PyTorch."""
+    positive, negative = (x > 0).to(x.kind), (x < 0).to(x.kind)
+    if x.kind == "i1":
+        return x
+    return positive - negative
+
+
+ROWS: dict[str, Callable[..., Value]] = {
+    "add": lambda x, y: x | y if x.kind == "i1" else x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x & y if x.kind == "i1" else x * y,
+    "div": lambda x, y: x / y,
+    "neg": lambda x: -x,
+    "abs": _magnitude,
+    "sign": _sign,
+    "maximum": lambda x, y: x | y if x.kind == "i1" else maximum(x, y),
+    "minimum": lambda x, y: x & y if x.kind == "i1" else minimum(x, y),
+    "sqrt": sqrt,
+    "floor": lambda x: floor(x) if x.floating else x,
+    "ceil": lambda x: ceil(x) if x.floating else x,
+    "trunc": lambda x: trunc(x) if x.floating else x,
+    "round": lambda x: rint(x) if x.floating else x,
+    "copysign": copysign,
+    "lt": lambda x, y: x < y,
+    "le": lambda x, y: x <= y,
+    "gt": lambda x, y: x > y,
+    "ge": lambda x, y: x >= y,
+    "eq": lambda x, y: x.eq(y),
+    "ne": lambda x, y: x.ne(y),
+    "isnan": lambda x: x.isnan(),
+    "where": _where,
+    "logical_and": lambda x, y: x & y,
+    "logical_or": lambda x, y: x | y,
+    "logical_xor": lambda x, y: x ^ y,
+    "logical_not": lambda x: ~x,
+    "bitwise_and": lambda x, y: x & y,
+    "bitwise_or": lambda x, y: x | y,
+    "bitwise_xor": lambda x, y: x ^ y,
+    "bitwise_not": lambda x: ~x,
+    "bitwise_left_shift": lambda x, y: x << y,
+    "bitwise_right_shift": lambda x, y: x >> y,
+    **FUNCTIONS,
+}

@@ -1,0 +1,401 @@
+"""Loops: how a graph is computed, target-neutral, small enough to read on a page.
+
+    program   ::= kernel*                                       run one after the other
+    kernel    ::= "kernel" name "{" statement* "}"
+    statement ::= "for" axis "in" extent [limit] kind "{" statement* "}"
+                | buffer "[" index "]" "=" expression
+                | buffer "[" index "]" combine"=" expression    combine: a row: add, mul, maximum, …
+                | "local" buffer "{" statement* "}"             scratch that lives inside the braces
+    expression::= number | buffer "[" index "]" ["if" bound*] | row "(" expression* ")" | dtype "(" expression ")"
+                | index                                         the position itself, as a number
+    kind      ::= serial | parallel | vector | unroll | grid | block | warp
+
+Axes and indices are those of `ir.index`; a buffer is flat. Expressions are trees with sharing: one object, one
+computation. Lowering makes serial loops; a schedule only changes kinds and nesting and never the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Union
+
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import Location
+from retrograd.compiler.ir.index import Axis, Index, Loaded
+from retrograd.compiler.ops.shape import Bound
+
+
+class Space(Enum):
+    """Where a buffer lives."""
+
+    INPUT = "input"
+    CONSTANT = "constant"
+    OUTPUT = "output"
+    ARENA = "arena"
+    LOCAL = "local"
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Flat memory for `size` elements."""
+
+    name: str
+    dtype: DType
+    size: int
+    space: Space
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+# ---- expressions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A constant of the program."""
+
+    value: bool | int | float
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False)
+class Load:
+    """An element of a buffer. Where a bound fails nothing is read and the value is unspecified."""
+
+    buffer: Buffer
+    index: Index
+    bounds: tuple[Bound, ...] = ()
+
+    @property
+    def dtype(self) -> DType:
+        return self.buffer.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A native row of the elementwise table."""
+
+    row: str
+    arguments: tuple[Expression, ...]
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False)
+class Convert:
+    """The operand in another dtype."""
+
+    operand: Expression
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """An index as a number."""
+
+    index: Index
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False)
+class Within:
+    """True where every bound holds."""
+
+    bounds: tuple[Bound, ...]
+    dtype: DType
+
+
+Expression = Union[Number, Load, Call, Convert, Position, Within]
+
+
+# ---- statements ------------------------------------------------------------------------------------------------------
+
+
+class Kind(Enum):
+    """How the iterations of a loop are carried out."""
+
+    SERIAL = "serial"
+    PARALLEL = "parallel"
+    VECTOR = "vector"
+    UNROLL = "unroll"
+    GRID = "grid"
+    BLOCK = "block"
+    WARP = "warp"
+
+
+@dataclass(frozen=True, eq=False)
+class For:
+    """`axis` takes each value from 0 to its extent, as long as `limit[0] < limit[1]`, if there is a limit."""
+
+    axis: Axis
+    body: tuple[Statement, ...]
+    kind: Kind = Kind.SERIAL
+    limit: tuple[Index, int] | None = None
+    """For the last block of a split loop. The index grows by one with the axis."""
+    lanes: int = 1
+    """How many iterations of a vector loop run as one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """Write one element."""
+
+    buffer: Buffer
+    index: Index
+    value: Expression
+    where: Location | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Accumulate:
+    """Combine one element with a value, by a row that is associative and commutative."""
+
+    buffer: Buffer
+    index: Index
+    value: Expression
+    combine: str
+    identity: bool | int | float
+    where: Location | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Local:
+    """A scratch buffer that each execution of the body has for itself."""
+
+    buffer: Buffer
+    body: tuple[Statement, ...]
+
+
+Statement = Union[For, Store, Accumulate, Local]
+
+
+@dataclass(frozen=True, eq=False)
+class Contraction:
+    """What a product's loops compute, for a schedule that arranges them anew: `out[place] = Σ_k left · right`."""
+
+    out: Buffer
+    place: Index
+    batch: tuple[Axis, ...]
+    row: Axis
+    column: Axis
+    inner: Axis
+    left: Expression
+    """Depends on batch, row and inner."""
+    right: Expression
+    """Depends on batch, inner and column."""
+    where: Location | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Statements under a name that tells what they compute."""
+
+    name: str
+    body: tuple[Statement, ...]
+    contraction: Contraction | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """All kernels of a graph, in order, and the buffers between which they work."""
+
+    name: str
+    kernels: tuple[Kernel, ...]
+    inputs: tuple[Buffer, ...]
+    constants: tuple[Buffer, ...]
+    outputs: tuple[Buffer, ...]
+    arena: dict[Buffer, int] = field(default_factory=dict)
+    """Byte offset of each intermediate buffer; those whose lives do not overlap share memory."""
+    arena_bytes: int = 0
+
+    def __str__(self) -> str:
+        return print_program(self)
+
+
+# ---- walking ---------------------------------------------------------------------------------------------------------
+
+
+def children(expression: Expression) -> tuple[Expression, ...]:
+    """The operands, also those inside an index."""
+    match expression:
+        case Call(arguments=arguments):
+            return arguments
+        case Convert(operand=operand):
+            return (operand,)
+        case Load(index=index, bounds=bounds):
+            return tuple(e for i in (index, *(b.index for b in bounds)) for e in loaded(i))
+        case Position(index=index):
+            return tuple(loaded(index))
+        case Within(bounds=bounds):
+            return tuple(e for b in bounds for e in loaded(b.index))
+        case Number():
+            return ()
+
+
+def loaded(index: Index) -> Iterator[Expression]:
+    """The expressions that an index reads."""
+    for atom, _ in index.terms:
+        if isinstance(atom, Loaded):
+            yield atom.expression  # type: ignore[misc]  # indices lie below loops and hold expressions as objects
+        elif not isinstance(atom, Axis):
+            yield from loaded(atom.value)
+
+
+def indices(expression: Expression) -> tuple[Index, ...]:
+    """The indices that stand in this very node."""
+    match expression:
+        case Load(index=index, bounds=bounds):
+            return (index, *(b.index for b in bounds))
+        case Position(index=index):
+            return (index,)
+        case Within(bounds=bounds):
+            return tuple(b.index for b in bounds)
+        case _:
+            return ()
+
+
+def axes_of(expression: Expression) -> frozenset[Axis]:
+    """The axes on which a value depends through its indices."""
+    found: set[Axis] = set()
+    stack, seen = [expression], set[int]()
+    while stack:
+        e = stack.pop()
+        if id(e) not in seen:
+            seen.add(id(e))
+            found.update(axis for i in indices(e) for axis in i.axes())
+            stack.extend(children(e))
+    return frozenset(found)
+
+
+def walk(statements: Sequence[Statement]) -> Iterator[Statement]:
+    """Every statement, outer ones first."""
+    for statement in statements:
+        yield statement
+        if isinstance(statement, For | Local):
+            yield from walk(statement.body)
+
+
+def expressions(statements: Sequence[Statement]) -> list[Expression]:
+    """Every expression in the statements, each object once, operands first."""
+    seen: set[int] = set()
+    found: list[Expression] = []
+
+    def visit(expression: Expression) -> None:
+        if id(expression) not in seen:
+            seen.add(id(expression))
+            for child in children(expression):
+                visit(child)
+            found.append(expression)
+
+    for statement in walk(statements):
+        if isinstance(statement, Store | Accumulate):
+            for expression in (*loaded(statement.index), statement.value):
+                visit(expression)
+    return found
+
+
+class Rewriter:
+    """Statements and expressions with their indices (and, if asked, loads) replaced; sharing is kept."""
+
+    def __init__(self, index: Callable[[Index], Index], load: Callable[[Load], Expression | None] = lambda load: None):
+        self._index = index
+        self._load = load
+        self._done: dict[int, tuple[Expression, Expression]] = {}
+
+    def expression(self, e: Expression) -> Expression:
+        """One expression."""
+        if id(e) not in self._done:
+            self._done[id(e)] = (e, self._rewrite(e))
+        return self._done[id(e)][1]
+
+    def _rewrite(self, e: Expression) -> Expression:
+        match e:
+            case Call():
+                return replace(e, arguments=tuple(map(self.expression, e.arguments)))
+            case Convert():
+                return replace(e, operand=self.expression(e.operand))
+            case Load():
+                found = self._load(e)
+                return found or replace(e, index=self.index(e.index), bounds=self._bounds(e.bounds))
+            case Position():
+                return replace(e, index=self.index(e.index))
+            case Within():
+                return replace(e, bounds=self._bounds(e.bounds))
+            case Number():
+                return e
+
+    def _bounds(self, bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
+        return tuple(replace(b, index=self.index(b.index)) for b in bounds)
+
+    def index(self, index: Index) -> Index:
+        """One index, and what it reads."""
+        return self._index(index)
+
+    def statements(self, statements: Sequence[Statement]) -> tuple[Statement, ...]:
+        """A block."""
+        return tuple(map(self._statement, statements))
+
+    def _statement(self, s: Statement) -> Statement:
+        match s:
+            case For():
+                limit = s.limit and (self.index(s.limit[0]), s.limit[1])
+                return replace(s, body=self.statements(s.body), limit=limit)
+            case Local():
+                return replace(s, body=self.statements(s.body))
+            case Store() | Accumulate():
+                return replace(s, index=self.index(s.index), value=self.expression(s.value))
+
+
+# ---- printing --------------------------------------------------------------------------------------------------------
+
+
+def print_program(program: Program) -> str:
+    """The text form, for people. A shared expression is written where it is used, each time."""
+    return "\n".join(print_kernel(kernel) for kernel in program.kernels)
+
+
+def print_kernel(kernel: Kernel) -> str:
+    return f"kernel {kernel.name} {{\n{_block(kernel.body, 1)}}}\n"
+
+
+def _block(statements: Sequence[Statement], depth: int) -> str:
+    return "".join(_line(s, depth) for s in statements)
+
+
+def _line(s: Statement, depth: int) -> str:
+    pad = "  " * depth
+    match s:
+        case For():
+            limit = f" while {s.limit[0]} < {s.limit[1]}" if s.limit else ""
+            return f"{pad}for {s.axis} in {s.axis.extent}{limit} {s.kind.value} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
+        case Local():
+            kind = f"{s.buffer.dtype.name}[{s.buffer.size}]"
+            return f"{pad}local {s.buffer}: {kind} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
+        case Store():
+            return f"{pad}{s.buffer}[{s.index}] = {show(s.value)}{_comment(s.where)}\n"
+        case Accumulate():
+            return f"{pad}{s.buffer}[{s.index}] {s.combine}= {show(s.value)}{_comment(s.where)}\n"
+
+
+def _comment(where: Location | None) -> str:
+    return f"    # {where}" if where else ""
+
+
+def show(e: Expression) -> str:
+    """One expression as text."""
+    match e:
+        case Number():
+            return repr(e.value)
+        case Load():
+            bounds = " and ".join(f"{b.low} <= {b.index} < {b.high}" for b in e.bounds)
+            return f"{e.buffer}[{e.index}]" + (f" if {bounds}" if bounds else "")
+        case Call():
+            return f"{e.row}({', '.join(map(show, e.arguments))})"
+        case Convert():
+            return f"{e.dtype.name}({show(e.operand)})"
+        case Position():
+            return f"({e.index})"
+        case Within():
+            return " and ".join(f"{b.low} <= {b.index} < {b.high}" for b in e.bounds)

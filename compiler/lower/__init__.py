@@ -1,0 +1,1 @@
+"""Graph → Loops. `reader` turns nodes into expressions, `cluster` groups them, `nests` and `program` write the loops."""

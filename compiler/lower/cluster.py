@@ -1,0 +1,269 @@
+"""Which nodes are stored, and which of those share a loop nest.
+
+A *root* is a node that gets memory: an output, an op with loops of its own, a reduction, or a pointwise value that costs
+more to compute again than to keep. A *cluster* is a group of roots computed by one nest: some outer axes in common
+(`rank` of them) and within them *stages*, one after the other, each a nest over the remaining axes of its roots.
+
+    sum(f(x)) with its gradient   one stage over x
+    softmax over rows             outer axis: rows;  stages: maximum, sum of exp, quotient
+
+A root may join a cluster if each cluster-mate that it reads is either at the very same place of the same stage, or is
+complete within the same outer iteration: then an earlier stage suffices. Clusters run in order.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+from retrograd.compiler.ir.graph import Constant, Graph, Input, Node
+from retrograd.compiler.ir.index import Axis
+from retrograd.compiler.ir.loops import Buffer
+from retrograd.compiler.lower.reader import MultiIndex, Reader, domain_index
+from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.ops.row import Elementwise, Types
+from retrograd.compiler.ops.reduce import Reduction
+from retrograd.compiler.ops.shape import Cast, Iota, Movement
+
+_FUNCTION_COST, _PLAIN_COST = 10, 1
+"""Weights of a transcendental and of any other pointwise op, in units of a load."""
+_KEEP_ABOVE = 8
+"""A pointwise value that is used in several places, or by more elements than it has, is kept above this weight."""
+_ROWS_TO_SHARE, _SMALL = 8, 1 << 15
+"""Rows are fused into one nest if there are so many of them, or if the whole is small: else threads would starve."""
+
+
+@dataclass(eq=False)
+class Root:
+    """A stored node with its iteration space."""
+
+    node: Node
+    domain: tuple[int, ...]
+    reads: list[tuple[Node, MultiIndex]]
+    axes: tuple[Axis, ...]
+    """The axes in which `reads` are written."""
+
+    @property
+    def reduced(self) -> tuple[int, ...]:
+        """The axes over which the root reduces."""
+        return self.node.op.axes if isinstance(self.node.op, Reduction) else ()
+
+
+@dataclass(eq=False)
+class Cluster:
+    """Roots that share a nest; a solo cluster holds one node whose op writes its own loops."""
+
+    stages: list[list[Root]]
+    rank: int
+    """How many leading axes all stages share."""
+    solo: Node | None = None
+    members: dict[Node, tuple[Root, int]] = field(default_factory=dict)
+    """Each root by its node, with its stage."""
+
+    @property
+    def domain(self) -> tuple[int, ...]:
+        return self.stages[0][0].domain
+
+    def add(self, root: Root, stage: int) -> None:
+        if stage == len(self.stages):
+            self.stages.append([])
+        self.stages[stage].append(root)
+        self.members[root.node] = (root, stage)
+
+
+# ---- roots -----------------------------------------------------------------------------------------------------------
+
+
+def is_expression(node: Node) -> bool:
+    """Can the node be computed at any one index, without loops of its own?"""
+    return isinstance(node.op, Elementwise | Movement | Cast | Iota | Constant | Input) or type(node.op) in INLINE
+
+
+INLINE: set[type] = set()
+"""Further ops with a value at every index: the gathers."""
+
+
+def choose_roots(graph: Graph) -> list[Node]:
+    """The nodes to store, each after those that it rests on."""
+    nodes = graph.nodes
+    consumers: dict[Node, list[Node]] = defaultdict(list)
+    for node in nodes:
+        for i in node.inputs:
+            consumers[i].append(node)
+    roots = {n for n in graph.outputs if not isinstance(n.op, Input | Constant)}
+    roots.update(n for n in nodes if not is_expression(n))
+    for node in nodes:
+        if not is_expression(node):
+            roots.update(b for i in node.inputs if needs_memory(node) and (b := _base(i, roots)) is not None)
+    weight: dict[Node, int] = {}
+    for node in nodes:
+        weight[node] = _own_weight(node) + sum(1 if i in roots else weight.get(i, 1) for i in node.inputs)
+        if node not in roots and isinstance(node.op, Elementwise | Cast) and weight[node] >= _KEEP_ABOVE:
+            uses = _uses(node, consumers)
+            if len(uses) > 1 or any(u.type.size > node.type.size for u in uses):
+                roots.add(node)
+    return [n for n in nodes if n in roots]
+
+
+def needs_memory(node: Node) -> bool:
+    """Does the op read its operands so often that they must be stored?"""
+    return isinstance(node.op, Dot) or type(node.op) in REREADING
+
+
+REREADING: set[type] = set()
+
+
+def _base(node: Node, roots: set[Node]) -> Node | None:
+    """The computed node below some movement; None if that is stored anyway."""
+    while isinstance(node.op, Movement) and node not in roots:
+        node = node.inputs[0]
+    return None if isinstance(node.op, Input | Constant) or node in roots else node
+
+
+def _own_weight(node: Node) -> int:
+    if isinstance(node.op, Elementwise):
+        return _FUNCTION_COST if node.op.types is Types.FLOAT else _PLAIN_COST
+    return _PLAIN_COST if isinstance(node.op, Cast) or type(node.op) in INLINE else 0
+
+
+def _uses(node: Node, consumers: dict[Node, list[Node]]) -> list[Node]:
+    """The nodes that compute with a node, movement between them left out."""
+    found: list[Node] = []
+    for user in consumers[node]:
+        if isinstance(user.op, Movement):
+            moved = _uses(user, consumers)
+            found += moved or [user]
+            if user.type.size > node.type.size:
+                found.append(user)
+        else:
+            found.append(user)
+    return found
+
+
+# ---- clusters --------------------------------------------------------------------------------------------------------
+
+
+def make_clusters(roots: Iterable[Node], stored: Mapping[Node, Buffer]) -> list[Cluster]:
+    """The roots in groups, in an order in which they can run. `stored` also holds inputs and constants."""
+    clusters: list[Cluster] = []
+    place: dict[Node, int] = {}
+    for node in roots:
+        root = _analyse(node, stored)
+        earliest = max((place[p] for p, _ in root.reads if p in place), default=0)
+        if not is_expression(node) and not isinstance(node.op, Reduction):
+            clusters.append(Cluster([[root]], 0, solo=node, members={node: (root, 0)}))
+        elif not any(_join(cluster, root) for cluster in clusters[earliest:]):
+            cluster = Cluster([[]], _rank(root))
+            cluster.add(root, 0)
+            clusters.append(cluster)
+        place[node] = next(k for k in range(len(clusters) - 1, -1, -1) if node in clusters[k].members)
+    return clusters
+
+
+def _analyse(node: Node, stored: Mapping[Node, Buffer]) -> Root:
+    """What a root reads, and where, in terms of axes of its own."""
+    domain = node.inputs[0].shape if isinstance(node.op, Reduction) else node.shape
+    axes = tuple(Axis(f"i{k}", size) for k, size in enumerate(domain))
+    reads: list[tuple[Node, MultiIndex]] = []
+    if is_expression(node) or isinstance(node.op, Reduction):
+        reader = Reader(stored, lambda n, index: reads.append((n, index)))
+        if isinstance(node.op, Reduction):
+            reader.value(node.inputs[0], domain_index(axes))
+        else:
+            reader.define(node, domain_index(axes))
+    else:
+        reads += [(n, ()) for n in _stored_below(node, stored)]
+    return Root(node, domain, reads, axes)
+
+
+def _stored_below(node: Node, stored: Mapping[Node, Buffer]) -> list[Node]:
+    found: list[Node] = []
+    stack, seen = list(node.inputs), set[Node]()
+    while stack:
+        n = stack.pop()
+        if n in seen:
+            continue
+        seen.add(n)
+        if n in stored:
+            found.append(n)
+        else:
+            stack.extend(n.inputs)
+    return found
+
+
+def _rank(root: Root) -> int:
+    """How many leading axes a nest of this root alone may share with later stages."""
+    return root.reduced[0] if root.reduced and root.reduced[0] > 0 else len(root.domain)
+
+
+def _join(cluster: Cluster, root: Root) -> bool:
+    """Put the root into the cluster, if it fits and gains by it."""
+    if cluster.solo is not None:
+        return False
+    mates = [(n, index) for n, index in root.reads if n in cluster.members]
+    if not mates and not (root.domain == cluster.domain and _shares_reads(cluster, root)):
+        return False
+    rank = min(cluster.rank, _rank(root), _common(cluster.domain, root.domain))
+    first = 0
+    for node, index in mates:
+        mate, stage = cluster.members[node]
+        if not mate.reduced and mate.domain == root.domain and index == domain_index(root.axes):
+            first = max(first, stage)
+            continue
+        rank = min(rank, _kept_together(mate, root, index))
+        first = max(first, stage + 1)
+        if rank == 0:
+            return False
+    stage = next((k for k in range(first, len(cluster.stages)) if cluster.stages[k][0].domain == root.domain), None)
+    if (stage is None or len(cluster.stages) > 1) and not _worth_rows(cluster, root, rank):
+        return False
+    cluster.rank = rank
+    cluster.add(root, len(cluster.stages) if stage is None else stage)
+    return True
+
+
+def _worth_rows(cluster: Cluster, root: Root, rank: int) -> bool:
+    return rank > 0 and (prod(root.domain[:rank]) >= _ROWS_TO_SHARE or prod(cluster.domain) <= _SMALL)
+
+
+def _kept_together(mate: Root, root: Root, index: MultiIndex) -> int:
+    """How many leading axes of `root` lead to the same leading axes of what it reads from `mate`."""
+    kept = [k for k in range(len(mate.domain)) if k not in mate.reduced]
+    count = 0
+    for place, i in enumerate(index):
+        same = kept[place] == place and place < len(root.axes) and mate.domain[place] == root.domain[place]
+        if not same or i != domain_index(root.axes)[place]:
+            break
+        count += 1
+    return count
+
+
+def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+    count = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        count += 1
+    return count
+
+
+def _shares_reads(cluster: Cluster, root: Root) -> bool:
+    """Do they read a stored node, or an input, in common?"""
+    mine = _leaves(root.node)
+    return any(mine & _leaves(member) for member in cluster.members)
+
+
+def _leaves(node: Node) -> set[Node]:
+    found: set[Node] = set()
+    stack, seen = list(node.inputs), set[Node]()
+    while stack:
+        n = stack.pop()
+        if n not in seen:
+            seen.add(n)
+            if isinstance(n.op, Input) or not is_expression(n):
+                found.add(n)
+            else:
+                stack.extend(n.inputs)
+    return found

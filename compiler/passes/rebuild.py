@@ -1,0 +1,39 @@
+"""Graph → Graph, by building it anew in a builder that rewrites as it builds.
+
+A pass is a `Builder` whose `node` may answer a request with another, equal node. Since nodes are built in order and
+interned, one walk suffices: what a rule returns has been rewritten already, and common subexpressions meet.
+
+`Expanding` replaces composite ops and rows without machine code by their formulas.
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.ir.graph import Builder, Graph, Input, Node, Op
+from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.row import Elementwise
+
+
+def rebuild(graph: Graph, builder: Builder) -> Graph:
+    """The graph as this builder builds it, from inputs to outputs; what no output needs is left behind."""
+    known: dict[Node, Node] = {}
+    for node in graph.inputs:
+        assert isinstance(node.op, Input)
+        known[node] = builder.input(node.op.label, node.type)
+    for node in graph.nodes:
+        with builder.at(node.where):
+            known[node] = builder.node(node.op, *(known[i] for i in node.inputs))
+    return Graph(graph.name, tuple(builder.inputs), tuple(known[n] for n in graph.outputs))
+
+
+class Expanding(Builder):
+    """Builds primitives only."""
+
+    def node(self, op: Op, *inputs: Node) -> Node:
+        """The node, or the expression that stands for it."""
+        if isinstance(op, Composite):
+            expanded: Node = op.expand(*inputs)
+            return expanded
+        if isinstance(op, Elementwise) and not op.native:
+            value: Node = op.expansion(*inputs)
+            return value
+        return super().node(op, *inputs)

@@ -1,0 +1,203 @@
+"""Graph → Graph: algebra that saves work and never changes a value (beyond the rounding of a power written as products).
+
+Each rule is *before → after* for one op, found by the op's name in `RULES`; a rule returns None where it does not apply.
+To add one, write the function and its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import frexp, prod
+
+import numpy as np
+
+from retrograd.compiler.ir.graph import OPS, Builder, Constant, Node, Op, Value, apply
+from retrograd.compiler.ops.row import Elementwise
+from retrograd.compiler.ops.reduce import Sum
+from retrograd.compiler.ops.shape import Cast, Expand, Permute, Reshape, Slice, cast, expand, permute, reshape
+
+_FOLDED_SIZE = 64
+"""Constants up to this many elements are computed while compiling, however large their operands."""
+
+
+class Simplifying(Builder):
+    """Builds simpler nodes than it is asked for."""
+
+    def node(self, op: Op, *inputs: Node) -> Node:
+        """The simplest equal node that the rules find."""
+        if inputs and all(isinstance(i.op, Constant) for i in inputs):
+            type_ = op.infer(*(i.type for i in inputs))
+            if type_.size <= _FOLDED_SIZE:
+                value = apply(op, *(i.op.value for i in inputs if isinstance(i.op, Constant)))
+                return super().node(Constant(np.ascontiguousarray(value).reshape(type_.shape)))
+        if isinstance(op, Elementwise):
+            inputs = _drop_expansions(op, inputs)
+        rule = RULES.get(op.name)
+        found = rule(self, op, inputs) if rule else None
+        return super().node(op, *inputs) if found is None else found
+
+
+def _drop_expansions(op: Elementwise, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
+    """add(x, expand(y)) → add(x, y), where broadcasting gives the same shape."""
+    shape = op.infer(*(i.type for i in inputs)).shape
+    result = list(inputs)
+    for k, node in enumerate(inputs):
+        if isinstance(node.op, Expand):
+            shorter = [*result[:k], node.inputs[0], *result[k + 1 :]]
+            if op.infer(*(i.type for i in shorter)).shape == shape:
+                result = shorter
+    return tuple(result)
+
+
+def _number(node: Node) -> float | None:
+    """The value of a 0-d constant."""
+    if isinstance(node.op, Constant) and node.ndim == 0:
+        return float(node.op.value)
+    return None
+
+
+def _like(x: Node, inputs: tuple[Node, ...]) -> Node | None:
+    """`x` in place of the whole, if the other operand did not broadcast it."""
+    shape = np.broadcast_shapes(*(i.shape for i in inputs))
+    return x if x.shape == shape else None
+
+
+def _mul(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """x * 1 → x;  x * -1 → -x"""
+    for x, factor in (inputs, inputs[::-1]):
+        number = _number(factor)
+        if number == 1:
+            return _like(x, inputs)
+        if number == -1 and x.dtype.is_floating_point and _like(x, inputs) is not None:
+            return apply(_row("neg"), x)
+    return None
+
+
+def _div(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """x / 1 → x;  x / 2**k → x * 2**-k"""
+    x, divisor = inputs
+    number = _number(divisor)
+    if number == 1:
+        return _like(x, inputs)
+    if number and np.isfinite(number) and abs(frexp(number)[0]) == 0.5 and abs(frexp(number)[1]) < 100:
+        return apply(_row("mul"), x, 1 / number)
+    return None
+
+
+def _neg(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """-(-x) → x"""
+    return inputs[0].inputs[0] if inputs[0].op is op else None
+
+
+def _pow(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """x ** 2 → x * x, and the other exponents that cost less than a power"""
+    x, exponent = inputs
+    number = _number(exponent)
+    if number is None or _like(x, inputs) is None or not x.dtype.is_floating_point:
+        return None
+    match number:
+        case 1.0:
+            return x
+        case 2.0:
+            return x * x
+        case 3.0:
+            return x * x * x
+        case 4.0:
+            return (x * x) * (x * x)
+        case -1.0:
+            return 1.0 / x
+        case _:
+            return None
+
+
+def _sum(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """sum over axes of size 1 → reshape;  sum(expand(x)) over the repeated axes → x * count"""
+    assert isinstance(op, Sum)
+    (x,) = inputs
+    ones = [a for a in op.axes if x.shape[a] == 1]
+    if ones:
+        kept = [s for k, s in enumerate(x.shape) if k not in ones]
+        axes = tuple(a - sum(o < a for o in ones) for a in op.axes if a not in ones)
+        rest = reshape(x, kept)
+        return apply(Sum(axes), rest) if axes else rest
+    if isinstance(x.op, Expand) and x.dtype.is_floating_point:
+        (y,) = x.inputs
+        lead = x.ndim - y.ndim
+        repeated = [a for a in op.axes if a < lead or y.shape[a - lead] != x.shape[a]]
+        if repeated:
+            count = prod(x.shape[a] for a in repeated)
+            rest = expand(y, [1 if a in repeated else s for a, s in enumerate(x.shape)])
+            return apply(Sum(op.axes), rest) * count
+    return None
+
+
+def _reshape(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """reshape(x, x.shape) → x;  reshape(reshape(x)) → reshape(x);  reshape(expand(number)) → expand(number)"""
+    assert isinstance(op, Reshape)
+    (x,) = inputs
+    if x.shape == op.shape:
+        return x
+    if isinstance(x.op, Reshape):
+        return reshape(x.inputs[0], op.shape)
+    if isinstance(x.op, Expand) and x.inputs[0].type.size == 1:
+        return expand(reshape(x.inputs[0], ()), op.shape)
+    return None
+
+
+def _permute(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """permute(x, identity) → x;  permute(permute(x)) → permute(x)"""
+    assert isinstance(op, Permute)
+    (x,) = inputs
+    if op.axes == tuple(range(x.ndim)):
+        return x
+    if isinstance(x.op, Permute):
+        return permute(x.inputs[0], [x.op.axes[a] for a in op.axes])
+    return None
+
+
+def _expand(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """expand(x, x.shape) → x;  expand(expand(x)) → expand(x);  expand(reshape(number)) → expand(number)"""
+    assert isinstance(op, Expand)
+    (x,) = inputs
+    if x.shape == op.shape:
+        return x
+    if isinstance(x.op, Expand):
+        return expand(x.inputs[0], op.shape)
+    if x.type.size == 1 and x.ndim:
+        return expand(reshape(x, ()), op.shape)
+    return None
+
+
+def _slice(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """x[:] → x"""
+    assert isinstance(op, Slice)
+    return inputs[0] if op.infer(inputs[0].type).shape == inputs[0].shape else None
+
+
+def _cast(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """cast(x, its dtype) → x;  cast(expand(x)) → expand(cast(x))"""
+    assert isinstance(op, Cast)
+    (x,) = inputs
+    if x.dtype is op.dtype:
+        return x
+    return expand(cast(x.inputs[0], op.dtype), x.shape) if isinstance(x.op, Expand) else None
+
+
+def _row(name: str) -> Op:
+    op = OPS[name]
+    assert isinstance(op, Op)
+    return op
+
+
+RULES: dict[str, Callable[[Builder, Op, tuple[Node, ...]], Value | None]] = {
+    "mul": _mul,
+    "div": _div,
+    "neg": _neg,
+    "pow": _pow,
+    "sum": _sum,
+    "reshape": _reshape,
+    "permute": _permute,
+    "expand": _expand,
+    "slice": _slice,
+    "cast": _cast,
+}

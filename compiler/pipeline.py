@@ -1,0 +1,54 @@
+"""The whole compiler on one screen: a Graph goes in at the top, LLVM text comes out at the bottom.
+
+Each step takes valid IR and gives valid IR of the same meaning. `compile_graph` runs them in order and keeps what users
+may read. Nothing here runs code or touches memory of the program: `runtime.program` loads and calls what is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from retrograd.compiler.backends import llvm
+from retrograd.compiler.backends.cpu import Target
+from retrograd.compiler.ir import loops
+from retrograd.compiler.ir.graph import Array, Graph
+from retrograd.compiler.lower.program import lower
+from retrograd.compiler.passes.plan import plan
+from retrograd.compiler.passes.rebuild import Expanding, rebuild
+from retrograd.compiler.passes.simplify import Simplifying
+from retrograd.compiler.schedule.cpu import schedule
+from retrograd.compiler.schedule.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A graph on its way to machine code, with every stage."""
+
+    graph: Graph
+    """As it was traced."""
+    optimised: Graph
+    """Primitives only, simplified."""
+    loops: loops.Program
+    """Scheduled for the target."""
+    llvm: str
+    symbol: str
+    """The exported function; its ABI is told in `backends.cpu`."""
+    constants: tuple[Array, ...]
+    """Arrays that the caller passes between inputs and outputs."""
+
+
+def compile_graph(graph: Graph, target: Target) -> Compiled:
+    """Every stage of a graph for a processor, up to LLVM text."""
+    primitive = rebuild(graph, Expanding())
+    optimised = rebuild(primitive, Simplifying())
+    serial, constants = lower(optimised)
+    scheduled = schedule(serial, Machine(target.vector_bits, target.registers))
+    planned = plan(scheduled)
+    text = llvm.emit(planned, graph.name, native_bits=target.vector_bits, attributes=_attributes(target))
+    return Compiled(graph, optimised, planned, text, graph.name, tuple(c.value for c in constants))
+
+
+def _attributes(target: Target) -> str:
+    """LLVM function attributes: nothing throws, and registers are used at their full width."""
+    width = f'"prefer-vector-width"="{target.vector_bits}" "min-legal-vector-width"="{target.vector_bits}"'
+    return f"nounwind {width}" if target.architecture == "x86_64" else "nounwind"

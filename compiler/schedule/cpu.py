@@ -1,0 +1,262 @@
+"""Loops → Loops, arranged for a processor: adjoining axes become one, the best axis becomes vectors, long loops become
+blocks that threads share.
+
+The blocks depend on the sizes alone, never on how many threads there are, so results are the same bit for bit on any
+number of them. Each function takes loops and gives loops of the same value; `schedule` lists them in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from retrograd.compiler.ir.graph import OPS
+from retrograd.compiler.ir.index import Axis, Index, as_index
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Buffer,
+    Call,
+    Expression,
+    For,
+    Kernel,
+    Kind,
+    Load,
+    Local,
+    Number,
+    Program,
+    Rewriter,
+    Space,
+    Statement,
+    Store,
+    expressions,
+    indices,
+    walk,
+)
+from retrograd.compiler.ops.row import Elementwise, Types
+from retrograd.compiler.schedule.gemm import arrange_product
+from retrograd.compiler.schedule.machine import Machine
+
+_PARALLEL_COST = 600_000
+"""A nest is shared among threads from so many elementary operations on: some 6 µs of work."""
+_BLOCK_COST = 200_000
+"""What one block of a shared nest costs at least."""
+_MOST_BLOCKS = 256
+_FUNCTION_COST = 10
+_MOST_PARTIAL = 1 << 14
+"""Blocks accumulate into partial results of their own up to this many elements in all."""
+
+
+def schedule(program: Program, machine: Machine) -> Program:
+    """The program for this machine."""
+    return replace(program, kernels=tuple(_kernel(k, machine) for k in program.kernels))
+
+
+def _kernel(kernel: Kernel, machine: Machine) -> Kernel:
+    if kernel.contraction is not None:
+        body = arrange_product(kernel.contraction, machine)
+        if body is not None:
+            return Kernel(kernel.name, body)
+    body = tuple(collapse(s) for s in kernel.body)
+    body = tuple(t for s in body for t in share(s, machine))
+    return Kernel(kernel.name, tuple(vectorise(s, machine) for s in body))
+
+
+# ---- collapse --------------------------------------------------------------------------------------------------------
+
+
+def collapse(statement: Statement) -> Statement:
+    """for i in A: for j in B: … → for ij in A*B: …, where every index is a function of B*i + j"""
+    if not isinstance(statement, For):
+        return statement
+    body = tuple(collapse(s) for s in statement.body)
+    statement = replace(statement, body=body)
+    if len(body) == 1 and isinstance(body[0], For) and _adjoin(statement.axis, body[0].axis, body[0].body):
+        outer, inner = statement.axis, body[0].axis
+        joined = Axis(outer.name, outer.extent * inner.extent)
+        values = {outer: Index(), inner: as_index(joined)}
+        return For(joined, Rewriter(lambda index: index.substitute(values)).statements(body[0].body))
+    return statement
+
+
+def _adjoin(outer: Axis, inner: Axis, body: Sequence[Statement]) -> bool:
+    for index in all_indices(body):
+        for atom, _ in index.terms:
+            if not isinstance(atom, Axis) and ({outer, inner} & Index(((atom, 1),)).axes()):
+                return False
+        a, b = index.stride(outer), index.stride(inner)
+        if a is None or b is None or a != b * inner.extent:
+            return False
+    return True
+
+
+def all_indices(statements: Sequence[Statement]) -> Iterator[Index]:
+    """Every index in the statements."""
+    for s in walk(statements):
+        if isinstance(s, Store | Accumulate):
+            yield s.index
+        elif isinstance(s, For) and s.limit:
+            yield s.limit[0]
+    for e in expressions(statements):
+        yield from indices(e)
+
+
+# ---- vectors ---------------------------------------------------------------------------------------------------------
+
+
+def vectorise(statement: Statement, machine: Machine) -> Statement:
+    """The innermost loops in vectors, over that axis of a perfect nest whose accesses lie side by side."""
+    if not isinstance(statement, For | Local):
+        return statement
+    if isinstance(statement, Local):
+        return replace(statement, body=tuple(vectorise(s, machine) for s in statement.body))
+    chain = _perfect(statement)
+    if any(isinstance(s, For | Local) for s in chain[-1].body):
+        return replace(statement, body=tuple(vectorise(s, machine) for s in statement.body))
+    body = chain[-1].body
+    movable = [loop for loop in chain if loop.kind is Kind.SERIAL and loop.axis.extent > 1]
+    legal = [loop for loop in movable if _can_be_vector(loop.axis, body)]
+    if not legal:
+        return statement
+    best = min(reversed(legal), key=lambda loop: _scattered(loop.axis, body))
+    if best is not chain[-1] and (_scattered(best.axis, body) >= _scattered(chain[-1].axis, body) and chain[-1] in legal):
+        best = chain[-1]
+    inner: Statement = replace(best, kind=Kind.VECTOR, lanes=_lanes(best.axis.extent, body, machine))
+    inner = replace(inner, body=body)
+    for loop in reversed([loop for loop in chain if loop is not best]):
+        inner = replace(loop, body=(inner,))
+    return inner
+
+
+def _perfect(loop: For) -> list[For]:
+    """The loops of a nest, down to the first that holds anything but one loop."""
+    chain = [loop]
+    while len(chain[-1].body) == 1 and isinstance(chain[-1].body[0], For):
+        chain.append(chain[-1].body[0])
+    return chain
+
+
+def _can_be_vector(axis: Axis, body: Sequence[Statement]) -> bool:
+    """May iterations along the axis run side by side?"""
+    written: dict[Buffer, Index] = {}
+    for s in body:
+        if isinstance(s, Store):
+            if axis not in s.index.axes():
+                return False
+        elif isinstance(s, Accumulate) and s.index.stride(axis) not in (0, 1):
+            return False
+        if isinstance(s, Store | Accumulate):
+            if written.get(s.buffer, s.index) != s.index:
+                return False
+            written[s.buffer] = s.index
+    accumulated = {s.buffer for s in body if isinstance(s, Accumulate)}
+    loads = [e for e in expressions(body) if isinstance(e, Load) and e.buffer in written]
+    return not any(e.index != written[e.buffer] or e.buffer in accumulated for e in loads)
+
+
+def _scattered(axis: Axis, body: Sequence[Statement]) -> int:
+    """How many accesses would not lie side by side in vectors along the axis."""
+    places = [e.index for e in expressions(body) if isinstance(e, Load)]
+    places += [s.index for s in body if isinstance(s, Store)]
+    return sum(place.stride(axis) not in (0, 1) for place in places)
+
+
+def _lanes(extent: int, body: Sequence[Statement], machine: Machine) -> int:
+    """So many lanes that several registers' worth of independent work is under way at any time."""
+    found = list(expressions(body))
+    itemsize = max((e.dtype.itemsize for e in found if e.dtype.is_floating_point), default=4)
+    native = machine.lanes(max(itemsize, 4))
+    work = sum(isinstance(e, Call) for e in found)
+    registers = 4 if work < 12 else 2
+    while registers > 1 and native * registers > extent:
+        registers //= 2
+    return native * registers
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------------
+
+
+def share(statement: Statement, machine: Machine) -> tuple[Statement, ...]:
+    """for i in N: … → for b in blocks parallel: for i in N/blocks: …, with partial results where blocks accumulate"""
+    if not isinstance(statement, For):
+        return (statement,)
+    total = cost((statement,))
+    axis = statement.axis
+    blocks = min(total // _BLOCK_COST, _MOST_BLOCKS, axis.extent)
+    if total < _PARALLEL_COST or blocks < 2:
+        return (statement,)
+    size = -(-axis.extent // blocks)
+    if len(_perfect(statement)) == 1 and not any(isinstance(s, For | Local) for s in statement.body):
+        size = -(-size // machine.lanes(4)) * machine.lanes(4)
+    blocks = -(-axis.extent // size)
+    return _in_blocks(statement, size, blocks)
+
+
+def _in_blocks(statement: For, size: int, blocks: int) -> tuple[Statement, ...]:
+    axis = statement.axis
+    outer, inner = Axis("b", blocks), Axis(axis.name, size)
+    place = as_index(outer) * size + as_index(inner)
+    sums = [s for s in walk(statement.body) if isinstance(s, Accumulate) and axis not in s.index.axes()]
+    own = {s.buffer for s in walk(statement.body) if isinstance(s, Local)}
+    inits = {s.buffer for s in walk(statement.body) if isinstance(s, Store)}
+    shared = list(dict.fromkeys(s.buffer for s in sums if s.buffer not in own and s.buffer not in inits))
+    if sum(b.size for b in shared) * blocks > _MOST_PARTIAL:
+        return (statement,)
+    partial = {b: Buffer(f"{b.name}_partial", b.dtype, b.size * blocks, Space.ARENA) for b in shared}
+    rewritten = Rewriter(lambda index: index.substitute({axis: place})).statements(statement.body)
+    body = tuple(_redirect(s, partial, outer) for s in rewritten)
+    limit = None if size * blocks == axis.extent else (place, axis.extent)
+    first, last = [], []
+    for s in {s.buffer: s for s in sums if s.buffer in partial}.values():
+        before, after = _partials(s, partial[s.buffer], outer)
+        first.append(before)
+        last.append(after)
+    loop = For(inner, body, limit=limit)
+    return (For(outer, (*first, loop), Kind.PARALLEL), *last)
+
+
+def _redirect(statement: Statement, partial: dict[Buffer, Buffer], block: Axis) -> Statement:
+    match statement:
+        case Accumulate(buffer=buffer) if buffer in partial:
+            place = as_index(block) * buffer.size + statement.index
+            return replace(statement, buffer=partial[buffer], index=place)
+        case For() | Local():
+            return replace(statement, body=tuple(_redirect(s, partial, block) for s in statement.body))
+        case _:
+            return statement
+
+
+def _partials(s: Accumulate, partial: Buffer, block: Axis) -> tuple[Statement, Statement]:
+    """What a block does first (its partial results start at the identity), and what joins all blocks at the end."""
+    i, j, k = Axis("i", s.buffer.size), Axis("i", s.buffer.size), Axis("b", block.extent)
+    begin: Statement = Store(partial, as_index(block) * s.buffer.size + i_of(i), Number(s.identity, s.buffer.dtype))
+    value: Expression = Load(partial, as_index(k) * s.buffer.size + i_of(j))
+    join: Statement = For(k, (replace(s, index=i_of(j), value=value),))
+    if i.extent == 1:
+        return begin, join
+    return For(i, (begin,)), For(j, (join,))
+
+
+def i_of(axis: Axis) -> Index:
+    """An axis as an index; an axis of one element is 0."""
+    return Index() if axis.extent == 1 else as_index(axis)
+
+
+def cost(statements: Sequence[Statement]) -> int:
+    """Elementary operations that the statements take, roughly."""
+    total = 0
+    for s in statements:
+        match s:
+            case For():
+                total += s.axis.extent * cost(s.body)
+            case Local():
+                total += cost(s.body)
+            case Store() | Accumulate():
+                total += 1 + sum(_weight(e) for e in expressions((s,)))
+    return total
+
+
+def _weight(e: Expression) -> int:
+    if isinstance(e, Call):
+        row = OPS[e.row]
+        return _FUNCTION_COST if isinstance(row, Elementwise) and row.types is Types.FLOAT else 1
+    return 1 if isinstance(e, Load) else 0
