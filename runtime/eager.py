@@ -42,13 +42,14 @@ class _Quiet(threading.local):
         self.run: Callable[..., Any] = context.run
 
 
-_QUIET = _Quiet()
+QUIET = _Quiet()
+"""`QUIET.run(function, *operands)`: for short calls that run no Python code; others go through `quietly`."""
 
 
 def quietly(function: Callable[..., Any], *operands: Any) -> Any:
     """`function(*operands)`: division by zero, overflow and NaN are results here, not warnings."""
     try:
-        return _QUIET.run(function, *operands)
+        return QUIET.run(function, *operands)
     except RuntimeError as error:
         if "cannot enter context" not in str(error):
             raise
@@ -178,7 +179,7 @@ def edge_of(x: Value) -> Edge:
     return x._edge if x._edge is not None else x
 
 
-def _record(op: Op, operands: Sequence[Value], values: Sequence[Value], result: Tensor) -> None:
+def record(op: Op, operands: Sequence[Value], values: Sequence[Value], result: Tensor) -> None:
     """Give the result its history."""
     kind = _kind(op)
     edges = tuple([edge_of(x) for x in operands])
@@ -250,7 +251,7 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
     if _kind(op).is_view:
         _enter_view(op, operands[0], arrays[0], result)
     if tracked and STATE.grad and out.dtype.kind == "f":
-        _record(op, operands, arrays, result)
+        record(op, operands, arrays, result)
     return result
 
 
@@ -293,7 +294,7 @@ def _trace(trace: Trace, op: Op, operands: Sequence[Value], tracked: bool) -> Te
     if _kind(op).is_view:
         _link(op, operands[0], result)
     if tracked and STATE.grad and node.dtype.is_floating_point:
-        _record(op, operands, nodes, result)
+        record(op, operands, nodes, result)
     return result
 
 
@@ -324,7 +325,7 @@ def recorded(op: Op, operands: Sequence[Value], result: Tensor) -> Tensor:
     """The result, as a fresh Tensor made by `op` from the operands, with that history."""
     if STATE.grad and any(isinstance(x, Tensor) and x.requires_grad for x in operands):
         values = [x._value if isinstance(x, Tensor) else x for x in operands]
-        _record(op, operands, values, result)
+        record(op, operands, values, result)
     return result
 
 

@@ -31,9 +31,8 @@ from retrograd.compiler.errors import (
     ShapeError,
     TraceError,
 )
-from retrograd.compiler.ir.graph import Array, Constant, Node, apply
-from retrograd.compiler.ops.shape import Permute, cast
-from retrograd.runtime.device import CPU, as_device, device
+from retrograd.compiler.ir.graph import Array, Constant, Node
+from retrograd.runtime.device import CPU, device
 from retrograd.runtime.formatting import tensor_repr
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tape import GradNode, Hook, Hooks, Output, RemovableHandle
@@ -182,20 +181,6 @@ class Tensor:
                 f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {dim})",
             )
         return dim % ndim
-
-    @property
-    def T(self) -> Tensor:
-        """The axes in reverse order."""
-        ndim = self._value.ndim
-        return apply(Permute(tuple(range(ndim - 1, -1, -1))), self) if ndim > 1 else self  # type: ignore[no-any-return]
-
-    @property
-    def mT(self) -> Tensor:
-        """The last two axes exchanged."""
-        ndim = self._value.ndim
-        if ndim < 2:
-            raise ShapeError(f"mT of a tensor of shape {list(self.shape)}", "it has fewer than two axes")
-        return apply(Permute((*range(ndim - 2), ndim - 1, ndim - 2)), self)  # type: ignore[no-any-return]
 
     # ---- its data ------------------------------------------------------------------------------------------------
 
@@ -423,24 +408,6 @@ class Tensor:
     def _version(self) -> int:
         """How often the elements were changed in place."""
         return self._counter[0] if self._counter is not None else 0
-
-    # ---- the same elements otherwise -----------------------------------------------------------------------------
-
-    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
-        """`to(dtype)`, `to(device)`, `to(other)`: in another dtype; itself if nothing changes, unless `copy`."""
-        for given in args:
-            if isinstance(given, Tensor):
-                dtype = given.dtype
-            elif isinstance(given, str) and not given.startswith("torch."):
-                device = given
-            elif isinstance(given, DType | type | np.dtype | str):
-                dtype = given
-            elif not isinstance(given, bool):
-                device = given
-        as_device(device)
-        target = self.dtype if dtype is None else dtypes.dtype(dtype)
-        result: Tensor = cast(self, target)
-        return result.clone() if copy and result is self else result
 
 
 SUBCLASS_HOOKS: list[Callable[[type[Tensor]], None]] = []

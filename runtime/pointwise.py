@@ -1,0 +1,299 @@
+"""Elementwise functions, methods, operators and in-place methods, made from THE table: one of each for every row.
+
+In flow Tensors and Python numbers, out flow Tensors. Operands of one dtype that the row takes go straight to NumPy
+(`_one`, `_two`); all others by `promotion` and the interpreter. What is more than a row (`alpha=`, `clamp`, `where` with
+one argument, …) is in `arithmetic`. A new row needs nothing here; an alias is an entry in `ALIASES`, an operator one in
+`OPERATORS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, DtypeError, RetrogradError
+from retrograd.compiler.ir.graph import OPS, Type, Value
+from retrograd.compiler.ops.elementwise import Elementwise, Types
+from retrograd.runtime import tracing
+from retrograd.runtime.eager import QUIET, RECORD, quietly, record
+from retrograd.runtime.inplace import assign, changed, check_fits, check_writable
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.promotion import number, promote
+from retrograd.runtime.tensor import Tensor
+
+Function = Callable[..., Any]
+
+FUNCTIONS: dict[str, Function] = {}
+"""The public functions, by name."""
+
+ROWS = {name: op for name, op in OPS.items() if isinstance(op, Elementwise)}
+
+ALIASES = {
+    "abs": ("absolute",), "neg": ("negative",), "sub": ("subtract",), "mul": ("multiply",),
+    "div": ("divide", "true_divide"), "trunc": ("fix",), "sign": ("sgn",), "sigmoid": ("special_expit", "expit"),
+    "asin": ("arcsin",), "acos": ("arccos",), "atan": ("arctan",), "atan2": ("arctan2",),
+    "asinh": ("arcsinh",), "acosh": ("arccosh",), "atanh": ("arctanh",),
+    "lt": ("less",), "le": ("less_equal",), "gt": ("greater",), "ge": ("greater_equal",), "ne": ("not_equal",),
+    "clamp": ("clip",),
+}  # fmt: skip
+
+IN_NN_ONLY = {
+    "relu6", "leaky_relu", "elu", "celu", "softplus", "logsigmoid", "gelu", "gelu_tanh", "silu", "mish", "softsign",
+    "cbrt", "zeta", "trigamma",
+}  # fmt: skip
+"""Rows that PyTorch does not offer at the top, or offers in `nn.functional` with other arguments."""
+
+WITHOUT_IN_PLACE = {
+    "where", "maximum", "minimum", "fmax", "fmin", "logaddexp", "logaddexp2", "isnan", "isinf", "isfinite", "signbit",
+}  # fmt: skip
+
+OPERATORS = {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
+    "pow": "pow", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
+}  # fmt: skip
+"""Python's binary operators, which also come reflected (`__radd__`) and in place (`__iadd__`), and their rows."""
+
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+SIGNS = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
+
+REFUSED = {
+    "sub": "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use "
+    "the `~` or `logical_not()` operator instead.",
+    "neg": "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the "
+    "`~` or `logical_not()` operator instead.",
+}
+"""Rows that have their own words for bool operands."""
+
+
+# ---- out of place ----------------------------------------------------------------------------------------------------
+
+
+def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
+    """Apply a row to whatever the user gave: the way that is always right."""
+    promoted = promote(row, operands)
+    first = promoted[-1].dtype
+    if row.types is Types.ROUND and first.is_floating_point is False:
+        return promoted[0].clone()  # type: ignore[no-any-return]  # whole numbers are round already
+    if row.name in REFUSED and (first is dtypes.bool_ or any(_is_bool(x) for x in operands)):
+        raise DtypeError(REFUSED[row.name])
+    return RECORD.apply(row, promoted)
+
+
+def _is_bool(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.dtype is dtypes.bool_
+
+
+def _taken(row: Elementwise) -> frozenset[Any]:
+    """The NumPy dtypes that a row takes as they are."""
+    taken = set()
+    for d in dtypes.ALL:
+        try:
+            row.infer(*[Type((), d)] * row.arity)
+            taken.add(d.numpy)
+        except RetrogradError:
+            continue
+    return frozenset(taken)
+
+
+def _one(row: Elementwise) -> Function:
+    """The row as a function of one Tensor."""
+    kernel, taken = row.numpy or row.evaluate, _taken(row)
+    recordable = row.infer(Type((), dtypes.float32)).dtype is dtypes.float32 if dtypes.float32.numpy in taken else False
+    ndarray = np.ndarray
+
+    def apply_to(x: Any) -> Tensor:
+        if not isinstance(x, Tensor) or tracing.depth or x._value.dtype not in taken:
+            return general(row, (x,))
+        array = x._value
+        try:
+            value = QUIET.run(kernel, array)
+        except Exception:  # told in the user's terms below, or done otherwise
+            return general(row, (x,))
+        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        if x._view is not None:
+            x._view.refresh(x)
+        if recordable and x._requires_grad and STATE.grad and array.dtype.kind == "f":
+            record(row, (x,), (array,), result)
+        return result
+
+    return apply_to
+
+
+def _two(row: Elementwise) -> Function:
+    """The row as a function of two operands, of which one may be a number; NotImplemented for anything else."""
+    kernel, taken = row.numpy or row.evaluate, _taken(row)
+    recordable = row.types not in (Types.COMPARE, Types.LOGICAL, Types.INTEGER, Types.SHIFT)
+    ndarray = np.ndarray
+
+    def apply_to(x: Any, y: Any) -> Any:
+        if isinstance(y, Tensor):
+            if not isinstance(x, Tensor):
+                return general(row, (x, y)) if isinstance(x, _OPERANDS) else NotImplemented
+            a, b = x._value, y._value
+            if a.dtype is not b.dtype or tracing.depth or a.dtype not in taken:
+                return general(row, (x, y))
+        elif type(y) is float or type(y) is int:
+            if not isinstance(x, Tensor) or tracing.depth:
+                return general(row, (x, y))
+            a = x._value
+            kind = a.dtype
+            if kind not in taken or (kind.kind != "f" and (type(y) is float or kind.kind == "b")):
+                return general(row, (x, y))
+            b = number(y, kind)
+        else:
+            return general(row, (x, y)) if isinstance(y, _OPERANDS) else NotImplemented
+        try:
+            value = QUIET.run(kernel, a, b)
+        except Exception:  # told in the user's terms below, or done otherwise
+            return general(row, (x, y))
+        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        tracked = _tracked(x) or (isinstance(y, Tensor) and _tracked(y))
+        if tracked and recordable and STATE.grad and a.dtype.kind == "f":
+            record(row, (x, y), (a, b), result)
+        return result
+
+    return apply_to
+
+
+_OPERANDS = (Tensor, float, int, np.ndarray, np.generic)
+
+
+def _tracked(x: Tensor) -> bool:
+    if x._view is not None:
+        x._view.refresh(x)
+    return x._requires_grad
+
+
+def _more(row: Elementwise) -> Function:
+    """The row as a function of three operands or more."""
+    return lambda *operands: general(row, operands)
+
+
+APPLY: dict[str, Function] = {
+    name: (_one, _two, _more, _more)[row.arity - 1](row) for name, row in ROWS.items()
+}
+"""Each row as a function of its operands and nothing else; of two operands, NotImplemented where one is no operand."""
+
+
+def public(name: str, function: Function, in_place: bool = True) -> None:
+    """Enter a function in `FUNCTIONS` and as a method, with its aliases, and the in-place method `name_`."""
+    updating = in_place_of(name, function) if in_place and name not in WITHOUT_IN_PLACE else None
+    for each in (name, *ALIASES.get(name, ())):
+        FUNCTIONS[each] = function
+        setattr(Tensor, each, function)
+        if updating is not None:
+            setattr(Tensor, f"{each}_", updating)
+
+
+def _public_row(row: Elementwise) -> Function:
+    """The row under its own name: with `out=`, and an error in place of NotImplemented."""
+    direct = APPLY[row.name]
+
+    def function(input: Any, *others: Any, out: Tensor | None = None) -> Tensor:
+        if len(others) + 1 != row.arity:
+            raise ArgumentError(f"{row.name}() takes {row.arity} operands", f"{len(others) + 1} were given")
+        result = direct(input, *others)
+        if result is NotImplemented:
+            result = general(row, (input, *others))
+        return result if out is None else write_out(out, result)
+
+    def with_other(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        result = direct(input, other)
+        if result is NotImplemented:
+            result = general(row, (input, other))
+        return result if out is None else write_out(out, result)
+
+    chosen = with_other if row.arity == 2 else function
+    chosen.__name__ = chosen.__qualname__ = row.name
+    chosen.__doc__ = f"`{row.formula}`, element by element."
+    return chosen
+
+
+def write_out(out: Tensor, result: Tensor) -> Tensor:
+    """What `out=` asks for."""
+    check_category(out, result)
+    return assign(out, result)
+
+
+# ---- in place --------------------------------------------------------------------------------------------------------
+
+
+def check_category(tensor: Tensor, result: Tensor) -> None:
+    """A result of a higher category than the Tensor it shall be written to is refused, as in PyTorch."""
+    if result.dtype.category > tensor.dtype.category:
+        raise DtypeError(f"result type {result.dtype} can't be cast to the desired output type {tensor.dtype}")
+
+
+def in_place_of(name: str, function: Function) -> Function:
+    """`x.name_(…)`: the result of `name` becomes x's value and history."""
+    row = ROWS.get(name)
+    ufunc = row.numpy if row is not None and isinstance(row.numpy, np.ufunc) and row.arity == 2 else None
+
+    @wraps(function)
+    def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if ufunc is not None and not kwargs and len(args) == 1 and _directly(ufunc, self, args[0]):
+            return self
+        check_writable(self)
+        result = function(self, *args, **kwargs)
+        check_category(self, result)
+        return assign(self, result)
+
+    update.__name__ = update.__qualname__ = f"{name}_"
+    return update
+
+
+def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
+    """Have NumPy write into x's memory, where nothing is to be recorded or promoted; False where it is not so."""
+    array = x._value
+    if isinstance(y, Tensor):
+        other: Value = y._value
+        if (y._requires_grad or y._view is not None) and STATE.grad:
+            return False
+    elif type(y) is float and array.dtype.kind == "f":
+        other = number(y, array.dtype)
+    else:
+        return False
+    if tracing.depth or other.dtype is not array.dtype or (x._requires_grad and STATE.grad):
+        return False
+    if x._view is not None and STATE.grad:
+        return False
+    check_writable(x)
+    check_fits(x, other.shape)
+    quietly(ufunc, array, other, array)
+    changed(x)
+    return True
+
+
+# ---- the table becomes methods ---------------------------------------------------------------------------------------
+
+
+def _enter_operators() -> None:
+    for sign, name in OPERATORS.items():
+        direct = APPLY[name]
+        setattr(Tensor, f"__{sign}__", direct)
+        setattr(Tensor, f"__r{sign}__", _reflected(direct))
+        setattr(Tensor, f"__i{sign}__", in_place_of(name, direct))
+    for name in COMPARISONS:
+        setattr(Tensor, f"__{name}__", APPLY[name])
+    for sign, name in SIGNS.items():
+        setattr(Tensor, f"__{sign}__", APPLY[name])
+
+
+def _reflected(direct: Function) -> Function:
+    return lambda self, other: direct(other, self)
+
+
+def _pos(self: Tensor) -> Tensor:
+    return self
+
+
+for _name, _row in ROWS.items():
+    if _name not in IN_NN_ONLY:
+        public(_name, _public_row(_row))
+_enter_operators()
+Tensor.__pos__ = _pos  # type: ignore[attr-defined]  # operators are entered, not defined, in Tensor
