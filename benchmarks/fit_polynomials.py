@@ -60,7 +60,7 @@ def fit(row: Fit) -> tuple[list[mp.mpf], mp.mpf]:
     while len(fixed) < row.degree + 1:
         powers = range(len(fixed), row.degree + 1)
         fixed.append(rounded(least_squares(rest, row.weight, low, high, powers)[0], row.bits))
-    span = [low + (high - low) * k / 997 for k in range(998)]
+    span = [low + (high - low) * (k + 1) / 499 for k in range(499)]
     return fixed, max(abs(row.weight(t) * rest(t)) for t in span)
 
 
@@ -143,6 +143,35 @@ erfinv_near = series(
 )
 
 
+def lgamma_near(t: mp.mpf) -> mp.mpf:
+    """lgamma(2 + t) / (t (1 + t))."""
+    if abs(t) < 1e-12:
+        return mp.psi(0, 2)
+    if abs(1 + t) < 1e-12:
+        return -mp.psi(0, 1)
+    return mp.loggamma(2 + t) / (t * (1 + t))
+
+
+def stirling(z: mp.mpf) -> mp.mpf:
+    """x times what Stirling's formula lacks in lgamma(x), z = 1 / x²."""
+    x = 1 / mp.sqrt(z)
+    return x * (mp.loggamma(x) - (x - mp.mpf(1) / 2) * mp.log(x) + x - mp.log(2 * mp.pi) / 2)
+
+
+DIGAMMA_ROOT = mp.findroot(lambda x: mp.psi(0, x), 1.46)
+
+
+def digamma_near(t: mp.mpf) -> mp.mpf:
+    """digamma(x) / (x - its root), with t = x - 3/2."""
+    return mp.psi(0, t + 1.5) / (t + 1.5 - DIGAMMA_ROOT)
+
+
+def digamma_tail(z: mp.mpf) -> mp.mpf:
+    """x² times (log(x) - 1 / (2 x) - digamma(x)), z = 1 / x²."""
+    x = 1 / mp.sqrt(z)
+    return x * x * (mp.log(x) - 1 / (2 * x) - mp.psi(0, x))
+
+
 def one(t: mp.mpf) -> mp.mpf:
     return mp.mpf(1)
 
@@ -174,6 +203,11 @@ FITS = {
     "ERF_TAIL f64": Fit(erf_tail, 0, 1, 12, one, 53),
     "ERFC_LOG f32": Fit(lambda x: mp.log(mp.erfc(x)), 0.89, 3.95, 6, mp.erfc, 24),
     "ERFC_BODY f64": Fit(erfc_body, -0.6, 0.865, 23, one, 53),
+    "LGAMMA_NEAR f64": Fit(lgamma_near, -1, 1, 27, one, 53),
+    "STIRLING f64": Fit(stirling, 0, 1 / 64, 7, one, 53),
+    "DIGAMMA_NEAR f64": Fit(digamma_near, -0.5, 0.5, 22, one, 53),
+    "DIGAMMA_TAIL f64": Fit(digamma_tail, 0, 1 / 64, 7, one, 53),
+    "CBRT f64": Fit(lambda m: mp.cbrt(m), 0.707, 1.415, 4, one, 53),
     "ERFINV_NEAR f64": Fit(erfinv_near, 0, 0.25, 15, one, 53),
     "ERFINV_FAR f64": Fit(erfinv_tail, -0.42, 0.51, 22, one, 53),
 }

@@ -1,18 +1,18 @@
 """The elementary functions as plain arithmetic: the same text runs on every target, at any vector width.
 
-`FUNCTIONS[name](x, ...)` writes the code of a function of Values of kind f32 or f64; `BOUNDS[name]` is the
-largest error, in units in the last place, that `tests/test_vector_math.py` lets it make in (f32, f64).
-Special values are those of C99's annex F. There are no calls and no tables in memory, and no branches but
-one: the reduction of huge angles, and of huge quotients, is done aside when any lane needs it. To add a
-function, write it in the file of its family and add its row to `TABLE`.
+`FUNCTIONS[name](x, ...)` writes the code of a function of Values of a floating kind (f16 and bf16 by way of
+f32); `BOUNDS[name]` is the largest error, in units in the last place, that `tests/test_vector_math.py` lets
+it make in (f32, f64). Special values are those of C99's annex F. There are no calls and no tables in memory,
+and no branches but one: the reduction of huge angles, and of huge quotients, is done aside when any lane
+needs it. To add a function, write it in the file of its family and add its row to `TABLE`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from retrograd.compiler.backends.math import (
+    division,
     exponential,
+    gamma,
     hyperbolic,
     inverse,
     logarithm,
@@ -20,10 +20,7 @@ from retrograd.compiler.backends.math import (
     special,
     trigonometric,
 )  # fmt: skip
-from retrograd.compiler.backends.math.floats import widened
-from retrograd.compiler.backends.vector import Value
-
-Function = Callable[..., Value]
+from retrograd.compiler.backends.math.floats import Function, of_halves, widened
 
 TABLE: dict[str, tuple[Function, float, float]] = {
     "exp": (exponential.exp, 2.0, 2.0),
@@ -53,9 +50,15 @@ TABLE: dict[str, tuple[Function, float, float]] = {
     "erf": (special.erf, 2.0, 2.0),
     "erfc": (widened(special.erfc), 1.0, 3.0),
     "erfinv": (widened(special.erfinv), 1.0, 3.0),
+    "lgamma": (widened(gamma.lgamma), 1.0, 4.0),
+    "digamma": (widened(gamma.digamma), 1.0, 4.0),
+    "cbrt": (widened(power.cbrt), 1.0, 1.0),
+    "hypot": (widened(power.hypot), 1.0, 1.5),
+    "fmod": (division.fmod, 0.0, 0.0),
+    "remainder": (division.remainder, 0.5, 0.5),
 }
 """Per name: the function, and its error bounds in f32 and in f64."""
 
-FUNCTIONS: dict[str, Function] = {name: row[0] for name, row in TABLE.items()}
+FUNCTIONS: dict[str, Function] = {name: of_halves(row[0]) for name, row in TABLE.items()}
 
 BOUNDS: dict[str, dict[str, float]] = {name: {"f32": row[1], "f64": row[2]} for name, row in TABLE.items()}

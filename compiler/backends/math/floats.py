@@ -16,6 +16,8 @@ from retrograd.compiler.backends.vector import Number, Value, fma, select
 
 INF, NAN = float("inf"), float("nan")
 
+Function = Callable[..., Value]
+
 Words = tuple[Value, Value]
 """A two-word number, high word first."""
 
@@ -63,15 +65,27 @@ def at_least(x: Value, bound: float) -> Value:
     return select(x < bound, bound, x)
 
 
-def widened(function: Callable[..., Value]) -> Callable[..., Value]:
-    """`function` of f64, evaluated there for f32 operands too, and rounded."""
+def through(wide: str, kinds: tuple[str, ...]) -> Callable[[Function], Function]:
+    """Has a function of the listed kinds evaluated in the `wide` one, and rounded."""
 
-    @functools.wraps(function)
-    def narrow(*operands: Value) -> Value:
-        kind = operands[0].kind
-        return function(*(x.to("f64") for x in operands)).to(kind)
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def outer(*operands: Value) -> Value:
+            kind = operands[0].kind
+            if kind not in kinds:
+                return function(*operands)
+            return function(*(x.to(wide) for x in operands)).to(kind)
 
-    return narrow
+        return outer
+
+    return decorate
+
+
+widened = through("f64", ("f32",))
+"""For a function that is written for f64 alone."""
+
+of_halves = through("f32", ("f16", "bf16"))
+"""For a function that is written for f32 and f64."""
 
 
 def two_sum(a: Value, b: Value) -> Words:

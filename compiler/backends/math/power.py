@@ -13,6 +13,7 @@ from retrograd.compiler.backends.math.exponential import (
     exp,
     exp_reduced,
     nearest,
+    power_of_two,
     reduced,
     scaled,
 )  # fmt: skip
@@ -34,6 +35,12 @@ from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, rint,
 LOG_WORDS_TAIL = (
     0.40000000000000002, 0.28571428571427093, 0.22222222222617613, 0.1818181812503076, 0.153846202688603,
     0.13333070450230111, 0.11773593514562092, 0.10344504015419898, 0.11542573440818463,
+)  # fmt: skip
+
+# the cube root of m, sqrt 1/2 <= m <= sqrt 2, to 2**-16
+CBRT = (
+    0.4530105170085566, 0.89942529465008503, -0.5276755588815687, 0.21182450768715672,
+    -0.036578636484341807,
 )  # fmt: skip
 
 TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
@@ -99,3 +106,31 @@ def pow(x: Value, y: Value) -> Value:
 
 def rsqrt(x: Value) -> Value:
     return 1.0 / sqrt(x)
+
+
+def cbrt(x: Value) -> Value:
+    """For f64. x = m 2**(3 q + r): a polynomial, a step of Halley's, one of Newton's with exact residual."""
+    e, f = split(fabs(x))
+    q, exponent = nearest(e, 1 / 3, FORMATS["f64"].bias)
+    r = fma(q, -3.0, e)
+    up, down = r.eq(1.0), r.eq(-1.0)
+    m = (1.0 + f) * select(up, x.same(2.0), select(down, x.same(0.5), 1.0))
+    y = horner(1.0 + f, CBRT) * select(up, x.same(2.0 ** (1 / 3)), select(down, x.same(0.5 ** (1 / 3)), 1.0))
+    cube = y * y * y
+    y = y * ((cube + 2.0 * m) / (2.0 * cube + m))
+    square, low = two_product(y, y)
+    residual = fma(square, y, -m) + low * y
+    root = (y - residual / (3.0 * square)) * power_of_two(exponent, "f64")
+    return select((fabs(x) < INF) & x.ne(0.0), copysign(root, x), x)
+
+
+def hypot(x: Value, y: Value) -> Value:
+    """For f64. Both are scaled by a power of two where a square would overflow or vanish."""
+    a, b = fabs(x), fabs(y)
+    larger = select(a > b, a, b)
+    big, small = larger > 2.0**500, larger < 2.0**-400
+    scale = select(big, x.same(2.0**-600), select(small, x.same(2.0**600), 1.0))
+    back = select(big, x.same(2.0**600), select(small, x.same(2.0**-600), 1.0))
+    a, b = a * scale, b * scale
+    length = sqrt(fma(a, a, b * b)) * back
+    return select(fabs(x).eq(INF) | fabs(y).eq(INF), INF, length)
