@@ -12,7 +12,7 @@ from retrograd.compiler.backends import llvm
 from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Array, Graph
-from retrograd.compiler.lower.program import lower
+from retrograd.compiler.lower import lower
 from retrograd.compiler.passes.plan import plan
 from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying

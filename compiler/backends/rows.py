@@ -39,6 +39,11 @@ def _sign(x: Value) -> Value:
     return positive - negative
 
 
+def _ordered(x: Value) -> Value:
+    """A bool as a number that compares as false < true: as one signed bit it would not."""
+    return x.to("i8") if x.kind == "i1" else x
+
+
 ROWS: dict[str, Callable[..., Value]] = {
     "add": lambda x, y: x | y if x.kind == "i1" else x + y,
     "sub": lambda x, y: x - y,
@@ -55,10 +60,10 @@ ROWS: dict[str, Callable[..., Value]] = {
     "trunc": lambda x: trunc(x) if x.floating else x,
     "round": lambda x: rint(x) if x.floating else x,
     "copysign": copysign,
-    "lt": lambda x, y: x < y,
-    "le": lambda x, y: x <= y,
-    "gt": lambda x, y: x > y,
-    "ge": lambda x, y: x >= y,
+    "lt": lambda x, y: _ordered(x) < _ordered(y),
+    "le": lambda x, y: _ordered(x) <= _ordered(y),
+    "gt": lambda x, y: _ordered(x) > _ordered(y),
+    "ge": lambda x, y: _ordered(x) >= _ordered(y),
     "eq": lambda x, y: x.eq(y),
     "ne": lambda x, y: x.ne(y),
     "isnan": lambda x: x.isnan(),

@@ -5,13 +5,32 @@ Each function takes a node and gives its kernels; `NESTS` finds it by the op's c
 
 from __future__ import annotations
 
-from retrograd.compiler.ir.graph import Node
-from retrograd.compiler.ir.index import flatten
-from retrograd.compiler.ir.loops import Accumulate, Call, Contraction, Kernel, Number, Statement, Store
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.ir.graph import OPS, Constant, Graph, Node, Op, Type, apply
+from retrograd.compiler.ir.index import Index, flatten
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Buffer,
+    Call,
+    Contraction,
+    Expression,
+    Kernel,
+    Load,
+    Local,
+    Number,
+    Space,
+    Statement,
+    Store,
+)
 from retrograd.compiler.lower.program import NESTS, Lowering, axes_for, nest
-from retrograd.compiler.lower.reader import domain_index
+from retrograd.compiler.lower.reader import broadcast_index, domain_index
+from retrograd.compiler.lower.sorting import argsort
 from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd
+from retrograd.compiler.ops.scan import Cummax, Cummin, Cumprod, Cumsum, Logcumsumexp, Recurrence, Scan
 from retrograd.compiler.ops.shape import Concat
+from retrograd.compiler.ops.sort import Argsort
+from retrograd.compiler.passes.rebuild import Expanding
 
 
 def _dot(lowering: Lowering, node: Node) -> list[Kernel]:
@@ -47,4 +66,83 @@ def _concat(lowering: Lowering, node: Node) -> list[Kernel]:
     return [Kernel("concat", tuple(statements))]
 
 
-NESTS |= {Dot: _dot, Concat: _concat}
+def _scan(lowering: Lowering, node: Node) -> list[Kernel]:
+    """carry = combine(carry, operand[k]); out[k] = carry, one carry for each place on the other axes."""
+    assert isinstance(node.op, Scan)
+    axes = axes_for(node.shape)
+    along = axes[node.op.axis]
+    index = list(domain_index(axes))
+    if node.op.reverse:
+        index[node.op.axis] = Index() - index[node.op.axis] + (along.extent - 1)
+    reader, carry = lowering.reader(), Buffer("carry", node.dtype, 1, Space.LOCAL)
+    value: Expression = Load(carry, Index())
+    for name, operand in zip(node.op.combine, node.inputs, strict=True):
+        value = call_row(name, (value, reader.value(operand, tuple(index))), node.dtype)
+    step = (
+        Store(carry, Index(), value),
+        Store(lowering.buffer(node), flatten(index, node.shape), Load(carry, Index()), node.where),
+    )
+    first = Store(carry, Index(), Number(node.op.identity(node.dtype), node.dtype))
+    others = [axis for axis in axes if axis is not along]
+    return [Kernel(node.op.name, nest(others, [Local(carry, (first, *nest([along], step)))]))]
+
+
+def _put_add(lowering: Lowering, node: Node) -> list[Kernel]:
+    """Zeros, to which each value is added at its place."""
+    assert isinstance(node.op, PutAdd | PutAlongAdd)
+    values, indices = node.inputs
+    axes = axes_for(values.shape)
+    index, axis, reader = domain_index(axes), node.op.axis, lowering.reader()
+    if isinstance(node.op, PutAdd):
+        end = axis + indices.ndim
+        row = reader.position(indices, broadcast_index(index[axis:end], indices), node.op.size, ())
+        place = (*index[:axis], row, *index[end:])
+    else:
+        row = reader.position(indices, index, node.op.size, ())
+        place = (*index[:axis], row, *index[axis + 1 :])
+    combine, zero = ("logical_or", False) if node.dtype.category == 0 else ("add", 0)
+    add = Accumulate(
+        lowering.buffer(node), flatten(place, node.shape), reader.value(values, index), combine, zero, node.where
+    )
+    return [Kernel(node.op.name, (*_filled(lowering, node), *nest(axes, [add])))]
+
+
+def _filled(lowering: Lowering, node: Node) -> tuple[Statement, ...]:
+    axes = axes_for(node.shape)
+    place = flatten(domain_index(axes), node.shape)
+    return nest(axes, [Store(lowering.buffer(node), place, Number(0, node.dtype), node.where)])
+
+
+def _put(lowering: Lowering, node: Node) -> list[Kernel]:
+    """A copy, in which rows are then replaced in order, so that the last write stays."""
+    x, indices, values = node.inputs
+    out, reader = lowering.buffer(node), lowering.reader()
+    whole = axes_for(x.shape)
+    place = domain_index(whole)
+    copy = nest(whole, [Store(out, flatten(place, x.shape), reader.value(x, place), node.where)])
+    axes = axes_for((*indices.shape, *x.shape[1:]))
+    index = domain_index(axes)
+    row = reader.position(indices, index[: indices.ndim], x.shape[0], ())
+    value = reader.value(values, broadcast_index(index, values))
+    target = flatten((row, *index[indices.ndim :]), x.shape)
+    return [Kernel("put", (*copy, *nest(axes, [Store(out, target, value, node.where)])))]
+
+
+def call_row(name: str, operands: tuple[Expression, ...], dtype: DType) -> Expression:
+    """A row of scalars, or the formula that is its code."""
+    builder = Expanding()
+    inputs = [builder.input(f"x{k}", Type((), dtype)) for k in range(len(operands))]
+    row = OPS[name]
+    assert isinstance(row, Op)
+    out: Node = apply(row, *inputs)
+    known: dict[Node, Expression] = dict(zip(inputs, operands, strict=True))
+    for node in Graph(name, tuple(inputs), (out,)).nodes:
+        if isinstance(node.op, Constant):
+            known[node] = Number(node.op.value.item(), node.dtype)
+        else:
+            known[node] = Call(node.op.name, tuple(known[i] for i in node.inputs), node.dtype)
+    return known[out]
+
+
+NESTS |= {Dot: _dot, Concat: _concat, Put: _put, PutAdd: _put_add, PutAlongAdd: _put_add, Argsort: argsort}
+NESTS |= dict.fromkeys((Cumsum, Cumprod, Cummax, Cummin, Logcumsumexp, Recurrence), _scan)

@@ -33,7 +33,7 @@ class Expanding(Builder):
         if isinstance(op, Composite):
             expanded: Node = op.expand(*inputs)
             return expanded
-        if isinstance(op, Elementwise) and not op.native:
+        if isinstance(op, Elementwise) and not op.is_native(inputs[-1].dtype):
             value: Node = op.expansion(*inputs)
             return value
         return super().node(op, *inputs)

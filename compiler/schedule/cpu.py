@@ -111,6 +111,8 @@ def vectorise(statement: Statement, machine: Machine) -> Statement:
         return replace(statement, body=tuple(vectorise(s, machine) for s in statement.body))
     chain = _perfect(statement)
     if any(isinstance(s, For | Local) for s in chain[-1].body):
+        if _carries(chain[-1]):
+            return _nested(chain[:-1], replace(chain[-1], kind=Kind.VECTOR, lanes=_lanes(chain[-1], machine)))
         return replace(statement, body=tuple(vectorise(s, machine) for s in statement.body))
     body = chain[-1].body
     movable = [loop for loop in chain if loop.kind is Kind.SERIAL and loop.axis.extent > 1]
@@ -120,11 +122,29 @@ def vectorise(statement: Statement, machine: Machine) -> Statement:
     best = min(reversed(legal), key=lambda loop: _scattered(loop.axis, body))
     if best is not chain[-1] and (_scattered(best.axis, body) >= _scattered(chain[-1].axis, body) and chain[-1] in legal):
         best = chain[-1]
-    inner: Statement = replace(best, kind=Kind.VECTOR, lanes=_lanes(best.axis.extent, body, machine))
-    inner = replace(inner, body=body)
-    for loop in reversed([loop for loop in chain if loop is not best]):
+    inner = replace(best, kind=Kind.VECTOR, body=body, lanes=_lanes(replace(best, body=body), machine))
+    return _nested([loop for loop in chain if loop is not best], inner)
+
+
+def _nested(loops: Sequence[For], inner: Statement) -> Statement:
+    """The statement within these loops, the first outermost."""
+    for loop in reversed(loops):
         inner = replace(loop, body=(inner,))
     return inner
+
+
+def _carries(loop: For) -> bool:
+    """Does each iteration carry a local value along an inner loop, apart from all other iterations?"""
+    if len(loop.body) != 1 or not isinstance(loop.body[0], Local) or loop.kind is not Kind.SERIAL:
+        return False
+    local = loop.body[0]
+    outside = [s for s in walk(local.body) if isinstance(s, Store | Accumulate) and s.buffer is not local.buffer]
+    inner = [s for s in walk(local.body) if isinstance(s, For)]
+    return (
+        bool(outside)
+        and all(isinstance(s, Store) and s.index.stride(loop.axis) == 1 for s in outside)
+        and all(s.kind is Kind.SERIAL and s.limit is None for s in inner)
+    )
 
 
 def _perfect(loop: For) -> list[For]:
@@ -137,20 +157,34 @@ def _perfect(loop: For) -> list[For]:
 
 def _can_be_vector(axis: Axis, body: Sequence[Statement]) -> bool:
     """May iterations along the axis run side by side?"""
-    written: dict[Buffer, Index] = {}
+    touched: dict[Buffer, list[Index]] = {}
+    accumulated = set()
     for s in body:
         if isinstance(s, Store):
             if axis not in s.index.axes():
                 return False
-        elif isinstance(s, Accumulate) and s.index.stride(axis) not in (0, 1):
-            return False
-        if isinstance(s, Store | Accumulate):
-            if written.get(s.buffer, s.index) != s.index:
+        elif isinstance(s, Accumulate):
+            if s.index.stride(axis) not in (0, 1):
                 return False
-            written[s.buffer] = s.index
-    accumulated = {s.buffer for s in body if isinstance(s, Accumulate)}
-    loads = [e for e in expressions(body) if isinstance(e, Load) and e.buffer in written]
-    return not any(e.index != written[e.buffer] or e.buffer in accumulated for e in loads)
+            accumulated.add(s.buffer)
+        if isinstance(s, Store | Accumulate):
+            touched.setdefault(s.buffer, []).append(s.index)
+    for e in expressions(body):
+        if isinstance(e, Load) and e.buffer in touched:
+            if e.buffer in accumulated:
+                return False
+            touched[e.buffer].append(e.index)
+    return all(_apart(axis, places[0], other) for places in touched.values() for other in places[1:])
+
+
+def _apart(axis: Axis, a: Index, b: Index) -> bool:
+    """Do two places that are not the same never meet, whatever iterations along the axis they belong to?"""
+    if a == b:
+        return True
+    stride, difference = a.stride(axis), a - b
+    if difference.terms or not stride or b.stride(axis) != stride:
+        return False
+    return abs(difference.offset) >= axis.extent * abs(stride) or difference.offset % stride != 0
 
 
 def _scattered(axis: Axis, body: Sequence[Statement]) -> int:
@@ -160,14 +194,14 @@ def _scattered(axis: Axis, body: Sequence[Statement]) -> int:
     return sum(place.stride(axis) not in (0, 1) for place in places)
 
 
-def _lanes(extent: int, body: Sequence[Statement], machine: Machine) -> int:
+def _lanes(loop: For, machine: Machine) -> int:
     """So many lanes that several registers' worth of independent work is under way at any time."""
-    found = list(expressions(body))
+    found = expressions(loop.body)
     itemsize = max((e.dtype.itemsize for e in found if e.dtype.is_floating_point), default=4)
     native = machine.lanes(max(itemsize, 4))
     work = sum(isinstance(e, Call) for e in found)
     registers = 4 if work < 12 else 2
-    while registers > 1 and native * registers > extent:
+    while registers > 1 and native * registers > loop.axis.extent:
         registers //= 2
     return native * registers
 
@@ -200,6 +234,8 @@ def _in_blocks(statement: For, size: int, blocks: int) -> tuple[Statement, ...]:
     inits = {s.buffer for s in walk(statement.body) if isinstance(s, Store)}
     shared = list(dict.fromkeys(s.buffer for s in sums if s.buffer not in own and s.buffer not in inits))
     if sum(b.size for b in shared) * blocks > _MOST_PARTIAL:
+        return (statement,)
+    if any(s.index.stride(axis) is None for s in walk(statement.body) if isinstance(s, Store | Accumulate)):
         return (statement,)
     partial = {b: Buffer(f"{b.name}_partial", b.dtype, b.size * blocks, Space.ARENA) for b in shared}
     rewritten = Rewriter(lambda index: index.substitute({axis: place})).statements(statement.body)
