@@ -12,8 +12,9 @@ from gradients import check, check_peer, check_slopes
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError, RetrogradError, ShapeError
+from retrograd.compiler.ops import convolution as conv
 from retrograd.compiler.ops import cross_entropy as classes
-from retrograd.compiler.ops import losses, normal, softmax, statistics
+from retrograd.compiler.ops import losses, matrix, normal, pool, softmax, statistics
 
 pytestmark = pytest.mark.usefixtures("torch")
 
@@ -422,3 +423,177 @@ def test_wrong_shapes_of_normalisations_are_refused() -> None:
 )
 def test_titles_are_those_of_pytorch(op: Any, title: str) -> None:
     assert op.title == title
+
+
+# ---- matrices ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(4,), (5, 4), (2, 3, 4), (0, 4)])
+def test_linear(torch: ModuleType, shape: tuple[int, ...]) -> None:
+    x, w, b = normal_array(*shape), normal_array(6, 4), normal_array(6)
+    check(matrix.linear, torch.nn.functional.linear, x, w, b, second=0 not in shape)
+    check(matrix.linear, torch.nn.functional.linear, x, w, second=0 not in shape)
+
+
+@pytest.mark.parametrize("diagonal", [-5, -1, 0, 2, 5])
+def test_triangles(torch: ModuleType, diagonal: int) -> None:
+    check(lambda x: matrix.tril(x, diagonal), lambda x: x.tril(diagonal), X, second=False)
+    check(lambda x: matrix.triu(x, diagonal), lambda x: x.triu(diagonal), X, second=False)
+    check_peer(lambda x: matrix.triu(x, diagonal), lambda x: x.triu(diagonal), targets(3, 4))
+
+
+def test_one_hot(torch: ModuleType) -> None:
+    check_peer(lambda i: matrix.one_hot(i, 5), lambda i: torch.nn.functional.one_hot(i, 5), targets(3, 2))
+    check_peer(lambda i: matrix.one_hot(i, 5), lambda i: torch.nn.functional.one_hot(i, 5), np.array(2))
+
+
+def test_wrong_shapes_of_linear_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"mat1 and mat2 shapes cannot be multiplied \(12x5 and 4x6\)"):
+        matrix.linear(X, normal_array(6, 4))
+    with pytest.raises(ShapeError, match=r"the bias is f64\[2\], but must be \[6\]"):
+        matrix.linear(X, normal_array(6, 5), normal_array(2))
+    with pytest.raises(ShapeError, match="must have at least 2 dimensions"):
+        matrix.tril(normal_array(3))
+
+
+# ---- convolution -------------------------------------------------------------------------------------------
+
+CONVOLUTIONS = [
+    # spatial sizes, kernel, stride, padding, dilation, groups
+    ((7,), (3,), (1,), (0,), (1,), 1),
+    ((8,), (3,), (2,), (1,), (1,), 2),
+    ((9,), (2,), (3,), (2,), (2,), 1),
+    ((6,), (1,), (2,), (3,), (1,), 4),
+    ((5, 6), (3, 2), (1, 1), (0, 0), (1, 1), 1),
+    ((6, 7), (3, 2), (2, 1), (1, 2), (1, 2), 2),
+    ((5, 5), (5, 5), (1, 1), (0, 0), (1, 1), 4),
+    ((3, 4, 5), (2, 2, 2), (1, 2, 1), (0, 1, 1), (2, 1, 1), 2),
+]
+
+
+@pytest.mark.parametrize(("sizes", "kernel", "stride", "padding", "dilation", "groups"), CONVOLUTIONS)
+def test_convolution(
+    torch: ModuleType, sizes: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> None:
+    theirs = getattr(torch.nn.functional, f"conv{len(sizes)}d")
+    check(
+        lambda x, w, b: conv.convolution(x, w, b, stride, [(p, p) for p in padding], dilation, groups),
+        lambda x, w, b: theirs(x, w, b, stride, padding, dilation, groups),
+        normal_array(2, 4, *sizes), normal_array(8, 4 // groups, *kernel), normal_array(8),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("sizes", "kernel", "stride", "padding", "dilation", "groups"), CONVOLUTIONS)
+def test_transposed_convolution(
+    torch: ModuleType, sizes: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> None:
+    theirs = getattr(torch.nn.functional, f"conv_transpose{len(sizes)}d")
+    extra = tuple(max(s, d) - 1 for s, d in zip(stride, dilation, strict=True))
+    check(
+        lambda x, w, b: conv.transposed_convolution(x, w, b, stride, padding, extra, dilation, groups),
+        lambda x, w, b: theirs(x, w, b, stride, padding, extra, groups, dilation),
+        normal_array(2, 8, *sizes), normal_array(8, 6 // 2 if groups == 2 else 4, *kernel),
+        normal_array(groups * (6 // 2 if groups == 2 else 4)),
+    )  # fmt: skip
+
+
+def test_convolution_without_bias_and_padded_on_one_side() -> None:
+    x, w = normal_array(1, 1, 4), np.ones((1, 1, 2))
+    found = conv.convolution(x, w, None, (1,), [(1, 0)], (1,))
+    np.testing.assert_allclose(found[0, 0], x[0, 0] + np.array([0, *x[0, 0, :-1]]))
+
+
+def test_wrong_shapes_of_convolutions_are_refused() -> None:
+    with pytest.raises(
+        ShapeError, match=r"weight of size \[8, 3, 2\], expected input\[3, 4, 5\] to have 3 channels"
+    ):
+        conv.convolution(X, normal_array(8, 3, 2), None, (1,), [(0, 0)], (1,))
+    with pytest.raises(ShapeError, match="Kernel size can't be greater than actual input size"):
+        conv.convolution(X, normal_array(8, 4, 6), None, (1,), [(0, 0)], (1,))
+    with pytest.raises(ShapeError, match="both must have 3 axes"):
+        conv.convolution(X, normal_array(8, 4, 6, 1), None, (1,), [(0, 0)], (1,))
+    with pytest.raises(ShapeError, match=r"the bias must have the shape \[8\]"):
+        conv.convolution(X, normal_array(8, 4, 2), normal_array(3), (1,), [(0, 0)], (1,))
+
+
+# ---- pooling -----------------------------------------------------------------------------------------------
+
+POOLS = [
+    # shape, kernel, stride, padding, dilation
+    ((2, 3, 9), (3,), (2,), (1,), (1,)),
+    ((2, 3, 10), (2,), (3,), (0,), (2,)),
+    ((2, 3, 7, 8), (3, 2), (2, 2), (1, 0), (1, 1)),
+    ((3, 7, 8), (2, 3), (1, 2), (1, 1), (2, 1)),
+    ((1, 2, 4, 5, 6), (2, 2, 3), (2, 1, 2), (1, 0, 1), (1, 1, 1)),
+]
+
+
+@pytest.mark.parametrize("ceil", [False, True])
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation"), POOLS)
+def test_max_pool(
+    torch: ModuleType, shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> None:
+    theirs = getattr(torch.nn.functional, f"max_pool{len(kernel)}d")
+    smooth, tied = normal_array(*shape), RANDOM.integers(0, 2, shape).astype(float)
+    for x in (smooth, tied):
+        check_peer(
+            lambda x: pool.max_pool(x, kernel, stride, padding, dilation, ceil),
+            lambda x: theirs(x, kernel, stride, padding, dilation, ceil),
+            x,
+        )
+        check_peer(
+            lambda x: pool.max_pool_indices(x, kernel, stride, padding, dilation, ceil),
+            lambda x: theirs(x.detach(), kernel, stride, padding, dilation, ceil, return_indices=True)[1],
+            x,
+        )
+    check_slopes(lambda x: pool.max_pool(x, kernel, stride, padding, dilation, ceil), smooth)
+
+
+@pytest.mark.parametrize("ceil", [False, True])
+@pytest.mark.parametrize("counted", [False, True])
+@pytest.mark.parametrize("divisor", [0, 5])
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation"), POOLS)
+def test_avg_pool(
+    torch: ModuleType,
+    shape: Any,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil: bool,
+    counted: bool,
+    divisor: int,
+) -> None:
+    theirs = getattr(torch.nn.functional, f"avg_pool{len(kernel)}d")
+    override = {"divisor_override": divisor} if divisor and len(kernel) > 1 else {}
+    check(
+        lambda x: pool.avg_pool(x, kernel, stride, padding, ceil, counted, divisor if override else 0),
+        lambda x: theirs(x, kernel, stride, padding, ceil, counted, **override),
+        normal_array(*shape),
+        second=False,
+    )
+
+
+@pytest.mark.parametrize("places", [(2, 4), (3, 5), (1, 1), (7, 8)])
+def test_adaptive_pools(torch: ModuleType, places: tuple[int, ...]) -> None:
+    functional = torch.nn.functional
+    x = normal_array(2, 3, 6, 8)
+    check(
+        lambda x: pool.adaptive_avg_pool(x, places),
+        lambda x: functional.adaptive_avg_pool2d(x, places),
+        x,
+        second=False,
+    )
+    check(
+        lambda x: pool.adaptive_max_pool(x, places),
+        lambda x: functional.adaptive_max_pool2d(x, places),
+        x,
+        second=False,
+    )
+
+
+def test_wrong_arguments_of_pools_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="pad should be at most half of effective kernel size"):
+        pool.max_pool(X, (2,), (1,), (2,), (1,))
+    with pytest.raises(ShapeError, match="Output size is too small"):
+        pool.max_pool(X, (9,), (1,), (0,), (1,))

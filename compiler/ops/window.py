@@ -206,8 +206,8 @@ class Unwindow(Movement):
         ndim = len(operand.shape) - len(self.axes)
         sizes = operand.shape[ndim:]
         kept = window(cotangent, self.axes, sizes, self.steps, self.dilations)
-        for _ in self.axes:
-            kept = diagonal(kept, 0, ndim, ndim + len(self.axes))
+        for left in range(len(self.axes), 0, -1):
+            kept = diagonal(kept, 0, ndim, ndim + left)
         return kept
 
 

@@ -1,0 +1,180 @@
+"""Convolution over any number of axes, by windows and one product for each group of channels.
+
+`Convolution` reads a padded input; padding, and the gaps of a transposed convolution, are movement before it.
+Both its derivatives are convolutions again, so there is no scattering, and derivatives of every order exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from retrograd.compiler.errors import ShapeError
+from retrograd.compiler.ir.graph import Type, Value, apply, register
+from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.contract import dot
+from retrograd.compiler.ops.reduce import sum_
+from retrograd.compiler.ops.shape import flip, pad, permute, reshape, slice_
+from retrograd.compiler.ops.window import window
+
+
+@register
+@dataclass(frozen=True)
+class Convolution(Composite):
+    """`out[n, o, p] = Σ_{c, k} x[n, c, p·stride + k·dilation] · w[o, c, k] + b[o]`, groups apart.
+
+    Operands: x `[N, groups·C, *S]`, w `[O, C, *K]` and perhaps b `[O]`. No padding.
+    """
+
+    name = "convolution"
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def infer(self, *types: Type) -> Type:
+        x, w, *bias = types
+        what = f"convolution of {x} by {w}"
+        if x.ndim != w.ndim or x.ndim != len(self.stride) + 2:
+            raise ShapeError(
+                what, f"both must have {len(self.stride) + 2} axes", "x is [N, C, …], w is [O, C / groups, …]"
+            )
+        if x.shape[1] != w.shape[1] * self.groups or w.shape[0] % self.groups:
+            raise ShapeError(
+                what,
+                f"Given groups={self.groups}, weight of size {list(w.shape)}, expected input{list(x.shape)} "
+                f"to have {w.shape[1] * self.groups} channels, but got {x.shape[1]} channels instead",
+                "and the number of outputs must be divisible by groups",
+            )
+        spans = [d * (k - 1) + 1 for k, d in zip(w.shape[2:], self.dilation, strict=True)]
+        if any(span > size for span, size in zip(spans, x.shape[2:], strict=True)):
+            raise ShapeError(
+                what,
+                f"Calculated padded input size per channel: {list(x.shape[2:])}. Kernel size: {spans}. "
+                "Kernel size can't be greater than actual input size",
+            )
+        if bias and bias[0].shape != w.shape[:1]:
+            raise ShapeError(
+                what, f"the bias must have the shape {[w.shape[0]]}, but has {list(bias[0].shape)}"
+            )
+        return super().infer(*types)
+
+    def formula(self, *values: Value) -> Value:
+        x, w, *bias = values
+        rank, batch, outputs = len(self.stride), x.shape[0], w.shape[0]
+        shown = window(x, range(2, 2 + rank), w.shape[2:], self.stride, self.dilation)
+        places = tuple(shown.shape[2 : 2 + rank])
+        terms = w.shape[1] * prod(w.shape[2:])
+        split = reshape(shown, (batch, self.groups, w.shape[1], *places, *w.shape[2:]))
+        order = (1, 2, *range(3 + rank, 3 + 2 * rank), 0, *range(3, 3 + rank))
+        columns = reshape(permute(split, order), (self.groups, terms, batch * prod(places)))
+        product = dot(reshape(w, (self.groups, outputs // self.groups, terms)), columns)
+        out = reshape(product, (outputs, batch, *places))
+        out = permute(out, (1, 0, *range(2, 2 + rank)))
+        return out + reshape(bias[0], (outputs, *[1] * rank)) if bias else out
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        x, w, *bias = inputs
+        found: list[Value | None] = [
+            self._of_input(cotangent, x, w) if needed[0] else None,
+            self._of_weight(cotangent, x, w) if needed[1] else None,
+        ]
+        rest = [0, *range(2, len(x.shape))]
+        return [*found, *(sum_(cotangent, rest) if needed[2] else None for _ in bias)]
+
+    def _of_input(self, cotangent: Value, x: Value, w: Value) -> Value:
+        """The cotangent, spread by the stride, convolved with the flipped weight."""
+        margin = [d * (k - 1) for k, d in zip(w.shape[2:], self.dilation, strict=True)]
+        unread = [
+            size - reach - 1 - (count - 1) * step
+            for size, reach, count, step in zip(
+                x.shape[2:], margin, cotangent.shape[2:], self.stride, strict=True
+            )
+        ]
+        high = [m + u for m, u in zip(margin, unread, strict=True)]
+        spread = padded(cotangent, margin, high, [step - 1 for step in self.stride])
+        ones = (1,) * len(self.stride)
+        return apply(Convolution(ones, self.dilation, self.groups), spread, flipped(w, self.groups))
+
+    def _of_weight(self, cotangent: Value, x: Value, w: Value) -> Value:
+        """The input convolved with the cotangent: batch and channels, stride and dilation exchange roles."""
+        spatial = tuple(range(3, 3 + len(self.stride)))
+        inner, outer = w.shape[1], w.shape[0] // self.groups
+        batch = x.shape[0]
+        image = reshape(x, (batch, self.groups, inner, *x.shape[2:]))
+        image = reshape(permute(image, (2, 1, 0, *spatial)), (inner, self.groups * batch, *x.shape[2:]))
+        kernel = reshape(cotangent, (batch, self.groups, outer, *cotangent.shape[2:]))
+        kernel = reshape(permute(kernel, (1, 2, 0, *spatial)), (w.shape[0], batch, *cotangent.shape[2:]))
+        found = apply(Convolution(self.dilation, self.stride, self.groups), image, kernel)
+        stops = (*found.shape[:2], *w.shape[2:])
+        if tuple(found.shape) != stops:
+            found = slice_(found, [0] * len(stops), stops, [1] * len(stops))
+        return permute(found, (1, 0, *range(2, len(stops))))
+
+
+def flipped(w: Value, groups: int) -> Value:
+    """A weight seen from the other side: inputs and outputs of each group exchanged, kernel reversed."""
+    outer, inner, kernel = w.shape[0] // groups, w.shape[1], tuple(w.shape[2:])
+    split = reshape(w, (groups, outer, inner, *kernel))
+    swapped = permute(split, (0, 2, 1, *range(3, 3 + len(kernel))))
+    return flip(reshape(swapped, (groups * inner, outer, *kernel)), range(2, 2 + len(kernel)))
+
+
+def padded(
+    x: Value,
+    low: Sequence[int],
+    high: Sequence[int],
+    interior: Sequence[int] | None = None,
+    fill: float = 0.0,
+) -> Value:
+    """The last axes padded; a negative amount crops."""
+    lead = [0] * (len(x.shape) - len(low))
+    gaps = [*lead, *(interior or [0] * len(low))]
+    grown = pad(x, [*lead, *(max(p, 0) for p in low)], [*lead, *(max(p, 0) for p in high)], gaps, fill)
+    if min((*low, *high), default=0) >= 0:
+        return grown
+    starts = [*lead, *(max(-p, 0) for p in low)]
+    stops = [size - max(-p, 0) for size, p in zip(grown.shape, [*lead, *high], strict=True)]
+    return slice_(grown, starts, stops, [1] * len(starts))
+
+
+# ---- as functions of values of any level -------------------------------------------------------------------
+
+
+def convolution(
+    x: Value,
+    w: Value,
+    bias: Value | None,
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int = 1,
+) -> Value:
+    """As `torch.nn.functional.conv1d`, `conv2d`, …; the padding is (before, after) for each axis."""
+    x = padded(x, [low for low, _ in padding], [high for _, high in padding])
+    return apply(Convolution(tuple(stride), tuple(dilation), groups), x, w, *([] if bias is None else [bias]))
+
+
+def transposed_convolution(
+    x: Value,
+    w: Value,
+    bias: Value | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int = 1,
+) -> Value:
+    """As `torch.nn.functional.conv_transpose1d`, `conv_transpose2d`, …; w is `[C, O / groups, *K]`."""
+    if x.shape[1] != w.shape[0]:
+        raise ShapeError(
+            f"transposed convolution of shape {list(x.shape)} by a weight of shape {list(w.shape)}",
+            f"expected input to have {w.shape[0]} channels, but got {x.shape[1]} channels instead",
+        )
+    low = [d * (k - 1) - p for k, d, p in zip(w.shape[2:], dilation, padding, strict=True)]
+    high = [each + extra for each, extra in zip(low, output_padding, strict=True)]
+    spread = padded(x, low, high, [step - 1 for step in stride])
+    op = Convolution((1,) * len(low), tuple(dilation), groups)
+    return apply(op, spread, flipped(w, groups), *([] if bias is None else [bias]))

@@ -1,0 +1,146 @@
+"""Composites on matrices: a layer's affine map, and what is known by position alone (triangles, one-hot
+rows).
+
+Products themselves are in `contract`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import ShapeError
+from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
+from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.contract import dot, transpose
+from retrograd.compiler.ops.reduce import sum_to
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import cast, expand, iota_like, reshape, unsqueeze
+
+
+@register
+@dataclass(frozen=True)
+class Linear(Composite):
+    """`x · wᵀ + b`, for x `[…, k]`, w `[n, k]` and b `[n]` (which may be left out)."""
+
+    name = "linear"
+
+    @property
+    def title(self) -> str:
+        return "Addmm"
+
+    def infer(self, *types: Type) -> Type:
+        x, w, *bias = types
+        if w.ndim != 2 or x.ndim == 0 or x.shape[-1] != w.shape[1]:
+            raise ShapeError(
+                f"linear of {x} with weight {w}",
+                f"mat1 and mat2 shapes cannot be multiplied ({_shown(x.shape)} and {_shown(w.shape[::-1])})",
+                "the last axis of the input must be as long as the second of the weight",
+            )
+        if bias and bias[0].shape != w.shape[:1]:
+            raise ShapeError(
+                f"linear of {x} with weight {w}", f"the bias is {bias[0]}, but must be [{w.shape[0]}]"
+            )
+        return super().infer(*types)
+
+    def formula(self, *values: Value) -> Value:
+        x, w, *bias = values
+        out = reshape(dot(_flat(x), transpose(w)), (*x.shape[:-1], w.shape[0]))
+        return out + bias[0] if bias else out
+
+    def compute(self, *arrays: Array) -> Array:
+        x, w, *bias = arrays
+        out = np.asarray(x @ w.T)
+        if bias:
+            out += bias[0]
+        return out
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        x, w, *_ = inputs
+        rows_of = _flat(cotangent)
+        found: list[Value | None] = [
+            reshape(dot(rows_of, w), x.shape) if needed[0] else None,
+            dot(transpose(rows_of), _flat(x)) if needed[1] else None,
+        ]
+        return [*found, *(sum_to(cotangent, (w.shape[0],)) for _ in inputs[2:])]
+
+
+def _flat(x: Value) -> Value:
+    return reshape(x, (prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return f"{prod(shape[:-1])}x{shape[-1]}" if shape else "a scalar"
+
+
+@dataclass(frozen=True)
+class _Triangle(Composite):
+    categories = (0, 1, 2)
+    diagonal: int
+
+    def infer(self, *types: Type) -> Type:
+        if types[0].ndim < 2:
+            raise ShapeError(f"{self.name} of {types[0]}", "the input tensor must have at least 2 dimensions")
+        return super().infer(*types)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [apply(self, cotangent)]
+
+
+@register
+@dataclass(frozen=True)
+class Tril(_Triangle):
+    """The elements of matrices on and below a diagonal, zero above."""
+
+    name = "tril"
+
+    def formula(self, *values: Value) -> Value:
+        return rows.where(rows.le(_across(values[0]), self.diagonal), values[0], 0)
+
+
+@register
+@dataclass(frozen=True)
+class Triu(_Triangle):
+    """The elements of matrices on and above a diagonal, zero below."""
+
+    name = "triu"
+
+    def formula(self, *values: Value) -> Value:
+        return rows.where(rows.ge(_across(values[0]), self.diagonal), values[0], 0)
+
+
+def _across(x: Value) -> Value:
+    """On which diagonal each element of a matrix lies."""
+    last = len(x.shape) - 1
+    return iota_like(x, last) - iota_like(x, last - 1)
+
+
+# ---- as functions of values of any level -------------------------------------------------------------------
+
+
+def linear(x: Value, w: Value, bias: Value | None = None) -> Value:
+    return apply(Linear(), x, w) if bias is None else apply(Linear(), x, w, bias)
+
+
+def tril(x: Value, diagonal: int = 0) -> Value:
+    return apply(Tril(diagonal), x)
+
+
+def triu(x: Value, diagonal: int = 0) -> Value:
+    return apply(Triu(diagonal), x)
+
+
+def one_hot(index: Value, classes: int, dtype: DType = dtypes.int64) -> Value:
+    """A new last axis that is 1 at the index and 0 elsewhere."""
+    last = len(index.shape)
+    each = expand(unsqueeze(index, [last]), (*index.shape, classes))
+    return cast(rows.eq(each, iota_like(each, last)), dtype)
