@@ -36,7 +36,7 @@ def _where(condition: Any, then: Any, otherwise: Any) -> Any:
 PRIMITIVES: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
     "neg": lambda a: -a, "pow": sp.Pow, "power": sp.Pow, "sqrt": sp.sqrt, "abs": sp.Abs, "sign": sp.sign,
-    "floor": sp.floor, "ceil": sp.ceiling, "round": lambda a: sp.floor(a + sp.Rational(1, 2)),
+    "floor": sp.floor, "floor_divide": lambda a, b: sp.floor(a / b), "ceil": sp.ceiling, "round": lambda a: sp.floor(a + sp.Rational(1, 2)),
     "trunc": lambda a: sp.sign(a) * sp.floor(sp.Abs(a)),
     "maximum": sp.Max, "minimum": sp.Min, "lt": sp.Lt, "le": sp.Le, "gt": sp.Gt, "ge": sp.Ge, "eq": sp.Eq, "ne": sp.Ne,
     "where": _where, "logical_and": sp.And, "logical_or": sp.Or, "logical_not": sp.Not,

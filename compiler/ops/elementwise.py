@@ -69,7 +69,7 @@ row("sqrt",       "sqrt(x)",        FLOAT,   np.sqrt, domain="x > 0")
 row("rsqrt",      "1 / sqrt(x)",    FLOAT,   special.rsqrt, ["-0.5 * out**3"], domain="x > 0")
 row("cbrt",       "sign(x) * abs(x)**(1/3)", FLOAT, np.cbrt, ["1 / (3 * out**2)"], domain="x != 0")
 row("pow",        "x**y",           NUMBER,  special.power, domain="x > 0", partials=[
-    "where(y == 0, 0, ct * (y * x**(y - 1)))", "where(x == 0 and y >= 0, 0, ct * (out * log(x)))"])
+    "where(y == 0 and not abs(1 / x) < inf, 0, ct * (y * x**(y - 1)))", "where(x == 0 and y >= 0, 0, ct * (out * log(x)))"])
 row("hypot",      "sqrt(x**2 + y**2)", FLOAT, np.hypot, domain="x != 0 and y != 0")
 row("lerp",       "where(abs(z) < 0.5, x + z * (y - x), y - (y - x) * (1 - z))", FLOAT, partials=["1 - z", "z", "y - x"])
 
@@ -144,7 +144,7 @@ row("logaddexp",  "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp(-abs(x - y))
 row("logaddexp2", "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp2(-abs(x - y))) * (1 / log(2)), x + y)", FLOAT,
     partials=["sigmoid((x - y) * log(2))", "sigmoid((y - x) * log(2))"], domain="x != y")
 row("logit",      "where(x < 0.25, log(x / (1 - x)), log1p((2 * x - 1) / (1 - x)))", FLOAT,
-    partials=["1 / (x * (1 - x))"], domain="x > 0 and x < 1")
+    partials=["where(x >= 0 and x <= 1, ct / (x * (1 - x)), nan)"], domain="x > 0 and x < 1")
 
 # ---- trigonometry ------------------------------------------------------------------------------------------
 row("sin",        "sin(x)",               FLOAT, np.sin)
@@ -153,7 +153,9 @@ row("tan",        "tan(x)",               FLOAT, np.tan)
 row("asin",       "asin(x)",              FLOAT, np.arcsin, ["1 / sqrt((1 - x) * (1 + x))"], domain="abs(x) < 1")
 row("acos",       "acos(x)",              FLOAT, np.arccos, ["-1 / sqrt((1 - x) * (1 + x))"], domain="abs(x) < 1")
 row("atan",       "atan(x)",              FLOAT, np.arctan)
-row("atan2",      "atan2(x, y)",          FLOAT, np.arctan2, domain="x != 0 and y != 0")
+row("atan2",      "atan2(x, y)",          FLOAT, np.arctan2, domain="x != 0 and y != 0", partials=[
+    "where(x == 0 and y == 0, 0, ct * (y / hypot(x, y) / hypot(x, y)))",
+    "where(x == 0 and y == 0, 0, ct * (-x / hypot(x, y) / hypot(x, y)))"])
 row("sinc",       "where(x == 0, 1, sin(pi * x) / (pi * x))", FLOAT, partials=[
     f"where(abs(x) < 0.3, x * {SINC_SLOPE}, (cos(pi * x) - out) / where(abs(x) < 0.3, 1, x))"])
 row("deg2rad",    "x * (pi / 180)",       FLOAT)
@@ -177,20 +179,20 @@ row("trigamma",   f"where(x < 0.5, {REFLECTED}**2, 0) + where(x < 0.5, -1, 1) * 
     partials=[f"-2 * (where(x < 0.5, {REFLECTED}**3 * cos({PHASE}), 0) + zeta(3, where(x < 0.5, 1 - x, x)))"],
     domain="x > 0 or frac(x) != 0")
 row("zeta",       f"where(x > 1 and y >= 0, {ZETA}, where(x == 1 and y >= 0, inf, nan))", FLOAT,
-    partials=[None, "-x * zeta(x + 1, y)"], domain="x > 1 and x < 8 and y > 0")
+    partials=["nan", "-x * zeta(x + 1, y)"], domain="x > 1 and x < 8 and y > 0")
 
 # ---- activations -------------------------------------------------------------------------------------------
 row("sigmoid",    "1 / (1 + exp(-x))",    FLOAT, special.sigmoid, ["out * (1 - out)"])
 row("softplus",   "log(1 + exp(x))",      FLOAT, special.softplus, ["sigmoid(x)"])
 row("logsigmoid", "-softplus(-x)",        FLOAT)
 row("relu",       "maximum(x, 0)",        NUMBER, partials=["where(out <= 0, 0, ct)"], domain="x != 0")
-row("relu6",      "minimum(maximum(x, 0), 6)", FLOAT, partials=["where(x <= 0 or x >= 6, 0, ct)"], domain="x != 0 and x != 6")
+row("relu6",      "minimum(maximum(x, 0), 6)", FLOAT, partials=["where(x > 0 and x < 6, ct, 0)"], domain="x != 0 and x != 6")
 row("leaky_relu", "where(x > 0, x, x * y)", FLOAT, domain="x != 0")
-row("elu",        "where(x <= 0, y * expm1(minimum(x, 0)), x)", FLOAT, domain="x != 0", partials=[
-    "where(x <= 0, ct * (y * exp(minimum(x, 0))), ct)", "where(x <= 0, ct * expm1(minimum(x, 0)), 0)"])
-row("celu",       "where(x <= 0, y * expm1(minimum(x, 0) / y), x)", FLOAT, domain="x != 0 and y > 0", partials=[
-    "where(x <= 0, ct * exp(minimum(x, 0) / y), ct)",
-    "where(x <= 0, ct * (out / y - minimum(x, 0) / y * exp(minimum(x, 0) / y)), 0)"])
+row("elu",        "where(x < 0, y * expm1(x), x)", FLOAT, domain="x != 0", partials=[
+    "where(x > 0, ct, ct * (y * exp(minimum(x, 0))))", "where(x > 0, 0, ct * expm1(minimum(x, 0)))"])
+row("celu",       "where(x < 0, y * expm1(x / y), x)", FLOAT, domain="x != 0 and y > 0", partials=[
+    "where(x > 0, ct, ct * exp(minimum(x, 0) / y))",
+    "where(x > 0, 0, ct * (expm1(minimum(x, 0) / y) - minimum(x, 0) / y * exp(minimum(x, 0) / y)))"])
 row("selu",       f"{SELU_SCALE} * elu(x, {SELU_ALPHA})", FLOAT, domain="x != 0")
 row("gelu",       "x * 0.5 * erfc(x * -sqrt(0.5))", FLOAT)
 row("gelu_tanh",  "x * sigmoid(sqrt(8 / pi) * (x + 0.044715 * x**3))", FLOAT)

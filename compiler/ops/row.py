@@ -110,6 +110,10 @@ class Elementwise(Op):
     def _rules(self) -> tuple[Callable[..., Value] | None, ...]:
         return tuple(p and _function(cotangent_text(p), [*self.operands, "out", "ct"]) for p in self.partials)
 
+    def inside(self, *operands: Array) -> Array:
+        """Whether the operands lie in the domain."""
+        return np.asarray(_function(self.domain, [*self.operands])(*operands) if self.domain else True)
+
     def infer(self, *types: Type) -> Type:
         if len(types) != self.arity:
             raise ShapeError(f"{self.name}() with {len(types)} operands", f"it takes {self.arity}")

@@ -1,0 +1,334 @@
+"""Every row of the elementwise table, proved where it can be proved and sampled where it cannot.
+
+Each test loops over the table, so that a new row is tested by the tests that exist. The oracles are SymPy (derivatives),
+mpmath (values and derivatives, to 50 digits) and PyTorch (values and gradients at zeros, infinities, NaN and ties).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+import pytest
+import sympy as sp
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.ir.graph import Builder, Graph, Type, apply, interpret
+from retrograd.compiler.ops import derive, derived
+from retrograd.compiler.ops.elementwise import Elementwise, Types
+from retrograd.compiler.ops.reverse import backpropagate
+
+inf, nan = np.inf, np.nan
+ROWS = derive.rows()
+SMOOTH = [r for r in ROWS if any(r.partials) and r.types is not Types.SELECT]
+
+
+def differentiable(row: Elementwise) -> list[int]:
+    """The operands by which the derivative is given; "nan" says that it is not known, which is better than a silent 0."""
+    return [k for k, text in enumerate(row.partials) if text not in (None, "nan")]
+
+
+every_row = pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
+smooth_row = pytest.mark.parametrize("row", SMOOTH, ids=lambda r: r.name)
+partial_of_row = pytest.mark.parametrize(
+    ("row", "operand"), [(r, k) for r in SMOOTH for k in differentiable(r)], ids=lambda v: getattr(v, "name", v)
+)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_and_precise() -> Any:
+    with np.errstate(all="ignore"), mp.workdps(150):
+        yield
+
+
+def row_named(name: str) -> Elementwise:
+    return next(r for r in ROWS if r.name == name)
+
+
+# ---- the derivatives are SymPy's ---------------------------------------------------------------------------
+
+
+def test_derived_py_is_what_sympy_derives() -> None:
+    assert Path(derived.__file__).read_text(encoding="utf-8") == derive.module(ROWS)
+
+
+@partial_of_row
+def test_partial_equals_sympys_derivative(row: Elementwise, operand: int) -> None:
+    """Symbolically where SymPy closes the difference, else to 20 digits of 150 at random points of the domain."""
+    symbols = [derive.OPERANDS[o] for o in row.operands]
+    sympys = on_domain(sp.diff(derive.meaning(row), symbols[operand]))
+    ours = derive.partial_meaning(row, operand)
+    if sp.expand(sympys - ours) == 0:
+        return
+    difference = sp.lambdify(symbols, [sympys, ours], "mpmath")
+    for point in sample(row, 25):
+        theirs, mine = (mp.re(v) for v in difference(*map(mp.mpf, point)))
+        assert abs(theirs - mine) <= mp.mpf(10) ** -20 * (1 + abs(theirs)), point
+
+
+def on_domain(derivative: Any) -> Any:
+    """Jumps lie off the domain: there a floor is constant, and Dirac's delta is 0."""
+    constant = derivative.replace(sp.Derivative, lambda *_: sp.Integer(0)).replace(sp.Subs, lambda e, *_: e)
+    return constant.replace(sp.DiracDelta, lambda *_: sp.Integer(0))
+
+
+# ---- values and derivatives to the last digits -------------------------------------------------------------
+
+NICE = (0.0, 1.0, 2.0, 3.0, 0.5, 0.25, -0.5, -1.0, -2.0, 100.0, -100.0)
+"""Where a formula changes its form, or overflows within."""
+EPS = 2.0**-52
+
+
+def sample(row: Elementwise, count: int) -> list[list[float]]:
+    """Points of the row's domain: small and large magnitudes of both signs, and nice numbers."""
+    rng = np.random.default_rng(sum(map(ord, row.name)))
+    points: list[list[float]] = []
+    while len(points) < count:
+        kinds = rng.choice(NICE, row.arity), 10 ** rng.uniform(-3, 1.3, row.arity), rng.uniform(-3, 3, row.arity)
+        point = kinds[rng.choice(3)] * rng.choice([-1, 1], row.arity)
+        if row.inside(*point):
+            points.append(point.tolist())
+    return points
+
+
+@cache
+def exact(row: Elementwise) -> Callable[..., Any]:
+    """The row's meaning as a function of mpmath numbers."""
+    function = sp.lambdify([derive.OPERANDS[o] for o in row.operands], derive.meaning(row), "mpmath")
+    return lambda *point: mp.re(function(*point))
+
+
+def exact_derivative(row: Elementwise, point: Sequence[float], *operands: int) -> float:
+    """By differences at 150 digits, once by each of these operands."""
+    times = tuple(operands.count(k) for k in range(row.arity))
+    return float(mp.re(mp.diff(exact(row), tuple(map(mp.mpf, point)), times, h=mp.mpf(10) ** -40)))
+
+
+@smooth_row
+def test_value_and_partials_have_the_digits_of_mpmath(row: Elementwise) -> None:
+    for point in sample(row, 40):
+        arrays = [np.array(p) for p in point]
+        value = row.evaluate(*arrays)
+        partials = row.adjoint(np.array(1.0), value, arrays, [True] * row.arity)
+        slopes = [exact_derivative(row, point, k) for k in differentiable(row)]
+        true = float(exact(row)(*map(mp.mpf, point)))
+        blur = abs(true) + sum(abs(point[k] * s) for k, s in zip(differentiable(row), slopes))  # half a unit in an operand does this
+        assert value == pytest.approx(true, abs=8 * EPS * blur, rel=0), point
+        for k, slope in zip(differentiable(row), slopes):
+            assert partials[k] == pytest.approx(slope, rel=128 * EPS, abs=8 * EPS), (point, k)
+
+
+@smooth_row
+def test_second_derivatives_agree_with_differences(row: Elementwise) -> None:
+    builder = Builder()
+    operands = [builder.input(o, Type((), dtypes.float64)) for o in row.operands]
+    one = builder.constant(1.0, dtypes.float64)
+    first = backpropagate({apply(row, *operands): one}, operands)
+    entries = {}
+    for j, slope in ((j, first[operands[j]]) for j in differentiable(row) if operands[j] in first):
+        second = backpropagate({slope: one}, operands)
+        entries |= {(j, k): second[operands[k]] for k in differentiable(row) if operands[k] in second}
+    hessian = Graph("hessian", tuple(operands), tuple(entries.values()))
+    for point in sample(row, 12):
+        values = interpret(hessian, [np.array(p) for p in point])
+        for pair, ours in zip(entries, values):
+            theirs = exact_derivative(row, point, *pair)
+            assert float(ours) == pytest.approx(theirs, rel=1e-11, abs=1e-12), (point, pair)
+
+
+# ---- PyTorch at zeros, infinities, NaN, denormals and ties -------------------------------------------------
+
+
+def torch_function(torch: ModuleType, name: str) -> Callable[..., Any] | None:
+    """PyTorch's function of that name; it takes some operands as numbers only, one call for each."""
+    functional = torch.nn.functional
+
+    def with_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda x, *numbers: torch.stack([function(*e) for e in zip(x, *(n.tolist() for n in numbers))])
+
+    special_cases = {
+        "elu": with_numbers(functional.elu),
+        "celu": with_numbers(lambda x, alpha: functional.celu(x, alpha if usual(alpha) else 1.0)),
+        "leaky_relu": with_numbers(functional.leaky_relu),
+        "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+        "trigamma": lambda x: torch.polygamma(1, x),
+        "nan_to_num": with_numbers(torch.nan_to_num),
+    }
+    homes = (torch, torch.special, functional)
+    return special_cases.get(name) or next((getattr(home, name) for home in homes if hasattr(home, name)), None)
+
+
+NOT_IN_TORCH = {"cbrt"}
+
+Where = Callable[..., Any]
+BETTER: dict[tuple[str, int | None], tuple[str, Where]] = {
+    ("fmod", None): ("the quotient overflows", lambda x, y: np.isinf(x / y)),
+    ("remainder", None): ("the quotient overflows", lambda x, y: np.isinf(x / y)),
+    ("atan2", 0): ("the square overflows or vanishes", lambda x, y: overflows(x, y)),
+    ("atan2", 1): ("the square overflows or vanishes", lambda x, y: overflows(x, y)),
+    ("copysign", 0): ("inf/inf; at NaN ours is 0, as that of abs", lambda x, y: ~np.isfinite(x)),
+    ("elu", 0): ("at NaN it gives 1 or NaN, depending on the vector's length", lambda x, y: np.isnan(x)),
+    ("celu", None): ("it refuses some alphas", lambda x, y: ~usual(y)),
+    ("celu", 0): ("its 1/alpha is of float32; NaN as elu", lambda x, y: (x.itemsize == 8) | ~usual(y) | np.isnan(x)),
+    ("logaddexp2", None): ("it cancels", lambda x, y: (x == -1) & (y == -1)),
+    ("sinc", 0): ("it cancels", lambda x: abs(x) < 0.01),
+    ("digamma", 0): ("ten digits in float64, and an infinity that is a large number", lambda x: np.isfinite(x)),
+    ("trigamma", None): ("ten digits in float64, and an infinity that is a large number", lambda x: np.isfinite(x)),
+    ("trigamma", 0): ("the limits at infinity", lambda x: np.isinf(x)),
+    ("zeta", None): ("zeta(s, inf) is 0; a negative operand is not taken", lambda x, y: ~((y >= 0) & (y < 1e7) & (x < 1e3))),
+    ("sigmoid", None): ("it vanishes too early", lambda x: x < -80),
+    ("silu", None): ("it vanishes too early", lambda x: x < -80),
+    ("mish", None): ("it vanishes too early", lambda x: x < -80),
+    ("softplus", 0): ("it is cut off at 20", lambda x: x > 20),
+    ("gelu", None): ("1 + erf cancels; float32 makes NaN of inf", lambda x: (x < -1) | (x == inf)),
+    ("gelu_tanh", None): ("1 + tanh cancels", lambda x: x < -1),
+    ("softsign", 0): ("inf/inf", lambda x: np.isinf(x)),
+}
+"""(row, None for the value or the operand of a derivative): why we differ, and where. Elsewhere all must agree."""
+
+
+def usual(alpha: Any) -> Any:
+    return (np.abs(alpha) > 1e-37) & (np.abs(alpha) < 1e37)
+
+
+def overflows(x: Any, y: Any) -> Any:
+    square = x * x + y * y
+    return (square < np.finfo(x.dtype).tiny) | np.isinf(square)
+
+
+def special_values(dtype: Any, arity: int) -> list[Any]:
+    """All combinations of numbers where formulas go wrong, one array for each operand."""
+    limits = np.finfo(dtype)
+    edges = (0.0, -0.0, inf, -inf, nan, 1.0, -1.0, 0.5, 2.0, -3.2)
+    more = (-0.5, 0.3, -0.7, -2.0, 3.7, 6.0, 10.0, -12.0, 30.0, -45.0, 100.0, -100.0, 1e-8, -1e-4, 1e8, -1e12)
+    extremes = (limits.tiny / 8, -limits.tiny / 8, limits.tiny, limits.max, -limits.max, limits.max / 4)
+    values = edges + more + extremes if arity < 3 else edges if arity == 3 else edges[:6]
+    return [np.array(column, dtype) for column in zip(*product(values, repeat=arity))]
+
+
+def assert_as_torch(arrays: Any, ours: Any, theirs: Any, apart: Any, digits: float, floor: float) -> None:
+    """Equal, with NaN and infinities at the same places, apart from some places."""
+    assert ours.dtype == theirs.dtype
+    with np.errstate(all="ignore"):
+        near = np.abs(ours - theirs) <= digits * np.abs(theirs) + floor
+    agree = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs)) | near | apart
+    at = np.flatnonzero(~agree)[:9]
+    assert not at.size, [(*(float(a[k]) for a in arrays), "gives", ours[k], "not", theirs[k]) for k in at]
+
+
+FLOATS = [r for r in ROWS if r.types in (Types.NUMERIC, Types.NUMBER, Types.FLOAT, Types.ROUND)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("row", FLOATS, ids=lambda r: r.name)
+def test_values_and_gradients_at_special_values_are_those_of_pytorch(
+    row: Elementwise, dtype: Any, torch: ModuleType
+) -> None:
+    function = torch_function(torch, row.name)
+    assert (function is None) == (row.name in NOT_IN_TORCH)
+    arrays = special_values(dtype, row.arity)
+    tensors = [torch.tensor(a, requires_grad=True) for a in arrays]
+    value = row.evaluate(*arrays)
+    assert value.dtype == dtype
+    if function is None:
+        return
+    theirs = function(*tensors)
+    eps = 64 * float(np.finfo(dtype).eps)
+    nowhere = ("", lambda *_: False)
+    apart = BETTER.get((row.name, None), nowhere)[1](*arrays)
+    assert_as_torch(arrays, value, theirs.detach().numpy(), apart, eps, 4 * np.finfo(dtype).smallest_subnormal)
+
+    try:
+        gradients = torch.autograd.grad(theirs.sum(), tensors, allow_unused=True)
+    except RuntimeError as error:
+        assert "not implemented" in str(error)
+        return
+    ours = row.adjoint(np.ones_like(value), value, arrays, [True] * row.arity)
+    for k, (mine, gradient) in enumerate(zip(ours, gradients)):
+        if gradient is not None:
+            apart = BETTER.get((row.name, k), nowhere)[1](*arrays)
+            assert_as_torch(arrays, np.broadcast_to(mine, value.shape), gradient.numpy(), apart, eps, eps / 16)
+
+
+WHOLE = [r for r in ROWS if r.types in (Types.NUMERIC, Types.NUMBER, Types.INTEGER, Types.SHIFT, Types.COMPARE)]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "bool"])
+@pytest.mark.parametrize("row", WHOLE, ids=lambda r: r.name)
+def test_values_of_whole_numbers_are_those_of_pytorch(row: Elementwise, dtype: str, torch: ModuleType) -> None:
+    if dtype == "bool" and row.types in (Types.NUMBER, Types.SHIFT):
+        with pytest.raises(DtypeError, match=f"{row.name} takes integer"):
+            row.infer(*[Type((), dtypes.bool_)] * row.arity)
+        return
+    limits = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    values = {0, 1, 2, 3, 7, 8, 31, 63, 64, 100, *limits} | ({-1, -2, -3, -8, -100} if dtype[0] == "i" else set())
+    arrays = [np.array(column, dtype) for column in zip(*product(sorted(values), repeat=row.arity))]
+    if row.name in ("fmod", "remainder", "floor_divide"):  # PyTorch raises where the divisor is 0; here that gives 0
+        assert (row.evaluate(*(a[arrays[1] == 0] for a in arrays)) == 0).all() or row.name == "fmod"
+        usual = (arrays[1] != 0) & ~((arrays[0] == limits[0]) & (arrays[1].astype("int64") == -1))
+        arrays = [a[usual] for a in arrays]
+    function = torch_function(torch, row.name)
+    assert function is not None
+    value = row.evaluate(*arrays)
+    theirs = function(*map(torch.tensor, arrays)).numpy()
+    assert value.dtype == theirs.dtype
+    np.testing.assert_array_equal(value, theirs)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.types in (Types.LOGICAL, Types.CLASSIFY)], ids=lambda r: r.name)
+def test_truth_and_kinds_are_those_of_pytorch(row: Elementwise, torch: ModuleType) -> None:
+    arrays = special_values(np.float32, row.arity)
+    if row.types is Types.LOGICAL:
+        arrays = [a > 0 for a in arrays]
+    function = torch_function(torch, row.name)
+    assert function is not None
+    np.testing.assert_array_equal(row.evaluate(*arrays), function(*map(torch.tensor, arrays)).numpy())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("row", FLOATS, ids=lambda r: r.name)
+def test_formulas_and_partials_keep_the_dtype(row: Elementwise, dtype: Any) -> None:
+    arrays = [np.array(0.5, dtype)] * row.arity
+    value = row.evaluate(*arrays)
+    partials = row.adjoint(np.array(1, dtype), value, arrays, [True] * row.arity)
+    assert value.dtype == dtype
+    assert {p.dtype for p in partials} == {np.dtype(dtype)}
+
+
+# ---- what a row refuses ------------------------------------------------------------------------------------
+
+
+def test_where_chooses_and_sends_the_cotangent_to_the_chosen() -> None:
+    where = row_named("where")
+    condition, x, y = np.array([True, False]), np.array([1.0, nan]), np.array([inf, 4.0])
+    assert where.evaluate(condition, x, y).tolist() == [1.0, 4.0]
+    first, *others = where.adjoint(np.array([5.0, 6.0]), x, [condition, x, y], [False, True, True])
+    assert first is None
+    assert [g.tolist() for g in others] == [[5.0, 0.0], [0.0, 6.0]]
+
+
+def test_operands_of_two_dtypes_are_refused() -> None:
+    with pytest.raises(DtypeError, match=r"add\(f32\[2\], f64\[2\]\); the operands' dtypes differ; cast"):
+        row_named("add").infer(Type((2,), dtypes.float32), Type((2,), dtypes.float64))
+
+
+def test_a_condition_that_is_no_bool_is_refused() -> None:
+    with pytest.raises(DtypeError, match=r"where\(f32\[\], f32\[\], f32\[\]\); the condition is not bool"):
+        row_named("where").infer(*[Type((), dtypes.float32)] * 3)
+
+
+def test_a_wrong_number_of_operands_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"exp\(\) with 2 operands; it takes 1"):
+        row_named("exp").infer(*[Type((), dtypes.float32)] * 2)
+
+
+def test_shapes_that_do_not_broadcast_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"mul of shapes \[2, 3\] and \[4\].* at non-singleton dimension 1; reshape"):
+        row_named("mul").infer(Type((2, 3), dtypes.float32), Type((4,), dtypes.float32))
