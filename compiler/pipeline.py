@@ -13,6 +13,7 @@ from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.lower import lower
+from retrograd.compiler.passes.checks import IndexCheck, add_checks
 from retrograd.compiler.passes.plan import plan
 from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying
@@ -35,17 +36,20 @@ class Compiled:
     """The exported function; its ABI is told in `backends.cpu`."""
     constants: tuple[Array, ...]
     """Arrays that the caller passes between inputs and outputs."""
+    checks: tuple[IndexCheck, ...]
+    """One for each bool output that follows the graph's own: where it is True, `check.error()` must be raised."""
 
 
 def compile_graph(graph: Graph, target: Target) -> Compiled:
     """Every stage of a graph for a processor, up to LLVM text."""
     primitive = rebuild(graph, Expanding())
     optimised = rebuild(primitive, Simplifying())
-    serial, constants = lower(optimised)
+    checked, checks = add_checks(optimised)
+    serial, constants = lower(checked)
     scheduled = schedule(serial, Machine(target.vector_bits, target.registers))
     planned = plan(scheduled)
     text = llvm.emit(planned, graph.name, native_bits=target.vector_bits, attributes=_attributes(target))
-    return Compiled(graph, optimised, planned, text, graph.name, tuple(c.value for c in constants))
+    return Compiled(graph, optimised, planned, text, graph.name, tuple(c.value for c in constants), checks)
 
 
 def _attributes(target: Target) -> str:
