@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from retrograd.compiler.errors import DimensionError, Location
-from retrograd.compiler.ir.graph import Constant, Graph, Node, apply
+from retrograd.compiler.ir.graph import Constant, Graph, Node
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
-from retrograd.compiler.ops.reduce import Any
+from retrograd.compiler.ops.reduce import any_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Iota, Movement
 from retrograd.compiler.ops.sort import Argsort
@@ -65,5 +65,5 @@ def _is_safe(index: Node, size: int) -> bool:
 def _is_outside(index: Node, size: int) -> Node:
     with index.builder.at(index.where):
         outside = rows.logical_or(rows.lt(index, -size), rows.ge(index, size))
-        flag: Node = apply(Any(tuple(range(index.ndim))), outside) if index.ndim else outside
+        flag: Node = any_(outside, range(index.ndim))
         return flag
