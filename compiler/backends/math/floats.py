@@ -105,5 +105,6 @@ def fast_two_sum(a: Value, b: Value) -> Words:
 
 def two_product(a: Value, b: Value) -> Words:
     """a * b exactly."""
-    product = a * b
+    with a.block.exact():
+        product = a * b
     return product, fma(a, b, -product)
