@@ -112,7 +112,8 @@ def test_f64_errors_stay_below_the_bound(name: str) -> None:
     low, high = DOMAINS.get(name, (-np.inf, np.inf))
     inside &= (operands[0] > low) & (operands[0] < high)
     if name == "pow":
-        inside &= (operands[0] > 0) & (np.abs(operands[1] * np.log2(np.abs(operands[0]))) < 1100)
+        with np.errstate(all="ignore"):
+            inside &= (operands[0] > 0) & (np.abs(operands[1] * np.log2(operands[0])) < 1100)
     operands = [x[inside] for x in operands]
     result = native(name, "f64")(*operands)
     for got, *given in zip(result, *operands):
