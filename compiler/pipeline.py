@@ -14,6 +14,7 @@ from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.lower import lower
 from retrograd.compiler.passes.checks import IndexCheck, add_checks
+from retrograd.compiler.passes.localise import localise
 from retrograd.compiler.passes.plan import plan
 from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying
@@ -46,7 +47,7 @@ def compile_graph(graph: Graph, target: Target) -> Compiled:
     optimised = rebuild(primitive, Simplifying())
     checked, checks = add_checks(optimised)
     serial, constants = lower(checked)
-    scheduled = schedule(serial, Machine(target.vector_bits, target.registers))
+    scheduled = schedule(localise(serial), Machine(target.vector_bits, target.registers))
     planned = plan(scheduled)
     text = llvm.emit(planned, graph.name, native_bits=target.vector_bits, attributes=_attributes(target))
     return Compiled(graph, optimised, planned, text, graph.name, tuple(c.value for c in constants), checks)

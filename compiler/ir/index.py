@@ -10,7 +10,7 @@ is what makes a reshape cost nothing. Movement ops are functions from the output
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -140,6 +140,22 @@ class Index:
                     result += value.substitute(values) % divisor * coefficient
                 case Loaded():
                     result += Index(((atom, coefficient),))
+        return result
+
+    def map_loaded(self, change: Callable[[Loaded], Loaded]) -> Index:
+        """The index with the values that it reads replaced."""
+        if all(isinstance(atom, Axis) for atom, _ in self.terms):
+            return self
+        result = Index((), self.offset)
+        for atom, coefficient in self.terms:
+            match atom:
+                case Loaded():
+                    atom = change(atom)
+                case Divided(value, divisor):
+                    atom = Divided(value.map_loaded(change), divisor)
+                case Remainder(value, divisor):
+                    atom = Remainder(value.map_loaded(change), divisor)
+            result += Index(((atom, coefficient),))
         return result
 
     def __repr__(self) -> str:

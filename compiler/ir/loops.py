@@ -5,7 +5,7 @@
     statement ::= "for" axis "in" extent [limit] kind "{" statement* "}"
                 | buffer "[" index "]" "=" expression
                 | buffer "[" index "]" combine"=" expression    combine: a row: add, mul, maximum, …
-                | "local" buffer "{" statement* "}"             scratch that lives inside the braces
+                | "local" buffer, … "{" statement* "}"          scratch that lives inside the braces
     expression::= number | buffer "[" index "]" ["if" bound*] | row "(" expression* ")" | dtype "(" expression ")"
                 | index                                         the position itself, as a number
     kind      ::= serial | parallel | vector | unroll | grid | block | warp
@@ -53,16 +53,23 @@ class Buffer:
 # ---- expressions -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Number:
+class _Shown:
+    """Expressions print as their text."""
+
+    def __repr__(self) -> str:
+        return show(self)  # type: ignore[arg-type]  # every subclass is an Expression
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Number(_Shown):
     """A constant of the program."""
 
     value: bool | int | float
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False)
-class Load:
+@dataclass(frozen=True, eq=False, repr=False)
+class Load(_Shown):
     """An element of a buffer. Where a bound fails nothing is read and the value is unspecified."""
 
     buffer: Buffer
@@ -74,8 +81,8 @@ class Load:
         return self.buffer.dtype
 
 
-@dataclass(frozen=True, eq=False)
-class Call:
+@dataclass(frozen=True, eq=False, repr=False)
+class Call(_Shown):
     """A native row of the elementwise table."""
 
     row: str
@@ -83,24 +90,24 @@ class Call:
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False)
-class Convert:
+@dataclass(frozen=True, eq=False, repr=False)
+class Convert(_Shown):
     """The operand in another dtype."""
 
     operand: Expression
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False)
-class Position:
+@dataclass(frozen=True, eq=False, repr=False)
+class Position(_Shown):
     """An index as a number."""
 
     index: Index
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False)
-class Within:
+@dataclass(frozen=True, eq=False, repr=False)
+class Within(_Shown):
     """True where every bound holds."""
 
     bounds: tuple[Bound, ...]
@@ -297,12 +304,23 @@ def expressions(statements: Sequence[Statement]) -> list[Expression]:
 
 
 class Rewriter:
-    """Statements and expressions with their indices (and, if asked, loads) replaced; sharing is kept."""
+    """Statements and expressions with indices, places or loads replaced; what was shared is shared again.
 
-    def __init__(self, index: Callable[[Index], Index], load: Callable[[Load], Expression | None] = lambda load: None):
+    `index` changes every index; `place` then says, for a load, a store or an accumulation, in which buffer it is and
+    where; `load` may answer a load with another expression.
+    """
+
+    def __init__(
+        self,
+        index: Callable[[Index], Index] = lambda index: index,
+        load: Callable[[Load], Expression | None] = lambda load: None,
+        place: Callable[[Buffer, Index], tuple[Buffer, Index]] = lambda buffer, index: (buffer, index),
+    ) -> None:
         self._index = index
         self._load = load
+        self._place = place
         self._done: dict[int, tuple[Expression, Expression]] = {}
+        self._loaded: dict[Loaded, Loaded] = {}
 
     def expression(self, e: Expression) -> Expression:
         """One expression."""
@@ -317,8 +335,7 @@ class Rewriter:
             case Convert():
                 return replace(e, operand=self.expression(e.operand))
             case Load():
-                found = self._load(e)
-                return found or replace(e, index=self.index(e.index), bounds=self._bounds(e.bounds))
+                return self._load(e) or self._moved(e)
             case Position():
                 return replace(e, index=self.index(e.index))
             case Within():
@@ -326,18 +343,29 @@ class Rewriter:
             case Number():
                 return e
 
+    def _moved(self, e: Load) -> Load:
+        buffer, index = self._place(e.buffer, self.index(e.index))
+        return Load(buffer, index, self._bounds(e.bounds))
+
     def _bounds(self, bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
         return tuple(replace(b, index=self.index(b.index)) for b in bounds)
 
     def index(self, index: Index) -> Index:
         """One index, and what it reads."""
-        return self._index(index)
+        return self._index(index.map_loaded(self._read))
+
+    def _read(self, atom: Loaded) -> Loaded:
+        if atom not in self._loaded:
+            expression = self.expression(atom.expression)  # type: ignore[arg-type]  # see ir.index
+            self._loaded[atom] = Loaded(expression, atom.extent, axes_of(expression))
+        return self._loaded[atom]
 
     def statements(self, statements: Sequence[Statement]) -> tuple[Statement, ...]:
         """A block."""
-        return tuple(map(self._statement, statements))
+        return tuple(map(self.statement, statements))
 
-    def _statement(self, s: Statement) -> Statement:
+    def statement(self, s: Statement) -> Statement:
+        """One statement, and those within it."""
         match s:
             case For():
                 limit = s.limit and (self.index(s.limit[0]), s.limit[1])
@@ -345,7 +373,8 @@ class Rewriter:
             case Local():
                 return replace(s, body=self.statements(s.body))
             case Store() | Accumulate():
-                return replace(s, index=self.index(s.index), value=self.expression(s.value))
+                buffer, index = self._place(s.buffer, self.index(s.index))
+                return replace(s, buffer=buffer, index=index, value=self.expression(s.value))
 
 
 # ---- printing --------------------------------------------------------------------------------------------------------
@@ -371,12 +400,21 @@ def _line(s: Statement, depth: int) -> str:
             limit = f" while {s.limit[0]} < {s.limit[1]}" if s.limit else ""
             return f"{pad}for {s.axis} in {s.axis.extent}{limit} {s.kind.value} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
         case Local():
-            kind = f"{s.buffer.dtype.name}[{s.buffer.size}]"
-            return f"{pad}local {s.buffer}: {kind} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
+            scratch, body = _scratch(s)
+            return f"{pad}local {scratch} {{\n{_block(body, depth + 1)}{pad}}}\n"
         case Store():
             return f"{pad}{s.buffer}[{s.index}] = {show(s.value)}{_comment(s.where)}\n"
         case Accumulate():
             return f"{pad}{s.buffer}[{s.index}] {s.combine}= {show(s.value)}{_comment(s.where)}\n"
+
+
+def _scratch(s: Local) -> tuple[str, tuple[Statement, ...]]:
+    """The buffers of locals directly within one another, and what is within them all."""
+    text = f"{s.buffer}: {s.buffer.dtype.name}[{s.buffer.size}]"
+    if len(s.body) == 1 and isinstance(s.body[0], Local):
+        more, body = _scratch(s.body[0])
+        return f"{text}, {more}", body
+    return text, s.body
 
 
 def _comment(where: Location | None) -> str:
