@@ -145,29 +145,24 @@ class Put(Op):
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
-        x, index, _ = inputs
+        index = inputs[1]
         nothing = np.zeros((), dtypes.of(cotangent).numpy)
         of_x = put(cotangent, index, nothing) if needed[0] else None
-        return [of_x, None, self._of_values(cotangent, x, index) if needed[2] else None]
+        return [of_x, None, self._of_values(cotangent, index) if needed[2] else None]
 
     @staticmethod
-    def _of_values(cotangent: Value, x: Value, index: Value) -> Value:
+    def _of_values(cotangent: Value, index: Value) -> Value:
         """The rows read back, zero for a write that a later one has covered."""
-        if 0 in x.shape[1:]:
-            return take(cotangent, index, 0)
+        chosen = take(cotangent, index, 0)
+        size, *row = cotangent.shape
+        if 0 in row:
+            return chosen
+        ones = [1] * len(row)
         order = reshape(iota_like(reshape(index, (prod(index.shape),)), 0), index.shape)
-        row = reshape(
-            slice_(iota_like(x, 0), [0] * len(x.shape), (x.shape[0], *_ones(x)), (1, *_ones(x))),
-            (x.shape[0],),
-        )
-        last = take(put(row, index, order), index, 0)
-        wins = reshape(rows.eq(last, order), (*index.shape, *_ones(x)))
-        return rows.where(wins, take(cotangent, index, 0), 0.0)
-
-
-def _ones(x: Value) -> list[int]:
-    """Size 1 for each axis of a row."""
-    return [1] * (len(x.shape) - 1)
+        line = slice_(iota_like(cotangent, 0), [0] * (1 + len(row)), (size, *ones), [1] * (1 + len(row)))
+        last = take(put(reshape(line, (size,)), index, order), index, 0)
+        wins = reshape(rows.eq(last, order), (*index.shape, *ones))
+        return rows.where(wins, chosen, 0.0)
 
 
 # ---- an index for every element ----------------------------------------------------------------------------

@@ -183,7 +183,7 @@ class Logcumsumexp(Scan):
         """∂/∂x[j] = e^(x[j]-out[j]) · Σ_{k≥j} ct[k] e^(out[j]-out[k]): no exponent is positive."""
         (x,) = inputs
         finite = rows.where(rows.eq(out, -np.inf), 0.0, out)
-        growth = rows.exp(finite - shift(finite, self.axis, not self.reverse))
+        growth = rows.exp(finite - shift(finite, self.axis, not self.reverse, fill=np.inf))
         later = recurrence(growth, cotangent, self.axis, not self.reverse)
         return [rows.exp(x - finite) * later]
 
