@@ -78,17 +78,23 @@ def vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
 
 
 def pair(graph: Graph, wrt: Sequence[int]) -> Pair:
-    """The graph and its vjp by the inputs number `wrt` as two graphs, with as little as possible kept between
-    them."""
+    """The graph and its vjp by the inputs number `wrt` as two graphs, with little kept between them."""
     both = joint(graph, wrt, "given")
-    cotangents, gradients = both.inputs[len(graph.inputs) :], both.outputs[len(graph.outputs) :]
-    kept = _cheapest_cut(graph, cotangents, gradients)
-    held = (*graph.inputs, *graph.outputs)
+    return split(Graph(graph.name, both.inputs, both.outputs), len(graph.inputs), len(graph.outputs))
+
+
+def split(whole: Graph, inputs: int, outputs: int) -> Pair:
+    """The two halves of a graph whose first inputs are primal and the others cotangents, and whose first
+    outputs are primal and the others gradients."""
+    primals, cotangents = whole.inputs[:inputs], whole.inputs[inputs:]
+    values, gradients = whole.outputs[:outputs], whole.outputs[outputs:]
+    held = (*primals, *values)
+    kept = _cheapest_cut(primals, values, cotangents, gradients)
     residuals = tuple(n for n in kept if n not in held)
     position = {n: k for k, n in reversed(list(enumerate((*held, *residuals))))}
     return Pair(
-        Graph(f"{graph.name}_forward", graph.inputs, graph.outputs + residuals),
-        cut(f"{graph.name}_backward", (*kept, *cotangents), gradients),
+        Graph(f"{whole.name}_forward", primals, values + residuals),
+        cut(f"{whole.name}_backward", (*kept, *cotangents), gradients),
         tuple(position[n] for n in kept),
     )
 
@@ -130,7 +136,9 @@ def _fresh(label: str, taken: set[str]) -> str:
 # ---- what to save ------------------------------------------------------------------------------------------
 
 
-def _cheapest_cut(graph: Graph, cotangents: Sequence[Node], gradients: Sequence[Node]) -> list[Node]:
+def _cheapest_cut(
+    primals: Sequence[Node], values: Sequence[Node], cotangents: Sequence[Node], gradients: Sequence[Node]
+) -> list[Node]:
     """The forward values that the backward half takes, such that the bytes moved for them are fewest.
 
     A value costs its bytes once for being read, and once more for being written unless it is an input or an
@@ -145,8 +153,8 @@ def _cheapest_cut(graph: Graph, cotangents: Sequence[Node], gradients: Sequence[
         if any(i in after for i in node.inputs):
             after.add(node)
     read = {i for node in ordered if node in after for i in node.inputs} | set(gradients)
-    before = [*graph.inputs, *(n for n in ordered if n not in after)]
-    there = {*graph.inputs, *graph.outputs}
+    before = [*primals, *(n for n in ordered if n not in after)]
+    there = {*primals, *values}
     network = _Network()
     for node in before:
         free = isinstance(node.op, Leaf) and not isinstance(node.op, Input)

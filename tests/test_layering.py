@@ -48,7 +48,16 @@ FLOORS = (
     ("runtime/eager.py",),
     ("runtime/autograd.py",),
     ("runtime/tensor.py",),
-    ("runtime/compile_grad.py",),
+    (
+        "runtime/compile_grad.py",
+        "runtime/arguments.py",
+        "runtime/specialise.py",
+        "runtime/inlined.py",
+        "runtime/recording.py",
+        "runtime/guards.py",
+        "runtime/pytree.py",
+        "runtime/program.py",
+    ),
     ("runtime/nn/", "runtime/optim/", "runtime/__init__.py"),
     ("retrograd/",),
 )

@@ -1,0 +1,341 @@
+"""`compile_grad`: a function of Tensors as native code, with its gradients, and a view of every stage.
+
+In flow a Python function; out flows a `CompiledFunction`, which is called like it. Each call is sorted by
+what its arguments are (`pytree.flatten`) to an `Entry`, traced and compiled at the first such call, and anew
+when what the function reads from outside has changed. Here are only the entrances: tracing is in
+`specialise`, differentiating and running in `recording`. A new way to ask for derivatives is a method of
+`CompiledFunction`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, GradientError
+from retrograd.compiler.ir.graph import Array, Graph
+from retrograd.runtime.arguments import Parameters, Wrt, floating, requiring
+from retrograd.runtime.guards import reads
+from retrograd.runtime.inlined import traced_vjp
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.program import NativeProgram
+from retrograd.runtime.pytree import Identity, Structure, identities, unflatten
+from retrograd.runtime.recording import LOCK
+from retrograd.runtime.specialise import Call, Specialisation, specialise, unboxed
+from retrograd.runtime.tensor import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_VARIANTS = 8
+"""Specialisations kept for one kind of call, for different worlds outside."""
+_MANY = 32
+"""Specialisations of one function from which on the user is told that there are so many."""
+
+
+class Entry(NamedTuple):
+    """A specialisation, and how what it computes is given back."""
+
+    specialisation: Specialisation
+    gradients: Structure
+    """Of the gradients, each leaf one of the recording's wanted inputs."""
+    box: Callable[[Array], Any]
+    held: list[Identity]
+    """The objects among the arguments."""
+
+
+class Program:
+    """The stages of one specialisation; each is made when it is looked at, and nothing is run."""
+
+    def __init__(self, specialisation: Specialisation) -> None:
+        self._recording = specialisation.recording
+
+    @property
+    def graph(self) -> Graph:
+        """What the function computes."""
+        return self._recording.graph
+
+    @property
+    def adjoint(self) -> Graph:
+        """Its gradients, from its inputs and the cotangents of its results."""
+        return self._recording.vjp.graph
+
+    @property
+    def joint(self) -> Graph:
+        """Value and gradients as one graph, as `value_and_grad` runs it. Of a scalar function."""
+        return self._recording.joint_graph
+
+    @property
+    def loops(self) -> Any:
+        """The loops of the program that is run: the joint one of a scalar function, else the value's."""
+        return self._native.loops
+
+    @property
+    def llvm(self) -> str:
+        return self._native.llvm
+
+    @property
+    def assembly(self) -> str:
+        return self._native.assembly
+
+    @property
+    def _native(self) -> NativeProgram:
+        recording = self._recording
+        return recording.joint if recording.scalar else recording.program
+
+    def __str__(self) -> str:
+        return str(self.joint if self._recording.scalar else self.graph)
+
+
+class CompiledFunction(Generic[P, R]):
+    """A function that is compiled, together with its derivative, for each kind of arguments it is called
+    with."""
+
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, function: Callable[P, R], wrt: Wrt, static: Sequence[str], has_aux: bool) -> None:
+        functools.update_wrapper(self, function)
+        self._parameters = Parameters(function, wrt, static)
+        self._has_aux = has_aux
+        self._first: tuple[Any, ...] = ()
+        """The object that a method is bound to."""
+        self._table: dict[object, list[Entry]] = {}
+
+    def __get__(self, instance: object, owner: type | None = None) -> CompiledFunction[..., R]:
+        if instance is None:
+            return self
+        bound: CompiledFunction[..., R] = object.__new__(CompiledFunction)
+        bound.__dict__.update(self.__dict__, _first=(instance,))
+        return bound
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._parameters.name}{self._parameters.signature}>"
+
+    # ---- the entrances
+    # -------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The value, computed natively; results of Tensors that require grad can be differentiated."""
+        if STATE.trace is not None:
+            return self.__wrapped__(*self._first, *args, **kwargs)
+        entry, leaves = self._entry(False, args, kwargs)
+        found = entry.specialisation
+        value: R = found.call_arrays(leaves) if entry.box is unboxed else found.call(leaves)
+        return value
+
+    def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """The value and its gradients by the arguments `wrt`, from one native program.
+
+        The value must be a scalar (with `has_aux`, the first of two results). Gradients come in the structure
+        of the arguments: one for each, in their order, then those of captured Tensors that require grad in
+        the order of their use; if there is only one and `wrt` is no sequence, it comes bare. Arrays in give
+        arrays and a float out. Raises GradientError for a value that is no scalar or does not depend on any
+        of them.
+        """
+        if STATE.trace is not None:
+            return self._traced_value_and_grad(args, kwargs)
+        entry, leaves = self._entry(True, args, kwargs)
+        found = entry.specialisation
+        self._check_scalar(found)
+        outputs = found.recording.joint(found.arrays(leaves))
+        count = len(found.recording.outputs)
+        value = found.results(outputs[:count], leaves, entry.box)
+        return value, unflatten(entry.gradients, map(entry.box, outputs[count:]))
+
+    def grad(self, *args: Any, **kwargs: Any) -> Any:
+        """The gradients alone, as `value_and_grad` gives them; with `has_aux`, `(gradients, aux)`."""
+        value, gradients = self.value_and_grad(*args, **kwargs)
+        return (gradients, value[1]) if self._has_aux else gradients
+
+    def vjp(self, *args: Any, **kwargs: Any) -> tuple[Any, Callable[[Any], Any]]:
+        """The result, and a function from a cotangent, structured like the result, to gradients."""
+        if STATE.trace is not None:
+            return self._traced_vjp(args, kwargs)
+        entry, leaves = self._entry(True, args, kwargs)
+        found = entry.specialisation
+        self._check_differentiable(found.recording.differentiable)
+        outputs, kept = found.recording.start(found.arrays(leaves))
+
+        def pullback(cotangent: Any) -> Any:
+            gradients = found.recording.finish(kept, found.cotangents(cotangent))
+            return unflatten(entry.gradients, map(entry.box, gradients))
+
+        return found.results(outputs, leaves, entry.box), pullback
+
+    def trace(self, *args: Any, **kwargs: Any) -> Program:
+        """The stages of the program for such arguments. It is compiled, and not run."""
+        entry, _ = self._entry(True, args, kwargs)
+        return Program(entry.specialisation)
+
+    # ---- which specialisation
+    # ------------------------------------------------------------------------------------
+
+    def _entry(self, gradient: bool, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Entry, list[Any]]:
+        """The entry for these arguments, made if need be, and their leaves."""
+        leaves: list[Any] = []
+        structure = self._parameters.structure((*self._first, *args), kwargs, leaves)
+        key = (gradient or STATE.grad, gradient, dtypes.default_dtype(), structure, tuple(map(_kind, leaves)))
+        for entry in self._table.get(key, ()):
+            if entry.specialisation.fits():
+                return entry, leaves
+        with LOCK:
+            for entry in self._table.get(key, ()):
+                if entry.specialisation.fits():
+                    return entry, leaves
+            entry = self._make(gradient, structure, leaves)
+            self._enter(key, entry)
+        return entry, leaves
+
+    def _make(self, gradient: bool, structure: Structure, leaves: list[Any]) -> Entry:
+        """Trace for these arguments."""
+        parameters = self._parameters
+        arguments = parameters.named(structure)
+        held = [(argument.name, i) for argument in arguments for i in identities(argument.structure)]
+        outside = reads(self.__wrapped__, [(name, i.value) for name, i in held])
+        call = Call(
+            parameters.name,
+            arguments,
+            structure,
+            leaves,
+            parameters.wanted(arguments, leaves, len(self._first)) if gradient else requiring(leaves),
+            captured=parameters.wrt is None or not gradient,
+            grad=gradient or STATE.grad,
+            first_only=gradient and self._has_aux,
+            reads=outside,
+        )
+        found = specialise(self.__wrapped__, call)
+        if gradient and not found.recording.wanted:
+            call = call._replace(tracked=floating(leaves))
+            found = specialise(self.__wrapped__, call)
+        captured = len(found.recording.wanted) - sum(call.tracked)
+        tensors = not leaves or any(isinstance(x, Tensor) for x in leaves)
+        return Entry(
+            found,
+            parameters.gradients(arguments, call.tracked, captured),
+            Tensor if tensors else unboxed,
+            [i for _, i in held],
+        )
+
+    def _enter(self, key: object, entry: Entry) -> None:
+        """Keep the entry, the newest first; those whose objects are no more are dropped."""
+        table = self._table
+        for old in [k for k, entries in table.items() if any(i.gone for e in entries for i in e.held)]:
+            del table[old]
+        table[key] = [entry, *table.get(key, ())][:_VARIANTS]
+        if sum(map(len, table.values())) == _MANY:
+            warnings.warn(
+                f"{self._parameters.name} was compiled {_MANY} times, for different shapes or constants: "
+                "pass numbers that change as floats or Tensors",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    # ---- checks
+    # --------------------------------------------------------------------------------------------------
+
+    def _check_differentiable(self, places: Sequence[int]) -> None:
+        if not places:
+            raise GradientError(
+                f"the gradient of {self._parameters.name}",
+                "its result does not depend on what the gradient is taken by, "
+                "or only through detach(), integers, comparisons or operations under no_grad()",
+                "name the arguments in wrt=..., or call requires_grad_() on the Tensors",
+            )
+
+    def _check_scalar(self, found: Specialisation) -> None:
+        recording = found.recording
+        if recording.scalar:
+            return
+        self._check_differentiable(recording.differentiable)
+        raise self._not_scalar(
+            ", ".join(str(recording.graph.outputs[k].type) for k in recording.differentiable)
+        )
+
+    def _not_scalar(self, shown: str) -> GradientError:
+        return GradientError(
+            f"value_and_grad of {self._parameters.name}, which returns {shown}",
+            "a gradient without a cotangent is that of one scalar",
+            "return one scalar, with compile_grad(has_aux=True) a scalar and anything else, or use vjp()",
+        )
+
+    # ---- inside another trace
+    # ------------------------------------------------------------------------------------
+
+    def _traced_vjp(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Callable[[Any], Any]]:
+        """The result and the pullback as part of the caller's graph."""
+        leaves: list[Any] = []
+        structure = self._parameters.structure((*self._first, *args), kwargs, leaves)
+        arguments = self._parameters.named(structure)
+        tracked = self._parameters.wanted(arguments, leaves, len(self._first))
+        if not any(tracked):
+            tracked = floating(leaves)
+        result, pullback = traced_vjp(self.__wrapped__, structure, leaves, tracked)
+        gradients = self._parameters.gradients(arguments, tracked, 0)
+        return result, lambda cotangent: unflatten(gradients, iter(pullback(cotangent)))
+
+    def _traced_value_and_grad(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        result, pullback = self._traced_vjp(args, kwargs)
+        loss = result[0] if self._has_aux else result
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise self._not_scalar(repr(loss))
+        return result, pullback((loss * 0 + 1, None) if self._has_aux else None)
+
+
+def _kind(leaf: Any) -> object:
+    """What of a leaf decides the code: part of a key."""
+    if isinstance(leaf, Tensor):
+        value = leaf._value
+        return value.dtype, value.shape, leaf._requires_grad if leaf._view is None else leaf.requires_grad
+    return (leaf.dtype, leaf.shape) if isinstance(leaf, np.ndarray) else float
+
+
+@overload
+def compile_grad(function: Callable[P, R], /) -> CompiledFunction[P, R]: ...
+@overload
+def compile_grad(
+    *, wrt: Wrt = None, static: str | Sequence[str] = (), has_aux: bool = False
+) -> Callable[[Callable[P, R]], CompiledFunction[P, R]]: ...
+
+
+def compile_grad(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    wrt: Wrt = None,
+    static: str | Sequence[str] = (),
+    has_aux: bool = False,
+) -> Any:
+    """Compile a function of Tensors together with its gradient. Usable bare or with arguments.
+
+    `wrt` names the arguments (by name or position) by which `value_and_grad`, `grad` and `vjp` differentiate;
+    without it, the Tensors that require grad, captured ones included; where there are none, all floating
+    arrays. Arguments in `static` are built into the code, as ints, bools, strings and None always are; Python
+    floats else are run-time values. With `has_aux` the function returns a scalar and something else, which is
+    passed through.
+    """
+    if function is None:
+        return functools.partial(_decorated, wrt=wrt, static=static, has_aux=has_aux)
+    return _decorated(function, wrt, static, has_aux)
+
+
+def _decorated(
+    function: Any, wrt: Wrt, static: str | Sequence[str], has_aux: bool
+) -> CompiledFunction[..., Any]:
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise ArgumentError(
+            f"compile_grad of {function.__name__}",
+            "coroutines and generators cannot be traced",
+            "return the values",
+        )
+    if not callable(function):
+        raise ArgumentError(
+            f"compile_grad({function!r})",
+            "it takes a function",
+            "write @compile_grad or @compile_grad(wrt=...)",
+        )
+    return CompiledFunction(function, wrt, (static,) if isinstance(static, str) else static, has_aux)

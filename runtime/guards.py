@@ -1,0 +1,236 @@
+"""What a function reads from outside its arguments, and whether that has changed since it was traced.
+
+A function is compiled for the world that it was traced in: plain constants in closures, globals, defaults and
+attributes are built in, and Tensors there are inputs, found by identity. `reads(function)` walks over all
+that its code may look at, by the names in the bytecode: cells, globals, defaults, attributes of objects,
+items of containers, and on into the user's functions that it calls. `hold(reads)` says whether all of it is
+still the same; it is asked before every call, so it is short. Python's own modules, installed packages and
+this library are taken to be constant.
+
+To look into another kind of object, write how it is read and enter it in `_VISITS`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from retrograd.runtime.tensor import Tensor
+
+_CONSTANTS = (bool, int, float, complex, str, bytes, type(None), Enum)
+_LARGEST_CONTAINER = 1000
+"""Items up to which a list or dict is looked into."""
+_LIBRARY = __name__.partition(".")[0]
+_MODULES = f"{_LIBRARY}.runtime.nn"
+"""Where the classes of this library are whose instances hold a user's Tensors."""
+
+
+class Read(NamedTuple):
+    """Something that was read: `look(place)` gives it again."""
+
+    look: Callable[[Any], Any]
+    place: Any
+    value: Any
+    name: str
+
+
+def reads(function: Callable[..., Any], roots: Sequence[tuple[str, object]] = ()) -> list[Read]:
+    """All that the function may read from outside, given these named objects as arguments too."""
+    names: set[str] = set()
+    while True:  # a method that is found may mention more attributes
+        walk = _Walk(function, names)
+        walk.visit(function, "")
+        for name, root in roots:
+            walk.visit(root, name)
+        if walk.names == names:
+            return walk.found
+        names = walk.names
+
+
+def hold(reads: Sequence[Read]) -> bool:
+    """Whether everything is as it was: the same Tensors and objects, equal constants."""
+    try:
+        for look, place, value, _ in reads:
+            now = look(place)
+            if now is not value and (
+                type(now) is not type(value) or not isinstance(now, _CONSTANTS) or now != value
+            ):
+                return False
+    except (KeyError, IndexError, AttributeError, ValueError):
+        return False
+    return True
+
+
+class _Walk:
+    """One walk. `names` are those that the code of all visited functions mentions, as far as known before."""
+
+    def __init__(self, function: Callable[..., Any], names: set[str]) -> None:
+        self.names = set(names)
+        self.found: list[Read] = []
+        self._home = (getattr(function, "__module__", None) or "").partition(".")[0]
+        self._seen: set[int] = set()
+        self._alive: list[object] = []
+        """What was seen, so that no `id` is given away twice."""
+
+    def read(self, look: Callable[[Any], Any], place: Any, name: str) -> None:
+        """Note what is there, and visit it."""
+        try:
+            value = look(place)
+        except (KeyError, AttributeError, ValueError):
+            return
+        if isinstance(value, types.ModuleType | type | types.BuiltinFunctionType) and not self._is_users(
+            value
+        ):
+            return
+        if not (isinstance(value, types.FunctionType) and not self._is_users(value)):
+            self.found.append(Read(look, place, value, name))
+        self.visit(value, name)
+
+    def visit(self, value: Any, name: str) -> None:
+        """Read what lies behind a value."""
+        if isinstance(value, (*_CONSTANTS, Tensor, np.ndarray)) or id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        self._alive.append(value)
+        visit = next((how for kind, how in _VISITS.items() if isinstance(value, kind)), _Walk._object)
+        visit(self, value, name)
+
+    def _is_users(self, value: Any) -> bool:
+        """Whether a module, class or function may change, as installed ones do not."""
+        module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        top = (module or "").partition(".")[0]
+        return top == self._home or not (top == _LIBRARY or _installed(top))
+
+    # ---- one for each kind
+    # -------------------------------------------------------------------------------------------
+
+    def _function(self, value: types.FunctionType, name: str) -> None:
+        """Its code's names; of the user's also cells, globals and defaults."""
+        for code in _codes(value.__code__):
+            self.names.update(code.co_names)
+        if not self._is_users(value):
+            return
+        for label, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            self.read(_contents, cell, label)
+        for code in _codes(value.__code__):
+            for label in code.co_names:
+                self.read(value.__globals__.__getitem__, label, label)
+        self.read(_defaults, value, name)
+        self.visit(value.__kwdefaults__, name)
+
+    def _method(self, value: types.MethodType, name: str) -> None:
+        self.visit(value.__func__, name)
+        self.visit(value.__self__, "self")
+
+    def _partial(self, value: functools.partial[Any], name: str) -> None:
+        self.visit(value.func, name)
+        self.visit(value.args, name)
+        self.visit(value.keywords, name)
+
+    def _tuple(self, value: tuple[Any, ...], name: str) -> None:
+        for k, item in enumerate(value):
+            if isinstance(item, Tensor | np.ndarray):
+                self.found.append(Read(value.__getitem__, k, item, f"{name}_{k}"))
+            self.visit(item, f"{name}_{k}")
+
+    def _list(self, value: list[Any], name: str) -> None:
+        self.found.append(Read(len, value, len(value), name))
+        for k in range(min(len(value), _LARGEST_CONTAINER)):
+            self.read(value.__getitem__, k, f"{name}_{k}")
+
+    def _dict(self, value: dict[Any, Any], name: str) -> None:
+        self.found.append(Read(len, value, len(value), name))
+        for key in list(value)[:_LARGEST_CONTAINER]:
+            self.read(value.__getitem__, key, f"{name}_{key}")
+
+    def _module(self, value: types.ModuleType, name: str) -> None:
+        if self._is_users(value):
+            self._attributes(vars(value), name)
+
+    def _class(self, value: type, name: str) -> None:
+        """The attributes and methods that are mentioned, and the operators, which need not be."""
+        for base in value.__mro__:
+            users = self._is_users(base)
+            if users or base.__module__.partition(".")[0] == _LIBRARY:
+                for label, member in list(vars(base).items()):
+                    if label in self.names or (label.startswith("__") and label not in _NOT_CALLED):
+                        self._member(member, users, base, label)
+
+    def _member(self, member: Any, users: bool, base: type, label: str) -> None:
+        """A method or a constant that a class has for its instances."""
+        if isinstance(member, staticmethod | classmethod):
+            member = member.__func__
+        if isinstance(member, property):
+            member = member.fget
+        if users and isinstance(member, (*_CONSTANTS, Tensor, np.ndarray)):
+            self.found.append(Read(vars(base).__getitem__, label, member, label))
+        elif users or isinstance(member, types.FunctionType):
+            self.visit(member, label)
+
+    def _object(self, value: Any, name: str) -> None:
+        """An instance: the attributes that are mentioned, and its class."""
+        wrapped = getattr(value, "__wrapped__", None)
+        if isinstance(wrapped, types.FunctionType):
+            self.visit(wrapped, name)
+            return
+        kind = type(value)
+        if not any(
+            self._is_users(base) or base.__module__.startswith(_MODULES) for base in kind.__mro__[:-1]
+        ):
+            return
+        self.visit(kind, name)
+        if hasattr(value, "__dict__"):
+            self._attributes(vars(value), name)
+        for slot in (s for base in kind.__mro__ for s in getattr(base, "__slots__", ()) if s in self.names):
+            self.read(functools.partial(getattr, value), slot, f"{name}_{slot}")
+
+    def _attributes(self, attributes: dict[str, Any], name: str) -> None:
+        for label in [label for label in attributes if label in self.names]:
+            self.read(attributes.__getitem__, label, f"{name}_{label}" if name != "self" else label)
+
+
+_NOT_CALLED = {"__init__", "__new__", "__repr__", "__doc__", "__module__", "__dict__", "__weakref__"}
+_VISITS: dict[Any, Callable[[_Walk, Any, str], None]] = {
+    types.FunctionType: _Walk._function,
+    types.MethodType: _Walk._method,
+    functools.partial: _Walk._partial,
+    tuple: _Walk._tuple,
+    list: _Walk._list,
+    dict: _Walk._dict,
+    types.ModuleType: _Walk._module,
+    type: _Walk._class,
+}
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A function's code and that of the functions, lambdas and comprehensions written inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+def _contents(cell: types.CellType) -> Any:
+    return cell.cell_contents
+
+
+def _defaults(function: types.FunctionType) -> tuple[Any, ...]:
+    return function.__defaults__ or ()
+
+
+@functools.cache
+def _installed(top: str) -> bool:
+    """Whether a top-level module is Python's or was installed."""
+    if top in sys.stdlib_module_names or top in sys.builtin_module_names:
+        return True
+    spec = getattr(sys.modules.get(top), "__spec__", None)
+    places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec is not None else []
+    homes = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return any(place.startswith(homes) for place in places)

@@ -1,0 +1,113 @@
+"""A graph as something to call: arrays in, arrays out, and a view of each stage that the compiler went
+through.
+
+This is the one place where the runtime asks the compiler for code. In flow a `Graph` and arrays; out flow
+arrays. The object code of a program that was compiled before, by any process, comes from the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.backends.cpu import Target, assemble, assembly
+from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir import loops
+from retrograd.compiler.ir.graph import Array, Graph, Type
+from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.pipeline import Compiled, compile_graph
+from retrograd.runtime import cache, cpu
+from retrograd.runtime.fastcall import ArrayPort, make
+
+_LONG = 1 << 15
+"""Operations from which on a call lets other Python threads run meanwhile."""
+
+
+class NativeProgram:
+    """A compiled graph. Compiling happens here and now; calling it is thread-safe."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._target = Target.host()
+        self._compiled = compile_graph(graph, self._target)
+        self._call = self._load()
+
+    @property
+    def graph(self) -> Graph:
+        return self._compiled.graph
+
+    @property
+    def loops(self) -> loops.Program:
+        """The loops, scheduled for this machine."""
+        return self._compiled.loops
+
+    @property
+    def llvm(self) -> str:
+        return self._compiled.llvm
+
+    @property
+    def assembly(self) -> str:
+        """The machine code as text, made when it is asked for."""
+        return assembly(self._compiled.llvm, self._target)
+
+    def __call__(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        """The outputs, as fresh C-contiguous arrays. The inputs' types are those of the graph's inputs."""
+        outputs: Sequence[Array] = self._call(*arrays, *self._compiled.constants)
+        checks = self._compiled.checks
+        if checks:
+            outputs, failed = outputs[: -len(checks)], outputs[-len(checks) :]
+            for check, flag in zip(checks, failed, strict=True):
+                if flag:
+                    raise check.error()
+        return outputs
+
+    def _load(self) -> Callable[..., Sequence[Array]]:
+        compiled = self._compiled
+        key = cache.key_of(compiled.llvm, self._target)
+        object_code = cache.get(key)
+        if object_code is None:
+            object_code = assemble(compiled.llvm, self._target)
+            cache.put(key, object_code)
+        library = cpu.load(object_code)
+        outputs = [_port(node.type) for node in compiled.graph.outputs]
+        outputs += [ArrayPort(np.dtype(bool), ()) for _ in compiled.checks]
+        return make(
+            compiled.symbol,
+            library.address(compiled.symbol),
+            [
+                *(_port(node.type) for node in compiled.graph.inputs),
+                *(ArrayPort(constant.dtype, constant.shape) for constant in compiled.constants),
+            ],
+            outputs,
+            compiled.loops.arena_bytes,
+            self._reorder,
+            tuple(range(len(outputs))),
+            long_running=_work(compiled) > _LONG,
+            keep=library,
+        )
+
+    def _reorder(self, *arrays: Array) -> Any:
+        """Arrays that do not lie in memory as code wants it (views, mostly) are copied into order."""
+        inputs = self.graph.inputs
+        ordered = list(arrays)
+        for k, (node, array) in enumerate(zip(inputs, arrays)):
+            dtype = node.dtype.numpy
+            if array.shape != node.shape or array.dtype.newbyteorder("=") != dtype:
+                raise CompilerError(f"{self.graph.name} with {array.dtype}{list(array.shape)} for {node.op}")
+            ordered[k] = np.require(array, dtype, ("C", "A"))
+        if all(a is b for a, b in zip(arrays, ordered)):
+            raise CompilerError(f"{self.graph.name} with arguments that look right but are refused")
+        return self._call(*ordered)
+
+
+def _port(kind: Type) -> ArrayPort:
+    return ArrayPort(kind.dtype.numpy, kind.shape)
+
+
+def _work(compiled: Compiled) -> int:
+    """About how many operations a call takes."""
+    products = sum(
+        n.type.size * n.inputs[0].shape[-1] for n in compiled.optimised.nodes if isinstance(n.op, Dot)
+    )
+    return products + sum(n.type.size for n in compiled.optimised.nodes)

@@ -1,0 +1,336 @@
+"""A traced function, and derivatives of it: each is a graph, compiled when it is first run.
+
+A `Recording` is what a trace left behind: placeholders for the operands, Tensors of the world outside that
+the function used (`captured`), and the outputs, all joined by a tape whose values are graph nodes. So its
+derivative is what the backward pass of the Tensor API writes when it is run once more inside the same trace,
+and `detach()`, `no_grad`, custom `Function`s and hooks mean the same compiled as they do eagerly. The
+derivative of a recording is a recording.
+
+    recording(operands)          native; the results have a `CompiledBackward` for history
+    recording.vjp                the recording whose results are the gradients
+    recording.joint              the program of a scalar and its gradients
+    recording.pair               the programs of the two halves, where the cotangent comes later
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from retrograd.compiler.adjoint import Pair, split
+from retrograd.compiler.errors import GradientError, TraceError
+from retrograd.compiler.ir.graph import Array, Builder, Graph, Input, Node, Value
+from retrograd.compiler.ops.shape import expand
+from retrograd.runtime import tracing
+from retrograd.runtime.autograd.engine import Pass
+from retrograd.runtime.eager import OpNode, counter_of, edge_of
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.program import NativeProgram
+from retrograd.runtime.tape import Edge, GradNode, Output, already_freed
+from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tracing import Trace
+
+LOCK = threading.RLock()
+"""Held while something is traced or compiled, so that a program is made once; and while forking, so that a
+child never inherits it from a thread that it has not."""
+os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
+
+_T = TypeVar("_T")
+
+
+class Recording:
+    """A function of Tensors as a trace has it. `operands` are placeholders; `captured` are outside
+    Tensors."""
+
+    def __init__(
+        self,
+        name: str,
+        trace: Trace,
+        operands: Sequence[Tensor],
+        captured: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        by_captured: bool = True,
+    ) -> None:
+        self.name = name
+        self.operands = tuple(operands)
+        self.captured = tuple(captured)
+        self.outputs = tuple(outputs)
+        inputs = (*operands, *captured) if by_captured else operands
+        self.wanted = tuple(k for k, x in enumerate(inputs) if x.requires_grad)
+        """The inputs, counted through operands and then captured, by which it can be differentiated."""
+        self.differentiable = tuple(k for k, x in enumerate(outputs) if x.requires_grad)
+        """The outputs that have a derivative."""
+        self.scalar = len(self.differentiable) == 1 and outputs[self.differentiable[0]].numel() == 1
+        """Whether the gradients may as well be computed with the value."""
+        self._trace = trace
+        self._made: dict[str, Any] = {}
+        node_of = {tensor: node for node, tensor in trace.captured.items()}
+        with _inside(trace):
+            self.graph = Graph(
+                name, tuple(node_of[x] for x in (*operands, *captured)), tuple(trace.lift(x) for x in outputs)
+            )
+
+    # ---- its derivative
+    # ------------------------------------------------------------------------------------------
+
+    @property
+    def vjp(self) -> Recording:
+        """Operands and a cotangent for each differentiable output in, gradients by the wanted inputs out."""
+        return self._once("vjp", self._make_vjp)
+
+    @property
+    def joint_graph(self) -> Graph:
+        """The outputs, and the gradients of the only differentiable one, a scalar."""
+        return self._once("joint graph", self._make_joint_graph)
+
+    @property
+    def halves(self) -> Pair:
+        """The outputs with what must be kept, and the gradients from that and the cotangents."""
+        return self._once("halves", self._make_halves)
+
+    def _make_vjp(self) -> Recording:
+        known = set(self._trace.captured)
+        with _inside(self._trace):
+            cotangents = [self._cotangent(k) for k in self.differentiable]
+            gradients = self._gradients(cotangents, create_graph=True)
+        later = [x for node, x in self._trace.captured.items() if node not in known and x not in cotangents]
+        operands = (*self.operands, *cotangents)
+        return Recording(f"{self.name}_vjp", self._trace, operands, (*self.captured, *later), gradients)
+
+    def _make_joint_graph(self) -> Graph:
+        loss = self.outputs[self.differentiable[0]]
+        with _inside(self._trace):
+            ones = np.ones(loss.shape, loss.dtype.numpy)
+            gradients = self._gradients([Tensor(self._trace.builder.constant(ones))], create_graph=False)
+            nodes = tuple(self._trace.lift(g) for g in gradients)
+        return Graph(f"{self.name}_and_gradient", self.graph.inputs, self.graph.outputs + nodes)
+
+    def _make_halves(self) -> Pair:
+        inputs = self.vjp.graph.inputs
+        operands, captured = len(self.operands), len(self.captured)
+        seeds = inputs[operands : len(self.vjp.operands)]
+        later = inputs[len(self.vjp.operands) + captured :]
+        whole = Graph(
+            self.name, (*self.graph.inputs, *seeds, *later), self.graph.outputs + self.vjp.graph.outputs
+        )
+        return split(whole, operands + captured, len(self.outputs))
+
+    def _cotangent(self, place: int) -> Tensor:
+        like = self.outputs[place]
+        cotangent = Tensor(np.broadcast_to(np.zeros((), like.dtype.numpy), like.shape))
+        cotangent._requires_grad = True
+        self._trace.adopt(cotangent, fresh_label(self._trace.builder, f"ct{place}"))
+        return cotangent
+
+    def _gradients(self, cotangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
+        """Those by the wanted inputs, written into the trace by the tape's own backward pass."""
+        inputs = (*self.operands, *self.captured)
+        edges = [edge_of(inputs[k]) for k in self.wanted]
+        seeds = cotangents if create_graph else [self._trace.lift(ct) for ct in cotangents]
+        derivation = _Derivation(create_graph, keep=True, wanted=frozenset(edges))
+        derivation.run([(edge_of(self.outputs[k]), ct) for k, ct in zip(self.differentiable, seeds)])
+        found = [derivation.found.get(edge) for edge in edges]
+        return [_as_tensor(g, self.graph.inputs[k]) for g, k in zip(found, self.wanted)]
+
+    # ---- its programs
+    # --------------------------------------------------------------------------------------------
+
+    @property
+    def program(self) -> NativeProgram:
+        return self._once("program", lambda: NativeProgram(self.graph))
+
+    @property
+    def joint(self) -> NativeProgram:
+        return self._once("joint", lambda: NativeProgram(self.joint_graph))
+
+    @property
+    def forward(self) -> NativeProgram:
+        return self._once("forward", lambda: NativeProgram(self.halves.forward))
+
+    @property
+    def backward(self) -> NativeProgram:
+        return self._once("backward", lambda: NativeProgram(self.halves.backward))
+
+    def _once(self, what: str, make: Callable[[], _T]) -> _T:
+        """What was made before, or is made now, by one thread only."""
+        found: _T | None = self._made.get(what)
+        if found is not None:
+            return found
+        with LOCK:
+            if what not in self._made:
+                self._made[what] = make()
+            made: _T = self._made[what]
+            return made
+
+    # ---- running it
+    # ----------------------------------------------------------------------------------------------
+
+    def start(self, arrays: Sequence[Array]) -> tuple[Sequence[Array], Sequence[Array]]:
+        """The outputs, and what `finish` needs."""
+        count = len(self.outputs)
+        if self.scalar:
+            outputs = self.joint(arrays)
+            return outputs[:count], outputs[count:]
+        outputs = self.forward(arrays)
+        held = [*arrays, *outputs]
+        return outputs[:count], [held[k] for k in self.halves.saved]
+
+    def finish(self, kept: Sequence[Array], cotangents: Sequence[Array]) -> Sequence[Array]:
+        """The gradients by the wanted inputs, given a cotangent for each differentiable output."""
+        if self.scalar:
+            return [_scaled(gradient, cotangents[0]) for gradient in kept]
+        later = self.vjp.captured[len(self.captured) :]
+        return self.backward([*kept, *cotangents, *map(array_of, later)])
+
+    def __call__(self, operands: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs for these operands, with a history where the tape is on and something requires grad."""
+        inputs = (*operands, *self.captured)
+        arrays = [array_of(x) for x in inputs]
+        edges = tuple(edge_of(inputs[k]) for k in self.wanted) if STATE.grad and self.differentiable else ()
+        if all(edge is None for edge in edges):
+            return [Tensor(array) for array in self.program(arrays)]
+        outputs, kept = self.start(arrays)
+        node = CompiledBackward(self, edges, inputs, kept)
+        results = [Tensor(array) for array in outputs]
+        for place, k in enumerate(self.differentiable):
+            results[k]._edge = node if node.outputs == 1 else Output(node, place)
+            results[k]._requires_grad = True
+        return results
+
+
+class CompiledBackward(GradNode):
+    """A call of a compiled function. Its backward pass is native too."""
+
+    __slots__ = ("_guards", "_inputs", "_kept", "outputs", "recording")
+
+    def __init__(
+        self, recording: Recording, edges: tuple[Edge, ...], inputs: Sequence[Tensor], kept: Sequence[Array]
+    ) -> None:
+        super().__init__(edges)
+        self.recording = recording
+        self.outputs = len(recording.differentiable)
+        """How many of its results have a derivative."""
+        self._inputs: list[tuple[Array, Edge]] | None = [(array_of(x), edge_of(x)) for x in inputs]
+        self._kept = kept
+        self._guards = [(counter, counter[0]) for counter in map(counter_of, inputs)]
+
+    def name(self) -> str:
+        return "".join(part.capitalize() for part in self.recording.name.split("_")) + "Backward0"
+
+    def free(self) -> None:
+        self._inputs, self._kept = None, ()
+
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
+        if self._inputs is None:
+            raise already_freed()
+        given = cotangent if isinstance(cotangent, list) else [cotangent]
+        if any(type(ct) is Node for ct in given):
+            raise TraceError(
+                f"backward through {self.name()}, called before the function that is being compiled",
+                "its values are not part of the function",
+                "pass detach()ed tensors in, or make the call inside the function",
+            )
+        types = [self.recording.graph.outputs[k].type for k in self.recording.differentiable]
+        cotangents = [
+            np.zeros(t.shape, t.dtype.numpy) if ct is None else ct for ct, t in zip(given, types, strict=True)
+        ]
+        if create_graph:
+            self._check_unchanged(range(len(self._inputs)))
+            return self._recorded(cotangents)
+        self._check_unchanged([] if self.recording.scalar else self.recording.halves.saved)
+        return self.recording.finish(self._kept, cotangents)
+
+    def _recorded(self, cotangents: Sequence[Value]) -> list[Tensor]:
+        """The gradients as Tensors with a history: the compiled derivative is called like any function."""
+        count = len(self.recording.operands)
+        operands = [_restored(array, edge) for array, edge in (self._inputs or ())[:count]]
+        seeds = [ct if isinstance(ct, Tensor) else Tensor(ct) for ct in cotangents]
+        return self.recording.vjp([*operands, *seeds])
+
+    def _check_unchanged(self, places: Iterable[int]) -> None:
+        """The inputs that are looked at again must not have been written to meanwhile."""
+        for place in places:
+            if place < len(self._guards) and self._guards[place][0][0] != self._guards[place][1]:
+                counter, version = self._guards[place]
+                kind = self.recording.graph.inputs[place].type
+                raise GradientError(
+                    "one of the variables needed for gradient computation has been modified by an inplace "
+                    f"operation: [{kind.dtype} {list(kind.shape)}], an input of {self.name()}, is at version "
+                    f"{counter[0]}; expected version {version} instead."
+                )
+
+
+class _Derivation(Pass):
+    """The backward pass inside a trace. What it writes carries the line of the operation that it
+    differentiates. Hooks of leaves are not run: they will be, when the compiled gradient arrives."""
+
+    def _step(self, node: GradNode) -> None:
+        operands = node.inputs if isinstance(node, OpNode) else None
+        if operands is None or not all(isinstance(x, Node) for x in operands):
+            super()._step(node)
+            return
+        builder = operands[0].builder
+        with builder.at(builder.node(node.op, *operands).where):
+            super()._step(node)
+
+    def _finish(self) -> None:
+        for leaf in self._leaves:
+            self.found[leaf] = self._pending[leaf]
+
+
+@contextmanager
+def _inside(trace: Trace) -> Iterator[None]:
+    """Go on with a trace that has ended."""
+    outer, STATE.trace = STATE.trace, trace
+    tracing.depth += 1
+    try:
+        yield
+    finally:
+        tracing.depth -= 1
+        STATE.trace = outer
+
+
+def fresh_label(builder: Builder, label: str) -> str:
+    """The label, made one that no input of the builder has."""
+    taken = {node.op.label for node in builder.inputs if isinstance(node.op, Input)}
+    while label in taken:
+        label += "_"
+    return label
+
+
+def array_of(tensor: Tensor) -> Array:
+    value = tensor._value
+    if isinstance(value, Node):
+        raise TraceError(
+            f"a traced tensor {value.type} as an argument",
+            "it was made inside a compiled function, whose trace has ended, so it stands for no value",
+            "return it from that function, and use what the function returns",
+        )
+    return value
+
+
+def _as_tensor(gradient: Value | None, like: Node) -> Tensor:
+    if gradient is None:
+        return Tensor(expand(like.builder.constant(0, like.dtype), like.shape))
+    return gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+
+
+def _scaled(gradient: Array, cotangent: Array) -> Array:
+    factor = cotangent.reshape(()).astype(gradient.dtype)
+    return gradient if factor == 1 else gradient * factor
+
+
+def _restored(array: Array, edge: Edge) -> Tensor:
+    """The Tensor that an operand was."""
+    if isinstance(edge, Tensor):
+        return edge
+    tensor = Tensor(array)
+    tensor._edge, tensor._requires_grad = edge, edge is not None
+    return tensor

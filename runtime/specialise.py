@@ -1,0 +1,246 @@
+"""One specialisation of a compiled function: traced for these types and shapes, in the world as it was.
+
+In flow a function, the structure of its arguments and their leaves (see `pytree`); out flows a
+`Specialisation`, which runs the recording and puts results together in the user's structure. Placeholders
+stand for the leaves while tracing: the function never sees the caller's own Tensors, so one Tensor passed
+twice, or passed and captured, is two inputs. Updates in place are outputs of the graph, which are written
+back after the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError
+from retrograd.compiler.ir.graph import Array
+from retrograd.runtime.guards import Read, hold
+from retrograd.runtime.inplace import assign
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
+from retrograd.runtime.recording import Recording, array_of, fresh_label
+from retrograd.runtime.scalar import Scalar
+from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tracing import Trace
+
+LEAVES = (Tensor, np.ndarray, float, np.floating)
+"""What a compiled function computes with."""
+
+
+class Argument(NamedTuple):
+    """One argument, as it was passed."""
+
+    name: str
+    structure: Structure
+    leaves: range
+    """Which of all leaves are its own."""
+
+
+class Call(NamedTuple):
+    """What a function is traced for."""
+
+    name: str
+    arguments: Sequence[Argument]
+    structure: Structure
+    """Of `(args, kwargs)`."""
+    leaves: Sequence[Any]
+    tracked: Sequence[bool]
+    """For each leaf, whether derivatives by it are wanted."""
+    captured: bool
+    """Whether derivatives by captured Tensors that require grad are wanted, too."""
+    grad: bool
+    """Whether operations are recorded; without, nothing has a derivative."""
+    first_only: bool
+    """Whether only the first leaf of the result has a derivative."""
+    reads: Sequence[Read]
+    """What the function may read from outside."""
+
+
+class Operand(NamedTuple):
+    """The leaf at this place."""
+
+    place: int
+
+
+class Outside(NamedTuple):
+    """A Tensor of the world outside."""
+
+    tensor: Tensor
+
+
+Target = Operand | Outside
+
+
+@dataclass(eq=False)
+class Specialisation:
+    """A function compiled for one kind of call."""
+
+    recording: Recording
+    result: Structure
+    same: dict[int, Target]
+    """Leaves of the result that are no new Tensors but one that was there before."""
+    updated: dict[int, Target]
+    """Outputs that are written back, and where."""
+    reads: list[Read]
+
+    def fits(self) -> bool:
+        """Whether the world outside is still as it was when this was traced."""
+        return hold(self.reads)
+
+    def call(self, leaves: Sequence[Any]) -> Any:
+        """The result, as Tensors with history."""
+        operands = [x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in leaves]
+        outputs = self.recording(operands)
+        for k, target in self.updated.items():
+            _write_back(outputs[k], _find(target, operands))
+        for k, target in self.same.items():
+            outputs[k] = _find(target, operands)
+        return unflatten(self.result, iter(outputs))
+
+    def call_arrays(self, leaves: Sequence[Any]) -> Any:
+        """The result, as arrays and floats."""
+        return self.results(self.recording.program(self.arrays(leaves)), leaves, unboxed)
+
+    def arrays(self, leaves: Sequence[Any]) -> list[Array]:
+        """What the programs take: the arrays of leaves and captured Tensors."""
+        return [as_array(x) for x in (*leaves, *self.recording.captured)]
+
+    def results(self, outputs: Sequence[Array], leaves: Sequence[Any], box: Callable[[Array], Any]) -> Any:
+        """What the function returns, with these outputs, boxed as Tensors or as arrays and floats."""
+        found = [box(array) for array in outputs]
+        if self.updated or self.same:
+            operands = [x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in leaves]
+            for k, target in self.updated.items():
+                _write_back(Tensor(outputs[k]), _find(target, operands))
+            for k, target in self.same.items():
+                found[k] = box(_find(target, operands)._value)
+        return unflatten(self.result, iter(found))
+
+    def cotangents(self, given: Any) -> list[Array]:
+        """The cotangents of the differentiable outputs, from a structure like that of the result."""
+        found: list[Any] = []
+        flatten(given, found, LEAVES)
+        outputs = self.recording.graph.outputs
+        if len(found) != len(outputs) - len(self.updated):
+            raise ArgumentError(
+                f"{len(found)} cotangents for {len(outputs)} results",
+                advice="pass one, structured like the result",
+            )
+        arrays = []
+        for k in self.recording.differentiable:
+            kind = outputs[k].type
+            array = as_array(found[k]).astype(kind.dtype.numpy, copy=False)
+            if array.shape != kind.shape:
+                raise ShapeError(
+                    f"a cotangent of shape {list(array.shape)} for a result {kind}", "the shapes differ"
+                )
+            arrays.append(array)
+        return arrays
+
+
+def _find(target: Target, operands: Sequence[Tensor]) -> Tensor:
+    return operands[target.place] if isinstance(target, Operand) else target.tensor
+
+
+def _write_back(new: Tensor, target: Tensor) -> None:
+    """An update under `no_grad` inside the function is one here."""
+    before, STATE.grad = STATE.grad, new.requires_grad
+    try:
+        assign(target, new)
+    finally:
+        STATE.grad = before
+
+
+def as_array(leaf: Any) -> Array:
+    """A leaf's elements."""
+    if isinstance(leaf, Tensor):
+        return array_of(leaf)
+    return leaf if isinstance(leaf, np.ndarray) else np.asarray(float(leaf))
+
+
+def unboxed(array: Array) -> Any:
+    """What somebody who passes arrays gets: 0-d ones as Python numbers."""
+    return array if array.shape else array.item()
+
+
+# ---- tracing -----------------------------------------------------------------------------------------------
+
+
+def specialise(function: Callable[..., Any], call: Call) -> Specialisation:
+    """Run the function once on placeholders, writing down what it does."""
+    names = {id(read.value): read.name for read in call.reads if isinstance(read.value, Tensor)}
+    trace = Trace(lambda tensor: fresh_label(trace.builder, _identifier(names.get(id(tensor), "captured"))))
+    placeholders = [_placeholder(x, flag) for x, flag in zip(call.leaves, call.tracked, strict=True)]
+    args, kwargs = unflatten(call.structure, iter(placeholders))
+    before, STATE.grad = STATE.grad, call.grad
+    try:
+        with trace:
+            for argument in call.arguments:
+                for place, label in zip(
+                    argument.leaves, labels(argument.structure, argument.name), strict=True
+                ):
+                    trace.adopt(placeholders[place], fresh_label(trace.builder, _identifier(label)))
+            found: list[Tensor] = []
+            result = flatten(function(*args, **kwargs), found, (Tensor,))
+            return _written_down(call, trace, placeholders, result, found)
+    finally:
+        STATE.grad = before
+
+
+def _written_down(
+    call: Call,
+    trace: Trace,
+    placeholders: Sequence[Tensor],
+    result: Structure,
+    found: list[Tensor],
+) -> Specialisation:
+    """What is left when the function has returned; the trace is still open."""
+    place_of = {tensor: Operand(k) for k, tensor in enumerate(placeholders)}
+
+    def target(tensor: Tensor) -> Target:
+        return place_of.get(tensor) or Outside(tensor)
+
+    if trace.grads:
+        raise TraceError(
+            f"backward() inside the compiled function {call.name}",
+            "it would write to .grad of tensors outside",
+            "take the gradient with autograd.grad() or value_and_grad(), and return it",
+        )
+    same = {k: target(x) for k, x in enumerate(found) if not trace.owns(x)}
+    for x in found:
+        trace.lift(x)
+    updated = {len(found) + k: target(x) for k, x in enumerate(trace.mutated)}
+    outputs = [_shadow(x, trace) for x in (*found, *trace.mutated)]
+    for shadow in outputs[1:] if call.first_only else ():
+        shadow._requires_grad = False
+    captured = [x for x in trace.captured.values() if x not in place_of]
+    flags = [Read(_requires_grad, x, x.requires_grad, "") for x in captured]
+    recording = Recording(call.name, trace, placeholders, captured, outputs, call.captured)
+    return Specialisation(recording, result, same, updated, [*call.reads, *flags])
+
+
+def _shadow(tensor: Tensor, trace: Trace) -> Tensor:
+    """A Tensor as it is now: outside ones get their own value and history back when the trace ends."""
+    shadow = Tensor(trace.lift(tensor))
+    shadow._edge = tensor._edge if tensor._edge is not None or not tensor._requires_grad else tensor
+    shadow._requires_grad = tensor._requires_grad
+    return shadow
+
+
+def _placeholder(leaf: Any, tracked: bool) -> Tensor:
+    """A Tensor to trace with. It has the leaf's type; its elements are not looked at."""
+    kind = Scalar if isinstance(leaf, float | np.floating) else Tensor
+    placeholder = kind(as_array(leaf))
+    placeholder._requires_grad = tracked
+    return placeholder
+
+
+def _identifier(label: str) -> str:
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in label)
+
+
+def _requires_grad(tensor: Tensor) -> bool:
+    return tensor._requires_grad
