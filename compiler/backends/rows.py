@@ -10,6 +10,7 @@ from collections.abc import Callable
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.vector import (
     Value,
+    any_lane,
     ceil,
     copysign,
     fabs,
@@ -42,6 +43,40 @@ def _sign(x: Value) -> Value:
 def _ordered(x: Value) -> Value:
     """A bool as a number that compares as false < true: as one signed bit it would not."""
     return x.to("i8") if x.kind == "i1" else x
+
+
+def _pow(x: Value, y: Value) -> Value:
+    """x ** y; whole numbers by squaring, for as long as a lane has factors left, and cut to whole ones where y < 0."""
+    if x.floating:
+        return FUNCTIONS["pow"](x, y)
+    block, one = x.block, x.same(1)
+    unit = select(x.eq(-1), select((y & 1).ne(0), -1, one), x.eq(1).to(x.kind))
+    start, before, loop, after = select(y < 0, 0, y), block.here, block.fresh("factor"), block.fresh("done")
+    names = [Value(block, f"%{block.fresh('next')}", x.kind, x.lanes) for _ in range(3)]
+    block.do(f"br label %{loop}")
+    block.label(loop)
+    product, square, left = (
+        block.emit(f"phi {x.type} [ {first.ref}, %{before} ], [ {later.ref}, %{loop} ]", x.kind, x.lanes)
+        for first, later in zip((one, x, start), names, strict=True)
+    )
+    factor = select((left & 1).ne(0), square, 1)
+    for later, name, a, b in zip(
+        names, ("mul", "mul", "lshr"), (product, square, left), (factor, square, x.same(1))
+    ):
+        block.do(f"{later.ref} = {name} {x.type} {a.ref}, {b.ref}")
+    more = any_lane(names[2].ne(0))
+    block.do(f"br i1 {more.ref}, label %{loop}, label %{after}")
+    block.label(after)
+    return select(y < 0, unit, names[0])
+
+
+def _floor_divide(x: Value, y: Value) -> Value:
+    """Of whole numbers, towards minus infinity; 0 where y is 0. LLVM's division traps there, and at -1 for the least x."""
+    divisor = select(y.eq(0) | y.eq(-1), 1, y)
+    quotient = x / divisor
+    across = (quotient * divisor).ne(x) & ((x ^ divisor) < 0)
+    quotient = select(across, quotient - 1, quotient)
+    return select(y.eq(0), 0, select(y.eq(-1), -x, quotient))
 
 
 ROWS: dict[str, Callable[..., Value]] = {
@@ -79,4 +114,6 @@ ROWS: dict[str, Callable[..., Value]] = {
     "bitwise_left_shift": lambda x, y: x << y,
     "bitwise_right_shift": lambda x, y: x >> y,
     **FUNCTIONS,
+    "floor_divide": _floor_divide,
+    "pow": _pow,
 }
