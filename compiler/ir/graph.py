@@ -28,6 +28,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import Location, TraceError, user_location
+from retrograd.compiler.ir.quiet import quietly
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Number = bool | int | float
@@ -324,9 +325,8 @@ class Evaluate:
         for x in operands:
             if isinstance(x, np.ndarray | np.generic):
                 like = x.dtype
-        arrays = [x if isinstance(x, np.ndarray) else np.asarray(x, dtype=like) for x in operands]
-        with np.errstate(all="ignore"):
-            return op.evaluate(*arrays)
+        arrays = [x if type(x) is np.ndarray else np.asarray(x, dtype=like) for x in operands]
+        return quietly(op.evaluate, *arrays)  # type: ignore[no-any-return]  # what an op evaluates to
 
 
 class Build:
@@ -335,8 +335,8 @@ class Build:
     level = 1
 
     def apply(self, op: Op, operands: Sequence[Value]) -> Node:
-        likes = [x for x in operands if isinstance(x, Node)]
-        builder, number_dtype = likes[-1].builder, likes[-1].dtype
+        builder = next(x.builder for x in operands if isinstance(x, Node))
+        number_dtype = dtypes.of([x for x in operands if isinstance(x, Node | np.ndarray | np.generic)][-1])
         return builder.node(op, *(self._lift(builder, x, number_dtype) for x in operands))
 
     @staticmethod
