@@ -16,20 +16,13 @@ from retrograd.compiler.errors import GradientError
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.device import as_device
-from retrograd.runtime.tensor import Tensor, method
+from retrograd.runtime.tensor import LEGACY, Tensor, legacy_name, method
 
 NAMES = {
     "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "long": dtypes.int64,
     "int": dtypes.int32, "short": dtypes.int16, "char": dtypes.int8, "byte": dtypes.uint8, "bool": dtypes.bool_,
 }  # fmt: skip
 """Methods that change the dtype."""
-
-LEGACY = {
-    "Float": dtypes.float32, "Double": dtypes.float64, "Half": dtypes.float16, "Long": dtypes.int64, "Int": dtypes.int32,
-    "Short": dtypes.int16, "Char": dtypes.int8, "Byte": dtypes.uint8, "Bool": dtypes.bool_,
-}  # fmt: skip
-"""The dtypes in the names of old tensor types: `torch.FloatTensor`."""
-
 
 @method()
 def to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
@@ -63,7 +56,7 @@ def cpu(self: Tensor, memory_format: object = None) -> Tensor:
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The legacy name of the Tensor's type, or the Tensor in another."""
     if dtype is None:
-        return f"torch.{next(name for name, d in LEGACY.items() if d is self.dtype)}Tensor"
+        return legacy_name(self.dtype)
     if isinstance(dtype, str) and dtype.endswith("Tensor"):
         dtype = LEGACY[dtype.removeprefix("torch.").removesuffix("Tensor")]
     return cast(self, dtypes.dtype(dtype))

@@ -11,51 +11,23 @@ op has to say it. The backward pass takes the very rules that the compiler takes
 
 from __future__ import annotations
 
-import contextvars
-import threading
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
 from retrograd.compiler.ir.graph import INTERPRETERS, Array, Builder, Node, Op, Type, Value
+from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Slice
 from retrograd.runtime import tracing
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tape import Edge, GradNode, already_freed
-from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor, method
+from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor, legacy_name, method
 from retrograd.runtime.tracing import Trace
 from retrograd.runtime.views import View
-
-# ---- evaluation without NumPy's warnings -----------------------------------------------------------------------------
-
-
-class _Quiet(threading.local):
-    """A context per thread in which NumPy ignores floating-point errors: entering it is cheaper than `np.errstate`."""
-
-    def __init__(self) -> None:
-        context = contextvars.Context()
-        context.run(np.seterr, all="ignore")
-        self.run: Callable[..., Any] = context.run
-
-
-QUIET = _Quiet()
-"""`QUIET.run(function, *operands)`: for short calls that run no Python code; others go through `quietly`."""
-
-
-def quietly(function: Callable[..., Any], *operands: Any) -> Any:
-    """`function(*operands)`: division by zero, overflow and NaN are results here, not warnings."""
-    try:
-        return QUIET.run(function, *operands)
-    except RuntimeError as error:
-        if "cannot enter context" not in str(error):
-            raise
-        with np.errstate(all="ignore"):  # a finalizer, or a nested call, has interrupted another evaluation
-            return function(*operands)
-
 
 # ---- what an adjoint looks at ----------------------------------------------------------------------------------------
 
@@ -151,14 +123,18 @@ class OpNode(GradNode):
 
     def _modified(self, now: int, then: int, place: int) -> GradientError:
         value = self.out if place < 0 or self.inputs is None else self.inputs[place]
-        maker = self if place < 0 else self.edges[place]
-        origin = f", which is output 0 of {maker.name()}," if isinstance(maker, GradNode) else ""
-        kind = f"{dtypes.of(value)} {list(value.shape)}"
-        return GradientError(
-            "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[{kind}]{origin} is at version {now}; expected version {then} instead. Hint: enable anomaly detection "
-            "to find the operation that failed to compute its gradient, with autograd.set_detect_anomaly(True)."
-        )
+        return modified(value, self if place < 0 else self.edges[place], now, then)
+
+
+def modified(value: Value, maker: Edge, now: int, then: int) -> GradientError:
+    """A value that the backward pass needs is no more what it was."""
+    origin = f", which is output 0 of {maker.name().removesuffix('Backward0')}," if isinstance(maker, GradNode) else ""
+    return GradientError(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[{legacy_name(dtypes.of(value))} {list(value.shape)}]{origin} is at version {now}; expected version {then} "
+        "instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
+        "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+    )
 
 
 def _as_operand(value: Value, edge: Edge) -> Value:

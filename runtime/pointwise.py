@@ -17,9 +17,10 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, RetrogradError
 from retrograd.compiler.ir.graph import OPS, Type, Value
+from retrograd.compiler.ir.quiet import QUIET, quietly
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.runtime import tracing
-from retrograd.runtime.eager import QUIET, RECORD, quietly, record
+from retrograd.runtime.eager import RECORD, record
 from retrograd.runtime.inplace import assign, changed, check_fits, check_writable
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.promotion import number, promote

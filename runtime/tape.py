@@ -128,7 +128,7 @@ class GradNode:
         return RemovableHandle(self.extras.before, hook)
 
     def __repr__(self) -> str:
-        return f"<{self.name()} object at {id(self):#x}>"
+        return f"<{self.name().rpartition('::')[2]} object at {id(self):#x}>"
 
 
 class Output(GradNode):
@@ -153,6 +153,9 @@ class AccumulateGrad(GradNode):
         super().__init__(())
         self.variable = variable
         self.hooks = variable._leaf_hooks()
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"  # with its namespace, as PyTorch gives it
 
 
 

@@ -43,6 +43,17 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DTYPES: dict[Any, DType] = {d.numpy: d for d in dtypes.ALL}
 
+LEGACY = {
+    "Float": dtypes.float32, "Double": dtypes.float64, "Half": dtypes.float16, "Long": dtypes.int64, "Int": dtypes.int32,
+    "Short": dtypes.int16, "Char": dtypes.int8, "Byte": dtypes.uint8, "Bool": dtypes.bool_,
+}  # fmt: skip
+"""The dtypes in the names of old tensor types: `torch.FloatTensor`."""
+
+
+def legacy_name(dtype: DType) -> str:
+    """`torch.FloatTensor`: what a Tensor of this dtype was once called."""
+    return f"torch.{next(name for name, d in LEGACY.items() if d is dtype)}Tensor"
+
 
 class Size(tuple[int, ...]):
     """A shape; prints as in PyTorch."""

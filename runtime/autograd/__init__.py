@@ -11,8 +11,8 @@ from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, GradientError
 from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
+from retrograd.runtime.autograd.function import Function, once_differentiable
 from retrograd.runtime.modes import (
-    STATE,
     detect_anomaly,
     enable_grad,
     inference_mode,
@@ -27,6 +27,8 @@ from retrograd.runtime.tape import Edge
 from retrograd.runtime.tensor import Tensor, method
 
 __all__ = [
+    "Function",
+    "Variable",
     "backward",
     "detect_anomaly",
     "enable_grad",
@@ -36,6 +38,7 @@ __all__ = [
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
+    "once_differentiable",
     "set_detect_anomaly",
     "set_grad_enabled",
 ]

@@ -15,6 +15,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
 from retrograd.compiler.ir.graph import Node, Value
+from retrograd.compiler.ir.quiet import quiet
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.eager import OpNode
 from retrograd.runtime.inplace import add_to
@@ -48,7 +49,7 @@ class Pass:
         grad, STATE.grad = STATE.grad, self.create_graph
         heap = self._heap
         try:
-            with np.errstate(all="ignore"):
+            with quiet():
                 while heap:
                     self._step(heappop(heap)[1])
                 self._finish()
@@ -238,7 +239,7 @@ def _look_for_nan(node: GradNode, grads: Sequence[Value | None]) -> None:
         if isinstance(value, np.ndarray | np.generic) and np.isnan(value).any():
             raise GradientError(
                 f"Function '{node.name()}' returned nan values in its {place}th output.",
-                "where names the line of its forward" if node.extras.where else "",
+                "the line is that of the operation whose derivative this is",
                 "look at the operands there: 0/0, inf-inf, log or sqrt of a negative number",
                 where=node.extras.where,
             )
