@@ -1,0 +1,295 @@
+"""Functions: operations whose derivative the user writes.
+
+    class Exp(Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.exp()
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx, grad):
+            (y,) = ctx.saved_tensors
+            return grad * y
+
+    y = Exp.apply(x)
+
+In flow the user's class and its operands; out flow the outputs of `forward`, which point to a node that calls `backward`.
+`forward` is not recorded; `backward` is where the pass itself is (`create_graph`), so it can be differentiated again. With
+`setup_context(ctx, inputs, output)` in the class, `forward` takes the operands alone. As `torch.autograd.Function`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError
+from retrograd.compiler.ir.graph import Value
+from retrograd.compiler.ops.reduce import sum_to
+from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.autograd.engine import as_cotangent, as_tensor
+from retrograd.runtime.eager import counter_of, edge_of, modified
+from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.tape import Edge, GradNode, Output, already_freed
+from retrograd.runtime.tensor import Tensor
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Saved(NamedTuple):
+    """A Tensor that `backward` will want: as it was, with its version."""
+
+    tensor: Tensor | None
+    value: Value
+    version: int
+    output: int
+    """Which output it is, or -1. An output is kept without its history, which would point back to the node."""
+
+
+class FunctionCtx:
+    """What `forward` tells `backward`: any attribute, and Tensors by `save_for_backward`."""
+
+    _to_save: tuple[Tensor | None, ...] = ()
+    _dirty: tuple[Tensor, ...] = ()
+    _non_differentiable: tuple[Tensor, ...] = ()
+    _materialize: bool = True
+    _node: FunctionNode | None = None
+    needs_input_grad: tuple[bool, ...] = ()
+    """Of each operand, whether its gradient is wanted."""
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep operands or outputs for `ctx.saved_tensors` in `backward`."""
+        self._to_save = tensors
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """These operands were changed in place and are among the outputs."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """These outputs have no derivative."""
+        self._non_differentiable = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether `backward` gets zeros (the default) or None for an output that played no part."""
+        self._materialize = value
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        if self._node is None:
+            return self._to_save
+        return self._node.saved_tensors()
+
+    @property
+    def next_functions(self) -> Any:
+        return self._node.next_functions if self._node is not None else ()
+
+
+class _OutputType(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+class FunctionNode(GradNode):
+    """A Function that was applied: calls its `backward`."""
+
+    __slots__ = ("function", "ctx", "kinds", "saved", "operands", "freed")
+
+    def __init__(self, function: type[Function], ctx: FunctionCtx, operands: Sequence[Any]) -> None:
+        super().__init__(tuple([edge_of(x) for x in operands]))
+        self.function = function
+        self.ctx = ctx
+        self.operands = [_kind(x) for x in operands]
+        self.kinds: list[_OutputType | None] = []
+        """Shape and dtype of each output; None for what is no Tensor."""
+        self.saved: list[_Saved] = []
+        self.freed = False
+
+    @property
+    def outputs(self) -> int:
+        return len(self.kinds)
+
+    def name(self) -> str:
+        return f"{self.function.__name__}Backward"
+
+    def free(self) -> None:
+        self.freed = True
+        self.saved = []
+
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        if self.freed:
+            raise already_freed()
+        return tuple(self._unpacked(saved) for saved in self.saved)
+
+    def _unpacked(self, saved: _Saved) -> Tensor | None:
+        tensor = saved.tensor
+        if tensor is None:
+            return None
+        if tensor._version != saved.version:
+            raise modified(tensor._value, self if saved.output >= 0 else tensor._edge, tensor._version, saved.version)
+        if saved.output < 0:
+            return tensor
+        again = Tensor(saved.value)
+        again._counter, again._requires_grad = tensor._counter, True
+        again._edge = self if self.outputs == 1 else Output(self, saved.output)
+        return again
+
+    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+        if self.freed and self.saved:
+            raise already_freed()
+        given = cotangent if self.outputs > 1 else [cotangent]
+        grads = [self._materialized(as_tensor(g), kind) for g, kind in zip(given, self.kinds, strict=True)]
+        self.ctx.needs_input_grad = tuple(needed)
+        returned = self.function.backward(self.ctx, *grads)
+        listed = returned if isinstance(returned, tuple) else (returned,)
+        return self._checked(listed, needed, create_graph)
+
+    def _materialized(self, grad: Tensor | None, kind: _OutputType | None) -> Tensor | None:
+        if grad is not None or kind is None or not self.ctx._materialize:
+            return grad
+        zeros = np.zeros(kind.shape, kind.dtype.numpy)
+        return Tensor(zeros if STATE.trace is None else STATE.trace.builder.constant(zeros))
+
+    def _checked(self, listed: tuple[Any, ...], needed: Sequence[bool], create_graph: bool) -> list[Value | None]:
+        name, count = self.name(), len(self.edges)
+        while len(listed) > count and listed[-1] is None:
+            listed = listed[:-1]
+        if len(listed) != count:
+            raise GradientError(f"function {name} returned an incorrect number of gradients (expected {count}, got {len(listed)})")
+        result: list[Value | None] = []
+        for place, (g, need, operand) in enumerate(zip(listed, needed, self.operands)):
+            if g is None or not need or operand is None:
+                result.append(None)
+                continue
+            if not isinstance(g, Tensor):
+                raise ArgumentError(f"expected Variable or None (got {type(g).__name__})")
+            fitted = _fitted(g, operand, f"Function {name} returned an invalid gradient at index {place}")
+            result.append(as_cotangent(fitted, create_graph))
+        return result
+
+
+def _kind(x: Any) -> _OutputType | None:
+    return _OutputType(tuple(x._value.shape), x.dtype) if isinstance(x, Tensor) else None
+
+
+def _fitted(g: Tensor, operand: _OutputType, wrong: str) -> Tensor:
+    """A gradient of its operand's type: broadcasts undone, cast."""
+    if tuple(g.shape) != operand.shape:
+        lead = g.ndim - len(operand.shape)
+        if lead < 0 or any(a not in (1, b) for a, b in zip(operand.shape, g.shape[lead:])):
+            raise ShapeError(f"{wrong} - got {list(g.shape)} but expected shape compatible with {list(operand.shape)}")
+    fitted: Tensor = cast(sum_to(g, operand.shape), operand.dtype)
+    return fitted
+
+
+class Function:
+    """Base of the user's operations: subclass it with static methods `forward` and `backward`, call `apply`."""
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep for `backward` what it needs; without this, `forward` gets the context itself."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
+        )
+
+    vjp = backward
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Call `forward` on the operands, unrecorded, and give its outputs a history that ends in `backward`."""
+        ctx = FunctionCtx()
+        recording = STATE.grad and any(isinstance(x, Tensor) and x.requires_grad for x in args)
+        ctx.needs_input_grad = tuple(isinstance(x, Tensor) and x.requires_grad for x in args)
+        node = FunctionNode(cls, ctx, args) if recording else None
+        with no_grad():
+            if cls.setup_context is not Function.setup_context:
+                output = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, output)
+            else:
+                output = cls.forward(ctx, *args, **kwargs)
+        single = not isinstance(output, tuple)
+        outputs = [_returned(x, args, ctx) for x in ((output,) if single else output)]
+        if node is not None:
+            _connect(node, ctx, outputs)
+        return outputs[0] if single else tuple(outputs)
+
+
+def _returned(output: Any, operands: Sequence[Any], ctx: FunctionCtx) -> Any:
+    """An operand that is returned as it came becomes another Tensor, so that it can have another history."""
+    same = isinstance(output, Tensor) and any(output is x for x in operands)
+    return output.detach() if same and not any(output is x for x in ctx._dirty) else output
+
+
+def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> None:
+    node.kinds = [_kind(x) for x in outputs]
+    for place, tensor in enumerate(outputs):
+        if not isinstance(tensor, Tensor):
+            continue
+        fixed = any(tensor is x for x in ctx._non_differentiable) or not tensor.dtype.is_floating_point
+        if not fixed:
+            if tensor._edge is None and tensor._requires_grad and not any(tensor is x for x in ctx._dirty):
+                continue
+            edge: Edge = node if len(outputs) == 1 else Output(node, place)
+            if STATE.trace is not None:
+                STATE.trace.remember(tensor)
+            tensor._edge, tensor._requires_grad = edge, True
+    for saved in ctx._to_save:
+        place = next((k for k, x in enumerate(outputs) if x is saved), -1)
+        if saved is None:
+            node.saved.append(_Saved(None, None, 0, -1))
+            continue
+        counter = counter_of(saved)
+        kept = _unattached(saved) if place >= 0 else saved
+        node.saved.append(_Saved(kept, saved._value, counter[0], place))
+    ctx._to_save = ()
+    ctx._node = node
+
+
+def _unattached(tensor: Tensor) -> Tensor:
+    """The output itself would hold the node that holds it."""
+    again = Tensor(tensor._value)
+    again._counter = tensor._counter
+    return again
+
+
+def once_differentiable(function: _F) -> _F:
+    """For a `backward` that is not to be differentiated: what it returns has no history, and asking for one is an error."""
+
+    @functools.wraps(function)
+    def wrapped(ctx: Any, *grads: Any) -> Any:
+        with no_grad():
+            result = function(ctx, *grads)
+        if not STATE.grad or not any(isinstance(g, Tensor) and g.requires_grad for g in grads):
+            return result
+        listed = result if isinstance(result, tuple) else (result,)
+        refused = tuple(_refusing(g) if isinstance(g, Tensor) else g for g in listed)
+        return refused if isinstance(result, tuple) else refused[0]
+
+    return wrapped  # type: ignore[return-value]  # called as the function is
+
+
+class _Refusal(GradNode):
+    """Where a derivative of a `once_differentiable` backward would have to come from."""
+
+    __slots__ = ()
+
+    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+        raise GradientError("trying to differentiate twice a function that was marked with @once_differentiable")
+
+
+def _refusing(g: Tensor) -> Tensor:
+    again: Tensor = g.detach()
+    again._edge, again._requires_grad = _Refusal(()), True
+    return again
