@@ -3,6 +3,7 @@
     program   ::= kernel*                                       run one after the other
     kernel    ::= "kernel" name "{" statement* "}"
     statement ::= "for" axis "in" extent [limit] kind "{" statement* "}"
+                | name "=" expression                           an expression that is used more than once
                 | buffer "[" index "]" "=" expression
                 | buffer "[" index "]" combine"=" expression    combine: a row: add, mul, maximum, …
                 | "local" buffer, … "{" statement* "}"          scratch that lives inside the braces
@@ -16,6 +17,7 @@ computation. Lowering makes serial loops; a schedule only changes kinds and nest
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -381,7 +383,7 @@ class Rewriter:
 
 
 def print_program(program: Program) -> str:
-    """The text form, for people. A shared expression is written where it is used, each time."""
+    """The text form, for people; what is used more than once has a name."""
     return "\n".join(print_kernel(kernel) for kernel in program.kernels)
 
 
@@ -389,11 +391,43 @@ def print_kernel(kernel: Kernel) -> str:
     return f"kernel {kernel.name} {{\n{_block(kernel.body, 1)}}}\n"
 
 
+class _Names:
+    """Names for the expressions that a block's own statements use more than once: `v0 = …` before the first use."""
+
+    def __init__(self, statements: Sequence[Statement]) -> None:
+        own = [s for s in statements if isinstance(s, Store | Accumulate)]
+        found = expressions(own)
+        uses = Counter(id(e) for e in [*(s.value for s in own), *(c for e in found for c in children(e))])
+        shared = [e for e in found if uses[id(e)] > 1 and isinstance(e, Call | Convert)]
+        self._names = {id(e): f"v{k}" for k, e in enumerate(shared)}
+        self._written: set[int] = set()
+
+    def definitions(self, statement: Statement, pad: str) -> str:
+        """The lines that name what the statement is the first to use."""
+        new = [e for e in expressions((statement,)) if id(e) in self._names and id(e) not in self._written]
+        self._written.update(map(id, new))
+        return "".join(f"{pad}{self._names[id(e)]} = {self._inside(e)}\n" for e in new)
+
+    def show(self, e: Expression) -> str:
+        """The expression, by its name if it has one."""
+        return self._names.get(id(e)) or self._inside(e)
+
+    def _inside(self, e: Expression) -> str:
+        match e:
+            case Call():
+                return f"{e.row}({', '.join(map(self.show, e.arguments))})"
+            case Convert():
+                return f"{e.dtype.name}({self.show(e.operand)})"
+            case _:
+                return show(e)
+
+
 def _block(statements: Sequence[Statement], depth: int) -> str:
-    return "".join(_line(s, depth) for s in statements)
+    names = _Names(statements)
+    return "".join(_line(s, depth, names) for s in statements)
 
 
-def _line(s: Statement, depth: int) -> str:
+def _line(s: Statement, depth: int, names: _Names) -> str:
     pad = "  " * depth
     match s:
         case For():
@@ -402,10 +436,10 @@ def _line(s: Statement, depth: int) -> str:
         case Local():
             scratch, body = _scratch(s)
             return f"{pad}local {scratch} {{\n{_block(body, depth + 1)}{pad}}}\n"
-        case Store():
-            return f"{pad}{s.buffer}[{s.index}] = {show(s.value)}{_comment(s.where)}\n"
-        case Accumulate():
-            return f"{pad}{s.buffer}[{s.index}] {s.combine}= {show(s.value)}{_comment(s.where)}\n"
+        case Store() | Accumulate():
+            sign = f"{s.combine}=" if isinstance(s, Accumulate) else "="
+            lets, value = names.definitions(s, pad), names.show(s.value)
+            return f"{lets}{pad}{s.buffer}[{s.index}] {sign} {value}{_comment(s.where)}\n"
 
 
 def _scratch(s: Local) -> tuple[str, tuple[Statement, ...]]:

@@ -42,7 +42,7 @@ _BLOCK_COST = 200_000
 """What one block of a shared nest costs at least."""
 _MOST_BLOCKS = 256
 _FUNCTION_COST = 10
-_MOST_PARTIAL = 1 << 14
+_MOST_PARTIAL = 1 << 16
 """Blocks accumulate into partial results of their own up to this many elements in all."""
 
 
@@ -215,28 +215,38 @@ def share(statement: Statement, machine: Machine) -> tuple[Statement, ...]:
         return (statement,)
     total = cost((statement,))
     axis = statement.axis
+    shared = _shared_sums(statement)
+    if total < _PARALLEL_COST or shared is None:
+        return (statement,)
     blocks = min(total // _BLOCK_COST, _MOST_BLOCKS, axis.extent)
-    if total < _PARALLEL_COST or blocks < 2:
+    blocks = min(blocks, _MOST_PARTIAL // max(1, sum(b.size for b in shared)))
+    if blocks < 2:
         return (statement,)
     size = -(-axis.extent // blocks)
     if len(_perfect(statement)) == 1 and not any(isinstance(s, For | Local) for s in statement.body):
         size = -(-size // machine.lanes(4)) * machine.lanes(4)
-    blocks = -(-axis.extent // size)
-    return _in_blocks(statement, size, blocks)
+    return _in_blocks(statement, size, -(-axis.extent // size), shared)
 
 
-def _in_blocks(statement: For, size: int, blocks: int) -> tuple[Statement, ...]:
+def _shared_sums(statement: For) -> list[Buffer] | None:
+    """What iterations of the loop accumulate into in common; None if they may meet in any other way."""
+    own = {s.buffer for s in walk(statement.body) if isinstance(s, Local)}
+    found: dict[Buffer, None] = {}
+    for s in walk(statement.body):
+        if isinstance(s, Store | Accumulate) and s.buffer not in own:
+            stride = s.index.stride(statement.axis)
+            if stride is None or (stride == 0 and isinstance(s, Store)):
+                return None
+            if stride == 0:
+                found[s.buffer] = None
+    return list(found)
+
+
+def _in_blocks(statement: For, size: int, blocks: int, shared: list[Buffer]) -> tuple[Statement, ...]:
     axis = statement.axis
     outer, inner = Axis("b", blocks), Axis(axis.name, size)
     place = as_index(outer) * size + as_index(inner)
-    sums = [s for s in walk(statement.body) if isinstance(s, Accumulate) and axis not in s.index.axes()]
-    own = {s.buffer for s in walk(statement.body) if isinstance(s, Local)}
-    inits = {s.buffer for s in walk(statement.body) if isinstance(s, Store)}
-    shared = list(dict.fromkeys(s.buffer for s in sums if s.buffer not in own and s.buffer not in inits))
-    if sum(b.size for b in shared) * blocks > _MOST_PARTIAL:
-        return (statement,)
-    if any(s.index.stride(axis) is None for s in walk(statement.body) if isinstance(s, Store | Accumulate)):
-        return (statement,)
+    sums = [s for s in walk(statement.body) if isinstance(s, Accumulate)]
     partial = {b: Buffer(f"{b.name}_partial", b.dtype, b.size * blocks, Space.ARENA) for b in shared}
     rewritten = Rewriter(lambda index: index.substitute({axis: place})).statements(statement.body)
     body = tuple(_redirect(s, partial, outer) for s in rewritten)
