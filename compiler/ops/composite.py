@@ -11,14 +11,15 @@ kin are: statistics, softmax, losses, normal, …
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DtypeError
 from retrograd.compiler.ir.graph import Array, Builder, Graph, Input, Node, Op, Type, Value, interpret
 from retrograd.compiler.ops.reverse import backpropagate
@@ -42,9 +43,10 @@ class Composite(Op):
 
     def expand(self, *values: Value) -> Value:
         """What the op stands for: the formula, in float32 where the operands are halves."""
-        half = _is_half(values)
-        out = self.formula(*(_widened(v) for v in values)) if half else self.formula(*values)
-        return cast(out, dtypes.float16) if half and dtypes.of(out).is_floating_point else out
+        if not _is_half(map(dtypes.of, values)):
+            return self.formula(*values)
+        out = self.formula(*map(_widened, values))
+        return cast(out, dtypes.float16) if dtypes.of(out).is_floating_point else out
 
     def infer(self, *types: Type) -> Type:
         if types[0].dtype.category not in self.categories:
@@ -57,10 +59,9 @@ class Composite(Op):
         return expansion(self, types).outputs[0].type
 
     def evaluate(self, *arrays: Array) -> Array:
-        self.infer(*map(_type, arrays))
-        if not _is_half(arrays):
+        if not _half(self, tuple([(a.shape, a.dtype) for a in arrays])):
             return self.compute(*arrays)
-        out = self.compute(*(_widened(a) for a in arrays))
+        out = self.compute(*map(_widened, arrays))
         return out.astype(np.float16) if out.dtype.kind == "f" else out
 
     def adjoint(
@@ -75,9 +76,17 @@ def _type(value: Value) -> Type:
     return Type(tuple(value.shape), dtypes.of(value))
 
 
-def _is_half(values: Sequence[Value]) -> bool:
-    floating = [d for d in map(dtypes.of, values) if d.is_floating_point]
+def _is_half(types: Iterable[DType]) -> bool:
+    floating = [d for d in types if d.is_floating_point]
     return bool(floating) and all(d is dtypes.float16 for d in floating)
+
+
+@lru_cache(maxsize=4096)
+def _half(op: Composite, operands: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]) -> bool:
+    """Whether arrays of these shapes and dtypes are computed in float32; the error if they do not fit."""
+    types = [Type(shape, dtypes.dtype(dtype)) for shape, dtype in operands]
+    op.infer(*types)
+    return _is_half(t.dtype for t in types)
 
 
 def _widened(value: Value) -> Value:
