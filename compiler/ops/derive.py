@@ -2,10 +2,10 @@
 
     python -m retrograd.compiler.ops.derive
 
-The only module of this package that needs SymPy; nothing imports it in normal use. A row's formula is read in one of two
-ways. `meaning` opens every row down to the functions that SymPy knows (`PRIMITIVES`): what the tests prove things about.
-For differentiating, another row stays closed, a function whose derivative is that row's own partials; so the derivative of
-`x * sigmoid(x)` is written with `sigmoid`, and is as sound as the rows that it uses.
+The only module here that needs SymPy; nothing imports it in normal use. A row's formula is read in two ways.
+`meaning` opens each row down to the functions that SymPy knows (`PRIMITIVES`): what tests prove things about.
+For differentiating, another row stays closed, a function whose derivative is that row's own partials: the
+derivative of `x * sigmoid(x)` is written with `sigmoid`, and is as sound as the rows that it uses.
 """
 
 from __future__ import annotations
@@ -33,22 +33,24 @@ def _where(condition: Any, then: Any, otherwise: Any) -> Any:
     return sp.Piecewise((then, condition), (otherwise, True))
 
 
+_SAME = (
+    "sqrt sign floor exp log sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh "
+    "erf erfinv digamma trigamma zeta"
+)
 PRIMITIVES: dict[str, Callable[..., Any]] = {
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
-    "neg": lambda a: -a, "pow": sp.Pow, "power": sp.Pow, "sqrt": sp.sqrt, "abs": sp.Abs, "sign": sp.sign,
-    "floor": sp.floor, "floor_divide": lambda a, b: sp.floor(a / b), "ceil": sp.ceiling, "round": lambda a: sp.floor(a + sp.Rational(1, 2)),
-    "trunc": lambda a: sp.sign(a) * sp.floor(sp.Abs(a)),
-    "maximum": sp.Max, "minimum": sp.Min, "lt": sp.Lt, "le": sp.Le, "gt": sp.Gt, "ge": sp.Ge, "eq": sp.Eq, "ne": sp.Ne,
-    "where": _where, "logical_and": sp.And, "logical_or": sp.Or, "logical_not": sp.Not,
+    **{name: getattr(sp, name) for name in _SAME.split()},
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b, "neg": lambda a: -a, "pow": sp.Pow, "power": sp.Pow,
+    "abs": sp.Abs, "lgamma": sp.loggamma, "maximum": sp.Max, "minimum": sp.Min, "where": _where,
+    "lt": sp.Lt, "le": sp.Le, "gt": sp.Gt, "ge": sp.Ge, "eq": sp.Eq, "ne": sp.Ne,
+    "logical_and": sp.And, "logical_or": sp.Or, "logical_not": sp.Not,
+    "ceil": sp.ceiling, "round": lambda a: sp.floor(a + sp.Rational(1, 2)),
+    "trunc": lambda a: sp.sign(a) * sp.floor(sp.Abs(a)), "floor_divide": lambda a, b: sp.floor(a / b),
     "copysign": lambda a, b: sp.Abs(a) * sp.sign(b),
-    "exp": sp.exp, "log": sp.log, "sin": sp.sin, "cos": sp.cos, "tan": sp.tan, "asin": sp.asin, "acos": sp.acos,
-    "atan": sp.atan, "atan2": sp.atan2, "sinh": sp.sinh, "cosh": sp.cosh, "tanh": sp.tanh, "asinh": sp.asinh,
-    "acosh": sp.acosh, "atanh": sp.atanh, "erf": sp.erf, "erfinv": sp.erfinv, "lgamma": sp.loggamma,
-    "digamma": sp.digamma, "trigamma": sp.trigamma, "zeta": sp.zeta,
     "polynomial": lambda t, *c: sum(a * t**k for k, a in enumerate(c)),
 }  # fmt: skip
-"""What SymPy calls a row that is not defined by others: where both differ (a rounding of a half, copysign of a zero, a
-series cut off) it is off the row's domain or below its precision."""
+"""What SymPy calls a row that is not defined by others. Where the two differ (a half that is rounded, the
+sign of a zero, a series that is cut off) it is off the row's domain, or below its precision."""
 
 
 def rows() -> list[Elementwise]:
@@ -77,8 +79,13 @@ def partial_meaning(row: Elementwise, operand: int) -> Any:
 def read(text: str, functions: Mapping[str, Any], operands: Mapping[str, Any]) -> Any:
     """A formula as a SymPy expression; its numbers are exact."""
     tree = ast.fix_missing_locations(ast.Expression(_Exact().visit(calls(parse(text)))))
-    names = {"pi": sp.pi, "inf": sp.oo, "nan": sp.nan, "number": sp.Rational, **PRIMITIVES, **functions, **operands}
-    return sp.sympify(eval(compile(tree, f"<formula {text}>", "eval"), {"__builtins__": {}, **names}))
+    names = {**_NUMBERS, **PRIMITIVES, **functions, **operands}
+    return sp.sympify(eval(compile(tree, f"<formula {text}>", "eval"), names))
+
+
+_NUMBERS: dict[str, Any] = {
+    "pi": sp.pi, "inf": sp.oo, "nan": sp.nan, "number": sp.Rational, "__builtins__": {},
+}  # fmt: skip
 
 
 class _Exact(ast.NodeTransformer):
@@ -204,7 +211,6 @@ class _Writer(StrPrinter):  # type: ignore[misc]  # SymPy has no types
     def _print_Mul(self, expr: Any) -> str:
         """Numbers that are no fractions go together, so that they are multiplied out while loading."""
         number, rest = expr.as_independent(*expr.free_symbols, as_Add=False)
-        factors = sp.Mul.make_args(rest)
         reciprocal = all(isinstance(f, sp.Pow) and f.exp.is_negative for f in sp.Mul.make_args(rest))
         if number.is_Rational or reciprocal or not expr.free_symbols:
             return str(super()._print_Mul(expr))
@@ -217,7 +223,7 @@ class _Writer(StrPrinter):  # type: ignore[misc]  # SymPy has no types
 
 
 def write(expression: Any) -> str:
-    """A SymPy expression as a formula; a fraction of many digits is written as the decimal number that it was."""
+    """A SymPy expression as a formula; a fraction of many digits becomes the decimal number that it was."""
     decimals = {r: sp.Symbol(repr(float(r))) for r in expression.atoms(sp.Rational) if r.q > 1000}
     return str(_Writer().doprint(expression.xreplace(decimals)))
 
@@ -225,10 +231,9 @@ def write(expression: Any) -> str:
 def module(table: Sequence[Elementwise]) -> str:
     """The text of `derived.py`."""
     assert derived.__doc__
-    lines = [f"    {row.name!r}: {_tuple(derive(row))},".replace("'", '"') for row in table if _is_derived(row)]
-    return "\n".join(
-        [f'"""{derived.__doc__}"""', "", "DERIVED: dict[str, tuple[str | None, ...]] = {", *lines, "}", ""]
-    )
+    head = f'"""{derived.__doc__}"""\n\nDERIVED: dict[str, tuple[str | None, ...]] = {{'
+    lines = (f'    "{row.name}": {_tuple(derive(row))},' for row in table if _is_derived(row))
+    return "\n".join([head, *lines, "}", ""])
 
 
 def _is_derived(row: Elementwise) -> bool:
@@ -236,7 +241,8 @@ def _is_derived(row: Elementwise) -> bool:
 
 
 def _tuple(texts: Sequence[str | None]) -> str:
-    return f"({', '.join(map(repr, texts))}{',' if len(texts) == 1 else ''})"
+    shown = ", ".join("None" if text is None else f'"{text}"' for text in texts)
+    return f"({shown},)" if len(texts) == 1 else f"({shown})"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Derivatives of the elementwise rows, worked out by SymPy: written by `python -m retrograd.compiler.ops.derive`.
+"""Derivatives of elementwise rows, worked out by SymPy: written by `python -m retrograd.compiler.ops.derive`.
 
-One line per row, one text per operand, in x, y, z and `out` (the value). Do not edit: change the row and derive again.
+One line per row, one text per operand, in x, y, z and `out`, the value. Do not edit: change the row, derive
+again.
 """
 
 DERIVED: dict[str, tuple[str | None, ...]] = {
@@ -40,7 +41,6 @@ DERIVED: dict[str, tuple[str | None, ...]] = {
     "leaky_relu": ("where(x > 0, 1, y)", "where(x > 0, 0, x)"),
     "selu": ("1.0507009873554805*where(x > 0, 1, 1.6732632423543772*exp(minimum(0, x)))",),
     "gelu": ("sqrt(2)/(2*sqrt(pi))*x*exp(-x**2/2) + erfc((-sqrt(2)/2)*x)/2",),
-    "gelu_tanh": ("2*sqrt(2)/sqrt(pi)*out*(1 - sigmoid(2*sqrt(2)/sqrt(pi)*(0.044715*x**3 + x)))*(0.134145*x**2 + 1) + sigmoid(2*sqrt(2)/sqrt(pi)*(0.044715*x**3 + x))",),
     "silu": ("out*(1 - sigmoid(x)) + sigmoid(x)",),
     "mish": ("x*(1 - tanh(softplus(x))**2)*sigmoid(x) + tanh(softplus(x))",),
 }

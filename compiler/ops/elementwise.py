@@ -1,22 +1,25 @@
 """THE table of elementwise ops: one line each, and every part of the system reads its line.
 
-To add an op, add a row, then run `python -m retrograd.compiler.ops.derive` to write its derivative to `derived.py`
-(SymPy works it out; a test derives every row again and compares). The tests loop over this table. The columns:
+To add an op, add a row, then run `python -m retrograd.compiler.ops.derive` to write its derivative to
+`derived.py` (SymPy works it out; a test derives every row again and compares). The tests loop over the table.
+The columns:
 
     name       how it is called in printed graphs, as a Tensor method and as a function
-    formula    its value, in the language told in `row.py`. Rows without a `numpy` column are run as this formula says, so
-               it must hold on all numbers, NaN and infinities included; for the others it is what SymPy differentiates.
-               A row that is its own formula is a primitive; `derive.py` knows what SymPy calls it
+    formula    its value, in the language told in `row.py`. A row without a `numpy` column is run as it says,
+               so it must hold on all numbers, NaN and infinities included; of the others it is what SymPy
+               differentiates. A row that is its own formula is a primitive: `derive.py` knows its SymPy name
     types      which dtypes it takes and gives: see `Types`
-    numpy      the function that evaluates it on arrays. Such a row is *native*: the back ends have code for it
-               (`backends/math`, `backends/llvm`), unless `native_on` says that they have it for some dtypes only
-    partials   the derivative by each operand where SymPy's form is numerically poor, or another choice is made at a tie.
-               `out` is the value, so that it is reused. A text that mentions `ct` is the whole cotangent (so that 0 * inf
-               need not arise), else it is multiplied by the cotangent. None: no derivative by that operand
+    numpy      the function that evaluates it on arrays. Such a row is *native*: the back ends have code for
+               it (`backends/rows.py`, `backends/math`), unless `native_on` says for which dtypes only
+    partials   the derivative by each operand where SymPy's form is numerically poor, or another choice is
+               made at a tie. `out` is the value, so that it is reused. A text that mentions `ct` is the whole
+               cotangent (so that 0 * inf need not arise), else it is multiplied by the cotangent. None: there
+               is no derivative by that operand; "nan": there is one, but it is not known
     domain     where the row is smooth and the tests sample: a condition on the operands
 
-Operands broadcast as in NumPy. All operands of one application have one dtype (but a condition is bool): promotion is
-done by the Tensor API, once, from `types`. Values at ±0, ±inf and NaN are those of PyTorch, except where the tests say.
+Operands broadcast as in NumPy. All operands of one application have one dtype (but a condition is bool):
+promotion is done by the Tensor API, once, from `types`. Values and gradients at ±0, ±inf, NaN and ties are
+those of PyTorch, except where the tests list why not. A whole number divided by 0 gives 0.
 """
 
 from __future__ import annotations
@@ -36,23 +39,27 @@ CLASSIFY, SELECT = Types.CLASSIFY, Types.SELECT
 
 
 def _zeta(terms: int = 10) -> str:
-    """The Hurwitz zeta function by Euler and Maclaurin's formula (DLMF 25.11.5): first terms, then a series in 1/y."""
+    """Hurwitz's zeta function as Euler and Maclaurin sum it (DLMF 25.11.5): terms, then a series in 1/y."""
     end = f"(y + {terms})"
-    tail = "0"
+    series = "0"
     for k, (over, under) in reversed([*enumerate(special.BERNOULLI)]):
-        tail = f"({over / under / math.factorial(2 * k + 2)!r} + (x + {2 * k + 1}) * (x + {2 * k + 2}) / {end}**2 * {tail})"
+        factor = over / under / math.factorial(2 * k + 2)
+        series = f"({factor!r} + (x + {2 * k + 1}) * (x + {2 * k + 2}) / {end}**2 * {series})"
     head = " + ".join(f"(y + {k})**-x" for k in range(terms))
-    return f"{head} + {end}**(1 - x) / (x - 1) + {end}**-x * (0.5 + x / {end} * {tail})"
+    return f"{head} + {end}**(1 - x) / (x - 1) + {end}**-x * (0.5 + x / {end} * {series})"
 
 
-ZETA = _zeta()
+def _sinc_slope(terms: int = 10) -> str:
+    """sinc'(x) / x about 0."""
+    coefficients = (f"{(-1) ** k * 2 * k}/{math.factorial(2 * k + 1)}" for k in range(1, terms + 1))
+    return f"pi**2 * polynomial((pi * x)**2, {', '.join(coefficients)})"
+
+
+# Below 1/2 the gamma functions are reflected; elsewhere the phase is a harmless number, that none be NaN.
 PHASE = "pi * where(x < 0.5, x - round(x), 0.5)"
 REFLECTED = f"(pi / sin({PHASE}))"
+GELU_GATE = "sigmoid(sqrt(8 / pi) * (x + 0.044715 * x**3))"  # (1 + tanh(u)) / 2 is sigmoid(2u)
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al., arXiv 1706.02515
-SINC_SLOPE = f"""pi**2 * polynomial((pi * x)**2, {
-    ", ".join(f"{(-1) ** k * 2 * k}/{math.factorial(2 * k + 1)}" for k in range(1, 11))
-})"""
-"""The derivative of sinc, by x, over x, about 0."""
 
 # fmt: off
 # ---- arithmetic --------------------------------------------------------------------------------------------
@@ -69,14 +76,19 @@ row("sqrt",       "sqrt(x)",        FLOAT,   np.sqrt, domain="x > 0")
 row("rsqrt",      "1 / sqrt(x)",    FLOAT,   special.rsqrt, ["-0.5 * out**3"], domain="x > 0")
 row("cbrt",       "sign(x) * abs(x)**(1/3)", FLOAT, np.cbrt, ["1 / (3 * out**2)"], domain="x != 0")
 row("pow",        "x**y",           NUMBER,  special.power, domain="x > 0", partials=[
-    "where(y == 0 and not abs(1 / x) < inf, 0, ct * (y * x**(y - 1)))", "where(x == 0 and y >= 0, 0, ct * (out * log(x)))"])
+    "where(y == 0 and not abs(1 / x) < inf, 0, ct * (y * x**(y - 1)))",
+    "where(x == 0 and y >= 0, 0, ct * (out * log(x)))"])
 row("hypot",      "sqrt(x**2 + y**2)", FLOAT, np.hypot, domain="x != 0 and y != 0")
-row("lerp",       "where(abs(z) < 0.5, x + z * (y - x), y - (y - x) * (1 - z))", FLOAT, partials=["1 - z", "z", "y - x"])
+row("lerp",       "where(abs(z) < 0.5, x + z * (y - x), y - (y - x) * (1 - z))", FLOAT,
+    partials=["1 - z", "z", "y - x"])
 
 # ---- division with a whole quotient ------------------------------------------------------------------------
-row("fmod",       "x - y * trunc(x / y)", NUMBER, np.fmod,      ["1", "-trunc(x / y)"], domain="y != 0 and frac(x / y) != 0")
-row("remainder",  "x - y * floor(x / y)", NUMBER, np.remainder, ["1", "-floor_divide(x, y)"], domain="y != 0 and frac(x / y) != 0")
-row("floor_divide", "where(y == 0, x / y, where(remainder(x, y) == 0, round(x / y), round((x - remainder(x, y)) / y)))",
+row("fmod",       "x - y * trunc(x / y)", NUMBER, np.fmod, ["1", "-trunc(x / y)"],
+    domain="y != 0 and frac(x / y) != 0")
+row("remainder",  "x - y * floor(x / y)", NUMBER, np.remainder, ["1", "-floor_divide(x, y)"],
+    domain="y != 0 and frac(x / y) != 0")
+row("floor_divide",
+    "where(y == 0, x / y, round((x - fmod(x, y)) / y) - where(remainder(x, y) != fmod(x, y), 1, 0))",
     NUMBER, np.floor_divide, ["0", "0"], native_on=(1,), domain="y != 0 and frac(x / y) != 0")
 
 # ---- rounding ----------------------------------------------------------------------------------------------
@@ -86,7 +98,7 @@ row("round",      "round(x)",       ROUND,   np.rint,  ["0"], domain="frac(x + 0
 row("trunc",      "trunc(x)",       ROUND,   np.trunc, ["0"], domain="frac(x) != 0")
 row("frac",       "x - trunc(x)",   FLOAT,   partials=["1"], domain="frac(x) != 0")
 
-# ---- the greater and the lesser: where two are equal they share, except that fmax, fmin and the clamps give 
+# ---- the greater and the lesser: equals share the cotangent, but fmax, fmin and the clamps give it to x ----
 row("maximum",    "maximum(x, y)",  NUMERIC, np.maximum, domain="x != y", partials=[
     "where(x == y, ct * 0.5, where(x < y, 0, ct))", "where(x == y, ct * 0.5, where(x > y, 0, ct))"])
 row("minimum",    "minimum(x, y)",  NUMERIC, np.minimum, domain="x != y", partials=[
@@ -95,8 +107,10 @@ row("fmax",       "where(x >= y or y != y, x, y)", NUMERIC, domain="x != y", par
     "where(x >= y or y != y, ct, 0)", "where(x >= y or y != y, 0, ct)"])
 row("fmin",       "where(x <= y or y != y, x, y)", NUMERIC, domain="x != y", partials=[
     "where(x <= y or y != y, ct, 0)", "where(x <= y or y != y, 0, ct)"])
-row("clamp_min",  "maximum(x, y)",  NUMERIC, partials=["where(x >= y, ct, 0)", "where(x < y, ct, 0)"], domain="x != y")
-row("clamp_max",  "minimum(x, y)",  NUMERIC, partials=["where(x <= y, ct, 0)", "where(x > y, ct, 0)"], domain="x != y")
+row("clamp_min",  "maximum(x, y)",  NUMERIC, domain="x != y", partials=[
+    "where(x >= y, ct, 0)", "where(x < y, ct, 0)"])
+row("clamp_max",  "minimum(x, y)",  NUMERIC, domain="x != y", partials=[
+    "where(x <= y, ct, 0)", "where(x > y, ct, 0)"])
 
 # ---- comparison and choice ---------------------------------------------------------------------------------
 row("lt",         "x < y",          COMPARE, np.less)
@@ -106,7 +120,8 @@ row("ge",         "x >= y",         COMPARE, np.greater_equal)
 row("eq",         "x == y",         COMPARE, np.equal)
 row("ne",         "x != y",         COMPARE, np.not_equal)
 row("where",      "where(x, y, z)", SELECT,  np.where, [None, "where(x, ct, 0)", "where(x, 0, ct)"])
-row("heaviside",  "where(x > 0, 1, where(x == 0, y, 0))", NUMERIC, partials=["0", "where(x == 0, ct, 0)"], domain="x != 0")
+row("heaviside",  "where(x > 0, 1, where(x == 0, y, 0))", NUMERIC,
+    partials=["0", "where(x == 0, ct, 0)"], domain="x != 0")
 
 # ---- truth and bits ----------------------------------------------------------------------------------------
 row("logical_and", "x and y",           LOGICAL, np.logical_and)
@@ -125,9 +140,11 @@ row("isnan",      "x != x",               CLASSIFY, np.isnan)
 row("isinf",      "abs(x) == inf",        CLASSIFY)
 row("isfinite",   "abs(x) < inf",         CLASSIFY)
 row("signbit",    "copysign(1, x) < 0",   CLASSIFY)
-row("copysign",   "copysign(x, y)",       FLOAT, np.copysign, ["ct * sign(x) * copysign(1, y)", "0"], domain="x != 0 and y != 0")
+row("copysign",   "copysign(x, y)",       FLOAT, np.copysign,
+    ["ct * sign(x) * copysign(1, y)", "0"], domain="x != 0 and y != 0")
 row("nan_to_num", "where(x != x, y, where(x == inf, z, where(x == -inf, w, x)))", FLOAT, partials=[
-    "where(abs(x) < inf, ct, 0)", "where(x != x, ct, 0)", "where(x == inf, ct, 0)", "where(x == -inf, ct, 0)"])
+    "where(abs(x) < inf, ct, 0)", "where(x != x, ct, 0)",
+    "where(x == inf, ct, 0)", "where(x == -inf, ct, 0)"])
 
 # ---- exponentials and logarithms ---------------------------------------------------------------------------
 row("exp",        "exp(x)",               FLOAT, np.exp)
@@ -141,8 +158,8 @@ row("xlogy",      "where(x == 0 and y == y, 0, x * log(y))", FLOAT, domain="x !=
     "where(x == 0 and y <= 0, 0, ct * log(y))", "ct * x / y"])
 row("logaddexp",  "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp(-abs(x - y))), x + y)", FLOAT,
     partials=["sigmoid(x - y)", "sigmoid(y - x)"], domain="x != y")
-row("logaddexp2", "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp2(-abs(x - y))) * (1 / log(2)), x + y)", FLOAT,
-    partials=["sigmoid((x - y) * log(2))", "sigmoid((y - x) * log(2))"], domain="x != y")
+row("logaddexp2", "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp2(-abs(x - y))) * (1 / log(2)), x + y)",
+    FLOAT, partials=["sigmoid((x - y) * log(2))", "sigmoid((y - x) * log(2))"], domain="x != y")
 row("logit",      "where(x < 0.25, log(x / (1 - x)), log1p((2 * x - 1) / (1 - x)))", FLOAT,
     partials=["where(x >= 0 and x <= 1, ct / (x * (1 - x)), nan)"], domain="x > 0 and x < 1")
 
@@ -150,14 +167,16 @@ row("logit",      "where(x < 0.25, log(x / (1 - x)), log1p((2 * x - 1) / (1 - x)
 row("sin",        "sin(x)",               FLOAT, np.sin)
 row("cos",        "cos(x)",               FLOAT, np.cos)
 row("tan",        "tan(x)",               FLOAT, np.tan)
-row("asin",       "asin(x)",              FLOAT, np.arcsin, ["1 / sqrt((1 - x) * (1 + x))"], domain="abs(x) < 1")
-row("acos",       "acos(x)",              FLOAT, np.arccos, ["-1 / sqrt((1 - x) * (1 + x))"], domain="abs(x) < 1")
+row("asin",       "asin(x)",              FLOAT, np.arcsin,
+    ["1 / sqrt((1 - x) * (1 + x))"], domain="abs(x) < 1")
+row("acos",       "acos(x)",              FLOAT, np.arccos,
+    ["-1 / sqrt((1 - x) * (1 + x))"], domain="abs(x) < 1")
 row("atan",       "atan(x)",              FLOAT, np.arctan)
 row("atan2",      "atan2(x, y)",          FLOAT, np.arctan2, domain="x != 0 and y != 0", partials=[
     "where(x == 0 and y == 0, 0, ct * (y / hypot(x, y) / hypot(x, y)))",
     "where(x == 0 and y == 0, 0, ct * (-x / hypot(x, y) / hypot(x, y)))"])
 row("sinc",       "where(x == 0, 1, sin(pi * x) / (pi * x))", FLOAT, partials=[
-    f"where(abs(x) < 0.3, x * {SINC_SLOPE}, (cos(pi * x) - out) / where(abs(x) < 0.3, 1, x))"])
+    f"where(abs(x) < 0.3, x * {_sinc_slope()}, (cos(pi * x) - out) / where(abs(x) < 0.3, 1, x))"])
 row("deg2rad",    "x * (pi / 180)",       FLOAT)
 row("rad2deg",    "x * (180 / pi)",       FLOAT)
 
@@ -175,10 +194,12 @@ row("erfc",       "1 - erf(x)",           FLOAT, special.erfc)
 row("erfinv",     "erfinv(x)",            FLOAT, special.erfinv, domain="abs(x) < 1")
 row("lgamma",     "lgamma(x)",            FLOAT, special.lgamma, domain="x > 0 or frac(x) != 0")
 row("digamma",    "digamma(x)",           FLOAT, special.digamma, domain="x > 0 or frac(x) != 0")
-row("trigamma",   f"where(x < 0.5, {REFLECTED}**2, 0) + where(x < 0.5, -1, 1) * zeta(2, where(x < 0.5, 1 - x, x))", FLOAT,
-    partials=[f"-2 * (where(x < 0.5, {REFLECTED}**3 * cos({PHASE}), 0) + zeta(3, where(x < 0.5, 1 - x, x)))"],
+row("trigamma",
+    f"where(x < 0.5, {REFLECTED}**2, 0) + where(x < 0.5, -1, 1) * zeta(2, where(x < 0.5, 1 - x, x))",
+    FLOAT, partials=[
+    f"-2 * (where(x < 0.5, {REFLECTED}**3 * cos({PHASE}), 0) + zeta(3, where(x < 0.5, 1 - x, x)))"],
     domain="x > 0 or frac(x) != 0")
-row("zeta",       f"where(x > 1 and y >= 0, {ZETA}, where(x == 1 and y >= 0, inf, nan))", FLOAT,
+row("zeta",       f"where(x > 1 and y >= 0, {_zeta()}, where(x == 1 and y >= 0, inf, nan))", FLOAT,
     partials=["nan", "-x * zeta(x + 1, y)"], domain="x > 1 and x < 8 and y > 0")
 
 # ---- activations -------------------------------------------------------------------------------------------
@@ -186,7 +207,8 @@ row("sigmoid",    "1 / (1 + exp(-x))",    FLOAT, special.sigmoid, ["out * (1 - o
 row("softplus",   "log(1 + exp(x))",      FLOAT, special.softplus, ["sigmoid(x)"])
 row("logsigmoid", "-softplus(-x)",        FLOAT)
 row("relu",       "maximum(x, 0)",        NUMBER, partials=["where(out <= 0, 0, ct)"], domain="x != 0")
-row("relu6",      "minimum(maximum(x, 0), 6)", FLOAT, partials=["where(x > 0 and x < 6, ct, 0)"], domain="x != 0 and x != 6")
+row("relu6",      "minimum(maximum(x, 0), 6)", FLOAT,
+    partials=["where(x > 0 and x < 6, ct, 0)"], domain="x != 0 and x != 6")
 row("leaky_relu", "where(x > 0, x, x * y)", FLOAT, domain="x != 0")
 row("elu",        "where(x < 0, y * expm1(x), x)", FLOAT, domain="x != 0", partials=[
     "where(x > 0, ct, ct * (y * exp(minimum(x, 0))))", "where(x > 0, 0, ct * expm1(minimum(x, 0)))"])
@@ -195,7 +217,8 @@ row("celu",       "where(x < 0, y * expm1(x / y), x)", FLOAT, domain="x != 0 and
     "where(x > 0, 0, ct * (expm1(minimum(x, 0) / y) - minimum(x, 0) / y * exp(minimum(x, 0) / y)))"])
 row("selu",       f"{SELU_SCALE} * elu(x, {SELU_ALPHA})", FLOAT, domain="x != 0")
 row("gelu",       "x * 0.5 * erfc(x * -sqrt(0.5))", FLOAT)
-row("gelu_tanh",  "x * sigmoid(sqrt(8 / pi) * (x + 0.044715 * x**3))", FLOAT)
+row("gelu_tanh",  f"x * {GELU_GATE}", FLOAT,
+    partials=[f"{GELU_GATE} + out * (1 - {GELU_GATE}) * (sqrt(8 / pi) * (1 + 0.134145 * x**2))"])
 row("silu",       "x * sigmoid(x)",       FLOAT)
 row("mish",       "x * tanh(softplus(x))", FLOAT)
 row("softsign",   "x / (1 + abs(x))",     FLOAT, partials=["1 / (1 + abs(x))**2"], domain="x != 0")

@@ -1,7 +1,7 @@
 """What one row of the elementwise table is: text in, an op out. The table itself is `elementwise.py`.
 
-A formula is text in a small language, so that reading the table needs no SymPy and one text serves every level: arrays,
-graph nodes and Tensors at run time, SymPy in `derive.py`.
+A formula is text in a small language: reading the table needs no SymPy, and one text serves every level
+(arrays, graph nodes, Tensors) as well as SymPy in `derive.py`.
 
     formula ::= number | pi | inf | nan | operand | row "(" formula, … ")" | "(" formula ")"
               | formula ("+" | "-" | "*" | "/" | "**") formula | "-" formula
@@ -10,8 +10,8 @@ graph nodes and Tensors at run time, SymPy in `derive.py`.
               | "polynomial" "(" formula, c0, c1, … ")"                        c0 + c1*t + c2*t**2 + …
     operand ::= "x" | "y" | "z" | "w"; in a partial also "out", the row's value, and "ct", the cotangent
 
-Every sign is the call of a row (`x == y` is `eq(x, y)`), a power with a small whole exponent is multiplications, and what
-mentions no operand is a number, worked out while loading. A number takes the dtype of the operands.
+Every sign is the call of a row (`x == y` is `eq(x, y)`); a power with a whole exponent is multiplications;
+what mentions no operand is a number, worked out while loading. Numbers take the dtype of the operands.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Elementwise(Op):
         return bool(self.native_on)
 
     def is_native(self, dtype: DType) -> bool:
-        """Whether the back ends have code for it on operands of this dtype (of a `where`: on its branches)."""
+        """Whether the back ends have code for it on operands of this dtype (`where`: on its branches)."""
         return dtype.category in self.native_on
 
     @cached_property
@@ -108,7 +108,8 @@ class Elementwise(Op):
 
     @cached_property
     def _rules(self) -> tuple[Callable[..., Value] | None, ...]:
-        return tuple(p and _function(cotangent_text(p), [*self.operands, "out", "ct"]) for p in self.partials)
+        names = [*self.operands, "out", "ct"]
+        return tuple(None if p is None else _function(cotangent_text(p), names) for p in self.partials)
 
     def inside(self, *operands: Array) -> Array:
         """Whether the operands lie in the domain."""
@@ -122,7 +123,7 @@ class Elementwise(Op):
         if any(t.dtype is not values[0].dtype for t in values):
             raise DtypeError(shown, "the operands' dtypes differ", "cast one of them with .to(dtype)")
         if self.types is Types.SELECT and types[0].dtype is not dtypes.bool_:
-            raise DtypeError(shown, "the condition is not bool", "compare it with something, or cast it to bool")
+            raise DtypeError(shown, "the condition is not bool", "compare it with something, or cast it")
         accepted = _ACCEPTED.get(self.types, (0, 1, 2))
         if values[0].dtype.category not in accepted:
             wanted = " or ".join(("bool", "integer", "floating-point")[c] for c in accepted)
@@ -205,8 +206,8 @@ def calls(node: ast.expr) -> ast.expr:
         case ast.BoolOp(sign, values):
             return reduce(partial(_call, SIGNS[type(sign)]), map(calls, values))
         case ast.Compare(left, signs, right):
-            pairs = zip(signs, [left, *right], right)
-            return reduce(partial(_call, "logical_and"), [_call(SIGNS[type(s)], calls(a), calls(b)) for s, a, b in pairs])
+            links = zip(signs, map(calls, [left, *right]), map(calls, right))
+            return reduce(partial(_call, "logical_and"), [_call(SIGNS[type(s)], a, b) for s, a, b in links])
         case ast.Call(ast.Name(name), arguments, []):
             return _call(name, *map(calls, arguments))
     raise SyntaxError(f"not in the language of formulas: {ast.unparse(node)}")
