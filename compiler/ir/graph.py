@@ -321,12 +321,17 @@ class Evaluate:
     level = 0
 
     def apply(self, op: Op, operands: Sequence[Value]) -> Array:
-        like = None
         for x in operands:
-            if isinstance(x, np.ndarray | np.generic):
-                like = x.dtype
-        arrays = [x if type(x) is np.ndarray else np.asarray(x, dtype=like) for x in operands]
-        return quietly(op.evaluate, *arrays)  # type: ignore[no-any-return]  # what an op evaluates to
+            if type(x) is not np.ndarray:
+                operands = _as_arrays(operands)
+                break
+        return quietly(op.evaluate, *operands)  # type: ignore[no-any-return]  # what an op evaluates to
+
+
+def _as_arrays(operands: Sequence[Value]) -> list[Array]:
+    likes = [x.dtype for x in operands if isinstance(x, (np.ndarray, np.generic))]
+    like = likes[-1] if likes else None
+    return [x if type(x) is np.ndarray else np.asarray(x, dtype=like) for x in operands]
 
 
 class Build:
