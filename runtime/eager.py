@@ -12,7 +12,7 @@ op has to say it. The backward pass takes the very rules that the compiler takes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -20,9 +20,12 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
 from retrograd.compiler.ir.graph import INTERPRETERS, Array, Builder, Node, Op, Type, Value
 from retrograd.compiler.ir.quiet import quietly
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Slice
 from retrograd.runtime import tracing
+from retrograd.runtime.kernels import rules
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tape import Edge, GradNode, already_freed
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor, legacy_name, method
@@ -33,14 +36,10 @@ from retrograd.runtime.views import View
 
 
 class Needs(NamedTuple):
-    """The values that an adjoint looks at, when these operands' cotangents are wanted."""
+    """The values that an adjoint looks at, when certain operands' cotangents are wanted."""
 
     inputs: tuple[bool, ...]
     out: bool
-
-    @property
-    def anything(self) -> bool:
-        return self.out or any(self.inputs)
 
 
 class _Kind:
@@ -50,9 +49,13 @@ class _Kind:
 
     def __init__(self, op: Op) -> None:
         self.is_view = type(op) in _VIEWS
-        self.needs: dict[tuple[bool, ...], Needs] = {}
-        """By which operands require grad."""
-        self.node_class = type(f"{op.title}Backward0", (OpNode,), {"__slots__": ()})
+        self.needs: dict[int, Needs] = {}
+        """By which operands require grad: one bit each."""
+        title = f"{op.title}Backward0"
+        if isinstance(op, Elementwise):
+            self.node_class: type[OpNode] = type(title, (RowNode,), {"__slots__": (), "row": op})
+        else:
+            self.node_class = type(title, (OpNode,), {"__slots__": ()})
 
 
 _VIEWS = (Reshape, Permute, Expand, Slice, Flip)
@@ -70,7 +73,7 @@ def _type_of(value: Value) -> Type:
     return value.type if isinstance(value, Node) else Type(tuple(value.shape), dtypes.of(value))
 
 
-def _needs(op: Op, values: Sequence[Value], out: Value, wanted: tuple[bool, ...]) -> Needs:
+def _needs(op: Op, values: Sequence[Value], out: Value, wanted: Sequence[bool]) -> Needs:
     """Run the adjoint on fresh inputs, and see from which of them its results come."""
     builder = Builder()
     operands = [builder.input(f"x{k}", _type_of(v)) for k, v in enumerate(values)]
@@ -102,15 +105,27 @@ class OpNode(GradNode):
     """None after `free`."""
     out: Value
     guards: list[tuple[list[int], int, int]]
-    """For each kept array: its version counter, the version that is kept, and which operand it is (-1: the result)."""
+    """For each kept array: its version counter, the version kept, and which operand it is (-1: the result)."""
+
+    def __init__(
+        self,
+        edges: tuple[Edge, ...],
+        op: Op,
+        inputs: Sequence[Value],
+        out: Value,
+        guards: list[tuple[list[int], int, int]],
+    ) -> None:
+        GradNode.__init__(self, edges)
+        self.op = op
+        self.inputs = inputs
+        self.out = out
+        self.guards = guards
 
     def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
         inputs = self.inputs
         if inputs is None:
             raise already_freed()
-        for counter, version, place in self.guards:
-            if counter[0] != version:
-                raise self._modified(counter[0], version, place)
+        self.check_versions()
         out = self.out
         if create_graph:
             inputs = [_as_operand(x, edge) for x, edge in zip(inputs, self.edges)]
@@ -121,9 +136,12 @@ class OpNode(GradNode):
         if self.guards:
             self.inputs = self.out = None
 
-    def _modified(self, now: int, then: int, place: int) -> GradientError:
-        value = self.out if place < 0 or self.inputs is None else self.inputs[place]
-        return modified(value, self if place < 0 else self.edges[place], now, then)
+    def check_versions(self) -> None:
+        """Raise if a kept array was changed in place since."""
+        for counter, version, place in self.guards:
+            if counter[0] != version:
+                value = self.out if place < 0 or self.inputs is None else self.inputs[place]
+                raise modified(value, self if place < 0 else self.edges[place], counter[0], version)
 
 
 def modified(value: Value, maker: Edge, now: int, then: int) -> GradientError:
@@ -135,6 +153,25 @@ def modified(value: Value, maker: Edge, now: int, then: int) -> GradientError:
         "instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
         "torch.autograd.set_detect_anomaly(True, check_nan=False)."
     )
+
+
+class RowNode(OpNode):
+    """A row of the elementwise table that was applied. On bare arrays its rules run as plain NumPy."""
+
+    __slots__ = ()
+
+    row: ClassVar[Elementwise]
+
+    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+        inputs = self.inputs
+        if create_graph or inputs is None or isinstance(cotangent, Node):
+            return super().backward(cotangent, needed, create_graph)
+        self.check_versions()
+        grads: list[Value | None] = []
+        for rule, need, x in zip(rules(self.row), needed, inputs):
+            g = rule(*inputs, self.out, cotangent) if need and rule is not None else None
+            grads.append(g if g is None or g.shape == x.shape else sum_to(g, x.shape))
+        return grads
 
 
 def _as_operand(value: Value, edge: Edge) -> Value:
@@ -156,29 +193,34 @@ def edge_of(x: Value) -> Edge:
 
 
 def record(op: Op, operands: Sequence[Value], values: Sequence[Value], result: Tensor) -> None:
-    """Give the result its history."""
+    """Give the result its history: `op` of the operands, whose values these are."""
     kind = _kind(op)
-    edges = tuple([edge_of(x) for x in operands])
-    wanted = tuple([edge is not None for edge in edges])
+    edges: list[Edge] = []
+    wanted = 0
+    for x in operands:
+        if isinstance(x, Tensor) and x._requires_grad:
+            wanted |= 1 << len(edges)
+            edges.append(x if x._edge is None else x._edge)
+        else:
+            edges.append(None)
     needs = kind.needs.get(wanted)
     if needs is None:
-        needs = kind.needs[wanted] = _needs(op, values, result._value, wanted)
-    node = kind.node_class(edges)
+        needs = kind.needs[wanted] = _needs(op, values, result._value, [edge is not None for edge in edges])
     guards = []
     kept = list(values)
-    for place, needed in enumerate(needs.inputs):
-        value = kept[place]
-        if needed:
-            if isinstance(operands[place], Tensor):
-                counter = counter_of(operands[place])
-                guards.append((counter, counter[0], place))
-        elif type(value) is np.ndarray and value.size > _SMALL:
-            kept[place] = _type_of(value)
+    for place, value in enumerate(kept):
+        if not needs.inputs[place]:
+            if type(value) is np.ndarray and value.size > _SMALL:
+                kept[place] = _type_of(value)
+        elif isinstance(operands[place], Tensor):
+            counter = counter_of(operands[place])
+            guards.append((counter, counter[0], place))
+    out = None
     if needs.out:
+        out = result._value
         guards.append((counter_of(result), 0, -1))
-    node.op, node.inputs, node.guards = op, kept, guards
-    node.out = result._value if needs.out else None
-    result._edge, result._requires_grad = node, True
+    result._edge = kind.node_class(tuple(edges), op, kept, out, guards)
+    result._requires_grad = True
 
 
 def counter_of(tensor: Tensor) -> list[int]:
@@ -239,7 +281,7 @@ def _arrays(values: list[Value]) -> list[Array]:
     for value in values:
         if isinstance(value, np.ndarray | np.generic):
             like = value.dtype
-    return [v if isinstance(v, np.ndarray) or type(v) is Node else np.asarray(v, like) for v in values]
+    return [v if isinstance(v, np.ndarray) or type(v) is Node else np.asarray(v, getattr(v, "dtype", like)) for v in values]
 
 
 def _explained(error: Exception, op: Op, values: Sequence[Value]) -> Exception:

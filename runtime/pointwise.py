@@ -22,6 +22,7 @@ from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.runtime import tracing
 from retrograd.runtime.eager import RECORD, record
 from retrograd.runtime.inplace import assign, changed, check_fits, check_writable
+from retrograd.runtime.kernels import kernel
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.promotion import number, promote
 from retrograd.runtime.tensor import Tensor
@@ -103,7 +104,7 @@ def _taken(row: Elementwise) -> frozenset[Any]:
 
 def _one(row: Elementwise) -> Function:
     """The row as a function of one Tensor."""
-    kernel, taken = row.numpy or row.evaluate, _taken(row)
+    compute, taken = kernel(row), _taken(row)
     recordable = row.infer(Type((), dtypes.float32)).dtype is dtypes.float32 if dtypes.float32.numpy in taken else False
     ndarray = np.ndarray
 
@@ -112,7 +113,7 @@ def _one(row: Elementwise) -> Function:
             return general(row, (x,))
         array = x._value
         try:
-            value = QUIET.run(kernel, array)
+            value = QUIET.run(compute, array)
         except Exception:  # told in the user's terms below, or done otherwise
             return general(row, (x,))
         result = Tensor(value if type(value) is ndarray else np.asarray(value))
@@ -127,7 +128,7 @@ def _one(row: Elementwise) -> Function:
 
 def _two(row: Elementwise) -> Function:
     """The row as a function of two operands, of which one may be a number; NotImplemented for anything else."""
-    kernel, taken = row.numpy or row.evaluate, _taken(row)
+    compute, taken = kernel(row), _taken(row)
     recordable = row.types not in (Types.COMPARE, Types.LOGICAL, Types.INTEGER, Types.SHIFT)
     ndarray = np.ndarray
 
@@ -149,7 +150,7 @@ def _two(row: Elementwise) -> Function:
         else:
             return general(row, (x, y)) if isinstance(y, _OPERANDS) else NotImplemented
         try:
-            value = QUIET.run(kernel, a, b)
+            value = QUIET.run(compute, a, b)
         except Exception:  # told in the user's terms below, or done otherwise
             return general(row, (x, y))
         result = Tensor(value if type(value) is ndarray else np.asarray(value))

@@ -1,0 +1,58 @@
+"""The rows of the elementwise table as plain NumPy: for arrays alone, without asking at each step what the operands are.
+
+A formula is a Python function whose names stand for rows (`compiler.ops.row`). The same code, with names that stand for
+NumPy's functions, is what runs here: `kernel(row)` evaluates, `rules(row)` are the cotangents of the operands. Nothing is
+said anew, and nothing is to be added for a new row. Python numbers in formulas take the arrays' dtype (NumPy 2's rule).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.ir.graph import OPS
+from retrograd.compiler.ops.elementwise import Elementwise
+
+Kernel = Callable[..., Any]
+
+
+@cache
+def kernel(row: Elementwise) -> Kernel:
+    """The row's value, of arrays of a dtype that it takes; a scalar, where NumPy gives one."""
+    return row.numpy or _on_arrays(row.expansion)
+
+
+@cache
+def rules(row: Elementwise) -> tuple[Kernel | None, ...]:
+    """For each operand, its cotangent from the operands, the value and the value's cotangent."""
+    return tuple(rule and _on_arrays(rule) for rule in row._rules)
+
+
+def _on_arrays(formula: Callable[..., Any]) -> Kernel:
+    """The formula with its names bound to NumPy."""
+    assert isinstance(formula, FunctionType)
+    for name in formula.__code__.co_names:
+        if name not in _NAMESPACE:
+            row = OPS.get(name)
+            _NAMESPACE[name] = kernel(row) if isinstance(row, Elementwise) else formula.__globals__[name]
+    return FunctionType(formula.__code__, _NAMESPACE, formula.__name__)
+
+
+def _power(base: Any, exponent: int) -> Any:
+    """base ** exponent for a whole exponent above 1, by multiplication, as the compiled code does it."""
+    result, square = None, base
+    while True:
+        if exponent % 2:
+            result = square if result is None else np.multiply(result, square)
+        exponent //= 2
+        if not exponent:
+            return result
+        square = np.multiply(square, square)
+
+
+_NAMESPACE: dict[str, Any] = {"power": _power, "__builtins__": {}}
+"""What the formulas' names stand for; filled as they are met."""
