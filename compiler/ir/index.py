@@ -100,7 +100,9 @@ class Index:
         whole = Index(tuple((a, c // divisor) for a, c in self.terms if c % divisor == 0), self.offset // divisor)
         rest = Index(tuple((a, c) for a, c in self.terms if c % divisor), self.offset % divisor)
         low, high = rest.bounds()
-        if low >= 0 and high < divisor:
+        least = low // divisor  # taken out, so that what is divided is never negative: machines round towards zero
+        whole, rest = whole + least, rest - least * divisor
+        if high - least * divisor < divisor:
             return whole, rest
         return whole + Index(((Divided(rest, divisor), 1),)), Index(((Remainder(rest, divisor), 1),))
 
@@ -216,7 +218,9 @@ def flatten(index: Sequence[Index], shape: Sequence[int]) -> Index:
 
 
 def unflatten(position: Index, shape: Sequence[int]) -> tuple[Index, ...]:
-    """The multi-index of a row-major position."""
+    """The multi-index of a row-major position; all zeros where there are no elements."""
+    if 0 in shape:
+        return (Index(),) * len(shape)
     index = []
     for size, step in zip(shape, strides(shape), strict=True):
         index.append(Index() if size == 1 else position // step % size)

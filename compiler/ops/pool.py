@@ -216,7 +216,7 @@ def adaptive_avg_pool(x: Value, places: Sequence[int]) -> Value:
         start, end = _parts(x.shape[axis], count)
         inside = np.arange(x.shape[axis])
         share = (inside >= start[:, None]) & (inside < end[:, None])
-        matrix = (share / share.sum(1, keepdims=True)).T.astype(dtypes.of(x).numpy)
+        matrix = np.ascontiguousarray((share / share.sum(1, keepdims=True)).T, dtypes.of(x).numpy)
         order = [k for k in range(len(x.shape)) if k != axis] + [axis]
         last = permute(x, order)
         flat = dot(reshape(last, (prod(last.shape[:-1]), last.shape[-1])), matrix)

@@ -13,8 +13,20 @@ import numpy as np
 
 from retrograd.compiler.ir.graph import OPS, Builder, Constant, Node, Op, Value, apply
 from retrograd.compiler.ops.row import Elementwise
-from retrograd.compiler.ops.reduce import Sum
-from retrograd.compiler.ops.shape import Cast, Expand, Permute, Reshape, Slice, cast, expand, permute, reshape
+from retrograd.compiler.ops.reduce import Reduction, Sum
+from retrograd.compiler.ops.shape import (
+    Cast,
+    Expand,
+    Iota,
+    IotaLike,
+    Permute,
+    Reshape,
+    Slice,
+    cast,
+    expand,
+    permute,
+    reshape,
+)
 
 _FOLDED_SIZE = 64
 """Constants up to this many elements are computed while compiling, however large their operands."""
@@ -114,6 +126,8 @@ def _sum(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
     """sum over axes of size 1 → reshape;  sum(expand(x)) over the repeated axes → x * count"""
     assert isinstance(op, Sum)
     (x,) = inputs
+    if not op.axes:
+        return x
     ones = [a for a in op.axes if x.shape[a] == 1]
     if ones:
         kept = [s for k, s in enumerate(x.shape) if k not in ones]
@@ -129,6 +143,12 @@ def _sum(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
             rest = expand(y, [1 if a in repeated else s for a, s in enumerate(x.shape)])
             return apply(Sum(op.axes), rest) * count
     return None
+
+
+def _reduction(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """a reduction of x over no axes → x"""
+    assert isinstance(op, Reduction)
+    return None if op.axes else inputs[0]
 
 
 def _reshape(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
@@ -183,6 +203,12 @@ def _cast(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
     return expand(cast(x.inputs[0], op.dtype), x.shape) if isinstance(x.op, Expand) else None
 
 
+def _iota_like(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """iota_like(x) → iota, which reads nothing"""
+    assert isinstance(op, IotaLike)
+    return builder.node(Iota(op.infer(inputs[0].type), op.axis))
+
+
 def _row(name: str) -> Op:
     op = OPS[name]
     assert isinstance(op, Op)
@@ -195,9 +221,11 @@ RULES: dict[str, Callable[[Builder, Op, tuple[Node, ...]], Value | None]] = {
     "neg": _neg,
     "pow": _pow,
     "sum": _sum,
+    **dict.fromkeys(("prod", "amax", "amin", "any", "all"), _reduction),
     "reshape": _reshape,
     "permute": _permute,
     "expand": _expand,
     "slice": _slice,
     "cast": _cast,
+    "iota_like": _iota_like,
 }
