@@ -331,7 +331,7 @@ class Evaluate:
 def _as_arrays(operands: Sequence[Value]) -> list[Array]:
     likes = [x.dtype for x in operands if isinstance(x, (np.ndarray, np.generic))]
     like = likes[-1] if likes else None
-    return [x if type(x) is np.ndarray else np.asarray(x, dtype=like) for x in operands]
+    return [x if type(x) is np.ndarray else np.asarray(x, getattr(x, "dtype", like)) for x in operands]
 
 
 class Build:

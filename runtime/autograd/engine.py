@@ -137,7 +137,8 @@ def accumulate(tensor: Tensor, cotangent: Value, owned: bool = False) -> None:
     if isinstance(cotangent, Tensor):
         tensor._set_grad(cotangent.clone() if held is None else held + cotangent)
     elif held is None:
-        fresh = cotangent if owned or type(cotangent) is Node else np.array(cotangent)
+        kept = type(cotangent) is Node or (owned and type(cotangent) is np.ndarray)  # a sum of 0-d arrays is no array
+        fresh = cotangent if kept else np.array(cotangent)
         tensor._set_grad(Tensor(fresh))
     else:
         add_to(held, cotangent)
