@@ -17,7 +17,17 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from retrograd.compiler.backends.rows import ROWS
-from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, fma, halves, select, splat
+from retrograd.compiler.backends.vector import (
+    LLVM_TYPES,
+    Block,
+    Value,
+    fma,
+    halves,
+    maximum,
+    minimum,
+    select,
+    splat,
+)
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.index import Axis, Divided, Index, Loaded, Remainder
@@ -297,13 +307,16 @@ class Emitter:
 
     def _load(self, e: Load) -> Value:
         kind, vector = _kind(e.dtype), self._vector
+        if e.buffer.size == 0:
+            return self.block.constant(kind, 1, 0)
         if vector and e.buffer in vector.private:
             return self._load_private(e, kind, vector)
-        if vector is None or not self._varies(e):
+        if vector is None or vector.lanes == 1 or not self._varies(e):
             return self._load_scalar(e, kind)
-        mask = None if e.buffer.space is Space.LOCAL else self._mask(e.bounds)
+        mask = self._mask(e.bounds)
         if e.index.stride(vector.axis) == 1:
-            loaded = self._load_run(e, kind, vector.lanes, mask)
+            has_slack = e.buffer.space is Space.LOCAL and not e.bounds
+            loaded = self._load_run(e, kind, vector.lanes, None if has_slack else mask)
         else:
             loaded = self._gather(e, kind, vector.lanes, mask)
         return loaded.to("i1") if kind == "i1" else loaded
@@ -318,6 +331,8 @@ class Emitter:
     def _load_private(self, e: Load, kind: str, vector: _Vector) -> Value:
         size = f"<{vector.lanes} x {LLVM_TYPES[_memory(kind)]}>" if vector.lanes > 1 else LLVM_TYPES[_memory(kind)]
         at = self.index(e.index)
+        if e.bounds:
+            at = minimum(maximum(at, 0), e.buffer.size - 1)
         address = self.block.pure(f"getelementptr {size}, ptr {self._pointer(e.buffer)}, i64 {at.ref}", "ptr").ref
         return self.block.emit(f"load {size}, ptr {address}", _memory(kind), vector.lanes).to(kind)
 
@@ -384,7 +399,7 @@ class Emitter:
         stored = value.to(_memory(kind)) if kind == "i1" else value
         if vector and buffer in vector.private:
             self._store_private(buffer, index, splat(stored, vector.lanes) if stored.lanes == 1 else stored)
-        elif vector is None or vector.axis not in index.axes():
+        elif vector is None or vector.lanes == 1 or vector.axis not in index.axes():
             if stored.lanes > 1:
                 raise CompilerError(f"store of a vector to the single place {buffer}[{index}]")
             self.block.do(f"store {stored.type} {stored.ref}, ptr {self._element(buffer, self.index(index))}")
@@ -528,7 +543,7 @@ class Emitter:
         native = min(lanes, self.module.native_bits // 32)
         if s.limit is not None:
             trips = self._trips(s)
-            if extent == lanes:
+            if extent == lanes > 1:
                 self._vector_part(s, lanes, self._integer(0), trips, 1, masked=True)
                 return
             whole = _divide("sdiv", trips, lanes) * lanes
@@ -555,7 +570,7 @@ class Emitter:
             vector.sums[id(x)] = self._start_sum(x, lanes)
 
         def body() -> None:
-            if masked:
+            if masked and lanes > 1:
                 position = splat(self._axes[s.axis], lanes) + self._ramp(lanes)
                 vector.mask = position < splat(stop, lanes)
             self.statements(s.body)

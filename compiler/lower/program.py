@@ -34,7 +34,9 @@ def axes_for(domain: Sequence[int], first: int = 0) -> tuple[Axis, ...]:
 
 
 def nest(axes: Sequence[Axis], body: Sequence[Statement]) -> tuple[Statement, ...]:
-    """The statements within loops over the axes; an axis of one element needs no loop."""
+    """The statements within loops over the axes; an axis of one element needs no loop, and nothing is done no times."""
+    if any(axis.extent == 0 for axis in axes):
+        return ()
     inner = tuple(body)
     for axis in reversed(axes):
         if axis.extent != 1:
