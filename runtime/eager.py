@@ -20,6 +20,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
 from retrograd.compiler.ir.graph import INTERPRETERS, Array, Builder, Node, Op, Type, Value
 from retrograd.compiler.ir.quiet import quietly
+from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
@@ -43,7 +44,7 @@ class Needs(NamedTuple):
 
 
 class _Kind:
-    """What is known of all ops of one name."""
+    """What is known of all applications of an op."""
 
     __slots__ = ("is_view", "needs", "node_class")
 
@@ -51,21 +52,29 @@ class _Kind:
         self.is_view = type(op) in _VIEWS
         self.needs: dict[int, Needs] = {}
         """By which operands require grad: one bit each."""
-        title = f"{op.title}Backward0"
-        if isinstance(op, Elementwise):
-            self.node_class: type[OpNode] = type(title, (RowNode,), {"__slots__": (), "row": op})
-        else:
-            self.node_class = type(title, (OpNode,), {"__slots__": ()})
+        base, members = (RowNode, {"row": op}) if isinstance(op, Elementwise) else (OpNode, {})
+        self.node_class: type[OpNode] = type(f"{op.title}Backward0", (base,), {"__slots__": (), **members})
 
 
 _VIEWS = (Reshape, Permute, Expand, Slice, Flip)
 _KINDS: dict[str, _Kind] = {}
+"""By name: the parameters of a primitive change nothing of this."""
+_COMPOSITES: dict[Composite, _Kind] = {}
+_MOST = 4096
 
 
 def _kind(op: Op) -> _Kind:
     kind = _KINDS.get(op.name)
-    if kind is None:
+    if kind is not None:
+        return kind
+    if not isinstance(op, Composite):
         kind = _KINDS[op.name] = _Kind(op)
+        return kind
+    kind = _COMPOSITES.get(op)
+    if kind is None:
+        if len(_COMPOSITES) >= _MOST:
+            _COMPOSITES.clear()
+        kind = _COMPOSITES[op] = _Kind(op)
     return kind
 
 

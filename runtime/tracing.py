@@ -13,6 +13,7 @@ them back when the compiled function has run.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ from retrograd.runtime.modes import STATE
 
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
+
+_counting = threading.Lock()
 
 depth = 0
 """How many traces are open in any thread: while it is 0, no operation needs to ask for the current one."""
@@ -59,7 +62,8 @@ class Trace:
 
     def __enter__(self) -> Trace:
         global depth
-        depth += 1
+        with _counting:
+            depth += 1
         self._outer, STATE.trace = STATE.trace, self
         return self
 
@@ -67,7 +71,8 @@ class Trace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         global depth
-        depth -= 1
+        with _counting:
+            depth -= 1
         STATE.trace = self._outer
         self.grads = {tensor: tensor._grad for tensor in self.grads}
         for tensor, before in self._before.items():
