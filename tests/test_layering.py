@@ -58,6 +58,7 @@ FLOORS = (
         "runtime/pytree.py",
         "runtime/program.py",
     ),
+    ("runtime/functions/",),
     ("runtime/nn/", "runtime/optim/", "runtime/__init__.py"),
     ("retrograd/",),
 )

@@ -1,0 +1,270 @@
+"""Elements repeated, turned, shifted, and set on or taken from diagonals.
+
+Everything is made of movement ops, so nothing here computes and all of it is differentiable. To add a
+function, express it in movements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.ir.graph import Array, apply
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.index import take
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.window import Undiagonal
+from retrograd.compiler.ops.window import diagonal as take_diagonal
+from retrograd.runtime.functions.public import axis_of, integer, public, sizes_of
+from retrograd.runtime.functions.shaping import transpose
+from retrograd.runtime.tensor import Tensor, new
+
+
+@public("repeat", method=True, function=False)
+def repeat(input: Tensor, *repeats: Any) -> Tensor:
+    """Copies side by side, `repeats[k]` along axis k; more repeats than axes put new axes in front."""
+    counts = sizes_of(repeats, "repeat", "repeats")
+    if len(counts) < input.ndim:
+        raise ShapeError(
+            f"repeat{counts} of a tensor of shape {list(input.shape)}",
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor",
+        )
+    if any(c < 0 for c in counts):
+        raise ShapeError(f"repeat{counts}", "Trying to create tensor with negative dimension")
+    sizes = (*(1,) * (len(counts) - input.ndim), *input.shape)
+    pairs = list(zip(counts, sizes))
+    apart = moves.reshape(input, [s for _, size in pairs for s in (1, size)])
+    spread = moves.expand(apart, [s for pair in pairs for s in pair])
+    return moves.reshape(spread, [count * size for count, size in pairs])
+
+
+@public("tile", method=True)
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """As `repeat`, where missing leading repeats are 1."""
+    counts = sizes_of(dims, "tile", "dims")
+    return repeat(input, *(1,) * (input.ndim - len(counts)), *counts)
+
+
+@public("repeat_interleave", method=True)
+def repeat_interleave(
+    input: Tensor,
+    repeats: int | Tensor | None = None,
+    dim: int | None = None,
+    *,
+    output_size: int | None = None,
+) -> Tensor:
+    """Each element `repeats` times in a row, along `dim` or flattened; a vector says how often for each
+    element.
+
+    Alone, `repeat_interleave(repeats)` gives each index as often as the vector says. A vector is looked at:
+    not in traces.
+    """
+    if repeats is None:
+        return new(np.repeat(np.arange(input.numel()), input.read("repeat_interleave()")))
+    x = moves.reshape(input, (input.numel(),)) if dim is None else input
+    axis = axis_of(dim or 0, x.ndim, "repeat_interleave")
+    if isinstance(repeats, Tensor) and repeats.numel() > 1:
+        counts = repeats.read("repeat_interleave()").reshape(-1)
+        if len(counts) != x.shape[axis]:
+            raise ShapeError(
+                f"repeat_interleave of a tensor of shape {list(x.shape)}",
+                "repeats must have the same size as input along dim, but got repeats.size(0) = "
+                f"{len(counts)} and input.size({axis}) = {x.shape[axis]}",
+            )
+        return take(x, new(np.repeat(np.arange(len(counts)), counts)), axis)
+    count = integer(repeats, "repeat_interleave", "repeats")
+    if count < 0:
+        raise ShapeError(f"repeat_interleave({count})", "Repeats must be non-negative")
+    wide = [*x.shape[: axis + 1], count, *x.shape[axis + 1 :]]
+    together = [*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :]]
+    return moves.reshape(moves.expand(moves.unsqueeze(x, [axis + 1]), wide), together)
+
+
+@public("flip", method=True)
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """The elements in reverse order along the axes named."""
+    axes = [axis_of(d, input.ndim, "flip") for d in sizes_of(dims, "flip", "dims")]
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"flip{tuple(axes)}", "dim appears multiple times in the list of dims")
+    return moves.flip(input, axes) if axes and input.ndim else input
+
+
+@public("fliplr", method=True)
+def fliplr(input: Tensor) -> Tensor:
+    """Mirrored left to right."""
+    if input.ndim < 2:
+        raise ShapeError("fliplr()", "Input must be >= 2-d.")
+    return flip(input, 1)
+
+
+@public("flipud", method=True)
+def flipud(input: Tensor) -> Tensor:
+    """Mirrored top to bottom."""
+    if input.ndim < 1:
+        raise ShapeError("flipud()", "Input must be >= 1-d.")
+    return flip(input, 0)
+
+
+@public("roll", method=True)
+def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
+    """The elements moved on by `shifts`, those that fall off an end coming back at the other."""
+    if dims is None or (isinstance(dims, Sequence) and not dims):
+        flat = roll(moves.reshape(input, (input.numel(),)), shifts, 0)
+        return moves.reshape(flat, input.shape)
+    steps = shifts if isinstance(shifts, Sequence) else (shifts,)
+    axes = dims if isinstance(dims, Sequence) else (dims,)
+    if len(steps) != len(axes):
+        raise ShapeError(
+            f"roll(shifts={shifts}, dims={dims})",
+            f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(axes)}",
+        )
+    for step, dim in zip(steps, axes):
+        axis = axis_of(dim, input.ndim, "roll")
+        input = moves.roll(input, integer(step, "roll", "shifts"), axis)
+    return input
+
+
+@public("rot90", method=True)
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned by `k` right angles, from the first of two axes towards the second."""
+    if len(dims) != 2:
+        raise ShapeError(
+            f"rot90(dims={list(dims)})", f"expected total rotation dims == 2, but got dims = {len(dims)}"
+        )
+    a, b = (axis_of(d, input.ndim, "rot90") for d in dims)
+    if a == b:
+        raise ShapeError(
+            f"rot90(dims={list(dims)})",
+            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}",
+        )
+    turns = integer(k, "rot90", "k") % 4
+    if turns == 2:
+        return moves.flip(input, (a, b))
+    if turns == 1:
+        return transpose(moves.flip(input, (b,)), a, b)
+    return moves.flip(transpose(input, a, b), (b,)) if turns == 3 else input
+
+
+# ---- diagonals ---------------------------------------------------------------------------------------------
+
+
+@public("diagonal", method=True)
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal of two axes, as the last axis; a positive offset lies above the main diagonal."""
+    a, b = (axis_of(d, input.ndim, "diagonal") for d in (dim1, dim2))
+    if a == b:
+        raise ShapeError(
+            f"diagonal(dim1={dim1}, dim2={dim2})", f"diagonal dimensions cannot be identical {dim1}, {dim2}"
+        )
+    return take_diagonal(input, offset, a, b)
+
+
+@public("diag_embed", method=True)
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Square matrices whose diagonal is the last axis of the input, zero elsewhere."""
+    a, b = (axis_of(d, input.ndim + 1, "diag_embed") for d in (dim1, dim2))
+    if a == b:
+        raise ShapeError(
+            f"diag_embed(dim1={dim1}, dim2={dim2})", f"diagonal dimensions cannot be identical {dim1}, {dim2}"
+        )
+    size = input.shape[-1] + abs(offset)
+    return apply(Undiagonal(offset, a, b, (size, size)), input)
+
+
+@public("diagflat", method=True)
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """A matrix with all elements of the input on a diagonal."""
+    return diag_embed(moves.reshape(input, (input.numel(),)), offset)
+
+
+@public("diag", method=True)
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The matrix with this vector on a diagonal, or the diagonal of this matrix."""
+    if input.ndim not in (1, 2):
+        raise ShapeError(
+            f"diag of a tensor of shape {list(input.shape)}",
+            f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D",
+        )
+    return diag_embed(input, diagonal) if input.ndim == 1 else _diagonal(input, diagonal)
+
+
+_diagonal = diagonal
+
+
+@public("meshgrid")
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinates of the grid spanned by vectors: each one repeated along the others' axes."""
+    given: Sequence[Tensor] = (
+        tensors[0] if len(tensors) == 1 and isinstance(tensors[0], Sequence) else tensors
+    )
+    if indexing not in ("ij", "xy"):
+        raise ArgumentError(
+            f"meshgrid(indexing={indexing!r})",
+            f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}',
+        )
+    if not given:
+        raise ArgumentError("meshgrid()", "meshgrid expects a non-empty TensorList")
+    for x in given:
+        if x.ndim > 1:
+            raise ShapeError(
+                f"meshgrid of a tensor of shape {list(x.shape)}",
+                f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {x.ndim}D",
+            )
+    sizes = [x.numel() for x in given]
+    grids = [
+        moves.expand(moves.reshape(x, [x.numel() if j == k else 1 for j in range(len(sizes))]), sizes)
+        for k, x in enumerate(given)
+    ]
+    swap = indexing == "xy" and len(grids) > 1
+    return tuple(transpose(g, 0, 1) if swap else g for g in grids)
+
+
+# ---- triangles ---------------------------------------------------------------------------------------------
+
+
+def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Tensor:
+    if input.ndim < 2:
+        raise ShapeError(
+            f"{name} of a tensor of shape {list(input.shape)}",
+            f"{name}: input tensor must have at least 2 dimensions",
+        )
+    above = moves.iota_like(input, input.ndim - 1) - moves.iota_like(input, input.ndim - 2)
+    kept = rows.le(above, diagonal) if lower else rows.ge(above, diagonal)
+    result: Tensor = rows.where(kept, input, 0)
+    return result
+
+
+@public("tril", method=True, inplace=True)
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Zero above a diagonal of the last two axes."""
+    return _triangle("tril", input, integer(diagonal, "tril", "diagonal"), lower=True)
+
+
+@public("triu", method=True, inplace=True)
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Zero below a diagonal of the last two axes."""
+    return _triangle("triu", input, integer(diagonal, "triu", "diagonal"), lower=False)
+
+
+@public("tril_indices")
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: object = None, device: object = None
+) -> Tensor:
+    """The row and column numbers of a lower triangle, `[2, count]`."""
+    return _indices(np.tril_indices(row, offset, col), dtype)
+
+
+@public("triu_indices")
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: object = None, device: object = None
+) -> Tensor:
+    """The row and column numbers of an upper triangle, `[2, count]`."""
+    return _indices(np.triu_indices(row, offset, col), dtype)
+
+
+def _indices(found: tuple[Array, ...], dtype: object) -> Tensor:
+    return new(np.stack(found).astype(dtypes.int64.numpy if dtype is None else dtypes.dtype(dtype).numpy))

@@ -1,0 +1,351 @@
+"""New tensors: from data, of one value, and counting.
+
+Sizes, numbers and arrays in, a Tensor out, with `dtype`, `device` and `requires_grad` as in PyTorch. Inside a
+trace the result is a node that says how to make the elements (a constant expanded, a count along an axis),
+never a baked array, except for data that the user wrote down. `finished` puts the last touches on every new
+Tensor; a new factory ends in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.ir.graph import Array, Type, Value
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.device import as_device
+from retrograd.runtime.functions.public import integer, public, sizes_of
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.tensor import Tensor, new
+
+Number = bool | int | float
+
+
+def finished(value: Tensor, device: object = None, requires_grad: bool = False, **ignored: object) -> Tensor:
+    """The new Tensor on its device, marked for gradients.
+
+    `layout`, `pin_memory` and `memory_format` change nothing.
+    """
+    _only_known(ignored)
+    as_device(device)
+    return value.requires_grad_() if requires_grad else value
+
+
+_IGNORED = {"layout", "pin_memory", "memory_format"}
+
+
+def _only_known(options: dict[str, object]) -> None:
+    unknown = sorted(set(options) - _IGNORED)
+    if unknown:
+        raise ArgumentError(f"got an unexpected keyword argument '{unknown[0]}'")
+
+
+def _or_default(dtype: object) -> DType:
+    return dtypes.default_dtype() if dtype is None else dtypes.dtype(dtype)
+
+
+def dtype_of_number(value: object) -> DType:
+    """The dtype that a Python number, or 0-d tensor, has by itself."""
+    return value.dtype if isinstance(value, Tensor) else dtypes.of(value)
+
+
+# ---- from data ---------------------------------------------------------------------------------------------
+
+
+@public("tensor")
+def tensor(
+    data: Any, *, dtype: object = None, device: object = None, requires_grad: bool = False, **ignored: object
+) -> Tensor:
+    """A Tensor with a copy of the data: numbers, nested sequences of them, arrays, tensors.
+
+    Python floats become the default dtype and ints int64; arrays keep theirs. Raises ArgumentError for
+    anything else.
+    """
+    array = array_of(data, None if dtype is None else dtypes.dtype(dtype))
+    return finished(new(array), device, requires_grad, **ignored)
+
+
+def array_of(data: Any, dtype: DType | None) -> Array:
+    """A fresh array of the data."""
+    if isinstance(data, Tensor):
+        array = data.read("tensor()")
+        return np.array(array, dtype=dtype.numpy if dtype else None)
+    try:
+        array = np.array(_plain(data))
+    except ValueError:
+        raise ArgumentError(f"tensor() of a {type(data).__name__}", _ragged(data)) from None
+    if array.dtype.kind in "OUSMmV":
+        raise ArgumentError(f"tensor() of a {type(data).__name__}", _unusable(array, data), "give numbers")
+    if dtype is None:
+        dtype = _natural(data, array)
+    return array.astype(dtype.numpy, copy=False)
+
+
+def _plain(data: Any) -> Any:
+    """Nested sequences without Tensors in them."""
+    if isinstance(data, Tensor):
+        return data.read("tensor()")
+    if isinstance(data, list | tuple) and any(isinstance(x, list | tuple | Tensor) for x in data):
+        return [_plain(x) for x in data]
+    return data
+
+
+def _natural(data: Any, array: Array) -> DType:
+    """The dtype for data that names none: arrays and NumPy's scalars have their own, Python numbers the
+    usual ones.
+    """
+    first = data
+    while isinstance(first, list | tuple) and first:
+        first = first[0]
+    if isinstance(first, np.ndarray | np.generic | Tensor):
+        return reduce(dtypes.promote_types, {dtypes.of(leaf) for leaf in _leaves(data)})
+    if array.size == 0 or array.dtype.kind == "f":
+        return dtypes.default_dtype()
+    return dtypes.dtype(array.dtype)
+
+
+def _leaves(data: Any) -> Iterator[Any]:
+    if isinstance(data, list | tuple):
+        for each in data:
+            yield from _leaves(each)
+    else:
+        yield data
+
+
+def _unusable(array: Array, data: Any) -> str:
+    if array.dtype.kind == "U":
+        return "new(): invalid data type 'str'"
+    first = array.flat[0]
+    if isinstance(first, int):
+        return "Overflow when unpacking long long"
+    return f"Could not infer dtype of {type(first).__name__}"
+
+
+def _ragged(data: Any, depth: int = 0) -> str:
+    """Where nested sequences stop being a box."""
+    inner = [x for x in data if isinstance(x, Sequence)]
+    if inner and len(inner) != len(data):
+        return "not a sequence: numbers and sequences stand side by side"
+    for x in inner:
+        if len(x) != len(inner[0]):
+            return f"expected sequence of length {len(inner[0])} at dim {depth + 1} (got {len(x)})"
+    return next((text for x in inner if (text := _ragged(x, depth + 1))), "")
+
+
+@public("as_tensor", "asarray")
+def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
+    """The data as a Tensor, shared where it can be: a Tensor or array of that dtype already."""
+    as_device(device)
+    wanted = None if dtype is None else dtypes.dtype(dtype)
+    if isinstance(data, Tensor):
+        return data if wanted is None else moves.cast(data, wanted)
+    if isinstance(data, np.ndarray):
+        kind = dtypes.dtype(data.dtype) if wanted is None else wanted
+        return new(data.astype(kind.numpy, copy=False))
+    return new(array_of(data, wanted))
+
+
+@public("from_numpy")
+def from_numpy(ndarray: object) -> Tensor:
+    """A Tensor on the memory of an array: what changes one changes the other."""
+    if not isinstance(ndarray, np.ndarray):
+        raise ArgumentError(f"from_numpy(): expected np.ndarray (got {type(ndarray).__name__})")
+    dtypes.dtype(ndarray.dtype)
+    return new(ndarray)
+
+
+@public("from_dlpack")
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A Tensor on the memory of any object that speaks DLPack."""
+    return from_numpy(np.from_dlpack(ext_tensor))
+
+
+@public("scalar_tensor")
+def scalar_tensor(s: Number, **options: Any) -> Tensor:
+    return full((), s, **({"dtype": dtypes.default_dtype()} | options))
+
+
+# ---- of one value ------------------------------------------------------------------------------------------
+
+
+def filled(shape: Sequence[int], value: Value, dtype: DType) -> Tensor:
+    """One value everywhere: an array, or while tracing a constant expanded."""
+    for size in shape:
+        if size < 0:
+            raise ShapeError(
+                f"a tensor of shape {list(shape)}",
+                f"Trying to create tensor with negative dimension {size}: {list(shape)}",
+            )
+    if isinstance(value, Tensor):
+        return moves.expand(moves.reshape(moves.cast(value, dtype), ()), tuple(shape)).clone()
+    if STATE.trace is None:
+        return Tensor(np.full(shape, value, dtype.numpy))
+    return moves.expand(new(_scalar(value, dtype)), tuple(shape)).clone()
+
+
+def _scalar(value: object, dtype: DType) -> Array:
+    return np.full((), value, dtype.numpy)
+
+
+def _constant_factory(name: str, value: Number) -> Callable[..., Tensor]:
+    @public(name)
+    def factory(*size: Any, dtype: object = None, **options: Any) -> Tensor:
+        return finished(filled(sizes_of(size, name), value, _or_default(dtype)), **options)
+
+    @public(f"{name}_like")
+    def factory_like(input: Tensor, *, dtype: object = None, **options: Any) -> Tensor:
+        kind = input.dtype if dtype is None else dtypes.dtype(dtype)
+        return finished(filled(input.shape, value, kind), **options)
+
+    @public(f"new_{name}", method=True, function=False)
+    def new_factory(input: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
+        kind = input.dtype if dtype is None else dtypes.dtype(dtype)
+        return finished(filled(sizes_of(size, f"new_{name}"), value, kind), **options)
+
+    for made, label in ((factory, name), (factory_like, f"{name}_like"), (new_factory, f"new_{name}")):
+        made.__name__ = made.__qualname__ = label
+        made.__doc__ = f"All {name}." if name != "empty" else "Zeros: memory is never left as it was."
+    return factory
+
+
+zeros = _constant_factory("zeros", 0)
+ones = _constant_factory("ones", 1)
+empty = _constant_factory("empty", 0)
+
+
+@public("full")
+def full(size: Sequence[int], fill_value: Any, *, dtype: object = None, **options: Any) -> Tensor:
+    """One number everywhere, in the dtype of that number unless another is asked for."""
+    kind = dtype_of_number(_fill(fill_value, "full")) if dtype is None else dtypes.dtype(dtype)
+    return finished(filled(sizes_of((size,), "full"), fill_value, kind), **options)
+
+
+@public("full_like")
+def full_like(input: Tensor, fill_value: Any, *, dtype: object = None, **options: Any) -> Tensor:
+    kind = input.dtype if dtype is None else dtypes.dtype(dtype)
+    return finished(filled(input.shape, _fill(fill_value, "full_like"), kind), **options)
+
+
+@public("new_full", method=True, function=False)
+def new_full(
+    input: Tensor, size: Sequence[int], fill_value: Any, *, dtype: object = None, **options: Any
+) -> Tensor:
+    kind = input.dtype if dtype is None else dtypes.dtype(dtype)
+    return finished(filled(sizes_of((size,), "new_full"), _fill(fill_value, "new_full"), kind), **options)
+
+
+@public("new_tensor", method=True, function=False)
+def new_tensor(input: Tensor, data: Any, *, dtype: object = None, **options: Any) -> Tensor:
+    """The data as a Tensor of this one's dtype."""
+    return tensor(data, dtype=input.dtype if dtype is None else dtype, **options)
+
+
+def _fill(value: object, name: str) -> object:
+    if isinstance(value, bool | int | float | np.generic) or (isinstance(value, Tensor) and not value.ndim):
+        return value
+    raise ArgumentError(
+        f"{name}(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}"
+    )
+
+
+# ---- counting ----------------------------------------------------------------------------------------------
+
+
+def count(size: int, dtype: DType) -> Tensor:
+    """0, 1, 2, … of a dtype."""
+    if STATE.trace is None:
+        return Tensor(np.arange(size, dtype=dtype.numpy))
+    return Tensor(STATE.trace.builder.node(moves.Iota(Type((size,), dtype), 0)))
+
+
+@public("arange")
+def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: object = None, **options: Any) -> Tensor:
+    """`start`, `start + step`, … up to but not including `end`; whole numbers if all three are."""
+    first, last = (0, start) if end is None else (start, end)
+    first, last, by = (x.item() if isinstance(x, Tensor | np.generic) else x for x in (first, last, step))
+    for x in (first, last, by):
+        if isinstance(x, bool) or not isinstance(x, int | float):
+            raise ArgumentError(f"arange({first!r}, {last!r}, {by!r})", "its arguments must be numbers")
+    asked = f"arange({first}, {last}, {by})"
+    if by == 0:
+        raise ShapeError(asked, "step must be nonzero")
+    if not (math.isfinite(first) and math.isfinite(last)):
+        raise ShapeError(asked, f"unsupported range: {first} -> {last}")
+    if (last - first) * by < 0:
+        raise ShapeError(asked, "upper bound and lower bound inconsistent with step sign")
+    whole = all(isinstance(x, int) for x in (first, last, by))
+    kind = (dtypes.int64 if whole else dtypes.default_dtype()) if dtype is None else dtypes.dtype(dtype)
+    size = -(-(last - first) // by) if whole else math.ceil((last - first) / by)
+    return finished(_progression(size, first, by, kind), **options)
+
+
+def _progression(size: int, first: Number, by: Number, dtype: DType) -> Tensor:
+    """`first + by · k`, worked out in double precision in eager mode."""
+    if STATE.trace is None:
+        wide: Array = np.arange(size, dtype=np.float64 if isinstance(first + by, float) else np.int64)
+        return Tensor(np.asarray(first + by * wide).astype(dtype.numpy))
+    k = count(size, dtype)
+    return k if (first, by) == (0, 1) else k * new(_scalar(by, dtype)) + new(_scalar(first, dtype))
+
+
+def _steps(name: str, steps: object) -> int:
+    number = integer(steps, name, "steps")
+    if number < 0:
+        raise ShapeError(f"{name}(steps={number})", "number of steps must be non-negative")
+    return number
+
+
+@public("linspace")
+def linspace(start: Any, end: Any, steps: int, *, dtype: object = None, **options: Any) -> Tensor:
+    """`steps` numbers at equal distances from `start` to `end`, both included."""
+    kind = _or_default(dtype)
+    return finished(
+        moves.cast(_between(float(start), float(end), _steps("linspace", steps), kind), kind), **options
+    )
+
+
+def _between(start: float, end: float, steps: int, dtype: DType) -> Tensor:
+    """Counted from both ends towards the middle, so that both are met exactly, as PyTorch does."""
+    wide = dtype if dtype.is_floating_point else dtypes.float64
+    first, last, gaps = (_scalar(x, wide) for x in (start, end, max(steps - 1, 1)))
+    a, b, by = (new(np.asarray(x)) for x in (first, last, (last - first) / gaps))
+    k = count(steps, wide)
+    low = a + by * k
+    if steps < 2:
+        return low
+    high = b - by * (new(_scalar(steps - 1, wide)) - k)
+    return rows.where(rows.lt(k, new(_scalar(steps // 2, wide))), low, high)
+
+
+@public("logspace")
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: object = None, **options: Any
+) -> Tensor:
+    """`base` to the powers of `linspace(start, end, steps)`."""
+    kind = _or_default(dtype)
+    wide = kind if kind.is_floating_point else dtypes.float64
+    exponents = _between(float(start), float(end), _steps("logspace", steps), wide)
+    return finished(moves.cast(rows.pow(new(_scalar(base, wide)), exponents), kind), **options)
+
+
+@public("eye")
+def eye(n: int, m: int | None = None, *, dtype: object = None, **options: Any) -> Tensor:
+    """Ones on the main diagonal, zeros elsewhere."""
+    height = integer(n, "eye", "n")
+    width = height if m is None else integer(m, "eye", "m")
+    if height < 0 or width < 0:
+        label, size = ("n", height) if height < 0 else ("m", width)
+        raise ShapeError(f"eye({n}, {m})", f"{label} must be greater or equal to 0, got {size}")
+    kind = _or_default(dtype)
+    if STATE.trace is None:
+        return finished(Tensor(np.eye(height, width, dtype=kind.numpy)), **options)
+    below, across = count(height, dtypes.int64), count(width, dtypes.int64)
+    return finished(moves.cast(rows.eq(moves.reshape(below, (height, 1)), across), kind), **options)

@@ -1,0 +1,186 @@
+"""Einstein summation: an equation and its operands in, a chain of pairwise products out.
+
+`_Term` is a tensor whose axes have letters. Letters that appear in one operand only are summed at once; then
+the pair whose product is smallest is contracted with `dot`, until one is left. Only `_contract` knows about
+matrix products.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from math import prod
+from string import ascii_letters
+from typing import Any, NamedTuple
+
+from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.ops import reduce
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.contract import dot
+from retrograd.runtime.functions.arranging import diagonal
+from retrograd.runtime.functions.public import not_a_tensor, public
+from retrograd.runtime.functions.shaping import movedim
+from retrograd.runtime.tensor import Tensor
+
+
+class _Term(NamedTuple):
+    """A tensor and a letter for each of its axes, all different."""
+
+    value: Tensor
+    letters: str
+
+    def sizes(self) -> dict[str, int]:
+        return dict(zip(self.letters, self.value.shape))
+
+
+@public("einsum")
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """The sum of products that the equation says: `einsum("bij,bjk->bik", a, b)`.
+
+    An ellipsis stands for axes that broadcast; without `->` the result has the letters that occur once, in
+    alphabetical order. Raises ArgumentError for a malformed equation, ShapeError for sizes that disagree.
+    """
+    tensors: Sequence[Tensor] = (
+        operands[0] if len(operands) == 1 and isinstance(operands[0], Sequence) else operands
+    )
+    for k, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise not_a_tensor("einsum", f"operands[{k}]", k + 1, x)
+    inputs, output = _parse(equation, [x.ndim for x in tensors])
+    terms = [_diagonals(_Term(x, letters), equation) for x, letters in zip(tensors, inputs)]
+    terms = _broadcast(terms, equation)
+    while len(terms) > 1:
+        i, j = min(combinations(range(len(terms)), 2), key=lambda pair: _cost(terms, pair, output))
+        rest = [term for k, term in enumerate(terms) if k not in (i, j)]
+        needed = set(output).union(*(term.letters for term in rest))
+        terms = [*rest, _contract(_summed(terms[i], needed | set(terms[j].letters)),
+                                  _summed(terms[j], needed | set(terms[i].letters)), needed)]  # fmt: skip
+    value, letters = _summed(terms[0], set(output))
+    return moves.permute(value, [letters.index(letter) for letter in output])
+
+
+def _complain(equation: str, why: str) -> ArgumentError:
+    return ArgumentError(f"einsum({equation!r})", f"einsum(): {why}")
+
+
+def _parse(equation: str, ndims: list[int]) -> tuple[list[str], str]:
+    """The letters of each operand and of the result.
+
+    An ellipsis becomes letters that the equation does not use.
+    """
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    parts = left.split(",")
+    if not ndims:
+        raise _complain(equation, "must provide at least one operand")
+    if len(parts) != len(ndims):
+        few = "fewer" if len(parts) > len(ndims) else "more"
+        raise _complain(equation, f"{few} operands were provided than specified in the equation")
+    for part in (*parts, right):
+        strange = set(part.replace("...", "", 1)) - set(ascii_letters)
+        if strange:
+            raise _complain(
+                equation, f"invalid subscript given: {sorted(strange)[0]!r}, subscripts must be in [a-zA-Z]"
+            )
+    named = [len(part.replace("...", "")) for part in parts]
+    hidden = [ndim - n if "..." in part else 0 for part, ndim, n in zip(parts, ndims, named)]
+    for k, (part, ndim, n) in enumerate(zip(parts, ndims, named)):
+        if n > ndim or ("..." not in part and n != ndim):
+            raise _complain(
+                equation,
+                f"the number of subscripts in the equation ({n}) does not match the number of dimensions "
+                f"({ndim}) "
+                f"for operand {k}" + ("" if "..." in part else " and no ellipsis was given"),
+            )
+    spare = "".join(c for c in ascii_letters if c not in left)[: max(hidden)]
+    filled = [part.replace("...", spare[len(spare) - h :]) for part, h in zip(parts, hidden)]
+    counts = Counter("".join(filled))
+    if not arrow:
+        return filled, spare + "".join(sorted(c for c in counts if counts[c] == 1 and c not in spare))
+    output = right.replace("...", spare)
+    for letter in output:
+        if output.count(letter) > 1:
+            raise _complain(equation, f"output subscript {letter} appears more than once in the output")
+        if letter not in counts:
+            raise _complain(
+                equation,
+                f"output subscript {letter} does not appear in the equation for any input operand",
+            )
+    return filled, output
+
+
+def _diagonals(term: _Term, equation: str) -> _Term:
+    """A letter that occurs twice in one operand means the diagonal of the two axes."""
+    value, letters = term
+    for letter in dict.fromkeys(letters):
+        while letters.count(letter) > 1:
+            a = letters.index(letter)
+            b = letters.index(letter, a + 1)
+            if value.shape[a] != value.shape[b]:
+                raise ShapeError(
+                    f"einsum({equation!r})",
+                    f"einsum(): subscript {letter} is repeated for an operand but the sizes don't match, "
+                    f"{value.shape[b]} != {value.shape[a]}",
+                )
+            value = movedim(diagonal(value, 0, a, b), -1, a)
+            letters = letters[:b] + letters[b + 1 :]
+    return _Term(value, letters)
+
+
+def _broadcast(terms: list[_Term], equation: str) -> list[_Term]:
+    """Axes of size 1 dropped where another operand has a greater size under that letter."""
+    sizes: dict[str, int] = {}
+    for k, term in enumerate(terms):
+        for letter, size in term.sizes().items():
+            known = sizes.setdefault(letter, size)
+            if size not in (1, known) and known != 1:
+                raise ShapeError(
+                    f"einsum({equation!r})",
+                    f"einsum(): operands do not broadcast with remapped shapes: subscript {letter} has size "
+                    f"{size} for "
+                    f"operand {k} which does not broadcast with previously seen size {known}",
+                )
+            sizes[letter] = size if known == 1 else known
+    result = []
+    for value, letters in terms:
+        kept = [k for k, letter in enumerate(letters) if value.shape[k] == sizes[letter]]
+        result.append(
+            _Term(moves.reshape(value, [value.shape[k] for k in kept]), "".join(letters[k] for k in kept))
+        )
+    return result
+
+
+def _summed(term: _Term, needed: set[str]) -> _Term:
+    """The term, summed over the letters that nobody else needs."""
+    gone = [k for k, letter in enumerate(term.letters) if letter not in needed]
+    return _Term(reduce.sum_(term.value, gone), "".join(c for c in term.letters if c in needed))
+
+
+def _cost(terms: list[_Term], pair: tuple[int, int], output: str) -> int:
+    """How much greater the product of the pair is than the two factors: the greedy choice is the least."""
+    i, j = pair
+    needed = set(output).union(*(term.letters for k, term in enumerate(terms) if k not in pair))
+    sizes = terms[i].sizes() | terms[j].sizes()
+    product = prod(size for letter, size in sizes.items() if letter in needed)
+    return product - terms[i].value.numel() - terms[j].value.numel()
+
+
+def _contract(a: _Term, b: _Term, needed: set[str]) -> _Term:
+    """Two terms made one: shared letters that are still needed are batch axes, the other shared ones are
+    summed.
+    """
+    batch = [c for c in a.letters if c in b.letters and c in needed]
+    inner = [c for c in a.letters if c in b.letters and c not in needed]
+    rows = [c for c in a.letters if c not in b.letters]
+    columns = [c for c in b.letters if c not in a.letters]
+    sizes = a.sizes() | b.sizes()
+
+    def arranged(term: _Term, *groups: Sequence[str]) -> Tensor:
+        order = [term.letters.index(c) for group in (batch, *groups) for c in group]
+        shape = [sizes[c] for c in batch] + [prod(sizes[c] for c in group) for group in groups]
+        return moves.reshape(moves.permute(term.value, order), shape)
+
+    letters = "".join((*batch, *rows, *columns))
+    left, right = arranged(a, rows, inner), arranged(b, inner, columns)
+    product = dot(left, right) if inner else left * right
+    return _Term(moves.reshape(product, [sizes[c] for c in letters]), letters)

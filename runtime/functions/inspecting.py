@@ -1,0 +1,131 @@
+"""Questions about tensors and dtypes: `is_tensor`, `result_type`, `finfo`; and the legacy typed constructors.
+
+Nothing here computes. A new legacy type needs nothing here: they are made from the table in `tensor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import ArgumentError
+from retrograd.runtime.functions.creation import array_of, filled
+from retrograd.runtime.functions.public import public
+from retrograd.runtime.promotion import common_dtype
+from retrograd.runtime.tensor import LEGACY, Tensor, new
+
+
+@public("is_tensor")
+def is_tensor(obj: object) -> bool:
+    return isinstance(obj, Tensor)
+
+
+@public("numel")
+def numel(input: Tensor) -> int:
+    """How many elements there are."""
+    return input.numel()
+
+
+@public("is_floating_point")
+def is_floating_point(input: Tensor) -> bool:
+    return input.dtype.is_floating_point
+
+
+@public("is_complex", method=True)
+def is_complex(input: Tensor) -> bool:
+    """Never: there are no complex dtypes."""
+    return False
+
+
+@public("is_nonzero", method=True)
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the only element differs from zero."""
+    return bool(input)
+
+
+@public("is_same_size", method=True)
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    return input.shape == other.shape
+
+
+@public("result_type")
+def result_type(tensor1: Any, tensor2: Any) -> DType:
+    """The dtype of the sum of two tensors or numbers."""
+    return common_dtype((tensor1, tensor2))
+
+
+@public("can_cast")
+def can_cast(from_: object, to: object) -> bool:
+    """Whether values of one dtype may be written into a tensor of another: never into a lower category."""
+    return dtypes.dtype(from_).category <= dtypes.dtype(to).category
+
+
+@dataclass(frozen=True)
+class finfo:
+    """The limits of a floating dtype, as `torch.finfo`."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    tiny: float
+    resolution: float
+    dtype: str
+
+    @property
+    def smallest_normal(self) -> float:
+        return self.tiny
+
+
+@dataclass(frozen=True)
+class iinfo:
+    """The limits of an integer dtype, as `torch.iinfo`."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: str
+
+
+@public("finfo")
+def _finfo(type: object = None) -> finfo:
+    kind = dtypes.default_dtype() if type is None else dtypes.dtype(type)
+    if not kind.is_floating_point:
+        raise ArgumentError(
+            f"finfo({kind})", "torch.finfo() requires a floating point input type", "use iinfo"
+        )
+    f: Any = np.finfo(kind.numpy.name)
+    eps, most, least, tiny, resolution = (float(x) for x in (f.eps, f.max, f.min, f.tiny, f.resolution))
+    return finfo(kind.bits, eps, most, least, tiny, resolution, kind.torch_name)
+
+
+@public("iinfo")
+def _iinfo(type: object) -> iinfo:
+    kind = dtypes.dtype(type)
+    if kind.category != 1:
+        raise ArgumentError(f"iinfo({kind})", "torch.iinfo() requires an integer input type", "use finfo")
+    i: Any = np.iinfo(kind.numpy.name)
+    return iinfo(kind.bits, int(i.max), int(i.min), kind.torch_name)
+
+
+# ---- FloatTensor and its siblings --------------------------------------------------------------------------
+
+
+def _legacy(name: str, kind: DType) -> Callable[..., Tensor]:
+    def make(*data: Any) -> Tensor:
+        if data and not isinstance(data[0], int):
+            return new(array_of(data[0], kind))
+        return filled(data or (0,), 0, kind)
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"A tensor of {kind}: of the data, or of the sizes given (then zeros)."
+    return make
+
+
+for _name, _kind in LEGACY.items():
+    public(f"{_name}Tensor")(_legacy(f"{_name}Tensor", _kind))

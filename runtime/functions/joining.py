@@ -1,0 +1,253 @@
+"""Tensors put together and taken apart along an axis: cat, stack, split, chunk and their kin.
+
+Several tensors in and one out, or the other way round. Operands of different dtypes are promoted first. Parts
+are views. To add a way of joining, arrange the operands and call `cat`; a way of splitting ends in `narrow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError
+from retrograd.compiler.ops import shape as moves
+from retrograd.runtime.functions.public import axis_of, integer, not_a_tensor, public
+from retrograd.runtime.functions.shaping import unsqueeze
+from retrograd.runtime.tensor import Tensor
+
+
+def _listed(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
+    """The operands as a list, all of their common dtype; at least one."""
+    listed = list(tensors)
+    for k, x in enumerate(listed):
+        if not isinstance(x, Tensor):
+            raise not_a_tensor(name, f"tensors[{k}]", 0, x)
+    if not listed:
+        raise ArgumentError(f"{name}(): expected a non-empty list of Tensors")
+    common = dtypes.result_type(x.dtype for x in listed)
+    return [moves.cast(x, common) for x in listed]
+
+
+@public("cat", "concat", "concatenate")
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The operands one after the other along `dim`; their other sizes agree. 1-D empty ones are left out."""
+    listed = _listed(tensors, "cat")
+    kept = [x for x in listed if tuple(x.shape) != (0,)] or listed[:1]
+    first = kept[0]
+    axis = axis_of(dim, first.ndim, "cat")
+    if not first.ndim:
+        raise ShapeError(
+            "cat()", "zero-dimensional tensor (at position 0) cannot be concatenated", "use stack()"
+        )
+    for k, x in enumerate(listed):
+        if not any(x is other for other in kept):
+            continue
+        if x.ndim != first.ndim:
+            raise ShapeError(
+                f"cat of shapes {list(first.shape)} and {list(x.shape)}",
+                f"Tensors must have same number of dimensions: got {first.ndim} and {x.ndim}",
+            )
+        for j, (wanted, size) in enumerate(zip(first.shape, x.shape)):
+            if j != axis and wanted != size:
+                raise ShapeError(
+                    f"cat of shapes {list(first.shape)} and {list(x.shape)}",
+                    f"Sizes of tensors must match except in dimension {axis}. Expected size {wanted} but got "
+                    "size "
+                    f"{size} for tensor number {k} in the list.",
+                )
+    return moves.concat(kept, axis)
+
+
+@public("stack")
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The operands, all of one shape, along a new axis `dim`."""
+    listed = _listed(tensors, "stack")
+    for k, x in enumerate(listed):
+        if x.shape != listed[0].shape:
+            raise ShapeError(
+                f"stack of {len(listed)} tensors",
+                f"stack expects each tensor to be equal size, but got {list(listed[0].shape)} at entry 0 and "
+                f"{list(x.shape)} at entry {k}",
+            )
+    axis = axis_of(dim, listed[0].ndim + 1, "stack")
+    return moves.concat([unsqueeze(x, axis) for x in listed], axis)
+
+
+def _at_least(input: Tensor, ndim: int) -> Tensor:
+    """With axes of size 1 put in, as `atleast_2d` and `atleast_3d` do: a vector becomes a row, a matrix
+    gets a depth.
+    """
+    shape = tuple(input.shape)
+    if len(shape) >= ndim:
+        return input
+    padded = {0: (1,) * ndim, 1: (1, *shape, 1)[:ndim] if ndim > 1 else shape, 2: (*shape, 1)}[len(shape)]
+    return moves.reshape(input, padded)
+
+
+@public("atleast_1d")
+def atleast_1d(input: Tensor) -> Tensor:
+    return _at_least(input, 1)
+
+
+@public("atleast_2d")
+def atleast_2d(input: Tensor) -> Tensor:
+    return _at_least(input, 2)
+
+
+@public("atleast_3d")
+def atleast_3d(input: Tensor) -> Tensor:
+    return _at_least(input, 3)
+
+
+@public("hstack")
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Side by side: along axis 0 for vectors, else along axis 1."""
+    listed = [_at_least(x, 1) for x in _listed(tensors, "hstack")]
+    return cat(listed, 0 if listed[0].ndim == 1 else 1)
+
+
+@public("vstack", "row_stack")
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """One below the other; vectors are rows."""
+    return cat([_at_least(x, 2) for x in _listed(tensors, "vstack")], 0)
+
+
+@public("dstack")
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """One behind the other, along axis 2."""
+    return cat([_at_least(x, 3) for x in _listed(tensors, "dstack")], 2)
+
+
+@public("column_stack")
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Side by side; vectors are columns."""
+    listed = _listed(tensors, "column_stack")
+    return cat([x if x.ndim > 1 else moves.reshape(x, (x.numel(), 1)) for x in listed], 1)
+
+
+# ---- parts -------------------------------------------------------------------------------------------------
+
+
+def _cut(input: Tensor, axis: int, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    ends = list(accumulate(sizes))
+    return tuple(moves.narrow(input, axis, end - size, end) for size, end in zip(sizes, ends))
+
+
+def _need_axis(input: Tensor, name: str) -> None:
+    if not input.ndim:
+        raise ShapeError(f"{name} of a 0-d tensor", f"{name}() expects at least a 1-dimensional tensor")
+
+
+@public("split", method=True)
+def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of a given size (the last may be smaller), or of the given sizes."""
+    _need_axis(input, "split")
+    axis = axis_of(dim, input.ndim, "split")
+    whole = input.shape[axis]
+    if isinstance(split_size_or_sections, Sequence):
+        sections = [integer(s, "split", "split_sizes") for s in split_size_or_sections]
+        if sum(sections) != whole or any(s < 0 for s in sections):
+            raise ShapeError(
+                f"split of a tensor of shape {list(input.shape)}",
+                f"split_with_sizes expects split_sizes to sum exactly to {whole} (input tensor's size at "
+                "dimension "
+                f"{axis}), but got split_sizes={sections}",
+            )
+        return _cut(input, axis, sections)
+    size = integer(split_size_or_sections, "split", "split_size")
+    if size < 0 or (size == 0 and whole):
+        wanted = "be non-negative" if size < 0 else f"be positive, unless dimension size is 0; it is {whole}"
+        raise ShapeError("split()", f"split expects split_size {wanted}, but got split_size={size}")
+    starts = range(0, whole, size) if size else (0,)
+    return _cut(input, axis, [min(size, whole - start) for start in starts] or [0])
+
+
+@public("chunk", method=True)
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` parts of one size; the last may be smaller."""
+    _need_axis(input, "chunk")
+    if integer(chunks, "chunk", "chunks") <= 0:
+        raise ShapeError("chunk()", f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    axis = axis_of(dim, input.ndim, "chunk")
+    size = -(-input.shape[axis] // chunks)
+    return split(input, size, axis) if size else _cut(input, axis, [0] * chunks)
+
+
+@public("tensor_split", method=True)
+def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts between the given indices, or so many parts whose sizes differ by one at most."""
+    _need_axis(input, "tensor_split")
+    axis = axis_of(dim, input.ndim, "tensor_split")
+    whole = input.shape[axis]
+    if isinstance(indices_or_sections, Sequence):
+        bounds = [0, *(slice(None, int(i)).indices(whole)[1] for i in indices_or_sections), whole]
+        pairs = pairwise(bounds)
+        return tuple(moves.narrow(input, axis, start, max(start, stop)) for start, stop in pairs)
+    parts = integer(indices_or_sections, "tensor_split", "indices_or_sections")
+    if parts <= 0:
+        raise ShapeError("tensor_split()", f"number of sections must be larger than 0, got {parts}")
+    size, more = divmod(whole, parts)
+    return _cut(input, axis, [size + (k < more) for k in range(parts)])
+
+
+@public("hsplit", method=True)
+def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """`tensor_split` from left to right: along axis 1, or 0 for a vector."""
+    _need_axis(input, "hsplit")
+    return tensor_split(input, indices_or_sections, min(1, input.ndim - 1))
+
+
+@public("vsplit", method=True)
+def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """`tensor_split` from top to bottom, of a matrix or more."""
+    if input.ndim < 2:
+        raise ShapeError("vsplit()", f"vsplit requires a tensor with at least 2 dimension, got {input.ndim}")
+    return tensor_split(input, indices_or_sections, 0)
+
+
+@public("narrow", method=True)
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """`length` elements along `dim`, from `start` on."""
+    _need_axis(input, "narrow")
+    axis = axis_of(dim, input.ndim, "narrow")
+    size = input.shape[axis]
+    begin, count = integer(start, "narrow", "start"), integer(length, "narrow", "length")
+    asked = f"narrow(dim={dim}, start={start}, length={length}) of a tensor of shape {list(input.shape)}"
+    if count < 0:
+        raise ShapeError(asked, "narrow(): length must be non-negative.")
+    if not -size <= begin <= size:
+        raise DimensionError(
+            asked, f"start out of range (expected to be in range of [{-size}, {size}], but got {begin})"
+        )
+    begin += size if begin < 0 else 0
+    if begin + count > size:
+        raise ShapeError(asked, f"start ({begin}) + length ({count}) exceeds dimension size ({size}).")
+    return moves.narrow(input, axis, begin, begin + count)
+
+
+@public("select", method=True)
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """The slice at `index` along `dim`, without that axis."""
+    if not input.ndim:
+        raise DimensionError("select()", "select() cannot be applied to a 0-dim tensor.")
+    axis = axis_of(dim, input.ndim, "select")
+    size = input.shape[axis]
+    place = integer(index, "select", "index")
+    if not -size <= place < size:
+        raise DimensionError(
+            f"select(dim={dim}, index={index})",
+            f"select(): index {place} out of range for tensor of size {list(input.shape)} at dimension "
+            f"{axis}",
+        )
+    part = moves.narrow(input, axis, place % size, place % size + 1)
+    return moves.reshape(part, (*input.shape[:axis], *input.shape[axis + 1 :]))
+
+
+@public("unbind", method=True)
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """All slices along `dim`."""
+    if not input.ndim:
+        raise ShapeError("unbind of a 0-d tensor", "Dimension specified as 0 but tensor has no dimensions")
+    axis = axis_of(dim, input.ndim, "unbind")
+    return tuple(select(input, axis, k) for k in range(input.shape[axis]))

@@ -1,0 +1,256 @@
+"""Products of matrices and vectors; each is movements around the one contraction, `dot`.
+
+Tensors of one dtype in, their product out, with PyTorch's rules for 1-D operands and batch axes. `einsum` is
+next door. To add a product, bring its operands to `[…, m, k]` and `[…, k, n]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.ops import reduce
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.contract import dot as contract
+from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.runtime.functions.arranging import diagonal
+from retrograd.runtime.functions.public import axis_of, integer, public
+from retrograd.runtime.functions.shaping import expand
+from retrograd.runtime.tensor import Tensor
+
+
+def _same_dtype(name: str, *operands: Tensor) -> None:
+    first = operands[0].dtype
+    for x in operands[1:]:
+        if x.dtype is not first:
+            raise DtypeError(
+                f"{name} of {first} and {x.dtype}",
+                f"expected m1 and m2 to have the same dtype, but got: {_c_name(first)} != {_c_name(x.dtype)}",
+                "cast one of them with .to(dtype)",
+            )
+
+
+def _c_name(dtype: object) -> str:
+    text = str(dtype).removeprefix("torch.")
+    return {"float32": "float", "float64": "double", "int64": "long", "int32": "int", "bool": "bool"}.get(
+        text, text
+    )
+
+
+def _need(name: str, fits: bool, why: str, *operands: Tensor) -> None:
+    if not fits:
+        shapes = " and ".join(str(list(x.shape)) for x in operands)
+        raise ShapeError(f"{name} of {shapes}", why)
+
+
+def _by(x: Tensor) -> str:
+    return "x".join(map(str, x.shape))
+
+
+@public("matmul", "__matmul__", method=True)
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """The matrix product over the last two axes; a vector is a row on the left and a column on the right.
+
+    Leading axes broadcast: `[…, m, k] @ […, k, n] -> […, m, n]`. Raises ShapeError where inner sizes differ.
+    """
+    _need(
+        "matmul",
+        bool(input.ndim and other.ndim),
+        f"both arguments to matmul need to be at least 1D, but they are {input.ndim}D and {other.ndim}D",
+        input,
+        other,
+    )
+    _same_dtype("matmul", input, other)
+    if input.ndim == other.ndim == 1:
+        return dot(input, other)
+    left = moves.reshape(input, (1, *input.shape)) if input.ndim == 1 else input
+    right = moves.reshape(other, (*other.shape, 1)) if other.ndim == 1 else other
+    if left.shape[-1] != right.shape[-2]:
+        _need("matmul", False, _mismatch(input, other, left, right), input, other)
+    product = _batched(left, right)
+    keep = [*product.shape]
+    if input.ndim == 1:
+        del keep[-2]
+    if other.ndim == 1:
+        del keep[-1]
+    return moves.reshape(product, keep)
+
+
+def _mismatch(input: Tensor, other: Tensor, left: Tensor, right: Tensor) -> str:
+    if other.ndim == 1:
+        return f"size mismatch, got input ({left.shape[-2]}), mat ({_by(left)}), vec ({other.shape[0]})"
+    if input.ndim <= 2 or other.ndim <= 2:
+        rows = prod(left.shape[:-1])
+        folded = f"{rows}x{left.shape[-1]}" if other.ndim == 2 else _by(left)
+        return f"mat1 and mat2 shapes cannot be multiplied ({folded} and {_by(right)})"
+    first = [prod(left.shape[:-2]), left.shape[-1]]
+    found = [prod(right.shape[:-2]), right.shape[-2]]
+    return f"Expected size for first two dimensions of batch2 tensor to be: {first} but got: {found}."
+
+
+def _batched(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two stacks of matrices that broadcast. A stack times one matrix is one tall matrix."""
+    if b.ndim == 2:
+        rows = moves.reshape(a, (prod(a.shape[:-1]), a.shape[-1]))
+        return moves.reshape(contract(rows, b), (*a.shape[:-1], b.shape[-1]))
+    batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
+    return contract(moves.expand(a, (*batch, *a.shape[-2:])), moves.expand(b, (*batch, *b.shape[-2:])))
+
+
+@public("mm", method=True)
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The product of two matrices."""
+    for x, label in ((input, "self"), (mat2, "mat2")):
+        _need("mm", x.ndim == 2, f"{label} must be a matrix", input, mat2)
+    return matmul(input, mat2)
+
+
+@public("bmm", method=True)
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The products of two stacks of equally many matrices."""
+    for x, label in ((input, "batch1"), (mat2, "batch2")):
+        _need("bmm", x.ndim == 3, f"{label} must be a 3D tensor", input, mat2)
+    first, found = [input.shape[0], input.shape[2]], [mat2.shape[0], mat2.shape[1]]
+    why = f"Expected size for first two dimensions of batch2 tensor to be: {first} but got: {found}."
+    _need("bmm", first == found, why, input, mat2)
+    _same_dtype("bmm", input, mat2)
+    return contract(input, mat2)
+
+
+@public("mv", method=True)
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """A matrix times a vector."""
+    fits = input.ndim == 2 and vec.ndim == 1
+    _need("mv", fits, f"vector + matrix @ vector expected, got 1, {input.ndim}, {vec.ndim}", input, vec)
+    return matmul(input, vec)
+
+
+@public("dot", "vdot", method=True)
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """The inner product of two vectors, a 0-d tensor."""
+    fits = input.ndim == 1 and tensor.ndim == 1
+    why = f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors"
+    _need("dot", fits, why, input, tensor)
+    _same_dtype("dot", input, tensor)
+    n, m = input.shape[0], tensor.shape[0]
+    why = (
+        f"inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same number of elements, "
+        f"but got {n} and {m} elements respectively"
+    )
+    _need("dot", n == m, why, input, tensor)
+    return moves.reshape(contract(moves.reshape(input, (1, n)), moves.reshape(tensor, (n, 1))), ())
+
+
+@public("inner", method=True)
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """The product summed over the last axes of both; of a 0-d tensor, the plain product."""
+    if not input.ndim or not other.ndim:
+        return input * other
+    why = (
+        "inner() the last dimension must match on both input tensors but got shapes "
+        f"{list(input.shape)} and {list(other.shape)}"
+    )
+    _need("inner", input.shape[-1] == other.shape[-1], why, input, other)
+    return tensordot(input, other, ([-1], [-1]))
+
+
+@public("outer", "ger", method=True)
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """Every product of an element of one vector with one of another."""
+    fits = input.ndim == 1 and vec2.ndim == 1
+    why = f"outer: Expected 1-D argument self and vec2, but got {input.ndim}-D and {vec2.ndim}-D"
+    _need("outer", fits, why, input, vec2)
+    return moves.reshape(input, (input.shape[0], 1)) * vec2
+
+
+@public("tensordot")
+def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
+    """The product summed over pairs of axes: the last `dims` of `a` with the first of `b`, or two lists."""
+    _same_dtype("tensordot", a, b)
+    if isinstance(dims, Sequence):
+        ours = [axis_of(d, a.ndim, "tensordot") for d in dims[0]]
+        theirs = [axis_of(d, b.ndim, "tensordot") for d in dims[1]]
+    else:
+        count = integer(dims, "tensordot", "dims")
+        _need("tensordot", 0 <= count <= min(a.ndim, b.ndim), f"dims={count} is not possible", a, b)
+        ours, theirs = list(range(a.ndim - count, a.ndim)), list(range(count))
+    _need("tensordot", len(ours) == len(theirs), "both dimension lists should have same length", a, b)
+    for i, j in zip(ours, theirs):
+        why = (
+            f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and second has "
+            "size "
+            f"{b.shape[j]} in dim {j}"
+        )
+        _need("tensordot", a.shape[i] == b.shape[j], why, a, b)
+    left = [k for k in range(a.ndim) if k not in ours]
+    right = [k for k in range(b.ndim) if k not in theirs]
+    rows, columns = [a.shape[k] for k in left], [b.shape[k] for k in right]
+    shared = prod(a.shape[k] for k in ours)
+    tall = moves.reshape(moves.permute(a, [*left, *ours]), (prod(rows), shared))
+    wide = moves.reshape(moves.permute(b, [*theirs, *right]), (shared, prod(columns)))
+    return moves.reshape(contract(tall, wide), (*rows, *columns))
+
+
+@public("kron", method=True)
+def kron(input: Tensor, other: Tensor) -> Tensor:
+    """The Kronecker product: a copy of `other` times each element of `input`, in its place."""
+    ndim = max(input.ndim, other.ndim)
+    a = (*(1,) * (ndim - input.ndim), *input.shape)
+    b = (*(1,) * (ndim - other.ndim), *other.shape)
+    coarse = moves.reshape(input, [s for size in a for s in (size, 1)])
+    fine = moves.reshape(other, [s for size in b for s in (1, size)])
+    return moves.reshape(coarse * fine, [m * n for m, n in zip(a, b)])
+
+
+@public("trace", method=True)
+def trace(input: Tensor) -> Tensor:
+    """The sum of a matrix's diagonal."""
+    why = f"trace: expected a matrix, but got tensor with dim {input.ndim}"
+    _need("trace", input.ndim == 2, why, input)
+    return diagonal(input).sum()
+
+
+# ---- a product added to something --------------------------------------------------------------------------
+
+
+def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """`beta · input + alpha · product`, where `beta` 0 means that `input` is not looked at, not even its
+    NaNs.
+    """
+    _same_dtype(name, input, product)
+    scaled = product if alpha == 1 else product * alpha
+    spread = expand(input, product.shape)
+    if beta == 0:
+        return scaled
+    return (spread if beta == 1 else spread * beta) + scaled
+
+
+@public("addmm", method=True, inplace=True)
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`beta · input + alpha · (mat1 @ mat2)`; the input broadcasts."""
+    return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
+
+
+@public("addmv", method=True, inplace=True)
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`beta · input + alpha · (mat @ vec)`."""
+    return _plus("addmv", input, mv(mat, vec), beta, alpha)
+
+
+@public("addr", method=True, inplace=True)
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`beta · input + alpha · outer(vec1, vec2)`."""
+    return _plus("addr", input, outer(vec1, vec2), beta, alpha)
+
+
+@public("baddbmm", method=True, inplace=True)
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`beta · input + alpha · bmm(batch1, batch2)`."""
+    return _plus("baddbmm", input, bmm(batch1, batch2), beta, alpha)
+
+
+@public("addbmm", method=True, inplace=True)
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`beta · input + alpha · Σ bmm(batch1, batch2)`, the sum over the stack."""
+    return _plus("addbmm", input, reduce.sum_(bmm(batch1, batch2), (0,)), beta, alpha)

@@ -1,0 +1,195 @@
+"""How a function becomes public: one decorator, and the argument checks that all functions share.
+
+`@public("sum", method=True)` enters a function in `FUNCTIONS` (what `import retrograd` offers) and, if asked,
+among Tensor's methods. Here, and only here, NumPy's argument names become PyTorch's (`axis` is `dim`), a
+wrong argument becomes an ArgumentError, and sizes may be given one by one or as one sequence. `axis_of`,
+`axes_of` and `sizes_of` turn what a user writes for dims and shapes into plain tuples. A new alias is an
+entry of `ALIASES`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Sequence
+from functools import wraps
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError, ShapeError
+from retrograd.runtime.inplace import assign
+from retrograd.runtime.promotion import common_dtype, to_common
+from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tensor import method as as_method
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""The functions of the public namespace, by name."""
+
+FUNCTIONAL: dict[str, Callable[..., Any]] = {}
+"""The functions of `nn.functional`, by name."""
+
+ALIASES = {"axis": "dim", "keepdims": "keepdim", "axes": "dims", "x1": "input", "x": "input"}
+"""What NumPy calls an argument, and what PyTorch calls it."""
+
+DimLike = int | Sequence[int] | None
+"""What a user may give for the axes of a reduction."""
+
+
+def public(
+    *names: str, method: bool = False, function: bool = True, inplace: bool = False, attribute: bool = False
+) -> Callable[[F], F]:
+    """Make a function public under each of `names`: in the namespace, as a Tensor method, or both.
+
+    `inplace` also enters the method `name_`, which writes the result into the tensor; `attribute` makes a
+    property.
+    """
+
+    def enter(f: F) -> F:
+        wrapped = checked(names[0], f)
+        for name in names:
+            if function and not name.startswith("__"):
+                FUNCTIONS[name] = wrapped
+            if attribute:
+                setattr(Tensor, name, property(wrapped))
+            if method:
+                as_method(name)(wrapped)
+            if inplace:
+                as_method(f"{name}_")(_in_place(f"{name}_", wrapped))
+        return wrapped
+
+    return enter
+
+
+def _in_place(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The method that writes what the function gives into the tensor itself."""
+
+    def write(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return assign(input, f(input, *args, **kwargs))
+
+    write.__name__ = write.__qualname__ = name
+    write.__doc__ = f"`{name[:-1]}`, in place."
+    return write
+
+
+def functional(*names: str, top: bool = False, method: bool = False) -> Callable[[F], F]:
+    """Make a function public in `nn.functional`.
+
+    With `top` in the top namespace too, with `method` on Tensors.
+    """
+
+    def enter(f: F) -> F:
+        wrapped = public(*names, function=top, method=method)(f)
+        FUNCTIONAL.update(dict.fromkeys(names, wrapped))
+        return wrapped
+
+    return enter
+
+
+def checked(name: str, f: F) -> F:
+    """The function with aliases of argument names, and with misuse told as an ArgumentError."""
+    parameters = inspect.signature(f).parameters
+    aliases = {a: b for a, b in ALIASES.items() if a not in parameters and b in parameters}
+    spread = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+    tensors = [(k, p.name) for k, p in enumerate(parameters.values()) if p.annotation == "Tensor"]
+
+    @wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            kwargs = {aliases.get(key, key): value for key, value in kwargs.items()}
+            if spread in kwargs:
+                args = (*args, kwargs.pop(spread))
+        for position, parameter in tensors:
+            value = args[position] if position < len(args) else kwargs.get(parameter, _MISSING)
+            if not isinstance(value, Tensor) and value is not _MISSING:
+                raise not_a_tensor(name, parameter, position, value)
+        try:
+            return f(*args, **kwargs)
+        except TypeError as error:
+            if isinstance(error, RetrogradError) or not _raised_by_call(error):
+                raise
+            text = str(error).partition("() ")[2] or str(error)
+            raise ArgumentError(f"{name}() {text}", "", f"its signature is {name}{_shown(f)}") from None
+
+    return call  # type: ignore[return-value]  # called as f is, with more names for its arguments
+
+
+_MISSING = object()
+
+
+def not_a_tensor(name: str, parameter: str, position: int, value: object) -> ArgumentError:
+    """The error for an argument that should have been a Tensor."""
+    return ArgumentError(
+        f"{name}(): argument '{parameter}' (position {position + 1}) must be Tensor, not "
+        f"{type(value).__name__}",
+        advice="make one with tensor() or from_numpy()",
+    )
+
+
+def _raised_by_call(error: BaseException) -> bool:
+    """Whether the arguments did not fit the signature, as against an error from inside the function."""
+    trace = error.__traceback__
+    return trace is not None and trace.tb_next is None
+
+
+def _shown(f: Callable[..., Any]) -> str:
+    signature = inspect.signature(f)
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+
+
+# ---- what users write for axes and sizes -------------------------------------------------------------------
+
+
+def integer(value: object, name: str, parameter: str) -> int:
+    """An int, or anything that is one exactly (a NumPy integer, an integral 0-d tensor); not a bool."""
+    if type(value) is int:
+        return value
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)  # type: ignore[arg-type]  # asking is the point
+    except TypeError:
+        kind = type(value).__name__
+        raise ArgumentError(f"{name}(): argument '{parameter}' must be int, not {kind}") from None
+
+
+def axis_of(dim: object, ndim: int, name: str) -> int:
+    """An axis counted from the front. A 0-d tensor may be asked for axis 0, as in PyTorch."""
+    given = integer(dim, name, "dim")
+    bound = max(ndim, 1)
+    if not -bound <= given < bound:
+        raise DimensionError(
+            f"{name}(dim={given}) of a tensor with {ndim} axes",
+            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {given})",
+        )
+    return given % bound
+
+
+def axes_of(dim: object, ndim: int, name: str) -> tuple[int, ...]:
+    """Axes to reduce over, sorted. None and the empty sequence mean all; a 0-d tensor has none."""
+    if dim is None:
+        return tuple(range(ndim))
+    if not isinstance(dim, Sequence):
+        axis = axis_of(dim, ndim, name)
+        return (axis,) if ndim else ()
+    axes = sorted(axis_of(d, ndim, name) for d in dim)
+    for a, b in pairwise(axes):
+        if a == b:
+            raise ShapeError(
+                f"{name}(dim={tuple(dim)})", f"dim {a} appears multiple times in the list of dims"
+            )
+    return (tuple(axes) or tuple(range(ndim))) if ndim else ()
+
+
+def sizes_of(sizes: Sequence[object], name: str, parameter: str = "size") -> tuple[int, ...]:
+    """Sizes given one by one, `(2, 3)`, or as one sequence, `((2, 3),)`."""
+    if len(sizes) == 1 and isinstance(sizes[0], Sequence):
+        sizes = sizes[0]
+    return tuple(integer(s, name, parameter) for s in sizes)
+
+
+def promoted(*tensors: Tensor) -> list[Tensor]:
+    """The tensors in their common dtype."""
+    return to_common(tensors, common_dtype(tensors))

@@ -1,0 +1,235 @@
+"""Many elements become one: sums and products, logic, the greatest and the least.
+
+A tensor and axes in (`dim`: an int, several, or None for all; `keepdim` leaves them with size 1), a tensor
+out. Statistics (mean, variance, norms) are next door. `_reduced` does what is common; to add a reduction,
+hand it an op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import DimensionError, ShapeError
+from retrograd.compiler.ir.graph import Value
+from retrograd.compiler.ops import reduce as ops
+from retrograd.compiler.ops import scan
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.index import take_along
+from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.functions.public import DimLike, axes_of, axis_of, integer, public
+from retrograd.runtime.functions.results import pair
+from retrograd.runtime.pointwise import APPLY
+from retrograd.runtime.tensor import Tensor
+
+Reducer = Callable[[Value, Sequence[int]], Value]
+
+
+def reduced(op: Reducer, x: Tensor, axes: Sequence[int], keepdim: bool) -> Tensor:
+    """The reduction over axes from `axes_of`; a 0-d tensor is reduced as a vector of one element."""
+    if not x.ndim:
+        return op(moves.reshape(x, (1,)), (0,))
+    result: Tensor = op(x, axes)
+    return moves.unsqueeze(result, axes) if keepdim else result
+
+
+def _accumulator(x: Tensor, dtype: object) -> Tensor:
+    """The operand of a sum or product: in the dtype asked for; integers and booleans as int64."""
+    if dtype is not None:
+        return moves.cast(x, dtypes.dtype(dtype))
+    return x if x.dtype.is_floating_point else moves.cast(x, dtypes.int64)
+
+
+@public("sum", method=True)
+def sum_(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
+    """The sum over axes. Integers and booleans sum to int64."""
+    x = _accumulator(input, dtype)
+    if x.dtype is dtypes.bool_:
+        return any_(x, dim, keepdim)
+    return reduced(ops.sum_, x, axes_of(dim, input.ndim, "sum"), keepdim)
+
+
+@public("nansum", method=True)
+def nansum(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
+    """The sum over axes, of what is not NaN."""
+    x = _accumulator(input, dtype)
+    number = rows.where(rows.isnan(x), 0.0, x) if x.dtype.is_floating_point else x
+    return reduced(ops.sum_, number, axes_of(dim, input.ndim, "nansum"), keepdim)
+
+
+@public("prod", method=True)
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
+    """The product over an axis, or of everything. Integers and booleans multiply to int64."""
+    axes = axes_of(dim if dim is None else integer(dim, "prod", "dim"), input.ndim, "prod")
+    x = _accumulator(input, dtype)
+    return all_(x, dim, keepdim) if x.dtype is dtypes.bool_ else reduced(ops.prod_, x, axes, keepdim)
+
+
+@public("all", method=True)
+def all_(input: Tensor, dim: DimLike = None, keepdim: bool = False) -> Tensor:
+    """Whether every element differs from zero."""
+    return reduced(ops.all_, moves.cast(input, dtypes.bool_), axes_of(dim, input.ndim, "all"), keepdim)
+
+
+@public("any", method=True)
+def any_(input: Tensor, dim: DimLike = None, keepdim: bool = False) -> Tensor:
+    """Whether some element differs from zero."""
+    return reduced(ops.any_, moves.cast(input, dtypes.bool_), axes_of(dim, input.ndim, "any"), keepdim)
+
+
+@public("count_nonzero", method=True)
+def count_nonzero(input: Tensor, dim: DimLike = None) -> Tensor:
+    """How many elements differ from zero, as int64."""
+    truth = moves.cast(input, dtypes.bool_)
+    return reduced(
+        ops.sum_, moves.cast(truth, dtypes.int64), axes_of(dim, input.ndim, "count_nonzero"), False
+    )
+
+
+# ---- the greatest and the least ----------------------------------------------------------------------------
+
+
+def _need_elements(name: str, input: Tensor, axes: Sequence[int]) -> None:
+    for axis in axes:
+        if input.shape[axis] == 0:
+            raise DimensionError(
+                f"{name} of a tensor of shape {list(input.shape)}",
+                f"{name}(): Expected reduction dim {axis} to have non-zero size.",
+            )
+
+
+def _need_some(name: str, input: Tensor) -> None:
+    if not input.numel():
+        raise ShapeError(
+            f"{name} of a tensor of shape {list(input.shape)}",
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+            "Specify the reduction dim with the 'dim' argument.",
+        )
+
+
+def _extremum(name: str, op: Reducer) -> Callable[..., Tensor]:
+    @public(name, method=True)
+    def extremum(input: Tensor, dim: DimLike = None, keepdim: bool = False) -> Tensor:
+        axes = axes_of(dim, input.ndim, name)
+        if dim is None or dim == ():
+            _need_some(name, input)
+        _need_elements(name, input, axes)
+        return reduced(op, input, axes, keepdim)
+
+    extremum.__doc__ = (
+        f"The {'greatest' if name == 'amax' else 'least'} element over axes; ties share the gradient."
+    )
+    return extremum
+
+
+amax = _extremum("amax", ops.amax)
+amin = _extremum("amin", ops.amin)
+
+
+@public("aminmax", method=True)
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The least and the greatest element, a pair `(min, max)`."""
+    return pair("aminmax", amin(input, dim, keepdim), amax(input, dim, keepdim))
+
+
+def _place(name: str, op: Callable[[Value, int], Value]) -> Callable[..., Tensor]:
+    @public(name, method=True)
+    def place(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        if dim is None:
+            _need_some(name, input)
+            found = op(moves.reshape(input, (input.numel(),)), 0)
+            return moves.reshape(found, (1,) * input.ndim) if keepdim else found
+        axis = axis_of(dim, input.ndim, name)
+        if not input.ndim:
+            return moves.reshape(op(moves.reshape(input, (1,)), 0), ())
+        _need_elements(name, input, (axis,))
+        found = op(input, axis)
+        return moves.unsqueeze(found, [axis]) if keepdim else found
+
+    most = "greatest" if name == "argmax" else "least"
+    place.__doc__ = f"The index (int64) of the {most} element, the first of equal ones."
+    return place
+
+
+argmax = _place("argmax", ops.argmax)
+argmin = _place("argmin", ops.argmin)
+
+
+def _best(
+    name: str, whole: Callable[..., Tensor], place: Callable[..., Tensor], row: str
+) -> Callable[..., Any]:
+    @public(name, method=True)
+    def best(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
+        second = dim if isinstance(dim, Tensor) else other
+        if second is not None:
+            return APPLY[row](input, second)
+        if dim is None:
+            _need_some(name, input)
+            return whole(input)
+        axis = axis_of(dim, input.ndim, name)
+        indices = place(input, axis, True)
+        if not input.ndim:
+            return pair(name, input.clone(), indices)
+        values = take_along(input, indices, axis)
+        shown = (
+            (values, indices) if keepdim else (moves.squeeze(values, [axis]), moves.squeeze(indices, [axis]))
+        )
+        return pair(name, *shown)
+
+    best.__doc__ = (
+        f"The {name} of all elements; with `dim`, the pair `(values, indices)` along it, whose gradient goes "
+        "to the "
+        f"element chosen; with another tensor, the {row} of the two."
+    )
+    return best
+
+
+max_ = _best("max", amax, argmax, "maximum")
+min_ = _best("min", amin, argmin, "minimum")
+
+
+# ---- running -----------------------------------------------------------------------------------------------
+
+
+def _scanned(op: Callable[[Value, int], Value], input: Tensor, dim: int, name: str) -> Tensor:
+    axis = axis_of(dim, input.ndim, name)
+    line = input if input.ndim else moves.reshape(input, (1,))
+    return moves.reshape(op(line, axis), input.shape)
+
+
+@public("cumsum", method=True, inplace=True)
+def cumsum(input: Tensor, dim: int, *, dtype: object = None) -> Tensor:
+    """The sums of the first element, the first two, … along an axis."""
+    return _scanned(scan.cumsum, _accumulator(input, dtype), dim, "cumsum")
+
+
+@public("cumprod", method=True, inplace=True)
+def cumprod(input: Tensor, dim: int, *, dtype: object = None) -> Tensor:
+    """The products of the first element, the first two, … along an axis."""
+    return _scanned(scan.cumprod, _accumulator(input, dtype), dim, "cumprod")
+
+
+@public("logcumsumexp", method=True)
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """The logarithms of the running sums of exponentials."""
+    return _scanned(scan.logcumsumexp, input, dim, "logcumsumexp")
+
+
+def _running(name: str, op: Callable[[Value, int], Value]) -> Callable[..., Any]:
+    @public(name, method=True)
+    def running(input: Tensor, dim: int) -> Any:
+        axis = axis_of(dim, input.ndim, name)
+        line = input if input.ndim else moves.reshape(input, (1,))
+        values = op(line, axis)
+        indices = scan.running_index(line, values, axis)
+        return pair(name, moves.reshape(values, input.shape), moves.reshape(indices, input.shape))
+
+    running.__doc__ = (
+        f"The {name[3:]}imum so far along an axis and where it stands last: a pair `(values, indices)`."
+    )
+    return running
+
+
+cummax = _running("cummax", scan.cummax)
+cummin = _running("cummin", scan.cummin)

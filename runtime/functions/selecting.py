@@ -1,0 +1,182 @@
+"""Functions whose results' sizes depend on values: nonzero, masked_select, unique, bincount. Eager mode only.
+
+They look at the elements, so inside a trace each of them is a TraceError. What they pick keeps its history.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ops import index as places
+from retrograd.compiler.ops import scan
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.functions.public import axis_of, public
+from retrograd.runtime.tensor import Tensor, new
+
+
+@public("nonzero", method=True)
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The indices of the elements that are not zero: `[count, ndim]`, or as a tuple of a vector for each
+    axis.
+    """
+    array = input.read("nonzero()")
+    if as_tuple:
+        return tuple(new(axis.astype(np.int64)) for axis in np.atleast_1d(array).nonzero())
+    return new(np.argwhere(array).astype(np.int64))
+
+
+@public("argwhere", method=True)
+def argwhere(input: Tensor) -> Tensor:
+    """The indices of the elements that are not zero, `[count, ndim]`."""
+    return nonzero(input)
+
+
+def check_mask(name: str, mask: Tensor) -> None:
+    if mask.dtype is not dtypes.bool_:
+        raise DtypeError(
+            f"{name} by a mask of {mask.dtype}",
+            f"{name}: expected BoolTensor for mask",
+            "compare it, as in mask != 0",
+        )
+
+
+@public("masked_select", method=True)
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask is true, in order, as a vector; the two broadcast."""
+    check_mask("masked_select", mask)
+    shape = broadcast_shapes("masked_select", input.shape, mask.shape)
+    chosen = np.flatnonzero(np.broadcast_to(mask.read("masked_select()"), shape)).astype(np.int64)
+    flat = moves.reshape(moves.expand(input, shape), (prod(shape),))
+    return places.take(flat, new(chosen), 0)
+
+
+@public("masked_scatter", method=True, inplace=True)
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """The input with the elements of `source`, in order, where the mask is true; also inside a trace.
+
+    Raises ShapeError where there are too few of them (inside a trace the last one is repeated instead).
+    """
+    check_mask("masked_scatter", mask)
+    shape = broadcast_shapes("masked_scatter", input.shape, mask.shape)
+    if source.dtype is not input.dtype:
+        raise DtypeError(
+            f"masked_scatter of {source.dtype} into {input.dtype}",
+            "masked_scatter_: expected self and source to have same dtypes",
+            "cast one of them with .to(dtype)",
+        )
+    x, chosen = moves.expand(input, shape), moves.expand(mask, shape)
+    line = moves.reshape(moves.cast(chosen, dtypes.int64), (prod(shape),))
+    if not isinstance(line._value, np.ndarray) or not prod(shape):
+        wanted = source.numel()
+    else:
+        wanted = int(line._value.sum())
+    if wanted > source.numel():
+        raise ShapeError(
+            f"masked_scatter of {source.numel()} elements where {wanted} are chosen",
+            "masked_scatter_: expected self and source to have same number of elements as ones in mask",
+        )
+    if not source.numel():
+        return x.clone()
+    last = np.asarray(source.numel() - 1)
+    turn = rows.minimum(rows.maximum(scan.cumsum(line, 0) - 1, np.asarray(0)), last)
+    picked = places.take(moves.reshape(source, (source.numel(),)), turn, 0)
+    result: Tensor = rows.where(chosen, moves.reshape(picked, shape), x)
+    return result
+
+
+# ---- distinct and counted ----------------------------------------------------------------------------------
+
+
+@public("unique", method=True)
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The distinct elements in order, or slices along `dim`.
+
+    Then where each element is among them, and how often.
+    """
+    array = input.read("unique()")
+    axis = None if dim is None else axis_of(dim, input.ndim, "unique")
+    values, inverse, counts = np.unique(
+        array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False
+    )
+    inverse = inverse.reshape(array.shape if axis is None else -1)
+    return _distinct(values, inverse, counts, return_inverse, return_counts)
+
+
+@public("unique_consecutive", method=True)
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """The elements, or slices along `dim`, that differ from the one before them."""
+    array = input.read("unique_consecutive()")
+    lines = array.reshape(-1, 1) if dim is None else np.moveaxis(array, axis_of(dim, input.ndim, "unique"), 0)
+    flat = lines.reshape(len(lines), -1)
+    starts = np.ones(len(flat), bool)
+    starts[1:] = (flat[1:] != flat[:-1]).any(1)
+    inverse = np.cumsum(starts) - 1
+    counts = np.bincount(inverse, minlength=int(starts.sum()))
+    kept = lines[starts]
+    values = kept.reshape(-1) if dim is None else np.moveaxis(kept, 0, axis_of(dim, input.ndim, "unique"))
+    inverse = inverse.reshape(array.shape if dim is None else -1)
+    return _distinct(values, inverse, counts, return_inverse, return_counts)
+
+
+def _distinct(values: Array, inverse: Array, counts: Array, with_inverse: bool, with_counts: bool) -> Any:
+    found = [new(np.ascontiguousarray(values))]
+    found += [new(inverse.astype(np.int64))] * with_inverse + [new(counts.astype(np.int64))] * with_counts
+    return tuple(found) if len(found) > 1 else found[0]
+
+
+@public("bincount", method=True)
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each of 0, 1, 2, … occurs in a vector, or the sum of the weights where it does."""
+    array = input.read("bincount()")
+    if array.ndim != 1 or array.dtype.kind not in "iu" or (array < 0).any():
+        raise ShapeError(
+            f"bincount of a tensor of {input.dtype} and shape {list(input.shape)}",
+            "bincount only supports 1-d non-negative integral inputs.",
+        )
+    if weights is None:
+        return new(np.bincount(array, minlength=minlength).astype(np.int64))
+    if weights.shape != input.shape:
+        raise ShapeError("bincount()", "weights should be 1-d and have the same length as input")
+    kind = weights.dtype.numpy if weights.dtype.is_floating_point else np.float64
+    return new(np.bincount(array, weights.read("bincount()"), minlength).astype(kind))
+
+
+@public("histc", method=True)
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """How many elements lie in each of `bins` equal intervals from `min` to `max`, or over the range of
+    the elements.
+    """
+    array = input.read("histc()")
+    if bins <= 0:
+        raise ShapeError(f"histc(bins={bins})", "bins must be > 0")
+    low, high = (array.min(), array.max()) if min == max == 0 and array.size else (min, max)
+    if low > high:
+        raise ShapeError(f"histc(min={min}, max={max})", "max must be larger than min")
+    if low == high:
+        low, high = low - 1, high + 1
+    return new(np.histogram(array, bins, (low, high))[0].astype(array.dtype))
+
+
+@public("isin")
+def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
+    """Whether each element is among the test elements; numbers may stand for either."""
+    left, right = (
+        x.read("isin()") if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements)
+    )
+    return new(np.asarray(np.isin(left, right, invert=invert)))

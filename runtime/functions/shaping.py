@@ -1,0 +1,310 @@
+"""The same elements in another arrangement: reshape, permute, expand, squeeze and their kin.
+
+Tensors in, views out where PyTorch gives views. Each function only works out a shape or an order of axes and
+hands it to a movement op. To add one, write it with `reshape`, `permute` or `expand` and put `@public` on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.elementwise import broadcast_shapes as joined_shape
+from retrograd.compiler.ops.window import window
+from retrograd.runtime.functions.public import axis_of, public, sizes_of
+from retrograd.runtime.tensor import Size, Tensor, new
+
+
+def inferred(sizes: Sequence[int], elements: int) -> tuple[int, ...]:
+    """The shape with its one -1 worked out; ShapeError where the elements do not fit."""
+    shown = list(sizes)
+    wanted = f"reshape of {elements} elements to {shown}"
+    for size in sizes:
+        if size < -1:
+            raise ShapeError(wanted, f"invalid shape dimension {size}")
+    if sizes.count(-1) > 1:
+        raise ShapeError(wanted, "only one dimension can be inferred")
+    known = prod(s for s in sizes if s != -1)
+    if -1 in sizes and known == 0 and elements == 0:
+        raise ShapeError(
+            wanted,
+            f"cannot reshape tensor of 0 elements into shape {shown} because the unspecified dimension size "
+            "-1 can be "
+            "any value and is ambiguous",
+        )
+    fits = (known != 0 and elements % known == 0) if -1 in sizes else known == elements
+    if not fits:
+        raise ShapeError(wanted, f"shape '{shown}' is invalid for input of size {elements}")
+    return tuple(elements // known if s == -1 else s for s in sizes)
+
+
+@public("reshape", method=True)
+def reshape(input: Tensor, *shape: Any) -> Tensor:
+    """The elements in row-major order under another shape; one size may be -1.
+
+    A view where strides allow it.
+    """
+    return moves.reshape(input, inferred(sizes_of(shape, "reshape", "shape"), input.numel()))
+
+
+@public("reshape_as", method=True, function=False)
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    return moves.reshape(input, inferred(other.shape, input.numel()))
+
+
+@public("flatten", method=True)
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Axes `start_dim` to `end_dim` made one."""
+    start, end = (axis_of(d, input.ndim, "flatten") for d in (start_dim, end_dim))
+    if start > end:
+        raise ShapeError(
+            f"flatten({start_dim}, {end_dim}) of a tensor of shape {list(input.shape)}",
+            "flatten() has invalid args: start_dim cannot come after end_dim",
+        )
+    sizes = input.shape
+    return moves.reshape(input, (*sizes[:start], prod(sizes[start : end + 1]), *sizes[end + 1 :]))
+
+
+@public("unflatten", method=True)
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One axis made several, whose sizes (one may be -1) multiply to its size."""
+    axis = axis_of(dim, input.ndim, "unflatten")
+    parts = sizes_of((sizes,), "unflatten", "sizes")
+    if not parts:
+        raise ShapeError("unflatten(sizes=())", "unflatten: sizes must be non-empty")
+    whole = input.shape[axis]
+    if -1 not in parts and prod(parts) != whole:
+        raise ShapeError(
+            f"unflatten(dim={dim}) of a tensor of shape {list(input.shape)}",
+            f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {axis} ({whole}) "
+            "in the input tensor",
+        )
+    return moves.reshape(input, (*input.shape[:axis], *inferred(parts, whole), *input.shape[axis + 1 :]))
+
+
+@public("ravel", method=True)
+def ravel(input: Tensor) -> Tensor:
+    """One axis with all elements."""
+    return moves.reshape(input, (input.numel(),))
+
+
+# ---- order of axes -----------------------------------------------------------------------------------------
+
+
+@public("permute", method=True)
+def permute(input: Tensor, *dims: Any) -> Tensor:
+    """Axis k of the result is axis `dims[k]` of the input."""
+    axes = [axis_of(d, input.ndim, "permute") for d in sizes_of(dims, "permute", "dims")]
+    if len(axes) != input.ndim:
+        raise ShapeError(
+            f"permute{tuple(axes)} of a tensor of shape {list(input.shape)}",
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the "
+            "desired "
+            f"ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = {len(axes)}",
+        )
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"permute{tuple(axes)}", "permute(): duplicate dims are not allowed.")
+    return moves.permute(input, axes)
+
+
+@public("transpose", "swapaxes", "swapdims", method=True)
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two axes exchanged."""
+    a, b = (axis_of(d, input.ndim, "transpose") for d in (dim0, dim1))
+    order = list(range(input.ndim))
+    if order:
+        order[a], order[b] = b, a
+    return moves.permute(input, order)
+
+
+@public("movedim", "moveaxis", method=True)
+def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Axes taken to other places; the rest keep their order."""
+    sources, places = (
+        [axis_of(d, input.ndim, "movedim") for d in (given if isinstance(given, Sequence) else (given,))]
+        for given in (source, destination)
+    )
+    if len(sources) != len(places):
+        raise ShapeError(
+            f"movedim({source}, {destination})",
+            f"movedim: Invalid source or destination dims: source ({sources} dims) should contain the same "
+            "number of "
+            f"dims as destination ({places} dims)",
+        )
+    for label, axes in (("source", sources), ("destination", places)):
+        if len(set(axes)) != len(axes):
+            raise ShapeError(
+                f"movedim({source}, {destination})", f"movedim: repeated dim in `{label}` ({axes})"
+            )
+    rest = iter(k for k in range(input.ndim) if k not in sources)
+    moved = dict(zip(places, sources))
+    return moves.permute(input, [moved[k] if k in moved else next(rest) for k in range(input.ndim)])
+
+
+@public("t", method=True)
+def t(input: Tensor) -> Tensor:
+    """The transpose of a matrix; vectors and 0-d tensors stay as they are."""
+    if input.ndim > 2:
+        raise ShapeError(
+            f"t() of a tensor of shape {list(input.shape)}",
+            f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D",
+            "use .mT or transpose(dim0, dim1)",
+        )
+    return moves.permute(input, range(input.ndim)[::-1])
+
+
+@public("T", attribute=True, function=False)
+def T(input: Tensor) -> Tensor:
+    """All axes in reverse order."""
+    return moves.permute(input, range(input.ndim)[::-1])
+
+
+@public("mT", "mH", attribute=True, function=False)
+def mT(input: Tensor) -> Tensor:
+    """The last two axes exchanged."""
+    if input.ndim < 2:
+        raise ShapeError(
+            f".mT of a tensor of shape {list(input.shape)}",
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor.",
+        )
+    return transpose(input, -2, -1)
+
+
+@public("H", attribute=True, function=False)
+def H(input: Tensor) -> Tensor:
+    """The conjugate transpose of a matrix, which for real numbers is the transpose."""
+    if input.ndim not in (0, 2):
+        raise ShapeError(
+            f".H of a tensor of shape {list(input.shape)}",
+            f"tensor.H is only supported on matrices (2-D tensors). Got {input.ndim}-D tensor.",
+        )
+    return t(input)
+
+
+# ---- axes of size one, and repetition without copying ------------------------------------------------------
+
+
+@public("squeeze", method=True)
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """Without the axes of size 1; with `dim`, only without those of them."""
+    if dim is None:
+        chosen = set(range(input.ndim))
+    else:
+        given = dim if isinstance(dim, Sequence) else (dim,)
+        chosen = {axis_of(d, input.ndim, "squeeze") for d in given}
+    return moves.reshape(input, [s for k, s in enumerate(input.shape) if s != 1 or k not in chosen])
+
+
+@public("unsqueeze", method=True)
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """With an axis of size 1 put in before axis `dim`."""
+    place = axis_of(dim, input.ndim + 1, "unsqueeze")
+    return moves.reshape(input, (*input.shape[:place], 1, *input.shape[place:]))
+
+
+@public("expand", method=True, function=False)
+def expand(input: Tensor, *size: Any) -> Tensor:
+    """Axes of size 1 repeated without copying; -1 keeps a size, new axes come first."""
+    sizes = list(sizes_of(size, "expand"))
+    lead = len(sizes) - input.ndim
+    asked = f"expand({sizes}) of a tensor of shape {list(input.shape)}"
+    if lead < 0:
+        raise ShapeError(
+            asked,
+            f"expand(torch.Tensor{{{list(input.shape)}}}, size={sizes}): the number of sizes provided "
+            f"({len(sizes)}) "
+            f"must be greater or equal to the number of dimensions in the tensor ({input.ndim})",
+        )
+    for k, size_k in enumerate(sizes):
+        own = input.shape[k - lead] if k >= lead else None
+        if size_k == -1 and own is None:
+            raise ShapeError(
+                asked,
+                f"The expanded size of the tensor ({size_k}) isn't allowed in a leading, non-existing "
+                f"dimension {k}",
+            )
+        sizes[k] = own if size_k == -1 and own is not None else size_k
+        if own not in (None, 1, sizes[k]):
+            raise ShapeError(
+                asked,
+                f"The expanded size of the tensor ({sizes[k]}) must match the existing size ({own}) at "
+                "non-singleton "
+                f"dimension {k}.  Target sizes: {sizes}.  Tensor sizes: {list(input.shape)}",
+            )
+    return moves.expand(input, sizes)
+
+
+@public("expand_as", method=True, function=False)
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    return expand(input, other.shape)
+
+
+@public("broadcast_to", method=True)
+def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
+    return expand(input, size)
+
+
+@public("broadcast_shapes")
+def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
+    """The shape that tensors of these shapes have together, as a `Size`."""
+    return Size(joined_shape("broadcast_shapes", *((s,) if isinstance(s, int) else tuple(s) for s in shapes)))
+
+
+@public("broadcast_tensors")
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """Each tensor, expanded to their common shape."""
+    given: Sequence[Tensor] = (
+        tensors[0] if len(tensors) == 1 and isinstance(tensors[0], Sequence) else tensors
+    )
+    shape = joined_shape("broadcast_tensors", *(x.shape for x in given))
+    return tuple(moves.expand(x, shape) for x in given)
+
+
+# ---- views that must be views ------------------------------------------------------------------------------
+
+
+@public("view", method=True, function=False)
+def view(input: Tensor, *shape: Any) -> Tensor:
+    """The same memory under another shape, or, given a dtype, with its bits read otherwise (not recorded).
+
+    Raises ShapeError where only a copy could have that shape.
+    """
+    if len(shape) == 1 and isinstance(shape[0], DType):
+        return _bits(input, shape[0])
+    result = reshape(input, *shape)
+    array, made = input._value, result._value
+    shares = not isinstance(array, np.ndarray) or not array.size or np.may_share_memory(array, made)
+    if not shares:
+        raise ShapeError(
+            f"view of a tensor of shape {list(input.shape)} and strides {input.stride()} as "
+            f"{list(result.shape)}",
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans "
+            "across two "
+            "contiguous subspaces). Use .reshape(...) instead.",
+        )
+    return result
+
+
+def _bits(input: Tensor, dtype: DType) -> Tensor:
+    array = input.read("view(dtype)")
+    if dtype.itemsize != array.itemsize:
+        raise DtypeError(f"view of {input.dtype} as {dtype}", "the two have elements of different sizes")
+    return new(array.view(dtype.numpy))
+
+
+@public("view_as", method=True, function=False)
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    return view(input, other.shape)
+
+
+@public("unfold", method=True, function=False)
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of `size` elements along an axis, `step` apart, along a new last axis."""
+    axis = axis_of(dimension, input.ndim, "unfold")
+    return window(input if input.ndim else moves.reshape(input, (1,)), [axis], [size], [step], [1])

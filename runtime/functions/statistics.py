@@ -1,0 +1,286 @@
+"""Mean, variance, norms, softmax, distances: what is computed from all elements along axes.
+
+Floating-point tensors in, and `dim` as for sums. The formulas and derivatives are those of the composite ops;
+here are the arguments as PyTorch has them. To add a statistic, write it with `reduced` over a function of a
+value and axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.ops import reduce as ops
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops import softmax as shares
+from retrograd.compiler.ops import statistics
+from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.functions.joining import narrow
+from retrograd.runtime.functions.public import DimLike, axes_of, axis_of, functional, promoted, public
+from retrograd.runtime.functions.reduction import reduced
+from retrograd.runtime.tensor import Tensor
+
+
+def _floating(input: Tensor, dtype: object, why: str) -> Tensor:
+    """The operand in the dtype asked for; DtypeError unless that is a floating one."""
+    x = input if dtype is None else moves.cast(input, dtypes.dtype(dtype))
+    if not x.dtype.is_floating_point:
+        raise DtypeError(
+            f"a statistic of {x.dtype}", f"{why} Got: {_CAPITAL[x.dtype]}", "cast it with .float()"
+        )
+    return x
+
+
+_CAPITAL = {
+    dtypes.int64: "Long", dtypes.int32: "Int", dtypes.int16: "Short", dtypes.int8: "Char",
+    dtypes.uint8: "Byte", dtypes.bool_: "Bool",
+}  # fmt: skip
+
+
+@public("mean", method=True)
+def mean(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
+    """The arithmetic mean over axes; NaN of no elements."""
+    why = (
+        "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype."
+    )
+    return reduced(statistics.mean, _floating(input, dtype, why), axes_of(dim, input.ndim, "mean"), keepdim)
+
+
+@public("nanmean", method=True)
+def nanmean(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
+    """The mean over axes of what is not NaN."""
+    x = _floating(input, dtype, "nanmean(): expected input to have floating point or complex dtype.")
+    axes = axes_of(dim, input.ndim, "nanmean")
+    missing = rows.isnan(x)
+    total = reduced(ops.sum_, rows.where(missing, 0.0, x), axes, keepdim)
+    count = reduced(ops.sum_, moves.cast(rows.logical_not(missing), x.dtype), axes, keepdim)
+    return total / count
+
+
+def _spread_arguments(
+    name: str, input: Tensor, dim: Any, unbiased: bool | None, correction: float | None
+) -> tuple[Tensor, tuple[int, ...], float]:
+    """Operand, axes and correction; `x.var(False)` means `unbiased=False`."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if unbiased is not None and correction is not None:
+        raise ArgumentError(f"{name}(unbiased={unbiased}, correction={correction})", "give one of the two")
+    if correction is None:
+        correction = 1 if unbiased is None or unbiased else 0
+    x = _floating(input, None, "std and var only support floating point and complex dtypes.")
+    return x, axes_of(dim, input.ndim, name), correction
+
+
+@public("var", method=True)
+def var(
+    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+    correction: float | None = None,
+) -> Tensor:  # fmt: skip
+    """The variance over axes, with `n - correction` in the denominator (1 unless given, 0 for
+    `unbiased=False`).
+    """
+    x, axes, less = _spread_arguments("var", input, dim, unbiased, correction)
+    return reduced(partial(statistics.var, correction=less), x, axes, keepdim)
+
+
+@public("std", method=True)
+def std(
+    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+    correction: float | None = None,
+) -> Tensor:  # fmt: skip
+    """The standard deviation over axes; arguments as for `var`. Its derivative is 0 where it is 0."""
+    x, axes, less = _spread_arguments("std", input, dim, unbiased, correction)
+    return reduced(partial(statistics.std, correction=less), x, axes, keepdim)
+
+
+@public("var_mean")
+def var_mean(
+    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The variance and the mean."""
+    axes = None if isinstance(dim, bool) else dim
+    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, axes, keepdim)
+
+
+@public("std_mean")
+def std_mean(
+    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The standard deviation and the mean."""
+    axes = None if isinstance(dim, bool) else dim
+    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, axes, keepdim)
+
+
+@public("norm", method=True)
+def norm(
+    input: Tensor,
+    p: float | str | None = "fro",
+    dim: DimLike = None,
+    keepdim: bool = False,
+    *,
+    dtype: object = None,
+) -> Tensor:
+    """The p-norm of the elements along axes, of a matrix as of a vector; "fro" is 2.
+
+    Where it is 0 its derivative is 0.
+    """
+    if isinstance(p, str) and p != "fro":
+        raise ArgumentError(f"norm(p={p!r})", "the norms here are numbers p and 'fro'")
+    order = 2.0 if p is None or isinstance(p, str) else float(p)
+    why = "linalg.vector_norm: Expected a floating point or complex tensor as input."
+    x, axes = _floating(input, dtype, why), axes_of(dim, input.ndim, "norm")
+    if order in (float("inf"), float("-inf")) and any(input.shape[a] == 0 for a in axes):
+        raise ShapeError(
+            f"norm(p={p}) of a tensor of shape {list(input.shape)}",
+            f"linalg.vector_norm cannot compute the {order} norm on an empty tensor because the operation "
+            "does not have "
+            "an identity",
+        )
+    return reduced(lambda value, over: statistics.norm(value, order, over), x, axes, keepdim)
+
+
+@public("dist", method=True)
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of the difference."""
+    return norm(input - other, p)
+
+
+@public("logsumexp", method=True)
+def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
+    """The logarithm of the sum of exponentials over axes, without overflow."""
+    x = input if input.dtype.is_floating_point else moves.cast(input, dtypes.default_dtype())
+    return reduced(shares.logsumexp, x, axes_of(dim, input.ndim, "logsumexp"), keepdim)
+
+
+def _shared(name: str, op: Any, input: Tensor, dim: int, dtype: object) -> Tensor:
+    x = input if dtype is None else moves.cast(input, dtypes.dtype(dtype))
+    axis = axis_of(dim, x.ndim, name)
+    line = x if x.ndim else moves.reshape(x, (1,))
+    return moves.reshape(op(line, axis), x.shape)
+
+
+@functional("softmax", top=True, method=True)
+def softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
+    """Exponentials divided by their sum along `dim`."""
+    return _shared("softmax", shares.softmax, input, dim, dtype)
+
+
+@functional("log_softmax", top=True, method=True)
+def log_softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
+    """The logarithm of `softmax`, without losing digits."""
+    return _shared("log_softmax", shares.log_softmax, input, dim, dtype)
+
+
+@functional("softmin")
+def softmin(input: Tensor, dim: int, dtype: object = None) -> Tensor:
+    """`softmax` of the negative."""
+    return _shared("softmin", shares.softmax, -input, dim, dtype)
+
+
+# ---- between two tensors -----------------------------------------------------------------------------------
+
+
+@functional("cosine_similarity", top=True)
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of the angle between the vectors along `dim`; norms below `eps` count as `eps`.
+
+    The two broadcast.
+    """
+    a, b = promoted(x1, x2)
+    shape = broadcast_shapes("cosine_similarity", a.shape, b.shape)
+    axis = axis_of(dim, len(shape), "cosine_similarity")
+    return statistics.cosine_similarity(moves.expand(a, shape), moves.expand(b, shape), axis, eps)
+
+
+@functional("pairwise_distance", top=True)
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    """The p-norm of `x1 - x2 + eps` along the last axis."""
+    return norm(x1 - x2 + eps, p, -1, keepdim)
+
+
+@public("cdist")
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norm distance of every row of `x1` to every row of `x2`: `[…, m, k], […, n, k] -> […, m, n]`."""
+    for x, label in ((x1, "X1"), (x2, "X2")):
+        if x.ndim < 2:
+            raise ShapeError(
+                f"cdist of shapes {list(x1.shape)} and {list(x2.shape)}",
+                f"cdist only supports at least 2D tensors, {label} got: {x.ndim}D",
+            )
+    if x1.shape[-1] != x2.shape[-1]:
+        raise ShapeError(
+            f"cdist of shapes {list(x1.shape)} and {list(x2.shape)}",
+            f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}",
+        )
+    return norm(moves.unsqueeze(x1, [x1.ndim - 1]) - moves.unsqueeze(x2, [x2.ndim - 2]), p, -1)
+
+
+@public("cross", method=True)
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The cross product of the vectors of three along `dim`, or along the first axis of size 3."""
+    shape = broadcast_shapes("cross", input.shape, other.shape)
+    if dim is None:
+        if 3 not in shape:
+            raise ShapeError(f"cross of shape {list(shape)}", "no dimension of size 3 in input")
+        axis = shape.index(3)
+    else:
+        axis = axis_of(dim, len(shape), "cross")
+    if shape[axis] != 3:
+        raise ShapeError(
+            f"cross of shape {list(shape)} along axis {axis}",
+            f"linalg.cross: inputs dimension {axis} must have length 3. Got {shape[axis]} and {shape[axis]}",
+        )
+    a, b = (moves.expand(x, shape) for x in promoted(input, other))
+    return moves.roll(a, -1, axis) * moves.roll(b, -2, axis) - moves.roll(a, -2, axis) * moves.roll(
+        b, -1, axis
+    )
+
+
+# ---- differences and sums of neighbours --------------------------------------------------------------------
+
+
+@public("diff", method=True)
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
+    """Each element less the one before it along `dim`, `n` times over."""
+    axis = axis_of(dim, input.ndim, "diff")
+    if not input.ndim:
+        raise ShapeError("diff of a 0-d tensor", "diff expects input to be at least one-dimensional")
+    parts = [x for x in (prepend, input, append) if x is not None]
+    x = moves.concat(promoted(*parts), axis) if len(parts) > 1 else input
+    for _ in range(n):
+        size = max(x.shape[axis] - 1, 0)
+        later, earlier = narrow(x, axis, min(1, x.shape[axis]), size), narrow(x, axis, 0, size)
+        x = rows.ne(later, earlier) if x.dtype is dtypes.bool_ else later - earlier
+    return x
+
+
+@public("trapezoid", "trapz")
+def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
+    """The integral along `dim` by the trapezoidal rule, at the points `x` or at distances `dx`."""
+    return reduced(ops.sum_, _trapezoids(y, x, dx, dim), (axis_of(dim, y.ndim, "trapezoid"),), False)
+
+
+@public("cumulative_trapezoid")
+def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
+    """The running integral along `dim`; one element shorter than `y`."""
+    return _trapezoids(y, x, dx, dim).cumsum(dim)
+
+
+def _trapezoids(y: Tensor, x: Tensor | None, dx: float, dim: int) -> Tensor:
+    axis = axis_of(dim, y.ndim, "trapezoid")
+    size = max(y.shape[axis] - 1, 0)
+    height = (narrow(y, axis, min(1, y.shape[axis]), size) + narrow(y, axis, 0, size)) / 2.0
+    if x is None:
+        return height * dx
+    wide = x if x.ndim > 1 else moves.reshape(x, [x.numel() if k == axis else 1 for k in range(y.ndim)])
+    return height * diff(wide, 1, axis)
