@@ -1,0 +1,143 @@
+"""Structured and composite ops in machine code: value and gradients of each are what NumPy makes of them.
+
+The structured ops are those of `test_structured_ops.SAMPLES`; a new composite needs a row in `COMPOSITES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from gradients import floating, gradient, graph_of, like
+from native import build
+from test_structured_ops import IDS, SAMPLES
+
+from retrograd.compiler.ir.graph import OPS, Array, Graph, Op, apply, interpret
+from retrograd.compiler.ops import (
+    convolution,
+    cross_entropy,
+    losses,
+    matrix,
+    normal,
+    pool,
+    reduce,
+    softmax,
+    sort,
+)
+from retrograd.compiler.ops import index as places
+from retrograd.compiler.ops import statistics as stats
+from retrograd.compiler.ops.composite import Composite, expansion
+
+RANDOM = np.random.default_rng(11)
+
+
+def real(*sizes: int) -> Array:
+    return RANDOM.standard_normal(sizes)
+
+
+X, P, Q = real(3, 4, 5), RANDOM.uniform(0.1, 0.9, (3, 4)), RANDOM.uniform(0.1, 0.9, (3, 4))
+IMAGE = real(2, 3, 6, 7)
+TARGET = np.array([0, 3, 1])
+WEIGHT = RANDOM.uniform(0.5, 2, 4)
+FRAME = pool.frame(IMAGE.shape, (2, 3), (2, 2), (0, 1), (1, 1))
+COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
+    (stats.Mean((0, 2)), (X,)),
+    (stats.Var((1,)), (X,)),
+    (stats.Std((0, 1, 2), 0), (X,)),
+    *((stats.Norm(p, (0, 1)), (X,)) for p in (0.0, 1.0, 2.0, 3.0, np.inf)),
+    (softmax.Softmax(1), (X,)),
+    (softmax.LogSoftmax(2), (X,)),
+    (softmax.Logsumexp((0, 2)), (X,)),
+    (losses.MseLoss("mean"), (P, Q)),
+    (losses.L1Loss("sum"), (P, Q)),
+    (losses.SmoothL1Loss("none", 0.3), (P, Q)),
+    (losses.HuberLoss("mean", 0.3), (P, Q)),
+    (losses.KlDiv("mean", False), (P, Q)),
+    (losses.BinaryCrossEntropy("mean"), (P, Q)),
+    (losses.BinaryCrossEntropyWithLogits("mean", True, True), (X[..., 0], Q, P, WEIGHT)),
+    (cross_entropy.NllLoss("mean", -100), (X[..., 0], TARGET)),
+    (cross_entropy.CrossEntropy("mean", -100, 0.0), (X[..., 0], TARGET)),
+    (cross_entropy.CrossEntropy("sum", 3, 0.1), (X[..., 0], TARGET, WEIGHT)),
+    (cross_entropy.SoftCrossEntropy("mean", 0.1), (X[..., 0], P, WEIGHT)),
+    (normal.LayerNorm(1e-5, 2), (X, real(4, 5), real(4, 5))),
+    (normal.GroupNorm(1e-5, 2), (X, real(4))),
+    (normal.BatchNorm(1e-5), (X, real(4), real(4))),
+    (normal.RmsNorm(1e-5, 1), (X, real(5))),
+    (matrix.Linear(), (X, real(7, 5), real(7))),
+    (matrix.Tril(1), (X,)),
+    (matrix.Triu(-1), (X,)),
+    (convolution.Convolution((2,), (1,), 2), (real(2, 4, 9), real(6, 2, 3), real(6))),
+    (convolution.Convolution((1, 2), (2, 1), 1), (IMAGE, real(4, 3, 3, 2))),
+    (pool.MaxPool(FRAME), (IMAGE,)),
+    (pool.MaxPoolIndices(FRAME), (IMAGE,)),
+    (pool.AvgPool(FRAME, (0, 1), False, 0), (IMAGE,)),
+]
+COMPOSITE_IDS = [f"{k}-{op.name}" for k, (op, _) in enumerate(COMPOSITES)]
+FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
+    "sort": (lambda x: sort.sort(x, 1)[0], (X,)),
+    "topk": (lambda x: sort.topk(x, 2, 2)[0], (X,)),
+    "median": (lambda x: sort.median(x, 1)[0], (X,)),
+    "mode": (lambda x: sort.mode(x, 1)[1], (np.round(X),)),
+    "argmax": (lambda x: reduce.argmax(x, 1), (X,)),
+    "put_along": (lambda x, v: places.put_along(x, np.argsort(X, 1), v, 1), (X, real(3, 4, 5))),
+    "one_hot": (lambda i: matrix.one_hot(i, 5), (TARGET,)),
+    "attention": (
+        lambda q, k, v: softmax.attention(q, k, v, causal=True),
+        (real(2, 3, 4), real(2, 5, 4), real(2, 5, 6)),
+    ),
+    "transposed": (
+        lambda x, w: convolution.transposed_convolution(x, w, None, (2,), (1,), (1,), (1,)),
+        (real(2, 3, 6), real(3, 4, 3)),
+    ),
+    "adaptive_avg_pool": (lambda x: pool.adaptive_avg_pool(x, (4, 3)), (IMAGE,)),
+    "adaptive_max_pool": (lambda x: pool.adaptive_max_pool(x, (4, 3)), (IMAGE,)),
+}
+Arrays = tuple[Array, ...]
+
+
+def agrees(function: Callable[..., Any], *arrays: Array) -> None:
+    """Machine code for value and gradients against the same graph in NumPy."""
+    graph = graph_of(function, arrays)
+    (out,) = graph.outputs
+    values = list(arrays)
+    if out.dtype.is_floating_point and floating(arrays):
+        cotangent = out.builder.input("cotangent", out.type)
+        inputs = (*graph.inputs, cotangent)
+        slopes = [g for g in gradient(function, arrays)(*inputs) if g is not None]
+        graph = Graph("f", inputs, (out, *slopes))
+        values += like([np.zeros(out.shape)], seed=5)
+    for mine, theirs in zip(build(graph)(*values), interpret(graph, values), strict=True):
+        assert (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype)
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("op", "arrays"), SAMPLES, ids=IDS)
+def test_structured_ops(op: Op, arrays: Arrays) -> None:
+    agrees(lambda *values: apply(op, *values), *arrays)
+
+
+@pytest.mark.parametrize(("op", "arrays"), COMPOSITES, ids=COMPOSITE_IDS)
+def test_composite_ops(op: Op, arrays: Arrays) -> None:
+    agrees(lambda *values: apply(op, *values), *arrays)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_ops(name: str) -> None:
+    function, arrays = FUNCTIONS[name]
+    agrees(function, *arrays)
+
+
+def test_every_composite_has_a_sample() -> None:
+    composites = {op for op in OPS.values() if isinstance(op, type) and issubclass(op, Composite)}
+    assert composites - {type(op) for op, _ in COMPOSITES} == set()
+
+
+def test_a_composite_is_named_in_a_graph_and_its_formula_is_primitive() -> None:
+    op = softmax.Softmax(1)
+    graph = graph_of(lambda x: apply(op, x), [X])
+    assert [node.op.name for node in graph.nodes] == ["softmax"]
+    formula = expansion(op, (graph.inputs[0].type,))
+    names = ["amax", "reshape", "expand", "sub", "exp", "sum", "reshape", "expand", "div"]
+    assert [node.op.name for node in formula.nodes] == names
