@@ -171,6 +171,15 @@ class Index:
         return text
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A condition `low <= index < high`, on which an element exists."""
+
+    index: Index
+    low: int
+    high: int
+
+
 def _bounds(atom: Atom) -> tuple[int, int]:
     match atom:
         case Axis() | Loaded():

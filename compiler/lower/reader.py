@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import Constant, Node
-from retrograd.compiler.ir.index import Axis, Index, Loaded, as_index, flatten
+from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded, as_index, flatten
 from retrograd.compiler.ir.loops import (
     Buffer,
     Call,
@@ -25,7 +25,7 @@ from retrograd.compiler.ir.loops import (
     axes_of,
 )
 from retrograd.compiler.ops.row import Elementwise
-from retrograd.compiler.ops.shape import Bound, Cast, Iota, Movement
+from retrograd.compiler.ops.shape import Cast, Iota, Movement
 
 MultiIndex = tuple[Index, ...]
 

@@ -18,16 +18,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, ShapeError
 from retrograd.compiler.ir.graph import Array, Leaf, Op, Type, Value, apply, register
-from retrograd.compiler.ir.index import Index, flatten, unflatten
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A condition `low <= index < high`, on which an element exists."""
-
-    index: Index
-    low: int
-    high: int
+from retrograd.compiler.ir.index import Bound, Index, flatten, unflatten
 
 
 @dataclass(frozen=True, slots=True)

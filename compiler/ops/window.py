@@ -15,9 +15,9 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError, ShapeError
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
-from retrograd.compiler.ir.index import Index
+from retrograd.compiler.ir.index import Bound, Index
 from retrograd.compiler.ops.reduce import sum_
-from retrograd.compiler.ops.shape import Bound, Movement, Source
+from retrograd.compiler.ops.shape import Movement, Source
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from retrograd.compiler.ir.index import Axis, Index, as_index
+from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Buffer,
@@ -31,7 +31,6 @@ from retrograd.compiler.ir.loops import (
     Statement,
     Store,
 )
-from retrograd.compiler.ops.shape import Bound
 from retrograd.compiler.schedule.machine import Machine
 
 _PARALLEL_PRODUCTS = 1 << 19
