@@ -30,7 +30,7 @@ from retrograd.compiler.backends.vector import (
 )
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import CompilerError
-from retrograd.compiler.ir.index import Axis, Divided, Index, Loaded, Remainder
+from retrograd.compiler.ir.index import Axis, Bound, Divided, Index, Loaded, Remainder
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Buffer,
@@ -51,9 +51,9 @@ from retrograd.compiler.ir.loops import (
     axes_of,
     children,
     expressions,
+    operands_first,
     walk,
 )
-from retrograd.compiler.ops.shape import Bound
 
 KINDS = {"f32": "f32", "f64": "f64", "f16": "f16", "bool": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64"}
 """How values of each dtype are computed."""
@@ -202,7 +202,8 @@ class Emitter:
             return False
         if vector.axis in axes_of(e):
             return True
-        return bool(vector.private) and any(isinstance(x, Load) and x.buffer in vector.private for x in _below(e))
+        below = operands_first((e,), set()) if vector.private else ()
+        return any(isinstance(x, Load) and x.buffer in vector.private for x in below)
 
     # ---- indices ----
 
@@ -245,13 +246,26 @@ class Emitter:
 
     def value(self, e: Expression) -> Value:
         """An expression's value: a scalar, or a vector where it differs between lanes."""
-        for scope in reversed(self._scopes):
-            if id(e) in scope:
-                return scope[id(e)]
-        found = self._compute(e)
-        self._scopes[-1][id(e)] = found
-        self._alive.append(e)
-        return found
+        found = self._found(e)
+        if found is not None:
+            return found
+        pending = [e]
+        while pending:
+            missing = [c for c in children(pending[-1]) if self._found(c) is None]
+            pending += reversed(missing)
+            if not missing:
+                self._remember(pending.pop())
+        return self._scopes[-1][id(e)]
+
+    def _found(self, e: Expression) -> Value | None:
+        """What has been computed already."""
+        return next((scope[id(e)] for scope in reversed(self._scopes) if id(e) in scope), None)
+
+    def _remember(self, e: Expression) -> None:
+        """Compute an expression whose operands are there."""
+        if self._found(e) is None:
+            self._scopes[-1][id(e)] = self._compute(e)
+            self._alive.append(e)
 
     def wide(self, e: Expression) -> Value:
         """An expression's value in every lane of the vector loop."""
@@ -625,12 +639,6 @@ def _joins_lanes(s: Accumulate, loop: For) -> bool:
     """Do all lanes of this vector loop accumulate into one place?"""
     own = {x.buffer for x in walk(loop.body) if isinstance(x, Local)}
     return s.buffer not in own and loop.axis not in s.index.axes()
-
-
-def _below(e: Expression) -> Iterator[Expression]:
-    yield e
-    for c in children(e):
-        yield from _below(c)
 
 
 def _divide(instruction: str, value: Value, divisor: int) -> Value:

@@ -25,8 +25,7 @@ from typing import Union
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import Location
-from retrograd.compiler.ir.index import Axis, Index, Loaded
-from retrograd.compiler.ops.shape import Bound
+from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded
 
 
 class Space(Enum):
@@ -288,21 +287,27 @@ def walk(statements: Sequence[Statement]) -> Iterator[Statement]:
 
 def expressions(statements: Sequence[Statement]) -> list[Expression]:
     """Every expression in the statements, each object once, operands first."""
-    seen: set[int] = set()
-    found: list[Expression] = []
+    roots = [
+        e
+        for s in walk(statements)
+        if isinstance(s, Store | Accumulate)
+        for e in (*loaded(s.index), s.value)
+    ]
+    return list(operands_first(roots, set()))
 
-    def visit(expression: Expression) -> None:
-        if id(expression) not in seen:
-            seen.add(id(expression))
-            for child in children(expression):
-                visit(child)
-            found.append(expression)
 
-    for statement in walk(statements):
-        if isinstance(statement, Store | Accumulate):
-            for expression in (*loaded(statement.index), statement.value):
-                visit(expression)
-    return found
+def operands_first(roots: Sequence[Expression], seen: set[int]) -> Iterator[Expression]:
+    """The expressions, and those that they rest on, each object once and none of which the id is in `seen`."""
+    for root in roots:
+        stack = [(root, False)]
+        while stack:
+            e, ready = stack.pop()
+            if ready:
+                yield e
+            elif id(e) not in seen:
+                seen.add(id(e))
+                stack.append((e, True))
+                stack.extend((c, False) for c in reversed(children(e)))
 
 
 class Rewriter:
@@ -322,12 +327,13 @@ class Rewriter:
         self._load = load
         self._place = place
         self._done: dict[int, tuple[Expression, Expression]] = {}
+        self._seen: set[int] = set()
         self._loaded: dict[Loaded, Loaded] = {}
 
     def expression(self, e: Expression) -> Expression:
         """One expression."""
-        if id(e) not in self._done:
-            self._done[id(e)] = (e, self._rewrite(e))
+        for x in operands_first((e,), self._seen):
+            self._done[id(x)] = (x, self._rewrite(x))
         return self._done[id(e)][1]
 
     def _rewrite(self, e: Expression) -> Expression:
@@ -391,15 +397,23 @@ def print_kernel(kernel: Kernel) -> str:
     return f"kernel {kernel.name} {{\n{_block(kernel.body, 1)}}}\n"
 
 
+_DEEPEST = 20
+"""How many calls are written inside each other."""
+
+
 class _Names:
-    """Names for the expressions that a block's own statements use more than once: `v0 = …` before the first use."""
+    """Names for what a block's own statements use more than once, or nest too deep: `v0 = …` before the first use."""
 
     def __init__(self, statements: Sequence[Statement]) -> None:
         own = [s for s in statements if isinstance(s, Store | Accumulate)]
         found = expressions(own)
         uses = Counter(id(e) for e in [*(s.value for s in own), *(c for e in found for c in children(e))])
-        shared = [e for e in found if uses[id(e)] > 1 and isinstance(e, Call | Convert)]
-        self._names = {id(e): f"v{k}" for k, e in enumerate(shared)}
+        depth: dict[int, int] = {}
+        self._names: dict[int, str] = {}
+        for e in found:
+            depth[id(e)] = 1 + max((depth[id(c)] for c in children(e)), default=0)
+            if isinstance(e, Call | Convert) and (uses[id(e)] > 1 or depth[id(e)] > _DEEPEST):
+                self._names[id(e)], depth[id(e)] = f"v{len(self._names)}", 0
         self._written: set[int] = set()
 
     def definitions(self, statement: Statement, pad: str) -> str:

@@ -31,6 +31,9 @@ _FUNCTION_COST, _PLAIN_COST = 10, 1
 """Weights of a transcendental and of any other pointwise op, in units of a load."""
 _KEEP_ABOVE = 8
 """A pointwise value that is used in several places, or by more elements than it has, is kept above this weight."""
+_DEEPEST = 50
+"""A pointwise value on which an expression of so many steps would rest is stored, so that no expression is deeper. Where
+it is read at the same place, that costs nothing."""
 _ROWS_TO_SHARE, _SMALL = 8, 1 << 15
 """Rows are fused into one nest if there are so many of them, or if the whole is small: else threads would starve."""
 
@@ -98,7 +101,11 @@ def choose_roots(graph: Graph) -> list[Node]:
         if not is_expression(node):
             roots.update(b for i in node.inputs if needs_memory(node) and (b := _base(i, roots)) is not None)
     weight: dict[Node, int] = {}
+    depth: dict[Node, int] = {}
     for node in nodes:
+        depth[node] = 1 + max((depth[i] for i in node.inputs if i in depth and i not in roots), default=0)
+        if depth[node] > _DEEPEST:
+            roots.add(node)
         weight[node] = _own_weight(node) + sum(1 if i in roots else weight.get(i, 1) for i in node.inputs)
         if node not in roots and isinstance(node.op, Elementwise | Cast) and weight[node] >= _KEEP_ABOVE:
             uses = _uses(node, consumers)
