@@ -87,8 +87,7 @@ class Parameters:
         rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
         return (names + [f"{rest}_{k}" for k in range(count - len(names))])[:count]
 
-    # ---- what gradients are taken by
-    # -----------------------------------------------------------------------------
+    # ---- what gradients are taken by -----------------------------------------------------------------------
 
     def wanted(self, arguments: Sequence[Argument], leaves: Sequence[Any], bound: int) -> list[bool]:
         """For each leaf, whether `wrt` names it; without `wrt`, whether it is a Tensor that requires grad.
@@ -97,15 +96,16 @@ class Parameters:
         """
         if self.wrt is None:
             return requiring(leaves)
-        flags = [is_floating(x) for x in leaves]
         chosen = self._chosen([a.name for a in arguments][bound:])
+        flags: list[bool] = []
         for a in arguments:
-            if a.name in chosen and not any(flags[k] for k in a.leaves):
+            own = floating([leaves[k] for k in a.leaves]) if a.name in chosen else [False] * len(a.leaves)
+            if a.name in chosen and not any(own):
                 raise GradientError(
                     f"the gradient of {self.name} by {a.name}", "there is no floating-point value in it"
                 )
-        inside = {k for a in arguments if a.name in chosen for k in a.leaves}
-        return [flag and k in inside for k, flag in enumerate(flags)]
+            flags += own
+        return flags
 
     def _chosen(self, passed: list[str]) -> list[str]:
         """The names of the arguments that `wrt` names."""

@@ -116,8 +116,12 @@ class CompiledFunction(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<compiled {self._parameters.name}{self._parameters.signature}>"
 
-    # ---- the entrances
-    # -------------------------------------------------------------------------------------------
+    @property
+    def specialisations(self) -> int:
+        """How many there are."""
+        return sum(map(len, self._table.values()))
+
+    # ---- the entrances -------------------------------------------------------------------------------------
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The value, computed natively; results of Tensors that require grad can be differentiated."""
@@ -172,8 +176,7 @@ class CompiledFunction(Generic[P, R]):
         entry, _ = self._entry(True, args, kwargs)
         return Program(entry.specialisation)
 
-    # ---- which specialisation
-    # ------------------------------------------------------------------------------------
+    # ---- which specialisation ------------------------------------------------------------------------------
 
     def _entry(self, gradient: bool, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Entry, list[Any]]:
         """The entry for these arguments, made if need be, and their leaves."""
@@ -235,8 +238,7 @@ class CompiledFunction(Generic[P, R]):
                 stacklevel=4,
             )
 
-    # ---- checks
-    # --------------------------------------------------------------------------------------------------
+    # ---- checks --------------------------------------------------------------------------------------------
 
     def _check_differentiable(self, places: Sequence[int]) -> None:
         if not places:
@@ -263,8 +265,7 @@ class CompiledFunction(Generic[P, R]):
             "return one scalar, with compile_grad(has_aux=True) a scalar and anything else, or use vjp()",
         )
 
-    # ---- inside another trace
-    # ------------------------------------------------------------------------------------
+    # ---- inside another trace ------------------------------------------------------------------------------
 
     def _traced_vjp(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Callable[[Any], Any]]:
         """The result and the pullback as part of the caller's graph."""

@@ -141,6 +141,9 @@ class OpNode(GradNode):
             out = _as_operand(out, self)
         return cotangents(self.op, cotangent, out, inputs, needed)
 
+    def holds(self, array: Value) -> bool:
+        return self.inputs is None or any(array is x for x in self.inputs)
+
     def free(self) -> None:
         if self.guards:
             self.inputs = self.out = None
@@ -198,6 +201,8 @@ def edge_of(x: Value) -> Edge:
     """Where the cotangent of an operand goes."""
     if not isinstance(x, Tensor) or not x._requires_grad:
         return None
+    if tracing.depth and STATE.trace is not None and STATE.trace.is_leaf(x):
+        return x
     return x._edge if x._edge is not None else x
 
 
@@ -209,7 +214,7 @@ def record(op: Op, operands: Sequence[Value], values: Sequence[Value], result: T
     for x in operands:
         if isinstance(x, Tensor) and x._requires_grad:
             wanted |= 1 << len(edges)
-            edges.append(x if x._edge is None else x._edge)
+            edges.append(edge_of(x) if tracing.depth or x._edge is None else x._edge)
         else:
             edges.append(None)
     needs = kind.needs.get(wanted)

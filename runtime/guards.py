@@ -108,8 +108,7 @@ class _Walk:
         top = (module or "").partition(".")[0]
         return top == self._home or not (top == _LIBRARY or _installed(top))
 
-    # ---- one for each kind
-    # -------------------------------------------------------------------------------------------
+    # ---- one for each kind ---------------------------------------------------------------------------------
 
     def _function(self, value: types.FunctionType, name: str) -> None:
         """Its code's names; of the user's also cells, globals and defaults."""
@@ -181,11 +180,8 @@ class _Walk:
             self.visit(wrapped, name)
             return
         kind = type(value)
-        if not any(
-            self._is_users(base) or base.__module__.startswith(_MODULES) for base in kind.__mro__[:-1]
-        ):
-            return
-        self.visit(kind, name)
+        if any(self._is_users(base) or base.__module__.startswith(_MODULES) for base in kind.__mro__[:-1]):
+            self.visit(kind, name)
         if hasattr(value, "__dict__"):
             self._attributes(vars(value), name)
         for slot in (s for base in kind.__mro__ for s in getattr(base, "__slots__", ()) if s in self.names):

@@ -18,6 +18,7 @@ from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import OPS, Array, Op, Value, apply
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.scalar import Scalar
 from retrograd.runtime.tensor import Tensor, new
 
 NUMBERS = (float, int, bool)
@@ -38,12 +39,16 @@ def common_dtype(operands: Sequence[Value]) -> DType:
     """`torch.result_type` of Tensors and Python numbers."""
     dimensioned, zero_dim, numbers = [], [], []
     for x in operands:
-        if not isinstance(x, Tensor):
+        if isinstance(x, Scalar):
+            numbers.append(float)
+        elif not isinstance(x, Tensor):
             numbers.append(type(x))
         elif x._value.shape:
             dimensioned.append(x.dtype)
         else:
             zero_dim.append(x.dtype)
+    if not dimensioned and not zero_dim and any(isinstance(x, Scalar) for x in operands):
+        return dtypes.float64
     return dtypes.result_type(dimensioned, zero_dim, numbers)
 
 

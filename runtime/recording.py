@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from retrograd.compiler.adjoint import Pair, split
-from retrograd.compiler.errors import GradientError, TraceError
+from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
 from retrograd.compiler.ir.graph import Array, Builder, Graph, Input, Node, Value
 from retrograd.compiler.ops.shape import expand
 from retrograd.runtime import tracing
@@ -55,6 +55,7 @@ class Recording:
         captured: Sequence[Tensor],
         outputs: Sequence[Tensor],
         by_captured: bool = True,
+        rewritten: Iterable[int] = (),
     ) -> None:
         self.name = name
         self.operands = tuple(operands)
@@ -67,6 +68,8 @@ class Recording:
         """The outputs that have a derivative."""
         self.scalar = len(self.differentiable) == 1 and outputs[self.differentiable[0]].numel() == 1
         """Whether the gradients may as well be computed with the value."""
+        self.rewritten = frozenset(rewritten)
+        """The inputs that are written to when the function has run."""
         self._trace = trace
         self._made: dict[str, Any] = {}
         node_of = {tensor: node for node, tensor in trace.captured.items()}
@@ -75,8 +78,7 @@ class Recording:
                 name, tuple(node_of[x] for x in (*operands, *captured)), tuple(trace.lift(x) for x in outputs)
             )
 
-    # ---- its derivative
-    # ------------------------------------------------------------------------------------------
+    # ---- its derivative ------------------------------------------------------------------------------------
 
     @property
     def vjp(self) -> Recording:
@@ -98,13 +100,14 @@ class Recording:
         with _inside(self._trace):
             cotangents = [self._cotangent(k) for k in self.differentiable]
             gradients = self._gradients(cotangents, create_graph=True)
-        later = [x for node, x in self._trace.captured.items() if node not in known and x not in cotangents]
+        known.update(self._trace.values[ct] for ct in cotangents)
+        later = [x for node, x in self._trace.captured.items() if node not in known]
         operands = (*self.operands, *cotangents)
         return Recording(f"{self.name}_vjp", self._trace, operands, (*self.captured, *later), gradients)
 
     def _make_joint_graph(self) -> Graph:
         loss = self.outputs[self.differentiable[0]]
-        with _inside(self._trace):
+        with _inside(self._trace), self._trace.builder.at(self.graph.outputs[self.differentiable[0]].where):
             ones = np.ones(loss.shape, loss.dtype.numpy)
             gradients = self._gradients([Tensor(self._trace.builder.constant(ones))], create_graph=False)
             nodes = tuple(self._trace.lift(g) for g in gradients)
@@ -137,8 +140,7 @@ class Recording:
         found = [derivation.found.get(edge) for edge in edges]
         return [_as_tensor(g, self.graph.inputs[k]) for g, k in zip(found, self.wanted)]
 
-    # ---- its programs
-    # --------------------------------------------------------------------------------------------
+    # ---- its programs --------------------------------------------------------------------------------------
 
     @property
     def program(self) -> NativeProgram:
@@ -167,8 +169,7 @@ class Recording:
             made: _T = self._made[what]
             return made
 
-    # ---- running it
-    # ----------------------------------------------------------------------------------------------
+    # ---- running it ----------------------------------------------------------------------------------------
 
     def start(self, arrays: Sequence[Array]) -> tuple[Sequence[Array], Sequence[Array]]:
         """The outputs, and what `finish` needs."""
@@ -183,7 +184,7 @@ class Recording:
     def finish(self, kept: Sequence[Array], cotangents: Sequence[Array]) -> Sequence[Array]:
         """The gradients by the wanted inputs, given a cotangent for each differentiable output."""
         if self.scalar:
-            return [_scaled(gradient, cotangents[0]) for gradient in kept]
+            return [np.asarray(g * _as_factor(cotangents[0], g)) for g in kept]
         later = self.vjp.captured[len(self.captured) :]
         return self.backward([*kept, *cotangents, *map(array_of, later)])
 
@@ -194,43 +195,111 @@ class Recording:
         edges = tuple(edge_of(inputs[k]) for k in self.wanted) if STATE.grad and self.differentiable else ()
         if all(edge is None for edge in edges):
             return [Tensor(array) for array in self.program(arrays)]
-        outputs, kept = self.start(arrays)
-        node = CompiledBackward(self, edges, inputs, kept)
+        for k in self.rewritten:
+            arrays[k] = arrays[k].copy()
+        (refusal,) = self._refusal
+        if refusal is not None:
+            outputs = self.program(arrays)
+            node: _CallNode = Refused(edges, self, refusal)
+        else:
+            outputs, kept = self.start(arrays)
+            node = CompiledBackward(edges, self, inputs, arrays, kept)
         results = [Tensor(array) for array in outputs]
         for place, k in enumerate(self.differentiable):
             results[k]._edge = node if node.outputs == 1 else Output(node, place)
             results[k]._requires_grad = True
         return results
 
+    @property
+    def _refusal(self) -> tuple[RetrogradError | None]:
+        """Why it has no derivative. A call does not mind, as long as nobody asks for it."""
 
-class CompiledBackward(GradNode):
-    """A call of a compiled function. Its backward pass is native too."""
+        def derive() -> tuple[RetrogradError | None]:
+            try:
+                _ = self.joint_graph if self.scalar else self.halves
+            except RetrogradError as error:
+                return (error,)
+            return (None,)
 
-    __slots__ = ("_guards", "_inputs", "_kept", "outputs", "recording")
+        return self._once("refusal", derive)
 
-    def __init__(
-        self, recording: Recording, edges: tuple[Edge, ...], inputs: Sequence[Tensor], kept: Sequence[Array]
-    ) -> None:
+
+class _CallNode(GradNode):
+    """A call of a compiled function."""
+
+    __slots__ = ("outputs", "recording")
+
+    def __init__(self, edges: tuple[Edge, ...], recording: Recording) -> None:
         super().__init__(edges)
         self.recording = recording
         self.outputs = len(recording.differentiable)
         """How many of its results have a derivative."""
-        self._inputs: list[tuple[Array, Edge]] | None = [(array_of(x), edge_of(x)) for x in inputs]
-        self._kept = kept
-        self._guards = [(counter, counter[0]) for counter in map(counter_of, inputs)]
 
     def name(self) -> str:
         return "".join(part.capitalize() for part in self.recording.name.split("_")) + "Backward0"
 
-    def free(self) -> None:
-        self._inputs, self._kept = None, ()
+
+class Refused(_CallNode):
+    """A call that cannot be differentiated: the function has freed its own tape, say."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, edges: tuple[Edge, ...], recording: Recording, error: RetrogradError) -> None:
+        super().__init__(edges, recording)
+        self._error = error
 
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
     ) -> Sequence[Value | None]:
-        if self._inputs is None:
+        raise self._error
+
+
+class CompiledBackward(_CallNode):
+    """A call whose backward pass is native too."""
+
+    __slots__ = ("_arrays", "_guards", "_inputs", "_kept")
+
+    def __init__(
+        self,
+        edges: tuple[Edge, ...],
+        recording: Recording,
+        inputs: Sequence[Tensor],
+        arrays: Sequence[Array],
+        kept: Sequence[Array],
+    ) -> None:
+        super().__init__(edges, recording)
+        self._arrays: Sequence[Array] | None = arrays
+        """The inputs; None when they have been freed."""
+        self._inputs = [edge_of(x) for x in inputs]
+        self._guards = [
+            (counter_of(x)[0], counter_of(x)) if k not in recording.rewritten else (0, [0])
+            for k, x in enumerate(inputs)
+        ]
+        self._kept: Sequence[Array] | None = kept
+
+    def holds(self, array: Value) -> bool:
+        return False
+
+    def free(self) -> None:
+        self._arrays = self._kept = None
+        self._inputs = []
+
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
+        if self._arrays is None:
             raise already_freed()
-        given = cotangent if isinstance(cotangent, list) else [cotangent]
+        cotangents = self._complete(cotangent if isinstance(cotangent, list) else [cotangent])
+        if create_graph:
+            self._check_unchanged(range(len(self._arrays)))
+            return self._recorded(cotangents)
+        if self.recording.scalar:
+            return [_scaled(g, cotangents[0]) if need else None for g, need in zip(self._gradients(), needed)]
+        self._check_unchanged(self.recording.halves.saved)
+        return self.recording.finish(self._kept or (), cotangents)
+
+    def _complete(self, given: Sequence[Value | None]) -> list[Value]:
+        """A cotangent for each output, zeros where nothing arrived."""
         if any(type(ct) is Node for ct in given):
             raise TraceError(
                 f"backward through {self.name()}, called before the function that is being compiled",
@@ -238,32 +307,34 @@ class CompiledBackward(GradNode):
                 "pass detach()ed tensors in, or make the call inside the function",
             )
         types = [self.recording.graph.outputs[k].type for k in self.recording.differentiable]
-        cotangents = [
+        return [
             np.zeros(t.shape, t.dtype.numpy) if ct is None else ct for ct, t in zip(given, types, strict=True)
         ]
-        if create_graph:
-            self._check_unchanged(range(len(self._inputs)))
-            return self._recorded(cotangents)
-        self._check_unchanged([] if self.recording.scalar else self.recording.halves.saved)
-        return self.recording.finish(self._kept, cotangents)
+
+    def _gradients(self) -> Sequence[Array]:
+        """Those of a scalar. They are given away: if they are asked for again, they are computed again."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            return kept
+        self._check_unchanged(range(len(self._guards)))
+        return self.recording.start(self._arrays or ())[1]
 
     def _recorded(self, cotangents: Sequence[Value]) -> list[Tensor]:
         """The gradients as Tensors with a history: the compiled derivative is called like any function."""
-        count = len(self.recording.operands)
-        operands = [_restored(array, edge) for array, edge in (self._inputs or ())[:count]]
+        operands = map(_restored, (self._arrays or ())[: len(self.recording.operands)], self._inputs)
         seeds = [ct if isinstance(ct, Tensor) else Tensor(ct) for ct in cotangents]
         return self.recording.vjp([*operands, *seeds])
 
     def _check_unchanged(self, places: Iterable[int]) -> None:
         """The inputs that are looked at again must not have been written to meanwhile."""
         for place in places:
-            if place < len(self._guards) and self._guards[place][0][0] != self._guards[place][1]:
-                counter, version = self._guards[place]
+            if place < len(self._guards) and self._guards[place][0] != self._guards[place][1][0]:
+                version, (now, *_) = self._guards[place]
                 kind = self.recording.graph.inputs[place].type
                 raise GradientError(
                     "one of the variables needed for gradient computation has been modified by an inplace "
                     f"operation: [{kind.dtype} {list(kind.shape)}], an input of {self.name()}, is at version "
-                    f"{counter[0]}; expected version {version} instead."
+                    f"{now}; expected version {version} instead."
                 )
 
 
@@ -272,8 +343,8 @@ class _Derivation(Pass):
     differentiates. Hooks of leaves are not run: they will be, when the compiled gradient arrives."""
 
     def _step(self, node: GradNode) -> None:
-        operands = node.inputs if isinstance(node, OpNode) else None
-        if operands is None or not all(isinstance(x, Node) for x in operands):
+        operands = node.inputs or () if isinstance(node, OpNode) else ()
+        if not isinstance(node, OpNode) or not operands or not all(isinstance(x, Node) for x in operands):
             super()._step(node)
             return
         builder = operands[0].builder
@@ -318,13 +389,19 @@ def array_of(tensor: Tensor) -> Array:
 
 def _as_tensor(gradient: Value | None, like: Node) -> Tensor:
     if gradient is None:
-        return Tensor(expand(like.builder.constant(0, like.dtype), like.shape))
+        with like.builder.at(None):
+            return Tensor(expand(like.builder.constant(0, like.dtype), like.shape))
     return gradient if isinstance(gradient, Tensor) else Tensor(gradient)
 
 
+def _as_factor(cotangent: Array, gradient: Array) -> Array:
+    return cotangent.reshape(()).astype(gradient.dtype)
+
+
 def _scaled(gradient: Array, cotangent: Array) -> Array:
-    factor = cotangent.reshape(()).astype(gradient.dtype)
-    return gradient if factor == 1 else gradient * factor
+    """The gradient times a scalar cotangent, in its own memory."""
+    factor = _as_factor(cotangent, gradient)
+    return gradient if factor == 1 else np.multiply(gradient, factor, out=gradient)
 
 
 def _restored(array: Array, edge: Edge) -> Tensor:

@@ -14,7 +14,10 @@ from retrograd.compiler.errors import TraceError
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.tensor import Tensor
 
-_OPERATORS = ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "rpow", "neg", "abs")
+_OPERATORS = (
+    *("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "rpow", "neg", "abs"),
+    *("lt", "le", "gt", "ge", "eq", "ne"),
+)
 
 
 class Scalar(Tensor):
@@ -32,6 +35,8 @@ class Scalar(Tensor):
 
     def __repr__(self) -> str:
         return "<float>"
+
+    __hash__ = Tensor.__hash__
 
 
 def _closed(name: str) -> Callable[..., Any]:

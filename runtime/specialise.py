@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.guards import Read, hold
@@ -116,7 +117,7 @@ class Specialisation:
             for k, target in self.updated.items():
                 _write_back(Tensor(outputs[k]), _find(target, operands))
             for k, target in self.same.items():
-                found[k] = box(_find(target, operands)._value)
+                found[k] = box(array_of(_find(target, operands)))
         return unflatten(self.result, iter(found))
 
     def cotangents(self, given: Any) -> list[Array]:
@@ -214,26 +215,33 @@ def _written_down(
         trace.lift(x)
     updated = {len(found) + k: target(x) for k, x in enumerate(trace.mutated)}
     outputs = [_shadow(x, trace) for x in (*found, *trace.mutated)]
+    for shadow, x in zip(outputs[len(found) :], trace.mutated):
+        shadow._requires_grad = trace.rewrote_history(x)
     for shadow in outputs[1:] if call.first_only else ():
         shadow._requires_grad = False
     captured = [x for x in trace.captured.values() if x not in place_of]
     flags = [Read(_requires_grad, x, x.requires_grad, "") for x in captured]
-    recording = Recording(call.name, trace, placeholders, captured, outputs, call.captured)
+    inputs = [*placeholders, *captured]
+    rewritten = [k for k, x in enumerate(inputs) if x in trace.mutated]
+    recording = Recording(call.name, trace, placeholders, captured, outputs, call.captured, rewritten)
     return Specialisation(recording, result, same, updated, [*call.reads, *flags])
 
 
 def _shadow(tensor: Tensor, trace: Trace) -> Tensor:
     """A Tensor as it is now: outside ones get their own value and history back when the trace ends."""
+    if tensor._edge is None and tensor._requires_grad:
+        copy: Tensor = tensor.clone()
+        return copy
     shadow = Tensor(trace.lift(tensor))
-    shadow._edge = tensor._edge if tensor._edge is not None or not tensor._requires_grad else tensor
-    shadow._requires_grad = tensor._requires_grad
+    shadow._edge, shadow._requires_grad = tensor._edge, tensor._requires_grad
     return shadow
 
 
 def _placeholder(leaf: Any, tracked: bool) -> Tensor:
     """A Tensor to trace with. It has the leaf's type; its elements are not looked at."""
     kind = Scalar if isinstance(leaf, float | np.floating) else Tensor
-    placeholder = kind(as_array(leaf))
+    array = as_array(leaf)
+    placeholder = kind(array.astype(dtypes.dtype(array.dtype).numpy, copy=False))
     placeholder._requires_grad = tracked
     return placeholder
 

@@ -95,6 +95,10 @@ class GradNode:
         """The operands' cotangents, one for each edge; Tensors if `create_graph`, else arrays or nodes."""
         raise NotImplementedError
 
+    def holds(self, array: Value) -> bool:
+        """Whether an array that `backward` returned is kept by the node or belongs to somebody else."""
+        return True
+
     def free(self) -> None:
         """Forget the saved values: the backward pass has been here and is not to come again."""
 

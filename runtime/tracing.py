@@ -109,6 +109,15 @@ class Trace:
         value = tensor._value
         return type(value) is Node and value.builder is self.builder
 
+    def is_leaf(self, tensor: AnyTensor) -> bool:
+        """Whether the Tensor was here before: what made it, if anything, is not part of the function."""
+        return tensor in self.values and tensor not in self._before
+
+    def rewrote_history(self, tensor: AnyTensor) -> bool:
+        """Whether an outside Tensor is now the result of an operation inside."""
+        before = self._before.get(tensor)
+        return before is not None and tensor._edge is not before.edge
+
     def remember(self, tensor: AnyTensor) -> None:
         """Call before the history or gradient of a Tensor changes, so that an outside one gets them back."""
         if tensor not in self._before and not self.owns(tensor):

@@ -17,7 +17,7 @@ from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
 from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quiet
 from retrograd.compiler.ops.shape import cast
-from retrograd.runtime.eager import OpNode
+from retrograd.runtime.eager import OpNode, edge_of
 from retrograd.runtime.inplace import add_to
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tape import Edge, GradNode, Hooks, Output
@@ -62,7 +62,7 @@ class Pass:
         held = pending.get(edge)
         if held is not None:
             pending[edge] = held + cotangent
-            if type(edge) is not OpNode and isinstance(edge, Tensor):
+            if isinstance(edge, Tensor):
                 self._owned.add(edge)
             return
         pending[edge] = cotangent
@@ -95,13 +95,13 @@ class Pass:
             _look_for_nan(node, grads)
         if hooks is not None and hooks.after:
             grads = _after(hooks, grads, cotangent, self.create_graph)
-        if not self.keep:
-            node.free()
         for edge, g, need in zip(edges, grads, needed):
             if need and g is not None:
                 if isinstance(edge, Tensor) and _is_fresh(g, cotangent, grads, node):
                     self._owned.add(edge)
                 self._send(edge, g)
+        if not self.keep:
+            node.free()
 
     def _deliver(self, node: Output, cotangent: Value) -> None:
         """The node of several outputs gets the list of their cotangents."""
@@ -150,9 +150,9 @@ def accumulate(tensor: Tensor, cotangent: Value, owned: bool = False) -> None:
 
 def _is_fresh(g: Value, cotangent: Value, grads: Sequence[Value | None], node: GradNode) -> bool:
     """Whether a node has just made this array, and nobody but the engine has it."""
-    if type(g) is not np.ndarray or g is cotangent or g.base is not None or not isinstance(node, OpNode):
+    if type(g) is not np.ndarray or g is cotangent or g.base is not None or node.holds(g):
         return False
-    return sum(g is other for other in grads) == 1 and node.inputs is not None and all(g is not x for x in node.inputs)
+    return sum(g is other for other in grads) == 1
 
 
 # ---- hooks -----------------------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def roots_of(outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor | None], c
             raise GradientError(f"element {place} of tensors does not require grad and does not have a grad_fn")
         seed = _ones_like(output) if given is None else _checked(given, output, place)
         cotangent = as_cotangent(seed, create_graph)
-        roots.append((output._edge if output._edge is not None else output, cotangent))
+        roots.append((edge_of(output), cotangent))
     return roots
 
 
