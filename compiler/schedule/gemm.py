@@ -49,7 +49,8 @@ def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] |
     lanes = machine.lanes(c.out.dtype.itemsize)
     if not c.out.dtype.is_floating_point or prod((c.row.extent, c.column.extent, c.inner.extent)) == 0:
         return None
-    if c.column.extent < max(2, lanes // 4) and _steps(c.left, c.inner) == _steps(c.right, c.inner) == 1:
+    side_by_side = _steps(c.left, c.inner) == _steps(c.right, c.inner) == 1
+    if c.column.extent == 1 or (c.column.extent < lanes // 4 and side_by_side):
         return None
     groups = _groups(c.column.extent, lanes, 4 if machine.registers >= 32 else 2)
     right = None
