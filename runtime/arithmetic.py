@@ -234,7 +234,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
 @method()
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Take over the elements of `src`, broadcast and cast, and its history."""
-    return assign(self, _tensor("copy_", src))
+    return assign(self, _tensor("copy_", src), "CopyBackwards")
 
 
 @method()

@@ -24,11 +24,11 @@ from retrograd.runtime.views import CopySlices, View, overlaps, placed
 
 
 class Overwritten(GradNode):
-    """A Tensor that was given a value which its old one has no part in: the cotangent of that is zero."""
+    """A Tensor that was given another's elements: all of its cotangent is theirs, that of its old ones is zero."""
 
     __slots__ = ("type", "title")
 
-    def __init__(self, edges: tuple[Edge, ...], type: Type, title: str) -> None:
+    def __init__(self, edges: tuple[Edge, Edge], type: Type, title: str) -> None:
         super().__init__(edges)
         self.type = type
         self.title = title
@@ -37,32 +37,37 @@ class Overwritten(GradNode):
         return self.title
 
     def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
-        zeros: Value = np.zeros(self.type.shape, self.type.dtype.numpy)
-        if isinstance(cotangent, Node):
-            zeros = cotangent.builder.constant(zeros)
-        return [Tensor(zeros) if create_graph else zeros]
+        zeros: Value = None
+        if needed[0]:
+            zeros = np.zeros(self.type.shape, self.type.dtype.numpy)
+            if STATE.trace is not None:
+                zeros = STATE.trace.builder.constant(zeros)
+        return [Tensor(zeros) if create_graph and needed[0] else zeros, cotangent if needed[1] else None]
 
 
 # ---- the one way -----------------------------------------------------------------------------------------------------
 
 
-def assign(tensor: Tensor, new: Tensor, title: str = "CopyBackwards") -> Tensor:
+def assign(tensor: Tensor, new: Tensor, overwrites: str = "") -> Tensor:
     """Give a Tensor the value of another (broadcast and cast to its own type) and that one's history.
 
     Raises GradientError for a leaf that requires grad (outside `no_grad`), ShapeError if the value does not fit.
-    `title` is what `grad_fn` shows where only the value that is overwritten had a history.
+    `overwrites` is said where the new value has not been made from the old one, and is the name of the tape's node then.
     """
     check_writable(tensor)
     check_fits(tensor, tuple(new._value.shape))
     edge: Edge = None
     if STATE.grad and new.requires_grad and tensor.dtype.is_floating_point:
         new = expand(cast(new, tensor.dtype), tuple(tensor._value.shape))
-        edge = new._edge if new._edge is not None else new.clone()._edge
-    elif STATE.grad and tensor._requires_grad:
-        edge = Overwritten((tensor._edge,), Type(tuple(tensor._value.shape), tensor.dtype), title)
-    _write(tensor, new)
-    if edge is not None:
+        edge = edge_of(new)
+    if STATE.grad and (edge is not None or tensor._requires_grad):
+        if overwrites or not isinstance(edge, GradNode):
+            kind = Type(tuple(tensor._value.shape), tensor.dtype)
+            edge = Overwritten((edge_of(tensor), edge), kind, overwrites or "CopyBackwards")
+        _write(tensor, new)
         _set_history(tensor, edge)
+    else:
+        _write(tensor, new)
     return tensor
 
 

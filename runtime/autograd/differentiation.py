@@ -1,0 +1,113 @@
+"""`backward` and `grad`: what is asked of the tape.
+
+In flow Tensors with a history and their cotangents, out flow gradients, into `.grad` or as a tuple. The walk itself is
+`engine.Pass`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from retrograd.compiler.errors import ArgumentError, GradientError
+from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
+from retrograd.runtime.eager import edge_of
+from retrograd.runtime.tape import Edge
+from retrograd.runtime.tensor import Tensor, method
+
+Tensors = Tensor | Sequence[Tensor]
+Gradients = Tensor | Sequence[Tensor | None] | None
+
+
+def backward(
+    tensors: Tensors,
+    grad_tensors: Gradients = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensors | None = None,
+) -> None:
+    """Add the gradients of `tensors` to the `.grad` of the leaves they came from, or of `inputs` only.
+
+    `grad_tensors` are the cotangents, with the tensors' shapes; a scalar needs none. Raises GradientError where there
+    is no graph, or a freed one.
+    """
+    outputs = _several(tensors)
+    seeds = _seeds(grad_tensors, len(outputs))
+    keep = create_graph if retain_graph is None else retain_graph
+    chosen = None if inputs is None else _several(inputs)
+    if chosen is not None and not chosen:
+        raise GradientError("`inputs` argument to `backward()` cannot be empty.")
+    wanted = None if chosen is None else frozenset(map(_edge, chosen))
+    work = Pass(create_graph, keep, wanted)
+    work.run(roots_of(outputs, seeds, create_graph))
+    for x in chosen or ():
+        if _edge(x) in work.found:
+            accumulate(x, work.found.pop(_edge(x)))
+
+
+def grad(
+    outputs: Tensors,
+    inputs: Tensors,
+    grad_outputs: Gradients = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs` by `inputs`, one for each input; no `.grad` is touched.
+
+    With `create_graph` they can be differentiated again. An input that the outputs do not depend on is an error, unless
+    `allow_unused` (then its gradient is None) or `materialize_grads` (then zeros).
+    """
+    if is_grads_batched:
+        raise ArgumentError("grad(is_grads_batched=True)", "batched cotangents are not supported", "loop over the batch")
+    if materialize_grads and allow_unused is False:
+        raise ArgumentError("Expected allow_unused to be True or not passed when materialize_grads=True")
+    sources, results = _several(inputs), _several(outputs)
+    work = Pass(create_graph, create_graph if retain_graph is None else retain_graph, frozenset(map(_edge, sources)))
+    work.run(roots_of(results, _seeds(grad_outputs, len(results)), create_graph))
+    found = [as_tensor(work.found.get(_edge(x))) for x in sources]
+    if materialize_grads:
+        return tuple(g if g is not None else (x.detach() * 0).zero_() for g, x in zip(found, sources))
+    if not allow_unused and None in [g if g is None else 0 for g in found]:
+        place = next(k for k, g in enumerate(found) if g is None)
+        raise GradientError(
+            f"The differentiated Tensor at index {place} appears to not have been used in the graph. "
+            "Set allow_unused=True if this is the desired behavior."
+        )
+    return tuple(found)
+
+
+@method("backward")
+def _backward(
+    self: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensors | None = None,
+) -> None:
+    """`autograd.backward` of this Tensor."""
+    backward(self, gradient, retain_graph, create_graph, inputs)
+
+
+def Variable(data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+    """What Variables were before they became Tensors: the same elements as a leaf, as `torch.autograd.Variable`."""
+    return data.detach().requires_grad_(requires_grad)
+
+
+def _several(given: Any) -> tuple[Tensor, ...]:
+    return (given,) if isinstance(given, Tensor) else tuple(given)
+
+
+def _seeds(given: Gradients, count: int) -> tuple[Tensor | None, ...]:
+    seeds = (None,) * count if given is None else _several(given)
+    if len(seeds) != count:
+        raise GradientError(f"got {count} tensors and {len(seeds)} gradients")
+    return seeds
+
+
+def _edge(x: Tensor) -> Edge:
+    if not x.requires_grad:
+        raise GradientError("One of the differentiated Tensors does not require grad")
+    return edge_of(x)

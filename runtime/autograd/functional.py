@@ -1,0 +1,191 @@
+"""Products with Jacobians and Hessians of functions of Tensors, and the matrices themselves.
+
+In flow a function and its operands (a Tensor, or a tuple of them), out flow Tensors in the same structure. All is written
+with `grad`: a vjp is one backward pass, a jvp the vjp of the vjp (which is linear in its cotangent). With `create_graph`
+the results can be differentiated again. Names and structures are those of `torch.autograd.functional`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError
+from retrograd.compiler.ops.shape import concat, reshape
+from retrograd.runtime.autograd.differentiation import grad
+from retrograd.runtime.modes import enable_grad
+from retrograd.runtime.tensor import Tensor, new
+
+Tensors = Tensor | tuple[Tensor, ...]
+TensorFunction = Callable[..., Any]
+
+
+def vjp(
+    func: TensorFunction, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
+    """The outputs, and the product of the cotangent `v` (of the outputs' shapes) with the Jacobian."""
+    with enable_grad():
+        operands, outputs, pack_in, pack_out = _called(func, inputs, create_graph, strict)
+        vectors = _vectors(v, outputs, "the user-provided function returns")
+        grads = _grads(outputs, operands, vectors, create_graph, strict)
+    return pack_out(_finished(outputs, create_graph)), pack_in(_finished(grads, create_graph))
+
+
+def jvp(
+    func: TensorFunction, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
+    """The outputs, and the product of the Jacobian with the tangent `v` (of the inputs' shapes)."""
+    with enable_grad():
+        operands, outputs, _, pack_out = _called(func, inputs, create_graph, strict)
+        tangents = _vectors(v, operands, "the input to the user-provided function has")
+        duals = tuple(_zeros(x).requires_grad_() for x in outputs)
+        pulled = _grads(outputs, operands, duals, True, strict)
+        pushed = _grads(pulled, duals, tangents, create_graph, strict)
+    return pack_out(_finished(outputs, create_graph)), pack_out(_finished(pushed, create_graph))
+
+
+def vhp(
+    func: TensorFunction, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
+    """The output, a scalar, and the product of the vector `v` (of the inputs' shapes) with the Hessian."""
+    with enable_grad():
+        operands, outputs, pack_in, pack_out = _called(func, inputs, create_graph, strict)
+        _check_scalar(outputs)
+        vectors = _vectors(v, operands, "the input to the user-provided function has")
+        gradient = _grads(outputs, operands, (None,), True, strict)
+        product = _grads(gradient, operands, vectors, create_graph, strict)
+    return pack_out(_finished(outputs, create_graph)), pack_in(_finished(product, create_graph))
+
+
+def hvp(
+    func: TensorFunction, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
+    """The output and the product of the Hessian with `v`: that of `vhp`, since a Hessian is symmetric."""
+    return vhp(func, inputs, v, create_graph, strict)
+
+
+def jacobian(
+    func: TensorFunction, inputs: Tensors, create_graph: bool = False, strict: bool = False
+) -> Any:
+    """The Jacobian, of shape `output.shape + input.shape`; tuples of it where there are several of either."""
+    with enable_grad():
+        operands, outputs, pack_in, pack_out = _called(func, inputs, create_graph, strict)
+        blocks = [
+            pack_in(_finished(_rows_of_jacobian(output, operands, create_graph, strict), create_graph))
+            for output in outputs
+        ]
+    return pack_out(tuple(blocks))
+
+
+def hessian(func: TensorFunction, inputs: Tensors, create_graph: bool = False, strict: bool = False) -> Any:
+    """The Hessian of a scalar function, of shape `input.shape + input.shape`; a tuple of tuples for several inputs."""
+
+    def gradient(*operands: Tensor) -> Any:
+        outputs, _ = _listed(func(*operands), "outputs")
+        _check_scalar(outputs)
+        grads = _grads(outputs, operands, (None,), True, strict)
+        return grads if isinstance(inputs, tuple) else grads[0]
+
+    return jacobian(gradient, inputs, create_graph, strict)
+
+
+def _rows_of_jacobian(
+    output: Tensor, operands: tuple[Tensor, ...], create_graph: bool, strict: bool
+) -> tuple[Tensor, ...]:
+    """One backward pass for each element of the output."""
+    count, shape = output.numel(), tuple(output.shape)
+    rows = []
+    for place in range(count):
+        unit = np.zeros(count, output.dtype.numpy)
+        unit[place] = 1
+        rows.append(_grads((output,), operands, (new(unit.reshape(shape)),), create_graph, strict))
+    if not rows:
+        return tuple(new(np.zeros((*shape, *x.shape), x.dtype.numpy)) for x in operands)
+    return tuple(
+        reshape(concat([reshape(g, (1, *x.shape)) for g in column], 0), (*shape, *x.shape))
+        for x, column in zip(operands, zip(*rows))
+    )
+
+
+# ---- what all have in common -----------------------------------------------------------------------------------------
+
+Pack = Callable[[tuple[Any, ...]], Any]
+
+
+def _called(
+    func: TensorFunction, inputs: Tensors, create_graph: bool, strict: bool
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Pack, Pack]:
+    """The operands as they are differentiated, the outputs, and how each is handed back."""
+    given, pack_in = _listed(inputs, "inputs")
+    operands = tuple(
+        x.clone() if create_graph and x.requires_grad else x.detach().requires_grad_() for x in given
+    )
+    outputs, pack_out = _listed(func(*operands), "outputs")
+    for place, output in enumerate(outputs):
+        if strict and not output.requires_grad:
+            raise GradientError(f"Output {place} of the user-provided function does not require gradients.")
+    return operands, outputs, pack_in, pack_out
+
+
+def _listed(given: Any, what: str) -> tuple[tuple[Tensor, ...], Pack]:
+    single = isinstance(given, Tensor)
+    tensors = (given,) if single else tuple(given)
+    for place, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise ArgumentError(
+                f"The {what} given to the function must be either a Tensor or a tuple of Tensors but the value at "
+                f"index {place} has type {type(x).__name__}."
+            )
+    return tensors, (lambda results: results[0]) if single else tuple
+
+
+def _grads(
+    outputs: Sequence[Tensor],
+    operands: Sequence[Tensor],
+    vectors: Sequence[Tensor | None],
+    create_graph: bool,
+    strict: bool,
+) -> tuple[Tensor, ...]:
+    """`grad` with the graph kept, where outputs may be constant; zeros for operands without influence."""
+    live = [(y, v) for y, v in zip(outputs, vectors) if y.requires_grad]
+    found: tuple[Tensor | None, ...] = (None,) * len(operands)
+    if live:
+        ys, vs = zip(*live)
+        found = grad(ys, operands, vs, retain_graph=True, create_graph=create_graph, allow_unused=True)
+    for place, g in enumerate(found):
+        if g is None and strict:
+            raise GradientError(f"The output of the user-provided function is independent of input {place}.")
+    return tuple(g if g is not None else _zeros(x) for g, x in zip(found, operands))
+
+
+def _vectors(v: Tensors | None, like: tuple[Tensor, ...], who: str) -> tuple[Tensor, ...]:
+    if v is None:
+        if len(like) != 1 or like[0].numel() != 1:
+            raise GradientError(
+                f"The vector v can only be None if {who} a single Tensor with a single element."
+            )
+        return (new(np.ones(like[0].shape, like[0].dtype.numpy)),)
+    vectors, _ = _listed(v, "v")
+    if len(vectors) != len(like):
+        raise ArgumentError(f"v is a tuple of invalid length: should be {len(like)} but got {len(vectors)}.")
+    for place, (x, y) in enumerate(zip(vectors, like)):
+        if x.shape != y.shape:
+            raise ShapeError(f"Entry {place} in v has invalid size: should be {y.shape} but got {x.shape}.")
+    return vectors
+
+
+def _check_scalar(outputs: tuple[Tensor, ...]) -> None:
+    if len(outputs) != 1 or outputs[0].numel() != 1:
+        raise ShapeError("The Tensor returned by the function given to hessian should contain a single element")
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return new(np.zeros(x.shape, x.dtype.numpy))
+
+
+def _finished(tensors: tuple[Tensor, ...], create_graph: bool) -> tuple[Tensor, ...]:
+    return tensors if create_graph else tuple(x.detach() for x in tensors)
+
+
