@@ -210,7 +210,7 @@ def record(op: Op, operands: Sequence[Value], values: Sequence[Value], result: T
     """Give the result its history: `op` of the operands, whose values these are."""
     kind = _kind(op)
     edges: list[Edge] = []
-    wanted = 0
+    wanted = 1 << len(operands)  # a key that also says how many operands there are
     for x in operands:
         if isinstance(x, Tensor) and x._requires_grad:
             wanted |= 1 << len(edges)
