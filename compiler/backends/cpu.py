@@ -28,8 +28,8 @@ from typing import Any
 
 from retrograd.compiler.errors import CompilerError
 
-PASSES = ("sroa",)
-"""What the code generator relies on: its accumulators are allocas. It does all else itself."""
+PASSES: tuple[str, ...] = ()
+"""What the code generator relies on: nothing, its text needs no optimiser."""
 
 LEVEL = 1
 """LLVM's code generation level, 0 to 3."""
@@ -156,16 +156,18 @@ def _emit(
                 module.verify()
             except RuntimeError as error:
                 raise _refusal(error, llvm_text) from None
-            options = llvm.create_pipeline_tuning_options(level)
-            _run(passes, module, llvm.create_pass_builder(machine, options))
+            if passes:
+                _run(passes, module, machine, level)
             return emit(module)
 
 
-def _run(passes: Sequence[str], module: Any, builder: Any) -> None:
-    manager = _llvm().create_new_module_pass_manager()
+def _run(passes: Sequence[str], module: Any, machine: Any, level: int) -> None:
+    llvm = _llvm()
+    manager = llvm.create_new_module_pass_manager()
     for name in passes:
         getattr(manager, f"add_{name}_pass")()
-    manager.run(module, builder)
+    options = llvm.create_pipeline_tuning_options(level)
+    manager.run(module, llvm.create_pass_builder(machine, options))
 
 
 def _refusal(error: RuntimeError, llvm_text: str) -> CompilerError:

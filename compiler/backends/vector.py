@@ -213,6 +213,14 @@ class Block:
         self.here = name
         self._known.clear()
 
+    def known(self) -> dict[str, Value]:
+        """What has been computed and is not to be repeated, for `recall` in code that this place dominates."""
+        return dict(self._known)
+
+    def recall(self, known: dict[str, Value]) -> None:
+        """Know just this, after a label."""
+        self._known = known
+
     def declare(self, name: str, text: str) -> None:
         """See that the module holds `text`, which declares or privately defines `@name`."""
         self.declarations.setdefault(name, text)
@@ -363,6 +371,8 @@ def splat(value: Value, lanes: int) -> Value:
     """A scalar in every one of `lanes` lanes."""
     if lanes == 1:
         return value
+    if not value.ref.startswith("%"):
+        return Value(value.block, f"splat ({value.type} {value.ref})", value.kind, lanes)
     block, vector = value.block, f"<{lanes} x {LLVM_TYPES[value.kind]}>"
     one = block.pure(f"insertelement {vector} poison, {value.type} {value.ref}, i64 0", value.kind, lanes)
     mask = f"<{lanes} x i32> zeroinitializer"

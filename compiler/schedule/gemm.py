@@ -57,7 +57,9 @@ def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] |
     statements: list[Statement] = []
     if _should_copy(c):
         last = groups[-1]
-        right = Buffer("panels", c.out.dtype, (last.start + last.panels * last.width) * c.inner.extent, Space.ARENA)
+        right = Buffer(
+            "panels", c.out.dtype, (last.start + last.panels * last.width) * c.inner.extent, Space.ARENA
+        )
         statements += [_copy_panels(c, group, right) for group in groups]
     for group in groups:
         statements += _tiles(c, machine, group, right)
@@ -100,7 +102,9 @@ def _copy_panels(c: Contraction, group: _Panels, right: Buffer) -> Statement:
     """The right operand's columns, panel by panel, each row of a panel one after the other."""
     p, k, j = Axis("p", group.panels), Axis("k", c.inner.extent), Axis("j", group.width)
     column = as_index(p) * group.width + group.start + as_index(j)
-    value = Rewriter(lambda index: index.substitute({c.inner: as_index(k), c.column: column})).expression(c.right)
+    value = Rewriter(lambda index: index.substitute({c.inner: as_index(k), c.column: column})).expression(
+        c.right
+    )
     store = Store(right, _packed(c, group, p, k, j), value, c.where)
     limit = (column, c.column.extent) if group.reaches_beyond(c.column.extent) else None
     rows = For(k, (For(j, (store,), Kind.VECTOR, limit, group.width),))
@@ -108,7 +112,7 @@ def _copy_panels(c: Contraction, group: _Panels, right: Buffer) -> Statement:
     return For(p, (rows,), Kind.PARALLEL if shared else Kind.SERIAL)
 
 
-def _packed(c: Contraction, group: _Panels, p: Axis, k: Axis, j: Axis) -> Index:
+def _packed(c: Contraction, group: _Panels, p: Axis, k: Axis, j: Axis | Index) -> Index:
     first = as_index(p) * group.width + group.start
     return first * c.inner.extent + as_index(k) * group.width + as_index(j)
 
@@ -128,7 +132,13 @@ def _over_batch(c: Contraction, body: Sequence[Statement]) -> tuple[Statement, .
 
 def _serial(s: Statement) -> Statement:
     if isinstance(s, For):
-        return For(s.axis, tuple(map(_serial, s.body)), Kind.SERIAL if s.kind is Kind.PARALLEL else s.kind, s.limit, s.lanes)
+        return For(
+            s.axis,
+            tuple(map(_serial, s.body)),
+            Kind.SERIAL if s.kind is Kind.PARALLEL else s.kind,
+            s.limit,
+            s.lanes,
+        )
     return s
 
 
@@ -160,7 +170,9 @@ def _rows(machine: Machine, vectors: int, rows: int) -> int:
     return -(-rows // -(-rows // tallest))
 
 
-def _tasks(c: Contraction, panel: Axis, block: Axis, tile_size: int, body: tuple[Statement, ...]) -> Statement:
+def _tasks(
+    c: Contraction, panel: Axis, block: Axis, tile_size: int, body: tuple[Statement, ...]
+) -> Statement:
     """The loops over panels and blocks of rows, in tasks for threads where there is enough to do."""
     products = tile_size * c.inner.extent
     if products * panel.extent * block.extent < _PARALLEL_PRODUCTS or c.batch:
@@ -180,20 +192,23 @@ def _one_tile(
 ) -> tuple[Statement, ...]:
     """Zero the tile, accumulate over the inner axis, store it."""
     tile = Buffer("tile", c.out.dtype, rows * group.width, Space.LOCAL)
-    i, j, k = Axis("i", rows), Axis("j", group.width), Axis("k", c.inner.extent)
-    place = as_index(i) * group.width + as_index(j)
-    column = as_index(panel) * group.width + group.start + as_index(j)
+    lanes = group.width // group.vectors
+    i, v, j, k = Axis("i", rows), Axis("v", group.vectors), Axis("j", lanes), Axis("k", c.inner.extent)
+    across = as_index(v) * lanes + as_index(j)
+    place = as_index(i) * group.width + across
+    column = as_index(panel) * group.width + group.start + across
     cut = (column, c.column.extent) if group.reaches_beyond(c.column.extent) else None
     at = {c.row: first_row + as_index(i), c.column: column, c.inner: as_index(k)}
     moved = Rewriter(lambda index: index.substitute(at))
     if right is None:
         other = _within(moved.expression(c.right), cut)
     else:
-        other = Load(right, _packed(c, group, panel, k, j))
+        other = Load(right, _packed(c, group, panel, k, across))
     product = Call("mul", (moved.expression(c.left), other), c.out.dtype)
 
     def each(statement: Statement, limit: tuple[Index, int] | None = None) -> For:
-        return For(i, (For(j, (statement,), Kind.VECTOR, limit, group.width),), Kind.UNROLL)
+        vector = For(j, (statement,), Kind.VECTOR, limit, lanes)
+        return For(i, (For(v, (vector,), Kind.UNROLL),), Kind.UNROLL)
 
     zero = Store(tile, place, Number(0, c.out.dtype))
     add = Accumulate(tile, place, product, "add", 0, c.where)
@@ -206,4 +221,6 @@ def _within(e: Expression, cut: tuple[Index, int] | None) -> Expression:
     if cut is None:
         return e
     bound = Bound(cut[0], 0, cut[1])
-    return Rewriter(lambda index: index, lambda load: replace(load, bounds=(*load.bounds, bound))).expression(e)
+    return Rewriter(lambda index: index, lambda load: replace(load, bounds=(*load.bounds, bound))).expression(
+        e
+    )

@@ -1,0 +1,107 @@
+"""What compiling costs: processor milliseconds from a Graph to object code, the median of several cold runs, by stage.
+
+    python benchmarks/compile_latency.py [ROW …]
+
+Processor time, not wall time, so that a busy machine does not blur it; nothing is kept between the runs. A new program
+is a function of nodes and a row of `PROGRAMS`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+from retrograd.compiler.adjoint import joint
+from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.dtypes import float32
+from retrograd.compiler.ir.graph import OPS, Builder, Graph, Node, Op, Type, apply
+from retrograd.compiler.ops.contract import dot
+from retrograd.compiler.ops.reduce import sum_
+from retrograd.compiler.pipeline import compile_graph
+
+RUNS = 9
+Shape = tuple[int, ...]
+
+
+def row(name: str, *operands: Node | float) -> Node:
+    """One elementwise row."""
+    op = OPS[name]
+    assert isinstance(op, Op)
+    value: Node = apply(op, *operands)
+    return value
+
+
+def total(x: Node) -> Node:
+    value: Node = sum_(x, range(x.ndim))
+    return value
+
+
+def two_layers(x: Node, w1: Node, w2: Node, y: Node) -> Node:
+    """The squared error of a network with one hidden layer."""
+    error = dot(row("maximum", dot(x, w1), 0.0), w2) - y
+    return total(error * error)
+
+
+def rosenbrock(x: Node, y: Node) -> Node:
+    return (1.0 - x) * (1.0 - x) + 100.0 * ((y - x * x) * (y - x * x))
+
+
+def chain(z: Node) -> Node:
+    """Elementwise functions of several kinds."""
+    a = row("sin", z) * row("exp", -(z * z))
+    return total(a + row("tanh", z) * row("log1p", z * z))
+
+
+def product(a: Node, b: Node) -> Node:
+    value: Node = dot(a, b)
+    return value
+
+
+PROGRAMS: dict[str, tuple[Callable[..., Node], tuple[Shape, ...], tuple[int, ...]]] = {
+    "two layers": (two_layers, ((64, 1000), (1000, 100), (100, 10), (64, 10)), (1, 2)),
+    "rosenbrock": (rosenbrock, ((), ()), (0, 1)),
+    "elementwise chain": (chain, ((1000000,),), (0,)),
+    "product 8": (product, ((8, 8), (8, 8)), ()),
+    "product 64": (product, ((64, 64), (64, 64)), ()),
+    "product 127": (product, ((127, 127), (127, 127)), ()),
+    "product 1024": (product, ((1024, 1024), (1024, 1024)), ()),
+}
+"""A function of nodes, the shapes of its operands, and the operands by which gradients are taken."""
+
+
+def graph(name: str) -> Graph:
+    """The program, with its gradients."""
+    function, shapes, wrt = PROGRAMS[name]
+    builder = Builder()
+    with builder.at(None):
+        inputs = [builder.input(f"x{k}", Type(shape, float32)) for k, shape in enumerate(shapes)]
+        value = Graph("f", tuple(inputs), (function(*inputs),))
+        return joint(value, wrt) if wrt else value
+
+
+def measure(name: str) -> tuple[float, float, int, int]:
+    """Milliseconds from graph to text, milliseconds from text to object code, lines of text, bytes of code."""
+    target = Target.host()
+    front, back = [], []
+    for _ in range(RUNS):
+        whole = graph(name)
+        begin = time.process_time()
+        compiled = compile_graph(whole, target)
+        middle = time.process_time()
+        code = assemble(compiled.llvm, target)
+        front.append(1e3 * (middle - begin))
+        back.append(1e3 * (time.process_time() - middle))
+    return statistics.median(front), statistics.median(back), compiled.llvm.count("\n"), len(code)
+
+
+def main() -> None:
+    print(f"{'program':20}{'to text':>10}{'to code':>10}{'in all':>10} ms{'lines':>8}{'bytes':>9}")
+    for name in sys.argv[1:] or PROGRAMS:
+        front, back, lines, size = measure(name)
+        print(f"{name:20}{front:10.1f}{back:10.1f}{front + back:10.1f}   {lines:8}{size:9}")
+
+
+if __name__ == "__main__":
+    main()

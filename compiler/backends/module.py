@@ -1,0 +1,76 @@
+"""One LLVM module in the making: its functions, what they declare, and how dtypes are spelt in it.
+
+In flow finished function bodies (`vector.Block`); `str(module)` is LLVM text. A dtype that machine code can hold is a row
+of `KINDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from retrograd.compiler.backends.vector import Block
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import CompilerError
+
+KINDS = {
+    "f32": "f32",
+    "f64": "f64",
+    "f16": "f16",
+    "bool": "i1",
+    "i8": "i8",
+    "i16": "i16",
+    "i32": "i32",
+    "i64": "i64",
+}
+"""How values of each dtype are computed."""
+
+
+def kind_of(dtype: DType) -> str:
+    """How values of a dtype are computed."""
+    kind = KINDS.get(dtype.name)
+    if kind is None:
+        raise CompilerError(f"{dtype} in compiled code", "it is computed in eager mode only")
+    return kind
+
+
+def memory_kind(kind: str) -> str:
+    """How values of a kind lie in memory: a bool takes a byte."""
+    return "i8" if kind == "i1" else kind
+
+
+def quoted(name: str) -> str:
+    """A function's name as LLVM text."""
+    return f'@"{name}"'
+
+
+@dataclass
+class Module:
+    """The functions of one program, and what they declare."""
+
+    attributes: str
+    """LLVM attributes of every function."""
+    native_bits: int
+    """Bits of a vector register."""
+    functions: list[str] = field(default_factory=list)
+    declarations: dict[str, str] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+
+    def unique(self, name: str) -> str:
+        """A function name not used before."""
+        chosen = next(n for k in count(1) if (n := name if k == 1 else f"{name}_{k}") not in self.names)
+        self.names.add(chosen)
+        return chosen
+
+    def add(self, signature: str, preamble: Sequence[str], block: Block, internal: bool) -> None:
+        """A finished function; the preamble is what its entry block does first."""
+        self.declarations.update(block.declarations)
+        entry, *lines = block.lines
+        body = "\n".join((entry, *preamble, *lines))
+        linkage = "internal " if internal else ""
+        self.functions.append(f"define {linkage}void {signature} #0 {{\n{body}\n  ret void\n}}\n")
+
+    def __str__(self) -> str:
+        group = f"attributes #0 = {{ {self.attributes} }}"
+        return "\n".join([*self.functions, *self.declarations.values(), group, ""])

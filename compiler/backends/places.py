@@ -1,0 +1,252 @@
+"""Where things are while a function is written: the value of each axis and index, the address of each element.
+
+Axes of unrolled loops are numbers, those of other loops are LLVM values, and indices are folded as far as they are known.
+An address is computed loop by loop, outermost first, so that each loop adds only what changes in it; `anticipate` computes
+what does not change before a loop begins.
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.backends.module import Module, kind_of, memory_kind
+from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, select, splat
+from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder, as_index
+from retrograd.compiler.ir.loops import Buffer, Expression, Program, Space
+
+Place = int | Value
+"""A whole number, known while compiling or while running."""
+
+
+class Places:
+    """Axes, indices and addresses in one function over `%args`."""
+
+    def __init__(self, module: Module, program: Program, name: str) -> None:
+        self.block = Block()
+        self.module = module
+        self.preamble: list[str] = []
+        """What the function's entry does first: it finds its buffers, and makes room for local ones."""
+        self._program = program
+        self.name = name
+        self._pointers: dict[Buffer, str] = {}
+        self._axes: dict[Axis, Place] = {}
+        self._levels: dict[Axis, int] = {}
+        """Within how many loops each axis stands."""
+        self._level = 0
+        self._along: Axis | None = None
+        """The axis of the vector loop that is being written."""
+
+    def value(self, e: Expression) -> Value:
+        """An expression's value; here only those inside an index are asked for."""
+        raise NotImplementedError
+
+    # ---- buffers ----
+
+    def pointer(self, buffer: Buffer) -> str:
+        """The buffer's address, loaded at the start of the function."""
+        if buffer not in self._pointers:
+            self._pointers[buffer] = self._load_pointer(buffer)
+        return self._pointers[buffer]
+
+    def _load_pointer(self, buffer: Buffer) -> str:
+        program = self._program
+        if buffer.space is not Space.ARENA:
+            return self._argument((*program.inputs, *program.constants, *program.outputs).index(buffer))
+        arena = self._argument(len(program.inputs) + len(program.constants) + len(program.outputs))
+        name = f"%{self.block.fresh('p')}"
+        self.preamble.append(f"  {name} = getelementptr i8, ptr {arena}, i64 {program.arena[buffer]}")
+        return name
+
+    def _argument(self, position: int) -> str:
+        slot, name = f"%{self.block.fresh('s')}", f"%{self.block.fresh('p')}"
+        self.preamble.append(f"  {slot} = getelementptr ptr, ptr %args, i64 {position}")
+        self.preamble.append(f"  {name} = load ptr, ptr {slot}")
+        return name
+
+    # ---- axes ----
+
+    def _set(self, axis: Axis, value: Place) -> None:
+        self._axes[axis] = value
+        self._levels[axis] = self._level
+
+    def _forget(self, axis: Axis) -> None:
+        del self._axes[axis]
+
+    # ---- indices ----
+
+    def number(self, index: Index) -> int | None:
+        """The value of an index, if it is known by now."""
+        total = index.offset
+        for atom, coefficient in index.terms:
+            found = self._known(atom)
+            if found is None:
+                return None
+            total += found * coefficient
+        return total
+
+    def _known(self, atom: Atom) -> int | None:
+        match atom:
+            case Axis():
+                place = self._axes[atom]
+                return place if isinstance(place, int) else None
+            case Divided(value, divisor):
+                whole = self.number(value)
+                return None if whole is None else whole // divisor
+            case Remainder(value, divisor):
+                whole = self.number(value)
+                return None if whole is None else whole % divisor
+            case Loaded():
+                return None
+
+    def index(self, index: Index, lanes: int = 1) -> Value:
+        """The value of an index: at the first lane, or for `lanes` > 1 at every lane."""
+        total: Value | None = None
+        offset = index.offset
+        for atom, coefficient in index.terms:
+            term = self._atom(atom, lanes)
+            if isinstance(term, int):
+                offset += term * coefficient
+                continue
+            term = term if coefficient == 1 else term * coefficient
+            total = term if total is None else total + term
+        if total is None:
+            return self.block.constant("i64", lanes, offset)
+        return total + offset if offset else total
+
+    def _atom(self, atom: Atom, lanes: int) -> Place:
+        across = lanes > 1 and self._along in _axes(atom)
+        if not across and (known := self._known(atom)) is not None:
+            return known
+        match atom:
+            case Axis():
+                return self._axis(atom, lanes)
+            case Divided(value, divisor):
+                return _divide("sdiv", self.index(value, lanes), divisor)
+            case Remainder(value, divisor):
+                return _divide("srem", self.index(value, lanes), divisor)
+            case Loaded(expression):
+                loaded = self.value(expression)  # type: ignore[arg-type]  # see ir.index: lies below loops
+                return splat(loaded, lanes) if loaded.lanes != lanes else loaded
+
+    def _axis(self, axis: Axis, lanes: int) -> Value:
+        place = self._axes[axis]
+        if isinstance(place, int):
+            return ramp(self.block, "i64", lanes, place)
+        if lanes == 1:
+            return place
+        spread = splat(place, lanes)
+        return spread + ramp(self.block, "i64", lanes) if axis is self._along else spread
+
+    # ---- addresses ----
+
+    def address(self, buffer: Buffer, index: Index) -> str:
+        """The address of an element, by a scalar index."""
+        offset, parts = self._by_level(index, list(index.terms))
+        pointer = self._stepwise(buffer, parts)
+        return self._step(buffer, pointer, str(offset)) if offset else pointer
+
+    def anticipate(self, buffer: Buffer, index: Index) -> None:
+        """Compute the part of an address that the open loops determine."""
+        if buffer.space is Space.LOCAL:
+            return
+        known = [(a, c) for a, c in index.terms if _plain(a) and _axes(a) <= self._axes.keys()]
+        self._stepwise(buffer, self._by_level(index, known)[1])
+
+    def _by_level(self, index: Index, terms: list[tuple[Atom, int]]) -> tuple[int, dict[int, Value]]:
+        """What is known of an index, and the rest by the innermost loop that each part depends on."""
+        offset, parts = index.offset, dict[int, Value]()
+        for atom, coefficient in terms:
+            place = self._atom(atom, 1)
+            if isinstance(place, int):
+                offset += place * coefficient
+                continue
+            term = place if coefficient == 1 else place * coefficient
+            level = max(self._levels[a] for a in _axes(atom)) if _plain(atom) else self._level
+            parts[level] = parts[level] + term if level in parts else term
+        return offset, parts
+
+    def _stepwise(self, buffer: Buffer, parts: dict[int, Value]) -> str:
+        pointer = self.pointer(buffer)
+        for level in sorted(parts):
+            pointer = self._step(buffer, pointer, parts[level].ref)
+        return pointer
+
+    def _step(self, buffer: Buffer, pointer: str, elements: str) -> str:
+        kind = LLVM_TYPES[memory_kind(kind_of(buffer.dtype))]
+        return self.block.pure(f"getelementptr {kind}, ptr {pointer}, i64 {elements}", "ptr").ref
+
+    def addresses(self, buffer: Buffer, index: Index, lanes: int) -> str:
+        """One address per lane."""
+        places = self.index(index, lanes)
+        kind = LLVM_TYPES[memory_kind(kind_of(buffer.dtype))]
+        text = f"getelementptr {kind}, ptr {self.pointer(buffer)}, {places.type} {places.ref}"
+        return self.block.pure(text, "ptr", lanes).ref
+
+    # ---- bounds ----
+
+    def within(self, bounds: tuple[Bound, ...], lanes: int) -> Value | None:
+        """Where all bounds hold; None if that is everywhere."""
+        result: Value | None = None
+        for bound in bounds:
+            low, high = bound.index.bounds()
+            if low < bound.low:
+                result = _both(result, ~self._below(bound.index, bound.low, lanes))
+            if high >= bound.high:
+                result = _both(result, self._below(bound.index, bound.high, lanes))
+        return result
+
+    def _below(self, index: Index, stop: int, lanes: int) -> Value:
+        """Where the index is less than `stop`, lane by lane."""
+        stride = index.stride(self._along) if self._along and lanes > 1 else 0
+        if stride not in (0, 1):
+            return self.index(index, lanes) < stop
+        first = self.number(index)
+        if first is not None:
+            return constant_mask(self.block, [first + k * stride < stop for k in range(lanes)])
+        at = self.index(index)
+        return self.first_lanes(stop - at, lanes) if stride else splat(at < stop, lanes)
+
+    def first_lanes(self, count: Value, lanes: int) -> Value:
+        """A mask of the first `count` lanes."""
+        clipped = select(count < lanes, count, lanes)
+        clipped = select(clipped > 0, clipped, 0).to("i32")
+        return ramp(self.block, "i32", lanes) < splat(clipped, lanes)
+
+
+def ramp(block: Block, kind: str, lanes: int, start: int = 0) -> Value:
+    """start, start + 1, start + 2, …"""
+    if lanes == 1:
+        return block.constant(kind, 1, start)
+    text = ", ".join(f"{kind} {start + k}" for k in range(lanes))
+    return Value(block, f"<{text}>", kind, lanes)
+
+
+def constant_mask(block: Block, inside: list[bool]) -> Value:
+    """A mask that is known."""
+    if all(inside) or not any(inside):
+        return block.constant("i1", len(inside), inside[0])
+    text = ", ".join(f"i1 {'true' if k else 'false'}" for k in inside)
+    return Value(block, f"<{text}>", "i1", len(inside))
+
+
+def _both(a: Value | None, b: Value) -> Value:
+    return b if a is None else a & b
+
+
+def _axes(atom: Atom) -> frozenset[Axis]:
+    return frozenset((atom,)) if isinstance(atom, Axis) else as_index(atom).axes()
+
+
+def _plain(atom: Atom) -> bool:
+    """Does an atom rest on axes alone, and not on values that are read?"""
+    match atom:
+        case Axis():
+            return True
+        case Divided(value, _) | Remainder(value, _):
+            return all(_plain(a) for a, _ in value.terms)
+        case Loaded():
+            return False
+
+
+def _divide(instruction: str, value: Value, divisor: int) -> Value:
+    """An integer quotient or remainder by a constant."""
+    by = value.same(divisor)
+    return value.block.pure(f"{instruction} {value.type} {value.ref}, {by.ref}", value.kind, value.lanes)

@@ -1,0 +1,307 @@
+"""The values of expressions: what has been computed stays known in its scope, and loads are masked where they must be.
+
+An expression that does not depend on the vector loop stays a scalar and is spread over the lanes only where it meets a
+vector. Small local buffers whose places are known while compiling are never in memory: their elements are the LLVM values
+last stored (`_registers`), carried by loops in phis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from retrograd.compiler.backends.module import Module, kind_of, memory_kind
+from retrograd.compiler.backends.places import Places
+from retrograd.compiler.backends.rows import ROWS
+from retrograd.compiler.backends.vector import LLVM_TYPES, Value, fma, maximum, minimum, select, splat
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.index import Axis, Bound, Index
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Buffer,
+    Call,
+    Convert,
+    Expression,
+    Load,
+    Number,
+    Position,
+    Program,
+    Space,
+    Within,
+    children,
+    indices,
+    operands_first,
+)
+
+
+@dataclass
+class Vector:
+    """The vector loop that is being written."""
+
+    axis: Axis
+    lanes: int
+    mask: Value | None = None
+    """Which lanes are still within the loop; None if all are."""
+    sums: set[Accumulate] = field(default_factory=set)
+    """The statements that accumulate across lanes: each in a register of its own, joined at the end."""
+    private: set[Buffer] = field(default_factory=set)
+    """Locals made inside the loop: each lane has its own."""
+
+
+class Values(Places):
+    """Expressions in one function."""
+
+    def __init__(self, module: Module, program: Program, name: str) -> None:
+        super().__init__(module, program, name)
+        self._vector: Vector | None = None
+        self._scopes: list[dict[Hashable, Value]] = [{}]
+        self._unrolled: dict[Axis, int] = {}
+        self._in_registers: set[Buffer] = set()
+        self._registers: dict[tuple[Buffer | Accumulate, int], Value] = {}
+        """What each element of a buffer in registers holds now, and what each sum across lanes has come to."""
+        self._depends: dict[Expression, frozenset[Axis]] = {}
+
+    # ---- scopes ----
+
+    @contextmanager
+    def _scope(self) -> Iterator[None]:
+        """Within, what is computed is known; afterwards it is forgotten, in the text too."""
+        self._scopes.append({})
+        known = self.block.known()
+        yield
+        self.block.recall(known)
+        self._scopes.pop()
+
+    def _found(self, key: Hashable) -> Value | None:
+        """What has been computed already."""
+        for scope in reversed(self._scopes):
+            if key in scope:
+                return scope[key]
+        return None
+
+    def axes(self, e: Expression) -> frozenset[Axis]:
+        """The axes on which a value depends through its indices."""
+        if e not in self._depends:
+            for x in operands_first((e,), set()):
+                if x not in self._depends:
+                    own = [i.axes() for i in indices(x)]
+                    self._depends[x] = frozenset().union(*own, *(self._depends[c] for c in children(x)))
+        return self._depends[e]
+
+    def _key(self, e: Expression) -> Hashable:
+        """The expression, in these copies of the unrolled loops around it."""
+        if not self._unrolled:
+            return e
+        axes = self.axes(e)
+        return (e, *(k for axis, k in self._unrolled.items() if axis in axes))
+
+    def _varies(self, e: Expression) -> bool:
+        """Does the value differ between the lanes of the vector loop?"""
+        vector = self._vector
+        if vector is None:
+            return False
+        if vector.axis in self.axes(e):
+            return True
+        below = operands_first((e,), set()) if vector.private else ()
+        return any(isinstance(x, Load) and x.buffer in vector.private for x in below)
+
+    # ---- expressions ----
+
+    def value(self, e: Expression) -> Value:
+        """An expression's value: a scalar, or a vector where it differs between lanes."""
+        found = self._found(self._key(e))
+        pending = [] if found is not None else [e]
+        while pending:
+            missing = [c for c in children(pending[-1]) if self._found(self._key(c)) is None]
+            if missing:
+                pending += reversed(missing)
+                continue
+            done = pending.pop()
+            key = self._key(done)
+            found = self._found(key)
+            if found is None:
+                found = self._scopes[-1][key] = self._compute(done)
+        assert found is not None
+        return found
+
+    def wide(self, e: Expression) -> Value:
+        """An expression's value in every lane of the vector loop."""
+        value = self.value(e)
+        if self._vector is None or value.lanes == self._vector.lanes:
+            return value
+        key = (self._key(e), self._vector.lanes)
+        found = self._found(key)
+        if found is None:
+            found = self._scopes[-1][key] = splat(value, self._vector.lanes)
+        return found
+
+    def _compute(self, e: Expression) -> Value:
+        match e:
+            case Number():
+                return self.block.constant(kind_of(e.dtype), 1, e.value)
+            case Load():
+                return self._load(e)
+            case Call():
+                return self._call(e)
+            case Convert():
+                return self._convert(self.value(e.operand), e.operand.dtype, e.dtype)
+            case Position():
+                return self.index(e.index, self._lanes(e)).to(kind_of(e.dtype))
+            case Within():
+                inside = self.within(e.bounds, self._lanes(e))
+                return self.block.constant("i1", 1, 1) if inside is None else inside
+
+    def _lanes(self, e: Expression) -> int:
+        return self._vector.lanes if self._vector and self._varies(e) else 1
+
+    def _call(self, e: Call) -> Value:
+        emit_row = ROWS.get(e.row)
+        if emit_row is None:
+            raise CompilerError(f"{e.row} has no machine code", "the row should be expanded before lowering")
+        operands = [self.value(a) for a in e.arguments]
+        if any(o.lanes > 1 for o in operands):
+            operands = [self.wide(a) for a in e.arguments]
+        return emit_row(*operands)
+
+    def _convert(self, value: Value, source: DType, target: DType) -> Value:
+        return value.to(kind_of(target))
+
+    def _combined(self, s: Accumulate, before: Value) -> Value:
+        """`before` combined with the statement's value; a product that is added becomes one fused instruction."""
+        if s.combine == "add" and isinstance(s.value, Call) and s.value.row == "mul" and before.floating:
+            a, b = (self.wide(x) if before.lanes > 1 else self.value(x) for x in s.value.arguments)
+            return fma(a, b, before)
+        return ROWS[s.combine](before, self.wide(s.value) if before.lanes > 1 else self.value(s.value))
+
+    # ---- registers ----
+
+    def _register(self, buffer: Buffer, index: Index) -> tuple[Buffer, int]:
+        place = self.number(index)
+        assert place is not None, f"{buffer}[{index}] is in a register"
+        return buffer, place
+
+    # ---- loads ----
+
+    def _load(self, e: Load) -> Value:
+        kind, vector = kind_of(e.dtype), self._vector
+        if e.buffer.size == 0:
+            return self.block.constant(kind, 1, 0)
+        if e.buffer in self._in_registers:
+            return self._registers[self._register(e.buffer, e.index)]
+        if vector and e.buffer in vector.private:
+            return self._load_private(e, kind, vector)
+        if vector is None or vector.lanes == 1 or not self._varies(e):
+            return self._load_scalar(e, kind)
+        mask = self._mask(e.bounds)
+        if e.index.stride(vector.axis) == 1:
+            has_slack = e.buffer.space is Space.LOCAL and not e.bounds
+            loaded = self._load_run(e, kind, vector.lanes, None if has_slack else mask)
+        else:
+            loaded = self._gather(e, kind, vector.lanes, mask)
+        return loaded.to("i1") if kind == "i1" else loaded
+
+    def _load_scalar(self, e: Load, kind: str) -> Value:
+        inside = self.within(e.bounds, 1)
+        if inside is None:
+            address = self.address(e.buffer, e.index)
+        else:
+            at = select(inside, self.index(e.index), 0)
+            address = self._step(e.buffer, self.pointer(e.buffer), at.ref)
+        loaded = self.block.emit(f"load {LLVM_TYPES[memory_kind(kind)]}, ptr {address}", memory_kind(kind))
+        return loaded.to("i1") if kind == "i1" else loaded
+
+    def _load_private(self, e: Load, kind: str, vector: Vector) -> Value:
+        stored = self.block.constant(memory_kind(kind), vector.lanes, 0).type
+        at = self.index(e.index)
+        if e.bounds:
+            at = minimum(maximum(at, 0), e.buffer.size - 1)
+        address = self.block.pure(
+            f"getelementptr {stored}, ptr {self.pointer(e.buffer)}, i64 {at.ref}", "ptr"
+        ).ref
+        return self.block.emit(f"load {stored}, ptr {address}", memory_kind(kind), vector.lanes).to(kind)
+
+    def _mask(self, bounds: tuple[Bound, ...]) -> Value | None:
+        """Which lanes may read memory; None if all may."""
+        assert self._vector is not None
+        mask, inside = self._vector.mask, self.within(bounds, self._vector.lanes)
+        if mask is None or inside is None:
+            return inside if mask is None else mask
+        return mask & inside
+
+    def _load_run(self, e: Load, kind: str, lanes: int, mask: Value | None) -> Value:
+        stored = memory_kind(kind)
+        address = self.address(e.buffer, e.index)
+        vector = self.block.constant(stored, lanes, 0)
+        align = e.dtype.itemsize
+        if mask is None:
+            return self.block.emit(f"load {vector.type}, ptr {address}, align {align}", stored, lanes)
+        name = f"llvm.masked.load.v{lanes}{stored}.p0"
+        self.block.declare(name, f"declare {vector.type} @{name}(ptr, i32, <{lanes} x i1>, {vector.type})")
+        text = f"call {vector.type} @{name}(ptr {address}, i32 {align}, {mask.type} {mask.ref}, {vector.type} {vector.ref})"
+        return self.block.emit(text, stored, lanes)
+
+    def _gather(self, e: Load, kind: str, lanes: int, mask: Value | None) -> Value:
+        stored = memory_kind(kind)
+        pointers = self.addresses(e.buffer, e.index, lanes)
+        zero = self.block.constant(stored, lanes, 0)
+        allowed = self.block.constant("i1", lanes, 1) if mask is None else mask
+        name = f"llvm.masked.gather.v{lanes}{stored}.v{lanes}p0"
+        self.block.declare(
+            name, f"declare {zero.type} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {zero.type})"
+        )
+        text = (
+            f"call {zero.type} @{name}(<{lanes} x ptr> {pointers}, i32 {e.dtype.itemsize}, "
+            f"{allowed.type} {allowed.ref}, {zero.type} {zero.ref})"
+        )
+        return self.block.emit(text, stored, lanes)
+
+    # ---- stores ----
+
+    def _store(self, buffer: Buffer, index: Index, value: Value) -> None:
+        kind, vector = kind_of(buffer.dtype), self._vector
+        lanes = vector.lanes if vector and (buffer in vector.private or vector.axis in index.axes()) else 1
+        if value.lanes > lanes:
+            raise CompilerError(f"store of a vector to the single place {buffer}[{index}]")
+        if buffer in self._in_registers:
+            self._registers[self._register(buffer, index)] = (
+                splat(value, lanes) if value.lanes == 1 else value
+            )
+            return
+        stored = value.to(memory_kind(kind)) if kind == "i1" else value
+        stored = splat(stored, lanes) if stored.lanes == 1 else stored
+        if vector and buffer in vector.private:
+            self._store_private(buffer, index, stored)
+        elif vector is None or lanes == 1:
+            self.block.do(f"store {stored.type} {stored.ref}, ptr {self.address(buffer, index)}")
+        else:
+            self._store_wide(buffer, index, stored, vector)
+
+    def _store_private(self, buffer: Buffer, index: Index, value: Value) -> None:
+        at = self.index(index)
+        address = self.block.pure(
+            f"getelementptr {value.type}, ptr {self.pointer(buffer)}, i64 {at.ref}", "ptr"
+        ).ref
+        self.block.do(f"store {value.type} {value.ref}, ptr {address}")
+
+    def _store_wide(self, buffer: Buffer, index: Index, value: Value, vector: Vector) -> None:
+        align, lanes, mask = buffer.dtype.itemsize, vector.lanes, vector.mask
+        if index.stride(vector.axis) == 1:
+            address = self.address(buffer, index)
+            if mask is None:
+                self.block.do(f"store {value.type} {value.ref}, ptr {address}, align {align}")
+                return
+            name = f"llvm.masked.store.v{lanes}{value.kind}.p0"
+            self.block.declare(name, f"declare void @{name}({value.type}, ptr, i32, <{lanes} x i1>)")
+            target = f"ptr {address}"
+        else:
+            name = f"llvm.masked.scatter.v{lanes}{value.kind}.v{lanes}p0"
+            self.block.declare(
+                name, f"declare void @{name}({value.type}, <{lanes} x ptr>, i32, <{lanes} x i1>)"
+            )
+            target = f"<{lanes} x ptr> {self.addresses(buffer, index, lanes)}"
+        allowed = self.block.constant("i1", lanes, 1) if mask is None else mask
+        self.block.do(
+            f"call void @{name}({value.type} {value.ref}, {target}, i32 {align}, {allowed.type} {allowed.ref})"
+        )
