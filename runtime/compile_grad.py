@@ -19,15 +19,18 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError
-from retrograd.compiler.ir.graph import Array, Graph
+from retrograd.compiler.ir.graph import Array
+from retrograd.runtime import tracing
 from retrograd.runtime.arguments import Parameters, Wrt, floating, requiring
-from retrograd.runtime.guards import reads
+from retrograd.runtime.dispatch import direct
+from retrograd.runtime.guards import Read, hold, reads
 from retrograd.runtime.inlined import traced_vjp
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.program import NativeProgram
 from retrograd.runtime.pytree import Identity, Structure, identities, unflatten
 from retrograd.runtime.recording import LOCK
 from retrograd.runtime.specialise import Call, Specialisation, specialise, unboxed
+from retrograd.runtime.stages import Program
 from retrograd.runtime.tensor import Tensor
 
 P = ParamSpec("P")
@@ -47,49 +50,17 @@ class Entry(NamedTuple):
     box: Callable[[Array], Any]
     held: list[Identity]
     """The objects among the arguments."""
+    fast: list[Fast | None]
+    """The native callable, if it has been made; None if there is none."""
 
 
-class Program:
-    """The stages of one specialisation; each is made when it is looked at, and nothing is run."""
+class Fast(NamedTuple):
+    """The last call of some kind, as a native callable."""
 
-    def __init__(self, specialisation: Specialisation) -> None:
-        self._recording = specialisation.recording
-
-    @property
-    def graph(self) -> Graph:
-        """What the function computes."""
-        return self._recording.graph
-
-    @property
-    def adjoint(self) -> Graph:
-        """Its gradients, from its inputs and the cotangents of its results."""
-        return self._recording.vjp.graph
-
-    @property
-    def joint(self) -> Graph:
-        """Value and gradients as one graph, as `value_and_grad` runs it. Of a scalar function."""
-        return self._recording.joint_graph
-
-    @property
-    def loops(self) -> Any:
-        """The loops of the program that is run: the joint one of a scalar function, else the value's."""
-        return self._native.loops
-
-    @property
-    def llvm(self) -> str:
-        return self._native.llvm
-
-    @property
-    def assembly(self) -> str:
-        return self._native.assembly
-
-    @property
-    def _native(self) -> NativeProgram:
-        recording = self._recording
-        return recording.joint if recording.scalar else recording.program
-
-    def __str__(self) -> str:
-        return str(self.joint if self._recording.scalar else self.graph)
+    call: Callable[..., Any]
+    reads: Sequence[Read]
+    mode: tuple[object, ...]
+    """What else decided the code."""
 
 
 class CompiledFunction(Generic[P, R]):
@@ -105,6 +76,8 @@ class CompiledFunction(Generic[P, R]):
         self._first: tuple[Any, ...] = ()
         """The object that a method is bound to."""
         self._table: dict[object, list[Entry]] = {}
+        self._fast_value: Fast | None = None
+        self._fast_gradient: Fast | None = None
 
     def __get__(self, instance: object, owner: type | None = None) -> CompiledFunction[..., R]:
         if instance is None:
@@ -125,11 +98,23 @@ class CompiledFunction(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The value, computed natively; results of Tensors that require grad can be differentiated."""
+        fast = self._fast_value
+        if fast is not None and _applies(fast, kwargs):
+            return fast.call(*args)  # type: ignore[no-any-return]  # what the function returns
+        return self._value(*args, **kwargs)
+
+    def _value(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if STATE.trace is not None:
             return self.__wrapped__(*self._first, *args, **kwargs)
-        entry, leaves = self._entry(False, args, kwargs)
+        entry, leaves, structure = self._entry(False, args, kwargs)
         found = entry.specialisation
-        value: R = found.call_arrays(leaves) if entry.box is unboxed else found.call(leaves)
+        arrays = entry.box is unboxed
+        if not self._first and (arrays or not found.recording.differentiable):
+            results = [found.result]
+            self._fast_value = self._fast(
+                entry, found.recording.program, structure, leaves, results, self._value
+            )
+        value: R = found.call_arrays(leaves) if arrays else found.call(leaves)
         return value
 
     def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -141,11 +126,22 @@ class CompiledFunction(Generic[P, R]):
         arrays and a float out. Raises GradientError for a value that is no scalar or does not depend on any
         of them.
         """
+        fast = self._fast_gradient
+        if fast is not None and _applies(fast, kwargs):
+            return fast.call(*args)  # type: ignore[no-any-return]  # value and gradients
+        return self._value_and_grad(*args, **kwargs)
+
+    def _value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         if STATE.trace is not None:
             return self._traced_value_and_grad(args, kwargs)
-        entry, leaves = self._entry(True, args, kwargs)
+        entry, leaves, structure = self._entry(True, args, kwargs)
         found = entry.specialisation
         self._check_scalar(found)
+        if not self._first:
+            results = [found.result, entry.gradients]
+            self._fast_gradient = self._fast(
+                entry, found.recording.joint, structure, leaves, results, self._value_and_grad
+            )
         outputs = found.recording.joint(found.arrays(leaves))
         count = len(found.recording.outputs)
         value = found.results(outputs[:count], leaves, entry.box)
@@ -160,7 +156,7 @@ class CompiledFunction(Generic[P, R]):
         """The result, and a function from a cotangent, structured like the result, to gradients."""
         if STATE.trace is not None:
             return self._traced_vjp(args, kwargs)
-        entry, leaves = self._entry(True, args, kwargs)
+        entry, leaves, _ = self._entry(True, args, kwargs)
         found = entry.specialisation
         self._check_differentiable(found.recording.differentiable)
         outputs, kept = found.recording.start(found.arrays(leaves))
@@ -173,26 +169,45 @@ class CompiledFunction(Generic[P, R]):
 
     def trace(self, *args: Any, **kwargs: Any) -> Program:
         """The stages of the program for such arguments. It is compiled, and not run."""
-        entry, _ = self._entry(True, args, kwargs)
-        return Program(entry.specialisation)
+        entry, _, _ = self._entry(True, args, kwargs)
+        return Program(entry.specialisation.recording)
+
+    def _fast(
+        self,
+        entry: Entry,
+        program: NativeProgram,
+        structure: Structure,
+        leaves: list[Any],
+        results: list[Structure],
+        miss: Callable[..., Any],
+    ) -> Fast | None:
+        """The native callable for calls like this one; it is made at the second such call."""
+        if not entry.fast:
+            tensors = entry.box is Tensor
+            call = direct(entry.specialisation, program, structure, leaves, results, tensors, miss)
+            mode = (STATE.grad, dtypes.default_dtype())
+            entry.fast.append(None if call is None else Fast(call, entry.specialisation.reads, mode))
+        return entry.fast[0]
 
     # ---- which specialisation ------------------------------------------------------------------------------
 
-    def _entry(self, gradient: bool, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Entry, list[Any]]:
-        """The entry for these arguments, made if need be, and their leaves."""
+    def _entry(
+        self, gradient: bool, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> tuple[Entry, list[Any], Structure]:
+        """The entry for these arguments, made if need be, and their leaves and structure."""
         leaves: list[Any] = []
         structure = self._parameters.structure((*self._first, *args), kwargs, leaves)
         key = (gradient or STATE.grad, gradient, dtypes.default_dtype(), structure, tuple(map(_kind, leaves)))
         for entry in self._table.get(key, ()):
             if entry.specialisation.fits():
-                return entry, leaves
+                return entry, leaves, structure
         with LOCK:
             for entry in self._table.get(key, ()):
                 if entry.specialisation.fits():
-                    return entry, leaves
+                    return entry, leaves, structure
             entry = self._make(gradient, structure, leaves)
             self._enter(key, entry)
-        return entry, leaves
+        return entry, leaves, structure
 
     def _make(self, gradient: bool, structure: Structure, leaves: list[Any]) -> Entry:
         """Trace for these arguments."""
@@ -222,6 +237,7 @@ class CompiledFunction(Generic[P, R]):
             parameters.gradients(arguments, call.tracked, captured),
             Tensor if tensors else unboxed,
             [i for _, i in held],
+            [],
         )
 
     def _enter(self, key: object, entry: Entry) -> None:
@@ -285,6 +301,14 @@ class CompiledFunction(Generic[P, R]):
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise self._not_scalar(repr(loss))
         return result, pullback((loss * 0 + 1, None) if self._has_aux else None)
+
+
+def _applies(fast: Fast, kwargs: dict[str, Any]) -> bool:
+    """Whether the native callable may be tried: nothing is being traced, and all is as it was when it was
+    made."""
+    if kwargs or tracing.depth or fast.mode != (STATE.grad, dtypes.default_dtype()):
+        return False
+    return not fast.reads or hold(fast.reads)
 
 
 def _kind(leaf: Any) -> object:

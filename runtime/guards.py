@@ -121,7 +121,8 @@ class _Walk:
         for code in _codes(value.__code__):
             for label in code.co_names:
                 self.read(value.__globals__.__getitem__, label, label)
-        self.read(_defaults, value, name)
+        if value.__defaults__:
+            self.read(_defaults, value, name)
         self.visit(value.__kwdefaults__, name)
 
     def _method(self, value: types.MethodType, name: str) -> None:

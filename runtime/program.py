@@ -15,11 +15,11 @@ import numpy as np
 from retrograd.compiler.backends.cpu import Target, assemble, assembly
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir import loops
-from retrograd.compiler.ir.graph import Array, Graph, Type
+from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.pipeline import Compiled, compile_graph
 from retrograd.runtime import cache, cpu
-from retrograd.runtime.fastcall import ArrayPort, make
+from retrograd.runtime.fastcall import ArrayPort, OutputPort, Port, Returns, make
 
 _LONG = 1 << 15
 """Operations from which on a call lets other Python threads run meanwhile."""
@@ -31,7 +31,12 @@ class NativeProgram:
     def __init__(self, graph: Graph) -> None:
         self._target = Target.host()
         self._compiled = compile_graph(graph, self._target)
-        self._call = self._load()
+        self._library = self._load()
+        inputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.inputs]
+        inputs += [ArrayPort(constant.dtype, constant.shape) for constant in self._compiled.constants]
+        outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.outputs]
+        outputs += [ArrayPort(np.dtype(bool), ()) for _ in self._compiled.checks]
+        self._call = self.bind(inputs, outputs, tuple(range(len(outputs))), self._reorder)
 
     @property
     def graph(self) -> Graph:
@@ -62,30 +67,40 @@ class NativeProgram:
                     raise check.error()
         return outputs
 
-    def _load(self) -> Callable[..., Sequence[Array]]:
+    @property
+    def plain(self) -> bool:
+        """Whether the code takes the graph's inputs and gives its outputs, and nothing else."""
+        return not self._compiled.constants and not self._compiled.checks
+
+    def bind(
+        self,
+        arguments: Sequence[Port],
+        outputs: Sequence[OutputPort],
+        returns: Returns,
+        miss: Callable[..., Any],
+    ) -> Callable[..., Any]:
+        """A native callable of the code (see `fastcall`)."""
         compiled = self._compiled
-        key = cache.key_of(compiled.llvm, self._target)
-        object_code = cache.get(key)
-        if object_code is None:
-            object_code = assemble(compiled.llvm, self._target)
-            cache.put(key, object_code)
-        library = cpu.load(object_code)
-        outputs = [_port(node.type) for node in compiled.graph.outputs]
-        outputs += [ArrayPort(np.dtype(bool), ()) for _ in compiled.checks]
         return make(
             compiled.symbol,
-            library.address(compiled.symbol),
-            [
-                *(_port(node.type) for node in compiled.graph.inputs),
-                *(ArrayPort(constant.dtype, constant.shape) for constant in compiled.constants),
-            ],
+            self._library.address(compiled.symbol),
+            arguments,
             outputs,
             compiled.loops.arena_bytes,
-            self._reorder,
-            tuple(range(len(outputs))),
+            miss,
+            returns,
             long_running=_work(compiled) > _LONG,
-            keep=library,
+            keep=self._library,
         )
+
+    def _load(self) -> cpu.Library:
+        text = self._compiled.llvm
+        key = cache.key_of(text, self._target)
+        object_code = cache.get(key)
+        if object_code is None:
+            object_code = assemble(text, self._target)
+            cache.put(key, object_code)
+        return cpu.load(object_code)
 
     def _reorder(self, *arrays: Array) -> Any:
         """Arrays that do not lie in memory as code wants it (views, mostly) are copied into order."""
@@ -99,10 +114,6 @@ class NativeProgram:
         if all(a is b for a, b in zip(arrays, ordered)):
             raise CompilerError(f"{self.graph.name} with arguments that look right but are refused")
         return self._call(*ordered)
-
-
-def _port(kind: Type) -> ArrayPort:
-    return ArrayPort(kind.dtype.numpy, kind.shape)
 
 
 def _work(compiled: Compiled) -> int:

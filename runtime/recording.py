@@ -91,9 +91,16 @@ class Recording:
         return self._once("joint graph", self._make_joint_graph)
 
     @property
+    def whole_graph(self) -> Graph:
+        """The outputs and the gradients, from the inputs and a cotangent for each differentiable output."""
+        return self._once("whole graph", self._make_whole_graph)
+
+    @property
     def halves(self) -> Pair:
         """The outputs with what must be kept, and the gradients from that and the cotangents."""
-        return self._once("halves", self._make_halves)
+        return self._once(
+            "halves", lambda: split(self.whole_graph, len(self.graph.inputs), len(self.outputs))
+        )
 
     def _make_vjp(self) -> Recording:
         known = set(self._trace.captured)
@@ -113,15 +120,14 @@ class Recording:
             nodes = tuple(self._trace.lift(g) for g in gradients)
         return Graph(f"{self.name}_and_gradient", self.graph.inputs, self.graph.outputs + nodes)
 
-    def _make_halves(self) -> Pair:
+    def _make_whole_graph(self) -> Graph:
         inputs = self.vjp.graph.inputs
         operands, captured = len(self.operands), len(self.captured)
         seeds = inputs[operands : len(self.vjp.operands)]
         later = inputs[len(self.vjp.operands) + captured :]
-        whole = Graph(
+        return Graph(
             self.name, (*self.graph.inputs, *seeds, *later), self.graph.outputs + self.vjp.graph.outputs
         )
-        return split(whole, operands + captured, len(self.outputs))
 
     def _cotangent(self, place: int) -> Tensor:
         like = self.outputs[place]

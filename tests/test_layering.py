@@ -51,6 +51,8 @@ FLOORS = (
     (
         "runtime/compile_grad.py",
         "runtime/arguments.py",
+        "runtime/dispatch.py",
+        "runtime/stages.py",
         "runtime/specialise.py",
         "runtime/inlined.py",
         "runtime/recording.py",

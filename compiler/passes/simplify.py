@@ -37,7 +37,7 @@ class Simplifying(Builder):
 
     def node(self, op: Op, *inputs: Node) -> Node:
         """The simplest equal node that the rules find."""
-        if inputs and all(isinstance(i.op, Constant) for i in inputs):
+        if inputs and not isinstance(op, Expand) and all(isinstance(i.op, Constant) for i in inputs):
             type_ = op.infer(*(i.type for i in inputs))
             if type_.size <= _FOLDED_SIZE:
                 value = apply(op, *(i.op.value for i in inputs if isinstance(i.op, Constant)))
