@@ -227,14 +227,18 @@ def record(op: Op, operands: Sequence[Value], values: Sequence[Value], result: T
             if type(value) is np.ndarray and value.size > _SMALL:
                 kept[place] = _type_of(value)
         elif isinstance(operands[place], Tensor):
-            counter = counter_of(operands[place])
+            counter = _UNCHANGING if type(value) is Node else counter_of(operands[place])
             guards.append((counter, counter[0], place))
     out = None
     if needs.out:
         out = result._value
-        guards.append((counter_of(result), 0, -1))
+        guards.append((_UNCHANGING if type(out) is Node else counter_of(result), 0, -1))
     result._edge = kind.node_class(tuple(edges), op, kept, out, guards)
     result._requires_grad = True
+
+
+_UNCHANGING = [0]
+"""The version counter of a graph node, which is one value for ever."""
 
 
 def counter_of(tensor: Tensor) -> list[int]:

@@ -9,7 +9,7 @@ one argument, …) is in `arithmetic`. A new row needs nothing here; an alias is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
@@ -64,12 +64,14 @@ COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 SIGNS = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
 
 REFUSED = {
-    "sub": "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use "
+    ("sub", 1): "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
+    "use the `~` or `logical_not()` operator instead.",
+    ("sub", 2): "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+    "operator instead.",
+    ("neg", 1): "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
     "the `~` or `logical_not()` operator instead.",
-    "neg": "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the "
-    "`~` or `logical_not()` operator instead.",
 }
-"""Rows that have their own words for bool operands."""
+"""Rows that have their own words for so many bool operands."""
 
 
 # ---- out of place ----------------------------------------------------------------------------------------------------
@@ -81,16 +83,16 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     first = promoted[-1].dtype
     if row.types is Types.ROUND and first.is_floating_point is False:
         return promoted[0].clone()  # type: ignore[no-any-return]  # whole numbers are round already
-    if row.name in REFUSED and (first is dtypes.bool_ or any(_is_bool(x) for x in operands)):
-        raise DtypeError(REFUSED[row.name])
+    bools = sum(isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype is dtypes.bool_) for x in operands)
+    if (row.name, bools) in REFUSED:
+        raise DtypeError(REFUSED[row.name, bools])
+    if dtypes.dtype(first).numpy not in taken_dtypes(row):
+        row.infer(*(Type(tuple(x.shape), dtypes.of(x)) for x in promoted))
     return RECORD.apply(row, promoted)
 
 
-def _is_bool(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.dtype is dtypes.bool_
-
-
-def _taken(row: Elementwise) -> frozenset[Any]:
+@cache
+def taken_dtypes(row: Elementwise) -> frozenset[Any]:
     """The NumPy dtypes that a row takes as they are."""
     taken = set()
     for d in dtypes.ALL:
@@ -102,9 +104,14 @@ def _taken(row: Elementwise) -> frozenset[Any]:
     return frozenset(taken)
 
 
+def _quick_dtypes(row: Elementwise) -> frozenset[Any]:
+    """Those for which `kernel(row)` gives the right dtype: in a formula, NumPy makes a bool and a number an integer."""
+    return taken_dtypes(row) if row.numpy is not None else taken_dtypes(row) - {dtypes.bool_.numpy}
+
+
 def _one(row: Elementwise) -> Function:
     """The row as a function of one Tensor."""
-    compute, taken = kernel(row), _taken(row)
+    compute, taken = kernel(row), _quick_dtypes(row)
     recordable = row.infer(Type((), dtypes.float32)).dtype is dtypes.float32 if dtypes.float32.numpy in taken else False
     ndarray = np.ndarray
 
@@ -128,7 +135,7 @@ def _one(row: Elementwise) -> Function:
 
 def _two(row: Elementwise) -> Function:
     """The row as a function of two operands, of which one may be a number; NotImplemented for anything else."""
-    compute, taken = kernel(row), _taken(row)
+    compute, taken = kernel(row), _quick_dtypes(row)
     recordable = row.types not in (Types.COMPARE, Types.LOGICAL, Types.INTEGER, Types.SHIFT)
     ndarray = np.ndarray
 

@@ -21,7 +21,7 @@ def told(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [told(v) for v in value]
     if hasattr(value, "requires_grad") and hasattr(value, "detach"):
-        digits = [f"{x:.4g}" for x in np.asarray(value.detach().numpy(), dtype=float).ravel()]
+        digits = [f"{x + 0.0:.4g}" for x in np.asarray(value.detach().numpy(), dtype=float).ravel()]
         return (str(value.dtype), tuple(value.shape), digits, value.requires_grad, value.is_leaf)
     return value if isinstance(value, bool | int | float | str | type(None)) else str(value)
 

@@ -1,0 +1,614 @@
+"""Tensors against PyTorch's: what they are, how they promote, how they meet Python and NumPy; and inside a trace.
+
+In flow small programs `program(t)` that run with either library (`side_by_side`), and sweeps over dtypes, rows and operators;
+out flow equal outcomes. A new behaviour is a function with `@program`.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import operator
+import pickle
+import weakref
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import retrograd
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import RetrogradError, TraceError
+from retrograd.compiler.ir.graph import Graph, Node
+from retrograd.runtime import pointwise
+from retrograd.runtime.autograd import Function, grad
+from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tracing import Trace
+from side_by_side import Program, compare
+
+PROGRAMS: list[Program] = []
+
+
+def program(function: Program) -> Program:
+    PROGRAMS.append(function)
+    return function
+
+
+def matrix(t: Any) -> Any:
+    return t.tensor([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]])
+
+
+# ---- what it is ------------------------------------------------------------------------------------------------------
+
+
+@program
+def shapes(t: Any) -> Any:
+    x = matrix(t)
+    return (
+        repr(x.shape), repr(x.shape[1:]), x.shape.numel(), x.size(-1), x.ndim, x.dim(), x.numel(), x.nelement(), len(x),
+        x.stride(), x.t().stride(), x.element_size(), x.nbytes, x.is_contiguous(), x.t().is_contiguous(), str(x.device),
+        repr(x.device), x.is_floating_point(), x.type(), x.T.shape == (3, 2), x.shape == x.size(),
+    )  # fmt: skip
+
+
+@program
+def printed(t: Any) -> Any:
+    x = matrix(t).requires_grad_()
+    y, z = x * 2, t.tensor([1, 2])
+    return repr(x), str(y), repr(z / 2), repr(x.sum()), f"{t.tensor(1.25):.1f}", f"{x}", repr(x > 0)
+
+
+@program
+def python_numbers(t: Any) -> Any:
+    x, n = t.tensor(2.5), t.tensor([3])
+    return (
+        x.item(), float(x), int(x), bool(x), complex(x), n.item(), int(n), [10, 20, 30, 40][n], matrix(t).tolist(),
+        [v.item() for v in t.tensor([1.0, 2.0])], list(range(n)), round(3.3), bool(t.tensor([0.0])),
+    )  # fmt: skip
+
+
+@program
+def an_ambiguous_truth(t: Any) -> Any:
+    return bool(t.tensor([1.0, 2.0]))
+
+
+@program
+def the_truth_of_nothing(t: Any) -> Any:
+    return bool(t.tensor([]))
+
+
+@program
+def several_are_no_scalar(t: Any) -> Any:
+    return matrix(t).item()
+
+
+@program
+def a_float_is_no_index(t: Any) -> Any:
+    return [1, 2][t.tensor(1.0)]
+
+
+@program
+def a_scalar_has_no_length(t: Any) -> Any:
+    return len(t.tensor(1.0))
+
+
+@program
+def a_scalar_is_not_iterated(t: Any) -> Any:
+    return list(t.tensor(1.0))
+
+
+@program
+def an_axis_out_of_range(t: Any) -> Any:
+    return matrix(t).size(2)
+
+
+@program
+def an_unknown_attribute(t: Any) -> Any:
+    try:
+        return matrix(t).colour
+    except AttributeError as error:
+        return str(error)
+
+
+@program
+def numpy_of_a_leaf(t: Any) -> Any:
+    return matrix(t).requires_grad_().numpy()
+
+
+@program
+def numpy_shares_memory(t: Any) -> Any:
+    x = matrix(t)
+    x.numpy()[0, 0] = 7
+    y = x.detach()
+    y += 1
+    return x, np.asarray(x, dtype=np.float64).dtype.name, np.array(x).tolist()
+
+
+@program
+def numpy_operands(t: Any) -> Any:
+    x = matrix(t)
+    array = np.ones(3, np.float32)
+    return x * t.tensor(array.tolist()), np.float32(2) * x, x + np.int64(1), np.exp(x)
+
+
+# ---- operators -------------------------------------------------------------------------------------------------------
+
+
+@program
+def arithmetic(t: Any) -> Any:
+    x, y = matrix(t), matrix(t) * 0.5 + 1
+    return (
+        x + y, x - y, x * y, x / y, x // y, x % y, abs(x) ** y, -x, +x, abs(x), 2 + x, 2 - x, 2 * x, 2 / x, 7 // x, 7 % x,
+        2**x, x + 1, x - 1.5, x / 2, x // 2, x % 2, x**2, x**-1, x > 1, x >= 1, x < y, x <= y, x == y, x != 3, 3 > x,
+    )  # fmt: skip
+
+
+@program
+def arithmetic_of_integers(t: Any) -> Any:
+    x, y = t.tensor([7, -7, 3]), t.tensor([2, 2, -2])
+    return (
+        x + y, x / y, x // y, x % y, x & y, x | y, x ^ y, ~x, x << 1, x >> 1, x**2, x + 1.5, x * True, 1 / x, x == 7,
+        x.div(y, rounding_mode="trunc"), x.div(y, rounding_mode="floor"), x.float() / y, 5 & x, x.sin(), x.floor(),
+    )  # fmt: skip
+
+
+@program
+def arithmetic_of_bools(t: Any) -> Any:
+    x, y = t.tensor([True, False, True]), t.tensor([True, True, False])
+    return x + y, x * y, x & y, x | y, x ^ y, ~x, x + 1, x * 2.5, x / y, x == y, x.logical_not(), x < y
+
+
+@program
+def bools_are_not_subtracted(t: Any) -> Any:
+    return t.tensor([True]) - t.tensor([True])
+
+
+@program
+def bools_are_not_negated(t: Any) -> Any:
+    return -t.tensor([True])
+
+
+@program
+def shapes_that_do_not_fit(t: Any) -> Any:
+    return matrix(t) + t.tensor([1.0, 2.0])
+
+
+@program
+def text_is_no_operand(t: Any) -> Any:
+    return matrix(t) == "text", matrix(t) != None, hash(t.tensor(1.0)) is not None  # noqa: E711  # what is tested
+
+
+@program
+def in_place_operators(t: Any) -> Any:
+    x = matrix(t)
+    same = x
+    x += 1
+    x -= t.tensor([1.0, 2.0, 3.0])
+    x *= x
+    x /= 2
+    x **= 2
+    x //= 3
+    x %= 4
+    n = t.tensor([5, 6])
+    n &= 4
+    n |= 1
+    n <<= 2
+    return x, x is same, n, x._version
+
+
+@program
+def a_float_does_not_fit_an_integer(t: Any) -> Any:
+    x = t.tensor([1, 2])
+    try:
+        x += 1.5
+    except RuntimeError as error:
+        return "can't be cast to the desired output type" in str(error), x
+
+
+# ---- functions with options ------------------------------------------------------------------------------------------
+
+
+@program
+def options(t: Any) -> Any:
+    x, y = matrix(t), matrix(t) * 0.5
+    bad = t.tensor([float("nan"), float("inf"), -float("inf"), 1.0])
+    return (
+        t.add(x, y, alpha=2), x.sub(y, alpha=3), t.rsub(x, y, alpha=2), t.div(x, y + 3, rounding_mode="floor"),
+        x.clamp(min=0), x.clamp(-1, 2), x.clamp(max=y), t.clamp(x, y - 1, y + 1), x.clip(0, 1), t.where(x > 0, x, y),
+        t.where(x > 0, x, 0.0), t.where(x > 0, 1, 0), x.where(x > 0, y), t.pow(2, x), x.pow(2), t.float_power(x, 2),
+        x.lerp(y, 0.25), t.lerp(x, y, y), bad.nan_to_num(), bad.nan_to_num(1, 2, 3), (x / 7).round(decimals=2),
+        (x * 100).round(decimals=-2), x.sigmoid().logit(eps=0.1), x.addcmul(x, y, value=2), x.addcdiv(x, y + 10, value=2),
+        t.isclose(x, x + 1e-6), t.allclose(x, x + 1e-9), t.equal(x, x), bad.isposinf(), bad.isneginf(),
+        t.maximum(x, y), x.fmod(2), x.remainder(-2), t.atan2(x, y), x.copysign(-1), x.sign(), x.heaviside(y), x.hypot(y),
+    )  # fmt: skip
+
+
+@program
+def where_alone(t: Any) -> Any:
+    return t.where(matrix(t) > 0)
+
+
+@program
+def a_wrong_rounding(t: Any) -> Any:
+    try:
+        return t.div(matrix(t), 2, rounding_mode="up")
+    except Exception as error:
+        return "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found 'up'" in str(error)
+
+
+@program
+def a_clamp_without_bounds(t: Any) -> Any:
+    try:
+        return matrix(t).clamp()
+    except Exception as error:
+        return "At least one of 'min' or 'max' must not be None" in str(error)
+
+
+@program
+def results_written_elsewhere(t: Any) -> Any:
+    x, out = matrix(t), t.zeros(2, 3)
+    same = t.add(x, 1, out=out)
+    return out, same is out, t.exp(x, out=t.zeros(2, 3, dtype=t.float64))
+
+
+@program
+def filled(t: Any) -> Any:
+    x = matrix(t)
+    y = x.clone()
+    return x.fill_(2.5), y.zero_(), y.copy_(t.tensor([1, 2, 3])), y[0].fill_(9), y
+
+
+# ---- conversions -----------------------------------------------------------------------------------------------------
+
+
+@program
+def conversions(t: Any) -> Any:
+    x = matrix(t) + 0.5
+    return (
+        x.double(), x.half(), x.long(), x.int(), x.short(), x.char(), x.bool(), x.abs().byte(), x.float() is x,
+        x.to(t.float64), x.to("cpu") is x, x.to(x.double()), x.to(dtype=t.int32), x.type(t.float64), x.type_as(x.long()),
+        x.to(t.float32, copy=True) is x, x.cpu() is x, x.to(t.device("cpu"), t.float64), x.type("torch.DoubleTensor"),
+    )  # fmt: skip
+
+
+@program
+def a_cast_is_recorded(t: Any) -> Any:
+    x = matrix(t).requires_grad_()
+    y = x.double() * 2
+    y.sum().backward()
+    return y, x.grad
+
+
+@program
+def copies(t: Any) -> Any:
+    x = matrix(t)
+    y, z, s = x.clone(), x.t().contiguous(), x.contiguous()
+    y[0, 0] = 9
+    return x, y, z.is_contiguous(), s is x
+
+
+@program
+def pickled(t: Any) -> Any:
+    x = matrix(t).requires_grad_()
+    y = pickle.loads(pickle.dumps(x))
+    z = pickle.loads(pickle.dumps(matrix(t).t()))
+    return y, z, copy.copy(matrix(t)), copy.deepcopy([x, x])
+
+
+@program
+def the_old_constructor(t: Any) -> Any:
+    return t.Tensor([1, 2]), t.Tensor(2, 3).shape == (2, 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
+def test_as_in_pytorch(program: Program, torch: ModuleType) -> None:
+    compare(program, torch)
+
+
+# ---- sweeps ----------------------------------------------------------------------------------------------------------
+
+NAMES = [d.torch_name for d in dtypes.ALL]
+BINARY = [operator.add, operator.mul, operator.truediv, operator.lt, operator.eq, operator.pow, operator.mod]
+
+
+def _dtype_of(library: Any, function: Any, *operands: Any) -> str | None:
+    try:
+        return str(function(*operands).dtype)
+    except (RuntimeError, TypeError, ValueError):
+        return None
+
+
+@pytest.mark.parametrize("function", BINARY, ids=lambda f: f.__name__)
+def test_every_pair_of_dtypes_promotes_as_in_pytorch(function: Any, torch: ModuleType) -> None:
+    def operands(library: Any) -> list[Any]:
+        made = [library.tensor(v, dtype=getattr(library, n)) for n in NAMES for v in ([1, 1], 1)]
+        return [*made, True, 2, 2.5]
+
+    ours, theirs = operands(retrograd), operands(torch)
+    for a, c in zip(ours, theirs):
+        for b, d in zip(ours, theirs):
+            both_bool = function is operator.pow and all(dtypes.of(v) is dtypes.bool_ for v in (a, b))
+            if (isinstance(a, Tensor) or isinstance(b, Tensor)) and not both_bool:
+                expected = _dtype_of(torch, function, c, d)
+                if expected is not None:
+                    assert _dtype_of(retrograd, function, a, b) == expected, f"{function.__name__} of {c!r} and {d!r}"
+
+
+@pytest.mark.parametrize("name", sorted(n for n in pointwise.ROWS if hasattr(Tensor, f"{n}_")))
+def test_in_place_is_out_of_place_written_back(name: str) -> None:
+    row = pointwise.ROWS[name]
+    kind = np.int64 if row.types.name in ("INTEGER", "SHIFT") else np.float64
+    operands = [Tensor((np.arange(1, 5) * 0.2 + 0.1 * k + (kind is np.int64)).astype(kind)) for k in range(row.arity)]
+    if name == "acosh":
+        operands[0] = operands[0] + 1
+    expected = getattr(operands[0], name)(*operands[1:])
+    x = operands[0].clone()
+    array = x.numpy()
+    assert getattr(x, f"{name}_")(*operands[1:]) is x
+    assert x.numpy() is array
+    np.testing.assert_array_equal(array, expected.numpy().astype(kind))
+    assert x._version == 1
+
+
+@pytest.mark.parametrize("name", sorted(n for n, row in pointwise.ROWS.items() if row.arity < 3))
+def test_the_quick_way_gives_what_the_interpreter_gives(name: str) -> None:
+    row = pointwise.ROWS[name]
+    taken = [d for d in dtypes.ALL if d.numpy in pointwise.taken_dtypes(row)]
+    for d in taken:
+        operands = [Tensor(np.array([1, 2, 1]).astype(d.numpy)) for _ in range(row.arity)]
+        quick, slow = pointwise.APPLY[name](*operands), pointwise.general(row, operands)
+        assert quick.dtype is slow.dtype
+        np.testing.assert_array_equal(quick.numpy(), slow.numpy())
+        zero_d = [Tensor(np.array(1).astype(d.numpy)) for _ in range(row.arity)]
+        assert isinstance(pointwise.APPLY[name](*zero_d)._value, np.ndarray)
+
+
+def test_bools_have_no_powers() -> None:
+    """In PyTorch they do, as bools; here a power is a number."""
+    with pytest.raises(TypeError, match="pow takes integer or floating-point values"):
+        Tensor(np.array([True])) ** True
+
+
+def test_numpy_arrays_are_operands() -> None:
+    x, array = Tensor(np.array([1.0, 2.0])).requires_grad_(), np.array([3.0, 4.0])
+    for y in (x * array, array * x):
+        assert isinstance(y, Tensor)
+        assert y.requires_grad
+        assert y.tolist() == [3, 8]
+    assert np.maximum(x.detach(), 1.5).tolist() == [1.5, 2]
+
+
+def test_numbers_keep_their_sign_and_kind() -> None:
+    x = Tensor(np.array([1.0, -1.0]))
+    assert np.signbit((x * 0.0).numpy()).tolist() == [False, True]
+    assert np.signbit((x * -0.0).numpy()).tolist() == [True, False]
+    assert (Tensor(np.array([1, 2])) * True).dtype is dtypes.int64
+    assert (Tensor(np.array([1, 2])) * 1.0).dtype is dtypes.float32
+
+
+def test_no_operation_warns() -> None:
+    x = Tensor(np.array([0.0, -1.0, 1e38], np.float32))
+    assert np.isnan((x / x).numpy()[0])
+    assert np.isinf((x * x * x).numpy()[2])
+    assert np.isnan(x.log().numpy()[1])
+
+
+def test_a_tensor_is_wrapped_not_copied() -> None:
+    array = np.ones(3)
+    assert Tensor(array).numpy() is array
+
+
+def test_tensors_are_weakly_referenced_and_hashed_by_identity() -> None:
+    x, y = Tensor(np.ones(2)), Tensor(np.ones(2))
+    assert len({x, y, x}) == 2
+    watched = weakref.ref(x)
+    del x
+    gc.collect()
+    assert watched() is None
+
+
+def test_a_subclass_takes_part() -> None:
+    class Weight(Tensor):
+        pass
+
+    w = Weight(np.ones(2, np.float32)).requires_grad_()
+    y = (w * 2 + Tensor(np.ones(2, np.float32))).sum()
+    y.backward()
+    assert type(y) is Tensor
+    assert w.grad is not None
+    assert type(w.grad) is Tensor
+    assert type(copy.deepcopy(w)) is Weight
+    assert type(pickle.loads(pickle.dumps(Tensor(np.ones(2))))) is Tensor
+
+
+def test_dlpack_goes_both_ways(torch: ModuleType) -> None:
+    x = Tensor(np.arange(3.0))
+    theirs = torch.from_dlpack(x)
+    theirs[0] = 5
+    assert x.tolist() == [5, 1, 2]
+    assert np.from_dlpack(x).tolist() == [5, 1, 2]
+
+
+# ---- inside a trace --------------------------------------------------------------------------------------------------
+
+
+def traced(*shapes: tuple[int, ...]) -> tuple[Trace, list[Tensor]]:
+    return Trace(), [Tensor(np.arange(1, 1 + int(np.prod(s)), dtype=np.float32).reshape(s)) for s in shapes]
+
+
+def written(trace: Trace, *outputs: Tensor) -> str:
+    with trace:
+        return str(Graph("f", tuple(trace.builder.inputs), tuple(trace.lift(y) for y in outputs)))
+
+
+def evaluated(trace: Trace, *outputs: Tensor) -> list[Any]:
+    """What the graph yields for the inputs as they were."""
+    from_outside = {node: tensor._value for node, tensor in trace.captured.items()}
+    nodes = [y._value if isinstance(y._value, Node) else trace.values[y] for y in outputs]
+    graph = Graph("f", tuple(trace.builder.inputs), tuple(nodes))
+    return [a.tolist() for a in retrograd.compiler.ir.graph.interpret(graph, [from_outside[n] for n in graph.inputs])]
+
+
+def test_operations_write_nodes_and_outside_tensors_are_inputs() -> None:
+    trace, (x, w) = traced((2,), (2,))
+    with trace:
+        trace.adopt(x, "x")
+        y = (x * w + 1.0).tanh() * w
+    assert isinstance(y._value, Node)
+    assert list(trace.captured.values()) == [x, w]
+    text = written(trace, y)
+    assert "graph f(x: f32[2], captured1: f32[2]) -> f32[2]" in text
+    assert "tanh" in text
+    assert isinstance(x._value, np.ndarray), "the outside stays as it was"
+
+
+@pytest.mark.parametrize(
+    "read", [bool, float, int, Tensor.item, Tensor.tolist, Tensor.numpy, np.asarray, "{:.2f}".format]
+)
+def test_data_is_not_known_inside(read: Any) -> None:
+    trace, (x,) = traced(())
+    with trace, pytest.raises(TraceError) as caught:
+        trace.adopt(x, "x")
+        read(x * 2)
+    message = str(caught.value)
+    assert message.startswith("test_tensor.py:")
+    assert "its elements are known only when the compiled function runs; choose between values with where()" in message
+    with Trace(), pytest.raises(TraceError):
+        read(x)
+
+
+def test_a_value_does_not_outlive_its_trace() -> None:
+    trace, (x,) = traced((2,))
+    with trace:
+        y = x * 2
+    with pytest.raises(TraceError, match="the trace has ended"):
+        y + 1
+
+
+def test_a_gradient_inside_is_part_of_the_graph() -> None:
+    trace, (x,) = traced((3,))
+    x.requires_grad_()
+    with trace:
+        (g,) = grad((x.exp() * x).sum(), x, create_graph=True)
+        assert g is not None
+        (h,) = grad((g * g).sum(), x)
+        assert h is not None
+    arrays = evaluated(trace, g, h)
+    (expected,) = grad((x.exp() * x).sum(), x, create_graph=True)
+    assert expected is not None
+    (second,) = grad((expected * expected).sum(), x)
+    assert second is not None
+    np.testing.assert_allclose(arrays[0], expected.tolist(), rtol=1e-6)
+    np.testing.assert_allclose(arrays[1], second.tolist(), rtol=1e-6)
+
+
+def test_backward_inside_sets_gradients_for_the_owner() -> None:
+    trace, (x,) = traced((2,))
+    x.requires_grad_()
+    with trace:
+        (x * x).sum().backward()
+        (x * 3).sum().backward()
+        assert x.grad is not None
+        assert isinstance(x.grad._value, Node)
+    assert x.grad is None, "nothing has happened outside yet"
+    (g,) = trace.grads.values()
+    assert evaluated(trace, g) == [[5, 7]]
+
+
+def test_updates_inside_are_noted_for_the_owner() -> None:
+    trace, (x, y) = traced((4,), (4,))
+    with trace:
+        x += y
+        x[1:3].mul_(10)
+        z = x * 1
+    assert x.tolist() == [1, 2, 3, 4]
+    assert x._version == 0
+    assert list(trace.mutated) == [x]
+    assert evaluated(trace, x, z) == [[2, 40, 60, 8]] * 2
+
+
+def test_views_inside_see_each_others_updates() -> None:
+    trace, (x,) = traced((2, 2))
+    with trace:
+        a = x * 1
+        row, flat, alias = a[0], a.view(4), a.detach()
+        row.mul_(10)
+        flat[3] = 7.0
+        alias.add_(1)
+    assert evaluated(trace, a * 1 if trace is None else a) == [[[11, 21], [4, 8]]]
+    with trace:
+        outputs = [row * 1, flat * 1, alias * 1]
+    assert evaluated(trace, *outputs) == [[11, 21], [11, 21, 4, 8], [[11, 21], [4, 8]]]
+
+
+def test_gradients_go_through_updates_inside() -> None:
+    trace, (x,) = traced((3,))
+    x.requires_grad_()
+    with trace:
+        a = x * x
+        a[:2].mul_(x[1:].detach())
+        (g,) = grad(a.sum(), x)
+        assert g is not None
+    arrays = evaluated(trace, g)
+    b = x * x
+    b[:2].mul_(x[1:].detach())
+    (expected,) = grad(b.sum(), x)
+    assert expected is not None
+    assert arrays == [expected.tolist()]
+
+
+def test_a_failed_trace_leaves_the_outside_alone() -> None:
+    trace, (x, w) = traced((2,), (2,))
+    w.requires_grad_()
+    with pytest.raises(ZeroDivisionError), trace:  # noqa: PT012  # the updates come before the error
+        x += 1
+        (w * x).sum().backward()
+        w.requires_grad_(False)
+        1 / 0  # noqa: B018  # the error
+    assert x.tolist() == [1, 2]
+    assert w.grad is None
+    assert w.requires_grad
+    assert x + 1 is not None
+
+
+def test_functions_of_the_user_work_inside() -> None:
+    class Cube(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return x * x * x
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:
+            (x,) = ctx.saved_tensors
+            result: Tensor = g * x * x * 3
+            return result
+
+    trace, (x,) = traced((2,))
+    x.requires_grad_()
+    with trace:
+        (g,) = grad(Cube.apply(x).sum(), x)
+        assert g is not None
+    assert evaluated(trace, g) == [[3, 12]]
+
+
+def test_memory_that_two_inputs_share_cannot_be_updated() -> None:
+    trace, (x,) = traced((4,))
+    part = x[:2]
+    with trace, pytest.raises(TraceError, match="shares its memory"):
+        part * 1
+        x += 1
+
+
+def test_a_history_from_before_is_not_baked_in() -> None:
+    trace, (x,) = traced((2,))
+    x.requires_grad_()
+    y = x * x
+    with trace, pytest.raises(RetrogradError):
+        grad(y.sum(), x)
+
+
+def test_constants_made_inside_are_known() -> None:
+    with Trace():
+        assert retrograd.tensor(3.5).item() == 3.5
