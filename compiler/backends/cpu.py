@@ -14,22 +14,19 @@ What a compiled program looks like, here called its ABI:
 - It holds no address of the process that made it: what it needs from outside is a symbol, bound by the
   loader. So object code is valid in every process on the same kind of machine, and can be kept on disk.
 
-To run another LLVM pass, add its llvmlite name (`add_NAME_pass`) to `PASSES`; to support a processor
-family, add a row to `_VECTORS`.
+No optimiser is run: what the text says is what is computed. To support a processor family, add a row to
+`_VECTORS`.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from retrograd.compiler.errors import CompilerError
-
-PASSES: tuple[str, ...] = ()
-"""What the code generator relies on: nothing, its text needs no optimiser."""
 
 LEVEL = 1
 """LLVM's code generation level, 0 to 3."""
@@ -100,17 +97,17 @@ class Target:
         return self.without(*extended) if extended else self
 
 
-def assemble(llvm_text: str, target: Target, *, passes: Sequence[str] = PASSES, level: int = LEVEL) -> bytes:
+def assemble(llvm_text: str, target: Target, *, level: int = LEVEL) -> bytes:
     """Object code of a module given as LLVM text.
 
     Raises CompilerError, showing the line, when the text is not valid LLVM.
     """
-    return bytes(_emit(llvm_text, target, passes, level, _machine(target, level).emit_object))
+    return bytes(_emit(llvm_text, target, level, _machine(target, level).emit_object))
 
 
-def assembly(llvm_text: str, target: Target, *, passes: Sequence[str] = PASSES, level: int = LEVEL) -> str:
+def assembly(llvm_text: str, target: Target, *, level: int = LEVEL) -> str:
     """The code that `assemble` makes, as assembly text for people."""
-    return str(_emit(llvm_text, target, passes, level, _machine(target, level).emit_assembly))
+    return str(_emit(llvm_text, target, level, _machine(target, level).emit_assembly))
 
 
 @functools.cache
@@ -135,10 +132,8 @@ def _machine(target: Target, level: int) -> Any:
     )
 
 
-def _emit(
-    llvm_text: str, target: Target, passes: Sequence[str], level: int, emit: Callable[[Any], Any]
-) -> Any:
-    """What `emit` makes of the verified module, after the passes.
+def _emit(llvm_text: str, target: Target, level: int, emit: Callable[[Any], Any]) -> Any:
+    """What `emit` makes of the verified module.
 
     The module has a context of its own, so that nothing outlives it, and is closed before that context: left
     to the garbage collector, the two may go in the wrong order.
@@ -156,18 +151,7 @@ def _emit(
                 module.verify()
             except RuntimeError as error:
                 raise _refusal(error, llvm_text) from None
-            if passes:
-                _run(passes, module, machine, level)
             return emit(module)
-
-
-def _run(passes: Sequence[str], module: Any, machine: Any, level: int) -> None:
-    llvm = _llvm()
-    manager = llvm.create_new_module_pass_manager()
-    for name in passes:
-        getattr(manager, f"add_{name}_pass")()
-    options = llvm.create_pipeline_tuning_options(level)
-    manager.run(module, llvm.create_pass_builder(machine, options))
 
 
 def _refusal(error: RuntimeError, llvm_text: str) -> CompilerError:
