@@ -58,8 +58,8 @@ class DtypeError(RetrogradError, RuntimeError, TypeError):
     """An operation that the dtype does not have."""
 
 
-class ArgumentError(RetrogradError, TypeError, ValueError):
-    """A wrong, missing or superfluous argument."""
+class ArgumentError(RetrogradError, TypeError, ValueError, RuntimeError):
+    """A wrong, missing or superfluous argument (PyTorch raises any of the three)."""
 
 
 class DimensionError(RetrogradError, IndexError):
@@ -80,3 +80,15 @@ class DeviceError(RetrogradError, RuntimeError):
 
 class CompilerError(RetrogradError, RuntimeError):
     """A defect of this package, not of the user's program: please report it with the text."""
+
+
+class AttributeMissingError(RetrogradError, AttributeError):
+    """A name that an object has not, or has not yet."""
+
+
+class NameTakenError(RetrogradError, KeyError):
+    """A name that is taken, is no good as a name, or that nothing goes by."""
+
+
+class NotWrittenError(RetrogradError, NotImplementedError):
+    """A method that a user's class was to have."""

@@ -1,0 +1,65 @@
+"""Gradients bounded, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from retrograd.compiler.errors import GradientError
+from retrograd.runtime.functions import FUNCTIONS
+from retrograd.runtime.modes import no_grad
+from retrograd.runtime.tensor import Tensor
+
+Tensors = Tensor | Iterable[Tensor]
+
+
+def _gradients(parameters: Tensors) -> list[Tensor]:
+    given = [parameters] if isinstance(parameters, Tensor) else parameters
+    return [parameter.grad for parameter in given if parameter.grad is not None]
+
+
+@no_grad
+def get_total_norm(
+    tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite: bool = False, foreach: bool | None = None
+) -> Tensor:
+    """The norm of the elements of all tensors together."""
+    given = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    kind = float(norm_type)
+    if not given:
+        return Tensor(np.zeros((), np.float32))
+    norms = FUNCTIONS["stack"]([FUNCTIONS["norm"](x, kind) for x in given])
+    total: Tensor = FUNCTIONS["norm"](norms, kind)
+    if error_if_nonfinite and not np.isfinite(total.item()):
+        raise GradientError(
+            f"The total norm of order {kind} for gradients from `parameters` is non-finite, so it cannot be "
+            "clipped. To disable this error and scale the gradients by the non-finite norm anyway, set "
+            "`error_if_nonfinite=False`"
+        )
+    return total
+
+
+@no_grad
+def clip_grad_norm_(
+    parameters: Tensors,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Scale the gradients so that their norm, all together, is at most `max_norm`; the norm before is
+    returned.
+    """
+    gradients = _gradients(parameters)
+    total = get_total_norm(gradients, norm_type, error_if_nonfinite)
+    factor = (float(max_norm) / (total + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor)
+    return total
+
+
+@no_grad
+def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:
+    """Bound each element of the gradients to [-clip_value, clip_value]."""
+    for gradient in _gradients(parameters):
+        gradient.clamp_(-float(clip_value), float(clip_value))

@@ -1,0 +1,216 @@
+"""Optimizer: groups of parameters with their options, what is remembered of each, and one step for all.
+
+    optimizer = SGD(model.parameters(), lr=0.1)
+    optimizer.zero_grad(); loss(model(x), y).backward(); optimizer.step()
+
+What all optimisers share is here, as in `torch.optim`: groups, state, saving, closures, text. An optimiser
+that is one formula for all parameters is an `update.Formula`; one that is not writes `_update` itself.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
+from retrograd.runtime.modes import STATE, enable_grad, no_grad
+from retrograd.runtime.nn.module import clear_gradients
+from retrograd.runtime.tape import RemovableHandle
+from retrograd.runtime.tensor import Tensor
+
+Group = dict[str, Any]
+"""The parameters of a group (`params`), and its options."""
+Closure = Callable[[], Any]
+
+
+class _Required:
+    """The default of an option that has none."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+
+
+class Optimizer:
+    """The base of all optimisers. `defaults` are the options of groups that do not set their own."""
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[Group] = []
+        self._before: OrderedDict[int, Any] = OrderedDict()
+        self._after: OrderedDict[int, Any] = OrderedDict()
+        if isinstance(params, Tensor):
+            raise ArgumentError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                f"{params.type()}"
+            )
+        given = list(params)
+        if not given:
+            raise ArgumentError("optimizer got an empty parameter list")
+        for group in given if isinstance(given[0], dict) else [{"params": given}]:
+            self.add_param_group(group)
+
+    # ---- groups --------------------------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: Group) -> None:
+        """More parameters, with options of their own; what they do not set is as in `defaults`."""
+        if not isinstance(param_group, dict):
+            raise ArgumentError(f"param_group must be a dict, but got {type(param_group)}")
+        given = param_group["params"]
+        if isinstance(given, set):
+            raise ArgumentError(
+                "optimizer parameters need to be organized in ordered collections, but the ordering of "
+                "tensors in sets will change between runs. Please use a list instead."
+            )
+        params, names = _unzipped([given] if isinstance(given, Tensor) else list(given))
+        group = {**param_group, "params": params}
+        if names:
+            group["param_names"] = names
+        for param in params:
+            _check(param)
+        for name, value in self.defaults.items():
+            if value is required and name not in group:
+                raise ArgumentError(
+                    f"parameter group didn't specify a value of required optimization parameter {name}"
+                )
+            group.setdefault(name, value)
+        known = {id(p) for each in self.param_groups for p in each["params"]}
+        if not known.isdisjoint(map(id, params)):
+            raise ArgumentError("some parameters appear in more than one parameter group")
+        self.param_groups.append(group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or make them zero."""
+        clear_gradients(chain.from_iterable(group["params"] for group in self.param_groups), set_to_none)
+
+    # ---- the step ------------------------------------------------------------------------------------------
+
+    def step(self, closure: Closure | None = None) -> Any:
+        """Move the parameters by their gradients. `closure` computes the loss anew, which is returned."""
+        if STATE.trace is not None:
+            raise TraceError(
+                f"{type(self).__name__}.step() inside a compiled function",
+                "it counts its steps, and the count would be that of the trace at every call",
+                "call it outside: it is compiled by itself",
+            )
+        for hook in list(self._before.values()):
+            hook(self, (closure,), {})
+        loss = self._stepped(closure)
+        for hook in list(self._after.values()):
+            hook(self, (closure,), {})
+        return loss
+
+    def _stepped(self, closure: Closure | None) -> Any:
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            self._update()
+        return loss
+
+    def _update(self) -> None:
+        raise NotImplementedError
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """`hook(optimizer, args, kwargs)` before each step."""
+        return RemovableHandle(self._before, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """`hook(optimizer, args, kwargs)` after each step."""
+        return RemovableHandle(self._after, hook)
+
+    # ---- saving --------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each parameter by its number, and the groups with numbers for parameters."""
+        number: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                number.setdefault(id(param), len(number))
+            options = {name: value for name, value in group.items() if name != "params"}
+            groups.append({**options, "params": [number[id(param)] for param in group["params"]]})
+        state = {number.get(id(key), key): value for key, value in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a copy of a saved state and options, for the same parameters in the same groups."""
+        saved = deepcopy(state_dict["param_groups"])
+        if len(saved) != len(self.param_groups):
+            raise ArgumentError("loaded state dict has a different number of parameter groups")
+        for group, other in zip(self.param_groups, saved):
+            if len(group["params"]) != len(other["params"]):
+                raise ArgumentError(
+                    "loaded state dict contains a parameter group that doesn't match the size of "
+                    "optimizer's group"
+                )
+        numbers = chain.from_iterable(group["params"] for group in saved)
+        params = chain.from_iterable(group["params"] for group in self.param_groups)
+        param_of = dict(zip(numbers, params))
+        state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            param = param_of.get(key)
+            state[key if param is None else param] = _adapted(value, param)
+        self.state = state
+        self.param_groups = [
+            {**other, "params": group["params"]} for group, other in zip(self.param_groups, saved)
+        ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._before, self._after = OrderedDict(), OrderedDict()
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for k, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {k}")
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
+        return "\n".join([*lines, ")"])
+
+
+def _unzipped(given: list[Any]) -> tuple[list[Any], list[str]]:
+    """Parameters, and their names if they came with such (`named_parameters()`)."""
+    named = [x for x in given if isinstance(x, tuple)]
+    if named and len(named) != len(given):
+        raise ArgumentError("all optimizer params should be with/without names. Some param names are missing")
+    return ([param for _, param in named], [name for name, _ in named]) if named else (given, [])
+
+
+def _check(param: object) -> None:
+    if not isinstance(param, Tensor):
+        raise ArgumentError(
+            f"optimizer can only optimize Tensors, but one of the params is {type(param).__name__}"
+        )
+    if not param.is_leaf:
+        raise GradientError("can't optimize a non-leaf Tensor")
+
+
+def _adapted(value: Any, param: Tensor | None, name: str = "") -> Any:
+    """A copy of what was saved of a parameter, in the parameter's dtype; counts keep theirs."""
+    if isinstance(value, Tensor):
+        copy = value.detach().clone()
+        return (
+            copy if param is None or name == "step" or not copy.is_floating_point() else copy.to(param.dtype)
+        )
+    if isinstance(value, dict):
+        return {key: _adapted(each, param, str(key)) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_adapted(each, param, name) for each in value)
+    return deepcopy(value)
+
+
+def check_options(**rules: tuple[bool, str]) -> None:
+    """ArgumentError with the first text whose condition does not hold."""
+    for holds, text in rules.values():
+        if not holds:
+            raise ArgumentError(text)
