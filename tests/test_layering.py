@@ -25,14 +25,15 @@ FLOORS = (
     ("compiler/ops/",),
     ("compiler/symbolic.py", "compiler/trace.py", "compiler/adjoint.py"),
     ("compiler/passes/",),
-    ("compiler/lower.py",),
+    ("compiler/lower/",),
     ("compiler/schedule/",),
     ("compiler/backends/",),
     ("compiler/pipeline.py", "compiler/__init__.py"),
+    # machine and user: nothing here knows what a Tensor is
     (
         "runtime/device.py",
-        "runtime/random.py",
         "runtime/generator.py",
+        "runtime/random.py",
         "runtime/random_math.py",
         "runtime/formatting.py",
         "runtime/cache.py",
@@ -44,10 +45,14 @@ FLOORS = (
         "runtime/trampoline.py",
         "runtime/boxing.py",
         "runtime/layout.py",
+        "runtime/program.py",
     ),
-    ("runtime/eager.py",),
-    ("runtime/autograd.py",),
-    ("runtime/tensor.py",),
+    # the Tensor, and what evaluates and records its operations
+    ("runtime/modes.py", "runtime/kernels.py", "runtime/tape.py", "runtime/tracing.py", "runtime/pytree.py"),
+    ("runtime/tensor.py", "runtime/views.py"),
+    ("runtime/eager.py", "runtime/scalar.py", "runtime/conversion.py", "runtime/promotion.py", "runtime/inplace.py"),
+    # what users call
+    ("runtime/pointwise.py", "runtime/arithmetic.py", "runtime/autograd/", "runtime/functions/"),
     (
         "runtime/compile_grad.py",
         "runtime/arguments.py",
@@ -57,10 +62,7 @@ FLOORS = (
         "runtime/inlined.py",
         "runtime/recording.py",
         "runtime/guards.py",
-        "runtime/pytree.py",
-        "runtime/program.py",
     ),
-    ("runtime/functions/",),
     ("runtime/nn/", "runtime/optim/", "runtime/__init__.py"),
     ("retrograd/",),
 )
