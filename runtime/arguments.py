@@ -21,6 +21,7 @@ from retrograd.runtime.tensor import Tensor
 Wrt = str | int | Sequence[str | int] | None
 
 _NOTHING: Structure = (type(None), None)
+_NO_KEYWORDS: Structure = (dict, (), ())
 
 
 class Parameters:
@@ -52,8 +53,15 @@ class Parameters:
 
     def structure(self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> Structure:
         """The structure of `(args, kwargs)`; the leaves are appended to `leaves`."""
-        if not self._static:
-            return flatten((args, kwargs), leaves, LEAVES, weak=True)
+        if not (kwargs or self._static):
+            parts = []
+            for value in args:
+                if type(value) in LEAVES:
+                    leaves.append(value)
+                    parts.append(LEAF)
+                else:
+                    parts.append(flatten(value, leaves, LEAVES, weak=True))
+            return tuple, (), ((tuple, (), tuple(parts)), _NO_KEYWORDS)
         names = [*self._positions(len(args)), *kwargs]
         parts = [
             flatten(value, leaves, (Tensor, np.ndarray) if name in self._static else LEAVES, weak=True)

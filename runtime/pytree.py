@@ -13,6 +13,7 @@ To let another container nest, write how its parts are found and joined as a `Co
 from __future__ import annotations
 
 import dataclasses
+import functools
 import weakref
 from collections.abc import Callable, Iterator
 from enum import Enum
@@ -91,13 +92,11 @@ class Container(NamedTuple):
 def flatten(value: object, leaves: list[Any], is_leaf: tuple[type, ...], weak: bool = False) -> Structure:
     """The structure of a value; its leaves, which are the instances of `is_leaf`, are appended to
     `leaves`."""
-    kind = type(value)
+    kind: type[Any] = type(value)
     if kind in is_leaf or isinstance(value, is_leaf):
         leaves.append(value)
         return LEAF
-    container = _CONTAINERS.get(kind, _UNSEEN)
-    if container is _UNSEEN:
-        container = _CONTAINERS[kind] = _container(kind)
+    container = _container(kind)
     if container is not None:
         names, parts = container.take(value)
         return kind, names, tuple([flatten(part, leaves, is_leaf, weak) for part in parts])
@@ -116,7 +115,7 @@ def unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
         kind, value = structure
         return slice(*value) if kind is slice else value
     kind, names, parts = structure
-    container = _CONTAINERS[kind]
+    container = _container(kind)
     assert container is not None
     return container.make(kind, names, [unflatten(part, leaves) for part in parts])
 
@@ -163,7 +162,7 @@ _NAMED_TUPLE = Container(lambda value: (value._fields, value), lambda kind, name
 _DICT = Container(lambda value: (tuple(value), value.values()), _make_dict)
 
 
-def _container(kind: type) -> Container | None:
+def _container_of(kind: type) -> Container | None:
     if kind in (list, tuple):
         return _SEQUENCE
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
@@ -176,5 +175,4 @@ def _container(kind: type) -> Container | None:
     return Container(lambda value: (names, [getattr(value, name) for name in names]), _make_object)
 
 
-_UNSEEN = Container(lambda value: ((), ()), lambda kind, names, parts: None)
-_CONTAINERS: dict[type, Container | None] = {}
+_container: Callable[[type], Container | None] = functools.cache(_container_of)

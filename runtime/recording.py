@@ -16,19 +16,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from retrograd.compiler.adjoint import Pair, split
 from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
-from retrograd.compiler.ir.graph import Array, Builder, Graph, Input, Node, Value
-from retrograd.compiler.ops.shape import expand
-from retrograd.runtime import tracing
-from retrograd.runtime.autograd.engine import Pass
-from retrograd.runtime.eager import OpNode, counter_of, edge_of
+from retrograd.compiler.ir.graph import Array, Graph, Node, Value
+from retrograd.runtime.derivation import fresh_label, gradients, inside
+from retrograd.runtime.eager import counter_of, edge_of
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.program import NativeProgram
 from retrograd.runtime.tape import Edge, GradNode, Output, already_freed
@@ -73,7 +70,7 @@ class Recording:
         self._trace = trace
         self._made: dict[str, Any] = {}
         node_of = {tensor: node for node, tensor in trace.captured.items()}
-        with _inside(trace):
+        with inside(trace):
             self.graph = Graph(
                 name, tuple(node_of[x] for x in (*operands, *captured)), tuple(trace.lift(x) for x in outputs)
             )
@@ -104,7 +101,7 @@ class Recording:
 
     def _make_vjp(self) -> Recording:
         known = set(self._trace.captured)
-        with _inside(self._trace):
+        with inside(self._trace):
             cotangents = [self._cotangent(k) for k in self.differentiable]
             gradients = self._gradients(cotangents, create_graph=True)
         known.update(self._trace.values[ct] for ct in cotangents)
@@ -114,7 +111,7 @@ class Recording:
 
     def _make_joint_graph(self) -> Graph:
         loss = self.outputs[self.differentiable[0]]
-        with _inside(self._trace), self._trace.builder.at(self.graph.outputs[self.differentiable[0]].where):
+        with inside(self._trace), self._trace.builder.at(self.graph.outputs[self.differentiable[0]].where):
             ones = np.ones(loss.shape, loss.dtype.numpy)
             gradients = self._gradients([Tensor(self._trace.builder.constant(ones))], create_graph=False)
             nodes = tuple(self._trace.lift(g) for g in gradients)
@@ -137,14 +134,16 @@ class Recording:
         return cotangent
 
     def _gradients(self, cotangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
-        """Those by the wanted inputs, written into the trace by the tape's own backward pass."""
+        """Those by the wanted inputs, written into the trace."""
         inputs = (*self.operands, *self.captured)
-        edges = [edge_of(inputs[k]) for k in self.wanted]
-        seeds = cotangents if create_graph else [self._trace.lift(ct) for ct in cotangents]
-        derivation = _Derivation(create_graph, keep=True, wanted=frozenset(edges))
-        derivation.run([(edge_of(self.outputs[k]), ct) for k, ct in zip(self.differentiable, seeds)])
-        found = [derivation.found.get(edge) for edge in edges]
-        return [_as_tensor(g, self.graph.inputs[k]) for g, k in zip(found, self.wanted)]
+        return gradients(
+            self._trace,
+            [self.outputs[k] for k in self.differentiable],
+            [inputs[k] for k in self.wanted],
+            [self.graph.inputs[k] for k in self.wanted],
+            cotangents,
+            create_graph,
+        )
 
     # ---- its programs --------------------------------------------------------------------------------------
 
@@ -181,7 +180,7 @@ class Recording:
         """The outputs, and what `finish` needs."""
         count = len(self.outputs)
         if self.scalar:
-            outputs = self.joint(arrays)
+            outputs = (self._made.get("joint") or self.joint)(arrays)
             return outputs[:count], outputs[count:]
         outputs = self.forward(arrays)
         held = [*arrays, *outputs]
@@ -196,14 +195,14 @@ class Recording:
 
     def __call__(self, operands: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for these operands, with a history where the tape is on and something requires grad."""
-        inputs = (*operands, *self.captured)
+        inputs = [*operands, *self.captured]
         arrays = [array_of(x) for x in inputs]
-        edges = tuple(edge_of(inputs[k]) for k in self.wanted) if STATE.grad and self.differentiable else ()
-        if all(edge is None for edge in edges):
+        edges = tuple([edge_of(inputs[k]) for k in self.wanted]) if self.differentiable and STATE.grad else ()
+        if edges.count(None) == len(edges):
             return [Tensor(array) for array in self.program(arrays)]
         for k in self.rewritten:
             arrays[k] = arrays[k].copy()
-        (refusal,) = self._refusal
+        (refusal,) = self._made.get("refusal") or self._refusal()
         if refusal is not None:
             outputs = self.program(arrays)
             node: _CallNode = Refused(edges, self, refusal)
@@ -216,7 +215,6 @@ class Recording:
             results[k]._requires_grad = True
         return results
 
-    @property
     def _refusal(self) -> tuple[RetrogradError | None]:
         """Why it has no derivative. A call does not mind, as long as nobody asks for it."""
 
@@ -263,32 +261,30 @@ class Refused(_CallNode):
 class CompiledBackward(_CallNode):
     """A call whose backward pass is native too."""
 
-    __slots__ = ("_arrays", "_guards", "_inputs", "_kept")
+    __slots__ = ("_arrays", "_counters", "_kept", "_versions")
 
     def __init__(
         self,
         edges: tuple[Edge, ...],
         recording: Recording,
-        inputs: Sequence[Tensor],
+        inputs: list[Tensor],
         arrays: Sequence[Array],
         kept: Sequence[Array],
     ) -> None:
         super().__init__(edges, recording)
         self._arrays: Sequence[Array] | None = arrays
         """The inputs; None when they have been freed."""
-        self._inputs = [edge_of(x) for x in inputs]
-        self._guards = [
-            (counter_of(x)[0], counter_of(x)) if k not in recording.rewritten else (0, [0])
-            for k, x in enumerate(inputs)
-        ]
         self._kept: Sequence[Array] | None = kept
+        self._counters = [x._counter or counter_of(x) for x in inputs]
+        for k in recording.rewritten:
+            self._counters[k] = [0]  # the array is a copy
+        self._versions = [counter[0] for counter in self._counters]
 
     def holds(self, array: Value) -> bool:
         return False
 
     def free(self) -> None:
         self._arrays = self._kept = None
-        self._inputs = []
 
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
@@ -297,11 +293,10 @@ class CompiledBackward(_CallNode):
             raise already_freed()
         cotangents = self._complete(cotangent if isinstance(cotangent, list) else [cotangent])
         if create_graph:
-            self._check_unchanged(range(len(self._arrays)))
             return self._recorded(cotangents)
         if self.recording.scalar:
             return [_scaled(g, cotangents[0]) if need else None for g, need in zip(self._gradients(), needed)]
-        self._check_unchanged(self.recording.halves.saved)
+        self._check_unchanged(k for k in self.recording.halves.saved if k < len(self._versions))
         return self.recording.finish(self._kept or (), cotangents)
 
     def _complete(self, given: Sequence[Value | None]) -> list[Value]:
@@ -322,64 +317,35 @@ class CompiledBackward(_CallNode):
         kept, self._kept = self._kept, None
         if kept is not None:
             return kept
-        self._check_unchanged(range(len(self._guards)))
+        self._check_unchanged(range(len(self._versions)))
         return self.recording.start(self._arrays or ())[1]
 
     def _recorded(self, cotangents: Sequence[Value]) -> list[Tensor]:
         """The gradients as Tensors with a history: the compiled derivative is called like any function."""
-        operands = map(_restored, (self._arrays or ())[: len(self.recording.operands)], self._inputs)
+        recording, count = self.recording, len(self.recording.operands)
+        self._check_unchanged(range(len(self._versions)))
+        if any(k >= count for k in recording.rewritten):
+            raise GradientError(
+                f"the derivative of the derivative of {recording.name}",
+                "it updates a captured tensor in place, whose former elements are gone",
+                "pass the tensor in as an argument",
+            )
+        edge_at = dict(zip(recording.wanted, self.edges, strict=True))
+        operands = [_restored(x, edge_at.get(k)) for k, x in enumerate((self._arrays or ())[:count])]
         seeds = [ct if isinstance(ct, Tensor) else Tensor(ct) for ct in cotangents]
-        return self.recording.vjp([*operands, *seeds])
+        return recording.vjp([*operands, *seeds])
 
     def _check_unchanged(self, places: Iterable[int]) -> None:
         """The inputs that are looked at again must not have been written to meanwhile."""
         for place in places:
-            if place < len(self._guards) and self._guards[place][0] != self._guards[place][1][0]:
-                version, (now, *_) = self._guards[place]
+            (now, *_), then = self._counters[place], self._versions[place]
+            if now != then:
                 kind = self.recording.graph.inputs[place].type
                 raise GradientError(
                     "one of the variables needed for gradient computation has been modified by an inplace "
                     f"operation: [{kind.dtype} {list(kind.shape)}], an input of {self.name()}, is at version "
-                    f"{now}; expected version {version} instead."
+                    f"{now}; expected version {then} instead."
                 )
-
-
-class _Derivation(Pass):
-    """The backward pass inside a trace. What it writes carries the line of the operation that it
-    differentiates. Hooks of leaves are not run: they will be, when the compiled gradient arrives."""
-
-    def _step(self, node: GradNode) -> None:
-        operands = node.inputs or () if isinstance(node, OpNode) else ()
-        if not isinstance(node, OpNode) or not operands or not all(isinstance(x, Node) for x in operands):
-            super()._step(node)
-            return
-        builder = operands[0].builder
-        with builder.at(builder.node(node.op, *operands).where):
-            super()._step(node)
-
-    def _finish(self) -> None:
-        for leaf in self._leaves:
-            self.found[leaf] = self._pending[leaf]
-
-
-@contextmanager
-def _inside(trace: Trace) -> Iterator[None]:
-    """Go on with a trace that has ended."""
-    outer, STATE.trace = STATE.trace, trace
-    tracing.depth += 1
-    try:
-        yield
-    finally:
-        tracing.depth -= 1
-        STATE.trace = outer
-
-
-def fresh_label(builder: Builder, label: str) -> str:
-    """The label, made one that no input of the builder has."""
-    taken = {node.op.label for node in builder.inputs if isinstance(node.op, Input)}
-    while label in taken:
-        label += "_"
-    return label
 
 
 def array_of(tensor: Tensor) -> Array:
@@ -391,13 +357,6 @@ def array_of(tensor: Tensor) -> Array:
             "return it from that function, and use what the function returns",
         )
     return value
-
-
-def _as_tensor(gradient: Value | None, like: Node) -> Tensor:
-    if gradient is None:
-        with like.builder.at(None):
-            return Tensor(expand(like.builder.constant(0, like.dtype), like.shape))
-    return gradient if isinstance(gradient, Tensor) else Tensor(gradient)
 
 
 def _as_factor(cotangent: Array, gradient: Array) -> Array:

@@ -18,11 +18,12 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError
 from retrograd.compiler.ir.graph import Array
+from retrograd.runtime.derivation import fresh_label
 from retrograd.runtime.guards import Read, hold
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
-from retrograd.runtime.recording import Recording, array_of, fresh_label
+from retrograd.runtime.recording import Recording, array_of
 from retrograd.runtime.scalar import Scalar
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
@@ -94,6 +95,8 @@ class Specialisation:
     def call(self, leaves: Sequence[Any]) -> Any:
         """The result, as Tensors with history."""
         operands = [x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in leaves]
+        if self.updated:
+            self.arrays(leaves)
         outputs = self.recording(operands)
         for k, target in self.updated.items():
             _write_back(outputs[k], _find(target, operands))
@@ -107,7 +110,10 @@ class Specialisation:
 
     def arrays(self, leaves: Sequence[Any]) -> list[Array]:
         """What the programs take: the arrays of leaves and captured Tensors."""
-        return [as_array(x) for x in (*leaves, *self.recording.captured)]
+        arrays = [as_array(x) for x in (*leaves, *self.recording.captured)]
+        if self.updated:
+            self._check_apart(arrays)
+        return arrays
 
     def results(self, outputs: Sequence[Array], leaves: Sequence[Any], box: Callable[[Array], Any]) -> Any:
         """What the function returns, with these outputs, boxed as Tensors or as arrays and floats."""
@@ -140,6 +146,18 @@ class Specialisation:
                 )
             arrays.append(array)
         return arrays
+
+    def _check_apart(self, arrays: Sequence[Array]) -> None:
+        """What is written back to must not be the memory of another input, which ought to see it."""
+        for k in self.recording.rewritten:
+            for other, array in enumerate(arrays):
+                if other != k and np.may_share_memory(arrays[k], array):
+                    inputs = self.recording.graph.inputs
+                    raise ArgumentError(
+                        f"{self.recording.name}() updates an input {inputs[k].type} in place",
+                        f"another input {inputs[other].type} shares its memory",
+                        "pass a copy of one of them",
+                    )
 
 
 def _find(target: Target, operands: Sequence[Tensor]) -> Tensor:
@@ -220,11 +238,17 @@ def _written_down(
     for shadow in outputs[1:] if call.first_only else ():
         shadow._requires_grad = False
     captured = [x for x in trace.captured.values() if x not in place_of]
-    flags = [Read(_requires_grad, x, x.requires_grad, "") for x in captured]
+    known = {x for x in (*captured, *(r.value for r in call.reads)) if isinstance(x, Tensor)}
+    facts = [
+        Read(_has_form, (x, x._value.dtype, x._value.shape, x.requires_grad), True, "") for x in captured
+    ]
+    facts += [
+        Read(_gradient, x, x._grad, "") for x in known if x._grad is not None and x._grad in trace.values
+    ]
     inputs = [*placeholders, *captured]
     rewritten = [k for k, x in enumerate(inputs) if x in trace.mutated]
     recording = Recording(call.name, trace, placeholders, captured, outputs, call.captured, rewritten)
-    return Specialisation(recording, result, same, updated, [*call.reads, *flags])
+    return Specialisation(recording, result, same, updated, [*call.reads, *facts])
 
 
 def _shadow(tensor: Tensor, trace: Trace) -> Tensor:
@@ -250,5 +274,12 @@ def _identifier(label: str) -> str:
     return "".join(c if c.isalnum() or c == "_" else "_" for c in label)
 
 
-def _requires_grad(tensor: Tensor) -> bool:
-    return tensor._requires_grad
+def _has_form(expected: tuple[Tensor, Any, tuple[int, ...], bool]) -> bool:
+    """Whether a captured Tensor is still of the type that the code takes."""
+    tensor, dtype, shape, flag = expected
+    value = tensor._value
+    return value.dtype == dtype and value.shape == shape and tensor.requires_grad is flag
+
+
+def _gradient(tensor: Tensor) -> Tensor | None:
+    return tensor._grad

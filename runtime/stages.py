@@ -12,7 +12,8 @@ from retrograd.runtime.recording import Recording
 
 
 class Program:
-    """One specialisation of a compiled function, ready to run. Its stages are written out when they are looked at."""
+    """One specialisation of a compiled function, ready to run. Its stages are written out when they are
+    looked at."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording

@@ -686,6 +686,44 @@ def test_a_step_of_gradient_descent_updates_weights_in_place() -> None:
     assert w.requires_grad
 
 
+def test_an_existing_gradient_is_added_to_and_a_new_one_noticed() -> None:
+    w = leaf(3)
+
+    @rg.compile_grad
+    def step(x: Any) -> Any:
+        loss = (x * w).sum()
+        loss.backward()
+        return loss.detach()
+
+    x = rg.from_numpy(array(3, seed=1))
+    w.grad = rg.zeros(3, dtype=rg.float64)
+    for count in (1, 2):
+        step(x)
+        close(w.grad, count * x)
+    w.grad = rg.zeros(3, dtype=rg.float64)
+    step(x)
+    close(w.grad, x)
+
+
+def test_memory_that_is_updated_must_not_be_passed_twice() -> None:
+    f = rg.compile_grad(lambda x, y: (x.add_(1) * y).sum())
+    x, y = array(3), array(3, seed=1)
+    expected = ((x + 1) * y).sum()
+    assert f(x, y) == pytest.approx(expected)
+    with pytest.raises(
+        ArgumentError, match=r"updates an input f64\[3\] in place; another input .* shares its"
+    ):
+        f(x, x)
+
+
+def test_a_captured_tensor_of_another_shape_is_noticed() -> None:
+    w = rg.from_numpy(array(3))
+    f = rg.compile_grad(lambda x: x * w)
+    close(f(2.0), 2 * array(3))
+    w.data = rg.from_numpy(array(4))
+    close(f(2.0), 2 * array(4))
+
+
 # ---- the stages --------------------------------------------------------------------------------------------
 
 
