@@ -5,6 +5,7 @@ The front door: the public names, and nothing else. The functions come by name f
 
 from __future__ import annotations
 
+import sys
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from retrograd.compiler.dtypes import (
 from retrograd.compiler.dtypes import (
     default_dtype as get_default_dtype,
 )
-from retrograd.runtime import arithmetic, autograd, conversion, functions, nn, pointwise
+from retrograd.runtime import autograd, functions, nn, optim, pointwise
 from retrograd.runtime.autograd import (
     enable_grad,
     inference_mode,
@@ -39,6 +40,7 @@ from retrograd.runtime.compile_grad import compile_grad
 from retrograd.runtime.device import device
 from retrograd.runtime.formatting import get_printoptions, printoptions, set_printoptions
 from retrograd.runtime.generator import Generator, default_generator
+from retrograd.runtime.nn import functional
 from retrograd.runtime.tensor import Size, Tensor
 
 __version__ = "0.1.0"
@@ -49,6 +51,11 @@ newaxis = None
 
 globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS)
 
+# `import retrograd.nn.functional as F` finds the modules under their public names, too.
+for _name, _module in tuple(sys.modules.items()):
+    if _name.startswith(("retrograd.runtime.nn", "retrograd.runtime.optim", "retrograd.runtime.autograd")):
+        sys.modules[_name.replace(".runtime", "", 1)] = _module
+
 if TYPE_CHECKING:  # the functions, which are entered by name
 
     def __getattr__(name: str) -> Any: ...
@@ -58,11 +65,9 @@ __all__ = [
     "Generator",
     "Size",
     "Tensor",
-    "arithmetic",
     "autograd",
     "bool",
     "compile_grad",
-    "conversion",
     "default_generator",
     "device",
     "double",
@@ -73,6 +78,7 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "functional",
     "get_default_dtype",
     "get_printoptions",
     "half",
@@ -89,6 +95,7 @@ __all__ = [
     "newaxis",
     "nn",
     "no_grad",
+    "optim",
     "pi",
     "printoptions",
     "promote_types",

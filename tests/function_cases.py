@@ -617,7 +617,7 @@ GATHERING = lines("""
     ties.detach().unique(dim=0)
     bad[:1].detach().unique()
     j.unique_consecutive()
-    t.tensor([1, 1, 2, 2, 1]).unique_consecutive(return_inverse=True, return_counts=True)
+    k[0].unique_consecutive(return_inverse=True, return_counts=True)
     ties.detach().unique_consecutive(dim=1)
     j.bincount()
     j.bincount(minlength=6)

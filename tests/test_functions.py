@@ -13,9 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from function_cases import TABLES
+from error_cases import ERRORS, ERRORS_IN_OUR_WORDS
+from function_cases import TABLES, lines
+from functional_cases import FUNCTIONAL
 
 import retrograd
+from retrograd.compiler.errors import RetrogradError, TraceError
+from retrograd.compiler.ir.graph import Constant, Graph, interpret
+from retrograd.runtime.tracing import Trace
 
 TOLERANCE = {np.dtype("float64"): 1e-10, np.dtype("float32"): 2e-5, np.dtype("float16"): 2e-2}
 
@@ -33,6 +38,8 @@ def operands(t: Any, dtype: str, requires_grad: bool = True) -> dict[str, Any]:
 
     found = {
         "t": t,
+        "np": np,
+        "F": t.nn.functional,
         "x": random(3, 4),
         "y": random(3, 4),
         "c": random(2, 3, 4),
@@ -123,7 +130,129 @@ def check(case: str, torch: ModuleType, dtype: str) -> None:
         compare(our_gradients[name], gradient)
 
 
+CASES = [*(case for table in TABLES.values() for case in table), *FUNCTIONAL]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", [case for table in TABLES.values() for case in table])
+@pytest.mark.parametrize("case", CASES)
 def test_a_function_does_what_pytorch_does(torch: ModuleType, case: str, dtype: str) -> None:
-    check(case.replace("np.", "__import__('numpy')."), torch, dtype)
+    check(case, torch, dtype)
+
+
+# ---- inside a trace ----------------------------------------------------------------------------------------
+
+NEED_VALUES = (
+    ".nonzero", "argwhere", "unique", "bincount", "histc", "isin", "masked_select", " in i", "t.where(b)",
+    "x[b]", "x[row", "c[:, b]", "[x > 0]; z", "x[x > 0]", "t.tensor(x", "one_hot(k)", "manual_seed",
+)  # fmt: skip
+"""What marks a case that has to look at elements: inside a trace it is a TraceError."""
+
+
+def value(case: str, names: dict[str, Any]) -> list[Any]:
+    steps, _, last = case.rpartition("; ")
+    exec(steps, names)
+    return list(flat(eval(last, names)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_trace_holds_what_eager_mode_computes(case: str) -> None:
+    names = operands(retrograd, "float32")
+    given = {name: x._value for name, x in names.items() if isinstance(x, retrograd.Tensor)}
+    with Trace() as trace:
+        for name in given:
+            trace.adopt(names[name], label=name)
+        if any(mark in case for mark in NEED_VALUES):
+            with pytest.raises(TraceError):
+                value(case, names)
+            return
+        results = [x for x in value(case, names) if isinstance(x, retrograd.Tensor)]
+        outputs = tuple(trace.lift(x) for x in results)
+    graph = Graph("case", tuple(trace.builder.inputs), outputs)
+    found = interpret(graph, [given[node.op.label] for node in graph.inputs])
+
+    expected = [x for x in value(case, operands(retrograd, "float32")) if isinstance(x, retrograd.Tensor)]
+    assert len(found) == len(expected)
+    for ours, eager in zip(found, expected):
+        assert (ours.shape, ours.dtype) == (tuple(eager.shape), eager.dtype.numpy)
+        np.testing.assert_allclose(ours, eager.detach().numpy(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "case",
+    lines("""
+        t.rand(2)
+        t.randn_like(x)
+        t.randint(3, (2,))
+        t.randperm(4)
+        t.normal(0.0, 1.0, (2,))
+        t.bernoulli(x.detach().sigmoid())
+        t.multinomial(v.detach().abs(), 1)
+        x.detach().clone().normal_()
+        x.detach().clone().uniform_()
+        x.detach().clone().random_(3)
+        x.detach().clone().bernoulli_()
+        F.dropout(x)
+        F.gumbel_softmax(x)
+    """),
+)
+def test_random_numbers_in_a_trace_are_refused_with_advice(case: str) -> None:
+    names = operands(retrograd, "float32")
+
+    with Trace(), pytest.raises(TraceError, match="draw the noise outside and pass it in as an argument"):
+        value(case, names)
+
+
+def test_a_factory_in_a_trace_bakes_no_array() -> None:
+    with Trace() as trace:
+        made = (
+            retrograd.zeros(1000, 1000)
+            + retrograd.arange(1000)
+            + retrograd.eye(1000)
+            + retrograd.linspace(0, 1, 1000)
+        )
+        graph = Graph("made", (), (trace.lift(made),))
+
+    constants = [node.op.value.size for node in graph.nodes if isinstance(node.op, Constant)]
+    assert max(constants) == 1
+
+
+# ---- errors ------------------------------------------------------------------------------------------------
+
+
+def failure(case: str, t: Any) -> Exception:
+    """How a case fails."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # which one is what the tests ask
+        run(case, operands(t, "float32"))
+    return caught.value
+
+
+def builtin(error: Exception) -> type[Exception]:
+    """What a program catches."""
+    kind = type(error)
+    return RuntimeError if kind.__module__ != "builtins" or kind is NotImplementedError else kind
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_a_failure_says_what_pytorch_says(torch: ModuleType, case: str) -> None:
+    theirs, ours = failure(case, torch), failure(case, retrograd)
+
+    assert isinstance(ours, RetrogradError)
+    assert isinstance(ours, builtin(theirs))
+    assert str(theirs).splitlines()[0] in str(ours)
+
+
+@pytest.mark.parametrize("line", ERRORS_IN_OUR_WORDS)
+def test_a_failure_has_pytorchs_class_and_our_words(torch: ModuleType, line: str) -> None:
+    case, _, words = line.partition("   ->   ")
+    theirs, ours = failure(case, torch), failure(case, retrograd)
+
+    assert isinstance(ours, RetrogradError)
+    assert isinstance(ours, builtin(theirs))
+    assert words in str(ours)
+
+
+def test_an_error_names_the_users_line() -> None:
+    x = retrograd.zeros(2, 3)
+
+    with pytest.raises(RetrogradError, match=r"test_functions\.py:\d+: sum\(dim=2\)"):
+        x.sum(2)

@@ -4,7 +4,9 @@
 enters them all. To add a file, name it here.
 """
 
+from retrograd.runtime import arithmetic, conversion
 from retrograd.runtime.functions import (
+    activation,
     arranging,
     creation,
     einsum,
@@ -12,31 +14,40 @@ from retrograd.runtime.functions import (
     indexing,
     inspecting,
     joining,
+    layer,
     linear,
+    loss,
     reduction,
     sampling,
     selecting,
     shaping,
     sorting,
     statistics,
+    windowing,
 )
 from retrograd.runtime.functions.public import FUNCTIONAL, FUNCTIONS
 
 __all__ = [
     "FUNCTIONAL",
     "FUNCTIONS",
+    "activation",
+    "arithmetic",
     "arranging",
+    "conversion",
     "creation",
     "einsum",
     "gathering",
     "indexing",
     "inspecting",
     "joining",
+    "layer",
     "linear",
+    "loss",
     "reduction",
     "sampling",
     "selecting",
     "shaping",
     "sorting",
     "statistics",
+    "windowing",
 ]

@@ -34,18 +34,8 @@ def finished(value: Tensor, device: object = None, requires_grad: bool = False, 
 
     `layout`, `pin_memory` and `memory_format` change nothing.
     """
-    _only_known(ignored)
     as_device(device)
     return value.requires_grad_() if requires_grad else value
-
-
-_IGNORED = {"layout", "pin_memory", "memory_format"}
-
-
-def _only_known(options: dict[str, object]) -> None:
-    unknown = sorted(set(options) - _IGNORED)
-    if unknown:
-        raise ArgumentError(f"got an unexpected keyword argument '{unknown[0]}'")
 
 
 def _or_default(dtype: object) -> DType:
@@ -62,7 +52,7 @@ def dtype_of_number(value: object) -> DType:
 
 @public("tensor")
 def tensor(
-    data: Any, *, dtype: object = None, device: object = None, requires_grad: bool = False, **ignored: object
+    data: Any, *, dtype: object = None, device: object = None, requires_grad: bool = False, **options: object
 ) -> Tensor:
     """A Tensor with a copy of the data: numbers, nested sequences of them, arrays, tensors.
 
@@ -70,7 +60,7 @@ def tensor(
     anything else.
     """
     array = array_of(data, None if dtype is None else dtypes.dtype(dtype))
-    return finished(new(array), device, requires_grad, **ignored)
+    return finished(new(array), device, requires_grad, **options)
 
 
 def array_of(data: Any, dtype: DType | None) -> Array:

@@ -19,13 +19,12 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError
-from retrograd.compiler.ir.graph import Node
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.gathering import like
-from retrograd.runtime.functions.public import public
+from retrograd.runtime.functions.public import known, public
 from retrograd.runtime.functions.selecting import masked_scatter
 from retrograd.runtime.inplace import assign, changed, check_writable
 from retrograd.runtime.modes import STATE
@@ -105,10 +104,10 @@ def _as_item(item: Any) -> Any:
         )
     if item.dtype is dtypes.uint8:
         item = moves.cast(item, dtypes.bool_)
-    known = STATE.trace is None and not isinstance(item._value, Node)
+    single = not item.ndim and known(item) is not None
     if item.dtype is dtypes.bool_:
-        return bool(item) if not item.ndim and known else item
-    if not item.ndim and known:
+        return bool(item) if single else item
+    if single:
         return int(item)
     return item if item.dtype in (dtypes.int64, dtypes.int32) else moves.cast(item, dtypes.int64)
 
@@ -243,8 +242,8 @@ def _joined(x: Tensor, picks: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, Ten
 
 
 def _check_bounds(item: Tensor, size: int, axis: int) -> None:
-    array = item._value
-    if isinstance(array, Node) or STATE.trace is not None or not array.size:
+    array = known(item)
+    if array is None or not array.size:
         return
     for found in (int(array.min()), int(array.max())):
         if not -size <= found < size:

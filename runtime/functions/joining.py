@@ -248,6 +248,8 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices along `dim`."""
     if not input.ndim:
-        raise ShapeError("unbind of a 0-d tensor", "Dimension specified as 0 but tensor has no dimensions")
+        raise DimensionError(
+            "unbind of a 0-d tensor", "Dimension specified as 0 but tensor has no dimensions"
+        )
     axis = axis_of(dim, input.ndim, "unbind")
     return tuple(select(input, axis, k) for k in range(input.shape[axis]))

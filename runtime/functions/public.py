@@ -16,8 +16,12 @@ from functools import wraps
 from itertools import pairwise
 from typing import Any, TypeVar
 
+import numpy as np
+
 from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError, ShapeError
+from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.inplace import assign
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.promotion import common_dtype, to_common
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tensor import method as as_method
@@ -32,6 +36,9 @@ FUNCTIONAL: dict[str, Callable[..., Any]] = {}
 
 ALIASES = {"axis": "dim", "keepdims": "keepdim", "axes": "dims", "x1": "input", "x": "input"}
 """What NumPy calls an argument, and what PyTorch calls it."""
+
+OPTIONS = ("dtype", "device", "requires_grad", "layout", "pin_memory", "memory_format")
+"""What functions that take `**options`, the factories, know besides their own arguments."""
 
 DimLike = int | Sequence[int] | None
 """What a user may give for the axes of a reduction."""
@@ -91,6 +98,7 @@ def checked(name: str, f: F) -> F:
     """The function with aliases of argument names, and with misuse told as an ArgumentError."""
     parameters = inspect.signature(f).parameters
     aliases = {a: b for a, b in ALIASES.items() if a not in parameters and b in parameters}
+    options = {*parameters, *OPTIONS} if "options" in parameters else None
     spread = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
     tensors = [(k, p.name) for k, p in enumerate(parameters.values()) if p.annotation == "Tensor"]
 
@@ -98,6 +106,9 @@ def checked(name: str, f: F) -> F:
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             kwargs = {aliases.get(key, key): value for key, value in kwargs.items()}
+            if options is not None and not options.issuperset(kwargs):
+                unknown = next(key for key in kwargs if key not in options)
+                raise ArgumentError(f"{name}() got an unexpected keyword argument '{unknown}'")
             if spread in kwargs:
                 args = (*args, kwargs.pop(spread))
         for position, parameter in tensors:
@@ -193,3 +204,9 @@ def sizes_of(sizes: Sequence[object], name: str, parameter: str = "size") -> tup
 def promoted(*tensors: Tensor) -> list[Tensor]:
     """The tensors in their common dtype."""
     return to_common(tensors, common_dtype(tensors))
+
+
+def known(x: Tensor) -> Array | None:
+    """The elements where they may be looked at (for checks that compiled code does without), or None."""
+    value = x._value
+    return value if STATE.trace is None and isinstance(value, np.ndarray) else None

@@ -101,7 +101,7 @@ def _need_elements(name: str, input: Tensor, axes: Sequence[int]) -> None:
 
 def _need_some(name: str, input: Tensor) -> None:
     if not input.numel():
-        raise ShapeError(
+        raise (DimensionError if name.startswith("arg") else ShapeError)(
             f"{name} of a tensor of shape {list(input.shape)}",
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
             "Specify the reduction dim with the 'dim' argument.",

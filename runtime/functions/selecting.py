@@ -18,7 +18,7 @@ from retrograd.compiler.ops import scan
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.functions.public import axis_of, public
+from retrograd.runtime.functions.public import axis_of, known, public
 from retrograd.runtime.tensor import Tensor, new
 
 
@@ -74,10 +74,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         )
     x, chosen = moves.expand(input, shape), moves.expand(mask, shape)
     line = moves.reshape(moves.cast(chosen, dtypes.int64), (prod(shape),))
-    if not isinstance(line._value, np.ndarray) or not prod(shape):
-        wanted = source.numel()
-    else:
-        wanted = int(line._value.sum())
+    array = known(line)
+    wanted = source.numel() if array is None else int(array.sum())
     if wanted > source.numel():
         raise ShapeError(
             f"masked_scatter of {source.numel()} elements where {wanted} are chosen",

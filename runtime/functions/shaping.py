@@ -279,8 +279,8 @@ def view(input: Tensor, *shape: Any) -> Tensor:
         return _bits(input, shape[0])
     result = reshape(input, *shape)
     array, made = input._value, result._value
-    shares = not isinstance(array, np.ndarray) or not array.size or np.may_share_memory(array, made)
-    if not shares:
+    arrays = isinstance(array, np.ndarray) and isinstance(made, np.ndarray)
+    if arrays and input.numel() and not np.may_share_memory(array, made):
         raise ShapeError(
             f"view of a tensor of shape {list(input.shape)} and strides {input.stride()} as "
             f"{list(result.shape)}",

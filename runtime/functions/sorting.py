@@ -20,10 +20,9 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import sort as order
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.gathering import like
-from retrograd.runtime.functions.public import axis_of, integer, promoted, public
+from retrograd.runtime.functions.public import axis_of, integer, known, promoted, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.shaping import movedim
-from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, new
 
 
@@ -142,9 +141,8 @@ def quantile(
     fractions = q if isinstance(q, Tensor) else like(q, input)
     if fractions.ndim > 1 or fractions.dtype is not input.dtype:
         raise ShapeError("quantile()", "quantile() q must be a scalar or 1D tensor of the dtype of the input")
-    if STATE.trace is None and bool(
-        ((fractions.read("quantile()") < 0) | (fractions.read("quantile()") > 1)).any()
-    ):
+    array = known(fractions)
+    if array is not None and ((array < 0) | (array > 1)).any():
         raise ShapeError("quantile()", "quantile() q values must be in the range [0, 1]")
     x, axis = _lined(
         input if dim is not None else moves.reshape(input, (input.numel(),)), dim or 0, "quantile"
@@ -241,15 +239,13 @@ def searchsorted(
         )
     kind = dtypes.int32 if out_int32 else dtypes.int64
     after = right or side == "right"
-    if STATE.trace is None and not many:
-        found = np.searchsorted(
-            sequence.read("searchsorted()"), values.read("searchsorted()"), "right" if after else "left"
-        )
+    line, sought = known(sequence), known(values)
+    if line is not None and sought is not None and not many:
+        found = np.searchsorted(line, sought, "right" if after else "left")
         return new(np.asarray(found, kind.numpy))
-    line, wanted = promoted(
-        moves.unsqueeze(sequence, [sequence.ndim - 1]), moves.unsqueeze(values, [values.ndim])
-    )
-    below = rows.le(line, wanted) if after else rows.lt(line, wanted)
+    against = moves.unsqueeze(sequence, [sequence.ndim - 1]) if many else sequence
+    ordered, wanted = promoted(against, moves.unsqueeze(values, [values.ndim]))
+    below = rows.le(ordered, wanted) if after else rows.lt(ordered, wanted)
     return ops.sum_(moves.cast(below, kind), (below.ndim - 1,))
 
 

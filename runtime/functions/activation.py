@@ -1,0 +1,207 @@
+"""Activations, as `nn.functional` has them: rows of the elementwise table with PyTorch's names of arguments.
+
+A tensor in, a tensor of its shape out; `inplace=True` writes into the operand. To add one, write it with rows
+and put `@activation` on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.ops import shape as moves
+from retrograd.runtime import random
+from retrograd.runtime.functions.joining import chunk
+from retrograd.runtime.functions.public import axis_of, functional
+from retrograd.runtime.functions.sampling import check_not_tracing
+from retrograd.runtime.functions.statistics import softmax
+from retrograd.runtime.inplace import assign
+from retrograd.runtime.pointwise import APPLY
+from retrograd.runtime.tensor import Tensor, new
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+where = APPLY["where"]
+
+
+def activation(*names: str, top: bool = False) -> Callable[[F], F]:
+    """A function of `nn.functional` that may be asked to work in place.
+
+    With `top`, of the top namespace too.
+    """
+
+    def enter(f: F) -> F:
+        @wraps(f)
+        def apply_to(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
+            result: Tensor = f(input, *args, **kwargs)
+            return assign(input, result) if inplace else result
+
+        for name in names:
+            functional(name, top=top)(_renamed(apply_to, name))
+        return f
+
+    return enter
+
+
+def _renamed(f: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
+    f.__name__ = f.__qualname__ = name
+    return f
+
+
+def _row(name: str) -> None:
+    @activation(name)
+    def of_row(input: Tensor) -> Tensor:
+        return APPLY[name](input)
+
+
+for _name in ("relu", "relu6", "selu", "silu", "mish", "softsign", "logsigmoid", "sigmoid", "tanh"):
+    _row(_name)
+
+
+@activation("leaky_relu")
+def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """`x` where it is positive, else `negative_slope · x`."""
+    return APPLY["leaky_relu"](input, negative_slope)
+
+
+@activation("elu")
+def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`x` where it is positive, else `alpha · (exp(x) - 1)`."""
+    return APPLY["elu"](input, alpha)
+
+
+@activation("celu", top=True)
+def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`x` where it is positive, else `alpha · (exp(x / alpha) - 1)`."""
+    return APPLY["celu"](input, alpha)
+
+
+@activation("gelu")
+def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
+    """`x · Φ(x)`, with the normal distribution function, or with PyTorch's formula by tanh."""
+    kinds = {"none": "gelu", "tanh": "gelu_tanh"}
+    if approximate not in kinds:
+        raise ArgumentError(
+            f"gelu(approximate={approximate!r})", "approximate argument must be either none or tanh."
+        )
+    return APPLY[kinds[approximate]](input)
+
+
+@activation("softplus")
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """`log(1 + exp(beta · x)) / beta`; `x` itself where `beta · x` is above the threshold."""
+    scaled = input if beta == 1 else input * beta
+    soft = APPLY["softplus"](scaled)
+    return where(APPLY["gt"](scaled, threshold), input, soft if beta == 1 else soft / beta)
+
+
+@activation("hardtanh")
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """`x`, but at least `min_val` and at most `max_val`, where the derivative is 0."""
+    return where(APPLY["le"](input, min_val), min_val, where(APPLY["ge"](input, max_val), max_val, input))
+
+
+@activation("hardsigmoid")
+def hardsigmoid(input: Tensor) -> Tensor:
+    """`(x + 3) / 6`, between 0 and 1."""
+    return APPLY["relu6"](input + 3.0) / 6.0
+
+
+@activation("hardswish")
+def hardswish(input: Tensor) -> Tensor:
+    """`x · (x + 3) / 6` between -3 and 3; 0 below, `x` above."""
+    middle = where(APPLY["le"](input, 3.0), input * (input + 3.0) / 6.0, input)
+    return where(APPLY["lt"](input, -3.0), 0.0, middle)
+
+
+@activation("hardshrink", top=True)
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """0 where `|x| <= lambd`, else `x`."""
+    return where(APPLY["le"](APPLY["abs"](input), lambd), 0.0, input)
+
+
+@activation("softshrink")
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """`x` moved towards 0 by `lambd`, and 0 within it."""
+    if lambd < 0:
+        raise ShapeError(
+            f"softshrink(lambd={lambd})", f"lambda must be greater or equal to 0, but found to be {lambd}."
+        )
+    low = where(APPLY["lt"](input, -lambd), input + lambd, input * 0.0)
+    return where(APPLY["gt"](input, lambd), input - lambd, low)
+
+
+@activation("tanhshrink")
+def tanhshrink(input: Tensor) -> Tensor:
+    """`x - tanh(x)`"""
+    return input - APPLY["tanh"](input)
+
+
+@activation("threshold", top=True)
+def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
+    """`x` where it is above the threshold, else `value`."""
+    return where(APPLY["le"](input, threshold), value, input)
+
+
+@functional("prelu", top=True, method=True)
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """`x` where it is positive, else `weight · x`: one weight, or one for each channel (axis 1)."""
+    channels = input.shape[1] if input.ndim > 1 else 1
+    if weight.numel() not in (1, channels):
+        raise ShapeError(
+            f"prelu of shape {list(input.shape)} with {weight.numel()} weights",
+            "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+            f"{weight.numel()} and "
+            f"channel size = {channels}.",
+        )
+    many = weight.numel() > 1 and input.ndim > 1
+    slope = moves.reshape(weight, (channels, *[1] * (input.ndim - 2)) if many else (1,) * input.ndim)
+    return where(APPLY["gt"](input, 0.0), input, input * slope)
+
+
+@activation("rrelu", top=True)
+def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
+    """`leaky_relu` whose slope is random between the bounds while training, else their mean."""
+    if not training:
+        return APPLY["leaky_relu"](input, (lower + upper) / 2)
+    check_not_tracing("rrelu")
+    array = input.read("rrelu()")
+    slopes = np.ones(array.shape, array.dtype)
+    below = array <= 0
+    slopes[below] = random.uniform(int(below.sum()), lower, upper, np.float64)
+    return input * new(slopes)
+
+
+@functional("glu")
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half along `dim` times the sigmoid of the second."""
+    axis = axis_of(dim, input.ndim, "glu")
+    if not input.ndim or input.shape[axis] % 2:
+        size = input.shape[axis] if input.ndim else 0
+        raise ShapeError(
+            f"glu of a tensor of shape {list(input.shape)}",
+            f"Halving dimension must be even, but dimension {axis} is size {size}",
+        )
+    value, gate = chunk(input, 2, axis)
+    return value * APPLY["sigmoid"](gate)
+
+
+@functional("gumbel_softmax")
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, dim: int = -1) -> Tensor:
+    """`softmax` of the logits with Gumbel noise, over `tau`.
+
+    With `hard` its one-hot, differentiated as the soft one.
+    """
+    check_not_tracing("gumbel_softmax")
+    noise = -np.log(random.exponential(tuple(logits.shape), 1.0, logits.dtype.numpy))
+    soft = softmax((logits + new(noise)) / tau, dim)
+    if not hard:
+        return soft
+    axis = axis_of(dim, logits.ndim, "gumbel_softmax")
+    best = soft.detach().argmax(axis, True)
+    chosen = APPLY["eq"](moves.iota_like(soft, axis), best)
+    return moves.cast(chosen, soft.dtype) - soft.detach() + soft

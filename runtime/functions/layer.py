@@ -1,0 +1,270 @@
+"""Layers without state, as `nn.functional` has them: linear, embedding, dropout, normalisations, attention.
+
+Inputs, weights and options in, a tensor out. What has statistics of its own (`batch_norm`) updates those it
+is given, in place. Convolution and pooling are in `windowing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.ops import index as places
+from retrograd.compiler.ops import matrix, normal, softmax
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops import statistics as moments
+from retrograd.compiler.ops.contract import dot
+from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.runtime import random
+from retrograd.runtime.functions.einsum import einsum
+from retrograd.runtime.functions.gathering import as_index
+from retrograd.runtime.functions.inspecting import _finfo
+from retrograd.runtime.functions.linear import matmul
+from retrograd.runtime.functions.public import functional, known
+from retrograd.runtime.functions.sampling import check_not_tracing
+from retrograd.runtime.functions.statistics import norm
+from retrograd.runtime.inplace import assign
+from retrograd.runtime.modes import no_grad
+from retrograd.runtime.pointwise import APPLY
+from retrograd.runtime.tensor import Tensor, new
+
+
+@functional("linear")
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input · weightᵀ + bias`: `[…, k]`, `[n, k]` and `[n]` to `[…, n]`."""
+    if weight.ndim == 1:
+        product = matmul(input, weight)
+        return product if bias is None else product + bias
+    return matrix.linear(input, weight, bias)
+
+
+@functional("bilinear", top=True)
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input1ᵀ · weight[o] · input2 + bias[o]` for each output `o`: `[…, i]`, `[…, j]` and `[o, i, j]` to
+    `[…, o]`.
+    """
+    product = einsum("...i,oij,...j->...o", input1, weight, input2)
+    return product if bias is None else product + bias
+
+
+@functional("embedding", top=True)
+def embedding(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
+    norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Tensor:  # fmt: skip
+    """The rows of `weight` at the indices; the row `padding_idx` has no gradient."""
+    if max_norm is not None or scale_grad_by_freq:
+        raise ArgumentError("embedding(max_norm=…, scale_grad_by_freq=…)", "these two are not supported")
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding of a weight of shape {list(weight.shape)}", "'weight' must be 2-D")
+    index = as_index(input, "embedding")
+    found = places.take(weight, index, 0)
+    if padding_idx is None:
+        return found
+    if not -weight.shape[0] <= padding_idx < weight.shape[0]:
+        raise ArgumentError(
+            f"embedding(padding_idx={padding_idx})", "Padding_idx must be within num_embeddings"
+        )
+    padding = APPLY["eq"](index, padding_idx % weight.shape[0])
+    still = places.take(weight.detach(), index, 0)
+    return APPLY["where"](moves.unsqueeze(padding, [index.ndim]), still, found)
+
+
+@functional("one_hot")
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """1 at each index, 0 elsewhere along a new last axis; without `num_classes`, as long as the greatest
+    index asks.
+
+    Raises ShapeError, outside traces, for an index that is negative or too great.
+    """
+    index = as_index(tensor, "one_hot")
+    array = index.read("one_hot() without num_classes") if num_classes == -1 else known(index)
+    if array is not None and array.size:
+        if array.min() < 0:
+            raise ShapeError("one_hot()", "Class values must be non-negative.")
+        if num_classes == -1:
+            num_classes = int(array.max()) + 1
+        if array.max() >= num_classes:
+            raise ShapeError(
+                f"one_hot(num_classes={num_classes})", "Class values must be smaller than num_classes."
+            )
+    if num_classes == -1:
+        raise ShapeError("one_hot()", "Can not infer total number of classes from empty tensor.")
+    return matrix.one_hot(index, num_classes)
+
+
+# ---- dropout -----------------------------------------------------------------------------------------------
+
+
+def _dropped(
+    name: str, input: Tensor, shape: Sequence[int], p: float, training: bool, inplace: bool
+) -> Tensor:
+    """The input, with noise of this shape: 0 with probability `p`, else 1 / (1 - p)."""
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"{name}(p={p})", f"dropout probability has to be between 0 and 1, but got {p}")
+    if not training or p == 0 or not input.numel():
+        return input
+    if p < 1:
+        check_not_tracing(name)
+    result = input * new(random.dropout_mask(tuple(shape), p, input.dtype.numpy))
+    return assign(input, result) if inplace else result
+
+
+@functional("dropout")
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero with probability `p`, else scaled by `1 / (1 - p)`; while not training, the input."""
+    return _dropped("dropout", input, input.shape, p, training, inplace)
+
+
+def _feature_dropout(rank: int) -> None:
+    name = f"dropout{rank}d"
+
+    @functional(name)
+    def drop(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        x = input if input.ndim == rank + 2 else moves.unsqueeze(input, [0])
+        noise = (*x.shape[:2], *[1] * (x.ndim - 2))
+        return moves.reshape(_dropped(name, x, noise, p, training, inplace), input.shape)
+
+    drop.__doc__ = "`dropout` of whole channels, `[N, C, …]` or `[C, …]`."
+
+
+for _rank in (1, 2, 3):
+    _feature_dropout(_rank)
+
+
+# ---- normalisation -----------------------------------------------------------------------------------------
+
+
+def _check_trailing(name: str, input: Tensor, normalized_shape: Sequence[int]) -> int:
+    wanted = list(normalized_shape)
+    if not wanted or list(input.shape[-len(wanted) :]) != wanted:
+        raise ShapeError(
+            f"{name} of a tensor of shape {list(input.shape)}",
+            f"Given normalized_shape={wanted}, expected input with shape [*, {', '.join(map(str, wanted))}], "
+            "but got "
+            f"input of size{list(input.shape)}",
+        )
+    return len(wanted)
+
+
+@functional("layer_norm", top=True)
+def layer_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """Mean 0 and variance 1 over the last axes, then `weight` and `bias` for each of their elements."""
+    return normal.layer_norm(input, _check_trailing("layer_norm", input, normalized_shape), weight, bias, eps)
+
+
+@functional("rms_norm", top=True)
+def rms_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """Divided by the root of the mean of squares over the last axes."""
+    small = _finfo(input.dtype).eps if eps is None else eps
+    return normal.rms_norm(input, _check_trailing("rms_norm", input, normalized_shape), weight, small)
+
+
+@functional("group_norm", top=True)
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Mean 0 and variance 1 over each group of channels (axis 1), then `weight` and `bias` for each
+    channel.
+    """
+    return normal.group_norm(input, num_groups, weight, bias, eps)
+
+
+@functional("batch_norm")
+def batch_norm(
+    input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+    bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """Mean 0 and variance 1 for each channel (axis 1): of this batch while training, else the running ones.
+
+    Training moves `running_mean` and `running_var`, in place, by `momentum` towards those of the batch.
+    """
+    if training:
+        if input.numel() == input.shape[1]:
+            raise ArgumentError(
+                f"batch_norm of a tensor of shape {list(input.shape)}",
+                f"Expected more than 1 value per channel when training, got input size {input.shape}",
+            )
+        _follow(running_mean, running_var, input, momentum)
+        return normal.batch_norm(input, weight, bias, eps)
+    if running_mean is None or running_var is None:
+        raise ArgumentError(
+            "batch_norm()", "Expected running_mean and running_var to be defined when training=False"
+        )
+    across = (input.shape[1], *[1] * (input.ndim - 2))
+    scale = APPLY["rsqrt"](running_var + eps)
+    if weight is not None:
+        scale = scale * weight
+    result = (input - moves.reshape(running_mean, across)) * moves.reshape(scale, across)
+    return result if bias is None else result + moves.reshape(bias, across)
+
+
+def _follow(mean: Tensor | None, var: Tensor | None, input: Tensor, momentum: float) -> None:
+    axes = [k for k in range(input.ndim) if k != 1]
+    with no_grad():
+        for running, of_batch in ((mean, moments.mean), (var, moments.var)):
+            if running is not None:
+                now = moves.cast(of_batch(input.detach(), axes), running.dtype)
+                assign(running, running * (1 - momentum) + now * momentum)
+
+
+@functional("instance_norm", top=True)
+def instance_norm(
+    input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
+    weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True,
+    momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """Mean 0 and variance 1 for each channel of each element of the batch, or the running ones."""
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    axes = list(range(2, input.ndim))
+    with no_grad():
+        for running, statistic in ((running_mean, moments.mean), (running_var, moments.var)):
+            if running is not None:
+                now = moments.mean(statistic(input.detach(), axes), [0])
+                assign(running, running * (1 - momentum) + now * momentum)
+    return normal.group_norm(input, input.shape[1], weight, bias, eps)
+
+
+@functional("normalize")
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """Divided by the p-norm along `dim`, or by `eps` where that is less."""
+    return input / APPLY["clamp_min"](norm(input, p, dim, True), eps)
+
+
+# ---- attention ---------------------------------------------------------------------------------------------
+
+
+@functional("scaled_dot_product_attention")
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+    is_causal: bool = False, *, scale: float | None = None,
+) -> Tensor:  # fmt: skip
+    """`softmax(query · keyᵀ · scale) · value`, the scale being `1 / sqrt(k)` unless given.
+
+    `[…, m, k]`, `[…, n, k]` and `[…, n, v]` to `[…, m, v]`. A bool mask says which pairs take part, a
+    floating one is added.
+    """
+    if attn_mask is not None and is_causal:
+        raise ShapeError(
+            "scaled_dot_product_attention()", "Explicit attn_mask should not be set when is_causal=True"
+        )
+    for x in (key, value):
+        if x.dtype is not query.dtype:
+            raise DtypeError(
+                f"scaled_dot_product_attention of {query.dtype}, {key.dtype} and {value.dtype}",
+                "Expected query, key, and value to have the same dtype",
+            )
+    batch = broadcast_shapes("scaled_dot_product_attention", *(x.shape[:-2] for x in (query, key, value)))
+    q, k, v = (moves.expand(x, (*batch, *x.shape[-2:])) for x in (query, key, value))
+    weights = softmax.attention_weights(q, k, attn_mask, is_causal, scale)
+    return dot(_dropped("dropout", weights, weights.shape, dropout_p, True, False), v)

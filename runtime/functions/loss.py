@@ -1,0 +1,218 @@
+"""Losses, as `nn.functional` has them: predictions and targets in, their reduction ("mean", "sum" or "none")
+out.
+
+Formulas and derivatives are the composite ops' (`losses`, `cross_entropy`); the rarer losses are written here
+with elementwise functions and `_reduced`. To add one, do either.
+"""
+
+from __future__ import annotations
+
+import math
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.ops import cross_entropy as classes
+from retrograd.compiler.ops import losses
+from retrograd.runtime.functions.public import functional, promoted
+from retrograd.runtime.functions.statistics import cosine_similarity, mean, norm
+from retrograd.runtime.pointwise import APPLY
+from retrograd.runtime.tensor import Tensor
+
+where, clamp_min, log = APPLY["where"], APPLY["clamp_min"], APPLY["log"]
+
+
+def _reduced(each: Tensor, reduction: str) -> Tensor:
+    if reduction not in losses.REDUCTIONS:
+        raise ArgumentError(f"reduction={reduction!r}", f"{reduction} is not a valid value for reduction")
+    return each if reduction == "none" else each.sum() if reduction == "sum" else mean(each)
+
+
+@functional("mse_loss")
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """The squared difference."""
+    x, y = promoted(input, target)
+    return losses.mse_loss(x, y, reduction)
+
+
+@functional("l1_loss")
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """The absolute difference."""
+    x, y = promoted(input, target)
+    return losses.l1_loss(x, y, reduction)
+
+
+@functional("smooth_l1_loss")
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """The absolute difference less `beta / 2`, but a parabola within `beta`."""
+    x, y = promoted(input, target)
+    return losses.smooth_l1_loss(x, y, beta, reduction)
+
+
+@functional("huber_loss")
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """Half the squared difference, but linear beyond `delta`."""
+    x, y = promoted(input, target)
+    return losses.huber_loss(x, y, delta, reduction)
+
+
+@functional("kl_div", top=True)
+def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """`target · (log target - input)`, for an input of log-probabilities.
+
+    "batchmean" divides by the batch's size.
+    """
+    x, y = promoted(input, target)
+    return losses.kl_div(x, y, log_target, reduction)
+
+
+@functional("binary_cross_entropy")
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """`-(y log p + (1 - y) log(1 - p))` for probabilities `p`, with logarithms held above -100."""
+    if input.shape != target.shape:
+        raise ShapeError(
+            f"binary_cross_entropy of shapes {list(input.shape)} and {list(target.shape)}",
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is "
+            "deprecated. "
+            "Please ensure they have the same size.",
+        )
+    return losses.binary_cross_entropy(*_with(input, target, weight), reduction=reduction)
+
+
+def _with(input: Tensor, target: Tensor, *weights: Tensor | None) -> list[Tensor]:
+    return promoted(input, target, *(w for w in weights if w is not None))
+
+
+@functional("binary_cross_entropy_with_logits", top=True)
+def binary_cross_entropy_with_logits(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """`binary_cross_entropy` of the sigmoid, without losing digits.
+
+    `pos_weight` multiplies the term of `y`.
+    """
+    if input.shape != target.shape:
+        raise ShapeError(
+            f"binary_cross_entropy_with_logits of shapes {list(input.shape)} and {list(target.shape)}",
+            f"Target size ({target.shape}) must be the same as input size ({input.shape})",
+        )
+    return losses.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
+
+
+@functional("nll_loss")
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log-probability of the target class, `[N, C, …]` and `[N, …]`; `weight` is for each class."""
+    _check_classes("nll_loss", target)
+    extra = () if weight is None else (weight,)
+    return classes.nll_loss(input, target, *extra, ignore_index=ignore_index, reduction=reduction)
+
+
+def _check_classes(name: str, target: Tensor) -> None:
+    if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
+        raise DtypeError(
+            f"{name} with a target of {target.dtype}", f"expected scalar type Long but found {target.dtype}"
+        )
+
+
+@functional("cross_entropy")
+def cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100,
+    reduction: str = "mean", label_smoothing: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """Minus the log-softmax of the scores at the target: classes `[N, …]`, or probabilities in the
+    input's shape.
+    """
+    if not target.dtype.is_floating_point:
+        _check_classes("cross_entropy", target)
+    extra = () if weight is None else (weight,)
+    return classes.cross_entropy(
+        input, target, *extra, ignore_index=ignore_index, reduction=reduction, smoothing=label_smoothing
+    )
+
+
+# ---- rarer ones --------------------------------------------------------------------------------------------
+
+
+@functional("poisson_nll_loss", top=True)
+def poisson_nll_loss(
+    input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, *, eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Tensor:  # fmt: skip
+    """`rate - target · log(rate)`; with `full`, Stirling's term for targets above 1."""
+    each = APPLY["exp"](input) - target * input if log_input else input - target * log(input + eps)
+    if full:
+        stirling = target * log(target) - target + 0.5 * log(2 * math.pi * target)
+        each = each + where(APPLY["le"](target, 1), 0.0, stirling)
+    return _reduced(each, reduction)
+
+
+@functional("gaussian_nll_loss")
+def gaussian_nll_loss(
+    input: Tensor, target: Tensor, var: Tensor, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    """`(log var + (input - target)² / var) / 2`, with the variance held above `eps` and not
+    differentiated there.
+    """
+    bounded = var + (clamp_min(var, eps) - var).detach()
+    far = input - target
+    each = 0.5 * (log(bounded) + far * far / bounded)
+    return _reduced(each + 0.5 * math.log(2 * math.pi) if full else each, reduction)
+
+
+@functional("hinge_embedding_loss", top=True)
+def hinge_embedding_loss(
+    input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
+) -> Tensor:
+    """`input` where the target is 1, `max(0, margin - input)` where it is -1."""
+    far = where(APPLY["eq"](target, 1), 0.0, clamp_min(margin - input, 0.0))
+    near = where(APPLY["eq"](target, -1), 0.0, input)
+    return _reduced(far + near, reduction)
+
+
+@functional("margin_ranking_loss", top=True)
+def margin_ranking_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
+) -> Tensor:
+    """`max(0, margin - target · (input1 - input2))`"""
+    return _reduced(clamp_min(margin - target * (input1 - input2), 0.0), reduction)
+
+
+@functional("soft_margin_loss")
+def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """`log(1 + exp(-target · input))`"""
+    return _reduced(APPLY["softplus"](-target * input), reduction)
+
+
+@functional("cosine_embedding_loss", top=True)
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
+) -> Tensor:
+    """`1 - cos` where the target is 1, `max(0, cos - margin)` where it is -1."""
+    cosine = cosine_similarity(input1, input2, -1)
+    near = where(APPLY["eq"](target, 1), 1.0 - cosine, 0.0)
+    far = where(APPLY["eq"](target, -1), clamp_min(cosine - margin, 0.0), 0.0)
+    return _reduced(near + far, reduction)
+
+
+@functional("triplet_margin_loss", top=True)
+def triplet_margin_loss(
+    anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2, eps: float = 1e-6,
+    swap: bool = False, *, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
+    """`max(0, margin + |anchor - positive| - |anchor - negative|)`.
+
+    `swap` takes the nearer of the two negatives.
+    """
+    near, far = norm(anchor - positive + eps, p, -1), norm(anchor - negative + eps, p, -1)
+    if swap:
+        far = APPLY["minimum"](far, norm(positive - negative + eps, p, -1))
+    return _reduced(clamp_min(margin + near - far, 0.0), reduction)

@@ -1,0 +1,308 @@
+"""Functions of sliding windows, as `nn.functional` has them: padding, convolution, pooling, in one to three
+dimensions.
+
+Images `[N, C, *S]` in, or `[C, *S]` without a batch. The ops take any number of axes; here are PyTorch's
+names and arguments, made for each number of axes by one loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.ops import convolution, pool
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.window import window
+from retrograd.runtime.functions.joining import cat
+from retrograd.runtime.functions.public import functional, integer
+from retrograd.runtime.tensor import Tensor
+
+Sizes = int | Sequence[int]
+
+
+def each(value: Any, rank: int, name: str, parameter: str) -> list[int]:
+    """A size for each axis: one for all, or one for each."""
+    if not isinstance(value, Sequence):
+        return [integer(value, name, parameter)] * rank
+    sizes = [integer(v, name, parameter) for v in value]
+    if len(sizes) == 1:
+        return sizes * rank
+    if len(sizes) != rank:
+        raise ShapeError(
+            f"{name}({parameter}={sizes})",
+            f"expected {parameter} to be a single integer value or a list of {rank} values",
+        )
+    return sizes
+
+
+def batched(input: Tensor, rank: int, name: str) -> Tensor:
+    """The input with an axis for the batch."""
+    if input.ndim not in (rank + 1, rank + 2):
+        raise ShapeError(
+            f"{name} of a tensor of shape {list(input.shape)}",
+            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got input of "
+            "size: "
+            f"{list(input.shape)}",
+        )
+    return input if input.ndim == rank + 2 else moves.unsqueeze(input, [0])
+
+
+def unbatched(result: Tensor, input: Tensor, rank: int) -> Tensor:
+    return result if input.ndim == rank + 2 else moves.squeeze(result, [0])
+
+
+# ---- padding -----------------------------------------------------------------------------------------------
+
+
+@functional("pad")
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Elements added before and after the last axes: `(before, after)` of the last one first.
+
+    "constant" adds `value` (0 unless given), and negative amounts crop; "reflect", "replicate" and "circular"
+    repeat the input's own elements.
+    """
+    pairs = [
+        (integer(pad[k], "pad", "pad"), integer(pad[k + 1], "pad", "pad")) for k in range(0, len(pad) - 1, 2)
+    ]
+    if len(pad) % 2 or len(pairs) > input.ndim:
+        raise ShapeError(
+            f"pad{tuple(pad)} of a tensor of shape {list(input.shape)}",
+            f"Padding length should be even, and at most two times the input dimension ({2 * input.ndim})",
+        )
+    if mode == "constant":
+        fill = 0.0 if value is None else value
+        low, high = ([pair[k] for pair in reversed(pairs)] for k in (0, 1))
+        return convolution.padded(input, low, high, fill=fill) if pairs else input
+    if mode not in _BORDERS:
+        raise ArgumentError(f"pad(mode={mode!r})", f"Unrecognised padding mode {mode}")
+    for k, (low_k, high_k) in enumerate(pairs):
+        input = _bordered(input, input.ndim - 1 - k, low_k, high_k, mode)
+    return input
+
+
+def _reflect(x: Tensor, axis: int, low: int, high: int) -> list[Tensor]:
+    size = x.shape[axis]
+    before, after = moves.narrow(x, axis, 1, low + 1), moves.narrow(x, axis, size - 1 - high, size - 1)
+    return [moves.flip(before, (axis,)), x, moves.flip(after, (axis,))]
+
+
+def _replicate(x: Tensor, axis: int, low: int, high: int) -> list[Tensor]:
+    size = x.shape[axis]
+    ends = ((moves.narrow(x, axis, 0, 1), low), (moves.narrow(x, axis, size - 1, size), high))
+    before, after = (
+        moves.expand(end, [count if k == axis else s for k, s in enumerate(x.shape)]) for end, count in ends
+    )
+    return [before, x, after]
+
+
+def _circular(x: Tensor, axis: int, low: int, high: int) -> list[Tensor]:
+    size = x.shape[axis]
+    return [moves.narrow(x, axis, size - low, size), x, moves.narrow(x, axis, 0, high)]
+
+
+_BORDERS: dict[str, tuple[Callable[[Tensor, int, int, int], list[Tensor]], int]] = {
+    "reflect": (_reflect, 1),
+    "replicate": (_replicate, -(10**9)),
+    "circular": (_circular, 0),
+}
+"""What is put together for each mode, and by how much the padding must be less than the size."""
+
+
+def _bordered(x: Tensor, axis: int, low: int, high: int, mode: str) -> Tensor:
+    parts, less = _BORDERS[mode]
+    size = x.shape[axis]
+    if max(low, high) > size - less or min(low, high) < 0 or not size:
+        raise ShapeError(
+            f"pad(({low}, {high}), mode={mode!r}) of a tensor of shape {list(x.shape)}",
+            "Padding size should be less than the corresponding input dimension, but got: "
+            f"padding ({low}, {high}) at dimension {axis} of input {list(x.shape)}",
+        )
+    return cat(parts(x, axis, low, high), axis)
+
+
+# ---- convolution -------------------------------------------------------------------------------------------
+
+
+def _check_dtypes(name: str, input: Tensor, weight: Tensor) -> None:
+    if input.dtype is not weight.dtype:
+        raise DtypeError(
+            f"{name} of {input.dtype} by {weight.dtype}",
+            f"Input type ({input.dtype}) and weight type ({weight.dtype}) should be the same",
+        )
+
+
+def _margins(
+    padding: Any, weight: Tensor, stride: list[int], dilation: list[int], name: str
+) -> list[tuple[int, int]]:
+    """(before, after) for each axis."""
+    rank = weight.ndim - 2
+    if padding == "valid":
+        return [(0, 0)] * rank
+    if padding == "same":
+        if any(s != 1 for s in stride):
+            raise ShapeError(
+                f"{name}(padding='same')", "padding='same' is not supported for strided convolutions"
+            )
+        total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:])]
+        return [(t // 2, t - t // 2) for t in total]
+    if isinstance(padding, str):
+        raise ArgumentError(
+            f"{name}(padding={padding!r})", "Invalid padding string, should be one of 'valid', 'same'"
+        )
+    return [(p, p) for p in each(padding, rank, name, "padding")]
+
+
+def _convolutions(rank: int) -> None:
+    name, transposed = f"conv{rank}d", f"conv_transpose{rank}d"
+
+    @functional(name, top=True)
+    def conv(
+        input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Sizes = 1,
+        padding: Sizes | str = 0, dilation: Sizes = 1, groups: int = 1,
+    ) -> Tensor:  # fmt: skip
+        _check_dtypes(name, input, weight)
+        steps, gaps = each(stride, rank, name, "stride"), each(dilation, rank, name, "dilation")
+        margins = _margins(padding, weight, steps, gaps, name)
+        x = batched(input, rank, name)
+        return unbatched(convolution.convolution(x, weight, bias, steps, margins, gaps, groups), input, rank)
+
+    @functional(transposed, top=True)
+    def conv_transpose(
+        input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Sizes = 1, padding: Sizes = 0,
+        output_padding: Sizes = 0, groups: int = 1, dilation: Sizes = 1,
+    ) -> Tensor:  # fmt: skip
+        _check_dtypes(transposed, input, weight)
+        steps, margins = each(stride, rank, transposed, "stride"), each(padding, rank, transposed, "padding")
+        more = each(output_padding, rank, transposed, "output_padding")
+        gaps = each(dilation, rank, transposed, "dilation")
+        x = batched(input, rank, transposed)
+        found = convolution.transposed_convolution(x, weight, bias, steps, margins, more, gaps, groups)
+        return unbatched(found, input, rank)
+
+    conv.__doc__ = "Windows of the input `[N, C, …]` times the kernels `[O, C, …]`, summed, and `bias`."
+    conv_transpose.__doc__ = (
+        "The adjoint of a convolution by the same weight, `[C, O, …]`, as a map of its own."
+    )
+
+
+# ---- pooling -----------------------------------------------------------------------------------------------
+
+
+def _max_pool(rank: int) -> None:
+    name = f"max_pool{rank}d"
+
+    @functional(name, top=True)
+    def max_pool(
+        input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
+        dilation: Sizes = 1, ceil_mode: bool = False, return_indices: bool = False,
+    ) -> Any:  # fmt: skip
+        sizes = each(kernel_size, rank, name, "kernel_size")
+        rest = (
+            each(stride if stride is not None and stride != () else kernel_size, rank, name, "stride"),
+            each(padding, rank, name, "padding"),
+            each(dilation, rank, name, "dilation"),
+        )
+        x = batched(input, rank, name)
+        found = unbatched(pool.max_pool(x, sizes, *rest, ceil_mode), input, rank)
+        if not return_indices:
+            return found
+        return found, unbatched(pool.max_pool_indices(x, sizes, *rest, ceil_mode), input, rank)
+
+    max_pool.__doc__ = "The greatest element of each window; with `return_indices`, and where it stands."
+
+
+def _avg_pool(rank: int) -> None:
+    name = f"avg_pool{rank}d"
+
+    @functional(name, top=rank == 1)
+    def avg_pool(
+        input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
+        ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        sizes = each(kernel_size, rank, name, "kernel_size")
+        steps = each(stride if stride is not None and stride != () else kernel_size, rank, name, "stride")
+        margins = each(padding, rank, name, "padding")
+        if divisor_override == 0:
+            raise ShapeError(f"{name}(divisor_override=0)", "divisor must be not zero")
+        x = batched(input, rank, name)
+        divisor = divisor_override or 0
+        return unbatched(
+            pool.avg_pool(x, sizes, steps, margins, ceil_mode, count_include_pad, divisor), input, rank
+        )
+
+    avg_pool.__doc__ = "The mean of each window, or its sum over `divisor_override`."
+
+
+def _adaptive_pool(kind: str, op: Callable[[Tensor, Sequence[int]], Tensor], rank: int) -> None:
+    name = f"adaptive_{kind}_pool{rank}d"
+
+    @functional(name, top=rank == 1)
+    def adaptive(input: Tensor, output_size: Any) -> Tensor:
+        wanted = output_size if isinstance(output_size, Sequence) else [output_size] * rank
+        spatial = input.shape[-rank:]
+        x = batched(input, rank, name)
+        return unbatched(
+            op(x, [own if n is None else int(n) for own, n in zip(spatial, wanted)]), input, rank
+        )
+
+    adaptive.__doc__ = f"The last axes divided into as many parts as `output_size` says; the {kind} of each."
+
+
+for _rank in (1, 2, 3):
+    _convolutions(_rank)
+    _max_pool(_rank)
+    _avg_pool(_rank)
+    _adaptive_pool("avg", pool.adaptive_avg_pool, _rank)
+    _adaptive_pool("max", pool.adaptive_max_pool, _rank)
+
+
+# ---- windows and channels ----------------------------------------------------------------------------------
+
+
+@functional("unfold")
+def unfold(
+    input: Tensor, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
+) -> Tensor:
+    """The windows of images as columns: `[N, C, H, W]` to `[N, C · kernel, places]`."""
+    sizes, gaps, margins, steps = (
+        each(v, 2, "unfold", "size") for v in (kernel_size, dilation, padding, stride)
+    )
+    x = batched(input, 2, "unfold")
+    shown = window(convolution.padded(x, margins, margins), (2, 3), sizes, steps, gaps)
+    n, c, h, w, a, b = shown.shape
+    return unbatched(moves.reshape(moves.permute(shown, (0, 1, 4, 5, 2, 3)), (n, c * a * b, h * w)), input, 2)
+
+
+@functional("pixel_shuffle", top=True)
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """Channels laid out as pixels: `[…, C · r², H, W]` to `[…, C, H · r, W · r]`."""
+    *lead, c, h, w = input.shape
+    r = integer(upscale_factor, "pixel_shuffle", "upscale_factor")
+    if r < 1 or c % (r * r):
+        raise ShapeError(
+            f"pixel_shuffle({r}) of a tensor of shape {list(input.shape)}",
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+            "upscale_factor, but "
+            f"input.size(-3)={c} is not divisible by {r * r}",
+        )
+    n = len(lead)
+    apart = moves.reshape(input, (*lead, c // (r * r), r, r, h, w))
+    woven = moves.permute(apart, (*range(n), n, n + 3, n + 1, n + 4, n + 2))
+    return moves.reshape(woven, (*lead, c // (r * r), h * r, w * r))
+
+
+@functional("pixel_unshuffle", top=True)
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """`pixel_shuffle` backwards: `[…, C, H · r, W · r]` to `[…, C · r², H, W]`."""
+    *lead, c, h, w = input.shape
+    r = integer(downscale_factor, "pixel_unshuffle", "downscale_factor")
+    if r < 1 or h % r or w % r:
+        raise ShapeError(
+            f"pixel_unshuffle({r}) of a tensor of shape {list(input.shape)}",
+            "pixel_unshuffle expects height and width to be divisible by downscale_factor",
+        )
+    n = len(lead)
+    apart = moves.reshape(input, (*lead, c, h // r, r, w // r, r))
+    gathered = moves.permute(apart, (*range(n), n, n + 2, n + 4, n + 1, n + 3))
+    return moves.reshape(gathered, (*lead, c * r * r, h // r, w // r))

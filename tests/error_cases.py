@@ -1,0 +1,223 @@
+"""The cases of test_functions.py that must fail."""
+
+from __future__ import annotations
+
+from function_cases import lines
+
+ERRORS = lines("""
+    x.sum(2)
+    x.sum((0, 0))
+    s.sum(1)
+    t.sum([1, 2])
+    i.mean()
+    b.mean()
+    i.var()
+    empty.max()
+    empty.max(0)
+    empty.amax(0)
+    empty.argmax()
+    empty.argmin(0)
+    x.argmax(5)
+    x.cumsum(3)
+    x.softmax(2)
+    x.reshape(5, 2)
+    x.reshape(-1, -1)
+    empty.reshape(0, -1)
+    n.view(-1)
+    x.flatten(1, 0)
+    x.unflatten(1, (3, 2))
+    x.unflatten(1, ())
+    c.permute(0, 1)
+    c.permute(0, 1, 1)
+    c.transpose(0, 3)
+    c.t()
+    v.mT
+    c.movedim((0, 1), (0,))
+    c.movedim((0, 0), (0, 1))
+    x.squeeze(2)
+    x.unsqueeze(3)
+    x.expand(2, 4)
+    x.expand(-1, 3, 4)
+    x.repeat(2)
+    x.flip(2)
+    v.fliplr()
+    s.flipud()
+    x.roll((1, 2), 0)
+    x.rot90(1, (0, 0))
+    x.rot90(1, (0,))
+    x.diagonal(0, 1, 1)
+    c.diag()
+    v.tril()
+    x.repeat_interleave(-1)
+    x.repeat_interleave(t.tensor([1, 2]), dim=0)
+    t.meshgrid(v, indexing="ab")
+    t.cat([x, v])
+    t.cat([x, a])
+    t.cat([s, s])
+    t.cat([x, y], 2)
+    t.stack([x, a])
+    x.split(-1)
+    x.split([1, 1])
+    x.chunk(0)
+    x.tensor_split(0)
+    x.narrow(0, 2, 2)
+    x.narrow(0, 4, 1)
+    x.narrow(0, 0, -1)
+    x.select(0, 3)
+    s.select(0, 0)
+    s.unbind()
+    x @ y
+    x @ w[:3]
+    v @ y.T[:3]
+    s @ x
+    c @ c
+    x.mm(v)
+    x.mm(y)
+    c.bmm(x)
+    c.bmm(c)
+    x.mv(u)
+    v.dot(u)
+    x.dot(y)
+    v.inner(u)
+    c.trace()
+    t.tensordot(x, y, ([0], [1]))
+    t.tensordot(x, y, ([0], [0, 1]))
+    t.addmm(v, x, y)
+    t.einsum("ij,jk->ik", x)
+    t.einsum("ijk->i", x)
+    t.einsum("ij->k", x)
+    t.einsum("ij->ii", x)
+    x[3]
+    x[-4]
+    x[0, 4]
+    x[0, 0, 0]
+    s[0]
+    x[::-1]
+    x[1.5]
+    x[t.tensor(1.5)]
+    x[[0, 3]]
+    x[[0], [4]]
+    x[[0, 1], [0, 1, 2]]
+    x[v > 0]
+    x[c > 0]
+    z = x.clone(); z[[0, 1]] = u; z
+    z = x.clone(); z[5] = 0; z
+    x[0] = 1; x
+    x.gather(0, j)
+    x.gather(2, k)
+    x.gather(1, t.tensor([[0], [1], [2], [3]]))
+    x.scatter(0, k, y.to(t.float16))
+    x.scatter(0, k, 1.0, reduce="foo")
+    x.scatter_reduce(0, k, y, "foo")
+    x.index_select(0, k)
+    x.index_fill(0, j[:2], v)
+    x.masked_select(v)
+    x.topk(5)
+    x.sort(2)
+    i.quantile(0.5)
+    t.tensor([1, -1]).bincount()
+    t.tensor("a")
+    t.tensor([[1, 2], [3]])
+    t.tensor([[1, 2], 3])
+    t.tensor(2**70)
+    t.tensor(None)
+    t.from_numpy([1])
+    t.zeros(2, foo=1)
+    t.full((2,), [1])
+    t.arange(0, 1, 0)
+    t.arange(3, 0)
+    t.arange(0, inf)
+    t.linspace(0, 1, -1)
+    t.eye(-1)
+    t.randint(5, 3, (2,))
+    t.normal(0., -1., (2,))
+    t.rand(2).uniform_(3, 1)
+    t.cdist(x, a)
+    t.cdist(v, x)
+    F.linear(x, y.T)
+    F.glu(c, 1)
+    F.gelu(x, approximate="foo")
+    F.prelu(x, u)
+    F.dropout(x, 1.5)
+    F.embedding(k, v)
+    F.one_hot(t.tensor([-1]))
+    F.one_hot(t.tensor([3]), 2)
+    F.layer_norm(x, (5,))
+    F.batch_norm(x[:1], None, None, training=True)
+    F.mse_loss(x, y, reduction="foo")
+    F.mse_loss(x, u)
+    F.cross_entropy(x, t.tensor([0, 1, 4]))
+    F.binary_cross_entropy(x, v)
+    F.binary_cross_entropy_with_logits(x, v)
+    F.pad(line, (1, 0), mode="foo")
+    F.conv2d(x, kernel)
+    F.conv2d(image, kernel[:, :3])
+    F.pixel_shuffle(image, 3)
+""")
+"""Cases that fail, with what PyTorch says (its first line)."""
+
+ERRORS_IN_OUR_WORDS = lines("""
+    x.sum(1.5)   ->   sum(): argument 'dim' must be int, not float
+    x.sum(foo=1)   ->   sum() got an unexpected keyword argument 'foo'
+    t.sum()   ->   sum() missing 1 required positional argument: 'input'
+    i.norm()   ->   linalg.vector_norm: Expected a floating point or complex tensor as input. Got: Long
+    i.softmax(0)   ->   softmax takes floating-point values
+    x.reshape(-2, 6)   ->   invalid shape dimension -2
+    x.reshape(2.5, 2)   ->   reshape(): argument 'shape' must be int, not float
+    c.H   ->   tensor.H is only supported on matrices (2-D tensors). Got 3-D tensor.
+    x.expand(3)   ->   expand(torch.Tensor{[3, 4]}, size=[3]): the number of sizes provided (1) must be
+    t.broadcast_shapes((2,), (3,))   ->   The size of tensor a (2) must match the size of tensor b (3) at
+    x.repeat(-1, 2)   ->   Trying to create tensor with negative dimension
+    x.flip(0, 0)   ->   dim appears multiple times in the list of dims
+    t.meshgrid(x, indexing="ij")   ->   torch.meshgrid: Expected 0D or 1D tensor in the tensor list but
+    t.cat([])   ->   cat(): expected a non-empty list of Tensors
+    t.cat([x, 1])   ->   cat(): argument 'tensors[1]' (position 1) must be Tensor, not int
+    t.stack([])   ->   stack(): expected a non-empty list of Tensors
+    x.split(0)   ->   split expects split_size be positive, unless dimension size is 0
+    s.split(1)   ->   split() expects at least a 1-dimensional tensor
+    v.vsplit(1)   ->   vsplit requires a tensor with at least 2 dimension, got 1
+    x[:, :2] @ i   ->   expected m1 and m2 to have the same dtype, but got: float != long
+    x.outer(v)   ->   outer: Expected 1-D argument self and vec2, but got 2-D and 1-D
+    t.einsum("ij,jk->ik", x, y)   ->   einsum(): operands do not broadcast with remapped shapes: subscript
+    t.einsum("i1->i", x)   ->   einsum(): invalid subscript given: '1', subscripts must be in [a-zA-Z]
+    t.einsum("ii->i", x)   ->   einsum(): subscript i is repeated for an operand but the sizes don't match,
+    z = x.clone(); z[0] = u; z   ->   shape mismatch: value tensor of shape [3] cannot be broadcast to
+    z = x.clone(); z[0] = "a"; z   ->   can't assign a str to a torch.float32 tensor
+    x.gather(0, k.to(t.float32))   ->   gather(): Expected dtype int64 for index
+    x.index_select(0, t.tensor([5]))   ->   index 5 is out of bounds for dimension 0 with size 3
+    x.index_add(0, j, y)   ->   index_add(): the source must have shape [4, 4]
+    x.masked_fill(x > 2, v)   ->   masked_fill only supports a 0-dimensional value tensor, but got tensor
+    x.masked_fill(x, 1)   ->   masked_fill only supports boolean masks, but got mask with dtype
+    x.masked_scatter(b, v)   ->   masked_scatter_: expected self and source to have same number of elements
+    x.take(t.tensor([12]))   ->   index 12 is out of bounds for dimension 0 with size 12
+    x.kthvalue(0)   ->   selected number k out of range
+    x.kthvalue(5)   ->   selected number k out of range
+    x.quantile(1.5)   ->   quantile() q values must be in the range [0, 1]
+    x.quantile(0.5, interpolation="foo")   ->   quantile() interpolation must be one of linear, lower,
+    t.searchsorted(x, v)   ->   torch.searchsorted(): boundaries tensor should be 1 dimension or the first
+    x.bincount()   ->   bincount only supports 1-d non-negative integral inputs.
+    x.histc(0)   ->   bins must be > 0
+    t.tensor(1, requires_grad=True)   ->   this one is torch.int64
+    t.zeros(-1)   ->   Trying to create tensor with negative dimension -1: [-1]
+    t.zeros(2.5)   ->   zeros(): argument 'size' must be int, not float
+    t.zeros(2, dtype=3)   ->   there is no such element type here
+    t.randperm(-1)   ->   n must be non-negative, got -1
+    t.bernoulli(t.tensor([2.]))   ->   a probability lies between 0 and 1
+    t.rand(2, dtype=t.int64)   ->   these are floating-point numbers
+    F.softshrink(x, -1)   ->   lambda must be greater or equal to 0, but found to be -1.
+    F.embedding(x, y)   ->   embedding(): Expected dtype int64 for index
+    F.embedding(t.tensor([9]), x)   ->   index 9 is out of bounds for dimension 0 with size 3
+    F.group_norm(image, 3)   ->   Expected number of channels in input to be divisible by num_groups (3)
+    F.cross_entropy(x, labels[:2])   ->   Expected input batch_size to match target batch_size
+    F.nll_loss(x, labels.to(t.float32))   ->   expected scalar type Long but found torch.float32
+    F.huber_loss(x, y, delta=-1)   ->   it does not support non-positive values for delta
+    F.pad(x, (1, 2, 3))   ->   Padding length should be even, and at most two times the input dimension (4)
+    F.pad(line, (9, 0), mode="reflect")   ->   Padding size should be less than the corresponding input
+    F.conv2d(image[:, :, :2], kernel)   ->   Calculated padded input size per channel: [2, 6]. Kernel size:
+    F.conv2d(image, kernel, stride=(1, 2, 3))   ->   expected stride to be a single integer value or a list
+    F.conv2d(image, kernel, padding="foo")   ->   Invalid padding string, should be one of 'valid', 'same'
+    F.max_pool2d(image, 2, padding=2)   ->   pad should be at most half of effective kernel size
+    F.max_pool2d(image, 9)   ->   Output size is too small: no window fits
+    F.scaled_dot_product_attention(c, c, c, attn_mask=x, is_causal=True)   ->   Explicit attn_mask should
+""")
+"""Cases that fail as in PyTorch, and what is said."""
