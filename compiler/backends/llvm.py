@@ -22,8 +22,11 @@ from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.index import Axis
 from retrograd.compiler.ir.loops import (
     Accumulate,
+    Barrier,
     Buffer,
+    Exchange,
     For,
+    If,
     Kind,
     Load,
     Local,
@@ -84,6 +87,39 @@ class Emitter(Values):
                     self._store(s.buffer, s.index, self.value(s.value))
                 case Accumulate():
                     self._accumulate(s)
+                case If():
+                    self._if(s)
+                case Barrier() | Exchange():
+                    self._between_threads(s)
+
+    def _between_threads(self, s: Barrier | Exchange) -> None:
+        raise CompilerError(f"a {type(s).__name__.lower()}", "it belongs to another target")
+
+    def _if(self, s: If) -> None:
+        """A branch; registers that change in it are joined after it."""
+        if self._vector is not None and self._vector.lanes > 1:
+            raise CompilerError("a condition in a vector loop", "a mask should stand for it")
+        condition, block = self.within(s.bounds, 1), self.block
+        if condition is None or condition.ref in ("true", "false"):
+            self.statements(s.body if condition is None or condition.ref == "true" else ())
+            return
+        outside, inside, after = block.here, block.fresh("then"), block.fresh("after")
+        before = dict(self._registers)
+        block.do(f"br i1 {condition.ref}, label %{inside}, label %{after}")
+        with self._scope():
+            known = block.known()
+            block.label(inside)
+            block.recall(known)
+            self.statements(s.body)
+        last, known = block.here, block.known()
+        block.do(f"br label %{after}")
+        block.label(after)
+        block.recall(known)
+        for key, value in before.items():
+            changed = self._registers[key]
+            if changed is not value:
+                before[key] = block.emit(_phi(value, outside, changed, last), value.kind, value.lanes)
+        self._registers = before
 
     def _accumulate(self, s: Accumulate) -> None:
         vector = self._vector
@@ -225,7 +261,7 @@ class Emitter(Values):
         """The registers that change in a loop."""
         changed: set[object] = set()
         for x in walk(s.body):
-            if isinstance(x, Store | Accumulate):
+            if isinstance(x, Store | Accumulate | Exchange):
                 changed |= {x, x.buffer}
         return {key: value for key, value in self._registers.items() if key[0] in changed}
 
@@ -236,8 +272,9 @@ class Emitter(Values):
         written |= {x.buffer for x in walk(s.body) if isinstance(x, Local)}
         steady: set[object] = set()
         inside = expressions(s.body)
+        unsure = set(expressions([x for x in walk(s.body) if isinstance(x, If)]))
         for e in inside:
-            moving = isinstance(e, Load) and (e.buffer in written or bool(e.bounds))
+            moving = isinstance(e, Load) and (e.buffer in written or bool(e.bounds) or e in unsure)
             if not moving and steady.issuperset(children(e)) and not (self.axes(e) & changing):
                 steady.add(e)
             elif isinstance(e, Load):
@@ -360,8 +397,9 @@ def _joins_lanes(s: Accumulate, loop: For) -> bool:
 def _fits_registers(local: Local) -> bool:
     """Is each place in the buffer known while compiling, and each element first written outside loops?"""
     buffer, lanes = local.buffer, set[int]()
-    constant = {s.axis for s in walk(local.body) if isinstance(s, For) and s.kind is Kind.UNROLL}
-    vectors = {s.axis: s.lanes for s in walk(local.body) if isinstance(s, For) and s.lanes == s.axis.extent}
+    loops = [s for s in walk(local.body) if isinstance(s, For)]
+    constant = {s.axis for s in loops if s.kind is Kind.UNROLL}
+    vectors = {s.axis: s.lanes for s in loops if s.kind is Kind.VECTOR and s.lanes == s.axis.extent}
     places = [s.index for s in walk(local.body) if isinstance(s, Store | Accumulate) and s.buffer is buffer]
     places += [e.index for e in expressions(local.body) if isinstance(e, Load) and e.buffer is buffer]
     for place in places:
@@ -372,9 +410,10 @@ def _fits_registers(local: Local) -> bool:
         if any(place.stride(axis) != 1 for axis in across):
             return False
     first = next((s for s in local.body if any(_writes(x, buffer) for x in walk((s,)))), None)
-    begins = isinstance(first, Store) or (isinstance(first, For) and first.kind in (Kind.UNROLL, Kind.VECTOR))
+    begins = isinstance(first, Store | Exchange)
+    begins = begins or (isinstance(first, For) and first.kind in (Kind.UNROLL, Kind.VECTOR))
     return begins and len(lanes) == 1 and buffer.size <= _MOST_REGISTERS * max(lanes)
 
 
 def _writes(s: Statement, buffer: Buffer) -> bool:
-    return isinstance(s, Store | Accumulate) and s.buffer is buffer
+    return isinstance(s, Store | Accumulate | Exchange) and s.buffer is buffer
