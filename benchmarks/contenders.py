@@ -1,0 +1,275 @@
+"""Contenders made from one loss: the same function of tensors, given to each library.
+
+In flow arrays and a function `loss(lib, *tensors)`, where `lib` is `retrograd`, `torch` or `jax.numpy`; out
+flow the contenders of a row. JAX gets a loss of its own where the names differ. A new kind of measurement is
+a function that gives a dict from a contender's name to its set-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from harness import Call, Missing, Setup
+
+Arrays = Sequence[np.ndarray]
+Inputs = Callable[[], Arrays]
+Loss = Callable[..., Any]
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def normal(*shapes: tuple[int, ...], dtype: str = "float32", scale: float = 1.0) -> list[np.ndarray]:
+    """Arrays of normal numbers, the same in each process."""
+    generator = rng()
+    return [(scale * generator.standard_normal(shape)).astype(dtype) for shape in shapes]
+
+
+# ---- the libraries -----------------------------------------------------------------------------------------
+
+
+def retrograd() -> Any:
+    """The library, with nothing compiled before."""
+    import retrograd as rg
+    from retrograd.runtime import cache
+
+    cache.clear()
+    return rg
+
+
+def torch() -> Any:
+    """PyTorch, with nothing compiled before."""
+    import os
+
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    return torch
+
+
+def torch_compile() -> tuple[Any, Callable[[Loss], Loss]]:
+    """PyTorch and its compiler, which needs one for C++."""
+    import shutil
+
+    library = torch()
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        raise Missing("torch.compile needs a C++ compiler")
+    library._dynamo.reset()
+    return library, library.compile
+
+
+def of_torch(library: Any, arrays: Arrays) -> list[Any]:
+    return [library.from_numpy(array.copy()) for array in arrays]
+
+
+def of_ours(library: Any, arrays: Arrays) -> list[Any]:
+    return [library.tensor(array) for array in arrays]
+
+
+# ---- value and gradient ------------------------------------------------------------------------------------
+
+
+def value_and_gradient(
+    inputs: Inputs, loss: Loss, wrt: Sequence[int], jax_loss: Loss | None = None, by_hand: Loss | None = None
+) -> dict[str, Setup]:
+    """Tensors in, the value and the gradients by the inputs `wrt` out."""
+
+    def compiled() -> Call:
+        rg = retrograd()
+        tensors = of_ours(rg, inputs())
+        function = rg.compile_grad(wrt=tuple(wrt))(_bound(loss, rg))
+        return lambda: function.value_and_grad(*tensors)
+
+    def taped(lib: Any, tensors: list[Any], function: Loss) -> Call:
+        chosen = [tensors[k].requires_grad_() for k in wrt]
+
+        def call() -> Any:
+            for tensor in chosen:
+                tensor.grad = None
+            value = function(*tensors)
+            value.backward()
+            return value, [tensor.grad for tensor in chosen]
+
+        return call
+
+    def eager() -> Call:
+        rg = retrograd()
+        return taped(rg, of_ours(rg, inputs()), _bound(loss, rg))
+
+    def torch_eager() -> Call:
+        lib = torch()
+        return taped(lib, of_torch(lib, inputs()), _bound(loss, lib))
+
+    def torch_compiled() -> Call:
+        lib, compiler = torch_compile()
+        return taped(lib, of_torch(lib, inputs()), compiler(_bound(loss, lib)))
+
+    def jax_jit() -> Call:
+        import jax
+
+        arrays = [jax.numpy.asarray(array) for array in inputs()]
+        bound = _bound(jax_loss or loss, jax.numpy)
+        function = jax.jit(jax.value_and_grad(bound, argnums=tuple(wrt)))
+        return lambda: jax.block_until_ready(function(*arrays))
+
+    contenders: dict[str, Setup] = {
+        "compiled": compiled,
+        "eager": eager,
+        "torch": torch_eager,
+        "torch.compile": torch_compiled,
+        "jax": jax_jit,
+    }
+    if by_hand is not None:
+        contenders["numpy by hand"] = lambda: _called(by_hand, inputs())
+    return contenders
+
+
+def training_step(
+    inputs: Inputs, loss: Loss, weights: Sequence[int], rate: float, jax_loss: Loss | None = None
+) -> dict[str, Setup]:
+    """The loss, its gradients by the inputs `weights`, and a step of gradient descent; gives the loss."""
+
+    def compiled() -> Call:
+        rg = retrograd()
+        tensors = of_ours(rg, inputs())
+        function = rg.compile_grad(wrt=tuple(weights))(_bound(loss, rg))
+
+        def call() -> Any:
+            value, gradients = function.value_and_grad(*tensors)
+            with rg.no_grad():
+                for k, gradient in zip(weights, gradients):
+                    tensors[k].sub_(gradient, alpha=rate)
+            return value
+
+        return call
+
+    def taped(lib: Any, tensors: list[Any], function: Loss) -> Call:
+        chosen = [tensors[k].requires_grad_() for k in weights]
+
+        def call() -> Any:
+            value = function(*tensors)
+            value.backward()
+            with lib.no_grad():
+                for tensor in chosen:
+                    tensor.sub_(tensor.grad, alpha=rate)
+                    tensor.grad = None
+            return value
+
+        return call
+
+    def eager() -> Call:
+        rg = retrograd()
+        return taped(rg, of_ours(rg, inputs()), _bound(loss, rg))
+
+    def torch_eager() -> Call:
+        lib = torch()
+        return taped(lib, of_torch(lib, inputs()), _bound(loss, lib))
+
+    def torch_compiled() -> Call:
+        lib, compiler = torch_compile()
+        return taped(lib, of_torch(lib, inputs()), compiler(_bound(loss, lib)))
+
+    def jax_jit() -> Call:
+        import jax
+
+        arrays = [jax.numpy.asarray(array) for array in inputs()]
+        differentiated = jax.value_and_grad(_bound(jax_loss or loss, jax.numpy), argnums=tuple(weights))
+
+        def step(*arrays: Any) -> Any:
+            value, gradients = differentiated(*arrays)
+            return value, [arrays[k] - rate * gradient for k, gradient in zip(weights, gradients)]
+
+        function = jax.jit(step)
+
+        def call() -> Any:
+            value, new = jax.block_until_ready(function(*arrays))
+            for k, weight in zip(weights, new):
+                arrays[k] = weight
+            return value
+
+        return call
+
+    return {
+        "compiled": compiled,
+        "eager": eager,
+        "torch": torch_eager,
+        "torch.compile": torch_compiled,
+        "jax": jax_jit,
+    }
+
+
+# ---- values alone ------------------------------------------------------------------------------------------
+
+
+def value(
+    inputs: Inputs, function: Loss, numpy: Loss, jax_function: Loss | None = None, torch_too: bool = True
+) -> dict[str, Setup]:
+    """Tensors in, Tensors out, nothing differentiated; `numpy` is given arrays.
+
+    Without `torch_too`, torch.compile is left out: where it would only call the library that eager mode
+    calls.
+    """
+
+    def ours() -> Call:
+        rg = retrograd()
+        tensors = of_ours(rg, inputs())
+        return _called(rg.compile_grad(_bound(function, rg)), tensors)
+
+    def eager() -> Call:
+        rg = retrograd()
+        return _called(_bound(function, rg), of_ours(rg, inputs()))
+
+    def torch_eager() -> Call:
+        lib = torch()
+        return _called(_bound(function, lib), of_torch(lib, inputs()))
+
+    def torch_compiled() -> Call:
+        lib, compiler = torch_compile()
+        return _called(compiler(_bound(function, lib)), of_torch(lib, inputs()))
+
+    def jax_jit() -> Call:
+        import jax
+
+        arrays = [jax.numpy.asarray(array) for array in inputs()]
+        jitted = jax.jit(_bound(jax_function or function, jax.numpy))
+        return lambda: jax.block_until_ready(jitted(*arrays))
+
+    contenders: dict[str, Setup] = {
+        "compiled": ours,
+        "eager": eager,
+        "numpy": lambda: _called(numpy, inputs()),
+        "torch": torch_eager,
+        "jax": jax_jit,
+    }
+    return contenders | ({"torch.compile": torch_compiled} if torch_too else {})
+
+
+def _called(function: Callable[..., Any], arguments: Sequence[Any]) -> Call:
+    """The call without arguments."""
+    fixed = tuple(arguments)
+    return lambda: function(*fixed)
+
+
+def _bound(loss: Loss, lib: Any) -> Loss:
+    """The loss with its library filled in."""
+
+    def bound(*arguments: Any) -> Any:
+        return loss(lib, *arguments)
+
+    bound.__name__ = loss.__name__
+    return bound
+
+
+# ---- so that nobody's first row pays for what is done once -------------------------------------------------
+
+
+def warm_up(name: str) -> None:
+    """One small value and gradient by this contender."""
+    contenders: Mapping[str, Setup] = value_and_gradient(
+        lambda: normal((3, 5), (5, 2)), lambda lib, x, w: (x @ w).sum(), (0, 1)
+    )
+    if name in contenders:
+        contenders[name]()()

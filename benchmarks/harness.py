@@ -1,0 +1,293 @@
+"""How a row is measured: each contender in a process of its own, taking turns, all with the same threads.
+
+In flow a `Row` and workers; out flows a `Result`: for each contender the median time of a call, the time of
+its first call, and what it computed in short. A contender that cannot run, or ends its process, leaves a note
+instead.
+
+A contender's process lives through all rows of a run, so that libraries are imported once; while one
+contender is timed, the others sleep. Environment and processor affinity are set before any library is
+imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Call = Callable[[], Any]
+Setup = Callable[[], Call]
+"""Makes data and function anew, and gives what one call is; libraries are imported inside."""
+
+ROUNDS = 11
+BURST = 0.04
+"""Seconds that one contender is timed for in one round."""
+PATIENCE = 600.0
+"""Seconds after which a contender is given up."""
+FIRSTS = 3
+"""Cold first calls of which the median is taken, as long as they are quick."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    about: str
+    contenders: Mapping[str, Setup]
+    threads: int = 2
+    goal: float | None = None
+    """The ratio to reach."""
+    against: str | None = None
+    """The contender that the ratio is to; by default the quickest peer."""
+    limit: float | None = None
+    """The most that ours may take, in `unit`."""
+    unit: str = "s"
+    timed: bool = True
+    """Whether calls are timed; else a call gives the figure."""
+    rounds: int = ROUNDS
+    tolerance: float = 1e-3
+    """How far the contenders' results may lie apart, relative to their size."""
+
+
+@dataclass
+class Result:
+    """What came out."""
+
+    row: Row
+    figures: dict[str, float] = field(default_factory=dict)
+    firsts: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def peers(self) -> dict[str, float]:
+        """Figures of other libraries; derivatives written out by hand are not theirs."""
+        return {k: v for k, v in self.figures.items() if k not in ("compiled", "eager", "numpy by hand")}
+
+    @property
+    def ratio(self) -> float | None:
+        """The peer's figure over ours."""
+        ours = self.figures.get("compiled")
+        against = [self.figures.get(self.row.against)] if self.row.against else list(self.peers.values())
+        theirs = [figure for figure in against if figure is not None]
+        return min(theirs) / ours if ours and theirs else None
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goals are; None without any, or without figures."""
+        checks = []
+        if self.row.goal is not None and self.ratio is not None:
+            checks.append(self.ratio >= self.row.goal)
+        if self.row.limit is not None and "compiled" in self.figures:
+            checks.append(self.figures["compiled"] <= self.row.limit)
+        return all(checks) if checks else None
+
+
+class Missing(Exception):
+    """Why a contender cannot take part."""
+
+
+# ---- in a contender's process ------------------------------------------------------------------------------
+
+
+def serve(
+    connection: Any, name: str, table: Callable[[], Mapping[str, Row]], warm_up: Callable[[str], None]
+) -> None:
+    """Answer requests, until told None."""
+    with contextlib.suppress(Missing, ImportError):  # told again when a row asks for it
+        warm_up(name)
+    rows, call = table(), None
+    while (request := connection.recv()) is not None:
+        what, argument = request
+        try:
+            if what == "set up":
+                call, answer = _set_up(rows[argument].contenders[name])
+            else:
+                answer = _time(call, argument) if what == "time" else _figure(call)
+        except (Missing, ImportError) as error:
+            answer = f"{error}"
+        except Exception as error:
+            answer = f"{type(error).__name__}: {error}"
+        connection.send(answer)
+
+
+def _set_up(setup: Setup) -> tuple[Call, tuple[float, list[tuple[float, ...]]]]:
+    """The call, the median time of a cold first call, and what it computed."""
+    firsts: list[float] = []
+    while len(firsts) < FIRSTS and sum(firsts) < 1.0:
+        call = setup()
+        begin = time.perf_counter()
+        outcome = call()
+        firsts.append(time.perf_counter() - begin)
+    return call, (statistics.median(firsts), [_digest(value) for value in _leaves(outcome)])
+
+
+def _time(call: Call, count: int) -> float:
+    """Seconds of a call, in a loop; one more call goes before, to wake up caches and threads."""
+    call()
+    gc.disable()
+    begin = time.perf_counter()
+    for _ in itertools.repeat(None, count):
+        call()
+    elapsed = time.perf_counter() - begin
+    gc.enable()
+    return elapsed / count
+
+
+def _figure(call: Call) -> float:
+    return float(call())
+
+
+def _leaves(outcome: Any) -> Iterator[Any]:
+    if isinstance(outcome, (tuple, list)):
+        for each in outcome:
+            yield from _leaves(each)
+    elif outcome is not None:
+        yield outcome
+
+
+def _digest(value: Any) -> tuple[float, ...]:
+    """A size, a norm and a projection: what is needed to see whether two results agree."""
+    import numpy as np  # late: the environment is set first
+
+    array = np.asarray(value.detach() if hasattr(value, "detach") else value).astype(np.float64).reshape(-1)
+    return float(array.size), float(np.linalg.norm(array)), float(array @ np.cos(0.1 * np.arange(array.size)))
+
+
+# ---- in the parent -----------------------------------------------------------------------------------------
+
+
+class Worker:
+    """A contender's process."""
+
+    def __init__(
+        self, name: str, table: Callable[[], Mapping[str, Row]], warm_up: Callable[[str], None]
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, name, table, warm_up), daemon=False)
+        self.process.start()
+        theirs.close()
+
+    def ask(self, what: str, argument: object = None) -> Any:
+        """The answer: a figure, or a text that says why there is none."""
+        try:
+            self.connection.send((what, argument))
+            if self.connection.poll(PATIENCE):
+                return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join(10)
+            return f"the process ended with status {self.process.exitcode}"
+        self.process.kill()
+        self.process.join(10)
+        return f"no answer within {PATIENCE:.0f} s"
+
+    @property
+    def alive(self) -> bool:
+        return self.process.is_alive()
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.send(None)
+        self.process.join(10)
+        if self.alive:
+            self.process.kill()
+
+
+class Arena:
+    """The contenders' processes, for one number of threads."""
+
+    def __init__(
+        self, threads: int, table: Callable[[], Mapping[str, Row]], warm_up: Callable[[str], None]
+    ) -> None:
+        self.threads, self._table, self._warm_up = threads, table, warm_up
+        self._workers: dict[str, Worker] = {}
+        self._before = dict(os.environ)
+        self._affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+
+    def __enter__(self) -> Arena:
+        """Processes started within have these threads and processors."""
+        text = str(self.threads)
+        for variable in ("OMP", "OPENBLAS", "MKL", "RETROGRAD"):
+            os.environ[f"{variable}_NUM_THREADS"] = text
+        os.environ |= {
+            "PYTHONWARNINGS": "ignore",
+            "JAX_PLATFORMS": "cpu",
+            "JAX_ENABLE_X64": "1",
+            "RETROGRAD_CACHE": "0",
+            "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
+        }
+        if self._affinity is not None:
+            os.sched_setaffinity(0, sorted(self._affinity)[: self.threads])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers.values():
+            worker.stop()
+        os.environ.clear()
+        os.environ.update(self._before)
+        if self._affinity is not None:
+            os.sched_setaffinity(0, self._affinity)
+
+    def measure(self, row: Row) -> Result:
+        """All contenders, in turns."""
+        result = Result(row)
+        digests: dict[str, Any] = {}
+        for name in row.contenders:
+            answer = self._worker(name).ask("set up", row.name)
+            if isinstance(answer, str):
+                result.notes[name] = answer
+            else:
+                result.firsts[name], digests[name] = answer
+        for name in [name for name in digests if not _agree(digests, name, row.tolerance)]:
+            result.notes[name] = "result differs from the other contenders'"
+        samples = self._rounds(row, list(digests), result)
+        result.figures = {name: statistics.median(taken) for name, taken in samples.items() if taken}
+        return result
+
+    def _rounds(self, row: Row, names: list[str], result: Result) -> dict[str, list[float]]:
+        timed = row.timed
+        counts = dict.fromkeys(names, 1)
+        samples: dict[str, list[float]] = {name: [] for name in names}
+        for turn in range(row.rounds + timed):
+            for name in list(counts):
+                worker = self._worker(name)
+                answer = worker.ask("time", counts[name]) if timed else worker.ask("figure")
+                if isinstance(answer, str):
+                    result.notes[name] = answer
+                    del counts[name], samples[name]
+                elif timed and turn == 0:  # the first turn finds out how many calls fill a burst
+                    once = max(
+                        worker.ask("time", max(1, int(0.002 / answer))) if answer < 0.002 else answer, 1e-9
+                    )
+                    counts[name] = max(1, int(BURST / once))
+                else:
+                    samples[name].append(answer)
+        return samples
+
+    def _worker(self, name: str) -> Worker:
+        if name not in self._workers or not self._workers[name].alive:
+            self._workers[name] = Worker(name, self._table, self._warm_up)
+        return self._workers[name]
+
+
+def _agree(digests: Mapping[str, Any], name: str, tolerance: float) -> bool:
+    """Whether this result is that of any other contender, or there is no other."""
+    others = [digest for other, digest in digests.items() if other != name]
+    return not others or any(_close(digests[name], other, tolerance) for other in others)
+
+
+def _close(a: Any, b: Any, tolerance: float) -> bool:
+    return len(a) == len(b) and all(
+        x[0] == y[0]
+        and abs(x[1] - y[1]) <= tolerance * x[1]
+        and abs(x[2] - y[2]) <= tolerance * (x[1] + 1e-30)
+        for x, y in zip(a, b)
+    )

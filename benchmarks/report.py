@@ -1,0 +1,185 @@
+"""Results as text: a paragraph while running, a table at the end, and files for later."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import Result
+
+CONTENDERS = ("compiled", "eager", "numpy", "numpy by hand", "torch", "torch.compile", "jax")
+FIRST_GOALS = {"jax": 5.0, "torch.compile": 50.0}
+"""How many times sooner than these a first, cold call is to come."""
+
+
+def machine() -> dict[str, Any]:
+    """What the figures hold for."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "versions": {
+            name: _version(name) for name in ("retrograd", "numpy", "llvmlite", "torch", "jax", "jaxlib")
+        },
+    }
+
+
+def _processor() -> str:
+    """Its name, family and widest vectors: names alone say little on virtual machines."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = dict(re.findall(r"^([\w ]+?)\s*: (.*)$", text, re.M))
+    flags = found.get("flags", "").split()
+    wide = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "")
+    parts = [found.get("model name", platform.machine()), f"family {found.get('cpu family', '?')}", wide]
+    return ", ".join(filter(None, parts))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def heading(facts: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items() if version)
+    where = f"{facts['processor']}, {facts['cores']} cores, load {facts['load before']} before"
+    return f"{facts['date']} · {where}\nPython {facts['python']}, {versions}\n"
+
+
+def shown(figure: float | None, unit: str = "s") -> str:
+    """Three digits and a unit."""
+    if figure is None:
+        return "–"
+    if unit != "s":
+        return f"{figure:.0f} {unit}"
+    for factor, name in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if figure * factor >= 1:
+            return (
+                f"{figure * factor:.3g} {name}" if figure * factor < 1000 else f"{figure * factor:.0f} {name}"
+            )
+    return f"{figure * 1e9:.0f} ns"
+
+
+def verdict(result: Result) -> str:
+    return {True: "yes", False: "no", None: ""}[result.reached]
+
+
+def goal(result: Result) -> str:
+    row = result.row
+    parts = [] if row.goal is None else [f"{row.goal:g}×" + (f" {row.against}" if row.against else "")]
+    return ", ".join(parts + ([] if row.limit is None else [f"≤ {shown(row.limit, row.unit)}"]))
+
+
+def ratio(result: Result) -> str:
+    return "–" if result.ratio is None else f"{result.ratio:.3g}×"
+
+
+def paragraph(result: Result) -> str:
+    """A row as it is measured."""
+    row = result.row
+    lines = [f"{row.name}: {row.about} ({row.threads} thread{'s' * (row.threads > 1)})"]
+    for name in CONTENDERS:
+        if name in result.figures:
+            first = f"   first call {shown(result.firsts[name])}" if row.timed else ""
+            lines.append(f"  {name:14}{shown(result.figures[name], row.unit):>10}{first}")
+        if name in result.notes:
+            lines.append(f"  {name:14}{'':>10}   {result.notes[name]}")
+    return "\n".join(
+        [*lines, f"  {'ratio':14}{ratio(result):>10}   goal {goal(result) or '–'}  {verdict(result)}"]
+    )
+
+
+def table(results: Sequence[Result]) -> str:
+    """All rows, as Markdown."""
+    head = ["row", "threads", *CONTENDERS, "ratio", "goal", "reached"]
+    lines = [
+        [
+            result.row.about,
+            str(result.row.threads),
+            *(shown(result.figures.get(name), result.row.unit) for name in CONTENDERS),
+            ratio(result),
+            goal(result),
+            verdict(result),
+        ]
+        for result in results
+    ]
+    return markdown(head, lines)
+
+
+def first_calls(results: Sequence[Result]) -> str:
+    """Cold first calls (compilation and one run), as Markdown."""
+    names = ("compiled", "torch.compile", "jax")
+    head = ["row", *names, "jax / ours", "torch.compile / ours", "reached"]
+    lines = []
+    for result in results:
+        firsts = result.firsts
+        if not result.row.timed or "compiled" not in firsts or not set(firsts) & set(FIRST_GOALS):
+            continue
+        ratios = {name: firsts[name] / firsts["compiled"] for name in FIRST_GOALS if name in firsts}
+        reached = all(ratios[name] >= FIRST_GOALS[name] for name in ratios)
+        times = (f"{ratios[name]:.3g}×" if name in ratios else "–" for name in ("jax", "torch.compile"))
+        cells = [*(shown(firsts.get(name)) for name in names), *times]
+        lines.append([result.row.about, *cells, "yes" if reached else "no"])
+    return markdown(head, lines)
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(head, *lines)]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths)) + " |"
+
+    return "\n".join(
+        [line(head), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, lines)]
+    )
+
+
+def write(folder: Path, facts: dict[str, Any], results: Sequence[Result]) -> Path:
+    """The figures as JSON and the tables beside them; the JSON's path is given back."""
+    name = f"{facts['date']}-{re.sub(r'[^a-z0-9]+', '-', facts['processor'].lower())}"
+    path = folder / f"{name}.json"
+    path.write_text(
+        json.dumps({"machine": facts, "rows": [_record(result) for result in results]}, indent=1) + "\n"
+    )
+    notes = [f"- {result.row.name}, {who}: {why}" for result in results for who, why in result.notes.items()]
+    text = [
+        f"# Benchmarks\n\n{heading(facts)}",
+        "Medians of turns taken in processes of their own, with equal threads. *Ratio* is the best peer's "
+        "time over ours, compiled; derivatives written out by hand are shown, and are no peer.\n",
+        table(results),
+        f"\n## The first call, nothing cached\n\n{first_calls(results)}\n",
+        *(["## Notes\n", *notes, ""] if notes else []),
+    ]
+    path.with_suffix(".md").write_text("\n".join(text))
+    return path
+
+
+def _record(result: Result) -> dict[str, Any]:
+    row = result.row
+    return {
+        "name": row.name,
+        "about": row.about,
+        "threads": row.threads,
+        "unit": row.unit,
+        "figures": result.figures,
+        "first calls": result.firsts if row.timed else {},
+        "ratio": result.ratio,
+        "goal": row.goal,
+        "against": row.against,
+        "limit": row.limit,
+        "reached": result.reached,
+        "notes": result.notes,
+    }
