@@ -18,7 +18,8 @@ import torch
 from retrograd.runtime import arithmetic, autograd, conversion, pointwise
 from retrograd.runtime.tensor import Tensor
 
-assert arithmetic and conversion, "imported for the methods that they enter"
+__all__ = ["arithmetic", "conversion"]
+"""Imported for the methods that they enter."""
 
 ROWS = (
     ("add", "x + y", 1),

@@ -1,7 +1,7 @@
 """Elementwise functions that are more than one row of the table: options, defaults, several rows in a chain.
 
-In flow Tensors and numbers, out flow Tensors; all is written with the rows of `pointwise`. To add a function, write it with
-`@entered`, and it is a function, a method and an in-place method.
+In flow Tensors and numbers, out flow Tensors; all is written with the rows of `pointwise`. To add a function,
+write it with `@entered`, and it is a function, a method and an in-place method.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError
-from retrograd.compiler.ops.shape import cast, expand
+from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.copying import clone
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
 from retrograd.runtime.promotion import as_operand, common_dtype
@@ -47,7 +48,7 @@ def _tensor(name: str, x: Any) -> Tensor:
     return lifted if isinstance(lifted, Tensor) else new(np.asarray(lifted, common_dtype([lifted]).numpy))
 
 
-# ---- sums and quotients ----------------------------------------------------------------------------------------------
+# ---- sums and quotients ------------------------------------------------------------------------------------
 
 
 @entered()
@@ -83,7 +84,9 @@ ROUNDINGS: dict[str | None, Function] = {None: _div, "floor": _floor_quotient, "
 
 
 @entered()
-def div(input: Operand, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
+def div(
+    input: Operand, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
     """The quotient; `rounding_mode` "floor" or "trunc" makes it whole, in the operands' own dtype."""
     if rounding_mode not in ROUNDINGS:
         raise ArgumentError(
@@ -98,13 +101,13 @@ FUNCTIONS.update(dict.fromkeys(("divide", "true_divide"), div))
 @entered()
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """`input + value * tensor1 * tensor2`."""
-    return input + _mul(tensor1, tensor2) * value
+    return add(input, _mul(tensor1, tensor2), alpha=value)
 
 
 @entered()
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """`input + value * tensor1 / tensor2`."""
-    return input + _div(tensor1, tensor2) * value
+    return add(input, _div(tensor1, tensor2), alpha=value)
 
 
 @entered()
@@ -126,14 +129,16 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     return APPLY["lerp"](input, end, weight)  # type: ignore[no-any-return]  # a row gives a Tensor
 
 
-# ---- bounds and choice -----------------------------------------------------------------------------------------------
+# ---- bounds and choice -------------------------------------------------------------------------------------
 
 
 @entered()
 def clamp(
     input: Tensor, min: Operand | None = None, max: Operand | None = None, *, out: Tensor | None = None
 ) -> Tensor:
-    """Each element, but at least `min` and at most `max`; numbers or Tensors, of which one may be left out."""
+    """Each element, but at least `min` and at most `max`; numbers or Tensors, of which one may be left
+    out.
+    """
     if min is None and max is None:
         raise ArgumentError("torch.clamp: At least one of 'min' or 'max' must not be None")
     result = input
@@ -146,11 +151,15 @@ def clamp(
 
 @entered(in_place=False)
 def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Any:
-    """Elements of `input` where the condition holds, of `other` elsewhere; alone, the places where it holds."""
+    """Elements of `input` where the condition holds, of `other` elsewhere; alone, the places where it
+    holds.
+    """
     if input is None and other is None:
         return tuple(Tensor(np.asarray(axis)) for axis in condition.read("where(condition)").nonzero())
     if input is None or other is None:
-        raise ArgumentError("where(condition, input, other)", "it takes the condition alone or all three operands")
+        raise ArgumentError(
+            "where(condition, input, other)", "it takes the condition alone or all three operands"
+        )
     return _where(condition, input, other)
 
 
@@ -166,8 +175,8 @@ def nan_to_num(
 ) -> Tensor:
     """NaN and the infinities replaced by numbers: by default 0 and the greatest and least of the dtype."""
     if not input.dtype.is_floating_point:
-        return input.clone()  # type: ignore[no-any-return]  # a method entered by `eager`
-    most = np.finfo(input.dtype.numpy)
+        return clone(input)
+    most: Any = np.finfo(input.dtype.numpy.name)
     high = float(most.max) if posinf is None else posinf
     low = float(most.min) if neginf is None else neginf
     return APPLY["nan_to_num"](input, nan, high, low)  # type: ignore[no-any-return]  # a row gives a Tensor
@@ -179,7 +188,9 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     if decimals == 0:
         return APPLY["round"](input)  # type: ignore[no-any-return]  # a row gives a Tensor
     if not input.dtype.is_floating_point:
-        raise DtypeError(f"round(decimals={decimals}) of {input.dtype}", "whole numbers have no digits after the point")
+        raise DtypeError(
+            f"round(decimals={decimals}) of {input.dtype}", "whole numbers have no digits after the point"
+        )
     scale = 10.0 ** abs(decimals)
     up, down = (_mul, _div) if decimals > 0 else (_div, _mul)
     return down(APPLY["round"](up(input, scale)), scale)  # type: ignore[no-any-return]  # a row gives a Tensor
@@ -193,15 +204,15 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 
 @entered(in_place=False)
 def isposinf(input: Tensor) -> Tensor:
-    return input == float("inf")  # type: ignore[return-value]  # Tensors compare element by element
+    return input == float("inf")
 
 
 @entered(in_place=False)
 def isneginf(input: Tensor) -> Tensor:
-    return input == float("-inf")  # type: ignore[return-value]  # Tensors compare element by element
+    return input == float("-inf")
 
 
-# ---- comparison of whole Tensors -------------------------------------------------------------------------------------
+# ---- comparison of whole Tensors ---------------------------------------------------------------------------
 
 
 @entered(in_place=False)
@@ -210,8 +221,10 @@ def isclose(
 ) -> Tensor:
     """`|input - other| <= atol + rtol * |other|`, element by element; equal infinities are close."""
     near = abs(input - other) <= abs(other) * rtol + atol
-    close = (input == other) | (near & APPLY["isfinite"](other))
-    return close | (APPLY["isnan"](input) & APPLY["isnan"](other)) if equal_nan else close
+    close: Tensor = (input == other) | (near & APPLY["isfinite"](other))
+    if equal_nan:
+        close |= APPLY["isnan"](input) & APPLY["isnan"](other)
+    return close
 
 
 @entered(in_place=False)
@@ -228,7 +241,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return input.shape == other.shape and bool(np.array_equal(input.read("equal()"), other.read("equal()")))
 
 
-# ---- new elements in place -------------------------------------------------------------------------------------------
+# ---- new elements in place ---------------------------------------------------------------------------------
 
 
 @method()

@@ -1,6 +1,6 @@
-"""The same elements in another form: other dtypes and devices, copies, pickles.
+"""The same elements in another form: other dtypes and devices, NumPy's arrays, DLPack.
 
-In flow a Tensor; out flows a Tensor of another dtype (recorded as a cast), or what `copy` and `pickle` need. To add a
+In flow a Tensor; out flows a Tensor of another dtype (recorded as a cast), or what NumPy asks for. To add a
 conversion to a dtype, add its name to `NAMES`.
 """
 
@@ -12,20 +12,26 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import GradientError
+from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.copying import clone
 from retrograd.runtime.device import as_device
-from retrograd.runtime.tensor import LEGACY, Tensor, legacy_name, method
+from retrograd.runtime.names import LEGACY, legacy_name
+from retrograd.runtime.tensor import Tensor, method
 
 NAMES = {
     "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "long": dtypes.int64,
-    "int": dtypes.int32, "short": dtypes.int16, "char": dtypes.int8, "byte": dtypes.uint8, "bool": dtypes.bool_,
+    "int": dtypes.int32, "short": dtypes.int16, "char": dtypes.int8, "byte": dtypes.uint8,
+    "bool": dtypes.bool_,
 }  # fmt: skip
 """Methods that change the dtype."""
 
+
 @method()
-def to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
+def to(
+    self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any
+) -> Tensor:
     """`to(dtype)`, `to(device)`, `to(other)`: itself if nothing changes, unless `copy`."""
     for given in args:
         if isinstance(given, Tensor):
@@ -38,7 +44,7 @@ def to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bo
             device = given
     as_device(device)
     result: Tensor = cast(self, self.dtype if dtype is None else dtypes.dtype(dtype))
-    return result.clone() if copy and result is self else result
+    return clone(result) if copy and result is self else result
 
 
 @method()
@@ -75,36 +81,40 @@ for _name, _dtype in NAMES.items():
     _to_dtype(_name, _dtype)
 
 
-# ---- copies and pickles ----------------------------------------------------------------------------------------------
+# ---- to and from NumPy -------------------------------------------------------------------------------------
 
 
 @method()
-def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
-    if not self.is_leaf:
-        raise GradientError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."
-        )
-    if id(self) in memo:
-        return memo[id(self)]  # type: ignore[no-any-return]  # what was put there below
-    with_data = self.read("deepcopy()").copy(order="K")
-    result = _rebuilt(type(self), with_data, self.requires_grad, dict(getattr(self, "__dict__", {})))
-    memo[id(self)] = result
-    if self._grad is not None:
-        result._grad = __deepcopy__(self._grad, memo)
-    return result
+def data_ptr(self: Tensor) -> int:
+    return int(self.read("data_ptr()").__array_interface__["data"][0])
 
 
 @method()
-def __reduce_ex__(self: Tensor, protocol: Any) -> tuple[Any, ...]:
-    array = np.ascontiguousarray(self.read("pickle"))
-    state = dict(getattr(self, "__dict__", {}))
-    return (_rebuilt, (type(self), array.reshape(self._value.shape), self.requires_grad, state))
+def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> Array:
+    array = self.numpy()
+    if dtype is not None and array.dtype != dtype:
+        if copy is False:
+            raise ArgumentError(f"an array of {dtype} without a copy", f"the tensor is of {self.dtype}")
+        return array.astype(dtype)
+    return array.copy() if copy else array
 
 
-def _rebuilt(kind: type[Tensor], array: Array, requires_grad: bool, state: dict[str, Any]) -> Tensor:
-    tensor = kind.__new__(kind)
-    Tensor.__init__(tensor, array)
-    tensor._requires_grad = requires_grad
-    for name, value in state.items():
-        setattr(tensor, name, value)
-    return tensor
+@method()
+def __array_wrap__(self: Tensor, array: Array, context: object = None, return_scalar: bool = False) -> Tensor:
+    return Tensor(np.asarray(array))
+
+
+@method()
+def __dlpack__(self: Tensor, **options: Any) -> Any:
+    return self.numpy().__dlpack__(**options)
+
+
+@method()
+def __dlpack_device__(self: Tensor) -> tuple[int, int]:
+    return (1, 0)
+
+
+@method()
+def __buffer__(self: Tensor, flags: int) -> memoryview:
+    buffer: Any = self.numpy()
+    return memoryview(buffer)

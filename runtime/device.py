@@ -28,7 +28,9 @@ class device:
             object.__setattr__(self, "index", int(number))
         if kind not in _KINDS:
             raise DeviceError(
-                f"device({self.type!r})", f"the devices here are {', '.join(_KINDS)}", "leave the device out, or name one"
+                f"device({self.type!r})",
+                f"the devices here are {', '.join(_KINDS)}",
+                "leave the device out, or name one",
             )
 
     def __repr__(self) -> str:

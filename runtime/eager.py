@@ -1,9 +1,11 @@
-"""Record: what it means to apply an op to Tensors. Evaluates at once, or writes a node while tracing; keeps the tape.
+"""Record: what it means to apply an op to Tensors. Evaluates at once, or writes a node while tracing; keeps
+the tape.
 
-In flow an op and its operands (Tensors, arrays, Python numbers), out flows a Tensor. If grad mode is on and an operand
-requires grad, the result points to an `OpNode`, which holds the op, where the cotangents go, and those values that the
-op's adjoint will look at. Which ones it looks at is found by running the adjoint once on graph nodes (`_needs`), so no
-op has to say it. The backward pass takes the very rules that the compiler takes, `reverse.cotangents`.
+In flow an op and its operands (Tensors, arrays, Python numbers), out flows a Tensor. If grad mode is on and
+an operand requires grad, the result points to an `OpNode`, which holds the op, where the cotangents go, and
+those values that the op's adjoint will look at. Which ones it looks at is found by running the adjoint once
+on graph nodes (`_needs`), so no op has to say it. The backward pass takes the very rules that the compiler
+takes, `reverse.cotangents`.
 
     RECORD.apply(op, operands)        the interpreter of Tensors, level 2
     recorded(op, operands, result)    history for a value that was computed otherwise
@@ -28,12 +30,13 @@ from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Slice
 from retrograd.runtime import tracing
 from retrograd.runtime.kernels import rules
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tape import Edge, GradNode, already_freed
-from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor, legacy_name, method
+from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
 from retrograd.runtime.tracing import Trace
 from retrograd.runtime.views import View
 
-# ---- what an adjoint looks at ----------------------------------------------------------------------------------------
+# ---- what an adjoint looks at ------------------------------------------------------------------------------
 
 
 class Needs(NamedTuple):
@@ -98,14 +101,18 @@ def _needs(op: Op, values: Sequence[Value], out: Value, wanted: Sequence[bool]) 
     return Needs(tuple(x in reached for x in operands), result in reached)
 
 
-# ---- the tape node of an op ------------------------------------------------------------------------------------------
+# ---- the tape node of an op --------------------------------------------------------------------------------
 
 _SMALL = 1024
-"""Operands with at most this many elements are kept whole even where only their shape matters: it is faster."""
+"""Operands with at most this many elements are kept whole even where only their shape matters: it is
+faster.
+"""
 
 
 class OpNode(GradNode):
-    """An op that was applied. `inputs` holds, for each operand, its value, or its Type if the adjoint asks no more."""
+    """An op that was applied. `inputs` holds, for each operand, its value, or its Type if the adjoint asks no
+    more.
+    """
 
     __slots__ = ("op", "inputs", "out", "guards")
 
@@ -114,7 +121,9 @@ class OpNode(GradNode):
     """None after `free`."""
     out: Value
     guards: list[tuple[list[int], int, int]]
-    """For each kept array: its version counter, the version kept, and which operand it is (-1: the result)."""
+    """For each kept array: its version counter, the version kept, and which operand it is (-1: the
+    result).
+    """
 
     def __init__(
         self,
@@ -130,7 +139,9 @@ class OpNode(GradNode):
         self.out = out
         self.guards = guards
 
-    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
         inputs = self.inputs
         if inputs is None:
             raise already_freed()
@@ -158,12 +169,16 @@ class OpNode(GradNode):
 
 def modified(value: Value, maker: Edge, now: int, then: int) -> GradientError:
     """A value that the backward pass needs is no more what it was."""
-    origin = f", which is output 0 of {maker.name().removesuffix('Backward0')}," if isinstance(maker, GradNode) else ""
+    origin = (
+        f", which is output 0 of {maker.name().removesuffix('Backward0')},"
+        if isinstance(maker, GradNode)
+        else ""
+    )
     return GradientError(
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[{legacy_name(dtypes.of(value))} {list(value.shape)}]{origin} is at version {now}; expected version {then} "
-        "instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
-        "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+        f"[{legacy_name(dtypes.of(value))} {list(value.shape)}]{origin} is at version {now}; "
+        f"expected version {then} instead. Hint: enable anomaly detection to find the operation that failed "
+        "to compute its gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False)."
     )
 
 
@@ -174,7 +189,9 @@ class RowNode(OpNode):
 
     row: ClassVar[Elementwise]
 
-    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
         inputs = self.inputs
         if create_graph or inputs is None or isinstance(cotangent, Node):
             return super().backward(cotangent, needed, create_graph)
@@ -249,7 +266,7 @@ def counter_of(tensor: Tensor) -> list[int]:
     return counter
 
 
-# ---- the interpreter -------------------------------------------------------------------------------------------------
+# ---- the interpreter ---------------------------------------------------------------------------------------
 
 
 class Record:
@@ -291,7 +308,7 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
     return result
 
 
-def _arrays(values: list[Value]) -> list[Array]:
+def _arrays(values: list[Value]) -> list[Value]:
     """Python numbers take the dtype of the last operand that has one."""
     if all(type(v) is np.ndarray for v in values):
         return values
@@ -299,7 +316,10 @@ def _arrays(values: list[Value]) -> list[Array]:
     for value in values:
         if isinstance(value, np.ndarray | np.generic):
             like = value.dtype
-    return [v if isinstance(v, np.ndarray) or type(v) is Node else np.asarray(v, getattr(v, "dtype", like)) for v in values]
+    return [
+        v if isinstance(v, np.ndarray) or type(v) is Node else np.asarray(v, getattr(v, "dtype", like))
+        for v in values
+    ]
 
 
 def _explained(error: Exception, op: Op, values: Sequence[Value]) -> Exception:
@@ -325,7 +345,7 @@ def _trace(trace: Trace, op: Op, operands: Sequence[Value], tracked: bool) -> Te
     lifted = [trace.lift(x) if isinstance(x, Tensor) else x for x in operands]
     likes = [x.dtype for x in lifted if isinstance(x, Node)]
     nodes = [x if isinstance(x, Node) else _constant(trace, x, likes) for x in lifted]
-    node = nodes[0] if isinstance(op, Clone) else trace.builder.node(op, *nodes)
+    node = trace.builder.node(op, *nodes)
     result = Tensor(node)
     if _kind(op).is_view:
         _link(op, operands[0], result)
@@ -372,48 +392,3 @@ INTERPRETERS[Tensor] = RECORD
 @SUBCLASS_HOOKS.append
 def _enter_subclass(cls: type[Tensor]) -> None:
     INTERPRETERS[cls] = RECORD
-
-
-# ---- clone, which only Tensors know: values of graphs never change ---------------------------------------------------
-
-
-class Clone(Op):
-    """The same values in memory of their own. In a graph it is its operand."""
-
-    name = "clone"
-
-    def infer(self, *types: Type) -> Type:
-        return types[0]
-
-    def evaluate(self, *arrays: Array) -> Array:
-        return np.array(arrays[0], order="K")
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [cotangent]
-
-
-_CLONE = Clone()
-
-
-@method()
-def clone(self: Tensor, *, memory_format: object = None) -> Tensor:
-    """A copy, recorded."""
-    return RECORD.apply(_CLONE, (self,))
-
-
-@method()
-def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
-    """Itself if its elements lie in order, else a copy where they do."""
-    return self if self.is_contiguous() else RECORD.apply(_CONTIGUOUS, (self,))
-
-
-class Contiguous(Clone):
-    """A copy in row-major order."""
-
-    def evaluate(self, *arrays: Array) -> Array:
-        return np.ascontiguousarray(arrays[0])
-
-
-_CONTIGUOUS = Contiguous()

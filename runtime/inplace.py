@@ -1,8 +1,9 @@
 """Changing a Tensor in place: its elements, its version, its history.
 
-`assign(x, new)` says "x now has this value and this history": into x's own memory outside a trace, as a new node inside.
-All in-place methods end here; where nothing is recorded they may write into `x`'s array themselves, between
-`check_writable(x)` and `changed(x)`. A view takes its base along, by the rules of `views`.
+`assign(x, new)` says "x now has this value and this history": into x's own memory outside a trace, as a new
+node inside. All in-place methods end here; where nothing is recorded they may write into `x`'s array
+themselves, between `check_writable(x)` and `changed(x)`. A view takes its base along, by the rules of
+`views`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from retrograd.runtime.views import CopySlices, View, overlaps, placed
 
 
 class Overwritten(GradNode):
-    """A Tensor that was given another's elements: all of its cotangent is theirs, that of its old ones is zero."""
+    """A Tensor that was given another's elements: all of its cotangent is theirs, that of its old ones is
+    zero.
+    """
 
     __slots__ = ("type", "title")
 
@@ -36,7 +39,9 @@ class Overwritten(GradNode):
     def name(self) -> str:
         return self.title
 
-    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
         zeros: Value = None
         if needed[0]:
             zeros = np.zeros(self.type.shape, self.type.dtype.numpy)
@@ -45,14 +50,15 @@ class Overwritten(GradNode):
         return [Tensor(zeros) if create_graph and needed[0] else zeros, cotangent if needed[1] else None]
 
 
-# ---- the one way -----------------------------------------------------------------------------------------------------
+# ---- the one way -------------------------------------------------------------------------------------------
 
 
 def assign(tensor: Tensor, new: Tensor, overwrites: str = "") -> Tensor:
     """Give a Tensor the value of another (broadcast and cast to its own type) and that one's history.
 
-    Raises GradientError for a leaf that requires grad (outside `no_grad`), ShapeError if the value does not fit.
-    `overwrites` is said where the new value has not been made from the old one, and is the name of the tape's node then.
+    Raises GradientError for a leaf that requires grad (outside `no_grad`), ShapeError if the value does not
+    fit. `overwrites` is said where the new value has not been made from the old one, and is the name of the
+    tape's node then.
     """
     check_writable(tensor)
     check_fits(tensor, tuple(new._value.shape))
@@ -80,7 +86,9 @@ def check_writable(tensor: Tensor) -> None:
         if tensor._edge is None:
             raise GradientError("a leaf Variable that requires grad is being used in an in-place operation.")
         if view is not None and view.path and view.tracked and view.base._edge is None:
-            raise GradientError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+            raise GradientError(
+                "a view of a leaf Variable that requires grad is being used in an in-place operation."
+            )
     value = tensor._value
     if isinstance(value, Node):
         repeated = view is not None and overlaps(view.path)
@@ -133,7 +141,9 @@ def _replace(trace: Trace, tensor: Tensor, node: Node) -> None:
 
 
 def _set_history(tensor: Tensor, edge: GradNode) -> None:
-    """The elements come from `edge` now. A view's history is that of its base, with the view's part exchanged."""
+    """The elements come from `edge` now. A view's history is that of its base, with the view's part
+    exchanged.
+    """
     view = tensor._view
     if view is None or not view.path:
         _become(tensor, edge)
@@ -174,11 +184,13 @@ def add_to(tensor: Tensor, value: Value) -> None:
     changed(tensor)
 
 
-# ---- the same elements without the history ---------------------------------------------------------------------------
+# ---- the same elements without the history -----------------------------------------------------------------
 
 
 def _alias(tensor: Tensor, shares_version: bool) -> Tensor:
-    """Another Tensor of the same elements, without history. Inside a trace, a view that sees its base's updates."""
+    """Another Tensor of the same elements, without history. Inside a trace, a view that sees its base's
+    updates.
+    """
     if tensor._view is not None:
         tensor._view.refresh(tensor)
     trace = STATE.trace
@@ -223,4 +235,4 @@ def _set_data(self: Tensor, new: Tensor) -> None:
         _replace(trace, self, trace.lift(new))
 
 
-Tensor.data = property(_data, _set_data)
+setattr(Tensor, "data", property(_data, _set_data))  # noqa: B010  # entered, as methods are

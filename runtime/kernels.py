@@ -1,8 +1,10 @@
-"""The rows of the elementwise table as plain NumPy: for arrays alone, without asking at each step what the operands are.
+"""The rows of the elementwise table as plain NumPy: for arrays alone, without asking at each step what the
+operands are.
 
-A formula is a Python function whose names stand for rows (`compiler.ops.row`). The same code, with names that stand for
-NumPy's functions, is what runs here: `kernel(row)` evaluates, `rules(row)` are the cotangents of the operands. Nothing is
-said anew, and nothing is to be added for a new row. Python numbers in formulas take the arrays' dtype (NumPy 2's rule).
+A formula is a Python function whose names stand for rows (`compiler.ops.row`). The same code, with names that
+stand for NumPy's functions, is what runs here: `kernel(row)` evaluates, `rules(row)` are the cotangents of
+the operands. Nothing is said anew, and nothing is to be added for a new row. Python numbers in formulas take
+the arrays' dtype (NumPy 2's rule).
 """
 
 from __future__ import annotations

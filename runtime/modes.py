@@ -1,7 +1,7 @@
 """Modes: what this thread is doing — recording gradients or not, looking for anomalies, tracing.
 
-In flow `with` statements and decorators; out flows `STATE`, which every operation asks. To add a mode, add a field to
-`State` and a context manager below.
+In flow `with` statements and decorators; out flows `STATE`, which every operation asks. To add a mode, add a
+field to `State` and a context manager below.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ import inspect
 import threading
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-if TYPE_CHECKING:
-    from retrograd.runtime.tracing import Trace
+from typing import Any, TypeVar, cast
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -29,15 +26,17 @@ class State(threading.local):
     """Each recorded node remembers the user's line."""
     check_nan: bool = True
     """With `anomaly`: a NaN in the backward pass is an error."""
-    trace: Trace | None = None
-    """The trace that operations of this thread are written to."""
+    trace: Any = None
+    """The `tracing.Trace` that operations of this thread are written to, or None."""
 
 
 STATE = State()
 
 
 class _Mode:
-    """Sets one field of STATE for the length of a `with` block, of a function, or of each step of a generator."""
+    """Sets one field of STATE for the length of a `with` block, of a function, or of each step of a
+    generator.
+    """
 
     field: str
     value: bool
@@ -126,7 +125,9 @@ class _Chosen(_Mode):
 
 
 class set_grad_enabled(_Chosen):
-    """Recording on or off at once, and until the end of the block if used as one; as `torch.set_grad_enabled`."""
+    """Recording on or off at once, and until the end of the block if used as one; as
+    `torch.set_grad_enabled`.
+    """
 
     field = "grad"
 
@@ -144,7 +145,8 @@ class set_grad_enabled(_Chosen):
         return super().__call__(function)
 
     def _copy(self) -> _Mode:
-        return enable_grad() if self.value else no_grad()
+        mode: _Mode = enable_grad() if self.value else no_grad()
+        return mode
 
 
 class inference_mode(_Chosen):
@@ -165,7 +167,9 @@ class inference_mode(_Chosen):
 
 
 class detect_anomaly(_Mode):
-    """Remember the line of each operation; with `check_nan`, a NaN that a backward step makes is an error naming it."""
+    """Remember the line of each operation; with `check_nan`, a NaN that a backward step makes is an error
+    naming it.
+    """
 
     field, value = "anomaly", True
 

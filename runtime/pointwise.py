@@ -1,9 +1,10 @@
-"""Elementwise functions, methods, operators and in-place methods, made from THE table: one of each for every row.
+"""Elementwise functions, methods, operators and in-place methods, made from THE table: one of each for every
+row.
 
-In flow Tensors and Python numbers, out flow Tensors. Operands of one dtype that the row takes go straight to NumPy
-(`_one`, `_two`); all others by `promotion` and the interpreter. What is more than a row (`alpha=`, `clamp`, `where` with
-one argument, …) is in `arithmetic`. A new row needs nothing here; an alias is an entry in `ALIASES`, an operator one in
-`OPERATORS`.
+In flow Tensors and Python numbers, out flow Tensors. Operands of one dtype that the row takes go straight to
+NumPy (`_one`, `_two`); all others by `promotion` and the interpreter. What is more than a row (`alpha=`,
+`clamp`, `where` with one argument, …) is in `arithmetic`. A new row needs nothing here; an alias is an entry
+in `ALIASES`, an operator one in `OPERATORS`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, RetrogradError
-from retrograd.compiler.ir.graph import OPS, Type, Value
+from retrograd.compiler.ir.graph import OPS, Type
 from retrograd.compiler.ir.quiet import QUIET, quietly
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.runtime import tracing
+from retrograd.runtime.copying import clone
 from retrograd.runtime.eager import RECORD, record
 from retrograd.runtime.inplace import assign, changed, check_fits, check_writable
 from retrograd.runtime.kernels import kernel
@@ -35,46 +37,49 @@ FUNCTIONS: dict[str, Function] = {}
 ROWS = {name: op for name, op in OPS.items() if isinstance(op, Elementwise)}
 
 ALIASES = {
-    "abs": ("absolute",), "neg": ("negative",), "sub": ("subtract",), "mul": ("multiply",),
-    "div": ("divide", "true_divide"), "trunc": ("fix",), "sign": ("sgn",), "sigmoid": ("special_expit", "expit"),
+    "abs": ("absolute",), "neg": ("negative",), "sub": ("subtract",), "mul": ("multiply",), "div": ("divide",
+    "true_divide"), "trunc": ("fix",), "sign": ("sgn",), "sigmoid": ("special_expit", "expit"),
     "asin": ("arcsin",), "acos": ("arccos",), "atan": ("arctan",), "atan2": ("arctan2",),
-    "asinh": ("arcsinh",), "acosh": ("arccosh",), "atanh": ("arctanh",),
-    "lt": ("less",), "le": ("less_equal",), "gt": ("greater",), "ge": ("greater_equal",), "ne": ("not_equal",),
+    "asinh": ("arcsinh",), "acosh": ("arccosh",), "atanh": ("arctanh",), "lt": ("less",),
+    "le": ("less_equal",), "gt": ("greater",), "ge": ("greater_equal",), "ne": ("not_equal",),
     "clamp": ("clip",),
 }  # fmt: skip
 
 IN_NN_ONLY = {
-    "relu6", "leaky_relu", "elu", "celu", "softplus", "logsigmoid", "gelu", "gelu_tanh", "silu", "mish", "softsign",
-    "cbrt", "zeta", "trigamma",
+    "relu6", "leaky_relu", "elu", "celu", "softplus", "logsigmoid", "gelu", "gelu_tanh", "silu", "mish",
+    "softsign", "cbrt", "zeta", "trigamma",
 }  # fmt: skip
 """Rows that PyTorch does not offer at the top, or offers in `nn.functional` with other arguments."""
 
 WITHOUT_IN_PLACE = {
-    "where", "maximum", "minimum", "fmax", "fmin", "logaddexp", "logaddexp2", "isnan", "isinf", "isfinite", "signbit",
+    "where", "maximum", "minimum", "fmax", "fmin", "logaddexp", "logaddexp2", "isnan", "isinf", "isfinite",
+    "signbit",
 }  # fmt: skip
 
 OPERATORS = {
-    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
-    "pow": "pow", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide",
+    "mod": "remainder", "pow": "pow", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
     "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
 }  # fmt: skip
-"""Python's binary operators, which also come reflected (`__radd__`) and in place (`__iadd__`), and their rows."""
+"""Python's binary operators, which also come reflected (`__radd__`) and in place (`__iadd__`), and their
+rows.
+"""
 
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 SIGNS = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
 
 REFUSED = {
-    ("sub", 1): "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
-    "use the `~` or `logical_not()` operator instead.",
-    ("sub", 2): "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
-    "operator instead.",
-    ("neg", 1): "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
-    "the `~` or `logical_not()` operator instead.",
+    "one bool in sub": "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+    "trying to invert a mask, use the `~` or `logical_not()` operator instead.",
+    "two bools in sub": "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` "
+    "or `logical_xor()` operator instead.",
+    "one bool in neg": "Negation, the `-` operator, on a bool tensor is not supported. If you are trying "
+    "to invert a mask, use the `~` or `logical_not()` operator instead.",
 }
-"""Rows that have their own words for so many bool operands."""
+"""Rows that have their own words for bool operands."""
 
 
-# ---- out of place ----------------------------------------------------------------------------------------------------
+# ---- out of place ------------------------------------------------------------------------------------------
 
 
 def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
@@ -82,10 +87,11 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     promoted = promote(row, operands)
     first = promoted[-1].dtype
     if row.types is Types.ROUND and first.is_floating_point is False:
-        return promoted[0].clone()  # type: ignore[no-any-return]  # whole numbers are round already
+        return clone(promoted[0])  # whole numbers are round already
     bools = sum(isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype is dtypes.bool_) for x in operands)
-    if (row.name, bools) in REFUSED:
-        raise DtypeError(REFUSED[row.name, bools])
+    case = f"{'two bools' if bools == 2 else 'one bool'} in {row.name}"
+    if bools and case in REFUSED:
+        raise DtypeError(REFUSED[case])
     if dtypes.dtype(first).numpy not in taken_dtypes(row):
         row.infer(*(Type(tuple(x.shape), dtypes.of(x)) for x in promoted))
     return RECORD.apply(row, promoted)
@@ -105,20 +111,26 @@ def taken_dtypes(row: Elementwise) -> frozenset[Any]:
 
 
 def _quick_dtypes(row: Elementwise) -> frozenset[Any]:
-    """Those for which `kernel(row)` gives the right dtype: in a formula, NumPy makes a bool and a number an integer."""
+    """Those for which `kernel(row)` gives the right dtype: in a formula, NumPy makes a bool and a number an
+    integer.
+    """
     return taken_dtypes(row) if row.numpy is not None else taken_dtypes(row) - {dtypes.bool_.numpy}
 
 
 def _one(row: Elementwise) -> Function:
     """The row as a function of one Tensor."""
     compute, taken = kernel(row), _quick_dtypes(row)
-    recordable = row.infer(Type((), dtypes.float32)).dtype is dtypes.float32 if dtypes.float32.numpy in taken else False
+    recordable = (
+        row.infer(Type((), dtypes.float32)).dtype is dtypes.float32
+        if dtypes.float32.numpy in taken
+        else False
+    )
     ndarray = np.ndarray
 
     def apply_to(x: Any) -> Tensor:
         if not isinstance(x, Tensor) or tracing.depth or x._value.dtype not in taken:
             return general(row, (x,))
-        array = x._value
+        array: Any = x._value
         try:
             value = QUIET.run(compute, array)
         except Exception:  # told in the user's terms below, or done otherwise
@@ -134,12 +146,16 @@ def _one(row: Elementwise) -> Function:
 
 
 def _two(row: Elementwise) -> Function:
-    """The row as a function of two operands, of which one may be a number; NotImplemented for anything else."""
+    """The row as a function of two operands, of which one may be a number; NotImplemented for anything
+    else.
+    """
     compute, taken = kernel(row), _quick_dtypes(row)
     recordable = row.types not in (Types.COMPARE, Types.LOGICAL, Types.INTEGER, Types.SHIFT)
     ndarray = np.ndarray
 
     def apply_to(x: Any, y: Any) -> Any:
+        a: Any
+        b: Any
         if isinstance(y, Tensor):
             if not isinstance(x, Tensor):
                 return general(row, (x, y)) if isinstance(x, _OPERANDS) else NotImplemented
@@ -186,7 +202,9 @@ def _more(row: Elementwise) -> Function:
 APPLY: dict[str, Function] = {
     name: (_one, _two, _more, _more)[row.arity - 1](row) for name, row in ROWS.items()
 }
-"""Each row as a function of its operands and nothing else; of two operands, NotImplemented where one is no operand."""
+"""Each row as a function of its operands and nothing else; of two operands, NotImplemented where one is no
+operand.
+"""
 
 
 def public(name: str, function: Function, in_place: bool = True) -> None:
@@ -229,13 +247,15 @@ def write_out(out: Tensor, result: Tensor) -> Tensor:
     return assign(out, result)
 
 
-# ---- in place --------------------------------------------------------------------------------------------------------
+# ---- in place ----------------------------------------------------------------------------------------------
 
 
 def check_category(tensor: Tensor, result: Tensor) -> None:
     """A result of a higher category than the Tensor it shall be written to is refused, as in PyTorch."""
     if result.dtype.category > tensor.dtype.category:
-        raise DtypeError(f"result type {result.dtype} can't be cast to the desired output type {tensor.dtype}")
+        raise DtypeError(
+            f"result type {result.dtype} can't be cast to the desired output type {tensor.dtype}"
+        )
 
 
 def in_place_of(name: str, function: Function) -> Function:
@@ -257,10 +277,12 @@ def in_place_of(name: str, function: Function) -> Function:
 
 
 def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
-    """Have NumPy write into x's memory, where nothing is to be recorded or promoted; False where it is not so."""
-    array = x._value
+    """Have NumPy write into x's memory, where nothing is to be recorded or promoted; False where it is not
+    so.
+    """
+    array: Any = x._value
     if isinstance(y, Tensor):
-        other: Value = y._value
+        other: Any = y._value
         if (y._requires_grad or y._view is not None) and STATE.grad:
             return False
     elif type(y) is float and array.dtype.kind == "f":
@@ -278,7 +300,7 @@ def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
     return True
 
 
-# ---- the table becomes methods ---------------------------------------------------------------------------------------
+# ---- the table becomes methods -----------------------------------------------------------------------------
 
 
 def _enter_operators() -> None:
@@ -305,4 +327,4 @@ for _name, _row in ROWS.items():
     if _name not in IN_NN_ONLY:
         public(_name, _public_row(_row))
 _enter_operators()
-Tensor.__pos__ = _pos  # type: ignore[attr-defined]  # operators are entered, not defined, in Tensor
+setattr(Tensor, "__pos__", _pos)  # noqa: B010  # entered, as methods are

@@ -1,8 +1,9 @@
-"""Type promotion, once and for all: operands as the user gave them in, Tensors of the dtypes that an op takes out.
+"""Type promotion, once and for all: operands as the user gave them in, Tensors of the dtypes that an op takes
+out.
 
-PyTorch's rule (`dtypes.result_type`): the highest category among bool, integer and floating wins; within it Tensors with
-axes outrank 0-d Tensors, which outrank Python numbers. `TARGETS` says what each kind of row makes of the common dtype; a
-new kind is a new entry. Numbers become 0-d arrays of the dtype that was found.
+PyTorch's rule (`dtypes.result_type`): the highest category among bool, integer and floating wins; within it
+Tensors with axes outrank 0-d Tensors, which outrank Python numbers. `TARGETS` says what each kind of row
+makes of the common dtype; a new kind is a new entry. Numbers become 0-d arrays of the dtype that was found.
 """
 
 from __future__ import annotations
@@ -90,14 +91,16 @@ def _as_bool(x: Value) -> Value:
     return apply(not_equal, x, number(0, x.dtype.numpy))
 
 
-# ---- numbers as arrays -----------------------------------------------------------------------------------------------
+# ---- numbers as arrays -------------------------------------------------------------------------------------
 
 _known: dict[tuple[Any, Any], Array] = {}
 _MOST = 4096
 
 
 def number(value: float, dtype: np.dtype[Any]) -> Array:
-    """A Python number as a 0-d array. Those used lately are kept: making an array takes as long as adding two."""
+    """A Python number as a 0-d array. Those used lately are kept: making an array takes as long as adding
+    two.
+    """
     key = (value, dtype)
     found = _known.get(key)
     if found is None:

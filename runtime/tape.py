@@ -1,12 +1,13 @@
 """The tape: what was done, as a graph of nodes that the backward pass walks.
 
-A recorded operation leaves a `GradNode`; the Tensor that it made points to it (`_edge`). A node's `edges` say where the
-cotangents of its operands go: to another node, to a leaf Tensor itself (whose `.grad` they are added to), or, if None,
-nowhere. Every node is younger than the nodes on its edges and carries its age in `order`, so going from the youngest to
-the oldest is a topological order, and no pass over the graph is needed to find one.
+A recorded operation leaves a `GradNode`; the Tensor that it made points to it (`_edge`). A node's `edges` say
+where the cotangents of its operands go: to another node, to a leaf Tensor itself (whose `.grad` they are
+added to), or, if None, nowhere. Every node is younger than the nodes on its edges and carries its age in
+`order`, so going from the youngest to the oldest is a topological order, and no pass over the graph is needed
+to find one.
 
-This file holds what all nodes have in common. `eager.OpNode` is the node of an op, `autograd.function` that of a user's
-Function. A new kind of node is a subclass with a `backward`.
+This file holds what all nodes have in common. `eager.OpNode` is the node of an op, `autograd.function` that
+of a user's Function. A new kind of node is a subclass with a `backward`.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class GradNode:
         if STATE.anomaly:
             self.extras.where = user_location()
 
-    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
         """The operands' cotangents, one for each edge; Tensors if `create_graph`, else arrays or nodes."""
         raise NotImplementedError
 
@@ -108,7 +111,7 @@ class GradNode:
             self.hooks = Hooks()
         return self.hooks
 
-    # ---- as PyTorch's grad_fn ------------------------------------------------------------------------------------
+    # ---- as PyTorch's grad_fn ------------------------------------------------------------------------------
 
     def name(self) -> str:
         return type(self).__name__
@@ -144,12 +147,16 @@ class Output(GradNode):
         super().__init__((node,))
         self.place = place
 
-    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
         raise AssertionError("the engine puts the cotangent at its place by itself")
 
 
 class AccumulateGrad(GradNode):
-    """A leaf as `grad_fn.next_functions` shows it. The tape itself points to the leaf; its hooks are the leaf's."""
+    """A leaf as `grad_fn.next_functions` shows it. The tape itself points to the leaf; its hooks are the
+    leaf's.
+    """
 
     __slots__ = ("variable",)
 
@@ -160,7 +167,6 @@ class AccumulateGrad(GradNode):
 
     def name(self) -> str:
         return "torch::autograd::AccumulateGrad"  # with its namespace, as PyTorch gives it
-
 
 
 def accumulator(leaf: AnyTensor) -> AccumulateGrad:
@@ -184,8 +190,8 @@ def function_of(edge: Edge) -> tuple[GradNode | None, int]:
 
 def already_freed() -> GradientError:
     return GradientError(
-        "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
-        "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
-        "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
-        "saved tensors after calling backward."
+        "Trying to backward through the graph a second time (or directly access saved tensors after they "
+        "have already been freed). Saved intermediate values of the graph are freed when you call .backward() "
+        "or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time "
+        "or if you need to access saved tensors after calling backward."
     )

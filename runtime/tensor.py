@@ -1,15 +1,16 @@
 """Tensor: an array, or a node of a graph being traced, and what is known of its gradient.
 
-In flow arrays and nodes; out flow properties and, when asked, the data. The operations are not here: `eager` records ops,
-`inplace` changes Tensors, `pointwise` and `functions` enter methods (`@method`), `autograd` enters `backward`.
+In flow arrays and nodes; out flow properties and, when asked, the data. The operations are not here: `eager`
+records ops, `inplace` changes Tensors, `pointwise` and `functions` enter methods (`@method`), `autograd`
+enters `backward`.
 
 State of a Tensor, in slots, because every operation makes one:
 
-    _value          the NumPy array, shared, never copied; while tracing, for a Tensor made inside, a graph Node
+    _value          the NumPy array, shared, never copied; of a Tensor made inside a trace, a graph Node
     _requires_grad  whether operations on it are recorded
-    _edge           the tape node that made it (`grad_fn`; an `Output` of a node with several); None for a leaf
+    _edge           the tape node that made it (`grad_fn`, or an `Output` of it); None for a leaf
     _grad           what backward() has added up; leaves, and those that called retain_grad()
-    _counter        [how often the elements were changed in place], shared with views; None until someone must know
+    _counter        [how often the elements were changed in place], shared with views; None until asked for
     _view           how it views another Tensor (`views.View`), or None
     _leaf           the hooks of a leaf, or None; those of other Tensors are with their node
 """
@@ -35,46 +36,11 @@ from retrograd.compiler.ir.graph import Array, Constant, Node
 from retrograd.runtime.device import CPU, device
 from retrograd.runtime.formatting import tensor_repr
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import Size as Size
 from retrograd.runtime.tape import GradNode, Hook, Hooks, Output, RemovableHandle
-
-if TYPE_CHECKING:
-    from retrograd.runtime.views import View
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DTYPES: dict[Any, DType] = {d.numpy: d for d in dtypes.ALL}
-
-LEGACY = {
-    "Float": dtypes.float32, "Double": dtypes.float64, "Half": dtypes.float16, "Long": dtypes.int64, "Int": dtypes.int32,
-    "Short": dtypes.int16, "Char": dtypes.int8, "Byte": dtypes.uint8, "Bool": dtypes.bool_,
-}  # fmt: skip
-"""The dtypes in the names of old tensor types: `torch.FloatTensor`."""
-
-
-def legacy_name(dtype: DType) -> str:
-    """`torch.FloatTensor`: what a Tensor of this dtype was once called."""
-    return f"torch.{next(name for name, d in LEGACY.items() if d is dtype)}Tensor"
-
-
-class Size(tuple[int, ...]):
-    """A shape; prints as in PyTorch."""
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        total = 1
-        for size in self:
-            total *= size
-        return total
-
-    def __repr__(self) -> str:
-        return f"torch.Size({list(self)})"
-
-    def __add__(self, other: Any) -> Size:
-        return Size((*self, *other))
-
-    def __getitem__(self, index: Any) -> Any:
-        found = tuple.__getitem__(self, index)
-        return Size(found) if isinstance(index, slice) else found
 
 
 class Tensor:
@@ -89,12 +55,15 @@ class Tensor:
     _edge: GradNode | None
     _grad: Tensor | None
     _counter: list[int] | None
-    _view: View | None
+    _view: Any
     _leaf: Hooks | None
 
-    if TYPE_CHECKING:  # methods entered by `@method`
+    if TYPE_CHECKING:  # what is entered by `@method` and by the rooms above
+        data: Tensor
 
         def __getattr__(self, name: str) -> Any: ...
+        def detach(self) -> Tensor: ...
+        def clone(self) -> Tensor: ...
         def __getitem__(self, index: Any) -> Tensor: ...
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
@@ -107,9 +76,22 @@ class Tensor:
         def __pow__(self, other: Any) -> Tensor: ...
         def __matmul__(self, other: Any) -> Tensor: ...
         def __neg__(self) -> Tensor: ...
+        def __pos__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: object) -> Tensor: ...  # type: ignore[override]  # element by element
+        def __ne__(self, other: object) -> Tensor: ...  # type: ignore[override]  # element by element
 
     def __init__(self, value: Any = (), *sizes: int) -> None:
-        """`Tensor(array)` wraps the array without copying; a list makes float elements, ints an uninitialised shape."""
+        """`Tensor(array)` wraps the array without copying; a list makes float elements, ints an uninitialised
+        shape.
+        """
         kind = type(value)
         self._value = value if kind is np.ndarray or kind is Node else _array_of(value, sizes)
         self._requires_grad = False
@@ -124,7 +106,7 @@ class Tensor:
         for enter in SUBCLASS_HOOKS:
             enter(cls)
 
-    # ---- what it is ----------------------------------------------------------------------------------------------
+    # ---- what it is ----------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> Size:
@@ -181,9 +163,6 @@ class Tensor:
     def is_floating_point(self) -> bool:
         return self.dtype.is_floating_point
 
-    def data_ptr(self) -> int:
-        return int(self.read("data_ptr()").__array_interface__["data"][0])
-
     def _axis(self, dim: int) -> int:
         ndim = self._value.ndim
         if not -ndim <= dim < ndim:
@@ -193,7 +172,7 @@ class Tensor:
             )
         return dim % ndim
 
-    # ---- its data ------------------------------------------------------------------------------------------------
+    # ---- its data ------------------------------------------------------------------------------------------
 
     def read(self, asked: str) -> Array:
         """The array itself; TraceError inside a trace, where only graph constants have one."""
@@ -220,32 +199,14 @@ class Tensor:
         return self.read("tolist()").tolist()
 
     def numpy(self, *, force: bool = False) -> Array:
-        """The array, sharing memory. A Tensor that requires grad must be detached first, or `force` be set."""
+        """The array, sharing memory. A Tensor that requires grad must be detached first, or `force` be
+        set.
+        """
         if self.requires_grad and not force:
             raise GradientError(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
             )
         return self.read("numpy()")
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            if copy is False:
-                raise ArgumentError(f"an array of {dtype} without a copy", f"the tensor is of {self.dtype}")
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def __array_wrap__(self, array: Array, context: object = None, return_scalar: bool = False) -> Tensor:
-        return Tensor(np.asarray(array))
-
-    def __dlpack__(self, **options: Any) -> Any:
-        return self.numpy().__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
-
-    def __buffer__(self, flags: int) -> memoryview:
-        return memoryview(self.numpy())
 
     def __len__(self) -> int:
         if not self._value.shape:
@@ -304,7 +265,7 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    # ---- its gradient --------------------------------------------------------------------------------------------
+    # ---- its gradient --------------------------------------------------------------------------------------
 
     def _current_edge(self) -> GradNode | None:
         if self._view is not None:
@@ -325,11 +286,13 @@ class Tensor:
         """Have operations on this leaf recorded, or no longer."""
         if self._current_edge() is not None and not requires_grad:
             raise GradientError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
-                "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed "
+                "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
         if requires_grad and not self.dtype.is_floating_point:
-            raise DtypeError("only Tensors of floating point dtype can require gradients", f"this one is {self.dtype}")
+            raise DtypeError(
+                "only Tensors of floating point dtype can require gradients", f"this one is {self.dtype}"
+            )
         if STATE.trace is not None:
             STATE.trace.remember(self)
         self._requires_grad = bool(requires_grad)
@@ -359,15 +322,15 @@ class Tensor:
             self._check_grad(value)
         self._set_grad(value)
 
+    @grad.deleter
+    def grad(self) -> None:
+        self._set_grad(None)
+
     def _set_grad(self, value: Tensor | None) -> None:
         if STATE.trace is not None:
             STATE.trace.remember(self)
             STATE.trace.grads[self] = value
         self._grad = value
-
-    @grad.deleter
-    def grad(self) -> None:
-        self._set_grad(None)
 
     def _check_grad(self, value: object) -> None:
         if not isinstance(value, Tensor):
@@ -380,7 +343,9 @@ class Tensor:
                 f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
             )
         if value.dtype is not self.dtype:
-            raise DtypeError(f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor of {self.dtype}")
+            raise DtypeError(
+                f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor of {self.dtype}"
+            )
 
     def retain_grad(self) -> None:
         """Keep the gradient of a Tensor that is not a leaf in `.grad`, too."""
@@ -437,7 +402,9 @@ def method(*names: str) -> Callable[[_F], _F]:
 
 
 def new(array: Array) -> Tensor:
-    """A Tensor of data made here and now: inside a trace a constant of the graph. For factories; shares the array."""
+    """A Tensor of data made here and now: inside a trace a constant of the graph. For factories; shares the
+    array.
+    """
     trace = STATE.trace
     return Tensor(array if trace is None else trace.builder.constant(array))
 
@@ -457,6 +424,6 @@ def _not_known_yet(asked: str, tensor: Tensor) -> TraceError:
     return TraceError(
         f"{asked} of a traced tensor {kind}",
         "its elements are known only when the compiled function runs",
-        "choose between values with where(), bound them with clamp(), move the branch outside the compiled function, "
-        "or pass a Python number as an argument",
+        "choose between values with where(), bound them with clamp(), move the branch outside the compiled "
+        "function, or pass a Python number as an argument",
     )

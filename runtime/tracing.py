@@ -1,9 +1,9 @@
 """Tracing: while a `Trace` is current, operations on Tensors write graph nodes instead of computing.
 
-In flow the user's function and real Tensors; out flow nodes. Tensors of the world outside are never looked into: they
-become inputs of the graph, found by identity (`capture`), and what happens to them inside is noted here, not done to
-them: in-place updates in `values` and `mutated`, gradients in `grads`. The owner of the trace (`compile_grad`) writes
-them back when the compiled function has run.
+In flow the user's function and real Tensors; out flow nodes. Tensors of the world outside are never looked
+into: they become inputs of the graph, found by identity (`capture`), and what happens to them inside is noted
+here, not done to them: in-place updates in `values` and `mutated`, gradients in `grads`. The owner of the
+trace (`compile_grad`) writes them back when the compiled function has run.
 
     with Trace() as trace:
         trace.adopt(x, label="x")             # an argument: the function is called with the real Tensor
@@ -44,7 +44,9 @@ class Before(NamedTuple):
 
 
 class Trace:
-    """One function being written down. Entering makes it this thread's current trace; leaving restores the outside."""
+    """One function being written down. Entering makes it this thread's current trace; leaving restores the
+    outside.
+    """
 
     def __init__(self, name_of: Callable[[AnyTensor], str | None] | None = None) -> None:
         self.builder = Builder()
@@ -55,7 +57,9 @@ class Trace:
         self.mutated: dict[AnyTensor, Node] = {}
         """The outside Tensors that the function updates in place, and their last values."""
         self.grads: dict[AnyTensor, AnyTensor | None] = {}
-        """The outside Tensors whose `.grad` the function sets, and what it is in the end (a traced Tensor or None)."""
+        """The outside Tensors whose `.grad` the function sets, and what it is in the end (a traced Tensor or
+        None).
+        """
         self._before: dict[AnyTensor, Before] = {}
         self._name_of = name_of
         self._outer: Trace | None = None
@@ -135,7 +139,9 @@ class Trace:
         self.values[tensor] = self.mutated[tensor] = node
 
     def _refuse_aliases(self, tensor: AnyTensor) -> None:
-        """Two inputs of a graph are two values: an update of one that the other would have to see cannot be traced."""
+        """Two inputs of a graph are two values: an update of one that the other would have to see cannot be
+        traced.
+        """
         array = tensor._value
         for other in self.values:
             both = isinstance(array, np.ndarray) and isinstance(other._value, np.ndarray)

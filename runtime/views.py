@@ -1,9 +1,10 @@
 """Views: Tensors that show elements of another Tensor.
 
-In NumPy's memory a view and its base are the same elements anyway; what is kept here is the way from one to the other
-(`path`, the movement ops), because an in-place update of one changes the *history* of the other, and inside a trace its
-value. An update of a view becomes an update of its base (`placed`: the base with the new elements at their place); a view
-whose base was updated goes the path again when somebody looks (`refresh`), which its version number tells.
+In NumPy's memory a view and its base are the same elements anyway; what is kept here is the way from one to
+the other (`path`, the movement ops), because an in-place update of one changes the *history* of the other,
+and inside a trace its value. An update of a view becomes an update of its base (`placed`: the base with the
+new elements at their place); a view whose base was updated goes the path again when somebody looks
+(`refresh`), which its version number tells.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.ir.graph import OPS, Node, Op, Type, Value, apply
+from retrograd.compiler.ir.graph import Node, Op, Type, Value, apply
 from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Expand, Slice, expand, unsqueeze
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tape import Edge, GradNode
@@ -45,7 +47,7 @@ class View:
             return
         trace, base = STATE.trace, self.base
         if trace is not None and not trace.owns(view):
-            return  # a Tensor of the outside world: `Trace.capture` sees to it that its base did not change inside
+            return  # a Tensor of the outside: the trace refuses updates that it would have to see
         self.version = counter[0]
         if base._view is not None:
             base._view.refresh(base)
@@ -97,7 +99,7 @@ def placed(path: Sequence[Op], base: Value, elements: Value) -> Value:
     everywhere = scatter(path, base_type, elements)
     if not any(isinstance(op, Slice) for op in path):
         return everywhere
-    return apply(OPS["where"], mask(path, base_type, base), everywhere, base)
+    return rows.where(mask(path, base_type, base), everywhere, base)
 
 
 def mask(path: Sequence[Op], base: Type, like: Value) -> Value:
@@ -113,7 +115,9 @@ def mask(path: Sequence[Op], base: Type, like: Value) -> Value:
 
 
 class CopySlices(GradNode):
-    """The base of a view that was updated in place: two operands, the base before and the view's new elements."""
+    """The base of a view that was updated in place: two operands, the base before and the view's new
+    elements.
+    """
 
     __slots__ = ("path", "base")
 
@@ -122,7 +126,9 @@ class CopySlices(GradNode):
         self.path = path
         self.base = base
 
-    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
         before, new = needed
-        rest = apply(OPS["where"], mask(self.path, self.base, cotangent), 0.0, cotangent) if before else None
+        rest = rows.where(mask(self.path, self.base, cotangent), 0.0, cotangent) if before else None
         return [rest, walk(self.path, cotangent) if new else None]

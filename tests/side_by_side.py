@@ -1,7 +1,7 @@
 """The same program run with PyTorch and with Retrograd, and what it did compared.
 
-In flows a function of the library, `program(t)`; out flow two outcomes, in which Tensors are told by their elements, dtype
-and history, and an error by its class and words.
+In flows a function of the library, `program(t)`; out flow two outcomes, in which Tensors are told by their
+elements, dtype and history, and an error by its class and words.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 import retrograd
 from retrograd.compiler.errors import RetrogradError
 
@@ -34,7 +35,9 @@ def outcome(program: Program, library: Any) -> tuple[Any, Exception | None]:
 
 
 def compare(program: Program, torch: Any) -> None:
-    """Assert that the program does the same with both; an error is of PyTorch's class and says PyTorch's words."""
+    """Assert that the program does the same with both; an error is of PyTorch's class and says PyTorch's
+    words.
+    """
     expected, refused = outcome(program, torch)
     found, raised = outcome(program, retrograd)
     if refused is None:
@@ -47,3 +50,14 @@ def compare(program: Program, torch: Any) -> None:
     kind = next(k for k in (IndexError, TypeError, ValueError, RuntimeError) if isinstance(refused, k))
     assert isinstance(raised, kind), f"{type(raised).__mro__} is no {kind}"
     assert str(refused) in str(raised)
+
+
+# ---- operands of programs ----------------------------------------------------------------------------------
+
+
+def leaf(t: Any, *elements: float) -> Any:
+    return t.tensor(elements or (1.0, 2.0, 3.0)).requires_grad_()
+
+
+def ones(t: Any, n: int = 3) -> Any:
+    return t.tensor([1.0] * n)

@@ -1,7 +1,8 @@
 """The tape against PyTorch's: the same programs, the same gradients, hooks, in-place rules and error texts.
 
-In flow small programs `program(t)` that run with either library, out flow equal outcomes (`side_by_side.compare`). A new
-behaviour is a function with `@program`; what PyTorch does not have is tested below them.
+In flow small programs `program(t)` that run with either library, out flow equal outcomes
+(`side_by_side.compare`). A new behaviour is a function with `@program`; what PyTorch does not have is tested
+below them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from side_by_side import Program, compare, leaf, ones
+
 import retrograd
 from retrograd.compiler.errors import GradientError
 from retrograd.runtime.tensor import Tensor
-from side_by_side import Program, compare
 
 PROGRAMS: list[Program] = []
 
@@ -30,15 +32,7 @@ def program(function: Program) -> Program:
     return function
 
 
-def leaf(t: Any, *elements: float) -> Any:
-    return t.tensor(elements or (1.0, 2.0, 3.0)).requires_grad_()
-
-
-def ones(t: Any, n: int = 3) -> Any:
-    return t.tensor([1.0] * n)
-
-
-# ---- backward and grad -----------------------------------------------------------------------------------------------
+# ---- backward and grad -------------------------------------------------------------------------------------
 
 
 @program
@@ -192,7 +186,7 @@ def zero_d_stays_zero_d(t: Any) -> Any:
     return y, x.grad
 
 
-# ---- modes -----------------------------------------------------------------------------------------------------------
+# ---- modes -------------------------------------------------------------------------------------------------
 
 
 @program
@@ -234,7 +228,7 @@ def modes_decorate(t: Any) -> Any:
     return called(2), bare(), [(inner, (x * 2).requires_grad) for inner in steps()], t.is_grad_enabled()
 
 
-# ---- hooks -----------------------------------------------------------------------------------------------------------
+# ---- hooks -------------------------------------------------------------------------------------------------
 
 
 @program
@@ -311,169 +305,7 @@ def a_leaf_in_the_graph_is_its_accumulator(t: Any) -> Any:
     return node.variable is x, node is (x + 1).grad_fn.next_functions[0][0]
 
 
-# ---- in place --------------------------------------------------------------------------------------------------------
-
-
-@program
-def a_leaf_is_not_changed_in_place(t: Any) -> Any:
-    leaf(t).add_(1)
-
-
-@program
-def nor_is_a_view_of_it(t: Any) -> Any:
-    leaf(t)[0].add_(1)
-
-
-@program
-def but_without_grad_it_is(t: Any) -> Any:
-    x = leaf(t)
-    with t.no_grad():
-        x -= 0.5
-        x[0] = 7.0
-    return x
-
-
-@program
-def a_tensor_in_the_graph_is(t: Any) -> Any:
-    x = leaf(t)
-    y = x * 2
-    y.add_(1).mul_(3)
-    y *= y.detach()
-    (y * y).sum().backward()
-    return y, x.grad
-
-
-@program
-def a_kept_result_must_not_change(t: Any) -> Any:
-    y = leaf(t).exp()
-    y.add_(1)
-    y.sum().backward()
-
-
-@program
-def what_is_not_kept_may_change(t: Any) -> Any:
-    x = leaf(t)
-    y = x * 2
-    z = y + 1
-    y.mul_(5)
-    z.sum().backward()
-    return x.grad, y._version
-
-
-@program
-def a_view_updates_its_base(t: Any) -> Any:
-    x = leaf(t, 1, 2, 3, 4)
-    y = x * 1
-    v = y[1:3]
-    v.mul_(10)
-    (y * y).sum().backward()
-    return y, v, x.grad
-
-
-@program
-def a_view_is_given_a_history(t: Any) -> Any:
-    x, y = leaf(t, 1, 2, 3, 4), t.tensor([0.0] * 4)
-    v, u = y[1:3], y.view(2, 2)
-    v.copy_(x[1:3] * 3)
-    (u * u).sum().backward()
-    return y, u, v, x.grad
-
-
-@program
-def a_base_updates_its_views(t: Any) -> Any:
-    x = leaf(t, 1, 2, 3, 4)
-    y = x * 1
-    v = y.view(2, 2)[1]
-    y.mul_(3)
-    (v * v).sum().backward()
-    return v, x.grad
-
-
-@program
-def second_derivatives_through_a_view(t: Any) -> Any:
-    x, one = leaf(t), ones(t)
-    y = x * x
-    y[:2].mul_(y[1:].detach().clone())
-    (g,) = t.autograd.grad((y * y).sum(), x, create_graph=True)
-    return g, t.autograd.grad(g, x, one)
-
-
-@program
-def assignment_by_index(t: Any) -> Any:
-    x = leaf(t)
-    y = t.tensor([[0.0] * 3] * 2)
-    y[0] = x * 2
-    y[1, 1:] = x[:2] ** 2
-    (y * y).sum().backward()
-    return y, x.grad
-
-
-@program
-def zeroing_cuts_the_gradient(t: Any) -> Any:
-    x = leaf(t)
-    y = x * 2
-    y.zero_()
-    y.sum().backward()
-    return y, x.grad
-
-
-@program
-def a_copy_takes_the_history_over(t: Any) -> Any:
-    x, y = leaf(t), leaf(t)
-    z = x * 2
-    z.copy_(y)
-    z.sum().backward()
-    return z, x.grad, y.grad
-
-
-@program
-def repeated_elements_cannot_be_written(t: Any) -> Any:
-    ones(t).expand(2, 3).add_(1)
-
-
-@program
-def in_place_never_grows(t: Any) -> Any:
-    ones(t).add_(t.tensor([[1.0] * 3] * 2))
-
-
-@program
-def in_place_never_raises_the_category(t: Any) -> Any:
-    x = ones(t)
-    x += 1.5
-    y = t.tensor([1, 2])
-    y += 2
-    return x, y
-
-
-@program
-def a_view_cannot_be_detached_in_place(t: Any) -> Any:
-    x = (leaf(t) * 2).detach_()
-    assert x.is_leaf
-    assert not x.requires_grad
-    try:
-        (leaf(t) * 2)[0].detach_()
-    except RuntimeError as error:
-        return "Can't detach views in-place. Use detach() instead." in str(error)
-
-
-@program
-def detach_shares_memory_and_version(t: Any) -> Any:
-    x = ones(t)
-    y, z = x.detach(), x.data
-    y.add_(1)
-    z.add_(1)
-    return x, x._version, y._version, z._version
-
-
-@program
-def a_change_through_detach_is_noticed(t: Any) -> Any:
-    y = leaf(t) * 2
-    z = y * y
-    y.detach().add_(1)
-    z.sum().backward()
-
-
-# ---- leaves ----------------------------------------------------------------------------------------------------------
+# ---- leaves ------------------------------------------------------------------------------------------------
 
 
 @program
@@ -519,204 +351,7 @@ def only_leaves_are_deeply_copied(t: Any) -> Any:
     return y, x.grad, y.grad
 
 
-# ---- Functions -------------------------------------------------------------------------------------------------------
-
-
-@program
-def a_function_and_its_second_derivative(t: Any) -> Any:
-    class Exp(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            y = x.exp()
-            ctx.save_for_backward(y)
-            return y
-
-        @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
-            (y,) = ctx.saved_tensors
-            return g * y
-
-    x, one = leaf(t), ones(t)
-    y = Exp.apply(x)
-    (g,) = t.autograd.grad(y, x, one, create_graph=True)
-    (h,) = t.autograd.grad(g, x, one, create_graph=True)
-    return y, g, h, t.autograd.grad(h, x, one), y.grad_fn.name()
-
-
-@program
-def a_function_of_several(t: Any) -> Any:
-    class Both(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(x: Any, y: Any, n: int) -> Any:
-            return x * y * n, x + y, "text"
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-            ctx.save_for_backward(*inputs[:2])
-            ctx.n = inputs[2]
-
-        @staticmethod
-        def backward(ctx: Any, a: Any, b: Any, c: Any) -> Any:
-            x, y = ctx.saved_tensors
-            return a * y * ctx.n + b, a * x * ctx.n + b, None
-
-    x, y = leaf(t), leaf(t, 4, 5, 6)
-    p, q, text = Both.apply(x, y, 5)
-    p.sum().backward(retain_graph=True)
-    (p * q).sum().backward()
-    return p, q, text, x.grad, y.grad, q.output_nr
-
-
-@program
-def gradients_may_stay_none(t: Any) -> Any:
-    class Split(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            ctx.set_materialize_grads(False)
-            return x * 1, x * 2
-
-        @staticmethod
-        def backward(ctx: Any, a: Any, b: Any) -> Any:
-            seen.append((a is None, b is None))
-            return b * 2
-
-    seen: list[Any] = []
-    x = leaf(t)
-    _, b = Split.apply(x)
-    b.sum().backward()
-    return seen, x.grad
-
-
-@program
-def an_operand_may_be_changed_in_place(t: Any) -> Any:
-    class Double(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            ctx.mark_dirty(x)
-            x.mul_(2)
-            return x
-
-        @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
-            return g * 2
-
-    x = leaf(t)
-    y = x * 1
-    z = Double.apply(y)
-    z.sum().backward()
-    return z, z is y, x.grad, y.grad_fn.name()
-
-
-@program
-def an_output_may_have_no_derivative(t: Any) -> Any:
-    class Top(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            largest, floor = x.max(), x * 0
-            ctx.mark_non_differentiable(floor)
-            ctx.save_for_backward(x)
-            return largest, floor
-
-        @staticmethod
-        def backward(ctx: Any, g: Any, unused: Any) -> Any:
-            assert ctx.needs_input_grad == (True,)
-            (x,) = ctx.saved_tensors
-            return g * (x == x.max())
-
-    x = leaf(t)
-    largest, floor = Top.apply(x)
-    largest.backward()
-    return largest, floor, x.grad
-
-
-@program
-def an_operand_returned_is_another_tensor(t: Any) -> Any:
-    class Through(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            return x
-
-        @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
-            return -g
-
-    x = leaf(t)
-    y = Through.apply(x)
-    y.sum().backward()
-    return y is x, x.is_leaf, x.grad
-
-
-@program
-def too_many_gradients(t: Any) -> Any:
-    class Wrong(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            return x * 2
-
-        @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
-            return g, g
-
-    Wrong.apply(leaf(t)).sum().backward()
-
-
-@program
-def saved_tensors_are_freed(t: Any) -> Any:
-    class Kept(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            ctx.save_for_backward(x)
-            return x * 2
-
-        @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
-            (x,) = ctx.saved_tensors
-            return g * 2
-
-    y = Kept.apply(leaf(t))
-    y.backward(ones(t))
-    y.backward(ones(t))
-
-
-@program
-def saved_tensors_must_not_change(t: Any) -> Any:
-    class Kept(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            ctx.save_for_backward(x)
-            return x * 2
-
-        @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
-            (x,) = ctx.saved_tensors
-            return g * x
-
-    x = leaf(t) * 1
-    y = Kept.apply(x)
-    x.mul_(3)
-    y.sum().backward()
-
-
-@program
-def once_means_once(t: Any) -> Any:
-    class Once(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            ctx.save_for_backward(x)
-            return x * x
-
-        @staticmethod
-        @t.autograd.function.once_differentiable
-        def backward(ctx: Any, g: Any) -> Any:
-            (x,) = ctx.saved_tensors
-            return 2 * x * g
-
-    x, seed = leaf(t), leaf(t)
-    (g,) = t.autograd.grad(Once.apply(x), x, seed, create_graph=True)
-    g.sum().backward()
-
-
-# ---- anomalies -------------------------------------------------------------------------------------------------------
+# ---- anomalies ---------------------------------------------------------------------------------------------
 
 
 @program
@@ -727,82 +362,13 @@ def a_nan_is_told(t: Any) -> Any:
         y.sum().backward()
 
 
-# ---- products with Jacobians -----------------------------------------------------------------------------------------
-
-
-@program
-def matrices_of_derivatives(t: Any) -> Any:
-    x, y = t.tensor([1.0, 2.0]), t.tensor([0.5, 0.25])
-    f = t.autograd.functional
-
-    def both(x: Any, y: Any) -> Any:
-        return (x * y).exp() * x, x + y
-
-    def scalar(x: Any, y: Any) -> Any:
-        return (x * x * y).sum()
-
-    return f.jacobian(both, (x, y)), f.jacobian(lambda x: x * x, x), f.hessian(scalar, (x, y))
-
-
-@program
-def products_with_matrices(t: Any) -> Any:
-    x, y, v = t.tensor([1.0, 2.0]), t.tensor([0.5, 0.25]), t.tensor([1.0, -1.0])
-    f = t.autograd.functional
-
-    def product(x: Any, y: Any) -> Any:
-        return (x * y).exp() * x
-
-    def cubes(x: Any) -> Any:
-        return (x**3).sum()
-
-    return (
-        f.vjp(product, (x, y), v), f.jvp(product, (x, y), (v, x)), f.vhp(cubes, x, v), f.hvp(cubes, x, v),
-        f.vjp(cubes, x),
-    )  # fmt: skip
-
-
-@program
-def a_vector_is_needed(t: Any) -> Any:
-    t.autograd.functional.vjp(lambda x: x * 2, ones(t))
-
-
-@program
-def difference_quotients_agree(t: Any) -> Any:
-    x = t.tensor([0.3, 0.7], dtype=t.float64).requires_grad_()
-    y = t.tensor([0.9, 0.2], dtype=t.float64).requires_grad_()
-
-    def f(x: Any, y: Any) -> Any:
-        return (x * y).tanh() / y
-
-    return t.autograd.gradcheck(f, (x, y)), t.autograd.gradgradcheck(f, (x, y))
-
-
-@program
-def a_wrong_derivative_is_found(t: Any) -> Any:
-    class Wrong(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            return x * 2
-
-        @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
-            return g * 3
-
-    x = t.tensor([1.0], dtype=t.float64).requires_grad_()
-    try:
-        t.autograd.gradcheck(Wrong.apply, (x,))
-    except RuntimeError as error:
-        told = "Jacobian mismatch for output 0 with respect to input 0" in str(error)
-        return told, t.autograd.gradcheck(Wrong.apply, (x,), raise_exception=False)
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
 def test_as_in_pytorch(program: Program, torch: ModuleType) -> None:
     compare(program, torch)
 
 
-# ---- without a peer --------------------------------------------------------------------------------------------------
+# ---- without a peer ----------------------------------------------------------------------------------------
 
 
 def tensor(*elements: float) -> Tensor:
@@ -865,8 +431,12 @@ def test_batched_gradients_are_refused() -> None:
         retrograd.autograd.grad(x.sum(), x, is_grads_batched=True)
 
 
-@pytest.mark.parametrize("operation", [lambda x: x + 1, lambda x: x.sum(), lambda x: x[:5], lambda x: x.reshape(40, 50)])
-def test_operands_that_the_derivative_does_not_read_are_dropped(operation: Callable[[Tensor], Tensor]) -> None:
+@pytest.mark.parametrize(
+    "operation", [lambda x: x + 1, lambda x: x.sum(), lambda x: x[:5], lambda x: x.reshape(40, 50)]
+)
+def test_operands_that_the_derivative_does_not_read_are_dropped(
+    operation: Callable[[Tensor], Tensor],
+) -> None:
     x = Tensor(np.ones(2000, np.float32)).requires_grad_()
     middle = x * 1
     array = weakref.ref(middle)

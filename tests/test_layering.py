@@ -36,6 +36,7 @@ FLOORS = (
         "runtime/random.py",
         "runtime/random_math.py",
         "runtime/formatting.py",
+        "runtime/names.py",
         "runtime/cache.py",
         "runtime/cpu.py",
         "runtime/cuda.py",
@@ -50,7 +51,14 @@ FLOORS = (
     # the Tensor, and what evaluates and records its operations
     ("runtime/modes.py", "runtime/kernels.py", "runtime/tape.py", "runtime/tracing.py", "runtime/pytree.py"),
     ("runtime/tensor.py", "runtime/views.py"),
-    ("runtime/eager.py", "runtime/scalar.py", "runtime/conversion.py", "runtime/promotion.py", "runtime/inplace.py"),
+    (
+        "runtime/eager.py",
+        "runtime/copying.py",
+        "runtime/conversion.py",
+        "runtime/scalar.py",
+        "runtime/promotion.py",
+        "runtime/inplace.py",
+    ),
     # what users call
     ("runtime/pointwise.py", "runtime/arithmetic.py", "runtime/autograd/", "runtime/functions/"),
     (

@@ -1,7 +1,8 @@
-"""Tensors against PyTorch's: what they are, how they promote, how they meet Python and NumPy; and inside a trace.
+"""Tensors against PyTorch's: what they are, how they promote, how they meet Python and NumPy; and inside a
+trace.
 
-In flow small programs `program(t)` that run with either library (`side_by_side`), and sweeps over dtypes, rows and operators;
-out flow equal outcomes. A new behaviour is a function with `@program`.
+In flow small programs `program(t)` that run with either library (`side_by_side`), and sweeps over dtypes,
+rows and operators; out flow equal outcomes. A new behaviour is a function with `@program`.
 """
 
 from __future__ import annotations
@@ -16,15 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from side_by_side import Program, compare
+
 import retrograd
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import RetrogradError, TraceError
-from retrograd.compiler.ir.graph import Graph, Node
 from retrograd.runtime import pointwise
-from retrograd.runtime.autograd import Function, grad
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Trace
-from side_by_side import Program, compare
 
 PROGRAMS: list[Program] = []
 
@@ -38,16 +36,17 @@ def matrix(t: Any) -> Any:
     return t.tensor([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]])
 
 
-# ---- what it is ------------------------------------------------------------------------------------------------------
+# ---- what it is --------------------------------------------------------------------------------------------
 
 
 @program
 def shapes(t: Any) -> Any:
     x = matrix(t)
     return (
-        repr(x.shape), repr(x.shape[1:]), x.shape.numel(), x.size(-1), x.ndim, x.dim(), x.numel(), x.nelement(), len(x),
-        x.stride(), x.t().stride(), x.element_size(), x.nbytes, x.is_contiguous(), x.t().is_contiguous(), str(x.device),
-        repr(x.device), x.is_floating_point(), x.type(), x.T.shape == (3, 2), x.shape == x.size(),
+        repr(x.shape), repr(x.shape[1:]), x.shape.numel(), x.size(-1), x.ndim, x.dim(), x.numel(),
+        x.nelement(), len(x), x.stride(), x.t().stride(), x.element_size(), x.nbytes, x.is_contiguous(),
+        x.t().is_contiguous(), str(x.device), repr(x.device), x.is_floating_point(), x.type(),
+        x.T.shape == (3, 2), x.shape == x.size(),
     )  # fmt: skip
 
 
@@ -62,8 +61,9 @@ def printed(t: Any) -> Any:
 def python_numbers(t: Any) -> Any:
     x, n = t.tensor(2.5), t.tensor([3])
     return (
-        x.item(), float(x), int(x), bool(x), complex(x), n.item(), int(n), [10, 20, 30, 40][n], matrix(t).tolist(),
-        [v.item() for v in t.tensor([1.0, 2.0])], list(range(n)), round(3.3), bool(t.tensor([0.0])),
+        x.item(), float(x), int(x), bool(x), complex(x), n.item(), int(n), [10, 20, 30, 40][n],
+        matrix(t).tolist(), [v.item() for v in t.tensor([1.0, 2.0])], list(range(n)), round(3.3),
+        bool(t.tensor([0.0])),
     )  # fmt: skip
 
 
@@ -131,15 +131,16 @@ def numpy_operands(t: Any) -> Any:
     return x * t.tensor(array.tolist()), np.float32(2) * x, x + np.int64(1), np.exp(x)
 
 
-# ---- operators -------------------------------------------------------------------------------------------------------
+# ---- operators ---------------------------------------------------------------------------------------------
 
 
 @program
 def arithmetic(t: Any) -> Any:
     x, y = matrix(t), matrix(t) * 0.5 + 1
     return (
-        x + y, x - y, x * y, x / y, x // y, x % y, abs(x) ** y, -x, +x, abs(x), 2 + x, 2 - x, 2 * x, 2 / x, 7 // x, 7 % x,
-        2**x, x + 1, x - 1.5, x / 2, x // 2, x % 2, x**2, x**-1, x > 1, x >= 1, x < y, x <= y, x == y, x != 3, 3 > x,
+        x + y, x - y, x * y, x / y, x // y, x % y, abs(x) ** y, -x, +x, abs(x), 2 + x, 2 - x, 2 * x, 2 / x,
+        7 // x, 7 % x, 2**x, x + 1, x - 1.5, x / 2, x // 2, x % 2, x**2, x**-1, x > 1, x >= 1, x < y, x <= y,
+        x == y, x != 3, x < 3,
     )  # fmt: skip
 
 
@@ -147,8 +148,9 @@ def arithmetic(t: Any) -> Any:
 def arithmetic_of_integers(t: Any) -> Any:
     x, y = t.tensor([7, -7, 3]), t.tensor([2, 2, -2])
     return (
-        x + y, x / y, x // y, x % y, x & y, x | y, x ^ y, ~x, x << 1, x >> 1, x**2, x + 1.5, x * True, 1 / x, x == 7,
-        x.div(y, rounding_mode="trunc"), x.div(y, rounding_mode="floor"), x.float() / y, 5 & x, x.sin(), x.floor(),
+        x + y, x / y, x // y, x % y, x & y, x | y, x ^ y, ~x, x << 1, x >> 1, x**2, x + 1.5, x * True, 1 / x,
+        x == 7, x.div(y, rounding_mode="trunc"), x.div(y, rounding_mode="floor"), x.float() / y, 5 & x,
+        x.sin(), x.floor(),
     )  # fmt: skip
 
 
@@ -205,7 +207,7 @@ def a_float_does_not_fit_an_integer(t: Any) -> Any:
         return "can't be cast to the desired output type" in str(error), x
 
 
-# ---- functions with options ------------------------------------------------------------------------------------------
+# ---- functions with options --------------------------------------------------------------------------------
 
 
 @program
@@ -213,13 +215,14 @@ def options(t: Any) -> Any:
     x, y = matrix(t), matrix(t) * 0.5
     bad = t.tensor([float("nan"), float("inf"), -float("inf"), 1.0])
     return (
-        t.add(x, y, alpha=2), x.sub(y, alpha=3), t.rsub(x, y, alpha=2), t.div(x, y + 3, rounding_mode="floor"),
-        x.clamp(min=0), x.clamp(-1, 2), x.clamp(max=y), t.clamp(x, y - 1, y + 1), x.clip(0, 1), t.where(x > 0, x, y),
-        t.where(x > 0, x, 0.0), t.where(x > 0, 1, 0), x.where(x > 0, y), t.pow(2, x), x.pow(2), t.float_power(x, 2),
-        x.lerp(y, 0.25), t.lerp(x, y, y), bad.nan_to_num(), bad.nan_to_num(1, 2, 3), (x / 7).round(decimals=2),
-        (x * 100).round(decimals=-2), x.sigmoid().logit(eps=0.1), x.addcmul(x, y, value=2), x.addcdiv(x, y + 10, value=2),
-        t.isclose(x, x + 1e-6), t.allclose(x, x + 1e-9), t.equal(x, x), bad.isposinf(), bad.isneginf(),
-        t.maximum(x, y), x.fmod(2), x.remainder(-2), t.atan2(x, y), x.copysign(-1), x.sign(), x.heaviside(y), x.hypot(y),
+        t.add(x, y, alpha=2), x.sub(y, alpha=3), t.rsub(x, y, alpha=2), t.div(x, y + 3,
+        rounding_mode="floor"), x.clamp(min=0), x.clamp(-1, 2), x.clamp(max=y), t.clamp(x, y - 1, y + 1),
+        x.clip(0, 1), t.where(x > 0, x, y), t.where(x > 0, x, 0.0), t.where(x > 0, 1, 0), x.where(x > 0, y),
+        t.pow(2, x), x.pow(2), t.float_power(x, 2), x.lerp(y, 0.25), t.lerp(x, y, y), bad.nan_to_num(),
+        bad.nan_to_num(1, 2, 3), (x / 7).round(decimals=2), (x * 100).round(decimals=-2),
+        x.sigmoid().logit(eps=0.1), x.addcmul(x, y, value=2), x.addcdiv(x, y + 10, value=2), t.isclose(x,
+        x + 1e-6), t.allclose(x, x + 1e-9), t.equal(x, x), bad.isposinf(), bad.isneginf(), t.maximum(x, y),
+        x.fmod(2), x.remainder(-2), t.atan2(x, y), x.copysign(-1), x.sign(), x.heaviside(y), x.hypot(y),
     )  # fmt: skip
 
 
@@ -233,7 +236,9 @@ def a_wrong_rounding(t: Any) -> Any:
     try:
         return t.div(matrix(t), 2, rounding_mode="up")
     except Exception as error:
-        return "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found 'up'" in str(error)
+        return "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found 'up'" in str(
+            error
+        )
 
 
 @program
@@ -258,16 +263,17 @@ def filled(t: Any) -> Any:
     return x.fill_(2.5), y.zero_(), y.copy_(t.tensor([1, 2, 3])), y[0].fill_(9), y
 
 
-# ---- conversions -----------------------------------------------------------------------------------------------------
+# ---- conversions -------------------------------------------------------------------------------------------
 
 
 @program
 def conversions(t: Any) -> Any:
     x = matrix(t) + 0.5
     return (
-        x.double(), x.half(), x.long(), x.int(), x.short(), x.char(), x.bool(), x.abs().byte(), x.float() is x,
-        x.to(t.float64), x.to("cpu") is x, x.to(x.double()), x.to(dtype=t.int32), x.type(t.float64), x.type_as(x.long()),
-        x.to(t.float32, copy=True) is x, x.cpu() is x, x.to(t.device("cpu"), t.float64), x.type("torch.DoubleTensor"),
+        x.double(), x.half(), x.long(), x.int(), x.short(), x.char(), x.bool(), x.abs().byte(),
+        x.float() is x, x.to(t.float64), x.to("cpu") is x, x.to(x.double()), x.to(dtype=t.int32),
+        x.type(t.float64), x.type_as(x.long()), x.to(t.float32, copy=True) is x, x.cpu() is x,
+        x.to(t.device("cpu"), t.float64), x.type("torch.DoubleTensor"),
     )  # fmt: skip
 
 
@@ -306,7 +312,7 @@ def test_as_in_pytorch(program: Program, torch: ModuleType) -> None:
     compare(program, torch)
 
 
-# ---- sweeps ----------------------------------------------------------------------------------------------------------
+# ---- sweeps ------------------------------------------------------------------------------------------------
 
 NAMES = [d.torch_name for d in dtypes.ALL]
 BINARY = [operator.add, operator.mul, operator.truediv, operator.lt, operator.eq, operator.pow, operator.mod]
@@ -332,14 +338,18 @@ def test_every_pair_of_dtypes_promotes_as_in_pytorch(function: Any, torch: Modul
             if (isinstance(a, Tensor) or isinstance(b, Tensor)) and not both_bool:
                 expected = _dtype_of(torch, function, c, d)
                 if expected is not None:
-                    assert _dtype_of(retrograd, function, a, b) == expected, f"{function.__name__} of {c!r} and {d!r}"
+                    assert _dtype_of(retrograd, function, a, b) == expected, (
+                        f"{function.__name__} of {c!r} and {d!r}"
+                    )
 
 
 @pytest.mark.parametrize("name", sorted(n for n in pointwise.ROWS if hasattr(Tensor, f"{n}_")))
 def test_in_place_is_out_of_place_written_back(name: str) -> None:
     row = pointwise.ROWS[name]
     kind = np.int64 if row.types.name in ("INTEGER", "SHIFT") else np.float64
-    operands = [Tensor((np.arange(1, 5) * 0.2 + 0.1 * k + (kind is np.int64)).astype(kind)) for k in range(row.arity)]
+    operands = [
+        Tensor((np.arange(1, 5) * 0.2 + 0.1 * k + (kind is np.int64)).astype(kind)) for k in range(row.arity)
+    ]
     if name == "acosh":
         operands[0] = operands[0] + 1
     expected = getattr(operands[0], name)(*operands[1:])
@@ -428,187 +438,3 @@ def test_dlpack_goes_both_ways(torch: ModuleType) -> None:
     theirs[0] = 5
     assert x.tolist() == [5, 1, 2]
     assert np.from_dlpack(x).tolist() == [5, 1, 2]
-
-
-# ---- inside a trace --------------------------------------------------------------------------------------------------
-
-
-def traced(*shapes: tuple[int, ...]) -> tuple[Trace, list[Tensor]]:
-    return Trace(), [Tensor(np.arange(1, 1 + int(np.prod(s)), dtype=np.float32).reshape(s)) for s in shapes]
-
-
-def written(trace: Trace, *outputs: Tensor) -> str:
-    with trace:
-        return str(Graph("f", tuple(trace.builder.inputs), tuple(trace.lift(y) for y in outputs)))
-
-
-def evaluated(trace: Trace, *outputs: Tensor) -> list[Any]:
-    """What the graph yields for the inputs as they were."""
-    from_outside = {node: tensor._value for node, tensor in trace.captured.items()}
-    nodes = [y._value if isinstance(y._value, Node) else trace.values[y] for y in outputs]
-    graph = Graph("f", tuple(trace.builder.inputs), tuple(nodes))
-    return [a.tolist() for a in retrograd.compiler.ir.graph.interpret(graph, [from_outside[n] for n in graph.inputs])]
-
-
-def test_operations_write_nodes_and_outside_tensors_are_inputs() -> None:
-    trace, (x, w) = traced((2,), (2,))
-    with trace:
-        trace.adopt(x, "x")
-        y = (x * w + 1.0).tanh() * w
-    assert isinstance(y._value, Node)
-    assert list(trace.captured.values()) == [x, w]
-    text = written(trace, y)
-    assert "graph f(x: f32[2], captured1: f32[2]) -> f32[2]" in text
-    assert "tanh" in text
-    assert isinstance(x._value, np.ndarray), "the outside stays as it was"
-
-
-@pytest.mark.parametrize(
-    "read", [bool, float, int, Tensor.item, Tensor.tolist, Tensor.numpy, np.asarray, "{:.2f}".format]
-)
-def test_data_is_not_known_inside(read: Any) -> None:
-    trace, (x,) = traced(())
-    with trace, pytest.raises(TraceError) as caught:
-        trace.adopt(x, "x")
-        read(x * 2)
-    message = str(caught.value)
-    assert message.startswith("test_tensor.py:")
-    assert "its elements are known only when the compiled function runs; choose between values with where()" in message
-    with Trace(), pytest.raises(TraceError):
-        read(x)
-
-
-def test_a_value_does_not_outlive_its_trace() -> None:
-    trace, (x,) = traced((2,))
-    with trace:
-        y = x * 2
-    with pytest.raises(TraceError, match="the trace has ended"):
-        y + 1
-
-
-def test_a_gradient_inside_is_part_of_the_graph() -> None:
-    trace, (x,) = traced((3,))
-    x.requires_grad_()
-    with trace:
-        (g,) = grad((x.exp() * x).sum(), x, create_graph=True)
-        assert g is not None
-        (h,) = grad((g * g).sum(), x)
-        assert h is not None
-    arrays = evaluated(trace, g, h)
-    (expected,) = grad((x.exp() * x).sum(), x, create_graph=True)
-    assert expected is not None
-    (second,) = grad((expected * expected).sum(), x)
-    assert second is not None
-    np.testing.assert_allclose(arrays[0], expected.tolist(), rtol=1e-6)
-    np.testing.assert_allclose(arrays[1], second.tolist(), rtol=1e-6)
-
-
-def test_backward_inside_sets_gradients_for_the_owner() -> None:
-    trace, (x,) = traced((2,))
-    x.requires_grad_()
-    with trace:
-        (x * x).sum().backward()
-        (x * 3).sum().backward()
-        assert x.grad is not None
-        assert isinstance(x.grad._value, Node)
-    assert x.grad is None, "nothing has happened outside yet"
-    (g,) = trace.grads.values()
-    assert evaluated(trace, g) == [[5, 7]]
-
-
-def test_updates_inside_are_noted_for_the_owner() -> None:
-    trace, (x, y) = traced((4,), (4,))
-    with trace:
-        x += y
-        x[1:3].mul_(10)
-        z = x * 1
-    assert x.tolist() == [1, 2, 3, 4]
-    assert x._version == 0
-    assert list(trace.mutated) == [x]
-    assert evaluated(trace, x, z) == [[2, 40, 60, 8]] * 2
-
-
-def test_views_inside_see_each_others_updates() -> None:
-    trace, (x,) = traced((2, 2))
-    with trace:
-        a = x * 1
-        row, flat, alias = a[0], a.view(4), a.detach()
-        row.mul_(10)
-        flat[3] = 7.0
-        alias.add_(1)
-    assert evaluated(trace, a * 1 if trace is None else a) == [[[11, 21], [4, 8]]]
-    with trace:
-        outputs = [row * 1, flat * 1, alias * 1]
-    assert evaluated(trace, *outputs) == [[11, 21], [11, 21, 4, 8], [[11, 21], [4, 8]]]
-
-
-def test_gradients_go_through_updates_inside() -> None:
-    trace, (x,) = traced((3,))
-    x.requires_grad_()
-    with trace:
-        a = x * x
-        a[:2].mul_(x[1:].detach())
-        (g,) = grad(a.sum(), x)
-        assert g is not None
-    arrays = evaluated(trace, g)
-    b = x * x
-    b[:2].mul_(x[1:].detach())
-    (expected,) = grad(b.sum(), x)
-    assert expected is not None
-    assert arrays == [expected.tolist()]
-
-
-def test_a_failed_trace_leaves_the_outside_alone() -> None:
-    trace, (x, w) = traced((2,), (2,))
-    w.requires_grad_()
-    with pytest.raises(ZeroDivisionError), trace:  # noqa: PT012  # the updates come before the error
-        x += 1
-        (w * x).sum().backward()
-        w.requires_grad_(False)
-        1 / 0  # noqa: B018  # the error
-    assert x.tolist() == [1, 2]
-    assert w.grad is None
-    assert w.requires_grad
-    assert x + 1 is not None
-
-
-def test_functions_of_the_user_work_inside() -> None:
-    class Cube(Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            ctx.save_for_backward(x)
-            return x * x * x
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Tensor:
-            (x,) = ctx.saved_tensors
-            result: Tensor = g * x * x * 3
-            return result
-
-    trace, (x,) = traced((2,))
-    x.requires_grad_()
-    with trace:
-        (g,) = grad(Cube.apply(x).sum(), x)
-        assert g is not None
-    assert evaluated(trace, g) == [[3, 12]]
-
-
-def test_memory_that_two_inputs_share_cannot_be_updated() -> None:
-    trace, (x,) = traced((4,))
-    part = x[:2]
-    with trace, pytest.raises(TraceError, match="shares its memory"):
-        part * 1
-        x += 1
-
-
-def test_a_history_from_before_is_not_baked_in() -> None:
-    trace, (x,) = traced((2,))
-    x.requires_grad_()
-    y = x * x
-    with trace, pytest.raises(RetrogradError):
-        grad(y.sum(), x)
-
-
-def test_constants_made_inside_are_known() -> None:
-    with Trace():
-        assert retrograd.tensor(3.5).item() == 3.5

@@ -1,8 +1,8 @@
 """Evaluation without NumPy's warnings: division by zero, overflow and NaN are results here.
 
-In flows a function of arrays, out flows its value. `np.errstate` says the same, but entering it takes five times as long as
-adding two small arrays; a context (of `contextvars`, where NumPy 2 keeps its error state) is made once per thread and
-entered in no time.
+In flows a function of arrays, out flows its value. `np.errstate` says the same, but entering it takes five
+times as long as adding two small arrays; a context (of `contextvars`, where NumPy 2 keeps its error state) is
+made once per thread and entered in no time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def _under_errstate(function: Callable[..., Any], *operands: Any) -> Any:
 
 
 QUIET = _Quiet()
-"""`QUIET.run(function, *operands)` is for a single NumPy function; what may evaluate again inside takes `quietly`."""
+"""`QUIET.run(function, *operands)` is for a single NumPy function; what may evaluate again inside takes
+`quietly`.
+"""
 
 
 def quietly(function: Callable[..., Any], *operands: Any) -> Any:

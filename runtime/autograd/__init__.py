@@ -1,7 +1,8 @@
 """Derivatives of recorded operations: `backward`, `grad`, the modes, hooks, and Functions of the user's own.
 
-In flow Tensors with a history, out flow gradients. `engine` walks the tape, `differentiation` asks it to; `function` records
-a user's own operation; `functional` and `gradcheck` are built on `grad`. Names are PyTorch's (`torch.autograd`).
+In flow Tensors with a history, out flow gradients. `engine` walks the tape, `differentiation` asks it to;
+`function` records a user's own operation; `functional` and `gradcheck` are built on `grad`. Names are
+PyTorch's (`torch.autograd`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`backward` and `grad`: what is asked of the tape.
 
-In flow Tensors with a history and their cotangents, out flow gradients, into `.grad` or as a tuple. The walk itself is
-`engine.Pass`.
+In flow Tensors with a history and their cotangents, out flow gradients, into `.grad` or as a tuple. The walk
+itself is `engine.Pass`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def backward(
 ) -> None:
     """Add the gradients of `tensors` to the `.grad` of the leaves they came from, or of `inputs` only.
 
-    `grad_tensors` are the cotangents, with the tensors' shapes; a scalar needs none. Raises GradientError where there
-    is no graph, or a freed one.
+    `grad_tensors` are the cotangents, with the tensors' shapes; a scalar needs none. Raises GradientError
+    where there is no graph, or a freed one.
     """
     outputs = _several(tensors)
     seeds = _seeds(grad_tensors, len(outputs))
@@ -57,15 +57,19 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of `outputs` by `inputs`, one for each input; no `.grad` is touched.
 
-    With `create_graph` they can be differentiated again. An input that the outputs do not depend on is an error, unless
-    `allow_unused` (then its gradient is None) or `materialize_grads` (then zeros).
+    With `create_graph` they can be differentiated again. An input that the outputs do not depend on is an
+    error, unless `allow_unused` (then its gradient is None) or `materialize_grads` (then zeros).
     """
     if is_grads_batched:
-        raise ArgumentError("grad(is_grads_batched=True)", "batched cotangents are not supported", "loop over the batch")
+        raise ArgumentError(
+            "grad(is_grads_batched=True)", "batched cotangents are not supported", "loop over the batch"
+        )
     if materialize_grads and allow_unused is False:
         raise ArgumentError("Expected allow_unused to be True or not passed when materialize_grads=True")
     sources, results = _several(inputs), _several(outputs)
-    work = Pass(create_graph, create_graph if retain_graph is None else retain_graph, frozenset(map(_edge, sources)))
+    work = Pass(
+        create_graph, create_graph if retain_graph is None else retain_graph, frozenset(map(_edge, sources))
+    )
     work.run(roots_of(results, _seeds(grad_outputs, len(results)), create_graph))
     found = [as_tensor(work.found.get(_edge(x))) for x in sources]
     if materialize_grads:
@@ -92,7 +96,9 @@ def _backward(
 
 
 def Variable(data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
-    """What Variables were before they became Tensors: the same elements as a leaf, as `torch.autograd.Variable`."""
+    """What Variables were before they became Tensors: the same elements as a leaf, as
+    `torch.autograd.Variable`.
+    """
     return data.detach().requires_grad_(requires_grad)
 
 

@@ -1,8 +1,9 @@
 """The backward pass: cotangents of some Tensors in, cotangents of the Tensors they came from out.
 
-Nodes wait in a heap, the youngest first; since each is younger than those it feeds, its cotangent is complete when its
-turn comes. Leaves come last, so nothing is written to any `.grad` when a step of the pass fails. Without `create_graph`
-cotangents are bare arrays (graph nodes inside a trace), with it they are Tensors, and so the pass is recorded itself.
+Nodes wait in a heap, the youngest first; since each is younger than those it feeds, its cotangent is complete
+when its turn comes. Leaves come last, so nothing is written to any `.grad` when a step of the pass fails.
+Without `create_graph` cotangents are bare arrays (graph nodes inside a trace), with it they are Tensors, and
+so the pass is recorded itself.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
 from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quiet
 from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.copying import clone
 from retrograd.runtime.eager import OpNode, edge_of
 from retrograd.runtime.inplace import add_to
 from retrograd.runtime.modes import STATE
@@ -128,16 +130,18 @@ class Pass:
             accumulate(leaf, cotangent, leaf in self._owned)
 
 
-# ---- what arrives ----------------------------------------------------------------------------------------------------
+# ---- what arrives ------------------------------------------------------------------------------------------
 
 
 def accumulate(tensor: Tensor, cotangent: Value, owned: bool = False) -> None:
     """Add to `.grad`. Without `owned`, what becomes `.grad` is a copy."""
     held = tensor._grad
     if isinstance(cotangent, Tensor):
-        tensor._set_grad(cotangent.clone() if held is None else held + cotangent)
+        tensor._set_grad(clone(cotangent) if held is None else held + cotangent)
     elif held is None:
-        kept = type(cotangent) is Node or (owned and type(cotangent) is np.ndarray)  # a sum of 0-d arrays is no array
+        kept = type(cotangent) is Node or (
+            owned and type(cotangent) is np.ndarray
+        )  # a sum of 0-d arrays is no array
         fresh = cotangent if kept else np.array(cotangent)
         tensor._set_grad(Tensor(fresh))
     else:
@@ -155,7 +159,7 @@ def _is_fresh(g: Value, cotangent: Value, grads: Sequence[Value | None], node: G
     return sum(g is other for other in grads) == 1
 
 
-# ---- hooks -----------------------------------------------------------------------------------------------------------
+# ---- hooks -------------------------------------------------------------------------------------------------
 
 
 def as_tensor(cotangent: Value) -> Tensor | None:
@@ -177,7 +181,9 @@ def as_cotangent(given: object, create_graph: bool) -> Value | None:
 
 
 def _passing(hooks: Hooks, cotangent: Value, create_graph: bool) -> Value:
-    """Call the hooks that see a cotangent before it goes on; keep it for a Tensor that asked by `retain_grad`."""
+    """Call the hooks that see a cotangent before it goes on; keep it for a Tensor that asked by
+    `retain_grad`.
+    """
     many = isinstance(cotangent, list)
     for hook in [] if many else list(hooks.tensor.values()):
         changed = hook(as_tensor(cotangent))
@@ -186,7 +192,9 @@ def _passing(hooks: Hooks, cotangent: Value, create_graph: bool) -> Value:
     for hook in list(hooks.before.values()):
         changed = hook(tuple(map(as_tensor, cotangent if many else [cotangent])))
         if changed is not None:
-            values = [as_cotangent(c, create_graph) for c in (changed if isinstance(changed, tuple) else (changed,))]
+            values = [
+                as_cotangent(c, create_graph) for c in (changed if isinstance(changed, tuple) else (changed,))
+            ]
             cotangent = values if many else values[0]
     keeper = hooks.retained() if hooks.retained is not None else None
     if keeper is not None:
@@ -194,7 +202,9 @@ def _passing(hooks: Hooks, cotangent: Value, create_graph: bool) -> Value:
     return cotangent
 
 
-def _after(hooks: Hooks, grads: Sequence[Value | None], cotangent: Value, create_graph: bool) -> Sequence[Value | None]:
+def _after(
+    hooks: Hooks, grads: Sequence[Value | None], cotangent: Value, create_graph: bool
+) -> Sequence[Value | None]:
     above = tuple(map(as_tensor, cotangent if isinstance(cotangent, list) else [cotangent]))
     for hook in list(hooks.after.values()):
         changed = hook(tuple(map(as_tensor, grads)), above)
@@ -204,7 +214,7 @@ def _after(hooks: Hooks, grads: Sequence[Value | None], cotangent: Value, create
     return grads
 
 
-# ---- care ------------------------------------------------------------------------------------------------------------
+# ---- care --------------------------------------------------------------------------------------------------
 
 
 def _leading_to(wanted: Iterable[Edge], roots: Iterable[Edge]) -> set[Edge]:
@@ -246,15 +256,19 @@ def _look_for_nan(node: GradNode, grads: Sequence[Value | None]) -> None:
             )
 
 
-# ---- roots -----------------------------------------------------------------------------------------------------------
+# ---- roots -------------------------------------------------------------------------------------------------
 
 
-def roots_of(outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor | None], create_graph: bool) -> list[tuple[Edge, Value]]:
+def roots_of(
+    outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor | None], create_graph: bool
+) -> list[tuple[Edge, Value]]:
     """Where a pass begins: the outputs' edges with their cotangents, ones for scalars that are given none."""
     roots: list[tuple[Edge, Value]] = []
     for place, (output, given) in enumerate(zip(outputs, grad_outputs, strict=True)):
         if not output.requires_grad:
-            raise GradientError(f"element {place} of tensors does not require grad and does not have a grad_fn")
+            raise GradientError(
+                f"element {place} of tensors does not require grad and does not have a grad_fn"
+            )
         seed = _ones_like(output) if given is None else _checked(given, output, place)
         cotangent = as_cotangent(seed, create_graph)
         roots.append((edge_of(output), cotangent))
@@ -277,8 +291,8 @@ def _checked(given: Tensor, output: Tensor, place: int) -> Tensor:
         raise ArgumentError(f"gradients can be either Tensors or None, but got {type(given).__name__}")
     if given.shape != output.shape:
         raise GradientError(
-            f"Mismatch in shape: grad_output[{place}] has a shape of {given.shape} and output[{place}] has a shape of "
-            f"{output.shape}."
+            f"Mismatch in shape: grad_output[{place}] has a shape of {given.shape} and output[{place}] has a "
+            f"shape of {output.shape}."
         )
     if dtypes.of(given) is not output.dtype:
         converted: Tensor = cast(given, output.dtype)

@@ -14,9 +14,10 @@
 
     y = Exp.apply(x)
 
-In flow the user's class and its operands; out flow the outputs of `forward`, which point to a node that calls `backward`.
-`forward` is not recorded; `backward` is where the pass itself is (`create_graph`), so it can be differentiated again. With
-`setup_context(ctx, inputs, output)` in the class, `forward` takes the operands alone. As `torch.autograd.Function`.
+In flow the user's class and its operands; out flow the outputs of `forward`, which point to a node that calls
+`backward`. `forward` is not recorded; `backward` is where the pass itself is (`create_graph`), so it can be
+differentiated again. With `setup_context(ctx, inputs, output)` in the class, `forward` takes the operands
+alone. As `torch.autograd.Function`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class _Saved(NamedTuple):
     value: Value
     version: int
     output: int
-    """Which output it is, or -1. An output is kept without its history, which would point back to the node."""
+    """Which output it is, or -1. An output is kept without its history, which would point back to the
+    node.
+    """
 
 
 class FunctionCtx:
@@ -129,7 +132,9 @@ class FunctionNode(GradNode):
         if tensor is None:
             return None
         if tensor._version != saved.version:
-            raise modified(tensor._value, self if saved.output >= 0 else tensor._edge, tensor._version, saved.version)
+            raise modified(
+                tensor._value, self if saved.output >= 0 else tensor._edge, tensor._version, saved.version
+            )
         if saved.output < 0:
             return tensor
         again = Tensor(saved.value)
@@ -137,7 +142,9 @@ class FunctionNode(GradNode):
         again._edge = self if self.outputs == 1 else Output(self, saved.output)
         return again
 
-    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
         if self.freed and self.saved:
             raise already_freed()
         given = cotangent if self.outputs > 1 else [cotangent]
@@ -153,12 +160,17 @@ class FunctionNode(GradNode):
         zeros = np.zeros(kind.shape, kind.dtype.numpy)
         return Tensor(zeros if STATE.trace is None else STATE.trace.builder.constant(zeros))
 
-    def _checked(self, listed: tuple[Any, ...], needed: Sequence[bool], create_graph: bool) -> list[Value | None]:
+    def _checked(
+        self, listed: tuple[Any, ...], needed: Sequence[bool], create_graph: bool
+    ) -> list[Value | None]:
         name, count = self.name(), len(self.edges)
         while len(listed) > count and listed[-1] is None:
             listed = listed[:-1]
         if len(listed) != count:
-            raise GradientError(f"function {name} returned an incorrect number of gradients (expected {count}, got {len(listed)})")
+            raise GradientError(
+                f"function {name} returned an incorrect number of gradients (expected {count}, got "
+                f"{len(listed)})"
+            )
         result: list[Value | None] = []
         for place, (g, need, operand) in enumerate(zip(listed, needed, self.operands)):
             if g is None or not need or operand is None:
@@ -180,13 +192,17 @@ def _fitted(g: Tensor, operand: _OutputType, wrong: str) -> Tensor:
     if tuple(g.shape) != operand.shape:
         lead = g.ndim - len(operand.shape)
         if lead < 0 or any(a not in (1, b) for a, b in zip(operand.shape, g.shape[lead:])):
-            raise ShapeError(f"{wrong} - got {list(g.shape)} but expected shape compatible with {list(operand.shape)}")
+            raise ShapeError(
+                f"{wrong} - got {list(g.shape)} but expected shape compatible with {list(operand.shape)}"
+            )
     fitted: Tensor = cast(sum_to(g, operand.shape), operand.dtype)
     return fitted
 
 
 class Function:
-    """Base of the user's operations: subclass it with static methods `forward` and `backward`, call `apply`."""
+    """Base of the user's operations: subclass it with static methods `forward` and `backward`, call
+    `apply`.
+    """
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -200,15 +216,17 @@ class Function:
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
-            "backward mode AD."
+            "You must implement either the backward or vjp method for your custom autograd.Function to use "
+            "it with backward mode AD."
         )
 
     vjp = backward
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
-        """Call `forward` on the operands, unrecorded, and give its outputs a history that ends in `backward`."""
+        """Call `forward` on the operands, unrecorded, and give its outputs a history that ends in
+        `backward`.
+        """
         ctx = FunctionCtx()
         recording = STATE.grad and any(isinstance(x, Tensor) and x.requires_grad for x in args)
         ctx.needs_input_grad = tuple(isinstance(x, Tensor) and x.requires_grad for x in args)
@@ -265,7 +283,9 @@ def _unattached(tensor: Tensor) -> Tensor:
 
 
 def once_differentiable(function: _F) -> _F:
-    """For a `backward` that is not to be differentiated: what it returns has no history, and asking for one is an error."""
+    """For a `backward` that is not to be differentiated: what it returns has no history, and asking for one
+    is an error.
+    """
 
     @functools.wraps(function)
     def wrapped(ctx: Any, *grads: Any) -> Any:
@@ -285,8 +305,12 @@ class _Refusal(GradNode):
 
     __slots__ = ()
 
-    def backward(self, cotangent: Value, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
-        raise GradientError("trying to differentiate twice a function that was marked with @once_differentiable")
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
+        raise GradientError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )
 
 
 def _refusing(g: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Products with Jacobians and Hessians of functions of Tensors, and the matrices themselves.
 
-In flow a function and its operands (a Tensor, or a tuple of them), out flow Tensors in the same structure. All is written
-with `grad`: a vjp is one backward pass, a jvp the vjp of the vjp (which is linear in its cotangent). With `create_graph`
-the results can be differentiated again. Names and structures are those of `torch.autograd.functional`.
+In flow a function and its operands (a Tensor, or a tuple of them), out flow Tensors in the same structure.
+All is written with `grad`: a vjp is one backward pass, a jvp the vjp of the vjp (which is linear in its
+cotangent). With `create_graph` the results can be differentiated again. Names and structures are those of
+`torch.autograd.functional`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError
 from retrograd.compiler.ops.shape import concat, reshape
 from retrograd.runtime.autograd.differentiation import grad
+from retrograd.runtime.copying import clone
 from retrograd.runtime.modes import enable_grad
 from retrograd.runtime.tensor import Tensor, new
 
@@ -23,7 +25,11 @@ TensorFunction = Callable[..., Any]
 
 
 def vjp(
-    func: TensorFunction, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False
+    func: TensorFunction,
+    inputs: Tensors,
+    v: Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[Any, Any]:
     """The outputs, and the product of the cotangent `v` (of the outputs' shapes) with the Jacobian."""
     with enable_grad():
@@ -34,7 +40,11 @@ def vjp(
 
 
 def jvp(
-    func: TensorFunction, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False
+    func: TensorFunction,
+    inputs: Tensors,
+    v: Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[Any, Any]:
     """The outputs, and the product of the Jacobian with the tangent `v` (of the inputs' shapes)."""
     with enable_grad():
@@ -47,7 +57,11 @@ def jvp(
 
 
 def vhp(
-    func: TensorFunction, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False
+    func: TensorFunction,
+    inputs: Tensors,
+    v: Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[Any, Any]:
     """The output, a scalar, and the product of the vector `v` (of the inputs' shapes) with the Hessian."""
     with enable_grad():
@@ -60,15 +74,17 @@ def vhp(
 
 
 def hvp(
-    func: TensorFunction, inputs: Tensors, v: Tensors | None = None, create_graph: bool = False, strict: bool = False
+    func: TensorFunction,
+    inputs: Tensors,
+    v: Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
 ) -> tuple[Any, Any]:
     """The output and the product of the Hessian with `v`: that of `vhp`, since a Hessian is symmetric."""
     return vhp(func, inputs, v, create_graph, strict)
 
 
-def jacobian(
-    func: TensorFunction, inputs: Tensors, create_graph: bool = False, strict: bool = False
-) -> Any:
+def jacobian(func: TensorFunction, inputs: Tensors, create_graph: bool = False, strict: bool = False) -> Any:
     """The Jacobian, of shape `output.shape + input.shape`; tuples of it where there are several of either."""
     with enable_grad():
         operands, outputs, pack_in, pack_out = _called(func, inputs, create_graph, strict)
@@ -80,7 +96,9 @@ def jacobian(
 
 
 def hessian(func: TensorFunction, inputs: Tensors, create_graph: bool = False, strict: bool = False) -> Any:
-    """The Hessian of a scalar function, of shape `input.shape + input.shape`; a tuple of tuples for several inputs."""
+    """The Hessian of a scalar function, of shape `input.shape + input.shape`; a tuple of tuples for several
+    inputs.
+    """
 
     def gradient(*operands: Tensor) -> Any:
         outputs, _ = _listed(func(*operands), "outputs")
@@ -109,7 +127,7 @@ def _rows_of_jacobian(
     )
 
 
-# ---- what all have in common -----------------------------------------------------------------------------------------
+# ---- what all have in common -------------------------------------------------------------------------------
 
 Pack = Callable[[tuple[Any, ...]], Any]
 
@@ -120,7 +138,7 @@ def _called(
     """The operands as they are differentiated, the outputs, and how each is handed back."""
     given, pack_in = _listed(inputs, "inputs")
     operands = tuple(
-        x.clone() if create_graph and x.requires_grad else x.detach().requires_grad_() for x in given
+        clone(x) if create_graph and x.requires_grad else x.detach().requires_grad_() for x in given
     )
     outputs, pack_out = _listed(func(*operands), "outputs")
     for place, output in enumerate(outputs):
@@ -135,8 +153,8 @@ def _listed(given: Any, what: str) -> tuple[tuple[Tensor, ...], Pack]:
     for place, x in enumerate(tensors):
         if not isinstance(x, Tensor):
             raise ArgumentError(
-                f"The {what} given to the function must be either a Tensor or a tuple of Tensors but the value at "
-                f"index {place} has type {type(x).__name__}."
+                f"The {what} given to the function must be either a Tensor or a tuple of Tensors but the "
+                f"value at index {place} has type {type(x).__name__}."
             )
     return tensors, (lambda results: results[0]) if single else tuple
 
@@ -178,7 +196,9 @@ def _vectors(v: Tensors | None, like: tuple[Tensor, ...], who: str) -> tuple[Ten
 
 def _check_scalar(outputs: tuple[Tensor, ...]) -> None:
     if len(outputs) != 1 or outputs[0].numel() != 1:
-        raise ShapeError("The Tensor returned by the function given to hessian should contain a single element")
+        raise ShapeError(
+            "The Tensor returned by the function given to hessian should contain a single element"
+        )
 
 
 def _zeros(x: Tensor) -> Tensor:
@@ -187,5 +207,3 @@ def _zeros(x: Tensor) -> Tensor:
 
 def _finished(tensors: tuple[Tensor, ...], create_graph: bool) -> tuple[Tensor, ...]:
     return tensors if create_graph else tuple(x.detach() for x in tensors)
-
-

@@ -1,7 +1,7 @@
 """Derivatives compared with difference quotients.
 
-In flow a function and its operands in double precision, out flows True, or a GradcheckError that shows both Jacobians.
-`gradcheck` tries the first derivative, `gradgradcheck` the second. As `torch.autograd.gradcheck`.
+In flow a function and its operands in double precision, out flows True, or a GradcheckError that shows both
+Jacobians. `gradcheck` tries the first derivative, `gradgradcheck` the second. As `torch.autograd.gradcheck`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def gradcheck(
     raise_exception: bool = True,
     nondet_tol: float = 0.0,
 ) -> bool:
-    """Whether the gradients of all floating outputs by all operands that require grad agree with central differences.
+    """Whether the gradients of all floating outputs by all operands that require grad agree with central
+    differences.
 
-    `nondet_tol` is how far two backward passes may differ. Where they do not agree: GradcheckError, or False without
-    `raise_exception`.
+    `nondet_tol` is how far two backward passes may differ. Where they do not agree: GradcheckError, or False
+    without `raise_exception`.
     """
     operands = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     try:
@@ -58,16 +59,20 @@ def gradgradcheck(
     raise_exception: bool = True,
     nondet_tol: float = 0.0,
 ) -> bool:
-    """`gradcheck` of the gradients, by the operands and by `grad_outputs` (random ones, if none are given)."""
+    """`gradcheck` of the gradients, by the operands and by `grad_outputs` (random ones, if none are
+    given).
+    """
     operands = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     if grad_outputs is None:
         random = np.random.default_rng(0)
-        seeds = [Tensor(random.standard_normal(y.shape).astype(y.dtype.numpy)) for y in _outputs(func, operands)]
+        seeds = [
+            Tensor(random.standard_normal(y.shape).astype(y.dtype.numpy)) for y in _outputs(func, operands)
+        ]
     else:
         seeds = list(grad_outputs) if isinstance(grad_outputs, Sequence) else [grad_outputs]
     cotangents = tuple(seed.detach().requires_grad_() for seed in seeds)
 
-    def gradients(*both: Tensor) -> tuple[Tensor, ...]:
+    def gradients(*both: Any) -> tuple[Tensor, ...]:
         xs, cts = both[: len(operands)], both[len(operands) :]
         wanted = [x for x in xs if isinstance(x, Tensor) and x.requires_grad]
         found = grad(_outputs(func, xs), wanted, cts, create_graph=True, allow_unused=True)
@@ -103,7 +108,9 @@ def _check(
         for place in places:
             analytical = _analytical(output, operands[place])
             if np.abs(analytical - _analytical(output, operands[place])).max(initial=0) > nondet_tol:
-                raise GradcheckError(f"Backward is not reentrant, output {k}, input {place}: two passes differ")
+                raise GradcheckError(
+                    f"Backward is not reentrant, output {k}, input {place}: two passes differ"
+                )
             numerical = _numerical(func, operands, place, k, eps)
             if not np.allclose(analytical, numerical, rtol, atol, equal_nan=True):
                 raise GradcheckError(

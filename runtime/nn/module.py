@@ -30,10 +30,11 @@ from retrograd.compiler.errors import (
 )
 from retrograd.runtime.device import as_device
 from retrograd.runtime.modes import no_grad
+from retrograd.runtime.names import legacy_name
 from retrograd.runtime.nn.hooks import Hooked
 from retrograd.runtime.nn.parameter import Buffer, Parameter
 from retrograd.runtime.nn.state import Stateful
-from retrograd.runtime.tensor import Tensor, legacy_name
+from retrograd.runtime.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
 

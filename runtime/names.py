@@ -1,0 +1,46 @@
+"""What PyTorch calls things: a shape is a `torch.Size`, a tensor of floats was once a `torch.FloatTensor`.
+
+In flow tuples and dtypes, out flow names. A new dtype is an entry of `LEGACY`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+
+
+class Size(tuple[int, ...]):
+    """A shape; prints as in PyTorch."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        total = 1
+        for size in self:
+            total *= size
+        return total
+
+    def __repr__(self) -> str:
+        return f"torch.Size({list(self)})"
+
+    def __add__(self, other: Any) -> Size:
+        return Size((*self, *other))
+
+    def __getitem__(self, index: Any) -> Any:
+        found = tuple.__getitem__(self, index)
+        return Size(found) if isinstance(index, slice) else found
+
+
+LEGACY = {
+    "Float": dtypes.float32, "Double": dtypes.float64, "Half": dtypes.float16, "Long": dtypes.int64,
+    "Int": dtypes.int32, "Short": dtypes.int16, "Char": dtypes.int8, "Byte": dtypes.uint8,
+    "Bool": dtypes.bool_,
+}  # fmt: skip
+"""The dtypes in the names of old tensor types: `torch.FloatTensor`."""
+
+
+def legacy_name(dtype: DType) -> str:
+    """`torch.FloatTensor`: what a Tensor of this dtype was once called."""
+    return f"torch.{next(name for name, d in LEGACY.items() if d is dtype)}Tensor"

@@ -1,0 +1,185 @@
+"""Updates in place against PyTorch's: what may be updated, what views and bases see, what the gradients are.
+
+In flow small programs `program(t)` that run with either library, out flow equal outcomes (`side_by_side`).
+A new behaviour is a function with `@program`.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+from side_by_side import Program, compare, leaf, ones
+
+PROGRAMS: list[Program] = []
+
+
+def program(function: Program) -> Program:
+    PROGRAMS.append(function)
+    return function
+
+
+@program
+def a_leaf_is_not_changed_in_place(t: Any) -> Any:
+    leaf(t).add_(1)
+
+
+@program
+def nor_is_a_view_of_it(t: Any) -> Any:
+    leaf(t)[0].add_(1)
+
+
+@program
+def but_without_grad_it_is(t: Any) -> Any:
+    x = leaf(t)
+    with t.no_grad():
+        x -= 0.5
+        x[0] = 7.0
+    return x
+
+
+@program
+def a_tensor_in_the_graph_is(t: Any) -> Any:
+    x = leaf(t)
+    y = x * 2
+    y.add_(1).mul_(3)
+    y *= y.detach()
+    (y * y).sum().backward()
+    return y, x.grad
+
+
+@program
+def a_kept_result_must_not_change(t: Any) -> Any:
+    y = leaf(t).exp()
+    y.add_(1)
+    y.sum().backward()
+
+
+@program
+def what_is_not_kept_may_change(t: Any) -> Any:
+    x = leaf(t)
+    y = x * 2
+    z = y + 1
+    y.mul_(5)
+    z.sum().backward()
+    return x.grad, y._version
+
+
+@program
+def a_view_updates_its_base(t: Any) -> Any:
+    x = leaf(t, 1, 2, 3, 4)
+    y = x * 1
+    v = y[1:3]
+    v.mul_(10)
+    (y * y).sum().backward()
+    return y, v, x.grad
+
+
+@program
+def a_view_is_given_a_history(t: Any) -> Any:
+    x, y = leaf(t, 1, 2, 3, 4), t.tensor([0.0] * 4)
+    v, u = y[1:3], y.view(2, 2)
+    v.copy_(x[1:3] * 3)
+    (u * u).sum().backward()
+    return y, u, v, x.grad
+
+
+@program
+def a_base_updates_its_views(t: Any) -> Any:
+    x = leaf(t, 1, 2, 3, 4)
+    y = x * 1
+    v = y.view(2, 2)[1]
+    y.mul_(3)
+    (v * v).sum().backward()
+    return v, x.grad
+
+
+@program
+def second_derivatives_through_a_view(t: Any) -> Any:
+    x, one = leaf(t), ones(t)
+    y = x * x
+    y[:2].mul_(y[1:].detach().clone())
+    (g,) = t.autograd.grad((y * y).sum(), x, create_graph=True)
+    return g, t.autograd.grad(g, x, one)
+
+
+@program
+def assignment_by_index(t: Any) -> Any:
+    x = leaf(t)
+    y = t.tensor([[0.0] * 3] * 2)
+    y[0] = x * 2
+    y[1, 1:] = x[:2] ** 2
+    (y * y).sum().backward()
+    return y, x.grad
+
+
+@program
+def zeroing_cuts_the_gradient(t: Any) -> Any:
+    x = leaf(t)
+    y = x * 2
+    y.zero_()
+    y.sum().backward()
+    return y, x.grad
+
+
+@program
+def a_copy_takes_the_history_over(t: Any) -> Any:
+    x, y = leaf(t), leaf(t)
+    z = x * 2
+    z.copy_(y)
+    z.sum().backward()
+    return z, x.grad, y.grad
+
+
+@program
+def repeated_elements_cannot_be_written(t: Any) -> Any:
+    ones(t).expand(2, 3).add_(1)
+
+
+@program
+def in_place_never_grows(t: Any) -> Any:
+    ones(t).add_(t.tensor([[1.0] * 3] * 2))
+
+
+@program
+def in_place_never_raises_the_category(t: Any) -> Any:
+    x = ones(t)
+    x += 1.5
+    y = t.tensor([1, 2])
+    y += 2
+    return x, y
+
+
+@program
+def a_view_cannot_be_detached_in_place(t: Any) -> Any:
+    x = (leaf(t) * 2).detach_()
+    assert x.is_leaf
+    assert not x.requires_grad
+    try:
+        (leaf(t) * 2)[0].detach_()
+    except RuntimeError as error:
+        return "Can't detach views in-place. Use detach() instead." in str(error)
+
+
+@program
+def detach_shares_memory_and_version(t: Any) -> Any:
+    x = ones(t)
+    y, z = x.detach(), x.data
+    y.add_(1)
+    z.add_(1)
+    return x, x._version, y._version, z._version
+
+
+@program
+def a_change_through_detach_is_noticed(t: Any) -> Any:
+    y = leaf(t) * 2
+    z = y * y
+    y.detach().add_(1)
+    z.sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
+def test_as_in_pytorch(program: Program, torch: ModuleType) -> None:
+    compare(program, torch)
