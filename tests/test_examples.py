@@ -1,0 +1,37 @@
+"""Every example runs, says what it promises, and fits on a page."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+SAYS = {
+    "custom_function.py": r"differ from those of eager mode by \d\.\de-0[6-9].*step 400   loss 0\.000",
+    "hessian_vector_product.py": r"step 4 .*\|gradient\| \d\.\de-1\d\nboth come from one function",
+    "scipy_minimize.py": r"L-BFGS-B:  f = \S+e-\d+ .*\ntrust-ncg: f = \S+e-\d+ ",
+    "see_inside.py": r"graph loss\(x: f32\[32, 8\], .*graph loss_and_gradient.*define .*loss_and_gradient",
+    "two_layer_net.py": r"the losses differ by at most \d\.\de-0[6-9] of the first one",
+}
+"""What an example prints, as a pattern."""
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_says_what_it_promises(name: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "RETROGRAD_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name)], capture_output=True, text=True, env=environment
+    )
+    assert run.returncode == 0, run.stderr
+    assert re.search(SAYS[name], run.stdout, re.DOTALL), run.stdout
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_fits_on_a_page(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
