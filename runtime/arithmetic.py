@@ -241,6 +241,12 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return input.shape == other.shape and bool(np.array_equal(input.read("equal()"), other.read("equal()")))
 
 
+@method()
+def __contains__(self: Tensor, element: Operand) -> bool:
+    """Whether an element equals this one."""
+    return bool((self == element).read("in").any())
+
+
 # ---- new elements in place ---------------------------------------------------------------------------------
 
 

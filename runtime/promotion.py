@@ -106,6 +106,7 @@ def number(value: float, dtype: np.dtype[Any]) -> Array:
     if found is None:
         with np.errstate(all="ignore"):
             found = np.asarray(value).astype(dtype)
+        found.flags.writeable = False
         if value != 0 and value == value:  # -0.0 equals 0.0, and NaN nothing, so neither is a key
             if len(_known) >= _MOST:
                 _known.clear()

@@ -389,6 +389,13 @@ def test_a_long_chain_is_walked_and_dropped() -> None:
     del unused, y
 
 
+class Twice(retrograd.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * 2
+
+
 def test_a_graph_goes_with_its_last_tensor() -> None:
     """No cycle of references keeps values alive until the collector comes."""
     gc.disable()
@@ -398,6 +405,11 @@ def test_a_graph_goes_with_its_last_tensor() -> None:
         z = (y * y).sum()
         watched = weakref.ref(y)
         del y, z
+        assert watched() is None
+        kept = x * 3
+        own = Twice.apply(kept)
+        watched = weakref.ref(kept)
+        del kept, own
         assert watched() is None
     finally:
         gc.enable()

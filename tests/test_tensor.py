@@ -62,7 +62,8 @@ def python_numbers(t: Any) -> Any:
     x, n = t.tensor(2.5), t.tensor([3])
     return (
         x.item(), float(x), int(x), bool(x), complex(x), n.item(), int(n), [10, 20, 30, 40][n],
-        matrix(t).tolist(), [v.item() for v in t.tensor([1.0, 2.0])], list(range(n)), round(3.3),
+        matrix(t).tolist(), [v.item() for v in t.tensor([1.0, 2.0])], list(range(n)),
+        5.0 in matrix(t), 7.0 in matrix(t),
         bool(t.tensor([0.0])),
     )  # fmt: skip
 

@@ -214,6 +214,21 @@ def once_means_once(t: Any) -> Any:
     g.sum().backward()
 
 
+@program
+def what_was_saved_can_be_seen(t: Any) -> Any:
+    class Kept(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x, None)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * 2
+
+    return Kept.apply(leaf(t)).grad_fn.saved_tensors
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
 def test_as_in_pytorch(program: Program, torch: ModuleType) -> None:

@@ -23,6 +23,7 @@ alone. As `torch.autograd.Function`.
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -60,7 +61,8 @@ class FunctionCtx:
     _dirty: tuple[Tensor, ...] = ()
     _non_differentiable: tuple[Tensor, ...] = ()
     _materialize: bool = True
-    _node: FunctionNode | None = None
+    _node: weakref.ref[FunctionNode] | None = None
+    """Weakly, because the node has the context."""
     needs_input_grad: tuple[bool, ...] = ()
     """Of each operand, whether its gradient is wanted."""
 
@@ -82,13 +84,13 @@ class FunctionCtx:
 
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
-        if self._node is None:
-            return self._to_save
-        return self._node.saved_tensors()
+        node = self._node() if self._node is not None else None
+        return self._to_save if node is None else node.saved_tensors
 
     @property
     def next_functions(self) -> Any:
-        return self._node.next_functions if self._node is not None else ()
+        node = self._node() if self._node is not None else None
+        return () if node is None else node.next_functions
 
 
 class _OutputType(NamedTuple):
@@ -122,7 +124,9 @@ class FunctionNode(GradNode):
         self.freed = True
         self.saved = []
 
+    @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        """What `forward` saved; GradientError once it is freed."""
         if self.freed:
             raise already_freed()
         return tuple(self._unpacked(saved) for saved in self.saved)
@@ -272,7 +276,7 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
         kept = _unattached(saved) if place >= 0 else saved
         node.saved.append(_Saved(kept, saved._value, counter[0], place))
     ctx._to_save = ()
-    ctx._node = node
+    ctx._node = weakref.ref(node)
 
 
 def _unattached(tensor: Tensor) -> Tensor:
