@@ -103,6 +103,8 @@ class Trace:
 
     def lift(self, tensor: AnyTensor) -> Node:
         """What a Tensor is at this point of the function, as a node."""
+        if tensor._view is not None:
+            tensor._view.refresh(tensor)
         value = tensor._value
         if type(value) is Node and value.builder is self.builder:
             return value
