@@ -19,8 +19,9 @@ from retrograd.compiler.ops.index import take
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.compiler.ops.window import diagonal as take_diagonal
-from retrograd.runtime.functions.public import axis_of, integer, public, sizes_of
+from retrograd.runtime.functions.public import axis_of, integer, promoted, public, sizes_of, unshared
 from retrograd.runtime.functions.shaping import transpose
+from retrograd.runtime.inplace import assign
 from retrograd.runtime.tensor import Tensor, new
 
 
@@ -39,7 +40,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     pairs = list(zip(counts, sizes))
     apart = moves.reshape(input, [s for _, size in pairs for s in (1, size)])
     spread = moves.expand(apart, [s for pair in pairs for s in pair])
-    return moves.reshape(spread, [count * size for count, size in pairs])
+    return unshared(moves.reshape(spread, [count * size for count, size in pairs]), input)
 
 
 @public("tile", method=True)
@@ -81,7 +82,7 @@ def repeat_interleave(
         raise ShapeError(f"repeat_interleave({count})", "Repeats must be non-negative")
     wide = [*x.shape[: axis + 1], count, *x.shape[axis + 1 :]]
     together = [*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :]]
-    return moves.reshape(moves.expand(moves.unsqueeze(x, [axis + 1]), wide), together)
+    return unshared(moves.reshape(moves.expand(moves.unsqueeze(x, [axis + 1]), wide), together), input)
 
 
 @public("flip", method=True)
@@ -90,7 +91,7 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
     axes = [axis_of(d, input.ndim, "flip") for d in sizes_of(dims, "flip", "dims")]
     if len(set(axes)) != len(axes):
         raise ShapeError(f"flip{tuple(axes)}", "dim appears multiple times in the list of dims")
-    return moves.flip(input, axes) if axes and input.ndim else input
+    return unshared(moves.flip(input, axes) if axes and input.ndim else input, input)
 
 
 @public("fliplr", method=True)
@@ -115,6 +116,7 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     if dims is None or (isinstance(dims, Sequence) and not dims):
         flat = roll(moves.reshape(input, (input.numel(),)), shifts, 0)
         return moves.reshape(flat, input.shape)
+    result = input
     steps = shifts if isinstance(shifts, Sequence) else (shifts,)
     axes = dims if isinstance(dims, Sequence) else (dims,)
     if len(steps) != len(axes):
@@ -124,8 +126,8 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
         )
     for step, dim in zip(steps, axes):
         axis = axis_of(dim, input.ndim, "roll")
-        input = moves.roll(input, integer(step, "roll", "shifts"), axis)
-    return input
+        result = moves.roll(result, integer(step, "roll", "shifts"), axis)
+    return unshared(result, input)
 
 
 @public("rot90", method=True)
@@ -143,10 +145,10 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         )
     turns = integer(k, "rot90", "k") % 4
     if turns == 2:
-        return moves.flip(input, (a, b))
+        return unshared(moves.flip(input, (a, b)), input)
     if turns == 1:
-        return transpose(moves.flip(input, (b,)), a, b)
-    return moves.flip(transpose(input, a, b), (b,)) if turns == 3 else input
+        return unshared(transpose(moves.flip(input, (b,)), a, b), input)
+    return unshared(moves.flip(transpose(input, a, b), (b,)) if turns == 3 else input, input)
 
 
 # ---- diagonals ---------------------------------------------------------------------------------------------
@@ -189,7 +191,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
             f"diag of a tensor of shape {list(input.shape)}",
             f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D",
         )
-    return diag_embed(input, diagonal) if input.ndim == 1 else _diagonal(input, diagonal)
+    return diag_embed(input, diagonal) if input.ndim == 1 else _diagonal(input, diagonal).clone()
 
 
 _diagonal = diagonal
@@ -221,6 +223,39 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     ]
     swap = indexing == "xy" and len(grids) > 1
     return tuple(transpose(g, 0, 1) if swap else g for g in grids)
+
+
+@public("block_diag")
+def block_diag(*tensors: Tensor) -> Tensor:
+    """A matrix with the tensors along its diagonal, vectors as rows and numbers as one element.
+
+    Zero elsewhere.
+    """
+    blocks = [moves.reshape(x, (1,) * (2 - x.ndim) + tuple(x.shape)) for x in promoted(*tensors)]
+    height, width = (sum(x.shape[k] for x in blocks) for k in (0, 1))
+    lines, left = [], 0
+    for x in blocks:
+        lines.append(moves.pad(x, [0, left], [0, width - left - x.shape[1]], [0, 0]))
+        left += x.shape[1]
+    return moves.concat(lines, 0) if height else moves.reshape(lines[0], (0, width))
+
+
+@public("fill_diagonal_", method=True, function=False)
+def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
+    """A number on the main diagonal, in place.
+
+    `wrap` lets it begin anew below each square of a tall matrix.
+    """
+    if input.ndim < 2:
+        raise ShapeError("fill_diagonal_()", "dimensions must larger than 1")
+    if input.ndim > 2 and len(set(input.shape)) > 1:
+        raise ShapeError("fill_diagonal_()", "all dimensions of input must be of equal length")
+    places = [moves.iota_like(input, k) for k in range(input.ndim)]
+    first = rows.remainder(places[0], input.shape[1] + 1) if wrap and input.ndim == 2 else places[0]
+    here = rows.eq(first, places[1])
+    for other in places[2:]:
+        here = rows.logical_and(here, rows.eq(first, other))
+    return assign(input, rows.where(here, fill_value, input), "FillDiagonalBackward0")
 
 
 # ---- triangles ---------------------------------------------------------------------------------------------

@@ -339,3 +339,14 @@ def eye(n: int, m: int | None = None, *, dtype: object = None, **options: Any) -
         return finished(Tensor(np.eye(height, width, dtype=kind.numpy)), **options)
     below, across = count(height, dtypes.int64), count(width, dtypes.int64)
     return finished(moves.cast(rows.eq(moves.reshape(below, (height, 1)), across), kind), **options)
+
+
+@public("vander")
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The powers of each element along a new last axis: from `N - 1` down to 0, or up."""
+    size = x.shape[-1] if N is None else integer(N, "vander", "N")
+    powers = count(size, dtypes.int64)
+    if not increasing:
+        powers = moves.flip(powers, (0,))
+    column = moves.unsqueeze(x, [x.ndim])
+    return rows.pow(moves.expand(column, (*x.shape, size)), moves.cast(powers, x.dtype))

@@ -16,8 +16,9 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.runtime.functions.creation import array_of, filled
 from retrograd.runtime.functions.public import public
+from retrograd.runtime.names import LEGACY
 from retrograd.runtime.promotion import common_dtype
-from retrograd.runtime.tensor import LEGACY, Tensor, new
+from retrograd.runtime.tensor import Tensor, new
 
 
 @public("is_tensor")

@@ -15,6 +15,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot as contract
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.functions.arranging import diagonal
+from retrograd.runtime.functions.creation import as_tensor, eye
 from retrograd.runtime.functions.public import axis_of, integer, public
 from retrograd.runtime.functions.shaping import expand
 from retrograd.runtime.tensor import Tensor
@@ -75,6 +76,31 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if other.ndim == 1:
         del keep[-1]
     return moves.reshape(product, keep)
+
+
+@public("__rmatmul__", method=True)
+def _rmatmul(input: Tensor, other: object) -> Tensor:
+    """`array @ tensor`."""
+    return matmul(as_tensor(other), input)
+
+
+@public("matrix_power", method=True)
+def matrix_power(input: Tensor, n: int) -> Tensor:
+    """Square matrices multiplied with themselves, `n` factors; n is not negative."""
+    square = input.ndim >= 2 and input.shape[-1] == input.shape[-2]
+    _need("matrix_power", square, "linalg.matrix_power: A must be batches of square matrices", input)
+    power = integer(n, "matrix_power", "n")
+    _need("matrix_power", power >= 0, "negative powers need an inverse, which there is not", input)
+    if not power:
+        return moves.expand(eye(input.shape[-1], dtype=input.dtype), input.shape).clone()
+    result = None
+    while power:
+        if power & 1:
+            result = input if result is None else matmul(result, input)
+        power >>= 1
+        input = matmul(input, input) if power else input
+    assert result is not None
+    return result
 
 
 def _mismatch(input: Tensor, other: Tensor, left: Tensor, right: Tensor) -> str:

@@ -210,3 +210,8 @@ def known(x: Tensor) -> Array | None:
     """The elements where they may be looked at (for checks that compiled code does without), or None."""
     value = x._value
     return value if STATE.trace is None and isinstance(value, np.ndarray) else None
+
+
+def unshared(result: Tensor, input: Tensor) -> Tensor:
+    """The result in memory of its own: for functions that copy in PyTorch, where the ops need not."""
+    return result.clone() if result is input or result._view is not None else result

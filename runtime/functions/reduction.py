@@ -17,8 +17,9 @@ from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import scan
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take_along
+from retrograd.compiler.ops.row import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.functions.public import DimLike, axes_of, axis_of, integer, public
+from retrograd.runtime.functions.public import DimLike, axes_of, axis_of, integer, public, sizes_of, unshared
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.pointwise import APPLY
 from retrograd.runtime.tensor import Tensor
@@ -48,6 +49,18 @@ def sum_(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: ob
     if x.dtype is dtypes.bool_:
         return any_(x, dim, keepdim)
     return reduced(ops.sum_, x, axes_of(dim, input.ndim, "sum"), keepdim)
+
+
+@public("sum_to_size", method=True, function=False)
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """Summed over the axes along which a tensor of this size would be broadcast to the input's."""
+    wanted = sizes_of(size, "sum_to_size")
+    if broadcast_shapes("sum_to_size", input.shape, wanted) != tuple(input.shape):
+        raise ShapeError(
+            f"sum_to_size{wanted}",
+            f"size {{{list(wanted)}}} is not expandable to size {{{list(input.shape)}}}.",
+        )
+    return unshared(ops.sum_to(input, wanted), input)
 
 
 @public("nansum", method=True)

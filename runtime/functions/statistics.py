@@ -19,7 +19,9 @@ from retrograd.compiler.ops import softmax as shares
 from retrograd.compiler.ops import statistics
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.functions.arranging import diagonal
 from retrograd.runtime.functions.joining import narrow
+from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import DimLike, axes_of, axis_of, functional, promoted, public
 from retrograd.runtime.functions.reduction import reduced
 from retrograd.runtime.tensor import Tensor
@@ -242,6 +244,45 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     return moves.roll(a, -1, axis) * moves.roll(b, -2, axis) - moves.roll(a, -2, axis) * moves.roll(
         b, -1, axis
     )
+
+
+@public("cov", method=True)
+def cov(
+    input: Tensor, *, correction: float = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
+    """The covariances of the rows, over `n - correction` columns, which may be weighed."""
+    if input.ndim > 2:
+        raise ShapeError(
+            f"cov of a tensor of shape {list(input.shape)}",
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} "
+            "dimensions",
+        )
+    x = moves.reshape(input, (1,) * (2 - input.ndim) + tuple(input.shape))
+    x = x if x.dtype.is_floating_point else moves.cast(x, dtypes.default_dtype())
+    weights = moves.expand(moves.cast(fweights, x.dtype), (x.shape[1],)) if fweights is not None else None
+    if aweights is not None:
+        weights = aweights if weights is None else weights * aweights
+    if weights is None:
+        far = x - mean(x, 1, True)
+        found = matmul(far, moves.swap_axes(far, 0, 1)) / max(x.shape[1] - correction, 0)
+    else:
+        total = weights.sum()
+        far = x - moves.unsqueeze((x * weights).sum(1) / total, [1])
+        less = total if aweights is None else (weights * aweights).sum() / total * correction
+        degrees = total - correction if aweights is None else total - less
+        found = matmul(far * weights, moves.swap_axes(far, 0, 1)) / degrees
+    return found if input.ndim > 1 else moves.reshape(found, ())
+
+
+@public("corrcoef", method=True)
+def corrcoef(input: Tensor) -> Tensor:
+    """The correlations of the rows, between -1 and 1."""
+    found = cov(input)
+    if not found.ndim:
+        return found / found
+    root = rows.sqrt(diagonal(found))
+    scaled = found / moves.unsqueeze(root, [1]) / root
+    return rows.minimum(rows.maximum(scaled, -1.0), 1.0)
 
 
 # ---- differences and sums of neighbours --------------------------------------------------------------------
