@@ -65,3 +65,10 @@ def arguments(shown: str = "") -> Callable[[C], C]:
         return cls
 
     return enter
+
+
+def unusual(module: Module, usual: dict[str, Any]) -> list[str]:
+    """The attributes that are not as usual, as text."""
+    return [
+        f"{name}={getattr(module, name)}" for name, value in usual.items() if getattr(module, name) != value
+    ]

@@ -1,0 +1,188 @@
+"""Attention with several heads (Vaswani et al., 2017).
+
+Inside, everything is `[N, heads, length, size of a head]`; at the borders, sequences come first unless
+`batch_first`. A mask says with True what takes no part, or is added to the scores.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.runtime.functions import FUNCTIONS
+from retrograd.runtime.nn import functional as F
+from retrograd.runtime.nn import init
+from retrograd.runtime.nn.linear import Linear, empty_parameter
+from retrograd.runtime.nn.module import Module
+from retrograd.runtime.nn.parameter import Parameter
+from retrograd.runtime.tensor import Tensor
+
+
+class NonDynamicallyQuantizableLinear(Linear):
+    """A Linear by the name under which PyTorch shows the output of attention."""
+
+
+class MultiheadAttention(Module):
+    """Heads that look at keys with queries, and mix values; `(output, weights)`."""
+
+    in_proj_weight: Parameter | None
+    q_proj_weight: Parameter | None
+    k_proj_weight: Parameter | None
+    v_proj_weight: Parameter | None
+    in_proj_bias: Parameter | None
+    bias_k: Parameter | None
+    bias_v: Parameter | None
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__()
+        if embed_dim <= 0 or num_heads <= 0:
+            raise ArgumentError(
+                f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and "
+                f"num_heads={num_heads} instead"
+            )
+        if embed_dim % num_heads:
+            raise ArgumentError("embed_dim must be divisible by num_heads")
+        self.embed_dim = embed_dim
+        self.kdim = embed_dim if kdim is None else kdim
+        self.vdim = embed_dim if vdim is None else vdim
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.batch_first = batch_first
+        self.head_dim = embed_dim // num_heads
+        self.add_zero_attn = add_zero_attn
+        self._add_projections(bias, add_bias_kv, {"device": device, "dtype": dtype})
+        self._reset_parameters()
+
+    def _add_projections(self, bias: bool, add_bias_kv: bool, options: dict[str, Any]) -> None:
+        size, together = self.embed_dim, self.kdim == self.vdim == self.embed_dim
+        sizes = {"q": size, "k": self.kdim, "v": self.vdim}
+        for name, inner in sizes.items():
+            apart = None if together else empty_parameter(size, inner, **options)
+            self.register_parameter(f"{name}_proj_weight", apart)
+        packed = empty_parameter(3 * size, size, **options) if together else None
+        self.register_parameter("in_proj_weight", packed)
+        self.register_parameter("in_proj_bias", empty_parameter(3 * size, **options) if bias else None)
+        self.out_proj = NonDynamicallyQuantizableLinear(size, size, bias=bias, **options)
+        for name in ("bias_k", "bias_v"):
+            self.register_parameter(name, empty_parameter(1, 1, size, **options) if add_bias_kv else None)
+
+    def _reset_parameters(self) -> None:
+        for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
+            if weight is not None:
+                init.xavier_uniform_(weight)
+        if self.in_proj_bias is not None and self.out_proj.bias is not None:
+            init.zeros_(self.in_proj_bias)
+            init.zeros_(self.out_proj.bias)
+        for bias in (self.bias_k, self.bias_v):
+            if bias is not None:
+                init.xavier_normal_(bias)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The outputs, shaped like `query`, and the weights `[N, length, keys]` if `need_weights`."""
+        if is_causal and attn_mask is None:
+            raise ArgumentError("Need attn_mask if specifying the is_causal hint.")
+        batched = query.ndim == 3
+        order = (lambda x: x) if self.batch_first else (lambda x: x.transpose(0, 1))
+        given = [order(x) if batched else x.unsqueeze(0) for x in (query, key, value)]
+        if key_padding_mask is not None and not batched:
+            key_padding_mask = key_padding_mask.unsqueeze(0)
+        q, k, v = self._projected(*given)
+        mask = self._mask(attn_mask, key_padding_mask, q, k)
+        output, weights = self._attend(q, k, v, mask, need_weights)
+        output = output.transpose(1, 2).flatten(2)
+        output = self.out_proj(output)
+        if weights is not None and average_attn_weights:
+            weights = weights.mean(1)
+        if not batched:
+            return output.squeeze(0), None if weights is None else weights.squeeze(0)
+        return order(output), weights
+
+    def _projected(self, *given: Any) -> list[Any]:
+        """Queries, keys and values of each head."""
+        if self.in_proj_weight is not None:
+            weights = self.in_proj_weight.chunk(3)
+        else:
+            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        found = [F.linear(x, weight, bias) for x, weight, bias in zip(given, weights, biases)]
+        for place, extra in ((1, self.bias_k), (2, self.bias_v)):
+            if extra is not None:
+                found[place] = FUNCTIONS["cat"]([found[place], extra.expand(len(found[place]), 1, -1)], 1)
+        heads = [x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for x in found]
+        if self.add_zero_attn:
+            zeros = heads[1].new_zeros((*heads[1].shape[:2], 1, self.head_dim))
+            heads[1:] = [FUNCTIONS["cat"]([x, zeros], 2) for x in heads[1:]]
+        return heads
+
+    def _mask(self, attn_mask: Any, key_padding_mask: Any, q: Any, k: Any) -> Any:
+        """What is added to the scores, `[N or 1, heads or 1, length or 1, keys]`, or None."""
+        added = None
+        extra = int(self.bias_k is not None) + int(self.add_zero_attn)
+        if attn_mask is not None:
+            self._check_mask(attn_mask, q, k.shape[2] - extra)
+            shape = (1, 1) if attn_mask.ndim == 2 else (len(q), self.num_heads)
+            added = additive(attn_mask, q.dtype, "attn_mask").reshape(*shape, *attn_mask.shape[-2:])
+        if key_padding_mask is not None:
+            expected = (len(q), k.shape[2] - extra)
+            if key_padding_mask.shape != expected:
+                raise ShapeError(
+                    f"key_padding_mask of shape {list(key_padding_mask.shape)}", f"expected {list(expected)}"
+                )
+            padding = additive(key_padding_mask, q.dtype, "key_padding_mask")
+            padding = padding.reshape(len(q), 1, 1, expected[1])
+            added = padding if added is None else added + padding
+        return F.pad(added, (0, extra)) if added is not None and extra else added
+
+    def _check_mask(self, mask: Tensor, q: Tensor, keys: int) -> None:
+        if mask.ndim not in (2, 3):
+            raise ShapeError(f"attn_mask's dimension {mask.ndim} is not supported")
+        expected = (q.shape[2], keys) if mask.ndim == 2 else (len(q) * self.num_heads, q.shape[2], keys)
+        if mask.shape != expected:
+            raise ShapeError(
+                f"The shape of the {mask.ndim}D attn_mask is {mask.shape}, but should be {expected}."
+            )
+
+    def _attend(self, q: Any, k: Any, v: Any, mask: Any, need_weights: bool) -> tuple[Any, Any]:
+        dropout = self.dropout if self.training else 0.0
+        if not need_weights:
+            return F.scaled_dot_product_attention(q, k, v, mask, dropout), None
+        scores = (q * math.sqrt(1.0 / self.head_dim)) @ k.transpose(-2, -1)
+        weights: Any = F.softmax(scores if mask is None else scores + mask, -1)
+        if dropout > 0.0:
+            weights = F.dropout(weights, dropout)
+        return weights @ v, weights
+
+
+def additive(mask: Any, dtype: DType, name: str) -> Any:
+    """A mask as numbers to add: -inf where a bool one is True."""
+    if mask.dtype is dtypes.bool_:
+        return mask.new_zeros(mask.shape, dtype=dtype).masked_fill(mask, -math.inf)
+    if not mask.is_floating_point():
+        raise DtypeError(f"only bool and floating types of {name} are supported")
+    return mask.to(dtype)

@@ -1,0 +1,403 @@
+"""Recurrent networks: one step as a cell, and sequences through layers of cells, in one direction or both.
+
+What a step computes is a function of the input's share (`linear` of the input, for all steps at once), the
+state and the weights of the hidden state: `_elman`, `_lstm`, `_gru`. A state is a tuple, whose first part is
+the output. To add a kind of cell, write its step.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.runtime.functions import FUNCTIONS
+from retrograd.runtime.nn import functional as F
+from retrograd.runtime.nn import init
+from retrograd.runtime.nn.arguments import unusual
+from retrograd.runtime.nn.linear import empty_parameter
+from retrograd.runtime.nn.module import Module
+from retrograd.runtime.nn.parameter import Parameter
+from retrograd.runtime.tensor import Tensor
+
+State = tuple[Tensor, ...]
+Step = Callable[..., State]
+
+cat: Callable[..., Tensor] = FUNCTIONS["cat"]
+stack: Callable[..., Tensor] = FUNCTIONS["stack"]
+
+# ---- steps -------------------------------------------------------------------------------------------------
+
+
+def _elman(activation: Callable[[Tensor], Tensor]) -> Step:
+    def step(share: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
+        return (activation(share + F.linear(state[0], weight, bias)),)
+
+    return step
+
+
+def _lstm(
+    share: Tensor, state: State, weight: Tensor, bias: Tensor | None, projection: Tensor | None = None
+) -> State:
+    hidden, cell = state
+    gates: Any = share + F.linear(hidden, weight, bias)
+    input, forget, new, output = gates.chunk(4, -1)
+    cell = forget.sigmoid() * cell + input.sigmoid() * new.tanh()
+    hidden = output.sigmoid() * cell.tanh()
+    return (hidden if projection is None else F.linear(hidden, projection), cell)
+
+
+def _gru(share: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
+    (hidden,) = state
+    recalled: Any = F.linear(hidden, weight, bias)
+    reset, update, new = share.chunk(3, -1)
+    reset_of, update_of, new_of = recalled.chunk(3, -1)
+    kept = (update + update_of).sigmoid()
+    proposed = (new + (reset + reset_of).sigmoid() * new_of).tanh()
+    return (proposed + kept * (hidden - proposed),)
+
+
+ELMAN = {"tanh": _elman(lambda x: F.tanh(x)), "relu": _elman(lambda x: F.relu(x))}
+
+
+# ---- cells -------------------------------------------------------------------------------------------------
+
+
+class _Cell(Module):
+    """One step: `[N, input_size]`, or `[input_size]`, and a state to a state."""
+
+    gates: ClassVar[int]
+    states: ClassVar[int] = 1
+    weight_ih: Parameter
+    weight_hh: Parameter
+    bias_ih: Parameter | None
+    bias_hh: Parameter | None
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.bias = bias
+        size = self.gates * hidden_size
+        self.weight_ih = empty_parameter(size, input_size, device=device, dtype=dtype)
+        self.weight_hh = empty_parameter(size, hidden_size, device=device, dtype=dtype)
+        self.bias_ih = empty_parameter(size, device=device, dtype=dtype) if bias else None
+        self.bias_hh = empty_parameter(size, device=device, dtype=dtype) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        _uniform(self, self.hidden_size)
+
+    def _step(self) -> Step:
+        raise NotImplementedError
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        if input.ndim not in (1, 2):
+            raise ShapeError(
+                f"{type(self).__name__}: Expected input to be 1D or 2D, got {input.ndim}D instead"
+            )
+        if hx is None:
+            state: State = (input.new_zeros((*input.shape[:-1], self.hidden_size)),) * self.states
+        else:
+            state = tuple(hx) if self.states > 1 else (hx,)
+        new = self._step()(F.linear(input, self.weight_ih, self.bias_ih), state, self.weight_hh, self.bias_hh)
+        return new if self.states > 1 else new[0]
+
+    def extra_repr(self) -> str:
+        kind = getattr(self, "nonlinearity", "tanh")
+        parts = [f"{self.input_size}, {self.hidden_size}"]
+        parts += ["bias=False"] * (not self.bias) + [f"nonlinearity={kind}"] * (kind != "tanh")
+        return ", ".join(parts)
+
+
+class RNNCell(_Cell):
+    gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+        _check_nonlinearity(nonlinearity)
+        self.nonlinearity = nonlinearity
+
+    def _step(self) -> Step:
+        return ELMAN[self.nonlinearity]
+
+
+class LSTMCell(_Cell):
+    gates = 4
+    states = 2
+
+    def _step(self) -> Step:
+        return _lstm
+
+
+class GRUCell(_Cell):
+    gates = 3
+
+    def _step(self) -> Step:
+        return _gru
+
+
+# ---- sequences ---------------------------------------------------------------------------------------------
+
+
+class RNNBase(Module):
+    """Layers of cells over a sequence: `[L, N, input_size]`, `[N, L, …]` if `batch_first`, or without N."""
+
+    gates: ClassVar[int]
+    states: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.proj_size = proj_size
+        self._check()
+        for layer in range(num_layers):
+            for suffix in self._suffixes():
+                self._add_layer(layer, suffix, device, dtype)
+        self.reset_parameters()
+
+    def _check(self) -> None:
+        for name in ("input_size", "hidden_size", "num_layers"):
+            if getattr(self, name) <= 0:
+                raise ArgumentError(f"{name} must be greater than zero")
+        if not 0 <= self.dropout <= 1:
+            raise ArgumentError(
+                "dropout should be a number in range [0, 1] representing the probability of an element "
+                "being zeroed"
+            )
+        if self.proj_size < 0 or self.proj_size >= self.hidden_size:
+            raise ArgumentError("proj_size has to be smaller than hidden_size, and not negative")
+        if self.dropout > 0 and self.num_layers == 1:
+            warnings.warn(
+                "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
+                f"num_layers greater than 1, but got dropout={self.dropout} and num_layers={self.num_layers}",
+                stacklevel=3,
+            )
+
+    def _suffixes(self) -> tuple[str, ...]:
+        return ("", "_reverse") if self.bidirectional else ("",)
+
+    @property
+    def _output_size(self) -> int:
+        return self.proj_size or self.hidden_size
+
+    def _add_layer(self, layer: int, suffix: str, device: object, dtype: object) -> None:
+        inputs = self._output_size * len(self._suffixes()) if layer else self.input_size
+        size = self.gates * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (size, inputs),
+            "weight_hh": (size, self._output_size),
+        }
+        if self.bias:
+            shapes |= {"bias_ih": (size,), "bias_hh": (size,)}
+        if self.proj_size:
+            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
+        for name, shape in shapes.items():
+            setattr(self, f"{name}_l{layer}{suffix}", empty_parameter(*shape, device=device, dtype=dtype))
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters of each layer and direction."""
+        names = list(self._parameters)
+        each = len(names) // (self.num_layers * len(self._suffixes()))
+        return [[getattr(self, n) for n in names[k : k + each]] for k in range(0, len(names), each)]
+
+    def flatten_parameters(self) -> None:
+        """Nothing: that is a matter of other devices."""
+
+    def reset_parameters(self) -> None:
+        _uniform(self, self.hidden_size)
+
+    def _step(self) -> Step:
+        raise NotImplementedError
+
+    def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        """The outputs of the last layer, and the last states of all, `[layers · directions, N, size]`."""
+        self._check_input(input)
+        batched = input.ndim == 3
+        x: Any = input if batched else input.unsqueeze(1)
+        if batched and self.batch_first:
+            x = x.transpose(0, 1)
+        outputs, last = self._run(x, self._initial(x, hx, batched))
+        states = tuple(stack(part) for part in zip(*last))
+        if not batched:
+            outputs, states = outputs.squeeze(1), tuple(state.squeeze(1) for state in states)
+        elif self.batch_first:
+            outputs = outputs.transpose(0, 1)
+        return outputs, (states if self.states > 1 else states[0])
+
+    def _check_input(self, input: Tensor) -> None:
+        if input.ndim not in (2, 3):
+            raise ShapeError(
+                f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.ndim}D instead"
+            )
+        if input.shape[-1] != self.input_size:
+            raise ShapeError(
+                "input.size(-1) must be equal to input_size. "
+                f"Expected {self.input_size}, got {input.shape[-1]}"
+            )
+
+    def _initial(self, x: Any, hx: Any, batched: bool) -> State:
+        """The first states of all layers: those given, or zeros."""
+        count = self.num_layers * len(self._suffixes())
+        shapes = [(count, x.shape[1], size) for size in (self._output_size, self.hidden_size)[: self.states]]
+        if hx is None:
+            return tuple(x.new_zeros(shape) for shape in shapes)
+        given = tuple(hx) if self.states > 1 else (hx,)
+        for what, state, shape in zip(
+            ("hidden[0]", "hidden[1]") if self.states > 1 else ("hidden",), given, shapes
+        ):
+            expected = shape if batched else (shape[0], shape[2])
+            if tuple(state.shape) != expected:
+                raise ShapeError(f"Expected {what} size {expected}, got {list(state.shape)}")
+        return given if batched else tuple(state.unsqueeze(1) for state in given)
+
+    def _run(self, x: Any, first: State) -> tuple[Any, list[State]]:
+        last: list[State] = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for suffix in self._suffixes():
+                state = tuple(part[len(last)] for part in first)
+                found, state = self._over(x, state, f"l{layer}{suffix}", bool(suffix))
+                outputs.append(found)
+                last.append(state)
+            x = outputs[0] if len(outputs) == 1 else cat(outputs, -1)
+            if self.dropout and layer < self.num_layers - 1:
+                x = F.dropout(x, self.dropout, self.training)
+        return x, last
+
+    def _over(self, x: Any, state: State, name: str, backwards: bool) -> tuple[Tensor, State]:
+        """One layer in one direction."""
+        weights = [self._parameters.get(f"{kind}_{name}") for kind in ("weight_hh", "bias_hh")]
+        weights += [self._parameters[f"weight_hr_{name}"]] if self.proj_size else []
+        shares: Any = F.linear(x, getattr(self, f"weight_ih_{name}"), self._parameters.get(f"bias_ih_{name}"))
+        step = self._step()
+        outputs: list[Tensor] = []
+        for share in _ordered(shares.unbind(0), backwards):
+            state = step(share, state, *weights)
+            outputs.append(state[0])
+        return stack(_ordered(outputs, backwards)), state
+
+    def extra_repr(self) -> str:
+        usual = {
+            "proj_size": 0,
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0,
+            "bidirectional": False,
+        }
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *unusual(self, usual)])
+
+
+def _ordered(items: Sequence[Tensor], backwards: bool) -> list[Tensor]:
+    return list(reversed(items)) if backwards else list(items)
+
+
+class RNN(RNNBase):
+    """Elman's: h ← tanh(W x + U h)."""
+
+    gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        _check_nonlinearity(nonlinearity)
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+        )
+        self.nonlinearity = nonlinearity
+
+    def _step(self) -> Step:
+        return ELMAN[self.nonlinearity]
+
+
+class LSTM(RNNBase):
+    """Hochreiter and Schmidhuber's, 1997: a cell that gates let in, keep and let out."""
+
+    gates = 4
+    states = 2
+
+    def _step(self) -> Step:
+        return _lstm
+
+
+class GRU(RNNBase):
+    """Cho et al.'s, 2014: a state that is a mixture of the last and a proposed one."""
+
+    gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+        )
+
+    def _step(self) -> Step:
+        return _gru
+
+
+def _uniform(module: Module, hidden_size: int) -> None:
+    bound = 1.0 / math.sqrt(hidden_size) if hidden_size > 0 else 0
+    for parameter in module.parameters():
+        init.uniform_(parameter, -bound, bound)
+
+
+def _check_nonlinearity(name: str) -> None:
+    if name not in ELMAN:
+        raise ArgumentError(f"Unknown nonlinearity '{name}'. Select from 'tanh' or 'relu'.")

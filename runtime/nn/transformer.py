@@ -1,0 +1,321 @@
+"""Transformers (Vaswani et al., 2017): layers of attention and of two Linears, encoders and decoders of such
+layers.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.runtime.functions import FUNCTIONS
+from retrograd.runtime.nn import functional as F
+from retrograd.runtime.nn import init
+from retrograd.runtime.nn.attention import MultiheadAttention
+from retrograd.runtime.nn.containers import ModuleList
+from retrograd.runtime.nn.dropout import Dropout
+from retrograd.runtime.nn.linear import Linear
+from retrograd.runtime.nn.module import Module
+from retrograd.runtime.nn.normalization import LayerNorm
+from retrograd.runtime.tensor import Tensor
+
+Activation = str | Callable[[Tensor], Tensor]
+
+
+def _function(activation: Activation) -> Callable[[Tensor], Tensor]:
+    if not isinstance(activation, str):
+        return activation
+    known: dict[str, Callable[..., Tensor]] = {"relu": F.relu, "gelu": F.gelu}
+    if activation not in known:
+        raise ArgumentError(f"activation should be relu/gelu, not {activation}")
+    return known[activation]
+
+
+class TransformerEncoderLayer(Module):
+    """Attention of a sequence to itself, then two Linears; around each a sum with its input and a norm."""
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__()
+        options: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, batch_first=batch_first, **options)
+        self.linear1 = Linear(d_model, dim_feedforward, **options)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, **options)
+        self.norm_first = norm_first
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, **options)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, **options)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.activation = _function(activation)
+
+    def forward(
+        self,
+        src: Tensor,
+        src_mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        def attend(x: Tensor) -> Tensor:
+            found = self.self_attn(
+                x, x, x, src_key_padding_mask, need_weights=False, attn_mask=src_mask, is_causal=is_causal
+            )
+            return self.dropout1(found[0])  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+
+        def feed(x: Tensor) -> Tensor:
+            return self.dropout2(_fed(self, x))  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+
+        return _blocks(src, self.norm_first, (attend, self.norm1), (feed, self.norm2))
+
+
+class TransformerDecoderLayer(Module):
+    """As in an encoder, with attention to a memory between the two."""
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__()
+        options: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, batch_first=batch_first, **options)
+        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, batch_first=batch_first, **options)
+        self.linear1 = Linear(d_model, dim_feedforward, **options)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, **options)
+        self.norm_first = norm_first
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, **options)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, **options)
+        self.norm3 = LayerNorm(d_model, layer_norm_eps, **options)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.dropout3 = Dropout(dropout)
+        self.activation = _function(activation)
+
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        def attend(x: Tensor) -> Tensor:
+            found = self.self_attn(
+                x, x, x, tgt_key_padding_mask, need_weights=False, attn_mask=tgt_mask, is_causal=tgt_is_causal
+            )
+            return self.dropout1(found[0])  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+
+        def recall(x: Tensor) -> Tensor:
+            found = self.multihead_attn(
+                x,
+                memory,
+                memory,
+                memory_key_padding_mask,
+                need_weights=False,
+                attn_mask=memory_mask,
+                is_causal=memory_is_causal,
+            )
+            return self.dropout2(found[0])  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+
+        def feed(x: Tensor) -> Tensor:
+            return self.dropout3(_fed(self, x))  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+
+        return _blocks(tgt, self.norm_first, (attend, self.norm1), (recall, self.norm2), (feed, self.norm3))
+
+
+def _fed(layer: Any, x: Tensor) -> Any:
+    return layer.linear2(layer.dropout(layer.activation(layer.linear1(x))))
+
+
+def _blocks(x: Any, norm_first: bool, *blocks: tuple[Callable[[Tensor], Tensor], Module]) -> Any:
+    """Each block with a sum around it, normed before the block or after the sum."""
+    for block, norm in blocks:
+        x = x + block(norm(x)) if norm_first else norm(x + block(x))
+    return x
+
+
+# ---- layers of layers --------------------------------------------------------------------------------------
+
+
+def _copies(layer: Module, count: int) -> ModuleList:
+    return ModuleList(copy.deepcopy(layer) for _ in range(count))
+
+
+class TransformerEncoder(Module):
+    """Copies of a layer, one after the other. `enable_nested_tensor` and `mask_check` change nothing here."""
+
+    def __init__(
+        self,
+        encoder_layer: Module,
+        num_layers: int,
+        norm: Module | None = None,
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
+    ) -> None:
+        super().__init__()
+        self.layers = _copies(encoder_layer, num_layers)
+        self.num_layers = num_layers
+        self.norm = norm
+
+    def forward(
+        self,
+        src: Tensor,
+        mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool | None = None,
+    ) -> Tensor:
+        for layer in self.layers:
+            src = layer(
+                src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal)
+            )
+        return src if self.norm is None else self.norm(src)  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+
+
+class TransformerDecoder(Module):
+    """Copies of a layer, one after the other, each with the same memory."""
+
+    def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+        super().__init__()
+        self.layers = _copies(decoder_layer, num_layers)
+        self.num_layers = num_layers
+        self.norm = norm
+
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        for layer in self.layers:
+            tgt = layer(
+                tgt,
+                memory,
+                tgt_mask=tgt_mask,
+                memory_mask=memory_mask,
+                tgt_key_padding_mask=tgt_key_padding_mask,
+                memory_key_padding_mask=memory_key_padding_mask,
+                tgt_is_causal=bool(tgt_is_causal),
+                memory_is_causal=memory_is_causal,
+            )
+        return tgt if self.norm is None else self.norm(tgt)  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+
+
+class Transformer(Module):
+    """An encoder of one sequence, and a decoder of another that attends to it."""
+
+    def __init__(
+        self,
+        d_model: int = 512,
+        nhead: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        custom_encoder: Module | None = None,
+        custom_decoder: Module | None = None,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: object = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__()
+        options: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
+        shape = (
+            d_model,
+            nhead,
+            dim_feedforward,
+            dropout,
+            activation,
+            layer_norm_eps,
+            batch_first,
+            norm_first,
+        )
+        if custom_encoder is None:
+            layer: Module = TransformerEncoderLayer(*shape, **options)
+            norm = LayerNorm(d_model, layer_norm_eps, **options)
+            custom_encoder = TransformerEncoder(layer, num_encoder_layers, norm)
+        self.encoder = custom_encoder
+        if custom_decoder is None:
+            layer = TransformerDecoderLayer(*shape, **options)
+            norm = LayerNorm(d_model, layer_norm_eps, **options)
+            custom_decoder = TransformerDecoder(layer, num_decoder_layers, norm)
+        self.decoder = custom_decoder
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                init.xavier_uniform_(parameter)
+        self.d_model = d_model
+        self.nhead = nhead
+        self.batch_first = batch_first
+
+    def forward(
+        self,
+        src: Tensor,
+        tgt: Tensor,
+        src_mask: Tensor | None = None,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        src_is_causal: bool | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        batch = 0 if self.batch_first else 1
+        if src.ndim == 3 and src.shape[batch] != tgt.shape[batch]:
+            raise ShapeError("the batch number of src and tgt must be equal")
+        if src.shape[-1] != self.d_model or tgt.shape[-1] != self.d_model:
+            raise ShapeError("the feature number of src and tgt must be equal to d_model")
+        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
+        result: Tensor = self.decoder(
+            tgt,
+            memory,
+            tgt_mask,
+            memory_mask,
+            tgt_key_padding_mask,
+            memory_key_padding_mask,
+            tgt_is_causal,
+            memory_is_causal,
+        )
+        return result
+
+    @staticmethod
+    def generate_square_subsequent_mask(sz: int, device: object = None, dtype: object = None) -> Tensor:
+        """-inf above the diagonal: nobody looks ahead."""
+        mask: Tensor = FUNCTIONS["full"]((sz, sz), -math.inf, device=device, dtype=dtype).triu(1)
+        return mask
