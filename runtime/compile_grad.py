@@ -23,7 +23,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime import tracing
 from retrograd.runtime.arguments import Parameters, Wrt, floating, requiring
 from retrograd.runtime.dispatch import direct
-from retrograd.runtime.guards import Read, hold, reads
+from retrograd.runtime.guards import Guards, reads
 from retrograd.runtime.inlined import traced_vjp
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.program import NativeProgram
@@ -58,7 +58,8 @@ class Fast(NamedTuple):
     """The last call of some kind, as a native callable."""
 
     call: Callable[..., Any]
-    reads: Sequence[Read]
+    guards: Guards | None
+    """None where there is nothing to guard."""
     mode: tuple[object, ...]
     """What else decided the code."""
 
@@ -186,7 +187,8 @@ class CompiledFunction(Generic[P, R]):
             tensors = entry.box is Tensor
             call = direct(entry.specialisation, program, structure, leaves, results, tensors, miss)
             mode = (STATE.grad, dtypes.default_dtype())
-            entry.fast.append(None if call is None else Fast(call, entry.specialisation.reads, mode))
+            guards = entry.specialisation.guards
+            entry.fast.append(None if call is None else Fast(call, guards if guards.any else None, mode))
         return entry.fast[0]
 
     # ---- which specialisation ------------------------------------------------------------------------------
@@ -199,11 +201,11 @@ class CompiledFunction(Generic[P, R]):
         structure = self._parameters.structure((*self._first, *args), kwargs, leaves)
         key = (gradient or STATE.grad, gradient, dtypes.default_dtype(), structure, tuple(map(_kind, leaves)))
         for entry in self._table.get(key, ()):
-            if entry.specialisation.fits():
+            if entry.specialisation.guards.hold():
                 return entry, leaves, structure
         with LOCK:
             for entry in self._table.get(key, ()):
-                if entry.specialisation.fits():
+                if entry.specialisation.guards.hold():
                     return entry, leaves, structure
             entry = self._make(gradient, structure, leaves)
             self._enter(key, entry)
@@ -308,7 +310,7 @@ def _applies(fast: Fast, kwargs: dict[str, Any]) -> bool:
     made."""
     if kwargs or tracing.depth or fast.mode != (STATE.grad, dtypes.default_dtype()):
         return False
-    return not fast.reads or hold(fast.reads)
+    return fast.guards is None or fast.guards.hold()
 
 
 def _kind(leaf: Any) -> object:

@@ -3,9 +3,8 @@
 A function is compiled for the world that it was traced in: plain constants in closures, globals, defaults and
 attributes are built in, and Tensors there are inputs, found by identity. `reads(function)` walks over all
 that its code may look at, by the names in the bytecode: cells, globals, defaults, attributes of objects,
-items of containers, and on into the user's functions that it calls. `hold(reads)` says whether all of it is
-still the same; it is asked before every call, so it is short. Python's own modules, installed packages and
-this library are taken to be constant.
+items of containers, and on into the user's functions that it calls. `Guards(reads).hold()` says whether all
+of it is still the same. Python's own modules, installed packages and this library are taken to be constant.
 
 To look into another kind of object, write how it is read and enter it in `_VISITS`.
 """
@@ -16,8 +15,9 @@ import functools
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
+from operator import attrgetter, contains, getitem, is_, itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,12 +33,21 @@ _MODULES = f"{_LIBRARY}.runtime.nn"
 
 
 class Read(NamedTuple):
-    """Something that was read: `look(place)` gives it again."""
+    """Something that was read: `look(place, key)` gives it again. `look` is one of `_LOOKS`."""
 
-    look: Callable[[Any], Any]
+    look: Callable[[Any, Any], Any]
     place: Any
+    key: Any
     value: Any
     name: str
+
+
+def size_of(place: Any, key: None) -> int:
+    """How many items a container has."""
+    return len(place)
+
+
+_LOOKS = (getitem, getattr, size_of, contains)
 
 
 def reads(function: Callable[..., Any], roots: Sequence[tuple[str, object]] = ()) -> list[Read]:
@@ -54,18 +63,72 @@ def reads(function: Callable[..., Any], roots: Sequence[tuple[str, object]] = ()
         names = walk.names
 
 
-def hold(reads: Sequence[Read]) -> bool:
-    """Whether everything is as it was: the same Tensors and objects, equal constants."""
-    try:
-        for look, place, value, _ in reads:
-            now = look(place)
-            if now is not value and (
-                type(now) is not type(value) or not isinstance(now, _CONSTANTS) or now != value
-            ):
+class Guards:
+    """Asked before every call, so it goes over everything without running Python code: values are compared by
+    identity first, many at a time, and one by one only if some are not the same objects."""
+
+    def __init__(self, reads: Sequence[Read], captured: Sequence[Tensor]) -> None:
+        by = {look: [read for read in reads if read.look is look] for look in _LOOKS}
+        self._reads = [*by[getitem], *by[getattr]]
+        self._items = [
+            (
+                itemgetter(group[0].key, *(r.key for r in group)),
+                place,
+                (group[0].value, *(r.value for r in group)),
+            )
+            for place, group in _grouped(by[getitem], lambda read: read.place)
+        ]
+        self._attributes = [
+            (attrgetter(name), [r.place for r in group], [r.value for r in group])
+            for name, group in _grouped(by[getattr], lambda read: read.key)
+        ]
+        self._sized = [read.place for read in by[size_of]], [read.value for read in by[size_of]]
+        self._absent = [read.place for read in by[contains]], [read.key for read in by[contains]]
+        self._captured, self._forms = captured, list(map(_form, captured))
+        self.any = bool(reads or captured)
+
+    def hold(self) -> bool:
+        """Whether everything is as it was: the same Tensors and objects, equal constants."""
+        try:
+            for get, place, values in self._items:
+                if not all(map(is_, get(place), values)):
+                    return self._equal()
+            for attribute, places, values in self._attributes:
+                if not all(map(is_, map(attribute, places), values)):
+                    return self._equal()
+            return self._shaped()
+        except (KeyError, IndexError, AttributeError, ValueError):
+            return False
+
+    def _shaped(self) -> bool:
+        """Whether containers have as many items, objects no attribute more, and Tensors their types."""
+        containers, sizes = self._sized
+        return (
+            list(map(len, containers)) == sizes
+            and not any(map(contains, *self._absent))
+            and list(map(_form, self._captured)) == self._forms
+        )
+
+    def _equal(self) -> bool:
+        """The same one by one: constants may have been replaced by equal ones."""
+        for look, place, key, value, _ in self._reads:
+            now = look(place, key)
+            constant = type(now) is type(value) and isinstance(now, _CONSTANTS)
+            if now is not value and not (constant and now == value):
                 return False
-    except (KeyError, IndexError, AttributeError, ValueError):
-        return False
-    return True
+        return self._shaped()
+
+
+_form = attrgetter("_requires_grad", "_value.shape", "_value.dtype")
+
+
+def _grouped(reads: Iterable[Read], key: Callable[[Read], Any]) -> list[tuple[Any, list[Read]]]:
+    """Reads with the same key, which need not be hashable."""
+    groups: dict[int | str, tuple[Any, list[Read]]] = {}
+    for read in reads:
+        found = key(read)
+        groups.setdefault(found if isinstance(found, str) else id(found), (found, []))[1].append(read)
+    return list(groups.values())
 
 
 class _Walk:
@@ -79,10 +142,10 @@ class _Walk:
         self._alive: list[object] = []
         """What was seen, so that no `id` is given away twice."""
 
-    def read(self, look: Callable[[Any], Any], place: Any, name: str) -> None:
+    def read(self, look: Callable[[Any, Any], Any], place: Any, key: Any, name: str) -> None:
         """Note what is there, and visit it."""
         try:
-            value = look(place)
+            value = look(place, key)
         except (KeyError, AttributeError, ValueError):
             return
         if isinstance(value, types.ModuleType | type | types.BuiltinFunctionType) and not self._is_users(
@@ -90,7 +153,7 @@ class _Walk:
         ):
             return
         if not (isinstance(value, types.FunctionType) and not self._is_users(value)):
-            self.found.append(Read(look, place, value, name))
+            self.found.append(Read(look, place, key, value, name))
         self.visit(value, name)
 
     def visit(self, value: Any, name: str) -> None:
@@ -117,12 +180,12 @@ class _Walk:
         if not self._is_users(value):
             return
         for label, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
-            self.read(_contents, cell, label)
+            self.read(getattr, cell, "cell_contents", label)
         for code in _codes(value.__code__):
             for label in code.co_names:
-                self.read(value.__globals__.__getitem__, label, label)
+                self.read(getitem, value.__globals__, label, label)
         if value.__defaults__:
-            self.read(_defaults, value, name)
+            self.read(getattr, value, "__defaults__", name)
         self.visit(value.__kwdefaults__, name)
 
     def _method(self, value: types.MethodType, name: str) -> None:
@@ -135,20 +198,21 @@ class _Walk:
         self.visit(value.keywords, name)
 
     def _tuple(self, value: tuple[Any, ...], name: str) -> None:
-        for k, item in enumerate(value):
-            if isinstance(item, Tensor | np.ndarray):
-                self.found.append(Read(value.__getitem__, k, item, f"{name}_{k}"))
-            self.visit(item, f"{name}_{k}")
+        for k in range(len(value)):
+            self.read(getitem, value, k, f"{name}_{k}")
 
     def _list(self, value: list[Any], name: str) -> None:
-        self.found.append(Read(len, value, len(value), name))
+        self._set(value, name)
         for k in range(min(len(value), _LARGEST_CONTAINER)):
-            self.read(value.__getitem__, k, f"{name}_{k}")
+            self.read(getitem, value, k, f"{name}_{k}")
 
     def _dict(self, value: dict[Any, Any], name: str) -> None:
-        self.found.append(Read(len, value, len(value), name))
+        self._set(value, name)
         for key in list(value)[:_LARGEST_CONTAINER]:
-            self.read(value.__getitem__, key, f"{name}_{key}")
+            self.read(getitem, value, key, f"{name}_{key}")
+
+    def _set(self, value: Any, name: str) -> None:
+        self.found.append(Read(size_of, value, None, len(value), name))
 
     def _module(self, value: types.ModuleType, name: str) -> None:
         if self._is_users(value):
@@ -170,7 +234,7 @@ class _Walk:
         if isinstance(member, property):
             member = member.fget
         if users and isinstance(member, (*_CONSTANTS, Tensor, np.ndarray)):
-            self.found.append(Read(vars(base).__getitem__, label, member, label))
+            self.found.append(Read(getitem, vars(base), label, member, label))
         elif users or isinstance(member, types.FunctionType):
             self.visit(member, label)
 
@@ -186,11 +250,17 @@ class _Walk:
         if hasattr(value, "__dict__"):
             self._attributes(vars(value), name)
         for slot in (s for base in kind.__mro__ for s in getattr(base, "__slots__", ()) if s in self.names):
-            self.read(functools.partial(getattr, value), slot, f"{name}_{slot}")
+            self.read(getattr, value, slot, f"{name}_{slot}")
+        constants = (
+            k for base in kind.__mro__ if self._is_users(base) for k in vars(base) if k in self.names
+        )
+        for label in constants if hasattr(value, "__dict__") else ():
+            if label not in vars(value):
+                self.found.append(Read(contains, vars(value), label, False, label))
 
     def _attributes(self, attributes: dict[str, Any], name: str) -> None:
         for label in [label for label in attributes if label in self.names]:
-            self.read(attributes.__getitem__, label, f"{name}_{label}" if name != "self" else label)
+            self.read(getitem, attributes, label, f"{name}_{label}" if name != "self" else label)
 
 
 _NOT_CALLED = {"__init__", "__new__", "__repr__", "__doc__", "__module__", "__dict__", "__weakref__"}
@@ -201,6 +271,7 @@ _VISITS: dict[Any, Callable[[_Walk, Any, str], None]] = {
     tuple: _Walk._tuple,
     list: _Walk._list,
     dict: _Walk._dict,
+    set: _Walk._set,
     types.ModuleType: _Walk._module,
     type: _Walk._class,
 }
@@ -212,14 +283,6 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _codes(constant)
-
-
-def _contents(cell: types.CellType) -> Any:
-    return cell.cell_contents
-
-
-def _defaults(function: types.FunctionType) -> tuple[Any, ...]:
-    return function.__defaults__ or ()
 
 
 @functools.cache

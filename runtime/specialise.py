@@ -19,7 +19,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.derivation import fresh_label
-from retrograd.runtime.guards import Read, hold
+from retrograd.runtime.guards import Guards, Read
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
@@ -86,11 +86,8 @@ class Specialisation:
     """Leaves of the result that are no new Tensors but one that was there before."""
     updated: dict[int, Target]
     """Outputs that are written back, and where."""
-    reads: list[Read]
-
-    def fits(self) -> bool:
-        """Whether the world outside is still as it was when this was traced."""
-        return hold(self.reads)
+    guards: Guards
+    """Whether the world outside is still as it was when this was traced."""
 
     def call(self, leaves: Sequence[Any]) -> Any:
         """The result, as Tensors with history."""
@@ -239,16 +236,16 @@ def _written_down(
         shadow._requires_grad = False
     captured = [x for x in trace.captured.values() if x not in place_of]
     known = {x for x in (*captured, *(r.value for r in call.reads)) if isinstance(x, Tensor)}
-    facts = [
-        Read(_has_form, (x, x._value.dtype, x._value.shape, x.requires_grad), True, "") for x in captured
+    added = [
+        Read(getattr, x, "_grad", x._grad, "")
+        for x in known
+        if x._grad is not None and x._grad in trace.values
     ]
-    facts += [
-        Read(_gradient, x, x._grad, "") for x in known if x._grad is not None and x._grad in trace.values
-    ]
+    guards = Guards([*call.reads, *added], captured)
     inputs = [*placeholders, *captured]
     rewritten = [k for k, x in enumerate(inputs) if x in trace.mutated]
     recording = Recording(call.name, trace, placeholders, captured, outputs, call.captured, rewritten)
-    return Specialisation(recording, result, same, updated, [*call.reads, *facts])
+    return Specialisation(recording, result, same, updated, guards)
 
 
 def _shadow(tensor: Tensor, trace: Trace) -> Tensor:
@@ -272,14 +269,3 @@ def _placeholder(leaf: Any, tracked: bool) -> Tensor:
 
 def _identifier(label: str) -> str:
     return "".join(c if c.isalnum() or c == "_" else "_" for c in label)
-
-
-def _has_form(expected: tuple[Tensor, Any, tuple[int, ...], bool]) -> bool:
-    """Whether a captured Tensor is still of the type that the code takes."""
-    tensor, dtype, shape, flag = expected
-    value = tensor._value
-    return value.dtype == dtype and value.shape == shape and tensor.requires_grad is flag
-
-
-def _gradient(tensor: Tensor) -> Tensor | None:
-    return tensor._grad

@@ -401,6 +401,35 @@ def test_a_tensor_that_is_replaced_is_noticed() -> None:
     assert f(x) == pytest.approx((x * 2 * array(3) + 3 * array(3)).sum())
 
 
+def test_an_attribute_that_hides_that_of_the_class_is_noticed() -> None:
+    class Model:
+        scale = 2.0
+
+        @rg.compile_grad
+        def scaled(self, x: Any) -> Any:
+            return x * self.scale
+
+    model = Model()
+    assert model.scaled(3.0) == 6.0
+    model.scale = 4.0
+    assert model.scaled(3.0) == 12.0
+    Model.scale = 5.0
+    del model.scale
+    assert model.scaled(3.0) == 15.0
+
+
+def test_an_equal_constant_is_no_change() -> None:
+    settings = {"scale": 0.5, "name": "a" * 3}
+    f = rg.compile_grad(lambda x: x * settings["scale"] * len(settings["name"]))
+    f(1.0)
+    settings.update(scale=float("0.5"), name="".join(["a", "aa"]))
+    assert f(1.0) == 1.5
+    assert f.specialisations == 1
+    settings["scale"] = 1
+    assert f(1.0) == 3.0
+    assert f.specialisations == 2
+
+
 def test_a_changed_default_is_noticed() -> None:
     def f(x: Any, power: int = 2) -> Any:
         return x.pow(power).sum()
