@@ -10,7 +10,7 @@ from __future__ import annotations
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, select, splat
 from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder, as_index
-from retrograd.compiler.ir.loops import Buffer, Expression, Program, Space
+from retrograd.compiler.ir.loops import Buffer, Expression, Load, Program, Space, operands_first
 
 Place = int | Value
 """A whole number, known while compiling or while running."""
@@ -147,7 +147,7 @@ class Places:
         """Compute the part of an address that the open loops determine."""
         if buffer.space is Space.LOCAL:
             return
-        known = [(a, c) for a, c in index.terms if _plain(a) and _axes(a) <= self._axes.keys()]
+        known = [(a, c) for a, c in index.terms if _settled(a) and _axes(a) <= self._axes.keys()]
         self._stepwise(buffer, self._by_level(index, known)[1])
 
     def _by_level(self, index: Index, terms: list[tuple[Atom, int]]) -> tuple[int, dict[int, Value]]:
@@ -159,7 +159,7 @@ class Places:
                 offset += place * coefficient
                 continue
             term = place if coefficient == 1 else place * coefficient
-            level = max(self._levels[a] for a in _axes(atom)) if _plain(atom) else self._level
+            level = max(self._levels[a] for a in _axes(atom)) if _settled(atom) else self._level
             parts[level] = parts[level] + term if level in parts else term
         return offset, parts
 
@@ -235,15 +235,16 @@ def _axes(atom: Atom) -> frozenset[Axis]:
     return frozenset((atom,)) if isinstance(atom, Axis) else as_index(atom).axes()
 
 
-def _plain(atom: Atom) -> bool:
-    """Does an atom rest on axes alone, and not on values that are read?"""
+def _settled(atom: Atom) -> bool:
+    """Does an atom rest on axes alone, and not on memory?"""
     match atom:
         case Axis():
             return True
         case Divided(value, _) | Remainder(value, _):
-            return all(_plain(a) for a, _ in value.terms)
-        case Loaded():
-            return False
+            return all(_settled(a) for a, _ in value.terms)
+        case Loaded(expression):
+            below = operands_first((expression,), set())  # type: ignore[arg-type]  # see ir.index
+            return not any(isinstance(e, Load) for e in below)
 
 
 def _divide(instruction: str, value: Value, divisor: int) -> Value:

@@ -181,7 +181,7 @@ Statement = Union[For, Store, Accumulate, Local]
 
 @dataclass(frozen=True, eq=False)
 class Contraction:
-    """What a product's loops compute, for a schedule that arranges them anew: `out[place] = Σ_k left · right`."""
+    """What a product's loops compute, for a schedule that arranges them anew: `out[place] = Σ_k left · right`, then `stores`."""
 
     out: Buffer
     place: Index
@@ -193,7 +193,15 @@ class Contraction:
     """Depends on batch, row and inner."""
     right: Expression
     """Depends on batch, inner and column."""
+    stores: tuple[Store, ...]
+    """What is done with each element, which stands in them as a load of `out` at `place`."""
     where: Location | None = None
+
+    def used(self, product: Expression, index: Callable[[Index], Index]) -> tuple[Statement, ...]:
+        """The stores with their indices changed, and `product` for the element."""
+        return Rewriter(index, lambda e: product if (e.buffer, e.index) == (self.out, self.place) else None).statements(
+            self.stores
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,8 @@ def _dot(lowering: Lowering, node: Node) -> list[Kernel]:
     left, right = reader.value(a, (*batch, m, k)), reader.value(b, (*batch, k, n))
     product = Call("mul", (left, right), node.dtype)
     place = flatten((*batch, m, n), node.shape)
-    contraction = Contraction(out, place, axes[:-3], *axes[-3:], left, right, node.where)
+    stores = (Store(out, place, Load(out, place), node.where),)
+    contraction = Contraction(out, place, axes[:-3], *axes[-3:], left, right, stores, node.where)
     body: list[Statement] = [
         Store(out, place, Number(0, node.dtype), node.where),
         *nest(axes[-1:], [Accumulate(out, place, product, "add", 0, node.where)]),

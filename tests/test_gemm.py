@@ -1,0 +1,114 @@
+"""Products in machine code against NumPy in f64: every layout, sizes around each edge, batches, threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from native import Array, build, graph_of
+from retrograd.compiler.backends.cpu import Target, assembly
+from retrograd.compiler.ir.graph import Node
+from retrograd.compiler.ops.contract import dot, transpose
+from retrograd.compiler.pipeline import compile_graph
+from retrograd.runtime import cpu
+
+HOST = Target.host()
+EDGES = [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 65, 100]
+LAYOUTS = ["NN", "NT", "TN", "TT"]
+Shape = tuple[int, ...]
+
+
+def operands(layout: str, m: int, k: int, n: int, dtype: str, batch: Shape = ()) -> tuple[Array, Array]:
+    """Two random arrays, each as it lies in memory: transposed where the layout says T."""
+    random = np.random.default_rng(m * 10007 + k * 101 + n)
+    shapes = ((m, k) if layout[0] == "N" else (k, m), (k, n) if layout[1] == "N" else (n, k))
+    a, b = (random.standard_normal((*batch, *shape)).astype(dtype) for shape in shapes)
+    return a, b
+
+
+def product(layout: str, a: Node, b: Node) -> Node:
+    left, right = (transpose(x) if side == "T" else x for x, side in zip((a, b), layout))
+    value: Node = dot(left, right)
+    return value
+
+
+def check(layout: str, a: Array, b: Array, target: Target = HOST) -> Array:
+    """The product, within the error of a sum in any order, of which each step rounds once."""
+    (ours,) = build(graph_of(lambda x, y: product(layout, x, y), a, b), target)(a, b)
+    left, right = (x.swapaxes(-1, -2) if side == "T" else x for x, side in zip((a, b), layout))
+    exact = left.astype("f8") @ right.astype("f8")
+    size = np.abs(left).astype("f8") @ np.abs(right).astype("f8")
+    bound = (4 + left.shape[-1] ** 0.5) * np.finfo(ours.dtype).eps
+    assert (np.abs(ours - exact) <= bound * size).all()
+    return ours
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("seed", range(8))
+def test_sizes_around_every_edge(layout: str, seed: int) -> None:
+    m, k, n = np.random.default_rng([seed, LAYOUTS.index(layout)]).choice(EDGES, 3)
+    check(layout, *operands(layout, m, k, n, "f4"))
+    check(layout, *operands(layout, n, k, m, "f8"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(1, 300, 200), (200, 300, 1), (1, 300, 1), (1, 7, 1), (300, 1, 200), (1, 1, 1)])
+def test_vectors(layout: str, shape: Shape) -> None:
+    check(layout, *operands(layout, *shape, "f4"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(3, 130, 90), (90, 130, 3), (10, 200, 70), (70, 200, 10)])
+def test_thin_sides(layout: str, shape: Shape) -> None:
+    check(layout, *operands(layout, *shape, "f4"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(200, 300, 280), (67, 1030, 300), (300, 67, 517)])
+def test_operands_that_are_copied_first(layout: str, shape: Shape) -> None:
+    check(layout, *operands(layout, *shape, "f4"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("target", [HOST.narrowed(), HOST.without("avx512f", "avx512vl", "avx2", "avx", "fma")])
+def test_narrower_vectors(layout: str, target: Target) -> None:
+    check(layout, *operands(layout, 35, 70, 37, "f4"), target)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batch", [(1,), (3,), (2, 1, 5), (150,)])
+def test_batches(layout: str, batch: Shape) -> None:
+    check(layout, *operands(layout, 9, 20, 33, "f4", batch))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_batch_that_threads_share_and_of_which_each_product_copies_its_operands(layout: str) -> None:
+    check(layout, *operands(layout, 70, 300, 80, "f4", (6,)))
+
+
+def test_an_inner_axis_of_no_elements_gives_zeros() -> None:
+    assert (check("NN", *operands("NN", 5, 0, 7, "f4")) == 0).all()
+
+
+@pytest.mark.parametrize("m, n", [(0, 4), (4, 0)])
+def test_a_product_of_no_elements(m: int, n: int) -> None:
+    assert check("NN", *operands("NN", m, 3, n, "f4")).shape == (m, n)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(130, 200, 150), (1, 2000, 1000)])
+def test_threads_do_not_change_a_bit(layout: str, shape: Shape) -> None:
+    a, b = operands(layout, *shape, "f4")
+    before, results = cpu.get_num_threads(), []
+    for threads in (1, 2, 4):
+        cpu.set_num_threads(threads)
+        results.append(check(layout, a, b).tobytes())
+    cpu.set_num_threads(before)
+    assert len(set(results)) == 1
+
+
+def test_a_tile_stays_in_registers() -> None:
+    a, b = operands("NN", 8, 64, 16, "f4")
+    arm = Target.of("aarch64-unknown-linux-gnu", "generic", "+neon")
+    compiled = compile_graph(graph_of(lambda x, y: dot(x, y), a, b), arm)
+    assert "[sp, #-" not in assembly(compiled.llvm, arm).replace("[sp, #-16]!", "")
