@@ -16,6 +16,7 @@ import pytest
 from error_cases import ERRORS, ERRORS_IN_OUR_WORDS
 from function_cases import TABLES, lines
 from functional_cases import FUNCTIONAL
+from layout_cases import TABLES as LAYOUTS
 
 import retrograd
 from retrograd.compiler.errors import RetrogradError, TraceError
@@ -130,7 +131,7 @@ def check(case: str, torch: ModuleType, dtype: str) -> None:
         compare(our_gradients[name], gradient)
 
 
-CASES = [*(case for table in TABLES.values() for case in table), *FUNCTIONAL]
+CASES = [case for table in (*TABLES.values(), *LAYOUTS.values(), FUNCTIONAL) for case in table]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,19 +1,16 @@
-"""`x[…]` and `x[…] = …`, with everything that PyTorch takes between the brackets.
+"""`x[…]` and `x[…] = …`: reading and writing by an index that `indices` has read.
 
-    item ::= int | slice with a positive step | None | Ellipsis | bool | mask | integer tensor, array or list
-
-An index is read once (`_read`) into its two parts: a *view* (ints, slices, None: one Slice and one Reshape)
-and then the *picks*, integer tensors for some axes of that view, which broadcast together. Masks and bools
-become picks. Reading is the view and one `take`; writing is `assign` to the view, of the view with the picked
-rows replaced (`put`), so that history, bases and traces are looked after by `inplace`. Where the picks stand
-side by side their axes take their place, else they come first.
+Reading is the view and one `take`; the picks broadcast together, masks become integer tensors. Writing is
+`assign` to the view, of the view with the picked rows replaced (`put`), so that history, bases and traces are
+looked after by `inplace`. Where the picks stand side by side their axes take their place, else they come
+first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,182 +21,12 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.gathering import like
+from retrograd.runtime.functions.indices import read_index
 from retrograd.runtime.functions.public import known, public
 from retrograd.runtime.functions.selecting import masked_scatter
 from retrograd.runtime.inplace import assign, changed, check_writable
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, new
-
-
-class _Reading(NamedTuple):
-    """An index, read."""
-
-    starts: list[int]
-    """Of the Slice, for each axis of the tensor; so, too, stops and steps."""
-    stops: list[int]
-    steps: list[int]
-    shape: list[int]
-    """Of the view: what is left of the axes, and the new ones."""
-    picks: list[tuple[int, Tensor]]
-    """Integer tensors and masks, with the (first) axis of the view that they are for."""
-
-    def view(self, x: Tensor) -> Tensor:
-        """The part without the picks, which shares memory with `x`."""
-        part = moves.slice_(x, self.starts, self.stops, self.steps) if x.ndim else x
-        return moves.reshape(part, self.shape)
-
-
-# ---- what stands between the brackets ----------------------------------------------------------------------
-
-
-def _items(x: Tensor, index: Any) -> list[Any]:
-    """The items, one or more for each axis: lists as tensors, masks as they are, the ellipsis spelt out."""
-    if isinstance(index, list) and any(isinstance(i, _SEVERAL) or i is None or i is Ellipsis for i in index):
-        index = tuple(index)  # a list of what can only be items stands for their tuple
-    given = [_as_item(i) for i in (index if isinstance(index, tuple) else (index,))]
-    used = sum(_axes_used(i) for i in given)
-    if used > x.ndim:
-        if not x.ndim:
-            raise DimensionError(
-                "an index of a 0-d tensor",
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
-                "to convert "
-                "a 0-dim tensor to a number",
-            )
-        raise DimensionError(
-            f"{used} indices into a tensor of shape {list(x.shape)}",
-            f"too many indices for tensor of dimension {x.ndim}",
-        )
-    rest = [slice(None)] * (x.ndim - used)
-    dots = [k for k, i in enumerate(given) if i is Ellipsis]
-    if len(dots) > 1:
-        raise DimensionError("an index with two ellipses", "an index can only have a single ellipsis ('...')")
-    place = dots[0] if dots else len(given)
-    return [*given[:place], *rest, *given[place + len(dots) :]]
-
-
-_SEVERAL = (slice, list, tuple, Tensor, np.ndarray)
-
-
-def _as_item(item: Any) -> Any:
-    """An item in one of the forms that the grammar above has; integer tensors of one element as ints."""
-    if item is None or item is Ellipsis or isinstance(item, slice | bool | int):
-        return item
-    if isinstance(item, list | tuple | range | np.ndarray):
-        item = _tensor_of(item)
-    elif isinstance(item, np.bool_):
-        return bool(item)
-    if not isinstance(item, Tensor):
-        if hasattr(item, "__index__"):
-            return item.__index__()
-        raise DimensionError(
-            f"an index of type {type(item).__name__}",
-            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
-            "indices "
-            f"(got {type(item).__name__})",
-        )
-    if item.dtype.is_floating_point:
-        raise DimensionError(
-            f"an index of {item.dtype}", "tensors used as indices must be long, int, byte or bool tensors"
-        )
-    if item.dtype is dtypes.uint8:
-        item = moves.cast(item, dtypes.bool_)
-    single = not item.ndim and known(item) is not None
-    if item.dtype is dtypes.bool_:
-        return bool(item) if single else item
-    if single:
-        return int(item)
-    return item if item.dtype in (dtypes.int64, dtypes.int32) else moves.cast(item, dtypes.int64)
-
-
-def _tensor_of(item: Any) -> Tensor:
-    if isinstance(item, list | tuple) and any(isinstance(i, Tensor) for i in item):
-        item = [int(i) if isinstance(i, Tensor) and not i.ndim else i for i in item]
-    try:
-        array = np.asarray(item)
-        return new(array if array.size and array.dtype.kind in "biuf" else array.astype(np.int64))
-    except (ValueError, TypeError):
-        raise DimensionError(
-            f"an index {item!r}",
-            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
-            "valid indices",
-        ) from None
-
-
-def _axes_used(item: Any) -> int:
-    if item is None or item is Ellipsis or isinstance(item, bool):
-        return 0
-    return item.ndim if isinstance(item, Tensor) and item.dtype is dtypes.bool_ else 1
-
-
-def _read(x: Tensor, index: Any) -> _Reading:
-    """The two parts of an index into `x`; DimensionError where it does not fit."""
-    reading = _Reading([], [], [], [], [])
-    for item in _items(x, index):
-        axis = len(reading.starts)
-        if item is None:
-            reading.shape.append(1)
-        elif isinstance(item, bool):
-            reading.picks.append((len(reading.shape), new(np.zeros(int(item), np.int64))))
-            reading.shape.append(1)
-        elif isinstance(item, int):
-            _enter(reading, (_place(item, x.shape, axis), 1), None)
-        elif isinstance(item, slice):
-            start, count, step = _range(item, x.shape[axis])
-            _enter(reading, (start, count, step), count)
-        else:
-            _enter_pick(reading, item, x)
-    return reading
-
-
-def _enter(reading: _Reading, span: tuple[int, ...], kept: int | None) -> None:
-    """One axis of the Slice, from (start, count, step), and what is left of it."""
-    start, count, step = (*span, 1)[:3]
-    reading.starts.append(start)
-    reading.stops.append(start + (count - 1) * step + 1 if count else start)
-    reading.steps.append(step)
-    if kept is not None:
-        reading.shape.append(kept)
-
-
-def _enter_pick(reading: _Reading, item: Tensor, x: Tensor) -> None:
-    axis, is_mask = len(reading.starts), item.dtype is dtypes.bool_
-    sizes = x.shape[axis : axis + item.ndim] if is_mask else x.shape[axis : axis + 1]
-    if is_mask and tuple(item.shape) != tuple(sizes):
-        off = next(k for k, size in enumerate(item.shape) if size != sizes[k])
-        raise DimensionError(
-            f"a mask of shape {list(item.shape)} for a tensor of shape {list(x.shape)}",
-            f"The shape of the mask {list(item.shape)} at index {off} does not match the shape of the "
-            "indexed tensor "
-            f"{list(x.shape)} at index {axis + off}",
-        )
-    reading.picks.append((len(reading.shape), item))
-    for size in sizes:
-        _enter(reading, (0, size), size)
-    if is_mask and not item.ndim:
-        reading.shape.append(1)
-
-
-def _place(index: int, shape: Sequence[int], axis: int) -> int:
-    size = shape[axis]
-    if not -size <= index < size:
-        raise DimensionError(
-            f"index {index} into a tensor of shape {list(shape)}",
-            f"index {index} is out of bounds for dimension {axis} with size {size}",
-        )
-    return index % size
-
-
-def _range(item: slice, size: int) -> tuple[int, int, int]:
-    """Start, count and step of a slice."""
-    step = 1 if item.step is None else item.step.__index__()
-    if step <= 0:
-        raise ArgumentError(
-            f"a slice with step {step}", "step must be greater than zero", "use flip() to reverse"
-        )
-    start, stop, step = slice(item.start, item.stop, step).indices(size)
-    return start, len(range(start, stop, step)), step
-
 
 # ---- picks -------------------------------------------------------------------------------------------------
 
@@ -281,7 +108,7 @@ def _picked(x: Tensor, picks: list[tuple[int, Tensor]]) -> Tensor:
 @public("__getitem__", method=True, function=False)
 def getitem(input: Tensor, index: Any) -> Tensor:
     """`x[index]`: a view where there are only ints, slices and None, else a copy."""
-    reading = _read(input, index)
+    reading = read_index(input, index)
     view = reading.view(input)
     return _picked(view, _integers(reading.picks)) if reading.picks else view
 
@@ -299,7 +126,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             f"can't assign a {type(value).__name__} to a {input.dtype} tensor", "", "use tensor()"
         )
     elements = like(new(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value, input)
-    reading = _read(input, index)
+    reading = read_index(input, index)
     view = reading.view(input)
     match reading.picks:
         case []:
@@ -401,7 +228,7 @@ def index_put_(
     if not accumulate:
         setitem(input, spread, values)
         return input
-    reading = _read(input, spread)
+    reading = read_index(input, spread)
     _put(reading.view(input), _integers(reading.picks), like(values, input), accumulate=True)
     return input
 
