@@ -93,8 +93,8 @@ class Guards:
             for get, place, values in self._items:
                 if not all(map(is_, get(place), values)):
                     return self._equal()
-            for attribute, places, values in self._attributes:
-                if not all(map(is_, map(attribute, places), values)):
+            for attribute, places, expected in self._attributes:
+                if not all(map(is_, map(attribute, places), expected)):
                     return self._equal()
             return self._shaped()
         except (KeyError, IndexError, AttributeError, ValueError):

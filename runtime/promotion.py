@@ -19,8 +19,9 @@ from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import OPS, Array, Op, Value, apply
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.scalar import Scalar
-from retrograd.runtime.tensor import Tensor, new
+from retrograd.runtime.tensor import Tensor
 
 NUMBERS = (float, int, bool)
 
@@ -77,7 +78,7 @@ def as_operand(name: str, x: Any) -> Value:
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, np.ndarray):
-        return new(x)
+        return Tensor(x) if STATE.trace is None else STATE.trace.arrays.setdefault(id(x), Tensor(x))
     raise ArgumentError(f"{name}(): an operand must be a Tensor or a number, not {type(x).__name__}")
 
 

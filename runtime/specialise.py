@@ -187,8 +187,13 @@ def unboxed(array: Array) -> Any:
 
 def specialise(function: Callable[..., Any], call: Call) -> Specialisation:
     """Run the function once on placeholders, writing down what it does."""
-    names = {id(read.value): read.name for read in call.reads if isinstance(read.value, Tensor)}
-    trace = Trace(lambda tensor: fresh_label(trace.builder, _identifier(names.get(id(tensor), "captured"))))
+    names = {id(r.value): r.name for r in call.reads if isinstance(r.value, Tensor | np.ndarray)}
+
+    def name_of(tensor: Tensor) -> str:
+        name = names.get(id(tensor)) or names.get(id(tensor._value)) or "captured"
+        return fresh_label(trace.builder, _identifier(name))
+
+    trace = Trace(name_of)
     placeholders = [_placeholder(x, flag) for x, flag in zip(call.leaves, call.tracked, strict=True)]
     args, kwargs = unflatten(call.structure, iter(placeholders))
     before, STATE.grad = STATE.grad, call.grad

@@ -252,6 +252,8 @@ class Tensor:
         value, node = self._value, self.grad_fn
         if isinstance(value, Node) and not isinstance(value.op, Constant):
             return f"tensor(<traced {value.type}>)"
+        if STATE.trace is not None and isinstance(value, np.ndarray):
+            return f"tensor(<traced {self.dtype.name}{list(value.shape)}>)"
         return self._prefixed(value.op.value if isinstance(value, Node) else value, node, "tensor(")  # type: ignore[attr-defined]  # a Constant, as just seen
 
     def _prefixed(self, array: Array, node: GradNode | None, prefix: str) -> str:

@@ -60,6 +60,8 @@ class Trace:
         """The outside Tensors whose `.grad` the function sets, and what it is in the end (a traced Tensor or
         None).
         """
+        self.arrays: dict[int, AnyTensor] = {}
+        """NumPy arrays that the function uses as operands, as outside Tensors, by `id`."""
         self._before: dict[AnyTensor, Before] = {}
         self._name_of = name_of
         self._outer: Trace | None = None

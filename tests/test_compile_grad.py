@@ -342,6 +342,22 @@ def test_captured_tensors_are_read_at_each_call() -> None:
     assert f.specialisations == 1
 
 
+def test_captured_arrays_are_read_at_each_call_too() -> None:
+    w = array(3)
+    f = rg.compile_grad(lambda x: (x * w).sum())
+    x = array(3, seed=1)
+    f(x)
+    w *= 2
+    assert f(x) == pytest.approx((x * w).sum())
+    assert "graph function(x: f64[3], w: f64[3])" in str(f.trace(x).graph)
+
+
+def test_a_traced_tensor_prints_without_elements() -> None:
+    printed = []
+    rg.compile_grad(lambda x: printed.append((repr(x), repr(x * 2), repr(WEIGHT))))(leaf(3))
+    assert printed == [("tensor(<traced f64[3]>)",) * 3]
+
+
 def test_an_argument_may_be_a_captured_tensor_too() -> None:
     w = leaf(3)
     f = rg.compile_grad(lambda x: (x * w).sum())

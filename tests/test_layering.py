@@ -69,6 +69,7 @@ FLOORS = (
         "runtime/specialise.py",
         "runtime/inlined.py",
         "runtime/recording.py",
+        "runtime/derivation.py",
         "runtime/guards.py",
     ),
     ("runtime/nn/", "runtime/optim/", "runtime/__init__.py"),
