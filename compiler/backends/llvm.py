@@ -17,7 +17,7 @@ from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quo
 from retrograd.compiler.backends.places import Place, constant_mask
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.backends.values import Values, Vector
-from retrograd.compiler.backends.vector import LLVM_TYPES, Value, halves, select, splat
+from retrograd.compiler.backends.vector import LLVM_TYPES, Value, halves, select, splat, transposed
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.index import Axis
 from retrograd.compiler.ir.loops import (
@@ -32,6 +32,7 @@ from retrograd.compiler.ir.loops import (
     Local,
     Number,
     Program,
+    Space,
     Statement,
     Store,
     children,
@@ -173,6 +174,10 @@ class Emitter(Values):
 
     def _unrolled_loop(self, s: For) -> None:
         """Copies of the body; they share what they compute unless they read what they write."""
+        square = _square(s)
+        if square:
+            self._transpose(s.axis, *square)
+            return
         written = {x.buffer for x in walk(s.body) if isinstance(x, Store | Accumulate)}
         apart = any(isinstance(e, Load) and e.buffer in written for e in expressions(s.body))
         for k in range(s.axis.extent):
@@ -185,6 +190,22 @@ class Emitter(Values):
                 self.statements(s.body)
         del self._unrolled[s.axis]
         self._forget(s.axis)
+
+    def _transpose(self, down: Axis, across: Axis, store: Store, load: Load) -> None:
+        """A square copied with its axes exchanged: read in vectors along the one, written along the other."""
+        lanes, kind = down.extent, memory_kind(kind_of(load.dtype))
+        self._set(down, 0)
+        rows = []
+        for k in range(lanes):
+            self._set(across, k)
+            rows.append(self._load_run(load, kind, lanes, None))
+        self._set(across, 0)
+        for k, column in enumerate(transposed(rows)):
+            self._set(down, k)
+            address = self.address(store.buffer, store.index)
+            self.block.do(f"store {column.type} {column.ref}, ptr {address}, align {store.buffer.dtype.itemsize}")
+        self._forget(down)
+        self._forget(across)
 
     def _trips(self, s: For) -> Place:
         """How often the loop runs: its extent, or what its limit leaves of it."""
@@ -292,11 +313,12 @@ class Emitter(Values):
     def _vector_loop(self, s: For) -> None:
         """Whole vectors first, then what is left in vectors of at most one register, the last of them masked."""
         trips, lanes = self._trips(s), s.lanes
-        self._hoist(s)
-        native = min(lanes, self.module.native_bits // 32)
         if s.axis.extent == lanes > 1:
             self._single_vector(s, trips)
-        elif isinstance(trips, int):
+            return
+        self._hoist(s)
+        native = min(lanes, self.module.native_bits // 32)
+        if isinstance(trips, int):
             covered = trips // lanes * lanes
             self._vector_part(s, lanes, 0, covered)
             rest = trips - covered
@@ -384,6 +406,18 @@ class Emitter(Values):
         self.block.do(f"call void @retrograd_parallel(ptr {quoted(name)}, ptr %args, i64 {trips})")
 
 
+def _square(s: For) -> tuple[Axis, Store, Load] | None:
+    """Does an unrolled loop of vectors copy a square, along its own axis from places side by side?"""
+    match s.body:
+        case (For(axis=across, body=(Store(value=Load() as load) as store,), kind=Kind.VECTOR, limit=None) as inner,):
+            if load.buffer.space is Space.LOCAL or store.buffer.dtype.name == "bool" or load.bounds:
+                return None
+            square = s.axis.extent == across.extent == inner.lanes > 1
+            turns = load.index.stride(s.axis) == store.index.stride(across) == 1
+            return (across, store, load) if square and turns and load.index.stride(across) != 1 else None
+    return None
+
+
 def _phi(before: Value, outside: str, after: Value, latch: str) -> str:
     return f"phi {before.type} [ {before.ref}, %{outside} ], [ {after.ref}, %{latch} ]"
 
@@ -409,10 +443,19 @@ def _fits_registers(local: Local) -> bool:
             return False
         if any(place.stride(axis) != 1 for axis in across):
             return False
-    first = next((s for s in local.body if any(_writes(x, buffer) for x in walk((s,)))), None)
+    first = next((s for s in _opened(local.body) if any(_writes(x, buffer) for x in walk((s,)))), None)
     begins = isinstance(first, Store | Exchange)
     begins = begins or (isinstance(first, For) and first.kind in (Kind.UNROLL, Kind.VECTOR))
     return begins and len(lanes) == 1 and buffer.size <= _MOST_REGISTERS * max(lanes)
+
+
+def _opened(body: Sequence[Statement]) -> Iterator[Statement]:
+    """The statements, and those inside the braces of locals."""
+    for s in body:
+        if isinstance(s, Local):
+            yield from _opened(s.body)
+        else:
+            yield s
 
 
 def _writes(s: Statement, buffer: Buffer) -> bool:

@@ -394,6 +394,31 @@ def halves(value: Value) -> tuple[Value, Value]:
     return parts[0], parts[1]
 
 
+def transposed(rows: list[Value]) -> list[Value]:
+    """As many vectors as each has lanes, a power of two, exchanged with their lanes: halves, then quarters, …"""
+    rows, half = list(rows), len(rows) // 2
+    while half:
+        for k in range(len(rows)):
+            if not k & half:
+                rows[k], rows[k + half] = _exchanged(rows[k], rows[k + half], half)
+        half //= 2
+    return rows
+
+
+def _exchanged(a: Value, b: Value, half: int) -> tuple[Value, Value]:
+    """Every second run of `half` lanes of `a` exchanged with those of `b` before them."""
+    lanes = range(a.lanes)
+    first = [k if not k & half else a.lanes + k - half for k in lanes]
+    second = [k + half if not k & half else a.lanes + k for k in lanes]
+    return _chosen(a, b, first), _chosen(a, b, second)
+
+
+def _chosen(a: Value, b: Value, lanes: list[int]) -> Value:
+    mask = ", ".join(f"i32 {k}" for k in lanes)
+    text = f"shufflevector {a.type} {a.ref}, {b.type} {b.ref}, <{len(lanes)} x i32> <{mask}>"
+    return a.block.pure(text, a.kind, len(lanes))
+
+
 def any_lane(condition: Value) -> Value:
     """Does the i1 condition hold in any lane? A scalar i1."""
     if condition.lanes == 1:

@@ -132,6 +132,7 @@ def _copy(
         body: Statement = For(rows, (For(columns, (For(i, (square,), Kind.UNROLL),)),))
     else:
         row, j = Axis("k", depth), Axis("j", width)
-        body = For(row, (For(j, (store(at(row), at(j)),), Kind.VECTOR, None, min(4, -(-width // lanes)) * lanes),))
+        wide = min(4, -(-width // lanes)) * lanes if steps(operand, axis) == 1 else lanes
+        body = For(row, (For(j, (store(at(row), at(j)),), Kind.VECTOR, None, wide),))
     shared = pieces.count > 1 and panels.buffer.size >= _PARALLEL_COPY and not c.batch
     return For(block, (body,), Kind.PARALLEL if shared else Kind.SERIAL)
