@@ -159,7 +159,7 @@ class Places:
                 offset += place * coefficient
                 continue
             term = place if coefficient == 1 else place * coefficient
-            level = max(self._levels[a] for a in _axes(atom)) if _settled(atom) else self._level
+            level = max((self._levels[a] for a in _axes(atom)), default=0) if _settled(atom) else self._level
             parts[level] = parts[level] + term if level in parts else term
         return offset, parts
 
