@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -85,9 +86,13 @@ class Elementwise(Op):
         """Whether the back ends have code for it on operands of this dtype (`where`: on its branches)."""
         return dtype.category in self.native_on
 
+    def takes(self, dtype: DType) -> bool:
+        """Whether operands (of `where`: the branches) may have this dtype."""
+        return dtype.category in _ACCEPTED.get(self.types, (0, 1, 2))
+
     @cached_property
     def arity(self) -> int:
-        return max(k for k, operand in enumerate("xyzw", 1) if mentions(self.formula, operand))
+        return max("xyzw".index(operand) for operand in re.findall(r"\b[xyzw]\b", self.formula)) + 1
 
     @property
     def operands(self) -> str:
@@ -124,9 +129,8 @@ class Elementwise(Op):
             raise DtypeError(shown, "the operands' dtypes differ", "cast one of them with .to(dtype)")
         if self.types is Types.SELECT and types[0].dtype is not dtypes.bool_:
             raise DtypeError(shown, "the condition is not bool", "compare it with something, or cast it")
-        accepted = _ACCEPTED.get(self.types, (0, 1, 2))
-        if values[0].dtype.category not in accepted:
-            wanted = " or ".join(("bool", "integer", "floating-point")[c] for c in accepted)
+        if not self.takes(values[0].dtype):
+            wanted = " or ".join(("bool", "integer", "floating-point")[c] for c in _ACCEPTED[self.types])
             raise DtypeError(shown, f"{self.name} takes {wanted} values", "cast the operand with .to(dtype)")
         out = dtypes.bool_ if self.types in _TO_BOOL else values[0].dtype
         return Type(broadcast_shapes(self.name, *(t.shape for t in types)), out)
