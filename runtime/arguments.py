@@ -28,7 +28,8 @@ class Parameters:
     """What a compiled function takes."""
 
     def __init__(self, function: Callable[..., Any], wrt: Wrt, static: Sequence[str]) -> None:
-        self.name = function.__name__ if function.__name__.isidentifier() else "function"
+        name = getattr(function, "__name__", type(function).__name__)
+        self.name: str = name if name.isidentifier() else "function"
         self.signature = inspect.signature(function)
         self.wrt = wrt
         self._static = frozenset(static)

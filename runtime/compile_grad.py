@@ -65,13 +65,12 @@ class Fast(NamedTuple):
 
 
 class CompiledFunction(Generic[P, R]):
-    """A function that is compiled, together with its derivative, for each kind of arguments it is called
-    with."""
+    """A function that is compiled, together with its derivative, anew for each kind of arguments."""
 
     __wrapped__: Callable[P, R]
 
     def __init__(self, function: Callable[P, R], wrt: Wrt, static: Sequence[str], has_aux: bool) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self._parameters = Parameters(function, wrt, static)
         self._has_aux = has_aux
         self._first: tuple[Any, ...] = ()
@@ -182,7 +181,7 @@ class CompiledFunction(Generic[P, R]):
         results: list[Structure],
         miss: Callable[..., Any],
     ) -> Fast | None:
-        """The native callable for calls like this one; it is made at the second such call."""
+        """The native callable for calls like this one, if there can be one."""
         if not entry.fast:
             tensors = entry.box is Tensor
             call = direct(entry.specialisation, program, structure, leaves, results, tensors, miss)
