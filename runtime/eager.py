@@ -13,6 +13,7 @@ takes, `reverse.cotangents`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
@@ -34,7 +35,7 @@ from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tape import Edge, GradNode, already_freed
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
 from retrograd.runtime.tracing import Trace
-from retrograd.runtime.views import View
+from retrograd.runtime.views import View, is_view
 
 # ---- what an adjoint looks at ------------------------------------------------------------------------------
 
@@ -154,6 +155,15 @@ class OpNode(GradNode):
 
     def holds(self, array: Value) -> bool:
         return self.inputs is None or any(array is x for x in self.inputs)
+
+    def keep_copy(self, tensor: Tensor) -> None:
+        """The Tensor is about to become this op's result: copy what the adjoint reads of its old elements."""
+        inputs = list(self.inputs or ())
+        for guard in list(self.guards):
+            if guard[2] >= 0 and inputs[guard[2]] is tensor._value and type(tensor._value) is np.ndarray:
+                inputs[guard[2]] = np.array(tensor._value)
+                self.guards[self.guards.index(guard)] = (_UNCHANGING, 0, guard[2])
+        self.inputs = inputs
 
     def free(self) -> None:
         if self.guards:
@@ -348,7 +358,7 @@ def _trace(trace: Trace, op: Op, operands: Sequence[Value], tracked: bool) -> Te
     node = trace.builder.node(op, *nodes)
     result = Tensor(node)
     if _kind(op).is_view:
-        _link(op, operands[0], result)
+        _link(op, operands[0], result, trace)
     if tracked and STATE.grad and node.dtype.is_floating_point:
         record(op, operands, nodes, result)
     return result
@@ -367,21 +377,23 @@ def _enter_view(op: Op, operand: Value, array: Array, result: Tensor) -> None:
         _link(op, operand, result)
 
 
-def _link(op: Op, operand: Value, result: Tensor) -> None:
+def _link(op: Op, operand: Tensor, result: Tensor, trace: Trace | None = None) -> None:
     """Views of views go straight to the base, unless a step between them is not followed by histories."""
-    counter = result._counter = counter_of(operand)
     parent = operand._view
+    base, path = operand, (op,)
     if parent is not None and parent.tracked and STATE.grad:
-        result._view = View(parent.base, (*parent.path, op), True, counter[0])
-    else:
-        result._view = View(operand, (op,), STATE.grad, counter[0])
+        base, path = parent.base, (*parent.path, op)
+    if trace is not None and not is_view(path, base):
+        return
+    counter = result._counter = counter_of(operand)
+    result._view = View(base, path, STATE.grad, counter[0])
 
 
 def recorded(op: Op, operands: Sequence[Value], result: Tensor) -> Tensor:
     """The result, as a fresh Tensor made by `op` from the operands, with that history."""
     if STATE.grad and any(isinstance(x, Tensor) and x.requires_grad for x in operands):
-        values = [x._value if isinstance(x, Tensor) else x for x in operands]
-        record(op, operands, values, result)
+        value_of = operator.attrgetter("_value") if STATE.trace is None else STATE.trace.lift
+        record(op, operands, [value_of(x) if isinstance(x, Tensor) else x for x in operands], result)
     return result
 
 

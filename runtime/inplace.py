@@ -16,7 +16,7 @@ from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError
 from retrograd.compiler.ir.graph import Node, Type, Value
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
-from retrograd.runtime.eager import counter_of, edge_of
+from retrograd.runtime.eager import OpNode, counter_of, edge_of
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tape import Edge, GradNode
 from retrograd.runtime.tensor import Tensor, method
@@ -70,6 +70,8 @@ def assign(tensor: Tensor, new: Tensor, overwrites: str = "") -> Tensor:
         if overwrites or not isinstance(edge, GradNode):
             kind = Type(tuple(tensor._value.shape), tensor.dtype)
             edge = Overwritten((edge_of(tensor), edge), kind, overwrites or "CopyBackwards")
+        elif isinstance(edge, OpNode):
+            edge.keep_copy(tensor)
         _write(tensor, new)
         _set_history(tensor, edge)
     else:

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DtypeError, RetrogradError
+from retrograd.compiler.errors import ArgumentError, DtypeError
 from retrograd.compiler.ir.graph import OPS, Type
 from retrograd.compiler.ir.quiet import QUIET, quietly
 from retrograd.compiler.ops.elementwise import Elementwise, Types
+from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime import tracing
 from retrograd.runtime.copying import clone
 from retrograd.runtime.eager import RECORD, record
@@ -100,14 +101,7 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
 @cache
 def taken_dtypes(row: Elementwise) -> frozenset[Any]:
     """The NumPy dtypes that a row takes as they are."""
-    taken = set()
-    for d in dtypes.ALL:
-        try:
-            row.infer(*[Type((), d)] * row.arity)
-            taken.add(d.numpy)
-        except RetrogradError:
-            continue
-    return frozenset(taken)
+    return frozenset(d.numpy for d in dtypes.ALL if row.takes(d))
 
 
 def _quick_dtypes(row: Elementwise) -> frozenset[Any]:
@@ -117,14 +111,15 @@ def _quick_dtypes(row: Elementwise) -> frozenset[Any]:
     return taken_dtypes(row) if row.numpy is not None else taken_dtypes(row) - {dtypes.bool_.numpy}
 
 
+def _compute(row: Elementwise) -> Callable[..., Any]:
+    """The row of arrays; a formula is made a function when it is first met, not while importing."""
+    return row.numpy or (lambda *arrays: kernel(row)(*arrays))
+
+
 def _one(row: Elementwise) -> Function:
     """The row as a function of one Tensor."""
-    compute, taken = kernel(row), _quick_dtypes(row)
-    recordable = (
-        row.infer(Type((), dtypes.float32)).dtype is dtypes.float32
-        if dtypes.float32.numpy in taken
-        else False
-    )
+    compute, taken = _compute(row), _quick_dtypes(row)
+    recordable = row.types not in WITHOUT_DERIVATIVE
     ndarray = np.ndarray
 
     def apply_to(x: Any) -> Tensor:
@@ -149,8 +144,8 @@ def _two(row: Elementwise) -> Function:
     """The row as a function of two operands, of which one may be a number; NotImplemented for anything
     else.
     """
-    compute, taken = kernel(row), _quick_dtypes(row)
-    recordable = row.types not in (Types.COMPARE, Types.LOGICAL, Types.INTEGER, Types.SHIFT)
+    compute, taken = _compute(row), _quick_dtypes(row)
+    recordable = row.types not in WITHOUT_DERIVATIVE
     ndarray = np.ndarray
 
     def apply_to(x: Any, y: Any) -> Any:
@@ -177,7 +172,9 @@ def _two(row: Elementwise) -> Function:
         except Exception:  # told in the user's terms below, or done otherwise
             return general(row, (x, y))
         result = Tensor(value if type(value) is ndarray else np.asarray(value))
-        tracked = _tracked(x) or (isinstance(y, Tensor) and _tracked(y))
+        tracked = _tracked(x)
+        if isinstance(y, Tensor) and _tracked(y):  # asked in any case: a view is brought up to date so
+            tracked = True
         if tracked and recordable and STATE.grad and a.dtype.kind == "f":
             record(row, (x, y), (a, b), result)
         return result
@@ -277,10 +274,10 @@ def in_place_of(name: str, function: Function) -> Function:
 
 
 def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
-    """Have NumPy write into x's memory, where nothing is to be recorded or promoted; False where it is not
-    so.
-    """
+    """Have NumPy write into x's memory, where nothing is to be recorded or promoted; else say False."""
     array: Any = x._value
+    if tracing.depth or type(array) is not np.ndarray:
+        return False
     if isinstance(y, Tensor):
         other: Any = y._value
         if (y._requires_grad or y._view is not None) and STATE.grad:
@@ -289,7 +286,7 @@ def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
         other = number(y, array.dtype)
     else:
         return False
-    if tracing.depth or other.dtype is not array.dtype or (x._requires_grad and STATE.grad):
+    if other.dtype is not array.dtype or (x._requires_grad and STATE.grad):
         return False
     if x._view is not None and STATE.grad:
         return False

@@ -44,7 +44,8 @@ def a_tensor_in_the_graph_is(t: Any) -> Any:
     x = leaf(t)
     y = x * 2
     y.add_(1).mul_(3)
-    y *= y.detach()
+    y *= y.detach().clone()
+    y *= y.mean()
     (y * y).sum().backward()
     return y, x.grad
 
