@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+import native
 from native import Array, build, graph_of
 from retrograd.compiler.backends.cpu import Target, assembly
-from retrograd.compiler.ir.graph import Node
+from retrograd.compiler.ir.graph import OPS, Node, Op, apply
 from retrograd.compiler.ops.contract import dot, transpose
+from retrograd.compiler.ops.reduce import sum_
+from retrograd.compiler.ops.shape import reshape
 from retrograd.compiler.pipeline import compile_graph
 from retrograd.runtime import cpu
 
@@ -24,6 +29,14 @@ def operands(layout: str, m: int, k: int, n: int, dtype: str, batch: Shape = ())
     shapes = ((m, k) if layout[0] == "N" else (k, m), (k, n) if layout[1] == "N" else (n, k))
     a, b = (random.standard_normal((*batch, *shape)).astype(dtype) for shape in shapes)
     return a, b
+
+
+def row(name: str, *operands: Node | float) -> Node:
+    """One elementwise row."""
+    op = OPS[name]
+    assert isinstance(op, Op)
+    value: Node = apply(op, *operands)
+    return value
 
 
 def product(layout: str, a: Node, b: Node) -> Node:
@@ -112,3 +125,34 @@ def test_a_tile_stays_in_registers() -> None:
     arm = Target.of("aarch64-unknown-linux-gnu", "generic", "+neon")
     compiled = compile_graph(graph_of(lambda x, y: dot(x, y), a, b), arm)
     assert "[sp, #-" not in assembly(compiled.llvm, arm).replace("[sp, #-16]!", "")
+
+
+EPILOGUES: dict[str, Callable[[Node, Node, Node], Node | tuple[Node, ...]]] = {
+    "relu": lambda p, x, b: row("maximum", p, 0.0),
+    "bias and a function": lambda p, x, b: row("tanh", p + b),
+    "residual": lambda p, x, b: 0.5 * p + x,
+    "both the product and more": lambda p, x, b: (p, row("maximum", p + b, 0.0)),
+    "two values": lambda p, x, b: (row("maximum", p, 0.0), p * x),
+    "another shape": lambda p, x, b: reshape(p, (p.type.size,)) * 2.0,
+    "transposed": lambda p, x, b: transpose(p) + 1.0,
+    "used twice": lambda p, x, b: (row("tanh", -p), sum_(p, [0])),
+    "a sum": lambda p, x, b: sum_(p * x, [0, 1]),
+    "of itself": lambda p, x, b: p * transpose(p) if p.shape[0] == p.shape[1] else p + p,
+}
+
+
+@pytest.mark.parametrize("name", EPILOGUES)
+@pytest.mark.parametrize("shape", [(40, 30, 50), (5, 3, 7), (48, 20, 48), (200, 300, 70), (1, 200, 90), (90, 200, 1)])
+def test_what_follows_a_product_element_by_element(name: str, shape: Shape) -> None:
+    a, b = operands("NN", *shape, "f4")
+    random = np.random.default_rng(1)
+    x = random.standard_normal((shape[0], shape[2])).astype("f4")
+    bias = random.standard_normal(shape[2]).astype("f4")
+    native.check(lambda a, b, x, c: EPILOGUES[name](dot(a, b), x, c), a, b, x, bias, ulps=64, scale=float(shape[1]))
+
+
+def test_a_product_that_only_its_consumer_reads_is_not_stored() -> None:
+    a, b = operands("NN", 64, 100, 80, "f4")
+    compiled = compile_graph(graph_of(lambda a, b: row("maximum", dot(a, b), 0.0), a, b), HOST)
+    assert [kernel.name for kernel in compiled.loops.kernels] == ["dot_maximum"]
+    assert not compiled.loops.arena

@@ -68,6 +68,13 @@ def emit(program: Program, symbol: str, *, native_bits: int, attributes: str = "
 class Emitter(Values):
     """The body of one function over `%args`."""
 
+    def __init__(self, module: Module, program: Program, name: str) -> None:
+        super().__init__(module, program, name)
+        self._apart: dict[For, bool] = {}
+        """Unrolled loops, and whether their copies must not share what they compute."""
+        self._sums: dict[For, list[Accumulate]] = {}
+        """Vector loops, and the statements that accumulate across lanes."""
+
     def kernel(self, name: str, body: Sequence[Statement]) -> None:
         """The statements of a kernel, after those of others."""
         self.block.lines.append(f"  ; {name}")
@@ -178,12 +185,13 @@ class Emitter(Values):
         if square:
             self._transpose(s.axis, *square)
             return
-        written = {x.buffer for x in walk(s.body) if isinstance(x, Store | Accumulate)}
-        apart = any(isinstance(e, Load) and e.buffer in written for e in expressions(s.body))
+        if s not in self._apart:
+            written = {x.buffer for x in walk(s.body) if isinstance(x, Store | Accumulate)}
+            self._apart[s] = any(isinstance(e, Load) and e.buffer in written for e in expressions(s.body))
         for k in range(s.axis.extent):
             self._set(s.axis, k)
             self._unrolled[s.axis] = k
-            if apart:
+            if self._apart[s]:
                 with self._scope():
                     self.statements(s.body)
             else:
@@ -346,7 +354,9 @@ class Emitter(Values):
         """Within, statements are written for so many iterations at once; in the end their sums are joined."""
         outer, along, vector = self._vector, self._along, Vector(s.axis, lanes)
         self._vector, self._along = vector, s.axis
-        across = [x for x in walk(s.body) if isinstance(x, Accumulate) and _joins_lanes(x, s)]
+        if s not in self._sums:
+            self._sums[s] = [x for x in walk(s.body) if isinstance(x, Accumulate) and _joins_lanes(x, s)]
+        across = self._sums[s]
         for x in across:
             vector.sums.add(x)
             self._registers[x, 0] = self.block.constant(kind_of(x.buffer.dtype), lanes, x.identity)

@@ -33,6 +33,7 @@ from retrograd.compiler.ir.loops import (
     walk,
 )
 from retrograd.compiler.ops.row import Elementwise, Types
+from retrograd.compiler.passes.epilogues import join_epilogues
 from retrograd.compiler.schedule.gemm import arrange_product
 from retrograd.compiler.schedule.machine import Machine
 
@@ -48,7 +49,8 @@ _MOST_PARTIAL = 1 << 16
 
 def schedule(program: Program, machine: Machine) -> Program:
     """The program for this machine."""
-    return replace(program, kernels=tuple(_kernel(k, machine) for k in program.kernels))
+    joined = join_epilogues(program)
+    return replace(joined, kernels=tuple(_kernel(k, machine) for k in joined.kernels))
 
 
 def _kernel(kernel: Kernel, machine: Machine) -> Kernel:

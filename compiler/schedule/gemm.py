@@ -19,6 +19,7 @@ from functools import partial
 from itertools import product
 from math import prod
 
+from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
 from retrograd.compiler.ir.loops import (
     Accumulate,
@@ -36,7 +37,9 @@ from retrograd.compiler.ir.loops import (
     Statement,
     Store,
     axes_of,
+    expressions,
 )
+from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, pack, steps
 from retrograd.compiler.schedule.thin import is_thin, thin_block, thin_shape
@@ -51,6 +54,9 @@ _TALLEST, _WIDEST = 12, 16
 """Rows and vectors of a tile at most."""
 _FIRST_LEVEL = 32 << 10
 """Bytes of a panel that stay in the first-level cache beside all else."""
+_FUNCTION, _LIGHT = 20, 8
+"""A function counts as so many instructions; what is done with each element is repeated for each register of a
+tile if it takes at most so many."""
 _LOCAL_PANELS = 1 << 17
 """Bytes of panels that a product of a batch may have on the stack."""
 
@@ -233,8 +239,32 @@ class _Tile:
 
         zero = Store(tile, place, Number(0, c.out.dtype))
         add = Accumulate(tile, place, Call("mul", (left, right), c.out.dtype), "add", 0, c.where)
-        used = c.used(Load(tile, place), lambda index: index.substitute(values))
-        return (Local(tile, (each([zero]), For(k, (each([add]),)), each(used, cut_off))),)
+        if _work(c.stores) <= _LIGHT:
+            last: Statement = each(c.used(Load(tile, place), lambda index: index.substitute(values)), cut_off)
+        else:
+            apart = Buffer("apart", c.out.dtype, tile.size, Space.LOCAL)
+            copy = each([Store(apart, place, Load(tile, place))])
+            last = Local(apart, (copy, self._used_apart(apart, rows, columns, block, panel)))
+        return (Local(tile, (each([zero]), For(k, (each([add]),)), last)),)
+
+    def _used_apart(
+        self, apart: Buffer, rows: Pieces, columns: Pieces, block: Index, panel: Index
+    ) -> Statement:
+        """What is done with the elements, in loops over the tile: much code is not repeated for each register."""
+        c, lanes = self.c, self.lanes
+        vectors = -(-columns.size // lanes)
+        i, j = Axis("i", rows.size), Axis("j", vectors * lanes)
+        values = {c.row: rows.first(block) + at(i), c.column: columns.first(panel) + as_index(j)}
+        element = Load(apart, at(i) * (vectors * lanes) + as_index(j))
+        used = c.used(element, lambda index: index.substitute(values))
+        limit = (as_index(j), min(columns.size, columns.extent))
+        return For(i, (For(j, used, Kind.VECTOR, limit, lanes),))
+
+
+def _work(stores: Sequence[Statement]) -> int:
+    """Roughly, the instructions of what is done with an element."""
+    rows = [OPS[e.row] for e in expressions(stores) if isinstance(e, Call)]
+    return sum(_FUNCTION if isinstance(row, Elementwise) and row.types is Types.FLOAT else 1 for row in rows)
 
 
 def _within(e: Expression, limit: tuple[Index, int] | None) -> Expression:
