@@ -1,4 +1,4 @@
-"""The whole compiler on one screen: a Graph goes in at the top, LLVM text comes out at the bottom.
+"""The whole compiler on one screen: a Graph goes in at the top, LLVM text (or PTX) comes out at the bottom.
 
 Each step takes valid IR and gives valid IR of the same meaning. `compile_graph` runs them in order and keeps what users
 may read. Nothing here runs code or touches memory of the program: `runtime.program` loads and calls what is made.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retrograd.compiler.backends import llvm
+from retrograd.compiler.backends import llvm, ptx
 from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Array, Graph
@@ -18,6 +18,7 @@ from retrograd.compiler.passes.localise import localise
 from retrograd.compiler.passes.plan import plan
 from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying
+from retrograd.compiler.schedule import gpu
 from retrograd.compiler.schedule.cpu import schedule
 from retrograd.compiler.schedule.machine import Machine
 
@@ -57,3 +58,36 @@ def _attributes(target: Target) -> str:
     """LLVM function attributes: nothing throws, and registers are used at their full width."""
     width = f'"prefer-vector-width"="{target.vector_bits}" "min-legal-vector-width"="{target.vector_bits}"'
     return f"nounwind {width}" if target.architecture == "x86_64" else "nounwind"
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledGpu:
+    """A graph on its way to a GPU, with every stage."""
+
+    graph: Graph
+    """As it was traced."""
+    optimised: Graph
+    """Primitives only, simplified."""
+    loops: loops.Program
+    """Launches: every kernel is one grid loop."""
+    llvm: str
+    ptx: str
+    launches: tuple[ptx.Launch, ...]
+    """What to start, in this order; the buffers of a launch are those of `loops`, where the arena is laid out."""
+    constants: tuple[Array, ...]
+    """The arrays that the constant buffers of `loops` hold."""
+    checks: tuple[IndexCheck, ...]
+    """One for each bool output that follows the graph's own: where it is True, `check.error()` must be raised."""
+
+
+def compile_for_gpu(graph: Graph, arch: str = "sm_90") -> CompiledGpu:
+    """Every stage of a graph for a GPU, up to PTX."""
+    primitive = rebuild(graph, Expanding())
+    optimised = rebuild(primitive, Simplifying())
+    checked, checks = add_checks(optimised)
+    serial, constants = lower(checked)
+    planned = plan(gpu.schedule(serial))
+    text, launches = ptx.emit(planned, graph.name)
+    assembly = ptx.assemble(text, arch, planned, launches)
+    arrays = tuple(c.value for c in constants)
+    return CompiledGpu(graph, optimised, planned, text, assembly, launches, arrays, checks)

@@ -7,12 +7,19 @@
                 | buffer "[" index "]" "=" expression
                 | buffer "[" index "]" combine"=" expression    combine: a row: add, mul, maximum, …
                 | "local" buffer, … "{" statement* "}"          scratch that lives inside the braces
+                | "if" bound* "{" statement* "}"
+                | "barrier"                                     all threads of a block arrive before any goes on
+                | buffer "=" buffer "of thread ^" mask          one element, as the thread with these bits flipped holds it
     expression::= number | buffer "[" index "]" ["if" bound*] | row "(" expression* ")" | dtype "(" expression ")"
                 | index                                         the position itself, as a number
-    kind      ::= serial | parallel | vector | unroll | grid | block | warp
+    kind      ::= serial | parallel | vector | unroll | grid | block
 
 Axes and indices are those of `ir.index`; a buffer is flat. Expressions are trees with sharing: one object, one
-computation. Lowering makes serial loops; a schedule only changes kinds and nesting and never the value.
+computation, except across a barrier. Lowering makes serial loops; a schedule only changes kinds and nesting and never the
+value.
+
+On a GPU a kernel is one grid loop (blocks, in any order), in it one block loop (threads), in it the rest. Shared buffers
+stand between the two; a barrier or an exchange between threads stands where every thread of the block comes by.
 """
 
 from __future__ import annotations
@@ -36,6 +43,8 @@ class Space(Enum):
     OUTPUT = "output"
     ARENA = "arena"
     LOCAL = "local"
+    SHARED = "shared"
+    """Scratch that the threads of a block have in common."""
 
 
 @dataclass(eq=False)
@@ -130,7 +139,6 @@ class Kind(Enum):
     UNROLL = "unroll"
     GRID = "grid"
     BLOCK = "block"
-    WARP = "warp"
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +184,29 @@ class Local:
     body: tuple[Statement, ...]
 
 
-Statement = Union[For, Store, Accumulate, Local]
+@dataclass(frozen=True, eq=False)
+class If:
+    """The body is carried out where every bound holds."""
+
+    bounds: tuple[Bound, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Barrier:
+    """The threads of a block wait for each other; what they wrote before, all of them may read after."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """`buffer = source` as held by the thread of the same warp whose number differs in the bits of `mask`."""
+
+    buffer: Buffer
+    source: Buffer
+    mask: int
+
+
+Statement = Union[For, Store, Accumulate, Local, If, Barrier, Exchange]
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,18 +319,18 @@ def walk(statements: Sequence[Statement]) -> Iterator[Statement]:
     """Every statement, outer ones first."""
     for statement in statements:
         yield statement
-        if isinstance(statement, For | Local):
+        if isinstance(statement, For | Local | If):
             yield from walk(statement.body)
 
 
 def expressions(statements: Sequence[Statement]) -> list[Expression]:
     """Every expression in the statements, each object once, operands first."""
-    roots = [
-        e
-        for s in walk(statements)
-        if isinstance(s, Store | Accumulate)
-        for e in (*loaded(s.index), s.value)
-    ]
+    roots: list[Expression] = []
+    for s in walk(statements):
+        if isinstance(s, Store | Accumulate):
+            roots += [*loaded(s.index), s.value]
+        elif isinstance(s, If):
+            roots += [e for b in s.bounds for e in loaded(b.index)]
     return list(operands_first(roots, set()))
 
 
@@ -388,9 +418,13 @@ class Rewriter:
                 return replace(s, body=self.statements(s.body), limit=limit)
             case Local():
                 return replace(s, body=self.statements(s.body))
+            case If():
+                return replace(s, bounds=self._bounds(s.bounds), body=self.statements(s.body))
             case Store() | Accumulate():
                 buffer, index = self._place(s.buffer, self.index(s.index))
                 return replace(s, buffer=buffer, index=index, value=self.expression(s.value))
+            case Barrier() | Exchange():
+                return s
 
 
 # ---- printing --------------------------------------------------------------------------------------------------------
@@ -462,11 +496,18 @@ def _line(s: Statement, depth: int, names: _Names) -> str:
             sign = f"{s.combine}=" if isinstance(s, Accumulate) else "="
             lets, value = names.definitions(s, pad), names.show(s.value)
             return f"{lets}{pad}{s.buffer}[{s.index}] {sign} {value}{_comment(s.where)}\n"
+        case If():
+            return f"{pad}if {_conditions(s.bounds)} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
+        case Barrier():
+            return f"{pad}barrier\n"
+        case Exchange():
+            return f"{pad}{s.buffer} = {s.source} of thread ^ {s.mask}\n"
 
 
 def _scratch(s: Local) -> tuple[str, tuple[Statement, ...]]:
     """The buffers of locals directly within one another, and what is within them all."""
-    text = f"{s.buffer}: {s.buffer.dtype.name}[{s.buffer.size}]"
+    space = "shared " if s.buffer.space is Space.SHARED else ""
+    text = f"{space}{s.buffer}: {s.buffer.dtype.name}[{s.buffer.size}]"
     if len(s.body) == 1 and isinstance(s.body[0], Local):
         more, body = _scratch(s.body[0])
         return f"{text}, {more}", body
@@ -483,8 +524,7 @@ def show(e: Expression) -> str:
         case Number():
             return repr(e.value)
         case Load():
-            bounds = " and ".join(f"{b.low} <= {b.index} < {b.high}" for b in e.bounds)
-            return f"{e.buffer}[{e.index}]" + (f" if {bounds}" if bounds else "")
+            return f"{e.buffer}[{e.index}]" + (f" if {_conditions(e.bounds)}" if e.bounds else "")
         case Call():
             return f"{e.row}({', '.join(map(show, e.arguments))})"
         case Convert():
@@ -492,4 +532,8 @@ def show(e: Expression) -> str:
         case Position():
             return f"({e.index})"
         case Within():
-            return " and ".join(f"{b.low} <= {b.index} < {b.high}" for b in e.bounds)
+            return _conditions(e.bounds)
+
+
+def _conditions(bounds: tuple[Bound, ...]) -> str:
+    return " and ".join(f"{b.low} <= {b.index} < {b.high}" for b in bounds)

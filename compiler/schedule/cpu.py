@@ -118,11 +118,11 @@ def vectorise(statement: Statement, machine: Machine) -> Statement:
         return replace(statement, body=tuple(vectorise(s, machine) for s in statement.body))
     body = chain[-1].body
     movable = [loop for loop in chain if loop.kind is Kind.SERIAL and loop.axis.extent > 1]
-    legal = [loop for loop in movable if _can_be_vector(loop.axis, body)]
+    legal = [loop for loop in movable if can_be_vector(loop.axis, body)]
     if not legal:
         return statement
-    best = min(reversed(legal), key=lambda loop: _scattered(loop.axis, body))
-    if best is not chain[-1] and (_scattered(best.axis, body) >= _scattered(chain[-1].axis, body) and chain[-1] in legal):
+    best = min(reversed(legal), key=lambda loop: scattered(loop.axis, body))
+    if best is not chain[-1] and (scattered(best.axis, body) >= scattered(chain[-1].axis, body) and chain[-1] in legal):
         best = chain[-1]
     inner = replace(best, kind=Kind.VECTOR, body=body, lanes=_lanes(replace(best, body=body), machine))
     return _nested([loop for loop in chain if loop is not best], inner)
@@ -157,7 +157,7 @@ def _perfect(loop: For) -> list[For]:
     return chain
 
 
-def _can_be_vector(axis: Axis, body: Sequence[Statement]) -> bool:
+def can_be_vector(axis: Axis, body: Sequence[Statement]) -> bool:
     """May iterations along the axis run side by side?"""
     touched: dict[Buffer, list[Index]] = {}
     accumulated = set()
@@ -176,10 +176,10 @@ def _can_be_vector(axis: Axis, body: Sequence[Statement]) -> bool:
             if e.buffer in accumulated:
                 return False
             touched[e.buffer].append(e.index)
-    return all(_apart(axis, places[0], other) for places in touched.values() for other in places[1:])
+    return all(apart(axis, places[0], other) for places in touched.values() for other in places[1:])
 
 
-def _apart(axis: Axis, a: Index, b: Index) -> bool:
+def apart(axis: Axis, a: Index, b: Index) -> bool:
     """Do two places that are not the same never meet, whatever iterations along the axis they belong to?"""
     if a == b:
         return True
@@ -189,7 +189,7 @@ def _apart(axis: Axis, a: Index, b: Index) -> bool:
     return abs(difference.offset) >= axis.extent * abs(stride) or difference.offset % stride != 0
 
 
-def _scattered(axis: Axis, body: Sequence[Statement]) -> int:
+def scattered(axis: Axis, body: Sequence[Statement]) -> int:
     """How many accesses would not lie side by side in vectors along the axis."""
     places = [e.index for e in expressions(body) if isinstance(e, Load)]
     places += [s.index for s in body if isinstance(s, Store)]

@@ -1,0 +1,317 @@
+"""Machine code for NVIDIA GPUs: launches in, LLVM text and PTX out. Nothing but LLVM is needed, no CUDA toolkit, no GPU.
+
+Each kernel of a GPU program (`schedule.gpu`) becomes one PTX kernel, whose parameters are the addresses of the buffers that
+it touches, in the order of `Launch.buffers`. Every buffer begins at a multiple of 16 bytes, and no two overlap. The emitter
+is the processors', with threads and blocks for two of its loops, and without masks: conditions are branches here.
+
+LLVM ends the process when it is handed an intrinsic that its PTX back end cannot select. So `check` refuses, before
+emission, whatever `_SELECTABLE` does not list. To support a GPU, add its row to `ARCHITECTURES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import gcd
+
+from retrograd.compiler.backends import cpu
+from retrograd.compiler.backends.llvm import Emitter
+from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
+from retrograd.compiler.backends.places import Place
+from retrograd.compiler.backends.values import Vector
+from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, select
+from retrograd.compiler.errors import ArgumentError, CompilerError
+from retrograd.compiler.ir.index import Atom, Divided, Index, Remainder
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Barrier,
+    Buffer,
+    Exchange,
+    For,
+    Kernel,
+    Kind,
+    Load,
+    Local,
+    Program,
+    Space,
+    Statement,
+    Store,
+    walk,
+)
+
+ARCHITECTURES = {
+    "sm_75": 63,
+    "sm_80": 70,
+    "sm_86": 71,
+    "sm_89": 78,
+    "sm_90": 78,
+    "sm_100": 86,
+    "sm_120": 87,
+}
+"""GPUs, and the oldest PTX version that knows each: the drivers that take it are the most."""
+
+_SELECTABLE = re.compile(
+    r"llvm\.((fma|sqrt|fabs|floor|ceil|trunc|roundeven|copysign)\.(v\d+)?(f16|f32|f64)"
+    r"|vector\.reduce\.or\.v\d+i1"
+    r"|nvvm\.(read\.ptx\.sreg\.(tid|ctaid)\.x|barrier0|shfl\.sync\.bfly\.i32))"
+)
+_REFUSED = (r"\bfrem\b", r"\b[su](div|rem) i128\b", r"\bfpto[su]i .* to i128\b", r"\b[su]itofp i128\b")
+"""Instructions that would be calls of a library that is not there."""
+
+_VECTOR_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel to start."""
+
+    name: str
+    """The kernel's name in the PTX."""
+    grid: int
+    """How many blocks."""
+    block: int
+    """How many threads a block has."""
+    shared_bytes: int
+    """Shared memory of a block; it is part of the kernel, not to be asked for."""
+    buffers: tuple[Buffer, ...]
+    """Whose addresses the parameters are."""
+
+
+def emit(program: Program, symbol: str) -> tuple[str, tuple[Launch, ...]]:
+    """The LLVM text of a program of launches, and the launches in order."""
+    module = KernelModule("convergent nounwind", 8 * _VECTOR_BYTES)
+    launches = tuple(_kernel(module, program, kernel, symbol) for kernel in program.kernels)
+    text = str(module)
+    check(text)
+    return text, launches
+
+
+def _kernel(module: KernelModule, program: Program, kernel: Kernel, symbol: str) -> Launch:
+    grid, block = (
+        next(s for s in walk(kernel.body) if isinstance(s, For) and s.kind is k)
+        for k in (Kind.GRID, Kind.BLOCK)
+    )
+    emitter = ThreadEmitter(
+        module, program, module.unique(_identifier(f"{symbol}_{kernel.name}")), kernel.body
+    )
+    emitter.statements(kernel.body)
+    signature = f"{quoted(emitter.name)}({', '.join(map(emitter.parameter, emitter.buffers))})"
+    module.add_kernel(signature, emitter.preamble, emitter.block, block.axis.extent)
+    shared = [s.buffer for s in walk(kernel.body) if isinstance(s, Local) and s.buffer.space is Space.SHARED]
+    return Launch(
+        emitter.name,
+        grid.axis.extent,
+        block.axis.extent,
+        sum(b.size * b.dtype.itemsize for b in shared),
+        tuple(emitter.buffers),
+    )
+
+
+def _identifier(name: str) -> str:
+    """A name that PTX takes."""
+    return re.sub(r"\W", "_", name)
+
+
+class KernelModule(Module):
+    """A module of kernels, each with a bound on its threads, from which the assembler knows how many registers it may use."""
+
+    def add_kernel(self, signature: str, preamble: Sequence[str], block: Block, threads: int) -> None:
+        """A finished kernel."""
+        self.declarations.update(block.declarations)
+        entry, *lines = block.lines
+        body = "\n".join((entry, *preamble, *lines))
+        bound = f'"nvvm.maxntid"="{threads}"'
+        self.functions.append(f"define ptx_kernel void {signature} #0 {bound} {{\n{body}\n  ret void\n}}\n")
+
+
+class ThreadEmitter(Emitter):
+    """What one thread does."""
+
+    def __init__(self, module: Module, program: Program, name: str, body: Sequence[Statement]) -> None:
+        super().__init__(module, program, name)
+        self.buffers: list[Buffer] = []
+        """The kernel's parameters."""
+        self._written = {s.buffer for s in walk(body) if isinstance(s, Store | Accumulate)}
+
+    def parameter(self, buffer: Buffer) -> str:
+        """A parameter's text. What is only read may come through the cache for constant data."""
+        only_read = "" if buffer in self._written else "readonly "
+        return f"ptr noalias {only_read}align {_VECTOR_BYTES} {self._pointers[buffer]}"
+
+    def _load_pointer(self, buffer: Buffer) -> str:
+        self.buffers.append(buffer)
+        return f"%b{len(self.buffers)}"
+
+    # ---- threads ----
+
+    def _loop(self, s: For) -> None:
+        registers = {Kind.GRID: "ctaid", Kind.BLOCK: "tid"}
+        if s.kind not in registers:
+            super()._loop(s)
+            return
+        name = f"llvm.nvvm.read.ptx.sreg.{registers[s.kind]}.x"
+        self.block.declare(name, f"declare i32 @{name}()")
+        number = self.block.pure(f"call i32 @{name}()", "i32").unsigned("i64")
+        self._set(s.axis, 0 if s.axis.extent == 1 else number)
+        self.statements(s.body)
+
+    def _between_threads(self, s: Barrier | Exchange) -> None:
+        if isinstance(s, Exchange):
+            self._store(s.buffer, Index(), self._exchanged(self._load(Load(s.source, Index())), s.mask))
+            return
+        name = "llvm.nvvm.barrier0"
+        self.block.declare(name, f"declare void @{name}()")
+        self.block.do(f"call void @{name}()")
+        for scope in self._scopes:
+            scope.clear()
+
+    def _exchanged(self, value: Value, mask: int) -> Value:
+        """The value that the thread with these bits flipped holds."""
+        if value.floating:
+            return self._exchanged(value.bits(), mask).as_float()
+        if value.kind == "i64":
+            low, high = (self._exchanged(x.to("i32"), mask) for x in (value, value.lshr(32)))
+            return high.unsigned("i64") << 32 | low.unsigned("i64")
+        if value.kind != "i32":
+            wide = self._exchanged(value.unsigned("i32"), mask)
+            return wide.ne(0) if value.kind == "i1" else wide.to(value.kind)
+        name = "llvm.nvvm.shfl.sync.bfly.i32"
+        self.block.declare(name, f"declare i32 @{name}(i32, i32, i32, i32)")
+        return self.block.emit(f"call i32 @{name}(i32 -1, i32 {value.ref}, i32 {mask}, i32 31)", "i32")
+
+    # ---- memory ----
+
+    def _local(self, s: Local) -> None:
+        if s.buffer.space is Space.SHARED:
+            self._pointers[s.buffer] = self._shared(s.buffer)
+            self.statements(s.body)
+        else:
+            super()._local(s)
+
+    def _shared(self, buffer: Buffer) -> str:
+        """Shared memory, as any other from here on: LLVM finds out that it is."""
+        name, kind = (
+            self.module.unique(f"{self.name}_{buffer.name}"),
+            LLVM_TYPES[memory_kind(kind_of(buffer.dtype))],
+        )
+        array = f"[{buffer.size} x {kind}]"
+        self.block.declare(
+            name, f"@{name} = internal addrspace(3) global {array} poison, align {_VECTOR_BYTES}"
+        )
+        return f"addrspacecast (ptr addrspace(3) @{name} to ptr)"
+
+    def _atom(self, atom: Atom, lanes: int) -> Place:
+        """Divisions are done with 32 bits wherever the numbers fit: with 64 they take many instructions."""
+        if lanes > 1 or not isinstance(atom, Divided | Remainder) or self._known(atom) is not None:
+            return super()._atom(atom, lanes)
+        low, high = atom.value.bounds()
+        if low < 0 or high >= 1 << 31:
+            return super()._atom(atom, lanes)
+        value = self.index(atom.value).to("i32")
+        name = "udiv" if isinstance(atom, Divided) else "urem"
+        return self.block.pure(f"{name} i32 {value.ref}, {atom.divisor}", "i32").unsigned("i64")
+
+    def _load(self, e: Load) -> Value:
+        vector = self._vector
+        if vector is None or vector.lanes == 1 or e.buffer in self._in_registers or not self._varies(e):
+            return super()._load(e)
+        if vector.mask is not None or e.buffer in vector.private:
+            raise CompilerError(f"a masked or private access to {e.buffer}", "a GPU's vectors have neither")
+        run = e.index.stride(vector.axis) == 1 and all(b.index.stride(vector.axis) == 0 for b in e.bounds)
+        kind = kind_of(e.dtype)
+        loaded = self._run(e, kind, vector) if run else self._one_by_one(e, kind, vector)
+        return loaded.to("i1") if kind == "i1" else loaded
+
+    def _run(self, e: Load, kind: str, vector: Vector) -> Value:
+        inside, stored = self.within(e.bounds, 1), memory_kind(kind)
+        address = self.address(e.buffer, e.index)
+        if inside is not None:
+            start = self.pointer(e.buffer)
+            address = self.block.pure(f"select i1 {inside.ref}, ptr {address}, ptr {start}", "ptr").ref
+        align = self._alignment(e.buffer, e.index, vector)
+        return self.block.emit(
+            f"load <{vector.lanes} x {LLVM_TYPES[stored]}>, ptr {address}, align {align}",
+            stored,
+            vector.lanes,
+        )
+
+    def _one_by_one(self, e: Load, kind: str, vector: Vector) -> Value:
+        stored, lanes = memory_kind(kind), vector.lanes
+        inside, at = self.within(e.bounds, lanes), self.index(e.index, lanes)
+        at = at if inside is None else select(inside, at, 0)
+        whole = self.block.constant(stored, lanes, 0)
+        for k in range(lanes):
+            place = self.block.pure(f"extractelement {at.type} {at.ref}, i64 {k}", "i64")
+            address = self._step(e.buffer, self.pointer(e.buffer), place.ref)
+            one = self.block.emit(f"load {LLVM_TYPES[stored]}, ptr {address}", stored)
+            text = f"insertelement {whole.type} {whole.ref}, {one.type} {one.ref}, i64 {k}"
+            whole = self.block.pure(text, stored, lanes)
+        return whole
+
+    def _store_wide(self, buffer: Buffer, index: Index, value: Value, vector: Vector) -> None:
+        if index.stride(vector.axis) == 1:
+            align = self._alignment(buffer, index, vector)
+            self.block.do(f"store {value.type} {value.ref}, ptr {self.address(buffer, index)}, align {align}")
+            return
+        at = self.index(index, vector.lanes)
+        for k in range(vector.lanes):
+            place = self.block.pure(f"extractelement {at.type} {at.ref}, i64 {k}", "i64")
+            one = self.block.pure(f"extractelement {value.type} {value.ref}, i64 {k}", value.kind)
+            address = self._step(buffer, self.pointer(buffer), place.ref)
+            self.block.do(f"store {one.type} {one.ref}, ptr {address}")
+
+    def _alignment(self, buffer: Buffer, index: Index, vector: Vector) -> int:
+        """To how many bytes the first lane is known to be aligned."""
+        fixed, steps = index.offset, []
+        for atom, step in index.terms:
+            known = 0 if atom is vector.axis else self._known(atom)
+            if known is None:
+                steps.append(step)
+            else:
+                fixed += known * step
+        return gcd(_VECTOR_BYTES, *(n * buffer.dtype.itemsize for n in (fixed, *steps)))
+
+
+# ---- text ------------------------------------------------------------------------------------------------------------
+
+
+def check(llvm_text: str) -> None:
+    """Refuse what LLVM could not make PTX of: it would end the process."""
+    for name in sorted(set(re.findall(r"@(llvm\.[\w.]+)", llvm_text))):
+        if not _SELECTABLE.fullmatch(name):
+            raise CompilerError(f"{name} in a kernel for a GPU", "PTX has no instruction for it")
+    for pattern in _REFUSED:
+        found = re.search(pattern, llvm_text)
+        if found:
+            raise CompilerError(f"{found[0]!r} in a kernel for a GPU", "PTX has no instruction for it")
+
+
+def assemble(llvm_text: str, arch: str, program: Program, launches: Sequence[Launch]) -> str:
+    """PTX for a GPU, each kernel under a comment that says what it is."""
+    check(llvm_text)
+    if arch not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise ArgumentError(f"code for the GPU {arch!r}", "it is not known", f"choose one of {known}")
+    target = cpu.Target("nvptx64-nvidia-cuda", arch, f"+ptx{ARCHITECTURES[arch]}", 8 * _VECTOR_BYTES, 255)
+    text = cpu.assembly(llvm_text, target, level=3)
+    for kernel, launch in zip(program.kernels, launches, strict=True):
+        entry = re.search(rf"^.*\.entry {launch.name}\(", text, re.MULTILINE)
+        assert entry, f"{launch.name} is in the PTX"
+        text = f"{text[: entry.start()]}{_header(kernel, launch)}{text[entry.start() :]}"
+    return text
+
+
+def _header(kernel: Kernel, launch: Launch) -> str:
+    """Comments before a kernel: the user's lines, its size, its parameters."""
+    lines = dict.fromkeys(
+        str(s.where) for s in walk(kernel.body) if isinstance(s, Store | Accumulate) and s.where
+    )
+    shared = f", {launch.shared_bytes} bytes shared" if launch.shared_bytes else ""
+    parameters = (f"{b.name}: {b.dtype.name}[{b.size}]" for b in launch.buffers)
+    text = [
+        f"{kernel.name}: {launch.grid} blocks of {launch.block} threads{shared}",
+        f"({', '.join(parameters)})",
+        *lines,
+    ]
+    return "".join(f"// {line}\n" for line in text)

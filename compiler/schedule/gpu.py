@@ -1,0 +1,192 @@
+"""Loops → Loops, arranged for a GPU: one launch after the other, each a grid of blocks of threads.
+
+`schedule` reads each kernel as a list of tasks, and asks the file that knows the kind of task for its launches:
+
+    task                                        file            launches
+    a nest that stores                          gpu_pointwise   1
+    a nest that sums, and perhaps stores too    gpu_reduce      1, or 2 where few results are sums of much
+    a nest that writes at places it reads       gpu_pointwise   1
+    several nests over each of many rows        gpu_rows        1; where rows are few, the nests are tasks of their own
+    a loop that has an order, for many places   gpu_pointwise   1
+    a product of matrices                       gpu_gemm        1, or 2 where few results are sums of much
+
+Everything a task leaves for the next is in global memory, and launches run in order: that is all the synchronising there
+is between blocks. Launches depend on sizes alone, and so do results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from retrograd.compiler.ir.index import Axis, Loaded
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Buffer,
+    For,
+    Kernel,
+    Load,
+    Local,
+    Number,
+    Program,
+    Statement,
+    Store,
+    expressions,
+    walk,
+)
+from retrograd.compiler.schedule.cpu import collapse
+from retrograd.compiler.schedule.gpu_pointwise import free_axes, lines, pointwise, scatter
+from retrograd.compiler.schedule.gpu_reduce import kept_axes, reduction
+from retrograd.compiler.schedule.gpu_rows import Rows, rows
+from retrograd.compiler.schedule.threads import Nest, size
+
+_MANY_ROWS = 64
+_SMALL = 1 << 16
+"""A nest over rows stays one launch if there are many of them, or if the whole is small."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """A loop that has an order, for each place along the axes."""
+
+    axes: tuple[Axis, ...]
+    body: tuple[Statement, ...]
+
+
+Task = Nest | Rows | Lines
+
+
+def schedule(program: Program) -> Program:
+    """The program as launches: every kernel is one grid loop."""
+    kernels: list[Kernel] = []
+    tasks: list[tuple[str, Task, set[Buffer]]] = []
+    for kernel in program.kernels:
+        body, fresh = _without_fills(kernel.body)
+        tasks += [(kernel.name, task, fresh) for s in body for task in _read(s, fresh)]
+    for k, (name, task, fresh) in enumerate(tasks):
+        others = _touched(other for j, (_, other, _) in enumerate(tasks) if j != k)
+        kernels += _launches(name, task, fresh, others)
+    return replace(program, kernels=tuple(kernels))
+
+
+def _touched(tasks: Iterable[Task]) -> set[Buffer]:
+    """Every buffer that tasks read or write."""
+    found: set[Buffer] = set()
+    for task in tasks:
+        for body in [s.body for s in task.stages] if isinstance(task, Rows) else [task.body]:
+            found |= {s.buffer for s in walk(body) if isinstance(s, Store | Accumulate)}
+            found |= {e.buffer for e in expressions(body) if isinstance(e, Load)}
+    return found
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _without_fills(body: Sequence[Statement]) -> tuple[list[Statement], set[Buffer]]:
+    """The statements without those that only set a sum to its first value, and the sums concerned."""
+    sums = {s.buffer: s for s in walk(body) if isinstance(s, Accumulate) and not _is_scattered(s)}
+    fresh: set[Buffer] = set()
+
+    def keep(s: Statement) -> Statement | None:
+        if isinstance(s, Store) and s.buffer in sums and _is_number(s, sums[s.buffer].identity):
+            fresh.add(s.buffer)
+            return None
+        if isinstance(s, For):
+            inner = tuple(k for x in s.body if (k := keep(x)) is not None)
+            return replace(s, body=inner) if inner else None
+        return s
+
+    return [k for s in body if (k := keep(s)) is not None], fresh
+
+
+def _is_scattered(s: Store | Accumulate) -> bool:
+    return any(isinstance(atom, Loaded) for atom, _ in s.index.terms)
+
+
+def _is_number(s: Store, number: bool | int | float) -> bool:
+    return isinstance(s.value, Number) and s.value.value == number
+
+
+def _read(s: Statement, fresh: set[Buffer]) -> list[Task]:
+    """The tasks of one statement."""
+    axes, body = _chain(s)
+    if all(isinstance(x, Store | Accumulate) for x in body):
+        return list(_sorted_out(Nest(axes, body), fresh))
+    stages = [Nest(*_chain(x)) for x in body]
+    if not all(isinstance(x, Store | Accumulate) for stage in stages for x in stage.body):
+        return [Lines(axes, body)]
+    crossing = [
+        Nest((*axes, *stage.axes), (x,))
+        for stage in stages
+        for x in stage.body
+        if isinstance(x, Accumulate) and len(kept_axes(x, axes)) < len(axes)
+    ]
+    apart = {x for nest in crossing for x in nest.body}
+    left = [Nest(stage.axes, tuple(x for x in stage.body if x not in apart)) for stage in stages]
+    task = Rows(axes, tuple(stage for stage in left if stage.body))
+    tasks: list[Task] = (
+        [task] if _worth_rows(task, fresh) else [t for n in task.apart() for t in _sorted_out(n, fresh)]
+    )
+    return [*tasks, *(t for nest in crossing for t in _sorted_out(nest, fresh))]
+
+
+def _chain(s: Statement) -> tuple[tuple[Axis, ...], tuple[Statement, ...]]:
+    """The axes of a perfect nest, and what is within them."""
+    axes: list[Axis] = []
+    body: tuple[Statement, ...] = (s,)
+    while len(body) == 1 and isinstance(body[0], For):
+        axes.append(body[0].axis)
+        body = body[0].body
+    return tuple(axes), body
+
+
+def _worth_rows(task: Rows, fresh: set[Buffer]) -> bool:
+    whole = [stage for stage in task.stages if stage.axes]
+    sums = [x for stage in task.stages for x in stage.body if isinstance(x, Accumulate)]
+    if len(task.stages) < 2 or not whole or any(s.buffer not in fresh or _is_scattered(s) for s in sums):
+        return False
+    return size(task.axes) >= _MANY_ROWS or size(task.axes) * max(size(s.axes) for s in whole) <= _SMALL
+
+
+def _sorted_out(nest: Nest, fresh: set[Buffer]) -> Iterable[Nest]:
+    """A nest for each group of sums that keep the same axes; the first computes the stores too."""
+    groups: dict[tuple[Axis, ...], list[Statement]] = {}
+    stores = [s for s in nest.body if isinstance(s, Store)]
+    for s in nest.body:
+        if isinstance(s, Accumulate):
+            groups.setdefault(kept_axes(s, nest.axes), []).append(s)
+    if not groups:
+        yield nest
+        return
+    first = True
+    for group in groups.values():
+        members = {*group, *(stores if first else ())}
+        yield Nest(nest.axes, tuple(s for s in nest.body if s in members))
+        first = False
+
+
+# ---- launches --------------------------------------------------------------------------------------------------------
+
+
+def _launches(name: str, task: Task, fresh: set[Buffer], elsewhere: set[Buffer]) -> list[Kernel]:
+    if isinstance(task, Rows):
+        return [rows(name, task, elsewhere)]
+    if isinstance(task, Lines):
+        return [lines(name, task.axes, task.body)]
+    writes = [s for s in task.body if isinstance(s, Store | Accumulate)]
+    if any(_is_scattered(s) for s in writes):
+        return [scatter(name, task)]
+    nest = _collapsed(task)
+    if any(isinstance(s, Accumulate) for s in nest.body):
+        return reduction(name, nest, fresh)
+    return [pointwise(name, nest) if free_axes(nest) == set(nest.axes) else scatter(name, nest)]
+
+
+def _collapsed(nest: Nest) -> Nest:
+    """The nest with adjoining axes made one."""
+    loops: tuple[Statement, ...] = nest.body
+    for axis in reversed(nest.axes):
+        loops = (For(axis, loops),)
+    if not nest.axes:
+        return nest
+    return Nest(*_chain(collapse(loops[0])))

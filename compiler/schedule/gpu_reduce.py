@@ -1,0 +1,229 @@
+"""Sums over any axes, for a GPU, the same bit for bit each time: no atomics, every tree of additions fixed by the sizes.
+
+A group of threads (*workers*) shares each result. Where operands lie side by side along the reduced axes, workers are
+adjoining threads, which combine what they have in registers; where they lie side by side along the kept axes, adjoining
+threads have adjoining results, and their workers combine through shared memory. Where there are too few results to keep the
+GPU busy, the reduced axes are cut into slices, whose results a second launch combines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from retrograd.compiler.ir.index import Axis, Bound, Index, as_index, flatten
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Barrier,
+    Buffer,
+    For,
+    Kernel,
+    Load,
+    Local,
+    Space,
+    Statement,
+    Store,
+)
+from retrograd.compiler.schedule.cpu import scattered
+from retrograd.compiler.schedule.threads import (
+    ENOUGH,
+    THREADS,
+    WARP,
+    Nest,
+    Spread,
+    across_warps,
+    at,
+    begin,
+    butterfly,
+    combine,
+    extents,
+    in_lanes,
+    lanes_along,
+    launch,
+    moved,
+    power_of_two,
+    register,
+    size,
+    where,
+)
+
+_STEPS = 4
+"""Each worker takes so many steps at least, if there are enough."""
+_SLICE_STEPS = 8
+_MOST_SLICES = 1024
+
+
+def kept_axes(s: Accumulate, axes: Sequence[Axis]) -> tuple[Axis, ...]:
+    """The axes along which a statement has results of their own."""
+    return tuple(a for a in axes if a in s.index.axes())
+
+
+def reduction(name: str, nest: Nest, fresh: set[Buffer]) -> list[Kernel]:
+    """The launches for a nest whose accumulations all keep the same axes. What is `fresh` need not be read first."""
+    plan = _plan(nest)
+    partial = {s: Buffer(f"{s.buffer.name}_part", s.buffer.dtype, size(plan.kept.axes) * plan.slices, Space.ARENA)
+               for s in plan.sums if plan.slices > 1}  # fmt: skip
+    kernels = [_Writer(plan, fresh, partial).kernel(name)]
+    for s, buffer in partial.items():
+        piece, kept = Axis("s", plan.slices), plan.kept.axes
+        place = as_index(piece) * size(kept) + flatten([at(a) for a in kept], extents(kept))
+        join = replace(s, value=Load(buffer, place))
+        kernels += reduction(f"{name}_join", Nest((*kept, piece), (join,)), fresh)
+    return kernels
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Who computes what."""
+
+    nest: Nest
+    sums: tuple[Accumulate, ...]
+    kept: Spread
+    reduced: Spread
+    adjoining: bool
+    """Are the workers of one result adjoining threads?"""
+    workers: int
+    together: int
+    """Results of one block, in vectors of the kept axes."""
+    slices: int
+
+    @property
+    def lanes(self) -> int:
+        return self.kept.lanes * self.reduced.lanes
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of one slice."""
+        return -(-self.kept.count // self.together)
+
+    @property
+    def steps(self) -> int:
+        """Steps of one worker in one slice."""
+        return -(-self.reduced.count // (self.workers * self.slices))
+
+
+def _plan(nest: Nest) -> _Plan:
+    sums = tuple(s for s in nest.body if isinstance(s, Accumulate))
+    kept = kept_axes(sums[0], nest.axes)
+    reduced = tuple(a for a in nest.axes if a not in kept)
+    adjoining = not kept or (
+        bool(reduced) and scattered(reduced[-1], nest.body) <= scattered(kept[-1], nest.body)
+    )
+    if adjoining:
+        inner, outer = Spread(reduced, lanes_along(reduced, nest.body)), Spread(kept)
+        workers = min(THREADS, power_of_two(-(-inner.count // _STEPS)))
+        together = max(min(THREADS // workers, power_of_two(outer.count)), WARP // workers)
+    else:
+        inner, outer = Spread(reduced), Spread(kept, lanes_along(kept, nest.body))
+        together = min(WARP, power_of_two(outer.count))
+        workers = min(THREADS // together, power_of_two(-(-inner.count // _STEPS)))
+        together = max(together, WARP // workers)
+    threads = -(-outer.count // together) * together * workers
+    steps = -(-inner.count // workers)
+    slices = max(1, min(ENOUGH // threads, steps // _SLICE_STEPS, _MOST_SLICES))
+    return _Plan(nest, sums, outer, inner, adjoining, workers, together, slices)
+
+
+class _Writer:
+    """The kernel of a plan."""
+
+    def __init__(self, plan: _Plan, fresh: set[Buffer], partial: dict[Accumulate, Buffer]) -> None:
+        self._plan, self._fresh, self._partial = plan, fresh, partial
+        self._threads, self._blocks = (
+            Axis("t", plan.together * plan.workers),
+            Axis("g", plan.blocks * plan.slices),
+        )
+        t = as_index(self._threads)
+        major, minor = (
+            (t // plan.workers, t % plan.workers)
+            if plan.adjoining
+            else (t % plan.together, t // plan.together)
+        )
+        self._result, self._worker = major, minor
+        self._slice = at(self._blocks) // plan.blocks
+        self._place = at(self._blocks) % plan.blocks * plan.together + major
+        self._lane = Axis("v", plan.lanes)
+        self._shared: list[Buffer] = []
+
+    def kernel(self, name: str) -> Kernel:
+        plan = self._plan
+        own = {s: register("sum", s, plan.lanes) for s in plan.sums}
+        body: tuple[Statement, ...] = (
+            *(b for s in plan.sums for b in begin(own[s], s.identity)),
+            self._steps(own),
+            *(b for s in plan.sums for b in self._finish(s, own[s])),
+        )
+        for buffer in own.values():
+            body = (Local(buffer, body),)
+        return launch(name, self._blocks, self._threads, body, self._shared)
+
+    def _steps(self, own: dict[Accumulate, Buffer]) -> Statement:
+        """Each worker goes over its share of the reduced axes."""
+        plan, step = self._plan, Axis("k", self._plan.steps)
+        position = (self._slice * plan.steps + at(step)) * plan.workers + self._worker
+        lane = at(self._lane)
+        values = plan.kept.values(self._place, lane) | plan.reduced.values(position, lane)
+        change = moved(values)
+        body = [
+            replace(s, buffer=own[s], index=lane, value=change.expression(s.value))
+            if isinstance(s, Accumulate)
+            else change.statement(s)
+            for s in plan.nest.body
+        ]
+        bounds = [Bound(self._place, 0, plan.kept.count), Bound(position, 0, plan.reduced.count)]
+        return For(step, where(bounds, in_lanes(self._lane, body)))
+
+    def _finish(self, s: Accumulate, own: Buffer) -> list[Statement]:
+        """The workers' sums combined and written."""
+        plan = self._plan
+        total = register("total", s, plan.kept.lanes)
+        lane = at(self._lane)
+        if plan.adjoining:
+            body = [*begin(total, s.identity), *in_lanes(self._lane, [combine(total, Load(own, lane), s)])]
+            body += butterfly(total, s, plan.workers)
+            if plan.workers > WARP:
+                warps, steps = across_warps(total, s, plan.workers, self._threads)
+                self._shared.append(warps)
+                body += steps
+            return [Local(total, (*body, *self._write(s, total, Index())))]
+        if plan.workers == 1:
+            return [*self._write(s, own, lane)]
+        return self._through_shared(s, own, total)
+
+    def _through_shared(self, s: Accumulate, own: Buffer, total: Buffer) -> list[Statement]:
+        plan, lane = self._plan, at(self._lane)
+        columns = Buffer("columns", own.dtype, self._threads.extent * plan.lanes, Space.SHARED)
+        self._shared.append(columns)
+        other = Axis("j", plan.workers)
+
+        def place(worker: Index) -> Index:
+            return (worker * plan.together + self._result) * plan.lanes + lane
+
+        add = replace(s, buffer=total, index=lane, value=Load(columns, place(as_index(other))))
+        return [
+            *in_lanes(self._lane, [Store(columns, place(self._worker), Load(own, lane))]),
+            Barrier(),
+            Local(total, (
+                *begin(total, s.identity),
+                For(other, in_lanes(self._lane, [add])),
+                *self._write(s, total, lane),
+            )),
+        ]  # fmt: skip
+
+    def _write(self, s: Accumulate, total: Buffer, lane: Index) -> tuple[Statement, ...]:
+        """The first worker writes the result."""
+        plan = self._plan
+        bounds = [Bound(self._worker, 0, 1), Bound(self._place, 0, plan.kept.count)]
+        value = Load(total, lane)
+        if s in self._partial:
+            flat = self._place * plan.kept.lanes + lane
+            place = self._slice * size(plan.kept.axes) + flat
+            write: Statement = Store(self._partial[s], place, value, s.where)
+        else:
+            index = moved(plan.kept.values(self._place, lane)).index(s.index)
+            write = (
+                Store(s.buffer, index, value, s.where)
+                if s.buffer in self._fresh
+                else replace(s, index=index, value=value)
+            )
+        return where(bounds, in_lanes(self._lane, [write]) if plan.kept.lanes > 1 else [write])

@@ -1,0 +1,134 @@
+"""Loops for a GPU → Loops that a processor can run, with the same arithmetic in the same order for each thread.
+
+    for t in T block { A; barrier; B }   →   for t in T { A }; for t in T { B }
+
+Block by block, and between two barriers thread by thread. What a thread has for itself becomes an array with a part for
+each thread; shared memory becomes scratch of the block. So a GPU's schedules can be tested where there is no GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.index import Index, as_index
+from retrograd.compiler.ir.loops import (
+    Barrier,
+    Buffer,
+    Exchange,
+    For,
+    If,
+    Kernel,
+    Kind,
+    Load,
+    Local,
+    Program,
+    Rewriter,
+    Space,
+    Statement,
+    Store,
+    walk,
+)
+
+
+def serialise(program: Program) -> Program:
+    """The launches of a GPU program as plain loops."""
+    return replace(program, kernels=tuple(Kernel(k.name, tuple(map(_grid, k.body))) for k in program.kernels))
+
+
+def _grid(s: Statement) -> Statement:
+    assert isinstance(s, For)
+    assert s.kind is Kind.GRID
+    return For(s.axis, tuple(t for x in s.body for t in _block(x)))
+
+
+def _block(s: Statement) -> tuple[Statement, ...]:
+    if isinstance(s, Local):
+        shared = Buffer(s.buffer.name, s.buffer.dtype, s.buffer.size, Space.LOCAL)
+        body = _renamed({s.buffer: (shared, Index())}).statements(s.body)
+        return (Local(shared, tuple(t for x in body for t in _block(x))),)
+    assert isinstance(s, For)
+    assert s.kind is Kind.BLOCK
+    return _Threads(s).run(s.body)
+
+
+def _renamed(homes: dict[Buffer, tuple[Buffer, Index]]) -> Rewriter:
+    """Buffers under another name, and further on in it."""
+
+    def place(buffer: Buffer, index: Index) -> tuple[Buffer, Index]:
+        home, start = homes.get(buffer, (buffer, Index()))
+        return home, index + start
+
+    return Rewriter(place=place)
+
+
+class _Threads:
+    """The threads of a block, one after the other."""
+
+    def __init__(self, block: For) -> None:
+        self._axis = block.axis
+        self._own = {
+            s.buffer: Buffer(s.buffer.name, s.buffer.dtype, s.buffer.size * block.axis.extent, Space.LOCAL)
+            for s in walk(block.body)
+            if isinstance(s, Local) and _synchronises(s)
+        }
+
+    def run(self, body: Sequence[Statement]) -> tuple[Statement, ...]:
+        thread = as_index(self._axis)
+        homes = {b: (own, thread * b.size) for b, own in self._own.items()}
+        return self._split(_renamed(homes).statements(body))
+
+    def _split(self, body: Sequence[Statement]) -> tuple[Statement, ...]:
+        """A loop over the threads around each run of statements in which none waits for another."""
+        result: list[Statement] = []
+        run: list[Statement] = []
+        for s in body:
+            if not _synchronises(s):
+                run.append(_plain(s))
+                continue
+            result += self._loop(run)
+            run = []
+            result += self._meeting(s)
+        return (*result, *self._loop(run))
+
+    def _loop(self, run: Sequence[Statement]) -> list[Statement]:
+        return [For(self._axis, tuple(run))] if run else []
+
+    def _meeting(self, s: Statement) -> tuple[Statement, ...]:
+        """A statement in which threads wait for each other."""
+        match s:
+            case Barrier():
+                return ()
+            case Exchange():
+                return (For(self._axis, (self._exchange(s),)),)
+            case For():
+                if s.limit and self._axis in s.limit[0].axes():
+                    raise CompilerError(
+                        f"a barrier in a loop over {s.axis}", "threads go round it differently often"
+                    )
+                return (replace(s, body=self._split(s.body), kind=Kind.SERIAL),)
+            case Local():
+                return (Local(self._own[s.buffer], self._split(s.body)),)
+            case _:
+                raise CompilerError("a barrier under a condition", "not all threads come by")
+
+    def _exchange(self, s: Exchange) -> Store:
+        t = as_index(self._axis)
+        other = t + s.mask - t // s.mask % 2 * (2 * s.mask)
+        return Store(self._own[s.buffer], t, Load(self._own[s.source], other))
+
+
+def _synchronises(s: Statement) -> bool:
+    return any(isinstance(x, Barrier | Exchange) for x in walk((s,)))
+
+
+def _plain(s: Statement) -> Statement:
+    """Loops one iteration at a time."""
+    match s:
+        case For():
+            return replace(s, body=tuple(map(_plain, s.body)), kind=Kind.SERIAL, lanes=1)
+        case Local() | If():
+            return replace(s, body=tuple(map(_plain, s.body)))
+        case _:
+            return s
