@@ -18,7 +18,7 @@ import torch
 from retrograd.runtime import arithmetic, autograd, conversion, pointwise
 from retrograd.runtime.tensor import Tensor
 
-__all__ = ["arithmetic", "conversion"]
+__all__ = ["arithmetic", "autograd", "conversion"]
 """Imported for the methods that they enter."""
 
 ROWS = (
@@ -49,11 +49,12 @@ def setting(make: Callable[[Any], Any], add: Callable[..., Any]) -> dict[str, An
     return {"x": x, "y": y, "w": w.requires_grad_(), "chain": chain, "add": add}
 
 
-def microseconds(snippet: str, names: dict[str, Any]) -> float:
-    """The best of several runs: the machine may be busy with other things."""
-    timer = timeit.Timer(snippet, globals=names)
-    number = max(1, int(timer.autorange()[0] / 10))
-    return min(timer.repeat(15, number)) / number * 1e6
+def microseconds(snippet: str, *settings: dict[str, Any]) -> list[float]:
+    """The best of many short runs, by turns: the machine may be busy with other things."""
+    timers = [timeit.Timer(snippet, globals=names) for names in settings]
+    number = max(1, int(timers[0].autorange()[0] / 40))
+    rounds = [[timer.timeit(number) for timer in timers] for _ in range(60)]
+    return [min(column) / number * 1e6 for column in zip(*rounds)]
 
 
 def main() -> None:
@@ -62,9 +63,8 @@ def main() -> None:
     theirs = setting(torch.from_numpy, torch.add)
     print(f"{'per operation, in µs':36}{'retrograd':>10}{'PyTorch':>10}{'ratio':>8}")
     for label, snippet, operations in ROWS:
-        a, b = microseconds(snippet, ours) / operations, microseconds(snippet, theirs) / operations
+        a, b = (time / operations for time in microseconds(snippet, ours, theirs))
         print(f"{label:36}{a:10.2f}{b:10.2f}{a / b:8.2f}")
-    assert autograd.is_grad_enabled()
 
 
 if __name__ == "__main__":

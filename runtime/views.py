@@ -120,7 +120,7 @@ def _strides(op: Op, shape: Sequence[int], strides: Strides) -> Strides | None:
 
 
 def _reshaped(shape: Sequence[int], strides: Strides, new: Sequence[int]) -> Strides | None:
-    """Axes are taken from both shapes until their sizes multiply to the same; such a group must lie in order."""
+    """Axes of both shapes are grouped until their sizes multiply to the same; a group must lie in order."""
     old = [(size, stride) for size, stride in zip(shape, strides) if size != 1]
     if 0 in new:
         return _in_order(new, 1)

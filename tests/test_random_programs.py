@@ -1,4 +1,4 @@
-"""Random programs of views, updates in place and arithmetic: eager mode against PyTorch, a trace against that.
+"""Random programs of views, updates in place and arithmetic: eager mode against PyTorch, traces against that.
 
 In flow programs drawn by Hypothesis: lists of steps on a growing pool of tensors. Out flow equal values and
 gradients, or errors on both sides. A new kind of step is a line in `STEPS`.
