@@ -18,13 +18,13 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError
 from retrograd.compiler.ir.graph import OPS, Type
-from retrograd.compiler.ir.quiet import QUIET, quietly
+from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime import tracing
 from retrograd.runtime.copying import clone
 from retrograd.runtime.eager import RECORD, record
-from retrograd.runtime.inplace import assign, changed, check_fits, check_writable
+from retrograd.runtime.inplace import assign, changed, check_writable
 from retrograd.runtime.kernels import kernel
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.promotion import number, promote
@@ -290,9 +290,12 @@ def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
         return False
     if x._view is not None and STATE.grad:
         return False
-    check_writable(x)
-    check_fits(x, other.shape)
-    quietly(ufunc, array, other, array)
+    try:
+        QUIET.run(ufunc, array, other, array)
+    except (
+        Exception
+    ):  # shapes that do not fit, memory that is read-only: told in the user's terms by `assign`
+        return False
     changed(x)
     return True
 
