@@ -6,9 +6,12 @@ is given, in place. Convolution and pooling are in `windowing`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import matrix, normal, softmax
 from retrograd.compiler.ops import shape as moves
@@ -106,8 +109,18 @@ def _dropped(
         return input
     if p < 1:
         check_not_tracing(name)
-    result = input * new(random.dropout_mask(tuple(shape), p, input.dtype.numpy))
+    noise = _in_memory_order(input, shape, lambda s: random.dropout_mask(s, p, input.dtype.numpy))
+    result = input * new(noise)
     return assign(input, result) if inplace else result
+
+
+def _in_memory_order(input: Tensor, shape: Sequence[int], draw: Callable[[Sequence[int]], Array]) -> Array:
+    """Numbers for each element, drawn in the order in which the input lies in memory, as in PyTorch."""
+    steps = input.stride()
+    if tuple(shape) != tuple(input.shape) or input.is_contiguous() or 0 in steps:
+        return draw(tuple(shape))
+    order = sorted(range(len(steps)), key=lambda k: -steps[k])
+    return draw([shape[k] for k in order]).transpose(np.argsort(order))
 
 
 @functional("dropout")

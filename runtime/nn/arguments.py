@@ -59,7 +59,7 @@ def arguments(shown: str = "") -> Callable[[C], C]:
                 parts.append("inplace=True")
             return ", ".join(parts)
 
-        cls.__init__ = __init__  # type: ignore[misc]  # that is what the decorator is for
+        cls.__init__ = __init__  # type: ignore[method-assign]  # that is what the decorator is for
         __init__.__signature__ = signature  # type: ignore[attr-defined]  # for help()
         cls.extra_repr = extra_repr  # type: ignore[method-assign]  # likewise
         return cls

@@ -108,20 +108,22 @@ class MultiheadAttention(Module):
         if is_causal and attn_mask is None:
             raise ArgumentError("Need attn_mask if specifying the is_causal hint.")
         batched = query.ndim == 3
-        order = (lambda x: x) if self.batch_first else (lambda x: x.transpose(0, 1))
-        given = [order(x) if batched else x.unsqueeze(0) for x in (query, key, value)]
+        given: list[Any] = [query, key, value]
+        if not batched:
+            given = [x.unsqueeze(0) for x in given]
+        elif not self.batch_first:
+            given = [x.transpose(0, 1) for x in given]
         if key_padding_mask is not None and not batched:
             key_padding_mask = key_padding_mask.unsqueeze(0)
         q, k, v = self._projected(*given)
         mask = self._mask(attn_mask, key_padding_mask, q, k)
         output, weights = self._attend(q, k, v, mask, need_weights)
-        output = output.transpose(1, 2).flatten(2)
-        output = self.out_proj(output)
+        output = self.out_proj(output.permute(2, 0, 1, 3).flatten(2))
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if not batched:
-            return output.squeeze(0), None if weights is None else weights.squeeze(0)
-        return order(output), weights
+            return output.squeeze(1), None if weights is None else weights.squeeze(0)
+        return (output.transpose(0, 1) if self.batch_first else output), weights
 
     def _projected(self, *given: Any) -> list[Any]:
         """Queries, keys and values of each head."""

@@ -247,7 +247,7 @@ class ParameterList(Module):
         return self
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
-        if not isinstance(values, Iterable) or isinstance(values, Tensor):
+        if isinstance(values, Tensor):
             raise ArgumentError(
                 f"ParameterList.extend should be called with an iterable, but got {type(values).__name__}"
             )

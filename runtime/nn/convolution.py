@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from retrograd.compiler.errors import ArgumentError
@@ -171,7 +172,7 @@ class _ConvTranspose(_Convolution):
         out_channels: int,
         kernel_size: Sizes,
         stride: Sizes = 1,
-        padding: Sizes = 0,
+        padding: Sizes | str = 0,
         output_padding: Sizes = 0,
         groups: int = 1,
         bias: bool = True,
@@ -188,14 +189,14 @@ class _ConvTranspose(_Convolution):
         )  # fmt: skip
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
-        extra = self.output_padding if output_size is None else self._extra(input, list(output_size))
+        extra = self.output_padding if output_size is None else self._extra(input, output_size)
         convolve = getattr(F, f"conv_transpose{self.rank}d")
         result: Tensor = convolve(
             input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
         )
         return result
 
-    def _extra(self, input: Tensor, wanted: list[int]) -> tuple[int, ...]:
+    def _extra(self, input: Tensor, wanted: Sequence[int]) -> tuple[int, ...]:
         """What must be added on one side to reach this size, of those that a stride makes one."""
         sizes = input.shape[-self.rank :]
         if len(wanted) == input.ndim:
@@ -206,16 +207,16 @@ class _ConvTranspose(_Convolution):
                 f"{input.ndim} elements (got {len(wanted)})"
             )
         least = [
-            (size - 1) * step - 2 * int(margin) + space * (kernel - 1) + 1
+            (size - 1) * step - 2 * margin + space * (kernel - 1) + 1
             for size, step, margin, space, kernel in zip(
-                sizes, self.stride, self.padding, self.dilation, self.kernel_size
+                sizes, self.stride, sized(self.padding, self.rank), self.dilation, self.kernel_size
             )
         ]
         most = [size + step - 1 for size, step in zip(least, self.stride)]
         if any(not low <= size <= high for low, size, high in zip(least, wanted, most)):
             raise ArgumentError(
                 f"requested an output size of {wanted}, but valid sizes range from {least} to {most} "
-                f"(for an input of {list(sizes)})"
+                f"(for an input of {sizes})"
             )
         return tuple(size - low for size, low in zip(wanted, least))
 

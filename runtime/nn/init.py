@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -16,6 +18,14 @@ from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.generator import Generator
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.tensor import Tensor
+
+F = TypeVar("F", bound=Callable[..., Tensor])
+
+
+def _unrecorded(function: F) -> F:
+    """The function under `no_grad`."""
+    return cast(F, no_grad(function))
+
 
 _GAINS: dict[str, float] = {
     **dict.fromkeys(["linear", "conv1d", "conv2d", "conv3d"], 1),
@@ -44,21 +54,24 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 # ---- one value, one shape ----------------------------------------------------------------------------------
 
 
-@no_grad
+@_unrecorded
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
-    return tensor.uniform_(a, b, generator=generator)
+    tensor.uniform_(a, b, generator=generator)
+    return tensor
 
 
-@no_grad
+@_unrecorded
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    return tensor.normal_(mean, std, generator=generator)
+    tensor.normal_(mean, std, generator=generator)
+    return tensor
 
 
-@no_grad
+@_unrecorded
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    return tensor.fill_(val)
+    tensor.fill_(val)
+    return tensor
 
 
 def ones_(tensor: Tensor) -> Tensor:
@@ -69,15 +82,16 @@ def zeros_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 0.0)
 
 
-@no_grad
+@_unrecorded
 def eye_(tensor: Tensor) -> Tensor:
     """Ones on the diagonal of a matrix."""
     if tensor.ndim != 2:
         raise ArgumentError("Only tensors with 2 dimensions are supported")
-    return tensor.copy_(Tensor(np.eye(*tensor.shape)))
+    tensor.copy_(Tensor(np.eye(*tensor.shape)))
+    return tensor
 
 
-@no_grad
+@_unrecorded
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """A kernel of a convolution that passes its input on, within each group of channels."""
     if tensor.ndim not in (3, 4, 5):
@@ -90,7 +104,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     for group in range(groups):
         for k in range(min(channels, tensor.shape[1])):
             values[(group * channels + k, k, *middle)] = 1
-    return tensor.copy_(Tensor(values))
+    tensor.copy_(Tensor(values))
+    return tensor
 
 
 # ---- by the number of inputs and outputs -------------------------------------------------------------------
@@ -154,7 +169,7 @@ def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
 # ---- others ------------------------------------------------------------------------------------------------
 
 
-@no_grad
+@_unrecorded
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -172,18 +187,17 @@ def trunc_normal_(
         )
     inside = (math.erf((b - mean) / std / math.sqrt(2.0)) - math.erf((a - mean) / std / math.sqrt(2.0))) / 2
     sample = _by_normal_numbers if inside > 0.3 else _by_uniform_numbers
-    return tensor.copy_(sample(tensor, mean, std, a, b, generator))
+    tensor.copy_(sample(tensor, mean, std, a, b, generator))
+    return tensor
 
 
 def _by_normal_numbers(
     tensor: Tensor, mean: float, std: float, a: float, b: float, generator: Generator | None
 ) -> Tensor:
     low, high = (np.array(bound, tensor.dtype.numpy).item() for bound in (a, b))
-    found = outside = None
-    while outside is None or outside.any():
-        fresh = tensor.detach().clone().normal_(mean, std, generator=generator)
-        found = fresh if outside is None else FUNCTIONS["where"](outside, fresh, found)
-        outside = (found < low) | (found > high)
+    found: Tensor = tensor.detach().clone().normal_(mean, std, generator=generator)
+    while (outside := found.lt(low) | found.gt(high)).any():
+        found = found.clone().normal_(mean, std, generator=generator).where(outside, found)
     return found
 
 
@@ -192,20 +206,19 @@ def _by_uniform_numbers(
 ) -> Tensor:
     """Rejection sampling: where few normal numbers would be inside."""
     peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
-    where = FUNCTIONS["where"]
     found = candidates = tensor.detach().clone()
     pending = None
     while pending is None or pending.any():
         candidates = candidates.clone().uniform_(a, b, generator=generator)
-        found = candidates if pending is None else where(pending, candidates, found)
+        found = candidates if pending is None else candidates.where(pending, found)
         density = ((candidates - mean) / std).pow(2) * -0.5 - peak
         chance = candidates.clone().uniform_(generator=generator).log()
         refused = chance > density
-        pending = refused if pending is None else where(pending, refused, pending)
+        pending = refused if pending is None else refused & pending
     return found
 
 
-@no_grad
+@_unrecorded
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
     """Rows (or columns, if there are more rows) at right angles and of length `gain` (Saxe et al., 2013)."""
     if tensor.ndim < 2:
@@ -218,10 +231,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     wide = matrix.shape[0] < matrix.shape[1]
     q, r = np.linalg.qr(matrix.T if wide else matrix)
     q = q * np.sign(np.diagonal(r))
-    return tensor.copy_(Tensor(np.ascontiguousarray(q.T if wide else q)).reshape(tensor.shape)).mul_(gain)
+    tensor.copy_(Tensor(np.ascontiguousarray(q.T if wide else q)).reshape(tensor.shape)).mul_(gain)
+    return tensor
 
 
-@no_grad
+@_unrecorded
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
     """Normal numbers in a matrix, with this share of each column zero (Martens, 2010)."""
     if tensor.ndim != 2:
@@ -231,4 +245,5 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     values = tensor.detach().clone().normal_(0, std, generator=generator).numpy()
     for column in range(columns):
         values[FUNCTIONS["randperm"](rows).numpy()[:zeros], column] = 0
-    return tensor.copy_(Tensor(values))
+    tensor.copy_(Tensor(values))
+    return tensor

@@ -116,7 +116,8 @@ class Flatten(Module):
     end_dim: int = -1
 
     def forward(self, input: Tensor) -> Tensor:
-        return input.flatten(self.start_dim, self.end_dim)
+        result: Tensor = input.flatten(self.start_dim, self.end_dim)
+        return result
 
 
 @arguments("dim={0.dim}, unflattened_size={0.unflattened_size}")
@@ -127,4 +128,5 @@ class Unflatten(Module):
     unflattened_size: Any
 
     def forward(self, input: Tensor) -> Tensor:
-        return input.unflatten(self.dim, self.unflattened_size)
+        result: Tensor = input.unflatten(self.dim, self.unflattened_size)
+        return result

@@ -30,6 +30,8 @@ def _start(module: Any) -> None:
 class _Tracking(Module):
     """Normalises channels, and may keep a running mean and variance, which are used in `eval` mode."""
 
+    _version = 2
+    _younger = frozenset({"num_batches_tracked"})
     ranks: ClassVar[tuple[int, ...]]
     """Numbers of axes that an input may have."""
     weight: Parameter | None
@@ -47,6 +49,8 @@ class _Tracking(Module):
         track_running_stats: bool = True,
         device: object = None,
         dtype: object = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -55,7 +59,7 @@ class _Tracking(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         self.weight = empty_parameter(num_features, device=device, dtype=dtype) if affine else None
-        self.bias = empty_parameter(num_features, device=device, dtype=dtype) if affine else None
+        self.bias = empty_parameter(num_features, device=device, dtype=dtype) if affine and bias else None
         for name, value, kind in (
             ("running_mean", 0, dtype),
             ("running_var", 1, dtype),
@@ -86,7 +90,7 @@ class _Tracking(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
@@ -141,8 +145,10 @@ class _InstanceNorm(_Tracking):
         track_running_stats: bool = False,
         device: object = None,
         dtype: object = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_rank(input)
@@ -208,7 +214,10 @@ class LayerNorm(Module):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class RMSNorm(Module):
@@ -256,6 +265,8 @@ class GroupNorm(Module):
         affine: bool = True,
         device: object = None,
         dtype: object = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_channels % num_groups != 0:
@@ -267,7 +278,7 @@ class GroupNorm(Module):
         self.eps = eps
         self.affine = affine
         self.weight = empty_parameter(num_channels, device=device, dtype=dtype) if affine else None
-        self.bias = empty_parameter(num_channels, device=device, dtype=dtype) if affine else None
+        self.bias = empty_parameter(num_channels, device=device, dtype=dtype) if affine and bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -277,7 +288,10 @@ class GroupNorm(Module):
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 def _as_shape(given: int | Sequence[int]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from retrograd.compiler.errors import ArgumentError, RetrogradError
 from retrograd.runtime.modes import no_grad
@@ -20,6 +20,14 @@ EXTRA = "_extra_state"
 
 class StateError(RetrogradError, RuntimeError):
     """A state dict that does not fit the module."""
+
+
+class State(OrderedDict[str, Any]):
+    """A state dict. It knows which version of each module's class it is of."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._metadata: dict[str, dict[str, int]] = {}
 
 
 class IncompatibleKeys(NamedTuple):
@@ -40,6 +48,9 @@ class Stateful:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Any]
+    _version: ClassVar[int] = 1
+    _younger: ClassVar[frozenset[str]] = frozenset()
+    """Names that a state dict without versions, from older times, may lack."""
     _not_saved: set[str]
     """Names of buffers that are not part of the state."""
 
@@ -66,7 +77,9 @@ class Stateful:
         self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
     ) -> dict[str, Any]:
         """Parameters and persistent buffers by name, sharing memory; detached, unless `keep_vars`."""
-        state: dict[str, Any] = OrderedDict() if destination is None else destination
+        state = State() if destination is None else destination
+        if isinstance(state, State):
+            state._metadata[prefix.rstrip(".")] = {"version": self._version}
         for name, tensor in self._saved():
             state[prefix + name] = tensor if keep_vars else tensor.detach()
         if self._has_extra():
@@ -124,7 +137,8 @@ class _Loading:
 
     def _compare_one(self, module: Stateful, key: str, name: str, tensor: Tensor) -> None:
         if key not in self._state:
-            self.missing.append(key)
+            if isinstance(self._state, State) or name not in module._younger:
+                self.missing.append(key)
             return
         given = self._state[key]
         if not isinstance(given, Tensor):

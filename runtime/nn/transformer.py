@@ -70,14 +70,14 @@ class TransformerEncoderLayer(Module):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        def attend(x: Tensor) -> Tensor:
+        def attend(x: Tensor) -> Any:
             found = self.self_attn(
                 x, x, x, src_key_padding_mask, need_weights=False, attn_mask=src_mask, is_causal=is_causal
             )
-            return self.dropout1(found[0])  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+            return self.dropout1(found[0])
 
-        def feed(x: Tensor) -> Tensor:
-            return self.dropout2(_fed(self, x))  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+        def feed(x: Tensor) -> Any:
+            return self.dropout2(_fed(self, x))
 
         return _blocks(src, self.norm_first, (attend, self.norm1), (feed, self.norm2))
 
@@ -126,13 +126,13 @@ class TransformerDecoderLayer(Module):
         tgt_is_causal: bool = False,
         memory_is_causal: bool = False,
     ) -> Tensor:
-        def attend(x: Tensor) -> Tensor:
+        def attend(x: Tensor) -> Any:
             found = self.self_attn(
                 x, x, x, tgt_key_padding_mask, need_weights=False, attn_mask=tgt_mask, is_causal=tgt_is_causal
             )
-            return self.dropout1(found[0])  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+            return self.dropout1(found[0])
 
-        def recall(x: Tensor) -> Tensor:
+        def recall(x: Tensor) -> Any:
             found = self.multihead_attn(
                 x,
                 memory,
@@ -142,10 +142,10 @@ class TransformerDecoderLayer(Module):
                 attn_mask=memory_mask,
                 is_causal=memory_is_causal,
             )
-            return self.dropout2(found[0])  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+            return self.dropout2(found[0])
 
-        def feed(x: Tensor) -> Tensor:
-            return self.dropout3(_fed(self, x))  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+        def feed(x: Tensor) -> Any:
+            return self.dropout3(_fed(self, x))
 
         return _blocks(tgt, self.norm_first, (attend, self.norm1), (recall, self.norm2), (feed, self.norm3))
 
@@ -154,7 +154,7 @@ def _fed(layer: Any, x: Tensor) -> Any:
     return layer.linear2(layer.dropout(layer.activation(layer.linear1(x))))
 
 
-def _blocks(x: Any, norm_first: bool, *blocks: tuple[Callable[[Tensor], Tensor], Module]) -> Any:
+def _blocks(x: Tensor, norm_first: bool, *blocks: tuple[Callable[[Tensor], Any], Module]) -> Tensor:
     """Each block with a sum around it, normed before the block or after the sum."""
     for block, norm in blocks:
         x = x + block(norm(x)) if norm_first else norm(x + block(x))
@@ -195,7 +195,7 @@ class TransformerEncoder(Module):
             src = layer(
                 src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal)
             )
-        return src if self.norm is None else self.norm(src)  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+        return src if self.norm is None else self.norm(src)
 
 
 class TransformerDecoder(Module):
@@ -229,7 +229,7 @@ class TransformerDecoder(Module):
                 tgt_is_causal=bool(tgt_is_causal),
                 memory_is_causal=memory_is_causal,
             )
-        return tgt if self.norm is None else self.norm(tgt)  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+        return tgt if self.norm is None else self.norm(tgt)
 
 
 class Transformer(Module):

@@ -77,7 +77,8 @@ class Adam(Formula):
             "shrunk": 1 - lr * decay,
         }
 
-    def _new(self, on: On, n: Numbers, x: Tensor, g: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
+    @staticmethod
+    def _new(on: On, n: Numbers, x: Tensor, g: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
         mean, square, *greatest = slots
         if on["maximize"]:
             g = -g

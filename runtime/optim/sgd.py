@@ -66,7 +66,8 @@ class SGD(Formula):
             "share": 1.0 if first else 1 - group["dampening"],
         }
 
-    def _new(self, on: On, n: Numbers, x: Tensor, g: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
+    @staticmethod
+    def _new(on: On, n: Numbers, x: Tensor, g: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
         if on["maximize"]:
             g = -g
         if on["weight_decay"]:

@@ -9,13 +9,14 @@ given to each call. So a new learning rate or a new step compiles nothing.
         def _numbers(self, group, clock):
             return {"lr": group["lr"]}
 
-        def _new(self, on, n, x, g):
+        @staticmethod
+        def _new(on, n, x, g):
             return (x - n["lr"] * g,)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
@@ -34,6 +35,7 @@ from retrograd.runtime.tracing import Trace
 On = Mapping[str, bool]
 Numbers = Mapping[str, Tensor]
 Clock = tuple[float, ...]
+Rule = Callable[..., tuple[Tensor, ...]]
 
 
 class Kind(NamedTuple):
@@ -56,23 +58,24 @@ class Formula(Optimizer):
 
     def _clock(self, group: Group, state: dict[str, Any]) -> Clock:
         """Count the step; what the numbers depend on besides the options. Here the number of this step."""
-        step = state.get("step")
-        if step is None:
-            step = state["step"] = Tensor(np.zeros((), np.float32))
-        step._value += 1
-        return (float(step._value),)
+        if "step" not in state:
+            state["step"] = Tensor(np.zeros((), np.float32))
+        step = state["step"]._value
+        step += 1
+        return (float(step),)
 
     def _numbers(self, group: Group, clock: Clock) -> dict[str, float]:
         """The numbers of the formula, for one group at one step; the same names each time."""
         raise NotImplementedError
 
-    def _new(self, on: On, n: Numbers, x: Tensor, g: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
+    @staticmethod
+    def _new(on: On, n: Numbers, x: Tensor, g: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
         """The new values of a parameter and its slots, from theirs and the gradient."""
         raise NotImplementedError
 
     def _first(self, name: str, group: Group, param: Tensor) -> Tensor:
         """What a slot is before the first step."""
-        return Tensor(np.zeros_like(param._value, order="C"))  # type: ignore[arg-type]  # an array, outside a trace
+        return Tensor(np.zeros_like(param._value, order="C"))
 
     def _update(self) -> None:
         found = _Gathered()
@@ -80,7 +83,7 @@ class Formula(Optimizer):
             self._gather(group, found)
         if not found.kinds:
             return
-        program = _program(type(self), tuple(found.kinds), tuple(found.names))
+        program = _program(type(self).__name__, self._new, tuple(found.kinds), tuple(found.names))
         outputs = iter(program([np.array(found.values), *found.arrays]))
         for tensors in found.tensors:
             assign(tensors[0], Tensor(next(outputs)))
@@ -135,7 +138,7 @@ class _Gathered:
 
 
 @lru_cache(maxsize=64)
-def _program(formula: type[Formula], kinds: tuple[Kind, ...], names: tuple[str, ...]) -> NativeProgram:
+def _program(name: str, formula: Rule, kinds: tuple[Kind, ...], names: tuple[str, ...]) -> NativeProgram:
     """The step for parameters of these kinds. `names` are those of all numbers, one set after the other."""
     outputs = []
     with Trace() as trace, no_grad():
@@ -148,10 +151,10 @@ def _program(formula: type[Formula], kinds: tuple[Kind, ...], names: tuple[str, 
                 numbers[names[place]] = vector[place].to(kind.dtype)
             labels = [f"x{k}", f"g{k}", *(f"{slot}{k}" for slot in kind.slots)]
             operands = [_adopted(trace, label, kind.shape, kind.dtype.numpy) for label in labels]
-            new = formula._new(object.__new__(formula), dict(kind.on), numbers, *operands)
+            new = formula(dict(kind.on), numbers, *operands)
             outputs += [trace.lift(x) for x in new]
         inputs = tuple(trace.captured)
-    return NativeProgram(Graph(f"{formula.__name__.lower()}_step", inputs, tuple(outputs)))
+    return NativeProgram(Graph(f"{name.lower()}_step", inputs, tuple(outputs)))
 
 
 def _adopted(trace: Trace, label: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:

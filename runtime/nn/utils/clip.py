@@ -19,7 +19,6 @@ def _gradients(parameters: Tensors) -> list[Tensor]:
     return [parameter.grad for parameter in given if parameter.grad is not None]
 
 
-@no_grad
 def get_total_norm(
     tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite: bool = False, foreach: bool | None = None
 ) -> Tensor:
@@ -28,8 +27,10 @@ def get_total_norm(
     kind = float(norm_type)
     if not given:
         return Tensor(np.zeros((), np.float32))
-    norms = FUNCTIONS["stack"]([FUNCTIONS["norm"](x, kind) for x in given])
-    total: Tensor = FUNCTIONS["norm"](norms, kind)
+    with no_grad():
+        total: Tensor = FUNCTIONS["norm"](
+            FUNCTIONS["stack"]([FUNCTIONS["norm"](x, kind) for x in given]), kind
+        )
     if error_if_nonfinite and not np.isfinite(total.item()):
         raise GradientError(
             f"The total norm of order {kind} for gradients from `parameters` is non-finite, so it cannot be "
@@ -39,7 +40,6 @@ def get_total_norm(
     return total
 
 
-@no_grad
 def clip_grad_norm_(
     parameters: Tensors,
     max_norm: float,
@@ -52,14 +52,15 @@ def clip_grad_norm_(
     """
     gradients = _gradients(parameters)
     total = get_total_norm(gradients, norm_type, error_if_nonfinite)
-    factor = (float(max_norm) / (total + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factor)
+    with no_grad():
+        factor = (float(max_norm) / (total + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factor)
     return total
 
 
-@no_grad
 def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:
     """Bound each element of the gradients to [-clip_value, clip_value]."""
     for gradient in _gradients(parameters):
-        gradient.clamp_(-float(clip_value), float(clip_value))
+        with no_grad():
+            gradient.clamp_(-float(clip_value), float(clip_value))

@@ -1,0 +1,183 @@
+"""Layers to try beside PyTorch's: how each is made, and what it is given.
+
+A row is a text `made` of `nn`, evaluated with either library, and the shapes of its inputs. `ints` are inputs
+of whole numbers below this bound. A new layer is one row.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Shape = tuple[int, ...]
+
+
+class Layer(NamedTuple):
+    made: str
+    shapes: tuple[Shape, ...]
+    ints: int = 0
+    positive: bool = False
+    call: str = "layer(*inputs)"
+    """How it is called, where it takes more than inputs."""
+
+
+_X: tuple[Shape, ...] = ((4, 6),)
+_IMAGE: tuple[Shape, ...] = ((2, 4, 6, 5),)
+_SIGNAL: tuple[Shape, ...] = ((2, 4, 7),)
+_SEQUENCE: tuple[Shape, ...] = ((5, 3, 4),)
+
+ACTIVATIONS = [
+    Layer(f"nn.{made}", _X)
+    for made in (
+        "Sigmoid()", "Tanh()", "LogSigmoid()", "Softsign()", "Tanhshrink()", "ReLU()", "ReLU(inplace=True)",
+        "ReLU6()", "LeakyReLU(0.2)", "LeakyReLU(0.1, True)", "Threshold(0.1, 20)", "Hardtanh()",
+        "Hardtanh(-2, 0.5)", "Hardsigmoid()", "Hardswish()", "Hardshrink()", "Softshrink(0.3)", "PReLU()",
+        "PReLU(6, 0.1)", "ELU()", "ELU(0.5, inplace=True)", "CELU(1.5)", "SELU()", "GELU()", "GELU('tanh')",
+        "SiLU()", "Mish()", "Softplus()", "Softplus(2, 1.5)", "GLU()", "GLU(0)", "Softmax(1)",
+        "Softmax(dim=0)",
+        "Softmin(1)", "LogSoftmax(dim=-1)", "RReLU()", "RReLU(0.2, 0.4)",
+    )
+] + [Layer("nn.Softmax2d()", _IMAGE)]  # fmt: skip
+
+DENSE = [
+    Layer("nn.Linear(6, 3)", _X),
+    Layer("nn.Linear(6, 3, bias=False)", ((2, 3, 6),)),
+    Layer("nn.Linear(6, 1)", ((6,),)),
+    Layer("nn.Linear(6, 3, dtype=t.float64)", ()),
+    Layer("nn.Bilinear(3, 4, 5)", ((2, 3), (2, 4))),
+    Layer("nn.Bilinear(3, 4, 5, bias=False)", ((2, 3), (2, 4))),
+    Layer("nn.Identity(1, a=2)", _X),
+    Layer("nn.Flatten()", _IMAGE),
+    Layer("nn.Flatten(0, 2)", _IMAGE),
+    Layer("nn.Unflatten(1, (2, 3))", _X),
+    Layer("nn.Embedding(7, 3)", ((4, 5),), ints=7),
+    Layer("nn.Embedding(7, 3, padding_idx=2)", ((4, 5),), ints=7),
+    Layer("nn.Embedding(7, 3, padding_idx=-1)", ((9,),), ints=7),
+    Layer("nn.CosineSimilarity(dim=1)", ((4, 6), (4, 6))),
+    Layer("nn.PairwiseDistance()", ((4, 6), (4, 6))),
+]
+
+CONVOLUTIONS = [
+    Layer("nn.Conv1d(4, 6, 3)", _SIGNAL),
+    Layer("nn.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2, bias=False)", _SIGNAL),
+    Layer("nn.Conv1d(4, 6, 3, padding='same')", _SIGNAL),
+    Layer("nn.Conv1d(4, 6, 3, padding=2, padding_mode='circular')", _SIGNAL),
+    Layer("nn.Conv2d(4, 8, 3)", _IMAGE),
+    Layer("nn.Conv2d(4, 8, (3, 2), stride=(2, 1), padding=(1, 0))", _IMAGE),
+    Layer("nn.Conv2d(4, 8, 3, padding='same', padding_mode='reflect')", _IMAGE),
+    Layer("nn.Conv2d(4, 8, 3, padding=1, groups=4)", _IMAGE),
+    Layer("nn.Conv2d(4, 8, 3, padding=1, padding_mode='replicate')", _IMAGE),
+    Layer("nn.Conv3d(2, 3, 2, padding=1)", ((1, 2, 3, 4, 3),)),
+    Layer("nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1, output_padding=1)", _SIGNAL),
+    Layer("nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2)", _IMAGE),
+    Layer("nn.ConvTranspose2d(4, 6, 3, 2, 1)", _IMAGE, call="layer(*inputs, output_size=(12, 10))"),
+    Layer("nn.ConvTranspose2d(4, 6, (2, 3), dilation=2, bias=False)", _IMAGE),
+]
+
+POOLS = [
+    Layer(f"nn.{made}", _IMAGE)
+    for made in (
+        "MaxPool2d(2)", "MaxPool2d(3, stride=1, padding=1)", "MaxPool2d((3, 2), ceil_mode=True)",
+        "AvgPool2d(2)",
+        "AvgPool2d(3, 1, 1, count_include_pad=False)", "AvgPool2d(2, divisor_override=3)",
+        "AdaptiveAvgPool2d(1)", "AdaptiveAvgPool2d((3, 2))", "AdaptiveMaxPool2d((2, None))", "ZeroPad2d(1)",
+        "ConstantPad2d((1, 0, 2, 1), 0.5)", "ReflectionPad2d(2)", "ReplicationPad2d((1, 2, 3, 0))",
+        "PixelShuffle(2)", "Unfold(2)", "Dropout2d()", "Dropout(0.3)",
+    )
+] + [
+    Layer(f"nn.{made}", _SIGNAL)
+    for made in (
+        "MaxPool1d(2)", "MaxPool1d(3, 2, dilation=2)", "AvgPool1d(3)", "AvgPool1d(3, 1, 1)",
+        "AdaptiveAvgPool1d(3)", "AdaptiveMaxPool1d(2)", "ConstantPad1d(2, 3.5)", "ReflectionPad1d(1)",
+    )
+]  # fmt: skip
+
+NORMS = [
+    Layer("nn.BatchNorm1d(6)", _X),
+    Layer("nn.BatchNorm1d(4, momentum=None)", _SIGNAL),
+    Layer("nn.BatchNorm1d(4, affine=False, eps=0.1)", _SIGNAL),
+    Layer("nn.BatchNorm2d(4, momentum=0.3)", _IMAGE),
+    Layer("nn.BatchNorm2d(4, track_running_stats=False)", _IMAGE),
+    Layer("nn.InstanceNorm1d(4)", _SIGNAL),
+    Layer("nn.InstanceNorm2d(4, affine=True, track_running_stats=True)", _IMAGE),
+    Layer("nn.LayerNorm(6)", _X),
+    Layer("nn.LayerNorm((6, 5), eps=0.01)", _IMAGE),
+    Layer("nn.LayerNorm([6, 5], elementwise_affine=False)", _IMAGE),
+    Layer("nn.LayerNorm(6, bias=False)", _X),
+    Layer("nn.RMSNorm(6)", _X),
+    Layer("nn.RMSNorm(6, eps=0.1, elementwise_affine=False)", _X),
+    Layer("nn.GroupNorm(2, 4)", _IMAGE),
+    Layer("nn.GroupNorm(4, 4, affine=False)", _IMAGE),
+]
+
+RECURRENT = [
+    Layer("nn.RNN(4, 6)", _SEQUENCE),
+    Layer("nn.RNN(4, 6, nonlinearity='relu', bias=False)", _SEQUENCE),
+    Layer("nn.RNN(4, 6, 2, batch_first=True, bidirectional=True)", _SEQUENCE),
+    Layer("nn.RNN(4, 6)", ((5, 3, 4), (1, 3, 6))),
+    Layer("nn.LSTM(4, 6)", _SEQUENCE),
+    Layer("nn.LSTM(4, 6, num_layers=2, dropout=0.5)", _SEQUENCE),
+    Layer("nn.LSTM(4, 6, 2, bidirectional=True, proj_size=3)", _SEQUENCE),
+    Layer("nn.LSTM(4, 6)", ((5, 4),)),
+    Layer("nn.LSTM(4, 6)", ((5, 3, 4), (1, 3, 6), (1, 3, 6)), call="layer(inputs[0], inputs[1:])"),
+    Layer("nn.GRU(4, 6)", _SEQUENCE),
+    Layer("nn.GRU(4, 6, 2, batch_first=True, bidirectional=True)", _SEQUENCE),
+    Layer("nn.GRU(4, 6, bias=False)", ((5, 4), (1, 6))),
+    Layer("nn.RNNCell(4, 6)", ((3, 4),)),
+    Layer("nn.RNNCell(4, 6, nonlinearity='relu', bias=False)", ((3, 4), (3, 6))),
+    Layer("nn.LSTMCell(4, 6)", ((3, 4),)),
+    Layer("nn.LSTMCell(4, 6)", ((3, 4), (3, 6), (3, 6)), call="layer(inputs[0], inputs[1:])"),
+    Layer("nn.GRUCell(4, 6)", ((4,), (6,))),
+]
+
+_CAUSAL = "t.ones(5, 5).triu(1).bool()"
+_PADDED = "t.tensor([[False] * 5, [False] * 3 + [True] * 2, [False] * 4 + [True]])"
+_ITSELF = "layer(inputs[0], inputs[0], inputs[0]"
+ATTENTION = [
+    Layer("nn.MultiheadAttention(4, 2)", _SEQUENCE, call=f"{_ITSELF})"),
+    Layer("nn.MultiheadAttention(4, 2, dropout=0.5)", _SEQUENCE, call=f"{_ITSELF}, need_weights=False)"),
+    Layer("nn.MultiheadAttention(4, 2, bias=False, batch_first=True)", ((3, 5, 4),),
+          call=f"{_ITSELF}, attn_mask={_CAUSAL}, average_attn_weights=False)"),
+    Layer("nn.MultiheadAttention(4, 2, batch_first=True)", ((3, 5, 4),),
+          call=f"{_ITSELF}, key_padding_mask={_PADDED}, attn_mask={_CAUSAL}, need_weights=False)"),
+    Layer("nn.MultiheadAttention(4, 1, add_bias_kv=True, add_zero_attn=True)", _SEQUENCE,
+          call=f"{_ITSELF}, key_padding_mask={_PADDED})"),
+    Layer("nn.MultiheadAttention(4, 2, kdim=3, vdim=5)", ((5, 3, 4), (6, 3, 3), (6, 3, 5))),
+    Layer("nn.MultiheadAttention(4, 2)", ((5, 4),), call=f"{_ITSELF}, attn_mask=t.zeros(5, 5))"),
+    Layer("nn.TransformerEncoderLayer(4, 2, 8)", _SEQUENCE),
+    Layer("nn.TransformerEncoderLayer(4, 2, 8, 0.0, 'gelu', batch_first=True, norm_first=True)", ((3, 5, 4),),
+          call=f"layer(inputs[0], {_CAUSAL}, {_PADDED})"),
+    Layer("nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 2, nn.LayerNorm(4))",
+          ((3, 5, 4),)),
+    Layer("nn.TransformerDecoderLayer(4, 2, 8)", ((5, 3, 4), (6, 3, 4))),
+    Layer("nn.Transformer(4, 2, 1, 2, 8, batch_first=True)", ((3, 5, 4), (3, 6, 4))),
+]  # fmt: skip
+
+LAYERS = [*ACTIVATIONS, *DENSE, *CONVOLUTIONS, *POOLS, *NORMS, *RECURRENT, *ATTENTION]
+
+_TWO: tuple[Shape, ...] = ((4, 3), (4, 3))
+LOSSES = [
+    *(Layer(f"nn.{name}(reduction='{how}')", _TWO)
+      for name in ("L1Loss", "MSELoss", "SmoothL1Loss", "HuberLoss")
+      for how in ("mean", "sum", "none")),
+    *(Layer(f"nn.SoftMarginLoss(reduction='{how}')", _TWO, call="layer(inputs[0], inputs[1].detach())")
+      for how in ("mean", "sum", "none")),
+    Layer("nn.SmoothL1Loss(beta=0.3)", _TWO),
+    Layer("nn.HuberLoss(delta=0.4)", _TWO),
+    Layer("nn.MSELoss(size_average=False)", _TWO),
+    Layer("nn.BCELoss()", _TWO, positive=True),
+    Layer("nn.BCELoss(weight=t.tensor([1.0, 2.0, 3.0]))", _TWO, positive=True),
+    Layer("nn.BCEWithLogitsLoss(pos_weight=t.tensor([1.0, 2.0, 3.0]))", _TWO),
+    Layer("nn.KLDivLoss(reduction='batchmean')", _TWO, positive=True),
+    Layer("nn.KLDivLoss(reduction='sum', log_target=True)", _TWO),
+    Layer("nn.PoissonNLLLoss()", _TWO, positive=True),
+    Layer("nn.GaussianNLLLoss()", ((4, 3), (4, 3), (4, 3)), positive=True),
+    Layer("nn.CrossEntropyLoss()", _TWO, positive=True),
+    Layer("nn.CrossEntropyLoss()", ((4, 3),), call="layer(inputs[0], t.tensor([0, 2, 1, 1]))"),
+    Layer("nn.CrossEntropyLoss(t.tensor([1.0, 2.0, 3.0]), ignore_index=1, label_smoothing=0.1)", ((4, 3),),
+          call="layer(inputs[0], t.tensor([0, 2, 1, 1]))"),
+    Layer("nn.NLLLoss(reduction='sum')", ((4, 3),), call="layer(inputs[0], t.tensor([0, 2, 1, 1]))"),
+    Layer("nn.MarginRankingLoss(0.5)", ((4,), (4,), (4,))),
+    Layer("nn.HingeEmbeddingLoss()", ((4, 3),), call="layer(inputs[0], t.ones(4, 3))"),
+    Layer("nn.CosineEmbeddingLoss(0.2)", _TWO, call="layer(*inputs, t.tensor([1, -1, 1, -1]))"),
+    Layer("nn.TripletMarginLoss()", ((4, 3), (4, 3), (4, 3))),
+]  # fmt: skip
