@@ -1,12 +1,17 @@
 """Retrograd: tensor code the PyTorch way, compiled together with its derivative.
 
-The front door: the public names, and nothing else. The functions come by name from the runtime's two tables.
+The front door: the public names, and nothing else. The functions come by name from the runtime's two tables. Rooms that
+not every program enters (the compiler, `nn`, `optim`) are opened when they are named: see `ROOMS`.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from math import e, inf, nan, pi
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from retrograd.compiler.dtypes import (
@@ -28,7 +33,7 @@ from retrograd.compiler.dtypes import (
 from retrograd.compiler.dtypes import (
     default_dtype as get_default_dtype,
 )
-from retrograd.runtime import autograd, functions, nn, optim, pointwise
+from retrograd.runtime import autograd, functions, pointwise
 from retrograd.runtime.autograd import (
     enable_grad,
     inference_mode,
@@ -36,11 +41,9 @@ from retrograd.runtime.autograd import (
     no_grad,
     set_grad_enabled,
 )
-from retrograd.runtime.compile_grad import compile_grad
 from retrograd.runtime.device import device
 from retrograd.runtime.formatting import get_printoptions, printoptions, set_printoptions
 from retrograd.runtime.generator import Generator, default_generator
-from retrograd.runtime.nn import functional
 from retrograd.runtime.tensor import Size, Tensor
 
 __version__ = "0.1.0"
@@ -51,14 +54,53 @@ newaxis = None
 
 globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS)
 
-# `import retrograd.nn.functional as F` finds the modules under their public names, too.
-for _name, _module in tuple(sys.modules.items()):
-    if _name.startswith(("retrograd.runtime.nn", "retrograd.runtime.optim", "retrograd.runtime.autograd")):
-        sys.modules[_name.replace(".runtime", "", 1)] = _module
+ROOMS = {
+    "nn": "retrograd.runtime.nn",
+    "optim": "retrograd.runtime.optim",
+    "autograd": "retrograd.runtime.autograd",
+}
+"""Modules under their public names: `import retrograd.nn.functional as F` is the runtime's."""
 
-if TYPE_CHECKING:  # the functions, which are entered by name
+LATE = {"compile_grad": "retrograd.runtime.compile_grad"}
+"""Names that are imported from these modules when they are first asked for."""
 
-    def __getattr__(name: str) -> Any: ...
+
+class _Rooms(MetaPathFinder, Loader):
+    """Finds the modules of `ROOMS`, and those below them."""
+
+    def find_spec(self, fullname: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
+        package, _, name = fullname.partition(".")
+        return ModuleSpec(fullname, self) if package == __name__ and name.split(".")[0] in ROOMS else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        name, _, below = spec.name.removeprefix(f"{__name__}.").partition(".")
+        module = import_module(f"{ROOMS[name]}.{below}" if below else ROOMS[name])
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state  # it has been run, and is what it was
+
+
+sys.meta_path.append(_Rooms())
+
+if TYPE_CHECKING:
+    from retrograd.runtime import nn, optim
+    from retrograd.runtime.compile_grad import compile_grad
+
+
+def __getattr__(name: str) -> Any:
+    if name in ROOMS:
+        return import_module(f"{__name__}.{name}")
+    if name in LATE:
+        globals()[name] = found = getattr(import_module(LATE[name]), name)
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *ROOMS, *LATE})
 
 
 __all__ = [
@@ -78,7 +120,6 @@ __all__ = [
     "float16",
     "float32",
     "float64",
-    "functional",
     "get_default_dtype",
     "get_printoptions",
     "half",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Graph
+from retrograd.compiler.passes.rebuild import rebuild
+from retrograd.compiler.passes.simplify import Simplifying
 from retrograd.runtime.program import NativeProgram
 from retrograd.runtime.recording import Recording
 
@@ -26,13 +28,15 @@ class Program:
 
     @property
     def adjoint(self) -> Graph:
-        """Its gradients, from its inputs and the cotangents of its results."""
-        return self._recording.vjp.graph
+        """Its gradients, from its inputs and the cotangents of its results; simplified."""
+        return rebuild(self._recording.vjp.graph, Simplifying())
 
     @property
     def joint(self) -> Graph:
-        """Value and gradients as one graph: for a scalar what `value_and_grad` runs, else with cotangents."""
-        return self._recording.joint_graph if self._recording.scalar else self._recording.whole_graph
+        """Value and gradients as one graph: for a scalar what `value_and_grad` runs, else with cotangents.
+        Simplified."""
+        whole = self._recording.joint_graph if self._recording.scalar else self._recording.whole_graph
+        return rebuild(whole, Simplifying())
 
     @property
     def loops(self) -> loops.Program:

@@ -122,6 +122,30 @@ def _pow(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
             return None
 
 
+def _where(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """where(True, x, y) → x;  where(False, x, y) → y"""
+    known = _number(inputs[0])
+    return None if known is None else _like(inputs[1] if known else inputs[2], inputs)
+
+
+def _and(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """x and True → x;  x and False → False"""
+    return _logical(inputs, neutral=True)
+
+
+def _or(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """x or False → x;  x or True → True"""
+    return _logical(inputs, neutral=False)
+
+
+def _logical(inputs: tuple[Node, ...], neutral: bool) -> Node | None:
+    for x, other in (inputs, inputs[::-1]):
+        known = _number(other)
+        if known is not None:
+            return _like(x, inputs) if bool(known) is neutral else expand(other, x.shape)
+    return None
+
+
 def _sum(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
     """sum over axes of size 1 → reshape;  sum(expand(x)) over the repeated axes → x * count"""
     assert isinstance(op, Sum)
@@ -220,6 +244,9 @@ RULES: dict[str, Callable[[Builder, Op, tuple[Node, ...]], Value | None]] = {
     "div": _div,
     "neg": _neg,
     "pow": _pow,
+    "where": _where,
+    "logical_and": _and,
+    "logical_or": _or,
     "sum": _sum,
     **dict.fromkeys(("prod", "amax", "amin", "any", "all"), _reduction),
     "reshape": _reshape,
