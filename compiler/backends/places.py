@@ -31,6 +31,7 @@ class Places:
         self._levels: dict[Axis, int] = {}
         """Within how many loops each axis stands."""
         self._level = 0
+        self._steady: dict[Loaded, bool] = {}
         self._along: Axis | None = None
         """The axis of the vector loop that is being written."""
 
@@ -147,7 +148,7 @@ class Places:
         """Compute the part of an address that the open loops determine."""
         if buffer.space is Space.LOCAL:
             return
-        known = [(a, c) for a, c in index.terms if _settled(a) and _axes(a) <= self._axes.keys()]
+        known = [(a, c) for a, c in index.terms if self._settled(a) and _axes(a) <= self._axes.keys()]
         self._stepwise(buffer, self._by_level(index, known)[1])
 
     def _by_level(self, index: Index, terms: list[tuple[Atom, int]]) -> tuple[int, dict[int, Value]]:
@@ -159,9 +160,22 @@ class Places:
                 offset += place * coefficient
                 continue
             term = place if coefficient == 1 else place * coefficient
-            level = max((self._levels[a] for a in _axes(atom)), default=0) if _settled(atom) else self._level
+            level = max((self._levels[a] for a in _axes(atom)), default=0) if self._settled(atom) else self._level
             parts[level] = parts[level] + term if level in parts else term
         return offset, parts
+
+    def _settled(self, atom: Atom) -> bool:
+        """Does an atom rest on axes alone, and not on memory?"""
+        match atom:
+            case Axis():
+                return True
+            case Divided(value, _) | Remainder(value, _):
+                return all(self._settled(a) for a, _ in value.terms)
+            case Loaded(expression):
+                if atom not in self._steady:
+                    below = operands_first((expression,), set())  # type: ignore[arg-type]  # see ir.index
+                    self._steady[atom] = not any(isinstance(e, Load) for e in below)
+                return self._steady[atom]
 
     def _stepwise(self, buffer: Buffer, parts: dict[int, Value]) -> str:
         pointer = self.pointer(buffer)
@@ -233,18 +247,6 @@ def _both(a: Value | None, b: Value) -> Value:
 
 def _axes(atom: Atom) -> frozenset[Axis]:
     return frozenset((atom,)) if isinstance(atom, Axis) else as_index(atom).axes()
-
-
-def _settled(atom: Atom) -> bool:
-    """Does an atom rest on axes alone, and not on memory?"""
-    match atom:
-        case Axis():
-            return True
-        case Divided(value, _) | Remainder(value, _):
-            return all(_settled(a) for a, _ in value.terms)
-        case Loaded(expression):
-            below = operands_first((expression,), set())  # type: ignore[arg-type]  # see ir.index
-            return not any(isinstance(e, Load) for e in below)
 
 
 def _divide(instruction: str, value: Value, divisor: int) -> Value:

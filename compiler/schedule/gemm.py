@@ -54,9 +54,11 @@ _TALLEST, _WIDEST = 12, 16
 """Rows and vectors of a tile at most."""
 _FIRST_LEVEL = 32 << 10
 """Bytes of a panel that stay in the first-level cache beside all else."""
-_FUNCTION, _LIGHT = 20, 8
+_FUNCTION, _LIGHT = 20, 3
 """A function counts as so many instructions; what is done with each element is repeated for each register of a
 tile if it takes at most so many."""
+_BRIEF, _SHORT = 1 << 17, 0.005
+"""A product of fewer cycles may take this much longer for each register less in its tile: that compiles faster."""
 _LOCAL_PANELS = 1 << 17
 """Bytes of panels that a product of a batch may have on the stack."""
 
@@ -185,7 +187,9 @@ def _shape(c: Contraction, machine: Machine) -> tuple[int, int]:
     across = -(-c.column.extent // lanes)
     shapes = product(range(1, min(_TALLEST, c.row.extent) + 1), range(1, min(_WIDEST, across) + 1))
     fitting = [(r, v) for r, v in shapes if r * v + min(r, v) + 1 <= machine.registers]
-    return min(fitting, key=lambda shape: (_cycles(c, machine, *shape), shape[0] * shape[1]))
+    cycles = {shape: _cycles(c, machine, *shape) for shape in fitting}
+    short = _SHORT if min(cycles.values()) < _BRIEF else 0.0
+    return min(fitting, key=lambda shape: cycles[shape] * (1 + short * shape[0] * shape[1]))
 
 
 def _cycles(c: Contraction, machine: Machine, rows: int, vectors: int) -> float:
