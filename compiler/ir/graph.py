@@ -380,25 +380,25 @@ def interpret(graph: Graph, values: Sequence[Value]) -> list[Value]:
 def print_graph(graph: Graph) -> str:
     """The text form; `parsing.parse` reads it back."""
     names: dict[Node, str] = {n: n.op.label for n in graph.inputs if isinstance(n.op, Input)}
-    lines: list[tuple[str, str]] = []
+    lines: list[tuple[str, str, str]] = []
 
     def name(node: Node) -> str:
         if node not in names:
             call = _call(node, name)
             names[node] = f"%{len(lines)}"
-            comment = f"    # {node.where}" if node.where else ""
-            lines.append((f"  {names[node]} = {call}", f": {node.type}{comment}"))
+            where = f"    # {node.where}" if node.where else ""
+            lines.append((f"  {names[node]} = {call}", f": {node.type}", where))
         return names[node]
 
     for node in graph.nodes:
         if not (isinstance(node.op, Constant) and node.ndim == 0):
             name(node)
     returned = ", ".join(name(n) for n in graph.outputs)
-    width = max((len(left) for left, _ in lines), default=0)
-    body = "".join(f"{left:<{width}} {right}\n" for left, right in lines)
+    calls, types = (max((len(line[k]) for line in lines), default=0) for k in (0, 1))
+    body = "".join(f"{call:<{calls}} {type_:<{types}}{where}".rstrip() + "\n" for call, type_, where in lines)
     inputs = ", ".join(f"{names[n]}: {n.type}" for n in graph.inputs)
-    types = ", ".join(str(n.type) for n in graph.outputs)
-    return f"graph {graph.name}({inputs}) -> {types} {{\n{body}  return {returned}\n}}"
+    results = ", ".join(str(n.type) for n in graph.outputs)
+    return f"graph {graph.name}({inputs}) -> {results} {{\n{body}  return {returned}\n}}"
 
 
 def _call(node: Node, name_of: Callable[[Node], str]) -> str:
