@@ -16,8 +16,9 @@ demo: $(VENV)/.examples
 
 test: lint types unit wheel
 
-bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/run.py
+# Beside the peers, which are large; ROWS="gemm sum" chooses rows, and ROWS=--list names them.
+bench: $(VENV)/.peers
+	$(BIN)/python benchmarks/run.py $(ROWS)
 
 venv: $(VENV)/.made
 
@@ -55,6 +56,10 @@ $(VENV)/.made:
 
 $(VENV)/.examples: $(VENV)/.made pyproject.toml
 	$(PIP) --editable '.[examples]'
+	touch $@
+
+$(VENV)/.peers: $(VENV)/.made pyproject.toml
+	$(PIP) --editable '.[peers]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml

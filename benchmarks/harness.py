@@ -63,20 +63,28 @@ class Result:
 
     row: Row
     figures: dict[str, float] = field(default_factory=dict)
+    """Medians."""
+    least: dict[str, float] = field(default_factory=dict)
+    """Of each contender's quickest turn: what a busy machine hides from the median."""
     firsts: dict[str, float] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
     @property
-    def peers(self) -> dict[str, float]:
-        """Figures of other libraries; derivatives written out by hand are not theirs."""
-        return {k: v for k, v in self.figures.items() if k not in ("compiled", "eager", "numpy by hand")}
+    def ratio(self) -> float | None:
+        """The best peer's figure over ours."""
+        return self._ratio(self.figures)
 
     @property
-    def ratio(self) -> float | None:
-        """The peer's figure over ours."""
-        ours = self.figures.get("compiled")
-        against = [self.figures.get(self.row.against)] if self.row.against else list(self.peers.values())
-        theirs = [figure for figure in against if figure is not None]
+    def least_ratio(self) -> float | None:
+        return self._ratio(self.least)
+
+    def _ratio(self, figures: Mapping[str, float]) -> float | None:
+        """Derivatives written out by hand are no peer."""
+        ours = figures.get("compiled")
+        names = (
+            [self.row.against] if self.row.against else set(figures) - {"compiled", "eager", "numpy by hand"}
+        )
+        theirs = [figures[name] for name in names if name in figures]
         return min(theirs) / ours if ours and theirs else None
 
     @property
@@ -250,6 +258,7 @@ class Arena:
             result.notes[name] = "result differs from the other contenders'"
         samples = self._rounds(row, list(digests), result)
         result.figures = {name: statistics.median(taken) for name, taken in samples.items() if taken}
+        result.least = {name: min(taken) for name, taken in samples.items() if taken}
         return result
 
     def _rounds(self, row: Row, names: list[str], result: Result) -> dict[str, list[float]]:
