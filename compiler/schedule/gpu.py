@@ -34,7 +34,9 @@ from retrograd.compiler.ir.loops import (
     expressions,
     walk,
 )
+from retrograd.compiler.passes.epilogues import join_epilogues
 from retrograd.compiler.schedule.cpu import collapse
+from retrograd.compiler.schedule.gpu_gemm import product
 from retrograd.compiler.schedule.gpu_pointwise import free_axes, lines, pointwise, scatter
 from retrograd.compiler.schedule.gpu_reduce import kept_axes, reduction
 from retrograd.compiler.schedule.gpu_rows import Rows, rows
@@ -53,14 +55,29 @@ class Lines:
     body: tuple[Statement, ...]
 
 
-Task = Nest | Rows | Lines
+@dataclass(frozen=True, eq=False)
+class Done:
+    """Launches that are there already."""
+
+    kernels: tuple[Kernel, ...]
+
+    @property
+    def body(self) -> tuple[Statement, ...]:
+        return tuple(s for k in self.kernels for s in k.body)
+
+
+Task = Nest | Rows | Lines | Done
 
 
 def schedule(program: Program) -> Program:
     """The program as launches: every kernel is one grid loop."""
     kernels: list[Kernel] = []
     tasks: list[tuple[str, Task, set[Buffer]]] = []
-    for kernel in program.kernels:
+    for kernel in join_epilogues(program).kernels:
+        done = product(kernel.name, kernel.contraction) if kernel.contraction else None
+        if done is not None:
+            tasks.append((kernel.name, Done(tuple(done)), set()))
+            continue
         body, fresh = _without_fills(kernel.body)
         tasks += [(kernel.name, task, fresh) for s in body for task in _read(s, fresh)]
     for k, (name, task, fresh) in enumerate(tasks):
@@ -169,6 +186,8 @@ def _sorted_out(nest: Nest, fresh: set[Buffer]) -> Iterable[Nest]:
 
 
 def _launches(name: str, task: Task, fresh: set[Buffer], elsewhere: set[Buffer]) -> list[Kernel]:
+    if isinstance(task, Done):
+        return list(task.kernels)
     if isinstance(task, Rows):
         return [rows(name, task, elsewhere)]
     if isinstance(task, Lines):
