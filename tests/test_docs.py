@@ -1,7 +1,8 @@
 """What the documents show is what happens: their examples are run, and print what stands below them.
 
-In a document, each block of Python is run in order, in one namespace; the block of text that follows is what it prints, an
-error's text included. A new document is an entry in `DOCUMENTS`. `pytest --update-golden` writes what is printed now.
+In a document, each block of Python is run in order, in one namespace; the block of text that follows is what
+it prints, an error's text included. A new document is an entry in `DOCUMENTS`. `pytest --update-golden`
+writes what is printed now.
 """
 
 from __future__ import annotations
