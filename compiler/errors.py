@@ -1,10 +1,13 @@
 """Every error that a user can cause, and the words it is told in.
 
-Ground floor: imports nothing of the project. Each class belongs to one family (`RetrogradError`) and also is the
-builtin that Python, NumPy or PyTorch would raise in its place, so `except RuntimeError` of a ported program works.
+Ground floor: imports nothing of the project. Each class belongs to one family (`RetrogradError`) and also is
+the builtin that Python, NumPy or PyTorch would raise in its place, so `except RuntimeError` of a ported
+program works.
 
-A message says, in this order: the user's line, what was asked (shapes and dtypes), why it cannot be, what to do.
-`user_location()` finds the line: the innermost frame that is not part of this package.
+A message says, in this order: the user's line, what was asked (shapes and dtypes), why it cannot be, what to
+do. Where one of these is a sentence that PyTorch says too, it is `mirrored`: `str(error)` is that sentence to
+the letter, as a ported program may print or compare it, and the rest follows as a note, which tracebacks
+show. `user_location()` finds the line: the innermost frame that is not part of this package.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _PACKAGE_FOLDERS = tuple(
-    str(Path(__file__).resolve().parent.parent / folder) + "/" for folder in ("compiler", "runtime", "retrograd")
+    str(Path(__file__).resolve().parent.parent / folder) + "/"
+    for folder in ("compiler", "runtime", "retrograd")
 )
 
 
@@ -40,14 +44,28 @@ def user_location() -> Location | None:
     return None
 
 
+class mirrored(str):
+    """A part of a message that is PyTorch's own sentence, to the letter."""
+
+    __slots__ = ()
+
+
 class RetrogradError(Exception):
     """The family: `except RetrogradError` catches everything this package raises on purpose."""
 
     def __init__(self, what: str, why: str = "", advice: str = "", *, where: Location | None = None) -> None:
-        where = where or user_location()
-        self.where = where
-        parts = [f"{where}: {what}" if where else what, why, advice]
-        super().__init__("; ".join(part for part in parts if part))
+        self.where = where or user_location()
+        parts = [part for part in (what, why, advice) if part]
+        sentence = next((part for part in parts if isinstance(part, mirrored)), None)
+        rest = "; ".join(part for part in parts if part is not sentence)
+        line = f"{self.where}: " if self.where else ""
+        if sentence is None:
+            super().__init__(line + rest)
+            return
+        super().__init__(str(sentence))
+        note = (line + rest).removesuffix(": ")
+        if note:
+            self.add_note(note)
 
 
 class ShapeError(RetrogradError, RuntimeError, ValueError):

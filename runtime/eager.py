@@ -20,7 +20,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
+from retrograd.compiler.errors import GradientError, RetrogradError, TraceError, mirrored
 from retrograd.compiler.ir.graph import INTERPRETERS, Array, Builder, Node, Op, Type, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.composite import Composite
@@ -185,10 +185,13 @@ def modified(value: Value, maker: Edge, now: int, then: int) -> GradientError:
         else ""
     )
     return GradientError(
-        "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[{legacy_name(dtypes.of(value))} {list(value.shape)}]{origin} is at version {now}; "
-        f"expected version {then} instead. Hint: enable anomaly detection to find the operation that failed "
-        "to compute its gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False)."
+        mirrored(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[{legacy_name(dtypes.of(value))} {list(value.shape)}]{origin} is at version {now}; "
+            f"expected version {then} instead. Hint: enable anomaly detection to find the operation "
+            "that failed "
+            "to compute its gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False)."
+        )
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError
+from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Node, Type, Value
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
@@ -86,10 +86,14 @@ def check_writable(tensor: Tensor) -> None:
         view.refresh(tensor)
     if STATE.grad and tensor._requires_grad:
         if tensor._edge is None:
-            raise GradientError("a leaf Variable that requires grad is being used in an in-place operation.")
+            raise GradientError(
+                mirrored("a leaf Variable that requires grad is being used in an in-place operation.")
+            )
         if view is not None and view.path and view.tracked and view.base._edge is None:
             raise GradientError(
-                "a view of a leaf Variable that requires grad is being used in an in-place operation."
+                mirrored(
+                    "a view of a leaf Variable that requires grad is being used in an in-place operation."
+                )
             )
     value = tensor._value
     if isinstance(value, Node):
@@ -98,8 +102,11 @@ def check_writable(tensor: Tensor) -> None:
         repeated = not value.flags.writeable and 0 in value.strides
     if repeated:
         raise ShapeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory "
-            "location. Please clone() the tensor before performing the operation."
+            mirrored(
+                "unsupported operation: more than one element of the written-to tensor refers to a "
+                "single memory "
+                "location. Please clone() the tensor before performing the operation."
+            )
         )
     if not isinstance(value, Node) and not value.flags.writeable:
         raise ArgumentError("in-place update of a tensor whose memory is read-only", "", "clone() it first")
@@ -110,7 +117,9 @@ def check_fits(tensor: Tensor, shape: tuple[int, ...]) -> None:
     own = tuple(tensor._value.shape)
     joined = own if shape == own else broadcast_shapes("in-place update", own, shape)
     if joined != own:
-        raise ShapeError(f"output with shape {list(own)} doesn't match the broadcast shape {list(joined)}")
+        raise ShapeError(
+            mirrored(f"output with shape {list(own)} doesn't match the broadcast shape {list(joined)}")
+        )
 
 
 def changed(tensor: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
-from retrograd.compiler.errors import GradientError, Location, user_location
+from retrograd.compiler.errors import GradientError, Location, mirrored, user_location
 from retrograd.compiler.ir.graph import Value
 from retrograd.runtime.modes import STATE
 
@@ -190,8 +190,10 @@ def function_of(edge: Edge) -> tuple[GradNode | None, int]:
 
 def already_freed() -> GradientError:
     return GradientError(
-        "Trying to backward through the graph a second time (or directly access saved tensors after they "
-        "have already been freed). Saved intermediate values of the graph are freed when you call "
-        ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
-        "graph a second time or if you need to access saved tensors after calling backward."
+        mirrored(
+            "Trying to backward through the graph a second time (or directly access saved tensors after they "
+            "have already been freed). Saved intermediate values of the graph are freed when you call "
+            ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
+            "graph a second time or if you need to access saved tensors after calling backward."
+        )
     )

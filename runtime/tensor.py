@@ -31,6 +31,7 @@ from retrograd.compiler.errors import (
     GradientError,
     ShapeError,
     TraceError,
+    mirrored,
 )
 from retrograd.compiler.ir.graph import Array, Constant, Node
 from retrograd.runtime.device import CPU, device
@@ -191,7 +192,7 @@ class Tensor:
         """The only element as a Python number."""
         array = self.read("item()")
         if array.size != 1:
-            raise ShapeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
+            raise ShapeError(mirrored(f"a Tensor with {array.size} elements cannot be converted to Scalar"))
         return array.item()
 
     def tolist(self) -> Any:
@@ -204,25 +205,27 @@ class Tensor:
         """
         if self.requires_grad and not force:
             raise GradientError(
-                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+                mirrored(
+                    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+                )
             )
         return self.read("numpy()")
 
     def __len__(self) -> int:
         if not self._value.shape:
-            raise ArgumentError("len() of a 0-d tensor")
+            raise ArgumentError(mirrored("len() of a 0-d tensor"))
         return self._value.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self._value.shape:
-            raise ArgumentError("iteration over a 0-d tensor")
+            raise ArgumentError(mirrored("iteration over a 0-d tensor"))
         return iter([self[k] for k in range(self._value.shape[0])])
 
     def __bool__(self) -> bool:
         array = self.read("bool()")
         if array.size != 1:
             values = "more than one value" if array.size else "no values"
-            raise ShapeError(f"Boolean value of Tensor with {values} is ambiguous")
+            raise ShapeError(mirrored(f"Boolean value of Tensor with {values} is ambiguous"))
         return bool(array.item())
 
     def __float__(self) -> float:
@@ -236,7 +239,9 @@ class Tensor:
 
     def __index__(self) -> int:
         if self.dtype.is_floating_point or self.numel() != 1:
-            raise ArgumentError("only integer tensors of a single element can be converted to an index")
+            raise ArgumentError(
+                mirrored("only integer tensors of a single element can be converted to an index")
+            )
         return int(self.read("index()").item())
 
     def _scalar(self, asked: str) -> Any:
@@ -288,12 +293,17 @@ class Tensor:
         """Have operations on this leaf recorded, or no longer."""
         if self._current_edge() is not None and not requires_grad:
             raise GradientError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed "
-                "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                mirrored(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a "
+                    "computed "
+                    "variable in a subgraph that doesn't require differentiation use var_no_grad = "
+                    "var.detach()."
+                )
             )
         if requires_grad and not self.dtype.is_floating_point:
             raise DtypeError(
-                "only Tensors of floating point dtype can require gradients", f"this one is {self.dtype}"
+                mirrored("only Tensors of floating point dtype can require gradients"),
+                f"this one is {self.dtype}",
             )
         if STATE.trace is not None:
             STATE.trace.remember(self)
@@ -337,12 +347,17 @@ class Tensor:
     def _check_grad(self, value: object) -> None:
         if not isinstance(value, Tensor):
             raise ArgumentError(
-                f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+                mirrored(
+                    "assigned grad expected to be a Tensor or None but got grad of type "
+                    f"{type(value).__name__}"
+                )
             )
         if value._value.shape != self._value.shape:
             raise ShapeError(
-                f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
-                f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
+                mirrored(
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
+                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
+                )
             )
         if value.dtype is not self.dtype:
             raise DtypeError(
@@ -352,7 +367,7 @@ class Tensor:
     def retain_grad(self) -> None:
         """Keep the gradient of a Tensor that is not a leaf in `.grad`, too."""
         if not self.requires_grad:
-            raise GradientError("can't retain_grad on Tensor that has requires_grad=False")
+            raise GradientError(mirrored("can't retain_grad on Tensor that has requires_grad=False"))
         edge = self._edge
         if edge is not None:
             edge.extras.retain(self)
@@ -365,16 +380,18 @@ class Tensor:
     def register_hook(self, hook: Hook) -> RemovableHandle:
         """`hook(grad)` is called with the gradient when it has been computed; what it returns replaces it."""
         if not self.requires_grad:
-            raise GradientError("cannot register a hook on a tensor that doesn't require gradient")
+            raise GradientError(mirrored("cannot register a hook on a tensor that doesn't require gradient"))
         hooks = self._edge.extras if self._edge is not None else self._leaf_hooks()
         return RemovableHandle(hooks.tensor, hook)
 
     def register_post_accumulate_grad_hook(self, hook: Hook) -> RemovableHandle:
         """`hook(leaf)` is called when `.grad` of this leaf has been added to."""
         if not self.requires_grad:
-            raise GradientError("cannot register a hook on a tensor that doesn't require gradient")
+            raise GradientError(mirrored("cannot register a hook on a tensor that doesn't require gradient"))
         if not self.is_leaf:
-            raise GradientError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            raise GradientError(
+                mirrored("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            )
         return RemovableHandle(self._leaf_hooks().accumulated, hook)
 
     def _leaf_hooks(self) -> Hooks:

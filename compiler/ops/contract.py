@@ -23,7 +23,8 @@ class Dot(Op):
         a, b = types
         if a.dtype is not b.dtype:
             raise DtypeError(
-                f"dot of {a} and {b}", f"expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}"
+                f"dot of {a} and {b}",
+                f"expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}",
             )
         if a.ndim < 2 or a.ndim != b.ndim or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2]:
             raise ShapeError(

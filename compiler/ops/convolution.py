@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from retrograd.compiler.errors import ShapeError
+from retrograd.compiler.errors import ShapeError, mirrored
 from retrograd.compiler.ir.graph import Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot
@@ -42,8 +42,11 @@ class Convolution(Composite):
         if x.shape[1] != w.shape[1] * self.groups or w.shape[0] % self.groups:
             raise ShapeError(
                 what,
-                f"Given groups={self.groups}, weight of size {list(w.shape)}, expected input{list(x.shape)} "
-                f"to have {w.shape[1] * self.groups} channels, but got {x.shape[1]} channels instead",
+                mirrored(
+                    f"Given groups={self.groups}, weight of size {list(w.shape)}, expected "
+                    f"input{list(x.shape)} "
+                    f"to have {w.shape[1] * self.groups} channels, but got {x.shape[1]} channels instead"
+                ),
                 "and the number of outputs must be divisible by groups",
             )
         spans = [d * (k - 1) + 1 for k, d in zip(w.shape[2:], self.dilation, strict=True)]

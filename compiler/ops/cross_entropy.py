@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.index import take, take_along
 from retrograd.compiler.ops.losses import Loss
@@ -55,7 +55,7 @@ class _Classes(Loss):
         wrong = target[((target < 0) | (target >= classes)) & (target != self.ignore_index)]
         if wrong.size:
             raise DimensionError(
-                f"{self.name} with {classes} classes", f"Target {wrong.flat[0]} is out of bounds."
+                f"{self.name} with {classes} classes", mirrored(f"Target {wrong.flat[0]} is out of bounds.")
             )
         return super().compute(*arrays)
 

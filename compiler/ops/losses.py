@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.compiler.ir.graph import Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.reduce import sum_
@@ -33,7 +33,7 @@ class Loss(Composite):
         if self.reduction not in REDUCTIONS:
             raise ArgumentError(
                 f"{self.name} with reduction={self.reduction!r}",
-                f"{self.reduction} is not a valid value for reduction",
+                mirrored(f"{self.reduction} is not a valid value for reduction"),
                 f"use one of {', '.join(REDUCTIONS)}",
             )
 

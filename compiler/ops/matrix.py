@@ -14,7 +14,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ShapeError
+from retrograd.compiler.errors import ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
@@ -39,7 +39,10 @@ class Linear(Composite):
         if w.ndim != 2 or x.ndim == 0 or x.shape[-1] != w.shape[1]:
             raise ShapeError(
                 f"linear of {x} with weight {w}",
-                f"mat1 and mat2 shapes cannot be multiplied ({_shown(x.shape)} and {_shown(w.shape[::-1])})",
+                mirrored(
+                    f"mat1 and mat2 shapes cannot be multiplied ({_shown(x.shape)} and "
+                    f"{_shown(w.shape[::-1])})"
+                ),
                 "the last axis of the input must be as long as the second of the weight",
             )
         if bias and bias[0].shape != w.shape[:1]:

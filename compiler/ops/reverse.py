@@ -17,7 +17,8 @@ def cotangents(
     """The inputs' cotangents, each with its input's shape: the op's rule, then broadcasts undone."""
     found = op.adjoint(cotangent, out, inputs, needed)
     return [
-        None if g is None or not need else sum_to(g, x.shape) for g, x, need in zip(found, inputs, needed, strict=True)
+        None if g is None or not need else sum_to(g, x.shape)
+        for g, x, need in zip(found, inputs, needed, strict=True)
     ]
 
 
@@ -38,7 +39,9 @@ def backpropagate(seeds: Mapping[Node, Value], wanted: Sequence[Node]) -> dict[N
         if cotangent is None or node not in reaches or not any(needed):
             continue
         with node.builder.at(node.where):
-            for i, g in zip(node.inputs, cotangents(node.op, cotangent, node, node.inputs, needed), strict=True):
+            for i, g in zip(
+                node.inputs, cotangents(node.op, cotangent, node, node.inputs, needed), strict=True
+            ):
                 if g is not None:
                     total[i] = total[i] + g if i in total else g
     return total

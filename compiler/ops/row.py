@@ -29,7 +29,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.derived import DERIVED
 
@@ -178,8 +178,10 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
             if size != 1 and result[k] not in (1, size):
                 raise ShapeError(
                     f"{name} of shapes {' and '.join(str(list(s)) for s in shapes)}",
-                    f"The size of tensor a ({result[k]}) must match the size of tensor b ({size}) "
-                    f"at non-singleton dimension {k}",
+                    mirrored(
+                        f"The size of tensor a ({result[k]}) must match the size of tensor b ({size}) "
+                        f"at non-singleton dimension {k}"
+                    ),
                     "reshape or expand one of them",
                 )
             result[k] = size if size != 1 else result[k]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, GradientError
+from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
 from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
 from retrograd.runtime.eager import edge_of
 from retrograd.runtime.tape import Edge
@@ -36,7 +36,7 @@ def backward(
     keep = create_graph if retain_graph is None else retain_graph
     chosen = None if inputs is None else _several(inputs)
     if chosen is not None and not chosen:
-        raise GradientError("`inputs` argument to `backward()` cannot be empty.")
+        raise GradientError(mirrored("`inputs` argument to `backward()` cannot be empty."))
     wanted = None if chosen is None else frozenset(map(_edge, chosen))
     work = Pass(create_graph, keep, wanted)
     work.run(roots_of(outputs, seeds, create_graph))
@@ -65,7 +65,12 @@ def grad(
             "grad(is_grads_batched=True)", "batched cotangents are not supported", "loop over the batch"
         )
     if materialize_grads and allow_unused is False:
-        raise ArgumentError("Expected allow_unused to be True or not passed when materialize_grads=True")
+        raise ArgumentError(
+            mirrored(
+                "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+                "allow_unused=False."
+            )
+        )
     sources, results = _several(inputs), _several(outputs)
     work = Pass(
         create_graph, create_graph if retain_graph is None else retain_graph, frozenset(map(_edge, sources))
@@ -77,8 +82,10 @@ def grad(
     if not allow_unused and None in [g if g is None else 0 for g in found]:
         place = next(k for k, g in enumerate(found) if g is None)
         raise GradientError(
-            f"The differentiated Tensor at index {place} appears to not have been used in the graph. "
-            "Set allow_unused=True if this is the desired behavior."
+            mirrored(
+                f"The differentiated Tensor at index {place} appears to not have been used in the graph. "
+                "Set allow_unused=True if this is the desired behavior."
+            )
         )
     return tuple(found)
 
@@ -109,11 +116,11 @@ def _several(given: Any) -> tuple[Tensor, ...]:
 def _seeds(given: Gradients, count: int) -> tuple[Tensor | None, ...]:
     seeds = (None,) * count if given is None else _several(given)
     if len(seeds) != count:
-        raise GradientError(f"got {count} tensors and {len(seeds)} gradients")
+        raise GradientError(mirrored(f"got {count} tensors and {len(seeds)} gradients"))
     return seeds
 
 
 def _edge(x: Tensor) -> Edge:
     if not x.requires_grad:
-        raise GradientError("One of the differentiated Tensors does not require grad")
+        raise GradientError(mirrored("One of the differentiated Tensors does not require grad"))
     return edge_of(x)

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
+from retrograd.compiler.errors import ArgumentError, GradientError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quiet
 from retrograd.compiler.ops.shape import cast
@@ -174,7 +174,7 @@ def as_cotangent(given: object, create_graph: bool) -> Value | None:
     if given is None:
         return None
     if not isinstance(given, Tensor):
-        raise ArgumentError(f"expected Variable, but hook returned '{type(given).__name__}'")
+        raise ArgumentError(mirrored(f"expected Variable, but hook returned '{type(given).__name__}'"))
     if create_graph:
         return given
     return STATE.trace.lift(given) if STATE.trace is not None else given._value
@@ -249,7 +249,7 @@ def _look_for_nan(node: GradNode, grads: Sequence[Value | None]) -> None:
         value = g._value if isinstance(g, Tensor) else g
         if isinstance(value, np.ndarray | np.generic) and np.isnan(value).any():
             raise GradientError(
-                f"Function '{node.name()}' returned nan values in its {place}th output.",
+                mirrored(f"Function '{node.name()}' returned nan values in its {place}th output."),
                 "the line is that of the operation whose derivative this is",
                 "look at the operands there: 0/0, inf-inf, log or sqrt of a negative number",
                 where=node.extras.where,
@@ -267,7 +267,7 @@ def roots_of(
     for place, (output, given) in enumerate(zip(outputs, grad_outputs, strict=True)):
         if not output.requires_grad:
             raise GradientError(
-                f"element {place} of tensors does not require grad and does not have a grad_fn"
+                mirrored(f"element {place} of tensors does not require grad and does not have a grad_fn")
             )
         seed = _ones_like(output) if given is None else _checked(given, output, place)
         cotangent = as_cotangent(seed, create_graph)
@@ -278,7 +278,7 @@ def roots_of(
 def _ones_like(output: Tensor) -> Tensor:
     if output.numel() != 1:
         raise GradientError(
-            "grad can be implicitly created only for scalar outputs",
+            mirrored("grad can be implicitly created only for scalar outputs"),
             f"this one has shape {list(output.shape)}",
             "sum it up, or give the gradient",
         )
@@ -291,8 +291,11 @@ def _checked(given: Tensor, output: Tensor, place: int) -> Tensor:
         raise ArgumentError(f"gradients can be either Tensors or None, but got {type(given).__name__}")
     if given.shape != output.shape:
         raise GradientError(
-            f"Mismatch in shape: grad_output[{place}] has a shape of {given.shape} and output[{place}] has a "
-            f"shape of {output.shape}."
+            mirrored(
+                f"Mismatch in shape: grad_output[{place}] has a shape of {given.shape} and "
+                f"output[{place}] has a "
+                f"shape of {output.shape}."
+            )
         )
     if dtypes.of(given) is not output.dtype:
         converted: Tensor = cast(given, output.dtype)

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError
+from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Value
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.shape import cast
@@ -172,8 +172,10 @@ class FunctionNode(GradNode):
             listed = listed[:-1]
         if len(listed) != count:
             raise GradientError(
-                f"function {name} returned an incorrect number of gradients (expected {count}, got "
-                f"{len(listed)})"
+                mirrored(
+                    f"function {name} returned an incorrect number of gradients (expected {count}, got "
+                    f"{len(listed)})"
+                )
             )
         result: list[Value | None] = []
         for place, (g, need, operand) in enumerate(zip(listed, needed, self.operands)):
@@ -181,7 +183,7 @@ class FunctionNode(GradNode):
                 result.append(None)
                 continue
             if not isinstance(g, Tensor):
-                raise ArgumentError(f"expected Variable or None (got {type(g).__name__})")
+                raise ArgumentError(mirrored(f"expected Variable or None (got {type(g).__name__})"))
             fitted = _fitted(g, operand, f"Function {name} returned an invalid gradient at index {place}")
             result.append(as_cotangent(fitted, create_graph))
         return result
@@ -197,7 +199,9 @@ def _fitted(g: Tensor, operand: _OutputType, wrong: str) -> Tensor:
         lead = g.ndim - len(operand.shape)
         if lead < 0 or any(a not in (1, b) for a, b in zip(operand.shape, g.shape[lead:])):
             raise ShapeError(
-                f"{wrong} - got {list(g.shape)} but expected shape compatible with {list(operand.shape)}"
+                mirrored(
+                    f"{wrong} - got {list(g.shape)} but expected shape compatible with {list(operand.shape)}"
+                )
             )
     fitted: Tensor = cast(sum_to(g, operand.shape), operand.dtype)
     return fitted

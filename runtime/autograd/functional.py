@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError
+from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
 from retrograd.compiler.ops.shape import concat, reshape
 from retrograd.runtime.autograd.differentiation import grad
 from retrograd.runtime.copying import clone
@@ -182,7 +182,7 @@ def _vectors(v: Tensors | None, like: tuple[Tensor, ...], who: str) -> tuple[Ten
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
             raise GradientError(
-                f"The vector v can only be None if {who} a single Tensor with a single element."
+                mirrored(f"The vector v can only be None if {who} a single Tensor with a single element.")
             )
         return (new(np.ones(like[0].shape, like[0].dtype.numpy)),)
     vectors, _ = _listed(v, "v")
@@ -197,7 +197,7 @@ def _vectors(v: Tensors | None, like: tuple[Tensor, ...], who: str) -> tuple[Ten
 def _check_scalar(outputs: tuple[Tensor, ...]) -> None:
     if len(outputs) != 1 or outputs[0].numel() != 1:
         raise ShapeError(
-            "The Tensor returned by the function given to hessian should contain a single element"
+            mirrored("The Tensor returned by the function given to hessian should contain a single element")
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime import random
 from retrograd.runtime.functions.joining import chunk
@@ -86,7 +86,8 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     kinds = {"none": "gelu", "tanh": "gelu_tanh"}
     if approximate not in kinds:
         raise ArgumentError(
-            f"gelu(approximate={approximate!r})", "approximate argument must be either none or tanh."
+            f"gelu(approximate={approximate!r})",
+            mirrored("approximate argument must be either none or tanh."),
         )
     return APPLY[kinds[approximate]](input)
 
@@ -154,9 +155,11 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     if weight.numel() not in (1, channels):
         raise ShapeError(
             f"prelu of shape {list(input.shape)} with {weight.numel()} weights",
-            "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
-            f"{weight.numel()} and "
-            f"channel size = {channels}.",
+            mirrored(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{weight.numel()} and "
+                f"channel size = {channels}."
+            ),
         )
     many = weight.numel() > 1 and input.ndim > 1
     slope = moves.reshape(weight, (channels, *[1] * (input.ndim - 2)) if many else (1,) * input.ndim)
@@ -184,7 +187,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         size = input.shape[axis] if input.ndim else 0
         raise ShapeError(
             f"glu of a tensor of shape {list(input.shape)}",
-            f"Halving dimension must be even, but dimension {axis} is size {size}",
+            mirrored(f"Halving dimension must be even, but dimension {axis} is size {size}"),
         )
     value, gate = chunk(input, 2, axis)
     return value * APPLY["sigmoid"](gate)

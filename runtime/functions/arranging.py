@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, apply
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take
@@ -32,7 +32,9 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     if len(counts) < input.ndim:
         raise ShapeError(
             f"repeat{counts} of a tensor of shape {list(input.shape)}",
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor",
+            mirrored(
+                "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+            ),
         )
     if any(c < 0 for c in counts):
         raise ShapeError(f"repeat{counts}", "Trying to create tensor with negative dimension")
@@ -73,13 +75,15 @@ def repeat_interleave(
         if len(counts) != x.shape[axis]:
             raise ShapeError(
                 f"repeat_interleave of a tensor of shape {list(x.shape)}",
-                "repeats must have the same size as input along dim, but got repeats.size(0) = "
-                f"{len(counts)} and input.size({axis}) = {x.shape[axis]}",
+                mirrored(
+                    "repeats must have the same size as input along dim, but got repeats.size(0) = "
+                    f"{len(counts)} and input.size({axis}) = {x.shape[axis]}"
+                ),
             )
         return take(x, new(np.repeat(np.arange(len(counts)), counts)), axis)
     count = integer(repeats, "repeat_interleave", "repeats")
     if count < 0:
-        raise ShapeError(f"repeat_interleave({count})", "Repeats must be non-negative")
+        raise ShapeError(f"repeat_interleave({count})", mirrored("Repeats must be non-negative"))
     wide = [*x.shape[: axis + 1], count, *x.shape[axis + 1 :]]
     together = [*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :]]
     return unshared(moves.reshape(moves.expand(moves.unsqueeze(x, [axis + 1]), wide), together), input)
@@ -98,7 +102,7 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
 def fliplr(input: Tensor) -> Tensor:
     """Mirrored left to right."""
     if input.ndim < 2:
-        raise ShapeError("fliplr()", "Input must be >= 2-d.")
+        raise ShapeError("fliplr()", mirrored("Input must be >= 2-d."))
     return flip(input, 1)
 
 
@@ -106,7 +110,7 @@ def fliplr(input: Tensor) -> Tensor:
 def flipud(input: Tensor) -> Tensor:
     """Mirrored top to bottom."""
     if input.ndim < 1:
-        raise ShapeError("flipud()", "Input must be >= 1-d.")
+        raise ShapeError("flipud()", mirrored("Input must be >= 1-d."))
     return flip(input, 0)
 
 
@@ -122,7 +126,7 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     if len(steps) != len(axes):
         raise ShapeError(
             f"roll(shifts={shifts}, dims={dims})",
-            f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(axes)}",
+            mirrored(f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(axes)}"),
         )
     for step, dim in zip(steps, axes):
         axis = axis_of(dim, input.ndim, "roll")
@@ -135,13 +139,16 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned by `k` right angles, from the first of two axes towards the second."""
     if len(dims) != 2:
         raise ShapeError(
-            f"rot90(dims={list(dims)})", f"expected total rotation dims == 2, but got dims = {len(dims)}"
+            f"rot90(dims={list(dims)})",
+            mirrored(f"expected total rotation dims == 2, but got dims = {len(dims)}"),
         )
     a, b = (axis_of(d, input.ndim, "rot90") for d in dims)
     if a == b:
         raise ShapeError(
             f"rot90(dims={list(dims)})",
-            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}",
+            mirrored(
+                f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
+            ),
         )
     turns = integer(k, "rot90", "k") % 4
     if turns == 2:
@@ -160,7 +167,8 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     a, b = (axis_of(d, input.ndim, "diagonal") for d in (dim1, dim2))
     if a == b:
         raise ShapeError(
-            f"diagonal(dim1={dim1}, dim2={dim2})", f"diagonal dimensions cannot be identical {dim1}, {dim2}"
+            f"diagonal(dim1={dim1}, dim2={dim2})",
+            mirrored(f"diagonal dimensions cannot be identical {dim1}, {dim2}"),
         )
     return take_diagonal(input, offset, a, b)
 
@@ -189,7 +197,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     if input.ndim not in (1, 2):
         raise ShapeError(
             f"diag of a tensor of shape {list(input.shape)}",
-            f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D",
+            mirrored(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D"),
         )
     return diag_embed(input, diagonal) if input.ndim == 1 else _diagonal(input, diagonal).clone()
 
@@ -206,7 +214,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     if indexing not in ("ij", "xy"):
         raise ArgumentError(
             f"meshgrid(indexing={indexing!r})",
-            f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}',
+            mirrored(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}'),
         )
     if not given:
         raise ArgumentError("meshgrid()", "meshgrid expects a non-empty TensorList")
@@ -265,7 +273,7 @@ def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Tensor:
     if input.ndim < 2:
         raise ShapeError(
             f"{name} of a tensor of shape {list(input.shape)}",
-            f"{name}: input tensor must have at least 2 dimensions",
+            mirrored(f"{name}: input tensor must have at least 2 dimensions"),
         )
     above = moves.iota_like(input, input.ndim - 1) - moves.iota_like(input, input.ndim - 2)
     kept = rows.le(above, diagonal) if lower else rows.ge(above, diagonal)

@@ -17,7 +17,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
@@ -71,9 +71,11 @@ def array_of(data: Any, dtype: DType | None) -> Array:
     try:
         array = np.array(_plain(data))
     except ValueError:
-        raise ArgumentError(f"tensor() of a {type(data).__name__}", _ragged(data)) from None
+        raise ArgumentError(f"tensor() of a {type(data).__name__}", mirrored(_ragged(data))) from None
     if array.dtype.kind in "OUSMmV":
-        raise ArgumentError(f"tensor() of a {type(data).__name__}", _unusable(array, data), "give numbers")
+        raise ArgumentError(
+            f"tensor() of a {type(data).__name__}", mirrored(_unusable(array, data)), "give numbers"
+        )
     if dtype is None:
         dtype = _natural(data, array)
     return array.astype(dtype.numpy, copy=False)
@@ -242,7 +244,7 @@ def _fill(value: object, name: str) -> object:
     if isinstance(value, bool | int | float | np.generic) or (isinstance(value, Tensor) and not value.ndim):
         return value
     raise ArgumentError(
-        f"{name}(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}"
+        mirrored(f"{name}(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
     )
 
 
@@ -266,11 +268,11 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: object = None, 
             raise ArgumentError(f"arange({first!r}, {last!r}, {by!r})", "its arguments must be numbers")
     asked = f"arange({first}, {last}, {by})"
     if by == 0:
-        raise ShapeError(asked, "step must be nonzero")
+        raise ShapeError(asked, mirrored("step must be nonzero"))
     if not (math.isfinite(first) and math.isfinite(last)):
-        raise ShapeError(asked, f"unsupported range: {first} -> {last}")
+        raise ShapeError(asked, mirrored(f"unsupported range: {first} -> {last}"))
     if (last - first) * by < 0:
-        raise ShapeError(asked, "upper bound and lower bound inconsistent with step sign")
+        raise ShapeError(asked, mirrored("upper bound and lower bound inconsistent with step sign"))
     whole = all(isinstance(x, int) for x in (first, last, by))
     kind = (dtypes.int64 if whole else dtypes.default_dtype()) if dtype is None else dtypes.dtype(dtype)
     size = -(-(last - first) // by) if whole else math.ceil((last - first) / by)
@@ -289,7 +291,7 @@ def _progression(size: int, first: Number, by: Number, dtype: DType) -> Tensor:
 def _steps(name: str, steps: object) -> int:
     number = integer(steps, name, "steps")
     if number < 0:
-        raise ShapeError(f"{name}(steps={number})", "number of steps must be non-negative")
+        raise ShapeError(f"{name}(steps={number})", mirrored("number of steps must be non-negative"))
     return number
 
 
@@ -333,7 +335,7 @@ def eye(n: int, m: int | None = None, *, dtype: object = None, **options: Any) -
     width = height if m is None else integer(m, "eye", "m")
     if height < 0 or width < 0:
         label, size = ("n", height) if height < 0 else ("m", width)
-        raise ShapeError(f"eye({n}, {m})", f"{label} must be greater or equal to 0, got {size}")
+        raise ShapeError(f"eye({n}, {m})", mirrored(f"{label} must be greater or equal to 0, got {size}"))
     kind = _or_default(dtype)
     if STATE.trace is None:
         return finished(Tensor(np.eye(height, width, dtype=kind.numpy)), **options)

@@ -14,7 +14,7 @@ from math import prod
 from string import ascii_letters
 from typing import Any, NamedTuple
 
-from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot
@@ -61,7 +61,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
 
 
 def _complain(equation: str, why: str) -> ArgumentError:
-    return ArgumentError(f"einsum({equation!r})", f"einsum(): {why}")
+    return ArgumentError(f"einsum({equation!r})", mirrored(f"einsum(): {why}"))
 
 
 def _parse(equation: str, ndims: list[int]) -> tuple[list[str], str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
@@ -47,7 +47,7 @@ def _same_rank(name: str, input: Tensor, index: Tensor) -> None:
     if max(index.ndim, 1) != max(input.ndim, 1):
         raise ShapeError(
             f"{name} of shapes {list(input.shape)} and {list(index.shape)}",
-            "Index tensor must have the same number of dimensions as input tensor",
+            mirrored("Index tensor must have the same number of dimensions as input tensor"),
         )
 
 
@@ -57,9 +57,12 @@ def _fits(name: str, label: str, index: Tensor, other: Tensor, apart: int | None
         if size > bound and k != apart:
             raise ShapeError(
                 f"{name} of shapes {list(other.shape)} and {list(index.shape)}",
-                f"Size does not match at dimension {k} expected index {list(index.shape)} to be no larger "
-                f"than {label} "
-                f"{list(other.shape)}" + ("" if apart is None else f" apart from dimension {apart}"),
+                mirrored(
+                    f"Size does not match at dimension {k} expected index {list(index.shape)} to be "
+                    "no larger "
+                    f"than {label} "
+                    f"{list(other.shape)}" + ("" if apart is None else f" apart from dimension {apart}")
+                ),
             )
 
 
@@ -94,7 +97,7 @@ def _scatter_operands(
     if src.dtype is not input.dtype:
         raise DtypeError(
             f"{name} of {src.dtype} into {input.dtype}",
-            f"{name}(): Expected self.dtype to be equal to src.dtype",
+            mirrored(f"{name}(): Expected self.dtype to be equal to src.dtype"),
             "cast one of them with .to(dtype)",
         )
     _same_rank(name, src, index)
@@ -120,7 +123,7 @@ def scatter(
         names = {"add": "sum", "multiply": "prod"}
         if reduce not in names:
             raise ArgumentError(
-                f"scatter(reduce={reduce!r})", "reduce argument must be either add or multiply."
+                f"scatter(reduce={reduce!r})", mirrored("reduce argument must be either add or multiply.")
             )
         whole = given if isinstance(given, Tensor) else moves.expand(like(given, input), index.shape)
         return scatter_reduce(input, dim, index, whole, names[reduce])
@@ -280,8 +283,10 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Source) -> Tensor:
     if isinstance(value, Tensor) and value.ndim:
         raise ShapeError(
             f"index_fill with a value of shape {list(value.shape)}",
-            f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} "
-            "dimension(s).",
+            mirrored(
+                f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} "
+                "dimension(s)."
+            ),
         )
     filled = _replaced(_lined(input)[0], axis, _vector("index_fill", index), like(value, input))
     return moves.reshape(filled, input.shape)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
@@ -59,7 +59,9 @@ def _joined(x: Tensor, picks: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, Ten
         shapes = ", ".join(str(list(item.shape)) for _, item in picks)
         raise DimensionError(
             "an index of several tensors",
-            f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}",
+            mirrored(
+                f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
+            ),
         ) from None
     order = [*axes, *(k for k in range(x.ndim) if k not in axes)]
     front = moves.permute(x, order)
@@ -76,7 +78,7 @@ def _check_bounds(item: Tensor, size: int, axis: int) -> None:
         if not -size <= found < size:
             raise DimensionError(
                 f"an index of shape {list(item.shape)}",
-                f"index {found} is out of bounds for dimension {axis} with size {size}",
+                mirrored(f"index {found} is out of bounds for dimension {axis} with size {size}"),
             )
 
 
@@ -148,9 +150,12 @@ def _fitted(value: Tensor, shape: Sequence[int]) -> Tensor:
         return value
     raise ShapeError(
         f"assignment of a value of shape {list(value.shape)} to a part of shape {list(shape)}",
-        f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result "
-        "of shape "
-        f"{list(shape)}",
+        mirrored(
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to "
+            "indexing result "
+            "of shape "
+            f"{list(shape)}"
+        ),
     )
 
 

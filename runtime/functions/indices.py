@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DimensionError
+from retrograd.compiler.errors import ArgumentError, DimensionError, mirrored
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.public import known
 from retrograd.runtime.tensor import Tensor, new
@@ -52,13 +52,16 @@ def _items(x: Tensor, index: Any) -> list[Any]:
         if not x.ndim:
             raise DimensionError(
                 "an index of a 0-d tensor",
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
-                "to convert "
-                "a 0-dim tensor to a number",
+                mirrored(
+                    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or "
+                    "`tensor.item<T>()` in C++ "
+                    "to convert "
+                    "a 0-dim tensor to a number"
+                ),
             )
         raise DimensionError(
             f"{used} indices into a tensor of shape {list(x.shape)}",
-            f"too many indices for tensor of dimension {x.ndim}",
+            mirrored(f"too many indices for tensor of dimension {x.ndim}"),
         )
     rest = [slice(None)] * (x.ndim - used)
     dots = [k for k, i in enumerate(given) if i is Ellipsis]
@@ -84,13 +87,16 @@ def _as_item(item: Any) -> Any:
             return item.__index__()
         raise DimensionError(
             f"an index of type {type(item).__name__}",
-            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
-            "indices "
-            f"(got {type(item).__name__})",
+            mirrored(
+                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+                "indices "
+                f"(got {type(item).__name__})"
+            ),
         )
     if item.dtype.is_floating_point:
         raise DimensionError(
-            f"an index of {item.dtype}", "tensors used as indices must be long, int, byte or bool tensors"
+            f"an index of {item.dtype}",
+            mirrored("tensors used as indices must be long, int, byte or bool tensors"),
         )
     if item.dtype is dtypes.uint8:
         item = moves.cast(item, dtypes.bool_)
@@ -159,9 +165,11 @@ def _enter_pick(reading: Reading, item: Tensor, x: Tensor) -> None:
         off = next(k for k, size in enumerate(item.shape) if size != sizes[k])
         raise DimensionError(
             f"a mask of shape {list(item.shape)} for a tensor of shape {list(x.shape)}",
-            f"The shape of the mask {list(item.shape)} at index {off} does not match the shape of the "
-            "indexed tensor "
-            f"{list(x.shape)} at index {axis + off}",
+            mirrored(
+                f"The shape of the mask {list(item.shape)} at index {off} does not match the shape of the "
+                "indexed tensor "
+                f"{list(x.shape)} at index {axis + off}"
+            ),
         )
     reading.picks.append((len(reading.shape), item))
     for size in sizes:
@@ -175,7 +183,7 @@ def _place(index: int, shape: Sequence[int], axis: int) -> int:
     if not -size <= index < size:
         raise DimensionError(
             f"index {index} into a tensor of shape {list(shape)}",
-            f"index {index} is out of bounds for dimension {axis} with size {size}",
+            mirrored(f"index {index} is out of bounds for dimension {axis} with size {size}"),
         )
     return index % size
 
@@ -185,7 +193,7 @@ def _range(item: slice, size: int) -> tuple[int, int, int]:
     step = 1 if item.step is None else item.step.__index__()
     if step <= 0:
         raise ArgumentError(
-            f"a slice with step {step}", "step must be greater than zero", "use flip() to reverse"
+            f"a slice with step {step}", mirrored("step must be greater than zero"), "use flip() to reverse"
         )
     start, stop, step = slice(item.start, item.stop, step).indices(size)
     return start, len(range(start, stop, step)), step

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.public import axis_of, integer, not_a_tensor, public
 from retrograd.runtime.functions.shaping import unsqueeze
@@ -38,7 +38,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     axis = axis_of(dim, first.ndim, "cat")
     if not first.ndim:
         raise ShapeError(
-            "cat()", "zero-dimensional tensor (at position 0) cannot be concatenated", "use stack()"
+            "cat()", mirrored("zero-dimensional tensor (at position 0) cannot be concatenated"), "use stack()"
         )
     for k, x in enumerate(listed):
         if not any(x is other for other in kept):
@@ -46,15 +46,18 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         if x.ndim != first.ndim:
             raise ShapeError(
                 f"cat of shapes {list(first.shape)} and {list(x.shape)}",
-                f"Tensors must have same number of dimensions: got {first.ndim} and {x.ndim}",
+                mirrored(f"Tensors must have same number of dimensions: got {first.ndim} and {x.ndim}"),
             )
         for j, (wanted, size) in enumerate(zip(first.shape, x.shape)):
             if j != axis and wanted != size:
                 raise ShapeError(
                     f"cat of shapes {list(first.shape)} and {list(x.shape)}",
-                    f"Sizes of tensors must match except in dimension {axis}. Expected size {wanted} but got "
-                    "size "
-                    f"{size} for tensor number {k} in the list.",
+                    mirrored(
+                        f"Sizes of tensors must match except in dimension {axis}. Expected size "
+                        f"{wanted} but got "
+                        "size "
+                        f"{size} for tensor number {k} in the list."
+                    ),
                 )
     return moves.concat(kept, axis)
 
@@ -67,8 +70,11 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         if x.shape != listed[0].shape:
             raise ShapeError(
                 f"stack of {len(listed)} tensors",
-                f"stack expects each tensor to be equal size, but got {list(listed[0].shape)} at entry 0 and "
-                f"{list(x.shape)} at entry {k}",
+                mirrored(
+                    f"stack expects each tensor to be equal size, but got {list(listed[0].shape)} at "
+                    "entry 0 and "
+                    f"{list(x.shape)} at entry {k}"
+                ),
             )
     axis = axis_of(dim, listed[0].ndim + 1, "stack")
     return moves.concat([unsqueeze(x, axis) for x in listed], axis)
@@ -150,15 +156,17 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
         if sum(sections) != whole or any(s < 0 for s in sections):
             raise ShapeError(
                 f"split of a tensor of shape {list(input.shape)}",
-                f"split_with_sizes expects split_sizes to sum exactly to {whole} (input tensor's size at "
-                "dimension "
-                f"{axis}), but got split_sizes={sections}",
+                mirrored(
+                    f"split_with_sizes expects split_sizes to sum exactly to {whole} (input tensor's size at "
+                    "dimension "
+                    f"{axis}), but got split_sizes={sections}"
+                ),
             )
         return _cut(input, axis, sections)
     size = integer(split_size_or_sections, "split", "split_size")
     if size < 0 or (size == 0 and whole):
         wanted = "be non-negative" if size < 0 else f"be positive, unless dimension size is 0; it is {whole}"
-        raise ShapeError("split()", f"split expects split_size {wanted}, but got split_size={size}")
+        raise ShapeError("split()", mirrored(f"split expects split_size {wanted}, but got split_size={size}"))
     starts = range(0, whole, size) if size else (0,)
     return _cut(input, axis, [min(size, whole - start) for start in starts] or [0])
 
@@ -168,7 +176,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts of one size; the last may be smaller."""
     _need_axis(input, "chunk")
     if integer(chunks, "chunk", "chunks") <= 0:
-        raise ShapeError("chunk()", f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+        raise ShapeError("chunk()", mirrored(f"chunk expects `chunks` to be greater than 0, got: {chunks}"))
     axis = axis_of(dim, input.ndim, "chunk")
     size = -(-input.shape[axis] // chunks)
     return split(input, size, axis) if size else _cut(input, axis, [0] * chunks)
@@ -186,7 +194,7 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
         return tuple(moves.narrow(input, axis, start, max(start, stop)) for start, stop in pairs)
     parts = integer(indices_or_sections, "tensor_split", "indices_or_sections")
     if parts <= 0:
-        raise ShapeError("tensor_split()", f"number of sections must be larger than 0, got {parts}")
+        raise ShapeError("tensor_split()", mirrored(f"number of sections must be larger than 0, got {parts}"))
     size, more = divmod(whole, parts)
     return _cut(input, axis, [size + (k < more) for k in range(parts)])
 
@@ -215,14 +223,17 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     begin, count = integer(start, "narrow", "start"), integer(length, "narrow", "length")
     asked = f"narrow(dim={dim}, start={start}, length={length}) of a tensor of shape {list(input.shape)}"
     if count < 0:
-        raise ShapeError(asked, "narrow(): length must be non-negative.")
+        raise ShapeError(asked, mirrored("narrow(): length must be non-negative."))
     if not -size <= begin <= size:
         raise DimensionError(
-            asked, f"start out of range (expected to be in range of [{-size}, {size}], but got {begin})"
+            asked,
+            mirrored(f"start out of range (expected to be in range of [{-size}, {size}], but got {begin})"),
         )
     begin += size if begin < 0 else 0
     if begin + count > size:
-        raise ShapeError(asked, f"start ({begin}) + length ({count}) exceeds dimension size ({size}).")
+        raise ShapeError(
+            asked, mirrored(f"start ({begin}) + length ({count}) exceeds dimension size ({size}).")
+        )
     return moves.narrow(input, axis, begin, begin + count)
 
 
@@ -230,15 +241,17 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """The slice at `index` along `dim`, without that axis."""
     if not input.ndim:
-        raise DimensionError("select()", "select() cannot be applied to a 0-dim tensor.")
+        raise DimensionError("select()", mirrored("select() cannot be applied to a 0-dim tensor."))
     axis = axis_of(dim, input.ndim, "select")
     size = input.shape[axis]
     place = integer(index, "select", "index")
     if not -size <= place < size:
         raise DimensionError(
             f"select(dim={dim}, index={index})",
-            f"select(): index {place} out of range for tensor of size {list(input.shape)} at dimension "
-            f"{axis}",
+            mirrored(
+                f"select(): index {place} out of range for tensor of size {list(input.shape)} at dimension "
+                f"{axis}"
+            ),
         )
     part = moves.narrow(input, axis, place % size, place % size + 1)
     return moves.reshape(part, (*input.shape[:axis], *input.shape[axis + 1 :]))
@@ -249,7 +262,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices along `dim`."""
     if not input.ndim:
         raise DimensionError(
-            "unbind of a 0-d tensor", "Dimension specified as 0 but tensor has no dimensions"
+            "unbind of a 0-d tensor", mirrored("Dimension specified as 0 but tensor has no dimensions")
         )
     axis = axis_of(dim, input.ndim, "unbind")
     return tuple(select(input, axis, k) for k in range(input.shape[axis]))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import matrix, normal, softmax
@@ -59,7 +59,9 @@ def embedding(
     if max_norm is not None or scale_grad_by_freq:
         raise ArgumentError("embedding(max_norm=…, scale_grad_by_freq=…)", "these two are not supported")
     if weight.ndim != 2:
-        raise ShapeError(f"embedding of a weight of shape {list(weight.shape)}", "'weight' must be 2-D")
+        raise ShapeError(
+            f"embedding of a weight of shape {list(weight.shape)}", mirrored("'weight' must be 2-D")
+        )
     index = as_index(input, "embedding")
     found = places.take(weight, index, 0)
     if padding_idx is None:
@@ -84,12 +86,13 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     array = index.read("one_hot() without num_classes") if num_classes == -1 else known(index)
     if array is not None and array.size:
         if array.min() < 0:
-            raise ShapeError("one_hot()", "Class values must be non-negative.")
+            raise ShapeError("one_hot()", mirrored("Class values must be non-negative."))
         if num_classes == -1:
             num_classes = int(array.max()) + 1
         if array.max() >= num_classes:
             raise ShapeError(
-                f"one_hot(num_classes={num_classes})", "Class values must be smaller than num_classes."
+                f"one_hot(num_classes={num_classes})",
+                mirrored("Class values must be smaller than num_classes."),
             )
     if num_classes == -1:
         raise ShapeError("one_hot()", "Can not infer total number of classes from empty tensor.")
@@ -104,7 +107,9 @@ def _dropped(
 ) -> Tensor:
     """The input, with noise of this shape: 0 with probability `p`, else 1 / (1 - p)."""
     if not 0 <= p <= 1:
-        raise ArgumentError(f"{name}(p={p})", f"dropout probability has to be between 0 and 1, but got {p}")
+        raise ArgumentError(
+            f"{name}(p={p})", mirrored(f"dropout probability has to be between 0 and 1, but got {p}")
+        )
     if not training or p == 0 or not input.numel():
         return input
     if p < 1:
@@ -153,9 +158,12 @@ def _check_trailing(name: str, input: Tensor, normalized_shape: Sequence[int]) -
     if not wanted or list(input.shape[-len(wanted) :]) != wanted:
         raise ShapeError(
             f"{name} of a tensor of shape {list(input.shape)}",
-            f"Given normalized_shape={wanted}, expected input with shape [*, {', '.join(map(str, wanted))}], "
-            "but got "
-            f"input of size{list(input.shape)}",
+            mirrored(
+                f"Given normalized_shape={wanted}, expected input with shape [*, "
+                f"{', '.join(map(str, wanted))}], "
+                "but got "
+                f"input of size{list(input.shape)}"
+            ),
         )
     return len(wanted)
 
@@ -205,7 +213,9 @@ def batch_norm(
         if input.numel() == input.shape[1]:
             raise ArgumentError(
                 f"batch_norm of a tensor of shape {list(input.shape)}",
-                f"Expected more than 1 value per channel when training, got input size {input.shape}",
+                mirrored(
+                    f"Expected more than 1 value per channel when training, got input size {input.shape}"
+                ),
             )
         _follow(running_mean, running_var, input, momentum)
         return normal.batch_norm(input, weight, bias, eps)

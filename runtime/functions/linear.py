@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot as contract
@@ -42,7 +42,7 @@ def _c_name(dtype: object) -> str:
 def _need(name: str, fits: bool, why: str, *operands: Tensor) -> None:
     if not fits:
         shapes = " and ".join(str(list(x.shape)) for x in operands)
-        raise ShapeError(f"{name} of {shapes}", why)
+        raise ShapeError(f"{name} of {shapes}", mirrored(why))
 
 
 def _by(x: Tensor) -> str:

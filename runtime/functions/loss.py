@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import cross_entropy as classes
 from retrograd.compiler.ops import losses
 from retrograd.runtime.functions.public import functional, promoted
@@ -73,9 +73,12 @@ def binary_cross_entropy(
     if input.shape != target.shape:
         raise ShapeError(
             f"binary_cross_entropy of shapes {list(input.shape)} and {list(target.shape)}",
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is "
-            "deprecated. "
-            "Please ensure they have the same size.",
+            mirrored(
+                f"Using a target size ({target.shape}) that is different to the input size "
+                f"({input.shape}) is "
+                "deprecated. "
+                "Please ensure they have the same size."
+            ),
         )
     return losses.binary_cross_entropy(*_with(input, target, weight), reduction=reduction)
 
@@ -96,7 +99,7 @@ def binary_cross_entropy_with_logits(
     if input.shape != target.shape:
         raise ShapeError(
             f"binary_cross_entropy_with_logits of shapes {list(input.shape)} and {list(target.shape)}",
-            f"Target size ({target.shape}) must be the same as input size ({input.shape})",
+            mirrored(f"Target size ({target.shape}) must be the same as input size ({input.shape})"),
         )
     return losses.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
 

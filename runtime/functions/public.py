@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import STATE
@@ -108,7 +108,7 @@ def checked(name: str, f: F) -> F:
             kwargs = {aliases.get(key, key): value for key, value in kwargs.items()}
             if options is not None and not options.issuperset(kwargs):
                 unknown = next(key for key in kwargs if key not in options)
-                raise ArgumentError(f"{name}() got an unexpected keyword argument '{unknown}'")
+                raise ArgumentError(mirrored(f"{name}() got an unexpected keyword argument '{unknown}'"))
             if spread in kwargs:
                 args = (*args, kwargs.pop(spread))
         for position, parameter in tensors:
@@ -132,8 +132,10 @@ _MISSING = object()
 def not_a_tensor(name: str, parameter: str, position: int, value: object) -> ArgumentError:
     """The error for an argument that should have been a Tensor."""
     return ArgumentError(
-        f"{name}(): argument '{parameter}' (position {position + 1}) must be Tensor, not "
-        f"{type(value).__name__}",
+        mirrored(
+            f"{name}(): argument '{parameter}' (position {position + 1}) must be Tensor, not "
+            f"{type(value).__name__}"
+        ),
         advice="make one with tensor() or from_numpy()",
     )
 
@@ -173,7 +175,10 @@ def axis_of(dim: object, ndim: int, name: str) -> int:
     if not -bound <= given < bound:
         raise DimensionError(
             f"{name}(dim={given}) of a tensor with {ndim} axes",
-            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {given})",
+            mirrored(
+                f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got "
+                f"{given})"
+            ),
         )
     return given % bound
 
@@ -189,7 +194,7 @@ def axes_of(dim: object, ndim: int, name: str) -> tuple[int, ...]:
     for a, b in pairwise(axes):
         if a == b:
             raise ShapeError(
-                f"{name}(dim={tuple(dim)})", f"dim {a} appears multiple times in the list of dims"
+                f"{name}(dim={tuple(dim)})", mirrored(f"dim {a} appears multiple times in the list of dims")
             )
     return (tuple(axes) or tuple(range(ndim))) if ndim else ()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import DimensionError, ShapeError
+from retrograd.compiler.errors import DimensionError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Value
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import scan
@@ -108,7 +108,7 @@ def _need_elements(name: str, input: Tensor, axes: Sequence[int]) -> None:
         if input.shape[axis] == 0:
             raise DimensionError(
                 f"{name} of a tensor of shape {list(input.shape)}",
-                f"{name}(): Expected reduction dim {axis} to have non-zero size.",
+                mirrored(f"{name}(): Expected reduction dim {axis} to have non-zero size."),
             )
 
 
@@ -116,8 +116,12 @@ def _need_some(name: str, input: Tensor) -> None:
     if not input.numel():
         raise (DimensionError if name.startswith("arg") else ShapeError)(
             f"{name} of a tensor of shape {list(input.shape)}",
-            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
-            "Specify the reduction dim with the 'dim' argument.",
+            mirrored(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0."
+                if name.startswith("arg")
+                else f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                "Specify the reduction dim with the 'dim' argument."
+            ),
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError
+from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime import random
@@ -96,7 +96,7 @@ def randint(
     if first >= last:
         raise ShapeError(
             f"randint({first}, {last})",
-            f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}",
+            mirrored(f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}"),
         )
     kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
     return _made(random.randint(first, last, _shape((size,), "randint"), kind.numpy, generator), **options)
@@ -198,7 +198,7 @@ def uniform_(
     if low > high:
         raise ShapeError(
             f"uniform_({low}, {high})",
-            f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}",
+            mirrored(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}"),
         )
     return _fill(
         input, "uniform", random.uniform(tuple(input.shape), low, high, input.dtype.numpy, generator)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import scan
@@ -43,7 +43,7 @@ def check_mask(name: str, mask: Tensor) -> None:
     if mask.dtype is not dtypes.bool_:
         raise DtypeError(
             f"{name} by a mask of {mask.dtype}",
-            f"{name}: expected BoolTensor for mask",
+            mirrored(f"{name}: expected BoolTensor for mask"),
             "compare it, as in mask != 0",
         )
 
@@ -145,7 +145,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if array.ndim != 1 or array.dtype.kind not in "iu" or (array < 0).any():
         raise ShapeError(
             f"bincount of a tensor of {input.dtype} and shape {list(input.shape)}",
-            "bincount only supports 1-d non-negative integral inputs.",
+            mirrored("bincount only supports 1-d non-negative integral inputs."),
         )
     if weights is None:
         return new(np.bincount(array, minlength=minlength).astype(np.int64))

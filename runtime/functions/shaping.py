@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes as joined_shape
 from retrograd.compiler.ops.window import window
@@ -29,18 +29,21 @@ def inferred(sizes: Sequence[int], elements: int) -> tuple[int, ...]:
         if size < -1:
             raise ShapeError(wanted, f"invalid shape dimension {size}")
     if sizes.count(-1) > 1:
-        raise ShapeError(wanted, "only one dimension can be inferred")
+        raise ShapeError(wanted, mirrored("only one dimension can be inferred"))
     known = prod(s for s in sizes if s != -1)
     if -1 in sizes and known == 0 and elements == 0:
         raise ShapeError(
             wanted,
-            f"cannot reshape tensor of 0 elements into shape {shown} because the unspecified dimension size "
-            "-1 can be "
-            "any value and is ambiguous",
+            mirrored(
+                f"cannot reshape tensor of 0 elements into shape {shown} because the unspecified "
+                "dimension size "
+                "-1 can be "
+                "any value and is ambiguous"
+            ),
         )
     fits = (known != 0 and elements % known == 0) if -1 in sizes else known == elements
     if not fits:
-        raise ShapeError(wanted, f"shape '{shown}' is invalid for input of size {elements}")
+        raise ShapeError(wanted, mirrored(f"shape '{shown}' is invalid for input of size {elements}"))
     return tuple(elements // known if s == -1 else s for s in sizes)
 
 
@@ -65,7 +68,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     if start > end:
         raise ShapeError(
             f"flatten({start_dim}, {end_dim}) of a tensor of shape {list(input.shape)}",
-            "flatten() has invalid args: start_dim cannot come after end_dim",
+            mirrored("flatten() has invalid args: start_dim cannot come after end_dim"),
         )
     sizes = input.shape
     return moves.reshape(input, (*sizes[:start], prod(sizes[start : end + 1]), *sizes[end + 1 :]))
@@ -77,13 +80,16 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     axis = axis_of(dim, input.ndim, "unflatten")
     parts = sizes_of((sizes,), "unflatten", "sizes")
     if not parts:
-        raise ShapeError("unflatten(sizes=())", "unflatten: sizes must be non-empty")
+        raise ShapeError("unflatten(sizes=())", mirrored("unflatten: sizes must be non-empty"))
     whole = input.shape[axis]
     if -1 not in parts and prod(parts) != whole:
         raise ShapeError(
             f"unflatten(dim={dim}) of a tensor of shape {list(input.shape)}",
-            f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {axis} ({whole}) "
-            "in the input tensor",
+            mirrored(
+                f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {axis} "
+                f"({whole}) "
+                "in the input tensor"
+            ),
         )
     return moves.reshape(input, (*input.shape[:axis], *inferred(parts, whole), *input.shape[axis + 1 :]))
 
@@ -104,12 +110,16 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     if len(axes) != input.ndim:
         raise ShapeError(
             f"permute{tuple(axes)} of a tensor of shape {list(input.shape)}",
-            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the "
-            "desired "
-            f"ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = {len(axes)}",
+            mirrored(
+                "permute(sparse_coo): number of dimensions in the tensor input does not match the "
+                "length of the "
+                "desired "
+                f"ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = "
+                f"{len(axes)}"
+            ),
         )
     if len(set(axes)) != len(axes):
-        raise ShapeError(f"permute{tuple(axes)}", "permute(): duplicate dims are not allowed.")
+        raise ShapeError(f"permute{tuple(axes)}", mirrored("permute(): duplicate dims are not allowed."))
     return moves.permute(input, axes)
 
 
@@ -133,14 +143,17 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     if len(sources) != len(places):
         raise ShapeError(
             f"movedim({source}, {destination})",
-            f"movedim: Invalid source or destination dims: source ({sources} dims) should contain the same "
-            "number of "
-            f"dims as destination ({places} dims)",
+            mirrored(
+                f"movedim: Invalid source or destination dims: source ({sources} dims) should contain "
+                "the same "
+                "number of "
+                f"dims as destination ({places} dims)"
+            ),
         )
     for label, axes in (("source", sources), ("destination", places)):
         if len(set(axes)) != len(axes):
             raise ShapeError(
-                f"movedim({source}, {destination})", f"movedim: repeated dim in `{label}` ({axes})"
+                f"movedim({source}, {destination})", mirrored(f"movedim: repeated dim in `{label}` ({axes})")
             )
     rest = iter(k for k in range(input.ndim) if k not in sources)
     moved = dict(zip(places, sources))
@@ -153,7 +166,7 @@ def t(input: Tensor) -> Tensor:
     if input.ndim > 2:
         raise ShapeError(
             f"t() of a tensor of shape {list(input.shape)}",
-            f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D",
+            mirrored(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D"),
             "use .mT or transpose(dim0, dim1)",
         )
     return moves.permute(input, range(input.ndim)[::-1])
@@ -171,7 +184,9 @@ def mT(input: Tensor) -> Tensor:
     if input.ndim < 2:
         raise ShapeError(
             f".mT of a tensor of shape {list(input.shape)}",
-            f"tensor.mT is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor.",
+            mirrored(
+                f"tensor.mT is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor."
+            ),
         )
     return transpose(input, -2, -1)
 
@@ -226,16 +241,20 @@ def expand(input: Tensor, *size: Any) -> Tensor:
         if size_k == -1 and own is None:
             raise ShapeError(
                 asked,
-                f"The expanded size of the tensor ({size_k}) isn't allowed in a leading, non-existing "
-                f"dimension {k}",
+                mirrored(
+                    f"The expanded size of the tensor ({size_k}) isn't allowed in a leading, non-existing "
+                    f"dimension {k}"
+                ),
             )
         sizes[k] = own if size_k == -1 and own is not None else size_k
         if own not in (None, 1, sizes[k]):
             raise ShapeError(
                 asked,
-                f"The expanded size of the tensor ({sizes[k]}) must match the existing size ({own}) at "
-                "non-singleton "
-                f"dimension {k}.  Target sizes: {sizes}.  Tensor sizes: {list(input.shape)}",
+                mirrored(
+                    f"The expanded size of the tensor ({sizes[k]}) must match the existing size ({own}) at "
+                    "non-singleton "
+                    f"dimension {k}.  Target sizes: {sizes}.  Tensor sizes: {list(input.shape)}"
+                ),
             )
     return moves.expand(input, sizes)
 
@@ -284,9 +303,12 @@ def view(input: Tensor, *shape: Any) -> Tensor:
         raise ShapeError(
             f"view of a tensor of shape {list(input.shape)} and strides {input.stride()} as "
             f"{list(result.shape)}",
-            "view size is not compatible with input tensor's size and stride (at least one dimension spans "
-            "across two "
-            "contiguous subspaces). Use .reshape(...) instead.",
+            mirrored(
+                "view size is not compatible with input tensor's size and stride (at least one "
+                "dimension spans "
+                "across two "
+                "contiguous subspaces). Use .reshape(...) instead."
+            ),
         )
     return result
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
@@ -63,7 +63,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     count = integer(k, "topk", "k")
     if not 0 <= count <= x.shape[axis]:
         raise ShapeError(
-            f"topk(k={count}) of a tensor of shape {list(input.shape)}", "selected index k out of range"
+            f"topk(k={count}) of a tensor of shape {list(input.shape)}",
+            mirrored("selected index k out of range"),
         )
     values, indices = order.topk(x, count, axis, largest)
     if not input.ndim and count:
@@ -130,7 +131,7 @@ def quantile(
     if not input.dtype.is_floating_point:
         raise DtypeError(
             f"quantile of {input.dtype}",
-            "quantile() input tensor must be either float or double dtype",
+            mirrored("quantile() input tensor must be either float or double dtype"),
             "cast it",
         )
     if interpolation not in _INTERPOLATIONS:

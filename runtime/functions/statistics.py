@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import softmax as shares
@@ -32,7 +32,7 @@ def _floating(input: Tensor, dtype: object, why: str) -> Tensor:
     x = input if dtype is None else moves.cast(input, dtypes.dtype(dtype))
     if not x.dtype.is_floating_point:
         raise DtypeError(
-            f"a statistic of {x.dtype}", f"{why} Got: {_CAPITAL[x.dtype]}", "cast it with .float()"
+            f"a statistic of {x.dtype}", mirrored(f"{why} Got: {_CAPITAL[x.dtype]}"), "cast it with .float()"
         )
     return x
 
@@ -215,12 +215,14 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
         if x.ndim < 2:
             raise ShapeError(
                 f"cdist of shapes {list(x1.shape)} and {list(x2.shape)}",
-                f"cdist only supports at least 2D tensors, {label} got: {x.ndim}D",
+                mirrored(f"cdist only supports at least 2D tensors, {label} got: {x.ndim}D"),
             )
     if x1.shape[-1] != x2.shape[-1]:
         raise ShapeError(
             f"cdist of shapes {list(x1.shape)} and {list(x2.shape)}",
-            f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}",
+            mirrored(
+                f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}"
+            ),
         )
     return norm(moves.unsqueeze(x1, [x1.ndim - 1]) - moves.unsqueeze(x2, [x2.ndim - 2]), p, -1)
 

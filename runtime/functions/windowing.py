@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import convolution, pool
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.window import window
@@ -41,9 +41,12 @@ def batched(input: Tensor, rank: int, name: str) -> Tensor:
     if input.ndim not in (rank + 1, rank + 2):
         raise ShapeError(
             f"{name} of a tensor of shape {list(input.shape)}",
-            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got input of "
-            "size: "
-            f"{list(input.shape)}",
+            mirrored(
+                f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got "
+                "input of "
+                "size: "
+                f"{list(input.shape)}"
+            ),
         )
     return input if input.ndim == rank + 2 else moves.unsqueeze(input, [0])
 
@@ -75,7 +78,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         low, high = ([pair[k] for pair in reversed(pairs)] for k in (0, 1))
         return convolution.padded(input, low, high, fill=fill) if pairs else input
     if mode not in _BORDERS:
-        raise ArgumentError(f"pad(mode={mode!r})", f"Unrecognised padding mode {mode}")
+        raise ArgumentError(f"pad(mode={mode!r})", mirrored(f"Unrecognised padding mode {mode}"))
     for k, (low_k, high_k) in enumerate(pairs):
         input = _bordered(input, input.ndim - 1 - k, low_k, high_k, mode)
     return input
@@ -282,9 +285,11 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     if r < 1 or c % (r * r):
         raise ShapeError(
             f"pixel_shuffle({r}) of a tensor of shape {list(input.shape)}",
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
-            "upscale_factor, but "
-            f"input.size(-3)={c} is not divisible by {r * r}",
+            mirrored(
+                "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+                "upscale_factor, but "
+                f"input.size(-3)={c} is not divisible by {r * r}"
+            ),
         )
     n = len(lead)
     apart = moves.reshape(input, (*lead, c // (r * r), r, r, h, w))
