@@ -7,6 +7,7 @@ may read. Nothing here runs code or touches memory of the program: `runtime.prog
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from retrograd.compiler.backends import llvm, ptx
 from retrograd.compiler.backends.cpu import Target
@@ -21,6 +22,19 @@ from retrograd.compiler.passes.simplify import Simplifying
 from retrograd.compiler.schedule import gpu
 from retrograd.compiler.schedule.cpu import schedule
 from retrograd.compiler.schedule.machine import Machine
+
+IR = TypeVar("IR", Graph, loops.Program)
+
+
+class Look(Protocol):
+    """What sees every step's IR and gives it back: under test, `ir.verify.verified`."""
+
+    def __call__(self, ir: IR, /) -> IR: ...
+
+
+def unseen(ir: IR) -> IR:
+    """Nobody looks."""
+    return ir
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +56,15 @@ class Compiled:
     """One for each bool output that follows the graph's own: where it is True, `check.error()` must be raised."""
 
 
-def compile_graph(graph: Graph, target: Target) -> Compiled:
-    """Every stage of a graph for a processor, up to LLVM text."""
-    primitive = rebuild(graph, Expanding())
-    optimised = rebuild(primitive, Simplifying())
+def compile_graph(graph: Graph, target: Target, look: Look = unseen) -> Compiled:
+    """Every stage of a graph for a processor, up to LLVM text; each step's IR passes through `look`."""
+    primitive = look(rebuild(graph, Expanding()))
+    optimised = look(rebuild(primitive, Simplifying()))
     checked, checks = add_checks(optimised)
-    serial, constants = lower(checked)
-    scheduled = schedule(localise(serial), Machine(target.vector_bits, target.registers))
-    planned = plan(scheduled)
+    serial, constants = lower(look(checked))
+    local = look(localise(look(serial)))
+    scheduled = look(schedule(local, Machine(target.vector_bits, target.registers)))
+    planned = look(plan(scheduled))
     text = llvm.emit(planned, graph.name, native_bits=target.vector_bits, attributes=_attributes(target))
     return Compiled(graph, optimised, planned, text, graph.name, tuple(c.value for c in constants), checks)
 
@@ -80,13 +95,13 @@ class CompiledGpu:
     """One for each bool output that follows the graph's own: where it is True, `check.error()` must be raised."""
 
 
-def compile_for_gpu(graph: Graph, arch: str = "sm_90") -> CompiledGpu:
-    """Every stage of a graph for a GPU, up to PTX."""
-    primitive = rebuild(graph, Expanding())
-    optimised = rebuild(primitive, Simplifying())
+def compile_for_gpu(graph: Graph, arch: str = "sm_90", look: Look = unseen) -> CompiledGpu:
+    """Every stage of a graph for a GPU, up to PTX; each step's IR passes through `look`."""
+    primitive = look(rebuild(graph, Expanding()))
+    optimised = look(rebuild(primitive, Simplifying()))
     checked, checks = add_checks(optimised)
-    serial, constants = lower(checked)
-    planned = plan(gpu.schedule(serial))
+    serial, constants = lower(look(checked))
+    planned = look(plan(look(gpu.schedule(look(serial)))))
     text, launches = ptx.emit(planned, graph.name)
     assembly = ptx.assemble(text, arch, planned, launches)
     arrays = tuple(c.value for c in constants)

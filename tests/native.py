@@ -1,9 +1,11 @@
-"""How tests run a graph natively and trust nothing: every buffer ends, or starts, at a page that must not be touched.
+"""How tests run a graph natively and trust nothing: the IR is verified after each step, and every buffer
+ends, or starts, at a page that must not be touched.
 
-In flow a Graph and arrays; out flow the arrays that machine code makes. Each program runs twice, its buffers once pressed
-against a forbidden page behind them and once against one before them, its outputs and scratch filled with other bytes
-each time. So a read or write out of bounds ends the process with the line of the test, and what is read before it is
-written differs between the runs. A further property to demand of every compiled program goes into `run`.
+In flow a Graph and arrays; out flow the arrays that machine code makes. Each program runs twice, its
+buffers once pressed against a forbidden page behind them and once against one before them, its outputs and
+scratch filled with other bytes each time. So a read or write out of bounds ends the process with the line of
+the test, and what is read before it is written differs between the runs. What else to demand of every
+compiled program goes into `Program.run`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.ir.graph import Array, Builder, Graph, Node, Type, interpret
+from retrograd.compiler.ir.verify import verified
 from retrograd.compiler.pipeline import Compiled, compile_graph
 from retrograd.runtime import cpu
 
@@ -75,9 +78,7 @@ class Program:
         """The outputs, after two runs that must agree bit for bit."""
         first, second = (self.run(arrays, at_end, fill) for at_end, fill in ((True, 0xA5), (False, 0x3C)))
         for a, b in zip(first, second, strict=True):
-            assert a.tobytes() == b.tobytes(), (
-                "the value depends on what memory held before, or where it lies"
-            )
+            assert a.tobytes() == b.tobytes(), "the value depends on where memory lies or what it held"
         return first
 
     def run(self, arrays: Sequence[Array], at_end: bool, fill: int) -> list[Array]:
@@ -121,7 +122,7 @@ def _type(array: Array) -> Type:
 def build(graph: Graph, target: Target | None = None) -> Program:
     """The graph in machine code, for the host or a part of it."""
     target = target or Target.host()
-    compiled = compile_graph(graph, target)
+    compiled = compile_graph(graph, target, verified)
     return Program(compiled, cpu.load(assemble(compiled.llvm, target)))
 
 
@@ -136,8 +137,8 @@ def graph_of(function: Callable[..., Any], *arrays: Array, name: str = "f") -> G
 
 
 def assert_close(ours: Array, theirs: Array, ulps: float = 8.0, scale: float = 1.0) -> None:
-    """Equal where whole; else within `ulps` units in the last place of `theirs`, and of `scale`, which says how great
-    the numbers were that cancelled each other. NaN and infinities are at the same places."""
+    """Equal where whole; else within `ulps` units in the last place of `theirs`, and of `scale`, which says
+    how great the numbers were that cancelled each other. NaN and infinities are at the same places."""
     theirs = np.asarray(theirs)
     assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
     if ours.dtype.kind != "f":

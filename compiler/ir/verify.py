@@ -1,0 +1,389 @@
+"""What makes a Graph or a Loops program valid, checked between passes under test.
+
+In flows one IR, out flows nothing, or a CompilerError that names the node or the statement. `verify_graph`
+infers each type again. `verify_loops` proves by interval arithmetic that no load or store leaves
+its buffer in any iteration; what loop limits and a load's own bounds promise counts. To demand another
+property, add a method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil, floor, inf, isfinite
+from typing import NoReturn, TypeVar
+
+from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.graph import OPS, Graph, Input, Node, Op
+from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Barrier,
+    Buffer,
+    Call,
+    Convert,
+    Exchange,
+    Expression,
+    For,
+    If,
+    Kernel,
+    Kind,
+    Load,
+    Local,
+    Number,
+    Position,
+    Program,
+    Space,
+    Statement,
+    Store,
+    Within,
+    operands_first,
+)
+
+Interval = tuple[float, float]
+"""The least and the greatest value."""
+EVERYTHING: Interval = (-inf, inf)
+IR = TypeVar("IR", Graph, Program)
+
+
+def verified(ir: IR) -> IR:
+    """The IR, if it is valid."""
+    if isinstance(ir, Graph):
+        verify_graph(ir)
+    else:
+        verify_loops(ir)
+    return ir
+
+
+# ---- Graph -------------------------------------------------------------------------------------------------
+
+
+def verify_graph(graph: Graph) -> None:
+    """Raise CompilerError unless every node is what its op makes of declared inputs and other nodes."""
+    labels = [node.op.label for node in graph.inputs if isinstance(node.op, Input)]
+    if len(labels) != len(graph.inputs) or len(set(labels)) != len(labels):
+        raise CompilerError(f"graph {graph.name}", f"its inputs are not inputs of different names: {labels}")
+    declared = set(graph.inputs)
+    known: dict[tuple[Op, tuple[int, ...]], Node] = {}
+    builders = {id(node.builder) for node in (*graph.inputs, *graph.outputs)}
+    for node in graph.nodes:
+        builders.add(id(node.builder))
+        _verify_node(graph, node, declared)
+        twin = known.setdefault((node.op, tuple(map(id, node.inputs))), node)
+        if twin is not node:
+            raise CompilerError(f"{node} in graph {graph.name}", "an equal node is there already")
+    for output in graph.outputs:
+        if isinstance(output.op, Input) and output not in declared:
+            raise CompilerError(f"the input {output.op.label} of graph {graph.name}", "it is not declared")
+    if len(builders) > 1:
+        raise CompilerError(f"graph {graph.name}", "its nodes are of different builders")
+
+
+def _verify_node(graph: Graph, node: Node, declared: set[Node]) -> None:
+    what = f"{node} in graph {graph.name}"
+    for operand in node.inputs:
+        if isinstance(operand.op, Input) and operand not in declared:
+            raise CompilerError(what, f"it reads the input {operand.op.label}, which is not declared")
+    own = OPS.get(node.op.name)
+    if own is not node.op and own is not type(node.op):
+        raise CompilerError(what, f"there is no op called {node.op.name}, or another one")
+    inferred = node.op.infer(*(i.type for i in node.inputs))
+    if inferred != node.type:
+        raise CompilerError(what, f"its op makes {inferred} of its operands")
+
+
+# ---- Loops -------------------------------------------------------------------------------------------------
+
+
+def verify_loops(program: Program) -> None:
+    """Raise CompilerError unless the program stays within its buffers and reads only what was written."""
+    verifier = _Verifier(program)
+    for kernel in program.kernels:
+        verifier.kernel(kernel)
+    for buffer in program.outputs:
+        if buffer.size and buffer not in verifier.written:
+            raise CompilerError(f"the output {buffer} of {program.name}", "nothing writes it")
+    for buffer, offset in program.arena.items():
+        end = offset + buffer.size * buffer.dtype.itemsize
+        if offset < 0 or offset % buffer.dtype.itemsize or end > program.arena_bytes:
+            raise CompilerError(
+                f"{buffer} in {program.name}", f"bytes {offset} to {end} are not in the arena"
+            )
+
+
+@dataclass(frozen=True)
+class _Fact:
+    """`low <= index <= high`, in the iterations that are looked at."""
+
+    index: Index
+    low: float
+    high: float
+
+    @property
+    def never(self) -> bool:
+        """Can it hold in no iteration?"""
+        low, high = self.index.bounds()
+        return max(low, self.low) > min(high, self.high)
+
+
+def _facts(bounds: Sequence[Bound]) -> list[_Fact]:
+    return [_Fact(b.index, b.low, b.high - 1) for b in bounds]
+
+
+_SCRATCH = (Space.LOCAL, Space.SHARED)
+
+
+@dataclass
+class _Verifier:
+    program: Program
+    written: set[Buffer] = field(default_factory=set)
+    _name: str = ""
+    _axes: list[Axis] = field(default_factory=list)
+    _facts: list[_Fact] = field(default_factory=list)
+    _kinds: list[Kind] = field(default_factory=list)
+    _locals: set[Buffer] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._readable = {*self.program.inputs, *self.program.constants}
+        self._declared = {*self._readable, *self.program.outputs}
+        for buffers, space in (
+            (self.program.inputs, Space.INPUT),
+            (self.program.constants, Space.CONSTANT),
+            (self.program.outputs, Space.OUTPUT),
+        ):
+            for buffer in buffers:
+                if buffer.space is not space:
+                    raise CompilerError(f"{buffer} in {self.program.name}", f"it is no {space.value} buffer")
+
+    def _fail(self, what: object, why: str) -> NoReturn:
+        """The error about a statement, an expression, or whatever `what` says."""
+        if isinstance(what, Store | Accumulate):
+            what = f"{what.buffer}[{what.index}] = …"
+        raise CompilerError(f"{what} in kernel {self._name} of {self.program.name}", why)
+
+    # ---- statements ----
+
+    def kernel(self, kernel: Kernel) -> None:
+        """All statements of a kernel."""
+        self._name = kernel.name
+        self._block(kernel.body)
+
+    def _block(self, statements: Sequence[Statement]) -> None:
+        for s in statements:
+            match s:
+                case For():
+                    self._loop(s)
+                case Local():
+                    self._local(s)
+                case If():
+                    self._condition(s)
+                case Store() | Accumulate():
+                    self._write(s)
+                case Barrier():
+                    self._meeting("barrier")
+                case Exchange():
+                    self._exchange(s)
+
+    def _loop(self, s: For) -> None:
+        what = f"for {s.axis} in {s.axis.extent} {s.kind.value}"
+        if s.axis in self._axes:
+            self._fail(what, "the axis belongs to an outer loop")
+        if s.axis.extent < 0 or s.lanes < 1:
+            self._fail(what, "it has no such extent or number of lanes")
+        around = self._kinds[-1] if self._kinds else None
+        if (s.kind in (Kind.PARALLEL, Kind.GRID) and around) or (
+            s.kind is Kind.BLOCK and around is not Kind.GRID
+        ):
+            self._fail(what, f"it is within {f'a loop of kind {around.value}' if around else 'no loop'}")
+        if Kind.VECTOR in self._kinds and s.kind is not Kind.SERIAL:
+            self._fail(what, "only serial loops may be within a vector loop")
+        with self._inside(s):
+            self._block(s.body)
+
+    def _condition(self, s: If) -> None:
+        for bound in s.bounds:
+            self._index(bound.index, f"if {bound.low} <= {bound.index} < {bound.high}")
+        self._facts += _facts(s.bounds)
+        self._block(s.body)
+        del self._facts[len(self._facts) - len(s.bounds) :]
+
+    def _meeting(self, what: str) -> None:
+        """All threads of a block must come by, so nothing that differs between them may decide."""
+        threads = {axis for axis, kind in zip(self._axes, self._kinds, strict=True) if kind is Kind.BLOCK}
+        if not threads:
+            self._fail(what, "it is within no block of threads")
+        if any(threads & fact.index.axes() for fact in self._facts):
+            self._fail(what, "not every thread of the block comes by")
+
+    def _exchange(self, s: Exchange) -> None:
+        what = f"{s.buffer} = {s.source} of another thread"
+        self._meeting(what)
+        if not {s.buffer, s.source} <= self._locals or s.source not in self.written:
+            self._fail(what, "they are not two local buffers, the second of them written")
+        self.written.add(s.buffer)
+
+    @contextmanager
+    def _inside(self, s: For) -> Iterator[None]:
+        self._axes.append(s.axis)
+        self._kinds.append(s.kind)
+        if s.limit:
+            index, stop = s.limit
+            self._index(index, f"the limit of the loop over {s.axis}")
+            if index.stride(s.axis) != 1:
+                self._fail(f"for {s.axis} while {index} < {stop}", "the index does not grow by one")
+            self._facts.append(_Fact(index, -inf, stop - 1))
+        yield
+        if s.limit:
+            self._facts.pop()
+        self._axes.pop()
+        self._kinds.pop()
+
+    def _local(self, s: Local) -> None:
+        if s.buffer.space not in _SCRATCH or s.buffer in self._locals:
+            self._fail(f"local {s.buffer}", "it is no local buffer, or is there already")
+        self._locals.add(s.buffer)
+        self._block(s.body)
+        self._locals.discard(s.buffer)
+        self.written.discard(s.buffer)
+
+    def _write(self, s: Store | Accumulate) -> None:
+        for e in operands_first((s.value, *_loaded(s.index)), set()):
+            self._expression(e)
+        if s.value.dtype is not s.buffer.dtype:
+            self._fail(s, f"a value of dtype {s.value.dtype} goes into {s.buffer.dtype}")
+        if s.buffer in self._readable:
+            self._fail(s, "it writes an input")
+        self._place(s.buffer, s.index, (), s)
+        if isinstance(s, Accumulate):
+            if s.buffer not in self.written:
+                self._fail(s, "it accumulates into what nobody has written")
+            if s.combine not in OPS:
+                self._fail(s, f"there is no row called {s.combine}")
+        self.written.add(s.buffer)
+
+    # ---- expressions ----
+
+    def _expression(self, e: Expression) -> None:
+        match e:
+            case Load():
+                for bound in e.bounds:
+                    self._index(bound.index, e)
+                self._place(e.buffer, e.index, _facts(e.bounds), e)
+                if e.buffer.size and e.buffer not in self._readable | self.written:
+                    self._fail(e, "it reads what nobody has written")
+            case Position():
+                self._index(e.index, e)
+            case Within():
+                for bound in e.bounds:
+                    self._index(bound.index, e)
+            case Call():
+                if e.row not in OPS:
+                    self._fail(e, f"there is no row called {e.row}")
+            case Convert() | Number():
+                pass
+
+    def _index(self, index: Index, what: object) -> None:
+        missing = [axis for axis in index.axes() if axis not in self._axes]
+        if missing:
+            self._fail(what, f"no loop around it is over {missing[0]}")
+        for atom in _loaded_atoms(index):
+            low, high = value_bounds(atom.expression)  # type: ignore[arg-type]  # see ir.index
+            if low < 0 or high >= max(atom.extent, 1):
+                self._fail(what, f"{atom} is not known to lie in 0 … {atom.extent - 1}")
+
+    def _place(self, buffer: Buffer, index: Index, facts: Sequence[_Fact], what: object) -> None:
+        if buffer.space in _SCRATCH and buffer not in self._locals:
+            self._fail(what, f"{buffer} is local to braces elsewhere")
+        if buffer.space not in (*_SCRATCH, Space.ARENA) and buffer not in self._declared:
+            self._fail(what, f"{buffer} is no buffer of the program")
+        self._index(index, what)
+        known = [*self._facts, *facts]
+        low, high = bounds(index, known)
+        if (low < 0 or high >= buffer.size) and not any(fact.never for fact in known):
+            self._fail(what, f"the index runs from {low} to {high}, but {buffer} has {buffer.size} elements")
+
+
+def _loaded_atoms(index: Index) -> Iterator[Loaded]:
+    for atom, _ in index.terms:
+        if isinstance(atom, Loaded):
+            yield atom
+        elif isinstance(atom, Divided | Remainder):
+            yield from _loaded_atoms(atom.value)
+
+
+def _loaded(index: Index) -> list[Expression]:
+    return [atom.expression for atom in _loaded_atoms(index)]  # type: ignore[misc]  # see ir.index
+
+
+# ---- intervals ---------------------------------------------------------------------------------------------
+
+
+def bounds(index: Index, facts: Sequence[_Fact]) -> Interval:
+    """Between which values an index lies, if the facts hold.
+
+    A fact about C tells about n·C + R: n times its interval, plus that of R. An index I of which a multiple
+    is such a sum, m·I = n·C + R, lies within an m-th of that. Each fact is used once at most, in order.
+    """
+
+    def within(index: Index, position: int) -> Interval:
+        low, high = _sum([(_atom_bounds(atom, facts), factor) for atom, factor in index.terms], index.offset)
+        for k, fact in enumerate(facts[position:], position):
+            coefficients = dict(fact.index.terms)
+            for ratio in {Fraction(c, coefficients[atom]) for atom, c in index.terms if atom in coefficients}:
+                n, m = ratio.numerator, ratio.denominator
+                rest = within(index * m - fact.index * n, k + 1)
+                least, most = _sum([((fact.low, fact.high), n), (rest, 1)], 0)
+                low, high = max(low, _divided(least, m, ceil)), min(high, _divided(most, m, floor))
+        return low, high
+
+    return within(index, 0)
+
+
+def _divided(number: float, divisor: int, rounded: Callable[[Fraction], int]) -> float:
+    return rounded(Fraction(int(number), divisor)) if isfinite(number) else number
+
+
+def _sum(terms: Sequence[tuple[Interval, int]], offset: int) -> Interval:
+    low = high = float(offset)
+    for (least, most), factor in terms:
+        low += factor * (least if factor > 0 else most) if factor else 0
+        high += factor * (most if factor > 0 else least) if factor else 0
+    return low, high
+
+
+def _atom_bounds(atom: Atom, facts: Sequence[_Fact]) -> Interval:
+    """Between which values an atom lies, told by facts about simpler atoms: so this comes to an end."""
+    if isinstance(atom, Axis | Loaded):
+        return 0, atom.extent - 1
+    depth = _depth(atom.value)
+    low, high = bounds(atom.value, [fact for fact in facts if _depth(fact.index) <= depth])
+    if isinstance(atom, Divided):
+        return low // atom.divisor, high // atom.divisor
+    return (low, high) if low >= 0 and high < atom.divisor else (0, atom.divisor - 1)
+
+
+def _depth(index: Index) -> int:
+    """How many divisions are within each other."""
+    divided = [atom for atom, _ in index.terms if isinstance(atom, Divided | Remainder)]
+    return max((1 + _depth(atom.value) for atom in divided), default=0)
+
+
+def value_bounds(e: Expression) -> Interval:
+    """Between which values an integer expression lies, as far as its clamps say."""
+    match e:
+        case Number():
+            return float(e.value), float(e.value)
+        case Position(index=index):
+            return index.bounds()
+        case Convert(operand=operand) if not operand.dtype.is_floating_point:
+            return value_bounds(operand)
+        case Call(row="minimum", arguments=(a, b)):
+            (low, high), (least, most) = value_bounds(a), value_bounds(b)
+            return min(low, least), min(high, most)
+        case Call(row="maximum", arguments=(a, b)):
+            (low, high), (least, most) = value_bounds(a), value_bounds(b)
+            return max(low, least), max(high, most)
+        case _:
+            return EVERYTHING
