@@ -196,9 +196,10 @@ def _cycles(c: Contraction, machine: Machine, rows: int, vectors: int) -> float:
     """Roughly, for two multiply-adds and two loads in a cycle, of which one may miss the first-level cache."""
     lanes = machine.lanes(c.out.dtype.itemsize)
     blocks, panels = -(-c.row.extent // rows), -(-c.column.extent // (vectors * lanes))
-    bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)
+    bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)  # four: the latency of a multiply-add
     if blocks > 1 and vectors * lanes * c.inner.extent * c.out.dtype.itemsize > _FIRST_LEVEL:
-        bound = max(bound, 2 * vectors)
+        bound = max(bound, 1.25 * vectors)
+    bound += 0.5 + 0.05 * (rows + vectors)
     return blocks * panels * (c.inner.extent * bound + 2 * rows * vectors + 16)
 
 

@@ -6,7 +6,7 @@ after block, within a block one inner position after the other, the elements of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from retrograd.compiler import dtypes
@@ -29,6 +29,8 @@ from retrograd.compiler.ir.loops import (
     indices,
 )
 
+_TOGETHER = 64
+"""Elements side by side that are copied together, if they belong to several blocks."""
 _PARALLEL_COPY = 1 << 16
 """Elements from which on threads share the copying."""
 
@@ -114,25 +116,35 @@ def pack(
 def _copy(
     c: Contraction, operand: Expression, axis: Axis, panels: Panels, pieces: Pieces, lanes: int
 ) -> Statement:
-    block = Axis("p", pieces.count)
-    first = pieces.first(at(block))
+    """One kind of block: narrow ones several at a time, so that what lies together is read together."""
+    width, depth = min(pieces.size, pieces.extent), c.inner.extent
+    turns = steps(operand, c.inner) == 1 and steps(operand, axis) not in (None, 0, 1)
+    turns = turns and min(width, depth) >= lanes
+    beside = 1 if turns else min(pieces.count, max(1, _TOGETHER // width))
+    task, within = Axis("p", -(-pieces.count // beside)), Axis("n", beside)
+    block = at(task) * beside + at(within)
+    first = pieces.first(block)
 
     def store(k: Index, j: Index) -> Store:
         values = {c.inner: k, axis: first + j}
         value = Rewriter(lambda index: index.substitute(values)).expression(operand)
-        return Store(panels.buffer, panels.place(pieces, at(block), k, j), value, c.where)
+        return Store(panels.buffer, panels.place(pieces, block, k, j), value, c.where)
 
-    width, depth = min(pieces.size, pieces.extent), c.inner.extent
-    turns = steps(operand, c.inner) == 1 and steps(operand, axis) not in (None, 0, 1)
-    if turns and min(width, depth) >= lanes:
-        rows, columns = Axis("k", -(-depth // lanes)), Axis("q", -(-width // lanes))
-        i, j = Axis("i", lanes), Axis("j", lanes)
-        k, q = at_most(at(rows) * lanes, depth - lanes), at_most(at(columns) * lanes, width - lanes)
-        square = For(j, (store(k + as_index(i), q + as_index(j)),), Kind.VECTOR, None, lanes)
-        body: Statement = For(rows, (For(columns, (For(i, (square,), Kind.UNROLL),)),))
-    else:
-        row, j = Axis("k", depth), Axis("j", width)
+    body = _squares(store, width, depth, lanes) if turns else None
+    if body is None:
+        k, j = Axis("k", depth), Axis("j", width)
         wide = min(4, -(-width // lanes)) * lanes if steps(operand, axis) == 1 else lanes
-        body = For(row, (For(j, (store(at(row), at(j)),), Kind.VECTOR, None, wide),))
-    shared = pieces.count > 1 and panels.buffer.size >= _PARALLEL_COPY and not c.batch
-    return For(block, (body,), Kind.PARALLEL if shared else Kind.SERIAL)
+        row = For(j, (store(at(k), at(j)),), Kind.VECTOR, None, wide)
+        limit = (block, pieces.count) if pieces.count % beside else None
+        body = For(k, (For(within, (row,), limit=limit),))
+    shared = task.extent > 1 and panels.buffer.size >= _PARALLEL_COPY and not c.batch
+    return For(task, (body,), Kind.PARALLEL if shared else Kind.SERIAL)
+
+
+def _squares(store: Callable[[Index, Index], Store], width: int, depth: int, lanes: int) -> For:
+    """A block copied in squares, which are turned in registers; the last ones are moved back to end with it."""
+    rows, columns = Axis("k", -(-depth // lanes)), Axis("q", -(-width // lanes))
+    i, j = Axis("i", lanes), Axis("j", lanes)
+    k, q = at_most(at(rows) * lanes, depth - lanes), at_most(at(columns) * lanes, width - lanes)
+    square = For(j, (store(k + as_index(i), q + as_index(j)),), Kind.VECTOR, None, lanes)
+    return For(rows, (For(columns, (For(i, (square,), Kind.UNROLL),)),))
