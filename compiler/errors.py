@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
-_PACKAGE_FOLDERS = tuple(
-    str(Path(__file__).resolve().parent.parent / folder) + "/"
-    for folder in ("compiler", "runtime", "retrograd")
-)
+_HOME = Path(__file__).resolve().parents[1]
+_OWN = tuple(str(_HOME / name) for name in ("compiler", "runtime", "retrograd", "__init__.py"))
+"""Where this package's files lie: in the repository, and as installed, where the front door is beside the rooms."""
 
 
 class Location(NamedTuple):
@@ -35,12 +35,12 @@ class Location(NamedTuple):
 
 def user_location() -> Location | None:
     """The innermost line of the call stack outside this package; None when there is none."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if not code.co_filename.startswith(_PACKAGE_FOLDERS) and not code.co_filename.startswith("<"):
+        if not code.co_filename.startswith(_OWN) and not code.co_filename.startswith("<"):
             return Location(code.co_filename, frame.f_lineno, code.co_name)
-        frame = frame.f_back  # type: ignore[assignment]  # typeshed calls the outermost f_back a frame
+        frame = frame.f_back
     return None
 
 

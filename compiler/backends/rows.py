@@ -46,7 +46,8 @@ def _ordered(x: Value) -> Value:
 
 
 def _pow(x: Value, y: Value) -> Value:
-    """x ** y; whole numbers by squaring, for as long as a lane has factors left, and cut to whole ones where y < 0."""
+    """x ** y; whole numbers by squaring, for as long as a lane has factors left, and cut to whole ones
+    where y < 0."""
     if x.floating:
         return FUNCTIONS["pow"](x, y)
     block, one = x.block, x.same(1)
@@ -71,7 +72,8 @@ def _pow(x: Value, y: Value) -> Value:
 
 
 def _floor_divide(x: Value, y: Value) -> Value:
-    """Of whole numbers, towards minus infinity; 0 where y is 0. LLVM's division traps there, and at -1 for the least x."""
+    """Of whole numbers, towards minus infinity; 0 where y is 0. LLVM's division traps there, and at -1
+    for the least x."""
     divisor = select(y.eq(0) | y.eq(-1), 1, y)
     quotient = x / divisor
     across = (quotient * divisor).ne(x) & ((x ^ divisor) < 0)

@@ -5,13 +5,15 @@
     value ::= "%"k | input name | number
     type  ::= dtype "[" sizes "]"
 
-A `Node` applies an `Op` to the values of other nodes and has one output. An op is a frozen dataclass whose fields are
-its static parameters (`Permute(axes=(1, 0))`), so a node needs no bag of arguments. Nodes are interned by their
-`Builder`: equal nodes are the same object, so common subexpressions never exist twice and equality is identity. Nodes
-of different builders never mix. `where` is the user's line and no part of a node's identity.
+A `Node` applies an `Op` to the values of other nodes and has one output. An op is a frozen dataclass
+whose fields are its static parameters (`Permute(axes=(1, 0))`), so a node needs no bag of arguments.
+Nodes are interned by their `Builder`: equal nodes are the same object, so common subexpressions never
+exist twice and equality is identity. Nodes of different builders never mix. `where` is the user's line
+and no part of a node's identity.
 
-This file also holds the one abstract class of ops, and `apply`, which asks the operands' interpreter: evaluate (arrays),
-build (nodes), or a higher one that has entered itself in `INTERPRETERS` (the Tensor API's record).
+This file also holds the one abstract class of ops, and `apply`, which asks the operands' interpreter:
+evaluate (arrays), build (nodes), or a higher one that has entered itself in `INTERPRETERS` (the Tensor
+API's record).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -33,7 +35,8 @@ from retrograd.compiler.ir.quiet import quietly
 Array = np.ndarray[Any, np.dtype[Any]]
 Number = bool | int | float
 Value = Any
-"""What flows through ops and their adjoints: an array, a Node or a Tensor, all with shape, dtype and operators."""
+"""What flows through ops and their adjoints: an array, a Node or a Tensor, all with shape, dtype and
+operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Type:
 
 
 class Op(ABC):
-    """A primitive: what it yields, its value, its derivative. Its loops are described in the op's own module."""
+    """A primitive: what it yields, its value, its derivative. Its loops are described in the op's own
+    module."""
 
     name: ClassVar[str]
     """How the op is called in printed graphs."""
@@ -85,7 +89,8 @@ class Op(ABC):
     ) -> Sequence[Value | None]:
         """The inputs' cotangents, written with ops; None where there is none or it is not needed.
 
-        A cotangent may still have the shape of the broadcast output: `cotangents` sums it to the input's shape.
+        A cotangent may still have the shape of the broadcast output: `cotangents` sums it to the input's
+        shape.
         """
 
     @property
@@ -95,7 +100,8 @@ class Op(ABC):
 
 
 OPS: dict[str, type[Op] | Op] = {}
-"""Every op by its printed name: an instance where the op has no parameters, else the class. Ops register themselves."""
+"""Every op by its printed name: an instance where the op has no parameters, else the class. Ops register
+themselves."""
 
 
 _O = TypeVar("_O", bound="type[Op] | Op")
@@ -109,7 +115,7 @@ def register(op: _O) -> _O:
     return op
 
 
-# ---- the two ops that the IR itself needs ----------------------------------------------------------------------------
+# ---- the two ops that the IR itself needs ------------------------------------------------------------------
 
 
 class Leaf(Op):
@@ -165,7 +171,7 @@ class Constant(Leaf):
         return self.value
 
 
-# ---- nodes -----------------------------------------------------------------------------------------------------------
+# ---- nodes -------------------------------------------------------------------------------------------------
 
 
 def _operator(name: str, swapped: bool = False) -> Callable[[Node, Value], Node]:
@@ -249,7 +255,7 @@ class Builder:
                 if value.builder is not self:
                     raise TraceError(
                         f"{op.name}({', '.join(str(i.type) for i in inputs)})",
-                        "one operand is a traced value of another trace, which has ended or encloses this one",
+                        "one operand is a traced value of a trace that has ended or encloses this one",
                         "return it from the function that made it, or pass it in as an argument",
                     )
             where = self._where if self._fixed_location else user_location()
@@ -303,7 +309,7 @@ def order(outputs: Iterable[Node]) -> list[Node]:
     return ordered
 
 
-# ---- interpreters ----------------------------------------------------------------------------------------------------
+# ---- interpreters ------------------------------------------------------------------------------------------
 
 
 class Interpreter(Protocol):
@@ -348,16 +354,18 @@ class Build:
     def _lift(builder: Builder, x: Value, number_dtype: DType) -> Node:
         if isinstance(x, Node):
             return x
-        return builder.constant(x) if isinstance(x, np.ndarray | np.generic) else builder.constant(x, number_dtype)
+        return builder.constant(x, None if isinstance(x, np.ndarray | np.generic) else number_dtype)
 
 
 _EVALUATE = Evaluate()
 INTERPRETERS: dict[type, Interpreter] = {Node: Build()}
-"""Which interpreter a class of operand calls for; the Tensor API enters its own. Anything else is evaluated."""
+"""Which interpreter a class of operand calls for; the Tensor API enters its own. Anything else is
+evaluated."""
 
 
 def apply(op: Op, *operands: Value) -> Value:
-    """Apply an op at the level of its operands. Python numbers take the dtype of the last operand that has one."""
+    """Apply an op at the level of its operands. Python numbers take the dtype of the last operand that
+    has one."""
     chosen: Interpreter = _EVALUATE
     for x in operands:
         interpreter = INTERPRETERS.get(type(x))
@@ -370,11 +378,12 @@ def interpret(graph: Graph, values: Sequence[Value]) -> list[Value]:
     """The graph's outputs for these input values, at the values' own level."""
     known: dict[Node, Value] = dict(zip(graph.inputs, values, strict=True))
     for node in graph.nodes:
-        known[node] = node.op.value if isinstance(node.op, Constant) else apply(node.op, *(known[i] for i in node.inputs))
+        constant = node.op.value if isinstance(node.op, Constant) else None
+        known[node] = apply(node.op, *(known[i] for i in node.inputs)) if constant is None else constant
     return [known[output] for output in graph.outputs]
 
 
-# ---- printing --------------------------------------------------------------------------------------------------------
+# ---- printing ----------------------------------------------------------------------------------------------
 
 
 def print_graph(graph: Graph) -> str:
@@ -402,7 +411,8 @@ def print_graph(graph: Graph) -> str:
 
 
 def _call(node: Node, name_of: Callable[[Node], str]) -> str:
-    """`op(operands, field=…)`; a 0-d constant of the dtype that a bare number would take is written as that number."""
+    """`op(operands, field=…)`; a 0-d constant of the dtype that a bare number would take is written as
+    that number."""
     shaped = [i for i in node.inputs if not (isinstance(i.op, Constant) and i.ndim == 0)]
     parts = []
     for i in node.inputs:
@@ -413,10 +423,9 @@ def _call(node: Node, name_of: Callable[[Node], str]) -> str:
 
 
 def parameters(op: Op) -> list[tuple[str, object]]:
-    """The static parameters of an op, in order; none for an op that is an instance in `OPS` (a row of a table)."""
-    if isinstance(OPS.get(op.name), Op) or not is_dataclass(op):
-        return []
-    return [(f.name, getattr(op, f.name)) for f in fields(op)]
+    """The static parameters of an op, in order; none for a row of a table, which is itself in `OPS`."""
+    names = () if OPS.get(op.name) is op else getattr(op, "__dataclass_fields__", ())
+    return [(name, getattr(op, name)) for name in names]
 
 
 def literal(value: object) -> str:

@@ -3,16 +3,16 @@
     index ::= offset + coefficient * atom + …
     atom  ::= axis | index "//" int | index "%" int | loaded integer
 
-`Index` is an affine form over atoms, kept in normal form, so that two equal indices compare equal and the stride along
-an axis can be read off. Every axis knows its extent; `//` and `%` use it to split exactly (`(i*C + j) // C` is `i`), which
-is what makes a reshape cost nothing. Movement ops are functions from the output's indices to the input's.
+`Index` is an affine form over atoms, kept in normal form, so that two equal indices compare equal and the
+stride along an axis can be read off. Every axis knows its extent; `//` and `%` use it to split exactly
+(`(i*C + j) // C` is `i`), which is what makes a reshape cost nothing. Movement ops are functions from the
+output's indices to the input's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Union
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ class Loaded:
         return f"[{self.expression}]"
 
 
-Atom = Union[Axis, Divided, Remainder, Loaded]
+Atom = Axis | Divided | Remainder | Loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +94,16 @@ class Index:
         return self._split(divisor)[1]
 
     def _split(self, divisor: int) -> tuple[Index, Index]:
-        """Quotient and remainder: terms that the divisor divides leave the division if the rest stays within it."""
+        """Quotient and remainder: terms that the divisor divides leave the division if the rest stays
+        within it."""
         if divisor == 1:
             return self, Index()
-        whole = Index(tuple((a, c // divisor) for a, c in self.terms if c % divisor == 0), self.offset // divisor)
+        whole = Index(
+            tuple((a, c // divisor) for a, c in self.terms if c % divisor == 0), self.offset // divisor
+        )
         rest = Index(tuple((a, c) for a, c in self.terms if c % divisor), self.offset % divisor)
         low, high = rest.bounds()
-        least = low // divisor  # taken out, so that what is divided is never negative: machines round towards zero
+        least = low // divisor  # taken out: what is divided must not be negative, as machines round to zero
         whole, rest = whole + least, rest - least * divisor
         if high - least * divisor < divisor:
             return whole, rest

@@ -1,14 +1,16 @@
 """Which nodes are stored, and which of those share a loop nest.
 
-A *root* is a node that gets memory: an output, an op with loops of its own, a reduction, or a pointwise value that costs
-more to compute again than to keep. A *cluster* is a group of roots computed by one nest: some outer axes in common
-(`rank` of them) and within them *stages*, one after the other, each a nest over the remaining axes of its roots.
+A *root* is a node that gets memory: an output, an op with loops of its own, a reduction, or a pointwise
+value that costs more to compute again than to keep. A *cluster* is a group of roots computed by one nest:
+some outer axes in common (`rank` of them) and within them *stages*, one after the other, each a nest over
+the remaining axes of its roots.
 
     sum(f(x)) with its gradient   one stage over x
     softmax over rows             outer axis: rows;  stages: maximum, sum of exp, quotient
 
-A root may join a cluster if each cluster-mate that it reads is either at the very same place of the same stage, or is
-complete within the same outer iteration: then an earlier stage suffices. Clusters run in order.
+A root may join a cluster if each cluster-mate that it reads is either at the very same place of the same
+stage, or is complete within the same outer iteration: then an earlier stage suffices. Clusters run in
+order.
 """
 
 from __future__ import annotations
@@ -23,19 +25,21 @@ from retrograd.compiler.ir.index import Axis
 from retrograd.compiler.ir.loops import Buffer
 from retrograd.compiler.lower.reader import MultiIndex, Reader, domain_index
 from retrograd.compiler.ops.contract import Dot
-from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.ops.reduce import Reduction
+from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.ops.shape import Cast, Iota, Movement
 
 _FUNCTION_COST, _PLAIN_COST = 10, 1
 """Weights of a transcendental and of any other pointwise op, in units of a load."""
 _KEEP_ABOVE = 8
-"""A pointwise value that is used in several places, or by more elements than it has, is kept above this weight."""
+"""A pointwise value that is used in several places, or by more elements than it has, is kept above this
+weight."""
 _DEEPEST = 50
-"""A pointwise value on which an expression of so many steps would rest is stored, so that no expression is deeper. Where
-it is read at the same place, that costs nothing."""
+"""A pointwise value on which an expression of so many steps would rest is stored, so that no expression
+is deeper. Where it is read at the same place, that costs nothing."""
 _ROWS_TO_SHARE, _SMALL = 8, 1 << 15
-"""Rows are fused into one nest if there are so many of them, or if the whole is small: else threads would starve."""
+"""Rows are fused into one nest if there are so many of them, or if the whole is small: else threads would
+starve."""
 
 
 @dataclass(eq=False)
@@ -76,12 +80,15 @@ class Cluster:
         self.members[root.node] = (root, stage)
 
 
-# ---- roots -----------------------------------------------------------------------------------------------------------
+# ---- roots -------------------------------------------------------------------------------------------------
 
 
 def is_expression(node: Node) -> bool:
     """Can the node be computed at any one index, without loops of its own?"""
-    return isinstance(node.op, Elementwise | Movement | Cast | Iota | Constant | Input) or type(node.op) in INLINE
+    return (
+        isinstance(node.op, Elementwise | Movement | Cast | Iota | Constant | Input)
+        or type(node.op) in INLINE
+    )
 
 
 INLINE: set[type] = set()
@@ -149,7 +156,7 @@ def _uses(node: Node, consumers: dict[Node, list[Node]]) -> list[Node]:
     return found
 
 
-# ---- clusters --------------------------------------------------------------------------------------------------------
+# ---- clusters ----------------------------------------------------------------------------------------------
 
 
 def make_clusters(roots: Iterable[Node], stored: Mapping[Node, Buffer]) -> list[Cluster]:
@@ -215,15 +222,17 @@ def _join(cluster: Cluster, root: Root) -> bool:
     rank = min(cluster.rank, _rank(root), _common(cluster.domain, root.domain))
     first = 0
     for node, index in mates:
-        mate, stage = cluster.members[node]
+        mate, made_in = cluster.members[node]
         if not mate.reduced and mate.domain == root.domain and index == domain_index(root.axes):
-            first = max(first, stage)
+            first = max(first, made_in)
             continue
         rank = min(rank, _kept_together(mate, root, index))
-        first = max(first, stage + 1)
+        first = max(first, made_in + 1)
         if rank == 0:
             return False
-    stage = next((k for k in range(first, len(cluster.stages)) if cluster.stages[k][0].domain == root.domain), None)
+    stage = next(
+        (k for k in range(first, len(cluster.stages)) if cluster.stages[k][0].domain == root.domain), None
+    )
     if (stage is None or len(cluster.stages) > 1) and not _worth_rows(cluster, root, rank):
         return False
     cluster.rank = rank

@@ -1,4 +1,5 @@
-"""Ops that read their operand at places given by another value: they have a value at every index, so they fuse."""
+"""Ops that read their operand at places given by another value: they have a value at every index, so they
+fuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Loops of the ops that do not compute one element at a time: products, concatenation, scans, scatters, sorts.
+"""Loops of the ops that do not compute one element at a time: products, concatenation, scans, scatters,
+sorts.
 
 Each function takes a node and gives its kernels; `NESTS` finds it by the op's class.
 """
@@ -37,6 +38,7 @@ def _dot(lowering: Lowering, node: Node) -> list[Kernel]:
     """out[…, m, n] = Σ_k a[…, m, k] · b[…, k, n], with the operands' movement in their indices."""
     a, b = node.inputs
     axes = axes_for((*node.shape, a.shape[-1]))
+    row, column, inner = axes[-3:]
     index = domain_index(axes)
     batch, (m, n, k) = index[:-3], index[-3:]
     reader, out = lowering.reader(), lowering.buffer(node)
@@ -44,7 +46,7 @@ def _dot(lowering: Lowering, node: Node) -> list[Kernel]:
     product = Call("mul", (left, right), node.dtype)
     place = flatten((*batch, m, n), node.shape)
     stores = (Store(out, place, Load(out, place), node.where),)
-    contraction = Contraction(out, place, axes[:-3], *axes[-3:], left, right, stores, node.where)
+    contraction = Contraction(out, place, axes[:-3], row, column, inner, left, right, stores, node.where)
     body: list[Statement] = [
         Store(out, place, Number(0, node.dtype), node.where),
         *nest(axes[-1:], [Accumulate(out, place, product, "add", 0, node.where)]),
@@ -62,7 +64,9 @@ def _concat(lowering: Lowering, node: Node) -> list[Kernel]:
         index = list(domain_index(axes))
         value = reader.value(operand, tuple(index))
         index[node.op.axis] += start
-        statements += nest(axes, [Store(lowering.buffer(node), flatten(index, node.shape), value, node.where)])
+        statements += nest(
+            axes, [Store(lowering.buffer(node), flatten(index, node.shape), value, node.where)]
+        )
         start += operand.shape[node.op.axis]
     return [Kernel("concat", tuple(statements))]
 
@@ -103,7 +107,12 @@ def _put_add(lowering: Lowering, node: Node) -> list[Kernel]:
         place = (*index[:axis], row, *index[axis + 1 :])
     combine, zero = ("logical_or", False) if node.dtype.category == 0 else ("add", 0)
     add = Accumulate(
-        lowering.buffer(node), flatten(place, node.shape), reader.value(values, index), combine, zero, node.where
+        lowering.buffer(node),
+        flatten(place, node.shape),
+        reader.value(values, index),
+        combine,
+        zero,
+        node.where,
     )
     return [Kernel(node.op.name, (*_filled(lowering, node), *nest(axes, [add])))]
 

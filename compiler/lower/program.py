@@ -1,4 +1,5 @@
-"""The loops of a whole graph: one kernel per cluster, in serial nests that a schedule then arranges for its target."""
+"""The loops of a whole graph: one kernel per cluster, in serial nests that a schedule then arranges for
+its target."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def axes_for(domain: Sequence[int], first: int = 0) -> tuple[Axis, ...]:
 
 
 def nest(axes: Sequence[Axis], body: Sequence[Statement]) -> tuple[Statement, ...]:
-    """The statements within loops over the axes; an axis of one element needs no loop, and nothing is done no times."""
+    """The statements within loops over the axes; an axis of one element needs no loop, and nothing is
+    done no times."""
     if any(axis.extent == 0 for axis in axes):
         return ()
     inner = tuple(body)
@@ -84,7 +86,8 @@ def lower(graph: Graph) -> tuple[Program, tuple[Constant, ...]]:
 
 
 def _assign_buffers(lowering: Lowering, roots: Sequence[Node]) -> list[tuple[Node, Buffer]]:
-    """A buffer for each input, constant, root and output; the outputs that are copies of another value are returned."""
+    """A buffer for each input, constant, root and output; the outputs that are copies of another value
+    are returned."""
     graph = lowering.graph
     for node in graph.inputs:
         assert isinstance(node.op, Input)
@@ -118,7 +121,7 @@ def _copy(lowering: Lowering, node: Node, buffer: Buffer) -> Kernel:
     return Kernel("copy", nest(axes, [Store(buffer, flatten(index, node.shape), value, node.where)]))
 
 
-# ---- clusters --------------------------------------------------------------------------------------------------------
+# ---- clusters ----------------------------------------------------------------------------------------------
 
 
 def _cluster_kernel(lowering: Lowering, cluster: Cluster) -> Kernel:
@@ -170,11 +173,12 @@ def _name(cluster: Cluster) -> str:
     return "_".join(names[:4]) + ("_etc" if len(names) > 4 else "")
 
 
-# ---- clean-up --------------------------------------------------------------------------------------------------------
+# ---- clean-up ----------------------------------------------------------------------------------------------
 
 
 def _without_unread_stores(program: Program) -> Program:
-    """Stores to intermediate buffers that nothing loads are dropped: their values were used where they were made."""
+    """Stores to intermediate buffers that nothing loads are dropped: their values were used where they
+    were made."""
     read = {e.buffer for k in program.kernels for e in expressions(k.body) if isinstance(e, Load)}
     read |= {s.buffer for k in program.kernels for s in walk(k.body) if isinstance(s, Accumulate)}
 
@@ -190,7 +194,9 @@ def _without_unread_stores(program: Program) -> Program:
         return tuple(result)
 
     kernels = tuple(Kernel(k.name, keep(k.body), k.contraction) for k in program.kernels)
-    return Program(program.name, tuple(k for k in kernels if k.body), program.inputs, program.constants, program.outputs)
+    return Program(
+        program.name, tuple(k for k in kernels if k.body), program.inputs, program.constants, program.outputs
+    )
 
 
 NESTS: dict[type, Callable[[Lowering, Node], list[Kernel]]] = {}

@@ -1,8 +1,9 @@
 """The value of a node at an index, as an expression.
 
-`Reader.value(node, index)` is the whole idea of lowering: where the node is stored its value is a load, and otherwise an
-expression of its operands' values at the indices that the op says. So pointwise ops fuse by being expressions, and
-movement ops by being index arithmetic. To lower a new op that has a value at every index, add a case to `_compute`.
+`Reader.value(node, index)` is the whole idea of lowering: where the node is stored its value is a load,
+and otherwise an expression of its operands' values at the indices that the op says. So pointwise ops fuse
+by being expressions, and movement ops by being index arithmetic. To lower a new op that has a value at
+every index, add a case to `_compute`.
 """
 
 from __future__ import annotations
@@ -31,14 +32,17 @@ MultiIndex = tuple[Index, ...]
 
 
 def domain_index(axes: tuple[Axis, ...]) -> MultiIndex:
-    """The multi-index of a loop nest: its axes, and 0 for an axis of one element, so that equal places are equal."""
+    """The multi-index of a loop nest: its axes, and 0 for an axis of one element, so that equal places
+    are equal."""
     return tuple(Index() if axis.extent == 1 else as_index(axis) for axis in axes)
 
 
 class Reader:
     """Expressions for nodes at indices, each made once."""
 
-    def __init__(self, stored: Mapping[Node, Buffer], on_read: Callable[[Node, MultiIndex], None] | None = None):
+    def __init__(
+        self, stored: Mapping[Node, Buffer], on_read: Callable[[Node, MultiIndex], None] | None = None
+    ):
         self._stored = stored
         self._on_read = on_read
         self._known: dict[tuple[Node, MultiIndex, tuple[Bound, ...]], Expression] = {}
@@ -80,28 +84,30 @@ class Reader:
             case _:
                 gather = GATHERS.get(type(node.op))
                 if gather is None:
-                    raise CompilerError(f"{node.op.name} : {node.type}", "it is neither stored nor an expression")
+                    raise CompilerError(
+                        f"{node.op.name} : {node.type}", "it is neither stored nor an expression"
+                    )
                 return gather(self, node, index, bounds)
 
     def _moved(self, op: Movement, node: Node, index: MultiIndex, bounds: tuple[Bound, ...]) -> Expression:
         (operand,) = node.inputs
         source = op.source(index, operand.type)
         new = tuple(b for b in source.bounds if not _always(b))
-        value = self.value(operand, tuple(_zero_if_single(i, n) for i, n in zip(source.index, operand.shape, strict=True)),
-                           bounds + new)  # fmt: skip
+        value = self.value(operand, broadcast_index(source.index, operand), bounds + new)
         if not new:
             return value
         fill = Number(source.fill if node.dtype.is_floating_point else int(source.fill), node.dtype)
         return Call("where", (Within(new, dtypes.bool_), value, fill), node.dtype)
 
     def position(self, node: Node, index: MultiIndex, extent: int, bounds: tuple[Bound, ...]) -> Index:
-        """An integer node's element as an index into an axis of `extent`: negative ones count from the end."""
+        """An integer node's element as an index into an axis of `extent`: negative ones count from the
+        end."""
         value = self.value(node, index, bounds)
         if node.dtype is not dtypes.int64:
             value = Convert(value, dtypes.int64)
         size, zero = Number(extent, dtypes.int64), Number(0, dtypes.int64)
-        wrapped = Call("where", (Call("lt", (value, zero), dtypes.bool_), Call("add", (value, size), dtypes.int64), value),
-                       dtypes.int64)  # fmt: skip
+        negative, from_end = Call("lt", (value, zero), dtypes.bool_), Call("add", (value, size), dtypes.int64)
+        wrapped = Call("where", (negative, from_end, value), dtypes.int64)
         inside = Call("minimum", (wrapped, Number(max(extent - 1, 0), dtypes.int64)), dtypes.int64)
         safe = Call("maximum", (inside, zero), dtypes.int64)
         return as_index(Loaded(safe, extent, axes_of(safe)))

@@ -1,8 +1,9 @@
-"""Loops that sort: a bitonic network, the same comparisons whatever the data, side by side in vectors or threads.
+"""Loops that sort: a bitonic network, the same comparisons whatever the data, side by side in vectors or
+threads.
 
-A pass compares the pairs (i, i + span) and orders them up or down by a bit of i; log²-many passes sort a power of two
-of elements (K. E. Batcher, "Sorting Networks and their Applications", 1968). Original positions break ties, so the
-order is stable, and mark the padding, which sorts last.
+A pass compares the pairs (i, i + span) and orders them up or down by a bit of i; log²-many passes sort a
+power of two of elements (K. E. Batcher, "Sorting Networks and their Applications", 1968). Original
+positions break ties, so the order is stable, and mark the padding, which sorts last.
 """
 
 from __future__ import annotations
@@ -10,7 +11,18 @@ from __future__ import annotations
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Node
 from retrograd.compiler.ir.index import Axis, Index, as_index, flatten
-from retrograd.compiler.ir.loops import Buffer, Call, Expression, Kernel, Load, Number, Position, Space, Statement, Store
+from retrograd.compiler.ir.loops import (
+    Buffer,
+    Call,
+    Expression,
+    Kernel,
+    Load,
+    Number,
+    Position,
+    Space,
+    Statement,
+    Store,
+)
 from retrograd.compiler.lower.program import Lowering, axes_for, nest
 from retrograd.compiler.lower.reader import domain_index
 from retrograd.compiler.ops.sort import Argsort
@@ -77,7 +89,9 @@ def _pass(
     ])  # fmt: skip
 
 
-def _after(a: Expression, i: Expression, b: Expression, j: Expression, count: int, descending: bool) -> Expression:
+def _after(
+    a: Expression, i: Expression, b: Expression, j: Expression, count: int, descending: bool
+) -> Expression:
     """Does `a` from position `i` belong after `b` from `j`?"""
     greater, less = _greater(a, b), _greater(b, a)
     if descending:

@@ -1,4 +1,5 @@
-"""Contractions: the matrix product, from which all others (matmul, mm, bmm, einsum, convolution) are made by movement."""
+"""Contractions: the matrix product, from which all others (matmul, mm, bmm, einsum, convolution) are made
+by movement."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from retrograd.compiler.ops.shape import permute
 @register
 @dataclass(frozen=True)
 class Dot(Op):
-    """`out[…, m, n] = Σ_k a[…, m, k] · b[…, k, n]`; batch axes agree exactly (expand first: it costs nothing)."""
+    """`out[…, m, n] = Σ_k a[…, m, k] · b[…, k, n]`; batch axes agree exactly (expand first: it costs
+    nothing)."""
 
     name = "dot"
 

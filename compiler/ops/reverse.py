@@ -1,5 +1,6 @@
-"""Reverse mode, once: one loop over ordered nodes. The adjoint pass and composite ops run it on graph nodes; the tape of
-the Tensor API walks its own record but takes each step through `cotangents`, the same as here.
+"""Reverse mode, once: one loop over ordered nodes. The adjoint pass and composite ops run it on graph
+nodes; the tape of the Tensor API walks its own record but takes each step through `cotangents`, the same
+as here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def cotangents(
 
 
 def backpropagate(seeds: Mapping[Node, Value], wanted: Sequence[Node]) -> dict[Node, Value]:
-    """Cotangents of the `wanted` nodes, given those of some nodes (`seeds`); a node without influence is absent.
+    """Cotangents of the `wanted` nodes, given those of some nodes (`seeds`); a node without influence is
+    absent.
 
     The values of `seeds` are nodes of the same builder; so are those returned.
     """

@@ -1,7 +1,8 @@
 """Graph → Graph: index operands are checked where the code runs.
 
-Compiled code clamps every index into its axis, so it never touches foreign memory; whether one was out of range is told
-by further outputs, one bool for each check, which the caller must look at and turn into an error at the user's line.
+Compiled code clamps every index into its axis, so it never touches foreign memory; whether one was out of
+range is told by further outputs, one bool for each check, which the caller must look at and turn into an
+error at the user's line.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class IndexCheck:
     def error(self) -> DimensionError:
         """The error to raise."""
         what = f"{self.op} with an index out of range"
-        return DimensionError(what, f"the axis has size {self.size}", "check the index tensor", where=self.where)
+        return DimensionError(
+            what, f"the axis has size {self.size}", "check the index tensor", where=self.where
+        )
 
 
 def add_checks(graph: Graph) -> tuple[Graph, tuple[IndexCheck, ...]]:

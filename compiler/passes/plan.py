@@ -1,7 +1,8 @@
 """Loops → Loops: where each intermediate buffer lies in the arena.
 
-Two buffers may share memory when no kernel needs both. First fit, largest first: the classic offset assignment, as in
-Y. Pisarchyk and J. Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
+Two buffers may share memory when no kernel needs both. First fit, largest first: the classic offset
+assignment, as in Y. Pisarchyk and J. Lee, "Efficient Memory Management for Deep Neural Net Inference",
+2020.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Graph → Graph, by building it anew in a builder that rewrites as it builds.
 
-A pass is a `Builder` whose `node` may answer a request with another, equal node. Since nodes are built in order and
-interned, one walk suffices: what a rule returns has been rewritten already, and common subexpressions meet.
+A pass is a `Builder` whose `node` may answer a request with another, equal node. Since nodes are built in
+order and interned, one walk suffices: what a rule returns has been rewritten already, and common
+subexpressions meet.
 
 `Expanding` replaces composite ops and rows without machine code by their formulas.
 """

@@ -1,7 +1,8 @@
-"""Graph → Graph: algebra that saves work and never changes a value (beyond the rounding of a power written as products).
+"""Graph → Graph: algebra that saves work and never changes a value (beyond the rounding of a power
+written as products).
 
-Each rule is *before → after* for one op, found by the op's name in `RULES`; a rule returns None where it does not apply.
-To add one, write the function and its row.
+Each rule is *before → after* for one op, found by the op's name in `RULES`; a rule returns None where it
+does not apply. To add one, write the function and its row.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from math import frexp, prod
 import numpy as np
 
 from retrograd.compiler.ir.graph import OPS, Builder, Constant, Node, Op, Value, apply
-from retrograd.compiler.ops.row import Elementwise
 from retrograd.compiler.ops.reduce import Reduction, Sum
+from retrograd.compiler.ops.row import Elementwise
 from retrograd.compiler.ops.shape import (
     Cast,
     Expand,
@@ -176,7 +177,8 @@ def _reduction(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | No
 
 
 def _reshape(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
-    """reshape(x, x.shape) → x;  reshape(reshape(x)) → reshape(x);  reshape(expand(number)) → expand(number)"""
+    """reshape(x, x.shape) → x;  reshape(reshape(x)) → reshape(x);  reshape(expand(number)) →
+    expand(number)"""
     assert isinstance(op, Reshape)
     (x,) = inputs
     if x.shape == op.shape:

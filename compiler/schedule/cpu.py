@@ -1,8 +1,9 @@
-"""Loops → Loops, arranged for a processor: adjoining axes become one, the best axis becomes vectors, long loops become
-blocks that threads share.
+"""Loops → Loops, arranged for a processor: adjoining axes become one, the best axis becomes vectors, long
+loops become blocks that threads share.
 
-The blocks depend on the sizes alone, never on how many threads there are, so results are the same bit for bit on any
-number of them. Each function takes loops and gives loops of the same value; `schedule` lists them in order.
+The blocks depend on the sizes alone, never on how many threads there are, so results are the same bit for
+bit on any number of them. Each function takes loops and gives loops of the same value; `schedule` lists
+them in order.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _kernel(kernel: Kernel, machine: Machine) -> Kernel:
     return Kernel(kernel.name, tuple(vectorise(s, machine) for s in body))
 
 
-# ---- collapse --------------------------------------------------------------------------------------------------------
+# ---- collapse ----------------------------------------------------------------------------------------------
 
 
 def collapse(statement: Statement) -> Statement:
@@ -102,7 +103,7 @@ def all_indices(statements: Sequence[Statement]) -> Iterator[Index]:
         yield from indices(e)
 
 
-# ---- vectors ---------------------------------------------------------------------------------------------------------
+# ---- vectors -----------------------------------------------------------------------------------------------
 
 
 def vectorise(statement: Statement, machine: Machine) -> Statement:
@@ -122,7 +123,9 @@ def vectorise(statement: Statement, machine: Machine) -> Statement:
     if not legal:
         return statement
     best = min(reversed(legal), key=lambda loop: scattered(loop.axis, body))
-    if best is not chain[-1] and (scattered(best.axis, body) >= scattered(chain[-1].axis, body) and chain[-1] in legal):
+    if best is not chain[-1] and (
+        scattered(best.axis, body) >= scattered(chain[-1].axis, body) and chain[-1] in legal
+    ):
         best = chain[-1]
     inner = replace(best, kind=Kind.VECTOR, body=body, lanes=_lanes(replace(best, body=body), machine))
     return _nested([loop for loop in chain if loop is not best], inner)
@@ -140,7 +143,9 @@ def _carries(loop: For) -> bool:
     if len(loop.body) != 1 or not isinstance(loop.body[0], Local) or loop.kind is not Kind.SERIAL:
         return False
     local = loop.body[0]
-    outside = [s for s in walk(local.body) if isinstance(s, Store | Accumulate) and s.buffer is not local.buffer]
+    outside = [
+        s for s in walk(local.body) if isinstance(s, Store | Accumulate) and s.buffer is not local.buffer
+    ]
     inner = [s for s in walk(local.body) if isinstance(s, For)]
     return (
         bool(outside)
@@ -208,11 +213,12 @@ def _lanes(loop: For, machine: Machine) -> int:
     return native * registers
 
 
-# ---- threads ---------------------------------------------------------------------------------------------------------
+# ---- threads -----------------------------------------------------------------------------------------------
 
 
 def share(statement: Statement, machine: Machine) -> tuple[Statement, ...]:
-    """for i in N: … → for b in blocks parallel: for i in N/blocks: …, with partial results where blocks accumulate"""
+    """for i in N: … → for b in blocks parallel: for i in N/blocks: …, with partial results where blocks
+    accumulate"""
     if not isinstance(statement, For):
         return (statement,)
     total = cost((statement,))
@@ -274,9 +280,12 @@ def _redirect(statement: Statement, partial: dict[Buffer, Buffer], block: Axis) 
 
 
 def _partials(s: Accumulate, partial: Buffer, block: Axis) -> tuple[Statement, Statement]:
-    """What a block does first (its partial results start at the identity), and what joins all blocks at the end."""
+    """What a block does first (its partial results start at the identity), and what joins all blocks at
+    the end."""
     i, j, k = Axis("i", s.buffer.size), Axis("i", s.buffer.size), Axis("b", block.extent)
-    begin: Statement = Store(partial, as_index(block) * s.buffer.size + i_of(i), Number(s.identity, s.buffer.dtype))
+    begin: Statement = Store(
+        partial, as_index(block) * s.buffer.size + i_of(i), Number(s.identity, s.buffer.dtype)
+    )
     value: Expression = Load(partial, as_index(k) * s.buffer.size + i_of(j))
     join: Statement = For(k, (replace(s, index=i_of(j), value=value),))
     if i.extent == 1:
