@@ -18,8 +18,8 @@ from types import FrameType
 from typing import NamedTuple
 
 _HOME = Path(__file__).resolve().parents[1]
-_OWN = tuple(str(_HOME / name) for name in ("compiler", "runtime", "retrograd", "__init__.py"))
-"""Where this package's files lie: in the repository, and as installed, where the front door is beside the rooms."""
+_OWN = (f"{_HOME}/compiler/", f"{_HOME}/runtime/", f"{_HOME}/retrograd/", f"{_HOME}/__init__.py")
+"""Where this package's files lie: in the repository, and as installed, with the front door beside the rooms."""
 
 
 class Location(NamedTuple):
