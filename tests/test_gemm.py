@@ -13,7 +13,7 @@ from retrograd.compiler.backends.cpu import Target, assembly
 from retrograd.compiler.ir.graph import OPS, Node, Op, apply
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.reduce import sum_
-from retrograd.compiler.ops.shape import reshape
+from retrograd.compiler.ops.shape import expand, reshape
 from retrograd.compiler.pipeline import compile_graph
 from retrograd.runtime import cpu
 
@@ -97,6 +97,15 @@ def test_batches(layout: str, batch: Shape) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_batch_that_threads_share_and_of_which_each_product_copies_its_operands(layout: str) -> None:
     check(layout, *operands(layout, 70, 300, 80, "f4", (6,)))
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_batch_that_shares_its_right_operand(rows: int) -> None:
+    a, _ = operands("NN", rows, 20, 33, "f4", (3, 4))
+    _, b = operands("NN", rows, 20, 33, "f4")
+    graph = graph_of(lambda a, b: row("maximum", dot(a, expand(b, (3, 4, 20, 33))), 0.0), a, b)
+    (ours,) = build(graph)(a, b)
+    np.testing.assert_allclose(ours, np.maximum(a @ b, 0), rtol=1e-4, atol=1e-5)
 
 
 def test_an_inner_axis_of_no_elements_gives_zeros() -> None:

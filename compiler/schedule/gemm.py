@@ -41,7 +41,7 @@ from retrograd.compiler.ir.loops import (
 )
 from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.schedule.machine import Machine
-from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, pack, steps
+from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, pack, places_of, steps
 from retrograd.compiler.schedule.thin import is_thin, thin_block, thin_shape
 
 _PARALLEL_PRODUCTS = 1 << 19
@@ -68,10 +68,31 @@ def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] |
     lanes = machine.lanes(c.out.dtype.itemsize)
     if not c.out.dtype.is_floating_point or prod((c.row.extent, c.column.extent, c.inner.extent)) == 0:
         return None
-    c = _turned(c, lanes)
+    c = _turned(_merged(c), lanes)
     if is_thin(c, lanes):
         return _over_batch(c, _thin(c, lanes))
     return _tiled(c, machine, lanes) if c.column.extent > 1 else None
+
+
+def _merged(c: Contraction) -> Contraction:
+    """The products of a batch that share their right operand, as one product of more rows."""
+    for axis in reversed([axis for axis in c.batch if axis.extent != 1]):
+        if not all(_adjoin(i, axis, c.row) for i in places_of((c.left,), c)) or axis in axes_of(c.right):
+            break
+        row = Axis(c.row.name, axis.extent * c.row.extent)
+        values = {axis: as_index(row)} if c.row.extent == 1 else {axis: Index(), c.row: as_index(row)}
+        moved = Rewriter(lambda index, values=values: index.substitute(values))  # type: ignore[misc]
+        stores = tuple(s for s in moved.statements(c.stores) if isinstance(s, Store))
+        batch = tuple(a for a in c.batch if a is not axis)
+        left = moved.expression(c.left)
+        c = replace(c, place=moved.index(c.place), batch=batch, row=row, left=left, stores=stores)
+    return c
+
+
+def _adjoin(index: Index, outer: Axis, inner: Axis) -> bool:
+    """Does one step along the outer axis lead as far as all along the inner one?"""
+    a, b = index.stride(outer), index.stride(inner)
+    return a is not None and b is not None and (inner.extent == 1 or a == b * inner.extent)
 
 
 def _turned(c: Contraction, lanes: int) -> Contraction:

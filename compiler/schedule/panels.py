@@ -66,9 +66,13 @@ def cut(c: Contraction, axis: Axis, size: int) -> list[Pieces]:
 
 def _affine(c: Contraction, axis: Axis) -> bool:
     """Is every place that the product touches an affine function of the axis?"""
-    values = [Store(c.out, c.place, value) for value in (c.left, c.right, *(s.value for s in c.stores))]
-    places = [i for e in expressions(values) for i in indices(e)]
-    return all(i.stride(axis) is not None for i in (*places, *(s.index for s in c.stores)))
+    return all(i.stride(axis) is not None for i in places_of((c.left, c.right), c))
+
+
+def places_of(operands: Sequence[Expression], c: Contraction) -> list[Index]:
+    """Where these operands, and all that is done with the product, read and write."""
+    values = [Store(c.out, c.place, value) for value in (*operands, *(s.value for s in c.stores))]
+    return [i for e in expressions(values) for i in indices(e)] + [s.index for s in (*values, *c.stores)]
 
 
 def at(axis: Axis) -> Index:
