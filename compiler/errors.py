@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 _HOME = Path(__file__).resolve().parents[1]
 _OWN = (f"{_HOME}/compiler/", f"{_HOME}/runtime/", f"{_HOME}/retrograd/", f"{_HOME}/__init__.py")
-"""Where this package's files lie: in the repository, and as installed, with the front door beside the rooms."""
+"""Where this package's files lie: in the repository, and as installed, where the front door is a level up."""
 
 
 class Location(NamedTuple):

@@ -21,7 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -424,8 +424,8 @@ def _call(node: Node, name_of: Callable[[Node], str]) -> str:
 
 def parameters(op: Op) -> list[tuple[str, object]]:
     """The static parameters of an op, in order; none for a row of a table, which is itself in `OPS`."""
-    names = () if OPS.get(op.name) is op else getattr(op, "__dataclass_fields__", ())
-    return [(name, getattr(op, name)) for name in names]
+    typed: Any = op  # an op that has parameters is a dataclass
+    return [] if OPS.get(op.name) is op else [(f.name, getattr(op, f.name)) for f in fields(typed)]
 
 
 def literal(value: object) -> str:
