@@ -17,7 +17,7 @@ from typing import NoReturn, TypeVar
 
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import OPS, Graph, Input, Node, Op
-from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder
+from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder, as_index
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
@@ -270,9 +270,7 @@ class _Verifier:
             case Load():
                 for bound in e.bounds:
                     self._index(bound.index, e)
-                self._place(e.buffer, e.index, _facts(e.bounds), e)
-                if e.buffer.size and e.buffer not in self._readable | self.written:
-                    self._fail(e, "it reads what nobody has written")
+                self._read(e)
             case Position():
                 self._index(e.index, e)
             case Within():
@@ -283,6 +281,13 @@ class _Verifier:
                     self._fail(e, f"there is no row called {e.row}")
             case Convert() | Number():
                 pass
+
+    def _read(self, e: Load) -> None:
+        facts = _facts(e.bounds)
+        self._place(e.buffer, e.index, facts, e)
+        never = e.buffer.size == 0 or any(fact.never for fact in facts)
+        if not never and e.buffer not in self._readable | self.written:
+            self._fail(e, "it reads what nobody has written")
 
     def _index(self, index: Index, what: object) -> None:
         missing = [axis for axis in index.axes() if axis not in self._axes]
@@ -338,7 +343,19 @@ def bounds(index: Index, facts: Sequence[_Fact]) -> Interval:
                 low, high = max(low, _divided(least, m, ceil)), min(high, _divided(most, m, floor))
         return low, high
 
-    return within(index, 0)
+    low, high = within(index, 0)
+    for other in _without_division(index):
+        least, most = bounds(other, facts)
+        low, high = max(low, least), min(high, most)
+    return low, high
+
+
+def _without_division(index: Index) -> Iterator[Index]:
+    """The index written in other ways: c·d·(v // d) is c·v - c·(v % d)."""
+    for atom, factor in index.terms:
+        if isinstance(atom, Divided) and factor % atom.divisor == 0:
+            product = atom.value - as_index(Remainder(atom.value, atom.divisor))
+            yield index - as_index(atom) * factor + product * (factor // atom.divisor)
 
 
 def _divided(number: float, divisor: int, rounded: Callable[[Fraction], int]) -> float:
