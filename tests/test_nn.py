@@ -439,7 +439,7 @@ ERRORS = {
     "recurrent input": lambda t: t.nn.LSTM(3, 2)(t.zeros(2, 2, 4)),
     "recurrent rank": lambda t: t.nn.GRU(3, 2)(t.zeros(2)),
     "recurrent state": lambda t: t.nn.GRU(3, 2)(t.zeros(2, 2, 3), t.zeros(1, 1, 2)),
-    "attention mask": lambda t: t.nn.MultiheadAttention(4, 2)(*[t.zeros(3, 1, 4)] * 3, None, True, t.zeros(2, 3)),
+    "attention mask": lambda t: t.nn.MultiheadAttention(4, 2)(*[t.ones(3, 4)] * 3, attn_mask=t.ones(2, 3)),
     "gain": lambda t: t.nn.init.calculate_gain("cube"),
     "fan": lambda t: t.nn.init.xavier_normal_(t.zeros(3)),
     "clip of infinity": lambda t: _clip_infinite(t),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.runtime.tensor import Tensor
 
 
@@ -19,6 +19,10 @@ class Parameter(Tensor):
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         _share(self, data)
+        if requires_grad and not self.is_floating_point():
+            raise DtypeError(
+                mirrored("Only Tensors of floating point and complex dtype can require gradients")
+            )
         self.requires_grad_(requires_grad)
 
     def __repr__(self) -> str:

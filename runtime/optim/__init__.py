@@ -3,13 +3,26 @@
 To add one, write its formula in a file of its own, and name it here.
 """
 
+from retrograd.runtime.optim import lr_scheduler
+from retrograd.runtime.optim.adagrad import Adadelta, Adagrad
 from retrograd.runtime.optim.adam import Adam, AdamW
+from retrograd.runtime.optim.adam_kin import Adamax, NAdam, RAdam
+from retrograd.runtime.optim.lbfgs import LBFGS
 from retrograd.runtime.optim.optimizer import Optimizer
+from retrograd.runtime.optim.rmsprop import RMSprop
 from retrograd.runtime.optim.sgd import SGD
 
 __all__ = [
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "NAdam",
     "Optimizer",
-    "SGD",
+    "RAdam",
+    "RMSprop",
+    "lr_scheduler",
 ]

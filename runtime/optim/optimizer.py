@@ -15,7 +15,7 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
+from retrograd.compiler.errors import ArgumentError, TraceError
 from retrograd.runtime.modes import STATE, enable_grad, no_grad
 from retrograd.runtime.nn.module import clear_gradients
 from retrograd.runtime.tape import RemovableHandle
@@ -43,6 +43,8 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
+        self._steps = 0
+        """How many were made; schedulers ask."""
         self._before: OrderedDict[int, Any] = OrderedDict()
         self._after: OrderedDict[int, Any] = OrderedDict()
         if isinstance(params, Tensor):
@@ -102,6 +104,7 @@ class Optimizer:
         for hook in list(self._before.values()):
             hook(self, (closure,), {})
         loss = self._stepped(closure)
+        self._steps += 1
         for hook in list(self._after.values()):
             hook(self, (closure,), {})
         return loss
@@ -168,14 +171,15 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._steps = 0
         self._before, self._after = OrderedDict(), OrderedDict()
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        groups = []
         for k, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {k}")
-            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
-        return "\n".join([*lines, ")"])
+            options = [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
+            groups.append("\n".join([f"Parameter Group {k}", *options, ""]))
+        return f"{type(self).__name__} (\n" + "\n".join(groups) + ")"
 
 
 def _unzipped(given: list[Any]) -> tuple[list[Any], list[str]]:
@@ -192,7 +196,7 @@ def _check(param: object) -> None:
             f"optimizer can only optimize Tensors, but one of the params is {type(param).__name__}"
         )
     if not param.is_leaf:
-        raise GradientError("can't optimize a non-leaf Tensor")
+        raise ArgumentError("can't optimize a non-leaf Tensor")
 
 
 def _adapted(value: Any, param: Tensor | None, name: str = "") -> Any:

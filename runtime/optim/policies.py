@@ -1,0 +1,314 @@
+"""Learning rates by other things than a formula of the epoch: by a metric, by phases, by other schedulers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from retrograd.compiler.errors import ArgumentError
+from retrograd.runtime.optim.optimizer import Group, Optimizer
+from retrograd.runtime.optim.rates import LRScheduler
+
+
+class ReduceLROnPlateau(LRScheduler):
+    """Times `factor`, when a metric has been no better for more than `patience` epochs."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float | Sequence[float] = 0,
+        eps: float = 1e-8,
+    ) -> None:
+        if factor >= 1.0:
+            raise ArgumentError("Factor should be < 1.0.")
+        if not isinstance(optimizer, Optimizer):
+            raise ArgumentError(f"{type(optimizer).__name__} is not an Optimizer")
+        if mode not in ("min", "max"):
+            raise ArgumentError(f"mode {mode} is unknown!")
+        if threshold_mode not in ("rel", "abs"):
+            raise ArgumentError(f"threshold mode {threshold_mode} is unknown!")
+        self.optimizer = optimizer
+        self.min_lrs = _for_groups("min_lrs", optimizer, min_lr)
+        self.mode, self.factor, self.patience, self.cooldown = mode, factor, patience, cooldown
+        self.threshold, self.threshold_mode, self.eps = threshold, threshold_mode, eps
+        self.best = math.inf if mode == "min" else -math.inf
+        self.cooldown_counter = self.num_bad_epochs = 0
+        self.last_epoch = 0
+        self._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+    @property
+    def in_cooldown(self) -> bool:
+        return self.cooldown_counter > 0
+
+    def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]  # it follows a metric
+        """Look at the metric of this epoch."""
+        current = float(metrics)
+        if epoch is not None:
+            warnings.warn("The epoch parameter in `scheduler.step()` is deprecated.", stacklevel=2)
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        if self._is_better(current):
+            self.best, self.num_bad_epochs = current, 0
+        else:
+            self.num_bad_epochs += 1
+        if self.in_cooldown:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            self._reduce()
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    def _is_better(self, current: float) -> bool:
+        sign = 1 if self.mode == "max" else -1
+        margin = sign * self.threshold
+        bound = self.best + margin if self.threshold_mode == "abs" else self.best * (1 + margin)
+        return sign * current > sign * bound
+
+    def _reduce(self) -> None:
+        for group, least in zip(self.optimizer.param_groups, self.min_lrs):
+            new = max(float(group["lr"]) * self.factor, least)
+            if float(group["lr"]) - new > self.eps:
+                group["lr"] = new
+
+
+def _for_groups(name: str, optimizer: Optimizer, given: Any) -> list[float]:
+    """One value for each group."""
+    count = len(optimizer.param_groups)
+    values = list(given) if isinstance(given, list | tuple) else [given] * count
+    if len(values) != count:
+        raise ArgumentError(f"expected {count} {name}, got {len(values)}")
+    return values
+
+
+# ---- in phases ---------------------------------------------------------------------------------------------
+
+
+class _Phase(NamedTuple):
+    """Until when, and from what to what: names of options of a group."""
+
+    end: float
+    rates: tuple[str, str]
+    momenta: tuple[str, str]
+
+
+class OneCycleLR(LRScheduler):
+    """Up to `max_lr` and down to almost nothing, in `total_steps`; momentum the other way (Smith, 2018)."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float | Sequence[float],
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float | Sequence[float] = 0.85,
+        max_momentum: float | Sequence[float] = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise ArgumentError(f"{type(optimizer).__name__} is not an Optimizer")
+        self.total_steps = _total(total_steps, epochs, steps_per_epoch)
+        if not 0 <= pct_start <= 1:
+            raise ArgumentError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
+        if anneal_strategy not in _ANNEAL:
+            raise ArgumentError(
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
+            )
+        self._anneal_func_type = anneal_strategy
+        self._phases = _phases(pct_start * self.total_steps, self.total_steps - 1, three_phase)
+        self.cycle_momentum = cycle_momentum
+        self.use_beta1 = "betas" in optimizer.defaults
+        if cycle_momentum and not self.use_beta1 and "momentum" not in optimizer.defaults:
+            raise ArgumentError(
+                "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
+            )
+        if last_epoch == -1:
+            names = ("max_lr", "max_momentum", "base_momentum")
+            options = (max_lr, max_momentum, base_momentum)
+            values = [_for_groups(name, optimizer, given) for name, given in zip(names, options)]
+            for group, rate, most, least in zip(optimizer.param_groups, *values):
+                group.update(initial_lr=rate / div_factor, max_lr=rate)
+                group["min_lr"] = group["initial_lr"] / final_div_factor
+                if cycle_momentum:
+                    self._set_momentum(group, most)
+                    group.update(max_momentum=most, base_momentum=least)
+        super().__init__(optimizer, last_epoch)
+
+    def _set_momentum(self, group: Group, momentum: float) -> None:
+        if self.use_beta1:
+            group["betas"] = (momentum, *group["betas"][1:])
+        else:
+            group["momentum"] = momentum
+
+    def get_lr(self) -> list[float]:
+        """The rates at this step; the momenta are set."""
+        if self.last_epoch > self.total_steps:
+            raise ArgumentError(
+                f"Tried to step {self.last_epoch} times. The specified number of total steps is "
+                f"{self.total_steps}"
+            )
+        place = next(
+            (k for k, p in enumerate(self._phases) if self.last_epoch <= p.end), len(self._phases) - 1
+        )
+        phase = self._phases[place]
+        start = self._phases[place - 1].end if place else 0.0
+        share = (self.last_epoch - start) / (phase.end - start)
+        anneal = _ANNEAL[self._anneal_func_type]
+        rates = []
+        for group in self.optimizer.param_groups:
+            rates.append(anneal(*(group[name] for name in phase.rates), share))
+            if self.cycle_momentum:
+                self._set_momentum(group, anneal(*(group[name] for name in phase.momenta), share))
+        return rates
+
+
+def _linear(start: float, end: float, share: float) -> float:
+    return (end - start) * share + start
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
+
+
+_ANNEAL: dict[str, Callable[..., float]] = {"cos": _cosine, "linear": _linear}
+
+
+def _phases(up: float, last: float, three: bool) -> list[_Phase]:
+    """Up, and down; or up, as much down, and then to the least."""
+    rise = _Phase(up - 1, ("initial_lr", "max_lr"), ("max_momentum", "base_momentum"))
+    fall = ("base_momentum", "max_momentum")
+    if not three:
+        return [rise, _Phase(last, ("max_lr", "min_lr"), fall)]
+    return [
+        rise,
+        _Phase(2 * up - 2, ("max_lr", "initial_lr"), fall),
+        _Phase(last, ("initial_lr", "min_lr"), ("max_momentum", "max_momentum")),
+    ]
+
+
+def _total(total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
+    if total_steps is None and (epochs is None or steps_per_epoch is None):
+        raise ArgumentError("You must define either total_steps OR (epochs AND steps_per_epoch)")
+    counts = {"total_steps": total_steps}
+    if total_steps is None:
+        counts = {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
+    for name, count in counts.items():
+        if not isinstance(count, int) or count <= 0:
+            raise ArgumentError(f"Expected positive integer {name}, but got {count}")
+    return math.prod(count for count in counts.values() if count is not None)
+
+
+# ---- of other schedulers -----------------------------------------------------------------------------------
+
+
+class _Several(LRScheduler):
+    """Schedulers of one optimiser."""
+
+    def _check(self, optimizer: Optimizer | None, schedulers: Sequence[LRScheduler], what: str) -> None:
+        name = type(self).__name__
+        if not schedulers:
+            raise ArgumentError(f"{name} expects at least one scheduler{what}, but got no scheduler.")
+        self.optimizer = optimizer or schedulers[0].optimizer
+        for k, scheduler in enumerate(schedulers):
+            if isinstance(scheduler, ReduceLROnPlateau):
+                raise ArgumentError(
+                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs "
+                    f"to be specified when calling `step`, but got one at index {k} in the given schedulers "
+                    "sequence."
+                )
+            if scheduler.optimizer is not self.optimizer:
+                raise ArgumentError(
+                    f"{name} expects all schedulers to belong to the same optimizer, but got scheduler "
+                    f"{type(scheduler).__name__} at index {k} has {scheduler.optimizer}, which is different "
+                    f"from {type(self.optimizer).__name__}."
+                )
+        self._schedulers = list(schedulers)
+
+    def state_dict(self) -> dict[str, Any]:
+        states = [scheduler.state_dict() for scheduler in self._schedulers]
+        return {**super().state_dict(), "_schedulers": states}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({k: v for k, v in state_dict.items() if k != "_schedulers"})
+        for scheduler, state in zip(self._schedulers, state_dict["_schedulers"]):
+            scheduler.load_state_dict(state)
+
+
+class SequentialLR(_Several):
+    """One scheduler after the other; each starts at its milestone, as if at epoch 0."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[LRScheduler],
+        milestones: Sequence[int],
+        last_epoch: int = -1,
+    ) -> None:
+        self._check(optimizer, schedulers, "")
+        if len(milestones) != len(schedulers) - 1:
+            raise ArgumentError(
+                "Sequential Schedulers expects number of schedulers provided to be one more than the "
+                f"number of milestone points, but got number of schedulers {len(schedulers)} and the number "
+                f"of milestones to be equal to {len(milestones)}"
+            )
+        self._milestones = list(milestones)
+        self.last_epoch = last_epoch + 1
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        _take_back(self._schedulers)
+        first = self._schedulers[bisect_right(self._milestones, 0)]
+        first._start()
+        self._last_lr = first.get_last_lr()
+
+    def step(self, epoch: int | None = None) -> None:
+        """On to the next epoch of the scheduler whose turn it is."""
+        if epoch is not None:
+            raise ArgumentError("SequentialLR.step(epoch)", "it only goes on")
+        self.last_epoch += 1
+        place = bisect_right(self._milestones, self.last_epoch)
+        scheduler = self._schedulers[place]
+        if place > 0 and self._milestones[place - 1] == self.last_epoch:
+            scheduler._go_to(0)
+        else:
+            scheduler.step()
+        self._last_lr = scheduler.get_last_lr()
+
+
+def _take_back(schedulers: Sequence[LRScheduler]) -> None:
+    """The steps that schedulers made when they were made."""
+    for scheduler in schedulers:
+        if isinstance(scheduler, _Several):
+            _take_back(scheduler._schedulers)
+        else:
+            scheduler.last_epoch -= 1
+
+
+class ChainedScheduler(_Several):
+    """All schedulers at once, each on what the one before it left."""
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        self._check(optimizer, schedulers, " to be chained")
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    def step(self, epoch: int | None = None) -> None:
+        """On to the next epoch of all."""
+        if epoch is not None:
+            raise ArgumentError("ChainedScheduler.step(epoch)", "it only goes on")
+        for scheduler in self._schedulers:
+            scheduler.step()
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]

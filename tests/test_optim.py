@@ -1,0 +1,418 @@
+"""Optimisers and schedulers beside PyTorch's: the same losses step by step, state, text and errors.
+
+OPTIMISERS and SCHEDULERS are texts, evaluated with either library; a new one is a row.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import retrograd
+from retrograd.compiler.errors import RetrogradError
+from retrograd.runtime.optim import update
+
+OPTIMISERS = [
+    "SGD(p)", "SGD(p, lr=0.1)", "SGD(p, 0.1, momentum=0.9)",
+    "SGD(p, 0.1, 0.9, dampening=0.3, weight_decay=0.1)",
+    "SGD(p, 0.05, 0.9, nesterov=True)", "SGD(p, 0.01, maximize=True)",
+    "Adam(p)", "Adam(p, 0.05, betas=(0.8, 0.9), eps=1e-4)", "Adam(p, 0.01, weight_decay=0.1, amsgrad=True)",
+    "Adam(p, 0.01, maximize=True)", "Adam(p, 0.01, weight_decay=0.1, decoupled_weight_decay=True)",
+    "AdamW(p)", "AdamW(p, 0.01, weight_decay=0.3, amsgrad=True)",
+    "RMSprop(p)", "RMSprop(p, 0.01, alpha=0.9, momentum=0.5, centered=True, weight_decay=0.1)",
+    "RMSprop(p, 0.005, centered=True)", "RMSprop(p, 0.005, momentum=0.9, maximize=True)",
+    "Adagrad(p)", "Adagrad(p, 0.05, lr_decay=0.1, weight_decay=0.1, initial_accumulator_value=0.2)",
+    "Adadelta(p)", "Adadelta(p, 0.5, rho=0.8, weight_decay=0.1)",
+    "Adamax(p)", "Adamax(p, 0.01, weight_decay=0.1)",
+    "NAdam(p)", "NAdam(p, 0.01, weight_decay=0.1)",
+    "NAdam(p, 0.01, weight_decay=0.1, decoupled_weight_decay=True)",
+    "RAdam(p)", "RAdam(p, 0.02, weight_decay=0.1)",
+    "RAdam(p, 0.02, (0.9, 0.99), decoupled_weight_decay=True)",
+]  # fmt: skip
+
+SCHEDULERS = [
+    "StepLR(o, 3)", "StepLR(o, 2, gamma=0.5)", "MultiStepLR(o, [2, 3, 3, 7])", "ExponentialLR(o, 0.9)",
+    "CosineAnnealingLR(o, 4)", "CosineAnnealingLR(o, 5, eta_min=0.01)", "LambdaLR(o, lambda k: 0.95**k)",
+    "LambdaLR(o, [lambda k: 1 / (1 + k), lambda k: 0.5])", "MultiplicativeLR(o, lambda k: 0.8)",
+    "LinearLR(o)", "LinearLR(o, 0.5, 0.1, 7)", "ConstantLR(o, 0.5, 3)", "PolynomialLR(o, 6, 2.0)",
+    "OneCycleLR(o, 0.5, total_steps=12)",
+    "OneCycleLR(o, [0.5, 1.0], epochs=4, steps_per_epoch=3, three_phase=True)",
+    "OneCycleLR(o, 0.3, 20, pct_start=0.5, anneal_strategy='linear', cycle_momentum=False)",
+    "CosineAnnealingWarmRestarts(o, 3)", "CosineAnnealingWarmRestarts(o, 2, 2, 0.001)",
+    "SequentialLR(o, [ConstantLR(o, 0.1, 2), ExponentialLR(o, 0.9)], [4])",
+    "SequentialLR(o, [LinearLR(o, 0.1, 1.0, 3), CosineAnnealingLR(o, 5), StepLR(o, 2)], milestones=[3, 8])",
+    "ChainedScheduler([ConstantLR(o, 0.1, 2), ExponentialLR(o, 0.9)])",
+]  # fmt: skip
+
+
+def network(t: Any) -> Any:
+    nn = t.nn
+    t.manual_seed(4)
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+def data(t: Any) -> tuple[Any, Any]:
+    t.manual_seed(5)
+    return t.randn(16, 3), t.randn(16, 2)
+
+
+def make(t: Any, made: str, p: Any) -> Any:
+    return eval(f"optim.{made}", {"optim": t.optim, "p": p})
+
+
+def train(t: Any, made: str, steps: int) -> tuple[list[float], Any, Any]:
+    """The losses of some steps, the model and the optimiser."""
+    model, (x, y) = network(t), data(t)
+    optimizer = make(t, made, model.parameters())
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = t.nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, model, optimizer
+
+
+def same_state(ours: Any, theirs: Any) -> None:
+    assert ours["param_groups"] == theirs["param_groups"]
+    assert list(ours["state"]) == list(theirs["state"])
+    for key, state in theirs["state"].items():
+        assert set(ours["state"][key]) == set(state)
+        for name, value in state.items():
+            found = ours["state"][key][name]
+            if hasattr(value, "detach"):
+                assert str(found.dtype) == str(value.dtype), name
+                np.testing.assert_allclose(found.numpy(), value.numpy(), rtol=1e-3, atol=2e-5, err_msg=name)
+            else:
+                assert found == value, name
+
+
+@pytest.mark.parametrize("made", OPTIMISERS)
+def test_optimisers_train_as_pytorchs(torch: Any, made: str) -> None:
+    ours, our_model, our_optimizer = train(retrograd, made, 12)
+    theirs, their_model, their_optimizer = train(torch, made, 12)
+    np.testing.assert_allclose(ours, theirs, rtol=2e-5)
+    for a, b in zip(our_model.parameters(), their_model.parameters()):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-3, atol=2e-5)
+    assert repr(our_optimizer) == repr(their_optimizer)
+    same_state(our_optimizer.state_dict(), their_optimizer.state_dict())
+
+
+@pytest.mark.parametrize("made", OPTIMISERS)
+def test_a_saved_state_goes_on_as_before(made: str) -> None:
+    whole, _, _ = train(retrograd, made, 6)
+    first, model, optimizer = train(retrograd, made, 3)
+    again = make(retrograd, made, model.parameters())
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    x, y = data(retrograd)
+    for expected in whole[3:]:
+        again.zero_grad()
+        loss = retrograd.nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        again.step()
+        first.append(loss.item())
+        assert loss.item() == expected
+    assert repr(again) == repr(optimizer)
+    assert repr(pickle.loads(pickle.dumps(again))) == repr(again)
+
+
+# ---- LBFGS -------------------------------------------------------------------------------------------------
+
+LBFGS = ["LBFGS(p)", "LBFGS(p, lr=0.3, max_iter=5, history_size=3)",
+         "LBFGS(p, line_search_fn='strong_wolfe')",
+         "LBFGS(p, 1, 30, tolerance_grad=1e-4, line_search_fn='strong_wolfe')"]  # fmt: skip
+
+
+def minimise(t: Any, made: str) -> tuple[list[float], int]:
+    """Losses of Rosenbrock's function in float64, and how often it was asked for."""
+    x = t.nn.Parameter(t.tensor([-1.2, 1.0, 0.7, -0.4], dtype=t.float64))
+    optimizer = make(t, made, [x])
+    losses: list[float] = []
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum() * 0.01
+        loss.backward()
+        losses.append(loss.item())
+        return loss
+
+    for _ in range(4):
+        optimizer.step(closure)
+    return losses, optimizer.state[x]["func_evals"]
+
+
+@pytest.mark.parametrize("made", LBFGS)
+def test_lbfgs_evaluates_where_pytorchs_does(torch: Any, made: str) -> None:
+    ours, count = minimise(retrograd, made)
+    theirs, expected = minimise(torch, made)
+    assert count == expected == len(ours)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
+
+
+def test_lbfgs_needs_a_closure_and_one_group() -> None:
+    x = retrograd.nn.Parameter(retrograd.ones(2))
+    with pytest.raises(ValueError, match="doesn't support per-parameter options"):
+        retrograd.optim.LBFGS([{"params": [x]}, {"params": [retrograd.ones(1)]}])
+    with pytest.raises(TypeError, match="without a closure"):
+        retrograd.optim.LBFGS([x]).step()
+    optimizer = retrograd.optim.LBFGS([x], line_search_fn="armijo")
+    with pytest.raises(RuntimeError, match="only 'strong_wolfe' is supported"):
+        optimizer.step(lambda: (x * x).sum().backward() or (x * x).sum())
+
+
+# ---- schedulers --------------------------------------------------------------------------------------------
+
+
+def schedule(t: Any, made: str, steps: int = 11) -> tuple[list[Any], Any]:
+    model = network(t)
+    groups = [{"params": model[0].parameters()}, {"params": model[2].parameters(), "lr": 0.5}]
+    optimizer = t.optim.SGD(groups, lr=0.2, momentum=0.9)
+    scheduler = eval(made, {**vars(t.optim.lr_scheduler), "o": optimizer})
+    seen = [scheduler.get_last_lr()]
+    for _ in range(steps):
+        optimizer.step()
+        scheduler.step()
+        seen.append([scheduler.get_last_lr(), [(g["lr"], g["momentum"]) for g in optimizer.param_groups]])
+    return seen, scheduler
+
+
+def flat(values: Any) -> list[float]:
+    return [x for v in values for x in flat(v)] if isinstance(values, list | tuple) else [values]
+
+
+@pytest.mark.parametrize("made", SCHEDULERS)
+def test_schedulers_give_pytorchs_rates(torch: Any, made: str) -> None:
+    ours, theirs = schedule(retrograd, made)[0], schedule(torch, made)[0]
+    np.testing.assert_allclose(flat(ours), flat(theirs), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("made", [s for s in SCHEDULERS if "Lambda" not in s and "lambda" not in s])
+def test_schedulers_go_on_from_a_saved_state(made: str) -> None:
+    expected, _ = schedule(retrograd, made, 8)
+    _, before = schedule(retrograd, made, 4)
+    rates = [(g["lr"], g["momentum"]) for g in before.optimizer.param_groups]
+    _, scheduler = schedule(retrograd, made, 0)
+    scheduler.load_state_dict(copy.deepcopy(before.state_dict()))
+    for group, (lr, momentum) in zip(scheduler.optimizer.param_groups, rates):
+        group.update(lr=lr, momentum=momentum)
+    for later in expected[5:]:
+        scheduler.optimizer.step()
+        scheduler.step()
+        np.testing.assert_allclose(scheduler.get_last_lr(), later[0])
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"mode": "max", "patience": 1}, {"patience": 0, "factor": 0.5, "cooldown": 2, "min_lr": 0.02},
+    {"threshold_mode": "abs", "threshold": 0.3, "patience": 1},
+    {"mode": "max", "threshold_mode": "abs", "patience": 0},
+])  # fmt: skip
+def test_plateaus_are_found_where_pytorch_finds_them(torch: Any, options: dict[str, Any]) -> None:
+    metrics = [1.0, 0.9, 0.95, 0.9, 0.89, 0.889, 0.8, 0.9, -1.0, -0.5, -1.2, *[-1.1] * 14]
+    found = []
+    for t in (retrograd, torch):
+        optimizer = t.optim.SGD(network(t).parameters(), lr=0.4)
+        scheduler = t.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **options)
+        rates = []
+        for metric in metrics:
+            scheduler.step(t.tensor(metric))
+            rates.append((optimizer.param_groups[0]["lr"], scheduler.num_bad_epochs, scheduler.best))
+        found.append(rates)
+    np.testing.assert_allclose(*found)
+
+
+def test_epochs_may_be_named(torch: Any) -> None:
+    found = []
+    for t in (retrograd, torch):
+        rates = []
+        for made in (
+            "StepLR(o, 2)",
+            "CosineAnnealingLR(o, 4)",
+            "CosineAnnealingWarmRestarts(o, 2, 2)",
+            "LinearLR(o)",
+        ):
+            scheduler = eval(
+                made, {**vars(t.optim.lr_scheduler), "o": t.optim.SGD(network(t).parameters(), lr=0.1)}
+            )
+            scheduler.optimizer.step()
+            for epoch in (5, 1, 0):
+                if "Warm" in made:
+                    scheduler.step(epoch)
+                else:
+                    with pytest.warns(UserWarning, match="deprecated|EPOCH"):
+                        scheduler.step(epoch)
+                rates.append(scheduler.get_last_lr()[0])
+        found.append(rates)
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_a_step_of_the_scheduler_before_the_optimisers_is_told() -> None:
+    scheduler = retrograd.optim.lr_scheduler.StepLR(retrograd.optim.SGD(network(retrograd).parameters()), 2)
+    with pytest.warns(UserWarning, match=r"before `optimizer\.step\(\)`"):
+        scheduler.step()
+
+
+# ---- groups, closures, hooks, gradients --------------------------------------------------------------------
+
+
+def groups(t: Any) -> Any:
+    model = network(t)
+    optimizer = t.optim.Adam(
+        [{"params": model[0].parameters(), "lr": 0.1}, {"params": [model[2].weight]}], lr=0.01
+    )
+    optimizer.add_param_group({"params": model[2].bias, "weight_decay": 0.5})
+    x, y = data(t)
+    seen = []
+    for step in range(4):
+        model[2].bias.requires_grad_(step != 1)
+        optimizer.zero_grad()
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        seen.append(round(loss.item(), 4))
+    counts = [int(optimizer.state[p]["step"]) for p in model.parameters()]
+    return repr(optimizer), seen, counts, [len(g["params"]) for g in optimizer.state_dict()["param_groups"]]
+
+
+def closures_and_hooks(t: Any) -> Any:
+    model = network(t)
+    optimizer = t.optim.SGD(model.parameters(), lr=0.1)
+    called: list[str] = []
+    optimizer.register_step_pre_hook(lambda o, args, kwargs: called.append("before"))
+    handle = optimizer.register_step_post_hook(lambda o, args, kwargs: called.append("after"))
+    x, y = data(t)
+
+    def closure() -> Any:
+        called.append("closure")
+        optimizer.zero_grad()
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        return loss
+
+    losses = [round(optimizer.step(closure).item(), 5) for _ in range(2)]
+    handle.remove()
+    optimizer.step()
+    return losses, called, optimizer.step() is None
+
+
+def cleared(t: Any) -> Any:
+    p, q = t.nn.Parameter(t.ones(2)), t.nn.Parameter(t.ones(1))
+    optimizer = t.optim.SGD([p, q], lr=1.0)
+    p.grad = t.ones(2)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=False)
+    zeros = p.grad.tolist()
+    optimizer.zero_grad()
+    return p.tolist(), q.tolist(), zeros, p.grad is None
+
+
+@pytest.mark.parametrize("program", [groups, closures_and_hooks, cleared], ids=lambda f: f.__name__)
+def test_programs_do_the_same(torch: Any, program: Any) -> None:
+    assert program(retrograd) == program(torch)
+
+
+ERRORS = {
+    "tensor": lambda t: t.optim.SGD(t.ones(1)),
+    "nothing": lambda t: t.optim.SGD([]),
+    "numbers": lambda t: t.optim.SGD([1, 2]),
+    "non-leaf": lambda t: t.optim.SGD([t.nn.Parameter(t.ones(1)) * 2]),
+    "twice": lambda t: _twice(t),
+    "set": lambda t: t.optim.SGD([{"params": {1}}]),
+    "lr": lambda t: t.optim.SGD([t.ones(1)], lr=-1),
+    "momentum": lambda t: t.optim.SGD([t.ones(1)], momentum=-1),
+    "nesterov": lambda t: t.optim.SGD([t.ones(1)], nesterov=True),
+    "beta": lambda t: t.optim.Adam([t.ones(1)], betas=(1.0, 0.9)),
+    "second beta": lambda t: t.optim.AdamW([t.ones(1)], betas=(0.5, -0.9)),
+    "eps": lambda t: t.optim.NAdam([t.ones(1)], eps=-1),
+    "rho": lambda t: t.optim.Adadelta([t.ones(1)], rho=2),
+    "alpha": lambda t: t.optim.RMSprop([t.ones(1)], alpha=-1),
+    "accumulator": lambda t: t.optim.Adagrad([t.ones(1)], initial_accumulator_value=-1),
+    "groups of a state": lambda t: _load(t, [[0], [1]]),
+    "size of a group": lambda t: _load(t, [[0, 1]]),
+    "no optimizer": lambda t: t.optim.lr_scheduler.StepLR(3, 2),
+    "factor": lambda t: t.optim.lr_scheduler.ReduceLROnPlateau(t.optim.SGD([t.ones(1)]), factor=1.5),
+    "lambdas": lambda t: t.optim.lr_scheduler.LambdaLR(t.optim.SGD([t.ones(1)]), [abs, abs]),
+    "cycle": lambda t: t.optim.lr_scheduler.OneCycleLR(t.optim.SGD([t.ones(1)]), 0.1),
+    "milestones": lambda t: t.optim.lr_scheduler.SequentialLR(_sgd(t), [], []),
+    "start": lambda t: t.optim.lr_scheduler.LinearLR(_sgd(t), start_factor=2),
+    "resumed": lambda t: t.optim.lr_scheduler.StepLR(_sgd(t), 1, last_epoch=3),
+}  # fmt: skip
+
+
+def _sgd(t: Any) -> Any:
+    return t.optim.SGD([t.ones(1)])
+
+
+def _twice(t: Any) -> Any:
+    p = t.ones(1)
+    return t.optim.SGD([{"params": [p]}, {"params": [p]}])
+
+
+def _load(t: Any, params: list[list[int]]) -> Any:
+    state = {"state": {}, "param_groups": [{"params": numbers} for numbers in params]}
+    return _sgd(t).load_state_dict(state)
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_say_what_pytorch_says(torch: Any, name: str) -> None:
+    with pytest.raises(Exception) as expected:  # noqa: PT011  # whatever PyTorch raises
+        ERRORS[name](torch)
+    with pytest.raises(RetrogradError) as raised:
+        ERRORS[name](retrograd)
+    kind = next(k for k in (KeyError, TypeError, ValueError, RuntimeError) if isinstance(expected.value, k))
+    assert isinstance(raised.value, kind)
+    assert str(expected.value.args[0]).split("\n")[0] in str(raised.value.args[0])
+
+
+# ---- the native call ---------------------------------------------------------------------------------------
+
+
+def test_one_native_call_updates_all_and_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    real = update.NativeProgram.__call__
+    monkeypatch.setattr(
+        update.NativeProgram, "__call__", lambda self, arrays: (calls.append(id(self)), real(self, arrays))[1]
+    )
+    _, _, optimizer = train(retrograd, "Adam(p, lr=0.01, betas=(0.7, 0.95))", 2)
+    optimizer.param_groups[0]["lr"] = 0.5  # a number, so no new program
+    optimizer.step()
+    assert len(calls) == 3
+    assert len(set(calls)) == 1
+
+
+def test_parameters_keep_their_memory_and_count_their_changes() -> None:
+    p = retrograd.nn.Parameter(retrograd.ones(3))
+    view, before = p.detach(), p.detach().numpy()
+    version = view._version
+    p.grad = retrograd.ones(3)
+    retrograd.optim.Adam([p], lr=0.5).step()
+    np.testing.assert_allclose(before, [0.5, 0.5, 0.5], rtol=1e-6)
+    assert view._version == version + 1
+
+
+def test_strided_and_double_parameters() -> None:
+    base = np.ones((3, 4))
+    p = retrograd.from_numpy(base).t().requires_grad_()
+    q = retrograd.ones(2, requires_grad=True)
+    optimizer = retrograd.optim.SGD([p, q], lr=0.5)
+    (p.sum() + q.sum()).backward()
+    optimizer.step()
+    assert (base == 0.5).all()
+    assert q.tolist() == [0.5, 0.5]
+
+
+def test_a_step_inside_a_compiled_function_is_refused() -> None:
+    p = retrograd.nn.Parameter(retrograd.ones(3))
+    optimizer = retrograd.optim.SGD([p])
+
+    @retrograd.compile_grad
+    def step(x: Any) -> Any:
+        optimizer.step()
+        return x
+
+    with pytest.raises(RuntimeError, match=r"SGD\.step\(\) inside a compiled function"):
+        step(retrograd.ones(1))
