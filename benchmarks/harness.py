@@ -29,6 +29,8 @@ Setup = Callable[[], Call]
 ROUNDS = 11
 BURST = 0.04
 """Seconds that one contender is timed for in one round."""
+PARTS = 16
+"""Parts of a burst, of which the quickest is told, too."""
 PATIENCE = 600.0
 """Seconds after which a contender is given up."""
 FIRSTS = 3
@@ -65,7 +67,7 @@ class Result:
     figures: dict[str, float] = field(default_factory=dict)
     """Medians."""
     least: dict[str, float] = field(default_factory=dict)
-    """Of each contender's quickest turn: what a busy machine hides from the median."""
+    """Of each contender's quickest part of a turn: what a busy machine hides from the median."""
     firsts: dict[str, float] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -137,20 +139,24 @@ def _set_up(setup: Setup) -> tuple[Call, tuple[float, list[tuple[float, ...]]]]:
     return call, (statistics.median(firsts), [_digest(value) for value in _leaves(outcome)])
 
 
-def _time(call: Call, count: int) -> float:
-    """Seconds of a call, in a loop; one more call goes before, to wake up caches and threads."""
+def _time(call: Call, count: int) -> tuple[float, float]:
+    """Seconds of a call, on the whole and in the quickest part; one more call goes before, to wake all up."""
+    part = max(1, count // PARTS)
+    parts = []
     call()
     gc.disable()
-    begin = time.perf_counter()
-    for _ in itertools.repeat(None, count):
-        call()
-    elapsed = time.perf_counter() - begin
+    for _ in range(max(1, count // part)):
+        begin = time.perf_counter()
+        for _ in itertools.repeat(None, part):
+            call()
+        parts.append((time.perf_counter() - begin) / part)
     gc.enable()
-    return elapsed / count
+    return sum(parts) / len(parts), min(parts)
 
 
-def _figure(call: Call) -> float:
-    return float(call())
+def _figure(call: Call) -> tuple[float, float]:
+    figure = float(call())
+    return figure, figure
 
 
 def _leaves(outcome: Any) -> Iterator[Any]:
@@ -256,27 +262,24 @@ class Arena:
                 result.firsts[name], digests[name] = answer
         for name in [name for name in digests if not _agree(digests, name, row.tolerance)]:
             result.notes[name] = "result differs from the other contenders'"
-        samples = self._rounds(row, list(digests), result)
-        result.figures = {name: statistics.median(taken) for name, taken in samples.items() if taken}
-        result.least = {name: min(taken) for name, taken in samples.items() if taken}
+        for name, samples in self._rounds(row, list(digests), result).items():
+            result.figures[name] = statistics.median(whole for whole, _ in samples)
+            result.least[name] = min(least for _, least in samples)
         return result
 
-    def _rounds(self, row: Row, names: list[str], result: Result) -> dict[str, list[float]]:
-        timed = row.timed
+    def _rounds(self, row: Row, names: list[str], result: Result) -> dict[str, list[tuple[float, float]]]:
+        """What was measured in each turn; whoever fails leaves a note and takes no further part."""
         counts = dict.fromkeys(names, 1)
-        samples: dict[str, list[float]] = {name: [] for name in names}
-        for turn in range(row.rounds + timed):
+        samples: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+        for turn in range(row.rounds + row.timed):
             for name in list(counts):
                 worker = self._worker(name)
-                answer = worker.ask("time", counts[name]) if timed else worker.ask("figure")
+                answer = worker.ask("time", counts[name]) if row.timed else worker.ask("figure")
                 if isinstance(answer, str):
                     result.notes[name] = answer
                     del counts[name], samples[name]
-                elif timed and turn == 0:  # the first turn finds out how many calls fill a burst
-                    once = max(
-                        worker.ask("time", max(1, int(0.002 / answer))) if answer < 0.002 else answer, 1e-9
-                    )
-                    counts[name] = max(1, int(BURST / once))
+                elif row.timed and turn == 0:
+                    counts[name] = _count(worker, answer[1])
                 else:
                     samples[name].append(answer)
         return samples
@@ -285,6 +288,14 @@ class Arena:
         if name not in self._workers or not self._workers[name].alive:
             self._workers[name] = Worker(name, self._table, self._warm_up)
         return self._workers[name]
+
+
+def _count(worker: Worker, once: float) -> int:
+    """How many calls fill a burst."""
+    if once < BURST / 20:
+        again = worker.ask("time", max(1, int(BURST / 20 / once)))
+        once = once if isinstance(again, str) else again[1]
+    return max(1, int(BURST / max(once, 1e-9)))
 
 
 def _agree(digests: Mapping[str, Any], name: str, tolerance: float) -> bool:

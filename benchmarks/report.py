@@ -160,7 +160,7 @@ def write(folder: Path, facts: dict[str, Any], results: Sequence[Result]) -> Pat
         f"# Benchmarks\n\n{heading(facts)}",
         "Medians of turns taken in processes of their own, with equal threads. *Ratio* is the best peer's "
         "time over ours, compiled; derivatives written out by hand are shown, and are no peer. *Of least "
-        "times* is the same of each contender's quickest turn: other work on the machine disturbs it less.\n",
+        "times* is the same of each contender's quickest moments, which other work disturbs less.\n",
         table(results),
         f"\n## The first call, nothing cached\n\n{first_calls(results)}\n",
         *(["## Notes\n", *notes, ""] if notes else []),
