@@ -1,9 +1,10 @@
-"""What compiling costs: processor milliseconds from a Graph to object code, the median of several cold runs, by stage.
+"""What compiling costs: processor milliseconds from a Graph to object code, the median of several cold
+runs, by stage.
 
     python benchmarks/compile_latency.py [ROW …]
 
-Processor time, not wall time, so that a busy machine does not blur it; nothing is kept between the runs. A new program
-is a function of nodes and a row of `PROGRAMS`.
+Processor time, not wall time, so that a busy machine does not blur it; nothing is kept between the runs. A
+new program is a function of nodes and a row of `PROGRAMS`.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def graph(name: str) -> Graph:
 
 
 def measure(name: str) -> tuple[float, float, int, int]:
-    """Milliseconds from graph to text, milliseconds from text to object code, lines of text, bytes of code."""
+    """Milliseconds from graph to text, milliseconds from text to object code, lines of text, bytes of
+    code."""
     target = Target.host()
     front, back = [], []
     for _ in range(RUNS):

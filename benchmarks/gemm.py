@@ -1,11 +1,12 @@
-"""Matrix products: GFLOP/s of ours, NumPy and torch, each the median of turns that they take, and our share of the peak.
+"""Matrix products: GFLOP/s of ours, NumPy and torch, each the median of turns that they take, and our
+share of the peak.
 
     python benchmarks/gemm.py [--threads N] [ROW …]
 
-A row is `MxKxN`, with the layout (`NT`: the right operand lies transposed in memory), f64 or a batch (`b100`) after it:
-`64x64x64:TN:f64`. Compiled products are called without the runtime's guards. The peak is what independent
-multiply-adds in registers reach, measured on the spot. One thread is measured in processor time, which a busy machine
-blurs less.
+A row is `MxKxN`, with the layout (`NT`: the right operand lies transposed in memory), f64 or a batch
+(`b100`) after it: `64x64x64:TN:f64`. Compiled products are called without the runtime's guards. The peak is
+what independent multiply-adds in registers reach, measured on the spot. One thread is measured in processor
+time, which a busy machine blurs less.
 """
 
 from __future__ import annotations
@@ -152,7 +153,9 @@ def _renamed(line: str, values: list[Any], names: list[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("rows", nargs="*", default=ROWS)
     options = parser.parse_args()
@@ -173,7 +176,10 @@ def main() -> None:
         figures = {name: work / seconds / 1e9 for name, seconds in medians(calls, clock).items()}
         ratio = figures["ours"] / max(figures["numpy"], figures["torch"])
         share = figures["ours"] / most["f64" if ":f64" in row else "f32"]
-        print(f"{row:24}" + "".join(f"{f:8.1f}" for f in figures.values()) + f"{ratio:8.2f}{share:9.0%}", flush=True)
+        print(
+            f"{row:24}" + "".join(f"{f:8.1f}" for f in figures.values()) + f"{ratio:8.2f}{share:9.0%}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import native
 import numpy as np
 import pytest
-
-import native
 from native import Array, build, graph_of
+
 from retrograd.compiler.backends.cpu import Target, assembly
 from retrograd.compiler.ir.graph import OPS, Node, Op, apply
 from retrograd.compiler.ops.contract import dot, transpose
@@ -65,7 +65,9 @@ def test_sizes_around_every_edge(layout: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(1, 300, 200), (200, 300, 1), (1, 300, 1), (1, 7, 1), (300, 1, 200), (1, 1, 1)])
+@pytest.mark.parametrize(
+    "shape", [(1, 300, 200), (200, 300, 1), (1, 300, 1), (1, 7, 1), (300, 1, 200), (1, 1, 1)]
+)
 def test_vectors(layout: str, shape: Shape) -> None:
     check(layout, *operands(layout, *shape, "f4"))
 
@@ -83,7 +85,9 @@ def test_operands_that_are_copied_first(layout: str, shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("target", [HOST.narrowed(), HOST.without("avx512f", "avx512vl", "avx2", "avx", "fma")])
+@pytest.mark.parametrize(
+    "target", [HOST.narrowed(), HOST.without("avx512f", "avx512vl", "avx2", "avx", "fma")]
+)
 def test_narrower_vectors(layout: str, target: Target) -> None:
     check(layout, *operands(layout, 35, 70, 37, "f4"), target)
 
@@ -112,7 +116,7 @@ def test_an_inner_axis_of_no_elements_gives_zeros() -> None:
     assert (check("NN", *operands("NN", 5, 0, 7, "f4")) == 0).all()
 
 
-@pytest.mark.parametrize("m, n", [(0, 4), (4, 0)])
+@pytest.mark.parametrize(("m", "n"), [(0, 4), (4, 0)])
 def test_a_product_of_no_elements(m: int, n: int) -> None:
     assert check("NN", *operands("NN", m, 3, n, "f4")).shape == (m, n)
 
@@ -151,13 +155,17 @@ EPILOGUES: dict[str, Callable[[Node, Node, Node], Node | tuple[Node, ...]]] = {
 
 
 @pytest.mark.parametrize("name", EPILOGUES)
-@pytest.mark.parametrize("shape", [(40, 30, 50), (5, 3, 7), (48, 20, 48), (200, 300, 70), (1, 200, 90), (90, 200, 1)])
+@pytest.mark.parametrize(
+    "shape", [(40, 30, 50), (5, 3, 7), (48, 20, 48), (200, 300, 70), (1, 200, 90), (90, 200, 1)]
+)
 def test_what_follows_a_product_element_by_element(name: str, shape: Shape) -> None:
     a, b = operands("NN", *shape, "f4")
     random = np.random.default_rng(1)
     x = random.standard_normal((shape[0], shape[2])).astype("f4")
     bias = random.standard_normal(shape[2]).astype("f4")
-    native.check(lambda a, b, x, c: EPILOGUES[name](dot(a, b), x, c), a, b, x, bias, ulps=64, scale=float(shape[1]))
+    native.check(
+        lambda a, b, x, c: EPILOGUES[name](dot(a, b), x, c), a, b, x, bias, ulps=64, scale=float(shape[1])
+    )
 
 
 def test_a_product_that_only_its_consumer_reads_is_not_stored() -> None:

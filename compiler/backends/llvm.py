@@ -1,11 +1,11 @@
 """Loops → LLVM IR text, for any target.
 
-One `Emitter` writes one function. It carries where each axis stands (`places`), what has been computed and is still valid
-(`values`), and the vector loop it is in, if any. What does not depend on a loop at all, addresses too, is computed before it
-(`_hoist`). So the text needs no optimiser.
+One `Emitter` writes one function. It carries where each axis stands (`places`), what has been computed and
+is still valid (`values`), and the vector loop it is in, if any. What does not depend on a loop at all,
+addresses too, is computed before it (`_hoist`). So the text needs no optimiser.
 
     row of the elementwise table   `rows.ROWS`
-    loop kind                      `_loop`: serial, unroll and vector here; parallel is made a function of its own
+    loop kind                      `_loop`: serial, unroll and vector; parallel is made a function of its own
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _LONG = 400
 
 
 def emit(program: Program, symbol: str, *, native_bits: int, attributes: str = "nounwind") -> str:
-    """The module of a scheduled program: `void SYMBOL(ptr args)`, and functions for parallel loops and further kernels."""
+    """The module of a scheduled program: `void SYMBOL(ptr args)` and the functions that it calls."""
     module = Module(attributes, native_bits)
     module.unique(symbol)
     parts: list[Emitter] = []
@@ -211,7 +211,9 @@ class Emitter(Values):
         for k, column in enumerate(transposed(rows)):
             self._set(down, k)
             address = self.address(store.buffer, store.index)
-            self.block.do(f"store {column.type} {column.ref}, ptr {address}, align {store.buffer.dtype.itemsize}")
+            self.block.do(
+                f"store {column.type} {column.ref}, ptr {address}, align {store.buffer.dtype.itemsize}"
+            )
         self._forget(down)
         self._forget(across)
 
@@ -319,7 +321,7 @@ class Emitter(Values):
     # ---- vectors ----
 
     def _vector_loop(self, s: For) -> None:
-        """Whole vectors first, then what is left in vectors of at most one register, the last of them masked."""
+        """Whole vectors first, then what is left in vectors of one register, the last of them masked."""
         trips, lanes = self._trips(s), s.lanes
         if s.axis.extent == lanes > 1:
             self._single_vector(s, trips)
@@ -419,7 +421,11 @@ class Emitter(Values):
 def _square(s: For) -> tuple[Axis, Store, Load] | None:
     """Does an unrolled loop of vectors copy a square, along its own axis from places side by side?"""
     match s.body:
-        case (For(axis=across, body=(Store(value=Load() as load) as store,), kind=Kind.VECTOR, limit=None) as inner,):
+        case (
+            For(
+                axis=across, body=(Store(value=Load() as load) as store,), kind=Kind.VECTOR, limit=None
+            ) as inner,
+        ):
             if load.buffer.space is Space.LOCAL or store.buffer.dtype.name == "bool" or load.bounds:
                 return None
             square = s.axis.extent == across.extent == inner.lanes > 1

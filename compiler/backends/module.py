@@ -1,7 +1,7 @@
 """One LLVM module in the making: its functions, what they declare, and how dtypes are spelt in it.
 
-In flow finished function bodies (`vector.Block`); `str(module)` is LLVM text. A dtype that machine code can hold is a row
-of `KINDS`.
+In flow finished function bodies (`vector.Block`); `str(module)` is LLVM text. A dtype that machine code can
+hold is a row of `KINDS`.
 """
 
 from __future__ import annotations

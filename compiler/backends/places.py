@@ -1,8 +1,8 @@
-"""Where things are while a function is written: the value of each axis and index, the address of each element.
+"""Where things are while a function is written: the value of each axis and index, each element's address.
 
-Axes of unrolled loops are numbers, those of other loops are LLVM values, and indices are folded as far as they are known.
-An address is computed loop by loop, outermost first, so that each loop adds only what changes in it; `anticipate` computes
-what does not change before a loop begins.
+Axes of unrolled loops are numbers, those of other loops are LLVM values, and indices are folded as far as
+they are known. An address is computed loop by loop, outermost first, so that each loop adds only what
+changes in it; `anticipate` computes what does not change before a loop begins.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ class Places:
                 offset += place * coefficient
                 continue
             term = place if coefficient == 1 else place * coefficient
-            level = max((self._levels[a] for a in _axes(atom)), default=0) if self._settled(atom) else self._level
+            level = (
+                max((self._levels[a] for a in _axes(atom)), default=0) if self._settled(atom) else self._level
+            )
             parts[level] = parts[level] + term if level in parts else term
         return offset, parts
 

@@ -1,8 +1,9 @@
-"""The values of expressions: what has been computed stays known in its scope, and loads are masked where they must be.
+"""The values of expressions: what has been computed stays known in its scope, and loads are masked where
+they must be.
 
-An expression that does not depend on the vector loop stays a scalar and is spread over the lanes only where it meets a
-vector. Small local buffers whose places are known while compiling are never in memory: their elements are the LLVM values
-last stored (`_registers`), carried by loops in phis.
+An expression that does not depend on the vector loop stays a scalar and is spread over the lanes only where
+it meets a vector. Small local buffers whose places are known while compiling are never in memory: their
+elements are the LLVM values last stored (`_registers`), carried by loops in phis.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Values(Places):
         self._unrolled: dict[Axis, int] = {}
         self._in_registers: set[Buffer] = set()
         self._registers: dict[tuple[Buffer | Accumulate, int], Value] = {}
-        """What each element of a buffer in registers holds now, and what each sum across lanes has come to."""
+        """What each element of a buffer in registers holds now, and what each sum across lanes has come
+        to."""
         self._depends: dict[Expression, frozenset[Axis]] = {}
 
     # ---- scopes ----
@@ -169,7 +171,8 @@ class Values(Places):
         return value.to(kind_of(target))
 
     def _combined(self, s: Accumulate, before: Value) -> Value:
-        """`before` combined with the statement's value; a product that is added becomes one fused instruction."""
+        """`before` combined with the statement's value; a product that is added becomes one fused
+        instruction."""
         if s.combine == "add" and isinstance(s.value, Call) and s.value.row == "mul" and before.floating:
             a, b = (self.wide(x) if before.lanes > 1 else self.value(x) for x in s.value.arguments)
             return fma(a, b, before)
@@ -239,8 +242,8 @@ class Values(Places):
             return self.block.emit(f"load {vector.type}, ptr {address}, align {align}", stored, lanes)
         name = f"llvm.masked.load.v{lanes}{stored}.p0"
         self.block.declare(name, f"declare {vector.type} @{name}(ptr, i32, <{lanes} x i1>, {vector.type})")
-        text = f"call {vector.type} @{name}(ptr {address}, i32 {align}, {mask.type} {mask.ref}, {vector.type} {vector.ref})"
-        return self.block.emit(text, stored, lanes)
+        operands = f"ptr {address}, i32 {align}, {mask.type} {mask.ref}, {vector.type} {vector.ref}"
+        return self.block.emit(f"call {vector.type} @{name}({operands})", stored, lanes)
 
     def _gather(self, e: Load, kind: str, lanes: int, mask: Value | None) -> Value:
         stored = memory_kind(kind)
@@ -302,6 +305,5 @@ class Values(Places):
             )
             target = f"<{lanes} x ptr> {self.addresses(buffer, index, lanes)}"
         allowed = self.block.constant("i1", lanes, 1) if mask is None else mask
-        self.block.do(
-            f"call void @{name}({value.type} {value.ref}, {target}, i32 {align}, {allowed.type} {allowed.ref})"
-        )
+        operands = f"{value.type} {value.ref}, {target}, i32 {align}, {allowed.type} {allowed.ref}"
+        self.block.do(f"call void @{name}({operands})")

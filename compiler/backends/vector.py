@@ -5,8 +5,8 @@ In flow Python expressions over Values (`fma(x, y, 1.0) * 0.5`), out flow lines 
 elements of one kind, or a scalar when `lanes` is 1; the same expression writes either. No optimiser runs
 after this, so instructions without side effects are shared in straight-line code (`Block.pure`).
 
-A new operation of one LLVM instruction is a method of `Value`; an intrinsic, or a few instructions, is a free
-function below. Only intrinsics that NVPTX can select in f32 and f64 may appear here.
+A new operation of one LLVM instruction is a method of `Value`; an intrinsic, or a few instructions, is a
+free function below. Only intrinsics that NVPTX can select in f32 and f64 may appear here.
 """
 
 from __future__ import annotations
@@ -214,7 +214,8 @@ class Block:
         self._known.clear()
 
     def known(self) -> dict[str, Value]:
-        """What has been computed and is not to be repeated, for `recall` in code that this place dominates."""
+        """What has been computed and is not to be repeated, for `recall` in code that this place
+        dominates."""
         return dict(self._known)
 
     def recall(self, known: dict[str, Value]) -> None:
@@ -395,7 +396,8 @@ def halves(value: Value) -> tuple[Value, Value]:
 
 
 def transposed(rows: list[Value]) -> list[Value]:
-    """As many vectors as each has lanes, a power of two, exchanged with their lanes: halves, then quarters, …"""
+    """As many vectors as each has lanes, a power of two, exchanged with their lanes: halves, then
+    quarters, …"""
     rows, half = list(rows), len(rows) // 2
     while half:
         for k in range(len(rows)):

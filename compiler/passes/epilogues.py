@@ -3,7 +3,8 @@
     kernel dot { t[p] = Σ … }; kernel maximum { for i: u[i] = maximum(t[i], 0) }
         →  kernel dot_maximum, of which the contraction stores u[p] = maximum(t[p], 0) from its registers
 
-and t[p] as well, if others read it. The plain loops stay, one after the other, for a schedule that has no use for this.
+and t[p] as well, if others read it. The plain loops stay, one after the other, for a schedule that has no
+use for this.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from retrograd.compiler.ir.loops import (
 
 
 def join_epilogues(program: Program) -> Program:
-    """The program with each product's first consumer in it, where that is a pointwise nest of the same size."""
+    """The program with each product's first consumer in it, where that is a pointwise nest of the same
+    size."""
     kernels = list(program.kernels)
     for first in [k for k in kernels if k.contraction is not None]:
         a = kernels.index(first)
@@ -82,13 +84,16 @@ def _matched(c: Contraction, kernel: Kernel) -> tuple[Store, ...] | None:
     if values is None or any(e.bounds or e.index != loads[0].index for e in loads):
         return None
     moved = Rewriter(lambda index: index.substitute(values)).statements(stores)
-    places = [i for e in expressions(moved) for i in indices(e)] + [s.index for s in moved if isinstance(s, Store)]
+    places = [i for e in expressions(moved) for i in indices(e)] + [
+        s.index for s in moved if isinstance(s, Store)
+    ]
     straight = all(i.stride(axis) is not None for i in places for axis in (c.row, c.column))
     return tuple(s for s in moved if isinstance(s, Store)) if straight else None
 
 
 def _positions(c: Contraction, axes: Sequence[Axis], index: Index) -> dict[Axis, Index] | None:
-    """Each axis of a nest as it follows from the product's place, if together they run over just its elements."""
+    """Each axis of a nest as it follows from the product's place, if together they run over just its
+    elements."""
     steps = {axis: index.stride(axis) or 0 for axis in axes}
     values: dict[Axis, Index] = {}
     reached = 1

@@ -1,11 +1,11 @@
-"""A matrix product in register tiles: BLIS's loops, reduced to what whole-program compilation leaves necessary.
+"""A matrix product in register tiles: BLIS's loops, less what whole-program compilation makes needless.
 
 A tile of `rows` × `vectors` registers accumulates over the whole inner axis: one column vector of the right
 operand at a time against single elements of the left one. `_shape` weighs all tile shapes for the sizes at
 hand. The last tile before an edge is moved back to end there: what two tiles share they compute alike, and
 one tile's code serves the whole product. Operands are read in place where that is fast, else they are copied
-first (`schedule.panels`). Where a side is thin and the inner axis lies side by side in both operands, vectors
-run along that axis instead (`schedule.thin`).
+first (`schedule.panels`). Where a side is thin and the inner axis lies side by side in both operands,
+vectors run along that axis instead (`schedule.thin`).
 
 After F. G. Van Zee and R. A. van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality",
 2015.
@@ -55,10 +55,11 @@ _TALLEST, _WIDEST = 12, 16
 _FIRST_LEVEL = 32 << 10
 """Bytes of a panel that stay in the first-level cache beside all else."""
 _FUNCTION, _LIGHT = 20, 3
-"""A function counts as so many instructions; what is done with each element is repeated for each register of a
-tile if it takes at most so many."""
+"""A function counts as so many instructions. What takes at most so many is repeated for each register of a
+tile; what takes more is done in loops over the tile."""
 _BRIEF, _SHORT = 1 << 17, 0.005
-"""A product of fewer cycles may take this much longer for each register less in its tile: that compiles faster."""
+"""A product of fewer cycles may take this much longer for each register that its tile has less: such tiles
+compile faster."""
 _LOCAL_PANELS = 1 << 17
 """Bytes of panels that a product of a batch may have on the stack."""
 
@@ -183,7 +184,7 @@ def _over_batch(c: Contraction, body: Sequence[Statement]) -> tuple[Statement, .
 def _grid(
     c: Contraction, rows: Pieces, columns: Pieces, body: Callable[[Index, Index], tuple[Statement, ...]]
 ) -> Statement:
-    """The loops over blocks of rows and panels of columns, in tasks for threads where there is enough to do."""
+    """The loops over blocks of rows and panels of columns, in tasks if there is enough to do."""
     blocks, panels = rows.count, columns.count
     products = rows.size * columns.size * c.inner.extent
     batched = any(axis.extent != 1 for axis in c.batch)
@@ -214,13 +215,13 @@ def _shape(c: Contraction, machine: Machine) -> tuple[int, int]:
 
 
 def _cycles(c: Contraction, machine: Machine, rows: int, vectors: int) -> float:
-    """Roughly, for two multiply-adds and two loads in a cycle, of which one may miss the first-level cache."""
+    """Roughly, at two multiply-adds and two loads a cycle, and less from the second-level cache."""
     lanes = machine.lanes(c.out.dtype.itemsize)
     blocks, panels = -(-c.row.extent // rows), -(-c.column.extent // (vectors * lanes))
     bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)  # four: the latency of a multiply-add
     if blocks > 1 and vectors * lanes * c.inner.extent * c.out.dtype.itemsize > _FIRST_LEVEL:
-        bound = max(bound, 1.25 * vectors)
-    bound += 0.5 + 0.05 * (rows + vectors)
+        bound = max(bound, 1.6 * vectors)
+    bound += 0.5 + 0.05 * (rows + 2 * vectors)
     return blocks * panels * (c.inner.extent * bound + 2 * rows * vectors + 16)
 
 
@@ -276,7 +277,7 @@ class _Tile:
     def _used_apart(
         self, apart: Buffer, rows: Pieces, columns: Pieces, block: Index, panel: Index
     ) -> Statement:
-        """What is done with the elements, in loops over the tile: much code is not repeated for each register."""
+        """What is done with the elements, in loops over the tile, so that much code is there but once."""
         c, lanes = self.c, self.lanes
         vectors = -(-columns.size // lanes)
         i, j = Axis("i", rows.size), Axis("j", vectors * lanes)

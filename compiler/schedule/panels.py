@@ -1,7 +1,8 @@
 """How a side of a product is cut into blocks, and how an operand is copied so that each block lies together.
 
-`cut` gives the blocks of an axis; `pack` gives the copying loops, and `Panels` where an element then is: block
-after block, within a block one inner position after the other, the elements of the side next to each other.
+`cut` gives the blocks of an axis; `pack` gives the copying loops, and `Panels` where an element then is:
+block after block, within a block one inner position after the other, the elements of the side next to each
+other.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ def _copy(
 
 
 def _squares(store: Callable[[Index, Index], Store], width: int, depth: int, lanes: int) -> For:
-    """A block copied in squares, which are turned in registers; the last ones are moved back to end with it."""
+    """A block copied in squares, which are turned in registers; the last ones are moved back to end with
+    it."""
     rows, columns = Axis("k", -(-depth // lanes)), Axis("q", -(-width // lanes))
     i, j = Axis("i", lanes), Axis("j", lanes)
     k, q = at_most(at(rows) * lanes, depth - lanes), at_most(at(columns) * lanes, width - lanes)

@@ -1,7 +1,9 @@
-"""A product with a thin side, computed along the inner axis: every element is a sum of vectors, joined at the end.
+"""A product with a thin side, computed along the inner axis: every element is a sum of vectors, joined at
+the end.
 
 For products of a matrix and a vector, and others in which the inner axis lies side by side in both operands
-and one side is too thin to be worth copying the other. `thin_shape` chooses the block, `thin_block` is its code.
+and one side is too thin to be worth copying the other. `thin_shape` chooses the block, `thin_block` is its
+code.
 """
 
 from __future__ import annotations
@@ -91,7 +93,8 @@ def thin_block(
 def _joined(
     c: Contraction, sums: Buffer, row: Index, rows: int, column: Index, columns: int, lanes: int
 ) -> Statement:
-    """Each sum's lanes are added, in a loop of its own so that the code stays short, and the result is used."""
+    """Each sum's lanes are added, in a loop of its own so that the code stays short, and the result is
+    used."""
     apart = Buffer("apart", c.out.dtype, sums.size, Space.LOCAL)
     total = Buffer("total", c.out.dtype, 1, Space.LOCAL)
     e, j = Axis("e", rows * columns), Axis("j", lanes)
