@@ -161,9 +161,14 @@ def _set_history(tensor: Tensor, edge: GradNode) -> None:
         return
     if not view.tracked:
         raise GradientError(
-            "A view was created in no_grad mode and is being modified inplace with grad mode enabled",
-            "its base would not learn of the history",
-            "make the view and the update both inside or both outside of no_grad",
+            mirrored(
+                "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+                "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+                "your code by moving both the view and the inplace either both inside the no_grad block (if "
+                "you don't want the inplace to be tracked) or both outside (if you want the inplace to be "
+                "tracked)."
+            ),
+            "the view's base would not learn of the history",
         )
     base = view.base
     kind = Type(tuple(base._value.shape), base.dtype)
@@ -224,7 +229,14 @@ def detach(self: Tensor) -> Tensor:
 def detach_(self: Tensor) -> Tensor:
     """Forget this Tensor's own history."""
     if self._view is not None and self._view.path:
-        raise GradientError("Can't detach views in-place. Use detach() instead.")
+        raise GradientError(
+            mirrored(
+                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
+                "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP "
+                "buckets, and hence detach_() cannot be called on these gradients. To fix this error, please "
+                "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
+            )
+        )
     if STATE.trace is not None:
         STATE.trace.remember(self)
     self._edge, self._requires_grad = None, False
@@ -238,7 +250,7 @@ def _data(self: Tensor) -> Tensor:
 
 def _set_data(self: Tensor, new: Tensor) -> None:
     if not isinstance(new, Tensor):
-        raise ArgumentError(f"data must be a Tensor, not {type(new).__name__}")
+        raise ArgumentError(mirrored(f"Variable data has to be a tensor, but got {type(new).__name__}"))
     trace = STATE.trace
     if trace is None:
         self._value, self._view = new._value, None

@@ -247,7 +247,7 @@ class Tensor:
     def _scalar(self, asked: str) -> Any:
         array = self.read(asked)
         if array.size != 1:
-            raise ShapeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
+            raise ShapeError(mirrored("only one element tensors can be converted to Python scalars"))
         return array.item()
 
     def __format__(self, spec: str) -> str:
@@ -361,7 +361,9 @@ class Tensor:
             )
         if value.dtype is not self.dtype:
             raise DtypeError(
-                f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor of {self.dtype}"
+                f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor of {self.dtype}",
+                "",
+                "cast it with .to(dtype)",
             )
 
     def retain_grad(self) -> None:

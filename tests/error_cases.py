@@ -197,7 +197,6 @@ ERRORS_IN_OUR_WORDS = lines("""
     t.searchsorted(x, v)   ->   torch.searchsorted(): boundaries tensor should be 1 dimension or the first
     x.bincount()   ->   bincount only supports 1-d non-negative integral inputs.
     x.histc(0)   ->   bins must be > 0
-    t.tensor(1, requires_grad=True)   ->   this one is torch.int64
     t.zeros(-1)   ->   Trying to create tensor with negative dimension -1: [-1]
     t.zeros(2.5)   ->   zeros(): argument 'size' must be int, not float
     t.zeros(2, dtype=3)   ->   there is no such element type here
@@ -221,3 +220,65 @@ ERRORS_IN_OUR_WORDS = lines("""
     F.scaled_dot_product_attention(c, c, c, attn_mask=x, is_causal=True)   ->   Explicit attn_mask should
 """)
 """Cases that fail as in PyTorch, and what is said."""
+
+AUTOGRAD_ERRORS = lines("""
+    (x * 2).backward()
+    x.detach().sum().backward()
+    z = (x * x).sum(); z.backward(); z.backward()
+    z = x.exp().sum(); t.autograd.grad(z, x); t.autograd.grad(z, x)
+    (x * 2).backward(v)
+    (x * 2).backward(3.0)
+    t.autograd.backward([x.sum(), x.sum()], [s])
+    t.autograd.backward([x.sum()], inputs=[])
+    x.sum().backward(inputs=[])
+    t.autograd.grad(x.sum(), y)
+    t.autograd.grad(x.sum(), x.detach())
+    t.autograd.grad(x.sum(), [x, y], allow_unused=False)
+    t.autograd.grad(x.sum(), x, allow_unused=False, materialize_grads=True)
+    x.add_(1)
+    x[0] = 1
+    x[0].mul_(2)
+    x.zero_()
+    z = x.detach().clone(); z.requires_grad_(); z += 1
+    z = x.exp(); z.add_(1); z.sum().backward()
+    z = x.sigmoid(); z[0] = 0; z.sum().backward()
+    (x * 2).requires_grad_(False)
+    i.requires_grad_()
+    i.requires_grad_(True)
+    t.tensor([1, 2], requires_grad=True)
+    t.zeros(2, dtype=t.int64, requires_grad=True)
+    x.numpy()
+    x.detach().retain_grad()
+    x.detach().register_hook(lambda g: g)
+    x.detach().register_post_accumulate_grad_hook(lambda g: g)
+    (x * 2).register_post_accumulate_grad_hook(lambda g: g)
+    x.register_hook(lambda g: 3); x.sum().backward()
+    x.grad = v.detach()
+    x.grad = 3
+    x.detach_().item()
+    x.item()
+    len(s)
+    list(s)
+    bool(x)
+    bool(empty)
+    float(x)
+    int(x)
+    range(5)[x.detach()]
+    z = x.view(12); z.detach_()
+    z = (x * 2)[0]; z.detach_()
+    z = x[0]; z.mul_(2)
+    z = s.detach().expand(3); z.add_(1)
+    v.detach().clone().add_(x.detach())
+    x.data = 3
+    float(x.detach()[0, :2])
+    t.autograd.functional.jacobian(lambda z: z.detach(), x, strict=True)
+    t.autograd.functional.vjp(lambda z: z * 2, x)
+    t.autograd.functional.vjp(lambda z: z * 2, x, v.detach())
+    t.autograd.functional.hessian(lambda z: z * 2, x)
+    t.autograd.functional.jvp(lambda z: z * 2, x, v.detach())
+    t.autograd.functional.jvp(lambda z: z * 2, x, (x.detach(), x.detach()))
+    t.nn.Parameter(i)
+    t.autograd.functional.hvp(lambda z: z.sum(), x, None)
+    x.requires_grad_(False); x.sum().backward()
+""")
+"""Run as statements: what `tensor`, `backward`, `grad` and their kin refuse."""

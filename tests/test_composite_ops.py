@@ -234,7 +234,7 @@ def test_batchmean(torch: ModuleType) -> None:
     [
         (
             lambda: losses.mse_loss(X, Y, "avg"),
-            "mse_loss with reduction='avg'; avg is not a valid value for reduction",
+            "avg is not a valid value for reduction",
         ),
         (lambda: losses.huber_loss(X, Y, 0.0), "does not support non-positive values for delta"),
         (lambda: losses.smooth_l1_loss(X, Y, -1.0), "does not support negative values for beta"),
@@ -340,7 +340,7 @@ def test_when_all_targets_are_ignored(torch: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("target", "error", "text"),
     [
-        (np.array([0, 4]), DimensionError, r"cross_entropy with 4 classes; Target 4 is out of bounds\."),
+        (np.array([0, 4]), DimensionError, r"Target 4 is out of bounds\."),
         (np.array([0, -1]), DimensionError, r"Target -1 is out of bounds\."),
         (np.array([0, 1, 2]), ShapeError, "Expected input batch_size to match target batch_size"),
     ],

@@ -67,7 +67,7 @@ def vhp(
     with enable_grad():
         operands, outputs, pack_in, pack_out = _called(func, inputs, create_graph, strict)
         _check_scalar(outputs)
-        vectors = _vectors(v, operands, "the input to the user-provided function has")
+        vectors = _vectors(v, operands, "the input to the user-provided function is")
         gradient = _grads(outputs, operands, (None,), True, strict)
         product = _grads(gradient, operands, vectors, create_graph, strict)
     return pack_out(_finished(outputs, create_graph)), pack_in(_finished(product, create_graph))
@@ -143,12 +143,22 @@ def _called(
     outputs, pack_out = _listed(func(*operands), "outputs")
     for place, output in enumerate(outputs):
         if strict and not output.requires_grad:
-            raise GradientError(f"Output {place} of the user-provided function does not require gradients.")
+            raise GradientError(
+                mirrored(
+                    f"Output {place} of the user-provided function does not require gradients. The outputs "
+                    "must be computed in a differentiable manner from the input when running in strict mode."
+                )
+            )
     return operands, outputs, pack_in, pack_out
 
 
 def _listed(given: Any, what: str) -> tuple[tuple[Tensor, ...], Pack]:
     single = isinstance(given, Tensor)
+    if not single and not isinstance(given, tuple | list):
+        raise ArgumentError(
+            f"the {what} of a derivative",
+            f"they must be either a Tensor or a tuple of Tensors, but are of type {type(given).__name__}",
+        )
     tensors = (given,) if single else tuple(given)
     for place, x in enumerate(tensors):
         if not isinstance(x, Tensor):
@@ -187,10 +197,17 @@ def _vectors(v: Tensors | None, like: tuple[Tensor, ...], who: str) -> tuple[Ten
         return (new(np.ones(like[0].shape, like[0].dtype.numpy)),)
     vectors, _ = _listed(v, "v")
     if len(vectors) != len(like):
-        raise ArgumentError(f"v is a tuple of invalid length: should be {len(like)} but got {len(vectors)}.")
+        raise ArgumentError(
+            mirrored(
+                "The given v should contain a single Tensor."
+                if len(like) == 1
+                else f"v is a tuple of invalid length: should be {len(like)} but got {len(vectors)}."
+            )
+        )
     for place, (x, y) in enumerate(zip(vectors, like)):
         if x.shape != y.shape:
-            raise ShapeError(f"Entry {place} in v has invalid size: should be {y.shape} but got {x.shape}.")
+            entry = f"Entry {place} in v" if len(like) > 1 else "v"
+            raise ShapeError(mirrored(f"{entry} has invalid size: should be {y.shape} but got {x.shape}."))
     return vectors
 
 

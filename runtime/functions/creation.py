@@ -17,7 +17,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
@@ -35,6 +35,8 @@ def finished(value: Tensor, device: object = None, requires_grad: bool = False, 
     `layout`, `pin_memory` and `memory_format` change nothing.
     """
     as_device(device)
+    if requires_grad and not value.is_floating_point():
+        raise DtypeError(mirrored("Only Tensors of floating point and complex dtype can require gradients"))
     return value.requires_grad_() if requires_grad else value
 
 
@@ -125,7 +127,7 @@ def _ragged(data: Any, depth: int = 0) -> str:
     """Where nested sequences stop being a box."""
     inner = [x for x in data if isinstance(x, Sequence)]
     if inner and len(inner) != len(data):
-        return "not a sequence: numbers and sequences stand side by side"
+        return "not a sequence"
     for x in inner:
         if len(x) != len(inner[0]):
             return f"expected sequence of length {len(inner[0])} at dim {depth + 1} (got {len(x)})"
@@ -149,7 +151,9 @@ def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
 def from_numpy(ndarray: object) -> Tensor:
     """A Tensor on the memory of an array: what changes one changes the other."""
     if not isinstance(ndarray, np.ndarray):
-        raise ArgumentError(f"from_numpy(): expected np.ndarray (got {type(ndarray).__name__})")
+        raise ArgumentError(
+            mirrored(f"expected np.ndarray (got {type(ndarray).__name__})"), "", "make one with tensor()"
+        )
     dtypes.dtype(ndarray.dtype)
     return new(ndarray)
 

@@ -157,7 +157,7 @@ def scatter_reduce(
     if reduce not in ("sum", "mean", *_COMBINE):
         raise ArgumentError(
             f"scatter_reduce(reduce={reduce!r})",
-            f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.",
+            mirrored(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"),
         )
     axis, x, place, values = _scatter_operands("scatter_reduce", input, dim, index, src)
     count = _added(x, place, moves.expand(like(1, x), place.shape), axis)
@@ -216,7 +216,10 @@ def _vector(name: str, index: Tensor) -> Tensor:
     if index.ndim > 1:
         raise DimensionError(
             f"{name} by an index of shape {list(index.shape)}",
-            f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim}",
+            mirrored(
+                f"{name}(): Index is supposed to be a vector"
+                + ("" if name == "index_select" else f", but got dim: {index.ndim}")
+            ),
         )
     return _lined(as_index(index, name))[0]
 

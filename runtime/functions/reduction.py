@@ -185,6 +185,7 @@ def _best(
             _need_some(name, input)
             return whole(input)
         axis = axis_of(dim, input.ndim, name)
+        _need_elements(name, input, [axis] if input.ndim else [])
         indices = place(input, axis, True)
         if not input.ndim:
             return pair(name, input.clone(), indices)

@@ -148,7 +148,7 @@ def normal(
 
 def _check_std(std: float) -> None:
     if std < 0:
-        raise ShapeError(f"normal(std={std})", f"normal expects std >= 0.0, but found std {std}")
+        raise ShapeError(f"normal(std={std})", mirrored(f"normal expects std >= 0.0, but found std {std:g}"))
 
 
 @public("bernoulli", method=True)

@@ -32,7 +32,9 @@ def _floating(input: Tensor, dtype: object, why: str) -> Tensor:
     x = input if dtype is None else moves.cast(input, dtypes.dtype(dtype))
     if not x.dtype.is_floating_point:
         raise DtypeError(
-            f"a statistic of {x.dtype}", mirrored(f"{why} Got: {_CAPITAL[x.dtype]}"), "cast it with .float()"
+            f"a statistic of {x.dtype}",
+            mirrored(f"{why} Got: {_CAPITAL[x.dtype]}" if why.endswith(".") else why),
+            "cast it with .float()",
         )
     return x
 
@@ -73,7 +75,7 @@ def _spread_arguments(
         raise ArgumentError(f"{name}(unbiased={unbiased}, correction={correction})", "give one of the two")
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
-    x = _floating(input, None, "std and var only support floating point and complex dtypes.")
+    x = _floating(input, None, "std and var only support floating point and complex dtypes")
     return x, axes_of(dim, input.ndim, name), correction
 
 
