@@ -32,6 +32,9 @@ INTEGERS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "i128": 128}
 _SUFFIX = LLVM_TYPES | {"f32": "f32", "f64": "f64", "f16": "f16", "bf16": "bf16"}
 """How an intrinsic's name spells each kind."""
 
+_NANS = ("0x7FF8", "0xFFF8", "0xH7E00", "0xHFE00", "0xR7FC0", "0xRFFC0")
+"""How the text of a NaN begins."""
+
 Number = float | int
 """A Python number, which an operator turns into a constant of its other operand's kind."""
 
@@ -51,6 +54,11 @@ class Value:
         """The LLVM type: `float`, `<16 x float>`."""
         name = LLVM_TYPES[self.kind]
         return name if self.lanes == 1 else f"<{self.lanes} x {name}>"
+
+    @property
+    def is_constant(self) -> bool:
+        """Is it a number other than NaN that stands in the text?"""
+        return not self.ref.startswith("%") and not any(nan in self.ref for nan in _NANS)
 
     @property
     def floating(self) -> bool:
@@ -357,6 +365,8 @@ def select(condition: Value, a: Value | Number, b: Value | Number) -> Value:
 def maximum(a: Value | Number, b: Value | Number) -> Value:
     """The larger; NaN if either is, as NumPy's."""
     a, b = _alike(a, b)
+    if b.is_constant:  # no NaN
+        return select(a < b, b, a)
     larger = select(a > b, a, b)
     return select(a.isnan(), a, larger) if a.floating else larger
 
@@ -364,6 +374,8 @@ def maximum(a: Value | Number, b: Value | Number) -> Value:
 def minimum(a: Value | Number, b: Value | Number) -> Value:
     """The smaller; NaN if either is, as NumPy's."""
     a, b = _alike(a, b)
+    if b.is_constant:  # no NaN
+        return select(a > b, b, a)
     smaller = select(a < b, a, b)
     return select(a.isnan(), a, smaller) if a.floating else smaller
 

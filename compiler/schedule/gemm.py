@@ -280,12 +280,13 @@ class _Tile:
         """What is done with the elements, in loops over the tile, so that much code is there but once."""
         c, lanes = self.c, self.lanes
         vectors = -(-columns.size // lanes)
-        i, j = Axis("i", rows.size), Axis("j", vectors * lanes)
-        values = {c.row: rows.first(block) + at(i), c.column: columns.first(panel) + as_index(j)}
-        element = Load(apart, at(i) * (vectors * lanes) + as_index(j))
+        i, v, j = Axis("i", rows.size), Axis("v", vectors), Axis("j", lanes)
+        across, end = at(v) * lanes + as_index(j), min(columns.size, columns.extent)
+        values = {c.row: rows.first(block) + at(i), c.column: columns.first(panel) + across}
+        element = Load(apart, at(i) * (vectors * lanes) + across)
         used = c.used(element, lambda index: index.substitute(values))
-        limit = (as_index(j), min(columns.size, columns.extent))
-        return For(i, (For(j, used, Kind.VECTOR, limit, lanes),))
+        limit = (across, end) if end < vectors * lanes else None
+        return For(i, (For(v, (For(j, used, Kind.VECTOR, limit, lanes),)),))
 
 
 def _work(stores: Sequence[Statement]) -> int:

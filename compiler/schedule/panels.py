@@ -138,8 +138,10 @@ def _copy(
     body = _squares(store, width, depth, lanes) if turns else None
     if body is None:
         k, j = Axis("k", depth), Axis("j", width)
-        wide = min(4, -(-width // lanes)) * lanes if steps(operand, axis) == 1 else lanes
-        row = For(j, (store(at(k), at(j)),), Kind.VECTOR, None, wide)
+        step = steps(operand, axis)
+        wide = min(4, -(-width // lanes)) * lanes if step == 1 else lanes
+        apart = step is not None and step != 1  # element by element: as fast as gathering them, and less code
+        row = For(j, (store(at(k), at(j)),), Kind.SERIAL if apart else Kind.VECTOR, None, 1 if apart else wide)
         limit = (block, pieces.count) if pieces.count % beside else None
         body = For(k, (For(within, (row,), limit=limit),))
     shared = task.extent > 1 and panels.buffer.size >= _PARALLEL_COPY and not c.batch
