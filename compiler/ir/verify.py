@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil, floor, inf, isfinite
+from math import ceil, floor, gcd, inf, isfinite
 from typing import NoReturn, TypeVar
 
 from retrograd.compiler.errors import CompilerError
@@ -344,18 +344,19 @@ def bounds(index: Index, facts: Sequence[_Fact]) -> Interval:
         return low, high
 
     low, high = within(index, 0)
-    for other in _without_division(index):
+    for m, other in _without_division(index):
         least, most = bounds(other, facts)
-        low, high = max(low, least), min(high, most)
+        low, high = max(low, _divided(least, m, ceil)), min(high, _divided(most, m, floor))
     return low, high
 
 
-def _without_division(index: Index) -> Iterator[Index]:
-    """The index written in other ways: c·d·(v // d) is c·v - c·(v % d)."""
+def _without_division(index: Index) -> Iterator[tuple[int, Index]]:
+    """Multiples of the index, written in other ways: c·d·(v // d) is c·v - c·(v % d)."""
     for atom, factor in index.terms:
-        if isinstance(atom, Divided) and factor % atom.divisor == 0:
+        if isinstance(atom, Divided):
+            m = atom.divisor // gcd(atom.divisor, factor)
             product = atom.value - as_index(Remainder(atom.value, atom.divisor))
-            yield index - as_index(atom) * factor + product * (factor // atom.divisor)
+            yield m, (index - as_index(atom) * factor) * m + product * (factor * m // atom.divisor)
 
 
 def _divided(number: float, divisor: int, rounded: Callable[[Fraction], int]) -> float:
