@@ -133,6 +133,16 @@ def test_threads_do_not_change_a_bit(layout: str, shape: Shape) -> None:
     assert len(set(results)) == 1
 
 
+def test_an_update_in_place_is_done_once() -> None:
+    a, b = operands("NN", 53, 40, 71, "f4")
+    w = np.ones((53, 71), np.float32)
+    program = build(graph_of(lambda a, b, w: w - 0.5 * dot(a, b), a, b, w))
+    expected = w - 0.5 * (a @ b)
+    pointers = [x.ctypes.data for x in (a, b, w, w, np.empty(1 << 16, np.uint8))]
+    cpu.call(program.library.address(program.compiled.symbol), pointers)
+    np.testing.assert_allclose(w, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_a_tile_stays_in_registers() -> None:
     a, b = operands("NN", 8, 64, 16, "f4")
     arm = Target.of("aarch64-unknown-linux-gnu", "generic", "+neon")

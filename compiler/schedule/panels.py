@@ -60,7 +60,7 @@ def cut(c: Contraction, axis: Axis, size: int) -> list[Pieces]:
     """The axis in blocks of `size`; where the last may not be moved back, a smaller one covers the rest."""
     extent = axis.extent
     whole, rest = divmod(extent, size)
-    if rest == 0 or whole == 0 or _affine(c, axis):
+    if rest == 0 or whole == 0 or (_affine(c, axis) and not _may_update(c)):
         return [Pieces(0, -(-extent // size), size, extent)]
     return [Pieces(0, whole, size, extent), Pieces(whole * size, 1, rest, extent)]
 
@@ -68,6 +68,16 @@ def cut(c: Contraction, axis: Axis, size: int) -> list[Pieces]:
 def _affine(c: Contraction, axis: Axis) -> bool:
     """Is every place that the product touches an affine function of the axis?"""
     return all(i.stride(axis) is not None for i in places_of((c.left, c.right), c))
+
+
+def _may_update(c: Contraction) -> bool:
+    """Is an output computed from an input at the same place? It may be the same memory."""
+    return any(
+        isinstance(e, Load) and e.buffer.space is Space.INPUT and e.index == s.index
+        for s in c.stores
+        if s.buffer.space is Space.OUTPUT
+        for e in expressions((s,))
+    )
 
 
 def places_of(operands: Sequence[Expression], c: Contraction) -> list[Index]:
@@ -112,7 +122,7 @@ def pack(
     c: Contraction, operand: Expression, axis: Axis, pieces: Sequence[Pieces], lanes: int, space: Space
 ) -> tuple[Panels, list[Statement]]:
     """Loops that copy an operand of a product, whose side is `axis`, block by block."""
-    size = sum(p.count * p.size for p in pieces) * c.inner.extent
+    size = sum(p.count * p.size for p in pieces) * c.inner.extent + lanes - 1  # the last vector is read whole
     panels = Panels(Buffer("panels", c.out.dtype, size, space), tuple(pieces), c.inner.extent)
     copies = [_copy(c, operand, axis, panels, p, lanes) for p in pieces]
     return panels, copies
@@ -141,7 +151,9 @@ def _copy(
         step = steps(operand, axis)
         wide = min(4, -(-width // lanes)) * lanes if step == 1 else lanes
         apart = step is not None and step != 1  # element by element: as fast as gathering them, and less code
-        row = For(j, (store(at(k), at(j)),), Kind.SERIAL if apart else Kind.VECTOR, None, 1 if apart else wide)
+        row = For(
+            j, (store(at(k), at(j)),), Kind.SERIAL if apart else Kind.VECTOR, None, 1 if apart else wide
+        )
         limit = (block, pieces.count) if pieces.count % beside else None
         body = For(k, (For(within, (row,), limit=limit),))
     shared = task.extent > 1 and panels.buffer.size >= _PARALLEL_COPY and not c.batch
