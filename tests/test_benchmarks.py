@@ -1,0 +1,62 @@
+"""The benchmarks' table can be read without the peers, and a row's result becomes text, JSON and a chart."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def run(code: str) -> str:
+    """What a new process prints that finds the benchmarks' modules."""
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r})\n{code}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_rows_have_names_of_their_own_and_load_no_library() -> None:
+    names, loaded = run(
+        "import rows\n"
+        "print(*(row.name for row in rows.ROWS))\n"
+        "print(*{'torch', 'jax', 'retrograd'} & set(sys.modules))"
+    ).split("\n")[:2]
+    assert len(names.split()) == len(set(names.split())) > 30
+    assert loaded == ""
+
+
+def test_a_row_is_measured_and_shown(tmp_path: Path) -> None:
+    """Two contenders that run and agree, one that differs, one that cannot take part."""
+    script = tmp_path / "bench.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r})\n"
+        "from pathlib import Path\n"
+        "import chart, report\n"
+        "from harness import Arena, Missing, Row\n"
+        "def absent():\n"
+        "    raise Missing('not here')\n"
+        "same = {'compiled': lambda: lambda: 1.5, 'numpy': lambda: lambda: 1.5}\n"
+        "other = {'torch': lambda: lambda: 2.5, 'jax': absent}\n"
+        "ROW = Row('one', 'one number', same | other, rounds=2, goal=1e-9)\n"
+        "def table():\n"
+        "    return {'one': ROW}\n"
+        "def nothing(name):\n"
+        "    pass\n"
+        "if __name__ == '__main__':\n"
+        "    with Arena(1, table, nothing) as arena:\n"
+        "        result = arena.measure(ROW)\n"
+        "    print(report.paragraph(result))\n"
+        "    written = report.write(Path(sys.argv[1]), report.machine(), [result])\n"
+        "    chart.draw(written, Path(sys.argv[1]) / 'chart.svg')\n"
+    )
+    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "not here" in done.stdout
+    assert done.stdout.count("result differs from the other contenders'") == 1
+    assert "goal 1e-09×  yes" in done.stdout
+    assert "| one number |" in next(tmp_path.glob("*.md")).read_text(encoding="utf-8")
+    chart = ElementTree.parse(tmp_path / "chart.svg").getroot()
+    assert chart.tag.endswith("svg")
