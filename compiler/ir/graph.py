@@ -434,4 +434,4 @@ def literal(value: object) -> str:
         return f"array({value.ravel().tolist()}, {Type(value.shape, dtypes.dtype(value.dtype))})"
     if isinstance(value, DType):
         return value.name
-    return repr(value)
+    return str(value) if isinstance(value, Type) else repr(value)
