@@ -84,6 +84,10 @@ class DimensionError(RetrogradError, IndexError):
     """An axis or an index out of range."""
 
 
+class LinearAlgebraError(RetrogradError, RuntimeError):
+    """A matrix that is singular or not positive-definite where it must not be."""
+
+
 class GradientError(RetrogradError, RuntimeError):
     """A derivative that was asked for wrongly: no graph, freed graph, non-scalar without a cotangent, …"""
 
@@ -106,6 +110,10 @@ class AttributeMissingError(RetrogradError, AttributeError):
 
 class NameTakenError(RetrogradError, KeyError):
     """A name that is taken, is no good as a name, or that nothing goes by."""
+
+
+class MissingPackageError(RetrogradError, ImportError):
+    """A package that what was asked for needs, and that is not installed."""
 
 
 class NotWrittenError(RetrogradError, NotImplementedError):

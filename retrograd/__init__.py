@@ -1,7 +1,7 @@
 """Retrograd: tensor code the PyTorch way, compiled together with its derivative.
 
-The front door: the public names, and nothing else. The functions come by name from the runtime's two tables. Rooms that
-not every program enters (the compiler, `nn`, `optim`) are opened when they are named: see `ROOMS`.
+The front door: the public names, and nothing else. The functions come by name from the runtime's two tables.
+Rooms that not every program enters (the compiler, `nn`, `optim`) are opened when they are named: see `ROOMS`.
 """
 
 from __future__ import annotations
@@ -57,11 +57,16 @@ globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS)
 ROOMS = {
     "nn": "retrograd.runtime.nn",
     "optim": "retrograd.runtime.optim",
+    "linalg": "retrograd.runtime.linalg",
     "autograd": "retrograd.runtime.autograd",
 }
 """Modules under their public names: `import retrograd.nn.functional as F` is the runtime's."""
 
-LATE = {"compile_grad": "retrograd.runtime.compile_grad"}
+LATE = {
+    "compile_grad": "retrograd.runtime.compile_grad",
+    "save": "retrograd.runtime.saving",
+    "load": "retrograd.runtime.saving",
+}
 """Names that are imported from these modules when they are first asked for."""
 
 
@@ -86,8 +91,9 @@ class _Rooms(MetaPathFinder, Loader):
 sys.meta_path.append(_Rooms())
 
 if TYPE_CHECKING:
-    from retrograd.runtime import nn, optim
+    from retrograd.runtime import linalg, nn, optim
     from retrograd.runtime.compile_grad import compile_grad
+    from retrograd.runtime.saving import load, save
 
 
 def __getattr__(name: str) -> Any:
@@ -131,6 +137,8 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "linalg",
+    "load",
     "long",
     "nan",
     "newaxis",
@@ -140,6 +148,7 @@ __all__ = [
     "pi",
     "printoptions",
     "promote_types",
+    "save",
     "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",

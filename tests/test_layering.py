@@ -45,6 +45,8 @@ FLOORS = (
         "runtime/fastcall.py",
         "runtime/trampoline.py",
         "runtime/boxing.py",
+        "runtime/returns.py",
+        "runtime/watching.py",
         "runtime/layout.py",
         "runtime/program.py",
     ),
@@ -69,14 +71,15 @@ FLOORS = (
         "runtime/specialise.py",
         "runtime/inlined.py",
         "runtime/recording.py",
+        "runtime/history.py",
         "runtime/derivation.py",
         "runtime/guards.py",
     ),
-    ("runtime/nn/", "runtime/optim/", "runtime/__init__.py"),
+    ("runtime/nn/", "runtime/optim/", "runtime/linalg.py", "runtime/saving.py", "runtime/__init__.py"),
     ("retrograd/",),
 )
 
-LAZY = {"sympy", "scipy", "cuda", "llvmlite"}
+LAZY = {"sympy", "scipy", "cuda", "llvmlite", "safetensors"}
 """Packages so heavy, or so seldom there, that a function may import them when it needs them."""
 
 UNSEEN = ("sympy", "scipy", "torch", "jax")

@@ -10,6 +10,7 @@ from retrograd.runtime.functions import (
     arranging,
     creation,
     einsum,
+    factoring,
     gathering,
     indexing,
     inspecting,
@@ -21,21 +22,24 @@ from retrograd.runtime.functions import (
     sampling,
     selecting,
     shaping,
+    solving,
     sorting,
     statistics,
     windowing,
 )
-from retrograd.runtime.functions.public import FUNCTIONAL, FUNCTIONS
+from retrograd.runtime.functions.public import FUNCTIONAL, FUNCTIONS, LINALG
 
 __all__ = [
     "FUNCTIONAL",
     "FUNCTIONS",
+    "LINALG",
     "activation",
     "arithmetic",
     "arranging",
     "conversion",
     "creation",
     "einsum",
+    "factoring",
     "gathering",
     "indexing",
     "inspecting",
@@ -47,6 +51,7 @@ __all__ = [
     "sampling",
     "selecting",
     "shaping",
+    "solving",
     "sorting",
     "statistics",
     "windowing",

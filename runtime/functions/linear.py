@@ -84,13 +84,14 @@ def _rmatmul(input: Tensor, other: object) -> Tensor:
     return matmul(as_tensor(other), input)
 
 
-@public("matrix_power", method=True)
 def matrix_power(input: Tensor, n: int) -> Tensor:
     """Square matrices multiplied with themselves, `n` factors; n is not negative."""
     square = input.ndim >= 2 and input.shape[-1] == input.shape[-2]
-    _need("matrix_power", square, "linalg.matrix_power: A must be batches of square matrices", input)
+    shown = f"but they are {' by '.join(map(str, input.shape[-2:]))} matrices"
+    why = f"linalg.matrix_power: A must be batches of square matrices, {shown}"
+    _need("matrix_power", square, why, input)
     power = integer(n, "matrix_power", "n")
-    _need("matrix_power", power >= 0, "negative powers need an inverse, which there is not", input)
+    _need("matrix_power", power >= 0, "a negative power is one of the inverse: linalg.matrix_power", input)
     if not power:
         return moves.expand(eye(input.shape[-1], dtype=input.dtype), input.shape).clone()
     result = None

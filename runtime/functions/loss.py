@@ -13,6 +13,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import cross_entropy as classes
 from retrograd.compiler.ops import losses
+from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.public import functional, promoted
 from retrograd.runtime.functions.statistics import cosine_similarity, mean, norm
 from retrograd.runtime.pointwise import APPLY
@@ -193,6 +194,34 @@ def margin_ranking_loss(
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """`log(1 + exp(-target · input))`"""
     return _reduced(APPLY["softplus"](-target * input), reduction)
+
+
+@functional("multilabel_soft_margin_loss")
+def multilabel_soft_margin_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """`-(y log σ(x) + (1 - y) log σ(-x))`, its mean over the last axis; weighted by class."""
+    each = -(target * APPLY["logsigmoid"](input) + (1 - target) * APPLY["logsigmoid"](-input))
+    return _reduced(mean(each if weight is None else each * weight, -1), reduction)
+
+
+@functional("multi_margin_loss")
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """`max(0, margin - x[target] + x[k]) ** p` over the other classes k, divided by the number of classes."""
+    own = target.unsqueeze(-1)
+    each = clamp_min(input - input.gather(-1, own) + margin, 0.0) ** p
+    if weight is not None:
+        each = each * weight[target].unsqueeze(-1)
+    others = APPLY["ne"](moves.iota_like(input, input.ndim - 1), own)
+    return _reduced(mean(where(others, each, 0.0), -1), reduction)
 
 
 @functional("cosine_embedding_loss", top=True)

@@ -34,6 +34,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {}
 FUNCTIONAL: dict[str, Callable[..., Any]] = {}
 """The functions of `nn.functional`, by name."""
 
+LINALG: dict[str, Callable[..., Any]] = {}
+"""The functions of `linalg`, by name."""
+
 ALIASES = {"axis": "dim", "keepdims": "keepdim", "axes": "dims", "x1": "input", "x": "input"}
 """What NumPy calls an argument, and what PyTorch calls it."""
 
@@ -89,6 +92,20 @@ def functional(*names: str, top: bool = False, method: bool = False) -> Callable
     def enter(f: F) -> F:
         wrapped = public(*names, function=top, method=method)(f)
         FUNCTIONAL.update(dict.fromkeys(names, wrapped))
+        return wrapped
+
+    return enter
+
+
+def linalg(name: str, *also: str) -> Callable[[F], F]:
+    """Make a function public in `linalg`; under the names `also` at the top and as a Tensor method, too."""
+
+    def enter(f: F) -> F:
+        wrapped = checked(f"linalg_{name}", f)
+        LINALG[name] = wrapped
+        for other in also:
+            FUNCTIONS[other] = wrapped
+            as_method(other)(wrapped)
         return wrapped
 
     return enter

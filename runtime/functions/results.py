@@ -1,4 +1,4 @@
-"""Named pairs: what functions with two results give, `values, indices = x.max(dim=0)`.
+"""Named tuples: what functions with several results give, `values, indices = x.max(dim=0)`.
 
 `pair("max", values, indices)` is a named tuple that prints as PyTorch's `torch.return_types.max`. A function
 whose results have other names is an entry of `_FIELDS`.
@@ -10,7 +10,17 @@ from collections import namedtuple
 from functools import cache
 from typing import Any
 
-_FIELDS: dict[str, tuple[str, ...]] = {"aminmax": ("min", "max")}
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "aminmax": ("min", "max"),
+    "slogdet": ("sign", "logabsdet"),
+    "linalg_slogdet": ("sign", "logabsdet"),
+    "linalg_eigh": ("eigenvalues", "eigenvectors"),
+    "linalg_qr": ("Q", "R"),
+    "linalg_svd": ("U", "S", "Vh"),
+    "linalg_lstsq": ("solution", "residuals", "rank", "singular_values"),
+    "qr": ("Q", "R"),
+    "svd": ("U", "S", "V"),
+}
 """The fields where they are not `values, indices`."""
 
 
@@ -25,6 +35,6 @@ def _kind(name: str) -> Any:
     return type(name, (base,), {"__slots__": (), "__repr__": __repr__, "__module__": __name__})
 
 
-def pair(name: str, first: Any, second: Any) -> Any:
-    """The two results of the function `name`."""
-    return _kind(name)(first, second)
+def pair(name: str, *results: Any) -> Any:
+    """The results of the function `name`, mostly two."""
+    return _kind(name)(*results)

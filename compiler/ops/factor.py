@@ -1,0 +1,269 @@
+"""Factorisations by LAPACK: eigenvalues and -vectors of symmetric matrices, SVD, QR, and the pseudo-inverse.
+
+An op has one output, so a factorisation packs its factors one below the other (or side by side), and the
+function that takes them apart stands at the end. Sources of the adjoints: Giles (2008, see `lapack.py`) for
+eigenvalues; Townsend, "Differentiating the singular value decomposition" (2016); for QR Walter & Lehmann,
+"Algorithmic differentiation of linear algebra functions" (2010), and of wide matrices Liao et al.,
+"Differentiable programming tensor networks" (2019); Golub & Pereyra, "The differentiation of
+pseudo-inverses and nonlinear least squares problems whose variables separate" (1973). To add a factorisation,
+add an op with its `evaluate` and `adjoint`, and a function that takes it apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from retrograd.compiler.errors import GradientError, mirrored
+from retrograd.compiler.ir.graph import Array, Value, apply, register
+from retrograd.compiler.ops.contract import dot, transpose
+from retrograd.compiler.ops.lapack import Cotangents, Lapack, on_diagonal, solve
+from retrograd.compiler.ops.matrix import tril
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import concat, narrow, squeeze
+
+# ---- factors packed into one array -------------------------------------------------------------------------
+
+
+@register
+@dataclass(frozen=True)
+class Eigh(Lapack):
+    """Of a symmetric matrix `[…, n, n]`: eigenvalues, ascending, as a first row above the eigenvectors."""
+
+    name = "eigh"
+    triangle: str
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        *batch, m, n = shape
+        return (*batch, m + 1, n)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        w, v = np.linalg.eigh(arrays[0], self.triangle)
+        return np.concatenate([w[..., None, :], v], axis=-2)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        (w, v), (w_bar, v_bar) = _rows_apart(out, 1), _rows_apart(cotangent, 1)
+        gaps = _inverse_gaps(w)
+        inner = _diagonal(w_bar) + gaps * dot(transpose(v), v_bar)
+        found = dot(dot(v, inner), transpose(v))
+        return [(found + transpose(found)) * 0.5]
+
+
+@register
+@dataclass(frozen=True)
+class Svd(Lapack):
+    """Of `[…, m, n]`, k the lesser: singular values as a first row, then u `[m, k]`, then v `[n, k]`."""
+
+    name = "svd"
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        *batch, m, n = shape
+        return (*batch, 1 + m + n, min(m, n))
+
+    def evaluate(self, *arrays: Array) -> Array:
+        u, s, vt = np.linalg.svd(arrays[0], full_matrices=False)
+        return np.concatenate([s[..., None, :], u, np.swapaxes(vt, -1, -2)], axis=-2)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        m, n = inputs[0].shape[-2:]
+        (s, u, v), (s_bar, u_bar, v_bar) = _svd_parts(out, m), _svd_parts(cotangent, m)
+        gaps, safe = _inverse_gaps(s * s), _inverse(s)
+        turned = gaps * _skew(dot(transpose(u), u_bar))
+        inner = turned * s + transpose(s) * (gaps * _skew(dot(transpose(v), v_bar))) + _diagonal(s_bar)
+        found = dot(dot(u, inner), transpose(v))
+        if m > n:
+            found = found + dot(_outside(u, u_bar) * safe, transpose(v))
+        if n > m:
+            found = found + dot(u * safe, transpose(_outside(v, v_bar)))
+        return [found]
+
+
+@register
+@dataclass(frozen=True)
+class Qr(Lapack):
+    """Of `[…, m, n]`, k the lesser: q `[m, k]`, and below it rᵀ `[n, k]`."""
+
+    name = "qr"
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        *batch, m, n = shape
+        return (*batch, m + n, min(m, n))
+
+    def evaluate(self, *arrays: Array) -> Array:
+        q, r = np.linalg.qr(arrays[0])
+        return np.concatenate([q, np.swapaxes(r, -1, -2)], axis=-2)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        m, n = inputs[0].shape[-2:]
+        (q, r), (q_bar, r_bar) = _qr_parts(out, m), _qr_parts(cotangent, m)
+        if m >= n:
+            return [_tall_qr(q, r, q_bar, r_bar)]
+        last = len(out.shape) - 1
+        rest, rest_bar = narrow(inputs[0], last, m, n), narrow(r_bar, last, m, n)
+        first, first_bar = narrow(r, last, 0, m), narrow(r_bar, last, 0, m)
+        left = _tall_qr(q, first, q_bar + dot(rest, transpose(rest_bar)), first_bar)
+        return [concat([left, dot(q, rest_bar)], last)]
+
+
+@register
+@dataclass(frozen=True)
+class CompleteQr(Lapack):
+    """Of `[…, m, n]`, m > n: q `[m, m]` and r `[m, n]` side by side. It has no derivative."""
+
+    name = "complete_qr"
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        *batch, m, n = shape
+        return (*batch, m, m + n)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.concatenate(np.linalg.qr(arrays[0], mode="complete"), axis=-1)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        raise GradientError(
+            mirrored("The QR decomposition is not differentiable when mode='complete' and nrows > ncols"),
+            "the last columns of Q are not determined by the matrix",
+            "use mode='reduced'",
+        )
+
+
+@register
+@dataclass(frozen=True)
+class Complement(Lapack):
+    """Of orthonormal columns `[…, m, k]`, m-k more that complete a basis. Taken as constant: any do."""
+
+    name = "complement"
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        *batch, m, n = shape
+        return (*batch, m, m - n)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        (u,) = arrays
+        return np.asarray(np.linalg.qr(u, mode="complete")[0][..., u.shape[-1] :])
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        return [None]
+
+
+@register
+@dataclass(frozen=True)
+class Pinv(Lapack):
+    """The pseudo-inverse; singular values up to `max(atol, rtol · the largest)` count as zero."""
+
+    name = "pinv"
+    atol: float
+    rtol: float
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        *batch, m, n = shape
+        return (*batch, n, m)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        u, s, vt = np.linalg.svd(arrays[0], full_matrices=False)
+        bound = np.maximum(self.atol, self.rtol * s.max(axis=-1, initial=0, keepdims=True))
+        kept = s > bound
+        small = np.divide(1, s, out=np.zeros_like(s), where=kept)
+        return np.asarray(np.swapaxes(vt, -1, -2) @ (small[..., None] * np.swapaxes(u, -1, -2)))
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        a, p = inputs[0], out
+        turned, back = transpose(p), transpose(cotangent)
+        left = dot(back, dot(p, turned))
+        right = dot(dot(turned, p), back)
+        found = left - dot(a, dot(p, left)) + right - dot(right, dot(p, a))
+        return [found - dot(dot(turned, cotangent), turned)]
+
+
+# ---- formulas that adjoints share --------------------------------------------------------------------------
+
+
+def _diagonal(row: Value) -> Value:
+    """The diagonal matrix of a row `[…, 1, n]`."""
+    square = row + transpose(row)
+    return rows.where(on_diagonal(square), square * 0.5, square * 0)
+
+
+def _inverse(x: Value) -> Value:
+    """`1 / x`, and 0 where x is 0."""
+    nothing = rows.eq(x, 0)
+    return rows.where(nothing, 0.0, rows.reciprocal(rows.where(nothing, 1.0, x)))
+
+
+def _inverse_gaps(row: Value) -> Value:
+    """`1 / (wⱼ - wᵢ)` of a row w; 0 on the diagonal and where two are equal: the factors are not
+    unique there, and what is unique does not depend on how they turn.
+    """
+    return _inverse(row - transpose(row))
+
+
+def _skew(x: Value) -> Value:
+    return x - transpose(x)
+
+
+def _outside(q: Value, x: Value) -> Value:
+    """The part of x that is not spanned by q's orthonormal columns."""
+    return x - dot(q, dot(transpose(q), x))
+
+
+def _rows_apart(x: Value, *heights: int) -> list[Value]:
+    """Blocks of rows of the given heights, and the rest."""
+    axis = len(x.shape) - 2
+    bounds = [0, *np.cumsum(heights).tolist(), x.shape[axis]]
+    return [narrow(x, axis, start, stop) for start, stop in pairwise(bounds)]
+
+
+def _svd_parts(x: Value, m: int) -> list[Value]:
+    return _rows_apart(x, 1, m)
+
+
+def _qr_parts(x: Value, m: int) -> tuple[Value, Value]:
+    q, turned = _rows_apart(x, m)
+    return q, transpose(turned)
+
+
+def _tall_qr(q: Value, r: Value, q_bar: Value, r_bar: Value) -> Value:
+    inner = dot(r, transpose(r_bar)) - dot(transpose(q_bar), q)
+    lower = tril(inner)
+    symmetric = lower + transpose(tril(inner, -1))
+    return transpose(solve(r, transpose(q_bar + dot(q, symmetric))))
+
+
+# ---- as functions of values of any level -------------------------------------------------------------------
+
+
+def eigh(a: Value, triangle: str = "L") -> tuple[Value, Value]:
+    """Eigenvalues and eigenvectors of symmetric matrices."""
+    w, v = _rows_apart(apply(Eigh(triangle), a), 1)
+    return squeeze(w, [len(w.shape) - 2]), v
+
+
+def svd(a: Value) -> tuple[Value, Value, Value]:
+    """u, s and vᵀ, of the lesser size."""
+    s, u, v = _svd_parts(apply(Svd(), a), a.shape[-2])
+    return u, squeeze(s, [len(s.shape) - 2]), transpose(v)
+
+
+def qr(a: Value, complete: bool = False) -> tuple[Value, Value]:
+    """An orthonormal q and an upper triangle r."""
+    m, n = a.shape[-2:]
+    if not complete or m <= n:
+        return _qr_parts(apply(Qr(), a), m)
+    packed = apply(CompleteQr(), a)
+    last = len(packed.shape) - 1
+    return narrow(packed, last, 0, m), narrow(packed, last, m, m + n)

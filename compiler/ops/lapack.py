@@ -1,0 +1,258 @@
+"""LAPACK, through NumPy: what all its ops share, and inverse, solution, determinant, Cholesky.
+
+In flow stacks of matrices `[…, n, n]`, in float32 or float64; the values come from LAPACK, the derivatives
+are written with ops (Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
+differentiation", 2008; for Cholesky Murray, "Differentiation of the Cholesky decomposition", 2016). There is
+no native code for these ops, so their functions refuse to be traced. `factor.py` has the rest.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import LinearAlgebraError, mirrored
+from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.contract import dot, transpose
+from retrograd.compiler.ops.matrix import tril
+from retrograd.compiler.ops.reduce import sum_
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import iota_like, unsqueeze
+
+Cotangents = Sequence[Value | None]
+
+
+@dataclass(frozen=True)
+class Lapack(Op):
+    """An op that LAPACK computes."""
+
+    @property
+    def title(self) -> str:
+        return "Linalg" + super().title
+
+    @abstractmethod
+    def shape(self, *shape: int) -> Sequence[int]:
+        """The shape of the output, of the (last) operand's."""
+
+    def infer(self, *types: Type) -> Type:
+        return types[-1].with_shape(self.shape(*types[-1].shape))
+
+
+class SameShape(Lapack):
+    """An op whose output is shaped like its (last) operand."""
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        return shape
+
+
+class Scalar(Lapack):
+    """An op that gives a number for each matrix."""
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        return shape[:-2]
+
+
+def _lapack(what: str, compute: Callable[..., Any], *arrays: Array) -> Any:
+    """NumPy's answer; where there is none, an error in PyTorch's words."""
+    try:
+        return compute(*arrays)
+    except np.linalg.LinAlgError:
+        name, reason = what.split(": ", 1)
+        text = f"{name}: {_batch(compute, *arrays)}{reason}"
+    raise LinearAlgebraError(mirrored(text))
+
+
+def _batch(compute: Callable[..., Any], *arrays: Array) -> str:
+    """Which matrix of a stack has no answer."""
+    for place in np.ndindex(arrays[0].shape[:-2]):
+        try:
+            compute(*(a[place] for a in arrays))
+        except np.linalg.LinAlgError:
+            return f"(Batch element {np.ravel_multi_index(place, arrays[0].shape[:-2])}): " if place else ""
+    return ""
+
+
+# ---- square matrices ---------------------------------------------------------------------------------------
+
+
+@register
+@dataclass(frozen=True)
+class Inverse(SameShape):
+    """`a⁻¹`."""
+
+    name = "inv"
+
+    def evaluate(self, *arrays: Array) -> Array:
+        (a,) = arrays
+        why = "linalg.inv: The diagonal element {} is zero, the inversion could not be completed because the "
+        try:
+            return np.asarray(np.linalg.inv(a))
+        except np.linalg.LinAlgError:
+            which = next(m for m in a.reshape(-1, *a.shape[-2:]) if np.linalg.matrix_rank(m) < len(m))
+            place = next(k for k in range(1, len(which) + 1) if np.linalg.matrix_rank(which[:, :k]) < k)
+            text = why.format(place) + "input matrix is singular."
+        return np.asarray(_lapack(text, np.linalg.inv, a))
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        turned = transpose(out)
+        return [-1 * dot(dot(turned, cotangent), turned)]
+
+
+@register
+@dataclass(frozen=True)
+class Solve(SameShape):
+    """The `x` of `a · x = b`, for a `[…, n, n]` and b `[…, n, k]`."""
+
+    name = "solve"
+
+    def evaluate(self, *arrays: Array) -> Array:
+        why = "torch.linalg.solve: The solver failed because the input matrix is singular."
+        return np.asarray(_lapack(why, np.linalg.solve, *arrays))
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        right = solve(transpose(inputs[0]), cotangent)
+        return [-1 * dot(right, transpose(out)) if needed[0] else None, right]
+
+
+@register
+@dataclass(frozen=True)
+class Det(Scalar):
+    """The determinant."""
+
+    name = "det"
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.asarray(np.linalg.det(arrays[0]))
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        return [_column(cotangent) * apply(Cofactors(), inputs[0])]
+
+
+@register
+@dataclass(frozen=True)
+class Cofactors(SameShape):
+    """`det(a) · a⁻ᵀ`, the derivative of the determinant, also where `a` is singular: from a = u·s·vᵀ it is
+    `det(u)·det(v)` times u, times for each singular value the product of the others, times vᵀ."""
+
+    name = "cofactors"
+
+    def evaluate(self, *arrays: Array) -> Array:
+        u, s, vt = np.linalg.svd(arrays[0])
+        count = s.shape[-1]
+        others = [np.prod(np.delete(s, k, axis=-1), axis=-1) for k in range(count)]
+        scale = np.stack(others, axis=-1) if count else s
+        sign = np.linalg.det(u) * np.linalg.det(vt)
+        return np.asarray(sign[..., None, None] * (u * scale[..., None, :]) @ vt)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        turned = transpose(apply(Inverse(), inputs[0]))
+        inner = _column(sum_(cotangent * out, last_two(out)))
+        return [inner * turned - dot(dot(out, transpose(cotangent)), turned)]
+
+
+@register
+@dataclass(frozen=True)
+class LogAbsDet(Scalar):
+    """The logarithm of the determinant's magnitude."""
+
+    name = "logabsdet"
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.asarray(np.linalg.slogdet(arrays[0])[1])
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        return [_column(cotangent) * transpose(apply(Inverse(), inputs[0]))]
+
+
+@register
+@dataclass(frozen=True)
+class SignOfDet(Scalar):
+    """-1, 0 or 1; its derivative is 0."""
+
+    name = "sign_of_det"
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.asarray(np.linalg.slogdet(arrays[0])[0])
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        return [None]
+
+
+@register
+@dataclass(frozen=True)
+class Cholesky(SameShape):
+    """The lower triangle `l` of `a = l · lᵀ`; only a's lower triangle is read."""
+
+    name = "cholesky"
+
+    def evaluate(self, *arrays: Array) -> Array:
+        (a,) = arrays
+        text = (
+            "linalg.cholesky: The factorization could not be completed because the input is not "
+            "positive-definite (the leading minor of order {} is not positive-definite)."
+        )
+        try:
+            return np.asarray(np.linalg.cholesky(a))
+        except np.linalg.LinAlgError:
+            order = next(k for m in a.reshape(-1, *a.shape[-2:]) for k in _indefinite(m))
+        return np.asarray(_lapack(text.format(order), np.linalg.cholesky, a))
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        inner = _half_diagonal(tril(dot(transpose(out), cotangent)))
+        turned = transpose(out)
+        left = solve(turned, inner)
+        whole = transpose(solve(turned, transpose(left)))
+        return [(whole + transpose(whole)) * 0.5]
+
+
+def _indefinite(a: Array) -> list[int]:
+    """The order of the first leading minor that is not positive-definite, if there is one."""
+    for k in range(1, len(a) + 1):
+        try:
+            np.linalg.cholesky(a[:k, :k])
+        except np.linalg.LinAlgError:
+            return [k]
+    return []
+
+
+# ---- shared formulas, and solve as a function of values of any level ---------------------------------------
+
+
+def on_diagonal(x: Value) -> Value:
+    row, column = last_two(x)
+    return rows.eq(iota_like(x, row), iota_like(x, column))
+
+
+def _half_diagonal(x: Value) -> Value:
+    return rows.where(on_diagonal(x), x * 0.5, x)
+
+
+def last_two(x: Value) -> tuple[int, int]:
+    return len(x.shape) - 2, len(x.shape) - 1
+
+
+def _column(x: Value) -> Value:
+    """A number for each matrix, so that it multiplies the matrix."""
+    return unsqueeze(x, [len(x.shape), len(x.shape) + 1])
+
+
+def solve(a: Value, b: Value) -> Value:
+    return apply(Solve(), a, b)

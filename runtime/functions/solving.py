@@ -1,0 +1,206 @@
+"""Linear algebra that solves: inverse, solution, determinant, Cholesky, least squares, powers and chains.
+
+In flow stacks of matrices `[…, m, n]` in float32 or float64, out flow `torch.linalg`'s results with their
+derivatives (`ops/lapack.py`). `factoring.matrix` is the check that all share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.ir.graph import apply
+from retrograd.compiler.ops import lapack
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.matrix import tril, triu
+from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.functions.factoring import eps_of, matrix, matrix_rank, pinv, svdvals
+from retrograd.runtime.functions.linear import matmul
+from retrograd.runtime.functions.linear import matrix_power as whole_power
+from retrograd.runtime.functions.public import FUNCTIONS, LINALG, integer, linalg, public
+from retrograd.runtime.functions.results import pair
+from retrograd.runtime.functions.statistics import cross as cross_product
+from retrograd.runtime.tensor import Tensor
+
+LINALG.update({name: FUNCTIONS[name] for name in ("matmul", "vander")})
+
+
+@linalg("inv", "inverse")
+def inv(A: Tensor) -> Tensor:
+    """The inverse of square matrices; LinearAlgebraError for a singular one."""
+    return apply(lapack.Inverse(), matrix("inv", A, True))
+
+
+@linalg("det", "det")
+def det(A: Tensor) -> Tensor:
+    """The determinant of square matrices."""
+    return apply(lapack.Det(), matrix("det", A, True))
+
+
+@linalg("slogdet", "slogdet")
+def slogdet(A: Tensor) -> Any:
+    """The determinant's sign, and the logarithm of its magnitude."""
+    matrix("slogdet", A, True)
+    return pair("linalg_slogdet", apply(lapack.SignOfDet(), A), apply(lapack.LogAbsDet(), A))
+
+
+@public("logdet", method=True)
+def logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant; NaN where that is negative."""
+    sign, logarithm = slogdet(input)
+    return rows.where(rows.lt(sign, 0), float("nan"), logarithm)
+
+
+@linalg("solve")
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """The X of `A · X = B`, or with `left=False` of `X · A = B`; B may be a vector for each matrix."""
+    matrix("solve", A, True)
+    vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and tuple(B.shape) == tuple(A.shape[:-1]))
+    if vector and not left:
+        why = "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False"
+        raise ShapeError(mirrored(why))
+    right = moves.unsqueeze(B, [B.ndim]) if vector else B
+    if not left:
+        return solve(A.mT, right.mT).mT
+    if right.shape[-2] != A.shape[-1]:
+        raise ShapeError(
+            f"linalg.solve of {list(A.shape)} and {list(B.shape)}",
+            mirrored(
+                "linalg.solve: Incompatible shapes of A and B for the equation AX = B "
+                f"({A.shape[-2]}x{A.shape[-1]} and {right.shape[-2]}x{right.shape[-1]})"
+            ),
+        )
+    batch = broadcast_shapes("linalg.solve", A.shape[:-2], right.shape[:-2])
+    found = lapack.solve(
+        moves.expand(A, (*batch, *A.shape[-2:])), moves.expand(right, (*batch, *right.shape[-2:]))
+    )
+    return moves.squeeze(found, [found.ndim - 1]) if vector else found
+
+
+@linalg("solve_triangular")
+def solve_triangular(
+    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """`solve` with A's upper or lower triangle, with ones on its diagonal if `unitriangular`."""
+    matrix("solve_triangular", A, True)
+    triangle = (triu if upper else tril)(A)
+    if unitriangular:
+        triangle = rows.where(lapack.on_diagonal(A), 1.0, triangle)
+    return solve(triangle, B, left=left)
+
+
+@linalg("cholesky")
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+    """The lower triangle L of `A = L · Lᵀ`, or its transpose; LinearAlgebraError unless positive-definite."""
+    found = apply(lapack.Cholesky(), matrix("cholesky", A, True))
+    return found.mT if upper else found
+
+
+@public("cholesky", method=True)
+def _cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """`linalg.cholesky`."""
+    return cholesky(input, upper=upper)
+
+
+@linalg("lstsq")
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
+    """The X of least `‖A · X − B‖`, of these the least; its residuals where A is tall and of full rank."""
+    matrix("lstsq", A)
+    if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
+        raise ArgumentError(
+            f"linalg.lstsq(driver={driver!r})", "the drivers are gels, gelsy, gelsd and gelss"
+        )
+    vector = A.ndim - 1 == B.ndim
+    right = moves.unsqueeze(B, [B.ndim]) if vector else B
+    m, n = A.shape[-2:]
+    if right.shape[-2] != m:
+        raise ShapeError(
+            f"linalg.lstsq of {list(A.shape)} and {list(B.shape)}",
+            mirrored("torch.linalg.lstsq: input.size(-2) should match other.size(-2)"),
+        )
+    cut = eps_of(A) * max(m, n) if rcond is None else rcond
+    found = matmul(pinv(A, rtol=cut), right)
+    rank = matrix_rank(A, rtol=cut)
+    sums = driver in ("gels", "gelsd", "gelss") and m > n and bool((rank == n).all())
+    residuals = (matmul(A, found) - right).pow(2).sum(-2) if sums else A.new_empty(0)
+    values = svdvals(A) if driver in ("gelsd", "gelss") else A.new_empty(0)
+    solution = moves.squeeze(found, [found.ndim - 1]) if vector else found
+    ranks = rank.new_empty(0) if driver == "gels" else rank
+    return pair("linalg_lstsq", solution, residuals, ranks, values)
+
+
+@linalg("matrix_power", "matrix_power")
+def matrix_power(A: Tensor, n: int) -> Tensor:
+    """Square matrices multiplied with themselves; a negative power is one of the inverse."""
+    power = integer(n, "linalg_matrix_power", "n")
+    return whole_power(inv(A), -power) if power < 0 else whole_power(A, power)
+
+
+@linalg("multi_dot")
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of a chain of matrices in the cheapest order; the first and the last may be vectors."""
+    chain = list(tensors)
+    if len(chain) < 2:
+        raise ShapeError(mirrored(f"multi_dot(): expected at least 2 tensors but got {len(chain)}"))
+    first, last = chain[0].ndim == 1, chain[-1].ndim == 1
+    if first:
+        chain[0] = moves.unsqueeze(chain[0], [0])
+    if last:
+        chain[-1] = moves.unsqueeze(chain[-1], [1])
+    for k, x in enumerate(chain):
+        if x.ndim != 2:
+            raise ShapeError(f"multi_dot(): tensor {k} must be 2D but got {tensors[k].ndim}D")
+    found = _multiplied(chain, _splits([chain[0].shape[0], *(x.shape[1] for x in chain)]), 0, len(chain))
+    return moves.squeeze(found, [k for k, vector in enumerate((first, last)) if vector])
+
+
+@public("chain_matmul")
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """`linalg.multi_dot` of its arguments."""
+    return multi_dot(matrices)
+
+
+def _splits(sizes: Sequence[int]) -> dict[tuple[int, int], int]:
+    """Where to cut each part of a chain (the dynamic programme of Cormen et al., "Introduction to
+    Algorithms", §15.2).
+    """
+    count = len(sizes) - 1
+    cost = {(k, k + 1): 0 for k in range(count)}
+    cut: dict[tuple[int, int], int] = {}
+    for length in range(2, count + 1):
+        for start in range(count - length + 1):
+            stop = start + length
+            costs = {
+                k: cost[start, k] + cost[k, stop] + sizes[start] * sizes[k] * sizes[stop]
+                for k in range(start + 1, stop)
+            }
+            cut[start, stop] = best = min(costs, key=costs.__getitem__)
+            cost[start, stop] = costs[best]
+    return cut
+
+
+def _multiplied(chain: Sequence[Tensor], cut: dict[tuple[int, int], int], start: int, stop: int) -> Tensor:
+    if stop - start == 1:
+        return chain[start]
+    at = cut[start, stop]
+    return matmul(_multiplied(chain, cut, start, at), _multiplied(chain, cut, at, stop))
+
+
+@linalg("cross")
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The cross product of the vectors of three along `dim`."""
+    return cross_product(input, other, dim)
+
+
+@linalg("diagonal")
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonals of matrices."""
+    return FUNCTIONS["diagonal"](A, offset, dim1, dim2)
+
+
+@linalg("vecdot")
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The sums of products along `dim`."""
+    return (x * y).sum(dim)

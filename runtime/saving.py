@@ -1,0 +1,140 @@
+"""`save` and `load`: Tensors in files of the safetensors format, which run no code when they are read.
+
+In flow a Tensor, or dicts, lists and tuples of Tensors and plain values (as a module's or an optimiser's
+`state_dict`); out flows one file. The Tensors lie in it under their paths (`layer.weight`), and what is not a
+Tensor, with the structure, as JSON in the file's metadata. So other programs can read the Tensors, and files
+of other programs, which have no such metadata, are read as a dict of Tensors. Needs the package safetensors,
+which the extra of that name installs. A new kind of plain value is a member of `_PLAIN`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError, MissingPackageError
+from retrograd.runtime.functions.creation import from_numpy
+from retrograd.runtime.tensor import Tensor
+
+KEY = "retrograd"
+"""The metadata's entry that holds the structure."""
+
+_PLAIN = (type(None), bool, int, float, str)
+
+Path = str | os.PathLike[str]
+
+
+def save(obj: Any, f: Path) -> None:
+    """Write a Tensor, or dicts, lists and tuples of Tensors and plain values, to the file `f`."""
+    tensors: dict[str, np.ndarray[Any, np.dtype[Any]]] = {}
+    structure = _taken_apart(obj, "", tensors)
+    text = json.dumps(structure, separators=(",", ":"))
+    _safetensors().numpy.save_file(tensors, _named(f, "save"), metadata={KEY: text})
+
+
+def load(f: Path) -> Any:
+    """What `save` wrote to the file `f`; of a file of another program a dict of its Tensors."""
+    package, name = _safetensors(), _named(f, "load")
+    try:
+        with package.safe_open(name, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: from_numpy(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118  # no dict
+    except package.SafetensorError as error:
+        raise ArgumentError(
+            f"load({name!r})",
+            f"the file is not in the safetensors format: {error}",
+            "files written by torch.save hold pickled objects, which can run code: read one with PyTorch and "
+            "write it anew with safetensors",
+        ) from None
+    if KEY not in metadata:
+        return tensors
+    return _put_together(json.loads(metadata[KEY]), tensors)
+
+
+def _named(f: Path, what: str) -> str:
+    if not isinstance(f, str | os.PathLike):
+        raise ArgumentError(
+            f"{what}() with a file of type {type(f).__name__}", "a file is named by a string or a path"
+        )
+    return os.fspath(f)
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError:
+        raise MissingPackageError(
+            "save() and load()",
+            "the package safetensors is not installed",
+            "pip install 'retrograd[safetensors]'",
+        ) from None
+    return safetensors
+
+
+# ---- the structure as JSON: ["tensor", path, requires_grad, shape], ["plain", x], [kind, parts] -----------
+
+
+def _taken_apart(obj: Any, path: str, tensors: dict[str, Any]) -> list[Any]:
+    if isinstance(obj, Tensor):
+        name = _free(path or "tensor", tensors)
+        tensors[name] = np.ascontiguousarray(obj.detach().numpy())
+        return ["tensor", name, bool(obj.requires_grad and obj.is_leaf), list(obj.shape)]
+    if isinstance(obj, _PLAIN):
+        return ["plain", _plain(obj)]
+    if isinstance(obj, dict):
+        pairs = [[_key(k, path), _taken_apart(v, _joined(path, k), tensors)] for k, v in obj.items()]
+        return ["OrderedDict" if isinstance(obj, OrderedDict) else "dict", pairs]
+    if isinstance(obj, list | tuple):
+        parts = [_taken_apart(v, _joined(path, k), tensors) for k, v in enumerate(obj)]
+        return ["list" if isinstance(obj, list) else "tuple", parts]
+    raise ArgumentError(
+        f"save() of {path or 'an object'}, which is a {type(obj).__name__}",
+        "files hold Tensors, numbers, strings, None, and dicts, lists and tuples of these, but no objects",
+        "save a module's state_dict() in place of the module",
+    )
+
+
+def _plain(x: Any) -> Any:
+    """JSON knows no infinities and no NaN."""
+    return {"float": repr(x)} if isinstance(x, float) and not np.isfinite(x) else x
+
+
+def _key(key: Any, path: str) -> Any:
+    if not isinstance(key, str | int) or isinstance(key, bool):
+        raise ArgumentError(
+            f"save() of {path or 'a dict'} with a key of type {type(key).__name__}",
+            "keys are strings or ints",
+        )
+    return key
+
+
+def _joined(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _free(name: str, tensors: dict[str, Any]) -> str:
+    """The name, or where two paths read the same a longer one."""
+    while name in tensors:
+        name += "'"
+    return name
+
+
+def _put_together(part: list[Any], tensors: dict[str, Tensor]) -> Any:
+    kind, *rest = part
+    if kind == "tensor":
+        name, requires_grad, shape = rest
+        return tensors[name].reshape(shape).requires_grad_(requires_grad)
+    if kind == "plain":
+        (x,) = rest
+        return float(x["float"]) if isinstance(x, dict) else x
+    (parts,) = rest
+    if kind in ("dict", "OrderedDict"):
+        pairs = [(key, _put_together(value, tensors)) for key, value in parts]
+        return OrderedDict(pairs) if kind == "OrderedDict" else dict(pairs)
+    found = [_put_together(value, tensors) for value in parts]
+    return found if kind == "list" else tuple(found)

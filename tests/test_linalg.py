@@ -1,0 +1,169 @@
+"""`linalg` beside PyTorch's: values, dtypes, gradients, second derivatives and errors.
+
+A case is a line of `linalg_cases.py`. The comparison of values and gradients is that of test_functions.py.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from linalg_cases import ERRORS, LINALG
+from test_functions import builtin, compare, flat, run
+
+import retrograd
+from retrograd import linalg
+from retrograd.autograd import gradcheck, gradgradcheck
+from retrograd.compiler.errors import RetrogradError, TraceError
+
+
+def matrices(t: Any, dtype: str = "float64") -> dict[str, Any]:
+    rng = np.random.default_rng(5)
+
+    def made(array: Any) -> Any:
+        return t.tensor(np.asarray(array, dtype)).requires_grad_()
+
+    def random(*shape: int) -> Any:
+        return rng.standard_normal(shape)
+
+    a, s = random(4, 4), random(4, 4)
+    return {
+        "t": t,
+        "L": t.linalg,
+        "a": made(a),
+        "b": made(random(4, 4)),
+        "p": made(a @ a.T + np.eye(4)),
+        "s": made(s + s.T),
+        "tall": made(random(5, 3)),
+        "wide": made(random(3, 5)),
+        "stack": made(random(3, 4, 4)),
+        "tallstack": made(random(3, 6, 4)),
+        "v": made(random(4)),
+        "sing": made([[1, 2, 3], [4, 5, 6], [5, 7, 9]]),
+        "sing0": made(np.diag([1.0, 2.0, 0.0, 3.0])),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("case", LINALG)
+def test_a_function_does_what_pytorch_does(torch: ModuleType, case: str) -> None:
+    theirs, their_gradients = run(case, matrices(torch))
+    ours, our_gradients = run(case, matrices(retrograd))
+    results, expected = list(flat(ours)), list(flat(theirs))
+    assert len(results) == len(expected)
+    for one, other in zip(results, expected):
+        compare(one, other)
+    assert our_gradients.keys() == their_gradients.keys()
+    for name, gradient in their_gradients.items():
+        compare(our_gradients[name], gradient)
+
+
+@pytest.mark.parametrize("case", LINALG)
+def test_single_precision_stays_single(case: str) -> None:
+    wide, _ = run(case, matrices(retrograd))
+    narrow, _ = run(case, matrices(retrograd, "float32"))
+    for one, other in zip(flat(narrow), flat(wide)):
+        if one.dtype is not other.dtype:
+            assert one.dtype is retrograd.float32
+        np.testing.assert_allclose(one.detach(), other.detach(), rtol=2e-2, atol=2e-3)
+
+
+TWICE = {
+    "inv": lambda a: linalg.inv(a),
+    "solve": lambda a: linalg.solve(a, a.mT),
+    "det": lambda a: linalg.det(a),
+    "logabsdet": lambda a: linalg.slogdet(a)[1],
+    "cholesky": lambda a: linalg.cholesky(a @ a.mT),
+    "qr": lambda a: linalg.qr(a)[1].abs(),
+    "wide qr": lambda a: linalg.qr(a[:3])[0].abs(),
+    "tall qr": lambda a: linalg.qr(a[:, :3])[0].abs(),
+    "eigh": lambda a: linalg.eigh(a + a.mT)[1].square(),
+    "svd": lambda a: linalg.svd(a)[0].square(),
+    "tall svd": lambda a: linalg.svd(a[:, :2], False)[0].square(),
+    "wide svd": lambda a: linalg.svd(a[:2], False)[2].square(),
+    "pinv": lambda a: linalg.pinv(a[:, :2]),
+    "nuclear": lambda a: linalg.matrix_norm(a, "nuc"),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_first_and_second_derivatives_agree_with_differences(name: str) -> None:
+    a = matrices(retrograd)["a"]
+    assert gradcheck(TWICE[name], (a,))
+    assert gradgradcheck(TWICE[name], (a,))
+
+
+def test_equal_singular_values_have_gradients() -> None:
+    a = (retrograd.eye(3, dtype=retrograd.float64) * 2).requires_grad_()
+    linalg.svdvals(a).sum().backward()
+    assert a.grad is not None
+    np.testing.assert_allclose(a.grad, np.eye(3), atol=1e-12)
+
+
+def test_the_determinant_of_a_singular_matrix_has_its_cofactors_for_a_gradient() -> None:
+    a = retrograd.tensor([[1.0, 2, 3], [4, 5, 6], [5, 7, 9]], dtype=retrograd.float64, requires_grad=True)
+    linalg.det(a).backward()
+    assert a.grad is not None
+    np.testing.assert_allclose(a.grad, [[3, -6, 3], [3, -6, 3], [-3, 6, -3]], atol=1e-12)
+
+
+def test_the_full_factors_are_orthonormal_and_multiply_to_the_matrix() -> None:
+    for name in ("tall", "wide"):
+        a = matrices(retrograd)[name].detach()
+        u, s, vh = linalg.svd(a)
+        m, n = a.shape
+        middle = np.zeros((m, n))
+        np.fill_diagonal(middle, s.numpy())
+        np.testing.assert_allclose(u.mT @ u, np.eye(m), atol=1e-12)
+        np.testing.assert_allclose(vh @ vh.mT, np.eye(n), atol=1e-12)
+        np.testing.assert_allclose(u.numpy() @ middle @ vh.numpy(), a, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_a_failure_says_what_pytorch_says(torch: ModuleType, case: str) -> None:
+    errors = []
+    for t in (torch, retrograd):
+        with pytest.raises(Exception) as caught:  # noqa: PT011  # which one is what the test asks
+            eval(case, matrices(t))
+        errors.append(caught.value)
+    theirs, ours = errors
+    assert isinstance(ours, RetrogradError)
+    assert isinstance(ours, builtin(theirs))
+    if "int64" not in case:  # ours names the dtypes that LAPACK takes
+        assert str(ours) == str(theirs).splitlines()[0]
+
+
+def test_a_singular_matrix_of_a_stack_is_named(torch: ModuleType) -> None:
+    errors = []
+    for t in (torch, retrograd):
+        stack = t.stack([t.eye(2), t.zeros(2, 2)])
+        with pytest.raises(t.linalg.LinAlgError) as caught:
+            t.linalg.inv(stack)
+        errors.append(str(caught.value))
+    assert errors[1] == errors[0]
+
+
+def test_no_derivative_of_a_complete_qr() -> None:
+    tall = matrices(retrograd)["tall"]
+    with pytest.raises(RuntimeError, match="not differentiable when mode='complete' and nrows > ncols"):
+        linalg.qr(tall, mode="complete")[0].sum().backward()
+
+
+@pytest.mark.parametrize("name", ["inv", "det", "cholesky", "svdvals", "eigvalsh", "pinv", "matrix_rank"])
+def test_a_compiled_function_refuses_lapack_with_advice(name: str) -> None:
+    f = retrograd.compile_grad(lambda a: getattr(linalg, name)(a).sum())
+    with pytest.raises(TraceError, match="call it outside, and pass its result in as an argument"):
+        f(retrograd.eye(3))
+
+
+@pytest.mark.parametrize(
+    "name", ["vector_norm", "matrix_norm", "norm", "cross", "matrix_power", "multi_dot", "vecdot"]
+)
+def test_what_needs_no_lapack_is_compiled(name: str) -> None:
+    a, b = retrograd.randn(3, 3), retrograd.randn(3, 3)
+    given = {"matrix_power": (a, 3), "multi_dot": ([a, b, a],), "cross": (a, b), "vecdot": (a, b)}
+    f = getattr(linalg, name)
+    compiled = retrograd.compile_grad(lambda: f(*given.get(name, (a,))))()
+    np.testing.assert_allclose(compiled, f(*given.get(name, (a,))), rtol=1e-5)

@@ -1,0 +1,126 @@
+"""`save` and `load`: what comes back is what was written, files of others are read, and no file runs code."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import peer
+
+import retrograd as rg
+from retrograd import nn, optim
+
+pytestmark = pytest.mark.usefixtures("safetensors")
+
+
+@pytest.fixture
+def safetensors() -> ModuleType:
+    return peer("safetensors", "safetensors")
+
+
+def again(obj: Any, folder: Path) -> Any:
+    rg.save(obj, folder / "file.safetensors")
+    return rg.load(folder / "file.safetensors")
+
+
+@pytest.mark.parametrize(
+    "dtype", [rg.float16, rg.float32, rg.float64, rg.int8, rg.uint8, rg.int16, rg.int32, rg.int64, rg.bool]
+)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3, 4)])
+def test_a_tensor_comes_back(tmp_path: Path, dtype: rg.dtype, shape: tuple[int, ...]) -> None:
+    x = (rg.randn(*shape) * 3).to(dtype)
+    y = again(x, tmp_path)
+    assert y.dtype is dtype
+    assert y.shape == x.shape
+    np.testing.assert_array_equal(y, x)
+
+
+def test_a_leaf_requires_grad_again_and_a_transposed_one_keeps_its_elements(tmp_path: Path) -> None:
+    x = rg.randn(2, 3, requires_grad=True)
+    first, second = again([x, x.t()], tmp_path)
+    assert first.requires_grad
+    assert not second.requires_grad
+    np.testing.assert_array_equal(second, x.detach().t())
+
+
+def test_nested_values_come_back_as_they_were(tmp_path: Path) -> None:
+    given = {
+        "model": OrderedDict([("a.b", rg.ones(2)), ("a", {"b": rg.zeros(2)})]),
+        "epoch": 3,
+        3: (1.5, None, True, "text", [float("inf")]),
+    }
+    found = again(given, tmp_path)
+    assert list(found) == list(given)
+    assert type(found["model"]) is OrderedDict
+    assert found["model"]["a.b"].tolist() == [1, 1]
+    assert found["model"]["a"]["b"].tolist() == [0, 0]
+    assert (found["epoch"], found[3]) == (3, given[3])
+
+
+def test_training_goes_on_where_it_was_saved(tmp_path: Path) -> None:
+    def made() -> tuple[nn.Module, Any]:
+        rg.manual_seed(1)
+        layer = nn.Linear(3, 2)
+        return layer, optim.Adam(layer.parameters(), lr=0.1)
+
+    def step(layer: nn.Module, optimizer: Any) -> float:
+        optimizer.zero_grad()
+        loss = layer(rg.ones(4, 3)).pow(2).sum()
+        loss.backward()
+        optimizer.step()
+        return float(loss.item())
+
+    layer, optimizer = made()
+    step(layer, optimizer)
+    found = again({"layer": layer.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path)
+    expected = [step(layer, optimizer) for _ in range(3)]
+
+    layer, optimizer = made()
+    layer.load_state_dict(found["layer"])
+    optimizer.load_state_dict(found["optimizer"])
+    assert [step(layer, optimizer) for _ in range(3)] == expected
+
+
+def test_other_programs_read_the_tensors_and_theirs_are_read(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    rg.save({"layer": {"weight": rg.ones(2)}, "n": 1}, tmp_path / "ours")
+    assert load_file(tmp_path / "ours")["layer.weight"].tolist() == [1, 1]
+
+    save_file({"w": np.arange(3)}, tmp_path / "theirs")
+    assert rg.load(tmp_path / "theirs")["w"].tolist() == [0, 1, 2]
+
+
+def test_an_object_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(
+        TypeError, match=r"save\(\) of model, which is a Linear; .*; save a module's state_dict"
+    ):
+        rg.save({"model": nn.Linear(2, 2)}, tmp_path / "file")
+    with pytest.raises(TypeError, match="keys are strings or ints"):
+        rg.save({1.5: rg.ones(2)}, tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+class Trap:
+    def __reduce__(self) -> Any:
+        return sys.exit, (1,)
+
+
+def test_a_pickled_file_is_refused_and_not_run(tmp_path: Path) -> None:
+    (tmp_path / "trap").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match=r"not in the safetensors format.*hold pickled objects"):
+        rg.load(tmp_path / "trap")
+
+
+def test_without_the_package_the_error_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r"pip install 'retrograd\[safetensors\]'"):
+        rg.save(rg.ones(2), tmp_path / "file")
