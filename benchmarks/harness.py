@@ -140,10 +140,11 @@ def _set_up(setup: Setup) -> tuple[Call, tuple[float, list[tuple[float, ...]]]]:
 
 
 def _time(call: Call, count: int) -> tuple[float, float]:
-    """Seconds of a call, on the whole and in the quickest part; one more call goes before, to wake all up."""
+    """Seconds of a call, on the whole and in the quickest part; before short ones, one call wakes all up."""
     part = max(1, count // PARTS)
     parts = []
-    call()
+    if count > 1:
+        call()
     gc.disable()
     for _ in range(max(1, count // part)):
         begin = time.perf_counter()
