@@ -36,6 +36,7 @@ from retrograd.runtime.nn.activation import (
     Threshold,
 )
 from retrograd.runtime.nn.attention import MultiheadAttention
+from retrograd.runtime.nn.cells import GRUCell, LSTMCell, RNNCell
 from retrograd.runtime.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from retrograd.runtime.nn.convolution import (
     Conv1d,
@@ -114,7 +115,7 @@ from retrograd.runtime.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
-from retrograd.runtime.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell
+from retrograd.runtime.nn.recurrent import GRU, LSTM, RNN, RNNBase
 from retrograd.runtime.nn.transformer import (
     Transformer,
     TransformerDecoder,

@@ -5,7 +5,7 @@ To add one, write its arguments and the call.
 
 from __future__ import annotations
 
-from retrograd.compiler.errors import ShapeError
+from retrograd.compiler.errors import ShapeError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.arguments import arguments
@@ -257,5 +257,5 @@ class Softmax2d(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in (3, 4):
-            raise ShapeError(f"Softmax2d: expected input to be 3D or 4D, got {input.ndim}D instead")
+            raise ShapeError(mirrored(f"Softmax2d: expected input to be 3D or 4D, got {input.ndim}D instead"))
         return F.softmax(input, -3)

@@ -11,7 +11,7 @@ from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn import init
@@ -53,11 +53,13 @@ class MultiheadAttention(Module):
         super().__init__()
         if embed_dim <= 0 or num_heads <= 0:
             raise ArgumentError(
-                f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and "
-                f"num_heads={num_heads} instead"
+                mirrored(
+                    f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and "
+                    f"num_heads={num_heads} instead"
+                )
             )
         if embed_dim % num_heads:
-            raise ArgumentError("embed_dim must be divisible by num_heads")
+            raise ArgumentError(mirrored("embed_dim must be divisible by num_heads"))
         self.embed_dim = embed_dim
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim
@@ -106,7 +108,7 @@ class MultiheadAttention(Module):
     ) -> tuple[Tensor, Tensor | None]:
         """The outputs, shaped like `query`, and the weights `[N, length, keys]` if `need_weights`."""
         if is_causal and attn_mask is None:
-            raise ArgumentError("Need attn_mask if specifying the is_causal hint.")
+            raise ArgumentError(mirrored("Need attn_mask if specifying the is_causal hint."))
         batched = query.ndim == 3
         given: list[Any] = [query, key, value]
         if not batched:
@@ -163,11 +165,13 @@ class MultiheadAttention(Module):
 
     def _check_mask(self, mask: Tensor, q: Tensor, keys: int) -> None:
         if mask.ndim not in (2, 3):
-            raise ShapeError(f"attn_mask's dimension {mask.ndim} is not supported")
+            raise ShapeError(mirrored(f"attn_mask's dimension {mask.ndim} is not supported"))
         expected = (q.shape[2], keys) if mask.ndim == 2 else (len(q) * self.num_heads, q.shape[2], keys)
         if mask.shape != expected:
             raise ShapeError(
-                f"The shape of the {mask.ndim}D attn_mask is {mask.shape}, but should be {expected}."
+                mirrored(
+                    f"The shape of the {mask.ndim}D attn_mask is {mask.shape}, but should be {expected}."
+                )
             )
 
     def _attend(self, q: Any, k: Any, v: Any, mask: Any, need_weights: bool) -> tuple[Any, Any]:
@@ -186,5 +190,5 @@ def additive(mask: Any, dtype: DType, name: str) -> Any:
     if mask.dtype is dtypes.bool_:
         return mask.new_zeros(mask.shape, dtype=dtype).masked_fill(mask, -math.inf)
     if not mask.is_floating_point():
-        raise DtypeError(f"only bool and floating types of {name} are supported")
+        raise DtypeError(mirrored(f"only bool and floating types of {name} are supported"))
     return mask.to(dtype)

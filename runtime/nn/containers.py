@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, TypeVar
 
-from retrograd.compiler.errors import ArgumentError, DimensionError, NameTakenError
-from retrograd.runtime.nn.module import Module, typename
-from retrograd.runtime.nn.parameter import Parameter
+from retrograd.compiler.errors import ArgumentError, DimensionError, NameTakenError, mirrored
+from retrograd.runtime.nn.module import Module
+from retrograd.runtime.nn.parameter import Parameter, typename
 from retrograd.runtime.tensor import Tensor
 
 C = TypeVar("C", bound="_Listed")
@@ -19,7 +19,7 @@ C = TypeVar("C", bound="_Listed")
 def _place(index: Any, length: int) -> int:
     place = operator.index(index)
     if not -length <= place < length:
-        raise DimensionError(f"index {place} is out of range")
+        raise DimensionError(mirrored(f"index {place} is out of range"))
     return place % length
 
 
@@ -67,9 +67,9 @@ class _Listed(Module):
 
     def insert(self: C, index: int, module: Module) -> Any:
         if not isinstance(module, Module):
-            raise ArgumentError(f"module should be of type: {Module}")
+            raise ArgumentError(mirrored(f"module should be of type: {Module}"))
         if not -len(self) <= index <= len(self):
-            raise DimensionError(f"Index out of range: {index}")
+            raise DimensionError(mirrored(f"Index out of range: {index}"))
         modules = list(self._modules.values())
         modules.insert(index, module)
         self._restore(modules)
@@ -101,7 +101,9 @@ class Sequential(_Listed):
     def __add__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
             raise ArgumentError(
-                f"add operator supports only objects of Sequential class, but {type(other)} is given."
+                mirrored(
+                    f"add operator supports only objects of Sequential class, but {type(other)} is given."
+                )
             )
         return Sequential(*self, *other)
 
@@ -194,15 +196,17 @@ def _pairs(given: Any) -> Iterable[tuple[str, Any]]:
         return given.items()
     if not isinstance(given, Iterable):
         raise ArgumentError(
-            "ModuleDict.update should be called with an iterable of key/value pairs, but got "
-            f"{type(given).__name__}"
+            mirrored(
+                "ModuleDict.update should be called with an iterable of key/value pairs, but got "
+                f"{type(given).__name__}"
+            )
         )
     return list(given)
 
 
 def _found(table: Mapping[str, Any], key: str) -> Any:
     if key not in table:
-        raise NameTakenError(key)
+        raise NameTakenError(mirrored(key))
     return table[key]
 
 
@@ -249,7 +253,9 @@ class ParameterList(Module):
     def extend(self, values: Iterable[Any]) -> ParameterList:
         if isinstance(values, Tensor):
             raise ArgumentError(
-                f"ParameterList.extend should be called with an iterable, but got {type(values).__name__}"
+                mirrored(
+                    f"ParameterList.extend should be called with an iterable, but got {type(values).__name__}"
+                )
             )
         for value in list(values):
             self.append(value)
@@ -273,7 +279,7 @@ class ParameterDict(Module):
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._keys:
-            raise NameTakenError(key)
+            raise NameTakenError(mirrored(key))
         return getattr(self, key)
 
     def __setitem__(self, key: str, value: Any) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn import init
 from retrograd.runtime.nn.arguments import unusual
@@ -62,21 +62,21 @@ class _Convolution(Module):
 
     def _check(self) -> None:
         if self.groups <= 0:
-            raise ArgumentError("groups must be a positive integer")
+            raise ArgumentError(mirrored("groups must be a positive integer"))
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups != 0:
-                raise ArgumentError(f"{name} must be divisible by groups")
+                raise ArgumentError(mirrored(f"{name} must be divisible by groups"))
         if isinstance(self.padding, str):
             if self.padding not in ("same", "valid"):
                 raise ArgumentError(
-                    f"Invalid padding string {self.padding!r}, should be one of 'same' and 'valid'"
+                    mirrored(f"Invalid padding string {self.padding!r}, should be one of 'same' and 'valid'")
                 )
             if self.padding == "same" and any(step != 1 for step in self.stride):
-                raise ArgumentError("padding='same' is not supported for strided convolutions")
+                raise ArgumentError(mirrored("padding='same' is not supported for strided convolutions"))
         modes = ("zeros",) if self.transposed else ("zeros", "reflect", "replicate", "circular")
         if self.padding_mode not in modes:
             raise ArgumentError(
-                f"padding_mode must be one of {modes}, but got padding_mode='{self.padding_mode}'"
+                mirrored(f"padding_mode must be one of {modes}, but got padding_mode='{self.padding_mode}'")
             )
 
     def reset_parameters(self) -> None:
@@ -203,8 +203,10 @@ class _ConvTranspose(_Convolution):
             wanted = wanted[-self.rank :]
         if len(wanted) != self.rank:
             raise ArgumentError(
-                f"{type(self).__name__}: for {input.ndim}D input, output_size must have {self.rank} or "
-                f"{input.ndim} elements (got {len(wanted)})"
+                mirrored(
+                    f"{type(self).__name__}: for {input.ndim}D input, output_size must have {self.rank} or "
+                    f"{input.ndim} elements (got {len(wanted)})"
+                )
             )
         least = [
             (size - 1) * step - 2 * margin + space * (kernel - 1) + 1
@@ -215,8 +217,10 @@ class _ConvTranspose(_Convolution):
         most = [size + step - 1 for size, step in zip(least, self.stride)]
         if any(not low <= size <= high for low, size, high in zip(least, wanted, most)):
             raise ArgumentError(
-                f"requested an output size of {wanted}, but valid sizes range from {least} to {most} "
-                f"(for an input of {sizes})"
+                mirrored(
+                    f"requested an output size of {wanted}, but valid sizes range from {least} to {most} "
+                    f"(for an input of {sizes})"
+                )
             )
         return tuple(size - low for size, low in zip(wanted, least))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.arguments import arguments
 from retrograd.runtime.nn.module import Module
@@ -15,7 +15,7 @@ class _Dropout(Module):
 
     def _check(self) -> None:
         if not 0 <= self.p <= 1:
-            raise ArgumentError(f"dropout probability has to be between 0 and 1, but got {self.p}")
+            raise ArgumentError(mirrored(f"dropout probability has to be between 0 and 1, but got {self.p}"))
 
 
 @arguments("p={0.p}, inplace={0.inplace}")

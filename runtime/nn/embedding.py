@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.nn import functional as F
@@ -34,7 +34,7 @@ class Embedding(Module):
     ) -> None:
         super().__init__()
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise ArgumentError("Padding_idx must be within num_embeddings")
+            raise ArgumentError(mirrored("Padding_idx must be within num_embeddings"))
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
@@ -44,7 +44,7 @@ class Embedding(Module):
         self.sparse = sparse
         shape = (num_embeddings, embedding_dim)
         if _weight is not None and _weight.shape != shape:
-            raise ArgumentError("Shape of weight does not match num_embeddings and embedding_dim")
+            raise ArgumentError(mirrored("Shape of weight does not match num_embeddings and embedding_dim"))
         start = FUNCTIONS["empty"](shape, device=device, dtype=dtype) if _weight is None else _weight
         self.weight = Parameter(start, requires_grad=not _freeze)
         if _weight is None:
@@ -63,7 +63,7 @@ class Embedding(Module):
     ) -> Embedding:
         """With these vectors; not trained, if `freeze`."""
         if embeddings.ndim != 2:
-            raise ArgumentError("Embeddings parameter is expected to be 2-dimensional")
+            raise ArgumentError(mirrored("Embeddings parameter is expected to be 2-dimensional"))
         rows, columns = embeddings.shape
         return cls(
             rows, columns, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, embeddings, freeze

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.autograd import Function
 from retrograd.runtime.tape import RemovableHandle
 from retrograd.runtime.tensor import Tensor
@@ -111,8 +111,10 @@ class Hooked:
             if found is not None:
                 if not isinstance(found, tuple) or len(found) != 2:
                     raise ArgumentError(
-                        "forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
-                        f"but got {found}."
+                        mirrored(
+                            "forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
+                            f"but got {found}."
+                        )
                     )
                 args, kwargs = found
         return args, kwargs
@@ -191,8 +193,10 @@ class _Gates:
             for hook in self._hooks:
                 if hook(self._module, (None,) * self._arguments, given) is not None:
                     raise ArgumentError(
-                        "Backward hooks for Modules where no input requires gradient should always return "
-                        "None or None for all gradients."
+                        mirrored(
+                            "Backward hooks for Modules where no input requires gradient should always "
+                            "return None or None for all gradients."
+                        )
                     )
         return tuple(given[k] for k in places)
 
@@ -222,7 +226,9 @@ def _as_many(found: Any, count: int) -> Gradients:
     gradients = found if isinstance(found, tuple) else (found,)
     if len(gradients) != count:
         raise ArgumentError(
-            f"Backward hook returned an invalid number of grad_input, got {len(gradients)}, "
-            f"but expected {count}"
+            mirrored(
+                f"Backward hook returned an invalid number of grad_input, got {len(gradients)}, "
+                f"but expected {count}"
+            )
         )
     return gradients

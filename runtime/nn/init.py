@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.generator import Generator
 from retrograd.runtime.modes import no_grad
@@ -43,11 +43,11 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity in _GAINS:
         return _GAINS[nonlinearity]
     if nonlinearity != "leaky_relu":
-        raise ArgumentError(f"Unsupported nonlinearity {nonlinearity}")
+        raise ArgumentError(mirrored(f"Unsupported nonlinearity {nonlinearity}"))
     if param is None:
         param = 0.01
     if isinstance(param, bool) or not isinstance(param, int | float):
-        raise ArgumentError(f"negative_slope {param} not a valid number")
+        raise ArgumentError(mirrored(f"negative_slope {param} not a valid number"))
     return math.sqrt(2.0 / (1 + param**2))
 
 
@@ -86,7 +86,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     """Ones on the diagonal of a matrix."""
     if tensor.ndim != 2:
-        raise ArgumentError("Only tensors with 2 dimensions are supported")
+        raise ArgumentError(mirrored("Only tensors with 2 dimensions are supported"))
     tensor.copy_(Tensor(np.eye(*tensor.shape)))
     return tensor
 
@@ -95,9 +95,9 @@ def eye_(tensor: Tensor) -> Tensor:
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """A kernel of a convolution that passes its input on, within each group of channels."""
     if tensor.ndim not in (3, 4, 5):
-        raise ArgumentError("Only tensors with 3, 4, or 5 dimensions are supported")
+        raise ArgumentError(mirrored("Only tensors with 3, 4, or 5 dimensions are supported"))
     if tensor.shape[0] % groups != 0:
-        raise ArgumentError("dim 0 must be divisible by groups")
+        raise ArgumentError(mirrored("dim 0 must be divisible by groups"))
     values = np.zeros(tensor.shape)
     channels = tensor.shape[0] // groups
     middle = tuple(size // 2 for size in tensor.shape[2:])
@@ -114,7 +114,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 def fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     """How many inputs one output of these weights sees, and how many outputs one input."""
     if tensor.ndim < 2:
-        raise ArgumentError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+        raise ArgumentError(
+            mirrored("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+        )
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 
@@ -161,7 +163,7 @@ def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
         return math.nan
     modes = ["fan_in", "fan_out"]
     if mode.lower() not in modes:
-        raise ArgumentError(f"Mode {mode.lower()} not supported, please use one of {modes}")
+        raise ArgumentError(mirrored(f"Mode {mode.lower()} not supported, please use one of {modes}"))
     fan = fan_in_and_fan_out(tensor)[modes.index(mode.lower())]
     return calculate_gain(nonlinearity, a) / math.sqrt(fan)
 
@@ -222,7 +224,7 @@ def _by_uniform_numbers(
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
     """Rows (or columns, if there are more rows) at right angles and of length `gain` (Saxe et al., 2013)."""
     if tensor.ndim < 2:
-        raise ArgumentError("Only tensors with 2 or more dimensions are supported")
+        raise ArgumentError(mirrored("Only tensors with 2 or more dimensions are supported"))
     if tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]
@@ -239,7 +241,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
     """Normal numbers in a matrix, with this share of each column zero (Martens, 2010)."""
     if tensor.ndim != 2:
-        raise ArgumentError("Only tensors with 2 dimensions are supported")
+        raise ArgumentError(mirrored("Only tensors with 2 dimensions are supported"))
     rows, columns = tensor.shape
     zeros = math.ceil(sparsity * rows)
     values = tensor.detach().clone().normal_(0, std, generator=generator).numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn import init
@@ -85,7 +85,7 @@ class Bilinear(Module):
     ) -> None:
         super().__init__()
         if in1_features <= 0:
-            raise ArgumentError(f"in1_features must be > 0, but got {in1_features}")
+            raise ArgumentError(mirrored(f"in1_features must be > 0, but got {in1_features}"))
         self.in1_features = in1_features
         self.in2_features = in2_features
         self.out_features = out_features

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.module import Module
 from retrograd.runtime.tensor import Tensor
@@ -224,7 +224,7 @@ class MultiMarginLoss(_WeightedLoss):
     ) -> None:
         super().__init__(weight, size_average, reduce, reduction)
         if p not in (1, 2):
-            raise ArgumentError("only p == 1 and p == 2 supported")
+            raise ArgumentError(mirrored("only p == 1 and p == 2 supported"))
         self.p, self.margin = p, margin
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -283,7 +283,7 @@ class TripletMarginLoss(_Loss):
         super().__init__(size_average, reduce, reduction)
         if margin <= 0:
             raise ArgumentError(
-                f"TripletMarginLoss: expected margin to be greater than 0, got {margin} instead"
+                mirrored(f"TripletMarginLoss: expected margin to be greater than 0, got {margin} instead")
             )
         self.margin, self.p, self.eps, self.swap = margin, p, eps, swap
 

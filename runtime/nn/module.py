@@ -27,12 +27,12 @@ from retrograd.compiler.errors import (
     GradientError,
     NameTakenError,
     NotWrittenError,
+    mirrored,
 )
 from retrograd.runtime.device import as_device
 from retrograd.runtime.modes import no_grad
-from retrograd.runtime.names import legacy_name
 from retrograd.runtime.nn.hooks import Hooked
-from retrograd.runtime.nn.parameter import Buffer, Parameter
+from retrograd.runtime.nn.parameter import Buffer, Parameter, typename
 from retrograd.runtime.nn.state import Stateful
 from retrograd.runtime.tensor import Tensor
 
@@ -56,7 +56,9 @@ class Module(Hooked, Stateful):
         self._no_hooks()
 
     def _forward_missing(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotWrittenError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+        raise NotWrittenError(
+            mirrored(f'Module [{type(self).__name__}] is missing the required "forward" function')
+        )
 
     forward: Callable[..., Any] = _forward_missing
 
@@ -72,7 +74,7 @@ class Module(Hooked, Stateful):
             for table in (self._parameters, self._modules, self._buffers):
                 if name in table:
                     return table[name]
-        raise AttributeMissingError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        raise AttributeMissingError(mirrored(f"'{type(self).__name__}' object has no attribute '{name}'"))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
@@ -105,14 +107,16 @@ class Module(Hooked, Stateful):
 
     def _only_none(self, name: str, value: object, what: str, expected: str) -> None:
         if value is not None:
-            raise ArgumentError(f"cannot assign '{typename(value)}' as {what} '{name}' ({expected})")
+            raise ArgumentError(
+                mirrored(f"cannot assign '{typename(value)}' as {what} '{name}' ({expected})")
+            )
 
     def _forget(self, name: str, keep: str) -> None:
         """What had the name before has it no more, unless it is in the table that will get it anew."""
         attributes = self.__dict__
         if "_modules" not in attributes:
             what = {"_parameters": "parameters", "_modules": "module", "_buffers": "buffer"}[keep]
-            raise AttributeMissingError(f"cannot assign {what} before Module.__init__() call")
+            raise AttributeMissingError(mirrored(f"cannot assign {what} before Module.__init__() call"))
         attributes.pop(name, None)
         for table in ("_parameters", "_buffers", "_modules"):
             if table != keep:
@@ -137,14 +141,18 @@ class Module(Hooked, Stateful):
         self._check_name("parameter", name, self.__dict__.get("_parameters"))
         if param is not None and not isinstance(param, Parameter):
             raise ArgumentError(
-                f"cannot assign '{typename(param)}' object to parameter '{name}' "
-                "(torch.nn.Parameter or None required)"
+                mirrored(
+                    f"cannot assign '{typename(param)}' object to parameter '{name}' "
+                    "(torch.nn.Parameter or None required)"
+                )
             )
         if param is not None and param.grad_fn is not None:
             raise GradientError(
-                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
-                f"explicitly. To express '{name}' as a function of another Tensor, compute the value in "
-                "the forward() method."
+                mirrored(
+                    f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
+                    f"explicitly. To express '{name}' as a function of another Tensor, compute the value in "
+                    "the forward() method."
+                )
             )
         self._parameters[name] = param
 
@@ -155,8 +163,10 @@ class Module(Hooked, Stateful):
         self._check_name("buffer", name, self.__dict__.get("_buffers"))
         if tensor is not None and not isinstance(tensor, Tensor):
             raise ArgumentError(
-                f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
-                "(torch Tensor or None required)"
+                mirrored(
+                    f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
+                    "(torch Tensor or None required)"
+                )
             )
         self._buffers[name] = tensor
         (self._not_saved.discard if persistent else self._not_saved.add)(name)
@@ -164,7 +174,7 @@ class Module(Hooked, Stateful):
     def add_module(self, name: str, module: Module | None) -> None:
         """Have a Module as the attribute `name`."""
         if module is not None and not isinstance(module, Module):
-            raise ArgumentError(f"{typename(module)} is not a Module subclass")
+            raise ArgumentError(mirrored(f"{typename(module)} is not a Module subclass"))
         self._check_name("module", name, self.__dict__.get("_modules"))
         self._modules[name] = module
 
@@ -172,15 +182,16 @@ class Module(Hooked, Stateful):
 
     def _check_name(self, what: str, name: object, table: dict[str, Any] | None) -> None:
         if table is None:
-            raise AttributeMissingError(f"cannot assign {what} before Module.__init__() call")
+            raise AttributeMissingError(mirrored(f"cannot assign {what} before Module.__init__() call"))
         if not isinstance(name, str):
-            raise ArgumentError(f"{what} name should be a string. Got {typename(name)}")
+            raise ArgumentError(mirrored(f"{what} name should be a string. Got {typename(name)}"))
         if "." in name:
-            raise NameTakenError(f'{what} name can\'t contain ".", got: {name}')
+            found = f", got: {name}" if what == "module" else ""
+            raise NameTakenError(mirrored(f'{what} name can\'t contain "."{found}'))
         if name == "":
-            raise NameTakenError(f'{what} name can\'t be empty string ""')
+            raise NameTakenError(mirrored(f'{what} name can\'t be empty string ""'))
         if name not in table and hasattr(self, name):
-            raise NameTakenError(f"attribute '{name}' already exists")
+            raise NameTakenError(mirrored(f"attribute '{name}' already exists"))
 
     # ---- walks ---------------------------------------------------------------------------------------------
 
@@ -244,10 +255,10 @@ class Module(Hooked, Stateful):
         module: Any = self
         for name in target.split(".") if target else ():
             if not hasattr(module, name):
-                raise AttributeMissingError(f"{type(module).__name__} has no attribute `{name}`")
+                raise AttributeMissingError(mirrored(f"{type(module).__name__} has no attribute `{name}`"))
             module = getattr(module, name)
             if not isinstance(module, Module):
-                raise AttributeMissingError(f"`{name}` is not an nn.Module")
+                raise AttributeMissingError(mirrored(f"`{name}` is not an nn.Module"))
         return module  # type: ignore[no-any-return]  # a Module, as just seen
 
     def get_parameter(self, target: str) -> Parameter:
@@ -260,9 +271,9 @@ class Module(Hooked, Stateful):
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         if not hasattr(module, name):
-            raise AttributeMissingError(f"{type(module).__name__} has no attribute `{name}`")
+            raise AttributeMissingError(mirrored(f"{type(module).__name__} has no attribute `{name}`"))
         if name not in getattr(module, table):
-            raise AttributeMissingError(f"`{name}` is not {what}")
+            raise AttributeMissingError(mirrored(f"`{name}` is not {what}"))
         return getattr(module, table)[name]
 
     # ---- changes to all ------------------------------------------------------------------------------------
@@ -302,7 +313,10 @@ class Module(Hooked, Stateful):
             return self
         if not dtype.is_floating_point:
             raise ArgumentError(
-                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
+                mirrored(
+                    "nn.Module.to only accepts floating point or complex dtypes, "
+                    f"but got desired dtype={dtype}"
+                )
             )
         return self._apply(lambda x: x.to(dtype) if x.is_floating_point() else x)
 
@@ -325,7 +339,7 @@ class Module(Hooked, Stateful):
     def train(self: M, mode: bool = True) -> M:
         """Dropout and normalisation as in training, or not. Here and in all modules below."""
         if not isinstance(mode, bool):
-            raise ArgumentError("training mode is expected to be boolean")
+            raise ArgumentError(mirrored("training mode is expected to be boolean"))
         self.training = mode
         for module in self.children():
             module.train(mode)
@@ -384,11 +398,3 @@ def _joined(prefix: str, name: str) -> str:
 
 def _indented(text: str) -> str:
     return text.replace("\n", "\n  ")
-
-
-def typename(value: object) -> str:
-    """As PyTorch names the type of a value in its texts."""
-    if isinstance(value, Tensor):
-        return legacy_name(value.dtype)
-    kind = type(value)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

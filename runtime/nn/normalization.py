@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn import init
@@ -85,7 +85,7 @@ class _Tracking(Module):
     def _check_rank(self, input: Tensor) -> None:
         if input.ndim not in self.ranks:
             expected = " or ".join(f"{rank}D" for rank in self.ranks)
-            raise ArgumentError(f"expected {expected} input (got {input.ndim}D input)")
+            raise ArgumentError(mirrored(f"expected {expected} input (got {input.ndim}D input)"))
 
     def extra_repr(self) -> str:
         return (
@@ -271,7 +271,7 @@ class GroupNorm(Module):
         super().__init__()
         if num_channels % num_groups != 0:
             raise ArgumentError(
-                f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"
+                mirrored(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
             )
         self.num_groups = num_groups
         self.num_channels = num_channels

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
+from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tensor import Tensor
 
 
@@ -43,3 +44,11 @@ def _share(tensor: Tensor, data: Any) -> None:
             f"{type(tensor).__name__}() of a {type(data).__name__}", "data must be a Tensor or None"
         )
     Tensor.__init__(tensor, () if data is None else data.detach()._value)
+
+
+def typename(value: object) -> str:
+    """As PyTorch names the type of a value in its texts."""
+    if isinstance(value, Tensor):
+        return legacy_name(value.dtype)
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

@@ -1,160 +1,25 @@
-"""Recurrent networks: one step as a cell, and sequences through layers of cells, in one direction or both.
-
-What a step computes is a function of the input's share (`linear` of the input, for all steps at once), the
-state and the weights of the hidden state: `_elman`, `_lstm`, `_gru`. A state is a tuple, whose first part is
-the output. To add a kind of cell, write its step.
+"""Recurrent networks: sequences through layers of cells, in one direction or both. The steps are those of
+`cells`.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.nn import functional as F
-from retrograd.runtime.nn import init
 from retrograd.runtime.nn.arguments import unusual
+from retrograd.runtime.nn.cells import ELMAN, State, Step, check_nonlinearity, gru, lstm, uniform
 from retrograd.runtime.nn.linear import empty_parameter
 from retrograd.runtime.nn.module import Module
 from retrograd.runtime.nn.parameter import Parameter
 from retrograd.runtime.tensor import Tensor
 
-State = tuple[Tensor, ...]
-Step = Callable[..., State]
-
 cat: Callable[..., Tensor] = FUNCTIONS["cat"]
 stack: Callable[..., Tensor] = FUNCTIONS["stack"]
-
-# ---- steps -------------------------------------------------------------------------------------------------
-
-
-def _elman(activation: Callable[[Tensor], Tensor]) -> Step:
-    def step(share: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
-        return (activation(share + F.linear(state[0], weight, bias)),)
-
-    return step
-
-
-def _lstm(
-    share: Tensor, state: State, weight: Tensor, bias: Tensor | None, projection: Tensor | None = None
-) -> State:
-    hidden, cell = state
-    gates: Any = share + F.linear(hidden, weight, bias)
-    input, forget, new, output = gates.chunk(4, -1)
-    cell = forget.sigmoid() * cell + input.sigmoid() * new.tanh()
-    hidden = output.sigmoid() * cell.tanh()
-    return (hidden if projection is None else F.linear(hidden, projection), cell)
-
-
-def _gru(share: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
-    (hidden,) = state
-    recalled: Any = F.linear(hidden, weight, bias)
-    reset, update, new = share.chunk(3, -1)
-    reset_of, update_of, new_of = recalled.chunk(3, -1)
-    kept = (update + update_of).sigmoid()
-    proposed = (new + (reset + reset_of).sigmoid() * new_of).tanh()
-    return (proposed + kept * (hidden - proposed),)
-
-
-ELMAN = {"tanh": _elman(lambda x: F.tanh(x)), "relu": _elman(lambda x: F.relu(x))}
-
-
-# ---- cells -------------------------------------------------------------------------------------------------
-
-
-class _Cell(Module):
-    """One step: `[N, input_size]`, or `[input_size]`, and a state to a state."""
-
-    gates: ClassVar[int]
-    states: ClassVar[int] = 1
-    weight_ih: Parameter
-    weight_hh: Parameter
-    bias_ih: Parameter | None
-    bias_hh: Parameter | None
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: object = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__()
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.bias = bias
-        size = self.gates * hidden_size
-        self.weight_ih = empty_parameter(size, input_size, device=device, dtype=dtype)
-        self.weight_hh = empty_parameter(size, hidden_size, device=device, dtype=dtype)
-        self.bias_ih = empty_parameter(size, device=device, dtype=dtype) if bias else None
-        self.bias_hh = empty_parameter(size, device=device, dtype=dtype) if bias else None
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        _uniform(self, self.hidden_size)
-
-    def _step(self) -> Step:
-        raise NotImplementedError
-
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
-        if input.ndim not in (1, 2):
-            raise ShapeError(
-                f"{type(self).__name__}: Expected input to be 1D or 2D, got {input.ndim}D instead"
-            )
-        if hx is None:
-            state: State = (input.new_zeros((*input.shape[:-1], self.hidden_size)),) * self.states
-        else:
-            state = tuple(hx) if self.states > 1 else (hx,)
-        new = self._step()(F.linear(input, self.weight_ih, self.bias_ih), state, self.weight_hh, self.bias_hh)
-        return new if self.states > 1 else new[0]
-
-    def extra_repr(self) -> str:
-        kind = getattr(self, "nonlinearity", "tanh")
-        parts = [f"{self.input_size}, {self.hidden_size}"]
-        parts += ["bias=False"] * (not self.bias) + [f"nonlinearity={kind}"] * (kind != "tanh")
-        return ", ".join(parts)
-
-
-class RNNCell(_Cell):
-    gates = 1
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
-        device: object = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
-        _check_nonlinearity(nonlinearity)
-        self.nonlinearity = nonlinearity
-
-    def _step(self) -> Step:
-        return ELMAN[self.nonlinearity]
-
-
-class LSTMCell(_Cell):
-    gates = 4
-    states = 2
-
-    def _step(self) -> Step:
-        return _lstm
-
-
-class GRUCell(_Cell):
-    gates = 3
-
-    def _step(self) -> Step:
-        return _gru
-
-
-# ---- sequences ---------------------------------------------------------------------------------------------
 
 
 class RNNBase(Module):
@@ -194,14 +59,16 @@ class RNNBase(Module):
     def _check(self) -> None:
         for name in ("input_size", "hidden_size", "num_layers"):
             if getattr(self, name) <= 0:
-                raise ArgumentError(f"{name} must be greater than zero")
+                raise ArgumentError(mirrored(f"{name} must be greater than zero"))
         if not 0 <= self.dropout <= 1:
             raise ArgumentError(
-                "dropout should be a number in range [0, 1] representing the probability of an element "
-                "being zeroed"
+                mirrored(
+                    "dropout should be a number in range [0, 1] representing the probability of an element "
+                    "being zeroed"
+                )
             )
         if self.proj_size < 0 or self.proj_size >= self.hidden_size:
-            raise ArgumentError("proj_size has to be smaller than hidden_size, and not negative")
+            raise ArgumentError(mirrored("proj_size has to be smaller than hidden_size, and not negative"))
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(
                 "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
@@ -241,7 +108,7 @@ class RNNBase(Module):
         """Nothing: that is a matter of other devices."""
 
     def reset_parameters(self) -> None:
-        _uniform(self, self.hidden_size)
+        uniform(self, self.hidden_size)
 
     def _step(self) -> Step:
         raise NotImplementedError
@@ -264,12 +131,14 @@ class RNNBase(Module):
     def _check_input(self, input: Tensor) -> None:
         if input.ndim not in (2, 3):
             raise ShapeError(
-                f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.ndim}D instead"
+                mirrored(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.ndim}D instead")
             )
         if input.shape[-1] != self.input_size:
             raise ShapeError(
-                "input.size(-1) must be equal to input_size. "
-                f"Expected {self.input_size}, got {input.shape[-1]}"
+                mirrored(
+                    "input.size(-1) must be equal to input_size. "
+                    f"Expected {self.input_size}, got {input.shape[-1]}"
+                )
             )
 
     def _initial(self, x: Any, hx: Any, batched: bool) -> State:
@@ -284,7 +153,7 @@ class RNNBase(Module):
         ):
             expected = shape if batched else (shape[0], shape[2])
             if tuple(state.shape) != expected:
-                raise ShapeError(f"Expected {what} size {expected}, got {list(state.shape)}")
+                raise ShapeError(mirrored(f"Expected {what} size {expected}, got {list(state.shape)}"))
         return given if batched else tuple(state.unsqueeze(1) for state in given)
 
     def _run(self, x: Any, first: State) -> tuple[Any, list[State]]:
@@ -347,7 +216,7 @@ class RNN(RNNBase):
         device: object = None,
         dtype: object = None,
     ) -> None:
-        _check_nonlinearity(nonlinearity)
+        check_nonlinearity(nonlinearity)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
@@ -364,7 +233,7 @@ class LSTM(RNNBase):
     states = 2
 
     def _step(self) -> Step:
-        return _lstm
+        return lstm
 
 
 class GRU(RNNBase):
@@ -389,15 +258,4 @@ class GRU(RNNBase):
         )
 
     def _step(self) -> Step:
-        return _gru
-
-
-def _uniform(module: Module, hidden_size: int) -> None:
-    bound = 1.0 / math.sqrt(hidden_size) if hidden_size > 0 else 0
-    for parameter in module.parameters():
-        init.uniform_(parameter, -bound, bound)
-
-
-def _check_nonlinearity(name: str) -> None:
-    if name not in ELMAN:
-        raise ArgumentError(f"Unknown nonlinearity '{name}'. Select from 'tanh' or 'relu'.")
+        return gru

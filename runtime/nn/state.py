@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from retrograd.compiler.errors import ArgumentError, RetrogradError
+from retrograd.compiler.errors import ArgumentError, RetrogradError, mirrored
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.nn.parameter import Parameter
 from retrograd.runtime.tensor import Tensor
@@ -97,7 +97,7 @@ class Stateful:
         Raises RuntimeError for shapes that differ and, if `strict`, for names on one side only.
         """
         if not isinstance(state_dict, Mapping):
-            raise ArgumentError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
+            raise ArgumentError(mirrored(f"Expected state_dict to be dict-like, got {type(state_dict)}."))
         loading = _Loading(state_dict)
         loading.compare(self, "")
         loading.check(type(self).__name__, strict)
@@ -162,7 +162,7 @@ class _Loading:
                     shown = ", ".join(f'"{key}"' for key in keys)
                     told.insert(0, f"{what} key(s) in state_dict: {shown}. ")
         if told:
-            raise StateError(f"Error(s) in loading state_dict for {name}:\n\t" + "\n\t".join(told))
+            raise StateError(mirrored(f"Error(s) in loading state_dict for {name}:\n\t" + "\n\t".join(told)))
 
     def perform(self, assign: bool) -> None:
         with no_grad():

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn import init
@@ -29,7 +29,7 @@ def _function(activation: Activation) -> Callable[[Tensor], Tensor]:
         return activation
     known: dict[str, Callable[..., Tensor]] = {"relu": F.relu, "gelu": F.gelu}
     if activation not in known:
-        raise ArgumentError(f"activation should be relu/gelu, not {activation}")
+        raise ArgumentError(mirrored(f"activation should be relu/gelu, not {activation}"))
     return known[activation]
 
 
@@ -298,9 +298,9 @@ class Transformer(Module):
     ) -> Tensor:
         batch = 0 if self.batch_first else 1
         if src.ndim == 3 and src.shape[batch] != tgt.shape[batch]:
-            raise ShapeError("the batch number of src and tgt must be equal")
+            raise ShapeError(mirrored("the batch number of src and tgt must be equal"))
         if src.shape[-1] != self.d_model or tgt.shape[-1] != self.d_model:
-            raise ShapeError("the feature number of src and tgt must be equal to d_model")
+            raise ShapeError(mirrored("the feature number of src and tgt must be equal to d_model"))
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         result: Tensor = self.decoder(
             tgt,

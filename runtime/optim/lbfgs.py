@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.modes import enable_grad, no_grad
 from retrograd.runtime.optim.optimizer import Closure, Optimizer, check_options
@@ -49,7 +49,7 @@ class LBFGS(Optimizer):
             },
         )
         if len(self.param_groups) != 1:
-            raise ArgumentError("LBFGS doesn't support per-parameter options (parameter groups)")
+            raise ArgumentError(mirrored("LBFGS doesn't support per-parameter options (parameter groups)"))
 
     @property
     def _params(self) -> list[Any]:
@@ -147,7 +147,7 @@ class _Descent:
             value, gradient = self._evaluate()
             return float(value.detach()), gradient, length
         if kind != "strong_wolfe":
-            raise ArgumentError("only 'strong_wolfe' is supported")
+            raise ArgumentError(mirrored("only 'strong_wolfe' is supported"))
         return self._search(direction, length, loss, gradient, slope)
 
     def _search(

@@ -15,7 +15,7 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, TraceError
+from retrograd.compiler.errors import ArgumentError, TraceError, mirrored
 from retrograd.runtime.modes import STATE, enable_grad, no_grad
 from retrograd.runtime.nn.module import clear_gradients
 from retrograd.runtime.tape import RemovableHandle
@@ -49,12 +49,14 @@ class Optimizer:
         self._after: OrderedDict[int, Any] = OrderedDict()
         if isinstance(params, Tensor):
             raise ArgumentError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
-                f"{params.type()}"
+                mirrored(
+                    "params argument given to the optimizer should be an iterable of Tensors or dicts, "
+                    f"but got {params.type()}"
+                )
             )
         given = list(params)
         if not given:
-            raise ArgumentError("optimizer got an empty parameter list")
+            raise ArgumentError(mirrored("optimizer got an empty parameter list"))
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
 
@@ -63,12 +65,14 @@ class Optimizer:
     def add_param_group(self, param_group: Group) -> None:
         """More parameters, with options of their own; what they do not set is as in `defaults`."""
         if not isinstance(param_group, dict):
-            raise ArgumentError(f"param_group must be a dict, but got {type(param_group)}")
+            raise ArgumentError(mirrored(f"param_group must be a dict, but got {type(param_group)}"))
         given = param_group["params"]
         if isinstance(given, set):
             raise ArgumentError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering of "
-                "tensors in sets will change between runs. Please use a list instead."
+                mirrored(
+                    "optimizer parameters need to be organized in ordered collections, but the ordering of "
+                    "tensors in sets will change between runs. Please use a list instead."
+                )
             )
         params, names = _unzipped([given] if isinstance(given, Tensor) else list(given))
         group = {**param_group, "params": params}
@@ -79,12 +83,14 @@ class Optimizer:
         for name, value in self.defaults.items():
             if value is required and name not in group:
                 raise ArgumentError(
-                    f"parameter group didn't specify a value of required optimization parameter {name}"
+                    mirrored(
+                        f"parameter group didn't specify a value of required optimization parameter {name}"
+                    )
                 )
             group.setdefault(name, value)
         known = {id(p) for each in self.param_groups for p in each["params"]}
         if not known.isdisjoint(map(id, params)):
-            raise ArgumentError("some parameters appear in more than one parameter group")
+            raise ArgumentError(mirrored("some parameters appear in more than one parameter group"))
         self.param_groups.append(group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -147,12 +153,14 @@ class Optimizer:
         """Take over a copy of a saved state and options, for the same parameters in the same groups."""
         saved = deepcopy(state_dict["param_groups"])
         if len(saved) != len(self.param_groups):
-            raise ArgumentError("loaded state dict has a different number of parameter groups")
+            raise ArgumentError(mirrored("loaded state dict has a different number of parameter groups"))
         for group, other in zip(self.param_groups, saved):
             if len(group["params"]) != len(other["params"]):
                 raise ArgumentError(
-                    "loaded state dict contains a parameter group that doesn't match the size of "
-                    "optimizer's group"
+                    mirrored(
+                        "loaded state dict contains a parameter group that doesn't match the size of "
+                        "optimizer's group"
+                    )
                 )
         numbers = chain.from_iterable(group["params"] for group in saved)
         params = chain.from_iterable(group["params"] for group in self.param_groups)
@@ -186,17 +194,19 @@ def _unzipped(given: list[Any]) -> tuple[list[Any], list[str]]:
     """Parameters, and their names if they came with such (`named_parameters()`)."""
     named = [x for x in given if isinstance(x, tuple)]
     if named and len(named) != len(given):
-        raise ArgumentError("all optimizer params should be with/without names. Some param names are missing")
+        raise ArgumentError(
+            mirrored("all optimizer params should be with/without names. Some param names are missing")
+        )
     return ([param for _, param in named], [name for name, _ in named]) if named else (given, [])
 
 
 def _check(param: object) -> None:
     if not isinstance(param, Tensor):
         raise ArgumentError(
-            f"optimizer can only optimize Tensors, but one of the params is {type(param).__name__}"
+            mirrored(f"optimizer can only optimize Tensors, but one of the params is {type(param).__name__}")
         )
     if not param.is_leaf:
-        raise ArgumentError("can't optimize a non-leaf Tensor")
+        raise ArgumentError(mirrored("can't optimize a non-leaf Tensor"))
 
 
 def _adapted(value: Any, param: Tensor | None, name: str = "") -> Any:
@@ -217,4 +227,4 @@ def check_options(**rules: tuple[bool, str]) -> None:
     """ArgumentError with the first text whose condition does not hold."""
     for holds, text in rules.values():
         if not holds:
-            raise ArgumentError(text)
+            raise ArgumentError(mirrored(text))

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.optim.optimizer import Group, Optimizer
 from retrograd.runtime.optim.rates import LRScheduler
 
@@ -29,13 +29,13 @@ class ReduceLROnPlateau(LRScheduler):
         eps: float = 1e-8,
     ) -> None:
         if factor >= 1.0:
-            raise ArgumentError("Factor should be < 1.0.")
+            raise ArgumentError(mirrored("Factor should be < 1.0."))
         if not isinstance(optimizer, Optimizer):
-            raise ArgumentError(f"{type(optimizer).__name__} is not an Optimizer")
+            raise ArgumentError(mirrored(f"{type(optimizer).__name__} is not an Optimizer"))
         if mode not in ("min", "max"):
-            raise ArgumentError(f"mode {mode} is unknown!")
+            raise ArgumentError(mirrored(f"mode {mode} is unknown!"))
         if threshold_mode not in ("rel", "abs"):
-            raise ArgumentError(f"threshold mode {threshold_mode} is unknown!")
+            raise ArgumentError(mirrored(f"threshold mode {threshold_mode} is unknown!"))
         self.optimizer = optimizer
         self.min_lrs = _for_groups("min_lrs", optimizer, min_lr)
         self.mode, self.factor, self.patience, self.cooldown = mode, factor, patience, cooldown
@@ -85,7 +85,7 @@ def _for_groups(name: str, optimizer: Optimizer, given: Any) -> list[float]:
     count = len(optimizer.param_groups)
     values = list(given) if isinstance(given, list | tuple) else [given] * count
     if len(values) != count:
-        raise ArgumentError(f"expected {count} {name}, got {len(values)}")
+        raise ArgumentError(mirrored(f"expected {count} {name}, got {len(values)}"))
     return values
 
 
@@ -121,13 +121,13 @@ class OneCycleLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise ArgumentError(f"{type(optimizer).__name__} is not an Optimizer")
+            raise ArgumentError(mirrored(f"{type(optimizer).__name__} is not an Optimizer"))
         self.total_steps = _total(total_steps, epochs, steps_per_epoch)
         if not 0 <= pct_start <= 1:
-            raise ArgumentError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
+            raise ArgumentError(mirrored(f"Expected float between 0 and 1 pct_start, but got {pct_start}"))
         if anneal_strategy not in _ANNEAL:
             raise ArgumentError(
-                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
+                mirrored(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
             )
         self._anneal_func_type = anneal_strategy
         self._phases = _phases(pct_start * self.total_steps, self.total_steps - 1, three_phase)
@@ -135,7 +135,7 @@ class OneCycleLR(LRScheduler):
         self.use_beta1 = "betas" in optimizer.defaults
         if cycle_momentum and not self.use_beta1 and "momentum" not in optimizer.defaults:
             raise ArgumentError(
-                "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
+                mirrored("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
             )
         if last_epoch == -1:
             names = ("max_lr", "max_momentum", "base_momentum")
@@ -159,8 +159,10 @@ class OneCycleLR(LRScheduler):
         """The rates at this step; the momenta are set."""
         if self.last_epoch > self.total_steps:
             raise ArgumentError(
-                f"Tried to step {self.last_epoch} times. The specified number of total steps is "
-                f"{self.total_steps}"
+                mirrored(
+                    f"Tried to step {self.last_epoch} times. The specified number of total steps is "
+                    f"{self.total_steps}"
+                )
             )
         place = next(
             (k for k, p in enumerate(self._phases) if self.last_epoch <= p.end), len(self._phases) - 1
@@ -203,13 +205,13 @@ def _phases(up: float, last: float, three: bool) -> list[_Phase]:
 
 def _total(total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
     if total_steps is None and (epochs is None or steps_per_epoch is None):
-        raise ArgumentError("You must define either total_steps OR (epochs AND steps_per_epoch)")
+        raise ArgumentError(mirrored("You must define either total_steps OR (epochs AND steps_per_epoch)"))
     counts = {"total_steps": total_steps}
     if total_steps is None:
         counts = {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
     for name, count in counts.items():
         if not isinstance(count, int) or count <= 0:
-            raise ArgumentError(f"Expected positive integer {name}, but got {count}")
+            raise ArgumentError(mirrored(f"Expected positive integer {name}, but got {count}"))
     return math.prod(count for count in counts.values() if count is not None)
 
 
@@ -222,20 +224,26 @@ class _Several(LRScheduler):
     def _check(self, optimizer: Optimizer | None, schedulers: Sequence[LRScheduler], what: str) -> None:
         name = type(self).__name__
         if not schedulers:
-            raise ArgumentError(f"{name} expects at least one scheduler{what}, but got no scheduler.")
+            raise ArgumentError(
+                mirrored(f"{name} expects at least one scheduler{what}, but got no scheduler.")
+            )
         self.optimizer = optimizer or schedulers[0].optimizer
         for k, scheduler in enumerate(schedulers):
             if isinstance(scheduler, ReduceLROnPlateau):
                 raise ArgumentError(
-                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs "
-                    f"to be specified when calling `step`, but got one at index {k} in the given schedulers "
-                    "sequence."
+                    mirrored(
+                        f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional "
+                        f"kwargs to be specified when calling `step`, but got one at index {k} in the given "
+                        "schedulers sequence."
+                    )
                 )
             if scheduler.optimizer is not self.optimizer:
                 raise ArgumentError(
-                    f"{name} expects all schedulers to belong to the same optimizer, but got scheduler "
-                    f"{type(scheduler).__name__} at index {k} has {scheduler.optimizer}, which is different "
-                    f"from {type(self.optimizer).__name__}."
+                    mirrored(
+                        f"{name} expects all schedulers to belong to the same optimizer, but got scheduler "
+                        f"{type(scheduler).__name__} at index {k} has {scheduler.optimizer}, which is "
+                        f"different from {type(self.optimizer).__name__}."
+                    )
                 )
         self._schedulers = list(schedulers)
 
@@ -262,9 +270,11 @@ class SequentialLR(_Several):
         self._check(optimizer, schedulers, "")
         if len(milestones) != len(schedulers) - 1:
             raise ArgumentError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the "
-                f"number of milestone points, but got number of schedulers {len(schedulers)} and the number "
-                f"of milestones to be equal to {len(milestones)}"
+                mirrored(
+                    "Sequential Schedulers expects number of schedulers provided to be one more than the "
+                    f"number of milestone points, but got number of schedulers {len(schedulers)} and the "
+                    f"number of milestones to be equal to {len(milestones)}"
+                )
             )
         self._milestones = list(milestones)
         self.last_epoch = last_epoch + 1

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, NameTakenError
+from retrograd.compiler.errors import ArgumentError, NameTakenError, mirrored
 from retrograd.runtime.optim.optimizer import Optimizer
 
 
@@ -23,15 +23,17 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise ArgumentError(f"{type(optimizer).__name__} is not an Optimizer")
+            raise ArgumentError(mirrored(f"{type(optimizer).__name__} is not an Optimizer"))
         self.optimizer = optimizer
         for k, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
                 raise NameTakenError(
-                    f"param 'initial_lr' is not specified in param_groups[{k}] when resuming scheduler with "
-                    "last_epoch >= 0."
+                    mirrored(
+                        f"param 'initial_lr' is not specified in param_groups[{k}] when resuming scheduler "
+                        "with last_epoch >= 0."
+                    )
                 )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
@@ -110,7 +112,7 @@ class _ByFunction(LRScheduler):
         given: Any = lr_lambda
         self.lr_lambdas: list[Factor] = list(given) if isinstance(given, list | tuple) else [given] * count
         if len(self.lr_lambdas) != count:
-            raise ArgumentError(f"Expected {count} lr_lambdas, but got {len(self.lr_lambdas)}")
+            raise ArgumentError(mirrored(f"Expected {count} lr_lambdas, but got {len(self.lr_lambdas)}"))
         super().__init__(optimizer, last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -195,7 +197,7 @@ class ConstantLR(LRScheduler):
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
     ) -> None:
         if not 0 <= factor <= 1.0:
-            raise ArgumentError("Constant multiplicative factor expected to be between 0 and 1.")
+            raise ArgumentError(mirrored("Constant multiplicative factor expected to be between 0 and 1."))
         self.factor, self.total_iters = factor, total_iters
         super().__init__(optimizer, last_epoch)
 
@@ -224,10 +226,12 @@ class LinearLR(LRScheduler):
     ) -> None:
         if not 0 < start_factor <= 1.0:
             raise ArgumentError(
-                "Starting multiplicative factor expected to be greater than 0 and less or equal to 1."
+                mirrored(
+                    "Starting multiplicative factor expected to be greater than 0 and less or equal to 1."
+                )
             )
         if not 0 <= end_factor <= 1.0:
-            raise ArgumentError("Ending multiplicative factor expected to be between 0 and 1.")
+            raise ArgumentError(mirrored("Ending multiplicative factor expected to be between 0 and 1."))
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer, last_epoch)
 
@@ -296,9 +300,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
         if T_0 <= 0:
-            raise ArgumentError(f"Expected positive integer T_0, but got {T_0}")
+            raise ArgumentError(mirrored(f"Expected positive integer T_0, but got {T_0}"))
         if T_mult < 1:
-            raise ArgumentError(f"Expected integer T_mult >= 1, but got {T_mult}")
+            raise ArgumentError(mirrored(f"Expected integer T_mult >= 1, but got {T_mult}"))
         self.T_0, self.T_i, self.T_mult = T_0, T_0, T_mult
         self.eta_min = eta_min
         self.T_cur: float = last_epoch
@@ -323,7 +327,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     def _restart(self, epoch: float) -> None:
         """The wave that this epoch is in, and how far."""
         if epoch < 0:
-            raise ArgumentError(f"Expected non-negative epoch, but got {epoch}")
+            raise ArgumentError(mirrored(f"Expected non-negative epoch, but got {epoch}"))
         self.T_i, self.T_cur = self.T_0, epoch
         if epoch >= self.T_0 and self.T_mult == 1:
             self.T_cur = epoch % self.T_0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.optim.optimizer import Group, check_options
 from retrograd.runtime.optim.update import Clock, Formula, Numbers, On
 from retrograd.runtime.tensor import Tensor
@@ -36,7 +36,7 @@ class SGD(Formula):
             weight_decay=(weight_decay >= 0.0, f"Invalid weight_decay value: {weight_decay}"),
         )
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise ArgumentError("Nesterov momentum requires a momentum and zero dampening")
+            raise ArgumentError(mirrored("Nesterov momentum requires a momentum and zero dampening"))
         super().__init__(
             params,
             {

@@ -143,18 +143,27 @@ def _program(name: str, formula: Rule, kinds: tuple[Kind, ...], names: tuple[str
     outputs = []
     with Trace() as trace, no_grad():
         vector = _adopted(trace, "numbers", (len(names),), np.dtype(np.float64))
+        known: dict[tuple[int, DType], dict[str, Tensor]] = {}
         for k, kind in enumerate(kinds):
-            numbers: dict[str, Tensor] = {}
-            for place in range(kind.numbers, len(names)):
-                if names[place] in numbers:
-                    break
-                numbers[names[place]] = vector[place].to(kind.dtype)
+            key = (kind.numbers, kind.dtype)
+            if key not in known:
+                known[key] = _named(vector, names, *key)
             labels = [f"x{k}", f"g{k}", *(f"{slot}{k}" for slot in kind.slots)]
             operands = [_adopted(trace, label, kind.shape, kind.dtype.numpy) for label in labels]
-            new = formula(dict(kind.on), numbers, *operands)
+            new = formula(dict(kind.on), known[key], *operands)
             outputs += [trace.lift(x) for x in new]
         inputs = tuple(trace.captured)
     return NativeProgram(Graph(f"{name.lower()}_step", inputs, tuple(outputs)))
+
+
+def _named(vector: Tensor, names: tuple[str, ...], start: int, dtype: DType) -> dict[str, Tensor]:
+    """The set of numbers that starts at this place: up to where a name comes again."""
+    numbers: dict[str, Tensor] = {}
+    for place in range(start, len(names)):
+        if names[place] in numbers:
+            break
+        numbers[names[place]] = vector[place].to(dtype)
+    return numbers
 
 
 def _adopted(trace: Trace, label: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from retrograd.compiler.errors import GradientError
+from retrograd.compiler.errors import GradientError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.tensor import Tensor
@@ -33,9 +33,11 @@ def get_total_norm(
         )
     if error_if_nonfinite and not np.isfinite(total.item()):
         raise GradientError(
-            f"The total norm of order {kind} for gradients from `parameters` is non-finite, so it cannot be "
-            "clipped. To disable this error and scale the gradients by the non-finite norm anyway, set "
-            "`error_if_nonfinite=False`"
+            mirrored(
+                f"The total norm of order {kind} for gradients from `parameters` is non-finite, so it "
+                "cannot be clipped. To disable this error and scale the gradients by the non-finite norm "
+                "anyway, set `error_if_nonfinite=False`"
+            )
         )
     return total
 

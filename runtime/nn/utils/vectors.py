@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.tensor import Tensor
 
@@ -18,7 +18,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     """Give the parameters the elements of a vector, sharing its memory."""
     if not isinstance(vec, Tensor):
-        raise ArgumentError(f"expected torch.Tensor, but got: {type(vec).__name__}")
+        raise ArgumentError(mirrored(f"expected torch.Tensor, but got: {type(vec).__name__}"))
     start = 0
     for parameter in parameters:
         end = start + parameter.numel()
