@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Eigh(Lapack):
     """Of a symmetric matrix `[…, n, n]`: eigenvalues, ascending, as a first row above the eigenvectors."""
 
     name = "eigh"
-    triangle: str
+    triangle: Literal["L", "U"]
 
     def shape(self, *shape: int) -> Sequence[int]:
         *batch, m, n = shape
@@ -247,7 +248,7 @@ def _tall_qr(q: Value, r: Value, q_bar: Value, r_bar: Value) -> Value:
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
-def eigh(a: Value, triangle: str = "L") -> tuple[Value, Value]:
+def eigh(a: Value, triangle: Literal["L", "U"] = "L") -> tuple[Value, Value]:
     """Eigenvalues and eigenvectors of symmetric matrices."""
     w, v = _rows_apart(apply(Eigh(triangle), a), 1)
     return squeeze(w, [len(w.shape) - 2]), v

@@ -7,9 +7,7 @@ derivatives (`ops/factor.py`). `matrix` is the check that all share.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import (
@@ -24,6 +22,7 @@ from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import factor, lapack, reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.functions.inspecting import finfo
 from retrograd.runtime.functions.public import DimLike, axis_of, linalg, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.statistics import norm as vector_p_norm
@@ -65,7 +64,7 @@ def checked_matrix(name: str, A: Tensor, square: bool = False) -> Tensor:
 
 
 def eps_of(A: Tensor) -> float:
-    return float(np.finfo(A.dtype.numpy).eps)
+    return finfo(A.dtype).eps
 
 
 # ---- factors -----------------------------------------------------------------------------------------------
@@ -103,10 +102,13 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     return factor.eigh(matrix("eigh", A, True), _triangle(UPLO))[0]
 
 
-def _triangle(uplo: str) -> str:
-    if uplo.upper() not in ("L", "U"):
-        raise ArgumentError(mirrored(f"Expected UPLO argument to be 'L' or 'U', but got {uplo}"))
-    return uplo.upper()
+def _triangle(uplo: str) -> Literal["L", "U"]:
+    match uplo.upper():
+        case "L":
+            return "L"
+        case "U":
+            return "U"
+    raise ArgumentError(mirrored(f"Expected UPLO argument to be 'L' or 'U', but got {uplo}"))
 
 
 @linalg("svd")

@@ -1,0 +1,228 @@
+"""Writes `docs/api.md`: which of PyTorch's names there are, and how far: `python docs/api_table.py`.
+
+In flow an installed PyTorch's public names, ours, and the tests' sources; out flows a table for each area. A
+name is a "yes" if a test that runs beside PyTorch uses it, "partly" if it is there without such a test or
+with a limit that `LIMITS` names, else "no". What a test uses is read from its source (`evidence`): the lines
+of the tables of cases, the functions that take the library as `t`, and those that take PyTorch as `torch`.
+`tests/test_api_table.py` holds the "yes" rows. A new area is a row of `AREAS`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+HOME = Path(__file__).resolve().parents[1]
+PAGE = HOME / "docs" / "api.md"
+sys.path.append(str(HOME / "tests"))
+
+AREAS = {
+    "": "`torch`: functions",
+    "Tensor": "`torch.Tensor`: methods and attributes",
+    "autograd": "`torch.autograd`",
+    "autograd.functional": "`torch.autograd.functional`",
+    "nn": "`torch.nn`",
+    "nn.functional": "`torch.nn.functional`",
+    "nn.init": "`torch.nn.init`",
+    "nn.utils": "`torch.nn.utils`",
+    "optim": "`torch.optim`",
+    "optim.lr_scheduler": "`torch.optim.lr_scheduler`",
+    "linalg": "`torch.linalg`",
+}
+"""Where names are looked for, and the heading there."""
+
+LIMITS = {
+    "autograd.grad": "not with `is_grads_batched`",
+    "linalg.cond": "a singular matrix in a stack is an error, except for the norm of 2",
+    "load": "reads safetensors, never pickled files",
+    "save": "writes safetensors, never pickled files",
+    "svd": "not with `compute_uv=False`",
+}
+"""What is there in part only, though a test may use it, and what is missing."""
+
+ROOTS = {
+    "t": "",
+    "torch": "",
+    "F": "nn.functional",
+    "L": "linalg",
+    "nn": "nn",
+    "optim": "optim",
+    "init": "nn.init",
+}
+"""What the tests call a library and its rooms."""
+
+UNEVEN = {"error_cases.py"}
+"""Tables whose lines are not compared in what they compute."""
+
+
+def names(library: ModuleType, area: str) -> set[str]:
+    """The public names of an area: functions, classes, a Tensor's attributes; no modules and no constants."""
+    home = library
+    for part in filter(None, area.split(".")):
+        home = getattr(home, part)
+    found = {name for name in dir(home) if not name.startswith("_")}
+    if area == "Tensor":
+        return found
+    return {name for name in found if _is_api(getattr(home, name, None), area, library.__name__)}
+
+
+INTERNAL = ("torch.overrides", "torch._jit_internal", "torch._C._autograd", "torch.autograd.graph")
+"""Where names come from that only lie about in an area."""
+
+CLASSES = {
+    "": {"Generator", "enable_grad", "inference_mode", "no_grad", "set_grad_enabled"},
+    "nn.functional": set(),
+    "nn.init": set(),
+}
+"""The classes that count, in areas of functions."""
+
+
+def _is_api(value: Any, area: str, library: str) -> bool:
+    if not callable(value) or isinstance(value, ModuleType):
+        return False
+    home = getattr(value, "__module__", None) or library
+    if not home.startswith((library, "torch")) or home.startswith(INTERNAL):
+        return False
+    if not isinstance(value, type):
+        return True
+    owned = area.startswith("optim") or value.__name__ not in ("Tensor", "Optimizer")
+    return value.__name__ in CLASSES.get(area, {value.__name__}) and owned and value.__name__ != "Tensor"
+
+
+# ---- what the tests use ------------------------------------------------------------------------------------
+
+
+def evidence() -> set[str]:
+    """The names, with their areas, that a test beside PyTorch uses."""
+    found: set[str] = set()
+    for path in sorted((HOME / "tests").rglob("*.py")):
+        if path.name not in UNEVEN:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            strings = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+            if path.stem.endswith("_cases"):
+                strings += _strings(list(vars(import_module(path.stem)).values()))
+            for node in (*_cases(strings), *_programs(tree)):
+                found.update(_used(node))
+    return found
+
+
+def _strings(value: object) -> list[str]:
+    """All strings in nested lists, tuples and dicts: some tables are made by a loop."""
+    if isinstance(value, list | tuple):
+        return [text for each in value for text in _strings(each)]
+    if isinstance(value, dict) and "__builtins__" not in value:
+        return [text for each in value.values() for text in _strings(each)]
+    return [value] if isinstance(value, str) else []
+
+
+def _cases(strings: Iterable[object]) -> Iterator[ast.AST]:
+    """The lines of code among strings."""
+    for value in strings:
+        for text in (value, *value.splitlines()) if isinstance(value, str) else ():
+            if "(" in text or "." in text:
+                try:
+                    yield ast.parse(text.strip())
+                except (SyntaxError, ValueError):
+                    continue
+
+
+def _programs(tree: ast.AST) -> Iterator[ast.AST]:
+    """The functions that take the library as `t`, or PyTorch as `torch`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.Lambda) and {"t", "torch"} & {
+            a.arg for a in node.args.args
+        }:
+            yield node
+
+
+def _used(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            chain = ast.unparse(node)
+            root, _, rest = chain.partition(".")
+            if root in ROOTS and re.fullmatch(r"[\w.]+", chain):
+                yield f"{ROOTS[root]}.{rest}".lstrip(".")
+            else:
+                yield f"Tensor.{node.attr}"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield from (f"{area}.{node.func.id}" for area in ("nn.init", "optim", "optim.lr_scheduler"))
+
+
+def closed(found: set[str], ours: ModuleType) -> set[str]:
+    """With the elementwise rows, which are all compared with PyTorch, with other names of what is in use, and
+    with the in-place form of each method in use.
+    """
+    pointwise = import_module("retrograd.runtime.pointwise")
+    rows = {*pointwise.ROWS, *pointwise.ALIASES}
+    rows |= {f"Tensor.{name}" for name in rows}
+    used = {id(_value(ours, name)) for name in (*found, *rows) if _value(ours, name) is not None}
+    every = {_joined(area, name) for area in AREAS for name in names(ours, area)}
+    same = {name for name in every if id(_value(ours, name)) in used and callable(_value(ours, name))}
+    methods = {name for name in (*found, *same) if name.startswith("Tensor.")}
+    return found | rows | same | {f"{name}_" for name in methods}
+
+
+def _value(library: Any, name: str) -> Any:
+    for part in name.split("."):
+        library = getattr(library, part, None)
+    return library
+
+
+def _joined(area: str, name: str) -> str:
+    return f"{area}.{name}".lstrip(".")
+
+
+# ---- the page ----------------------------------------------------------------------------------------------
+
+
+def sorted_out(theirs: ModuleType, ours: ModuleType) -> dict[str, dict[str, list[str]]]:
+    """For each area the names that are a yes, partly and a no."""
+    used = closed(evidence(), ours)
+    found: dict[str, dict[str, list[str]]] = {}
+    for area in AREAS:
+        here = names(ours, area)
+        answers: dict[str, list[str]] = {"yes": [], "partly": [], "no": []}
+        for name in sorted(names(theirs, area)):
+            full = _joined(area, name)
+            answer = "no" if name not in here else "yes" if full in used and full not in LIMITS else "partly"
+            answers[answer].append(name)
+        found[area] = answers
+    return found
+
+
+def page(theirs: ModuleType, ours: ModuleType) -> str:
+    version = theirs.__version__.partition("+")[0]
+    parts = [HEAD.format(version=version)]
+    for area, answers in sorted_out(theirs, ours).items():
+        parts.append(f"## {AREAS[area]}\n")
+        rows = [
+            f"| {answer} | {len(found)} | {', '.join(f'`{name}`' for name in found)} |"
+            for answer, found in answers.items()
+            if found
+        ]
+        parts.append("\n".join(["| | | names |", "|---|---|---|", *rows]) + "\n")
+    limits = "\n".join(f"| `{name}` | {text} |" for name, text in sorted(LIMITS.items()))
+    parts.append(f"## Limits of some that are there\n\n| name | limit |\n|---|---|\n{limits}\n")
+    return "\n".join(parts)
+
+
+HEAD = """# PyTorch's names
+
+Which of PyTorch {version}'s public names are here: **yes**, and a test compares what it computes with
+PyTorch; **partly**: it is here, but no such test uses it, or it has a limit (see the end); **no**. The page
+is written by `python docs/api_table.py`, and a test holds each yes.
+"""
+
+
+def main() -> None:
+    PAGE.write_text(page(import_module("torch"), import_module("retrograd")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
