@@ -32,6 +32,7 @@ from retrograd.runtime.recording import LOCK
 from retrograd.runtime.specialise import Call, Specialisation, specialise, unboxed
 from retrograd.runtime.stages import Program
 from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.watching import watch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,22 +60,31 @@ class Fast(NamedTuple):
 
     call: Callable[..., Any]
     guards: Guards | None
-    """None where there is nothing to guard."""
-    mode: tuple[object, ...]
-    """What else decided the code."""
+    """What Python has to look after; None where there is nothing, or native code does."""
+    names: tuple[str, ...]
+    """Of the arguments that are passed by name."""
+    grad: bool
+    """Whether operations were recorded, and the default type: what else decided the code."""
+    default: dtypes.DType
 
 
 class CompiledFunction(Generic[P, R]):
-    """A function that is compiled, together with its derivative, anew for each kind of arguments."""
+    """A function that is compiled, together with its derivative, anew for each kind of arguments.
+
+    Bound to an object it is another one of these, which shares all but `_first`.
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_first")
 
     __wrapped__: Callable[P, R]
+    _first: tuple[Any, ...]
+    """The object that a method is bound to."""
 
     def __init__(self, function: Callable[P, R], wrt: Wrt, static: Sequence[str], has_aux: bool) -> None:
         functools.update_wrapper(self, function, updated=())
         self._parameters = Parameters(function, wrt, static)
         self._has_aux = has_aux
-        self._first: tuple[Any, ...] = ()
-        """The object that a method is bound to."""
+        self._first = ()
         self._table: dict[object, list[Entry]] = {}
         self._fast_value: Fast | None = None
         self._fast_gradient: Fast | None = None
@@ -82,8 +92,13 @@ class CompiledFunction(Generic[P, R]):
     def __get__(self, instance: object, owner: type | None = None) -> CompiledFunction[..., R]:
         if instance is None:
             return self
+        return self._bound_to(instance)
+
+    def _bound_to(self, *first: Any) -> CompiledFunction[..., R]:
+        """This function, with these arguments before all others."""
         bound: CompiledFunction[..., R] = object.__new__(CompiledFunction)
-        bound.__dict__.update(self.__dict__, _first=(instance,))
+        bound.__dict__ = self.__dict__
+        bound._first = first
         return bound
 
     def __repr__(self) -> str:
@@ -100,19 +115,22 @@ class CompiledFunction(Generic[P, R]):
         """The value, computed natively; results of Tensors that require grad can be differentiated."""
         fast = self._fast_value
         if fast is not None and _applies(fast, kwargs):
-            return fast.call(*args)  # type: ignore[no-any-return]  # what the function returns
-        return self._value(*args, **kwargs)
+            return fast.call(*self._first, *args, *kwargs.values())  # type: ignore[no-any-return]  # its result
+        return self._value(len(self._first), (*self._first, *args), kwargs)
 
-    def _value(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def _value(self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if STATE.trace is not None:
-            return self.__wrapped__(*self._first, *args, **kwargs)
-        entry, leaves, structure = self._entry(False, args, kwargs)
-        found = entry.specialisation
+            return self.__wrapped__(*args, **kwargs)
+        entry, leaves, structure = self._entry(False, bound, args, kwargs)
+        found, recording = entry.specialisation, entry.specialisation.recording
         arrays = entry.box is unboxed
-        if not self._first and (arrays or not found.recording.differentiable):
-            results = [found.result]
+        history = not arrays and STATE.grad and bool(recording.differentiable and recording.wanted)
+        if not (history and recording.refusal):
+            program = recording.program
+            if history:
+                program = recording.joint if recording.scalar else recording.forward
             self._fast_value = self._fast(
-                entry, found.recording.program, structure, leaves, results, self._value
+                entry, program, structure, leaves, [found.result], CompiledFunction._value, bound, history
             )
         value: R = found.call_arrays(leaves) if arrays else found.call(leaves)
         return value
@@ -128,20 +146,19 @@ class CompiledFunction(Generic[P, R]):
         """
         fast = self._fast_gradient
         if fast is not None and _applies(fast, kwargs):
-            return fast.call(*args)  # type: ignore[no-any-return]  # value and gradients
-        return self._value_and_grad(*args, **kwargs)
+            return fast.call(*self._first, *args, *kwargs.values())  # type: ignore[no-any-return]  # a pair
+        return self._value_and_grad(len(self._first), (*self._first, *args), kwargs)
 
-    def _value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    def _value_and_grad(self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         if STATE.trace is not None:
-            return self._traced_value_and_grad(args, kwargs)
-        entry, leaves, structure = self._entry(True, args, kwargs)
+            return self._traced_value_and_grad(bound, args, kwargs)
+        entry, leaves, structure = self._entry(True, bound, args, kwargs)
         found = entry.specialisation
         self._check_scalar(found)
-        if not self._first:
-            results = [found.result, entry.gradients]
-            self._fast_gradient = self._fast(
-                entry, found.recording.joint, structure, leaves, results, self._value_and_grad
-            )
+        results = [found.result, entry.gradients]
+        self._fast_gradient = self._fast(
+            entry, found.recording.joint, structure, leaves, results, CompiledFunction._value_and_grad, bound
+        )
         outputs = found.recording.joint(found.arrays(leaves))
         count = len(found.recording.outputs)
         value = found.results(outputs[:count], leaves, entry.box)
@@ -154,9 +171,10 @@ class CompiledFunction(Generic[P, R]):
 
     def vjp(self, *args: Any, **kwargs: Any) -> tuple[Any, Callable[[Any], Any]]:
         """The result, and a function from a cotangent, structured like the result, to gradients."""
+        bound, args = len(self._first), (*self._first, *args)
         if STATE.trace is not None:
-            return self._traced_vjp(args, kwargs)
-        entry, leaves, _ = self._entry(True, args, kwargs)
+            return self._traced_vjp(bound, args, kwargs)
+        entry, leaves, _ = self._entry(True, bound, args, kwargs)
         found = entry.specialisation
         self._check_differentiable(found.recording.differentiable)
         outputs, kept = found.recording.start(found.arrays(leaves))
@@ -169,7 +187,7 @@ class CompiledFunction(Generic[P, R]):
 
     def trace(self, *args: Any, **kwargs: Any) -> Program:
         """The stages of the program for such arguments. It is compiled, and not run."""
-        entry, _, _ = self._entry(True, args, kwargs)
+        entry, _, _ = self._entry(True, len(self._first), (*self._first, *args), kwargs)
         return Program(entry.specialisation.recording)
 
     def _fast(
@@ -179,26 +197,48 @@ class CompiledFunction(Generic[P, R]):
         structure: Structure,
         leaves: list[Any],
         results: list[Structure],
-        miss: Callable[..., Any],
+        slow: Callable[[CompiledFunction[..., Any], int, tuple[Any, ...], dict[str, Any]], Any],
+        bound: int,
+        history: bool = False,
     ) -> Fast | None:
         """The native callable for calls like this one, if there can be one."""
-        if not entry.fast:
-            tensors = entry.box is Tensor
-            call = direct(entry.specialisation, program, structure, leaves, results, tensors, miss)
-            mode = (STATE.grad, dtypes.default_dtype())
-            guards = entry.specialisation.guards
-            entry.fast.append(None if call is None else Fast(call, guards if guards.any else None, mode))
-        return entry.fast[0]
+        if entry.fast:
+            return entry.fast[0]
+        names, unbound = structure[2][1][1], self._bound_to()
+
+        def miss(*args: Any) -> Any:
+            positional = len(args) - len(names)
+            return slow(unbound, bound, args[:positional], dict(zip(names, args[positional:])))
+
+        found = entry.specialisation
+        watched = watch(found.guards.reads)
+        call = direct(
+            found,
+            program,
+            structure,
+            leaves,
+            results,
+            entry.box is Tensor,
+            miss,
+            watched,
+            found.recording if history else None,
+        )
+        guards = found.guards if watched is None else None
+        fast = Fast(call, guards, names, STATE.grad, dtypes.default_dtype()) if call is not None else None
+        entry.fast.append(fast)
+        return fast
 
     # ---- which specialisation ------------------------------------------------------------------------------
 
     def _entry(
-        self, gradient: bool, args: Sequence[Any], kwargs: dict[str, Any]
+        self, gradient: bool, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Entry, list[Any], Structure]:
-        """The entry for these arguments, made if need be, and their leaves and structure."""
+        """The entry for these arguments, made if need be, and their leaves and structure. So many of them,
+        the first, the user does not see."""
         leaves: list[Any] = []
-        structure = self._parameters.structure((*self._first, *args), kwargs, leaves)
-        key = (gradient or STATE.grad, gradient, dtypes.default_dtype(), structure, tuple(map(_kind, leaves)))
+        structure = self._parameters.structure(args, kwargs, leaves)
+        kinds = tuple(map(_kind, leaves))
+        key = (gradient or STATE.grad, gradient, dtypes.default_dtype(), bound, structure, kinds)
         for entry in self._table.get(key, ()):
             if entry.specialisation.guards.hold():
                 return entry, leaves, structure
@@ -206,11 +246,11 @@ class CompiledFunction(Generic[P, R]):
             for entry in self._table.get(key, ()):
                 if entry.specialisation.guards.hold():
                     return entry, leaves, structure
-            entry = self._make(gradient, structure, leaves)
+            entry = self._make(gradient, bound, structure, leaves)
             self._enter(key, entry)
         return entry, leaves, structure
 
-    def _make(self, gradient: bool, structure: Structure, leaves: list[Any]) -> Entry:
+    def _make(self, gradient: bool, bound: int, structure: Structure, leaves: list[Any]) -> Entry:
         """Trace for these arguments."""
         parameters = self._parameters
         arguments = parameters.named(structure)
@@ -221,7 +261,7 @@ class CompiledFunction(Generic[P, R]):
             arguments,
             structure,
             leaves,
-            parameters.wanted(arguments, leaves, len(self._first)) if gradient else requiring(leaves),
+            parameters.wanted(arguments, leaves, bound) if gradient else requiring(leaves),
             captured=parameters.wrt is None or not gradient,
             grad=gradient or STATE.grad,
             first_only=gradient and self._has_aux,
@@ -284,20 +324,24 @@ class CompiledFunction(Generic[P, R]):
 
     # ---- inside another trace ------------------------------------------------------------------------------
 
-    def _traced_vjp(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Callable[[Any], Any]]:
+    def _traced_vjp(
+        self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Callable[[Any], Any]]:
         """The result and the pullback as part of the caller's graph."""
         leaves: list[Any] = []
-        structure = self._parameters.structure((*self._first, *args), kwargs, leaves)
+        structure = self._parameters.structure(args, kwargs, leaves)
         arguments = self._parameters.named(structure)
-        tracked = self._parameters.wanted(arguments, leaves, len(self._first))
+        tracked = self._parameters.wanted(arguments, leaves, bound)
         if not any(tracked):
             tracked = floating(leaves)
         result, pullback = traced_vjp(self.__wrapped__, structure, leaves, tracked)
         gradients = self._parameters.gradients(arguments, tracked, 0)
         return result, lambda cotangent: unflatten(gradients, iter(pullback(cotangent)))
 
-    def _traced_value_and_grad(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        result, pullback = self._traced_vjp(args, kwargs)
+    def _traced_value_and_grad(
+        self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        result, pullback = self._traced_vjp(bound, args, kwargs)
         loss = result[0] if self._has_aux else result
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise self._not_scalar(repr(loss))
@@ -307,9 +351,12 @@ class CompiledFunction(Generic[P, R]):
 def _applies(fast: Fast, kwargs: dict[str, Any]) -> bool:
     """Whether the native callable may be tried: nothing is being traced, and all is as it was when it was
     made."""
-    if kwargs or tracing.depth or fast.mode != (STATE.grad, dtypes.default_dtype()):
+    _, guards, names, grad, default = fast
+    if tracing.depth or STATE.grad is not grad or dtypes.default_dtype() is not default or STATE.anomaly:
         return False
-    return fast.guards is None or fast.guards.hold()
+    if (kwargs or names) and tuple(kwargs) != names:
+        return False
+    return guards is None or guards.hold()
 
 
 def _kind(leaf: Any) -> object:

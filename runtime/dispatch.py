@@ -1,7 +1,10 @@
-"""Calls without Python: where arguments and results are plain, one native callable checks, runs and boxes.
+"""Calls without Python: one native callable checks, runs and boxes, and writes the history of its results.
 
-In flow an `Entry`'s parts, out flows such a callable, or None where Python has work to do: nested arguments,
-captured Tensors, updates in place, results with a history. What the callable does not know goes to `miss`.
+In flow an `Entry`'s parts, out flows such a callable, or None where Python has work to do: views among the
+arguments, updates in place, results that were there before. What the callable does not know goes to `miss`.
+
+    direct(…)                        for `value_and_grad`, and results without a history
+    direct(…, recording=recording)   for results with one
 """
 
 from __future__ import annotations
@@ -17,15 +20,38 @@ from retrograd.runtime.fastcall import (
     ArrayPort,
     ConstantPort,
     FloatPort,
+    GroupPort,
+    Held,
+    LeafPort,
     OutputPort,
     Port,
-    Returns,
     TensorPort,
+    WeakPort,
+    leaves_of,
 )
+from retrograd.runtime.history import CompiledBackward
 from retrograd.runtime.program import NativeProgram
-from retrograd.runtime.pytree import LEAF, Structure
+from retrograd.runtime.pytree import LEAF, Identity, Structure
+from retrograd.runtime.recording import Recording
+from retrograd.runtime.returns import (
+    Changed,
+    Content,
+    Count,
+    Given,
+    Inner,
+    Leaf,
+    Listed,
+    Made,
+    Mapped,
+    Next,
+    Owner,
+    Returns,
+    Shared,
+)
 from retrograd.runtime.specialise import Specialisation
+from retrograd.runtime.tape import Output, orders
 from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.watching import Watch
 
 _FRESH = {
     "_requires_grad": False,
@@ -36,6 +62,13 @@ _FRESH = {
     "_leaf": None,
 }
 """The slots of a Tensor without history, besides its value."""
+
+_GROUPS: dict[type, Callable[[tuple[Any, ...], tuple[Returns, ...]], Returns]] = {
+    tuple: lambda names, members: members,
+    list: lambda names, members: Listed(members),
+    dict: Mapped,
+}
+"""How containers are given back."""
 
 
 class _NotPlain(Exception):
@@ -50,47 +83,68 @@ def direct(
     results: Sequence[Structure],
     tensors: bool,
     miss: Callable[..., Any],
+    guards: Watch | None,
+    recording: Recording | None = None,
 ) -> Callable[..., Any] | None:
     """The native callable for calls like this one, which returns `results`: one structure, or a tuple of
     several."""
-    if found.updated or found.same or found.recording.captured or not program.plain:
+    if found.updated or found.same:
         return None
     try:
         arguments = list(_arguments(structure, iter(leaves)))
-        numbers = count()
-        returns = tuple([_returns(result, numbers) for result in results])
+        held: list[Held] = [(x, _leaf(x)) for x in found.recording.captured]
         outputs = [_output(node.type, tensors) for node in program.graph.outputs]
+        give: Callable[[int], Returns] = int
+        if recording is not None:
+            outputs = _bare_residuals(recording, outputs)
+            give = _History(recording, [*leaves_of(arguments), *(port for _, port in held)]).result
+        numbers = map(give, count())
+        returns = tuple([_returns(result, numbers) for result in results])
     except _NotPlain:
         return None
-    return program.bind(arguments, outputs, returns if len(returns) > 1 else returns[0], miss)
+    whole = returns if len(returns) > 1 else returns[0]
+    return program.bind(arguments, outputs, whole, miss, held=held, guards=guards)
+
+
+# ---- what goes in ------------------------------------------------------------------------------------------
 
 
 def _arguments(structure: Structure, leaves: Iterator[Any]) -> Iterator[Port]:
-    (_, _, positional), (_, names, _) = structure[2]
-    if names:
-        raise _NotPlain
-    for part in positional:
-        if part is LEAF:
-            yield _argument(next(leaves))
-        elif isinstance(part, tuple) and len(part) == 2 and part[0] in (bool, int, str, type(None)):
-            yield ConstantPort(part[1])
-        else:
-            raise _NotPlain
+    """Positional arguments, then those by name."""
+    for group in structure[2]:
+        for part in group[2]:
+            yield _argument(part, leaves)
 
 
-def _argument(leaf: Any) -> Port:
-    kind = type(leaf)
-    if kind is float:
+def _argument(part: Structure, leaves: Iterator[Any]) -> Port:
+    if part is LEAF:
+        return _leaf(next(leaves))
+    if isinstance(part, Identity):
+        return WeakPort(part.value) if part.weak else ConstantPort(part.value)
+    if len(part) == 2 and part[0] in (bool, int, str, type(None)):
+        return ConstantPort(part[1])
+    if len(part) == 3 and part[0] in (tuple, list, dict):
+        kind, names, members = part
+        return GroupPort(kind, names, tuple([_argument(member, leaves) for member in members]))
+    raise _NotPlain
+
+
+def _leaf(leaf: Any) -> LeafPort:
+    if type(leaf) is float:
         return FloatPort(np.dtype(np.float64))
-    value = leaf._value if kind is Tensor else leaf
+    tensor = isinstance(leaf, Tensor)
+    value = leaf._value if tensor else leaf
     if type(value) is not np.ndarray or not value.dtype.isnative:
         raise _NotPlain
-    if kind is Tensor:
-        if leaf._view is not None:
-            raise _NotPlain
-        also = {"_requires_grad": leaf._requires_grad, "_view": None}
-        return TensorPort(Tensor, "_value", value.dtype, value.shape, also)
-    return ArrayPort(value.dtype, value.shape)
+    if not tensor:
+        return ArrayPort(value.dtype, value.shape)
+    if leaf._view is not None:
+        raise _NotPlain
+    also = {"_requires_grad": leaf._requires_grad, "_view": None}
+    return TensorPort(type(leaf), "_value", value.dtype, value.shape, also)
+
+
+# ---- what comes out ----------------------------------------------------------------------------------------
 
 
 def _output(kind: Type, tensor: bool) -> OutputPort:
@@ -104,11 +158,92 @@ def _output(kind: Type, tensor: bool) -> OutputPort:
     return FloatPort(dtype)
 
 
-def _returns(result: Structure, numbers: Iterator[int]) -> Returns:
+def _returns(result: Structure, numbers: Iterator[Returns]) -> Returns:
     if result is LEAF:
         return next(numbers)
-    if isinstance(result, tuple) and result[0] is type(None):
-        return None
-    if isinstance(result, tuple) and len(result) == 3 and result[0] is tuple:
-        return tuple([_returns(part, numbers) for part in result[2]])
-    raise _NotPlain
+    if isinstance(result, Identity) or result[0] is slice:
+        raise _NotPlain
+    if len(result) == 2:
+        return Given(result[1])
+    kind, names, parts = result
+    members = tuple([_returns(part, numbers) for part in parts])
+    if kind not in _GROUPS:
+        raise _NotPlain
+    return _GROUPS[kind](names, members)
+
+
+# ---- history -----------------------------------------------------------------------------------------------
+
+
+def _bare_residuals(recording: Recording, outputs: Sequence[OutputPort]) -> list[OutputPort]:
+    """What the backward half takes besides results need not be Tensors. Gradients of a scalar are: they may
+    become some leaf's `.grad`."""
+    results = len(outputs) if recording.scalar else len(recording.outputs)
+    residuals = [ArrayPort(x.dtype, x.shape) for x in outputs[results:] if isinstance(x, TensorPort)]
+    return [*outputs[:results], *residuals]
+
+
+class _History:
+    """What native code puts together around the results of one call. `ports` are those of all leaves."""
+
+    def __init__(self, recording: Recording, ports: Sequence[LeafPort]) -> None:
+        self._recording = recording
+        self._counters = {k: Shared(Listed((Given(0),))) for k in recording.kept_results}
+        seen = [(k, port) for k, port in enumerate(ports) if not isinstance(port, ConstantPort | WeakPort)]
+        elements = [_elements(k, port) for k, port in seen]
+        slots: dict[str, Returns] = {
+            "order": Next(orders),
+            "edges": tuple([_edge(*seen[k]) for k in recording.wanted]),
+            "hooks": None,
+            "recording": Given(recording),
+            "inputs": tuple([Leaf(k) for k, _ in seen]),
+            "arrays": tuple(elements),
+            "versions": tuple([_version(k, port) for k, port in seen]),
+            "counters": tuple(self._counters.values()),
+            "kept": tuple(self._kept(elements)),
+        }
+        self._node = Shared(Made(CompiledBackward, slots))
+
+    def _kept(self, elements: Sequence[Returns]) -> Iterator[Returns]:
+        """What the backward pass starts from."""
+        recording = self._recording
+        if recording.scalar:
+            yield from range(len(recording.outputs), len(recording.outputs) + len(recording.wanted))
+            return
+        for place in recording.halves.saved:
+            yield elements[place] if place < len(elements) else Inner(place - len(elements))
+
+    def result(self, place: int) -> Returns:
+        """An output with its history."""
+        slots: dict[str, Returns] = {}
+        differentiable = self._recording.differentiable
+        if place in differentiable:
+            slots |= {"_edge": self._edge(differentiable.index(place)), "_requires_grad": Given(True)}
+        if place in self._counters:
+            slots["_counter"] = self._counters[place]
+        return Changed(place, Tensor, slots)
+
+    def _edge(self, place: int) -> Returns:
+        if len(self._recording.differentiable) == 1:
+            return self._node
+        slots: dict[str, Returns] = {
+            "order": Next(orders),
+            "edges": (self._node,),
+            "hooks": None,
+            "place": Given(place),
+        }
+        return Made(Output, slots)
+
+
+def _elements(number: int, port: LeafPort) -> Returns:
+    return Leaf(number) if isinstance(port, FloatPort) else Content(number)
+
+
+def _edge(number: int, port: LeafPort) -> Returns:
+    """Where the cotangent of a leaf that requires grad goes."""
+    assert isinstance(port, TensorPort)
+    return Owner(number, port.cls, "_edge")
+
+
+def _version(number: int, port: LeafPort) -> Returns:
+    return Count(number, port.cls, "_counter") if isinstance(port, TensorPort) else None

@@ -2,10 +2,11 @@
 
     f = make("loss", library.address("loss"), arguments, outputs, arena_bytes, miss, returns=(0, (1, 2)))
 
-Arguments and outputs are *ports*: `ArrayPort`, `TensorPort`, `FloatPort`, and for arguments
-`ConstantPort`. A call whose arguments all pass their ports runs the program and boxes its outputs as
-`returns` says; any other call, keywords included, is handed to `miss(*args, **kwargs)`, and its result or
-exception is the call's.
+Arguments and outputs are *ports*: `ArrayPort`, `TensorPort`, `FloatPort`, for arguments `ConstantPort` and
+`GroupPort`, for outputs `FlagPort`. A call whose arguments all pass their ports runs the program and boxes
+its outputs as `returns` says (`runtime/returns.py`); any other call, keywords included, is handed to
+`miss(*args, **kwargs)`, and its result or exception is the call's. What a program takes besides arguments is
+*held*: objects with a port each, which are looked into at every call.
 
 The work is done by the native function of `runtime/trampoline.py`, which reads the record written here.
 Where the interpreter's objects are not laid out as expected, `_PythonCall` does the same in Python, more
@@ -17,7 +18,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,9 +29,9 @@ from numpy.typing import NDArray
 from retrograd.compiler.errors import CompilerError
 from retrograd.runtime import cpu, trampoline
 from retrograd.runtime.layout import layout, slot_offset
-
-Returns = int | None | tuple["Returns", ...]
-"""How outputs are given back: an output's number, None, or a tuple of these: `(0, (1, None, 2))`."""
+from retrograd.runtime.returns import Giving, Returns, outputs_of
+from retrograd.runtime.returns import steps as steps_of
+from retrograd.runtime.watching import Watch
 
 Array = NDArray[Any]
 
@@ -128,8 +130,62 @@ class ConstantPort:
         return _UNSEEN if argument is self.value else None
 
 
-OutputPort = ArrayPort | TensorPort | FloatPort
-Port = OutputPort | ConstantPort
+class WeakPort:
+    """Just this object, which is not kept alive. When it is no more, every call is a miss."""
+
+    __slots__ = ("_id", "reference")
+
+    def __init__(self, value: object) -> None:
+        self._id = id(value)
+        self.reference = weakref.ref(value)
+
+    def words(self) -> list[int]:
+        return [trampoline.CONSTANT, 3, self._id]
+
+    def open(self, argument: object) -> Array | None:
+        return _UNSEEN if argument is self.reference() else None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPort:
+    """A list, tuple or dict of just this class with these members; of a dict also these keys, in order."""
+
+    cls: type
+    keys: tuple[object, ...]
+    members: tuple[Port, ...]
+
+    def words(self) -> list[int]:
+        inside = [word for port in self.members for word in port.words()]
+        keys = [id(key) for key in self.keys]
+        words = [trampoline.GROUP, 0, id(self.cls), trampoline.GROUPS[self.cls], len(self.members)]
+        words[1] = len(words) + len(keys) + len(inside)
+        return [*words, *keys, *inside]
+
+    def opened(self, argument: Any) -> list[tuple[object, Array]] | None:
+        """The leaves with their arrays."""
+        kind: type = type(argument)
+        if kind is not self.cls or len(argument) != len(self.members):
+            return None
+        if kind is dict and any(a is not b for a, b in zip(argument, self.keys)):
+            return None
+        return _opened(self.members, list(argument.values()) if kind is dict else argument)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagPort:
+    """A byte that the program sets where the call must go to `miss` after all."""
+
+    def words(self) -> list[int]:
+        return [trampoline.FLAG, 2]
+
+    def new(self) -> tuple[Any, Array]:
+        return None, np.zeros((), np.uint8)
+
+
+OutputPort = ArrayPort | TensorPort | FloatPort | FlagPort
+LeafPort = ArrayPort | TensorPort | FloatPort | ConstantPort | WeakPort
+Port = LeafPort | GroupPort
+Held = tuple[object, LeafPort]
 
 _ABSENT = object()
 _UNSEEN: Array = np.empty(0)
@@ -144,34 +200,31 @@ def make(
     miss: Callable[..., Any],
     returns: Returns = 0,
     *,
+    held: Sequence[Held] = (),
+    guards: Watch | None = None,
     long_running: bool = False,
     keep: object = None,
 ) -> Callable[..., Any]:
     """A callable that runs the program at address `entry`.
 
-    `returns` names each output just once. `long_running` releases the interpreter's lock meanwhile, which
-    pays from about 10 µs of work on. `keep`, the program's `Library`, lives as long as the callable.
+    `returns` names no output twice. Where the `guards` do not hold, the call is a miss. `long_running`
+    releases the interpreter's lock meanwhile, which pays from about 10 µs of work on. `keep`, the program's
+    `Library`, lives as long as the callable.
     """
-    steps = _steps(returns)
-    if sorted(which for step, which in steps if step == trampoline.PUSH) != list(range(len(outputs))):
-        raise CompilerError(f"returns {returns!r} does not name each of {len(outputs)} outputs once")
+    named = list(outputs_of(returns))
+    if len(set(named)) != len(named) or not set(named) <= set(range(len(outputs))):
+        raise CompilerError(f"returns {returns!r} name outputs twice, or some that there are not")
     if layout() is None:
-        return _PythonCall(name, entry, arguments, outputs, arena_bytes, miss, returns, keep)
-    record = _record(entry, arguments, outputs, arena_bytes, long_running, steps)
+        return _PythonCall(name, entry, arguments, outputs, arena_bytes, miss, returns, held, keep)
+    guards, mortal = _expiring(arguments, guards)
+    guarded = guards.address if guards is not None else 0
+    record = _record(entry, arguments, outputs, arena_bytes, returns, held, guarded, long_running)
     native = ctypes.cast(_trampoline().address("retrograd_call"), ctypes.c_void_p)
     definition = _MethodDef(name.encode(), native, _METH_FASTCALL_KEYWORDS, None)
-    kept = (record, miss, definition, tuple(arguments), tuple(outputs), keep)
+    objects = tuple([thing for thing, _ in held])
+    ports = (tuple(arguments), tuple(outputs), held)
+    kept = (record, miss, objects, definition, ports, returns, guards, mortal, keep)
     return _new_function(ctypes.addressof(definition), kept, "retrograd")  # type: ignore[no-any-return]
-
-
-def _steps(returns: Returns) -> list[tuple[int, int]]:
-    """The returns for the trampoline's stack machine."""
-    if returns is None:
-        return [(trampoline.PUSH_OBJECT, id(None))]
-    if isinstance(returns, tuple):
-        inner = [step for member in returns for step in _steps(member)]
-        return [*inner, (trampoline.PACK, len(returns))]
-    return [(trampoline.PUSH, returns)]
 
 
 def _port(
@@ -187,18 +240,74 @@ def _record(
     arguments: Sequence[Port],
     outputs: Sequence[OutputPort],
     arena_bytes: int,
+    returns: Returns,
+    held: Sequence[Held],
+    guards: int,
     long_running: bool,
-    steps: Sequence[tuple[int, int]],
 ) -> bytes:
     """What the trampoline reads; its grammar stands there."""
+    kept: dict[int, int] = {}
+    steps = list(steps_of(returns, kept))
+    leaves = [*leaves_of(arguments), *(port for _, port in held)]
     into = [word for port in arguments for word in port.words()]
+    beside = [word for _, port in held for word in port.words()]
     out = [word for port in outputs for word in port.words()]
-    pointers = sum(not isinstance(port, ConstantPort) for port in arguments) + len(outputs) + 1
-    head = [entry, len(arguments), pointers, arena_bytes, int(long_running), len(outputs)]
-    first_output = len(head) + 3 + len(into)
-    head += [first_output, first_output + len(out), len(steps)]
-    words = head + into + out + [word for step in steps for word in step]
+    held_at = len(trampoline.HEAD) + len(into)
+    outputs_at = held_at + len(beside)
+    head = {
+        "entry": entry,
+        "arguments": len(arguments),
+        "leaves": len(leaves),
+        "pointers": sum(not isinstance(port, ConstantPort | WeakPort) for port in leaves) + len(outputs) + 1,
+        "arena": arena_bytes,
+        "long": int(long_running),
+        "outputs": len(outputs),
+        "held": len(held),
+        "held_at": held_at,
+        "outputs_at": outputs_at,
+        "returns_at": outputs_at + len(out),
+        "steps": len(steps),
+        "registers": len(kept),
+        "guards": guards,
+    }
+    words = [head[name] for name in trampoline.HEAD]
+    words += [*into, *beside, *out, *(word for step in steps for word in step)]
     return struct.pack(f"<{len(words)}Q", *words)
+
+
+def _expiring(arguments: Sequence[Port], guards: Watch | None) -> tuple[Watch | None, list[object]]:
+    """The guards, failing as soon as an object that is not kept alive is gone: its address may be given to
+    another one. And what must be kept for this."""
+    weak = [port.reference() for port in leaves_of(arguments) if isinstance(port, WeakPort)]
+    if not weak:
+        return guards, []
+    watch = guards or Watch([0, 0], ())
+    return watch, [weakref.ref(thing, lambda _: watch.expire()) for thing in weak]
+
+
+def leaves_of(ports: Sequence[Port]) -> Iterator[LeafPort]:
+    for port in ports:
+        if isinstance(port, GroupPort):
+            yield from leaves_of(port.members)
+        else:
+            yield port
+
+
+def _opened(ports: Sequence[Port], things: Sequence[Any]) -> list[tuple[object, Array]] | None:
+    """All leaves with their arrays; None if something is not like its port."""
+    found: list[tuple[object, Array]] = []
+    for port, thing in zip(ports, things, strict=True):
+        if isinstance(port, GroupPort):
+            inside = port.opened(thing)
+            if inside is None:
+                return None
+            found += inside
+            continue
+        array = port.open(thing)
+        if array is None:
+            return None
+        found.append((thing, array))
+    return found
 
 
 class _MethodDef(ctypes.Structure):
@@ -240,7 +349,8 @@ def _trampoline() -> cpu.Library:
 
 
 class _PythonCall:
-    """The trampoline's work in Python, for an interpreter that keeps its objects in another way."""
+    """The trampoline's work in Python, for an interpreter that keeps its objects in another way. There, the
+    caller looks after the guards."""
 
     def __init__(
         self,
@@ -251,28 +361,30 @@ class _PythonCall:
         arena_bytes: int,
         miss: Callable[..., Any],
         returns: Returns,
+        held: Sequence[Held],
         keep: object,
     ) -> None:
         self.__name__ = name
         self._program = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(entry)
         self._arguments, self._outputs, self._arena_bytes = tuple(arguments), tuple(outputs), arena_bytes
+        self._ports = [*arguments, *(port for _, port in held)]
+        self._held = [thing for thing, _ in held]
         self._miss, self._returns, self._keep = miss, returns, keep
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != len(self._arguments):
             return self._miss(*args, **kwargs)
-        opened = [port.open(argument) for port, argument in zip(self._arguments, args)]
-        if any(array is None for array in opened):
+        opened = _opened(self._ports, [*args, *self._held])
+        if opened is None:
             return self._miss(*args)
         made = [port.new() for port in self._outputs]
         arena = np.empty(self._arena_bytes + 64, np.uint8)
         arena = arena[-arena.ctypes.data % 64 :]
-        seen = [array for array in opened if array is not None and array is not _UNSEEN]
+        seen = [array for _, array in opened if array is not _UNSEEN]
         arrays = [*seen, *(array for _, array in made), arena]
         self._program((ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays)))
-        return self._give([float(array) if thing is None else thing for thing, array in made], self._returns)
-
-    def _give(self, made: list[Any], returns: Returns) -> Any:
-        if isinstance(returns, tuple):
-            return tuple(self._give(made, member) for member in returns)
-        return None if returns is None else made[returns]
+        if any(isinstance(port, FlagPort) and array for port, (_, array) in zip(self._outputs, made)):
+            return self._miss(*args)
+        outputs = [float(array) if thing is None else thing for thing, array in made]
+        leaves, leaf_arrays = [thing for thing, _ in opened], [array for _, array in opened]
+        return Giving(outputs, [array for _, array in made], leaves, leaf_arrays, {}).give(self._returns)

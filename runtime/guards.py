@@ -18,11 +18,12 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from operator import attrgetter, contains, getitem, is_, itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.watching import Read
 
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), Enum)
 _LARGEST_CONTAINER = 1000
@@ -30,16 +31,6 @@ _LARGEST_CONTAINER = 1000
 _LIBRARY = __name__.partition(".")[0]
 _MODULES = f"{_LIBRARY}.runtime.nn"
 """Where the classes of this library are whose instances hold a user's Tensors."""
-
-
-class Read(NamedTuple):
-    """Something that was read: `look(place, key)` gives it again. `look` is one of `_LOOKS`."""
-
-    look: Callable[[Any, Any], Any]
-    place: Any
-    key: Any
-    value: Any
-    name: str
 
 
 def size_of(place: Any, key: None) -> int:
@@ -84,8 +75,8 @@ class Guards:
         ]
         self._sized = [read.place for read in by[size_of]], [read.value for read in by[size_of]]
         self._absent = [read.place for read in by[contains]], [read.key for read in by[contains]]
+        self.reads = reads
         self._captured, self._forms = captured, list(map(_form, captured))
-        self.any = bool(reads or captured)
 
     def hold(self) -> bool:
         """Whether everything is as it was: the same Tensors and objects, equal constants."""
@@ -251,12 +242,16 @@ class _Walk:
             self._attributes(vars(value), name)
         for slot in (s for base in kind.__mro__ for s in getattr(base, "__slots__", ()) if s in self.names):
             self.read(getattr, value, slot, f"{name}_{slot}")
-        constants = (
-            k for base in kind.__mro__ if self._is_users(base) for k in vars(base) if k in self.names
-        )
-        for label in constants if hasattr(value, "__dict__") else ():
-            if label not in vars(value):
+        if hasattr(value, "__dict__"):
+            for label in self._overridable(kind).difference(vars(value)):
                 self.found.append(Read(contains, vars(value), label, False, label))
+
+    def _overridable(self, kind: type) -> set[str]:
+        """What an object may be given of its own besides what its class has: of the user's classes all that
+        is mentioned, of this library's modules what they compute."""
+        users = {k for base in kind.__mro__ if self._is_users(base) for k in vars(base) if k in self.names}
+        modules = any(base.__module__.startswith(_MODULES) for base in kind.__mro__[:-1])
+        return users | {"forward"} if modules else users
 
     def _attributes(self, attributes: dict[str, Any], name: str) -> None:
         for label in [label for label in attributes if label in self.names]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
+import sys
+import types
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +31,12 @@ class Layout:
 
     type: int
     """Any object: its type."""
+    sequence_length: int
+    """Of lists and tuples."""
     tuple_items: int
+    list_items: int
+    """A pointer to the items."""
+    cell_content: int
     bytes_content: int
     float_value: int
     array_data: int
@@ -61,6 +68,23 @@ def slot_offset(cls: type, name: str) -> int:
         raise CompilerError(f"{cls.__qualname__}.{name} is not a slot of its instances") from None
 
 
+@functools.cache
+def dict_version() -> int:
+    """Where a dict keeps a number that is another one after every change; 0 if it keeps none to rely on.
+
+    From 3.13 on, attributes may be set in an instance's dict without it.
+    """
+    if sys.version_info >= (3, 13):
+        return 0
+    watched, seen = {"one": 1.5, "two": 2.5}, []
+    for value in (3.5, 4.5):
+        before = _words(watched, dict.__basicsize__)
+        watched["one"] = value
+        after = _words(watched, dict.__basicsize__)
+        seen.append([place for place, (a, b) in enumerate(zip(before, after)) if a != b])
+    return _WORD * seen[0][0] if seen[0] == seen[1] and len(seen[0]) == 1 else 0
+
+
 def _search() -> Layout:
     header = object.__basicsize__
     pair, text, number = (object(), object()), b"retrograd", 3.14159
@@ -69,13 +93,25 @@ def _search() -> Layout:
         raise _Unexpected
     if ctypes.string_at(id(text) + content, len(text)) != text:
         raise _Unexpected
+    listed = [*pair, object()]
+    item_pointer = header + _WORD
+    head = _words(listed, item_pointer + _WORD)
+    if head[header // _WORD] != 3 or _words(pair, item_pointer)[header // _WORD] != 2:
+        raise _Unexpected
+    if head[item_pointer // _WORD] % _WORD or not head[item_pointer // _WORD]:
+        raise _Unexpected
+    if list((ctypes.c_uint64 * 3).from_address(head[item_pointer // _WORD])) != [id(x) for x in listed]:
+        raise _Unexpected
     places = {_array_places(array) for array in _arrays()}
     if len(places) != 1:
         raise _Unexpected
     bits = struct.unpack("<Q", struct.pack("<d", number))[0]
     return Layout(
         _find(_words(pair, header), tuple),
+        header,
         items,
+        item_pointer,
+        _find(_words(types.CellType(pair), types.CellType.__basicsize__), id(pair)),
         content,
         _find(_words(number, float.__basicsize__), bits),
         *places.pop(),

@@ -19,7 +19,9 @@ from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.pipeline import Compiled, compile_graph
 from retrograd.runtime import cache, cpu
-from retrograd.runtime.fastcall import ArrayPort, OutputPort, Port, Returns, make
+from retrograd.runtime.fastcall import ArrayPort, FlagPort, Held, OutputPort, Port, make
+from retrograd.runtime.returns import Returns
+from retrograd.runtime.watching import Watch
 
 _LONG = 1 << 15
 """Operations from which on a call lets other Python threads run meanwhile."""
@@ -33,9 +35,7 @@ class NativeProgram:
         self._compiled = compile_graph(graph, self._target)
         self._library = self._load()
         inputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.inputs]
-        inputs += [ArrayPort(constant.dtype, constant.shape) for constant in self._compiled.constants]
         outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.outputs]
-        outputs += [ArrayPort(np.dtype(bool), ()) for _ in self._compiled.checks]
         self._call = self.bind(inputs, outputs, tuple(range(len(outputs))), self._reorder)
 
     @property
@@ -58,19 +58,8 @@ class NativeProgram:
 
     def __call__(self, arrays: Sequence[Array]) -> Sequence[Array]:
         """The outputs, as fresh C-contiguous arrays. The inputs' types are those of the graph's inputs."""
-        outputs: Sequence[Array] = self._call(*arrays, *self._compiled.constants)
-        checks = self._compiled.checks
-        if checks:
-            outputs, failed = outputs[: -len(checks)], outputs[-len(checks) :]
-            for check, flag in zip(checks, failed, strict=True):
-                if flag:
-                    raise check.error()
+        outputs: Sequence[Array] = self._call(*arrays)
         return outputs
-
-    @property
-    def plain(self) -> bool:
-        """Whether the code takes the graph's inputs and gives its outputs, and nothing else."""
-        return not self._compiled.constants and not self._compiled.checks
 
     def bind(
         self,
@@ -78,9 +67,26 @@ class NativeProgram:
         outputs: Sequence[OutputPort],
         returns: Returns,
         miss: Callable[..., Any],
+        *,
+        held: Sequence[Held] = (),
+        guards: Watch | None = None,
     ) -> Callable[..., Any]:
-        """A native callable of the code (see `fastcall`)."""
+        """A native callable of the code (see `fastcall`). The graph's inputs are arguments, then what is
+        held. A call that finds an index out of range is a miss."""
+        flags = [FlagPort() for _ in self._compiled.checks]
+        return self._bind(arguments, [*outputs, *flags], returns, miss, held, guards)
+
+    def _bind(
+        self,
+        arguments: Sequence[Port],
+        outputs: Sequence[OutputPort],
+        returns: Returns,
+        miss: Callable[..., Any],
+        held: Sequence[Held],
+        guards: Watch | None,
+    ) -> Callable[..., Any]:
         compiled = self._compiled
+        constants = [(array, ArrayPort(array.dtype, array.shape)) for array in compiled.constants]
         return make(
             compiled.symbol,
             self._library.address(compiled.symbol),
@@ -89,6 +95,8 @@ class NativeProgram:
             compiled.loops.arena_bytes,
             miss,
             returns,
+            held=[*held, *constants],
+            guards=guards,
             long_running=_work(compiled) > _LONG,
             keep=self._library,
         )
@@ -112,8 +120,23 @@ class NativeProgram:
                 raise CompilerError(f"{self.graph.name} with {array.dtype}{list(array.shape)} for {node.op}")
             ordered[k] = np.require(array, dtype, ("C", "A"))
         if all(a is b for a, b in zip(arrays, ordered)):
-            raise CompilerError(f"{self.graph.name} with arguments that look right but are refused")
+            raise self._failure(arrays)
         return self._call(*ordered)
+
+    def _failure(self, arrays: Sequence[Array]) -> Exception:
+        """What is wrong with arrays that lie in order: an index in them, as the code's last outputs tell."""
+        name, checks = self.graph.name, self._compiled.checks
+
+        def refuse(*_: Array) -> None:
+            raise CompilerError(f"{name} with arguments that look right but are refused")
+
+        inputs = [ArrayPort(node.dtype.numpy, node.shape) for node in self.graph.inputs]
+        outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in self.graph.outputs]
+        outputs += [ArrayPort(np.dtype(bool), ()) for _ in checks]
+        call = self._bind(inputs, outputs, tuple(range(len(outputs))), refuse, (), None)
+        flags = call(*arrays)[len(outputs) - len(checks) :]
+        failed = [check for check, flag in zip(checks, flags, strict=True) if flag]
+        return failed[0].error() if failed else CompilerError(f"{name} is refused, but nothing is wrong")
 
 
 def _work(compiled: Compiled) -> int:

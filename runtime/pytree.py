@@ -49,26 +49,26 @@ class Identity:
     """An object that is compared by identity. As part of a key it is held weakly, so that keys keep nothing
     alive."""
 
-    __slots__ = ("_held", "_id", "_weak")
+    __slots__ = ("_held", "_id", "weak")
 
     def __init__(self, value: object, weak: bool) -> None:
         self._id = id(value)
         self._held: Any = value
-        self._weak = weak
+        self.weak = weak
         if weak:
             try:
                 self._held = weakref.ref(value)
             except TypeError:  # builtins and classes with __slots__ cannot be held weakly
-                self._weak = False
+                self.weak = False
 
     @property
     def value(self) -> object:
         """The object, or None if it is there no more."""
-        return self._held() if self._weak else self._held
+        return self._held() if self.weak else self._held
 
     @property
     def gone(self) -> bool:
-        return self._weak and self._held() is None
+        return self.weak and self._held() is None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Identity) and self._id == other._id and self.value is other.value

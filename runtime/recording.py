@@ -22,13 +22,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from retrograd.compiler.adjoint import Pair, split
-from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
-from retrograd.compiler.ir.graph import Array, Graph, Node, Value
+from retrograd.compiler.errors import RetrogradError, TraceError
+from retrograd.compiler.ir.graph import Array, Graph, Node
 from retrograd.runtime.derivation import fresh_label, gradients, inside
 from retrograd.runtime.eager import counter_of, edge_of
+from retrograd.runtime.history import CallNode, CompiledBackward, Refused
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.program import NativeProgram
-from retrograd.runtime.tape import Edge, GradNode, Output, already_freed
+from retrograd.runtime.tape import Output
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
 
@@ -189,9 +190,9 @@ class Recording:
     def finish(self, kept: Sequence[Array], cotangents: Sequence[Array]) -> Sequence[Array]:
         """The gradients by the wanted inputs, given a cotangent for each differentiable output."""
         if self.scalar:
-            return [np.asarray(g * _as_factor(cotangents[0], g)) for g in kept]
+            return [np.asarray(g * cotangents[0].reshape(()).astype(g.dtype)) for g in kept]
         later = self.vjp.captured[len(self.captured) :]
-        return self.backward([*kept, *cotangents, *map(array_of, later)])
+        return self.backward([*map(np.asarray, kept), *cotangents, *map(array_of, later)])
 
     def __call__(self, operands: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for these operands, with a history where the tape is on and something requires grad."""
@@ -202,20 +203,31 @@ class Recording:
             return [Tensor(array) for array in self.program(arrays)]
         for k in self.rewritten:
             arrays[k] = arrays[k].copy()
-        (refusal,) = self._made.get("refusal") or self._refusal()
+        refusal = self.refusal
         if refusal is not None:
-            outputs = self.program(arrays)
-            node: _CallNode = Refused(edges, self, refusal)
+            results = [Tensor(array) for array in self.program(arrays)]
+            node: CallNode = Refused(edges, self, refusal)
         else:
             outputs, kept = self.start(arrays)
-            node = CompiledBackward(edges, self, inputs, arrays, kept)
-        results = [Tensor(array) for array in outputs]
+            results = [Tensor(array) for array in outputs]
+            node = made = CompiledBackward.of_call(edges, self, inputs, arrays)
+            made.kept = [Tensor(g) for g in kept] if self.scalar else kept
+            made.counters = [counter_of(results[k]) for k in self.kept_results]
         for place, k in enumerate(self.differentiable):
             results[k]._edge = node if node.outputs == 1 else Output(node, place)
             results[k]._requires_grad = True
         return results
 
-    def _refusal(self) -> tuple[RetrogradError | None]:
+    @property
+    def kept_results(self) -> Sequence[int]:
+        """The outputs whose elements the backward half takes."""
+        if self.scalar:
+            return ()
+        inputs, outputs = len(self.graph.inputs), len(self.outputs)
+        return [k - inputs for k in self.halves.saved if inputs <= k < inputs + outputs]
+
+    @property
+    def refusal(self) -> RetrogradError | None:
         """Why it has no derivative. A call does not mind, as long as nobody asks for it."""
 
         def derive() -> tuple[RetrogradError | None]:
@@ -225,127 +237,7 @@ class Recording:
                 return (error,)
             return (None,)
 
-        return self._once("refusal", derive)
-
-
-class _CallNode(GradNode):
-    """A call of a compiled function."""
-
-    __slots__ = ("outputs", "recording")
-
-    def __init__(self, edges: tuple[Edge, ...], recording: Recording) -> None:
-        super().__init__(edges)
-        self.recording = recording
-        self.outputs = len(recording.differentiable)
-        """How many of its results have a derivative."""
-
-    def name(self) -> str:
-        return "".join(part.capitalize() for part in self.recording.name.split("_")) + "Backward0"
-
-
-class Refused(_CallNode):
-    """A call that cannot be differentiated: the function has freed its own tape, say."""
-
-    __slots__ = ("_error",)
-
-    def __init__(self, edges: tuple[Edge, ...], recording: Recording, error: RetrogradError) -> None:
-        super().__init__(edges, recording)
-        self._error = error
-
-    def backward(
-        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
-    ) -> Sequence[Value | None]:
-        raise self._error
-
-
-class CompiledBackward(_CallNode):
-    """A call whose backward pass is native too."""
-
-    __slots__ = ("_arrays", "_counters", "_kept", "_versions")
-
-    def __init__(
-        self,
-        edges: tuple[Edge, ...],
-        recording: Recording,
-        inputs: list[Tensor],
-        arrays: Sequence[Array],
-        kept: Sequence[Array],
-    ) -> None:
-        super().__init__(edges, recording)
-        self._arrays: Sequence[Array] | None = arrays
-        """The inputs; None when they have been freed."""
-        self._kept: Sequence[Array] | None = kept
-        self._counters = [x._counter or counter_of(x) for x in inputs]
-        for k in recording.rewritten:
-            self._counters[k] = [0]  # the array is a copy
-        self._versions = [counter[0] for counter in self._counters]
-
-    def holds(self, array: Value) -> bool:
-        return False
-
-    def free(self) -> None:
-        self._arrays = self._kept = None
-
-    def backward(
-        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
-    ) -> Sequence[Value | None]:
-        if self._arrays is None:
-            raise already_freed()
-        cotangents = self._complete(cotangent if isinstance(cotangent, list) else [cotangent])
-        if create_graph:
-            return self._recorded(cotangents)
-        if self.recording.scalar:
-            return [_scaled(g, cotangents[0]) if need else None for g, need in zip(self._gradients(), needed)]
-        self._check_unchanged(k for k in self.recording.halves.saved if k < len(self._versions))
-        return self.recording.finish(self._kept or (), cotangents)
-
-    def _complete(self, given: Sequence[Value | None]) -> list[Value]:
-        """A cotangent for each output, zeros where nothing arrived."""
-        if any(type(ct) is Node for ct in given):
-            raise TraceError(
-                f"backward through {self.name()}, called before the function that is being compiled",
-                "its values are not part of the function",
-                "pass detach()ed tensors in, or make the call inside the function",
-            )
-        types = [self.recording.graph.outputs[k].type for k in self.recording.differentiable]
-        return [
-            np.zeros(t.shape, t.dtype.numpy) if ct is None else ct for ct, t in zip(given, types, strict=True)
-        ]
-
-    def _gradients(self) -> Sequence[Array]:
-        """Those of a scalar. They are given away: if they are asked for again, they are computed again."""
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            return kept
-        self._check_unchanged(range(len(self._versions)))
-        return self.recording.start(self._arrays or ())[1]
-
-    def _recorded(self, cotangents: Sequence[Value]) -> list[Tensor]:
-        """The gradients as Tensors with a history: the compiled derivative is called like any function."""
-        recording, count = self.recording, len(self.recording.operands)
-        self._check_unchanged(range(len(self._versions)))
-        if any(k >= count for k in recording.rewritten):
-            raise GradientError(
-                f"the derivative of the derivative of {recording.name}",
-                "it updates a captured tensor in place, whose former elements are gone",
-                "pass the tensor in as an argument",
-            )
-        edge_at = dict(zip(recording.wanted, self.edges, strict=True))
-        operands = [_restored(x, edge_at.get(k)) for k, x in enumerate((self._arrays or ())[:count])]
-        seeds = [ct if isinstance(ct, Tensor) else Tensor(ct) for ct in cotangents]
-        return recording.vjp([*operands, *seeds])
-
-    def _check_unchanged(self, places: Iterable[int]) -> None:
-        """The inputs that are looked at again must not have been written to meanwhile."""
-        for place in places:
-            (now, *_), then = self._counters[place], self._versions[place]
-            if now != then:
-                kind = self.recording.graph.inputs[place].type
-                raise GradientError(
-                    "one of the variables needed for gradient computation has been modified by an inplace "
-                    f"operation: [{kind.dtype} {list(kind.shape)}], an input of {self.name()}, is at version "
-                    f"{now}; expected version {then} instead."
-                )
+        return self._once("refusal", derive)[0]
 
 
 def array_of(tensor: Tensor) -> Array:
@@ -357,22 +249,3 @@ def array_of(tensor: Tensor) -> Array:
             "return it from that function, and use what the function returns",
         )
     return value
-
-
-def _as_factor(cotangent: Array, gradient: Array) -> Array:
-    return cotangent.reshape(()).astype(gradient.dtype)
-
-
-def _scaled(gradient: Array, cotangent: Array) -> Array:
-    """The gradient times a scalar cotangent, in its own memory."""
-    factor = _as_factor(cotangent, gradient)
-    return gradient if factor == 1 else np.multiply(gradient, factor, out=gradient)
-
-
-def _restored(array: Array, edge: Edge) -> Tensor:
-    """The Tensor that an operand was."""
-    if isinstance(edge, Tensor):
-        return edge
-    tensor = Tensor(array)
-    tensor._edge, tensor._requires_grad = edge, edge is not None
-    return tensor

@@ -19,7 +19,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.derivation import fresh_label
-from retrograd.runtime.guards import Guards, Read
+from retrograd.runtime.guards import Guards
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
@@ -27,6 +27,7 @@ from retrograd.runtime.recording import Recording, array_of
 from retrograd.runtime.scalar import Scalar
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
+from retrograd.runtime.watching import Read
 
 LEAVES = (Tensor, np.ndarray, float, np.floating)
 """What a compiled function computes with."""

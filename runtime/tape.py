@@ -27,7 +27,8 @@ Edge = Any
 """A GradNode, a leaf Tensor, or None."""
 Hook = Callable[..., Any]
 
-_orders = count()
+orders = count()
+"""Gives each node its age."""
 
 
 class RemovableHandle:
@@ -86,7 +87,7 @@ class GradNode:
     __slots__ = ("order", "edges", "hooks", "__weakref__")
 
     def __init__(self, edges: tuple[Edge, ...]) -> None:
-        self.order = next(_orders)
+        self.order = next(orders)
         self.edges = edges
         self.hooks: Hooks | None = None
         if STATE.anomaly:
@@ -104,6 +105,12 @@ class GradNode:
 
     def free(self) -> None:
         """Forget the saved values: the backward pass has been here and is not to come again."""
+
+    def at_once(self) -> bool:
+        """Do the whole backward pass from here, the node of a scalar with the cotangent 1, if it is one step
+        that needs no engine; say whether it has been done. The tape is freed.
+        """
+        return False
 
     @property
     def extras(self) -> Hooks:

@@ -1,24 +1,25 @@
 """The native function behind every compiled callable, as LLVM text: guards, unpacking, boxing, and no Python.
 
-CPython calls `retrograd_call(self, args, nargs, names)`. `self` is a tuple (record, miss, …). The record is
-bytes, read as 64-bit words, which `runtime/fastcall.py` writes:
-
-    entry, arguments, pointers, arena bytes, long running, outputs, place of the output ports,
-    place of the returns, number of returns, argument ports …, output ports …, returns …
+CPython calls `retrograd_call(self, args, nargs, names)`. `self` is a tuple (record, miss, held objects, …).
+The record is bytes, read as 64-bit words, which `runtime/fastcall.py` writes: a head (`HEAD`), then ports of
+arguments, ports of held objects, ports of outputs, and returns.
 
 A *port* describes an argument to check or an output to make; both look alike, and the same words serve:
 
     kind, words to the next port, class, slot, dtype, ndim, pairs, extents …, (slot, object) …
 
-| kind | argument | output |
+| kind | argument or held object | output |
 |---|---|---|
 | 0 array | an ndarray; or a `class` object with one in `slot`, paired slots holding their objects | made so |
 | 1 f64 | a Python float | made of the 8 bytes that the program wrote |
 | 2 f32 | a Python float, rounded | made of 4 bytes |
 | 3 constant | just the object in `class` | |
+| 4 group | a list, tuple or dict of just `class`, its members as their own ports say | |
+| 5 flag | | a byte; where it is not 0, the call is a miss |
 
-*Returns* are pairs for a stack machine: (0, i) pushes output i, (1, n) packs the top n into a tuple,
-(2, object) pushes that object. What fails a guard goes to `miss(*args, **kwargs)`.
+The words of a group are: kind, words to the next port, class, 0 tuple, 1 list or 2 dict, members, keys of a
+dict …, ports of the members …. All that is no group is a *leaf*; leaves are counted through arguments and
+then held objects. What fails a port or a guard (`runtime/watching.py`) goes to `miss(*args, **kwargs)`.
 
 One text serves all signatures, so a new one compiles nothing. This file holds the call and the arguments,
 `runtime/boxing.py` the outputs. A new kind is a row of the table, a case of each `switch`, and a port in
@@ -32,12 +33,31 @@ from string import Template
 
 from retrograd.runtime.boxing import BOXING
 from retrograd.runtime.layout import Layout
+from retrograd.runtime.watching import WATCHING, constants
 
-ARRAY, F64, F32, CONSTANT = range(4)
+ARRAY, F64, F32, CONSTANT, GROUP, FLAG = range(6)
 """Kinds of ports."""
 
-PUSH, PACK, PUSH_OBJECT = range(3)
-"""Steps of returns."""
+GROUPS: dict[type, int] = {tuple: 0, list: 1, dict: 2}
+"""How the members of a group are found."""
+
+HEAD = (
+    "entry",
+    "arguments",
+    "leaves",
+    "pointers",
+    "arena",
+    "long",
+    "outputs",
+    "held",
+    "held_at",
+    "outputs_at",
+    "returns_at",
+    "steps",
+    "registers",
+    "guards",
+)
+"""The first words of the record. `…_at` are places in it; `guards` is the address of those of `watching`."""
 
 SMALL_ARENA = 4096
 """Bytes up to which the arena lies on the stack."""
@@ -48,7 +68,10 @@ ARENA_KEPT = 256 << 20
 
 def trampoline_text(layout: Layout) -> str:
     """The module, for this interpreter's layout of objects."""
-    return Template(_CALL + BOXING).substitute(asdict(layout), small=SMALL_ARENA, kept=ARENA_KEPT)
+    head = {f"head_{name}": place for place, name in enumerate(HEAD)}
+    return Template(_CALL + BOXING + WATCHING).substitute(
+        asdict(layout), **head, **constants(), head_words=len(HEAD), small=SMALL_ARENA, kept=ARENA_KEPT
+    )
 
 
 _CALL = """
@@ -60,106 +83,161 @@ declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare ptr @PyErr_NoMemory()
+declare i64 @PyDict_Size(ptr)
+declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)
 declare i8 @numpy_equivalent_types(ptr, ptr)
+
+; A call under way. objects[i] and arrays[i] are leaf i and its ndarray (or null), borrowed.
+;                pointers, scalars, objects, arrays, pointers stored, leaves taken
+%call_frame = type { ptr, ptr, ptr, ptr, i64, i64 }
+
+define internal i64 @head(ptr %record, i64 %place) nounwind alwaysinline {
+  %at = getelementptr i64, ptr %record, i64 %place
+  %word = load i64, ptr %at, align 1
+  ret i64 %word
+}
 
 ; --- the call --------------------------------------------------------------------------------------------
 define ptr @retrograd_call(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind {
 entry:
-  %holder_at = getelementptr i8, ptr %self, i64 $tuple_items
-  %holder = load ptr, ptr %holder_at
-  %record = getelementptr i8, ptr %holder, i64 $bytes_content
-  %wanted_at = getelementptr i64, ptr %record, i64 1
-  %wanted = load i64, ptr %wanted_at, align 1
+  %holder = getelementptr i8, ptr %self, i64 $tuple_items
+  %bytes = load ptr, ptr %holder
+  %record = getelementptr i8, ptr %bytes, i64 $bytes_content
+  %wanted = call i64 @head(ptr %record, i64 $head_arguments)
   %right_number = icmp eq i64 %nargs, %wanted
   %unnamed = icmp eq ptr %names, null
   %well_formed = and i1 %right_number, %unnamed
-  br i1 %well_formed, label %prepare, label %miss
+  br i1 %well_formed, label %guard, label %miss
+guard:
+  %guards = call i64 @head(ptr %record, i64 $head_guards)
+  %unguarded = icmp eq i64 %guards, 0
+  br i1 %unguarded, label %prepare, label %look
+look:
+  %guards_at = inttoptr i64 %guards to ptr
+  %unchanged = call i1 @unchanged(ptr %guards_at)
+  br i1 %unchanged, label %prepare, label %miss
 prepare:
-  %outputs_at = getelementptr i64, ptr %record, i64 5
-  %outputs = load i64, ptr %outputs_at, align 1
-  %pointers_at = getelementptr i64, ptr %record, i64 2
-  %count = load i64, ptr %pointers_at, align 1
-  %values = add i64 %nargs, %outputs
-  %pointers = alloca ptr, i64 %count
+  %outputs = call i64 @head(ptr %record, i64 $head_outputs)
+  %leaves = call i64 @head(ptr %record, i64 $head_leaves)
+  %pointer_count = call i64 @head(ptr %record, i64 $head_pointers)
+  %values = add i64 %leaves, %outputs
+  %leaves_twice = shl i64 %leaves, 1
+  %outputs_twice = shl i64 %outputs, 1
+  %pointers = alloca ptr, i64 %pointer_count
   %scalars = alloca i64, i64 %values
-  %arrays = alloca ptr, i64 %nargs
-  %made = alloca ptr, i64 %outputs
-  %ports = getelementptr i64, ptr %record, i64 9
-  %used = call i64 @unpack(ptr %args, i64 %nargs, ptr %ports, ptr %pointers, ptr %arrays, ptr %scalars)
-  %refused = icmp slt i64 %used, 0
-  br i1 %refused, label %miss, label %make
+  %objects = alloca ptr, i64 %leaves_twice
+  %arrays = getelementptr ptr, ptr %objects, i64 %leaves
+  %made = alloca ptr, i64 %outputs_twice              ; and then the arrays in them
+  %frame = alloca %call_frame
+  store %call_frame zeroinitializer, ptr %frame
+  store ptr %pointers, ptr %frame
+  %scalars_at = getelementptr %call_frame, ptr %frame, i64 0, i32 1
+  store ptr %scalars, ptr %scalars_at
+  %objects_at = getelementptr %call_frame, ptr %frame, i64 0, i32 2
+  store ptr %objects, ptr %objects_at
+  %arrays_at = getelementptr %call_frame, ptr %frame, i64 0, i32 3
+  store ptr %arrays, ptr %arrays_at
+  %ports = getelementptr i64, ptr %record, i64 $head_words
+  %taken = call i1 @take(ptr %frame, ptr %args, i64 %nargs, ptr %ports)
+  br i1 %taken, label %take_held, label %miss
+take_held:
+  %held = call i64 @head(ptr %record, i64 $head_held)
+  %held_tuple_at = getelementptr ptr, ptr %holder, i64 2
+  %held_tuple = load ptr, ptr %held_tuple_at
+  %held_items = getelementptr i8, ptr %held_tuple, i64 $tuple_items
+  %held_word = call i64 @head(ptr %record, i64 $head_held_at)
+  %held_ports = getelementptr i64, ptr %record, i64 %held_word
+  %held_taken = call i1 @take(ptr %frame, ptr %held_items, i64 %held, ptr %held_ports)
+  br i1 %held_taken, label %make, label %miss
 miss:
-  %miss_at = getelementptr ptr, ptr %holder_at, i64 1
+  %miss_at = getelementptr ptr, ptr %holder, i64 1
   %slow = load ptr, ptr %miss_at
   %answer = call ptr @PyObject_Vectorcall(ptr %slow, ptr %args, i64 %nargs, ptr %names)
   ret ptr %answer
 make:
+  %used_at = getelementptr %call_frame, ptr %frame, i64 0, i32 4
+  %used = load i64, ptr %used_at
   %out_pointers = getelementptr ptr, ptr %pointers, i64 %used
-  %out_scalars = getelementptr i64, ptr %scalars, i64 %nargs
-  %out_ports_at = getelementptr i64, ptr %record, i64 6
-  %out_ports_word = load i64, ptr %out_ports_at, align 1
+  %out_scalars = getelementptr i64, ptr %scalars, i64 %leaves
+  %out_ports_word = call i64 @head(ptr %record, i64 $head_outputs_at)
   %out_ports = getelementptr i64, ptr %record, i64 %out_ports_word
-  %complete = call i1 @make_outputs(i64 %outputs, ptr %out_ports,
-                                    ptr %out_pointers, ptr %made, ptr %out_scalars)
+  %complete = call i1 @make_outputs(i64 %outputs, ptr %out_ports, ptr %out_pointers, ptr %made,
+                                    ptr %out_scalars)
   br i1 %complete, label %find_arena, label %fail
 find_arena:
-  %arena_size_at = getelementptr i64, ptr %record, i64 3
-  %arena_size = load i64, ptr %arena_size_at, align 1
+  %arena_size = call i64 @head(ptr %record, i64 $head_arena)
   %small = icmp ule i64 %arena_size, $small
   br i1 %small, label %on_stack, label %on_heap
 on_stack:
   %stacked = alloca i8, i64 %arena_size, align 64
-  br label %run
+  br label %choose
 on_heap:
   %borrowed = call ptr @borrow_arena(i64 %arena_size)
   %no_memory = icmp eq ptr %borrowed, null
-  br i1 %no_memory, label %out_of_memory, label %run
+  br i1 %no_memory, label %out_of_memory, label %choose
 out_of_memory:
   call ptr @PyErr_NoMemory()
   br label %fail
-run:
+choose:
   %arena = phi ptr [ %stacked, %on_stack ], [ %borrowed, %on_heap ]
   %arena_at = getelementptr ptr, ptr %out_pointers, i64 %outputs
   store ptr %arena, ptr %arena_at
-  call void @run(ptr %record, ptr %pointers, ptr %arrays, i64 %nargs)
-  br i1 %small, label %give, label %return_arena
+  %program = load ptr, ptr %record, align 1
+  %long = call i64 @head(ptr %record, i64 $head_long)
+  %briefly = icmp eq i64 %long, 0
+  br i1 %briefly, label %run_locked, label %run_unlocked
+run_locked:
+  call void %program(ptr %pointers)
+  br label %ran
+run_unlocked:                                          ; another thread may drop what a list or a slot holds
+  call void @hold(ptr %objects, i64 %leaves_twice)
+  %thread = call ptr @PyEval_SaveThread()
+  call void %program(ptr %pointers)
+  call void @PyEval_RestoreThread(ptr %thread)
+  br label %ran
+ran:
+  br i1 %small, label %finish, label %return_arena
 return_arena:
   call void @return_arena(ptr %arena)
-  br label %give
+  br label %finish
+finish:
+  %sound = call i1 @sound(i64 %outputs, ptr %out_ports, ptr %out_scalars)
+  br i1 %sound, label %give, label %discard
 give:
-  %result = call ptr @give(ptr %record, ptr %out_ports, ptr %made, ptr %out_scalars)
-  ret ptr %result
+  %result = call ptr @give(ptr %record, ptr %out_ports, ptr %made, ptr %out_scalars, ptr %objects)
+  br label %release
+discard:
+  call void @drop(ptr %made, i64 %outputs)
+  br label %release
+release:
+  %given = phi ptr [ %result, %give ], [ null, %discard ]
+  br i1 %briefly, label %end, label %let_go
+let_go:
+  call void @drop(ptr %objects, i64 %leaves_twice)
+  br label %end
+end:
+  br i1 %sound, label %return, label %miss
+return:
+  ret ptr %given
 fail:
   call void @drop(ptr %made, i64 %outputs)
   ret ptr null
 }
 
-; Runs the program. Without the interpreter's lock, another thread may drop an array that a slot holds.
-define internal void @run(ptr %record, ptr %pointers, ptr %arrays, i64 %nargs) nounwind {
+define internal void @hold(ptr %objects, i64 %count) nounwind {
 entry:
-  %program = load ptr, ptr %record, align 1
-  %long_at = getelementptr i64, ptr %record, i64 4
-  %long = load i64, ptr %long_at, align 1
-  %briefly = icmp eq i64 %long, 0
-  br i1 %briefly, label %locked, label %hold
-locked:
-  call void %program(ptr %pointers)
-  ret void
-hold:
-  %i = phi i64 [ 0, %entry ], [ %i_next, %held ]
-  %more = icmp ult i64 %i, %nargs
-  br i1 %more, label %held, label %unlocked
-held:
-  %array_at = getelementptr ptr, ptr %arrays, i64 %i
-  %array = load ptr, ptr %array_at
-  call void @Py_IncRef(ptr %array)
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i_next, %one ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %one, label %end
+one:
+  %at = getelementptr ptr, ptr %objects, i64 %i
+  %object = load ptr, ptr %at
+  call void @Py_IncRef(ptr %object)
   %i_next = add i64 %i, 1
-  br label %hold
-unlocked:
-  %thread = call ptr @PyEval_SaveThread()
-  call void %program(ptr %pointers)
-  call void @PyEval_RestoreThread(ptr %thread)
-  call void @drop(ptr %arrays, i64 %nargs)
+  br label %next
+end:
   ret void
 }
 
@@ -181,31 +259,51 @@ end:
 }
 
 ; --- arguments -------------------------------------------------------------------------------------------
-; The number of pointers stored, or -1 where a guard fails. arrays[i] is the ndarray of argument i, or null.
-define internal i64 @unpack(ptr %args, i64 %nargs, ptr %ports,
-                            ptr %pointers, ptr %arrays, ptr %scalars) nounwind {
+; Checks so many objects against so many ports, and enters them in the frame. False where one is unlike.
+define internal i1 @take(ptr %frame, ptr %items, i64 %count, ptr %ports) nounwind {
 entry:
+  %pointers = load ptr, ptr %frame
+  %scalars_at = getelementptr %call_frame, ptr %frame, i64 0, i32 1
+  %scalars = load ptr, ptr %scalars_at
+  %objects_at = getelementptr %call_frame, ptr %frame, i64 0, i32 2
+  %objects = load ptr, ptr %objects_at
+  %arrays_at = getelementptr %call_frame, ptr %frame, i64 0, i32 3
+  %arrays = load ptr, ptr %arrays_at
+  %used_at = getelementptr %call_frame, ptr %frame, i64 0, i32 4
+  %leaf_at = getelementptr %call_frame, ptr %frame, i64 0, i32 5
   br label %next
 next:
   %i = phi i64 [ 0, %entry ], [ %i_next, %step ]
-  %used = phi i64 [ 0, %entry ], [ %used_next, %step ]
   %port = phi ptr [ %ports, %entry ], [ %port_next, %step ]
-  %more = icmp ult i64 %i, %nargs
-  br i1 %more, label %one, label %end
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %one, label %yes
 one:
-  %arg_at = getelementptr ptr, ptr %args, i64 %i
-  %arg = load ptr, ptr %arg_at
-  %array_at = getelementptr ptr, ptr %arrays, i64 %i
-  %pointer_at = getelementptr ptr, ptr %pointers, i64 %used
-  %scalar_at = getelementptr i64, ptr %scalars, i64 %i
+  %item_at = getelementptr ptr, ptr %items, i64 %i
+  %item = load ptr, ptr %item_at
   %kind = load i64, ptr %port, align 1
+  %is_group = icmp eq i64 %kind, 4
+  br i1 %is_group, label %take_group, label %enter
+take_group:
+  %group_taken = call i1 @take_group(ptr %frame, ptr %item, ptr %port)
+  br i1 %group_taken, label %step, label %no
+enter:
+  %leaf = load i64, ptr %leaf_at
+  %leaf_next = add i64 %leaf, 1
+  store i64 %leaf_next, ptr %leaf_at
+  %object_at = getelementptr ptr, ptr %objects, i64 %leaf
+  store ptr %item, ptr %object_at
+  %array_at = getelementptr ptr, ptr %arrays, i64 %leaf
+  store ptr null, ptr %array_at
+  %used = load i64, ptr %used_at
+  %used_next = add i64 %used, 1
+  %pointer_at = getelementptr ptr, ptr %pointers, i64 %used
   switch i64 %kind, label %take_constant [ i64 0, label %take_array
                                       i64 1, label %take_number
                                       i64 2, label %take_number ]
 take_array:
-  %array = call ptr @array_of(ptr %arg, ptr %port)
+  %array = call ptr @array_of(ptr %item, ptr %port)
   %unlike = icmp eq ptr %array, null
-  br i1 %unlike, label %refuse, label %address
+  br i1 %unlike, label %no, label %address
 address:
   store ptr %array, ptr %array_at
   %data_at = getelementptr i8, ptr %array, i64 $array_data
@@ -213,14 +311,14 @@ address:
   store ptr %data, ptr %pointer_at
   br label %took
 take_number:
-  %type_at = getelementptr i8, ptr %arg, i64 $type
+  %type_at = getelementptr i8, ptr %item, i64 $type
   %type = load ptr, ptr %type_at
   %is_float = icmp eq ptr %type, @PyFloat_Type
-  br i1 %is_float, label %read_number, label %refuse
+  br i1 %is_float, label %read_number, label %no
 read_number:
-  store ptr null, ptr %array_at
+  %scalar_at = getelementptr i64, ptr %scalars, i64 %leaf
   store ptr %scalar_at, ptr %pointer_at
-  %value_at = getelementptr i8, ptr %arg, i64 $float_value
+  %value_at = getelementptr i8, ptr %item, i64 $float_value
   %value = load double, ptr %value_at
   %is_double = icmp eq i64 %kind, 1
   br i1 %is_double, label %as_double, label %as_single
@@ -232,25 +330,91 @@ as_single:
   store float %rounded, ptr %scalar_at
   br label %took
 take_constant:
-  store ptr null, ptr %array_at
   %constant_at = getelementptr i64, ptr %port, i64 2
   %constant = load ptr, ptr %constant_at, align 1
-  %same = icmp eq ptr %arg, %constant
-  br i1 %same, label %step, label %refuse
+  %same = icmp eq ptr %item, %constant
+  br i1 %same, label %step, label %no
 took:
+  store i64 %used_next, ptr %used_at
   br label %step
 step:
-  %pointer = phi i64 [ 1, %took ], [ 0, %take_constant ]
-  %used_next = add i64 %used, %pointer
   %i_next = add i64 %i, 1
   %size_at = getelementptr i64, ptr %port, i64 1
   %size = load i64, ptr %size_at, align 1
   %port_next = getelementptr i64, ptr %port, i64 %size
   br label %next
-end:
-  ret i64 %used
-refuse:
-  ret i64 -1
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; The members of a list, tuple or dict.
+define internal i1 @take_group(ptr %frame, ptr %item, ptr %port) nounwind {
+entry:
+  %place = alloca i64
+  %key_at = alloca ptr
+  %class_word = call i64 @head(ptr %port, i64 2)
+  %class = inttoptr i64 %class_word to ptr
+  %type_at = getelementptr i8, ptr %item, i64 $type
+  %type = load ptr, ptr %type_at
+  %right_class = icmp eq ptr %type, %class
+  br i1 %right_class, label %measure, label %no
+measure:
+  %how = call i64 @head(ptr %port, i64 3)
+  %count = call i64 @head(ptr %port, i64 4)
+  %members = getelementptr i64, ptr %port, i64 5
+  %is_dict = icmp eq i64 %how, 2
+  br i1 %is_dict, label %dict, label %sequence
+sequence:
+  %length_at = getelementptr i8, ptr %item, i64 $sequence_length
+  %length = load i64, ptr %length_at
+  %inside = getelementptr i8, ptr %item, i64 $tuple_items
+  %outside_at = getelementptr i8, ptr %item, i64 $list_items
+  %right_length = icmp eq i64 %length, %count
+  br i1 %right_length, label %find, label %no
+find:
+  %is_tuple = icmp eq i64 %how, 0
+  br i1 %is_tuple, label %take_sequence, label %list
+list:
+  %outside = load ptr, ptr %outside_at
+  br label %take_sequence
+take_sequence:
+  %sequence_items = phi ptr [ %inside, %find ], [ %outside, %list ]
+  %sequence_taken = call i1 @take(ptr %frame, ptr %sequence_items, i64 %count, ptr %members)
+  ret i1 %sequence_taken
+dict:
+  %size = call i64 @PyDict_Size(ptr %item)
+  %right_size = icmp eq i64 %size, %count
+  br i1 %right_size, label %walk, label %no
+walk:
+  %values = alloca ptr, i64 %count
+  store i64 0, ptr %place
+  br label %pair
+pair:
+  %i = phi i64 [ 0, %walk ], [ %i_next, %named ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %pair_one, label %take_dict
+pair_one:
+  %value_at = getelementptr ptr, ptr %values, i64 %i
+  %there = call i32 @PyDict_Next(ptr %item, ptr %place, ptr %key_at, ptr %value_at)
+  %is_there = icmp ne i32 %there, 0
+  br i1 %is_there, label %name, label %no
+name:
+  %key = load ptr, ptr %key_at
+  %wanted_at = getelementptr ptr, ptr %members, i64 %i
+  %wanted = load ptr, ptr %wanted_at, align 1
+  %right_key = icmp eq ptr %key, %wanted
+  br i1 %right_key, label %named, label %no
+named:
+  %i_next = add i64 %i, 1
+  br label %pair
+take_dict:
+  %dict_members = getelementptr i64, ptr %members, i64 %count
+  %dict_taken = call i1 @take(ptr %frame, ptr %values, i64 %count, ptr %dict_members)
+  ret i1 %dict_taken
+no:
+  ret i1 false
 }
 
 ; The ndarray that the argument is or holds, if all is as the port says; else null.

@@ -21,7 +21,8 @@ from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.errors import CompilerError
 from retrograd.runtime import cpu, fastcall
 from retrograd.runtime import layout as layout_module
-from retrograd.runtime.fastcall import ArrayPort, ConstantPort, FloatPort, Returns, TensorPort, make
+from retrograd.runtime.fastcall import ArrayPort, ConstantPort, FloatPort, TensorPort, make
+from retrograd.runtime.returns import Returns
 
 F64, F32 = np.dtype(np.float64), np.dtype(np.float32)
 
@@ -201,9 +202,9 @@ def test_outputs_are_grouped_as_asked(build: Build, returns: Returns, expected: 
     assert build("three_ooo", [], [FloatPort(F64)] * 3, returns)() == expected
 
 
-@pytest.mark.parametrize("returns", [(0, 1), (0, 1, 2, 2), (0, 1, 3), None])
-def test_each_output_is_named_once(build: Build, returns: Returns) -> None:
-    with pytest.raises(CompilerError, match="does not name each of 3 outputs once"):
+@pytest.mark.parametrize("returns", [(0, 1, 2, 2), (0, 1, 3)])
+def test_no_output_is_named_twice(build: Build, returns: Returns) -> None:
+    with pytest.raises(CompilerError, match="name outputs twice"):
         build("three_ooo", [], [FloatPort(F64)] * 3, returns)
 
 
@@ -361,6 +362,7 @@ def test_nothing_is_leaked(build: Build) -> None:
             scale(box, 0.5, key=1)
 
     turns(10)
+    gc.collect()
     before = [sys.getrefcount(thing) for thing in watched]
     turns(20_000 if isinstance(scale, fastcall._PythonCall) else 100_000)
     gc.collect()

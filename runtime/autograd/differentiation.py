@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
+from retrograd.runtime import tracing
 from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
 from retrograd.runtime.eager import edge_of
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.tape import Edge
 from retrograd.runtime.tensor import Tensor, method
 
@@ -99,6 +101,10 @@ def _backward(
     inputs: Tensors | None = None,
 ) -> None:
     """`autograd.backward` of this Tensor."""
+    if gradient is None and inputs is None and not (retain_graph or create_graph):
+        node = self._edge
+        if node is not None and not (tracing.depth or STATE.anomaly) and node.at_once():
+            return
     backward(self, gradient, retain_graph, create_graph, inputs)
 
 

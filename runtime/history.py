@@ -1,0 +1,224 @@
+"""Calls of compiled functions on the tape: nodes whose backward pass is native too.
+
+In flow what a call computed and kept; out flow gradients. Native calls (`runtime/dispatch.py`) fill the slots
+of a `CompiledBackward` themselves, so nothing is worked out here before somebody asks for a derivative.
+
+The gradients of a scalar were computed together with its value: its backward pass has nothing to compute,
+and with no other node in between it is one walk over the leaves (`at_once`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from retrograd.compiler.adjoint import Pair
+from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
+from retrograd.compiler.ir.graph import Array, Graph, Node, Value
+from retrograd.runtime.inplace import add_to
+from retrograd.runtime.tape import Edge, GradNode, already_freed
+from retrograd.runtime.tensor import Tensor
+
+
+class Recording(Protocol):
+    """What was called: a `recording.Recording`, which stands on a higher floor."""
+
+    name: str
+    operands: tuple[Tensor, ...]
+    graph: Graph
+    wanted: tuple[int, ...]
+    differentiable: tuple[int, ...]
+    scalar: bool
+    rewritten: frozenset[int]
+
+    @property
+    def halves(self) -> Pair: ...
+    @property
+    def kept_results(self) -> Sequence[int]: ...
+    @property
+    def vjp(self) -> Callable[[Sequence[Tensor]], list[Tensor]]: ...
+    def start(self, arrays: Sequence[Array]) -> tuple[Sequence[Array], Sequence[Array]]: ...
+    def finish(self, kept: Sequence[Any], cotangents: Sequence[Array]) -> Sequence[Array]: ...
+
+
+class CallNode(GradNode):
+    """A call of a compiled function."""
+
+    __slots__ = ("recording",)
+
+    recording: Recording
+
+    def __init__(self, edges: tuple[Edge, ...], recording: Recording) -> None:
+        super().__init__(edges)
+        self.recording = recording
+
+    @property
+    def outputs(self) -> int:
+        """How many of its results have a derivative."""
+        return len(self.recording.differentiable)
+
+    def name(self) -> str:
+        return "".join(part.capitalize() for part in self.recording.name.split("_")) + "Backward0"
+
+
+class Refused(CallNode):
+    """A call that cannot be differentiated: the function has freed its own tape, say."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, edges: tuple[Edge, ...], recording: Recording, error: RetrogradError) -> None:
+        super().__init__(edges, recording)
+        self._error = error
+
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
+        raise self._error
+
+
+class CompiledBackward(CallNode):
+    """A call whose backward pass is native too."""
+
+    __slots__ = ("inputs", "arrays", "versions", "counters", "kept")
+
+    inputs: Sequence[Any]
+    """What it was called with, operands and captured Tensors: Tensors, arrays, floats."""
+    arrays: Sequence[Array | float] | None
+    """Their elements at that time; None when they have been freed."""
+    versions: Sequence[int | None]
+    """How often each had been changed in place; None is never."""
+    counters: Sequence[list[int]]
+    """The version counters of those results whose elements are kept."""
+    kept: Sequence[Any] | None
+    """Of a scalar the gradients, as Tensors of nobody else; else what the backward half takes."""
+
+    @staticmethod
+    def of_call(
+        edges: tuple[Edge, ...], recording: Recording, inputs: Sequence[Any], arrays: Sequence[Array]
+    ) -> CompiledBackward:
+        """The node of a call by Python; `kept` and `counters` are still to be filled in."""
+        node = CompiledBackward(edges, recording)
+        node.inputs, node.arrays = tuple(inputs), tuple(arrays)
+        node.versions = tuple([x._version if isinstance(x, Tensor) else None for x in inputs])
+        node.counters, node.kept = (), None
+        return node
+
+    def holds(self, array: Value) -> bool:
+        return False
+
+    def free(self) -> None:
+        self.arrays = self.kept = None
+
+    def at_once(self) -> bool:
+        kept = self.kept
+        if self.hooks is not None or kept is None or not self.recording.scalar:
+            return False
+        edges = self.edges
+        for leaf in edges:
+            if leaf is not None and (isinstance(leaf, GradNode) or leaf._leaf is not None):
+                return False
+        self.arrays = self.kept = None
+        for leaf, gradient in zip(edges, kept):
+            if leaf is not None:
+                if leaf._grad is None:
+                    leaf._grad = gradient
+                else:
+                    add_to(leaf._grad, gradient._value)
+        return True
+
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
+        if self.arrays is None:
+            raise already_freed()
+        cotangents = self._complete(cotangent if isinstance(cotangent, list) else [cotangent])
+        if create_graph:
+            return self._recorded(cotangents)
+        if self.recording.scalar:
+            gradients = self._gradients()
+            return [scaled(g, cotangents[0]) if need else None for g, need in zip(gradients, needed)]
+        self._check_unchanged(k for k in self.recording.halves.saved if k < len(self.versions))
+        self._check_results()
+        return self.recording.finish(self.kept or (), cotangents)
+
+    def _complete(self, given: Sequence[Value | None]) -> list[Value]:
+        """A cotangent for each output, zeros where nothing arrived."""
+        if any(type(ct) is Node for ct in given):
+            raise TraceError(
+                f"backward through {self.name()}, called before the function that is being compiled",
+                "its values are not part of the function",
+                "pass detach()ed tensors in, or make the call inside the function",
+            )
+        if None not in [ct if ct is None else 0 for ct in given]:
+            return list(given)
+        types = [self.recording.graph.outputs[k].type for k in self.recording.differentiable]
+        return [
+            np.zeros(t.shape, t.dtype.numpy) if ct is None else ct for ct, t in zip(given, types, strict=True)
+        ]
+
+    def _gradients(self) -> Sequence[Array]:
+        """Those of a scalar. They are given away: if they are asked for again, they are computed again."""
+        kept, self.kept = self.kept, None
+        if kept is not None:
+            return [gradient._value for gradient in kept]
+        self._check_unchanged(range(len(self.versions)))
+        return self.recording.start(self._elements())[1]
+
+    def _elements(self) -> list[Array]:
+        """The inputs, as arrays."""
+        return [x if isinstance(x, np.ndarray) else np.asarray(x) for x in self.arrays or ()]
+
+    def _recorded(self, cotangents: Sequence[Value]) -> list[Tensor]:
+        """The gradients as Tensors with a history: the compiled derivative is called like any function."""
+        recording, count = self.recording, len(self.recording.operands)
+        self._check_unchanged(range(len(self.versions)))
+        if any(k >= count for k in recording.rewritten):
+            raise GradientError(
+                f"the derivative of the derivative of {recording.name}",
+                "it updates a captured tensor in place, whose former elements are gone",
+                "pass the tensor in as an argument",
+            )
+        edge_at = dict(zip(recording.wanted, self.edges, strict=True))
+        operands = [_restored(x, edge_at.get(k)) for k, x in enumerate(self._elements()[:count])]
+        seeds = [ct if isinstance(ct, Tensor) else Tensor(ct) for ct in cotangents]
+        return recording.vjp([*operands, *seeds])
+
+    def _check_unchanged(self, places: Iterable[int]) -> None:
+        """The inputs that are looked at again must not have been written to meanwhile."""
+        for place in places:
+            given, then = self.inputs[place], self.versions[place] or 0
+            if not isinstance(given, Tensor) or place in self.recording.rewritten:  # of those there is a copy
+                continue
+            if given._version != then:
+                raise self._modified(self.recording.graph.inputs[place], "an input of", given._version, then)
+
+    def _check_results(self) -> None:
+        """Nor must the results."""
+        for place, counter in zip(self.recording.kept_results, self.counters):
+            if counter[0]:
+                raise self._modified(self.recording.graph.outputs[place], "the result of", counter[0], 0)
+
+    def _modified(self, node: Node, role: str, now: int, then: int) -> GradientError:
+        kind = node.type
+        return GradientError(
+            "one of the variables needed for gradient computation has been modified by an inplace "
+            f"operation: [{kind.dtype} {list(kind.shape)}], {role} {self.name()}, is at version "
+            f"{now}; expected version {then} instead."
+        )
+
+
+def scaled(gradient: Array, cotangent: Array) -> Array:
+    """The gradient times a scalar cotangent, in its own memory."""
+    factor = cotangent.reshape(()).astype(gradient.dtype)
+    return gradient if factor == 1 else np.multiply(gradient, factor, out=gradient)
+
+
+def _restored(array: Array, edge: Edge) -> Tensor:
+    """The Tensor that an operand was."""
+    if isinstance(edge, Tensor):
+        return edge
+    tensor = Tensor(array)
+    tensor._edge, tensor._requires_grad = edge, edge is not None
+    return tensor
