@@ -114,7 +114,7 @@ def verify_loops(program: Program) -> None:
 
 
 @dataclass(frozen=True)
-class _Fact:
+class Fact:
     """`low <= index <= high`, in the iterations that are looked at."""
 
     index: Index
@@ -128,8 +128,8 @@ class _Fact:
         return max(low, self.low) > min(high, self.high)
 
 
-def _facts(bounds: Sequence[Bound]) -> list[_Fact]:
-    return [_Fact(b.index, b.low, b.high - 1) for b in bounds]
+def _facts(bounds: Sequence[Bound]) -> list[Fact]:
+    return [Fact(b.index, b.low, b.high - 1) for b in bounds]
 
 
 _SCRATCH = (Space.LOCAL, Space.SHARED)
@@ -141,7 +141,7 @@ class _Verifier:
     written: set[Buffer] = field(default_factory=set)
     _name: str = ""
     _axes: list[Axis] = field(default_factory=list)
-    _facts: list[_Fact] = field(default_factory=list)
+    _facts: list[Fact] = field(default_factory=list)
     _kinds: list[Kind] = field(default_factory=list)
     _locals: set[Buffer] = field(default_factory=set)
 
@@ -233,7 +233,7 @@ class _Verifier:
             self._index(index, f"the limit of the loop over {s.axis}")
             if index.stride(s.axis) != 1:
                 self._fail(f"for {s.axis} while {index} < {stop}", "the index does not grow by one")
-            self._facts.append(_Fact(index, -inf, stop - 1))
+            self._facts.append(Fact(index, -inf, stop - 1))
         yield
         if s.limit:
             self._facts.pop()
@@ -298,7 +298,7 @@ class _Verifier:
             if low < 0 or high >= max(atom.extent, 1):
                 self._fail(what, f"{atom} is not known to lie in 0 … {atom.extent - 1}")
 
-    def _place(self, buffer: Buffer, index: Index, facts: Sequence[_Fact], what: object) -> None:
+    def _place(self, buffer: Buffer, index: Index, facts: Sequence[Fact], what: object) -> None:
         if buffer.space in _SCRATCH and buffer not in self._locals:
             self._fail(what, f"{buffer} is local to braces elsewhere")
         if buffer.space not in (*_SCRATCH, Space.ARENA) and buffer not in self._declared:
@@ -325,7 +325,7 @@ def _loaded(index: Index) -> list[Expression]:
 # ---- intervals ---------------------------------------------------------------------------------------------
 
 
-def bounds(index: Index, facts: Sequence[_Fact]) -> Interval:
+def bounds(index: Index, facts: Sequence[Fact]) -> Interval:
     """Between which values an index lies, if the facts hold.
 
     A fact about C tells about n·C + R: n times its interval, plus that of R. An index I of which a multiple
@@ -371,7 +371,7 @@ def _sum(terms: Sequence[tuple[Interval, int]], offset: int) -> Interval:
     return low, high
 
 
-def _atom_bounds(atom: Atom, facts: Sequence[_Fact]) -> Interval:
+def _atom_bounds(atom: Atom, facts: Sequence[Fact]) -> Interval:
     """Between which values an atom lies, told by facts about simpler atoms: so this comes to an end."""
     if isinstance(atom, Axis | Loaded):
         return 0, atom.extent - 1

@@ -1,0 +1,304 @@
+"""Loops: what lowering and scheduling make computes what the graph says, without LLVM, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import loops_interpreter
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from native import assert_close, graph_of
+from test_pipeline import column_sums_of_rows, layer_norm, log_sum_exp_and_more, movements, sample, softmax
+from test_random_graphs import TOLERANCE, is_close, is_stable, programs
+
+from retrograd.compiler.adjoint import joint
+from retrograd.compiler.dtypes import bool_, float32, float64, int64
+from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.graph import Array, Graph, Value, interpret
+from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded, as_index
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Buffer,
+    Call,
+    Convert,
+    Expression,
+    For,
+    Kernel,
+    Kind,
+    Load,
+    Local,
+    Number,
+    Position,
+    Program,
+    Rewriter,
+    Space,
+    Statement,
+    Store,
+    Within,
+    operands_first,
+)
+from retrograd.compiler.ir.verify import Fact, bounds, verify_graph, verify_loops
+from retrograd.compiler.lower import lower
+from retrograd.compiler.ops.contract import dot
+from retrograd.compiler.ops.index import put, put_add, take
+from retrograd.compiler.ops.reduce import sum_
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.scan import cumsum
+from retrograd.compiler.passes.localise import localise
+from retrograd.compiler.passes.plan import lifetimes, plan
+from retrograd.compiler.passes.rebuild import Expanding, rebuild
+from retrograd.compiler.passes.simplify import Simplifying
+from retrograd.compiler.schedule import cpu
+from retrograd.compiler.schedule.cpu import schedule
+from retrograd.compiler.schedule.machine import Machine
+
+MACHINES = (Machine(512, 32), Machine(128, 16))
+
+
+def stages(graph: Graph, machine: Machine) -> tuple[list[Program], list[Array]]:
+    """The loops after each step from lowering on, all valid, and the constants."""
+    primitive = rebuild(rebuild(graph, Expanding()), Simplifying())
+    verify_graph(primitive)
+    serial, constants = lower(primitive)
+    found = [serial]
+    for step in (localise, lambda p: schedule(p, machine), plan):
+        found.append(step(found[-1]))
+    for program in found:
+        verify_loops(program)
+    return found, [c.value for c in constants]
+
+
+def assert_same(function: Callable[..., Any], *arrays: Array, ulps: float = 64.0) -> None:
+    """Every stage computes what the graph says."""
+    graph = graph_of(function, *arrays)
+    for machine in MACHINES:
+        programs_, constants = stages(graph, machine)
+        for program in programs_:
+            found = loops_interpreter.run(program, [*arrays, *constants])
+            for ours, theirs in zip(found, interpret(graph, arrays), strict=True):
+                assert_close(ours.reshape(np.shape(theirs)), theirs, ulps, scale=10.0)
+
+
+@pytest.fixture
+def eager_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops are shared among threads however small they are."""
+    monkeypatch.setattr(cpu, "_PARALLEL_COST", 50)
+    monkeypatch.setattr(cpu, "_BLOCK_COST", 20)
+
+
+# ---- meaning -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [(), (7,), (3, 5), (2, 3, 4), (0, 3)], ids=str)
+def test_movements(sizes: tuple[int, ...]) -> None:
+    x = sample(sizes, float64)
+    for _, move in movements(sizes):
+        assert_same(lambda x, move=move: [move(x), move(rows.add(x, 1.0))], x)
+
+
+KERNELS = (softmax, layer_norm, log_sum_exp_and_more, column_sums_of_rows)
+
+
+@pytest.mark.parametrize("function", KERNELS, ids=lambda f: f.__name__)
+def test_kernels_of_several_loops(function: Callable[[Value], Any]) -> None:
+    for sizes in ((5,), (3, 7), (9, 1), (10, 6), (2, 3, 4)):
+        assert_same(function, sample(sizes, float64))
+
+
+@pytest.mark.usefixtures("eager_threads")
+@pytest.mark.parametrize("function", KERNELS, ids=lambda f: f.__name__)
+def test_kernels_in_many_blocks(function: Callable[[Value], Any]) -> None:
+    for sizes in ((40,), (13, 7), (3, 50)):
+        assert_same(function, sample(sizes, float64))
+
+
+def test_products() -> None:
+    for m, k, n in ((1, 1, 1), (3, 5, 7), (13, 4, 17), (5, 3, 1), (1, 9, 20)):
+        a, b = sample((m, k), float64), sample((k, n), float64, 1)
+        assert_same(lambda a, b: [dot(a, b), rows.exp(rows.mul(dot(a, b), 0.01))], a, b)
+
+
+def test_scans_and_indices() -> None:
+    x, index = sample((4, 5), float64), np.array([3, -1, 0])
+    assert_same(lambda x: [cumsum(x, 0), cumsum(x, 1, True)], x)
+    assert_same(lambda x, i: [take(x, i, 0), put_add(take(x, i, 0), i, 0, 4)], x, index)
+    assert_same(lambda x, i: put(x, i, np.float64(2.5)), x, index)
+
+
+@pytest.mark.usefixtures("eager_threads")
+@given(programs())
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+def test_random_programs(case: tuple[Graph, list[Array]]) -> None:
+    graph, arrays = case
+    assume(sum(n.type.size for n in graph.nodes) < 2000)
+    whole = joint(graph, range(len(arrays)))
+    dtype = graph.inputs[0].dtype
+    expected = [np.asarray(value) for value in interpret(whole, arrays)]
+    assume(is_stable(whole, arrays, expected, dtype))
+    programs_, constants = stages(whole, MACHINES[0])
+    for program in programs_:
+        for ours, theirs in zip(loops_interpreter.run(program, [*arrays, *constants]), expected, strict=True):
+            assert is_close(ours.reshape(theirs.shape), theirs, TOLERANCE[dtype])
+
+
+# ---- memory ------------------------------------------------------------------------------------------------
+
+
+def test_intermediate_buffers_share_memory_only_where_their_lives_do_not_meet() -> None:
+    def function(x: Value) -> Value:
+        for _ in range(6):
+            x = rows.tanh(dot(x, x))
+        return sum_(x, (0, 1))
+
+    program = stages(graph_of(function, sample((9, 9), float64)), MACHINES[0])[0][-1]
+    lives = lifetimes(program)
+    spans = {b: (at, at + b.size * b.dtype.itemsize) for b, at in program.arena.items()}
+    for a in lives:
+        for b in lives:
+            if a is not b and lives[a][0] <= lives[b][1] and lives[b][0] <= lives[a][1]:
+                assert spans[a][1] <= spans[b][0] or spans[b][1] <= spans[a][0]
+    assert program.arena_bytes < sum(b.size * b.dtype.itemsize for b in lives)
+
+
+# ---- text --------------------------------------------------------------------------------------------------
+
+
+def test_loops_print_as_people_read_them(golden: Callable[[str, str], None]) -> None:
+    def function(x: Value, w: Value) -> list[Value]:
+        return [softmax(dot(x, w)), sum_(rows.mul(x, x), (0, 1))]
+
+    graph = graph_of(function, sample((6, 5), float32), sample((5, 33), float32))
+    programs_, _ = stages(graph, MACHINES[0])
+    names = ("lowered", "localised", "scheduled")
+    text = "\n".join(f"==== {name} ====\n\n{p}" for name, p in zip(names, programs_, strict=False))
+    golden("loops.txt", text)
+
+
+def test_a_deep_expression_with_much_in_common_prints_short() -> None:
+    def function(x: Value) -> Value:
+        for _ in range(200):
+            x = rows.sin(rows.add(x, x))
+        return x
+
+    program = stages(graph_of(function, sample((3,), float64)), MACHINES[0])[0][0]
+    assert len(str(program)) < 100_000
+
+
+# ---- validity ----------------------------------------------------------------------------------------------
+
+X = Buffer("x", float32, 12, Space.INPUT)
+OUT = Buffer("out", float32, 12, Space.OUTPUT)
+TEMPORARY = Buffer("t", float32, 12, Space.ARENA)
+LOCAL = Buffer("scratch", float32, 4, Space.LOCAL)
+I0, I1 = Axis("i", 3), Axis("j", 4)
+PLACE = as_index(I0) * 4 + as_index(I1)
+ZERO = Number(0, float32)
+
+
+def program(*body: Statement) -> Program:
+    return Program("f", (Kernel("k", body),), (X,), (), (OUT,))
+
+
+def nest(*body: Statement, kind: Kind = Kind.SERIAL) -> For:
+    return For(I0, (For(I1, body, kind),))
+
+
+def store(value: Expression, place: Index = PLACE) -> Store:
+    return Store(OUT, place, value)
+
+
+def test_a_copy_is_valid() -> None:
+    verify_loops(program(nest(store(Load(X, PLACE)))))
+
+
+def test_a_guarded_shift_is_valid() -> None:
+    for shift in (-5, 5):
+        place = PLACE + shift
+        verify_loops(program(nest(store(Load(X, place, (Bound(place, 0, 12),))))))
+
+
+def test_a_limited_loop_is_valid() -> None:
+    b, i = Axis("b", 2), Axis("i", 8)
+    place = as_index(b) * 8 + as_index(i)
+    verify_loops(
+        program(For(b, (For(i, (store(Load(X, place), place),), limit=(place, 12)),), Kind.PARALLEL))
+    )
+
+
+READ = Call("maximum", (Number(0, int64), Convert(Load(X, PLACE), int64)), int64)
+UNKNOWN = as_index(Loaded(READ, 12, frozenset((I0, I1))))
+FOREIGN = Buffer("y", float32, 12, Space.INPUT)
+INVALID: Sequence[tuple[Program, str]] = (
+    (program(nest(store(Load(X, PLACE + 1)))), "runs from 1.0 to 12.0, but x has 12 elements"),
+    (program(nest(store(ZERO, PLACE - 1))), "runs from -1.0 to 10.0, but out has 12"),
+    (program(nest(store(ZERO, PLACE * 2))), "to 22.0, but out has 12"),
+    (program(For(I0, (store(Load(X, PLACE)),))), "no loop around it is over j"),
+    (program(For(I0, (For(I0, (store(ZERO, as_index(I0)),)),))), "belongs to an outer loop"),
+    (program(nest(store(ZERO), kind=Kind.PARALLEL)), "within a loop of kind serial"),
+    (program(nest(store(ZERO), kind=Kind.BLOCK)), "within a loop of kind serial"),
+    (program(For(I0, (For(I1, (store(ZERO),), Kind.UNROLL),), Kind.VECTOR)), "only serial loops"),
+    (program(nest(store(Load(TEMPORARY, PLACE)))), "reads what nobody has written"),
+    (program(nest(Accumulate(OUT, PLACE, ZERO, "add", 0))), "accumulates into what nobody has written"),
+    (program(nest(store(ZERO), Accumulate(OUT, PLACE, ZERO, "plus", 0))), "no row called plus"),
+    (program(nest(store(Call("plus", (ZERO, ZERO), float32)))), "no row called plus"),
+    (program(nest(Store(X, PLACE, ZERO))), "it writes an input"),
+    (program(nest(store(Number(0, float64)))), "a value of dtype torch.float64"),
+    (program(nest(store(ZERO), Store(LOCAL, as_index(I1), ZERO))), "scratch is local to braces elsewhere"),
+    (program(Local(LOCAL, (Local(LOCAL, (nest(store(ZERO)),)),))), "no local buffer, or is there already"),
+    (program(nest(store(ZERO, UNKNOWN))), "is not known to lie in 0 … 11"),
+    (program(nest(store(Load(FOREIGN, PLACE)))), "y is no buffer of the program"),
+    (program(nest(Store(TEMPORARY, PLACE, ZERO))), "nothing writes it"),
+    (program(For(I0, (For(I1, (store(ZERO),), limit=(as_index(I1) * 2, 5)),))), "does not grow by one"),
+    (replace(program(nest(store(ZERO))), arena={TEMPORARY: 8}, arena_bytes=48), "bytes 8 to 56"),
+    (replace(program(nest(store(ZERO))), outputs=(X, OUT)), "it is no output buffer"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "told"), INVALID, ids=[told for _, told in INVALID])
+def test_invalid_loops_are_refused(wrong: Program, told: str) -> None:
+    with pytest.raises(CompilerError, match=told):
+        verify_loops(wrong)
+
+
+def test_intervals_hold_for_every_iteration() -> None:
+    """Against counting: random indices with divisions, under random facts."""
+    random = np.random.default_rng(0)
+    i, j = Axis("i", 7), Axis("j", 5)
+    for _ in range(300):
+        a, b, c, d, e = (int(v) for v in random.integers(-6, 7, 5))
+        inner = as_index(i) * a + as_index(j) * b + c
+        divisor = int(random.integers(2, 5))
+        index = (inner // divisor) * d + (inner % divisor) * e + as_index(j)
+        fact = Fact(
+            as_index(i) * 2 - as_index(j) + c, int(random.integers(-4, 3)), int(random.integers(3, 9))
+        )
+        low, high = bounds(index, [fact])
+        for x in range(7):
+            for y in range(5):
+                if fact.low <= 2 * x - y + c <= fact.high:
+                    v = a * x + b * y + c
+                    assert low <= v // divisor * d + v % divisor * e + y <= high
+
+
+# ---- expressions -------------------------------------------------------------------------------------------
+
+
+def test_rewriting_keeps_what_is_shared() -> None:
+    load = Load(X, PLACE)
+    twice = Call("add", (load, load), float32)
+    found = Rewriter(lambda index: index + 1).expression(Call("mul", (twice, twice), float32))
+    assert isinstance(found, Call)
+    assert found.arguments[0] is found.arguments[1]
+    assert len(list(operands_first((found,), set()))) == 3
+
+
+def test_an_expression_of_any_depth_is_walked() -> None:
+    e: Expression = Position(as_index(I0), float32)
+    for _ in range(5000):
+        e = Call("neg", (e,), float32)
+    assert len(list(operands_first((e,), set()))) == 5001
+    assert Rewriter(lambda index: index).expression(e) is not e
+    assert isinstance(Within((Bound(PLACE, 0, 3),), bool_).dtype, type(bool_))
