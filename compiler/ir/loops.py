@@ -3,23 +3,25 @@
     program   ::= kernel*                                       run one after the other
     kernel    ::= "kernel" name "{" statement* "}"
     statement ::= "for" axis "in" extent [limit] kind "{" statement* "}"
-                | name "=" expression                           an expression that is used more than once
+                | name "=" expression                        an expression that is used more than once
                 | buffer "[" index "]" "=" expression
-                | buffer "[" index "]" combine"=" expression    combine: a row: add, mul, maximum, …
-                | "local" buffer, … "{" statement* "}"          scratch that lives inside the braces
+                | buffer "[" index "]" combine"=" expression combine: a row: add, mul, maximum, …
+                | "local" buffer, … "{" statement* "}"       scratch that lives inside the braces
                 | "if" bound* "{" statement* "}"
-                | "barrier"                                     all threads of a block arrive before any goes on
-                | buffer "=" buffer "of thread ^" mask          one element, as the thread with these bits flipped holds it
-    expression::= number | buffer "[" index "]" ["if" bound*] | row "(" expression* ")" | dtype "(" expression ")"
-                | index                                         the position itself, as a number
+                | "barrier"                                  all threads of a block arrive before any goes on
+                | buffer "=" buffer "of thread ^" mask       one element, as the thread with these bits
+                                                             flipped holds it
+    expression::= number | buffer "[" index "]" ["if" bound*] | row "(" expression* ")"
+                | dtype "(" expression ")" | index           the position itself, as a number
     kind      ::= serial | parallel | vector | unroll | grid | block
 
-Axes and indices are those of `ir.index`; a buffer is flat. Expressions are trees with sharing: one object, one
-computation, except across a barrier. Lowering makes serial loops; a schedule only changes kinds and nesting and never the
-value.
+Axes and indices are those of `ir.index`; a buffer is flat. Expressions are trees with sharing: one
+object, one computation, except across a barrier. Lowering makes serial loops; a schedule only changes
+kinds and nesting and never the value.
 
-On a GPU a kernel is one grid loop (blocks, in any order), in it one block loop (threads), in it the rest. Shared buffers
-stand between the two; a barrier or an exchange between threads stands where every thread of the block comes by.
+On a GPU a kernel is one grid loop (blocks, in any order), in it one block loop (threads), in it the rest.
+Shared buffers stand between the two; a barrier or an exchange between threads stands where every thread
+of the block comes by.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Union
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import Location
@@ -60,7 +61,7 @@ class Buffer:
         return self.name
 
 
-# ---- expressions -----------------------------------------------------------------------------------------------------
+# ---- expressions -------------------------------------------------------------------------------------------
 
 
 class _Shown:
@@ -124,10 +125,10 @@ class Within(_Shown):
     dtype: DType
 
 
-Expression = Union[Number, Load, Call, Convert, Position, Within]
+Expression = Number | Load | Call | Convert | Position | Within
 
 
-# ---- statements ------------------------------------------------------------------------------------------------------
+# ---- statements --------------------------------------------------------------------------------------------
 
 
 class Kind(Enum):
@@ -206,12 +207,13 @@ class Exchange:
     mask: int
 
 
-Statement = Union[For, Store, Accumulate, Local, If, Barrier, Exchange]
+Statement = For | Store | Accumulate | Local | If | Barrier | Exchange
 
 
 @dataclass(frozen=True, eq=False)
 class Contraction:
-    """What a product's loops compute, for a schedule that arranges them anew: `out[place] = Σ_k left · right`, then `stores`."""
+    """What a product's loops compute, for a schedule that arranges them anew: `out[place] = Σ_k left ·
+    right`, then `stores`."""
 
     out: Buffer
     place: Index
@@ -229,9 +231,9 @@ class Contraction:
 
     def used(self, product: Expression, index: Callable[[Index], Index]) -> tuple[Statement, ...]:
         """The stores with their indices changed, and `product` for the element."""
-        return Rewriter(index, lambda e: product if (e.buffer, e.index) == (self.out, self.place) else None).statements(
-            self.stores
-        )
+        return Rewriter(
+            index, lambda e: product if (e.buffer, e.index) == (self.out, self.place) else None
+        ).statements(self.stores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,7 +262,7 @@ class Program:
         return print_program(self)
 
 
-# ---- walking ---------------------------------------------------------------------------------------------------------
+# ---- walking -----------------------------------------------------------------------------------------------
 
 
 def children(expression: Expression) -> tuple[Expression, ...]:
@@ -284,7 +286,7 @@ def loaded(index: Index) -> Iterator[Expression]:
     """The expressions that an index reads."""
     for atom, _ in index.terms:
         if isinstance(atom, Loaded):
-            yield atom.expression  # type: ignore[misc]  # indices lie below loops and hold expressions as objects
+            yield atom.expression  # type: ignore[misc]  # indices lie below loops: to them it is an object
         elif not isinstance(atom, Axis):
             yield from loaded(atom.value)
 
@@ -335,7 +337,8 @@ def expressions(statements: Sequence[Statement]) -> list[Expression]:
 
 
 def operands_first(roots: Sequence[Expression], seen: set[int]) -> Iterator[Expression]:
-    """The expressions, and those that they rest on, each object once and none of which the id is in `seen`."""
+    """The expressions, and those that they rest on, each object once and none of which the id is in
+    `seen`."""
     for root in roots:
         stack = [(root, False)]
         while stack:
@@ -351,8 +354,8 @@ def operands_first(roots: Sequence[Expression], seen: set[int]) -> Iterator[Expr
 class Rewriter:
     """Statements and expressions with indices, places or loads replaced; what was shared is shared again.
 
-    `index` changes every index; `place` then says, for a load, a store or an accumulation, in which buffer it is and
-    where; `load` may answer a load with another expression.
+    `index` changes every index; `place` then says, for a load, a store or an accumulation, in which
+    buffer it is and where; `load` may answer a load with another expression.
     """
 
     def __init__(
@@ -427,7 +430,7 @@ class Rewriter:
                 return s
 
 
-# ---- printing --------------------------------------------------------------------------------------------------------
+# ---- printing ----------------------------------------------------------------------------------------------
 
 
 def print_program(program: Program) -> str:
@@ -444,17 +447,20 @@ _DEEPEST = 20
 
 
 class _Names:
-    """Names for what a block's own statements use more than once, or nest too deep: `v0 = …` before the first use."""
+    """Names for what a block's own statements use more than once, or nest too deep: `v0 = …` before the
+    first use."""
 
     def __init__(self, statements: Sequence[Statement]) -> None:
         own = [s for s in statements if isinstance(s, Store | Accumulate)]
         found = expressions(own)
         uses = Counter(id(e) for e in [*(s.value for s in own), *(c for e in found for c in children(e))])
+        changing = {s.buffer for s in own}
         depth: dict[int, int] = {}
         self._names: dict[int, str] = {}
         for e in found:
             depth[id(e)] = 1 + max((depth[id(c)] for c in children(e)), default=0)
-            if isinstance(e, Call | Convert) and (uses[id(e)] > 1 or depth[id(e)] > _DEEPEST):
+            can_be_named = isinstance(e, Call | Convert) or (isinstance(e, Load) and e.buffer in changing)
+            if can_be_named and (uses[id(e)] > 1 or depth[id(e)] > _DEEPEST):
                 self._names[id(e)], depth[id(e)] = f"v{len(self._names)}", 0
         self._written: set[int] = set()
 
@@ -488,7 +494,8 @@ def _line(s: Statement, depth: int, names: _Names) -> str:
     match s:
         case For():
             limit = f" while {s.limit[0]} < {s.limit[1]}" if s.limit else ""
-            return f"{pad}for {s.axis} in {s.axis.extent}{limit} {s.kind.value} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
+            head = f"for {s.axis} in {s.axis.extent}{limit} {s.kind.value}"
+            return f"{pad}{head} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
         case Local():
             scratch, body = _scratch(s)
             return f"{pad}local {scratch} {{\n{_block(body, depth + 1)}{pad}}}\n"
