@@ -123,8 +123,9 @@ ROWS = (
     ),
     Row(
         "import",
-        "import",
+        "import of the library (NumPy's own is part of ours)",
         contenders(IMPORTS, float),
+        against="jax",
         timed=False,
         limit=0.2,
         rounds=7,
