@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from math import ceil, floor, gcd, inf, isfinite
 from typing import NoReturn, TypeVar
 
@@ -332,6 +333,9 @@ def bounds(index: Index, facts: Sequence[Fact]) -> Interval:
     is such a sum, m·I = n·C + R, lies within an m-th of that. Each fact is used once at most, in order.
     """
 
+    facts = list(dict.fromkeys(facts))
+
+    @cache
     def within(index: Index, position: int) -> Interval:
         low, high = _sum([(_atom_bounds(atom, facts), factor) for atom, factor in index.terms], index.offset)
         for k, fact in enumerate(facts[position:], position):
