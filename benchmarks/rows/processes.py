@@ -89,7 +89,7 @@ def warm_caches(folder: str) -> dict[str, str]:
 
 
 def process(program: str, read: Callable[[str], float | None]) -> Setup:
-    """A new Python process with this program; it has run once before, so that caches on disk are warm."""
+    """A new Python process with this program, where caches on disk are warm from the second run on."""
 
     def setup() -> Call:
         folder = tempfile.TemporaryDirectory()
@@ -103,7 +103,6 @@ def process(program: str, read: Callable[[str], float | None]) -> Setup:
                 )
             return read(done.stdout)
 
-        call()
         return call
 
     return setup
