@@ -13,6 +13,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from operator import getitem
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
@@ -32,7 +33,7 @@ from retrograd.runtime.recording import LOCK
 from retrograd.runtime.specialise import Call, Specialisation, specialise, unboxed
 from retrograd.runtime.stages import Program
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.watching import watch
+from retrograd.runtime.watching import Read, watch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,13 +60,16 @@ class Fast(NamedTuple):
     """The last call of some kind, as a native callable."""
 
     call: Callable[..., Any]
-    guards: Guards | None
-    """What Python has to look after; None where there is nothing, or native code does."""
+    grad: bool
+    """Whether operations were recorded, which decided the code."""
+    history: bool
+    """Whether the results have a history."""
     names: tuple[str, ...]
     """Of the arguments that are passed by name."""
-    grad: bool
-    """Whether operations were recorded, and the default type: what else decided the code."""
-    default: dtypes.DType
+    guards: Guards | None
+    """What Python has to look after; None where native code does."""
+    simple: bool
+    """Whether there are neither names nor guards."""
 
 
 class CompiledFunction(Generic[P, R]):
@@ -114,7 +118,11 @@ class CompiledFunction(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The value, computed natively; results of Tensors that require grad can be differentiated."""
         fast = self._fast_value
-        if fast is not None and _applies(fast, kwargs):
+        if fast is not None and fast.simple and not kwargs and fast.grad is STATE.grad:
+            if not (fast.history and STATE.anomaly):
+                first = self._first
+                return fast.call(*first, *args) if first else fast.call(*args)  # type: ignore[no-any-return]  # its result
+        elif fast is not None and _applies(fast, kwargs):
             return fast.call(*self._first, *args, *kwargs.values())  # type: ignore[no-any-return]  # its result
         return self._value(len(self._first), (*self._first, *args), kwargs)
 
@@ -145,6 +153,9 @@ class CompiledFunction(Generic[P, R]):
         of them.
         """
         fast = self._fast_gradient
+        if fast is not None and fast.simple and not kwargs and fast.grad is STATE.grad:
+            first = self._first
+            return fast.call(*first, *args) if first else fast.call(*args)  # type: ignore[no-any-return]  # a pair
         if fast is not None and _applies(fast, kwargs):
             return fast.call(*self._first, *args, *kwargs.values())  # type: ignore[no-any-return]  # a pair
         return self._value_and_grad(len(self._first), (*self._first, *args), kwargs)
@@ -211,7 +222,7 @@ class CompiledFunction(Generic[P, R]):
             return slow(unbound, bound, args[:positional], dict(zip(names, args[positional:])))
 
         found = entry.specialisation
-        watched = watch(found.guards.reads)
+        watched = watch([*found.guards.reads, *_modes()])
         call = direct(
             found,
             program,
@@ -223,8 +234,9 @@ class CompiledFunction(Generic[P, R]):
             watched,
             found.recording if history else None,
         )
-        guards = found.guards if watched is None else None
-        fast = Fast(call, guards, names, STATE.grad, dtypes.default_dtype()) if call is not None else None
+        guards = Guards([*found.guards.reads, *_modes()], ()) if watched is None else None
+        simple = not names and guards is None
+        fast = Fast(call, STATE.grad, history, names, guards, simple) if call is not None else None
         entry.fast.append(fast)
         return fast
 
@@ -349,14 +361,18 @@ class CompiledFunction(Generic[P, R]):
 
 
 def _applies(fast: Fast, kwargs: dict[str, Any]) -> bool:
-    """Whether the native callable may be tried: nothing is being traced, and all is as it was when it was
-    made."""
-    _, guards, names, grad, default = fast
-    if tracing.depth or STATE.grad is not grad or dtypes.default_dtype() is not default or STATE.anomaly:
+    """Whether the native callable may be tried, arguments by name and all."""
+    if fast.grad is not STATE.grad or (fast.history and STATE.anomaly) or tuple(kwargs) != fast.names:
         return False
-    if (kwargs or names) and tuple(kwargs) != names:
-        return False
-    return guards is None or guards.hold()
+    return fast.guards is None or fast.guards.hold()
+
+
+def _modes() -> list[Read]:
+    """What native calls are made for: nobody is tracing, and this is the default type."""
+    return [
+        Read(getitem, vars(tracing), "depth", 0, "depth"),
+        Read(getitem, vars(dtypes), "_default", dtypes.default_dtype(), "default dtype"),
+    ]
 
 
 def _kind(leaf: Any) -> object:

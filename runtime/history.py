@@ -111,22 +111,35 @@ class CompiledBackward(CallNode):
     def free(self) -> None:
         self.arrays = self.kept = None
 
-    def at_once(self) -> bool:
-        kept = self.kept
-        if self.hooks is not None or kept is None or not self.recording.scalar:
-            return False
+    def at_once(self, cotangent: Tensor | None) -> bool:
         edges = self.edges
+        if self.hooks is not None:
+            return False
         for leaf in edges:
             if leaf is not None and (isinstance(leaf, GradNode) or leaf._leaf is not None):
                 return False
+        gradients = self.kept if cotangent is None and self.recording.scalar else self._finished(cotangent)
+        if gradients is None:
+            return False
         self.arrays = self.kept = None
-        for leaf, gradient in zip(edges, kept):
+        for leaf, gradient in zip(edges, gradients):
             if leaf is not None:
                 if leaf._grad is None:
                     leaf._grad = gradient
                 else:
                     add_to(leaf._grad, gradient._value)
         return True
+
+    def _finished(self, cotangent: Any) -> list[Tensor] | None:
+        """The gradients, if the cotangent is just what the one differentiable result needs."""
+        recording, kept = self.recording, self.kept
+        if not isinstance(cotangent, Tensor) or kept is None or recording.scalar or self.outputs != 1:
+            return None
+        array, kind = cotangent._value, recording.graph.outputs[recording.differentiable[0]].type
+        if not isinstance(array, np.ndarray) or array.dtype != kind.dtype.numpy or array.shape != kind.shape:
+            return None
+        self._check_kept()
+        return [Tensor(gradient) for gradient in recording.finish(kept, [array])]
 
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
@@ -139,8 +152,7 @@ class CompiledBackward(CallNode):
         if self.recording.scalar:
             gradients = self._gradients()
             return [scaled(g, cotangents[0]) if need else None for g, need in zip(gradients, needed)]
-        self._check_unchanged(k for k in self.recording.halves.saved if k < len(self.versions))
-        self._check_results()
+        self._check_kept()
         return self.recording.finish(self.kept or (), cotangents)
 
     def _complete(self, given: Sequence[Value | None]) -> list[Value]:
@@ -194,11 +206,13 @@ class CompiledBackward(CallNode):
             if given._version != then:
                 raise self._modified(self.recording.graph.inputs[place], "an input of", given._version, then)
 
-    def _check_results(self) -> None:
-        """Nor must the results."""
-        for place, counter in zip(self.recording.kept_results, self.counters):
+    def _check_kept(self) -> None:
+        """Inputs and results that the backward half takes are as they were."""
+        self._check_unchanged(k for k in self.recording.halves.saved if k < len(self.versions))
+        for place, counter in enumerate(self.counters):
             if counter[0]:
-                raise self._modified(self.recording.graph.outputs[place], "the result of", counter[0], 0)
+                result = self.recording.graph.outputs[self.recording.kept_results[place]]
+                raise self._modified(result, "the result of", counter[0], 0)
 
     def _modified(self, node: Node, role: str, now: int, then: int) -> GradientError:
         kind = node.type

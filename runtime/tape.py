@@ -106,9 +106,9 @@ class GradNode:
     def free(self) -> None:
         """Forget the saved values: the backward pass has been here and is not to come again."""
 
-    def at_once(self) -> bool:
-        """Do the whole backward pass from here, the node of a scalar with the cotangent 1, if it is one step
-        that needs no engine; say whether it has been done. The tape is freed.
+    def at_once(self, cotangent: AnyTensor | None) -> bool:
+        """Do the whole backward pass from here, if it is one step that needs no engine; say whether it has
+        been done. The tape is freed. Without a cotangent it is the 1 of a scalar.
         """
         return False
 

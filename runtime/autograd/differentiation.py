@@ -101,9 +101,9 @@ def _backward(
     inputs: Tensors | None = None,
 ) -> None:
     """`autograd.backward` of this Tensor."""
-    if gradient is None and inputs is None and not (retain_graph or create_graph):
+    if inputs is None and not (retain_graph or create_graph or tracing.depth or STATE.anomaly):
         node = self._edge
-        if node is not None and not (tracing.depth or STATE.anomaly) and node.at_once():
+        if node is not None and self._view is None and node.at_once(gradient):
             return
     backward(self, gradient, retain_graph, create_graph, inputs)
 
