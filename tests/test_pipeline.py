@@ -1,7 +1,9 @@
-"""From graph to machine code and back: what compiled programs compute is what the ops say, on every op and odd shape.
+"""From graph to machine code and back: what compiled programs compute is what the ops say, on every op
+and odd shape.
 
 Each test builds small graphs, runs them natively between forbidden pages (`native.py`) and compares with
-`ir.graph.interpret`. New rows, movement ops and reductions are taken from the tables; a new shape is a line here.
+`ir.graph.interpret`. New rows, movement ops and reductions are taken from the tables; a new shape is a
+line here.
 """
 
 from __future__ import annotations
@@ -14,12 +16,11 @@ import numpy as np
 import pytest
 from native import assert_close, build, check, graph_of
 
-from retrograd.compiler import dtypes
 from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.dtypes import DType, bool_, float32, float64, int32, int64
 from retrograd.compiler.errors import DimensionError, DtypeError
 from retrograd.compiler.ir.graph import OPS, Array, Node, Type, Value, apply, interpret
-from retrograd.compiler.ops import reduce, shape
+from retrograd.compiler.ops import shape
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.index import put, put_add, take
@@ -115,7 +116,8 @@ SHAPES = (
     (3, 0, 2),
 )
 BROADCASTS = (
-    ((5, 1), (1, 7)), ((5, 7), (7,)), ((5, 7), (5, 1)), ((), (4,)), ((2, 1, 4), (3, 1)), ((1,), (0,)), ((0, 1), (3,)),
+    ((5, 1), (1, 7)), ((5, 7), (7,)), ((5, 7), (5, 1)), ((), (4,)), ((2, 1, 4), (3, 1)), ((1,), (0,)),
+    ((0, 1), (3,)),
     ((1, 1), (1, 1)), ((33, 1), (1, 129)), ((6, 1, 1), (1, 5, 7)),
 )  # fmt: skip
 
@@ -211,8 +213,8 @@ def test_movements_of_movements(sizes: tuple[int, ...]) -> None:
         x = sample(sizes, float64, 3)
         shapes, steps = sizes, []
         for _ in range(int(random.integers(2, 5))):
-            choices = [m for m in movements(shapes)]
-            name, move = choices[random.integers(len(choices))]
+            choices = list(movements(shapes))
+            _, move = choices[random.integers(len(choices))]
             moved = move(np.zeros(shapes))
             if moved.size < 5000:
                 steps.append(move)
@@ -229,7 +231,8 @@ def through(steps: Sequence[Function], x: Value) -> Value:
 @pytest.mark.parametrize("dtype", [float32, int64, bool_], ids=lambda d: d.name)
 def test_concat(dtype: DType) -> None:
     joined = (
-        (0, ((3,), (0,), (40,))), (1, ((2, 3), (2, 1), (2, 17))), (0, ((1, 4), (5, 4))), (1, ((0, 2), (0, 3))),
+        (0, ((3,), (0,), (40,))), (1, ((2, 3), (2, 1), (2, 17))), (0, ((1, 4), (5, 4))),
+        (1, ((0, 2), (0, 3))),
     )  # fmt: skip
     for axis, sizes in joined:
         arrays = [sample(s, dtype, k) for k, s in enumerate(sizes)]
@@ -469,7 +472,8 @@ def test_values_used_twice_do_not_double_the_work_at_each_step() -> None:
 def large(x: Value, w: Value) -> list[Value]:
     y = rows.tanh(x)
     return [
-        rows.exp(y), sum_(y, (0, 1)), sum_(y, (0,)), sum_(rows.mul(y, y), (1,)), softmax(x), dot(x, w), transpose(y),
+        rows.exp(y), sum_(y, (0, 1)), sum_(y, (0,)), sum_(rows.mul(y, y), (1,)), softmax(x), dot(x, w),
+        transpose(y),
         amax(rows.sin(x), (0,)),
     ]  # fmt: skip
 

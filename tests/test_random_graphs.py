@@ -216,9 +216,11 @@ def ordered(g: Growing) -> Value:
 
 
 STEPS: tuple[Step, ...] = (
-    unary("sin", 1.3), unary("tanh"), unary("sigmoid", 2.0), unary("erf"), unary("atan"), unary("neg"), unary("abs"),
+    unary("sin", 1.3), unary("tanh"), unary("sigmoid", 2.0), unary("erf"), unary("atan"), unary("neg"),
+    unary("abs"),
     unary("relu"), unary("gelu"), unary("softplus"), unary("silu"), unary("square", 0.5), unary("cos", 0.7),
-    binary, binary, binary, ratio, choice, whole, truth, reduction, reduction, softmax, permuted, reshaped, expanded,
+    binary, binary, binary, ratio, choice, whole, truth, reduction, reduction, softmax, permuted, reshaped,
+    expanded,
     sliced, padded, flipped, rolled, joined, windows, diagonals, product, scan, taken, ordered,
 )  # fmt: skip
 SIZES = st.lists(st.sampled_from((1, 2, 3, 5, 17, 40)), max_size=3).filter(lambda sizes: prod(sizes) <= 400)

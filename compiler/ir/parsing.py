@@ -165,7 +165,8 @@ class _Reader:
             if keywords:
                 self.fail(f"{name} has no parameters")
             return found
-        return self._made(found, keywords)
+        made: Op = self._made(found, keywords)
+        return made
 
     def _made(self, class_: Callable[..., Any], keywords: list[ast.keyword]) -> Any:
         """An instance of a dataclass, or of a named tuple, from its fields."""

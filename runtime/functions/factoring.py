@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import (
     ArgumentError,
@@ -22,7 +24,6 @@ from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import factor, lapack, reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.functions.inspecting import finfo
 from retrograd.runtime.functions.public import DimLike, axis_of, linalg, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.statistics import norm as vector_p_norm
@@ -64,7 +65,7 @@ def checked_matrix(name: str, A: Tensor, square: bool = False) -> Tensor:
 
 
 def eps_of(A: Tensor) -> float:
-    return finfo(A.dtype).eps
+    return float(np.finfo(A.dtype.numpy).eps)
 
 
 # ---- factors -----------------------------------------------------------------------------------------------
