@@ -65,7 +65,7 @@ def checked_matrix(name: str, A: Tensor, square: bool = False) -> Tensor:
 
 
 def eps_of(A: Tensor) -> float:
-    return float(np.finfo(A.dtype.numpy).eps)
+    return float(np.finfo(A.dtype.torch_name).eps)
 
 
 # ---- factors -----------------------------------------------------------------------------------------------
