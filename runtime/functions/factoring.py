@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+import numpy as np
+
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import (
     ArgumentError,
