@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-import numpy as np
-
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import (
     ArgumentError,
