@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from retrograd.compiler.backends import llvm, ptx
 from retrograd.compiler.backends.cpu import Target
+from retrograd.compiler.backends.ptx import Launch
 from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.lower import lower
@@ -58,15 +59,23 @@ class Compiled:
 
 def compile_graph(graph: Graph, target: Target, look: Look = unseen) -> Compiled:
     """Every stage of a graph for a processor, up to LLVM text; each step's IR passes through `look`."""
+    optimised, serial, constants, checks = _lowered(graph, look)
+    local = look(localise(serial))
+    scheduled = look(schedule(local, Machine(target.vector_bits, target.registers)))
+    planned = look(plan(scheduled))
+    text = llvm.emit(planned, graph.name, native_bits=target.vector_bits, attributes=_attributes(target))
+    return Compiled(graph, optimised, planned, text, graph.name, constants, checks)
+
+
+def _lowered(
+    graph: Graph, look: Look
+) -> tuple[Graph, loops.Program, tuple[Array, ...], tuple[IndexCheck, ...]]:
+    """What all targets have in common: primitives, simplified; serial loops; constants; checks."""
     primitive = look(rebuild(graph, Expanding()))
     optimised = look(rebuild(primitive, Simplifying()))
     checked, checks = add_checks(optimised)
     serial, constants = lower(look(checked))
-    local = look(localise(look(serial)))
-    scheduled = look(schedule(local, Machine(target.vector_bits, target.registers)))
-    planned = look(plan(scheduled))
-    text = llvm.emit(planned, graph.name, native_bits=target.vector_bits, attributes=_attributes(target))
-    return Compiled(graph, optimised, planned, text, graph.name, tuple(c.value for c in constants), checks)
+    return optimised, look(serial), tuple(c.value for c in constants), checks
 
 
 def _attributes(target: Target) -> str:
@@ -87,7 +96,7 @@ class CompiledGpu:
     """Launches: every kernel is one grid loop."""
     llvm: str
     ptx: str
-    launches: tuple[ptx.Launch, ...]
+    launches: tuple[Launch, ...]
     """What to start, in this order; the buffers of a launch are those of `loops`, where the arena is laid out."""
     constants: tuple[Array, ...]
     """The arrays that the constant buffers of `loops` hold."""
@@ -97,12 +106,8 @@ class CompiledGpu:
 
 def compile_for_gpu(graph: Graph, arch: str = "sm_90", look: Look = unseen) -> CompiledGpu:
     """Every stage of a graph for a GPU, up to PTX; each step's IR passes through `look`."""
-    primitive = look(rebuild(graph, Expanding()))
-    optimised = look(rebuild(primitive, Simplifying()))
-    checked, checks = add_checks(optimised)
-    serial, constants = lower(look(checked))
-    planned = look(plan(look(gpu.schedule(look(serial)))))
+    optimised, serial, constants, checks = _lowered(graph, look)
+    planned = look(plan(look(gpu.schedule(serial))))
     text, launches = ptx.emit(planned, graph.name)
     assembly = ptx.assemble(text, arch, planned, launches)
-    arrays = tuple(c.value for c in constants)
-    return CompiledGpu(graph, optimised, planned, text, assembly, launches, arrays, checks)
+    return CompiledGpu(graph, optimised, planned, text, assembly, launches, constants, checks)

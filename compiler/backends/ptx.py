@@ -1,17 +1,21 @@
-"""Machine code for NVIDIA GPUs: launches in, LLVM text and PTX out. Nothing but LLVM is needed, no CUDA toolkit, no GPU.
+"""Machine code for NVIDIA GPUs: launches in, LLVM text and PTX out. Nothing but LLVM is needed, no CUDA
+toolkit, no GPU.
 
-Each kernel of a GPU program (`schedule.gpu`) becomes one PTX kernel, whose parameters are the addresses of the buffers that
-it touches, in the order of `Launch.buffers`. Every buffer begins at a multiple of 16 bytes, and no two overlap. The emitter
-is the processors', with threads and blocks for two of its loops, and without masks: conditions are branches here.
+Each kernel of a GPU program (`schedule.gpu`) becomes one PTX kernel, whose parameters are the addresses of
+the buffers that it touches, in the order of `Launch.buffers`. Every buffer begins at a multiple of 16
+bytes, and no two overlap. The emitter is the processors', with threads and blocks for two of its loops, and
+without masks: conditions are branches here.
 
-LLVM ends the process when it is handed an intrinsic that its PTX back end cannot select. So `check` refuses, before
-emission, whatever `_SELECTABLE` does not list. To support a GPU, add its row to `ARCHITECTURES`.
+LLVM ends the process when it is handed an intrinsic that its PTX back end cannot select. So `check`
+refuses, before emission, whatever `_SELECTABLE` does not list. To support a GPU, add its row to
+`ARCHITECTURES`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import gcd
 
@@ -114,7 +118,8 @@ def _identifier(name: str) -> str:
 
 
 class KernelModule(Module):
-    """A module of kernels, each with a bound on its threads, from which the assembler knows how many registers it may use."""
+    """A module of kernels, each with a bound on its threads, from which the assembler knows how many
+    registers it may use."""
 
     def add_kernel(self, signature: str, preamble: Sequence[str], block: Block, threads: int) -> None:
         """A finished kernel."""
@@ -133,6 +138,9 @@ class ThreadEmitter(Emitter):
         self.buffers: list[Buffer] = []
         """The kernel's parameters."""
         self._written = {s.buffer for s in walk(body) if isinstance(s, Store | Accumulate)}
+        self._runs: dict[Hashable, Value] = {}
+        """Vectors loaded from shared memory in this stretch of code, of which unrolled loops read one
+        element each."""
 
     def parameter(self, buffer: Buffer) -> str:
         """A parameter's text. What is only read may come through the cache for constant data."""
@@ -163,8 +171,16 @@ class ThreadEmitter(Emitter):
         name = "llvm.nvvm.barrier0"
         self.block.declare(name, f"declare void @{name}()")
         self.block.do(f"call void @{name}()")
+        self._runs.clear()
         for scope in self._scopes:
             scope.clear()
+
+    @contextmanager
+    def _scope(self) -> Iterator[None]:
+        self._runs = {}
+        with super()._scope():
+            yield
+        self._runs = {}
 
     def _exchanged(self, value: Value, mask: int) -> Value:
         """The value that the thread with these bits flipped holds."""
@@ -223,6 +239,39 @@ class ThreadEmitter(Emitter):
         loaded = self._run(e, kind, vector) if run else self._one_by_one(e, kind, vector)
         return loaded.to("i1") if kind == "i1" else loaded
 
+    def _load_scalar(self, e: Load, kind: str) -> Value:
+        place = self._unrolled_place(e)
+        if place is None:
+            return super()._load_scalar(e, kind)
+        index, k = place
+        stored, lanes = memory_kind(kind), _VECTOR_BYTES // e.dtype.itemsize
+        if (e.buffer, index) not in self._runs:
+            address = self.address(e.buffer, index)
+            text = f"load <{lanes} x {LLVM_TYPES[stored]}>, ptr {address}, align {_VECTOR_BYTES}"
+            self._runs[e.buffer, index] = self.block.emit(text, stored, lanes)
+        run = self._runs[e.buffer, index]
+        one = self.block.pure(f"extractelement {run.type} {run.ref}, i64 {k}", stored)
+        return one.to("i1") if kind == "i1" else one
+
+    def _unrolled_place(self, e: Load) -> tuple[Index, int] | None:
+        """Where 16 bytes of shared memory begin of which copies of an unrolled loop read one element after
+        the other."""
+        lanes = _VECTOR_BYTES // e.dtype.itemsize
+        if e.buffer.space is not Space.SHARED or e.bounds or e.buffer.size % lanes or lanes == 1:
+            return None
+        if not any(c == 1 and self._known(a) is not None for a, c in e.index.terms):
+            return None
+        fixed = e.index.offset + sum(c * k for a, c in e.index.terms if (k := self._known(a)) is not None)
+        moving = tuple((a, c) for a, c in e.index.terms if self._known(a) is None)
+        if any(c % lanes for _, c in moving):
+            return None
+        return Index(moving, fixed // lanes * lanes), fixed % lanes
+
+    def _store(self, buffer: Buffer, index: Index, value: Value) -> None:
+        if buffer.space is Space.SHARED:
+            self._runs.clear()
+        super()._store(buffer, index, value)
+
     def _run(self, e: Load, kind: str, vector: Vector) -> Value:
         inside, stored = self.within(e.bounds, 1), memory_kind(kind)
         address = self.address(e.buffer, e.index)
@@ -273,7 +322,7 @@ class ThreadEmitter(Emitter):
         return gcd(_VECTOR_BYTES, *(n * buffer.dtype.itemsize for n in (fixed, *steps)))
 
 
-# ---- text ------------------------------------------------------------------------------------------------------------
+# ---- text --------------------------------------------------------------------------------------------------
 
 
 def check(llvm_text: str) -> None:

@@ -1,17 +1,18 @@
 """Loops → Loops, arranged for a GPU: one launch after the other, each a grid of blocks of threads.
 
-`schedule` reads each kernel as a list of tasks, and asks the file that knows the kind of task for its launches:
+`schedule` reads each kernel as a list of tasks, and asks the file that knows the kind of task for its
+launches:
 
     task                                        file            launches
     a nest that stores                          gpu_pointwise   1
     a nest that sums, and perhaps stores too    gpu_reduce      1, or 2 where few results are sums of much
     a nest that writes at places it reads       gpu_pointwise   1
-    several nests over each of many rows        gpu_rows        1; where rows are few, the nests are tasks of their own
+    several nests over each of many rows        gpu_rows        1; with few rows, each nest is a task
     a loop that has an order, for many places   gpu_pointwise   1
     a product of matrices                       gpu_gemm        1, or 2 where few results are sums of much
 
-Everything a task leaves for the next is in global memory, and launches run in order: that is all the synchronising there
-is between blocks. Launches depend on sizes alone, and so do results.
+Everything a task leaves for the next is in global memory, and launches run in order: that is all the
+synchronising there is between blocks. Launches depend on sizes alone, and so do results.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from retrograd.compiler.ir.loops import (
     For,
     Kernel,
     Load,
-    Local,
     Number,
     Program,
     Statement,
@@ -42,9 +42,8 @@ from retrograd.compiler.schedule.gpu_reduce import kept_axes, reduction
 from retrograd.compiler.schedule.gpu_rows import Rows, rows
 from retrograd.compiler.schedule.threads import Nest, size
 
-_MANY_ROWS = 64
-_SMALL = 1 << 16
-"""A nest over rows stays one launch if there are many of them, or if the whole is small."""
+_MANY_ROWS, _SHORT = 64, 4096
+"""Nests over rows stay one launch if there are so many rows, or if they are so short."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +78,7 @@ def schedule(program: Program) -> Program:
             tasks.append((kernel.name, Done(tuple(done)), set()))
             continue
         body, fresh = _without_fills(kernel.body)
-        tasks += [(kernel.name, task, fresh) for s in body for task in _read(s, fresh)]
+        tasks += [(kernel.name, task, fresh) for task in _read_all(body, fresh)]
     for k, (name, task, fresh) in enumerate(tasks):
         others = _touched(other for j, (_, other, _) in enumerate(tasks) if j != k)
         kernels += _launches(name, task, fresh, others)
@@ -96,7 +95,7 @@ def _touched(tasks: Iterable[Task]) -> set[Buffer]:
     return found
 
 
-# ---- reading ---------------------------------------------------------------------------------------------------------
+# ---- reading -----------------------------------------------------------------------------------------------
 
 
 def _without_fills(body: Sequence[Statement]) -> tuple[list[Statement], set[Buffer]]:
@@ -124,10 +123,23 @@ def _is_number(s: Store, number: bool | int | float) -> bool:
     return isinstance(s.value, Number) and s.value.value == number
 
 
+def _read_all(body: Sequence[Statement], fresh: set[Buffer]) -> list[Task]:
+    """The tasks of a kernel's statements; one if they are short nests, as of a single row."""
+    nests = [Nest(*_chain(s)) for s in body]
+    if len(nests) > 1 and all(isinstance(x, Store | Accumulate) for nest in nests for x in nest.body):
+        whole = Rows((), tuple(nests))
+        if _worth_rows(whole, fresh):
+            return [whole]
+    return [task for s in body for task in _read(s, fresh)]
+
+
 def _read(s: Statement, fresh: set[Buffer]) -> list[Task]:
     """The tasks of one statement."""
     axes, body = _chain(s)
     if all(isinstance(x, Store | Accumulate) for x in body):
+        sums = {x.buffer for x in body if isinstance(x, Accumulate)}
+        if any(isinstance(e, Load) and e.buffer in sums for e in expressions(body)):
+            return [Nest(axes, (x,)) for x in body]
         return list(_sorted_out(Nest(axes, body), fresh))
     stages = [Nest(*_chain(x)) for x in body]
     if not all(isinstance(x, Store | Accumulate) for stage in stages for x in stage.body):
@@ -160,9 +172,12 @@ def _chain(s: Statement) -> tuple[tuple[Axis, ...], tuple[Statement, ...]]:
 def _worth_rows(task: Rows, fresh: set[Buffer]) -> bool:
     whole = [stage for stage in task.stages if stage.axes]
     sums = [x for stage in task.stages for x in stage.body if isinstance(x, Accumulate)]
-    if len(task.stages) < 2 or not whole or any(s.buffer not in fresh or _is_scattered(s) for s in sums):
+    writes = [x for stage in task.stages for x in stage.body if isinstance(x, Store | Accumulate)]
+    if len(task.stages) < 2 or not whole or any(map(_is_scattered, writes)):
         return False
-    return size(task.axes) >= _MANY_ROWS or size(task.axes) * max(size(s.axes) for s in whole) <= _SMALL
+    if any(s.buffer not in fresh for s in sums):
+        return False
+    return size(task.axes) >= _MANY_ROWS or max(size(s.axes) for s in whole) <= _SHORT
 
 
 def _sorted_out(nest: Nest, fresh: set[Buffer]) -> Iterable[Nest]:
@@ -182,7 +197,7 @@ def _sorted_out(nest: Nest, fresh: set[Buffer]) -> Iterable[Nest]:
         first = False
 
 
-# ---- launches --------------------------------------------------------------------------------------------------------
+# ---- launches ----------------------------------------------------------------------------------------------
 
 
 def _launches(name: str, task: Task, fresh: set[Buffer], elsewhere: set[Buffer]) -> list[Kernel]:

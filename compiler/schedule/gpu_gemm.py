@@ -1,14 +1,16 @@
-"""A matrix product for a GPU: tiles in shared memory, of which each thread keeps a smaller tile of results in registers.
+"""A matrix product for a GPU: tiles in shared memory, of which each thread keeps a smaller tile of results in
+registers.
 
     a block's tile of the result: 128 × 128, say, by 256 threads of 8 × 8 results each
-    for each step along the inner axis: load the next step's operands into registers; multiply this step's from shared
-    memory; store the next step's there, in the other of two buffers; wait for each other, once
+    for each step along the inner axis: load the next step's operands into registers; multiply this step's
+    from shared memory; store the next step's there, in the other of two buffers; wait for each other, once
 
-A thread's columns are vectors of 16 bytes, each next to the adjoining threads' vectors, so that shared memory is read without
-conflicts. Where there are too few tiles to keep the GPU busy, the inner axis is cut into slices, which a second launch adds.
+A thread's columns are vectors of 16 bytes, each next to the adjoining threads' vectors, so that shared
+memory is read without conflicts. Where there are too few tiles to keep the GPU busy, the inner axis is cut
+into slices, which a second launch adds.
 
-After V. Volkov and J. W. Demmel, "Benchmarking GPUs to Tune Dense Linear Algebra", 2008, and CUTLASS's description of
-blocked products.
+After V. Volkov and J. W. Demmel, "Benchmarking GPUs to Tune Dense Linear Algebra", 2008, and CUTLASS's
+description of blocked products.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ _BLOCKS = 128
 _SLICE = 256
 """Inner positions of a slice at least."""
 _LIGHT = 16
-"""What is done with each element joins the product up to this weight: its code stands there for every register."""
+"""What is done with each element joins the product up to this weight: its code stands there for every
+register."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,11 @@ TILES = {
 
 def product(name: str, c: Contraction) -> list[Kernel] | None:
     """The launches of a product; None where it is better seen as sums."""
-    if not c.out.dtype.is_floating_point or min(c.row.extent, c.column.extent) < _THINNEST or not c.inner.extent:
+    if (
+        not c.out.dtype.is_floating_point
+        or min(c.row.extent, c.column.extent) < _THINNEST
+        or not c.inner.extent
+    ):
         return None
     tile, slices = _choose(c)
     if slices > 1:
@@ -174,7 +181,11 @@ class _Operand:
         """Global memory to registers: the tile at inner position `start` and place `first` on the side."""
         number, inner, side, lane = self._at(thread)
         inner, side = start + inner, first + side
-        bounds = (Bound(inner, 0, self.inner.extent), Bound(side, 0, self.side.extent))
+        inner_lanes, side_lanes = (self.lanes, 1) if self.along_inner else (1, self.lanes)
+        bounds = (
+            Bound(inner // inner_lanes, 0, self.inner.extent // inner_lanes),
+            Bound(side // side_lanes, 0, self.side.extent // side_lanes),
+        )
         here = values | (
             {self.inner: inner + lane, self.side: side}
             if self.along_inner
@@ -213,7 +224,12 @@ class _Operand:
 def _steps(e: Expression, axis: Axis) -> bool:
     """Do all loads on which an expression rests lie side by side along the axis, or do not depend on it?"""
     strides = [x.index.stride(axis) for x in operands_first((e,), set()) if isinstance(x, Load)]
-    bounded = any(b.index.stride(axis) != 0 for x in operands_first((e,), set()) if isinstance(x, Load) for b in x.bounds)
+    bounded = any(
+        b.index.stride(axis) != 0
+        for x in operands_first((e,), set())
+        if isinstance(x, Load)
+        for b in x.bounds
+    )
     return 1 in strides and all(s in (0, 1) for s in strides) and not bounded
 
 
@@ -318,12 +334,11 @@ class _Product:
         shift = self._slice * (c.out.size // self._slices) if self._slices > 1 else Index()
         stores = c.used(Load(self._tile_of, self._own), lambda index: index.substitute(values))
         stores = tuple(replace(s, index=s.index + shift) for s in stores if isinstance(s, Store))
-        last = column if self._in_vectors else column + at(self._v)
-        bounds = [Bound(row, 0, c.row.extent), Bound(last, 0, c.column.extent)]
+        inside, lanes = Bound(row, 0, c.row.extent), self._v.extent
         if self._in_vectors:
+            bounds = [inside, Bound(column // lanes, 0, c.column.extent // lanes)]
             inner = where(bounds, self._across(stores))
         else:
+            bounds = [inside, Bound(column + at(self._v), 0, c.column.extent)]
             inner = self._across(where(bounds, stores))
         return For(self._i, (For(self._j, inner, Kind.UNROLL),), Kind.UNROLL)
-
-

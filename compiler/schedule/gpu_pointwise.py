@@ -1,9 +1,10 @@
-"""Loops without sums, for a GPU: each thread computes a vector of elements, or a line of a loop that has an order.
+"""Loops without sums, for a GPU: each thread computes a vector of elements, or a line of a loop that has an
+order.
 
-`pointwise` is for loops whose iterations are independent. Where an operand is read along another axis than the result is
-written, square tiles pass through shared memory, so that both are side by side (`_transposed`). `lines` keeps inner loops
-in order, as scans need. `scatter` is for writes at places that were read: one thread makes all writes that may meet, in
-order, so that the result is always the same.
+`pointwise` is for loops whose iterations are independent. Where an operand is read along another axis than
+the result is written, square tiles pass through shared memory, so that both are side by side
+(`_transposed`). `lines` keeps inner loops in order, as scans need. `scatter` is for writes at places that
+were read: one thread makes all writes that may meet, in order, so that the result is always the same.
 """
 
 from __future__ import annotations
@@ -88,11 +89,12 @@ def _threads(count: int) -> tuple[Index, Axis, Axis]:
     return at(blocks) * threads.extent + as_index(threads), blocks, threads
 
 
-# ---- transposition ---------------------------------------------------------------------------------------------------
+# ---- transposition -----------------------------------------------------------------------------------------
 
 
 def _turned_loads(nest: Nest) -> tuple[Axis, list[Load]] | None:
-    """The axis along which some operands lie, if that is not the one along which the results lie, and those operands."""
+    """The axis along which some operands lie, if that is not the one along which the results lie, and those
+    operands."""
     last = nest.axes[-1] if nest.axes else None
     if last is None or last.extent < _LONG_ENOUGH:
         return None
@@ -111,7 +113,8 @@ def _turned_loads(nest: Nest) -> tuple[Axis, list[Load]] | None:
 
 
 def _transposed(name: str, nest: Nest, across: Axis, loads: Sequence[Load]) -> Kernel:
-    """Tiles of 32 × 32: read along `across`, written along the last axis, a column of padding between the two."""
+    """Tiles of 32 × 32: read along `across`, written along the last axis, a column of padding between the
+    two."""
     last, others = nest.axes[-1], tuple(a for a in nest.axes[:-1] if a is not across)
     rows = THREADS // WARP
     high, wide = (-(-axis.extent // WARP) for axis in (across, last))
@@ -140,7 +143,7 @@ def _transposed(name: str, nest: Nest, across: Axis, loads: Sequence[Load]) -> K
     ], [*tiles.values()])  # fmt: skip
 
 
-# ---- lines and scatters ----------------------------------------------------------------------------------------------
+# ---- lines and scatters ------------------------------------------------------------------------------------
 
 
 def lines(name: str, axes: Sequence[Axis], body: Sequence[Statement]) -> Kernel:
@@ -151,7 +154,8 @@ def lines(name: str, axes: Sequence[Axis], body: Sequence[Statement]) -> Kernel:
 
 
 def scatter(name: str, nest: Nest) -> Kernel:
-    """Threads for places that never meet; where rows are written at positions that were read, each for a range of rows."""
+    """Threads for places that never meet; where rows are written at positions that were read, each for a
+    range of rows."""
     free = free_axes(nest)
     kept = tuple(a for a in nest.axes if a in free)
     serial = [a for a in nest.axes if a not in free]

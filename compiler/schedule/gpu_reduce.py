@@ -1,9 +1,11 @@
-"""Sums over any axes, for a GPU, the same bit for bit each time: no atomics, every tree of additions fixed by the sizes.
+"""Sums over any axes, for a GPU, the same bit for bit each time: no atomics, every tree of additions fixed by
+the sizes.
 
-A group of threads (*workers*) shares each result. Where operands lie side by side along the reduced axes, workers are
-adjoining threads, which combine what they have in registers; where they lie side by side along the kept axes, adjoining
-threads have adjoining results, and their workers combine through shared memory. Where there are too few results to keep the
-GPU busy, the reduced axes are cut into slices, whose results a second launch combines.
+A group of threads (*workers*) shares each result. Where operands lie side by side along the reduced axes,
+workers are adjoining threads, which combine what they have in registers; where they lie side by side along
+the kept axes, adjoining threads have adjoining results, and their workers combine through shared memory.
+Where there are too few results to keep the GPU busy, the reduced axes are cut into slices, whose results a
+second launch combines.
 """
 
 from __future__ import annotations
@@ -59,10 +61,14 @@ def kept_axes(s: Accumulate, axes: Sequence[Axis]) -> tuple[Axis, ...]:
 
 
 def reduction(name: str, nest: Nest, fresh: set[Buffer]) -> list[Kernel]:
-    """The launches for a nest whose accumulations all keep the same axes. What is `fresh` need not be read first."""
+    """The launches for a nest whose accumulations all keep the same axes. What is `fresh` need not be read
+    first."""
     plan = _plan(nest)
-    partial = {s: Buffer(f"{s.buffer.name}_part", s.buffer.dtype, size(plan.kept.axes) * plan.slices, Space.ARENA)
-               for s in plan.sums if plan.slices > 1}  # fmt: skip
+    count = size(plan.kept.axes) * plan.slices
+    partial = {
+        s: Buffer(f"{s.buffer.name}_part", s.buffer.dtype, count, Space.ARENA)
+        for s in (plan.sums if plan.slices > 1 else ())
+    }
     kernels = [_Writer(plan, fresh, partial).kernel(name)]
     for s, buffer in partial.items():
         piece, kept = Axis("s", plan.slices), plan.kept.axes

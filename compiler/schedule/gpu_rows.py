@@ -1,8 +1,10 @@
-"""Several loops over one row, for a GPU: softmax, norms, sorts. A group of threads (*workers*) keeps a row to itself.
+"""Several loops over one row, for a GPU: softmax, norms, sorts. A group of threads (*workers*) keeps a row to
+itself.
 
-Each stage of the row is dealt out to the workers, element k·workers + w to worker w. So what one stage writes and another
-reads at the same place stays in that thread's registers; what is read at other places goes through shared memory if it fits
-there, else through global memory. A value that a row has only once is in a register of every worker.
+Each stage of the row is dealt out to the workers, element k·workers + w to worker w. So what one stage
+writes and another reads at the same place stays in that thread's registers; what is read at other places
+goes through shared memory if it fits there, else through global memory. A value that a row has only once is
+in a register of every worker.
 """
 
 from __future__ import annotations
@@ -219,7 +221,8 @@ class _Rows:
         return Bound(self._row, 0, self._count)
 
     def _change(self, values: dict[Axis, Index], own: Index) -> Rewriter:
-        """Expressions at these places, with what has a home read there; `own` is the iteration's place in registers."""
+        """Expressions at these places, with what has a home read there; `own` is the iteration's place in
+        registers."""
 
         def load(e: Load) -> Load | None:
             local = self._local(e.buffer)

@@ -1,9 +1,11 @@
-"""Loops for a GPU → Loops that a processor can run, with the same arithmetic in the same order for each thread.
+"""Loops for a GPU → Loops that a processor can run, with the same arithmetic in the same order for each
+thread.
 
     for t in T block { A; barrier; B }   →   for t in T { A }; for t in T { B }
 
-Block by block, and between two barriers thread by thread. What a thread has for itself becomes an array with a part for
-each thread; shared memory becomes scratch of the block. So a GPU's schedules can be tested where there is no GPU.
+Block by block, and between two barriers thread by thread. What a thread has for itself becomes an array
+with a part for each thread; shared memory becomes scratch of the block. So a GPU's schedules can be tested
+where there is no GPU.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from retrograd.compiler.errors import CompilerError
-from retrograd.compiler.ir.index import Index, as_index
+from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import (
     Barrier,
     Buffer,
@@ -32,9 +34,29 @@ from retrograd.compiler.ir.loops import (
 )
 
 
-def serialise(program: Program) -> Program:
-    """The launches of a GPU program as plain loops."""
-    return replace(program, kernels=tuple(Kernel(k.name, tuple(map(_grid, k.body))) for k in program.kernels))
+def serialise(program: Program, backwards: bool = False) -> Program:
+    """The launches of a GPU program as plain loops.
+
+    `backwards` has the last block and the last thread run first: the results must be the same, or some thread
+    does not wait for another.
+    """
+    kernels = []
+    for kernel in program.kernels:
+        body = tuple(map(_grid, kernel.body))
+        if backwards:
+            body = _turned(_threads_and_blocks(kernel)).statements(body)
+        kernels.append(Kernel(kernel.name, body))
+    return replace(program, kernels=tuple(kernels))
+
+
+def _turned(axes: Sequence[Axis]) -> Rewriter:
+    """Indices in which the axes run backwards."""
+    values = {a: Index() - as_index(a) + (a.extent - 1) for a in axes}
+    return Rewriter(lambda index: index.substitute(values))
+
+
+def _threads_and_blocks(kernel: Kernel) -> list[Axis]:
+    return [s.axis for s in walk(kernel.body) if isinstance(s, For) and s.kind in (Kind.GRID, Kind.BLOCK)]
 
 
 def _grid(s: Statement) -> Statement:
@@ -114,8 +136,9 @@ class _Threads:
                 raise CompilerError("a barrier under a condition", "not all threads come by")
 
     def _exchange(self, s: Exchange) -> Store:
-        t = as_index(self._axis)
-        other = t + s.mask - t // s.mask % 2 * (2 * s.mask)
+        t, group = as_index(self._axis), 2 * s.mask
+        flipped = (Index((), 1) - t // s.mask % 2) * s.mask
+        other = t // group * group + flipped + t % s.mask
         return Store(self._own[s.buffer], t, Load(self._own[s.source], other))
 
 

@@ -1,8 +1,9 @@
 """How work is dealt out to a GPU's threads: the pieces from which the GPU schedules are made.
 
-A launch is a kernel of one grid loop and one block loop (`launch`). A position along some axes is one number, counted with
-the last axis fastest, of which `Spread` makes the axes' values; where it counts vectors, the last axis is `lanes` times the
-rest plus a lane, so that the lanes of a vector lie side by side.
+A launch is a kernel of one grid loop and one block loop (`launch`). A position along some axes is one
+number, counted with the last axis fastest, of which `Spread` makes the axes' values; where it counts
+vectors, the last axis is `lanes` times the rest plus a lane, so that the lanes of a vector lie side by
+side.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ SHARED_BYTES = 48 << 10
 """Shared memory that every GPU gives to a block."""
 ENOUGH = 1 << 17
 """So many threads keep a large GPU busy."""
-HEAVY = 40
-"""A thread computes one element at a time from this weight on: more would not fit its registers."""
+_MOST_WEIGHT = 40
+"""A thread computes fewer elements at a time where together they would weigh more: they must fit its
+registers."""
 _FUNCTION_WEIGHT = 10
 
 
@@ -114,12 +116,15 @@ def lanes_along(axes: Sequence[Axis], body: Sequence[Statement]) -> int:
 
 
 def wanted_lanes(axes: Sequence[Axis], body: Sequence[Statement]) -> int:
-    """How many iterations along the last axis fill the widest access of one thread; 1 where they are better apart."""
+    """How many iterations along the last axis fill the widest access of one thread; 1 where they are better
+    apart."""
     widest = max((b.dtype.itemsize for b in touched_buffers(body)), default=VECTOR_BYTES)
-    legal = bool(axes) and can_be_vector(axes[-1], body)
-    if not legal or weight(body) >= HEAVY or scattered(axes[-1], body) * 2 > accesses(body):
+    if not axes or not can_be_vector(axes[-1], body) or scattered(axes[-1], body) * 2 > accesses(body):
         return 1
-    return min(VECTOR_BYTES // widest, 8)
+    lanes = min(VECTOR_BYTES // widest, 8)
+    while lanes > 1 and lanes * weight(body) > _MOST_WEIGHT:
+        lanes //= 2
+    return lanes
 
 
 def touched_buffers(body: Sequence[Statement]) -> set[Buffer]:
@@ -183,7 +188,8 @@ def combine(total: Buffer, value: Load, like: Accumulate) -> Accumulate:
 
 
 def butterfly(total: Buffer, like: Accumulate, workers: int) -> list[Statement]:
-    """`total` combined over groups of `workers` adjoining threads of a warp, in a tree: each of them has the result."""
+    """`total` combined over groups of `workers` adjoining threads of a warp, in a tree: each of them has
+    the result."""
     peer = Buffer("peer", total.dtype, 1, Space.LOCAL)
     steps: list[Statement] = []
     mask = min(workers, WARP) // 2
@@ -196,7 +202,8 @@ def butterfly(total: Buffer, like: Accumulate, workers: int) -> list[Statement]:
 def across_warps(
     total: Buffer, like: Accumulate, workers: int, thread: Axis
 ) -> tuple[Buffer, list[Statement]]:
-    """`total` combined over groups of `workers` threads that are several warps, each of which has combined its own."""
+    """`total` combined over groups of `workers` threads that are several warps, each of which has combined
+    its own."""
     warps = Buffer("warps", total.dtype, thread.extent // WARP, Space.SHARED)
     t, count = as_index(thread), workers // WARP
     first = t // workers * count

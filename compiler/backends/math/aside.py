@@ -14,6 +14,9 @@ from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, fabs, f
 
 Scalars = tuple[Value, ...]
 
+FEW = 4
+"""Vectors of so many lanes at most, as a GPU's, need no loop over them."""
+
 # The first 1216 bits of 2 / pi, after 64 zeros.
 TWO_OVER_PI = (
     0x0000000000000000, 0xA2F9836E4E441529, 0xFC2757D1F534DDC0, 0xDB6295993C439041, 0xFE5163ABDEBBC561,
@@ -35,6 +38,8 @@ def per_lane(
         _define(block, name, function, results, tuple(v.kind for v in operands))
     if lanes == 1:
         return _call(block, name, results, operands)
+    if lanes <= FEW:
+        return _one_by_one(block, name, results, operands)
     before, loop, after = block.here, block.fresh("lanes"), block.fresh("after")
     block.do(f"br label %{loop}")
     block.label(loop)
@@ -54,6 +59,19 @@ def per_lane(
     block.do(f"br i1 {more.ref}, label %{loop}, label %{after}")
     block.label(after)
     return tuple(vectors)
+
+
+def _one_by_one(block: Block, name: str, results: tuple[str, ...], operands: Scalars) -> Scalars:
+    """The calls without a loop: no lane is chosen by a number known only at run time, so vectors stay in registers."""
+    lanes = operands[0].lanes
+    whole = [block.constant(kind, lanes, 0) for kind in results]
+    for k in range(lanes):
+        scalars = (block.pure(f"extractelement {v.type} {v.ref}, i32 {k}", v.kind) for v in operands)
+        for j, one in enumerate(_call(block, name, results, tuple(scalars))):
+            old = whole[j]
+            text = f"insertelement {old.type} {old.ref}, {one.type} {one.ref}, i32 {k}"
+            whole[j] = block.pure(text, old.kind, lanes)
+    return tuple(whole)
 
 
 def _struct(kinds: tuple[str, ...]) -> str:
