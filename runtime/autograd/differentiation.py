@@ -6,7 +6,7 @@ itself is `engine.Pass`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
@@ -116,7 +116,15 @@ def Variable(data: Tensor, requires_grad: bool = False, volatile: bool = False) 
 
 
 def _several(given: Any) -> tuple[Tensor, ...]:
-    return (given,) if isinstance(given, Tensor) else tuple(given)
+    if isinstance(given, Tensor):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise ArgumentError(
+            mirrored(f"'{type(given).__name__}' object is not iterable"),
+            "",
+            "give a Tensor, or a list of them",
+        )
+    return tuple(given)
 
 
 def _seeds(given: Gradients, count: int) -> tuple[Tensor | None, ...]:
