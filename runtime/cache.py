@@ -37,14 +37,13 @@ DISK_LIMIT = 512 << 20
 _MAGIC = b"retrograd object code 1\n"
 _SUFFIX = ".object"
 _SWEEP_EVERY = 64
-"""Entries written between two looks at the folder's size."""
+"""Entries between two looks at the folder's size, on the average over all keys, however short the processes."""
 
 _TOUCH_AFTER = 3600.0
 """Seconds after which a use is worth noting in the entry's time stamp."""
 
 _lock = threading.Lock()
 _memory: OrderedDict[str, bytes] = OrderedDict()
-_written = 0
 
 
 def key_of(*parts: object) -> str:
@@ -71,16 +70,14 @@ def get(key: str) -> bytes | None:
 
 def put(key: str, object_code: bytes) -> None:
     """Keep the object code under its key."""
-    global _written
     _remember(key, object_code)
     folder = _folder()
     if folder is None:
         return
     with contextlib.suppress(OSError):
         _write(folder, key, object_code)
-        if _written % _SWEEP_EVERY == 0:
+        if int(key, 16) % _SWEEP_EVERY == 0:
             _sweep(folder)
-        _written += 1
 
 
 def clear() -> None:

@@ -2,59 +2,114 @@
 through.
 
 This is the one place where the runtime asks the compiler for code. In flow a `Graph` and arrays; out flow
-arrays. The object code of a program that was compiled before, by any process, comes from the cache.
+arrays. What was compiled before, by any process, comes from the cache, by the graph's `fingerprint`: then the
+compiler is not even loaded. The cache's entries are `Code`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from retrograd.compiler.backends.cpu import Target, assemble, assembly
 from retrograd.compiler.errors import CompilerError
-from retrograd.compiler.ir import loops
+from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.ops.contract import Dot
-from retrograd.compiler.pipeline import Compiled, compile_graph
 from retrograd.runtime import cache, cpu
 from retrograd.runtime.fastcall import ArrayPort, FlagPort, Held, OutputPort, Port, make
 from retrograd.runtime.returns import Returns
 from retrograd.runtime.watching import Watch
 
+if TYPE_CHECKING:
+    from retrograd.compiler.ir import loops
+    from retrograd.compiler.pipeline import Compiled
+
 _LONG = 1 << 15
 """Operations from which on a call lets other Python threads run meanwhile."""
+
+
+class Code(NamedTuple):
+    """What a call needs of a compiled graph."""
+
+    symbol: str
+    arena_bytes: int
+    checks: int
+    """How many flags follow the graph's outputs."""
+    long_running: bool
+    constants: list[Array]
+    """Passed after the graph's inputs."""
+    object_code: bytes
+
+    @staticmethod
+    def of(compiled: Compiled, target: Target) -> Code:
+        """The code of a graph that has gone through the compiler."""
+        return Code(
+            compiled.symbol,
+            compiled.loops.arena_bytes,
+            len(compiled.checks),
+            _work(compiled) > _LONG,
+            list(compiled.constants),
+            assemble(compiled.llvm, target),
+        )
+
+    def packed(self) -> bytes:
+        """All of it as bytes: a line of JSON, the constants, the object code."""
+        constants = [(array.dtype.str, array.shape) for array in self.constants]
+        head = json.dumps([self.symbol, self.arena_bytes, self.checks, self.long_running, constants])
+        arrays = [np.ascontiguousarray(array).tobytes() for array in self.constants]
+        return b"".join([head.encode(), b"\n", *arrays, self.object_code])
+
+    @staticmethod
+    def unpacked(content: bytes) -> Code:
+        head, _, rest = content.partition(b"\n")
+        symbol, arena_bytes, checks, long_running, described = json.loads(head)
+        constants, start = [], 0
+        for kind, shape in described:
+            count = int(np.prod(shape, dtype=np.int64))
+            array = np.frombuffer(rest, kind, count, start).reshape(shape).copy()
+            constants.append(array)
+            start += array.nbytes
+        return Code(symbol, arena_bytes, checks, long_running, constants, rest[start:])
 
 
 class NativeProgram:
     """A compiled graph. Compiling happens here and now; calling it is thread-safe."""
 
     def __init__(self, graph: Graph) -> None:
+        self.graph = graph
         self._target = Target.host()
-        self._compiled = compile_graph(graph, self._target)
-        self._library = self._load()
+        self._code = self._load()
+        self._library = cpu.load(self._code.object_code)
         inputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.inputs]
         outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.outputs]
         self._call = self.bind(inputs, outputs, tuple(range(len(outputs))), self._reorder)
 
-    @property
-    def graph(self) -> Graph:
-        return self._compiled.graph
+    @cached_property
+    def compiled(self) -> Compiled:
+        """Every stage. Worked out again for code that came from the cache."""
+        pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
+        compiled: Compiled = pipeline.compile_graph(self.graph, self._target)
+        return compiled
 
     @property
     def loops(self) -> loops.Program:
         """The loops, scheduled for this machine."""
-        return self._compiled.loops
+        return self.compiled.loops
 
     @property
     def llvm(self) -> str:
-        return self._compiled.llvm
+        return self.compiled.llvm
 
     @property
     def assembly(self) -> str:
         """The machine code as text, made when it is asked for."""
-        return assembly(self._compiled.llvm, self._target)
+        return assembly(self.compiled.llvm, self._target)
 
     def __call__(self, arrays: Sequence[Array]) -> Sequence[Array]:
         """The outputs, as fresh C-contiguous arrays. The inputs' types are those of the graph's inputs."""
@@ -73,7 +128,7 @@ class NativeProgram:
     ) -> Callable[..., Any]:
         """A native callable of the code (see `fastcall`). The graph's inputs are arguments, then what is
         held. A call that finds an index out of range is a miss."""
-        flags = [FlagPort() for _ in self._compiled.checks]
+        flags = [FlagPort()] * self._code.checks
         return self._bind(arguments, [*outputs, *flags], returns, miss, held, guards)
 
     def _bind(
@@ -85,30 +140,33 @@ class NativeProgram:
         held: Sequence[Held],
         guards: Watch | None,
     ) -> Callable[..., Any]:
-        compiled = self._compiled
-        constants = [(array, ArrayPort(array.dtype, array.shape)) for array in compiled.constants]
+        code = self._code
+        constants = [(array, ArrayPort(array.dtype, array.shape)) for array in code.constants]
         return make(
-            compiled.symbol,
-            self._library.address(compiled.symbol),
+            code.symbol,
+            self._library.address(code.symbol),
             arguments,
             outputs,
-            compiled.loops.arena_bytes,
+            code.arena_bytes,
             miss,
             returns,
             held=[*held, *constants],
             guards=guards,
-            long_running=_work(compiled) > _LONG,
+            long_running=code.long_running,
             keep=self._library,
         )
 
-    def _load(self) -> cpu.Library:
-        text = self._compiled.llvm
-        key = cache.key_of(text, self._target)
-        object_code = cache.get(key)
-        if object_code is None:
-            object_code = assemble(text, self._target)
-            cache.put(key, object_code)
-        return cpu.load(object_code)
+    def _load(self) -> Code:
+        name = fingerprint(self.graph)
+        if name is None:
+            return Code.of(self.compiled, self._target)
+        key = cache.key_of(name, self._target)
+        content = cache.get(key)
+        if content is not None:
+            return Code.unpacked(content)
+        code = Code.of(self.compiled, self._target)
+        cache.put(key, code.packed())
+        return code
 
     def _reorder(self, *arrays: Array) -> Any:
         """Arrays that do not lie in memory as code wants it (views, mostly) are copied into order."""
@@ -125,7 +183,7 @@ class NativeProgram:
 
     def _failure(self, arrays: Sequence[Array]) -> Exception:
         """What is wrong with arrays that lie in order: an index in them, as the code's last outputs tell."""
-        name, checks = self.graph.name, self._compiled.checks
+        name, checks = self.graph.name, self.compiled.checks
 
         def refuse(*_: Array) -> None:
             raise CompilerError(f"{name} with arguments that look right but are refused")

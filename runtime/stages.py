@@ -5,12 +5,15 @@ In flow a `Recording`; out flow texts and objects with a text. A new stage is a 
 
 from __future__ import annotations
 
-from retrograd.compiler.ir import loops
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from retrograd.compiler.ir.graph import Graph
-from retrograd.compiler.passes.rebuild import rebuild
-from retrograd.compiler.passes.simplify import Simplifying
 from retrograd.runtime.program import NativeProgram
 from retrograd.runtime.recording import Recording
+
+if TYPE_CHECKING:
+    from retrograd.compiler.ir import loops
 
 
 class Program:
@@ -29,14 +32,14 @@ class Program:
     @property
     def adjoint(self) -> Graph:
         """Its gradients, from its inputs and the cotangents of its results; simplified."""
-        return rebuild(self._recording.vjp.graph, Simplifying())
+        return _simplified(self._recording.vjp.graph)
 
     @property
     def joint(self) -> Graph:
         """Value and gradients as one graph: for a scalar what `value_and_grad` runs, else with cotangents.
         Simplified."""
         whole = self._recording.joint_graph if self._recording.scalar else self._recording.whole_graph
-        return rebuild(whole, Simplifying())
+        return _simplified(whole)
 
     @property
     def loops(self) -> loops.Program:
@@ -55,3 +58,10 @@ class Program:
 
     def __str__(self) -> str:
         return str(self.joint)
+
+
+def _simplified(graph: Graph) -> Graph:
+    passes = "retrograd.compiler.passes"  # late: calls do without
+    rebuild = import_module(f"{passes}.rebuild").rebuild
+    simplified: Graph = rebuild(graph, import_module(f"{passes}.simplify").Simplifying())
+    return simplified

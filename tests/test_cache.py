@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from retrograd.compiler.backends.cpu import Target
+from retrograd.compiler.dtypes import float64
+from retrograd.compiler.fingerprint import fingerprint
+from retrograd.compiler.ir.graph import OPS, Builder, Graph, Type, apply
+from retrograd.compiler.ops.reduce import sum_
 from retrograd.runtime import cache
+from retrograd.runtime.program import Code
 
 CODE = bytes(range(256)) * 4
 
@@ -20,7 +28,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("RETROGRAD_CACHE", raising=False)
     monkeypatch.setenv("RETROGRAD_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_memory", type(cache._memory)())
-    monkeypatch.setattr(cache, "_written", 0)
     return tmp_path / "cache"
 
 
@@ -176,3 +183,70 @@ def test_clear_forgets_everything(folder: Path) -> None:
     cache.put(cache.key_of("program"), CODE)
     cache.clear()
     assert cache.get(cache.key_of("program")) is None
+
+
+# ---- programs ----------------------------------------------------------------------------------------------
+
+WARM = """
+import sys
+import numpy as np
+import retrograd as rg
+table = np.arange(12.0).reshape(4, 3)
+@rg.compile_grad
+def f(x, i):
+    return (x[i] * rg.tensor(table)[i] * 2).sum()
+value, gradient = f.value_and_grad(np.ones((4, 3)), np.array([0, 2]))
+print(value, gradient.tolist(), "retrograd.compiler.pipeline" in sys.modules)
+try:
+    f(np.ones((4, 3)), np.array([0, 4]))
+except IndexError as error:
+    print(error)
+"""
+
+
+def test_a_warm_start_needs_no_compiler(tmp_path: Path) -> None:
+    environment = {**os.environ, "RETROGRAD_CACHE_DIR": str(tmp_path / "cache"), "RETROGRAD_CACHE": "1"}
+    cold, warm = (
+        subprocess.run(
+            [sys.executable, "-c", WARM], capture_output=True, text=True, check=True, env=environment
+        ).stdout
+        for _ in range(2)
+    )
+    assert cold.startswith("48.0 ") and " True" in cold
+    assert warm == cold.replace(" True", " False")
+    assert "index out of range" in warm
+
+
+def test_code_comes_back_as_it_was_packed() -> None:
+    constants = [np.arange(6, dtype=np.int32).reshape(2, 3), np.array(2.5), np.zeros((0, 4), bool)]
+    code = Code("loss", 4096, 2, True, constants, CODE)
+    again = Code.unpacked(code.packed())
+    assert again[:4] == code[:4]
+    assert again.object_code == CODE
+    for ours, theirs in zip(again.constants, constants, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.dtype == theirs.dtype
+
+
+def graph(label: str = "x", shape: int = 3, number: float = 2.0, op: str = "mul", axis: int = 0) -> Graph:
+    builder = Builder()
+    x = builder.input(label, Type((shape, 3), float64))
+    row = OPS[op]
+    return Graph("f", (x,), (sum_(apply(row, x, builder.constant(np.full(3, number))), [axis]),))
+
+
+def test_a_fingerprint_tells_what_decides_the_code_and_nothing_else() -> None:
+    others = [graph(shape=4), graph(number=3.0), graph(op="add"), graph(axis=1)]
+    prints = [fingerprint(g) for g in (graph(), *others)]
+    assert None not in prints
+    assert len(set(prints)) == 5
+    assert fingerprint(graph("another")) == prints[0]
+
+
+def test_an_op_of_a_users_own_has_no_fingerprint() -> None:
+    class Own(type(graph().outputs[0].op)):  # type: ignore[misc]  # some op's class
+        pass
+
+    node = graph().outputs[0]
+    own = node.builder.node(Own((0,)), node.inputs[0])
+    assert fingerprint(Graph("f", node.inputs, (own,))) is None

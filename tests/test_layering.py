@@ -23,7 +23,7 @@ FLOORS = (
     ("compiler/errors.py", "compiler/dtypes.py"),
     ("compiler/ir/",),
     ("compiler/ops/",),
-    ("compiler/symbolic.py", "compiler/trace.py", "compiler/adjoint.py"),
+    ("compiler/symbolic.py", "compiler/trace.py", "compiler/adjoint.py", "compiler/fingerprint.py"),
     ("compiler/passes/",),
     ("compiler/lower/",),
     ("compiler/schedule/",),
