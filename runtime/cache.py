@@ -37,7 +37,7 @@ DISK_LIMIT = 512 << 20
 _MAGIC = b"retrograd object code 1\n"
 _SUFFIX = ".object"
 _SWEEP_EVERY = 64
-"""Entries between two looks at the folder's size, on the average over all keys, however short the processes."""
+"""Entries between two looks at the folder's size: on the average over keys, however short the processes."""
 
 _TOUCH_AFTER = 3600.0
 """Seconds after which a use is worth noting in the entry's time stamp."""
