@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-WIDTH, LABELS, LINE, TOP = 900, 430, 22, 56
+WIDTH, LABELS, LINE, TOP = 900, 470, 22, 56
 COLOURS = {True: "#2a7f62", False: "#c0662b"}
 """Ahead of the best peer, and behind."""
 STYLE = (
@@ -43,7 +43,7 @@ def svg(machine: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
         f"<style>{STYLE}</style>",
         text(12, 24, "Best peer's time / Retrograd's (further right is quicker)", "title"),
-        text(12, 42, f"{machine['processor']}, {machine['cores']} cores, {machine['date']}"),
+        text(12, 42, f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, {loads(rows)}"),
     ]
     for power in range(low, high + 1):
         x = place(10.0**power)
@@ -58,6 +58,12 @@ def svg(machine: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         parts.append(f'<rect {where} fill="{colour}"/>')
         parts.append(text(max(end, place(1.0)) + 5, y + 12, f"{row['ratio']:.3g}×"))
     return "\n".join([*parts, "</svg>", ""])
+
+
+def loads(rows: list[dict[str, Any]]) -> str:
+    """How busy the machine was."""
+    seen = [row["load"] for row in rows]
+    return f"load {min(seen):.0f} to {max(seen):.0f}"
 
 
 def text(x: float, y: float, content: str, kind: str = "") -> str:

@@ -54,6 +54,8 @@ class Row:
     unit: str = "s"
     timed: bool = True
     """Whether calls are timed; else a call gives the figure."""
+    compiles: bool = True
+    """Whether the first call is one that compiles, and nothing else."""
     rounds: int = ROUNDS
     tolerance: float = 1e-3
     """How far the contenders' results may lie apart, relative to their size."""
@@ -70,6 +72,8 @@ class Result:
     """Of each contender's quickest part of a turn: what a busy machine hides from the median."""
     firsts: dict[str, float] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    load: float = 0.0
+    """How many processes wanted to run, on the average of the minute before."""
 
     @property
     def ratio(self) -> float | None:
@@ -253,7 +257,7 @@ class Arena:
 
     def measure(self, row: Row) -> Result:
         """All contenders, in turns."""
-        result = Result(row)
+        result = Result(row, load=round(os.getloadavg()[0], 1))
         digests: dict[str, Any] = {}
         for name in row.contenders:
             answer = self._worker(name).ask("set up", row.name)

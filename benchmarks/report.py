@@ -8,11 +8,11 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import Result
+from harness import Result, Row
 
 CONTENDERS = ("compiled", "eager", "numpy", "numpy by hand", "torch", "torch.compile", "jax")
 FIRST_GOALS = {"jax": 5.0, "torch.compile": 50.0}
@@ -25,7 +25,6 @@ def machine() -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "versions": {
             name: _version(name) for name in ("retrograd", "numpy", "llvmlite", "torch", "jax", "jaxlib")
@@ -53,9 +52,9 @@ def _version(name: str) -> str | None:
         return None
 
 
-def heading(facts: dict[str, Any]) -> str:
+def heading(facts: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items() if version)
-    where = f"{facts['processor']}, {facts['cores']} cores, load {facts['load before']} before"
+    where = f"{facts['processor']}, {facts['cores']} cores"
     return f"{facts['date']} · {where}\nPython {facts['python']}, {versions}\n"
 
 
@@ -104,7 +103,7 @@ def paragraph(result: Result) -> str:
 
 def table(results: Sequence[Result]) -> str:
     """All rows, as Markdown."""
-    head = ["row", "threads", *CONTENDERS, "ratio", "of least times", "goal", "reached"]
+    head = ["row", "threads", *CONTENDERS, "ratio", "of least times", "goal", "reached", "load"]
     lines = [
         [
             result.row.about,
@@ -114,6 +113,7 @@ def table(results: Sequence[Result]) -> str:
             times(result.least_ratio),
             goal(result),
             verdict(result),
+            f"{result.load:.0f}",
         ]
         for result in results
     ]
@@ -127,7 +127,7 @@ def first_calls(results: Sequence[Result]) -> str:
     lines = []
     for result in results:
         firsts = result.firsts
-        if not result.row.timed or "compiled" not in firsts or not set(firsts) & set(FIRST_GOALS):
+        if not result.row.compiles or "compiled" not in firsts or not set(firsts) & set(FIRST_GOALS):
             continue
         ratios = {name: firsts[name] / firsts["compiled"] for name in FIRST_GOALS if name in firsts}
         reached = all(ratios[name] >= FIRST_GOALS[name] for name in ratios)
@@ -148,25 +148,44 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def write(folder: Path, facts: dict[str, Any], results: Sequence[Result]) -> Path:
-    """The figures as JSON and the tables beside them; the JSON's path is given back."""
-    name = f"{facts['date']}-{re.sub(r'[^a-z0-9]+', '-', facts['processor'].lower())}"
-    path = folder / f"{name}.json"
-    path.write_text(
-        json.dumps({"machine": facts, "rows": [_record(result) for result in results]}, indent=1) + "\n"
-    )
+def place(folder: Path, facts: Mapping[str, Any]) -> Path:
+    """The file of a day's results on a machine."""
+    return folder / f"{facts['date']}-{re.sub(r'[^a-z0-9]+', '-', facts['processor'].lower())}.json"
+
+
+def read(path: Path, table: Mapping[str, Row]) -> list[Result]:
+    """The results in a file, of rows that there still are."""
+    records = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [
+        Result(
+            table[record["name"]],
+            record["figures"],
+            record["least"],
+            record["first calls"],
+            record["notes"],
+            record["load"],
+        )
+        for record in records
+        if record["name"] in table
+    ]
+
+
+def write(path: Path, facts: Mapping[str, Any], results: Sequence[Result]) -> None:
+    """The figures as JSON, and the tables beside them."""
+    records = [_record(result) for result in results]
+    path.write_text(json.dumps({"machine": facts, "rows": records}, indent=1) + "\n")
     notes = [f"- {result.row.name}, {who}: {why}" for result in results for who, why in result.notes.items()]
     text = [
         f"# Benchmarks\n\n{heading(facts)}",
         "Medians of turns taken in processes of their own, with equal threads. *Ratio* is the best peer's "
         "time over ours, compiled; derivatives written out by hand are shown, and are no peer. *Of least "
-        "times* is the same of each contender's quickest moments, which other work disturbs less.\n",
+        "times* is the same of each contender's quickest moments, which other work disturbs less; *load* is "
+        "how many processes wanted to run before the row, ours or not.\n",
         table(results),
         f"\n## The first call, nothing cached\n\n{first_calls(results)}\n",
         *(["## Notes\n", *notes, ""] if notes else []),
     ]
     path.with_suffix(".md").write_text("\n".join(text))
-    return path
 
 
 def _record(result: Result) -> dict[str, Any]:
@@ -186,4 +205,5 @@ def _record(result: Result) -> dict[str, Any]:
         "limit": row.limit,
         "reached": result.reached,
         "notes": result.notes,
+        "load": result.load,
     }

@@ -1,8 +1,8 @@
-"""Retrograd beside its peers: `make bench`, or `python benchmarks/run.py [--list] [--quick] [ROW …]`.
+"""Retrograd beside its peers: `make bench`, or `python benchmarks/run.py [--list] [--save] [ROW …]`.
 
-A row's name, or how it begins, chooses rows; with none all are run, and results/ is written: figures as JSON,
-a table, a chart. Rows are in `rows/`, how they are measured in `harness.py`, how they are shown in
-`report.py` and `chart.py`.
+A row's name, or how it begins, chooses rows; with none all are run and results/ is written: figures as JSON,
+tables, a chart. With --save, rows that were chosen take their places among today's. Rows are in `rows/`, how
+they are measured in `harness.py`, how they are shown in `report.py` and `chart.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import report
 import rows
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="rows to run, by name or how it begins")
     parser.add_argument("--list", action="store_true", help="the rows there are")
     parser.add_argument("--quick", action="store_true", help="three rounds only")
+    parser.add_argument("--save", action="store_true", help="put chosen rows among today's results")
     options = parser.parse_args()
     if options.list:
         for row in rows.ROWS:
@@ -59,11 +61,19 @@ def main() -> None:
     print(report.heading(machine))
     results = measured(todo)
     print("\n" + report.table(results))
-    if not options.rows and not options.quick:
-        RESULTS.mkdir(exist_ok=True)
-        written = report.write(RESULTS, machine, results)
-        draw(written, RESULTS / "chart.svg")
-        print(f"written: {written}")
+    if options.save or not (options.rows or options.quick):
+        save(machine, results, options.save)
+
+
+def save(machine: dict[str, Any], results: list[Result], merge: bool) -> None:
+    """Write results, a table and a chart; merged with today's that were not measured now."""
+    RESULTS.mkdir(exist_ok=True)
+    path = report.place(RESULTS, machine)
+    known = {result.row.name: result for result in (report.read(path, rows.table()) if merge else [])}
+    known |= {result.row.name: result for result in results}
+    report.write(path, machine, [known[row.name] for row in rows.ROWS if row.name in known])
+    draw(path, RESULTS / "chart.svg")
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

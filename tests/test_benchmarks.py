@@ -49,7 +49,9 @@ def test_a_row_is_measured_and_shown(tmp_path: Path) -> None:
         "    with Arena(1, table, nothing) as arena:\n"
         "        result = arena.measure(ROW)\n"
         "    print(report.paragraph(result))\n"
-        "    written = report.write(Path(sys.argv[1]), report.machine(), [result])\n"
+        "    written = report.place(Path(sys.argv[1]), report.machine())\n"
+        "    report.write(written, report.machine(), [result])\n"
+        "    assert report.read(written, table()) == [result]\n"
         "    chart.draw(written, Path(sys.argv[1]) / 'chart.svg')\n"
     )
     done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True)
