@@ -16,7 +16,10 @@ from test_functions import builtin, compare, flat, run
 import retrograd
 from retrograd import linalg
 from retrograd.autograd import gradcheck, gradgradcheck
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import RetrogradError, TraceError
+from retrograd.compiler.ir.graph import Type
+from retrograd.compiler.ops import factor, lapack
 
 
 def matrices(t: Any, dtype: str = "float64") -> dict[str, Any]:
@@ -107,6 +110,24 @@ def test_the_determinant_of_a_singular_matrix_has_its_cofactors_for_a_gradient()
     linalg.det(a).backward()
     assert a.grad is not None
     np.testing.assert_allclose(a.grad, [[3, -6, 3], [3, -6, 3], [-3, 6, -3]], atol=1e-12)
+
+
+OPS_OF_LAPACK = [
+    (lapack.Inverse(), (4, 4)), (lapack.Det(), (4, 4)), (lapack.Cofactors(), (4, 4)),
+    (lapack.LogAbsDet(), (4, 4)), (lapack.SignOfDet(), (4, 4)), (lapack.Cholesky(), (4, 4)),
+    (factor.Eigh(False), (4, 4)),
+    (factor.Svd(), (5, 3)), (factor.Svd(), (3, 5)), (factor.Qr(), (5, 3)), (factor.Qr(), (3, 5)),
+    (factor.CompleteQr(), (5, 3)), (factor.Complement(), (5, 3)), (factor.Pinv(0.0, 0.0), (5, 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "shape"), OPS_OF_LAPACK, ids=lambda x: getattr(x, "name", str(x)))
+def test_the_inferred_type_is_that_of_the_value(op: lapack.Lapack, shape: tuple[int, int]) -> None:
+    m, n = shape
+    a = np.random.default_rng(0).standard_normal((2, m, n)).astype(np.float32)
+    given = a @ a.swapaxes(-1, -2) + np.eye(m, dtype=np.float32) if m == n else a
+    found = op.evaluate(given)
+    assert Type(found.shape, dtypes.dtype(found.dtype)) == op.infer(Type(given.shape, dtypes.float32))
 
 
 def test_the_full_factors_are_orthonormal_and_multiply_to_the_matrix() -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
@@ -35,14 +34,15 @@ class Eigh(Lapack):
     """Of a symmetric matrix `[…, n, n]`: eigenvalues, ascending, as a first row above the eigenvectors."""
 
     name = "eigh"
-    triangle: Literal["L", "U"]
+    upper: bool
+    """Which triangle is read."""
 
     def shape(self, *shape: int) -> Sequence[int]:
         *batch, m, n = shape
         return (*batch, m + 1, n)
 
     def evaluate(self, *arrays: Array) -> Array:
-        w, v = np.linalg.eigh(arrays[0], self.triangle)
+        w, v = np.linalg.eigh(arrays[0], "U" if self.upper else "L")
         return np.concatenate([w[..., None, :], v], axis=-2)
 
     def adjoint(
@@ -248,9 +248,9 @@ def _tall_qr(q: Value, r: Value, q_bar: Value, r_bar: Value) -> Value:
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
-def eigh(a: Value, triangle: Literal["L", "U"] = "L") -> tuple[Value, Value]:
+def eigh(a: Value, upper: bool = False) -> tuple[Value, Value]:
     """Eigenvalues and eigenvectors of symmetric matrices."""
-    w, v = _rows_apart(apply(Eigh(triangle), a), 1)
+    w, v = _rows_apart(apply(Eigh(upper), a), 1)
     return squeeze(w, [len(w.shape) - 2]), v
 
 

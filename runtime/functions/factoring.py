@@ -7,7 +7,7 @@ derivatives (`ops/factor.py`). `matrix` is the check that all share.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -94,22 +94,19 @@ def _qr(input: Tensor, some: bool = True) -> Any:
 @linalg("eigh")
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, and eigenvectors of symmetric matrices, of which one triangle is read."""
-    return pair("linalg_eigh", *factor.eigh(matrix("eigh", A, True), _triangle(UPLO)))
+    return pair("linalg_eigh", *factor.eigh(matrix("eigh", A, True), _upper(UPLO)))
 
 
 @linalg("eigvalsh")
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric matrices, ascending."""
-    return factor.eigh(matrix("eigh", A, True), _triangle(UPLO))[0]
+    return factor.eigh(matrix("eigh", A, True), _upper(UPLO))[0]
 
 
-def _triangle(uplo: str) -> Literal["L", "U"]:
-    match uplo.upper():
-        case "L":
-            return "L"
-        case "U":
-            return "U"
-    raise ArgumentError(mirrored(f"Expected UPLO argument to be 'L' or 'U', but got {uplo}"))
+def _upper(uplo: str) -> bool:
+    if uplo.upper() not in ("L", "U"):
+        raise ArgumentError(mirrored(f"Expected UPLO argument to be 'L' or 'U', but got {uplo}"))
+    return uplo.upper() == "U"
 
 
 @linalg("svd")
