@@ -1,7 +1,8 @@
 """The whole compiler on one screen: a Graph goes in at the top, LLVM text (or PTX) comes out at the bottom.
 
-Each step takes valid IR and gives valid IR of the same meaning. `compile_graph` runs them in order and keeps what users
-may read. Nothing here runs code or touches memory of the program: `runtime.program` loads and calls what is made.
+Each step takes valid IR and gives valid IR of the same meaning. `compile_graph` runs them in order and
+keeps what users may read. Nothing here runs code or touches memory of the program: `runtime.program`
+loads and calls what is made.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Compiled:
     constants: tuple[Array, ...]
     """Arrays that the caller passes between inputs and outputs."""
     checks: tuple[IndexCheck, ...]
-    """One for each bool output that follows the graph's own: where it is True, `check.error()` must be raised."""
+    """One for each bool output that follows the graph's own: where it is True, `check.error()` must be
+    raised."""
 
 
 def compile_graph(graph: Graph, target: Target, look: Look = unseen) -> Compiled:
@@ -97,11 +99,13 @@ class CompiledGpu:
     llvm: str
     ptx: str
     launches: tuple[Launch, ...]
-    """What to start, in this order; the buffers of a launch are those of `loops`, where the arena is laid out."""
+    """What to start, in this order; the buffers of a launch are those of `loops`, where the arena is laid
+    out."""
     constants: tuple[Array, ...]
     """The arrays that the constant buffers of `loops` hold."""
     checks: tuple[IndexCheck, ...]
-    """One for each bool output that follows the graph's own: where it is True, `check.error()` must be raised."""
+    """One for each bool output that follows the graph's own: where it is True, `check.error()` must be
+    raised."""
 
 
 def compile_for_gpu(graph: Graph, arch: str = "sm_90", look: Look = unseen) -> CompiledGpu:

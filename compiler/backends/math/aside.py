@@ -62,7 +62,8 @@ def per_lane(
 
 
 def _one_by_one(block: Block, name: str, results: tuple[str, ...], operands: Scalars) -> Scalars:
-    """The calls without a loop: no lane is chosen by a number known only at run time, so vectors stay in registers."""
+    """The calls without a loop: no lane is chosen by a number known only at run time, so vectors stay in
+    registers."""
     lanes = operands[0].lanes
     whole = [block.constant(kind, lanes, 0) for kind in results]
     for k in range(lanes):

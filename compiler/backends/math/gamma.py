@@ -96,7 +96,7 @@ def lgamma(x: Value) -> Value:
     size = fabs(x)
     positive = lgamma_positive(size)
     sine, _ = sin_cos_pi(size)
-    reflected = LOG_PI - log(fabs(sine) * size) - positive
+    reflected = select(size < 1e-17, positive, LOG_PI - log(fabs(sine) * size) - positive)
     pole = (x <= 0.0) & floor(x).eq(x) | size.eq(INF)
     return select(pole, INF, select(x < 0.0, reflected, positive))
 
