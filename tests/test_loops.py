@@ -232,9 +232,9 @@ READ = Call("maximum", (Number(0, int64), Convert(Load(X, PLACE), int64)), int64
 UNKNOWN = as_index(Loaded(READ, 12, frozenset((I0, I1))))
 FOREIGN = Buffer("y", float32, 12, Space.INPUT)
 INVALID: Sequence[tuple[Program, str]] = (
-    (program(nest(store(Load(X, PLACE + 1)))), "runs from 1.0 to 12.0, but x has 12 elements"),
-    (program(nest(store(ZERO, PLACE - 1))), "runs from -1.0 to 10.0, but out has 12"),
-    (program(nest(store(ZERO, PLACE * 2))), "to 22.0, but out has 12"),
+    (program(nest(store(Load(X, PLACE + 1)))), "runs from 1 to 12, but x has 12 elements"),
+    (program(nest(store(ZERO, PLACE - 1))), "runs from -1 to 10, but out has 12"),
+    (program(nest(store(ZERO, PLACE * 2))), "to 22, but out has 12"),
     (program(For(I0, (store(Load(X, PLACE)),))), "no loop around it is over j"),
     (program(For(I0, (For(I0, (store(ZERO, as_index(I0)),)),))), "belongs to an outer loop"),
     (program(nest(store(ZERO), kind=Kind.PARALLEL)), "within a loop of kind serial"),

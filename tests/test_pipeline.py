@@ -271,15 +271,15 @@ REDUCED_SHAPES = (
 )
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
-@pytest.mark.parametrize("op", REDUCTIONS, ids=lambda op: op.name)
+REDUCED = [(op, dtype) for op in REDUCTIONS for dtype in DTYPES if dtype.category in op.categories]
+
+
+@pytest.mark.parametrize(("op", "dtype"), REDUCED, ids=lambda v: v.name)
 def test_every_reduction_over_all_subsets_of_axes(op: type[Reduction], dtype: DType) -> None:
-    if dtype.category not in op.categories:
-        pytest.skip(f"{op.name} does not take {dtype}")
     for sizes in REDUCED_SHAPES:
         x = np.clip(sample(sizes, dtype), -2, 2) if op.name == "prod" else sample(sizes, dtype)
         for axes in subsets(range(len(sizes))):
-            if op.name.startswith("a") and len(op.name) == 4 and any(sizes[a] == 0 for a in axes):
+            if op.name in ("amax", "amin") and any(sizes[a] == 0 for a in axes):
                 continue
             check(
                 lambda x, axes=axes: apply(op(axes), x),

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
 from math import ceil, floor, gcd, inf, isfinite
 from typing import NoReturn, TypeVar
 
@@ -306,9 +305,12 @@ class _Verifier:
             self._fail(what, f"{buffer} is no buffer of the program")
         self._index(index, what)
         known = [*self._facts, *facts]
-        low, high = bounds(index, known)
-        if (low < 0 or high >= buffer.size) and not any(fact.never for fact in known):
-            self._fail(what, f"the index runs from {low} to {high}, but {buffer} has {buffer.size} elements")
+        span: Interval = index.bounds()
+        if span[0] < 0 or span[1] >= buffer.size:
+            span = bounds(index, known)
+        if (span[0] < 0 or span[1] >= buffer.size) and not any(fact.never for fact in known):
+            run = f"{span[0]:g} to {span[1]:g}"
+            self._fail(what, f"the index runs from {run}, but {buffer} has {buffer.size} elements")
 
 
 def _loaded_atoms(index: Index) -> Iterator[Loaded]:
@@ -327,40 +329,76 @@ def _loaded(index: Index) -> list[Expression]:
 
 
 def bounds(index: Index, facts: Sequence[Fact]) -> Interval:
-    """Between which values an index lies, if the facts hold.
+    """Between which values an index lies, if the facts hold."""
+    return _Prover(facts).bounds(index)
+
+
+class _Prover:
+    """What follows from some facts.
 
     A fact about C tells about n·C + R: n times its interval, plus that of R. An index I of which a multiple
     is such a sum, m·I = n·C + R, lies within an m-th of that. Each fact is used once at most, in order.
     """
 
-    facts = list(dict.fromkeys(facts))
+    def __init__(self, facts: Sequence[Fact]) -> None:
+        self._facts = list(dict.fromkeys(facts))
+        self._simpler: dict[int, _Prover] = {}
+        self._found: dict[Index, Interval] = {}
+        self._partly: dict[tuple[Index, int], Interval] = {}
 
-    @cache
-    def within(index: Index, position: int) -> Interval:
-        low, high = _sum([(_atom_bounds(atom, facts), factor) for atom, factor in index.terms], index.offset)
-        for k, fact in enumerate(facts[position:], position):
-            coefficients = dict(fact.index.terms)
-            for ratio in {Fraction(c, coefficients[atom]) for atom, c in index.terms if atom in coefficients}:
-                n, m = ratio.numerator, ratio.denominator
-                rest = within(index * m - fact.index * n, k + 1)
-                least, most = _sum([((fact.low, fact.high), n), (rest, 1)], 0)
+    def bounds(self, index: Index) -> Interval:
+        """The least and the greatest value that an index may have."""
+        if index not in self._found:
+            low, high = EVERYTHING
+            for m, other in _rewritten(index, frozenset()):
+                least, most = self._within(other, 0)
                 low, high = max(low, _divided(least, m, ceil)), min(high, _divided(most, m, floor))
-        return low, high
+            self._found[index] = low, high
+        return self._found[index]
 
-    low, high = within(index, 0)
-    for m, other in _without_division(index):
-        least, most = bounds(other, facts)
-        low, high = max(low, _divided(least, m, ceil)), min(high, _divided(most, m, floor))
-    return low, high
+    def _within(self, index: Index, first: int) -> Interval:
+        """By the facts from number `first` on."""
+        if (index, first) not in self._partly:
+            low, high = _sum([(self._atom(atom), factor) for atom, factor in index.terms], index.offset)
+            for k, fact in enumerate(self._facts[first:], first):
+                coefficients = dict(fact.index.terms)
+                ratios = {Fraction(c, coefficients[atom]) for atom, c in index.terms if atom in coefficients}
+                for n, m in ((r.numerator, r.denominator) for r in ratios):
+                    rest = self._within(index * m - fact.index * n, k + 1)
+                    least, most = _sum([((fact.low, fact.high), n), (rest, 1)], 0)
+                    low, high = max(low, _divided(least, m, ceil)), min(high, _divided(most, m, floor))
+            self._partly[index, first] = low, high
+        return self._partly[index, first]
 
-
-def _without_division(index: Index) -> Iterator[tuple[int, Index]]:
-    """Multiples of the index, written in other ways: c·d·(v // d) is c·v - c·(v % d)."""
-    for atom, factor in index.terms:
+    def _atom(self, atom: Atom) -> Interval:
+        """An atom's interval, told by facts about simpler atoms: so this comes to an end."""
+        if isinstance(atom, Axis | Loaded):
+            return 0, atom.extent - 1
+        depth = _depth(atom.value)
+        if depth not in self._simpler:
+            self._simpler[depth] = _Prover([fact for fact in self._facts if _depth(fact.index) <= depth])
+        low, high = self._simpler[depth].bounds(atom.value)
         if isinstance(atom, Divided):
+            return low // atom.divisor, high // atom.divisor
+        return (low, high) if low >= 0 and high < atom.divisor else (0, atom.divisor - 1)
+
+
+def _rewritten(index: Index, kept: frozenset[Divided]) -> Iterator[tuple[int, Index]]:
+    """The index, and multiples of it without some of its divisions: d·(v // d) is v - v % d."""
+    yield 1, index
+    for atom, factor in index.terms:
+        if isinstance(atom, Divided) and atom not in kept:
             m = atom.divisor // gcd(atom.divisor, factor)
             product = atom.value - as_index(Remainder(atom.value, atom.divisor))
-            yield m, (index - as_index(atom) * factor) * m + product * (factor * m // atom.divisor)
+            other = (index - as_index(atom) * factor) * m + product * (factor * m // atom.divisor)
+            yield from ((m * n, further) for n, further in _rewritten(other, kept))
+            kept |= {atom}
+
+
+def _depth(index: Index) -> int:
+    """How many divisions are within each other."""
+    divided = [atom for atom, _ in index.terms if isinstance(atom, Divided | Remainder)]
+    return max((1 + _depth(atom.value) for atom in divided), default=0)
 
 
 def _divided(number: float, divisor: int, rounded: Callable[[Fraction], int]) -> float:
@@ -373,23 +411,6 @@ def _sum(terms: Sequence[tuple[Interval, int]], offset: int) -> Interval:
         low += factor * (least if factor > 0 else most) if factor else 0
         high += factor * (most if factor > 0 else least) if factor else 0
     return low, high
-
-
-def _atom_bounds(atom: Atom, facts: Sequence[Fact]) -> Interval:
-    """Between which values an atom lies, told by facts about simpler atoms: so this comes to an end."""
-    if isinstance(atom, Axis | Loaded):
-        return 0, atom.extent - 1
-    depth = _depth(atom.value)
-    low, high = bounds(atom.value, [fact for fact in facts if _depth(fact.index) <= depth])
-    if isinstance(atom, Divided):
-        return low // atom.divisor, high // atom.divisor
-    return (low, high) if low >= 0 and high < atom.divisor else (0, atom.divisor - 1)
-
-
-def _depth(index: Index) -> int:
-    """How many divisions are within each other."""
-    divided = [atom for atom, _ in index.terms if isinstance(atom, Divided | Remainder)]
-    return max((1 + _depth(atom.value) for atom in divided), default=0)
 
 
 def value_bounds(e: Expression) -> Interval:
