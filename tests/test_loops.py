@@ -51,7 +51,7 @@ from retrograd.compiler.passes.localise import localise
 from retrograd.compiler.passes.plan import lifetimes, plan
 from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying
-from retrograd.compiler.schedule import cpu
+from retrograd.compiler.schedule import cpu, gpu
 from retrograd.compiler.schedule.cpu import schedule
 from retrograd.compiler.schedule.machine import Machine
 
@@ -142,6 +142,14 @@ def test_random_programs(case: tuple[Graph, list[Array]]) -> None:
     for program in programs_:
         for ours, theirs in zip(loops_interpreter.run(program, [*arrays, *constants]), expected, strict=True):
             assert is_close(ours.reshape(theirs.shape), theirs, TOLERANCE[dtype])
+
+
+@given(programs())
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+def test_launches_of_random_programs_stay_within_their_buffers(case: tuple[Graph, list[Array]]) -> None:
+    whole = joint(case[0], range(len(case[1])))
+    serial, _ = lower(rebuild(rebuild(whole, Expanding()), Simplifying()))
+    verify_loops(plan(gpu.schedule(serial)))
 
 
 # ---- memory ------------------------------------------------------------------------------------------------
