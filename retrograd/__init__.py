@@ -64,6 +64,7 @@ ROOMS = {
 
 LATE = {
     "compile_grad": "retrograd.runtime.compile_grad",
+    "compile_step": "retrograd.runtime.compile_step",
     "save": "retrograd.runtime.saving",
     "load": "retrograd.runtime.saving",
 }
@@ -93,6 +94,7 @@ sys.meta_path.append(_Rooms())
 if TYPE_CHECKING:
     from retrograd.runtime import linalg, nn, optim
     from retrograd.runtime.compile_grad import compile_grad
+    from retrograd.runtime.compile_step import compile_step
     from retrograd.runtime.saving import load, save
 
 
@@ -116,6 +118,7 @@ __all__ = [
     "autograd",
     "bool",
     "compile_grad",
+    "compile_step",
     "default_generator",
     "device",
     "double",

@@ -53,6 +53,7 @@ declare ptr @PyTuple_New(i64)
 declare ptr @PyList_New(i64)
 declare ptr @PyIter_Next(ptr)
 declare ptr @PyDict_New()
+declare ptr @memcpy(ptr, ptr, i64)
 declare i32 @PyDict_SetItem(ptr, ptr, ptr)
 @_Py_NoneStruct = external global i8
 declare ptr @PyType_GenericAlloc(ptr, i64)
@@ -169,6 +170,74 @@ give_object:
   ret ptr %object
 no:
   ret ptr null
+}
+
+; Where updates are written: straight, or to the arena.
+define internal void @place_updates(i64 %count, ptr %ports, ptr %out_pointers, ptr %pointers,
+                                    ptr %arena) nounwind {
+entry:
+  br label %next
+next:
+  %o = phi i64 [ 0, %entry ], [ %o_next, %step ]
+  %port = phi ptr [ %ports, %entry ], [ %port_next, %step ]
+  %more = icmp ult i64 %o, %count
+  br i1 %more, label %one, label %end
+one:
+  %kind = load i64, ptr %port, align 1
+  %is_update = icmp eq i64 %kind, 6
+  br i1 %is_update, label %update, label %step
+update:
+  %pointer = call i64 @head(ptr %port, i64 2)
+  %place = call i64 @head(ptr %port, i64 3)
+  %target_at = getelementptr ptr, ptr %pointers, i64 %pointer
+  %target = load ptr, ptr %target_at
+  %aside = getelementptr i8, ptr %arena, i64 %place
+  %at_once = icmp eq i64 %place, -1
+  %chosen = select i1 %at_once, ptr %target, ptr %aside
+  %out_at = getelementptr ptr, ptr %out_pointers, i64 %o
+  store ptr %chosen, ptr %out_at
+  br label %step
+step:
+  %o_next = add i64 %o, 1
+  %size = call i64 @head(ptr %port, i64 1)
+  %port_next = getelementptr i64, ptr %port, i64 %size
+  br label %next
+end:
+  ret void
+}
+
+define internal void @copy_updates(i64 %count, ptr %ports, ptr %out_pointers, ptr %pointers) nounwind {
+entry:
+  br label %next
+next:
+  %o = phi i64 [ 0, %entry ], [ %o_next, %step ]
+  %port = phi ptr [ %ports, %entry ], [ %port_next, %step ]
+  %more = icmp ult i64 %o, %count
+  br i1 %more, label %one, label %end
+one:
+  %kind = load i64, ptr %port, align 1
+  %is_update = icmp eq i64 %kind, 6
+  br i1 %is_update, label %update, label %step
+update:
+  %place = call i64 @head(ptr %port, i64 3)
+  %at_once = icmp eq i64 %place, -1
+  br i1 %at_once, label %step, label %copy
+copy:
+  %pointer = call i64 @head(ptr %port, i64 2)
+  %target_at = getelementptr ptr, ptr %pointers, i64 %pointer
+  %target = load ptr, ptr %target_at
+  %out_at = getelementptr ptr, ptr %out_pointers, i64 %o
+  %from = load ptr, ptr %out_at
+  %bytes = call i64 @head(ptr %port, i64 4)
+  call ptr @memcpy(ptr %target, ptr %from, i64 %bytes)
+  br label %step
+step:
+  %o_next = add i64 %o, 1
+  %size = call i64 @head(ptr %port, i64 1)
+  %port_next = getelementptr i64, ptr %port, i64 %size
+  br label %next
+end:
+  ret void
 }
 
 ; False where a flag was raised.

@@ -222,7 +222,7 @@ class CompiledFunction(Generic[P, R]):
             return slow(unbound, bound, args[:positional], dict(zip(names, args[positional:])))
 
         found = entry.specialisation
-        watched = watch([*found.guards.reads, *_modes()])
+        watched = watch([*found.guards.reads, *modes_read()])
         call = direct(
             found,
             program,
@@ -234,7 +234,7 @@ class CompiledFunction(Generic[P, R]):
             watched,
             found.recording if history else None,
         )
-        guards = Guards([*found.guards.reads, *_modes()], ()) if watched is None else None
+        guards = Guards([*found.guards.reads, *modes_read()], ()) if watched is None else None
         simple = not names and guards is None
         fast = Fast(call, STATE.grad, history, names, guards, simple) if call is not None else None
         entry.fast.append(fast)
@@ -249,7 +249,7 @@ class CompiledFunction(Generic[P, R]):
         the first, the user does not see."""
         leaves: list[Any] = []
         structure = self._parameters.structure(args, kwargs, leaves)
-        kinds = tuple(map(_kind, leaves))
+        kinds = tuple(map(kind_of, leaves))
         key = (gradient or STATE.grad, gradient, dtypes.default_dtype(), bound, structure, kinds)
         for entry in self._table.get(key, ()):
             if entry.specialisation.guards.hold():
@@ -367,7 +367,7 @@ def _applies(fast: Fast, kwargs: dict[str, Any]) -> bool:
     return fast.guards is None or fast.guards.hold()
 
 
-def _modes() -> list[Read]:
+def modes_read() -> list[Read]:
     """What native calls are made for: nobody is tracing, and this is the default type."""
     return [
         Read(getitem, vars(tracing), "depth", 0, "depth"),
@@ -375,7 +375,7 @@ def _modes() -> list[Read]:
     ]
 
 
-def _kind(leaf: Any) -> object:
+def kind_of(leaf: Any) -> object:
     """What of a leaf decides the code: part of a key."""
     if isinstance(leaf, Tensor):
         value = leaf._value

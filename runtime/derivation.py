@@ -42,12 +42,23 @@ def gradients(
 ) -> list[Tensor]:
     """Of the outputs by the inputs, whose nodes these are; zeros where there is no influence. Call it
     `inside`."""
+    found = influences(trace, outputs, inputs, cotangents, create_graph)
+    return [_as_tensor(g, node) for g, node in zip(found, nodes, strict=True)]
+
+
+def influences(
+    trace: Trace,
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    create_graph: bool,
+) -> list[Value | None]:
+    """The same, and None where there is no influence."""
     edges = [edge_of(x) for x in inputs]
     seeds: Sequence[Value] = cotangents if create_graph else [trace.lift(ct) for ct in cotangents]
     derivation = _Derivation(create_graph, keep=True, wanted=frozenset(edges))
     derivation.run([(edge_of(y), ct) for y, ct in zip(outputs, seeds, strict=True)])
-    found = [derivation.found.get(edge) for edge in edges]
-    return [_as_tensor(g, node) for g, node in zip(found, nodes, strict=True)]
+    return [derivation.found.get(edge) for edge in edges]
 
 
 def fresh_label(builder: Builder, label: str) -> str:

@@ -9,7 +9,7 @@ arguments, updates in place, results that were there before. What the callable d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -26,7 +26,9 @@ from retrograd.runtime.fastcall import (
     OutputPort,
     Port,
     TensorPort,
+    UpdatePort,
     WeakPort,
+    check,
     leaves_of,
 )
 from retrograd.runtime.history import CompiledBackward
@@ -104,6 +106,34 @@ def direct(
         return None
     whole = returns if len(returns) > 1 else returns[0]
     return program.bind(arguments, outputs, whole, miss, held=held, guards=guards)
+
+
+def updating(
+    program: NativeProgram,
+    structure: Structure,
+    leaves: Sequence[Any],
+    held: Sequence[Tensor | np.ndarray],
+    result: Structure,
+    updates: Mapping[int, int],
+    miss: Callable[..., Any],
+    guards: Watch | None,
+) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+    """Two native callables: one that only says whether a call is like this one, and the call itself, which
+    returns `result` and writes the outputs that `updates` maps to an input there."""
+    try:
+        arguments = list(_arguments(structure, iter(leaves)))
+        things: list[Held] = [(x, _leaf(x)) for x in held]
+        returns = _returns(result, count())
+        outputs: list[OutputPort] = [
+            UpdatePort(updates[k], node.type.nbytes, k in program.straight)
+            if k in updates
+            else _output(node.type, True)
+            for k, node in enumerate(program.graph.outputs)
+        ]
+    except _NotPlain:
+        return None
+    call = program.bind(arguments, outputs, returns, miss, held=things, guards=guards)
+    return check(arguments, things, guards), call
 
 
 # ---- what goes in ------------------------------------------------------------------------------------------

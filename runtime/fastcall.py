@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from retrograd.compiler.errors import CompilerError
 from retrograd.runtime import cpu, trampoline
 from retrograd.runtime.layout import layout, slot_offset
-from retrograd.runtime.returns import Giving, Returns, outputs_of
+from retrograd.runtime.returns import Given, Giving, Returns, outputs_of
 from retrograd.runtime.returns import steps as steps_of
 from retrograd.runtime.watching import Watch
 
@@ -182,7 +182,22 @@ class FlagPort:
         return None, np.zeros((), np.uint8)
 
 
-OutputPort = ArrayPort | TensorPort | FloatPort | FlagPort
+@dataclass(frozen=True, slots=True)
+class UpdatePort:
+    """The memory of one of the program's inputs, by its number: it is written anew, and not given back.
+
+    Straight, if the program does not read an element after it has written it; else by a copy at the end.
+    """
+
+    number: int
+    nbytes: int
+    straight: bool
+
+    def new(self) -> tuple[Any, Array]:
+        return None, np.zeros(self.nbytes, np.uint8)
+
+
+OutputPort = ArrayPort | TensorPort | FloatPort | FlagPort | UpdatePort
 LeafPort = ArrayPort | TensorPort | FloatPort | ConstantPort | WeakPort
 Port = LeafPort | GroupPort
 Held = tuple[object, LeafPort]
@@ -227,6 +242,24 @@ def make(
     return _new_function(ctypes.addressof(definition), kept, "retrograd")  # type: ignore[no-any-return]
 
 
+def check(arguments: Sequence[Port], held: Sequence[Held], guards: Watch | None) -> Callable[..., bool]:
+    """A callable that runs nothing, and says whether a call would pass the ports and guards."""
+    if layout() is None:
+        return lambda *args: (
+            len(args) == len(arguments)
+            and (
+                _opened([*arguments, *(port for _, port in held)], [*args, *(thing for thing, _ in held)])
+                is not None
+            )
+        )
+    nothing = _trampoline().address("retrograd_nothing")
+    return make("check", nothing, arguments, [], 0, _no, Given(True), held=held, guards=guards)
+
+
+def _no(*args: object, **kwargs: object) -> bool:
+    return False
+
+
 def _port(
     kind: int, cls: type, slot: int, dtype: np.dtype[Any], shape: Sequence[int], pairs: Sequence[int] = ()
 ) -> list[int]:
@@ -251,7 +284,7 @@ def _record(
     leaves = [*leaves_of(arguments), *(port for _, port in held)]
     into = [word for port in arguments for word in port.words()]
     beside = [word for _, port in held for word in port.words()]
-    out = [word for port in outputs for word in port.words()]
+    out, arena_bytes = _outputs(outputs, arena_bytes)
     held_at = len(trampoline.HEAD) + len(into)
     outputs_at = held_at + len(beside)
     head = {
@@ -273,6 +306,19 @@ def _record(
     words = [head[name] for name in trampoline.HEAD]
     words += [*into, *beside, *out, *(word for step in steps for word in step)]
     return struct.pack(f"<{len(words)}Q", *words)
+
+
+def _outputs(ports: Sequence[OutputPort], arena_bytes: int) -> tuple[list[int], int]:
+    """The words of all outputs, and the bytes of the arena with what is copied out of it."""
+    words: list[int] = []
+    for port in ports:
+        if not isinstance(port, UpdatePort):
+            words += port.words()
+            continue
+        place = -1 if port.straight else -(-arena_bytes // 64) * 64
+        words += [trampoline.UPDATE, 5, port.number, place % (1 << 64), port.nbytes]
+        arena_bytes = arena_bytes if port.straight else place + port.nbytes
+    return words, arena_bytes
 
 
 def _expiring(arguments: Sequence[Port], guards: Watch | None) -> tuple[Watch | None, list[object]]:
@@ -385,6 +431,10 @@ class _PythonCall:
         self._program((ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays)))
         if any(isinstance(port, FlagPort) and array for port, (_, array) in zip(self._outputs, made)):
             return self._miss(*args)
-        outputs = [float(array) if thing is None else thing for thing, array in made]
+        for port, (_, array) in zip(self._outputs, made):
+            if isinstance(port, UpdatePort):
+                ctypes.memmove(seen[port.number].ctypes.data, array.ctypes.data, port.nbytes)
+        numbers = [isinstance(port, FloatPort) for port in self._outputs]
+        outputs = [float(array) if number else thing for number, (thing, array) in zip(numbers, made)]
         leaves, leaf_arrays = [thing for thing, _ in opened], [array for _, array in opened]
         return Giving(outputs, [array for _, array in made], leaves, leaf_arrays, {}).give(self._returns)

@@ -9,7 +9,7 @@ compiler is not even loaded. The cache's entries are `Code`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,18 +42,23 @@ class Code(NamedTuple):
     checks: int
     """How many flags follow the graph's outputs."""
     long_running: bool
+    straight: list[int]
+    """Outputs that may be written where the inputs lie that they are updates of."""
     constants: list[Array]
     """Passed after the graph's inputs."""
     object_code: bytes
 
     @staticmethod
-    def of(compiled: Compiled, target: Target) -> Code:
+    def of(compiled: Compiled, target: Target, updates: Mapping[int, int]) -> Code:
         """The code of a graph that has gone through the compiler."""
+        passes = import_module("retrograd.compiler.passes.straight")  # late, like the compiler
+        safe = passes.straight(compiled.loops, updates) if not compiled.checks else ()
         return Code(
             compiled.symbol,
             compiled.loops.arena_bytes,
             len(compiled.checks),
             _work(compiled) > _LONG,
+            sorted(safe),
             list(compiled.constants),
             assemble(compiled.llvm, target),
         )
@@ -61,28 +66,32 @@ class Code(NamedTuple):
     def packed(self) -> bytes:
         """All of it as bytes: a line of JSON, the constants, the object code."""
         constants = [(array.dtype.str, array.shape) for array in self.constants]
-        head = json.dumps([self.symbol, self.arena_bytes, self.checks, self.long_running, constants])
+        head = json.dumps([*self[:5], constants])
         arrays = [np.ascontiguousarray(array).tobytes() for array in self.constants]
         return b"".join([head.encode(), b"\n", *arrays, self.object_code])
 
     @staticmethod
     def unpacked(content: bytes) -> Code:
         head, _, rest = content.partition(b"\n")
-        symbol, arena_bytes, checks, long_running, described = json.loads(head)
+        symbol, arena_bytes, checks, long_running, straight, described = json.loads(head)
         constants, start = [], 0
         for kind, shape in described:
             count = int(np.prod(shape, dtype=np.int64))
             array = np.frombuffer(rest, kind, count, start).reshape(shape).copy()
             constants.append(array)
             start += array.nbytes
-        return Code(symbol, arena_bytes, checks, long_running, constants, rest[start:])
+        return Code(symbol, arena_bytes, checks, long_running, straight, constants, rest[start:])
 
 
 class NativeProgram:
-    """A compiled graph. Compiling happens here and now; calling it is thread-safe."""
+    """A compiled graph. Compiling happens here and now; calling it is thread-safe.
 
-    def __init__(self, graph: Graph) -> None:
+    `updates` are outputs that will be written over inputs, by their numbers.
+    """
+
+    def __init__(self, graph: Graph, updates: Mapping[int, int] | None = None) -> None:
         self.graph = graph
+        self._updates = updates or {}
         self._target = Target.host()
         self._code = self._load()
         self._library = cpu.load(self._code.object_code)
@@ -96,6 +105,11 @@ class NativeProgram:
         pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
         compiled: Compiled = pipeline.compile_graph(self.graph, self._target)
         return compiled
+
+    @property
+    def straight(self) -> list[int]:
+        """The updates that may be written where their inputs lie: none is read after that."""
+        return self._code.straight
 
     @property
     def loops(self) -> loops.Program:
@@ -159,12 +173,12 @@ class NativeProgram:
     def _load(self) -> Code:
         name = fingerprint(self.graph)
         if name is None:
-            return Code.of(self.compiled, self._target)
-        key = cache.key_of(name, self._target)
+            return Code.of(self.compiled, self._target, self._updates)
+        key = cache.key_of(name, self._target, sorted(self._updates.items()))
         content = cache.get(key)
         if content is not None:
             return Code.unpacked(content)
-        code = Code.of(self.compiled, self._target)
+        code = Code.of(self.compiled, self._target, self._updates)
         cache.put(key, code.packed())
         return code
 

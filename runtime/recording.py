@@ -24,7 +24,7 @@ import numpy as np
 from retrograd.compiler.adjoint import Pair, split
 from retrograd.compiler.errors import RetrogradError, TraceError
 from retrograd.compiler.ir.graph import Array, Graph, Node
-from retrograd.runtime.derivation import fresh_label, gradients, inside
+from retrograd.runtime.derivation import fresh_label, gradients, influences, inside
 from retrograd.runtime.eager import counter_of, edge_of
 from retrograd.runtime.history import CallNode, CompiledBackward, Refused
 from retrograd.runtime.modes import STATE
@@ -39,6 +39,8 @@ child never inherits it from a thread that it has not."""
 os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 _T = TypeVar("_T")
+Extension = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""Further inputs and outputs of a graph."""
 
 
 class Recording:
@@ -111,10 +113,8 @@ class Recording:
         return Recording(f"{self.name}_vjp", self._trace, operands, (*self.captured, *later), gradients)
 
     def _make_joint_graph(self) -> Graph:
-        loss = self.outputs[self.differentiable[0]]
         with inside(self._trace), self._trace.builder.at(self.graph.outputs[self.differentiable[0]].where):
-            ones = np.ones(loss.shape, loss.dtype.numpy)
-            gradients = self._gradients([Tensor(self._trace.builder.constant(ones))], create_graph=False)
+            gradients = self._gradients([self._one()], create_graph=False)
             nodes = tuple(self._trace.lift(g) for g in gradients)
         return Graph(f"{self.name}_and_gradient", self.graph.inputs, self.graph.outputs + nodes)
 
@@ -126,6 +126,32 @@ class Recording:
         return Graph(
             self.name, (*self.graph.inputs, *seeds, *later), self.graph.outputs + self.vjp.graph.outputs
         )
+
+    def _one(self) -> Tensor:
+        """The cotangent of the only differentiable output, a scalar."""
+        loss = self.outputs[self.differentiable[0]]
+        return Tensor(self._trace.builder.constant(np.ones(loss.shape, loss.dtype.numpy)))
+
+    @property
+    def influences(self) -> dict[int, Tensor]:
+        """The gradients of a scalar by those wanted inputs, by their numbers, that it depends on."""
+        return self._once("influences", self._find_influences)
+
+    def _find_influences(self) -> dict[int, Tensor]:
+        inputs, loss = (*self.operands, *self.captured), self.outputs[self.differentiable[0]]
+        with inside(self._trace), self._trace.builder.at(self.graph.outputs[self.differentiable[0]].where):
+            wanted = [inputs[k] for k in self.wanted]
+            found = influences(self._trace, [loss], wanted, [self._one()], create_graph=False)
+            return {k: Tensor(g) for k, g in zip(self.wanted, found) if g is not None}
+
+    def extended(self, name: str, more: Callable[[Trace, dict[int, Tensor]], Extension]) -> Graph:
+        """The graph of a scalar, going on with what `more` makes of the trace and of the gradients by those
+        wanted inputs, by their numbers, that it depends on."""
+        with inside(self._trace), self._trace.builder.at(None):
+            further, results = (
+                tuple(map(self._trace.lift, each)) for each in more(self._trace, self.influences)
+            )
+        return Graph(name, self.graph.inputs + further, self.graph.outputs + results)
 
     def _cotangent(self, place: int) -> Tensor:
         like = self.outputs[place]

@@ -16,10 +16,14 @@ A *port* describes an argument to check or an output to make; both look alike, a
 | 3 constant | just the object in `class` | |
 | 4 group | a list, tuple or dict of just `class`, its members as their own ports say | |
 | 5 flag | | a byte; where it is not 0, the call is a miss |
+| 6 update | | what the program's pointer number `class` points to is written anew |
 
 The words of a group are: kind, words to the next port, class, 0 tuple, 1 list or 2 dict, members, keys of a
 dict …, ports of the members …. All that is no group is a *leaf*; leaves are counted through arguments and
-then held objects. What fails a port or a guard (`runtime/watching.py`) goes to `miss(*args, **kwargs)`.
+then held objects. An update's words are: kind, words to the next port, pointer, place, bytes; it is written
+at its place in the arena and copied when the program has run, or at once where the place is -1.
+
+What fails a port or a guard (`runtime/watching.py`) goes to `miss(*args, **kwargs)`.
 
 One text serves all signatures, so a new one compiles nothing. This file holds the call and the arguments,
 `runtime/boxing.py` the outputs. A new kind is a row of the table, a case of each `switch`, and a port in
@@ -35,7 +39,7 @@ from retrograd.runtime.boxing import BOXING
 from retrograd.runtime.layout import Layout
 from retrograd.runtime.watching import WATCHING, constants
 
-ARRAY, F64, F32, CONSTANT, GROUP, FLAG = range(6)
+ARRAY, F64, F32, CONSTANT, GROUP, FLAG, UPDATE = range(7)
 """Kinds of ports."""
 
 GROUPS: dict[type, int] = {tuple: 0, list: 1, dict: 2}
@@ -182,6 +186,7 @@ choose:
   %arena = phi ptr [ %stacked, %on_stack ], [ %borrowed, %on_heap ]
   %arena_at = getelementptr ptr, ptr %out_pointers, i64 %outputs
   store ptr %arena, ptr %arena_at
+  call void @place_updates(i64 %outputs, ptr %out_ports, ptr %out_pointers, ptr %pointers, ptr %arena)
   %program = load ptr, ptr %record, align 1
   %long = call i64 @head(ptr %record, i64 $head_long)
   %briefly = icmp eq i64 %long, 0
@@ -196,12 +201,17 @@ run_unlocked:                                          ; another thread may drop
   call void @PyEval_RestoreThread(ptr %thread)
   br label %ran
 ran:
+  %sound = call i1 @sound(i64 %outputs, ptr %out_ports, ptr %out_scalars)
+  br i1 %sound, label %update, label %done
+update:
+  call void @copy_updates(i64 %outputs, ptr %out_ports, ptr %out_pointers, ptr %pointers)
+  br label %done
+done:
   br i1 %small, label %finish, label %return_arena
 return_arena:
   call void @return_arena(ptr %arena)
   br label %finish
 finish:
-  %sound = call i1 @sound(i64 %outputs, ptr %out_ports, ptr %out_scalars)
   br i1 %sound, label %give, label %discard
 give:
   %result = call ptr @give(ptr %record, ptr %out_ports, ptr %made, ptr %out_scalars, ptr %objects)
@@ -255,6 +265,11 @@ one:
   %i_next = add i64 %i, 1
   br label %next
 end:
+  ret void
+}
+
+; For programs that do nothing: a call that only checks its arguments.
+define void @retrograd_nothing(ptr %pointers) nounwind {
   ret void
 }
 

@@ -73,6 +73,10 @@ class Formula(Optimizer):
         """The new values of a parameter and its slots, from theirs and the gradient."""
         raise NotImplementedError
 
+    def _slots_of(self, on: On) -> tuple[str, ...]:
+        """What is remembered of a parameter, with these options on."""
+        return tuple([name for name, option in self._slots.items() if not option or on[option]])
+
     def _first(self, name: str, group: Group, param: Tensor) -> Tensor:
         """What a slot is before the first step."""
         return Tensor(np.zeros_like(param._value, order="C"))
@@ -92,11 +96,8 @@ class Formula(Optimizer):
 
     def _gather(self, group: Group, found: _Gathered) -> None:
         """What the program needs of a group: the arrays, and the numbers of this step."""
-        on = tuple(
-            [(name, bool(value)) for name, value in group.items() if name not in ("params", "param_names")]
-        )
-        known = dict(on)
-        slots = tuple([name for name, option in self._slots.items() if not option or known[option]])
+        on = options_on(group)
+        slots = self._slots_of(dict(on))
         places: dict[Clock, int] = {}
         for param in group["params"]:
             grad = param.grad
@@ -117,6 +118,13 @@ class Formula(Optimizer):
             found.tensors.append(tensors)
             found.arrays += (param._value, grad._value, *[x._value for x in tensors[1:]])
             found.kinds.append(Kind(param._value.shape, param.dtype, on, slots, places[clock]))
+
+
+def options_on(group: Group) -> tuple[tuple[str, bool], ...]:
+    """Which options of a group are set, and not zero."""
+    return tuple(
+        [(name, bool(value)) for name, value in group.items() if name not in ("params", "param_names")]
+    )
 
 
 class _Gathered:
@@ -142,21 +150,21 @@ def _program(name: str, formula: Rule, kinds: tuple[Kind, ...], names: tuple[str
     """The step for parameters of these kinds. `names` are those of all numbers, one set after the other."""
     outputs = []
     with Trace() as trace, no_grad():
-        vector = _adopted(trace, "numbers", (len(names),), np.dtype(np.float64))
+        vector = adopted(trace, "numbers", (len(names),), np.dtype(np.float64))
         known: dict[tuple[int, DType], dict[str, Tensor]] = {}
         for k, kind in enumerate(kinds):
             key = (kind.numbers, kind.dtype)
             if key not in known:
-                known[key] = _named(vector, names, *key)
+                known[key] = named(vector, names, *key)
             labels = [f"x{k}", f"g{k}", *(f"{slot}{k}" for slot in kind.slots)]
-            operands = [_adopted(trace, label, kind.shape, kind.dtype.numpy) for label in labels]
+            operands = [adopted(trace, label, kind.shape, kind.dtype.numpy) for label in labels]
             new = formula(dict(kind.on), known[key], *operands)
             outputs += [trace.lift(x) for x in new]
         inputs = tuple(trace.captured)
     return NativeProgram(Graph(f"{name.lower()}_step", inputs, tuple(outputs)))
 
 
-def _named(vector: Tensor, names: tuple[str, ...], start: int, dtype: DType) -> dict[str, Tensor]:
+def named(vector: Tensor, names: tuple[str, ...], start: int, dtype: DType) -> dict[str, Tensor]:
     """The set of numbers that starts at this place: up to where a name comes again."""
     numbers: dict[str, Tensor] = {}
     for place in range(start, len(names)):
@@ -166,7 +174,7 @@ def _named(vector: Tensor, names: tuple[str, ...], start: int, dtype: DType) -> 
     return numbers
 
 
-def _adopted(trace: Trace, label: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
+def adopted(trace: Trace, label: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
     """A placeholder: its elements are not looked at."""
     tensor = Tensor(np.broadcast_to(np.zeros((), dtype), shape))
     trace.adopt(tensor, label)

@@ -1,0 +1,122 @@
+"""Loops → numbers of outputs: those that may be written straight into an input's memory.
+
+A program may write an update of an input where the input lies, if it never reads an element after it has
+written it. That is so if the input is read only in kernels before that, and in the very block of statements
+that stores the output: at the same index, and not after the store. No other block touches that element if
+each is stored once; and as all are stored, they are stored once if there are no more stores than elements.
+It is a proof or nothing: what is not understood is taken to be unsafe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+
+from retrograd.compiler.ir.index import Axis, Index
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Buffer,
+    Exchange,
+    For,
+    If,
+    Load,
+    Local,
+    Program,
+    Statement,
+    Store,
+    expressions,
+    loaded,
+    operands_first,
+    walk,
+)
+
+
+def straight(program: Program, updates: Mapping[int, int]) -> frozenset[int]:
+    """Of the outputs that are updates of inputs (by their numbers), those that are safe."""
+    return frozenset(
+        output
+        for output, place in updates.items()
+        if _is_safe(program, program.inputs[place], program.outputs[output])
+    )
+
+
+def _is_safe(program: Program, source: Buffer, target: Buffer) -> bool:
+    stored = [k for k, kernel in enumerate(program.kernels) if _mentions(kernel.body, target)]
+    read = [k for k, kernel in enumerate(program.kernels) if _reads(kernel.body, source)]
+    if len(stored) != 1 or any(k > stored[0] for k in read):
+        return False
+    kernel = program.kernels[stored[0]]
+    if _reads(kernel.body, target):
+        return False
+    times = 0
+    for block, around in _blocks(kernel.body, ()):
+        if not _block_is_safe(block, source, target):
+            return False
+        stores = sum(isinstance(s, Store) and s.buffer is target for s in block)
+        executions = _executions(around) if stores else 0
+        if executions is None:
+            return False
+        times += stores * executions
+    return times == target.size
+
+
+def _blocks(
+    statements: Sequence[Statement], around: tuple[For, ...]
+) -> Iterator[tuple[Sequence[Statement], tuple[For, ...]]]:
+    """The statements of each pair of braces, with the loops around them."""
+    yield statements, around
+    for statement in statements:
+        if isinstance(statement, For | Local | If):
+            inner = (*around, statement) if isinstance(statement, For) else around
+            yield from _blocks(statement.body, inner)
+
+
+def _executions(around: tuple[For, ...]) -> int | None:
+    """How often what stands in these loops is executed; None if that cannot be told."""
+    extents = {loop.axis: loop.axis.extent for loop in around}
+    times = 1
+    for loop in around:
+        if loop.limit is None:
+            continue
+        index, bound = loop.limit
+        steps = sorted((step, axis) for axis, step in index.terms if isinstance(axis, Axis))
+        reach = 1
+        for step, axis in steps:  # counts 0, 1, 2, … up to the bound, and no number twice
+            if step != reach or axis not in extents:
+                return None
+            reach *= extents.pop(axis)
+        if index.offset or len(steps) != len(index.terms) or reach < bound:
+            return None
+        times *= bound
+    return times * prod(extents.values())
+
+
+def _block_is_safe(block: Sequence[Statement], source: Buffer, target: Buffer) -> bool:
+    """Whether in one pair of braces (not in those inside) an element of the source is only read before the
+    same element of the target is stored."""
+    stores: list[Index] = []
+    loads: list[Index] = []
+    known: set[int] = set()  # what an earlier statement has computed is not computed, and not read, again
+    for statement in block:
+        if not isinstance(statement, Store | Accumulate | Exchange):
+            continue
+        if not isinstance(statement, Store) and statement.buffer is target:
+            return False
+        roots = [] if isinstance(statement, Exchange) else [*loaded(statement.index), statement.value]
+        own = [e.index for e in operands_first(roots, known) if isinstance(e, Load) and e.buffer is source]
+        if own and stores:
+            return False
+        loads += own
+        if isinstance(statement, Store) and statement.buffer is target:
+            stores.append(statement.index)
+    return all(index in stores for index in loads) and len(set(stores)) <= 1
+
+
+def _mentions(statements: Sequence[Statement], buffer: Buffer) -> bool:
+    return any(
+        isinstance(s, Store | Accumulate | Exchange) and s.buffer is buffer for s in walk(statements)
+    ) or _reads(statements, buffer)
+
+
+def _reads(statements: Sequence[Statement], buffer: Buffer) -> bool:
+    return any(isinstance(x, Load) and x.buffer is buffer for x in expressions(statements))
