@@ -100,6 +100,14 @@ class DeviceError(RetrogradError, RuntimeError):
     """A device that is absent, or tensors on different devices."""
 
 
+class CudaError(RetrogradError, RuntimeError):
+    """What a GPU's driver says when it cannot do what it was asked for."""
+
+
+class OutOfMemoryError(CudaError):
+    """A GPU that has no more memory."""
+
+
 class CompilerError(RetrogradError, RuntimeError):
     """A defect of this package, not of the user's program: please report it with the text."""
 

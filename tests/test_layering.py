@@ -39,7 +39,7 @@ FLOORS = (
         "runtime/names.py",
         "runtime/cache.py",
         "runtime/cpu.py",
-        "runtime/cuda.py",
+        "runtime/cuda/",
         "runtime/pool.py",
         "runtime/threads.py",
         "runtime/fastcall.py",
