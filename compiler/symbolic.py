@@ -84,9 +84,18 @@ def function(expression: Expression, arguments: Sequence[Any]) -> Callable[..., 
     import sympy as sp
 
     several = isinstance(expression, list | tuple)
-    results = [sp.sympify(e) for e in (expression if several else [expression])]
+    try:
+        results = [sp.sympify(e) for e in (expression if several else [expression])]
+    except sp.SympifyError as error:
+        raise ArgumentError(
+            f"the formula {expression!r}",
+            f"SymPy cannot read it: {error.expr}",
+            "write it as SymPy prints it",
+        ) from None
     names = [str(symbol) for symbol in arguments]
-    unknown = set().union(*(e.free_symbols for e in results)) - set(arguments)
+    free = set().union(*(e.free_symbols for e in results))
+    symbols = [_symbol_called(a, free) if isinstance(a, str) else a for a in arguments]
+    unknown = free - set(symbols)
     if unknown:
         raise ArgumentError(
             f"the SymPy expression {expression}",
@@ -97,7 +106,7 @@ def function(expression: Expression, arguments: Sequence[Any]) -> Callable[..., 
 
     def compute(*values: Value) -> Any:
         translator = _Translator(
-            dict(zip(arguments, values, strict=True)), dtypes.of(values[0]) if values else None
+            dict(zip(symbols, values, strict=True)), dtypes.of(values[0]) if values else None
         )
         for symbol, part in shared:
             translator.known[symbol] = translator.value(part)
@@ -109,6 +118,13 @@ def function(expression: Expression, arguments: Sequence[Any]) -> Callable[..., 
     compute.__name__ = compute.__qualname__ = "from_sympy"
     compute.__doc__ = str(expression)
     return compute
+
+
+def _symbol_called(name: str, free: set[Any]) -> Any:
+    """The symbol of this name that occurs, whatever is assumed of it; else a new one."""
+    import sympy as sp
+
+    return next((s for s in free if s.name == name), sp.Symbol(name))
 
 
 def from_sympy(

@@ -67,6 +67,10 @@ LATE = {
     "compile_step": "retrograd.runtime.compile_step",
     "save": "retrograd.runtime.saving",
     "load": "retrograd.runtime.saving",
+    "from_sympy": "retrograd.runtime.formulas",
+    "to_sympy": "retrograd.runtime.formulas",
+    "get_num_threads": "retrograd.runtime.cpu",
+    "set_num_threads": "retrograd.runtime.cpu",
 }
 """Names that are imported from these modules when they are first asked for."""
 
@@ -95,6 +99,8 @@ if TYPE_CHECKING:
     from retrograd.runtime import linalg, nn, optim
     from retrograd.runtime.compile_grad import compile_grad
     from retrograd.runtime.compile_step import compile_step
+    from retrograd.runtime.cpu import get_num_threads, set_num_threads
+    from retrograd.runtime.formulas import from_sympy, to_sympy
     from retrograd.runtime.saving import load, save
 
 
@@ -129,7 +135,9 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "from_sympy",
     "get_default_dtype",
+    "get_num_threads",
     "get_printoptions",
     "half",
     "inf",
@@ -153,8 +161,10 @@ __all__ = [
     "promote_types",
     "save",
     "set_default_dtype",
+    "set_num_threads",
     "set_grad_enabled",
     "set_printoptions",
     "short",
+    "to_sympy",
     "uint8",
 ]

@@ -16,6 +16,7 @@ SAYS = {
     "custom_function.py": r"differ from those of eager mode by \d\.\de-0[6-9].*step 400   loss 0\.000",
     "demo.py": r"losses above 1: \d\.\de-0[4-9].*: 9[789]\.\d%, compiled 9[789]\.\d%.*graph loss.*fm",
     "digits.py": r"9[789]\.\d% of the held-out digits",
+    "formulas.py": r"by differences 4\.177.*D\*\(1 - exp.*what eager code computes +x/\(1 \+ exp\(-x\)\)",
     "hessian_vector_product.py": r"step 4 .*\|gradient\| \d\.\de-1\d\nboth come from one function",
     "scipy_minimize.py": r"L-BFGS-B:  f = \S+e-\d+ .*\ntrust-ncg: f = \S+e-\d+ ",
     "see_inside.py": r"graph loss\(x: f32\[32, 8\], .*graph loss_and_gradient.*define .*loss_and_gradient",

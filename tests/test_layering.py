@@ -60,6 +60,7 @@ FLOORS = (
         "runtime/scalar.py",
         "runtime/promotion.py",
         "runtime/inplace.py",
+        "runtime/formulas.py",
     ),
     # what users call
     ("runtime/pointwise.py", "runtime/arithmetic.py", "runtime/autograd/", "runtime/functions/"),
