@@ -1,6 +1,6 @@
 """SymPy at the front door: a formula as something to call, and what was traced as a formula.
 
-    f = from_sympy(expression, (x, y))   a function of Tensors, arrays, numbers: call, differentiate, compile it
+    f = from_sympy(expression, (x, y))   a function of Tensors, arrays, numbers: call or compile it
     to_sympy(f.trace(…).graph)           the formula of a graph: of a value, or of its gradients
 
 The translation is the compiler's (`compiler/symbolic.py`); here operands are bound and promoted as users of
