@@ -35,6 +35,11 @@ class DType:
         return self.category == 2
 
     @property
+    def is_half(self) -> bool:
+        """A floating type of 16 bits: what is computed from it is computed in float32 and rounded once."""
+        return self.category == 2 and self.bits == 16
+
+    @property
     def is_signed(self) -> bool:
         return self.numpy.kind in "if"
 

@@ -65,7 +65,7 @@ def compile_graph(graph: Graph, target: Target, look: Look = unseen) -> Compiled
     local = look(localise(serial))
     scheduled = look(schedule(local, Machine(target.vector_bits, target.registers)))
     planned = look(plan(scheduled))
-    text = llvm.emit(planned, graph.name, native_bits=target.vector_bits, attributes=_attributes(target))
+    text = llvm.emit(planned, graph.name, target)
     return Compiled(graph, optimised, planned, text, graph.name, constants, checks)
 
 
@@ -78,12 +78,6 @@ def _lowered(
     checked, checks = add_checks(optimised)
     serial, constants = lower(look(checked))
     return optimised, look(serial), tuple(c.value for c in constants), checks
-
-
-def _attributes(target: Target) -> str:
-    """LLVM function attributes: nothing throws, and registers are used at their full width."""
-    width = f'"prefer-vector-width"="{target.vector_bits}" "min-legal-vector-width"="{target.vector_bits}"'
-    return f"nounwind {width}" if target.architecture == "x86_64" else "nounwind"
 
 
 @dataclass(frozen=True, slots=True)

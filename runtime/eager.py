@@ -29,7 +29,7 @@ from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Slice
 from retrograd.runtime import tracing
-from retrograd.runtime.kernels import rules
+from retrograd.runtime.kernels import rules, rules_of_halves
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tape import Edge, GradNode, already_freed
@@ -210,7 +210,8 @@ class RowNode(OpNode):
             return super().backward(cotangent, needed, create_graph)
         self.check_versions()
         grads: list[Value | None] = []
-        for rule, need, x in zip(rules(self.row), needed, inputs):
+        found = rules(self.row) if cotangent.dtype.itemsize > 2 else rules_of_halves(self.row)
+        for rule, need, x in zip(found, needed, inputs):
             g = rule(*inputs, self.out, cotangent) if need and rule is not None else None
             grads.append(g if g is None or g.shape == x.shape else sum_to(g, x.shape))
         return grads

@@ -18,6 +18,7 @@ import numpy as np
 
 from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.half import in_float32
 
 Kernel = Callable[..., Any]
 
@@ -25,13 +26,19 @@ Kernel = Callable[..., Any]
 @cache
 def kernel(row: Elementwise) -> Kernel:
     """The row's value, of arrays of a dtype that it takes; a scalar, where NumPy gives one."""
-    return row.numpy or _on_arrays(row.expansion)
+    return row.numpy or in_float32(_on_arrays(row.expansion))
 
 
 @cache
 def rules(row: Elementwise) -> tuple[Kernel | None, ...]:
     """For each operand, its cotangent from the operands, the value and the value's cotangent."""
     return tuple(rule and _on_arrays(rule) for rule in row._rules)
+
+
+@cache
+def rules_of_halves(row: Elementwise) -> tuple[Kernel | None, ...]:
+    """`rules` for operands of half precision."""
+    return tuple(rule and in_float32(rule) for rule in rules(row))
 
 
 def _on_arrays(formula: Callable[..., Any]) -> Kernel:

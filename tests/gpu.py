@@ -56,7 +56,7 @@ def build(graph: Graph, look: Look = verified) -> Program:
 def _run(compiled: CompiledGpu, backwards: bool, look: Look) -> native.Program:
     target, name = Target.host(), compiled.graph.name
     loops = look(plan(serialise(compiled.loops, backwards)))
-    text = llvm.emit(loops, name, native_bits=target.vector_bits)
+    text = llvm.emit(loops, name, target)
     whole = Compiled(
         compiled.graph, compiled.optimised, loops, text, name, compiled.constants, compiled.checks
     )

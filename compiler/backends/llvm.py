@@ -13,11 +13,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from retrograd.compiler.backends.cpu import Target
+from retrograd.compiler.backends.halves import BY_ARITHMETIC
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
 from retrograd.compiler.backends.places import Place, constant_mask
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.backends.values import Values, Vector
-from retrograd.compiler.backends.vector import LLVM_TYPES, Value, halves, select, splat, transposed
+from retrograd.compiler.backends.vector import (
+    LLVM_TYPES,
+    Conversion,
+    Value,
+    halves,
+    select,
+    splat,
+    transposed,
+)
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.index import Axis
 from retrograd.compiler.ir.loops import (
@@ -48,9 +58,9 @@ _LONG = 400
 """A function of so many lines is not continued with another kernel."""
 
 
-def emit(program: Program, symbol: str, *, native_bits: int, attributes: str = "nounwind") -> str:
+def emit(program: Program, symbol: str, target: Target) -> str:
     """The module of a scheduled program: `void SYMBOL(ptr args)` and the functions that it calls."""
-    module = Module(attributes, native_bits)
+    module = Module(_attributes(target), target.vector_bits, _conversions(target))
     module.unique(symbol)
     parts: list[Emitter] = []
     for kernel in program.kernels:
@@ -63,6 +73,18 @@ def emit(program: Program, symbol: str, *, native_bits: int, attributes: str = "
         main.block.do(f"call void {quoted(part.name)}(ptr %args)")
     module.add(f"{quoted(symbol)}(ptr %args)", main.preamble, main.block, internal=False)
     return str(module)
+
+
+def _attributes(target: Target) -> str:
+    """LLVM function attributes: nothing throws, and registers are used at their full width."""
+    width = f'"prefer-vector-width"="{target.vector_bits}" "min-legal-vector-width"="{target.vector_bits}"'
+    return f"nounwind {width}" if target.architecture == "x86_64" else "nounwind"
+
+
+def _conversions(target: Target) -> dict[str, Conversion]:
+    """Halves that the processor does not convert by an instruction."""
+    converted = {"f16"} if target.architecture != "x86_64" or target.has("f16c") else set()
+    return {kind: c for kind, c in BY_ARITHMETIC.items() if kind not in converted}
 
 
 class Emitter(Values):

@@ -6,11 +6,11 @@ hold is a row of `KINDS`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from retrograd.compiler.backends.vector import Block
+from retrograd.compiler.backends.vector import Block, Conversion
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import CompilerError
 
@@ -18,6 +18,7 @@ KINDS = {
     "f32": "f32",
     "f64": "f64",
     "f16": "f16",
+    "bf16": "bf16",
     "bool": "i1",
     "i8": "i8",
     "i16": "i16",
@@ -53,6 +54,8 @@ class Module:
     """LLVM attributes of every function."""
     native_bits: int
     """Bits of a vector register."""
+    conversions: Mapping[str, Conversion]
+    """How halves are converted for which the target has no instruction."""
     functions: list[str] = field(default_factory=list)
     declarations: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)

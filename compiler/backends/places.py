@@ -20,7 +20,7 @@ class Places:
     """Axes, indices and addresses in one function over `%args`."""
 
     def __init__(self, module: Module, program: Program, name: str) -> None:
-        self.block = Block()
+        self.block = Block(conversions=module.conversions)
         self.module = module
         self.preamble: list[str] = []
         """What the function's entry does first: it finds its buffers, and makes room for local ones."""

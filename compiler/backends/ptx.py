@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from retrograd.compiler.backends import cpu
+from retrograd.compiler.backends.halves import BY_ARITHMETIC
 from retrograd.compiler.backends.llvm import Emitter
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
 from retrograd.compiler.backends.places import Place
@@ -84,7 +85,7 @@ class Launch:
 
 def emit(program: Program, symbol: str) -> tuple[str, tuple[Launch, ...]]:
     """The LLVM text of a program of launches, and the launches in order."""
-    module = KernelModule("convergent nounwind", 8 * _VECTOR_BYTES)
+    module = KernelModule("convergent nounwind", 8 * _VECTOR_BYTES, {"bf16": BY_ARITHMETIC["bf16"]})
     launches = tuple(_kernel(module, program, kernel, symbol) for kernel in program.kernels)
     text = str(module)
     check(text)
@@ -185,7 +186,7 @@ class ThreadEmitter(Emitter):
     def _exchanged(self, value: Value, mask: int) -> Value:
         """The value that the thread with these bits flipped holds."""
         if value.floating:
-            return self._exchanged(value.bits(), mask).as_float()
+            return self._exchanged(value.bits(), mask).as_float(value.kind)
         if value.kind == "i64":
             low, high = (self._exchanged(x.to("i32"), mask) for x in (value, value.lshr(32)))
             return high.unsigned("i64") << 32 | low.unsigned("i64")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from retrograd.compiler.backends.math import FUNCTIONS
+from retrograd.compiler.backends.math.floats import in_f32
 from retrograd.compiler.backends.vector import (
     Value,
     any_lane,
@@ -81,7 +82,7 @@ def _floor_divide(x: Value, y: Value) -> Value:
     return select(y.eq(0), 0, select(y.eq(-1), -x, quotient))
 
 
-ROWS: dict[str, Callable[..., Value]] = {
+_CODE: dict[str, Callable[..., Value]] = {
     "add": lambda x, y: x | y if x.kind == "i1" else x + y,
     "sub": lambda x, y: x - y,
     "mul": lambda x, y: x & y if x.kind == "i1" else x * y,
@@ -119,3 +120,7 @@ ROWS: dict[str, Callable[..., Value]] = {
     "floor_divide": _floor_divide,
     "pow": _pow,
 }
+
+ROWS: dict[str, Callable[..., Value]] = {name: in_f32(code) for name, code in _CODE.items()}
+"""Halves are computed in f32 and rounded once; what only chooses by a condition (`where`) moves them as they
+are."""

@@ -173,7 +173,8 @@ class Values(Places):
     def _combined(self, s: Accumulate, before: Value) -> Value:
         """`before` combined with the statement's value; a product that is added becomes one fused
         instruction."""
-        if s.combine == "add" and isinstance(s.value, Call) and s.value.row == "mul" and before.floating:
+        product = isinstance(s.value, Call) and s.value.row == "mul" and before.kind in ("f32", "f64")
+        if s.combine == "add" and product and isinstance(s.value, Call):
             a, b = (self.wide(x) if before.lanes > 1 else self.value(x) for x in s.value.arguments)
             return fma(a, b, before)
         return ROWS[s.combine](before, self.wide(s.value) if before.lanes > 1 else self.value(s.value))

@@ -14,25 +14,29 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 LLVM_TYPES = {
-    "f32": "float", "f64": "double", "f16": "half", "bf16": "bfloat", "ptr": "ptr",
+    "f32": "float", "f64": "double", "f16": "half", "bf16": "i16", "ptr": "ptr",
     "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64", "i128": "i128",
 }  # fmt: skip
-"""LLVM's name of each kind of element."""
+"""LLVM's name of each kind of element. A bfloat16 is its bits: few targets know LLVM's own type of it."""
 
 FLOATS = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64}
 """Bits of each floating kind."""
 
+HALVES = ("f16", "bf16")
+"""Kinds that are only loaded, stored and converted: arithmetic on them is done in f32
+(`floats.in_f32`)."""
+
 INTEGERS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "i128": 128}
 """Bits of each integer kind."""
 
-_SUFFIX = LLVM_TYPES | {"f32": "f32", "f64": "f64", "f16": "f16", "bf16": "bf16"}
+_SUFFIX = LLVM_TYPES | {"f32": "f32", "f64": "f64"}
 """How an intrinsic's name spells each kind."""
 
-_NANS = ("0x7FF8", "0xFFF8", "0xH7E00", "0xHFE00", "0xR7FC0", "0xRFFC0")
+_NANS = ("0x7FF8", "0xFFF8", "0xH7E00", "0xHFE00")
 """How the text of a NaN begins."""
 
 Number = float | int
@@ -144,6 +148,13 @@ class Value:
             return self
         if kind == "i1":
             return self.ne(0)
+        if self.kind in HALVES and kind != "f32":
+            return self.to("f32").to(kind)
+        if kind in HALVES and self.kind != "f32":
+            return (_rounded_to_odd(self) if self.kind == "f64" else self.to("f32")).to(kind)
+        by_arithmetic = self.block.conversions.get(kind if kind in HALVES else self.kind)
+        if by_arithmetic is not None:
+            return (by_arithmetic.narrow if kind in HALVES else by_arithmetic.widen)(self)
         if self.floating and kind in INTEGERS:
             return self._to_integer(kind)
         return self.block.convert(self._conversion(kind), self, kind)
@@ -152,8 +163,6 @@ class Value:
         """The instruction that converts to `kind`, float to integer apart."""
         widens = (FLOATS | INTEGERS)[kind] > (FLOATS | INTEGERS)[self.kind]
         if self.floating:
-            if FLOATS[kind] == FLOATS[self.kind]:
-                raise TypeError(f"convert {self.kind} to {kind} by way of f32")
             return "fpext" if widens else "fptrunc"
         if kind in FLOATS:
             return "uitofp" if self.kind == "i1" else "sitofp"
@@ -162,8 +171,6 @@ class Value:
     def _to_integer(self, kind: str) -> Value:
         """Saturating truncation, from selects: LLVM splits its own intrinsic into single lanes."""
         bound = 2.0 ** (INTEGERS[kind] - 1)
-        if self.kind in ("f16", "bf16"):
-            return self.to("f32")._to_integer(kind)
         inside = fabs(self) < bound
         whole = self.block.convert("fptosi", select(inside, self, 0.0), kind)
         whole = select(self >= bound, int(bound) - 1, whole)
@@ -173,16 +180,41 @@ class Value:
         """The bit pattern of a float, as the integer kind of the same width."""
         return self.block.convert("bitcast", self, f"i{FLOATS[self.kind]}")
 
-    def as_float(self) -> Value:
-        """The f16, f32 or f64 whose bit pattern this integer is."""
-        return self.block.convert("bitcast", self, f"f{INTEGERS[self.kind]}")
+    def as_float(self, kind: str | None = None) -> Value:
+        """The number whose bit pattern this integer is: an f16, f32 or f64 unless another kind is asked
+        for."""
+        return self.block.convert("bitcast", self, kind or f"f{INTEGERS[self.kind]}")
+
+
+def _rounded_to_odd(x: Value) -> Value:
+    """An f64 as an f32 that rounds to the same half: cut, with the last bit set where anything was lost.
+
+    After S. Boldo and G. Melquiond, "When double rounding is odd", 2005.
+    """
+    near = x.block.convert("fptrunc", x, "f32")
+    bits, back = near.bits(), near.to("f64")
+    beyond = fabs(back) > fabs(x)
+    odd = select(beyond, bits - 1, bits) | 1
+    return select(back.ne(x) & x.eq(x), odd, bits).as_float()
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How a half becomes an f32, and an f32 a half, where the target has no instruction for it."""
+
+    widen: Callable[[Value], Value]
+    narrow: Callable[[Value], Value]
 
 
 class Block:
     """The text of one LLVM function body, in order."""
 
-    def __init__(self, entry: str = "entry", contract: bool = True) -> None:
+    def __init__(
+        self, entry: str = "entry", contract: bool = True, conversions: Mapping[str, Conversion] | None = None
+    ) -> None:
         self.lines: list[str] = [f"{entry}:"]
+        self.conversions = conversions or {}
+        """By the kind of half; the others are converted by instructions."""
         self.declarations: dict[str, str] = {}
         """Per name, what the module must also hold: a `declare` line, or a private `define`."""
         self.here = entry
@@ -298,7 +330,7 @@ def _literal(kind: str, number: Number) -> str:
         return f"0x{_double_bits(single):016X}"
     if kind == "f16":
         return f"0xH{_half_bits(number):04X}"
-    return f"0xR{_bfloat_bits(single):04X}"
+    return _literal("i16", _bfloat_bits(single))
 
 
 def _double_bits(number: float) -> int:

@@ -14,6 +14,7 @@ from retrograd.compiler.ir.loops import (
     Buffer,
     Call,
     Contraction,
+    Convert,
     Expression,
     Kernel,
     Load,
@@ -26,7 +27,7 @@ from retrograd.compiler.ir.loops import (
 from retrograd.compiler.lower.program import NESTS, Lowering, axes_for, nest
 from retrograd.compiler.lower.reader import broadcast_index, domain_index
 from retrograd.compiler.lower.sorting import argsort
-from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd
 from retrograd.compiler.ops.scan import Cummax, Cummin, Cumprod, Cumsum, Logcumsumexp, Recurrence, Scan
 from retrograd.compiler.ops.shape import Concat
@@ -42,7 +43,10 @@ def _dot(lowering: Lowering, node: Node) -> list[Kernel]:
     index = domain_index(axes)
     batch, (m, n, k) = index[:-3], index[-3:]
     reader, out = lowering.reader(), lowering.buffer(node)
-    left, right = reader.value(a, (*batch, m, k)), reader.value(b, (*batch, k, n))
+    left, right = (
+        e if e.dtype is node.dtype else Convert(e, node.dtype)
+        for e in (reader.value(a, (*batch, m, k)), reader.value(b, (*batch, k, n)))
+    )
     product = Call("mul", (left, right), node.dtype)
     place = flatten((*batch, m, n), node.shape)
     stores = (Store(out, place, Load(out, place), node.where),)
@@ -154,5 +158,6 @@ def call_row(name: str, operands: tuple[Expression, ...], dtype: DType) -> Expre
     return known[out]
 
 
-NESTS |= {Dot: _dot, Concat: _concat, Put: _put, PutAdd: _put_add, PutAlongAdd: _put_add, Argsort: argsort}
+NESTS |= {Dot: _dot, DotInFloat32: _dot, Concat: _concat, Argsort: argsort}
+NESTS |= {Put: _put, PutAdd: _put_add, PutAlongAdd: _put_add}
 NESTS |= dict.fromkeys((Cumsum, Cumprod, Cummax, Cummin, Logcumsumexp, Recurrence), _scan)

@@ -22,8 +22,8 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DtypeError
 from retrograd.compiler.ir.graph import Array, Builder, Graph, Input, Node, Op, Type, Value, interpret
+from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.reverse import backpropagate
-from retrograd.compiler.ops.shape import cast
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,8 @@ class Composite(Op):
 
     def expand(self, *values: Value) -> Value:
         """What the op stands for: the formula, in float32 where the operands are halves."""
-        if not _is_half(map(dtypes.of, values)):
-            return self.formula(*values)
-        out = self.formula(*map(_widened, values))
-        return cast(out, dtypes.float16) if dtypes.of(out).is_floating_point else out
+        half = _is_half(map(dtypes.of, values))
+        return in_float32(self.formula)(*values) if half else self.formula(*values)
 
     def infer(self, *types: Type) -> Type:
         if types[0].dtype.category not in self.categories:
@@ -59,10 +57,8 @@ class Composite(Op):
         return expansion(self, types).outputs[0].type
 
     def evaluate(self, *arrays: Array) -> Array:
-        if not _half(self, tuple([(a.shape, a.dtype) for a in arrays])):
-            return self.compute(*arrays)
-        out = self.compute(*map(_widened, arrays))
-        return out.astype(np.float16) if out.dtype.kind == "f" else out
+        half = _half(self, tuple([(a.shape, a.dtype) for a in arrays]))
+        return in_float32(self.compute)(*arrays) if half else self.compute(*arrays)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -78,7 +74,7 @@ def _type(value: Value) -> Type:
 
 def _is_half(types: Iterable[DType]) -> bool:
     floating = [d for d in types if d.is_floating_point]
-    return bool(floating) and all(d is dtypes.float16 for d in floating)
+    return bool(floating) and all(d.is_half for d in floating)
 
 
 @lru_cache(maxsize=4096)
@@ -87,10 +83,6 @@ def _half(op: Composite, operands: tuple[tuple[tuple[int, ...], np.dtype[Any]], 
     types = [Type(shape, dtypes.dtype(dtype)) for shape, dtype in operands]
     op.infer(*types)
     return _is_half(t.dtype for t in types)
-
-
-def _widened(value: Value) -> Value:
-    return cast(value, dtypes.float32) if dtypes.of(value) is dtypes.float16 else value
 
 
 @lru_cache(maxsize=4096)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.half import in_float32, widened
 from retrograd.compiler.ops.shape import permute
 
 
@@ -36,6 +38,7 @@ class Dot(Op):
             )
         return a.with_shape((*a.shape[:-1], b.shape[-1]))
 
+    @in_float32
     def evaluate(self, *arrays: Array) -> Array:
         return np.matmul(*arrays)
 
@@ -47,6 +50,20 @@ class Dot(Op):
             dot(cotangent, transpose(b)) if needed[0] else None,
             dot(transpose(a), cotangent) if needed[1] else None,
         ]
+
+
+@register
+@dataclass(frozen=True)
+class DotInFloat32(Dot):
+    """The product of halves before it is rounded: what machine code computes of their `Dot`."""
+
+    name = "dot_in_float32"
+
+    def infer(self, *types: Type) -> Type:
+        return super().infer(*types).with_dtype(dtypes.float32)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return super().evaluate(*map(widened, arrays))
 
 
 def _shown(shape: Sequence[int]) -> str:

@@ -17,6 +17,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import cumprod, shift
 from retrograd.compiler.ops.shape import cast, expand, iota_like, permute, reshape, unsqueeze
@@ -49,8 +50,13 @@ class Reduction(Op):
             )
         return x.with_shape(size for k, size in enumerate(x.shape) if k not in self.axes)
 
+    @in_float32
     def evaluate(self, *arrays: Array) -> Array:
-        return np.asarray(type(self).numpy(arrays[0], axis=self.axes))
+        return self.reduced(arrays[0])
+
+    def reduced(self, x: Array) -> Array:
+        """The value, in NumPy, of what is not of half precision."""
+        return np.asarray(type(self).numpy(x, axis=self.axes))
 
 
 @register
@@ -63,10 +69,8 @@ class Sum(Reduction):
     def identity(self, dtype: DType) -> float:
         return 0
 
-    def evaluate(self, *arrays: Array) -> Array:
-        (x,) = arrays
-        wide = np.float32 if x.dtype == np.float16 else x.dtype  # a half has too few digits to add many
-        return np.asarray(x.sum(axis=self.axes, dtype=wide)).astype(x.dtype, copy=False)
+    def reduced(self, x: Array) -> Array:
+        return np.asarray(x.sum(axis=self.axes, dtype=x.dtype))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -84,8 +88,8 @@ class Prod(Reduction):
     def identity(self, dtype: DType) -> float:
         return 1
 
-    def evaluate(self, *arrays: Array) -> Array:
-        return np.asarray(arrays[0].prod(axis=self.axes, dtype=arrays[0].dtype))
+    def reduced(self, x: Array) -> Array:
+        return np.asarray(x.prod(axis=self.axes, dtype=x.dtype))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -32,6 +32,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.derived import DERIVED
+from retrograd.compiler.ops.half import in_float32
 
 
 class Types(Enum):
@@ -136,13 +137,13 @@ class Elementwise(Op):
         return Type(broadcast_shapes(self.name, *(t.shape for t in types)), out)
 
     def evaluate(self, *arrays: Array) -> Array:
-        return np.asarray((self.numpy or self.expansion)(*arrays))
+        return np.asarray((self.numpy or in_float32(self.expansion))(*arrays))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
         return [
-            rule(*inputs, out, cotangent) if rule is not None and need else None
+            in_float32(rule)(*inputs, out, cotangent) if rule is not None and need else None
             for rule, need in zip(self._rules, needed, strict=True)
         ]
 
@@ -163,6 +164,8 @@ def row(
     """Enter one elementwise op in the table; the columns are told in `elementwise.py`."""
     if native_on is None:
         native_on = (0, 1, 2) if numpy else ()
+    if numpy is not None and not isinstance(numpy, np.ufunc):
+        numpy = in_float32(numpy)
     overrides = None if partials is None else tuple(partials)
     op = register(Elementwise(name, formula, types, numpy, overrides, domain, tuple(native_on)))
     _NAMESPACE[name] = partial(apply, op)

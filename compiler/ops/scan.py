@@ -18,6 +18,7 @@ import numpy as np
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.index import put_along_add
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import iota_like, narrow, pad
@@ -49,6 +50,7 @@ class Scan(Op):
             raise DtypeError(what, f"it is not defined for {x.dtype}", "cast the tensor with .to(dtype)")
         return x
 
+    @in_float32
     def evaluate(self, *arrays: Array) -> Array:
         if self.reverse:
             return np.flip(self.forwards(*(np.flip(a, self.axis) for a in arrays)), self.axis)

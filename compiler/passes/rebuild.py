@@ -4,14 +4,22 @@ A pass is a `Builder` whose `node` may answer a request with another, equal node
 order and interned, one walk suffices: what a rule returns has been rewritten already, and common
 subexpressions meet.
 
-`Expanding` replaces composite ops and rows without machine code by their formulas.
+`Expanding` replaces composite ops and rows without machine code by their formulas, and has sums of halves
+kept in float32.
 """
 
 from __future__ import annotations
 
-from retrograd.compiler.ir.graph import Builder, Graph, Input, Node, Op
+from functools import partial
+
+from retrograd.compiler.ir.graph import Builder, Graph, Input, Node, Op, apply
 from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.contract import Dot, DotInFloat32
+from retrograd.compiler.ops.half import in_float32
+from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.row import Elementwise
+from retrograd.compiler.ops.scan import Scan
+from retrograd.compiler.ops.shape import Cast
 
 
 def rebuild(graph: Graph, builder: Builder) -> Graph:
@@ -35,6 +43,12 @@ class Expanding(Builder):
             expanded: Node = op.expand(*inputs)
             return expanded
         if isinstance(op, Elementwise) and not op.is_native(inputs[-1].dtype):
-            value: Node = op.expansion(*inputs)
+            value: Node = in_float32(op.expansion)(*inputs)
             return value
+        if inputs and inputs[0].dtype.is_half:
+            if type(op) is Dot:
+                return self.node(Cast(inputs[0].dtype), super().node(DotInFloat32(), *inputs))
+            if isinstance(op, Reduction | Scan):
+                sums: Node = in_float32(partial(apply, op))(*inputs)
+                return sums
         return super().node(op, *inputs)

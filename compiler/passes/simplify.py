@@ -31,6 +31,8 @@ from retrograd.compiler.ops.shape import (
 
 _FOLDED_SIZE = 64
 """Constants up to this many elements are computed while compiling, however large their operands."""
+_EXPONENT = {False: 100, True: 14}
+"""Powers of two below this exponent, of halves or not, have an inverse that is no denormal number."""
 
 
 class Simplifying(Builder):
@@ -92,7 +94,8 @@ def _div(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
     number = _number(divisor)
     if number == 1:
         return _like(x, inputs)
-    if number and np.isfinite(number) and abs(frexp(number)[0]) == 0.5 and abs(frexp(number)[1]) < 100:
+    most = _EXPONENT[x.dtype.is_half]
+    if number and np.isfinite(number) and abs(frexp(number)[0]) == 0.5 and abs(frexp(number)[1]) < most:
         return apply(_row("mul"), x, 1 / number)
     return None
 
@@ -113,9 +116,9 @@ def _pow(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
             return x
         case 2.0:
             return x * x
-        case 3.0:
+        case 3.0 if not x.dtype.is_half:  # there each product would be rounded
             return x * x * x
-        case 4.0:
+        case 4.0 if not x.dtype.is_half:
             return (x * x) * (x * x)
         case -1.0:
             return 1.0 / x

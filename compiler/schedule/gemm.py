@@ -26,6 +26,7 @@ from retrograd.compiler.ir.loops import (
     Buffer,
     Call,
     Contraction,
+    Convert,
     Expression,
     For,
     Kind,
@@ -143,7 +144,7 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
 
 
 def _should_pack_right(c: Contraction) -> bool:
-    if steps(c.right, c.column) != 1:
+    if isinstance(c.right, Convert) or steps(c.right, c.column) != 1:
         return True
     apart = (steps(c.right, c.inner) or 0) * c.out.dtype.itemsize
     return apart >= _FAR_APART and c.row.extent >= _OFTEN

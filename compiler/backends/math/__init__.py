@@ -20,7 +20,7 @@ from retrograd.compiler.backends.math import (
     special,
     trigonometric,
 )  # fmt: skip
-from retrograd.compiler.backends.math.floats import Function, of_halves, widened
+from retrograd.compiler.backends.math.floats import Function, in_f32, widened
 
 TABLE: dict[str, tuple[Function, float, float]] = {
     "exp": (exponential.exp, 2.0, 2.0),
@@ -59,6 +59,6 @@ TABLE: dict[str, tuple[Function, float, float]] = {
 }
 """Per name: the function, and its error bounds in f32 and in f64."""
 
-FUNCTIONS: dict[str, Function] = {name: of_halves(row[0]) for name, row in TABLE.items()}
+FUNCTIONS: dict[str, Function] = {name: in_f32(row[0]) for name, row in TABLE.items()}
 
 BOUNDS: dict[str, dict[str, float]] = {name: {"f32": row[1], "f64": row[2]} for name, row in TABLE.items()}

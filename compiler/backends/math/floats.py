@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from retrograd.compiler.backends.vector import Number, Value, fma, select
+from retrograd.compiler.backends.vector import HALVES, Number, Value, fma, select
 
 INF, NAN = float("inf"), float("nan")
 
@@ -74,7 +74,8 @@ def through(wide: str, kinds: tuple[str, ...]) -> Callable[[Function], Function]
             kind = operands[0].kind
             if kind not in kinds:
                 return function(*operands)
-            return function(*(x.to(wide) for x in operands)).to(kind)
+            value = function(*(x.to(wide) for x in operands))
+            return value.to(kind) if value.kind == wide else value
 
         return outer
 
@@ -84,7 +85,7 @@ def through(wide: str, kinds: tuple[str, ...]) -> Callable[[Function], Function]
 widened = through("f64", ("f32",))
 """For a function that is written for f64 alone."""
 
-of_halves = through("f32", ("f16", "bf16"))
+in_f32 = through("f32", HALVES)
 """For a function that is written for f32 and f64."""
 
 
