@@ -63,7 +63,7 @@ class DotInFloat32(Dot):
         return super().infer(*types).with_dtype(dtypes.float32)
 
     def evaluate(self, *arrays: Array) -> Array:
-        return super().evaluate(*map(widened, arrays))
+        return np.asarray(super().evaluate(*map(widened, arrays)))
 
 
 def _shown(shape: Sequence[int]) -> str:
