@@ -17,7 +17,8 @@ import numpy as np
 
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.runtime import cpu
-from retrograd.runtime.fastcall import ArrayPort, FloatPort, OutputPort, Port, TensorPort, make
+from retrograd.runtime.fastcall import make
+from retrograd.runtime.ports import ArrayPort, FloatPort, OutputPort, Port, TensorPort
 from retrograd.runtime.tensor import Tensor
 
 NOTHING = "define void @nothing(ptr %args) nounwind {\n  ret void\n}\n"

@@ -14,6 +14,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from operator import getitem
+from types import MethodType
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
@@ -24,7 +25,8 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime import tracing
 from retrograd.runtime.arguments import Parameters, Wrt, floating, requiring
 from retrograd.runtime.dispatch import direct
-from retrograd.runtime.guards import Guards, reads
+from retrograd.runtime.fastcall import InlineCache
+from retrograd.runtime.guards import reads
 from retrograd.runtime.inlined import traced_vjp
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.program import NativeProgram
@@ -33,14 +35,23 @@ from retrograd.runtime.recording import LOCK
 from retrograd.runtime.specialise import Call, Specialisation, specialise, unboxed
 from retrograd.runtime.stages import Program
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.watching import Read, watch
+from retrograd.runtime.watching import Read
 
 P = ParamSpec("P")
 R = TypeVar("R")
 _VARIANTS = 8
 """Specialisations kept for one kind of call, for different worlds outside."""
+_NATIVE = 8
+"""Kinds of calls that are made natively, the latest."""
 _MANY = 32
 """Specialisations of one function from which on the user is told that there are so many."""
+_VALUE_AND_GRAD = """The value and its gradients by the arguments `wrt`, from one native program.
+
+The value must be a scalar (with `has_aux`, the first of two results). Gradients come in the structure of the
+arguments: one for each, in their order, then those of captured Tensors that require grad in the order of
+their use; if there is only one and `wrt` is no sequence, it comes bare. Arrays in give arrays and a float
+out. Raises GradientError for a value that is no scalar or does not depend on any of them.
+"""
 
 
 class Entry(NamedTuple):
@@ -52,35 +63,30 @@ class Entry(NamedTuple):
     box: Callable[[Array], Any]
     held: list[Identity]
     """The objects among the arguments."""
-    fast: list[Fast | None]
-    """The native callable, if it has been made; None if there is none."""
+    native: list[Callable[..., Any] | None]
+    """The native callable, if it has been made; None if there can be none."""
 
 
-class Fast(NamedTuple):
-    """The last call of some kind, as a native callable."""
+class Caches(NamedTuple):
+    """What is called natively, for functions with so many arguments bound before."""
 
-    call: Callable[..., Any]
-    grad: bool
-    """Whether operations were recorded, which decided the code."""
-    history: bool
-    """Whether the results have a history."""
-    names: tuple[str, ...]
-    """Of the arguments that are passed by name."""
-    guards: Guards | None
-    """What Python has to look after; None where native code does."""
-    simple: bool
-    """Whether there are neither names nor guards."""
+    value: InlineCache
+    gradient: InlineCache
 
 
 class CompiledFunction(Generic[P, R]):
     """A function that is compiled, together with its derivative, anew for each kind of arguments.
 
-    Bound to an object it is another one of these, which shares all but `_first`.
+    Bound to an object it is another one of these, which shares all but its slots. Two of them are native
+    callables, so that calling runs no Python: `f(…)` and `f.value_and_grad(…)`.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_first")
+    __slots__ = ("__call__", "__dict__", "__weakref__", "_first", "value_and_grad")
 
     __wrapped__: Callable[P, R]
+    __call__: Callable[P, R]
+    """The value, computed natively; results of Tensors that require grad can be differentiated."""
+    value_and_grad: Callable[..., tuple[Any, Any]]
     _first: tuple[Any, ...]
     """The object that a method is bound to."""
 
@@ -90,20 +96,30 @@ class CompiledFunction(Generic[P, R]):
         self._has_aux = has_aux
         self._first = ()
         self._table: dict[object, list[Entry]] = {}
-        self._fast_value: Fast | None = None
-        self._fast_gradient: Fast | None = None
+        self._caches: dict[int, Caches] = {}
+        caches = self._caches_of(0)
+        self.__call__, self.value_and_grad = caches.value.call, caches.gradient.call
 
     def __get__(self, instance: object, owner: type | None = None) -> CompiledFunction[..., R]:
         if instance is None:
             return self
-        return self._bound_to(instance)
-
-    def _bound_to(self, *first: Any) -> CompiledFunction[..., R]:
-        """This function, with these arguments before all others."""
+        caches = self._caches.get(1) or self._caches_of(1)
         bound: CompiledFunction[..., R] = object.__new__(CompiledFunction)
-        bound.__dict__ = self.__dict__
-        bound._first = first
+        bound.__dict__, bound._first = self.__dict__, (instance,)
+        bound.__call__ = MethodType(caches.value.call, instance)
+        bound.value_and_grad = MethodType(caches.gradient.call, instance)
         return bound
+
+    def _caches_of(self, bound: int) -> Caches:
+        """Those for calls with so many bound arguments, made if need be."""
+        name = self._parameters.name
+        value = InlineCache(
+            name, self.__doc__, _NATIVE, lambda *args, **kwargs: self._value(bound, args, kwargs)
+        )
+        gradient = InlineCache(
+            name, _VALUE_AND_GRAD, _NATIVE, lambda *args, **kwargs: self._value_and_grad(bound, args, kwargs)
+        )
+        return self._caches.setdefault(bound, Caches(value, gradient))
 
     def __repr__(self) -> str:
         return f"<compiled {self._parameters.name}{self._parameters.signature}>"
@@ -114,17 +130,6 @@ class CompiledFunction(Generic[P, R]):
         return sum(map(len, self._table.values()))
 
     # ---- the entrances -------------------------------------------------------------------------------------
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The value, computed natively; results of Tensors that require grad can be differentiated."""
-        fast = self._fast_value
-        if fast is not None and fast.simple and not kwargs and fast.grad is STATE.grad:
-            if not (fast.history and STATE.anomaly):
-                first = self._first
-                return fast.call(*first, *args) if first else fast.call(*args)  # type: ignore[no-any-return]  # its result
-        elif fast is not None and _applies(fast, kwargs):
-            return fast.call(*self._first, *args, *kwargs.values())  # type: ignore[no-any-return]  # its result
-        return self._value(len(self._first), (*self._first, *args), kwargs)
 
     def _value(self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if STATE.trace is not None:
@@ -137,28 +142,10 @@ class CompiledFunction(Generic[P, R]):
             program = recording.program
             if history:
                 program = recording.joint if recording.scalar else recording.forward
-            self._fast_value = self._fast(
-                entry, program, structure, leaves, [found.result], CompiledFunction._value, bound, history
-            )
+            cache = self._caches[bound].value
+            self._native(cache, entry, program, structure, leaves, [found.result], _modes(history), history)
         value: R = found.call_arrays(leaves) if arrays else found.call(leaves)
         return value
-
-    def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """The value and its gradients by the arguments `wrt`, from one native program.
-
-        The value must be a scalar (with `has_aux`, the first of two results). Gradients come in the structure
-        of the arguments: one for each, in their order, then those of captured Tensors that require grad in
-        the order of their use; if there is only one and `wrt` is no sequence, it comes bare. Arrays in give
-        arrays and a float out. Raises GradientError for a value that is no scalar or does not depend on any
-        of them.
-        """
-        fast = self._fast_gradient
-        if fast is not None and fast.simple and not kwargs and fast.grad is STATE.grad:
-            first = self._first
-            return fast.call(*first, *args) if first else fast.call(*args)  # type: ignore[no-any-return]  # a pair
-        if fast is not None and _applies(fast, kwargs):
-            return fast.call(*self._first, *args, *kwargs.values())  # type: ignore[no-any-return]  # a pair
-        return self._value_and_grad(len(self._first), (*self._first, *args), kwargs)
 
     def _value_and_grad(self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         if STATE.trace is not None:
@@ -167,9 +154,8 @@ class CompiledFunction(Generic[P, R]):
         found = entry.specialisation
         self._check_scalar(found)
         results = [found.result, entry.gradients]
-        self._fast_gradient = self._fast(
-            entry, found.recording.joint, structure, leaves, results, CompiledFunction._value_and_grad, bound
-        )
+        cache = self._caches[bound].gradient
+        self._native(cache, entry, found.recording.joint, structure, leaves, results, modes_read())
         outputs = found.recording.joint(found.arrays(leaves))
         count = len(found.recording.outputs)
         value = found.results(outputs[:count], leaves, entry.box)
@@ -201,44 +187,34 @@ class CompiledFunction(Generic[P, R]):
         entry, _, _ = self._entry(True, len(self._first), (*self._first, *args), kwargs)
         return Program(entry.specialisation.recording)
 
-    def _fast(
+    def _native(
         self,
+        cache: InlineCache,
         entry: Entry,
         program: NativeProgram,
         structure: Structure,
         leaves: list[Any],
         results: list[Structure],
-        slow: Callable[[CompiledFunction[..., Any], int, tuple[Any, ...], dict[str, Any]], Any],
-        bound: int,
+        modes: list[Read],
         history: bool = False,
-    ) -> Fast | None:
-        """The native callable for calls like this one, if there can be one."""
-        if entry.fast:
-            return entry.fast[0]
-        names, unbound = structure[2][1][1], self._bound_to()
-
-        def miss(*args: Any) -> Any:
-            positional = len(args) - len(names)
-            return slow(unbound, bound, args[:positional], dict(zip(names, args[positional:])))
-
-        found = entry.specialisation
-        watched = watch([*found.guards.reads, *modes_read()])
-        call = direct(
-            found,
-            program,
-            structure,
-            leaves,
-            results,
-            entry.box is Tensor,
-            miss,
-            watched,
-            found.recording if history else None,
-        )
-        guards = Guards([*found.guards.reads, *modes_read()], ()) if watched is None else None
-        simple = not names and guards is None
-        fast = Fast(call, STATE.grad, history, names, guards, simple) if call is not None else None
-        entry.fast.append(fast)
-        return fast
+    ) -> None:
+        """Have calls like this one made natively from now on, if they can be."""
+        with LOCK:
+            if not entry.native:
+                found = entry.specialisation
+                call = direct(
+                    found,
+                    program,
+                    structure,
+                    leaves,
+                    results,
+                    entry.box is Tensor,
+                    [*found.guards.reads, *modes],
+                    found.recording if history else None,
+                )
+                entry.native.append(call)
+            if entry.native[0] is not None:
+                cache.add(entry.native[0])
 
     # ---- which specialisation ------------------------------------------------------------------------------
 
@@ -296,9 +272,13 @@ class CompiledFunction(Generic[P, R]):
     def _enter(self, key: object, entry: Entry) -> None:
         """Keep the entry, the newest first; those whose objects are no more are dropped."""
         table = self._table
-        for old in [k for k, entries in table.items() if any(i.gone for e in entries for i in e.held)]:
-            del table[old]
-        table[key] = [entry, *table.get(key, ())][:_VARIANTS]
+        gone = [k for k, entries in table.items() if any(i.gone for e in entries for i in e.held)]
+        dropped = [each for old in gone for each in table.pop(old)]
+        variants = [entry, *table.get(key, ())]
+        table[key] = variants[:_VARIANTS]
+        for native in [native for each in (*dropped, *variants[_VARIANTS:]) for native in each.native]:
+            for cache in [cache for caches in self._caches.values() for cache in caches]:
+                cache.drop(native)
         if sum(map(len, table.values())) == _MANY:
             warnings.warn(
                 f"{self._parameters.name} was compiled {_MANY} times, for different shapes or constants: "
@@ -360,19 +340,19 @@ class CompiledFunction(Generic[P, R]):
         return result, pullback((loss * 0 + 1, None) if self._has_aux else None)
 
 
-def _applies(fast: Fast, kwargs: dict[str, Any]) -> bool:
-    """Whether the native callable may be tried, arguments by name and all."""
-    if fast.grad is not STATE.grad or (fast.history and STATE.anomaly) or tuple(kwargs) != fast.names:
-        return False
-    return fast.guards is None or fast.guards.hold()
-
-
 def modes_read() -> list[Read]:
     """What native calls are made for: nobody is tracing, and this is the default type."""
     return [
         Read(getitem, vars(tracing), "depth", 0, "depth"),
         Read(getitem, vars(dtypes), "_default", dtypes.default_dtype(), "default dtype"),
     ]
+
+
+def _modes(history: bool) -> list[Read]:
+    """The same for values: whether operations are recorded decides the code. A history that native code
+    writes knows no lines."""
+    found = [*modes_read(), Read(getattr, STATE, "grad", STATE.grad, "grad")]
+    return [*found, Read(getattr, STATE, "anomaly", False, "anomaly")] if history else found
 
 
 def kind_of(leaf: Any) -> object:

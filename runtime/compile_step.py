@@ -28,6 +28,7 @@ from retrograd.runtime.compile_grad import kind_of, modes_read
 from retrograd.runtime.dispatch import updating
 from retrograd.runtime.guards import Guards, reads, size_of
 from retrograd.runtime.inplace import changed
+from retrograd.runtime.layout import layout
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.optim.optimizer import Group
 from retrograd.runtime.optim.update import Clock, Formula, adopted, named, options_on
@@ -110,7 +111,8 @@ class _Plan:
         written = set(self._updates.values())
         self._changed = [x for x in self._held if isinstance(x, Tensor) and inputs[id(x)] in written]
         seen = [*found.guards.reads, *_remembered(optimizer, trained, self._slots), *modes_read()]
-        self._guards, watched = Guards(seen, recording.captured), watch(seen)
+        self._guards = Guards(seen, recording.captured)
+        watched = watch(seen, self._guards.hold) if layout() is not None else None
         native = updating(
             self._program, structure, leaves, self._held, found.result, self._updates, miss, watched
         )

@@ -1,7 +1,7 @@
 """Calls without Python: one native callable checks, runs and boxes, and writes the history of its results.
 
 In flow an `Entry`'s parts, out flows such a callable, or None where Python has work to do: views among the
-arguments, updates in place, results that were there before. What the callable does not know goes to `miss`.
+arguments, updates in place, results that were there before, and interpreters whose objects are not known.
 
     direct(…)                        for `value_and_grad`, and results without a history
     direct(…, recording=recording)   for results with one
@@ -15,8 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import Type
-from retrograd.runtime.fastcall import (
+from retrograd.runtime.fastcall import check
+from retrograd.runtime.history import CompiledBackward
+from retrograd.runtime.layout import layout
+from retrograd.runtime.ports import (
     ArrayPort,
     ConstantPort,
     FloatPort,
@@ -28,10 +32,8 @@ from retrograd.runtime.fastcall import (
     TensorPort,
     UpdatePort,
     WeakPort,
-    check,
     leaves_of,
 )
-from retrograd.runtime.history import CompiledBackward
 from retrograd.runtime.program import NativeProgram
 from retrograd.runtime.pytree import LEAF, Identity, Structure
 from retrograd.runtime.recording import Recording
@@ -53,7 +55,7 @@ from retrograd.runtime.returns import (
 from retrograd.runtime.specialise import Specialisation
 from retrograd.runtime.tape import Output, orders
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.watching import Watch
+from retrograd.runtime.watching import Read, Watch, watch
 
 _FRESH = {
     "_requires_grad": False,
@@ -84,16 +86,15 @@ def direct(
     leaves: Sequence[Any],
     results: Sequence[Structure],
     tensors: bool,
-    miss: Callable[..., Any],
-    guards: Watch | None,
+    reads: Sequence[Read],
     recording: Recording | None = None,
 ) -> Callable[..., Any] | None:
-    """The native callable for calls like this one, which returns `results`: one structure, or a tuple of
-    several."""
-    if found.updated or found.same:
+    """The native callable for calls like this one in the world as it was read, for an `InlineCache`. It
+    returns `results`: one structure, or a tuple of several."""
+    if found.updated or found.same or layout() is None:
         return None
     try:
-        arguments = list(_arguments(structure, iter(leaves)))
+        names, arguments = _names(structure), list(_arguments(structure, iter(leaves)))
         held: list[Held] = [(x, _leaf(x)) for x in found.recording.captured]
         outputs = [_output(node.type, tensors) for node in program.graph.outputs]
         give: Callable[[int], Returns] = int
@@ -105,7 +106,12 @@ def direct(
     except _NotPlain:
         return None
     whole = returns if len(returns) > 1 else returns[0]
-    return program.bind(arguments, outputs, whole, miss, held=held, guards=guards)
+    guards = watch(reads, found.guards.hold)
+    return program.bind(arguments, outputs, whole, _elsewhere, names=names, held=held, guards=guards)
+
+
+def _elsewhere(*args: Any, **kwargs: Any) -> Any:
+    raise CompilerError("a call that is none of a native callable's own")
 
 
 def updating(
@@ -137,6 +143,12 @@ def updating(
 
 
 # ---- what goes in ------------------------------------------------------------------------------------------
+
+
+def _names(structure: Structure) -> tuple[str, ...]:
+    """Of the arguments that are passed by name."""
+    names: tuple[str, ...] = structure[2][1][1]
+    return names
 
 
 def _arguments(structure: Structure, leaves: Iterator[Any]) -> Iterator[Port]:

@@ -22,7 +22,8 @@ from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.ops.contract import Dot
 from retrograd.runtime import cache, cpu
-from retrograd.runtime.fastcall import ArrayPort, FlagPort, Held, OutputPort, Port, make
+from retrograd.runtime.fastcall import make
+from retrograd.runtime.ports import ArrayPort, FlagPort, Held, OutputPort, Port
 from retrograd.runtime.returns import Returns
 from retrograd.runtime.watching import Watch
 
@@ -137,13 +138,14 @@ class NativeProgram:
         returns: Returns,
         miss: Callable[..., Any],
         *,
+        names: tuple[str, ...] = (),
         held: Sequence[Held] = (),
         guards: Watch | None = None,
     ) -> Callable[..., Any]:
         """A native callable of the code (see `fastcall`). The graph's inputs are arguments, then what is
         held. A call that finds an index out of range is a miss."""
         flags = [FlagPort()] * self._code.checks
-        return self._bind(arguments, [*outputs, *flags], returns, miss, held, guards)
+        return self._bind(arguments, [*outputs, *flags], returns, miss, names, held, guards)
 
     def _bind(
         self,
@@ -151,8 +153,9 @@ class NativeProgram:
         outputs: Sequence[OutputPort],
         returns: Returns,
         miss: Callable[..., Any],
-        held: Sequence[Held],
-        guards: Watch | None,
+        names: tuple[str, ...] = (),
+        held: Sequence[Held] = (),
+        guards: Watch | None = None,
     ) -> Callable[..., Any]:
         code = self._code
         constants = [(array, ArrayPort(array.dtype, array.shape)) for array in code.constants]
@@ -164,6 +167,7 @@ class NativeProgram:
             code.arena_bytes,
             miss,
             returns,
+            names=names,
             held=[*held, *constants],
             guards=guards,
             long_running=code.long_running,
@@ -205,7 +209,7 @@ class NativeProgram:
         inputs = [ArrayPort(node.dtype.numpy, node.shape) for node in self.graph.inputs]
         outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in self.graph.outputs]
         outputs += [ArrayPort(np.dtype(bool), ()) for _ in checks]
-        call = self._bind(inputs, outputs, tuple(range(len(outputs))), refuse, (), None)
+        call = self._bind(inputs, outputs, tuple(range(len(outputs))), refuse)
         flags = call(*arrays)[len(outputs) - len(checks) :]
         failed = [check for check, flag in zip(checks, flags, strict=True) if flag]
         return failed[0].error() if failed else CompilerError(f"{name} is refused, but nothing is wrong")

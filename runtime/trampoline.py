@@ -1,6 +1,7 @@
 """The native function behind every compiled callable, as LLVM text: guards, unpacking, boxing, and no Python.
 
 CPython calls `retrograd_call(self, args, nargs, names)`. `self` is a tuple (record, miss, held objects, …).
+`retrograd_choose` goes through a list of such tuples, up to the first that takes the call.
 The record is bytes, read as 64-bit words, which `runtime/fastcall.py` writes: a head (`HEAD`), then ports of
 arguments, ports of held objects, ports of outputs, and returns.
 
@@ -32,6 +33,7 @@ One text serves all signatures, so a new one compiles nothing. This file holds t
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from string import Template
 
@@ -47,7 +49,9 @@ GROUPS: dict[type, int] = {tuple: 0, list: 1, dict: 2}
 
 HEAD = (
     "entry",
+    "positional",
     "arguments",
+    "names",
     "leaves",
     "pointers",
     "arena",
@@ -61,7 +65,8 @@ HEAD = (
     "registers",
     "guards",
 )
-"""The first words of the record. `…_at` are places in it; `guards` is the address of those of `watching`."""
+"""The first words of the record. `…_at` are places in it; `names` is a tuple of strings or 0, `guards` the
+address of those of `watching`."""
 
 SMALL_ARENA = 4096
 """Bytes up to which the arena lies on the stack."""
@@ -73,9 +78,17 @@ ARENA_KEPT = 256 << 20
 def trampoline_text(layout: Layout) -> str:
     """The module, for this interpreter's layout of objects."""
     head = {f"head_{name}": place for place, name in enumerate(HEAD)}
-    return Template(_CALL + BOXING + WATCHING).substitute(
+    text = Template(_CALL + BOXING + WATCHING).substitute(
         asdict(layout), **head, **constants(), head_words=len(HEAD), small=SMALL_ARENA, kept=ARENA_KEPT
     )
+    return _HEAD_CALL.sub(_HEAD_LINES, text)
+
+
+_HEAD_CALL = re.compile(r"%(\S+) = call i64 @head\(ptr (\S+), i64 (\S+)\)")
+_HEAD_LINES = r"""%\1.at = getelementptr i64, ptr \2, i64 \3
+  %\1 = load i64, ptr %\1.at, align 1"""
+"""A word of a record is read by `call i64 @head(ptr record, i64 place)`, which is written out: no optimiser
+sees this text."""
 
 
 _CALL = """
@@ -95,23 +108,73 @@ declare i8 @numpy_equivalent_types(ptr, ptr)
 ;                pointers, scalars, objects, arrays, pointers stored, leaves taken
 %call_frame = type { ptr, ptr, ptr, ptr, i64, i64 }
 
-define internal i64 @head(ptr %record, i64 %place) nounwind alwaysinline {
-  %at = getelementptr i64, ptr %record, i64 %place
-  %word = load i64, ptr %at, align 1
-  ret i64 %word
-}
-
 ; --- the call --------------------------------------------------------------------------------------------
 define ptr @retrograd_call(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind {
 entry:
+  %result_at = alloca ptr
   %holder = getelementptr i8, ptr %self, i64 $tuple_items
+  %taken = call i1 @attempt(ptr %holder, ptr %args, i64 %nargs, ptr %names, ptr %result_at)
+  br i1 %taken, label %return, label %miss
+return:
+  %result = load ptr, ptr %result_at
+  ret ptr %result
+miss:
+  %miss_at = getelementptr ptr, ptr %holder, i64 1
+  %slow = load ptr, ptr %miss_at
+  %answer = call ptr @PyObject_Vectorcall(ptr %slow, ptr %args, i64 %nargs, ptr %names)
+  ret ptr %answer
+}
+
+; `self` is a tuple (list of what is `self` above, miss). The first that takes the arguments runs.
+define ptr @retrograd_choose(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind {
+entry:
+  %result_at = alloca ptr
+  %holder = getelementptr i8, ptr %self, i64 $tuple_items
+  %list = load ptr, ptr %holder
+  %length_at = getelementptr i8, ptr %list, i64 $sequence_length
+  %items_at = getelementptr i8, ptr %list, i64 $list_items
+  br label %next
+next:                                                  ; others may change the list during an attempt
+  %i = phi i64 [ 0, %entry ], [ %i_next, %one ]
+  %i_next = add i64 %i, 1
+  %length = load i64, ptr %length_at
+  %more = icmp ult i64 %i, %length
+  br i1 %more, label %one, label %miss
+one:
+  %items = load ptr, ptr %items_at
+  %item_at = getelementptr ptr, ptr %items, i64 %i
+  %item = load ptr, ptr %item_at
+  %item_holder = getelementptr i8, ptr %item, i64 $tuple_items
+  call void @Py_IncRef(ptr %item)
+  %taken = call i1 @attempt(ptr %item_holder, ptr %args, i64 %nargs, ptr %names, ptr %result_at)
+  call void @Py_DecRef(ptr %item)
+  br i1 %taken, label %return, label %next
+return:
+  %result = load ptr, ptr %result_at
+  ret ptr %result
+miss:
+  %miss_at = getelementptr ptr, ptr %holder, i64 1
+  %slow = load ptr, ptr %miss_at
+  %answer = call ptr @PyObject_Vectorcall(ptr %slow, ptr %args, i64 %nargs, ptr %names)
+  ret ptr %answer
+}
+
+; False: the call is none of this record's. True: the result is stored, null with an exception set.
+define internal i1 @attempt(ptr %holder, ptr %args, i64 %nargs, ptr %names, ptr %result_at) nounwind {
+entry:
   %bytes = load ptr, ptr %holder
   %record = getelementptr i8, ptr %bytes, i64 $bytes_content
-  %wanted = call i64 @head(ptr %record, i64 $head_arguments)
+  %wanted = call i64 @head(ptr %record, i64 $head_positional)
   %right_number = icmp eq i64 %nargs, %wanted
-  %unnamed = icmp eq ptr %names, null
-  %well_formed = and i1 %right_number, %unnamed
-  br i1 %well_formed, label %guard, label %miss
+  br i1 %right_number, label %name, label %no
+name:
+  %wanted_names_word = call i64 @head(ptr %record, i64 $head_names)
+  %wanted_names = inttoptr i64 %wanted_names_word to ptr
+  %named = icmp eq ptr %names, %wanted_names
+  br i1 %named, label %guard, label %compare_names
+compare_names:
+  %same_names = call i1 @same_names(ptr %names, ptr %wanted_names)
+  br i1 %same_names, label %guard, label %no
 guard:
   %guards = call i64 @head(ptr %record, i64 $head_guards)
   %unguarded = icmp eq i64 %guards, 0
@@ -119,8 +182,9 @@ guard:
 look:
   %guards_at = inttoptr i64 %guards to ptr
   %unchanged = call i1 @unchanged(ptr %guards_at)
-  br i1 %unchanged, label %prepare, label %miss
+  br i1 %unchanged, label %prepare, label %no
 prepare:
+  %arguments = call i64 @head(ptr %record, i64 $head_arguments)
   %outputs = call i64 @head(ptr %record, i64 $head_outputs)
   %leaves = call i64 @head(ptr %record, i64 $head_leaves)
   %pointer_count = call i64 @head(ptr %record, i64 $head_pointers)
@@ -142,8 +206,8 @@ prepare:
   %arrays_at = getelementptr %call_frame, ptr %frame, i64 0, i32 3
   store ptr %arrays, ptr %arrays_at
   %ports = getelementptr i64, ptr %record, i64 $head_words
-  %taken = call i1 @take(ptr %frame, ptr %args, i64 %nargs, ptr %ports)
-  br i1 %taken, label %take_held, label %miss
+  %taken = call i1 @take(ptr %frame, ptr %args, i64 %arguments, ptr %ports)
+  br i1 %taken, label %take_held, label %no
 take_held:
   %held = call i64 @head(ptr %record, i64 $head_held)
   %held_tuple_at = getelementptr ptr, ptr %holder, i64 2
@@ -152,12 +216,7 @@ take_held:
   %held_word = call i64 @head(ptr %record, i64 $head_held_at)
   %held_ports = getelementptr i64, ptr %record, i64 %held_word
   %held_taken = call i1 @take(ptr %frame, ptr %held_items, i64 %held, ptr %held_ports)
-  br i1 %held_taken, label %make, label %miss
-miss:
-  %miss_at = getelementptr ptr, ptr %holder, i64 1
-  %slow = load ptr, ptr %miss_at
-  %answer = call ptr @PyObject_Vectorcall(ptr %slow, ptr %args, i64 %nargs, ptr %names)
-  ret ptr %answer
+  br i1 %held_taken, label %make, label %no
 make:
   %used_at = getelementptr %call_frame, ptr %frame, i64 0, i32 4
   %used = load i64, ptr %used_at
@@ -215,23 +274,58 @@ finish:
   br i1 %sound, label %give, label %discard
 give:
   %result = call ptr @give(ptr %record, ptr %out_ports, ptr %made, ptr %out_scalars, ptr %objects)
+  store ptr %result, ptr %result_at
   br label %release
 discard:
   call void @drop(ptr %made, i64 %outputs)
   br label %release
 release:
-  %given = phi ptr [ %result, %give ], [ null, %discard ]
   br i1 %briefly, label %end, label %let_go
 let_go:
   call void @drop(ptr %objects, i64 %leaves_twice)
   br label %end
 end:
-  br i1 %sound, label %return, label %miss
-return:
-  ret ptr %given
+  ret i1 %sound
 fail:
   call void @drop(ptr %made, i64 %outputs)
-  ret ptr null
+  store ptr null, ptr %result_at
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; Whether two tuples of names have the same ones. Null is none.
+define internal i1 @same_names(ptr %names, ptr %wanted) nounwind {
+entry:
+  %none = icmp eq ptr %names, null
+  %unwanted = icmp eq ptr %wanted, null
+  %one_sided = or i1 %none, %unwanted
+  br i1 %one_sided, label %no, label %measure
+measure:
+  %count_at = getelementptr i8, ptr %names, i64 $sequence_length
+  %count = load i64, ptr %count_at
+  %wanted_count_at = getelementptr i8, ptr %wanted, i64 $sequence_length
+  %wanted_count = load i64, ptr %wanted_count_at
+  %items = getelementptr i8, ptr %names, i64 $tuple_items
+  %wanted_items = getelementptr i8, ptr %wanted, i64 $tuple_items
+  %as_many = icmp eq i64 %count, %wanted_count
+  br i1 %as_many, label %next, label %no
+next:
+  %i = phi i64 [ 0, %measure ], [ %i_next, %one ]
+  %i_next = add i64 %i, 1
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %one, label %yes
+one:
+  %name_at = getelementptr ptr, ptr %items, i64 %i
+  %name = load ptr, ptr %name_at
+  %wanted_at = getelementptr ptr, ptr %wanted_items, i64 %i
+  %wanted_name = load ptr, ptr %wanted_at
+  %same = icmp eq ptr %name, %wanted_name
+  br i1 %same, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
 }
 
 define internal void @hold(ptr %objects, i64 %count) nounwind {

@@ -1,8 +1,8 @@
 """Guards without Python: whether what a compiled function read from outside is still what it was.
 
 In flow the reads of `runtime/guards.py`, grouped by where they look; out flows a `Watch`, whose words the
-native call (`runtime/trampoline.py`) goes over before each run. Where objects were replaced by equal ones, or
-a kind of read is not known here, it is Python's `Guards` that decide.
+native call (`runtime/trampoline.py`) goes over before each run. Where objects were replaced by equal ones, it
+is Python's `Guards` that decide; where a kind of read is not known here, the native call asks them.
 
 The words are the number of checks, 1 where nothing holds any more, then checks:
 
@@ -15,15 +15,19 @@ The words are the number of checks, 1 where nothing holds any more, then checks:
 | 2 word | value | the word at the address `object` is that value |
 | 3 attribute | name, value | the attribute is that very value |
 | 4 size | size | it has so many items |
+| 5 mode | name, value, thread, dict | the attribute of a `threading.local` is that very value |
+| 6 ask | | the callable gives True |
 
-A size of -1 is any, a dict's value of 0 is that of a key that is absent. Of a dict that has not been changed
-since the last look (its version tells, where there is one), nothing else is looked at.
+In the thread with that number, a mode is looked up in the dict. A size of -1 is any, a dict's value of 0 is
+that of a key that is absent. Of a dict that has not been changed since the last look (its version tells,
+where there is one), nothing else is looked at.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import threading
 import types
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
@@ -32,7 +36,7 @@ from typing import Any, NamedTuple
 
 from retrograd.runtime.layout import dict_version, layout
 
-DICT, LIST, WORD, ATTRIBUTE, SIZE = range(5)
+DICT, LIST, WORD, ATTRIBUTE, SIZE, MODE, ASK = range(7)
 
 _DICTS = (dict, OrderedDict, defaultdict)
 _CONTAINERS = (*_DICTS, list, set, frozenset)
@@ -65,24 +69,25 @@ class Watch:
         self._words[1] = 1
 
 
-def watch(reads: Sequence[Read]) -> Watch | None:
-    """The native guard of these reads; None if there is one that it cannot look at."""
-    if layout() is None:
-        return None
+def watch(reads: Sequence[Read], hold: Callable[[], bool]) -> Watch:
+    """The native guard of these reads, which asks `hold` if there is one that it cannot look at."""
     groups: dict[int, tuple[Any, list[Read]]] = {}
     for read in reads:
         place = _place(read.place)
         groups.setdefault(id(place), (place, []))[1].append(read)
     checks: list[list[int]] = []
+    unknown = False
     for place, group in groups.values():
         if type(place) is not tuple:
             made = _checks(place, group)
-            if made is None:
-                return None
-            checks += made
+            unknown = unknown or made is None
+            checks += made or ()
+    asked = [_check(ASK, hold)]
+    checks += asked if unknown else ()
+    if sum(map(len, checks)) > _MOST_WORDS:
+        checks = asked
     words = [len(checks), 0, *(word for check in checks for word in check)]
-    alive = (list(groups.values()), [read.key for read in reads])
-    return Watch(words, alive) if len(words) <= _MOST_WORDS else None
+    return Watch(words, (list(groups.values()), [read.key for read in reads], hold))
 
 
 def _place(place: Any) -> Any:
@@ -129,9 +134,22 @@ def _size(group: Sequence[Read]) -> int:
 
 def _attribute(read: Read) -> list[int]:
     places = layout()
+    if isinstance(read.place, threading.local):
+        own = vars(read.place)
+        own.setdefault(read.key, read.value)
+        return _check(MODE, read.place, id(read.key), id(read.value), _thread(), id(own))
     if type(read.place) is types.CellType and places is not None:
         return [WORD, 4, id(read.place) + places.cell_content, id(read.value)]
     return _check(ATTRIBUTE, read.place, id(read.key), id(read.value))
+
+
+def _thread() -> int:
+    """A number of this thread that no other one ever has."""
+    return int(_id_of_state(_this_state()))
+
+
+_this_state = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThreadState_Get", ctypes.pythonapi))
+_id_of_state = ctypes.PYFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p)(("PyThreadState_GetID", ctypes.pythonapi))
 
 
 def constants() -> dict[str, int]:
@@ -145,6 +163,10 @@ declare ptr @PyDict_GetItemWithError(ptr, ptr)
 declare ptr @PyObject_GetAttr(ptr, ptr)
 declare i64 @PyObject_Size(ptr)
 declare void @PyErr_Clear()
+declare ptr @PyThreadState_Get()
+declare i64 @PyThreadState_GetID(ptr)
+declare ptr @PyObject_CallNoArgs(ptr)
+@_Py_TrueStruct = external global i8
 
 define internal i1 @unchanged(ptr %guards) nounwind {
 entry:
@@ -170,7 +192,9 @@ one:
                                 i64 1, label %list
                                 i64 2, label %address
                                 i64 3, label %attribute
-                                i64 4, label %size ]
+                                i64 4, label %size
+                                i64 5, label %mode
+                                i64 6, label %ask ]
 dict:
   %version_at = getelementptr i8, ptr %object, i64 $dict_version
   %version = load i64, ptr %version_at
@@ -205,6 +229,29 @@ compare_attribute:
   call void @Py_DecRef(ptr %found)
   %attribute_same = icmp eq ptr %found, %expected
   br i1 %attribute_same, label %holds, label %no
+mode:                                                  ; a dict of this thread knows sooner than the object
+  %own_thread_at = getelementptr i64, ptr %check, i64 5
+  %own_thread = load i64, ptr %own_thread_at
+  %state = call ptr @PyThreadState_Get()
+  %thread = call i64 @PyThreadState_GetID(ptr %state)
+  %own = icmp eq i64 %thread, %own_thread
+  br i1 %own, label %own_mode, label %attribute
+own_mode:
+  %dict_at = getelementptr i64, ptr %check, i64 6
+  %own_dict = load ptr, ptr %dict_at
+  %mode_name = inttoptr i64 %word to ptr
+  %mode_value = call ptr @PyDict_GetItemWithError(ptr %own_dict, ptr %mode_name)
+  %mode_expected = load ptr, ptr %second_at
+  %mode_same = icmp eq ptr %mode_value, %mode_expected
+  br i1 %mode_same, label %holds, label %no
+ask:
+  %answer = call ptr @PyObject_CallNoArgs(ptr %object)
+  %no_answer = icmp eq ptr %answer, null
+  br i1 %no_answer, label %clear, label %listen
+listen:
+  call void @Py_DecRef(ptr %answer)
+  %agreed = icmp eq ptr %answer, @_Py_TrueStruct
+  br i1 %agreed, label %holds, label %no
 size:
   %length = call i64 @PyObject_Size(ptr %object)
   %size_same = icmp eq i64 %length, %word

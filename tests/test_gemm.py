@@ -85,6 +85,20 @@ def test_operands_that_are_copied_first(layout: str, shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(64, 1000, 100), (50, 1001, 33), (129, 700, 128)])
+def test_inner_axes_that_are_cut_in_pieces(layout: str, shape: Shape) -> None:
+    check(layout, *operands(layout, *shape, "f4"))
+    check(layout, *operands(layout, *shape, "f8"))
+
+
+def test_a_block_longer_than_its_side_reads_nothing_by_chance() -> None:
+    a, b = operands("NT", 64, 10, 100, "f4")
+    wide = Target.of("x86_64-unknown-linux-gnu", "x86-64-v4", "+avx512vl")
+    loops = compile_graph(graph_of(lambda x, y: product("NT", x, y), a, b), wide).loops
+    assert "for j in 12 vector {\n        panels[112*k + j + 100] = 0\n" in str(loops)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "target", [HOST.narrowed(), HOST.without("avx512f", "avx512vl", "avx2", "avx", "fma")]
 )
@@ -122,7 +136,7 @@ def test_a_product_of_no_elements(m: int, n: int) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(130, 200, 150), (1, 2000, 1000)])
+@pytest.mark.parametrize("shape", [(130, 200, 150), (1, 2000, 1000), (150, 700, 100)])
 def test_threads_do_not_change_a_bit(layout: str, shape: Shape) -> None:
     a, b = operands(layout, *shape, "f4")
     before, results = cpu.get_num_threads(), []
@@ -166,7 +180,8 @@ EPILOGUES: dict[str, Callable[[Node, Node, Node], Node | tuple[Node, ...]]] = {
 
 @pytest.mark.parametrize("name", EPILOGUES)
 @pytest.mark.parametrize(
-    "shape", [(40, 30, 50), (5, 3, 7), (48, 20, 48), (200, 300, 70), (1, 200, 90), (90, 200, 1)]
+    "shape",
+    [(40, 30, 50), (5, 3, 7), (48, 20, 48), (200, 300, 70), (1, 200, 90), (90, 200, 1), (60, 900, 90)],
 )
 def test_what_follows_a_product_element_by_element(name: str, shape: Shape) -> None:
     a, b = operands("NN", *shape, "f4")

@@ -42,6 +42,7 @@ FLOORS = (
         "runtime/cuda/",
         "runtime/pool.py",
         "runtime/threads.py",
+        "runtime/ports.py",
         "runtime/fastcall.py",
         "runtime/trampoline.py",
         "runtime/boxing.py",

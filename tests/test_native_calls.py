@@ -409,6 +409,62 @@ def test_arguments_by_name_need_no_python(python_calls: list[str]) -> None:
     close(f(x, c=y, b=x).item(), (3 * y - x).sum().item())
 
 
+def test_kinds_of_calls_that_take_turns_need_no_python(python_calls: list[str]) -> None:
+    f, shapes = rg.compile_grad(lambda x, scale=2.0: (x * scale).sum()), [(2,), (3,), (2, 3), (5,)]
+    for turn in range(4):
+        for shape in shapes:
+            x = array(*shape, seed=turn)
+            close(f(x), 2 * x.sum())
+            close(f(x, scale=3.0), 3 * x.sum())
+            close(f.value_and_grad(rg.from_numpy(x))[1], np.full(shape, 2.0))
+    assert sorted(python_calls) == ["_value"] * 8 + ["_value_and_grad"] * 4
+
+
+def test_the_kinds_called_last_need_no_python(python_calls: list[str]) -> None:
+    f, sizes = rg.compile_grad(lambda x: x.sum()), range(1, compiling._NATIVE + 3)
+    for size in (*sizes, *sizes):
+        close(f(array(size)), array(size).sum())
+    del python_calls[:]
+    for size in [*sizes][-compiling._NATIVE :]:
+        close(f(array(size)), array(size).sum())
+    assert python_calls == []
+    close(f(array(1)), array(1).sum())
+    assert python_calls == ["_value"]
+
+
+def test_modes_are_those_of_the_thread_that_calls(python_calls: list[str]) -> None:
+    f, x, seen = rg.compile_grad(lambda x: (x * x).sum()), leaf(3), []
+
+    def work() -> None:
+        seen.append(f(x).requires_grad)
+        with rg.no_grad():
+            seen.append(f(x).requires_grad)
+
+    for _ in range(2):
+        assert f(x).requires_grad
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert seen == [True, False] * 2
+    assert python_calls == ["_value"] * 2
+
+
+def test_what_native_code_cannot_look_at_is_asked_of_python(python_calls: list[str]) -> None:
+    table = {("a", 1): 2.0}
+
+    def scaled(x: Any) -> Any:
+        return (x * table["a", 1]).sum()
+
+    f, x = rg.compile_grad(scaled), array(3)
+    for _ in range(3):
+        close(f(x), 2 * x.sum())
+    assert python_calls == ["_value"]
+    table["a", 1] = 5.0
+    for _ in range(3):
+        close(f(x), 5 * x.sum())
+    assert python_calls == ["_value"] * 2
+
+
 class Scaled:
     def __init__(self, scale: float) -> None:
         self.scale = scale
@@ -427,6 +483,17 @@ def test_methods_need_no_python(python_calls: list[str]) -> None:
         close(scaled.loss.value_and_grad(x)[1], scaled.scale * np.ones(3))
     one.scale = 7.0
     close(one.loss.value_and_grad(x)[1], 7 * np.ones(3))
+
+
+def test_a_method_that_is_kept_is_called_as_ever(python_calls: list[str]) -> None:
+    one, x = Scaled(2.0), leaf(3)
+    kept = one.loss
+    kept(x)
+    one.scale = 3.0
+    for _ in range(3):
+        close(kept(x).item(), 3 * x.sum().item())
+    assert python_calls == ["_value"] * 2
+    close(Scaled.loss(one, x).item(), 3 * x.sum().item())
 
 
 def test_an_object_that_is_gone_is_not_taken_for_another() -> None:

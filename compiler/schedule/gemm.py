@@ -1,11 +1,10 @@
 """A matrix product in register tiles: BLIS's loops, less what whole-program compilation makes needless.
 
-A tile of `rows` × `vectors` registers accumulates over the whole inner axis: one column vector of the right
-operand at a time against single elements of the left one. `_shape` weighs all tile shapes for the sizes at
-hand. The last tile before an edge is moved back to end there: what two tiles share they compute alike, and
-one tile's code serves the whole product. Operands are read in place where that is fast, else they are copied
-first (`schedule.panels`). Where a side is thin and the inner axis lies side by side in both operands,
-vectors run along that axis instead (`schedule.thin`).
+Here is chosen what is computed in which order, and by which thread; the tiles themselves are in
+`schedule.tiles`. The last tile before an edge is moved back to end there: what two tiles share they compute
+alike, and one tile's code serves the whole product. Operands are read in place where that is fast, else they
+are copied first (`schedule.panels`). Where a side is thin and the inner axis lies side by side in both
+operands, vectors run along that axis instead (`schedule.thin`).
 
 After F. G. Van Zee and R. A. van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality",
 2015.
@@ -14,36 +13,29 @@ After F. G. Van Zee and R. A. van de Geijn, "BLIS: A Framework for Rapidly Insta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import prod
 
-from retrograd.compiler.ir.graph import OPS
-from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
+from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import (
-    Accumulate,
     Buffer,
-    Call,
     Contraction,
     Convert,
-    Expression,
     For,
     Kind,
-    Load,
     Local,
-    Number,
     Rewriter,
     Space,
     Statement,
     Store,
     axes_of,
-    expressions,
 )
-from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, pack, places_of, steps
 from retrograd.compiler.schedule.thin import is_thin, thin_block, thin_shape
+from retrograd.compiler.schedule.tiles import Shape, Tile, crowded, tile_shape
 
 _PARALLEL_PRODUCTS = 1 << 19
 """A product is shared among threads from so many multiplications on."""
@@ -51,16 +43,9 @@ _TASK_PRODUCTS = 1 << 18
 _FAR_APART = 1024
 """Rows of an operand that are so many bytes apart are better copied, if they are read often."""
 _OFTEN = 64
-_TALLEST, _WIDEST = 12, 16
-"""Rows and vectors of a tile at most."""
-_FIRST_LEVEL = 32 << 10
-"""Bytes of a panel that stay in the first-level cache beside all else."""
-_FUNCTION, _LIGHT = 20, 3
-"""A function counts as so many instructions. What takes at most so many is repeated for each register of a
-tile; what takes more is done in loops over the tile."""
-_BRIEF, _SHORT = 1 << 17, 0.005
-"""A product of fewer cycles may take this much longer for each register that its tile has less: such tiles
-compile faster."""
+_TOGETHER, _LEAST_TASKS = 32, 8
+"""Blocks of rows that a task takes, so that a piece of a panel is read more often, and tasks that there
+should be."""
 _LOCAL_PANELS = 1 << 17
 """Bytes of panels that a product of a batch may have on the stack."""
 
@@ -110,19 +95,32 @@ def _turned(c: Contraction, lanes: int) -> Contraction:
 def _thin(c: Contraction, lanes: int) -> list[Statement]:
     rows, columns = thin_shape(c)
     pieces = product(cut(c, c.row, rows), cut(c, c.column, columns))
-    return [_grid(c, r, s, partial(thin_block, c, lanes, r, s)) for r, s in pieces]
+    return [_grid(c, r, s, partial(_thin_blocks, c, lanes, r, s)) for r, s in pieces]
+
+
+def _thin_blocks(
+    c: Contraction,
+    lanes: int,
+    rows: Pieces,
+    columns: Pieces,
+    within: Axis,
+    block: Index,
+    panel: Index,
+    limit: tuple[Index, int] | None,
+) -> tuple[Statement, ...]:
+    return (For(within, thin_block(c, lanes, rows, columns, block, panel), limit=limit),)
 
 
 def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...]:
-    rows, vectors = _shape(c, machine)
-    blocks, columns = cut(c, c.row, rows), cut(c, c.column, vectors * lanes)
+    shape = tile_shape(c, machine)
+    blocks, columns = cut(c, c.row, shape.rows), cut(c, c.column, shape.vectors * lanes)
     once: list[Statement] = []
     each: list[Statement] = []
     locals_: list[Buffer] = []
     packed: list[Panels | None] = []
     for operand, axis, pieces, wanted in (
         (c.left, c.row, blocks, _should_pack_left(c, columns)),
-        (c.right, c.column, columns, _should_pack_right(c)),
+        (c.right, c.column, columns, _should_pack_right(c, shape, lanes)),
     ):
         if not wanted:
             packed.append(None)
@@ -135,19 +133,21 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
         (each if batched else once).extend(copies)
         if own:
             locals_.append(panels.buffer)
-    tile = _Tile(c, lanes, *packed)
-    each += [_grid(c, r, s, partial(tile.statements, r, s)) for r, s in product(blocks, columns)]
+    tile = Tile(c, lanes, shape.depth, *packed)
+    deep = shape.depth < c.inner.extent
+    each += [_grid(c, r, s, partial(tile.blocks, r, s), deep) for r, s in product(blocks, columns)]
     body = tuple(each)
     for buffer in locals_:
         body = (Local(buffer, body),)
     return (*once, *_over_batch(c, body))
 
 
-def _should_pack_right(c: Contraction) -> bool:
+def _should_pack_right(c: Contraction, shape: Shape, lanes: int) -> bool:
     if isinstance(c.right, Convert) or steps(c.right, c.column) != 1:
         return True
-    apart = (steps(c.right, c.inner) or 0) * c.out.dtype.itemsize
-    return apart >= _FAR_APART and c.row.extent >= _OFTEN
+    itemsize = c.out.dtype.itemsize
+    apart, width = (steps(c.right, c.inner) or 0) * itemsize, shape.vectors * lanes * itemsize
+    return c.row.extent >= _OFTEN and (apart >= _FAR_APART or crowded(apart, width, shape.depth))
 
 
 def _should_pack_left(c: Contraction, columns: Sequence[Pieces]) -> bool:
@@ -182,123 +182,29 @@ def _over_batch(c: Contraction, body: Sequence[Statement]) -> tuple[Statement, .
     return (For(task, (For(within, moved, limit=limit),), Kind.PARALLEL),)
 
 
-def _grid(
-    c: Contraction, rows: Pieces, columns: Pieces, body: Callable[[Index, Index], tuple[Statement, ...]]
-) -> Statement:
-    """The loops over blocks of rows and panels of columns, in tasks if there is enough to do."""
+Blocks = Callable[[Axis, Index, Index, tuple[Index, int] | None], tuple[Statement, ...]]
+"""The code of blocks of rows along an axis, as far as a limit: the axis, the block, the panel, the limit."""
+
+
+def _grid(c: Contraction, rows: Pieces, columns: Pieces, body: Blocks, deep: bool = False) -> Statement:
+    """The loops over blocks of rows and panels of columns, in tasks if there is enough to do. Deep blocks
+    share what they read: a task takes several, and the next task another panel for the same blocks."""
     blocks, panels = rows.count, columns.count
     products = rows.size * columns.size * c.inner.extent
     batched = any(axis.extent != 1 for axis in c.batch)
     if products * panels * blocks < _PARALLEL_PRODUCTS or batched or panels * blocks == 1:
-        panel, block = Axis("p", panels), Axis("r", blocks)
-        return For(panel, (For(block, body(at(block), at(panel))),))
-    chunks = -(-blocks // max(1, _TASK_PRODUCTS // products))
+        panel, within = Axis("p", panels), Axis("r", blocks)
+        return For(panel, body(within, at(within), at(panel), None))
+    size = max(1, _TASK_PRODUCTS // products)
+    if deep:
+        size = max(size, min(_TOGETHER, blocks * panels // _LEAST_TASKS))
+    chunks = -(-blocks // min(size, blocks))
     size = -(-blocks // chunks)
     chunks = -(-blocks // size)
     task, within = Axis("task", chunks * panels), Axis("r", size)
-    block_index = at(task) % chunks * size + at(within)
-    limit = None if size * chunks == blocks else (block_index, blocks)
-    return For(task, (For(within, body(block_index, at(task) // chunks), limit=limit),), Kind.PARALLEL)
-
-
-# ---- the shape of a tile ---------------------------------------------------------------------------------
-
-
-def _shape(c: Contraction, machine: Machine) -> tuple[int, int]:
-    """Rows and vectors of a tile, such that the product takes the fewest cycles."""
-    lanes = machine.lanes(c.out.dtype.itemsize)
-    across = -(-c.column.extent // lanes)
-    shapes = product(range(1, min(_TALLEST, c.row.extent) + 1), range(1, min(_WIDEST, across) + 1))
-    fitting = [(r, v) for r, v in shapes if r * v + min(r, v) + 1 <= machine.registers]
-    cycles = {shape: _cycles(c, machine, *shape) for shape in fitting}
-    short = _SHORT if min(cycles.values()) < _BRIEF else 0.0
-    return min(fitting, key=lambda shape: cycles[shape] * (1 + short * shape[0] * shape[1]))
-
-
-def _cycles(c: Contraction, machine: Machine, rows: int, vectors: int) -> float:
-    """Roughly, at two multiply-adds and two loads a cycle, and less from the second-level cache."""
-    lanes = machine.lanes(c.out.dtype.itemsize)
-    blocks, panels = -(-c.row.extent // rows), -(-c.column.extent // (vectors * lanes))
-    bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)  # four: the latency of a multiply-add
-    if blocks > 1 and vectors * lanes * c.inner.extent * c.out.dtype.itemsize > _FIRST_LEVEL:
-        bound = max(bound, 1.6 * vectors)
-    bound += 0.5 + 0.05 * (rows + 2 * vectors)
-    return blocks * panels * (c.inner.extent * bound + 2 * rows * vectors + 16)
-
-
-# ---- tiles -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """The code of a tile."""
-
-    c: Contraction
-    lanes: int
-    left: Panels | None
-    right: Panels | None
-
-    def statements(self, rows: Pieces, columns: Pieces, block: Index, panel: Index) -> tuple[Statement, ...]:
-        """Zero the tile, accumulate over the inner axis, use it."""
-        c, lanes = self.c, self.lanes
-        vectors = -(-columns.size // lanes)
-        width = vectors * lanes
-        tile = Buffer("tile", c.out.dtype, rows.size * width, Space.LOCAL)
-        i, v, j, k = Axis("i", rows.size), Axis("v", vectors), Axis("j", lanes), Axis("k", c.inner.extent)
-        across = at(v) * lanes + as_index(j)
-        place = at(i) * width + across
-        column = columns.first(panel) + across
-        narrow = columns.size < width or columns.beyond
-        cut_off = (across, min(columns.size, columns.extent)) if narrow else None
-        values = {c.row: rows.first(block) + at(i), c.column: column, c.inner: at(k)}
-        moved = Rewriter(lambda index: index.substitute(values))
-        if self.left is None:
-            left = moved.expression(c.left)
-        else:
-            left = Load(self.left.buffer, self.left.place(rows, block, at(k), at(i)))
-        if self.right is None:
-            right = _within(moved.expression(c.right), cut_off)
-        else:
-            right = Load(self.right.buffer, self.right.place(columns, panel, at(k), across))
-
-        def each(statements: Sequence[Statement], limit: tuple[Index, int] | None = None) -> For:
-            vector = For(j, tuple(statements), Kind.VECTOR, limit, lanes)
-            return For(i, (For(v, (vector,), Kind.UNROLL),), Kind.UNROLL)
-
-        zero = Store(tile, place, Number(0, c.out.dtype))
-        add = Accumulate(tile, place, Call("mul", (left, right), c.out.dtype), "add", 0, c.where)
-        if _work(c.stores) <= _LIGHT:
-            last: Statement = each(c.used(Load(tile, place), lambda index: index.substitute(values)), cut_off)
-        else:
-            apart = Buffer("apart", c.out.dtype, tile.size, Space.LOCAL)
-            copy = each([Store(apart, place, Load(tile, place))])
-            last = Local(apart, (copy, self._used_apart(apart, rows, columns, block, panel)))
-        return (Local(tile, (each([zero]), For(k, (each([add]),)), last)),)
-
-    def _used_apart(
-        self, apart: Buffer, rows: Pieces, columns: Pieces, block: Index, panel: Index
-    ) -> Statement:
-        """What is done with the elements, in loops over the tile, so that much code is there but once."""
-        c, lanes = self.c, self.lanes
-        vectors = -(-columns.size // lanes)
-        i, v, j = Axis("i", rows.size), Axis("v", vectors), Axis("j", lanes)
-        across, end = at(v) * lanes + as_index(j), min(columns.size, columns.extent)
-        values = {c.row: rows.first(block) + at(i), c.column: columns.first(panel) + across}
-        element = Load(apart, at(i) * (vectors * lanes) + across)
-        used = c.used(element, lambda index: index.substitute(values))
-        limit = (across, end) if end < vectors * lanes else None
-        return For(i, (For(v, (For(j, used, Kind.VECTOR, limit, lanes),)),))
-
-
-def _work(stores: Sequence[Statement]) -> int:
-    """Roughly, the instructions of what is done with an element."""
-    rows = [OPS[e.row] for e in expressions(stores) if isinstance(e, Call)]
-    return sum(_FUNCTION if isinstance(row, Elementwise) and row.types is Types.FLOAT else 1 for row in rows)
-
-
-def _within(e: Expression, limit: tuple[Index, int] | None) -> Expression:
-    """The expression with nothing read beyond the last column."""
-    if limit is None:
-        return e
-    bound = Bound(limit[0], 0, limit[1])
-    return Rewriter(load=lambda load: replace(load, bounds=(*load.bounds, bound))).expression(e)
+    chunk, panel_index = (
+        (at(task) // panels, at(task) % panels) if deep else (at(task) % chunks, at(task) // chunks)
+    )
+    block = chunk * size + at(within)
+    limit = None if size * chunks == blocks else (block, blocks)
+    return For(task, body(within, block, panel_index, limit), Kind.PARALLEL)

@@ -155,9 +155,19 @@ def _copy(
             j, (store(at(k), at(j)),), Kind.SERIAL if apart else Kind.VECTOR, None, 1 if apart else wide
         )
         limit = (block, pieces.count) if pieces.count % beside else None
-        body = For(k, (For(within, (row,), limit=limit),))
+        body = For(k, (For(within, (row,), limit=limit), *_padding(c, panels, pieces, at(k), lanes)))
     shared = task.extent > 1 and panels.buffer.size >= _PARALLEL_COPY and not c.batch
     return For(task, (body,), Kind.PARALLEL if shared else Kind.SERIAL)
+
+
+def _padding(c: Contraction, panels: Panels, pieces: Pieces, k: Index, lanes: int) -> list[Statement]:
+    """Zeros where a block is longer than the axis: tiles read them, and what lies in memory by chance may
+    be slow numbers."""
+    if not pieces.beyond:
+        return []
+    j = Axis("j", pieces.size - pieces.extent)
+    place = panels.place(pieces, Index(), k, at(j) + pieces.extent)
+    return [For(j, (Store(panels.buffer, place, Number(0, c.out.dtype)),), Kind.VECTOR, None, lanes)]
 
 
 def _squares(store: Callable[[Index, Index], Store], width: int, depth: int, lanes: int) -> For:

@@ -1,0 +1,289 @@
+"""Tiles of a product: how large they are, and their code.
+
+A tile of `rows` × `vectors` registers accumulates over the inner axis: one column vector of the right operand
+at a time against single elements of the left one. `tile_shape` weighs all shapes for the sizes at hand. Where
+a panel of the right operand is larger than the first-level cache, the inner axis is cut in pieces of `depth`,
+so that many tiles read one piece while it is there; what they add up waits beside, and is used at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import gcd
+from typing import NamedTuple
+
+from retrograd.compiler.ir.graph import OPS
+from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Buffer,
+    Call,
+    Contraction,
+    Expression,
+    For,
+    Kind,
+    Load,
+    Local,
+    Number,
+    Rewriter,
+    Space,
+    Statement,
+    Store,
+    expressions,
+)
+from retrograd.compiler.ops.row import Elementwise, Types
+from retrograd.compiler.schedule.machine import Machine
+from retrograd.compiler.schedule.panels import Panels, Pieces, at
+
+_TALLEST, _WIDEST = 12, 16
+"""Rows and vectors of a tile at most."""
+_FIRST_LEVEL = 32 << 10
+"""Bytes of a panel that stay in the first-level cache beside all else."""
+_PAGE, _LINE = 4096, 64
+"""Bytes whose addresses repeat the sets of the first-level cache, and those of one of its lines."""
+_REUSED = 4
+"""An inner axis is cut in pieces if so many tiles read each of them."""
+_FUNCTION, _LIGHT = 20, 3
+"""A function counts as so many instructions. What takes at most so many is repeated for each register of a
+tile; what takes more is done in loops over the tile."""
+_BRIEF, _SHORT = 1 << 17, 0.002
+"""A product of fewer cycles may take this much longer for each register that its tile has less: such tiles
+compile faster."""
+
+
+class Shape(NamedTuple):
+    """Of a tile."""
+
+    rows: int
+    vectors: int
+    depth: int
+    """Inner positions that are taken at a time."""
+
+
+def tile_shape(c: Contraction, machine: Machine) -> Shape:
+    """The shape with which the product takes the fewest cycles."""
+    lanes = machine.lanes(c.out.dtype.itemsize)
+    across = -(-c.column.extent // lanes)
+    sides = product(range(1, min(_TALLEST, c.row.extent) + 1), range(1, min(_WIDEST, across) + 1))
+    fitting = [(r, v) for r, v in sides if r * v + min(r, v) + 1 <= machine.registers]
+    shapes = [Shape(r, v, _depth(c, r, v * lanes)) for r, v in fitting]
+    cycles = {shape: _cycles(c, lanes, shape) for shape in shapes}
+    short = _SHORT if min(cycles.values()) < _BRIEF else 0.0
+    return min(shapes, key=lambda shape: cycles[shape] * (1 + short * shape.rows * shape.vectors))
+
+
+def _depth(c: Contraction, rows: int, width: int) -> int:
+    """The inner axis in equal pieces, if one of them fits the first-level cache and the whole does not."""
+    inner, most = c.inner.extent, max(32, _FIRST_LEVEL // (width * c.out.dtype.itemsize))
+    if inner <= most * 5 // 4 or c.row.extent < _REUSED * rows:
+        return inner
+    pieces = -(-inner // most)
+    return -(-inner // (8 * pieces)) * 8
+
+
+def _cycles(c: Contraction, lanes: int, shape: Shape) -> float:
+    """Roughly, at two multiply-adds and two loads a cycle, and less from the second-level cache."""
+    rows, vectors, depth = shape
+    blocks, panels = -(-c.row.extent // rows), -(-c.column.extent // (vectors * lanes))
+    bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)  # four: the latency of a multiply-add
+    if blocks > 1 and vectors * lanes * depth * c.out.dtype.itemsize > _FIRST_LEVEL * 5 // 4:
+        bound = max(bound, 2.5 * vectors)
+    bound += 0.5 + 0.05 * (rows + 2 * vectors)
+    pieces = -(-c.inner.extent // depth)
+    return blocks * panels * (c.inner.extent * bound + pieces * (2 * rows * vectors + 16))
+
+
+def crowded(apart: int, width: int, count: int) -> bool:
+    """Do so many pieces of `width` bytes, `apart` bytes from each other, drive each other out of the
+    first-level cache, although they would fit?"""
+    sets = min(_PAGE, _PAGE // gcd(apart, _PAGE) * -(-width // _LINE) * _LINE)
+    return count * width > _FIRST_LEVEL * sets // _PAGE
+
+
+# ---- the code ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The code of a tile."""
+
+    c: Contraction
+    lanes: int
+    depth: int
+    left: Panels | None
+    right: Panels | None
+
+    def blocks(
+        self,
+        rows: Pieces,
+        columns: Pieces,
+        within: Axis,
+        block: Index,
+        panel: Index,
+        limit: tuple[Index, int] | None,
+    ) -> tuple[Statement, ...]:
+        """The blocks of one panel along the axis `within`."""
+        if self.depth < self.c.inner.extent:
+            return self._piecewise(rows, columns, within, block, panel, limit)
+        return (For(within, (self._at_once(rows, columns, block, panel),), limit=limit),)
+
+    def _at_once(self, rows: Pieces, columns: Pieces, block: Index, panel: Index) -> Statement:
+        """Zero the tile, accumulate over the whole inner axis, use it."""
+        c = self.c
+        tile, width = self._registers(rows, columns)
+        k = Axis("k", c.inner.extent)
+
+        def zero(i: Index, across: Index) -> tuple[Statement, ...]:
+            return (Store(tile, i * width + across, Number(0, c.out.dtype)),)
+
+        def use(i: Index, across: Index) -> tuple[Statement, ...]:
+            return self._used(Load(tile, i * width + across), rows, columns, block, panel, i, across)
+
+        add = self._add(tile, rows, columns, block, panel, at(k))
+        if _work(c.stores) <= _LIGHT:
+            last: Statement = self._each(rows, columns, use, self._edge(columns))
+        else:
+            apart = Buffer("apart", c.out.dtype, tile.size, Space.LOCAL)
+
+            def copy(i: Index, across: Index) -> tuple[Statement, ...]:
+                return (Store(apart, i * width + across, Load(tile, i * width + across)),)
+
+            used = self._use_apart(apart, rows, columns, block, panel)
+            last = Local(apart, (self._each(rows, columns, copy), used))
+        return Local(tile, (self._each(rows, columns, zero), For(k, (add,)), last))
+
+    def _piecewise(
+        self,
+        rows: Pieces,
+        columns: Pieces,
+        within: Axis,
+        block: Index,
+        panel: Index,
+        limit: tuple[Index, int] | None,
+    ) -> tuple[Statement, ...]:
+        """All blocks for one piece of the inner axis, then for the next; sums wait in `partial`."""
+        c, inner, depth = self.c, self.c.inner.extent, self.depth
+        tile, width = self._registers(rows, columns)
+        partial = Buffer("partial", c.out.dtype, within.extent * tile.size, Space.LOCAL)
+        place = at(within) * tile.size
+        piece, k = Axis("q", -(-inner // depth)), Axis("k", depth)
+        position = at(piece) * depth + at(k)
+
+        def begin(i: Index, across: Index) -> tuple[Statement, ...]:
+            return (Store(tile, i * width + across, Load(partial, place + i * width + across)),)
+
+        def end(i: Index, across: Index) -> tuple[Statement, ...]:
+            return (Store(partial, place + i * width + across, Load(tile, i * width + across)),)
+
+        add = self._add(tile, rows, columns, block, panel, position)
+        end_of_axis = (position, inner) if inner % depth else None
+        one = (
+            self._each(rows, columns, begin),
+            For(k, (add,), limit=end_of_axis),
+            self._each(rows, columns, end),
+        )
+        used = self._use_apart(partial, rows, columns, block, panel, place)
+        z = Axis("z", partial.size)
+        wide = 4 * self.lanes if partial.size % (4 * self.lanes) == 0 else self.lanes
+        zero = For(z, (Store(partial, as_index(z), Number(0, c.out.dtype)),), Kind.VECTOR, None, wide)
+        sums = For(piece, (For(within, (Local(tile, one),), limit=limit),))
+        return (Local(partial, (zero, sums, For(within, (used,), limit=limit))),)
+
+    # ---- parts of both -------------------------------------------------------------------------------------
+
+    def _registers(self, rows: Pieces, columns: Pieces) -> tuple[Buffer, int]:
+        """The tile, and the elements of a row of it."""
+        width = -(-columns.size // self.lanes) * self.lanes
+        return Buffer("tile", self.c.out.dtype, rows.size * width, Space.LOCAL), width
+
+    def _each(
+        self,
+        rows: Pieces,
+        columns: Pieces,
+        statements: Callable[[Index, Index], Sequence[Statement]],
+        limit: int | None = None,
+    ) -> For:
+        """The statements for each row and each vector across, written out."""
+        lanes = self.lanes
+        i, v, j = Axis("i", rows.size), Axis("v", -(-columns.size // lanes)), Axis("j", lanes)
+        across = at(v) * lanes + as_index(j)
+        end = (across, limit) if limit is not None else None
+        vector = For(j, tuple(statements(at(i), across)), Kind.VECTOR, end, lanes)
+        return For(i, (For(v, (vector,), Kind.UNROLL),), Kind.UNROLL)
+
+    def _edge(self, columns: Pieces) -> int | None:
+        """Where a row of the tile ends, if that is within a vector or beyond the product."""
+        end = min(columns.size, columns.extent)
+        return end if end % self.lanes or columns.beyond else None
+
+    def _add(
+        self, tile: Buffer, rows: Pieces, columns: Pieces, block: Index, panel: Index, k: Index
+    ) -> Statement:
+        """The multiply-adds of one inner position."""
+        c, width = self.c, tile.size // rows.size
+
+        def add(i: Index, across: Index) -> tuple[Statement, ...]:
+            values = {c.row: rows.first(block) + i, c.column: columns.first(panel) + across, c.inner: k}
+            moved = Rewriter(lambda index: index.substitute(values))
+            if self.left is None:
+                left = moved.expression(c.left)
+            else:
+                left = Load(self.left.buffer, self.left.place(rows, block, k, i))
+            if self.right is None:
+                right = _within(moved.expression(c.right), across, self._edge(columns))
+            else:
+                right = Load(self.right.buffer, self.right.place(columns, panel, k, across))
+            term = Call("mul", (left, right), c.out.dtype)
+            return (Accumulate(tile, i * width + across, term, "add", 0, c.where),)
+
+        return self._each(rows, columns, add)
+
+    def _used(
+        self,
+        element: Load,
+        rows: Pieces,
+        columns: Pieces,
+        block: Index,
+        panel: Index,
+        i: Index,
+        across: Index,
+    ) -> tuple[Statement, ...]:
+        """What is done with one element."""
+        values = {self.c.row: rows.first(block) + i, self.c.column: columns.first(panel) + across}
+        return self.c.used(element, lambda index: index.substitute(values))
+
+    def _use_apart(
+        self,
+        apart: Buffer,
+        rows: Pieces,
+        columns: Pieces,
+        block: Index,
+        panel: Index,
+        first: Index | None = None,
+    ) -> Statement:
+        """What is done with the elements, in loops over the tile, so that much code is there but once."""
+        lanes = self.lanes
+        vectors = -(-columns.size // lanes)
+        i, v, j = Axis("i", rows.size), Axis("v", vectors), Axis("j", lanes)
+        across, end = at(v) * lanes + as_index(j), min(columns.size, columns.extent)
+        place = at(i) * (vectors * lanes) + across
+        element = Load(apart, place if first is None else first + place)
+        used = self._used(element, rows, columns, block, panel, at(i), across)
+        limit = (across, end) if end < vectors * lanes else None
+        return For(i, (For(v, (For(j, used, Kind.VECTOR, limit, lanes),)),))
+
+
+def _work(stores: Sequence[Statement]) -> int:
+    """Roughly, the instructions of what is done with an element."""
+    rows = [OPS[e.row] for e in expressions(stores) if isinstance(e, Call)]
+    return sum(_FUNCTION if isinstance(row, Elementwise) and row.types is Types.FLOAT else 1 for row in rows)
+
+
+def _within(e: Expression, across: Index, end: int | None) -> Expression:
+    """The expression with nothing read beyond the last column."""
+    if end is None:
+        return e
+    bound = Bound(across, 0, end)
+    return Rewriter(load=lambda load: replace(load, bounds=(*load.bounds, bound))).expression(e)
