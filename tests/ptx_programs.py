@@ -1,0 +1,72 @@
+"""How tests run a compiled graph's PTX: its launches, one after the other, on the machine of `ptx_machine`.
+
+Each buffer is an allocation of its own, so that no access can stray into a neighbour; those of the arena share their
+bytes as planned. What the launches write, other than outputs and arena, is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from native import assert_close, graph_of
+from ptx_machine import Machine
+from ptx_memory import ALIGNMENT, Memory
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.ir.graph import Array, Type, interpret
+from retrograd.compiler.ir.loops import Buffer
+from retrograd.compiler.pipeline import CompiledGpu, compile_for_gpu
+
+
+def run(compiled: CompiledGpu, arrays: Sequence[Array]) -> list[Array]:
+    """The outputs of the graph."""
+    memory = Memory()
+    machine = Machine(compiled.ptx, memory)
+    program = compiled.loops
+    given = dict(zip((*program.inputs, *program.constants), (*arrays, *compiled.constants), strict=True))
+    storage = np.full(-(-program.arena_bytes // ALIGNMENT) * ALIGNMENT, 0xA5, np.uint8)
+    places = {b: _given(memory, b, a) for b, a in given.items()}
+    places |= {b: memory.allocate(_bytes(b), b.name) for b in program.outputs}
+    for b, offset in program.arena.items():
+        end = offset + -(-_bytes(b) // ALIGNMENT) * ALIGNMENT
+        places[b] = memory.map(storage[offset:end], _bytes(b), b.name)
+    for launch in compiled.launches:
+        _apart(launch.buffers, program.arena)
+        machine.launch(launch.name, launch.grid, launch.block, [places[b] for b in launch.buffers])
+    for b, a in given.items():
+        assert memory.bytes(places[b], _bytes(b)).tobytes() == a.tobytes(), f"{b} was overwritten"
+    read = [
+        memory.bytes(places[b], _bytes(b)).view(t.dtype.numpy).reshape(t.shape)
+        for b, t in zip(program.outputs, (n.type for n in compiled.graph.outputs))
+    ]
+    for check, b in zip(compiled.checks, program.outputs[len(read) :], strict=True):
+        if memory.bytes(places[b], 1).view(Type((), dtypes.bool_).dtype.numpy)[0]:
+            raise check.error()
+    return read
+
+
+def _bytes(buffer: Buffer) -> int:
+    return buffer.size * buffer.dtype.itemsize
+
+
+def _given(memory: Memory, buffer: Buffer, array: Array) -> int:
+    address = memory.allocate(_bytes(buffer), buffer.name)
+    memory.bytes(address, _bytes(buffer))[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return address
+
+
+def _apart(buffers: Sequence[Buffer], arena: dict[Buffer, int]) -> None:
+    """No two buffers of a launch overlap, as its parameters say."""
+    spans = sorted((arena[b], arena[b] + _bytes(b)) for b in buffers if b in arena)
+    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:])), "buffers of one launch overlap"
+
+
+def check(function: Callable[..., Any], *arrays: Array, ulps: float = 8.0, scale: float = 1.0) -> CompiledGpu:
+    """Compares what the PTX computes with the function's value in NumPy."""
+    graph = graph_of(function, *arrays)
+    compiled = compile_for_gpu(graph)
+    for mine, theirs in zip(run(compiled, arrays), interpret(graph, arrays), strict=True):
+        assert_close(mine, theirs, ulps, scale)
+    return compiled
