@@ -1,9 +1,9 @@
 """How tests run a GPU's launches without a GPU, and have NVIDIA's assembler read their PTX.
 
 `build` makes plain loops of the launches (`schedule.serialise`), forwards and backwards, and runs both
-natively between forbidden pages (`native.py`): both must agree bit for bit. `assembled` runs `ptxas`, where
-it is installed, and gives what it reports of each kernel. A further property to demand of every launch goes
-into `build`.
+natively between forbidden pages (`native.py`): both must agree bit for bit. Then the PTX itself is executed
+(`ptx_programs.py`). `assembled` runs `ptxas`, where it is installed, and gives what it reports of each
+kernel. A further property to demand of every launch goes into `build`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import native
+import numpy as np
+import ptx_programs
 import pytest
 from native import assert_close, graph_of
 
@@ -33,18 +35,23 @@ from retrograd.runtime import cpu
 
 @dataclass
 class Program:
-    """A graph's launches as a processor runs them."""
+    """A graph's launches as a processor runs them, and as a GPU would."""
 
     compiled: CompiledGpu
     orders: tuple[native.Program, native.Program]
     """The first thread first, and the last."""
 
     def __call__(self, *arrays: Array) -> list[Array]:
-        """The outputs, the same in both orders."""
+        """What the PTX makes, after a comparison with the plain loops, whose outputs are the same in both
+        orders. Products and sums may be contracted differently there."""
         first, last = (order(*arrays) for order in self.orders)
         for a, b in zip(first, last, strict=True):
             assert a.tobytes() == b.tobytes(), "threads do not wait for each other"
-        return first
+        executed = ptx_programs.run(self.compiled, arrays)
+        for mine, theirs in zip(executed, first, strict=True):
+            finite = theirs[np.isfinite(theirs)] if theirs.dtype.kind == "f" else theirs
+            assert_close(mine, theirs, ulps=64, scale=float(np.abs(finite).max(initial=0)))
+        return executed
 
 
 def build(graph: Graph, look: Look = verified) -> Program:

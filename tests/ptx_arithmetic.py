@@ -1,18 +1,18 @@
 """What PTX's arithmetic instructions compute, in NumPy, to the bit.
 
-A row of `TABLE` takes an instruction's modifiers and gives an `Operation`: the types of the operands and of the
-result, and a function of arrays. Facts are those of NVIDIA's PTX ISA document (chapter 9, "Instruction Set"). What is
-approximate there errs here as far as the document allows, so that code which cannot bear it is found. A new instruction
-is a row; a modifier that a row does not name is refused.
+A row of `TABLE` takes an instruction's modifiers and gives an `Operation`: the types of the operands and of
+the result, and a function of arrays. Facts are those of NVIDIA's PTX ISA document (chapter 9, "Instruction
+Set"). What is approximate there errs here as far as the document allows, so that code which cannot bear it is
+found. A new instruction is a row; a modifier that a row does not name is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import ptx_whole
 from ptx_floats import (
     fma_f32,
     fma_f64,
@@ -24,37 +24,9 @@ from ptx_floats import (
     split,
     to_bf16,
 )
+from ptx_types import FLOATS, NUMPY, Compute, Modifiers, Operation, Unknown
 
 from retrograd.compiler.ir.graph import Array
-
-Compute = Callable[..., Any]
-Modifiers = tuple[str, ...]
-
-NUMPY = {
-    "pred": np.dtype(bool),
-    **{f"{k}{n}": np.dtype(f"{'i' if k == 's' else 'u'}{n // 8}") for k in "bsu" for n in (8, 16, 32, 64)},
-    "f16": np.dtype("f2"),
-    "f32": np.dtype("f4"),
-    "f64": np.dtype("f8"),
-    "bf16": np.dtype("u2"),
-    "f16x2": np.dtype("u4"),
-    "bf16x2": np.dtype("u4"),
-}
-"""How the values of each type are held; `bf16` and the pairs are held as bits."""
-FLOATS = ("f16", "f32", "f64", "bf16", "f16x2", "bf16x2")
-
-
-class Unknown(Exception):
-    """An instruction that no row describes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One instruction's arithmetic."""
-
-    result: str
-    operands: tuple[str, ...]
-    compute: Compute
 
 
 def operation(opcode: str, modifiers: Modifiers) -> Operation:
@@ -81,8 +53,9 @@ def _of_one_type(arity: int, whole: Compute | None, real: Compute | None, allowe
 
 
 def lifted(kind: str, compute: Compute) -> Compute:
-    """A function of f32 or f64 for a type: narrow ones pass through f32, where one operation on them is rounded
-    once as if it had not (24 ≥ 2 · 11 + 2 bits; S. Figueroa, "When is double rounding innocuous?", 1995)."""
+    """A function of f32 or f64 for a type: narrow ones pass through f32, where one operation on them is
+    rounded once as if it had not (24 ≥ 2 · 11 + 2 bits; S. Figueroa, "When is double rounding innocuous?",
+    1995)."""
     match kind:
         case "f32":
             return lambda *x: quiet(compute(*x))
@@ -95,17 +68,6 @@ def lifted(kind: str, compute: Compute) -> Compute:
             return lambda *x: joined(one(*(split(a, kind) for a in x)))
         case _:
             return compute
-
-
-def _quotient(a: Array, b: Array) -> Array:
-    """Towards zero; what division by zero gives is not said, so nobody may depend on it."""
-    safe = np.where(b == 0, np.ones_like(b), b)
-    return np.where(b == 0, ~np.zeros_like(b), (a - np.fmod(a, safe)) // safe)
-
-
-def _remainder(a: Array, b: Array) -> Array:
-    safe = np.where(b == 0, np.ones_like(b), b)
-    return np.where(b == 0, a, np.fmod(a, safe))
 
 
 def _bits(x: Array) -> Array:
@@ -145,7 +107,9 @@ def _signs(change: Compute) -> Any:
             return Operation(kind, (kind,), np.abs if change is _without_sign else np.negative)
         mask = {"f32": 1 << 31, "f64": 1 << 63, "f16x2": 0x80008000, "bf16x2": 0x80008000}.get(kind, 0x8000)
         bits = np.dtype(f"u{held.itemsize}")
-        return Operation(kind, (kind,), lambda x: change(np.asarray(x).view(bits), bits.type(mask)).view(held))
+        return Operation(
+            kind, (kind,), lambda x: change(np.asarray(x).view(bits), bits.type(mask)).view(held)
+        )
 
     return build
 
@@ -166,163 +130,6 @@ def _fma(modifiers: Modifiers) -> Operation:
     one: Compute = {"f32": fma_f32, "f64": fma_f64}.get(narrow) or (lambda *x: fma_narrow(narrow, *x))
     whole = (lambda *x: joined(one(*(split(a, kind) for a in x)))) if kind != narrow else one
     return Operation(kind, (kind,) * 3, (lambda *x: quiet(whole(*x))) if kind == "f32" else whole)
-
-
-# ---- whole numbers -----------------------------------------------------------------------------------------
-
-
-def _high(a: Array, b: Array) -> Array:
-    """The upper half of a product."""
-    a, b = np.asarray(a), np.asarray(b)
-    if a.itemsize < 8:
-        wide = f"{a.dtype.kind}{2 * a.itemsize}"
-        return (a.astype(wide) * b.astype(wide) >> (8 * a.itemsize)).astype(a.dtype)
-    x, y, low, half = a.view("u8"), b.view("u8"), np.uint64(0xFFFFFFFF), np.uint64(32)
-    cross = (x & low) * (y & low) >> half
-    first = (x >> half) * (y & low) + cross
-    second = (x & low) * (y >> half) + (first & low)
-    high = (x >> half) * (y >> half) + (first >> half) + (second >> half)
-    if a.dtype.kind == "i":
-        high = high - np.where(a < 0, y, 0).astype("u8") - np.where(b < 0, x, 0).astype("u8")
-    return high.view(a.dtype)
-
-
-def _wider(kind: str) -> str:
-    return f"{kind[0]}{2 * int(kind[1:])}"
-
-
-def _mul(modifiers: Modifiers) -> Operation:
-    *others, kind = modifiers
-    if kind in FLOATS:
-        return _REAL_MUL(modifiers)
-    match others:
-        case ["lo"]:
-            return Operation(kind, (kind, kind), np.multiply)
-        case ["hi"]:
-            return Operation(kind, (kind, kind), _high)
-        case ["wide"]:
-            wide = NUMPY[_wider(kind)]
-            return Operation(
-                _wider(kind), (kind, kind), lambda a, b: np.asarray(a).astype(wide) * np.asarray(b).astype(wide)
-            )
-    raise Unknown
-
-
-def _mad(modifiers: Modifiers) -> Operation:
-    product = _mul(modifiers)
-    if modifiers[-1] in FLOATS:
-        raise Unknown
-    return Operation(
-        product.result, (*product.operands, product.result), lambda a, b, c: product.compute(a, b) + c
-    )
-
-
-def _shift(left: bool) -> Any:
-    def build(modifiers: Modifiers) -> Operation:
-        (kind,) = modifiers
-        move = np.left_shift if left else np.right_shift
-        most = NUMPY[kind].itemsize * 8
-
-        def compute(a: Array, by: Array) -> Array:
-            return move(a, np.minimum(by, np.uint32(most)).astype(NUMPY[kind]))
-
-        return Operation(kind, (kind, "u32"), compute)
-
-    return build
-
-
-def _funnel(modifiers: Modifiers) -> Operation:
-    side, mode, kind = modifiers
-    if kind != "b32" or side not in "lr" or mode not in ("wrap", "clamp"):
-        raise Unknown
-
-    def compute(low: Array, high: Array, by: Array) -> Array:
-        n = (by & np.uint32(31) if mode == "wrap" else np.minimum(by, np.uint32(32))).astype("u8")
-        both = np.asarray(high).astype("u8") << np.uint64(32) | np.asarray(low).astype("u8")
-        moved = both << n >> np.uint64(32) if side == "l" else both >> n
-        return moved.astype("u4")
-
-    return Operation("b32", ("b32", "b32", "u32"), compute)
-
-
-def _field(modifiers: Modifiers) -> Operation:
-    """Bits cut out, the sign extended."""
-    (kind,) = modifiers
-    width = NUMPY[kind].itemsize * 8
-
-    def compute(a: Array, position: Array, count: Array) -> Array:
-        start, n = (np.asarray(x).astype("u8") & np.uint64(255) for x in (position, count))
-        stop = np.minimum(start + n, np.uint64(width))
-        unsigned = np.asarray(a).view(f"u{width // 8}")
-        taken = np.where(start >= width, 0, unsigned << (np.uint64(width) - stop).astype(unsigned.dtype))
-        moved = taken.astype(unsigned.dtype).view(NUMPY[kind]) >> (
-            np.uint64(width) - np.where(stop > start, stop - start, 0).astype("u8")
-        ).astype(NUMPY[kind])
-        return np.where(n == 0, 0, moved).astype(NUMPY[kind])
-
-    return Operation(kind, (kind, "u32", "u32"), compute)
-
-
-def _insert(modifiers: Modifiers) -> Operation:
-    (kind,) = modifiers
-    held = NUMPY[kind]
-
-    def compute(a: Array, b: Array, position: Array, count: Array) -> Array:
-        ones = (np.left_shift(held.type(1), np.asarray(count).astype(held)) - held.type(1)).astype(held)
-        mask = np.left_shift(ones, np.asarray(position).astype(held))
-        return (b & ~mask) | (np.left_shift(a, np.asarray(position).astype(held)) & mask)
-
-    return Operation(kind, (kind, kind, "u32", "u32"), compute)
-
-
-def _permute(modifiers: Modifiers) -> Operation:
-    if modifiers != ("b32",):
-        raise Unknown
-
-    def compute(a: Array, b: Array, selector: Array) -> Array:
-        both = np.asarray(b).astype("u8") << np.uint64(32) | np.asarray(a).astype("u8")
-        result = np.zeros_like(both)
-        for k in range(4):
-            chosen = np.asarray(selector).astype("u8") >> np.uint64(4 * k)
-            byte = both >> ((chosen & np.uint64(7)) * np.uint64(8)) & np.uint64(255)
-            signs = np.where(byte & np.uint64(128), np.uint64(255), np.uint64(0))
-            result = result | np.where(chosen & np.uint64(8), signs, byte) << np.uint64(8 * k)
-        return result.astype("u4")
-
-    return Operation("b32", ("b32", "b32", "u32"), compute)
-
-
-def _lookup(modifiers: Modifiers) -> Operation:
-    if modifiers != ("b32",):
-        raise Unknown
-
-    def compute(a: Array, b: Array, c: Array, table: Any) -> Array:
-        cases = [(x, y, z) for x in (~a, a) for y in (~b, b) for z in (~c, c)]
-        found = np.zeros_like(a | b | c)
-        for k, (x, y, z) in enumerate(cases):
-            if int(table) >> k & 1:
-                found = found | x & y & z
-        return found
-
-    return Operation("b32", ("b32", "b32", "b32", "u32"), compute)
-
-
-def _leading_zeros(modifiers: Modifiers) -> Operation:
-    (kind,) = modifiers
-    width = NUMPY[kind].itemsize * 8
-
-    def compute(a: Array) -> Array:
-        left, count = np.asarray(a), np.full(np.shape(a), width, "u4")
-        for k in range(width):
-            count = np.where(left >> NUMPY[kind].type(k) & NUMPY[kind].type(1), width - 1 - k, count)
-        return count.astype("u4")
-
-    return Operation("u32", (kind,), compute)
-
-
-def _counted(modifiers: Modifiers) -> Operation:
-    (kind,) = modifiers
-    return Operation("u32", (kind,), lambda a: np.bitwise_count(a).astype("u4"))
 
 
 # ---- choices and comparisons -------------------------------------------------------------------------------
@@ -352,7 +159,9 @@ def comparison(name: str, kind: str) -> Compute:
 
 def _setp(modifiers: Modifiers) -> Operation:
     name, *join, kind = modifiers
-    base = name.removesuffix("u") if kind in FLOATS and name not in ("nan", "num") else _UNSIGNED.get(name, name)
+    base = (
+        name.removesuffix("u") if kind in FLOATS and name not in ("nan", "num") else _UNSIGNED.get(name, name)
+    )
     if kind in ("f16x2", "bf16x2") or (base not in _ORDERED and name not in ("nan", "num")):
         raise Unknown
     compare = comparison(name, kind)
@@ -429,7 +238,9 @@ def _approximate(function: Compute, ulps: int) -> Any:
     def compute(x: Array) -> Array:
         exact = np.asarray(function(np.asarray(x).astype("f8"))).astype("f4")
         off = np.where(np.asarray(x).view("u4") & 1, ulps, -ulps)
-        plain = np.isfinite(exact) & (np.abs(exact) > 1e-30) & (np.abs(exact) < 1e30) & (exact != np.rint(exact))
+        plain = (
+            np.isfinite(exact) & (np.abs(exact) > 1e-30) & (np.abs(exact) < 1e30) & (exact != np.rint(exact))
+        )
         return np.where(plain, (exact.view("i4") + off.astype("i4")).view("f4"), exact)
 
     def build(modifiers: Modifiers) -> Operation:
@@ -459,15 +270,14 @@ def _bitwise(compute: Compute, arity: int) -> Any:
     return _of_one_type(arity, compute, None)
 
 
-_REAL_MUL = _of_one_type(2, None, np.multiply, "rn")
 TABLE: dict[str, Callable[[Modifiers], Operation]] = {
     "add": _of_one_type(2, np.add, np.add, "rn"),
     "sub": _of_one_type(2, np.subtract, np.subtract, "rn"),
-    "mul": _mul,
-    "mad": _mad,
+    "mul": _first_known(ptx_whole.product, _of_one_type(2, None, np.multiply, "rn")),
+    "mad": ptx_whole.product_and_sum,
     "fma": _fma,
-    "div": _of_one_type(2, _quotient, np.divide, "rn"),
-    "rem": _of_one_type(2, _remainder, None),
+    "div": _of_one_type(2, ptx_whole.quotient, np.divide, "rn"),
+    "rem": _of_one_type(2, ptx_whole.remainder, None),
     "abs": _signs(_without_sign),
     "neg": _signs(_turned),
     "min": _extreme(np.minimum, _least, np.minimum),
@@ -482,17 +292,16 @@ TABLE: dict[str, Callable[[Modifiers], Operation]] = {
     "or": _bitwise(np.bitwise_or, 2),
     "xor": _bitwise(np.bitwise_xor, 2),
     "not": _bitwise(np.invert, 1),
-    "shl": _shift(True),
-    "shr": _shift(False),
-    "shf": _funnel,
-    "bfe": _field,
-    "bfi": _insert,
-    "prmt": _permute,
-    "lop3": _lookup,
-    "clz": _leading_zeros,
-    "popc": _counted,
+    "shl": ptx_whole.shift(True),
+    "shr": ptx_whole.shift(False),
+    "shf": ptx_whole.funnel_shift,
+    "bfe": ptx_whole.field,
+    "bfi": ptx_whole.insertion,
+    "prmt": ptx_whole.permutation,
+    "lop3": ptx_whole.lookup,
+    "clz": ptx_whole.leading_zeros,
+    "popc": ptx_whole.bit_count,
     "setp": _setp,
     "selp": _selp,
     "cvt": _cvt,
 }
-

@@ -1,8 +1,8 @@
 """Floating-point arithmetic that NumPy does not have: one rounding where it makes two, and the narrow types.
 
-`fma_f32` and `fma_f64` are machine code, a loop around the processor's own fused instruction; narrow ones and the
-roundings towards a side are exact in f64 first, as S. Boldo and G. Melquiond show in "Emulation of a FMA and
-correctly rounded sums: proved algorithms using rounding to odd", 2008.
+`fma_f32` and `fma_f64` are machine code, a loop around the processor's own fused instruction; narrow ones
+and the roundings towards a side are exact in f64 first, as S. Boldo and G. Melquiond show in "Emulation of a
+FMA and correctly rounded sums: proved algorithms using rounding to odd", 2008.
 """
 
 from __future__ import annotations

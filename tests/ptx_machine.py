@@ -1,22 +1,24 @@
 """A machine that executes PTX with NumPy: all threads of many blocks at once.
 
-`launch` runs a kernel. Straight code is a `Segment`; threads that are at the same one run it together, those that are
-furthest behind first, so that they meet again after they parted. Barriers and shuffles wait for the threads that take
-part; where nobody can go on, a `Fault` says who waits where. An access out of bounds or misaligned, shared memory that
-nobody wrote, and two threads that touch the same memory with nothing between are `Fault`s too.
+`launch` runs a kernel. Straight code is a `Segment`; threads that are at the same one run it together, those
+that are furthest behind first, so that they meet again after they parted. Barriers and shuffles wait for the
+threads that take part; where nobody can go on, a `Fault` says who waits where. An access out of bounds or
+misaligned, shared memory that nobody wrote, and two threads that touch the same memory with nothing between
+are `Fault`s too.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from ptx_arithmetic import NUMPY
-from ptx_memory import Accesses, Memory
+from ptx_memory import Accesses, Allocation, Memory
 from ptx_steps import Decoder, Meeting, Step
 from ptx_text import Fault, Function, Instruction, Module, Name, parse
 from ptx_threads import WARP, Frame, Grid, frame_of
+from ptx_types import NUMPY
 
 from retrograd.compiler.ir.graph import Array
 
@@ -45,7 +47,9 @@ class Machine:
         for variable in self.module.variables.values():
             if variable.space in ("global", "const"):
                 address = memory.allocate(variable.nbytes, variable.name, fill=0)
-                memory.bytes(address, variable.nbytes)[: len(variable.data)] = np.frombuffer(variable.data, "u1")
+                memory.bytes(address, variable.nbytes)[: len(variable.data)] = np.frombuffer(
+                    variable.data, "u1"
+                )
                 self.constants[variable.name] = address
 
     def unload(self) -> None:
@@ -55,26 +59,30 @@ class Machine:
 
     def launch(
         self, name: str, grid: int, block: int, arguments: Sequence[int], shared_bytes: int = 0
-    ) -> None:
-        """Runs a kernel whose parameters are addresses and other words of 64 bits."""
+    ) -> dict[Allocation, Accesses]:
+        """Runs a kernel whose parameters are addresses and other words of 64 bits. What it touched."""
         function = self._kernel(name, block, arguments)
-        piece = self._piece(function)
-        for allocation in self.memory:
-            allocation.accesses = Accesses(len(allocation.storage), piece, block)
+        touched: dict[Allocation, Accesses] = {}
         shared, nbytes = self._shared(function, shared_bytes)
         at_once = max(_THREADS_AT_ONCE // block, 1)
         for first in range(0, grid, at_once):
             count = min(at_once, grid - first)
             space = Grid(
-                self.module, self.memory, self.constants, grid, block, first, count, shared, nbytes, piece
-            )
+                self.module, self.memory, self.constants, grid, block, first, count, shared, nbytes,
+                self._piece, touched,
+            )  # fmt: skip
             frame = frame_of(space, function, np.arange(count * block))
             for parameter, value in zip(function.parameters, arguments, strict=True):
                 word = np.array([value & (1 << 64) - 1], "u8").view("u1")
                 frame.parameters[parameter.name][:] = word[: parameter.nbytes]
             with np.errstate(all="ignore"):
                 _Run(self._segments(function), frame).all()
-        self._finish(function)
+        for allocation, accesses in touched.items():
+            if accesses.disagrees():
+                raise Fault(
+                    f"{name} writes {allocation.name}, and reads it as what nobody writes (ld.global.nc)"
+                )
+        return touched
 
     def _kernel(self, name: str, block: int, arguments: Sequence[int]) -> Function:
         function = self.module.functions.get(name)
@@ -86,17 +94,8 @@ class Machine:
             raise Fault(f"{name} has {len(function.parameters)} parameters, and {len(arguments)} are given")
         return function
 
-    def _finish(self, function: Function) -> None:
-        for allocation in self.memory:
-            accesses = allocation.accesses
-            assert accesses is not None
-            if (accesses.constant & (accesses.writer >= 0)).any():
-                raise Fault(
-                    f"{function.name} writes {allocation.name} and reads it through the cache for what nobody writes"
-                )
-            allocation.accesses = None
-
-    def _piece(self, function: Function) -> int:
+    @functools.cached_property
+    def _piece(self) -> int:
         """Bytes of the narrowest access of the module."""
         widths = [
             NUMPY[i.modifiers[-1]].itemsize
@@ -263,7 +262,13 @@ class _Run:
         return absent & mask.astype(np.int64) == 0
 
     def _release(self) -> None:
-        """Nobody can run: that must not be."""
+        """Nobody can run. Warps whose other threads have ended go on; else nobody ever will."""
+        for place in sorted(self._waiting):
+            meeting = self._segments[place].end
+            assert isinstance(meeting, Meeting)
+            self._meet(place, meeting)
+        if self._ready:
+            return
         place = min(self._waiting)
         meeting = self._segments[place].end
         assert isinstance(meeting, Meeting)

@@ -1,8 +1,9 @@
 """A device's memory: allocations at addresses that no host pointer has, and who touched what.
 
-`Memory` holds global memory, in which every access must lie within one allocation. `Accesses` remembers, for each
-piece of a memory, the last threads that wrote and read it, and objects when two threads touch one piece, one of them
-writing, and nothing keeps them apart: a barrier between threads of a block, the end of the launch between blocks.
+`Memory` holds global memory, in which every access must lie within one allocation. `Accesses` remembers, for
+each piece of a memory, the last threads that wrote and read it, and objects when two threads touch one piece,
+one of them writing, and nothing keeps them apart: a barrier between threads of a block, the end of the launch
+between blocks.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FIRST_ADDRESS = 0x5_0000_0000_0000
 _GAP = 1 << 16
 """Bytes between allocations that belong to none."""
 ALIGNMENT = 16
-"""Of allocations: no more than what kernels may rely on."""
+"""Of allocations, where nothing else is asked for: no more than what kernels may rely on."""
 
 
 @dataclass(eq=False)
@@ -33,19 +34,13 @@ class Allocation:
     name: str
     storage: Array
     """The bytes, and as many more as make the length a multiple of 16."""
-    accesses: Accesses | None = None
-    """Of the launch that runs now."""
-
-    def typed(self, width: int) -> Array:
-        """The bytes as whole numbers of so many."""
-        return self.storage.view(f"u{width}")
 
 
 class Memory:
     """The global memory of one device."""
 
-    def __init__(self, first: int = FIRST_ADDRESS) -> None:
-        self._next = first + ALIGNMENT
+    def __init__(self, first: int = FIRST_ADDRESS, alignment: int = ALIGNMENT) -> None:
+        self._next = first + alignment
         self._starts: list[int] = []
         self._allocations: list[Allocation] = []
 
@@ -108,32 +103,65 @@ class Memory:
 _NOBODY, _MANY = -1, -2
 
 
-@dataclass
+@dataclass(eq=False)
 class Accesses:
-    """The last threads that wrote and read each piece of a memory, and in which epoch of their block: a barrier
-    ends one."""
+    """The last threads that wrote and read each piece of a memory, and in which epoch of their block: a
+    barrier ends one. It begins with no memory, and covers what was touched."""
 
-    nbytes: int
     piece: int
     """Bytes that are told apart."""
     threads: int
     """Of a block: thread t of the launch is in block t // threads."""
-    writer: Array = field(init=False)
-    written: Array = field(init=False)
-    reader: Array = field(init=False)
-    """A thread, `_NOBODY`, `_MANY` for threads of several blocks, or −3 − b for several threads of block b."""
-    read: Array = field(init=False)
-    constant: Array = field(init=False)
-    """Read through the cache that knows of no writes."""
+    start: int = 0
+    """The first piece of those that the arrays are for."""
+    writer: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    written: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    reader: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    """A thread, `_NOBODY`, `_MANY` for threads of several blocks, or −3 − b for several threads of block
+    b."""
+    read: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    constant: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    """Read through the cache that knows of no writes: 0, else `_NOBODY`."""
 
-    def __post_init__(self) -> None:
-        pieces = self.nbytes // self.piece
-        self.writer, self.reader = (np.full(pieces, _NOBODY, np.int64) for _ in range(2))
-        self.written, self.read = (np.full(pieces, -1, np.int64) for _ in range(2))
-        self.constant = np.zeros(pieces, bool)
+    def cover(self, pieces: Array) -> Array:
+        """Makes room for pieces, and gives their places in the arrays."""
+        low, high = int(pieces.min()), int(pieces.max()) + 1
+        end = self.start + len(self.writer)
+        if low < self.start or high > end:
+            more = max(len(self.writer), 64)
+            start = max(low - more, 0) if low < self.start or not len(self.writer) else self.start
+            after = high + more if high > end else end
+            for name in ("writer", "written", "reader", "read", "constant"):
+                wide, old = np.full(after - start, _NOBODY, np.int64), getattr(self, name)
+                wide[self.start - start : self.start - start + len(old)] = old
+                setattr(self, name, wide)
+            self.start = start
+        return pieces - self.start
+
+    def spans(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The bytes within which was read, and those within which was written."""
+        reads, writes = (self.reader != _NOBODY) | (self.constant != _NOBODY), self.writer != _NOBODY
+        first, second = (self._span(np.flatnonzero(which)) for which in (reads, writes))
+        return first, second
+
+    def _span(self, places: Array) -> tuple[int, int]:
+        if not len(places):
+            return 0, 0
+        return (int(places[0]) + self.start) * self.piece, (int(places[-1]) + self.start + 1) * self.piece
+
+    def disagrees(self) -> bool:
+        """Was something written and read as if nobody would?"""
+        return bool(((self.constant != _NOBODY) & (self.writer != _NOBODY)).any())
+
+    def note_constant(self, pieces: Array) -> None:
+        """These pieces are read through the cache for what nobody writes."""
+        places = self.cover(pieces)
+        self.constant[places] = 0
 
     def note_read(self, pieces: Array, threads: Array, epochs: Array) -> tuple[int, str] | None:
-        """Threads read these pieces, in these epochs of their blocks. What is wrong, and with which of them."""
+        """Threads read these pieces, in these epochs of their blocks. What is wrong, and with which of
+        them."""
+        pieces = self.cover(pieces)
         wrong = self._conflict(self.writer[pieces], self.written[pieces], threads, epochs)
         if wrong.any():
             return self._told(wrong, self.writer[pieces], "reads what", "writes")
@@ -152,6 +180,7 @@ class Accesses:
 
     def note_write(self, pieces: Array, threads: Array, epochs: Array) -> tuple[int, str] | None:
         """The same of threads that write."""
+        pieces = self.cover(pieces)
         wrong = self._conflict(self.writer[pieces], self.written[pieces], threads, epochs)
         if wrong.any():
             return self._told(wrong, self.writer[pieces], "writes what", "writes too")

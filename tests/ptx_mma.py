@@ -1,9 +1,9 @@
 """`mma.sync`: which thread of a warp holds which element of which matrix, and their product.
 
-The fragments are those of NVIDIA's PTX ISA document, "Warp Level Matrix Instructions". With g = lane // 4 and
-t = lane % 4, pair after pair of 16-bit elements of A lie at rows g, g + 8 and columns 2t, 2t + 1 of each 8 × 8 block,
-those of B at rows 2t, 2t + 1 and column g, those of C and D at rows g, g + 8 and columns 2t, 2t + 1; elements of 32 bits
-lie one at a column (row, for B) t. A shape is a row of `_SHAPES`.
+The fragments are those of NVIDIA's PTX ISA document, "Warp Level Matrix Instructions". With g = lane // 4
+and t = lane % 4, pair after pair of 16-bit elements of A lie at rows g, g + 8 and columns 2t, 2t + 1 of each
+8 × 8 block, those of B at rows 2t, 2t + 1 and column g, those of C and D at rows g, g + 8 and columns 2t, 2t
++ 1; elements of 32 bits lie one at a column (row, for B) t. A shape is a row of `_SHAPES`.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ def shape_of(modifiers: tuple[str, ...]) -> Shape | None:
 
 
 def _places(rows: int, columns: int, bits: int) -> tuple[Array, Array]:
-    """The row and column of each element of a thread, lane × element, of a matrix that is read by rows: a register
-    holds neighbours of one row, and registers go down the rows of 8 × (some) blocks first, then to the right."""
+    """The row and column of each element of a thread, lane × element, of a matrix that is read by rows: a
+    register holds neighbours of one row, and registers go down the rows of 8 × (some) blocks first, then to
+    the right."""
     lane = np.arange(_WARP)
     group, place = lane // 4, lane % 4
     together = max(32 // bits, 1)
@@ -103,8 +104,8 @@ def _values(registers: Array, element: str) -> Array:
 
 
 def product(shape: Shape, a: Array, b: Array, c: Array) -> Array:
-    """The registers of D: threads × registers, of whole warps. Terms are summed in f64 and rounded once: hardware
-    may sum in another order."""
+    """The registers of D: threads × registers, of whole warps. Terms are summed in f64 and rounded once:
+    hardware may sum in another order."""
     warps = len(a) // _WARP
     bits = {"f16": 16, "bf16": 16, "tf32": 32, "f64": 64}[shape.element]
     left = _matrix(_values(a, shape.element), warps, shape.m, shape.k, _places(shape.m, shape.k, bits))

@@ -1,8 +1,8 @@
 """An instruction → a step: a function that does it for the active threads of a frame.
 
-`decode` makes a `Step` of what each thread can do by itself, and a `Meeting` of what threads do together (barriers,
-shuffles); branches are the machine's. Arithmetic comes from the table in `ptx_arithmetic`; an instruction of another
-kind is a row of `_DECODERS`.
+`decode` makes a `Step` of what each thread can do by itself, and a `Meeting` of what threads do together
+(barriers, shuffles); branches are the machine's. Arithmetic comes from the table in `ptx_arithmetic`; an
+instruction of another kind is a row of `_DECODERS`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import ptx_mma
-from ptx_arithmetic import NUMPY, Unknown, operation
+from ptx_arithmetic import operation
 from ptx_text import Address, Function, Instruction, Module, Name, Operand, Several
 from ptx_threads import (
     LOCAL_WINDOW,
@@ -27,6 +27,7 @@ from ptx_threads import (
     store,
     writer,
 )
+from ptx_types import NUMPY, Unknown
 
 from retrograd.compiler.ir.graph import Array
 
@@ -115,7 +116,12 @@ def _with_carry(d: Decoder, i: Instruction) -> Step:
     if base not in ("add", "sub") or len(sources) != 2 or i.modifiers[:-1] not in ((), ("cc",)):
         raise Unknown
     first, second = (d.read(i, s, f"u{kind[1:]}") for s in sources)
-    write, takes, leaves, down = d.write(i, target, kind), i.opcode != base, "cc" in i.modifiers, base == "sub"
+    write, takes, leaves, down = (
+        d.write(i, target, kind),
+        i.opcode != base,
+        "cc" in i.modifiers,
+        base == "sub",
+    )
 
     def step(f: Frame) -> None:
         a, b = first(f), second(f)
@@ -364,4 +370,3 @@ _DECODERS: dict[str, Callable[[Decoder, Instruction], Step | Meeting]] = {
     "mma": _mma,
     "trap": _trap,
 }
-

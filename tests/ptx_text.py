@@ -4,10 +4,9 @@
     function  ::= ".entry" | ".func" name "(" parameters ")" "{" (declaration | label | instruction)* "}"
     instruction ::= ["@" ["!"] predicate] opcode operand, …
     operand   ::= number | name | "[" name + offset "]" | "{" operand, … "}" | operand "|" operand
-
-The syntax is that of NVIDIA's PTX ISA document (chapters 4 and 5). In flows text, out flows a `Module`; nothing is
-executed here, and whatever is not understood is a `Fault` that shows the line. A further directive goes into
-`_IGNORED` or `_declaration`.
+ The syntax is that of NVIDIA's PTX ISA document (chapters 4 and 5). In flows text, out flows a `Module`;
+nothing is executed here, and whatever is not understood is a `Fault` that shows the line. A further directive
+goes into `_IGNORED` or `_declaration`.
 """
 
 from __future__ import annotations
@@ -260,7 +259,11 @@ def _variable(text: str, line: int) -> Variable:
     data = b"".join(_bytes(one, element) for one in re.findall(r"[-\w.]+", found["data"] or ""))
     nbytes = count * element
     return Variable(
-        found["name"], found["space"], int(found["align"] or element), nbytes, data.ljust(nbytes, b"\0") if data else data
+        found["name"],
+        found["space"],
+        int(found["align"] or element),
+        nbytes,
+        data.ljust(nbytes, b"\0") if data else data,
     )
 
 

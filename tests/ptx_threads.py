@@ -1,8 +1,8 @@
 """Threads of a grid, all at once: registers are arrays with an element for each thread.
 
-A `Grid` is what the threads of one launch share; a `Frame` is what some of them hold while they run one function.
-`frame.active` says which of them the current instruction is for. Reading and writing of operands and of memory is
-here; what instructions do with them is in `ptx_steps`.
+A `Grid` is what the threads of one launch share; a `Frame` is what some of them hold while they run one
+function. `frame.active` says which of them the current instruction is for. Reading and writing of operands
+and of memory is here; what instructions do with them is in `ptx_steps`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from ptx_arithmetic import FLOATS, NUMPY
 from ptx_memory import Accesses, Allocation, Memory
 from ptx_text import Address, Fault, Function, Instruction, Module, Name, Number, Operand
+from ptx_types import FLOATS, NUMPY
 
 from retrograd.compiler.ir.graph import Array
 
@@ -46,6 +46,8 @@ class Grid:
     shared_bytes: int
     piece: int
     """Bytes of shared memory whose accesses are told apart."""
+    touched: dict[Allocation, Accesses]
+    """Who touched what of the global memory, in the whole launch."""
     bytes: Array = field(init=False)
     defined: Array = field(init=False)
     accesses: Accesses = field(init=False)
@@ -54,7 +56,7 @@ class Grid:
     def __post_init__(self) -> None:
         nbytes = self.count * self.shared_bytes
         self.bytes = np.full(nbytes, 0xA5, np.uint8)
-        self.accesses = Accesses(nbytes, self.piece, self.block)
+        self.accesses = Accesses(self.piece, self.block)
         self.defined = np.zeros(nbytes // self.piece, bool)
         self.epochs = np.zeros(self.count, np.int64)
 
@@ -214,7 +216,10 @@ def addresses(instruction: Instruction, function: Function, operand: Operand) ->
     """How the addresses of a memory access are read."""
     if not isinstance(operand, Address):
         raise instruction.fault("an address was expected")
-    base, offset = reader(instruction, function, operand.base, "u64"), np.int64(operand.offset).view(np.uint64)
+    base, offset = (
+        reader(instruction, function, operand.base, "u64"),
+        np.int64(operand.offset).view(np.uint64),
+    )
     return lambda f: np.broadcast_to(base(f) + offset, len(f.running))
 
 
@@ -334,7 +339,9 @@ def _allocations(access: Access, frame: Frame, at: Array) -> list[tuple[Allocati
         starts = [(a.address, a.address + a.nbytes) for a in frame.grid.memory]
         inside = np.zeros(len(at), bool)
         for first, last in starts:
-            inside |= (at >= np.uint64(first)) & (at + np.uint64(access.width * access.count) <= np.uint64(last))
+            inside |= (at >= np.uint64(first)) & (
+                at + np.uint64(access.width * access.count) <= np.uint64(last)
+            )
         raise frame.fault(access.instruction, str(fault), int(np.flatnonzero(~inside)[0])) from None
 
 
@@ -342,8 +349,10 @@ def _global_places(
     access: Access, frame: Frame, allocation: Allocation, at: Array, chosen: Array | slice, writes: bool
 ) -> Array:
     places = (at[chosen] - np.uint64(allocation.address)).astype(np.int64)
-    if allocation.accesses is not None:
-        _look(access, frame, allocation.accesses, places, writes, chosen)
+    grid = frame.grid
+    if allocation not in grid.touched:
+        grid.touched[allocation] = Accesses(grid.piece, grid.block)
+    _look(access, frame, grid.touched[allocation], places, writes, chosen)
     return places
 
 
@@ -360,7 +369,7 @@ def _look(
     pieces = _pieces(access, accesses.piece, places)
     running = frame.running[chosen]
     if access.constant:
-        accesses.constant[pieces] = True
+        accesses.note_constant(pieces)
         return
     epochs = np.repeat(frame.grid.epochs[running // frame.grid.block], pieces.shape[1])
     threads = np.repeat(running + frame.grid.first * frame.grid.block, pieces.shape[1])

@@ -1,0 +1,58 @@
+"""PTX that is executed: every row on every dtype, and every op, value and gradients, give what NumPy gives,
+and what the same launches give as plain loops.
+ The shapes of schedules are those of `test_gpu_schedule`, whose programs are executed too. New rows and ops
+come from the tables.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import ptx_programs
+import pytest
+from gpu import build
+from native import assert_close
+from test_pipeline import CASES, sample, with_special_values
+from test_ptx import OPS, chunks, with_adjoint
+
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.ir.graph import Array, apply, interpret
+from retrograd.compiler.ops.elementwise import Elementwise, Types
+from retrograd.compiler.pipeline import compile_for_gpu, unseen
+
+CONTRACTED = {"cbrt", "asinh", "lgamma", "digamma"}
+"""Rows whose f64 products and sums LLVM contracts differently for processors and for GPUs."""
+
+
+def operands_of(row: Elementwise, dtypes: list[DType]) -> list[Array]:
+    arrays = [with_special_values(sample((301,), d, k), k) for k, d in enumerate(dtypes)]
+    if row.types is Types.SHIFT:
+        arrays[1] = np.abs(arrays[1])
+    return arrays
+
+
+@pytest.mark.parametrize(("row", "dtypes"), CASES, ids=lambda v: getattr(v, "name", None) or v[-1].name)
+def test_every_row_and_its_derivative(row: Elementwise, dtypes: list[DType]) -> None:
+    arrays = operands_of(row, dtypes)
+    graph = with_adjoint(lambda *x: apply(row, *x), arrays)
+    arrays += [sample(n.shape, n.dtype, 7) for n in graph.inputs[len(arrays) :]]
+    program = build(graph, unseen)
+    found, loops = ptx_programs.run(program.compiled, arrays), program.orders[0](*arrays)
+    assert_close(found[0], interpret(graph, arrays)[0])
+    for mine, theirs in zip(found, loops, strict=True):
+        if row.name in CONTRACTED:
+            assert_close(mine, theirs)
+        else:
+            np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("cases", chunks(OPS), ids=range(8))
+def test_every_op_and_its_adjoint(cases: list[Any]) -> None:
+    for function, arrays in cases:
+        graph = with_adjoint(function, arrays)
+        given = [*arrays, *(sample(n.shape, n.dtype, 7) for n in graph.inputs[len(arrays) :])]
+        found = ptx_programs.run(compile_for_gpu(graph), given)
+        for mine, theirs in zip(found, interpret(graph, given), strict=True):
+            assert (mine.shape, mine.dtype) == (np.shape(theirs), np.asarray(theirs).dtype)
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
