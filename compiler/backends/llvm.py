@@ -29,11 +29,13 @@ from retrograd.compiler.backends.vector import (
     transposed,
 )
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ir.index import Axis
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
     Buffer,
+    Call,
     Exchange,
     For,
     If,
@@ -49,6 +51,7 @@ from retrograd.compiler.ir.loops import (
     expressions,
     walk,
 )
+from retrograd.compiler.ops.row import Elementwise, Types
 
 _SLACK = 128
 """Elements after a local buffer in memory, which the last vector of a loop may read, and ignores."""
@@ -56,6 +59,8 @@ _MOST_REGISTERS = 64
 """Local buffers of up to so many elements, or vectors, are kept in registers."""
 _LONG = 400
 """A function of so many lines is not continued with another kernel."""
+_LONG_BODY, _FUNCTION = 20, 20
+"""Instructions of a long loop body, and of an elementary function, roughly."""
 
 
 def emit(program: Program, symbol: str, target: Target) -> str:
@@ -343,24 +348,37 @@ class Emitter(Values):
     # ---- vectors ----
 
     def _vector_loop(self, s: For) -> None:
-        """Whole vectors first, then what is left in vectors of one register, the last of them masked."""
-        trips, lanes = self._trips(s), s.lanes
-        if s.axis.extent == lanes > 1:
+        trips = self._trips(s)
+        if s.axis.extent == s.lanes > 1:
             self._single_vector(s, trips)
             return
         self._hoist(s)
+        for lanes, start, stop, masked in self._parts(s, trips):
+            self._vector_part(s, lanes, start, stop, masked)
+        self._finish_sums(s)
+
+    def _parts(self, s: For, trips: Place) -> Iterator[tuple[int, Place, Place, bool]]:
+        """(lanes, start, stop, masked): whole vectors first, then what is left in vectors of one register, the
+        last of them masked. Code that is long is there but once, masked throughout."""
+        lanes = s.lanes
         native = min(lanes, self.module.native_bits // 32)
         if isinstance(trips, int):
-            covered = trips // lanes * lanes
-            self._vector_part(s, lanes, 0, covered)
-            rest = trips - covered
+            whole = trips // lanes * lanes
+            rest = trips - whole
+            if whole and rest and _is_long(s):
+                yield lanes, 0, trips, True
+                return
             narrow = next(w for w in (1, 2, 4, 8, 16, 32, 64, 128) if w >= min(rest, native))
-            self._vector_part(s, narrow, covered, trips)
+            yield lanes, 0, whole, False
+            yield narrow, whole, trips, rest % narrow != 0
+        elif lanes == 1 or _fills_vectors(s):
+            yield lanes, 0, trips, False
+        elif _is_long(s):
+            yield lanes, 0, trips, True
         else:
-            whole = trips / lanes * lanes
-            self._vector_part(s, lanes, 0, whole, masked=False)
-            if lanes > 1:
-                self._vector_part(s, native, whole, trips)
+            covered = trips / lanes * lanes
+            yield lanes, 0, covered, False
+            yield native, covered, trips, True
 
     def _single_vector(self, s: For, trips: Place) -> None:
         """A loop that is one vector: what it computes is shared with the loops beside it."""
@@ -371,30 +389,30 @@ class Emitter(Values):
             if trips != s.lanes:
                 vector.mask = self._remaining(0, trips, s.lanes)
             self.statements(s.body)
+        self._finish_sums(s)
         self._forget(s.axis)
 
     @contextmanager
     def _across(self, s: For, lanes: int) -> Iterator[Vector]:
-        """Within, statements are written for so many iterations at once; in the end their sums are joined."""
+        """Within, statements are written for so many iterations at once. Sums across lanes go on from those of
+        wider vectors before."""
         outer, along, vector = self._vector, self._along, Vector(s.axis, lanes)
         self._vector, self._along = vector, s.axis
         if s not in self._sums:
             self._sums[s] = [x for x in walk(s.body) if isinstance(x, Accumulate) and _joins_lanes(x, s)]
-        across = self._sums[s]
-        for x in across:
+        for x in self._sums[s]:
             vector.sums.add(x)
-            self._registers[x, 0] = self.block.constant(kind_of(x.buffer.dtype), lanes, x.identity)
+            begun = self._registers.get((x, 0))
+            if begun is None:
+                begun = self.block.constant(kind_of(x.buffer.dtype), lanes, x.identity)
+            self._registers[x, 0] = _joined(x, begun, lanes)
         yield vector
         self._vector, self._along = outer, along
-        for x in across:
-            self._finish_sum(x, self._registers.pop((x, 0)))
 
-    def _vector_part(self, s: For, lanes: int, start: Place, stop: Place, masked: bool = True) -> None:
-        """The iterations from `start` to `stop`, `lanes` at a time, the last of them masked if need be."""
-        if isinstance(start, int) and isinstance(stop, int):
-            if start >= stop:
-                return
-            masked = (stop - start) % lanes != 0
+    def _vector_part(self, s: For, lanes: int, start: Place, stop: Place, masked: bool) -> None:
+        """The iterations from `start` to `stop`, `lanes` at a time, masked if need be."""
+        if isinstance(start, int) and isinstance(stop, int) and start >= stop:
+            return
         with self._across(s, lanes) as vector, self._scope():
 
             def body() -> None:
@@ -418,13 +436,13 @@ class Emitter(Values):
             if value.lanes == 1 and lanes > 1 and value.ref.startswith("%"):
                 self._scopes[-1][key, lanes] = splat(value, lanes)
 
-    def _finish_sum(self, s: Accumulate, total: Value) -> None:
-        """Join the lanes in a tree, and the result with what is stored."""
-        while total.lanes > 1:
-            low, high = halves(total)
-            total = ROWS[s.combine](low, high)
-        before = self._load(Load(s.buffer, s.index))
-        self._store(s.buffer, s.index, ROWS[s.combine](before, total))
+    def _finish_sums(self, s: For) -> None:
+        """Join the lanes of each sum, and the result with what is stored."""
+        for x in self._sums.get(s, ()):
+            if (x, 0) in self._registers:
+                total = _joined(x, self._registers.pop((x, 0)), 1)
+                before = self._load(Load(x.buffer, x.index))
+                self._store(x.buffer, x.index, ROWS[x.combine](before, total))
 
     # ---- threads ----
 
@@ -458,6 +476,29 @@ def _square(s: For) -> tuple[Axis, Store, Load] | None:
 
 def _phi(before: Value, outside: str, after: Value, latch: str) -> str:
     return f"phi {before.type} [ {before.ref}, %{outside} ], [ {after.ref}, %{latch} ]"
+
+
+def _joined(s: Accumulate, total: Value, lanes: int) -> Value:
+    """Halves of a sum across lanes added, until it has so many."""
+    while total.lanes > lanes:
+        low, high = halves(total)
+        total = ROWS[s.combine](low, high)
+    return total
+
+
+def _fills_vectors(s: For) -> bool:
+    """Does what its limit leaves of a loop fill whole vectors?"""
+    assert s.limit is not None
+    index, stop = s.limit
+    steps = [c for atom, c in index.terms if atom is not s.axis]
+    return all(n % s.lanes == 0 for n in (*steps, index.offset, stop, s.axis.extent))
+
+
+def _is_long(s: For) -> bool:
+    """Is so much computed in a loop that a mask in every iteration is cheaper than the code once more?"""
+    rows = [OPS[e.row] for e in expressions(s.body) if isinstance(e, Call)]
+    work = sum(_FUNCTION if isinstance(r, Elementwise) and r.types is Types.FLOAT else 1 for r in rows)
+    return work > _LONG_BODY
 
 
 def _joins_lanes(s: Accumulate, loop: For) -> bool:

@@ -43,6 +43,8 @@ _PARALLEL_COST = 600_000
 _BLOCK_COST = 200_000
 """What one block of a shared nest costs at least."""
 _MOST_BLOCKS = 256
+_MOST_REGISTERS = 4
+"""A loop's vectors are at most so many registers long."""
 _FUNCTION_COST = 10
 _MOST_PARTIAL = 1 << 16
 """Blocks accumulate into partial results of their own up to this many elements in all."""
@@ -207,7 +209,7 @@ def _lanes(loop: For, machine: Machine) -> int:
     itemsize = max((e.dtype.itemsize for e in found if e.dtype.is_floating_point), default=4)
     native = machine.lanes(max(itemsize, 4))
     work = sum(isinstance(e, Call) for e in found)
-    registers = 4 if work < 12 else 2
+    registers = _MOST_REGISTERS if work < 12 else 2
     while registers > 1 and native * registers > loop.axis.extent:
         registers //= 2
     return native * registers
@@ -232,8 +234,9 @@ def share(statement: Statement, machine: Machine) -> tuple[Statement, ...]:
         return (statement,)
     size = -(-axis.extent // blocks)
     if len(_perfect(statement)) == 1 and not any(isinstance(s, For | Local) for s in statement.body):
-        size = -(-size // machine.lanes(4)) * machine.lanes(4)
-    return _in_blocks(statement, size, -(-axis.extent // size), shared)
+        whole = _MOST_REGISTERS * machine.lanes(4)
+        size = -(-size // whole) * whole
+    return _in_blocks(statement, size, -(-axis.extent // size), shared, machine)
 
 
 def _shared_sums(statement: For) -> list[Buffer] | None:
@@ -250,7 +253,9 @@ def _shared_sums(statement: For) -> list[Buffer] | None:
     return list(found)
 
 
-def _in_blocks(statement: For, size: int, blocks: int, shared: list[Buffer]) -> tuple[Statement, ...]:
+def _in_blocks(
+    statement: For, size: int, blocks: int, shared: list[Buffer], machine: Machine
+) -> tuple[Statement, ...]:
     axis = statement.axis
     outer, inner = Axis("b", blocks), Axis(axis.name, size)
     place = as_index(outer) * size + as_index(inner)
@@ -261,7 +266,7 @@ def _in_blocks(statement: For, size: int, blocks: int, shared: list[Buffer]) -> 
     limit = None if size * blocks == axis.extent else (place, axis.extent)
     first, last = [], []
     for s in {s.buffer: s for s in sums if s.buffer in partial}.values():
-        before, after = _partials(s, partial[s.buffer], outer)
+        before, after = _partials(s, partial[s.buffer], outer, machine.lanes(s.buffer.dtype.itemsize))
         first.append(before)
         last.append(after)
     loop = For(inner, body, limit=limit)
@@ -279,7 +284,7 @@ def _redirect(statement: Statement, partial: dict[Buffer, Buffer], block: Axis) 
             return statement
 
 
-def _partials(s: Accumulate, partial: Buffer, block: Axis) -> tuple[Statement, Statement]:
+def _partials(s: Accumulate, partial: Buffer, block: Axis, lanes: int) -> tuple[Statement, Statement]:
     """What a block does first (its partial results start at the identity), and what joins all blocks at
     the end."""
     i, j, k = Axis("i", s.buffer.size), Axis("i", s.buffer.size), Axis("b", block.extent)
@@ -287,10 +292,10 @@ def _partials(s: Accumulate, partial: Buffer, block: Axis) -> tuple[Statement, S
         partial, as_index(block) * s.buffer.size + i_of(i), Number(s.identity, s.buffer.dtype)
     )
     value: Expression = Load(partial, as_index(k) * s.buffer.size + i_of(j))
-    join: Statement = For(k, (replace(s, index=i_of(j), value=value),))
+    joined = replace(s, index=i_of(j), value=value)
     if i.extent == 1:
-        return begin, join
-    return For(i, (begin,)), For(j, (join,))
+        return begin, For(k, (joined,), Kind.VECTOR, None, lanes)
+    return For(i, (begin,)), For(j, (For(k, (joined,)),))
 
 
 def i_of(axis: Axis) -> Index:
