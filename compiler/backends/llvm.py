@@ -358,8 +358,8 @@ class Emitter(Values):
         self._finish_sums(s)
 
     def _parts(self, s: For, trips: Place) -> Iterator[tuple[int, Place, Place, bool]]:
-        """(lanes, start, stop, masked): whole vectors first, then what is left in vectors of one register, the
-        last of them masked. Code that is long is there but once, masked throughout."""
+        """(lanes, start, stop, masked): whole vectors first, then what is left in vectors of one register,
+        the last of them masked. Code that is long is there but once, masked throughout."""
         lanes = s.lanes
         native = min(lanes, self.module.native_bits // 32)
         if isinstance(trips, int):
@@ -394,8 +394,8 @@ class Emitter(Values):
 
     @contextmanager
     def _across(self, s: For, lanes: int) -> Iterator[Vector]:
-        """Within, statements are written for so many iterations at once. Sums across lanes go on from those of
-        wider vectors before."""
+        """Within, statements are written for so many iterations at once. Sums across lanes go on from those
+        of wider vectors before."""
         outer, along, vector = self._vector, self._along, Vector(s.axis, lanes)
         self._vector, self._along = vector, s.axis
         if s not in self._sums:

@@ -7,6 +7,9 @@ changes in it; `anticipate` computes what does not change before a loop begins.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, select, splat
 from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder, as_index
@@ -27,6 +30,7 @@ class Places:
         self._program = program
         self.name = name
         self._pointers: dict[Buffer, str] = {}
+        self._arguments: dict[int, str] = {}
         self._axes: dict[Axis, Place] = {}
         self._levels: dict[Axis, int] = {}
         """Within how many loops each axis stands."""
@@ -37,6 +41,10 @@ class Places:
 
     def value(self, e: Expression) -> Value:
         """An expression's value; here only those inside an index are asked for."""
+        raise NotImplementedError
+
+    def _varies(self, e: Expression) -> bool:
+        """Does the value differ between the lanes of the vector loop?"""
         raise NotImplementedError
 
     # ---- buffers ----
@@ -57,10 +65,12 @@ class Places:
         return name
 
     def _argument(self, position: int) -> str:
-        slot, name = f"%{self.block.fresh('s')}", f"%{self.block.fresh('p')}"
-        self.preamble.append(f"  {slot} = getelementptr ptr, ptr %args, i64 {position}")
-        self.preamble.append(f"  {name} = load ptr, ptr {slot}")
-        return name
+        if position not in self._arguments:
+            slot, name = f"%{self.block.fresh('s')}", f"%{self.block.fresh('p')}"
+            self.preamble.append(f"  {slot} = getelementptr ptr, ptr %args, i64 {position}")
+            self.preamble.append(f"  {name} = load ptr, ptr {slot}")
+            self._arguments[position] = name
+        return self._arguments[position]
 
     # ---- axes ----
 
@@ -99,42 +109,103 @@ class Places:
 
     def index(self, index: Index, lanes: int = 1) -> Value:
         """The value of an index: at the first lane, or for `lanes` > 1 at every lane."""
+        if lanes > 1:
+            return self._wide_index(index, lanes)
         total: Value | None = None
         offset = index.offset
         for atom, coefficient in index.terms:
-            term = self._atom(atom, lanes)
+            term = self._atom(atom)
             if isinstance(term, int):
                 offset += term * coefficient
                 continue
             term = term if coefficient == 1 else term * coefficient
             total = term if total is None else total + term
         if total is None:
-            return self.block.constant("i64", lanes, offset)
+            return self.block.constant("i64", 1, offset)
         return total + offset if offset else total
 
-    def _atom(self, atom: Atom, lanes: int) -> Place:
-        across = lanes > 1 and self._along in _axes(atom)
-        if not across and (known := self._known(atom)) is not None:
+    def _atom(self, atom: Atom) -> Place:
+        """An atom, at the first lane."""
+        known = self._known(atom)
+        if known is not None:
             return known
         match atom:
             case Axis():
-                return self._axis(atom, lanes)
-            case Divided(value, divisor):
-                return _divide("sdiv", self.index(value, lanes), divisor)
-            case Remainder(value, divisor):
-                return _divide("srem", self.index(value, lanes), divisor)
+                return self._axes[atom]
+            case Divided() | Remainder():
+                return self._divided(atom, 1)
             case Loaded(expression):
-                loaded = self.value(expression)  # type: ignore[arg-type]  # see ir.index: lies below loops
-                return splat(loaded, lanes) if loaded.lanes != lanes else loaded
+                return self.value(expression)  # type: ignore[arg-type]  # see ir.index: lies below loops
 
-    def _axis(self, axis: Axis, lanes: int) -> Value:
-        place = self._axes[axis]
-        if isinstance(place, int):
-            return ramp(self.block, "i64", lanes, place)
-        if lanes == 1:
-            return place
-        spread = splat(place, lanes)
-        return spread + ramp(self.block, "i64", lanes) if axis is self._along else spread
+    def _divided(self, atom: Divided | Remainder, lanes: int) -> Value:
+        """A quotient or a remainder. What is divided is never negative, and its bounds are known: a product
+        and a shift do, where LLVM would take twice as many instructions, and in vectors many more."""
+        value, divisor, most = self.index(atom.value, lanes), atom.divisor, atom.value.bounds()[1]
+        found = _reciprocal(divisor, most)
+        if found is None:
+            name = "udiv" if isinstance(atom, Divided) else "urem"
+            by = value.same(divisor)
+            return self.block.pure(f"{name} {value.type} {value.ref}, {by.ref}", "i64", lanes)
+        factor, shift = found
+        quotient = (value if factor == 1 else value * factor).lshr(shift)
+        if isinstance(atom, Divided):
+            return quotient
+        return value - quotient * divisor
+
+    # ---- indices in vectors ----
+
+    def _wide_index(self, index: Index, lanes: int) -> Value:
+        numbers = self._numbers(index, lanes)
+        if numbers is not None:
+            return numbered(self.block, "i64", numbers)
+        common, apart = self._by_lane(index, lanes)
+        return splat(self.index(common), lanes) + apart
+
+    def _by_lane(self, index: Index, lanes: int) -> tuple[Index, Value]:
+        """What all lanes of an index have in common, and what each adds to it."""
+        differing = Index(tuple((atom, c) for atom, c in index.terms if self._differs(atom)))
+        common = index - differing
+        numbers = self._numbers(differing, lanes)
+        if numbers is not None:
+            return common, numbered(self.block, "i64", numbers)
+        stride = sum(c for atom, c in differing.terms if isinstance(atom, Axis))
+        total = numbered(self.block, "i64", [k * stride for k in range(lanes)])
+        for atom, coefficient in differing.terms:
+            if isinstance(atom, Axis):
+                common += as_index(atom) * coefficient
+            else:
+                total = total + self._wide_atom(atom, lanes) * coefficient
+        return common, total
+
+    def _differs(self, atom: Atom) -> bool:
+        """Is an atom another number in other lanes?"""
+        match atom:
+            case Axis():
+                return atom is self._along
+            case Divided(value, _) | Remainder(value, _):
+                return any(self._differs(a) for a, _ in value.terms)
+            case Loaded(expression):
+                return self._varies(expression)  # type: ignore[arg-type]  # see ir.index: lies below loops
+
+    def _numbers(self, index: Index, lanes: int) -> list[int] | None:
+        """The index at each lane, if that is known by now."""
+        along = self._along
+        first = self._axes[along] if along else None
+        if along is None or not isinstance(first, int) or self.number(index) is None:
+            return None
+        found = []
+        for k in range(lanes):
+            self._axes[along] = first + k
+            found.append(self.number(index) or 0)
+        self._axes[along] = first
+        return found
+
+    def _wide_atom(self, atom: Divided | Remainder | Loaded, lanes: int) -> Value:
+        """An atom at every lane."""
+        if isinstance(atom, Loaded):
+            loaded = self.value(atom.expression)  # type: ignore[arg-type]  # see ir.index: lies below loops
+            return splat(loaded, lanes) if loaded.lanes != lanes else loaded
+        return self._divided(atom, lanes)
 
     # ---- addresses ----
 
@@ -155,7 +226,7 @@ class Places:
         """What is known of an index, and the rest by the innermost loop that each part depends on."""
         offset, parts = index.offset, dict[int, Value]()
         for atom, coefficient in terms:
-            place = self._atom(atom, 1)
+            place = self._atom(atom)
             if isinstance(place, int):
                 offset += place * coefficient
                 continue
@@ -191,9 +262,9 @@ class Places:
 
     def addresses(self, buffer: Buffer, index: Index, lanes: int) -> str:
         """One address per lane."""
-        places = self.index(index, lanes)
+        common, apart = self._by_lane(index, lanes)
         kind = LLVM_TYPES[memory_kind(kind_of(buffer.dtype))]
-        text = f"getelementptr {kind}, ptr {self.pointer(buffer)}, {places.type} {places.ref}"
+        text = f"getelementptr {kind}, ptr {self.address(buffer, common)}, {apart.type} {apart.ref}"
         return self.block.pure(text, "ptr", lanes).ref
 
     # ---- bounds ----
@@ -224,15 +295,14 @@ class Places:
         """A mask of the first `count` lanes."""
         clipped = select(count < lanes, count, lanes)
         clipped = select(clipped > 0, clipped, 0).to("i32")
-        return ramp(self.block, "i32", lanes) < splat(clipped, lanes)
+        return numbered(self.block, "i32", range(lanes)) < splat(clipped, lanes)
 
 
-def ramp(block: Block, kind: str, lanes: int, start: int = 0) -> Value:
-    """start, start + 1, start + 2, …"""
-    if lanes == 1:
-        return block.constant(kind, 1, start)
-    text = ", ".join(f"{kind} {start + k}" for k in range(lanes))
-    return Value(block, f"<{text}>", kind, lanes)
+def numbered(block: Block, kind: str, numbers: Sequence[int]) -> Value:
+    """A vector of these numbers."""
+    if len(set(numbers)) == 1:
+        return block.constant(kind, len(numbers), numbers[0])
+    return Value(block, f"<{', '.join(f'{kind} {n}' for n in numbers)}>", kind, len(numbers))
 
 
 def constant_mask(block: Block, inside: list[bool]) -> Value:
@@ -251,7 +321,13 @@ def _axes(atom: Atom) -> frozenset[Axis]:
     return frozenset((atom,)) if isinstance(atom, Axis) else as_index(atom).axes()
 
 
-def _divide(instruction: str, value: Value, divisor: int) -> Value:
-    """An integer quotient or remainder by a constant."""
-    by = value.same(divisor)
-    return value.block.pure(f"{instruction} {value.type} {value.ref}, {by.ref}", value.kind, value.lanes)
+@functools.cache
+def _reciprocal(divisor: int, most: int) -> tuple[int, int] | None:
+    """A factor and a shift such that `x * factor >> shift` is `x // divisor` for x from 0 to `most`, without
+    overflow in 63 bits. After T. Granlund and P. L. Montgomery, "Division by Invariant Integers using
+    Multiplication", 1994: the factor is 2^shift / divisor, rounded up by so little that x never gains one."""
+    for shift in range(63):
+        factor = -(-(1 << shift) // divisor)
+        if (factor * divisor - (1 << shift)) * most < 1 << shift:
+            return (factor, shift) if factor * most < 1 << 63 else None
+    return None

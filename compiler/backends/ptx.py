@@ -23,11 +23,10 @@ from retrograd.compiler.backends import cpu
 from retrograd.compiler.backends.halves import BY_ARITHMETIC
 from retrograd.compiler.backends.llvm import Emitter
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
-from retrograd.compiler.backends.places import Place
 from retrograd.compiler.backends.values import Vector
 from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, select
 from retrograd.compiler.errors import ArgumentError, CompilerError
-from retrograd.compiler.ir.index import Atom, Divided, Index, Remainder
+from retrograd.compiler.ir.index import Divided, Index, Remainder
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
@@ -218,13 +217,11 @@ class ThreadEmitter(Emitter):
         )
         return f"addrspacecast (ptr addrspace(3) @{name} to ptr)"
 
-    def _atom(self, atom: Atom, lanes: int) -> Place:
+    def _divided(self, atom: Divided | Remainder, lanes: int) -> Value:
         """Divisions are done with 32 bits wherever the numbers fit: with 64 they take many instructions."""
-        if lanes > 1 or not isinstance(atom, Divided | Remainder) or self._known(atom) is not None:
-            return super()._atom(atom, lanes)
         low, high = atom.value.bounds()
-        if low < 0 or high >= 1 << 31:
-            return super()._atom(atom, lanes)
+        if lanes > 1 or low < 0 or high >= 1 << 31:
+            return super()._divided(atom, lanes)
         value = self.index(atom.value).to("i32")
         name = "udiv" if isinstance(atom, Divided) else "urem"
         return self.block.pure(f"{name} i32 {value.ref}, {atom.divisor}", "i32").unsigned("i64")
