@@ -76,8 +76,9 @@ MEMORY = {
 
 
 def warm_caches(folder: str) -> dict[str, str]:
-    """An environment in which each library keeps what it compiles in this folder."""
-    return os.environ | {
+    """An environment in which each library keeps what it compiles in this folder, and Python its bytecode."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {
         "RETROGRAD_CACHE": "1",
         "RETROGRAD_CACHE_DIR": folder,
         "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "0",
