@@ -125,8 +125,16 @@ erf_tail = series(
 
 def erfc_body(t: mp.mpf) -> mp.mpf:
     """exp(x²) erfc(x) (x + 2), with t = (x - 2) / (x + 2)."""
-    x = 2 * (1 + t) / (1 - t)
-    return mp.exp(x * x) * mp.erfc(x) * (x + 2)
+    return erfcx(2 * (1 + t) / (1 - t), 2)
+
+
+def erfcx(x: mp.mpf, shift: int) -> mp.mpf:
+    return mp.exp(x * x) * mp.erfc(x) * (x + shift)
+
+
+def erfc_body_single(t: mp.mpf) -> mp.mpf:
+    """exp(x²) erfc(x) (x + 3), with t = (x - 3) / (x + 3)."""
+    return erfcx(3 * (1 + t) / (1 - t), 3)
 
 
 def erfinv_tail(t: mp.mpf) -> mp.mpf:
@@ -202,6 +210,8 @@ FITS = {
     "ERF_TAIL f32": Fit(erf_tail, 0, 0.81, 6, one, 24),
     "ERF_TAIL f64": Fit(erf_tail, 0, 1, 12, one, 53),
     "ERFC_LOG f32": Fit(lambda x: mp.log(mp.erfc(x)), 0.89, 3.95, 6, mp.erfc, 24),
+    "ERFC_BODY_SINGLE f64": Fit(erfc_body_single, -1, 0.543, 9, lambda t: 1 / erfc_body_single(t), 53),
+    "EXP_SINGLE f64": Fit(mp.exp, -0.348, 0.348, 6, lambda t: mp.exp(-t), 53),
     "ERFC_BODY f64": Fit(erfc_body, -0.6, 0.865, 23, one, 53),
     "LGAMMA_NEAR f64": Fit(lgamma_near, -1, 1, 27, one, 53),
     "STIRLING f64": Fit(stirling, 0, 1 / 64, 7, one, 53),

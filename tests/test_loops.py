@@ -38,13 +38,14 @@ from retrograd.compiler.ir.loops import (
     Statement,
     Store,
     Within,
+    expressions,
     operands_first,
 )
 from retrograd.compiler.ir.verify import Fact, bounds, verify_graph, verify_loops
 from retrograd.compiler.lower import lower
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.index import put, put_add, take
-from retrograd.compiler.ops.reduce import sum_
+from retrograd.compiler.ops.reduce import amax, spread, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import cumsum
 from retrograd.compiler.passes.localise import localise
@@ -310,3 +311,33 @@ def test_an_expression_of_any_depth_is_walked() -> None:
     assert len(list(operands_first((e,), set()))) == 5001
     assert Rewriter(lambda index: index).expression(e) is not e
     assert isinstance(Within((Bound(PLACE, 0, 3),), bool_).dtype, type(bool_))
+
+
+def test_softmax_cross_entropy_reads_its_scores_in_one_nest_and_takes_each_exponential_once() -> None:
+    """Also where the weights of the rows depend on a sum over all of them."""
+
+    def loss(x: Value, counts: Value) -> list[Value]:
+        share = rows.exp(x - spread(amax(x, [1]), [1], x.shape))
+        total = sum_(share, [1])
+        weight = spread(counts / sum_(counts, [0]), [1], x.shape)
+        return [sum_(rows.log(total), [0]), share * spread(1.0 / total, [1], x.shape) * weight]
+
+    graph = graph_of(loss, sample((64, 40), float64), sample((64,), float64))
+    serial, *_ = stages(graph, MACHINES[0])[0]
+    readers = [k for k in serial.kernels if serial.inputs[0] in {e.buffer for e in loads(k)}]
+    assert len(readers) == 1
+    calls = [e.row for e in expressions(readers[0].body) if isinstance(e, Call)]
+    assert calls.count("exp") == 1
+    assert_same(loss, sample((64, 40), float64), sample((64,), float64))
+
+
+def test_equal_products_with_exchanged_operands_are_one() -> None:
+    graph = graph_of(
+        lambda x, y: rows.exp(x * y) + rows.exp(y * x), sample((5,), float64), sample((5,), float64, 1)
+    )
+    simple = rebuild(graph, Simplifying())
+    assert [node.op.name for node in simple.nodes] == ["mul", "exp", "add"]
+
+
+def loads(kernel: Kernel) -> list[Load]:
+    return [e for e in expressions(kernel.body) if isinstance(e, Load)]

@@ -68,6 +68,8 @@ class Cluster:
     solo: Node | None = None
     members: dict[Node, tuple[Root, int]] = field(default_factory=dict)
     """Each root by its node, with its stage."""
+    after: set[Cluster] = field(default_factory=set)
+    """The clusters that it reads, which run before it."""
 
     @property
     def domain(self) -> tuple[int, ...]:
@@ -162,18 +164,50 @@ def _uses(node: Node, consumers: dict[Node, list[Node]]) -> list[Node]:
 def make_clusters(roots: Iterable[Node], stored: Mapping[Node, Buffer]) -> list[Cluster]:
     """The roots in groups, in an order in which they can run. `stored` also holds inputs and constants."""
     clusters: list[Cluster] = []
-    place: dict[Node, int] = {}
+    owner: dict[Node, Cluster] = {}
     for node in roots:
         root = _analyse(node, stored)
-        earliest = max((place[p] for p, _ in root.reads if p in place), default=0)
+        read: dict[Cluster, int] = defaultdict(int)
+        for n, _ in root.reads:
+            if n in owner:
+                read[owner[n]] += n.type.size
         if not is_expression(node) and not isinstance(node.op, Reduction):
-            clusters.append(Cluster([[root]], 0, solo=node, members={node: (root, 0)}))
-        elif not any(_join(cluster, root) for cluster in clusters[earliest:]):
-            cluster = Cluster([[]], _rank(root))
-            cluster.add(root, 0)
-            clusters.append(cluster)
-        place[node] = next(k for k in range(len(clusters) - 1, -1, -1) if node in clusters[k].members)
+            home = Cluster([[root]], 0, solo=node, members={node: (root, 0)})
+            clusters.append(home)
+        else:
+            home = _home(clusters, root, read)
+        home.after.update(c for c in read if c is not home)
+        owner[node] = home
     return clusters
+
+
+def _home(clusters: list[Cluster], root: Root, read: Mapping[Cluster, int]) -> Cluster:
+    """The cluster that the root joined, or its own. Those of which it reads most come first; what else it
+    reads is then moved before them. Then those that run late enough anyway."""
+    last = max((clusters.index(c) for c in read), default=0)
+    for cluster in [*sorted(read, key=lambda c: -read[c]), *clusters[last:]]:
+        earlier = _below(c for c in read if c is not cluster)
+        if cluster not in earlier and _join(cluster, root):
+            k = clusters.index(cluster)
+            late = [c for c in clusters[k:] if c in earlier]
+            clusters[k:] = [*late, *(c for c in clusters[k:] if c not in earlier)]
+            return cluster
+    cluster = Cluster([[]], _rank(root))
+    cluster.add(root, 0)
+    clusters.append(cluster)
+    return cluster
+
+
+def _below(clusters: Iterable[Cluster]) -> set[Cluster]:
+    """These clusters and all that they rest on."""
+    found: set[Cluster] = set()
+    stack = list(clusters)
+    while stack:
+        c = stack.pop()
+        if c not in found:
+            found.add(c)
+            stack.extend(c.after)
+    return found
 
 
 def _analyse(node: Node, stored: Mapping[Node, Buffer]) -> Root:

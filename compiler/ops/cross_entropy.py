@@ -18,7 +18,7 @@ from retrograd.compiler.ops.losses import Loss
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast, iota_like, squeeze, unsqueeze
-from retrograd.compiler.ops.softmax import log_softmax
+from retrograd.compiler.ops.softmax import log_softmax, softmax
 from retrograd.compiler.ops.statistics import over
 
 
@@ -150,7 +150,7 @@ class CrossEntropy(_Classes):
             return super().adjoint(cotangent, out, inputs, needed)
         _, *others = super().adjoint(cotangent, out, inputs, [False, *needed[1:]])
         here, each = self.targets(cotangent, *inputs)
-        p = rows.exp(log_softmax(inputs[0], class_axis(inputs[0])))
+        p = softmax(inputs[0], class_axis(inputs[0]))
         return [rows.where(here, p - 1.0, p) * each, *others]
 
 

@@ -40,7 +40,6 @@ DERIVED: dict[str, tuple[str | None, ...]] = {
     "logsigmoid": ("sigmoid(-x)",),
     "leaky_relu": ("where(x > 0, 1, y)", "where(x > 0, 0, x)"),
     "selu": ("1.0507009873554805*where(x > 0, 1, 1.6732632423543772*exp(minimum(0, x)))",),
-    "gelu": ("sqrt(2)/(2*sqrt(pi))*x*exp(-x**2/2) + erfc((-sqrt(2)/2)*x)/2",),
     "silu": ("out*(1 - sigmoid(x)) + sigmoid(x)",),
     "mish": ("x*(1 - tanh(softplus(x))**2)*sigmoid(x) + tanh(softplus(x))",),
 }

@@ -216,7 +216,8 @@ row("celu",       "where(x < 0, y * expm1(x / y), x)", FLOAT, domain="x != 0 and
     "where(x > 0, ct, ct * exp(minimum(x, 0) / y))",
     "where(x > 0, 0, ct * (expm1(minimum(x, 0) / y) - minimum(x, 0) / y * exp(minimum(x, 0) / y)))"])
 row("selu",       f"{SELU_SCALE} * elu(x, {SELU_ALPHA})", FLOAT, domain="x != 0")
-row("gelu",       "x * 0.5 * erfc(x * -sqrt(0.5))", FLOAT)
+row("gelu",       "x * 0.5 * erfc(x * -sqrt(0.5))", FLOAT,  # erfc and the exponential have exp(-t²) in common
+    partials=["x * sqrt(0.5 / pi) * exp(-square(x * -sqrt(0.5))) + 0.5 * erfc(x * -sqrt(0.5))"])
 row("gelu_tanh",  f"x * {GELU_GATE}", FLOAT,
     partials=[f"{GELU_GATE} + out * (1 - {GELU_GATE}) * (sqrt(8 / pi) * (1 + 0.134145 * x**2))"])
 row("silu",       "x * sigmoid(x)",       FLOAT)

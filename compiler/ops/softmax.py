@@ -49,7 +49,7 @@ class Softmax(_Along):
         if 0 in x.shape:
             return x
         share = rows.exp(x - spread(amax(x, [self.axis]), [self.axis], x.shape))
-        return share / spread(sum_(share, [self.axis]), [self.axis], x.shape)
+        return share * spread(1.0 / sum_(share, [self.axis]), [self.axis], x.shape)
 
     def compute(self, *arrays: Array) -> Array:
         (x,) = arrays

@@ -49,6 +49,8 @@ class Simplifying(Builder):
             inputs = _drop_expansions(op, inputs)
         rule = RULES.get(op.name)
         found = rule(self, op, inputs) if rule else None
+        if found is None and op.name in COMMUTATIVE:
+            found = self._nodes.get((op, tuple(map(id, reversed(inputs)))))
         return super().node(op, *inputs) if found is None else found
 
 
@@ -243,6 +245,9 @@ def _row(name: str) -> Op:
     assert isinstance(op, Op)
     return op
 
+
+COMMUTATIVE = {"add", "mul", "eq", "ne", "logical_and", "logical_or", "logical_xor"}
+"""x ∘ y is y ∘ x, bit for bit: where the one is there already, it stands for the other."""
 
 RULES: dict[str, Callable[[Builder, Op, tuple[Node, ...]], Value | None]] = {
     "mul": _mul,
