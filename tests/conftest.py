@@ -6,13 +6,17 @@ A new shared fixture goes at the end.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import hypothesis
 import pytest
+from simulated_driver import SimulatedDriver
+
+from retrograd.runtime.cuda import driver as cuda
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -60,3 +64,13 @@ def torch() -> ModuleType:
 def jax() -> ModuleType:
     """JAX, as an oracle."""
     return peer("jax", "JAX")
+
+
+@pytest.fixture
+def simulated_gpus() -> Iterator[SimulatedDriver]:
+    """Two GPUs that are none: CUDA's promises kept by NumPy. Objects when the test has left memory behind."""
+    driver = SimulatedDriver(devices=2)
+    with cuda.use(driver):
+        yield driver
+    gc.collect()
+    assert not driver.leaks()
