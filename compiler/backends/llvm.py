@@ -10,11 +10,13 @@ addresses too, is computed before it (`_hoist`). So the text needs no optimiser.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.backends.halves import BY_ARITHMETIC
+from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
 from retrograd.compiler.backends.places import Place, constant_mask
 from retrograd.compiler.backends.rows import ROWS
@@ -57,6 +59,8 @@ _SLACK = 128
 """Elements after a local buffer in memory, which the last vector of a loop may read, and ignores."""
 _MOST_REGISTERS = 64
 """Local buffers of up to so many elements, or vectors, are kept in registers."""
+_OFTEN = 24
+"""A function of mathematics that a kernel computes in more places is called, not written there."""
 _LONG = 400
 """A function of so many lines is not continued with another kernel."""
 _LONG_BODY, _FUNCTION = 20, 20
@@ -105,6 +109,8 @@ class Emitter(Values):
     def kernel(self, name: str, body: Sequence[Statement]) -> None:
         """The statements of a kernel, after those of others."""
         self.block.lines.append(f"  ; {name}")
+        rows = Counter(e.row for e in expressions(body) if isinstance(e, Call))
+        self._often = frozenset(row for row in FUNCTIONS if rows[row] > _OFTEN)
         with self._scope():
             self.statements(body)
 
@@ -450,6 +456,7 @@ class Emitter(Values):
         """The body as a function of its own, called once per iteration by the pool."""
         name = self.module.unique(f"{self.name}.{s.axis.name}")
         inner = Emitter(self.module, self._program, name)
+        inner._often = self._often
         inner._set(s.axis, Value(inner.block, "%block", "i64", 1))
         inner.statements(s.body)
         self.module.add(f"{quoted(name)}(ptr %args, i64 %block)", inner.preamble, inner.block, internal=True)

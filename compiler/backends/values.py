@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.places import Places
 from retrograd.compiler.backends.rows import ROWS
+from retrograd.compiler.backends.shared import shared
 from retrograd.compiler.backends.vector import LLVM_TYPES, Value, fma, maximum, minimum, select, splat
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import CompilerError
@@ -64,6 +65,8 @@ class Values(Places):
         """What each element of a buffer in registers holds now, and what each sum across lanes has come
         to."""
         self._depends: dict[Expression, frozenset[Axis]] = {}
+        self._often: frozenset[str] = frozenset()
+        """Rows that are computed so often that they are functions of their own."""
 
     # ---- scopes ----
 
@@ -165,7 +168,7 @@ class Values(Places):
         operands = [self.value(a) for a in e.arguments]
         if any(o.lanes > 1 for o in operands):
             operands = [self.wide(a) for a in e.arguments]
-        return emit_row(*operands)
+        return shared(e.row, emit_row, *operands) if e.row in self._often else emit_row(*operands)
 
     def _convert(self, value: Value, source: DType, target: DType) -> Value:
         return value.to(kind_of(target))

@@ -37,6 +37,8 @@ weight."""
 _DEEPEST = 50
 """A pointwise value on which an expression of so many steps would rest is stored, so that no expression
 is deeper. Where it is read at the same place, that costs nothing."""
+_MOST_ROOTS = 512
+"""A cluster takes no more: values would not stay in registers, and LLVM's time grows faster than its code."""
 _ROWS_TO_SHARE, _SMALL = 8, 1 << 15
 """Rows are fused into one nest if there are so many of them, or if the whole is small: else threads would
 starve."""
@@ -51,6 +53,8 @@ class Root:
     reads: list[tuple[Node, MultiIndex]]
     axes: tuple[Axis, ...]
     """The axes in which `reads` are written."""
+    leaves: frozenset[Node]
+    """The inputs, and the nodes with loops of their own, on which it rests."""
 
     @property
     def reduced(self) -> tuple[int, ...]:
@@ -70,6 +74,8 @@ class Cluster:
     """Each root by its node, with its stage."""
     after: set[Cluster] = field(default_factory=set)
     """The clusters that it reads, which run before it."""
+    leaves: set[Node] = field(default_factory=set)
+    """The inputs, and the nodes with loops of their own, on which its members rest."""
 
     @property
     def domain(self) -> tuple[int, ...]:
@@ -80,6 +86,7 @@ class Cluster:
             self.stages.append([])
         self.stages[stage].append(root)
         self.members[root.node] = (root, stage)
+        self.leaves |= root.leaves
 
 
 # ---- roots -------------------------------------------------------------------------------------------------
@@ -165,8 +172,9 @@ def make_clusters(roots: Iterable[Node], stored: Mapping[Node, Buffer]) -> list[
     """The roots in groups, in an order in which they can run. `stored` also holds inputs and constants."""
     clusters: list[Cluster] = []
     owner: dict[Node, Cluster] = {}
+    leaves: dict[Node, frozenset[Node]] = {}
     for node in roots:
-        root = _analyse(node, stored)
+        root = _analyse(node, stored, leaves)
         read: dict[Cluster, int] = defaultdict(int)
         for n, _ in root.reads:
             if n in owner:
@@ -184,13 +192,16 @@ def make_clusters(roots: Iterable[Node], stored: Mapping[Node, Buffer]) -> list[
 def _home(clusters: list[Cluster], root: Root, read: Mapping[Cluster, int]) -> Cluster:
     """The cluster that the root joined, or its own. Those of which it reads most come first; what else it
     reads is then moved before them. Then those that run late enough anyway."""
-    last = max((clusters.index(c) for c in read), default=0)
-    for cluster in [*sorted(read, key=lambda c: -read[c]), *clusters[last:]]:
-        earlier = _below(c for c in read if c is not cluster)
+    for cluster in sorted(read, key=lambda c: -read[c]):
+        k = clusters.index(cluster)
+        earlier = _below((c for c in read if c is not cluster), set(clusters[k:]))
         if cluster not in earlier and _join(cluster, root):
-            k = clusters.index(cluster)
             late = [c for c in clusters[k:] if c in earlier]
             clusters[k:] = [*late, *(c for c in clusters[k:] if c not in earlier)]
+            return cluster
+    last = max((clusters.index(c) for c in read), default=0)
+    for cluster in clusters[last:]:
+        if _join(cluster, root):
             return cluster
     cluster = Cluster([[]], _rank(root))
     cluster.add(root, 0)
@@ -198,19 +209,19 @@ def _home(clusters: list[Cluster], root: Root, read: Mapping[Cluster, int]) -> C
     return cluster
 
 
-def _below(clusters: Iterable[Cluster]) -> set[Cluster]:
-    """These clusters and all that they rest on."""
+def _below(clusters: Iterable[Cluster], among: set[Cluster]) -> set[Cluster]:
+    """Those `among` them that are these clusters, or that these rest on."""
     found: set[Cluster] = set()
     stack = list(clusters)
     while stack:
         c = stack.pop()
-        if c not in found:
+        if c in among and c not in found:
             found.add(c)
             stack.extend(c.after)
     return found
 
 
-def _analyse(node: Node, stored: Mapping[Node, Buffer]) -> Root:
+def _analyse(node: Node, stored: Mapping[Node, Buffer], leaves: dict[Node, frozenset[Node]]) -> Root:
     """What a root reads, and where, in terms of axes of its own."""
     domain = node.inputs[0].shape if isinstance(node.op, Reduction) else node.shape
     axes = tuple(Axis(f"i{k}", size) for k, size in enumerate(domain))
@@ -223,7 +234,7 @@ def _analyse(node: Node, stored: Mapping[Node, Buffer]) -> Root:
             reader.define(node, domain_index(axes))
     else:
         reads += [(n, ()) for n in _stored_below(node, stored)]
-    return Root(node, domain, reads, axes)
+    return Root(node, domain, reads, axes, _leaves(node, leaves))
 
 
 def _stored_below(node: Node, stored: Mapping[Node, Buffer]) -> list[Node]:
@@ -248,10 +259,10 @@ def _rank(root: Root) -> int:
 
 def _join(cluster: Cluster, root: Root) -> bool:
     """Put the root into the cluster, if it fits and gains by it."""
-    if cluster.solo is not None:
+    if cluster.solo is not None or len(cluster.members) >= _MOST_ROOTS:
         return False
     mates = [(n, index) for n, index in root.reads if n in cluster.members]
-    if not mates and not (root.domain == cluster.domain and _shares_reads(cluster, root)):
+    if not mates and not (root.domain == cluster.domain and cluster.leaves & root.leaves):
         return False
     rank = min(cluster.rank, _rank(root), _common(cluster.domain, root.domain))
     first = 0
@@ -299,21 +310,21 @@ def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
     return count
 
 
-def _shares_reads(cluster: Cluster, root: Root) -> bool:
-    """Do they read a stored node, or an input, in common?"""
-    mine = _leaves(root.node)
-    return any(mine & _leaves(member) for member in cluster.members)
+def _leaves(node: Node, known: dict[Node, frozenset[Node]]) -> frozenset[Node]:
+    """What a node's operands rest on: inputs, and nodes with loops of their own."""
+    waiting = [node]
+    while waiting:
+        n = waiting[-1]
+        inner = [i for i in n.inputs if not _is_leaf(i)]
+        missing = [i for i in inner if i not in known]
+        if missing:
+            waiting += missing
+            continue
+        own = frozenset(i for i in n.inputs if _is_leaf(i))
+        known[n] = own.union(*(known[i] for i in inner))
+        waiting.pop()
+    return known[node]
 
 
-def _leaves(node: Node) -> set[Node]:
-    found: set[Node] = set()
-    stack, seen = list(node.inputs), set[Node]()
-    while stack:
-        n = stack.pop()
-        if n not in seen:
-            seen.add(n)
-            if isinstance(n.op, Input) or not is_expression(n):
-                found.add(n)
-            else:
-                stack.extend(n.inputs)
-    return found
+def _is_leaf(node: Node) -> bool:
+    return isinstance(node.op, Input) or not is_expression(node)

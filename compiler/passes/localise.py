@@ -7,7 +7,7 @@ So the rows of a softmax stay in the first-level cache and its sums in registers
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -34,13 +34,9 @@ _MOST_BYTES = 1 << 15
 
 def localise(program: Program) -> Program:
     """The program with row-wise intermediate buffers made local."""
-    kernels = tuple(_kernel(k, _shared(program, k)) for k in program.kernels)
-    return replace(program, kernels=kernels)
-
-
-def _shared(program: Program, kernel: Kernel) -> set[Buffer]:
-    """The buffers that other kernels touch."""
-    return {b for other in program.kernels if other is not kernel for b in touched(other.body)}
+    times = Counter(b for kernel in program.kernels for b in touched(kernel.body))
+    shared = {b for b, kernels in times.items() if kernels > 1}
+    return replace(program, kernels=tuple(_kernel(k, shared) for k in program.kernels))
 
 
 def touched(statements: Sequence[Statement]) -> dict[Buffer, list[Index]]:
@@ -58,16 +54,26 @@ def touched(statements: Sequence[Statement]) -> dict[Buffer, list[Index]]:
 def _kernel(kernel: Kernel, shared: set[Buffer]) -> Kernel:
     if kernel.contraction is not None:
         return kernel
-    body: list[Statement] = []
-    for k, s in enumerate(kernel.body):
-        beside = set(touched([*kernel.body[:k], *kernel.body[k + 1 :]]))
-        body.append(_loop(s, shared | beside) if isinstance(s, For) else s)
-    return replace(kernel, body=tuple(body))
+    return replace(kernel, body=_loops(kernel.body, shared))
+
+
+def _loops(body: Sequence[Statement], shared: set[Buffer]) -> tuple[Statement, ...]:
+    """The statements, with what only one loop among them touches made local to its iterations."""
+    if not any(isinstance(s, For) and _has_loops(s) for s in body):
+        return tuple(body)
+    own = [set(touched((s,))) for s in body]
+    times = Counter(b for buffers in own for b in buffers)
+    several = shared.union(b for b, statements in times.items() if statements > 1)
+    return tuple(_loop(s, several) if isinstance(s, For) else s for s in body)
+
+
+def _has_loops(loop: For) -> bool:
+    return any(isinstance(s, For) for s in loop.body)
 
 
 def _loop(loop: For, shared: set[Buffer]) -> For:
     """The loop with what its iterations have for themselves made local, and the same within."""
-    if not any(isinstance(s, For) for s in loop.body):
+    if not _has_loops(loop):
         return loop
     rows: dict[Buffer, int] = {}
     for buffer, places in touched(loop.body).items():
@@ -81,9 +87,7 @@ def _loop(loop: For, shared: set[Buffer]) -> For:
             return locals_[buffer], index - as_index(loop.axis) * rows[buffer]
         return buffer, index
 
-    body = Rewriter(place=place).statements(loop.body)
-    beside = [shared.union(touched([*body[:k], *body[k + 1 :]])) for k in range(len(body))]
-    body = tuple(_loop(s, b) if isinstance(s, For) else s for s, b in zip(body, beside, strict=True))
+    body = _loops(Rewriter(place=place).statements(loop.body), shared)
     for local in locals_.values():
         body = (Local(local, body),)
     return replace(loop, body=body)

@@ -10,7 +10,8 @@ import itertools
 from collections.abc import Callable
 
 from retrograd.compiler.backends.math.floats import NAN, Words, fast_two_sum
-from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, fabs, fma, select
+from retrograd.compiler.backends.shared import call, define
+from retrograd.compiler.backends.vector import Block, Value, fabs, fma, select
 
 Scalars = tuple[Value, ...]
 
@@ -34,10 +35,9 @@ def per_lane(
 ) -> Scalars:
     """`function` of each lane of the operands; it gives scalars of the kinds in `results`."""
     block, lanes = operands[0].block, operands[0].lanes
-    if name not in block.declarations:
-        _define(block, name, function, results, tuple(v.kind for v in operands))
+    define(block, name, function, [Value(v.block, v.ref, v.kind, 1) for v in operands])
     if lanes == 1:
-        return _call(block, name, results, operands)
+        return call(block, name, results, operands)
     if lanes <= FEW:
         return _one_by_one(block, name, results, operands)
     before, loop, after = block.here, block.fresh("lanes"), block.fresh("after")
@@ -52,7 +52,7 @@ def per_lane(
         for v in vectors
     ]
     scalars = [block.emit(f"extractelement {v.type} {v.ref}, i32 %{lane}", v.kind) for v in operands]
-    for whole, old, new in zip(vectors, sofar, _call(block, name, results, tuple(scalars))):
+    for whole, old, new in zip(vectors, sofar, call(block, name, results, tuple(scalars))):
         block.do(f"{whole.ref} = insertelement {whole.type} {old.ref}, {new.type} {new.ref}, i32 %{lane}")
     block.do(f"%{following} = add i32 %{lane}, 1")
     more = block.emit(f"icmp ult i32 %{following}, {lanes}", "i1")
@@ -68,47 +68,11 @@ def _one_by_one(block: Block, name: str, results: tuple[str, ...], operands: Sca
     whole = [block.constant(kind, lanes, 0) for kind in results]
     for k in range(lanes):
         scalars = (block.pure(f"extractelement {v.type} {v.ref}, i32 {k}", v.kind) for v in operands)
-        for j, one in enumerate(_call(block, name, results, tuple(scalars))):
+        for j, one in enumerate(call(block, name, results, tuple(scalars))):
             old = whole[j]
             text = f"insertelement {old.type} {old.ref}, {one.type} {one.ref}, i32 {k}"
             whole[j] = block.pure(text, old.kind, lanes)
     return tuple(whole)
-
-
-def _struct(kinds: tuple[str, ...]) -> str:
-    return "{ " + ", ".join(LLVM_TYPES[kind] for kind in kinds) + " }"
-
-
-def _call(block: Block, name: str, results: tuple[str, ...], operands: Scalars) -> Scalars:
-    struct = _struct(results)
-    given = ", ".join(f"{v.type} {v.ref}" for v in operands)
-    all_of_them = f"%{block.fresh('parts')}"
-    block.do(f"{all_of_them} = call {struct} @{name}({given})")
-    return tuple(
-        block.emit(f"extractvalue {struct} {all_of_them}, {k}", kind) for k, kind in enumerate(results)
-    )
-
-
-def _define(
-    block: Block,
-    name: str,
-    function: Callable[..., Scalars],
-    results: tuple[str, ...],
-    kinds: tuple[str, ...],
-) -> None:
-    """See that the module holds `function` under this name."""
-    inner = Block()
-    operands = [Value(inner, f"%x{k}", kind, 1) for k, kind in enumerate(kinds)]
-    struct, packed = _struct(results), "poison"
-    for k, value in enumerate(function(*operands)):
-        name_of_pack = f"%{inner.fresh('pack')}"
-        inner.do(f"{name_of_pack} = insertvalue {struct} {packed}, {value.type} {value.ref}, {k}")
-        packed = name_of_pack
-    inner.do(f"ret {struct} {packed}")
-    for needed, text in inner.declarations.items():
-        block.declare(needed, text)
-    parameters = ", ".join(f"{v.type} {v.ref}" for v in operands)
-    block.declare(name, "\n".join([f"define private {struct} @{name}({parameters}) {{", *inner.lines, "}"]))
 
 
 def reduce_huge(x: Value) -> tuple[Value, Value, Value]:
