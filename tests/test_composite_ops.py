@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradients import check, check_peer, check_slopes
+from gradients import check, check_peer, check_slopes, gradient
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError, RetrogradError, ShapeError
@@ -547,6 +547,24 @@ def test_max_pool(
             x,
         )
     check_slopes(lambda x: pool.max_pool(x, kernel, stride, padding, dilation, ceil), smooth)
+
+
+POOLS_OF_SPECIAL_VALUES = [(2, 2, 0), (3, 2, 1), (3, 1, 1), (1, 1, 0), (7, 7, 0)]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), POOLS_OF_SPECIAL_VALUES)
+def test_max_pool_of_nan_and_infinity(torch: ModuleType, kernel: int, stride: int, padding: int) -> None:
+    x = RANDOM.choice([-np.inf, np.nan, 0.0, 1.0, np.inf], (3, 2, 9, 10))
+    x[2] = -np.inf
+    arguments = (kernel,) * 2, (stride,) * 2, (padding,) * 2, (1, 1)
+    theirs = torch.tensor(x, requires_grad=True)
+    expected, places = torch.nn.functional.max_pool2d(theirs, *arguments, return_indices=True)
+    expected.sum().backward()
+    (mine,) = gradient(lambda x: pool.max_pool(x, *arguments), [x])(x, np.ones(expected.shape))
+    np.testing.assert_array_equal(pool.max_pool(x, *arguments), expected.detach())
+    if kernel < 7:  # of several NaN, windows reduced along an axis take the first
+        np.testing.assert_array_equal(pool.max_pool_indices(x, *arguments), places)
+        np.testing.assert_array_equal(mine, theirs.grad)
 
 
 @pytest.mark.parametrize("ceil", [False, True])

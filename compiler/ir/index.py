@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import gcd
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +78,8 @@ class Index:
         terms = dict(self.terms)
         for atom, coefficient in other.terms:
             terms[atom] = terms.get(atom, 0) + coefficient
-        return Index(tuple((a, c) for a, c in terms.items() if c), self.offset + other.offset)
+        total = Index(tuple((a, c) for a, c in terms.items() if c), self.offset + other.offset)
+        return total._rejoined() if any(type(a) is Remainder for a in terms) else total
 
     def __sub__(self, other: Index | int) -> Index:
         return self + as_index(other) * -1
@@ -95,7 +97,7 @@ class Index:
 
     def _split(self, divisor: int) -> tuple[Index, Index]:
         """Quotient and remainder: terms that the divisor divides leave the division if the rest stays
-        within it."""
+        within it, and so do those that only share a factor with it."""
         if divisor == 1:
             return self, Index()
         whole = Index(
@@ -107,7 +109,43 @@ class Index:
         whole, rest = whole + least, rest - least * divisor
         if high - least * divisor < divisor:
             return whole, rest
-        return whole + Index(((Divided(rest, divisor), 1),)), Index(((Remainder(rest, divisor), 1),))
+        for g in sorted({gcd(c, divisor) for _, c in rest.terms} - {1}, reverse=True):
+            high_digits = Index(tuple((a, c // g) for a, c in rest.terms if c % g == 0), rest.offset // g)
+            low_digits = Index(tuple((a, c) for a, c in rest.terms if c % g), rest.offset % g)
+            low, high = low_digits.bounds()
+            if low >= 0 and high < g:
+                quotient, remainder = high_digits._split(divisor // g)
+                return whole + quotient, remainder * g + low_digits
+        remainder = Index(((Remainder(rest, divisor), 1),))
+        match rest:
+            case Index(terms=((Divided(value, inner), 1),), offset=0):
+                return whole + value // (inner * divisor), remainder
+            case Index(terms=((Remainder(value, outer), 1),), offset=0) if outer % divisor == 0:
+                return whole + value // divisor % (outer // divisor), value % divisor
+        return whole + Index(((Divided(rest, divisor), 1),)), remainder
+
+    def _rejoined(self) -> Index:
+        """The digits of a value put together again: `v//d * d + v%d` is `v`, `v//d%n * d + v%d` is
+        `v % (d*n)`."""
+        terms = dict(self.terms)
+        for low, c in self.terms:
+            if not isinstance(low, Remainder):
+                continue
+            d = low.divisor
+            for high, factor in self.terms:
+                if factor != c * d:
+                    continue
+                whole = low.value
+                match high:
+                    case Divided(value, divisor) if (value, divisor) == (low.value, d):
+                        pass
+                    case Remainder(value, divisor) if value == Index(((Divided(low.value, d), 1),)):
+                        whole = Index(((Remainder(low.value, d * divisor), 1),))
+                    case _:
+                        continue
+                rest = Index(tuple((a, k) for a, k in terms.items() if a not in (low, high)), self.offset)
+                return rest + whole * c
+        return self
 
     def bounds(self) -> tuple[int, int]:
         """The least and the greatest value."""

@@ -1,7 +1,10 @@
 """Pooling: each window of the last axes becomes its greatest element or its mean.
 
 A pool is described by `Frame`: sizes, steps and dilations of the windows and what is added before and after
-each axis. `frame` works it out from PyTorch's arguments, `ceil_mode` included.
+each axis. `frame` works it out from PyTorch's arguments, `ceil_mode` included. The elements of all windows
+are as many shifted views of the operand, so a pool is pointwise and fuses with what is around it; windows of
+very many elements are reduced along an axis instead. The adjoint adds nothing up where windows do not meet:
+each element asks its own window.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -22,10 +26,22 @@ from retrograd.compiler.ops.convolution import padded
 from retrograd.compiler.ops.index import take, take_along
 from retrograd.compiler.ops.reduce import argmax, sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import iota_like, permute, reshape, squeeze, unsqueeze
+from retrograd.compiler.ops.shape import (
+    cast,
+    expand,
+    iota_like,
+    pad,
+    permute,
+    reshape,
+    slice_,
+    squeeze,
+    unsqueeze,
+)
 from retrograd.compiler.ops.window import window
 
 Sizes = tuple[int, ...]
+_FEW = 36
+"""Windows of so many elements at most are written out element by element."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,22 @@ class Frame:
     low: Sizes
     high: Sizes
 
+    @property
+    def few(self) -> bool:
+        """Are there few elements to a window?"""
+        return prod(self.sizes) <= _FEW
+
+    @property
+    def spans(self) -> Sizes:
+        """From a window's first element to its last, along each axis."""
+        return tuple(d * (size - 1) + 1 for size, d in zip(self.sizes, self.dilations, strict=True))
+
+    def places(self, x: Value) -> Sizes:
+        """How many windows there are along each axis."""
+        sizes = x.shape[len(x.shape) - len(self.sizes) :]
+        each = zip(sizes, self.low, self.high, self.spans, self.steps, strict=True)
+        return tuple((n + low + high - span) // step + 1 for n, low, high, span, step in each)
+
     def windows(self, x: Value, fill: float) -> Value:
         """`[…, *places, elements of a window]`"""
         rank = len(self.sizes)
@@ -45,6 +77,73 @@ class Frame:
         grown = padded(x, self.low, self.high, fill=fill)
         shown = window(grown, range(lead, lead + rank), self.sizes, self.steps, self.dilations)
         return reshape(shown, (*shown.shape[: lead + rank], prod(self.sizes)))
+
+    def elements(self, x: Value, fill: float) -> list[Value]:
+        """The first element of every window, the second of every window, …: each `[…, *places]`."""
+        lead, places = x.shape[: len(x.shape) - len(self.sizes)], self.places(x)
+        grown = padded(x, self.low, self.high, fill=fill)
+        found = []
+        for offset in product(*map(range, self.sizes)):
+            starts = [k * d for k, d in zip(offset, self.dilations, strict=True)]
+            stops = [
+                start + (count - 1) * step + 1
+                for start, count, step in zip(starts, places, self.steps, strict=True)
+            ]
+            zeros, ones = [0] * len(lead), [1] * len(lead)
+            found.append(slice_(grown, [*zeros, *starts], [*lead, *stops], [*ones, *self.steps]))
+        return found
+
+    def returned(self, x: Value, values: Value, which: Value | None = None) -> Value:
+        """A value for every window, given to all of its elements or to the one that `which` tells, summed
+        where windows overlap: the shape of `x`."""
+        if all(span <= step for span, step in zip(self.spans, self.steps, strict=True)):
+            return self._returned_once(x, values, which)
+        shape, total = tuple(x.shape), None
+        lead = [0] * (len(shape) - len(self.sizes))
+        places = self.places(x)
+        for number, offset in enumerate(product(*map(range, self.sizes))):
+            given = values if which is None else rows.where(rows.eq(which, number), values, 0.0)
+            starts = [k * d for k, d in zip(offset, self.dilations, strict=True)]
+            ends = [
+                n + low + high - start - (count - 1) * step - 1
+                for n, low, high, start, count, step in zip(
+                    shape[len(lead) :], self.low, self.high, starts, places, self.steps, strict=True
+                )
+            ]
+            gaps = [step - 1 for step in self.steps]
+            each = pad(given, [*lead, *starts], [*lead, *ends], [*lead, *gaps])
+            total = each if total is None else total + each
+        return self._cropped(total, shape)
+
+    def _returned_once(self, x: Value, values: Value, which: Value | None) -> Value:
+        """The same where each element belongs to one window at most: the axis of windows and that of their
+        elements, side by side, are one."""
+        shape, rank = tuple(x.shape), len(self.sizes)
+        lead, places = shape[: len(shape) - rank], self.places(x)
+        single = (*lead, *(n for count in places for n in (count, 1)))
+        whole = (*lead, *(n for both in zip(places, self.sizes, strict=True) for n in both))
+        given = expand(reshape(values, single), whole)
+        if which is not None:
+            number, factor = iota_like(given, len(whole) - 1), 1
+            for k in reversed(range(rank - 1)):
+                factor *= self.sizes[k + 1]
+                number = number + iota_like(given, len(lead) + 2 * k + 1) * factor
+            mine = rows.eq(reshape(which, single), cast(number, dtypes.of(which)))
+            given = rows.where(mine, given, 0.0)
+        zeros = [0] * len(lead)
+        ends = [n for s, span in zip(self.steps, self.spans, strict=True) for n in (0, s - span)]
+        gaps = [n for d in self.dilations for n in (0, d - 1)]
+        given = pad(given, [0] * len(whole), [*zeros, *ends], [*zeros, *gaps])
+        joined = tuple(count * step for count, step in zip(places, self.steps, strict=True))
+        return self._cropped(reshape(given, (*lead, *joined)), shape)
+
+    def _cropped(self, grown: Value, shape: Sizes) -> Value:
+        """What was added before an axis taken away again, and whatever lies after it."""
+        lead = len(shape) - len(self.sizes)
+        high = [
+            n + low - size for n, low, size in zip(shape[lead:], self.low, grown.shape[lead:], strict=True)
+        ]
+        return padded(grown, [-low for low in self.low], high)
 
 
 def frame(
@@ -101,9 +200,48 @@ class MaxPool(_Pool):
 
     def formula(self, *values: Value) -> Value:
         (x,) = values
+        if self.frame.few:
+            return reduce(rows.maximum, self.frame.elements(x, dtypes.of(x).least))
         shown = self.frame.windows(x, dtypes.of(x).least)
         last = len(shown.shape) - 1
         return squeeze(take_along(shown, unsqueeze(argmax(shown, last), [last]), last), [last])
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        if not self.frame.few:
+            return super().adjoint(cotangent, out, inputs, needed)
+        (x,) = inputs
+        return [self.frame.returned(x, cotangent, which_is_greatest(self.frame, x))]
+
+
+def which_is_greatest(frame: Frame, x: Value) -> Value:
+    """Which of its elements each window's greatest is, counted in int8: the first of equal ones, but of
+    several NaN the last, as in PyTorch."""
+    best, *others = frame.elements(x, dtypes.of(x).least)
+    if not others:
+        return cast(iota_like(best, 0) * 0, dtypes.int8)
+    which: Value = _first_inside(frame, x)
+    for number, each in enumerate(others, 1):
+        greater = rows.gt(each, best)
+        if dtypes.of(x).is_floating_point:
+            greater = rows.logical_or(greater, rows.ne(each, each))
+        best, which = rows.where(greater, each, best), rows.where(greater, np.int8(number), which)
+    return which
+
+
+def _first_inside(frame: Frame, x: Value) -> Array:
+    """Which element of each window is the first that was not added before an axis, for each place; a single
+    0 where none were."""
+    first = np.zeros((), np.int8)
+    if not any(frame.low):
+        return first
+    for count, size, step, dilation, low in zip(
+        frame.places(x), frame.sizes, frame.steps, frame.dilations, frame.low, strict=True
+    ):
+        along = np.minimum(np.maximum(-((np.arange(count) * step - low) // dilation), 0), size - 1)
+        first = first[..., None] * size + along
+    return first.astype(np.int8)
 
 
 @register
@@ -117,8 +255,11 @@ class MaxPoolIndices(_Pool):
     def formula(self, *values: Value) -> Value:
         (x,) = values
         each = self.frame
-        shown = each.windows(x, dtypes.of(x).least)
-        rest = argmax(shown, len(shown.shape) - 1)
+        if each.few:
+            rest = cast(which_is_greatest(each, x), dtypes.int64)
+        else:
+            shown = each.windows(x, dtypes.of(x).least)
+            rest = argmax(shown, len(shown.shape) - 1)
         lead = len(x.shape) - len(each.sizes)
         total, stride = rest * 0, 1
         for k in reversed(range(len(each.sizes))):
@@ -145,8 +286,18 @@ class AvgPool(_Pool):
 
     def formula(self, *values: Value) -> Value:
         (x,) = values
+        if self.frame.few:
+            return reduce(rows.add, self.frame.elements(x, 0.0)) * self._weights(x)
         shown = self.frame.windows(x, 0.0)
         return sum_(shown, [len(shown.shape) - 1]) * self._weights(x)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        if not self.frame.few:
+            return super().adjoint(cotangent, out, inputs, needed)
+        (x,) = inputs
+        return [self.frame.returned(x, cotangent * self._weights(x))]
 
     def _weights(self, x: Value) -> Value:
         """One over the number of elements in each window."""
