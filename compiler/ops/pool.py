@@ -156,24 +156,24 @@ def frame(
 ) -> Frame:
     """The windows over the last axes of `shape`; with `ceil` also those that reach beyond the end."""
     high = []
-    for n, size, step, pad, dilation in zip(
+    for n, size, step, added, dilation in zip(
         shape[-len(sizes) :], sizes, steps, padding, dilations, strict=True
     ):
-        if pad > size // 2:
+        if added > size // 2:
             raise ArgumentError(
                 f"pooling with padding {list(padding)} and kernel size {list(sizes)}",
                 "pad should be at most half of effective kernel size",
             )
         span = dilation * (size - 1) + 1
-        places = (n + 2 * pad - span + (step - 1 if ceil else 0)) // step + 1
-        if ceil and (places - 1) * step >= n + pad:
+        places = (n + 2 * added - span + (step - 1 if ceil else 0)) // step + 1
+        if ceil and (places - 1) * step >= n + added:
             places -= 1
         if places < 1:
             raise ShapeError(
                 f"pooling of shape {list(shape)} with kernel size {list(sizes)}",
                 "Output size is too small: no window fits",
             )
-        high.append(max(pad, (places - 1) * step + span - n - pad))
+        high.append(max(added, (places - 1) * step + span - n - added))
     return Frame(tuple(sizes), tuple(steps), tuple(dilations), tuple(padding), tuple(high))
 
 
@@ -305,14 +305,14 @@ class AvgPool(_Pool):
             return 1 / self.divisor
         counts = []
         lead = len(x.shape) - len(self.frame.sizes)
-        for k, (size, step, low, high, pad) in enumerate(
+        for k, (size, step, low, high, added) in enumerate(
             zip(
                 self.frame.sizes, self.frame.steps, self.frame.low, self.frame.high, self.padding, strict=True
             )
         ):
             n = x.shape[lead + k]
             start = np.arange((n + low + high - size) // step + 1) * step - low
-            first, end = (-pad, n + pad) if self.counted else (0, n)
+            first, end = (-added, n + added) if self.counted else (0, n)
             counts.append(np.minimum(start + size, end) - np.maximum(start, first))
         weights = 1 / reduce(np.multiply.outer, counts)
         same = bool((weights == weights.flat[0]).all())

@@ -32,14 +32,14 @@ from retrograd.compiler.ir.loops import (
     Store,
     axes_of,
 )
+from retrograd.compiler.schedule.digits import Digits, split
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, pack, places_of, steps
+from retrograd.compiler.schedule.tasks import PARALLEL_PRODUCTS, TASK_PRODUCTS, in_tasks
 from retrograd.compiler.schedule.thin import is_thin, thin_block, thin_shape
 from retrograd.compiler.schedule.tiles import Shape, Tile, crowded, tile_shape
+from retrograd.compiler.schedule.windows import arrange_windows
 
-_PARALLEL_PRODUCTS = 1 << 19
-"""A product is shared among threads from so many multiplications on."""
-_TASK_PRODUCTS = 1 << 18
 _FAR_APART = 1024
 """Rows of an operand that are so many bytes apart are better copied, if they are read often."""
 _OFTEN = 64
@@ -55,6 +55,13 @@ def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] |
     lanes = machine.lanes(c.out.dtype.itemsize)
     if not c.out.dtype.is_floating_point or prod((c.row.extent, c.column.extent, c.inner.extent)) == 0:
         return None
+    parted = split(c)
+    if isinstance(parted, Digits):
+        windows = arrange_windows(parted, machine)
+        if windows is not None:
+            return windows
+    else:
+        c = parted
     c = _turned(_merged(c), lanes)
     if is_thin(c, lanes):
         return _over_batch(c, _thin(c, lanes))
@@ -159,27 +166,7 @@ def _should_pack_left(c: Contraction, columns: Sequence[Pieces]) -> bool:
 
 def _over_batch(c: Contraction, body: Sequence[Statement]) -> tuple[Statement, ...]:
     """The body for each product of the batch, several of them to a task if there is enough to do."""
-    batches = [axis for axis in c.batch if axis.extent != 1]
-    if not batches:
-        return tuple(body)
-    result = tuple(body)
-    whole = prod(axis.extent for axis in batches)
-    products = c.row.extent * c.column.extent * c.inner.extent
-    if products * whole < _PARALLEL_PRODUCTS:
-        for axis in reversed(batches):
-            result = (For(axis, result),)
-        return result
-    size = max(1, min(whole, _TASK_PRODUCTS // products))
-    task, within = Axis("task", -(-whole // size)), Axis("n", size)
-    flat = at(task) * size + at(within)
-    values: dict[Axis, Index] = {}
-    rest = flat
-    for axis in reversed(batches[1:]):
-        values[axis], rest = rest % axis.extent, rest // axis.extent
-    values[batches[0]] = rest
-    moved = Rewriter(lambda index: index.substitute(values)).statements(result)
-    limit = (flat, whole) if whole % size else None
-    return (For(task, (For(within, moved, limit=limit),), Kind.PARALLEL),)
+    return in_tasks(c.batch, c.row.extent * c.column.extent * c.inner.extent, body)
 
 
 Blocks = Callable[[Axis, Index, Index, tuple[Index, int] | None], tuple[Statement, ...]]
@@ -192,10 +179,10 @@ def _grid(c: Contraction, rows: Pieces, columns: Pieces, body: Blocks, deep: boo
     blocks, panels = rows.count, columns.count
     products = rows.size * columns.size * c.inner.extent
     batched = any(axis.extent != 1 for axis in c.batch)
-    if products * panels * blocks < _PARALLEL_PRODUCTS or batched or panels * blocks == 1:
+    if products * panels * blocks < PARALLEL_PRODUCTS or batched or panels * blocks == 1:
         panel, within = Axis("p", panels), Axis("r", blocks)
         return For(panel, body(within, at(within), at(panel), None))
-    size = max(1, _TASK_PRODUCTS // products)
+    size = max(1, TASK_PRODUCTS // products)
     if deep:
         size = max(size, min(_TOGETHER, blocks * panels // _LEAST_TASKS))
     chunks = -(-blocks // min(size, blocks))

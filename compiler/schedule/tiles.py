@@ -9,19 +9,17 @@ so that many tiles read one piece while it is there; what they add up waits besi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from math import gcd
 from typing import NamedTuple
 
-from retrograd.compiler.ir.graph import OPS
-from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
+from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Buffer,
     Call,
     Contraction,
-    Expression,
     For,
     Kind,
     Load,
@@ -31,11 +29,10 @@ from retrograd.compiler.ir.loops import (
     Space,
     Statement,
     Store,
-    expressions,
 )
-from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at
+from retrograd.compiler.schedule.tasks import LIGHT, within, work
 
 _TALLEST, _WIDEST = 12, 16
 """Rows and vectors of a tile at most."""
@@ -45,9 +42,6 @@ _PAGE, _LINE = 4096, 64
 """Bytes whose addresses repeat the sets of the first-level cache, and those of one of its lines."""
 _REUSED = 4
 """An inner axis is cut in pieces if so many tiles read each of them."""
-_FUNCTION, _LIGHT = 20, 3
-"""A function counts as so many instructions. What takes at most so many is repeated for each register of a
-tile; what takes more is done in loops over the tile."""
 _BRIEF, _SHORT = 1 << 17, 0.002
 """A product of fewer cycles may take this much longer for each register that its tile has less: such tiles
 compile faster."""
@@ -142,7 +136,7 @@ class Tile:
             return self._used(Load(tile, i * width + across), rows, columns, block, panel, i, across)
 
         add = self._add(tile, rows, columns, block, panel, at(k))
-        if _work(c.stores) <= _LIGHT:
+        if work(c.stores) <= LIGHT:
             last: Statement = self._each(rows, columns, use, self._edge(columns))
         else:
             apart = Buffer("apart", c.out.dtype, tile.size, Space.LOCAL)
@@ -232,7 +226,7 @@ class Tile:
             else:
                 left = Load(self.left.buffer, self.left.place(rows, block, k, i))
             if self.right is None:
-                right = _within(moved.expression(c.right), across, self._edge(columns))
+                right = within(moved.expression(c.right), across, self._edge(columns))
             else:
                 right = Load(self.right.buffer, self.right.place(columns, panel, k, across))
             term = Call("mul", (left, right), c.out.dtype)
@@ -273,17 +267,3 @@ class Tile:
         used = self._used(element, rows, columns, block, panel, at(i), across)
         limit = (across, end) if end < vectors * lanes else None
         return For(i, (For(v, (For(j, used, Kind.VECTOR, limit, lanes),)),))
-
-
-def _work(stores: Sequence[Statement]) -> int:
-    """Roughly, the instructions of what is done with an element."""
-    rows = [OPS[e.row] for e in expressions(stores) if isinstance(e, Call)]
-    return sum(_FUNCTION if isinstance(row, Elementwise) and row.types is Types.FLOAT else 1 for row in rows)
-
-
-def _within(e: Expression, across: Index, end: int | None) -> Expression:
-    """The expression with nothing read beyond the last column."""
-    if end is None:
-        return e
-    bound = Bound(across, 0, end)
-    return Rewriter(load=lambda load: replace(load, bounds=(*load.bounds, bound))).expression(e)
