@@ -149,3 +149,28 @@ def test_text() -> None:
     assert str(Index()) == "0"
     assert str(as_index(j) * -1) == "-j"
     assert str((as_index(i) * 3 + as_index(j)) % 2 + 1) == "(3*i + j)%2 + 1"
+
+
+@given(indices, st.sampled_from((1, 2, 3)), st.sampled_from((2, 3, 4)), st.sampled_from((2, 5)))
+def test_digits_joined_again_are_the_value(index: Index, first: int, second: int, third: int) -> None:
+    low = index.bounds()[0]
+    whole = index - low
+    digits = whole // (first * second) % third * (first * second) + whole // first % second * first
+    for at in places():
+        assert value(digits.joined(), at) == value(digits, at)
+
+
+def test_joined_digits_are_affine() -> None:
+    i = Axis("i", 2704)
+    channel, line, column = unflatten(as_index(i), (16, 13, 13))
+    assert (channel * 169 + line * 13 + column).joined() == as_index(i)
+    assert (line * 13 + column).joined() == as_index(i) % 169
+
+
+def test_what_shares_a_factor_with_the_divisor_leaves_the_division() -> None:
+    k, place = Axis("k", 9), Axis("p", 5408)
+    position = as_index(k) * 5408 + as_index(place)
+    assert position // 16224 == as_index(k) // 3
+    assert position % 16224 == as_index(k) % 3 * 5408 + as_index(place)
+    assert as_index(k) // 2 // 2 == as_index(k) // 4
+    assert as_index(k) % 8 // 2 == as_index(k) // 2 % 4

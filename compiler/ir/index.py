@@ -78,8 +78,7 @@ class Index:
         terms = dict(self.terms)
         for atom, coefficient in other.terms:
             terms[atom] = terms.get(atom, 0) + coefficient
-        total = Index(tuple((a, c) for a, c in terms.items() if c), self.offset + other.offset)
-        return total._rejoined() if any(type(a) is Remainder for a in terms) else total
+        return Index(tuple((a, c) for a, c in terms.items() if c), self.offset + other.offset)
 
     def __sub__(self, other: Index | int) -> Index:
         return self + as_index(other) * -1
@@ -124,7 +123,7 @@ class Index:
                 return whole + value // divisor % (outer // divisor), value % divisor
         return whole + Index(((Divided(rest, divisor), 1),)), remainder
 
-    def _rejoined(self) -> Index:
+    def joined(self) -> Index:
         """The digits of a value put together again: `v//d * d + v%d` is `v`, `v//d%n * d + v%d` is
         `v % (d*n)`."""
         terms = dict(self.terms)
@@ -144,7 +143,7 @@ class Index:
                     case _:
                         continue
                 rest = Index(tuple((a, k) for a, k in terms.items() if a not in (low, high)), self.offset)
-                return rest + whole * c
+                return (rest + whole * c).joined()
         return self
 
     def bounds(self) -> tuple[int, int]:

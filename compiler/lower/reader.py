@@ -58,7 +58,8 @@ class Reader:
             else:
                 if self._on_read:
                     self._on_read(node, index)
-                found = Load(buffer, flatten(index, node.shape), bounds)
+                place = flatten(index, node.shape)
+                found = Load(buffer, place if bounds else place.joined(), bounds)
             self._known[key] = found
         return found
 
