@@ -165,28 +165,30 @@ class _LineTile:
         v, j = Axis("v", self.vectors.size), Axis("j", lanes)
         size = self.rows.size * self.lines.size * self.vectors.size * lanes
         tile = Buffer("tile", c.out.dtype, size, Space.LOCAL)
+        vector = self.d.columns[-1]
+        end = vector.extent if vector.extent % lanes else None
 
         def place(i: Axis, y: Axis, v: Axis, j: Axis) -> Index:
             lines = at(i) * self.lines.size + at(y)
             return (lines * self.vectors.size + at(v)) * lanes + as_index(j)
 
-        def values(i: Axis, y: Axis, v: Axis, j: Axis) -> tuple[dict[Axis, Index], tuple[Index, int] | None]:
-            vector = self.d.columns[-1]
+        def values(i: Axis, y: Axis, v: Axis, j: Axis) -> tuple[dict[Axis, Index], Index]:
             across = self.vectors.first(panel) * lanes + at(v) * lanes + as_index(j)
             found = {vector: across}
             if self.row is not None:
                 found[self.row] = self.rows.first(block) + at(i)
             if self.line is not None:
                 found[self.line] = self.lines.first(group) + at(y)
-            return found, (across, vector.extent) if vector.extent % lanes else None
+            return found, across
 
         def each(statement: Statement, limit: tuple[Index, int] | None = None) -> For:
             inner = For(j, (statement,), Kind.VECTOR, limit, lanes)
             return For(i, (For(y, (For(v, (inner,), Kind.UNROLL),), Kind.UNROLL),), Kind.UNROLL)
 
-        found, limit = values(i, y, v, j)
+        found, across = values(i, y, v, j)
+        limit = (across, end) if end else None
         moved = Rewriter(lambda index: index.substitute(found))
-        left, right = moved.expression(c.left), within(moved.expression(c.right), *(limit or (Index(), None)))
+        left, right = moved.expression(c.left), within(moved.expression(c.right), across, end)
         here = place(i, y, v, j)
         zero = each(Store(tile, here, Number(0, c.out.dtype)))
         term = Call("mul", (left, right), c.out.dtype)
@@ -198,9 +200,9 @@ class _LineTile:
         apart = Buffer("apart", c.out.dtype, size, Space.LOCAL)
         copy = each(Store(apart, here, Load(tile, here)))
         i, y, v, j = Axis("i", i.extent), Axis("y", y.extent), Axis("v", v.extent), Axis("j", lanes)
-        found, limit = values(i, y, v, j)
+        found, across = values(i, y, v, j)
         later = c.used(Load(apart, place(i, y, v, j)), lambda index: index.substitute(found))
-        inner = For(j, later, Kind.VECTOR, limit, lanes)
+        inner = For(j, later, Kind.VECTOR, (across, end) if end else None, lanes)
         return (Local(tile, (zero, summed, Local(apart, (copy, For(i, (For(y, (For(v, (inner,)),)),)))))),)
 
 
@@ -281,7 +283,7 @@ def _window_tile(
     zero = each(Store(sums, _place(inside, lanes, j), Number(0, c.out.dtype)), j)
     whole, rest = divmod(line.extent, lanes)
     steps = Axis("k", whole)
-    adding = [For(steps, (add(at(steps) * lanes, False),))] if whole else []
+    adding: list[Statement] = [For(steps, (add(at(steps) * lanes, False),))] if whole else []
     adding += [add(Index((), whole * lanes), True)] if rest else []
     summed: tuple[Statement, ...] = tuple(adding)
     for axis in reversed(d.inner[:-1]):

@@ -1,0 +1,128 @@
+"""Convolutions in machine code against PyTorch in f64: value, gradients and what follows them, lines around
+each edge of vectors and tiles, threads. A new kind of window is a row of `CASES`."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from gradients import gradient
+from native import Array, Program, build, graph_of
+
+from retrograd.compiler.ir.graph import Graph, Node, Value
+from retrograd.compiler.ops.convolution import convolution, transposed_convolution
+from retrograd.compiler.ops.pool import max_pool
+from retrograd.compiler.ops.rows import rows
+from retrograd.runtime import cpu
+
+CASES = [
+    # x, w, stride, padding, dilation, groups
+    ((2, 1, 28, 28), (16, 1, 3, 3), (1, 1), (0, 0), (1, 1), 1),
+    ((3, 4, 19, 21), (13, 4, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((2, 3, 33, 40), (7, 3, 5, 4), (1, 2), (2, 0), (1, 1), 1),
+    ((2, 3, 33, 41), (8, 3, 3, 3), (2, 2), (1, 1), (1, 1), 1),
+    ((1, 2, 24, 50), (4, 2, 3, 3), (3, 3), (1, 1), (2, 2), 1),
+    ((2, 6, 20, 17), (9, 2, 3, 3), (1, 1), (1, 1), (2, 1), 3),
+    ((2, 8, 18, 18), (8, 1, 3, 3), (1, 1), (1, 1), (1, 1), 8),
+    ((2, 5, 7, 7), (6, 5, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((3, 5, 12, 14), (6, 5, 1, 1), (1, 1), (0, 0), (1, 1), 1),
+    ((2, 4, 32, 32), (6, 4, 4, 4), (4, 4), (0, 0), (1, 1), 1),
+    ((2, 3, 100), (5, 3, 7), (1,), (3,), (1,), 1),
+    ((2, 4, 61), (6, 2, 3), (2,), (0,), (3,), 2),
+    ((1, 2, 6, 18, 20), (4, 2, 2, 3, 3), (1, 1, 1), (0, 1, 1), (1, 1, 1), 1),
+    ((1, 1, 3, 3), (1, 1, 3, 3), (1, 1), (0, 0), (1, 1), 1),
+    ((64, 3, 20, 20), (17, 3, 3, 3), (1, 1), (0, 0), (1, 1), 1),
+]
+IDS = ["-".join("x".join(map(str, shape)) for shape in case[:2]) + f"-{case[2][0]}" for case in CASES]
+
+
+def arrays(*shapes: tuple[int, ...], dtype: str = "float64") -> list[Array]:
+    random = np.random.default_rng(sum(map(sum, shapes)))
+    return [random.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def network(x: Value, w: Value, b: Value, case: Any) -> Value:
+    """A convolution, and what often comes after it."""
+    _, _, stride, padding, dilation, groups = case
+    out = convolution(x, w, b, stride, [(p, p) for p in padding], dilation, groups)
+    return rows.maximum(out, 0.1 * out)
+
+
+def joint(case: Any, inputs: list[Array]) -> Program:
+    """The network's value and its gradients as one program, of the inputs and a cotangent."""
+    graph = graph_of(lambda *values: network(*values, case), *inputs)
+    (out,) = graph.outputs
+    cotangent = out.builder.input("cotangent", out.type)
+    nodes = (*graph.inputs, cotangent)
+    slopes = gradient(lambda *values: network(*values, case), inputs)(*nodes)
+    return build(Graph("f", nodes, (out, *(g for g in slopes if isinstance(g, Node)))))
+
+
+def peers(torch: ModuleType, case: Any, inputs: list[Array], cotangent: Array) -> list[Array]:
+    """The same by PyTorch, in f64."""
+    _, _, stride, padding, dilation, groups = case
+    x, w, b = (torch.tensor(a.astype("f8"), requires_grad=True) for a in inputs)
+    function = getattr(torch.nn.functional, f"conv{len(stride)}d")
+    out = function(x, w, b, stride, padding, dilation, groups)
+    out = torch.maximum(out, 0.1 * out)
+    out.backward(torch.tensor(cotangent.astype("f8")))
+    return [out.detach().numpy(), *(t.grad.numpy() for t in (x, w, b))]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_convolutions_and_their_gradients(torch: ModuleType, case: Any, dtype: str) -> None:
+    inputs = arrays(case[0], case[1], case[1][:1], dtype=dtype)
+    shape = network(*inputs, case).shape
+    (cotangent,) = arrays(shape, dtype=dtype)
+    found = joint(case, inputs)(*inputs, cotangent)
+    tolerance = 1e-12 if dtype == "float64" else 2e-5
+    for mine, theirs in zip(found, peers(torch, case, inputs, cotangent), strict=True):
+        assert (mine.shape, mine.dtype) == (theirs.shape, dtype)
+        np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_transposed_convolutions(torch: ModuleType, stride: int) -> None:
+    x, w = arrays((2, 3, 19, 20), (3, 5, 3, 4))
+    settings = (stride, stride), (1, 0), (stride - 1, 0), (1, 1)
+    (ours,) = build(graph_of(lambda x, w: transposed_convolution(x, w, None, *settings), x, w))(x, w)
+    tensors = [torch.tensor(a) for a in (x, w)]
+    theirs = torch.nn.functional.conv_transpose2d(*tensors, None, *settings[:3])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    case = CASES[-1]
+    inputs = arrays(case[0], case[1], case[1][:1], dtype="float32")
+    (cotangent,) = arrays(network(*inputs, case).shape, dtype="float32")
+    program = joint(case, inputs)
+    before, results = cpu.get_num_threads(), []
+    for threads in (1, 2, 4):
+        cpu.set_num_threads(threads)
+        results.append(program(*inputs, cotangent))
+    cpu.set_num_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_training_step_writes_no_windows_out() -> None:
+    """What a convolution copies is never as large as all of its windows."""
+    inputs = arrays((8, 4, 28, 28), (16, 4, 3, 3), dtype="float32")
+
+    def loss(x: Value, w: Value) -> Value:
+        hidden = rows.maximum(convolution(x, w, None, (1, 1), [(0, 0)] * 2, (1, 1)), 0.0)
+        return max_pool(hidden, (2, 2), (2, 2), (0, 0), (1, 1))
+
+    shape = loss(*inputs).shape
+    (cotangent,) = arrays(shape, dtype="float32")
+    graph = graph_of(loss, *inputs)
+    slot = graph.outputs[0].builder.input("cotangent", graph.outputs[0].type)
+    slopes = gradient(loss, inputs)(*graph.inputs, slot)
+    program = build(Graph("f", (*graph.inputs, slot), (graph.outputs[0], slopes[1])))
+    program(*inputs, cotangent)
+    assert "panels" not in str(program.compiled.loops)
+    assert program.compiled.loops.arena_bytes < 3 * 8 * 16 * 26 * 26 * 4
