@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from ptx_memory import Accesses, Allocation, Memory
 from ptx_steps import Decoder, Meeting, Step
-from ptx_text import Fault, Function, Instruction, Module, Name, parse
+from ptx_text import Fault, Function, Instruction, Module, Name
 from ptx_threads import WARP, Frame, Grid, frame_of
 from ptx_types import NUMPY
 
@@ -39,8 +39,8 @@ class Segment:
 class Machine:
     """A module, loaded on a device."""
 
-    def __init__(self, text: str, memory: Memory) -> None:
-        self.module: Module = parse(text)
+    def __init__(self, module: Module, memory: Memory) -> None:
+        self.module = module
         self.memory = memory
         self.constants: dict[str, int] = {}
         self._decoded: dict[str, list[Segment]] = {}

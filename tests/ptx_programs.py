@@ -6,22 +6,27 @@ share their bytes as planned. What the launches write, other than outputs and ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 from ptx_machine import Machine
 from ptx_memory import ALIGNMENT, Memory
+from ptx_text import Module, parse
 
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ir.loops import Buffer
 from retrograd.compiler.pipeline import CompiledGpu
 
 
-def run(compiled: CompiledGpu, arrays: Sequence[Array]) -> list[Array]:
-    """The outputs of the graph."""
+def run(
+    compiled: CompiledGpu,
+    arrays: Sequence[Array],
+    reading: Callable[[Module], Module] = lambda module: module,
+) -> list[Array]:
+    """The outputs of the graph. `reading` is what an assembler makes of the module."""
     memory = Memory()
-    machine = Machine(compiled.ptx, memory)
+    machine = Machine(reading(parse(compiled.ptx)), memory)
     program = compiled.loops
     given = dict(zip((*program.inputs, *program.constants), (*arrays, *compiled.constants), strict=True))
     storage = np.full(-(-program.arena_bytes // ALIGNMENT) * ALIGNMENT, 0xA5, np.uint8)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from ptx_machine import Machine
 from ptx_memory import FIRST_ADDRESS, Allocation, Memory
-from ptx_text import Fault
+from ptx_text import Fault, parse
 from simulated_device import DEVICE_SPAN, MOST_THREADS, Device, Devices, locked
 from simulated_streams import Does, Stream, Touch
 
@@ -189,7 +189,7 @@ class SimulatedDriver(Devices):
         own = self._attributes["COMPUTE_CAPABILITY_MAJOR"] * 10 + self._attributes["COMPUTE_CAPABILITY_MINOR"]
         if target is None or int(target[1]) > own:
             raise CudaError("CUDA's driver says CUDA_ERROR_NO_BINARY_FOR_GPU", f"the device is sm_{own}")
-        machine = Machine(text, here.memory)
+        machine = Machine(parse(text), here.memory)
         threads = {
             f.name: f.threads or MOST_THREADS for f in machine.module.functions.values() if f.is_kernel
         }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ptx_arithmetic import operation
+from ptx_contracted import contracted
 from ptx_floats import from_bf16, joined, split, to_bf16
 from ptx_machine import Machine
 from ptx_memory import Memory
@@ -32,7 +33,7 @@ def kernel(body: str, more: str = "", parameters: int = 1) -> str:
 def executed(text: str, *arrays: Array, grid: int = 1, block: int = 32) -> list[Array]:
     """The arrays after the kernel has run."""
     memory = Memory()
-    machine = Machine(text, memory)
+    machine = Machine(parse(text), memory)
     places = [memory.allocate(a.nbytes, f"array {k}") for k, a in enumerate(arrays)]
     for place, a in zip(places, arrays):
         memory.bytes(place, a.nbytes)[:] = a.view(np.uint8).reshape(-1)
@@ -199,6 +200,22 @@ def test_an_instruction_that_is_not_known_is_told() -> None:
         executed(kernel("tex.1d.v4 {%r1, %r2, %r3, %r4}, [t, {%r5}];"), np.zeros(1))
     with pytest.raises(Fault, match="not known here"):
         executed(kernel("add.rz.f32 %r1, %r2, %r3;"), np.zeros(1))
+
+
+def test_products_and_sums_can_be_fused() -> None:
+    body = """
+    mul.f32 %r4, %r1, %r2;
+    add.f32 %r5, %r4, %r3;
+    sub.f32 %r6, %r3, %r4;
+    mov.b32 %r1, %r2;
+    sub.f32 %r7, %r4, %r3;
+    mul.rn.f32 %r4, %r1, %r2;
+    add.f32 %r8, %r4, %r3;
+    """
+    (function,) = contracted(parse(kernel(body))).functions.values()
+    assert [i.text for i in function.code if i.opcode in ("fma", "neg")] == [
+        "add.f32 %r5, %r4, %r3 (fused)", "sub.f32 %r6, %r3, %r4 (fused)", "sub.f32 %r6, %r3, %r4 (fused)",
+    ]  # fmt: skip
 
 
 # ---- threads -----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import ptx_programs
 import pytest
 from gpu import build
 from native import assert_close
+from ptx_contracted import contracted
 from test_pipeline import CASES, sample, with_special_values
 from test_ptx import OPS, chunks, with_adjoint
 
@@ -39,7 +40,9 @@ def test_every_row_and_its_derivative(row: Elementwise, dtypes: list[DType]) -> 
     arrays += [sample(n.shape, n.dtype, 7) for n in graph.inputs[len(arrays) :]]
     program = build(graph, unseen)
     found, loops = ptx_programs.run(program.compiled, arrays), program.orders[0](*arrays)
-    assert_close(found[0], interpret(graph, arrays)[0])
+    expected = interpret(graph, arrays)[0]
+    assert_close(found[0], expected)
+    assert_close(ptx_programs.run(program.compiled, arrays, contracted)[0], expected)
     for mine, theirs in zip(found, loops, strict=True):
         if row.name in CONTRACTED:
             assert_close(mine, theirs)
