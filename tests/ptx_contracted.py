@@ -1,7 +1,8 @@
 """A module as NVIDIA's assembler may read it: products and sums without `.rn` fused wherever they can be.
 
-PTX ISA document, `add`, `sub` and `mul` of floating-point numbers: without a rounding modifier "may be optimized
-aggressively". Code that cannot bear it is wrong on a GPU, though not here; so tests execute the fused text too.
+PTX ISA document, `add`, `sub` and `mul` of floating-point numbers: without a rounding modifier "may be
+optimized aggressively". Code that cannot bear it is wrong on a GPU, though not here; so tests execute the
+fused text too.
 
     mul.f32 m, a, b; add.f32 d, m, c   →   mul.f32 m, a, b; fma.rn.f32 d, a, b, c
 """
