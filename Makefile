@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TYPING := build/typing/retrograd
 WHEEL := build/wheel
 
-.PHONY: demo test bench venv lint types unit wheel clean
+.PHONY: demo test test-gpu bench venv lint types unit wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.examples
@@ -35,6 +35,10 @@ types: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto
+
+# On an NVIDIA GPU; where there is none, each test says what is missing.
+test-gpu: $(VENV)/.gpu
+	$(BIN)/python -m pytest -m gpu
 
 # The wheel is built from the source distribution, and tried away from the source tree.
 wheel: $(VENV)/.dev
@@ -64,4 +68,8 @@ $(VENV)/.peers: $(VENV)/.made pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+$(VENV)/.gpu: $(VENV)/.dev
+	$(PIP) --editable '.[cuda]'
 	touch $@

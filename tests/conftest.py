@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import device_programs
 import hypothesis
 import pytest
 from simulated_driver import SimulatedDriver
@@ -29,6 +30,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite tests/golden from what the code prints now"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked `gpu` runs where there is one; elsewhere it says what is missing."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    missing = device_programs.real() if marked else None
+    if isinstance(missing, str):
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=missing))
 
 
 @pytest.fixture
