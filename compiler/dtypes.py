@@ -40,6 +40,11 @@ class DType:
         return self.category == 2 and self.bits == 16
 
     @property
+    def kind(self) -> str:
+        """The letter that NumPy has for its category: `f`, `i`, `u`, `b`."""
+        return self.numpy.kind
+
+    @property
     def is_signed(self) -> bool:
         return self.numpy.kind in "if"
 

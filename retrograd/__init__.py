@@ -55,6 +55,7 @@ newaxis = None
 globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS)
 
 ROOMS = {
+    "cuda": "retrograd.runtime.cuda",
     "nn": "retrograd.runtime.nn",
     "optim": "retrograd.runtime.optim",
     "linalg": "retrograd.runtime.linalg",
@@ -96,7 +97,7 @@ class _Rooms(MetaPathFinder, Loader):
 sys.meta_path.append(_Rooms())
 
 if TYPE_CHECKING:
-    from retrograd.runtime import linalg, nn, optim
+    from retrograd.runtime import cuda, linalg, nn, optim
     from retrograd.runtime.compile_grad import compile_grad
     from retrograd.runtime.compile_step import compile_step
     from retrograd.runtime.cpu import get_num_threads, set_num_threads
@@ -125,6 +126,7 @@ __all__ = [
     "bool",
     "compile_grad",
     "compile_step",
+    "cuda",
     "default_generator",
     "device",
     "double",

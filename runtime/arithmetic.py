@@ -17,7 +17,7 @@ from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.copying import clone
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
-from retrograd.runtime.promotion import as_operand, common_dtype
+from retrograd.runtime.promotion import as_operand, common_dtype, number
 from retrograd.runtime.tensor import Tensor, method, new
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -155,7 +155,8 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     holds.
     """
     if input is None and other is None:
-        return tuple(Tensor(np.asarray(axis)) for axis in condition.read("where(condition)").nonzero())
+        found = condition.read("where(condition)").nonzero()
+        return tuple(new(np.asarray(axis), condition) for axis in found)
     if input is None or other is None:
         raise ArgumentError(
             "where(condition, input, other)", "it takes the condition alone or all three operands"
@@ -259,7 +260,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 @method()
 def fill_(self: Tensor, value: Operand) -> Tensor:
     """Every element becomes `value`, a number or a 0-d Tensor."""
-    filling = value if isinstance(value, Tensor) else new(np.asarray(value).astype(self.dtype.numpy))
+    filling = value if isinstance(value, Tensor) else new(number(value, self.dtype.numpy))
     if filling.ndim:
         raise ArgumentError(
             f"fill_ only supports 0-dimension value tensor but got tensor with {filling.ndim} dimensions."
@@ -270,7 +271,7 @@ def fill_(self: Tensor, value: Operand) -> Tensor:
 @method()
 def zero_(self: Tensor) -> Tensor:
     """Every element becomes 0."""
-    return assign(self, new(np.zeros((), self.dtype.numpy)), "ZeroBackward0")
+    return assign(self, new(number(0, self.dtype.numpy)), "ZeroBackward0")
 
 
 for _name in ("divide_", "true_divide_"):

@@ -29,11 +29,12 @@ from retrograd.runtime.fastcall import InlineCache
 from retrograd.runtime.guards import reads
 from retrograd.runtime.inlined import traced_vjp
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.program import NativeProgram
+from retrograd.runtime.program import Executable
 from retrograd.runtime.pytree import Identity, Structure, identities, unflatten
 from retrograd.runtime.recording import LOCK
 from retrograd.runtime.specialise import Call, Specialisation, specialise, unboxed
 from retrograd.runtime.stages import Program
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.watching import Read
 
@@ -191,7 +192,7 @@ class CompiledFunction(Generic[P, R]):
         self,
         cache: InlineCache,
         entry: Entry,
-        program: NativeProgram,
+        program: Executable,
         structure: Structure,
         leaves: list[Any],
         results: list[Structure],
@@ -359,7 +360,9 @@ def kind_of(leaf: Any) -> object:
     """What of a leaf decides the code: part of a key."""
     if isinstance(leaf, Tensor):
         value = leaf._value
-        return value.dtype, value.shape, leaf._requires_grad if leaf._view is None else leaf.requires_grad
+        tracked = leaf._requires_grad if leaf._view is None else leaf.requires_grad
+        where = value.device if isinstance(value, DeviceArray) else None
+        return value.dtype, value.shape, tracked, where
     return (leaf.dtype, leaf.shape) if isinstance(leaf, np.ndarray) else float
 
 

@@ -27,15 +27,16 @@ from retrograd.runtime.arguments import Parameters
 from retrograd.runtime.compile_grad import kind_of, modes_read
 from retrograd.runtime.dispatch import updating
 from retrograd.runtime.guards import Guards, reads, size_of
-from retrograd.runtime.inplace import changed
+from retrograd.runtime.inplace import changed, overwrite
 from retrograd.runtime.layout import layout
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.optim.optimizer import Group
 from retrograd.runtime.optim.update import Clock, Formula, adopted, named, options_on
-from retrograd.runtime.program import NativeProgram
+from retrograd.runtime.program import executable
 from retrograd.runtime.pytree import Structure, identities
 from retrograd.runtime.recording import LOCK, Extension, array_of
 from retrograd.runtime.specialise import Call, Operand, Specialisation, as_array, specialise
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
 from retrograd.runtime.watching import Read, watch
@@ -105,7 +106,7 @@ class _Plan:
         for k, target in found.updated.items():
             self._updates[k] = target.place if isinstance(target, Operand) else inputs[id(target.tensor)]
         apart = _apart([*map(as_array, leaves), *map(as_array, self._held)])
-        self._program = NativeProgram(graph, self._updates if apart else {})
+        self._program = executable(graph, recording.device, self._updates if apart else {})
         asked = sorted(self._asked)
         self._options = [(g, [(name, bool(g[name])) for name in asked]) for g in optimizer.param_groups]
         written = set(self._updates.values())
@@ -175,7 +176,7 @@ class _Plan:
         count = len(self._found.recording.outputs)
         for k, place in self._updates.items():
             if k >= count:
-                np.copyto(arrays[place], outputs[k])
+                overwrite(arrays[place], outputs[k])
         return self._found.results(outputs[:count], leaves, Tensor)
 
     def note_changes(self) -> None:
@@ -373,8 +374,10 @@ class CompiledStep:
         return _Numbers(tuple(places), tuple(names), values)
 
 
-def _apart(arrays: Sequence[Array]) -> bool:
-    """Whether no two of the arrays share memory."""
+def _apart(arrays: Sequence[Any]) -> bool:
+    """Whether no two of the arrays share memory; those on a GPU are not asked."""
+    if any(isinstance(a, DeviceArray) for a in arrays):
+        return False
     ordered = sorted((a for a in arrays if a.size), key=lambda a: np.lib.array_utils.byte_bounds(a)[0])
     bounds = [np.lib.array_utils.byte_bounds(a) for a in ordered]
     return all(one[1] <= other[0] for one, other in pairwise(bounds))

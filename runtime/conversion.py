@@ -6,6 +6,8 @@ conversion to a dtype, add its name to `NAMES`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,16 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
-from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ir.graph import Array, Value
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.copying import clone
-from retrograd.runtime.device import as_device
+from retrograd.runtime.device import CPU, as_device
+from retrograd.runtime.device import device as Device
+from retrograd.runtime.eager import edge_of
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import LEGACY, legacy_name
+from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.tape import Edge, GradNode
 from retrograd.runtime.tensor import Tensor, method
 
 NAMES = {
@@ -28,6 +35,44 @@ NAMES = {
 """Methods that change the dtype."""
 
 
+class Moved(GradNode):
+    """A Tensor copied to another device: its cotangent goes back to where the operand is."""
+
+    __slots__ = ("device",)
+
+    def __init__(self, edges: tuple[Edge, ...], device: Device) -> None:
+        super().__init__(edges)
+        self.device = device
+
+    def name(self) -> str:
+        return "ToCopyBackward0"
+
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
+        return [moved(cotangent, self.device) if create_graph else elements_on(cotangent, self.device)]
+
+
+def moved(tensor: Tensor, device: Device) -> Tensor:
+    """The Tensor on a device: itself if it is there. In a trace it is where the function runs."""
+    if STATE.trace is not None or tensor.device == device:
+        return tensor
+    if tensor._view is not None:
+        tensor._view.refresh(tensor)
+    result = Tensor(elements_on(tensor._value, device))
+    if STATE.grad and tensor.requires_grad:
+        result._edge, result._requires_grad = Moved((edge_of(tensor),), tensor.device), True
+    return result
+
+
+def elements_on(value: Value, device: Device) -> Value:
+    """A copy of an array's elements on another device."""
+    if device.type == "cpu":
+        return value.host() if isinstance(value, DeviceArray) else value
+    operators = import_module("retrograd.runtime.cuda.operators")  # late: programs on the CPU do without
+    return operators.on(device, value)
+
+
 @method()
 def to(
     self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any
@@ -35,15 +80,16 @@ def to(
     """`to(dtype)`, `to(device)`, `to(other)`: itself if nothing changes, unless `copy`."""
     for given in args:
         if isinstance(given, Tensor):
-            dtype = given.dtype
+            dtype, device = given.dtype, given.device
         elif isinstance(given, DType | type | np.dtype):
             dtype = given
         elif isinstance(given, bool):
             copy = copy or (given and given is args[-1] and len(args) > 3)
         else:
             device = given
-    as_device(device)
     result: Tensor = cast(self, self.dtype if dtype is None else dtypes.dtype(dtype))
+    if device is not None:
+        result = moved(result, as_device(device))
     return clone(result) if copy and result is self else result
 
 
@@ -54,8 +100,26 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 
 @method()
 def cpu(self: Tensor, memory_format: object = None) -> Tensor:
-    """Itself: there is no other device."""
-    return self
+    """On the CPU: itself, if it is there."""
+    return moved(self, CPU)
+
+
+@method()
+def cuda(
+    self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: object = None
+) -> Tensor:
+    """On a GPU: itself, if it is there; else the current one, or that named."""
+    return moved(self, as_device("cuda" if device is None else device))
+
+
+setattr(Tensor, "is_cuda", property(lambda self: self.device.type == "cuda"))  # noqa: B010  # entered, as methods are
+setattr(Tensor, "is_cpu", property(lambda self: self.device.type == "cpu"))  # noqa: B010  # entered, as methods are
+
+
+@method()
+def get_device(self: Tensor) -> int:
+    """The number of the GPU; -1 for the CPU."""
+    return self.device.index if self.device.index is not None else -1
 
 
 @method("type")
@@ -86,6 +150,8 @@ for _name, _dtype in NAMES.items():
 
 @method()
 def data_ptr(self: Tensor) -> int:
+    if isinstance(self._value, DeviceArray):
+        return self._value.pointer
     return int(self.read("data_ptr()").__array_interface__["data"][0])
 
 

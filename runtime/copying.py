@@ -15,6 +15,7 @@ from retrograd.compiler.errors import GradientError
 from retrograd.compiler.ir.graph import Array, Op, Type, Value
 from retrograd.runtime.eager import RECORD, recorded
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor, method
 
 
@@ -48,17 +49,22 @@ _CLONE, _CONTIGUOUS = Clone(), Contiguous()
 @method()
 def clone(self: Tensor, *, memory_format: object = None) -> Tensor:
     """A copy, recorded."""
-    if STATE.trace is None:
+    if STATE.trace is None and not isinstance(self._value, DeviceArray):
         return RECORD.apply(_CLONE, (self,))
     if self._view is not None:
         self._view.refresh(self)
-    return recorded(_CLONE, (self,), Tensor(STATE.trace.lift(self)))
+    value = self._value.copy() if STATE.trace is None else STATE.trace.lift(self)  # type: ignore[union-attr]  # no Node
+    return recorded(_CLONE, (self,), Tensor(value))
 
 
 @method()
 def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
     """Itself if its elements lie in order, or inside a trace; else a copy where they do."""
-    return self if STATE.trace is not None or self.is_contiguous() else RECORD.apply(_CONTIGUOUS, (self,))
+    if STATE.trace is not None or self.is_contiguous():
+        return self
+    if isinstance(self._value, DeviceArray):
+        return clone(self)
+    return RECORD.apply(_CONTIGUOUS, (self,))
 
 
 @method()
@@ -70,7 +76,8 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
         )
     if id(self) in memo:
         return memo[id(self)]  # type: ignore[no-any-return]  # what was put there below
-    with_data = self.read("deepcopy()").copy(order="K")
+    here = self.read("deepcopy()")
+    with_data = self._value.copy() if isinstance(self._value, DeviceArray) else here.copy(order="K")
     result = _rebuilt(type(self), with_data, self.requires_grad, dict(getattr(self, "__dict__", {})))
     memo[id(self)] = result
     if self._grad is not None:
@@ -85,7 +92,7 @@ def __reduce_ex__(self: Tensor, protocol: Any) -> tuple[Any, ...]:
     return (_rebuilt, (type(self), array.reshape(self._value.shape), self.requires_grad, state))
 
 
-def _rebuilt(kind: type[Tensor], array: Array, requires_grad: bool, state: dict[str, Any]) -> Tensor:
+def _rebuilt(kind: type[Tensor], array: Value, requires_grad: bool, state: dict[str, Any]) -> Tensor:
     tensor = kind.__new__(kind)
     Tensor.__init__(tensor, array)
     tensor._requires_grad = requires_grad

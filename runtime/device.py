@@ -1,20 +1,22 @@
-"""Devices, by name. Tensors live on the CPU; asking for another device is an error that says so.
+"""Devices, by name: the CPU, and NVIDIA's GPUs.
 
-In flows what a user calls a device; out flows a `device`. A new kind of device is a new entry in `_KINDS`.
+In flows what a user calls a device; out flows a `device`. Anybody may name one; `as_device` is for one that
+is to be used, and asks whether it is there. A new kind of device is a new entry in `_KINDS`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 from retrograd.compiler.errors import ArgumentError, DeviceError
 
-_KINDS = ("cpu",)
+_KINDS = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class device:
-    """Where a Tensor's elements are: `device("cpu")`, as `torch.device`."""
+    """Where a Tensor's elements are: `device("cpu")`, `device("cuda:0")`, as `torch.device`."""
 
     type: str
     index: int | None = None
@@ -23,7 +25,7 @@ class device:
         kind, _, number = self.type.partition(":")
         if number:
             if not number.isdecimal() or self.index is not None:
-                raise ArgumentError(f"device({self.type!r})", "it is written as 'cpu' or as 'cpu:0'")
+                raise ArgumentError(f"device({self.type!r})", "it is written as 'cuda' or as 'cuda:0'")
             object.__setattr__(self, "type", kind)
             object.__setattr__(self, "index", int(number))
         if kind not in _KINDS:
@@ -45,11 +47,20 @@ CPU = device("cpu")
 
 
 def as_device(like: object) -> device:
-    """The device that `like` names: a device, a name, or None for the CPU."""
+    """The device that `like` names: a device, a name, the number of a GPU, or None for the CPU.
+
+    Raises DeviceError for a GPU that is not there; it says what is missing.
+    """
     if like is None or like is CPU:
         return CPU
-    if isinstance(like, device):
-        return like
     if isinstance(like, str):
-        return device(like)
-    raise ArgumentError(f"device {like!r}", "a device is named by a string", "write 'cpu'")
+        like = device(like)
+    elif isinstance(like, int) and not isinstance(like, bool):
+        like = device("cuda", like)
+    if not isinstance(like, device):
+        raise ArgumentError(f"device {like!r}", "a device is named by a string", "write 'cpu' or 'cuda'")
+    if like.type == "cpu":
+        return like
+    devices = import_module("retrograd.runtime.cuda.devices")  # late: programs on the CPU do without
+    found: device = devices.get(like.index).name
+    return found

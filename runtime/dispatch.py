@@ -34,7 +34,7 @@ from retrograd.runtime.ports import (
     WeakPort,
     leaves_of,
 )
-from retrograd.runtime.program import NativeProgram
+from retrograd.runtime.program import Executable, NativeProgram
 from retrograd.runtime.pytree import LEAF, Identity, Structure
 from retrograd.runtime.recording import Recording
 from retrograd.runtime.returns import (
@@ -81,7 +81,7 @@ class _NotPlain(Exception):
 
 def direct(
     found: Specialisation,
-    program: NativeProgram,
+    program: Executable,
     structure: Structure,
     leaves: Sequence[Any],
     results: Sequence[Structure],
@@ -91,7 +91,7 @@ def direct(
 ) -> Callable[..., Any] | None:
     """The native callable for calls like this one in the world as it was read, for an `InlineCache`. It
     returns `results`: one structure, or a tuple of several."""
-    if found.updated or found.same or layout() is None:
+    if found.updated or found.same or layout() is None or not isinstance(program, NativeProgram):
         return None
     try:
         names, arguments = _names(structure), list(_arguments(structure, iter(leaves)))
@@ -115,7 +115,7 @@ def _elsewhere(*args: Any, **kwargs: Any) -> Any:
 
 
 def updating(
-    program: NativeProgram,
+    program: Executable,
     structure: Structure,
     leaves: Sequence[Any],
     held: Sequence[Tensor | np.ndarray],
@@ -126,6 +126,8 @@ def updating(
 ) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
     """Two native callables: one that only says whether a call is like this one, and the call itself, which
     returns `result` and writes the outputs that `updates` maps to an input there."""
+    if not isinstance(program, NativeProgram):
+        return None
     try:
         arguments = list(_arguments(structure, iter(leaves)))
         things: list[Held] = [(x, _leaf(x)) for x in held]

@@ -7,7 +7,7 @@ those values that the op's adjoint will look at. Which ones it looks at is found
 on graph nodes (`_needs`), so no op has to say it. The backward pass takes the very rules that the compiler
 takes, `reverse.cotangents`.
 
-    RECORD.apply(op, operands)        the interpreter of Tensors, level 2
+    RECORD.apply(op, operands)        the interpreter of Tensors, level 3
     recorded(op, operands, result)    history for a value that was computed otherwise
 """
 
@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import GradientError, RetrogradError, TraceError, mirrored
-from retrograd.compiler.ir.graph import INTERPRETERS, Array, Builder, Node, Op, Type, Value
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import DeviceError, GradientError, RetrogradError, TraceError, mirrored
+from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Node, Op, Type, Value, apply
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
@@ -29,9 +30,11 @@ from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Slice
 from retrograd.runtime import tracing
+from retrograd.runtime.device import CPU
 from retrograd.runtime.kernels import rules, rules_of_halves
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import legacy_name
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import Edge, GradNode, already_freed
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
 from retrograd.runtime.tracing import Trace
@@ -151,6 +154,11 @@ class OpNode(GradNode):
         if create_graph:
             inputs = [_as_operand(x, edge) for x, edge in zip(inputs, self.edges)]
             out = _as_operand(out, self)
+        elif isinstance(cotangent, DeviceArray):
+            found: list[Value | None] = launching(cotangent).cotangents(
+                self.op, cotangent, out, inputs, needed
+            )
+            return found
         return cotangents(self.op, cotangent, out, inputs, needed)
 
     def holds(self, array: Value) -> bool:
@@ -160,8 +168,8 @@ class OpNode(GradNode):
         """The Tensor is about to become this op's result: copy what the adjoint reads of its old elements."""
         inputs = list(self.inputs or ())
         for guard in list(self.guards):
-            if guard[2] >= 0 and inputs[guard[2]] is tensor._value and type(tensor._value) is np.ndarray:
-                inputs[guard[2]] = np.array(tensor._value)
+            if guard[2] >= 0 and inputs[guard[2]] is tensor._value and type(tensor._value) is not Node:
+                inputs[guard[2]] = tensor._value.copy()
                 self.guards[self.guards.index(guard)] = (_UNCHANGING, 0, guard[2])
         self.inputs = inputs
 
@@ -206,7 +214,7 @@ class RowNode(OpNode):
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
     ) -> Sequence[Value | None]:
         inputs = self.inputs
-        if create_graph or inputs is None or isinstance(cotangent, Node):
+        if create_graph or inputs is None or isinstance(cotangent, Node | DeviceArray):
             return super().backward(cotangent, needed, create_graph)
         self.check_versions()
         grads: list[Value | None] = []
@@ -255,7 +263,7 @@ def record(op: Op, operands: Sequence[Value], values: Sequence[Value], result: T
     kept = list(values)
     for place, value in enumerate(kept):
         if not needs.inputs[place]:
-            if type(value) is np.ndarray and value.size > _SMALL:
+            if type(value) is not Node and value.size > _SMALL:
                 kept[place] = _type_of(value)
         elif isinstance(operands[place], Tensor):
             counter = _UNCHANGING if type(value) is Node else counter_of(operands[place])
@@ -286,7 +294,7 @@ def counter_of(tensor: Tensor) -> list[int]:
 class Record:
     """Tensors in, Tensor out."""
 
-    level = 2
+    level = 3
 
     def apply(self, op: Op, operands: Sequence[Value]) -> Tensor:
         values = []
@@ -306,12 +314,13 @@ class Record:
 
 
 def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: bool) -> Tensor:
-    arrays = _arrays(values)
+    arrays = _arrays(operands, values)
     first = arrays[0].dtype if arrays else None
     try:
         if any(array.dtype is not first for array in arrays):
             op.infer(*map(_type_of, arrays))
-        out = quietly(op.evaluate, *arrays)
+        away = type(first) is DType and isinstance(arrays[0], DeviceArray)
+        out = apply(op, *arrays) if away else quietly(op.evaluate, *arrays)
     except Exception as error:
         raise _explained(error, op, values) from None
     result = Tensor(out)
@@ -322,10 +331,15 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
     return result
 
 
-def _arrays(values: list[Value]) -> list[Value]:
-    """Python numbers take the dtype of the last operand that has one."""
+def _arrays(operands: Sequence[Value], values: list[Value]) -> list[Value]:
+    """Python numbers take the dtype of the last operand that has one. If one operand is on a GPU, all are."""
     if all(type(v) is np.ndarray for v in values):
         return values
+    for value in values:
+        if isinstance(value, DeviceArray):
+            _check_device(value, operands, values)
+            entered: list[Value] = launching(value).entered(values)
+            return entered
     like = None
     for value in values:
         if isinstance(value, np.ndarray | np.generic):
@@ -348,7 +362,7 @@ def _explained(error: Exception, op: Op, values: Sequence[Value]) -> Exception:
                 "return it from the function, and use what the function returns",
             )
     try:
-        op.infer(*map(_type_of, _arrays(list(values))))
+        op.infer(*map(_type_of, _arrays((), list(values))))
     except RetrogradError as told:
         return told
     return error
@@ -374,9 +388,14 @@ def _constant(trace: Trace, value: Value, likes: Sequence[dtypes.DType]) -> Node
     return trace.builder.constant(value, likes[-1] if likes else dtypes.of(value))
 
 
-def _enter_view(op: Op, operand: Value, array: Array, result: Tensor) -> None:
+def _enter_view(op: Op, operand: Value, array: Value, result: Tensor) -> None:
     """A result that shares the operand's memory is its view."""
-    owner = result._value.base  # type: ignore[union-attr]  # just evaluated, so an array
+    made = result._value
+    if isinstance(made, DeviceArray):
+        if isinstance(operand, Tensor) and made.memory is array.memory:
+            _link(op, operand, result)
+        return
+    owner = made.base  # type: ignore[union-attr]  # just evaluated, so an array
     if isinstance(operand, Tensor) and owner is not None and (owner is array or owner is array.base):
         _link(op, operand, result)
 
@@ -399,6 +418,34 @@ def recorded(op: Op, operands: Sequence[Value], result: Tensor) -> Tensor:
         value_of = operator.attrgetter("_value") if STATE.trace is None else STATE.trace.lift
         record(op, operands, [value_of(x) if isinstance(x, Tensor) else x for x in operands], result)
     return result
+
+
+# ---- other devices -----------------------------------------------------------------------------------------
+
+
+def launching(array: DeviceArray) -> Any:
+    """The interpreter of arrays on such a device, which also works out whole adjoints."""
+    return INTERPRETERS[type(array)]
+
+
+def _check_device(array: DeviceArray, operands: Sequence[Value], values: Sequence[Value]) -> None:
+    """Tensors on two devices do not go together, but numbers and 0-d tensors of the CPU go with any."""
+    for operand, value in zip(operands, values):
+        if isinstance(value, DeviceArray):
+            other = value.device
+        elif isinstance(operand, Tensor) and value.ndim:
+            other = CPU
+        else:
+            continue
+        if other != array.device:
+            raise DeviceError(
+                mirrored(
+                    "Expected all tensors to be on the same device, but found at least two devices, "
+                    f"{array.device} and {other}!"
+                ),
+                ", ".join(str(_type_of(v)) for v in values if hasattr(v, "shape")),
+                "move one of them with .to(device)",
+            )
 
 
 RECORD = Record()

@@ -14,10 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.adjoint import Pair
 from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
 from retrograd.compiler.ir.graph import Array, Graph, Node, Value
+from retrograd.compiler.ops.shape import cast, reshape
 from retrograd.runtime.inplace import add_to
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import Edge, GradNode, already_freed
 from retrograd.runtime.tensor import Tensor
 
@@ -39,8 +42,8 @@ class Recording(Protocol):
     def kept_results(self) -> Sequence[int]: ...
     @property
     def vjp(self) -> Callable[[Sequence[Tensor]], list[Tensor]]: ...
-    def start(self, arrays: Sequence[Array]) -> tuple[Sequence[Array], Sequence[Array]]: ...
-    def finish(self, kept: Sequence[Any], cotangents: Sequence[Array]) -> Sequence[Array]: ...
+    def start(self, arrays: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]: ...
+    def finish(self, kept: Sequence[Any], cotangents: Sequence[Any]) -> Sequence[Any]: ...
 
 
 class CallNode(GradNode):
@@ -136,7 +139,7 @@ class CompiledBackward(CallNode):
         if not isinstance(cotangent, Tensor) or kept is None or recording.scalar or self.outputs != 1:
             return None
         array, kind = cotangent._value, recording.graph.outputs[recording.differentiable[0]].type
-        if not isinstance(array, np.ndarray) or array.dtype != kind.dtype.numpy or array.shape != kind.shape:
+        if isinstance(array, Node) or dtypes.of(array) is not kind.dtype or array.shape != kind.shape:
             return None
         self._check_kept()
         return [Tensor(gradient) for gradient in recording.finish(kept, [array])]
@@ -180,7 +183,7 @@ class CompiledBackward(CallNode):
 
     def _elements(self) -> list[Array]:
         """The inputs, as arrays."""
-        return [x if isinstance(x, np.ndarray) else np.asarray(x) for x in self.arrays or ()]
+        return [elements(x) for x in self.arrays or ()]
 
     def _recorded(self, cotangents: Sequence[Value]) -> list[Tensor]:
         """The gradients as Tensors with a history: the compiled derivative is called like any function."""
@@ -223,8 +226,20 @@ class CompiledBackward(CallNode):
         )
 
 
-def scaled(gradient: Array, cotangent: Array) -> Array:
+def elements(x: Value) -> Value:
+    """An array, here or on a device."""
+    return x if isinstance(x, np.ndarray | DeviceArray) else np.asarray(x)
+
+
+def times(gradient: Value, cotangent: Value) -> Value:
+    """The gradient times a scalar cotangent."""
+    return elements(gradient * cast(reshape(cotangent, ()), dtypes.of(gradient)))
+
+
+def scaled(gradient: Value, cotangent: Value) -> Value:
     """The gradient times a scalar cotangent, in its own memory."""
+    if isinstance(gradient, DeviceArray):
+        return times(gradient, cotangent)
     factor = cotangent.reshape(()).astype(gradient.dtype)
     return gradient if factor == 1 else np.multiply(gradient, factor, out=gradient)
 

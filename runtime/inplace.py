@@ -16,8 +16,10 @@ from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, 
 from retrograd.compiler.ir.graph import Node, Type, Value
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
+from retrograd.runtime.conversion import moved
 from retrograd.runtime.eager import OpNode, counter_of, edge_of
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import Edge, GradNode
 from retrograd.runtime.tensor import Tensor, method
 from retrograd.runtime.tracing import Trace
@@ -47,6 +49,8 @@ class Overwritten(GradNode):
             zeros = np.zeros(self.type.shape, self.type.dtype.numpy)
             if STATE.trace is not None:
                 zeros = STATE.trace.builder.constant(zeros)
+            elif isinstance(cotangent, DeviceArray):
+                zeros = cotangent.beside(zeros)
         return [Tensor(zeros) if create_graph and needed[0] else zeros, cotangent if needed[1] else None]
 
 
@@ -64,7 +68,7 @@ def assign(tensor: Tensor, new: Tensor, overwrites: str = "") -> Tensor:
     check_fits(tensor, tuple(new._value.shape))
     edge: Edge = None
     if STATE.grad and new.requires_grad and tensor.dtype.is_floating_point:
-        new = expand(cast(new, tensor.dtype), tuple(tensor._value.shape))
+        new = expand(cast(moved(new, tensor.device), tensor.dtype), tuple(tensor._value.shape))
         edge = edge_of(new)
     if STATE.grad and (edge is not None or tensor._requires_grad):
         if overwrites or not isinstance(edge, GradNode):
@@ -96,7 +100,9 @@ def check_writable(tensor: Tensor) -> None:
                 )
             )
     value = tensor._value
-    if isinstance(value, Node):
+    if isinstance(value, DeviceArray):
+        repeated = value.layout.repeats
+    elif isinstance(value, Node):
         repeated = view is not None and overlaps(view.path)
     else:
         repeated = not value.flags.writeable and 0 in value.strides
@@ -108,7 +114,7 @@ def check_writable(tensor: Tensor) -> None:
                 "location. Please clone() the tensor before performing the operation."
             )
         )
-    if not isinstance(value, Node) and not value.flags.writeable:
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
         raise ArgumentError("in-place update of a tensor whose memory is read-only", "", "clone() it first")
 
 
@@ -131,11 +137,24 @@ def changed(tensor: Tensor) -> Tensor:
 def _write(tensor: Tensor, new: Tensor) -> None:
     trace = STATE.trace
     if trace is None:
-        np.copyto(tensor._value, new._value, casting="unsafe")  # type: ignore[arg-type]  # arrays, outside a trace
+        overwrite(tensor._value, new._value)
         changed(tensor)
         return
     fitted = expand(cast(trace.lift(new), tensor.dtype), tuple(tensor._value.shape))
     _replace(trace, tensor, fitted)
+
+
+def overwrite(array: Value, value: Value) -> None:
+    """Write a value, broadcast and cast, into an array's memory, here or on another device."""
+    if isinstance(array, DeviceArray):
+        if isinstance(value, DeviceArray) and value.device == array.device:
+            array.assign(expand(cast(value, array.dtype), array.shape))
+        else:
+            value = value.host() if isinstance(value, DeviceArray) else value
+            array.assign(np.broadcast_to(value.astype(array.dtype.numpy), array.shape))
+        return
+    value = value.host() if isinstance(value, DeviceArray) else value
+    np.copyto(array, value, casting="unsafe")
 
 
 def _replace(trace: Trace, tensor: Tensor, node: Node) -> None:
@@ -192,6 +211,10 @@ def add_to(tensor: Tensor, value: Value) -> None:
         _replace(trace, tensor, trace.lift(tensor) + value)
         return
     array = tensor._value
+    if isinstance(array, DeviceArray):
+        array.assign(array + value)
+        changed(tensor)
+        return
     assert isinstance(array, np.ndarray)
     if array.flags.writeable:
         np.add(array, value, out=array)

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.ops.contract import Dot
 from retrograd.runtime import cache, cpu
+from retrograd.runtime.device import device
 from retrograd.runtime.fastcall import make
 from retrograd.runtime.ports import ArrayPort, FlagPort, Held, OutputPort, Port
 from retrograd.runtime.returns import Returns
@@ -82,6 +83,30 @@ class Code(NamedTuple):
             constants.append(array)
             start += array.nbytes
         return Code(symbol, arena_bytes, checks, long_running, straight, constants, rest[start:])
+
+
+class Executable(Protocol):
+    """A compiled graph, wherever it runs: arrays in, arrays out."""
+
+    graph: Graph
+
+    def __call__(self, arrays: Sequence[Any]) -> Sequence[Any]: ...
+    @property
+    def loops(self) -> loops.Program: ...
+    @property
+    def llvm(self) -> str: ...
+    @property
+    def assembly(self) -> str: ...
+
+
+def executable(graph: Graph, where: device, updates: Mapping[int, int] | None = None) -> Executable:
+    """The graph compiled for a device. `updates` are outputs that will be written over inputs."""
+    if where.type == "cpu":
+        return NativeProgram(graph, updates)
+    cuda = "retrograd.runtime.cuda"  # late: programs on the CPU do without
+    gpu = import_module(f"{cuda}.devices").get(where.index)
+    found: Executable = import_module(f"{cuda}.program").GpuProgram(graph, gpu)
+    return found
 
 
 class NativeProgram:

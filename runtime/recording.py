@@ -23,12 +23,13 @@ import numpy as np
 
 from retrograd.compiler.adjoint import Pair, split
 from retrograd.compiler.errors import RetrogradError, TraceError
-from retrograd.compiler.ir.graph import Array, Graph, Node
+from retrograd.compiler.ir.graph import Graph, Node
 from retrograd.runtime.derivation import fresh_label, gradients, influences, inside
+from retrograd.runtime.device import device
 from retrograd.runtime.eager import counter_of, edge_of
-from retrograd.runtime.history import CallNode, CompiledBackward, Refused
+from retrograd.runtime.history import CallNode, CompiledBackward, Refused, elements, times
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.program import NativeProgram
+from retrograd.runtime.program import Executable, executable
 from retrograd.runtime.tape import Output
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
@@ -175,20 +176,25 @@ class Recording:
     # ---- its programs --------------------------------------------------------------------------------------
 
     @property
-    def program(self) -> NativeProgram:
-        return self._once("program", lambda: NativeProgram(self.graph))
+    def device(self) -> device:
+        """Where it runs."""
+        return self._trace.device
 
     @property
-    def joint(self) -> NativeProgram:
-        return self._once("joint", lambda: NativeProgram(self.joint_graph))
+    def program(self) -> Executable:
+        return self._once("program", lambda: executable(self.graph, self.device))
 
     @property
-    def forward(self) -> NativeProgram:
-        return self._once("forward", lambda: NativeProgram(self.halves.forward))
+    def joint(self) -> Executable:
+        return self._once("joint", lambda: executable(self.joint_graph, self.device))
 
     @property
-    def backward(self) -> NativeProgram:
-        return self._once("backward", lambda: NativeProgram(self.halves.backward))
+    def forward(self) -> Executable:
+        return self._once("forward", lambda: executable(self.halves.forward, self.device))
+
+    @property
+    def backward(self) -> Executable:
+        return self._once("backward", lambda: executable(self.halves.backward, self.device))
 
     def _once(self, what: str, make: Callable[[], _T]) -> _T:
         """What was made before, or is made now, by one thread only."""
@@ -203,7 +209,7 @@ class Recording:
 
     # ---- running it ----------------------------------------------------------------------------------------
 
-    def start(self, arrays: Sequence[Array]) -> tuple[Sequence[Array], Sequence[Array]]:
+    def start(self, arrays: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
         """The outputs, and what `finish` needs."""
         count = len(self.outputs)
         if self.scalar:
@@ -213,12 +219,12 @@ class Recording:
         held = [*arrays, *outputs]
         return outputs[:count], [held[k] for k in self.halves.saved]
 
-    def finish(self, kept: Sequence[Array], cotangents: Sequence[Array]) -> Sequence[Array]:
+    def finish(self, kept: Sequence[Any], cotangents: Sequence[Any]) -> Sequence[Any]:
         """The gradients by the wanted inputs, given a cotangent for each differentiable output."""
         if self.scalar:
-            return [np.asarray(g * cotangents[0].reshape(()).astype(g.dtype)) for g in kept]
+            return [times(g, cotangents[0]) for g in kept]
         later = self.vjp.captured[len(self.captured) :]
-        return self.backward([*map(np.asarray, kept), *cotangents, *map(array_of, later)])
+        return self.backward([*map(elements, kept), *cotangents, *map(array_of, later)])
 
     def __call__(self, operands: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for these operands, with a history where the tape is on and something requires grad."""
@@ -266,7 +272,7 @@ class Recording:
         return self._once("refusal", derive)[0]
 
 
-def array_of(tensor: Tensor) -> Array:
+def array_of(tensor: Tensor) -> Any:
     value = tensor._value
     if isinstance(value, Node):
         raise TraceError(

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError
+from retrograd.compiler.errors import ArgumentError, DeviceError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.derivation import fresh_label
 from retrograd.runtime.guards import Guards
 from retrograd.runtime.inplace import assign
@@ -25,6 +26,7 @@ from retrograd.runtime.modes import STATE
 from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
 from retrograd.runtime.recording import Recording, array_of
 from retrograd.runtime.scalar import Scalar
+from retrograd.runtime.strided import DeviceArray, share_memory
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
 from retrograd.runtime.watching import Read
@@ -137,7 +139,7 @@ class Specialisation:
         arrays = []
         for k in self.recording.differentiable:
             kind = outputs[k].type
-            array = as_array(found[k]).astype(kind.dtype.numpy, copy=False)
+            array = cast(as_array(found[k]), kind.dtype)
             if array.shape != kind.shape:
                 raise ShapeError(
                     f"a cotangent of shape {list(array.shape)} for a result {kind}", "the shapes differ"
@@ -149,7 +151,7 @@ class Specialisation:
         """What is written back to must not be the memory of another input, which ought to see it."""
         for k in self.recording.rewritten:
             for other, array in enumerate(arrays):
-                if other != k and np.may_share_memory(arrays[k], array):
+                if other != k and share_memory(arrays[k], array):
                     inputs = self.recording.graph.inputs
                     raise ArgumentError(
                         f"{self.recording.name}() updates an input {inputs[k].type} in place",
@@ -171,15 +173,16 @@ def _write_back(new: Tensor, target: Tensor) -> None:
         STATE.grad = before
 
 
-def as_array(leaf: Any) -> Array:
+def as_array(leaf: Any) -> Any:
     """A leaf's elements."""
     if isinstance(leaf, Tensor):
         return array_of(leaf)
     return leaf if isinstance(leaf, np.ndarray) else np.asarray(float(leaf))
 
 
-def unboxed(array: Array) -> Any:
+def unboxed(array: Any) -> Any:
     """What somebody who passes arrays gets: 0-d ones as Python numbers."""
+    array = array.host() if isinstance(array, DeviceArray) else array
     return array if array.shape else array.item()
 
 
@@ -241,6 +244,7 @@ def _written_down(
     for shadow in outputs[1:] if call.first_only else ():
         shadow._requires_grad = False
     captured = [x for x in trace.captured.values() if x not in place_of]
+    _check_devices([*placeholders, *captured])
     known = {x for x in (*captured, *(r.value for r in call.reads)) if isinstance(x, Tensor)}
     added = [
         Read(getattr, x, "_grad", x._grad, "")
@@ -252,6 +256,21 @@ def _written_down(
     rewritten = [k for k, x in enumerate(inputs) if x in trace.mutated]
     recording = Recording(call.name, trace, placeholders, captured, outputs, call.captured, rewritten)
     return Specialisation(recording, result, same, updated, guards)
+
+
+def _check_devices(tensors: Sequence[Tensor]) -> None:
+    """All that have axes are on one device."""
+    found = dict.fromkeys(x.device for x in tensors if x.ndim or isinstance(x._value, DeviceArray))
+    if len(found) > 1:
+        one, other = sorted(map(str, found), reverse=True)[:2]
+        raise DeviceError(
+            mirrored(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{one} and {other}!"
+            ),
+            "what the compiled function is given and what it uses from outside is on several",
+            "move it to one with .to(device)",
+        )
 
 
 def _shadow(tensor: Tensor, trace: Trace) -> Tensor:
@@ -268,7 +287,8 @@ def _placeholder(leaf: Any, tracked: bool) -> Tensor:
     """A Tensor to trace with. It has the leaf's type; its elements are not looked at."""
     kind = Scalar if isinstance(leaf, float | np.floating) else Tensor
     array = as_array(leaf)
-    placeholder = kind(array.astype(dtypes.dtype(array.dtype).numpy, copy=False))
+    native = isinstance(array, DeviceArray) or dtypes.dtype(array.dtype).numpy == array.dtype
+    placeholder = kind(array if native else array.astype(dtypes.dtype(array.dtype).numpy))
     placeholder._requires_grad = tracked
     return placeholder
 

@@ -1,4 +1,4 @@
-"""Tensor: an array, or a node of a graph being traced, and what is known of its gradient.
+"""Tensor: an array, here or on a GPU, or a node of a graph being traced, and what is known of its gradient.
 
 In flow arrays and nodes; out flow properties and, when asked, the data. The operations are not here: `eager`
 records ops, `inplace` changes Tensors, `pointwise` and `functions` enter methods (`@method`), `autograd`
@@ -6,7 +6,8 @@ enters `backward`.
 
 State of a Tensor, in slots, because every operation makes one:
 
-    _value          the NumPy array, shared, never copied; of a Tensor made inside a trace, a graph Node
+    _value          the NumPy array, shared, never copied; on a GPU a DeviceArray; of a Tensor made inside a
+                    trace, a graph Node
     _requires_grad  whether operations on it are recorded
     _edge           the tape node that made it (`grad_fn`, or an `Output` of it); None for a leaf
     _grad           what backward() has added up; leaves, and those that called retain_grad()
@@ -38,6 +39,7 @@ from retrograd.runtime.device import CPU, device
 from retrograd.runtime.formatting import tensor_repr
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import Size as Size
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import GradNode, Hook, Hooks, Output, RemovableHandle
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -51,7 +53,7 @@ class Tensor:
 
     __array_priority__ = 1000  # so that `array * tensor` asks the Tensor
 
-    _value: Array | Node
+    _value: Array | DeviceArray | Node
     _requires_grad: bool
     _edge: GradNode | None
     _grad: Tensor | None
@@ -136,7 +138,10 @@ class Tensor:
 
     @property
     def device(self) -> device:
-        return CPU
+        value = self._value
+        if isinstance(value, DeviceArray):
+            return value.device
+        return STATE.trace.device if STATE.trace is not None and isinstance(value, Node) else CPU
 
     @property
     def itemsize(self) -> int:
@@ -154,12 +159,17 @@ class Tensor:
         value = self._value
         if isinstance(value, Node):
             steps = tuple(Size(value.shape[k + 1 :]).numel() for k in range(value.ndim))
+        elif isinstance(value, DeviceArray):
+            steps = value.strides
         else:
             steps = tuple(step // value.itemsize for step in value.strides)
         return steps if dim is None else steps[self._axis(dim)]
 
     def is_contiguous(self) -> bool:
-        return isinstance(self._value, Node) or bool(self._value.flags.c_contiguous)
+        value = self._value
+        if isinstance(value, np.ndarray):
+            return bool(value.flags.c_contiguous)
+        return isinstance(value, Node) or value.layout.contiguous
 
     def is_floating_point(self) -> bool:
         return self.dtype.is_floating_point
@@ -176,7 +186,8 @@ class Tensor:
     # ---- its data ------------------------------------------------------------------------------------------
 
     def read(self, asked: str) -> Array:
-        """The array itself; TraceError inside a trace, where only graph constants have one."""
+        """The array itself, or a copy of what is on a GPU, when it is there; TraceError inside a trace, where
+        only graph constants have one."""
         if self._view is not None:
             self._view.refresh(self)
         value = self._value
@@ -186,7 +197,7 @@ class Tensor:
             raise _not_known_yet(asked, self)
         if STATE.trace is not None:
             raise _not_known_yet(asked, self)
-        return value
+        return value.host() if isinstance(value, DeviceArray) else value
 
     def item(self) -> Any:
         """The only element as a Python number."""
@@ -207,6 +218,13 @@ class Tensor:
             raise GradientError(
                 mirrored(
                     "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+                )
+            )
+        if isinstance(self._value, DeviceArray) and not force:
+            raise ArgumentError(
+                mirrored(
+                    f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the "
+                    "tensor to host memory first."
                 )
             )
         return self.read("numpy()")
@@ -257,15 +275,16 @@ class Tensor:
         value, node = self._value, self.grad_fn
         if isinstance(value, Node) and not isinstance(value.op, Constant):
             return f"tensor(<traced {value.type}>)"
-        if STATE.trace is not None and isinstance(value, np.ndarray):
+        if STATE.trace is not None and not isinstance(value, Node):
             return f"tensor(<traced {self.dtype.name}{list(value.shape)}>)"
-        return self._prefixed(value.op.value if isinstance(value, Node) else value, node, "tensor(")  # type: ignore[attr-defined]  # a Constant, as just seen
+        return self._prefixed(self.read("repr()"), node, "tensor(")
 
     def _prefixed(self, array: Array, node: GradNode | None, prefix: str) -> str:
         return tensor_repr(
             array,
             requires_grad=self.requires_grad,
             grad_fn_name=node.name() if node is not None else None,
+            device=str(self.device) if isinstance(self._value, DeviceArray) else "cpu",
             default_dtype=dtypes.default_dtype().numpy,
             prefix=prefix,
         )
@@ -422,16 +441,21 @@ def method(*names: str) -> Callable[[_F], _F]:
     return enter
 
 
-def new(array: Array) -> Tensor:
+def new(array: Array, like: Tensor | None = None) -> Tensor:
     """A Tensor of data made here and now: inside a trace a constant of the graph. For factories; shares the
-    array.
+    array, or copies it to the GPU where `like` is.
     """
     trace = STATE.trace
-    return Tensor(array if trace is None else trace.builder.constant(array))
+    if trace is not None:
+        return Tensor(trace.builder.constant(array))
+    beside = like._value if like is not None else None
+    return Tensor(beside.beside(array) if isinstance(beside, DeviceArray) else array)
 
 
-def _array_of(value: Any, sizes: tuple[int, ...]) -> Array:
+def _array_of(value: Any, sizes: tuple[int, ...]) -> Array | DeviceArray:
     """What the legacy constructor makes: `Tensor(2, 3)`, `Tensor([1, 2])`."""
+    if isinstance(value, DeviceArray):
+        return value
     kind = dtypes.default_dtype().numpy
     if sizes or isinstance(value, int):
         return np.zeros((value, *sizes), kind)

@@ -18,12 +18,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import TraceError
 from retrograd.compiler.ir.graph import Builder, Node, Type
+from retrograd.runtime.device import CPU
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import DeviceArray, share_memory
 
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
@@ -62,6 +62,8 @@ class Trace:
         """
         self.arrays: dict[int, AnyTensor] = {}
         """NumPy arrays that the function uses as operands, as outside Tensors, by `id`."""
+        self.device = CPU
+        """Where the function's Tensors are: on one GPU, if one of them is there."""
         self._before: dict[AnyTensor, Before] = {}
         self._name_of = name_of
         self._outer: Trace | None = None
@@ -90,6 +92,8 @@ class Trace:
         """Make an outside Tensor an input under this name; an operation inside finds it by identity."""
         value = tensor._value
         kind = Type(tuple(value.shape), dtypes.of(value))
+        if isinstance(value, DeviceArray):
+            self.device = value.device
         node = self.builder.input(label, kind)
         self.values[tensor] = node
         self.captured[node] = tensor
@@ -148,8 +152,7 @@ class Trace:
         """
         array = tensor._value
         for other in self.values:
-            both = isinstance(array, np.ndarray) and isinstance(other._value, np.ndarray)
-            if other is not tensor and both and np.may_share_memory(array, other._value):
+            if other is not tensor and share_memory(array, other._value):
                 raise TraceError(
                     f"in-place update of a tensor of shape {list(array.shape)}",
                     "another tensor that this function uses shares its memory",

@@ -10,7 +10,6 @@ new elements at their place); a view whose base was updated goes the path again 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,9 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Node, Op, Type, Value, apply
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Slice, expand, unsqueeze
+from retrograd.compiler.ops.shape import Expand, Slice, expand, unsqueeze
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import Strides, in_order, moved_strides
 from retrograd.runtime.tape import Edge, GradNode
 from retrograd.runtime.tracing import Trace
 
@@ -81,67 +81,13 @@ def is_view(path: Sequence[Op], base: AnyTensor) -> bool:
     """
     value = base._value
     shape = tuple(value.shape)
-    strides: Strides | None = value.strides if isinstance(value, np.ndarray) else _in_order(shape, 1)
+    strides: Strides | None = in_order(shape, 1) if isinstance(value, Node) else value.strides
     for op in path:
         if strides is None:
             return False
-        strides = _strides(op, shape, strides)
+        strides = moved_strides(op, shape, strides)
         shape = op.infer(Type(shape, base.dtype)).shape
     return strides is not None
-
-
-Strides = tuple[int, ...]
-
-
-def _in_order(shape: Sequence[int], step: int) -> Strides:
-    strides = []
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))
-
-
-def _strides(op: Op, shape: Sequence[int], strides: Strides) -> Strides | None:
-    """The strides of a movement of an array with these; None where it cannot be without a copy."""
-    match op:
-        case Reshape():
-            return _reshaped(shape, strides, op.shape)
-        case Permute():
-            return tuple(strides[axis] for axis in op.axes)
-        case Slice():
-            return tuple(stride * step for stride, step in zip(strides, op.steps))
-        case Flip():
-            return tuple(-stride if k in op.axes else stride for k, stride in enumerate(strides))
-        case Expand():
-            lead = len(op.shape) - len(shape)
-            kept = (s if size == new else 0 for s, size, new in zip(strides, shape, op.shape[lead:]))
-            return (*(0,) * lead, *kept)
-    return None
-
-
-def _reshaped(shape: Sequence[int], strides: Strides, new: Sequence[int]) -> Strides | None:
-    """Axes of both shapes are grouped until their sizes multiply to the same; a group must lie in order."""
-    old = [(size, stride) for size, stride in zip(shape, strides) if size != 1]
-    if 0 in new:
-        return _in_order(new, 1)
-    result = [0] * len(new)
-    first_old, first_new = 0, 0
-    while first_new < len(new) and first_old < len(old):
-        ours, theirs = new[first_new], old[first_old][0]
-        end_old, end_new = first_old + 1, first_new + 1
-        while ours != theirs:
-            if ours < theirs:
-                ours *= new[end_new]
-                end_new += 1
-            else:
-                theirs *= old[end_old][0]
-                end_old += 1
-        group = old[first_old:end_old]
-        if any(a[1] != b[0] * b[1] for a, b in pairwise(group)):
-            return None
-        result[first_new:end_new] = _in_order(new[first_new:end_new], group[-1][1])
-        first_old, first_new = end_old, end_new
-    return tuple(result)
 
 
 def overlaps(path: Sequence[Op]) -> bool:

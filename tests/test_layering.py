@@ -32,6 +32,7 @@ FLOORS = (
     # machine and user: nothing here knows what a Tensor is
     (
         "runtime/device.py",
+        "runtime/strided.py",
         "runtime/generator.py",
         "runtime/random.py",
         "runtime/random_math.py",

@@ -14,7 +14,7 @@ import pytest
 
 import retrograd
 from retrograd.compiler.errors import RetrogradError
-from retrograd.runtime.optim import update
+from retrograd.runtime import program
 
 OPTIMISERS = [
     "SGD(p)", "SGD(p, lr=0.1)", "SGD(p, 0.1, momentum=0.9)",
@@ -373,9 +373,11 @@ def test_errors_say_what_pytorch_says(torch: Any, name: str) -> None:
 
 def test_one_native_call_updates_all_and_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    real = update.NativeProgram.__call__
+    real = program.NativeProgram.__call__
     monkeypatch.setattr(
-        update.NativeProgram, "__call__", lambda self, arrays: (calls.append(id(self)), real(self, arrays))[1]
+        program.NativeProgram,
+        "__call__",
+        lambda self, arrays: (calls.append(id(self)), real(self, arrays))[1],
     )
     _, _, optimizer = train(retrograd, "Adam(p, lr=0.01, betas=(0.7, 0.95))", 2)
     optimizer.param_groups[0]["lr"] = 0.5  # a number, so no new program

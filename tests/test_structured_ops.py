@@ -19,7 +19,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError, DtypeError, RetrogradError, ShapeError
 from retrograd.compiler.ir.graph import OPS, Array, Leaf, Op, Type, apply, interpret
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ops import index, reduce, scan, shape, sort, window
+from retrograd.compiler.ops import index, reduce, scan, shape, sort, strided, window
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.lapack import Lapack
@@ -62,6 +62,14 @@ SAMPLES: list[tuple[Op, tuple[Array, ...]]] = [
     (window.Window((2, 0), (2, 2), (2, 1), (2, 2)), (X,)),
     (window.Unwindow((1,), (6,), (2,), (1,)), (real(3, 2, 3),)),
     (window.Unwindow((1, 0), (5, 4), (1, 2), (2, 1)), (real(2, 3, 2, 2),)),
+    (strided.Strided((2, 3), (7, 2), 3), (real(16),)),
+    (strided.Strided((3, 2, 1), (1, 5, -1), 2), (real(12),)),
+    (strided.Strided((3, 4), (-1, 4), 2), (real(15),)),
+    (strided.Strided((), (), 4), (real(7),)),
+    (strided.Unstrided((2, 3), (7, 2), 3, 16), (real(2, 3),)),
+    (strided.Unstrided((3, 2, 1), (1, 5, -1), 2, 12), (real(3, 2, 1),)),
+    (strided.Unstrided((3, 4), (-1, 4), 2, 15), (real(3, 4),)),
+    (strided.Unstrided((), (), 4, 7), (real(),)),
     # ---- joining and casting
     (shape.Concat(1), (X, real(3, 0, 5), real(3, 2, 5))),
     (shape.Cast(dtypes.float64), (X,)),
@@ -373,6 +381,11 @@ WRONG_TYPES: list[tuple[Op, Arrays, type[RetrogradError], str]] = [
         "a window of 5 elements is longer than axis 1 of size 4",
     ),
     (window.Window((1,), (2,), (0,), (1,)), (X,), ShapeError, "must be at least 1"),
+    (strided.Strided((2, 3), (3, 2), 0), (real(9),), ShapeError, "several elements of the view are one"),
+    (strided.Strided((2, 3), (-4, 1), 3), (real(9),), ShapeError, "it reaches beyond the memory"),
+    (strided.Strided((2, 0), (1, 1), 0), (real(9),), ShapeError, "a view without elements has no place"),
+    (strided.Strided((2,), (1,), 0), (X,), ShapeError, "the memory must be flat"),
+    (strided.Unstrided((2,), (1,), 0, 4), (real(3),), ShapeError, r"the layout is of shape \[2\]"),
     (scan.Recurrence(0), (X, X[:1]), ShapeError, "it takes 2 operands of one type"),
     (index.TakeAlong(0), (X, whole(3, 3, 4, 4)), ShapeError, "sizes on every other axis"),
     (index.PutAlongAdd(0, 3), (X, I3), ShapeError, "values and index must have one shape"),

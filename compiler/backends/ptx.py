@@ -341,12 +341,16 @@ def assemble(llvm_text: str, arch: str, program: Program, launches: Sequence[Lau
         known = ", ".join(ARCHITECTURES)
         raise ArgumentError(f"code for the GPU {arch!r}", "it is not known", f"choose one of {known}")
     target = cpu.Target("nvptx64-nvidia-cuda", arch, f"+ptx{ARCHITECTURES[arch]}", 8 * _VECTOR_BYTES, 255)
-    text = cpu.assembly(llvm_text, target, level=3)
+    text = _REMARKS.sub("", cpu.assembly(llvm_text, target, level=3))
     for kernel, launch in zip(program.kernels, launches, strict=True):
         entry = re.search(rf"^.*\.entry {launch.name}\(", text, re.MULTILINE)
         assert entry, f"{launch.name} is in the PTX"
         text = f"{text[: entry.start()]}{_header(kernel, launch)}{text[entry.start() :]}"
     return text
+
+
+_REMARKS = re.compile(r"^\s*// (\S+ has been demoted|demoted variable|\.globl\s+\S+)\n", re.MULTILINE)
+"""What LLVM notes for itself."""
 
 
 def _header(kernel: Kernel, launch: Launch) -> str:

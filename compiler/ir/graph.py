@@ -174,17 +174,32 @@ class Constant(Leaf):
 # ---- nodes -------------------------------------------------------------------------------------------------
 
 
-def _operator(name: str, swapped: bool = False) -> Callable[[Node, Value], Node]:
-    def method(self: Node, other: Value) -> Node:
+def _operator(name: str, swapped: bool = False) -> Callable[[Value, Value], Value]:
+    def method(self: Value, other: Value) -> Value:
         op = OPS[name]
         assert isinstance(op, Op)
-        result: Node = apply(op, other, self) if swapped else apply(op, self, other)
-        return result
+        return apply(op, other, self) if swapped else apply(op, self, other)
 
     return method
 
 
-class Node:
+class Operators:
+    """Python's operators for values that ops are applied to; rules of ops are written with them."""
+
+    __slots__ = ()
+    __array_ufunc__ = None
+    __add__, __radd__ = _operator("add"), _operator("add", swapped=True)
+    __sub__, __rsub__ = _operator("sub"), _operator("sub", swapped=True)
+    __mul__, __rmul__ = _operator("mul"), _operator("mul", swapped=True)
+    __truediv__, __rtruediv__ = _operator("div"), _operator("div", swapped=True)
+    __lt__, __le__ = _operator("lt"), _operator("le")
+    __gt__, __ge__ = _operator("gt"), _operator("ge")
+
+    def __neg__(self) -> Value:
+        return _operator("mul")(self, -1)
+
+
+class Node(Operators):
     """An op applied to values; immutable, interned by its builder. Made by `apply` or `Builder.node` only."""
 
     __slots__ = ("builder", "inputs", "op", "type", "where")
@@ -215,17 +230,6 @@ class Node:
 
     def __bool__(self) -> bool:
         raise TraceError("a traced value has no truth value", "it is known only when the compiled code runs")
-
-    __array_ufunc__ = None
-    __add__, __radd__ = _operator("add"), _operator("add", swapped=True)
-    __sub__, __rsub__ = _operator("sub"), _operator("sub", swapped=True)
-    __mul__, __rmul__ = _operator("mul"), _operator("mul", swapped=True)
-    __truediv__, __rtruediv__ = _operator("div"), _operator("div", swapped=True)
-    __lt__, __le__ = _operator("lt"), _operator("le")
-    __gt__, __ge__ = _operator("gt"), _operator("ge")
-
-    def __neg__(self) -> Node:
-        return _operator("mul")(self, -1)
 
 
 class Builder:
@@ -343,7 +347,7 @@ def _as_arrays(operands: Sequence[Value]) -> list[Array]:
 class Build:
     """Nodes in, node out; arrays and numbers among the operands become constants."""
 
-    level = 1
+    level = 2
 
     def apply(self, op: Op, operands: Sequence[Value]) -> Node:
         builder = next(x.builder for x in operands if isinstance(x, Node))
@@ -359,8 +363,8 @@ class Build:
 
 _EVALUATE = Evaluate()
 INTERPRETERS: dict[type, Interpreter] = {Node: Build()}
-"""Which interpreter a class of operand calls for; the Tensor API enters its own. Anything else is
-evaluated."""
+"""Which interpreter a class of operand calls for; arrays on devices (level 1) and the Tensor API (level 3)
+enter their own. Anything else is evaluated."""
 
 
 def apply(op: Op, *operands: Value) -> Value:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from retrograd.compiler.errors import TraceError
 from retrograd.compiler.ir.graph import Constant, Graph, Input, Node
 from retrograd.compiler.ir.index import Axis, flatten
 from retrograd.compiler.ir.loops import (
@@ -71,7 +72,7 @@ def lower(graph: Graph) -> tuple[Program, tuple[Constant, ...]]:
     kernels: list[Kernel] = []
     for cluster in make_clusters(roots, lowering.stored):
         if cluster.solo is not None:
-            kernels += NESTS[type(cluster.solo.op)](lowering, cluster.solo)
+            kernels += _nests_of(cluster.solo)(lowering, cluster.solo)
         else:
             kernels.append(_cluster_kernel(lowering, cluster))
     kernels += [_copy(lowering, node, buffer) for node, buffer in copies]
@@ -197,6 +198,18 @@ def _without_unread_stores(program: Program) -> Program:
     return Program(
         program.name, tuple(k for k in kernels if k.body), program.inputs, program.constants, program.outputs
     )
+
+
+def _nests_of(node: Node) -> Callable[[Lowering, Node], list[Kernel]]:
+    found = NESTS.get(type(node.op))
+    if found is None:
+        raise TraceError(
+            f"{node.op.name} of {node.inputs[0].type} in compiled code",
+            "LAPACK does it, which compiled code does not call",
+            "compute it outside the compiled function, on the CPU",
+            where=node.where,
+        )
+    return found
 
 
 NESTS: dict[type, Callable[[Lowering, Node], list[Kernel]]] = {}

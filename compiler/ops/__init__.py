@@ -19,6 +19,7 @@ from retrograd.compiler.ops import (
     softmax,
     sort,
     statistics,
+    strided,
     window,
 )
 
@@ -41,5 +42,6 @@ __all__ = [
     "softmax",
     "sort",
     "statistics",
+    "strided",
     "window",
 ]

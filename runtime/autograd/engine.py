@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, GradientError, TraceError, mirrored
+from retrograd.compiler.errors import ArgumentError, DeviceError, GradientError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quiet
 from retrograd.compiler.ops.shape import cast
@@ -22,8 +22,9 @@ from retrograd.runtime.copying import clone
 from retrograd.runtime.eager import OpNode, edge_of
 from retrograd.runtime.inplace import add_to
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import Edge, GradNode, Hooks, Output
-from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tensor import Tensor, new
 
 
 class Pass:
@@ -139,11 +140,7 @@ def accumulate(tensor: Tensor, cotangent: Value, owned: bool = False) -> None:
     if isinstance(cotangent, Tensor):
         tensor._set_grad(clone(cotangent) if held is None else held + cotangent)
     elif held is None:
-        kept = type(cotangent) is Node or (
-            owned and type(cotangent) is np.ndarray
-        )  # a sum of 0-d arrays is no array
-        fresh = cotangent if kept else np.array(cotangent)
-        tensor._set_grad(Tensor(fresh))
+        tensor._set_grad(Tensor(_kept(cotangent, owned)))
     else:
         add_to(held, cotangent)
     hooks = tensor._leaf
@@ -152,9 +149,23 @@ def accumulate(tensor: Tensor, cotangent: Value, owned: bool = False) -> None:
             hook(tensor)
 
 
+def _kept(cotangent: Value, owned: bool) -> Value:
+    """What becomes `.grad`: itself, if nobody else has it."""
+    if type(cotangent) is Node:
+        return cotangent
+    if isinstance(cotangent, DeviceArray):
+        return cotangent if owned else cotangent.copy()
+    return cotangent if owned and type(cotangent) is np.ndarray else np.array(cotangent)  # 0-d sums are none
+
+
 def _is_fresh(g: Value, cotangent: Value, grads: Sequence[Value | None], node: GradNode) -> bool:
     """Whether a node has just made this array, and nobody but the engine has it."""
-    if type(g) is not np.ndarray or g is cotangent or g.base is not None or node.holds(g):
+    if g is cotangent or node.holds(g):
+        return False
+    if isinstance(g, DeviceArray):
+        others = [x for x in (cotangent, *grads) if isinstance(x, DeviceArray)]
+        return sum(g.memory is x.memory for x in others) == 1
+    if type(g) is not np.ndarray or g.base is not None:
         return False
     return sum(g is other for other in grads) == 1
 
@@ -166,7 +177,7 @@ def as_tensor(cotangent: Value) -> Tensor | None:
     """A cotangent as hooks and Functions get it."""
     if cotangent is None or isinstance(cotangent, Tensor):
         return cotangent
-    return Tensor(cotangent if isinstance(cotangent, Node) else np.asarray(cotangent))
+    return Tensor(cotangent if isinstance(cotangent, Node | DeviceArray) else np.asarray(cotangent))
 
 
 def as_cotangent(given: object, create_graph: bool) -> Value | None:
@@ -236,7 +247,7 @@ def _leading_to(wanted: Iterable[Edge], roots: Iterable[Edge]) -> set[Edge]:
 
 def _refuse_outside(node: GradNode) -> None:
     """Inside a trace, the values that an operation before it kept would become constants of the graph."""
-    if isinstance(node, OpNode) and any(isinstance(x, np.ndarray) for x in node.inputs or ()):
+    if isinstance(node, OpNode) and any(isinstance(x, np.ndarray | DeviceArray) for x in node.inputs or ()):
         raise TraceError(
             f"backward through {node.name()}, which was recorded before the compiled function was called",
             "its values are not part of the function",
@@ -247,6 +258,7 @@ def _refuse_outside(node: GradNode) -> None:
 def _look_for_nan(node: GradNode, grads: Sequence[Value | None]) -> None:
     for place, g in enumerate(grads):
         value = g._value if isinstance(g, Tensor) else g
+        value = value.host() if isinstance(value, DeviceArray) else value
         if isinstance(value, np.ndarray | np.generic) and np.isnan(value).any():
             raise GradientError(
                 mirrored(f"Function '{node.name()}' returned nan values in its {place}th output."),
@@ -282,13 +294,18 @@ def _ones_like(output: Tensor) -> Tensor:
             f"this one has shape {list(output.shape)}",
             "sum it up, or give the gradient",
         )
-    ones = np.ones(output.shape, output.dtype.numpy)
-    return Tensor(STATE.trace.builder.constant(ones) if STATE.trace is not None else ones)
+    return new(np.ones(output.shape, output.dtype.numpy), output)
 
 
 def _checked(given: Tensor, output: Tensor, place: int) -> Tensor:
     if not isinstance(given, Tensor):
         raise ArgumentError(f"gradients can be either Tensors or None, but got {type(given).__name__}")
+    if given.device != output.device:
+        raise DeviceError(
+            f"a gradient on {given.device} for an output on {output.device}",
+            "both must be on one device",
+            "move it with .to(device)",
+        )
     if given.shape != output.shape:
         raise GradientError(
             mirrored(

@@ -118,9 +118,9 @@ def _rows_of_jacobian(
     for place in range(count):
         unit = np.zeros(count, output.dtype.numpy)
         unit[place] = 1
-        rows.append(_grads((output,), operands, (new(unit.reshape(shape)),), create_graph, strict))
+        rows.append(_grads((output,), operands, (new(unit.reshape(shape), output),), create_graph, strict))
     if not rows:
-        return tuple(new(np.zeros((*shape, *x.shape), x.dtype.numpy)) for x in operands)
+        return tuple(new(np.zeros((*shape, *x.shape), x.dtype.numpy), x) for x in operands)
     return tuple(
         reshape(concat([reshape(g, (1, *x.shape)) for g in column], 0), (*shape, *x.shape))
         for x, column in zip(operands, zip(*rows))
@@ -194,7 +194,7 @@ def _vectors(v: Tensors | None, like: tuple[Tensor, ...], who: str) -> tuple[Ten
             raise GradientError(
                 mirrored(f"The vector v can only be None if {who} a single Tensor with a single element.")
             )
-        return (new(np.ones(like[0].shape, like[0].dtype.numpy)),)
+        return (new(np.ones(like[0].shape, like[0].dtype.numpy), like[0]),)
     vectors, _ = _listed(v, "v")
     if len(vectors) != len(like):
         raise ArgumentError(
@@ -219,7 +219,7 @@ def _check_scalar(outputs: tuple[Tensor, ...]) -> None:
 
 
 def _zeros(x: Tensor) -> Tensor:
-    return new(np.zeros(x.shape, x.dtype.numpy))
+    return new(np.zeros(x.shape, x.dtype.numpy), x)
 
 
 def _finished(tensors: tuple[Tensor, ...], create_graph: bool) -> tuple[Tensor, ...]:

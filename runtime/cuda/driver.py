@@ -13,7 +13,7 @@ A call that the runtime is to make in future becomes a method here first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -25,7 +25,7 @@ Dimensions = tuple[int, int, int]
 
 class Driver(Protocol):
     """A GPU's driver: what of CUDA's driver API the runtime calls. Streams, events and memory belong to the
-    context that is current in the calling thread."""
+    context that is current in the calling thread. Two drivers are equal only if they are one object."""
 
     # ---- devices and contexts ----
 
@@ -154,6 +154,8 @@ class Driver(Protocol):
 
 
 _lent: list[Driver] = []
+LEAVING: list[Callable[[Driver], None]] = []
+"""Called with a driver that is lent no more: what was kept for it goes."""
 
 
 @contextmanager
@@ -165,6 +167,8 @@ def use(driver: Driver) -> Iterator[Driver]:
         yield driver
     finally:
         _lent.remove(driver)
+        for forget in LEAVING:
+            forget(driver)
 
 
 def current() -> Driver:

@@ -176,7 +176,7 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
     slopes = np.ones(array.shape, array.dtype)
     below = array <= 0
     slopes[below] = random.uniform(int(below.sum()), lower, upper, np.float64)
-    return input * new(slopes)
+    return input * new(slopes, input)
 
 
 @functional("glu")
@@ -201,7 +201,7 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, dim: int 
     """
     check_not_tracing("gumbel_softmax")
     noise = -np.log(random.exponential(tuple(logits.shape), 1.0, logits.dtype.numpy))
-    soft = softmax((logits + new(noise)) / tau, dim)
+    soft = softmax((logits + new(noise, logits)) / tau, dim)
     if not hard:
         return soft
     axis = axis_of(dim, logits.ndim, "gumbel_softmax")

@@ -67,7 +67,7 @@ def repeat_interleave(
     not in traces.
     """
     if repeats is None:
-        return new(np.repeat(np.arange(input.numel()), input.read("repeat_interleave()")))
+        return new(np.repeat(np.arange(input.numel()), input.read("repeat_interleave()")), input)
     x = moves.reshape(input, (input.numel(),)) if dim is None else input
     axis = axis_of(dim or 0, x.ndim, "repeat_interleave")
     if isinstance(repeats, Tensor) and repeats.numel() > 1:
@@ -80,7 +80,7 @@ def repeat_interleave(
                     f"{len(counts)} and input.size({axis}) = {x.shape[axis]}"
                 ),
             )
-        return take(x, new(np.repeat(np.arange(len(counts)), counts)), axis)
+        return take(x, new(np.repeat(np.arange(len(counts)), counts), x), axis)
     count = integer(repeats, "repeat_interleave", "repeats")
     if count < 0:
         raise ShapeError(f"repeat_interleave({count})", mirrored("Repeats must be non-negative"))

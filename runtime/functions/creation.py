@@ -21,6 +21,7 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ir.graph import Array, Type, Value
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.conversion import moved
 from retrograd.runtime.device import as_device
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE
@@ -34,10 +35,16 @@ def finished(value: Tensor, device: object = None, requires_grad: bool = False, 
 
     `layout`, `pin_memory` and `memory_format` change nothing.
     """
-    as_device(device)
+    if device is not None:
+        value = moved(value, as_device(device))
     if requires_grad and not value.is_floating_point():
         raise DtypeError(mirrored("Only Tensors of floating point and complex dtype can require gradients"))
     return value.requires_grad_() if requires_grad else value
+
+
+def beside(like: Tensor, value: Tensor, device: object = None, **options: Any) -> Tensor:
+    """The new Tensor on the device where `like` is, unless another is named."""
+    return finished(value, like.device if device is None else device, **options)
 
 
 def _or_default(dtype: object) -> DType:
@@ -62,6 +69,8 @@ def tensor(
     anything else.
     """
     array = array_of(data, None if dtype is None else dtypes.dtype(dtype))
+    if device is None and isinstance(data, Tensor):
+        device = data.device
     return finished(new(array), device, requires_grad, **options)
 
 
@@ -137,14 +146,15 @@ def _ragged(data: Any, depth: int = 0) -> str:
 @public("as_tensor", "asarray")
 def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
     """The data as a Tensor, shared where it can be: a Tensor or array of that dtype already."""
-    as_device(device)
     wanted = None if dtype is None else dtypes.dtype(dtype)
     if isinstance(data, Tensor):
-        return data if wanted is None else moves.cast(data, wanted)
-    if isinstance(data, np.ndarray):
+        result: Tensor = data if wanted is None else moves.cast(data, wanted)
+    elif isinstance(data, np.ndarray):
         kind = dtypes.dtype(data.dtype) if wanted is None else wanted
-        return new(data.astype(kind.numpy, copy=False))
-    return new(array_of(data, wanted))
+        result = new(data.astype(kind.numpy, copy=False))
+    else:
+        result = new(array_of(data, wanted))
+    return result if device is None else moved(result, as_device(device))
 
 
 @public("from_numpy")
@@ -199,12 +209,12 @@ def _constant_factory(name: str, value: Number) -> Callable[..., Tensor]:
     @public(f"{name}_like")
     def factory_like(input: Tensor, *, dtype: object = None, **options: Any) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.dtype(dtype)
-        return finished(filled(input.shape, value, kind), **options)
+        return beside(input, filled(input.shape, value, kind), **options)
 
     @public(f"new_{name}", method=True, function=False)
     def new_factory(input: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.dtype(dtype)
-        return finished(filled(sizes_of(size, f"new_{name}"), value, kind), **options)
+        return beside(input, filled(sizes_of(size, f"new_{name}"), value, kind), **options)
 
     for made, label in ((factory, name), (factory_like, f"{name}_like"), (new_factory, f"new_{name}")):
         made.__name__ = made.__qualname__ = label
@@ -227,7 +237,7 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: object = None, **option
 @public("full_like")
 def full_like(input: Tensor, fill_value: Any, *, dtype: object = None, **options: Any) -> Tensor:
     kind = input.dtype if dtype is None else dtypes.dtype(dtype)
-    return finished(filled(input.shape, _fill(fill_value, "full_like"), kind), **options)
+    return beside(input, filled(input.shape, _fill(fill_value, "full_like"), kind), **options)
 
 
 @public("new_full", method=True, function=False)
@@ -235,13 +245,14 @@ def new_full(
     input: Tensor, size: Sequence[int], fill_value: Any, *, dtype: object = None, **options: Any
 ) -> Tensor:
     kind = input.dtype if dtype is None else dtypes.dtype(dtype)
-    return finished(filled(sizes_of((size,), "new_full"), _fill(fill_value, "new_full"), kind), **options)
+    made = filled(sizes_of((size,), "new_full"), _fill(fill_value, "new_full"), kind)
+    return beside(input, made, **options)
 
 
 @public("new_tensor", method=True, function=False)
 def new_tensor(input: Tensor, data: Any, *, dtype: object = None, **options: Any) -> Tensor:
     """The data as a Tensor of this one's dtype."""
-    return tensor(data, dtype=input.dtype if dtype is None else dtype, **options)
+    return tensor(data, dtype=input.dtype if dtype is None else dtype, **{"device": input.device} | options)
 
 
 def _fill(value: object, name: str) -> object:

@@ -20,6 +20,7 @@ from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.conversion import moved
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index
 from retrograd.runtime.functions.public import known, public
@@ -31,16 +32,18 @@ from retrograd.runtime.tensor import Tensor, new
 # ---- picks -------------------------------------------------------------------------------------------------
 
 
-def _integers(picks: Sequence[tuple[int, Tensor]]) -> list[tuple[int, Tensor]]:
-    """The picks as integer tensors, one for each axis: a mask is the places where it is true."""
+def _integers(input: Tensor, picks: Sequence[tuple[int, Tensor]]) -> list[tuple[int, Tensor]]:
+    """The picks as integer tensors where the input is, one for each axis: a mask is the places where it is
+    true."""
     found: list[tuple[int, Tensor]] = []
     for axis, item in picks:
         if item.dtype is not dtypes.bool_:
-            found.append((axis, item))
+            found.append((axis, moved(item, input.device)))
             continue
         mask = item.read("indexing by a mask")
         found += [
-            (axis + k, new(place.astype(np.int64))) for k, place in enumerate(np.atleast_1d(mask).nonzero())
+            (axis + k, new(place.astype(np.int64), input))
+            for k, place in enumerate(np.atleast_1d(mask).nonzero())
         ]
     return found
 
@@ -112,7 +115,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     """`x[index]`: a view where there are only ints, slices and None, else a copy."""
     reading = read_index(input, index)
     view = reading.view(input)
-    return _picked(view, _integers(reading.picks)) if reading.picks else view
+    return _picked(view, _integers(input, reading.picks)) if reading.picks else view
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
@@ -138,7 +141,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         ):
             pass
         case picks:
-            _put(view, _integers(picks), elements, accumulate=False)
+            _put(view, _integers(input, picks), elements, accumulate=False)
 
 
 def _fitted(value: Tensor, shape: Sequence[int]) -> Tensor:
@@ -160,8 +163,10 @@ def _fitted(value: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _silent(*tensors: Tensor) -> bool:
-    """Whether arrays may be written directly: nothing is traced and nothing recorded."""
-    return STATE.trace is None and not (STATE.grad and any(x.requires_grad for x in tensors))
+    """Whether NumPy may write: nothing is traced, nothing recorded, and the elements are here."""
+    if STATE.trace is not None or not isinstance(tensors[0]._value, np.ndarray):
+        return False
+    return not (STATE.grad and any(x.requires_grad for x in tensors))
 
 
 def _under_mask(view: Tensor, axis: int, mask: Tensor, value: Tensor) -> bool:
@@ -234,7 +239,7 @@ def index_put_(
         setitem(input, spread, values)
         return input
     reading = read_index(input, spread)
-    _put(reading.view(input), _integers(reading.picks), like(values, input), accumulate=True)
+    _put(reading.view(input), _integers(input, reading.picks), like(values, input), accumulate=True)
     return input
 
 

@@ -115,7 +115,7 @@ def _dropped(
     if p < 1:
         check_not_tracing(name)
     noise = _in_memory_order(input, shape, lambda s: random.dropout_mask(s, p, input.dtype.numpy))
-    result = input * new(noise)
+    result = input * new(noise, input)
     return assign(input, result) if inplace else result
 
 

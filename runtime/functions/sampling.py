@@ -2,7 +2,8 @@
 
 Sizes and a `generator` in (the default one, seeded by `manual_seed`, unless given), a Tensor out. A compiled
 function has no random numbers of its own: inside a trace each of these is a TraceError that says what to do.
-To add a distribution, sample an array and hand it to `_made`.
+On a GPU the numbers are those of the CPU, copied there. To add a distribution, sample an array and hand it to
+`_made`.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError, mir
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime import random
-from retrograd.runtime.functions.creation import finished
+from retrograd.runtime.functions.creation import beside, finished
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.generator import Generator
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tensor import Tensor, new
 
 
 def check_not_tracing(name: str) -> None:
@@ -68,7 +69,7 @@ def _standard(name: str, sampler: Callable[..., Array], what: str) -> None:
     ) -> Tensor:
         check_not_tracing(f"{name}_like")
         kind = input.dtype if dtype is None else dtypes.dtype(dtype)
-        return _made(sampler(tuple(input.shape), kind.numpy, generator), **options)
+        return beside(input, Tensor(sampler(tuple(input.shape), kind.numpy, generator)), **options)
 
     sample.__doc__ = sample_like.__doc__ = what
 
@@ -109,6 +110,7 @@ def randint_like(
     """`randint` in the shape and dtype of a tensor."""
     first, last = (0, low) if high is None else (low, high)
     kind = input.dtype if dtype is None else dtype
+    options = {"device": input.device} | options
     return randint(first, last, tuple(input.shape), dtype=kind, **options)
 
 
@@ -143,7 +145,7 @@ def normal(
     shape = broadcast_shapes("normal", *(a.shape for a in arrays))
     kind = tensors[0].dtype
     noise = random.randn(shape, kind.numpy, generator)
-    return _made((noise * arrays[1] + arrays[0]).astype(kind.numpy), **options)
+    return beside(tensors[0], Tensor((noise * arrays[1] + arrays[0]).astype(kind.numpy)), **options)
 
 
 def _check_std(std: float) -> None:
@@ -157,7 +159,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     check_not_tracing("bernoulli")
     array = input.read("bernoulli()")
     chance = array if p is None else p
-    return _made(random.bernoulli(array.shape, chance, array.dtype, generator))
+    return new(random.bernoulli(array.shape, chance, array.dtype, generator), input)
 
 
 @public("multinomial", method=True)
@@ -166,7 +168,8 @@ def multinomial(
 ) -> Tensor:
     """Indices drawn in proportion to the weights in a vector, or in each row of a matrix."""
     check_not_tracing("multinomial")
-    return _made(random.multinomial(input.read("multinomial()"), num_samples, replacement, generator))
+    weights = input.read("multinomial()")
+    return new(random.multinomial(weights, num_samples, replacement, generator), input)
 
 
 # ---- in place ----------------------------------------------------------------------------------------------

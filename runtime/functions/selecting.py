@@ -29,8 +29,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """
     array = input.read("nonzero()")
     if as_tuple:
-        return tuple(new(axis.astype(np.int64)) for axis in np.atleast_1d(array).nonzero())
-    return new(np.argwhere(array).astype(np.int64))
+        return tuple(new(axis.astype(np.int64), input) for axis in np.atleast_1d(array).nonzero())
+    return new(np.argwhere(array).astype(np.int64), input)
 
 
 @public("argwhere", method=True)
@@ -55,7 +55,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     shape = broadcast_shapes("masked_select", input.shape, mask.shape)
     chosen = np.flatnonzero(np.broadcast_to(mask.read("masked_select()"), shape)).astype(np.int64)
     flat = moves.reshape(moves.expand(input, shape), (prod(shape),))
-    return places.take(flat, new(chosen), 0)
+    return places.take(flat, new(chosen, input), 0)
 
 
 @public("masked_scatter", method=True, inplace=True)
@@ -111,7 +111,7 @@ def unique(
         array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False
     )
     inverse = inverse.reshape(array.shape if axis is None else -1)
-    return _distinct(values, inverse, counts, return_inverse, return_counts)
+    return _distinct(input, values, inverse, counts, return_inverse, return_counts)
 
 
 @public("unique_consecutive", method=True)
@@ -129,12 +129,15 @@ def unique_consecutive(
     kept = lines[starts]
     values = kept.reshape(-1) if dim is None else np.moveaxis(kept, 0, axis_of(dim, input.ndim, "unique"))
     inverse = inverse.reshape(array.shape if dim is None else -1)
-    return _distinct(values, inverse, counts, return_inverse, return_counts)
+    return _distinct(input, values, inverse, counts, return_inverse, return_counts)
 
 
-def _distinct(values: Array, inverse: Array, counts: Array, with_inverse: bool, with_counts: bool) -> Any:
-    found = [new(np.ascontiguousarray(values))]
-    found += [new(inverse.astype(np.int64))] * with_inverse + [new(counts.astype(np.int64))] * with_counts
+def _distinct(
+    like: Tensor, values: Array, inverse: Array, counts: Array, with_inverse: bool, with_counts: bool
+) -> Any:
+    found = [new(np.ascontiguousarray(values), like)]
+    found += [new(inverse.astype(np.int64), like)] * with_inverse
+    found += [new(counts.astype(np.int64), like)] * with_counts
     return tuple(found) if len(found) > 1 else found[0]
 
 
@@ -148,11 +151,11 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
             mirrored("bincount only supports 1-d non-negative integral inputs."),
         )
     if weights is None:
-        return new(np.bincount(array, minlength=minlength).astype(np.int64))
+        return new(np.bincount(array, minlength=minlength).astype(np.int64), input)
     if weights.shape != input.shape:
         raise ShapeError("bincount()", "weights should be 1-d and have the same length as input")
     kind = weights.dtype.numpy if weights.dtype.is_floating_point else np.float64
-    return new(np.bincount(array, weights.read("bincount()"), minlength).astype(kind))
+    return new(np.bincount(array, weights.read("bincount()"), minlength).astype(kind), input)
 
 
 @public("histc", method=True)
@@ -168,7 +171,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         raise ShapeError(f"histc(min={min}, max={max})", "max must be larger than min")
     if low == high:
         low, high = low - 1, high + 1
-    return new(np.histogram(array, bins, (low, high))[0].astype(array.dtype))
+    return new(np.histogram(array, bins, (low, high))[0].astype(array.dtype), input)
 
 
 @public("isin")
@@ -177,4 +180,5 @@ def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
     left, right = (
         x.read("isin()") if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements)
     )
-    return new(np.asarray(np.isin(left, right, invert=invert)))
+    like = elements if isinstance(elements, Tensor) else test_elements
+    return new(np.asarray(np.isin(left, right, invert=invert)), like if isinstance(like, Tensor) else None)

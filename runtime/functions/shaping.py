@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
+from retrograd.compiler.ir.graph import Node
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes as joined_shape
 from retrograd.compiler.ops.window import window
 from retrograd.runtime.functions.public import axis_of, public, sizes_of
+from retrograd.runtime.strided import share_memory
 from retrograd.runtime.tensor import Size, Tensor, new
 
 
@@ -297,9 +297,8 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     if len(shape) == 1 and isinstance(shape[0], DType):
         return _bits(input, shape[0])
     result = reshape(input, *shape)
-    array, made = input._value, result._value
-    arrays = isinstance(array, np.ndarray) and isinstance(made, np.ndarray)
-    if arrays and input.numel() and not np.may_share_memory(array, made):
+    traced = isinstance(result._value, Node)
+    if not traced and input.numel() and not share_memory(input._value, result._value):
         raise ShapeError(
             f"view of a tensor of shape {list(input.shape)} and strides {input.stride()} as "
             f"{list(result.shape)}",
@@ -317,7 +316,7 @@ def _bits(input: Tensor, dtype: DType) -> Tensor:
     array = input.read("view(dtype)")
     if dtype.itemsize != array.itemsize:
         raise DtypeError(f"view of {input.dtype} as {dtype}", "the two have elements of different sizes")
-    return new(array.view(dtype.numpy))
+    return new(array.view(dtype.numpy), input)
 
 
 @public("view_as", method=True, function=False)

@@ -229,7 +229,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
         return tensor
     rows = tensor.shape[0]
     noise = FUNCTIONS["empty"](rows, tensor.numel() // rows, dtype=tensor.dtype)
-    matrix = noise.normal_(0, 1, generator=generator).numpy()
+    matrix = noise.normal_(0, 1, generator=generator).cpu().numpy()
     wide = matrix.shape[0] < matrix.shape[1]
     q, r = np.linalg.qr(matrix.T if wide else matrix)
     q = q * np.sign(np.diagonal(r))
@@ -244,7 +244,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
         raise ArgumentError(mirrored("Only tensors with 2 dimensions are supported"))
     rows, columns = tensor.shape
     zeros = math.ceil(sparsity * rows)
-    values = tensor.detach().clone().normal_(0, std, generator=generator).numpy()
+    values = tensor.detach().cpu().clone().normal_(0, std, generator=generator).numpy()
     for column in range(columns):
         values[FUNCTIONS["randperm"](rows).numpy()[:zeros], column] = 0
     tensor.copy_(Tensor(values))

@@ -300,17 +300,19 @@ class Module(Hooked, Stateful):
         return self
 
     def to(self: M, *args: Any, dtype: Any = None, device: Any = None, **ignored: Any) -> M:
-        """Floating parameters and buffers in another dtype: `to(dtype)`, `to(device)`, `to(tensor)`."""
+        """All parameters and buffers on another device, the floating ones in another dtype: `to(dtype)`,
+        `to(device)`, `to(tensor)`.
+        """
         for given in args:
             if isinstance(given, Tensor):
-                dtype = given.dtype
+                dtype, device = given.dtype, given.device
             elif isinstance(given, dtypes.DType):
                 dtype = given
             elif not isinstance(given, bool):
                 device = given
-        as_device(device)
+        where = None if device is None else as_device(device)
         if dtype is None:
-            return self
+            return self if where is None else self._apply(lambda x: x.to(where))
         if not dtype.is_floating_point:
             raise ArgumentError(
                 mirrored(
@@ -318,7 +320,7 @@ class Module(Hooked, Stateful):
                     f"but got desired dtype={dtype}"
                 )
             )
-        return self._apply(lambda x: x.to(dtype) if x.is_floating_point() else x)
+        return self._apply(lambda x: x.to(dtype if x.is_floating_point() else x.dtype, device=where))
 
     def float(self: M) -> M:
         return self.to(dtypes.float32)
@@ -335,6 +337,10 @@ class Module(Hooked, Stateful):
 
     def cpu(self: M) -> M:
         return self.to("cpu")
+
+    def cuda(self: M, device: Any = None) -> M:
+        """All parameters and buffers on a GPU: the current one, or that named."""
+        return self.to("cuda" if device is None else device)
 
     def train(self: M, mode: bool = True) -> M:
         """Dropout and normalisation as in training, or not. Here and in all modules below."""

@@ -25,11 +25,12 @@ import numpy as np
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Graph
+from retrograd.runtime.device import device
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.optim.optimizer import Group, Optimizer
-from retrograd.runtime.program import NativeProgram
-from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.program import Executable, executable
+from retrograd.runtime.tensor import Tensor, new
 from retrograd.runtime.tracing import Trace
 
 On = Mapping[str, bool]
@@ -79,26 +80,26 @@ class Formula(Optimizer):
 
     def _first(self, name: str, group: Group, param: Tensor) -> Tensor:
         """What a slot is before the first step."""
-        return Tensor(np.zeros_like(param._value, order="C"))
+        return new(np.zeros(param._value.shape, param.dtype.numpy), param)
 
     def _update(self) -> None:
-        found = _Gathered()
+        gathered: dict[device, _Gathered] = {}
         for group in self.param_groups:
-            self._gather(group, found)
-        if not found.kinds:
-            return
-        program = _program(type(self).__name__, self._new, tuple(found.kinds), tuple(found.names))
-        outputs = iter(program([np.array(found.values), *found.arrays]))
-        for tensors in found.tensors:
-            assign(tensors[0], Tensor(next(outputs)))
-            for slot in tensors[1:]:
-                slot._value = next(outputs)
+            self._gather(group, gathered)
+        for where, found in gathered.items():
+            name = type(self).__name__
+            program = _program(name, self._new, tuple(found.kinds), tuple(found.names), where)
+            outputs = iter(program([np.array(found.values), *found.arrays]))
+            for tensors in found.tensors:
+                assign(tensors[0], Tensor(next(outputs)))
+                for slot in tensors[1:]:
+                    slot._value = next(outputs)
 
-    def _gather(self, group: Group, found: _Gathered) -> None:
-        """What the program needs of a group: the arrays, and the numbers of this step."""
+    def _gather(self, group: Group, gathered: dict[device, _Gathered]) -> None:
+        """What each device's program needs of a group: the arrays, and the numbers of this step."""
         on = options_on(group)
         slots = self._slots_of(dict(on))
-        places: dict[Clock, int] = {}
+        places: dict[tuple[device, Clock], int] = {}
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -106,9 +107,10 @@ class Formula(Optimizer):
             if grad.dtype is not param.dtype:
                 raise ArgumentError(f"a gradient of {grad.dtype} for a parameter of {param.dtype}")
             state = self.state.get(param, {})
-            clock = self._clock(group, state)
+            found = gathered.setdefault(param.device, _Gathered())
+            clock = (param.device, self._clock(group, state))
             if clock not in places:
-                places[clock] = found.add(self._numbers(group, clock))
+                places[clock] = found.add(self._numbers(group, clock[1]))
             for name in slots:
                 if state.get(name) is None:
                     state[name] = self._first(name, group, param)
@@ -146,7 +148,9 @@ class _Gathered:
 
 
 @lru_cache(maxsize=64)
-def _program(name: str, formula: Rule, kinds: tuple[Kind, ...], names: tuple[str, ...]) -> NativeProgram:
+def _program(
+    name: str, formula: Rule, kinds: tuple[Kind, ...], names: tuple[str, ...], where: device
+) -> Executable:
     """The step for parameters of these kinds. `names` are those of all numbers, one set after the other."""
     outputs = []
     with Trace() as trace, no_grad():
@@ -161,7 +165,7 @@ def _program(name: str, formula: Rule, kinds: tuple[Kind, ...], names: tuple[str
             new = formula(dict(kind.on), known[key], *operands)
             outputs += [trace.lift(x) for x in new]
         inputs = tuple(trace.captured)
-    return NativeProgram(Graph(f"{name.lower()}_step", inputs, tuple(outputs)))
+    return executable(Graph(f"{name.lower()}_step", inputs, tuple(outputs)), where)
 
 
 def named(vector: Tensor, names: tuple[str, ...], start: int, dtype: DType) -> dict[str, Tensor]:

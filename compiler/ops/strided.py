@@ -1,0 +1,114 @@
+"""Flat memory seen by strides, and strided elements put back into it: how a view that does not lie in order
+is read and written.
+
+    strided      out[i, j] = x[offset + i·strides[0] + j·strides[1]]
+    unstrided    zeros, but out[offset + i·strides[0] + j·strides[1]] = x[i, j]
+
+No two elements of the view may be one element of the memory; then each op is the other's adjoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from retrograd.compiler.errors import ShapeError
+from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
+from retrograd.compiler.ir.index import Bound, Index
+from retrograd.compiler.ops.shape import Movement, Source
+
+
+@dataclass(frozen=True)
+class _Layout(Movement):
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    """In elements; may be negative."""
+    offset: int
+    """Where element 0, 0, … lies."""
+
+    def _by_stride(self) -> list[int]:
+        """The axes with more than one element, the longest strides first."""
+        axes = [k for k, size in enumerate(self.shape) if size > 1]
+        return sorted(axes, key=lambda k: -abs(self.strides[k]))
+
+    def _check(self, what: str, length: int) -> None:
+        """Raise where elements meet, or lie outside."""
+        if 0 in self.shape:
+            raise ShapeError(what, "a view without elements has no place")
+        reach, low, high = 1, self.offset, self.offset
+        for axis in reversed(self._by_stride()):
+            stride, last = self.strides[axis], self.shape[axis] - 1
+            if abs(stride) < reach:
+                raise ShapeError(what, "several elements of the view are one element of the memory")
+            reach = abs(stride) * (last + 1)
+            low, high = low + min(stride * last, 0), high + max(stride * last, 0)
+        if low < 0 or high >= length:
+            raise ShapeError(what, "it reaches beyond the memory")
+
+    def _view(self, flat: Array, writeable: bool) -> Array:
+        steps = tuple(stride * flat.itemsize for stride in self.strides)
+        return np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, steps, writeable=writeable)
+
+
+@register
+@dataclass(frozen=True)
+class Strided(_Layout):
+    """The elements of flat memory at these places."""
+
+    name = "strided"
+
+    def infer(self, *types: Type) -> Type:
+        what = f"strides {list(self.strides)} from {self.offset} for {list(self.shape)} in {types[0]}"
+        if types[0].ndim != 1:
+            raise ShapeError(what, "the memory must be flat")
+        self._check(what, types[0].size)
+        return types[0].with_shape(self.shape)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return self._view(np.ascontiguousarray(arrays[0]), writeable=False)
+
+    def source(self, index: tuple[Index, ...], operand: Type) -> Source:
+        steps = (i * stride for i, stride in zip(index, self.strides, strict=True))
+        return Source((sum(steps, Index()) + self.offset,))
+
+    def move_back(self, cotangent: Value, operand: Value) -> Value:
+        return apply(Unstrided(self.shape, self.strides, self.offset, operand.shape[0]), cotangent)
+
+
+@register
+@dataclass(frozen=True)
+class Unstrided(_Layout):
+    """Zeros in flat memory of this size, but for the elements at these places."""
+
+    name = "unstrided"
+    size: int
+
+    def infer(self, *types: Type) -> Type:
+        what = f"{types[0]} at strides {list(self.strides)} from {self.offset} in memory of {self.size}"
+        if types[0].shape != self.shape:
+            raise ShapeError(what, f"the layout is of shape {list(self.shape)}")
+        self._check(what, self.size)
+        return types[0].with_shape((self.size,))
+
+    def evaluate(self, *arrays: Array) -> Array:
+        out = np.zeros(self.size, arrays[0].dtype)
+        self._view(out, writeable=True)[...] = arrays[0]
+        return out
+
+    def source(self, index: tuple[Index, ...], operand: Type) -> Source:
+        """Divided by the longest stride first, what is left is the place within one step of it."""
+        place = index[0] - self.offset
+        for k in self._by_stride():
+            place = place + (0 if self.strides[k] > 0 else -self.strides[k] * (self.shape[k] - 1))
+        inner, bounds = [Index()] * len(self.shape), []
+        for k in self._by_stride():
+            step = abs(self.strides[k])
+            along, place = place // step, place % step
+            bounds.append(Bound(along, 0, self.shape[k]))
+            inner[k] = along if self.strides[k] > 0 else Index() - along + (self.shape[k] - 1)
+        bounds.append(Bound(place, 0, 1))
+        return Source(tuple(inner), tuple(bounds))
+
+    def move_back(self, cotangent: Value, operand: Value) -> Value:
+        return apply(Strided(self.shape, self.strides, self.offset), cotangent)

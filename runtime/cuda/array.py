@@ -1,0 +1,244 @@
+"""Arrays in the memory of a GPU: made, copied there and back, read and written by strides.
+
+`CudaArray` is what a Tensor on a GPU holds. Kernels take memory that lies in order and begins at a multiple
+of 16 bytes; any other view enters a graph as flat memory and a `Strided` op (`operand_of`, `enter`), so it is
+read where it lies, by the kernel that needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.ir.graph import Array, Builder, Graph, Node, Type, apply
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import expand, reshape
+from retrograd.compiler.ops.strided import Strided, Unstrided
+from retrograd.runtime.cuda import code
+from retrograd.runtime.cuda.devices import Device
+from retrograd.runtime.device import device
+from retrograd.runtime.strided import DeviceArray, Layout, share_memory
+
+_ALIGNMENT = 16
+
+
+class CudaArray(DeviceArray):
+    """A strided array in the memory of a GPU."""
+
+    __slots__ = ()
+
+    @property
+    def gpu(self) -> Device:
+        found: Device = self.memory.gpu
+        return found
+
+    @property
+    def device(self) -> device:
+        return self.gpu.name
+
+    def viewed(self, layout: Layout) -> CudaArray:
+        """Other elements of the same memory."""
+        return CudaArray(self.memory, layout, self.dtype)
+
+    def host(self) -> Array:
+        out = np.empty(self.shape, self.dtype.numpy)
+        self.read_into(out)
+        if out.nbytes:
+            self.gpu.driver.stream_synchronize(self.gpu.stream)
+        return out
+
+    def read_into(self, out: Array) -> None:
+        """Have the elements copied to an array of the host that lies in order; nobody waits for it."""
+        source = self if self.layout.contiguous else self.copy()
+        if out.nbytes:
+            source.used()
+            self.gpu.driver.copy_to_host(out.ctypes.data, source.pointer, out.nbytes, self.gpu.stream)
+
+    def copy(self) -> CudaArray:
+        if not self.layout.contiguous:
+            return _filled(self)
+        fresh = empty(self.gpu, self.type)
+        _copied(fresh, self)
+        return fresh
+
+    def ordered(self) -> CudaArray:
+        """These elements as kernels take them: itself where it can be."""
+        in_order = self.layout.contiguous and (self.pointer % _ALIGNMENT == 0 or not self.size)
+        return self if in_order else self.copy()
+
+    def to(self, gpu: Device) -> CudaArray:
+        """These elements on a GPU."""
+        if gpu is self.gpu:
+            return self
+        source = self if self.layout.contiguous else self.copy()
+        fresh = empty(gpu, self.type)
+        if fresh.nbytes:
+            _wait(gpu, self.gpu)
+            _copied(fresh, source)
+            _wait(self.gpu, gpu)
+        return fresh
+
+    def assign(self, value: Any) -> None:
+        if 0 in self.shape:
+            return
+        if isinstance(value, np.ndarray) and self.layout.contiguous:
+            _upload(self, value)
+            return
+        new = value.to(self.gpu) if isinstance(value, CudaArray) else uploaded(self.gpu, value)
+        if not self.layout.contiguous:
+            _put(self, new)
+        elif new.layout.contiguous and not share_memory(self, new):
+            _copied(self, new)
+        elif new.memory is not self.memory or new.layout != self.layout:
+            _copied(self, new.copy())
+
+    def beside(self, array: Array) -> CudaArray:
+        return uploaded(self.gpu, array)
+
+    def used(self) -> CudaArray:
+        """Note that the current stream has work with it."""
+        self.gpu.activate()
+        self.memory.used_by(self.gpu.stream)
+        return self
+
+
+def empty(gpu: Device, kind: Type) -> CudaArray:
+    """New memory, in order, for the current stream."""
+    return CudaArray(gpu.allocate(kind.nbytes), Layout.of(kind.shape), kind.dtype)
+
+
+def uploaded(gpu: Device, array: Array) -> CudaArray:
+    """A copy of the CPU's elements."""
+    fresh = empty(gpu, Type(array.shape, dtypes.dtype(array.dtype)))
+    _upload(fresh, array)
+    return fresh
+
+
+def number(gpu: Device, value: Any, dtype: DType) -> CudaArray:
+    """A number, in memory that is written once for all who ask for it."""
+    key = ("number", repr(value), dtype)
+    return gpu.once(key, lambda: uploaded(gpu, np.asarray(value, dtype.numpy)))
+
+
+def _upload(target: CudaArray, array: Array) -> None:
+    source = np.ascontiguousarray(array)
+    if source.nbytes:
+        target.used()
+        target.gpu.driver.copy_to_device(target.pointer, source.ctypes.data, source.nbytes, target.gpu.stream)
+
+
+def _copied(target: CudaArray, source: CudaArray) -> None:
+    """Both lie in order."""
+    if target.nbytes:
+        source.used()
+        target.used()
+        target.gpu.driver.copy_on_device(target.pointer, source.pointer, target.nbytes, target.gpu.stream)
+
+
+def _wait(one: Device, other: Device) -> None:
+    """What one GPU's stream is asked for from now on waits for what the other's has now."""
+    other.activate()
+    event = other.driver.event_create(timing=False)
+    other.driver.event_record(event, other.stream)
+    one.activate()
+    one.driver.stream_wait_event(one.stream, event)
+    one.driver.event_destroy(event)
+
+
+# ---- views as operands of kernels --------------------------------------------------------------------------
+
+
+class Operand(NamedTuple):
+    """What of an array decides the code that reads it."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+    strides: tuple[int, ...] | None = None
+    """None: in order."""
+    offset: int = 0
+    length: int = 0
+    """Of the memory, from the address that the kernel is given on."""
+
+    @property
+    def type(self) -> Type:
+        return Type(self.shape, self.dtype)
+
+
+def operand_of(array: CudaArray) -> tuple[Operand, int]:
+    """An array as kernels see it, and the address that they are given."""
+    layout, item = array.layout, array.dtype.itemsize
+    if layout.contiguous and (array.pointer % _ALIGNMENT == 0 or not array.size):
+        return Operand(layout.shape, array.dtype), array.pointer
+    low, high = layout.span
+    first = array.memory.pointer + low * item
+    address = first // _ALIGNMENT * _ALIGNMENT
+    before = (first - address) // item
+    strides = tuple(step if size > 1 else 1 for size, step in zip(layout.shape, layout.strides, strict=True))
+    found = Operand(layout.shape, array.dtype, strides, layout.offset - low + before, high - low + 1 + before)
+    return found, address
+
+
+def enter(builder: Builder, label: str, operand: Operand) -> Node:
+    """An input of a graph, seen as the array is."""
+    if operand.strides is None:
+        return builder.input(label, operand.type)
+    flat = builder.input(label, Type((operand.length,), operand.dtype))
+    kept = [k for k, step in enumerate(operand.strides) if step]
+    sizes = tuple(operand.shape[k] for k in kept)
+    elements = apply(Strided(sizes, tuple(operand.strides[k] for k in kept), operand.offset), flat)
+    ones = [size if step else 1 for size, step in zip(operand.shape, operand.strides, strict=True)]
+    seen: Node = expand(reshape(elements, ones), operand.shape)
+    return seen
+
+
+def written(name: str, operands: Sequence[Operand], make: Callable[[list[Node]], Sequence[Node]]) -> Graph:
+    """The graph of what `make` writes of the operands."""
+    builder = Builder()
+    with builder.at(None):
+        seen = [enter(builder, f"x{k}", operand) for k, operand in enumerate(operands)]
+        outputs = tuple(make(seen))
+    return Graph(name, tuple(builder.inputs), outputs)
+
+
+def _filled(array: CudaArray) -> CudaArray:
+    """A copy in order, made by a kernel."""
+    operand, address = operand_of(array)
+    fresh = empty(array.gpu, array.type)
+    if array.size:
+        gpu = array.gpu
+        found = gpu.once(
+            ("copy", operand), lambda: code.load(written("copy", [operand], lambda seen: seen), gpu)
+        )
+        array.used()
+        found.run([address], [fresh.pointer])
+    return fresh
+
+
+def _put(target: CudaArray, value: CudaArray) -> None:
+    """Write elements where a view lies that is not in order: the memory around it is written as it was."""
+    place, address = operand_of(target)
+    source, at = operand_of(value)
+    assert place.strides is not None
+    layout = (place.shape, place.strides, place.offset)
+
+    def make(seen: list[Node]) -> list[Node]:
+        region, new = seen
+        one = region.builder.constant(True, dtypes.bool_)
+        there = expand(reshape(one, [1] * len(place.shape)), place.shape)
+        mask, spread = (apply(Unstrided(*layout, place.length), x) for x in (there, new))
+        return [rows.where(mask, spread, region)]
+
+    gpu, flat = target.gpu, Operand((place.length,), place.dtype)
+    found = gpu.once(("put", place, source), lambda: code.load(written("put", [flat, source], make), gpu))
+    fresh = empty(gpu, flat.type)
+    target.used()
+    value.used()
+    found.run([address, at], [fresh.pointer])
+    low, high = target.layout.span
+    item = target.dtype.itemsize
+    first = target.memory.pointer + low * item
+    gpu.driver.copy_on_device(first, fresh.pointer + (first - address), (high - low + 1) * item, gpu.stream)

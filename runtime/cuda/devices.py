@@ -1,0 +1,144 @@
+"""The GPUs of this machine, as the runtime has them, and which is current.
+
+`get(index)` gives a `Device`: its context, its memory, its code, its streams. There is one for each GPU and
+driver, made when it is first asked for. Everything that calls the driver does so between `device.activate()`
+and the end of its own function, since another library may make another context current.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from typing import TypeVar
+
+from retrograd.compiler.errors import DeviceError, mirrored
+from retrograd.runtime.cuda import driver
+from retrograd.runtime.cuda.driver import Driver
+from retrograd.runtime.cuda.memory import Buffer, Pool
+from retrograd.runtime.device import device
+
+_T = TypeVar("_T")
+_STREAMS = 32
+"""Streams of one kind that a GPU has at most; further ones are those again."""
+
+
+class Device:
+    """One GPU."""
+
+    def __init__(self, driver: Driver, index: int) -> None:
+        self.driver = driver
+        self.index = index
+        self.name = device("cuda", index)
+        self.pool = Pool(self)
+        self.made: dict[object, object] = {}
+        """What was loaded or uploaded once: see `once`."""
+        self.capturing = threading.Lock()
+        """Held while launches are written down in the stream for that."""
+        self._lock = threading.RLock()
+        self._streams: dict[int, list[int]] = {}
+        self._given: dict[int, int] = {}
+
+    @cached_property
+    def context(self) -> int:
+        return self.driver.retain_context(self.index)
+
+    def activate(self) -> None:
+        """Make it current in this thread."""
+        self.driver.set_context(self.context)
+
+    @cached_property
+    def capability(self) -> tuple[int, int]:
+        """Which instructions it has: (9, 0) is sm_90."""
+        major, minor = (
+            self.driver.attribute(self.index, f"COMPUTE_CAPABILITY_{part}") for part in ("MAJOR", "MINOR")
+        )
+        return major, minor
+
+    @property
+    def stream(self) -> int:
+        """The stream that this thread gives its work for the GPU to."""
+        return _current.streams.get(self.name, 0)
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """Memory for the current stream."""
+        return self.pool.allocate(nbytes, self.stream)
+
+    def once(self, key: object, make: Callable[[], _T]) -> _T:
+        """What `make` gave, when it was asked for under this key first."""
+        with self._lock:
+            if key not in self.made:
+                self.made[key] = make()
+            found: _T = self.made[key]  # type: ignore[assignment]  # what was made under this key
+            return found
+
+    def some_stream(self, priority: int) -> int:
+        """A stream, of a few that are given out in turn."""
+        self.activate()
+        with self._lock:
+            streams = self._streams.setdefault(priority, [])
+            turn = self._given.get(priority, 0)
+            self._given[priority] = turn + 1
+            if turn < _STREAMS:
+                streams.append(self.driver.stream_create(priority))
+            return streams[turn % _STREAMS]
+
+
+class _Current(threading.local):
+    """What is current in this thread."""
+
+    def __init__(self) -> None:
+        self.index = 0
+        self.streams: dict[device, int] = {}
+        """By GPU; 0, the default stream, where there is none."""
+
+
+_current = _Current()
+_devices: dict[Driver, dict[int, Device]] = {}
+_making = threading.Lock()
+
+
+def get(index: int | None = None) -> Device:
+    """The GPU of this number, or the current one. DeviceError where there is none."""
+    now = driver.current()
+    chosen = _current.index if index is None else index
+    with _making:
+        found = _devices.setdefault(now, {}).get(chosen)
+        if found is None:
+            count = now.device_count()
+            if not 0 <= chosen < count:
+                last = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0 alone"
+                raise DeviceError(
+                    mirrored("CUDA error: invalid device ordinal"),
+                    f"device cuda:{chosen}",
+                    f"there is {last}",
+                )
+            found = _devices[now][chosen] = Device(now, chosen)
+    return found
+
+
+def known() -> list[Device]:
+    """The GPUs that have been asked for."""
+    return list(_devices.get(driver.current(), {}).values()) if _devices else []
+
+
+@driver.LEAVING.append
+def _forget(gone: Driver) -> None:
+    _devices.pop(gone, None)
+    _current.index = 0
+    _current.streams.clear()
+
+
+def current_index() -> int:
+    """The number of the GPU that "cuda" without a number is."""
+    return _current.index
+
+
+def choose(index: int) -> None:
+    """Make a GPU the current one of this thread."""
+    _current.index = index
+
+
+def choose_stream(name: device, stream: int) -> None:
+    """Make a stream the current one of this thread, for its GPU."""
+    _current.streams[name] = stream

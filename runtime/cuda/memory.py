@@ -1,0 +1,178 @@
+"""Memory of a GPU: buffers from a pool, in the order of a stream.
+
+In flows a size and the stream that will use the memory first; out flows a `Buffer`, which goes back to the
+pool when nobody holds it any more. Work of one stream is done in order, so what the pool gives out next may
+still be in use by that stream, and nobody waits; for other streams `Buffer.used_by` makes it right. Sizes are
+rounded, so that a program that does the same again finds the same blocks again.
+
+The statistics have the names, and count the bytes, of `torch.cuda.memory_stats`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from retrograd.compiler.errors import OutOfMemoryError, mirrored
+from retrograd.runtime.cuda.driver import Driver
+
+_SMALL, _LARGE = 512, 2 << 20
+"""Blocks are multiples of the one, and from that size on of the other."""
+
+
+class Owner(Protocol):
+    """The GPU whose memory it is: a `devices.Device`."""
+
+    index: int
+    driver: Driver
+
+    def activate(self) -> None: ...
+
+
+class Buffer:
+    """A piece of a GPU's memory, aligned to 256 bytes or more. It is free when nobody holds this object."""
+
+    __slots__ = ("pool", "pointer", "nbytes", "stream", "_others", "__weakref__")
+
+    def __init__(self, pool: Pool, pointer: int, nbytes: int, stream: int) -> None:
+        self.pool = pool
+        self.pointer = pointer
+        self.nbytes = nbytes
+        self.stream = stream
+        """The stream that it was allocated for."""
+        self._others: set[int] = set()
+
+    @property
+    def gpu(self) -> Owner:
+        return self.pool.owner
+
+    def used_by(self, stream: int) -> None:
+        """Another stream has been asked to use it: it is given out again when that is done."""
+        if stream != self.stream:
+            self._others.add(stream)
+
+    def __del__(self) -> None:
+        self.pool.take_back(self.pointer, self.nbytes, self.stream, self._others)
+
+
+class Foreign:
+    """Memory that another library owns, and lends as long as `owner` lives."""
+
+    __slots__ = ("gpu", "owner", "pointer", "__weakref__")
+
+    def __init__(self, gpu: Owner, owner: object, pointer: int) -> None:
+        self.gpu = gpu
+        self.owner = owner
+        self.pointer = pointer
+
+    def used_by(self, stream: int) -> None:
+        """Whoever owns it must know by himself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Bytes now and at most since the last reset."""
+
+    allocated: int = 0
+    """In buffers that somebody holds."""
+    reserved: int = 0
+    """Taken from the driver."""
+    most_allocated: int = 0
+    most_reserved: int = 0
+
+    def changed(self, allocated: int = 0, reserved: int = 0) -> Statistics:
+        now, taken = self.allocated + allocated, self.reserved + reserved
+        return Statistics(now, taken, max(self.most_allocated, now), max(self.most_reserved, taken))
+
+
+class Pool:
+    """The memory of one GPU."""
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.statistics = Statistics()
+        self._lock = threading.RLock()  # a buffer may be collected while another is being allocated
+        self._free: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        """Addresses, by stream and size."""
+
+    def allocate(self, nbytes: int, stream: int) -> Buffer:
+        """A buffer of at least `nbytes`. OutOfMemoryError where the GPU has no more, even when all that is
+        free has been given back to the driver."""
+        if nbytes == 0:
+            return Buffer(self, 0, 0, stream)
+        size = _rounded(nbytes)
+        with self._lock:
+            held = self._free[stream, size]
+            pointer = held.pop() if held else self._from_driver(size, stream)
+            self.statistics = self.statistics.changed(allocated=size)
+        return Buffer(self, pointer, size, stream)
+
+    def take_back(self, pointer: int, size: int, stream: int, others: set[int]) -> None:
+        """A buffer that nobody holds any more. Its stream waits for the others that used it."""
+        if pointer == 0:
+            return
+        driver = self.owner.driver
+        if others:
+            self.owner.activate()
+        for other in others:
+            event = driver.event_create(timing=False)
+            driver.event_record(event, other)
+            driver.stream_wait_event(stream, event)
+            driver.event_destroy(event)
+        with self._lock:
+            self._free[stream, size].append(pointer)
+            self.statistics = self.statistics.changed(allocated=-size)
+
+    def empty(self) -> None:
+        """Give all that is free back to the driver."""
+        self.owner.activate()
+        with self._lock:
+            for (stream, size), pointers in self._free.items():
+                while pointers:
+                    self.owner.driver.free(pointers.pop(), stream)
+                    self.statistics = self.statistics.changed(reserved=-size)
+            self._free.clear()
+
+    def reset_peaks(self) -> None:
+        with self._lock:
+            now = self.statistics
+            self.statistics = replace(now, most_allocated=now.allocated, most_reserved=now.reserved)
+
+    def _from_driver(self, size: int, stream: int) -> int:
+        self.owner.activate()
+        driver = self.owner.driver
+        try:
+            pointer = driver.allocate(size, stream)
+        except OutOfMemoryError:
+            self.empty()
+            driver.synchronize()
+            try:
+                pointer = driver.allocate(size, stream)
+            except OutOfMemoryError as error:
+                raise self._exhausted(size) from error
+        self.statistics = self.statistics.changed(reserved=size)
+        return pointer
+
+    def _exhausted(self, size: int) -> OutOfMemoryError:
+        free, total = self.owner.driver.memory_info()
+        gpu, held = self.owner.index, self.statistics.allocated
+        return OutOfMemoryError(
+            mirrored(f"CUDA out of memory. Tried to allocate {_readable(size)}."),
+            f"GPU {gpu} has {_readable(total)}, of which {_readable(free)} are free, "
+            f"and {_readable(held)} are held by tensors here",
+            "use smaller batches, or let go of tensors that are not needed",
+        )
+
+
+def _rounded(nbytes: int) -> int:
+    unit = _SMALL if nbytes < _LARGE else _LARGE
+    return -(-nbytes // unit) * unit
+
+
+def _readable(nbytes: int) -> str:
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if nbytes >= size:
+            return f"{nbytes / size:.2f} {unit}"
+    return f"{nbytes} bytes"

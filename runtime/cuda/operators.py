@@ -1,0 +1,184 @@
+"""What it means to apply an op to arrays on a GPU: a program of that op alone, compiled once for the
+operands' types and kept. Movement that is a view starts nothing; an op's adjoint is one program, too.
+
+In flow an op and operands: arrays of one GPU, small ones of the CPU, numbers; out flows an array. Importing
+this file enters the interpreter in `INTERPRETERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import DeviceError
+from retrograd.compiler.ir.graph import INTERPRETERS, Node, Op, Type, Value
+from retrograd.compiler.ops.lapack import Lapack
+from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.shape import Movement
+from retrograd.runtime.cuda import code, devices
+from retrograd.runtime.cuda.array import CudaArray, Operand, empty, number, operand_of, uploaded, written
+from retrograd.runtime.cuda.code import Kernels
+from retrograd.runtime.cuda.devices import Device
+from retrograd.runtime.cuda.program import run
+from retrograd.runtime.device import device
+from retrograd.runtime.strided import Layout
+
+
+class Launch:
+    """Arrays on a GPU in, an array on that GPU out."""
+
+    level = 1
+
+    def entered(self, operands: Sequence[Value]) -> list[CudaArray]:
+        """All operands on the GPU of the first that is on one. A number takes the dtype of the last operand
+        that has one."""
+        gpu = next(x.gpu for x in operands if isinstance(x, CudaArray))
+        like = dtypes.of([x for x in operands if isinstance(x, CudaArray | np.ndarray | np.generic)][-1])
+        return [_entered(gpu, x, like) for x in operands]
+
+    def apply(self, op: Op, operands: Sequence[Value]) -> CudaArray:
+        arrays = self.entered(operands)
+        view = arrays[0].layout.moved(op) if len(arrays) == 1 else None
+        if view is not None:
+            return arrays[0].viewed(view)
+        return _computed(op, arrays)
+
+    def cotangents(
+        self, op: Op, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> list[Value | None]:
+        """The inputs' cotangents, from one program. Of inputs that the rule does not look at, and of `out`,
+        the type is enough, or None."""
+        given = [cotangent, out, *inputs]
+        places = [k for k, x in enumerate(given) if not isinstance(x, Type | None)]
+        arrays = self.entered([given[k] for k in places])
+        gpu = arrays[0].gpu
+        operands, addresses = _operands(arrays)
+        types = tuple(x if isinstance(x, Type | None) else () for x in given)
+
+        def make() -> _Adjoint:
+            return _Adjoint.of(op, given, places, needed, arrays, operands)
+
+        adjoint = gpu.once((op, types, tuple(needed), tuple(operands)), make)
+        results = [
+            None if made is None else empty(gpu, made) if isinstance(made, Type) else made.of(arrays)
+            for made in adjoint.made
+        ]
+        if adjoint.kernels is not None:
+            fresh = [x for x, made in zip(results, adjoint.made) if x is not None and isinstance(made, Type)]
+            run(adjoint.kernels, addresses, fresh)
+        return list(results)
+
+
+class _Seen(NamedTuple):
+    """A result that is a view of an operand."""
+
+    place: int
+    path: tuple[Op, ...]
+
+    def of(self, arrays: Sequence[CudaArray]) -> CudaArray:
+        layout = self.layout(arrays)
+        assert layout is not None, "it was a view when the adjoint was written"
+        return arrays[self.place].viewed(layout)
+
+    def layout(self, arrays: Sequence[CudaArray]) -> Layout | None:
+        layout: Layout | None = arrays[self.place].layout
+        for op in self.path:
+            layout = layout.moved(op) if layout is not None else None
+        return layout
+
+
+class _Adjoint(NamedTuple):
+    """An op's adjoint for certain operands."""
+
+    made: Sequence[Type | _Seen | None]
+    """For each input, what its cotangent is: a new array, a view of an operand, or none."""
+    kernels: Kernels | None
+    """What makes the new ones, if there are any."""
+
+    @staticmethod
+    def of(
+        op: Op,
+        given: Sequence[Value],
+        places: Sequence[int],
+        needed: Sequence[bool],
+        arrays: Sequence[CudaArray],
+        operands: Sequence[Operand],
+    ) -> _Adjoint:
+        """Written once. `given` are cotangent, value and inputs, of which those at `places` are arrays."""
+        made: list[Type | _Seen | None] = []
+
+        def make(nodes: list[Node]) -> list[Node]:
+            values: list[Any] = list(given)
+            for k, node in zip(places, nodes, strict=True):
+                values[k] = node
+            outputs = []
+            for g in cotangents(op, values[0], values[1], values[2:], needed):
+                seen = None if g is None else _seen(g, nodes)
+                if g is None or (seen is not None and seen.layout(arrays) is not None):
+                    made.append(seen)
+                else:
+                    made.append(g.type)
+                    outputs.append(g)
+            return outputs
+
+        graph = written(f"{op.name}_adjoint", operands, make)
+        return _Adjoint(made, code.load(graph, arrays[0].gpu) if graph.outputs else None)
+
+
+def _seen(node: Node, operands: Sequence[Node]) -> _Seen | None:
+    """The movement of one of the operands that a node is, if it is one."""
+    path: list[Op] = []
+    while node not in operands:
+        if len(node.inputs) != 1 or not isinstance(node.op, Movement):
+            return None
+        path.append(node.op)
+        node = node.inputs[0]
+    return _Seen(operands.index(node), tuple(reversed(path)))
+
+
+def _entered(gpu: Device, x: Value, like: DType) -> CudaArray:
+    if isinstance(x, CudaArray):
+        return x
+    if isinstance(x, np.ndarray):
+        lasting = not x.ndim and not x.flags.writeable
+        return number(gpu, x.item(), dtypes.of(x)) if lasting else uploaded(gpu, x)
+    return number(gpu, x, dtypes.of(x) if isinstance(x, np.generic) else like)
+
+
+def _operands(arrays: Sequence[CudaArray]) -> tuple[list[Operand], list[int]]:
+    """What decides the code, and the addresses for it."""
+    pairs = [operand_of(x.used()) for x in arrays]
+    return [operand for operand, _ in pairs], [address for _, address in pairs]
+
+
+def _computed(op: Op, arrays: Sequence[CudaArray]) -> CudaArray:
+    gpu = arrays[0].gpu
+    if isinstance(op, Lapack):
+        raise DeviceError(
+            f"{op.name} of a tensor on {gpu.name}",
+            "LAPACK does it, which works on the CPU only",
+            "move the tensor there with .cpu(), and the result back with .to()",
+        )
+    operands, addresses = _operands(arrays)
+    out = empty(gpu, op.infer(*(x.type for x in arrays)))
+    if not out.size:
+        return out
+
+    def make() -> Kernels:
+        return code.load(written(op.name, operands, lambda seen: [seen[0].builder.node(op, *seen)]), gpu)
+
+    run(gpu.once((op, tuple(operands)), make), addresses, [out])
+    return out
+
+
+def on(name: device, value: Value) -> CudaArray:
+    """The elements of an array, here or on a GPU, on the GPU of this name; itself, if it is there."""
+    gpu = devices.get(name.index)
+    return value.to(gpu) if isinstance(value, CudaArray) else uploaded(gpu, value)
+
+
+INTERPRETERS[CudaArray] = LAUNCH = Launch()

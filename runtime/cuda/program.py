@@ -1,0 +1,93 @@
+"""A graph as something to call on a GPU: arrays in, arrays out, as `runtime.program.NativeProgram` is for the
+CPU.
+
+In flow arrays of the GPU, and of the CPU what is small (numbers that are known only when the program runs);
+out flow fresh arrays of the GPU. Nobody waits for the kernels, unless the program reads at indices that it is
+given: then it waits, and an index out of range is the error that it is on the CPU, at the user's line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.ir.graph import Graph, Node, Type
+from retrograd.compiler.passes.checks import IndexCheck
+from retrograd.runtime.cuda import code
+from retrograd.runtime.cuda.array import CudaArray, empty, uploaded
+from retrograd.runtime.cuda.code import Kernels
+from retrograd.runtime.cuda.devices import Device
+
+if TYPE_CHECKING:
+    from retrograd.compiler.ir import loops
+    from retrograd.compiler.pipeline import CompiledGpu
+
+_FLAG = Type((), dtypes.bool_)
+
+
+class GpuProgram:
+    """A compiled graph on a GPU. Compiling happens here and now; calling it is thread-safe."""
+
+    def __init__(self, graph: Graph, gpu: Device) -> None:
+        self.graph = graph
+        self.gpu = gpu
+        self._kernels: Kernels = code.load(graph, gpu)
+
+    @cached_property
+    def _compiled(self) -> CompiledGpu:
+        """Every stage. Worked out again for code that came from the cache."""
+        return code.compiled(self.graph, code.architecture(self.gpu))
+
+    @property
+    def loops(self) -> loops.Program:
+        """The launches, each a grid loop."""
+        return self._compiled.loops
+
+    @property
+    def llvm(self) -> str:
+        return self._compiled.llvm
+
+    @property
+    def assembly(self) -> str:
+        """PTX, from which the driver makes machine code."""
+        return self._compiled.ptx
+
+    @property
+    def _checks(self) -> tuple[IndexCheck, ...]:
+        """What each flag means."""
+        return self._compiled.checks
+
+    def __call__(self, arrays: Sequence[Any]) -> list[CudaArray]:
+        """The outputs, in order in memory. The inputs' types are those of the graph's inputs."""
+        inputs = [self._entered(node, x) for node, x in zip(self.graph.inputs, arrays, strict=True)]
+        outputs = [empty(self.gpu, node.type) for node in self.graph.outputs]
+        run(self._kernels, [x.pointer for x in inputs], outputs, self._failure)
+        return outputs
+
+    def _entered(self, node: Node, x: Any) -> CudaArray:
+        """An input as kernels take it."""
+        if not isinstance(x, CudaArray):
+            return uploaded(self.gpu, np.asarray(x, node.dtype.numpy))
+        return x.to(self.gpu).ordered().used()
+
+    def _failure(self, place: int) -> Exception:
+        return self._checks[place].error()
+
+
+def run(
+    kernels: Kernels,
+    inputs: Sequence[int],
+    outputs: Sequence[CudaArray],
+    failure: Callable[[int], Exception] | None = None,
+) -> None:
+    """Start the kernels; if they check indices, wait, and raise what `failure` makes of the first flag that
+    is up; without it, the error is of the line that is running."""
+    flags = [empty(kernels.gpu, _FLAG) for _ in kernels.code.checks]
+    kernels.run(inputs, [x.pointer for x in (*outputs, *flags)])
+    for place, (flag, (op, size)) in enumerate(zip(flags, kernels.code.checks, strict=True)):
+        if flag.host():
+            raise failure(place) if failure is not None else IndexCheck(op, size, None).error()

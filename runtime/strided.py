@@ -1,0 +1,223 @@
+"""Arrays that lie in a device's memory, and views of them: shapes and strides, no element is touched.
+
+In flow a layout and a movement op, out flows the layout of the view, as NumPy would make it, or None where
+there is none without a copy. `DeviceArray` is what a Tensor holds whose elements are not the CPU's; what
+needs the device (copies to the host, above all) is left to the class of the device's kind.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import prod
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.ir.graph import Array, Op, Operators, Type
+from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Slice
+from retrograd.runtime.device import device
+
+Strides = tuple[int, ...]
+
+
+class Memory(Protocol):
+    """Where elements lie, shared by all views of them."""
+
+    pointer: int
+
+
+class Layout(NamedTuple):
+    """How the elements of a view lie in memory, in elements."""
+
+    shape: tuple[int, ...]
+    strides: Strides
+    offset: int = 0
+
+    @staticmethod
+    def of(shape: Sequence[int]) -> Layout:
+        """In order, one after the other."""
+        return Layout(tuple(shape), in_order(shape, 1))
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether each element follows the one before."""
+        if 0 in self.shape:
+            return True
+        ordered = in_order(self.shape, 1)
+        return all(
+            size == 1 or own == step
+            for size, own, step in zip(self.shape, self.strides, ordered, strict=True)
+        )
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last place that is touched; the last is before the first if none is."""
+        if 0 in self.shape:
+            return self.offset, self.offset - 1
+        steps = [step * (size - 1) for size, step in zip(self.shape, self.strides, strict=True)]
+        return self.offset + sum(min(s, 0) for s in steps), self.offset + sum(max(s, 0) for s in steps)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether several elements are one in memory."""
+        return any(size > 1 and step == 0 for size, step in zip(self.shape, self.strides, strict=True))
+
+    def moved(self, op: Op) -> Layout | None:
+        """The view that a movement op is of this one."""
+        strides = moved_strides(op, self.shape, self.strides)
+        if strides is None:
+            return None
+        shape = op.infer(Type(self.shape, _ANY)).shape
+        return Layout(shape, strides, self.offset + sum(_skipped(op, self.shape, self.strides)))
+
+
+_ANY: Any = None
+"""The dtype of a layout's elements: movement does not ask."""
+
+
+class DeviceArray(Operators):
+    """A strided array in the memory of a device that is not the CPU."""
+
+    __slots__ = ("memory", "layout", "dtype", "__weakref__")
+
+    def __init__(self, memory: Any, layout: Layout, dtype: DType) -> None:
+        self.memory: Any = memory
+        self.layout = layout
+        self.dtype = dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.layout.shape
+
+    @property
+    def strides(self) -> Strides:
+        """In elements."""
+        return self.layout.strides
+
+    @property
+    def type(self) -> Type:
+        return Type(self.layout.shape, self.dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.layout.shape)
+
+    @property
+    def size(self) -> int:
+        return prod(self.layout.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def pointer(self) -> int:
+        """The address of the first element."""
+        address: int = self.memory.pointer + self.layout.offset * self.dtype.itemsize
+        return address
+
+    @property
+    @abstractmethod
+    def device(self) -> device:
+        """Where it lies."""
+
+    @abstractmethod
+    def host(self) -> Array:
+        """The elements on the CPU, when they are there."""
+
+    @abstractmethod
+    def copy(self) -> DeviceArray:
+        """The same elements in memory of their own, in order."""
+
+    @abstractmethod
+    def assign(self, value: Any) -> None:
+        """Take over the elements of an array of the same dtype and shape, of this or another device."""
+
+    @abstractmethod
+    def beside(self, array: Array) -> DeviceArray:
+        """A copy of an array of the CPU, on this device."""
+
+    def __array__(self, dtype: object = None, copy: object = None) -> Array:
+        raise ArgumentError(
+            f"NumPy is asked to work on elements on {self.device}", "they are not its to see", "use .cpu()"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.type} on {self.device}>"
+
+
+def share_memory(a: object, b: object) -> bool:
+    """Whether what is written to one of two arrays might be seen in the other."""
+    if isinstance(a, DeviceArray) and isinstance(b, DeviceArray):
+        (low, high), (first, last) = a.layout.span, b.layout.span
+        return a.memory is b.memory and low <= last and first <= high
+    both = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
+    return both and np.may_share_memory(a, b)
+
+
+# ---- strides -----------------------------------------------------------------------------------------------
+
+
+def in_order(shape: Sequence[int], step: int) -> Strides:
+    """The strides of elements that lie one after the other, `step` apart."""
+    strides = []
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def moved_strides(op: Op, shape: Sequence[int], strides: Strides) -> Strides | None:
+    """The strides of a movement of an array with these; None where it cannot be without a copy."""
+    match op:
+        case Reshape():
+            return _reshaped(shape, strides, op.shape)
+        case Permute():
+            return tuple(strides[axis] for axis in op.axes)
+        case Slice():
+            return tuple(stride * step for stride, step in zip(strides, op.steps))
+        case Flip():
+            return tuple(-stride if k in op.axes else stride for k, stride in enumerate(strides))
+        case Expand():
+            lead = len(op.shape) - len(shape)
+            kept = (s if size == new else 0 for s, size, new in zip(strides, shape, op.shape[lead:]))
+            return (*(0,) * lead, *kept)
+    return None
+
+
+def _skipped(op: Op, shape: Sequence[int], strides: Strides) -> Iterator[int]:
+    """How far the first element moves, axis by axis."""
+    match op:
+        case Slice():
+            yield from (start * stride for start, stride in zip(op.starts, strides, strict=True))
+        case Flip():
+            yield from (strides[k] * max(shape[k] - 1, 0) for k in op.axes)
+
+
+def _reshaped(shape: Sequence[int], strides: Strides, new: Sequence[int]) -> Strides | None:
+    """Axes of both shapes are grouped until their sizes multiply to the same; a group must lie in order."""
+    old = [(size, stride) for size, stride in zip(shape, strides) if size != 1]
+    if 0 in new:
+        return in_order(new, 1)
+    result = [0] * len(new)
+    first_old, first_new = 0, 0
+    while first_new < len(new) and first_old < len(old):
+        ours, theirs = new[first_new], old[first_old][0]
+        end_old, end_new = first_old + 1, first_new + 1
+        while ours != theirs:
+            if ours < theirs:
+                ours *= new[end_new]
+                end_new += 1
+            else:
+                theirs *= old[end_old][0]
+                end_old += 1
+        group = old[first_old:end_old]
+        if any(a[1] != b[0] * b[1] for a, b in pairwise(group)):
+            return None
+        result[first_new:end_new] = in_order(new[first_new:end_new], group[-1][1])
+        first_old, first_new = end_old, end_new
+    return tuple(result)

@@ -1,0 +1,164 @@
+"""GPUs as `retrograd.cuda` shows them: devices, streams, events, memory. The driver is simulated."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+from simulated_driver import SimulatedDriver
+
+import retrograd
+from retrograd import cuda
+from retrograd.compiler.errors import ArgumentError, DeviceError, OutOfMemoryError
+from retrograd.runtime.cuda import devices, driver
+
+
+@pytest.fixture
+def gpus() -> Iterator[SimulatedDriver]:
+    """Two devices."""
+    with driver.use(SimulatedDriver(devices=2)) as lent:
+        assert isinstance(lent, SimulatedDriver)
+        yield lent
+
+
+# ---- devices -----------------------------------------------------------------------------------------------
+
+
+def test_a_device_is_named_whether_it_is_there_or_not() -> None:
+    assert repr(retrograd.device("cuda:1")) == "device(type='cuda', index=1)"
+    assert str(retrograd.device("cuda", 0)) == "cuda:0"
+    with pytest.raises(DeviceError, match="the devices here are cpu, cuda"):
+        retrograd.device("tpu")
+
+
+def test_the_devices_are_described(gpus: SimulatedDriver) -> None:
+    assert cuda.is_available()
+    assert cuda.device_count() == 2
+    assert cuda.get_device_name(1) == gpus.device_name(1)
+    assert cuda.get_device_capability("cuda:0") == (9, 0)
+    properties = cuda.get_device_properties(retrograd.device("cuda"))
+    assert (properties.major, properties.total_memory) == (9, gpus.total_memory(0))
+
+
+def test_a_device_that_is_not_there_is_an_error(gpus: SimulatedDriver) -> None:
+    with pytest.raises(DeviceError, match="invalid device ordinal") as raised:
+        retrograd.ones(2, device="cuda:2")
+    assert "device cuda:2; there is cuda:0 to cuda:1" in raised.value.__notes__[0]
+    with pytest.raises(ArgumentError, match="Expected a cuda device, but got: cpu"):
+        cuda.get_device_name("cpu")
+
+
+def test_the_current_device_is_where_cuda_is(gpus: SimulatedDriver) -> None:
+    assert str(retrograd.ones(1, device="cuda").device) == "cuda:0"
+    with cuda.device(1):
+        assert cuda.current_device() == 1
+        assert str(retrograd.ones(1, device="cuda").device) == "cuda:1"
+        assert str(retrograd.ones(1).cuda().device) == "cuda:1"
+    assert cuda.current_device() == 0
+    cuda.set_device("cuda:1")
+    assert retrograd.ones(1, device="cuda").get_device() == 1
+
+
+def test_elements_go_from_one_device_to_another(gpus: SimulatedDriver) -> None:
+    x = retrograd.arange(6.0, device="cuda:0").reshape(2, 3)
+    y = x.t().to("cuda:1")
+    assert str(y.device) == "cuda:1"
+    assert y.cpu().tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert x.to("cuda:0") is x
+
+
+# ---- streams and events ------------------------------------------------------------------------------------
+
+
+def test_work_goes_to_the_current_stream(gpus: SimulatedDriver) -> None:
+    side = cuda.Stream()
+    x = retrograd.ones(4, device="cuda")
+    side.wait_stream(cuda.current_stream())
+    with cuda.stream(side):
+        assert cuda.current_stream() == side
+        y = x + 1
+        done = side.record_event()
+    assert cuda.current_stream() == cuda.default_stream() != side
+    done.wait()
+    assert (y * 2).tolist() == [4, 4, 4, 4]
+    side.synchronize()
+    assert side.query()
+
+
+def test_memory_that_another_stream_used_is_given_out_when_that_is_done(gpus: SimulatedDriver) -> None:
+    side = cuda.Stream()
+    x = retrograd.ones(64, device="cuda")
+    side.wait_stream(cuda.current_stream())
+    with cuda.stream(side):
+        y = x * 3
+    del x  # its memory may come again at once
+    z = retrograd.zeros(64, device="cuda") + 5
+    cuda.synchronize()
+    assert y.tolist() == [3] * 64
+    assert z.tolist() == [5] * 64
+
+
+def test_events_measure_time(gpus: SimulatedDriver) -> None:
+    start, end = (cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    retrograd.ones(8, device="cuda") + 1
+    end.record()
+    end.synchronize()
+    assert end.query()
+    assert start.elapsed_time(end) >= 0
+    with pytest.raises(ArgumentError, match="enable_timing=True"):
+        start.elapsed_time(cuda.Event())
+
+
+# ---- memory ------------------------------------------------------------------------------------------------
+
+
+def test_memory_is_counted_and_comes_again(gpus: SimulatedDriver) -> None:
+    before = cuda.memory_allocated()
+    x = retrograd.ones(1000, device="cuda")
+    assert cuda.memory_allocated() - before == 4096
+    reserved = cuda.memory_reserved()
+    del x
+    assert cuda.memory_allocated() == before
+    x = retrograd.zeros(1000, device="cuda")
+    assert cuda.memory_reserved() == reserved
+    assert cuda.max_memory_allocated() == before + 4096
+    del x
+    cuda.reset_peak_memory_stats()
+    assert cuda.max_memory_allocated() == before
+    cuda.empty_cache()
+    assert cuda.memory_reserved() == before
+    assert cuda.memory_stats()["reserved_bytes.all.current"] == before
+
+
+def test_memory_that_is_kept_is_given_back_before_there_is_too_little() -> None:
+    with driver.use(SimulatedDriver(memory=16 << 20)):
+        for _ in range(3):
+            x = retrograd.zeros(1 << 20, device="cuda")  # 4 MiB
+            y = retrograd.zeros(3 << 19, device="cuda")  # 6 MiB
+            del x, y
+        big = retrograd.zeros(3 << 20, device="cuda")  # 12 MiB: only if the others are given back
+        with pytest.raises(OutOfMemoryError, match=r"CUDA out of memory\. Tried to allocate 8\.00 MiB"):
+            retrograd.zeros(2 << 20, device="cuda")
+        assert big.numel() == 3 << 20
+
+
+def test_nothing_is_left_when_all_is_dropped() -> None:
+    lent = SimulatedDriver()
+    with driver.use(lent):
+        x = retrograd.ones(10, device="cuda", requires_grad=True)
+        (x * x).sum().backward()
+        assert x.grad is not None
+        del x
+        gc.collect()
+        assert cuda.memory_allocated() == 512 * _kept(devices.get())
+        devices.get().made.clear()
+        gc.collect()
+        cuda.empty_cache()
+        assert [leak for leak in lent.leaks() if "bytes" in leak] == []
+
+
+def _kept(gpu: devices.Device) -> int:
+    """How many numbers lie there for programs to come."""
+    return sum(1 for key in gpu.made if isinstance(key, tuple) and key[0] == "number")
