@@ -95,7 +95,7 @@ def test_a_block_longer_than_its_side_reads_nothing_by_chance() -> None:
     a, b = operands("NT", 64, 10, 100, "f4")
     wide = Target.of("x86_64-unknown-linux-gnu", "x86-64-v4", "+avx512vl")
     loops = compile_graph(graph_of(lambda x, y: product("NT", x, y), a, b), wide).loops
-    assert "for j in 12 vector {\n        panels[112*k + j + 100] = 0\n" in str(loops)
+    assert "for j in 12 vector {\n          panel[112*k + j + 100] = 0\n" in str(loops)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from enum import Enum
 from functools import partial
 from itertools import product
 from math import prod
@@ -23,6 +24,7 @@ from retrograd.compiler.ir.loops import (
     Buffer,
     Contraction,
     Convert,
+    Expression,
     For,
     Kind,
     Local,
@@ -34,18 +36,22 @@ from retrograd.compiler.ir.loops import (
 )
 from retrograd.compiler.schedule.digits import Digits, split
 from retrograd.compiler.schedule.machine import Machine
-from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, pack, places_of, steps
+from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, is_turned, pack, places_of, steps
 from retrograd.compiler.schedule.tasks import PARALLEL_PRODUCTS, TASK_PRODUCTS, in_tasks
 from retrograd.compiler.schedule.thin import is_thin, thin_block, thin_shape
-from retrograd.compiler.schedule.tiles import Shape, Tile, crowded, tile_shape
+from retrograd.compiler.schedule.tiles import Fresh, Shape, Tile, crowded, is_exact, tile_shape
 from retrograd.compiler.schedule.windows import arrange_windows
 
+_LONGEST_TASK = 1 << 20
+"""Multiplications of a task at most, unless it shares what it reads."""
 _FAR_APART = 1024
 """Rows of an operand that are so many bytes apart are better copied, if they are read often."""
 _OFTEN = 64
 _TOGETHER, _LEAST_TASKS = 32, 8
 """Blocks of rows that a task takes, so that a piece of a panel is read more often, and tasks that there
 should be."""
+_SECOND_LEVEL, _FEWEST_PANELS = 1 << 20, 4
+"""Bytes of an operand that stays in the second-level cache, and panels enough for threads to share."""
 _LOCAL_PANELS = 1 << 17
 """Bytes of panels that a product of a batch may have on the stack."""
 
@@ -120,33 +126,58 @@ def _thin_blocks(
 
 def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...]:
     shape = tile_shape(c, machine)
-    blocks, columns = cut(c, c.row, shape.rows), cut(c, c.column, shape.vectors * lanes)
+    width, last = shape.vectors * lanes, c.column.extent % (shape.vectors * lanes)
+    exactly = is_exact(c) and -(-last // lanes) < shape.vectors
+    blocks, columns = cut(c, c.row, shape.rows), cut(c, c.column, width, exactly)
     once: list[Statement] = []
     each: list[Statement] = []
     locals_: list[Buffer] = []
-    packed: list[Panels | None] = []
-    for operand, axis, pieces, wanted in (
-        (c.left, c.row, blocks, _should_pack_left(c, columns)),
-        (c.right, c.column, columns, _should_pack_right(c, shape, lanes)),
-    ):
-        if not wanted:
-            packed.append(None)
-            continue
+
+    def packed(operand: Expression, axis: Axis, pieces: Sequence[Pieces]) -> Panels:
         batched = bool(axes_of(operand) & set(c.batch))
         size = sum(p.count * p.size for p in pieces) * c.inner.extent * c.out.dtype.itemsize
         own = batched and size <= _LOCAL_PANELS
         panels, copies = pack(c, operand, axis, pieces, lanes, Space.LOCAL if own else Space.ARENA)
-        packed.append(panels)
         (each if batched else once).extend(copies)
         if own:
             locals_.append(panels.buffer)
-    tile = Tile(c, lanes, shape.depth, *packed)
-    deep = shape.depth < c.inner.extent
-    each += [_grid(c, r, s, partial(tile.blocks, r, s), deep) for r, s in product(blocks, columns)]
+        return panels
+
+    left = packed(c.left, c.row, blocks) if _should_pack_left(c, columns) else None
+    right: Panels | Fresh | None = None
+    if _should_pack_right(c, shape, lanes):
+        fresh = _is_fresh(c, shape, blocks, columns, lanes)
+        right = _fresh(c, shape, lanes) if fresh else packed(c.right, c.column, columns)
+    tile = Tile(c, lanes, shape.depth, left, right)
+    if isinstance(right, Fresh):
+        sharing = Sharing.PANELS
+    else:
+        sharing = Sharing.CHUNKS if shape.depth < c.inner.extent else Sharing.BLOCKS
+    each += [_grid(c, r, s, partial(tile.blocks, r, s), sharing) for r, s in product(blocks, columns)]
     body = tuple(each)
     for buffer in locals_:
         body = (Local(buffer, body),)
     return (*once, *_over_batch(c, body))
+
+
+def _fresh(c: Contraction, shape: Shape, lanes: int) -> Fresh:
+    """The last vector of a panel is read whole."""
+    return Fresh(Buffer("panel", c.out.dtype, (shape.vectors * shape.depth + 1) * lanes, Space.LOCAL))
+
+
+def _is_fresh(
+    c: Contraction, shape: Shape, blocks: Sequence[Pieces], columns: Sequence[Pieces], lanes: int
+) -> bool:
+    """Is a panel better copied where it is used? Then no thread reads what another one has just written, but
+    each panel has but one task."""
+    rows, inner, itemsize = c.row.extent, c.inner.extent, c.out.dtype.itemsize
+    width, depth = shape.vectors * lanes, shape.depth
+    waiting = sum(p.count * p.size for p in blocks) * width if depth < inner else 0
+    if max(width * depth, waiting) * itemsize > _LOCAL_PANELS or rows * inner * itemsize > _SECOND_LEVEL:
+        return False
+    uneven = inner % depth != 0 and any(is_turned(c, c.right, c.column, p, depth, lanes) for p in columns)
+    alone = rows * c.column.extent * inner < PARALLEL_PRODUCTS
+    return not uneven and (alone or sum(p.count for p in columns) >= _FEWEST_PANELS)
 
 
 def _should_pack_right(c: Contraction, shape: Shape, lanes: int) -> bool:
@@ -173,24 +204,36 @@ Blocks = Callable[[Axis, Index, Index, tuple[Index, int] | None], tuple[Statemen
 """The code of blocks of rows along an axis, as far as a limit: the axis, the block, the panel, the limit."""
 
 
-def _grid(c: Contraction, rows: Pieces, columns: Pieces, body: Blocks, deep: bool = False) -> Statement:
-    """The loops over blocks of rows and panels of columns, in tasks if there is enough to do. Deep blocks
-    share what they read: a task takes several, and the next task another panel for the same blocks."""
+class Sharing(Enum):
+    """What a task takes of one panel, and which task follows."""
+
+    BLOCKS = "some blocks of rows; then the next ones"
+    CHUNKS = "many blocks, which share each piece of the panel; then another panel for the same blocks"
+    PANELS = "all blocks; then another panel"
+
+
+def _grid(
+    c: Contraction, rows: Pieces, columns: Pieces, body: Blocks, sharing: Sharing = Sharing.BLOCKS
+) -> Statement:
+    """The loops over blocks of rows and panels of columns, in tasks if there is enough to do."""
     blocks, panels = rows.count, columns.count
     products = rows.size * columns.size * c.inner.extent
+    whole = products * panels * blocks
     batched = any(axis.extent != 1 for axis in c.batch)
-    if products * panels * blocks < PARALLEL_PRODUCTS or batched or panels * blocks == 1:
+    if whole < PARALLEL_PRODUCTS or batched or panels * blocks == 1:
         panel, within = Axis("p", panels), Axis("r", blocks)
         return For(panel, body(within, at(within), at(panel), None))
-    size = max(1, TASK_PRODUCTS // products)
-    if deep:
+    size = max(1, min(max(TASK_PRODUCTS, whole // _LEAST_TASKS), _LONGEST_TASK) // products)
+    if sharing is Sharing.CHUNKS:
         size = max(size, min(_TOGETHER, blocks * panels // _LEAST_TASKS))
-    chunks = -(-blocks // min(size, blocks))
+    chunks = 1 if sharing is Sharing.PANELS else -(-blocks // min(size, blocks))
     size = -(-blocks // chunks)
     chunks = -(-blocks // size)
     task, within = Axis("task", chunks * panels), Axis("r", size)
     chunk, panel_index = (
-        (at(task) // panels, at(task) % panels) if deep else (at(task) % chunks, at(task) // chunks)
+        (at(task) % chunks, at(task) // chunks)
+        if sharing is Sharing.BLOCKS
+        else (at(task) // panels, at(task) % panels)
     )
     block = chunk * size + at(within)
     limit = None if size * chunks == blocks else (block, blocks)

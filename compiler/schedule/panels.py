@@ -2,13 +2,14 @@
 
 `cut` gives the blocks of an axis; `pack` gives the copying loops, and `Panels` where an element then is:
 block after block, within a block one inner position after the other, the elements of the side next to each
-other.
+other. `pack_block` copies one block, or a piece of it, into a buffer of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.index import Axis, Index, Loaded, as_index
@@ -56,11 +57,12 @@ class Pieces:
         return at_most(block * self.size + self.start, max(self.extent - self.size, 0))
 
 
-def cut(c: Contraction, axis: Axis, size: int) -> list[Pieces]:
-    """The axis in blocks of `size`; where the last may not be moved back, a smaller one covers the rest."""
+def cut(c: Contraction, axis: Axis, size: int, exactly: bool = False) -> list[Pieces]:
+    """The axis in blocks of `size`; where the last may not be moved back, or is not to, a smaller one covers
+    the rest."""
     extent = axis.extent
     whole, rest = divmod(extent, size)
-    if rest == 0 or whole == 0 or (_affine(c, axis) and not _may_update(c)):
+    if rest == 0 or whole == 0 or (_affine(c, axis) and not _may_update(c) and not exactly):
         return [Pieces(0, -(-extent // size), size, extent)]
     return [Pieces(0, whole, size, extent), Pieces(whole * size, 1, rest, extent)]
 
@@ -128,46 +130,94 @@ def pack(
     return panels, copies
 
 
+def pack_block(
+    c: Contraction,
+    operand: Expression,
+    axis: Axis,
+    pieces: Pieces,
+    block: Index,
+    start: Index,
+    depth: int,
+    buffer: Buffer,
+    lanes: int,
+) -> Statement:
+    """Loops that copy so many inner positions of one block, from `start` on, to the buffer's beginning."""
+    store = _store(c, operand, axis, pieces.first(block), start, buffer, lambda k, j: k * pieces.size + j)
+    if is_turned(c, operand, axis, pieces, depth, lanes):
+        return _squares(store, min(pieces.size, pieces.extent), depth, lanes)
+    k = Axis("k", depth)
+    limit = (start + at(k), c.inner.extent) if c.inner.extent % depth else None
+    padding = _padding(c, buffer, at(k) * pieces.size, pieces, lanes)
+    return For(k, (_row(operand, axis, pieces, partial(store, at(k)), lanes), *padding), limit=limit)
+
+
 def _copy(
     c: Contraction, operand: Expression, axis: Axis, panels: Panels, pieces: Pieces, lanes: int
 ) -> Statement:
     """One kind of block: narrow ones several at a time, so that what lies together is read together."""
     width, depth = min(pieces.size, pieces.extent), c.inner.extent
-    turns = steps(operand, c.inner) == 1 and steps(operand, axis) not in (None, 0, 1)
-    turns = turns and min(width, depth) >= lanes
-    beside = 1 if turns else min(pieces.count, max(1, _TOGETHER // width))
+    turned = is_turned(c, operand, axis, pieces, depth, lanes)
+    beside = 1 if turned else min(pieces.count, max(1, _TOGETHER // width))
     task, within = Axis("p", -(-pieces.count // beside)), Axis("n", beside)
-    block = at(task) * beside + at(within)
-    first = pieces.first(block)
-
-    def store(k: Index, j: Index) -> Store:
-        values = {c.inner: k, axis: first + j}
-        value = Rewriter(lambda index: index.substitute(values)).expression(operand)
-        return Store(panels.buffer, panels.place(pieces, block, k, j), value, c.where)
-
-    body = _squares(store, width, depth, lanes) if turns else None
-    if body is None:
-        k, j = Axis("k", depth), Axis("j", width)
-        step = steps(operand, axis)
-        wide = min(4, -(-width // lanes)) * lanes if step == 1 else lanes
-        apart = step is not None and step != 1  # element by element: as fast as gathering them, and less code
-        row = For(
-            j, (store(at(k), at(j)),), Kind.SERIAL if apart else Kind.VECTOR, None, 1 if apart else wide
-        )
+    block, buffer = at(task) * beside + at(within), panels.buffer
+    place = partial(panels.place, pieces, block)
+    store = _store(c, operand, axis, pieces.first(block), Index(), buffer, place)
+    if turned:
+        body = _squares(store, width, depth, lanes)
+    else:
+        k = Axis("k", depth)
+        row = _row(operand, axis, pieces, partial(store, at(k)), lanes)
         limit = (block, pieces.count) if pieces.count % beside else None
-        body = For(k, (For(within, (row,), limit=limit), *_padding(c, panels, pieces, at(k), lanes)))
-    shared = task.extent > 1 and panels.buffer.size >= _PARALLEL_COPY and not c.batch
+        padding = _padding(c, buffer, panels.place(pieces, Index(), at(k), Index()), pieces, lanes)
+        body = For(k, (For(within, (row,), limit=limit), *padding))
+    shared = task.extent > 1 and buffer.size >= _PARALLEL_COPY and not c.batch
     return For(task, (body,), Kind.PARALLEL if shared else Kind.SERIAL)
 
 
-def _padding(c: Contraction, panels: Panels, pieces: Pieces, k: Index, lanes: int) -> list[Statement]:
+def is_turned(
+    c: Contraction, operand: Expression, axis: Axis, pieces: Pieces, depth: int, lanes: int
+) -> bool:
+    """Are blocks so many inner positions deep copied in squares, because those positions lie side by side?"""
+    along = steps(operand, c.inner) == 1 and steps(operand, axis) not in (None, 0, 1)
+    return along and min(pieces.size, pieces.extent, depth) >= lanes
+
+
+def _store(
+    c: Contraction,
+    operand: Expression,
+    axis: Axis,
+    first: Index,
+    start: Index,
+    buffer: Buffer,
+    place: Callable[[Index, Index], Index],
+) -> Callable[[Index, Index], Store]:
+    """The copying of the element at inner position `start` + k, the j-th from `first` on."""
+
+    def store(k: Index, j: Index) -> Store:
+        values = {c.inner: start + k, axis: first + j}
+        value = Rewriter(lambda index: index.substitute(values)).expression(operand)
+        return Store(buffer, place(k, j), value, c.where)
+
+    return store
+
+
+def _row(operand: Expression, axis: Axis, pieces: Pieces, store: Callable[[Index], Store], lanes: int) -> For:
+    """The elements of a block at one inner position."""
+    j, step = Axis("j", min(pieces.size, pieces.extent)), steps(operand, axis)
+    if step is not None and step != 1:  # element by element: as fast as gathering them, and less code
+        return For(j, (store(at(j)),))
+    wide = min(4, -(-j.extent // lanes)) * lanes if step == 1 else lanes
+    return For(j, (store(at(j)),), Kind.VECTOR, None, wide)
+
+
+def _padding(c: Contraction, buffer: Buffer, start: Index, pieces: Pieces, lanes: int) -> list[Statement]:
     """Zeros where a block is longer than the axis: tiles read them, and what lies in memory by chance may
     be slow numbers."""
     if not pieces.beyond:
         return []
     j = Axis("j", pieces.size - pieces.extent)
-    place = panels.place(pieces, Index(), k, at(j) + pieces.extent)
-    return [For(j, (Store(panels.buffer, place, Number(0, c.out.dtype)),), Kind.VECTOR, None, lanes)]
+    zero = Store(buffer, start + pieces.extent + at(j), Number(0, c.out.dtype))
+    return [For(j, (zero,), Kind.VECTOR, None, lanes)]
 
 
 def _squares(store: Callable[[Index, Index], Store], width: int, depth: int, lanes: int) -> For:

@@ -31,7 +31,7 @@ from retrograd.compiler.ir.loops import (
     Store,
 )
 from retrograd.compiler.schedule.machine import Machine
-from retrograd.compiler.schedule.panels import Panels, Pieces, at
+from retrograd.compiler.schedule.panels import Panels, Pieces, at, pack_block
 from retrograd.compiler.schedule.tasks import LIGHT, within, work
 
 _TALLEST, _WIDEST = 12, 16
@@ -40,6 +40,8 @@ _FIRST_LEVEL = 32 << 10
 """Bytes of a panel that stay in the first-level cache beside all else."""
 _PAGE, _LINE = 4096, 64
 """Bytes whose addresses repeat the sets of the first-level cache, and those of one of its lines."""
+_LARGE = 1 << 22
+"""A product of so many multiplications is worth two kinds of tiles."""
 _REUSED = 4
 """An inner axis is cut in pieces if so many tiles read each of them."""
 _BRIEF, _SHORT = 1 << 17, 0.002
@@ -70,7 +72,8 @@ def tile_shape(c: Contraction, machine: Machine) -> Shape:
 
 def _depth(c: Contraction, rows: int, width: int) -> int:
     """The inner axis in equal pieces, if one of them fits the first-level cache and the whole does not."""
-    inner, most = c.inner.extent, max(32, _FIRST_LEVEL // (width * c.out.dtype.itemsize))
+    inner, across = c.inner.extent, min(width, c.column.extent) * c.out.dtype.itemsize
+    most = max(32, _FIRST_LEVEL // across)
     if inner <= most * 5 // 4 or c.row.extent < _REUSED * rows:
         return inner
     pieces = -(-inner // most)
@@ -79,14 +82,29 @@ def _depth(c: Contraction, rows: int, width: int) -> int:
 
 def _cycles(c: Contraction, lanes: int, shape: Shape) -> float:
     """Roughly, at two multiply-adds and two loads a cycle, and less from the second-level cache."""
+    blocks, width = -(-c.row.extent // shape.rows), shape.vectors * lanes
+    panels, rest = divmod(c.column.extent, width)
+    total = panels * _cycles_of_tile(c, lanes, shape, blocks > 1)
+    if rest:
+        last = -(-rest // lanes) if panels and is_exact(c) else shape.vectors
+        total += _cycles_of_tile(c, lanes, shape._replace(vectors=last), blocks > 1)
+    return blocks * total
+
+
+def _cycles_of_tile(c: Contraction, lanes: int, shape: Shape, again: bool) -> float:
+    """Of a tile whose panel is read `again` by the next."""
     rows, vectors, depth = shape
-    blocks, panels = -(-c.row.extent // rows), -(-c.column.extent // (vectors * lanes))
     bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)  # four: the latency of a multiply-add
-    if blocks > 1 and vectors * lanes * depth * c.out.dtype.itemsize > _FIRST_LEVEL * 5 // 4:
+    panel = min(vectors * lanes, c.column.extent) * depth * c.out.dtype.itemsize
+    if again and panel > _FIRST_LEVEL * 5 // 4:
         bound = max(bound, 2.5 * vectors)
     bound += 0.5 + 0.05 * (rows + 2 * vectors)
-    pieces = -(-c.inner.extent // depth)
-    return blocks * panels * (c.inner.extent * bound + pieces * (2 * rows * vectors + 16))
+    return c.inner.extent * bound + -(-c.inner.extent // depth) * (2 * rows * vectors + 16)
+
+
+def is_exact(c: Contraction) -> bool:
+    """Is the product so large that narrower tiles for its last columns are worth their code?"""
+    return c.row.extent * c.column.extent * c.inner.extent >= _LARGE
 
 
 def crowded(apart: int, width: int, count: int) -> bool:
@@ -99,6 +117,12 @@ def crowded(apart: int, width: int, count: int) -> bool:
 # ---- the code ----------------------------------------------------------------------------------------------
 
 
+class Fresh(NamedTuple):
+    """A panel of the right operand that is copied where it is used, as deep as tiles take it in."""
+
+    buffer: Buffer
+
+
 @dataclass(frozen=True)
 class Tile:
     """The code of a tile."""
@@ -107,7 +131,7 @@ class Tile:
     lanes: int
     depth: int
     left: Panels | None
-    right: Panels | None
+    right: Panels | Fresh | None
 
     def blocks(
         self,
@@ -120,8 +144,19 @@ class Tile:
     ) -> tuple[Statement, ...]:
         """The blocks of one panel along the axis `within`."""
         if self.depth < self.c.inner.extent:
-            return self._piecewise(rows, columns, within, block, panel, limit)
-        return (For(within, (self._at_once(rows, columns, block, panel),), limit=limit),)
+            code = self._piecewise(rows, columns, within, block, panel, limit)
+        else:
+            body = For(within, (self._at_once(rows, columns, block, panel),), limit=limit)
+            code = (*self._fresh(columns, panel, Index()), body)
+        return (Local(self.right.buffer, code),) if isinstance(self.right, Fresh) else code
+
+    def _fresh(self, columns: Pieces, panel: Index, start: Index) -> tuple[Statement, ...]:
+        """The copying of a fresh panel."""
+        c = self.c
+        if not isinstance(self.right, Fresh):
+            return ()
+        buffer = self.right.buffer
+        return (pack_block(c, c.right, c.column, columns, panel, start, self.depth, buffer, self.lanes),)
 
     def _at_once(self, rows: Pieces, columns: Pieces, block: Index, panel: Index) -> Statement:
         """Zero the tile, accumulate over the whole inner axis, use it."""
@@ -135,7 +170,7 @@ class Tile:
         def use(i: Index, across: Index) -> tuple[Statement, ...]:
             return self._used(Load(tile, i * width + across), rows, columns, block, panel, i, across)
 
-        add = self._add(tile, rows, columns, block, panel, at(k))
+        add = self._add(tile, rows, columns, block, panel, Index(), at(k))
         if work(c.stores) <= LIGHT:
             last: Statement = self._each(rows, columns, use, self._edge(columns))
         else:
@@ -163,7 +198,6 @@ class Tile:
         partial = Buffer("partial", c.out.dtype, within.extent * tile.size, Space.LOCAL)
         place = at(within) * tile.size
         piece, k = Axis("q", -(-inner // depth)), Axis("k", depth)
-        position = at(piece) * depth + at(k)
 
         def begin(i: Index, across: Index) -> tuple[Statement, ...]:
             return (Store(tile, i * width + across, Load(partial, place + i * width + across)),)
@@ -171,8 +205,9 @@ class Tile:
         def end(i: Index, across: Index) -> tuple[Statement, ...]:
             return (Store(partial, place + i * width + across, Load(tile, i * width + across)),)
 
-        add = self._add(tile, rows, columns, block, panel, position)
-        end_of_axis = (position, inner) if inner % depth else None
+        start = at(piece) * depth
+        add = self._add(tile, rows, columns, block, panel, start, at(k))
+        end_of_axis = (start + at(k), inner) if inner % depth else None
         one = (
             self._each(rows, columns, begin),
             For(k, (add,), limit=end_of_axis),
@@ -182,7 +217,8 @@ class Tile:
         z = Axis("z", partial.size)
         wide = 4 * self.lanes if partial.size % (4 * self.lanes) == 0 else self.lanes
         zero = For(z, (Store(partial, as_index(z), Number(0, c.out.dtype)),), Kind.VECTOR, None, wide)
-        sums = For(piece, (For(within, (Local(tile, one),), limit=limit),))
+        fresh = self._fresh(columns, panel, start)
+        sums = For(piece, (*fresh, For(within, (Local(tile, one),), limit=limit)))
         return (Local(partial, (zero, sums, For(within, (used,), limit=limit))),)
 
     # ---- parts of both -------------------------------------------------------------------------------------
@@ -213,22 +249,27 @@ class Tile:
         return end if end % self.lanes or columns.beyond else None
 
     def _add(
-        self, tile: Buffer, rows: Pieces, columns: Pieces, block: Index, panel: Index, k: Index
+        self, tile: Buffer, rows: Pieces, columns: Pieces, block: Index, panel: Index, start: Index, k: Index
     ) -> Statement:
-        """The multiply-adds of one inner position."""
+        """The multiply-adds of inner position `start` + k."""
         c, width = self.c, tile.size // rows.size
 
         def add(i: Index, across: Index) -> tuple[Statement, ...]:
-            values = {c.row: rows.first(block) + i, c.column: columns.first(panel) + across, c.inner: k}
-            moved = Rewriter(lambda index: index.substitute(values))
-            if self.left is None:
-                left = moved.expression(c.left)
-            else:
-                left = Load(self.left.buffer, self.left.place(rows, block, k, i))
-            if self.right is None:
-                right = within(moved.expression(c.right), across, self._edge(columns))
-            else:
-                right = Load(self.right.buffer, self.right.place(columns, panel, k, across))
+            row, column = rows.first(block) + i, columns.first(panel) + across
+            moved = Rewriter(
+                lambda index: index.substitute({c.row: row, c.column: column, c.inner: start + k})
+            )
+            left, right = moved.expression(c.left), moved.expression(c.right)
+            match self.left:
+                case Panels(buffer=buffer) as panels:
+                    left = Load(buffer, panels.place(rows, block, start + k, i))
+            match self.right:
+                case Panels(buffer=buffer) as panels:
+                    right = Load(buffer, panels.place(columns, panel, start + k, across))
+                case Fresh(buffer=buffer):
+                    right = Load(buffer, k * columns.size + across)
+                case None:
+                    right = within(right, across, self._edge(columns))
             term = Call("mul", (left, right), c.out.dtype)
             return (Accumulate(tile, i * width + across, term, "add", 0, c.where),)
 
