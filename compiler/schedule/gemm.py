@@ -39,7 +39,7 @@ from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, is_turned, pack, places_of, steps
 from retrograd.compiler.schedule.tasks import PARALLEL_PRODUCTS, TASK_PRODUCTS, in_tasks
 from retrograd.compiler.schedule.thin import is_thin, thin_block, thin_shape
-from retrograd.compiler.schedule.tiles import Fresh, Shape, Tile, crowded, is_exact, tile_shape
+from retrograd.compiler.schedule.tiles import SECOND_LEVEL, Fresh, Shape, Tile, crowded, is_exact, tile_shape
 from retrograd.compiler.schedule.windows import arrange_windows
 
 _LONGEST_TASK = 1 << 20
@@ -50,8 +50,8 @@ _OFTEN = 64
 _TOGETHER, _LEAST_TASKS = 32, 8
 """Blocks of rows that a task takes, so that a piece of a panel is read more often, and tasks that there
 should be."""
-_SECOND_LEVEL, _FEWEST_PANELS = 1 << 20, 4
-"""Bytes of an operand that stays in the second-level cache, and panels enough for threads to share."""
+_FEWEST_PANELS = 4
+"""Panels that are enough for threads to share."""
 _LOCAL_PANELS = 1 << 17
 """Bytes of panels that a product of a batch may have on the stack."""
 
@@ -173,11 +173,12 @@ def _is_fresh(
     rows, inner, itemsize = c.row.extent, c.inner.extent, c.out.dtype.itemsize
     width, depth = shape.vectors * lanes, shape.depth
     waiting = sum(p.count * p.size for p in blocks) * width if depth < inner else 0
-    if max(width * depth, waiting) * itemsize > _LOCAL_PANELS or rows * inner * itemsize > _SECOND_LEVEL:
+    if max(width * depth, waiting) * itemsize > _LOCAL_PANELS or rows * inner * itemsize > SECOND_LEVEL:
         return False
     uneven = inner % depth != 0 and any(is_turned(c, c.right, c.column, p, depth, lanes) for p in columns)
-    alone = rows * c.column.extent * inner < PARALLEL_PRODUCTS
-    return not uneven and (alone or sum(p.count for p in columns) >= _FEWEST_PANELS)
+    panels, whole = sum(p.count for p in columns), rows * c.column.extent * inner
+    enough = panels >= _FEWEST_PANELS or whole <= panels * _LONGEST_TASK or whole < PARALLEL_PRODUCTS
+    return not uneven and enough
 
 
 def _should_pack_right(c: Contraction, shape: Shape, lanes: int) -> bool:

@@ -31,15 +31,18 @@ from retrograd.compiler.ir.loops import (
     Store,
 )
 from retrograd.compiler.schedule.machine import Machine
-from retrograd.compiler.schedule.panels import Panels, Pieces, at, pack_block
+from retrograd.compiler.schedule.panels import Panels, Pieces, at, pack_block, steps
 from retrograd.compiler.schedule.tasks import LIGHT, within, work
 
 _TALLEST, _WIDEST = 12, 16
 """Rows and vectors of a tile at most."""
 _FIRST_LEVEL = 32 << 10
 """Bytes of a panel that stay in the first-level cache beside all else."""
-_PAGE, _LINE = 4096, 64
-"""Bytes whose addresses repeat the sets of the first-level cache, and those of one of its lines."""
+SECOND_LEVEL = 1 << 20
+"""Bytes of an operand that stays in the second-level cache."""
+_PAGE, _LINE, _WAYS = 4096, 64, 8
+"""Bytes after which addresses meet the same sets of the first-level cache again, those of one of its lines,
+and lines of a set."""
 _LARGE = 1 << 22
 """A product of so many multiplications is worth two kinds of tiles."""
 _REUSED = 4
@@ -71,10 +74,12 @@ def tile_shape(c: Contraction, machine: Machine) -> Shape:
 
 
 def _depth(c: Contraction, rows: int, width: int) -> int:
-    """The inner axis in equal pieces, if one of them fits the first-level cache and the whole does not."""
+    """The inner axis in equal pieces, if one of them fits the first-level cache and the whole does not. A
+    left operand too large for the second-level cache is read in long rows, which are fetched ahead."""
     inner, across = c.inner.extent, min(width, c.column.extent) * c.out.dtype.itemsize
     most = max(32, _FIRST_LEVEL // across)
-    if inner <= most * 5 // 4 or c.row.extent < _REUSED * rows:
+    small = c.row.extent * inner * c.out.dtype.itemsize <= SECOND_LEVEL
+    if inner <= most * 5 // 4 or c.row.extent < _REUSED * rows or not small:
         return inner
     pieces = -(-inner // most)
     return -(-inner // (8 * pieces)) * 8
@@ -98,6 +103,8 @@ def _cycles_of_tile(c: Contraction, lanes: int, shape: Shape, again: bool) -> fl
     panel = min(vectors * lanes, c.column.extent) * depth * c.out.dtype.itemsize
     if again and panel > _FIRST_LEVEL * 5 // 4:
         bound = max(bound, 2.5 * vectors)
+    if rows > _WAYS and (steps(c.left, c.row) or 1) * c.out.dtype.itemsize % _PAGE == 0:
+        bound *= 1.2
     bound += 0.5 + 0.05 * (rows + 2 * vectors)
     return c.inner.extent * bound + -(-c.inner.extent // depth) * (2 * rows * vectors + 16)
 
