@@ -18,7 +18,17 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
-from vector_functions import DTYPES, REFERENCES, Array, arity, compiled, emit_function, errors, native
+from vector_functions import (
+    AVX512,
+    DTYPES,
+    REFERENCES,
+    Array,
+    arity,
+    compiled,
+    emit_function,
+    errors,
+    native,
+)
 
 from retrograd.compiler.backends.math import BOUNDS, FUNCTIONS
 from retrograd.compiler.backends.vector import Block, Value, maximum, minimum, splat
@@ -224,6 +234,15 @@ def test_scalars_and_vectors_of_any_width_agree(name: str) -> None:
     operands = samples(name, "f32", 50, seed=4)
     wide, narrow = native(name, "f32")(*operands), native(name, "f32", 1)(*operands)
     np.testing.assert_array_equal(wide, narrow)
+
+
+@pytest.mark.skipif(not AVX512, reason="the processor has no AVX-512")
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+@pytest.mark.parametrize("name", [n for n in NAMES if arity(n) == 1])
+def test_instructions_of_avx512_compute_what_plain_ones_do(name: str, kind: str) -> None:
+    (x,) = samples(name, kind, 20_000, seed=5)
+    x = np.concatenate([x, SIGNED.astype(x.dtype)])
+    np.testing.assert_array_equal(native(name, kind)(x), native(name, kind, avx512=False)(x))
 
 
 def test_halves_go_by_way_of_f32() -> None:

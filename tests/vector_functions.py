@@ -50,9 +50,11 @@ def arity(name: str) -> int:
     return len(inspect.signature(FUNCTIONS[name]).parameters)
 
 
-def emit_function(function: Callable[..., Value], kind: str, lanes: int, operands: int) -> str:
+def emit_function(
+    function: Callable[..., Value], kind: str, lanes: int, operands: int, avx512: bool = False
+) -> str:
     """A module with `void f(ptr a, ptr b, ptr out, i64 n)`; n is a positive multiple of `lanes`."""
-    block = Block()
+    block = Block(avx512=avx512)
     element = block.constant(kind, 1, 0).type
     block.do("br label %loop")
     block.label("loop")
@@ -77,11 +79,19 @@ def emit_function(function: Callable[..., Value], kind: str, lanes: int, operand
     return "\n".join([*block.declarations.values(), header, *block.lines, "}"])
 
 
+AVX512 = Target.host().has("avx512f")
+
+
 def compiled(
-    function: Callable[..., Value], kind: str, lanes: int, operands: int, out: np.dtype[Any] | None = None
+    function: Callable[..., Value],
+    kind: str,
+    lanes: int,
+    operands: int,
+    out: np.dtype[Any] | None = None,
+    avx512: bool = AVX512,
 ) -> Callable[..., Array]:
     """`function` as native code on arrays of one shape."""
-    code = assemble(emit_function(function, kind, lanes, operands), Target.host())
+    code = assemble(emit_function(function, kind, lanes, operands, avx512), Target.host())
     jit = binding.create_lljit_compiler()
     tracker = binding.JITLibraryBuilder().add_object_img(code).export_symbol("f").link(jit, "vector_function")
     entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(tracker["f"])
@@ -101,10 +111,10 @@ def compiled(
 
 
 @functools.cache
-def native(name: str, kind: str, lanes: int | None = None) -> Callable[..., Array]:
+def native(name: str, kind: str, lanes: int | None = None, avx512: bool = AVX512) -> Callable[..., Array]:
     """The function of this name on arrays; two vector registers at a time unless told."""
     lanes = lanes or 2 * Target.host().lanes(DTYPES[kind].itemsize)
-    return compiled(FUNCTIONS[name], kind, lanes, arity(name))
+    return compiled(FUNCTIONS[name], kind, lanes, arity(name), avx512=avx512)
 
 
 def errors(got: Array, reference: Array) -> Array:

@@ -69,7 +69,7 @@ _LONG_BODY, _FUNCTION = 20, 20
 
 def emit(program: Program, symbol: str, target: Target) -> str:
     """The module of a scheduled program: `void SYMBOL(ptr args)` and the functions that it calls."""
-    module = Module(_attributes(target), target.vector_bits, _conversions(target))
+    module = Module(_attributes(target), target.vector_bits, _conversions(target), target.has("avx512f"))
     module.unique(symbol)
     parts: list[Emitter] = []
     for kernel in program.kernels:

@@ -56,6 +56,8 @@ class Module:
     """Bits of a vector register."""
     conversions: Mapping[str, Conversion]
     """How halves are converted for which the target has no instruction."""
+    avx512: bool = False
+    """Has the target AVX-512's instructions for powers of two and special values (see `vector.scalef`)?"""
     functions: list[str] = field(default_factory=list)
     declarations: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)

@@ -23,7 +23,7 @@ class Places:
     """Axes, indices and addresses in one function over `%args`."""
 
     def __init__(self, module: Module, program: Program, name: str) -> None:
-        self.block = Block(conversions=module.conversions)
+        self.block = Block(conversions=module.conversions, avx512=module.avx512)
         self.module = module
         self.preamble: list[str] = []
         """What the function's entry does first: it finds its buffers, and makes room for local ones."""

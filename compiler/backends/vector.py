@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 LLVM_TYPES = {
@@ -210,11 +210,17 @@ class Block:
     """The text of one LLVM function body, in order."""
 
     def __init__(
-        self, entry: str = "entry", contract: bool = True, conversions: Mapping[str, Conversion] | None = None
+        self,
+        entry: str = "entry",
+        contract: bool = True,
+        conversions: Mapping[str, Conversion] | None = None,
+        avx512: bool = False,
     ) -> None:
         self.lines: list[str] = [f"{entry}:"]
         self.conversions = conversions or {}
         """By the kind of half; the others are converted by instructions."""
+        self.avx512 = avx512
+        """Has the target `scalef` and `fixup`?"""
         self.declarations: dict[str, str] = {}
         """Per name, what the module must also hold: a `declare` line, or a private `define`."""
         self.here = entry
@@ -437,6 +443,71 @@ def halves(value: Value) -> tuple[Value, Value]:
             part = block.pure(text, value.kind, half)
         parts.append(part)
     return parts[0], parts[1]
+
+
+def joined(parts: Sequence[Value]) -> Value:
+    """The lanes of several like vectors, a power of two of them, in one."""
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
+    low, high = joined(parts[:half]), joined(parts[half:])
+    mask = ", ".join(f"i32 {k}" for k in range(2 * low.lanes))
+    text = f"shufflevector {low.type} {low.ref}, {high.type} {high.ref}, <{2 * low.lanes} x i32> <{mask}>"
+    return low.block.pure(text, low.kind, 2 * low.lanes)
+
+
+def pieces(value: Value, lanes: int) -> list[Value]:
+    """The value in vectors of so many lanes, a power of two."""
+    if value.lanes <= lanes:
+        return [value]
+    low, high = halves(value)
+    return [*pieces(low, lanes), *pieces(high, lanes)]
+
+
+# ---- instructions of AVX-512 that do several at once -------------------------------------------------------
+
+_AVX512 = {"f32": (16, "ps"), "f64": (8, "pd")}
+"""Lanes of a register, and the suffix of its instructions."""
+
+_AT_LOGARITHM = 0x03530422
+"""`fixup`'s answers for each kind of number, from the lowest four bits on: NaN where it is NaN (2), -inf at 0
+(4), the value at 1 (0), NaN at -inf (3), inf at inf (5), NaN below 0 (3), the value above 0 (0). See Intel's
+manual, VFIXUPIMMPS."""
+
+
+def has_avx512(x: Value) -> bool:
+    """Do the following functions take values like this: of the target's, and of a register at least?"""
+    return x.block.avx512 and x.kind in _AVX512 and x.lanes >= _AVX512[x.kind][0]
+
+
+def scalef(x: Value, n: Value) -> Value:
+    """x * 2**n for whole n, rounded once."""
+    lanes = _AVX512[x.kind][0]
+    whole = x.block.constant(x.kind, lanes, 0)
+    return _in_registers("scalef", x, n, (whole.type, whole.ref), (f"i{lanes}", "-1"), ("i32", "4"))
+
+
+def logarithm_fixup(logarithm: Value, x: Value) -> Value:
+    """The logarithm of x where x is positive and finite, else what C99's annex F says."""
+    lanes = _AVX512[x.kind][0]
+    table = x.block.constant(f"i{FLOATS[x.kind]}", lanes, _AT_LOGARITHM)
+    rest = (table.type, table.ref), ("i32", "0"), (f"i{lanes}", "-1"), ("i32", "4")
+    return _in_registers("fixupimm", logarithm, x, *rest)
+
+
+def _in_registers(instruction: str, x: Value, y: Value, *rest: tuple[str, str]) -> Value:
+    """A masked instruction of two operands, register by register; the rest are constants: type and value.
+    The last of them, 4, says that rounding is as usual."""
+    lanes, suffix = _AVX512[x.kind]
+    name, block = f"llvm.x86.avx512.mask.{instruction}.{suffix}.512", x.block
+    constants = ", ".join(map(" ".join, rest))
+    parts = [
+        block.pure(f"call {a.type} @{name}({a.type} {a.ref}, {b.type} {b.ref}, {constants})", x.kind, lanes)
+        for a, b in zip(pieces(x, lanes), pieces(y, lanes), strict=True)
+    ]
+    own = parts[0].type
+    block.declare(name, f"declare {own} @{name}({', '.join([own, own, *(kind for kind, _ in rest)])})")
+    return joined(parts)
 
 
 def transposed(rows: list[Value]) -> list[Value]:

@@ -8,7 +8,7 @@ are printed by `benchmarks/fit_polynomials.py`.
 from __future__ import annotations
 
 from retrograd.compiler.backends.math.floats import FORMATS, at_least, at_most, horner
-from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select
+from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, has_avx512, scalef, select
 
 LOG2E = 1.4426950408889634
 
@@ -82,8 +82,11 @@ def power_of_two(exponent: Value, kind: str) -> Value:
     return (exponent << FORMATS[kind].fraction).as_float()
 
 
-def scaled(x: Value, exponent: Value) -> Value:
-    """x * 2**(exponent - 2 bias), rounded once even where it is subnormal or overflows."""
+def scaled(x: Value, n: Value, exponent: Value) -> Value:
+    """x * 2**(exponent - 2 bias), rounded once even where it is subnormal or overflows; n is the power as a
+    float."""
+    if has_avx512(x):
+        return scalef(x, n)
     half = exponent.lshr(1)
     return x * power_of_two(half, x.kind) * power_of_two(exponent - half, x.kind)
 
@@ -102,7 +105,7 @@ def exp(x: Value) -> Value:
     low, high = EXP_RANGE[x.kind]
     x = at_most(at_least(x, low), high)
     n, exponent = nearest(x, LOG2E, 2 * FORMATS[x.kind].bias)
-    return scaled(exp_reduced(reduced(x, n)), exponent)
+    return scaled(exp_reduced(reduced(x, n)), n, exponent)
 
 
 def exp2(x: Value) -> Value:
@@ -110,7 +113,7 @@ def exp2(x: Value) -> Value:
     x = at_most(at_least(x, low), high)
     n, exponent = nearest(x, 1.0, 2 * FORMATS[x.kind].bias)
     r = x - n
-    return scaled(fma(horner(r, EXP2_TAIL[x.kind]), r, 1.0), exponent)
+    return scaled(fma(horner(r, EXP2_TAIL[x.kind]), r, 1.0), n, exponent)
 
 
 def expm1(x: Value) -> Value:
@@ -125,7 +128,7 @@ def exp_of_negative(x: Value) -> Value:
     """exp for x <= 0."""
     x = at_least(x, EXP_RANGE[x.kind][0])
     n, exponent = nearest(x, LOG2E, 2 * FORMATS[x.kind].bias)
-    return scaled(exp_reduced(reduced(x, n)), exponent)
+    return scaled(exp_reduced(reduced(x, n)), n, exponent)
 
 
 def sigmoid(x: Value) -> Value:
@@ -149,7 +152,7 @@ def half_exp(x: Value) -> Value:
     """exp(x) / 2 for x >= 0, finite as long as its value is."""
     x = at_most(x, EXP_RANGE[x.kind][1] + 1.0)
     n, exponent = nearest(x, LOG2E, 2 * FORMATS[x.kind].bias - 1)
-    return scaled(exp_reduced(reduced(x, n)), exponent)
+    return scaled(exp_reduced(reduced(x, n)), n - 1.0, exponent)
 
 
 def cosh(x: Value) -> Value:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from retrograd.compiler.backends.math.exponential import exp_of_negative
 from retrograd.compiler.backends.math.floats import FORMATS, INF, NAN, horner, pattern_of
-from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select
+from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, has_avx512, logarithm_fixup, select
 
 # (log(1 + f) - f + f²/2) / f³ on |f| <= 1/3
 LOG_TAIL = (
@@ -69,6 +69,8 @@ def rest(f: Value) -> Value:
 
 def outside(x: Value, logarithm: Value) -> Value:
     """The logarithm of x, corrected where x is not positive and finite."""
+    if has_avx512(x):
+        return logarithm_fixup(logarithm, x)
     at_edge = select(x.eq(0.0), x.same(-INF), NAN)
     return select(x > 0.0, select(x.eq(INF), x, logarithm), at_edge)
 
@@ -105,9 +107,7 @@ def log1p_finite(x: Value) -> Value:
 
 
 def log1p(x: Value) -> Value:
-    inside = copysign(log1p_finite(x), x)  # of -0 too
-    at_edge = select(x.eq(-1.0), x.same(-INF), NAN)
-    return select(x > -1.0, select(x.eq(INF), x, inside), at_edge)
+    return outside(1.0 + x, copysign(log1p_finite(x), x))  # of -0 too
 
 
 def softplus(x: Value) -> Value:

@@ -79,7 +79,7 @@ def exp_words(high: Value, low: Value, factor: Value | float = 1.0) -> Value:
     clamped = at_most(at_least(high, least), most)
     low = select(clamped.eq(high), low, 0.0)
     n, exponent = nearest(clamped, LOG2E, 2 * FORMATS["f64"].bias)
-    return scaled(exp_reduced(reduced(clamped, n) + low) * factor, exponent)
+    return scaled(exp_reduced(reduced(clamped, n) + low) * factor, n, exponent)
 
 
 def pow_positive(x: Value, y: Value) -> Value:

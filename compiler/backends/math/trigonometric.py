@@ -85,20 +85,24 @@ def cos_reduced(r: Value, lack: Value) -> Value:
     return most + fma(z * z, tail, fma(-r, lack, rounding))
 
 
-def turned(r: Value, lack: Value, quadrant: Value) -> Value:
-    """sin(r + quadrant pi/2)."""
-    odd = (quadrant & 1).ne(0)
-    sign = (quadrant & 2) << (FLOATS[r.kind] - 2)
-    return (select(odd, cos_reduced(r, lack), sin_reduced(r, lack)).bits() ^ sign).as_float()
+def signed(x: Value, quadrant: Value) -> Value:
+    """-x in the third and fourth quadrant."""
+    sign = (quadrant & 2) << (FLOATS[x.kind] - 2)
+    return (x.bits() ^ sign).as_float()
 
 
 def sin(x: Value) -> Value:
-    return select(x.eq(0.0), x, turned(*reduced(x)))
+    r, lack, quadrant = reduced(x)
+    odd = (quadrant & 1).ne(0)
+    turned = select(odd, cos_reduced(r, lack), sin_reduced(r, lack))
+    return select(x.eq(0.0), x, signed(turned, quadrant))
 
 
 def cos(x: Value) -> Value:
     r, lack, quadrant = reduced(x)
-    return turned(r, lack, quadrant + 1)
+    odd = (quadrant & 1).ne(0)
+    turned = select(odd, sin_reduced(r, lack), cos_reduced(r, lack))
+    return signed(turned, quadrant + 1)
 
 
 def tan(x: Value) -> Value:
