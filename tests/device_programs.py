@@ -18,7 +18,7 @@ from retrograd.compiler.pipeline import CompiledGpu
 from retrograd.runtime.cuda import nvidia
 from retrograd.runtime.cuda.driver import Driver
 
-_FILL = 0xA5
+_FILL = 0xFF
 """What memory holds that nothing was written to."""
 
 

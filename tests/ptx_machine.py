@@ -69,7 +69,7 @@ class Machine:
             count = min(at_once, grid - first)
             space = Grid(
                 self.module, self.memory, self.constants, grid, block, first, count, shared, nbytes,
-                self._piece, touched,
+                self._piece, touched, np.unique(np.array([0, *arguments], np.uint64)),
             )  # fmt: skip
             frame = frame_of(space, function, np.arange(count * block))
             for parameter, value in zip(function.parameters, arguments, strict=True):

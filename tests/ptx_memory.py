@@ -19,6 +19,8 @@ from retrograd.compiler.ir.graph import Array
 
 FIRST_ADDRESS = 0x5_0000_0000_0000
 """Beyond what a processor's programs can address, so that neither side can follow the other's pointers."""
+FILL = 0xFF
+"""What memory holds that nobody has written: NaN, where numbers are read."""
 _GAP = 1 << 16
 """Bytes between allocations that belong to none."""
 ALIGNMENT = 16
@@ -47,7 +49,7 @@ class Memory:
     def __iter__(self) -> Iterator[Allocation]:
         return iter(self._allocations)
 
-    def allocate(self, nbytes: int, name: str = "memory", fill: int = 0xA5) -> int:
+    def allocate(self, nbytes: int, name: str = "memory", fill: int = FILL) -> int:
         """The address of new memory, which holds what nobody should rely on."""
         return self.map(np.full(-(-nbytes // ALIGNMENT) * ALIGNMENT, fill, np.uint8), nbytes, name)
 
@@ -177,6 +179,11 @@ class Accesses:
             self.reader[pieces[near]] = several[near]
             self.reader[pieces[twice & ~near]] = _MANY
         return None
+
+    def unordered(self, pieces: Array, threads: Array, epochs: Array) -> Array:
+        """Which of these pieces another thread has written, with nothing between; nothing is noted."""
+        pieces = self.cover(pieces)
+        return self._conflict(self.writer[pieces], self.written[pieces], threads, epochs)
 
     def note_write(self, pieces: Array, threads: Array, epochs: Array) -> tuple[int, str] | None:
         """The same of threads that write."""

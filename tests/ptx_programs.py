@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 from ptx_machine import Machine
-from ptx_memory import ALIGNMENT, Memory
+from ptx_memory import ALIGNMENT, FILL, Memory
 from ptx_text import Module, parse
 
 from retrograd.compiler.ir.graph import Array
@@ -29,7 +29,7 @@ def run(
     machine = Machine(reading(parse(compiled.ptx)), memory)
     program = compiled.loops
     given = dict(zip((*program.inputs, *program.constants), (*arrays, *compiled.constants), strict=True))
-    storage = np.full(-(-program.arena_bytes // ALIGNMENT) * ALIGNMENT, 0xA5, np.uint8)
+    storage = np.full(-(-program.arena_bytes // ALIGNMENT) * ALIGNMENT, FILL, np.uint8)
     places = {b: _given(memory, b, a) for b, a in given.items()}
     places |= {b: memory.allocate(_bytes(b), b.name) for b in program.outputs}
     for b, offset in program.arena.items():

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from ptx_memory import Accesses, Allocation, Memory
+from ptx_memory import FILL, Accesses, Allocation, Memory
 from ptx_text import Address, Fault, Function, Instruction, Module, Name, Number, Operand
 from ptx_types import FLOATS, NUMPY
 
@@ -20,6 +20,8 @@ from retrograd.compiler.ir.graph import Array
 SHARED_WINDOW, LOCAL_WINDOW = 0x1_0000_0000, 0x2_0000_0000
 """Where the spaces of blocks and of threads begin among generic addresses."""
 _WINDOW = 1 << 24
+_AT_START = 16
+"""Bytes that an idle load may read."""
 WARP = 32
 Read = Callable[["Frame"], Array]
 Write = Callable[["Frame", Array], None]
@@ -48,6 +50,9 @@ class Grid:
     """Bytes of shared memory whose accesses are told apart."""
     touched: dict[Allocation, Accesses]
     """Who touched what of the global memory, in the whole launch."""
+    starts: Array
+    """Where the memory begins that the launch was given. A load under a condition reads there where it does
+    not hold, and its value is not used: so what races there is no fault, but reads garbage."""
     bytes: Array = field(init=False)
     defined: Array = field(init=False)
     accesses: Accesses = field(init=False)
@@ -55,7 +60,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         nbytes = self.count * self.shared_bytes
-        self.bytes = np.full(nbytes, 0xA5, np.uint8)
+        self.bytes = np.full(nbytes, FILL, np.uint8)
         self.accesses = Accesses(self.piece, self.block)
         self.defined = np.zeros(nbytes // self.piece, bool)
         self.epochs = np.zeros(self.count, np.int64)
@@ -278,9 +283,7 @@ def load(access: Access, frame: Frame, at: Array) -> Array:
         case "global" | "const":
             result = np.empty((len(at), access.count), f"u{access.width}")
             for allocation, chosen in _allocations(access, frame, at):
-                result[chosen] = _elements(
-                    access, allocation.storage, _global_places(access, frame, allocation, at, chosen, False)
-                )
+                result[chosen] = _from_global(access, frame, allocation, at, chosen)
             return result
     raise access.instruction.fault(f"no loads from {space} are known here")
 
@@ -299,7 +302,8 @@ def store(access: Access, frame: Frame, at: Array, values: Array) -> None:
             _put(access, frame.local.reshape(-1), _local_places(access, frame, at), values)
         case "global":
             for allocation, chosen in _allocations(access, frame, at):
-                places = _global_places(access, frame, allocation, at, chosen, True)
+                places = (at[chosen] - np.uint64(allocation.address)).astype(np.int64)
+                _look(access, frame, _accesses(frame, allocation), places, True, chosen)
                 _put(access, allocation.storage, places, values[chosen])
         case _:
             raise access.instruction.fault(f"no stores to {space} are known here")
@@ -345,15 +349,40 @@ def _allocations(access: Access, frame: Frame, at: Array) -> list[tuple[Allocati
         raise frame.fault(access.instruction, str(fault), int(np.flatnonzero(~inside)[0])) from None
 
 
-def _global_places(
-    access: Access, frame: Frame, allocation: Allocation, at: Array, chosen: Array | slice, writes: bool
-) -> Array:
-    places = (at[chosen] - np.uint64(allocation.address)).astype(np.int64)
+def _accesses(frame: Frame, allocation: Allocation) -> Accesses:
     grid = frame.grid
     if allocation not in grid.touched:
         grid.touched[allocation] = Accesses(grid.piece, grid.block)
-    _look(access, frame, grid.touched[allocation], places, writes, chosen)
-    return places
+    return grid.touched[allocation]
+
+
+def _from_global(
+    access: Access, frame: Frame, allocation: Allocation, at: Array, chosen: Array | slice
+) -> Array:
+    at, accesses, starts = at[chosen], _accesses(frame, allocation), frame.grid.starts
+    places = (at - np.uint64(allocation.address)).astype(np.int64)
+    found = _elements(access, allocation.storage, places)
+    before = starts[np.maximum(np.searchsorted(starts, at, "right") - 1, 0)]
+    perhaps_idle = (at - before < np.uint64(_AT_START)) & (not access.constant)
+    numbers = np.arange(len(frame.running))[chosen]
+    sure = numbers[~perhaps_idle]
+    if len(sure):
+        _look(access, frame, accesses, places[~perhaps_idle], False, sure)
+    if perhaps_idle.any():
+        idle = numbers[perhaps_idle]
+        pieces = _pieces(access, accesses.piece, places[perhaps_idle])
+        lost = accesses.unordered(pieces.reshape(-1), *_who(frame, idle, pieces.shape[1]))
+        found[np.flatnonzero(perhaps_idle)[lost.reshape(pieces.shape).any(axis=1)]] = (
+            1 << 8 * access.width
+        ) - 1
+    return found
+
+
+def _who(frame: Frame, chosen: Array | slice, pieces: int) -> tuple[Array, Array]:
+    """The threads, by number in the launch, and the epochs of their blocks, each for so many pieces."""
+    running = frame.running[chosen]
+    threads = running + frame.grid.first * frame.grid.block
+    return np.repeat(threads, pieces), np.repeat(frame.grid.epochs[running // frame.grid.block], pieces)
 
 
 def _pieces(access: Access, piece: int, places: Array) -> Array:
@@ -367,14 +396,11 @@ def _look(
 ) -> None:  # fmt: skip
     """Has another thread touched this, with nothing between?"""
     pieces = _pieces(access, accesses.piece, places)
-    running = frame.running[chosen]
     if access.constant:
         accesses.note_constant(pieces)
         return
-    epochs = np.repeat(frame.grid.epochs[running // frame.grid.block], pieces.shape[1])
-    threads = np.repeat(running + frame.grid.first * frame.grid.block, pieces.shape[1])
     note = accesses.note_write if writes else accesses.note_read
-    wrong = note(pieces.reshape(-1), threads, epochs)
+    wrong = note(pieces.reshape(-1), *_who(frame, chosen, pieces.shape[1]))
     if wrong is not None:
         k = wrong[0] // pieces.shape[1]
         raise frame.fault(access.instruction, wrong[1], int(np.arange(len(frame.running))[chosen][k]))

@@ -195,7 +195,7 @@ def test_sums_over_part_of_a_row() -> None:
     check(function, real(70, 12, 9), ulps=64)
 
 
-@pytest.mark.parametrize("sizes", [(3, 7), (70, 20), (2, 60), (40,)], ids=str)
+@pytest.mark.parametrize("sizes", [(2,), (5, 2), (3, 7), (70, 20), (2, 60), (40,)], ids=str)
 @pytest.mark.parametrize("dtype", [float32, int64], ids=lambda d: d.name)
 def test_short_rows_are_sorted_by_one_block_each(sizes: tuple[int, ...], dtype: DType) -> None:
     compiled = check(

@@ -6,19 +6,22 @@ come from the tables.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import ptx_programs
 import pytest
 from gpu import build
+from hypothesis import HealthCheck, given, settings
 from native import assert_close
 from ptx_contracted import contracted
 from test_pipeline import CASES, sample, with_special_values
 from test_ptx import OPS, chunks, with_adjoint
+from test_random_graphs import EXAMPLES, assert_agrees, programs
 
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.ir.graph import Array, apply, interpret
+from retrograd.compiler.ir.graph import Array, Graph, apply, interpret
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.pipeline import compile_for_gpu, unseen
 
@@ -59,3 +62,15 @@ def test_every_op_and_its_adjoint(cases: list[Any]) -> None:
         for mine, theirs in zip(found, interpret(graph, given), strict=True):
             assert (mine.shape, mine.dtype) == (np.shape(theirs), np.asarray(theirs).dtype)
             np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+@given(programs())
+@settings(max_examples=EXAMPLES // 5, suppress_health_check=list(HealthCheck))
+def test_random_programs_and_their_gradients(case: tuple[Graph, list[Array]]) -> None:
+    assert_agrees(*case, executed)
+
+
+def executed(graph: Graph) -> Callable[..., list[Array]]:
+    """The graph's PTX, to be called with arrays."""
+    compiled = compile_for_gpu(graph)
+    return lambda *arrays: ptx_programs.run(compiled, arrays)

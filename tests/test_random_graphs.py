@@ -254,8 +254,10 @@ def test_compiled_programs_and_their_gradients_equal_the_interpreted(case: tuple
     assert_agrees(*case)
 
 
-def assert_agrees(graph: Graph, arrays: Sequence[Array]) -> None:
-    """Value and gradient of the program, by machine code and by NumPy."""
+def assert_agrees(
+    graph: Graph, arrays: Sequence[Array], build: Callable[[Graph], Callable[..., list[Array]]] = build
+) -> None:
+    """Value and gradient of the program, by the code that `build` makes, and by NumPy."""
     whole = joint(graph, range(len(arrays)))
     note(str(graph))
     expected = [np.asarray(value) for value in interpret(whole, arrays)]

@@ -228,6 +228,9 @@ class ThreadEmitter(Emitter):
 
     def _load(self, e: Load) -> Value:
         vector = self._vector
+        if e.bounds and e.buffer.size == 0:  # where a bound fails, element 0 is read instead
+            lanes = vector.lanes if vector is not None and self._varies(e) else 1
+            return self.block.constant(kind_of(e.dtype), lanes, 0)
         if vector is None or vector.lanes == 1 or e.buffer in self._in_registers or not self._varies(e):
             return super()._load(e)
         if vector.mask is not None or e.buffer in vector.private:
@@ -272,6 +275,8 @@ class ThreadEmitter(Emitter):
 
     def _run(self, e: Load, kind: str, vector: Vector) -> Value:
         inside, stored = self.within(e.bounds, 1), memory_kind(kind)
+        if inside is not None and e.buffer.size < vector.lanes:  # no bounds can hold
+            return self.block.constant(stored, vector.lanes, 0)
         address = self.address(e.buffer, e.index)
         if inside is not None:
             start = self.pointer(e.buffer)

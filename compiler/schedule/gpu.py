@@ -125,23 +125,41 @@ def _is_number(s: Store, number: bool | int | float) -> bool:
 
 def _read_all(body: Sequence[Statement], fresh: set[Buffer]) -> list[Task]:
     """The tasks of a kernel's statements; one if they are short nests, as of a single row."""
-    nests = [Nest(*_chain(s)) for s in body]
+    nests = _nests(body)
     if len(nests) > 1 and all(isinstance(x, Store | Accumulate) for nest in nests for x in nest.body):
         whole = Rows((), tuple(nests))
         if _worth_rows(whole, fresh):
             return [whole]
-    return [task for s in body for task in _read(s, fresh)]
+    return [task for nest in nests for task in _read(nest, fresh)]
 
 
-def _read(s: Statement, fresh: set[Buffer]) -> list[Task]:
+def _nests(body: Sequence[Statement]) -> list[Nest]:
+    """A nest for each statement. Writes without a loop are one, where the later ones rest on what was read
+    before the earlier ones wrote: two elements that change places."""
+    groups: list[list[Statement]] = []
+    read: set[int] = set()
+    for s in body:
+        loads = {id(e): e.buffer for e in expressions([s]) if isinstance(e, Load)}
+        before = groups[-1] if groups else []
+        written = {x.buffer for x in before if isinstance(x, Store | Accumulate)}
+        joins = isinstance(s, Store) and any(n in read and b in written for n, b in loads.items())
+        if not joins:
+            groups.append([])
+            read = set()
+        groups[-1].append(s)
+        read |= set(loads)
+    return [Nest(*_chain(g[0])) if len(g) == 1 else Nest((), tuple(g)) for g in groups]
+
+
+def _read(nest: Nest, fresh: set[Buffer]) -> list[Task]:
     """The tasks of one statement."""
-    axes, body = _chain(s)
+    axes, body = nest.axes, nest.body
     if all(isinstance(x, Store | Accumulate) for x in body):
         sums = {x.buffer for x in body if isinstance(x, Accumulate)}
         if any(isinstance(e, Load) and e.buffer in sums for e in expressions(body)):
             return [Nest(axes, (x,)) for x in body]
         return list(_sorted_out(Nest(axes, body), fresh))
-    stages = [Nest(*_chain(x)) for x in body]
+    stages = _nests(body)
     if not all(isinstance(x, Store | Accumulate) for stage in stages for x in stage.body):
         return [Lines(axes, body)]
     crossing = [

@@ -259,18 +259,19 @@ class _Rows:
         return stores
 
     def _once(self, stage: Nest) -> list[Statement]:
-        """Values that a row has once: every worker computes them, the first writes them."""
-        result: list[Statement] = []
+        """Values that a row has once: every worker computes them all, then the first writes them."""
         change = self._change(self._outer, Index())
-        for s in stage.body:
-            assert isinstance(s, Store | Accumulate)
-            value = Buffer("once", s.buffer.dtype, 1, Space.LOCAL)
-            result.append(Local(value, (
-                *begin(value, 0),
-                *where([self._inside], [Store(value, Index(), change.expression(s.value))]),
-                *self._scalar(s, change, value),
-            )))  # fmt: skip
-        return result
+        stores = [s for s in stage.body if isinstance(s, Store | Accumulate)]
+        values = [(s, Buffer("once", s.buffer.dtype, 1, Space.LOCAL)) for s in stores]
+        computed = [Store(value, Index(), change.expression(s.value)) for s, value in values]
+        inner: tuple[Statement, ...] = (
+            *(b for _, value in values for b in begin(value, 0)),
+            *where([self._inside], computed),
+            *(b for s, value in values for b in self._scalar(s, change, value)),
+        )
+        for _, value in values:
+            inner = (Local(value, inner),)
+        return [*inner]
 
     def _scalar(self, s: Store | Accumulate, change: Rewriter, value: Buffer) -> list[Statement]:
         """A register of every worker kept in their homes, and written to memory by the first of them."""
