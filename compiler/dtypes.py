@@ -8,7 +8,7 @@ which outrank Python numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import inf
 
@@ -110,6 +110,12 @@ def set_default_dtype(d: object) -> None:
             f"set_default_dtype({chosen})", "only floating-point types are supported as the default type"
         )
     _default = chosen
+    for forget in DEPENDENT:
+        forget()
+
+
+DEPENDENT: list[Callable[[], None]] = []
+"""Called when the default dtype changes: what rests on it is no longer true."""
 
 
 def dtype(like: object) -> DType:

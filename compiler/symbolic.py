@@ -37,6 +37,7 @@ from retrograd.compiler.ops.shape import (
     Flip,
     Permute,
     Reshape,
+    Select,
     Slice,
     concat,
     expand,
@@ -313,7 +314,7 @@ def _expressions(op: Op, operands: Sequence[Array], inputs: Sequence[Node]) -> A
             return np.asarray(found, object)
         case Cast() if op.dtype.is_floating_point and inputs[0].dtype.category:
             return operands[0]
-        case Reshape() | Permute() | Expand() | Slice() | Flip() | Diagonal() | Concat() | Dot():
+        case Reshape() | Permute() | Expand() | Slice() | Select() | Flip() | Diagonal() | Concat() | Dot():
             return np.asarray(op.evaluate(*operands), object)
         case Composite():
             inner = expansion(op, tuple(i.type for i in inputs))

@@ -20,9 +20,9 @@ from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.copying import clone
 from retrograd.runtime.device import CPU, as_device
 from retrograd.runtime.device import device as Device
-from retrograd.runtime.eager import edge_of
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import LEGACY, legacy_name
+from retrograd.runtime.opnodes import edge_of
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import Edge, GradNode
 from retrograd.runtime.tensor import Tensor, method

@@ -53,8 +53,10 @@ def clone(self: Tensor, *, memory_format: object = None) -> Tensor:
         return RECORD.apply(_CLONE, (self,))
     if self._view is not None:
         self._view.refresh(self)
-    value = self._value.copy() if STATE.trace is None else STATE.trace.lift(self)  # type: ignore[union-attr]  # no Node
-    return recorded(_CLONE, (self,), Tensor(value))
+    if STATE.trace is None:
+        return recorded(_CLONE, (self,), Tensor(self._value.copy()))  # type: ignore[union-attr]  # no Node
+    STATE.trace.copied = True
+    return recorded(_CLONE, (self,), Tensor(STATE.trace.lift(self)))
 
 
 @method()

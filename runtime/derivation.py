@@ -13,8 +13,8 @@ from retrograd.compiler.ir.graph import Builder, Input, Node, Value
 from retrograd.compiler.ops.shape import expand
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd.engine import Pass
-from retrograd.runtime.eager import OpNode, edge_of
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.opnodes import OpNode, edge_of
 from retrograd.runtime.tape import GradNode
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace

@@ -18,6 +18,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.adjoint import Pair
 from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
 from retrograd.compiler.ir.graph import Array, Graph, Node, Value
+from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.shape import cast, reshape
 from retrograd.runtime.inplace import add_to
 from retrograd.runtime.strided import DeviceArray
@@ -241,7 +242,7 @@ def scaled(gradient: Value, cotangent: Value) -> Value:
     if isinstance(gradient, DeviceArray):
         return times(gradient, cotangent)
     factor = cotangent.reshape(()).astype(gradient.dtype)
-    return gradient if factor == 1 else np.multiply(gradient, factor, out=gradient)
+    return gradient if factor == 1 else quietly(np.multiply, gradient, factor, gradient)
 
 
 def _restored(array: Array, edge: Edge) -> Tensor:

@@ -18,7 +18,7 @@ import numpy as np
 
 from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ops.elementwise import Elementwise
-from retrograd.compiler.ops.half import in_float32
+from retrograd.compiler.ops.half import exactly, in_float32
 
 Kernel = Callable[..., Any]
 
@@ -47,7 +47,8 @@ def _on_arrays(formula: Callable[..., Any]) -> Kernel:
     for name in formula.__code__.co_names:
         if name not in _NAMESPACE:
             row = OPS.get(name)
-            _NAMESPACE[name] = kernel(row) if isinstance(row, Elementwise) else formula.__globals__[name]
+            own = exactly(kernel(row)) if isinstance(row, Elementwise) else formula.__globals__[name]
+            _NAMESPACE[name] = own
     return FunctionType(formula.__code__, _NAMESPACE, formula.__name__)
 
 

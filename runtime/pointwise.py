@@ -17,17 +17,20 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError
-from retrograd.compiler.ir.graph import OPS, Type
+from retrograd.compiler.ir.graph import OPS, Array, Type
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.ops.elementwise import Elementwise, Types
+from retrograd.compiler.ops.half import exactly
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime import tracing
 from retrograd.runtime.copying import clone
-from retrograd.runtime.eager import RECORD, record
+from retrograd.runtime.eager import RECORD
 from retrograd.runtime.inplace import assign, changed, check_writable
 from retrograd.runtime.kernels import kernel
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.opnodes import kind_of, record
 from retrograd.runtime.promotion import number, promote
+from retrograd.runtime.replay import replayed
 from retrograd.runtime.tensor import Tensor
 
 Function = Callable[..., Any]
@@ -111,21 +114,33 @@ def _quick_dtypes(row: Elementwise) -> frozenset[Any]:
     return taken_dtypes(row) if row.numpy is not None else taken_dtypes(row) - {dtypes.bool_.numpy}
 
 
-def _compute(row: Elementwise) -> Callable[..., Any]:
-    """The row of arrays; a formula is made a function when it is first met, not while importing."""
-    return row.numpy or (lambda *arrays: kernel(row)(*arrays))
+def _computes(row: Elementwise) -> dict[Any, Callable[..., Any]]:
+    """The row of arrays, by their dtype. A formula becomes a function when it is first met."""
+
+    def first(dtype: np.dtype[Any]) -> Callable[..., Any]:
+        def compute(*arrays: Array) -> Any:
+            made = known[dtype] = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
+            return made(*arrays)
+
+        return compute
+
+    known = {dtype: first(dtype) for dtype in _quick_dtypes(row)}
+    return known
 
 
 def _one(row: Elementwise) -> Function:
     """The row as a function of one Tensor."""
-    compute, taken = _compute(row), _quick_dtypes(row)
-    recordable = row.types not in WITHOUT_DERIVATIVE
+    computes = _computes(row)
+    recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
     ndarray = np.ndarray
 
     def apply_to(x: Any) -> Tensor:
-        if not isinstance(x, Tensor) or tracing.depth or x._value.dtype not in taken:
+        if not isinstance(x, Tensor) or tracing.depth:
             return general(row, (x,))
         array: Any = x._value
+        compute = computes.get(array.dtype)
+        if compute is None:
+            return general(row, (x,))
         try:
             value = QUIET.run(compute, array)
         except Exception:  # told in the user's terms below, or done otherwise
@@ -134,7 +149,7 @@ def _one(row: Elementwise) -> Function:
         if x._view is not None:
             x._view.refresh(x)
         if recordable and x._requires_grad and STATE.grad and array.dtype.kind == "f":
-            record(row, (x,), (array,), result)
+            record(kind, row, (x,), (array,), result)
         return result
 
     return apply_to
@@ -144,8 +159,8 @@ def _two(row: Elementwise) -> Function:
     """The row as a function of two operands, of which one may be a number; NotImplemented for anything
     else.
     """
-    compute, taken = _compute(row), _quick_dtypes(row)
-    recordable = row.types not in WITHOUT_DERIVATIVE
+    computes = _computes(row)
+    recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
     ndarray = np.ndarray
 
     def apply_to(x: Any, y: Any) -> Any:
@@ -155,16 +170,18 @@ def _two(row: Elementwise) -> Function:
             if not isinstance(x, Tensor):
                 return general(row, (x, y)) if isinstance(x, _OPERANDS) else NotImplemented
             a, b = x._value, y._value
-            if a.dtype is not b.dtype or tracing.depth or a.dtype not in taken:
+            compute = computes.get(a.dtype)
+            if a.dtype is not b.dtype or tracing.depth or compute is None:
                 return general(row, (x, y))
         elif type(y) is float or type(y) is int:
             if not isinstance(x, Tensor) or tracing.depth:
                 return general(row, (x, y))
             a = x._value
-            kind = a.dtype
-            if kind not in taken or (kind.kind != "f" and (type(y) is float or kind.kind == "b")):
+            dtype = a.dtype
+            compute = computes.get(dtype)
+            if compute is None or (dtype.kind != "f" and (type(y) is float or dtype.kind == "b")):
                 return general(row, (x, y))
-            b = number(y, kind)
+            b = number(y, dtype)
         else:
             return general(row, (x, y)) if isinstance(y, _OPERANDS) else NotImplemented
         try:
@@ -176,7 +193,7 @@ def _two(row: Elementwise) -> Function:
         if isinstance(y, Tensor) and _tracked(y):  # asked in any case: a view is brought up to date so
             tracked = True
         if tracked and recordable and STATE.grad and a.dtype.kind == "f":
-            record(row, (x, y), (a, b), result)
+            record(kind, row, (x, y), (a, b), result)
         return result
 
     return apply_to
@@ -193,7 +210,7 @@ def _tracked(x: Tensor) -> bool:
 
 def _more(row: Elementwise) -> Function:
     """The row as a function of three operands or more."""
-    return lambda *operands: general(row, operands)
+    return replayed(lambda *operands: general(row, operands))
 
 
 APPLY: dict[str, Function] = {

@@ -94,7 +94,7 @@ def _as_bool(x: Value) -> Value:
 
 # ---- numbers as arrays -------------------------------------------------------------------------------------
 
-_known: dict[tuple[Any, Any], Array] = {}
+_known: dict[tuple[float | str, Any], Array] = {}
 _MOST = 4096
 
 
@@ -102,13 +102,15 @@ def number(value: float, dtype: np.dtype[Any]) -> Array:
     """A Python number as a 0-d array. Those used lately are kept: making an array takes as long as adding
     two.
     """
-    key = (value, dtype)
+    key: tuple[float | str, Any] = (
+        (value, dtype) if value else (repr(value), dtype)
+    )  # 0, 0.0 and -0.0 are equal, and are not one array
     found = _known.get(key)
     if found is None:
         with np.errstate(all="ignore"):
             found = np.asarray(value).astype(dtype)
         found.flags.writeable = False
-        if value != 0 and value == value:  # -0.0 equals 0.0, and NaN nothing, so neither is a key
+        if value == value:  # NaN equals nothing, so it is no key
             if len(_known) >= _MOST:
                 _known.clear()
             _known[key] = found

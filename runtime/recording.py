@@ -26,9 +26,9 @@ from retrograd.compiler.errors import RetrogradError, TraceError
 from retrograd.compiler.ir.graph import Graph, Node
 from retrograd.runtime.derivation import fresh_label, gradients, influences, inside
 from retrograd.runtime.device import device
-from retrograd.runtime.eager import counter_of, edge_of
 from retrograd.runtime.history import CallNode, CompiledBackward, Refused, elements, times
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.opnodes import counter_of, edge_of
 from retrograd.runtime.program import Executable, executable
 from retrograd.runtime.tape import Output
 from retrograd.runtime.tensor import Tensor

@@ -18,7 +18,7 @@ import numpy as np
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Op, Operators, Type
-from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Slice
+from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Select, Slice
 from retrograd.runtime.device import device
 
 Strides = tuple[int, ...]
@@ -180,6 +180,8 @@ def moved_strides(op: Op, shape: Sequence[int], strides: Strides) -> Strides | N
             return tuple(strides[axis] for axis in op.axes)
         case Slice():
             return tuple(stride * step for stride, step in zip(strides, op.steps))
+        case Select():
+            return (*strides[: op.axis], *strides[op.axis + 1 :])
         case Flip():
             return tuple(-stride if k in op.axes else stride for k, stride in enumerate(strides))
         case Expand():
@@ -194,6 +196,8 @@ def _skipped(op: Op, shape: Sequence[int], strides: Strides) -> Iterator[int]:
     match op:
         case Slice():
             yield from (start * stride for start, stride in zip(op.starts, strides, strict=True))
+        case Select():
+            yield op.index * strides[op.axis]
         case Flip():
             yield from (strides[k] * max(shape[k] - 1, 0) for k in op.axes)
 

@@ -64,6 +64,8 @@ class Trace:
         """NumPy arrays that the function uses as operands, as outside Tensors, by `id`."""
         self.device = CPU
         """Where the function's Tensors are: on one GPU, if one of them is there."""
+        self.copied = False
+        """Whether the function made a copy, which in a graph is nothing: a node never changes."""
         self._before: dict[AnyTensor, Before] = {}
         self._name_of = name_of
         self._outer: Trace | None = None

@@ -18,7 +18,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Node, Op, Type, Value, apply
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import Expand, Slice, expand, unsqueeze
+from retrograd.compiler.ops.shape import Expand, Select, Slice, expand, unsqueeze
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import Strides, in_order, moved_strides
 from retrograd.runtime.tape import Edge, GradNode
@@ -114,7 +114,7 @@ def placed(path: Sequence[Op], base: Value, elements: Value) -> Value:
     """The base, with the view's elements replaced by these."""
     base_type = Type(tuple(base.shape), dtypes.of(base))
     everywhere = scatter(path, base_type, elements)
-    if not any(isinstance(op, Slice) for op in path):
+    if not any(isinstance(op, Slice | Select) for op in path):
         return everywhere
     return rows.where(mask(path, base_type, base), everywhere, base)
 

@@ -53,10 +53,19 @@ FLOORS = (
         "runtime/program.py",
     ),
     # the Tensor, and what evaluates and records its operations
-    ("runtime/modes.py", "runtime/kernels.py", "runtime/tape.py", "runtime/tracing.py", "runtime/pytree.py"),
+    (
+        "runtime/modes.py",
+        "runtime/kernels.py",
+        "runtime/arrays.py",
+        "runtime/tape.py",
+        "runtime/tracing.py",
+        "runtime/pytree.py",
+    ),
     ("runtime/tensor.py", "runtime/views.py"),
     (
+        "runtime/opnodes.py",
         "runtime/eager.py",
+        "runtime/replay.py",
         "runtime/copying.py",
         "runtime/conversion.py",
         "runtime/scalar.py",

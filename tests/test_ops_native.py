@@ -18,11 +18,11 @@ from retrograd.compiler.ir.graph import OPS, Array, Graph, Op, apply, interpret
 from retrograd.compiler.ops import (
     convolution,
     cross_entropy,
+    extremum,
     losses,
     matrix,
     normal,
     pool,
-    reduce,
     softmax,
     sort,
 )
@@ -70,6 +70,8 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (matrix.Triu(-1), (X,)),
     (convolution.Convolution((2,), (1,), 2), (real(2, 4, 9), real(6, 2, 3), real(6))),
     (convolution.Convolution((1, 2), (2, 1), 1), (IMAGE, real(4, 3, 3, 2))),
+    (extremum.Argmax(1), (np.where(X > 1, np.nan, X),)),
+    (extremum.Argmin(0), (np.round(X),)),
     (pool.MaxPool(FRAME), (IMAGE,)),
     (pool.MaxPoolIndices(FRAME), (IMAGE,)),
     (pool.AvgPool(FRAME, (0, 1), False, 0), (IMAGE,)),
@@ -80,7 +82,6 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     "topk": (lambda x: sort.topk(x, 2, 2)[0], (X,)),
     "median": (lambda x: sort.median(x, 1)[0], (X,)),
     "mode": (lambda x: sort.mode(x, 1)[1], (np.round(X),)),
-    "argmax": (lambda x: reduce.argmax(x, 1), (X,)),
     "put_along": (lambda x, v: places.put_along(x, np.argsort(X, 1), v, 1), (X, real(3, 4, 5))),
     "one_hot": (lambda i: matrix.one_hot(i, 5), (TARGET,)),
     "attention": (

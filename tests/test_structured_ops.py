@@ -19,7 +19,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError, DtypeError, RetrogradError, ShapeError
 from retrograd.compiler.ir.graph import OPS, Array, Leaf, Op, Type, apply, interpret
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ops import index, reduce, scan, shape, sort, strided, window
+from retrograd.compiler.ops import extremum, index, reduce, scan, shape, sort, strided, window
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.lapack import Lapack
@@ -48,6 +48,8 @@ SAMPLES: list[tuple[Op, tuple[Array, ...]]] = [
     (shape.Expand((2, 3, 4)), (real(3, 1),)),
     (shape.Expand((0, 3)), (real(1, 3),)),
     (shape.Slice((1, 0, 4), (3, 4, 5), (1, 2, 3)), (X,)),
+    (shape.Select(1, 2), (X,)),
+    (shape.Select(0, 0), (real(3),)),
     (shape.Slice((3, 2), (3, 2), (1, 1)), (real(3, 4),)),
     (shape.Pad((1, 0, 2), (0, 2, 1), (0, 1, 2), 0.5), (X,)),
     (shape.Pad((1,), (1,), (2,)), (real(0),)),
@@ -241,15 +243,15 @@ def test_a_recurrence_is_a_linear_filter() -> None:
 @along
 def test_extrema_and_where_they_are(torch: ModuleType, axis: int) -> None:
     for x in (X, TIES, NANS):
-        check_peer(lambda x: reduce.argmax(x, axis), lambda x: x.detach().argmax(axis), x)
-        check_peer(lambda x: reduce.argmin(x, axis), lambda x: x.detach().argmin(axis), x)
+        check_peer(lambda x: extremum.argmax(x, axis), lambda x: x.detach().argmax(axis), x)
+        check_peer(lambda x: extremum.argmin(x, axis), lambda x: x.detach().argmin(axis), x)
     for x in (X, TIES):
         check_peer(lambda x: reduce.amax(x, [axis]), lambda x: x.amax(axis), x)
         check_peer(lambda x: reduce.amin(x, [axis]), lambda x: x.amin(axis), x)
         check_peer(lambda x: reduce.prod_(x, [axis]), lambda x: x.prod(axis), x)
     check_peer(lambda x: reduce.any_(x, [axis]), lambda x: x.any(axis), TIES > 1)
     check_peer(lambda x: reduce.all_(x, [axis]), lambda x: x.all(axis), TIES > 0)
-    check_peer(lambda x: reduce.argmax(x, axis), lambda x: x.int().argmax(axis), TIES > 1)
+    check_peer(lambda x: extremum.argmax(x, axis), lambda x: x.int().argmax(axis), TIES > 1)
 
 
 @along

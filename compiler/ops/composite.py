@@ -37,8 +37,11 @@ class Composite(Op):
     def formula(self, *values: Value) -> Value:
         """The value, written with ops, for values of any level."""
 
+    def inspect(self, *arrays: Array) -> None:
+        """Raise for elements that the op does not take; in compiled code `passes/checks.py` does."""
+
     def compute(self, *arrays: Array) -> Array:
-        """The value, in NumPy."""
+        """The value, in NumPy, of arrays that have been inspected."""
         return np.asarray(self.formula(*arrays))
 
     def expand(self, *values: Value) -> Value:
@@ -58,6 +61,7 @@ class Composite(Op):
 
     def evaluate(self, *arrays: Array) -> Array:
         half = _half(self, tuple([(a.shape, a.dtype) for a in arrays]))
+        self.inspect(*arrays)
         return in_float32(self.compute)(*arrays) if half else self.compute(*arrays)
 
     def adjoint(

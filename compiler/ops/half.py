@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
@@ -42,4 +43,14 @@ def in_float32(function: Callable[..., Value]) -> Callable[..., Value]:
         out = function(*map(widened, values))
         return cast(out, half) if dtypes.of(out) is dtypes.float32 else out
 
+    rounded.exact = function  # type: ignore[attr-defined]  # for `exactly`
     return rounded
+
+
+def exactly(function: Callable[..., Value]) -> Callable[..., Value]:
+    """The function, for values that are known to have no half precision among them."""
+    exact: Any = getattr(function, "exact", None)
+    if exact is None:
+        return function
+    owner = getattr(function, "__self__", None)
+    return exact if owner is None else exact.__get__(owner)  # type: ignore[no-any-return]  # the function

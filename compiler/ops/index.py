@@ -68,7 +68,10 @@ class Take(Op):
 
     def evaluate(self, *arrays: Array) -> Array:
         x, index = arrays
-        return np.asarray(np.take(x, _wrapped("take", index, x.shape[self.axis], self.axis), self.axis))
+        try:
+            return np.asarray(x.take(index, self.axis))  # a negative index counts from the end there, too
+        except IndexError:
+            return np.asarray(np.take(x, _wrapped("take", index, x.shape[self.axis], self.axis), self.axis))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -186,7 +189,12 @@ class TakeAlong(Op):
 
     def evaluate(self, *arrays: Array) -> Array:
         x, index = arrays
-        return np.take_along_axis(x, _wrapped("take_along", index, x.shape[self.axis], self.axis), self.axis)
+        place = [np.arange(n).reshape(-1, *[1] * (x.ndim - k - 1)) for k, n in enumerate(x.shape)]
+        try:
+            return np.asarray(x[(*place[: self.axis], index, *place[self.axis + 1 :])])
+        except IndexError:
+            _wrapped("take_along", index, x.shape[self.axis], self.axis)
+            raise
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

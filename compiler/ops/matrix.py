@@ -58,7 +58,7 @@ class Linear(Composite):
 
     def compute(self, *arrays: Array) -> Array:
         x, w, *bias = arrays
-        out = np.asarray(x @ w.T)
+        out = x.dot(w.T) if x.ndim == 2 and x.dtype.itemsize >= 4 else np.asarray(x @ w.T)
         if bias:
             out += bias[0]
         return out

@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 from retrograd.compiler.errors import ShapeError
-from retrograd.compiler.ir.graph import Type, Value, apply, register
+from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.reduce import spread, sum_to
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import reshape
-from retrograd.compiler.ops.statistics import mean
+from retrograd.compiler.ops.statistics import count, mean
 
 Shape = tuple[int, ...]
 
@@ -67,6 +69,23 @@ class _Normalisation(Composite):
         for operand, join in zip(affine, (rows.mul, rows.add), strict=False):
             out = join(out, reshape(operand, seen))
         return out
+
+    def compute(self, *arrays: Array) -> Array:
+        x, *affine = arrays
+        shape, axes = self.layout(x.shape)
+        _, seen = self.owners(x.shape)
+        out = self._scaled(x.reshape(shape), axes, count(x.reshape(shape), axes)).reshape(x.shape)
+        for operand, join in zip(affine, (np.multiply, np.add), strict=False):
+            join(out, operand.reshape(seen), out)
+        return out
+
+    def _scaled(self, x: Array, axes: Shape, size: int) -> Array:
+        """A fresh array with mean 0 and variance 1 in each group."""
+        far = x - np.add.reduce(x, axes, keepdims=True) / size
+        scale = np.add.reduce(far * far, axes, keepdims=True) / size
+        scale += self.eps
+        far /= np.sqrt(scale, scale)
+        return far
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -23,8 +23,9 @@ from retrograd.compiler.ir.graph import Array, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.convolution import padded
+from retrograd.compiler.ops.extremum import argmax
 from retrograd.compiler.ops.index import take, take_along
-from retrograd.compiler.ops.reduce import argmax, sum_
+from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import (
     cast,

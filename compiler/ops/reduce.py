@@ -20,7 +20,7 @@ from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import cumprod, shift
-from retrograd.compiler.ops.shape import cast, expand, iota_like, permute, reshape, unsqueeze
+from retrograd.compiler.ops.shape import cast, expand, permute, reshape, unsqueeze
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Sum(Reduction):
         return 0
 
     def reduced(self, x: Array) -> Array:
-        return np.asarray(x.sum(axis=self.axes, dtype=x.dtype))
+        return np.asarray(np.add.reduce(x, self.axes, x.dtype))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -217,23 +217,6 @@ def any_(x: Value, axes: Sequence[int]) -> Value:
 
 def all_(x: Value, axes: Sequence[int]) -> Value:
     return apply(All(tuple(axes)), x) if axes else x
-
-
-def argmax(x: Value, axis: int) -> Value:
-    """Where the greatest element stands first, as int64; NaN counts as the greatest."""
-    return _first(x, amax(x, [axis]), axis)
-
-
-def argmin(x: Value, axis: int) -> Value:
-    """Where the least element stands first, as int64; NaN counts as the least."""
-    return _first(x, amin(x, [axis]), axis)
-
-
-def _first(x: Value, extremum: Value, axis: int) -> Value:
-    """The first position of the extremum, or of NaN (which differs from itself)."""
-    place, size = iota_like(x, axis), x.shape[axis]
-    found = rows.where(rows.eq(x, spread(extremum, [axis], x.shape)), place, size)
-    return amin(rows.where(rows.eq(x, x), found, place), [axis])
 
 
 def sum_to(x: Value, shape: Sequence[int]) -> Value:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +116,12 @@ class Expand(Movement):
         return types[0].with_shape(self.shape)
 
     def evaluate(self, *arrays: Array) -> Array:
-        return np.broadcast_to(arrays[0], self.shape)
+        (x,) = arrays
+        if x.size != 1 or x.dtype.hasobject:
+            return np.broadcast_to(x, self.shape)
+        out: Array = np.ndarray(self.shape, x.dtype, x, 0, (0,) * len(self.shape))  # four times as fast
+        out.flags.writeable = False
+        return out
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
         kept = index[len(index) - operand.ndim :]
@@ -141,9 +148,11 @@ class Slice(Movement):
         return types[0].with_shape(shape)
 
     def evaluate(self, *arrays: Array) -> Array:
-        return arrays[0][
-            tuple(slice(*each) for each in zip(self.starts, self.stops, self.steps, strict=True))
-        ]
+        return arrays[0][self._range]
+
+    @cached_property
+    def _range(self) -> tuple[slice, ...]:
+        return tuple(slice(*each) for each in zip(self.starts, self.stops, self.steps, strict=True))
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
         return Source(
@@ -157,6 +166,44 @@ class Slice(Movement):
         ]
         high = tuple(size - end for size, end in zip(operand.shape, covered, strict=True))
         return pad(cotangent, self.starts, high, tuple(step - 1 for step in self.steps))
+
+
+@register
+@dataclass(frozen=True)
+class Select(Movement):
+    """`x[…, index, …]`: one place along an axis, which vanishes; the index lies within the axis."""
+
+    name = "select"
+    axis: int
+    index: int
+
+    def infer(self, *types: Type) -> Type:
+        (x,) = types
+        if not 0 <= self.axis < x.ndim or not 0 <= self.index < x.shape[self.axis]:
+            raise DimensionError(
+                f"select of {x} at {self.index} along axis {self.axis}", "there is no such place"
+            )
+        return x.with_shape((*x.shape[: self.axis], *x.shape[self.axis + 1 :]))
+
+    def evaluate(self, *arrays: Array) -> Array:
+        part: Array = arrays[0][self._place]
+        return part
+
+    @cached_property
+    def _place(self) -> tuple[Any, ...]:
+        return (*(slice(None),) * self.axis, self.index, ...)
+
+    def source(self, index: tuple[Index, ...], operand: Type) -> Source:
+        return Source((*index[: self.axis], Index() + self.index, *index[self.axis :]))
+
+    def move_back(self, cotangent: Value, operand: Value) -> Value:
+        low, high = [0] * len(operand.shape), [0] * len(operand.shape)
+        low[self.axis], high[self.axis] = self.index, operand.shape[self.axis] - self.index - 1
+        return pad(unsqueeze(cotangent, [self.axis]), low, high, [0] * len(low))
+
+    def as_slice(self, x: Value) -> Value:
+        """The same as a reshaped slice."""
+        return squeeze(narrow(x, self.axis, self.index, self.index + 1), [self.axis])
 
 
 @register
@@ -347,6 +394,11 @@ def expand(x: Value, shape: Sequence[int]) -> Value:
 
 def slice_(x: Value, starts: Sequence[int], stops: Sequence[int], steps: Sequence[int]) -> Value:
     return apply(Slice(tuple(starts), tuple(stops), tuple(steps)), x)
+
+
+def select(x: Value, axis: int, index: int) -> Value:
+    """`x[index]` along one axis."""
+    return apply(Select(axis, index), x)
 
 
 def narrow(x: Value, axis: int, start: int, stop: int) -> Value:

@@ -55,9 +55,9 @@ class Softmax(_Along):
         (x,) = arrays
         if x.size == 0:
             return x
-        share = np.asarray(x - x.max(self.axis, keepdims=True))
-        np.exp(share, out=share)
-        share /= share.sum(self.axis, keepdims=True)
+        share = x - np.maximum.reduce(x, self.axis, keepdims=True)
+        np.exp(share, share)
+        share /= np.add.reduce(share, self.axis, keepdims=True)
         return share
 
     def adjoint(
@@ -85,8 +85,8 @@ class LogSoftmax(_Along):
         (x,) = arrays
         if x.size == 0:
             return x
-        low = np.asarray(x - x.max(self.axis, keepdims=True))
-        low -= np.log(np.exp(low).sum(self.axis, keepdims=True))
+        low = x - np.maximum.reduce(x, self.axis, keepdims=True)
+        low -= np.log(np.add.reduce(np.exp(low), self.axis, keepdims=True))
         return low
 
     def adjoint(

@@ -15,8 +15,9 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError, ShapeError
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.extremum import argmax
 from retrograd.compiler.ops.index import take_along
-from retrograd.compiler.ops.reduce import amax, argmax, sum_
+from retrograd.compiler.ops.reduce import amax, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import cummax
 from retrograd.compiler.ops.shape import cast, iota_like, narrow, reshape, unsqueeze

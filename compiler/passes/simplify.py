@@ -22,6 +22,7 @@ from retrograd.compiler.ops.shape import (
     IotaLike,
     Permute,
     Reshape,
+    Select,
     Slice,
     cast,
     expand,
@@ -225,6 +226,12 @@ def _slice(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
     return inputs[0] if op.infer(inputs[0].type).shape == inputs[0].shape else None
 
 
+def _select(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """select(x) → reshape(slice(x)), for which there are rules"""
+    assert isinstance(op, Select)
+    return op.as_slice(inputs[0])
+
+
 def _cast(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
     """cast(x, its dtype) → x;  cast(expand(x)) → expand(cast(x))"""
     assert isinstance(op, Cast)
@@ -263,6 +270,7 @@ RULES: dict[str, Callable[[Builder, Op, tuple[Node, ...]], Value | None]] = {
     "permute": _permute,
     "expand": _expand,
     "slice": _slice,
+    "select": _select,
     "cast": _cast,
     "iota_like": _iota_like,
 }

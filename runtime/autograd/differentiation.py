@@ -12,8 +12,8 @@ from typing import Any
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
-from retrograd.runtime.eager import edge_of
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.opnodes import edge_of
 from retrograd.runtime.tape import Edge
 from retrograd.runtime.tensor import Tensor, method
 

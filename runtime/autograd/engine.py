@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
+from operator import add
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DeviceError, GradientError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Node, Value
-from retrograd.compiler.ir.quiet import quiet
+from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.copying import clone
-from retrograd.runtime.eager import OpNode, edge_of
 from retrograd.runtime.inplace import add_to
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.opnodes import OpNode, edge_of
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import Edge, GradNode, Hooks, Output
 from retrograd.runtime.tensor import Tensor, new
@@ -52,10 +53,9 @@ class Pass:
         grad, STATE.grad = STATE.grad, self.create_graph
         heap = self._heap
         try:
-            with quiet():
-                while heap:
-                    self._step(heappop(heap)[1])
-                self._finish()
+            while heap:
+                self._step(heappop(heap)[1])
+            self._finish()
         finally:
             STATE.grad = grad
 
@@ -64,7 +64,7 @@ class Pass:
         pending = self._pending
         held = pending.get(edge)
         if held is not None:
-            pending[edge] = held + cotangent
+            pending[edge] = quietly(add, held, cotangent)
             if isinstance(edge, Tensor):
                 self._owned.add(edge)
             return
@@ -167,7 +167,7 @@ def _is_fresh(g: Value, cotangent: Value, grads: Sequence[Value | None], node: G
         return sum(g.memory is x.memory for x in others) == 1
     if type(g) is not np.ndarray or g.base is not None:
         return False
-    return sum(g is other for other in grads) == 1
+    return len(grads) == 1 or sum([g is other for other in grads]) == 1
 
 
 # ---- hooks -------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def _ones_like(output: Tensor) -> Tensor:
             f"this one has shape {list(output.shape)}",
             "sum it up, or give the gradient",
         )
-    return new(np.ones(output.shape, output.dtype.numpy), output)
+    return new(np.array(1, output.dtype.numpy).reshape(output._value.shape), output)
 
 
 def _checked(given: Tensor, output: Tensor, place: int) -> Tensor:

@@ -53,9 +53,13 @@ def _renamed(f: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
 
 
 def _row(name: str) -> None:
-    @activation(name)
-    def of_row(input: Tensor) -> Tensor:
-        return APPLY[name](input)
+    apply_row = APPLY[name]
+
+    def of_row(input: Tensor, inplace: bool = False) -> Tensor:
+        result: Tensor = apply_row(input)
+        return assign(input, result) if inplace else result
+
+    functional(name)(_renamed(of_row, name))
 
 
 for _name in ("relu", "relu6", "selu", "silu", "mish", "softsign", "logsigmoid", "sigmoid", "tanh"):

@@ -20,6 +20,7 @@ from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
+from retrograd.runtime import tracing
 from retrograd.runtime.conversion import moved
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index
@@ -110,7 +111,7 @@ def _picked(x: Tensor, picks: list[tuple[int, Tensor]]) -> Tensor:
     return moves.permute(found, order)
 
 
-@public("__getitem__", method=True, function=False)
+@public("__getitem__", method=True, function=False, replay=True)
 def getitem(input: Tensor, index: Any) -> Tensor:
     """`x[index]`: a view where there are only ints, slices and None, else a copy."""
     reading = read_index(input, index)
@@ -126,6 +127,8 @@ _TITLE = "IndexPutBackward0"
 @public("__setitem__", method=True, function=False)
 def setitem(input: Tensor, index: Any, value: Any) -> None:
     """`x[index] = value`, in place: a number or a tensor that broadcasts to `x[index]`."""
+    if type(value) is float and _directly(input, index, value):
+        return
     if not isinstance(value, Tensor | bool | int | float | np.ndarray | np.generic):
         raise ArgumentError(
             f"can't assign a {type(value).__name__} to a {input.dtype} tensor", "", "use tensor()"
@@ -142,6 +145,23 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             pass
         case picks:
             _put(view, _integers(input, picks), elements, accumulate=False)
+
+
+def _directly(x: Tensor, index: Any, value: float) -> bool:
+    """Have NumPy write a number at a plain index, where nothing is traced or recorded; else say False."""
+    array = x._value
+    if tracing.depth or type(array) is not np.ndarray or array.dtype.kind != "f":
+        return False
+    if STATE.grad and (x._requires_grad or x._view is not None):
+        return False
+    if not all(type(i) is int for i in (index if type(index) is tuple else (index,))):
+        return False
+    try:
+        array[index] = value
+    except (IndexError, ValueError):  # told in the user's terms by the general way
+        return False
+    changed(x)
+    return True
 
 
 def _fitted(value: Tensor, shape: Sequence[int]) -> Tensor:

@@ -32,10 +32,28 @@ class Reading(NamedTuple):
     """Of the view: what is left of the axes, and the new ones."""
     picks: list[tuple[int, Tensor]]
     """Integer tensors and masks, with the (first) axis of the view that they are for."""
+    chosen: list[int]
+    """Axes of the tensor of which an int takes one place."""
 
     def view(self, x: Tensor) -> Tensor:
-        """The part without the picks, which shares memory with `x`."""
-        part = moves.slice_(x, self.starts, self.stops, self.steps) if x.ndim else x
+        """The part without the picks, which shares memory with `x`: ranges are cut and places selected, and
+        what is written last is done last.
+        """
+        if not x.ndim:
+            return moves.reshape(x, self.shape)
+        whole = [(0, size, 1) for size in x.shape]
+        spans = list(zip(self.starts, self.stops, self.steps))
+        for axis in self.chosen:
+            spans[axis] = whole[axis]
+        cut_axes = [axis for axis, span in enumerate(spans) if span != whole[axis]]
+        cut_last = bool(self.chosen and cut_axes and cut_axes[-1] > self.chosen[-1])
+        part = x
+        if not cut_last and (cut_axes or not self.chosen):
+            part = moves.slice_(part, *zip(*spans))
+        for axis in reversed(self.chosen):
+            part = moves.select(part, axis, self.starts[axis])
+        if cut_last:
+            part = moves.slice_(part, *zip(*(span for k, span in enumerate(spans) if k not in self.chosen)))
         return moves.reshape(part, self.shape)
 
 
@@ -130,7 +148,7 @@ def _axes_used(item: Any) -> int:
 
 def read_index(x: Tensor, index: Any) -> Reading:
     """The two parts of an index into `x`; DimensionError where it does not fit."""
-    reading = Reading([], [], [], [], [])
+    reading = Reading([], [], [], [], [], [])
     for item in _items(x, index):
         axis = len(reading.starts)
         if item is None:
@@ -139,6 +157,7 @@ def read_index(x: Tensor, index: Any) -> Reading:
             reading.picks.append((len(reading.shape), new(np.zeros(int(item), np.int64))))
             reading.shape.append(1)
         elif isinstance(item, int):
+            reading.chosen.append(axis)
             _enter(reading, (_place(item, x.shape, axis), 1), None)
         elif isinstance(item, slice):
             start, count, step = _range(item, x.shape[axis])

@@ -29,7 +29,7 @@ def _listed(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     return [moves.cast(x, common) for x in listed]
 
 
-@public("cat", "concat", "concatenate")
+@public("cat", "concat", "concatenate", replay=True)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The operands one after the other along `dim`; their other sizes agree. 1-D empty ones are left out."""
     listed = _listed(tensors, "cat")
@@ -62,7 +62,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return moves.concat(kept, axis)
 
 
-@public("stack")
+@public("stack", replay=True)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The operands, all of one shape, along a new axis `dim`."""
     listed = _listed(tensors, "stack")
@@ -145,7 +145,7 @@ def _need_axis(input: Tensor, name: str) -> None:
         raise ShapeError(f"{name} of a 0-d tensor", f"{name}() expects at least a 1-dimensional tensor")
 
 
-@public("split", method=True)
+@public("split", method=True, replay=True)
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of a given size (the last may be smaller), or of the given sizes."""
     _need_axis(input, "split")
@@ -171,7 +171,7 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     return _cut(input, axis, [min(size, whole - start) for start in starts] or [0])
 
 
-@public("chunk", method=True)
+@public("chunk", method=True, replay=True)
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts of one size; the last may be smaller."""
     _need_axis(input, "chunk")

@@ -32,7 +32,7 @@ from retrograd.runtime.pointwise import APPLY
 from retrograd.runtime.tensor import Tensor, new
 
 
-@functional("linear")
+@functional("linear", replay=True)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`input · weightᵀ + bias`: `[…, k]`, `[n, k]` and `[n]` to `[…, n]`."""
     if weight.ndim == 1:
@@ -168,7 +168,7 @@ def _check_trailing(name: str, input: Tensor, normalized_shape: Sequence[int]) -
     return len(wanted)
 
 
-@functional("layer_norm", top=True)
+@functional("layer_norm", top=True, replay=True)
 def layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
     eps: float = 1e-5,

@@ -49,7 +49,7 @@ def _by(x: Tensor) -> str:
     return "x".join(map(str, x.shape))
 
 
-@public("matmul", "__matmul__", method=True)
+@public("matmul", "__matmul__", method=True, replay=True)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product over the last two axes; a vector is a row on the left and a column on the right.
 
@@ -125,7 +125,7 @@ def _batched(a: Tensor, b: Tensor) -> Tensor:
     return contract(moves.expand(a, (*batch, *a.shape[-2:])), moves.expand(b, (*batch, *b.shape[-2:])))
 
 
-@public("mm", method=True)
+@public("mm", method=True, replay=True)
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices."""
     for x, label in ((input, "self"), (mat2, "mat2")):
@@ -133,7 +133,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     return matmul(input, mat2)
 
 
-@public("bmm", method=True)
+@public("bmm", method=True, replay=True)
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two stacks of equally many matrices."""
     for x, label in ((input, "batch1"), (mat2, "batch2")):
@@ -145,7 +145,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     return contract(input, mat2)
 
 
-@public("mv", method=True)
+@public("mv", method=True, replay=True)
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """A matrix times a vector."""
     fits = input.ndim == 2 and vec.ndim == 1
@@ -153,7 +153,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     return matmul(input, vec)
 
 
-@public("dot", "vdot", method=True)
+@public("dot", "vdot", method=True, replay=True)
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The inner product of two vectors, a 0-d tensor."""
     fits = input.ndim == 1 and tensor.ndim == 1
@@ -182,7 +182,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
-@public("outer", "ger", method=True)
+@public("outer", "ger", method=True, replay=True)
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """Every product of an element of one vector with one of another."""
     fits = input.ndim == 1 and vec2.ndim == 1

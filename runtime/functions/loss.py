@@ -28,14 +28,14 @@ def _reduced(each: Tensor, reduction: str) -> Tensor:
     return each if reduction == "none" else each.sum() if reduction == "sum" else mean(each)
 
 
-@functional("mse_loss")
+@functional("mse_loss", replay=True)
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """The squared difference."""
     x, y = promoted(input, target)
     return losses.mse_loss(x, y, reduction)
 
 
-@functional("l1_loss")
+@functional("l1_loss", replay=True)
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """The absolute difference."""
     x, y = promoted(input, target)
@@ -105,7 +105,7 @@ def binary_cross_entropy_with_logits(
     return losses.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
 
 
-@functional("nll_loss")
+@functional("nll_loss", replay=True)
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -127,7 +127,7 @@ def _check_classes(name: str, target: Tensor) -> None:
         )
 
 
-@functional("cross_entropy")
+@functional("cross_entropy", replay=True)
 def cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100,
     reduction: str = "mean", label_smoothing: float = 0.0,

@@ -23,6 +23,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.promotion import common_dtype, to_common
+from retrograd.runtime.replay import replayed
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tensor import method as as_method
 
@@ -48,16 +49,19 @@ DimLike = int | Sequence[int] | None
 
 
 def public(
-    *names: str, method: bool = False, function: bool = True, inplace: bool = False, attribute: bool = False
-) -> Callable[[F], F]:
+    *names: str, method: bool = False, function: bool = True, inplace: bool = False, attribute: bool = False,
+    replay: bool = False,
+) -> Callable[[F], F]:  # fmt: skip
     """Make a function public under each of `names`: in the namespace, as a Tensor method, or both.
 
     `inplace` also enters the method `name_`, which writes the result into the tensor; `attribute` makes a
-    property.
+    property; `replay` has its steps replayed where the types are known.
     """
 
     def enter(f: F) -> F:
         wrapped = checked(names[0], f)
+        if replay:
+            wrapped = replayed(wrapped)
         for name in names:
             if function and not name.startswith("__"):
                 FUNCTIONS[name] = wrapped
@@ -83,14 +87,16 @@ def _in_place(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return write
 
 
-def functional(*names: str, top: bool = False, method: bool = False) -> Callable[[F], F]:
+def functional(
+    *names: str, top: bool = False, method: bool = False, replay: bool = False
+) -> Callable[[F], F]:
     """Make a function public in `nn.functional`.
 
     With `top` in the top namespace too, with `method` on Tensors.
     """
 
     def enter(f: F) -> F:
-        wrapped = public(*names, function=top, method=method)(f)
+        wrapped = public(*names, function=top, method=method, replay=replay)(f)
         FUNCTIONAL.update(dict.fromkeys(names, wrapped))
         return wrapped
 
@@ -128,12 +134,13 @@ def checked(name: str, f: F) -> F:
                 raise ArgumentError(mirrored(f"{name}() got an unexpected keyword argument '{unknown}'"))
             if spread in kwargs:
                 args = (*args, kwargs.pop(spread))
+        given = len(args)
         for position, parameter in tensors:
-            value = args[position] if position < len(args) else kwargs.get(parameter, _MISSING)
+            value = args[position] if position < given else kwargs.get(parameter, _MISSING)
             if not isinstance(value, Tensor) and value is not _MISSING:
                 raise not_a_tensor(name, parameter, position, value)
         try:
-            return f(*args, **kwargs)
+            return f(*args, **kwargs) if kwargs else f(*args)
         except TypeError as error:
             if isinstance(error, RetrogradError) or not _raised_by_call(error):
                 raise

@@ -13,8 +13,8 @@ from typing import Any
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Value
+from retrograd.compiler.ops import extremum, scan
 from retrograd.compiler.ops import reduce as ops
-from retrograd.compiler.ops import scan
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take_along
 from retrograd.compiler.ops.row import broadcast_shapes
@@ -42,7 +42,7 @@ def _accumulator(x: Tensor, dtype: object) -> Tensor:
     return x if x.dtype.is_floating_point else moves.cast(x, dtypes.int64)
 
 
-@public("sum", method=True)
+@public("sum", method=True, replay=True)
 def sum_(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
     """The sum over axes. Integers and booleans sum to int64."""
     x = _accumulator(input, dtype)
@@ -71,7 +71,7 @@ def nansum(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: 
     return reduced(ops.sum_, number, axes_of(dim, input.ndim, "nansum"), keepdim)
 
 
-@public("prod", method=True)
+@public("prod", method=True, replay=True)
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
     """The product over an axis, or of everything. Integers and booleans multiply to int64."""
     axes = axes_of(dim if dim is None else integer(dim, "prod", "dim"), input.ndim, "prod")
@@ -79,19 +79,19 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     return all_(x, dim, keepdim) if x.dtype is dtypes.bool_ else reduced(ops.prod_, x, axes, keepdim)
 
 
-@public("all", method=True)
+@public("all", method=True, replay=True)
 def all_(input: Tensor, dim: DimLike = None, keepdim: bool = False) -> Tensor:
     """Whether every element differs from zero."""
     return reduced(ops.all_, moves.cast(input, dtypes.bool_), axes_of(dim, input.ndim, "all"), keepdim)
 
 
-@public("any", method=True)
+@public("any", method=True, replay=True)
 def any_(input: Tensor, dim: DimLike = None, keepdim: bool = False) -> Tensor:
     """Whether some element differs from zero."""
     return reduced(ops.any_, moves.cast(input, dtypes.bool_), axes_of(dim, input.ndim, "any"), keepdim)
 
 
-@public("count_nonzero", method=True)
+@public("count_nonzero", method=True, replay=True)
 def count_nonzero(input: Tensor, dim: DimLike = None) -> Tensor:
     """How many elements differ from zero, as int64."""
     truth = moves.cast(input, dtypes.bool_)
@@ -126,18 +126,18 @@ def _need_some(name: str, input: Tensor) -> None:
 
 
 def _extremum(name: str, op: Reducer) -> Callable[..., Tensor]:
-    @public(name, method=True)
-    def extremum(input: Tensor, dim: DimLike = None, keepdim: bool = False) -> Tensor:
+    @public(name, method=True, replay=True)
+    def extreme(input: Tensor, dim: DimLike = None, keepdim: bool = False) -> Tensor:
         axes = axes_of(dim, input.ndim, name)
         if dim is None or dim == ():
             _need_some(name, input)
         _need_elements(name, input, axes)
         return reduced(op, input, axes, keepdim)
 
-    extremum.__doc__ = (
+    extreme.__doc__ = (
         f"The {'greatest' if name == 'amax' else 'least'} element over axes; ties share the gradient."
     )
-    return extremum
+    return extreme
 
 
 amax = _extremum("amax", ops.amax)
@@ -151,7 +151,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 
 def _place(name: str, op: Callable[[Value, int], Value]) -> Callable[..., Tensor]:
-    @public(name, method=True)
+    @public(name, method=True, replay=True)
     def place(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
         if dim is None:
             _need_some(name, input)
@@ -169,14 +169,14 @@ def _place(name: str, op: Callable[[Value, int], Value]) -> Callable[..., Tensor
     return place
 
 
-argmax = _place("argmax", ops.argmax)
-argmin = _place("argmin", ops.argmin)
+argmax = _place("argmax", extremum.argmax)
+argmin = _place("argmin", extremum.argmin)
 
 
 def _best(
     name: str, whole: Callable[..., Tensor], place: Callable[..., Tensor], row: str
 ) -> Callable[..., Any]:
-    @public(name, method=True)
+    @public(name, method=True, replay=True)
     def best(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
         second = dim if isinstance(dim, Tensor) else other
         if second is not None:

@@ -47,7 +47,7 @@ def inferred(sizes: Sequence[int], elements: int) -> tuple[int, ...]:
     return tuple(elements // known if s == -1 else s for s in sizes)
 
 
-@public("reshape", method=True)
+@public("reshape", method=True, replay=True)
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The elements in row-major order under another shape; one size may be -1.
 
@@ -56,12 +56,12 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return moves.reshape(input, inferred(sizes_of(shape, "reshape", "shape"), input.numel()))
 
 
-@public("reshape_as", method=True, function=False)
+@public("reshape_as", method=True, function=False, replay=True)
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     return moves.reshape(input, inferred(other.shape, input.numel()))
 
 
-@public("flatten", method=True)
+@public("flatten", method=True, replay=True)
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes `start_dim` to `end_dim` made one."""
     start, end = (axis_of(d, input.ndim, "flatten") for d in (start_dim, end_dim))
@@ -74,7 +74,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return moves.reshape(input, (*sizes[:start], prod(sizes[start : end + 1]), *sizes[end + 1 :]))
 
 
-@public("unflatten", method=True)
+@public("unflatten", method=True, replay=True)
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """One axis made several, whose sizes (one may be -1) multiply to its size."""
     axis = axis_of(dim, input.ndim, "unflatten")
@@ -94,7 +94,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     return moves.reshape(input, (*input.shape[:axis], *inferred(parts, whole), *input.shape[axis + 1 :]))
 
 
-@public("ravel", method=True)
+@public("ravel", method=True, replay=True)
 def ravel(input: Tensor) -> Tensor:
     """One axis with all elements."""
     return moves.reshape(input, (input.numel(),))
@@ -103,7 +103,7 @@ def ravel(input: Tensor) -> Tensor:
 # ---- order of axes -----------------------------------------------------------------------------------------
 
 
-@public("permute", method=True)
+@public("permute", method=True, replay=True)
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """Axis k of the result is axis `dims[k]` of the input."""
     axes = [axis_of(d, input.ndim, "permute") for d in sizes_of(dims, "permute", "dims")]
@@ -123,7 +123,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     return moves.permute(input, axes)
 
 
-@public("transpose", "swapaxes", "swapdims", method=True)
+@public("transpose", "swapaxes", "swapdims", method=True, replay=True)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes exchanged."""
     a, b = (axis_of(d, input.ndim, "transpose") for d in (dim0, dim1))
@@ -133,7 +133,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return moves.permute(input, order)
 
 
-@public("movedim", "moveaxis", method=True)
+@public("movedim", "moveaxis", method=True, replay=True)
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Axes taken to other places; the rest keep their order."""
     sources, places = (
@@ -160,7 +160,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     return moves.permute(input, [moved[k] if k in moved else next(rest) for k in range(input.ndim)])
 
 
-@public("t", method=True)
+@public("t", method=True, replay=True)
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and 0-d tensors stay as they are."""
     if input.ndim > 2:
@@ -172,13 +172,13 @@ def t(input: Tensor) -> Tensor:
     return moves.permute(input, range(input.ndim)[::-1])
 
 
-@public("T", attribute=True, function=False)
+@public("T", attribute=True, function=False, replay=True)
 def T(input: Tensor) -> Tensor:
     """All axes in reverse order."""
     return moves.permute(input, range(input.ndim)[::-1])
 
 
-@public("mT", "mH", attribute=True, function=False)
+@public("mT", "mH", attribute=True, function=False, replay=True)
 def mT(input: Tensor) -> Tensor:
     """The last two axes exchanged."""
     if input.ndim < 2:
@@ -205,7 +205,7 @@ def H(input: Tensor) -> Tensor:
 # ---- axes of size one, and repetition without copying ------------------------------------------------------
 
 
-@public("squeeze", method=True)
+@public("squeeze", method=True, replay=True)
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """Without the axes of size 1; with `dim`, only without those of them."""
     if dim is None:
@@ -216,14 +216,14 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     return moves.reshape(input, [s for k, s in enumerate(input.shape) if s != 1 or k not in chosen])
 
 
-@public("unsqueeze", method=True)
+@public("unsqueeze", method=True, replay=True)
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With an axis of size 1 put in before axis `dim`."""
     place = axis_of(dim, input.ndim + 1, "unsqueeze")
     return moves.reshape(input, (*input.shape[:place], 1, *input.shape[place:]))
 
 
-@public("expand", method=True, function=False)
+@public("expand", method=True, function=False, replay=True)
 def expand(input: Tensor, *size: Any) -> Tensor:
     """Axes of size 1 repeated without copying; -1 keeps a size, new axes come first."""
     sizes = list(sizes_of(size, "expand"))
@@ -259,12 +259,12 @@ def expand(input: Tensor, *size: Any) -> Tensor:
     return moves.expand(input, sizes)
 
 
-@public("expand_as", method=True, function=False)
+@public("expand_as", method=True, function=False, replay=True)
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return expand(input, other.shape)
 
 
-@public("broadcast_to", method=True)
+@public("broadcast_to", method=True, replay=True)
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     return expand(input, size)
 

@@ -45,7 +45,7 @@ _CAPITAL = {
 }  # fmt: skip
 
 
-@public("mean", method=True)
+@public("mean", method=True, replay=True)
 def mean(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
     """The arithmetic mean over axes; NaN of no elements."""
     why = (
@@ -79,7 +79,7 @@ def _spread_arguments(
     return x, axes_of(dim, input.ndim, name), correction
 
 
-@public("var", method=True)
+@public("var", method=True, replay=True)
 def var(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None,
@@ -91,7 +91,7 @@ def var(
     return reduced(partial(statistics.var, correction=less), x, axes, keepdim)
 
 
-@public("std", method=True)
+@public("std", method=True, replay=True)
 def std(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None,
@@ -169,13 +169,13 @@ def _shared(name: str, op: Any, input: Tensor, dim: int, dtype: object) -> Tenso
     return moves.reshape(op(line, axis), x.shape)
 
 
-@functional("softmax", top=True, method=True)
+@functional("softmax", top=True, method=True, replay=True)
 def softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
     """Exponentials divided by their sum along `dim`."""
     return _shared("softmax", shares.softmax, input, dim, dtype)
 
 
-@functional("log_softmax", top=True, method=True)
+@functional("log_softmax", top=True, method=True, replay=True)
 def log_softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
     """The logarithm of `softmax`, without losing digits."""
     return _shared("log_softmax", shares.log_softmax, input, dim, dtype)

@@ -1,0 +1,124 @@
+"""Functions that replay their steps: the same for the same key, and never what another key asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import retrograd as rg
+from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError
+
+
+def again(f: Callable[[], Any], times: int = 4) -> Any:
+    """The last of several calls: of the first, the one that is traced, and those that replay."""
+    for _ in range(times):
+        result = f()
+    return result
+
+
+def test_numbers_that_are_equal_but_of_other_types_are_other_arguments() -> None:
+    x = rg.arange(6.0).reshape(2, 3)
+    assert again(lambda: x.unsqueeze(1)).shape == (2, 1, 3)
+    for wrong in (True, 1.0):
+        with pytest.raises(RetrogradError):
+            x.unsqueeze(wrong)
+    assert again(lambda: x.reshape((3, 2))).shape == (3, 2)
+    with pytest.raises(ArgumentError):
+        x.reshape((3.0, 2))
+
+
+def test_a_dtype_or_shape_never_seen_is_no_replay() -> None:
+    whole, real = rg.arange(6), rg.arange(6.0)
+    assert again(lambda: whole.sum()).dtype is rg.int64
+    assert again(lambda: real.sum()).dtype is rg.float32
+    with pytest.raises(DimensionError):
+        again(lambda: real.reshape(2, 3)).sum(2)
+
+
+def test_results_follow_the_default_dtype() -> None:
+    condition = rg.tensor([True, False])
+    assert again(lambda: rg.where(condition, 1.0, 2.0)).dtype is rg.float32
+    rg.set_default_dtype(rg.float64)
+    try:
+        assert rg.where(condition, 1.0, 2.0).dtype is rg.float64
+    finally:
+        rg.set_default_dtype(rg.float32)
+    assert rg.where(condition, 1.0, 2.0).dtype is rg.float32
+
+
+def test_replayed_views_share_memory_and_history() -> None:
+    x = rg.arange(6.0)
+    part = again(lambda: x.reshape(2, 3)[1:])
+    part.zero_()
+    assert x.tolist() == [0, 1, 2, 0, 0, 0]
+    leaf = rg.ones(2, 3, requires_grad=True)
+    doubled = leaf * 2
+    view = again(lambda: doubled[0])
+    view.mul_(3)
+    doubled.sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.tolist() == [[6, 6, 6], [2, 2, 2]]
+
+
+def test_a_copy_stays_a_copy() -> None:
+    scalar = rg.tensor(2.0)
+    values, _ = again(lambda: scalar.max(0))
+    values.add_(1)
+    assert scalar.item() == 2
+
+
+def test_an_operand_that_requires_grad_records_the_steps() -> None:
+    x = rg.ones(3)
+    again(lambda: rg.stack([x, x]))
+    w = rg.ones(3, requires_grad=True)
+    rg.stack([w, x]).sum().backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [1, 1, 1]
+    with rg.no_grad():
+        assert not rg.stack([w, x]).requires_grad
+
+
+def test_operands_by_name_keep_their_places() -> None:
+    x, target = rg.randn(3, 4), rg.tensor([1, 0, 3])
+    weight = rg.tensor([1.0, 2.0, 3.0, 4.0])
+    by_place = rg.nn.functional.nll_loss(x, target, weight)
+    by_name = again(lambda: rg.nn.functional.nll_loss(weight=weight, target=target, input=x))
+    assert by_name.item() == by_place.item()
+
+
+def test_elements_are_looked_at_each_time() -> None:
+    x, place = rg.arange(3.0), rg.tensor([0, 2])
+    assert again(lambda: x[place]).tolist() == [0, 2]
+    place[0] = 1
+    assert x[place].tolist() == [1, 2]
+    place[0] = 3
+    with pytest.raises(DimensionError, match="index 3 is out of bounds for dimension 0 with size 3"):
+        x[place]
+    scores, target = rg.zeros(2, 3), rg.tensor([0, 1])
+    again(lambda: rg.nn.functional.cross_entropy(scores, target))
+    target[0] = 3
+    with pytest.raises(DimensionError, match="Target 3 is out of bounds"):
+        rg.nn.functional.cross_entropy(scores, target)
+
+
+def test_no_warning_of_numpy_comes_through() -> None:
+    x = rg.tensor([[float("inf"), -float("inf")], [float("nan"), 0.0]], requires_grad=True)
+    with np.errstate(all="raise"):
+        again(lambda: rg.softmax(x * 0.0 / 0.0, 1).sum().backward())
+
+
+def test_indices_select_and_slice_as_written() -> None:
+    x = rg.arange(24.0).reshape(2, 3, 4).requires_grad_()
+    names = {
+        "x[0]": "Select",
+        "x[1:]": "Slice",
+        "x[:, 1]": "Select",
+        "x[0, 1:]": "Slice",
+        "x[1:, 0]": "Select",
+    }
+    for index, name in names.items():
+        for _ in range(3):
+            assert eval(index, {"x": x}).grad_fn.name() == f"{name}Backward0"
