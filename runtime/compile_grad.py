@@ -145,6 +145,7 @@ class CompiledFunction(Generic[P, R]):
                 program = recording.joint if recording.scalar else recording.forward
             cache = self._caches[bound].value
             self._native(cache, entry, program, structure, leaves, [found.result], _modes(history), history)
+        found.draw()
         value: R = found.call_arrays(leaves) if arrays else found.call(leaves)
         return value
 
@@ -157,6 +158,7 @@ class CompiledFunction(Generic[P, R]):
         results = [found.result, entry.gradients]
         cache = self._caches[bound].gradient
         self._native(cache, entry, found.recording.joint, structure, leaves, results, modes_read())
+        found.draw()
         outputs = found.recording.joint(found.arrays(leaves))
         count = len(found.recording.outputs)
         value = found.results(outputs[:count], leaves, entry.box)
@@ -175,6 +177,7 @@ class CompiledFunction(Generic[P, R]):
         entry, leaves, _ = self._entry(True, bound, args, kwargs)
         found = entry.specialisation
         self._check_differentiable(found.recording.differentiable)
+        found.draw()
         outputs, kept = found.recording.start(found.arrays(leaves))
 
         def pullback(cotangent: Any) -> Any:
@@ -199,7 +202,9 @@ class CompiledFunction(Generic[P, R]):
         modes: list[Read],
         history: bool = False,
     ) -> None:
-        """Have calls like this one made natively from now on, if they can be."""
+        """Have calls like this one made natively from now on, if they can be: drawing numbers is Python's."""
+        if entry.specialisation.draws:
+            return
         with LOCK:
             if not entry.native:
                 found = entry.specialisation

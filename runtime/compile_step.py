@@ -90,6 +90,7 @@ class _Plan:
         self.places = numbers.places
         self.numbers = np.zeros(len(numbers.values))
         self._found = found
+        self.draw = found.draw
         self._asked = {name for name in optimizer._slots.values() if name}
         """The options on which the code depends."""
         recording, operands = found.recording, len(found.recording.operands)
@@ -234,6 +235,7 @@ class CompiledStep:
             if numbers.places != plan.places:
                 return self._slowly(args, kwargs, clocks)
             plan.numbers[:] = numbers.values
+            plan.draw()
             loss = plan.call(*args)
             plan.note_changes()
             return loss
@@ -261,6 +263,7 @@ class CompiledStep:
             if known is None or known.places != numbers.places:
                 known = self._plan(key, found, trained, numbers, structure, leaves)
         known.numbers[:] = numbers.values
+        known.draw()
         if not kwargs:
             self._last = known
         value = known.run(leaves)

@@ -36,6 +36,7 @@ class Recording(Protocol):
     differentiable: tuple[int, ...]
     scalar: bool
     rewritten: frozenset[int]
+    drawn: Sequence[tuple[int, Tensor]]
 
     @property
     def halves(self) -> Pair: ...
@@ -199,7 +200,14 @@ class CompiledBackward(CallNode):
         edge_at = dict(zip(recording.wanted, self.edges, strict=True))
         operands = [_restored(x, edge_at.get(k)) for k, x in enumerate(self._elements()[:count])]
         seeds = [ct if isinstance(ct, Tensor) else Tensor(ct) for ct in cotangents]
-        return recording.vjp([*operands, *seeds])
+        now = [x._value for _, x in recording.drawn]
+        try:
+            for k, x in recording.drawn:
+                x._value = self._elements()[k]
+            return recording.vjp([*operands, *seeds])
+        finally:
+            for value, (_, x) in zip(now, recording.drawn):
+                x._value = value
 
     def _check_unchanged(self, places: Iterable[int]) -> None:
         """The inputs that are looked at again must not have been written to meanwhile."""

@@ -71,6 +71,9 @@ class Recording:
         """Whether the gradients may as well be computed with the value."""
         self.rewritten = frozenset(rewritten)
         """The inputs that are written to when the function has run."""
+        random = {draw.tensor for draw in trace.draws}
+        self.drawn = tuple((k, x) for k, x in enumerate((*operands, *captured)) if x in random)
+        """Random numbers among the inputs, which have other elements at each call."""
         self._trace = trace
         self._made: dict[str, Any] = {}
         node_of = {tensor: node for node, tensor in trace.captured.items()}

@@ -28,7 +28,7 @@ from retrograd.runtime.recording import Recording, array_of
 from retrograd.runtime.scalar import Scalar
 from retrograd.runtime.strided import DeviceArray, share_memory
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Trace
+from retrograd.runtime.tracing import Draw, Trace
 from retrograd.runtime.watching import Read
 
 LEAVES = (Tensor, np.ndarray, float, np.floating)
@@ -91,6 +91,13 @@ class Specialisation:
     """Outputs that are written back, and where."""
     guards: Guards
     """Whether the world outside is still as it was when this was traced."""
+    draws: Sequence[Draw]
+    """Random numbers, captured Tensors that get new elements before each call."""
+
+    def draw(self) -> None:
+        """The random numbers of a call, in order. The arrays of former calls stay as they are."""
+        for draw in self.draws:
+            draw.tensor._value = draw.sample()
 
     def call(self, leaves: Sequence[Any]) -> Any:
         """The result, as Tensors with history."""
@@ -255,7 +262,7 @@ def _written_down(
     inputs = [*placeholders, *captured]
     rewritten = [k for k, x in enumerate(inputs) if x in trace.mutated]
     recording = Recording(call.name, trace, placeholders, captured, outputs, call.captured, rewritten)
-    return Specialisation(recording, result, same, updated, guards)
+    return Specialisation(recording, result, same, updated, guards, tuple(trace.draws))
 
 
 def _check_devices(tensors: Sequence[Tensor]) -> None:

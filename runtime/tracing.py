@@ -43,6 +43,14 @@ class Before(NamedTuple):
     version: int | None
 
 
+class Draw(NamedTuple):
+    """Random numbers that a function asks for: drawn again before each call of what is traced."""
+
+    tensor: AnyTensor
+    """A Tensor outside the trace, which each draw gives a fresh array."""
+    sample: Callable[[], Any]
+
+
 class Trace:
     """One function being written down. Entering makes it this thread's current trace; leaving restores the
     outside.
@@ -64,6 +72,8 @@ class Trace:
         """NumPy arrays that the function uses as operands, as outside Tensors, by `id`."""
         self.device = CPU
         """Where the function's Tensors are: on one GPU, if one of them is there."""
+        self.draws: list[Draw] = []
+        """The random numbers that the function draws, in order."""
         self.copied = False
         """Whether the function made a copy, which in a graph is nothing: a node never changes."""
         self._before: dict[AnyTensor, Before] = {}

@@ -17,7 +17,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.runtime import random
 from retrograd.runtime.functions.joining import chunk
 from retrograd.runtime.functions.public import axis_of, functional
-from retrograd.runtime.functions.sampling import check_not_tracing
+from retrograd.runtime.functions.sampling import check_not_tracing, drawn
 from retrograd.runtime.functions.statistics import softmax
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.pointwise import APPLY
@@ -203,9 +203,9 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, dim: int 
 
     With `hard` its one-hot, differentiated as the soft one.
     """
-    check_not_tracing("gumbel_softmax")
-    noise = -np.log(random.exponential(tuple(logits.shape), 1.0, logits.dtype.numpy))
-    soft = softmax((logits + new(noise, logits)) / tau, dim)
+    shape, kind = tuple(logits.shape), logits.dtype
+    noise = drawn(shape, kind, lambda: -np.log(random.exponential(shape, 1.0, kind.numpy)), logits)
+    soft = softmax((logits + noise) / tau, dim)
     if not hard:
         return soft
     axis = axis_of(dim, logits.ndim, "gumbel_softmax")

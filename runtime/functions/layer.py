@@ -24,12 +24,12 @@ from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.inspecting import _finfo
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import functional, known
-from retrograd.runtime.functions.sampling import check_not_tracing
+from retrograd.runtime.functions.sampling import drawn
 from retrograd.runtime.functions.statistics import norm
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.pointwise import APPLY
-from retrograd.runtime.tensor import Tensor, new
+from retrograd.runtime.tensor import Tensor
 
 
 @functional("linear", replay=True)
@@ -112,10 +112,14 @@ def _dropped(
         )
     if not training or p == 0 or not input.numel():
         return input
-    if p < 1:
-        check_not_tracing(name)
-    noise = _in_memory_order(input, shape, lambda s: random.dropout_mask(s, p, input.dtype.numpy))
-    result = input * new(noise, input)
+    kind = input.dtype
+    noise = drawn(
+        shape,
+        kind,
+        lambda: _in_memory_order(input, shape, lambda s: random.dropout_mask(s, p, kind.numpy)),
+        input,
+    )
+    result = input * noise
     return assign(input, result) if inplace else result
 
 

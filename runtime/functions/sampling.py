@@ -1,14 +1,15 @@
 """Random tensors: PyTorch's functions over the samplers of `runtime/random.py`, which give its very numbers.
 
-Sizes and a `generator` in (the default one, seeded by `manual_seed`, unless given), a Tensor out. A compiled
-function has no random numbers of its own: inside a trace each of these is a TraceError that says what to do.
-On a GPU the numbers are those of the CPU, copied there. To add a distribution, sample an array and hand it to
+Sizes and a `generator` in (the default one, seeded by `manual_seed`, unless given), a Tensor out. Inside a
+trace nothing is drawn: the numbers become an input of the graph, drawn before each call of the compiled
+function, in the order in which eager mode draws them (`drawn`). On a GPU the numbers are those of the CPU,
+copied there. To add a distribution, hand its sampler to
 `_made`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,26 +20,48 @@ from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError, mir
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime import random
+from retrograd.runtime.device import CPU
 from retrograd.runtime.functions.creation import beside, finished
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.generator import Generator
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, new
+from retrograd.runtime.tracing import Draw
 
 
 def check_not_tracing(name: str) -> None:
-    """TraceError inside a trace: the numbers drawn now would be drawn once and for all."""
+    """TraceError inside a trace, for numbers whose drawing depends on elements."""
     if STATE.trace is not None:
         raise TraceError(
             f"{name}() inside a compiled function",
-            "a compiled function has no random numbers of its own: these would be the same at every call",
-            "draw the noise outside and pass it in as an argument",
+            "what it draws depends on the elements of a tensor, which are known only when the function runs",
+            "draw outside and pass the numbers in as an argument",
         )
 
 
-def _made(array: Array, **options: Any) -> Tensor:
-    return finished(Tensor(array), **options)
+def drawn(
+    shape: Sequence[int], dtype: DType, sample: Callable[[], Array], like: Tensor | None = None
+) -> Tensor:
+    """Numbers of this shape and dtype, drawn now, where `like` is; or, inside a trace, before each call of
+    what is traced.
+    """
+    trace = STATE.trace
+    if trace is None:
+        return new(sample(), like)
+    if trace.device != CPU:
+        raise TraceError(
+            "random numbers inside a compiled function on a GPU",
+            "they are drawn on the CPU",
+            "draw them outside and pass them in as an argument",
+        )
+    outside = Tensor(np.zeros(tuple(shape), dtype.numpy))
+    trace.draws.append(Draw(outside, sample))
+    return Tensor(trace.capture(outside))
+
+
+def _made(shape: Sequence[int], dtype: DType, sample: Callable[[], Array], **options: Any) -> Tensor:
+    return finished(drawn(shape, dtype, sample), **options)
 
 
 def _shape(size: tuple[Any, ...], name: str) -> tuple[int, ...]:
@@ -60,16 +83,16 @@ def _standard(name: str, sampler: Callable[..., Array], what: str) -> None:
     def sample(
         *size: Any, generator: Generator | None = None, dtype: object = None, **options: Any
     ) -> Tensor:
-        check_not_tracing(name)
-        return _made(sampler(_shape(size, name), _floating(dtype).numpy, generator), **options)
+        shape, kind = _shape(size, name), _floating(dtype)
+        return _made(shape, kind, lambda: sampler(shape, kind.numpy, generator), **options)
 
     @public(f"{name}_like")
     def sample_like(
         input: Tensor, *, generator: Generator | None = None, dtype: object = None, **options: Any
     ) -> Tensor:
-        check_not_tracing(f"{name}_like")
-        kind = input.dtype if dtype is None else dtypes.dtype(dtype)
-        return beside(input, Tensor(sampler(tuple(input.shape), kind.numpy, generator)), **options)
+        shape, kind = tuple(input.shape), input.dtype if dtype is None else dtypes.dtype(dtype)
+        numbers = drawn(shape, kind, lambda: sampler(shape, kind.numpy, generator), input)
+        return beside(input, numbers, **options)
 
     sample.__doc__ = sample_like.__doc__ = what
 
@@ -86,7 +109,6 @@ def randint(
     """Whole numbers from `low` (0 unless given) to below `high`: `randint(high, size)` or `randint(low,
     high, size)`.
     """
-    check_not_tracing("randint")
     if size is None:
         low, high, size = 0, low, high
     if size is None:
@@ -100,7 +122,8 @@ def randint(
             mirrored(f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}"),
         )
     kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
-    return _made(random.randint(first, last, _shape((size,), "randint"), kind.numpy, generator), **options)
+    shape = _shape((size,), "randint")
+    return _made(shape, kind, lambda: random.randint(first, last, shape, kind.numpy, generator), **options)
 
 
 @public("randint_like")
@@ -117,11 +140,10 @@ def randint_like(
 @public("randperm")
 def randperm(n: int, *, generator: Generator | None = None, dtype: object = None, **options: Any) -> Tensor:
     """0 … n - 1 in random order."""
-    check_not_tracing("randperm")
     kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
     if integer(n, "randperm", "n") < 0:
         raise ShapeError(f"randperm({n})", f"n must be non-negative, got {n}")
-    return _made(random.randperm(n, kind.numpy, generator), **options)
+    return _made((n,), kind, lambda: random.randperm(n, kind.numpy, generator), **options)
 
 
 @public("normal")
@@ -132,14 +154,16 @@ def normal(
     """Normal numbers of these means and standard deviations: tensors that broadcast, or numbers and a
     size.
     """
-    check_not_tracing("normal")
     tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
     if not tensors:
         if size is None:
             raise ArgumentError("normal() of two numbers", "size is missing", "pass size=(…)")
-        sizes = _shape((size,), "normal")
+        sizes, number = _shape((size,), "normal"), _floating(dtype)
         _check_std(std)
-        return _made(random.normal(sizes, mean, std, _floating(dtype).numpy, generator), **options)
+        return _made(
+            sizes, number, lambda: random.normal(sizes, mean, std, number.numpy, generator), **options
+        )
+    check_not_tracing("normal")
     arrays = [x.read("normal()") if isinstance(x, Tensor) else np.asarray(x) for x in (mean, std)]
     _check_std(arrays[1].min() if arrays[1].size else 0)
     shape = broadcast_shapes("normal", *(a.shape for a in arrays))
@@ -156,10 +180,11 @@ def _check_std(std: float) -> None:
 @public("bernoulli", method=True)
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """Ones with the probabilities in `input`, or with `p`, else zeros."""
-    check_not_tracing("bernoulli")
-    array = input.read("bernoulli()")
-    chance = array if p is None else p
-    return new(random.bernoulli(array.shape, chance, array.dtype, generator), input)
+    if p is None:
+        check_not_tracing("bernoulli")
+    chance = input.read("bernoulli()") if p is None else p
+    shape, kind = tuple(input.shape), input.dtype
+    return drawn(shape, kind, lambda: random.bernoulli(shape, chance, kind.numpy, generator), input)
 
 
 @public("multinomial", method=True)
@@ -175,8 +200,10 @@ def multinomial(
 # ---- in place ----------------------------------------------------------------------------------------------
 
 
-def _fill(input: Tensor, name: str, array: Array) -> Tensor:
-    return assign(input, Tensor(array), f"{name.capitalize()}Backward0")
+def _fill(input: Tensor, name: str, sample: Callable[[tuple[int, ...], Any], Array]) -> Tensor:
+    shape, kind = tuple(input.shape), input.dtype
+    numbers = drawn(shape, kind, lambda: sample(shape, kind.numpy), input)
+    return assign(input, numbers, f"{name.capitalize()}Backward0")
 
 
 @public("normal_", method=True, function=False)
@@ -184,9 +211,8 @@ def normal_(
     input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
     """Normal numbers into the tensor."""
-    check_not_tracing("normal_")
     _check_std(std)
-    return _fill(input, "normal", random.normal(tuple(input.shape), mean, std, input.dtype.numpy, generator))
+    return _fill(input, "normal", lambda shape, kind: random.normal(shape, mean, std, kind, generator))
 
 
 @public("uniform_", method=True, function=False)
@@ -194,7 +220,6 @@ def uniform_(
     input: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None, **bounds: float
 ) -> Tensor:
     """Uniform numbers in [a, b) into the tensor; the bounds may be given as `from` and `to`."""
-    check_not_tracing("uniform_")
     low, high = bounds.pop("from", a), bounds.pop("to", b)
     if bounds:
         raise ArgumentError(f"uniform_() got an unexpected keyword argument '{next(iter(bounds))}'")
@@ -203,28 +228,22 @@ def uniform_(
             f"uniform_({low}, {high})",
             mirrored(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}"),
         )
-    return _fill(
-        input, "uniform", random.uniform(tuple(input.shape), low, high, input.dtype.numpy, generator)
-    )
+    return _fill(input, "uniform", lambda shape, kind: random.uniform(shape, low, high, kind, generator))
 
 
 @public("exponential_", method=True, function=False)
 def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Exponential numbers of mean 1/lambd into the tensor."""
-    check_not_tracing("exponential_")
-    return _fill(
-        input, "exponential", random.exponential(tuple(input.shape), lambd, input.dtype.numpy, generator)
-    )
+    return _fill(input, "exponential", lambda shape, kind: random.exponential(shape, lambd, kind, generator))
 
 
 @public("bernoulli_", method=True, function=False)
 def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Ones with probability `p` (a number or a tensor), else zeros, into the tensor."""
-    check_not_tracing("bernoulli_")
+    if isinstance(p, Tensor):
+        check_not_tracing("bernoulli_")
     chance = p.read("bernoulli_()") if isinstance(p, Tensor) else p
-    return _fill(
-        input, "bernoulli", random.bernoulli(tuple(input.shape), chance, input.dtype.numpy, generator)
-    )
+    return _fill(input, "bernoulli", lambda shape, kind: random.bernoulli(shape, chance, kind, generator))
 
 
 @public("random_", method=True, function=False)
@@ -239,7 +258,6 @@ def random_(
     """Whole numbers in [low, high) into the tensor: `random_(high)`, `random_(low, high)`, or all that
     its dtype holds.
     """
-    check_not_tracing("random_")
     low, high = bounds.pop("from", low), bounds.pop("to", high)
     if bounds:
         raise ArgumentError(f"random_() got an unexpected keyword argument '{next(iter(bounds))}'")
@@ -252,7 +270,7 @@ def random_(
             f"random_({first}, {last})",
             f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}",
         )
-    return _fill(input, "random", random.randint(first, last, tuple(input.shape), kind.numpy, generator))
+    return _fill(input, "random", lambda shape, kind: random.randint(first, last, shape, kind, generator))
 
 
 def _beyond(kind: DType) -> int:
