@@ -1,4 +1,4 @@
-"""Random numbers in compiled functions: drawn before each call, in eager mode's order, from the same generator."""
+"""Random numbers in compiled functions: drawn before each call, as eager mode draws them."""
 
 from __future__ import annotations
 
