@@ -5,6 +5,8 @@ functions that take the graph's inputs as arrays and give its outputs. What a li
 answer: the row's kernel, or `evaluate`. Composites become their formulas, except where they have a `compute`
 of their own. Call the functions `quietly`.
 
+Where there is much to do, the function is machine code of the same graph (`one_op`).
+
 `computing(op, types)` is an op's value, `cotangents_of(op, types, out, needed)` its operands' cotangents.
 """
 
@@ -19,6 +21,7 @@ from retrograd.compiler.ops.composite import Composite, expansion
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import exactly
 from retrograd.compiler.ops.reverse import cotangents
+from retrograd.runtime import one_op
 from retrograd.runtime.kernels import kernel
 
 Compute = Callable[..., Any]
@@ -26,6 +29,9 @@ Compute = Callable[..., Any]
 
 def computing(op: Op, types: Sequence[Type]) -> Compute:
     """The op's value for operands of these types: an array, or NumPy's scalar in place of a 0-d one."""
+    machine_code = one_op.value_of(op, tuple(types))
+    if machine_code is not None:
+        return machine_code
     halves = any(t.dtype.is_half for t in types)
     match op:
         case Elementwise() if op.numpy is not None or all(t.dtype is not dtypes.bool_ for t in types):
@@ -60,7 +66,8 @@ def cotangents_of(op: Op, types: Sequence[Type], out: Type, needed: Sequence[boo
         cotangent, result = builder.input("ct", out), builder.input("out", out)
         operands = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
         found = cotangents(op, cotangent, result, operands, needed)
-    return straight((cotangent, result, *operands), found, _computing)
+    inputs = (cotangent, result, *operands)
+    return one_op.adjoint_of(op, inputs, found) or straight(inputs, found, _computing)
 
 
 def function_of(graph: Graph) -> Compute:

@@ -21,7 +21,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DeviceError, RetrogradError, TraceError, mirrored
 from retrograd.compiler.ir.graph import INTERPRETERS, Node, Op, Type, Value, apply
 from retrograd.compiler.ir.quiet import QUIET, quietly
-from retrograd.runtime import tracing
+from retrograd.runtime import one_op, tracing
 from retrograd.runtime.arrays import computing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.modes import STATE
@@ -63,7 +63,7 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
         if any(array.dtype is not first for array in arrays):
             op.infer(*map(type_of, arrays))
         away = type(first) is DType and isinstance(arrays[0], DeviceArray)
-        out = apply(op, *arrays) if away else quietly(op.evaluate, *arrays)
+        out = apply(op, *arrays) if away else quietly(one_op.value(op, arrays) or op.evaluate, *arrays)
     except Exception as error:
         raise _explained(error, op, values) from None
     result = Tensor(out)

@@ -36,7 +36,7 @@ class Recording(Protocol):
     differentiable: tuple[int, ...]
     scalar: bool
     rewritten: frozenset[int]
-    drawn: Sequence[tuple[int, Tensor]]
+    drawn: tuple[tuple[int, Tensor], ...]
 
     @property
     def halves(self) -> Pair: ...

@@ -173,6 +173,8 @@ def launching(array: DeviceArray) -> Any:
 
 _RULES: dict[Hashable, Callable[..., Any] | None] = {}
 """Rules of derivatives as functions of arrays, by op and types; None for those that have been met once."""
+_BIG = 1 << 14
+"""Elements of a cotangent for which the rule is made at once: machine code gives other bits than NumPy."""
 
 
 def _rule(
@@ -181,7 +183,7 @@ def _rule(
     """The op's rule as a function of arrays of these types, if it has been asked for before."""
     key = (op, cotangent.shape, cotangent.dtype, tuple(needed), *[(x.shape, x.dtype) for x in inputs])
     run = _RULES.get(key)
-    if run is None and key in _RULES:
+    if run is None and (key in _RULES or cotangent.size >= _BIG):
         run = _RULES[key] = cotangents_of(op, [type_of(x) for x in inputs], type_of(cotangent), needed)
     elif run is None:
         if len(_RULES) >= _MOST:
@@ -219,7 +221,8 @@ class RowNode(OpNode):
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
     ) -> Sequence[Value | None]:
         inputs = self.inputs
-        if create_graph or inputs is None or isinstance(cotangent, Node | DeviceArray):
+        elsewhere = isinstance(cotangent, Node | DeviceArray)
+        if create_graph or inputs is None or elsewhere or cotangent.size >= _BIG:
             return super().backward(cotangent, needed, create_graph)
         self.check_versions()
         return quietly(self._cotangents, cotangent, needed, inputs)  # type: ignore[no-any-return]  # a list, as below

@@ -22,7 +22,7 @@ from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.half import exactly
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
-from retrograd.runtime import tracing
+from retrograd.runtime import one_op, tracing
 from retrograd.runtime.copying import clone
 from retrograd.runtime.eager import RECORD
 from retrograd.runtime.inplace import assign, changed, check_writable
@@ -119,8 +119,9 @@ def _computes(row: Elementwise) -> dict[Any, Callable[..., Any]]:
 
     def first(dtype: np.dtype[Any]) -> Callable[..., Any]:
         def compute(*arrays: Array) -> Any:
-            made = known[dtype] = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
-            return made(*arrays)
+            made = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
+            known[dtype] = made if isinstance(made, np.ufunc) else one_op.choosing(row, made)
+            return known[dtype](*arrays)
 
         return compute
 

@@ -1,0 +1,97 @@
+"""Ops on big operands: machine code in eager mode, with the values and gradients of small ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import retrograd as rg
+from retrograd.compiler.errors import DimensionError
+from retrograd.compiler.ir.graph import Type
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.normal import LayerNorm
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.softmax import Softmax
+from retrograd.runtime import one_op
+
+ROWS, COLUMNS = 700, 512
+
+CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "gelu": lambda F, x, k: F.gelu(x),
+    "silu": lambda F, x, k: F.silu(x),
+    "mish": lambda F, x, k: F.mish(x),
+    "erf": lambda F, x, k: x.erf(),
+    "lgamma": lambda F, x, k: (x + 3).lgamma(),
+    "sin, tanh": lambda F, x, k: (x * 2).sin().tanh(),
+    "softmax": lambda F, x, k: F.softmax(x, 1),
+    "log_softmax of columns": lambda F, x, k: F.log_softmax(x, 0),
+    "layer_norm": lambda F, x, k: F.layer_norm(x, (COLUMNS,)),
+    "cross_entropy": lambda F, x, k: F.cross_entropy(x, k),
+    "var": lambda F, x, k: x.var(1),
+    "not contiguous": lambda F, x, k: F.gelu(x.t()[1:]),
+    "huber_loss": lambda F, x, k: F.huber_loss(x, x.detach() * 0.5),
+}
+
+
+def operands(t: Any) -> tuple[Any, Any]:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((ROWS, COLUMNS)).astype(np.float32)
+    return t.from_numpy(x).requires_grad_(), t.from_numpy(rng.integers(0, COLUMNS, ROWS))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_big_operands_give_what_pytorch_gives(torch: ModuleType, name: str) -> None:
+    found = []
+    for t in (rg, torch):
+        x, k = operands(t)
+        value = CASES[name](t.nn.functional, x, k)
+        (value * value).sum().backward()
+        found.append((value.detach().numpy(), x.grad.numpy()))
+    for ours, theirs in zip(*found):
+        scale = float(np.abs(theirs).max())
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6 * scale + 2e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equal_calls_give_equal_bits(name: str) -> None:
+    """The first, the one that is noted, and those that replay."""
+    x, k = operands(rg)
+    values = [CASES[name](rg.nn.functional, x, k) for _ in range(4)]
+    gradients = [rg.autograd.grad(value.sum(), x)[0] for value in values]
+    for each in (values, gradients):
+        assert all(rg.equal(each[0], other) for other in each[1:])
+
+
+def test_what_is_worth_it_is_decided_by_types() -> None:
+    def made(op: Any, *shape: int, dtype: rg.dtype = rg.float32) -> bool:
+        return one_op.value_of(op, (Type(shape, dtype),)) is not None
+
+    gelu, exp = (getattr(rows, name).args[0] for name in ("gelu", "exp"))
+    assert isinstance(gelu, Elementwise)
+    assert made(gelu, 1000, 1000)
+    assert not made(gelu, 100, 100)
+    assert not made(exp, 1000, 1000)
+    assert made(Softmax(1), 1000, 1000)
+    assert made(LayerNorm(1e-5, 1), 1000, 1000)
+    assert not made(Softmax(1), 1000, 1000, dtype=rg.float16)
+
+
+def test_classes_out_of_range_are_refused() -> None:
+    x, k = operands(rg)
+    k[5] = COLUMNS
+    for _ in range(3):
+        with pytest.raises(DimensionError, match=f"Target {COLUMNS} is out of bounds"):
+            rg.nn.functional.cross_entropy(x, k)
+
+
+def test_nan_and_infinities_stay_in_their_rows() -> None:
+    x = rg.zeros(ROWS, COLUMNS)
+    x[0, 0], x[1, 1] = float("nan"), float("inf")
+    found = rg.softmax(x, 1)
+    assert found[0].isnan().all()
+    assert found[2:].isfinite().all()
+    assert rg.nn.functional.gelu(x)[1, 1].item() == float("inf")
