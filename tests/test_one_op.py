@@ -49,7 +49,7 @@ def test_big_operands_give_what_pytorch_gives(torch: ModuleType, name: str) -> N
     for t in (rg, torch):
         x, k = operands(t)
         value = CASES[name](t.nn.functional, x, k)
-        (value * value).sum().backward()
+        value.sin().sum().backward()
         found.append((value.detach().numpy(), x.grad.numpy()))
     for ours, theirs in zip(*found):
         scale = float(np.abs(theirs).max())
