@@ -238,13 +238,14 @@ class _Walk:
         kind = type(value)
         if any(self._is_users(base) or base.__module__.startswith(_MODULES) for base in kind.__mro__[:-1]):
             self.visit(kind, name)
-        if hasattr(value, "__dict__"):
-            self._attributes(vars(value), name)
+        own = getattr(value, "__dict__", None)
+        attributes = own if isinstance(own, dict) else {}  # some objects answer to any name
+        self._attributes(attributes, name)
         for slot in (s for base in kind.__mro__ for s in getattr(base, "__slots__", ()) if s in self.names):
             self.read(getattr, value, slot, f"{name}_{slot}")
-        if hasattr(value, "__dict__"):
-            for label in self._overridable(kind).difference(vars(value)):
-                self.found.append(Read(contains, vars(value), label, False, label))
+        if isinstance(own, dict):
+            for label in self._overridable(kind).difference(own):
+                self.found.append(Read(contains, own, label, False, label))
 
     def _overridable(self, kind: type) -> set[str]:
         """What an object may be given of its own besides what its class has: of the user's classes all that

@@ -21,7 +21,7 @@ from retrograd.compiler.ir.graph import OPS, Array, Leaf, Op, Type, apply, inter
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ops import extremum, index, reduce, scan, shape, sort, strided, window
 from retrograd.compiler.ops.composite import Composite
-from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.row import Elementwise
 
@@ -90,6 +90,7 @@ SAMPLES: list[tuple[Op, tuple[Array, ...]]] = [
     # ---- contraction
     (Dot(), (real(2, 3, 4), real(2, 4, 5))),
     (Dot(), (real(3, 0), real(0, 5))),
+    (DotInFloat32(), (real(2, 3), real(3, 4))),
     # ---- indices
     (index.Take(1), (X, whole(4, 2, 6))),
     (index.Take(2), (X, np.array(-1))),
