@@ -90,7 +90,6 @@ SAMPLES: list[tuple[Op, tuple[Array, ...]]] = [
     # ---- contraction
     (Dot(), (real(2, 3, 4), real(2, 4, 5))),
     (Dot(), (real(3, 0), real(0, 5))),
-    (DotInFloat32(), (real(2, 3), real(3, 4))),
     # ---- indices
     (index.Take(1), (X, whole(4, 2, 6))),
     (index.Take(2), (X, np.array(-1))),
@@ -120,7 +119,8 @@ Arrays = tuple[Array, ...]
 
 def test_every_structured_op_has_a_sample() -> None:
     sampled = {type(op) for op, _ in SAMPLES}
-    elsewhere = Leaf | Composite | Lapack  # tested in test_pipeline, test_composite_ops and test_linalg
+    elsewhere = Leaf | Composite | Lapack | DotInFloat32
+    # tested in test_pipeline, test_composite_ops, test_linalg and test_half
     structured = {op for op in OPS.values() if isinstance(op, type) and not issubclass(op, elsewhere)}
     assert structured - sampled == set()
     assert all(isinstance(op, Elementwise) for op in OPS.values() if not isinstance(op, type))
