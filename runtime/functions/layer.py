@@ -29,7 +29,7 @@ from retrograd.runtime.functions.statistics import norm
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.pointwise import APPLY
-from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tensor import Tensor, new
 
 
 @functional("linear", replay=True)
@@ -113,12 +113,15 @@ def _dropped(
     if not training or p == 0 or not input.numel():
         return input
     kind = input.dtype
-    noise = drawn(
-        shape,
-        kind,
-        lambda: _in_memory_order(input, shape, lambda s: random.dropout_mask(s, p, kind.numpy)),
-        input,
-    )
+    if p == 1:
+        noise = new(np.zeros((), kind.numpy), input)
+    else:
+        noise = drawn(
+            shape,
+            kind,
+            lambda: _in_memory_order(input, shape, lambda s: random.dropout_mask(s, p, kind.numpy)),
+            input,
+        )
     result = input * noise
     return assign(input, result) if inplace else result
 
