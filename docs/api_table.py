@@ -38,7 +38,6 @@ AREAS = {
 """Where names are looked for, and the heading there."""
 
 LIMITS = {
-    "autograd.grad": "not with `is_grads_batched`",
     "linalg.cond": "a singular matrix in a stack is an error, except for the norm of 2",
     "load": "reads safetensors, never pickled files",
     "save": "writes safetensors, never pickled files",

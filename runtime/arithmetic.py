@@ -6,16 +6,17 @@ write it with `@entered`, and it is a function, a method and an in-place method.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DtypeError
+from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.copying import clone
-from retrograd.runtime.inplace import assign
+from retrograd.runtime.inplace import assign, detach, detach_
 from retrograd.runtime.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
 from retrograd.runtime.promotion import as_operand, common_dtype, number
 from retrograd.runtime.tensor import Tensor, method, new
@@ -124,9 +125,52 @@ def float_power(input: Operand, exponent: Operand) -> Tensor:
 
 
 @entered()
+def ldexp(input: Tensor, other: Operand) -> Tensor:
+    """`input * 2 ** other`."""
+    return _mul(input, APPLY["pow"](2.0, other))  # type: ignore[no-any-return]  # of Tensors, a Tensor
+
+
+@entered(in_place=False)
+def positive(input: Tensor) -> Tensor:
+    """The operand itself."""
+    if input.dtype is dtypes.bool_:
+        raise DtypeError(mirrored("The `+` operator, on a bool tensor is not supported."))
+    return input
+
+
+@entered()
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """`input + weight * (end - input)`."""
     return APPLY["lerp"](input, end, weight)  # type: ignore[no-any-return]  # a row gives a Tensor
+
+
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The n-th derivative of `digamma`: (-1)^(n+1) n! ζ(n+1, x)."""
+    if n < 0:
+        raise ArgumentError(mirrored("polygamma(n, x) does not support negative n."))
+    if n < 2:
+        return APPLY["trigamma" if n else "digamma"](input)  # type: ignore[no-any-return]  # a row gives a Tensor
+    return _mul(APPLY["zeta"](float(n + 1), input), (-1.0) ** (n + 1) * math.factorial(n))  # type: ignore[no-any-return]  # of Tensors, a Tensor
+
+
+FUNCTIONS["polygamma"] = polygamma
+
+
+@method("polygamma")
+def _polygamma_method(self: Tensor, n: int) -> Tensor:
+    """The n-th derivative of `digamma` at each element."""
+    return polygamma(n, self)
+
+
+@entered()
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """The logarithm of the gamma function of `p` dimensions."""
+    if p < 1:
+        raise ArgumentError(mirrored("p has to be greater than or equal to 1"))
+    total = APPLY["lgamma"](input)
+    for k in range(1, p):
+        total = _add(total, APPLY["lgamma"](_sub(input, k / 2)))
+    return _add(total, p * (p - 1) / 4 * math.log(math.pi))  # type: ignore[no-any-return]  # of Tensors, a Tensor
 
 
 # ---- bounds and choice -------------------------------------------------------------------------------------
@@ -272,6 +316,15 @@ def fill_(self: Tensor, value: Operand) -> Tensor:
 def zero_(self: Tensor) -> Tensor:
     """Every element becomes 0."""
     return assign(self, new(number(0, self.dtype.numpy)), "ZeroBackward0")
+
+
+@entered(in_place=False)
+def fill(input: Tensor, value: Operand) -> Tensor:
+    """A tensor of the operand's type with `value`, a number or a 0-d Tensor, everywhere."""
+    return fill_(clone(input), value)
+
+
+FUNCTIONS.update(fill_=fill_, zero_=zero_, clone=clone, detach=detach, detach_=detach_)
 
 
 for _name in ("divide_", "true_divide_"):

@@ -46,10 +46,24 @@ def _on_arrays(formula: Callable[..., Any]) -> Kernel:
     assert isinstance(formula, FunctionType)
     for name in formula.__code__.co_names:
         if name not in _NAMESPACE:
-            row = OPS.get(name)
+            row: Any = OPS.get(name)
             own = exactly(kernel(row)) if isinstance(row, Elementwise) else formula.__globals__[name]
+            if isinstance(row, Elementwise) and row.numpy is None and row.arity > 1:
+                own = _of_one_dtype(own)
             _NAMESPACE[name] = own
     return FunctionType(formula.__code__, _NAMESPACE, formula.__name__)
+
+
+def _of_one_dtype(formula: Kernel) -> Kernel:
+    """The formula with numbers among its operands in the dtype of the others: numbers alone would have their
+    own.
+    """
+
+    def typed(*operands: Any) -> Any:
+        kind = next(x.dtype.type for x in operands if hasattr(x, "dtype"))
+        return formula(*[x if hasattr(x, "dtype") else kind(x) for x in operands])
+
+    return typed
 
 
 def _power(base: Any, exponent: int) -> Any:

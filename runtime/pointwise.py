@@ -60,6 +60,9 @@ WITHOUT_IN_PLACE = {
     "signbit",
 }  # fmt: skip
 
+IN_PLACE_AT_TOP = {"clamp", "clamp_min", "clamp_max", "xlogy", "nan_to_num", "logit", "round", "ldexp"}
+"""Functions that have their in-place form at the top, too, as all rows of one operand have."""
+
 OPERATORS = {
     "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide",
     "mod": "remainder", "pow": "pow", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
@@ -225,11 +228,15 @@ operand.
 def public(name: str, function: Function, in_place: bool = True) -> None:
     """Enter a function in `FUNCTIONS` and as a method, with its aliases, and the in-place method `name_`."""
     updating = in_place_of(name, function) if in_place and name not in WITHOUT_IN_PLACE else None
+    row = ROWS.get(name)
+    at_top = updating is not None and (name in IN_PLACE_AT_TOP or (row is not None and row.arity == 1))
     for each in (name, *ALIASES.get(name, ())):
         FUNCTIONS[each] = function
         setattr(Tensor, each, function)
         if updating is not None:
             setattr(Tensor, f"{each}_", updating)
+        if updating is not None and at_top:
+            FUNCTIONS[f"{each}_"] = updating
 
 
 def _public_row(row: Elementwise) -> Function:
@@ -283,7 +290,8 @@ def in_place_of(name: str, function: Function) -> Function:
         if ufunc is not None and not kwargs and len(args) == 1 and _directly(ufunc, self, args[0]):
             return self
         check_writable(self)
-        result = function(self, *args, **kwargs)
+        recorded = row is None and self._requires_grad and STATE.grad
+        result = function(clone(self) if recorded else self, *args, **kwargs)  # several ops read what it was
         check_category(self, result)
         return assign(self, result)
 

@@ -5,6 +5,20 @@ from __future__ import annotations
 from function_cases import lines
 
 ERRORS = lines("""
+    t.unravel_index(x, (3, 4))
+    t.unravel_index(i, (2, -3))
+    t.cartesian_prod(x)
+    t.combinations(x)
+    t.combinations(v, -1)
+    t.select_scatter(x, u, 0, 1)
+    t.slice_scatter(x, v, 0, 1)
+    t.dsplit(x, 2)
+    t.dsplit(c, 3)
+    t.positive(b)
+    t.polygamma(-1, x)
+    t.mvlgamma(x, 0)
+    t.feature_dropout(v, 0.5, True)
+    t.hann_window(-1)
     x.sum(2)
     x.sum((0, 0))
     s.sum(1)

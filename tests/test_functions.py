@@ -16,6 +16,7 @@ import pytest
 from error_cases import AUTOGRAD_ERRORS, ERRORS, ERRORS_IN_OUR_WORDS
 from function_cases import TABLES, lines
 from functional_cases import FUNCTIONAL
+from further_cases import TABLES as FURTHER
 from layout_cases import TABLES as LAYOUTS
 
 import retrograd
@@ -139,7 +140,9 @@ def compare_all(
         compare(our_gradients[name], gradient)
 
 
-CASES = [case for table in (*TABLES.values(), *LAYOUTS.values(), FUNCTIONAL) for case in table]
+CASES = [
+    case for table in (*TABLES.values(), *LAYOUTS.values(), FUNCTIONAL, *FURTHER.values()) for case in table
+]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -152,7 +155,8 @@ def test_a_function_does_what_pytorch_does(torch: ModuleType, case: str, dtype: 
 
 NEED_VALUES = (
     ".nonzero", "argwhere", "unique", "bincount", "histc", "isin", "masked_select", " in i", "t.where(b)",
-    "x[b]", "x[row", "c[:, b]", "[x > 0]; z", "x[x > 0]", "t.tensor(x", "one_hot(k)",
+    "x[b]", "x[row", "c[:, b]", "[x > 0]; z", "x[x > 0]", "t.tensor(x", "one_hot(k)", "gcd", "lcm",
+    "is_nonzero", "rng_state",
 )  # fmt: skip
 """What marks a case that has to look at elements: inside a trace it is a TraceError."""
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
+from retrograd.compiler.ops.shape import concat, unsqueeze
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
 from retrograd.runtime.modes import STATE
@@ -63,8 +64,8 @@ def grad(
     error, unless `allow_unused` (then its gradient is None) or `materialize_grads` (then zeros).
     """
     if is_grads_batched:
-        raise ArgumentError(
-            "grad(is_grads_batched=True)", "batched cotangents are not supported", "loop over the batch"
+        return _of_batch(
+            outputs, inputs, grad_outputs, bool(retain_graph), create_graph, allow_unused, materialize_grads
         )
     if materialize_grads and allow_unused is False:
         raise ArgumentError(
@@ -90,6 +91,47 @@ def grad(
             )
         )
     return tuple(found)
+
+
+def _of_batch(
+    outputs: Tensors,
+    inputs: Tensors,
+    grad_outputs: Gradients,
+    keep: bool,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Tensor | None, ...]:
+    """The gradients for each of several cotangents, which lie along a new first axis, and so do they."""
+    results = _several(outputs)
+    seeds = _seeds(grad_outputs, len(results))
+    sizes = {len(seed) for seed in seeds if seed is not None}
+    if len(sizes) != 1 or None in [seed if seed is None else 0 for seed in seeds]:
+        raise ArgumentError(
+            "grad(is_grads_batched=True)",
+            "it needs cotangents of one length for all outputs",
+            "give grad_outputs",
+        )
+    (count,) = sizes
+    rows = [
+        grad(
+            results,
+            inputs,
+            [seed[k] for seed in seeds if seed is not None],
+            keep or k + 1 < count or create_graph,
+            create_graph,
+            allow_unused,
+            False,
+            materialize_grads,
+        )
+        for k in range(count)
+    ]
+    return tuple(
+        None
+        if None in [x if x is None else 0 for x in column]
+        else concat([unsqueeze(x, [0]) for x in column], 0)
+        for column in zip(*rows)
+    )
 
 
 @method("backward")

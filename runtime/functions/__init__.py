@@ -8,6 +8,7 @@ from retrograd.runtime import arithmetic, conversion
 from retrograd.runtime.functions import (
     activation,
     arranging,
+    combining,
     creation,
     einsum,
     factoring,
@@ -25,6 +26,7 @@ from retrograd.runtime.functions import (
     solving,
     sorting,
     statistics,
+    tapers,
     windowing,
 )
 from retrograd.runtime.functions.public import FUNCTIONAL, FUNCTIONS, LINALG
@@ -36,6 +38,7 @@ __all__ = [
     "activation",
     "arithmetic",
     "arranging",
+    "combining",
     "conversion",
     "creation",
     "einsum",
@@ -54,5 +57,6 @@ __all__ = [
     "solving",
     "sorting",
     "statistics",
+    "tapers",
     "windowing",
 ]

@@ -42,9 +42,22 @@ def activation(*names: str, top: bool = False) -> Callable[[F], F]:
 
         for name in names:
             functional(name, top=top)(_renamed(apply_to, name))
+            if name in IN_PLACE:
+                _in_place(name, f, top)
         return f
 
     return enter
+
+
+IN_PLACE = {"relu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "rrelu", "threshold"}
+"""Those with a second name for `inplace=True`: `relu_`."""
+
+
+def _in_place(name: str, f: Callable[..., Tensor], top: bool) -> None:
+    def update(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return assign(input, f(input, *args, **kwargs))
+
+    functional(f"{name}_", top=top)(_renamed(update, f"{name}_"))
 
 
 def _renamed(f: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
@@ -60,6 +73,8 @@ def _row(name: str) -> None:
         return assign(input, result) if inplace else result
 
     functional(name)(_renamed(of_row, name))
+    if name in IN_PLACE:
+        _in_place(name, apply_row, top=False)
 
 
 for _name in ("relu", "relu6", "selu", "silu", "mish", "softsign", "logsigmoid", "sigmoid", "tanh"):

@@ -24,7 +24,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.conversion import moved
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index
-from retrograd.runtime.functions.public import known, public
+from retrograd.runtime.functions.public import axis_of, known, public
 from retrograd.runtime.functions.selecting import masked_scatter
 from retrograd.runtime.inplace import assign, changed, check_writable
 from retrograd.runtime.modes import STATE
@@ -269,6 +269,40 @@ def index_put(
 ) -> Tensor:
     """A copy of the input with `indices` set to `values`, or `values` added there."""
     return index_put_(input.clone(), indices, values, accumulate)
+
+
+@public("select_scatter", method=True)
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """A copy of the input with `src` at one place along an axis."""
+    out = input.clone()
+    part = out.select(dim, index)
+    _same_shape("select_scatter", src, part)
+    part.copy_(src)
+    return out
+
+
+@public("slice_scatter", method=True)
+def slice_scatter(
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """A copy of the input with `src` in place of a slice along an axis."""
+    out = input.clone()
+    axis = axis_of(dim, input.ndim, "slice_scatter")
+    part = out[(*[slice(None)] * axis, slice(start, end, step))]
+    _same_shape("slice_scatter", src, part)
+    part.copy_(src)
+    return out
+
+
+def _same_shape(name: str, src: Tensor, part: Tensor) -> None:
+    if src.shape != part.shape:
+        raise ShapeError(
+            f"{name} of a source of shape {list(src.shape)} to a part of shape {list(part.shape)}",
+            mirrored(
+                "expected src to have a size equal to the slice of self. src size = "
+                f"{list(src.shape)}, slice size = {list(part.shape)}"
+            ),
+        )
 
 
 @public("__contains__", method=True, function=False)

@@ -16,7 +16,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.runtime.functions.creation import array_of, filled
 from retrograd.runtime.functions.public import public
-from retrograd.runtime.names import LEGACY
+from retrograd.runtime.names import LEGACY, legacy_name
 from retrograd.runtime.promotion import common_dtype
 from retrograd.runtime.tensor import Tensor, new
 
@@ -52,6 +52,85 @@ def is_nonzero(input: Tensor) -> bool:
 @public("is_same_size", method=True)
 def is_same_size(input: Tensor, other: Tensor) -> bool:
     return input.shape == other.shape
+
+
+@public("is_signed", method=True)
+def is_signed(input: Tensor) -> bool:
+    return input.dtype.is_signed
+
+
+@public("isreal", method=True)
+def isreal(input: Tensor) -> Tensor:
+    """Always: there are no complex dtypes."""
+    return new(np.ones(tuple(input.shape), np.bool_))
+
+
+def _itself(name: str, what: str) -> None:
+    @public(name, method=True)
+    def same(input: Tensor) -> Tensor:
+        return input
+
+    same.__doc__ = what
+
+
+for _name in ("real", "conj", "conj_physical", "resolve_conj", "resolve_neg"):
+    _itself(_name, "The operand itself: there are no complex dtypes.")
+
+
+def _answer(name: str, value: object, what: str, function: bool = False) -> None:
+    """A question that has one answer for all tensors, as a method, or with `function` as a function, too."""
+
+    @public(name, method=True, function=function)
+    def answer(input: Tensor) -> Any:
+        return value
+
+    answer.__doc__ = what
+
+
+_answer("is_conj", False, "Never: there are no complex dtypes.", function=True)
+_answer("is_neg", False, "Never: negation is computed at once.", function=True)
+_answer("is_inference", False, "Never: tensors made in inference mode are tensors like all.", function=True)
+_answer("get_device", -1, "The number of the GPU; -1 is the CPU.", function=True)
+_answer("is_shared", False, "Never in shared memory.")
+_answer("is_pinned", False, "Never in pinned memory.")
+
+
+def _flag(name: str, value: bool) -> None:
+    @public(name, attribute=True, function=False)
+    def flag(input: Tensor) -> bool:
+        return value
+
+    flag.__doc__ = f"Always {value}."
+
+
+for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_nested", "is_meta"):
+    _flag(_name, False)
+
+
+@public("is_cpu", attribute=True, function=False)
+def is_cpu(input: Tensor) -> bool:
+    return input.device.type == "cpu"
+
+
+@public("is_cuda", attribute=True, function=False)
+def is_cuda(input: Tensor) -> bool:
+    return input.device.type == "cuda"
+
+
+@public("ndimension", method=True, function=False)
+def ndimension(input: Tensor) -> int:
+    """How many axes there are."""
+    return input.ndim
+
+
+@public("typename")
+def typename(obj: object) -> str:
+    """The legacy name of a tensor's type, or that of a class."""
+    if isinstance(obj, Tensor):
+        return legacy_name(obj.dtype)
+    kind = obj if isinstance(obj, type) else type(obj)
+    home = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"{home}{kind.__qualname__}"
 
 
 @public("result_type")

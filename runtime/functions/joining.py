@@ -171,6 +171,35 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     return _cut(input, axis, [min(size, whole - start) for start in starts] or [0])
 
 
+@public("split_with_sizes", method=True)
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of the given sizes."""
+    return split(input, tuple(split_sizes), dim)
+
+
+@public("dsplit", method=True)
+def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """Parts along axis 2."""
+    if input.ndim < 3:
+        raise ShapeError(
+            f"dsplit of a tensor of shape {list(input.shape)}",
+            mirrored(
+                "torch.dsplit requires a tensor with at least 3 dimension, but got a tensor with "
+                f"{input.ndim} dimensions!"
+            ),
+        )
+    whole = input.shape[2]
+    if isinstance(indices_or_sections, int) and (not indices_or_sections or whole % indices_or_sections):
+        raise ShapeError(
+            f"dsplit({indices_or_sections}) of a tensor of shape {list(input.shape)}",
+            mirrored(
+                f"torch.dsplit attempted to split along dimension 2, but the size of the dimension {whole} "
+                f"is not divisible by the split_size {indices_or_sections}!"
+            ),
+        )
+    return tensor_split(input, indices_or_sections, 2)
+
+
 @public("chunk", method=True, replay=True)
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts of one size; the last may be smaller."""

@@ -6,6 +6,7 @@ is given, in place. Convolution and pooling are in `windowing`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,7 +24,7 @@ from retrograd.runtime.functions.einsum import einsum
 from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.inspecting import _finfo
 from retrograd.runtime.functions.linear import matmul
-from retrograd.runtime.functions.public import functional, known
+from retrograd.runtime.functions.public import functional, known, public
 from retrograd.runtime.functions.sampling import drawn
 from retrograd.runtime.functions.statistics import norm
 from retrograd.runtime.inplace import assign
@@ -139,6 +140,69 @@ def _in_memory_order(input: Tensor, shape: Sequence[int], draw: Callable[[Sequen
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero with probability `p`, else scaled by `1 / (1 - p)`; while not training, the input."""
     return _dropped("dropout", input, input.shape, p, training, inplace)
+
+
+def _in_alpha(
+    name: str, input: Tensor, shape: Sequence[int], p: float, training: bool, inplace: bool
+) -> Tensor:
+    """The input with noise that keeps mean and variance under `selu` (Klambauer et al., arXiv 1706.02515)."""
+    if not training or p in (0, 1) or not 0 <= p <= 1 or not input.numel():
+        return _dropped(name, input, shape, p, training, inplace)
+    kind, alpha = input.dtype, 1.7580993408473766
+    scale = 1 / math.sqrt((alpha * alpha * p + 1) * (1 - p))
+    kept = drawn(shape, kind, lambda: random.bernoulli(tuple(shape), 1 - p, kind.numpy))
+    result = input * (kept * scale) + ((kept - 1) * (alpha * scale) + alpha * scale * p)
+    return assign(input, result) if inplace else result
+
+
+@functional("alpha_dropout")
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Dropout for networks of `selu`: what is dropped becomes its lower limit, and all is scaled after."""
+    return _in_alpha("alpha_dropout", input, input.shape, p, training, inplace)
+
+
+def _channels(name: str, input: Tensor) -> tuple[int, ...]:
+    if input.ndim < 2:
+        raise ShapeError(
+            f"{name} of a tensor of shape {list(input.shape)}",
+            mirrored("Feature dropout requires at least 2 dimensions in the input"),
+        )
+    return (*input.shape[:2], *[1] * (input.ndim - 2))
+
+
+@functional("feature_alpha_dropout")
+def feature_alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """`alpha_dropout` of whole channels of `[N, C, …]`."""
+    shape = _channels("feature_alpha_dropout", input)
+    return _in_alpha("feature_alpha_dropout", input, shape, p, training, inplace)
+
+
+@public("feature_dropout")
+def feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
+    """`dropout` of whole channels of `[N, C, …]`."""
+    return _dropped("feature_dropout", input, _channels("feature_dropout", input), p, train, False)
+
+
+def _at_top(name: str, function: Callable[..., Tensor]) -> None:
+    """`torch.dropout(input, p, train)` and `torch.dropout_`, which works in place."""
+
+    @public(name)
+    def out_of_place(input: Tensor, p: float, train: bool) -> Tensor:
+        return function(input, p, train)
+
+    @public(f"{name}_")
+    def in_place(input: Tensor, p: float, train: bool) -> Tensor:
+        return function(input, p, train, True)
+
+    out_of_place.__doc__ = function.__doc__
+    in_place.__doc__ = f"`{name}`, in place."
+
+
+_at_top("dropout", dropout)
+_at_top("alpha_dropout", alpha_dropout)
+_at_top("feature_alpha_dropout", feature_alpha_dropout)
 
 
 def _feature_dropout(rank: int) -> None:

@@ -282,3 +282,16 @@ def _beyond(kind: DType) -> int:
 
 public("manual_seed")(random.manual_seed)
 public("initial_seed")(random.initial_seed)
+public("seed")(random.default_generator.seed)
+
+
+@public("get_rng_state")
+def get_rng_state() -> Tensor:
+    """The state of the default generator as bytes, in PyTorch's layout."""
+    return Tensor(random.default_generator.get_state())
+
+
+@public("set_rng_state")
+def set_rng_state(new_state: Tensor) -> None:
+    """Go on where `get_rng_state` was called, here or in PyTorch."""
+    random.default_generator.set_state(new_state.read("set_rng_state()"))

@@ -46,7 +46,14 @@ from retrograd.runtime.nn.convolution import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
-from retrograd.runtime.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
+from retrograd.runtime.nn.dropout import (
+    AlphaDropout,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    FeatureAlphaDropout,
+)
 from retrograd.runtime.nn.embedding import Embedding
 from retrograd.runtime.nn.linear import Bilinear, Flatten, Identity, Linear, Unflatten
 from retrograd.runtime.nn.loss import (
@@ -131,6 +138,7 @@ __all__ = [
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
+    "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -162,6 +170,7 @@ __all__ = [
     "Dropout3d",
     "ELU",
     "Embedding",
+    "FeatureAlphaDropout",
     "Flatten",
     "GELU",
     "GLU",

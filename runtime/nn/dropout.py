@@ -28,6 +28,28 @@ class Dropout(_Dropout):
 
 
 @arguments("p={0.p}, inplace={0.inplace}")
+class AlphaDropout(_Dropout):
+    """For networks of `SELU`: keeps mean and variance."""
+
+    p: float = 0.5
+    inplace: bool = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.alpha_dropout(input, self.p, self.training)
+
+
+@arguments("p={0.p}, inplace={0.inplace}")
+class FeatureAlphaDropout(_Dropout):
+    """`AlphaDropout` of whole channels of `[N, C, …]`."""
+
+    p: float = 0.5
+    inplace: bool = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.feature_alpha_dropout(input, self.p, self.training)
+
+
+@arguments("p={0.p}, inplace={0.inplace}")
 class Dropout1d(_Dropout):
     """Of whole channels of `[N, C, L]`."""
 

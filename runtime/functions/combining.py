@@ -1,0 +1,92 @@
+"""Whole numbers and combinations: common divisors, positions in a shape, pairs and products of vectors.
+
+Tensors in, Tensors out. What counts with elements (`gcd`, `lcm`) is computed by NumPy and is no part of a
+compiled function; the rest is gathering and joining, with derivatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations as chosen
+from itertools import combinations_with_replacement
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.index import take
+from retrograd.runtime.functions.arranging import meshgrid
+from retrograd.runtime.functions.joining import stack
+from retrograd.runtime.functions.public import integer, promoted, public, sizes_of
+from retrograd.runtime.tensor import Tensor, new
+
+
+def _of_integers(name: str, function: Callable[..., Any], what: str) -> None:
+    @public(name, method=True, inplace=True)
+    def combine(input: Tensor, other: Tensor) -> Tensor:
+        x, y = promoted(input, other)
+        if x.dtype.category != 1:
+            raise DtypeError(
+                f"{name} of {input.dtype} and {other.dtype}",
+                mirrored(f"\"{name}_cpu\" not implemented for '{_KINDS.get(x.dtype.torch_name, 'Float')}'"),
+                "cast them with .long()",
+            )
+        return new(function(x.read(f"{name}()"), y.read(f"{name}()")))
+
+    combine.__doc__ = what
+
+
+_KINDS = {"bool": "Bool", "float16": "Half", "float32": "Float", "float64": "Double"}
+_of_integers("gcd", np.gcd, "The greatest common divisor, element by element.")
+_of_integers("lcm", np.lcm, "The least common multiple, element by element.")
+
+
+@public("unravel_index")
+def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """The coordinates, a tensor for each axis of `shape`, of elements counted in row-major order."""
+    if indices.dtype.category != 1:
+        raise ArgumentError(
+            f"unravel_index of {indices.dtype}",
+            mirrored("expected 'indices' to be integer dtype, but got " + str(indices.dtype)),
+        )
+    sizes = (shape,) if isinstance(shape, int) else sizes_of((tuple(shape),), "unravel_index", "shape")
+    if any(size < 0 for size in sizes):
+        raise ShapeError(
+            f"unravel_index of shape {list(sizes)}",
+            mirrored(f"'shape' cannot have negative values, but got {tuple(sizes)}"),
+        )
+    steps = [prod(sizes[k + 1 :]) for k in range(len(sizes))]
+    return tuple(indices.div(step, rounding_mode="floor") % size for step, size in zip(steps, sizes))
+
+
+@public("cartesian_prod")
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """Each combination of an element of every vector, one in a row."""
+    for x in tensors:
+        if x.ndim != 1:
+            raise ShapeError(
+                f"cartesian_prod of a tensor of shape {list(x.shape)}",
+                mirrored(f"Expect a 1D vector, but got shape {list(x.shape)}"),
+            )
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([moves.reshape(grid, (grid.numel(),)) for grid in meshgrid(*tensors)], 1)
+
+
+@public("combinations")
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """Each choice of `r` elements of a vector, one in a row; with replacement, one may come twice."""
+    if input.ndim != 1:
+        raise ShapeError(
+            f"combinations of a tensor of shape {list(input.shape)}",
+            mirrored(f"Expect a 1D vector, but got shape {list(input.shape)}"),
+        )
+    if integer(r, "combinations", "r") < 0:
+        raise ShapeError(f"combinations(r={r})", mirrored(f"Expect a non-negative number, but got {r}"))
+    if not r:
+        return input.new_empty(0)
+    choose = combinations_with_replacement if with_replacement else chosen
+    places = np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r)
+    return take(input, new(places), 0)
