@@ -437,9 +437,9 @@ def test_a_nan_is_told_with_the_line_of_its_operation() -> None:
     assert "root = (x * 0).sqrt()" in linecache.getline(caught.value.where.file, caught.value.where.line)
 
 
-def test_batched_gradients_are_refused() -> None:
+def test_batched_gradients_need_batched_cotangents() -> None:
     x = tensor(1, 2).requires_grad_()
-    with pytest.raises(ValueError, match="batched cotangents are not supported"):
+    with pytest.raises(ValueError, match="it needs cotangents of one length for all outputs"):
         retrograd.autograd.grad(x.sum(), x, is_grads_batched=True)
 
 
