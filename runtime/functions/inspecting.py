@@ -14,6 +14,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
+from retrograd.runtime.conversion import get_device
 from retrograd.runtime.functions.creation import array_of, filled
 from retrograd.runtime.functions.public import public
 from retrograd.runtime.names import LEGACY, legacy_name
@@ -90,7 +91,6 @@ def _answer(name: str, value: object, what: str, function: bool = False) -> None
 _answer("is_conj", False, "Never: there are no complex dtypes.", function=True)
 _answer("is_neg", False, "Never: negation is computed at once.", function=True)
 _answer("is_inference", False, "Never: tensors made in inference mode are tensors like all.", function=True)
-_answer("get_device", -1, "The number of the GPU; -1 is the CPU.", function=True)
 _answer("is_shared", False, "Never in shared memory.")
 _answer("is_pinned", False, "Never in pinned memory.")
 
@@ -107,14 +107,7 @@ for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_nested", "is_meta"):
     _flag(_name, False)
 
 
-@public("is_cpu", attribute=True, function=False)
-def is_cpu(input: Tensor) -> bool:
-    return input.device.type == "cpu"
-
-
-@public("is_cuda", attribute=True, function=False)
-def is_cuda(input: Tensor) -> bool:
-    return input.device.type == "cuda"
+public("get_device")(get_device)
 
 
 @public("ndimension", method=True, function=False)
