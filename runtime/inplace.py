@@ -93,12 +93,22 @@ def check_writable(tensor: Tensor) -> None:
             raise GradientError(
                 mirrored("a leaf Variable that requires grad is being used in an in-place operation.")
             )
+        if view is not None and view.several:
+            raise GradientError(
+                mirrored(
+                    f"{view.several} is a view and is being modified inplace. This view is the output of a "
+                    "function that returns multiple views. Such functions do not allow the output views to "
+                    "be modified inplace. You should replace the inplace operation by an out-of-place one."
+                )
+            )
         if view is not None and view.path and view.tracked and view.base._edge is None:
             raise GradientError(
                 mirrored(
                     "a view of a leaf Variable that requires grad is being used in an in-place operation."
                 )
             )
+    if STATE.grad and view is not None and view.path and not view.tracked and view.base._requires_grad:
+        raise _made_without_grad()
     value = tensor._value
     if isinstance(value, DeviceArray):
         repeated = value.layout.repeats
@@ -116,6 +126,19 @@ def check_writable(tensor: Tensor) -> None:
         )
     if isinstance(value, np.ndarray) and not value.flags.writeable:
         raise ArgumentError("in-place update of a tensor whose memory is read-only", "", "clone() it first")
+
+
+def _made_without_grad() -> GradientError:
+    return GradientError(
+        mirrored(
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+            "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+            "your code by moving both the view and the inplace either both inside the no_grad block (if "
+            "you don't want the inplace to be tracked) or both outside (if you want the inplace to be "
+            "tracked)."
+        ),
+        "the view's base would not learn of the history",
+    )
 
 
 def check_fits(tensor: Tensor, shape: tuple[int, ...]) -> None:
@@ -179,16 +202,7 @@ def _set_history(tensor: Tensor, edge: GradNode) -> None:
         _become(tensor, edge)
         return
     if not view.tracked:
-        raise GradientError(
-            mirrored(
-                "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
-                "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
-                "your code by moving both the view and the inplace either both inside the no_grad block (if "
-                "you don't want the inplace to be tracked) or both outside (if you want the inplace to be "
-                "tracked)."
-            ),
-            "the view's base would not learn of the history",
-        )
+        raise _made_without_grad()
     base = view.base
     kind = Type(tuple(base._value.shape), base.dtype)
     _become(base, CopySlices((edge_of(base), edge), view.path, kind))
@@ -202,6 +216,7 @@ def _become(tensor: Tensor, edge: GradNode) -> None:
         before.hooks.retained = None
         edge.extras.retain(tensor)
     tensor._edge, tensor._requires_grad = edge, True
+    counter_of(tensor)[1:] = [edge]  # who wrote last, for the words of an error
 
 
 def add_to(tensor: Tensor, value: Value) -> None:

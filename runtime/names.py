@@ -41,6 +41,19 @@ LEGACY = {
 """The dtypes in the names of old tensor types: `torch.FloatTensor`."""
 
 
+C_NAMES = {
+    dtypes.float32: "float", dtypes.float64: "double", dtypes.float16: "c10::Half", dtypes.int64: "long int",
+    dtypes.int32: "int", dtypes.int16: "short int", dtypes.int8: "signed char",
+    dtypes.uint8: "unsigned char", dtypes.bool_: "bool",
+}  # fmt: skip
+"""What C calls the dtypes, which some of PyTorch's errors say."""
+
+
+def bare_legacy_name(dtype: DType) -> str:
+    """`Float`, as in `torch.FloatTensor`."""
+    return next(name for name, d in LEGACY.items() if d is dtype)
+
+
 def legacy_name(dtype: DType) -> str:
     """`torch.FloatTensor`: what a Tensor of this dtype was once called."""
-    return f"torch.{next(name for name, d in LEGACY.items() if d is dtype)}Tensor"
+    return f"torch.{bare_legacy_name(dtype)}Tensor"

@@ -114,7 +114,7 @@ class OpNode(GradNode):
     inputs: Sequence[Value] | None
     """None after `free`."""
     out: Value
-    guards: list[tuple[list[int], int, int]]
+    guards: list[tuple[list[Any], int, int]]
     """For each kept array: its version counter, the version kept, and which operand it is (-1: the
     result).
     """
@@ -163,7 +163,9 @@ class OpNode(GradNode):
         for counter, version, place in self.guards:
             if counter[0] != version:
                 value = self.out if place < 0 or self.inputs is None else self.inputs[place]
-                raise modified(value, self if place < 0 else self.edges[place], counter[0], version)
+                written = counter[1] if len(counter) > 1 else self.edges[place]
+                maker = self if place < 0 else written
+                raise modified(value, maker, counter[0], version)
 
 
 def launching(array: DeviceArray) -> Any:
@@ -203,11 +205,19 @@ def modified(value: Value, maker: Edge, now: int, then: int) -> GradientError:
         mirrored(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"[{legacy_name(dtypes.of(value))} {list(value.shape)}]{origin} is at version {now}; "
-            f"expected version {then} instead. Hint: enable anomaly detection to find the operation "
-            "that failed "
-            "to compute its gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False)."
+            f"expected version {then} instead. Hint: {_BACKTRACE if STATE.anomaly else _ENABLE}"
         )
     )
+
+
+_ENABLE = (
+    "enable anomaly detection to find the operation that failed to compute its gradient, with "
+    "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+)
+_BACKTRACE = (
+    "the backtrace further above shows the operation that failed to compute its gradient. The variable in "
+    "question was changed in there or anywhere later. Good luck!"
+)
 
 
 class RowNode(OpNode):
@@ -279,8 +289,10 @@ def record(kind: Kind, op: Op, operands: Sequence[Value], values: Sequence[Value
             if type(value) is not Node and value.size > _SMALL:
                 kept = list(kept)
                 kept[place] = type_of(value)
-        elif isinstance(operands[place], Tensor):
-            counter = _UNCHANGING if type(value) is Node else counter_of(operands[place])
+        else:
+            operand = operands[place]
+            watched = isinstance(operand, Tensor) and type(value) is not Node
+            counter = counter_of(operand) if watched else _UNCHANGING
             guards.append((counter, counter[0], place))
     node: OpNode = object.__new__(kind.node_class)
     node.out = None
@@ -303,7 +315,7 @@ _UNCHANGING = [0]
 """The version counter of a graph node, which is one value for ever."""
 
 
-def counter_of(tensor: Tensor) -> list[int]:
+def counter_of(tensor: Tensor) -> list[Any]:
     """The version counter of a Tensor, which from now on somebody watches."""
     counter = tensor._counter
     if counter is None:

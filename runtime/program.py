@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from retrograd.compiler.backends.cpu import Target, assemble, assembly
-from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.errors import CompilerError, DimensionError
 from retrograd.compiler.fingerprint import fingerprint
-from retrograd.compiler.ir.graph import Array, Graph
+from retrograd.compiler.ir.graph import Array, Graph, interpret
+from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.contract import Dot
 from retrograd.runtime import cache, cpu
 from retrograd.runtime.device import device
@@ -237,7 +238,18 @@ class NativeProgram:
         call = self._bind(inputs, outputs, tuple(range(len(outputs))), refuse)
         flags = call(*arrays)[len(outputs) - len(checks) :]
         failed = [check for check, flag in zip(checks, flags, strict=True) if flag]
-        return failed[0].error() if failed else CompilerError(f"{name} is refused, but nothing is wrong")
+        if not failed:
+            return CompilerError(f"{name} is refused, but nothing is wrong")
+        return failed[0].error(_evaluated(self.graph, arrays))
+
+
+def _evaluated(graph: Graph, arrays: Sequence[Array]) -> DimensionError | None:
+    """What evaluation in NumPy says of such elements."""
+    try:
+        quietly(interpret, graph, arrays)
+    except DimensionError as told:
+        return told
+    return None
 
 
 def _work(compiled: Compiled) -> int:

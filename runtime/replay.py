@@ -178,7 +178,18 @@ def _plan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) ->
         return lambda *operands: run(*operands)[0]
     run, kind = _run(inputs, nodes), type(out)
     made = kind._make if hasattr(kind, "_make") else kind
-    return lambda *operands: made(run(*operands))
+    several = [x._view.several if x._view is not None else "" for x in results]
+    if not any(several):
+        return lambda *operands: made(run(*operands))
+
+    def views(*operands: Tensor) -> Any:
+        found = run(*operands)
+        for x, name in zip(found, several):
+            if x._view is not None:
+                x._view.several = name
+        return made(found)
+
+    return views
 
 
 def _step(node: Node) -> Callable[..., Tensor]:

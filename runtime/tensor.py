@@ -11,7 +11,8 @@ State of a Tensor, in slots, because every operation makes one:
     _requires_grad  whether operations on it are recorded
     _edge           the tape node that made it (`grad_fn`, or an `Output` of it); None for a leaf
     _grad           what backward() has added up; leaves, and those that called retain_grad()
-    _counter        [how often the elements were changed in place], shared with views; None until asked for
+    _counter        [how often the elements were changed in place, and by which node last], shared with
+                    views; None until asked for
     _view           how it views another Tensor (`views.View`), or None
     _leaf           the hooks of a leaf, or None; those of other Tensors are with their node
 """
@@ -38,6 +39,7 @@ from retrograd.compiler.ir.graph import Array, Constant, Node
 from retrograd.runtime.device import CPU, device
 from retrograd.runtime.formatting import tensor_repr
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import C_NAMES, bare_legacy_name
 from retrograd.runtime.names import Size as Size
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import GradNode, Hook, Hooks, Output, RemovableHandle
@@ -57,7 +59,7 @@ class Tensor:
     _requires_grad: bool
     _edge: GradNode | None
     _grad: Tensor | None
-    _counter: list[int] | None
+    _counter: list[Any] | None
     _view: Any
     _leaf: Hooks | None
 
@@ -379,9 +381,16 @@ class Tensor:
                 )
             )
         if value.dtype is not self.dtype:
+            given, own = C_NAMES[value.dtype], bare_legacy_name(self.dtype)
             raise DtypeError(
-                f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor of {self.dtype}",
-                "",
+                mirrored(
+                    f"attempting to assign a gradient with dtype '{given}' to a tensor with grad_dtype "
+                    f"'{own}'. The gradient must match the tensor's grad_dtype (defaults to the tensor's "
+                    "dtype). You can set the tensor's grad_dtype attribute with a specific dtype, or None to "
+                    "allow any dtype. Set grad_dtype with caution. Diverging the dtypes of a tensor and its "
+                    "gradient may break downstream systems that assume they match."
+                ),
+                f"a gradient of {value.dtype} for a tensor of {self.dtype}",
                 "cast it with .to(dtype)",
             )
 

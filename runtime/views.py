@@ -31,13 +31,15 @@ AnyTensor = Any
 class View:
     """How one Tensor shows elements of another."""
 
-    __slots__ = ("base", "path", "tracked", "version")
+    __slots__ = ("base", "path", "several", "tracked", "version")
 
     def __init__(self, base: AnyTensor, path: tuple[Op, ...], tracked: bool, version: int) -> None:
         self.base = base
         self.path = path
         self.tracked = tracked
         """Histories go along. Not so for `detach()`, `data`, and views made under `no_grad`."""
+        self.several = ""
+        """Which output of a function that gives several views it is: `Output 0 of Split`."""
         self.version = version
         """Of the elements, when `value` and history of the view were last taken from the base."""
 

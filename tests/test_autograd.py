@@ -466,7 +466,7 @@ def test_a_kept_operand_must_not_change() -> None:
         z.backward(tensor(1, 1))
     assert (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        "[torch.FloatTensor [2]], which is output 0 of Mul, is at version 1; expected version 0 instead."
+        "[torch.FloatTensor [2]], which is output 0 of Add, is at version 1; expected version 0 instead."
     ) in str(caught.value)
 
 

@@ -560,3 +560,16 @@ def test_many_threads_may_call_and_differentiate() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("loss", [rg.nn.functional.cross_entropy, rg.nn.functional.nll_loss])
+@pytest.mark.parametrize("wrong", [-1, 4])
+def test_a_class_out_of_range_is_told_as_in_eager_mode(loss: Any, wrong: int) -> None:
+    x, target = rg.randn(3, 4, requires_grad=True), rg.tensor([0, wrong, 2])
+    compiled = rg.compile_grad(lambda x, target: loss(x, target))
+    for call in (loss, compiled, compiled.value_and_grad):
+        with pytest.raises(IndexError) as caught:
+            call(x, target)
+        assert str(caught.value) == f"Target {wrong} is out of bounds."
+    target[1] = -100
+    assert compiled(x, target).item() == pytest.approx(loss(x, target).item(), rel=1e-6)

@@ -42,11 +42,13 @@ class _Classes(Loss):
             raise ShapeError(what, "the first operand needs an axis of classes")
         axis = class_axis(x)
         if target.shape != (*x.shape[:axis], *x.shape[axis + 1 :]):
-            raise ShapeError(
-                what,
-                "Expected input batch_size to match target batch_size",
-                "the target has the input's shape without the axis of classes",
-            )
+            why = "Expected input batch_size to match target batch_size"
+            if x.ndim == 2 and target.ndim == 1:
+                why = mirrored(
+                    f"Expected input batch_size ({x.shape[0]}) to match target batch_size "
+                    f"({target.shape[0]})."
+                )
+            raise ShapeError(what, why, "the target has the input's shape without the axis of classes")
         if weight and weight[0].shape != (x.shape[axis],):
             raise ShapeError(what, f"weight should be defined for all {x.shape[axis]} classes")
         return super().infer(*types)
@@ -63,9 +65,12 @@ class _Classes(Loss):
             )
 
     def chosen(self, x: Value, target: Value, *weight: Value) -> tuple[Value, Value]:
-        """The targets, made valid where they are ignored, and how much each counts."""
+        """The targets, made valid where they are ignored, and how much each counts. A negative class counts
+        from no end: it is out of range.
+        """
         counts = rows.ne(target, self.ignore_index)
         valid = rows.where(counts, target, 0)
+        valid = rows.where(rows.lt(valid, 0), x.shape[class_axis(x)], valid)
         if not weight:
             return valid, cast(counts, dtypes.of(x))
         return valid, rows.where(counts, take(weight[0], valid, 0), 0.0)

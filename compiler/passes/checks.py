@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrograd.compiler.errors import DimensionError, Location
+from retrograd.compiler.errors import DimensionError, Location, mirrored
 from retrograd.compiler.ir.graph import Constant, Graph, Node
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
 from retrograd.compiler.ops.reduce import any_
@@ -28,9 +28,11 @@ class IndexCheck:
     size: int
     where: Location | None
 
-    def error(self) -> DimensionError:
-        """The error to raise."""
+    def error(self, evaluated: DimensionError | None = None) -> DimensionError:
+        """The error to raise; what evaluation says of the same elements, if those are PyTorch's words."""
         what = f"{self.op} with an index out of range"
+        if evaluated is not None and hasattr(evaluated, "__notes__"):  # a mirrored sentence has its notes
+            return DimensionError(what, mirrored(str(evaluated)), "check the index tensor", where=self.where)
         return DimensionError(
             what, f"the axis has size {self.size}", "check the index tensor", where=self.where
         )

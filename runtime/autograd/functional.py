@@ -33,8 +33,8 @@ def vjp(
 ) -> tuple[Any, Any]:
     """The outputs, and the product of the cotangent `v` (of the outputs' shapes) with the Jacobian."""
     with enable_grad():
-        operands, outputs, pack_in, pack_out = _called(func, inputs, create_graph, strict)
-        vectors = _vectors(v, outputs, "the user-provided function returns")
+        operands, outputs, pack_in, pack_out = _called("vjp", func, inputs, create_graph, strict)
+        vectors = _vectors("vjp", v, outputs, "the user-provided function returns")
         grads = _grads(outputs, operands, vectors, create_graph, strict)
     return pack_out(_finished(outputs, create_graph)), pack_in(_finished(grads, create_graph))
 
@@ -48,8 +48,8 @@ def jvp(
 ) -> tuple[Any, Any]:
     """The outputs, and the product of the Jacobian with the tangent `v` (of the inputs' shapes)."""
     with enable_grad():
-        operands, outputs, _, pack_out = _called(func, inputs, create_graph, strict)
-        tangents = _vectors(v, operands, "the input to the user-provided function has")
+        operands, outputs, _, pack_out = _called("jvp", func, inputs, create_graph, strict)
+        tangents = _vectors("jvp", v, operands, "the input to the user-provided function is")
         duals = tuple(_zeros(x).requires_grad_() for x in outputs)
         pulled = _grads(outputs, operands, duals, True, strict)
         pushed = _grads(pulled, duals, tangents, create_graph, strict)
@@ -64,10 +64,16 @@ def vhp(
     strict: bool = False,
 ) -> tuple[Any, Any]:
     """The output, a scalar, and the product of the vector `v` (of the inputs' shapes) with the Hessian."""
+    return _hessian_product("vhp", func, inputs, v, create_graph, strict)
+
+
+def _hessian_product(
+    name: str, func: TensorFunction, inputs: Tensors, v: Tensors | None, create_graph: bool, strict: bool
+) -> tuple[Any, Any]:
     with enable_grad():
-        operands, outputs, pack_in, pack_out = _called(func, inputs, create_graph, strict)
+        operands, outputs, pack_in, pack_out = _called(name, func, inputs, create_graph, strict)
         _check_scalar(outputs)
-        vectors = _vectors(v, operands, "the input to the user-provided function is")
+        vectors = _vectors(name, v, operands, "the input to the user-provided function is")
         gradient = _grads(outputs, operands, (None,), True, strict)
         product = _grads(gradient, operands, vectors, create_graph, strict)
     return pack_out(_finished(outputs, create_graph)), pack_in(_finished(product, create_graph))
@@ -81,13 +87,13 @@ def hvp(
     strict: bool = False,
 ) -> tuple[Any, Any]:
     """The output and the product of the Hessian with `v`: that of `vhp`, since a Hessian is symmetric."""
-    return vhp(func, inputs, v, create_graph, strict)
+    return _hessian_product("hvp", func, inputs, v, create_graph, strict)
 
 
 def jacobian(func: TensorFunction, inputs: Tensors, create_graph: bool = False, strict: bool = False) -> Any:
     """The Jacobian, of shape `output.shape + input.shape`; tuples of it where there are several of either."""
     with enable_grad():
-        operands, outputs, pack_in, pack_out = _called(func, inputs, create_graph, strict)
+        operands, outputs, pack_in, pack_out = _called("jacobian", func, inputs, create_graph, strict)
         blocks = [
             pack_in(_finished(_rows_of_jacobian(output, operands, create_graph, strict), create_graph))
             for output in outputs
@@ -100,8 +106,10 @@ def hessian(func: TensorFunction, inputs: Tensors, create_graph: bool = False, s
     inputs.
     """
 
+    _listed(inputs, "inputs", "hessian")
+
     def gradient(*operands: Tensor) -> Any:
-        outputs, _ = _listed(func(*operands), "outputs")
+        outputs, _ = _listed(func(*operands), _OUTPUTS, "hessian")
         _check_scalar(outputs)
         grads = _grads(outputs, operands, (None,), True, strict)
         return grads if isinstance(inputs, tuple) else grads[0]
@@ -132,15 +140,18 @@ def _rows_of_jacobian(
 Pack = Callable[[tuple[Any, ...]], Any]
 
 
+_OUTPUTS = "outputs of the user-provided function"
+
+
 def _called(
-    func: TensorFunction, inputs: Tensors, create_graph: bool, strict: bool
+    name: str, func: TensorFunction, inputs: Tensors, create_graph: bool, strict: bool
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Pack, Pack]:
     """The operands as they are differentiated, the outputs, and how each is handed back."""
-    given, pack_in = _listed(inputs, "inputs")
+    given, pack_in = _listed(inputs, "inputs", name)
     operands = tuple(
         clone(x) if create_graph and x.requires_grad else x.detach().requires_grad_() for x in given
     )
-    outputs, pack_out = _listed(func(*operands), "outputs")
+    outputs, pack_out = _listed(func(*operands), _OUTPUTS, name)
     for place, output in enumerate(outputs):
         if strict and not output.requires_grad:
             raise GradientError(
@@ -152,21 +163,17 @@ def _called(
     return operands, outputs, pack_in, pack_out
 
 
-def _listed(given: Any, what: str) -> tuple[tuple[Tensor, ...], Pack]:
-    single = isinstance(given, Tensor)
-    if not single and not isinstance(given, tuple | list):
-        raise ArgumentError(
-            f"the {what} of a derivative",
-            f"they must be either a Tensor or a tuple of Tensors, but are of type {type(given).__name__}",
-        )
-    tensors = (given,) if single else tuple(given)
-    for place, x in enumerate(tensors):
+def _listed(given: Any, what: str, name: str) -> tuple[tuple[Tensor, ...], Pack]:
+    """The Tensors of what was given, and how as many are handed back."""
+    wanted = f"The {what} given to {name} must be either a Tensor or a tuple of Tensors but the"
+    if isinstance(given, Tensor):
+        return (given,), lambda results: results[0]
+    if not isinstance(given, tuple):
+        raise ArgumentError(mirrored(f"{wanted} given {what} has type {type(given)}."))
+    for place, x in enumerate(given):
         if not isinstance(x, Tensor):
-            raise ArgumentError(
-                f"The {what} given to the function must be either a Tensor or a tuple of Tensors but the "
-                f"value at index {place} has type {type(x).__name__}."
-            )
-    return tensors, (lambda results: results[0]) if single else tuple
+            raise ArgumentError(mirrored(f"{wanted} value at index {place} has type {type(x)}."))
+    return given, tuple
 
 
 def _grads(
@@ -188,14 +195,14 @@ def _grads(
     return tuple(g if g is not None else _zeros(x) for g, x in zip(found, operands))
 
 
-def _vectors(v: Tensors | None, like: tuple[Tensor, ...], who: str) -> tuple[Tensor, ...]:
+def _vectors(name: str, v: Tensors | None, like: tuple[Tensor, ...], who: str) -> tuple[Tensor, ...]:
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
             raise GradientError(
                 mirrored(f"The vector v can only be None if {who} a single Tensor with a single element.")
             )
         return (new(np.ones(like[0].shape, like[0].dtype.numpy), like[0]),)
-    vectors, _ = _listed(v, "v")
+    vectors, _ = _listed(v, "v", name)
     if len(vectors) != len(like):
         raise ArgumentError(
             mirrored(

@@ -135,9 +135,17 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
 # ---- parts -------------------------------------------------------------------------------------------------
 
 
-def _cut(input: Tensor, axis: int, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+def _cut(input: Tensor, axis: int, sizes: Sequence[int], name: str = "Split") -> tuple[Tensor, ...]:
     ends = list(accumulate(sizes))
-    return tuple(moves.narrow(input, axis, end - size, end) for size, end in zip(sizes, ends))
+    return _together(name, [moves.narrow(input, axis, end - size, end) for size, end in zip(sizes, ends)])
+
+
+def _together(name: str, parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Views that one function gives: where gradients are recorded, none of them may be changed in place."""
+    for place, part in enumerate(parts):
+        if part._view is not None:
+            part._view.several = f"Output {place} of {name}"
+    return tuple(parts)
 
 
 def _need_axis(input: Tensor, name: str) -> None:
@@ -162,7 +170,7 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
                     f"{axis}), but got split_sizes={sections}"
                 ),
             )
-        return _cut(input, axis, sections)
+        return _cut(input, axis, sections, "SplitWithSizes")
     size = integer(split_size_or_sections, "split", "split_size")
     if size < 0 or (size == 0 and whole):
         wanted = "be non-negative" if size < 0 else f"be positive, unless dimension size is 0; it is {whole}"
@@ -225,7 +233,8 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
     if parts <= 0:
         raise ShapeError("tensor_split()", mirrored(f"number of sections must be larger than 0, got {parts}"))
     size, more = divmod(whole, parts)
-    return _cut(input, axis, [size + (k < more) for k in range(parts)])
+    ends = list(accumulate(size + (k < more) for k in range(parts)))
+    return tuple(moves.narrow(input, axis, start, end) for start, end in pairwise([0, *ends]))
 
 
 @public("hsplit", method=True)
@@ -243,7 +252,7 @@ def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Ten
     return tensor_split(input, indices_or_sections, 0)
 
 
-@public("narrow", method=True)
+@public("narrow", method=True, replay=True)
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` elements along `dim`, from `start` on."""
     _need_axis(input, "narrow")
@@ -266,7 +275,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     return moves.narrow(input, axis, begin, begin + count)
 
 
-@public("select", method=True)
+@public("select", method=True, replay=True)
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """The slice at `index` along `dim`, without that axis."""
     if not input.ndim:
@@ -282,11 +291,10 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
                 f"{axis}"
             ),
         )
-    part = moves.narrow(input, axis, place % size, place % size + 1)
-    return moves.reshape(part, (*input.shape[:axis], *input.shape[axis + 1 :]))
+    return moves.select(input, axis, place % size)
 
 
-@public("unbind", method=True)
+@public("unbind", method=True, replay=True)
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices along `dim`."""
     if not input.ndim:
@@ -294,4 +302,4 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
             "unbind of a 0-d tensor", mirrored("Dimension specified as 0 but tensor has no dimensions")
         )
     axis = axis_of(dim, input.ndim, "unbind")
-    return tuple(select(input, axis, k) for k in range(input.shape[axis]))
+    return _together("Unbind", [moves.select(input, axis, k) for k in range(input.shape[axis])])
