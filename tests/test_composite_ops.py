@@ -342,7 +342,7 @@ def test_when_all_targets_are_ignored(torch: ModuleType) -> None:
     [
         (np.array([0, 4]), DimensionError, r"Target 4 is out of bounds\."),
         (np.array([0, -1]), DimensionError, r"Target -1 is out of bounds\."),
-        (np.array([0, 1, 2]), ShapeError, r"Expected input batch_size \(2\) to match target batch_size \(3\)"),
+        (np.array([0, 1, 2]), ShapeError, r"input batch_size \(2\) to match target batch_size \(3\)"),
     ],
 )
 def test_wrong_targets_are_refused(target: Any, error: type[RetrogradError], text: str) -> None:
