@@ -11,7 +11,7 @@ addresses too, is computed before it (`_hoist`). So the text needs no optimiser.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from retrograd.compiler.backends.cpu import Target
@@ -32,7 +32,8 @@ from retrograd.compiler.backends.vector import (
 )
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import OPS
-from retrograd.compiler.ir.index import Axis
+from retrograd.compiler.ir.index import Axis, as_index
+from retrograd.compiler.ir.likeness import Likeness, likeness, moved
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
@@ -41,6 +42,7 @@ from retrograd.compiler.ir.loops import (
     Exchange,
     For,
     If,
+    Kernel,
     Kind,
     Load,
     Local,
@@ -71,17 +73,49 @@ def emit(program: Program, symbol: str, target: Target) -> str:
     """The module of a scheduled program: `void SYMBOL(ptr args)` and the functions that it calls."""
     module = Module(_attributes(target), target.vector_bits, _conversions(target), target.has("avx512f"))
     module.unique(symbol)
-    parts: list[Emitter] = []
-    for kernel in program.kernels:
-        if not parts or len(parts[-1].block.lines) > _LONG:
-            parts.append(Emitter(module, program, module.unique(f"{symbol}.{kernel.name}")))
-        parts[-1].kernel(kernel.name, kernel.body)
-    main = parts[0] if len(parts) == 1 else Emitter(module, program, symbol)
-    for part in parts if len(parts) > 1 else ():
-        module.add(f"{quoted(part.name)}(ptr %args)", part.preamble, part.block, internal=True)
-        main.block.do(f"call void {quoted(part.name)}(ptr %args)")
+    likenesses = [likeness(kernel, located=False) for kernel in program.kernels]
+    times = Counter(own.key for own in likenesses)
+    written: dict[Hashable, str] = {}
+    parts: list[Emitter | tuple[str, Likeness]] = []
+    for kernel, own in zip(program.kernels, likenesses):
+        if times[own.key] > 1:
+            if own.key not in written:
+                written[own.key] = _function(module, program, symbol, kernel, own)
+            parts.append((written[own.key], own))
+            continue
+        part = parts[-1] if parts else None
+        if not isinstance(part, Emitter) or len(part.block.lines) > _LONG:
+            part = Emitter(module, program, module.unique(f"{symbol}.{kernel.name}"))
+            parts.append(part)
+        part.kernel(kernel.name, kernel.body)
+    main = _main(module, program, symbol, parts)
     module.add(f"{quoted(symbol)}(ptr %args)", main.preamble, main.block, internal=False)
     return str(module)
+
+
+def _function(module: Module, program: Program, symbol: str, kernel: Kernel, own: Likeness) -> str:
+    """The name of a function that does what this kernel does, to the parts whose addresses it is given."""
+    name = module.unique(f"{symbol}.{kernel.name}")
+    emitter = Emitter(module, program, name, tuple(own.parts))
+    emitter.kernel(kernel.name, moved(kernel, name, {b: (b, -start) for b, start in own.parts.items()}).body)
+    module.add(f"{quoted(name)}(ptr %args)", emitter.preamble, emitter.block, internal=True)
+    return name
+
+
+def _main(
+    module: Module, program: Program, symbol: str, parts: Sequence[Emitter | tuple[str, Likeness]]
+) -> Emitter:
+    """The function that calls the parts in order; or the only part itself."""
+    if len(parts) == 1 and isinstance(parts[0], Emitter):
+        return parts[0]
+    main = Emitter(module, program, symbol)
+    for part in parts:
+        if isinstance(part, Emitter):
+            module.add(f"{quoted(part.name)}(ptr %args)", part.preamble, part.block, internal=True)
+            main.block.do(f"call void {quoted(part.name)}(ptr %args)")
+        else:
+            main.call(part[0], part[1].parts)
+    return main
 
 
 def _attributes(target: Target) -> str:
@@ -99,12 +133,23 @@ def _conversions(target: Target) -> dict[str, Conversion]:
 class Emitter(Values):
     """The body of one function over `%args`."""
 
-    def __init__(self, module: Module, program: Program, name: str) -> None:
-        super().__init__(module, program, name)
+    def __init__(
+        self, module: Module, program: Program, name: str, buffers: Sequence[Buffer] | None = None
+    ) -> None:
+        super().__init__(module, program, name, buffers)
         self._apart: dict[For, bool] = {}
         """Unrolled loops, and whether their copies must not share what they compute."""
         self._sums: dict[For, list[Accumulate]] = {}
         """Vector loops, and the statements that accumulate across lanes."""
+
+    def call(self, name: str, parts: Mapping[Buffer, int]) -> None:
+        """A call of a function of this module, which is given the addresses of these parts of buffers."""
+        room = f"%{self.block.fresh('given')}"
+        self.preamble.append(f"  {room} = alloca [{len(parts)} x ptr]")
+        for k, (buffer, start) in enumerate(parts.items()):
+            place = self.block.pure(f"getelementptr ptr, ptr {room}, i64 {k}", "ptr").ref
+            self.block.do(f"store ptr {self.address(buffer, as_index(start))}, ptr {place}")
+        self.block.do(f"call void {quoted(name)}(ptr {room})")
 
     def kernel(self, name: str, body: Sequence[Statement]) -> None:
         """The statements of a kernel, after those of others."""
@@ -455,7 +500,7 @@ class Emitter(Values):
     def _parallel(self, s: For) -> None:
         """The body as a function of its own, called once per iteration by the pool."""
         name = self.module.unique(f"{self.name}.{s.axis.name}")
-        inner = Emitter(self.module, self._program, name)
+        inner = Emitter(self.module, self._program, name, self._given)
         inner._often = self._often
         inner._set(s.axis, Value(inner.block, "%block", "i64", 1))
         inner.statements(s.body)

@@ -22,12 +22,16 @@ Place = int | Value
 class Places:
     """Axes, indices and addresses in one function over `%args`."""
 
-    def __init__(self, module: Module, program: Program, name: str) -> None:
+    def __init__(
+        self, module: Module, program: Program, name: str, buffers: Sequence[Buffer] | None = None
+    ) -> None:
         self.block = Block(conversions=module.conversions, avx512=module.avx512)
         self.module = module
         self.preamble: list[str] = []
         """What the function's entry does first: it finds its buffers, and makes room for local ones."""
         self._program = program
+        self._given = buffers
+        """The buffers whose addresses `%args` holds, if those are not the program's own."""
         self.name = name
         self._pointers: dict[Buffer, str] = {}
         self._arguments: dict[int, str] = {}
@@ -57,6 +61,8 @@ class Places:
 
     def _load_pointer(self, buffer: Buffer) -> str:
         program = self._program
+        if self._given is not None:
+            return self._argument(self._given.index(buffer))
         if buffer.space is not Space.ARENA:
             return self._argument((*program.inputs, *program.constants, *program.outputs).index(buffer))
         arena = self._argument(len(program.inputs) + len(program.constants) + len(program.outputs))

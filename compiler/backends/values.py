@@ -8,7 +8,7 @@ elements are the LLVM values last stored (`_registers`), carried by loops in phi
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -55,8 +55,10 @@ class Vector:
 class Values(Places):
     """Expressions in one function."""
 
-    def __init__(self, module: Module, program: Program, name: str) -> None:
-        super().__init__(module, program, name)
+    def __init__(
+        self, module: Module, program: Program, name: str, buffers: Sequence[Buffer] | None = None
+    ) -> None:
+        super().__init__(module, program, name, buffers)
         self._vector: Vector | None = None
         self._scopes: list[dict[Hashable, Value]] = [{}]
         self._unrolled: dict[Axis, int] = {}

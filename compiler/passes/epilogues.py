@@ -9,8 +9,9 @@ use for this.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import (
@@ -30,18 +31,21 @@ from retrograd.compiler.ir.loops import (
     walk,
 )
 
+_Touched = Callable[[Kernel], set[Buffer]]
+
 
 def join_epilogues(program: Program) -> Program:
     """The program with each product's first consumer in it, where that is a pointwise nest of the same
     size."""
     kernels = list(program.kernels)
+    read, written = cache(_read), cache(_written)
     for first in [k for k in kernels if k.contraction is not None]:
         a = kernels.index(first)
         assert first.contraction is not None
         out = first.contraction.out
-        readers = [k for k in kernels[a + 1 :] if out in _read(k)]
+        readers = [k for k in kernels[a + 1 :] if out in read(k)]
         stores = _matched(first.contraction, readers[0]) if readers else None
-        place = _place(kernels, a, kernels.index(readers[0])) if stores else None
+        place = _place(kernels, a, kernels.index(readers[0]), read, written) if stores else None
         if stores is None or place is None:
             continue
         keep = out.space is not Space.ARENA or len(readers) > 1
@@ -60,13 +64,13 @@ def _written(kernel: Kernel) -> set[Buffer]:
     return {s.buffer for s in walk(kernel.body) if isinstance(s, Store | Accumulate)}
 
 
-def _place(kernels: Sequence[Kernel], a: int, b: int) -> int | None:
+def _place(kernels: Sequence[Kernel], a: int, b: int, read: _Touched, written: _Touched) -> int | None:
     """Where kernels a and b can run as one: where a is, or where b is."""
     between = kernels[a + 1 : b]
-    made, used = (set().union(*map(f, between)) for f in (_written, _read))
-    if not (_read(kernels[b]) | _written(kernels[b])) & made and not _written(kernels[b]) & used:
+    made, used = (set().union(*map(f, between)) for f in (written, read))
+    if not (read(kernels[b]) | written(kernels[b])) & made and not written(kernels[b]) & used:
         return a
-    return None if (_read(kernels[a]) | _written(kernels[a])) & made or _written(kernels[a]) & used else b
+    return None if (read(kernels[a]) | written(kernels[a])) & made or written(kernels[a]) & used else b
 
 
 def _matched(c: Contraction, kernel: Kernel) -> tuple[Store, ...] | None:

@@ -8,11 +8,12 @@ them in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 
 from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ir.index import Axis, Index, as_index
+from retrograd.compiler.ir.likeness import Likeness, likeness, moved
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Buffer,
@@ -53,7 +54,20 @@ _MOST_PARTIAL = 1 << 16
 def schedule(program: Program, machine: Machine) -> Program:
     """The program for this machine."""
     joined = join_epilogues(program)
-    return replace(joined, kernels=tuple(_kernel(k, machine) for k in joined.kernels))
+    known: dict[Hashable, tuple[Kernel, Likeness]] = {}
+    kernels: list[Kernel] = []
+    for kernel in joined.kernels:
+        own = likeness(kernel, located=True)
+        if own.key in known:
+            twin, its = known[own.key]
+            pairs = zip(its.parts.items(), own.parts.items(), strict=True)
+            kernels.append(
+                moved(twin, kernel.name, {a: (b, there - here) for (a, here), (b, there) in pairs})
+            )
+        else:
+            kernels.append(_kernel(kernel, machine))
+            known[own.key] = kernels[-1], own
+    return replace(joined, kernels=tuple(kernels))
 
 
 def _kernel(kernel: Kernel, machine: Machine) -> Kernel:

@@ -1,0 +1,188 @@
+"""Which kernels are alike: the same statements over buffers of the same kinds, from one element of each on.
+
+    likeness(kernel)            its statements as plain data, buffers and axes numbered as they are met
+    moved(kernel, name, moves)  the kernel over other buffers, or other parts of them
+
+Two kernels with the same key do the same to the places that `parts` names. So what is arranged, or written as
+machine code, for one serves the other: an unrolled loop costs one iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Barrier,
+    Buffer,
+    Call,
+    Contraction,
+    Convert,
+    Exchange,
+    Expression,
+    For,
+    If,
+    Kernel,
+    Load,
+    Local,
+    Number,
+    Position,
+    Rewriter,
+    Space,
+    Statement,
+    Store,
+    Within,
+    expressions,
+    operands_first,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What a kernel does, and to what."""
+
+    key: Hashable
+    """The same for kernels that are alike."""
+    parts: dict[Buffer, int]
+    """The buffers from outside, in the order in which they are mentioned, and from which element on."""
+
+
+def likeness(kernel: Kernel, *, located: bool) -> Likeness:
+    """What a kernel's statements are; with the user's lines, if `located`."""
+    writer = _Writer(
+        located, {e.buffer for e in expressions(kernel.body) if isinstance(e, Load) and e.bounds}
+    )
+    writer.statements(kernel.body)
+    if kernel.contraction is not None:
+        writer.contraction(kernel.contraction)
+    return Likeness(tuple(writer.tokens), {b: writer.parts.get(b, 0) for b in writer.buffers if _outside(b)})
+
+
+def _outside(buffer: Buffer) -> bool:
+    return buffer.space not in (Space.LOCAL, Space.SHARED)
+
+
+def moved(kernel: Kernel, name: str, moves: Mapping[Buffer, tuple[Buffer, int]]) -> Kernel:
+    """A scheduled kernel with each buffer replaced by another one, so many elements on. Intermediate buffers that no
+    move names are its own, and made anew."""
+    moves = dict(moves)
+
+    def place(buffer: Buffer, index: Index) -> tuple[Buffer, Index]:
+        if not _outside(buffer):
+            return buffer, index
+        if buffer not in moves:
+            moves[buffer] = Buffer(buffer.name, buffer.dtype, buffer.size, buffer.space), 0
+        other, on = moves[buffer]
+        return other, index + on
+
+    return Kernel(name, Rewriter(place=place).statements(kernel.body))
+
+
+class _Writer:
+    """Statements as a list of plain things, read left to right: each begins with what it is."""
+
+    def __init__(self, located: bool, bounded: set[Buffer]) -> None:
+        self._located = located
+        self._bounded = bounded
+        """What is read in part must stay whole: elements that are not read may lie before the part."""
+        self.parts: dict[Buffer, int] = {}
+        self.tokens: list[Hashable] = []
+        self.buffers: dict[Buffer, int] = {}
+        self._axes: dict[Axis, int] = {}
+        self._known: dict[int, int] = {}
+        self._seen: set[int] = set()
+
+    def statements(self, statements: Sequence[Statement]) -> None:
+        self.tokens.append(len(statements))
+        for s in statements:
+            self._statement(s)
+
+    def _statement(self, s: Statement) -> None:
+        match s:
+            case For(axis, body, kind, limit, lanes):
+                stop = None if limit is None else (self._index(limit[0]), limit[1])
+                self.tokens += ["for", self._axis(axis), kind, stop, lanes]
+                self.statements(body)
+            case Local(buffer, body):
+                self.tokens += ["local", self._buffer(buffer)]
+                self.statements(body)
+            case If(bounds, body):
+                self.tokens += ["if", self._bounds(bounds)]
+                self.statements(body)
+            case Store(buffer, index, value, where):
+                self.tokens += ["store", self._expression(value), *self._place(buffer, index)]
+                self.tokens.append(where if self._located else None)
+            case Accumulate(buffer, index, value, combine, identity, where):
+                self.tokens += [combine, self._expression(value), *self._place(buffer, index)]
+                self.tokens += [repr(identity), where if self._located else None]
+            case Barrier():
+                self.tokens.append("barrier")
+            case Exchange(buffer, source, mask):
+                self.tokens += ["exchange", self._buffer(buffer), self._buffer(source), mask]
+            case _:
+                assert_never(s)
+
+    def contraction(self, c: Contraction) -> None:
+        """A product as a schedule sees it."""
+        self.tokens += ["contraction", *self._place(c.out, c.place)]
+        self.tokens += [self._axis(a) for a in (*c.batch, c.row, c.column, c.inner)]
+        self.tokens += [self._expression(c.left), self._expression(c.right)]
+        self.statements(c.stores)
+
+    def _buffer(self, buffer: Buffer) -> Hashable:
+        number = self.buffers.setdefault(buffer, len(self.buffers))
+        return number, buffer.dtype.name, buffer.size, buffer.space
+
+    def _place(self, buffer: Buffer, index: Index) -> tuple[Hashable, Hashable]:
+        """An element: in the part of the buffer that begins with the constant of its first mention."""
+        if not _outside(buffer) or buffer in self._bounded:
+            return self._buffer(buffer), self._index(index)
+        return self._buffer(buffer), self._index(index - self.parts.setdefault(buffer, index.offset))
+
+    def _axis(self, axis: Axis) -> Hashable:
+        return self._axes.setdefault(axis, len(self._axes)), axis.extent
+
+    def _index(self, index: Index) -> Hashable:
+        return index.offset, tuple([(self._atom(a), c) for a, c in index.terms])
+
+    def _atom(self, atom: Atom) -> Hashable:
+        match atom:
+            case Axis():
+                return self._axis(atom)
+            case Divided(value, divisor):
+                return "//", self._index(value), divisor
+            case Remainder(value, divisor):
+                return "%", self._index(value), divisor
+            case Loaded(expression, extent):
+                return "loaded", self._expression(expression), extent  # type: ignore[arg-type]  # see ir.index
+
+    def _bounds(self, bounds: Sequence[Bound]) -> Hashable:
+        return tuple([(self._index(b.index), b.low, b.high) for b in bounds])
+
+    def _expression(self, root: Expression) -> int:
+        """The number of an expression, which is written at its first mention."""
+        for e in operands_first((root,), self._seen):
+            written = self._written(e)
+            self._known[id(e)] = len(self._known)
+            self.tokens.append(written)
+        return self._known[id(root)]
+
+    def _written(self, e: Expression) -> Hashable:
+        match e:
+            case Number(value, dtype):
+                return repr(value), dtype.name
+            case Load(buffer, index, bounds):
+                return "load", *self._place(buffer, index), self._bounds(bounds)
+            case Call(row, arguments, dtype):
+                return row, tuple([self._known[id(a)] for a in arguments]), dtype.name
+            case Convert(operand, dtype):
+                return "convert", self._known[id(operand)], dtype.name
+            case Position(index, dtype):
+                return "position", self._index(index), dtype.name
+            case Within(bounds, dtype):
+                return "within", self._bounds(bounds), dtype.name
+            case _:
+                assert_never(e)
