@@ -66,8 +66,8 @@ def _outside(buffer: Buffer) -> bool:
 
 
 def moved(kernel: Kernel, name: str, moves: Mapping[Buffer, tuple[Buffer, int]]) -> Kernel:
-    """A scheduled kernel with each buffer replaced by another one, so many elements on. Intermediate buffers that no
-    move names are its own, and made anew."""
+    """A scheduled kernel with each buffer replaced by another one, so many elements on. Intermediate buffers
+    that no move names are its own, and made anew."""
     moves = dict(moves)
 
     def place(buffer: Buffer, index: Index) -> tuple[Buffer, Index]:
