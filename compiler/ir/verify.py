@@ -379,8 +379,37 @@ class _Prover:
             self._simpler[depth] = _Prover([fact for fact in self._facts if _depth(fact.index) <= depth])
         low, high = self._simpler[depth].bounds(atom.value)
         if isinstance(atom, Divided):
-            return low // atom.divisor, high // atom.divisor
-        return (low, high) if low >= 0 and high < atom.divisor else (0, atom.divisor - 1)
+            low, high = low // atom.divisor, high // atom.divisor
+            for step in self._steps(atom):
+                facts = [f for f in self._facts if not _divides_more(f.index, step)]
+                least, most = _Prover(facts).bounds(as_index(step))
+                times = atom.divisor // step.divisor
+                low, high = max(low, least // times), min(high, most // times)
+            return low, high
+        if low >= 0 and high < atom.divisor:
+            return low, high
+        match atom.value:
+            case Index(terms=((Divided(value, divisor), 1),), offset=0):  # v // d % n is v % (d·n) // d
+                digits = as_index(Remainder(value, divisor * atom.divisor))
+                low, high = self._simpler[depth].bounds(digits)
+                return low // divisor, high // divisor
+        return 0, atom.divisor - 1
+
+    def _steps(self, atom: Divided) -> set[Divided]:
+        """What facts mention that need only be divided again: (v // 2) // 3 is v // 6."""
+        mentioned = {a for fact in self._facts for a, _ in fact.index.terms if isinstance(a, Divided)}
+        return {
+            a
+            for a in mentioned
+            if a.value == atom.value and a.divisor < atom.divisor and atom.divisor % a.divisor == 0
+        }
+
+
+def _divides_more(index: Index, step: Divided) -> bool:
+    """Does the index mention the same value divided by more?"""
+    return any(
+        isinstance(a, Divided) and a.value == step.value and a.divisor > step.divisor for a, _ in index.terms
+    )
 
 
 def _rewritten(index: Index, kept: frozenset[Divided]) -> Iterator[tuple[int, Index]]:
