@@ -18,6 +18,7 @@ from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.lower import lower
 from retrograd.compiler.passes.checks import IndexCheck, add_checks
 from retrograd.compiler.passes.localise import localise
+from retrograd.compiler.passes.parts import join_parts
 from retrograd.compiler.passes.plan import plan
 from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying
@@ -74,7 +75,7 @@ def _lowered(
 ) -> tuple[Graph, loops.Program, tuple[Array, ...], tuple[IndexCheck, ...]]:
     """What all targets have in common: primitives, simplified; serial loops; constants; checks."""
     primitive = look(rebuild(graph, Expanding()))
-    optimised = look(rebuild(primitive, Simplifying()))
+    optimised = look(join_parts(rebuild(primitive, Simplifying())))
     checked, checks = add_checks(optimised)
     serial, constants = lower(look(checked))
     return optimised, look(serial), tuple(c.value for c in constants), checks

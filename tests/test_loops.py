@@ -48,7 +48,9 @@ from retrograd.compiler.ops.index import put, put_add, take
 from retrograd.compiler.ops.reduce import amax, spread, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import cumsum
+from retrograd.compiler.ops.shape import concat, narrow, squeeze, unsqueeze
 from retrograd.compiler.passes.localise import localise
+from retrograd.compiler.passes.parts import join_parts
 from retrograd.compiler.passes.plan import lifetimes, plan
 from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying
@@ -61,7 +63,7 @@ MACHINES = (Machine(512, 32), Machine(128, 16))
 
 def stages(graph: Graph, machine: Machine) -> tuple[list[Program], list[Array]]:
     """The loops after each step from lowering on, all valid, and the constants."""
-    primitive = rebuild(rebuild(graph, Expanding()), Simplifying())
+    primitive = join_parts(rebuild(rebuild(graph, Expanding()), Simplifying()))
     verify_graph(primitive)
     serial, constants = lower(primitive)
     found = [serial]
@@ -341,3 +343,27 @@ def test_equal_products_with_exchanged_operands_are_one() -> None:
 
 def loads(kernel: Kernel) -> list[Load]:
     return [e for e in expressions(kernel.body) if isinstance(e, Load)]
+
+
+def test_gradients_by_rows_read_apart_are_stored_in_their_places() -> None:
+    """In the one nest that computes them, whatever the axis; what nobody read is 0."""
+
+    def loss(x: Value) -> Value:
+        a, b, c = (squeeze(narrow(x, 0, k, k + 1), [0]) for k in (0, 2, 3))
+        return sum_(rows.exp(a * b) * rows.sin(c), [0])
+
+    graph = joint(graph_of(loss, sample((5, 40), float64)), [0])
+    serial, *_ = stages(graph, MACHINES[0])[0]
+    assert [k.name for k in serial.kernels if loads(k)] == [serial.kernels[0].name]
+    assert sum(isinstance(e, Within) for k in serial.kernels for e in expressions(k.body)) == 0
+    for axis, sizes in ((0, (5, 40)), (1, (4, 6))):
+        assert_same(lambda x, axis=axis: halves_joined(x, axis), sample(sizes, float64))
+
+
+def halves_joined(x: Value, axis: int) -> list[Value]:
+    """Parts in all roles: computed, read again, an output too, twice the same, and moved."""
+    half = x.shape[axis] // 2
+    first, rest = narrow(x, axis, 0, half), narrow(x, axis, half, x.shape[axis])
+    a, b = rows.exp(first), rows.sin(rest)
+    total = sum_(a, [axis])
+    return [concat([a, b, a, first], axis), b, concat([unsqueeze(total, [axis]), a], axis), a * 2.0]

@@ -22,7 +22,7 @@ from math import prod
 
 from retrograd.compiler.ir.graph import Constant, Graph, Input, Node
 from retrograd.compiler.ir.index import Axis
-from retrograd.compiler.ir.loops import Buffer
+from retrograd.compiler.lower.parts import Part, Stored
 from retrograd.compiler.lower.reader import MultiIndex, Reader, domain_index
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.reduce import Reduction
@@ -104,15 +104,15 @@ INLINE: set[type] = set()
 """Further ops with a value at every index: the gathers."""
 
 
-def choose_roots(graph: Graph) -> list[Node]:
-    """The nodes to store, each after those that it rests on."""
+def choose_roots(graph: Graph, parts: Mapping[Node, Part]) -> list[Node]:
+    """The nodes to store, parts of others among them, each after those that it rests on."""
     nodes = graph.nodes
     consumers: dict[Node, list[Node]] = defaultdict(list)
     for node in nodes:
         for i in node.inputs:
             consumers[i].append(node)
     roots = {n for n in graph.outputs if not isinstance(n.op, Input | Constant)}
-    roots.update(n for n in nodes if not is_expression(n))
+    roots.update(n for n in nodes if n in parts or not is_expression(n))
     for node in nodes:
         if not is_expression(node):
             roots.update(b for i in node.inputs if needs_memory(node) and (b := _base(i, roots)) is not None)
@@ -168,7 +168,7 @@ def _uses(node: Node, consumers: dict[Node, list[Node]]) -> list[Node]:
 # ---- clusters ----------------------------------------------------------------------------------------------
 
 
-def make_clusters(roots: Iterable[Node], stored: Mapping[Node, Buffer]) -> list[Cluster]:
+def make_clusters(roots: Iterable[Node], stored: Mapping[Node, Stored]) -> list[Cluster]:
     """The roots in groups, in an order in which they can run. `stored` also holds inputs and constants."""
     clusters: list[Cluster] = []
     owner: dict[Node, Cluster] = {}
@@ -221,7 +221,7 @@ def _below(clusters: Iterable[Cluster], among: set[Cluster]) -> set[Cluster]:
     return found
 
 
-def _analyse(node: Node, stored: Mapping[Node, Buffer], leaves: dict[Node, frozenset[Node]]) -> Root:
+def _analyse(node: Node, stored: Mapping[Node, Stored], leaves: dict[Node, frozenset[Node]]) -> Root:
     """What a root reads, and where, in terms of axes of its own."""
     domain = node.inputs[0].shape if isinstance(node.op, Reduction) else node.shape
     axes = tuple(Axis(f"i{k}", size) for k, size in enumerate(domain))
@@ -237,7 +237,7 @@ def _analyse(node: Node, stored: Mapping[Node, Buffer], leaves: dict[Node, froze
     return Root(node, domain, reads, axes, _leaves(node, leaves))
 
 
-def _stored_below(node: Node, stored: Mapping[Node, Buffer]) -> list[Node]:
+def _stored_below(node: Node, stored: Mapping[Node, Stored]) -> list[Node]:
     found: list[Node] = []
     stack, seen = list(node.inputs), set[Node]()
     while stack:

@@ -59,7 +59,7 @@ def _dot(lowering: Lowering, node: Node) -> list[Kernel]:
 
 
 def _concat(lowering: Lowering, node: Node) -> list[Kernel]:
-    """One copying nest per operand."""
+    """One copying nest per operand that is not stored in its place anyway."""
     assert isinstance(node.op, Concat)
     statements: list[Statement] = []
     start, reader = 0, lowering.reader()
@@ -68,11 +68,17 @@ def _concat(lowering: Lowering, node: Node) -> list[Kernel]:
         index = list(domain_index(axes))
         value = reader.value(operand, tuple(index))
         index[node.op.axis] += start
-        statements += nest(
-            axes, [Store(lowering.buffer(node), flatten(index, node.shape), value, node.where)]
-        )
+        store = Store(lowering.buffer(node), flatten(index, node.shape), value, node.where)
+        if not _in_place(store):
+            statements += nest(axes, [store])
         start += operand.shape[node.op.axis]
-    return [Kernel("concat", tuple(statements))]
+    return [Kernel("concat", tuple(statements))] if statements else []
+
+
+def _in_place(store: Store) -> bool:
+    """Is the value there already?"""
+    value = store.value
+    return isinstance(value, Load) and (value.buffer, value.index) == (store.buffer, store.index)
 
 
 def _scan(lowering: Lowering, node: Node) -> list[Kernel]:

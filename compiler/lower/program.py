@@ -3,7 +3,7 @@ its target."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from retrograd.compiler.errors import TraceError
@@ -24,6 +24,7 @@ from retrograd.compiler.ir.loops import (
     walk,
 )
 from retrograd.compiler.lower.cluster import Cluster, Root, choose_roots, make_clusters
+from retrograd.compiler.lower.parts import Part, Stored, find_parts
 from retrograd.compiler.lower.reader import MultiIndex, Reader, domain_index
 from retrograd.compiler.ops.reduce import Reduction
 
@@ -52,13 +53,17 @@ class Lowering:
     """The buffers of a graph, and what its kernels read them through."""
 
     graph: Graph
-    stored: dict[Node, Buffer] = field(default_factory=dict)
+    stored: dict[Node, Stored] = field(default_factory=dict)
     inputs: list[Buffer] = field(default_factory=list)
     constants: list[tuple[Buffer, Constant]] = field(default_factory=list)
     outputs: list[Buffer] = field(default_factory=list)
 
     def buffer(self, node: Node) -> Buffer:
-        return self.stored[node]
+        return self.stored[node].buffer
+
+    def store(self, node: Node, buffer: Buffer) -> None:
+        """Say that the node has this buffer for itself."""
+        self.stored[node] = Stored.whole(buffer, node.shape)
 
     def reader(self) -> Reader:
         return Reader(self.stored)
@@ -67,8 +72,9 @@ class Lowering:
 def lower(graph: Graph) -> tuple[Program, tuple[Constant, ...]]:
     """Serial loops for a graph of primitives, and the constants that the caller must supply."""
     lowering = Lowering(graph)
-    roots = choose_roots(graph)
-    copies = _assign_buffers(lowering, roots)
+    parts = find_parts(graph)
+    roots = choose_roots(graph, parts)
+    copies = _assign_buffers(lowering, roots, parts)
     kernels: list[Kernel] = []
     for cluster in make_clusters(roots, lowering.stored):
         if cluster.solo is not None:
@@ -86,22 +92,23 @@ def lower(graph: Graph) -> tuple[Program, tuple[Constant, ...]]:
     return _without_unread_stores(program), tuple(op for _, op in lowering.constants)
 
 
-def _assign_buffers(lowering: Lowering, roots: Sequence[Node]) -> list[tuple[Node, Buffer]]:
-    """A buffer for each input, constant, root and output; the outputs that are copies of another value
+def _assign_buffers(
+    lowering: Lowering, roots: Sequence[Node], parts: Mapping[Node, Part]
+) -> list[tuple[Node, Buffer]]:
+    """A place for each input, constant, root and output; the outputs that are copies of another value
     are returned."""
     graph = lowering.graph
     for node in graph.inputs:
         assert isinstance(node.op, Input)
-        buffer = Buffer(node.op.label, node.dtype, node.type.size, Space.INPUT)
-        lowering.inputs.append(buffer)
-        lowering.stored[node] = buffer
+        lowering.inputs.append(Buffer(node.op.label, node.dtype, node.type.size, Space.INPUT))
+        lowering.store(node, lowering.inputs[-1])
     for node in graph.nodes:
         if isinstance(node.op, Constant) and node.ndim:
             buffer = Buffer(f"c{len(lowering.constants)}", node.dtype, node.type.size, Space.CONSTANT)
             lowering.constants.append((buffer, node.op))
-            lowering.stored[node] = buffer
+            lowering.store(node, buffer)
     for k, node in enumerate(roots):
-        lowering.stored[node] = Buffer(f"t{k}", node.dtype, node.type.size, Space.ARENA)
+        lowering.store(node, Buffer(f"t{k}", node.dtype, node.type.size, Space.ARENA))
     copies: list[tuple[Node, Buffer]] = []
     rooted = set(roots)
     for k, node in enumerate(graph.outputs):
@@ -109,9 +116,11 @@ def _assign_buffers(lowering: Lowering, roots: Sequence[Node]) -> list[tuple[Nod
         lowering.outputs.append(buffer)
         if node in rooted:
             rooted.discard(node)
-            lowering.stored[node] = buffer
+            lowering.store(node, buffer)
         else:
             copies.append((node, buffer))
+    for node, part in parts.items():
+        lowering.stored[node] = part.stored(node, lowering.stored[part.whole])
     return copies
 
 
@@ -150,7 +159,7 @@ def _initialise(lowering: Lowering, root: Root, outer: tuple[Axis, ...]) -> tupl
     assert isinstance(root.node.op, Reduction)
     kept = [k for k in range(len(root.domain)) if k not in root.reduced]
     inner = axes_for([root.domain[k] for k in kept[len(outer) :]], len(outer))
-    index = flatten(domain_index(outer + inner), root.node.shape)
+    index = lowering.stored[root.node].place(domain_index(outer + inner))
     identity = Number(root.node.op.identity(root.node.dtype), root.node.dtype)
     return nest(inner, [Store(lowering.buffer(root.node), index, identity, root.node.where)])
 
@@ -160,11 +169,11 @@ def _write(lowering: Lowering, reader: Reader, root: Root, axes: tuple[Axis, ...
     node, index = root.node, domain_index(axes)
     if not isinstance(node.op, Reduction):
         value = reader.define(node, index)
-        return Store(lowering.buffer(node), flatten(index, node.shape), value, node.where)
+        return Store(lowering.buffer(node), lowering.stored[node].place(index), value, node.where)
     kept: MultiIndex = tuple(i for k, i in enumerate(index) if k not in root.reduced)
     value = reader.value(node.inputs[0], index)
     identity = node.op.identity(node.dtype)
-    where = flatten(kept, node.shape)
+    where = lowering.stored[node].place(kept)
     return Accumulate(lowering.buffer(node), where, value, node.op.combine, identity, node.where)
 
 

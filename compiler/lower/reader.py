@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import Constant, Node
-from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded, as_index, flatten
+from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded, as_index
 from retrograd.compiler.ir.loops import (
-    Buffer,
     Call,
     Convert,
     Expression,
@@ -25,6 +24,7 @@ from retrograd.compiler.ir.loops import (
     Within,
     axes_of,
 )
+from retrograd.compiler.lower.parts import Stored
 from retrograd.compiler.ops.row import Elementwise
 from retrograd.compiler.ops.shape import Cast, Iota, Movement
 
@@ -41,7 +41,7 @@ class Reader:
     """Expressions for nodes at indices, each made once."""
 
     def __init__(
-        self, stored: Mapping[Node, Buffer], on_read: Callable[[Node, MultiIndex], None] | None = None
+        self, stored: Mapping[Node, Stored], on_read: Callable[[Node, MultiIndex], None] | None = None
     ):
         self._stored = stored
         self._on_read = on_read
@@ -52,14 +52,14 @@ class Reader:
         key = (node, index, bounds)
         found = self._known.get(key) or self._known.get((node, index, ()))
         if found is None:
-            buffer = self._stored.get(node)
-            if buffer is None:
+            stored = self._stored.get(node)
+            if stored is None:
                 found = self._compute(node, index, bounds)
             else:
                 if self._on_read:
                     self._on_read(node, index)
-                place = flatten(index, node.shape)
-                found = Load(buffer, place if bounds else place.joined(), bounds)
+                place = stored.place(index)
+                found = Load(stored.buffer, place if bounds else place.joined(), bounds)
             self._known[key] = found
         return found
 
