@@ -82,7 +82,24 @@ def step(op: Op, types: Sequence[Type], out: Type) -> Callable[..., Tensor]:
     compute, differentiable = computing(op, types), out.dtype.is_floating_point
     ndarray = np.ndarray
 
-    def apply_to(*operands: Value) -> Tensor:
+    def told(values: Sequence[Value]) -> Any:
+        """The value, or the error in the user's terms."""
+        try:
+            return QUIET.run(compute, *values)
+        except Exception as error:
+            raise _explained(error, op, values) from None
+
+    def of_one(x: Tensor) -> Tensor:
+        if x._view is not None:
+            x._view.refresh(x)
+        array = x._value
+        value = told((array,))
+        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        if x._requires_grad and differentiable and STATE.grad:
+            record(kind, op, (x,), (array,), result)
+        return result
+
+    def of_several(*operands: Value) -> Tensor:
         values: list[Value] = []
         tracked = False
         for x in operands:
@@ -94,16 +111,13 @@ def step(op: Op, types: Sequence[Type], out: Type) -> Callable[..., Tensor]:
                 values.append(x._value)
             else:
                 values.append(x)
-        try:
-            value = QUIET.run(compute, *values)
-        except Exception as error:
-            raise _explained(error, op, values) from None
+        value = told(values)
         result = Tensor(value if type(value) is ndarray else np.asarray(value))
         if tracked and differentiable and STATE.grad:
             record(kind, op, operands, values, result)
         return result
 
-    return apply_to
+    return of_one if len(types) == 1 else of_several
 
 
 def _view_step(op: Op, out: Type) -> Callable[[Tensor], Tensor]:

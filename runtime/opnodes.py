@@ -270,19 +270,31 @@ def edge_of(x: Value) -> Edge:
 
 def record(kind: Kind, op: Op, operands: Sequence[Value], values: Sequence[Value], result: Tensor) -> None:
     """Give the result its history: `op`, which is of this kind, of the operands, whose values these are."""
+    if len(operands) == 1 and not tracing.depth:
+        x = operands[0]
+        needs = kind.needs.get(0b11)
+        if needs is None:
+            needs = kind.needs[0b11] = _needs(op, values, result._value, (True,))
+        guards: list[tuple[list[Any], int, int]] = []
+        if needs.inputs[0]:
+            counter = x._counter or counter_of(x)
+            guards.append((counter, counter[0], 0))
+        elif values[0].size > _SMALL:
+            values = [type_of(values[0])]
+        _append(kind, op, (x if x._edge is None else x._edge,), needs, values, guards, result)
+        return
     edges: list[Edge] = []
     wanted = 1 << len(operands)  # a key that also says how many operands there are
     for x in operands:
         if isinstance(x, Tensor) and x._requires_grad:
             wanted |= 1 << len(edges)
-            edges.append(edge_of(x) if tracing.depth or x._edge is None else x._edge)
+            edges.append(edge_of(x) if tracing.depth else x if x._edge is None else x._edge)
         else:
             edges.append(None)
     needs = kind.needs.get(wanted)
     if needs is None:
         needs = kind.needs[wanted] = _needs(op, values, result._value, [edge is not None for edge in edges])
-    guards = []
-    kept = values
+    guards, kept = [], values
     for place, needed in enumerate(needs.inputs):
         value = values[place]
         if not needed:
@@ -294,13 +306,26 @@ def record(kind: Kind, op: Op, operands: Sequence[Value], values: Sequence[Value
             watched = isinstance(operand, Tensor) and type(value) is not Node
             counter = counter_of(operand) if watched else _UNCHANGING
             guards.append((counter, counter[0], place))
+    _append(kind, op, tuple(edges), needs, kept, guards, result)
+
+
+def _append(
+    kind: Kind,
+    op: Op,
+    edges: tuple[Edge, ...],
+    needs: Needs,
+    kept: Sequence[Value],
+    guards: list[tuple[list[Any], int, int]],
+    result: Tensor,
+) -> None:
+    """A node of the tape for the result. Written out here, for every operation makes one."""
     node: OpNode = object.__new__(kind.node_class)
     node.out = None
     if needs.out:
         node.out = result._value
         guards.append((_UNCHANGING if type(node.out) is Node else counter_of(result), 0, -1))
     node.order = next(orders)
-    node.edges = tuple(edges)
+    node.edges = edges
     node.hooks = None
     node.op = op
     node.inputs = kept

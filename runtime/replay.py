@@ -53,7 +53,11 @@ def replayed(f: F) -> F:
         operands: list[Tensor] = []
         try:
             for x in args:
-                _enter(x, key, operands)
+                if isinstance(x, Tensor) and type(x._value) is ndarray:
+                    operands.append(x)
+                    key += x._value.shape, x._value.dtype
+                else:
+                    _enter(x, key, operands)
             for name, x in kwargs.items():
                 key.append(name)
                 _enter(x, key, operands)
@@ -115,7 +119,10 @@ def _enter(x: Any, key: list[Any], operands: list[Tensor]) -> None:
     elif isinstance(x, tuple | list):  # a Size, too
         key += kind, len(x)
         for each in x:
-            _enter(each, key, operands)
+            if type(each) is int:
+                key.append(each)
+            else:
+                _enter(each, key, operands)
     elif isinstance(x, DType):
         key.append(x)
     elif x is Ellipsis:

@@ -74,7 +74,8 @@ class _Normalisation(Composite):
         x, *affine = arrays
         shape, axes = self.layout(x.shape)
         _, seen = self.owners(x.shape)
-        out = self._scaled(x.reshape(shape), axes, count(x.reshape(shape), axes)).reshape(x.shape)
+        grouped = x if shape == x.shape else x.reshape(shape)
+        out = self._scaled(grouped, axes, count(grouped, axes)).reshape(x.shape)
         for operand, join in zip(affine, (np.multiply, np.add), strict=False):
             join(out, operand.reshape(seen), out)
         return out

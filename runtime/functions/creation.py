@@ -44,6 +44,8 @@ def finished(value: Tensor, device: object = None, requires_grad: bool = False, 
 
 def beside(like: Tensor, value: Tensor, device: object = None, **options: Any) -> Tensor:
     """The new Tensor on the device where `like` is, unless another is named."""
+    if device is None and not options and type(like._value) is np.ndarray:
+        return value
     return finished(value, like.device if device is None else device, **options)
 
 
@@ -193,7 +195,10 @@ def filled(shape: Sequence[int], value: Value, dtype: DType) -> Tensor:
     if isinstance(value, Tensor):
         return moves.expand(moves.reshape(moves.cast(value, dtype), ()), tuple(shape)).clone()
     if STATE.trace is None:
-        return Tensor(np.full(shape, value, dtype.numpy))
+        array = np.zeros(shape, dtype.numpy)
+        if value or type(value) is not int:
+            array.fill(value)
+        return Tensor(array)
     return moves.expand(new(_scalar(value, dtype)), tuple(shape)).clone()
 
 

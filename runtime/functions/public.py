@@ -147,7 +147,20 @@ def checked(name: str, f: F) -> F:
             text = str(error).partition("() ")[2] or str(error)
             raise ArgumentError(f"{name}() {text}", "", f"its signature is {name}{_shown(f)}") from None
 
-    return call  # type: ignore[return-value]  # called as f is, with more names for its arguments
+    @wraps(f)
+    def quick(*args: Any, **kwargs: Any) -> Any:
+        """The same where a Tensor comes first and nothing has a name."""
+        if kwargs or not args or not isinstance(args[0], Tensor):
+            return call(*args, **kwargs)
+        try:
+            return f(*args)
+        except TypeError as error:
+            if isinstance(error, RetrogradError) or not _raised_by_call(error):
+                raise
+        return call(*args)
+
+    alone = tensors == [(0, next(iter(parameters), ""))]
+    return quick if alone else call  # type: ignore[return-value]  # called as f is, with more names for its arguments
 
 
 _MISSING = object()

@@ -297,6 +297,8 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     if len(shape) == 1 and isinstance(shape[0], DType):
         return _bits(input, shape[0])
     result = reshape(input, *shape)
+    if result is input or result._view is not None:  # it shows the operand's elements
+        return result
     traced = isinstance(result._value, Node)
     if not traced and input.numel() and not share_memory(input._value, result._value):
         raise ShapeError(
