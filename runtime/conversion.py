@@ -6,8 +6,6 @@ conversion to a dtype, add its name to `NAMES`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,16 +13,13 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
-from retrograd.compiler.ir.graph import Array, Value
+from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.copying import clone
-from retrograd.runtime.device import CPU, as_device
-from retrograd.runtime.device import device as Device
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.device import as_device
+from retrograd.runtime.moving import exchange, moved, shared
 from retrograd.runtime.names import LEGACY, legacy_name
-from retrograd.runtime.opnodes import edge_of
 from retrograd.runtime.strided import DeviceArray
-from retrograd.runtime.tape import Edge, GradNode
 from retrograd.runtime.tensor import Tensor, method
 
 NAMES = {
@@ -35,49 +30,19 @@ NAMES = {
 """Methods that change the dtype."""
 
 
-class Moved(GradNode):
-    """A Tensor copied to another device: its cotangent goes back to where the operand is."""
-
-    __slots__ = ("device",)
-
-    def __init__(self, edges: tuple[Edge, ...], device: Device) -> None:
-        super().__init__(edges)
-        self.device = device
-
-    def name(self) -> str:
-        return "ToCopyBackward0"
-
-    def backward(
-        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
-    ) -> Sequence[Value | None]:
-        return [moved(cotangent, self.device) if create_graph else elements_on(cotangent, self.device)]
-
-
-def moved(tensor: Tensor, device: Device) -> Tensor:
-    """The Tensor on a device: itself if it is there. In a trace it is where the function runs."""
-    if STATE.trace is not None or tensor.device == device:
-        return tensor
-    if tensor._view is not None:
-        tensor._view.refresh(tensor)
-    result = Tensor(elements_on(tensor._value, device))
-    if STATE.grad and tensor.requires_grad:
-        result._edge, result._requires_grad = Moved((edge_of(tensor),), tensor.device), True
-    return result
-
-
-def elements_on(value: Value, device: Device) -> Value:
-    """A copy of an array's elements on another device."""
-    if device.type == "cpu":
-        return value.host() if isinstance(value, DeviceArray) else value
-    operators = import_module("retrograd.runtime.cuda.operators")  # late: programs on the CPU do without
-    return operators.on(device, value)
-
-
 @method()
 def to(
-    self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any
+    self: Tensor,
+    *args: Any,
+    dtype: Any = None,
+    device: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    **ignored: Any,
 ) -> Tensor:
-    """`to(dtype)`, `to(device)`, `to(other)`: itself if nothing changes, unless `copy`."""
+    """`to(dtype)`, `to(device)`, `to(other)`: itself if nothing changes, unless `copy`. With `non_blocking` a
+    copy between a GPU and pinned memory goes on while the program does.
+    """
     for given in args:
         if isinstance(given, Tensor):
             dtype, device = given.dtype, given.device
@@ -89,37 +54,13 @@ def to(
             device = given
     result: Tensor = cast(self, self.dtype if dtype is None else dtypes.dtype(dtype))
     if device is not None:
-        result = moved(result, as_device(device))
+        result = moved(result, as_device(device), non_blocking)
     return clone(result) if copy and result is self else result
 
 
 @method()
 def type_as(self: Tensor, other: Tensor) -> Tensor:
     return cast(self, other.dtype)  # type: ignore[no-any-return]  # of a Tensor, a Tensor
-
-
-@method()
-def cpu(self: Tensor, memory_format: object = None) -> Tensor:
-    """On the CPU: itself, if it is there."""
-    return moved(self, CPU)
-
-
-@method()
-def cuda(
-    self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: object = None
-) -> Tensor:
-    """On a GPU: itself, if it is there; else the current one, or that named."""
-    return moved(self, as_device("cuda" if device is None else device))
-
-
-setattr(Tensor, "is_cuda", property(lambda self: self.device.type == "cuda"))  # noqa: B010  # entered, as methods are
-setattr(Tensor, "is_cpu", property(lambda self: self.device.type == "cpu"))  # noqa: B010  # entered, as methods are
-
-
-@method()
-def get_device(self: Tensor) -> int:
-    """The number of the GPU; -1 for the CPU."""
-    return self.device.index if self.device.index is not None else -1
 
 
 @method("type")
@@ -171,13 +112,15 @@ def __array_wrap__(self: Tensor, array: Array, context: object = None, return_sc
 
 
 @method()
-def __dlpack__(self: Tensor, **options: Any) -> Any:
-    return self.numpy().__dlpack__(**options)
+def __dlpack__(self: Tensor, *, stream: int | None = None, **options: Any) -> Any:
+    if not isinstance(self._value, DeviceArray):
+        return self.numpy().__dlpack__(stream=stream, **options)
+    return exchange().capsule(shared(self, "__dlpack__"), stream)
 
 
 @method()
 def __dlpack_device__(self: Tensor) -> tuple[int, int]:
-    return (1, 0)
+    return (1, 0) if self.device.index is None else (2, self.device.index)
 
 
 @method()

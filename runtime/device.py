@@ -60,7 +60,7 @@ def as_device(like: object) -> device:
     if not isinstance(like, device):
         raise ArgumentError(f"device {like!r}", "a device is named by a string", "write 'cpu' or 'cuda'")
     if like.type == "cpu":
-        return like
+        return CPU
     devices = import_module("retrograd.runtime.cuda.devices")  # late: programs on the CPU do without
     found: device = devices.get(like.index).name
     return found

@@ -16,8 +16,8 @@ from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, 
 from retrograd.compiler.ir.graph import Node, Type, Value
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
-from retrograd.runtime.conversion import moved
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.moving import moved
 from retrograd.runtime.opnodes import OpNode, counter_of, edge_of
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import Edge, GradNode

@@ -162,3 +162,97 @@ def test_nothing_is_left_when_all_is_dropped() -> None:
 def _kept(gpu: devices.Device) -> int:
     """How many numbers lie there for programs to come."""
     return sum(1 for key in gpu.made if isinstance(key, tuple) and key[0] == "number")
+
+
+# ---- pinned memory -----------------------------------------------------------------------------------------
+
+
+def test_copies_from_pinned_memory_wait_unless_they_are_told_not_to(gpus: SimulatedDriver) -> None:
+    x = retrograd.arange(6.0).pin_memory()
+    assert x.is_pinned()
+    assert x.pin_memory() is x
+    assert not x.clone().is_pinned()
+    y = x.cuda()
+    x += 1  # the copy is done
+    assert y.tolist() == [0, 1, 2, 3, 4, 5]
+    z = x.to("cuda", non_blocking=True)
+    cuda.synchronize()
+    x.zero_()
+    assert z.tolist() == [1, 2, 3, 4, 5, 6]
+    back = z[::2].to("cpu", non_blocking=True)
+    cuda.synchronize()
+    assert back.is_pinned()
+    assert back.tolist() == [1, 3, 5]
+    assert retrograd.zeros(2, pin_memory=True).is_pinned()
+
+
+def test_pinned_memory_is_given_back_with_its_last_view(gpus: SimulatedDriver) -> None:
+    view = retrograd.ones(5).pin_memory()[1:]
+    gc.collect()
+    assert [leak for leak in gpus.leaks() if leak.startswith("pinned")] == ["pinned 20 bytes"]
+    del view
+    gc.collect()
+    assert [leak for leak in gpus.leaks() if leak.startswith("pinned")] == []
+
+
+# ---- shared with other libraries ---------------------------------------------------------------------------
+
+
+class Exporter:
+    """Another library's array, by either interface."""
+
+    def __init__(self, tensor: retrograd.Tensor) -> None:
+        self.tensor = tensor
+
+    @property
+    def __cuda_array_interface__(self) -> object:
+        return self.tensor.__cuda_array_interface__
+
+
+def test_memory_is_shared_by_dlpack(gpus: SimulatedDriver) -> None:
+    x = retrograd.arange(6, device="cuda:1").reshape(2, 3)
+    assert x.__dlpack_device__() == (2, 1)
+    y = retrograd.from_dlpack(x.t()[1:])
+    assert y.data_ptr() == x.data_ptr() + 8
+    assert (y.dtype, y.shape, str(y.device)) == (retrograd.int64, (2, 2), "cuda:1")
+    y[0, 1] = 50
+    assert x.tolist() == [[0, 1, 2], [3, 50, 5]]
+
+
+def test_memory_lives_as_long_as_somebody_has_it(gpus: SimulatedDriver) -> None:
+    before = cuda.memory_allocated()
+    x = retrograd.ones(4, device="cuda")
+    y = retrograd.from_dlpack(x)
+    del x
+    assert y.tolist() == [1, 1, 1, 1]
+    assert cuda.memory_allocated() > before
+    del y
+    assert cuda.memory_allocated() == before
+    unused = retrograd.ones(4, device="cuda").__dlpack__(stream=-1)
+    assert cuda.memory_allocated() > before
+    del unused
+    assert cuda.memory_allocated() == before
+
+
+def test_memory_is_shared_by_the_cuda_array_interface(gpus: SimulatedDriver) -> None:
+    x = retrograd.arange(6.0, device="cuda").reshape(2, 3)
+    told = x.t().__cuda_array_interface__
+    assert (told["shape"], told["typestr"], told["strides"]) == ((3, 2), "<f4", (4, 12))
+    y = retrograd.as_tensor(Exporter(x.t()))
+    y[0, 1] = 9
+    assert x.tolist() == [[0, 1, 2], [9, 4, 5]]
+    with pytest.raises(AttributeError, match="on non-CUDA tensor type"):
+        _ = retrograd.ones(2).__cuda_array_interface__
+    assert not hasattr(retrograd.ones(2), "__cuda_array_interface__")
+    with pytest.raises(RuntimeError, match="Can't get __cuda_array_interface__ on Variable that requires"):
+        _ = x.requires_grad_().__cuda_array_interface__
+
+
+def test_a_consumers_stream_waits(gpus: SimulatedDriver) -> None:
+    side = cuda.Stream()
+    x = retrograd.ones(4, device="cuda") * 2
+    with cuda.stream(side):
+        y = retrograd.from_dlpack(x)
+        z = y + 1
+    side.synchronize()
+    assert z.tolist() == [3, 3, 3, 3]

@@ -69,6 +69,7 @@ FLOORS = (
         "runtime/replay.py",
         "runtime/copying.py",
         "runtime/conversion.py",
+        "runtime/moving.py",
         "runtime/scalar.py",
         "runtime/promotion.py",
         "runtime/inplace.py",

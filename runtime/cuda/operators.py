@@ -23,6 +23,7 @@ from retrograd.runtime.cuda import code, devices
 from retrograd.runtime.cuda.array import CudaArray, Operand, empty, number, operand_of, uploaded, written
 from retrograd.runtime.cuda.code import Kernels
 from retrograd.runtime.cuda.devices import Device
+from retrograd.runtime.cuda.pinned import is_pinned
 from retrograd.runtime.cuda.program import run
 from retrograd.runtime.device import device
 from retrograd.runtime.strided import Layout
@@ -175,10 +176,16 @@ def _computed(op: Op, arrays: Sequence[CudaArray]) -> CudaArray:
     return out
 
 
-def on(name: device, value: Value) -> CudaArray:
-    """The elements of an array, here or on a GPU, on the GPU of this name; itself, if it is there."""
+def on(name: device, value: Value, non_blocking: bool = False) -> CudaArray:
+    """The elements of an array, here or on a GPU, on the GPU of this name; itself, if it is there. With
+    `non_blocking`, pinned memory is copied later, and must not be changed until then."""
     gpu = devices.get(name.index)
-    return value.to(gpu) if isinstance(value, CudaArray) else uploaded(gpu, value)
+    if isinstance(value, CudaArray):
+        return value.to(gpu)
+    fresh = uploaded(gpu, value)
+    if not non_blocking and is_pinned(value):
+        gpu.driver.stream_synchronize(gpu.stream)
+    return fresh
 
 
 INTERPRETERS[CudaArray] = LAUNCH = Launch()

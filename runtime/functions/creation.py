@@ -21,10 +21,10 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ir.graph import Array, Type, Value
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.conversion import moved
 from retrograd.runtime.device import as_device
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.moving import exchange, moved
 from retrograd.runtime.tensor import Tensor, new
 
 Number = bool | int | float
@@ -33,10 +33,12 @@ Number = bool | int | float
 def finished(value: Tensor, device: object = None, requires_grad: bool = False, **ignored: object) -> Tensor:
     """The new Tensor on its device, marked for gradients.
 
-    `layout`, `pin_memory` and `memory_format` change nothing.
+    `layout` and `memory_format` change nothing.
     """
     if device is not None:
         value = moved(value, as_device(device))
+    if ignored.get("pin_memory"):
+        value = value.pin_memory()
     if requires_grad and not value.is_floating_point():
         raise DtypeError(mirrored("Only Tensors of floating point and complex dtype can require gradients"))
     return value.requires_grad_() if requires_grad else value
@@ -147,10 +149,13 @@ def _ragged(data: Any, depth: int = 0) -> str:
 
 @public("as_tensor", "asarray")
 def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
-    """The data as a Tensor, shared where it can be: a Tensor or array of that dtype already."""
+    """The data as a Tensor, shared where it can be: a Tensor or array of that dtype already, a GPU's too."""
     wanted = None if dtype is None else dtypes.dtype(dtype)
     if isinstance(data, Tensor):
         result: Tensor = data if wanted is None else moves.cast(data, wanted)
+    elif hasattr(data, "__cuda_array_interface__"):
+        shared = Tensor(exchange().from_interface(data))
+        result = shared if wanted is None else moves.cast(shared, wanted)
     elif isinstance(data, np.ndarray):
         kind = dtypes.dtype(data.dtype) if wanted is None else wanted
         result = new(data.astype(kind.numpy, copy=False))
@@ -170,9 +175,16 @@ def from_numpy(ndarray: object) -> Tensor:
     return new(ndarray)
 
 
+_ON_A_GPU = (2, 13)
+"""DLPack's numbers of the kinds of memory that a GPU has."""
+
+
 @public("from_dlpack")
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A Tensor on the memory of any object that speaks DLPack."""
+    kind = getattr(ext_tensor, "__dlpack_device__", lambda: (None, 0))()[0]
+    if kind in _ON_A_GPU:
+        return Tensor(exchange().from_dlpack(ext_tensor))
     return from_numpy(np.from_dlpack(ext_tensor))
 
 

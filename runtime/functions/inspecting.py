@@ -14,9 +14,9 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
-from retrograd.runtime.conversion import get_device
 from retrograd.runtime.functions.creation import array_of, filled
 from retrograd.runtime.functions.public import public
+from retrograd.runtime.moving import get_device, is_pinned
 from retrograd.runtime.names import LEGACY, legacy_name
 from retrograd.runtime.promotion import common_dtype
 from retrograd.runtime.tensor import Tensor, new
@@ -92,7 +92,6 @@ _answer("is_conj", False, "Never: there are no complex dtypes.", function=True)
 _answer("is_neg", False, "Never: negation is computed at once.", function=True)
 _answer("is_inference", False, "Never: tensors made in inference mode are tensors like all.", function=True)
 _answer("is_shared", False, "Never in shared memory.")
-_answer("is_pinned", False, "Never in pinned memory.")
 
 
 def _flag(name: str, value: bool) -> None:
@@ -108,6 +107,7 @@ for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_nested", "is_meta"):
 
 
 public("get_device")(get_device)
+public("is_pinned")(is_pinned)
 
 
 @public("ndimension", method=True, function=False)
