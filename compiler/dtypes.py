@@ -14,7 +14,7 @@ from math import inf
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, MissingPackageError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,11 +24,18 @@ class DType:
     name: str
     """Short name in printed graphs: `f32`, `i64`, `bool`."""
     torch_name: str
-    numpy: np.dtype[np.generic]
     category: int
     """0 bool, 1 integer, 2 floating."""
     bits: int
-    aliases: tuple[str, ...] = field(default=())
+    aliases: tuple[str, ...] = ()
+    numpy: np.dtype[np.generic] = field(init=False)
+    """How NumPy calls it."""
+
+    def __getattr__(self, name: str) -> np.dtype[np.generic]:
+        """`numpy` where NumPy has no such dtype: a package has it, which is imported when it is asked for."""
+        if name != "numpy":
+            raise AttributeError(name)
+        return _enter(self, _bfloat16())
 
     @property
     def is_floating_point(self) -> bool:
@@ -46,11 +53,11 @@ class DType:
 
     @property
     def is_signed(self) -> bool:
-        return self.numpy.kind in "if"
+        return self.category == 2 or self.numpy.kind == "i"
 
     @property
     def itemsize(self) -> int:
-        return self.numpy.itemsize
+        return self.bits // 8
 
     @property
     def least(self) -> bool | int | float:
@@ -72,14 +79,39 @@ class DType:
         return (dtype, (self.name,))
 
 
+_BY_NUMPY: dict[np.dtype[np.generic], DType] = {}
+
+
 def _row(name: str, torch_name: str, category: int, *aliases: str) -> DType:
     numpy = np.dtype(torch_name)
-    return DType(name, torch_name, numpy, category, 8 * numpy.itemsize, aliases)
+    made = DType(name, torch_name, category, 8 * numpy.itemsize, aliases)
+    _enter(made, numpy)
+    return made
+
+
+def _enter(d: DType, numpy: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    object.__setattr__(d, "numpy", numpy)
+    _BY_NUMPY[numpy] = d
+    return numpy
+
+
+def _bfloat16() -> np.dtype[np.generic]:
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise MissingPackageError(
+            "a tensor of bfloat16",
+            "NumPy has no such numbers, and the package ml_dtypes, which has them, is not installed",
+            "pip install 'retrograd[bfloat16]'",
+        ) from None
+    found: np.dtype[np.generic] = np.dtype(ml_dtypes.bfloat16)
+    return found
 
 
 float32 = _row("f32", "float32", 2, "float")
 float64 = _row("f64", "float64", 2, "double")
 float16 = _row("f16", "float16", 2, "half")
+bfloat16 = DType("bf16", "bfloat16", 2, 16)
 int64 = _row("i64", "int64", 1, "long")
 int32 = _row("i32", "int32", 1, "int")
 int16 = _row("i16", "int16", 1, "short")
@@ -87,11 +119,14 @@ int8 = _row("i8", "int8", 1)
 uint8 = _row("u8", "uint8", 1)
 bool_ = _row("bool", "bool", 0)
 
+tfloat32 = DType("tf32", "tfloat32", 2, 32)
+"""A float32 of which tensor cores read 10 bits of fraction: only kernels keep such, no tensor is of it."""
+
 ALL = (float32, float64, float16, int64, int32, int16, int8, uint8, bool_)
+"""Those that NumPy has by itself: all but bfloat16."""
 FLOATING = tuple(d for d in ALL if d.is_floating_point)
 
-_BY_NAME = {n: d for d in ALL for n in (d.name, d.torch_name, *d.aliases)}
-_BY_NUMPY = {d.numpy: d for d in ALL}
+_BY_NAME = {n: d for d in (*ALL, bfloat16) for n in (d.name, d.torch_name, *d.aliases)}
 _BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64}
 
 _default = float32
@@ -126,21 +161,24 @@ def dtype(like: object) -> DType:
     if isinstance(like, DType):
         return like
     if isinstance(like, np.dtype):
-        found = _BY_NUMPY.get(like) or _BY_NUMPY.get(like.newbyteorder("="))
+        found = _of_numpy(like)
     elif isinstance(like, str):
         found = _BY_NAME.get(like.removeprefix("torch."))
     elif like is float:
         found = _default
     elif isinstance(like, type):
-        found = _BY_PYTHON.get(like) or (
-            _BY_NUMPY.get(np.dtype(like)) if issubclass(like, np.generic) else None
-        )
+        found = _BY_PYTHON.get(like) or (_of_numpy(np.dtype(like)) if issubclass(like, np.generic) else None)
     else:
         found = None
     if found is None:
-        names = ", ".join(d.torch_name for d in ALL)
+        names = ", ".join(d.torch_name for d in (*ALL, bfloat16))
         raise ArgumentError(f"dtype {like!r}", "there is no such element type here", f"use one of {names}")
     return found
+
+
+def _of_numpy(like: np.dtype[np.generic]) -> DType | None:
+    found = _BY_NUMPY.get(like) or _BY_NUMPY.get(like.newbyteorder("="))
+    return bfloat16 if found is None and like.name == bfloat16.torch_name else found
 
 
 def of(value: object) -> DType:
@@ -153,7 +191,9 @@ def of(value: object) -> DType:
     return dtype(type(value))
 
 
-_ORDER = {d: k for k, d in enumerate((bool_, uint8, int8, int16, int32, int64, float16, float32, float64))}
+_ORDER = {
+    d: k for k, d in enumerate((bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64))
+}
 
 
 def promote_types(a: DType, b: DType) -> DType:
@@ -162,6 +202,8 @@ def promote_types(a: DType, b: DType) -> DType:
         return a
     if {a, b} == {uint8, int8}:
         return int16
+    if {a, b} == {float16, bfloat16}:
+        return float32
     return a if _ORDER[a] > _ORDER[b] else b
 
 

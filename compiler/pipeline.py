@@ -24,7 +24,7 @@ from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying
 from retrograd.compiler.schedule import gpu
 from retrograd.compiler.schedule.cpu import schedule
-from retrograd.compiler.schedule.machine import Machine
+from retrograd.compiler.schedule.machine import Gpu, Machine
 
 IR = TypeVar("IR", Graph, loops.Program)
 
@@ -103,10 +103,16 @@ class CompiledGpu:
     raised."""
 
 
-def compile_for_gpu(graph: Graph, arch: str = "sm_90", look: Look = unseen) -> CompiledGpu:
-    """Every stage of a graph for a GPU, up to PTX; each step's IR passes through `look`."""
+def compile_for_gpu(
+    graph: Graph, arch: str = "sm_90", look: Look = unseen, *, tf32: bool = False
+) -> CompiledGpu:
+    """Every stage of a graph for a GPU, up to PTX; each step's IR passes through `look`.
+
+    `tf32`: products of float32 may be computed by tensor cores, from operands with 10 bits of fraction.
+    """
+    ptx.check("", arch)
     optimised, serial, constants, checks = _lowered(graph, look)
-    planned = look(plan(look(gpu.schedule(serial))))
+    planned = look(plan(look(gpu.schedule(serial, Gpu(arch, tf32)))))
     text, launches = ptx.emit(planned, graph.name)
     assembly = ptx.assemble(text, arch, planned, launches)
     return CompiledGpu(graph, optimised, planned, text, assembly, launches, constants, checks)

@@ -42,8 +42,22 @@ def _narrow_bf16(x: Value) -> Value:
     return select(x.isnan(), bits | _QUIET, nearest).lshr(16).to("i16").as_float("bf16")
 
 
+def rounded_to_tf32(x: Value) -> Value:
+    """The nearest f32 with 10 bits of fraction, ties away from zero: as `cvt.rna.tf32` of PTX."""
+    bits = x.bits()
+    return select(x.isnan(), bits | _QUIET, bits + 0x1000 & ~0x1FFF).as_float()
+
+
+def _narrow_bfloat(x: Value) -> Value:
+    rounded = x.block.convert("fptrunc", x, "bfloat")
+    return x.block.convert("bitcast", rounded, "bf16")
+
+
 BY_ARITHMETIC = {
     "f16": Conversion(_widen_f16, _narrow_f16),
     "bf16": Conversion(_widen_bf16, _narrow_bf16),
 }
 """By the kind of half."""
+
+BY_BFLOAT = {"bf16": Conversion(_widen_bf16, _narrow_bfloat)}
+"""For a target that LLVM knows to round to its `bfloat`; to widen one is a shift anywhere."""

@@ -32,7 +32,7 @@ from retrograd.compiler.backends.vector import (
 )
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import OPS
-from retrograd.compiler.ir.index import Axis, as_index
+from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.likeness import Likeness, likeness, moved
 from retrograd.compiler.ir.loops import (
     Accumulate,
@@ -41,11 +41,13 @@ from retrograd.compiler.ir.loops import (
     Call,
     Exchange,
     For,
+    Fragment,
     If,
     Kernel,
     Kind,
     Load,
     Local,
+    Mma,
     Number,
     Program,
     Space,
@@ -175,10 +177,10 @@ class Emitter(Values):
                     self._accumulate(s)
                 case If():
                     self._if(s)
-                case Barrier() | Exchange():
+                case Barrier() | Exchange() | Fragment() | Mma():
                     self._between_threads(s)
 
-    def _between_threads(self, s: Barrier | Exchange) -> None:
+    def _between_threads(self, s: Barrier | Exchange | Fragment | Mma) -> None:
         raise CompilerError(f"a {type(s).__name__.lower()}", "it belongs to another target")
 
     def _if(self, s: If) -> None:
@@ -370,7 +372,7 @@ class Emitter(Values):
         """The registers that change in a loop."""
         changed: set[object] = set()
         for x in walk(s.body):
-            if isinstance(x, Store | Accumulate | Exchange):
+            if isinstance(x, Store | Accumulate | Exchange | Fragment | Mma):
                 changed |= {x, x.buffer}
         return {key: value for key, value in self._registers.items() if key[0] in changed}
 
@@ -575,8 +577,13 @@ def _fits_registers(local: Local) -> bool:
         if any(place.stride(axis) != 1 for axis in across):
             return False
     first = next((s for s in _opened(local.body) if any(_writes(x, buffer) for x in walk((s,)))), None)
-    begins = isinstance(first, Store | Exchange)
+    begins = isinstance(first, Store | Exchange | Fragment)
     begins = begins or (isinstance(first, For) and first.kind in (Kind.UNROLL, Kind.VECTOR))
+    held = [place for s in walk(local.body) for place in _held(s, buffer)]
+    if any(atom not in constant for place in held for atom, _ in place.terms):
+        return False
+    if held and not lanes:
+        lanes.add(1)
     return begins and len(lanes) == 1 and buffer.size <= _MOST_REGISTERS * max(lanes)
 
 
@@ -589,5 +596,17 @@ def _opened(body: Sequence[Statement]) -> Iterator[Statement]:
             yield s
 
 
+def _held(s: Statement, buffer: Buffer) -> list[Index]:
+    """Where a warp's fragments are in a buffer of each thread."""
+    match s:
+        case Fragment(buffer=own, place=place) if own is buffer:
+            return [place]
+        case Mma():
+            operands = ((s.buffer, s.place), (s.left, s.left_place), (s.right, s.right_place))
+            return [place for own, place in operands if own is buffer]
+        case _:
+            return []
+
+
 def _writes(s: Statement, buffer: Buffer) -> bool:
-    return isinstance(s, Store | Accumulate | Exchange) and s.buffer is buffer
+    return isinstance(s, Store | Accumulate | Exchange | Fragment | Mma) and s.buffer is buffer

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from math import gcd
 
 from retrograd.compiler.backends import cpu
-from retrograd.compiler.backends.halves import BY_ARITHMETIC
-from retrograd.compiler.backends.llvm import Emitter
+from retrograd.compiler.backends.fragments import Fragments
+from retrograd.compiler.backends.halves import BY_BFLOAT
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
 from retrograd.compiler.backends.values import Vector
 from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, select
@@ -33,10 +33,12 @@ from retrograd.compiler.ir.loops import (
     Buffer,
     Exchange,
     For,
+    Fragment,
     Kernel,
     Kind,
     Load,
     Local,
+    Mma,
     Program,
     Space,
     Statement,
@@ -56,10 +58,16 @@ ARCHITECTURES = {
 """GPUs, and the oldest PTX version that knows each: the drivers that take it are the most."""
 
 _SELECTABLE = re.compile(
-    r"llvm\.((fma|sqrt|fabs|floor|ceil|trunc|roundeven|copysign)\.(v\d+)?(f16|f32|f64)"
+    r"llvm\.((fma|sqrt|fabs|floor|ceil|trunc|roundeven|copysign)\.(v\d+)?(f32|f64)"
     r"|vector\.reduce\.or\.v\d+i1"
     r"|nvvm\.(read\.ptx\.sreg\.(tid|ctaid)\.x|barrier0|shfl\.sync\.bfly\.i32))"
 )
+_SINCE = (
+    (r"llvm\.nvvm\.mma\.m16n8k8\.row\.col\.f32\.f32", 75, 65),
+    (r"llvm\.nvvm\.ldmatrix\.sync\.aligned\.m8n8\.x[124](\.trans)?\.b16\.p3", 75, 65),
+    (r"llvm\.nvvm\.mma\.(m16n8k16\.row\.col\.(f32\.f32|bf16)|m16n8k8\.row\.col\.tf32)", 80, 70),
+)
+"""Intrinsics that a GPU has from some compute capability (times 10) and PTX version on."""
 _REFUSED = (r"\bfrem\b", r"\b[su](div|rem) i128\b", r"\bfpto[su]i .* to i128\b", r"\b[su]itofp i128\b")
 """Instructions that would be calls of a library that is not there."""
 
@@ -84,11 +92,9 @@ class Launch:
 
 def emit(program: Program, symbol: str) -> tuple[str, tuple[Launch, ...]]:
     """The LLVM text of a program of launches, and the launches in order."""
-    module = KernelModule("convergent nounwind", 8 * _VECTOR_BYTES, {"bf16": BY_ARITHMETIC["bf16"]})
+    module = KernelModule("convergent nounwind", 8 * _VECTOR_BYTES, BY_BFLOAT)
     launches = tuple(_kernel(module, program, kernel, symbol) for kernel in program.kernels)
-    text = str(module)
-    check(text)
-    return text, launches
+    return str(module), launches
 
 
 def _kernel(module: KernelModule, program: Program, kernel: Kernel, symbol: str) -> Launch:
@@ -130,7 +136,7 @@ class KernelModule(Module):
         self.functions.append(f"define ptx_kernel void {signature} #0 {bound} {{\n{body}\n  ret void\n}}\n")
 
 
-class ThreadEmitter(Emitter):
+class ThreadEmitter(Fragments):
     """What one thread does."""
 
     def __init__(self, module: Module, program: Program, name: str, body: Sequence[Statement]) -> None:
@@ -161,13 +167,23 @@ class ThreadEmitter(Emitter):
         name = f"llvm.nvvm.read.ptx.sreg.{registers[s.kind]}.x"
         self.block.declare(name, f"declare i32 @{name}()")
         number = self.block.pure(f"call i32 @{name}()", "i32").unsigned("i64")
+        if s.kind is Kind.BLOCK:
+            self._thread = s.axis
         self._set(s.axis, 0 if s.axis.extent == 1 else number)
         self.statements(s.body)
 
-    def _between_threads(self, s: Barrier | Exchange) -> None:
-        if isinstance(s, Exchange):
-            self._store(s.buffer, Index(), self._exchanged(self._load(Load(s.source, Index())), s.mask))
-            return
+    def _between_threads(self, s: Barrier | Exchange | Fragment | Mma) -> None:
+        match s:
+            case Exchange():
+                self._store(s.buffer, Index(), self._exchanged(self._load(Load(s.source, Index())), s.mask))
+            case Fragment():
+                self._fragment(s)
+            case Mma():
+                self._multiply(s)
+            case Barrier():
+                self._barrier()
+
+    def _barrier(self) -> None:
         name = "llvm.nvvm.barrier0"
         self.block.declare(name, f"declare void @{name}()")
         self.block.do(f"call void @{name}()")
@@ -328,24 +344,35 @@ class ThreadEmitter(Emitter):
 # ---- text --------------------------------------------------------------------------------------------------
 
 
-def check(llvm_text: str) -> None:
-    """Refuse what LLVM could not make PTX of: it would end the process."""
+def check(llvm_text: str, arch: str) -> int:
+    """The PTX version that the text needs on a GPU; what LLVM could not make PTX of is refused, for it would
+    end the process."""
+    if arch not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise ArgumentError(f"code for the GPU {arch!r}", "it is not known", f"choose one of {known}")
+    version = ARCHITECTURES[arch]
     for name in sorted(set(re.findall(r"@(llvm\.[\w.]+)", llvm_text))):
         if not _SELECTABLE.fullmatch(name):
-            raise CompilerError(f"{name} in a kernel for a GPU", "PTX has no instruction for it")
+            version = max(version, _version_of(name, int(arch.removeprefix("sm_"))))
     for pattern in _REFUSED:
         found = re.search(pattern, llvm_text)
         if found:
             raise CompilerError(f"{found[0]!r} in a kernel for a GPU", "PTX has no instruction for it")
+    return version
+
+
+def _version_of(name: str, capability: int) -> int:
+    """The PTX version that an intrinsic needs, if such a GPU has it."""
+    for pattern, since, version in _SINCE:
+        if re.fullmatch(pattern, name) and capability >= since:
+            return version
+    raise CompilerError(f"{name} in a kernel for a GPU", "PTX has no instruction for it")
 
 
 def assemble(llvm_text: str, arch: str, program: Program, launches: Sequence[Launch]) -> str:
     """PTX for a GPU, each kernel under a comment that says what it is."""
-    check(llvm_text)
-    if arch not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise ArgumentError(f"code for the GPU {arch!r}", "it is not known", f"choose one of {known}")
-    target = cpu.Target("nvptx64-nvidia-cuda", arch, f"+ptx{ARCHITECTURES[arch]}", 8 * _VECTOR_BYTES, 255)
+    version = check(llvm_text, arch)
+    target = cpu.Target("nvptx64-nvidia-cuda", arch, f"+ptx{version}", 8 * _VECTOR_BYTES, 255)
     text = _REMARKS.sub("", cpu.assembly(llvm_text, target, level=3))
     for kernel, launch in zip(program.kernels, launches, strict=True):
         entry = re.search(rf"^.*\.entry {launch.name}\(", text, re.MULTILINE)

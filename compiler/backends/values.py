@@ -12,12 +12,13 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from retrograd.compiler.backends.halves import rounded_to_tf32
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.places import Places
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.backends.shared import shared
 from retrograd.compiler.backends.vector import LLVM_TYPES, Value, fma, maximum, minimum, select, splat
-from retrograd.compiler.dtypes import DType
+from retrograd.compiler.dtypes import DType, tfloat32
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.index import Axis, Bound, Index
 from retrograd.compiler.ir.loops import (
@@ -173,7 +174,8 @@ class Values(Places):
         return shared(e.row, emit_row, *operands) if e.row in self._often else emit_row(*operands)
 
     def _convert(self, value: Value, source: DType, target: DType) -> Value:
-        return value.to(kind_of(target))
+        converted = value.to(kind_of(target))
+        return rounded_to_tf32(converted) if target is tfloat32 else converted
 
     def _combined(self, s: Accumulate, before: Value) -> Value:
         """`before` combined with the statement's value; a product that is added becomes one fused

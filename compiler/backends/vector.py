@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 LLVM_TYPES = {
-    "f32": "float", "f64": "double", "f16": "half", "bf16": "i16", "ptr": "ptr",
+    "f32": "float", "f64": "double", "f16": "half", "bf16": "i16", "bfloat": "bfloat", "ptr": "ptr",
     "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64", "i128": "i128",
 }  # fmt: skip
-"""LLVM's name of each kind of element. A bfloat16 is its bits: few targets know LLVM's own type of it."""
+"""LLVM's name of each kind of element. A bfloat16 is its bits: few targets know `bfloat`."""
 
 FLOATS = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64}
 """Bits of each floating kind."""

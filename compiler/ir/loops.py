@@ -11,6 +11,10 @@
                 | "barrier"                                  all threads of a block arrive before any goes on
                 | buffer "=" buffer "of thread ^" mask       one element, as the thread with these bits
                                                              flipped holds it
+                | buffer "[" index "]" "= fragment" buffer "[" index "]" pieces
+                                                             of a matrix, each thread of a warp its share
+                | buffer "[" index "]" "+=" buffer "[" index "]" "@" buffer "[" index "]"
+                                                             a warp's product of two fragments
     expression::= number | buffer "[" index "]" ["if" bound*] | row "(" expression* ")"
                 | dtype "(" expression ")" | index           the position itself, as a number
     kind      ::= serial | parallel | vector | unroll | grid | block
@@ -207,7 +211,52 @@ class Exchange:
     mask: int
 
 
-Statement = For | Store | Accumulate | Local | If | Barrier | Exchange
+@dataclass(frozen=True, eq=False)
+class Fragment:
+    """A thread's share of pieces of a matrix in shared memory, as the tensor cores want them.
+
+    Piece q has its first element at `source[index]`, `pieces[q]` steps along the side and the inner axis
+    further on. It is 8 long along the side; along the inner axis it is 4 words of 32 bits, w elements each.
+    Thread t of the warp has word t % 4 of place t // 4 on the side: element e of it is
+    `buffer[place + q·w + e]`. These are the layouts of operands of `mma` (PTX ISA, section "Warp level
+    matrix instructions", fragments of .m16n8k8 and .m16n8k16).
+    """
+
+    buffer: Buffer
+    place: Index
+    source: Buffer
+    index: Index
+    """The same for all threads of a warp."""
+    strides: tuple[int, int]
+    """How far apart neighbours along the side, and along the inner axis, are in `source`; one of these is
+    1."""
+    pieces: tuple[tuple[int, int], ...]
+
+    @property
+    def word(self) -> int:
+        """How many elements fill 32 bits."""
+        return 4 // self.buffer.dtype.itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class Mma:
+    """A warp's product of fragments, added to float32: 16 × `depth` times `depth` × 8.
+
+    Thread t has rows t // 4 and t // 4 + 8 of the result, and of each the columns 2·(t % 4) and the next:
+    `buffer[place]` to `buffer[place + 3]`.
+    """
+
+    buffer: Buffer
+    place: Index
+    left: Buffer
+    left_place: Index
+    right: Buffer
+    right_place: Index
+    depth: int
+    where: Location | None = None
+
+
+Statement = For | Store | Accumulate | Local | If | Barrier | Exchange | Fragment | Mma
 
 
 @dataclass(frozen=True, eq=False)
@@ -426,6 +475,19 @@ class Rewriter:
             case Store() | Accumulate():
                 buffer, index = self._place(s.buffer, self.index(s.index))
                 return replace(s, buffer=buffer, index=index, value=self.expression(s.value))
+            case Fragment():
+                buffer, place = self._place(s.buffer, self.index(s.place))
+                source, index = self._place(s.source, self.index(s.index))
+                return replace(s, buffer=buffer, place=place, source=source, index=index)
+            case Mma():
+                (buffer, place), (left, left_place), (right, right_place) = (
+                    self._place(b, self.index(i))
+                    for b, i in ((s.buffer, s.place), (s.left, s.left_place), (s.right, s.right_place))
+                )
+                return replace(
+                    s, buffer=buffer, place=place, left=left, left_place=left_place, right=right,
+                    right_place=right_place,
+                )  # fmt: skip
             case Barrier() | Exchange():
                 return s
 
@@ -509,6 +571,12 @@ def _line(s: Statement, depth: int, names: _Names) -> str:
             return f"{pad}barrier\n"
         case Exchange():
             return f"{pad}{s.buffer} = {s.source} of thread ^ {s.mask}\n"
+        case Fragment():
+            pieces = " ".join(f"{side},{inner}" for side, inner in s.pieces)
+            return f"{pad}{s.buffer}[{s.place}] = fragment {s.source}[{s.index}] {pieces}\n"
+        case Mma():
+            product = f"{s.left}[{s.left_place}] @ {s.right}[{s.right_place}]"
+            return f"{pad}{s.buffer}[{s.place}] += {product}{_comment(s.where)}\n"
 
 
 def _scratch(s: Local) -> tuple[str, tuple[Statement, ...]]:

@@ -15,6 +15,7 @@ from fractions import Fraction
 from math import ceil, floor, gcd, inf, isfinite
 from typing import NoReturn, TypeVar
 
+from retrograd.compiler.dtypes import float32
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import OPS, Graph, Input, Node, Op
 from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder, as_index
@@ -27,11 +28,13 @@ from retrograd.compiler.ir.loops import (
     Exchange,
     Expression,
     For,
+    Fragment,
     If,
     Kernel,
     Kind,
     Load,
     Local,
+    Mma,
     Number,
     Position,
     Program,
@@ -185,6 +188,10 @@ class _Verifier:
                     self._meeting("barrier")
                 case Exchange():
                     self._exchange(s)
+                case Fragment():
+                    self._fragment(s)
+                case Mma():
+                    self._product(s)
 
     def _loop(self, s: For) -> None:
         what = f"for {s.axis} in {s.axis.extent} {s.kind.value}"
@@ -223,6 +230,47 @@ class _Verifier:
         if not {s.buffer, s.source} <= self._locals or s.source not in self.written:
             self._fail(what, "they are not two local buffers, the second of them written")
         self.written.add(s.buffer)
+
+    def _fragment(self, s: Fragment) -> None:
+        what = f"{s.buffer}[{s.place}] = fragment {s.source}[{s.index}]"
+        self._warp(what, (s.place, s.index))
+        if s.source.space is not Space.SHARED or s.source not in self.written:
+            self._fail(what, "it is not of shared memory that was written")
+        if s.buffer not in self._locals or s.buffer.dtype is not s.source.dtype or 1 not in s.strides:
+            self._fail(what, "they are not of one dtype, the one of them side by side in the other")
+        self._place(s.buffer, s.place, (), what)
+        self._place(s.buffer, s.place + (len(s.pieces) * s.word - 1), (), what)
+        (along_side, along_inner) = s.strides
+        for side, inner in s.pieces:
+            first = s.index + side * along_side + inner * along_inner
+            self._place(s.source, first, (), what)
+            self._place(s.source, first + 7 * along_side + (4 * s.word - 1) * along_inner, (), what)
+        self.written.add(s.buffer)
+
+    def _product(self, s: Mma) -> None:
+        what = f"{s.buffer}[{s.place}] += {s.left}[{s.left_place}] @ {s.right}[{s.right_place}]"
+        self._warp(what, (s.place, s.left_place, s.right_place))
+        if s.left.dtype is not s.right.dtype or s.buffer.dtype is not float32:
+            self._fail(what, "its operands are not of one dtype, or its result is not float32")
+        for buffer, place, count in (
+            (s.buffer, s.place, 4),
+            (s.left, s.left_place, s.depth // 2),
+            (s.right, s.right_place, s.depth // 4),
+        ):
+            if buffer not in self._locals or buffer not in self.written:
+                self._fail(what, f"{buffer} is no local buffer that was written")
+            self._place(buffer, place, (), what)
+            self._place(buffer, place + (count - 1), (), what)
+
+    def _warp(self, what: str, places: Sequence[Index]) -> None:
+        """All threads of a warp must come by, with the same places."""
+        self._meeting(what)
+        blocks = [a for a, kind in zip(self._axes, self._kinds, strict=True) if kind is Kind.BLOCK]
+        for thread in blocks:
+            warp, lane = Axis("warp", thread.extent // 32), Axis("lane", 32)
+            split = {thread: as_index(warp) * 32 + as_index(lane)}
+            if thread.extent % 32 or any(lane in place.substitute(split).axes() for place in places):
+                self._fail(what, "the threads are no whole warps, or a place differs within one")
 
     @contextmanager
     def _inside(self, s: For) -> Iterator[None]:

@@ -40,6 +40,7 @@ from retrograd.compiler.schedule.gpu_gemm import product
 from retrograd.compiler.schedule.gpu_pointwise import free_axes, lines, pointwise, scatter
 from retrograd.compiler.schedule.gpu_reduce import kept_axes, reduction
 from retrograd.compiler.schedule.gpu_rows import Rows, rows
+from retrograd.compiler.schedule.machine import Gpu
 from retrograd.compiler.schedule.threads import Nest, size
 
 _MANY_ROWS, _SHORT = 64, 4096
@@ -68,12 +69,12 @@ class Done:
 Task = Nest | Rows | Lines | Done
 
 
-def schedule(program: Program) -> Program:
+def schedule(program: Program, gpu: Gpu) -> Program:
     """The program as launches: every kernel is one grid loop."""
     kernels: list[Kernel] = []
     tasks: list[tuple[str, Task, set[Buffer]]] = []
     for kernel in join_epilogues(program).kernels:
-        done = product(kernel.name, kernel.contraction) if kernel.contraction else None
+        done = product(kernel.name, kernel.contraction, gpu) if kernel.contraction else None
         if done is not None:
             tasks.append((kernel.name, Done(tuple(done)), set()))
             continue

@@ -16,15 +16,21 @@ from dataclasses import replace
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import (
+    Accumulate,
     Barrier,
     Buffer,
+    Call,
+    Convert,
     Exchange,
+    Expression,
     For,
+    Fragment,
     If,
     Kernel,
     Kind,
     Load,
     Local,
+    Mma,
     Program,
     Rewriter,
     Space,
@@ -32,6 +38,7 @@ from retrograd.compiler.ir.loops import (
     Store,
     walk,
 )
+from retrograd.compiler.schedule.threads import WARP, at
 
 
 def serialise(program: Program, backwards: bool = False) -> Program:
@@ -107,7 +114,7 @@ class _Threads:
         run: list[Statement] = []
         for s in body:
             if not _synchronises(s):
-                run.append(_plain(s))
+                run += self._plain(s)
                 continue
             result += self._loop(run)
             run = []
@@ -124,6 +131,8 @@ class _Threads:
                 return ()
             case Exchange():
                 return (For(self._axis, (self._exchange(s),)),)
+            case Mma():
+                return (For(self._axis, (self._product(s),)),)
             case For():
                 if s.limit and self._axis in s.limit[0].axes():
                     raise CompilerError(
@@ -141,17 +150,49 @@ class _Threads:
         other = t // group * group + flipped + t % s.mask
         return Store(self._own[s.buffer], t, Load(self._own[s.source], other))
 
+    def _product(self, s: Mma) -> Statement:
+        """Each thread's four elements of a product, of what its warp's threads hold."""
+        thread, i, k = as_index(self._axis), Axis("i", 4), Axis("k", s.depth)
+        word = 4 // s.left.dtype.itemsize
+        half, column = as_index(i) // 2, thread % 4 * 2 + as_index(i) % 2
+        piece, at_inner, e = as_index(k) // (4 * word), as_index(k) % (4 * word) // word, as_index(k) % word
+        first = thread // WARP * WARP + at_inner
+
+        def operand(buffer: Buffer, place: Index, side: Index, piece: Index) -> Expression:
+            holder = place.substitute({self._axis: first + side * 4})
+            return Convert(Load(buffer, holder + piece * word + e), s.buffer.dtype)
+
+        left = operand(s.left, s.left_place, thread % WARP // 4, piece * 2 + half)
+        right = operand(s.right, s.right_place, column, piece)
+        value = Call("mul", (left, right), s.buffer.dtype)
+        add = Accumulate(s.buffer, s.place + as_index(i), value, "add", 0, s.where)
+        return For(i, (For(k, (add,)),))
+
+    def _fragment(self, s: Fragment) -> tuple[Statement, ...]:
+        """A thread's share, element by element."""
+        lane, e = as_index(self._axis) % WARP, Axis("e", s.word)
+        (along_side, along_inner), result = s.strides, []
+        for q, (side, inner) in enumerate(s.pieces):
+            place = (lane // 4 + side) * along_side + (lane % 4 * s.word + at(e) + inner) * along_inner
+            value = Load(s.source, s.index + place)
+            result.append(For(e, (Store(s.buffer, s.place + at(e) + q * s.word, value),)))
+        return tuple(result)
+
+    def _plain(self, s: Statement) -> tuple[Statement, ...]:
+        """Loops one iteration at a time."""
+        match s:
+            case For():
+                return (replace(s, body=self._all_plain(s.body), kind=Kind.SERIAL, lanes=1),)
+            case Local() | If():
+                return (replace(s, body=self._all_plain(s.body)),)
+            case Fragment():
+                return self._fragment(s)
+            case _:
+                return (s,)
+
+    def _all_plain(self, body: Sequence[Statement]) -> tuple[Statement, ...]:
+        return tuple(t for s in body for t in self._plain(s))
+
 
 def _synchronises(s: Statement) -> bool:
-    return any(isinstance(x, Barrier | Exchange) for x in walk((s,)))
-
-
-def _plain(s: Statement) -> Statement:
-    """Loops one iteration at a time."""
-    match s:
-        case For():
-            return replace(s, body=tuple(map(_plain, s.body)), kind=Kind.SERIAL, lanes=1)
-        case Local() | If():
-            return replace(s, body=tuple(map(_plain, s.body)))
-        case _:
-            return s
+    return any(isinstance(x, Barrier | Exchange | Mma) for x in walk((s,)))
