@@ -6,12 +6,14 @@ emitter that writes them. The instructions of a dtype are a row of `_PRODUCTS`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from retrograd.compiler.backends.llvm import Emitter
 from retrograd.compiler.backends.module import kind_of
 from retrograd.compiler.backends.vector import LLVM_TYPES, Value
 from retrograd.compiler.dtypes import DType, bfloat16, float16, tfloat32
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import Buffer, Fragment, Load, Mma
+from retrograd.compiler.ir.loops import Buffer, Fragment, Load, Mma, Statement
 
 _PRODUCTS: dict[DType, tuple[str, str]] = {
     float16: ("f32.f32", "<2 x half>"),
@@ -30,7 +32,7 @@ class Fragments(Emitter):
     # ---- shared memory to registers ----
 
     def _fragment(self, s: Fragment) -> None:
-        if s.strides[1] != 1 and s.word == 1:
+        if not self._by_rows(s):
             self._element_by_element(s)
             return
         count = len(s.pieces)
@@ -69,6 +71,14 @@ class Fragments(Emitter):
         if vector.lanes == 1:
             return vector
         return self.block.pure(f"extractelement {vector.type} {vector.ref}, i64 {k}", vector.kind)
+
+    def _places(self, s: Statement) -> Sequence[tuple[Buffer, Index]]:
+        loaded = isinstance(s, Fragment) and self._by_rows(s)
+        return [(s.source, self._row(s))] if loaded else super()._places(s)
+
+    def _by_rows(self, s: Fragment) -> bool:
+        """Can `ldmatrix` load it? It turns pieces of halves only."""
+        return s.strides[1] == 1 or s.word == 2
 
     def _element_by_element(self, s: Fragment) -> None:
         lane = as_index(self._thread) % 32

@@ -395,8 +395,12 @@ class Emitter(Values):
             if used in steady and not isinstance(used, Number):
                 self.value(used)
         for x in walk(s.body):
-            if isinstance(x, Store | Accumulate):
-                self.anticipate(x.buffer, x.index)
+            for buffer, index in self._places(x):
+                self.anticipate(buffer, index)
+
+    def _places(self, s: Statement) -> Sequence[tuple[Buffer, Index]]:
+        """Which places a statement itself needs the address of."""
+        return [(s.buffer, s.index)] if isinstance(s, Store | Accumulate) else []
 
     # ---- vectors ----
 

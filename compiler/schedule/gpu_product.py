@@ -2,8 +2,9 @@
 memory, in two buffers by turns.
 
     load the first step's operands into registers, store them in the first buffer, wait for each other
-    for each step along the inner axis: load the next step's operands into registers; multiply this step's
-    from the one buffer; store the next step's in the other; wait for each other, once
+    for each step along the inner axis but the last: load the next step's operands into registers; multiply
+    this step's from the one buffer; store the next step's in the other; wait for each other, once
+    multiply the last step's
 
 `Operand` is one side's way from global memory through registers into shared memory; `Product` is the kernel,
 of which `gpu_simt` and `gpu_mma` say how a block multiplies two tiles, and which results each thread has.
@@ -98,11 +99,13 @@ class Operand:
         first, second = number % along * self.lanes, number // along
         return (number, first, second, lane) if self.along_inner else (number, second, first, lane)
 
-    def clear(self) -> Statement:
-        """Registers that hold numbers from the start."""
+    def clear(self) -> tuple[Statement, ...]:
+        """Registers that hold numbers from the start, if some threads load fewer than others."""
+        if self.vectors % self._tile.threads == 0:
+            return ()
         lane = at(self._lane)
         zero = Store(self.registers, at(self._step) * self.lanes + lane, Number(0, self.e.dtype))
-        return For(self._step, in_lanes(self._lane, [zero]), Kind.UNROLL)
+        return (For(self._step, in_lanes(self._lane, [zero]), Kind.UNROLL),)
 
     def load(self, values: dict[Axis, Index], start: Index, first: Index, thread: Index) -> Statement:
         """Global memory to registers: the tile at inner position `start` and place `first` on the side."""
@@ -196,22 +199,23 @@ class Product(ABC):
 
     def kernel(self, name: str) -> Kernel:
         """The launch."""
-        k = Axis("k", self._steps)
-        more = [Bound(at(k), 0, self._steps - 1)]
+        k, last = Axis("k", self._steps - 1), Index((), self._steps - 1)
+        step = (
+            *self._load(at(k) + 1),
+            *self._multiply(at(k) % 2),
+            *self._store((at(k) + 1) % 2),
+            Barrier(),
+        )
         body: tuple[Statement, ...] = (
             self._cleared(),
-            *(o.clear() for o in (self._left, self._right)),
+            *(s for o in (self._left, self._right) for s in o.clear()),
             *self._load(Index()),
             *self._store(Index()),
             Barrier(),
-            For(k, (
-                *where(more, self._load(at(k) + 1)),
-                *self._multiply(at(k) % 2),
-                *where(more, self._store((at(k) + 1) % 2)),
-                Barrier(),
-            )),
+            *((For(k, step),) if k.extent else ()),
+            *self._multiply(last % 2),
             self._use(),
-        )  # fmt: skip
+        )
         for buffer in (self._results, self._left.registers, self._right.registers):
             body = (Local(buffer, body),)
         return launch(name, self._blocks, self._threads, body, [self._left.shared, self._right.shared])
