@@ -54,9 +54,9 @@ class Program:
         return executed
 
 
-def build(graph: Graph, look: Look = verified) -> Program:
+def build(graph: Graph, look: Look = verified, arch: str = "sm_90", tf32: bool = False) -> Program:
     """The launches of a graph in plain loops; the launches and the loops pass through `look`."""
-    compiled = compile_for_gpu(graph, look=look)
+    compiled = compile_for_gpu(graph, arch, look, tf32=tf32)
     return Program(compiled, (_run(compiled, False, look), _run(compiled, True, unseen)))
 
 

@@ -94,7 +94,7 @@ FLOORS = (
     ("retrograd/",),
 )
 
-LAZY = {"sympy", "scipy", "cuda", "llvmlite", "safetensors"}
+LAZY = {"sympy", "scipy", "cuda", "llvmlite", "safetensors", "ml_dtypes"}
 """Packages so heavy, or so seldom there, that a function may import them when it needs them."""
 
 UNSEEN = ("sympy", "scipy", "torch", "jax")

@@ -41,8 +41,11 @@ def real(*sizes: int) -> Array:
     return sample(sizes, float32)
 
 
-def compiled(function: Function, *arrays: Array, arch: str = "sm_90", adjoint: bool = False) -> CompiledGpu:
-    return compile_for_gpu(with_adjoint(function, arrays) if adjoint else graph_of(function, *arrays), arch)
+def compiled(
+    function: Function, *arrays: Array, arch: str = "sm_90", adjoint: bool = False, tf32: bool = False
+) -> CompiledGpu:
+    graph = with_adjoint(function, arrays) if adjoint else graph_of(function, *arrays)
+    return compile_for_gpu(graph, arch, tf32=tf32)
 
 
 def with_adjoint(function: Function, arrays: Sequence[Array]) -> Graph:
@@ -71,6 +74,8 @@ LISTED: dict[str, tuple[Function, tuple[Array, ...]]] = {
     "skinny": (lambda a, b: dot(a, b), (real(16, 4096), real(4096, 512))),
     "doubles": (lambda a, b: dot(a, b), (real(1024, 1024).astype("f8"), real(1024, 1024).astype("f8"))),
     "network": (two_layers, NETWORK),
+    "halves": (lambda a, b: dot(a, b), (real(1024, 1024).astype("f2"), real(1024, 1024).astype("f2"))),
+    "tf32": (lambda a, b: dot(a, b), (real(1024, 1024), real(1024, 1024))),
 }  # fmt: skip
 """Kernels of a size that matters; their registers must not spill on any GPU."""
 
@@ -111,7 +116,8 @@ def test_structured_ops_and_their_adjoints_assemble(cases: list[Any], tmp_path: 
 def test_listed_kernels_assemble_for_every_gpu(name: str, arch: str, tmp_path: Path) -> None:
     ptxas()
     function, arrays = LISTED[name]
-    assert_assembles(compiled(function, *arrays, arch=arch, adjoint=name == "network"), arch, tmp_path)
+    made = compiled(function, *arrays, arch=arch, adjoint=name == "network", tf32=name == "tf32")
+    assert_assembles(made, arch, tmp_path)
 
 
 @pytest.mark.slow
@@ -222,7 +228,7 @@ def test_which_rows_of_singles_compute_in_doubles() -> None:
 )
 def test_what_would_end_the_process_is_refused(text: str) -> None:
     with pytest.raises(CompilerError, match="PTX has no instruction for it"):
-        ptx.check(text)
+        ptx.check(text, "sm_90")
 
 
 def test_the_assembler_refuses_what_is_no_ptx(tmp_path: Path) -> None:

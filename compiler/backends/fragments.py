@@ -73,8 +73,9 @@ class Fragments(Emitter):
         return self.block.pure(f"extractelement {vector.type} {vector.ref}, i64 {k}", vector.kind)
 
     def _places(self, s: Statement) -> Sequence[tuple[Buffer, Index]]:
-        loaded = isinstance(s, Fragment) and self._by_rows(s)
-        return [(s.source, self._row(s))] if loaded else super()._places(s)
+        if isinstance(s, Fragment) and self._by_rows(s):
+            return [(s.source, self._row(s))]
+        return super()._places(s)
 
     def _by_rows(self, s: Fragment) -> bool:
         """Can `ldmatrix` load it? It turns pieces of halves only."""

@@ -10,9 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.index import Axis, as_index, flatten
-from retrograd.compiler.ir.loops import Accumulate, Buffer, Contraction, Kernel, Load, Space, Store
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Buffer,
+    Call,
+    Contraction,
+    Expression,
+    Kernel,
+    Load,
+    Space,
+    Store,
+)
 from retrograd.compiler.schedule import gpu_mma, gpu_simt
 from retrograd.compiler.schedule.gpu_mma import MmaProduct, MmaTile, Operands
 from retrograd.compiler.schedule.gpu_pointwise import pointwise
@@ -28,6 +39,8 @@ _BLOCKS = 128
 """So many blocks keep a large GPU busy."""
 _SLICE = 256
 """Inner positions of a slice at least."""
+_FEW_SLICES = 16
+"""So many are added by one thread, which then does all else that is done with the element."""
 _LIGHT = 16
 """What is done with each element joins the product up to this weight: its code stands there for every
 register."""
@@ -97,9 +110,22 @@ def _in_slices(name: str, c: Contraction, given: Operands | None, tile: Tile, sl
     partial = Buffer(f"{c.out.name}_part", c.out.dtype, c.out.size * slices, Space.ARENA)
     flat, piece = flatten([as_index(a) for a in axes], extents(axes)), Axis("s", slices)
     part = replace(c, out=partial, place=flat, stores=(Store(partial, flat, Load(partial, flat), c.where),))
+    first = _product(part, given, tile, slices).kernel(name)
+    if slices <= _FEW_SLICES:
+        values = [Load(partial, flat + k * c.out.size) for k in range(slices)]
+        used = c.used(_sum(values, c.out.dtype), lambda index: index)
+        return [first, pointwise(f"{name}_join", Nest(axes, used))]
     value = Load(partial, as_index(piece) * c.out.size + flat)
     join = Nest((*axes, piece), (Accumulate(c.out, c.place, value, "add", 0, c.where),))
-    kernels = [_product(part, given, tile, slices).kernel(name), *reduction(f"{name}_join", join, {c.out})]
-    (first, *others) = c.stores
-    plain = not others and first.buffer is c.out and first.index == c.place and isinstance(first.value, Load)
+    kernels = [first, *reduction(f"{name}_join", join, {c.out})]
+    (store, *others) = c.stores
+    plain = not others and store.buffer is c.out and store.index == c.place and isinstance(store.value, Load)
     return kernels if plain else [*kernels, _epilogue(name, c)]
+
+
+def _sum(values: Sequence[Expression], dtype: DType) -> Expression:
+    """The values added, in a tree."""
+    if len(values) == 1:
+        return values[0]
+    half = len(values) // 2
+    return Call("add", (_sum(values[:half], dtype), _sum(values[half:], dtype)), dtype)
