@@ -358,6 +358,29 @@ def _trap(d: Decoder, i: Instruction) -> Step:
     return step
 
 
+def _ldmatrix(d: Decoder, i: Instruction) -> Meeting:
+    """8 × 8 elements of 16 bits: eight lanes give the addresses of their rows, every lane gets two neighbours
+    of one row, or of one column."""
+    *begin, count = i.modifiers[:4]
+    turned = i.modifiers[4:-2] == ("trans",)
+    if begin != ["sync", "aligned", "m8n8"] or i.modifiers[-2:] != ("shared", "b16"):
+        raise Unknown
+    access, pieces = Access(i, "shared", 2, 8), int(count[1:])
+    into = i.operands[0].parts if isinstance(i.operands[0], Several) else (i.operands[0],)
+    writes, places = [d.write(i, o, "b32") for o in into], addresses(i, d.function, i.operands[1])
+
+    def step(f: Frame) -> None:
+        before, lane = f.active, f.running % f.grid.block % WARP
+        f.active = np.arange(len(f.threads))[before][lane < 8 * pieces]
+        rows = load(access, f, places(f)).reshape(-1, pieces, 8, 8)
+        f.active = before
+        pairs = np.ascontiguousarray(rows.swapaxes(2, 3) if turned else rows).view("u4")
+        for q, write in enumerate(writes):
+            write(f, pairs[:, q].reshape(-1))
+
+    return Meeting(i, False, step)
+
+
 _DECODERS: dict[str, Callable[[Decoder, Instruction], Step | Meeting]] = {
     "mov": _mov,
     "cvta": _cvta,
@@ -367,6 +390,7 @@ _DECODERS: dict[str, Callable[[Decoder, Instruction], Step | Meeting]] = {
     "bar": _bar,
     "barrier": _bar,
     "shfl": _shfl,
+    "ldmatrix": _ldmatrix,
     "mma": _mma,
     "trap": _trap,
 }
