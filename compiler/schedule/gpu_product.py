@@ -79,37 +79,28 @@ class Operand:
         self.along_inner = _steps(e, inner) and not _steps(e, side)
         axis, reach = (inner, tile.depth) if self.along_inner else (side, width)
         self.lanes = VECTOR_BYTES // e.dtype.itemsize if _steps(e, axis) else 1
-        while axis.extent % self.lanes or reach % self.lanes:
+        share = width * tile.depth // tile.threads
+        while axis.extent % self.lanes or reach % self.lanes or share % self.lanes:
             self.lanes //= 2
-        self.vectors = width * tile.depth // self.lanes
         self._turned = as_read and self.along_inner
         pitch = (tile.depth if self._turned else width) + VECTOR_BYTES // kept.itemsize
         self.strides = (pitch, 1) if self._turned else (1, pitch)
         """How far apart neighbours along the side, and along the inner axis, are in shared memory."""
         self._size = (width if self._turned else tile.depth) * pitch
         self.shared = Buffer(name, kept, 2 * self._size, Space.SHARED)
-        count = -(-self.vectors // tile.threads)
-        self.registers = Buffer(f"next_{name}", e.dtype, count * self.lanes, Space.LOCAL)
-        self._step, self._lane = Axis("e", count), Axis("v", self.lanes)
+        self.registers = Buffer(f"next_{name}", e.dtype, share, Space.LOCAL)
+        self._step, self._lane = Axis("e", share // self.lanes), Axis("v", self.lanes)
 
-    def _at(self, thread: Index) -> tuple[Index, Index, Index, Index]:
-        """Number, inner position and place on the side of a thread's vectors, and the vector's lane."""
+    def _at(self, thread: Index) -> tuple[Index, Index, Index]:
+        """Inner position and place on the side of a thread's vectors, and the vector's lane."""
         number, lane = at(self._step) * self._tile.threads + thread, at(self._lane)
         along = (self._tile.depth if self.along_inner else self._width) // self.lanes
         first, second = number % along * self.lanes, number // along
-        return (number, first, second, lane) if self.along_inner else (number, second, first, lane)
-
-    def clear(self) -> tuple[Statement, ...]:
-        """Registers that hold numbers from the start, if some threads load fewer than others."""
-        if self.vectors % self._tile.threads == 0:
-            return ()
-        lane = at(self._lane)
-        zero = Store(self.registers, at(self._step) * self.lanes + lane, Number(0, self.e.dtype))
-        return (For(self._step, in_lanes(self._lane, [zero]), Kind.UNROLL),)
+        return (first, second, lane) if self.along_inner else (second, first, lane)
 
     def load(self, values: dict[Axis, Index], start: Index, first: Index, thread: Index) -> Statement:
         """Global memory to registers: the tile at inner position `start` and place `first` on the side."""
-        number, inner, side, lane = self._at(thread)
+        inner, side, lane = self._at(thread)
         inner, side = start + inner, first + side
         inner_lanes, side_lanes = (self.lanes, 1) if self.along_inner else (1, self.lanes)
         bounds = (
@@ -133,20 +124,19 @@ class Operand:
             inside = Within(bounds[:1], dtypes.bool_)
             value = Call("where", (inside, value, Number(0, self.e.dtype)), self.e.dtype)
         body = [Store(self.registers, at(self._step) * self.lanes + lane, value)]
-        return self._each(number, body)
+        return self._each(body)
 
     def store(self, buffer: Index, thread: Index) -> Statement:
         """Registers to one of the two buffers."""
-        number, inner, side, lane = self._at(thread)
+        inner, side, lane = self._at(thread)
         inner, side = (inner + lane, side) if self.along_inner else (inner, side + lane)
         value: Expression = Load(self.registers, at(self._step) * self.lanes + lane)
         if self.shared.dtype is not self.e.dtype:
             value = Convert(value, self.shared.dtype)
-        return self._each(number, [Store(self.shared, self.place(buffer, inner, side), value)])
+        return self._each([Store(self.shared, self.place(buffer, inner, side), value)])
 
-    def _each(self, number: Index, body: Sequence[Statement]) -> Statement:
-        inside = where([Bound(number, 0, self.vectors)], in_lanes(self._lane, body))
-        return For(self._step, inside, Kind.UNROLL)
+    def _each(self, body: Sequence[Statement]) -> Statement:
+        return For(self._step, in_lanes(self._lane, body), Kind.UNROLL)
 
     def place(self, buffer: Index, inner: Index, side: Index) -> Index:
         """Where an element is in shared memory."""
@@ -208,7 +198,6 @@ class Product(ABC):
         )
         body: tuple[Statement, ...] = (
             self._cleared(),
-            *(s for o in (self._left, self._right) for s in o.clear()),
             *self._load(Index()),
             *self._store(Index()),
             Barrier(),
