@@ -56,7 +56,7 @@ from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying
 from retrograd.compiler.schedule import cpu, gpu
 from retrograd.compiler.schedule.cpu import schedule
-from retrograd.compiler.schedule.machine import Machine
+from retrograd.compiler.schedule.machine import Gpu, Machine
 
 MACHINES = (Machine(512, 32), Machine(128, 16))
 
@@ -152,7 +152,7 @@ def test_random_programs(case: tuple[Graph, list[Array]]) -> None:
 def test_launches_of_random_programs_stay_within_their_buffers(case: tuple[Graph, list[Array]]) -> None:
     whole = joint(case[0], range(len(case[1])))
     serial, _ = lower(rebuild(rebuild(whole, Expanding()), Simplifying()))
-    verify_loops(plan(gpu.schedule(serial)))
+    verify_loops(plan(gpu.schedule(serial, Gpu("sm_90"))))
 
 
 # ---- memory ------------------------------------------------------------------------------------------------
