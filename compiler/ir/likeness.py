@@ -24,10 +24,12 @@ from retrograd.compiler.ir.loops import (
     Exchange,
     Expression,
     For,
+    Fragment,
     If,
     Kernel,
     Load,
     Local,
+    Mma,
     Number,
     Position,
     Rewriter,
@@ -122,6 +124,12 @@ class _Writer:
                 self.tokens.append("barrier")
             case Exchange(buffer, source, mask):
                 self.tokens += ["exchange", self._buffer(buffer), self._buffer(source), mask]
+            case Fragment(buffer, place, source, index, strides, pieces):
+                self.tokens += ["fragment", *self._place(buffer, place), *self._place(source, index)]
+                self.tokens += [strides, pieces]
+            case Mma(buffer, place, left, left_place, right, right_place, depth, where):
+                self.tokens += ["mma", *self._place(buffer, place), *self._place(left, left_place)]
+                self.tokens += [*self._place(right, right_place), depth, where if self._located else None]
             case _:
                 assert_never(s)
 
