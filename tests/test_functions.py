@@ -111,7 +111,7 @@ def run(case: str, names: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     for each in flat(result):
         if hasattr(each, "requires_grad") and each.requires_grad:
             weights = np.cos(np.arange(int(np.prod(each.shape)))).reshape(tuple(each.shape))
-            term = (each * t.tensor(weights).to(each.dtype)).sum()
+            term = (each * t.tensor(weights).to(each.device, each.dtype)).sum()
             loss = term if loss is None else loss + term
     if loss is None:
         return result, {}
