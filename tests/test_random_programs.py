@@ -53,8 +53,9 @@ def pool_of(t: Any, leaves: Sequence[Any], steps: Sequence[Step]) -> list[Any]:
     return pool
 
 
-def leaves_of(t: Any) -> list[Any]:
-    return [t.tensor((np.arange(9.0).reshape(3, 3) / 9 - k).tolist()).requires_grad_() for k in range(2)]
+def leaves_of(t: Any, device: str = "cpu") -> list[Any]:
+    values = [(np.arange(9.0).reshape(3, 3) / 9 - k).tolist() for k in range(2)]
+    return [t.tensor(x, device=device).requires_grad_() for x in values]
 
 
 def gradients(t: Any, pool: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
@@ -62,8 +63,8 @@ def gradients(t: Any, pool: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
     return list(t.autograd.grad(total, leaves, allow_unused=True))
 
 
-def run(t: Any, steps: Sequence[Step]) -> Outcome:
-    leaves = leaves_of(t)
+def run(t: Any, steps: Sequence[Step], device: str = "cpu") -> Outcome:
+    leaves = leaves_of(t, device)
     try:
         pool = pool_of(t, leaves, steps)
         grads = gradients(t, pool, leaves)

@@ -379,7 +379,7 @@ def eye(n: int, m: int | None = None, *, dtype: object = None, **options: Any) -
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of each element along a new last axis: from `N - 1` down to 0, or up."""
     size = x.shape[-1] if N is None else integer(N, "vander", "N")
-    powers = count(size, dtypes.int64)
+    powers = beside(x, count(size, dtypes.int64))
     if not increasing:
         powers = moves.flip(powers, (0,))
     column = moves.unsqueeze(x, [x.ndim])

@@ -43,6 +43,14 @@ def like(value: Source, input: Tensor) -> Tensor:
     return new(np.asarray(value, input.dtype.numpy))
 
 
+def everywhere(value: Source, input: Tensor, shape: Sequence[int]) -> Tensor:
+    """A number on the input's device, at every place of a shape."""
+    number = (
+        like(value, input) if isinstance(value, Tensor) else new(np.asarray(value, input.dtype.numpy), input)
+    )
+    return moves.expand(number, shape)
+
+
 def _same_rank(name: str, input: Tensor, index: Tensor) -> None:
     if max(index.ndim, 1) != max(input.ndim, 1):
         raise ShapeError(
@@ -93,7 +101,7 @@ def _scatter_operands(
     _fits(name, "self", index, input, axis)
     x, place = _lined(input, as_index(index, name))
     if not isinstance(src, Tensor):
-        return axis, x, place, moves.expand(like(src, input), place.shape)
+        return axis, x, place, everywhere(src, input, place.shape)
     if src.dtype is not input.dtype:
         raise DtypeError(
             f"{name} of {src.dtype} into {input.dtype}",
@@ -125,7 +133,7 @@ def scatter(
             raise ArgumentError(
                 f"scatter(reduce={reduce!r})", mirrored("reduce argument must be either add or multiply.")
             )
-        whole = given if isinstance(given, Tensor) else moves.expand(like(given, input), index.shape)
+        whole = given if isinstance(given, Tensor) else everywhere(given, input, index.shape)
         return scatter_reduce(input, dim, index, whole, names[reduce])
     axis, x, place, values = _scatter_operands("scatter", input, dim, index, given)
     return moves.reshape(places.put_along(x, place, values, axis), input.shape)
@@ -160,7 +168,7 @@ def scatter_reduce(
             mirrored(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"),
         )
     axis, x, place, values = _scatter_operands("scatter_reduce", input, dim, index, src)
-    count = _added(x, place, moves.expand(like(1, x), place.shape), axis)
+    count = _added(x, place, everywhere(1, x, place.shape), axis)
     touched = rows.gt(count, like(0, x))
     if reduce in ("sum", "mean"):
         start = x if include_self else rows.where(touched, like(0, x), x)
@@ -193,15 +201,16 @@ def _combined(
     included).
     """
     op, kind = _COMBINE[reduce]
-    neutral = like(kind(()).identity(x.dtype), x)
+    number = kind(()).identity(x.dtype)
+    neutral = like(number, x)
     region = [x.shape[k] if k == axis else size for k, size in enumerate(place.shape)]
     wide = [*region[: axis + 1], place.shape[axis], *region[axis + 1 :]]
-    here = moves.iota_like(moves.expand(neutral, wide), axis)
+    here = moves.iota_like(everywhere(number, x, wide), axis)
     hit = rows.eq(here, moves.expand(moves.unsqueeze(places.wrap(place, x.shape[axis]), [axis]), wide))
     candidates = rows.where(hit, moves.expand(moves.unsqueeze(values, [axis]), wide), neutral)
     own = moves.slice_(x, [0] * x.ndim, region, [1] * x.ndim)
     if not include_self:
-        own = moves.expand(neutral, region)
+        own = everywhere(number, x, region)
     both = moves.concat([candidates, moves.unsqueeze(own, [axis + 1])], axis + 1)
     found = op(both, (axis + 1,))
     high = [size - reach for size, reach in zip(x.shape, region)]

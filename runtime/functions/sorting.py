@@ -19,7 +19,7 @@ from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import sort as order
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.functions.gathering import like
+from retrograd.runtime.functions.gathering import everywhere, like
 from retrograd.runtime.functions.public import axis_of, integer, known, promoted, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.shaping import movedim
@@ -139,7 +139,7 @@ def quantile(
             f"quantile(interpolation={interpolation!r})",
             f"quantile() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}",
         )
-    fractions = q if isinstance(q, Tensor) else like(q, input)
+    fractions = q if isinstance(q, Tensor) else everywhere(q, input, np.shape(q))
     if fractions.ndim > 1 or fractions.dtype is not input.dtype:
         raise ShapeError("quantile()", "quantile() q must be a scalar or 1D tensor of the dtype of the input")
     array = known(fractions)
