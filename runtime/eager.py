@@ -74,11 +74,13 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
     return result
 
 
-def step(op: Op, types: Sequence[Type], out: Type) -> Callable[..., Tensor]:
-    """The op as a function of Tensors and constants that are known to have these types, outside of traces."""
+def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[..., Tensor]:
+    """The op as a function of Tensors and constants that are known to have these types, outside of traces;
+    on the tape it is called `shown`, or as ever.
+    """
     kind = kind_of(op)
     if kind.is_view:
-        return _view_step(op, out)
+        return _view_step(op, out, shown)
     compute, differentiable = computing(op, types), out.dtype.is_floating_point
     ndarray = np.ndarray
 
@@ -96,7 +98,7 @@ def step(op: Op, types: Sequence[Type], out: Type) -> Callable[..., Tensor]:
         value = told((array,))
         result = Tensor(value if type(value) is ndarray else np.asarray(value))
         if x._requires_grad and differentiable and STATE.grad:
-            record(kind, op, (x,), (array,), result)
+            record(kind, op, (x,), (array,), result, shown)
         return result
 
     def of_several(*operands: Value) -> Tensor:
@@ -114,13 +116,13 @@ def step(op: Op, types: Sequence[Type], out: Type) -> Callable[..., Tensor]:
         value = told(values)
         result = Tensor(value if type(value) is ndarray else np.asarray(value))
         if tracked and differentiable and STATE.grad:
-            record(kind, op, operands, values, result)
+            record(kind, op, operands, values, result, shown)
         return result
 
     return of_one if len(types) == 1 else of_several
 
 
-def _view_step(op: Op, out: Type) -> Callable[[Tensor], Tensor]:
+def _view_step(op: Op, out: Type, shown: str) -> Callable[[Tensor], Tensor]:
     kind, compute, differentiable = kind_of(op), op.evaluate, out.dtype.is_floating_point
     path = (op,)
 
@@ -142,7 +144,7 @@ def _view_step(op: Op, out: Type) -> Callable[[Tensor], Tensor]:
             else:
                 _link(op, x, result)
         if x._requires_grad and differentiable and STATE.grad:
-            record(kind, op, (x,), (array,), result)
+            record(kind, op, (x,), (array,), result, shown)
         return result
 
     return apply_to

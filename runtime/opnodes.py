@@ -108,7 +108,7 @@ class OpNode(GradNode):
     more.
     """
 
-    __slots__ = ("op", "inputs", "out", "guards")
+    __slots__ = ("op", "inputs", "out", "guards", "shown")
 
     op: Op
     inputs: Sequence[Value] | None
@@ -118,6 +118,12 @@ class OpNode(GradNode):
     """For each kept array: its version counter, the version kept, and which operand it is (-1: the
     result).
     """
+
+    shown: str
+    """What the function that applied it is called on the tape, if not as its op."""
+
+    def name(self) -> str:
+        return self.shown or type(self).__name__
 
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
@@ -268,7 +274,14 @@ def edge_of(x: Value) -> Edge:
     return x._edge if x._edge is not None else x
 
 
-def record(kind: Kind, op: Op, operands: Sequence[Value], values: Sequence[Value], result: Tensor) -> None:
+def record(
+    kind: Kind,
+    op: Op,
+    operands: Sequence[Value],
+    values: Sequence[Value],
+    result: Tensor,
+    shown: str = "",
+) -> None:
     """Give the result its history: `op`, which is of this kind, of the operands, whose values these are."""
     if len(operands) == 1 and not tracing.depth:
         x = operands[0]
@@ -281,7 +294,7 @@ def record(kind: Kind, op: Op, operands: Sequence[Value], values: Sequence[Value
             guards.append((counter, counter[0], 0))
         elif values[0].size > _SMALL:
             values = [type_of(values[0])]
-        _append(kind, op, (x if x._edge is None else x._edge,), needs, values, guards, result)
+        _append(kind, op, (x if x._edge is None else x._edge,), needs, values, guards, result, shown)
         return
     edges: list[Edge] = []
     wanted = 1 << len(operands)  # a key that also says how many operands there are
@@ -306,7 +319,7 @@ def record(kind: Kind, op: Op, operands: Sequence[Value], values: Sequence[Value
             watched = isinstance(operand, Tensor) and type(value) is not Node
             counter = counter_of(operand) if watched else _UNCHANGING
             guards.append((counter, counter[0], place))
-    _append(kind, op, tuple(edges), needs, kept, guards, result)
+    _append(kind, op, tuple(edges), needs, kept, guards, result, shown)
 
 
 def _append(
@@ -317,9 +330,11 @@ def _append(
     kept: Sequence[Value],
     guards: list[tuple[list[Any], int, int]],
     result: Tensor,
+    shown: str,
 ) -> None:
     """A node of the tape for the result. Written out here, for every operation makes one."""
     node: OpNode = object.__new__(kind.node_class)
+    node.shown = shown
     node.out = None
     if needs.out:
         node.out = result._value

@@ -25,7 +25,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.arrays import computing, straight
 from retrograd.runtime.eager import step
 from retrograd.runtime.modes import STATE, no_grad
-from retrograd.runtime.opnodes import kind_of, type_of
+from retrograd.runtime.opnodes import OpNode, kind_of, type_of
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
 
@@ -41,8 +41,12 @@ class _NoKey(Exception):
     """An argument that cannot be part of a key."""
 
 
-def replayed(f: F) -> F:
-    """The function, doing again what it did for operands of these types and these plain arguments."""
+def replayed(f: F, shown: str = "") -> F:
+    """The function, doing again what it did for operands of these types and these plain arguments. Its
+    result's `grad_fn` is called `shown`, if that is given.
+    """
+    if shown:
+        f = called(shown, f)
     plans: dict[Hashable, Plan] = {}
     seen: dict[Hashable, int] = {}
     ndarray = np.ndarray
@@ -63,7 +67,7 @@ def replayed(f: F) -> F:
                 _enter(x, key, operands)
         except _NoKey:
             return f(*args, **kwargs)
-        plan = plans.get(tuple(key)) or _found(f, args, kwargs, tuple(key), plans, seen)
+        plan = plans.get(tuple(key)) or _found(f, args, kwargs, tuple(key), plans, seen, shown)
         return plan(*operands) if plan is not None else f(*args, **kwargs)
 
     @wraps(f)
@@ -135,6 +139,26 @@ _ENDS = (int, type(None))
 """What the ends and the step of a slice in a key may be."""
 
 
+def called(shown: str, f: F) -> F:
+    """The function, whose result's `grad_fn` bears this name."""
+
+    @wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = f(*args, **kwargs)
+        name_history(result, shown, args)
+        return result
+
+    return call  # type: ignore[return-value]  # called as f is
+
+
+def name_history(result: Any, shown: str, operands: Sequence[Any]) -> None:
+    """Name the nodes that made the Tensors, if they have just been made."""
+    for x in result if isinstance(result, tuple) else (result,):
+        made = isinstance(x, Tensor) and isinstance(x._edge, OpNode)
+        if made and not any(x is operand for operand in operands):
+            x._edge.shown = shown
+
+
 def _found(
     f: Callable[..., Any],
     args: Sequence[Any],
@@ -142,6 +166,7 @@ def _found(
     key: Hashable,
     plans: dict[Hashable, Plan],
     seen: dict[Hashable, int],
+    shown: str,
 ) -> Plan | None:
     """The plan for a key, made when it comes for the second time: tracing costs as much as many calls."""
     times = seen.get(key, 0)
@@ -149,13 +174,13 @@ def _found(
         seen.clear()
         plans.clear()
     seen[key] = times + 1
-    plan = _plan(f, args, kwargs) if times == 1 else None
+    plan = _plan(f, args, kwargs, shown) if times == 1 else None
     if plan is not None:
         plans[key] = plan
     return plan
 
 
-def _plan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Plan | None:
+def _plan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """What the function does, as steps; None where it fails, or where its results are not all new Tensors."""
     with Trace() as trace, no_grad():
 
@@ -180,10 +205,10 @@ def _plan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) ->
     if not isinstance(out, tuple):
         (node,) = nodes
         if node.inputs == inputs:
-            return _step(node)
-        run = _run(inputs, nodes)
+            return _step(node, shown)
+        run = _run(inputs, nodes, shown)
         return lambda *operands: run(*operands)[0]
-    run, kind = _run(inputs, nodes), type(out)
+    run, kind = _run(inputs, nodes, shown), type(out)
     made = kind._make if hasattr(kind, "_make") else kind
     several = [x._view.several if x._view is not None else "" for x in results]
     if not any(several):
@@ -199,15 +224,15 @@ def _plan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) ->
     return views
 
 
-def _step(node: Node) -> Callable[..., Tensor]:
-    return step(node.op, [i.type for i in node.inputs], node.type)
+def _step(node: Node, shown: str) -> Callable[..., Tensor]:
+    return step(node.op, [i.type for i in node.inputs], node.type, shown)
 
 
-def _run(inputs: Sequence[Node], nodes: Sequence[Node]) -> Callable[..., list[Tensor]]:
+def _run(inputs: Sequence[Node], nodes: Sequence[Node], shown: str) -> Callable[..., list[Tensor]]:
     """The steps one after the other. Where nothing is recorded, and no result shows an operand's elements,
     the arrays go through all of them at once.
     """
-    steps = straight(inputs, nodes, _step)
+    steps = straight(inputs, nodes, lambda node: _step(node, shown if node in nodes else ""))
     owners = [_owner(node) for node in nodes]
     if len({*owners, *inputs}) < len(owners) + len(inputs):
         return steps

@@ -151,6 +151,80 @@ def test_a_function_does_what_pytorch_does(torch: ModuleType, case: str, dtype: 
     check(case, torch, dtype)
 
 
+HISTORIES = lines("""
+    x + 1
+    x - y
+    x / 2
+    x ** 2
+    -x
+    x.exp()
+    x.sum()
+    x.mean()
+    x.t()
+    x.T
+    x.transpose(0, 1)
+    x.permute(1, 0)
+    x.reshape(12)
+    x.view(-1)
+    c.flatten(1)
+    x.unsqueeze(0)
+    x[None].squeeze()
+    one.expand(3, 4)
+    x[0]
+    x[1:]
+    x[:, 1]
+    x[0, 1:]
+    x[[0, 1]]
+    x[x > 0]
+    x.select(1, 2)
+    x.narrow(0, 0, 1)
+    q @ q
+    q.mm(q)
+    q.mv(v)
+    v.dot(w)
+    c.bmm(d)
+    t.addmm(q, q, q)
+    x.double()
+    x.clone()
+    t.cat([x, y])
+    t.stack([x, y])
+    t.where(x > 0, x, y)
+    x.gather(0, t.zeros(1, 4, dtype=t.int64))
+    x.index_select(0, t.tensor([1]))
+    x.repeat(2, 1)
+    x.roll(1)
+    x.flip(0)
+    q.tril()
+    q.triu(1)
+    x.softmax(1)
+    x.log_softmax(1)
+    x.norm()
+    x.std()
+    x.cumsum(0)
+    x.sort()[1 - 1]
+    x.topk(2)[0]
+    x.split(2)[1]
+    x.chunk(2)[0]
+    x.unbind()[2]
+    F.relu(x)
+    F.gelu(x)
+    F.linear(x, q, v)
+    F.mse_loss(x, y)
+    F.cross_entropy(x, labels)
+    F.layer_norm(x, (4,))
+    F.embedding(j, x)
+    F.conv2d(image, kernel)
+""")
+
+
+@pytest.mark.parametrize("case", HISTORIES)
+def test_a_history_bears_pytorchs_name(torch: ModuleType, case: str) -> None:
+    """At the first call, at the one that is noted, and when it is replayed."""
+    expected = eval(case, operands(torch, "float32")).grad_fn.name()
+    names = operands(retrograd, "float32")
+    assert [eval(case, names).grad_fn.name() for _ in range(3)] == [expected] * 3
+
+
 # ---- inside a trace ----------------------------------------------------------------------------------------
 
 NEED_VALUES = (

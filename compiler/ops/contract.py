@@ -23,6 +23,10 @@ class Dot(Op):
 
     name = "dot"
 
+    @property
+    def title(self) -> str:
+        return "Mm"
+
     def infer(self, *types: Type) -> Type:
         a, b = types
         if a.dtype is not b.dtype:

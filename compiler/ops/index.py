@@ -61,6 +61,10 @@ class Take(Op):
     name = "take"
     axis: int
 
+    @property
+    def title(self) -> str:
+        return "Index"
+
     def infer(self, *types: Type) -> Type:
         x, index = types
         _check(f"take of {x} by {index} along axis {self.axis}", index, self.axis, x.ndim)

@@ -323,6 +323,10 @@ class Cast(Op):
     name = "cast"
     dtype: DType
 
+    @property
+    def title(self) -> str:
+        return "ToCopy"
+
     def infer(self, *types: Type) -> Type:
         return types[0].with_dtype(self.dtype)
 

@@ -25,7 +25,7 @@ from retrograd.runtime.inplace import assign
 from retrograd.runtime.tensor import Tensor, new
 
 
-@public("repeat", method=True, function=False)
+@public("repeat", method=True, function=False, shown="RepeatBackward0")
 def repeat(input: Tensor, *repeats: Any) -> Tensor:
     """Copies side by side, `repeats[k]` along axis k; more repeats than axes put new axes in front."""
     counts = sizes_of(repeats, "repeat", "repeats")
@@ -89,7 +89,7 @@ def repeat_interleave(
     return unshared(moves.reshape(moves.expand(moves.unsqueeze(x, [axis + 1]), wide), together), input)
 
 
-@public("flip", method=True)
+@public("flip", method=True, shown="FlipBackward0")
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """The elements in reverse order along the axes named."""
     axes = [axis_of(d, input.ndim, "flip") for d in sizes_of(dims, "flip", "dims")]
@@ -114,7 +114,7 @@ def flipud(input: Tensor) -> Tensor:
     return flip(input, 0)
 
 
-@public("roll", method=True)
+@public("roll", method=True, shown="RollBackward0")
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved on by `shifts`, those that fall off an end coming back at the other."""
     if dims is None or (isinstance(dims, Sequence) and not dims):
@@ -281,13 +281,13 @@ def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Tensor:
     return result
 
 
-@public("tril", method=True, inplace=True)
+@public("tril", method=True, inplace=True, shown="TrilBackward0")
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero above a diagonal of the last two axes."""
     return _triangle("tril", input, integer(diagonal, "tril", "diagonal"), lower=True)
 
 
-@public("triu", method=True, inplace=True)
+@public("triu", method=True, inplace=True, shown="TriuBackward0")
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero below a diagonal of the last two axes."""
     return _triangle("triu", input, integer(diagonal, "triu", "diagonal"), lower=False)

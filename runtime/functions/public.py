@@ -23,7 +23,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.promotion import common_dtype, to_common
-from retrograd.runtime.replay import replayed
+from retrograd.runtime.replay import called, replayed
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tensor import method as as_method
 
@@ -50,18 +50,21 @@ DimLike = int | Sequence[int] | None
 
 def public(
     *names: str, method: bool = False, function: bool = True, inplace: bool = False, attribute: bool = False,
-    replay: bool = False,
+    replay: bool = False, shown: str = "",
 ) -> Callable[[F], F]:  # fmt: skip
     """Make a function public under each of `names`: in the namespace, as a Tensor method, or both.
 
     `inplace` also enters the method `name_`, which writes the result into the tensor; `attribute` makes a
-    property; `replay` has its steps replayed where the types are known.
+    property; `replay` has its steps replayed where the types are known; `shown` is what the result's
+    `grad_fn` is called, where it is not as the last op.
     """
 
     def enter(f: F) -> F:
         wrapped = checked(names[0], f)
         if replay:
-            wrapped = replayed(wrapped)
+            wrapped = replayed(wrapped, shown)
+        elif shown:
+            wrapped = called(shown, wrapped)
         for name in names:
             if function and not name.startswith("__"):
                 FUNCTIONS[name] = wrapped
@@ -88,7 +91,7 @@ def _in_place(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def functional(
-    *names: str, top: bool = False, method: bool = False, replay: bool = False
+    *names: str, top: bool = False, method: bool = False, replay: bool = False, shown: str = ""
 ) -> Callable[[F], F]:
     """Make a function public in `nn.functional`.
 
@@ -96,7 +99,7 @@ def functional(
     """
 
     def enter(f: F) -> F:
-        wrapped = public(*names, function=top, method=method, replay=replay)(f)
+        wrapped = public(*names, function=top, method=method, replay=replay, shown=shown)(f)
         FUNCTIONAL.update(dict.fromkeys(names, wrapped))
         return wrapped
 
