@@ -2,9 +2,9 @@
 
 In flow an op and the types of its operands; out flows a function of arrays, compiled when it is first called
 (or read from the cache), or None where NumPy may as well do it: for little work, for what is one NumPy
-function, for products, which are BLAS's, and for half precision. Values and adjoints are the graphs that
-`compile_grad` compiles, so nothing is said anew here. Whether it is worth it depends on types alone: equal
-calls give equal bits.
+function, for products other than convolutions, which are BLAS's, and for half precision. Values and adjoints
+are the graphs that `compile_grad` compiles, so nothing is said anew here. Whether it is worth it depends on
+types alone: equal calls give equal bits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from retrograd.compiler.ops.composite import Composite, expansion
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.shape import Movement
-from retrograd.compiler.ops.window import Window
+from retrograd.compiler.ops.window import Unwindow, Window
 from retrograd.runtime.program import NativeProgram
 
 Compute = Callable[..., Any]
@@ -30,6 +30,8 @@ _WORTH = 1 << 20
 """Elementary steps from which on compiling pays."""
 _SPECIAL = 8
 """Steps of an elementwise function that NumPy does not have."""
+_PRODUCTS = 16
+"""Products that are added up in a step."""
 
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
@@ -106,7 +108,8 @@ def _pays(inputs: Iterable[Node], outputs: Sequence[Node]) -> bool:
     if any(node.dtype.is_half for node in (*inputs, *outputs)):
         return False
     nodes = list(_primitive(order(outputs)))
-    return not any(isinstance(n.op, Dot | Window) for n in nodes) and sum(map(_steps, nodes)) >= _WORTH
+    product, windowed = (any(isinstance(n.op, kind) for n in nodes) for kind in (Dot, Window | Unwindow))
+    return (windowed or not product) and sum(map(_steps, nodes)) >= _WORTH
 
 
 def _primitive(nodes: Iterable[Node]) -> Iterator[Node]:
@@ -123,6 +126,8 @@ def _steps(node: Node) -> int:
     match node.op:
         case Constant() | Movement():
             return 0
+        case Dot():
+            return node.type.size * node.inputs[0].shape[-1] // _PRODUCTS
         case Elementwise() as row:
             return node.type.size * _passes(row)
     return node.type.size

@@ -20,6 +20,11 @@ from retrograd.runtime import one_op
 
 ROWS, COLUMNS = 700, 512
 
+
+def _kernel(x: Any) -> Any:
+    return x.reshape(ROWS * COLUMNS)[:3600].reshape(8, 50, 3, 3)
+
+
 CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "gelu": lambda F, x, k: F.gelu(x),
     "silu": lambda F, x, k: F.silu(x),
@@ -33,6 +38,9 @@ CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "cross_entropy": lambda F, x, k: F.cross_entropy(x, k),
     "var": lambda F, x, k: x.var(1),
     "not contiguous": lambda F, x, k: F.gelu(x.t()[1:]),
+    "conv2d": lambda F, x, k: F.conv2d(x.reshape(7, 50, 32, 32), _kernel(x), padding=1) * 0.1,
+    "max_pool2d": lambda F, x, k: F.max_pool2d(x.reshape(7, 50, 32, 32), 2),
+    "avg_pool2d": lambda F, x, k: F.avg_pool2d(x.reshape(7, 50, 32, 32), 3, stride=2, padding=1),
     "huber_loss": lambda F, x, k: F.huber_loss(x, x.detach() * 0.5),
 }
 
