@@ -24,6 +24,7 @@ from retrograd.compiler.errors import ArgumentError, GradientError
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime import tracing
 from retrograd.runtime.arguments import Parameters, Wrt, floating, requiring
+from retrograd.runtime.blame import nan_error, origin
 from retrograd.runtime.dispatch import direct
 from retrograd.runtime.fastcall import InlineCache
 from retrograd.runtime.guards import reads
@@ -31,7 +32,7 @@ from retrograd.runtime.inlined import traced_vjp
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.program import Executable
 from retrograd.runtime.pytree import Identity, Structure, identities, unflatten
-from retrograd.runtime.recording import LOCK
+from retrograd.runtime.recording import LOCK, Recording
 from retrograd.runtime.specialise import Call, Specialisation, specialise, unboxed
 from retrograd.runtime.stages import Program
 from retrograd.runtime.strided import DeviceArray
@@ -157,10 +158,14 @@ class CompiledFunction(Generic[P, R]):
         self._check_scalar(found)
         results = [found.result, entry.gradients]
         cache = self._caches[bound].gradient
-        self._native(cache, entry, found.recording.joint, structure, leaves, results, modes_read())
+        modes = [*modes_read(), _NO_ANOMALY]
+        self._native(cache, entry, found.recording.joint, structure, leaves, results, modes)
         found.draw()
-        outputs = found.recording.joint(found.arrays(leaves))
+        arrays = found.arrays(leaves)
+        outputs = found.recording.joint(arrays)
         count = len(found.recording.outputs)
+        if STATE.anomaly and STATE.check_nan:
+            _look_for_nan(found.recording, arrays, outputs[count:])
         value = found.results(outputs[:count], leaves, entry.box)
         return value, unflatten(entry.gradients, map(entry.box, outputs[count:]))
 
@@ -358,7 +363,19 @@ def _modes(history: bool) -> list[Read]:
     """The same for values: whether operations are recorded decides the code. A history that native code
     writes knows no lines."""
     found = [*modes_read(), Read(getattr, STATE, "grad", STATE.grad, "grad")]
-    return [*found, Read(getattr, STATE, "anomaly", False, "anomaly")] if history else found
+    return [*found, _NO_ANOMALY] if history else found
+
+
+_NO_ANOMALY = Read(getattr, STATE, "anomaly", False, "anomaly")
+
+
+def _look_for_nan(recording: Recording, arrays: Sequence[Array], gradients: Sequence[Array]) -> None:
+    """Anomaly mode: a NaN among the gradients is an error that names the line it comes from."""
+    for place, gradient in enumerate(gradients):
+        if type(gradient) is np.ndarray and np.isnan(gradient).any():  # else it is on a GPU
+            graph = recording.joint_graph
+            name, where = origin(graph, len(recording.outputs), arrays) or (recording.name, None)
+            raise nan_error(name, place, where)
 
 
 def kind_of(leaf: Any) -> object:

@@ -16,10 +16,11 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.adjoint import Pair
-from retrograd.compiler.errors import GradientError, RetrogradError, TraceError
+from retrograd.compiler.errors import GradientError, Location, RetrogradError, TraceError
 from retrograd.compiler.ir.graph import Array, Graph, Node, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.shape import cast, reshape
+from retrograd.runtime.blame import origin
 from retrograd.runtime.inplace import add_to
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import Edge, GradNode, already_freed
@@ -38,6 +39,10 @@ class Recording(Protocol):
     rewritten: frozenset[int]
     drawn: tuple[tuple[int, Tensor], ...]
 
+    @property
+    def joint_graph(self) -> Graph: ...
+    @property
+    def whole_graph(self) -> Graph: ...
     @property
     def halves(self) -> Pair: ...
     @property
@@ -134,6 +139,16 @@ class CompiledBackward(CallNode):
                 else:
                     add_to(leaf._grad, gradient._value)
         return True
+
+    def blamed(self, cotangent: Value) -> tuple[str, Location | None]:
+        recording, values = self.recording, len(self.recording.graph.outputs)
+        if recording.scalar:
+            graph, arrays = recording.joint_graph, self._elements()
+        else:
+            seeds = self._complete(cotangent if isinstance(cotangent, list) else [cotangent])
+            graph, arrays = recording.whole_graph, [*self._elements(), *map(np.asarray, seeds)]
+        fits = len(arrays) == len(graph.inputs) and all(isinstance(a, np.ndarray) for a in arrays)
+        return (origin(graph, values, arrays) if fits else None) or super().blamed(cotangent)
 
     def _finished(self, cotangent: Any) -> list[Tensor] | None:
         """The gradients, if the cotangent is just what the one differentiable result needs."""

@@ -106,6 +106,10 @@ class GradNode:
     def free(self) -> None:
         """Forget the saved values: the backward pass has been here and is not to come again."""
 
+    def blamed(self, cotangent: Value) -> tuple[str, Location | None]:
+        """The function and the line to name when this step has made a NaN of the cotangent."""
+        return self.name(), self.extras.where
+
     def at_once(self, cotangent: AnyTensor | None) -> bool:
         """Do the whole backward pass from here, if it is one step that needs no engine; say whether it has
         been done. The tape is freed. Without a cotangent it is the 1 of a scalar.

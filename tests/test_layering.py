@@ -57,6 +57,7 @@ FLOORS = (
         "runtime/modes.py",
         "runtime/kernels.py",
         "runtime/one_op.py",
+        "runtime/blame.py",
         "runtime/arrays.py",
         "runtime/tape.py",
         "runtime/tracing.py",

@@ -5,6 +5,7 @@ guards, errors, and no leak. The first call of a kind goes through Python, all o
 from __future__ import annotations
 
 import gc
+import linecache
 import sys
 import threading
 import weakref
@@ -573,3 +574,31 @@ def test_a_class_out_of_range_is_told_as_in_eager_mode(loss: Any, wrong: int) ->
         assert str(caught.value) == f"Target {wrong} is out of bounds."
     target[1] = -100
     assert compiled(x, target).item() == pytest.approx(loss(x, target).item(), rel=1e-6)
+
+
+def root_of_nothing(x: rg.Tensor) -> rg.Tensor:
+    nothing = x * 0
+    root = nothing.sqrt()
+    return root * 0
+
+
+def test_anomaly_mode_names_the_line_within_a_compiled_function() -> None:
+    x = rg.ones(2, requires_grad=True)
+    many = rg.compile_grad(root_of_nothing)
+    one = rg.compile_grad(lambda x: root_of_nothing(x).sum())
+    one.value_and_grad(x), one(x), many(x)
+    calls: list[Callable[[], Any]] = [
+        lambda: root_of_nothing(x).sum().backward(),
+        lambda: one(x).backward(),
+        lambda: one.value_and_grad(x),
+        lambda: many(x).backward(rg.ones(2)),
+        lambda: rg.autograd.grad(many(x).sum(), x),
+    ]
+    for call in calls:
+        with rg.autograd.detect_anomaly(), pytest.raises(GradientError) as caught:
+            call()
+        assert str(caught.value) == "Function 'SqrtBackward0' returned nan values in its 0th output."
+        where = caught.value.where
+        assert where is not None
+        assert "root = nothing.sqrt()" in linecache.getline(where.file, where.line)
+    assert one.value_and_grad(x)[1].isnan().all()

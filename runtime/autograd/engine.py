@@ -19,6 +19,7 @@ from retrograd.compiler.errors import ArgumentError, DeviceError, GradientError,
 from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.blame import nan_error
 from retrograd.runtime.copying import clone
 from retrograd.runtime.inplace import add_to
 from retrograd.runtime.modes import STATE
@@ -95,7 +96,7 @@ class Pass:
         needed = [edge is not None and (useful is None or edge in useful) for edge in edges]
         grads = node.backward(cotangent, needed, self.create_graph)
         if STATE.anomaly and STATE.check_nan:
-            _look_for_nan(node, grads)
+            _look_for_nan(node, cotangent, grads)
         if hooks is not None and hooks.after:
             grads = _after(hooks, grads, cotangent, self.create_graph)
         for edge, g, need in zip(edges, grads, needed):
@@ -255,17 +256,13 @@ def _refuse_outside(node: GradNode) -> None:
         )
 
 
-def _look_for_nan(node: GradNode, grads: Sequence[Value | None]) -> None:
+def _look_for_nan(node: GradNode, cotangent: Value, grads: Sequence[Value | None]) -> None:
     for place, g in enumerate(grads):
         value = g._value if isinstance(g, Tensor) else g
         value = value.host() if isinstance(value, DeviceArray) else value
         if isinstance(value, np.ndarray | np.generic) and np.isnan(value).any():
-            raise GradientError(
-                mirrored(f"Function '{node.name()}' returned nan values in its {place}th output."),
-                "the line is that of the operation whose derivative this is",
-                "look at the operands there: 0/0, inf-inf, log or sqrt of a negative number",
-                where=node.extras.where,
-            )
+            name, where = node.blamed(cotangent)
+            raise nan_error(name, place, where)
 
 
 # ---- roots -------------------------------------------------------------------------------------------------

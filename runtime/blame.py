@@ -1,0 +1,51 @@
+"""Where a NaN in a compiled derivative comes from: the graph evaluated node by node, in anomaly mode.
+
+In flow the graph of values and gradients and the arrays that it was called with; out flow the function and
+the line whose derivative made the first NaN. Nodes of a derivative carry the line of what they derive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import GradientError, Location, mirrored
+from retrograd.compiler.ir.graph import Array, Constant, Graph, Node, apply, order
+from retrograd.compiler.ir.quiet import quietly
+
+
+def origin(graph: Graph, values: int, arrays: Sequence[Array]) -> tuple[str, Location | None] | None:
+    """The name and the line of the operation in whose derivative a NaN first appears; the graph's first
+    outputs, so many, are values. None if there is no such operation.
+    """
+    forward = order(graph.outputs[:values])
+    own, known = set(forward), dict(zip(graph.inputs, arrays, strict=True))
+    for node in graph.nodes:
+        operands = [known[i] for i in node.inputs]
+        constant = node.op.value if isinstance(node.op, Constant) else None
+        known[node] = quietly(apply, node.op, *operands) if constant is None else constant
+        if node not in own and _has_nan(known[node]) and not any(map(_has_nan, operands)):
+            return _derived(node, forward), node.where
+    return None
+
+
+def _has_nan(array: Any) -> bool:
+    return bool(array.dtype.kind == "f" and np.isnan(array).any())
+
+
+def _derived(node: Node, forward: Sequence[Node]) -> str:
+    """The operation of that line, as eager mode calls its derivative."""
+    titles = [n.op.title for n in forward if n.where == node.where and not isinstance(n.op, Constant)]
+    return f"{titles[-1] if titles else node.op.title}Backward0"
+
+
+def nan_error(name: str, place: int, where: Location | None) -> GradientError:
+    """What anomaly mode says of a NaN."""
+    return GradientError(
+        mirrored(f"Function '{name}' returned nan values in its {place}th output."),
+        "the line is that of the operation whose derivative this is",
+        "look at the operands there: 0/0, inf-inf, log or sqrt of a negative number",
+        where=where,
+    )
