@@ -130,21 +130,21 @@ def value_and_gradient(
 def training_step(
     inputs: Inputs, loss: Loss, weights: Sequence[int], rate: float, jax_loss: Loss | None = None
 ) -> dict[str, Setup]:
-    """The loss, its gradients by the inputs `weights`, and a step of gradient descent; gives the loss."""
+    """The loss, its gradients by the inputs `weights`, and a step of gradient descent; gives the loss. Ours
+    and JAX's step is one function, which writes over its weights."""
 
     def compiled() -> Call:
         rg = retrograd()
         tensors = of_ours(rg, inputs())
-        function = rg.compile_grad(wrt=tuple(weights))(_bound(loss, rg))
+        chosen = [tensors[k].requires_grad_() for k in weights]
+        batch = [tensor for k, tensor in enumerate(tensors) if k not in weights]
+        bound = _bound(loss, rg)
 
-        def call() -> Any:
-            value, gradients = function.value_and_grad(*tensors)
-            with rg.no_grad():
-                for k, gradient in zip(weights, gradients):
-                    tensors[k].sub_(gradient, alpha=rate)
-            return value
+        def whole(*given: Any) -> Any:
+            each, own = iter(given), iter(chosen)
+            return bound(*(next(own if k in weights else each) for k in range(len(tensors))))
 
-        return call
+        return _called(rg.compile_step(whole, rg.optim.SGD(chosen, rate)), batch)
 
     def taped(lib: Any, tensors: list[Any], function: Loss) -> Call:
         chosen = [tensors[k].requires_grad_() for k in weights]
@@ -182,7 +182,7 @@ def training_step(
             value, gradients = differentiated(*arrays)
             return value, [arrays[k] - rate * gradient for k, gradient in zip(weights, gradients)]
 
-        function = jax.jit(step)
+        function = jax.jit(step, donate_argnums=tuple(weights))
 
         def call() -> Any:
             value, new = jax.block_until_ready(function(*arrays))

@@ -1,45 +1,29 @@
 """`compile_step`: a whole training step as native code: loss, gradients, and the optimiser's update in place.
 
 In flow a function of a batch that returns the loss, and an optimiser; out flows a `CompiledStep`, which is
-called with batches and returns the loss. The function is traced as `compile_grad` does it, the optimiser's
-`Formula` goes on with the gradients in the same graph, and what it computes is written to the parameters and
-to what the optimiser remembers. Numbers such as the learning rate are passed to each call.
-
-A `_Plan` is such a graph, compiled, for one kind of batch.
+called with batches and returns the loss. For each kind of batch the function is traced as `compile_grad` does
+it, and compiled together with the optimiser's formula (`runtime/step_plan.py`).
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
-from operator import getitem
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 from weakref import WeakSet
-
-import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
-from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.arguments import Parameters
-from retrograd.runtime.compile_grad import kind_of, modes_read
-from retrograd.runtime.dispatch import updating
-from retrograd.runtime.guards import Guards, reads, size_of
-from retrograd.runtime.inplace import changed, overwrite
-from retrograd.runtime.layout import layout
+from retrograd.runtime.compile_grad import kind_of
+from retrograd.runtime.guards import reads
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.optim.optimizer import Group
-from retrograd.runtime.optim.update import Clock, Formula, adopted, named, options_on
-from retrograd.runtime.program import executable
+from retrograd.runtime.optim.update import Clock, Formula, options_on
 from retrograd.runtime.pytree import Structure, identities
-from retrograd.runtime.recording import LOCK, Extension, array_of
-from retrograd.runtime.specialise import Call, Operand, Specialisation, as_array, specialise
-from retrograd.runtime.strided import DeviceArray
-from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Trace
-from retrograd.runtime.watching import Read, watch
+from retrograd.runtime.recording import LOCK
+from retrograd.runtime.specialise import Call, Specialisation, specialise
+from retrograd.runtime.step_plan import Plan, Trained, ticked
 
 _PLANS = 8
 """Plans kept for one kind of batch."""
@@ -56,161 +40,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock)
 
 
-class _Trained(NamedTuple):
-    """A parameter that the step moves."""
-
-    param: Tensor
-    group: Group
-    state: dict[str, Any]
-
-
-class _Numbers(NamedTuple):
-    """Those of the formula: a set for each clock that there is in a group."""
-
-    places: tuple[int, ...]
-    """Where the set of each trained parameter begins."""
-    names: tuple[str, ...]
-    values: list[float]
-
-
-class _Plan:
-    """A step for one kind of batch, in the world as it was."""
-
-    def __init__(
-        self,
-        optimizer: Formula,
-        found: Specialisation,
-        trained: Sequence[_Trained],
-        numbers: _Numbers,
-        structure: Structure,
-        leaves: Sequence[Any],
-        miss: Callable[..., Any],
-    ) -> None:
-        self.trained = trained
-        self.places = numbers.places
-        self.numbers = np.zeros(len(numbers.values))
-        self._found = found
-        self.draw = found.draw
-        self._asked = {name for name in optimizer._slots.values() if name}
-        """The options on which the code depends."""
-        recording, operands = found.recording, len(found.recording.operands)
-        self._slots = [_slots(optimizer, each) for each in trained]
-        self._held: list[Tensor | Array] = [
-            *recording.captured,
-            self.numbers,
-            *(x for slots in self._slots for x in slots),
-        ]
-        graph = recording.extended(f"{recording.name}_step", self._extension(optimizer, numbers.names))
-        inputs = {id(x): operands + k for k, x in enumerate(self._held)}
-        targets = [each for t, slots in zip(trained, self._slots) for each in (t.param, *slots)]
-        self._updates = {len(recording.outputs) + k: inputs[id(x)] for k, x in enumerate(targets)}
-        for k, target in found.updated.items():
-            self._updates[k] = target.place if isinstance(target, Operand) else inputs[id(target.tensor)]
-        apart = _apart([*map(as_array, leaves), *map(as_array, self._held)])
-        self._program = executable(graph, recording.device, self._updates if apart else {})
-        asked = sorted(self._asked)
-        self._options = [(g, [(name, bool(g[name])) for name in asked]) for g in optimizer.param_groups]
-        written = set(self._updates.values())
-        self._changed = [x for x in self._held if isinstance(x, Tensor) and inputs[id(x)] in written]
-        seen = [*found.guards.reads, *_remembered(optimizer, trained, self._slots), *modes_read()]
-        self._guards = Guards(seen, recording.captured)
-        watched = watch(seen, self._guards.hold) if layout() is not None else None
-        native = updating(
-            self._program, structure, leaves, self._held, found.result, self._updates, miss, watched
-        )
-        usable = native is not None and watched is not None and not found.same
-        self.accepts: Callable[..., Any] | None = None
-        self.call: Callable[..., Any] | None = None
-        if native is not None and usable:
-            self.accepts, self.call = native
-
-    def _extension(
-        self, optimizer: Formula, names: tuple[str, ...]
-    ) -> Callable[[Trace, dict[int, Tensor]], Extension]:
-        """The optimiser's formula for all trained parameters, as a part of the graph."""
-        recording = self._found.recording
-        place_of = {id(x): len(recording.operands) + k for k, x in enumerate(recording.captured)}
-
-        def extend(trace: Trace, gradients: dict[int, Tensor]) -> Extension:
-            before, STATE.grad = STATE.grad, False
-            try:
-                vector = adopted(trace, "numbers", (len(names),), np.dtype(np.float64))
-                further: list[Tensor] = [vector]
-                results: list[Tensor] = []
-                for start, (param, group, _), slots in zip(self.places, self.trained, self._slots):
-                    place = place_of[id(param)]
-                    operands = [
-                        adopted(trace, f"slot{len(further) + k}", x._value.shape, x.dtype.numpy)
-                        for k, x in enumerate(slots)
-                    ]
-                    further += operands
-                    results += optimizer._new(
-                        _Asked(dict(options_on(group)), self._asked),
-                        named(vector, names, start, param.dtype),
-                        Tensor(recording.graph.inputs[place]),
-                        gradients[place],
-                        *operands,
-                    )
-                return further, results
-            finally:
-                STATE.grad = before
-
-        return extend
-
-    def holds(self) -> bool:
-        """Whether everything outside is as it was, the optimiser's options and memory included."""
-        return self.same_options() and self._guards.hold()
-
-    def same_options(self) -> bool:
-        """Whether the options on which the code depends are on or off as they were."""
-        for group, options in self._options:
-            for name, on in options:
-                if bool(group[name]) is not on:
-                    return False
-        return True
-
-    def run(self, leaves: Sequence[Any]) -> Any:
-        """The step through Python."""
-        held = [x if isinstance(x, np.ndarray) else array_of(x) for x in self._held]
-        arrays = [*map(as_array, leaves), *held]
-        outputs = self._program(arrays)
-        count = len(self._found.recording.outputs)
-        for k, place in self._updates.items():
-            if k >= count:
-                overwrite(arrays[place], outputs[k])
-        return self._found.results(outputs[:count], leaves, Tensor)
-
-    def note_changes(self) -> None:
-        """What was written to has another version."""
-        for tensor in self._changed:
-            changed(tensor)
-
-
-class _Asked(Mapping[str, bool]):
-    """Options, and which of them somebody asked for."""
-
-    def __init__(self, options: Mapping[str, bool], asked: set[str]) -> None:
-        self._options, self._names = options, asked
-
-    def __getitem__(self, name: str) -> bool:
-        self._names.add(name)
-        return self._options[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._options)
-
-    def __len__(self) -> int:
-        return len(self._options)
-
-
 class CompiledStep:
     """A training step: `step(*batch)` computes the loss, moves the parameters, and returns the loss."""
 
     def __init__(self, function: Callable[..., Any], optimizer: Formula, has_aux: bool) -> None:
         self._function, self._optimizer, self._has_aux = function, optimizer, has_aux
         self._parameters = Parameters(function, None, ())
-        self._table: dict[object, list[_Plan]] = {}
-        self._last: _Plan | None = None
+        self._table: dict[object, list[Plan]] = {}
+        self._last: Plan | None = None
         self._lock = threading.RLock()
         _STEPS.add(self)
 
@@ -226,17 +63,17 @@ class CompiledStep:
         """The loss of this batch, before the parameters are moved."""
         with self._lock:
             plan = self._last
-            if plan is None or kwargs or plan.accepts is None or plan.call is None:
+            if plan is None or kwargs or plan.native is None:
                 return self._slowly(args, kwargs)
-            if not (plan.accepts(*args) and plan.same_options()):
+            accepts, call = plan.native
+            steady = plan.same_settings()
+            if not accepts(*args) or not (steady or plan.same_options()):
                 return self._slowly(args, kwargs)
-            clocks = self._tick(plan.trained)
-            numbers = self._numbers(plan.trained, clocks)
-            if numbers.places != plan.places:
+            clocks = ticked(self._optimizer, plan.trained)
+            if not (steady and clocks == plan.clocks) and not plan.set_numbers(clocks, steady):
                 return self._slowly(args, kwargs, clocks)
-            plan.numbers[:] = numbers.values
             plan.draw()
-            loss = plan.call(*args)
+            loss = call(*args)
             plan.note_changes()
             return loss
 
@@ -258,11 +95,9 @@ class CompiledStep:
             else:
                 trained = known.trained
             if clocks is None:
-                clocks = self._tick(trained)
-            numbers = self._numbers(trained, clocks)
-            if known is None or known.places != numbers.places:
-                known = self._plan(key, found, trained, numbers, structure, leaves)
-        known.numbers[:] = numbers.values
+                clocks = ticked(self._optimizer, trained)
+            if known is None or not known.set_numbers(clocks):
+                known = self._plan(key, found, trained, clocks, structure, leaves)
         known.draw()
         if not kwargs:
             self._last = known
@@ -285,7 +120,7 @@ class CompiledStep:
                 "remove the hooks, or call loss.backward() and optimizer.step()",
             )
 
-    def _trace(self, structure: Structure, leaves: list[Any]) -> tuple[Specialisation, Sequence[_Trained]]:
+    def _trace(self, structure: Structure, leaves: list[Any]) -> tuple[Specialisation, Sequence[Trained]]:
         """The function as a graph, and the parameters that its loss depends on."""
         parameters = self._parameters
         arguments = parameters.named(structure)
@@ -312,7 +147,7 @@ class CompiledStep:
             )
         wanted = {id(recording.captured[k - len(recording.operands)]) for k in recording.influences}
         trained = [
-            _Trained(param, group, self._optimizer.state.get(param, {}))
+            Trained(param, group, self._optimizer.state.get(param, {}))
             for group in self._optimizer.param_groups
             for param in group["params"]
             if id(param) in wanted
@@ -329,11 +164,11 @@ class CompiledStep:
         self,
         key: object,
         found: Specialisation | None,
-        trained: Sequence[_Trained],
-        numbers: _Numbers,
+        trained: Sequence[Trained],
+        clocks: list[Clock],
         structure: Structure,
         leaves: list[Any],
-    ) -> _Plan:
+    ) -> Plan:
         for param, group, state in trained:
             for name in self._optimizer._slots_of(dict(options_on(group))):
                 if state.get(name) is None:
@@ -348,68 +183,9 @@ class CompiledStep:
             self._parameters.structure(args, {}, known)
             return plan.run(known)
 
-        plan = _Plan(self._optimizer, found, trained, numbers, structure, leaves, miss)
+        plan = Plan(self._optimizer, found, trained, clocks, structure, leaves, miss)
         self._table[key] = [plan, *self._table.get(key, ())][:_PLANS]
         return plan
-
-    # ---- the optimiser's numbers ---------------------------------------------------------------------------
-
-    def _tick(self, trained: Sequence[_Trained]) -> list[Clock]:
-        """Count the step of each parameter."""
-        optimizer = self._optimizer
-        optimizer._steps += 1
-        return [optimizer._clock(group, state) for _, group, state in trained]
-
-    def _numbers(self, trained: Sequence[_Trained], clocks: Sequence[Clock]) -> _Numbers:
-        places: list[int] = []
-        starts: dict[tuple[int, Clock], int] = {}
-        names: list[str] = []
-        values: list[float] = []
-        for (_, group, _), clock in zip(trained, clocks):
-            key = (id(group), clock)
-            start = starts.get(key)
-            if start is None:
-                start = starts[key] = len(values)
-                numbers = self._optimizer._numbers(group, clock)
-                names += numbers
-                values += map(float, numbers.values())
-            places.append(start)
-        return _Numbers(tuple(places), tuple(names), values)
-
-
-def _apart(arrays: Sequence[Any]) -> bool:
-    """Whether no two of the arrays share memory; those on a GPU are not asked."""
-    if any(isinstance(a, DeviceArray) for a in arrays):
-        return False
-    ordered = sorted((a for a in arrays if a.size), key=lambda a: np.lib.array_utils.byte_bounds(a)[0])
-    bounds = [np.lib.array_utils.byte_bounds(a) for a in ordered]
-    return all(one[1] <= other[0] for one, other in pairwise(bounds))
-
-
-def _slots(optimizer: Formula, trained: _Trained) -> list[Tensor]:
-    """What the optimiser remembers of a parameter and the formula takes."""
-    names = optimizer._slots_of(dict(options_on(trained.group)))
-    return [trained.state[name] for name in names]
-
-
-def _remembered(
-    optimizer: Formula, trained: Sequence[_Trained], slots: Sequence[Sequence[Tensor]]
-) -> list[Read]:
-    """That the optimiser has the same parameters and remembers them in the same Tensors."""
-    held = vars(optimizer)
-    found = [Read(getitem, held, name, held[name], name) for name in ("param_groups", "state")]
-    groups = optimizer.param_groups
-    found.append(Read(size_of, groups, None, len(groups), "groups"))
-    for k, group in enumerate(groups):
-        params = group["params"]
-        found.append(Read(getitem, groups, k, group, "group"))
-        found.append(Read(getitem, group, "params", params, "params"))
-        found.append(Read(size_of, params, None, len(params), "params"))
-        found += [Read(getitem, params, place, param, "param") for place, param in enumerate(params)]
-    for each, own in zip(trained, slots):
-        names = optimizer._slots_of(dict(options_on(each.group)))
-        found += [Read(getitem, each.state, name, slot, name) for name, slot in zip(names, own)]
-    return found
 
 
 def compile_step(function: Callable[..., Any], optimizer: Any, *, has_aux: bool = False) -> CompiledStep:

@@ -91,7 +91,7 @@ FLOORS = (
         "runtime/guards.py",
     ),
     ("runtime/nn/", "runtime/optim/", "runtime/linalg.py", "runtime/saving.py", "runtime/__init__.py"),
-    ("runtime/compile_step.py",),
+    ("runtime/compile_step.py", "runtime/step_plan.py"),
     ("retrograd/",),
 )
 
