@@ -251,8 +251,8 @@ def _remembered(
 ) -> list[Read]:
     """That the optimiser has the same parameters, remembers them in the same Tensors, and has no hooks."""
     held = vars(optimizer)
-    names = ("param_groups", "state", "_before", "_after")
-    found = [Read(getitem, held, name, held[name], name) for name in names]
+    looked_up = ("param_groups", "state", "_before", "_after")
+    found = [Read(getitem, held, name, held[name], name) for name in looked_up]
     found += [Read(size_of, hooks, None, 0, "hooks") for hooks in (optimizer._before, optimizer._after)]
     groups = optimizer.param_groups
     found.append(Read(size_of, groups, None, len(groups), "groups"))
