@@ -174,6 +174,9 @@ class Places:
         numbers = self._numbers(differing, lanes)
         if numbers is not None:
             return common, numbered(self.block, "i64", numbers)
+        offsets = self.offsets(differing, lanes)
+        if offsets is not None:
+            return index, numbered(self.block, "i64", offsets)
         stride = sum(c for atom, c in differing.terms if isinstance(atom, Axis))
         total = numbered(self.block, "i64", [k * stride for k in range(lanes)])
         for atom, coefficient in differing.terms:
@@ -182,6 +185,36 @@ class Places:
             else:
                 total = total + self._wide_atom(atom, lanes) * coefficient
         return common, total
+
+    def offsets(self, index: Index, lanes: int) -> list[int] | None:
+        """What each lane adds to the index at the first lane, if that is the same in every iteration. The
+        vector loop starts at a multiple of `lanes`."""
+        along = self._along
+        if along is None:
+            return None
+        first = self._axes[along]
+        total = [0] * lanes
+        for atom, coefficient in index.terms:
+            if not self._differs(atom):
+                continue
+            match atom:
+                case Axis():
+                    each = list(range(lanes))
+                case Divided(value, divisor) | Remainder(value, divisor):
+                    (other, step), *more = value.terms
+                    if other is not along or more:
+                        return None
+                    start = value.offset
+                    if isinstance(first, int):
+                        start += first * step
+                    elif lanes * step % divisor:
+                        return None
+                    numbers = [start + k * step for k in range(lanes)]
+                    each = [n // divisor if isinstance(atom, Divided) else n % divisor for n in numbers]
+                case _:
+                    return None
+            total = [t + (n - each[0]) * coefficient for t, n in zip(total, each, strict=True)]
+        return total
 
     def _differs(self, atom: Atom) -> bool:
         """Is an atom another number in other lanes?"""

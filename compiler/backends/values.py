@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from retrograd.compiler.backends.halves import rounded_to_tf32
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.places import Places
 from retrograd.compiler.backends.rows import ROWS
+from retrograd.compiler.backends.runs import runs, spread
 from retrograd.compiler.backends.shared import shared
 from retrograd.compiler.backends.vector import LLVM_TYPES, Value, fma, maximum, minimum, select, splat
 from retrograd.compiler.dtypes import DType, tfloat32
@@ -210,7 +211,7 @@ class Values(Places):
             has_slack = e.buffer.space is Space.LOCAL and not e.bounds
             loaded = self._load_run(e, kind, vector.lanes, None if has_slack else mask)
         else:
-            loaded = self._gather(e, kind, vector.lanes, mask)
+            loaded = self._load_apart(e, kind, vector.lanes, mask)
         return loaded.to("i1") if kind == "i1" else loaded
 
     def _load_scalar(self, e: Load, kind: str) -> Value:
@@ -252,6 +253,17 @@ class Values(Places):
         self.block.declare(name, f"declare {vector.type} @{name}(ptr, i32, <{lanes} x i1>, {vector.type})")
         operands = f"ptr {address}, i32 {align}, {mask.type} {mask.ref}, {vector.type} {vector.ref}"
         return self.block.emit(f"call {vector.type} @{name}({operands})", stored, lanes)
+
+    def _load_apart(self, e: Load, kind: str, lanes: int, mask: Value | None) -> Value:
+        """Elements that do not lie side by side: in runs if their distances are known, or one by one."""
+        offsets = self.offsets(e.index, lanes)
+        if offsets is None or not runs(offsets, mask is not None):
+            return self._gather(e, kind, lanes, mask)
+
+        def load(start: int, width: int, mask: Value | None) -> Value:
+            return self._load_run(replace(e, index=e.index + start), kind, width, mask)
+
+        return spread(offsets, load, mask)
 
     def _gather(self, e: Load, kind: str, lanes: int, mask: Value | None) -> Value:
         stored = memory_kind(kind)

@@ -527,10 +527,11 @@ def _exchanged(a: Value, b: Value, half: int) -> tuple[Value, Value]:
     lanes = range(a.lanes)
     first = [k if not k & half else a.lanes + k - half for k in lanes]
     second = [k + half if not k & half else a.lanes + k for k in lanes]
-    return _chosen(a, b, first), _chosen(a, b, second)
+    return chosen(a, b, first), chosen(a, b, second)
 
 
-def _chosen(a: Value, b: Value, lanes: list[int]) -> Value:
+def chosen(a: Value, b: Value, lanes: Sequence[int]) -> Value:
+    """A vector of the lanes with these numbers: those of `a`, then those of `b`."""
     mask = ", ".join(f"i32 {k}" for k in lanes)
     text = f"shufflevector {a.type} {a.ref}, {b.type} {b.ref}, <{len(lanes)} x i32> <{mask}>"
     return a.block.pure(text, a.kind, len(lanes))
