@@ -48,6 +48,10 @@ _WINDOW = 12
 """Window elements of a tile at most."""
 _UNROLLED = 5
 """An innermost loop of so few iterations is written out."""
+_FIRST_LEVEL = 32 << 10
+"""Bytes that stay in the first-level cache beside all else."""
+_SECOND_LEVEL = 2.5
+"""Cycles that a vector from the second-level cache takes."""
 _PIECES = 0.03
 """A schedule may take this much longer for each kind of tile that it has less: it compiles faster."""
 
@@ -181,9 +185,10 @@ class _LineTile:
                 found[self.line] = self.lines.first(group) + at(y)
             return found, across
 
-        def each(statement: Statement, limit: tuple[Index, int] | None = None) -> For:
-            inner = For(j, (statement,), Kind.VECTOR, limit, lanes)
-            return For(i, (For(y, (For(v, (inner,), Kind.UNROLL),), Kind.UNROLL),), Kind.UNROLL)
+        nested = [i, y, v] if i.extent >= y.extent * v.extent else [y, v, i]
+
+        def each(statement: Statement, limit: tuple[Index, int] | None = None) -> Statement:
+            return _written_out(nested, For(j, (statement,), Kind.VECTOR, limit, lanes))
 
         found, across = values(i, y, v, j)
         limit = (across, end) if end else None
@@ -206,6 +211,14 @@ class _LineTile:
         return (Local(tile, (zero, summed, Local(apart, (copy, For(i, (For(y, (For(v, (inner,)),)),)))))),)
 
 
+def _written_out(axes: Sequence[Axis], body: Statement) -> Statement:
+    """A statement of a tile for each of its registers. The longer side of the tile comes first: of the
+    shorter one all operands are held, and of the longer one at a time."""
+    for axis in reversed(axes):
+        body = For(axis, (body,), Kind.UNROLL)
+    return body
+
+
 def _over(axes: Sequence[Axis], body: Statement) -> Statement:
     """A statement for every value of the inner axes; the innermost loop is written out if it is short."""
     for k, axis in enumerate(reversed(axes)):
@@ -222,12 +235,16 @@ def _along_inner(d: Digits, machine: Machine, lanes: int) -> list[Statement]:
     near = d.columns[-1] if d.columns else None
     far = d.columns[-2] if len(d.columns) > 1 else None
 
+    depth = prod(axis.extent for axis in d.inner)
+
     def cycles(rows: int, further: int, nearer: int) -> float:
         window = further * nearer
+        beyond = rows * depth * d.c.out.dtype.itemsize > _FIRST_LEVEL
         partial_ = near is not None and further > 1 and nearer < near.extent
         if partial_ or rows * window + min(rows, window) + 1 > machine.registers:
             return _NEVER
-        return max(rows * window / 2, rows + window, 4) + 0.5
+        fetched = (rows + 1) * _SECOND_LEVEL if beyond else 0
+        return max(rows * window / 2, rows + window, fetched, 4) + 0.5
 
     cuts = _cheapest((row, far, near), (_TALLEST, _WINDOW, _WINDOW), cycles)
     found: list[Statement] = []
@@ -263,11 +280,11 @@ def _window_tile(
     inside = [Axis(name, size) for name, size in zip("igp", sizes, strict=True)]
     found = values(inside)
 
+    row, *window = inside
+    nested = [row, *window] if sizes[0] >= prod(sizes[1:]) else [*window, row]
+
     def each(statement: Statement, j: Axis, limit: tuple[Index, int] | None = None) -> Statement:
-        body: Statement = For(j, (statement,), Kind.VECTOR, limit, lanes)
-        for axis in reversed(inside):
-            body = For(axis, (body,), Kind.UNROLL)
-        return body
+        return _written_out(nested, For(j, (statement,), Kind.VECTOR, limit, lanes))
 
     def add(first: Index, cut_off: bool) -> Statement:
         j = Axis("j", lanes)
@@ -312,9 +329,7 @@ def _lanes_joined(
     total = Buffer("total", c.out.dtype, 1, Space.LOCAL)
     j = Axis("j", lanes)
     here = _place(inside, lanes, j)
-    copy: Statement = For(j, (Store(apart, here, Load(sums, here)),), Kind.VECTOR, None, lanes)
-    for axis in reversed(inside):
-        copy = For(axis, (copy,), Kind.UNROLL)
+    copy = _written_out(inside, For(j, (Store(apart, here, Load(sums, here)),), Kind.VECTOR, None, lanes))
     again, lane = [Axis(axis.name, axis.extent) for axis in inside], Axis("j", lanes)
     found = values(again)
     add = Accumulate(total, Index(), Load(apart, _place(again, lanes, lane)), "add", 0, c.where)
