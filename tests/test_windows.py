@@ -94,6 +94,22 @@ def test_transposed_convolutions(torch: ModuleType, stride: int) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+def test_a_cotangent_of_ones_is_padded(torch: ModuleType) -> None:
+    x, w = arrays((2, 3, 20, 20), (4, 3, 3, 3))
+    ones = np.ones((2, 4, 20, 20))
+
+    def slopes(x: Node, w: Node) -> list[Value | None]:
+        padding = [(1, 1), (1, 1)]
+        return gradient(lambda x, w: convolution(x, w, None, (1, 1), padding, (1, 1)), arrays_)(x, w, ones)
+
+    arrays_ = [x, w]
+    found = build(graph_of(slopes, x, w))(x, w)
+    tensors = [torch.tensor(a, requires_grad=True) for a in (x, w)]
+    torch.nn.functional.conv2d(*tensors, padding=1).sum().backward()
+    for mine, theirs in zip(found, tensors, strict=True):
+        np.testing.assert_allclose(mine, theirs.grad, rtol=1e-12, atol=1e-12)
+
+
 def test_threads_do_not_change_a_bit() -> None:
     case = CASES[-1]
     inputs = arrays(case[0], case[1], case[1][:1], dtype="float32")

@@ -66,7 +66,7 @@ def stage(d: Digits, operand: Expression, vector: Axis, lanes: int) -> tuple[Loa
     phase = Axis("phase", step)
     extents = [*(c.axis.extent for c in others), step, along.extent]
     size = prod(extents)
-    if size > _GROWTH * max(e.buffer.size for e in loads):
+    if size > _GROWTH * max((e.buffer.size for e in loads), default=size):
         return None
     copy = Buffer("image", operand.dtype, size + lanes - 1, Space.ARENA)  # the last vector is read whole
 

@@ -133,7 +133,7 @@ def _along_columns(d: Digits, machine: Machine, lanes: int) -> list[Statement]:
         held = lines * vectors
         if rows * held + min(rows, held) + 1 > machine.registers:
             return _NEVER
-        return max(rows * held / 2, (2 * held + rows) / 2, 4) + 0.5
+        return max(rows * held / 2, (2 * held + rows) / 2, 4) + 0.5 + 0.05 * held
 
     cuts = _cheapest((row, line, across), (_TALLEST, _LINES, _WIDEST), cycles)
     found: list[Statement] = []
