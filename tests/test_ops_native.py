@@ -72,6 +72,8 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (convolution.Convolution((1, 2), (2, 1), 1), (IMAGE, real(4, 3, 3, 2))),
     (extremum.Argmax(1), (np.where(X > 1, np.nan, X),)),
     (extremum.Argmin(0), (np.round(X),)),
+    (convolution.TransposedConvolution((2,), (1,), 2, (1,), (1,)), (real(2, 4, 9), real(4, 3, 3))),
+    (convolution.TransposedConvolution((3, 1), (2, 1), 1, (0, 1), (0, 0)), (IMAGE, real(3, 4, 3, 2))),
     (pool.MaxPool(FRAME), (IMAGE,)),
     (pool.MaxPoolIndices(FRAME), (IMAGE,)),
     (pool.AvgPool(FRAME, (0, 1), False, 0), (IMAGE,)),

@@ -8,6 +8,7 @@ function that loads a run; out flows the vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from retrograd.compiler.backends.vector import Value, chosen
 
@@ -22,30 +23,36 @@ Load = Callable[[int, int, Value | None], Value]
 def runs(offsets: Sequence[int], masked: bool) -> list[tuple[int, int]]:
     """The runs, all of one length, that hold the lanes' elements and nothing beyond; none if a gather is
     better."""
-    low, most = min(offsets), max(map(offsets.count, set(offsets)))
-    span = max(offsets) - low + 1
-    width = 1 << (min(span, len(offsets)).bit_length() - 1)
-    count = -(-span // width)
-    if width == 1 or count > _MOST_RUNS or (masked and most > _MOST_LANES):
-        return []
-    return [(low + min(k * width, span - width), width) for k in range(count)]
+    places = sorted(set(offsets))
+    breaks = [k for k in range(1, len(places)) if places[k] - places[k - 1] >= len(offsets)]
+    groups = [places[a:b] for a, b in pairwise([0, *breaks, len(places)])]
+    spans = [group[-1] - group[0] + 1 for group in groups]
+    width = 1 << (min(*spans, len(offsets)).bit_length() - 1)
+    found = [
+        (group[0] + min(k * width, span - width), width)
+        for group, span in zip(groups, spans, strict=True)
+        for k in range(-(-span // width))
+    ]
+    shared = masked and max(map(offsets.count, places)) > _MOST_LANES
+    return [] if width == 1 or len(found) > _MOST_RUNS or shared else found
 
 
 def spread(offsets: Sequence[int], load: Load, mask: Value | None) -> Value:
     """The lanes' elements; only those of lanes in the mask are read."""
     parts = runs(offsets, mask is not None)
-    low, width = parts[0]
     vectors = [
         load(start, width, None if mask is None else _allowed(mask, offsets, start, width))
         for start, width in parts
     ]
     places = []
     for offset in offsets:
-        part = min((offset - low) // width, len(parts) - 1)
-        places.append(part * width + offset - parts[part][0])
+        part, start, width = next(
+            (k, start, width) for k, (start, width) in enumerate(parts) if start <= offset < start + width
+        )
+        places.append(part * width + offset - start)
     if len(vectors) > 2:
-        whole = range(2 * width)
-        vectors = [chosen(*vectors[:2], whole), chosen(vectors[2], vectors[-1], whole)]
+        whole = range(2 * vectors[0].lanes)
+        vectors = [chosen(vectors[0], vectors[1], whole), chosen(vectors[2], vectors[-1], whole)]
     return chosen(vectors[0], vectors[-1], places)
 
 

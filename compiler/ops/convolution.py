@@ -1,21 +1,25 @@
 """Convolution over any number of axes, by windows and one product for each group of channels.
 
-`Convolution` reads a padded input; padding, and the gaps of a transposed convolution, are movement before it.
-Both its derivatives are convolutions again, so there is no scattering, and derivatives of every order exist.
+`Convolution` reads a padded input; padding is movement before it. Its derivatives are a convolution and a
+transposed one, and so are theirs: there is no scattering, and derivatives of every order exist. A transposed
+convolution with a stride is as many convolutions with none as there are remainders by the stride.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from functools import reduce
+from itertools import product
+from math import gcd, prod
+from operator import add
 
 from retrograd.compiler.errors import ShapeError, mirrored
 from retrograd.compiler.ir.graph import Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.reduce import sum_
-from retrograd.compiler.ops.shape import flip, pad, permute, reshape, slice_
+from retrograd.compiler.ops.shape import concat, flip, pad, permute, reshape, slice_
 from retrograd.compiler.ops.window import window
 
 
@@ -82,26 +86,20 @@ class Convolution(Composite):
         x, w, *bias = inputs
         found: list[Value | None] = [
             self._of_input(cotangent, x, w) if needed[0] else None,
-            self._of_weight(cotangent, x, w) if needed[1] else None,
+            self.of_weight(cotangent, x, w) if needed[1] else None,
         ]
         rest = [0, *range(2, len(x.shape))]
         return [*found, *(sum_(cotangent, rest) if needed[2] else None for _ in bias)]
 
     def _of_input(self, cotangent: Value, x: Value, w: Value) -> Value:
-        """The cotangent, spread by the stride, convolved with the flipped weight."""
-        margin = [d * (k - 1) for k, d in zip(w.shape[2:], self.dilation, strict=True)]
-        unread = [
-            size - reach - 1 - (count - 1) * step
-            for size, reach, count, step in zip(
-                x.shape[2:], margin, cotangent.shape[2:], self.stride, strict=True
-            )
-        ]
-        high = [m + u for m, u in zip(margin, unread, strict=True)]
-        spread = padded(cotangent, margin, high, [step - 1 for step in self.stride])
-        ones = (1,) * len(self.stride)
-        return apply(Convolution(ones, self.dilation, self.groups), spread, flipped(w, self.groups))
+        reach = zip(cotangent.shape[2:], self.stride, self.dilation, w.shape[2:], strict=True)
+        read = [(n - 1) * step + d * (k - 1) + 1 for n, step, d, k in reach]
+        unread = tuple(size - last for size, last in zip(x.shape[2:], read, strict=True))
+        zeros = (0,) * len(self.stride)
+        op = TransposedConvolution(self.stride, self.dilation, self.groups, zeros, unread)
+        return apply(op, cotangent, w)
 
-    def _of_weight(self, cotangent: Value, x: Value, w: Value) -> Value:
+    def of_weight(self, cotangent: Value, x: Value, w: Value) -> Value:
         """The input convolved with the cotangent: batch and channels, stride and dilation exchange roles."""
         spatial = tuple(range(3, 3 + len(self.stride)))
         inner, outer = w.shape[1], w.shape[0] // self.groups
@@ -115,6 +113,124 @@ class Convolution(Composite):
         if tuple(found.shape) != stops:
             found = slice_(found, [0] * len(stops), stops, [1] * len(stops))
         return permute(found, (1, 0, *range(2, len(stops))))
+
+
+@register
+@dataclass(frozen=True)
+class TransposedConvolution(Composite):
+    """`out[n, c, h - padding] = Σ_{o, p, k: p·stride + k·dilation = h} x[n, o, p] · w[o, c, k]`.
+
+    Operands: x `[N, O, *P]` and w `[O, C / groups, *K]`. `more` places follow the last one that is reached.
+    """
+
+    name = "transposed_convolution"
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding: tuple[int, ...]
+    more: tuple[int, ...]
+
+    @property
+    def title(self) -> str:
+        return "Convolution"
+
+    def formula(self, *values: Value) -> Value:
+        x, w = values
+        sizes = [
+            (n - 1) * step + d * (k - 1) + 1 - 2 * p + extra
+            for n, step, d, k, p, extra in zip(
+                x.shape[2:], self.stride, self.dilation, w.shape[2:], self.padding, self.more, strict=True
+            )
+        ]
+        return _turned(x, w, self.stride, self.dilation, self.groups, self.padding, sizes)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        """By the convolution of which this is the transpose."""
+        x, w = inputs
+        high = [p - extra for p, extra in zip(self.padding, self.more, strict=True)]
+        image = padded(cotangent, self.padding, high)
+        straight = Convolution(self.stride, self.dilation, self.groups)
+        return [
+            apply(straight, image, w) if needed[0] else None,
+            straight.of_weight(x, image, w) if needed[1] else None,
+        ]
+
+
+def _turned(
+    x: Value,
+    w: Value,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    starts: Sequence[int],
+    sizes: Sequence[int],
+) -> Value:
+    """`out[n, c, h] = Σ_{o, p, k: p·stride + k·dilation = h} x[n, o, p] · w[o, c, k]`, the transpose of a
+    convolution, for so many h from `starts` on.
+
+    The places h of one remainder by the stride see every so-manieth element of the kernel, and no zeros
+    between the elements of x: each is a convolution of its own, whose results then take turns.
+    """
+    rank = len(stride)
+    counts = [
+        -(-(start + size) // step) - start // step
+        for start, size, step in zip(starts, sizes, stride, strict=True)
+    ]
+    firsts = [start // step for start, step in zip(starts, stride, strict=True)]
+    phases = list(product(*map(range, stride)))
+    parts = [_phase(x, w, stride, dilation, groups, firsts, counts, phase) for phase in phases]
+    lead = (x.shape[0], w.shape[1] * groups)
+    found = [part for part in parts if part is not None]
+    if len(found) == len(parts):
+        turns = reshape(concat(found, 0) if len(found) > 1 else found[0], (*stride, *lead, *counts))
+        order = [rank, rank + 1, *(k for axis in range(rank) for k in (rank + 2 + axis, axis))]
+        grown = permute(turns, order)
+    else:
+        placed = []
+        gaps = [step - 1 for step in stride]
+        for part, phase in zip(parts, phases, strict=True):
+            after = [step - 1 - k for k, step in zip(phase, stride, strict=True)]
+            if part is not None:
+                placed.append(pad(part, [0, 0, *phase], [0, 0, *after], [0, 0, *gaps]))
+        grown = reduce(add, placed)
+    whole = [count * step for count, step in zip(counts, stride, strict=True)]
+    low = [start % step for start, step in zip(starts, stride, strict=True)]
+    high = [n - first - size for n, first, size in zip(whole, low, sizes, strict=True)]
+    return padded(reshape(grown, (*lead, *whole)), [-k for k in low], [-k for k in high])
+
+
+def _phase(
+    x: Value,
+    w: Value,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    firsts: Sequence[int],
+    counts: Sequence[int],
+    phase: Sequence[int],
+) -> Value | None:
+    """The places `phase + stride·t`, so many from t = `firsts` on; None if no element of the kernel meets
+    them."""
+    starts, stops, steps, low, high = [], [], [], [], []
+    for axis, (step, apart, first, count, rest) in enumerate(
+        zip(stride, dilation, firsts, counts, phase, strict=True), 2
+    ):
+        met = [k for k in range(w.shape[axis]) if k * apart % step == rest]
+        if not met:
+            return None
+        starts.append(met[0])
+        stops.append(met[-1] + 1)
+        steps.append(step // gcd(step, apart))
+        before = (met[0] * apart - rest) // step
+        reach = (len(met) - 1) * apart // gcd(step, apart)
+        low.append(before + reach - first)
+        high.append(first + count - before - x.shape[axis])
+    kernel = slice_(w, [0, 0, *starts], [*w.shape[:2], *stops], [1, 1, *steps])
+    closer = tuple(apart // gcd(step, apart) for step, apart in zip(stride, dilation, strict=True))
+    op = Convolution((1,) * len(closer), closer, groups)
+    return apply(op, padded(x, low, high), flipped(kernel, groups))
 
 
 def flipped(w: Value, groups: int) -> Value:
@@ -176,8 +292,6 @@ def transposed_convolution(
             f"transposed convolution of shape {list(x.shape)} by a weight of shape {list(w.shape)}",
             f"expected input to have {w.shape[0]} channels, but got {x.shape[1]} channels instead",
         )
-    low = [d * (k - 1) - p for k, d, p in zip(w.shape[2:], dilation, padding, strict=True)]
-    high = [each + extra for each, extra in zip(low, output_padding, strict=True)]
-    spread = padded(x, low, high, [step - 1 for step in stride])
-    op = Convolution((1,) * len(low), tuple(dilation), groups)
-    return apply(op, spread, flipped(w, groups), *([] if bias is None else [bias]))
+    op = TransposedConvolution(tuple(stride), tuple(dilation), groups, tuple(padding), tuple(output_padding))
+    out = apply(op, x, w)
+    return out if bias is None else out + reshape(bias, (bias.shape[0], *[1] * len(padding)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from math import prod
 
 from retrograd.compiler.ir.graph import OPS
@@ -18,7 +19,7 @@ from retrograd.compiler.ir.loops import (
     expressions,
 )
 from retrograd.compiler.ops.row import Elementwise, Types
-from retrograd.compiler.schedule.panels import at
+from retrograd.compiler.schedule.panels import Pieces, at
 
 PARALLEL_PRODUCTS = 1 << 19
 """A product is shared among threads from so many multiplications on."""
@@ -63,3 +64,47 @@ def within(e: Expression, place: Index, end: int | None) -> Expression:
         return e
     bound = Bound(place, 0, end)
     return Rewriter(load=lambda load: replace(load, bounds=(*load.bounds, bound))).expression(e)
+
+
+# ---- tiles of several axes ---------------------------------------------------------------------------------
+
+NEVER = 1e18
+"""Cycles of a tile that does not fit."""
+_PIECES = 0.03
+"""A schedule may take this much longer for each kind of tile that it has less: it compiles faster."""
+
+
+def pieces(axis: Axis | None, size: int) -> list[Pieces]:
+    """An axis in blocks of one size, and what is left."""
+    if axis is None:
+        return [Pieces(0, 1, 1, 1)]
+    whole, rest = divmod(axis.extent, size)
+    found = [Pieces(0, whole, size, axis.extent)] if whole else []
+    return [*found, *([Pieces(whole * size, 1, rest, axis.extent)] if rest else [])]
+
+
+def _sizes(axis: Axis | None, most: int) -> range:
+    return range(1, min(axis.extent if axis else 1, most) + 1)
+
+
+def cheapest(
+    axes: Sequence[Axis | None], most: Sequence[int], cycles: Callable[..., float]
+) -> tuple[list[Pieces], ...]:
+    """The pieces of each axis such that all tiles together take the fewest cycles."""
+
+    def cost(sizes: tuple[int, ...]) -> float:
+        cuts = list(product(*(pieces(axis, size) for axis, size in zip(axes, sizes, strict=True))))
+        total = sum(prod(p.count for p in cut) * cycles(*(p.size for p in cut)) for cut in cuts)
+        return total * (1 + _PIECES * len(cuts))
+
+    shapes = product(*(_sizes(axis, limit) for axis, limit in zip(axes, most, strict=True)))
+    best = min(shapes, key=cost)
+    return tuple(pieces(axis, size) for axis, size in zip(axes, best, strict=True))
+
+
+def written_out(axes: Sequence[Axis], body: Statement) -> Statement:
+    """A statement of a tile for each of its registers. The longer side of the tile comes first: of the
+    shorter one all operands are held, and of the longer one at a time."""
+    for axis in reversed(axes):
+        body = For(axis, (body,), Kind.UNROLL)
+    return body
