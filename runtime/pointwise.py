@@ -168,39 +168,47 @@ def _two(row: Elementwise) -> Function:
     ndarray = np.ndarray
 
     def apply_to(x: Any, y: Any) -> Any:
-        a: Any
-        b: Any
-        if isinstance(y, Tensor):
-            if not isinstance(x, Tensor):
-                return general(row, (x, y)) if isinstance(x, _OPERANDS) else NotImplemented
-            a, b = x._value, y._value
+        of_x, of_y = isinstance(x, Tensor), isinstance(y, Tensor)
+        a: Any = x._value if of_x else x
+        b: Any = y._value if of_y else y
+        if of_x and of_y:
+            compute = computes.get(a.dtype) if a.dtype is b.dtype else None
+        elif of_x and type(y) in _NUMBERS:
             compute = computes.get(a.dtype)
-            if a.dtype is not b.dtype or tracing.depth or compute is None:
-                return general(row, (x, y))
-        elif type(y) is float or type(y) is int:
-            if not isinstance(x, Tensor) or tracing.depth:
-                return general(row, (x, y))
-            a = x._value
-            dtype = a.dtype
-            compute = computes.get(dtype)
-            if compute is None or (dtype.kind != "f" and (type(y) is float or dtype.kind == "b")):
-                return general(row, (x, y))
-            b = number(y, dtype)
+            if compute is not None and (b := beside(y, a.dtype)) is None:
+                compute = None
+        elif of_y and type(x) in _NUMBERS:
+            compute = computes.get(b.dtype)
+            if compute is not None and (a := beside(x, b.dtype)) is None:
+                compute = None
         else:
-            return general(row, (x, y)) if isinstance(y, _OPERANDS) else NotImplemented
+            known = isinstance(x, _OPERANDS) and isinstance(y, _OPERANDS)
+            return general(row, (x, y)) if known else NotImplemented
+        if compute is None or tracing.depth:
+            return general(row, (x, y))
         try:
             value = QUIET.run(compute, a, b)
         except Exception:  # told in the user's terms below, or done otherwise
             return general(row, (x, y))
         result = Tensor(value if type(value) is ndarray else np.asarray(value))
-        tracked = _tracked(x)
-        if isinstance(y, Tensor) and _tracked(y):  # asked in any case: a view is brought up to date so
+        tracked = of_x and _tracked(x)
+        if of_y and _tracked(y):  # asked in any case: a view is brought up to date so
             tracked = True
         if tracked and recordable and STATE.grad and a.dtype.kind == "f":
             record(kind, row, (x, y), (a, b), result)
         return result
 
     return apply_to
+
+
+_NUMBERS = (float, int)
+
+
+def beside(value: float, dtype: np.dtype[Any]) -> Array | None:
+    """A number as an operand beside one of this dtype, or None where it decides the dtype of the result."""
+    if dtype.kind != "f" and (type(value) is float or dtype.kind == "b"):
+        return None
+    return number(value, dtype)
 
 
 _OPERANDS = (Tensor, float, int, np.ndarray, np.generic)
