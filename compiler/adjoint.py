@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 from typing import Literal
@@ -25,12 +24,13 @@ from retrograd.compiler.ir.graph import Builder, Graph, Input, Leaf, Node, Op, o
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reverse import backpropagate
 from retrograd.compiler.ops.shape import Cast, Movement, expand
+from retrograd.compiler.record import record
 
 CHEAP: tuple[type[Op], ...] = (Elementwise, Movement, Cast, Leaf)
 """Ops whose value may be computed a second time instead of being stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Pair:
     """A graph and its derivative, as two graphs that run one after the other."""
 

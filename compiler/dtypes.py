@@ -9,15 +9,16 @@ which outrank Python numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, MissingPackageError
+from retrograd.compiler.record import record
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class DType:
     """One element type."""
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from math import e, inf, nan, pi
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from retrograd.compiler.dtypes import (
     DType as dtype,
@@ -76,12 +75,13 @@ LATE = {
 """Names that are imported from these modules when they are first asked for."""
 
 
-class _Rooms(MetaPathFinder, Loader):
-    """Finds the modules of `ROOMS`, and those below them."""
+class _Rooms:
+    """Finds and loads the modules of `ROOMS`, and those below them."""
 
     def find_spec(self, fullname: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
         package, _, name = fullname.partition(".")
-        return ModuleSpec(fullname, self) if package == __name__ and name.split(".")[0] in ROOMS else None
+        loader = cast("Loader", self)
+        return ModuleSpec(fullname, loader) if package == __name__ and name.split(".")[0] in ROOMS else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         name, _, below = spec.name.removeprefix(f"{__name__}.").partition(".")
@@ -97,6 +97,8 @@ class _Rooms(MetaPathFinder, Loader):
 sys.meta_path.append(_Rooms())
 
 if TYPE_CHECKING:
+    from importlib.abc import Loader
+
     from retrograd.runtime import cuda, linalg, nn, optim
     from retrograd.runtime.compile_grad import compile_grad
     from retrograd.runtime.compile_step import compile_step

@@ -14,18 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from retrograd.compiler.errors import ArgumentError, DtypeError
+from retrograd.compiler.record import record
 
 Scalar = bool | int | float
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class PrintOptions:
     """What `set_printoptions` sets."""
 
@@ -190,7 +191,7 @@ def _wrapped(cells: list[str], indent: int, width: int) -> str:
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class _Style:
     """How every number of one tensor is written: a format, a mark for whole floats, and a common width."""
 

@@ -9,7 +9,8 @@ Algorithm: M. Matsumoto and T. Nishimura, "Mersenne Twister" (1998); NumPy's imp
 from __future__ import annotations
 
 import operator
-import secrets
+import os
+from functools import cached_property
 from typing import SupportsIndex
 
 import numpy as np
@@ -49,7 +50,6 @@ class Generator:
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
-        self._words = np.random.MT19937(0)
         self.next_normal: float | None = None
         """A normal number already drawn, for the next call that wants fewer than sixteen."""
         self.manual_seed(DEFAULT_SEED)
@@ -60,10 +60,17 @@ class Generator:
         if not -(2**63) <= seed < 2**64:
             raise ArgumentError(f"manual_seed({seed})", "a seed lies between -2**63 and 2**64 - 1")
         self._seed = seed % 2**64
-        np.random.RandomState(self._words).seed(seed % 2**32)
+        self.__dict__.pop("_words", None)
         self._fresh = True
         self.next_normal = None
         return self
+
+    @cached_property
+    def _words(self) -> np.random.MT19937:
+        """The twister, made when it is first turned: NumPy's random numbers take a while to import."""
+        words = np.random.MT19937(0)
+        np.random.RandomState(words).seed(self._seed % 2**32)
+        return words
 
     def initial_seed(self) -> int:
         """The seed of the stream, as a number from 0 to 2⁶⁴ − 1."""
@@ -71,7 +78,7 @@ class Generator:
 
     def seed(self) -> int:
         """Start a stream that nobody can foretell; returns its seed."""
-        self.manual_seed(secrets.randbits(53))
+        self.manual_seed(int.from_bytes(os.urandom(7)) >> 3)
         return self._seed
 
     def uint32(self, count: int) -> NDArray[np.uint32]:

@@ -12,11 +12,11 @@ import functools
 import struct
 import sys
 import types
-from dataclasses import dataclass
 
 import numpy as np
 
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.record import record
 
 _WORD = 8
 
@@ -25,7 +25,7 @@ class _Unexpected(Exception):
     """An object whose memory does not hold what it should."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Layout:
     """Offsets in bytes from an object's address, which is its `id`."""
 

@@ -17,8 +17,9 @@ To support a system, add a row to `_SYSTEMS`; a way to sleep is a pair of functi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from string import Template
+
+from retrograd.compiler.record import record
 
 SPIN_NS = 30_000
 """How long an idle thread spins before it sleeps; a hot pool answers 100 times sooner than a sleeping one."""
@@ -27,7 +28,7 @@ STACK_BYTES = 8 << 20
 """Stack of a worker; some systems give new threads too little for a kernel's tiles."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class _System:
     sleep: str
     """Key of `_SLEEP`."""

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.record import record
 from retrograd.runtime import trampoline
 from retrograd.runtime.layout import slot_offset
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class ArrayPort:
     """A C-contiguous, aligned ndarray of this dtype and shape."""
 
@@ -45,7 +46,7 @@ class ArrayPort:
         return array, array
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class TensorPort:
     """An object of just this class with `__slots__`, one of which holds an array as `ArrayPort` wants it."""
 
@@ -77,7 +78,7 @@ class TensorPort:
         return tensor, array
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class FloatPort:
     """A Python float, which the program sees as a pointer to an f64 or f32."""
 
@@ -99,7 +100,7 @@ class FloatPort:
         return None, np.empty((), self.dtype)
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class ConstantPort:
     """Just this object: what the program was compiled for, and does not see."""
 
@@ -128,7 +129,7 @@ class WeakPort:
         return UNSEEN if argument is self.reference() else None
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class GroupPort:
     """A list, tuple or dict of just this class with these members; of a dict also these keys, in order."""
 
@@ -153,7 +154,7 @@ class GroupPort:
         return opened(self.members, list(argument.values()) if kind is dict else argument)
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class FlagPort:
     """A byte that the program sets where the call must go to `miss` after all."""
 
@@ -164,7 +165,7 @@ class FlagPort:
         return None, np.zeros((), np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class UpdatePort:
     """The memory of one of the program's inputs, by its number: it is written anew, and not given back.
 

@@ -22,16 +22,16 @@ A new kind is a class with both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from retrograd.compiler.record import record
 from retrograd.runtime import boxing
 from retrograd.runtime.layout import slot_offset
 
 Step = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Giving:
     """A call that has run."""
 
@@ -78,7 +78,7 @@ def outputs_of(returns: Returns) -> Iterator[int]:
         yield from outputs_of(returns.members)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class Given:
     value: object
 
@@ -89,7 +89,7 @@ class Given:
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Inner:
     output: int
 
@@ -100,7 +100,7 @@ class Inner:
         return giving.arrays[self.output]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Leaf:
     number: int
 
@@ -111,7 +111,7 @@ class Leaf:
         return giving.leaves[self.number]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Content:
     number: int
 
@@ -122,7 +122,7 @@ class Content:
         return giving.leaf_arrays[self.number]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Owner:
     number: int
     cls: type
@@ -137,7 +137,7 @@ class Owner:
         return leaf if content is None else content
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Count:
     number: int
     cls: type
@@ -151,7 +151,7 @@ class Count:
         return None if counter is None else counter[0]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class Next:
     iterator: Iterator[Any]
 
@@ -162,7 +162,7 @@ class Next:
         return next(self.iterator)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class Listed:
     members: tuple[Returns, ...]
 
@@ -175,7 +175,7 @@ class Listed:
         return [giving.give(member) for member in self.members]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class Mapped:
     keys: tuple[Any, ...]
     members: tuple[Returns, ...]
@@ -189,7 +189,7 @@ class Mapped:
         return dict(zip(self.keys, map(giving.give, self.members)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class Made:
     cls: type
     slots: Mapping[str, Returns]
@@ -205,7 +205,7 @@ class Made:
         return made
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class Changed:
     output: int
     cls: type
@@ -222,7 +222,7 @@ class Changed:
         return made
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class Shared:
     member: Returns
 

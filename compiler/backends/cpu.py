@@ -22,14 +22,20 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.record import record
 
 LEVEL = 1
 """LLVM's code generation level, 0 to 3."""
+
+_LEFT_OUT = {"disable-lsr": (1, 0), "enable-misched": (0, 1)}
+"""Passes of LLVM that take a quarter of its time and find nothing to do: a switch, its value here, its usual
+one. Addresses are stepped loop by loop already, and several chains of instructions stand side by side."""
 
 _VECTORS = (
     ("x86_64", "avx512vl", 512, 32),
@@ -41,7 +47,7 @@ _VECTORS = (
 """(architecture, feature, bits of a vector register, number of them), the widest first."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Target:
     """The processor to compile for. All of it is text and numbers, so it can be part of a cache key."""
 
@@ -110,6 +116,9 @@ def assembly(llvm_text: str, target: Target, *, level: int = LEVEL) -> str:
     return str(_emit(llvm_text, target, level, _machine(target, level).emit_assembly))
 
 
+_switching = threading.Lock()
+
+
 @functools.cache
 def _llvm() -> Any:
     """LLVM's bindings, ready for the host. Imported here because they take longer than all else together."""
@@ -151,7 +160,21 @@ def _emit(llvm_text: str, target: Target, level: int, emit: Callable[[Any], Any]
                 module.verify()
             except RuntimeError as error:
                 raise _refusal(error, llvm_text) from None
-            return emit(module)
+            with _lean(llvm):
+                return emit(module)
+
+
+@contextmanager
+def _lean(llvm: Any) -> Iterator[None]:
+    """Within, LLVM leaves out what `_LEFT_OUT` says. The switches are the process's, so they are set back."""
+    with _switching:
+        for name, (ours, _) in _LEFT_OUT.items():
+            llvm.set_option("", f"-{name}={ours}")
+        try:
+            yield
+        finally:
+            for name, (_, usual) in _LEFT_OUT.items():
+                llvm.set_option("", f"-{name}={usual}")
 
 
 def _refusal(error: RuntimeError, llvm_text: str) -> CompilerError:

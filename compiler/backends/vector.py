@@ -15,7 +15,8 @@ import contextlib
 import ctypes
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from retrograd.compiler.record import record
 
 LLVM_TYPES = {
     "f32": "float", "f64": "double", "f16": "half", "bf16": "i16", "bfloat": "bfloat", "ptr": "ptr",
@@ -43,7 +44,7 @@ Number = float | int
 """A Python number, which an operator turns into a constant of its other operand's kind."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class Value:
     """An SSA value or a constant: `lanes` elements of `kind`."""
 
@@ -198,7 +199,7 @@ def _rounded_to_odd(x: Value) -> Value:
     return select(back.ne(x) & x.eq(x), odd, bits).as_float()
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Conversion:
     """How a half becomes an f32, and an f32 a half, where the target has no instruction for it."""
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from math import prod
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -31,6 +31,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import Location, TraceError, user_location
 from retrograd.compiler.ir.quiet import quietly
+from retrograd.compiler.record import record
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Number = bool | int | float
@@ -39,7 +40,7 @@ Value = Any
 operators."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Type:
     """What is known of a value before it is computed."""
 
@@ -133,7 +134,7 @@ class Leaf(Op):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Input(Leaf):
     """A value that the caller supplies."""
 
@@ -146,7 +147,7 @@ class Input(Leaf):
 
 
 @register
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Constant(Leaf):
     """A value known while compiling."""
 
@@ -278,7 +279,7 @@ class Builder:
             self._where, self._fixed_location = before
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Graph:
     """A function from inputs to outputs."""
 

@@ -12,11 +12,12 @@ output's indices to the input's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from math import gcd
 
+from retrograd.compiler.record import record
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@record(slots=True, eq=False)
 class Axis:
     """A loop variable running over 0 … extent-1. Identity is what counts, the name is for readers."""
 
@@ -27,7 +28,7 @@ class Axis:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Divided:
     """`value // divisor`, for a value that does not split exactly."""
 
@@ -38,7 +39,7 @@ class Divided:
         return f"({self.value})//{self.divisor}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Remainder:
     """`value % divisor`, never negative."""
 
@@ -49,7 +50,7 @@ class Remainder:
         return f"({self.value})%{self.divisor}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class Loaded:
     """An integer read at run time (the index operand of a gather), known to lie in 0 … extent-1."""
 
@@ -66,7 +67,7 @@ class Loaded:
 Atom = Axis | Divided | Remainder | Loaded
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Index:
     """`offset + Σ coefficient·atom`; terms are sorted by first appearance and have no zero coefficient."""
 
@@ -211,7 +212,7 @@ class Index:
         return text
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Bound:
     """A condition `low <= index < high`, on which an element exists."""
 

@@ -10,7 +10,6 @@ machine code, for one serves the other: an unrolled loop costs one iteration.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
 from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder
@@ -40,9 +39,10 @@ from retrograd.compiler.ir.loops import (
     expressions,
     operands_first,
 )
+from retrograd.compiler.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Likeness:
     """What a kernel does, and to what."""
 

@@ -38,6 +38,7 @@ from enum import Enum
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import Location
 from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded
+from retrograd.compiler.record import record
 
 
 class Space(Enum):
@@ -75,7 +76,7 @@ class _Shown:
         return show(self)  # type: ignore[arg-type]  # every subclass is an Expression
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(eq=False)
 class Number(_Shown):
     """A constant of the program."""
 
@@ -83,7 +84,7 @@ class Number(_Shown):
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(eq=False)
 class Load(_Shown):
     """An element of a buffer. Where a bound fails nothing is read and the value is unspecified."""
 
@@ -96,7 +97,7 @@ class Load(_Shown):
         return self.buffer.dtype
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(eq=False)
 class Call(_Shown):
     """A native row of the elementwise table."""
 
@@ -105,7 +106,7 @@ class Call(_Shown):
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(eq=False)
 class Convert(_Shown):
     """The operand in another dtype."""
 
@@ -113,7 +114,7 @@ class Convert(_Shown):
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(eq=False)
 class Position(_Shown):
     """An index as a number."""
 
@@ -121,7 +122,7 @@ class Position(_Shown):
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(eq=False)
 class Within(_Shown):
     """True where every bound holds."""
 
@@ -146,7 +147,7 @@ class Kind(Enum):
     BLOCK = "block"
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class For:
     """`axis` takes each value from 0 to its extent, as long as `limit[0] < limit[1]`, if there is a limit."""
 
@@ -159,7 +160,7 @@ class For:
     """How many iterations of a vector loop run as one."""
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Store:
     """Write one element."""
 
@@ -169,7 +170,7 @@ class Store:
     where: Location | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Accumulate:
     """Combine one element with a value, by a row that is associative and commutative."""
 
@@ -181,7 +182,7 @@ class Accumulate:
     where: Location | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Local:
     """A scratch buffer that each execution of the body has for itself."""
 
@@ -189,7 +190,7 @@ class Local:
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class If:
     """The body is carried out where every bound holds."""
 
@@ -197,12 +198,12 @@ class If:
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Barrier:
     """The threads of a block wait for each other; what they wrote before, all of them may read after."""
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Exchange:
     """`buffer = source` as held by the thread of the same warp whose number differs in the bits of `mask`."""
 
@@ -211,7 +212,7 @@ class Exchange:
     mask: int
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Fragment:
     """A thread's share of pieces of a matrix in shared memory, as the tensor cores want them.
 
@@ -238,7 +239,7 @@ class Fragment:
         return 4 // self.buffer.dtype.itemsize
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Mma:
     """A warp's product of fragments, added to float32: 16 × `depth` times `depth` × 8.
 
@@ -259,7 +260,7 @@ class Mma:
 Statement = For | Store | Accumulate | Local | If | Barrier | Exchange | Fragment | Mma
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Contraction:
     """What a product's loops compute, for a schedule that arranges them anew: `out[place] = Σ_k left ·
     right`, then `stores`."""
@@ -285,7 +286,7 @@ class Contraction:
         ).statements(self.stores)
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Kernel:
     """Statements under a name that tells what they compute."""
 
@@ -294,7 +295,7 @@ class Kernel:
     contraction: Contraction | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Program:
     """All kernels of a graph, in order, and the buffers between which they work."""
 

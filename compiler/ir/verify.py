@@ -44,6 +44,7 @@ from retrograd.compiler.ir.loops import (
     Within,
     operands_first,
 )
+from retrograd.compiler.record import record
 
 Interval = tuple[float, float]
 """The least and the greatest value."""
@@ -116,7 +117,7 @@ def verify_loops(program: Program) -> None:
             )
 
 
-@dataclass(frozen=True)
+@record
 class Fact:
     """`low <= index <= high`, in the iterations that are looked at."""
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -24,9 +23,10 @@ from retrograd.compiler.errors import DtypeError
 from retrograd.compiler.ir.graph import Array, Builder, Graph, Input, Node, Op, Type, Value, interpret
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.reverse import backpropagate
+from retrograd.compiler.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Composite(Op):
     """A named function of other ops."""
 

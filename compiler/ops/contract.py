@@ -4,7 +4,6 @@ by movement."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,10 +12,11 @@ from retrograd.compiler.errors import DtypeError, ShapeError
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.half import in_float32, widened
 from retrograd.compiler.ops.shape import permute
+from retrograd.compiler.record import record
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Dot(Op):
     """`out[…, m, n] = Σ_k a[…, m, k] · b[…, k, n]`; batch axes agree exactly (expand first: it costs
     nothing)."""
@@ -60,7 +60,7 @@ class Dot(Op):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class DotInFloat32(Dot):
     """The product of halves before it is rounded: what machine code computes of their `Dot`."""
 

@@ -8,7 +8,6 @@ convolution with a stride is as many convolutions with none as there are remaind
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from itertools import product
 from math import gcd, prod
@@ -21,10 +20,11 @@ from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.shape import concat, flip, pad, permute, reshape, slice_
 from retrograd.compiler.ops.window import window
+from retrograd.compiler.record import record
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Convolution(Composite):
     """`out[n, o, p] = Σ_{c, k} x[n, c, p·stride + k·dilation] · w[o, c, k] + b[o]`, groups apart.
 
@@ -116,7 +116,7 @@ class Convolution(Composite):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class TransposedConvolution(Composite):
     """`out[n, c, h - padding] = Σ_{o, p, k: p·stride + k·dilation = h} x[n, o, p] · w[o, c, k]`.
 

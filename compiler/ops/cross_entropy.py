@@ -8,7 +8,6 @@ Operands: scores `[N, C, …]` or `[C]`, then the target, then perhaps weights `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast, iota_like, squeeze, unsqueeze
 from retrograd.compiler.ops.softmax import log_softmax, softmax
 from retrograd.compiler.ops.statistics import over
+from retrograd.compiler.record import record
 
 
 def class_axis(x: Value) -> int:
@@ -29,7 +29,7 @@ def class_axis(x: Value) -> int:
     return min(len(x.shape) - 1, 1)
 
 
-@dataclass(frozen=True)
+@record
 class _Classes(Loss):
     """Operands: scores `[N, C, …]` or `[C]`, target classes `[N, …]` or `[]`, and perhaps weights `[C]`."""
 
@@ -92,7 +92,7 @@ class _Classes(Loss):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class NllLoss(_Classes):
     """-x[target], for log-probabilities x."""
 
@@ -119,7 +119,7 @@ class NllLoss(_Classes):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class CrossEntropy(_Classes):
     """`nll_loss(log_softmax(x))`, whose derivative is softmax(x) - (1 at the target).
 
@@ -175,7 +175,7 @@ class CrossEntropy(_Classes):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class SoftCrossEntropy(Loss):
     """-Σ target · log_softmax(x) over classes, for a target of probabilities; a mean is over all else."""
 

@@ -5,7 +5,6 @@ as the greatest and as the least, and the first NaN is what is found.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,9 +14,10 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.reduce import amax, amin, spread
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import iota_like
+from retrograd.compiler.record import record
 
 
-@dataclass(frozen=True)
+@record
 class _Place(Composite):
     """Of the elements along an axis, which is not empty."""
 
@@ -44,7 +44,7 @@ class _Place(Composite):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Argmax(_Place):
     name = "argmax"
 
@@ -56,7 +56,7 @@ class Argmax(_Place):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Argmin(_Place):
     name = "argmin"
 

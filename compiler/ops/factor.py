@@ -12,7 +12,6 @@ add an op with its `evaluate` and `adjoint`, and a function that takes it apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -24,12 +23,13 @@ from retrograd.compiler.ops.lapack import Cotangents, Lapack, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import concat, narrow, squeeze
+from retrograd.compiler.record import record
 
 # ---- factors packed into one array -------------------------------------------------------------------------
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Eigh(Lapack):
     """Of a symmetric matrix `[…, n, n]`: eigenvalues, ascending, as a first row above the eigenvectors."""
 
@@ -56,7 +56,7 @@ class Eigh(Lapack):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Svd(Lapack):
     """Of `[…, m, n]`, k the lesser: singular values as a first row, then u `[m, k]`, then v `[n, k]`."""
 
@@ -87,7 +87,7 @@ class Svd(Lapack):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Qr(Lapack):
     """Of `[…, m, n]`, k the lesser: q `[m, k]`, and below it rᵀ `[n, k]`."""
 
@@ -116,7 +116,7 @@ class Qr(Lapack):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class CompleteQr(Lapack):
     """Of `[…, m, n]`, m > n: q `[m, m]` and r `[m, n]` side by side. It has no derivative."""
 
@@ -140,7 +140,7 @@ class CompleteQr(Lapack):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Complement(Lapack):
     """Of orthonormal columns `[…, m, k]`, m-k more that complete a basis. Taken as constant: any do."""
 
@@ -161,7 +161,7 @@ class Complement(Lapack):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Pinv(Lapack):
     """The pseudo-inverse; singular values up to `max(atol, rtol · the largest)` count as zero."""
 

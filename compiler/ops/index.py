@@ -13,7 +13,6 @@ is its own second derivative.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -23,6 +22,7 @@ from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import iota_like, reshape, slice_
+from retrograd.compiler.record import record
 
 
 def _check(what: str, index: Type, axis: int, ndim: int) -> None:
@@ -54,7 +54,7 @@ def _added(shape: Sequence[int], positions: Array, values: Array) -> Array:
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Take(Op):
     """`take(x, indices)`: the shape of `indices` takes the place of one axis of `x`."""
 
@@ -85,7 +85,7 @@ class Take(Op):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class PutAdd(Op):
     """`put_add(values, indices)`: zeros, each row of values added where its index says; rows may meet."""
 
@@ -120,7 +120,7 @@ class PutAdd(Op):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Put(Op):
     """`put(x, indices, values)`: `x`, but its rows along axis 0 at the indices are those of `values`.
 
@@ -176,7 +176,7 @@ class Put(Op):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class TakeAlong(Op):
     """`take_along(x, indices)`: along an axis each element has its own index; the other axes agree."""
 
@@ -208,7 +208,7 @@ class TakeAlong(Op):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class PutAlongAdd(Op):
     """`put_along_add(values, indices)`: zeros, with each value added at its own index along the axis."""
 

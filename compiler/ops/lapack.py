@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,12 @@ from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import iota_like, unsqueeze
+from retrograd.compiler.record import record
 
 Cotangents = Sequence[Value | None]
 
 
-@dataclass(frozen=True)
+@record
 class Lapack(Op):
     """An op that LAPACK computes."""
 
@@ -80,7 +80,7 @@ def _batch(compute: Callable[..., Any], *arrays: Array) -> str:
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Inverse(SameShape):
     """`a⁻¹`."""
 
@@ -105,7 +105,7 @@ class Inverse(SameShape):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Solve(SameShape):
     """The `x` of `a · x = b`, for a `[…, n, n]` and b `[…, n, k]`."""
 
@@ -123,7 +123,7 @@ class Solve(SameShape):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Det(Scalar):
     """The determinant."""
 
@@ -139,7 +139,7 @@ class Det(Scalar):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Cofactors(SameShape):
     """`det(a) · a⁻ᵀ`, the derivative of the determinant, also where `a` is singular: from a = u·s·vᵀ it is
     `det(u)·det(v)` times u, times for each singular value the product of the others, times vᵀ."""
@@ -163,7 +163,7 @@ class Cofactors(SameShape):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class LogAbsDet(Scalar):
     """The logarithm of the determinant's magnitude."""
 
@@ -179,7 +179,7 @@ class LogAbsDet(Scalar):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class SignOfDet(Scalar):
     """-1, 0 or 1; its derivative is 0."""
 
@@ -195,7 +195,7 @@ class SignOfDet(Scalar):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Cholesky(SameShape):
     """The lower triangle `l` of `a = l · lᵀ`; only a's lower triangle is read."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from retrograd.compiler.errors import ArgumentError, mirrored
@@ -19,11 +18,12 @@ from retrograd.compiler.ops.row import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import expand
 from retrograd.compiler.ops.statistics import mean, ratio
+from retrograd.compiler.record import record
 
 REDUCTIONS = ("none", "sum", "mean")
 
 
-@dataclass(frozen=True)
+@record
 class Loss(Composite):
     """The losses of single elements, reduced over all of them."""
 
@@ -59,7 +59,7 @@ class Loss(Composite):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class MseLoss(Loss):
     """(x - y)²"""
 
@@ -71,7 +71,7 @@ class MseLoss(Loss):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class L1Loss(Loss):
     """|x - y|"""
 
@@ -82,7 +82,7 @@ class L1Loss(Loss):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class SmoothL1Loss(Loss):
     """|x - y|, but a parabola within `beta` > 0 of it; slope 1 outside."""
 
@@ -96,7 +96,7 @@ class SmoothL1Loss(Loss):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class HuberLoss(Loss):
     """(x - y)² / 2 within `delta` > 0; slope `delta` outside."""
 
@@ -113,7 +113,7 @@ class HuberLoss(Loss):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class KlDiv(Loss):
     """target · (log target - x), for log-probabilities x; the target is a probability or its logarithm."""
 
@@ -128,7 +128,7 @@ class KlDiv(Loss):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class BinaryCrossEntropy(Loss):
     """-(y log p + (1 - y) log(1 - p)) · weight, with logarithms held above -100 as in PyTorch."""
 
@@ -153,7 +153,7 @@ class BinaryCrossEntropy(Loss):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class BinaryCrossEntropyWithLogits(Loss):
     """The same for p = sigmoid(x), without losing digits. Operands: x, y, weight and pos_weight if any."""
 

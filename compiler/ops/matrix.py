@@ -7,7 +7,6 @@ Products themselves are in `contract`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -21,10 +20,11 @@ from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast, expand, iota_like, reshape, unsqueeze
+from retrograd.compiler.record import record
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Linear(Composite):
     """`x · wᵀ + b`, for x `[…, k]`, w `[n, k]` and b `[n]` (which may be left out)."""
 
@@ -83,7 +83,7 @@ def _shown(shape: Sequence[int]) -> str:
     return f"{prod(shape[:-1])}x{shape[-1]}" if shape else "a scalar"
 
 
-@dataclass(frozen=True)
+@record
 class _Triangle(Composite):
     categories = (0, 1, 2)
     diagonal: int
@@ -100,7 +100,7 @@ class _Triangle(Composite):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Tril(_Triangle):
     """The elements of matrices on and below a diagonal, zero above."""
 
@@ -111,7 +111,7 @@ class Tril(_Triangle):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Triu(_Triangle):
     """The elements of matrices on and above a diagonal, zero below."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -21,11 +20,12 @@ from retrograd.compiler.ops.reduce import spread, sum_to
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import reshape
 from retrograd.compiler.ops.statistics import count, mean
+from retrograd.compiler.record import record
 
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@record
 class _Normalisation(Composite):
     eps: float
 
@@ -111,7 +111,7 @@ class _Normalisation(Composite):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class LayerNorm(_Normalisation):
     """Groups: the last `dims` axes. Weight and bias: one number for each element of a group."""
 
@@ -127,7 +127,7 @@ class LayerNorm(_Normalisation):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class GroupNorm(_Normalisation):
     """Groups: the channels (axis 1) in `groups` equal parts, and all axes after. Weight, bias: by channel."""
 
@@ -148,7 +148,7 @@ class GroupNorm(_Normalisation):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class BatchNorm(_Normalisation):
     """Groups: each channel (axis 1) over the batch and all axes after; the form used in training."""
 
@@ -166,7 +166,7 @@ class BatchNorm(_Normalisation):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class RmsNorm(Composite):
     """`x / sqrt(mean(x²) + eps)` over the last `dims` axes, times a weight for each element if given."""
 

@@ -10,7 +10,6 @@ each element asks its own window.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from itertools import product
 from math import prod
@@ -39,13 +38,14 @@ from retrograd.compiler.ops.shape import (
     unsqueeze,
 )
 from retrograd.compiler.ops.window import window
+from retrograd.compiler.record import record
 
 Sizes = tuple[int, ...]
 _FEW = 36
 """Windows of so many elements at most are written out element by element."""
 
 
-@dataclass(frozen=True)
+@record
 class Frame:
     """Windows over the last axes."""
 
@@ -178,7 +178,7 @@ def frame(
     return Frame(tuple(sizes), tuple(steps), tuple(dilations), tuple(padding), tuple(high))
 
 
-@dataclass(frozen=True)
+@record
 class _Pool(Composite):
     frame: Frame
 
@@ -188,7 +188,7 @@ class _Pool(Composite):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class MaxPool(_Pool):
     """The greatest element of each window, of equal ones the first, which alone has a gradient."""
 
@@ -246,7 +246,7 @@ def _first_inside(frame: Frame, x: Value) -> Array:
 
 
 @register
-@dataclass(frozen=True)
+@record
 class MaxPoolIndices(_Pool):
     """Where the element that `max_pool` takes stands among the last axes of the operand made one (int64)."""
 
@@ -273,7 +273,7 @@ class MaxPoolIndices(_Pool):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class AvgPool(_Pool):
     """The mean of each window; `divisor` in place of the number of elements, if it is not 0.
 

@@ -7,7 +7,6 @@ is all that lowering needs. To add one, add a class.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
@@ -21,9 +20,10 @@ from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import cumprod, shift
 from retrograd.compiler.ops.shape import cast, expand, permute, reshape, unsqueeze
+from retrograd.compiler.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Reduction(Op):
     """One operand, reduced over `axes` (sorted, not negative, each once)."""
 
@@ -60,7 +60,7 @@ class Reduction(Op):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Sum(Reduction):
     name = "sum"
     combine = "add"
@@ -79,7 +79,7 @@ class Sum(Reduction):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Prod(Reduction):
     name = "prod"
     combine = "mul"
@@ -116,7 +116,7 @@ class _Logical(Reduction):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Any_(_Logical):
     """Whether some element is true."""
 
@@ -129,7 +129,7 @@ class Any_(_Logical):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class All(_Logical):
     """Whether every element is true."""
 
@@ -162,7 +162,7 @@ class _Extremum(Reduction):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Amax(_Extremum):
     """The greatest element; NaN if there is one."""
 
@@ -175,7 +175,7 @@ class Amax(_Extremum):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Amin(_Extremum):
     """The least element; NaN if there is one."""
 

@@ -20,7 +20,6 @@ import ast
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, partial, reduce
 from typing import Any
@@ -33,6 +32,7 @@ from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.derived import DERIVED
 from retrograd.compiler.ops.half import in_float32
+from retrograd.compiler.record import record
 
 
 class Types(Enum):
@@ -64,7 +64,7 @@ _TO_BOOL = {Types.COMPARE, Types.LOGICAL, Types.CLASSIFY}
 WITHOUT_DERIVATIVE = {*_TO_BOOL, Types.INTEGER, Types.SHIFT}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(eq=False)
 class Elementwise(Op):
     """One row of the table."""
 

@@ -10,7 +10,6 @@ adjoint of a running sum is the reversed running sum. To add a scan, add a class
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -22,9 +21,10 @@ from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.index import put_along_add
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import iota_like, narrow, pad
+from retrograd.compiler.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Scan(Op):
     """Operands of one type, scanned along `axis` (not negative)."""
 
@@ -71,7 +71,7 @@ _ACCUMULATE = {
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Cumsum(Scan):
     name = "cumsum"
     combine = ("add",)
@@ -86,7 +86,7 @@ class Cumsum(Scan):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Recurrence(Scan):
     """`out[k] = a[k] · out[k-1] + b[k]`: a linear recurrence of first order, whose adjoint is another."""
 
@@ -115,7 +115,7 @@ class Recurrence(Scan):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Cumprod(Scan):
     name = "cumprod"
     combine = ("mul",)
@@ -144,7 +144,7 @@ class _RunningExtremum(Scan):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Cummax(_RunningExtremum):
     """The greatest element so far; NaN from the first NaN on."""
 
@@ -156,7 +156,7 @@ class Cummax(_RunningExtremum):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Cummin(_RunningExtremum):
     """The least element so far; NaN from the first NaN on."""
 
@@ -168,7 +168,7 @@ class Cummin(_RunningExtremum):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Logcumsumexp(Scan):
     """The logarithm of the running sum of exponentials."""
 

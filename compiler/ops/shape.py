@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -21,9 +20,10 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, ShapeError
 from retrograd.compiler.ir.graph import Array, Leaf, Op, Type, Value, apply, register
 from retrograd.compiler.ir.index import Bound, Index, flatten, unflatten
+from retrograd.compiler.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Source:
     """Where an output element comes from; where a bound fails the element is `fill` instead."""
 
@@ -50,7 +50,7 @@ class Movement(Op):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Reshape(Movement):
     """The same elements in row-major order under another shape of the same size."""
 
@@ -76,7 +76,7 @@ class Reshape(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Permute(Movement):
     """Axis k of the output is axis `axes[k]` of the operand."""
 
@@ -100,7 +100,7 @@ class Permute(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Expand(Movement):
     """Broadcast to a shape, as NumPy's broadcast_to: size-1 axes repeat, new axes come first."""
 
@@ -132,7 +132,7 @@ class Expand(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Slice(Movement):
     """`x[start:stop:step]` on every axis; starts and stops lie within the axis, steps are positive."""
 
@@ -169,7 +169,7 @@ class Slice(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Select(Movement):
     """`x[…, index, …]`: one place along an axis, which vanishes; the index lies within the axis."""
 
@@ -207,7 +207,7 @@ class Select(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Pad(Movement):
     """`fill` added before, after and between the elements of each axis (amounts >= 0), as XLA's Pad."""
 
@@ -256,7 +256,7 @@ class Pad(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Flip(Movement):
     """The elements in reverse order along some axes."""
 
@@ -279,7 +279,7 @@ class Flip(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Concat(Op):
     """The operands one after the other along an axis."""
 
@@ -316,7 +316,7 @@ class Concat(Op):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Cast(Op):
     """The same values in another dtype; floating to integer truncates towards zero, to bool asks `!= 0`."""
 
@@ -343,7 +343,7 @@ class Cast(Op):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Iota(Leaf):
     """Each element is its own position along an axis: 0, 1, 2, …"""
 
@@ -358,7 +358,7 @@ class Iota(Leaf):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class IotaLike(Op):
     """`Iota` in int64 in the shape of an operand, whose elements are not read: how functions count."""
 

@@ -7,7 +7,6 @@ products.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf, sqrt
 
 import numpy as np
@@ -20,9 +19,10 @@ from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.reduce import amax, spread, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import iota_like
+from retrograd.compiler.record import record
 
 
-@dataclass(frozen=True)
+@record
 class _Along(Composite):
     """Same type in and out, along one axis."""
 
@@ -38,7 +38,7 @@ class _Along(Composite):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Softmax(_Along):
     """`exp(x) / Σ exp(x)` along an axis."""
 
@@ -68,7 +68,7 @@ class Softmax(_Along):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class LogSoftmax(_Along):
     """`x - log Σ exp(x)` along an axis."""
 
@@ -96,7 +96,7 @@ class LogSoftmax(_Along):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Logsumexp(Composite):
     """`log Σ exp(x)` over axes; -inf of no elements, or of -inf alone."""
 

@@ -8,7 +8,6 @@ return (values, indices).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,10 +20,11 @@ from retrograd.compiler.ops.reduce import amax, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import cummax
 from retrograd.compiler.ops.shape import cast, iota_like, narrow, reshape, unsqueeze
+from retrograd.compiler.record import record
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Argsort(Op):
     """The indices that sort along an axis; equal elements keep their order, NaN counts as the greatest."""
 

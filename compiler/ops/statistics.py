@@ -4,7 +4,6 @@ reduction."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf, prod
 
 from retrograd.compiler import dtypes
@@ -13,6 +12,7 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.reduce import amax, amin, spread, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast
+from retrograd.compiler.record import record
 
 
 def count(x: Value, axes: Sequence[int]) -> int:
@@ -26,7 +26,7 @@ def ratio(above: float, below: float) -> float:
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Mean(Composite):
     """The arithmetic mean; NaN of no elements."""
 
@@ -44,7 +44,7 @@ class Mean(Composite):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Var(Composite):
     """The variance: squared distances from the mean, summed and divided by (their number - correction)."""
 
@@ -68,7 +68,7 @@ class Var(Composite):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Std(Composite):
     """The standard deviation: the root of `var`. Its derivative is 0 where it is 0, as in PyTorch."""
 
@@ -88,7 +88,7 @@ class Std(Composite):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Norm(Composite):
     """`(Σ |x|^p)^(1/p)`; for p = ±inf the greatest or least |x|, for p = 0 how many elements are not 0.
 

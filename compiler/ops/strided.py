@@ -9,17 +9,16 @@ No two elements of the view may be one element of the memory; then each op is th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from retrograd.compiler.errors import ShapeError
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ir.index import Bound, Index
 from retrograd.compiler.ops.shape import Movement, Source
+from retrograd.compiler.record import record
 
 
-@dataclass(frozen=True)
+@record
 class _Layout(Movement):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -52,7 +51,7 @@ class _Layout(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Strided(_Layout):
     """The elements of flat memory at these places."""
 
@@ -77,7 +76,7 @@ class Strided(_Layout):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Unstrided(_Layout):
     """Zeros in flat memory of this size, but for the elements at these places."""
 

@@ -7,7 +7,6 @@ places (`Unwindow`, a guarded movement) and summed. Convolution and pooling are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -18,12 +17,13 @@ from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ir.index import Bound, Index
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.shape import Movement, Source
+from retrograd.compiler.record import record
 
 T = TypeVar("T")
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Diagonal(Movement):
     """The elements `x[…, i, …, i + offset, …]`; the two axes vanish and the diagonal is the last axis."""
 
@@ -57,7 +57,7 @@ class Diagonal(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Undiagonal(Movement):
     """Zeros but for one diagonal: the last axis, laid over two new axes of these sizes."""
 
@@ -100,7 +100,7 @@ class Undiagonal(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Window(Movement):
     """`out[…, i, …, j] = x[…, i·step + j·dilation, …]`: sliding windows, whose axes come last."""
 
@@ -156,7 +156,7 @@ class Window(Movement):
 
 
 @register
-@dataclass(frozen=True)
+@record
 class Unwindow(Movement):
     """Window elements at their places: `out[…, i·step + j·dilation, …, j] = x[…, i, …, j]`, zero elsewhere.
 

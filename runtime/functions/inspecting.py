@@ -6,7 +6,6 @@ Nothing here computes. A new legacy type needs nothing here: they are made from 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.record import record
 from retrograd.runtime.functions.creation import array_of, filled
 from retrograd.runtime.functions.public import public
 from retrograd.runtime.moving import get_device, is_pinned
@@ -138,7 +138,7 @@ def can_cast(from_: object, to: object) -> bool:
     return dtypes.dtype(from_).category <= dtypes.dtype(to).category
 
 
-@dataclass(frozen=True)
+@record
 class finfo:
     """The limits of a floating dtype, as `torch.finfo`."""
 
@@ -155,7 +155,7 @@ class finfo:
         return self.tiny
 
 
-@dataclass(frozen=True)
+@record
 class iinfo:
     """The limits of an integer dtype, as `torch.iinfo`."""
 

@@ -1,0 +1,73 @@
+"""Records: what `record` makes of a class is what a frozen dataclass is, but for the guard at run time."""
+
+from __future__ import annotations
+
+from dataclasses import field, fields, replace
+
+from retrograd.compiler.record import record
+
+
+@record
+class Point:
+    x: int
+    y: int = 0
+    tags: list[str] = field(default_factory=list)
+
+
+@record(slots=True)
+class Lone:
+    value: float
+
+
+@record
+class Nothing:
+    pass
+
+
+@record(eq=False)
+class Named:
+    name: str
+
+
+class _Shown:
+    def __repr__(self) -> str:
+        return "shown"
+
+
+@record
+class Quiet(_Shown):
+    value: int
+
+
+def test_records_of_equal_fields_are_equal() -> None:
+    assert Point(1, 2) == Point(1, y=2) != Point(1, 3)
+    assert Nothing() == Nothing()
+    assert hash(Lone(0.5)) == hash(Lone(0.5))
+
+
+def test_records_of_two_classes_differ() -> None:
+    assert Quiet(1) != Lone(1)
+    assert Lone(1) != 1
+
+
+def test_without_eq_identity_counts() -> None:
+    one = Named("a")
+    assert one != Named("a")
+    assert {one: 1}[one] == 1
+
+
+def test_a_record_shows_its_fields_unless_it_says_otherwise() -> None:
+    assert repr(Point(1)) == "Point(x=1, y=0, tags=[])"
+    assert repr(Quiet(1)) == "shown"
+
+
+def test_a_record_is_a_dataclass() -> None:
+    assert [f.name for f in fields(Point)] == ["x", "y", "tags"]
+    assert replace(Lone(1.0), value=2.0) == Lone(2.0)
+    match Point(3, 4):
+        case Point(x, y):
+            assert (x, y) == (3, 4)
+
+
+def test_slots_leave_no_dictionary() -> None:
+    assert not hasattr(Lone(1.0), "__dict__")
