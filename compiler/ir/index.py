@@ -158,7 +158,10 @@ class Index:
 
     def axes(self) -> frozenset[Axis]:
         """Every axis that the value depends on."""
-        return frozenset(axis for atom, _ in self.terms for axis in _axes(atom))
+        found: list[Axis] = []
+        for atom, _ in self.terms:
+            found += (atom,) if type(atom) is Axis else _axes(atom)
+        return frozenset(found)
 
     def stride(self, axis: Axis) -> int | None:
         """How much the value grows when `axis` advances by one; None if that is not a constant."""
@@ -166,7 +169,7 @@ class Index:
         for atom, coefficient in self.terms:
             if atom is axis:
                 stride = coefficient
-            elif not isinstance(atom, Axis) and axis in _axes(atom):
+            elif type(atom) is not Axis and axis in _axes(atom):
                 return None
         return stride
 

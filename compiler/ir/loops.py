@@ -34,6 +34,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import Location
@@ -83,6 +84,10 @@ class Number(_Shown):
     value: bool | int | float
     dtype: DType
 
+    @property
+    def operands(self) -> tuple[Expression, ...]:
+        return ()
+
 
 @record(eq=False)
 class Load(_Shown):
@@ -96,6 +101,10 @@ class Load(_Shown):
     def dtype(self) -> DType:
         return self.buffer.dtype
 
+    @cached_property
+    def operands(self) -> tuple[Expression, ...]:
+        return tuple(loaded(self.index, *(b.index for b in self.bounds)))
+
 
 @record(eq=False)
 class Call(_Shown):
@@ -105,6 +114,10 @@ class Call(_Shown):
     arguments: tuple[Expression, ...]
     dtype: DType
 
+    @property
+    def operands(self) -> tuple[Expression, ...]:
+        return self.arguments
+
 
 @record(eq=False)
 class Convert(_Shown):
@@ -112,6 +125,10 @@ class Convert(_Shown):
 
     operand: Expression
     dtype: DType
+
+    @property
+    def operands(self) -> tuple[Expression, ...]:
+        return (self.operand,)
 
 
 @record(eq=False)
@@ -121,6 +138,10 @@ class Position(_Shown):
     index: Index
     dtype: DType
 
+    @cached_property
+    def operands(self) -> tuple[Expression, ...]:
+        return tuple(loaded(self.index))
+
 
 @record(eq=False)
 class Within(_Shown):
@@ -128,6 +149,10 @@ class Within(_Shown):
 
     bounds: tuple[Bound, ...]
     dtype: DType
+
+    @cached_property
+    def operands(self) -> tuple[Expression, ...]:
+        return tuple(loaded(*(b.index for b in self.bounds)))
 
 
 Expression = Number | Load | Call | Convert | Position | Within
@@ -317,28 +342,17 @@ class Program:
 
 def children(expression: Expression) -> tuple[Expression, ...]:
     """The operands, also those inside an index."""
-    match expression:
-        case Call(arguments=arguments):
-            return arguments
-        case Convert(operand=operand):
-            return (operand,)
-        case Load(index=index, bounds=bounds):
-            return tuple(e for i in (index, *(b.index for b in bounds)) for e in loaded(i))
-        case Position(index=index):
-            return tuple(loaded(index))
-        case Within(bounds=bounds):
-            return tuple(e for b in bounds for e in loaded(b.index))
-        case Number():
-            return ()
+    return expression.operands
 
 
-def loaded(index: Index) -> Iterator[Expression]:
-    """The expressions that an index reads."""
-    for atom, _ in index.terms:
-        if isinstance(atom, Loaded):
-            yield atom.expression  # type: ignore[misc]  # indices lie below loops: to them it is an object
-        elif not isinstance(atom, Axis):
-            yield from loaded(atom.value)
+def loaded(*indices: Index) -> Iterator[Expression]:
+    """The expressions that indices read."""
+    for index in indices:
+        for atom, _ in index.terms:
+            if isinstance(atom, Loaded):
+                yield atom.expression  # type: ignore[misc]  # indices lie below loops: to them it is an object
+            elif not isinstance(atom, Axis):
+                yield from loaded(atom.value)
 
 
 def indices(expression: Expression) -> tuple[Index, ...]:
@@ -397,8 +411,12 @@ def operands_first(roots: Sequence[Expression], seen: set[int]) -> Iterator[Expr
                 yield e
             elif id(e) not in seen:
                 seen.add(id(e))
-                stack.append((e, True))
-                stack.extend((c, False) for c in reversed(children(e)))
+                below = e.operands
+                if below:
+                    stack.append((e, True))
+                    stack.extend([(c, False) for c in reversed(below) if id(c) not in seen])
+                else:
+                    yield e
 
 
 class Rewriter:
@@ -430,15 +448,15 @@ class Rewriter:
     def _rewrite(self, e: Expression) -> Expression:
         match e:
             case Call():
-                return replace(e, arguments=tuple(map(self.expression, e.arguments)))
+                return Call(e.row, tuple(map(self.expression, e.arguments)), e.dtype)
             case Convert():
-                return replace(e, operand=self.expression(e.operand))
+                return Convert(self.expression(e.operand), e.dtype)
             case Load():
                 return self._load(e) or self._moved(e)
             case Position():
-                return replace(e, index=self.index(e.index))
+                return Position(self.index(e.index), e.dtype)
             case Within():
-                return replace(e, bounds=self._bounds(e.bounds))
+                return Within(self._bounds(e.bounds), e.dtype)
             case Number():
                 return e
 
@@ -447,7 +465,7 @@ class Rewriter:
         return Load(buffer, index, self._bounds(e.bounds))
 
     def _bounds(self, bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
-        return tuple(replace(b, index=self.index(b.index)) for b in bounds)
+        return tuple(Bound(self.index(b.index), b.low, b.high) for b in bounds)
 
     def index(self, index: Index) -> Index:
         """One index, and what it reads."""
@@ -468,11 +486,11 @@ class Rewriter:
         match s:
             case For():
                 limit = s.limit and (self.index(s.limit[0]), s.limit[1])
-                return replace(s, body=self.statements(s.body), limit=limit)
+                return For(s.axis, self.statements(s.body), s.kind, limit, s.lanes)
             case Local():
-                return replace(s, body=self.statements(s.body))
+                return Local(s.buffer, self.statements(s.body))
             case If():
-                return replace(s, bounds=self._bounds(s.bounds), body=self.statements(s.body))
+                return If(self._bounds(s.bounds), self.statements(s.body))
             case Store() | Accumulate():
                 buffer, index = self._place(s.buffer, self.index(s.index))
                 return replace(s, buffer=buffer, index=index, value=self.expression(s.value))
