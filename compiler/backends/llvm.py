@@ -378,15 +378,16 @@ class Emitter(Values):
 
     def _hoist(self, s: For) -> None:
         """Compute before a loop what does not change in it."""
-        changing = {s.axis} | {inner.axis for inner in walk(s.body) if isinstance(inner, For)}
-        written = {x.buffer for x in walk(s.body) if isinstance(x, Store | Accumulate)}
-        written |= {x.buffer for x in walk(s.body) if isinstance(x, Local)}
+        statements = walk(s.body)
+        changing = {s.axis, *(x.axis for x in statements if isinstance(x, For))}
+        stores = [x for x in statements if isinstance(x, Store | Accumulate)]
+        written = {x.buffer for x in statements if isinstance(x, Store | Accumulate | Local)}
         steady: set[object] = set()
         inside = expressions(s.body)
-        unsure = set(expressions([x for x in walk(s.body) if isinstance(x, If)]))
+        unsure = set(expressions([x for x in statements if isinstance(x, If)]))
         for e in inside:
             moving = isinstance(e, Load) and (e.buffer in written or bool(e.bounds) or e in unsure)
-            if not moving and steady.issuperset(children(e)) and not (self.axes(e) & changing):
+            if not moving and steady.issuperset(children(e)) and changing.isdisjoint(self.axes(e)):
                 steady.add(e)
             elif isinstance(e, Load):
                 self.anticipate(e.buffer, e.index)
@@ -489,9 +490,10 @@ class Emitter(Values):
 
     def _spread_all(self, lanes: int) -> None:
         """Put what was computed just before the loop into vectors now rather than in every iteration."""
-        for key, value in list(self._scopes[-2].items()):
+        for key in self._scopes[-2]:
+            value = self._values[key]
             if value.lanes == 1 and lanes > 1 and value.ref.startswith("%"):
-                self._scopes[-1][key, lanes] = splat(value, lanes)
+                self._keep((key, lanes), splat(value, lanes))
 
     def _finish_sums(self, s: For) -> None:
         """Join the lanes of each sum, and the result with what is stored."""

@@ -265,16 +265,18 @@ class Places:
         """What is known of an index, and the rest by the innermost loop that each part depends on."""
         offset, parts = index.offset, dict[int, Value]()
         for atom, coefficient in terms:
-            place = self._atom(atom)
+            place = self._axes[atom] if isinstance(atom, Axis) else self._atom(atom)
             if isinstance(place, int):
                 offset += place * coefficient
                 continue
             term = place if coefficient == 1 else place * coefficient
-            level = (
-                max((self._levels[a] for a in _axes(atom)), default=0) if self._settled(atom) else self._level
-            )
+            level = self._levels[atom] if isinstance(atom, Axis) else self._level_of(atom)
             parts[level] = parts[level] + term if level in parts else term
         return offset, parts
+
+    def _level_of(self, atom: Atom) -> int:
+        """The innermost loop that an atom depends on."""
+        return max((self._levels[a] for a in _axes(atom)), default=0) if self._settled(atom) else self._level
 
     def _settled(self, atom: Atom) -> bool:
         """Does an atom rest on axes alone, and not on memory?"""

@@ -188,8 +188,7 @@ class ThreadEmitter(Fragments):
         self.block.declare(name, f"declare void @{name}()")
         self.block.do(f"call void @{name}()")
         self._runs.clear()
-        for scope in self._scopes:
-            scope.clear()
+        self._forget_all()
 
     @contextmanager
     def _scope(self) -> Iterator[None]:

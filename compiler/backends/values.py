@@ -62,7 +62,10 @@ class Values(Places):
     ) -> None:
         super().__init__(module, program, name, buffers)
         self._vector: Vector | None = None
-        self._scopes: list[dict[Hashable, Value]] = [{}]
+        self._values: dict[Hashable, Value] = {}
+        """What has been computed and is valid here."""
+        self._scopes: list[list[Hashable]] = [[]]
+        """Of these, what each open scope has computed."""
         self._unrolled: dict[Axis, int] = {}
         self._in_registers: set[Buffer] = set()
         self._registers: dict[tuple[Buffer | Accumulate, int], Value] = {}
@@ -77,26 +80,35 @@ class Values(Places):
     @contextmanager
     def _scope(self) -> Iterator[None]:
         """Within, what is computed is known; afterwards it is forgotten, in the text too."""
-        self._scopes.append({})
+        self._scopes.append([])
         known = self.block.known()
         yield
         self.block.recall(known)
-        self._scopes.pop()
+        for key in self._scopes.pop():
+            del self._values[key]
 
-    def _found(self, key: Hashable) -> Value | None:
-        """What has been computed already."""
-        for scope in reversed(self._scopes):
-            if key in scope:
-                return scope[key]
-        return None
+    def _keep(self, key: Hashable, value: Value) -> Value:
+        """Know a value until the scope ends; what an outer scope knows stays."""
+        if key not in self._values:
+            self._values[key] = value
+            self._scopes[-1].append(key)
+        return value
+
+    def _forget_all(self) -> None:
+        """Know nothing any more, in any scope."""
+        self._values.clear()
+        for scope in self._scopes:
+            scope.clear()
 
     def axes(self, e: Expression) -> frozenset[Axis]:
         """The axes on which a value depends through its indices."""
-        if e not in self._depends:
-            for x in operands_first((e,), set()):
-                if x not in self._depends:
-                    own = [i.axes() for i in indices(x)]
-                    self._depends[x] = frozenset().union(*own, *(self._depends[c] for c in children(x)))
+        found = self._depends.get(e)
+        if found is not None:
+            return found
+        for x in operands_first((e,), set()):
+            if x not in self._depends:
+                own = [i.axes() for i in indices(x)]
+                self._depends[x] = frozenset().union(*own, *(self._depends[c] for c in children(x)))
         return self._depends[e]
 
     def _key(self, e: Expression) -> Hashable:
@@ -104,7 +116,7 @@ class Values(Places):
         if not self._unrolled:
             return e
         axes = self.axes(e)
-        return (e, *(k for axis, k in self._unrolled.items() if axis in axes))
+        return (e, *[k for axis, k in self._unrolled.items() if axis in axes])
 
     def _varies(self, e: Expression) -> bool:
         """Does the value differ between the lanes of the vector loop?"""
@@ -120,18 +132,19 @@ class Values(Places):
 
     def value(self, e: Expression) -> Value:
         """An expression's value: a scalar, or a vector where it differs between lanes."""
-        found = self._found(self._key(e))
+        known = self._values
+        found = known.get(self._key(e))
         pending = [] if found is not None else [e]
         while pending:
-            missing = [c for c in children(pending[-1]) if self._found(self._key(c)) is None]
+            missing = [c for c in children(pending[-1]) if self._key(c) not in known]
             if missing:
                 pending += reversed(missing)
                 continue
             done = pending.pop()
             key = self._key(done)
-            found = self._found(key)
+            found = known.get(key)
             if found is None:
-                found = self._scopes[-1][key] = self._compute(done)
+                found = self._keep(key, self._compute(done))
         assert found is not None
         return found
 
@@ -141,10 +154,8 @@ class Values(Places):
         if self._vector is None or value.lanes == self._vector.lanes:
             return value
         key = (self._key(e), self._vector.lanes)
-        found = self._found(key)
-        if found is None:
-            found = self._scopes[-1][key] = splat(value, self._vector.lanes)
-        return found
+        known = self._values.get(key)
+        return self._keep(key, splat(value, self._vector.lanes)) if known is None else known
 
     def _compute(self, e: Expression) -> Value:
         match e:

@@ -381,12 +381,16 @@ def axes_of(expression: Expression) -> frozenset[Axis]:
     return frozenset(found)
 
 
-def walk(statements: Sequence[Statement]) -> Iterator[Statement]:
+def walk(statements: Sequence[Statement]) -> list[Statement]:
     """Every statement, outer ones first."""
-    for statement in statements:
-        yield statement
+    found: list[Statement] = []
+    stack = list(reversed(statements))
+    while stack:
+        statement = stack.pop()
+        found.append(statement)
         if isinstance(statement, For | Local | If):
-            yield from walk(statement.body)
+            stack += reversed(statement.body)
+    return found
 
 
 def expressions(statements: Sequence[Statement]) -> list[Expression]:
