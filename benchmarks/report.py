@@ -182,8 +182,8 @@ def write(path: Path, facts: Mapping[str, Any], results: Sequence[Result]) -> No
         "times* is the same of each contender's quickest moments, which other work disturbs less; *load* is "
         "how many processes wanted to run before the row, ours or not.\n",
         table(results),
-        "\n## The first call, nothing cached\n\nWhat it takes beyond a second one: to trace, compile and load. "
-        f"The median of three.\n\n{first_calls(results)}\n",
+        "\n## The first call, nothing cached\n\nWhat it takes beyond a second one: tracing, compiling, "
+        f"loading. The median of three.\n\n{first_calls(results)}\n",
         *(["## Notes\n", *notes, ""] if notes else []),
     ]
     path.with_suffix(".md").write_text("\n".join(text))
