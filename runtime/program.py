@@ -8,8 +8,10 @@ compiler is not even loaded. The cache's entries are `Code`.
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -120,7 +122,8 @@ class NativeProgram:
         self.graph = graph
         self._updates = updates or {}
         self._target = Target.host()
-        self._code = self._load()
+        with _uncollected():
+            self._code = self._load()
         self._library = cpu.load(self._code.object_code)
         inputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.inputs]
         outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.outputs]
@@ -250,6 +253,19 @@ def _evaluated(graph: Graph, arrays: Sequence[Array]) -> DimensionError | None:
     except DimensionError as told:
         return told
     return None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Within, nobody looks for garbage in cycles: a compiler makes much that lives on, and little of that."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _work(compiled: Compiled) -> int:
