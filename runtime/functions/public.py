@@ -122,11 +122,10 @@ def linalg(name: str, *also: str) -> Callable[[F], F]:
 
 def checked(name: str, f: F) -> F:
     """The function with aliases of argument names, and with misuse told as an ArgumentError."""
-    parameters = inspect.signature(f).parameters
+    parameters, spread = _parameters(f)
     aliases = {a: b for a, b in ALIASES.items() if a not in parameters and b in parameters}
     options = {*parameters, *OPTIONS} if "options" in parameters else None
-    spread = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
-    tensors = [(k, p.name) for k, p in enumerate(parameters.values()) if p.annotation == "Tensor"]
+    tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
 
     @wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -164,6 +163,18 @@ def checked(name: str, f: F) -> F:
 
     alone = tensors == [(0, next(iter(parameters), ""))]
     return quick if alone else call  # type: ignore[return-value]  # called as f is, with more names for its arguments
+
+
+def _parameters(f: Callable[..., Any]) -> tuple[list[str], str | None]:
+    """The names of what a function takes, in order, and which takes any number of positional arguments. Read
+    off the code: to make the signatures of all functions would take a tenth of the time of importing."""
+    code = inspect.unwrap(f).__code__
+    named = code.co_argcount + code.co_kwonlyargcount
+    starred, keywords = bool(code.co_flags & inspect.CO_VARARGS), bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    names = code.co_varnames[: named + starred + keywords]
+    plain, late = names[: code.co_argcount], names[code.co_argcount : named]
+    spread = names[named : named + starred]
+    return [*plain, *spread, *late, *names[named + starred :]], spread[0] if spread else None
 
 
 _MISSING = object()
