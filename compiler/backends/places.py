@@ -315,6 +315,11 @@ class Places:
         result: Value | None = None
         for bound in bounds:
             low, high = bound.index.bounds()
+            known = self.number(bound.index) if lanes == 1 else None
+            if known is not None:
+                if not bound.low <= known < bound.high:
+                    return self.block.constant("i1", 1, 0)
+                continue
             if low < bound.low:
                 result = _both(result, ~self._below(bound.index, bound.low, lanes))
             if high >= bound.high:

@@ -227,6 +227,8 @@ class Values(Places):
 
     def _load_scalar(self, e: Load, kind: str) -> Value:
         inside = self.within(e.bounds, 1)
+        if inside is not None and inside.ref == "false":
+            return self.block.constant(kind, 1, 0)
         if inside is None:
             address = self.address(e.buffer, e.index)
         else:

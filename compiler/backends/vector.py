@@ -397,6 +397,8 @@ def copysign(magnitude: Value | Number, sign: Value | Number) -> Value:
 def select(condition: Value, a: Value | Number, b: Value | Number) -> Value:
     """`a` where the condition holds, else `b`, lane by lane."""
     a, b = _alike(a, b)
+    if condition.ref in ("true", "false"):
+        return a if condition.ref == "true" else b
     text = f"select {condition.type} {condition.ref}, {a.type} {a.ref}, {b.type} {b.ref}"
     return a.block.pure(text, a.kind, a.lanes)
 

@@ -44,6 +44,8 @@ _PARALLEL_COST = 600_000
 _BLOCK_COST = 200_000
 """What one block of a shared nest costs at least."""
 _MOST_BLOCKS = 256
+_FEW = 4
+"""So few iterations that read unevenly are written one by one: each knows its conditions while compiling."""
 _MOST_REGISTERS = 4
 """A loop's vectors are at most so many registers long."""
 _FUNCTION_COST = 10
@@ -144,7 +146,15 @@ def vectorise(statement: Statement, machine: Machine) -> Statement:
     ):
         best = chain[-1]
     inner = replace(best, kind=Kind.VECTOR, body=body, lanes=_lanes(replace(best, body=body), machine))
+    if best.axis.extent <= _FEW and best.limit is None and _is_uneven(best.axis, body):
+        inner = replace(best, kind=Kind.UNROLL, body=body)
     return _nested([loop for loop in chain if loop is not best], inner)
+
+
+def _is_uneven(axis: Axis, body: Sequence[Statement]) -> bool:
+    """Are elements along the axis read here and there, or some of them not at all?"""
+    loads = [e for e in expressions(body) if isinstance(e, Load)]
+    return any(e.bounds for e in loads) or scattered(axis, body) > 0
 
 
 def _nested(loops: Sequence[For], inner: Statement) -> Statement:
