@@ -141,9 +141,10 @@ class CompiledFunction(Generic[P, R]):
         arrays = entry.box is unboxed
         history = not arrays and STATE.grad and bool(recording.differentiable and recording.wanted)
         if not (history and recording.refusal):
-            program = recording.program
             if history:
                 program = recording.joint if recording.scalar else recording.forward
+            else:
+                program = recording.program
             cache = self._caches[bound].value
             self._native(cache, entry, program, structure, leaves, [found.result], _modes(history), history)
         found.draw()
