@@ -16,7 +16,10 @@ import pytest
 
 import retrograd as rg
 from retrograd.compiler.errors import ArgumentError, GradientError, RetrogradError, TraceError
+from retrograd.compiler.ir.graph import Graph
+from retrograd.runtime import recording
 from retrograd.runtime.compile_grad import CompiledFunction
+from retrograd.runtime.program import NativeProgram
 
 Function = Callable[..., Any]
 
@@ -1021,3 +1024,22 @@ def test_a_forked_child_can_call_and_compile() -> None:
         right = np.allclose(f.grad(array(3)), 2 * array(3)) and np.allclose(f.grad(array(5)), 2 * array(5))
         os._exit(0 if right else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_call_with_a_history_compiles_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def make(graph: Graph) -> NativeProgram:
+        made.append(graph.name)
+        return NativeProgram(graph)
+
+    monkeypatch.setattr(recording, "NativeProgram", make)
+
+    @rg.compile_grad
+    def f(x: Any) -> Any:
+        return (x * x * x).sum()
+
+    x = rg.tensor(array(3)).requires_grad_()
+    f(x).backward()
+    close(x.grad, 3 * array(3) ** 2)
+    assert made == ["f_and_gradient"]
