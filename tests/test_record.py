@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import field, fields, replace
 
+import pytest
+
 from retrograd.compiler.record import record
 
 
@@ -27,6 +29,15 @@ class Nothing:
 @record(eq=False)
 class Named:
     name: str
+
+
+@record
+class Checked:
+    value: int
+
+    def __post_init__(self) -> None:
+        if self.value < 0:
+            raise ValueError("negative")
 
 
 class _Shown:
@@ -59,6 +70,15 @@ def test_without_eq_identity_counts() -> None:
 def test_a_record_shows_its_fields_unless_it_says_otherwise() -> None:
     assert repr(Point(1)) == "Point(x=1, y=0, tags=[])"
     assert repr(Quiet(1)) == "shown"
+
+
+def test_defaults_are_made_anew_and_what_follows_is_done() -> None:
+    assert Point(1).tags is not Point(1).tags
+    assert Point(1, tags=["a"]).tags == ["a"]
+    with pytest.raises(ValueError, match="negative"):
+        Checked(-1)
+    with pytest.raises(TypeError, match="y"):
+        Point(1, 2, y=3)
 
 
 def test_a_record_is_a_dataclass() -> None:
