@@ -26,6 +26,7 @@ import threading
 import time
 import warnings
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 MEMORY_LIMIT = 64 << 20
@@ -102,9 +103,18 @@ def _makers() -> bytes:
     import llvmlite  # late, like all of LLVM
 
     home = Path(__file__).resolve().parent.parent
-    sources = [path for room in ("compiler", "runtime") for path in (home / room).rglob("*.py")]
-    stamps = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources)
+    stamps = sorted(stamp for room in ("compiler", "runtime") for stamp in _stamps(home / room))
     return hashlib.sha256(repr((llvmlite.__version__, stamps)).encode()).digest()
+
+
+def _stamps(room: os.PathLike[str]) -> Iterator[tuple[str, int, int]]:
+    """(path, bytes, time of the last change) of each source file in a room."""
+    for entry in os.scandir(room):
+        if entry.is_dir() and entry.name != "__pycache__":
+            yield from _stamps(entry)
+        elif entry.name.endswith(".py"):
+            status = entry.stat()
+            yield entry.path, status.st_size, status.st_mtime_ns
 
 
 def _folder() -> Path | None:

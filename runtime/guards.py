@@ -288,5 +288,6 @@ def _installed(top: str) -> bool:
         return True
     spec = getattr(sys.modules.get(top), "__spec__", None)
     places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec is not None else []
-    homes = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
+    paths = sysconfig.get_paths()
+    homes = tuple(paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
     return any(place.startswith(homes) for place in places)
