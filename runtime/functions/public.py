@@ -172,7 +172,8 @@ def _parameters(f: Callable[..., Any]) -> tuple[list[str], str | None]:
     named = code.co_argcount + code.co_kwonlyargcount
     starred, keywords = bool(code.co_flags & inspect.CO_VARARGS), bool(code.co_flags & inspect.CO_VARKEYWORDS)
     names = code.co_varnames[: named + starred + keywords]
-    plain, late = names[: code.co_argcount], names[code.co_argcount : named]
+    bound = int(inspect.ismethod(f))
+    plain, late = names[bound : code.co_argcount], names[code.co_argcount : named]
     spread = names[named : named + starred]
     return [*plain, *spread, *late, *names[named + starred :]], spread[0] if spread else None
 
