@@ -6,14 +6,18 @@ one.
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 import retrograd
+from retrograd.runtime.functions import public
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -60,3 +64,13 @@ def test_a_name_that_no_test_uses_is_no_evidence(table: ModuleType) -> None:
     used = {name.rpartition(".")[2] for name in table.evidence()}
     assert "relu" in used
     assert "rely" not in used
+
+
+@pytest.mark.parametrize("names", [public.FUNCTIONS, public.FUNCTIONAL, public.LINALG])
+def test_what_public_functions_take_is_what_their_signatures_say(
+    names: dict[str, Callable[..., Any]],
+) -> None:
+    for name, function in names.items():
+        parameters = inspect.signature(function).parameters
+        spread = [p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL]
+        assert public.parameters_of(function) == (list(parameters), *(spread or [None])), name

@@ -122,7 +122,7 @@ def linalg(name: str, *also: str) -> Callable[[F], F]:
 
 def checked(name: str, f: F) -> F:
     """The function with aliases of argument names, and with misuse told as an ArgumentError."""
-    parameters, spread = _parameters(f)
+    parameters, spread = parameters_of(f)
     aliases = {a: b for a, b in ALIASES.items() if a not in parameters and b in parameters}
     options = {*parameters, *OPTIONS} if "options" in parameters else None
     tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
@@ -165,14 +165,14 @@ def checked(name: str, f: F) -> F:
     return quick if alone else call  # type: ignore[return-value]  # called as f is, with more names for its arguments
 
 
-def _parameters(f: Callable[..., Any]) -> tuple[list[str], str | None]:
+def parameters_of(f: Callable[..., Any]) -> tuple[list[str], str | None]:
     """The names of what a function takes, in order, and which takes any number of positional arguments. Read
     off the code: to make the signatures of all functions would take a tenth of the time of importing."""
-    code = inspect.unwrap(f).__code__
+    inner = inspect.unwrap(f)
+    code, bound = inner.__code__, int(inspect.ismethod(inner))
     named = code.co_argcount + code.co_kwonlyargcount
     starred, keywords = bool(code.co_flags & inspect.CO_VARARGS), bool(code.co_flags & inspect.CO_VARKEYWORDS)
     names = code.co_varnames[: named + starred + keywords]
-    bound = int(inspect.ismethod(f))
     plain, late = names[bound : code.co_argcount], names[code.co_argcount : named]
     spread = names[named : named + starred]
     return [*plain, *spread, *late, *names[named + starred :]], spread[0] if spread else None
