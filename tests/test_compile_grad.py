@@ -17,7 +17,6 @@ import pytest
 import retrograd as rg
 from retrograd.compiler.errors import ArgumentError, GradientError, RetrogradError, TraceError
 from retrograd.compiler.ir.graph import Graph
-from retrograd.runtime import recording
 from retrograd.runtime.compile_grad import CompiledFunction
 from retrograd.runtime.program import NativeProgram
 
@@ -1028,12 +1027,13 @@ def test_a_forked_child_can_call_and_compile() -> None:
 
 def test_a_call_with_a_history_compiles_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
+    initialise = NativeProgram.__init__
 
-    def make(graph: Graph) -> NativeProgram:
+    def note(self: NativeProgram, graph: Graph, *args: Any) -> None:
         made.append(graph.name)
-        return NativeProgram(graph)
+        initialise(self, graph, *args)
 
-    monkeypatch.setattr(recording, "NativeProgram", make)
+    monkeypatch.setattr(NativeProgram, "__init__", note)
 
     @rg.compile_grad
     def f(x: Any) -> Any:
