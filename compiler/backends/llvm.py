@@ -391,11 +391,11 @@ class Emitter(Values):
                 steady.add(e)
             elif isinstance(e, Load):
                 self.anticipate(e.buffer, e.index)
-        values = [x.value for x in walk(s.body) if isinstance(x, Store | Accumulate)]
-        for used in [*(c for e in inside if e not in steady for c in children(e)), *values]:
-            if used in steady and not isinstance(used, Number):
-                self.value(used)
-        for x in walk(s.body):
+        used = [*(c for e in inside if e not in steady for c in children(e)), *(x.value for x in stores)]
+        for e in used:
+            if e in steady and not isinstance(e, Number):
+                self.value(e)
+        for x in statements:
             for buffer, index in self._places(x):
                 self.anticipate(buffer, index)
 
