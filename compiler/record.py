@@ -61,7 +61,7 @@ def _compiled(cls: Any) -> Callable[..., None]:
     known: dict[str, Any] = {"absent": object()}
     parameters: list[str] = ["self"]
     lines: list[str] = []
-    for f in fields(cls):
+    for f in (f for f in fields(cls) if f.init):
         value, default = f.name, ""
         if f.default_factory is not MISSING:
             known[f"make_{f.name}"], default = f.default_factory, "=absent"
