@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TYPING := build/typing/retrograd
 WHEEL := build/wheel
 
-.PHONY: demo test test-gpu bench venv lint types unit wheel clean
+.PHONY: demo test test-gpu bench bench-gpu venv lint types unit wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.examples
@@ -19,6 +19,10 @@ test: lint types unit wheel
 # Beside the peers, which are large; ROWS="gemm sum" chooses rows, and ROWS=--list names them.
 bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/run.py $(ROWS)
+
+# On an NVIDIA GPU, beside the same peers.
+bench-gpu: $(VENV)/.peers $(VENV)/.gpu
+	$(BIN)/python benchmarks/gpu.py $(ROWS)
 
 venv: $(VENV)/.made
 

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import device_programs
+import pytest
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -62,3 +65,38 @@ def test_a_row_is_measured_and_shown(tmp_path: Path) -> None:
     assert "| one number |" in next(tmp_path.glob("*.md")).read_text(encoding="utf-8")
     chart = ElementTree.parse(tmp_path / "chart.svg").getroot()
     assert chart.tag.endswith("svg")
+
+
+def test_benchmarks_of_a_gpu_run_on_the_simulated_one(tmp_path: Path) -> None:
+    told = run(
+        f"sys.path.append({str(Path(__file__).parent)!r})\n"
+        "import gpu\n"
+        "from pathlib import Path\n"
+        "from simulated_driver import SimulatedDriver\n"
+        "from retrograd.runtime.cuda import driver\n"
+        "gpu.CONTENDERS = {'retrograd': gpu.retrograd}\n"
+        "with driver.use(SimulatedDriver()):\n"
+        f"    gpu.main(['--tiny', '--into', {str(tmp_path)!r}])\n"
+    )
+    (written,) = tmp_path.glob("*-simulated-gpu-0.md")
+    for row in (
+        "pointwise",
+        "sum-rows",
+        "cross-entropy",
+        "layer-norm",
+        "gemm-8192",
+        "training-step",
+        "small",
+    ):
+        assert f"| {row} |" in told
+        assert f"| {row} |" in written.read_text(encoding="utf-8")
+
+
+def test_without_a_gpu_nothing_is_measured() -> None:
+    command = [sys.executable, str(BENCHMARKS / "gpu.py")]
+    missing = device_programs.real()
+    if not isinstance(missing, str):
+        pytest.skip("there is a GPU")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no GPU, so nothing is measured: " in done.stderr
