@@ -67,9 +67,10 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The legacy name of the Tensor's type, or the Tensor in another."""
     if dtype is None:
-        return legacy_name(self.dtype)
+        return legacy_name(self.dtype, self.device.type)
     if isinstance(dtype, str) and dtype.endswith("Tensor"):
-        dtype = LEGACY[dtype.removeprefix("torch.").removesuffix("Tensor")]
+        home, _, name = dtype.removesuffix("Tensor").rpartition(".")
+        return to(self, LEGACY[name], "cuda" if home == "torch.cuda" else "cpu", non_blocking=non_blocking)
     return cast(self, dtypes.dtype(dtype))
 
 

@@ -54,6 +54,6 @@ def bare_legacy_name(dtype: DType) -> str:
     return next(name for name, d in LEGACY.items() if d is dtype)
 
 
-def legacy_name(dtype: DType) -> str:
-    """`torch.FloatTensor`: what a Tensor of this dtype was once called."""
-    return f"torch.{bare_legacy_name(dtype)}Tensor"
+def legacy_name(dtype: DType, device: str = "cpu") -> str:
+    """`torch.FloatTensor`, `torch.cuda.FloatTensor`: what a Tensor of this dtype was once called."""
+    return f"torch.{'' if device == 'cpu' else f'{device}.'}{bare_legacy_name(dtype)}Tensor"

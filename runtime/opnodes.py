@@ -207,10 +207,11 @@ def modified(value: Value, maker: Edge, now: int, then: int) -> GradientError:
         if isinstance(maker, GradNode)
         else ""
     )
+    kind = value.device.type if isinstance(value, DeviceArray) else "cpu"
     return GradientError(
         mirrored(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[{legacy_name(dtypes.of(value))} {list(value.shape)}]{origin} is at version {now}; "
+            f"[{legacy_name(dtypes.of(value), kind)} {list(value.shape)}]{origin} is at version {now}; "
             f"expected version {then} instead. Hint: {_BACKTRACE if STATE.anomaly else _ENABLE}"
         )
     )

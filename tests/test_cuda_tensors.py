@@ -107,6 +107,12 @@ def of_no_elements(d: str) -> Any:
 
 
 @program
+def written_by_index(d: str) -> Any:
+    x, i = x32(3, 4).to(d), t.tensor([[0, 2], [1, 1]], device=d)
+    return x.scatter(1, i, 5.0), x.scatter_add(0, i, x), x.index_fill(1, i[0], 2), x.masked_scatter(x > 0, x)
+
+
+@program
 def counted_on_the_host(d: str) -> Any:
     x = t.tensor([3, 1, 1, 0]).to(d)
     return x.unique(), x.bincount(), t.where(x > 0), x.nonzero(as_tuple=True), x.repeat_interleave(x)
@@ -410,3 +416,42 @@ def test_the_stages_of_what_runs_on_a_gpu_are_ptx() -> None:
     program = f.trace(t.ones(4, device="cuda", requires_grad=True))
     assert ".target sm_90" in program.assembly
     assert "grid" in str(program.loops)
+
+
+def test_its_type_is_named_as_in_pytorch() -> None:
+    x = t.ones(2, device="cuda")
+    assert x.type() == "torch.cuda.FloatTensor"
+    assert x.type("torch.DoubleTensor").type() == "torch.DoubleTensor"
+    assert t.ones(2).type("torch.cuda.LongTensor").type() == "torch.cuda.LongTensor"
+    y = x.requires_grad_() * 1
+    z = (y * y).sum()
+    y.add_(1)
+    with pytest.raises(RuntimeError, match=r"\[torch\.cuda\.FloatTensor \[2\]\]"):
+        z.backward()
+
+
+def test_gradients_are_checked_by_differences() -> None:
+    x = t.ones(2, dtype=t.float64, device="cuda", requires_grad=True)
+    assert t.autograd.gradcheck(lambda a: a.sin() * a, (x,))
+
+
+class Squared(t.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: t.Tensor) -> t.Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: t.Tensor) -> t.Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * x * cotangent
+
+
+def test_functions_and_hooks_of_the_user_see_tensors_there() -> None:
+    x = x32(3).cuda().requires_grad_()
+    seen: list[str] = []
+    x.register_hook(lambda g: seen.append(str(g.device)))
+    Squared.apply(x).sum().backward()
+    assert seen == ["cuda:0"]
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.cpu().numpy(), 2 * x32(3).numpy(), rtol=1e-6)

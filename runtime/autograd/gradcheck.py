@@ -15,7 +15,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.autograd.differentiation import grad
-from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tensor import Tensor, new
 
 TensorFunction = Callable[..., Any]
 
@@ -66,7 +66,7 @@ def gradgradcheck(
     if grad_outputs is None:
         random = np.random.default_rng(0)
         seeds = [
-            Tensor(random.standard_normal(y.shape).astype(y.dtype.numpy)) for y in _outputs(func, operands)
+            new(random.standard_normal(y.shape).astype(y.dtype.numpy), y) for y in _outputs(func, operands)
         ]
     else:
         seeds = list(grad_outputs) if isinstance(grad_outputs, Sequence) else [grad_outputs]
@@ -125,22 +125,24 @@ def _analytical(output: Tensor, operand: Tensor) -> Array:
     for j in range(output.numel()):
         unit = np.zeros(output.numel(), output.dtype.numpy)
         unit[j] = 1
-        (g,) = grad(output, operand, Tensor(unit.reshape(output.shape)), retain_graph=True, allow_unused=True)
+        seed = new(unit.reshape(output.shape), output)
+        (g,) = grad(output, operand, seed, retain_graph=True, allow_unused=True)
         if g is not None:
-            columns[:, j] = g.detach().numpy().ravel()
+            columns[:, j] = g.detach().cpu().numpy().ravel()
     return columns
 
 
 def _numerical(func: TensorFunction, operands: tuple[Any, ...], place: int, output: int, eps: float) -> Array:
     """The Jacobian by central differences, one row for each element of the operand."""
-    fixed = operands[place].detach().numpy()
+    fixed = operands[place].detach().cpu().numpy()
     rows = []
     for i in range(fixed.size):
         ends = []
         for step in (eps, -eps):
             moved = np.array(fixed, order="C")
             moved.reshape(-1)[i] += step
-            shifted = (*operands[:place], Tensor(moved).requires_grad_(), *operands[place + 1 :])
-            ends.append(_outputs(func, shifted)[output].detach().numpy().astype(float).ravel())
+            there = new(moved, operands[place]).requires_grad_()
+            shifted = (*operands[:place], there, *operands[place + 1 :])
+            ends.append(_outputs(func, shifted)[output].detach().cpu().numpy().astype(float).ravel())
         rows.append((ends[0] - ends[1]) / (2 * eps))
     return np.array(rows).reshape(fixed.size, -1)

@@ -97,7 +97,7 @@ class CudaArray(DeviceArray):
             _copied(self, new.copy())
 
     def beside(self, array: Array) -> CudaArray:
-        return uploaded(self.gpu, array)
+        return placed(self.gpu, array)
 
     def used(self) -> CudaArray:
         """Note that the current stream has work with it."""
@@ -116,6 +116,12 @@ def uploaded(gpu: Device, array: Array) -> CudaArray:
     fresh = empty(gpu, Type(array.shape, dtypes.dtype(array.dtype)))
     _upload(fresh, array)
     return fresh
+
+
+def placed(gpu: Device, array: Array) -> CudaArray:
+    """An array of the CPU for operations to read. A number that nobody changes is kept."""
+    lasting = not array.ndim and not array.flags.writeable
+    return number(gpu, array.item(), dtypes.dtype(array.dtype)) if lasting else uploaded(gpu, array)
 
 
 def number(gpu: Device, value: Any, dtype: DType) -> CudaArray:

@@ -20,7 +20,16 @@ from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Movement
 from retrograd.runtime.cuda import code, devices
-from retrograd.runtime.cuda.array import CudaArray, Operand, empty, number, operand_of, uploaded, written
+from retrograd.runtime.cuda.array import (
+    CudaArray,
+    Operand,
+    empty,
+    number,
+    operand_of,
+    placed,
+    uploaded,
+    written,
+)
 from retrograd.runtime.cuda.code import Kernels
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.cuda.pinned import is_pinned
@@ -145,8 +154,7 @@ def _entered(gpu: Device, x: Value, like: DType) -> CudaArray:
     if isinstance(x, CudaArray):
         return x
     if isinstance(x, np.ndarray):
-        lasting = not x.ndim and not x.flags.writeable
-        return number(gpu, x.item(), dtypes.of(x)) if lasting else uploaded(gpu, x)
+        return placed(gpu, x)
     return number(gpu, x, dtypes.of(x) if isinstance(x, np.generic) else like)
 
 

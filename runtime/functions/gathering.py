@@ -40,7 +40,9 @@ def like(value: Source, input: Tensor) -> Tensor:
     """A number as a 0-d tensor of the input's dtype; a tensor as it is, cast."""
     if isinstance(value, Tensor):
         return moves.cast(value, input.dtype)
-    return new(np.asarray(value, input.dtype.numpy))
+    number = np.array(value, input.dtype.numpy)
+    number.flags.writeable = False  # so that a GPU may keep it
+    return new(number, input)
 
 
 def everywhere(value: Source, input: Tensor, shape: Sequence[int]) -> Tensor:

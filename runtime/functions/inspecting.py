@@ -120,7 +120,7 @@ def ndimension(input: Tensor) -> int:
 def typename(obj: object) -> str:
     """The legacy name of a tensor's type, or that of a class."""
     if isinstance(obj, Tensor):
-        return legacy_name(obj.dtype)
+        return legacy_name(obj.dtype, obj.device.type)
     kind = obj if isinstance(obj, type) else type(obj)
     home = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return f"{home}{kind.__qualname__}"

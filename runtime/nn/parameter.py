@@ -49,6 +49,6 @@ def _share(tensor: Tensor, data: Any) -> None:
 def typename(value: object) -> str:
     """As PyTorch names the type of a value in its texts."""
     if isinstance(value, Tensor):
-        return legacy_name(value.dtype)
+        return legacy_name(value.dtype, value.device.type)
     kind = type(value)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
