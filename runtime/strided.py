@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple, Protocol
@@ -38,9 +39,10 @@ class Layout(NamedTuple):
     offset: int = 0
 
     @staticmethod
-    def of(shape: Sequence[int]) -> Layout:
+    @lru_cache(maxsize=4096)
+    def of(shape: tuple[int, ...]) -> Layout:
         """In order, one after the other."""
-        return Layout(tuple(shape), in_order(shape, 1))
+        return Layout(shape, in_order(shape, 1))
 
     @property
     def contiguous(self) -> bool:
@@ -162,7 +164,8 @@ def share_memory(a: object, b: object) -> bool:
 # ---- strides -----------------------------------------------------------------------------------------------
 
 
-def in_order(shape: Sequence[int], step: int) -> Strides:
+@lru_cache(maxsize=4096)
+def in_order(shape: tuple[int, ...], step: int) -> Strides:
     """The strides of elements that lie one after the other, `step` apart."""
     strides = []
     for size in reversed(shape):
@@ -206,7 +209,7 @@ def _reshaped(shape: Sequence[int], strides: Strides, new: Sequence[int]) -> Str
     """Axes of both shapes are grouped until their sizes multiply to the same; a group must lie in order."""
     old = [(size, stride) for size, stride in zip(shape, strides) if size != 1]
     if 0 in new:
-        return in_order(new, 1)
+        return in_order(tuple(new), 1)
     result = [0] * len(new)
     first_old, first_new = 0, 0
     while first_new < len(new) and first_old < len(old):
@@ -222,6 +225,6 @@ def _reshaped(shape: Sequence[int], strides: Strides, new: Sequence[int]) -> Str
         group = old[first_old:end_old]
         if any(a[1] != b[0] * b[1] for a, b in pairwise(group)):
             return None
-        result[first_new:end_new] = in_order(new[first_new:end_new], group[-1][1])
+        result[first_new:end_new] = in_order(tuple(new[first_new:end_new]), group[-1][1])
         first_old, first_new = end_old, end_new
     return tuple(result)

@@ -23,7 +23,8 @@ from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.device import device
 from retrograd.runtime.strided import DeviceArray, Layout, share_memory
 
-_ALIGNMENT = 16
+ALIGNMENT = 16
+"""Where memory begins that kernels take."""
 
 
 class CudaArray(DeviceArray):
@@ -55,7 +56,7 @@ class CudaArray(DeviceArray):
         """Have the elements copied to an array of the host that lies in order; nobody waits for it."""
         source = self if self.layout.contiguous else self.copy()
         if out.nbytes:
-            source.used()
+            source.used().gpu.activate()
             self.gpu.driver.copy_to_host(out.ctypes.data, source.pointer, out.nbytes, self.gpu.stream)
 
     def copy(self) -> CudaArray:
@@ -67,7 +68,7 @@ class CudaArray(DeviceArray):
 
     def ordered(self) -> CudaArray:
         """These elements as kernels take them: itself where it can be."""
-        in_order = self.layout.contiguous and (self.pointer % _ALIGNMENT == 0 or not self.size)
+        in_order = self.layout.contiguous and (self.pointer % ALIGNMENT == 0 or not self.size)
         return self if in_order else self.copy()
 
     def to(self, gpu: Device) -> CudaArray:
@@ -101,7 +102,6 @@ class CudaArray(DeviceArray):
 
     def used(self) -> CudaArray:
         """Note that the current stream has work with it."""
-        self.gpu.activate()
         self.memory.used_by(self.gpu.stream)
         return self
 
@@ -133,7 +133,7 @@ def number(gpu: Device, value: Any, dtype: DType) -> CudaArray:
 def _upload(target: CudaArray, array: Array) -> None:
     source = np.ascontiguousarray(array)
     if source.nbytes:
-        target.used()
+        target.used().gpu.activate()
         target.gpu.driver.copy_to_device(target.pointer, source.ctypes.data, source.nbytes, target.gpu.stream)
 
 
@@ -141,7 +141,7 @@ def _copied(target: CudaArray, source: CudaArray) -> None:
     """Both lie in order."""
     if target.nbytes:
         source.used()
-        target.used()
+        target.used().gpu.activate()
         target.gpu.driver.copy_on_device(target.pointer, source.pointer, target.nbytes, target.gpu.stream)
 
 
@@ -177,11 +177,11 @@ class Operand(NamedTuple):
 def operand_of(array: CudaArray) -> tuple[Operand, int]:
     """An array as kernels see it, and the address that they are given."""
     layout, item = array.layout, array.dtype.itemsize
-    if layout.contiguous and (array.pointer % _ALIGNMENT == 0 or not array.size):
+    if layout.contiguous and (array.pointer % ALIGNMENT == 0 or not array.size):
         return Operand(layout.shape, array.dtype), array.pointer
     low, high = layout.span
     first = array.memory.pointer + low * item
-    address = first // _ALIGNMENT * _ALIGNMENT
+    address = first // ALIGNMENT * ALIGNMENT
     before = (first - address) // item
     strides = tuple(step if size > 1 else 1 for size, step in zip(layout.shape, layout.strides, strict=True))
     found = Operand(layout.shape, array.dtype, strides, layout.offset - low + before, high - low + 1 + before)

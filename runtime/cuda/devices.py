@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from retrograd.compiler.errors import DeviceError, mirrored
 from retrograd.runtime.cuda import driver
@@ -31,7 +31,7 @@ class Device:
         self.index = index
         self.name = device("cuda", index)
         self.pool = Pool(self)
-        self.made: dict[object, object] = {}
+        self.made: dict[object, Any] = {}
         """What was loaded or uploaded once: see `once`."""
         self.capturing = threading.Lock()
         """Held while launches are written down in the stream for that."""
@@ -58,7 +58,7 @@ class Device:
     @property
     def stream(self) -> int:
         """The stream that this thread gives its work for the GPU to."""
-        return _current.streams.get(self.name, 0)
+        return _current.streams.get(self.index, 0)
 
     def allocate(self, nbytes: int) -> Buffer:
         """Memory for the current stream."""
@@ -69,7 +69,7 @@ class Device:
         with self._lock:
             if key not in self.made:
                 self.made[key] = make()
-            found: _T = self.made[key]  # type: ignore[assignment]  # what was made under this key
+            found: _T = self.made[key]
             return found
 
     def some_stream(self, priority: int) -> int:
@@ -89,7 +89,7 @@ class _Current(threading.local):
 
     def __init__(self) -> None:
         self.index = 0
-        self.streams: dict[device, int] = {}
+        self.streams: dict[int, int] = {}
         """By GPU; 0, the default stream, where there is none."""
 
 
@@ -139,6 +139,6 @@ def choose(index: int) -> None:
     _current.index = index
 
 
-def choose_stream(name: device, stream: int) -> None:
+def choose_stream(index: int, stream: int) -> None:
     """Make a stream the current one of this thread, for its GPU."""
-    _current.streams[name] = stream
+    _current.streams[index] = stream

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from retrograd.compiler.errors import OutOfMemoryError, mirrored
@@ -71,7 +71,7 @@ class Foreign:
         """Whoever owns it must know by himself."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Statistics:
     """Bytes now and at most since the last reset."""
 
@@ -82,9 +82,11 @@ class Statistics:
     most_allocated: int = 0
     most_reserved: int = 0
 
-    def changed(self, allocated: int = 0, reserved: int = 0) -> Statistics:
-        now, taken = self.allocated + allocated, self.reserved + reserved
-        return Statistics(now, taken, max(self.most_allocated, now), max(self.most_reserved, taken))
+    def change(self, allocated: int = 0, reserved: int = 0) -> None:
+        self.allocated += allocated
+        self.reserved += reserved
+        self.most_allocated = max(self.most_allocated, self.allocated)
+        self.most_reserved = max(self.most_reserved, self.reserved)
 
 
 class Pool:
@@ -106,7 +108,7 @@ class Pool:
         with self._lock:
             held = self._free[stream, size]
             pointer = held.pop() if held else self._from_driver(size, stream)
-            self.statistics = self.statistics.changed(allocated=size)
+            self.statistics.change(allocated=size)
         return Buffer(self, pointer, size, stream)
 
     def take_back(self, pointer: int, size: int, stream: int, others: set[int]) -> None:
@@ -123,7 +125,7 @@ class Pool:
             driver.event_destroy(event)
         with self._lock:
             self._free[stream, size].append(pointer)
-            self.statistics = self.statistics.changed(allocated=-size)
+            self.statistics.change(allocated=-size)
 
     def empty(self) -> None:
         """Give all that is free back to the driver."""
@@ -132,13 +134,13 @@ class Pool:
             for (stream, size), pointers in self._free.items():
                 while pointers:
                     self.owner.driver.free(pointers.pop(), stream)
-                    self.statistics = self.statistics.changed(reserved=-size)
+                    self.statistics.change(reserved=-size)
             self._free.clear()
 
     def reset_peaks(self) -> None:
         with self._lock:
             now = self.statistics
-            self.statistics = replace(now, most_allocated=now.allocated, most_reserved=now.reserved)
+            self.statistics = Statistics(now.allocated, now.reserved, now.allocated, now.reserved)
 
     def _from_driver(self, size: int, stream: int) -> int:
         self.owner.activate()
@@ -152,7 +154,7 @@ class Pool:
                 pointer = driver.allocate(size, stream)
             except OutOfMemoryError as error:
                 raise self._exhausted(size) from error
-        self.statistics = self.statistics.changed(reserved=size)
+        self.statistics.change(reserved=size)
         return pointer
 
     def _exhausted(self, size: int) -> OutOfMemoryError:

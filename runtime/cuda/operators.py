@@ -21,6 +21,7 @@ from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Movement
 from retrograd.runtime.cuda import code, devices
 from retrograd.runtime.cuda.array import (
+    ALIGNMENT,
     CudaArray,
     Operand,
     empty,
@@ -46,16 +47,26 @@ class Launch:
     def entered(self, operands: Sequence[Value]) -> list[CudaArray]:
         """All operands on the GPU of the first that is on one. A number takes the dtype of the last operand
         that has one."""
+        if all(type(x) is CudaArray for x in operands):
+            return list(operands)
         gpu = next(x.gpu for x in operands if isinstance(x, CudaArray))
         like = dtypes.of([x for x in operands if isinstance(x, CudaArray | np.ndarray | np.generic)][-1])
         return [_entered(gpu, x, like) for x in operands]
 
     def apply(self, op: Op, operands: Sequence[Value]) -> CudaArray:
         arrays = self.entered(operands)
-        view = arrays[0].layout.moved(op) if len(arrays) == 1 else None
-        if view is not None:
-            return arrays[0].viewed(view)
-        return _computed(op, arrays)
+        gpu = arrays[0].gpu
+        key = (op, *[(x.layout, x.dtype, x.pointer % ALIGNMENT) for x in arrays])
+        plan = gpu.made.get(key)
+        if plan is None:
+            plan = gpu.once(key, lambda: _Plan.of(op, arrays))
+        if plan.layout is not None:
+            return arrays[0].viewed(plan.layout)
+        out = empty(gpu, plan.type)
+        if plan.kernels is not None:
+            addresses = [x.used().pointer - back for x, back in zip(arrays, plan.back)]
+            run(plan.kernels, addresses, [out])
+        return out
 
     def cotangents(
         self, op: Op, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -164,24 +175,35 @@ def _operands(arrays: Sequence[CudaArray]) -> tuple[list[Operand], list[int]]:
     return [operand for operand, _ in pairs], [address for _, address in pairs]
 
 
-def _computed(op: Op, arrays: Sequence[CudaArray]) -> CudaArray:
-    gpu = arrays[0].gpu
-    if isinstance(op, Lapack):
-        raise DeviceError(
-            f"{op.name} of a tensor on {gpu.name}",
-            "LAPACK does it, which works on the CPU only",
-            "move the tensor there with .cpu(), and the result back with .to()",
-        )
-    operands, addresses = _operands(arrays)
-    out = empty(gpu, op.infer(*(x.type for x in arrays)))
-    if not out.size:
-        return out
+class _Plan(NamedTuple):
+    """What is done to apply an op to arrays of certain layouts."""
 
-    def make() -> Kernels:
-        return code.load(written(op.name, operands, lambda seen: [seen[0].builder.node(op, *seen)]), gpu)
+    type: Type
+    layout: Layout | None = None
+    """Of the view that the result is, if it is one."""
+    kernels: Kernels | None = None
+    """What computes the elements, if there are any."""
+    back: Sequence[int] = ()
+    """How many bytes before its first element each operand's address lies."""
 
-    run(gpu.once((op, tuple(operands)), make), addresses, [out])
-    return out
+    @staticmethod
+    def of(op: Op, arrays: Sequence[CudaArray]) -> _Plan:
+        """Made once. Raises the error of the op's type rule."""
+        gpu = arrays[0].gpu
+        kind = op.infer(*(x.type for x in arrays))
+        view = arrays[0].layout.moved(op) if len(arrays) == 1 else None
+        if view is not None or not kind.size:
+            return _Plan(kind, view)
+        if isinstance(op, Lapack):
+            raise DeviceError(
+                f"{op.name} of a tensor on {gpu.name}",
+                "LAPACK does it, which works on the CPU only",
+                "move the tensor there with .cpu(), and the result back with .to()",
+            )
+        operands, addresses = _operands(arrays)
+        graph = written(op.name, operands, lambda seen: [seen[0].builder.node(op, *seen)])
+        back = [x.pointer - address for x, address in zip(arrays, addresses, strict=True)]
+        return _Plan(kind, None, code.load(graph, gpu), back)
 
 
 def on(name: device, value: Value, non_blocking: bool = False) -> CudaArray:

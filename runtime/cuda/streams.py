@@ -180,7 +180,7 @@ def default_stream(device: object = None) -> Stream:
 
 def set_stream(stream: Stream) -> None:
     """Make a stream the current one of this thread, for its GPU."""
-    devices.choose_stream(stream.device, stream.cuda_stream)
+    devices.choose_stream(stream._device.index, stream.cuda_stream)
 
 
 def synchronize(device: object = None) -> None:
