@@ -289,6 +289,27 @@ def test_every_reduction_over_all_subsets_of_axes(op: type[Reduction], dtype: DT
             )
 
 
+@pytest.mark.parametrize("dtype", [float32, float64, int64, bool_], ids=lambda d: d.name)
+def test_reductions_down_columns_of_every_number_of_rows(dtype: DType) -> None:
+    op = "any" if dtype is bool_ else "sum"
+    for count in (*range(1, 20), 67):
+        x = sample((count, 3), dtype)
+        check(
+            lambda x: [apply(OPS[op]((0,)), x), apply(OPS[op]((0,)), rows.maximum(x, x))],
+            x,
+            ulps=64,
+            scale=10.0,
+        )
+    middle = sample((3, 11, 70), dtype)
+    check(lambda x: [apply(OPS[op]((1,)), x), apply(OPS[op]((0, 1)), x)], middle, ulps=64, scale=10.0)
+
+
+def test_flips_of_long_rows() -> None:
+    for size in (15, 16, 64, 100, 1000):
+        x = sample((3, size), float32)
+        check(lambda x: [shape.flip(x, (1,)), shape.flip(rows.add(x, 1.0), (0, 1))], x)
+
+
 def test_reductions_with_nan_and_infinities() -> None:
     x = with_special_values(sample((6, 200), float32), 0)
     for op, axes in product(("sum", "amax", "amin"), ((0,), (1,), (0, 1))):

@@ -18,7 +18,16 @@ from retrograd.compiler.backends.places import Places
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.backends.runs import runs, spread
 from retrograd.compiler.backends.shared import shared
-from retrograd.compiler.backends.vector import LLVM_TYPES, Value, fma, maximum, minimum, select, splat
+from retrograd.compiler.backends.vector import (
+    LLVM_TYPES,
+    Value,
+    backwards,
+    fma,
+    maximum,
+    minimum,
+    select,
+    splat,
+)
 from retrograd.compiler.dtypes import DType, tfloat32
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.index import Axis, Bound, Index
@@ -221,6 +230,10 @@ class Values(Places):
         if e.index.stride(vector.axis) == 1:
             has_slack = e.buffer.space is Space.LOCAL and not e.bounds
             loaded = self._load_run(e, kind, vector.lanes, None if has_slack else mask)
+        elif e.index.stride(vector.axis) == -1 and mask is None:
+            loaded = backwards(
+                self._load_run(replace(e, index=e.index - (vector.lanes - 1)), kind, vector.lanes, None)
+            )
         else:
             loaded = self._load_apart(e, kind, vector.lanes, mask)
         return loaded.to("i1") if kind == "i1" else loaded

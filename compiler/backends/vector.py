@@ -448,6 +448,11 @@ def halves(value: Value) -> tuple[Value, Value]:
     return parts[0], parts[1]
 
 
+def backwards(value: Value) -> Value:
+    """The lanes in reverse order."""
+    return _chosen(value, value, list(reversed(range(value.lanes))))
+
+
 def joined(parts: Sequence[Value]) -> Value:
     """The lanes of several like vectors, a power of two of them, in one."""
     if len(parts) == 1:

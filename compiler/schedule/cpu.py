@@ -36,6 +36,7 @@ from retrograd.compiler.ir.loops import (
 )
 from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.passes.epilogues import join_epilogues
+from retrograd.compiler.schedule.columns import sum_columns
 from retrograd.compiler.schedule.gemm import arrange_product
 from retrograd.compiler.schedule.machine import Machine
 
@@ -78,6 +79,7 @@ def _kernel(kernel: Kernel, machine: Machine) -> Kernel:
         if body is not None:
             return Kernel(kernel.name, body)
     body = tuple(collapse(s) for s in kernel.body)
+    body = tuple(t for s in body for t in sum_columns(s))
     body = tuple(t for s in body for t in share(s, machine))
     return Kernel(kernel.name, tuple(vectorise(s, machine) for s in body))
 
