@@ -304,6 +304,19 @@ def test_reductions_down_columns_of_every_number_of_rows(dtype: DType) -> None:
     check(lambda x: [apply(OPS[op]((1,)), x), apply(OPS[op]((0, 1)), x)], middle, ulps=64, scale=10.0)
 
 
+@pytest.mark.parametrize("dtype", [float32, float64, int32, bool_], ids=lambda d: d.name)
+def test_transposes_of_every_number_of_rows_and_columns(dtype: DType) -> None:
+    for sizes in ((16, 16), (17, 33), (40, 15), (64, 48), (35, 50)):
+        x, y = sample(sizes, dtype), sample(sizes[::-1], dtype, 1)
+
+        def both(x: Value, y: Value) -> list[Value]:
+            turned = shape.permute(x, (1, 0))
+            return [turned, rows.maximum(turned, y), rows.ne(turned, y)]
+
+        check(both, x, y)
+    check(lambda x: [shape.permute(x, axes) for axes in permutations(range(3))], sample((18, 20, 33), dtype))
+
+
 def test_flips_of_long_rows() -> None:
     for size in (15, 16, 64, 100, 1000):
         x = sample((3, size), float32)

@@ -290,6 +290,9 @@ class Emitter(Values):
         self._set(across, 0)
         for k, column in enumerate(transposed(rows)):
             self._set(down, k)
+            if store.buffer in self._in_registers:
+                self._registers[self._register(store.buffer, store.index)] = column
+                continue
             address = self.address(store.buffer, store.index)
             self.block.do(
                 f"store {column.type} {column.ref}, ptr {address}, align {store.buffer.dtype.itemsize}"
