@@ -450,7 +450,7 @@ def halves(value: Value) -> tuple[Value, Value]:
 
 def backwards(value: Value) -> Value:
     """The lanes in reverse order."""
-    return _chosen(value, value, list(reversed(range(value.lanes))))
+    return chosen(value, value, range(value.lanes - 1, -1, -1))
 
 
 def joined(parts: Sequence[Value]) -> Value:
