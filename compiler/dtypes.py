@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import field
 from math import inf
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,8 @@ class DType:
         return (dtype, (self.name,))
 
 
-_BY_NUMPY: dict[np.dtype[np.generic], DType] = {}
+BY_NUMPY: dict[np.dtype[np.generic], DType] = {}
+"""The dtypes by NumPy's; bfloat16 is there from its first use on."""
 
 
 def _row(name: str, torch_name: str, category: int, *aliases: str) -> DType:
@@ -92,11 +94,23 @@ def _row(name: str, torch_name: str, category: int, *aliases: str) -> DType:
 
 def _enter(d: DType, numpy: np.dtype[np.generic]) -> np.dtype[np.generic]:
     object.__setattr__(d, "numpy", numpy)
-    _BY_NUMPY[numpy] = d
+    BY_NUMPY[numpy] = d
     return numpy
 
 
+def limits(d: DType) -> Any:
+    """A floating dtype's `finfo`, from the package that has the dtype."""
+    if d.numpy.kind == "f":
+        return np.finfo(d.torch_name)
+    return _ml_dtypes().finfo(d.numpy)
+
+
 def _bfloat16() -> np.dtype[np.generic]:
+    found: np.dtype[np.generic] = np.dtype(_ml_dtypes().bfloat16)
+    return found
+
+
+def _ml_dtypes() -> Any:
     try:
         import ml_dtypes
     except ImportError:
@@ -105,8 +119,7 @@ def _bfloat16() -> np.dtype[np.generic]:
             "NumPy has no such numbers, and the package ml_dtypes, which has them, is not installed",
             "pip install 'retrograd[bfloat16]'",
         ) from None
-    found: np.dtype[np.generic] = np.dtype(ml_dtypes.bfloat16)
-    return found
+    return ml_dtypes
 
 
 float32 = _row("f32", "float32", 2, "float")
@@ -178,8 +191,10 @@ def dtype(like: object) -> DType:
 
 
 def _of_numpy(like: np.dtype[np.generic]) -> DType | None:
-    found = _BY_NUMPY.get(like) or _BY_NUMPY.get(like.newbyteorder("="))
-    return bfloat16 if found is None and like.name == bfloat16.torch_name else found
+    found = BY_NUMPY.get(like) or BY_NUMPY.get(like.newbyteorder("="))
+    if found is None and like.name == bfloat16.torch_name:
+        return BY_NUMPY[bfloat16.numpy]
+    return found
 
 
 def of(value: object) -> DType:

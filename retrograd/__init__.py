@@ -17,6 +17,7 @@ from retrograd.compiler.dtypes import (
     DType as dtype,
 )
 from retrograd.compiler.dtypes import (
+    bfloat16,
     bool_,
     float16,
     float32,
@@ -125,6 +126,7 @@ __all__ = [
     "Size",
     "Tensor",
     "autograd",
+    "bfloat16",
     "bool",
     "compile_grad",
     "compile_step",

@@ -160,7 +160,7 @@ def floating(leaves: Sequence[Any]) -> list[bool]:
 def is_floating(leaf: Any) -> bool:
     if isinstance(leaf, Tensor):
         return leaf.dtype.is_floating_point
-    return not isinstance(leaf, np.ndarray) or leaf.dtype.kind == "f"
+    return not isinstance(leaf, np.ndarray) or leaf.dtype.kind in "fV"
 
 
 def _leaf_count(structure: Structure) -> int:

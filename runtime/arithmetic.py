@@ -221,7 +221,7 @@ def nan_to_num(
     """NaN and the infinities replaced by numbers: by default 0 and the greatest and least of the dtype."""
     if not input.dtype.is_floating_point:
         return clone(input)
-    most: Any = np.finfo(input.dtype.numpy.name)
+    most = dtypes.limits(input.dtype)
     high = float(most.max) if posinf is None else posinf
     low = float(most.min) if neginf is None else neginf
     return APPLY["nan_to_num"](input, nan, high, low)  # type: ignore[no-any-return]  # a row gives a Tensor

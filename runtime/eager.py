@@ -69,7 +69,7 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
     result = Tensor(out)
     if kind_of(op).is_view:
         _enter_view(op, operands[0], arrays[0], result)
-    if tracked and STATE.grad and out.dtype.kind == "f":
+    if tracked and STATE.grad and out.dtype.kind in "fV":  # V: ml_dtypes' bfloat16
         record(kind_of(op), op, operands, arrays, result)
     return result
 

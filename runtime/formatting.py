@@ -129,6 +129,8 @@ def tensor_repr(
 
 def format_tensor(array: NDArray[Any], *, suffixes: Sequence[str] = (), prefix: str = "tensor(") -> str:
     """The elements of `array` between `prefix` and `suffixes`; one past the line width starts a new line."""
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
     if array.dtype.kind not in "fiub":
         raise DtypeError(
             f"printing an array of dtype {array.dtype}", "tensors hold real numbers and booleans"

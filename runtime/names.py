@@ -36,12 +36,13 @@ class Size(tuple[int, ...]):
 LEGACY = {
     "Float": dtypes.float32, "Double": dtypes.float64, "Half": dtypes.float16, "Long": dtypes.int64,
     "Int": dtypes.int32, "Short": dtypes.int16, "Char": dtypes.int8, "Byte": dtypes.uint8,
-    "Bool": dtypes.bool_,
+    "Bool": dtypes.bool_, "BFloat16": dtypes.bfloat16,
 }  # fmt: skip
 """The dtypes in the names of old tensor types: `torch.FloatTensor`."""
 
 
 C_NAMES = {
+    dtypes.bfloat16: "c10::BFloat16",
     dtypes.float32: "float", dtypes.float64: "double", dtypes.float16: "c10::Half", dtypes.int64: "long int",
     dtypes.int32: "int", dtypes.int16: "short int", dtypes.int8: "signed char",
     dtypes.uint8: "unsigned char", dtypes.bool_: "bool",

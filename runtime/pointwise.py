@@ -152,7 +152,7 @@ def _one(row: Elementwise) -> Function:
         result = Tensor(value if type(value) is ndarray else np.asarray(value))
         if x._view is not None:
             x._view.refresh(x)
-        if recordable and x._requires_grad and STATE.grad and array.dtype.kind == "f":
+        if recordable and x._requires_grad and STATE.grad and array.dtype.kind in "fV":
             record(kind, row, (x,), (array,), result)
         return result
 
@@ -194,7 +194,7 @@ def _two(row: Elementwise) -> Function:
         tracked = of_x and _tracked(x)
         if of_y and _tracked(y):  # asked in any case: a view is brought up to date so
             tracked = True
-        if tracked and recordable and STATE.grad and a.dtype.kind == "f":
+        if tracked and recordable and STATE.grad and a.dtype.kind in "fV":
             record(kind, row, (x, y), (a, b), result)
         return result
 

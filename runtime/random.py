@@ -63,7 +63,7 @@ def uniform(
     Raises ArgumentError where low > high or the range is past the dtype's largest number.
     """
     dtype = _floating("uniform", dtype)
-    largest = float(np.finfo(dtype).max)
+    largest = float(np.finfo(dtype if dtype.kind == "f" else np.float32).max)
     if not (-largest <= low <= high <= largest and high - low <= largest):
         raise ArgumentError(
             f"uniform numbers from {low} to {high} in {dtype}",
@@ -128,10 +128,10 @@ def _normal_blocks(
 ) -> NDArray[Any]:
     """Whole blocks of sixteen, of which a rest overwrites the end by one more block.
 
-    PyTorch fills float32 and float64 in place and so draws the rest twice, once in vain; not so float16.
+    PyTorch fills float32 and float64 in place and so draws the rest twice, once in vain; not so the halves.
     """
     whole, rest = count - count % 16, count % 16
-    in_vain = 0 if dtype == np.float16 else rest
+    in_vain = 0 if dtype.itemsize == 2 else rest
     unit = _unit(whole + in_vain + (16 if rest else 0), dtype, generator)
     rows = np.concatenate([unit[:whole], unit[whole + in_vain :]]).reshape(-1, 16)
     box_muller = box_muller64 if dtype == np.float64 else box_muller32
@@ -313,7 +313,7 @@ def _shape(shape: Shape) -> tuple[int, ...]:
 
 def _floating(what: str, dtype: DTypeLike) -> np.dtype[Any]:
     dtype = np.dtype(dtype)
-    if dtype.kind != "f":
+    if dtype.kind != "f" and dtype.name != "bfloat16":
         raise DtypeError(f"{what} in {dtype}", "these are floating-point numbers", "pass a floating dtype")
     return dtype
 

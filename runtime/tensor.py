@@ -45,7 +45,7 @@ from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tape import GradNode, Hook, Hooks, Output, RemovableHandle
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_DTYPES: dict[Any, DType] = {d.numpy: d for d in dtypes.ALL}
+_DTYPES: dict[Any, DType] = dtypes.BY_NUMPY
 
 
 class Tensor:

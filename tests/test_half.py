@@ -6,6 +6,8 @@ Ops come from the tables of the other tests, their operands in float16; PyTorch 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -21,12 +23,14 @@ from test_structured_ops import SAMPLES
 
 import retrograd as rg
 from retrograd.compiler.backends.cpu import Target
-from retrograd.compiler.dtypes import float16, float32, float64
+from retrograd.compiler.dtypes import DType, bfloat16, float16, float32, float64, int8, int16
 from retrograd.compiler.ir.graph import Array, Graph, apply, interpret
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast
 from retrograd.compiler.pipeline import unseen
+
+pytest.importorskip("ml_dtypes")
 
 HOST = Target.host()
 TARGETS = {
@@ -46,7 +50,7 @@ def halved(arrays: Sequence[Array]) -> list[Array]:
 
 def same(mine: Array, theirs: Array) -> None:
     assert mine.dtype == theirs.dtype
-    np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(mine.astype("f8"), theirs.astype("f8"))
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
@@ -98,6 +102,34 @@ def test_every_half_is_converted_both_ways(target: Target) -> None:
             same(native.build(graph, target)(numbers)[0], numbers.astype(np.float16))
 
 
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_bfloat16_is_converted_as_pytorch_does(target: Target, torch: ModuleType) -> None:
+    bits = np.random.default_rng(0).integers(0, 1 << 32, 20_000, np.uint32)
+    bits[:6] = 0x7F800000, 0xFF800000, 0x7F800001, 0x3F808000, 0x3F818000, 0x7F7FFFFF
+    x = bits.view(np.float32)
+    theirs = torch.tensor(x).bfloat16()
+    graph = graph_of(lambda x: [cast(x, bfloat16), cast(cast(x, bfloat16), float32)], x)
+    for narrow, wide in (native.build(graph, target)(x), interpret(graph, [x])):
+        np.testing.assert_array_equal(narrow.astype("f4"), theirs.float().numpy())
+        np.testing.assert_array_equal(wide, theirs.float().numpy())
+
+
+def test_rows_of_bfloat16_compiled_are_those_of_eager_mode() -> None:
+    for row, operands in ROWS.values():
+        arrays = [sample((301,), d, k) for k, d in enumerate(operands)]
+        arrays = [a.astype(bfloat16.numpy) if a.dtype.kind == "f" else a for a in arrays]
+        graph = graph_of(lambda *x, row=row: apply(row, *x), *arrays)
+        same(native.build(graph)(*arrays)[0], interpret(graph, arrays)[0])
+
+
+@pytest.mark.parametrize("dtype", [bfloat16, int16, int8], ids=lambda d: d.name)
+def test_the_last_of_many_narrow_numbers_is_stored_alone(dtype: DType) -> None:
+    for size in (17, 33, 49, 65, 129):
+        x = sample((size,), float32) * 3
+        graph = graph_of(lambda x: cast(x, dtype), x)
+        same(native.build(graph)(x)[0], x.astype(dtype.numpy))
+
+
 ODD_DOUBLES = np.array(
     [1 + 2.0**-11 + 2.0**-40, 1 + 2.0**-11 - 2.0**-40, -(1 + 2.0**-11 + 2.0**-50), 65519.99999999999, 65520.0,
      2.0**-25, 2.0**-25 * (1 + 2.0**-40), 1e-300, -1e300, np.inf, np.nan]
@@ -138,16 +170,46 @@ GRADIENTS: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.parametrize("dtype", [rg.float16, rg.bfloat16], ids=str)
 @pytest.mark.parametrize("name", GRADIENTS)
-def test_gradients_are_those_of_pytorch(name: str, torch: ModuleType) -> None:
+def test_gradients_are_those_of_pytorch(name: str, dtype: DType, torch: ModuleType) -> None:
     function = GRADIENTS[name]
-    arrays = [sample((20, 33), float16, k) * np.float16(0.3) for k in range(2)]
-    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    arrays = [sample((20, 33), float32, k) * np.float32(0.3) for k in range(2)]
+    same_dtype = getattr(torch, dtype.torch_name)
+    theirs = [torch.tensor(a).to(same_dtype).requires_grad_() for a in arrays]
     function(torch, *theirs).backward()
-    mine = [rg.tensor(a, requires_grad=True) for a in arrays]
+    mine = [rg.tensor(a).to(dtype).requires_grad_() for a in arrays]
     function(rg, *mine).backward()
-    compiled = rg.compile_grad(lambda x, w: function(rg, x, w)).grad(*map(rg.tensor, arrays))
+    compiled = rg.compile_grad(lambda x, w: function(rg, x, w)).grad(*(m.detach() for m in mine))
+    digits = 1e-3 if dtype is rg.float16 else 8e-3
     for a, b, c in zip(mine, compiled, theirs, strict=True):
-        assert a.grad.dtype is b.dtype is rg.float16
+        assert a.grad.dtype is b.dtype is dtype
         for found in (a.grad, b):
-            np.testing.assert_allclose(found.numpy(), c.grad.numpy(), rtol=4e-3, atol=1e-3)
+            expected = c.grad.float().numpy()
+            np.testing.assert_allclose(found.float().numpy(), expected, rtol=4 * digits, atol=digits)
+
+
+def test_bfloat16_tensors_are_made_printed_and_promoted_as_in_pytorch(torch: ModuleType) -> None:
+    for t in (torch, rg):
+        x = t.tensor([1.0, -2.5, 3e38, float("nan"), 0.1], dtype=t.bfloat16)
+        assert str(x).splitlines() == str(torch.tensor(x.tolist(), dtype=torch.bfloat16)).splitlines()
+        assert str((x + x.half()).dtype) == "torch.float32"
+        assert [str((x * 2.5).dtype), str((x + t.arange(5)).dtype)] == ["torch.bfloat16"] * 2
+        assert str(t.finfo(t.bfloat16).eps) == "0.0078125"
+        assert x.float().bfloat16().tolist()[4] == 0.10009765625
+        assert t.nn.Linear(2, 3).bfloat16().weight.dtype == t.bfloat16
+
+
+def test_without_the_package_bfloat16_says_what_is_missing() -> None:
+    program = """
+import sys
+sys.modules["ml_dtypes"] = None
+import retrograd as rg
+rg.tensor([1.0]).half() + 1
+try:
+    rg.tensor([1.0]).bfloat16()
+except ImportError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pip install 'retrograd[bfloat16]'" in run.stdout

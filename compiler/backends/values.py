@@ -20,6 +20,7 @@ from retrograd.compiler.backends.runs import runs, spread
 from retrograd.compiler.backends.shared import shared
 from retrograd.compiler.backends.vector import (
     LLVM_TYPES,
+    SUFFIXES,
     Value,
     backwards,
     fma,
@@ -275,7 +276,7 @@ class Values(Places):
         align = e.dtype.itemsize
         if mask is None:
             return self.block.emit(f"load {vector.type}, ptr {address}, align {align}", stored, lanes)
-        name = f"llvm.masked.load.v{lanes}{stored}.p0"
+        name = f"llvm.masked.load.v{lanes}{SUFFIXES[stored]}.p0"
         self.block.declare(name, f"declare {vector.type} @{name}(ptr, i32, <{lanes} x i1>, {vector.type})")
         operands = f"ptr {address}, i32 {align}, {mask.type} {mask.ref}, {vector.type} {vector.ref}"
         return self.block.emit(f"call {vector.type} @{name}({operands})", stored, lanes)
@@ -296,7 +297,7 @@ class Values(Places):
         pointers = self.addresses(e.buffer, e.index, lanes)
         zero = self.block.constant(stored, lanes, 0)
         allowed = self.block.constant("i1", lanes, 1) if mask is None else mask
-        name = f"llvm.masked.gather.v{lanes}{stored}.v{lanes}p0"
+        name = f"llvm.masked.gather.v{lanes}{SUFFIXES[stored]}.v{lanes}p0"
         self.block.declare(
             name, f"declare {zero.type} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {zero.type})"
         )
@@ -341,11 +342,15 @@ class Values(Places):
             if mask is None:
                 self.block.do(f"store {value.type} {value.ref}, ptr {address}, align {align}")
                 return
-            name = f"llvm.masked.store.v{lanes}{value.kind}.p0"
+            if _only_first(mask):
+                one = self.block.pure(f"extractelement {value.type} {value.ref}, i64 0", value.kind)
+                self.block.do(f"store {one.type} {one.ref}, ptr {address}, align {align}")
+                return
+            name = f"llvm.masked.store.v{lanes}{SUFFIXES[value.kind]}.p0"
             self.block.declare(name, f"declare void @{name}({value.type}, ptr, i32, <{lanes} x i1>)")
             target = f"ptr {address}"
         else:
-            name = f"llvm.masked.scatter.v{lanes}{value.kind}.v{lanes}p0"
+            name = f"llvm.masked.scatter.v{lanes}{SUFFIXES[value.kind]}.v{lanes}p0"
             self.block.declare(
                 name, f"declare void @{name}({value.type}, <{lanes} x ptr>, i32, <{lanes} x i1>)"
             )
@@ -353,3 +358,9 @@ class Values(Places):
         allowed = self.block.constant("i1", lanes, 1) if mask is None else mask
         operands = f"{value.type} {value.ref}, {target}, i32 {align}, {allowed.type} {allowed.ref}"
         self.block.do(f"call void @{name}({operands})")
+
+
+def _only_first(mask: Value) -> bool:
+    """Is it known that only the first lane is on? LLVM 22 stores too many bytes of a single lane that it has
+    truncated."""
+    return mask.ref.startswith("<i1 true") and mask.ref.count("true") == 1

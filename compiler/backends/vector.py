@@ -34,7 +34,7 @@ HALVES = ("f16", "bf16")
 INTEGERS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "i128": 128}
 """Bits of each integer kind."""
 
-_SUFFIX = LLVM_TYPES | {"f32": "f32", "f64": "f64"}
+SUFFIXES = LLVM_TYPES | {"f16": "f16", "f32": "f32", "f64": "f64"}
 """How an intrinsic's name spells each kind."""
 
 _NANS = ("0x7FF8", "0xFFF8", "0xH7E00", "0xHFE00")
@@ -362,7 +362,7 @@ def intrinsic(name: str, *values: Value) -> Value:
     """`llvm.NAME` of values of one type, giving that type."""
     first = values[0]
     block = first.block
-    suffix = _SUFFIX[first.kind] if first.lanes == 1 else f"v{first.lanes}{_SUFFIX[first.kind]}"
+    suffix = SUFFIXES[first.kind] if first.lanes == 1 else f"v{first.lanes}{SUFFIXES[first.kind]}"
     full = f"llvm.{name}.{suffix}"
     block.declare(full, f"declare {first.type} @{full}({', '.join([first.type] * len(values))})")
     operands = ", ".join(f"{v.type} {v.ref}" for v in values)

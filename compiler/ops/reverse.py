@@ -9,16 +9,21 @@ from collections.abc import Mapping, Sequence
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Node, Op, Value, order
+from retrograd.compiler.ops.half import half_among
 from retrograd.compiler.ops.reduce import sum_to
+from retrograd.compiler.ops.shape import cast
 
 
 def cotangents(
     op: Op, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
 ) -> list[Value | None]:
-    """The inputs' cotangents, each with its input's shape: the op's rule, then broadcasts undone."""
+    """The inputs' cotangents, each with its input's shape: the op's rule, then broadcasts undone. Those of
+    halves may come in float32, and are rounded."""
     found = op.adjoint(cotangent, out, inputs, needed)
     return [
-        None if g is None or not need else sum_to(g, x.shape)
+        None
+        if g is None or not need
+        else sum_to(g if (half := half_among(x)) is None else cast(g, half), x.shape)
         for g, x, need in zip(found, inputs, needed, strict=True)
     ]
 

@@ -172,7 +172,7 @@ def _finfo(type: object = None) -> finfo:
         raise ArgumentError(
             f"finfo({kind})", "torch.finfo() requires a floating point input type", "use iinfo"
         )
-    f: Any = np.finfo(kind.numpy.name)
+    f = dtypes.limits(kind)
     eps, most, least, tiny, resolution = (float(x) for x in (f.eps, f.max, f.min, f.tiny, f.resolution))
     return finfo(kind.bits, eps, most, least, tiny, resolution, kind.torch_name)
 

@@ -276,7 +276,7 @@ def random_(
 def _beyond(kind: DType) -> int:
     """One more than the greatest whole number up to which a dtype holds all."""
     if kind.is_floating_point:
-        return 2 ** (int(np.finfo(kind.numpy.name).nmant) + 1) + 1
+        return 2 ** (int(dtypes.limits(kind).nmant) + 1) + 1
     return 2 if kind is dtypes.bool_ else int(np.iinfo(kind.numpy.name).max)
 
 

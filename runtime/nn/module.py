@@ -331,6 +331,9 @@ class Module(Hooked, Stateful):
     def half(self: M) -> M:
         return self.to(dtypes.float16)
 
+    def bfloat16(self: M) -> M:
+        return self.to(dtypes.bfloat16)
+
     def type(self: M, dst_type: Any) -> M:
         """All parameters and buffers in this dtype."""
         return self._apply(lambda x: x.type(dst_type))
