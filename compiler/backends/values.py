@@ -49,6 +49,9 @@ from retrograd.compiler.ir.loops import (
     operands_first,
 )
 
+_MOST_BYTES = 32
+"""Lanes of single bytes that shuffles put in place: LLVM 22.1 never ends over sums of 64 doubled bytes."""
+
 
 @dataclass
 class Vector:
@@ -284,7 +287,8 @@ class Values(Places):
     def _load_apart(self, e: Load, kind: str, lanes: int, mask: Value | None) -> Value:
         """Elements that do not lie side by side: in runs if their distances are known, or one by one."""
         offsets = self.offsets(e.index, lanes)
-        if offsets is None or not runs(offsets, mask is not None):
+        endless = memory_kind(kind) == "i8" and lanes > _MOST_BYTES
+        if offsets is None or endless or not runs(offsets, mask is not None):
             return self._gather(e, kind, lanes, mask)
 
         def load(start: int, width: int, mask: Value | None) -> Value:
