@@ -71,6 +71,9 @@ LATE = {
     "from_sympy": "retrograd.runtime.formulas",
     "to_sympy": "retrograd.runtime.formulas",
     "get_num_threads": "retrograd.runtime.cpu",
+    "backends": "retrograd.runtime.precision",
+    "get_float32_matmul_precision": "retrograd.runtime.precision",
+    "set_float32_matmul_precision": "retrograd.runtime.precision",
     "set_num_threads": "retrograd.runtime.cpu",
 }
 """Names that are imported from these modules when they are first asked for."""
@@ -105,6 +108,11 @@ if TYPE_CHECKING:
     from retrograd.runtime.compile_step import compile_step
     from retrograd.runtime.cpu import get_num_threads, set_num_threads
     from retrograd.runtime.formulas import from_sympy, to_sympy
+    from retrograd.runtime.precision import (
+        backends,
+        get_float32_matmul_precision,
+        set_float32_matmul_precision,
+    )
     from retrograd.runtime.saving import load, save
 
 
@@ -126,6 +134,7 @@ __all__ = [
     "Size",
     "Tensor",
     "autograd",
+    "backends",
     "bfloat16",
     "bool",
     "compile_grad",
@@ -143,6 +152,7 @@ __all__ = [
     "float64",
     "from_sympy",
     "get_default_dtype",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "get_printoptions",
     "half",
@@ -167,6 +177,7 @@ __all__ = [
     "promote_types",
     "save",
     "set_default_dtype",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "set_grad_enabled",
     "set_printoptions",

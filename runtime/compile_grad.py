@@ -22,7 +22,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError
 from retrograd.compiler.ir.graph import Array
-from retrograd.runtime import tracing
+from retrograd.runtime import precision, tracing
 from retrograd.runtime.arguments import Parameters, Wrt, floating, requiring
 from retrograd.runtime.blame import nan_error, origin
 from retrograd.runtime.dispatch import direct
@@ -238,7 +238,8 @@ class CompiledFunction(Generic[P, R]):
         leaves: list[Any] = []
         structure = self._parameters.structure(args, kwargs, leaves)
         kinds = tuple(map(kind_of, leaves))
-        key = (gradient or STATE.grad, gradient, dtypes.default_dtype(), bound, structure, kinds)
+        modes = (gradient or STATE.grad, gradient, dtypes.default_dtype(), precision.tf32)
+        key = (modes, bound, structure, kinds)
         for entry in self._table.get(key, ()):
             if entry.specialisation.guards.hold():
                 return entry, leaves, structure

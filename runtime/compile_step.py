@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
+from retrograd.runtime import precision
 from retrograd.runtime.arguments import Parameters
 from retrograd.runtime.compile_grad import kind_of
 from retrograd.runtime.guards import reads
@@ -86,7 +87,7 @@ class CompiledStep:
         self._check()
         leaves: list[Any] = []
         structure = self._parameters.structure(args, kwargs, leaves)
-        key = (dtypes.default_dtype(), structure, tuple(map(kind_of, leaves)))
+        key = (dtypes.default_dtype(), precision.tf32, structure, tuple(map(kind_of, leaves)))
         with LOCK:
             known = next((plan for plan in self._table.get(key, ()) if plan.holds()), None)
             found = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Graph
+from retrograd.runtime import precision
 from retrograd.runtime.program import Executable
 from retrograd.runtime.recording import Recording
 
@@ -67,7 +68,9 @@ class Program:
             known = ", ".join(repr(name) for name in _WHOLE if name)
             raise ArgumentError(f"ptx(of={of!r})", "no such graph", f"name one of {known}")
         graph: Graph = _WHOLE[of](self._recording)
-        compiled = import_module("retrograd.compiler.pipeline").compile_for_gpu(graph, arch)
+        compiled = import_module("retrograd.compiler.pipeline").compile_for_gpu(
+            graph, arch, tf32=precision.tf32
+        )
         return str(compiled.ptx)
 
     def __str__(self) -> str:

@@ -43,6 +43,7 @@ FLOORS = (
         "runtime/cuda/",
         "runtime/pool.py",
         "runtime/threads.py",
+        "runtime/precision.py",
         "runtime/ports.py",
         "runtime/fastcall.py",
         "runtime/trampoline.py",

@@ -22,7 +22,7 @@ import numpy as np
 from retrograd.compiler.errors import DeviceError
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph
-from retrograd.runtime import cache
+from retrograd.runtime import cache, precision
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.cuda.memory import Buffer
 
@@ -101,25 +101,25 @@ class Code(NamedTuple):
 
 def load(graph: Graph, gpu: Device) -> Kernels:
     """The kernels of a graph, ready to be started on a GPU."""
-    return Kernels(gpu, _code(graph, architecture(gpu)))
+    return Kernels(gpu, _code(graph, architecture(gpu), precision.tf32))
 
 
-def _code(graph: Graph, arch: str) -> Code:
+def _code(graph: Graph, arch: str, tf32: bool) -> Code:
     name = fingerprint(graph)
-    key = cache.key_of(name, arch) if name is not None else None
+    key = cache.key_of(name, arch, tf32) if name is not None else None
     content = cache.get(key) if key is not None else None
     if content is not None:
         return Code.unpacked(content)
-    code = Code.of(compiled(graph, arch))
+    code = Code.of(compiled(graph, arch, tf32))
     if key is not None:
         cache.put(key, code.packed())
     return code
 
 
-def compiled(graph: Graph, arch: str) -> CompiledGpu:
+def compiled(graph: Graph, arch: str, tf32: bool) -> CompiledGpu:
     """Every stage of a graph."""
     pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
-    found: CompiledGpu = pipeline.compile_for_gpu(graph, arch)
+    found: CompiledGpu = pipeline.compile_for_gpu(graph, arch, tf32=tf32)
     return found
 
 

@@ -19,6 +19,7 @@ from retrograd.compiler.ir.graph import INTERPRETERS, Node, Op, Type, Value
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Movement
+from retrograd.runtime import precision
 from retrograd.runtime.cuda import code, devices
 from retrograd.runtime.cuda.array import (
     ALIGNMENT,
@@ -56,7 +57,7 @@ class Launch:
     def apply(self, op: Op, operands: Sequence[Value]) -> CudaArray:
         arrays = self.entered(operands)
         gpu = arrays[0].gpu
-        key = (op, *[(x.layout, x.dtype, x.pointer % ALIGNMENT) for x in arrays])
+        key = (op, precision.tf32, *[(x.layout, x.dtype, x.pointer % ALIGNMENT) for x in arrays])
         plan = gpu.made.get(key)
         if plan is None:
             plan = gpu.once(key, lambda: _Plan.of(op, arrays))
@@ -83,7 +84,7 @@ class Launch:
         def make() -> _Adjoint:
             return _Adjoint.of(op, given, places, needed, arrays, operands)
 
-        adjoint = gpu.once((op, types, tuple(needed), tuple(operands)), make)
+        adjoint = gpu.once((op, precision.tf32, types, tuple(needed), tuple(operands)), make)
         results = [
             None if made is None else empty(gpu, made) if isinstance(made, Type) else made.of(arrays)
             for made in adjoint.made

@@ -17,6 +17,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Graph, Node, Type
 from retrograd.compiler.passes.checks import IndexCheck
+from retrograd.runtime import precision
 from retrograd.runtime.cuda import code
 from retrograd.runtime.cuda.array import CudaArray, empty, uploaded
 from retrograd.runtime.cuda.code import Kernels
@@ -35,12 +36,13 @@ class GpuProgram:
     def __init__(self, graph: Graph, gpu: Device) -> None:
         self.graph = graph
         self.gpu = gpu
+        self._tf32 = precision.tf32
         self._kernels: Kernels = code.load(graph, gpu)
 
     @cached_property
     def _compiled(self) -> CompiledGpu:
         """Every stage. Worked out again for code that came from the cache."""
-        return code.compiled(self.graph, code.architecture(self.gpu))
+        return code.compiled(self.graph, code.architecture(self.gpu), self._tf32)
 
     @property
     def loops(self) -> loops.Program:
