@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.backends.cpu import Target, assemble
-from retrograd.runtime import cpu
-from retrograd.runtime.fastcall import make
-from retrograd.runtime.ports import ArrayPort, FloatPort, OutputPort, Port, TensorPort
+from retrograd.runtime.native import cpu
+from retrograd.runtime.native.fastcall import make
+from retrograd.runtime.native.ports import ArrayPort, FloatPort, OutputPort, Port, TensorPort
 from retrograd.runtime.tensor import Tensor
 
 NOTHING = "define void @nothing(ptr %args) nounwind {\n  ret void\n}\n"

@@ -34,7 +34,7 @@ def normal(*shapes: tuple[int, ...], dtype: str = "float32", scale: float = 1.0)
 def retrograd() -> Any:
     """The library, with nothing compiled before."""
     import retrograd as rg
-    from retrograd.runtime import cache
+    from retrograd.runtime.native import cache
 
     cache.clear()
     return rg

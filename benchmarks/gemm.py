@@ -51,7 +51,7 @@ def ours(a: Any, b: Any, layout: str) -> tuple[Any, Callable[[], None]]:
     from retrograd.compiler.ir.graph import Builder, Graph, Type
     from retrograd.compiler.ops.contract import dot, transpose
     from retrograd.compiler.pipeline import compile_graph
-    from retrograd.runtime import cpu
+    from retrograd.runtime.native import cpu
 
     builder = Builder()
     with builder.at(None):
@@ -113,7 +113,7 @@ def peak(kind: str, chains: int = 24, rounds: int = 1_000_000) -> float:
     from retrograd.compiler.backends.cpu import Target, assemble
     from retrograd.compiler.backends.module import Module, quoted
     from retrograd.compiler.backends.vector import Block, Value, fma
-    from retrograd.runtime import cpu
+    from retrograd.runtime.native import cpu
 
     target = Target.host()
     lanes = target.lanes(4 if kind == "f32" else 8)
@@ -163,7 +163,7 @@ def main() -> None:
         os.environ[name] = str(options.threads)
     import torch
 
-    from retrograd.runtime import cpu
+    from retrograd.runtime.native import cpu
 
     clock = time.process_time if options.threads == 1 else time.perf_counter
     torch.set_num_threads(options.threads)

@@ -157,7 +157,7 @@ def closed(found: set[str], ours: ModuleType) -> set[str]:
     """With the elementwise rows, which are all compared with PyTorch, with other names of what is in use, and
     with the in-place form of each method in use.
     """
-    pointwise = import_module("retrograd.runtime.pointwise")
+    pointwise = import_module("retrograd.runtime.functions.pointwise")
     rows = {*pointwise.ROWS, *pointwise.ALIASES}
     rows |= {f"Tensor.{name}" for name in rows}
     used = {id(_value(ours, name)) for name in (*found, *rows) if _value(ours, name) is not None}

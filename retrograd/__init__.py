@@ -33,7 +33,7 @@ from retrograd.compiler.dtypes import (
 from retrograd.compiler.dtypes import (
     default_dtype as get_default_dtype,
 )
-from retrograd.runtime import autograd, functions, pointwise
+from retrograd.runtime import autograd, functions
 from retrograd.runtime.autograd import (
     enable_grad,
     inference_mode,
@@ -43,7 +43,8 @@ from retrograd.runtime.autograd import (
 )
 from retrograd.runtime.device import device
 from retrograd.runtime.formatting import get_printoptions, printoptions, set_printoptions
-from retrograd.runtime.generator import Generator, default_generator
+from retrograd.runtime.functions import pointwise
+from retrograd.runtime.random.generator import Generator, default_generator
 from retrograd.runtime.tensor import Size, Tensor
 
 __version__ = "0.1.0"
@@ -64,17 +65,17 @@ ROOMS = {
 """Modules under their public names: `import retrograd.nn.functional as F` is the runtime's."""
 
 LATE = {
-    "compile_grad": "retrograd.runtime.compile_grad",
-    "compile_step": "retrograd.runtime.compile_step",
+    "compile_grad": "retrograd.runtime.compiled.compile_grad",
+    "compile_step": "retrograd.runtime.compiled.compile_step",
     "save": "retrograd.runtime.saving",
     "load": "retrograd.runtime.saving",
-    "from_sympy": "retrograd.runtime.formulas",
-    "to_sympy": "retrograd.runtime.formulas",
-    "get_num_threads": "retrograd.runtime.cpu",
+    "from_sympy": "retrograd.runtime.compiled.formulas",
+    "to_sympy": "retrograd.runtime.compiled.formulas",
+    "get_num_threads": "retrograd.runtime.native.cpu",
     "backends": "retrograd.runtime.precision",
     "get_float32_matmul_precision": "retrograd.runtime.precision",
     "set_float32_matmul_precision": "retrograd.runtime.precision",
-    "set_num_threads": "retrograd.runtime.cpu",
+    "set_num_threads": "retrograd.runtime.native.cpu",
 }
 """Names that are imported from these modules when they are first asked for."""
 
@@ -104,10 +105,10 @@ if TYPE_CHECKING:
     from importlib.abc import Loader
 
     from retrograd.runtime import cuda, linalg, nn, optim
-    from retrograd.runtime.compile_grad import compile_grad
-    from retrograd.runtime.compile_step import compile_step
-    from retrograd.runtime.cpu import get_num_threads, set_num_threads
-    from retrograd.runtime.formulas import from_sympy, to_sympy
+    from retrograd.runtime.compiled.compile_grad import compile_grad
+    from retrograd.runtime.compiled.compile_step import compile_step
+    from retrograd.runtime.compiled.formulas import from_sympy, to_sympy
+    from retrograd.runtime.native.cpu import get_num_threads, set_num_threads
     from retrograd.runtime.precision import (
         backends,
         get_float32_matmul_precision,

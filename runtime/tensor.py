@@ -37,12 +37,12 @@ from retrograd.compiler.errors import (
 )
 from retrograd.compiler.ir.graph import Array, Constant, Node
 from retrograd.runtime.device import CPU, device
+from retrograd.runtime.eager.tape import GradNode, Hook, Hooks, Output, RemovableHandle
 from retrograd.runtime.formatting import tensor_repr
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import C_NAMES, bare_legacy_name
 from retrograd.runtime.names import Size as Size
 from retrograd.runtime.strided import DeviceArray
-from retrograd.runtime.tape import GradNode, Hook, Hooks, Output, RemovableHandle
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DTYPES: dict[Any, DType] = dtypes.BY_NUMPY

@@ -30,7 +30,7 @@ from retrograd.compiler.ir.verify import verified
 from retrograd.compiler.passes.plan import plan
 from retrograd.compiler.pipeline import Compiled, CompiledGpu, Look, compile_for_gpu, unseen
 from retrograd.compiler.schedule.serialise import serialise
-from retrograd.runtime import cpu
+from retrograd.runtime.native import cpu
 
 
 @dataclass

@@ -25,7 +25,7 @@ from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.ir.graph import Array, Builder, Graph, Node, Type, interpret
 from retrograd.compiler.ir.verify import verified
 from retrograd.compiler.pipeline import Compiled, compile_graph
-from retrograd.runtime import cpu
+from retrograd.runtime.native import cpu
 
 faulthandler.enable()
 _PAGE = mmap.PAGESIZE

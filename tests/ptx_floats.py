@@ -15,7 +15,7 @@ import numpy as np
 
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.ir.graph import Array
-from retrograd.runtime import cpu
+from retrograd.runtime.native import cpu
 
 _NAN = np.uint32(0x7FFFFFFF)
 """The only NaN that f32 arithmetic makes."""

@@ -16,8 +16,8 @@ from retrograd.compiler.dtypes import float64
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import OPS, Builder, Graph, Type, apply
 from retrograd.compiler.ops.reduce import sum_
-from retrograd.runtime import cache
-from retrograd.runtime.program import Code
+from retrograd.runtime.native import cache
+from retrograd.runtime.native.program import Code
 
 CODE = bytes(range(256)) * 4
 

@@ -17,8 +17,8 @@ import pytest
 import retrograd as rg
 from retrograd.compiler.errors import ArgumentError, GradientError, RetrogradError, TraceError
 from retrograd.compiler.ir.graph import Graph
-from retrograd.runtime.compile_grad import CompiledFunction
-from retrograd.runtime.program import NativeProgram
+from retrograd.runtime.compiled.compile_grad import CompiledFunction
+from retrograd.runtime.native.program import NativeProgram
 
 Function = Callable[..., Any]
 

@@ -16,7 +16,7 @@ import pytest
 
 import retrograd as rg
 from retrograd.compiler.errors import ArgumentError, DimensionError, GradientError, TraceError
-from retrograd.runtime.program import NativeProgram
+from retrograd.runtime.native.program import NativeProgram
 
 OPTIMISERS = [
     "SGD(p, 0.1)", "SGD(p, 0.1, momentum=0.9)", "SGD(p, 0.05, 0.9, nesterov=True, weight_decay=0.1)",

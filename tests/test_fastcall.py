@@ -19,11 +19,11 @@ import pytest
 
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.errors import CompilerError
-from retrograd.runtime import cpu, fastcall
-from retrograd.runtime import layout as layout_module
-from retrograd.runtime.fastcall import make
-from retrograd.runtime.ports import ArrayPort, ConstantPort, FloatPort, TensorPort
-from retrograd.runtime.returns import Returns
+from retrograd.runtime.native import cpu, fastcall
+from retrograd.runtime.native import layout as layout_module
+from retrograd.runtime.native.fastcall import make
+from retrograd.runtime.native.ports import ArrayPort, ConstantPort, FloatPort, TensorPort
+from retrograd.runtime.native.returns import Returns
 
 F64, F32 = np.dtype(np.float64), np.dtype(np.float32)
 

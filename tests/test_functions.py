@@ -121,7 +121,7 @@ def run(case: str, names: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def check(case: str, torch: ModuleType, dtype: str) -> None:
-    """Three times, for that is when functions replay what they did (`runtime/replay.py`)."""
+    """Three times, for that is when functions replay what they did (`runtime/eager/replay.py`)."""
     theirs, their_gradients = run(case, operands(torch, dtype))
     for _ in range(3):
         ours, our_gradients = run(case, operands(retrograd, dtype))

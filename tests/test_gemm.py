@@ -15,7 +15,7 @@ from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.shape import expand, reshape
 from retrograd.compiler.pipeline import compile_graph
-from retrograd.runtime import cpu
+from retrograd.runtime.native import cpu
 
 HOST = Target.host()
 EDGES = [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 65, 100]

@@ -10,7 +10,7 @@ import pytest
 
 from retrograd.compiler.backends.cpu import Target, assemble, assembly
 from retrograd.compiler.errors import CompilerError
-from retrograd.runtime import cpu
+from retrograd.runtime.native import cpu
 
 SCALE = """
 define void @scale(ptr %args) nounwind {
@@ -141,5 +141,5 @@ def test_a_narrowed_target_uses_no_wide_register() -> None:
 
 
 def test_importing_loads_no_llvm() -> None:
-    program = "import sys, retrograd.runtime.cpu; sys.exit('llvmlite' in sys.modules)"
+    program = "import sys, retrograd.runtime.native.cpu; sys.exit('llvmlite' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -17,8 +17,8 @@ import pytest
 
 import retrograd as rg
 from retrograd.compiler.errors import DimensionError, GradientError
-from retrograd.runtime import compile_grad as compiling
-from retrograd.runtime.history import CompiledBackward
+from retrograd.runtime.compiled import compile_grad as compiling
+from retrograd.runtime.compiled.history import CompiledBackward
 
 Function = Callable[..., Any]
 Native = Callable[[Function], Function]

@@ -16,7 +16,7 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.softmax import Softmax
-from retrograd.runtime import one_op
+from retrograd.runtime.eager import one_op
 
 ROWS, COLUMNS = 700, 512
 

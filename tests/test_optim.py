@@ -14,7 +14,7 @@ import pytest
 
 import retrograd
 from retrograd.compiler.errors import RetrogradError
-from retrograd.runtime import program
+from retrograd.runtime.native import program
 
 OPTIMISERS = [
     "SGD(p)", "SGD(p, lr=0.1)", "SGD(p, 0.1, momentum=0.9)",

@@ -27,7 +27,7 @@ from retrograd.compiler.ops.index import put, put_add, take
 from retrograd.compiler.ops.reduce import Reduction, amax, spread, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.window import Undiagonal, Unwindow, diagonal, window
-from retrograd.runtime import cpu
+from retrograd.runtime.native import cpu
 
 DTYPES = (float32, float64, int64, int32, bool_)
 ROWS = [op for op in OPS.values() if isinstance(op, Elementwise)]

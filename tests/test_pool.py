@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from retrograd.compiler.backends.cpu import Target, assemble, assembly
 from retrograd.compiler.errors import ArgumentError
-from retrograd.runtime import cpu, pool, threads
+from retrograd.runtime.native import cpu, pool, threads
 
 COUNT = """
 declare void @retrograd_parallel(ptr, ptr, i64)
@@ -119,7 +119,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np
 from test_pool import COUNT
 from retrograd.compiler.backends.cpu import Target, assemble, assembly
-from retrograd.runtime import cpu
+from retrograd.runtime.native import cpu
 cpu.set_num_threads(4)
 library = cpu.load(assemble(COUNT, Target.host()))
 address, before = library.address("repeat"), len(os.listdir("/proc/self/task"))

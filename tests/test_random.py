@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, RetrogradError, ShapeError
-from retrograd.runtime import random
-from retrograd.runtime.random import Generator
-from retrograd.runtime.random_math import box_muller32, fma32, fma64
+from retrograd.runtime.random import samplers
+from retrograd.runtime.random.rounding import box_muller32, fma32, fma64
+from retrograd.runtime.random.samplers import Generator
 
 FLOATS = ("float16", "float32", "float64")
 SIZES = (0, 1, 2, 15, 16, 17, 31, 32, 100, 624, 1000)
@@ -37,14 +37,14 @@ def seeded(seed: int = 0) -> Generator:
 
 
 def test_the_numbers_of_seed_zero() -> None:
-    random.manual_seed(0)
+    samplers.manual_seed(0)
 
-    assert random.rand(3).tolist() == [0.49625658988952637, 0.7682217955589294, 0.08847743272781372]
-    assert random.randn((2,)).tolist() == [0.3643381893634796, 0.13439632952213287]
-    assert random.randint(0, 10, 5).tolist() == [3, 7, 3, 1, 6]
-    assert random.randperm(8).tolist() == [4, 6, 1, 0, 3, 5, 2, 7]
-    assert random.bernoulli((2, 4)).tolist() == [[1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 1.0, 1.0]]
-    assert random.randn(17)[:3].tolist() == [0.2484147548675537, -0.23033547401428223, -0.3917543888092041]
+    assert samplers.rand(3).tolist() == [0.49625658988952637, 0.7682217955589294, 0.08847743272781372]
+    assert samplers.randn((2,)).tolist() == [0.3643381893634796, 0.13439632952213287]
+    assert samplers.randint(0, 10, 5).tolist() == [3, 7, 3, 1, 6]
+    assert samplers.randperm(8).tolist() == [4, 6, 1, 0, 3, 5, 2, 7]
+    assert samplers.bernoulli((2, 4)).tolist() == [[1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 1.0, 1.0]]
+    assert samplers.randn(17)[:3].tolist() == [0.2484147548675537, -0.23033547401428223, -0.3917543888092041]
 
 
 def test_the_first_words_are_those_of_the_reference_implementation() -> None:
@@ -63,22 +63,28 @@ def test_a_pair_of_words_has_the_first_one_on_top() -> None:
 
 def test_a_new_generator_has_the_fixed_seed_and_the_default_one_a_chance_seed() -> None:
     assert Generator().initial_seed() == 67280421310721
-    assert random.manual_seed(5) is random.default_generator
-    assert random.initial_seed() == 5
-    assert random.default_generator.seed() == random.initial_seed() != 5
+    assert samplers.manual_seed(5) is samplers.default_generator
+    assert samplers.initial_seed() == 5
+    assert samplers.default_generator.seed() == samplers.initial_seed() != 5
 
 
 def test_the_default_generator_is_used_where_none_is_given() -> None:
-    random.manual_seed(11)
-    ours = [random.rand(3), random.randn(3), random.randn(20), random.randint(0, 9, 3), random.randperm(4)]
+    samplers.manual_seed(11)
+    ours = [
+        samplers.rand(3),
+        samplers.randn(3),
+        samplers.randn(20),
+        samplers.randint(0, 9, 3),
+        samplers.randperm(4),
+    ]
 
     g = seeded(11)
     same = [
-        random.rand(3, generator=g),
-        random.randn(3, generator=g),
-        random.randn(20, generator=g),
-        random.randint(0, 9, 3, generator=g),
-        random.randperm(4, generator=g),
+        samplers.rand(3, generator=g),
+        samplers.randn(3, generator=g),
+        samplers.randn(20, generator=g),
+        samplers.randint(0, 9, 3, generator=g),
+        samplers.randperm(4, generator=g),
     ]
     assert all(map(same_bits, ours, same))
 
@@ -99,63 +105,63 @@ def test_a_copy_continues_the_stream_and_leaves_the_original_alone(
 ) -> None:
     original = seeded(9)
     original.uint32(words)
-    random.normal(1, generator=original)  # half of a pair stays behind
+    samplers.normal(1, generator=original)  # half of a pair stays behind
 
     copied = twin(original)
-    ours = random.normal(40, generator=copied)
+    ours = samplers.normal(40, generator=copied)
 
     assert copied.initial_seed() == 9
-    assert same_bits(random.normal(40, generator=original), ours)
+    assert same_bits(samplers.normal(40, generator=original), ours)
 
 
 def test_sizes_may_be_a_number_a_list_or_empty() -> None:
-    assert random.rand(3).shape == (3,)
-    assert random.rand([2, 3]).shape == random.rand((np.int64(2), 3)).shape == (2, 3)
-    assert random.rand(np.int64(3)).shape == (3,)
-    assert random.rand(()).shape == ()
-    assert random.randn((0, 4)).shape == (0, 4)
-    assert random.randint(0, 2, (), dtype="bool").dtype == bool
+    assert samplers.rand(3).shape == (3,)
+    assert samplers.rand([2, 3]).shape == samplers.rand((np.int64(2), 3)).shape == (2, 3)
+    assert samplers.rand(np.int64(3)).shape == (3,)
+    assert samplers.rand(()).shape == ()
+    assert samplers.randn((0, 4)).shape == (0, 4)
+    assert samplers.randint(0, 2, (), dtype="bool").dtype == bool
 
 
 def test_an_excluded_end_is_never_reached() -> None:
-    half = random.uniform(20_000, 0.0, 1.0, "float16", seeded())
+    half = samplers.uniform(20_000, 0.0, 1.0, "float16", seeded())
 
     assert half.max() < 1.0
-    assert (random.uniform(100, 3.0, 3.0) == 3.0).all()
+    assert (samplers.uniform(100, 3.0, 3.0) == 3.0).all()
 
 
 def test_a_shuffle_with_pairs_of_words_is_a_permutation(monkeypatch: pytest.MonkeyPatch) -> None:
     """The way of PyTorch from 214748364 on, tried with few: r[i] = r[z], r[z] = i for z from 0 to i."""
-    monkeypatch.setattr(random, "_LONG_PERMUTATION", 10)
+    monkeypatch.setattr(samplers, "_LONG_PERMUTATION", 10)
     order = [0] * 5000
     for i, word in enumerate(seeded(4).uint64(5000).tolist()):
         z = word % (i + 1)
         order[i] = order[z]
         order[z] = i
 
-    assert random.randperm(5000, generator=seeded(4)).tolist() == order
+    assert samplers.randperm(5000, generator=seeded(4)).tolist() == order
     assert sorted(order) == list(range(5000))
 
 
 def test_dropout_scales_what_it_keeps_and_the_extremes_draw_nothing() -> None:
     g = seeded()
 
-    assert (random.dropout_mask(3, 0.0, generator=g) == 1).all()
-    assert (random.dropout_mask(3, 1.0, generator=g) == 0).all()
-    assert same_bits(random.rand(4, generator=g), random.rand(4, generator=seeded()))
-    assert set(random.dropout_mask(100, 0.75).tolist()) == {0.0, 4.0}
+    assert (samplers.dropout_mask(3, 0.0, generator=g) == 1).all()
+    assert (samplers.dropout_mask(3, 1.0, generator=g) == 0).all()
+    assert same_bits(samplers.rand(4, generator=g), samplers.rand(4, generator=seeded()))
+    assert set(samplers.dropout_mask(100, 0.75).tolist()) == {0.0, 4.0}
 
 
 def test_the_samples_follow_their_distributions() -> None:
     """Means and variances of 200,000 samples, within five standard errors."""
     g, n = seeded(123), 200_000
     samples = [
-        (random.uniform(n, -1, 3, generator=g), 1.0, 16 / 12),
-        (random.normal(n, 2.0, 3.0, generator=g), 2.0, 9.0),
-        (random.exponential(n, 2.0, generator=g), 0.5, 0.25),
-        (random.bernoulli(n, 0.3, generator=g), 0.3, 0.21),
-        (random.randint(0, 6, n, generator=g), 2.5, 35 / 12),
-        (random.multinomial(np.array([1.0, 3.0]), n, True, g), 0.75, 0.1875),
+        (samplers.uniform(n, -1, 3, generator=g), 1.0, 16 / 12),
+        (samplers.normal(n, 2.0, 3.0, generator=g), 2.0, 9.0),
+        (samplers.exponential(n, 2.0, generator=g), 0.5, 0.25),
+        (samplers.bernoulli(n, 0.3, generator=g), 0.3, 0.21),
+        (samplers.randint(0, 6, n, generator=g), 2.5, 35 / 12),
+        (samplers.multinomial(np.array([1.0, 3.0]), n, True, g), 0.75, 0.1875),
     ]
     for sample, mean, variance in samples:
         assert abs(sample.mean(dtype=np.float64) - mean) < 5 * math.sqrt(variance / n)
@@ -165,46 +171,46 @@ def test_the_samples_follow_their_distributions() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: random.manual_seed(2**64), ArgumentError, r"a seed lies between"),
+        (lambda: samplers.manual_seed(2**64), ArgumentError, r"a seed lies between"),
         (lambda: seeded().set_state(np.zeros(3, np.uint8)), ArgumentError, r"a state is 5056 bytes"),
         (lambda: seeded().set_state(np.zeros(5056, np.uint8)), ArgumentError, r"no state of the Mersenne"),
-        (lambda: random.manual_seed("a"), ArgumentError, r"seed='a'; seed must be a whole number"),
-        (lambda: random.rand((2, 0.5)), ArgumentError, r"size=0.5; size must be a whole number"),
-        (lambda: random.randint(0, 2.5, 1), ArgumentError, r"high=2.5; high must be a whole"),
-        (lambda: random.rand(-1), ShapeError, r"random numbers of shape \(-1,\); a size is negative"),
-        (lambda: random.rand(2, "int64"), DtypeError, r"uniform in int64; .*; pass a floating dtype"),
-        (lambda: random.uniform(2, 1.0, 0.0), ArgumentError, r"from 1.0 to 0.0 in float32; low must not"),
-        (lambda: random.uniform(2, 0.0, 1e39), ArgumentError, r"the range must stay within"),
-        (lambda: random.uniform(2, math.nan), ArgumentError, r"from nan to 1.0"),
-        (lambda: random.normal(2, 0.0, -1.0), ArgumentError, r"std=-1.0; a standard deviation is not"),
-        (lambda: random.exponential(2, 0.0), ArgumentError, r"rate=0.0; the rate must be positive"),
-        (lambda: random.bernoulli(2, 1.5), ArgumentError, r"p=1.5; a probability lies between 0 and 1"),
-        (lambda: random.bernoulli(2, np.array([0, 1])), DtypeError, r"probabilities in int64"),
-        (lambda: random.dropout_mask(2, -0.1), ArgumentError, r"dropout with p=-0.1"),
-        (lambda: random.randint(3, 3, 2), ArgumentError, r"from 3 to below 3 in int64; low must be less"),
+        (lambda: samplers.manual_seed("a"), ArgumentError, r"seed='a'; seed must be a whole number"),
+        (lambda: samplers.rand((2, 0.5)), ArgumentError, r"size=0.5; size must be a whole number"),
+        (lambda: samplers.randint(0, 2.5, 1), ArgumentError, r"high=2.5; high must be a whole"),
+        (lambda: samplers.rand(-1), ShapeError, r"random numbers of shape \(-1,\); a size is negative"),
+        (lambda: samplers.rand(2, "int64"), DtypeError, r"uniform in int64; .*; pass a floating dtype"),
+        (lambda: samplers.uniform(2, 1.0, 0.0), ArgumentError, r"from 1.0 to 0.0 in float32; low must not"),
+        (lambda: samplers.uniform(2, 0.0, 1e39), ArgumentError, r"the range must stay within"),
+        (lambda: samplers.uniform(2, math.nan), ArgumentError, r"from nan to 1.0"),
+        (lambda: samplers.normal(2, 0.0, -1.0), ArgumentError, r"std=-1.0; a standard deviation is not"),
+        (lambda: samplers.exponential(2, 0.0), ArgumentError, r"rate=0.0; the rate must be positive"),
+        (lambda: samplers.bernoulli(2, 1.5), ArgumentError, r"p=1.5; a probability lies between 0 and 1"),
+        (lambda: samplers.bernoulli(2, np.array([0, 1])), DtypeError, r"probabilities in int64"),
+        (lambda: samplers.dropout_mask(2, -0.1), ArgumentError, r"dropout with p=-0.1"),
+        (lambda: samplers.randint(3, 3, 2), ArgumentError, r"from 3 to below 3 in int64; low must be less"),
         (
-            lambda: random.randint(0, 300, 2, "uint8"),
+            lambda: samplers.randint(0, 300, 2, "uint8"),
             ArgumentError,
             r"uint8 holds whole numbers from 0 to",
         ),
-        (lambda: random.randint(0, 3, 2, "complex64"), DtypeError, r"whole numbers in complex64"),
-        (lambda: random.randperm(-1), ArgumentError, r"randperm\(-1\)"),
-        (lambda: random.randperm(300, "uint8"), ArgumentError, r"randperm\(300\) in uint8"),
-        (lambda: random.multinomial([0.0, 0.0], 1), ArgumentError, r"not all zero in a row"),
-        (lambda: random.multinomial([1.0, -1.0], 1), ArgumentError, r"not negative"),
-        (lambda: random.multinomial([1.0, 1.0], 3), ArgumentError, r"num_samples=3 over 2 weights"),
-        (lambda: random.multinomial(np.ones((1, 1, 1)), 1), ShapeError, r"one or two axes"),
+        (lambda: samplers.randint(0, 3, 2, "complex64"), DtypeError, r"whole numbers in complex64"),
+        (lambda: samplers.randperm(-1), ArgumentError, r"randperm\(-1\)"),
+        (lambda: samplers.randperm(300, "uint8"), ArgumentError, r"randperm\(300\) in uint8"),
+        (lambda: samplers.multinomial([0.0, 0.0], 1), ArgumentError, r"not all zero in a row"),
+        (lambda: samplers.multinomial([1.0, -1.0], 1), ArgumentError, r"not negative"),
+        (lambda: samplers.multinomial([1.0, 1.0], 3), ArgumentError, r"num_samples=3 over 2 weights"),
+        (lambda: samplers.multinomial(np.ones((1, 1, 1)), 1), ShapeError, r"one or two axes"),
     ],
 )
 def test_a_mistake_is_refused_in_words(call: Callable[[], object], error: type[Exception], text: str) -> None:
-    random.manual_seed(1)
-    before = random.default_generator.get_state()
+    samplers.manual_seed(1)
+    before = samplers.default_generator.get_state()
 
     with pytest.raises(error, match=text) as raised:
         call()
 
     assert isinstance(raised.value, RetrogradError)
-    assert (random.default_generator.get_state() == before).all()
+    assert (samplers.default_generator.get_state() == before).all()
 
 
 def fma_exactly(a: float, b: float, c: float) -> Fraction:
@@ -289,26 +295,26 @@ def draws(torch: ModuleType, size: int, dtype: str) -> dict[str, Draw]:
 
     return {
         "rand": (
-            lambda g: random.rand(size, dtype, g),
+            lambda g: samplers.rand(size, dtype, g),
             lambda torch, g: torch.rand(size, dtype=kind, generator=g),
         ),
         "randn": (
-            lambda g: random.randn(size, dtype, g),
+            lambda g: samplers.randn(size, dtype, g),
             lambda torch, g: torch.randn(size, dtype=kind, generator=g),
         ),
-        "uniform": (lambda g: random.uniform(size, -0.31, 1.77, dtype, g), filled("uniform_", -0.31, 1.77)),
-        "normal": (lambda g: random.normal(size, 0.3, 1.7, dtype, g), filled("normal_", 0.3, 1.7)),
-        "exponential": (lambda g: random.exponential(size, 1.7, dtype, g), filled("exponential_", 1.7)),
+        "uniform": (lambda g: samplers.uniform(size, -0.31, 1.77, dtype, g), filled("uniform_", -0.31, 1.77)),
+        "normal": (lambda g: samplers.normal(size, 0.3, 1.7, dtype, g), filled("normal_", 0.3, 1.7)),
+        "exponential": (lambda g: samplers.exponential(size, 1.7, dtype, g), filled("exponential_", 1.7)),
         "randint": (
-            lambda g: random.randint(-7, 1000, size, "int64", g),
+            lambda g: samplers.randint(-7, 1000, size, "int64", g),
             lambda torch, g: torch.randint(-7, 1000, (size,), generator=g),
         ),
         "randperm": (
-            lambda g: random.randperm(size, "int64", g),
+            lambda g: samplers.randperm(size, "int64", g),
             lambda torch, g: torch.randperm(size, generator=g),
         ),
         "bernoulli": (
-            lambda g: random.bernoulli(size, np.full(size, 0.3, dtype), dtype, g),
+            lambda g: samplers.bernoulli(size, np.full(size, 0.3, dtype), dtype, g),
             lambda torch, g: torch.bernoulli(torch.full((size,), 0.3, dtype=kind), generator=g),
         ),
     }
@@ -343,18 +349,18 @@ def test_many_float32_normal_numbers_are_pytorchs(torch: ModuleType) -> None:
         h = torch.Generator().manual_seed(seed)
 
         assert agrees(
-            torch, random.randn(200_003, generator=seeded(seed)), torch.randn(200_003, generator=h).numpy()
+            torch, samplers.randn(200_003, generator=seeded(seed)), torch.randn(200_003, generator=h).numpy()
         )
 
 
 @pytest.mark.parametrize("words", [0, 1, 623, 624, 625])
 def test_the_bytes_of_a_state_are_pytorchs(torch: ModuleType, words: int) -> None:
     g, h = seeded(-9), torch.Generator().manual_seed(-9)
-    random.rand(words, generator=g)
+    samplers.rand(words, generator=g)
     torch.rand(words, generator=h)
     assert same_bits(g.get_state(), h.get_state().numpy())
 
-    random.randn(1, generator=g)
+    samplers.randn(1, generator=g)
     torch.randn(1, generator=h)
     assert same_bits(g.get_state(), h.get_state().numpy())
 
@@ -363,11 +369,11 @@ def test_states_travel_both_ways(torch: ModuleType) -> None:
     h = torch.Generator().manual_seed(77)
     torch.randn(3, generator=h)
     g = Generator().set_state(h.get_state().numpy())
-    assert agrees(torch, random.randn(50, generator=g), torch.randn(50, generator=h).numpy())
+    assert agrees(torch, samplers.randn(50, generator=g), torch.randn(50, generator=h).numpy())
 
-    random.randn(1, generator=g)
+    samplers.randn(1, generator=g)
     h.set_state(torch.from_numpy(g.get_state()))
-    assert agrees(torch, random.randn(50, generator=g), torch.randn(50, generator=h).numpy())
+    assert agrees(torch, samplers.randn(50, generator=g), torch.randn(50, generator=h).numpy())
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64", "bool", *FLOATS])
@@ -378,7 +384,7 @@ def test_whole_numbers_are_pytorchs(torch: ModuleType, dtype: str) -> None:
         g, h = seeded(2), torch.Generator().manual_seed(2)
         theirs = torch.randint(low, high, (33,), dtype=getattr(torch, dtype), generator=h)
 
-        assert agrees(torch, random.randint(low, high, 33, dtype, g), theirs.numpy()), (low, high)
+        assert agrees(torch, samplers.randint(low, high, 33, dtype, g), theirs.numpy()), (low, high)
         assert in_step(g, h)
 
 
@@ -386,14 +392,14 @@ def test_whole_numbers_are_pytorchs(torch: ModuleType, dtype: str) -> None:
 def test_long_permutations_are_pytorchs(torch: ModuleType, size: int) -> None:
     theirs = torch.randperm(size, generator=torch.Generator().manual_seed(size))
 
-    assert agrees(torch, random.randperm(size, generator=seeded(size)), theirs.numpy())
+    assert agrees(torch, samplers.randperm(size, generator=seeded(size)), theirs.numpy())
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
 def test_permutations_have_pytorchs_dtypes(torch: ModuleType, dtype: str) -> None:
     theirs = torch.randperm(200, dtype=getattr(torch, dtype), generator=torch.Generator().manual_seed(3))
 
-    assert agrees(torch, random.randperm(200, dtype, seeded(3)), theirs.numpy())
+    assert agrees(torch, samplers.randperm(200, dtype, seeded(3)), theirs.numpy())
 
 
 def intel_with_mkl(torch: ModuleType) -> bool:
@@ -410,14 +416,14 @@ def test_dropout_and_bernoulli_of_a_number_are_pytorchs(torch: ModuleType, p: fl
     kind = getattr(torch, dtype)
     for size in SIZES:
         torch.manual_seed(size)
-        random.manual_seed(size)
+        samplers.manual_seed(size)
 
         dropped = torch.nn.functional.dropout(torch.ones(size, dtype=kind), p)
-        assert agrees(torch, random.dropout_mask(size, p, dtype), dropped.numpy())
+        assert agrees(torch, samplers.dropout_mask(size, p, dtype), dropped.numpy())
         assert agrees(
-            torch, random.bernoulli(size, p, dtype), torch.empty(size, dtype=kind).bernoulli_(p).numpy()
+            torch, samplers.bernoulli(size, p, dtype), torch.empty(size, dtype=kind).bernoulli_(p).numpy()
         )
-        assert agrees(torch, random.rand(3), torch.rand(3).numpy())
+        assert agrees(torch, samplers.rand(3), torch.rand(3).numpy())
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -432,5 +438,5 @@ def test_multinomial_is_pytorchs(torch: ModuleType, shape: tuple[int, ...], dtyp
                 g, h = seeded(seed), torch.Generator().manual_seed(seed)
                 theirs = torch.multinomial(torch.from_numpy(weights), count, replacement, generator=h)
 
-                assert agrees(torch, random.multinomial(weights, count, replacement, g), theirs.numpy())
+                assert agrees(torch, samplers.multinomial(weights, count, replacement, g), theirs.numpy())
                 assert in_step(g, h)

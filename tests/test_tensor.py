@@ -21,7 +21,7 @@ from side_by_side import Program, compare
 
 import retrograd
 from retrograd.compiler import dtypes
-from retrograd.runtime import pointwise
+from retrograd.runtime.functions import pointwise
 from retrograd.runtime.tensor import Tensor
 
 PROGRAMS: list[Program] = []

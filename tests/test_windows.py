@@ -15,7 +15,7 @@ from retrograd.compiler.ir.graph import Graph, Node, Value
 from retrograd.compiler.ops.convolution import convolution, transposed_convolution
 from retrograd.compiler.ops.pool import max_pool
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime import cpu
+from retrograd.runtime.native import cpu
 
 CASES = [
     # x, w, stride, padding, dilation, groups

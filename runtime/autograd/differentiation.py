@@ -13,9 +13,9 @@ from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
 from retrograd.compiler.ops.shape import concat, unsqueeze
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
+from retrograd.runtime.eager.opnodes import edge_of
+from retrograd.runtime.eager.tape import Edge
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.opnodes import edge_of
-from retrograd.runtime.tape import Edge
 from retrograd.runtime.tensor import Tensor, method
 
 Tensors = Tensor | Sequence[Tensor]

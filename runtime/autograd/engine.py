@@ -19,13 +19,13 @@ from retrograd.compiler.errors import ArgumentError, DeviceError, GradientError,
 from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.shape import cast
-from retrograd.runtime.blame import nan_error
-from retrograd.runtime.copying import clone
-from retrograd.runtime.inplace import add_to
+from retrograd.runtime.autograd.blame import nan_error
+from retrograd.runtime.eager.copying import clone
+from retrograd.runtime.eager.inplace import add_to
+from retrograd.runtime.eager.opnodes import OpNode, edge_of
+from retrograd.runtime.eager.tape import Edge, GradNode, Hooks, Output
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.opnodes import OpNode, edge_of
 from retrograd.runtime.strided import DeviceArray
-from retrograd.runtime.tape import Edge, GradNode, Hooks, Output
 from retrograd.runtime.tensor import Tensor, new
 
 

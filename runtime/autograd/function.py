@@ -34,9 +34,9 @@ from retrograd.compiler.ir.graph import Value
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.autograd.engine import as_cotangent, as_tensor
+from retrograd.runtime.eager.opnodes import counter_of, edge_of, modified
+from retrograd.runtime.eager.tape import Edge, GradNode, Output, already_freed
 from retrograd.runtime.modes import STATE, no_grad
-from retrograd.runtime.opnodes import counter_of, edge_of, modified
-from retrograd.runtime.tape import Edge, GradNode, Output, already_freed
 from retrograd.runtime.tensor import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])

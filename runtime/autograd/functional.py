@@ -16,7 +16,7 @@ import numpy as np
 from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
 from retrograd.compiler.ops.shape import concat, reshape
 from retrograd.runtime.autograd.differentiation import grad
-from retrograd.runtime.copying import clone
+from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.modes import enable_grad
 from retrograd.runtime.tensor import Tensor, new
 

@@ -22,9 +22,10 @@ import numpy as np
 from retrograd.compiler.errors import DeviceError
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph
-from retrograd.runtime import cache, precision
+from retrograd.runtime import precision
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.cuda.memory import Buffer
+from retrograd.runtime.native import cache
 
 if TYPE_CHECKING:
     from retrograd.compiler.pipeline import CompiledGpu

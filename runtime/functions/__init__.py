@@ -4,9 +4,10 @@
 enters them all. To add a file, name it here.
 """
 
-from retrograd.runtime import arithmetic, conversion
+from retrograd.runtime.eager import conversion
 from retrograd.runtime.functions import (
     activation,
+    arithmetic,
     arranging,
     combining,
     creation,

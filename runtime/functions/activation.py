@@ -14,13 +14,13 @@ import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime import random
+from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.joining import chunk
+from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import axis_of, functional
 from retrograd.runtime.functions.sampling import check_not_tracing, drawn
 from retrograd.runtime.functions.statistics import softmax
-from retrograd.runtime.inplace import assign
-from retrograd.runtime.pointwise import APPLY
+from retrograd.runtime.random import samplers
 from retrograd.runtime.tensor import Tensor, new
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -194,7 +194,7 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
     array = input.read("rrelu()")
     slopes = np.ones(array.shape, array.dtype)
     below = array <= 0
-    slopes[below] = random.uniform(int(below.sum()), lower, upper, np.float64)
+    slopes[below] = samplers.uniform(int(below.sum()), lower, upper, np.float64)
     return input * new(slopes, input)
 
 
@@ -219,7 +219,7 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, dim: int 
     With `hard` its one-hot, differentiated as the soft one.
     """
     shape, kind = tuple(logits.shape), logits.dtype
-    noise = drawn(shape, kind, lambda: -np.log(random.exponential(shape, 1.0, kind.numpy)), logits)
+    noise = drawn(shape, kind, lambda: -np.log(samplers.exponential(shape, 1.0, kind.numpy)), logits)
     soft = softmax((logits + noise) / tau, dim)
     if not hard:
         return soft

@@ -19,9 +19,9 @@ from retrograd.compiler.ops.index import take
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.compiler.ops.window import diagonal as take_diagonal
+from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.public import axis_of, integer, promoted, public, sizes_of, unshared
 from retrograd.runtime.functions.shaping import transpose
-from retrograd.runtime.inplace import assign
 from retrograd.runtime.tensor import Tensor, new
 
 

@@ -22,9 +22,9 @@ from retrograd.compiler.ir.graph import Array, Type, Value
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.device import as_device
+from retrograd.runtime.eager.moving import exchange, moved
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.moving import exchange, moved
 from retrograd.runtime.tensor import Tensor, new
 
 Number = bool | int | float

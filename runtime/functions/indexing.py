@@ -21,13 +21,13 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import tracing
+from retrograd.runtime.eager.inplace import assign, changed, check_writable
+from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index
 from retrograd.runtime.functions.public import axis_of, known, public
 from retrograd.runtime.functions.selecting import masked_scatter
-from retrograd.runtime.inplace import assign, changed, check_writable
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.moving import moved
 from retrograd.runtime.tensor import Tensor, new
 
 # ---- picks -------------------------------------------------------------------------------------------------

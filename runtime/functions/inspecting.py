@@ -14,11 +14,11 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.record import record
+from retrograd.runtime.eager.moving import get_device, is_pinned
+from retrograd.runtime.eager.promotion import common_dtype
 from retrograd.runtime.functions.creation import array_of, filled
 from retrograd.runtime.functions.public import public
-from retrograd.runtime.moving import get_device, is_pinned
 from retrograd.runtime.names import LEGACY, legacy_name
-from retrograd.runtime.promotion import common_dtype
 from retrograd.runtime.tensor import Tensor, new
 
 

@@ -19,17 +19,17 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import statistics as moments
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.elementwise import broadcast_shapes
-from retrograd.runtime import random
+from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.einsum import einsum
 from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.inspecting import _finfo
 from retrograd.runtime.functions.linear import matmul
+from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import functional, known, public
 from retrograd.runtime.functions.sampling import drawn
 from retrograd.runtime.functions.statistics import norm
-from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import no_grad
-from retrograd.runtime.pointwise import APPLY
+from retrograd.runtime.random import samplers
 from retrograd.runtime.tensor import Tensor, new
 
 
@@ -120,7 +120,7 @@ def _dropped(
         noise = drawn(
             shape,
             kind,
-            lambda: _in_memory_order(input, shape, lambda s: random.dropout_mask(s, p, kind.numpy)),
+            lambda: _in_memory_order(input, shape, lambda s: samplers.dropout_mask(s, p, kind.numpy)),
             input,
         )
     result = input * noise
@@ -150,7 +150,7 @@ def _in_alpha(
         return _dropped(name, input, shape, p, training, inplace)
     kind, alpha = input.dtype, 1.7580993408473766
     scale = 1 / math.sqrt((alpha * alpha * p + 1) * (1 - p))
-    kept = drawn(shape, kind, lambda: random.bernoulli(tuple(shape), 1 - p, kind.numpy))
+    kept = drawn(shape, kind, lambda: samplers.bernoulli(tuple(shape), 1 - p, kind.numpy))
     result = input * (kept * scale) + ((kept - 1) * (alpha * scale) + alpha * scale * p)
     return assign(input, result) if inplace else result
 

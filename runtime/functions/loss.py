@@ -14,9 +14,9 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ops import cross_entropy as classes
 from retrograd.compiler.ops import losses
 from retrograd.compiler.ops import shape as moves
+from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import functional, promoted
 from retrograd.runtime.functions.statistics import cosine_similarity, mean, norm
-from retrograd.runtime.pointwise import APPLY
 from retrograd.runtime.tensor import Tensor
 
 where, clamp_min, log = APPLY["where"], APPLY["clamp_min"], APPLY["log"]

@@ -20,10 +20,10 @@ import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array
-from retrograd.runtime.inplace import assign
+from retrograd.runtime.eager.inplace import assign
+from retrograd.runtime.eager.promotion import common_dtype, to_common
+from retrograd.runtime.eager.replay import called, replayed
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.promotion import common_dtype, to_common
-from retrograd.runtime.replay import called, replayed
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tensor import method as as_method
 

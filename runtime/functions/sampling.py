@@ -1,4 +1,4 @@
-"""Random tensors: PyTorch's functions over the samplers of `runtime/random.py`, which give its very numbers.
+"""Random tensors: PyTorch's functions over the samplers of `runtime/random`, which give its very numbers.
 
 Sizes and a `generator` in (the default one, seeded by `manual_seed`, unless given), a Tensor out. Inside a
 trace nothing is drawn: the numbers become an input of the graph, drawn before each call of the compiled
@@ -19,13 +19,13 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.elementwise import broadcast_shapes
-from retrograd.runtime import random
 from retrograd.runtime.device import CPU
+from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.creation import beside, finished
 from retrograd.runtime.functions.public import integer, public, sizes_of
-from retrograd.runtime.generator import Generator
-from retrograd.runtime.inplace import assign
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.random import samplers
+from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor, new
 from retrograd.runtime.tracing import Draw
 
@@ -97,8 +97,8 @@ def _standard(name: str, sampler: Callable[..., Array], what: str) -> None:
     sample.__doc__ = sample_like.__doc__ = what
 
 
-_standard("rand", random.rand, "Uniform numbers in [0, 1).")
-_standard("randn", random.randn, "Normal numbers of mean 0 and standard deviation 1.")
+_standard("rand", samplers.rand, "Uniform numbers in [0, 1).")
+_standard("randn", samplers.randn, "Normal numbers of mean 0 and standard deviation 1.")
 
 
 @public("randint")
@@ -123,7 +123,7 @@ def randint(
         )
     kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
     shape = _shape((size,), "randint")
-    return _made(shape, kind, lambda: random.randint(first, last, shape, kind.numpy, generator), **options)
+    return _made(shape, kind, lambda: samplers.randint(first, last, shape, kind.numpy, generator), **options)
 
 
 @public("randint_like")
@@ -143,7 +143,7 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: object = None
     kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
     if integer(n, "randperm", "n") < 0:
         raise ShapeError(f"randperm({n})", f"n must be non-negative, got {n}")
-    return _made((n,), kind, lambda: random.randperm(n, kind.numpy, generator), **options)
+    return _made((n,), kind, lambda: samplers.randperm(n, kind.numpy, generator), **options)
 
 
 @public("normal")
@@ -161,14 +161,14 @@ def normal(
         sizes, number = _shape((size,), "normal"), _floating(dtype)
         _check_std(std)
         return _made(
-            sizes, number, lambda: random.normal(sizes, mean, std, number.numpy, generator), **options
+            sizes, number, lambda: samplers.normal(sizes, mean, std, number.numpy, generator), **options
         )
     check_not_tracing("normal")
     arrays = [x.read("normal()") if isinstance(x, Tensor) else np.asarray(x) for x in (mean, std)]
     _check_std(arrays[1].min() if arrays[1].size else 0)
     shape = broadcast_shapes("normal", *(a.shape for a in arrays))
     kind = tensors[0].dtype
-    noise = random.randn(shape, kind.numpy, generator)
+    noise = samplers.randn(shape, kind.numpy, generator)
     return beside(tensors[0], Tensor((noise * arrays[1] + arrays[0]).astype(kind.numpy)), **options)
 
 
@@ -184,7 +184,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
         check_not_tracing("bernoulli")
     chance = input.read("bernoulli()") if p is None else p
     shape, kind = tuple(input.shape), input.dtype
-    return drawn(shape, kind, lambda: random.bernoulli(shape, chance, kind.numpy, generator), input)
+    return drawn(shape, kind, lambda: samplers.bernoulli(shape, chance, kind.numpy, generator), input)
 
 
 @public("multinomial", method=True)
@@ -194,7 +194,7 @@ def multinomial(
     """Indices drawn in proportion to the weights in a vector, or in each row of a matrix."""
     check_not_tracing("multinomial")
     weights = input.read("multinomial()")
-    return new(random.multinomial(weights, num_samples, replacement, generator), input)
+    return new(samplers.multinomial(weights, num_samples, replacement, generator), input)
 
 
 # ---- in place ----------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def normal_(
 ) -> Tensor:
     """Normal numbers into the tensor."""
     _check_std(std)
-    return _fill(input, "normal", lambda shape, kind: random.normal(shape, mean, std, kind, generator))
+    return _fill(input, "normal", lambda shape, kind: samplers.normal(shape, mean, std, kind, generator))
 
 
 @public("uniform_", method=True, function=False)
@@ -228,13 +228,15 @@ def uniform_(
             f"uniform_({low}, {high})",
             mirrored(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}"),
         )
-    return _fill(input, "uniform", lambda shape, kind: random.uniform(shape, low, high, kind, generator))
+    return _fill(input, "uniform", lambda shape, kind: samplers.uniform(shape, low, high, kind, generator))
 
 
 @public("exponential_", method=True, function=False)
 def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Exponential numbers of mean 1/lambd into the tensor."""
-    return _fill(input, "exponential", lambda shape, kind: random.exponential(shape, lambd, kind, generator))
+    return _fill(
+        input, "exponential", lambda shape, kind: samplers.exponential(shape, lambd, kind, generator)
+    )
 
 
 @public("bernoulli_", method=True, function=False)
@@ -243,7 +245,7 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = Non
     if isinstance(p, Tensor):
         check_not_tracing("bernoulli_")
     chance = p.read("bernoulli_()") if isinstance(p, Tensor) else p
-    return _fill(input, "bernoulli", lambda shape, kind: random.bernoulli(shape, chance, kind, generator))
+    return _fill(input, "bernoulli", lambda shape, kind: samplers.bernoulli(shape, chance, kind, generator))
 
 
 @public("random_", method=True, function=False)
@@ -270,7 +272,7 @@ def random_(
             f"random_({first}, {last})",
             f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}",
         )
-    return _fill(input, "random", lambda shape, kind: random.randint(first, last, shape, kind, generator))
+    return _fill(input, "random", lambda shape, kind: samplers.randint(first, last, shape, kind, generator))
 
 
 def _beyond(kind: DType) -> int:
@@ -280,18 +282,18 @@ def _beyond(kind: DType) -> int:
     return 2 if kind is dtypes.bool_ else int(np.iinfo(kind.numpy.name).max)
 
 
-public("manual_seed")(random.manual_seed)
-public("initial_seed")(random.initial_seed)
-public("seed")(random.default_generator.seed)
+public("manual_seed")(samplers.manual_seed)
+public("initial_seed")(samplers.initial_seed)
+public("seed")(samplers.default_generator.seed)
 
 
 @public("get_rng_state")
 def get_rng_state() -> Tensor:
     """The state of the default generator as bytes, in PyTorch's layout."""
-    return Tensor(random.default_generator.get_state())
+    return Tensor(samplers.default_generator.get_state())
 
 
 @public("set_rng_state")
 def set_rng_state(new_state: Tensor) -> None:
     """Go on where `get_rng_state` was called, here or in PyTorch."""
-    random.default_generator.set_state(new_state.read("set_rng_state()"))
+    samplers.default_generator.set_state(new_state.read("set_rng_state()"))

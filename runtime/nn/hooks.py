@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.autograd import Function
-from retrograd.runtime.tape import RemovableHandle
+from retrograd.runtime.eager.tape import RemovableHandle
 from retrograd.runtime.tensor import Tensor
 
 Gradients = tuple[Tensor | None, ...]

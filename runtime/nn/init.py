@@ -15,8 +15,8 @@ import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
-from retrograd.runtime.generator import Generator
 from retrograd.runtime.modes import no_grad
+from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Tensor])

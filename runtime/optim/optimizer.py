@@ -16,9 +16,9 @@ from itertools import chain
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, TraceError, mirrored
+from retrograd.runtime.eager.tape import RemovableHandle
 from retrograd.runtime.modes import STATE, enable_grad, no_grad
 from retrograd.runtime.nn.module import clear_gradients
-from retrograd.runtime.tape import RemovableHandle
 from retrograd.runtime.tensor import Tensor
 
 Group = dict[str, Any]

@@ -26,10 +26,10 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.runtime.device import device
-from retrograd.runtime.inplace import assign
+from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.modes import no_grad
+from retrograd.runtime.native.program import Executable, executable
 from retrograd.runtime.optim.optimizer import Group, Optimizer
-from retrograd.runtime.program import Executable, executable
 from retrograd.runtime.tensor import Tensor, new
 from retrograd.runtime.tracing import Trace
 

@@ -1,0 +1,1 @@
+"""Functions of Tensors as native code: traced, derived, specialised, called."""

@@ -1,0 +1,437 @@
+"""`compile_grad`: a function of Tensors as native code, with its gradients, and a view of every stage.
+
+In flow a Python function; out flows a `CompiledFunction`, which is called like it. Each call is sorted by
+what its arguments are (`pytree.flatten`) to an `Entry`, traced and compiled at the first such call, and anew
+when what the function reads from outside has changed. Here are only the entrances: tracing is in
+`specialise`, differentiating and running in `recording`. A new way to ask for derivatives is a method of
+`CompiledFunction`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from operator import getitem
+from types import MethodType
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, GradientError
+from retrograd.compiler.ir.graph import Array
+from retrograd.runtime import precision, tracing
+from retrograd.runtime.autograd.blame import nan_error, origin
+from retrograd.runtime.compiled.arguments import Parameters, Wrt, floating, requiring
+from retrograd.runtime.compiled.dispatch import direct
+from retrograd.runtime.compiled.guards import reads
+from retrograd.runtime.compiled.inlined import traced_vjp
+from retrograd.runtime.compiled.recording import LOCK, Recording
+from retrograd.runtime.compiled.specialise import Call, Specialisation, specialise, unboxed
+from retrograd.runtime.compiled.stages import Program
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.native.fastcall import InlineCache
+from retrograd.runtime.native.program import Executable
+from retrograd.runtime.native.watching import Read
+from retrograd.runtime.pytree import Identity, Structure, identities, unflatten
+from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.tensor import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_VARIANTS = 8
+"""Specialisations kept for one kind of call, for different worlds outside."""
+_NATIVE = 8
+"""Kinds of calls that are made natively, the latest."""
+_MANY = 32
+"""Specialisations of one function from which on the user is told that there are so many."""
+_VALUE_AND_GRAD = """The value and its gradients by the arguments `wrt`, from one native program.
+
+The value must be a scalar (with `has_aux`, the first of two results). Gradients come in the structure of the
+arguments: one for each, in their order, then those of captured Tensors that require grad in the order of
+their use; if there is only one and `wrt` is no sequence, it comes bare. Arrays in give arrays and a float
+out. Raises GradientError for a value that is no scalar or does not depend on any of them.
+"""
+
+
+class Entry(NamedTuple):
+    """A specialisation, and how what it computes is given back."""
+
+    specialisation: Specialisation
+    gradients: Structure
+    """Of the gradients, each leaf one of the recording's wanted inputs."""
+    box: Callable[[Array], Any]
+    held: list[Identity]
+    """The objects among the arguments."""
+    native: list[Callable[..., Any] | None]
+    """The native callable, if it has been made; None if there can be none."""
+
+
+class Caches(NamedTuple):
+    """What is called natively, for functions with so many arguments bound before."""
+
+    value: InlineCache
+    gradient: InlineCache
+
+
+class CompiledFunction(Generic[P, R]):
+    """A function that is compiled, together with its derivative, anew for each kind of arguments.
+
+    Bound to an object it is another one of these, which shares all but its slots. Two of them are native
+    callables, so that calling runs no Python: `f(…)` and `f.value_and_grad(…)`.
+    """
+
+    __slots__ = ("__call__", "__dict__", "__weakref__", "_first", "value_and_grad")
+
+    __wrapped__: Callable[P, R]
+    __call__: Callable[P, R]
+    """The value, computed natively; results of Tensors that require grad can be differentiated."""
+    value_and_grad: Callable[..., tuple[Any, Any]]
+    _first: tuple[Any, ...]
+    """The object that a method is bound to."""
+
+    def __init__(self, function: Callable[P, R], wrt: Wrt, static: Sequence[str], has_aux: bool) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self._parameters = Parameters(function, wrt, static)
+        self._has_aux = has_aux
+        self._first = ()
+        self._table: dict[object, list[Entry]] = {}
+        self._caches: dict[int, Caches] = {}
+        caches = self._caches_of(0)
+        self.__call__, self.value_and_grad = caches.value.call, caches.gradient.call
+
+    def __get__(self, instance: object, owner: type | None = None) -> CompiledFunction[..., R]:
+        if instance is None:
+            return self
+        caches = self._caches.get(1) or self._caches_of(1)
+        bound: CompiledFunction[..., R] = object.__new__(CompiledFunction)
+        bound.__dict__, bound._first = self.__dict__, (instance,)
+        bound.__call__ = MethodType(caches.value.call, instance)
+        bound.value_and_grad = MethodType(caches.gradient.call, instance)
+        return bound
+
+    def _caches_of(self, bound: int) -> Caches:
+        """Those for calls with so many bound arguments, made if need be."""
+        name = self._parameters.name
+        value = InlineCache(
+            name, self.__doc__, _NATIVE, lambda *args, **kwargs: self._value(bound, args, kwargs)
+        )
+        gradient = InlineCache(
+            name, _VALUE_AND_GRAD, _NATIVE, lambda *args, **kwargs: self._value_and_grad(bound, args, kwargs)
+        )
+        return self._caches.setdefault(bound, Caches(value, gradient))
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._parameters.name}{self._parameters.signature}>"
+
+    @property
+    def specialisations(self) -> int:
+        """How many there are."""
+        return sum(map(len, self._table.values()))
+
+    # ---- the entrances -------------------------------------------------------------------------------------
+
+    def _value(self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        if STATE.trace is not None:
+            return self.__wrapped__(*args, **kwargs)
+        entry, leaves, structure = self._entry(False, bound, args, kwargs)
+        found, recording = entry.specialisation, entry.specialisation.recording
+        arrays = entry.box is unboxed
+        history = not arrays and STATE.grad and bool(recording.differentiable and recording.wanted)
+        if not (history and recording.refusal):
+            if history:
+                program = recording.joint if recording.scalar else recording.forward
+            else:
+                program = recording.program
+            cache = self._caches[bound].value
+            self._native(cache, entry, program, structure, leaves, [found.result], _modes(history), history)
+        found.draw()
+        value: R = found.call_arrays(leaves) if arrays else found.call(leaves)
+        return value
+
+    def _value_and_grad(self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        if STATE.trace is not None:
+            return self._traced_value_and_grad(bound, args, kwargs)
+        entry, leaves, structure = self._entry(True, bound, args, kwargs)
+        found = entry.specialisation
+        self._check_scalar(found)
+        results = [found.result, entry.gradients]
+        cache = self._caches[bound].gradient
+        modes = [*modes_read(), _NO_ANOMALY]
+        self._native(cache, entry, found.recording.joint, structure, leaves, results, modes)
+        found.draw()
+        arrays = found.arrays(leaves)
+        outputs = found.recording.joint(arrays)
+        count = len(found.recording.outputs)
+        if STATE.anomaly and STATE.check_nan:
+            _look_for_nan(found.recording, arrays, outputs[count:])
+        value = found.results(outputs[:count], leaves, entry.box)
+        return value, unflatten(entry.gradients, map(entry.box, outputs[count:]))
+
+    def grad(self, *args: Any, **kwargs: Any) -> Any:
+        """The gradients alone, as `value_and_grad` gives them; with `has_aux`, `(gradients, aux)`."""
+        value, gradients = self.value_and_grad(*args, **kwargs)
+        return (gradients, value[1]) if self._has_aux else gradients
+
+    def vjp(self, *args: Any, **kwargs: Any) -> tuple[Any, Callable[[Any], Any]]:
+        """The result, and a function from a cotangent, structured like the result, to gradients."""
+        bound, args = len(self._first), (*self._first, *args)
+        if STATE.trace is not None:
+            return self._traced_vjp(bound, args, kwargs)
+        entry, leaves, _ = self._entry(True, bound, args, kwargs)
+        found = entry.specialisation
+        self._check_differentiable(found.recording.differentiable)
+        found.draw()
+        outputs, kept = found.recording.start(found.arrays(leaves))
+
+        def pullback(cotangent: Any) -> Any:
+            gradients = found.recording.finish(kept, found.cotangents(cotangent))
+            return unflatten(entry.gradients, map(entry.box, gradients))
+
+        return found.results(outputs, leaves, entry.box), pullback
+
+    def trace(self, *args: Any, **kwargs: Any) -> Program:
+        """The stages of the program for such arguments. It is compiled, and not run."""
+        entry, _, _ = self._entry(True, len(self._first), (*self._first, *args), kwargs)
+        return Program(entry.specialisation.recording)
+
+    def _native(
+        self,
+        cache: InlineCache,
+        entry: Entry,
+        program: Executable,
+        structure: Structure,
+        leaves: list[Any],
+        results: list[Structure],
+        modes: list[Read],
+        history: bool = False,
+    ) -> None:
+        """Have calls like this one made natively from now on, if they can be: drawing numbers is Python's."""
+        if entry.specialisation.draws:
+            return
+        with LOCK:
+            if not entry.native:
+                found = entry.specialisation
+                call = direct(
+                    found,
+                    program,
+                    structure,
+                    leaves,
+                    results,
+                    entry.box is Tensor,
+                    [*found.guards.reads, *modes],
+                    found.recording if history else None,
+                )
+                entry.native.append(call)
+            if entry.native[0] is not None:
+                cache.add(entry.native[0])
+
+    # ---- which specialisation ------------------------------------------------------------------------------
+
+    def _entry(
+        self, gradient: bool, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Entry, list[Any], Structure]:
+        """The entry for these arguments, made if need be, and their leaves and structure. So many of them,
+        the first, the user does not see."""
+        leaves: list[Any] = []
+        structure = self._parameters.structure(args, kwargs, leaves)
+        kinds = tuple(map(kind_of, leaves))
+        modes = (gradient or STATE.grad, gradient, dtypes.default_dtype(), precision.tf32)
+        key = (modes, bound, structure, kinds)
+        for entry in self._table.get(key, ()):
+            if entry.specialisation.guards.hold():
+                return entry, leaves, structure
+        with LOCK:
+            for entry in self._table.get(key, ()):
+                if entry.specialisation.guards.hold():
+                    return entry, leaves, structure
+            entry = self._make(gradient, bound, structure, leaves)
+            self._enter(key, entry)
+        return entry, leaves, structure
+
+    def _make(self, gradient: bool, bound: int, structure: Structure, leaves: list[Any]) -> Entry:
+        """Trace for these arguments."""
+        parameters = self._parameters
+        arguments = parameters.named(structure)
+        held = [(argument.name, i) for argument in arguments for i in identities(argument.structure)]
+        outside = reads(self.__wrapped__, [(name, i.value) for name, i in held])
+        call = Call(
+            parameters.name,
+            arguments,
+            structure,
+            leaves,
+            parameters.wanted(arguments, leaves, bound) if gradient else requiring(leaves),
+            captured=parameters.wrt is None or not gradient,
+            grad=gradient or STATE.grad,
+            first_only=gradient and self._has_aux,
+            reads=outside,
+        )
+        found = specialise(self.__wrapped__, call)
+        if gradient and not found.recording.wanted:
+            call = call._replace(tracked=floating(leaves))
+            found = specialise(self.__wrapped__, call)
+        captured = len(found.recording.wanted) - sum(call.tracked)
+        tensors = not leaves or any(isinstance(x, Tensor) for x in leaves)
+        return Entry(
+            found,
+            parameters.gradients(arguments, call.tracked, captured),
+            Tensor if tensors else unboxed,
+            [i for _, i in held],
+            [],
+        )
+
+    def _enter(self, key: object, entry: Entry) -> None:
+        """Keep the entry, the newest first; those whose objects are no more are dropped."""
+        table = self._table
+        gone = [k for k, entries in table.items() if any(i.gone for e in entries for i in e.held)]
+        dropped = [each for old in gone for each in table.pop(old)]
+        variants = [entry, *table.get(key, ())]
+        table[key] = variants[:_VARIANTS]
+        for native in [native for each in (*dropped, *variants[_VARIANTS:]) for native in each.native]:
+            for cache in [cache for caches in self._caches.values() for cache in caches]:
+                cache.drop(native)
+        if sum(map(len, table.values())) == _MANY:
+            warnings.warn(
+                f"{self._parameters.name} was compiled {_MANY} times, for different shapes or constants: "
+                "pass numbers that change as floats or Tensors",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    # ---- checks --------------------------------------------------------------------------------------------
+
+    def _check_differentiable(self, places: Sequence[int]) -> None:
+        if not places:
+            raise GradientError(
+                f"the gradient of {self._parameters.name}",
+                "its result does not depend on what the gradient is taken by, "
+                "or only through detach(), integers, comparisons or operations under no_grad()",
+                "name the arguments in wrt=..., or call requires_grad_() on the Tensors",
+            )
+
+    def _check_scalar(self, found: Specialisation) -> None:
+        recording = found.recording
+        if recording.scalar:
+            return
+        self._check_differentiable(recording.differentiable)
+        raise self._not_scalar(
+            ", ".join(str(recording.graph.outputs[k].type) for k in recording.differentiable)
+        )
+
+    def _not_scalar(self, shown: str) -> GradientError:
+        return GradientError(
+            f"value_and_grad of {self._parameters.name}, which returns {shown}",
+            "a gradient without a cotangent is that of one scalar",
+            "return one scalar, with compile_grad(has_aux=True) a scalar and anything else, or use vjp()",
+        )
+
+    # ---- inside another trace ------------------------------------------------------------------------------
+
+    def _traced_vjp(
+        self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Callable[[Any], Any]]:
+        """The result and the pullback as part of the caller's graph."""
+        leaves: list[Any] = []
+        structure = self._parameters.structure(args, kwargs, leaves)
+        arguments = self._parameters.named(structure)
+        tracked = self._parameters.wanted(arguments, leaves, bound)
+        if not any(tracked):
+            tracked = floating(leaves)
+        result, pullback = traced_vjp(self.__wrapped__, structure, leaves, tracked)
+        gradients = self._parameters.gradients(arguments, tracked, 0)
+        return result, lambda cotangent: unflatten(gradients, iter(pullback(cotangent)))
+
+    def _traced_value_and_grad(
+        self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        result, pullback = self._traced_vjp(bound, args, kwargs)
+        loss = result[0] if self._has_aux else result
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise self._not_scalar(repr(loss))
+        return result, pullback((loss * 0 + 1, None) if self._has_aux else None)
+
+
+def modes_read() -> list[Read]:
+    """What native calls are made for: nobody is tracing, and this is the default type."""
+    return [
+        Read(getitem, vars(tracing), "depth", 0, "depth"),
+        Read(getitem, vars(dtypes), "_default", dtypes.default_dtype(), "default dtype"),
+    ]
+
+
+def _modes(history: bool) -> list[Read]:
+    """The same for values: whether operations are recorded decides the code. A history that native code
+    writes knows no lines."""
+    found = [*modes_read(), Read(getattr, STATE, "grad", STATE.grad, "grad")]
+    return [*found, _NO_ANOMALY] if history else found
+
+
+_NO_ANOMALY = Read(getattr, STATE, "anomaly", False, "anomaly")
+
+
+def _look_for_nan(recording: Recording, arrays: Sequence[Array], gradients: Sequence[Array]) -> None:
+    """Anomaly mode: a NaN among the gradients is an error that names the line it comes from."""
+    for place, gradient in enumerate(gradients):
+        if type(gradient) is np.ndarray and np.isnan(gradient).any():  # else it is on a GPU
+            graph = recording.joint_graph
+            name, where = origin(graph, len(recording.outputs), arrays) or (recording.name, None)
+            raise nan_error(name, place, where)
+
+
+def kind_of(leaf: Any) -> object:
+    """What of a leaf decides the code: part of a key."""
+    if isinstance(leaf, Tensor):
+        value = leaf._value
+        tracked = leaf._requires_grad if leaf._view is None else leaf.requires_grad
+        where = value.device if isinstance(value, DeviceArray) else None
+        return value.dtype, value.shape, tracked, where
+    return (leaf.dtype, leaf.shape) if isinstance(leaf, np.ndarray) else float
+
+
+@overload
+def compile_grad(function: Callable[P, R], /) -> CompiledFunction[P, R]: ...
+@overload
+def compile_grad(
+    *, wrt: Wrt = None, static: str | Sequence[str] = (), has_aux: bool = False
+) -> Callable[[Callable[P, R]], CompiledFunction[P, R]]: ...
+
+
+def compile_grad(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    wrt: Wrt = None,
+    static: str | Sequence[str] = (),
+    has_aux: bool = False,
+) -> Any:
+    """Compile a function of Tensors together with its gradient. Usable bare or with arguments.
+
+    `wrt` names the arguments (by name or position) by which `value_and_grad`, `grad` and `vjp` differentiate;
+    without it, the Tensors that require grad, captured ones included; where there are none, all floating
+    arrays. Arguments in `static` are built into the code, as ints, bools, strings and None always are; Python
+    floats else are run-time values. With `has_aux` the function returns a scalar and something else, which is
+    passed through.
+    """
+    if function is None:
+        return functools.partial(_decorated, wrt=wrt, static=static, has_aux=has_aux)
+    return _decorated(function, wrt, static, has_aux)
+
+
+def _decorated(
+    function: Any, wrt: Wrt, static: str | Sequence[str], has_aux: bool
+) -> CompiledFunction[..., Any]:
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise ArgumentError(
+            f"compile_grad of {function.__name__}",
+            "coroutines and generators cannot be traced",
+            "return the values",
+        )
+    if not callable(function):
+        raise ArgumentError(
+            f"compile_grad({function!r})",
+            "it takes a function",
+            "write @compile_grad or @compile_grad(wrt=...)",
+        )
+    return CompiledFunction(function, wrt, (static,) if isinstance(static, str) else static, has_aux)

@@ -1,0 +1,94 @@
+"""The backward pass inside a trace that has ended: what it writes is the derivative of what was traced.
+
+In flow a `Trace`, outputs with their tape, and cotangents; out flow gradients, as Tensors whose values are
+nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from retrograd.compiler.ir.graph import Builder, Input, Node, Value
+from retrograd.compiler.ops.shape import expand
+from retrograd.runtime import tracing
+from retrograd.runtime.autograd.engine import Pass
+from retrograd.runtime.eager.opnodes import OpNode, edge_of
+from retrograd.runtime.eager.tape import GradNode
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tracing import Trace
+
+
+@contextmanager
+def inside(trace: Trace) -> Iterator[None]:
+    """Go on with a trace that has ended."""
+    outer, STATE.trace = STATE.trace, trace
+    tracing.depth += 1
+    try:
+        yield
+    finally:
+        tracing.depth -= 1
+        STATE.trace = outer
+
+
+def gradients(
+    trace: Trace,
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    nodes: Sequence[Node],
+    cotangents: Sequence[Tensor],
+    create_graph: bool,
+) -> list[Tensor]:
+    """Of the outputs by the inputs, whose nodes these are; zeros where there is no influence. Call it
+    `inside`."""
+    found = influences(trace, outputs, inputs, cotangents, create_graph)
+    return [_as_tensor(g, node) for g, node in zip(found, nodes, strict=True)]
+
+
+def influences(
+    trace: Trace,
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    create_graph: bool,
+) -> list[Value | None]:
+    """The same, and None where there is no influence."""
+    edges = [edge_of(x) for x in inputs]
+    seeds: Sequence[Value] = cotangents if create_graph else [trace.lift(ct) for ct in cotangents]
+    derivation = _Derivation(create_graph, keep=True, wanted=frozenset(edges))
+    derivation.run([(edge_of(y), ct) for y, ct in zip(outputs, seeds, strict=True)])
+    return [derivation.found.get(edge) for edge in edges]
+
+
+def fresh_label(builder: Builder, label: str) -> str:
+    """The label, made one that no input of the builder has."""
+    taken = {node.op.label for node in builder.inputs if isinstance(node.op, Input)}
+    while label in taken:
+        label += "_"
+    return label
+
+
+def _as_tensor(gradient: Value | None, like: Node) -> Tensor:
+    if gradient is None:
+        with like.builder.at(None):
+            return Tensor(expand(like.builder.constant(0, like.dtype), like.shape))
+    return gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+
+
+class _Derivation(Pass):
+    """What it writes carries the line of the operation that it differentiates. Hooks of leaves are not run:
+    they will be, when the compiled gradient arrives there."""
+
+    def _step(self, node: GradNode) -> None:
+        operands = node.inputs or () if isinstance(node, OpNode) else ()
+        if not isinstance(node, OpNode) or not operands or not all(isinstance(x, Node) for x in operands):
+            super()._step(node)
+            return
+        builder = operands[0].builder
+        with builder.at(builder.node(node.op, *operands).where):
+            super()._step(node)
+
+    def _finish(self) -> None:
+        for leaf in self._leaves:
+            self.found[leaf] = self._pending[leaf]

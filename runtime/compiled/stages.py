@@ -1,0 +1,93 @@
+"""The stages that a compiled function goes through, to be read: graphs, loops, LLVM text, assembly, PTX.
+
+In flow a `Recording`; out flow texts and objects with a text. A new stage is a property here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.ir.graph import Graph
+from retrograd.runtime import precision
+from retrograd.runtime.compiled.recording import Recording
+from retrograd.runtime.native.program import Executable
+
+if TYPE_CHECKING:
+    from retrograd.compiler.ir import loops
+
+
+class Program:
+    """One specialisation of a compiled function, ready to run. Its stages are written out when they are
+    looked at."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._run: Executable = recording.joint if recording.scalar else recording.program
+
+    @property
+    def graph(self) -> Graph:
+        """What the function computes."""
+        return self._recording.graph
+
+    @property
+    def adjoint(self) -> Graph:
+        """Its gradients, from its inputs and the cotangents of its results; simplified."""
+        return _simplified(self._recording.vjp.graph)
+
+    @property
+    def joint(self) -> Graph:
+        """Value and gradients as one graph: for a scalar what `value_and_grad` runs, else with cotangents.
+        Simplified."""
+        return _simplified(_WHOLE["joint"](self._recording))
+
+    @property
+    def loops(self) -> loops.Program:
+        """The loops of what is run: value and gradients of a scalar function, else the value."""
+        return self._run.loops
+
+    @property
+    def llvm(self) -> str:
+        """LLVM's text of the same."""
+        return self._run.llvm
+
+    @property
+    def assembly(self) -> str:
+        """Its machine code as text; PTX, where it runs on a GPU."""
+        return self._run.assembly
+
+    def ptx(self, arch: str = "sm_90", of: str = "") -> str:
+        """What it is for an NVIDIA GPU: kernels, one for each cluster, named after their ops. Neither a GPU
+        nor a driver is needed. `of` names the graph, the adjoint or the joint; without it, what is run.
+
+        Raises ArgumentError for a GPU that is not known, or another name.
+        """
+        if of not in _WHOLE:
+            known = ", ".join(repr(name) for name in _WHOLE if name)
+            raise ArgumentError(f"ptx(of={of!r})", "no such graph", f"name one of {known}")
+        graph: Graph = _WHOLE[of](self._recording)
+        compiled = import_module("retrograd.compiler.pipeline").compile_for_gpu(
+            graph, arch, tf32=precision.tf32
+        )
+        return str(compiled.ptx)
+
+    def __str__(self) -> str:
+        return str(self.joint)
+
+
+_WHOLE: dict[str, Callable[[Recording], Graph]] = {
+    "": lambda r: r.joint_graph if r.scalar else r.graph,
+    "graph": lambda r: r.graph,
+    "adjoint": lambda r: r.vjp.graph,
+    "joint": lambda r: r.joint_graph if r.scalar else r.whole_graph,
+}
+"""The graphs that there is PTX of, as they were traced."""
+
+
+def _simplified(graph: Graph) -> Graph:
+    passes = "retrograd.compiler.passes"  # late: calls do without
+    rebuild = import_module(f"{passes}.rebuild").rebuild
+    simplified: Graph = rebuild(graph, import_module(f"{passes}.simplify").Simplifying())
+    return simplified

@@ -1,0 +1,102 @@
+"""A graph as one Python function of NumPy arrays: a line for each node, and nothing asked on the way.
+
+In flow graphs whose types are known, the formula of a composite op or the adjoint of any op; out flow
+functions that take the graph's inputs as arrays and give its outputs. What a line calls is the op's own
+answer: the row's kernel, or `evaluate`. Composites become their formulas, except where they have a `compute`
+of their own. Call the functions `quietly`.
+
+Where there is much to do, the function is machine code of the same graph (`one_op`).
+
+`computing(op, types)` is an op's value, `cotangents_of(op, types, out, needed)` its operands' cotangents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.ir.graph import Builder, Constant, Graph, Node, Op, Type, order
+from retrograd.compiler.ops.composite import Composite, expansion
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.half import exactly
+from retrograd.compiler.ops.reverse import cotangents
+from retrograd.runtime.eager import one_op
+from retrograd.runtime.eager.kernels import kernel
+
+Compute = Callable[..., Any]
+
+
+def computing(op: Op, types: Sequence[Type]) -> Compute:
+    """The op's value for operands of these types: an array, or NumPy's scalar in place of a 0-d one."""
+    machine_code = one_op.value_of(op, tuple(types))
+    if machine_code is not None:
+        return machine_code
+    halves = any(t.dtype.is_half for t in types)
+    match op:
+        case Elementwise() if op.numpy is not None or all(t.dtype is not dtypes.bool_ for t in types):
+            compute = kernel(op)  # but in a formula NumPy counts with bools
+        case Composite() if not halves:
+            return _composite(op, types)
+        case _:
+            compute = op.evaluate
+    return compute if halves else exactly(compute)
+
+
+def _composite(op: Composite, types: Sequence[Type]) -> Compute:
+    own = type(op).compute is not Composite.compute
+    compute = op.compute if own else function_of(expansion(op, tuple(types)))
+    if type(op).inspect is Composite.inspect:
+        return compute
+
+    def inspected(*arrays: Any) -> Any:
+        op.inspect(*arrays)
+        return compute(*arrays)
+
+    return inspected
+
+
+def cotangents_of(op: Op, types: Sequence[Type], out: Type, needed: Sequence[bool]) -> Compute:
+    """A function of the cotangent, the value and the operands: the list of the operands' cotangents.
+
+    Operands at which the rule does not look may be anything.
+    """
+    builder = Builder()
+    with builder.at(None):
+        cotangent, result = builder.input("ct", out), builder.input("out", out)
+        operands = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
+        found = cotangents(op, cotangent, result, operands, needed)
+    inputs = (cotangent, result, *operands)
+    return one_op.adjoint_of(op, inputs, found) or straight(inputs, found, _computing)
+
+
+def function_of(graph: Graph) -> Compute:
+    """The graph's only output, as a function of its inputs."""
+    (out,) = graph.outputs
+    inner = straight(graph.inputs, [out], _computing)
+    return lambda *arrays: inner(*arrays)[0]
+
+
+def _computing(node: Node) -> Compute:
+    return computing(node.op, [i.type for i in node.inputs])
+
+
+def straight(
+    inputs: Sequence[Node], outputs: Sequence[Node | None], caller: Callable[[Node], Compute]
+) -> Compute:
+    """A function of the inputs' values: the list of the outputs'. `caller` says what a line calls."""
+    names: dict[Node, str] = {node: f"x{k}" for k, node in enumerate(inputs)}
+    known: dict[str, Any] = {}
+    lines = []
+    for k, node in enumerate(order(o for o in outputs if o is not None)):
+        names[node] = f"t{k}"
+        if isinstance(node.op, Constant):
+            known[f"t{k}"] = node.op.value
+            continue
+        known[f"f{k}"] = caller(node)
+        lines.append(f"    t{k} = f{k}({', '.join(names[i] for i in node.inputs)})")
+    results = ", ".join("None" if o is None else names[o] for o in outputs)
+    head = f"def straight({', '.join(names[i] for i in inputs)}):"
+    exec(compile("\n".join([head, *lines, f"    return [{results}]"]), "<graph>", "exec"), known)
+    function: Compute = known["straight"]
+    return function

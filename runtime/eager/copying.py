@@ -1,0 +1,103 @@
+"""Copies: recorded ones, deep ones, and pickles.
+
+In flow a Tensor, out flows one with memory of its own. In a graph values never change, so there a copy is its
+operand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import GradientError
+from retrograd.compiler.ir.graph import Array, Op, Type, Value
+from retrograd.runtime.eager.record import RECORD, recorded
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.tensor import Tensor, method
+
+
+class Clone(Op):
+    """The same values in memory of their own; only Tensors know it."""
+
+    name = "clone"
+
+    def infer(self, *types: Type) -> Type:
+        return types[0]
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.array(arrays[0], order="K")
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [cotangent]
+
+
+class Contiguous(Clone):
+    """A copy in row-major order."""
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.ascontiguousarray(arrays[0])
+
+
+_CLONE, _CONTIGUOUS = Clone(), Contiguous()
+
+
+@method()
+def clone(self: Tensor, *, memory_format: object = None) -> Tensor:
+    """A copy, recorded."""
+    if STATE.trace is None and not isinstance(self._value, DeviceArray):
+        return RECORD.apply(_CLONE, (self,))
+    if self._view is not None:
+        self._view.refresh(self)
+    if STATE.trace is None:
+        return recorded(_CLONE, (self,), Tensor(self._value.copy()))  # type: ignore[union-attr]  # no Node
+    STATE.trace.copied = True
+    return recorded(_CLONE, (self,), Tensor(STATE.trace.lift(self)))
+
+
+@method()
+def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
+    """Itself if its elements lie in order, or inside a trace; else a copy where they do."""
+    if STATE.trace is not None or self.is_contiguous():
+        return self
+    if isinstance(self._value, DeviceArray):
+        return clone(self)
+    return RECORD.apply(_CONTIGUOUS, (self,))
+
+
+@method()
+def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    if not self.is_leaf:
+        raise GradientError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+            "moment."
+        )
+    if id(self) in memo:
+        return memo[id(self)]  # type: ignore[no-any-return]  # what was put there below
+    here = self.read("deepcopy()")
+    with_data = self._value.copy() if isinstance(self._value, DeviceArray) else here.copy(order="K")
+    result = _rebuilt(type(self), with_data, self.requires_grad, dict(getattr(self, "__dict__", {})))
+    memo[id(self)] = result
+    if self._grad is not None:
+        result._grad = __deepcopy__(self._grad, memo)
+    return result
+
+
+@method()
+def __reduce_ex__(self: Tensor, protocol: Any) -> tuple[Any, ...]:
+    array = np.ascontiguousarray(self.read("pickle"))
+    state = dict(getattr(self, "__dict__", {}))
+    return (_rebuilt, (type(self), array.reshape(self._value.shape), self.requires_grad, state))
+
+
+def _rebuilt(kind: type[Tensor], array: Value, requires_grad: bool, state: dict[str, Any]) -> Tensor:
+    tensor = kind.__new__(kind)
+    Tensor.__init__(tensor, array)
+    tensor._requires_grad = requires_grad
+    for name, value in state.items():
+        setattr(tensor, name, value)
+    return tensor

@@ -1,0 +1,299 @@
+"""Changing a Tensor in place: its elements, its version, its history.
+
+`assign(x, new)` says "x now has this value and this history": into x's own memory outside a trace, as a new
+node inside. All in-place methods end here; where nothing is recorded they may write into `x`'s array
+themselves, between `check_writable(x)` and `changed(x)`. A view takes its base along, by the rules of
+`views`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
+from retrograd.compiler.ir.graph import Node, Type, Value
+from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.shape import cast, expand
+from retrograd.runtime.eager.moving import moved
+from retrograd.runtime.eager.opnodes import OpNode, counter_of, edge_of
+from retrograd.runtime.eager.tape import Edge, GradNode
+from retrograd.runtime.eager.views import CopySlices, View, overlaps, placed
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.tensor import Tensor, method
+from retrograd.runtime.tracing import Trace
+
+
+class Overwritten(GradNode):
+    """A Tensor that was given another's elements: all of its cotangent is theirs, that of its old ones is
+    zero.
+    """
+
+    __slots__ = ("type", "title")
+
+    def __init__(self, edges: tuple[Edge, Edge], type: Type, title: str) -> None:
+        super().__init__(edges)
+        self.type = type
+        self.title = title
+
+    def name(self) -> str:
+        return self.title
+
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
+        zeros: Value = None
+        if needed[0]:
+            zeros = np.zeros(self.type.shape, self.type.dtype.numpy)
+            if STATE.trace is not None:
+                zeros = STATE.trace.builder.constant(zeros)
+            elif isinstance(cotangent, DeviceArray):
+                zeros = cotangent.beside(zeros)
+        return [Tensor(zeros) if create_graph and needed[0] else zeros, cotangent if needed[1] else None]
+
+
+# ---- the one way -------------------------------------------------------------------------------------------
+
+
+def assign(tensor: Tensor, new: Tensor, overwrites: str = "") -> Tensor:
+    """Give a Tensor the value of another (broadcast and cast to its own type) and that one's history.
+
+    Raises GradientError for a leaf that requires grad (outside `no_grad`), ShapeError if the value does not
+    fit. `overwrites` is said where the new value has not been made from the old one, and is the name of the
+    tape's node then.
+    """
+    check_writable(tensor)
+    check_fits(tensor, tuple(new._value.shape))
+    edge: Edge = None
+    if STATE.grad and new.requires_grad and tensor.dtype.is_floating_point:
+        new = expand(cast(moved(new, tensor.device), tensor.dtype), tuple(tensor._value.shape))
+        edge = edge_of(new)
+    if STATE.grad and (edge is not None or tensor._requires_grad):
+        if overwrites or not isinstance(edge, GradNode):
+            kind = Type(tuple(tensor._value.shape), tensor.dtype)
+            edge = Overwritten((edge_of(tensor), edge), kind, overwrites or "CopyBackwards")
+        elif isinstance(edge, OpNode):
+            edge.keep_copy(tensor)
+        _write(tensor, new)
+        _set_history(tensor, edge)
+    else:
+        _write(tensor, new)
+    return tensor
+
+
+def check_writable(tensor: Tensor) -> None:
+    """Raise, in PyTorch's words, if the Tensor may not be changed in place."""
+    view = tensor._view
+    if view is not None:
+        view.refresh(tensor)
+    if STATE.grad and tensor._requires_grad:
+        if tensor._edge is None:
+            raise GradientError(
+                mirrored("a leaf Variable that requires grad is being used in an in-place operation.")
+            )
+        if view is not None and view.several:
+            raise GradientError(
+                mirrored(
+                    f"{view.several} is a view and is being modified inplace. This view is the output of a "
+                    "function that returns multiple views. Such functions do not allow the output views to "
+                    "be modified inplace. You should replace the inplace operation by an out-of-place one."
+                )
+            )
+        if view is not None and view.path and view.tracked and view.base._edge is None:
+            raise GradientError(
+                mirrored(
+                    "a view of a leaf Variable that requires grad is being used in an in-place operation."
+                )
+            )
+    if STATE.grad and view is not None and view.path and not view.tracked and view.base._requires_grad:
+        raise _made_without_grad()
+    value = tensor._value
+    if isinstance(value, DeviceArray):
+        repeated = value.layout.repeats
+    elif isinstance(value, Node):
+        repeated = view is not None and overlaps(view.path)
+    else:
+        repeated = not value.flags.writeable and 0 in value.strides
+    if repeated:
+        raise ShapeError(
+            mirrored(
+                "unsupported operation: more than one element of the written-to tensor refers to a "
+                "single memory "
+                "location. Please clone() the tensor before performing the operation."
+            )
+        )
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
+        raise ArgumentError("in-place update of a tensor whose memory is read-only", "", "clone() it first")
+
+
+def _made_without_grad() -> GradientError:
+    return GradientError(
+        mirrored(
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+            "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+            "your code by moving both the view and the inplace either both inside the no_grad block (if "
+            "you don't want the inplace to be tracked) or both outside (if you want the inplace to be "
+            "tracked)."
+        ),
+        "the view's base would not learn of the history",
+    )
+
+
+def check_fits(tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise if a value of this shape does not broadcast to the Tensor's."""
+    own = tuple(tensor._value.shape)
+    joined = own if shape == own else broadcast_shapes("in-place update", own, shape)
+    if joined != own:
+        raise ShapeError(
+            mirrored(f"output with shape {list(own)} doesn't match the broadcast shape {list(joined)}")
+        )
+
+
+def changed(tensor: Tensor) -> Tensor:
+    """Note that the elements were changed in place."""
+    counter_of(tensor)[0] += 1
+    return tensor
+
+
+def _write(tensor: Tensor, new: Tensor) -> None:
+    trace = STATE.trace
+    if trace is None:
+        overwrite(tensor._value, new._value)
+        changed(tensor)
+        return
+    fitted = expand(cast(trace.lift(new), tensor.dtype), tuple(tensor._value.shape))
+    _replace(trace, tensor, fitted)
+
+
+def overwrite(array: Value, value: Value) -> None:
+    """Write a value, broadcast and cast, into an array's memory, here or on another device."""
+    if isinstance(array, DeviceArray):
+        if isinstance(value, DeviceArray) and value.device == array.device:
+            array.assign(expand(cast(value, array.dtype), array.shape))
+        else:
+            value = value.host() if isinstance(value, DeviceArray) else value
+            array.assign(np.broadcast_to(value.astype(array.dtype.numpy), array.shape))
+        return
+    value = value.host() if isinstance(value, DeviceArray) else value
+    np.copyto(array, value, casting="unsafe")
+
+
+def _replace(trace: Trace, tensor: Tensor, node: Node) -> None:
+    """Inside a trace: the Tensor is this node from now on, and so is its place in its base."""
+    view = tensor._view
+    if view is None or not trace.owns(tensor):
+        trace.replace(tensor, node)
+        changed(tensor)
+        return
+    base = view.base
+    if base._view is not None:
+        base._view.refresh(base)
+    _replace(trace, base, placed(view.path, trace.lift(base), node) if view.path else node)
+
+
+def _set_history(tensor: Tensor, edge: GradNode) -> None:
+    """The elements come from `edge` now. A view's history is that of its base, with the view's part
+    exchanged.
+    """
+    view = tensor._view
+    if view is None or not view.path:
+        _become(tensor, edge)
+        return
+    if not view.tracked:
+        raise _made_without_grad()
+    base = view.base
+    kind = Type(tuple(base._value.shape), base.dtype)
+    _become(base, CopySlices((edge_of(base), edge), view.path, kind))
+
+
+def _become(tensor: Tensor, edge: GradNode) -> None:
+    if STATE.trace is not None:
+        STATE.trace.remember(tensor)
+    before = tensor._edge
+    if before is not None and before.hooks is not None and before.hooks.retains(tensor):
+        before.hooks.retained = None
+        edge.extras.retain(tensor)
+    tensor._edge, tensor._requires_grad = edge, True
+    counter_of(tensor)[1:] = [edge]  # who wrote last, for the words of an error
+
+
+def add_to(tensor: Tensor, value: Value) -> None:
+    """Add a bare value to a Tensor in place, unrecorded: how gradients add up."""
+    trace = STATE.trace
+    if trace is not None:
+        _replace(trace, tensor, trace.lift(tensor) + value)
+        return
+    array = tensor._value
+    if isinstance(array, DeviceArray):
+        array.assign(array + value)
+        changed(tensor)
+        return
+    assert isinstance(array, np.ndarray)
+    if array.flags.writeable:
+        np.add(array, value, out=array)
+    else:
+        tensor._value = np.asarray(array + value)
+    changed(tensor)
+
+
+# ---- the same elements without the history -----------------------------------------------------------------
+
+
+def _alias(tensor: Tensor, shares_version: bool) -> Tensor:
+    """Another Tensor of the same elements, without history. Inside a trace, a view that sees its base's
+    updates.
+    """
+    if tensor._view is not None:
+        tensor._view.refresh(tensor)
+    trace = STATE.trace
+    result = Tensor(tensor._value if trace is None else trace.lift(tensor))
+    if trace is not None:
+        counter = result._counter = counter_of(tensor)
+        result._view = View(tensor, (), False, counter[0])
+    elif shares_version:
+        result._counter = counter_of(tensor)
+    return result
+
+
+@method()
+def detach(self: Tensor) -> Tensor:
+    """The same elements, sharing memory, without history."""
+    return _alias(self, shares_version=True)
+
+
+@method()
+def detach_(self: Tensor) -> Tensor:
+    """Forget this Tensor's own history."""
+    if self._view is not None and self._view.path:
+        raise GradientError(
+            mirrored(
+                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
+                "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP "
+                "buckets, and hence detach_() cannot be called on these gradients. To fix this error, please "
+                "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
+            )
+        )
+    if STATE.trace is not None:
+        STATE.trace.remember(self)
+    self._edge, self._requires_grad = None, False
+    return self
+
+
+def _data(self: Tensor) -> Tensor:
+    """The same elements, sharing memory; changes through it are seen by no version check."""
+    return _alias(self, shares_version=False)
+
+
+def _set_data(self: Tensor, new: Tensor) -> None:
+    if not isinstance(new, Tensor):
+        raise ArgumentError(mirrored(f"Variable data has to be a tensor, but got {type(new).__name__}"))
+    trace = STATE.trace
+    if trace is None:
+        self._value, self._view = new._value, None
+    else:
+        _replace(trace, self, trace.lift(new))
+
+
+setattr(Tensor, "data", property(_data, _set_data))  # noqa: B010  # entered, as methods are

@@ -1,0 +1,144 @@
+"""One op of big operands as machine code: what NumPy would compute in many passes over memory.
+
+In flow an op and the types of its operands; out flows a function of arrays, compiled when it is first called
+(or read from the cache), or None where NumPy may as well do it: for little work, for what is one NumPy
+function, for products other than convolutions, which are BLAS's, and for half precision. Values and adjoints
+are the graphs that `compile_grad` compiles, so nothing is said anew here. Whether it is worth it depends on
+types alone: equal calls give equal bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.ir.graph import Array, Builder, Constant, Graph, Node, Op, Type, order
+from retrograd.compiler.ops.composite import Composite, expansion
+from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.shape import Movement
+from retrograd.compiler.ops.window import Unwindow, Window
+from retrograd.runtime.native.program import NativeProgram
+
+Compute = Callable[..., Any]
+
+_WORTH = 1 << 20
+"""Elementary steps from which on compiling pays."""
+_SPECIAL = 8
+"""Steps of an elementwise function that NumPy does not have."""
+_PRODUCTS = 16
+"""Products that are added up in a step."""
+
+
+def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
+    """The op's value for arrays like these."""
+    if not isinstance(op, Composite | Elementwise) or max([a.size for a in arrays]) < _WORTH >> 6:
+        return None
+    return value_of(op, tuple([Type(a.shape, dtypes.dtype(a.dtype)) for a in arrays]))
+
+
+def choosing(row: Elementwise, compute: Compute) -> Compute:
+    """The row of arrays: machine code or what NumPy computes, by their size."""
+
+    def chosen(*arrays: Array) -> Any:
+        if arrays[0].size < _WORTH >> 6:
+            return compute(*arrays)
+        return (value(row, arrays) or compute)(*arrays)
+
+    return chosen
+
+
+@lru_cache(maxsize=1024)
+def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
+    """The op's value for operands of these types."""
+    match op:
+        case Composite():
+            graph = expansion(op, types)
+        case Elementwise() if not isinstance(op.numpy, np.ufunc):
+            graph = _formula(op, types)
+        case _:
+            return None
+    if not _pays(graph.inputs, graph.outputs):
+        return None
+    run = _program(Graph(op.name, graph.inputs, graph.outputs))
+    inspect = getattr(op, "inspect", None)
+
+    def compute(*arrays: Array) -> Array:
+        if inspect is not None:
+            inspect(*arrays)
+        (out,) = run(arrays)
+        return out
+
+    return compute
+
+
+def adjoint_of(op: Op, inputs: Sequence[Node], outputs: Sequence[Node | None]) -> Compute | None:
+    """The op's adjoint, a graph from these inputs to these outputs, as a function to the list of them."""
+    present = [node for node in outputs if node is not None]
+    if not isinstance(op, Composite | Elementwise) or not _pays(inputs, present):
+        return None
+    read = {i for node in order(present) for i in node.inputs} | set(present)
+    taken = [k for k, node in enumerate(inputs) if node in read]
+    run = _program(Graph(f"{op.name}_adjoint", tuple(inputs[k] for k in taken), tuple(present)))
+
+    def compute(*arrays: Any) -> list[Any]:
+        results = iter(run([np.asarray(arrays[k]) for k in taken]))
+        return [None if node is None else next(results) for node in outputs]
+
+    return compute
+
+
+def _formula(op: Elementwise, types: Sequence[Type]) -> Graph:
+    builder = Builder()
+    with builder.at(None):
+        inputs = tuple(builder.input(f"x{k}", type_) for k, type_ in enumerate(types))
+        return Graph(op.name, inputs, (builder.node(op, *inputs),))
+
+
+def _program(graph: Graph) -> Callable[[Sequence[Array]], Sequence[Array]]:
+    made = cache(lambda: NativeProgram(graph))
+    return lambda arrays: made()(arrays)
+
+
+def _pays(inputs: Iterable[Node], outputs: Sequence[Node]) -> bool:
+    if any(node.dtype.is_half for node in (*inputs, *outputs)):
+        return False
+    nodes = list(_primitive(order(outputs)))
+    product, windowed = (any(isinstance(n.op, kind) for n in nodes) for kind in (Dot, Window | Unwindow))
+    return (windowed or not product) and sum(map(_steps, nodes)) >= _WORTH
+
+
+def _primitive(nodes: Iterable[Node]) -> Iterator[Node]:
+    """The nodes, those of formulas in place of composites."""
+    for node in nodes:
+        if isinstance(node.op, Composite):
+            yield from _primitive(expansion(node.op, tuple(i.type for i in node.inputs)).nodes)
+        else:
+            yield node
+
+
+def _steps(node: Node) -> int:
+    """About how many steps a node takes."""
+    match node.op:
+        case Constant() | Movement():
+            return 0
+        case Dot():
+            return node.type.size * node.inputs[0].shape[-1] // _PRODUCTS
+        case Elementwise() as row:
+            return node.type.size * _passes(row)
+    return node.type.size
+
+
+@cache
+def _passes(row: Elementwise) -> int:
+    """The passes over memory that NumPy takes for a row."""
+    if row.numpy is not None:
+        return 1 if isinstance(row.numpy, np.ufunc) else _SPECIAL
+    builder, scalar = Builder(), Type((), dtypes.float32)
+    with builder.at(None):
+        formula = order([row.expansion(*(builder.input(f"x{k}", scalar) for k in range(row.arity)))])
+    return sum(_passes(node.op) for node in formula if isinstance(node.op, Elementwise))

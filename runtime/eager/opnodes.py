@@ -1,0 +1,364 @@
+"""The tape nodes of ops: what an op leaves behind for the backward pass, and how it is walked back.
+
+`record(kind, op, operands, values, result)` points a result to an `OpNode`, which holds the op, where the
+cotangents go, and those values that the op's adjoint will look at. Which ones it looks at is found by
+running the adjoint once on graph nodes (`_needs`), so no op has to say it. The backward pass takes the very
+rules that the compiler takes: on Tensors and graph nodes step by step (`reverse.cotangents`), on arrays as
+one function for each op and types (`arrays.cotangents_of`, and `kernels.rules` for rows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import GradientError, mirrored, user_location
+from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Node, Op, Type, Value
+from retrograd.compiler.ir.quiet import quietly
+from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.reduce import sum_to
+from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Select, Slice
+from retrograd.runtime import tracing
+from retrograd.runtime.eager.arrays import cotangents_of
+from retrograd.runtime.eager.kernels import rules, rules_of_halves
+from retrograd.runtime.eager.tape import Edge, GradNode, already_freed, orders
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import legacy_name
+from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.tensor import Tensor
+
+# ---- what an adjoint looks at ------------------------------------------------------------------------------
+
+
+class Needs(NamedTuple):
+    """The values that an adjoint looks at, when certain operands' cotangents are wanted."""
+
+    inputs: tuple[bool, ...]
+    out: bool
+
+
+class Kind:
+    """What is known of all applications of an op."""
+
+    __slots__ = ("is_view", "needs", "node_class")
+
+    def __init__(self, op: Op) -> None:
+        self.is_view = type(op) in _VIEWS
+        self.needs: dict[int, Needs] = {}
+        """By which operands require grad: one bit each."""
+        base, members = (RowNode, {"row": op}) if isinstance(op, Elementwise) else (OpNode, {})
+        self.node_class: type[OpNode] = type(f"{op.title}Backward0", (base,), {"__slots__": (), **members})
+
+
+_VIEWS = (Reshape, Permute, Expand, Slice, Select, Flip)
+_KINDS: dict[str, Kind] = {}
+"""By name: the parameters of a primitive change nothing of this."""
+_COMPOSITES: dict[Composite, Kind] = {}
+_MOST = 4096
+
+
+def kind_of(op: Op) -> Kind:
+    kind = _KINDS.get(op.name)
+    if kind is not None:
+        return kind
+    if not isinstance(op, Composite):
+        kind = _KINDS[op.name] = Kind(op)
+        return kind
+    kind = _COMPOSITES.get(op)
+    if kind is None:
+        if len(_COMPOSITES) >= _MOST:
+            _COMPOSITES.clear()
+        kind = _COMPOSITES[op] = Kind(op)
+    return kind
+
+
+def type_of(value: Value) -> Type:
+    return value.type if isinstance(value, Node) else Type(tuple(value.shape), dtypes.of(value))
+
+
+def _needs(op: Op, values: Sequence[Value], out: Value, wanted: Sequence[bool]) -> Needs:
+    """Run the adjoint on fresh inputs, and see from which of them its results come."""
+    builder = Builder()
+    operands = [builder.input(f"x{k}", type_of(v)) for k, v in enumerate(values)]
+    result = builder.input("out", type_of(out))
+    cotangent = builder.input("ct", type_of(out))
+    reached: set[Node] = set()
+    waiting = [g for g in cotangents(op, cotangent, result, operands, wanted) if g is not None]
+    while waiting:
+        node = waiting.pop()
+        if node not in reached:
+            reached.add(node)
+            waiting.extend(node.inputs)
+    return Needs(tuple(x in reached for x in operands), result in reached)
+
+
+# ---- the tape node of an op --------------------------------------------------------------------------------
+
+_SMALL = 1024
+"""Operands with at most this many elements are kept whole even where only their shape matters: it is
+faster.
+"""
+
+
+class OpNode(GradNode):
+    """An op that was applied. `inputs` holds, for each operand, its value, or its Type if the adjoint asks no
+    more.
+    """
+
+    __slots__ = ("op", "inputs", "out", "guards", "shown")
+
+    op: Op
+    inputs: Sequence[Value] | None
+    """None after `free`."""
+    out: Value
+    guards: list[tuple[list[Any], int, int]]
+    """For each kept array: its version counter, the version kept, and which operand it is (-1: the
+    result).
+    """
+
+    shown: str
+    """What the function that applied it is called on the tape, if not as its op."""
+
+    def name(self) -> str:
+        return self.shown or type(self).__name__
+
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
+        inputs = self.inputs
+        if inputs is None:
+            raise already_freed()
+        self.check_versions()
+        out = self.out
+        if create_graph:
+            inputs = [_as_operand(x, edge) for x, edge in zip(inputs, self.edges)]
+            out = _as_operand(out, self)
+        elif isinstance(cotangent, DeviceArray):
+            found: list[Value | None] = launching(cotangent).cotangents(
+                self.op, cotangent, out, inputs, needed
+            )
+            return found
+        elif type(cotangent) is not Node:
+            run = _rule(self.op, cotangent, inputs, needed)
+            if run is None:
+                return quietly(cotangents, self.op, cotangent, out, inputs, needed)  # type: ignore[no-any-return]  # a list
+            return quietly(run, cotangent, out, *inputs)  # type: ignore[no-any-return]  # a list
+        return cotangents(self.op, cotangent, out, inputs, needed)
+
+    def holds(self, array: Value) -> bool:
+        return self.inputs is None or True in [x is array for x in self.inputs]
+
+    def keep_copy(self, tensor: Tensor) -> None:
+        """The Tensor is about to become this op's result: copy what the adjoint reads of its old elements."""
+        inputs = list(self.inputs or ())
+        for guard in list(self.guards):
+            if guard[2] >= 0 and inputs[guard[2]] is tensor._value and type(tensor._value) is not Node:
+                inputs[guard[2]] = tensor._value.copy()
+                self.guards[self.guards.index(guard)] = (_UNCHANGING, 0, guard[2])
+        self.inputs = inputs
+
+    def free(self) -> None:
+        if self.guards:
+            self.inputs = self.out = None
+
+    def check_versions(self) -> None:
+        """Raise if a kept array was changed in place since."""
+        for counter, version, place in self.guards:
+            if counter[0] != version:
+                value = self.out if place < 0 or self.inputs is None else self.inputs[place]
+                written = counter[1] if len(counter) > 1 else self.edges[place]
+                maker = self if place < 0 else written
+                raise modified(value, maker, counter[0], version)
+
+
+def launching(array: DeviceArray) -> Any:
+    """The interpreter of arrays on such a device, which also works out whole adjoints."""
+    return INTERPRETERS[type(array)]
+
+
+_RULES: dict[Hashable, Callable[..., Any] | None] = {}
+"""Rules of derivatives as functions of arrays, by op and types; None for those that have been met once."""
+_BIG = 1 << 14
+"""Elements of a cotangent for which the rule is made at once: machine code gives other bits than NumPy."""
+
+
+def _rule(
+    op: Op, cotangent: Value, inputs: Sequence[Value], needed: Sequence[bool]
+) -> Callable[..., Any] | None:
+    """The op's rule as a function of arrays of these types, if it has been asked for before."""
+    key = (op, cotangent.shape, cotangent.dtype, tuple(needed), *[(x.shape, x.dtype) for x in inputs])
+    run = _RULES.get(key)
+    if run is None and (key in _RULES or cotangent.size >= _BIG):
+        run = _RULES[key] = cotangents_of(op, [type_of(x) for x in inputs], type_of(cotangent), needed)
+    elif run is None:
+        if len(_RULES) >= _MOST:
+            _RULES.clear()
+        _RULES[key] = None
+    return run
+
+
+def modified(value: Value, maker: Edge, now: int, then: int) -> GradientError:
+    """A value that the backward pass needs is no more what it was."""
+    origin = (
+        f", which is output 0 of {maker.name().removesuffix('Backward0')},"
+        if isinstance(maker, GradNode)
+        else ""
+    )
+    kind = value.device.type if isinstance(value, DeviceArray) else "cpu"
+    return GradientError(
+        mirrored(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[{legacy_name(dtypes.of(value), kind)} {list(value.shape)}]{origin} is at version {now}; "
+            f"expected version {then} instead. Hint: {_BACKTRACE if STATE.anomaly else _ENABLE}"
+        )
+    )
+
+
+_ENABLE = (
+    "enable anomaly detection to find the operation that failed to compute its gradient, with "
+    "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+)
+_BACKTRACE = (
+    "the backtrace further above shows the operation that failed to compute its gradient. The variable in "
+    "question was changed in there or anywhere later. Good luck!"
+)
+
+
+class RowNode(OpNode):
+    """A row of the elementwise table that was applied. On bare arrays its rules run as plain NumPy."""
+
+    __slots__ = ()
+
+    row: ClassVar[Elementwise]
+
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
+        inputs = self.inputs
+        elsewhere = isinstance(cotangent, Node | DeviceArray)
+        if create_graph or inputs is None or elsewhere or cotangent.size >= _BIG:
+            return super().backward(cotangent, needed, create_graph)
+        self.check_versions()
+        return quietly(self._cotangents, cotangent, needed, inputs)  # type: ignore[no-any-return]  # a list, as below
+
+    def _cotangents(
+        self, cotangent: Value, needed: Sequence[bool], inputs: Sequence[Value]
+    ) -> list[Value | None]:
+        grads: list[Value | None] = []
+        found = rules(self.row) if cotangent.dtype.itemsize > 2 else rules_of_halves(self.row)
+        for rule, need, x in zip(found, needed, inputs):
+            g = rule(*inputs, self.out, cotangent) if need and rule is not None else None
+            grads.append(g if g is None or g.shape == x.shape else sum_to(g, x.shape))
+        return grads
+
+
+def _as_operand(value: Value, edge: Edge) -> Value:
+    """A kept value as the Tensor it was, so that operations on it are recorded."""
+    if value is None or isinstance(value, Type):
+        return value
+    if isinstance(edge, Tensor):
+        return edge
+    tensor = Tensor(value)
+    tensor._edge, tensor._requires_grad = edge, edge is not None
+    return tensor
+
+
+def edge_of(x: Value) -> Edge:
+    """Where the cotangent of an operand goes."""
+    if not isinstance(x, Tensor) or not x._requires_grad:
+        return None
+    if tracing.depth and STATE.trace is not None and STATE.trace.is_leaf(x):
+        return x
+    return x._edge if x._edge is not None else x
+
+
+def record(
+    kind: Kind,
+    op: Op,
+    operands: Sequence[Value],
+    values: Sequence[Value],
+    result: Tensor,
+    shown: str = "",
+) -> None:
+    """Give the result its history: `op`, which is of this kind, of the operands, whose values these are."""
+    if len(operands) == 1 and not tracing.depth:
+        x = operands[0]
+        needs = kind.needs.get(0b11)
+        if needs is None:
+            needs = kind.needs[0b11] = _needs(op, values, result._value, (True,))
+        guards: list[tuple[list[Any], int, int]] = []
+        if needs.inputs[0]:
+            counter = x._counter or counter_of(x)
+            guards.append((counter, counter[0], 0))
+        elif values[0].size > _SMALL:
+            values = [type_of(values[0])]
+        _append(kind, op, (x if x._edge is None else x._edge,), needs, values, guards, result, shown)
+        return
+    edges: list[Edge] = []
+    wanted = 1 << len(operands)  # a key that also says how many operands there are
+    for x in operands:
+        if isinstance(x, Tensor) and x._requires_grad:
+            wanted |= 1 << len(edges)
+            edges.append(edge_of(x) if tracing.depth else x if x._edge is None else x._edge)
+        else:
+            edges.append(None)
+    needs = kind.needs.get(wanted)
+    if needs is None:
+        needs = kind.needs[wanted] = _needs(op, values, result._value, [edge is not None for edge in edges])
+    guards, kept = [], values
+    for place, needed in enumerate(needs.inputs):
+        value = values[place]
+        if not needed:
+            if type(value) is not Node and value.size > _SMALL:
+                kept = list(kept)
+                kept[place] = type_of(value)
+        else:
+            operand = operands[place]
+            watched = isinstance(operand, Tensor) and type(value) is not Node
+            counter = counter_of(operand) if watched else _UNCHANGING
+            guards.append((counter, counter[0], place))
+    _append(kind, op, tuple(edges), needs, kept, guards, result, shown)
+
+
+def _append(
+    kind: Kind,
+    op: Op,
+    edges: tuple[Edge, ...],
+    needs: Needs,
+    kept: Sequence[Value],
+    guards: list[tuple[list[Any], int, int]],
+    result: Tensor,
+    shown: str,
+) -> None:
+    """A node of the tape for the result. Written out here, for every operation makes one."""
+    node: OpNode = object.__new__(kind.node_class)
+    node.shown = shown
+    node.out = None
+    if needs.out:
+        node.out = result._value
+        guards.append((_UNCHANGING if type(node.out) is Node else counter_of(result), 0, -1))
+    node.order = next(orders)
+    node.edges = edges
+    node.hooks = None
+    node.op = op
+    node.inputs = kept
+    node.guards = guards
+    if STATE.anomaly:
+        node.extras.where = user_location()
+    result._edge = node
+    result._requires_grad = True
+
+
+_UNCHANGING = [0]
+"""The version counter of a graph node, which is one value for ever."""
+
+
+def counter_of(tensor: Tensor) -> list[Any]:
+    """The version counter of a Tensor, which from now on somebody watches."""
+    counter = tensor._counter
+    if counter is None:
+        counter = tensor._counter = [0]
+    return counter

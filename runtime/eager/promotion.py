@@ -1,0 +1,117 @@
+"""Type promotion, once and for all: operands as the user gave them in, Tensors of the dtypes that an op takes
+out.
+
+PyTorch's rule (`dtypes.result_type`): the highest category among bool, integer and floating wins; within it
+Tensors with axes outrank 0-d Tensors, which outrank Python numbers. `TARGETS` says what each kind of row
+makes of the common dtype; a new kind is a new entry. Numbers become 0-d arrays of the dtype that was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.ir.graph import OPS, Array, Op, Value, apply
+from retrograd.compiler.ops.elementwise import Elementwise, Types
+from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.eager.scalar import Scalar
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.tensor import Tensor
+
+NUMBERS = (float, int, bool)
+
+
+def _floating(common: DType) -> DType:
+    return common if common.is_floating_point else dtypes.default_dtype()
+
+
+TARGETS: dict[Types, Callable[[DType], DType]] = {
+    Types.FLOAT: _floating,
+    Types.CLASSIFY: _floating,
+}
+"""The dtype that operands are cast to, by their common dtype, where it is not that itself."""
+
+
+def common_dtype(operands: Sequence[Value]) -> DType:
+    """`torch.result_type` of Tensors and Python numbers."""
+    dimensioned, zero_dim, numbers = [], [], []
+    for x in operands:
+        if isinstance(x, Scalar):
+            numbers.append(float)
+        elif not isinstance(x, Tensor):
+            numbers.append(type(x))
+        elif x._value.shape:
+            dimensioned.append(x.dtype)
+        else:
+            zero_dim.append(x.dtype)
+    if not dimensioned and not zero_dim and any(isinstance(x, Scalar) for x in operands):
+        return dtypes.float64
+    return dtypes.result_type(dimensioned, zero_dim, numbers)
+
+
+def promote(row: Elementwise, operands: Sequence[Value]) -> list[Value]:
+    """The operands of a row, cast to one dtype that it takes. Raises ArgumentError for what is no operand."""
+    lifted = [as_operand(row.name, x) for x in operands]
+    if row.types is Types.SELECT:
+        condition, *values = lifted
+        return [_as_bool(condition), *to_common(values, common_dtype(values))]
+    if row.types is Types.LOGICAL:
+        return [_as_bool(x) for x in lifted]
+    common = common_dtype(lifted)
+    target = TARGETS.get(row.types)
+    return to_common(lifted, common if target is None else target(common))
+
+
+def to_common(operands: Sequence[Value], dtype: DType) -> list[Value]:
+    return [cast(x, dtype) if isinstance(x, Tensor) else number(x, dtype.numpy) for x in operands]
+
+
+def as_operand(name: str, x: Any) -> Value:
+    """A Tensor or a Python number; NumPy's arrays and scalars are taken as Tensors and numbers."""
+    if isinstance(x, Tensor | float | int):
+        return x
+    if isinstance(x, np.generic):
+        return x.item()
+    if isinstance(x, np.ndarray):
+        return Tensor(x) if STATE.trace is None else STATE.trace.arrays.setdefault(id(x), Tensor(x))
+    raise ArgumentError(f"{name}(): an operand must be a Tensor or a number, not {type(x).__name__}")
+
+
+def _as_bool(x: Value) -> Value:
+    if not isinstance(x, Tensor):
+        return np.asarray(bool(x))
+    if x.dtype is dtypes.bool_:
+        return x
+    not_equal = OPS["ne"]
+    assert isinstance(not_equal, Op)
+    return apply(not_equal, x, number(0, x.dtype.numpy))
+
+
+# ---- numbers as arrays -------------------------------------------------------------------------------------
+
+_known: dict[tuple[float | str, Any], Array] = {}
+_MOST = 4096
+
+
+def number(value: float, dtype: np.dtype[Any]) -> Array:
+    """A Python number as a 0-d array. Those used lately are kept: making an array takes as long as adding
+    two.
+    """
+    key: tuple[float | str, Any] = (
+        (value, dtype) if value else (repr(value), dtype)
+    )  # 0, 0.0 and -0.0 are equal, and are not one array
+    found = _known.get(key)
+    if found is None:
+        with np.errstate(all="ignore"):
+            found = np.asarray(value).astype(dtype)
+        found.flags.writeable = False
+        if value == value:  # NaN equals nothing, so it is no key
+            if len(_known) >= _MOST:
+                _known.clear()
+            _known[key] = found
+    return found

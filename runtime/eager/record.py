@@ -1,0 +1,274 @@
+"""Record: what it means to apply an op to Tensors. Evaluates at once, or writes a node while tracing.
+
+In flow an op and its operands (Tensors, arrays, Python numbers), out flows a Tensor, with its history if grad
+mode is on and an operand requires grad (`opnodes.record`), and as a view where it shares an operand's memory.
+
+    RECORD.apply(op, operands)        the interpreter of Tensors, level 3
+    step(op, types, out)              the same as a function, for operands whose types are known
+    recorded(op, operands, result)    history for a value that was computed otherwise
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import DeviceError, RetrogradError, TraceError, mirrored
+from retrograd.compiler.ir.graph import INTERPRETERS, Node, Op, Type, Value, apply
+from retrograd.compiler.ir.quiet import QUIET, quietly
+from retrograd.runtime import tracing
+from retrograd.runtime.device import CPU
+from retrograd.runtime.eager import one_op
+from retrograd.runtime.eager.arrays import computing
+from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, record, type_of
+from retrograd.runtime.eager.views import View, is_view
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
+from retrograd.runtime.tracing import Trace
+
+# ---- the interpreter ---------------------------------------------------------------------------------------
+
+
+class Record:
+    """Tensors in, Tensor out."""
+
+    level = 3
+
+    def apply(self, op: Op, operands: Sequence[Value]) -> Tensor:
+        values = []
+        tracked = False
+        for x in operands:
+            if isinstance(x, Tensor):
+                if x._view is not None:
+                    x._view.refresh(x)
+                if x._requires_grad:
+                    tracked = True
+                values.append(x._value)
+            else:
+                values.append(x)
+        if tracing.depth and STATE.trace is not None:
+            return _trace(STATE.trace, op, operands, tracked)
+        return _evaluate(op, operands, values, tracked)
+
+
+def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: bool) -> Tensor:
+    arrays = _arrays(operands, values)
+    first = arrays[0].dtype if arrays else None
+    try:
+        if any(array.dtype is not first for array in arrays):
+            op.infer(*map(type_of, arrays))
+        away = type(first) is DType and isinstance(arrays[0], DeviceArray)
+        out = apply(op, *arrays) if away else quietly(one_op.value(op, arrays) or op.evaluate, *arrays)
+    except Exception as error:
+        raise _explained(error, op, values) from None
+    result = Tensor(out)
+    if kind_of(op).is_view:
+        _enter_view(op, operands[0], arrays[0], result)
+    if tracked and STATE.grad and out.dtype.kind in "fV":  # V: ml_dtypes' bfloat16
+        record(kind_of(op), op, operands, arrays, result)
+    return result
+
+
+def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[..., Tensor]:
+    """The op as a function of Tensors and constants that are known to have these types, outside of traces;
+    on the tape it is called `shown`, or as ever.
+    """
+    kind = kind_of(op)
+    if kind.is_view:
+        return _view_step(op, out, shown)
+    compute, differentiable = computing(op, types), out.dtype.is_floating_point
+    ndarray = np.ndarray
+
+    def told(values: Sequence[Value]) -> Any:
+        """The value, or the error in the user's terms."""
+        try:
+            return QUIET.run(compute, *values)
+        except Exception as error:
+            raise _explained(error, op, values) from None
+
+    def of_one(x: Tensor) -> Tensor:
+        if x._view is not None:
+            x._view.refresh(x)
+        array = x._value
+        value = told((array,))
+        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        if x._requires_grad and differentiable and STATE.grad:
+            record(kind, op, (x,), (array,), result, shown)
+        return result
+
+    def of_several(*operands: Value) -> Tensor:
+        values: list[Value] = []
+        tracked = False
+        for x in operands:
+            if isinstance(x, Tensor):
+                if x._view is not None:
+                    x._view.refresh(x)
+                if x._requires_grad:
+                    tracked = True
+                values.append(x._value)
+            else:
+                values.append(x)
+        value = told(values)
+        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        if tracked and differentiable and STATE.grad:
+            record(kind, op, operands, values, result, shown)
+        return result
+
+    return of_one if len(types) == 1 else of_several
+
+
+def _view_step(op: Op, out: Type, shown: str) -> Callable[[Tensor], Tensor]:
+    kind, compute, differentiable = kind_of(op), op.evaluate, out.dtype.is_floating_point
+    path = (op,)
+
+    def apply_to(x: Tensor) -> Tensor:
+        view = x._view
+        if view is not None:
+            view.refresh(x)
+        array: Any = x._value
+        value = compute(array)
+        result = Tensor(value)
+        owner = value.base
+        if owner is array or (owner is not None and owner is array.base):
+            if view is None:
+                counter = x._counter
+                if counter is None:
+                    counter = x._counter = [0]
+                result._counter = counter
+                result._view = View(x, path, STATE.grad, counter[0])
+            else:
+                _link(op, x, result)
+        if x._requires_grad and differentiable and STATE.grad:
+            record(kind, op, (x,), (array,), result, shown)
+        return result
+
+    return apply_to
+
+
+def _arrays(operands: Sequence[Value], values: list[Value]) -> list[Value]:
+    """Python numbers take the dtype of the last operand that has one. If one operand is on a GPU, all are."""
+    if all(type(v) is np.ndarray for v in values):
+        return values
+    for value in values:
+        if isinstance(value, DeviceArray):
+            _check_device(value, operands, values)
+            entered: list[Value] = launching(value).entered(values)
+            return entered
+    like = None
+    for value in values:
+        if isinstance(value, np.ndarray | np.generic):
+            like = value.dtype
+    return [
+        v if isinstance(v, np.ndarray) or type(v) is Node else np.asarray(v, getattr(v, "dtype", like))
+        for v in values
+    ]
+
+
+def _explained(error: Exception, op: Op, values: Sequence[Value]) -> Exception:
+    """The error in the user's terms: that of the op's type rule, if it has one to make."""
+    if isinstance(error, RetrogradError):
+        return error
+    for value in values:
+        if isinstance(value, Node):
+            return TraceError(
+                f"{op.name} of a tensor that was made inside a compiled function",
+                "the trace has ended, so it stands for no value",
+                "return it from the function, and use what the function returns",
+            )
+    try:
+        op.infer(*map(type_of, _arrays((), list(values))))
+    except RetrogradError as told:
+        return told
+    return error
+
+
+def _trace(trace: Trace, op: Op, operands: Sequence[Value], tracked: bool) -> Tensor:
+    """A node in place of a value."""
+    lifted = [trace.lift(x) if isinstance(x, Tensor) else x for x in operands]
+    likes = [x.dtype for x in lifted if isinstance(x, Node)]
+    nodes = [x if isinstance(x, Node) else _constant(trace, x, likes) for x in lifted]
+    node = trace.builder.node(op, *nodes)
+    result = Tensor(node)
+    if kind_of(op).is_view:
+        _link(op, operands[0], result, trace)
+    if tracked and STATE.grad and node.dtype.is_floating_point:
+        record(kind_of(op), op, operands, nodes, result)
+    return result
+
+
+def _constant(trace: Trace, value: Value, likes: Sequence[dtypes.DType]) -> Node:
+    if isinstance(value, np.ndarray | np.generic):
+        return trace.builder.constant(np.asarray(value))
+    return trace.builder.constant(value, likes[-1] if likes else dtypes.of(value))
+
+
+def _enter_view(op: Op, operand: Value, array: Value, result: Tensor) -> None:
+    """A result that shares the operand's memory is its view."""
+    made = result._value
+    if isinstance(made, DeviceArray):
+        if isinstance(operand, Tensor) and made.memory is array.memory:
+            _link(op, operand, result)
+        return
+    owner = made.base  # type: ignore[union-attr]  # just evaluated, so an array
+    if isinstance(operand, Tensor) and owner is not None and (owner is array or owner is array.base):
+        _link(op, operand, result)
+
+
+def _link(op: Op, operand: Tensor, result: Tensor, trace: Trace | None = None) -> None:
+    """Views of views go straight to the base, unless a step between them is not followed by histories."""
+    parent = operand._view
+    base, path = operand, (op,)
+    if parent is not None and parent.tracked and STATE.grad:
+        base, path = parent.base, (*parent.path, op)
+    if trace is not None and not is_view(path, base):
+        return
+    counter = result._counter = counter_of(operand)
+    result._view = View(base, path, STATE.grad, counter[0])
+
+
+def recorded(op: Op, operands: Sequence[Value], result: Tensor) -> Tensor:
+    """The result, as a fresh Tensor made by `op` from the operands, with that history."""
+    if STATE.grad and any(isinstance(x, Tensor) and x.requires_grad for x in operands):
+        value_of = operator.attrgetter("_value") if STATE.trace is None else STATE.trace.lift
+        record(
+            kind_of(op), op, operands, [value_of(x) if isinstance(x, Tensor) else x for x in operands], result
+        )
+    return result
+
+
+# ---- other devices -----------------------------------------------------------------------------------------
+
+
+def _check_device(array: DeviceArray, operands: Sequence[Value], values: Sequence[Value]) -> None:
+    """Tensors on two devices do not go together, but numbers and 0-d tensors of the CPU go with any."""
+    for operand, value in zip(operands, values):
+        if isinstance(value, DeviceArray):
+            other = value.device
+        elif isinstance(operand, Tensor) and value.ndim:
+            other = CPU
+        else:
+            continue
+        if other != array.device:
+            raise DeviceError(
+                mirrored(
+                    "Expected all tensors to be on the same device, but found at least two devices, "
+                    f"{array.device} and {other}!"
+                ),
+                ", ".join(str(type_of(v)) for v in values if hasattr(v, "shape")),
+                "move one of them with .to(device)",
+            )
+
+
+RECORD = Record()
+INTERPRETERS[Tensor] = RECORD
+
+
+@SUBCLASS_HOOKS.append
+def _enter_subclass(cls: type[Tensor]) -> None:
+    INTERPRETERS[cls] = RECORD

@@ -1,0 +1,153 @@
+"""Views: Tensors that show elements of another Tensor.
+
+In NumPy's memory a view and its base are the same elements anyway; what is kept here is the way from one to
+the other (`path`, the movement ops), because an in-place update of one changes the *history* of the other,
+and inside a trace its value. An update of a view becomes an update of its base (`placed`: the base with the
+new elements at their place); a view whose base was updated goes the path again when somebody looks
+(`refresh`), which its version number tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.ir.graph import Node, Op, Type, Value, apply
+from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import Expand, Select, Slice, expand, unsqueeze
+from retrograd.runtime.eager.tape import Edge, GradNode
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import Strides, in_order, moved_strides
+from retrograd.runtime.tracing import Trace
+
+AnyTensor = Any
+"""A Tensor, which stands on a higher floor."""
+
+
+class View:
+    """How one Tensor shows elements of another."""
+
+    __slots__ = ("base", "path", "several", "tracked", "version")
+
+    def __init__(self, base: AnyTensor, path: tuple[Op, ...], tracked: bool, version: int) -> None:
+        self.base = base
+        self.path = path
+        self.tracked = tracked
+        """Histories go along. Not so for `detach()`, `data`, and views made under `no_grad`."""
+        self.several = ""
+        """Which output of a function that gives several views it is: `Output 0 of Split`."""
+        self.version = version
+        """Of the elements, when `value` and history of the view were last taken from the base."""
+
+    def refresh(self, view: AnyTensor) -> None:
+        """Take value and history from the base, if the elements have been changed since."""
+        counter = self.base._counter
+        if self.version == counter[0]:
+            return
+        trace, base = STATE.trace, self.base
+        if trace is not None and not trace.owns(view):
+            return  # a Tensor of the outside: the trace refuses updates that it would have to see
+        self.version = counter[0]
+        if base._view is not None:
+            base._view.refresh(base)
+        if trace is not None or self.tracked:
+            self._renew(view, trace)
+
+    def _renew(self, view: AnyTensor, trace: Trace | None) -> None:
+        before, STATE.grad = STATE.grad, self.tracked
+        try:
+            again = walk(self.path, self.base)
+        finally:
+            STATE.grad = before
+        if trace is not None:
+            view._value = trace.lift(again)
+        if self.tracked:
+            view._edge, view._requires_grad = again._edge, again._requires_grad
+
+
+def walk(path: Sequence[Op], base: Value) -> Value:
+    """The view of a base, at the base's level."""
+    for op in path:
+        base = apply(op, base)
+    return base
+
+
+def is_view(path: Sequence[Op], base: AnyTensor) -> bool:
+    """Whether the way ends in the base's own memory, as NumPy would find it: a reshape may have to copy.
+
+    The values of a graph have no memory; they are taken as if their elements lay in order.
+    """
+    value = base._value
+    shape = tuple(value.shape)
+    strides: Strides | None = in_order(shape, 1) if isinstance(value, Node) else value.strides
+    for op in path:
+        if strides is None:
+            return False
+        strides = moved_strides(op, shape, strides)
+        shape = op.infer(Type(shape, base.dtype)).shape
+    return strides is not None
+
+
+def overlaps(path: Sequence[Op]) -> bool:
+    """Whether several elements of the view are one element of the base."""
+    return any(isinstance(op, Expand) for op in path)
+
+
+def _types(path: Sequence[Op], base: Type) -> list[Type]:
+    found = [base]
+    for op in path:
+        found.append(op.infer(found[-1]))
+    return found
+
+
+def scatter(path: Sequence[Op], base: Type, elements: Value) -> Value:
+    """Zeros of the base's shape, with the view's elements at their place: the transpose of `walk`."""
+    types = _types(path, base)
+    for op, operand in zip(reversed(path), reversed(types[:-1])):
+        (elements,) = cotangents(op, elements, elements, (operand,), (True,))
+    return elements
+
+
+def placed(path: Sequence[Op], base: Value, elements: Value) -> Value:
+    """The base, with the view's elements replaced by these."""
+    base_type = Type(tuple(base.shape), dtypes.of(base))
+    everywhere = scatter(path, base_type, elements)
+    if not any(isinstance(op, Slice | Select) for op in path):
+        return everywhere
+    return rows.where(mask(path, base_type, base), everywhere, base)
+
+
+def mask(path: Sequence[Op], base: Type, like: Value) -> Value:
+    """Where the view's elements lie in the base, at the level of `like`."""
+    shape = _types(path, base)[-1].shape
+    one: Value = np.ones((), np.bool_)
+    if isinstance(like, Node):
+        one = like.builder.constant(one)
+    elif STATE.trace is not None:
+        one = STATE.trace.builder.constant(one)
+    ones = expand(unsqueeze(one, range(len(shape))), shape)
+    return scatter(path, Type(base.shape, dtypes.bool_), ones)
+
+
+class CopySlices(GradNode):
+    """The base of a view that was updated in place: two operands, the base before and the view's new
+    elements.
+    """
+
+    __slots__ = ("path", "base")
+
+    def __init__(self, edges: tuple[Edge, Edge], path: tuple[Op, ...], base: Type) -> None:
+        super().__init__(edges)
+        self.path = path
+        self.base = base
+
+    def backward(
+        self, cotangent: Value, needed: Sequence[bool], create_graph: bool
+    ) -> Sequence[Value | None]:
+        before, new = needed
+        rest = rows.where(mask(self.path, self.base, cotangent), 0.0, cotangent) if before else None
+        return [rest, walk(self.path, cotangent) if new else None]

@@ -1,0 +1,333 @@
+"""Elementwise functions that are more than one row of the table: options, defaults, several rows in a chain.
+
+In flow Tensors and numbers, out flow Tensors; all is written with the rows of `pointwise`. To add a function,
+write it with `@entered`, and it is a function, a method and an in-place method.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
+from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.eager.copying import clone
+from retrograd.runtime.eager.inplace import assign, detach, detach_
+from retrograd.runtime.eager.promotion import as_operand, common_dtype, number
+from retrograd.runtime.functions.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
+from retrograd.runtime.tensor import Tensor, method, new
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+Operand = Tensor | float
+
+_add, _sub, _mul, _div, _where = (APPLY[name] for name in ("add", "sub", "mul", "div", "where"))
+
+
+def entered(in_place: bool = True) -> Callable[[_F], _F]:
+    """Make a function public under its own name, and, with `in_place`, its in-place method."""
+
+    def enter(function: _F) -> _F:
+        public(function.__name__.rstrip("_"), function, in_place)
+        return function
+
+    return enter
+
+
+def _into(out: Tensor | None, result: Tensor) -> Tensor:
+    return result if out is None else write_out(out, result)
+
+
+def _tensor(name: str, x: Any) -> Tensor:
+    """An operand that must have elements of its own."""
+    if isinstance(x, Tensor):
+        return x
+    lifted = as_operand(name, x)
+    return lifted if isinstance(lifted, Tensor) else new(np.asarray(lifted, common_dtype([lifted]).numpy))
+
+
+# ---- sums and quotients ------------------------------------------------------------------------------------
+
+
+@entered()
+def add(input: Operand, other: Operand, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
+    """`input + alpha * other`."""
+    return _into(out, _add(_tensor("add", input), other if alpha == 1 else _mul(other, alpha)))
+
+
+@entered()
+def sub(input: Operand, other: Operand, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
+    """`input - alpha * other`."""
+    return _into(out, _sub(_tensor("sub", input), other if alpha == 1 else _mul(other, alpha)))
+
+
+@entered(in_place=False)
+def rsub(input: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
+    """`other - alpha * input`."""
+    return _sub(other, input if alpha == 1 else _mul(input, alpha))  # a row gives a Tensor
+
+
+def _floor_quotient(x: Operand, y: Operand) -> Tensor:
+    return APPLY["floor_divide"](x, y)  # a row gives a Tensor
+
+
+def _cut_quotient(x: Operand, y: Operand) -> Tensor:
+    """Towards zero; of whole numbers exactly, by taking away the remainder first."""
+    if common_dtype([x, y]).is_floating_point:
+        return APPLY["trunc"](_div(x, y))  # a row gives a Tensor
+    return _floor_quotient(_sub(x, APPLY["fmod"](x, y)), y)
+
+
+ROUNDINGS: dict[str | None, Function] = {None: _div, "floor": _floor_quotient, "trunc": _cut_quotient}
+
+
+@entered()
+def div(
+    input: Operand, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
+    """The quotient; `rounding_mode` "floor" or "trunc" makes it whole, in the operands' own dtype."""
+    if rounding_mode not in ROUNDINGS:
+        raise ArgumentError(
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+        )
+    return _into(out, ROUNDINGS[rounding_mode](_tensor("div", input), other))
+
+
+FUNCTIONS.update(dict.fromkeys(("divide", "true_divide"), div))
+
+
+@entered()
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """`input + value * tensor1 * tensor2`."""
+    return add(input, _mul(tensor1, tensor2), alpha=value)
+
+
+@entered()
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """`input + value * tensor1 / tensor2`."""
+    return add(input, _div(tensor1, tensor2), alpha=value)
+
+
+@entered()
+def pow(input: Operand, exponent: Operand, *, out: Tensor | None = None) -> Tensor:
+    """`input ** exponent`; either may be a number."""
+    return _into(out, APPLY["pow"](input, exponent))
+
+
+@entered()
+def float_power(input: Operand, exponent: Operand) -> Tensor:
+    """`input ** exponent` in double precision."""
+    x, y = _tensor("float_power", input), _tensor("float_power", exponent)
+    return cast(x, dtypes.float64) ** cast(y, dtypes.float64)  # of Tensors, a Tensor
+
+
+@entered()
+def ldexp(input: Tensor, other: Operand) -> Tensor:
+    """`input * 2 ** other`."""
+    return _mul(input, APPLY["pow"](2.0, other))  # of Tensors, a Tensor
+
+
+@entered(in_place=False)
+def positive(input: Tensor) -> Tensor:
+    """The operand itself."""
+    if input.dtype is dtypes.bool_:
+        raise DtypeError(mirrored("The `+` operator, on a bool tensor is not supported."))
+    return input
+
+
+@entered()
+def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
+    """`input + weight * (end - input)`."""
+    return APPLY["lerp"](input, end, weight)  # a row gives a Tensor
+
+
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The n-th derivative of `digamma`: (-1)^(n+1) n! ζ(n+1, x)."""
+    if n < 0:
+        raise ArgumentError(mirrored("polygamma(n, x) does not support negative n."))
+    if n < 2:
+        return APPLY["trigamma" if n else "digamma"](input)  # a row gives a Tensor
+    return _mul(
+        APPLY["zeta"](float(n + 1), input), (-1.0) ** (n + 1) * math.factorial(n)
+    )  # of Tensors, a Tensor
+
+
+FUNCTIONS["polygamma"] = polygamma
+
+
+@method("polygamma")
+def _polygamma_method(self: Tensor, n: int) -> Tensor:
+    """The n-th derivative of `digamma` at each element."""
+    return polygamma(n, self)
+
+
+@entered()
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """The logarithm of the gamma function of `p` dimensions."""
+    if p < 1:
+        raise ArgumentError(mirrored("p has to be greater than or equal to 1"))
+    total = APPLY["lgamma"](input)
+    for k in range(1, p):
+        total = _add(total, APPLY["lgamma"](_sub(input, k / 2)))
+    return _add(total, p * (p - 1) / 4 * math.log(math.pi))  # of Tensors, a Tensor
+
+
+# ---- bounds and choice -------------------------------------------------------------------------------------
+
+
+@entered()
+def clamp(
+    input: Tensor, min: Operand | None = None, max: Operand | None = None, *, out: Tensor | None = None
+) -> Tensor:
+    """Each element, but at least `min` and at most `max`; numbers or Tensors, of which one may be left
+    out.
+    """
+    if min is None and max is None:
+        raise ArgumentError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    result = input
+    if min is not None:
+        result = APPLY["clamp_min"](result, min)
+    if max is not None:
+        result = APPLY["clamp_max"](result, max)
+    return _into(out, result)
+
+
+@entered(in_place=False)
+def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Any:
+    """Elements of `input` where the condition holds, of `other` elsewhere; alone, the places where it
+    holds.
+    """
+    if input is None and other is None:
+        found = condition.read("where(condition)").nonzero()
+        return tuple(new(np.asarray(axis), condition) for axis in found)
+    if input is None or other is None:
+        raise ArgumentError(
+            "where(condition, input, other)", "it takes the condition alone or all three operands"
+        )
+    return _where(condition, input, other)
+
+
+@method("where")
+def _where_method(self: Tensor, condition: Tensor, other: Operand) -> Any:
+    """Elements of this Tensor where the condition holds, of `other` elsewhere."""
+    return _where(condition, self, other)
+
+
+@entered()
+def nan_to_num(
+    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """NaN and the infinities replaced by numbers: by default 0 and the greatest and least of the dtype."""
+    if not input.dtype.is_floating_point:
+        return clone(input)
+    most = dtypes.limits(input.dtype)
+    high = float(most.max) if posinf is None else posinf
+    low = float(most.min) if neginf is None else neginf
+    return APPLY["nan_to_num"](input, nan, high, low)  # a row gives a Tensor
+
+
+@entered()
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """To the nearest whole number, halves to the even one; or to so many digits after the point."""
+    if decimals == 0:
+        return APPLY["round"](input)  # a row gives a Tensor
+    if not input.dtype.is_floating_point:
+        raise DtypeError(
+            f"round(decimals={decimals}) of {input.dtype}", "whole numbers have no digits after the point"
+        )
+    scale = 10.0 ** abs(decimals)
+    up, down = (_mul, _div) if decimals > 0 else (_div, _mul)
+    return down(APPLY["round"](up(input, scale)), scale)  # a row gives a Tensor
+
+
+@entered()
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """`log(x / (1 - x))`, of x clamped to `[eps, 1 - eps]`."""
+    return APPLY["logit"](input if eps is None else clamp(input, eps, 1 - eps))  # a Tensor
+
+
+@entered(in_place=False)
+def isposinf(input: Tensor) -> Tensor:
+    return input == float("inf")
+
+
+@entered(in_place=False)
+def isneginf(input: Tensor) -> Tensor:
+    return input == float("-inf")
+
+
+# ---- comparison of whole Tensors ---------------------------------------------------------------------------
+
+
+@entered(in_place=False)
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """`|input - other| <= atol + rtol * |other|`, element by element; equal infinities are close."""
+    near = abs(input - other) <= abs(other) * rtol + atol
+    close: Tensor = (input == other) | (near & APPLY["isfinite"](other))
+    if equal_nan:
+        close |= APPLY["isnan"](input) & APPLY["isnan"](other)
+    return close
+
+
+@entered(in_place=False)
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Whether all elements are close (see `isclose`)."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).read("allclose()").all())
+
+
+@entered(in_place=False)
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether two Tensors have one shape and equal elements."""
+    return input.shape == other.shape and bool(np.array_equal(input.read("equal()"), other.read("equal()")))
+
+
+@method()
+def __contains__(self: Tensor, element: Operand) -> bool:
+    """Whether an element equals this one."""
+    return bool((self == element).read("in").any())
+
+
+# ---- new elements in place ---------------------------------------------------------------------------------
+
+
+@method()
+def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Take over the elements of `src`, broadcast and cast, and its history."""
+    return assign(self, _tensor("copy_", src), "CopyBackwards")
+
+
+@method()
+def fill_(self: Tensor, value: Operand) -> Tensor:
+    """Every element becomes `value`, a number or a 0-d Tensor."""
+    filling = value if isinstance(value, Tensor) else new(number(value, self.dtype.numpy))
+    if filling.ndim:
+        raise ArgumentError(
+            f"fill_ only supports 0-dimension value tensor but got tensor with {filling.ndim} dimensions."
+        )
+    return assign(self, filling, "FillBackward0")
+
+
+@method()
+def zero_(self: Tensor) -> Tensor:
+    """Every element becomes 0."""
+    return assign(self, new(number(0, self.dtype.numpy)), "ZeroBackward0")
+
+
+@entered(in_place=False)
+def fill(input: Tensor, value: Operand) -> Tensor:
+    """A tensor of the operand's type with `value`, a number or a 0-d Tensor, everywhere."""
+    return fill_(clone(input), value)
+
+
+FUNCTIONS.update(fill_=fill_, zero_=zero_, clone=clone, detach=detach, detach_=detach_)
+
+
+for _name in ("divide_", "true_divide_"):
+    setattr(Tensor, _name, in_place_of("divide", div))

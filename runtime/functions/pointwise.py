@@ -1,0 +1,365 @@
+"""Elementwise functions, methods, operators and in-place methods, made from THE table: one of each for every
+row.
+
+In flow Tensors and Python numbers, out flow Tensors. Operands of one dtype that the row takes go straight to
+NumPy (`_one`, `_two`); all others by `promotion` and the interpreter. What is more than a row (`alpha=`,
+`clamp`, `where` with one argument, …) is in `arithmetic`. A new row needs nothing here; an alias is an entry
+in `ALIASES`, an operator one in `OPERATORS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, DtypeError
+from retrograd.compiler.ir.graph import OPS, Array, Type
+from retrograd.compiler.ir.quiet import QUIET
+from retrograd.compiler.ops.elementwise import Elementwise, Types
+from retrograd.compiler.ops.half import exactly
+from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
+from retrograd.runtime import tracing
+from retrograd.runtime.eager import one_op
+from retrograd.runtime.eager.copying import clone
+from retrograd.runtime.eager.inplace import assign, changed, check_writable
+from retrograd.runtime.eager.kernels import kernel
+from retrograd.runtime.eager.opnodes import kind_of, record
+from retrograd.runtime.eager.promotion import number, promote
+from retrograd.runtime.eager.record import RECORD
+from retrograd.runtime.eager.replay import replayed
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.tensor import Tensor
+
+Function = Callable[..., Any]
+
+FUNCTIONS: dict[str, Function] = {}
+"""The public functions, by name."""
+
+ROWS = {name: op for name, op in OPS.items() if isinstance(op, Elementwise)}
+
+ALIASES = {
+    "abs": ("absolute",), "neg": ("negative",), "sub": ("subtract",), "mul": ("multiply",), "div": ("divide",
+    "true_divide"), "trunc": ("fix",), "sign": ("sgn",), "sigmoid": ("special_expit", "expit"),
+    "asin": ("arcsin",), "acos": ("arccos",), "atan": ("arctan",), "atan2": ("arctan2",),
+    "asinh": ("arcsinh",), "acosh": ("arccosh",), "atanh": ("arctanh",), "lt": ("less",),
+    "le": ("less_equal",), "gt": ("greater",), "ge": ("greater_equal",), "ne": ("not_equal",),
+    "clamp": ("clip",),
+}  # fmt: skip
+
+IN_NN_ONLY = {
+    "relu6", "leaky_relu", "elu", "celu", "softplus", "logsigmoid", "gelu", "gelu_tanh", "silu", "mish",
+    "softsign", "cbrt", "zeta", "trigamma",
+}  # fmt: skip
+"""Rows that PyTorch does not offer at the top, or offers in `nn.functional` with other arguments."""
+
+WITHOUT_IN_PLACE = {
+    "where", "maximum", "minimum", "fmax", "fmin", "logaddexp", "logaddexp2", "isnan", "isinf", "isfinite",
+    "signbit",
+}  # fmt: skip
+
+IN_PLACE_AT_TOP = {"clamp", "clamp_min", "clamp_max", "xlogy", "nan_to_num", "logit", "round", "ldexp"}
+"""Functions that have their in-place form at the top, too, as all rows of one operand have."""
+
+OPERATORS = {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide",
+    "mod": "remainder", "pow": "pow", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
+}  # fmt: skip
+"""Python's binary operators, which also come reflected (`__radd__`) and in place (`__iadd__`), and their
+rows.
+"""
+
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+SIGNS = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
+
+REFUSED = {
+    "one bool in sub": "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+    "trying to invert a mask, use the `~` or `logical_not()` operator instead.",
+    "two bools in sub": "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` "
+    "or `logical_xor()` operator instead.",
+    "one bool in neg": "Negation, the `-` operator, on a bool tensor is not supported. If you are trying "
+    "to invert a mask, use the `~` or `logical_not()` operator instead.",
+}
+"""Rows that have their own words for bool operands."""
+
+
+# ---- out of place ------------------------------------------------------------------------------------------
+
+
+def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
+    """Apply a row to whatever the user gave: the way that is always right."""
+    promoted = promote(row, operands)
+    first = promoted[-1].dtype
+    if row.types is Types.ROUND and first.is_floating_point is False:
+        return clone(promoted[0])  # whole numbers are round already
+    bools = sum(isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype is dtypes.bool_) for x in operands)
+    case = f"{'two bools' if bools == 2 else 'one bool'} in {row.name}"
+    if bools and case in REFUSED:
+        raise DtypeError(REFUSED[case])
+    if dtypes.dtype(first).numpy not in taken_dtypes(row):
+        row.infer(*(Type(tuple(x.shape), dtypes.of(x)) for x in promoted))
+    return RECORD.apply(row, promoted)
+
+
+@cache
+def taken_dtypes(row: Elementwise) -> frozenset[Any]:
+    """The NumPy dtypes that a row takes as they are."""
+    return frozenset(d.numpy for d in dtypes.ALL if row.takes(d))
+
+
+def _quick_dtypes(row: Elementwise) -> frozenset[Any]:
+    """Those for which `kernel(row)` gives the right dtype: in a formula, NumPy makes a bool and a number an
+    integer.
+    """
+    return taken_dtypes(row) if row.numpy is not None else taken_dtypes(row) - {dtypes.bool_.numpy}
+
+
+def _computes(row: Elementwise) -> dict[Any, Callable[..., Any]]:
+    """The row of arrays, by their dtype. A formula becomes a function when it is first met."""
+
+    def first(dtype: np.dtype[Any]) -> Callable[..., Any]:
+        def compute(*arrays: Array) -> Any:
+            made = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
+            known[dtype] = made if isinstance(made, np.ufunc) else one_op.choosing(row, made)
+            return known[dtype](*arrays)
+
+        return compute
+
+    known = {dtype: first(dtype) for dtype in _quick_dtypes(row)}
+    return known
+
+
+def _one(row: Elementwise) -> Function:
+    """The row as a function of one Tensor."""
+    computes = _computes(row)
+    recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
+    ndarray = np.ndarray
+
+    def apply_to(x: Any) -> Tensor:
+        if not isinstance(x, Tensor) or tracing.depth:
+            return general(row, (x,))
+        array: Any = x._value
+        compute = computes.get(array.dtype)
+        if compute is None:
+            return general(row, (x,))
+        try:
+            value = QUIET.run(compute, array)
+        except Exception:  # told in the user's terms below, or done otherwise
+            return general(row, (x,))
+        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        if x._view is not None:
+            x._view.refresh(x)
+        if recordable and x._requires_grad and STATE.grad and array.dtype.kind in "fV":
+            record(kind, row, (x,), (array,), result)
+        return result
+
+    return apply_to
+
+
+def _two(row: Elementwise) -> Function:
+    """The row as a function of two operands, of which one may be a number; NotImplemented for anything
+    else.
+    """
+    computes = _computes(row)
+    recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
+    ndarray = np.ndarray
+
+    def apply_to(x: Any, y: Any) -> Any:
+        of_x, of_y = isinstance(x, Tensor), isinstance(y, Tensor)
+        a: Any = x._value if of_x else x
+        b: Any = y._value if of_y else y
+        if of_x and of_y:
+            compute = computes.get(a.dtype) if a.dtype is b.dtype else None
+        elif of_x and type(y) in _NUMBERS:
+            compute = computes.get(a.dtype)
+            if compute is not None and (b := beside(y, a.dtype)) is None:
+                compute = None
+        elif of_y and type(x) in _NUMBERS:
+            compute = computes.get(b.dtype)
+            if compute is not None and (a := beside(x, b.dtype)) is None:
+                compute = None
+        else:
+            known = isinstance(x, _OPERANDS) and isinstance(y, _OPERANDS)
+            return general(row, (x, y)) if known else NotImplemented
+        if compute is None or tracing.depth:
+            return general(row, (x, y))
+        try:
+            value = QUIET.run(compute, a, b)
+        except Exception:  # told in the user's terms below, or done otherwise
+            return general(row, (x, y))
+        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        tracked = of_x and _tracked(x)
+        if of_y and _tracked(y):  # asked in any case: a view is brought up to date so
+            tracked = True
+        if tracked and recordable and STATE.grad and a.dtype.kind in "fV":
+            record(kind, row, (x, y), (a, b), result)
+        return result
+
+    return apply_to
+
+
+_NUMBERS = (float, int)
+
+
+def beside(value: float, dtype: np.dtype[Any]) -> Array | None:
+    """A number as an operand beside one of this dtype, or None where it decides the dtype of the result."""
+    if dtype.kind != "f" and (type(value) is float or dtype.kind == "b"):
+        return None
+    return number(value, dtype)
+
+
+_OPERANDS = (Tensor, float, int, np.ndarray, np.generic)
+
+
+def _tracked(x: Tensor) -> bool:
+    if x._view is not None:
+        x._view.refresh(x)
+    return x._requires_grad
+
+
+def _more(row: Elementwise) -> Function:
+    """The row as a function of three operands or more."""
+    return replayed(lambda *operands: general(row, operands))
+
+
+APPLY: dict[str, Function] = {
+    name: (_one, _two, _more, _more)[row.arity - 1](row) for name, row in ROWS.items()
+}
+"""Each row as a function of its operands and nothing else; of two operands, NotImplemented where one is no
+operand.
+"""
+
+
+def public(name: str, function: Function, in_place: bool = True) -> None:
+    """Enter a function in `FUNCTIONS` and as a method, with its aliases, and the in-place method `name_`."""
+    updating = in_place_of(name, function) if in_place and name not in WITHOUT_IN_PLACE else None
+    row = ROWS.get(name)
+    at_top = updating is not None and (name in IN_PLACE_AT_TOP or (row is not None and row.arity == 1))
+    for each in (name, *ALIASES.get(name, ())):
+        FUNCTIONS[each] = function
+        setattr(Tensor, each, function)
+        if updating is not None:
+            setattr(Tensor, f"{each}_", updating)
+        if updating is not None and at_top:
+            FUNCTIONS[f"{each}_"] = updating
+
+
+def _public_row(row: Elementwise) -> Function:
+    """The row under its own name: with `out=`, and an error in place of NotImplemented."""
+    direct = APPLY[row.name]
+
+    def function(input: Any, *others: Any, out: Tensor | None = None) -> Tensor:
+        if len(others) + 1 != row.arity:
+            raise ArgumentError(f"{row.name}() takes {row.arity} operands", f"{len(others) + 1} were given")
+        result = direct(input, *others)
+        if result is NotImplemented:
+            result = general(row, (input, *others))
+        return result if out is None else write_out(out, result)
+
+    def with_other(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        result = direct(input, other)
+        if result is NotImplemented:
+            result = general(row, (input, other))
+        return result if out is None else write_out(out, result)
+
+    chosen = with_other if row.arity == 2 else function
+    chosen.__name__ = chosen.__qualname__ = row.name
+    chosen.__doc__ = f"`{row.formula}`, element by element."
+    return chosen
+
+
+def write_out(out: Tensor, result: Tensor) -> Tensor:
+    """What `out=` asks for."""
+    check_category(out, result)
+    return assign(out, result)
+
+
+# ---- in place ----------------------------------------------------------------------------------------------
+
+
+def check_category(tensor: Tensor, result: Tensor) -> None:
+    """A result of a higher category than the Tensor it shall be written to is refused, as in PyTorch."""
+    if result.dtype.category > tensor.dtype.category:
+        raise DtypeError(
+            f"result type {result.dtype} can't be cast to the desired output type {tensor.dtype}"
+        )
+
+
+def in_place_of(name: str, function: Function) -> Function:
+    """`x.name_(…)`: the result of `name` becomes x's value and history."""
+    row = ROWS.get(name)
+    ufunc = row.numpy if row is not None and isinstance(row.numpy, np.ufunc) and row.arity == 2 else None
+
+    @wraps(function)
+    def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if ufunc is not None and not kwargs and len(args) == 1 and _directly(ufunc, self, args[0]):
+            return self
+        check_writable(self)
+        recorded = row is None and self._requires_grad and STATE.grad
+        result = function(clone(self) if recorded else self, *args, **kwargs)  # several ops read what it was
+        check_category(self, result)
+        return assign(self, result)
+
+    update.__name__ = update.__qualname__ = f"{name}_"
+    return update
+
+
+def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
+    """Have NumPy write into x's memory, where nothing is to be recorded or promoted; else say False."""
+    array: Any = x._value
+    if tracing.depth or type(array) is not np.ndarray:
+        return False
+    if isinstance(y, Tensor):
+        other: Any = y._value
+        if (y._requires_grad or y._view is not None) and STATE.grad:
+            return False
+    elif type(y) is float and array.dtype.kind == "f":
+        other = number(y, array.dtype)
+    else:
+        return False
+    if other.dtype is not array.dtype or (x._requires_grad and STATE.grad):
+        return False
+    if x._view is not None and STATE.grad:
+        return False
+    try:
+        QUIET.run(ufunc, array, other, array)
+    except (
+        Exception
+    ):  # shapes that do not fit, memory that is read-only: told in the user's terms by `assign`
+        return False
+    changed(x)
+    return True
+
+
+# ---- the table becomes methods -----------------------------------------------------------------------------
+
+
+def _enter_operators() -> None:
+    for sign, name in OPERATORS.items():
+        direct = APPLY[name]
+        setattr(Tensor, f"__{sign}__", direct)
+        setattr(Tensor, f"__r{sign}__", _reflected(direct))
+        setattr(Tensor, f"__i{sign}__", in_place_of(name, direct))
+    for name in COMPARISONS:
+        setattr(Tensor, f"__{name}__", APPLY[name])
+    for sign, name in SIGNS.items():
+        setattr(Tensor, f"__{sign}__", APPLY[name])
+
+
+def _reflected(direct: Function) -> Function:
+    return lambda self, other: direct(other, self)
+
+
+def _pos(self: Tensor) -> Tensor:
+    return self
+
+
+for _name, _row in ROWS.items():
+    if _name not in IN_NN_ONLY:
+        public(_name, _public_row(_row))
+_enter_operators()
+setattr(Tensor, "__pos__", _pos)  # noqa: B010  # entered, as methods are

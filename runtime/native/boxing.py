@@ -1,0 +1,551 @@
+"""The second half of the native call, as LLVM text: outputs are made, boxed and given back.
+
+The first half is `trampoline.py`. In flow the output ports and returns of the record; out flows
+one Python object. The arena that programs work in is kept here too. A new kind of output is a case in
+`make_outputs` and in `give`.
+
+*Returns* are a program for a stack machine, whose last object is the call's result. Its steps are
+(what, operand, offset):
+
+| step | |
+|---|---|
+| 0 output | push output number `operand` |
+| 1 array | push the array in output number `operand` |
+| 2 object | push the object `operand` |
+| 3 leaf | push leaf number `operand` |
+| 4 leaf's array | push the array of leaf number `operand` |
+| 5 leaf's slot | push what is in the slot at `offset`; if that is None, the leaf itself |
+| 6 leaf's count | push the first item of the list in the slot at `offset`; None, if there is no list |
+| 7 next | push the next of the iterator `operand` |
+| 8 tuple | make a tuple of the `operand` objects on top |
+| 9 list | make a list of them |
+| 10 new | push a new object of the class `operand` |
+| 11 set | put the object on top into the slot at `offset` of the one below |
+| 12 keep | keep the object on top as number `operand` |
+| 13 kept | push what is kept as number `operand` |
+| 14 dict | make a dict of the objects on top, one for each of the keys in the tuple `operand` |
+"""
+
+from __future__ import annotations
+
+(
+    OUTPUT,
+    ARRAY_OF_OUTPUT,
+    OBJECT,
+    LEAF,
+    ARRAY_OF_LEAF,
+    SLOT_OF_LEAF,
+    COUNT_OF_LEAF,
+    NEXT,
+    TUPLE,
+    LIST,
+    NEW,
+    SET,
+    KEEP,
+    KEPT,
+    DICT,
+) = range(15)
+"""Steps of returns."""
+
+BOXING = """
+declare ptr @PyFloat_FromDouble(double)
+declare ptr @PyTuple_New(i64)
+declare ptr @PyList_New(i64)
+declare ptr @PyIter_Next(ptr)
+declare ptr @PyDict_New()
+declare ptr @memcpy(ptr, ptr, i64)
+declare i32 @PyDict_SetItem(ptr, ptr, ptr)
+@_Py_NoneStruct = external global i8
+declare ptr @PyType_GenericAlloc(ptr, i64)
+declare ptr @numpy_new_from_descr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)
+declare ptr @aligned_alloc(i64, i64)
+declare void @free(ptr)
+
+; --- outputs ------------------------------------------------------------------------------------------
+; Fills made and pointers; made[o] is null for a number, which goes to scalars[o]. False: an exception is set.
+define internal i1 @make_outputs(i64 %count, ptr %ports, ptr %pointers, ptr %made, ptr %scalars) nounwind {
+entry:
+  br label %clear
+clear:
+  %c = phi i64 [ 0, %entry ], [ %c_next, %clear_one ]
+  %c_more = icmp ult i64 %c, %count
+  br i1 %c_more, label %clear_one, label %next
+clear_one:
+  %clear_at = getelementptr ptr, ptr %made, i64 %c
+  store ptr null, ptr %clear_at
+  %c_next = add i64 %c, 1
+  br label %clear
+next:
+  %o = phi i64 [ 0, %clear ], [ %o_next, %step ]
+  %port = phi ptr [ %ports, %clear ], [ %port_next, %step ]
+  %more = icmp ult i64 %o, %count
+  br i1 %more, label %one, label %yes
+one:
+  %pointer_at = getelementptr ptr, ptr %pointers, i64 %o
+  %kind = load i64, ptr %port, align 1
+  %is_array = icmp eq i64 %kind, 0
+  br i1 %is_array, label %array, label %number
+number:
+  %scalar_at = getelementptr i64, ptr %scalars, i64 %o
+  store i64 0, ptr %scalar_at
+  store ptr %scalar_at, ptr %pointer_at
+  br label %step
+array:
+  %made_at = getelementptr ptr, ptr %made, i64 %o
+  %inner = add i64 %count, %o
+  %inner_at = getelementptr ptr, ptr %made, i64 %inner
+  %object = call ptr @new_array(ptr %port, ptr %pointer_at, ptr %inner_at)
+  store ptr %object, ptr %made_at
+  %failed = icmp eq ptr %object, null
+  br i1 %failed, label %no, label %step
+step:
+  %o_next = add i64 %o, 1
+  %size_at = getelementptr i64, ptr %port, i64 1
+  %size = load i64, ptr %size_at, align 1
+  %port_next = getelementptr i64, ptr %port, i64 %size
+  br label %next
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; A new ndarray, in an object of the port's class if it has a slot; stores the array, and where its data are.
+define internal ptr @new_array(ptr %port, ptr %pointer_at, ptr %array_at) nounwind {
+entry:
+  %class_at = getelementptr i64, ptr %port, i64 2
+  %class = load ptr, ptr %class_at, align 1
+  %slot_at = getelementptr i64, ptr %port, i64 3
+  %slot = load i64, ptr %slot_at, align 1
+  %dtype_at = getelementptr i64, ptr %port, i64 4
+  %dtype = load ptr, ptr %dtype_at, align 1
+  %ndim_at = getelementptr i64, ptr %port, i64 5
+  %ndim = load i64, ptr %ndim_at, align 1
+  %rank = trunc i64 %ndim to i32
+  %extents = getelementptr i64, ptr %port, i64 7
+  call void @Py_IncRef(ptr %dtype)                   ; the next call takes this reference
+  %array = call ptr @numpy_new_from_descr(ptr @numpy_array_type, ptr %dtype, i32 %rank, ptr %extents,
+                                          ptr null, ptr null, i32 0, ptr null)
+  %failed = icmp eq ptr %array, null
+  br i1 %failed, label %no, label %address
+address:
+  %data_at = getelementptr i8, ptr %array, i64 $array_data
+  %data = load ptr, ptr %data_at
+  store ptr %data, ptr %pointer_at
+  store ptr %array, ptr %array_at
+  %plain = icmp eq i64 %slot, 0
+  br i1 %plain, label %give_array, label %wrap
+give_array:
+  ret ptr %array
+wrap:
+  %object = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
+  %no_object = icmp eq ptr %object, null
+  br i1 %no_object, label %drop_array, label %fill
+drop_array:
+  call void @Py_DecRef(ptr %array)
+  br label %no
+fill:
+  %value_at = getelementptr i8, ptr %object, i64 %slot
+  store ptr %array, ptr %value_at
+  %pairs = getelementptr i64, ptr %extents, i64 %ndim
+  %pair_count_at = getelementptr i64, ptr %port, i64 6
+  %pair_count = load i64, ptr %pair_count_at, align 1
+  br label %pair
+pair:
+  %p = phi i64 [ 0, %fill ], [ %p_next, %pair_one ]
+  %more = icmp ult i64 %p, %pair_count
+  br i1 %more, label %pair_one, label %give_object
+pair_one:
+  %p_word = shl i64 %p, 1
+  %other_slot_at = getelementptr i64, ptr %pairs, i64 %p_word
+  %other_slot = load i64, ptr %other_slot_at, align 1
+  %content_at = getelementptr i64, ptr %other_slot_at, i64 1
+  %content = load ptr, ptr %content_at, align 1
+  call void @Py_IncRef(ptr %content)
+  %there_at = getelementptr i8, ptr %object, i64 %other_slot
+  store ptr %content, ptr %there_at
+  %p_next = add i64 %p, 1
+  br label %pair
+give_object:
+  ret ptr %object
+no:
+  ret ptr null
+}
+
+; Where updates are written: straight, or to the arena.
+define internal void @place_updates(i64 %count, ptr %ports, ptr %out_pointers, ptr %pointers,
+                                    ptr %arena) nounwind {
+entry:
+  br label %next
+next:
+  %o = phi i64 [ 0, %entry ], [ %o_next, %step ]
+  %port = phi ptr [ %ports, %entry ], [ %port_next, %step ]
+  %more = icmp ult i64 %o, %count
+  br i1 %more, label %one, label %end
+one:
+  %kind = load i64, ptr %port, align 1
+  %is_update = icmp eq i64 %kind, 6
+  br i1 %is_update, label %update, label %step
+update:
+  %pointer = call i64 @head(ptr %port, i64 2)
+  %place = call i64 @head(ptr %port, i64 3)
+  %target_at = getelementptr ptr, ptr %pointers, i64 %pointer
+  %target = load ptr, ptr %target_at
+  %aside = getelementptr i8, ptr %arena, i64 %place
+  %at_once = icmp eq i64 %place, -1
+  %chosen = select i1 %at_once, ptr %target, ptr %aside
+  %out_at = getelementptr ptr, ptr %out_pointers, i64 %o
+  store ptr %chosen, ptr %out_at
+  br label %step
+step:
+  %o_next = add i64 %o, 1
+  %size = call i64 @head(ptr %port, i64 1)
+  %port_next = getelementptr i64, ptr %port, i64 %size
+  br label %next
+end:
+  ret void
+}
+
+define internal void @copy_updates(i64 %count, ptr %ports, ptr %out_pointers, ptr %pointers) nounwind {
+entry:
+  br label %next
+next:
+  %o = phi i64 [ 0, %entry ], [ %o_next, %step ]
+  %port = phi ptr [ %ports, %entry ], [ %port_next, %step ]
+  %more = icmp ult i64 %o, %count
+  br i1 %more, label %one, label %end
+one:
+  %kind = load i64, ptr %port, align 1
+  %is_update = icmp eq i64 %kind, 6
+  br i1 %is_update, label %update, label %step
+update:
+  %place = call i64 @head(ptr %port, i64 3)
+  %at_once = icmp eq i64 %place, -1
+  br i1 %at_once, label %step, label %copy
+copy:
+  %pointer = call i64 @head(ptr %port, i64 2)
+  %target_at = getelementptr ptr, ptr %pointers, i64 %pointer
+  %target = load ptr, ptr %target_at
+  %out_at = getelementptr ptr, ptr %out_pointers, i64 %o
+  %from = load ptr, ptr %out_at
+  %bytes = call i64 @head(ptr %port, i64 4)
+  call ptr @memcpy(ptr %target, ptr %from, i64 %bytes)
+  br label %step
+step:
+  %o_next = add i64 %o, 1
+  %size = call i64 @head(ptr %port, i64 1)
+  %port_next = getelementptr i64, ptr %port, i64 %size
+  br label %next
+end:
+  ret void
+}
+
+; False where a flag was raised.
+define internal i1 @sound(i64 %count, ptr %ports, ptr %scalars) nounwind {
+entry:
+  br label %next
+next:
+  %o = phi i64 [ 0, %entry ], [ %o_next, %step ]
+  %port = phi ptr [ %ports, %entry ], [ %port_next, %step ]
+  %more = icmp ult i64 %o, %count
+  br i1 %more, label %one, label %yes
+one:
+  %kind = load i64, ptr %port, align 1
+  %is_flag = icmp eq i64 %kind, 5
+  br i1 %is_flag, label %flag, label %step
+flag:
+  %flag_at = getelementptr i64, ptr %scalars, i64 %o
+  %raised = load i64, ptr %flag_at
+  %lowered = icmp eq i64 %raised, 0
+  br i1 %lowered, label %step, label %no
+step:
+  %o_next = add i64 %o, 1
+  %size = call i64 @head(ptr %port, i64 1)
+  %port_next = getelementptr i64, ptr %port, i64 %size
+  br label %next
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; Boxes the numbers: made[o] of those too is an object. False, with an exception set, without memory.
+define internal i1 @box(i64 %count, ptr %ports, ptr %made, ptr %scalars) nounwind {
+entry:
+  br label %next
+next:
+  %o = phi i64 [ 0, %entry ], [ %o_next, %boxed ]
+  %port = phi ptr [ %ports, %entry ], [ %port_next, %boxed ]
+  %more = icmp ult i64 %o, %count
+  br i1 %more, label %one, label %yes
+one:
+  %kind = load i64, ptr %port, align 1
+  %scalar_at = getelementptr i64, ptr %scalars, i64 %o
+  switch i64 %kind, label %boxed [ i64 1, label %read_double
+                                   i64 2, label %read_single ]
+read_double:
+  %double = load double, ptr %scalar_at
+  br label %number
+read_single:
+  %float = load float, ptr %scalar_at
+  %widened = fpext float %float to double
+  br label %number
+number:
+  %value = phi double [ %double, %read_double ], [ %widened, %read_single ]
+  %boxed_number = call ptr @PyFloat_FromDouble(double %value)
+  %made_at = getelementptr ptr, ptr %made, i64 %o
+  store ptr %boxed_number, ptr %made_at
+  %no_number = icmp eq ptr %boxed_number, null
+  br i1 %no_number, label %no, label %boxed
+boxed:
+  %o_next = add i64 %o, 1
+  %size = call i64 @head(ptr %port, i64 1)
+  %port_next = getelementptr i64, ptr %port, i64 %size
+  br label %next
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; Runs the returns. The outputs are let go. Null, with an exception set and nothing leaked, without memory.
+define internal ptr @give(ptr %record, ptr %ports, ptr %made, ptr %scalars, ptr %objects) nounwind {
+entry:
+  %count = call i64 @head(ptr %record, i64 $head_outputs)
+  %leaves = call i64 @head(ptr %record, i64 $head_leaves)
+  %steps = call i64 @head(ptr %record, i64 $head_steps)
+  %registers = call i64 @head(ptr %record, i64 $head_registers)
+  %returns_word = call i64 @head(ptr %record, i64 $head_returns_at)
+  %returns = getelementptr i64, ptr %record, i64 %returns_word
+  %stack = alloca ptr, i64 %steps
+  %kept = alloca ptr, i64 %registers
+  %boxed = call i1 @box(i64 %count, ptr %ports, ptr %made, ptr %scalars)
+  br i1 %boxed, label %instruct, label %fail
+instruct:
+  %s = phi i64 [ 0, %entry ], [ %s_next, %on ]
+  %top = phi i64 [ 0, %entry ], [ %top_next, %on ]
+  %s_more = icmp ult i64 %s, %steps
+  br i1 %s_more, label %step, label %end
+step:
+  %s_words = mul i64 %s, 3
+  %s_next = add i64 %s, 1
+  %step_at = getelementptr i64, ptr %returns, i64 %s_words
+  %what = load i64, ptr %step_at, align 1
+  %operand = call i64 @head(ptr %step_at, i64 1)
+  %offset = call i64 @head(ptr %step_at, i64 2)
+  %object_operand = inttoptr i64 %operand to ptr
+  %leaf_at = getelementptr ptr, ptr %objects, i64 %operand
+  %made_at = getelementptr ptr, ptr %made, i64 %operand
+  %kept_at = getelementptr ptr, ptr %kept, i64 %operand
+  %below_top = sub i64 %top, 1
+  %top_at = getelementptr ptr, ptr %stack, i64 %below_top
+  switch i64 %what, label %fail [ i64 0, label %push_output
+                                  i64 1, label %array_of_output
+                                  i64 2, label %push
+                                  i64 3, label %push_leaf
+                                  i64 4, label %array_of_leaf
+                                  i64 5, label %slot_of_leaf
+                                  i64 6, label %count_of_leaf
+                                  i64 7, label %next_of
+                                  i64 8, label %push_tuple
+                                  i64 9, label %push_list
+                                  i64 10, label %push_new
+                                  i64 11, label %set
+                                  i64 12, label %keep
+                                  i64 13, label %from_kept
+                                  i64 14, label %dict ]
+push_output:
+  %output = load ptr, ptr %made_at
+  br label %push
+array_of_output:
+  %inner_at = getelementptr ptr, ptr %made_at, i64 %count
+  %inner = load ptr, ptr %inner_at
+  br label %push
+push_leaf:
+  %leaf = load ptr, ptr %leaf_at
+  br label %push
+array_of_leaf:
+  %array_at = getelementptr ptr, ptr %leaf_at, i64 %leaves
+  %array = load ptr, ptr %array_at
+  br label %push
+slot_of_leaf:
+  %owner = load ptr, ptr %leaf_at
+  %slot_at = getelementptr i8, ptr %owner, i64 %offset
+  %content = load ptr, ptr %slot_at
+  %is_none = icmp eq ptr %content, @_Py_NoneStruct
+  %content_or_owner = select i1 %is_none, ptr %owner, ptr %content
+  br label %push
+count_of_leaf:
+  %counted = load ptr, ptr %leaf_at
+  %list_at = getelementptr i8, ptr %counted, i64 %offset
+  %counter = load ptr, ptr %list_at
+  %no_counter = icmp eq ptr %counter, @_Py_NoneStruct
+  br i1 %no_counter, label %push, label %first_of_list
+first_of_list:
+  %counter_items_at = getelementptr i8, ptr %counter, i64 $list_items
+  %counter_items = load ptr, ptr %counter_items_at
+  %counter_value = load ptr, ptr %counter_items
+  br label %push
+from_kept:
+  %held = load ptr, ptr %kept_at
+  br label %push
+push:                                                  ; a borrowed object
+  %pushed = phi ptr [ %output, %push_output ], [ %inner, %array_of_output ], [ %object_operand, %step ],
+                    [ %leaf, %push_leaf ], [ %array, %array_of_leaf ], [ %content_or_owner, %slot_of_leaf ],
+                    [ @_Py_NoneStruct, %count_of_leaf ], [ %counter_value, %first_of_list ],
+                    [ %held, %from_kept ]
+  call void @Py_IncRef(ptr %pushed)
+  br label %place
+next_of:
+  %next = call ptr @PyIter_Next(ptr %object_operand)
+  br label %made_new
+push_new:
+  %new = call ptr @PyType_GenericAlloc(ptr %object_operand, i64 0)
+  br label %made_new
+made_new:
+  %fresh = phi ptr [ %next, %next_of ], [ %new, %push_new ]
+  %not_made = icmp eq ptr %fresh, null
+  br i1 %not_made, label %fail, label %place
+push_list:
+  %list = call ptr @PyList_New(i64 %operand)
+  %no_list = icmp eq ptr %list, null
+  br i1 %no_list, label %fail, label %find_items
+find_items:
+  %list_items_at = getelementptr i8, ptr %list, i64 $list_items
+  %list_items = load ptr, ptr %list_items_at
+  br label %items
+push_tuple:
+  %tuple = call ptr @PyTuple_New(i64 %operand)
+  %no_tuple = icmp eq ptr %tuple, null
+  br i1 %no_tuple, label %fail, label %find_inside
+find_inside:
+  %tuple_items = getelementptr i8, ptr %tuple, i64 $tuple_items
+  br label %items
+items:
+  %sequence = phi ptr [ %list, %find_items ], [ %tuple, %find_inside ]
+  %first = phi ptr [ %list_items, %find_items ], [ %tuple_items, %find_inside ]
+  %base = sub i64 %top, %operand
+  br label %item
+item:
+  %i = phi i64 [ 0, %items ], [ %i_next, %item_one ]
+  %i_more = icmp ult i64 %i, %operand
+  br i1 %i_more, label %item_one, label %place
+item_one:
+  %from_index = add i64 %base, %i
+  %from = getelementptr ptr, ptr %stack, i64 %from_index
+  %member = load ptr, ptr %from
+  %to = getelementptr ptr, ptr %first, i64 %i
+  store ptr %member, ptr %to
+  %i_next = add i64 %i, 1
+  br label %item
+dict:
+  %key_count_at = getelementptr i8, ptr %object_operand, i64 $sequence_length
+  %key_count = load i64, ptr %key_count_at
+  %keys = getelementptr i8, ptr %object_operand, i64 $tuple_items
+  %dict_base = sub i64 %top, %key_count
+  %mapping = call ptr @PyDict_New()
+  %no_dict = icmp eq ptr %mapping, null
+  br i1 %no_dict, label %fail, label %entry_of
+entry_of:
+  %e = phi i64 [ 0, %dict ], [ %e_next, %enter ]
+  %e_more = icmp ult i64 %e, %key_count
+  br i1 %e_more, label %enter, label %dict_done
+enter:
+  %key_at = getelementptr ptr, ptr %keys, i64 %e
+  %key = load ptr, ptr %key_at
+  %entry_index = add i64 %dict_base, %e
+  %entry_at = getelementptr ptr, ptr %stack, i64 %entry_index
+  %entry_value = load ptr, ptr %entry_at
+  %not_entered = call i32 @PyDict_SetItem(ptr %mapping, ptr %key, ptr %entry_value)
+  %entered = icmp eq i32 %not_entered, 0
+  %e_next = add i64 %e, 1
+  br i1 %entered, label %entry_of, label %drop_dict
+drop_dict:
+  call void @Py_DecRef(ptr %mapping)
+  br label %fail
+dict_done:
+  %values_at = getelementptr ptr, ptr %stack, i64 %dict_base
+  call void @drop(ptr %values_at, i64 %key_count)
+  br label %place
+place:
+  %object = phi ptr [ %pushed, %push ], [ %fresh, %made_new ], [ %mapping, %dict_done ], [ %sequence, %item ]
+  %where = phi i64 [ %top, %push ], [ %top, %made_new ], [ %dict_base, %dict_done ], [ %base, %item ]
+  %place_at = getelementptr ptr, ptr %stack, i64 %where
+  store ptr %object, ptr %place_at
+  %above = add i64 %where, 1
+  br label %on
+set:
+  %value = load ptr, ptr %top_at
+  %target_at = getelementptr ptr, ptr %top_at, i64 -1
+  %target = load ptr, ptr %target_at
+  %set_at = getelementptr i8, ptr %target, i64 %offset
+  %former = load ptr, ptr %set_at
+  store ptr %value, ptr %set_at
+  call void @Py_DecRef(ptr %former)
+  br label %on
+keep:                                                  ; borrowed from the stack, where it goes into an object
+  %seen = load ptr, ptr %top_at
+  store ptr %seen, ptr %kept_at
+  br label %on
+on:
+  %top_next = phi i64 [ %above, %place ], [ %below_top, %set ], [ %top, %keep ]
+  br label %instruct
+end:
+  %result = load ptr, ptr %stack
+  call void @drop(ptr %made, i64 %count)
+  ret ptr %result
+fail:
+  %left = phi i64 [ 0, %entry ], [ %top, %step ], [ %top, %made_new ], [ %top, %push_list ],
+                  [ %top, %push_tuple ], [ %top, %dict ], [ %top, %drop_dict ]
+  call void @drop(ptr %stack, i64 %left)
+  call void @drop(ptr %made, i64 %count)
+  ret ptr null
+}
+
+; --- the arena: one block is kept between calls, behind a head of 64 bytes with its size ------------------
+@kept_arena = internal global ptr null, align 64
+
+define internal ptr @borrow_arena(i64 %size) nounwind {
+entry:
+  %kept = atomicrmw xchg ptr @kept_arena, ptr null acquire
+  %none = icmp eq ptr %kept, null
+  br i1 %none, label %new, label %measure
+measure:
+  %kept_size = load i64, ptr %kept
+  %fits = icmp uge i64 %kept_size, %size
+  br i1 %fits, label %yes, label %replace
+replace:
+  call void @free(ptr %kept)
+  br label %new
+new:
+  %with_head = add i64 %size, 127
+  %whole = and i64 %with_head, -64
+  %block = call ptr @aligned_alloc(i64 64, i64 %whole)
+  %failed = icmp eq ptr %block, null
+  br i1 %failed, label %no, label %mark
+mark:
+  store i64 %size, ptr %block
+  br label %yes
+yes:
+  %given = phi ptr [ %kept, %measure ], [ %block, %mark ]
+  %arena = getelementptr i8, ptr %given, i64 64
+  ret ptr %arena
+no:
+  ret ptr null
+}
+
+define internal void @return_arena(ptr %arena) nounwind {
+entry:
+  %block = getelementptr i8, ptr %arena, i64 -64
+  %size = load i64, ptr %block
+  %huge = icmp ugt i64 %size, $kept
+  br i1 %huge, label %release, label %keep
+keep:
+  %other = atomicrmw xchg ptr @kept_arena, ptr %block acq_rel
+  br label %release
+release:
+  %extra = phi ptr [ %block, %entry ], [ %other, %keep ]
+  call void @free(ptr %extra)
+  ret void
+}
+"""

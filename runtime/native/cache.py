@@ -1,0 +1,200 @@
+"""Object code that was made before: in memory, and on disk for the next process.
+
+`key_of(*parts)` names a program by everything that decides its code; `get(key)` and `put(key,
+object_code)` do the rest. A cache may forget but never lie: an entry that is damaged, cut short or
+foreign counts as absent and is written anew, and a folder that cannot be read or written is simply not
+used.
+
+| variable | meaning |
+|---|---|
+| `RETROGRAD_CACHE=0` | nothing is read from or written to disk |
+| `RETROGRAD_CACHE_DIR` | the folder; by default `retrograd` in `$XDG_CACHE_HOME` or `~/.cache` |
+
+Entries are code that will be run, so the folder is private (0700), and one that others can write to is
+refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import stat
+import tempfile
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+MEMORY_LIMIT = 64 << 20
+"""Bytes kept in memory."""
+
+DISK_LIMIT = 512 << 20
+"""Bytes kept on disk; beyond it, the entries longest unused go."""
+
+_MAGIC = b"retrograd object code 1\n"
+_SUFFIX = ".object"
+_SWEEP_EVERY = 64
+"""Entries between two looks at the folder's size: on the average over keys, however short the processes."""
+
+_TOUCH_AFTER = 3600.0
+"""Seconds after which a use is worth noting in the entry's time stamp."""
+
+_lock = threading.Lock()
+_memory: OrderedDict[str, bytes] = OrderedDict()
+
+
+def key_of(*parts: object) -> str:
+    """A name for what follows from `parts` (by their text), this library's sources and LLVM's version."""
+    digest = hashlib.sha256(_makers())
+    for part in parts:
+        text = str(part).encode()
+        digest.update(f"{len(text)}:".encode() + text)
+    return digest.hexdigest()
+
+
+def get(key: str) -> bytes | None:
+    """The object code, or None."""
+    with _lock:
+        if key in _memory:
+            _memory.move_to_end(key)
+            return _memory[key]
+    folder = _folder()
+    object_code = _read(folder / (key + _SUFFIX)) if folder else None
+    if object_code is not None:
+        _remember(key, object_code)
+    return object_code
+
+
+def put(key: str, object_code: bytes) -> None:
+    """Keep the object code under its key."""
+    _remember(key, object_code)
+    folder = _folder()
+    if folder is None:
+        return
+    with contextlib.suppress(OSError):
+        _write(folder, key, object_code)
+        if int(key, 16) % _SWEEP_EVERY == 0:
+            _sweep(folder)
+
+
+def clear() -> None:
+    """Forget everything, in memory and on disk."""
+    with _lock:
+        _memory.clear()
+    for _, _, path in _entries(_folder()):
+        path.unlink(missing_ok=True)
+
+
+def _remember(key: str, object_code: bytes) -> None:
+    with _lock:
+        _memory[key] = object_code
+        _memory.move_to_end(key)
+        while sum(map(len, _memory.values())) > MEMORY_LIMIT:
+            _memory.popitem(last=False)
+
+
+@functools.cache
+def _makers() -> bytes:
+    """What makes the code: the sources of this library as they lie here, and the LLVM bindings."""
+    import llvmlite  # late, like all of LLVM
+
+    home = Path(__file__).resolve().parents[2]
+    stamps = sorted(stamp for room in ("compiler", "runtime") for stamp in _stamps(home / room))
+    return hashlib.sha256(repr((llvmlite.__version__, stamps)).encode()).digest()
+
+
+def _stamps(room: os.PathLike[str]) -> Iterator[tuple[str, int, int]]:
+    """(path, bytes, time of the last change) of each source file in a room."""
+    for entry in os.scandir(room):
+        if entry.is_dir() and entry.name != "__pycache__":
+            yield from _stamps(entry)
+        elif entry.name.endswith(".py"):
+            status = entry.stat()
+            yield entry.path, status.st_size, status.st_mtime_ns
+
+
+def _folder() -> Path | None:
+    """The folder on disk, made if need be; None if it is switched off, not to be had, or not safe."""
+    if os.environ.get("RETROGRAD_CACHE", "1") == "0":
+        return None
+    named = os.environ.get("RETROGRAD_CACHE_DIR", "")
+    try:
+        folder = Path(named).expanduser() if named else _default_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except (OSError, RuntimeError):
+        return None
+    foreign = hasattr(os, "getuid") and status.st_uid != os.getuid()
+    if foreign or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        _refuse(folder)
+        return None
+    return folder
+
+
+def _default_folder() -> Path:
+    parent = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(parent) if parent else Path.home() / ".cache") / "retrograd"
+
+
+@functools.cache
+def _refuse(folder: Path) -> None:
+    """Say once that the folder is not safe."""
+    advice = "make it yours alone (chmod 700), or name another in RETROGRAD_CACHE_DIR"
+    warnings.warn(
+        f"{folder} is not used to keep compiled code, because others can write to it: {advice}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        content = path.read_bytes()
+        head = len(_MAGIC) + hashlib.sha256().digest_size
+        object_code = content[head:]
+        if content[:head] != _MAGIC + hashlib.sha256(object_code).digest():
+            return None
+        if time.time() - path.stat().st_mtime > _TOUCH_AFTER:
+            os.utime(path)
+    except OSError:
+        return None
+    return object_code
+
+
+def _write(folder: Path, key: str, object_code: bytes) -> None:
+    """Write beside and rename, so that no reader ever sees half an entry."""
+    handle, name = tempfile.mkstemp(suffix=_SUFFIX, dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_MAGIC + hashlib.sha256(object_code).digest() + object_code)
+        os.replace(name, folder / (key + _SUFFIX))
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the entries longest unused until three quarters of the limit are left."""
+    entries = sorted(_entries(folder))
+    total = sum(size for _, size, _ in entries)
+    if total <= DISK_LIMIT:
+        return
+    for _, size, path in entries:
+        path.unlink(missing_ok=True)
+        total -= size
+        if total <= DISK_LIMIT * 3 // 4:
+            return
+
+
+def _entries(folder: Path | None) -> list[tuple[float, int, Path]]:
+    """(time of last use, bytes, path) of each entry."""
+    found = []
+    for path in folder.glob("*" + _SUFFIX) if folder else ():
+        with contextlib.suppress(OSError):  # another process may have removed it meanwhile
+            status = path.stat()
+            found.append((status.st_mtime, status.st_size, path))
+    return found

@@ -1,0 +1,141 @@
+"""Machine code in this process: object code becomes functions with addresses, and parallel ones get threads.
+
+`load(object_code)` gives a `Library`; `library.address("NAME")` is where the program starts, and stays
+valid as long as the library is referenced. Programs see the C library, which LLVM itself calls for
+copies, fills and remainders, and the worker pool (`pool.py`), whose threads start at the first
+parallel call.
+
+`set_num_threads` and `get_num_threads` rule the pool.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.errors import ArgumentError, CompilerError
+from retrograd.runtime.native import cache, pool, threads
+
+_PARALLEL = "retrograd_parallel"
+_names = itertools.count()
+_lock = threading.RLock()
+
+
+class Library:
+    """Loaded object code. Its functions live as long as this object."""
+
+    __slots__ = ("_name", "_holders", "_addresses")
+
+    def __init__(self, name: str, holder: object) -> None:
+        self._name = name
+        self._holders = [holder]
+        self._addresses: dict[str, int] = {}
+
+    def address(self, name: str) -> int:
+        """Where the exported function or variable `name` is.
+
+        Raises CompilerError when there is none, or when the library wants a symbol that nobody offers.
+        """
+        with _lock:
+            if name not in self._addresses:
+                try:
+                    found = _jit().lookup(self._name, name)
+                except RuntimeError as error:
+                    raise CompilerError(f"cannot link {name!r}", str(error)) from None
+                self._holders.append(found)
+                self._addresses[name] = found[name]
+            return self._addresses[name]
+
+
+def load(object_code: bytes) -> Library:
+    """Make the functions of a compiled program callable."""
+    if _PARALLEL.encode() not in object_code:
+        return _link(object_code, {})
+    with _lock:
+        return _link(object_code, {_PARALLEL: _pool().address(_PARALLEL)})
+
+
+def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
+    """A native part of the runtime itself, from its text, assembled once and then kept in the cache.
+
+    `symbols` are addresses that it refers to by name, besides the functions of this process.
+    """
+    target = Target.host()
+    key = cache.key_of("runtime part", llvm_text, target)
+    object_code = cache.get(key)
+    if object_code is None:
+        object_code = assemble(llvm_text, target)
+        cache.put(key, object_code)
+    return _link(object_code, symbols)
+
+
+def call(address: int, pointers: Sequence[int]) -> None:
+    """Run a compiled program on data pointers: inputs, outputs, arena. The fast way is `fastcall`."""
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)((ctypes.c_void_p * len(pointers))(*pointers))
+
+
+def get_num_threads() -> int:
+    """How many threads a parallel program uses, the caller's included."""
+    return _wish if _wish is not None else _default_threads()
+
+
+def set_num_threads(count: int) -> None:
+    """Use that many threads from the next parallel program on. Results do not depend on the number."""
+    global _wish
+    if type(count) is not int or not 1 <= count < 1 << 15:
+        raise ArgumentError(f"set_num_threads({count!r})", "a number of threads is a whole number from 1 on")
+    with _lock:
+        _wish = count
+        if _pool.cache_info().currsize:
+            _resize(_pool(), count)
+
+
+_pools: list[Library] = []
+_wish: int | None = None
+_default_threads = functools.cache(threads.default_threads)
+
+
+@functools.cache
+def _jit() -> Any:
+    """The one LLVM linker of this process. Never closed: worker threads run its code to the very end."""
+    from llvmlite import binding
+
+    binding.initialize_native_target()
+    return binding.create_lljit_compiler(use_jit_link=True)
+
+
+def _link(object_code: bytes, symbols: Mapping[str, int]) -> Library:
+    from llvmlite import binding
+
+    builder = binding.JITLibraryBuilder().add_object_img(object_code)
+    for symbol, address in symbols.items():
+        builder.import_symbol(symbol, address)
+    with _lock:
+        name = f"retrograd.{next(_names)}"
+        return Library(name, builder.link(_jit(), name))
+
+
+@functools.cache
+def _pool() -> Library:
+    return make_pool()
+
+
+def make_pool(sleep: str | None = None) -> Library:
+    """A worker pool, its threads sleeping as `pool_text` says. It is there for good: they run its code."""
+    library = load_part(pool.pool_text(Target.host().triple, sleep), {})
+    _pools.append(library)
+    reset = ctypes.PYFUNCTYPE(None)(library.address("retrograd_pool_reset"))
+    reset()
+    os.register_at_fork(after_in_child=reset)
+    _resize(library, get_num_threads())
+    return library
+
+
+def _resize(library: Library, count: int) -> None:
+    ctypes.PYFUNCTYPE(None, ctypes.c_int32)(library.address("retrograd_pool_resize"))(count)

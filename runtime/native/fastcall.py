@@ -1,0 +1,286 @@
+"""A Python callable around a compiled program: guards, unpacking and boxing are native, Python only a miss.
+
+    f = make("loss", library.address("loss"), arguments, outputs, arena_bytes, miss, returns=(0, (1, 2)))
+
+Arguments and outputs are *ports* (`ports.py`). A call whose arguments all pass their ports runs the
+program and boxes its outputs as `returns` says (`returns.py`); any other call is handed to
+`miss(*args, **kwargs)`, and its result or exception is the call's. What a program takes besides arguments is
+*held*: objects with a port each, which are looked into at every call.
+
+An `InlineCache` is one callable in front of several: it runs the first that takes the arguments.
+
+The work is done by the native functions of `trampoline.py`, which read the record written here. Where
+the interpreter's objects are not laid out as expected, `_PythonCall` does the same in Python, more slowly.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import CompilerError
+from retrograd.runtime.native import cpu, trampoline
+from retrograd.runtime.native.layout import layout
+from retrograd.runtime.native.ports import (
+    UNSEEN,
+    ConstantPort,
+    FlagPort,
+    FloatPort,
+    Held,
+    OutputPort,
+    Port,
+    UpdatePort,
+    WeakPort,
+    leaves_of,
+    opened,
+)
+from retrograd.runtime.native.returns import Given, Giving, Returns, outputs_of
+from retrograd.runtime.native.returns import steps as steps_of
+from retrograd.runtime.native.watching import Watch
+
+_METH_FASTCALL_KEYWORDS = 0x80 | 0x02
+_NEW_FROM_DESCR, _EQUIVALENT_TYPES = 94, 182
+"""Places in NumPy's table of functions, which are part of its binary interface."""
+
+
+def make(
+    name: str,
+    entry: int,
+    arguments: Sequence[Port],
+    outputs: Sequence[OutputPort],
+    arena_bytes: int,
+    miss: Callable[..., Any],
+    returns: Returns = 0,
+    *,
+    names: tuple[str, ...] = (),
+    held: Sequence[Held] = (),
+    guards: Watch | None = None,
+    long_running: bool = False,
+    keep: object = None,
+) -> Callable[..., Any]:
+    """A callable that runs the program at address `entry`.
+
+    The last arguments are passed by these `names`, in this order. `returns` names no output twice. Where the
+    `guards` do not hold, the call is a miss. `long_running` releases the interpreter's lock meanwhile, which
+    pays from about 10 µs of work on. `keep`, the program's `Library`, lives as long as the callable.
+    """
+    named = list(outputs_of(returns))
+    if len(set(named)) != len(named) or not set(named) <= set(range(len(outputs))):
+        raise CompilerError(f"returns {returns!r} name outputs twice, or some that there are not")
+    if layout() is None:
+        return _PythonCall(name, entry, arguments, outputs, arena_bytes, miss, returns, names, held, keep)
+    names = tuple(map(sys.intern, names))
+    guards, mortal = _expiring(arguments, guards)
+    guarded = guards.address if guards is not None else 0
+    record = _record(entry, arguments, outputs, arena_bytes, returns, names, held, guarded, long_running)
+    objects = tuple([thing for thing, _ in held])
+    ports = (tuple(arguments), tuple(outputs), held)
+    kept = (record, miss, objects, names, ports, returns, guards, mortal, keep)
+    return _function(name, None, "retrograd_call", kept)
+
+
+class InlineCache:
+    """`call(…)` runs the first of the callables that takes the arguments, the last added first; `miss` gets
+    what none of them takes. Callables are what `make` gives; their own `miss` is not asked."""
+
+    def __init__(self, name: str, doc: str | None, limit: int, miss: Callable[..., Any]) -> None:
+        self._limit, self._entries = limit, list[object]()
+        self.call = (
+            miss if layout() is None else _function(name, doc, "retrograd_choose", (self._entries, miss))
+        )
+
+    def add(self, callable_: Callable[..., Any]) -> None:
+        """Ask this one first, unless it is asked anyway; of too many, the oldest is dropped."""
+        entry = callable_.__self__  # type: ignore[attr-defined]  # of built-in functions
+        if not any(known is entry for known in self._entries):
+            self._entries[:] = [entry, *self._entries][: self._limit]
+
+    def drop(self, callable_: Callable[..., Any]) -> None:
+        """Ask this one no more."""
+        entry = callable_.__self__  # type: ignore[attr-defined]  # of built-in functions
+        self._entries[:] = [known for known in self._entries if known is not entry]
+
+
+def check(arguments: Sequence[Port], held: Sequence[Held], guards: Watch | None) -> Callable[..., bool]:
+    """A callable that runs nothing, and says whether a call would pass the ports and guards."""
+    if layout() is None:
+        return lambda *args: (
+            len(args) == len(arguments)
+            and (
+                opened([*arguments, *(port for _, port in held)], [*args, *(thing for thing, _ in held)])
+                is not None
+            )
+        )
+    nothing = _trampoline().address("retrograd_nothing")
+    return make("check", nothing, arguments, [], 0, _no, Given(True), held=held, guards=guards)
+
+
+def _no(*args: object, **kwargs: object) -> bool:
+    return False
+
+
+def _record(
+    entry: int,
+    arguments: Sequence[Port],
+    outputs: Sequence[OutputPort],
+    arena_bytes: int,
+    returns: Returns,
+    names: tuple[str, ...],
+    held: Sequence[Held],
+    guards: int,
+    long_running: bool,
+) -> bytes:
+    """What the trampoline reads; its grammar stands there."""
+    kept: dict[int, int] = {}
+    steps = list(steps_of(returns, kept))
+    leaves = [*leaves_of(arguments), *(port for _, port in held)]
+    into = [word for port in arguments for word in port.words()]
+    beside = [word for _, port in held for word in port.words()]
+    out, arena_bytes = _outputs(outputs, arena_bytes)
+    held_at = len(trampoline.HEAD) + len(into)
+    outputs_at = held_at + len(beside)
+    head = {
+        "entry": entry,
+        "positional": len(arguments) - len(names),
+        "arguments": len(arguments),
+        "names": id(names) if names else 0,
+        "leaves": len(leaves),
+        "pointers": sum(not isinstance(port, ConstantPort | WeakPort) for port in leaves) + len(outputs) + 1,
+        "arena": arena_bytes,
+        "long": int(long_running),
+        "outputs": len(outputs),
+        "held": len(held),
+        "held_at": held_at,
+        "outputs_at": outputs_at,
+        "returns_at": outputs_at + len(out),
+        "steps": len(steps),
+        "registers": len(kept),
+        "guards": guards,
+    }
+    words = [head[name] for name in trampoline.HEAD]
+    words += [*into, *beside, *out, *(word for step in steps for word in step)]
+    return struct.pack(f"<{len(words)}Q", *words)
+
+
+def _outputs(ports: Sequence[OutputPort], arena_bytes: int) -> tuple[list[int], int]:
+    """The words of all outputs, and the bytes of the arena with what is copied out of it."""
+    words: list[int] = []
+    for port in ports:
+        if not isinstance(port, UpdatePort):
+            words += port.words()
+            continue
+        place = -1 if port.straight else -(-arena_bytes // 64) * 64
+        words += [trampoline.UPDATE, 5, port.number, place % (1 << 64), port.nbytes]
+        arena_bytes = arena_bytes if port.straight else place + port.nbytes
+    return words, arena_bytes
+
+
+def _expiring(arguments: Sequence[Port], guards: Watch | None) -> tuple[Watch | None, list[object]]:
+    """The guards, failing as soon as an object that is not kept alive is gone: its address may be given to
+    another one. And what must be kept for this."""
+    weak = [port.reference() for port in leaves_of(arguments) if isinstance(port, WeakPort)]
+    if not weak:
+        return guards, []
+    watch = guards or Watch([0, 0], ())
+    return watch, [weakref.ref(thing, lambda _: watch.expire()) for thing in weak]
+
+
+class _MethodDef(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    ]
+
+
+_new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
+    ("PyCFunction_NewEx", ctypes.pythonapi)
+)
+
+
+def _function(name: str, doc: str | None, native: str, kept: tuple[Any, ...]) -> Callable[..., Any]:
+    """A built-in function whose `self` is what is kept."""
+    address = ctypes.cast(_trampoline().address(native), ctypes.c_void_p)
+    text = doc.encode() if doc is not None else None
+    definition = _MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, text)
+    return _new_function(ctypes.addressof(definition), (*kept, definition), "retrograd")  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _trampoline() -> cpu.Library:
+    places = layout()
+    if places is None:
+        raise CompilerError("native calls need to know where objects keep their data")
+    numpy_core = getattr(np, "_core", None) or np.core
+    pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )
+    table = ctypes.cast(
+        pointer_of(numpy_core._multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p)
+    )
+    return cpu.load_part(
+        trampoline.trampoline_text(places),
+        {
+            "numpy_array_type": id(np.ndarray),
+            "numpy_new_from_descr": table[_NEW_FROM_DESCR] or 0,
+            "numpy_equivalent_types": table[_EQUIVALENT_TYPES] or 0,
+        },
+    )
+
+
+class _PythonCall:
+    """The trampoline's work in Python, for an interpreter that keeps its objects in another way. There, the
+    caller looks after the guards."""
+
+    def __init__(
+        self,
+        name: str,
+        entry: int,
+        arguments: Sequence[Port],
+        outputs: Sequence[OutputPort],
+        arena_bytes: int,
+        miss: Callable[..., Any],
+        returns: Returns,
+        names: tuple[str, ...],
+        held: Sequence[Held],
+        keep: object,
+    ) -> None:
+        self.__name__ = name
+        self._program = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(entry)
+        self._arguments, self._outputs, self._arena_bytes = tuple(arguments), tuple(outputs), arena_bytes
+        self._ports = [*arguments, *(port for _, port in held)]
+        self._held = [thing for thing, _ in held]
+        self._miss, self._returns, self._names, self._keep = miss, returns, names, keep
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        given = (*args, *kwargs.values())
+        if tuple(kwargs) != self._names or len(given) != len(self._arguments):
+            return self._miss(*args, **kwargs)
+        leaves = opened(self._ports, [*given, *self._held])
+        if leaves is None:
+            return self._miss(*args, **kwargs)
+        made = [port.new() for port in self._outputs]
+        arena = np.empty(self._arena_bytes + 64, np.uint8)
+        arena = arena[-arena.ctypes.data % 64 :]
+        seen = [array for _, array in leaves if array is not UNSEEN]
+        arrays = [*seen, *(array for _, array in made), arena]
+        self._program((ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays)))
+        if any(isinstance(port, FlagPort) and array for port, (_, array) in zip(self._outputs, made)):
+            return self._miss(*args, **kwargs)
+        for port, (_, array) in zip(self._outputs, made):
+            if isinstance(port, UpdatePort):
+                ctypes.memmove(seen[port.number].ctypes.data, array.ctypes.data, port.nbytes)
+        numbers = [isinstance(port, FloatPort) for port in self._outputs]
+        outputs = [float(array) if number else thing for number, (thing, array) in zip(numbers, made)]
+        things, leaf_arrays = [thing for thing, _ in leaves], [array for _, array in leaves]
+        return Giving(outputs, [array for _, array in made], things, leaf_arrays, {}).give(self._returns)

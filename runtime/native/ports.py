@@ -1,0 +1,222 @@
+"""Ports: what a native call checks of an argument, or makes of an output, and how that stands in its record.
+
+Arguments are `ArrayPort`, `TensorPort`, `FloatPort`, `ConstantPort`, `WeakPort`, and of these `GroupPort`;
+outputs are the first three, `FlagPort` and `UpdatePort`. `words` is the port as `trampoline.py` reads
+it; `open` and `new` do the same in Python. A new kind of port is a class here and a row there.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.record import record
+from retrograd.runtime.native import trampoline
+from retrograd.runtime.native.layout import slot_offset
+
+Array = NDArray[Any]
+
+
+@record(slots=True)
+class ArrayPort:
+    """A C-contiguous, aligned ndarray of this dtype and shape."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    def words(self) -> list[int]:
+        """The port in the record."""
+        return _port(trampoline.ARRAY, np.ndarray, 0, self.dtype, self.shape)
+
+    def open(self, argument: object) -> Array | None:
+        """The array whose data the program reads; None if the argument is not like the port."""
+        if type(argument) is not np.ndarray or argument.dtype != self.dtype or argument.shape != self.shape:
+            return None
+        return argument if argument.flags.c_contiguous and argument.flags.aligned else None
+
+    def new(self) -> tuple[Any, Array]:
+        """A new object to give back, and the array that the program writes."""
+        array = np.empty(self.shape, self.dtype)
+        return array, array
+
+
+@record(slots=True)
+class TensorPort:
+    """An object of just this class with `__slots__`, one of which holds an array as `ArrayPort` wants it."""
+
+    cls: type
+    slot: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    also: Mapping[str, object] = field(default_factory=dict)
+    """Other slots. In an argument each must hold this very object; in an output it is put there."""
+
+    def words(self) -> list[int]:
+        pairs = [word for name, it in self.also.items() for word in (slot_offset(self.cls, name), id(it))]
+        return _port(
+            trampoline.ARRAY, self.cls, slot_offset(self.cls, self.slot), self.dtype, self.shape, pairs
+        )
+
+    def open(self, argument: object) -> Array | None:
+        if type(argument) is not self.cls:
+            return None
+        if any(getattr(argument, name, _ABSENT) is not it for name, it in self.also.items()):
+            return None
+        return ArrayPort(self.dtype, self.shape).open(getattr(argument, self.slot, _ABSENT))
+
+    def new(self) -> tuple[Any, Array]:
+        tensor: object = object.__new__(self.cls)
+        array = np.empty(self.shape, self.dtype)
+        for name, it in {self.slot: array, **self.also}.items():
+            setattr(tensor, name, it)
+        return tensor, array
+
+
+@record(slots=True)
+class FloatPort:
+    """A Python float, which the program sees as a pointer to an f64 or f32."""
+
+    dtype: np.dtype[Any]
+
+    def words(self) -> list[int]:
+        kinds = {np.dtype(np.float64): trampoline.F64, np.dtype(np.float32): trampoline.F32}
+        if self.dtype not in kinds:
+            raise CompilerError(f"a Python float cannot be passed as {self.dtype}")
+        return [kinds[self.dtype], 2]
+
+    def open(self, argument: object) -> Array | None:
+        if type(argument) is not float:
+            return None
+        with np.errstate(over="ignore"):
+            return np.array(argument, self.dtype)
+
+    def new(self) -> tuple[Any, Array]:
+        return None, np.empty((), self.dtype)
+
+
+@record(slots=True)
+class ConstantPort:
+    """Just this object: what the program was compiled for, and does not see."""
+
+    value: object
+
+    def words(self) -> list[int]:
+        return [trampoline.CONSTANT, 3, id(self.value)]
+
+    def open(self, argument: object) -> Array | None:
+        return UNSEEN if argument is self.value else None
+
+
+class WeakPort:
+    """Just this object, which is not kept alive. When it is no more, every call is a miss."""
+
+    __slots__ = ("_id", "reference")
+
+    def __init__(self, value: object) -> None:
+        self._id = id(value)
+        self.reference = weakref.ref(value)
+
+    def words(self) -> list[int]:
+        return [trampoline.CONSTANT, 3, self._id]
+
+    def open(self, argument: object) -> Array | None:
+        return UNSEEN if argument is self.reference() else None
+
+
+@record(slots=True)
+class GroupPort:
+    """A list, tuple or dict of just this class with these members; of a dict also these keys, in order."""
+
+    cls: type
+    keys: tuple[object, ...]
+    members: tuple[Port, ...]
+
+    def words(self) -> list[int]:
+        inside = [word for port in self.members for word in port.words()]
+        keys = [id(key) for key in self.keys]
+        words = [trampoline.GROUP, 0, id(self.cls), trampoline.GROUPS[self.cls], len(self.members)]
+        words[1] = len(words) + len(keys) + len(inside)
+        return [*words, *keys, *inside]
+
+    def opened(self, argument: Any) -> list[tuple[object, Array]] | None:
+        """The leaves with their arrays."""
+        kind: type = type(argument)
+        if kind is not self.cls or len(argument) != len(self.members):
+            return None
+        if kind is dict and any(a is not b for a, b in zip(argument, self.keys)):
+            return None
+        return opened(self.members, list(argument.values()) if kind is dict else argument)
+
+
+@record(slots=True)
+class FlagPort:
+    """A byte that the program sets where the call must go to `miss` after all."""
+
+    def words(self) -> list[int]:
+        return [trampoline.FLAG, 2]
+
+    def new(self) -> tuple[Any, Array]:
+        return None, np.zeros((), np.uint8)
+
+
+@record(slots=True)
+class UpdatePort:
+    """The memory of one of the program's inputs, by its number: it is written anew, and not given back.
+
+    Straight, if the program does not read an element after it has written it; else by a copy at the end.
+    """
+
+    number: int
+    nbytes: int
+    straight: bool
+
+    def new(self) -> tuple[Any, Array]:
+        return None, np.zeros(self.nbytes, np.uint8)
+
+
+OutputPort = ArrayPort | TensorPort | FloatPort | FlagPort | UpdatePort
+LeafPort = ArrayPort | TensorPort | FloatPort | ConstantPort | WeakPort
+Port = LeafPort | GroupPort
+Held = tuple[object, LeafPort]
+
+_ABSENT = object()
+UNSEEN: Array = np.empty(0)
+
+
+def leaves_of(ports: Sequence[Port]) -> Iterator[LeafPort]:
+    for port in ports:
+        if isinstance(port, GroupPort):
+            yield from leaves_of(port.members)
+        else:
+            yield port
+
+
+def opened(ports: Sequence[Port], things: Sequence[Any]) -> list[tuple[object, Array]] | None:
+    """All leaves with their arrays; None if something is not like its port."""
+    found: list[tuple[object, Array]] = []
+    for port, thing in zip(ports, things, strict=True):
+        if isinstance(port, GroupPort):
+            inside = port.opened(thing)
+            if inside is None:
+                return None
+            found += inside
+            continue
+        array = port.open(thing)
+        if array is None:
+            return None
+        found.append((thing, array))
+    return found
+
+
+def _port(
+    kind: int, cls: type, slot: int, dtype: np.dtype[Any], shape: Sequence[int], pairs: Sequence[int] = ()
+) -> list[int]:
+    words = [kind, 0, id(cls), slot, id(dtype), len(shape), len(pairs) // 2, *shape, *pairs]
+    words[1] = len(words)
+    return words

@@ -1,0 +1,276 @@
+"""A graph as something to call: arrays in, arrays out, and a view of each stage that the compiler went
+through.
+
+This is the one place where the runtime asks the compiler for code. In flow a `Graph` and arrays; out flow
+arrays. What was compiled before, by any process, comes from the cache, by the graph's `fingerprint`: then the
+compiler is not even loaded. The cache's entries are `Code`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from retrograd.compiler.backends.cpu import Target, assemble, assembly
+from retrograd.compiler.errors import CompilerError, DimensionError
+from retrograd.compiler.fingerprint import fingerprint
+from retrograd.compiler.ir.graph import Array, Graph, interpret
+from retrograd.compiler.ir.quiet import quietly
+from retrograd.compiler.ops.contract import Dot
+from retrograd.runtime.device import device
+from retrograd.runtime.native import cache, cpu
+from retrograd.runtime.native.fastcall import make
+from retrograd.runtime.native.ports import ArrayPort, FlagPort, Held, OutputPort, Port
+from retrograd.runtime.native.returns import Returns
+from retrograd.runtime.native.watching import Watch
+
+if TYPE_CHECKING:
+    from retrograd.compiler.ir import loops
+    from retrograd.compiler.pipeline import Compiled
+
+_LONG = 1 << 15
+"""Operations from which on a call lets other Python threads run meanwhile."""
+
+
+class Code(NamedTuple):
+    """What a call needs of a compiled graph."""
+
+    symbol: str
+    arena_bytes: int
+    checks: int
+    """How many flags follow the graph's outputs."""
+    long_running: bool
+    straight: list[int]
+    """Outputs that may be written where the inputs lie that they are updates of."""
+    constants: list[Array]
+    """Passed after the graph's inputs."""
+    object_code: bytes
+
+    @staticmethod
+    def of(compiled: Compiled, target: Target, updates: Mapping[int, int]) -> Code:
+        """The code of a graph that has gone through the compiler."""
+        passes = import_module("retrograd.compiler.passes.straight")  # late, like the compiler
+        safe = passes.straight(compiled.loops, updates) if not compiled.checks else ()
+        return Code(
+            compiled.symbol,
+            compiled.loops.arena_bytes,
+            len(compiled.checks),
+            _work(compiled) > _LONG,
+            sorted(safe),
+            list(compiled.constants),
+            assemble(compiled.llvm, target),
+        )
+
+    def packed(self) -> bytes:
+        """All of it as bytes: a line of JSON, the constants, the object code."""
+        constants = [(array.dtype.str, array.shape) for array in self.constants]
+        head = json.dumps([*self[:5], constants])
+        arrays = [np.ascontiguousarray(array).tobytes() for array in self.constants]
+        return b"".join([head.encode(), b"\n", *arrays, self.object_code])
+
+    @staticmethod
+    def unpacked(content: bytes) -> Code:
+        head, _, rest = content.partition(b"\n")
+        symbol, arena_bytes, checks, long_running, straight, described = json.loads(head)
+        constants, start = [], 0
+        for kind, shape in described:
+            count = int(np.prod(shape, dtype=np.int64))
+            array = np.frombuffer(rest, kind, count, start).reshape(shape).copy()
+            constants.append(array)
+            start += array.nbytes
+        return Code(symbol, arena_bytes, checks, long_running, straight, constants, rest[start:])
+
+
+class Executable(Protocol):
+    """A compiled graph, wherever it runs: arrays in, arrays out."""
+
+    graph: Graph
+
+    def __call__(self, arrays: Sequence[Any]) -> Sequence[Any]: ...
+    @property
+    def loops(self) -> loops.Program: ...
+    @property
+    def llvm(self) -> str: ...
+    @property
+    def assembly(self) -> str: ...
+
+
+def executable(graph: Graph, where: device, updates: Mapping[int, int] | None = None) -> Executable:
+    """The graph compiled for a device. `updates` are outputs that will be written over inputs."""
+    if where.type == "cpu":
+        return NativeProgram(graph, updates)
+    cuda = "retrograd.runtime.cuda"  # late: programs on the CPU do without
+    gpu = import_module(f"{cuda}.devices").get(where.index)
+    found: Executable = import_module(f"{cuda}.program").GpuProgram(graph, gpu)
+    return found
+
+
+class NativeProgram:
+    """A compiled graph. Compiling happens here and now; calling it is thread-safe.
+
+    `updates` are outputs that will be written over inputs, by their numbers.
+    """
+
+    def __init__(self, graph: Graph, updates: Mapping[int, int] | None = None) -> None:
+        self.graph = graph
+        self._updates = updates or {}
+        self._target = Target.host()
+        with _uncollected():
+            self._code = self._load()
+        self._library = cpu.load(self._code.object_code)
+        inputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.inputs]
+        outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.outputs]
+        self._call = self.bind(inputs, outputs, tuple(range(len(outputs))), self._reorder)
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        """Every stage. Worked out again for code that came from the cache."""
+        pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
+        compiled: Compiled = pipeline.compile_graph(self.graph, self._target)
+        return compiled
+
+    @property
+    def straight(self) -> list[int]:
+        """The updates that may be written where their inputs lie: none is read after that."""
+        return self._code.straight
+
+    @property
+    def loops(self) -> loops.Program:
+        """The loops, scheduled for this machine."""
+        return self.compiled.loops
+
+    @property
+    def llvm(self) -> str:
+        return self.compiled.llvm
+
+    @property
+    def assembly(self) -> str:
+        """The machine code as text, made when it is asked for."""
+        return assembly(self.compiled.llvm, self._target)
+
+    def __call__(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        """The outputs, as fresh C-contiguous arrays. The inputs' types are those of the graph's inputs."""
+        outputs: Sequence[Array] = self._call(*arrays)
+        return outputs
+
+    def bind(
+        self,
+        arguments: Sequence[Port],
+        outputs: Sequence[OutputPort],
+        returns: Returns,
+        miss: Callable[..., Any],
+        *,
+        names: tuple[str, ...] = (),
+        held: Sequence[Held] = (),
+        guards: Watch | None = None,
+    ) -> Callable[..., Any]:
+        """A native callable of the code (see `fastcall`). The graph's inputs are arguments, then what is
+        held. A call that finds an index out of range is a miss."""
+        flags = [FlagPort()] * self._code.checks
+        return self._bind(arguments, [*outputs, *flags], returns, miss, names, held, guards)
+
+    def _bind(
+        self,
+        arguments: Sequence[Port],
+        outputs: Sequence[OutputPort],
+        returns: Returns,
+        miss: Callable[..., Any],
+        names: tuple[str, ...] = (),
+        held: Sequence[Held] = (),
+        guards: Watch | None = None,
+    ) -> Callable[..., Any]:
+        code = self._code
+        constants = [(array, ArrayPort(array.dtype, array.shape)) for array in code.constants]
+        return make(
+            code.symbol,
+            self._library.address(code.symbol),
+            arguments,
+            outputs,
+            code.arena_bytes,
+            miss,
+            returns,
+            names=names,
+            held=[*held, *constants],
+            guards=guards,
+            long_running=code.long_running,
+            keep=self._library,
+        )
+
+    def _load(self) -> Code:
+        name = fingerprint(self.graph)
+        if name is None:
+            return Code.of(self.compiled, self._target, self._updates)
+        key = cache.key_of(name, self._target, sorted(self._updates.items()))
+        content = cache.get(key)
+        if content is not None:
+            return Code.unpacked(content)
+        code = Code.of(self.compiled, self._target, self._updates)
+        cache.put(key, code.packed())
+        return code
+
+    def _reorder(self, *arrays: Array) -> Any:
+        """Arrays that do not lie in memory as code wants it (views, mostly) are copied into order."""
+        inputs = self.graph.inputs
+        ordered = list(arrays)
+        for k, (node, array) in enumerate(zip(inputs, arrays)):
+            dtype = node.dtype.numpy
+            if array.shape != node.shape or array.dtype.newbyteorder("=") != dtype:
+                raise CompilerError(f"{self.graph.name} with {array.dtype}{list(array.shape)} for {node.op}")
+            ordered[k] = np.require(array, dtype, ("C", "A"))
+        if all(a is b for a, b in zip(arrays, ordered)):
+            raise self._failure(arrays)
+        return self._call(*ordered)
+
+    def _failure(self, arrays: Sequence[Array]) -> Exception:
+        """What is wrong with arrays that lie in order: an index in them, as the code's last outputs tell."""
+        name, checks = self.graph.name, self.compiled.checks
+
+        def refuse(*_: Array) -> None:
+            raise CompilerError(f"{name} with arguments that look right but are refused")
+
+        inputs = [ArrayPort(node.dtype.numpy, node.shape) for node in self.graph.inputs]
+        outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in self.graph.outputs]
+        outputs += [ArrayPort(np.dtype(bool), ()) for _ in checks]
+        call = self._bind(inputs, outputs, tuple(range(len(outputs))), refuse)
+        flags = call(*arrays)[len(outputs) - len(checks) :]
+        failed = [check for check, flag in zip(checks, flags, strict=True) if flag]
+        if not failed:
+            return CompilerError(f"{name} is refused, but nothing is wrong")
+        return failed[0].error(_evaluated(self.graph, arrays))
+
+
+def _evaluated(graph: Graph, arrays: Sequence[Array]) -> DimensionError | None:
+    """What evaluation in NumPy says of such elements."""
+    try:
+        quietly(interpret, graph, arrays)
+    except DimensionError as told:
+        return told
+    return None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Within, nobody looks for garbage in cycles: a compiler makes much that lives on, and little of that."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _work(compiled: Compiled) -> int:
+    """About how many operations a call takes."""
+    products = sum(
+        n.type.size * n.inputs[0].shape[-1] for n in compiled.optimised.nodes if isinstance(n.op, Dot)
+    )
+    return products + sum(n.type.size for n in compiled.optimised.nodes)
