@@ -19,6 +19,7 @@ from retrograd.compiler.dtypes import bool_, float32, float64, int64
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import Array, Graph, Value, interpret
 from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded, as_index
+from retrograd.compiler.ir.intervals import Fact, bounds
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Buffer,
@@ -41,7 +42,7 @@ from retrograd.compiler.ir.loops import (
     expressions,
     operands_first,
 )
-from retrograd.compiler.ir.verify import Fact, bounds, verify_graph, verify_loops
+from retrograd.compiler.ir.verify import verify_graph, verify_loops
 from retrograd.compiler.lower import lower
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.index import put, put_add, take

@@ -8,17 +8,17 @@ property, add a method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fractions import Fraction
-from math import ceil, floor, gcd, inf, isfinite
+from math import inf
 from typing import NoReturn, TypeVar
 
 from retrograd.compiler.dtypes import float32
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import OPS, Graph, Input, Node, Op
-from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder, as_index
+from retrograd.compiler.ir.index import Axis, Divided, Index, Loaded, Remainder, as_index
+from retrograd.compiler.ir.intervals import Fact, Interval, bounds, facts_of, value_bounds
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
@@ -44,11 +44,7 @@ from retrograd.compiler.ir.loops import (
     Within,
     operands_first,
 )
-from retrograd.compiler.record import record
 
-Interval = tuple[float, float]
-"""The least and the greatest value."""
-EVERYTHING: Interval = (-inf, inf)
 IR = TypeVar("IR", Graph, Program)
 
 
@@ -115,25 +111,6 @@ def verify_loops(program: Program) -> None:
             raise CompilerError(
                 f"{buffer} in {program.name}", f"bytes {offset} to {end} are not in the arena"
             )
-
-
-@record
-class Fact:
-    """`low <= index <= high`, in the iterations that are looked at."""
-
-    index: Index
-    low: float
-    high: float
-
-    @property
-    def never(self) -> bool:
-        """Can it hold in no iteration?"""
-        low, high = self.index.bounds()
-        return max(low, self.low) > min(high, self.high)
-
-
-def _facts(bounds: Sequence[Bound]) -> list[Fact]:
-    return [Fact(b.index, b.low, b.high - 1) for b in bounds]
 
 
 _SCRATCH = (Space.LOCAL, Space.SHARED)
@@ -213,7 +190,7 @@ class _Verifier:
     def _condition(self, s: If) -> None:
         for bound in s.bounds:
             self._index(bound.index, f"if {bound.low} <= {bound.index} < {bound.high}")
-        self._facts += _facts(s.bounds)
+        self._facts += facts_of(s.bounds)
         self._block(s.body)
         del self._facts[len(self._facts) - len(s.bounds) :]
 
@@ -332,7 +309,7 @@ class _Verifier:
                 pass
 
     def _read(self, e: Load) -> None:
-        facts = _facts(e.bounds)
+        facts = facts_of(e.bounds)
         self._place(e.buffer, e.index, facts, e)
         never = e.buffer.size == 0 or any(fact.never for fact in facts)
         if not never and e.buffer not in self._readable | self.written:
@@ -372,139 +349,3 @@ def _loaded_atoms(index: Index) -> Iterator[Loaded]:
 
 def _loaded(index: Index) -> list[Expression]:
     return [atom.expression for atom in _loaded_atoms(index)]  # type: ignore[misc]  # see ir.index
-
-
-# ---- intervals ---------------------------------------------------------------------------------------------
-
-
-def bounds(index: Index, facts: Sequence[Fact]) -> Interval:
-    """Between which values an index lies, if the facts hold."""
-    return _Prover(facts).bounds(index)
-
-
-class _Prover:
-    """What follows from some facts.
-
-    A fact about C tells about n·C + R: n times its interval, plus that of R. An index I of which a multiple
-    is such a sum, m·I = n·C + R, lies within an m-th of that. Each fact is used once at most, in order.
-    """
-
-    def __init__(self, facts: Sequence[Fact]) -> None:
-        self._facts = list(dict.fromkeys(facts))
-        self._simpler: dict[int, _Prover] = {}
-        self._found: dict[Index, Interval] = {}
-        self._partly: dict[tuple[Index, int], Interval] = {}
-
-    def bounds(self, index: Index) -> Interval:
-        """The least and the greatest value that an index may have."""
-        if index not in self._found:
-            low, high = EVERYTHING
-            for m, other in _rewritten(index, frozenset()):
-                least, most = self._within(other, 0)
-                low, high = max(low, _divided(least, m, ceil)), min(high, _divided(most, m, floor))
-            self._found[index] = low, high
-        return self._found[index]
-
-    def _within(self, index: Index, first: int) -> Interval:
-        """By the facts from number `first` on."""
-        if (index, first) not in self._partly:
-            low, high = _sum([(self._atom(atom), factor) for atom, factor in index.terms], index.offset)
-            for k, fact in enumerate(self._facts[first:], first):
-                coefficients = dict(fact.index.terms)
-                ratios = {Fraction(c, coefficients[atom]) for atom, c in index.terms if atom in coefficients}
-                for n, m in ((r.numerator, r.denominator) for r in ratios):
-                    rest = self._within(index * m - fact.index * n, k + 1)
-                    least, most = _sum([((fact.low, fact.high), n), (rest, 1)], 0)
-                    low, high = max(low, _divided(least, m, ceil)), min(high, _divided(most, m, floor))
-            self._partly[index, first] = low, high
-        return self._partly[index, first]
-
-    def _atom(self, atom: Atom) -> Interval:
-        """An atom's interval, told by facts about simpler atoms: so this comes to an end."""
-        if isinstance(atom, Axis | Loaded):
-            return 0, atom.extent - 1
-        depth = _depth(atom.value)
-        if depth not in self._simpler:
-            self._simpler[depth] = _Prover([fact for fact in self._facts if _depth(fact.index) <= depth])
-        low, high = self._simpler[depth].bounds(atom.value)
-        if isinstance(atom, Divided):
-            low, high = low // atom.divisor, high // atom.divisor
-            for step in self._steps(atom):
-                facts = [f for f in self._facts if not _divides_more(f.index, step)]
-                least, most = _Prover(facts).bounds(as_index(step))
-                times = atom.divisor // step.divisor
-                low, high = max(low, least // times), min(high, most // times)
-            return low, high
-        if low >= 0 and high < atom.divisor:
-            return low, high
-        match atom.value:
-            case Index(terms=((Divided(value, divisor), 1),), offset=0):  # v // d % n is v % (d·n) // d
-                digits = as_index(Remainder(value, divisor * atom.divisor))
-                low, high = self._simpler[depth].bounds(digits)
-                return low // divisor, high // divisor
-        return 0, atom.divisor - 1
-
-    def _steps(self, atom: Divided) -> set[Divided]:
-        """What facts mention that need only be divided again: (v // 2) // 3 is v // 6."""
-        mentioned = {a for fact in self._facts for a, _ in fact.index.terms if isinstance(a, Divided)}
-        return {
-            a
-            for a in mentioned
-            if a.value == atom.value and a.divisor < atom.divisor and atom.divisor % a.divisor == 0
-        }
-
-
-def _divides_more(index: Index, step: Divided) -> bool:
-    """Does the index mention the same value divided by more?"""
-    return any(
-        isinstance(a, Divided) and a.value == step.value and a.divisor > step.divisor for a, _ in index.terms
-    )
-
-
-def _rewritten(index: Index, kept: frozenset[Divided]) -> Iterator[tuple[int, Index]]:
-    """The index, and multiples of it without some of its divisions: d·(v // d) is v - v % d."""
-    yield 1, index
-    for atom, factor in index.terms:
-        if isinstance(atom, Divided) and atom not in kept:
-            m = atom.divisor // gcd(atom.divisor, factor)
-            product = atom.value - as_index(Remainder(atom.value, atom.divisor))
-            other = (index - as_index(atom) * factor) * m + product * (factor * m // atom.divisor)
-            yield from ((m * n, further) for n, further in _rewritten(other, kept))
-            kept |= {atom}
-
-
-def _depth(index: Index) -> int:
-    """How many divisions are within each other."""
-    divided = [atom for atom, _ in index.terms if isinstance(atom, Divided | Remainder)]
-    return max((1 + _depth(atom.value) for atom in divided), default=0)
-
-
-def _divided(number: float, divisor: int, rounded: Callable[[Fraction], int]) -> float:
-    return rounded(Fraction(int(number), divisor)) if isfinite(number) else number
-
-
-def _sum(terms: Sequence[tuple[Interval, int]], offset: int) -> Interval:
-    low = high = float(offset)
-    for (least, most), factor in terms:
-        low += factor * (least if factor > 0 else most) if factor else 0
-        high += factor * (most if factor > 0 else least) if factor else 0
-    return low, high
-
-
-def value_bounds(e: Expression) -> Interval:
-    """Between which values an integer expression lies, as far as its clamps say."""
-    match e:
-        case Number():
-            return float(e.value), float(e.value)
-        case Position(index=index):
-            return index.bounds()
-        case Convert(operand=operand) if not operand.dtype.is_floating_point:
-            return value_bounds(operand)
-        case Call(row="minimum", arguments=(a, b)):
-            (low, high), (least, most) = value_bounds(a), value_bounds(b)
-            return min(low, least), min(high, most)
-        case Call(row="maximum", arguments=(a, b)):
-            (low, high), (least, most) = value_bounds(a), value_bounds(b)
-            return max(low, least), max(high, most)
-        case _:
-            return EVERYTHING
