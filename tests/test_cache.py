@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrograd.compiler.backends.cpu import Target
+from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.dtypes import float64
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import OPS, Builder, Graph, Type, apply
 from retrograd.compiler.ops.reduce import sum_
-from retrograd.runtime.native import cache
+from retrograd.runtime.native import cache, elf
 from retrograd.runtime.native.program import Code
 
 CODE = bytes(range(256)) * 4
@@ -197,11 +197,16 @@ def f(x, i):
     return (x[i] * rg.tensor(table)[i] * 2).sum()
 value, gradient = f.value_and_grad(np.ones((4, 3)), np.array([0, 2]))
 print(value, gradient.tolist(), "retrograd.compiler.pipeline" in sys.modules)
+print("LLVM" if "llvmlite.binding" in sys.modules else "no LLVM")
 try:
     f(np.ones((4, 3)), np.array([0, 4]))
 except IndexError as error:
     print(error)
 """
+
+
+OURS = elf.takes(assemble("define void @f() { ret void }", Target.host()))
+"""Whether code is linked without LLVM here."""
 
 
 def test_a_warm_start_needs_no_compiler(tmp_path: Path) -> None:
@@ -214,7 +219,8 @@ def test_a_warm_start_needs_no_compiler(tmp_path: Path) -> None:
     )
     assert cold.startswith("48.0 ")
     assert " True" in cold
-    assert warm == cold.replace(" True", " False")
+    told = cold.replace(" True", " False")
+    assert warm == (told.replace("LLVM", "no LLVM") if OURS else told)
     assert "index out of range" in warm
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from retrograd.compiler.backends.cpu import Target, assemble, assembly
 from retrograd.compiler.errors import CompilerError
-from retrograd.runtime.native import cpu
+from retrograd.runtime.native import cpu, elf
 
 SCALE = """
 define void @scale(ptr %args) nounwind {
@@ -77,9 +77,9 @@ def test_bad_text_is_refused_with_the_line(text: str, told: str) -> None:
 def test_a_program_that_wants_what_is_nowhere_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     text = "declare void @nobody(ptr)\ndefine void @f(ptr %a) {\n  call void @nobody(ptr %a)\n  ret void\n}\n"
     library = cpu.load(assemble(text, Target.host()))
-    with pytest.raises(CompilerError, match="cannot link 'f'"):
+    with pytest.raises(CompilerError, match="cannot link 'f'") as error:
         library.address("f")
-    assert "nobody" in capfd.readouterr().err
+    assert "nobody" in str(error.value) + capfd.readouterr().err  # LLVM's own linker tells it there
 
 
 def test_an_unknown_name_is_refused() -> None:
@@ -114,6 +114,58 @@ def test_copies_and_fills_that_llvm_calls_are_there() -> None:
     assert (y == x).all()
     assert (z == 0).all()
     assert r[0] == 1.5
+
+
+LINKED = """
+@count = internal global i64 40
+@zeros = internal global [64 x i64] zeroinitializer, align 64
+@table = internal constant [2 x ptr] [ptr @one, ptr @two]
+@lent = external global i64
+declare i64 @labs(i64)
+define internal i64 @one() noinline { ret i64 1 }
+define internal i64 @two() noinline { ret i64 2 }
+define void @f(ptr %args) {
+  %x = load ptr, ptr %args
+  %before = load i64, ptr @count
+  %after = add i64 %before, 1
+  store i64 %after, ptr @count
+  store i64 %after, ptr %x
+  %at = getelementptr ptr, ptr @table, i64 1
+  %function = load ptr, ptr %at
+  %two = call i64 %function()
+  %other = load i64, ptr @lent
+  %size = call i64 @labs(i64 %other)
+  %sum = add i64 %two, %size
+  %zero_at = getelementptr i64, ptr @zeros, i64 63
+  %zero = load i64, ptr %zero_at
+  %whole = add i64 %sum, %zero
+  %y = getelementptr i64, ptr %x, i64 1
+  store i64 %whole, ptr %y
+  ret void
+}
+"""
+
+
+@pytest.mark.parametrize("make", [elf.Image, cpu._LlvmImage])
+def test_variables_tables_and_what_is_lent_are_linked(make: type[elf.Image] | type[cpu._LlvmImage]) -> None:
+    code = assemble(LINKED, Target.host())
+    if make is elf.Image and not elf.takes(code):
+        pytest.skip("object code of another kind")
+    lent, found = np.array(-7), np.zeros(2, np.int64)
+    images = [make(code, {"lent": lent.ctypes.data}) for _ in range(2)]
+    for image, count in ((images[0], 41), (images[0], 42), (images[1], 41)):
+        cpu.call(image.address("f"), [found.ctypes.data])
+        assert found.tolist() == [count, 9]
+    with pytest.raises(elf.Unlinked):
+        images[0].address("one")
+
+
+def test_memory_of_code_is_given_back() -> None:
+    code = assemble(SCALE, Target.host())
+    if not elf.takes(code):
+        pytest.skip("object code of another kind")
+    places = {elf.Image(code, {}).address("scale") for _ in range(100)}
+    assert len(places) < 100
 
 
 def test_lanes_follow_from_the_features() -> None:

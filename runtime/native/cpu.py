@@ -18,9 +18,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.cpu import assemble
 from retrograd.compiler.errors import ArgumentError, CompilerError
-from retrograd.runtime.native import cache, pool, threads
+from retrograd.runtime.native import cache, elf, pool, threads
+from retrograd.runtime.native.elf import Image, Unlinked
+from retrograd.runtime.native.host import host
 
 _PARALLEL = "retrograd_parallel"
 _names = itertools.count()
@@ -28,14 +30,13 @@ _lock = threading.RLock()
 
 
 class Library:
-    """Loaded object code. Its functions live as long as this object."""
+    """Loaded object code, linked when it is first asked for. Its functions live as long as this object."""
 
-    __slots__ = ("_name", "_holders", "_addresses")
+    __slots__ = ("_image", "_object_code", "_symbols")
 
-    def __init__(self, name: str, holder: object) -> None:
-        self._name = name
-        self._holders = [holder]
-        self._addresses: dict[str, int] = {}
+    def __init__(self, object_code: bytes, symbols: Mapping[str, int]) -> None:
+        self._object_code, self._symbols = object_code, symbols
+        self._image: Image | _LlvmImage | None = None
 
     def address(self, name: str) -> int:
         """Where the exported function or variable `name` is.
@@ -43,22 +44,46 @@ class Library:
         Raises CompilerError when there is none, or when the library wants a symbol that nobody offers.
         """
         with _lock:
-            if name not in self._addresses:
-                try:
-                    found = _jit().lookup(self._name, name)
-                except RuntimeError as error:
-                    raise CompilerError(f"cannot link {name!r}", str(error)) from None
-                self._holders.append(found)
-                self._addresses[name] = found[name]
-            return self._addresses[name]
+            try:
+                if self._image is None:
+                    make = Image if elf.takes(self._object_code) else _LlvmImage
+                    self._image = make(self._object_code, self._symbols)
+                return self._image.address(name)
+            except Unlinked as why:
+                raise CompilerError(f"cannot link {name!r}", str(why)) from None
+
+
+class _LlvmImage:
+    """Object code linked by LLVM: of the kinds that `elf` does not take."""
+
+    def __init__(self, object_code: bytes, symbols: Mapping[str, int]) -> None:
+        from llvmlite import binding  # late, like all of LLVM
+
+        builder = binding.JITLibraryBuilder().add_object_img(object_code)
+        for symbol, address in symbols.items():
+            builder.import_symbol(symbol, address)
+        self._name = f"retrograd.{next(_names)}"
+        self._holders: list[object] = [builder.link(_jit(), self._name)]
+        self._addresses: dict[str, int] = {}
+
+    def address(self, name: str) -> int:
+        """Where the exported function or variable is."""
+        if name not in self._addresses:
+            try:
+                found = _jit().lookup(self._name, name)
+            except RuntimeError as error:
+                raise Unlinked(str(error)) from None
+            self._holders.append(found)
+            self._addresses[name] = found[name]
+        return self._addresses[name]
 
 
 def load(object_code: bytes) -> Library:
     """Make the functions of a compiled program callable."""
     if _PARALLEL.encode() not in object_code:
-        return _link(object_code, {})
+        return Library(object_code, {})
     with _lock:
-        return _link(object_code, {_PARALLEL: _pool().address(_PARALLEL)})
+        return Library(object_code, {_PARALLEL: _pool().address(_PARALLEL)})
 
 
 def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
@@ -66,13 +91,13 @@ def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
 
     `symbols` are addresses that it refers to by name, besides the functions of this process.
     """
-    target = Target.host()
+    target = host()
     key = cache.key_of("runtime part", llvm_text, target)
     object_code = cache.get(key)
     if object_code is None:
         object_code = assemble(llvm_text, target)
         cache.put(key, object_code)
-    return _link(object_code, symbols)
+    return Library(object_code, symbols)
 
 
 def call(address: int, pointers: Sequence[int]) -> None:
@@ -110,17 +135,6 @@ def _jit() -> Any:
     return binding.create_lljit_compiler(use_jit_link=True)
 
 
-def _link(object_code: bytes, symbols: Mapping[str, int]) -> Library:
-    from llvmlite import binding
-
-    builder = binding.JITLibraryBuilder().add_object_img(object_code)
-    for symbol, address in symbols.items():
-        builder.import_symbol(symbol, address)
-    with _lock:
-        name = f"retrograd.{next(_names)}"
-        return Library(name, builder.link(_jit(), name))
-
-
 @functools.cache
 def _pool() -> Library:
     return make_pool()
@@ -128,7 +142,7 @@ def _pool() -> Library:
 
 def make_pool(sleep: str | None = None) -> Library:
     """A worker pool, its threads sleeping as `pool_text` says. It is there for good: they run its code."""
-    library = load_part(pool.pool_text(Target.host().triple, sleep), {})
+    library = load_part(pool.pool_text(host().triple, sleep), {})
     _pools.append(library)
     reset = ctypes.PYFUNCTYPE(None)(library.address("retrograd_pool_reset"))
     reset()

@@ -27,6 +27,7 @@ from retrograd.compiler.ops.contract import Dot
 from retrograd.runtime.device import device
 from retrograd.runtime.native import cache, cpu
 from retrograd.runtime.native.fastcall import make
+from retrograd.runtime.native.host import host
 from retrograd.runtime.native.ports import ArrayPort, FlagPort, Held, OutputPort, Port
 from retrograd.runtime.native.returns import Returns
 from retrograd.runtime.native.watching import Watch
@@ -121,7 +122,7 @@ class NativeProgram:
     def __init__(self, graph: Graph, updates: Mapping[int, int] | None = None) -> None:
         self.graph = graph
         self._updates = updates or {}
-        self._target = Target.host()
+        self._target = host()
         with _uncollected():
             self._code = self._load()
         self._library = cpu.load(self._code.object_code)
