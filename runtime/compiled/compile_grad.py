@@ -26,11 +26,11 @@ from retrograd.runtime import precision, tracing
 from retrograd.runtime.autograd.blame import nan_error, origin
 from retrograd.runtime.compiled.arguments import Parameters, Wrt, floating, requiring
 from retrograd.runtime.compiled.dispatch import direct
-from retrograd.runtime.compiled.guards import reads
 from retrograd.runtime.compiled.inlined import traced_vjp
 from retrograd.runtime.compiled.recording import LOCK, Recording
-from retrograd.runtime.compiled.specialise import Call, Specialisation, specialise, unboxed
+from retrograd.runtime.compiled.specialise import Call, Specialisation, unboxed
 from retrograd.runtime.compiled.stages import Program
+from retrograd.runtime.compiled.steady import trace_steadily
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.fastcall import InlineCache
 from retrograd.runtime.native.program import Executable
@@ -256,7 +256,7 @@ class CompiledFunction(Generic[P, R]):
         parameters = self._parameters
         arguments = parameters.named(structure)
         held = [(argument.name, i) for argument in arguments for i in identities(argument.structure)]
-        outside = reads(self.__wrapped__, [(name, i.value) for name, i in held])
+        roots = [(name, i.value) for name, i in held]
         call = Call(
             parameters.name,
             arguments,
@@ -266,12 +266,11 @@ class CompiledFunction(Generic[P, R]):
             captured=parameters.wrt is None or not gradient,
             grad=gradient or STATE.grad,
             first_only=gradient and self._has_aux,
-            reads=outside,
         )
-        found = specialise(self.__wrapped__, call)
+        found = trace_steadily(self.__wrapped__, call, roots)
         if gradient and not found.recording.wanted:
             call = call._replace(tracked=floating(leaves))
-            found = specialise(self.__wrapped__, call)
+            found = trace_steadily(self.__wrapped__, call, roots)
         captured = len(found.recording.wanted) - sum(call.tracked)
         tensors = not leaves or any(isinstance(x, Tensor) for x in leaves)
         return Entry(

@@ -18,9 +18,9 @@ from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
 from retrograd.runtime import precision
 from retrograd.runtime.compiled.arguments import Parameters
 from retrograd.runtime.compiled.compile_grad import kind_of
-from retrograd.runtime.compiled.guards import reads
 from retrograd.runtime.compiled.recording import LOCK
-from retrograd.runtime.compiled.specialise import Call, Specialisation, specialise
+from retrograd.runtime.compiled.specialise import Call, Specialisation
+from retrograd.runtime.compiled.steady import trace_steadily
 from retrograd.runtime.compiled.step_plan import Plan, Trained, ticked
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.optim.update import Clock, Formula, options_on
@@ -135,9 +135,8 @@ class CompiledStep:
             captured=True,
             grad=True,
             first_only=self._has_aux,
-            reads=reads(self._function, [(name, i.value) for name, i in held]),
         )
-        found = specialise(self._function, call)
+        found = trace_steadily(self._function, call, [(name, i.value) for name, i in held])
         recording = found.recording
         if not recording.scalar:
             shown = ", ".join(str(node.type) for node in recording.graph.outputs)

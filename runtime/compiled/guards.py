@@ -91,6 +91,15 @@ class Guards:
         except (KeyError, IndexError, AttributeError, ValueError):
             return False
 
+    def broken(self) -> list[Read]:
+        """The reads that would find something else now."""
+        return [read for read in self.reads if not _same(read)]
+
+    def without(self, ignored: Sequence[Read]) -> Guards:
+        """The same, but for these reads."""
+        gone = set(map(id, ignored))
+        return Guards([read for read in self.reads if id(read) not in gone], self._captured)
+
     def _shaped(self) -> bool:
         """Whether containers have as many items, objects no attribute more, and Tensors their types."""
         containers, sizes = self._sized
@@ -102,12 +111,18 @@ class Guards:
 
     def _equal(self) -> bool:
         """The same one by one: constants may have been replaced by equal ones."""
-        for look, place, key, value, _ in self._reads:
-            now = look(place, key)
-            constant = type(now) is type(value) and isinstance(now, _CONSTANTS)
-            if now is not value and not (constant and now == value):
-                return False
-        return self._shaped()
+        return all(map(_same, self._reads)) and self._shaped()
+
+
+def _same(read: Read) -> bool:
+    """Whether the same thing is read as before, or an equal constant."""
+    look, place, key, value, _ = read
+    try:
+        now = look(place, key)
+    except (KeyError, IndexError, AttributeError, ValueError):
+        return False
+    constant = type(now) is type(value) and isinstance(now, _CONSTANTS)
+    return now is value or (constant and bool(now == value))
 
 
 _form = attrgetter("_requires_grad", "_value.shape", "_value.dtype")
@@ -128,7 +143,8 @@ class _Walk:
     def __init__(self, function: Callable[..., Any], names: set[str]) -> None:
         self.names = set(names)
         self.found: list[Read] = []
-        self._home = (getattr(function, "__module__", None) or "").partition(".")[0]
+        home = (getattr(function, "__module__", None) or "").partition(".")[0]
+        self._home = home if home != _LIBRARY else ""
         self._seen: set[int] = set()
         self._alive: list[object] = []
         """What was seen, so that no `id` is given away twice."""

@@ -60,7 +60,7 @@ class Call(NamedTuple):
     """Whether operations are recorded; without, nothing has a derivative."""
     first_only: bool
     """Whether only the first leaf of the result has a derivative."""
-    reads: Sequence[Read]
+    reads: Sequence[Read] = ()
     """What the function may read from outside."""
 
 
