@@ -12,12 +12,14 @@ To look into another kind of object, write how it is read and enter it in `_VISI
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import sysconfig
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from operator import attrgetter, contains, getitem, is_, itemgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -247,7 +249,7 @@ class _Walk:
 
     def _object(self, value: Any, name: str) -> None:
         """An instance: the attributes that are mentioned, and its class."""
-        wrapped = getattr(value, "__wrapped__", None)
+        wrapped = inspect.getattr_static(value, "__wrapped__", None)  # some objects answer to any name
         if isinstance(wrapped, types.FunctionType):
             self.visit(wrapped, name)
             return
@@ -255,7 +257,7 @@ class _Walk:
         if any(self._is_users(base) or base.__module__.startswith(_MODULES) for base in kind.__mro__[:-1]):
             self.visit(kind, name)
         own = getattr(value, "__dict__", None)
-        attributes = own if isinstance(own, dict) else {}  # some objects answer to any name
+        attributes = own if isinstance(own, dict) else {}
         self._attributes(attributes, name)
         for slot in (s for base in kind.__mro__ for s in getattr(base, "__slots__", ()) if s in self.names):
             self.read(getattr, value, slot, f"{name}_{slot}")
@@ -297,6 +299,10 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
+_PACKAGES = {"site-packages", "dist-packages"}
+"""What folders of installed packages are called, a user's own and other environments' among them."""
+
+
 @functools.cache
 def _installed(top: str) -> bool:
     """Whether a top-level module is Python's or was installed."""
@@ -306,4 +312,4 @@ def _installed(top: str) -> bool:
     places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec is not None else []
     paths = sysconfig.get_paths()
     homes = tuple(paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return any(place.startswith(homes) for place in places)
+    return any(place.startswith(homes) or not _PACKAGES.isdisjoint(Path(place).parts) for place in places)

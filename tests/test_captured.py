@@ -1,0 +1,214 @@
+"""What a compiled function reads from outside: captured at each call, and noticed where it has changed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from compiling import array, close, leaf
+
+import retrograd as rg
+
+SCALE = 2.0
+WEIGHT = leaf(3, seed=5)
+
+
+def scaled(x: Any) -> Any:
+    return (x * SCALE).sum()
+
+
+def test_captured_tensors_receive_gradients() -> None:
+    w, model = leaf(3), SimpleNamespace(weight=leaf(3, seed=2))
+
+    @rg.compile_grad
+    def f(x: Any) -> Any:
+        return (x * w * model.weight * WEIGHT).sum()
+
+    x = rg.from_numpy(array(3, seed=1))
+    WEIGHT.grad = None
+    f(x).backward()
+    close(w.grad, (x * model.weight * WEIGHT).detach())
+    close(model.weight.grad, (x * w * WEIGHT).detach())
+    close(WEIGHT.grad, (x * w * model.weight).detach())
+    assert len(f.grad(x)) == 3
+
+
+class AnswersToNoName:
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"no name is known here, and {name} neither")
+
+
+STRANGE = AnswersToNoName()
+
+
+def test_captured_objects_are_not_asked_for_what_they_may_not_have() -> None:
+    @rg.compile_grad
+    def f(x: Any) -> Any:
+        return x * 2 if STRANGE is not None else x
+
+    assert f(3.0) == 6.0
+
+
+def test_captured_tensors_are_read_at_each_call() -> None:
+    w = rg.from_numpy(array(3))
+    f = rg.compile_grad(lambda x: (x * w).sum())
+    x = array(3, seed=1)
+    f(x)
+    w.mul_(2)
+    assert f(x) == pytest.approx((x * w.numpy()).sum())
+    assert f.specialisations == 1
+
+
+def test_captured_arrays_are_read_at_each_call_too() -> None:
+    w = array(3)
+    f = rg.compile_grad(lambda x: (x * w).sum())
+    x = array(3, seed=1)
+    f(x)
+    w *= 2
+    assert f(x) == pytest.approx((x * w).sum())
+    assert "graph function(x: f64[3], w: f64[3])" in str(f.trace(x).graph)
+
+
+def test_a_traced_tensor_prints_without_elements() -> None:
+    printed = []
+    with pytest.warns(RuntimeWarning, match="changes the size of printed"):
+        rg.compile_grad(lambda x: printed.append((repr(x), repr(x * 2), repr(WEIGHT))))(leaf(3))
+    assert printed == [("tensor(<traced f64[3]>)",) * 3]
+
+
+def test_an_argument_may_be_a_captured_tensor_too() -> None:
+    w = leaf(3)
+    f = rg.compile_grad(lambda x: (x * w).sum())
+    f(w).backward()
+    close(w.grad, 2 * w.detach())
+    other = leaf(3, seed=1)
+    close(f(other).detach(), (other * w).sum().detach())
+
+
+def test_the_same_tensor_may_be_passed_twice() -> None:
+    f = rg.compile_grad(lambda x, y: (x * y).sum())
+    x, y = leaf(3), leaf(3, seed=1)
+    f(x, x).backward()
+    close(x.grad, 2 * x.detach())
+    close(f(x, y).detach(), (x * y).sum().detach())
+
+
+def test_a_captured_tensor_with_a_history_hands_its_gradient_on() -> None:
+    w = leaf(3)
+    h = w.tanh()
+    rg.compile_grad(lambda x: (x * h * w).sum())(rg.from_numpy(array(3, seed=1))).backward()
+    ours, w.grad = w.grad, None
+    (rg.from_numpy(array(3, seed=1)) * w.tanh() * w).sum().backward()
+    close(ours, w.grad)
+
+
+def test_changed_constants_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    scale = 3.0
+    table = {"factor": 2.0}
+
+    def helper(x: Any) -> Any:
+        return scaled(x) * scale
+
+    f = rg.compile_grad(lambda x: helper(x) * table["factor"])
+    x = array(3)
+    assert f(x) == pytest.approx(12 * x.sum())
+    scale = 5.0
+    assert f(x) == pytest.approx(20 * x.sum())
+    table["factor"] = 1.0
+    assert f(x) == pytest.approx(10 * x.sum())
+    monkeypatch.setitem(globals(), "SCALE", 4.0)
+    assert f(x) == pytest.approx(20 * x.sum())
+    scale = 3.0
+    table["factor"] = 2.0
+    monkeypatch.undo()
+    assert f(x) == pytest.approx(12 * x.sum())
+    assert f.specialisations == 4
+
+
+def test_a_tensor_that_is_replaced_is_noticed() -> None:
+    model = SimpleNamespace(weight=rg.from_numpy(array(3)), layers=[rg.from_numpy(array(3))])
+    f = rg.compile_grad(lambda x: (x * model.weight + model.layers[0]).sum())
+    x = array(3, seed=1)
+    f(x)
+    model.weight = model.weight * 2
+    model.layers[0] = model.layers[0] * 3
+    assert f(x) == pytest.approx((x * 2 * array(3) + 3 * array(3)).sum())
+
+
+def test_an_attribute_that_hides_that_of_the_class_is_noticed() -> None:
+    class Model:
+        scale = 2.0
+
+        @rg.compile_grad
+        def scaled(self, x: Any) -> Any:
+            return x * self.scale
+
+    model = Model()
+    assert model.scaled(3.0) == 6.0
+    model.scale = 4.0
+    assert model.scaled(3.0) == 12.0
+    Model.scale = 5.0
+    del model.scale
+    assert model.scaled(3.0) == 15.0
+
+
+def test_an_equal_constant_is_no_change() -> None:
+    settings = {"scale": 0.5, "name": "a" * 3}
+    f = rg.compile_grad(lambda x: x * settings["scale"] * len(settings["name"]))
+    f(1.0)
+    settings.update(scale=float("0.5"), name="".join(["a", "aa"]))
+    assert f(1.0) == 1.5
+    assert f.specialisations == 1
+    settings["scale"] = 1
+    assert f(1.0) == 3.0
+    assert f.specialisations == 2
+
+
+def test_a_changed_default_is_noticed() -> None:
+    def f(x: Any, power: int = 2) -> Any:
+        return x.pow(power).sum()
+
+    compiled = rg.compile_grad(f)
+    x = array(3)
+    compiled(x)
+    f.__defaults__ = (3,)
+    assert compiled(x) == pytest.approx((x**3).sum())
+
+
+def test_requires_grad_of_a_captured_tensor_is_looked_at() -> None:
+    w = rg.from_numpy(array(3))
+    f = rg.compile_grad(lambda x: (x * w).sum())
+    x = rg.from_numpy(array(3, seed=1))
+    assert not f(x).requires_grad
+    w.requires_grad_()
+    f(x).backward()
+    close(w.grad, x)
+
+
+def test_new_shapes_and_dtypes_specialise_anew() -> None:
+    f = rg.compile_grad(lambda x: (x * x).sum())
+    for x in (array(3), array(4), array(2, 2), array(3, dtype=np.float32)):
+        close(f.grad(x), 2 * x)
+        f.grad(x)
+    assert f.specialisations == 4
+
+
+def test_objects_that_are_gone_are_not_kept() -> None:
+    class Model:
+        @rg.compile_grad
+        def twice(self, x: Any) -> Any:
+            return x * 2
+
+    for _ in range(3):
+        Model().twice(array(3))
+    assert Model.twice.specialisations == 1
+
+
+def test_very_many_specialisations_are_told() -> None:
+    f = rg.compile_grad(lambda x, k: x * k)
+    for k in range(31):
+        f(1.0, k)
+    with pytest.warns(RuntimeWarning, match="was compiled 32 times, for different shapes or constants: pass"):
+        f(1.0, 31)
