@@ -160,6 +160,12 @@ def lgamma_near(t: mp.mpf) -> mp.mpf:
     return mp.loggamma(2 + t) / (t * (1 + t))
 
 
+def lgamma_middle(t: mp.mpf) -> mp.mpf:
+    """lgamma(x) / ((x - 1) (x - 2)), with t = x - 11/2."""
+    x = t + 5.5
+    return mp.loggamma(x) / ((x - 1) * (x - 2))
+
+
 def stirling(z: mp.mpf) -> mp.mpf:
     """x times what Stirling's formula lacks in lgamma(x), z = 1 / x²."""
     x = 1 / mp.sqrt(z)
@@ -169,15 +175,25 @@ def stirling(z: mp.mpf) -> mp.mpf:
 DIGAMMA_ROOT = mp.findroot(lambda x: mp.psi(0, x), 1.46)
 
 
-def digamma_near(t: mp.mpf) -> mp.mpf:
-    """digamma(x) / (x - its root), with t = x - 3/2."""
-    return mp.psi(0, t + 1.5) / (t + 1.5 - DIGAMMA_ROOT)
+def digamma_over(middle: float) -> Real:
+    """digamma(x) / (x - its root), with t = x - middle."""
+    return lambda t: mp.psi(0, t + middle) / (t + middle - DIGAMMA_ROOT)
 
 
 def digamma_tail(z: mp.mpf) -> mp.mpf:
     """x² times (log(x) - 1 / (2 x) - digamma(x)), z = 1 / x²."""
     x = 1 / mp.sqrt(z)
     return x * x * (mp.log(x) - 1 / (2 * x) - mp.psi(0, x))
+
+
+sine_pi = series(
+    lambda z: mp.sinpi(mp.sqrt(z)) / (mp.pi * mp.sqrt(z)),
+    lambda k: (-(mp.pi**2)) ** k / mp.factorial(2 * k + 1),
+)
+cotangent_pi = series(
+    lambda z: (1 / mp.sqrt(z) - mp.pi * mp.cospi(mp.sqrt(z)) / mp.sinpi(mp.sqrt(z))) / mp.sqrt(z),
+    lambda k: 2 * mp.zeta(2 * k + 2),
+)
 
 
 def one(t: mp.mpf) -> mp.mpf:
@@ -214,12 +230,16 @@ FITS = {
     "EXP_SINGLE f64": Fit(mp.exp, -0.348, 0.348, 6, lambda t: mp.exp(-t), 53),
     "ERFC_BODY f64": Fit(erfc_body, -0.6, 0.865, 23, one, 53),
     "LGAMMA_NEAR f64": Fit(lgamma_near, -1, 1, 27, one, 53),
+    "LGAMMA_MIDDLE f64": Fit(lgamma_middle, -2.5, 2.5, 27, one, 53),
     "STIRLING f64": Fit(stirling, 0, 1 / 64, 7, one, 53),
-    "DIGAMMA_NEAR f64": Fit(digamma_near, -0.5, 0.5, 22, one, 53),
+    "DIGAMMA_NEAR f64": Fit(digamma_over(2.0), -1, 1, 29, one, 53),
+    "DIGAMMA_MIDDLE f64": Fit(digamma_over(5.5), -2.5, 2.5, 29, one, 53),
+    "SINE_PI f64": Fit(sine_pi, 0, 0.25, 8, one, 53),
+    "COTANGENT_PI f64": Fit(cotangent_pi, 0, 0.25, 15, one, 53),
     "DIGAMMA_TAIL f64": Fit(digamma_tail, 0, 1 / 64, 7, one, 53),
     "CBRT f64": Fit(lambda m: mp.cbrt(m), 0.707, 1.415, 4, one, 53),
-    "ERFINV_NEAR f64": Fit(erfinv_near, 0, 0.25, 15, one, 53),
-    "ERFINV_FAR f64": Fit(erfinv_tail, -0.42, 0.51, 22, one, 53),
+    "ERFINV_NEAR f64": Fit(erfinv_near, 0, 0.4, 20, one, 53),
+    "ERFINV_FAR f64": Fit(erfinv_tail, -0.335, 0.51, 22, one, 53),
 }
 
 

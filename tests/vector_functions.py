@@ -40,7 +40,7 @@ REFERENCES: dict[str, Callable[..., Array]] = {
     "erf": scipy.special.erf,
     "erfc": scipy.special.erfc,
     "erfinv": scipy.special.erfinv,
-    "lgamma": scipy.special.gammaln,
+    "lgamma": lambda x: np.where(np.isneginf(x), np.inf, scipy.special.gammaln(x)),
     "digamma": scipy.special.digamma,
 }
 """Each function in the f64 arithmetic of NumPy or SciPy."""

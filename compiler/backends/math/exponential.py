@@ -7,7 +7,7 @@ are printed by `benchmarks/fit_polynomials.py`.
 
 from __future__ import annotations
 
-from retrograd.compiler.backends.math.floats import FORMATS, at_least, at_most, horner
+from retrograd.compiler.backends.math.floats import FORMATS, at_least, at_most, fast_two_sum, horner, quotient
 from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, has_avx512, scalef, select
 
 LOG2E = 1.4426950408889634
@@ -134,7 +134,7 @@ def exp_of_negative(x: Value) -> Value:
 def sigmoid(x: Value) -> Value:
     """1 / (1 + exp(-x)), from exp(-|x|), which cannot overflow."""
     small = exp_of_negative(-fabs(x))
-    return select(x < 0.0, small, 1.0) / (1.0 + small)
+    return quotient(select(x < 0.0, small, 1.0), fast_two_sum(x.same(1.0), small))
 
 
 def tanh(x: Value) -> Value:

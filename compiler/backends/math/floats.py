@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from retrograd.compiler.backends.vector import HALVES, Number, Value, fma, select
+from retrograd.compiler.backends.vector import HALVES, Number, Value, fabs, fma, select
 
 INF, NAN = float("inf"), float("nan")
 
@@ -47,12 +47,32 @@ def pattern_of(kind: str, number: float) -> int:
     return int.from_bytes(struct.pack({"f32": ">f", "f64": ">d"}[kind], number))
 
 
-def horner(x: Value, coefficients: Sequence[float]) -> Value:
+def horner(x: Value, coefficients: Sequence[Value | float]) -> Value:
     """The polynomial with these coefficients, lowest first."""
     total: Value | Number = coefficients[-1]
     for coefficient in reversed(coefficients[:-1]):
         total = fma(total, x, coefficient)
     return x.same(total)
+
+
+def horner_words(x: Value, coefficients: Sequence[Value | float], steps: int = 1) -> Words:
+    """The polynomial, with what the last steps lose in rounding in the low word. What each of them gives must
+    be between half its coefficient and twice it."""
+    total, low = horner(x, coefficients[steps:]), x.same(0.0)
+    with x.block.exact():
+        for coefficient in reversed(coefficients[:steps]):
+            first = x.same(coefficient)
+            after = fma(total, x, first)
+            low = fma(low, x, fma(total, x, first - after))
+            total = after
+    return total, low
+
+
+def either(
+    condition: Value, first: Sequence[float], second: Sequence[float], like: Value
+) -> list[Value | float]:
+    """The coefficients `first` in the lanes where the condition holds, in others the `second` ones."""
+    return [select(condition, like.same(a), b) for a, b in zip(first, second, strict=True)]
 
 
 def at_most(x: Value, bound: float) -> Value:
@@ -109,3 +129,17 @@ def two_product(a: Value, b: Value) -> Words:
     with a.block.exact():
         product = a * b
     return product, fma(a, b, -product)
+
+
+def reciprocal(x: Words) -> Words:
+    """1 / x in two words, the low one 0 where 1 / x overflows."""
+    inverse = 1.0 / x[0]
+    low = fma(-inverse, x[1], fma(-inverse, x[0], 1.0)) * inverse
+    return inverse, select(fabs(inverse) < INF, low, 0.0)
+
+
+def quotient(x: Value, y: Words) -> Value:
+    """x / y, whose error is one rounding and next to nothing more."""
+    inverse = 1.0 / y[0]
+    near = x * inverse
+    return fma(inverse, fma(-near, y[1], fma(-near, y[0], x)), near)

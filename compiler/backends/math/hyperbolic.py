@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from retrograd.compiler.backends.math.floats import INF, NAN
 from retrograd.compiler.backends.math.logarithm import log1p_finite
-from retrograd.compiler.backends.vector import Value, copysign, fabs, select, sqrt
+from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select, sqrt
 
 LN2 = 0.6931471805599453
 
@@ -29,7 +29,7 @@ def asinh(x: Value) -> Value:
 def acosh(x: Value) -> Value:
     """log(x + sqrt(x² - 1)) = log1p(t + sqrt(t (t + 2))), t = x - 1."""
     t = x - 1.0
-    return select(x >= 1.0, log_of_sum(x, t + sqrt(t * (t + 2.0))), NAN)
+    return select(x >= 1.0, log_of_sum(x, t + sqrt(fma(t, t, 2.0 * t))), NAN)
 
 
 def atanh(x: Value) -> Value:

@@ -9,7 +9,16 @@ the series of 2 atanh(s), s = f / (2 + f), which halves the degree for one divis
 from __future__ import annotations
 
 from retrograd.compiler.backends.math.exponential import exp_of_negative
-from retrograd.compiler.backends.math.floats import FORMATS, INF, NAN, horner, pattern_of
+from retrograd.compiler.backends.math.floats import (
+    FORMATS,
+    INF,
+    NAN,
+    Words,
+    fast_two_sum,
+    horner,
+    pattern_of,
+    two_product,
+)  # fmt: skip
 from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, has_avx512, logarithm_fixup, select
 
 # (log(1 + f) - f + f²/2) / f³ on |f| <= 1/3
@@ -79,6 +88,15 @@ def log(x: Value) -> Value:
     e, f = split(x)
     high, low = FORMATS[x.kind].ln2
     return outside(x, fma(e, high, f + fma(e, low, rest(f))))
+
+
+def log_pair(x: Value) -> Words:
+    """log of a positive finite f64 in two words, to some 2**-58 of it."""
+    e, f = split(x)
+    ln2, ln2_low = FORMATS["f64"].ln2
+    whole, whole_low = two_product(e, x.same(ln2))
+    high, lost = fast_two_sum(whole, f)
+    return fast_two_sum(high, lost + fma(e, ln2_low, whole_low + rest(f)))
 
 
 def log2(x: Value) -> Value:

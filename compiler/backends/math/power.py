@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from retrograd.compiler.backends.math.exponential import (
     EXP_RANGE,
+    EXP_TAIL,
     LOG2E,
     exp,
     exp_reduced,
@@ -73,13 +74,18 @@ def times(a: Words, b: Words) -> Words:
     return high, fma(a[0], b[1], fma(a[1], b[0], low))
 
 
-def exp_words(high: Value, low: Value, factor: Value | float = 1.0) -> Value:
-    """exp(high + low) * factor, for f64; low is ignored where it is not small."""
+def exp_words(high: Value, low: Value, factor: Words | None = None) -> Value:
+    """exp(high + low), times a factor in two words, for f64; low is ignored where it is not small."""
     least, most = EXP_RANGE["f64"]
     clamped = at_most(at_least(high, least), most)
     low = select(clamped.eq(high), low, 0.0)
     n, exponent = nearest(clamped, LOG2E, 2 * FORMATS["f64"].bias)
-    return scaled(exp_reduced(reduced(clamped, n) + low) * factor, n, exponent)
+    if factor is None:
+        return scaled(exp_reduced(reduced(clamped, n) + low), n, exponent)
+    ln2, ln2_low = FORMATS["f64"].ln2
+    r, r_low = fast_two_sum(fma(n, -ln2, clamped), fma(n, -ln2_low, low))
+    beyond = fma(factor[0], fma(horner(r, EXP_TAIL["f64"]), r * r, r_low), factor[1])
+    return scaled(factor[0] + fma(factor[0], r, beyond), n, exponent)
 
 
 def pow_positive(x: Value, y: Value) -> Value:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from retrograd.compiler.backends.math.exponential import LOG2E, exp_reduced, nearest, power_of_two, reduced
-from retrograd.compiler.backends.math.floats import FORMATS, at_most, horner, two_product
-from retrograd.compiler.backends.math.logarithm import log
+from retrograd.compiler.backends.math.floats import (
+    FORMATS,
+    at_most,
+    horner,
+    horner_words,
+    quotient,
+    reciprocal,
+    two_product,
+    two_sum,
+)  # fmt: skip
+from retrograd.compiler.backends.math.logarithm import log_pair, outside
 from retrograd.compiler.backends.math.power import exp_words
 from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select, sqrt
 
@@ -47,23 +56,27 @@ ERFC_BODY = (
     -1.4249444179536796e-8, 1.4898630243470553e-7, 4.7921902130035789e-8, -4.1015776169776957e-8,
 )  # fmt: skip
 
-# erfinv(x) / x, in x² <= 1/4
+# erfinv(x) / x, in x² <= 0.4
 ERFINV_NEAR = (
-    0.88622692545275805, 0.23201366653462999, 0.12755617531025942, 0.086552128826456992,
-    0.064959638751516932, 0.051730610702927379, 0.04285115623328014, 0.03624856269793203,
-    0.034036438000441163, 0.0095809802810007966, 0.12980244483821521, -0.40618597005671164,
-    1.24804203700006, -2.3102661827251327, 2.6409833697596827, -1.2967014908033319,
+    0.88622692545275805, 0.23201366653462765, 0.12755617531120833, 0.086552128688411223, 0.064959649096652403,
+    0.05173014166847769, 0.042865235914560443, 0.035952509111849391, 0.038561927879928917,
+    -0.04197876195671562, 0.57491823589825231, -3.3478079759435095, 16.206779029269637, -60.887607905028219,
+    178.65809635250955, -403.69161302216889, 688.8260286916119, -857.6971515342517, 735.23496818860781,
+    -387.76481261591755, 94.89438245127333,
 )  # fmt: skip
 
-# erfinv(1 - q) / s with s = sqrt(-log q) <= sqrt(53 log 2), in (s - 2) / (s + 2)
+# erfinv(1 - q) / s with s = sqrt(-log q), 1 <= s <= sqrt(53 log 2), in (s - 2) / (s + 2)
 ERFINV_FAR = (
-    0.83409415802924824, 0.43091773028359898, -0.42376321836306102, 0.20193905748414551,
-    0.0067249272463305353, -0.12811413054333112, 0.1377653736649547, -0.07264412499426609,
-    -0.013667029077951105, 0.071199045470301647, -0.077988836462413363, 0.040994327320649317,
-    0.011321283927975455, -0.048562312684555506, 0.053085609823197356, -0.02795771850642461,
-    -0.0090686938660912517, 0.037494919695222249, -0.042501214681188809, 0.018130476789731158,
-    0.017972434078008394, -0.02952321335586406, 0.012495936047106483,
+    0.83409415802924824, 0.43091773028359814, -0.42376321836305469, 0.2019390574845055, 0.0067249272444037649,
+    -0.12811413058878385, 0.13776537387591176, -0.072644122418113383, -0.013667040702922439,
+    0.071198968450786077, -0.077988468900335908, 0.040995600086998228, 0.011314228182370222,
+    -0.048573041597079453, 0.053168771550766047, -0.027937301819939666, -0.0096493546366183628,
+    0.037881900992448515, -0.040384268495354599, 0.015042776557719248, 0.01560414990501601,
+    -0.022296682725608426, 0.0085581867829877343,
 )  # fmt: skip
+
+ERFINV_MIDDLE = 0.632120558828558
+"""1 - 1 / e, from where on s >= 1."""
 
 
 def erf(x: Value) -> Value:
@@ -84,8 +97,11 @@ def erfc_positive(x: Value) -> Value:
     """erfc of an f64 of at least 1/2."""
     x = at_most(x, 28.0)
     square, low = two_product(x, x)
-    above = 1.0 / (x + 2.0)
-    return exp_words(-square, -low, horner(above * (x - 2.0), ERFC_BODY) * above)
+    below = two_sum(x, x.same(2.0))
+    above, above_low = reciprocal(below)
+    body, body_low = horner_words(quotient(x - 2.0, below), ERFC_BODY, steps=2)
+    factor, factor_low = two_product(body, above)
+    return exp_words(-square, -low, (factor, factor_low + fma(body_low, above, body * above_low)))
 
 
 def erfc_single(x: Value) -> Value:
@@ -111,10 +127,16 @@ def erfc(x: Value) -> Value:
 
 
 def erfinv(x: Value) -> Value:
-    """For f64. Beyond 1/2, a function of sqrt(-log(1 - |x|)), whose 1 - |x| is exact."""
+    """For f64. Beyond 1 - 1 / e, a function of sqrt(-log(1 - |x|)), whose 1 - |x| is exact."""
     size = fabs(x)
-    near = horner(x * x, ERFINV_NEAR) * size
-    s = sqrt(-log(1.0 - size))
-    far = horner((s - 2.0) / (s + 2.0), ERFINV_FAR) * s
+    share, share_low = horner_words(x * x, ERFINV_NEAR)
+    near = fma(share, size, share_low * size)
+    rest = 1.0 - size
+    high, low = log_pair(rest)
+    high = outside(rest, high)
+    s = sqrt(-high)
+    s_low = (fma(-s, s, -high) - low) / (2.0 * s)
+    share, share_low = horner_words(quotient(s - 2.0, two_sum(s, s.same(2.0))), ERFINV_FAR)
+    far = fma(share, s, fma(share_low, s, s_low))  # for the derivative by s is about 1
     far = select(size.eq(1.0), float("inf"), far)
-    return copysign(select(size < 0.5, near, far), x)
+    return copysign(select(size < ERFINV_MIDDLE, near, far), x)
