@@ -138,8 +138,10 @@ def reciprocal(x: Words) -> Words:
     return inverse, select(fabs(inverse) < INF, low, 0.0)
 
 
-def quotient(x: Value, y: Words) -> Value:
-    """x / y, whose error is one rounding and next to nothing more."""
+def quotient(x: Value, y: Words, x_low: Value | None = None) -> Value:
+    """x / y, for an x of one word or two, whose error is one rounding and next to nothing more."""
     inverse = 1.0 / y[0]
     near = x * inverse
-    return fma(inverse, fma(-near, y[1], fma(-near, y[0], x)), near)
+    left = fma(-near, y[0], x)
+    left = left if x_low is None else left + x_low
+    return fma(inverse, fma(-near, y[1], left), near)

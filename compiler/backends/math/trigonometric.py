@@ -9,7 +9,15 @@ root. The coefficients are printed by `benchmarks/fit_polynomials.py`.
 from __future__ import annotations
 
 from retrograd.compiler.backends.math.aside import HALF_PI, reduce_huge
-from retrograd.compiler.backends.math.floats import FORMATS, fast_two_sum, horner, two_product, two_sum
+from retrograd.compiler.backends.math.floats import (
+    FORMATS,
+    Words,
+    fast_two_sum,
+    horner,
+    quotient,
+    two_product,
+    two_sum,
+)  # fmt: skip
 from retrograd.compiler.backends.vector import FLOATS, Value, fabs, fma, select
 
 TWO_OVER_PI = 0.6366197723675814
@@ -67,22 +75,33 @@ def reduced(x: Value) -> tuple[Value, Value, Value]:
 
 
 def sin_reduced(r: Value, lack: Value) -> Value:
-    z = r * r
-    cube = horner(z, SIN_TAIL[r.kind]) * z
     if r.kind == "f32":
-        return fma(cube, r, r)
-    return r + fma(cube, r, fma(lack * -0.5, z, lack))
+        z = r * r
+        return fma(horner(z, SIN_TAIL["f32"]) * z, r, r)
+    return r + sin_rest(r, lack)
+
+
+def sin_rest(r: Value, lack: Value) -> Value:
+    """sin(r + lack) - r, for f64."""
+    z = r * r
+    return fma(horner(z, SIN_TAIL["f64"]) * z, r, fma(lack * -0.5, z, lack))
 
 
 def cos_reduced(r: Value, lack: Value) -> Value:
-    z = r * r
-    tail = horner(z, COS_TAIL[r.kind])
     if r.kind == "f32":
-        return fma(fma(tail, z, -0.5), z, 1.0)
+        z = r * r
+        return fma(fma(horner(z, COS_TAIL["f32"]), z, -0.5), z, 1.0)
+    most, rest = cos_parts(r, lack)
+    return most + rest
+
+
+def cos_parts(r: Value, lack: Value) -> Words:
+    """cos(r + lack) as 1 - r² / 2 and the rest, for f64."""
+    z = r * r
     with r.block.exact():
         most = fma(z, -0.5, 1.0)
         rounding = fma(z, -0.5, 1.0 - most)
-    return most + fma(z * z, tail, fma(-r, lack, rounding))
+    return most, fma(z * z, horner(z, COS_TAIL["f64"]), fma(-r, lack, rounding))
 
 
 def signed(x: Value, quadrant: Value) -> Value:
@@ -106,8 +125,10 @@ def cos(x: Value) -> Value:
 
 
 def tan(x: Value) -> Value:
-    """sin / cos, the quotient turned over in odd quadrants. In f64 for f32 too."""
+    """sin / cos in two words, the quotient turned over in odd quadrants; written for f64."""
     r, lack, quadrant = reduced(x)
-    sine, cosine = sin_reduced(r, lack), cos_reduced(r, lack)
+    sine, cosine = fast_two_sum(r, sin_rest(r, lack)), fast_two_sum(*cos_parts(r, lack))
     odd = (quadrant & 1).ne(0)
-    return select(x.eq(0.0), x, select(odd, -cosine, sine) / select(odd, sine, cosine))
+    above, above_low = (select(odd, -b, a) for a, b in zip(sine, cosine))
+    below, below_low = (select(odd, a, b) for a, b in zip(sine, cosine))
+    return select(x.eq(0.0), x, quotient(above, (below, below_low), above_low))
