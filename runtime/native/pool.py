@@ -4,13 +4,15 @@ Kernels call `retrograd_parallel(fn, env, blocks)`; `cpu.py` loads this text whe
 program that does so is loaded. It is native code so that a parallel loop costs 0.2 µs rather than a trip
 through Python.
 
-How it works. One 64-bit word holds the generation (high half) and the blocks still unclaimed (low half).
-A caller writes the job, then publishes a new generation with all blocks unclaimed; caller and workers
-claim blocks by compare-and-swap. A claim succeeds only if neither half changed since the claimer read the
-job, so a late worker can never run a block of the wrong job, and nobody waits for workers that are still
-asleep. The caller returns when all blocks are done. Idle workers spin for `SPIN_NS`, then sleep on the
-generation. A caller that finds the pool busy, because it is nested in a block or another thread was
-first, runs its blocks itself.
+How it works. The blocks are cut into as many ranges as there are threads. Each thread begins with its own
+range, so that the same thread meets the same data when a job is repeated and its cache still holds them,
+then helps with the others. One 64-bit word of each range holds the generation (high half) and the blocks
+still unclaimed (low half). A caller writes the job, publishes the ranges of a new generation with all blocks
+unclaimed, then the generation; caller and workers claim blocks by compare-and-swap. A claim succeeds only if
+neither half changed since the claimer read the job, so a late worker can never run a block of the wrong job,
+and nobody waits for workers that are still asleep. The caller returns when all blocks are done. Idle workers
+spin for `SPIN_NS`, then sleep on the generation. A caller that finds the pool busy, because it is nested in
+a block or another thread was first, runs its blocks itself.
 
 To support a system, add a row to `_SYSTEMS`; a way to sleep is a pair of functions in `_SLEEP`.
 """
@@ -23,6 +25,9 @@ from retrograd.compiler.record import record
 
 SPIN_NS = 30_000
 """How long an idle thread spins before it sleeps; a hot pool answers 100 times sooner than a sleeping one."""
+
+RANGES = 64
+"""Ranges that the blocks of a job are cut into at most."""
 
 STACK_BYTES = 8 << 20
 """Stack of a worker; some systems give new threads too little for a kernel's tiles."""
@@ -61,6 +66,7 @@ def pool_text(triple: str, sleep: str | None = None) -> str:
         pause=pause,
         spin_ns=SPIN_NS,
         stack=STACK_BYTES,
+        ranges=RANGES,
         clock=system.monotonic_clock,
         futex=system.futex_call,
     )
@@ -74,8 +80,9 @@ def _system(triple: str) -> _System:
 
 _POOL = """
 ; --- state, each on a cache line of its own where threads meet -------------------------------------------
-@word = internal global i64 0, align 64                       ; generation << 32 | blocks unclaimed
-@job = internal global { ptr, ptr, i64 } zeroinitializer, align 64    ; function, environment, blocks
+@words = internal global [$ranges x [8 x i64]] zeroinitializer, align 64    ; generation << 32 | unclaimed
+@generation = internal global i32 0, align 64                 ; of the last job
+@job = internal global { ptr, ptr, i64, i64 } zeroinitializer, align 64    ; function, environment, blocks, ranges
 @done = internal global i32 0, align 64                       ; blocks finished
 @busy = internal global i32 0, align 64                       ; 1 while a caller owns the pool
 @sleepers = internal global i32 0, align 64                   ; workers asleep, or about to be
@@ -84,6 +91,7 @@ _POOL = """
 @created = internal global i32 0                              ; workers that exist
 
 $declare_pause
+declare i64 @llvm.umin.i64(i64, i64)
 declare i32 @clock_gettime(i32, ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(ptr)
@@ -107,27 +115,45 @@ claim_pool:
   br i1 %mine, label %publish, label %serial
 publish:
   call void @hire(i32 %threads)
-  %env_at = getelementptr { ptr, ptr, i64 }, ptr @job, i64 0, i32 1
-  %blocks_at = getelementptr { ptr, ptr, i64 }, ptr @job, i64 0, i32 2
+  %env_at = getelementptr { ptr, ptr, i64, i64 }, ptr @job, i64 0, i32 1
+  %blocks_at = getelementptr { ptr, ptr, i64, i64 }, ptr @job, i64 0, i32 2
+  %ranges_at = getelementptr { ptr, ptr, i64, i64 }, ptr @job, i64 0, i32 3
+  %hands = zext i32 %threads to i64
+  %few = call i64 @llvm.umin.i64(i64 %hands, i64 %blocks)
+  %ranges = call i64 @llvm.umin.i64(i64 %few, i64 $ranges)
   store atomic ptr %fn, ptr @job monotonic, align 8
   store atomic ptr %env, ptr %env_at monotonic, align 8
   store atomic i64 %blocks, ptr %blocks_at monotonic, align 8
+  store atomic i64 %ranges, ptr %ranges_at monotonic, align 8
   store atomic i32 0, ptr @done monotonic, align 4
-  %before = load atomic i64, ptr @word monotonic, align 8
-  %generation = and i64 %before, -4294967296
-  %next = add i64 %generation, 4294967296
-  %published = or i64 %next, %blocks
-  store atomic i64 %published, ptr @word seq_cst, align 8
+  %before = load atomic i32, ptr @generation monotonic, align 4
+  %generation = add i32 %before, 1
+  %wide = zext i32 %generation to i64
+  %high = shl i64 %wide, 32
+  br label %range
+range:
+  %r = phi i64 [ 0, %publish ], [ %r_next, %range ]
+  %r_next = add i64 %r, 1
+  %first = call i64 @first(i64 %r, i64 %blocks, i64 %ranges)
+  %last = call i64 @first(i64 %r_next, i64 %blocks, i64 %ranges)
+  %count = sub i64 %last, %first
+  %published = or i64 %high, %count
+  %word_at = getelementptr [8 x i64], ptr @words, i64 %r
+  store atomic i64 %published, ptr %word_at release, align 8
+  %other = icmp ult i64 %r_next, %ranges
+  br i1 %other, label %range, label %announce
+announce:
+  store atomic i32 %generation, ptr @generation seq_cst, align 4
   %sleepers = load atomic i32, ptr @sleepers seq_cst, align 4
   %awake = icmp eq i32 %sleepers, 0
   br i1 %awake, label %work, label %rouse
 rouse:
-  %count = trunc i64 %blocks to i32
-  %others = sub i32 %count, 1
-  call void @wake(ptr getelementptr (i8, ptr @word, i64 4), i32 %others)
+  %some = trunc i64 %ranges to i32
+  %others = sub i32 %some, 1
+  call void @wake(ptr @generation, i32 %others)
   br label %work
 work:
-  call void @work()
+  call void @work(i64 0)
   %total = trunc i64 %blocks to i32
   br label %check
 check:
@@ -172,15 +198,29 @@ define i32 @retrograd_pool_size() nounwind {
 
 ; Called once when loaded, and in the child of a fork, which has inherited the state but none of the workers.
 define void @retrograd_pool_reset() nounwind {
+entry:
   call void @sleep_init()
   store atomic i32 0, ptr @created monotonic, align 4
   store atomic i32 0, ptr @sleepers monotonic, align 4
   store atomic i32 0, ptr @waiting monotonic, align 4
-  %word = load atomic i64, ptr @word monotonic, align 8
-  %generation = and i64 %word, -4294967296
-  store atomic i64 %generation, ptr @word monotonic, align 8
+  br label %range
+range:
+  %r = phi i64 [ 0, %entry ], [ %r_next, %range ]
+  %word_at = getelementptr [8 x i64], ptr @words, i64 %r
+  store atomic i64 0, ptr %word_at monotonic, align 8
+  %r_next = add i64 %r, 1
+  %other = icmp ult i64 %r_next, $ranges
+  br i1 %other, label %range, label %free
+free:
   store atomic i32 0, ptr @busy release, align 4
   ret void
+}
+
+; The first block of range number r.
+define internal i64 @first(i64 %r, i64 %blocks, i64 %ranges) nounwind alwaysinline {
+  %scaled = mul i64 %r, %blocks
+  %first = udiv i64 %scaled, %ranges
+  ret i64 %first
 }
 
 ; --- workers ---------------------------------------------------------------------------------------------
@@ -229,51 +269,61 @@ entry:
 turn:
   %threads = load atomic i32, ptr @threads seq_cst, align 4
   %needed = icmp ult i32 %rank, %threads
-  br i1 %needed, label %read, label %park
+  br i1 %needed, label %work, label %park
 park:
   call void @wait(ptr @threads, i32 %threads)
   br label %turn
-read:
-  %word = load atomic i64, ptr @word seq_cst, align 8
-  %unclaimed = trunc i64 %word to i32
-  %idle = icmp eq i32 %unclaimed, 0
-  br i1 %idle, label %rest, label %work
 work:
-  call void @work()
-  br label %turn
-rest:
-  %shifted = lshr i64 %word, 32
-  %generation = trunc i64 %shifted to i32
-  %changed = call i1 @spin(ptr getelementptr (i8, ptr @word, i64 4), i32 %generation)
+  %generation = load atomic i32, ptr @generation seq_cst, align 4
+  %own = zext i32 %rank to i64
+  call void @work(i64 %own)
+  %changed = call i1 @spin(ptr @generation, i32 %generation)
   br i1 %changed, label %turn, label %sleep
 sleep:
   atomicrmw add ptr @sleepers, i32 1 seq_cst
-  call void @wait(ptr getelementptr (i8, ptr @word, i64 4), i32 %generation)
+  call void @wait(ptr @generation, i32 %generation)
   atomicrmw sub ptr @sleepers, i32 1 seq_cst
   br label %turn
 }
 
-; Claims and runs blocks until none is unclaimed.
-define internal void @work() nounwind {
+; Claims and runs blocks until none is unclaimed, those of the own range first.
+define internal void @work(i64 %own) nounwind {
 entry:
+  %env_at = getelementptr { ptr, ptr, i64, i64 }, ptr @job, i64 0, i32 1
+  %blocks_at = getelementptr { ptr, ptr, i64, i64 }, ptr @job, i64 0, i32 2
+  %ranges_at = getelementptr { ptr, ptr, i64, i64 }, ptr @job, i64 0, i32 3
+  br label %choose
+choose:
+  %tried = phi i64 [ 0, %entry ], [ %tried_next, %exhausted ]
+  %all = load atomic i64, ptr %ranges_at monotonic, align 8
+  %left = icmp ult i64 %tried, %all
+  br i1 %left, label %range, label %end
+range:
+  %sum = add i64 %own, %tried
+  %r = urem i64 %sum, %all
+  %word_at = getelementptr [8 x i64], ptr @words, i64 %r
   br label %claim
 claim:
-  %word = load atomic i64, ptr @word acquire, align 8
+  %word = load atomic i64, ptr %word_at acquire, align 8
   %unclaimed = and i64 %word, 4294967295
   %none = icmp eq i64 %unclaimed, 0
-  br i1 %none, label %end, label %take
+  br i1 %none, label %exhausted, label %take
+exhausted:
+  %tried_next = add i64 %tried, 1
+  br label %choose
 take:
-  %env_at = getelementptr { ptr, ptr, i64 }, ptr @job, i64 0, i32 1
-  %blocks_at = getelementptr { ptr, ptr, i64 }, ptr @job, i64 0, i32 2
   %fn = load atomic ptr, ptr @job monotonic, align 8
   %env = load atomic ptr, ptr %env_at monotonic, align 8
   %blocks = load atomic i64, ptr %blocks_at monotonic, align 8
+  %ranges = load atomic i64, ptr %ranges_at monotonic, align 8
   %less = sub i64 %word, 1
-  %swap = cmpxchg ptr @word, i64 %word, i64 %less acq_rel monotonic
+  %swap = cmpxchg ptr %word_at, i64 %word, i64 %less acq_rel monotonic
   %mine = extractvalue { i64, i1 } %swap, 1
   br i1 %mine, label %run, label %claim
 run:
-  %block = sub i64 %blocks, %unclaimed
+  %r_next = add i64 %r, 1
+  %stop = call i64 @first(i64 %r_next, i64 %blocks, i64 %ranges)
+  %block = sub i64 %stop, %unclaimed
   call void %fn(ptr %env, i64 %block)
   %earlier = atomicrmw add ptr @done, i32 1 seq_cst
   %done = add i32 %earlier, 1
