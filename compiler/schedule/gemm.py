@@ -39,21 +39,19 @@ from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, is_turned, pack, places_of, steps
 from retrograd.compiler.schedule.tasks import PARALLEL_PRODUCTS, TASK_PRODUCTS, in_tasks
 from retrograd.compiler.schedule.thin import is_thin, thin_block, thin_shape
-from retrograd.compiler.schedule.tiles import SECOND_LEVEL, Fresh, Shape, Tile, crowded, is_exact, tile_shape
+from retrograd.compiler.schedule.tiles import SECOND_LEVEL, Fresh, Shape, Tile, is_exact, tile_shape
 from retrograd.compiler.schedule.windows import arrange_windows
 
 _LONGEST_TASK = 1 << 20
 """Multiplications of a task at most, unless it shares what it reads."""
 _FAR_APART = 1024
-"""Rows of an operand that are so many bytes apart are better copied, if they are read often."""
+"""Elements of a left operand that are so many bytes apart are better copied, if they are read often."""
 _OFTEN = 64
 _TOGETHER, _LEAST_TASKS = 32, 8
 """Blocks of rows that a task takes, so that a piece of a panel is read more often, and tasks that there
 should be."""
-_FEWEST_PANELS = 4
-"""Panels that are enough for threads to share."""
 _LOCAL_PANELS = 1 << 17
-"""Bytes of panels that a product of a batch may have on the stack."""
+"""Bytes of panels that may be on the stack, except in a task of threads."""
 
 
 def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] | None:
@@ -134,19 +132,21 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
     locals_: list[Buffer] = []
 
     def packed(operand: Expression, axis: Axis, pieces: Sequence[Pieces]) -> Panels:
-        batched = bool(axes_of(operand) & set(c.batch))
-        size = sum(p.count * p.size for p in pieces) * c.inner.extent * c.out.dtype.itemsize
-        own = batched and size <= _LOCAL_PANELS
-        panels, copies = pack(c, operand, axis, pieces, lanes, Space.LOCAL if own else Space.ARENA)
-        (each if batched else once).extend(copies)
+        batch = [outer for outer in c.batch if outer in axes_of(operand)]
+        size = sum(p.count * p.size for p in pieces) * c.inner.extent
+        own = prod(outer.extent for outer in batch) > 1 and size * c.out.dtype.itemsize <= _LOCAL_PANELS
+        panels, copies = pack(c, operand, axis, pieces, lanes, None if own else batch)
         if own:
+            each.extend(copies)
             locals_.append(panels.buffer)
+        else:
+            once.extend(in_tasks(batch, size, copies))
         return panels
 
     left = packed(c.left, c.row, blocks) if _should_pack_left(c, columns) else None
     right: Panels | Fresh | None = None
-    if _should_pack_right(c, shape, lanes):
-        fresh = _is_fresh(c, shape, blocks, columns, lanes)
+    if _should_pack_right(c):
+        fresh = _is_fresh(c, shape, columns, lanes)
         right = _fresh(c, shape, lanes) if fresh else packed(c.right, c.column, columns)
     tile = Tile(c, lanes, shape.depth, left, right)
     if isinstance(right, Fresh):
@@ -165,28 +165,25 @@ def _fresh(c: Contraction, shape: Shape, lanes: int) -> Fresh:
     return Fresh(Buffer("panel", c.out.dtype, (shape.vectors * shape.depth + 1) * lanes, Space.LOCAL))
 
 
-def _is_fresh(
-    c: Contraction, shape: Shape, blocks: Sequence[Pieces], columns: Sequence[Pieces], lanes: int
-) -> bool:
+def _is_fresh(c: Contraction, shape: Shape, columns: Sequence[Pieces], lanes: int) -> bool:
     """Is a panel better copied where it is used? Then no thread reads what another one has just written, but
-    each panel has but one task."""
-    rows, inner, itemsize = c.row.extent, c.inner.extent, c.out.dtype.itemsize
-    width, depth = shape.vectors * lanes, shape.depth
-    waiting = sum(p.count * p.size for p in blocks) * width if depth < inner else 0
-    if max(width * depth, waiting) * itemsize > _LOCAL_PANELS or rows * inner * itemsize > SECOND_LEVEL:
-        return False
+    what shares a panel has few tasks."""
+    inner, width, depth = c.inner.extent, shape.vectors * lanes, shape.depth
     uneven = inner % depth != 0 and any(is_turned(c, c.right, c.column, p, depth, lanes) for p in columns)
-    panels, whole = sum(p.count for p in columns), rows * c.column.extent * inner
-    enough = panels >= _FEWEST_PANELS or whole <= panels * _LONGEST_TASK or whole < PARALLEL_PRODUCTS
-    return not uneven and enough
+    most = SECOND_LEVEL if _whole(c) >= PARALLEL_PRODUCTS else _LOCAL_PANELS
+    return width * depth * c.out.dtype.itemsize <= most and not uneven
 
 
-def _should_pack_right(c: Contraction, shape: Shape, lanes: int) -> bool:
+def _whole(c: Contraction) -> int:
+    """Multiplications of the product, or of all of a batch."""
+    return prod(axis.extent for axis in (*c.batch, c.row, c.column, c.inner))
+
+
+def _should_pack_right(c: Contraction) -> bool:
+    """Is it not side by side, or read so often that it had better lie at whole lines?"""
     if isinstance(c.right, Convert) or steps(c.right, c.column) != 1:
         return True
-    itemsize = c.out.dtype.itemsize
-    apart, width = (steps(c.right, c.inner) or 0) * itemsize, shape.vectors * lanes * itemsize
-    return c.row.extent >= _OFTEN and (apart >= _FAR_APART or crowded(apart, width, shape.depth))
+    return c.row.extent >= _OFTEN
 
 
 def _should_pack_left(c: Contraction, columns: Sequence[Pieces]) -> bool:
@@ -210,7 +207,7 @@ class Sharing(Enum):
 
     BLOCKS = "some blocks of rows; then the next ones"
     CHUNKS = "many blocks, which share each piece of the panel; then another panel for the same blocks"
-    PANELS = "all blocks; then another panel"
+    PANELS = "as many blocks as leave enough tasks; then another panel"
 
 
 def _grid(
@@ -219,16 +216,12 @@ def _grid(
     """The loops over blocks of rows and panels of columns, in tasks if there is enough to do."""
     blocks, panels = rows.count, columns.count
     products = rows.size * columns.size * c.inner.extent
-    whole = products * panels * blocks
     batched = any(axis.extent != 1 for axis in c.batch)
-    if whole < PARALLEL_PRODUCTS or batched or panels * blocks == 1:
+    if products * panels * blocks < PARALLEL_PRODUCTS or batched or panels * blocks == 1:
         panel, within = Axis("p", panels), Axis("r", blocks)
         return For(panel, body(within, at(within), at(panel), None))
-    size = max(1, min(max(TASK_PRODUCTS, whole // _LEAST_TASKS), _LONGEST_TASK) // products)
-    if sharing is Sharing.CHUNKS:
-        size = max(size, min(_TOGETHER, blocks * panels // _LEAST_TASKS))
-    chunks = 1 if sharing is Sharing.PANELS else -(-blocks // min(size, blocks))
-    size = -(-blocks // chunks)
+    most = max(1, SECOND_LEVEL // (rows.size * columns.size * c.out.dtype.itemsize))
+    size = min(blocks, most, _blocks_of_task(rows, panels, products, sharing))
     chunks = -(-blocks // size)
     task, within = Axis("task", chunks * panels), Axis("r", size)
     chunk, panel_index = (
@@ -239,3 +232,12 @@ def _grid(
     block = chunk * size + at(within)
     limit = None if size * chunks == blocks else (block, blocks)
     return For(task, body(within, block, panel_index, limit), Kind.PARALLEL)
+
+
+def _blocks_of_task(rows: Pieces, panels: int, products: int, sharing: Sharing) -> int:
+    """How many blocks of rows a task takes, of so many multiplications each."""
+    even = -(-rows.count * panels // _LEAST_TASKS)
+    if sharing is Sharing.PANELS:
+        return max(even, -(-_OFTEN // rows.size), -(-TASK_PRODUCTS // products))
+    size = max(1, min(max(TASK_PRODUCTS // products, even), _LONGEST_TASK // products))
+    return size if sharing is Sharing.BLOCKS else max(size, min(_TOGETHER, even))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.index import Axis, Index, Loaded, as_index
@@ -113,21 +114,33 @@ class Panels:
     buffer: Buffer
     pieces: tuple[Pieces, ...]
     inner: int
+    start: Index
+    """Where the copy begins: each product of a batch has its own."""
 
     def place(self, pieces: Pieces, block: Index, k: Index, j: Index) -> Index:
         """Where an element is: in a block of these pieces, at inner position k, the j-th of its side."""
         before = sum(p.count * p.size for p in self.pieces[: self.pieces.index(pieces)])
-        return block * (pieces.size * self.inner) + before * self.inner + k * pieces.size + j
+        return self.start + block * (pieces.size * self.inner) + before * self.inner + k * pieces.size + j
 
 
 def pack(
-    c: Contraction, operand: Expression, axis: Axis, pieces: Sequence[Pieces], lanes: int, space: Space
+    c: Contraction,
+    operand: Expression,
+    axis: Axis,
+    pieces: Sequence[Pieces],
+    lanes: int,
+    batch: Sequence[Axis] | None = None,
 ) -> tuple[Panels, list[Statement]]:
-    """Loops that copy an operand of a product, whose side is `axis`, block by block."""
-    size = sum(p.count * p.size for p in pieces) * c.inner.extent + lanes - 1  # the last vector is read whole
-    panels = Panels(Buffer("panels", c.out.dtype, size, space), tuple(pieces), c.inner.extent)
-    copies = [_copy(c, operand, axis, panels, p, lanes) for p in pieces]
-    return panels, copies
+    """Loops that copy an operand of a product, whose side is `axis`, block by block: that of all products of
+    the batch, or that of one into a buffer of its own where no batch is said."""
+    one = sum(p.count * p.size for p in pieces) * c.inner.extent
+    start = Index()
+    for outer in batch or ():
+        start = start * outer.extent + at(outer)
+    size = one * prod(outer.extent for outer in batch or ()) + lanes - 1  # the last vector is read whole
+    buffer = Buffer("panels", c.out.dtype, size, Space.LOCAL if batch is None else Space.ARENA)
+    panels = Panels(buffer, tuple(pieces), c.inner.extent, start * one)
+    return panels, [_copy(c, operand, axis, panels, p, lanes) for p in pieces]
 
 
 def pack_block(

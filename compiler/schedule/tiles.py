@@ -2,8 +2,9 @@
 
 A tile of `rows` × `vectors` registers accumulates over the inner axis: one column vector of the right operand
 at a time against single elements of the left one. `tile_shape` weighs all shapes for the sizes at hand. Where
-a panel of the right operand is larger than the first-level cache, the inner axis is cut in pieces of `depth`,
-so that many tiles read one piece while it is there; what they add up waits beside, and is used at the end.
+a panel of the right operand would not stay in the second-level cache, the inner axis is cut in pieces of
+`depth`, so that many tiles read one piece while it is there; what they add up waits beside, and is used at
+the end.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import gcd
 from typing import NamedTuple
 
 from retrograd.compiler.ir.index import Axis, Index, as_index
@@ -38,11 +38,12 @@ _TALLEST, _WIDEST = 12, 16
 """Rows and vectors of a tile at most."""
 _FIRST_LEVEL = 32 << 10
 """Bytes of a panel that stay in the first-level cache beside all else."""
-SECOND_LEVEL = 1 << 20
-"""Bytes of an operand that stays in the second-level cache."""
-_PAGE, _LINE, _WAYS = 4096, 64, 8
-"""Bytes after which addresses meet the same sets of the first-level cache again, those of one of its lines,
-and lines of a set."""
+SECOND_LEVEL = 1 << 19
+"""Bytes of a panel that stay in the second-level cache beside all else."""
+_FETCHED = 2.75
+"""Cycles in which a vector comes from there."""
+_PAGE, _WAYS = 4096, 8
+"""Bytes after which addresses meet the same sets of the first-level cache again, and lines of a set."""
 _LARGE = 1 << 22
 """A product of so many multiplications is worth two kinds of tiles."""
 _REUSED = 4
@@ -74,12 +75,11 @@ def tile_shape(c: Contraction, machine: Machine) -> Shape:
 
 
 def _depth(c: Contraction, rows: int, width: int) -> int:
-    """The inner axis in equal pieces, if one of them fits the first-level cache and the whole does not. A
-    left operand too large for the second-level cache is read in long rows, which are fetched ahead."""
+    """The inner axis in equal pieces, if many tiles read a panel that does not fit the second-level
+    cache."""
     inner, across = c.inner.extent, min(width, c.column.extent) * c.out.dtype.itemsize
-    most = max(32, _FIRST_LEVEL // across)
-    small = c.row.extent * inner * c.out.dtype.itemsize <= SECOND_LEVEL
-    if inner <= most * 5 // 4 or c.row.extent < _REUSED * rows or not small:
+    most = max(32, SECOND_LEVEL // across)
+    if inner <= most * 5 // 4 or c.row.extent < _REUSED * rows:
         return inner
     pieces = -(-inner // most)
     return -(-inner // (8 * pieces)) * 8
@@ -102,7 +102,7 @@ def _cycles_of_tile(c: Contraction, lanes: int, shape: Shape, again: bool) -> fl
     bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)  # four: the latency of a multiply-add
     panel = min(vectors * lanes, c.column.extent) * depth * c.out.dtype.itemsize
     if again and panel > _FIRST_LEVEL * 5 // 4:
-        bound = max(bound, 2.5 * vectors)
+        bound = max(bound, _FETCHED * vectors)
     if rows > _WAYS and (steps(c.left, c.row) or 1) * c.out.dtype.itemsize % _PAGE == 0:
         bound *= 1.2
     bound += 0.5 + 0.05 * (rows + 2 * vectors)
@@ -112,13 +112,6 @@ def _cycles_of_tile(c: Contraction, lanes: int, shape: Shape, again: bool) -> fl
 def is_exact(c: Contraction) -> bool:
     """Is the product so large that narrower tiles for its last columns are worth their code?"""
     return c.row.extent * c.column.extent * c.inner.extent >= _LARGE
-
-
-def crowded(apart: int, width: int, count: int) -> bool:
-    """Do so many pieces of `width` bytes, `apart` bytes from each other, drive each other out of the
-    first-level cache, although they would fit?"""
-    sets = min(_PAGE, _PAGE // gcd(apart, _PAGE) * -(-width // _LINE) * _LINE)
-    return count * width > _FIRST_LEVEL * sets // _PAGE
 
 
 # ---- the code ----------------------------------------------------------------------------------------------
