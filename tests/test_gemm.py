@@ -85,7 +85,7 @@ def test_operands_that_are_copied_first(layout: str, shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(64, 1000, 100), (50, 1001, 33), (129, 700, 128)])
+@pytest.mark.parametrize("shape", [(64, 1000, 100), (50, 3001, 70), (129, 2700, 128)])
 def test_inner_axes_that_are_cut_in_pieces(layout: str, shape: Shape) -> None:
     check(layout, *operands(layout, *shape, "f4"))
     check(layout, *operands(layout, *shape, "f8"))
@@ -117,6 +117,20 @@ def test_a_batch_that_threads_share_and_of_which_each_product_copies_its_operand
     check(layout, *operands(layout, 70, 300, 80, "f4", (6,)))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(200, 210, 190), (40, 2700, 64)])
+def test_a_batch_of_products_too_large_for_the_stack(layout: str, shape: Shape) -> None:
+    """Threads take different products of the batch at once, so each needs copies of its own."""
+    a, b = operands(layout, *shape, "f4", (5,))
+    before = cpu.get_num_threads()
+    cpu.set_num_threads(4)
+    try:
+        for _ in range(3):
+            check(layout, a, b)
+    finally:
+        cpu.set_num_threads(before)
+
+
 @pytest.mark.parametrize("rows", [1, 5])
 def test_a_batch_that_shares_its_right_operand(rows: int) -> None:
     a, _ = operands("NN", rows, 20, 33, "f4", (3, 4))
@@ -136,7 +150,7 @@ def test_a_product_of_no_elements(m: int, n: int) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(130, 200, 150), (1, 2000, 1000), (150, 700, 100)])
+@pytest.mark.parametrize("shape", [(130, 200, 150), (1, 2000, 1000), (150, 700, 100), (90, 2700, 70)])
 def test_threads_do_not_change_a_bit(layout: str, shape: Shape) -> None:
     a, b = operands(layout, *shape, "f4")
     before, results = cpu.get_num_threads(), []

@@ -47,9 +47,10 @@ _LONGEST_TASK = 1 << 20
 _FAR_APART = 1024
 """Elements of a left operand that are so many bytes apart are better copied, if they are read often."""
 _OFTEN = 64
-_TOGETHER, _LEAST_TASKS = 32, 8
-"""Blocks of rows that a task takes, so that a piece of a panel is read more often, and tasks that there
-should be."""
+"""Rows that read a panel, so that copying it to whole cache lines is worth it."""
+_TOGETHER, _LEAST_TASKS, _FEWEST_TASKS = 32, 8, 4
+"""Blocks of rows that a task takes, so that a piece of a panel is read more often; tasks that there should
+be, and that there must be where each copies its panel."""
 _LOCAL_PANELS = 1 << 17
 """Bytes of panels that may be on the stack, except in a task of threads."""
 
@@ -145,8 +146,8 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
 
     left = packed(c.left, c.row, blocks) if _should_pack_left(c, columns) else None
     right: Panels | Fresh | None = None
-    if _should_pack_right(c):
-        fresh = _is_fresh(c, shape, columns, lanes)
+    fresh = _is_fresh(c, shape, columns, lanes)
+    if _must_pack_right(c) or (fresh and c.row.extent >= _OFTEN):
         right = _fresh(c, shape, lanes) if fresh else packed(c.right, c.column, columns)
     tile = Tile(c, lanes, shape.depth, left, right)
     if isinstance(right, Fresh):
@@ -167,11 +168,14 @@ def _fresh(c: Contraction, shape: Shape, lanes: int) -> Fresh:
 
 def _is_fresh(c: Contraction, shape: Shape, columns: Sequence[Pieces], lanes: int) -> bool:
     """Is a panel better copied where it is used? Then no thread reads what another one has just written, but
-    what shares a panel has few tasks."""
+    each task that shares a panel copies it."""
     inner, width, depth = c.inner.extent, shape.vectors * lanes, shape.depth
     uneven = inner % depth != 0 and any(is_turned(c, c.right, c.column, p, depth, lanes) for p in columns)
-    most = SECOND_LEVEL if _whole(c) >= PARALLEL_PRODUCTS else _LOCAL_PANELS
-    return width * depth * c.out.dtype.itemsize <= most and not uneven
+    shared = _whole(c) >= PARALLEL_PRODUCTS
+    most = SECOND_LEVEL if shared else _LOCAL_PANELS
+    tasks = prod(axis.extent for axis in c.batch) * sum(p.count for p in columns) * (c.row.extent // _OFTEN)
+    enough = tasks >= _FEWEST_TASKS or not shared
+    return width * depth * c.out.dtype.itemsize <= most and not uneven and enough
 
 
 def _whole(c: Contraction) -> int:
@@ -179,11 +183,8 @@ def _whole(c: Contraction) -> int:
     return prod(axis.extent for axis in (*c.batch, c.row, c.column, c.inner))
 
 
-def _should_pack_right(c: Contraction) -> bool:
-    """Is it not side by side, or read so often that it had better lie at whole lines?"""
-    if isinstance(c.right, Convert) or steps(c.right, c.column) != 1:
-        return True
-    return c.row.extent >= _OFTEN
+def _must_pack_right(c: Contraction) -> bool:
+    return isinstance(c.right, Convert) or steps(c.right, c.column) != 1
 
 
 def _should_pack_left(c: Contraction, columns: Sequence[Pieces]) -> bool:

@@ -32,8 +32,9 @@ from retrograd.compiler.ir.loops import (
     indices,
 )
 
-_TOGETHER = 64
-"""Elements side by side that are copied together, if they belong to several blocks."""
+_TOGETHER, _DEEP = 1024, 8
+"""Elements side by side that are copied together, if they belong to several blocks, and inner positions
+whose elements then are: so few stay in the first-level cache, however far apart."""
 _PARALLEL_COPY = 1 << 16
 """Elements from which on threads share the copying."""
 
@@ -167,22 +168,28 @@ def pack_block(
 def _copy(
     c: Contraction, operand: Expression, axis: Axis, panels: Panels, pieces: Pieces, lanes: int
 ) -> Statement:
-    """One kind of block: narrow ones several at a time, so that what lies together is read together."""
-    width, depth = min(pieces.size, pieces.extent), c.inner.extent
+    """One kind of block. Narrow ones are copied several at a time, so that what lies together is read
+    together, and a few inner positions of each at a time."""
+    width, depth, buffer = min(pieces.size, pieces.extent), c.inner.extent, panels.buffer
     turned = is_turned(c, operand, axis, pieces, depth, lanes)
     beside = 1 if turned else min(pieces.count, max(1, _TOGETHER // width))
-    task, within = Axis("p", -(-pieces.count // beside)), Axis("n", beside)
-    block, buffer = at(task) * beside + at(within), panels.buffer
-    place = partial(panels.place, pieces, block)
-    store = _store(c, operand, axis, pieces.first(block), Index(), buffer, place)
+    deep = depth if turned else min(depth, _DEEP)
+    along = -(-depth // deep)
+    task, within, one = Axis("p", -(-pieces.count // beside) * along), Axis("n", beside), Axis("k", deep)
+    block, start = at(task) // along * beside + at(within), at(task) % along * deep
+
+    def place(k: Index, j: Index) -> Index:
+        return panels.place(pieces, block, start + k, j)
+
+    store = _store(c, operand, axis, pieces.first(block), start, buffer, place)
     if turned:
         body = _squares(store, width, depth, lanes)
     else:
-        k = Axis("k", depth)
-        row = _row(operand, axis, pieces, partial(store, at(k)), lanes)
+        row = _row(operand, axis, pieces, partial(store, at(one)), lanes)
+        padding = _padding(c, buffer, place(at(one), Index()), pieces, lanes)
+        end = (start + at(one), depth) if depth % deep else None
         limit = (block, pieces.count) if pieces.count % beside else None
-        padding = _padding(c, buffer, panels.place(pieces, Index(), at(k), Index()), pieces, lanes)
-        body = For(k, (For(within, (row,), limit=limit), *padding))
+        body = For(within, (For(one, (row, *padding), limit=end),), limit=limit)
     shared = task.extent > 1 and buffer.size >= _PARALLEL_COPY and not c.batch
     return For(task, (body,), Kind.PARALLEL if shared else Kind.SERIAL)
 

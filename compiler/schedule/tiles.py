@@ -40,7 +40,7 @@ _FIRST_LEVEL = 32 << 10
 """Bytes of a panel that stay in the first-level cache beside all else."""
 SECOND_LEVEL = 1 << 19
 """Bytes of a panel that stay in the second-level cache beside all else."""
-_FETCHED = 2.75
+_FETCHED = 2.6
 """Cycles in which a vector comes from there."""
 _PAGE, _WAYS = 4096, 8
 """Bytes after which addresses meet the same sets of the first-level cache again, and lines of a set."""
@@ -48,7 +48,7 @@ _LARGE = 1 << 22
 """A product of so many multiplications is worth two kinds of tiles."""
 _REUSED = 4
 """An inner axis is cut in pieces if so many tiles read each of them."""
-_BRIEF, _SHORT = 1 << 17, 0.002
+_BRIEF, _SHORT = 1 << 17, 0.001
 """A product of fewer cycles may take this much longer for each register that its tile has less: such tiles
 compile faster."""
 
@@ -105,7 +105,7 @@ def _cycles_of_tile(c: Contraction, lanes: int, shape: Shape, again: bool) -> fl
         bound = max(bound, _FETCHED * vectors)
     if rows > _WAYS and (steps(c.left, c.row) or 1) * c.out.dtype.itemsize % _PAGE == 0:
         bound *= 1.2
-    bound += 0.5 + 0.05 * (rows + 2 * vectors)
+    bound += 0.5 + 0.1 * (rows + vectors)
     return c.inner.extent * bound + -(-c.inner.extent // depth) * (2 * rows * vectors + 16)
 
 
