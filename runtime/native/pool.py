@@ -82,7 +82,7 @@ _POOL = """
 ; --- state, each on a cache line of its own where threads meet -------------------------------------------
 @words = internal global [$ranges x [8 x i64]] zeroinitializer, align 64    ; generation << 32 | unclaimed
 @generation = internal global i32 0, align 64                 ; of the last job
-@job = internal global { ptr, ptr, i64, i64 } zeroinitializer, align 64 ; function, environment, blocks, ranges
+@job = internal global { ptr, ptr, i64, i64 } zeroinitializer, align 64 ; function, argument, blocks, ranges
 @done = internal global i32 0, align 64                       ; blocks finished
 @busy = internal global i32 0, align 64                       ; 1 while a caller owns the pool
 @sleepers = internal global i32 0, align 64                   ; workers asleep, or about to be
