@@ -33,6 +33,10 @@ class Size(tuple[int, ...]):
         return Size(found) if isinstance(index, slice) else found
 
 
+ALIASES = {"axis": "dim", "keepdims": "keepdim", "axes": "dims", "x1": "input", "x": "input"}
+"""What NumPy calls an argument, and what PyTorch calls it."""
+
+
 LEGACY = {
     "Float": dtypes.float32, "Double": dtypes.float64, "Half": dtypes.float16, "Long": dtypes.int64,
     "Int": dtypes.int32, "Short": dtypes.int16, "Char": dtypes.int8, "Byte": dtypes.uint8,

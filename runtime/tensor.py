@@ -239,7 +239,7 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         if not self._value.shape:
             raise ArgumentError(mirrored("iteration over a 0-d tensor"))
-        return iter([self[k] for k in range(self._value.shape[0])])
+        return iter(self.unbind(0))
 
     def __bool__(self) -> bool:
         array = self.read("bool()")

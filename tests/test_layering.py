@@ -36,6 +36,7 @@ FLOORS = (
         "runtime/random/",
         "runtime/formatting.py",
         "runtime/names.py",
+        "runtime/grad_names.py",
         "runtime/precision.py",
         "runtime/native/",
         "runtime/cuda/",

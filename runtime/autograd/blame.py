@@ -14,6 +14,7 @@ import numpy as np
 from retrograd.compiler.errors import GradientError, Location, mirrored
 from retrograd.compiler.ir.graph import Array, Constant, Graph, Node, apply, order
 from retrograd.compiler.ir.quiet import quietly
+from retrograd.runtime.grad_names import title
 
 
 def origin(graph: Graph, values: int, arrays: Sequence[Array]) -> tuple[str, Location | None] | None:
@@ -37,8 +38,8 @@ def _has_nan(array: Any) -> bool:
 
 def _derived(node: Node, forward: Sequence[Node]) -> str:
     """The operation of that line, as eager mode calls its derivative."""
-    titles = [n.op.title for n in forward if n.where == node.where and not isinstance(n.op, Constant)]
-    return f"{titles[-1] if titles else node.op.title}Backward0"
+    titles = [title(n.op) for n in forward if n.where == node.where and not isinstance(n.op, Constant)]
+    return titles[-1] if titles else title(node.op)
 
 
 def nan_error(name: str, place: int, where: Location | None) -> GradientError:

@@ -31,15 +31,15 @@ class Overwritten(GradNode):
     zero.
     """
 
-    __slots__ = ("type", "title")
+    __slots__ = ("type", "shown")
 
-    def __init__(self, edges: tuple[Edge, Edge], type: Type, title: str) -> None:
+    def __init__(self, edges: tuple[Edge, Edge], type: Type, shown: str) -> None:
         super().__init__(edges)
         self.type = type
-        self.title = title
+        self.shown = shown
 
     def name(self) -> str:
-        return self.title
+        return self.shown
 
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
@@ -73,7 +73,7 @@ def assign(tensor: Tensor, new: Tensor, overwrites: str = "") -> Tensor:
     if STATE.grad and (edge is not None or tensor._requires_grad):
         if overwrites or not isinstance(edge, GradNode):
             kind = Type(tuple(tensor._value.shape), tensor.dtype)
-            edge = Overwritten((edge_of(tensor), edge), kind, overwrites or "CopyBackwards")
+            edge = Overwritten((edge_of(tensor), edge), kind, overwrites or "torch::autograd::CopyBackwards")
         elif isinstance(edge, OpNode):
             edge.keep_copy(tensor)
         _write(tensor, new)

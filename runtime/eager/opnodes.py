@@ -25,6 +25,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.kernels import rules, rules_of_halves
 from retrograd.runtime.eager.tape import Edge, GradNode, already_freed, orders
+from retrograd.runtime.grad_names import OPERANDS, title
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.strided import DeviceArray
@@ -50,7 +51,7 @@ class Kind:
         self.needs: dict[int, Needs] = {}
         """By which operands require grad: one bit each."""
         base, members = (RowNode, {"row": op}) if isinstance(op, Elementwise) else (OpNode, {})
-        self.node_class: type[OpNode] = type(f"{op.title}Backward0", (base,), {"__slots__": (), **members})
+        self.node_class: type[OpNode] = type(title(op), (base,), {"__slots__": (), **members})
 
 
 _VIEWS = (Reshape, Permute, Expand, Slice, Select, Flip)
@@ -125,6 +126,26 @@ class OpNode(GradNode):
     def name(self) -> str:
         return self.shown or type(self).__name__
 
+    @property
+    def next_functions(self) -> tuple[tuple[GradNode | None, int], ...]:
+        found = super().next_functions
+        places = OPERANDS.get(self.name(), ())
+        if not places or places[0] >= len(found):
+            return found
+        return tuple(found[k] if k < len(found) else (None, 0) for k in places)
+
+    def __getattr__(self, name: str) -> Tensor:
+        """`_saved_self`, `_saved_other` and `_saved_result`: what the op's derivative looks at."""
+        place = _SAVED.get(name)
+        if place is None or not any(place == kept for _, _, kept in self.guards):
+            raise AttributeError(f"'{self.name()}' object has no attribute '{name}'")
+        if self.inputs is None:
+            raise already_freed()
+        self.check_versions()
+        value, edge = (self.out, self) if place < 0 else (self.inputs[place], self.edges[place])
+        found: Tensor = _as_operand(value, edge)
+        return found
+
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
     ) -> Sequence[Value | None]:
@@ -172,6 +193,9 @@ class OpNode(GradNode):
                 written = counter[1] if len(counter) > 1 else self.edges[place]
                 maker = self if place < 0 else written
                 raise modified(value, maker, counter[0], version)
+
+
+_SAVED = {"_saved_self": 0, "_saved_other": 1, "_saved_exponent": 1, "_saved_result": -1}
 
 
 def launching(array: DeviceArray) -> Any:

@@ -23,8 +23,9 @@ from retrograd.compiler.ir.graph import Constant, Input, Node
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.arrays import computing, straight
-from retrograd.runtime.eager.opnodes import OpNode, kind_of, type_of
+from retrograd.runtime.eager.opnodes import kind_of, type_of
 from retrograd.runtime.eager.record import step
+from retrograd.runtime.grad_names import Name, name_of
 from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
@@ -41,7 +42,7 @@ class _NoKey(Exception):
     """An argument that cannot be part of a key."""
 
 
-def replayed(f: F, shown: str = "") -> F:
+def replayed(f: F, shown: Name = "") -> F:
     """The function, doing again what it did for operands of these types and these plain arguments. Its
     result's `grad_fn` is called `shown`, if that is given.
     """
@@ -139,13 +140,13 @@ _ENDS = (int, type(None))
 """What the ends and the step of a slice in a key may be."""
 
 
-def called(shown: str, f: F) -> F:
+def called(shown: Name, f: F) -> F:
     """The function, whose result's `grad_fn` bears this name."""
 
     @wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
         result = f(*args, **kwargs)
-        name_history(result, shown, args)
+        name_history(result, name_of(shown, args, kwargs), args)
         return result
 
     return call  # type: ignore[return-value]  # called as f is
@@ -154,7 +155,7 @@ def called(shown: str, f: F) -> F:
 def name_history(result: Any, shown: str, operands: Sequence[Any]) -> None:
     """Name the nodes that made the Tensors, if they have just been made."""
     for x in result if isinstance(result, tuple) else (result,):
-        made = isinstance(x, Tensor) and isinstance(x._edge, OpNode)
+        made = isinstance(x, Tensor) and hasattr(x._edge, "shown")
         if made and not any(x is operand for operand in operands):
             x._edge.shown = shown
 
@@ -166,7 +167,7 @@ def _found(
     key: Hashable,
     plans: dict[Hashable, Plan],
     seen: dict[Hashable, int],
-    shown: str,
+    shown: Name,
 ) -> Plan | None:
     """The plan for a key, made when it comes for the second time: tracing costs as much as many calls."""
     times = seen.get(key, 0)
@@ -174,7 +175,7 @@ def _found(
         seen.clear()
         plans.clear()
     seen[key] = times + 1
-    plan = _plan(f, args, kwargs, shown) if times == 1 else None
+    plan = _plan(f, args, kwargs, name_of(shown, args, kwargs)) if times == 1 else None
     if plan is not None:
         plans[key] = plan
     return plan

@@ -138,12 +138,16 @@ class CopySlices(GradNode):
     elements.
     """
 
-    __slots__ = ("path", "base")
+    __slots__ = ("path", "base", "shown")
 
     def __init__(self, edges: tuple[Edge, Edge], path: tuple[Op, ...], base: Type) -> None:
         super().__init__(edges)
         self.path = path
         self.base = base
+        self.shown = "torch::autograd::CopySlices"
+
+    def name(self) -> str:
+        return self.shown
 
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool

@@ -17,7 +17,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.joining import chunk
 from retrograd.runtime.functions.pointwise import APPLY
-from retrograd.runtime.functions.public import axis_of, functional
+from retrograd.runtime.functions.public import axis_of, functional, written
 from retrograd.runtime.functions.sampling import check_not_tracing, drawn
 from retrograd.runtime.functions.statistics import softmax
 from retrograd.runtime.random import samplers
@@ -54,10 +54,7 @@ IN_PLACE = {"relu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "rrelu", "t
 
 
 def _in_place(name: str, f: Callable[..., Tensor], top: bool) -> None:
-    def update(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return assign(input, f(input, *args, **kwargs))
-
-    functional(f"{name}_", top=top)(_renamed(update, f"{name}_"))
+    functional(f"{name}_", top=top)(written(f"{name}_", f))
 
 
 def _renamed(f: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:

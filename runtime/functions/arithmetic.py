@@ -18,6 +18,7 @@ from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, detach, detach_
 from retrograd.runtime.eager.promotion import as_operand, common_dtype, number
+from retrograd.runtime.eager.replay import called
 from retrograd.runtime.functions.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
 from retrograd.runtime.tensor import Tensor, method, new
 
@@ -144,7 +145,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     return APPLY["lerp"](input, end, weight)  # a row gives a Tensor
 
 
-def polygamma(n: int, input: Tensor) -> Tensor:
+def _polygamma(n: int, input: Tensor) -> Tensor:
     """The n-th derivative of `digamma`: (-1)^(n+1) n! ζ(n+1, x)."""
     if n < 0:
         raise ArgumentError(mirrored("polygamma(n, x) does not support negative n."))
@@ -155,7 +156,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     )  # of Tensors, a Tensor
 
 
-FUNCTIONS["polygamma"] = polygamma
+polygamma = FUNCTIONS["polygamma"] = called("PolygammaBackward0", _polygamma)
 
 
 @method("polygamma")
@@ -300,7 +301,7 @@ def __contains__(self: Tensor, element: Operand) -> bool:
 @method()
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Take over the elements of `src`, broadcast and cast, and its history."""
-    return assign(self, _tensor("copy_", src), "CopyBackwards")
+    return assign(self, _tensor("copy_", src), "torch::autograd::CopyBackwards")
 
 
 @method()
@@ -311,7 +312,7 @@ def fill_(self: Tensor, value: Operand) -> Tensor:
         raise ArgumentError(
             f"fill_ only supports 0-dimension value tensor but got tensor with {filling.ndim} dimensions."
         )
-    return assign(self, filling, "FillBackward0")
+    return assign(self, filling, f"FillBackward{3 if isinstance(value, Tensor) else 2}")
 
 
 @method()

@@ -25,7 +25,7 @@ from retrograd.runtime.functions.shaping import transpose
 from retrograd.runtime.tensor import Tensor, new
 
 
-@public("repeat", method=True, function=False, shown="RepeatBackward0")
+@public("repeat", method=True, function=False)
 def repeat(input: Tensor, *repeats: Any) -> Tensor:
     """Copies side by side, `repeats[k]` along axis k; more repeats than axes put new axes in front."""
     counts = sizes_of(repeats, "repeat", "repeats")
@@ -89,7 +89,7 @@ def repeat_interleave(
     return unshared(moves.reshape(moves.expand(moves.unsqueeze(x, [axis + 1]), wide), together), input)
 
 
-@public("flip", method=True, shown="FlipBackward0")
+@public("flip", method=True)
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """The elements in reverse order along the axes named."""
     axes = [axis_of(d, input.ndim, "flip") for d in sizes_of(dims, "flip", "dims")]
@@ -114,7 +114,7 @@ def flipud(input: Tensor) -> Tensor:
     return flip(input, 0)
 
 
-@public("roll", method=True, shown="RollBackward0")
+@public("roll", method=True)
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved on by `shifts`, those that fall off an end coming back at the other."""
     if dims is None or (isinstance(dims, Sequence) and not dims):
@@ -191,7 +191,11 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     return diag_embed(moves.reshape(input, (input.numel(),)), offset)
 
 
-@public("diag", method=True)
+def _of_diag(input: Tensor, diagonal: int = 0) -> str:
+    return "DiagEmbedBackward0" if input.ndim == 1 else "DiagonalBackward0_copy"
+
+
+@public("diag", method=True, shown=_of_diag)
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The matrix with this vector on a diagonal, or the diagonal of this matrix."""
     if input.ndim not in (1, 2):
@@ -263,7 +267,7 @@ def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tens
     here = rows.eq(first, places[1])
     for other in places[2:]:
         here = rows.logical_and(here, rows.eq(first, other))
-    return assign(input, rows.where(here, fill_value, input), "FillDiagonalBackward0")
+    return assign(input, rows.where(here, fill_value, input), "torch::autograd::CopySlices")
 
 
 # ---- triangles ---------------------------------------------------------------------------------------------
@@ -281,13 +285,13 @@ def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Tensor:
     return result
 
 
-@public("tril", method=True, inplace=True, shown="TrilBackward0")
+@public("tril", method=True, inplace=True)
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero above a diagonal of the last two axes."""
     return _triangle("tril", input, integer(diagonal, "tril", "diagonal"), lower=True)
 
 
-@public("triu", method=True, inplace=True, shown="TriuBackward0")
+@public("triu", method=True, inplace=True)
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero below a diagonal of the last two axes."""
     return _triangle("triu", input, integer(diagonal, "triu", "diagonal"), lower=False)

@@ -81,7 +81,7 @@ def _lined(*values: Tensor) -> list[Tensor]:
     return [x if x.ndim else moves.reshape(x, (1,)) for x in values]
 
 
-@public("gather", method=True, shown="GatherBackward0")
+@public("gather", method=True)
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """`out[i][j][k] = input[i][index[i][j][k]][k]` for `dim` 1, and so on.
 
@@ -235,7 +235,7 @@ def _vector(name: str, index: Tensor) -> Tensor:
     return _lined(as_index(index, name))[0]
 
 
-@public("index_select", method=True, shown="IndexSelectBackward0")
+@public("index_select", method=True)
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at these indices along `dim`, in their order."""
     axis = axis_of(dim, input.ndim, "index_select")

@@ -121,7 +121,8 @@ def getitem(input: Tensor, index: Any) -> Tensor:
 
 # ---- writing -----------------------------------------------------------------------------------------------
 
-_TITLE = "IndexPutBackward0"
+_TITLE, _WHOLE, _FILLED = "IndexPutBackward0", "torch::autograd::CopyBackwards", "FillBackward3"
+"""What the tape's node is called: places by number, and all of a Tensor at once."""
 
 
 @public("__setitem__", method=True, function=False)
@@ -135,10 +136,10 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         )
     elements = like(new(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value, input)
     reading = read_index(input, index)
-    view = reading.view(input)
+    view = input if reading.takes_all(input) else reading.view(input)
     match reading.picks:
         case []:
-            assign(view, _fitted(elements, view.shape), "CopySlicesBackward0")
+            assign(view, _fitted(elements, view.shape), _WHOLE if elements.ndim else _FILLED)
         case [(axis, mask)] if (
             mask.dtype is dtypes.bool_ and mask.ndim and _under_mask(view, axis, mask, elements)
         ):
@@ -259,7 +260,8 @@ def index_put_(
         setitem(input, spread, values)
         return input
     reading = read_index(input, spread)
-    _put(reading.view(input), _integers(input, reading.picks), like(values, input), accumulate=True)
+    view = input if reading.takes_all(input) else reading.view(input)
+    _put(view, _integers(input, reading.picks), like(values, input), accumulate=True)
     return input
 
 

@@ -35,6 +35,13 @@ class Reading(NamedTuple):
     chosen: list[int]
     """Axes of the tensor of which an int takes one place."""
 
+    def takes_all(self, x: Tensor) -> bool:
+        """Whether nothing but picks is asked for."""
+        spans = zip(self.starts, self.stops, self.steps)
+        return tuple(self.shape) == tuple(x.shape) and all(
+            span == (0, size, 1) for span, size in zip(spans, x.shape)
+        )
+
     def view(self, x: Tensor) -> Tensor:
         """The part without the picks, which shares memory with `x`: ranges are cut and places selected, and
         what is written last is done last.

@@ -29,7 +29,7 @@ def _listed(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     return [moves.cast(x, common) for x in listed]
 
 
-@public("cat", "concat", "concatenate", replay=True, shown="CatBackward0")
+@public("cat", "concat", "concatenate", replay=True)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The operands one after the other along `dim`; their other sizes agree. 1-D empty ones are left out."""
     listed = _listed(tensors, "cat")
@@ -62,7 +62,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return moves.concat(kept, axis)
 
 
-@public("stack", replay=True, shown="StackBackward0")
+@public("stack", replay=True)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The operands, all of one shape, along a new axis `dim`."""
     listed = _listed(tensors, "stack")
@@ -153,7 +153,7 @@ def _need_axis(input: Tensor, name: str) -> None:
         raise ShapeError(f"{name} of a 0-d tensor", f"{name}() expects at least a 1-dimensional tensor")
 
 
-@public("split", method=True, replay=True, shown="SplitBackward0")
+@public("split", method=True, replay=True)
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of a given size (the last may be smaller), or of the given sizes."""
     _need_axis(input, "split")
@@ -208,7 +208,7 @@ def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Ten
     return tensor_split(input, indices_or_sections, 2)
 
 
-@public("chunk", method=True, replay=True, shown="SplitBackward0")
+@public("chunk", method=True, replay=True)
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts of one size; the last may be smaller."""
     _need_axis(input, "chunk")
@@ -294,7 +294,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     return moves.select(input, axis, place % size)
 
 
-@public("unbind", method=True, replay=True, shown="UnbindBackward0")
+@public("unbind", method=True, replay=True)
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices along `dim`."""
     if not input.ndim:

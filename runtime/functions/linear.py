@@ -125,7 +125,7 @@ def _batched(a: Tensor, b: Tensor) -> Tensor:
     return contract(moves.expand(a, (*batch, *a.shape[-2:])), moves.expand(b, (*batch, *b.shape[-2:])))
 
 
-@public("mm", method=True, replay=True, shown="MmBackward0")
+@public("mm", method=True, replay=True)
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices."""
     for x, label in ((input, "self"), (mat2, "mat2")):
@@ -133,7 +133,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     return matmul(input, mat2)
 
 
-@public("bmm", method=True, replay=True, shown="BmmBackward0")
+@public("bmm", method=True, replay=True)
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two stacks of equally many matrices."""
     for x, label in ((input, "batch1"), (mat2, "batch2")):
@@ -145,7 +145,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     return contract(input, mat2)
 
 
-@public("mv", method=True, replay=True, shown="MvBackward0")
+@public("mv", method=True, replay=True)
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """A matrix times a vector."""
     fits = input.ndim == 2 and vec.ndim == 1
@@ -153,7 +153,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     return matmul(input, vec)
 
 
-@public("dot", "vdot", method=True, replay=True, shown="DotBackward0")
+@public("dot", method=True, replay=True)
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The inner product of two vectors, a 0-d tensor."""
     fits = input.ndim == 1 and tensor.ndim == 1
@@ -167,6 +167,12 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     )
     _need("dot", n == m, why, input, tensor)
     return moves.reshape(contract(moves.reshape(input, (1, n)), moves.reshape(tensor, (n, 1))), ())
+
+
+@public("vdot", method=True, replay=True)
+def vdot(input: Tensor, tensor: Tensor) -> Tensor:
+    """The inner product of two vectors; of complex ones it would conjugate the first."""
+    return dot(input, tensor)
 
 
 @public("inner", method=True)
@@ -253,7 +259,7 @@ def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) 
     return (spread if beta == 1 else spread * beta) + scaled
 
 
-@public("addmm", method=True, inplace=True, shown="AddmmBackward0")
+@public("addmm", method=True, inplace=True)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta · input + alpha · (mat1 @ mat2)`; the input broadcasts."""
     return _plus("addmm", input, mm(mat1, mat2), beta, alpha)

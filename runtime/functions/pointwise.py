@@ -22,7 +22,7 @@ from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.half import exactly
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
-from retrograd.runtime import tracing
+from retrograd.runtime import grad_names, tracing
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
@@ -30,7 +30,7 @@ from retrograd.runtime.eager.kernels import kernel
 from retrograd.runtime.eager.opnodes import kind_of, record
 from retrograd.runtime.eager.promotion import number, promote
 from retrograd.runtime.eager.record import RECORD
-from retrograd.runtime.eager.replay import replayed
+from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor
 
@@ -102,7 +102,15 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
         raise DtypeError(REFUSED[case])
     if dtypes.dtype(first).numpy not in taken_dtypes(row):
         row.infer(*(Type(tuple(x.shape), dtypes.of(x)) for x in promoted))
-    return RECORD.apply(row, promoted)
+    result: Tensor = RECORD.apply(row, promoted)
+    if row.name in grad_names.BESIDE:
+        name_history(result, _called(row.name, *operands), operands)
+    return result
+
+
+def _called(name: str, x: Any, y: Any) -> str:
+    both, left, right = grad_names.BESIDE[name]
+    return right if not isinstance(x, Tensor) else left if not isinstance(y, Tensor) else both
 
 
 @cache
@@ -166,6 +174,7 @@ def _two(row: Elementwise) -> Function:
     """
     computes = _computes(row)
     recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
+    both, left, right = grad_names.BESIDE.get(row.name, ("", "", ""))
     ndarray = np.ndarray
 
     def apply_to(x: Any, y: Any) -> Any:
@@ -196,7 +205,7 @@ def _two(row: Elementwise) -> Function:
         if of_y and _tracked(y):  # asked in any case: a view is brought up to date so
             tracked = True
         if tracked and recordable and STATE.grad and a.dtype.kind in "fV":
-            record(kind, row, (x, y), (a, b), result)
+            record(kind, row, (x, y), (a, b), result, right if not of_x else both if of_y else left)
         return result
 
     return apply_to
@@ -236,10 +245,16 @@ operand.
 
 def public(name: str, function: Function, in_place: bool = True) -> None:
     """Enter a function in `FUNCTIONS` and as a method, with its aliases, and the in-place method `name_`."""
+    shown = grad_names.FUNCTIONS.get(name)
+    if shown:
+        function = called(shown, function)
     updating = in_place_of(name, function) if in_place and name not in WITHOUT_IN_PLACE else None
     row = ROWS.get(name)
     at_top = updating is not None and (name in IN_PLACE_AT_TOP or (row is not None and row.arity == 1))
     for each in (name, *ALIASES.get(name, ())):
+        shown = grad_names.FUNCTIONS.get(each)
+        if shown and each != name:
+            function = called(shown, function)
         FUNCTIONS[each] = function
         setattr(Tensor, each, function)
         if updating is not None:
@@ -294,6 +309,8 @@ def in_place_of(name: str, function: Function) -> Function:
     row = ROWS.get(name)
     ufunc = row.numpy if row is not None and isinstance(row.numpy, np.ufunc) and row.arity == 2 else None
 
+    shown = grad_names.FUNCTIONS.get(f"{name}_")
+
     @wraps(function)
     def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if ufunc is not None and not kwargs and len(args) == 1 and _directly(ufunc, self, args[0]):
@@ -302,6 +319,8 @@ def in_place_of(name: str, function: Function) -> Function:
         recorded = row is None and self._requires_grad and STATE.grad
         result = function(clone(self) if recorded else self, *args, **kwargs)  # several ops read what it was
         check_category(self, result)
+        if shown:
+            name_history(result, grad_names.name_of(shown, (self, *args), kwargs), (self,))
         return assign(self, result)
 
     update.__name__ = update.__qualname__ = f"{name}_"

@@ -19,11 +19,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ir.graph import Array, apply
+from retrograd.compiler.ops.shape import Permute
+from retrograd.runtime import grad_names
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.promotion import common_dtype, to_common
-from retrograd.runtime.eager.replay import called, replayed
+from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import ALIASES
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tensor import method as as_method
 
@@ -38,9 +41,6 @@ FUNCTIONAL: dict[str, Callable[..., Any]] = {}
 LINALG: dict[str, Callable[..., Any]] = {}
 """The functions of `linalg`, by name."""
 
-ALIASES = {"axis": "dim", "keepdims": "keepdim", "axes": "dims", "x1": "input", "x": "input"}
-"""What NumPy calls an argument, and what PyTorch calls it."""
-
 OPTIONS = ("dtype", "device", "requires_grad", "layout", "pin_memory", "memory_format")
 """What functions that take `**options`, the factories, know besides their own arguments."""
 
@@ -50,21 +50,22 @@ DimLike = int | Sequence[int] | None
 
 def public(
     *names: str, method: bool = False, function: bool = True, inplace: bool = False, attribute: bool = False,
-    replay: bool = False, shown: str = "",
+    replay: bool = False, shown: grad_names.Name = "",
 ) -> Callable[[F], F]:  # fmt: skip
     """Make a function public under each of `names`: in the namespace, as a Tensor method, or both.
 
     `inplace` also enters the method `name_`, which writes the result into the tensor; `attribute` makes a
     property; `replay` has its steps replayed where the types are known; `shown` is what the result's
-    `grad_fn` is called, where it is not as the last op.
+    `grad_fn` is called, where `grad_names` does not say it.
     """
 
     def enter(f: F) -> F:
-        wrapped = checked(names[0], f)
+        name = shown or grad_names.FUNCTIONS.get(names[0], "")
+        wrapped = checked(names[0], viewing(f) if names[0] in VIEWS else f)
         if replay:
-            wrapped = replayed(wrapped, shown)
-        elif shown:
-            wrapped = called(shown, wrapped)
+            wrapped = replayed(wrapped, name)
+        elif name:
+            wrapped = called(name, wrapped)
         for name in names:
             if function and not name.startswith("__"):
                 FUNCTIONS[name] = wrapped
@@ -73,17 +74,40 @@ def public(
             if method:
                 as_method(name)(wrapped)
             if inplace:
-                as_method(f"{name}_")(_in_place(f"{name}_", wrapped))
+                as_method(f"{name}_")(written(f"{name}_", wrapped))
         return wrapped
 
     return enter
 
 
-def _in_place(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+VIEWS = {
+    "reshape", "reshape_as", "view", "view_as", "unflatten", "ravel", "expand", "expand_as", "broadcast_to",
+    "squeeze", "t", "transpose", "permute", "movedim", "T", "__getitem__",
+}  # fmt: skip
+"""Functions whose result is another Tensor even where nothing moves."""
+
+
+def viewing(f: F) -> F:
+    """The function, which shows the operand itself as a view of all of it."""
+
+    @wraps(f)
+    def call(input: Any, *args: Any, **kwargs: Any) -> Any:
+        result = f(input, *args, **kwargs)
+        return apply(Permute(tuple(range(input.ndim))), input) if result is input else result
+
+    return call  # type: ignore[return-value]  # called as f is
+
+
+def written(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The method that writes what the function gives into the tensor itself."""
 
+    shown = grad_names.FUNCTIONS.get(name) or grad_names.FUNCTIONS.get(name[:-1], "")
+
     def write(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return assign(input, f(input, *args, **kwargs))
+        result = f(input, *args, **kwargs)
+        if shown:
+            name_history(result, grad_names.name_of(shown, (input, *args), kwargs), (input,))
+        return assign(input, result)
 
     write.__name__ = write.__qualname__ = name
     write.__doc__ = f"`{name[:-1]}`, in place."
@@ -91,7 +115,11 @@ def _in_place(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def functional(
-    *names: str, top: bool = False, method: bool = False, replay: bool = False, shown: str = ""
+    *names: str,
+    top: bool = False,
+    method: bool = False,
+    replay: bool = False,
+    shown: grad_names.Name = "",
 ) -> Callable[[F], F]:
     """Make a function public in `nn.functional`.
 
@@ -111,6 +139,9 @@ def linalg(name: str, *also: str) -> Callable[[F], F]:
 
     def enter(f: F) -> F:
         wrapped = checked(f"linalg_{name}", f)
+        shown = grad_names.FUNCTIONS.get(f"linalg_{name}")
+        if shown:
+            wrapped = called(shown, wrapped)
         LINALG[name] = wrapped
         for other in also:
             FUNCTIONS[other] = wrapped

@@ -203,7 +203,7 @@ def multinomial(
 def _fill(input: Tensor, name: str, sample: Callable[[tuple[int, ...], Any], Array]) -> Tensor:
     shape, kind = tuple(input.shape), input.dtype
     numbers = drawn(shape, kind, lambda: sample(shape, kind.numpy), input)
-    return assign(input, numbers, f"{name.capitalize()}Backward0")
+    return assign(input, numbers, f"{name.capitalize()}Backward{2 if name == 'bernoulli' else 0}")
 
 
 @public("normal_", method=True, function=False)

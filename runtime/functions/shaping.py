@@ -47,7 +47,7 @@ def inferred(sizes: Sequence[int], elements: int) -> tuple[int, ...]:
     return tuple(elements // known if s == -1 else s for s in sizes)
 
 
-@public("reshape", method=True, replay=True, shown="ViewBackward0")
+@public("reshape", method=True, replay=True)
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The elements in row-major order under another shape; one size may be -1.
 
@@ -56,12 +56,12 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return moves.reshape(input, inferred(sizes_of(shape, "reshape", "shape"), input.numel()))
 
 
-@public("reshape_as", method=True, function=False, replay=True, shown="ViewBackward0")
+@public("reshape_as", method=True, function=False, replay=True)
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     return moves.reshape(input, inferred(other.shape, input.numel()))
 
 
-@public("flatten", method=True, replay=True, shown="ViewBackward0")
+@public("flatten", method=True, replay=True)
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes `start_dim` to `end_dim` made one."""
     start, end = (axis_of(d, input.ndim, "flatten") for d in (start_dim, end_dim))
@@ -74,7 +74,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return moves.reshape(input, (*sizes[:start], prod(sizes[start : end + 1]), *sizes[end + 1 :]))
 
 
-@public("unflatten", method=True, replay=True, shown="ViewBackward0")
+@public("unflatten", method=True, replay=True)
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """One axis made several, whose sizes (one may be -1) multiply to its size."""
     axis = axis_of(dim, input.ndim, "unflatten")
@@ -94,7 +94,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     return moves.reshape(input, (*input.shape[:axis], *inferred(parts, whole), *input.shape[axis + 1 :]))
 
 
-@public("ravel", method=True, replay=True, shown="ViewBackward0")
+@public("ravel", method=True, replay=True)
 def ravel(input: Tensor) -> Tensor:
     """One axis with all elements."""
     return moves.reshape(input, (input.numel(),))
@@ -123,7 +123,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     return moves.permute(input, axes)
 
 
-@public("transpose", "swapaxes", "swapdims", method=True, replay=True, shown="TransposeBackward0")
+@public("transpose", "swapaxes", "swapdims", method=True, replay=True)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes exchanged."""
     a, b = (axis_of(d, input.ndim, "transpose") for d in (dim0, dim1))
@@ -160,7 +160,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     return moves.permute(input, [moved[k] if k in moved else next(rest) for k in range(input.ndim)])
 
 
-@public("t", method=True, replay=True, shown="TBackward0")
+@public("t", method=True, replay=True)
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and 0-d tensors stay as they are."""
     if input.ndim > 2:
@@ -205,7 +205,7 @@ def H(input: Tensor) -> Tensor:
 # ---- axes of size one, and repetition without copying ------------------------------------------------------
 
 
-@public("squeeze", method=True, replay=True, shown="SqueezeBackward0")
+@public("squeeze", method=True, replay=True)
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """Without the axes of size 1; with `dim`, only without those of them."""
     if dim is None:
@@ -216,7 +216,7 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     return moves.reshape(input, [s for k, s in enumerate(input.shape) if s != 1 or k not in chosen])
 
 
-@public("unsqueeze", method=True, replay=True, shown="UnsqueezeBackward0")
+@public("unsqueeze", method=True, replay=True)
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With an axis of size 1 put in before axis `dim`."""
     place = axis_of(dim, input.ndim + 1, "unsqueeze")
@@ -288,7 +288,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 # ---- views that must be views ------------------------------------------------------------------------------
 
 
-@public("view", method=True, function=False, shown="ViewBackward0")
+@public("view", method=True, function=False)
 def view(input: Tensor, *shape: Any) -> Tensor:
     """The same memory under another shape, or, given a dtype, with its bits read otherwise (not recorded).
 

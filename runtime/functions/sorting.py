@@ -32,7 +32,7 @@ def _lined(input: Tensor, dim: int, name: str) -> tuple[Tensor, int]:
     return (input if input.ndim else moves.reshape(input, (1,))), axis
 
 
-@public("sort", method=True, shown="SortBackward0")
+@public("sort", method=True)
 def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Any:
     """The elements in order along `dim`, and where each came from.
 
@@ -56,7 +56,7 @@ def msort(input: Tensor) -> Tensor:
     return sort(input, 0).values
 
 
-@public("topk", method=True, shown="TopkBackward0")
+@public("topk", method=True)
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The `k` greatest (or least) elements along `dim`, in order, and where they stand."""
     x, axis = _lined(input, dim, "topk")

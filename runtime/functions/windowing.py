@@ -263,7 +263,7 @@ for _rank in (1, 2, 3):
 # ---- windows and channels ----------------------------------------------------------------------------------
 
 
-@functional("unfold")
+@functional("unfold", shown="Im2ColBackward0")
 def unfold(
     input: Tensor, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
 ) -> Tensor:

@@ -1,0 +1,344 @@
+"""What PyTorch calls the steps of the tape: `print(y)` and `y.grad_fn` show these names.
+
+In flow the name of a function or an op, out flows that of its `grad_fn`. A step is called as its op, written
+together: `ExpBackward0` (`title`). Where PyTorch says otherwise, there is an entry:
+
+    OPS        by op
+    BESIDE     by row of two operands, of which one may be a number
+    FUNCTIONS  by public function: a name, or a rule that takes the function's arguments
+
+A function that is missing here is called as its last op. `tests/test_grad_names.py` compares all of them with
+PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from retrograd.compiler.ir.graph import Op
+from retrograd.runtime.names import ALIASES
+
+Rule = Callable[..., str]
+Name = str | Rule
+
+
+def title(op: Op) -> str:
+    return OPS.get(op.name) or f"{op.title}Backward0"
+
+
+OPS = {
+    "gelu_tanh": "GeluBackward0", "logsigmoid": "LogSigmoidBackward0", "relu6": "HardtanhBackward0",
+    "selu": "EluBackward0", "softsign": "DivBackward0", "log1p": "Log1PBackward0",
+    "undiagonal": "DiagEmbedBackward0", "window": "UnfoldBackward0", "l1_loss": "MeanBackward0",
+    "kl_div": "MeanBackward0", "rms_norm": "MulBackward0", "soft_cross_entropy": "DivBackward1",
+    "trigamma": "PolygammaBackward0", "take_along": "GatherBackward0", "square": "PowBackward0",
+    "deg2rad": "Deg2RadBackward0", "rad2deg": "Rad2DegBackward0", "concat": "CatBackward0",
+    "pad": "ConstantPadNdBackward0",
+}  # fmt: skip
+
+BESIDE = {
+    "sub": ("SubBackward0", "SubBackward0", "RsubBackward1"),
+    "div": ("DivBackward0", "DivBackward0", "MulBackward0"),
+    "pow": ("PowBackward1", "PowBackward0", "PowBackward2"),
+    "fmod": ("FmodBackward1", "FmodBackward0", "FmodBackward1"),
+    "remainder": ("RemainderBackward1", "RemainderBackward0", "RemainderBackward1"),
+    "xlogy": ("XlogyBackward0", "XlogyBackward2", "XlogyBackward1"),
+    "copysign": ("CopysignBackward0", "CopysignBackward1", "CopysignBackward0"),
+    "clamp_min": ("ClampMinBackward1", "ClampMinBackward0", "ClampMinBackward0"),
+    "clamp_max": ("ClampMaxBackward1", "ClampMaxBackward0", "ClampMaxBackward0"),
+}
+"""Of two Tensors, of a Tensor and a number, of a number and a Tensor."""
+
+
+OPERANDS = {
+    **dict.fromkeys((
+        "PowBackward0", "RemainderBackward0", "FmodBackward0", "XlogyBackward2", "CopysignBackward1",
+        "ClampBackward1", "ClampMinBackward0", "ClampMaxBackward0", "NanToNumBackward0", "LeakyReluBackward0",
+        "EluBackward0", "CeluBackward0", "LeakyReluBackward1", "EluBackward1", "CeluBackward1",
+        "NllLossBackward0", "NllLoss2DBackward0", "IndexSelectBackward0", "GatherBackward0",
+        "TakeBackward0", "IndexBackward0", "EmbeddingBackward0", "MaskedSelectBackward0",
+        "IndexFillBackward0", "FillBackward2", "ZeroBackward0", "NormalBackward0", "UniformBackward0",
+        "BernoulliBackward2", "ExponentialBackward0",
+    ), (0,)),
+    "PowBackward2": (1,), "RsubBackward1": (1,), "XlogyBackward1": (1,), "TrilBackward0": (1,),
+    "TriuBackward0": (1,), "LerpBackward0": (0, 1), "WhereBackward0": (1, 2), "MaskedFillBackward0": (2,),
+    "HardshrinkBackward0": (2,), "ThresholdBackward0": (2,), "ThresholdBackward1": (2,),
+    "AddmmBackward0": (2, 0, 1), "ConvolutionBackward0": (0, 1, 2), "NativeLayerNormBackward0": (0, 1, 2),
+    "NativeBatchNormBackward0": (0, 1, 2), "NativeGroupNormBackward0": (0, 1, 2),
+}  # fmt: skip
+"""Which operands PyTorch has at steps whose op here has others beside them (numbers, indices), or none for a
+bias.
+"""
+
+
+# ---- rules -------------------------------------------------------------------------------------------------
+
+
+def _argument(name: str, place: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[place] if place < len(args) else kwargs.get(name)
+
+
+def with_(name: str, step: str, place: int = 1) -> Rule:
+    """`SumBackward1` where the argument is given, else `SumBackward0`."""
+
+    def rule(*args: Any, **kwargs: Any) -> str:
+        return f"{step}Backward{int(_argument(name, place, args, kwargs) is not None)}"
+
+    return rule
+
+
+def tensor(name: str, step: str, place: int = 1) -> Rule:
+    """`IndexFillBackward1` where the argument is a Tensor, else, for a number, `IndexFillBackward0`."""
+
+    def rule(*args: Any, **kwargs: Any) -> str:
+        return f"{step}Backward{int(hasattr(_argument(name, place, args, kwargs), 'ndim'))}"
+
+    return rule
+
+
+def _best(step: str) -> Rule:
+    """The greatest of all elements, that along an axis, or the greater of two."""
+
+    def rule(input: Any, dim: Any = None, *args: Any, **kwargs: Any) -> str:
+        if hasattr(kwargs.get("other", dim), "ndim"):
+            return f"{step}imumBackward0"
+        return f"{step}Backward{int(dim is None)}"
+
+    return rule
+
+
+def _clamp(input: Any, min: Any = None, max: Any = None, **kwargs: Any) -> str:
+    return f"ClampBackward{int(not hasattr(max if min is None else min, 'ndim'))}"
+
+
+def _div(input: Any, other: Any, *, rounding_mode: str | None = None, **kwargs: Any) -> str:
+    return "DivBackward2" if rounding_mode else "DivBackward0"
+
+
+def _squeeze(input: Any, dim: Any = None) -> str:
+    return "SqueezeBackward0" if dim is None else f"SqueezeBackward{2 if hasattr(dim, '__len__') else 1}"
+
+
+def _sort(input: Any, *args: Any, stable: bool = False, **kwargs: Any) -> str:
+    return f"SortBackward{int(stable)}"
+
+
+def _sum_to_size(input: Any, *size: Any) -> str:
+    sizes = size[0] if size and not isinstance(size[0], int) else size
+    return "SumBackward1" if len(sizes) == input.ndim else "ViewBackward0"
+
+
+def _scatter(input: Any, dim: int, index: Any, src: Any = None, **kwargs: Any) -> str:
+    return f"ScatterBackward{int(not hasattr(src, 'ndim'))}"
+
+
+def _repeat_interleave(input: Any, repeats: Any = None, *args: Any, **kwargs: Any) -> str:
+    return "IndexSelectBackward0" if hasattr(repeats, "ndim") else "ViewBackward0"
+
+
+def _inner(input: Any, other: Any) -> str:
+    return "ViewBackward0" if input.ndim and other.ndim else "MulBackward0"
+
+
+def _einsum(equation: Any, *operands: Any) -> str:
+    """Of one operand a sum or a movement; of several a product, seen as the letters of the result."""
+    many = operands[0] if len(operands) == 1 and isinstance(operands[0], list | tuple) else operands
+    if len(many) > 1:
+        return "ViewBackward0"
+    letters, arrow, result = str(equation).replace(" ", "").partition("->")
+    return "PermuteBackward0" if arrow and len(set(letters)) == len(result) else "SumBackward1"
+
+
+def _split(input: Any, split_size_or_sections: Any, dim: int = 0) -> str:
+    return "SplitBackward0" if isinstance(split_size_or_sections, int) else "SplitWithSizesBackward0"
+
+
+def _reshape(input: Any, *shape: Any, **kwargs: Any) -> str:
+    return "ViewBackward0" if input.is_contiguous() else "UnsafeViewBackward0"
+
+
+def _matmul(input: Any, other: Any, **kwargs: Any) -> str:
+    known = {(1, 1): "DotBackward0", (2, 2): "MmBackward0", (2, 1): "MvBackward0", (1, 2): "SqueezeBackward4"}
+    return known.get((input.ndim, other.ndim), "UnsafeViewBackward0")
+
+
+def _linear(input: Any, weight: Any, bias: Any = None) -> str:
+    if bias is None:
+        return _matmul(input, weight)
+    return "AddmmBackward0" if input.ndim == 2 else "ViewBackward0"
+
+
+def _index(input: Any, index: Any) -> str:
+    """PyTorch goes through an index from left to right; the last step that changes something is seen."""
+    parts = index if isinstance(index, tuple) else (index,)
+    steps = [
+        "SelectBackward0" if getattr(part, "ndim", None) == 0 else _INDEXED.get(type(part), "IndexBackward0")
+        for part in parts
+    ]
+    if "IndexBackward0" in steps:
+        return "IndexBackward0"
+    whole = (Ellipsis, slice(None))
+    seen = [step for step, part in zip(steps, parts) if not (type(part) in _WHOLE and part in whole)]
+    return seen[-1] if seen else steps[-1] if steps else "AliasBackward0"
+
+
+_WHOLE = (type(Ellipsis), slice)
+_INDEXED = {
+    int: "SelectBackward0", slice: "SliceBackward0", type(None): "UnsqueezeBackward0",
+    type(Ellipsis): "AliasBackward0",
+}  # fmt: skip
+
+
+def _padding(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> str:
+    step = {"reflect": "ReflectionPad", "replicate": "ReplicationPad"}.get(mode)
+    if step is None:
+        return "ConstantPadNdBackward0" if mode == "constant" else "torch::autograd::CopySlices"
+    return f"{step}{len(pad) // 2}DBackward0"
+
+
+def _conv(rank: int) -> Rule:
+    def rule(input: Any, *args: Any, **kwargs: Any) -> str:
+        return "ConvolutionBackward0" if input.ndim == rank + 2 else "SqueezeBackward1"
+
+    return rule
+
+
+def _adaptive_average(rank: int) -> Rule:
+    def rule(input: Any, output_size: Any) -> str:
+        sizes = output_size if isinstance(output_size, tuple | list) else [output_size]
+        return "MeanBackward1" if all(size == 1 for size in sizes) else f"AdaptiveAvgPool{rank}DBackward0"
+
+    return rule
+
+
+def _nll(input: Any, *args: Any, **kwargs: Any) -> str:
+    return f"NllLoss{'2D' if input.ndim > 2 else ''}Backward0"
+
+
+def _cross_entropy(input: Any, target: Any, *args: Any, label_smoothing: float = 0.0, **kwargs: Any) -> str:
+    if target.dtype.is_floating_point:
+        return "DivBackward1" if kwargs.get("reduction", "mean") == "mean" else "SumBackward1"
+    return "AddBackward0" if label_smoothing else _nll(input)
+
+
+def _reduced(none: str, mean: str = "MeanBackward0") -> Rule:
+    """Losses that PyTorch puts together from elements and their mean or sum."""
+    kinds = {"none": none, "mean": mean, "sum": "SumBackward0", "batchmean": "DivBackward0"}
+
+    def rule(*args: Any, reduction: str = "mean", **kwargs: Any) -> str:
+        return kinds.get(reduction, mean)
+
+    return rule
+
+
+def _norm(input: Any, ord: Any = None, *args: Any, **kwargs: Any) -> str:
+    return "AmaxBackward0" if ord in (1, -1) and input.ndim == 2 else "LinalgVectorNormBackward0"
+
+
+def _trapezoid(y: Any, x: Any = None, **kwargs: Any) -> str:
+    return "MulBackward1" if x is None else "DivBackward1"
+
+
+def _round(input: Any, *, decimals: int = 0) -> str:
+    return f"RoundBackward{int(decimals != 0)}"
+
+
+def _rsub(input: Any, other: Any, **kwargs: Any) -> str:
+    return f"RsubBackward{int(not hasattr(other, 'ndim'))}"
+
+
+def _float_power(input: Any, exponent: Any) -> str:
+    return f"PowBackward{int(hasattr(exponent, 'ndim'))}"
+
+
+FUNCTIONS: dict[str, Name] = {
+    # elementwise
+    "clamp": _clamp, "div": _div, "round": _round, "rsub": _rsub, "lerp": tensor("weight", "Lerp", 2),
+    "float_power": _float_power, "add": "AddBackward0", "sub": "SubBackward0", "addcmul": "AddcmulBackward0",
+    "addcdiv": "AddcdivBackward0", "ldexp": "LdexpBackward0", "mvlgamma": "MvlgammaBackward0",
+    "polygamma": "PolygammaBackward0", "logit": "LogitBackward0",
+    "masked_fill": tensor("value", "MaskedFill", 2), "fill": tensor("value", "Fill"),
+    # activations
+    "softplus": "SoftplusBackward0", "hardtanh": "HardtanhBackward0", "hardsigmoid": "HardsigmoidBackward0",
+    "hardswish": "HardswishBackward0", "hardshrink": "HardshrinkBackward0",
+    "softshrink": "SoftshrinkBackward0", "threshold": "ThresholdBackward0", "prelu": "PreluKernelBackward0",
+    "glu": "GluBackward0", "rrelu": "RreluWithNoiseBackward0", "rrelu_": "RreluWithNoiseBackward1",
+    "celu_": "CeluBackward1", "elu_": "EluBackward1", "selu_": "EluBackward1",
+    "leaky_relu_": "LeakyReluBackward1", "threshold_": "ThresholdBackward1",
+    # reductions
+    "sum": with_("dim", "Sum"), "mean": with_("dim", "Mean"), "prod": with_("dim", "Prod"),
+    "nansum": "NansumBackward0", "max": _best("Max"), "min": _best("Min"), "amax": "AmaxBackward0",
+    "amin": "AminBackward0", "aminmax": "AminmaxBackward0", "median": with_("dim", "Median"),
+    "nanmedian": with_("dim", "Nanmedian"), "mode": "ModeBackward0", "kthvalue": "KthvalueBackward0",
+    "var": "VarBackward0", "std": "StdBackward0", "var_mean": "VarMeanBackward0",
+    "std_mean": "StdMeanBackward0", "logsumexp": "LogsumexpBackward0", "trace": "TraceBackward0",
+    "dist": "DistBackward0", "cdist": "CdistBackward0", "norm": "LinalgVectorNormBackward0",
+    "linalg_norm": _norm, "linalg_vector_norm": "LinalgVectorNormBackward0",
+    "pairwise_distance": "NormBackward1", "cosine_similarity": "SumBackward1", "trapezoid": _trapezoid,
+    "cov": "SqueezeBackward0", "corrcoef": "ClampBackward1", "quantile": "SqueezeBackward4",
+    "nanquantile": "SqueezeBackward4", "cumsum": "CumsumBackward0", "cumprod": "CumprodBackward0",
+    "logcumsumexp": "LogcumsumexpBackward0", "sort": _sort, "sgn": "SgnBackward0", "topk": "TopkBackward0",
+    "softmax": "SoftmaxBackward0", "log_softmax": "LogSoftmaxBackward0",
+    # products
+    "matmul": _matmul, "__matmul__": _matmul, "mm": "MmBackward0", "bmm": "BmmBackward0",
+    "mv": "MvBackward0", "dot": "DotBackward0", "vdot": "VdotBackward0", "linear": _linear,
+    "addmm": "AddmmBackward0", "addmv": "AddmvBackward0", "addr": "AddrBackward0",
+    "baddbmm": "BaddbmmBackward0", "addbmm": "AddbmmBackward0", "kron": "UnsafeViewBackward0",
+    "inner": _inner, "einsum": _einsum, "tensordot": "ViewBackward0", "chain_matmul": "ViewBackward0",
+    "linalg_multi_dot": "ViewBackward0", "cross": "LinalgCrossBackward0",
+    "linalg_cross": "LinalgCrossBackward0", "linalg_vecdot": "VdotBackward0",
+    # shapes
+    "reshape": _reshape, "flatten": _reshape, "ravel": "ViewBackward0", "view": "ViewBackward0",
+    "reshape_as": "ViewBackward0", "view_as": "ViewBackward0", "unflatten": "ViewBackward0",
+    "transpose": "TransposeBackward0", "mT": "TransposeBackward0", "H": "TransposeBackward0",
+    "t": "TBackward0",
+    "squeeze": _squeeze, "unsqueeze": "UnsqueezeBackward0", "repeat": "RepeatBackward0",
+    "tile": "RepeatBackward0", "flip": "FlipBackward0", "roll": "RollBackward0", "rot90": "Rot90Backward0",
+    "repeat_interleave": _repeat_interleave, "tril": "TrilBackward0", "triu": "TriuBackward0",
+    "cat": "CatBackward0", "stack": "StackBackward0", "block_diag": "BlockDiagBackward0",
+    "combinations": "StackBackward0", "cartesian_prod": "StackBackward0", "split": _split,
+    "split_with_sizes": "SplitWithSizesBackward0", "chunk": "SplitBackward0", "unbind": "UnbindBackward0",
+    "atleast_2d": "UnsqueezeBackward0", "atleast_3d": "UnsqueezeBackward0",
+    "permute": "PermuteBackward0", "movedim": "PermuteBackward0", "T": "PermuteBackward0",
+    "expand": "ExpandBackward0", "expand_as": "ExpandBackward0", "broadcast_to": "ExpandBackward0",
+    "meshgrid": "ExpandBackward0", "sum_to_size": _sum_to_size,
+    # places
+    "__getitem__": _index, "gather": "GatherBackward0", "index_select": "IndexSelectBackward0",
+    "take": "TakeBackward0", "take_along_dim": "GatherBackward0", "masked_select": "MaskedSelectBackward0",
+    "index_add": "IndexAddBackward0", "index_copy": "IndexCopyBackward0",
+    "index_fill": tensor("value", "IndexFill", 3), "scatter": _scatter,
+    "scatter_add": "ScatterAddBackward0", "scatter_reduce": "ScatterReduceBackward0",
+    "masked_scatter": "MaskedScatterBackward0", "put": "PutBackward0", "index_put": "IndexPutBackward0",
+    "select_scatter": "SelectScatterBackward0", "slice_scatter": "SliceScatterBackward0",
+    # layers
+    "embedding": "EmbeddingBackward0", "batch_norm": "NativeBatchNormBackward0",
+    "layer_norm": "NativeLayerNormBackward0", "instance_norm": "ViewBackward0", "pad": _padding,
+    "conv1d": _conv(1), "conv2d": _conv(2), "conv3d": _conv(3), "conv_transpose1d": _conv(1),
+    "conv_transpose2d": _conv(2), "conv_transpose3d": _conv(3),
+    "max_pool1d": "SqueezeBackward1", "max_pool2d": "MaxPool2DWithIndicesBackward0",
+    "avg_pool1d": "SqueezeBackward1", "avg_pool2d": "AvgPool2DBackward0",
+    "adaptive_avg_pool1d": "SqueezeBackward1", "adaptive_max_pool1d": "SqueezeBackward1",
+    "adaptive_avg_pool2d": _adaptive_average(2),
+    "adaptive_avg_pool3d": _adaptive_average(3), "adaptive_max_pool2d": "AdaptiveMaxPool2DBackward0",
+    "adaptive_max_pool3d": "AdaptiveMaxPool3DBackward0", "pixel_shuffle": "PixelShuffleBackward0",
+    "pixel_unshuffle": "PixelUnshuffleBackward0", "scaled_dot_product_attention": "UnsafeViewBackward0",
+    # losses
+    "l1_loss": _reduced("AbsBackward0"), "kl_div": _reduced("MulBackward0"), "nll_loss": _nll,
+    "cross_entropy": _cross_entropy, "soft_margin_loss": "SoftMarginLossBackward0",
+    "multi_margin_loss": "MultiMarginLossBackward0",
+    # factorisations
+    "linalg_qr": "LinalgQrBackward0", "qr": "LinalgQrBackward0", "linalg_eigh": "LinalgEighBackward0",
+    "linalg_eigvalsh": "LinalgEighBackward0", "linalg_svd": "LinalgSvdBackward0",
+    "linalg_svdvals": "LinalgSvdBackward0", "linalg_slogdet": "LinalgSlogdetBackward0",
+    "linalg_solve_triangular": "LinalgSolveTriangularBackward0",
+    "linalg_inv": "LinalgInvExBackward0", "linalg_solve": "LinalgSolveExBackward0",
+    "linalg_cholesky": "LinalgCholeskyExBackward0", "cholesky": "CholeskyBackward0",
+}  # fmt: skip
+
+
+def name_of(name: Name, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """What a call with these arguments is called on the tape."""
+    if isinstance(name, str):
+        return name
+    return name(*args, **{ALIASES.get(key, key): value for key, value in kwargs.items()})
