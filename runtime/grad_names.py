@@ -13,7 +13,7 @@ PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from retrograd.compiler.ir.graph import Op
@@ -75,7 +75,7 @@ bias.
 # ---- rules -------------------------------------------------------------------------------------------------
 
 
-def _argument(name: str, place: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _argument(name: str, place: int, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return args[place] if place < len(args) else kwargs.get(name)
 
 
@@ -337,7 +337,7 @@ FUNCTIONS: dict[str, Name] = {
 }  # fmt: skip
 
 
-def name_of(name: Name, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def name_of(name: Name, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     """What a call with these arguments is called on the tape."""
     if isinstance(name, str):
         return name
