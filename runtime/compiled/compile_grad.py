@@ -33,6 +33,7 @@ from retrograd.runtime.compiled.stages import Program
 from retrograd.runtime.compiled.steady import trace_steadily
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.fastcall import InlineCache
+from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.program import Executable
 from retrograd.runtime.native.watching import Read
 from retrograd.runtime.pytree import Identity, Structure, identities, unflatten
@@ -385,8 +386,8 @@ def kind_of(leaf: Any) -> object:
         value = leaf._value
         tracked = leaf._requires_grad if leaf._view is None else leaf.requires_grad
         where = value.device if isinstance(value, DeviceArray) else None
-        return value.dtype, value.shape, tracked, where
-    return (leaf.dtype, leaf.shape) if isinstance(leaf, np.ndarray) else float
+        return value.dtype, value.shape, tracked, where, placing(value)
+    return (leaf.dtype, leaf.shape, placing(leaf)) if isinstance(leaf, np.ndarray) else type(leaf)
 
 
 @overload

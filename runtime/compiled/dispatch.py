@@ -10,19 +10,23 @@ arguments, updates in place, results that were there before, and interpreters wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import Type
 from retrograd.runtime.compiled.history import CompiledBackward
 from retrograd.runtime.compiled.recording import Recording
 from retrograd.runtime.compiled.specialise import Specialisation
 from retrograd.runtime.eager.tape import Output, orders
+from retrograd.runtime.eager.views import View
 from retrograd.runtime.native.fastcall import check
 from retrograd.runtime.native.layout import layout
+from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.native.ports import (
     ArrayPort,
     ConstantPort,
@@ -34,6 +38,7 @@ from retrograd.runtime.native.ports import (
     Port,
     TensorPort,
     UpdatePort,
+    Viewing,
     WeakPort,
     leaves_of,
 )
@@ -67,6 +72,15 @@ _FRESH = {
 }
 """The slots of a Tensor without history, besides its value."""
 
+_VIEWING = Viewing("_view", View, "base", "version", "_counter")
+"""How a Tensor is a view of another."""
+
+_FLOATS = (float, np.float64, np.float32)
+_SINGLE = (bool, type(None), type(...), DType)
+"""Classes of constants that are there only once."""
+_BY_VALUE = (int, str, bytes, float, complex, range)
+"""Classes whose comparison runs no Python code."""
+
 _GROUPS: dict[type, Callable[[tuple[Any, ...], tuple[Returns, ...]], Returns]] = {
     tuple: lambda names, members: members,
     list: lambda names, members: Listed(members),
@@ -94,8 +108,11 @@ def direct(
     if found.updated or found.same or layout() is None or not isinstance(program, NativeProgram):
         return None
     try:
-        names, arguments = _names(structure), list(_arguments(structure, iter(leaves)))
-        held: list[Held] = [(x, _leaf(x)) for x in found.recording.captured]
+        names, arguments = _names(structure), list(_arguments(structure, iter(_lying(leaves, program))))
+        held: list[Held] = [
+            (x, _leaf(Lying(x, program.placings.get(k))))
+            for k, x in enumerate(found.recording.captured, len(leaves))
+        ]
         outputs = [_output(node.type, tensors) for node in program.graph.outputs]
         give: Callable[[int], Returns] = int
         if recording is not None:
@@ -129,8 +146,10 @@ def updating(
     if not isinstance(program, NativeProgram):
         return None
     try:
-        arguments = list(_arguments(structure, iter(leaves)))
-        things: list[Held] = [(x, _leaf(x)) for x in held]
+        arguments = list(_arguments(structure, iter(_lying(leaves, program))))
+        things: list[Held] = [
+            (x, _leaf(Lying(x, program.placings.get(k)))) for k, x in enumerate(held, len(leaves))
+        ]
         returns = _returns(result, count())
         outputs: list[OutputPort] = [
             UpdatePort(updates[k], node.type.nbytes, k in program.straight)
@@ -153,39 +172,59 @@ def _names(structure: Structure) -> tuple[str, ...]:
     return names
 
 
-def _arguments(structure: Structure, leaves: Iterator[Any]) -> Iterator[Port]:
+class Lying(NamedTuple):
+    """A leaf, and where its elements lie; None is in order."""
+
+    leaf: Any
+    place: Placing | None
+
+
+def _lying(leaves: Sequence[Any], program: NativeProgram) -> list[Lying]:
+    return [Lying(leaf, program.placings.get(k)) for k, leaf in enumerate(leaves)]
+
+
+def _arguments(structure: Structure, leaves: Iterator[Lying]) -> Iterator[Port]:
     """Positional arguments, then those by name."""
     for group in structure[2]:
         for part in group[2]:
             yield _argument(part, leaves)
 
 
-def _argument(part: Structure, leaves: Iterator[Any]) -> Port:
+def _argument(part: Structure, leaves: Iterator[Lying]) -> Port:
     if part is LEAF:
         return _leaf(next(leaves))
     if isinstance(part, Identity):
         return WeakPort(part.value) if part.weak else ConstantPort(part.value)
-    if len(part) == 2 and part[0] in (bool, int, str, type(None)):
-        return ConstantPort(part[1])
+    if len(part) == 2 and part[0] is not slice:
+        return _constant(part[1])
     if len(part) == 3 and part[0] in (tuple, list, dict):
         kind, names, members = part
         return GroupPort(kind, names, tuple([_argument(member, leaves) for member in members]))
     raise _NotPlain
 
 
-def _leaf(leaf: Any) -> LeafPort:
-    if type(leaf) is float:
-        return FloatPort(np.dtype(np.float64))
+def _constant(value: Any) -> Port:
+    """What is compared by identity, or by value without running Python code. Zeros are equal that are not the
+    same."""
+    if type(value) in _SINGLE or isinstance(value, Enum):
+        return ConstantPort(value)
+    if type(value) not in _BY_VALUE and not isinstance(value, np.generic | np.dtype):
+        raise _NotPlain
+    return ConstantPort(value, isinstance(value, str | bytes | np.dtype) or bool(value != 0))
+
+
+def _leaf(lying: Lying) -> LeafPort:
+    leaf = lying.leaf
+    if type(leaf) in _FLOATS:
+        return FloatPort(np.dtype(np.float64), type(leaf))
     tensor = isinstance(leaf, Tensor)
     value = leaf._value if tensor else leaf
     if type(value) is not np.ndarray or not value.dtype.isnative:
         raise _NotPlain
     if not tensor:
-        return ArrayPort(value.dtype, value.shape)
-    if leaf._view is not None:
-        raise _NotPlain
-    also = {"_requires_grad": leaf._requires_grad, "_view": None}
-    return TensorPort(type(leaf), "_value", value.dtype, value.shape, also)
+        return ArrayPort(value.dtype, value.shape, lying.place)
+    also = {"_requires_grad": leaf._requires_grad}
+    return TensorPort(type(leaf), "_value", value.dtype, value.shape, also, lying.place, _VIEWING)
 
 
 # ---- what comes out ----------------------------------------------------------------------------------------

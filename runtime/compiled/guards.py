@@ -127,7 +127,7 @@ def _same(read: Read) -> bool:
     return now is value or (constant and bool(now == value))
 
 
-_form = attrgetter("_requires_grad", "_value.shape", "_value.dtype")
+_form = attrgetter("_requires_grad", "_value.shape", "_value.dtype", "_value.strides")
 
 
 def _grouped(reads: Iterable[Read], key: Callable[[Read], Any]) -> list[tuple[Any, list[Read]]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,6 +30,7 @@ from retrograd.runtime.device import device
 from retrograd.runtime.eager.opnodes import counter_of, edge_of
 from retrograd.runtime.eager.tape import Output
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.native.program import Executable, executable
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
@@ -57,6 +58,7 @@ class Recording:
         outputs: Sequence[Tensor],
         by_captured: bool = True,
         rewritten: Iterable[int] = (),
+        placings: Mapping[int, Placing] | None = None,
     ) -> None:
         self.name = name
         self.operands = tuple(operands)
@@ -71,6 +73,8 @@ class Recording:
         """Whether the gradients may as well be computed with the value."""
         self.rewritten = frozenset(rewritten)
         """The inputs that are written to when the function has run."""
+        self.placings = placings or {}
+        """How those inputs lie in memory that are views."""
         random = {draw.tensor for draw in trace.draws}
         self.drawn = tuple((k, x) for k, x in enumerate((*operands, *captured)) if x in random)
         """Random numbers among the inputs, which have other elements at each call."""
@@ -185,19 +189,27 @@ class Recording:
 
     @property
     def program(self) -> Executable:
-        return self._once("program", lambda: executable(self.graph, self.device))
+        return self._once("program", lambda: self._executable(self.graph))
 
     @property
     def joint(self) -> Executable:
-        return self._once("joint", lambda: executable(self.joint_graph, self.device))
+        return self._once("joint", lambda: self._executable(self.joint_graph))
 
     @property
     def forward(self) -> Executable:
-        return self._once("forward", lambda: executable(self.halves.forward, self.device))
+        return self._once("forward", lambda: self._executable(self.halves.forward))
 
     @property
     def backward(self) -> Executable:
-        return self._once("backward", lambda: executable(self.halves.backward, self.device))
+        return self._once("backward", self._make_backward)
+
+    def _make_backward(self) -> Executable:
+        saved = {k: self.placings[n] for k, n in enumerate(self.halves.saved) if n in self.placings}
+        return executable(self.halves.backward, self.device, placings=saved)
+
+    def _executable(self, graph: Graph) -> Executable:
+        """The program of a graph that has these inputs."""
+        return executable(graph, self.device, placings=self.placings)
 
     def _once(self, what: str, make: Callable[[], _T]) -> _T:
         """What was made before, or is made now, by one thread only."""

@@ -25,6 +25,7 @@ from retrograd.runtime.compiled.recording import Recording, array_of
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.scalar import Scalar
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.watching import Read
 from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
 from retrograd.runtime.strided import DeviceArray, share_memory
@@ -184,7 +185,7 @@ def as_array(leaf: Any) -> Any:
     """A leaf's elements."""
     if isinstance(leaf, Tensor):
         return array_of(leaf)
-    return leaf if isinstance(leaf, np.ndarray) else np.asarray(float(leaf))
+    return np.asarray(leaf if isinstance(leaf, np.ndarray) else float(leaf))
 
 
 def unboxed(array: Any) -> Any:
@@ -261,7 +262,11 @@ def _written_down(
     guards = Guards([*call.reads, *added], captured)
     inputs = [*placeholders, *captured]
     rewritten = [k for k, x in enumerate(inputs) if x in trace.mutated]
-    recording = Recording(call.name, trace, placeholders, captured, outputs, call.captured, rewritten)
+    lying = [placing(as_array(x)) for x in (*call.leaves, *captured)]
+    placings = {k: place for k, place in enumerate(lying) if place is not None and k not in rewritten}
+    recording = Recording(
+        call.name, trace, placeholders, captured, outputs, call.captured, rewritten, placings
+    )
     return Specialisation(recording, result, same, updated, guards, tuple(trace.draws))
 
 

@@ -89,10 +89,11 @@ class Plan:
         for k, target in found.updated.items():
             self._updates[k] = target.place if isinstance(target, Operand) else inputs[id(target.tensor)]
         apart = _apart([*map(as_array, leaves), *map(as_array, self._held)])
-        self._program = executable(graph, recording.device, self._updates if apart else {})
+        written = set(self._updates.values())
+        placings = {k: place for k, place in recording.placings.items() if k not in written}
+        self._program = executable(graph, recording.device, self._updates if apart else {}, placings)
         asked = sorted(self._asked)
         self._options = [(g, [(name, bool(g[name])) for name in asked]) for g in self._groups]
-        written = set(self._updates.values())
         self._changed = [x for x in self._held if isinstance(x, Tensor) and inputs[id(x)] in written]
         seen = [*found.guards.reads, *_remembered(optimizer, trained, self._slots), *modes_read()]
         self._guards = Guards(seen, recording.captured)

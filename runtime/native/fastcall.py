@@ -166,7 +166,7 @@ def _record(
     }
     words = [head[name] for name in trampoline.HEAD]
     words += [*into, *beside, *out, *(word for step in steps for word in step)]
-    return struct.pack(f"<{len(words)}Q", *words)
+    return struct.pack(f"<{len(words)}Q", *(word % (1 << 64) for word in words))
 
 
 def _outputs(ports: Sequence[OutputPort], arena_bytes: int) -> tuple[list[int], int]:
@@ -177,7 +177,7 @@ def _outputs(ports: Sequence[OutputPort], arena_bytes: int) -> tuple[list[int], 
             words += port.words()
             continue
         place = -1 if port.straight else -(-arena_bytes // 64) * 64
-        words += [trampoline.UPDATE, 5, port.number, place % (1 << 64), port.nbytes]
+        words += [trampoline.UPDATE, 5, port.number, place, port.nbytes]
         arena_bytes = arena_bytes if port.straight else place + port.nbytes
     return words, arena_bytes
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,22 @@ from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.record import record
 from retrograd.runtime.native import trampoline
 from retrograd.runtime.native.layout import slot_offset
+from retrograd.runtime.native.placing import Placing
 
 Array = NDArray[Any]
 
 
 @record(slots=True)
 class ArrayPort:
-    """A C-contiguous, aligned ndarray of this dtype and shape."""
+    """An aligned ndarray of this dtype and shape, in order or, as an argument, placed so in memory."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    place: Placing | None = None
 
     def words(self) -> list[int]:
         """The port in the record."""
-        return _port(trampoline.ARRAY, np.ndarray, 0, self.dtype, self.shape)
+        return _port(self, np.ndarray, 0)
 
     def open(self, argument: object) -> Array | None:
         """The array whose data the program reads; None if the argument is not like the port."""
@@ -47,6 +50,24 @@ class ArrayPort:
 
 
 @record(slots=True)
+class Viewing:
+    """Where an object may keep what it is a view of, and by which slots to tell that its other slots are
+    still true: the view knows the count of changes then, the base a list that begins with the count now."""
+
+    slot: str
+    view: type
+    base: str
+    version: str
+    counter: str
+
+    def fresh(self, thing: object) -> bool:
+        view = getattr(thing, self.slot)
+        return (
+            view is None or getattr(view, self.version) is getattr(getattr(view, self.base), self.counter)[0]
+        )
+
+
+@record(slots=True)
 class TensorPort:
     """An object of just this class with `__slots__`, one of which holds an array as `ArrayPort` wants it."""
 
@@ -56,17 +77,21 @@ class TensorPort:
     shape: tuple[int, ...]
     also: Mapping[str, object] = field(default_factory=dict)
     """Other slots. In an argument each must hold this very object; in an output it is put there."""
+    place: Placing | None = None
+    viewing: Viewing | None = None
+    """Of an argument: how it may be a view of another object."""
 
     def words(self) -> list[int]:
         pairs = [word for name, it in self.also.items() for word in (slot_offset(self.cls, name), id(it))]
-        return _port(
-            trampoline.ARRAY, self.cls, slot_offset(self.cls, self.slot), self.dtype, self.shape, pairs
-        )
+        array = ArrayPort(self.dtype, self.shape, self.place)
+        return _port(array, self.cls, slot_offset(self.cls, self.slot), pairs, self.viewing)
 
     def open(self, argument: object) -> Array | None:
         if type(argument) is not self.cls:
             return None
         if any(getattr(argument, name, _ABSENT) is not it for name, it in self.also.items()):
+            return None
+        if self.viewing is not None and not self.viewing.fresh(argument):
             return None
         return ArrayPort(self.dtype, self.shape).open(getattr(argument, self.slot, _ABSENT))
 
@@ -80,18 +105,20 @@ class TensorPort:
 
 @record(slots=True)
 class FloatPort:
-    """A Python float, which the program sees as a pointer to an f64 or f32."""
+    """A float of just this class (Python's, or one of NumPy's), which the program sees as a pointer to an f64
+    or f32. As an output it is Python's."""
 
     dtype: np.dtype[Any]
+    cls: type = float
 
     def words(self) -> list[int]:
         kinds = {np.dtype(np.float64): trampoline.F64, np.dtype(np.float32): trampoline.F32}
         if self.dtype not in kinds:
             raise CompilerError(f"a Python float cannot be passed as {self.dtype}")
-        return [kinds[self.dtype], 2]
+        return [kinds[self.dtype], 4, id(self.cls), int(self.cls is np.float32)]
 
-    def open(self, argument: object) -> Array | None:
-        if type(argument) is not float:
+    def open(self, argument: Any) -> Array | None:
+        if type(argument) is not self.cls:
             return None
         with np.errstate(over="ignore"):
             return np.array(argument, self.dtype)
@@ -102,15 +129,18 @@ class FloatPort:
 
 @record(slots=True)
 class ConstantPort:
-    """Just this object: what the program was compiled for, and does not see."""
+    """Just this object: what the program was compiled for, and does not see. `by_value`, or an equal one of
+    its class."""
 
     value: object
+    by_value: bool = False
 
     def words(self) -> list[int]:
-        return [trampoline.CONSTANT, 3, id(self.value)]
+        return [trampoline.CONSTANT, 4, id(self.value), int(self.by_value)]
 
     def open(self, argument: object) -> Array | None:
-        return UNSEEN if argument is self.value else None
+        equal = self.by_value and type(argument) is type(self.value) and argument == self.value
+        return UNSEEN if equal or argument is self.value else None
 
 
 class WeakPort:
@@ -123,7 +153,7 @@ class WeakPort:
         self.reference = weakref.ref(value)
 
     def words(self) -> list[int]:
-        return [trampoline.CONSTANT, 3, self._id]
+        return [trampoline.CONSTANT, 4, self._id, 0]
 
     def open(self, argument: object) -> Array | None:
         return UNSEEN if argument is self.reference() else None
@@ -215,8 +245,19 @@ def opened(ports: Sequence[Port], things: Sequence[Any]) -> list[tuple[object, A
 
 
 def _port(
-    kind: int, cls: type, slot: int, dtype: np.dtype[Any], shape: Sequence[int], pairs: Sequence[int] = ()
+    array: ArrayPort, cls: type, slot: int, pairs: Sequence[int] = (), viewing: Viewing | None = None
 ) -> list[int]:
-    words = [kind, 0, id(cls), slot, id(dtype), len(shape), len(pairs) // 2, *shape, *pairs]
+    place, item = array.place, array.dtype.itemsize
+    flags = trampoline.ALIGNED | (trampoline.CONTIGUOUS if place is None else 0)
+    elements = prod(array.shape) if place is None else place.length
+    shift = 0 if place is None else -place.before * item
+    view = 0 if viewing is None else slot_offset(cls, viewing.slot)
+    words = [trampoline.ARRAY, 0, id(cls), slot, id(array.dtype), len(array.shape), len(pairs) // 2]
+    words += [flags, shift, elements * item, view, *array.shape]
+    words += [] if place is None else [stride * item for stride in place.strides]
+    words += pairs
+    if viewing is not None:
+        inside = [slot_offset(viewing.view, name) for name in (viewing.base, viewing.version)]
+        words += [*inside, slot_offset(cls, viewing.counter)]
     words[1] = len(words)
     return words

@@ -28,6 +28,7 @@ from retrograd.runtime.device import device
 from retrograd.runtime.native import cache, cpu
 from retrograd.runtime.native.fastcall import make
 from retrograd.runtime.native.host import host
+from retrograd.runtime.native.placing import Placing, seen_through
 from retrograd.runtime.native.ports import ArrayPort, FlagPort, Held, OutputPort, Port
 from retrograd.runtime.native.returns import Returns
 from retrograd.runtime.native.watching import Watch
@@ -103,10 +104,16 @@ class Executable(Protocol):
     def assembly(self) -> str: ...
 
 
-def executable(graph: Graph, where: device, updates: Mapping[int, int] | None = None) -> Executable:
-    """The graph compiled for a device. `updates` are outputs that will be written over inputs."""
+def executable(
+    graph: Graph,
+    where: device,
+    updates: Mapping[int, int] | None = None,
+    placings: Mapping[int, Placing] | None = None,
+) -> Executable:
+    """The graph compiled for a device. `updates` are outputs that will be written over inputs; `placings` say
+    which inputs are views, and how they lie."""
     if where.type == "cpu":
-        return NativeProgram(graph, updates)
+        return NativeProgram(graph, updates, placings)
     cuda = "retrograd.runtime.cuda"  # late: programs on the CPU do without
     gpu = import_module(f"{cuda}.devices").get(where.index)
     found: Executable = import_module(f"{cuda}.program").GpuProgram(graph, gpu)
@@ -116,17 +123,24 @@ def executable(graph: Graph, where: device, updates: Mapping[int, int] | None = 
 class NativeProgram:
     """A compiled graph. Compiling happens here and now; calling it is thread-safe.
 
-    `updates` are outputs that will be written over inputs, by their numbers.
+    `updates` are outputs that will be written over inputs, by their numbers. Inputs lie in memory as
+    `placings` say, and else in order.
     """
 
-    def __init__(self, graph: Graph, updates: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        updates: Mapping[int, int] | None = None,
+        placings: Mapping[int, Placing] | None = None,
+    ) -> None:
         self.graph = graph
-        self._updates = updates or {}
+        self._updates, self.placings = updates or {}, placings or {}
+        self._placed = seen_through(graph, self.placings)
         self._target = host()
         with _uncollected():
             self._code = self._load()
         self._library = cpu.load(self._code.object_code)
-        inputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.inputs]
+        inputs = [ArrayPort(x.dtype.numpy, x.shape, self.placings.get(k)) for k, x in enumerate(graph.inputs)]
         outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.outputs]
         self._call = self.bind(inputs, outputs, tuple(range(len(outputs))), self._reorder)
 
@@ -134,8 +148,13 @@ class NativeProgram:
     def compiled(self) -> Compiled:
         """Every stage. Worked out again for code that came from the cache."""
         pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
-        compiled: Compiled = pipeline.compile_graph(self.graph, self._target)
+        compiled: Compiled = pipeline.compile_graph(self._placed, self._target)
         return compiled
+
+    @cached_property
+    def _in_order(self) -> NativeProgram:
+        """The same for inputs in order."""
+        return NativeProgram(self.graph, self._updates)
 
     @property
     def straight(self) -> list[int]:
@@ -205,7 +224,7 @@ class NativeProgram:
         )
 
     def _load(self) -> Code:
-        name = fingerprint(self.graph)
+        name = fingerprint(self._placed)
         if name is None:
             return Code.of(self.compiled, self._target, self._updates)
         key = cache.key_of(name, self._target, sorted(self._updates.items()))
@@ -218,6 +237,8 @@ class NativeProgram:
 
     def _reorder(self, *arrays: Array) -> Any:
         """Arrays that do not lie in memory as code wants it (views, mostly) are copied into order."""
+        if self.placings:
+            return tuple(self._in_order(arrays))
         inputs = self.graph.inputs
         ordered = list(arrays)
         for k, (node, array) in enumerate(zip(inputs, arrays)):

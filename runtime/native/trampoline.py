@@ -7,17 +7,23 @@ arguments, ports of held objects, ports of outputs, and returns.
 
 A *port* describes an argument to check or an output to make; both look alike, and the same words serve:
 
-    kind, words to the next port, class, slot, dtype, ndim, pairs, extents …, (slot, object) …
+    kind, words to the next port, class, slot, dtype, ndim, pairs, flags, shift, bytes, view,
+    extents …, strides …, (slot, object) …, base, version, counter
 
 | kind | argument or held object | output |
 |---|---|---|
 | 0 array | an ndarray; or a `class` object with one in `slot`, paired slots holding their objects | made so |
-| 1 f64 | a Python float | made of the 8 bytes that the program wrote |
-| 2 f32 | a Python float, rounded | made of 4 bytes |
-| 3 constant | just the object in `class` | |
+| 1 f64 | a float of just `class`, of 4 bytes where `slot` is 1 | made of the 8 bytes that were written |
+| 2 f32 | the same, rounded | made of 4 bytes |
+| 3 constant | just the object in `class`, or where `slot` is 1 an equal one of its class | |
 | 4 group | a list, tuple or dict of just `class`, its members as their own ports say | |
 | 5 flag | | a byte; where it is not 0, the call is a miss |
 | 6 update | | what the program's pointer number `class` points to is written anew |
+
+An array has all the NumPy flags in `flags`. C_CONTIGUOUS is not among them where it is read by strides: these
+must be its own on axes of more than one element, and the program is given where its data begin plus `shift`.
+Where there is a `view`, that slot may hold what says how the object views another: then the `version` that it
+holds must be that of its `base`, the first item of the list in the latter's slot `counter`.
 
 The words of a group are: kind, words to the next port, class, 0 tuple, 1 list or 2 dict, members, keys of a
 dict …, ports of the members …. All that is no group is a *leaf*; leaves are counted through arguments and
@@ -26,9 +32,9 @@ at its place in the arena and copied when the program has run, or at once where 
 
 What fails a port or a guard (`watching.py`) goes to `miss(*args, **kwargs)`.
 
-One text serves all signatures, so a new one compiles nothing. This file holds the call and the arguments,
-`boxing.py` the outputs. A new kind is a row of the table, a case of each `switch`, and a port in
-`fastcall.py`.
+One text serves all signatures, so a new one compiles nothing. This file holds the call, `taking.py` what it
+takes, `making.py` and `boxing.py` what it makes and gives back. A new kind is a row of the table, a case of
+each `switch`, and a port in `ports.py`.
 """
 
 from __future__ import annotations
@@ -39,10 +45,15 @@ from string import Template
 
 from retrograd.runtime.native.boxing import BOXING
 from retrograd.runtime.native.layout import Layout
+from retrograd.runtime.native.making import MAKING
+from retrograd.runtime.native.taking import TAKING
 from retrograd.runtime.native.watching import WATCHING, constants
 
 ARRAY, F64, F32, CONSTANT, GROUP, FLAG, UPDATE = range(7)
 """Kinds of ports."""
+
+CONTIGUOUS, ALIGNED = 1, 256
+"""NumPy's flags, which are part of its binary interface."""
 
 GROUPS: dict[type, int] = {tuple: 0, list: 1, dict: 2}
 """How the members of a group are found."""
@@ -78,8 +89,14 @@ ARENA_KEPT = 256 << 20
 def trampoline_text(layout: Layout) -> str:
     """The module, for this interpreter's layout of objects."""
     head = {f"head_{name}": place for place, name in enumerate(HEAD)}
-    text = Template(_CALL + BOXING + WATCHING).substitute(
-        asdict(layout), **head, **constants(), head_words=len(HEAD), small=SMALL_ARENA, kept=ARENA_KEPT
+    text = Template(_CALL + TAKING + MAKING + BOXING + WATCHING).substitute(
+        asdict(layout),
+        **head,
+        **constants(),
+        head_words=len(HEAD),
+        contiguous=CONTIGUOUS,
+        small=SMALL_ARENA,
+        kept=ARENA_KEPT,
     )
     return _HEAD_CALL.sub(_HEAD_LINES, text)
 
@@ -92,7 +109,6 @@ sees this text."""
 
 
 _CALL = """
-@PyFloat_Type = external global i8
 @numpy_array_type = external global i8
 declare void @Py_IncRef(ptr)
 declare void @Py_DecRef(ptr)
@@ -100,9 +116,6 @@ declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare ptr @PyErr_NoMemory()
-declare i64 @PyDict_Size(ptr)
-declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)
-declare i8 @numpy_equivalent_types(ptr, ptr)
 
 ; A call under way. objects[i] and arrays[i] are leaf i and its ndarray (or null), borrowed.
 ;                pointers, scalars, objects, arrays, pointers stored, leaves taken
@@ -366,256 +379,4 @@ end:
 define void @retrograd_nothing(ptr %pointers) nounwind {
   ret void
 }
-
-; --- arguments -------------------------------------------------------------------------------------------
-; Checks so many objects against so many ports, and enters them in the frame. False where one is unlike.
-define internal i1 @take(ptr %frame, ptr %items, i64 %count, ptr %ports) nounwind {
-entry:
-  %pointers = load ptr, ptr %frame
-  %scalars_at = getelementptr %call_frame, ptr %frame, i64 0, i32 1
-  %scalars = load ptr, ptr %scalars_at
-  %objects_at = getelementptr %call_frame, ptr %frame, i64 0, i32 2
-  %objects = load ptr, ptr %objects_at
-  %arrays_at = getelementptr %call_frame, ptr %frame, i64 0, i32 3
-  %arrays = load ptr, ptr %arrays_at
-  %used_at = getelementptr %call_frame, ptr %frame, i64 0, i32 4
-  %leaf_at = getelementptr %call_frame, ptr %frame, i64 0, i32 5
-  br label %next
-next:
-  %i = phi i64 [ 0, %entry ], [ %i_next, %step ]
-  %port = phi ptr [ %ports, %entry ], [ %port_next, %step ]
-  %more = icmp ult i64 %i, %count
-  br i1 %more, label %one, label %yes
-one:
-  %item_at = getelementptr ptr, ptr %items, i64 %i
-  %item = load ptr, ptr %item_at
-  %kind = load i64, ptr %port, align 1
-  %is_group = icmp eq i64 %kind, 4
-  br i1 %is_group, label %take_group, label %enter
-take_group:
-  %group_taken = call i1 @take_group(ptr %frame, ptr %item, ptr %port)
-  br i1 %group_taken, label %step, label %no
-enter:
-  %leaf = load i64, ptr %leaf_at
-  %leaf_next = add i64 %leaf, 1
-  store i64 %leaf_next, ptr %leaf_at
-  %object_at = getelementptr ptr, ptr %objects, i64 %leaf
-  store ptr %item, ptr %object_at
-  %array_at = getelementptr ptr, ptr %arrays, i64 %leaf
-  store ptr null, ptr %array_at
-  %used = load i64, ptr %used_at
-  %used_next = add i64 %used, 1
-  %pointer_at = getelementptr ptr, ptr %pointers, i64 %used
-  switch i64 %kind, label %take_constant [ i64 0, label %take_array
-                                      i64 1, label %take_number
-                                      i64 2, label %take_number ]
-take_array:
-  %array = call ptr @array_of(ptr %item, ptr %port)
-  %unlike = icmp eq ptr %array, null
-  br i1 %unlike, label %no, label %address
-address:
-  store ptr %array, ptr %array_at
-  %data_at = getelementptr i8, ptr %array, i64 $array_data
-  %data = load ptr, ptr %data_at
-  store ptr %data, ptr %pointer_at
-  br label %took
-take_number:
-  %type_at = getelementptr i8, ptr %item, i64 $type
-  %type = load ptr, ptr %type_at
-  %is_float = icmp eq ptr %type, @PyFloat_Type
-  br i1 %is_float, label %read_number, label %no
-read_number:
-  %scalar_at = getelementptr i64, ptr %scalars, i64 %leaf
-  store ptr %scalar_at, ptr %pointer_at
-  %value_at = getelementptr i8, ptr %item, i64 $float_value
-  %value = load double, ptr %value_at
-  %is_double = icmp eq i64 %kind, 1
-  br i1 %is_double, label %as_double, label %as_single
-as_double:
-  store double %value, ptr %scalar_at
-  br label %took
-as_single:
-  %rounded = fptrunc double %value to float
-  store float %rounded, ptr %scalar_at
-  br label %took
-take_constant:
-  %constant_at = getelementptr i64, ptr %port, i64 2
-  %constant = load ptr, ptr %constant_at, align 1
-  %same = icmp eq ptr %item, %constant
-  br i1 %same, label %step, label %no
-took:
-  store i64 %used_next, ptr %used_at
-  br label %step
-step:
-  %i_next = add i64 %i, 1
-  %size_at = getelementptr i64, ptr %port, i64 1
-  %size = load i64, ptr %size_at, align 1
-  %port_next = getelementptr i64, ptr %port, i64 %size
-  br label %next
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
-
-; The members of a list, tuple or dict.
-define internal i1 @take_group(ptr %frame, ptr %item, ptr %port) nounwind {
-entry:
-  %place = alloca i64
-  %key_at = alloca ptr
-  %class_word = call i64 @head(ptr %port, i64 2)
-  %class = inttoptr i64 %class_word to ptr
-  %type_at = getelementptr i8, ptr %item, i64 $type
-  %type = load ptr, ptr %type_at
-  %right_class = icmp eq ptr %type, %class
-  br i1 %right_class, label %measure, label %no
-measure:
-  %how = call i64 @head(ptr %port, i64 3)
-  %count = call i64 @head(ptr %port, i64 4)
-  %members = getelementptr i64, ptr %port, i64 5
-  %is_dict = icmp eq i64 %how, 2
-  br i1 %is_dict, label %dict, label %sequence
-sequence:
-  %length_at = getelementptr i8, ptr %item, i64 $sequence_length
-  %length = load i64, ptr %length_at
-  %inside = getelementptr i8, ptr %item, i64 $tuple_items
-  %outside_at = getelementptr i8, ptr %item, i64 $list_items
-  %right_length = icmp eq i64 %length, %count
-  br i1 %right_length, label %find, label %no
-find:
-  %is_tuple = icmp eq i64 %how, 0
-  br i1 %is_tuple, label %take_sequence, label %list
-list:
-  %outside = load ptr, ptr %outside_at
-  br label %take_sequence
-take_sequence:
-  %sequence_items = phi ptr [ %inside, %find ], [ %outside, %list ]
-  %sequence_taken = call i1 @take(ptr %frame, ptr %sequence_items, i64 %count, ptr %members)
-  ret i1 %sequence_taken
-dict:
-  %size = call i64 @PyDict_Size(ptr %item)
-  %right_size = icmp eq i64 %size, %count
-  br i1 %right_size, label %walk, label %no
-walk:
-  %values = alloca ptr, i64 %count
-  store i64 0, ptr %place
-  br label %pair
-pair:
-  %i = phi i64 [ 0, %walk ], [ %i_next, %named ]
-  %more = icmp ult i64 %i, %count
-  br i1 %more, label %pair_one, label %take_dict
-pair_one:
-  %value_at = getelementptr ptr, ptr %values, i64 %i
-  %there = call i32 @PyDict_Next(ptr %item, ptr %place, ptr %key_at, ptr %value_at)
-  %is_there = icmp ne i32 %there, 0
-  br i1 %is_there, label %name, label %no
-name:
-  %key = load ptr, ptr %key_at
-  %wanted_at = getelementptr ptr, ptr %members, i64 %i
-  %wanted = load ptr, ptr %wanted_at, align 1
-  %right_key = icmp eq ptr %key, %wanted
-  br i1 %right_key, label %named, label %no
-named:
-  %i_next = add i64 %i, 1
-  br label %pair
-take_dict:
-  %dict_members = getelementptr i64, ptr %members, i64 %count
-  %dict_taken = call i1 @take(ptr %frame, ptr %values, i64 %count, ptr %dict_members)
-  ret i1 %dict_taken
-no:
-  ret i1 false
-}
-
-; The ndarray that the argument is or holds, if all is as the port says; else null.
-define internal ptr @array_of(ptr %arg, ptr %port) nounwind {
-entry:
-  %class_at = getelementptr i64, ptr %port, i64 2
-  %class = load ptr, ptr %class_at, align 1
-  %type_at = getelementptr i8, ptr %arg, i64 $type
-  %type = load ptr, ptr %type_at
-  %right_class = icmp eq ptr %type, %class
-  br i1 %right_class, label %find, label %no
-find:
-  %slot_at = getelementptr i64, ptr %port, i64 3
-  %slot = load i64, ptr %slot_at, align 1
-  %ndim_at = getelementptr i64, ptr %port, i64 5
-  %ndim = load i64, ptr %ndim_at, align 1
-  %extents = getelementptr i64, ptr %port, i64 7
-  %pairs = getelementptr i64, ptr %extents, i64 %ndim
-  %plain = icmp eq i64 %slot, 0
-  br i1 %plain, label %check, label %open
-open:
-  %value_at = getelementptr i8, ptr %arg, i64 %slot
-  %value = load ptr, ptr %value_at
-  %unset = icmp eq ptr %value, null
-  br i1 %unset, label %no, label %type_check
-type_check:
-  %value_type_at = getelementptr i8, ptr %value, i64 $type
-  %value_type = load ptr, ptr %value_type_at
-  %is_array = icmp eq ptr %value_type, @numpy_array_type
-  br i1 %is_array, label %pair_begin, label %no
-pair_begin:
-  %pair_count_at = getelementptr i64, ptr %port, i64 6
-  %pair_count = load i64, ptr %pair_count_at, align 1
-  br label %pair
-pair:
-  %p = phi i64 [ 0, %pair_begin ], [ %p_next, %pair_one ]
-  %pair_more = icmp ult i64 %p, %pair_count
-  br i1 %pair_more, label %pair_one, label %check
-pair_one:
-  %p_word = shl i64 %p, 1
-  %other_slot_at = getelementptr i64, ptr %pairs, i64 %p_word
-  %other_slot = load i64, ptr %other_slot_at, align 1
-  %expected_at = getelementptr i64, ptr %other_slot_at, i64 1
-  %expected = load ptr, ptr %expected_at, align 1
-  %there_at = getelementptr i8, ptr %arg, i64 %other_slot
-  %there = load ptr, ptr %there_at
-  %as_expected = icmp eq ptr %there, %expected
-  %p_next = add i64 %p, 1
-  br i1 %as_expected, label %pair, label %no
-check:
-  %array = phi ptr [ %arg, %find ], [ %value, %pair ]
-  %flags_at = getelementptr i8, ptr %array, i64 $array_flags
-  %flags = load i32, ptr %flags_at
-  %order = and i32 %flags, 257                       ; C_CONTIGUOUS | ALIGNED
-  %in_order = icmp eq i32 %order, 257
-  %rank_at = getelementptr i8, ptr %array, i64 $array_ndim
-  %rank_int = load i32, ptr %rank_at
-  %rank = sext i32 %rank_int to i64
-  %right_rank = icmp eq i64 %rank, %ndim
-  %right_form = and i1 %in_order, %right_rank
-  br i1 %right_form, label %check_dtype, label %no
-check_dtype:
-  %wanted_at = getelementptr i64, ptr %port, i64 4
-  %wanted = load ptr, ptr %wanted_at, align 1
-  %dtype_at = getelementptr i8, ptr %array, i64 $array_dtype
-  %dtype = load ptr, ptr %dtype_at
-  %same_dtype = icmp eq ptr %dtype, %wanted
-  br i1 %same_dtype, label %check_shape, label %compare_dtype
-compare_dtype:                                         ; an unpickled array has a dtype object of its own
-  %equal_byte = call i8 @numpy_equivalent_types(ptr %dtype, ptr %wanted)
-  %equal = icmp ne i8 %equal_byte, 0
-  br i1 %equal, label %check_shape, label %no
-check_shape:
-  %shape_at = getelementptr i8, ptr %array, i64 $array_shape
-  %dims = load ptr, ptr %shape_at
-  br label %axis
-axis:
-  %a = phi i64 [ 0, %check_shape ], [ %a_next, %axis_one ]
-  %axis_more = icmp ult i64 %a, %ndim
-  br i1 %axis_more, label %axis_one, label %yes
-axis_one:
-  %dim_at = getelementptr i64, ptr %dims, i64 %a
-  %dim = load i64, ptr %dim_at
-  %extent_at = getelementptr i64, ptr %extents, i64 %a
-  %extent = load i64, ptr %extent_at, align 1
-  %right_extent = icmp eq i64 %dim, %extent
-  %a_next = add i64 %a, 1
-  br i1 %right_extent, label %axis, label %no
-yes:
-  ret ptr %array
-no:
-  ret ptr null
-}
-
 """
