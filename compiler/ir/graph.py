@@ -75,6 +75,8 @@ class Op(ABC):
 
     name: ClassVar[str]
     """How the op is called in printed graphs."""
+    hosted: ClassVar[bool] = False
+    """Is it computed by `evaluate` in compiled programs too, as no loops are written for it?"""
 
     @abstractmethod
     def infer(self, *types: Type) -> Type:

@@ -2,8 +2,8 @@
 
 In flow stacks of matrices `[…, n, n]`, in float32 or float64; the values come from LAPACK, the derivatives
 are written with ops (Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
-differentiation", 2008; for Cholesky Murray, "Differentiation of the Cholesky decomposition", 2016). There is
-no native code for these ops, so their functions refuse to be traced. `factor.py` has the rest.
+differentiation", 2008; for Cholesky Murray, "Differentiation of the Cholesky decomposition", 2016). No loops
+are written for these ops: in compiled programs, too, LAPACK does them. `factor.py` has the rest.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ Cotangents = Sequence[Value | None]
 @record
 class Lapack(Op):
     """An op that LAPACK computes."""
+
+    hosted = True
 
     @property
     def title(self) -> str:
@@ -85,6 +87,8 @@ class Inverse(SameShape):
     """`a⁻¹`."""
 
     name = "inv"
+    endless: bool = False
+    """Whether a singular matrix, of one alone, has an inverse full of infinities rather than none."""
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
@@ -92,6 +96,8 @@ class Inverse(SameShape):
         try:
             return np.asarray(np.linalg.inv(a))
         except np.linalg.LinAlgError:
+            if self.endless:
+                return np.full_like(a, np.inf)
             which = next(m for m in a.reshape(-1, *a.shape[-2:]) if np.linalg.matrix_rank(m) < len(m))
             place = next(k for k in range(1, len(which) + 1) if np.linalg.matrix_rank(which[:, :k]) < k)
             text = why.format(place) + "input matrix is singular."

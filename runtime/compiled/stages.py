@@ -68,10 +68,9 @@ class Program:
             known = ", ".join(repr(name) for name in _WHOLE if name)
             raise ArgumentError(f"ptx(of={of!r})", "no such graph", f"name one of {known}")
         graph: Graph = _WHOLE[of](self._recording)
-        compiled = import_module("retrograd.compiler.pipeline").compile_for_gpu(
-            graph, arch, tf32=precision.tf32
-        )
-        return str(compiled.ptx)
+        graphs = import_module("retrograd.compiler.passes.hosted").compiled_graphs(graph)
+        compile_for_gpu = import_module("retrograd.compiler.pipeline").compile_for_gpu
+        return "\n".join(compile_for_gpu(part, arch, tf32=precision.tf32).ptx for part in graphs)
 
     def __str__(self) -> str:
         return str(self.joint)

@@ -15,9 +15,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import (
     ArgumentError,
     DtypeError,
-    LinearAlgebraError,
     ShapeError,
-    TraceError,
     mirrored,
 )
 from retrograd.compiler.ir.graph import apply
@@ -27,24 +25,12 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.public import DimLike, axis_of, linalg, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.statistics import norm as vector_p_norm
-from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor
 
 Order = float | str | None
 
 
 def matrix(name: str, A: Tensor, square: bool = False) -> Tensor:
-    """The operand, if it is a stack of matrices that LAPACK takes."""
-    if STATE.trace is not None:
-        raise TraceError(
-            f"linalg.{name} of a tensor of shape {list(A.shape)} inside a compiled function",
-            "it is computed by LAPACK, for which no native code is made",
-            "call it outside, and pass its result in as an argument",
-        )
-    return checked_matrix(name, A, square)
-
-
-def checked_matrix(name: str, A: Tensor, square: bool = False) -> Tensor:
     """The operand, if it is a stack of matrices of floating-point numbers."""
     if A.ndim < 2:
         raise ShapeError(
@@ -186,7 +172,7 @@ def matrix_norm(
     dtype: object = None,
 ) -> Tensor:
     """The norm of matrices along two axes: "fro", "nuc", or ±inf, ±1, ±2."""
-    x = checked_matrix("matrix_norm", A if dtype is None else moves.cast(A, dtypes.dtype(dtype)))
+    x = matrix("matrix_norm", A if dtype is None else moves.cast(A, dtypes.dtype(dtype)))
     row, column = (axis_of(d, x.ndim, "matrix_norm") for d in dim)
     if ord == "fro":
         return vector_p_norm(x, 2.0, (row, column), keepdim)
@@ -231,10 +217,5 @@ def cond(A: Tensor, p: Order = None) -> Tensor:
         return least / most if p == -2 else most / least
     matrix("cond", A, True)
     assert p is not None
-    try:
-        inverse = apply(lapack.Inverse(), A)
-    except LinearAlgebraError:
-        if A.ndim > 2:
-            raise
-        return A.new_full((), float("inf"))
-    return matrix_norm(A, p) * matrix_norm(inverse, p)
+    inverse = matrix_norm(apply(lapack.Inverse(endless=A.ndim == 2), A), p)
+    return rows.where(rows.isinf(inverse), inverse, matrix_norm(A, p) * inverse)

@@ -112,6 +112,10 @@ def executable(
 ) -> Executable:
     """The graph compiled for a device. `updates` are outputs that will be written over inputs; `placings` say
     which inputs are views, and how they lie."""
+    if any(node.op.hosted for node in graph.nodes):
+        staged = import_module("retrograd.runtime.native.staged")  # late: few programs need it
+        whole: Executable = staged.StagedProgram(graph, lambda stage: executable(stage, where))
+        return whole
     if where.type == "cpu":
         return NativeProgram(graph, updates, placings)
     cuda = "retrograd.runtime.cuda"  # late: programs on the CPU do without
