@@ -305,6 +305,28 @@ def test_reductions_down_columns_of_every_number_of_rows(dtype: DType) -> None:
 
 
 @pytest.mark.parametrize("dtype", [float32, float64, int32, bool_], ids=lambda d: d.name)
+@pytest.mark.parametrize("columns", [2, 3, 7, 24, 33])
+def test_many_narrow_rows(columns: int, dtype: DType) -> None:
+    """Sums down them, values stored beside, what is the same in every row, one total."""
+    total, combine = (OPS["any"], rows.logical_or) if dtype is bool_ else (OPS["sum"], rows.add)
+    for count in (2, 128, 517, 1031):
+        x, row = sample((count, columns), dtype), sample((1, columns), dtype, 1)
+
+        def everything(x: Value, row: Value, count: int = count) -> list[Value]:
+            moved = combine(x, row)
+            most = [] if dtype is bool_ else [apply(OPS["amax"]((0,)), x)]
+            return [
+                moved,
+                apply(total((0,)), moved),
+                apply(total((0,)), x),
+                apply(total((0, 1)), moved),
+                *most,
+            ]
+
+        check(everything, x, row, ulps=64, scale=100.0)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64, int32, bool_], ids=lambda d: d.name)
 def test_transposes_of_every_number_of_rows_and_columns(dtype: DType) -> None:
     for sizes in ((16, 16), (17, 33), (40, 15), (64, 48), (35, 50)):
         x, y = sample(sizes, dtype), sample(sizes[::-1], dtype, 1)

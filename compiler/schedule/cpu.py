@@ -39,6 +39,7 @@ from retrograd.compiler.passes.epilogues import join_epilogues
 from retrograd.compiler.schedule.columns import sum_columns
 from retrograd.compiler.schedule.gemm import arrange_product
 from retrograd.compiler.schedule.machine import Machine
+from retrograd.compiler.schedule.narrow import join_rows
 from retrograd.compiler.schedule.turns import turn
 
 _PARALLEL_COST = 600_000
@@ -80,6 +81,7 @@ def _kernel(kernel: Kernel, machine: Machine) -> Kernel:
         if body is not None:
             return Kernel(kernel.name, body)
     body = tuple(collapse(s) for s in kernel.body)
+    body = tuple(t for s in body for t in join_rows(s, machine))
     body = tuple(t for s in body for r in sum_columns(s) for t in turn(r, machine))
     body = tuple(t for s in body for t in share(s, machine))
     return Kernel(kernel.name, tuple(vectorise(s, machine) for s in body))
