@@ -18,6 +18,7 @@ from ptx_memory import Accesses, Allocation, Memory
 from ptx_steps import Decoder, Meeting, Step
 from ptx_text import Fault, Function, Instruction, Module, Name
 from ptx_threads import WARP, Frame, Grid, frame_of
+from ptx_traffic import Traffic
 from ptx_types import NUMPY
 
 from retrograd.compiler.ir.graph import Array
@@ -42,6 +43,8 @@ class Machine:
     def __init__(self, module: Module, memory: Memory) -> None:
         self.module = module
         self.memory = memory
+        self.traffic: Traffic | None = None
+        """Where launches are counted."""
         self.constants: dict[str, int] = {}
         self._decoded: dict[str, list[Segment]] = {}
         for variable in self.module.variables.values():
@@ -69,7 +72,7 @@ class Machine:
             count = min(at_once, grid - first)
             space = Grid(
                 self.module, self.memory, self.constants, grid, block, first, count, shared, nbytes,
-                self._piece, touched, np.unique(np.array([0, *arguments], np.uint64)),
+                self._piece, touched, self.traffic,
             )  # fmt: skip
             frame = frame_of(space, function, np.arange(count * block))
             for parameter, value in zip(function.parameters, arguments, strict=True):

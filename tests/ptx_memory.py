@@ -180,11 +180,6 @@ class Accesses:
             self.reader[pieces[twice & ~near]] = _MANY
         return None
 
-    def unordered(self, pieces: Array, threads: Array, epochs: Array) -> Array:
-        """Which of these pieces another thread has written, with nothing between; nothing is noted."""
-        pieces = self.cover(pieces)
-        return self._conflict(self.writer[pieces], self.written[pieces], threads, epochs)
-
     def note_write(self, pieces: Array, threads: Array, epochs: Array) -> tuple[int, str] | None:
         """The same of threads that write."""
         pieces = self.cover(pieces)

@@ -13,6 +13,7 @@ import numpy as np
 from ptx_machine import Machine
 from ptx_memory import ALIGNMENT, FILL, Memory
 from ptx_text import Module, parse
+from ptx_traffic import Traffic
 
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ir.loops import Buffer
@@ -23,8 +24,10 @@ def run(
     compiled: CompiledGpu,
     arrays: Sequence[Array],
     reading: Callable[[Module], Module] = lambda module: module,
+    traffic: dict[str, Traffic] | None = None,
 ) -> list[Array]:
-    """The outputs of the graph. `reading` is what an assembler makes of the module."""
+    """The outputs of the graph. `reading` is what an assembler makes of the module; `traffic` is filled with
+    what each launch asks of memory, by its name."""
     memory = Memory()
     machine = Machine(reading(parse(compiled.ptx)), memory)
     program = compiled.loops
@@ -37,6 +40,8 @@ def run(
         places[b] = memory.map(storage[offset:end], _bytes(b), b.name)
     for launch in compiled.launches:
         _apart(launch.buffers, program.arena)
+        if traffic is not None:
+            machine.traffic = traffic[launch.name] = Traffic()
         machine.launch(launch.name, launch.grid, launch.block, [places[b] for b in launch.buffers])
     for b, a in given.items():
         assert memory.bytes(places[b], _bytes(b)).tobytes() == a.tobytes(), f"{b} was overwritten"

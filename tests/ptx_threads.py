@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from ptx_memory import FILL, Accesses, Allocation, Memory
 from ptx_text import Address, Fault, Function, Instruction, Module, Name, Number, Operand
+from ptx_traffic import Traffic
 from ptx_types import FLOATS, NUMPY
 
 from retrograd.compiler.ir.graph import Array
@@ -20,8 +21,6 @@ from retrograd.compiler.ir.graph import Array
 SHARED_WINDOW, LOCAL_WINDOW = 0x1_0000_0000, 0x2_0000_0000
 """Where the spaces of blocks and of threads begin among generic addresses."""
 _WINDOW = 1 << 24
-_AT_START = 16
-"""Bytes that an idle load may read."""
 WARP = 32
 Read = Callable[["Frame"], Array]
 Write = Callable[["Frame", Array], None]
@@ -50,9 +49,8 @@ class Grid:
     """Bytes of shared memory whose accesses are told apart."""
     touched: dict[Allocation, Accesses]
     """Who touched what of the global memory, in the whole launch."""
-    starts: Array
-    """Where the memory begins that the launch was given. A load under a condition reads there where it does
-    not hold, and its value is not used: so what races there is no fault, but reads garbage."""
+    traffic: Traffic | None
+    """Where it is counted what memory is asked for, if anybody wants to know."""
     bytes: Array = field(init=False)
     defined: Array = field(init=False)
     accesses: Accesses = field(init=False)
@@ -269,6 +267,7 @@ def load(access: Access, frame: Frame, at: Array) -> Array:
     """The elements at these addresses: threads × count."""
     access.aligned(frame, at)
     space, at = access.space_of(frame, at)
+    _count(access, frame, space, at, False)
     match space:
         case "shared":
             places = _shared_places(access, frame, at)
@@ -292,6 +291,7 @@ def store(access: Access, frame: Frame, at: Array, values: Array) -> None:
     """Writes elements: threads × count."""
     access.aligned(frame, at)
     space, at = access.space_of(frame, at)
+    _count(access, frame, space, at, True)
     match space:
         case "shared":
             places = _shared_places(access, frame, at)
@@ -307,6 +307,15 @@ def store(access: Access, frame: Frame, at: Array, values: Array) -> None:
                 _put(access, allocation.storage, places, values[chosen])
         case _:
             raise access.instruction.fault(f"no stores to {space} are known here")
+
+
+def _count(access: Access, frame: Frame, space: str, at: Array, writes: bool) -> None:
+    grid = frame.grid
+    if grid.traffic is not None:
+        block, thread = np.divmod(frame.running, grid.block)
+        warps = block * -(-grid.block // WARP) + thread // WARP
+        nbytes = access.width * access.count
+        grid.traffic.note(space, nbytes, warps, thread % WARP, at.astype(np.int64), writes)
 
 
 def _elements(access: Access, storage: Array, places: Array) -> Array:
@@ -359,23 +368,10 @@ def _accesses(frame: Frame, allocation: Allocation) -> Accesses:
 def _from_global(
     access: Access, frame: Frame, allocation: Allocation, at: Array, chosen: Array | slice
 ) -> Array:
-    at, accesses, starts = at[chosen], _accesses(frame, allocation), frame.grid.starts
+    at, accesses = at[chosen], _accesses(frame, allocation)
     places = (at - np.uint64(allocation.address)).astype(np.int64)
-    found = _elements(access, allocation.storage, places)
-    before = starts[np.maximum(np.searchsorted(starts, at, "right") - 1, 0)]
-    perhaps_idle = (at - before < np.uint64(_AT_START)) & (not access.constant)
-    numbers = np.arange(len(frame.running))[chosen]
-    sure = numbers[~perhaps_idle]
-    if len(sure):
-        _look(access, frame, accesses, places[~perhaps_idle], False, sure)
-    if perhaps_idle.any():
-        idle = numbers[perhaps_idle]
-        pieces = _pieces(access, accesses.piece, places[perhaps_idle])
-        lost = accesses.unordered(pieces.reshape(-1), *_who(frame, idle, pieces.shape[1]))
-        found[np.flatnonzero(perhaps_idle)[lost.reshape(pieces.shape).any(axis=1)]] = (
-            1 << 8 * access.width
-        ) - 1
-    return found
+    _look(access, frame, accesses, places, False, chosen)
+    return _elements(access, allocation.storage, places)
 
 
 def _who(frame: Frame, chosen: Array | slice, pieces: int) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from retrograd.compiler.backends.llvm import Emitter
+from retrograd.compiler.backends.accesses import Accesses
 from retrograd.compiler.backends.module import kind_of
 from retrograd.compiler.backends.vector import LLVM_TYPES, Value
 from retrograd.compiler.dtypes import DType, bfloat16, float16, tfloat32
@@ -23,7 +23,7 @@ _PRODUCTS: dict[DType, tuple[str, str]] = {
 """By dtype: the end of the intrinsic's name, and as what it takes 32 bits of an operand."""
 
 
-class Fragments(Emitter):
+class Fragments(Accesses):
     """What a thread does together with its warp."""
 
     _thread: Axis

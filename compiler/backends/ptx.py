@@ -14,17 +14,15 @@ refuses, before emission, whatever `_SELECTABLE` does not list. To support a GPU
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import gcd
 
 from retrograd.compiler.backends import cpu
+from retrograd.compiler.backends.accesses import VECTOR_BYTES
 from retrograd.compiler.backends.fragments import Fragments
 from retrograd.compiler.backends.halves import BY_BFLOAT
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
-from retrograd.compiler.backends.values import Vector
-from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, select
+from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value
 from retrograd.compiler.errors import ArgumentError, CompilerError
 from retrograd.compiler.ir.index import Divided, Index, Remainder
 from retrograd.compiler.ir.loops import (
@@ -71,8 +69,6 @@ _SINCE = (
 _REFUSED = (r"\bfrem\b", r"\b[su](div|rem) i128\b", r"\bfpto[su]i .* to i128\b", r"\b[su]itofp i128\b")
 """Instructions that would be calls of a library that is not there."""
 
-_VECTOR_BYTES = 16
-
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -92,7 +88,7 @@ class Launch:
 
 def emit(program: Program, symbol: str) -> tuple[str, tuple[Launch, ...]]:
     """The LLVM text of a program of launches, and the launches in order."""
-    module = KernelModule("convergent nounwind", 8 * _VECTOR_BYTES, BY_BFLOAT)
+    module = KernelModule("convergent nounwind", 8 * VECTOR_BYTES, BY_BFLOAT)
     launches = tuple(_kernel(module, program, kernel, symbol) for kernel in program.kernels)
     return str(module), launches
 
@@ -140,18 +136,14 @@ class ThreadEmitter(Fragments):
     """What one thread does."""
 
     def __init__(self, module: Module, program: Program, name: str, body: Sequence[Statement]) -> None:
-        super().__init__(module, program, name)
+        super().__init__(module, program, name, body)
         self.buffers: list[Buffer] = []
         """The kernel's parameters."""
-        self._written = {s.buffer for s in walk(body) if isinstance(s, Store | Accumulate)}
-        self._runs: dict[Hashable, Value] = {}
-        """Vectors loaded from shared memory in this stretch of code, of which unrolled loops read one
-        element each."""
 
     def parameter(self, buffer: Buffer) -> str:
         """A parameter's text. What is only read may come through the cache for constant data."""
         only_read = "" if buffer in self._written else "readonly "
-        return f"ptr noalias {only_read}align {_VECTOR_BYTES} {self._pointers[buffer]}"
+        return f"ptr noalias {only_read}align {VECTOR_BYTES} {self._pointers[buffer]}"
 
     def _load_pointer(self, buffer: Buffer) -> str:
         self.buffers.append(buffer)
@@ -190,13 +182,6 @@ class ThreadEmitter(Fragments):
         self._runs.clear()
         self._forget_all()
 
-    @contextmanager
-    def _scope(self) -> Iterator[None]:
-        self._runs = {}
-        with super()._scope():
-            yield
-        self._runs = {}
-
     def _exchanged(self, value: Value, mask: int) -> Value:
         """The value that the thread with these bits flipped holds."""
         if value.floating:
@@ -228,7 +213,7 @@ class ThreadEmitter(Fragments):
         )
         array = f"[{buffer.size} x {kind}]"
         self.block.declare(
-            name, f"@{name} = internal addrspace(3) global {array} poison, align {_VECTOR_BYTES}"
+            name, f"@{name} = internal addrspace(3) global {array} poison, align {VECTOR_BYTES}"
         )
         return f"addrspacecast (ptr addrspace(3) @{name} to ptr)"
 
@@ -240,104 +225,6 @@ class ThreadEmitter(Fragments):
         value = self.index(atom.value).to("i32")
         name = "udiv" if isinstance(atom, Divided) else "urem"
         return self.block.pure(f"{name} i32 {value.ref}, {atom.divisor}", "i32").unsigned("i64")
-
-    def _load(self, e: Load) -> Value:
-        vector = self._vector
-        if e.bounds and e.buffer.size == 0:  # where a bound fails, element 0 is read instead
-            lanes = vector.lanes if vector is not None and self._varies(e) else 1
-            return self.block.constant(kind_of(e.dtype), lanes, 0)
-        if vector is None or vector.lanes == 1 or e.buffer in self._in_registers or not self._varies(e):
-            return super()._load(e)
-        if vector.mask is not None or e.buffer in vector.private:
-            raise CompilerError(f"a masked or private access to {e.buffer}", "a GPU's vectors have neither")
-        run = e.index.stride(vector.axis) == 1 and all(b.index.stride(vector.axis) == 0 for b in e.bounds)
-        kind = kind_of(e.dtype)
-        loaded = self._run(e, kind, vector) if run else self._one_by_one(e, kind, vector)
-        return loaded.to("i1") if kind == "i1" else loaded
-
-    def _load_scalar(self, e: Load, kind: str) -> Value:
-        place = self._unrolled_place(e)
-        if place is None:
-            return super()._load_scalar(e, kind)
-        index, k = place
-        stored, lanes = memory_kind(kind), _VECTOR_BYTES // e.dtype.itemsize
-        if (e.buffer, index) not in self._runs:
-            address = self.address(e.buffer, index)
-            text = f"load <{lanes} x {LLVM_TYPES[stored]}>, ptr {address}, align {_VECTOR_BYTES}"
-            self._runs[e.buffer, index] = self.block.emit(text, stored, lanes)
-        run = self._runs[e.buffer, index]
-        one = self.block.pure(f"extractelement {run.type} {run.ref}, i64 {k}", stored)
-        return one.to("i1") if kind == "i1" else one
-
-    def _unrolled_place(self, e: Load) -> tuple[Index, int] | None:
-        """Where 16 bytes of shared memory begin of which copies of an unrolled loop read one element after
-        the other."""
-        lanes = _VECTOR_BYTES // e.dtype.itemsize
-        if e.buffer.space is not Space.SHARED or e.bounds or e.buffer.size % lanes or lanes == 1:
-            return None
-        if not any(c == 1 and self._known(a) is not None for a, c in e.index.terms):
-            return None
-        fixed = e.index.offset + sum(c * k for a, c in e.index.terms if (k := self._known(a)) is not None)
-        moving = tuple((a, c) for a, c in e.index.terms if self._known(a) is None)
-        if any(c % lanes for _, c in moving):
-            return None
-        return Index(moving, fixed // lanes * lanes), fixed % lanes
-
-    def _store(self, buffer: Buffer, index: Index, value: Value) -> None:
-        if buffer.space is Space.SHARED:
-            self._runs.clear()
-        super()._store(buffer, index, value)
-
-    def _run(self, e: Load, kind: str, vector: Vector) -> Value:
-        inside, stored = self.within(e.bounds, 1), memory_kind(kind)
-        if inside is not None and e.buffer.size < vector.lanes:  # no bounds can hold
-            return self.block.constant(stored, vector.lanes, 0)
-        address = self.address(e.buffer, e.index)
-        if inside is not None:
-            start = self.pointer(e.buffer)
-            address = self.block.pure(f"select i1 {inside.ref}, ptr {address}, ptr {start}", "ptr").ref
-        align = self._alignment(e.buffer, e.index, vector)
-        return self.block.emit(
-            f"load <{vector.lanes} x {LLVM_TYPES[stored]}>, ptr {address}, align {align}",
-            stored,
-            vector.lanes,
-        )
-
-    def _one_by_one(self, e: Load, kind: str, vector: Vector) -> Value:
-        stored, lanes = memory_kind(kind), vector.lanes
-        inside, at = self.within(e.bounds, lanes), self.index(e.index, lanes)
-        at = at if inside is None else select(inside, at, 0)
-        whole = self.block.constant(stored, lanes, 0)
-        for k in range(lanes):
-            place = self.block.pure(f"extractelement {at.type} {at.ref}, i64 {k}", "i64")
-            address = self._step(e.buffer, self.pointer(e.buffer), place.ref)
-            one = self.block.emit(f"load {LLVM_TYPES[stored]}, ptr {address}", stored)
-            text = f"insertelement {whole.type} {whole.ref}, {one.type} {one.ref}, i64 {k}"
-            whole = self.block.pure(text, stored, lanes)
-        return whole
-
-    def _store_wide(self, buffer: Buffer, index: Index, value: Value, vector: Vector) -> None:
-        if index.stride(vector.axis) == 1:
-            align = self._alignment(buffer, index, vector)
-            self.block.do(f"store {value.type} {value.ref}, ptr {self.address(buffer, index)}, align {align}")
-            return
-        at = self.index(index, vector.lanes)
-        for k in range(vector.lanes):
-            place = self.block.pure(f"extractelement {at.type} {at.ref}, i64 {k}", "i64")
-            one = self.block.pure(f"extractelement {value.type} {value.ref}, i64 {k}", value.kind)
-            address = self._step(buffer, self.pointer(buffer), place.ref)
-            self.block.do(f"store {one.type} {one.ref}, ptr {address}")
-
-    def _alignment(self, buffer: Buffer, index: Index, vector: Vector) -> int:
-        """To how many bytes the first lane is known to be aligned."""
-        fixed, steps = index.offset, []
-        for atom, step in index.terms:
-            known = 0 if atom is vector.axis else self._known(atom)
-            if known is None:
-                steps.append(step)
-            else:
-                fixed += known * step
-        return gcd(_VECTOR_BYTES, *(n * buffer.dtype.itemsize for n in (fixed, *steps)))
 
 
 # ---- text --------------------------------------------------------------------------------------------------
@@ -371,7 +258,7 @@ def _version_of(name: str, capability: int) -> int:
 def assemble(llvm_text: str, arch: str, program: Program, launches: Sequence[Launch]) -> str:
     """PTX for a GPU, each kernel under a comment that says what it is."""
     version = check(llvm_text, arch)
-    target = cpu.Target("nvptx64-nvidia-cuda", arch, f"+ptx{version}", 8 * _VECTOR_BYTES, 255)
+    target = cpu.Target("nvptx64-nvidia-cuda", arch, f"+ptx{version}", 8 * VECTOR_BYTES, 255)
     text = _REMARKS.sub("", cpu.assembly(llvm_text, target, level=3))
     for kernel, launch in zip(program.kernels, launches, strict=True):
         entry = re.search(rf"^.*\.entry {launch.name}\(", text, re.MULTILINE)
@@ -380,7 +267,9 @@ def assemble(llvm_text: str, arch: str, program: Program, launches: Sequence[Lau
     return text
 
 
-_REMARKS = re.compile(r"^\s*// (\S+ has been demoted|demoted variable|\.globl\s+\S+)\n", re.MULTILINE)
+_REMARKS = re.compile(
+    r"^\s*// (\S+ has been demoted|demoted variable|\.globl\s+\S+|(begin|end) inline asm)\n", re.MULTILINE
+)
 """What LLVM notes for itself."""
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from retrograd.compiler.ir.index import Axis, Loaded
+from retrograd.compiler.ir.index import Axis, Loaded, as_index
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Buffer,
@@ -41,7 +41,7 @@ from retrograd.compiler.schedule.gpu_pointwise import free_axes, lines, pointwis
 from retrograd.compiler.schedule.gpu_reduce import kept_axes, reduction
 from retrograd.compiler.schedule.gpu_rows import Rows, rows
 from retrograd.compiler.schedule.machine import Gpu
-from retrograd.compiler.schedule.threads import Nest, size
+from retrograd.compiler.schedule.threads import Nest, extents, moved, size
 
 _MANY_ROWS, _SHORT = 64, 4096
 """Nests over rows stay one launch if there are so many rows, or if they are so short."""
@@ -175,7 +175,19 @@ def _read(nest: Nest, fresh: set[Buffer]) -> list[Task]:
     tasks: list[Task] = (
         [task] if _worth_rows(task, fresh) else [t for n in task.apart() for t in _sorted_out(n, fresh)]
     )
-    return [*tasks, *(t for nest in crossing for t in _sorted_out(nest, fresh))]
+    return [*tasks, *(t for nest in _merged(crossing) for t in _sorted_out(nest, fresh))]
+
+
+def _merged(nests: Sequence[Nest]) -> list[Nest]:
+    """Those over axes of the same extents as one, so that what they read is read once."""
+    found: dict[tuple[int, ...], Nest] = {}
+    for nest in nests:
+        first = found.setdefault(extents(nest.axes), nest)
+        if first is not nest:
+            change = moved(dict(zip(nest.axes, map(as_index, first.axes), strict=True)))
+            body = (*first.body, *change.statements(nest.body))
+            found[extents(nest.axes)] = Nest(first.axes, body)
+    return [*found.values()]
 
 
 def _chain(s: Statement) -> tuple[tuple[Axis, ...], tuple[Statement, ...]]:

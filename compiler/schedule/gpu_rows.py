@@ -2,9 +2,10 @@
 itself.
 
 Each stage of the row is dealt out to the workers, element k·workers + w to worker w. So what one stage
-writes and another reads at the same place stays in that thread's registers; what is read at other places
-goes through shared memory if it fits there, else through global memory. A value that a row has only once is
-in a register of every worker.
+writes and another reads at the same place stays in that thread's registers, as does what two stages read
+there: it is fetched before the first of them, all at once. What is read at other places goes through shared
+memory if it fits there, else through global memory. A value that a row has only once is in a register of
+every worker.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from retrograd.compiler.ir.loops import (
 from retrograd.compiler.schedule.gpu_reduce import kept_axes
 from retrograd.compiler.schedule.threads import (
     SHARED_BYTES,
-    THREADS,
     WARP,
     Nest,
     Spread,
@@ -46,6 +46,7 @@ from retrograd.compiler.schedule.threads import (
     in_lanes,
     lanes_along,
     launch,
+    needed_bounds,
     power_of_two,
     register,
     size,
@@ -55,8 +56,9 @@ from retrograd.compiler.schedule.threads import (
 _PER_WORKER = 8
 """Elements of a row that one worker has, if there are enough workers."""
 _ROW_THREADS = 128
-_MOST_REGISTERS = 32
-"""Elements that one worker keeps in registers, of all buffers together."""
+_MOST_WORKERS = 512
+_MOST_REGISTERS = 64
+"""Words of 32 bits that one worker keeps in registers, of all buffers together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +97,7 @@ class _Rows:
         self._count = size(task.axes)
         longest = max(size(s.axes) for s in self._stages)
         self._lanes = self._common_lanes()
-        self._workers = min(THREADS, power_of_two(-(-longest // max(_PER_WORKER, self._lanes))))
+        self._workers = min(_MOST_WORKERS, power_of_two(-(-longest // max(_PER_WORKER, self._lanes))))
         self._threads = Axis(
             "t", max(min(_ROW_THREADS, power_of_two(self._count) * self._workers), self._workers, WARP)
         )
@@ -108,7 +110,10 @@ class _Rows:
         self._outer = Spread(task.axes).values(self._row)
         self._shared: list[Buffer] = []
         self._registers: list[Buffer] = []
+        self._left = _MOST_REGISTERS
         self._homes = self._find_homes(elsewhere)
+        self._fetched = self._find_fetched()
+        self._steady = self._find_steady()
 
     # ---- where things are kept ----
 
@@ -120,7 +125,7 @@ class _Rows:
     def _find_homes(self, elsewhere: set[Buffer]) -> dict[Buffer, _Home]:
         """A home for each buffer that the stages write and of which each row has its own part."""
         homes: dict[Buffer, _Home] = {}
-        left, room = _MOST_REGISTERS, SHARED_BYTES - 1024
+        room = SHARED_BYTES - 1024
         writes = self._writes()
         for buffer, places in self._places(writes).items():
             row = self._own_row(buffer, [place for _, place in places])
@@ -130,19 +135,65 @@ class _Rows:
                 continue
             stored = buffer.space is not Space.ARENA or buffer in elsewhere
             home = homes[buffer] = _Home(row, stored=stored)
-            each = -(-row // (self._workers * self._lanes)) * self._lanes
             if row == 1:
                 home.local = Buffer(buffer.name, buffer.dtype, 1, Space.LOCAL)
                 self._registers.append(home.local)
-            elif each <= left and all(self._aligned(stage, place, row) for stage, place in places):
-                home.local = Buffer(buffer.name, buffer.dtype, each, Space.LOCAL)
-                self._registers.append(home.local)
-                left -= each
+            elif all(self._aligned(stage, place, row) for stage, place in places) and (
+                found := self._in_registers(buffer, row)
+            ):
+                home.local = found
             elif not stored and row * self._together * buffer.dtype.itemsize <= room:
                 home.local = Buffer(buffer.name, buffer.dtype, row * self._together, Space.SHARED)
                 self._shared.append(home.local)
                 room -= home.local.size * buffer.dtype.itemsize
         return homes
+
+    def _in_registers(self, buffer: Buffer, row: int) -> Buffer | None:
+        """A worker's share of a row, if there are registers for it."""
+        each = -(-row // (self._workers * self._lanes)) * self._lanes
+        words = each * -(-buffer.dtype.itemsize // 4)
+        if words > self._left:
+            return None
+        self._left -= words
+        local = Buffer(buffer.name, buffer.dtype, each, Space.LOCAL)
+        self._registers.append(local)
+        return local
+
+    def _find_fetched(self) -> list[tuple[Nest, Load]]:
+        """A home in registers for what several stages only read, and each worker where it is: the first of
+        those stages, and the load."""
+        found: dict[Buffer, list[tuple[Nest, Load]]] = {}
+        for stage in self._stages:
+            for e in expressions(stage.body):
+                if isinstance(e, Load) and e.buffer not in self._writes():
+                    found.setdefault(e.buffer, []).append((stage, e))
+        fetched = []
+        for buffer, loads in found.items():
+            row = self._own_row(buffer, [e.index for _, e in loads])
+            alike = row is not None and all(
+                not e.bounds and stage.axes and self._aligned(stage, e.index, row) for stage, e in loads
+            )
+            if row is None or not alike or len({id(stage) for stage, _ in loads}) < 2:
+                continue
+            local = self._in_registers(buffer, row)
+            if local is not None:
+                self._homes[buffer] = _Home(row, local)
+                fetched.append(loads[0])
+        return fetched
+
+    def _find_steady(self) -> dict[tuple[Buffer, Index], Buffer]:
+        """A register for each element that only the row decides on, which loops over it would read again and
+        again."""
+        found: dict[tuple[Buffer, Index], Buffer] = {}
+        for stage in self._stages:
+            for e in expressions(stage.body) if stage.axes else ():
+                if not isinstance(e, Load) or e.bounds or e.buffer in self._writes():
+                    continue
+                words = -(-e.dtype.itemsize // 4)
+                if self._left >= words and e.index.axes() <= set(self._task.axes):
+                    self._left -= words
+                    found[e.buffer, e.index] = Buffer(e.buffer.name, e.dtype, 1, Space.LOCAL)
+        return found
 
     def _writes(self) -> dict[Buffer, list[tuple[Nest, Store | Accumulate]]]:
         found: dict[Buffer, list[tuple[Nest, Store | Accumulate]]] = {}
@@ -191,14 +242,22 @@ class _Rows:
     def kernel(self, name: str) -> Kernel:
         body: list[Statement] = []
         for stage in self._stages:
+            body += [self._fetch(stage, e) for first, e in self._fetched if first is stage]
             body += self._write_stage(stage)
             written = [s.buffer for s in stage.body if isinstance(s, Store | Accumulate)]
             if self._workers > 1 and any(self._in_memory(b) for b in written):
                 body.append(Barrier())
-        inner = (*(b for r in self._registers for b in self._cleared(r)), *body)
-        for buffer in self._registers:
+        registers = [*self._registers, *self._steady.values()]
+        inner = (*(b for r in registers for b in self._cleared(r)), *self._steadied(), *body)
+        for buffer in registers:
             inner = (Local(buffer, inner),)
         return launch(name, self._blocks, self._threads, inner, self._shared)
+
+    def _steadied(self) -> tuple[Statement, ...]:
+        """The registers of what only the row decides on, filled."""
+        change = Rewriter(lambda index: index.substitute(self._outer))
+        reads = [Store(r, Index(), change.expression(Load(*key))) for key, r in self._steady.items()]
+        return where([self._inside], reads) if reads else ()
 
     def _in_memory(self, buffer: Buffer) -> bool:
         home = self._homes.get(buffer)
@@ -210,6 +269,18 @@ class _Rows:
         step = Axis("k", buffer.size // self._lanes)
         zero = Store(buffer, as_index(step) * self._lanes + at(self._lane), Number(0, buffer.dtype))
         return (For(step, in_lanes(self._lane, [zero]), Kind.UNROLL),)
+
+    def _fetch(self, stage: Nest, e: Load) -> Statement:
+        """Each worker's share of a row, into its registers; nothing is read beyond the row's end."""
+        spread = Spread(stage.axes, self._lanes)
+        step, home = Axis("k", -(-spread.count // self._workers)), self._local(e.buffer)
+        assert home is not None
+        position = at(step) * self._workers + self._worker
+        values = self._outer | spread.values(position, at(self._lane))
+        needed = needed_bounds([self._inside, Bound(position, 0, spread.count)])
+        value = Load(e.buffer, e.index.substitute(values), needed)
+        fetch = Store(home, at(step) * self._lanes + at(self._lane), value)
+        return For(step, in_lanes(self._lane, [fetch]), Kind.UNROLL)
 
     def _write_stage(self, stage: Nest) -> list[Statement]:
         if not stage.axes:
@@ -225,6 +296,9 @@ class _Rows:
         registers."""
 
         def load(e: Load) -> Load | None:
+            steady = None if e.bounds else self._steady.get((e.buffer, e.index))
+            if steady is not None:
+                return Load(steady, Index())
             local = self._local(e.buffer)
             if local is None:
                 return None

@@ -46,7 +46,7 @@ SHARED_BYTES = 48 << 10
 """Shared memory that every GPU gives to a block."""
 ENOUGH = 1 << 17
 """So many threads keep a large GPU busy."""
-_MOST_WEIGHT = 40
+_MOST_WEIGHT = 100
 """A thread computes fewer elements at a time where together they would weigh more: they must fit its
 registers."""
 _FUNCTION_WEIGHT = 10
@@ -118,7 +118,7 @@ def lanes_along(axes: Sequence[Axis], body: Sequence[Statement]) -> int:
 def wanted_lanes(axes: Sequence[Axis], body: Sequence[Statement]) -> int:
     """How many iterations along the last axis fill the widest access of one thread; 1 where they are better
     apart."""
-    widest = max((b.dtype.itemsize for b in touched_buffers(body)), default=VECTOR_BYTES)
+    widest = max((b.dtype.itemsize for b in _touched_along(axes[-1:], body)), default=VECTOR_BYTES)
     if not axes or not can_be_vector(axes[-1], body) or scattered(axes[-1], body) * 2 > accesses(body):
         return 1
     lanes = min(VECTOR_BYTES // widest, 8)
@@ -127,11 +127,11 @@ def wanted_lanes(axes: Sequence[Axis], body: Sequence[Statement]) -> int:
     return lanes
 
 
-def touched_buffers(body: Sequence[Statement]) -> set[Buffer]:
-    """The buffers in global memory that statements read or write."""
-    found = {e.buffer for e in expressions(body) if isinstance(e, Load)}
-    found |= {s.buffer for s in body if isinstance(s, Store | Accumulate)}
-    return {b for b in found if b.size > 1}
+def _touched_along(axes: Sequence[Axis], body: Sequence[Statement]) -> set[Buffer]:
+    """The buffers of which statements touch other elements for each place along the axes."""
+    found = [(e.buffer, e.index) for e in expressions(body) if isinstance(e, Load)]
+    found += [(s.buffer, s.index) for s in body if isinstance(s, Store | Accumulate)]
+    return {buffer for buffer, index in found if not index.axes().isdisjoint(axes)}
 
 
 def accesses(body: Sequence[Statement]) -> int:
@@ -157,8 +157,13 @@ def moved(values: dict[Axis, Index]) -> Rewriter:
 
 def where(bounds: Sequence[Bound], body: Sequence[Statement]) -> tuple[Statement, ...]:
     """The statements, under those of the bounds that may fail."""
-    needed = tuple(b for b in bounds if not _always(b))
+    needed = needed_bounds(bounds)
     return (If(needed, tuple(body)),) if needed else tuple(body)
+
+
+def needed_bounds(bounds: Sequence[Bound]) -> tuple[Bound, ...]:
+    """Those that may fail."""
+    return tuple(b for b in bounds if not _always(b))
 
 
 def _always(bound: Bound) -> bool:
