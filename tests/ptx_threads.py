@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from ptx_memory import FILL, Accesses, Allocation, Memory
+from ptx_memory import ALIGNMENT, FILL, Accesses, Allocation, Memory
 from ptx_text import Address, Fault, Function, Instruction, Module, Name, Number, Operand
 from ptx_traffic import Traffic
 from ptx_types import FLOATS, NUMPY
@@ -314,8 +314,10 @@ def _count(access: Access, frame: Frame, space: str, at: Array, writes: bool) ->
     if grid.traffic is not None:
         block, thread = np.divmod(frame.running, grid.block)
         warps = block * -(-grid.block // WARP) + thread // WARP
-        nbytes = access.width * access.count
-        grid.traffic.note(space, nbytes, warps, thread % WARP, at.astype(np.int64), writes)
+        nbytes, places = access.width * access.count, at.astype(np.int64)
+        if space == "global":  # a driver's memory begins at a multiple of 256, the machine's at one of 16
+            places = places - ALIGNMENT
+        grid.traffic.note(space, nbytes, warps, thread % WARP, places, writes)
 
 
 def _elements(access: Access, storage: Array, places: Array) -> Array:

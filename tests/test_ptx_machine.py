@@ -376,25 +376,6 @@ def test_what_is_wrong_is_told(name: str) -> None:
         executed(kernel(body), np.zeros(64, "i4"), grid=2)
 
 
-def test_an_idle_load_is_not_told_but_reads_garbage() -> None:
-    """Where a load's condition does not hold it reads where the memory begins, whoever writes there."""
-    body = (
-        MINE
-        + """
-    setp.ne.s32 %p1, %r3, 0;
-    @%p1 bra $read;
-    st.global.b32 [%rd0], 7;
-    bra $end;
-    $read:
-    ld.global.b32 %r5, [%rd0];
-    st.global.b32 [%rd11], %r5;
-    $end:
-    """
-    )
-    (found,) = executed(kernel(body), np.zeros(64, "u4"), grid=2)
-    assert found.tolist() == [7] + [0xFFFFFFFF] * 63
-
-
 def test_a_barrier_keeps_threads_apart() -> None:
     body = WRONG["no barrier"][0].replace("xor", "bar.sync 0;\nxor") + "st.global.b32 [%rd11], %r5;"
     (found,) = executed(kernel(body), np.zeros(64, "i4"), grid=2)

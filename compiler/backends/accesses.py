@@ -17,11 +17,56 @@ from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.values import Vector
 from retrograd.compiler.backends.vector import LLVM_TYPES, Value
 from retrograd.compiler.errors import CompilerError
-from retrograd.compiler.ir.index import Index
-from retrograd.compiler.ir.loops import Accumulate, Buffer, Load, Program, Space, Statement, Store, walk
+from retrograd.compiler.ir.index import Divided, Index, Remainder, as_index
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Buffer,
+    For,
+    Fragment,
+    If,
+    Load,
+    Program,
+    Space,
+    Statement,
+    Store,
+    expressions,
+    indices,
+    walk,
+)
 
 VECTOR_BYTES = 16
 """The widest access of a thread."""
+
+
+_NARROW = 1 << 30
+"""Numbers below this may be added and compared with 32 bits, which is half the work of 64."""
+
+
+def _is_narrow(body: Sequence[Statement]) -> bool:
+    """Are all numbers on the way to any index so small?"""
+    found: list[Index] = [i for e in expressions(body) for i in indices(e)]
+    for s in walk(body):
+        match s:
+            case Store() | Accumulate():
+                found.append(s.index)
+            case If():
+                found += [b.index for b in s.bounds]
+            case For(limit=(index, _)):
+                found.append(index)
+            case Fragment():
+                found.append(s.index)
+    return all(_largest(i) < _NARROW for i in found)
+
+
+def _largest(index: Index) -> int:
+    """The most that the terms of an index add up to, in any order."""
+    total = abs(index.offset)
+    for atom, coefficient in index.terms:
+        inner = _largest(atom.value) if isinstance(atom, Divided | Remainder) else atom.extent
+        if inner >= _NARROW:
+            return inner
+        total += abs(coefficient) * max(map(abs, as_index(atom).bounds()))
+    return total
 
 
 class Accesses(Emitter):
@@ -29,6 +74,7 @@ class Accesses(Emitter):
 
     def __init__(self, module: Module, program: Program, name: str, body: Sequence[Statement]) -> None:
         super().__init__(module, program, name)
+        self._index_kind = "i32" if _is_narrow(body) else "i64"
         self._written = {s.buffer for s in walk(body) if isinstance(s, Store | Accumulate)}
         self._runs: dict[Hashable, Value] = {}
         """Vectors loaded from shared memory in this stretch of code, of which unrolled loops read one
@@ -103,7 +149,7 @@ class Accesses(Emitter):
         inside, at = self.within(e.bounds, lanes), self.index(e.index, lanes)
         whole = self.block.constant(stored, lanes, 0)
         for k in range(lanes):
-            place = self.block.pure(f"extractelement {at.type} {at.ref}, i64 {k}", "i64")
+            place = self.block.pure(f"extractelement {at.type} {at.ref}, i64 {k}", self._index_kind)
             address = self._step(e.buffer, self.pointer(e.buffer), place.ref)
             if inside is None:
                 one = self.block.emit(f"load {LLVM_TYPES[stored]}, ptr {address}", stored)
@@ -139,7 +185,7 @@ class Accesses(Emitter):
             return
         at = self.index(index, vector.lanes)
         for k in range(vector.lanes):
-            place = self.block.pure(f"extractelement {at.type} {at.ref}, i64 {k}", "i64")
+            place = self.block.pure(f"extractelement {at.type} {at.ref}, i64 {k}", self._index_kind)
             one = self.block.pure(f"extractelement {value.type} {value.ref}, i64 {k}", value.kind)
             address = self._step(buffer, self.pointer(buffer), place.ref)
             self.block.do(f"store {one.type} {one.ref}, ptr {address}")

@@ -331,7 +331,7 @@ class Emitter(Values):
         if certain:
             block.do(f"br label %{inside}")
         else:
-            some = block.emit(f"icmp slt i64 {first}, {last}", "i1")
+            some = block.emit(f"icmp slt {self._index_kind} {first}, {last}", "i1")
             block.do(f"br i1 {some.ref}, label %{inside}, label %{done}")
         carried, kept = self._carried(s), set(self._registers)
         with self._scope():
@@ -339,7 +339,7 @@ class Emitter(Values):
             block.label(inside)
             block.recall(known)
             counter, following = (
-                Value(block, f"%{block.fresh(s.axis.name)}", "i64", 1),
+                Value(block, f"%{block.fresh(s.axis.name)}", self._index_kind, 1),
                 f"%{block.fresh('n')}",
             )
             place = len(block.lines)
@@ -353,10 +353,11 @@ class Emitter(Values):
             self._forget(s.axis)
             self._level -= 1
         latch = block.here
-        block.do(f"{following} = add i64 {counter.ref}, {step}")
-        more = block.emit(f"icmp slt i64 {following}, {last}", "i1")
+        block.do(f"{following} = add {self._index_kind} {counter.ref}, {step}")
+        more = block.emit(f"icmp slt {self._index_kind} {following}, {last}", "i1")
         block.do(f"br i1 {more.ref}, label %{inside}, label %{done}")
-        block.lines[place] = f"  {counter.ref} = phi i64 [ {first}, %{outside} ], [ {following}, %{latch} ]"
+        steps = f"[ {first}, %{outside} ], [ {following}, %{latch} ]"
+        block.lines[place] = f"  {counter.ref} = phi {self._index_kind} {steps}"
         for k, (key, head) in enumerate(heads.items(), start=place + 1):
             block.lines[k] = f"  {head.ref} = {_phi(carried[key], outside, self._registers[key], latch)}"
         known = block.known()
@@ -488,7 +489,7 @@ class Emitter(Values):
         """The lanes from `at` on that lie before `stop`."""
         if isinstance(at, int) and isinstance(stop, int):
             return constant_mask(self.block, [at + k < stop for k in range(lanes)])
-        first = at if isinstance(at, Value) else self.block.constant("i64", 1, at)
+        first = at if isinstance(at, Value) else self.block.constant(self._index_kind, 1, at)
         return self.first_lanes(stop - first, lanes)
 
     def _spread_all(self, lanes: int) -> None:

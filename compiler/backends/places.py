@@ -40,6 +40,8 @@ class Places:
         """Within how many loops each axis stands."""
         self._level = 0
         self._steady: dict[Loaded, bool] = {}
+        self._index_kind = "i64"
+        """The kind of an index."""
         self._along: Axis | None = None
         """The axis of the vector loop that is being written."""
 
@@ -127,7 +129,7 @@ class Places:
             term = term if coefficient == 1 else term * coefficient
             total = term if total is None else total + term
         if total is None:
-            return self.block.constant("i64", 1, offset)
+            return self.block.constant(self._index_kind, 1, offset)
         return total + offset if offset else total
 
     def _atom(self, atom: Atom) -> Place:
@@ -141,7 +143,7 @@ class Places:
             case Divided() | Remainder():
                 return self._divided(atom, 1)
             case Loaded(expression):
-                return self.value(expression)  # type: ignore[arg-type]  # see ir.index: lies below loops
+                return self.value(expression).to(self._index_kind)  # type: ignore[arg-type]  # see ir.index
 
     def _divided(self, atom: Divided | Remainder, lanes: int) -> Value:
         """A quotient or a remainder. What is divided is never negative, and its bounds are known: a product
@@ -151,7 +153,7 @@ class Places:
         if found is None:
             name = "udiv" if isinstance(atom, Divided) else "urem"
             by = value.same(divisor)
-            return self.block.pure(f"{name} {value.type} {value.ref}, {by.ref}", "i64", lanes)
+            return self.block.pure(f"{name} {value.type} {value.ref}, {by.ref}", self._index_kind, lanes)
         factor, shift = found
         quotient = (value if factor == 1 else value * factor).lshr(shift)
         if isinstance(atom, Divided):
@@ -163,7 +165,7 @@ class Places:
     def _wide_index(self, index: Index, lanes: int) -> Value:
         numbers = self._numbers(index, lanes)
         if numbers is not None:
-            return numbered(self.block, "i64", numbers)
+            return numbered(self.block, self._index_kind, numbers)
         common, apart = self._by_lane(index, lanes)
         return splat(self.index(common), lanes) + apart
 
@@ -173,12 +175,12 @@ class Places:
         common = index - differing
         numbers = self._numbers(differing, lanes)
         if numbers is not None:
-            return common, numbered(self.block, "i64", numbers)
+            return common, numbered(self.block, self._index_kind, numbers)
         offsets = self.offsets(differing, lanes)
         if offsets is not None:
-            return index, numbered(self.block, "i64", offsets)
+            return index, numbered(self.block, self._index_kind, offsets)
         stride = sum(c for atom, c in differing.terms if isinstance(atom, Axis))
-        total = numbered(self.block, "i64", [k * stride for k in range(lanes)])
+        total = numbered(self.block, self._index_kind, [k * stride for k in range(lanes)])
         for atom, coefficient in differing.terms:
             if isinstance(atom, Axis):
                 common += as_index(atom) * coefficient
@@ -242,7 +244,7 @@ class Places:
     def _wide_atom(self, atom: Divided | Remainder | Loaded, lanes: int) -> Value:
         """An atom at every lane."""
         if isinstance(atom, Loaded):
-            loaded = self.value(atom.expression)  # type: ignore[arg-type]  # see ir.index: lies below loops
+            loaded = self.value(atom.expression).to(self._index_kind)  # type: ignore[arg-type]  # see ir.index
             return splat(loaded, lanes) if loaded.lanes != lanes else loaded
         return self._divided(atom, lanes)
 
@@ -299,7 +301,9 @@ class Places:
 
     def _step(self, buffer: Buffer, pointer: str, elements: str) -> str:
         kind = LLVM_TYPES[memory_kind(kind_of(buffer.dtype))]
-        return self.block.pure(f"getelementptr {kind}, ptr {pointer}, i64 {elements}", "ptr").ref
+        return self.block.pure(
+            f"getelementptr {kind}, ptr {pointer}, {self._index_kind} {elements}", "ptr"
+        ).ref
 
     def addresses(self, buffer: Buffer, index: Index, lanes: int) -> str:
         """One address per lane."""

@@ -158,7 +158,8 @@ class ThreadEmitter(Fragments):
             return
         name = f"llvm.nvvm.read.ptx.sreg.{registers[s.kind]}.x"
         self.block.declare(name, f"declare i32 @{name}()")
-        number = self.block.pure(f"call i32 @{name}()", "i32").unsigned("i64")
+        number = self.block.pure(f"call i32 @{name}()", "i32")
+        number = number if self._index_kind == "i32" else number.unsigned("i64")
         if s.kind is Kind.BLOCK:
             self._thread = s.axis
         self._set(s.axis, 0 if s.axis.extent == 1 else number)
@@ -220,11 +221,13 @@ class ThreadEmitter(Fragments):
     def _divided(self, atom: Divided | Remainder, lanes: int) -> Value:
         """Divisions are done with 32 bits wherever the numbers fit: with 64 they take many instructions."""
         low, high = atom.value.bounds()
-        if lanes > 1 or low < 0 or high >= 1 << 31:
+        if low < 0 or high >= 1 << 31 or (lanes > 1 and self._index_kind == "i64"):
             return super()._divided(atom, lanes)
-        value = self.index(atom.value).to("i32")
+        value = self.index(atom.value, lanes).to("i32")
         name = "udiv" if isinstance(atom, Divided) else "urem"
-        return self.block.pure(f"{name} i32 {value.ref}, {atom.divisor}", "i32").unsigned("i64")
+        by = value.same(atom.divisor)
+        found = self.block.pure(f"{name} {value.type} {value.ref}, {by.ref}", "i32", lanes)
+        return found if self._index_kind == "i32" else found.unsigned("i64")
 
 
 # ---- text --------------------------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ class Values(Places):
         if e.bounds:
             at = minimum(maximum(at, 0), e.buffer.size - 1)
         address = self.block.pure(
-            f"getelementptr {stored}, ptr {self.pointer(e.buffer)}, i64 {at.ref}", "ptr"
+            f"getelementptr {stored}, ptr {self.pointer(e.buffer)}, {at.type} {at.ref}", "ptr"
         ).ref
         return self.block.emit(f"load {stored}, ptr {address}", memory_kind(kind), vector.lanes).to(kind)
 
@@ -335,7 +335,7 @@ class Values(Places):
     def _store_private(self, buffer: Buffer, index: Index, value: Value) -> None:
         at = self.index(index)
         address = self.block.pure(
-            f"getelementptr {value.type}, ptr {self.pointer(buffer)}, i64 {at.ref}", "ptr"
+            f"getelementptr {value.type}, ptr {self.pointer(buffer)}, {at.type} {at.ref}", "ptr"
         ).ref
         self.block.do(f"store {value.type} {value.ref}, ptr {address}")
 

@@ -41,6 +41,11 @@ from retrograd.compiler.ir.loops import (
 )
 from retrograd.compiler.schedule.threads import VECTOR_BYTES, Spread, at, in_lanes, launch, size, where
 
+_BANKS, _WORD = 32, 4
+"""Of shared memory, and the bytes that each gives at once."""
+_TOGETHER = 8
+"""Lines between which there is no further padding."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -61,7 +66,8 @@ class Operand:
     """One side's way from global memory to registers to shared memory.
 
     In shared memory the elements of a side lie together, for each inner position; or (`as_read`) as they do
-    in global memory.
+    in global memory. Lines are padded, and threads share them out, so that no two that write or read at once
+    meet in a bank: 32 words of 32 bits side by side are in banks of their own.
     """
 
     def __init__(
@@ -83,10 +89,19 @@ class Operand:
         while axis.extent % self.lanes or reach % self.lanes or share % self.lanes:
             self.lanes //= 2
         self._turned = as_read and self.along_inner
-        pitch = (tile.depth if self._turned else width) + VECTOR_BYTES // kept.itemsize
+        line, word = tile.depth if self._turned else width, 4 // min(kept.itemsize, 4)
+        pad = VECTOR_BYTES // kept.itemsize
+        if as_read and not self._turned and word == 1:
+            pad *= 2  # tensor cores read four lines at once, eight words of each
+        pitch = line + pad
         self.strides = (pitch, 1) if self._turned else (1, pitch)
         """How far apart neighbours along the side, and along the inner axis, are in shared memory."""
-        self._size = (width if self._turned else tile.depth) * pitch
+        written_across = self.along_inner and not as_read
+        self._gap = _BANKS * self.lanes // tile.depth if written_across and tile.depth > _TOGETHER else 0
+        """Further padding after every eight lines, where threads write across lines."""
+        self._apart = as_read and line * kept.itemsize * 2 == _BANKS * _WORD
+        """Are lines so short that two are written at once?"""
+        self._size = (width if self._turned else tile.depth) * pitch + self._gap * (tile.depth // _TOGETHER)
         self.shared = Buffer(name, kept, 2 * self._size, Space.SHARED)
         self.registers = Buffer(f"next_{name}", e.dtype, share, Space.LOCAL)
         self._step, self._lane = Axis("e", share // self.lanes), Axis("v", self.lanes)
@@ -96,6 +111,8 @@ class Operand:
         number, lane = at(self._step) * self._tile.threads + thread, at(self._lane)
         along = (self._tile.depth if self.along_inner else self._width) // self.lanes
         first, second = number % along * self.lanes, number // along
+        if self._apart:  # a line and the fourth after it
+            second = second // 8 * 8 + second % 2 * 4 + second // 2 % 4
         return (first, second, lane) if self.along_inner else (second, first, lane)
 
     def load(self, values: dict[Axis, Index], start: Index, first: Index, thread: Index) -> Statement:
@@ -129,18 +146,19 @@ class Operand:
     def store(self, buffer: Index, thread: Index) -> Statement:
         """Registers to one of the two buffers."""
         inner, side, lane = self._at(thread)
-        inner, side = (inner + lane, side) if self.along_inner else (inner, side + lane)
+        place = self.place(buffer, inner, side) + lane * self.strides[1 if self.along_inner else 0]
         value: Expression = Load(self.registers, at(self._step) * self.lanes + lane)
         if self.shared.dtype is not self.e.dtype:
             value = Convert(value, self.shared.dtype)
-        return self._each([Store(self.shared, self.place(buffer, inner, side), value)])
+        return self._each([Store(self.shared, place, value)])
 
     def _each(self, body: Sequence[Statement]) -> Statement:
         return For(self._step, in_lanes(self._lane, body), Kind.UNROLL)
 
     def place(self, buffer: Index, inner: Index, side: Index) -> Index:
         """Where an element is in shared memory."""
-        return buffer * self._size + side * self.strides[0] + inner * self.strides[1]
+        place = buffer * self._size + side * self.strides[0] + inner * self.strides[1]
+        return place + inner // _TOGETHER * self._gap if self._gap else place
 
 
 def _steps(e: Expression, axis: Axis) -> bool:

@@ -20,11 +20,13 @@ from retrograd.compiler.ir.loops import (
     Buffer,
     For,
     Kernel,
+    Kind,
     Load,
     Local,
     Space,
     Statement,
     Store,
+    expressions,
 )
 from retrograd.compiler.schedule.cpu import scattered
 from retrograd.compiler.schedule.threads import (
@@ -43,14 +45,20 @@ from retrograd.compiler.schedule.threads import (
     lanes_along,
     launch,
     moved,
+    needed_bounds,
     power_of_two,
     register,
     size,
+    weight,
     where,
 )
 
 _STEPS = 4
 """Each worker takes so many steps at least, if there are enough."""
+_IN_FLIGHT = 4
+"""Steps whose reads are under way together."""
+_READ_WORDS, _MOST_WEIGHT = 32, 40
+"""Registers for what they read, and the most that they may compute."""
 _SLICE_STEPS = 8
 _MOST_SLICES = 1024
 
@@ -130,6 +138,13 @@ def _plan(nest: Nest) -> _Plan:
     return _Plan(nest, sums, outer, inner, adjoining, workers, together, slices)
 
 
+def _in_flight(plan: _Plan) -> int:
+    """How many steps a worker does at once: as many as its registers have room for what they read."""
+    loads = sum(isinstance(e, Load) for e in expressions(plan.nest.body))
+    room = min(_READ_WORDS // max(1, loads * plan.lanes), _MOST_WEIGHT // max(1, weight(plan.nest.body)))
+    return max(1, min(_IN_FLIGHT, room, plan.steps))
+
+
 class _Writer:
     """The kernel of a plan."""
 
@@ -164,20 +179,42 @@ class _Writer:
         return launch(name, self._blocks, self._threads, body, self._shared)
 
     def _steps(self, own: dict[Accumulate, Buffer]) -> Statement:
-        """Each worker goes over its share of the reduced axes."""
-        plan, step = self._plan, Axis("k", self._plan.steps)
-        position = (self._slice * plan.steps + at(step)) * plan.workers + self._worker
-        lane = at(self._lane)
-        values = plan.kept.values(self._place, lane) | plan.reduced.values(position, lane)
-        change = moved(values)
-        body = [
+        """Each worker goes over its share of the reduced axes, several steps at once while there are so
+        many: what they read is under way together."""
+        plan, together = self._plan, _in_flight(self._plan)
+        groups, one = Axis("k", -(-plan.steps // together)), Axis("u", together)
+        first = self._slice * plan.steps + at(groups) * together
+        inside, count = Bound(self._place, 0, plan.kept.count), plan.reduced.count
+
+        def position(step: Index) -> Index:
+            return (first + step) * plan.workers + self._worker
+
+        last = position(Index((), together - 1))
+        body = in_lanes(self._lane, self._step(own, position(at(one))))
+        if together == 1:
+            return For(groups, where([inside, Bound(last, 0, count)], body))
+        ends = [Bound(position(at(one)), 0, count)]
+        if plan.steps % together:
+            ends.append(Bound(at(groups) * together + at(one), 0, plan.steps))
+        whole = [Bound(last, 0, count), Bound(at(groups) * together + (together - 1), 0, plan.steps)]
+        steps = where([inside, *whole], [For(one, body, Kind.UNROLL)])
+        rest: tuple[Statement, ...] = ()
+        for k, bound in enumerate(whole):
+            if needed_bounds([bound]):
+                left = Bound(bound.index, bound.high, bound.index.bounds()[1] + 1)
+                rest += where([inside, *whole[:k], left], [For(one, where(ends, body))])
+        return For(groups, (*steps, *rest))
+
+    def _step(self, own: dict[Accumulate, Buffer], position: Index) -> list[Statement]:
+        """What is done at one position of the reduced axes."""
+        plan, lane = self._plan, at(self._lane)
+        change = moved(plan.kept.values(self._place, lane) | plan.reduced.values(position, lane))
+        return [
             replace(s, buffer=own[s], index=lane, value=change.expression(s.value))
             if isinstance(s, Accumulate)
             else change.statement(s)
             for s in plan.nest.body
         ]
-        bounds = [Bound(self._place, 0, plan.kept.count), Bound(position, 0, plan.reduced.count)]
-        return For(step, where(bounds, in_lanes(self._lane, body)))
 
     def _finish(self, s: Accumulate, own: Buffer) -> list[Statement]:
         """The workers' sums combined and written."""

@@ -57,7 +57,7 @@ _PER_WORKER = 8
 """Elements of a row that one worker has, if there are enough workers."""
 _ROW_THREADS = 128
 _MOST_WORKERS = 512
-_MOST_REGISTERS = 64
+_MOST_REGISTERS = 48
 """Words of 32 bits that one worker keeps in registers, of all buffers together."""
 
 
@@ -170,11 +170,10 @@ class _Rows:
         fetched = []
         for buffer, loads in found.items():
             row = self._own_row(buffer, [e.index for _, e in loads])
-            alike = row is not None and all(
-                not e.bounds and stage.axes and self._aligned(stage, e.index, row) for stage, e in loads
-            )
-            if row is None or not alike or len({id(stage) for stage, _ in loads}) < 2:
+            alike = all(stage.axes and not e.bounds and self._alike(stage, e, row) for stage, e in loads)
+            if not alike or len({id(stage) for stage, _ in loads}) < 2:
                 continue
+            row = buffer.size if row is None else row
             local = self._in_registers(buffer, row)
             if local is not None:
                 self._homes[buffer] = _Home(row, local)
@@ -194,6 +193,13 @@ class _Rows:
                     self._left -= words
                     found[e.buffer, e.index] = Buffer(e.buffer.name, e.dtype, 1, Space.LOCAL)
         return found
+
+    def _alike(self, stage: Nest, e: Load, row: int | None) -> bool:
+        """Is a load at the stage's own position, in an array by rows or in one that all rows share?"""
+        if row is not None:
+            return self._aligned(stage, e.index, row)
+        own = flatten([at(a) for a in stage.axes], extents(stage.axes))
+        return not _is_partial(stage) and e.buffer.size == size(stage.axes) and e.index == own
 
     def _writes(self) -> dict[Buffer, list[tuple[Nest, Store | Accumulate]]]:
         found: dict[Buffer, list[tuple[Nest, Store | Accumulate]]] = {}

@@ -1,9 +1,10 @@
 """A block's product of two tiles by ordinary multiply-adds: each thread keeps a tile of results in registers.
 
-    a block's tile of the result: 128 × 128, say, by 256 threads of 8 × 8 results each
+    a block's tile of the result: 128 × 128, say, by 8 warps of 4 × 8 threads, which have 8 × 8 results each
 
-A thread's columns are vectors of 16 bytes, each next to the adjoining threads' vectors, so that shared
-memory is read without conflicts.
+A thread's columns are vectors of 16 bytes, each next to the adjoining threads' vectors: eight threads side
+by side read 128 bytes of shared memory, all banks once, and their rows are one address. A warp as square as
+it can be asks for the fewest words.
 
 After V. Volkov and J. W. Demmel, "Benchmarking GPUs to Tune Dense Linear Algebra", 2008, and CUTLASS's
 description of blocked products.
@@ -29,7 +30,7 @@ from retrograd.compiler.ir.loops import (
     Store,
 )
 from retrograd.compiler.schedule.gpu_product import Operand, Product, Tile
-from retrograd.compiler.schedule.threads import VECTOR_BYTES, at
+from retrograd.compiler.schedule.threads import VECTOR_BYTES, WARP, at
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ TILES = {
     8: (SimtTile(64, 64, 8, 4, 4), SimtTile(32, 32, 8, 2, 2)),
 }
 """By the size of an element, the largest first."""
+_WARP_ROWS, _WARP_COLUMNS = 4, 8
+"""How the threads of a warp lie."""
 
 
 class SimtProduct(Product):
@@ -64,6 +67,10 @@ class SimtProduct(Product):
         self._i, self._j, self._v = (Axis(n, k) for n, k in (
             ("i", tile.own_rows), ("j", tile.own_columns // lanes), ("v", lanes)))  # fmt: skip
         self._tile_of = Buffer("tile", c.out.dtype, tile.own_rows * tile.own_columns, Space.LOCAL)
+        warp, lane = as_index(self._threads) // WARP, as_index(self._threads) % WARP
+        beside = tile.columns // tile.own_columns // _WARP_COLUMNS
+        self._y = warp // beside * _WARP_ROWS + lane // _WARP_COLUMNS
+        self._x = warp % beside * _WARP_COLUMNS + lane % _WARP_COLUMNS
 
     @property
     def _results(self) -> Buffer:
@@ -81,17 +88,15 @@ class SimtProduct(Product):
     def _row(self) -> Index:
         """The element's row in the block's tile."""
         down = self._tile.rows // self._tile.own_rows
-        across = self._tile.columns // self._tile.own_columns
         group = min(self._v.extent, self._tile.own_rows)
         i = at(self._i)
-        return i // group * (down * group) + as_index(self._threads) // across * group + i % group
+        return i // group * (down * group) + self._y * group + i % group
 
     @property
     def _column(self) -> Index:
         """The column of the element's vector in the block's tile."""
         across = self._tile.columns // self._tile.own_columns
-        x = as_index(self._threads) % across
-        return at(self._j) * (across * self._v.extent) + x * self._v.extent
+        return at(self._j) * (across * self._v.extent) + self._x * self._v.extent
 
     def _each(self, body: Sequence[Statement]) -> Statement:
         """The statements for every element of the thread's tile."""

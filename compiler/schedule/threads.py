@@ -96,14 +96,16 @@ class Spread:
         return size(self.axes) // self.lanes
 
     def values(self, position: Index, lane: Index | None = None) -> dict[Axis, Index]:
-        """Each axis at vector number `position`."""
+        """Each axis at vector number `position`; beyond the last of these the values mean nothing."""
         if not self.axes:
             return {}
-        shape = extents(self.axes)
-        if self.lanes == 1:
-            return dict(zip(self.axes, unflatten(position, shape), strict=True))
-        index = [*unflatten(position, (*shape[:-1], shape[-1] // self.lanes))]
-        index[-1] = index[-1] * self.lanes + (lane or Index())
+        shape = [*extents(self.axes)]
+        shape[-1] //= self.lanes
+        index = [*unflatten(position, shape)]
+        if 0 not in shape and shape[0] > 1:  # no remainder is needed of what is below the extent
+            index[0] = position // prod(shape[1:])
+        if self.lanes > 1:
+            index[-1] = index[-1] * self.lanes + (lane or Index())
         return dict(zip(self.axes, index, strict=True))
 
 
