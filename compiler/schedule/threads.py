@@ -46,7 +46,7 @@ SHARED_BYTES = 48 << 10
 """Shared memory that every GPU gives to a block."""
 ENOUGH = 1 << 17
 """So many threads keep a large GPU busy."""
-_MOST_WEIGHT = 100
+_MOST_WEIGHT = 64
 """A thread computes fewer elements at a time where together they would weigh more: they must fit its
 registers."""
 _FUNCTION_WEIGHT = 10

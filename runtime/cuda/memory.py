@@ -34,24 +34,21 @@ class Owner(Protocol):
 class Buffer:
     """A piece of a GPU's memory, aligned to 256 bytes or more. It is free when nobody holds this object."""
 
-    __slots__ = ("pool", "pointer", "nbytes", "stream", "_others", "__weakref__")
+    __slots__ = ("pool", "gpu", "pointer", "nbytes", "stream", "_others", "__weakref__")
 
     def __init__(self, pool: Pool, pointer: int, nbytes: int, stream: int) -> None:
         self.pool = pool
+        self.gpu = pool.owner
         self.pointer = pointer
         self.nbytes = nbytes
         self.stream = stream
         """The stream that it was allocated for."""
-        self._others: set[int] = set()
-
-    @property
-    def gpu(self) -> Owner:
-        return self.pool.owner
+        self._others: set[int] | None = None
 
     def used_by(self, stream: int) -> None:
         """Another stream has been asked to use it: it is given out again when that is done."""
         if stream != self.stream:
-            self._others.add(stream)
+            self._others = {stream, *(self._others or ())}
 
     def __del__(self) -> None:
         self.pool.take_back(self.pointer, self.nbytes, self.stream, self._others)
@@ -85,8 +82,10 @@ class Statistics:
     def change(self, allocated: int = 0, reserved: int = 0) -> None:
         self.allocated += allocated
         self.reserved += reserved
-        self.most_allocated = max(self.most_allocated, self.allocated)
-        self.most_reserved = max(self.most_reserved, self.reserved)
+        if self.allocated > self.most_allocated:
+            self.most_allocated = self.allocated
+        if self.reserved > self.most_reserved:
+            self.most_reserved = self.reserved
 
 
 class Pool:
@@ -111,21 +110,25 @@ class Pool:
             self.statistics.change(allocated=size)
         return Buffer(self, pointer, size, stream)
 
-    def take_back(self, pointer: int, size: int, stream: int, others: set[int]) -> None:
+    def take_back(self, pointer: int, size: int, stream: int, others: set[int] | None) -> None:
         """A buffer that nobody holds any more. Its stream waits for the others that used it."""
         if pointer == 0:
             return
-        driver = self.owner.driver
         if others:
-            self.owner.activate()
+            self._after(stream, others)
+        with self._lock:
+            self._free[stream, size].append(pointer)
+            self.statistics.change(allocated=-size)
+
+    def _after(self, stream: int, others: set[int]) -> None:
+        """What the stream is asked for from now on waits for what the others have now."""
+        driver = self.owner.driver
+        self.owner.activate()
         for other in others:
             event = driver.event_create(timing=False)
             driver.event_record(event, other)
             driver.stream_wait_event(stream, event)
             driver.event_destroy(event)
-        with self._lock:
-            self._free[stream, size].append(pointer)
-            self.statistics.change(allocated=-size)
 
     def empty(self) -> None:
         """Give all that is free back to the driver."""
