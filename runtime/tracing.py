@@ -13,6 +13,7 @@ trace (`compile_grad`) writes them back when the compiled function has run.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -32,6 +33,17 @@ _counting = threading.Lock()
 
 depth = 0
 """How many traces are open in any thread: while it is 0, no operation needs to ask for the current one."""
+
+OPEN = ctypes.c_int64(0)
+"""The same for native code."""
+
+
+def count(more: int) -> None:
+    """Note that so many more traces are open."""
+    global depth
+    with _counting:
+        depth += more
+        OPEN.value = depth
 
 
 class Before(NamedTuple):
@@ -76,23 +88,21 @@ class Trace:
         """The random numbers that the function draws, in order."""
         self.copied = False
         """Whether the function made a copy, which in a graph is nothing: a node never changes."""
+        self.unchecked = False
+        """Whether the function would have looked at elements, were they known."""
         self._before: dict[AnyTensor, Before] = {}
         self._name_of = name_of
         self._outer: Trace | None = None
 
     def __enter__(self) -> Trace:
-        global depth
-        with _counting:
-            depth += 1
+        count(1)
         self._outer, STATE.trace = STATE.trace, self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        global depth
-        with _counting:
-            depth -= 1
+        count(-1)
         STATE.trace = self._outer
         self.grads = {tensor: tensor._grad for tensor in self.grads}
         for tensor, before in self._before.items():

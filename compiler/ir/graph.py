@@ -86,6 +86,13 @@ class Op(ABC):
     def evaluate(self, *arrays: Array) -> Array:
         """The value, in NumPy."""
 
+    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
+        """What `evaluate` gives for operands of these types, none of half precision, as one function in C.
+
+        It may give NumPy's scalar in place of a 0-d array. None where there is no such function.
+        """
+        return None
+
     @abstractmethod
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -8,6 +8,7 @@ made once per thread and entered in no time.
 from __future__ import annotations
 
 import contextvars
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,13 @@ QUIET = _Quiet()
 """`QUIET.run(function, *operands)` is for a single NumPy function; what may evaluate again inside takes
 `quietly`.
 """
+
+
+@functools.cache
+def quiet_context() -> contextvars.Context | None:
+    """A context like that, which no thread has for its own: native code enters it. None under NumPy 1."""
+    run = _Quiet().run
+    return None if run is _under_errstate else run.__self__  # type: ignore[attr-defined]  # a context's method
 
 
 def quietly(function: Callable[..., Any], *operands: Any) -> Any:

@@ -3,7 +3,7 @@ by movement."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -48,6 +48,9 @@ class Dot(Op):
         if a.ndim == 2 and a.dtype.itemsize >= 4:
             return np.asarray(a.dot(b))  # the same product, in half the time for small matrices
         return np.asarray(np.matmul(a, b))
+
+    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
+        return np.ndarray.dot if types[0].ndim == 2 else None
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

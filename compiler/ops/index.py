@@ -13,12 +13,13 @@ is its own second derivative.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError
+from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import iota_like, reshape, slice_
@@ -39,7 +40,9 @@ def _wrapped(what: str, index: Array, size: int, axis: int) -> Array:
     outside = (index < -size) | (index >= size)
     if outside.any():
         first = index[outside].flat[0]
-        raise DimensionError(what, f"index {first} is out of bounds for dimension {axis} with size {size}")
+        raise DimensionError(
+            what, mirrored(f"index {first} is out of bounds for dimension {axis} with size {size}")
+        )
     return np.where(index < 0, index + size, index)
 
 
@@ -175,6 +178,14 @@ class Put(Op):
 # ---- an index for every element ----------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=256)
+def _grid(shape: tuple[int, ...], axis: int) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """The places along the axes before this one and after it, each to be broadcast along the others."""
+    ndim = len(shape)
+    places = [np.arange(n).reshape(-1, *[1] * (ndim - k - 1)) for k, n in enumerate(shape)]
+    return tuple(places[:axis]), tuple(places[axis + 1 :])
+
+
 @register
 @record
 class TakeAlong(Op):
@@ -193,9 +204,9 @@ class TakeAlong(Op):
 
     def evaluate(self, *arrays: Array) -> Array:
         x, index = arrays
-        place = [np.arange(n).reshape(-1, *[1] * (x.ndim - k - 1)) for k, n in enumerate(x.shape)]
+        before, after = _grid(x.shape, self.axis)
         try:
-            return np.asarray(x[(*place[: self.axis], index, *place[self.axis + 1 :])])
+            return np.asarray(x[(*before, index, *after)])
         except IndexError:
             _wrapped("take_along", index, x.shape[self.axis], self.axis)
             raise

@@ -7,6 +7,7 @@ is all that lowering needs. To add one, add a class.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any, ClassVar
 
@@ -71,6 +72,9 @@ class Sum(Reduction):
 
     def reduced(self, x: Array) -> Array:
         return np.asarray(np.add.reduce(x, self.axes, x.dtype))
+
+    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
+        return partial(np.add.reduce, axis=self.axes, dtype=types[0].dtype.numpy)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -8,9 +8,10 @@ it in `OPS`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from math import prod
+from operator import itemgetter, methodcaller
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,9 @@ class Reshape(Movement):
     def evaluate(self, *arrays: Array) -> Array:
         return arrays[0].reshape(self.shape)
 
+    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
+        return methodcaller("reshape", self.shape)
+
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
         return Source(unflatten(flatten(index, self.shape), operand.shape))
 
@@ -90,6 +94,9 @@ class Permute(Movement):
 
     def evaluate(self, *arrays: Array) -> Array:
         return arrays[0].transpose(self.axes)
+
+    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
+        return methodcaller("transpose", self.axes)
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
         place = dict(zip(self.axes, index, strict=True))
@@ -150,6 +157,9 @@ class Slice(Movement):
     def evaluate(self, *arrays: Array) -> Array:
         return arrays[0][self._range]
 
+    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
+        return itemgetter(self._range)
+
     @cached_property
     def _range(self) -> tuple[slice, ...]:
         return tuple(slice(*each) for each in zip(self.starts, self.stops, self.steps, strict=True))
@@ -188,6 +198,9 @@ class Select(Movement):
     def evaluate(self, *arrays: Array) -> Array:
         part: Array = arrays[0][self._place]
         return part
+
+    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
+        return itemgetter(self._place)
 
     @cached_property
     def _place(self) -> tuple[Any, ...]:

@@ -24,11 +24,11 @@ from retrograd.runtime.tracing import Trace
 def inside(trace: Trace) -> Iterator[None]:
     """Go on with a trace that has ended."""
     outer, STATE.trace = STATE.trace, trace
-    tracing.depth += 1
+    tracing.count(1)
     try:
         yield
     finally:
-        tracing.depth -= 1
+        tracing.count(-1)
         STATE.trace = outer
 
 

@@ -33,6 +33,8 @@ def computing(op: Op, types: Sequence[Type]) -> Compute:
     if machine_code is not None:
         return machine_code
     halves = any(t.dtype.is_half for t in types)
+    if not halves and (in_c := op.function(types)) is not None:
+        return in_c
     match op:
         case Elementwise() if op.numpy is not None or all(t.dtype is not dtypes.bool_ for t in types):
             compute = kernel(op)  # but in a formula NumPy counts with bools

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.ir.graph import OPS
+from retrograd.compiler.ir.graph import OPS, Array
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import exactly, in_float32
 
@@ -80,3 +80,28 @@ def _power(base: Any, exponent: int) -> Any:
 
 _NAMESPACE: dict[str, Any] = {"power": _power, "__builtins__": {}}
 """What the formulas' names stand for; filled as they are met."""
+
+
+# ---- numbers as arrays -------------------------------------------------------------------------------------
+
+NUMBERS_KNOWN: dict[tuple[float | str, Any], Array] = {}
+_MOST = 4096
+
+
+def number(value: float, dtype: np.dtype[Any]) -> Array:
+    """A Python number as a 0-d array. Those used lately are kept: making an array takes as long as adding
+    two.
+    """
+    key: tuple[float | str, Any] = (
+        (value, dtype) if value else (repr(value), dtype)
+    )  # 0, 0.0 and -0.0 are equal, and are not one array
+    found = NUMBERS_KNOWN.get(key)
+    if found is None:
+        with np.errstate(all="ignore"):
+            found = np.asarray(value).astype(dtype)
+        found.flags.writeable = False
+        if value == value:  # NaN equals nothing, so it is no key
+            if len(NUMBERS_KNOWN) >= _MOST:
+                NUMBERS_KNOWN.clear()
+            NUMBERS_KNOWN[key] = found
+    return found

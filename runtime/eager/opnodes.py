@@ -98,7 +98,7 @@ def _needs(op: Op, values: Sequence[Value], out: Value, wanted: Sequence[bool]) 
 
 # ---- the tape node of an op --------------------------------------------------------------------------------
 
-_SMALL = 1024
+SMALL = 1024
 """Operands with at most this many elements are kept whole even where only their shape matters: it is
 faster.
 """
@@ -178,7 +178,7 @@ class OpNode(GradNode):
         for guard in list(self.guards):
             if guard[2] >= 0 and inputs[guard[2]] is tensor._value and type(tensor._value) is not Node:
                 inputs[guard[2]] = tensor._value.copy()
-                self.guards[self.guards.index(guard)] = (_UNCHANGING, 0, guard[2])
+                self.guards[self.guards.index(guard)] = (UNCHANGING, 0, guard[2])
         self.inputs = inputs
 
     def free(self) -> None:
@@ -317,7 +317,7 @@ def record(
         if needs.inputs[0]:
             counter = x._counter or counter_of(x)
             guards.append((counter, counter[0], 0))
-        elif values[0].size > _SMALL:
+        elif values[0].size > SMALL:
             values = [type_of(values[0])]
         _append(kind, op, (x if x._edge is None else x._edge,), needs, values, guards, result, shown)
         return
@@ -336,13 +336,13 @@ def record(
     for place, needed in enumerate(needs.inputs):
         value = values[place]
         if not needed:
-            if type(value) is not Node and value.size > _SMALL:
+            if type(value) is not Node and value.size > SMALL:
                 kept = list(kept)
                 kept[place] = type_of(value)
         else:
             operand = operands[place]
             watched = isinstance(operand, Tensor) and type(value) is not Node
-            counter = counter_of(operand) if watched else _UNCHANGING
+            counter = counter_of(operand) if watched else UNCHANGING
             guards.append((counter, counter[0], place))
     _append(kind, op, tuple(edges), needs, kept, guards, result, shown)
 
@@ -363,7 +363,7 @@ def _append(
     node.out = None
     if needs.out:
         node.out = result._value
-        guards.append((_UNCHANGING if type(node.out) is Node else counter_of(result), 0, -1))
+        guards.append((UNCHANGING if type(node.out) is Node else counter_of(result), 0, -1))
     node.order = next(orders)
     node.edges = edges
     node.hooks = None
@@ -376,7 +376,7 @@ def _append(
     result._requires_grad = True
 
 
-_UNCHANGING = [0]
+UNCHANGING = [0]
 """The version counter of a graph node, which is one value for ever."""
 
 

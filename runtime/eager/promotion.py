@@ -16,9 +16,10 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
-from retrograd.compiler.ir.graph import OPS, Array, Op, Value, apply
+from retrograd.compiler.ir.graph import OPS, Op, Value, apply
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.shape import cast
+from retrograd.runtime.eager.kernels import number
 from retrograd.runtime.eager.scalar import Scalar
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor
@@ -90,28 +91,3 @@ def _as_bool(x: Value) -> Value:
     not_equal = OPS["ne"]
     assert isinstance(not_equal, Op)
     return apply(not_equal, x, number(0, x.dtype.numpy))
-
-
-# ---- numbers as arrays -------------------------------------------------------------------------------------
-
-_known: dict[tuple[float | str, Any], Array] = {}
-_MOST = 4096
-
-
-def number(value: float, dtype: np.dtype[Any]) -> Array:
-    """A Python number as a 0-d array. Those used lately are kept: making an array takes as long as adding
-    two.
-    """
-    key: tuple[float | str, Any] = (
-        (value, dtype) if value else (repr(value), dtype)
-    )  # 0, 0.0 and -0.0 are equal, and are not one array
-    found = _known.get(key)
-    if found is None:
-        with np.errstate(all="ignore"):
-            found = np.asarray(value).astype(dtype)
-        found.flags.writeable = False
-        if value == value:  # NaN equals nothing, so it is no key
-            if len(_known) >= _MOST:
-                _known.clear()
-            _known[key] = found
-    return found

@@ -25,6 +25,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.arrays import computing
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, record, type_of
 from retrograd.runtime.eager.views import View, is_view
 from retrograd.runtime.modes import STATE
@@ -80,10 +81,10 @@ def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[
     on the tape it is called `shown`, or as ever.
     """
     kind = kind_of(op)
+    differentiable = out.dtype.is_floating_point
     if kind.is_view:
-        return _view_step(op, out, shown)
-    compute, differentiable = computing(op, types), out.dtype.is_floating_point
-    ndarray = np.ndarray
+        return calls.view(op, kind, _view_step(op, out, shown), shown, differentiable)
+    compute = computing(op, types)
 
     def told(values: Sequence[Value]) -> Any:
         """The value, or the error in the user's terms."""
@@ -97,7 +98,7 @@ def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[
             x._view.refresh(x)
         array = x._value
         value = told((array,))
-        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        result = calls.box(value)
         if x._requires_grad and differentiable and STATE.grad:
             record(kind, op, (x,), (array,), result, shown)
         return result
@@ -115,12 +116,13 @@ def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[
             else:
                 values.append(x)
         value = told(values)
-        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        result = calls.box(value)
         if tracked and differentiable and STATE.grad:
             record(kind, op, operands, values, result, shown)
         return result
 
-    return of_one if len(types) == 1 else of_several
+    slow = of_one if len(types) == 1 else of_several
+    return calls.step(op, kind, len(types), compute, slow, shown, differentiable)
 
 
 def _view_step(op: Op, out: Type, shown: str) -> Callable[[Tensor], Tensor]:

@@ -10,8 +10,8 @@ place and draws no random number; `@public(…, replay=True)` says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from functools import wraps
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +23,8 @@ from retrograd.compiler.ir.graph import Constant, Input, Node
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.arrays import computing, straight
-from retrograd.runtime.eager.opnodes import kind_of, type_of
+from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
 from retrograd.runtime.eager.record import step
 from retrograd.runtime.grad_names import Name, name_of
 from retrograd.runtime.modes import STATE, no_grad
@@ -34,6 +35,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 Plan = Callable[..., Any]
 """What to do with the operands, the Tensors among the arguments in their order."""
 
+Planner = Callable[[Callable[..., Any], Sequence[Any], dict[str, Any]], Plan | None]
+"""Finds the plan for a call of a function."""
+
 _MOST = 4096
 """Keys of one function that are remembered."""
 
@@ -42,64 +46,44 @@ class _NoKey(Exception):
     """An argument that cannot be part of a key."""
 
 
-def replayed(f: F, shown: Name = "") -> F:
-    """The function, doing again what it did for operands of these types and these plain arguments. Its
-    result's `grad_fn` is called `shown`, if that is given.
+def replayed(f: F, shown: Name = "", planner: Planner | None = None) -> F:
+    """The function, doing again what it did for operands of these types and these plain arguments, by the
+    planner's plans. Its result's `grad_fn` is called `shown`, if that is given.
     """
     if shown:
         f = called(shown, f)
+    planner = planner or (lambda f, args, kwargs: _plan(f, args, kwargs, name_of(shown, args, kwargs)))
     plans: dict[Hashable, Plan] = {}
     seen: dict[Hashable, int] = {}
-    ndarray = np.ndarray
-    dtypes.DEPENDENT.extend((plans.clear, seen.clear))
 
-    def general(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def enter(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Hashable, list[Tensor]]:
         key: list[Any] = []
         operands: list[Tensor] = []
-        try:
-            for x in args:
-                if isinstance(x, Tensor) and type(x._value) is ndarray:
-                    operands.append(x)
-                    key += x._value.shape, x._value.dtype
-                else:
-                    _enter(x, key, operands)
-            for name, x in kwargs.items():
-                key.append(name)
-                _enter(x, key, operands)
-        except _NoKey:
-            return f(*args, **kwargs)
-        plan = plans.get(tuple(key)) or _found(f, args, kwargs, tuple(key), plans, seen, shown)
-        return plan(*operands) if plan is not None else f(*args, **kwargs)
+        for x in args:
+            _enter(x, key, operands)
+        for name, x in kwargs.items():
+            key.append(name)
+            _enter(x, key, operands)
+        return tuple(key), operands
 
     @wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
         if tracing.depth:
             return f(*args, **kwargs)
-        if not kwargs and len(args) <= 2:  # the keys that `general` would make, and the plans that it made
-            x = args[0] if args else None
-            if isinstance(x, Tensor) and type(x._value) is ndarray:
-                array = x._value
-                if len(args) == 1:
-                    plan = plans.get((array.shape, array.dtype))
-                    return plan(x) if plan is not None else general(args, kwargs)
-                y = args[1]
-                if type(y) is int:
-                    plan = plans.get((array.shape, array.dtype, y))
-                    return plan(x) if plan is not None else general(args, kwargs)
-                if (
-                    type(y) is slice
-                    and type(y.start) in _ENDS
-                    and type(y.stop) in _ENDS
-                    and type(y.step) in _ENDS
-                ):
-                    plan = plans.get((array.shape, array.dtype, slice, y.start, y.stop, y.step))
-                    return plan(x) if plan is not None else general(args, kwargs)
-                if isinstance(y, Tensor) and type(y._value) is ndarray:
-                    plan = plans.get((array.shape, array.dtype, y._value.shape, y._value.dtype))
-                    return plan(x, y) if plan is not None else general(args, kwargs)
-        return general(args, kwargs)
+        try:
+            key, operands = enter(args, kwargs)
+        except _NoKey:
+            return f(*args, **kwargs)
+        plan = plans.get(key) or _found(planner, f, args, kwargs, key, plans, seen)
+        return plan(*operands) if plan is not None else f(*args, **kwargs)
 
-    return call  # type: ignore[return-value]  # called as f is
+    def find(*args: Any, **kwargs: Any) -> Plan | None:
+        key, _ = enter(args, kwargs)
+        return plans.get(key) or _found(planner, f, args, kwargs, key, plans, seen)
+
+    native, forget = calls.replay(call, f, find)
+    dtypes.DEPENDENT.extend((plans.clear, seen.clear, forget))
+    return native  # type: ignore[return-value]  # called as f is
 
 
 def _enter(x: Any, key: list[Any], operands: list[Tensor]) -> None:
@@ -160,14 +144,40 @@ def name_history(result: Any, shown: str, operands: Sequence[Any]) -> None:
             x._edge.shown = shown
 
 
+def copied(f: F, of_input: bool) -> F:
+    """The function, which gives a new Tensor whose elements depend on its plain arguments alone, and, with
+    `of_input`, on the type of its first: a small one is made once, and then copied.
+    """
+    return replayed(f, planner=partial(_copying, of_input=of_input))
+
+
+def _copying(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], of_input: bool
+) -> Plan | None:
+    if _hold_tensors(args[of_input:]) or _hold_tensors(kwargs.values()):
+        return None  # as numbers: their elements count
+    try:
+        made = f(*args, **kwargs)
+    except RetrogradError:
+        return None
+    array = made._value
+    if made._requires_grad or type(array) is not np.ndarray or array.size > SMALL:
+        return None
+    return calls.fresh(array.copy, lambda *operands: Tensor(array.copy()))
+
+
+def _hold_tensors(things: Iterable[Any]) -> bool:
+    return any(_hold_tensors(x) if isinstance(x, tuple | list) else isinstance(x, Tensor) for x in things)
+
+
 def _found(
+    planner: Planner,
     f: Callable[..., Any],
     args: Sequence[Any],
     kwargs: dict[str, Any],
     key: Hashable,
     plans: dict[Hashable, Plan],
     seen: dict[Hashable, int],
-    shown: Name,
 ) -> Plan | None:
     """The plan for a key, made when it comes for the second time: tracing costs as much as many calls."""
     times = seen.get(key, 0)
@@ -175,7 +185,7 @@ def _found(
         seen.clear()
         plans.clear()
     seen[key] = times + 1
-    plan = _plan(f, args, kwargs, name_of(shown, args, kwargs)) if times == 1 else None
+    plan = planner(f, args, kwargs) if times == 1 else None
     if plan is not None:
         plans[key] = plan
     return plan
@@ -198,7 +208,7 @@ def _plan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
             return None
     results = out if isinstance(out, tuple) else (out,)
     nodes = [x._value for x in results if isinstance(x, Tensor) and isinstance(x._value, Node)]
-    if len(nodes) < len(results) or trace.captured or trace.mutated or trace.copied:
+    if len(nodes) < len(results) or trace.captured or trace.mutated or trace.copied or trace.unchecked:
         return None
     if any(isinstance(node.op, Constant | Input) for node in nodes):
         return None
@@ -251,7 +261,7 @@ def _run(inputs: Sequence[Node], nodes: Sequence[Node], shown: str) -> Callable[
             found = QUIET.run(compute, *arrays)
         except Exception:  # told in the user's terms by the steps
             return steps(*operands)  # type: ignore[no-any-return]  # a list, as written
-        return [Tensor(np.asarray(array)) for array in found]
+        return [calls.box(array) for array in found]
 
     return run
 

@@ -17,7 +17,8 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, detach, detach_
-from retrograd.runtime.eager.promotion import as_operand, common_dtype, number
+from retrograd.runtime.eager.kernels import number
+from retrograd.runtime.eager.promotion import as_operand, common_dtype
 from retrograd.runtime.eager.replay import called
 from retrograd.runtime.functions.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
 from retrograd.runtime.tensor import Tensor, method, new

@@ -219,16 +219,16 @@ def _scalar(value: object, dtype: DType) -> Array:
 
 
 def _constant_factory(name: str, value: Number) -> Callable[..., Tensor]:
-    @public(name)
+    @public(name, copy=True)
     def factory(*size: Any, dtype: object = None, **options: Any) -> Tensor:
         return finished(filled(sizes_of(size, name), value, _or_default(dtype)), **options)
 
-    @public(f"{name}_like")
+    @public(f"{name}_like", copy=True)
     def factory_like(input: Tensor, *, dtype: object = None, **options: Any) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.dtype(dtype)
         return beside(input, filled(input.shape, value, kind), **options)
 
-    @public(f"new_{name}", method=True, function=False)
+    @public(f"new_{name}", method=True, function=False, copy=True)
     def new_factory(input: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.dtype(dtype)
         return beside(input, filled(sizes_of(size, f"new_{name}"), value, kind), **options)
@@ -244,14 +244,14 @@ ones = _constant_factory("ones", 1)
 empty = _constant_factory("empty", 0)
 
 
-@public("full")
+@public("full", copy=True)
 def full(size: Sequence[int], fill_value: Any, *, dtype: object = None, **options: Any) -> Tensor:
     """One number everywhere, in the dtype of that number unless another is asked for."""
     kind = dtype_of_number(_fill(fill_value, "full")) if dtype is None else dtypes.dtype(dtype)
     return finished(filled(sizes_of((size,), "full"), fill_value, kind), **options)
 
 
-@public("full_like")
+@public("full_like", copy=True)
 def full_like(input: Tensor, fill_value: Any, *, dtype: object = None, **options: Any) -> Tensor:
     kind = input.dtype if dtype is None else dtypes.dtype(dtype)
     return beside(input, filled(input.shape, _fill(fill_value, "full_like"), kind), **options)
@@ -290,7 +290,7 @@ def count(size: int, dtype: DType) -> Tensor:
     return Tensor(STATE.trace.builder.node(moves.Iota(Type((size,), dtype), 0)))
 
 
-@public("arange")
+@public("arange", copy=True)
 def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: object = None, **options: Any) -> Tensor:
     """`start`, `start + step`, … up to but not including `end`; whole numbers if all three are."""
     first, last = (0, start) if end is None else (start, end)
@@ -327,7 +327,7 @@ def _steps(name: str, steps: object) -> int:
     return number
 
 
-@public("linspace")
+@public("linspace", copy=True)
 def linspace(start: Any, end: Any, steps: int, *, dtype: object = None, **options: Any) -> Tensor:
     """`steps` numbers at equal distances from `start` to `end`, both included."""
     kind = _or_default(dtype)
@@ -349,7 +349,7 @@ def _between(start: float, end: float, steps: int, dtype: DType) -> Tensor:
     return rows.where(rows.lt(k, new(_scalar(steps // 2, wide))), low, high)
 
 
-@public("logspace")
+@public("logspace", copy=True)
 def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: object = None, **options: Any
 ) -> Tensor:
@@ -360,7 +360,7 @@ def logspace(
     return finished(moves.cast(rows.pow(new(_scalar(base, wide)), exponents), kind), **options)
 
 
-@public("eye")
+@public("eye", copy=True)
 def eye(n: int, m: int | None = None, *, dtype: object = None, **options: Any) -> Tensor:
     """Ones on the main diagonal, zeros elsewhere."""
     height = integer(n, "eye", "n")

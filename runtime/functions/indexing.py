@@ -55,6 +55,8 @@ def _joined(x: Tensor, picks: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, Ten
     And the order of axes for that.
     """
     axes = [axis for axis, _ in picks]
+    if STATE.trace is not None:
+        STATE.trace.unchecked = True  # below, an index out of bounds in one axis is one within the whole
     for axis, item in picks:
         _check_bounds(item, x.shape[axis], axis)
     try:
@@ -75,6 +77,7 @@ def _joined(x: Tensor, picks: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, Ten
 
 
 def _check_bounds(item: Tensor, size: int, axis: int) -> None:
+    """Raise where an index is out of bounds, if the elements are known."""
     array = known(item)
     if array is None or not array.size:
         return

@@ -26,9 +26,10 @@ from retrograd.runtime import grad_names, tracing
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
-from retrograd.runtime.eager.kernels import kernel
+from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.kernels import kernel, number
 from retrograd.runtime.eager.opnodes import kind_of, record
-from retrograd.runtime.eager.promotion import number, promote
+from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD
 from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.modes import STATE
@@ -126,26 +127,37 @@ def _quick_dtypes(row: Elementwise) -> frozenset[Any]:
     return taken_dtypes(row) if row.numpy is not None else taken_dtypes(row) - {dtypes.bool_.numpy}
 
 
-def _computes(row: Elementwise) -> dict[Any, Callable[..., Any]]:
-    """The row of arrays, by their dtype. A formula becomes a function when it is first met."""
+@cache
+def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any, Callable[..., Any]]]:
+    """The row of arrays, by their dtype: all of them, and those that are made. A formula becomes a function
+    when it is first met.
+    """
+
+    def made(dtype: np.dtype[Any]) -> Callable[..., Any]:
+        formula = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
+        return formula if isinstance(formula, np.ufunc) else one_op.choosing(row, formula)
 
     def first(dtype: np.dtype[Any]) -> Callable[..., Any]:
         def compute(*arrays: Array) -> Any:
-            made = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
-            known[dtype] = made if isinstance(made, np.ufunc) else one_op.choosing(row, made)
+            known[dtype] = ready[dtype] = made(dtype)
             return known[dtype](*arrays)
 
         return compute
 
-    known = {dtype: first(dtype) for dtype in _quick_dtypes(row)}
-    return known
+    quick = _quick_dtypes(row)
+    ready = {dtype: made(dtype) for dtype in quick if isinstance(row.numpy, np.ufunc)}
+    known = {dtype: first(dtype) for dtype in quick} | ready
+    return known, ready
+
+
+_UNNAMED = ("", "", "")
+"""Of two Tensors, of a Tensor and a number, of a number and a Tensor: called as ever."""
 
 
 def _one(row: Elementwise) -> Function:
     """The row as a function of one Tensor."""
-    computes = _computes(row)
+    computes, ready = _computes(row)
     recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
-    ndarray = np.ndarray
 
     def apply_to(x: Any) -> Tensor:
         if not isinstance(x, Tensor) or tracing.depth:
@@ -158,24 +170,23 @@ def _one(row: Elementwise) -> Function:
             value = QUIET.run(compute, array)
         except Exception:  # told in the user's terms below, or done otherwise
             return general(row, (x,))
-        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        result = calls.box(value)
         if x._view is not None:
             x._view.refresh(x)
         if recordable and x._requires_grad and STATE.grad and array.dtype.kind in "fV":
             record(kind, row, (x,), (array,), result)
         return result
 
-    return apply_to
+    return calls.row(row, kind, 1, apply_to, ready, _UNNAMED)
 
 
 def _two(row: Elementwise) -> Function:
     """The row as a function of two operands, of which one may be a number; NotImplemented for anything
     else.
     """
-    computes = _computes(row)
+    computes, ready = _computes(row)
     recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
-    both, left, right = grad_names.BESIDE.get(row.name, ("", "", ""))
-    ndarray = np.ndarray
+    both, left, right = shown = grad_names.BESIDE.get(row.name, _UNNAMED)
 
     def apply_to(x: Any, y: Any) -> Any:
         of_x, of_y = isinstance(x, Tensor), isinstance(y, Tensor)
@@ -200,7 +211,7 @@ def _two(row: Elementwise) -> Function:
             value = QUIET.run(compute, a, b)
         except Exception:  # told in the user's terms below, or done otherwise
             return general(row, (x, y))
-        result = Tensor(value if type(value) is ndarray else np.asarray(value))
+        result = calls.box(value)
         tracked = of_x and _tracked(x)
         if of_y and _tracked(y):  # asked in any case: a view is brought up to date so
             tracked = True
@@ -208,7 +219,7 @@ def _two(row: Elementwise) -> Function:
             record(kind, row, (x, y), (a, b), result, right if not of_x else both if of_y else left)
         return result
 
-    return apply_to
+    return calls.row(row, kind, 2, apply_to, ready, shown)
 
 
 _NUMBERS = (float, int)
@@ -284,7 +295,11 @@ def _public_row(row: Elementwise) -> Function:
     chosen = with_other if row.arity == 2 else function
     chosen.__name__ = chosen.__qualname__ = row.name
     chosen.__doc__ = f"`{row.formula}`, element by element."
-    return chosen
+    if row.arity > 2:
+        return chosen
+    return calls.row(
+        row, kind_of(row), row.arity, chosen, _computes(row)[1], grad_names.BESIDE.get(row.name, _UNNAMED)
+    )
 
 
 def write_out(out: Tensor, result: Tensor) -> Tensor:

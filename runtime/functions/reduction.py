@@ -186,13 +186,12 @@ def _best(
             return whole(input)
         axis = axis_of(dim, input.ndim, name)
         _need_elements(name, input, [axis] if input.ndim else [])
-        indices = place(input, axis, True)
+        indices = place(input, axis)
         if not input.ndim:
             return pair(name, input.clone(), indices)
-        values = take_along(input, indices, axis)
-        shown = (
-            (values, indices) if keepdim else (moves.squeeze(values, [axis]), moves.squeeze(indices, [axis]))
-        )
+        along = moves.unsqueeze(indices, [axis])
+        values = take_along(input, along, axis)
+        shown = (values, along) if keepdim else (moves.squeeze(values, [axis]), indices)
         return pair(name, *shown)
 
     best.__doc__ = (

@@ -27,7 +27,7 @@ import numpy as np
 
 from retrograd.compiler.errors import CompilerError
 from retrograd.runtime.native import cpu, trampoline
-from retrograd.runtime.native.layout import layout
+from retrograd.runtime.native.layout import layout, numpy_function
 from retrograd.runtime.native.ports import (
     UNSEEN,
     ConstantPort,
@@ -46,8 +46,6 @@ from retrograd.runtime.native.returns import steps as steps_of
 from retrograd.runtime.native.watching import Watch
 
 _METH_FASTCALL_KEYWORDS = 0x80 | 0x02
-_NEW_FROM_DESCR, _EQUIVALENT_TYPES = 94, 182
-"""Places in NumPy's table of functions, which are part of its binary interface."""
 
 
 def make(
@@ -221,19 +219,12 @@ def _trampoline() -> cpu.Library:
     places = layout()
     if places is None:
         raise CompilerError("native calls need to know where objects keep their data")
-    numpy_core = getattr(np, "_core", None) or np.core
-    pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-        ("PyCapsule_GetPointer", ctypes.pythonapi)
-    )
-    table = ctypes.cast(
-        pointer_of(numpy_core._multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p)
-    )
     return cpu.load_part(
         trampoline.trampoline_text(places),
         {
             "numpy_array_type": id(np.ndarray),
-            "numpy_new_from_descr": table[_NEW_FROM_DESCR] or 0,
-            "numpy_equivalent_types": table[_EQUIVALENT_TYPES] or 0,
+            "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
+            "numpy_equivalent_types": numpy_function("PyArray_EquivTypes"),
         },
     )
 

@@ -12,6 +12,8 @@ import functools
 import struct
 import sys
 import types
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +70,32 @@ def slot_offset(cls: type, name: str) -> int:
         return _find(_words(instance, cls.__basicsize__), id(mark))
     except _Unexpected:
         raise CompilerError(f"{cls.__qualname__}.{name} is not a slot of its instances") from None
+
+
+def member_offsets(thing: object, names: Sequence[str]) -> dict[str, int]:
+    """Where an object keeps these attributes, which hold different things."""
+    words = _words(thing, type(thing).__basicsize__)
+    return {name: _find(words, id(getattr(thing, name))) for name in names}
+
+
+@functools.cache
+def numpy_functions() -> Any:
+    """NumPy's table of functions for C, whose order is part of its binary interface."""
+    numpy_core = getattr(np, "_core", None) or np.core
+    pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )
+    return ctypes.cast(
+        pointer_of(numpy_core._multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p)
+    )
+
+
+_NUMPY_PLACES = {"PyArray_NewFromDescr": 94, "PyArray_EquivTypes": 182, "PyArray_SetBaseObject": 282}
+
+
+def numpy_function(name: str) -> int:
+    """The address of a function of NumPy's table."""
+    return int(numpy_functions()[_NUMPY_PLACES[name]] or 0)
 
 
 @functools.cache

@@ -1,0 +1,192 @@
+"""Functions whose plain calls run no Python: operands are opened, computed with, boxed and recorded natively.
+
+Each is made around a Python function that does the same for any arguments, and that is asked, as `slow`, for
+whatever is not plain:
+
+    row(…)       a row of the elementwise table, of one or two operands
+    step(…)      an op whose operands' types are known
+    view(…)      the same for an op that only moves
+    replay(…)    a function that finds such a step by its arguments (`replay.py`)
+
+A call's record is an array of 64-bit words. The native side reads it (the texts beside this file); Python
+writes into it what it finds out: which functions compute a row, what an adjoint looks at, where a view lies.
+Where there are no native calls (`part.available`), the Python functions are all there is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.ir.graph import Op
+from retrograd.runtime.eager.instant.part import (
+    DTYPES,
+    KEYED,
+    MOST,
+    MOST_RECORDED,
+    WORDS,
+    available,
+    native_function,
+)
+from retrograd.runtime.eager.opnodes import Kind, OpNode
+from retrograd.runtime.tensor import Tensor
+
+Function = Callable[..., Any]
+Words = Any
+"""A `ctypes` array of 64-bit integers."""
+
+_PLACES = {dtype: place for place, dtype in enumerate(DTYPES)}
+_READS_RESULT, _MET = 1 << 8, 1 << 9
+"""Bits of a history, besides one for each operand that the adjoint looks at."""
+_WRITEABLE = 0x400
+"""NumPy's flag."""
+
+
+def row(
+    op: Op,
+    kind: Kind,
+    arity: int,
+    slow: Function,
+    functions: Mapping[Any, Function],
+    shown: tuple[str, str, str],
+) -> Function:
+    """The row; `functions` computes it of arrays of a dtype, and may be filled as dtypes are met. Its node is
+    called as the first of `shown`, with a number on the right as the second, on the left as the third.
+    """
+    if not available():
+        return slow
+    words = _words(op, kind, arity, shown, True)
+
+    def enter(dtype: np.dtype[Any]) -> None:
+        if dtype in functions and dtype in _PLACES:
+            words[WORDS["functions"] + _PLACES[dtype]] = id(functions[dtype])
+
+    def learn(operands: Sequence[Any], result: Tensor) -> None:
+        for x in operands:
+            if isinstance(x, Tensor) and type(x._value) is np.ndarray:
+                enter(x._value.dtype)
+        _learn_history(words, kind, operands, result)
+
+    for dtype in functions:
+        enter(dtype)
+    return _taught("retrograd_row", words, slow, learn, op, kind, functions, shown)
+
+
+def step(
+    op: Op, kind: Kind, arity: int, compute: Function, slow: Function, shown: str, differentiable: bool
+) -> Function:
+    """The op, computed by `compute`; its result's node is called `shown`, or as ever."""
+    if not available() or arity > MOST:
+        return slow
+    words = _words(op, kind, arity, (shown, shown, shown), differentiable)
+    words[WORDS["compute"]] = id(compute)
+    learn = functools.partial(_learn_history, words, kind)
+    return _taught("retrograd_step", words, slow, learn, op, kind, shown, compute)
+
+
+def view(op: Op, kind: Kind, slow: Function, shown: str, differentiable: bool) -> Function:
+    """The op, which shows elements of its operand where the last result of `slow` showed them."""
+    if not available():
+        return slow
+    words, path = _words(op, kind, 1, (shown, shown, shown), differentiable), (op,)
+    words[WORDS["path"]], words[WORDS["flags_before"]] = id(path), -1
+
+    def learn(operands: Sequence[Any], result: Tensor) -> None:
+        (x,) = operands
+        _learn_layout(words, x._value, result)
+        _learn_history(words, kind, operands, result)
+
+    return _taught("retrograd_view", words, slow, learn, op, kind, shown, path)
+
+
+def fresh(make: Function, slow: Function) -> Function:
+    """A function of anything that gives a new Tensor of the array that `make()` gives."""
+    if not available():
+        return slow
+    words = (ctypes.c_int64 * WORDS["words"])()
+    words[WORDS["slow"]], words[WORDS["compute"]] = id(slow), id(make)
+    return native_function("retrograd_fresh", slow, words, (slow, make))
+
+
+def _boxing() -> Callable[[Any], Tensor]:
+    def box(value: Any) -> Tensor:
+        """A new Tensor of an array, or of NumPy's scalar."""
+        return Tensor(np.asarray(value))
+
+    if not available():
+        return box
+    words = (ctypes.c_int64 * WORDS["words"])()
+    words[WORDS["slow"]] = id(box)
+    return native_function("retrograd_box", box, words, (box,))
+
+
+box = _boxing()
+
+
+def replay(slow: Function, unplanned: Function, find: Function) -> tuple[Function, Callable[[], None]]:
+    """A function by its plans, and what makes it forget them. `find(…)` says what to do for a call, as a
+    function of the Tensors among its arguments; where it says None, `unplanned` does it. `slow` is asked in
+    traces, and where arguments cannot be part of a key.
+    """
+    if not available():
+        return slow, lambda: None
+    plans: dict[bytes, Function] = {}
+    words = (ctypes.c_int64 * KEYED["words"])()
+    for name, thing in (("slow", slow), ("unplanned", unplanned), ("plans", plans), ("find", find)):
+        words[KEYED[name]] = id(thing)
+    return native_function("retrograd_replay", slow, words, (slow, unplanned, plans, find)), plans.clear
+
+
+# ---- records -----------------------------------------------------------------------------------------------
+
+
+def _words(op: Op, kind: Kind, arity: int, shown: tuple[str, str, str], differentiable: bool) -> Words:
+    words = (ctypes.c_int64 * WORDS["words"])()
+    words[WORDS["arity"]], words[WORDS["differentiable"]] = arity, differentiable
+    words[WORDS["op"]] = id(op)
+    words[WORDS["shown"] : WORDS["shown"] + 3] = [id(name) for name in shown]
+    words[WORDS["node_class"]] = id(kind.node_class)
+    return words
+
+
+def _taught(
+    entry: str, words: Words, slow: Function, learn: Callable[[Sequence[Any], Tensor], None], *kept: object
+) -> Function:
+    """The callable, whose record is told what there is to learn of each result that Python makes."""
+
+    def learning(*args: Any, **kwargs: Any) -> Any:
+        result = slow(*args, **kwargs)
+        if type(result) is Tensor and type(result._value) is np.ndarray and not kwargs:
+            learn(args, result)
+        return result
+
+    words[WORDS["slow"]] = id(learning)
+    return native_function(entry, slow, words, (learning, *kept))
+
+
+def _learn_history(words: Words, kind: Kind, operands: Sequence[Any], result: Tensor) -> None:
+    """What the adjoint looks at where these operands require grad."""
+    if len(operands) > MOST_RECORDED or not isinstance(result._edge, OpNode):
+        return
+    wanted = sum(isinstance(x, Tensor) and x._requires_grad and 1 << k for k, x in enumerate(operands))
+    needs = kind.needs.get(1 << len(operands) | wanted)
+    if needs is not None:
+        looks = sum(1 << k for k, needed in enumerate(needs.inputs) if needed)
+        words[WORDS["histories"] + wanted] = _MET | looks | (_READS_RESULT if needs.out else 0)
+
+
+def _learn_layout(words: Words, array: Any, result: Tensor) -> None:
+    """Where the result lies in the operand's memory, if it does."""
+    part: Any = result._value
+    if result._view is None or type(array) is not np.ndarray or max(array.ndim, part.ndim) > MOST:
+        return
+    lies = {"strides_before": array.strides, "extents": part.shape, "strides": part.strides}
+    for name, values in lies.items():
+        words[WORDS[name] : WORDS[name] + len(values)] = values
+    words[WORDS["offset"]] = part.ctypes.data - array.ctypes.data
+    words[WORDS["rank"]], words[WORDS["flags"]] = part.ndim, part.flags.num & _WRITEABLE
+    words[WORDS["flags_before"]] = array.flags.num

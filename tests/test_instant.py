@@ -1,0 +1,343 @@
+"""Native eager calls do what the Python functions do around which they are made: values, histories, errors.
+
+A native function's `__wrapped__` is that Python function, so the two can be compared. Every call is made
+several times: the first ones are Python's in any case, for from them the native side learns.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import retrograd as rg
+from retrograd.compiler.errors import GradientError, RetrogradError
+from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.instant.part import DTYPES, available
+from retrograd.runtime.eager.opnodes import kind_of
+from retrograd.runtime.functions.pointwise import APPLY, ROWS, taken_dtypes
+
+pytestmark = pytest.mark.skipif(not available(), reason="objects are laid out in another way")
+
+SHAPES = [((), ()), ((3,), (3,)), ((0,), (0,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((1,), (2000,))]
+NUMBERS = (2, 0.5, 0, 0.0, -0.0, float("nan"), float("inf"), True)
+
+
+def again(f: Callable[[], Any], times: int = 4) -> Any:
+    """The last of several calls."""
+    for _ in range(times):
+        result = f()
+    return result
+
+
+def elements(shape: tuple[int, ...], dtype: np.dtype[Any], seed: int) -> rg.Tensor:
+    values = np.random.default_rng(seed).uniform(0.1, 0.9, shape) * (1 if dtype.kind == "f" else 5)
+    return rg.from_numpy(np.asarray(values).astype(dtype))
+
+
+def outcome(f: Callable[..., Any], *operands: Any) -> Any:
+    """What a call gives, in bits, or how it fails."""
+    try:
+        result = f(*operands)
+    except RetrogradError as error:
+        return type(error), str(error).rpartition(": ")[2]
+    if result is NotImplemented:
+        return result
+    array = result.detach().numpy()
+    return array.dtype, array.shape, array.tobytes(), result.grad_fn and result.grad_fn.name()
+
+
+# ---- rows --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.arity < 3])
+def test_rows_give_the_same_bits(name: str) -> None:
+    native, arity = APPLY[name], ROWS[name].arity
+    for dtype in [d for d in DTYPES if d in taken_dtypes(ROWS[name])]:
+        for seed, shapes in enumerate(SHAPES):
+            operands = [elements(shape, dtype, seed + k) for k, shape in enumerate(shapes[:arity])]
+            expected = outcome(native.__wrapped__, *operands)
+            assert again(lambda: outcome(native, *operands)) == expected  # noqa: B023  # called at once
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.arity == 2])
+def test_rows_take_numbers_on_either_side(name: str) -> None:
+    native = APPLY[name]
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)):
+        x = elements((3,), dtype, 0)
+        x = x.requires_grad_() if dtype.kind == "f" else x
+        for number in NUMBERS:
+            for pair in ((x, number), (number, x)):
+                expected = outcome(native.__wrapped__, *pair)
+                assert again(lambda: outcome(native, *pair)) == expected  # noqa: B023  # called at once
+
+
+@pytest.mark.parametrize("name", ["mul", "div", "exp", "tanh", "maximum"])
+def test_a_recorded_row_keeps_what_its_adjoint_looks_at(name: str) -> None:
+    def gradients(f: Callable[..., Any]) -> Any:
+        operands = [elements((3,), np.dtype(np.float32), k).requires_grad_() for k in range(ROWS[name].arity)]
+        again(lambda: f(*operands)).sum().backward()
+        return [x.grad.numpy().tobytes() for x in operands if x.grad is not None]
+
+    assert gradients(APPLY[name]) == gradients(APPLY[name].__wrapped__)
+
+
+def test_operands_that_do_not_go_together_are_told_so_at_every_call() -> None:
+    x, y = rg.ones(3), rg.ones(4)
+    for _ in range(4):
+        with pytest.raises(RetrogradError, match="must match the size"):
+            x + y
+
+
+def test_a_kept_operand_that_changes_is_noticed() -> None:
+    w, x = rg.ones(3, requires_grad=True), rg.ones(3)
+    product = again(lambda: w * x)
+    x.add_(1)
+    with pytest.raises(GradientError, match="modified by an inplace operation"):
+        product.sum().backward()
+
+
+def test_large_operands_that_no_adjoint_looks_at_are_let_go() -> None:
+    w, x = rg.ones(5000, requires_grad=True), rg.ones(5000)
+    total = again(lambda: w + x)
+    assert not any(isinstance(kept, np.ndarray) for kept in total.grad_fn.inputs)
+
+
+# ---- steps and views ---------------------------------------------------------------------------------------
+
+MOVES: list[Callable[[Any], Any]] = [
+    lambda x: x.t(),
+    lambda x: x[1],
+    lambda x: x[:, 1],
+    lambda x: x[::2, 1:],
+    lambda x: x.reshape(-1),
+    lambda x: x.unsqueeze(1),
+    lambda x: x.expand(2, 3, 4),
+    lambda x: x.permute(1, 0)[1:].t(),
+    lambda x: x[None, ..., 0],
+]
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("grad", [True, False])
+def test_views_lie_where_numpy_puts_them(move: Callable[[Any], Any], grad: bool) -> None:
+    bases = [
+        np.arange(12.0).reshape(3, 4),
+        np.arange(12.0).reshape(4, 3).T,
+        np.arange(24.0).reshape(3, 8)[:, ::2],
+    ]
+    for array in bases * 3:
+        x = rg.from_numpy(array)
+        view = move(x.requires_grad_() if grad else x)
+        expected = move(_Plain(array)).array
+        assert view.detach().numpy().ctypes.data == expected.ctypes.data
+        assert _steps(view.detach().numpy()) == _steps(expected)
+        assert view.numpy(force=True).flags.writeable == expected.flags.writeable
+        assert view._view.base is x
+        assert view.requires_grad is grad
+
+
+def _steps(array: Any) -> tuple[tuple[int, ...], list[int]]:
+    """The shape, and the strides that lead anywhere."""
+    return array.shape, [step for step, size in zip(array.strides, array.shape, strict=True) if size > 1]
+
+
+class _Plain:
+    """An array that takes the moves, in NumPy alone."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def t(self) -> _Plain:
+        return _Plain(self.array.T)
+
+    def __getitem__(self, index: Any) -> _Plain:
+        return _Plain(self.array[index])
+
+    def reshape(self, size: int) -> _Plain:
+        flat = self.array.view()
+        try:
+            flat.shape = size
+        except AttributeError:
+            pytest.skip("a copy")
+        return _Plain(flat)
+
+    def unsqueeze(self, axis: int) -> _Plain:
+        return _Plain(np.expand_dims(self.array, axis))
+
+    def expand(self, *shape: int) -> _Plain:
+        return _Plain(np.broadcast_to(self.array, shape))
+
+    def permute(self, *axes: int) -> _Plain:
+        return _Plain(self.array.transpose(axes))
+
+
+def test_a_view_sees_what_happened_to_its_base() -> None:
+    w = rg.ones(2, 3, requires_grad=True)
+    for _ in range(4):
+        base = w * 1.0
+        row = base[0]
+        base.mul_(3)
+        assert row.grad_fn.name() == "SelectBackward0"
+        doubled = row * 2
+        assert doubled.tolist() == [6.0, 6.0, 6.0]
+        (gradient,) = rg.autograd.grad(doubled.sum(), w)
+        assert gradient.tolist() == [[6.0] * 3, [0.0] * 3]
+
+
+def test_a_copy_made_by_reshape_is_no_view() -> None:
+    flat = again(lambda: rg.ones(2, 3).t().reshape(6))
+    assert flat._view is None
+
+
+def test_modes_are_asked_at_every_call() -> None:
+    w = rg.ones(3, requires_grad=True)
+    for _ in range(3):
+        assert (w * 2.0).sum().requires_grad
+        with rg.no_grad():
+            assert not (w * 2.0).sum().requires_grad
+    with rg.autograd.detect_anomaly():
+        assert (w * 2.0).grad_fn.extras.where is not None
+
+
+def test_many_operands_are_recorded_as_few_are() -> None:
+    parts = [rg.full((2,), float(k), requires_grad=True) for k in range(10)]
+    for count in (2, 3, 4, 10):
+        joined = again(lambda: rg.cat(parts[:count]))  # noqa: B023  # called at once
+        assert joined.tolist() == [float(k) for k in range(count) for _ in range(2)]
+        (gradient,) = rg.autograd.grad((joined * joined).sum(), parts[count - 1])
+        assert gradient.tolist() == [2.0 * (count - 1)] * 2
+
+
+# ---- keys --------------------------------------------------------------------------------------------------
+
+
+def test_an_index_out_of_bounds_is_told_at_every_call() -> None:
+    x = rg.arange(9.0).reshape(3, 3)
+    for index in ([0, 3], ([0], [4]), (rg.tensor([0]), rg.tensor([4])), rg.tensor([3])):
+        for _ in range(4):
+            with pytest.raises(IndexError, match=r"out of bounds for dimension \d with size 3"):
+                x[index]
+
+
+def test_a_new_default_dtype_is_heeded() -> None:
+    assert again(lambda: rg.zeros(2)).dtype is rg.float32
+    rg.set_default_dtype(rg.float64)
+    try:
+        assert again(lambda: rg.zeros(2)).dtype is rg.float64
+    finally:
+        rg.set_default_dtype(rg.float32)
+
+
+def test_new_tensors_have_memory_of_their_own() -> None:
+    made = [rg.ones(3) for _ in range(6)]
+    made[-1].add_(1)
+    assert [x.tolist() for x in made[:-1]] == [[1.0] * 3] * 5
+    assert rg.ones(3).tolist() == [1.0] * 3
+
+
+def test_a_size_given_as_a_tensor_is_looked_at() -> None:
+    assert [rg.zeros(rg.tensor(n)).numel() for n in (2, 3, 4, 5)] == [2, 3, 4, 5]
+    assert [rg.arange(rg.tensor(n)).numel() for n in (2, 3, 4, 5)] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("size", [1 << 70, (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)])
+def test_arguments_that_are_no_key_are_taken_all_the_same(size: Any) -> None:
+    x = rg.ones(3)
+    for _ in range(4):
+        with pytest.raises(RetrogradError):
+            x.reshape(size)
+
+
+def test_long_keys_are_taken_all_the_same() -> None:
+    parts = [rg.full((1,) * 7, float(k)) for k in range(20)]
+    assert again(lambda: rg.cat(parts, dim=3)).flatten().tolist() == [float(k) for k in range(20)]
+
+
+# ---- as objects --------------------------------------------------------------------------------------------
+
+
+def test_native_functions_are_copied_by_name() -> None:
+    assert copy.deepcopy([rg.exp])[0] is rg.exp
+    assert rg.matmul.__name__ == "matmul"
+    assert "matrix product" in rg.matmul.__doc__
+    assert repr(rg.Tensor.matmul) == repr(rg.matmul)
+
+
+def test_a_method_is_bound() -> None:
+    x = rg.ones(3)
+    exp = x.exp
+    assert exp().tolist() == again(lambda: x.exp()).tolist()
+    assert rg.Tensor.exp(x).tolist() == exp().tolist()
+
+
+def test_parameters_are_tensors_too() -> None:
+    weight = rg.nn.Parameter(rg.ones(2, 2))
+    product = again(lambda: weight @ weight)
+    assert type(product) is rg.Tensor
+    product.sum().backward()
+    assert weight.grad.tolist() == [[4.0, 4.0], [4.0, 4.0]]
+
+
+CALLS: list[Callable[[Any, Any], Any]] = [
+    lambda x, w: x + w,
+    lambda x, w: x * 2.0,
+    lambda x, w: w.exp(),
+    lambda x, w: w @ x,
+    lambda x, w: w.t(),
+    lambda x, w: w[0, 1:],
+    lambda x, w: x.sum(),
+    lambda x, w: rg.cat([x, x]),
+    lambda x, w: rg.zeros(3),
+    lambda x, w: x > 0,
+    lambda x, w: w.t()[1],
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_nothing_leaks(call: Callable[[Any, Any], Any]) -> None:
+    x, w = rg.ones(3, 3), rg.ones(3, 3, requires_grad=True)
+    shared = (None, True, False, x, w, x._value, w._value, x._value.dtype)
+
+    def counts() -> list[int]:
+        gc.collect()
+        return [sys.getrefcount(thing) for thing in shared]
+
+    again(lambda: call(x, w))
+    before = counts()
+    for _ in range(500):
+        call(x, w)
+    assert all(after - was < 100 for was, after in zip(before, counts(), strict=True))
+
+
+def test_threads_do_not_meet() -> None:
+    x = rg.linspace(0, 1, 300_000)
+    expected = (x.exp() * x).numpy().tobytes()
+    found: list[bytes] = []
+
+    def work() -> None:
+        for _ in range(10):
+            found.append((x.exp() * x).numpy().tobytes())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 40
+
+
+def test_an_interrupt_is_passed_on() -> None:
+    def compute(*arrays: Any) -> Any:
+        raise KeyboardInterrupt
+
+    op: Any = ROWS["exp"]
+    native = calls.step(op, kind_of(op), 1, compute, lambda x: pytest.fail("asked again"), "", True)
+    with pytest.raises(KeyboardInterrupt):
+        native(rg.ones(3))
