@@ -174,7 +174,7 @@ def _is_fresh(c: Contraction, shape: Shape, columns: Sequence[Pieces], lanes: in
     shared = _whole(c) >= PARALLEL_PRODUCTS
     most = SECOND_LEVEL if shared else _LOCAL_PANELS
     tasks = prod(axis.extent for axis in c.batch) * sum(p.count for p in columns) * (c.row.extent // _OFTEN)
-    enough = tasks >= _FEWEST_TASKS or not shared
+    enough = tasks >= _FEWEST_TASKS or not shared or c.row.extent < _OFTEN  # few rows: one reader of a panel
     return width * depth * c.out.dtype.itemsize <= most and not uneven and enough
 
 
