@@ -74,9 +74,7 @@ class CompiledStep:
             if not (steady and clocks == plan.clocks) and not plan.set_numbers(clocks, steady):
                 return self._slowly(args, kwargs, clocks)
             plan.draw()
-            loss = call(*args)
-            plan.note_changes()
-            return loss
+            return call(*args)
 
     # ---- through Python ------------------------------------------------------------------------------------
 
@@ -102,9 +100,7 @@ class CompiledStep:
         known.draw()
         if not kwargs:
             self._last = known
-        value = known.run(leaves)
-        known.note_changes()
-        return value
+        return known.run(leaves)
 
     def _check(self) -> None:
         optimizer = self._optimizer

@@ -1,49 +1,54 @@
 """Calls without Python: one native callable checks, runs and boxes, and writes the history of its results.
 
-In flow an `Entry`'s parts, out flows such a callable, or None where Python has work to do: views among the
-arguments, updates in place, results that were there before, and interpreters whose objects are not known.
+In flow an `Entry`'s parts, out flows such a callable, or None where Python has work to do: what cannot be
+said in ports and returns (`plain.py`), updates of what a derivative looks at later, and interpreters whose
+objects are not known.
 
     direct(…)                        for `value_and_grad`, and results without a history
     direct(…, recording=recording)   for results with one
+    updating(…)                      for training steps
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import CompilerError
-from retrograd.compiler.ir.graph import Type
 from retrograd.runtime.compiled.history import CompiledBackward
+from retrograd.runtime.compiled.plain import (
+    FRESH,
+    NotPlain,
+    arguments_of,
+    held_by,
+    names_of,
+    output,
+    returns_of,
+)
 from retrograd.runtime.compiled.recording import Recording
-from retrograd.runtime.compiled.specialise import Specialisation
+from retrograd.runtime.compiled.specialise import Operand, Specialisation, Target
 from retrograd.runtime.eager.tape import Output, orders
-from retrograd.runtime.eager.views import View
 from retrograd.runtime.native.fastcall import check
 from retrograd.runtime.native.layout import layout
-from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.native.ports import (
     ArrayPort,
     ConstantPort,
     FloatPort,
-    GroupPort,
     Held,
     LeafPort,
     OutputPort,
     Port,
     TensorPort,
     UpdatePort,
-    Viewing,
     WeakPort,
     leaves_of,
 )
 from retrograd.runtime.native.program import Executable, NativeProgram
 from retrograd.runtime.native.returns import (
+    Bumped,
     Changed,
     Content,
     Count,
@@ -52,45 +57,14 @@ from retrograd.runtime.native.returns import (
     Leaf,
     Listed,
     Made,
-    Mapped,
     Next,
     Owner,
     Returns,
     Shared,
 )
 from retrograd.runtime.native.watching import Read, Watch, watch
-from retrograd.runtime.pytree import LEAF, Identity, Structure
+from retrograd.runtime.pytree import Structure
 from retrograd.runtime.tensor import Tensor
-
-_FRESH = {
-    "_requires_grad": False,
-    "_edge": None,
-    "_grad": None,
-    "_counter": None,
-    "_view": None,
-    "_leaf": None,
-}
-"""The slots of a Tensor without history, besides its value."""
-
-_VIEWING = Viewing("_view", View, "base", "version", "_counter")
-"""How a Tensor is a view of another."""
-
-_FLOATS = (float, np.float64, np.float32)
-_SINGLE = (bool, type(None), type(...), DType)
-"""Classes of constants that are there only once."""
-_BY_VALUE = (int, str, bytes, float, complex, range)
-"""Classes whose comparison runs no Python code."""
-
-_GROUPS: dict[type, Callable[[tuple[Any, ...], tuple[Returns, ...]], Returns]] = {
-    tuple: lambda names, members: members,
-    list: lambda names, members: Listed(members),
-    dict: Mapped,
-}
-"""How containers are given back."""
-
-
-class _NotPlain(Exception):
-    """Something that only Python can do."""
 
 
 def direct(
@@ -105,25 +79,30 @@ def direct(
 ) -> Callable[..., Any] | None:
     """The native callable for calls like this one in the world as it was read, for an `InlineCache`. It
     returns `results`: one structure, or a tuple of several."""
-    if found.updated or found.same or layout() is None or not isinstance(program, NativeProgram):
+    if layout() is None or not isinstance(program, NativeProgram) or (recording and found.updated):
         return None
+    captured = found.recording.captured
+    updates = {k: _input(target, captured, len(leaves)) for k, target in found.updated.items()}
     try:
-        names, arguments = _names(structure), list(_arguments(structure, iter(_lying(leaves, program))))
-        held: list[Held] = [
-            (x, _leaf(Lying(x, program.placings.get(k))))
-            for k, x in enumerate(found.recording.captured, len(leaves))
-        ]
-        outputs = [_output(node.type, tensors) for node in program.graph.outputs]
+        arguments = arguments_of(structure, leaves, program, updates.values())
+        held = held_by(captured, len(leaves), program, updates.values())
+        outputs = _outputs(program, tensors, updates)
+        seen = _seen(arguments, held)
         give: Callable[[int], Returns] = int
         if recording is not None:
             outputs = _bare_residuals(recording, outputs)
-            give = _History(recording, [*leaves_of(arguments), *(port for _, port in held)]).result
-        numbers = map(give, count())
-        returns = tuple([_returns(result, numbers) for result in results])
-    except _NotPlain:
+            give = _History(recording, seen).result
+        same = {
+            k: _same(_input(target, captured, len(leaves)), seen, tensors, len(results) == 1)
+            for k, target in found.same.items()
+        }
+        numbers = iter([same[k] if k in same else give(k) for k in range(len(outputs)) if k not in updates])
+        returns = tuple([returns_of(result, numbers) for result in results])
+    except NotPlain:
         return None
-    whole = returns if len(returns) > 1 else returns[0]
+    whole = _bumped(returns if len(returns) > 1 else returns[0], updates.values(), seen)
     guards = watch(reads, found.guards.hold)
+    names = names_of(structure)
     return program.bind(arguments, outputs, whole, _elsewhere, names=names, held=held, guards=guards)
 
 
@@ -146,113 +125,60 @@ def updating(
     if not isinstance(program, NativeProgram):
         return None
     try:
-        arguments = list(_arguments(structure, iter(_lying(leaves, program))))
-        things: list[Held] = [
-            (x, _leaf(Lying(x, program.placings.get(k)))) for k, x in enumerate(held, len(leaves))
-        ]
-        returns = _returns(result, count())
-        outputs: list[OutputPort] = [
-            UpdatePort(updates[k], node.type.nbytes, k in program.straight)
-            if k in updates
-            else _output(node.type, True)
-            for k, node in enumerate(program.graph.outputs)
-        ]
-    except _NotPlain:
+        arguments = arguments_of(structure, leaves, program, updates.values())
+        things = held_by(held, len(leaves), program, updates.values())
+        returns = returns_of(result, count())
+        outputs = _outputs(program, True, updates)
+    except NotPlain:
         return None
+    returns = _bumped(returns, updates.values(), _seen(arguments, things))
     call = program.bind(arguments, outputs, returns, miss, held=things, guards=guards)
     return check(arguments, things, guards), call
 
 
-# ---- what goes in ------------------------------------------------------------------------------------------
+Seen = tuple[int, LeafPort]
+"""A leaf that the program sees, by its number among all leaves, constants included."""
 
 
-def _names(structure: Structure) -> tuple[str, ...]:
-    """Of the arguments that are passed by name."""
-    names: tuple[str, ...] = structure[2][1][1]
-    return names
+def _seen(arguments: Sequence[Port], held: Sequence[Held]) -> list[Seen]:
+    """One for each input of the program."""
+    ports = [*leaves_of(arguments), *(port for _, port in held)]
+    return [(k, port) for k, port in enumerate(ports) if not isinstance(port, ConstantPort | WeakPort)]
 
 
-class Lying(NamedTuple):
-    """A leaf, and where its elements lie; None is in order."""
-
-    leaf: Any
-    place: Placing | None
-
-
-def _lying(leaves: Sequence[Any], program: NativeProgram) -> list[Lying]:
-    return [Lying(leaf, program.placings.get(k)) for k, leaf in enumerate(leaves)]
+def _input(target: Target, captured: Sequence[Tensor], operands: int) -> int:
+    """Which input of the program a Tensor is."""
+    if isinstance(target, Operand):
+        return target.place
+    return operands + [x is target.tensor for x in captured].index(True)
 
 
-def _arguments(structure: Structure, leaves: Iterator[Lying]) -> Iterator[Port]:
-    """Positional arguments, then those by name."""
-    for group in structure[2]:
-        for part in group[2]:
-            yield _argument(part, leaves)
+def _outputs(program: NativeProgram, tensors: bool, updates: Mapping[int, int]) -> list[OutputPort]:
+    return [
+        UpdatePort(updates[k], node.type.nbytes, k in program.straight)
+        if k in updates
+        else output(node.type, tensors)
+        for k, node in enumerate(program.graph.outputs)
+    ]
 
 
-def _argument(part: Structure, leaves: Iterator[Lying]) -> Port:
-    if part is LEAF:
-        return _leaf(next(leaves))
-    if isinstance(part, Identity):
-        return WeakPort(part.value) if part.weak else ConstantPort(part.value)
-    if len(part) == 2 and part[0] is not slice:
-        return _constant(part[1])
-    if len(part) == 3 and part[0] in (tuple, list, dict):
-        kind, names, members = part
-        return GroupPort(kind, names, tuple([_argument(member, leaves) for member in members]))
-    raise _NotPlain
+def _bumped(returns: Returns, places: Iterable[int], seen: Sequence[Seen]) -> Returns:
+    """The same, noting that these inputs have been changed in place."""
+    changed = [seen[place] for place in dict.fromkeys(places)]
+    counters = [(k, port.cls, "_counter") for k, port in changed if isinstance(port, TensorPort)]
+    return Bumped(returns, tuple(counters)) if counters else returns
 
 
-def _constant(value: Any) -> Port:
-    """What is compared by identity, or by value without running Python code. Zeros are equal that are not the
-    same."""
-    if type(value) in _SINGLE or isinstance(value, Enum):
-        return ConstantPort(value)
-    if type(value) not in _BY_VALUE and not isinstance(value, np.generic | np.dtype):
-        raise _NotPlain
-    return ConstantPort(value, isinstance(value, str | bytes | np.dtype) or bool(value != 0))
-
-
-def _leaf(lying: Lying) -> LeafPort:
-    leaf = lying.leaf
-    if type(leaf) in _FLOATS:
-        return FloatPort(np.dtype(np.float64), type(leaf))
-    tensor = isinstance(leaf, Tensor)
-    value = leaf._value if tensor else leaf
-    if type(value) is not np.ndarray or not value.dtype.isnative:
-        raise _NotPlain
-    if not tensor:
-        return ArrayPort(value.dtype, value.shape, lying.place)
-    also = {"_requires_grad": leaf._requires_grad}
-    return TensorPort(type(leaf), "_value", value.dtype, value.shape, also, lying.place, _VIEWING)
-
-
-# ---- what comes out ----------------------------------------------------------------------------------------
-
-
-def _output(kind: Type, tensor: bool) -> OutputPort:
-    dtype = kind.dtype.numpy
-    if tensor:
-        return TensorPort(Tensor, "_value", dtype, kind.shape, _FRESH)
-    if kind.shape:
-        return ArrayPort(dtype, kind.shape)
-    if dtype not in (np.float64, np.float32):
-        raise _NotPlain
-    return FloatPort(dtype)
-
-
-def _returns(result: Structure, numbers: Iterator[Returns]) -> Returns:
-    if result is LEAF:
-        return next(numbers)
-    if isinstance(result, Identity) or result[0] is slice:
-        raise _NotPlain
-    if len(result) == 2:
-        return Given(result[1])
-    kind, names, parts = result
-    members = tuple([_returns(part, numbers) for part in parts])
-    if kind not in _GROUPS:
-        raise _NotPlain
-    return _GROUPS[kind](names, members)
+def _same(place: int, seen: Sequence[Seen], tensors: bool, itself: bool) -> Returns:
+    """A result that is no new Tensor but an input: `itself`, or another object with its elements."""
+    number, port = seen[place]
+    if not isinstance(port, ArrayPort | TensorPort) or not (tensors or port.shape):
+        raise NotPlain
+    if not tensors:
+        return Content(number)
+    if itself and isinstance(port, TensorPort):
+        return Leaf(number)
+    return Made(Tensor, {"_value": Content(number), **{slot: Given(x) for slot, x in FRESH.items()}})
 
 
 # ---- history -----------------------------------------------------------------------------------------------
@@ -267,12 +193,11 @@ def _bare_residuals(recording: Recording, outputs: Sequence[OutputPort]) -> list
 
 
 class _History:
-    """What native code puts together around the results of one call. `ports` are those of all leaves."""
+    """What native code puts together around the results of one call."""
 
-    def __init__(self, recording: Recording, ports: Sequence[LeafPort]) -> None:
+    def __init__(self, recording: Recording, seen: Sequence[Seen]) -> None:
         self._recording = recording
         self._counters = {k: Shared(Listed((Given(0),))) for k in recording.kept_results}
-        seen = [(k, port) for k, port in enumerate(ports) if not isinstance(port, ConstantPort | WeakPort)]
         elements = [_elements(k, port) for k, port in seen]
         slots: dict[str, Returns] = {
             "order": Next(orders),

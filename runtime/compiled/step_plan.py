@@ -183,12 +183,9 @@ class Plan:
         for k, place in self._updates.items():
             if k >= count:
                 overwrite(arrays[place], outputs[k])
-        return self._found.results(outputs[:count], leaves, Tensor)
-
-    def note_changes(self) -> None:
-        """What was written to has another version."""
         for tensor in self._changed:
             changed(tensor)
+        return self._found.results(outputs[:count], leaves, Tensor)
 
 
 def ticked(optimizer: Formula, trained: Sequence[Trained]) -> list[Clock]:

@@ -23,6 +23,9 @@ of number is a case in `box`, a new step a case in `give`.
 | 12 keep | keep the object on top as number `operand` |
 | 13 kept | push what is kept as number `operand` |
 | 14 dict | make a dict of the objects on top, one for each of the keys in the tuple `operand` |
+| 15 named | make a tuple of the class `operand` of the `offset` objects on top |
+| 16 attribute | put the object on top into the attribute `operand` of the one below, past its `__setattr__` |
+| 17 bump | count one more change of leaf number `operand`, in the list in the slot at `offset` |
 """
 
 from __future__ import annotations
@@ -43,7 +46,10 @@ from __future__ import annotations
     KEEP,
     KEPT,
     DICT,
-) = range(15)
+    NAMED,
+    ATTRIBUTE,
+    BUMP,
+) = range(18)
 """Steps of returns."""
 
 BOXING = """
@@ -53,6 +59,10 @@ declare ptr @PyList_New(i64)
 declare ptr @PyIter_Next(ptr)
 declare ptr @PyDict_New()
 declare i32 @PyDict_SetItem(ptr, ptr, ptr)
+declare i32 @PyObject_GenericSetAttr(ptr, ptr, ptr)
+declare ptr @PyLong_FromLongLong(i64)
+declare i64 @PyLong_AsLongLong(ptr)
+declare ptr @PyBool_FromLong(i64)
 @_Py_NoneStruct = external global i8
 
 ; --- what is given back -----------------------------------------------------------------------------------
@@ -69,7 +79,24 @@ one:
   %kind = load i64, ptr %port, align 1
   %scalar_at = getelementptr i64, ptr %scalars, i64 %o
   switch i64 %kind, label %boxed [ i64 1, label %read_double
-                                   i64 2, label %read_single ]
+                                   i64 2, label %read_single
+                                   i64 7, label %read_integer ]
+read_integer:
+  %bits = call i64 @head(ptr %port, i64 2)
+  %sort = call i64 @head(ptr %port, i64 3)
+  %above = sub i64 64, %bits
+  %word = load i64, ptr %scalar_at
+  %high = shl i64 %word, %above
+  %is_bool = icmp eq i64 %sort, 1
+  br i1 %is_bool, label %as_bool, label %as_signed
+as_signed:
+  %signed = ashr i64 %high, %above
+  %signed_object = call ptr @PyLong_FromLongLong(i64 %signed)
+  br label %box_number
+as_bool:
+  %truth = lshr i64 %high, %above
+  %bool_object = call ptr @PyBool_FromLong(i64 %truth)
+  br label %box_number
 read_double:
   %double = load double, ptr %scalar_at
   br label %number
@@ -79,7 +106,11 @@ read_single:
   br label %number
 number:
   %value = phi double [ %double, %read_double ], [ %widened, %read_single ]
-  %boxed_number = call ptr @PyFloat_FromDouble(double %value)
+  %float_object = call ptr @PyFloat_FromDouble(double %value)
+  br label %box_number
+box_number:
+  %boxed_number = phi ptr [ %float_object, %number ], [ %signed_object, %as_signed ],
+                          [ %bool_object, %as_bool ]
   %made_at = getelementptr ptr, ptr %made, i64 %o
   store ptr %boxed_number, ptr %made_at
   %no_number = icmp eq ptr %boxed_number, null
@@ -140,7 +171,10 @@ step:
                                   i64 11, label %set
                                   i64 12, label %keep
                                   i64 13, label %from_kept
-                                  i64 14, label %dict ]
+                                  i64 14, label %dict
+                                  i64 15, label %push_named
+                                  i64 16, label %set_attribute
+                                  i64 17, label %bump ]
 push_output:
   %output = load ptr, ptr %made_at
   br label %push
@@ -205,17 +239,24 @@ push_tuple:
   %tuple = call ptr @PyTuple_New(i64 %operand)
   %no_tuple = icmp eq ptr %tuple, null
   br i1 %no_tuple, label %fail, label %find_inside
+push_named:
+  %named = call ptr @PyType_GenericAlloc(ptr %object_operand, i64 %offset)
+  %no_named = icmp eq ptr %named, null
+  br i1 %no_named, label %fail, label %find_inside
 find_inside:
-  %tuple_items = getelementptr i8, ptr %tuple, i64 $tuple_items
+  %inside = phi ptr [ %tuple, %push_tuple ], [ %named, %push_named ]
+  %inside_length = phi i64 [ %operand, %push_tuple ], [ %offset, %push_named ]
+  %tuple_items = getelementptr i8, ptr %inside, i64 $tuple_items
   br label %items
 items:
-  %sequence = phi ptr [ %list, %find_items ], [ %tuple, %find_inside ]
+  %sequence = phi ptr [ %list, %find_items ], [ %inside, %find_inside ]
+  %sequence_length = phi i64 [ %operand, %find_items ], [ %inside_length, %find_inside ]
   %first = phi ptr [ %list_items, %find_items ], [ %tuple_items, %find_inside ]
-  %base = sub i64 %top, %operand
+  %base = sub i64 %top, %sequence_length
   br label %item
 item:
   %i = phi i64 [ 0, %items ], [ %i_next, %item_one ]
-  %i_more = icmp ult i64 %i, %operand
+  %i_more = icmp ult i64 %i, %sequence_length
   br i1 %i_more, label %item_one, label %place
 item_one:
   %from_index = add i64 %base, %i
@@ -270,12 +311,55 @@ set:
   store ptr %value, ptr %set_at
   call void @Py_DecRef(ptr %former)
   br label %on
+set_attribute:
+  %attribute_value = load ptr, ptr %top_at
+  %owner_at = getelementptr ptr, ptr %top_at, i64 -1
+  %attribute_owner = load ptr, ptr %owner_at
+  %not_set = call i32 @PyObject_GenericSetAttr(ptr %attribute_owner, ptr %object_operand,
+                                               ptr %attribute_value)
+  %is_set = icmp eq i32 %not_set, 0
+  br i1 %is_set, label %attribute_set, label %fail
+attribute_set:
+  call void @Py_DecRef(ptr %attribute_value)
+  br label %on
+bump:
+  %changed = load ptr, ptr %leaf_at
+  %changes_at = getelementptr i8, ptr %changed, i64 %offset
+  %changes = load ptr, ptr %changes_at
+  %never = icmp eq ptr %changes, @_Py_NoneStruct
+  br i1 %never, label %first_change, label %next_change
+first_change:
+  %new_changes = call ptr @PyList_New(i64 1)
+  %no_changes = icmp eq ptr %new_changes, null
+  br i1 %no_changes, label %fail, label %enter_one
+enter_one:
+  %new_items_at = getelementptr i8, ptr %new_changes, i64 $list_items
+  %new_items = load ptr, ptr %new_items_at
+  %single = call ptr @PyLong_FromLongLong(i64 1)
+  store ptr %single, ptr %new_items
+  store ptr %new_changes, ptr %changes_at
+  call void @Py_DecRef(ptr %changes)
+  br label %on
+next_change:
+  %change_items_at = getelementptr i8, ptr %changes, i64 $list_items
+  %change_items = load ptr, ptr %change_items_at
+  %former_count = load ptr, ptr %change_items
+  %former_number = call i64 @PyLong_AsLongLong(ptr %former_count)
+  %next_number = add i64 %former_number, 1
+  %next_count = call ptr @PyLong_FromLongLong(i64 %next_number)
+  %no_count = icmp eq ptr %next_count, null
+  br i1 %no_count, label %fail, label %enter_count
+enter_count:
+  store ptr %next_count, ptr %change_items
+  call void @Py_DecRef(ptr %former_count)
+  br label %on
 keep:                                                  ; borrowed from the stack, where it goes into an object
   %seen = load ptr, ptr %top_at
   store ptr %seen, ptr %kept_at
   br label %on
 on:
-  %top_next = phi i64 [ %above, %place ], [ %below_top, %set ], [ %top, %keep ]
+  %top_next = phi i64 [ %above, %place ], [ %below_top, %set ], [ %top, %keep ],
+                     [ %below_top, %attribute_set ], [ %top, %enter_one ], [ %top, %enter_count ]
   br label %instruct
 end:
   %result = load ptr, ptr %stack
@@ -283,7 +367,9 @@ end:
   ret ptr %result
 fail:
   %left = phi i64 [ 0, %entry ], [ %top, %step ], [ %top, %made_new ], [ %top, %push_list ],
-                  [ %top, %push_tuple ], [ %top, %dict ], [ %top, %drop_dict ]
+                  [ %top, %push_tuple ], [ %top, %dict ], [ %top, %drop_dict ],
+                  [ %top, %push_named ], [ %top, %set_attribute ], [ %top, %first_change ],
+                  [ %top, %next_change ]
   call void @drop(ptr %stack, i64 %left)
   call void @drop(ptr %made, i64 %count)
   ret ptr null

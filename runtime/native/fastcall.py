@@ -34,6 +34,7 @@ from retrograd.runtime.native.ports import (
     FlagPort,
     FloatPort,
     Held,
+    IntegerPort,
     OutputPort,
     Port,
     UpdatePort,
@@ -161,6 +162,7 @@ def _record(
         "steps": len(steps),
         "registers": len(kept),
         "guards": guards,
+        "updates": sum(isinstance(port, UpdatePort) for port in outputs),
     }
     words = [head[name] for name in trampoline.HEAD]
     words += [*into, *beside, *out, *(word for step in steps for word in step)]
@@ -271,7 +273,7 @@ class _PythonCall:
         for port, (_, array) in zip(self._outputs, made):
             if isinstance(port, UpdatePort):
                 ctypes.memmove(seen[port.number].ctypes.data, array.ctypes.data, port.nbytes)
-        numbers = [isinstance(port, FloatPort) for port in self._outputs]
-        outputs = [float(array) if number else thing for number, (thing, array) in zip(numbers, made)]
+        numbers = [isinstance(port, FloatPort | IntegerPort) for port in self._outputs]
+        outputs = [array.item() if number else thing for number, (thing, array) in zip(numbers, made)]
         things, leaf_arrays = [thing for thing, _ in leaves], [array for _, array in leaves]
         return Giving(outputs, [array for _, array in made], things, leaf_arrays, {}).give(self._returns)

@@ -1,7 +1,8 @@
 """Ports: what a native call checks of an argument, or makes of an output, and how that stands in its record.
 
 Arguments are `ArrayPort`, `TensorPort`, `FloatPort`, `ConstantPort`, `WeakPort`, and of these `GroupPort`;
-outputs are the first three, `FlagPort` and `UpdatePort`. `words` is the port as `trampoline.py` reads
+outputs are the first three, `IntegerPort`,
+`FlagPort` and `UpdatePort`. `words` is the port as `trampoline.py` reads
 it; `open` and `new` do the same in Python. A new kind of port is a class here and a row there.
 """
 
@@ -32,6 +33,8 @@ class ArrayPort:
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     place: Placing | None = None
+    writeable: bool = False
+    """As an argument that is updated."""
 
     def words(self) -> list[int]:
         """The port in the record."""
@@ -41,7 +44,9 @@ class ArrayPort:
         """The array whose data the program reads; None if the argument is not like the port."""
         if type(argument) is not np.ndarray or argument.dtype != self.dtype or argument.shape != self.shape:
             return None
-        return argument if argument.flags.c_contiguous and argument.flags.aligned else None
+        flags = argument.flags
+        sound = flags.c_contiguous and flags.aligned and (flags.writeable or not self.writeable)
+        return argument if sound else None
 
     def new(self) -> tuple[Any, Array]:
         """A new object to give back, and the array that the program writes."""
@@ -80,10 +85,11 @@ class TensorPort:
     place: Placing | None = None
     viewing: Viewing | None = None
     """Of an argument: how it may be a view of another object."""
+    writeable: bool = False
 
     def words(self) -> list[int]:
         pairs = [word for name, it in self.also.items() for word in (slot_offset(self.cls, name), id(it))]
-        array = ArrayPort(self.dtype, self.shape, self.place)
+        array = ArrayPort(self.dtype, self.shape, self.place, self.writeable)
         return _port(array, self.cls, slot_offset(self.cls, self.slot), pairs, self.viewing)
 
     def open(self, argument: object) -> Array | None:
@@ -93,7 +99,8 @@ class TensorPort:
             return None
         if self.viewing is not None and not self.viewing.fresh(argument):
             return None
-        return ArrayPort(self.dtype, self.shape).open(getattr(argument, self.slot, _ABSENT))
+        array = ArrayPort(self.dtype, self.shape, None, self.writeable)
+        return array.open(getattr(argument, self.slot, _ABSENT))
 
     def new(self) -> tuple[Any, Array]:
         tensor: object = object.__new__(self.cls)
@@ -161,27 +168,53 @@ class WeakPort:
 
 @record(slots=True)
 class GroupPort:
-    """A list, tuple or dict of just this class with these members; of a dict also these keys, in order."""
+    """A container of just this class with these members: a list, a tuple, a dict with these keys in order, or
+    an object with these attributes, which it keeps itself."""
 
     cls: type
-    keys: tuple[object, ...]
+    keys: tuple[Any, ...]
     members: tuple[Port, ...]
+
+    @property
+    def how(self) -> int:
+        """Where the members are."""
+        if issubclass(self.cls, tuple):
+            return trampoline.IN_TUPLE
+        found: dict[type, int] = {list: trampoline.IN_LIST, dict: trampoline.IN_DICT}
+        return found.get(self.cls, trampoline.IN_ATTRIBUTES)
 
     def words(self) -> list[int]:
         inside = [word for port in self.members for word in port.words()]
         keys = [id(key) for key in self.keys]
-        words = [trampoline.GROUP, 0, id(self.cls), trampoline.GROUPS[self.cls], len(self.members)]
+        words = [trampoline.GROUP, 0, id(self.cls), self.how, len(self.members)]
         words[1] = len(words) + len(keys) + len(inside)
         return [*words, *keys, *inside]
 
     def opened(self, argument: Any) -> list[tuple[object, Array]] | None:
         """The leaves with their arrays."""
         kind: type = type(argument)
-        if kind is not self.cls or len(argument) != len(self.members):
+        if kind is not self.cls:
+            return None
+        if self.how == trampoline.IN_ATTRIBUTES:
+            return opened(self.members, [getattr(argument, name) for name in self.keys])
+        if len(argument) != len(self.members):
             return None
         if kind is dict and any(a is not b for a, b in zip(argument, self.keys)):
             return None
         return opened(self.members, list(argument.values()) if kind is dict else argument)
+
+
+@record(slots=True)
+class IntegerPort:
+    """A signed integer or bool of this dtype, given back as Python's."""
+
+    dtype: np.dtype[Any]
+
+    def words(self) -> list[int]:
+        return [trampoline.INTEGER, 4, 8 * self.dtype.itemsize, int(self.dtype.kind == "b")]
+
+    def new(self) -> tuple[Any, Array]:
+        return None, np.empty((), self.dtype)
 
 
 @record(slots=True)
@@ -210,7 +243,7 @@ class UpdatePort:
         return None, np.zeros(self.nbytes, np.uint8)
 
 
-OutputPort = ArrayPort | TensorPort | FloatPort | FlagPort | UpdatePort
+OutputPort = ArrayPort | TensorPort | FloatPort | IntegerPort | FlagPort | UpdatePort
 LeafPort = ArrayPort | TensorPort | FloatPort | ConstantPort | WeakPort
 Port = LeafPort | GroupPort
 Held = tuple[object, LeafPort]
@@ -249,6 +282,7 @@ def _port(
 ) -> list[int]:
     place, item = array.place, array.dtype.itemsize
     flags = trampoline.ALIGNED | (trampoline.CONTIGUOUS if place is None else 0)
+    flags |= trampoline.WRITEABLE if array.writeable else 0
     elements = prod(array.shape) if place is None else place.length
     shift = 0 if place is None else -place.before * item
     view = 0 if viewing is None else slot_offset(cls, viewing.slot)

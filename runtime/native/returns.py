@@ -11,9 +11,13 @@
               | Next(iterator)
               | Listed((returns, …))      a list
               | Mapped(keys, (returns, …))          a dict
+              | Named(class, (returns, …))          a tuple of a class of its own
+              | Filled(class, {attribute: returns}) an object, made without calling its class
               | Made(class, {slot: returns})
               | Changed(number, {slot: returns})    an output, with slots set anew
               | Shared(returns)           made once, wherever this object stands
+              | Bumped(returns, ((number, class, slot), …))
+                                          first the lists in the slots of these count a change
 
 `steps(returns)` is the tree for the stack machine of `boxing.py`, `Giving` does the same in Python.
 A new kind is a class with both.
@@ -74,8 +78,12 @@ def outputs_of(returns: Returns) -> Iterator[int]:
         yield returns
     elif isinstance(returns, Changed):
         yield returns.output
-    elif isinstance(returns, Listed | Mapped):
+    elif isinstance(returns, Listed | Mapped | Named):
         yield from outputs_of(returns.members)
+    elif isinstance(returns, Filled):
+        yield from outputs_of(tuple(returns.attributes.values()))
+    elif isinstance(returns, Bumped):
+        yield from outputs_of(returns.member)
 
 
 @record(slots=True, eq=False)
@@ -190,6 +198,58 @@ class Mapped:
 
 
 @record(slots=True, eq=False)
+class Named:
+    cls: type
+    members: tuple[Returns, ...]
+
+    def steps(self, kept: dict[int, int]) -> Iterator[Step]:
+        for member in self.members:
+            yield from steps(member, kept)
+        yield boxing.NAMED, id(self.cls), len(self.members)
+
+    def give(self, giving: Giving) -> Any:
+        return tuple.__new__(self.cls, map(giving.give, self.members))
+
+
+@record(slots=True, eq=False)
+class Filled:
+    cls: type
+    attributes: Mapping[str, Returns]
+
+    def steps(self, kept: dict[int, int]) -> Iterator[Step]:
+        yield boxing.NEW, id(self.cls), 0
+        for name, value in self.attributes.items():
+            yield from steps(value, kept)
+            yield boxing.ATTRIBUTE, id(name), 0
+
+    def give(self, giving: Giving) -> Any:
+        made: object = object.__new__(self.cls)
+        for name, value in self.attributes.items():
+            object.__setattr__(made, name, giving.give(value))
+        return made
+
+
+@record(slots=True, eq=False)
+class Bumped:
+    member: Returns
+    counters: tuple[tuple[int, type, str], ...]
+
+    def steps(self, kept: dict[int, int]) -> Iterator[Step]:
+        for number, cls, slot in self.counters:
+            yield boxing.BUMP, number, slot_offset(cls, slot)
+        yield from steps(self.member, kept)
+
+    def give(self, giving: Giving) -> Any:
+        for number, _, slot in self.counters:
+            counter = getattr(giving.leaves[number], slot)
+            if counter is None:
+                setattr(giving.leaves[number], slot, [1])
+            else:
+                counter[0] += 1
+        return giving.give(self.member)
+
+
+@record(slots=True, eq=False)
 class Made:
     cls: type
     slots: Mapping[str, Returns]
@@ -246,6 +306,22 @@ def _filled(cls: type, slots: Mapping[str, Returns], kept: dict[int, int]) -> It
         yield boxing.SET, 0, slot_offset(cls, name)
 
 
-Object = Given | Inner | Leaf | Content | Owner | Count | Next | Listed | Mapped | Made | Changed | Shared
+Object = (
+    Given
+    | Inner
+    | Leaf
+    | Content
+    | Owner
+    | Count
+    | Next
+    | Listed
+    | Mapped
+    | Named
+    | Filled
+    | Bumped
+    | Made
+    | Changed
+    | Shared
+)
 Returns = int | None | tuple["Returns", ...] | Object
 """How outputs are given back."""

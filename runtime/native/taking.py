@@ -22,6 +22,8 @@ entry:
   %objects = load ptr, ptr %objects_at
   %arrays_at = getelementptr %call_frame, ptr %frame, i64 0, i32 3
   %arrays = load ptr, ptr %arrays_at
+  %lengths_at = getelementptr %call_frame, ptr %frame, i64 0, i32 6
+  %lengths = load ptr, ptr %lengths_at
   %used_at = getelementptr %call_frame, ptr %frame, i64 0, i32 4
   %leaf_at = getelementptr %call_frame, ptr %frame, i64 0, i32 5
   br label %next
@@ -50,6 +52,7 @@ enter:
   %used = load i64, ptr %used_at
   %used_next = add i64 %used, 1
   %pointer_at = getelementptr ptr, ptr %pointers, i64 %used
+  %length_at = getelementptr i64, ptr %lengths, i64 %used
   switch i64 %kind, label %take_constant [ i64 0, label %take_array
                                       i64 1, label %take_number
                                       i64 2, label %take_number ]
@@ -64,6 +67,8 @@ address:
   %shift = call i64 @head(ptr %port, i64 8)
   %first = getelementptr i8, ptr %data, i64 %shift
   store ptr %first, ptr %pointer_at
+  %bytes = call i64 @head(ptr %port, i64 9)
+  store i64 %bytes, ptr %length_at
   br label %took
 take_number:
   %type_at = getelementptr i8, ptr %item, i64 $type
@@ -75,6 +80,7 @@ take_number:
 read_number:
   %scalar_at = getelementptr i64, ptr %scalars, i64 %leaf
   store ptr %scalar_at, ptr %pointer_at
+  store i64 8, ptr %length_at
   %value_at = getelementptr i8, ptr %item, i64 $float_value
   %narrow_word = call i64 @head(ptr %port, i64 3)
   %narrow = icmp ne i64 %narrow_word, 0
@@ -135,7 +141,7 @@ no:
   ret i1 false
 }
 
-; The members of a list, tuple or dict.
+; The members of a list, tuple or dict, or the attributes of an object, which keeps them itself.
 define internal i1 @take_group(ptr %frame, ptr %item, ptr %port) nounwind {
 entry:
   %place = alloca i64
@@ -150,8 +156,8 @@ measure:
   %how = call i64 @head(ptr %port, i64 3)
   %count = call i64 @head(ptr %port, i64 4)
   %members = getelementptr i64, ptr %port, i64 5
-  %is_dict = icmp eq i64 %how, 2
-  br i1 %is_dict, label %dict, label %sequence
+  switch i64 %how, label %sequence [ i64 2, label %dict
+                                     i64 3, label %attributes ]
 sequence:
   %length_at = getelementptr i8, ptr %item, i64 $sequence_length
   %length = load i64, ptr %length_at
@@ -199,6 +205,83 @@ take_dict:
   %dict_members = getelementptr i64, ptr %members, i64 %count
   %dict_taken = call i1 @take(ptr %frame, ptr %values, i64 %count, ptr %dict_members)
   ret i1 %dict_taken
+attributes:
+  %contents = alloca ptr, i64 %count
+  br label %attribute
+attribute:
+  %a = phi i64 [ 0, %attributes ], [ %a_next, %found_one ]
+  %a_more = icmp ult i64 %a, %count
+  br i1 %a_more, label %attribute_one, label %take_attributes
+attribute_one:
+  %name_at = getelementptr ptr, ptr %members, i64 %a
+  %attribute_name = load ptr, ptr %name_at, align 1
+  %content = call ptr @PyObject_GetAttr(ptr %item, ptr %attribute_name)
+  %missing = icmp eq ptr %content, null
+  br i1 %missing, label %forget, label %found_one
+forget:
+  call void @PyErr_Clear()
+  br label %no
+found_one:
+  call void @Py_DecRef(ptr %content)
+  %content_at = getelementptr ptr, ptr %contents, i64 %a
+  store ptr %content, ptr %content_at
+  %a_next = add i64 %a, 1
+  br label %attribute
+take_attributes:
+  %attribute_members = getelementptr i64, ptr %members, i64 %count
+  %attributes_taken = call i1 @take(ptr %frame, ptr %contents, i64 %count, ptr %attribute_members)
+  ret i1 %attributes_taken
+no:
+  ret i1 false
+}
+
+; Whether what is updated shares no memory with an argument, nor an argument that is with anything.
+define internal i1 @apart(i64 %count, ptr %ports, ptr %pointers, ptr %lengths, i64 %own, i64 %all) nounwind {
+entry:
+  br label %next
+next:
+  %o = phi i64 [ 0, %entry ], [ %o_next, %step ]
+  %port = phi ptr [ %ports, %entry ], [ %port_next, %step ]
+  %more = icmp ult i64 %o, %count
+  br i1 %more, label %one, label %yes
+one:
+  %kind = load i64, ptr %port, align 1
+  %is_update = icmp eq i64 %kind, 6
+  br i1 %is_update, label %update, label %step
+update:
+  %target = call i64 @head(ptr %port, i64 2)
+  %begin_at = getelementptr i64, ptr %pointers, i64 %target
+  %begin = load i64, ptr %begin_at
+  %length_at = getelementptr i64, ptr %lengths, i64 %target
+  %length = load i64, ptr %length_at
+  %end = add i64 %begin, %length
+  %is_argument = icmp ult i64 %target, %own
+  %limit = select i1 %is_argument, i64 %all, i64 %own
+  br label %other
+other:
+  %j = phi i64 [ 0, %update ], [ %j_next, %other_one ]
+  %j_more = icmp ult i64 %j, %limit
+  br i1 %j_more, label %other_one, label %step
+other_one:
+  %other_begin_at = getelementptr i64, ptr %pointers, i64 %j
+  %other_begin = load i64, ptr %other_begin_at
+  %other_length_at = getelementptr i64, ptr %lengths, i64 %j
+  %other_length = load i64, ptr %other_length_at
+  %other_end = add i64 %other_begin, %other_length
+  %before = icmp ult i64 %other_begin, %end
+  %behind = icmp ult i64 %begin, %other_end
+  %meet = and i1 %before, %behind
+  %another = icmp ne i64 %j, %target
+  %shared = and i1 %meet, %another
+  %j_next = add i64 %j, 1
+  br i1 %shared, label %no, label %other
+step:
+  %o_next = add i64 %o, 1
+  %size = call i64 @head(ptr %port, i64 1)
+  %port_next = getelementptr i64, ptr %port, i64 %size
+  br label %next
+yes:
+  ret i1 true
 no:
   ret i1 false
 }

@@ -16,19 +16,21 @@ A *port* describes an argument to check or an output to make; both look alike, a
 | 1 f64 | a float of just `class`, of 4 bytes where `slot` is 1 | made of the 8 bytes that were written |
 | 2 f32 | the same, rounded | made of 4 bytes |
 | 3 constant | just the object in `class`, or where `slot` is 1 an equal one of its class | |
-| 4 group | a list, tuple or dict of just `class`, its members as their own ports say | |
+| 4 group | a container of just `class`, its members as their own ports say | |
 | 5 flag | | a byte; where it is not 0, the call is a miss |
 | 6 update | | what the program's pointer number `class` points to is written anew |
+| 7 integer | | made of `class` bits; a bool where `slot` is 1 |
 
 An array has all the NumPy flags in `flags`. C_CONTIGUOUS is not among them where it is read by strides: these
 must be its own on axes of more than one element, and the program is given where its data begin plus `shift`.
 Where there is a `view`, that slot may hold what says how the object views another: then the `version` that it
 holds must be that of its `base`, the first item of the list in the latter's slot `counter`.
 
-The words of a group are: kind, words to the next port, class, 0 tuple, 1 list or 2 dict, members, keys of a
-dict …, ports of the members …. All that is no group is a *leaf*; leaves are counted through arguments and
-then held objects. An update's words are: kind, words to the next port, pointer, place, bytes; it is written
-at its place in the arena and copied when the program has run, or at once where the place is -1.
+The words of a group are: kind, words to the next port, class, 0 tuple, 1 list, 2 dict or 3 attributes,
+members, keys of a dict or names of attributes …, ports of the members …. All that is no group is a *leaf*;
+leaves are counted through arguments and then held objects. An update's words are: kind, words to the next
+port, pointer, place, bytes; it is written at its place in the arena and copied when the program has run, or
+at once where the place is -1. A call whose arguments share memory with an update is a miss.
 
 What fails a port or a guard (`watching.py`) goes to `miss(*args, **kwargs)`.
 
@@ -49,13 +51,13 @@ from retrograd.runtime.native.making import MAKING
 from retrograd.runtime.native.taking import TAKING
 from retrograd.runtime.native.watching import WATCHING, constants
 
-ARRAY, F64, F32, CONSTANT, GROUP, FLAG, UPDATE = range(7)
+ARRAY, F64, F32, CONSTANT, GROUP, FLAG, UPDATE, INTEGER = range(8)
 """Kinds of ports."""
 
-CONTIGUOUS, ALIGNED = 1, 256
+CONTIGUOUS, ALIGNED, WRITEABLE = 1, 256, 1024
 """NumPy's flags, which are part of its binary interface."""
 
-GROUPS: dict[type, int] = {tuple: 0, list: 1, dict: 2}
+IN_TUPLE, IN_LIST, IN_DICT, IN_ATTRIBUTES = range(4)
 """How the members of a group are found."""
 
 HEAD = (
@@ -75,6 +77,7 @@ HEAD = (
     "steps",
     "registers",
     "guards",
+    "updates",
 )
 """The first words of the record. `…_at` are places in it; `names` is a tuple of strings or 0, `guards` the
 address of those of `watching`."""
@@ -118,8 +121,8 @@ declare void @PyEval_RestoreThread(ptr)
 declare ptr @PyErr_NoMemory()
 
 ; A call under way. objects[i] and arrays[i] are leaf i and its ndarray (or null), borrowed.
-;                pointers, scalars, objects, arrays, pointers stored, leaves taken
-%call_frame = type { ptr, ptr, ptr, ptr, i64, i64 }
+;                pointers, scalars, objects, arrays, pointers stored, leaves taken, bytes behind each pointer
+%call_frame = type { ptr, ptr, ptr, ptr, i64, i64, ptr }
 
 ; --- the call --------------------------------------------------------------------------------------------
 define ptr @retrograd_call(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind {
@@ -218,10 +221,15 @@ prepare:
   store ptr %objects, ptr %objects_at
   %arrays_at = getelementptr %call_frame, ptr %frame, i64 0, i32 3
   store ptr %arrays, ptr %arrays_at
+  %lengths = alloca i64, i64 %pointer_count
+  %lengths_at = getelementptr %call_frame, ptr %frame, i64 0, i32 6
+  store ptr %lengths, ptr %lengths_at
+  %used_at = getelementptr %call_frame, ptr %frame, i64 0, i32 4
   %ports = getelementptr i64, ptr %record, i64 $head_words
   %taken = call i1 @take(ptr %frame, ptr %args, i64 %arguments, ptr %ports)
   br i1 %taken, label %take_held, label %no
 take_held:
+  %own = load i64, ptr %used_at
   %held = call i64 @head(ptr %record, i64 $head_held)
   %held_tuple_at = getelementptr ptr, ptr %holder, i64 2
   %held_tuple = load ptr, ptr %held_tuple_at
@@ -229,14 +237,20 @@ take_held:
   %held_word = call i64 @head(ptr %record, i64 $head_held_at)
   %held_ports = getelementptr i64, ptr %record, i64 %held_word
   %held_taken = call i1 @take(ptr %frame, ptr %held_items, i64 %held, ptr %held_ports)
-  br i1 %held_taken, label %make, label %no
-make:
-  %used_at = getelementptr %call_frame, ptr %frame, i64 0, i32 4
+  br i1 %held_taken, label %compare_memory, label %no
+compare_memory:
   %used = load i64, ptr %used_at
-  %out_pointers = getelementptr ptr, ptr %pointers, i64 %used
-  %out_scalars = getelementptr i64, ptr %scalars, i64 %leaves
   %out_ports_word = call i64 @head(ptr %record, i64 $head_outputs_at)
   %out_ports = getelementptr i64, ptr %record, i64 %out_ports_word
+  %updates = call i64 @head(ptr %record, i64 $head_updates)
+  %updating = icmp ne i64 %updates, 0
+  br i1 %updating, label %look_apart, label %make
+look_apart:
+  %apart = call i1 @apart(i64 %outputs, ptr %out_ports, ptr %pointers, ptr %lengths, i64 %own, i64 %used)
+  br i1 %apart, label %make, label %no
+make:
+  %out_pointers = getelementptr ptr, ptr %pointers, i64 %used
+  %out_scalars = getelementptr i64, ptr %scalars, i64 %leaves
   %complete = call i1 @make_outputs(i64 %outputs, ptr %out_ports, ptr %out_pointers, ptr %made,
                                     ptr %out_scalars)
   br i1 %complete, label %find_arena, label %fail

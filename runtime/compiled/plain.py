@@ -1,0 +1,196 @@
+"""What native code can take and give back: the arguments and results of a call as ports and returns.
+
+In flow structures (`pytree.py`) and their leaves; out flow ports and returns, or NotPlain where something is
+not among them: then the call runs through Python. To let native code take another class of object, say here
+how it is compared; a container also needs a way to be taken apart and put together.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import is_dataclass
+from enum import Enum
+from types import MemberDescriptorType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.ir.graph import Type
+from retrograd.runtime.eager.views import View
+from retrograd.runtime.native.placing import Placing
+from retrograd.runtime.native.ports import (
+    ArrayPort,
+    ConstantPort,
+    FloatPort,
+    GroupPort,
+    Held,
+    IntegerPort,
+    LeafPort,
+    OutputPort,
+    Port,
+    TensorPort,
+    Viewing,
+    WeakPort,
+)
+from retrograd.runtime.native.program import NativeProgram
+from retrograd.runtime.native.returns import Filled, Given, Listed, Mapped, Named, Returns
+from retrograd.runtime.pytree import LEAF, Identity, Structure
+from retrograd.runtime.tensor import Tensor
+
+FRESH = {
+    "_requires_grad": False,
+    "_edge": None,
+    "_grad": None,
+    "_counter": None,
+    "_view": None,
+    "_leaf": None,
+}
+"""The slots of a Tensor without history, besides its value."""
+
+_VIEWING = Viewing("_view", View, "base", "version", "_counter")
+"""How a Tensor is a view of another."""
+
+_FLOATS = (float, np.float64, np.float32)
+_SINGLE = (bool, type(None), type(...), DType)
+"""Classes of constants that are there only once."""
+_BY_VALUE = (int, str, bytes, float, complex, range)
+"""Classes whose comparison runs no Python code."""
+
+
+class NotPlain(Exception):
+    """Something that only Python can do."""
+
+
+# ---- what goes in ------------------------------------------------------------------------------------------
+
+
+class Lying(NamedTuple):
+    """A leaf, where its elements lie (None is in order), and whether it is written to."""
+
+    leaf: Any
+    place: Placing | None
+    updated: bool
+
+
+def names_of(structure: Structure) -> tuple[str, ...]:
+    """Of the arguments that are passed by name."""
+    names: tuple[str, ...] = structure[2][1][1]
+    return names
+
+
+def arguments_of(
+    structure: Structure, leaves: Sequence[Any], program: NativeProgram, updated: Collection[int]
+) -> list[Port]:
+    """Positional arguments, then those by name. Those inputs are updated."""
+    lying = iter([Lying(x, program.placings.get(k), k in updated) for k, x in enumerate(leaves)])
+    return [_argument(part, lying) for group in structure[2] for part in group[2]]
+
+
+def held_by(
+    things: Sequence[Any], start: int, program: NativeProgram, updated: Collection[int]
+) -> list[Held]:
+    """What a program takes besides arguments, as its inputs from number `start` on."""
+    places = enumerate(things, start)
+    return [(x, _leaf(Lying(x, program.placings.get(k), k in updated))) for k, x in places]
+
+
+def _argument(part: Structure, leaves: Iterator[Lying]) -> Port:
+    if part is LEAF:
+        return _leaf(next(leaves))
+    if isinstance(part, Identity):
+        return WeakPort(part.value) if part.weak else ConstantPort(part.value)
+    if len(part) == 2:
+        return _constant(*part)
+    kind, names, parts = part
+    members = tuple([_argument(member, leaves) for member in parts])
+    if issubclass(kind, tuple):
+        return GroupPort(kind, (), members)
+    if kind not in (list, dict) and not _keeps(kind, names):
+        raise NotPlain
+    return GroupPort(kind, names, members)
+
+
+def _constant(kind: type, value: Any) -> Port:
+    """What is compared by identity, or by value without running Python code. Zeros may be equal without being
+    the same."""
+    if kind is slice:
+        if not all(type(x) in (int, type(None)) for x in value):
+            raise NotPlain
+        return ConstantPort(slice(*value), True)
+    if kind in _SINGLE or issubclass(kind, Enum):
+        return ConstantPort(value)
+    if kind not in _BY_VALUE and not issubclass(kind, np.generic | np.dtype):
+        raise NotPlain
+    return ConstantPort(value, issubclass(kind, int | str | bytes | range | np.dtype) or bool(value != 0))
+
+
+def _keeps(kind: type, names: Sequence[str]) -> bool:
+    """Whether instances of a dataclass keep these attributes themselves, so that looking at them runs no code
+    and makes nothing new."""
+    own = [inspect.getattr_static(kind, name, None) for name in names]
+    looking = inspect.getattr_static(kind, "__getattribute__")
+    looked_up = looking is vars(object)["__getattribute__"] and not hasattr(kind, "__getattr__")
+    computed = [x for x in own if hasattr(type(x), "__get__") and type(x) is not MemberDescriptorType]
+    return is_dataclass(kind) and looked_up and not computed
+
+
+def _leaf(lying: Lying) -> LeafPort:
+    leaf, place, updated = lying
+    if type(leaf) in _FLOATS:
+        return FloatPort(np.dtype(np.float64), type(leaf))
+    tensor = isinstance(leaf, Tensor)
+    value = leaf._value if tensor else leaf
+    if type(value) is not np.ndarray or not value.dtype.isnative:
+        raise NotPlain
+    if not tensor:
+        return ArrayPort(value.dtype, value.shape, place, updated)
+    also = {"_requires_grad": leaf._requires_grad}
+    return TensorPort(type(leaf), "_value", value.dtype, value.shape, also, place, _VIEWING, updated)
+
+
+# ---- what comes out ----------------------------------------------------------------------------------------
+
+
+def output(kind: Type, tensor: bool) -> OutputPort:
+    """An output of the program, as a Tensor or as what somebody gets who passes arrays."""
+    dtype = kind.dtype.numpy
+    if tensor:
+        return TensorPort(Tensor, "_value", dtype, kind.shape, FRESH)
+    if kind.shape:
+        return ArrayPort(dtype, kind.shape)
+    if dtype.kind in "bi":
+        return IntegerPort(dtype)
+    if dtype not in (np.float64, np.float32):
+        raise NotPlain
+    return FloatPort(dtype)
+
+
+def returns_of(result: Structure, leaves: Iterator[Returns]) -> Returns:
+    """A structure, with these in place of its leaves."""
+    if result is LEAF:
+        return next(leaves)
+    if isinstance(result, Identity):
+        return Given(result.value)
+    if len(result) == 2:
+        kind, value = result
+        return Given(slice(*value) if kind is slice else value)
+    kind, names, parts = result
+    members = tuple([returns_of(part, leaves) for part in parts])
+    if kind is tuple:
+        return members
+    if kind is list:
+        return Listed(members)
+    if kind is dict:
+        return Mapped(names, members)
+    if issubclass(kind, tuple) and _is_made_plainly(kind):
+        return Named(kind, members)
+    if not _keeps(kind, names):
+        raise NotPlain
+    return Filled(kind, dict(zip(names, members)))
+
+
+def _is_made_plainly(kind: type[tuple[Any, ...]]) -> bool:
+    """Whether a named tuple's class makes its instances as `namedtuple` has written it."""
+    return "_tuple_new" in getattr(kind.__new__, "__globals__", {})
