@@ -85,6 +85,13 @@ def test_operands_that_are_copied_first(layout: str, shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(1000, 1, 700), (611, 10, 301), (300, 32, 100)])
+def test_results_that_are_larger_than_the_operands(layout: str, shape: Shape) -> None:
+    check(layout, *operands(layout, *shape, "f4"))
+    check(layout, *operands(layout, *shape, "f8"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(64, 1000, 100), (50, 3001, 70), (129, 2700, 128)])
 def test_inner_axes_that_are_cut_in_pieces(layout: str, shape: Shape) -> None:
     check(layout, *operands(layout, *shape, "f4"))
@@ -150,7 +157,7 @@ def test_a_product_of_no_elements(m: int, n: int) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(130, 200, 150), (1, 2000, 1000), (150, 700, 100), (90, 2700, 70)])
+@pytest.mark.parametrize("shape", [(130, 200, 150), (1, 2000, 1000), (150, 700, 100), (90, 2700, 70), (300, 20, 300)])
 def test_threads_do_not_change_a_bit(layout: str, shape: Shape) -> None:
     a, b = operands(layout, *shape, "f4")
     before, results = cpu.get_num_threads(), []

@@ -46,6 +46,8 @@ _LONGEST_TASK = 1 << 20
 """Multiplications of a task at most, unless it shares what it reads."""
 _FAR_APART = 1024
 """Elements of a left operand that are so many bytes apart are better copied, if they are read often."""
+_SHALLOW = 32
+"""Inner positions of a product that takes as long to write as to compute, at most."""
 _OFTEN = 64
 """Rows that read a panel, so that copying it to whole cache lines is worth it."""
 _TOGETHER, _LEAST_TASKS, _FEWEST_TASKS = 32, 8, 4
@@ -145,6 +147,10 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
         return panels
 
     left = packed(c.left, c.row, blocks) if _should_pack_left(c, columns) else None
+    if _is_shallow(c):
+        right, copies = pack(c, c.right, c.column, columns, lanes)
+        tile = Tile(c, lanes, shape.depth, left, right)
+        return (*once, *(_by_rows(c, rows, columns, tile, right.buffer, copies) for rows in blocks))
     right: Panels | Fresh | None = None
     fresh = _is_fresh(c, shape, columns, lanes)
     if _must_pack_right(c) or (fresh and c.row.extent >= _OFTEN):
@@ -159,6 +165,37 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
     for buffer in locals_:
         body = (Local(buffer, body),)
     return (*once, *_over_batch(c, body))
+
+
+def _is_shallow(c: Contraction) -> bool:
+    """Is it the result that takes the time, because the inner axis is short? Then it had better be written
+    row by row, each task with a copy of the whole right operand."""
+    size = c.column.extent * c.inner.extent * c.out.dtype.itemsize
+    fits = c.inner.extent <= _SHALLOW and size <= SECOND_LEVEL
+    alone = all(axis.extent == 1 for axis in c.batch)
+    return fits and alone and c.row.extent >= _FEWEST_TASKS * _OFTEN and _whole(c) >= PARALLEL_PRODUCTS
+
+
+def _by_rows(
+    c: Contraction,
+    rows: Pieces,
+    columns: Sequence[Pieces],
+    tile: Tile,
+    panels: Buffer,
+    copies: Sequence[Statement],
+) -> Statement:
+    """Tasks of some blocks of rows, each block with all panels."""
+    products = rows.size * c.column.extent * c.inner.extent
+    size = min(rows.count, _blocks_of_task(rows, 1, products, Sharing.PANELS))
+    task, within = Axis("task", -(-rows.count // size)), Axis("r", size)
+    block = at(task) * size + at(within)
+    body: list[Statement] = []
+    for pieces in columns:
+        panel = Axis("p", pieces.count)
+        body.append(For(panel, (tile.at_once(rows, pieces, block, at(panel)),)))
+    limit = None if rows.count % size == 0 else (block, rows.count)
+    local = Local(panels, (*copies, For(within, tuple(body), limit=limit)))
+    return For(task, (local,), Kind.PARALLEL)
 
 
 def _fresh(c: Contraction, shape: Shape, lanes: int) -> Fresh:

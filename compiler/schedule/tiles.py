@@ -146,7 +146,7 @@ class Tile:
         if self.depth < self.c.inner.extent:
             code = self._piecewise(rows, columns, within, block, panel, limit)
         else:
-            body = For(within, (self._at_once(rows, columns, block, panel),), limit=limit)
+            body = For(within, (self.at_once(rows, columns, block, panel),), limit=limit)
             code = (*self._fresh(columns, panel, Index()), body)
         return (Local(self.right.buffer, code),) if isinstance(self.right, Fresh) else code
 
@@ -158,7 +158,7 @@ class Tile:
         buffer = self.right.buffer
         return (pack_block(c, c.right, c.column, columns, panel, start, self.depth, buffer, self.lanes),)
 
-    def _at_once(self, rows: Pieces, columns: Pieces, block: Index, panel: Index) -> Statement:
+    def at_once(self, rows: Pieces, columns: Pieces, block: Index, panel: Index) -> Statement:
         """Zero the tile, accumulate over the whole inner axis, use it."""
         c = self.c
         tile, width = self._registers(rows, columns)
@@ -235,13 +235,15 @@ class Tile:
         statements: Callable[[Index, Index], Sequence[Statement]],
         limit: int | None = None,
     ) -> For:
-        """The statements for each row and each vector across, written out."""
+        """The statements for each row and each vector across, written out: all operands of the shorter side
+        are held in registers, and of the longer one at a time."""
         lanes = self.lanes
         i, v, j = Axis("i", rows.size), Axis("v", -(-columns.size // lanes)), Axis("j", lanes)
         across = at(v) * lanes + as_index(j)
         end = (across, limit) if limit is not None else None
         vector = For(j, tuple(statements(at(i), across)), Kind.VECTOR, end, lanes)
-        return For(i, (For(v, (vector,), Kind.UNROLL),), Kind.UNROLL)
+        outer, inner = (i, v) if rows.size >= v.extent else (v, i)
+        return For(outer, (For(inner, (vector,), Kind.UNROLL),), Kind.UNROLL)
 
     def _edge(self, columns: Pieces) -> int | None:
         """Where a row of the tile ends, if that is within a vector or beyond the product."""
