@@ -92,7 +92,7 @@ def test_results_that_are_larger_than_the_operands(layout: str, shape: Shape) ->
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(64, 1000, 100), (50, 3001, 70), (129, 2700, 128)])
+@pytest.mark.parametrize("shape", [(64, 1000, 100), (50, 3001, 370), (229, 2700, 128)])
 def test_inner_axes_that_are_cut_in_pieces(layout: str, shape: Shape) -> None:
     check(layout, *operands(layout, *shape, "f4"))
     check(layout, *operands(layout, *shape, "f8"))
@@ -122,6 +122,13 @@ def test_batches(layout: str, batch: Shape) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_batch_that_threads_share_and_of_which_each_product_copies_its_operands(layout: str) -> None:
     check(layout, *operands(layout, 70, 300, 80, "f4", (6,)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(50, 3001, 70), (17, 5120, 3), (100, 2048, 100), (128, 2050, 128)])
+def test_long_inner_axes_that_threads_share(layout: str, shape: Shape) -> None:
+    check(layout, *operands(layout, *shape, "f4"))
+    check(layout, *operands(layout, *shape, "f8"))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -157,7 +164,10 @@ def test_a_product_of_no_elements(m: int, n: int) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(130, 200, 150), (1, 2000, 1000), (150, 700, 100), (90, 2700, 70), (300, 20, 300)])
+@pytest.mark.parametrize(
+    "shape",
+    [(130, 200, 150), (1, 2000, 1000), (150, 700, 100), (90, 2700, 70), (200, 3000, 150), (300, 20, 300)],
+)
 def test_threads_do_not_change_a_bit(layout: str, shape: Shape) -> None:
     a, b = operands(layout, *shape, "f4")
     before, results = cpu.get_num_threads(), []

@@ -4,7 +4,8 @@ Here is chosen what is computed in which order, and by which thread; the tiles t
 `schedule.tiles`. The last tile before an edge is moved back to end there: what two tiles share they compute
 alike, and one tile's code serves the whole product. Operands are read in place where that is fast, else they
 are copied first (`schedule.panels`). Where a side is thin and the inner axis lies side by side in both
-operands, vectors run along that axis instead (`schedule.thin`).
+operands, vectors run along that axis instead (`schedule.thin`); a long inner axis of a small result is cut in
+pieces for threads (`schedule.deep`).
 
 After F. G. Van Zee and R. A. van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality",
 2015.
@@ -34,6 +35,7 @@ from retrograd.compiler.ir.loops import (
     Store,
     axes_of,
 )
+from retrograd.compiler.schedule.deep import is_deep, joined, pieces_of
 from retrograd.compiler.schedule.digits import Digits, split
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, is_turned, pack, places_of, steps
@@ -70,9 +72,17 @@ def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] |
     else:
         c = parted
     c = _turned(_merged(c), lanes)
-    if is_thin(c, lanes):
-        return _over_batch(c, _thin(c, lanes))
-    return _tiled(c, machine, lanes) if c.column.extent > 1 else None
+    if c.column.extent == 1 and not is_thin(c, lanes):
+        return None
+    if is_deep(c):
+        sums, products = pieces_of(c)
+        return (*(s for piece in products for s in _arranged(piece, machine, lanes)), joined(c, sums, lanes))
+    return _arranged(c, machine, lanes)
+
+
+def _arranged(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...]:
+    """Loops over tiles, or over blocks of a thin product."""
+    return _over_batch(c, _thin(c, lanes)) if is_thin(c, lanes) else _tiled(c, machine, lanes)
 
 
 def _merged(c: Contraction) -> Contraction:
@@ -133,11 +143,12 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
     once: list[Statement] = []
     each: list[Statement] = []
     locals_: list[Buffer] = []
+    most = SECOND_LEVEL // 2 if _whole(c) >= PARALLEL_PRODUCTS else _LOCAL_PANELS
 
     def packed(operand: Expression, axis: Axis, pieces: Sequence[Pieces]) -> Panels:
         batch = [outer for outer in c.batch if outer in axes_of(operand)]
         size = sum(p.count * p.size for p in pieces) * c.inner.extent
-        own = prod(outer.extent for outer in batch) > 1 and size * c.out.dtype.itemsize <= _LOCAL_PANELS
+        own = prod(outer.extent for outer in batch) > 1 and size * c.out.dtype.itemsize <= most
         panels, copies = pack(c, operand, axis, pieces, lanes, None if own else batch)
         if own:
             each.extend(copies)
@@ -148,9 +159,9 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
 
     left = packed(c.left, c.row, blocks) if _should_pack_left(c, columns) else None
     if _is_shallow(c):
-        right, copies = pack(c, c.right, c.column, columns, lanes)
-        tile = Tile(c, lanes, shape.depth, left, right)
-        return (*once, *(_by_rows(c, rows, columns, tile, right.buffer, copies) for rows in blocks))
+        panels, copies = pack(c, c.right, c.column, columns, lanes)
+        tile = Tile(c, lanes, shape.depth, left, panels)
+        return (*once, *(_by_rows(c, rows, columns, tile, panels.buffer, copies) for rows in blocks))
     right: Panels | Fresh | None = None
     fresh = _is_fresh(c, shape, columns, lanes)
     if _must_pack_right(c) or (fresh and c.row.extent >= _OFTEN):

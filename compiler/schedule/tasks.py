@@ -24,6 +24,8 @@ from retrograd.compiler.schedule.panels import Pieces, at
 PARALLEL_PRODUCTS = 1 << 19
 """A product is shared among threads from so many multiplications on."""
 TASK_PRODUCTS = 1 << 18
+PARALLEL_SUMS = 1 << 16
+"""Sums are shared among threads from so many elements on."""
 FUNCTION, LIGHT = 20, 3
 """A function counts as so many instructions. What takes at most so many is repeated for each register of a
 tile; what takes more is done in loops over the tile."""

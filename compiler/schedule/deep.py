@@ -1,0 +1,83 @@
+"""A product of a long inner axis and a small result, in pieces of that axis.
+
+There are too few tiles for threads to share, and a piece of each operand stays in the cache while all tiles
+read it. So the pieces are a batch of products (`pieces_of`), and what they add up is joined at the end
+(`joined`). The pieces follow from the shape alone: the result is the same for every number of threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from retrograd.compiler.ir.index import Axis, Index, as_index
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Buffer,
+    Contraction,
+    For,
+    Kind,
+    Load,
+    Rewriter,
+    Space,
+    Statement,
+    Store,
+)
+from retrograd.compiler.schedule.panels import at
+from retrograd.compiler.schedule.tasks import PARALLEL_SUMS
+
+_PIECE, _FEWEST = 512, 4
+"""Inner positions of a piece, and pieces that are worth joining."""
+_RESULT = 1 << 14
+"""Elements of a small result."""
+
+
+def is_deep(c: Contraction) -> bool:
+    """Is it better to cut the inner axis?"""
+    rows, columns = c.row.extent, c.column.extent
+    alone = all(axis.extent == 1 for axis in c.batch)
+    small = min(rows, columns) > 1 and rows * columns <= _RESULT
+    return alone and small and c.inner.extent >= _FEWEST * _PIECE
+
+
+def pieces_of(c: Contraction) -> tuple[Buffer, list[Contraction]]:
+    """The sums of all pieces, one after the other, and the products that write them: a batch of equal ones,
+    and what is left."""
+    whole, rest = divmod(c.inner.extent, _PIECE)
+    result = c.row.extent * c.column.extent
+    sums = Buffer("sums", c.out.dtype, (whole + (rest > 0)) * result, Space.ARENA)
+    piece = Axis("piece", whole)
+    products = [_product(c, sums, (piece,), as_index(piece), _PIECE)]
+    if rest:
+        products.append(_product(c, sums, (), Index((), whole), rest))
+    return sums, products
+
+
+def _product(c: Contraction, sums: Buffer, batch: tuple[Axis, ...], piece: Index, depth: int) -> Contraction:
+    """The product of one piece, so deep, stored as it is."""
+    inner = Axis(c.inner.name, depth)
+    moved = Rewriter(lambda index: index.substitute({c.inner: piece * _PIECE + at(inner)}))
+    place = (piece * c.row.extent + at(c.row)) * c.column.extent + at(c.column)
+    return replace(
+        c,
+        batch=batch,
+        inner=inner,
+        left=moved.expression(c.left),
+        right=moved.expression(c.right),
+        stores=(Store(sums, place, Load(c.out, c.place), c.where),),
+    )
+
+
+def joined(c: Contraction, sums: Buffer, lanes: int) -> Statement:
+    """The sums of all pieces added to the first, and used."""
+    rows, columns = c.row.extent, c.column.extent
+    result, wide = rows * columns, min(4, -(-columns // lanes)) * lanes
+    row, piece = Axis("i", rows), Axis("q", sums.size // result - 1)
+    j, used = Axis("j", columns), Axis("j", columns)
+    place = at(row) * columns + as_index(j)
+    more = Load(sums, place + at(piece) * result + result)
+    add = For(j, (Accumulate(sums, place, more, "add", 0, c.where),), Kind.VECTOR, None, wide)
+    values = {c.row: at(row), c.column: as_index(used)}
+    element = Load(sums, at(row) * columns + as_index(used))
+    use = For(used, c.used(element, lambda index: index.substitute(values)), Kind.VECTOR, None, wide)
+    shared = sums.size >= PARALLEL_SUMS and rows > 1
+    return For(row, (For(piece, (add,)), use), Kind.PARALLEL if shared else Kind.SERIAL)
