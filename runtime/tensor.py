@@ -203,10 +203,19 @@ class Tensor:
 
     def item(self) -> Any:
         """The only element as a Python number."""
-        array = self.read("item()")
-        if array.size != 1:
-            raise ShapeError(mirrored(f"a Tensor with {array.size} elements cannot be converted to Scalar"))
-        return array.item()
+        if self.numel() != 1:
+            raise ShapeError(mirrored(f"a Tensor with {self.numel()} elements cannot be converted to Scalar"))
+        if self.dtype.is_floating_point:
+            return self.read("item()").item()
+        return self._told(bool if self.dtype is dtypes.bool_ else int, "item()")
+
+    def _told(self, kind: type[bool] | type[int], asked: str) -> Any:
+        """The only element as a bool or an int. Where a compiled function is traced, its path is that of the
+        arguments at hand."""
+        trace = STATE.trace
+        constant = isinstance(self._value, Node) and isinstance(self._value.op, Constant)
+        found = None if trace is None or constant else trace.ask(self, kind)
+        return kind(self.read(asked).item()) if found is None else found
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
@@ -242,17 +251,17 @@ class Tensor:
         return iter(self.unbind(0))
 
     def __bool__(self) -> bool:
-        array = self.read("bool()")
-        if array.size != 1:
-            values = "more than one value" if array.size else "no values"
+        if self.numel() != 1:
+            values = "more than one value" if self.numel() else "no values"
             raise ShapeError(mirrored(f"Boolean value of Tensor with {values} is ambiguous"))
-        return bool(array.item())
+        return bool(self._told(bool, "bool()"))
 
     def __float__(self) -> float:
         return float(self._scalar("float()"))
 
     def __int__(self) -> int:
-        return int(self._scalar("int()"))
+        self._check_single()
+        return int(self._told(int, "int()"))
 
     def __complex__(self) -> complex:
         return complex(self._scalar("complex()"))
@@ -262,13 +271,15 @@ class Tensor:
             raise ArgumentError(
                 mirrored("only integer tensors of a single element can be converted to an index")
             )
-        return int(self.read("index()").item())
+        return int(self._told(int, "index()"))
 
     def _scalar(self, asked: str) -> Any:
-        array = self.read(asked)
-        if array.size != 1:
+        self._check_single()
+        return self.read(asked).item()
+
+    def _check_single(self) -> None:
+        if self.numel() != 1:
             raise ShapeError(mirrored("only one element tensors can be converted to Python scalars"))
-        return array.item()
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec and not self._value.shape else repr(self)
@@ -478,6 +489,6 @@ def _not_known_yet(asked: str, tensor: Tensor) -> TraceError:
     return TraceError(
         f"{asked} of a traced tensor {kind}",
         "its elements are known only when the compiled function runs",
-        "choose between values with where(), bound them with clamp(), move the branch outside the compiled "
-        "function, or pass a Python number as an argument",
+        "choose between values with where(), bound them with clamp(), branch on a comparison of tensors, or "
+        "pass a Python number as an argument",
     )

@@ -20,10 +20,11 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import TraceError
-from retrograd.compiler.ir.graph import Builder, Node, Type
+from retrograd.compiler.errors import TraceError, user_location
+from retrograd.compiler.ir.graph import Builder, Input, Node, Type, order
 from retrograd.runtime.device import CPU
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.paths import Answer, Path, Question
 from retrograd.runtime.strided import DeviceArray, share_memory
 
 AnyTensor = Any
@@ -68,8 +69,12 @@ class Trace:
     outside.
     """
 
-    def __init__(self, name_of: Callable[[AnyTensor], str | None] | None = None) -> None:
+    def __init__(
+        self, name_of: Callable[[AnyTensor], str | None] | None = None, path: Path | None = None
+    ) -> None:
         self.builder = Builder()
+        self.path = path
+        """Which way the function went where it asked for an element; None where it must not ask."""
         self.captured: dict[Node, AnyTensor] = {}
         """The outside Tensors that are inputs, by their input node, in order."""
         self.values: dict[AnyTensor, Node] = {}
@@ -138,6 +143,15 @@ class Trace:
             return value
         return self.capture(tensor)
 
+    def ask(self, tensor: AnyTensor, kind: type[Answer]) -> Answer | None:
+        """The only element of a Tensor, as a number of this kind, for the arguments at hand: the path of the
+        function. None where that is not to be had: nobody may ask, or it depends on numbers to be drawn."""
+        node = self.lift(tensor)
+        drawn = {draw.tensor for draw in self.draws}
+        if self.path is None or any(self.captured[n] in drawn for n in _inputs_of(node)):
+            return None
+        return self.path.answer(Question(node, kind, user_location()), lambda n: self.captured[n]._value)
+
     def owns(self, tensor: AnyTensor) -> bool:
         """Whether the Tensor was made inside."""
         value = tensor._value
@@ -180,6 +194,11 @@ class Trace:
                     "another tensor that this function uses shares its memory",
                     "pass only the base tensor in, and make the views inside the function",
                 )
+
+
+def _inputs_of(node: Node) -> list[Node]:
+    found = {i: None for each in (node, *order([node])) for i in each.inputs}
+    return [n for n in (node, *found) if isinstance(n.op, Input)]
 
 
 def current() -> Trace | None:

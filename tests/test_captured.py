@@ -210,5 +210,5 @@ def test_very_many_specialisations_are_told() -> None:
     f = rg.compile_grad(lambda x, k: x * k)
     for k in range(31):
         f(1.0, k)
-    with pytest.warns(RuntimeWarning, match="was compiled 32 times, for different shapes or constants: pass"):
+    with pytest.warns(RuntimeWarning, match="was compiled 32 times, for different .* or paths: pass"):
         f(1.0, 31)

@@ -44,6 +44,7 @@ FLOORS = (
     # the Tensor, and what evaluates and records its operations
     (
         "runtime/modes.py",
+        "runtime/paths.py",
         "runtime/tracing.py",
         "runtime/pytree.py",
         "runtime/eager/kernels.py",

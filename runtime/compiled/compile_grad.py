@@ -28,7 +28,7 @@ from retrograd.runtime.compiled.arguments import Parameters, Wrt, floating, requ
 from retrograd.runtime.compiled.dispatch import direct
 from retrograd.runtime.compiled.inlined import traced_vjp
 from retrograd.runtime.compiled.recording import LOCK, Recording
-from retrograd.runtime.compiled.specialise import Call, Specialisation, unboxed
+from retrograd.runtime.compiled.specialise import Call, Specialisation, followed, unboxed
 from retrograd.runtime.compiled.stages import Program
 from retrograd.runtime.compiled.steady import trace_steadily
 from retrograd.runtime.modes import STATE
@@ -36,6 +36,7 @@ from retrograd.runtime.native.fastcall import InlineCache
 from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.program import Executable
 from retrograd.runtime.native.watching import Read
+from retrograd.runtime.paths import Answers
 from retrograd.runtime.pytree import Identity, Structure, identities, unflatten
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
@@ -44,6 +45,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _VARIANTS = 8
 """Specialisations kept for one kind of call, for different worlds outside."""
+_PATHS = 64
+"""The same of a function that goes different ways for different elements."""
 _NATIVE = 8
 """Kinds of calls that are made natively, the latest."""
 _MANY = 32
@@ -196,7 +199,7 @@ class CompiledFunction(Generic[P, R]):
     def trace(self, *args: Any, **kwargs: Any) -> Program:
         """The stages of the program for such arguments. It is compiled, and not run."""
         entry, _, _ = self._entry(True, len(self._first), (*self._first, *args), kwargs)
-        return Program(entry.specialisation.recording)
+        return Program(entry.specialisation.recording, entry.specialisation.path)
 
     def _native(
         self,
@@ -209,8 +212,9 @@ class CompiledFunction(Generic[P, R]):
         modes: list[Read],
         history: bool = False,
     ) -> None:
-        """Have calls like this one made natively from now on, if they can be: drawing numbers is Python's."""
-        if entry.specialisation.draws:
+        """Have calls like this one made natively from now on, if they can be: drawing numbers and finding the
+        path are Python's."""
+        if entry.specialisation.draws or entry.specialisation.path is not None:
             return
         with LOCK:
             if not entry.native:
@@ -241,19 +245,24 @@ class CompiledFunction(Generic[P, R]):
         kinds = tuple(map(kind_of, leaves))
         modes = (gradient or STATE.grad, gradient, dtypes.default_dtype(), precision.tf32)
         key = (modes, bound, structure, kinds)
-        for entry in self._table.get(key, ()):
-            if entry.specialisation.guards.hold():
-                return entry, leaves, structure
-        with LOCK:
-            for entry in self._table.get(key, ()):
-                if entry.specialisation.guards.hold():
-                    return entry, leaves, structure
-            entry = self._make(gradient, bound, structure, leaves)
-            self._enter(key, entry)
-        return entry, leaves, structure
+        found, _ = self._known(key, leaves)
+        if found is None:
+            with LOCK:
+                found, answers = self._known(key, leaves)
+                if found is None:
+                    found = self._make(gradient, bound, structure, leaves, answers)
+                    self._enter(key, found)
+        return found, leaves, structure
 
-    def _make(self, gradient: bool, bound: int, structure: Structure, leaves: list[Any]) -> Entry:
-        """Trace for these arguments."""
+    def _known(self, key: object, leaves: list[Any]) -> tuple[Entry | None, Answers]:
+        """The entry for these leaves, if there is one; else what is known of the path that they take."""
+        entries = self._table.get(key, ())
+        return followed(((e, e.specialisation) for e in entries if e.specialisation.guards.hold()), leaves)
+
+    def _make(
+        self, gradient: bool, bound: int, structure: Structure, leaves: list[Any], answers: Answers
+    ) -> Entry:
+        """Trace for these arguments, along a path of which so much is known."""
         parameters = self._parameters
         arguments = parameters.named(structure)
         held = [(argument.name, i) for argument in arguments for i in identities(argument.structure)]
@@ -267,6 +276,7 @@ class CompiledFunction(Generic[P, R]):
             captured=parameters.wrt is None or not gradient,
             grad=gradient or STATE.grad,
             first_only=gradient and self._has_aux,
+            answers=answers,
         )
         found = trace_steadily(self.__wrapped__, call, roots)
         if gradient and not found.recording.wanted:
@@ -287,15 +297,16 @@ class CompiledFunction(Generic[P, R]):
         table = self._table
         gone = [k for k, entries in table.items() if any(i.gone for e in entries for i in e.held)]
         dropped = [each for old in gone for each in table.pop(old)]
-        variants = [entry, *table.get(key, ())]
-        table[key] = variants[:_VARIANTS]
-        for native in [native for each in (*dropped, *variants[_VARIANTS:]) for native in each.native]:
+        variants = [entry, *(each for each in table.get(key, ()) if not _same_path(each, entry))]
+        most = _VARIANTS if entry.specialisation.path is None else _PATHS
+        table[key] = variants[:most]
+        for native in [native for each in (*dropped, *variants[most:]) for native in each.native if native]:
             for cache in [cache for caches in self._caches.values() for cache in caches]:
                 cache.drop(native)
         if sum(map(len, table.values())) == _MANY:
             warnings.warn(
-                f"{self._parameters.name} was compiled {_MANY} times, for different shapes or constants: "
-                "pass numbers that change as floats or Tensors",
+                f"{self._parameters.name} was compiled {_MANY} times, for different shapes, constants "
+                "or paths: pass numbers that change as floats or Tensors, choose between values with where()",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -351,6 +362,13 @@ class CompiledFunction(Generic[P, R]):
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise self._not_scalar(repr(loss))
         return result, pullback((loss * 0 + 1, None) if self._has_aux else None)
+
+
+def _same_path(old: Entry, new: Entry) -> bool:
+    """Whether both go the same way in the same world: they differ in the last bit of what they ask for."""
+    one, other = old.specialisation, new.specialisation
+    paths = one.path is not None and other.path is not None and one.path.answers == other.path.answers
+    return paths and one.guards.hold()
 
 
 def modes_read() -> list[Read]:

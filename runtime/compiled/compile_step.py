@@ -19,11 +19,12 @@ from retrograd.runtime import precision
 from retrograd.runtime.compiled.arguments import Parameters
 from retrograd.runtime.compiled.compile_grad import kind_of
 from retrograd.runtime.compiled.recording import LOCK
-from retrograd.runtime.compiled.specialise import Call, Specialisation
+from retrograd.runtime.compiled.specialise import Call, Specialisation, followed
 from retrograd.runtime.compiled.steady import trace_steadily
 from retrograd.runtime.compiled.step_plan import Plan, Trained, ticked
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.optim.update import Clock, Formula, options_on
+from retrograd.runtime.paths import Answers
 from retrograd.runtime.pytree import Structure, identities
 
 _PLANS = 8
@@ -87,16 +88,17 @@ class CompiledStep:
         structure = self._parameters.structure(args, kwargs, leaves)
         key = (dtypes.default_dtype(), precision.tf32, structure, tuple(map(kind_of, leaves)))
         with LOCK:
-            known = next((plan for plan in self._table.get(key, ()) if plan.holds()), None)
+            plans = self._table.get(key, ())
+            known, answers = followed(((p, p.specialisation) for p in plans if p.holds()), leaves)
             found = None
             if known is None:
-                found, trained = self._trace(structure, leaves)
+                found, trained = self._trace(structure, leaves, answers)
             else:
                 trained = known.trained
             if clocks is None:
                 clocks = ticked(self._optimizer, trained)
             if known is None or not known.set_numbers(clocks):
-                known = self._plan(key, found, trained, clocks, structure, leaves)
+                known = self._plan(key, found, trained, clocks, structure, leaves, answers)
         known.draw()
         if not kwargs:
             self._last = known
@@ -117,7 +119,9 @@ class CompiledStep:
                 "remove the hooks, or call loss.backward() and optimizer.step()",
             )
 
-    def _trace(self, structure: Structure, leaves: list[Any]) -> tuple[Specialisation, Sequence[Trained]]:
+    def _trace(
+        self, structure: Structure, leaves: list[Any], answers: Answers
+    ) -> tuple[Specialisation, Sequence[Trained]]:
         """The function as a graph, and the parameters that its loss depends on."""
         parameters = self._parameters
         arguments = parameters.named(structure)
@@ -131,6 +135,7 @@ class CompiledStep:
             captured=True,
             grad=True,
             first_only=self._has_aux,
+            answers=answers,
         )
         found = trace_steadily(self._function, call, [(name, i.value) for name, i in held])
         recording = found.recording
@@ -164,6 +169,7 @@ class CompiledStep:
         clocks: list[Clock],
         structure: Structure,
         leaves: list[Any],
+        answers: Answers,
     ) -> Plan:
         for param, group, state in trained:
             for name in self._optimizer._slots_of(dict(options_on(group))):
@@ -172,7 +178,7 @@ class CompiledStep:
             if state:
                 self._optimizer.state[param] = state
         if found is None:
-            found, _ = self._trace(structure, leaves)
+            found, _ = self._trace(structure, leaves, answers)
 
         def miss(*args: Any) -> Any:
             known: list[Any] = []

@@ -9,9 +9,9 @@ back after the call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from retrograd.runtime.eager.scalar import Scalar
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.watching import Read
+from retrograd.runtime.paths import Answers, Path
 from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
 from retrograd.runtime.strided import DeviceArray, share_memory
 from retrograd.runtime.tensor import Tensor
@@ -63,6 +64,8 @@ class Call(NamedTuple):
     """Whether only the first leaf of the result has a derivative."""
     reads: Sequence[Read] = ()
     """What the function may read from outside."""
+    answers: Answers = ()
+    """What is known of the path to go: the first answers."""
 
 
 class Operand(NamedTuple):
@@ -94,6 +97,8 @@ class Specialisation:
     """Whether the world outside is still as it was when this was traced."""
     draws: Sequence[Draw]
     """Random numbers, captured Tensors that get new elements before each call."""
+    path: Path | None
+    """Which way the function went, if it asked for elements."""
 
     def draw(self) -> None:
         """The random numbers of a call, in order. The arrays of former calls stay as they are."""
@@ -194,6 +199,25 @@ def unboxed(array: Any) -> Any:
     return array if array.shape else array.item()
 
 
+_Kept = TypeVar("_Kept")
+
+
+def followed(
+    known: Iterable[tuple[_Kept, Specialisation]], leaves: Sequence[Any]
+) -> tuple[_Kept | None, Answers]:
+    """What is kept with the specialisation whose path these leaves take, of those made for such a call in
+    such a world; None if there is none, and what was found out of the path."""
+    answers: Answers = ()
+    for kept, found in known:
+        if found.path is None:
+            return kept, ()
+        if found.path.answers[: len(answers)] == answers:
+            answers = found.path.taken(found.arrays(leaves))
+            if answers == found.path.answers:
+                return kept, answers
+    return None, answers
+
+
 # ---- tracing -----------------------------------------------------------------------------------------------
 
 
@@ -205,7 +229,7 @@ def specialise(function: Callable[..., Any], call: Call) -> Specialisation:
         name = names.get(id(tensor)) or names.get(id(tensor._value)) or "captured"
         return fresh_label(trace.builder, _identifier(name))
 
-    trace = Trace(name_of)
+    trace = Trace(name_of, Path(call.answers))
     placeholders = [_placeholder(x, flag) for x, flag in zip(call.leaves, call.tracked, strict=True)]
     args, kwargs = unflatten(call.structure, iter(placeholders))
     before, STATE.grad = STATE.grad, call.grad
@@ -267,7 +291,10 @@ def _written_down(
     recording = Recording(
         call.name, trace, placeholders, captured, outputs, call.captured, rewritten, placings
     )
-    return Specialisation(recording, result, same, updated, guards, tuple(trace.draws))
+    path = trace.path if trace.path is not None and trace.path.questions else None
+    if path is not None:
+        path.close(call.name, recording.graph.inputs, recording.device)
+    return Specialisation(recording, result, same, updated, guards, tuple(trace.draws), path)
 
 
 def _check_devices(tensors: Sequence[Tensor]) -> None:

@@ -14,6 +14,7 @@ from retrograd.compiler.ir.graph import Graph
 from retrograd.runtime import precision
 from retrograd.runtime.compiled.recording import Recording
 from retrograd.runtime.native.program import Executable
+from retrograd.runtime.paths import Path
 
 if TYPE_CHECKING:
     from retrograd.compiler.ir import loops
@@ -23,8 +24,10 @@ class Program:
     """One specialisation of a compiled function, ready to run. Its stages are written out when they are
     looked at."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, path: Path | None) -> None:
         self._recording = recording
+        self.path = str(path or "")
+        """Which way the function went, a line for each element that it asked for."""
         self._run: Executable = recording.joint if recording.scalar else recording.program
 
     @property

@@ -69,7 +69,7 @@ class Plan:
     ) -> None:
         self.trained = trained
         self.draw = found.draw
-        self._optimizer, self._found, self._groups = optimizer, found, list(optimizer.param_groups)
+        self._optimizer, self.specialisation, self._groups = optimizer, found, list(optimizer.param_groups)
         self._places, names, values = numbers_of(optimizer, trained, clocks)
         self._numbers = np.array(values)
         self.clocks, self._settings = clocks, self._settings_now()
@@ -101,14 +101,15 @@ class Plan:
         native = updating(
             self._program, structure, leaves, self._held, found.result, self._updates, miss, watched
         )
-        self.native = native if watched is not None and not found.same else None
+        direct = watched is not None and not found.same and found.path is None
+        self.native = native if direct else None
         """Whether a call is one for this plan, and the call; None if there can be no native one."""
 
     def _extension(
         self, optimizer: Formula, names: tuple[str, ...]
     ) -> Callable[[Trace, dict[int, Tensor]], Extension]:
         """The optimiser's formula for all trained parameters, as a part of the graph."""
-        recording = self._found.recording
+        recording = self.specialisation.recording
         place_of = {id(x): len(recording.operands) + k for k, x in enumerate(recording.captured)}
         options = [_Asked(dict(options_on(each.group)), self._asked) for each in self.trained]
 
@@ -179,13 +180,13 @@ class Plan:
         held = [x if isinstance(x, np.ndarray) else array_of(x) for x in self._held]
         arrays = [*map(as_array, leaves), *held]
         outputs = self._program(arrays)
-        count = len(self._found.recording.outputs)
+        count = len(self.specialisation.recording.outputs)
         for k, place in self._updates.items():
             if k >= count:
                 overwrite(arrays[place], outputs[k])
         for tensor in self._changed:
             changed(tensor)
-        return self._found.results(outputs[:count], leaves, Tensor)
+        return self.specialisation.results(outputs[:count], leaves, Tensor)
 
 
 def ticked(optimizer: Formula, trained: Sequence[Trained]) -> list[Clock]:

@@ -1,7 +1,7 @@
 """The documents' computations inside `compile_grad`: the same losses and gradients as in eager mode.
 
 In flow the documents' formulas as functions; out flows a comparison of one compiled run with one eager run.
-The printing, and loops that look at values, stay outside: they are the reader's, not the computation's.
+The printing stays outside: it is the reader's, not the computation's.
 """
 
 from __future__ import annotations
@@ -192,3 +192,29 @@ def test_an_implicit_cotangent_of_a_compiled_result() -> None:
     with pytest.raises(RuntimeError) as caught:
         y.backward()
     assert str(caught.value) == "grad can be implicitly created only for scalar outputs"
+
+
+def test_the_loop_that_looks_at_values() -> None:
+    """Document 001's: how often it doubles depends on the vector."""
+
+    def doubled(x: Tensor) -> Tensor:
+        y = x * 2
+        while y.data.norm() < 1000:
+            y = y * 2
+        return y
+
+    compiled = torch.compile_grad(doubled)
+    v = torch.tensor([0.1, 1.0, 0.0001])
+    for scale in (1.0, 30.0, 1.0, 0.001):
+        x, other = leaves(*2 * weights((3,)))
+        results = []
+        for f, leaf in ((doubled, x), (compiled, other)):
+            y = f(leaf * scale)
+            y.backward(v)
+            results.append((y, leaf.grad))
+        (y, grad), (ours, our_grad) = results
+        assert grad is not None
+        assert our_grad is not None
+        close(ours, y)
+        close(our_grad, grad)
+    assert compiled.specialisations == 3
