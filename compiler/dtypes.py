@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, MissingPackageError
+from retrograd.compiler.errors import ArgumentError, MissingPackageError, mirrored
 from retrograd.compiler.record import record
 
 
@@ -156,7 +156,8 @@ def set_default_dtype(d: object) -> None:
     chosen = dtype(d)
     if not chosen.is_floating_point:
         raise ArgumentError(
-            f"set_default_dtype({chosen})", "only floating-point types are supported as the default type"
+            f"set_default_dtype({chosen})",
+            mirrored("only floating-point types are supported as the default type"),
         )
     _default = chosen
     for forget in DEPENDENT:

@@ -9,9 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 
-from retrograd.compiler.errors import ArgumentError, DeviceError
+from retrograd.compiler.errors import ArgumentError, DeviceError, mirrored
 
 _KINDS = ("cpu", "cuda")
+_NAMED = (
+    "cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, vulkan, mps, meta, "
+    "hpu, mtia, privateuseone"
+)
+"""The devices that PyTorch knows by name."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -31,8 +36,8 @@ class device:
         if kind not in _KINDS:
             raise DeviceError(
                 f"device({self.type!r})",
+                mirrored(f"Expected one of {_NAMED} device type at start of device string: {kind}"),
                 f"the devices here are {', '.join(_KINDS)}",
-                "leave the device out, or name one",
             )
 
     def __repr__(self) -> str:

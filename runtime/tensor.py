@@ -282,7 +282,8 @@ class Tensor:
             raise ShapeError(mirrored("only one element tensors can be converted to Python scalars"))
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and not self._value.shape else repr(self)
+        """Of one element the number, as in `f"{loss:.3f}"` or `f"{loss}"`."""
+        return repr(self) if self._value.shape or isinstance(self._value, Node) else format(self.item(), spec)
 
     def __repr__(self) -> str:
         value, node = self._value, self.grad_fn

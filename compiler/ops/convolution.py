@@ -23,6 +23,10 @@ from retrograd.compiler.ops.window import window
 from retrograd.compiler.record import record
 
 
+def _by(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
 @register
 @record
 class Convolution(Composite):
@@ -57,8 +61,10 @@ class Convolution(Composite):
         if any(span > size for span, size in zip(spans, x.shape[2:], strict=True)):
             raise ShapeError(
                 what,
-                f"Calculated padded input size per channel: {list(x.shape[2:])}. Kernel size: {spans}. "
-                "Kernel size can't be greater than actual input size",
+                mirrored(
+                    f"Calculated padded input size per channel: ({_by(x.shape[2:])}). Kernel size: "
+                    f"({_by(spans)}). Kernel size can't be greater than actual input size"
+                ),
             )
         if bias and bias[0].shape != w.shape[:1]:
             raise ShapeError(

@@ -42,8 +42,8 @@ class _Classes(Loss):
             raise ShapeError(what, "the first operand needs an axis of classes")
         axis = class_axis(x)
         if target.shape != (*x.shape[:axis], *x.shape[axis + 1 :]):
-            why = "Expected input batch_size to match target batch_size"
-            if x.ndim == 2 and target.ndim == 1:
+            why = "the target's shape is not the input's without the axis of classes"
+            if x.ndim == 2 and target.ndim and x.shape[0] != target.shape[0]:
                 why = mirrored(
                     f"Expected input batch_size ({x.shape[0]}) to match target batch_size "
                     f"({target.shape[0]})."

@@ -17,7 +17,7 @@ from math import prod
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, ShapeError
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot
@@ -147,6 +147,10 @@ class Frame:
         return padded(grown, [-low for low in self.low], high)
 
 
+def _by(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
 def frame(
     shape: Sequence[int],
     sizes: Sequence[int],
@@ -170,9 +174,14 @@ def frame(
         if ceil and (places - 1) * step >= n + added:
             places -= 1
         if places < 1:
+            lead = shape[-len(sizes) - 1 :] if len(sizes) > 1 else (*shape[-2:-1], 1, *shape[-1:])
+            small = (lead[0], *[0] * (len(lead) - 1)) if len(sizes) > 1 else (lead[0], 1, 0)
             raise ShapeError(
                 f"pooling of shape {list(shape)} with kernel size {list(sizes)}",
-                "Output size is too small: no window fits",
+                mirrored(
+                    f"Given input size: ({_by(lead)}). Calculated output size: ({_by(small)}). "
+                    "Output size is too small"
+                ),
             )
         high.append(max(added, (places - 1) * step + span - n - added))
     return Frame(tuple(sizes), tuple(steps), tuple(dilations), tuple(padding), tuple(high))

@@ -173,11 +173,12 @@ def row(
 
 
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape to which these broadcast, as in NumPy; ShapeError naming the first axis that does not fit."""
+    """The shape to which these broadcast, as in NumPy; ShapeError naming the last axis that does not fit."""
     ndim = max(map(len, shapes))
     result = [1] * ndim
     for shape in shapes:
-        for k, size in enumerate(shape, ndim - len(shape)):
+        for k in reversed(range(ndim - len(shape), ndim)):
+            size = shape[k - ndim]
             if size != 1 and result[k] not in (1, size):
                 raise ShapeError(
                     f"{name} of shapes {' and '.join(str(list(s)) for s in shapes)}",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import DimensionError, ShapeError
+from retrograd.compiler.errors import DimensionError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.extremum import argmax
 from retrograd.compiler.ops.index import take_along
@@ -77,7 +77,8 @@ def kthvalue(x: Value, place: int, axis: int) -> tuple[Value, Value]:
     """The element that sorting would put at `place` (from 1)."""
     if not 1 <= place <= x.shape[axis]:
         raise ShapeError(
-            f"kthvalue of {place} along an axis of size {x.shape[axis]}", "selected number k out of range"
+            f"kthvalue of {place} along an axis of size {x.shape[axis]}",
+            mirrored(f"kthvalue(): selected number k out of range for dimension {axis}"),
         )
     return _chosen(x, narrow(argsort(x, axis), axis, place - 1, place), axis)
 

@@ -75,10 +75,11 @@ def grad(
             )
         )
     sources, results = _several(inputs), _several(outputs)
+    roots = roots_of(results, _seeds(grad_outputs, len(results)), create_graph)
     work = Pass(
         create_graph, create_graph if retain_graph is None else retain_graph, frozenset(map(_edge, sources))
     )
-    work.run(roots_of(results, _seeds(grad_outputs, len(results)), create_graph))
+    work.run(roots)
     found = [as_tensor(work.found.get(_edge(x))) for x in sources]
     if materialize_grads:
         return tuple(g if g is not None else (x.detach() * 0).zero_() for g, x in zip(found, sources))

@@ -15,7 +15,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.compiler.ir.graph import OPS, Op, Value, apply
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.shape import cast
@@ -80,7 +80,9 @@ def as_operand(name: str, x: Any) -> Value:
         return x.item()
     if isinstance(x, np.ndarray):
         return Tensor(x) if STATE.trace is None else STATE.trace.arrays.setdefault(id(x), Tensor(x))
-    raise ArgumentError(f"{name}(): an operand must be a Tensor or a number, not {type(x).__name__}")
+    raise ArgumentError(
+        mirrored(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+    )
 
 
 def _as_bool(x: Value) -> Value:

@@ -188,7 +188,7 @@ def clamp(
     out.
     """
     if min is None and max is None:
-        raise ArgumentError("torch.clamp: At least one of 'min' or 'max' must not be None")
+        raise ArgumentError(mirrored("torch.clamp: At least one of 'min' or 'max' must not be None"))
     result = input
     if min is not None:
         result = APPLY["clamp_min"](result, min)
@@ -311,7 +311,9 @@ def fill_(self: Tensor, value: Operand) -> Tensor:
     filling = value if isinstance(value, Tensor) else new(number(value, self.dtype.numpy))
     if filling.ndim:
         raise ArgumentError(
-            f"fill_ only supports 0-dimension value tensor but got tensor with {filling.ndim} dimensions."
+            mirrored(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {filling.ndim} dimensions."
+            )
         )
     return assign(self, filling, f"FillBackward{3 if isinstance(value, Tensor) else 2}")
 

@@ -202,7 +202,7 @@ def filled(shape: Sequence[int], value: Value, dtype: DType) -> Tensor:
         if size < 0:
             raise ShapeError(
                 f"a tensor of shape {list(shape)}",
-                f"Trying to create tensor with negative dimension {size}: {list(shape)}",
+                mirrored(f"Trying to create tensor with negative dimension {size}: {list(shape)}"),
             )
     if isinstance(value, Tensor):
         return moves.expand(moves.reshape(moves.cast(value, dtype), ()), tuple(shape)).clone()

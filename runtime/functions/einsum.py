@@ -136,9 +136,10 @@ def _broadcast(terms: list[_Term], equation: str) -> list[_Term]:
             if size not in (1, known) and known != 1:
                 raise ShapeError(
                     f"einsum({equation!r})",
-                    f"einsum(): operands do not broadcast with remapped shapes: subscript {letter} has size "
-                    f"{size} for "
-                    f"operand {k} which does not broadcast with previously seen size {known}",
+                    mirrored(
+                        f"einsum(): subscript {letter} has size {size} for operand {k} which does not "
+                        f"broadcast with previously seen size {known}"
+                    ),
                 )
             sizes[letter] = size if known == 1 else known
     result = []

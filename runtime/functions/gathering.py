@@ -19,10 +19,14 @@ from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.functions.public import axis_of, public
+from retrograd.runtime.functions.public import axis_of, known, public
 from retrograd.runtime.tensor import Tensor, new
 
 Source = Tensor | bool | int | float
+
+
+_INDEX_TYPE = {"one_hot": "one_hot is only applicable to index tensor of type LongTensor."}
+"""What functions say of an index of another dtype, where they have words of their own."""
 
 
 def as_index(index: Tensor, name: str) -> Tensor:
@@ -30,7 +34,7 @@ def as_index(index: Tensor, name: str) -> Tensor:
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise DtypeError(
             f"{name} by an index of {index.dtype}",
-            f"{name}(): Expected dtype int64 for index",
+            mirrored(_INDEX_TYPE.get(name, f"{name}(): Expected dtype int32/int64 for index")),
             "cast it with .long()",
         )
     return index
@@ -255,7 +259,12 @@ def _index_operands(
         raise ShapeError(
             f"{name} of a source of shape {list(source.shape)} into {list(input.shape)} at {vector.numel()} "
             "indices",
-            f"{name}(): the source must have shape {wanted}",
+            mirrored(
+                f"{name}_(): Number of indices ({vector.numel()}) should be equal to source.size(dim): "
+                f"({source.shape[axis]}), for dim: {axis}"
+            )
+            if source.ndim == input.ndim and source.shape[axis] != vector.numel()
+            else f"{name}(): the source must have shape {wanted}",
         )
     if source.dtype is not input.dtype:
         raise DtypeError(
@@ -309,7 +318,14 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Source) -> Tensor:
 @public("take", method=True)
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at these places of the flattened input; the result has the index's shape."""
-    return places.take(moves.reshape(input, (input.numel(),)), as_index(index, "take"), 0)
+    place, count = as_index(index, "take"), input.numel()
+    array = known(place)
+    if array is not None:
+        for wrong in array[(array < -count) | (array >= count)].tolist()[:1]:
+            raise DimensionError(
+                mirrored(f"out of range: tried to access index {wrong} on a tensor of {count} elements.")
+            )
+    return places.take(moves.reshape(input, (count,)), place, 0)
 
 
 @public("put", method=True, inplace=True, function=True)
@@ -359,14 +375,16 @@ def masked_fill(input: Tensor, mask: Tensor, value: Source) -> Tensor:
     if mask.dtype is not dtypes.bool_:
         raise DtypeError(
             f"masked_fill by a mask of {mask.dtype}",
-            f"masked_fill only supports boolean masks, but got mask with dtype {mask.dtype}",
+            mirrored(f"masked_fill only supports boolean masks, but got mask with dtype {mask.dtype}"),
             "compare it, as in mask != 0",
         )
     if isinstance(value, Tensor) and value.ndim:
         raise ShapeError(
             f"masked_fill with a value of shape {list(value.shape)}",
-            f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.ndim} "
-            "dimension(s).",
+            mirrored(
+                f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.ndim} "
+                "dimension(s)."
+            ),
             "use where(mask, value, input)",
         )
     filled: Tensor = rows.where(mask, like(value, input), input)

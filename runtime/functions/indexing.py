@@ -28,6 +28,7 @@ from retrograd.runtime.functions.indices import read_index
 from retrograd.runtime.functions.public import axis_of, known, public
 from retrograd.runtime.functions.selecting import masked_scatter
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 # ---- picks -------------------------------------------------------------------------------------------------
@@ -135,14 +136,16 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         return
     if not isinstance(value, Tensor | bool | int | float | np.ndarray | np.generic):
         raise ArgumentError(
-            f"can't assign a {type(value).__name__} to a {input.dtype} tensor", "", "use tensor()"
+            mirrored(f"can't assign a {type(value).__name__} to a {legacy_name(input.dtype)}"),
+            "",
+            "use tensor()",
         )
     elements = like(new(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value, input)
     reading = read_index(input, index)
     view = input if reading.takes_all(input) else reading.view(input)
     match reading.picks:
         case []:
-            assign(view, _fitted(elements, view.shape), _WHOLE if elements.ndim else _FILLED)
+            assign(view, _fitted(elements, view.shape, expanded=True), _WHOLE if elements.ndim else _FILLED)
         case [(axis, mask)] if (
             mask.dtype is dtypes.bool_ and mask.ndim and _under_mask(view, axis, mask, elements)
         ):
@@ -168,13 +171,23 @@ def _directly(x: Tensor, index: Any, value: float) -> bool:
     return True
 
 
-def _fitted(value: Tensor, shape: Sequence[int]) -> Tensor:
+def _fitted(value: Tensor, shape: Sequence[int], expanded: bool = False) -> Tensor:
     """The value without superfluous leading axes of size 1; ShapeError where it does not broadcast."""
     extra = value.ndim - len(shape)
     if extra > 0 and all(size == 1 for size in value.shape[:extra]):
         value = moves.reshape(value, value.shape[extra:])
     if value.ndim <= len(shape) and all(v in (1, s) for v, s in zip(reversed(value.shape), reversed(shape))):
         return value
+    pairs = list(zip(reversed(value.shape), reversed(shape)))
+    odd = next((k for k, (v, s) in enumerate(pairs) if v not in (1, s)), None)
+    if expanded and odd is not None and value.ndim <= len(shape):
+        raise ShapeError(
+            mirrored(
+                f"The expanded size of the tensor ({pairs[odd][1]}) must match the existing size "
+                f"({pairs[odd][0]}) at non-singleton dimension {len(shape) - 1 - odd}.  Target sizes: "
+                f"{list(shape)}.  Tensor sizes: {list(value.shape)}"
+            )
+        )
     raise ShapeError(
         f"assignment of a value of shape {list(value.shape)} to a part of shape {list(shape)}",
         mirrored(

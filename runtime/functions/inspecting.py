@@ -154,6 +154,12 @@ class finfo:
     def smallest_normal(self) -> float:
         return self.tiny
 
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+            f"smallest_normal={self.tiny:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        )
+
 
 @record
 class iinfo:
@@ -163,6 +169,9 @@ class iinfo:
     max: int
     min: int
     dtype: str
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
 
 
 @public("finfo")
@@ -174,7 +183,8 @@ def _finfo(type: object = None) -> finfo:
         )
     f = dtypes.limits(kind)
     eps, most, least, tiny, resolution = (float(x) for x in (f.eps, f.max, f.min, f.tiny, f.resolution))
-    return finfo(kind.bits, eps, most, least, tiny, resolution, kind.torch_name)
+    decimal = float(f"{resolution:.0e}")  # a power of ten, which the dtype itself rounds
+    return finfo(kind.bits, eps, most, least, tiny, decimal, kind.torch_name)
 
 
 @public("iinfo")

@@ -16,6 +16,12 @@ from retrograd.runtime.functions.public import axis_of, integer, not_a_tensor, p
 from retrograd.runtime.functions.shaping import unsqueeze
 from retrograd.runtime.tensor import Tensor
 
+_EMPTY = {
+    "cat": "torch.cat(): expected a non-empty list of Tensors",
+    "stack": "stack expects a non-empty TensorList",
+}
+"""What the functions say that want at least one Tensor."""
+
 
 def _listed(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     """The operands as a list, all of their common dtype; at least one."""
@@ -24,7 +30,7 @@ def _listed(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
         if not isinstance(x, Tensor):
             raise not_a_tensor(name, f"tensors[{k}]", 0, x)
     if not listed:
-        raise ArgumentError(f"{name}(): expected a non-empty list of Tensors")
+        raise ArgumentError(mirrored(_EMPTY[name]))
     common = dtypes.result_type(x.dtype for x in listed)
     return [moves.cast(x, common) for x in listed]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
@@ -29,6 +30,7 @@ from retrograd.runtime.functions.public import functional, known, public
 from retrograd.runtime.functions.sampling import drawn
 from retrograd.runtime.functions.statistics import norm
 from retrograd.runtime.modes import no_grad
+from retrograd.runtime.names import bare_legacy_name, legacy_name
 from retrograd.runtime.random import samplers
 from retrograd.runtime.tensor import Tensor, new
 
@@ -36,6 +38,15 @@ from retrograd.runtime.tensor import Tensor, new
 @functional("linear", replay=True)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`input · weightᵀ + bias`: `[…, k]`, `[n, k]` and `[n]` to `[…, n]`."""
+    if input.dtype is not weight.dtype:
+        raise DtypeError(
+            mirrored(
+                f"mat1 and mat2 must have the same dtype, but got {bare_legacy_name(input.dtype)} and "
+                f"{bare_legacy_name(weight.dtype)}"
+            ),
+            "",
+            "cast one of them with .to(dtype)",
+        )
     if weight.ndim == 1:
         product = matmul(input, weight)
         return product if bias is None else product + bias
@@ -62,6 +73,13 @@ def embedding(
     if weight.ndim != 2:
         raise ShapeError(
             f"embedding of a weight of shape {list(weight.shape)}", mirrored("'weight' must be 2-D")
+        )
+    if input.dtype not in (dtypes.int64, dtypes.int32):
+        raise DtypeError(
+            mirrored(
+                "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, "
+                f"Int; but got {legacy_name(input.dtype)} instead (while checking arguments for embedding)"
+            )
         )
     index = as_index(input, "embedding")
     found = places.take(weight, index, 0)
@@ -288,11 +306,19 @@ def batch_norm(
                     f"Expected more than 1 value per channel when training, got input size {input.shape}"
                 ),
             )
+        if running_mean is not None and running_mean.numel() != input.shape[1]:
+            raise ShapeError(
+                mirrored(f"running_mean should contain {input.shape[1]} elements not {running_mean.numel()}")
+            )
         _follow(running_mean, running_var, input, momentum)
         return normal.batch_norm(input, weight, bias, eps)
     if running_mean is None or running_var is None:
         raise ArgumentError(
             "batch_norm()", "Expected running_mean and running_var to be defined when training=False"
+        )
+    if running_mean.numel() != input.shape[1]:
+        raise ShapeError(
+            mirrored(f"running_mean should contain {input.shape[1]} elements not {running_mean.numel()}")
         )
     across = (input.shape[1], *[1] * (input.ndim - 2))
     scale = APPLY["rsqrt"](running_var + eps)

@@ -27,7 +27,10 @@ def _same_dtype(name: str, *operands: Tensor) -> None:
         if x.dtype is not first:
             raise DtypeError(
                 f"{name} of {first} and {x.dtype}",
-                f"expected m1 and m2 to have the same dtype, but got: {_c_name(first)} != {_c_name(x.dtype)}",
+                mirrored(
+                    "expected m1 and m2 to have the same dtype, but got: "
+                    f"{_c_name(first)} != {_c_name(x.dtype)}"
+                ),
                 "cast one of them with .to(dtype)",
             )
 
@@ -192,7 +195,8 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """Every product of an element of one vector with one of another."""
     fits = input.ndim == 1 and vec2.ndim == 1
-    why = f"outer: Expected 1-D argument self and vec2, but got {input.ndim}-D and {vec2.ndim}-D"
+    name, odd = ("vec2", vec2) if input.ndim == 1 else ("self", input)
+    why = f"outer: Expected 1-D argument {name}, but got {odd.ndim}-D"
     _need("outer", fits, why, input, vec2)
     return moves.reshape(input, (input.shape[0], 1)) * vec2
 
@@ -211,9 +215,8 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
     _need("tensordot", len(ours) == len(theirs), "both dimension lists should have same length", a, b)
     for i, j in zip(ours, theirs):
         why = (
-            f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and second has "
-            "size "
-            f"{b.shape[j]} in dim {j}"
+            f"contracted dimensions need to match, but first has size {a.shape[i]} in dim "
+            f"{i - a.ndim if isinstance(dims, int) else i} and second has size {b.shape[j]} in dim {j}"
         )
         _need("tensordot", a.shape[i] == b.shape[j], why, a, b)
     left = [k for k in range(a.ndim) if k not in ours]

@@ -15,8 +15,9 @@ from retrograd.compiler.ops import cross_entropy as classes
 from retrograd.compiler.ops import losses
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.pointwise import APPLY
-from retrograd.runtime.functions.public import functional, promoted
+from retrograd.runtime.functions.public import functional, known, promoted
 from retrograd.runtime.functions.statistics import cosine_similarity, mean, norm
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
 
 where, clamp_min, log = APPLY["where"], APPLY["clamp_min"], APPLY["log"]
@@ -81,6 +82,9 @@ def binary_cross_entropy(
                 "Please ensure they have the same size."
             ),
         )
+    chances = known(input)
+    if chances is not None and not ((chances >= 0) & (chances <= 1)).all():
+        raise ShapeError(mirrored("all elements of input should be between 0 and 1"))
     return losses.binary_cross_entropy(*_with(input, target, weight), reduction=reduction)
 
 
@@ -123,7 +127,8 @@ def nll_loss(
 def _check_classes(name: str, target: Tensor) -> None:
     if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
         raise DtypeError(
-            f"{name} with a target of {target.dtype}", f"expected scalar type Long but found {target.dtype}"
+            f"{name} with a target of {target.dtype}",
+            mirrored(f"expected target dtype to be Long or Byte, but got {bare_legacy_name(target.dtype)}"),
         )
 
 
@@ -135,7 +140,7 @@ def cross_entropy(
     """Minus the log-softmax of the scores at the target: classes `[N, …]`, or probabilities in the
     input's shape.
     """
-    if not target.dtype.is_floating_point:
+    if not target.dtype.is_floating_point or target.ndim < input.ndim:
         _check_classes("cross_entropy", target)
     extra = () if weight is None else (weight,)
     return classes.cross_entropy(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DtypeError
+from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.compiler.ir.graph import OPS, Array, Type
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.ops.elementwise import Elementwise, Types
@@ -33,6 +33,7 @@ from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD
 from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
 
 Function = Callable[..., Any]
@@ -100,7 +101,7 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     bools = sum(isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype is dtypes.bool_) for x in operands)
     case = f"{'two bools' if bools == 2 else 'one bool'} in {row.name}"
     if bools and case in REFUSED:
-        raise DtypeError(REFUSED[case])
+        raise DtypeError(mirrored(REFUSED[case]))
     if dtypes.dtype(first).numpy not in taken_dtypes(row):
         row.infer(*(Type(tuple(x.shape), dtypes.of(x)) for x in promoted))
     result: Tensor = RECORD.apply(row, promoted)
@@ -315,7 +316,10 @@ def check_category(tensor: Tensor, result: Tensor) -> None:
     """A result of a higher category than the Tensor it shall be written to is refused, as in PyTorch."""
     if result.dtype.category > tensor.dtype.category:
         raise DtypeError(
-            f"result type {result.dtype} can't be cast to the desired output type {tensor.dtype}"
+            mirrored(
+                f"result type {bare_legacy_name(result.dtype)} can't be cast to the desired output type "
+                f"{bare_legacy_name(tensor.dtype)}"
+            )
         )
 
 

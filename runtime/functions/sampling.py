@@ -69,7 +69,7 @@ def _shape(size: tuple[Any, ...], name: str) -> tuple[int, ...]:
     if any(s < 0 for s in shape):
         raise ShapeError(
             f"{name} of shape {list(shape)}",
-            f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}",
+            mirrored(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"),
         )
     return shape
 
@@ -142,7 +142,9 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: object = None
     """0 … n - 1 in random order."""
     kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
     if integer(n, "randperm", "n") < 0:
-        raise ShapeError(f"randperm({n})", f"n must be non-negative, got {n}")
+        raise ShapeError(
+            f"randperm({n})", mirrored(f"Trying to create tensor with negative dimension {n}: [{n}]")
+        )
     return _made((n,), kind, lambda: samplers.randperm(n, kind.numpy, generator), **options)
 
 
@@ -244,6 +246,8 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = Non
     """Ones with probability `p` (a number or a tensor), else zeros, into the tensor."""
     if isinstance(p, Tensor):
         check_not_tracing("bernoulli_")
+    elif not 0 <= p <= 1:
+        raise ArgumentError(mirrored(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}"))
     chance = p.read("bernoulli_()") if isinstance(p, Tensor) else p
     return _fill(input, "bernoulli", lambda shape, kind: samplers.bernoulli(shape, chance, kind, generator))
 
@@ -270,7 +274,7 @@ def random_(
     if first >= last:
         raise ShapeError(
             f"random_({first}, {last})",
-            f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}",
+            mirrored(f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}"),
         )
     return _fill(input, "random", lambda shape, kind: samplers.randint(first, last, shape, kind, generator))
 

@@ -17,6 +17,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes as joined_shape
 from retrograd.compiler.ops.window import window
 from retrograd.runtime.functions.public import axis_of, public, sizes_of
+from retrograd.runtime.names import legacy_name
 from retrograd.runtime.strided import share_memory
 from retrograd.runtime.tensor import Size, Tensor, new
 
@@ -232,9 +233,11 @@ def expand(input: Tensor, *size: Any) -> Tensor:
     if lead < 0:
         raise ShapeError(
             asked,
-            f"expand(torch.Tensor{{{list(input.shape)}}}, size={sizes}): the number of sizes provided "
-            f"({len(sizes)}) "
-            f"must be greater or equal to the number of dimensions in the tensor ({input.ndim})",
+            mirrored(
+                f"expand({legacy_name(input.dtype)}{{{list(input.shape)}}}, size={list(sizes)}): the number "
+                f"of sizes provided ({len(sizes)}) must be greater or equal to the number of dimensions in "
+                f"the tensor ({input.ndim})"
+            ),
         )
     for k, size_k in enumerate(sizes):
         own = input.shape[k - lead] if k >= lead else None

@@ -119,6 +119,12 @@ nanmedian = _median("nanmedian", ignore_nan=True)
 _INTERPOLATIONS = ("linear", "lower", "higher", "nearest", "midpoint")
 
 
+def _beyond(q: Any) -> str:
+    if isinstance(q, Tensor):
+        return "quantile() q values must be in the range [0, 1]"
+    return f"quantile() q must be in the range [0, 1] but got {q:g}"
+
+
 @public("quantile", method=True)
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
@@ -140,16 +146,18 @@ def quantile(
             f"quantile() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}",
         )
     fractions = q if isinstance(q, Tensor) else everywhere(q, input, np.shape(q))
-    if fractions.ndim > 1 or fractions.dtype is not input.dtype:
-        raise ShapeError("quantile()", "quantile() q must be a scalar or 1D tensor of the dtype of the input")
+    if fractions.ndim > 1:
+        raise ShapeError(mirrored("quantile() q must be a scalar or 1D tensor"))
+    if fractions.dtype is not input.dtype:
+        raise ShapeError(mirrored("quantile() q tensor must be same dtype as the input tensor"))
     array = known(fractions)
     if array is not None and ((array < 0) | (array > 1)).any():
-        raise ShapeError("quantile()", "quantile() q values must be in the range [0, 1]")
+        raise ShapeError(mirrored(_beyond(q)))
     x, axis = _lined(
         input if dim is not None else moves.reshape(input, (input.numel(),)), dim or 0, "quantile"
     )
     if not x.shape[axis]:
-        raise ShapeError("quantile() of no elements", "quantile() input tensor must be non-empty")
+        raise ShapeError(mirrored("quantile() input tensor must be non-empty"))
     found = _at_fractions(movedim(x, axis, 0), fractions, interpolation)
     if not keepdim:
         return found if input.ndim else moves.reshape(found, fractions.shape)
@@ -234,9 +242,11 @@ def searchsorted(
     if many and (values.ndim != sequence.ndim or values.shape[:-1] != sequence.shape[:-1]):
         raise ShapeError(
             f"searchsorted of {list(values.shape)} in {list(sequence.shape)}",
-            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
-            "boundaries "
-            "tensor and input value tensor must match",
+            mirrored(
+                "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions "
+                "of boundaries tensor and input value tensor must match, but we got boundaries tensor "
+                f"{list(sequence.shape)} and input value tensor {list(values.shape)}"
+            ),
         )
     kind = dtypes.int32 if out_int32 else dtypes.int64
     after = right or side == "right"

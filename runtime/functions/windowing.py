@@ -71,7 +71,12 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if len(pad) % 2 or len(pairs) > input.ndim:
         raise ShapeError(
             f"pad{tuple(pad)} of a tensor of shape {list(input.shape)}",
-            f"Padding length should be even, and at most two times the input dimension ({2 * input.ndim})",
+            mirrored(
+                "Padding length must be divisible by 2"
+                if len(pad) % 2
+                else "Padding length should be less than or equal to two times the input dimension but got "
+                f"padding length {len(pad)} and input of dimension {input.ndim}"
+            ),
         )
     if mode == "constant":
         fill = 0.0 if value is None else value

@@ -130,8 +130,12 @@ class RNNBase(Module):
 
     def _check_input(self, input: Tensor) -> None:
         if input.ndim not in (2, 3):
+            name, what = (
+                type(self).__name__,
+                " tensor" if isinstance(self, RNN) else "",
+            )  # PyTorch's two wordings
             raise ShapeError(
-                mirrored(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.ndim}D instead")
+                mirrored(f"{name}: Expected input to be 2D or 3D, got {input.ndim}D{what} instead")
             )
         if input.shape[-1] != self.input_size:
             raise ShapeError(

@@ -20,7 +20,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.runtime.random.generator import (
     Generator,
     default_generator,
@@ -151,7 +151,7 @@ def exponential(
     """Exponential numbers of mean 1/rate. Raises ArgumentError where rate ≤ 0."""
     dtype = _floating("exponential", dtype)
     if not rate > 0:
-        raise ArgumentError(f"exponential numbers with rate={rate}", "the rate must be positive")
+        raise ArgumentError(mirrored(f"exponential_ expects lambda > 0.0, but found lambda={rate:g}"))
     shape = _shape(shape)
     unit = _unit(math.prod(shape), np.dtype(np.float64), generator or default_generator)
     return _narrowed(-1.0 / rate * libm(math.log1p, -unit), dtype).reshape(shape)
@@ -344,7 +344,18 @@ def _check_weights(weights: NDArray[Any], num_samples: int, replacement: bool) -
     if num_samples < 1 or not enough:
         raise ArgumentError(
             f"multinomial with num_samples={num_samples} over {weights.shape[-1]} weights",
-            "the number of samples is positive and, without replacement, at most that of the weights",
+            mirrored(
+                "cannot sample n_sample <= 0 samples"
+                if num_samples < 1
+                else "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
+            ),
         )
     if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights.sum(axis=-1) > 0).all()):
-        raise ArgumentError("multinomial", "weights are finite, not negative, and not all zero in a row")
+        proper = np.isfinite(weights).all() and (weights >= 0).all()
+        raise ArgumentError(
+            mirrored(
+                "invalid multinomial distribution (sum of probabilities <= 0)"
+                if proper
+                else "probability tensor contains either `inf`, `nan` or element < 0"
+            )
+        )
