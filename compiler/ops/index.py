@@ -40,10 +40,9 @@ def _wrapped(what: str, index: Array, size: int, axis: int) -> Array:
     outside = (index < -size) | (index >= size)
     if outside.any():
         first = index[outside].flat[0]
-        bounds = f"index {first} is out of bounds for dimension {axis} with size {size}"
-        if what == "take":
-            raise DimensionError(bounds, mirrored("index out of range in self"))
-        raise DimensionError(what, mirrored(bounds))
+        raise DimensionError(
+            what, mirrored(f"index {first} is out of bounds for dimension {axis} with size {size}")
+        )
     return np.where(index < 0, index + size, index)
 
 

@@ -40,6 +40,16 @@ def as_index(index: Tensor, name: str) -> Tensor:
     return index
 
 
+def check_rows(index: Tensor, count: int) -> None:
+    """Raise, where elements may be looked at, if there are not so many rows."""
+    array = known(index)
+    if array is not None and array.size and not -count <= array.min() <= array.max() < count:
+        raise DimensionError(
+            f"indices from {array.min()} to {array.max()} into {count}",
+            mirrored("index out of range in self"),
+        )
+
+
 def like(value: Source, input: Tensor) -> Tensor:
     """A number as a 0-d tensor of the input's dtype; a tensor as it is, cast."""
     if isinstance(value, Tensor):
@@ -244,7 +254,9 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at these indices along `dim`, in their order."""
     axis = axis_of(dim, input.ndim, "index_select")
     (x,) = _lined(input)
-    picked = places.take(x, _vector("index_select", index), axis)
+    vector = _vector("index_select", index)
+    check_rows(vector, x.shape[axis])
+    picked = places.take(x, vector, axis)
     return moves.reshape(picked, ()) if not input.ndim and picked.numel() == 1 else picked
 
 

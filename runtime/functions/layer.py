@@ -22,7 +22,7 @@ from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.einsum import einsum
-from retrograd.runtime.functions.gathering import as_index
+from retrograd.runtime.functions.gathering import as_index, check_rows
 from retrograd.runtime.functions.inspecting import _finfo
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.pointwise import APPLY
@@ -82,6 +82,7 @@ def embedding(
             )
         )
     index = as_index(input, "embedding")
+    check_rows(index, weight.shape[0])
     found = places.take(weight, index, 0)
     if padding_idx is None:
         return found
