@@ -27,7 +27,12 @@ ROWS = (
     ("function add", "T.add(x, y)", 1),
     ("comparison", "x > 0", 1),
     ("where", "T.where(c, x, y)", 1),
+    ("masked_fill", "x.masked_fill(c, 0.0)", 1),
     ("clamp", "x.clamp(min=0)", 1),
+    ("pow", "x ** 2", 1),
+    ("sub from a number", "1 - x", 1),
+    ("sigmoid", "x.sigmoid()", 1),
+    ("maximum", "T.maximum(x, y)", 1),
     ("in place add", "x.add_(y)", 1),
     ("sum", "x.sum()", 1),
     ("sum over an axis", "m.sum(1)", 1),
@@ -41,18 +46,34 @@ ROWS = (
     ("x[1:]", "x[1:]", 1),
     ("x[:, 1]", "m[:, 1]", 1),
     ("x[indices]", "x[k]", 1),
+    ("x[mask]", "x[c]", 1),
+    ("gather", "m.gather(1, g)", 1),
     ("x[0] = number", "x[0] = 0.5", 1),
     ("reshape", "m.reshape(9)", 1),
     ("view", "m.view(-1)", 1),
     ("transpose", "m.t()", 1),
+    ("permute", "m.permute(1, 0)", 1),
+    ("expand", "x.expand(3, 3)", 1),
     ("unsqueeze", "x.unsqueeze(0)", 1),
+    ("squeeze", "o.squeeze(0)", 1),
+    ("flatten", "m.flatten()", 1),
+    ("chunk", "m.chunk(3)", 1),
     ("cat", "T.cat([x, y])", 1),
     ("stack", "T.stack([x, y])", 1),
     ("item", "s.item()", 1),
     ("detach", "w.detach()", 1),
+    ("clone", "x.clone()", 1),
+    ("to another dtype", "x.to(T.float64)", 1),
+    ("to its own dtype", "x.to(T.float32)", 1),
+    ("contiguous", "m.contiguous()", 1),
+    ("shape", "m.shape", 1),
+    ("no_grad block", "nothing_recorded(T)", 1),
     ("zeros", "T.zeros(3)", 1),
     ("ones_like", "T.ones_like(x)", 1),
+    ("full", "T.full((3,), 0.5)", 1),
+    ("arange", "T.arange(3)", 1),
     ("tensor", "T.tensor([0.1, 0.2])", 1),
+    ("from_numpy", "T.from_numpy(a)", 1),
     ("relu", "F.relu(x)", 1),
     ("softmax", "F.softmax(m, dim=1)", 1),
     ("linear", "F.linear(m, m, x)", 1),
@@ -63,7 +84,13 @@ ROWS = (
     ("mean, recorded", "w.mean()", 1),
     ("x[0], recorded", "w[0]", 1),
     ("matmul, recorded", "v @ m", 1),
+    ("x[:, 1], recorded", "v[:, 1]", 1),
     ("reshape, recorded", "v.reshape(9)", 1),
+    ("transpose, recorded", "v.t()", 1),
+    ("cat, recorded", "T.cat([w, y])", 1),
+    ("stack, recorded", "T.stack([w, y])", 1),
+    ("where, recorded", "T.where(c, w, y)", 1),
+    ("relu, recorded", "F.relu(w)", 1),
     ("softmax, recorded", "F.softmax(v, dim=1)", 1),
     ("linear, recorded", "F.linear(m, v, w)", 1),
     ("layer_norm, recorded", "F.layer_norm(v, (3,), w, w)", 1),
@@ -99,6 +126,11 @@ def chain(x: Any, y: Any) -> Any:
     return x
 
 
+def nothing_recorded(T: Any) -> None:
+    with T.no_grad():
+        pass
+
+
 def two_layer_net(T: Any, x: Any, y: Any, w1: Any, w2: Any) -> None:
     """One step of the first document's program, updates by hand and all."""
     loss = (x.mm(w1).clamp(min=0).mm(w2) - y).pow(2).sum()
@@ -130,7 +162,8 @@ def setting(T: Any) -> dict[str, Any]:
         "T": T, "F": T.nn.functional, "x": x, "y": y, "m": m, "c": x > 0.15, "k": T.tensor([0, 2, 1]),
         "s": x.sum(), "w": w.requires_grad_(), "v": v.requires_grad_(), "u": u.requires_grad_(),
         "layer": layer, "network": network, "sgd": sgd, "adam": adam, "training_step": training_step,
-        "chain": chain, "two_layer_net": two_layer_net,
+        "g": T.tensor([[0], [2], [1]]), "o": x.unsqueeze(0), "a": np.zeros(3, np.float32),
+        "nothing_recorded": nothing_recorded, "chain": chain, "two_layer_net": two_layer_net,
     }  # fmt: skip
 
 

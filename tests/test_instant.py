@@ -341,3 +341,64 @@ def test_an_interrupt_is_passed_on() -> None:
     native = calls.step(op, kind_of(op), 1, compute, lambda x: pytest.fail("asked again"), "", True)
     with pytest.raises(KeyboardInterrupt):
         native(rg.ones(3))
+
+
+# ---- single functions --------------------------------------------------------------------------------------
+
+
+def test_a_view_that_memory_does_not_allow_is_refused_at_every_call() -> None:
+    for _ in range(4):
+        whole = rg.ones(2, 3).view(6)
+        assert whole.tolist() == [1.0] * 6
+        with pytest.raises(RetrogradError, match="view size is not compatible"):
+            rg.ones(3, 2).t().view(6)
+
+
+def test_a_clone_has_memory_of_its_own_and_keeps_the_order() -> None:
+    x = rg.arange(6.0).reshape(2, 3).t()
+    copied = again(lambda: x.clone())
+    copied[0, 0] = 9
+    assert copied.stride() == x.stride()
+    assert x[0, 0].item() == 0
+
+
+def test_contiguous_is_the_tensor_itself_where_it_can_be() -> None:
+    x = rg.arange(6.0).reshape(2, 3)
+    assert again(lambda: x.contiguous()) is x
+    assert again(lambda: x.t().contiguous()).stride() == (2, 1)
+
+
+def test_a_mask_picks_what_it_shows() -> None:
+    x = rg.arange(6.0).reshape(2, 3)
+    for limit in (0, 2, 5, 9):
+        assert again(lambda: x[x > limit]).tolist() == [k for k in range(6) if k > limit]  # noqa: B023
+    w = rg.ones(3, requires_grad=True)
+    again(lambda: w[rg.tensor([True, False, True])]).sum().backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [1.0, 0.0, 1.0]
+
+
+def test_conversions_give_the_dtype_that_is_asked_for() -> None:
+    x = rg.ones(3, requires_grad=True)
+    for dtype in (rg.float64, rg.float32, rg.int64, rg.float16):
+        assert again(lambda: x.to(dtype)).dtype is dtype  # noqa: B023
+    assert again(lambda: x.to(rg.float32)) is x
+    assert again(lambda: x.to(rg.float32, copy=True)) is not x
+    assert again(lambda: x.double()).requires_grad
+
+
+def test_a_shape_is_a_size() -> None:
+    for shape in ((), (0,), (2, 3), (1,) * 6):
+        assert type(rg.ones(shape).shape) is rg.Size
+        assert rg.ones(shape).shape == shape
+
+
+def test_gather_and_masked_fill_look_at_each_call() -> None:
+    x = rg.arange(6.0).reshape(2, 3)
+    for column in (0, 2, 1):
+        index = rg.full((2, 1), column, dtype=rg.int64)
+        assert again(lambda: x.gather(1, index)).tolist() == [[column], [3 + column]]  # noqa: B023
+        assert again(lambda: x.masked_fill(x > column, -1.0)).max().item() == column  # noqa: B023
+    for _ in range(4):
+        with pytest.raises(RetrogradError, match="out of bounds"):
+            x.gather(1, rg.tensor([[3], [0]]))

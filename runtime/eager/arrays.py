@@ -75,8 +75,7 @@ def cotangents_of(op: Op, types: Sequence[Type], out: Type, needed: Sequence[boo
 def function_of(graph: Graph) -> Compute:
     """The graph's only output, as a function of its inputs."""
     (out,) = graph.outputs
-    inner = straight(graph.inputs, [out], _computing)
-    return lambda *arrays: inner(*arrays)[0]
+    return straight_to_one(graph.inputs, out, _computing)
 
 
 def _computing(node: Node) -> Compute:
@@ -87,18 +86,34 @@ def straight(
     inputs: Sequence[Node], outputs: Sequence[Node | None], caller: Callable[[Node], Compute]
 ) -> Compute:
     """A function of the inputs' values: the list of the outputs'. `caller` says what a line calls."""
+    names, made = _lines(inputs, [o for o in outputs if o is not None], caller)
+    return made(f"[{', '.join('None' if o is None else names[o] for o in outputs)}]")
+
+
+def straight_to_one(inputs: Sequence[Node], output: Node, caller: Callable[[Node], Compute]) -> Compute:
+    """The same for one output: its value itself."""
+    names, made = _lines(inputs, [output], caller)
+    return made(names[output])
+
+
+def _lines(
+    inputs: Sequence[Node], outputs: Sequence[Node], caller: Callable[[Node], Compute]
+) -> tuple[dict[Node, str], Callable[[str], Compute]]:
+    """What the nodes are called in a function of the inputs, and what makes it, given what it returns."""
     names: dict[Node, str] = {node: f"x{k}" for k, node in enumerate(inputs)}
     known: dict[str, Any] = {}
-    lines = []
-    for k, node in enumerate(order(o for o in outputs if o is not None)):
+    lines = [f"def straight({', '.join(names[i] for i in inputs)}):"]
+    for k, node in enumerate(order(outputs)):
         names[node] = f"t{k}"
         if isinstance(node.op, Constant):
             known[f"t{k}"] = node.op.value
             continue
         known[f"f{k}"] = caller(node)
         lines.append(f"    t{k} = f{k}({', '.join(names[i] for i in node.inputs)})")
-    results = ", ".join("None" if o is None else names[o] for o in outputs)
-    head = f"def straight({', '.join(names[i] for i in inputs)}):"
-    exec(compile("\n".join([head, *lines, f"    return [{results}]"]), "<graph>", "exec"), known)
-    function: Compute = known["straight"]
-    return function
+
+    def made(result: str) -> Compute:
+        exec(compile("\n".join([*lines, f"    return {result}"]), "<graph>", "exec"), known)
+        function: Compute = known["straight"]
+        return function
+
+    return names, made

@@ -18,6 +18,7 @@ from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.device import as_device
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.moving import exchange, moved, shared
+from retrograd.runtime.eager.replay import replayed
 from retrograd.runtime.names import LEGACY, legacy_name
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor, method
@@ -31,6 +32,7 @@ NAMES = {
 
 
 @method()
+@replayed
 def to(
     self: Tensor,
     *args: Any,
@@ -80,7 +82,7 @@ def _to_dtype(name: str, dtype: DType) -> None:
 
     convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"The elements as {dtype}."
-    setattr(Tensor, name, convert)
+    setattr(Tensor, name, replayed(convert))
 
 
 for _name, _dtype in NAMES.items():

@@ -6,13 +6,16 @@ operand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.errors import GradientError
 from retrograd.compiler.ir.graph import Array, Op, Type, Value
+from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.record import RECORD, recorded
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import DeviceArray
@@ -46,8 +49,7 @@ class Contiguous(Clone):
 _CLONE, _CONTIGUOUS = Clone(), Contiguous()
 
 
-@method()
-def clone(self: Tensor, *, memory_format: object = None) -> Tensor:
+def _clone(self: Tensor, *, memory_format: object = None) -> Tensor:
     """A copy, recorded."""
     if STATE.trace is None and not isinstance(self._value, DeviceArray):
         return RECORD.apply(_CLONE, (self,))
@@ -59,7 +61,14 @@ def clone(self: Tensor, *, memory_format: object = None) -> Tensor:
     return recorded(_CLONE, (self,), Tensor(STATE.trace.lift(self)))
 
 
+_clone.__name__ = _clone.__qualname__ = "clone"
+clone: Callable[..., Tensor] = method("clone")(
+    calls.step(_CLONE, kind_of(_CLONE), 1, methodcaller("copy", "K"), _clone, "", True)
+)
+
+
 @method()
+@calls.in_order
 def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
     """Itself if its elements lie in order, or inside a trace; else a copy where they do."""
     if STATE.trace is not None or self.is_contiguous():

@@ -10,34 +10,21 @@ place and draws no random number; `@public(…, replay=True)` says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import partial, wraps
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import RetrogradError
-from retrograd.compiler.ir.graph import Constant, Input, Node
-from retrograd.compiler.ir.quiet import QUIET
 from retrograd.runtime import tracing
-from retrograd.runtime.eager.arrays import computing, straight
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
-from retrograd.runtime.eager.record import step
+from retrograd.runtime.eager.plans import PLANNERS, Plan
 from retrograd.runtime.grad_names import Name, name_of
-from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Trace
 
 F = TypeVar("F", bound=Callable[..., Any])
-Plan = Callable[..., Any]
-"""What to do with the operands, the Tensors among the arguments in their order."""
-
-Planner = Callable[[Callable[..., Any], Sequence[Any], dict[str, Any]], Plan | None]
-"""Finds the plan for a call of a function."""
-
 _MOST = 4096
 """Keys of one function that are remembered."""
 
@@ -46,14 +33,14 @@ class _NoKey(Exception):
     """An argument that cannot be part of a key."""
 
 
-def replayed(f: F, shown: Name = "", planner: Planner | None = None) -> F:
+def replayed(f: F, shown: Name = "", planner: str = "steps") -> F:
     """The function, doing again what it did for operands of these types and these plain arguments, by the
-    planner's plans. Its result's `grad_fn` is called `shown`, if that is given.
+    plans of that entry of `PLANNERS`. Its result's `grad_fn` is called `shown`, if that is given.
     """
     if shown:
         f = called(shown, f)
-    planner = planner or (lambda f, args, kwargs: _plan(f, args, kwargs, name_of(shown, args, kwargs)))
-    plans: dict[Hashable, Plan] = {}
+    plan_of = PLANNERS[planner]
+    plans: dict[Hashable, Plan | Literal[False]] = {}
     seen: dict[Hashable, int] = {}
 
     def enter(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Hashable, list[Tensor]]:
@@ -74,12 +61,18 @@ def replayed(f: F, shown: Name = "", planner: Planner | None = None) -> F:
             key, operands = enter(args, kwargs)
         except _NoKey:
             return f(*args, **kwargs)
-        plan = plans.get(key) or _found(planner, f, args, kwargs, key, plans, seen)
-        return plan(*operands) if plan is not None else f(*args, **kwargs)
+        plan = plans.get(key)
+        if plan is None:
+            plan = _found(plan_of, f, args, kwargs, key, plans, seen, shown)
+        return plan(*operands) if plan else f(*args, **kwargs)
 
-    def find(*args: Any, **kwargs: Any) -> Plan | None:
+    def find(*args: Any, **kwargs: Any) -> Plan | Literal[False] | None:
         key, _ = enter(args, kwargs)
-        return plans.get(key) or _found(planner, f, args, kwargs, key, plans, seen)
+        return (
+            _found(plan_of, f, args, kwargs, key, plans, seen, shown)
+            if plans.get(key) is None
+            else plans[key]
+        )
 
     native, forget = calls.replay(call, f, find)
     dtypes.DEPENDENT.extend((plans.clear, seen.clear, forget))
@@ -130,7 +123,8 @@ def called(shown: Name, f: F) -> F:
     @wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
         result = f(*args, **kwargs)
-        name_history(result, name_of(shown, args, kwargs), args)
+        if not isinstance(result, Tensor) or result._edge is not None:
+            name_history(result, name_of(shown, args, kwargs), args)
         return result
 
     return call  # type: ignore[return-value]  # called as f is
@@ -144,134 +138,25 @@ def name_history(result: Any, shown: str, operands: Sequence[Any]) -> None:
             x._edge.shown = shown
 
 
-def copied(f: F, of_input: bool) -> F:
-    """The function, which gives a new Tensor whose elements depend on its plain arguments alone, and, with
-    `of_input`, on the type of its first: a small one is made once, and then copied.
-    """
-    return replayed(f, planner=partial(_copying, of_input=of_input))
-
-
-def _copying(
-    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], of_input: bool
-) -> Plan | None:
-    if _hold_tensors(args[of_input:]) or _hold_tensors(kwargs.values()):
-        return None  # as numbers: their elements count
-    try:
-        made = f(*args, **kwargs)
-    except RetrogradError:
-        return None
-    array = made._value
-    if made._requires_grad or type(array) is not np.ndarray or array.size > SMALL:
-        return None
-    return calls.fresh(array.copy, lambda *operands: Tensor(array.copy()))
-
-
-def _hold_tensors(things: Iterable[Any]) -> bool:
-    return any(_hold_tensors(x) if isinstance(x, tuple | list) else isinstance(x, Tensor) for x in things)
-
-
 def _found(
-    planner: Planner,
+    planner: Callable[..., Plan | None],
     f: Callable[..., Any],
     args: Sequence[Any],
     kwargs: dict[str, Any],
     key: Hashable,
-    plans: dict[Hashable, Plan],
+    plans: dict[Hashable, Plan | Literal[False]],
     seen: dict[Hashable, int],
-) -> Plan | None:
-    """The plan for a key, made when it comes for the second time: tracing costs as much as many calls."""
+    shown: Name,
+) -> Plan | Literal[False] | None:
+    """The plan for a key, made when it comes for the second time: tracing costs as much as many calls. None
+    till then, and False if there is none.
+    """
     times = seen.get(key, 0)
     if len(seen) >= _MOST:
         seen.clear()
         plans.clear()
     seen[key] = times + 1
-    plan = planner(f, args, kwargs) if times == 1 else None
-    if plan is not None:
-        plans[key] = plan
+    if times == 0:
+        return None
+    plan = plans[key] = planner(f, args, kwargs, name_of(shown, args, kwargs)) or False
     return plan
-
-
-def _plan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
-    """What the function does, as steps; None where it fails, or where its results are not all new Tensors."""
-    with Trace() as trace, no_grad():
-
-        def stand_in(x: Any) -> Any:
-            if isinstance(x, Tensor):
-                return Tensor(trace.builder.input(f"x{len(trace.builder.inputs)}", type_of(x._value)))
-            return type(x)(map(stand_in, x)) if type(x) in (tuple, list) else x
-
-        own = [stand_in(x) for x in args]  # in the operands' order
-        named = {name: stand_in(x) for name, x in kwargs.items()}
-        try:
-            out = f(*own, **named)
-        except RetrogradError:
-            return None
-    results = out if isinstance(out, tuple) else (out,)
-    nodes = [x._value for x in results if isinstance(x, Tensor) and isinstance(x._value, Node)]
-    if len(nodes) < len(results) or trace.captured or trace.mutated or trace.copied or trace.unchecked:
-        return None
-    if any(isinstance(node.op, Constant | Input) for node in nodes):
-        return None
-    inputs = tuple(trace.builder.inputs)
-    if not isinstance(out, tuple):
-        (node,) = nodes
-        if node.inputs == inputs:
-            return _step(node, shown)
-        run = _run(inputs, nodes, shown)
-        return lambda *operands: run(*operands)[0]
-    run, kind = _run(inputs, nodes, shown), type(out)
-    made = kind._make if hasattr(kind, "_make") else kind
-    several = [x._view.several if x._view is not None else "" for x in results]
-    if not any(several):
-        return lambda *operands: made(run(*operands))
-
-    def views(*operands: Tensor) -> Any:
-        found = run(*operands)
-        for x, name in zip(found, several):
-            if x._view is not None:
-                x._view.several = name
-        return made(found)
-
-    return views
-
-
-def _step(node: Node, shown: str) -> Callable[..., Tensor]:
-    return step(node.op, [i.type for i in node.inputs], node.type, shown)
-
-
-def _run(inputs: Sequence[Node], nodes: Sequence[Node], shown: str) -> Callable[..., list[Tensor]]:
-    """The steps one after the other. Where nothing is recorded, and no result shows an operand's elements,
-    the arrays go through all of them at once.
-    """
-    steps = straight(inputs, nodes, lambda node: _step(node, shown if node in nodes else ""))
-    owners = [_owner(node) for node in nodes]
-    if len({*owners, *inputs}) < len(owners) + len(inputs):
-        return steps
-    compute = straight(inputs, nodes, _computing)
-
-    def run(*operands: Tensor) -> list[Tensor]:
-        arrays = []
-        for x in operands:
-            if x._view is not None:
-                x._view.refresh(x)
-            if x._requires_grad and STATE.grad:
-                return steps(*operands)  # type: ignore[no-any-return]  # a list, as written
-            arrays.append(x._value)
-        try:
-            found = QUIET.run(compute, *arrays)
-        except Exception:  # told in the user's terms by the steps
-            return steps(*operands)  # type: ignore[no-any-return]  # a list, as written
-        return [calls.box(array) for array in found]
-
-    return run
-
-
-def _computing(node: Node) -> Callable[..., Any]:
-    return computing(node.op, [i.type for i in node.inputs])
-
-
-def _owner(node: Node) -> Node:
-    """The node whose elements this one shows."""
-    while kind_of(node.op).is_view:
-        node = node.inputs[0]
-    return node

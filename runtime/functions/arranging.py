@@ -89,7 +89,7 @@ def repeat_interleave(
     return unshared(moves.reshape(moves.expand(moves.unsqueeze(x, [axis + 1]), wide), together), input)
 
 
-@public("flip", method=True)
+@public("flip", method=True, replay=True)
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """The elements in reverse order along the axes named."""
     axes = [axis_of(d, input.ndim, "flip") for d in sizes_of(dims, "flip", "dims")]
@@ -114,7 +114,7 @@ def flipud(input: Tensor) -> Tensor:
     return flip(input, 0)
 
 
-@public("roll", method=True)
+@public("roll", method=True, replay=True)
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved on by `shifts`, those that fall off an end coming back at the other."""
     if dims is None or (isinstance(dims, Sequence) and not dims):
@@ -161,7 +161,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 # ---- diagonals ---------------------------------------------------------------------------------------------
 
 
-@public("diagonal", method=True)
+@public("diagonal", method=True, replay=True)
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two axes, as the last axis; a positive offset lies above the main diagonal."""
     a, b = (axis_of(d, input.ndim, "diagonal") for d in (dim1, dim2))

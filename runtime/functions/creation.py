@@ -171,7 +171,8 @@ def from_numpy(ndarray: object) -> Tensor:
         raise ArgumentError(
             mirrored(f"expected np.ndarray (got {type(ndarray).__name__})"), "", "make one with tensor()"
         )
-    dtypes.dtype(ndarray.dtype)
+    if ndarray.dtype not in dtypes.BY_NUMPY:
+        dtypes.dtype(ndarray.dtype)  # says what is wrong with it
     return new(ndarray)
 
 
@@ -219,16 +220,16 @@ def _scalar(value: object, dtype: DType) -> Array:
 
 
 def _constant_factory(name: str, value: Number) -> Callable[..., Tensor]:
-    @public(name, copy=True)
+    @public(name, replay="copy")
     def factory(*size: Any, dtype: object = None, **options: Any) -> Tensor:
         return finished(filled(sizes_of(size, name), value, _or_default(dtype)), **options)
 
-    @public(f"{name}_like", copy=True)
+    @public(f"{name}_like", replay="copy")
     def factory_like(input: Tensor, *, dtype: object = None, **options: Any) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.dtype(dtype)
         return beside(input, filled(input.shape, value, kind), **options)
 
-    @public(f"new_{name}", method=True, function=False, copy=True)
+    @public(f"new_{name}", method=True, function=False, replay="copy")
     def new_factory(input: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.dtype(dtype)
         return beside(input, filled(sizes_of(size, f"new_{name}"), value, kind), **options)
@@ -244,14 +245,14 @@ ones = _constant_factory("ones", 1)
 empty = _constant_factory("empty", 0)
 
 
-@public("full", copy=True)
+@public("full", replay="copy")
 def full(size: Sequence[int], fill_value: Any, *, dtype: object = None, **options: Any) -> Tensor:
     """One number everywhere, in the dtype of that number unless another is asked for."""
     kind = dtype_of_number(_fill(fill_value, "full")) if dtype is None else dtypes.dtype(dtype)
     return finished(filled(sizes_of((size,), "full"), fill_value, kind), **options)
 
 
-@public("full_like", copy=True)
+@public("full_like", replay="copy")
 def full_like(input: Tensor, fill_value: Any, *, dtype: object = None, **options: Any) -> Tensor:
     kind = input.dtype if dtype is None else dtypes.dtype(dtype)
     return beside(input, filled(input.shape, _fill(fill_value, "full_like"), kind), **options)
@@ -290,7 +291,7 @@ def count(size: int, dtype: DType) -> Tensor:
     return Tensor(STATE.trace.builder.node(moves.Iota(Type((size,), dtype), 0)))
 
 
-@public("arange", copy=True)
+@public("arange", replay="copy")
 def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: object = None, **options: Any) -> Tensor:
     """`start`, `start + step`, … up to but not including `end`; whole numbers if all three are."""
     first, last = (0, start) if end is None else (start, end)
@@ -327,7 +328,7 @@ def _steps(name: str, steps: object) -> int:
     return number
 
 
-@public("linspace", copy=True)
+@public("linspace", replay="copy")
 def linspace(start: Any, end: Any, steps: int, *, dtype: object = None, **options: Any) -> Tensor:
     """`steps` numbers at equal distances from `start` to `end`, both included."""
     kind = _or_default(dtype)
@@ -349,7 +350,7 @@ def _between(start: float, end: float, steps: int, dtype: DType) -> Tensor:
     return rows.where(rows.lt(k, new(_scalar(steps // 2, wide))), low, high)
 
 
-@public("logspace", copy=True)
+@public("logspace", replay="copy")
 def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: object = None, **options: Any
 ) -> Tensor:
@@ -360,7 +361,7 @@ def logspace(
     return finished(moves.cast(rows.pow(new(_scalar(base, wide)), exponents), kind), **options)
 
 
-@public("eye", copy=True)
+@public("eye", replay="copy")
 def eye(n: int, m: int | None = None, *, dtype: object = None, **options: Any) -> Tensor:
     """Ones on the main diagonal, zeros elsewhere."""
     height = integer(n, "eye", "n")

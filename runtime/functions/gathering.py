@@ -95,7 +95,7 @@ def _lined(*values: Tensor) -> list[Tensor]:
     return [x if x.ndim else moves.reshape(x, (1,)) for x in values]
 
 
-@public("gather", method=True)
+@public("gather", method=True, replay=True)
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """`out[i][j][k] = input[i][index[i][j][k]][k]` for `dim` 1, and so on.
 
@@ -249,7 +249,7 @@ def _vector(name: str, index: Tensor) -> Tensor:
     return _lined(as_index(index, name))[0]
 
 
-@public("index_select", method=True)
+@public("index_select", method=True, replay=True)
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at these indices along `dim`, in their order."""
     axis = axis_of(dim, input.ndim, "index_select")
@@ -359,7 +359,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     return moves.reshape(written, input.shape)
 
 
-@public("take_along_dim", method=True)
+@public("take_along_dim", method=True, replay=True)
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """As `gather`, where the other axes of both operands broadcast; without `dim`, of the flattened input."""
     if dim is None:
@@ -381,7 +381,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 # ---- masks -------------------------------------------------------------------------------------------------
 
 
-@public("masked_fill", method=True, inplace=True)
+@public("masked_fill", method=True, inplace=True, replay=True)
 def masked_fill(input: Tensor, mask: Tensor, value: Source) -> Tensor:
     """The input with a number, or 0-d tensor, where the mask is true; the two broadcast."""
     if mask.dtype is not dtypes.bool_:

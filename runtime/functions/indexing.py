@@ -22,6 +22,7 @@ from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index
@@ -115,9 +116,25 @@ def _picked(x: Tensor, picks: list[tuple[int, Tensor]]) -> Tensor:
     return moves.permute(found, order)
 
 
+def _masked(x: Tensor, index: object) -> Tensor | None:
+    """What a mask of x's shape picks, where nothing is traced or recorded; else None."""
+    if not isinstance(index, Tensor) or tracing.depth or (x.requires_grad and STATE.grad):
+        return None
+    array, mask = x._value, index._value
+    if type(array) is not np.ndarray or type(mask) is not np.ndarray or mask.dtype is not _BOOL:
+        return None
+    return calls.box(array[mask]) if array.shape == mask.shape else None
+
+
+_BOOL = np.dtype(np.bool_)
+
+
 @public("__getitem__", method=True, function=False, replay=True)
 def getitem(input: Tensor, index: Any) -> Tensor:
     """`x[index]`: a view where there are only ints, slices and None, else a copy."""
+    found = _masked(input, index)
+    if found is not None:
+        return found
     reading = read_index(input, index)
     view = reading.view(input)
     return _picked(view, _integers(input, reading.picks)) if reading.picks else view

@@ -14,12 +14,15 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.record import record
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.moving import get_device, is_pinned
 from retrograd.runtime.eager.promotion import common_dtype
 from retrograd.runtime.functions.creation import array_of, filled
 from retrograd.runtime.functions.public import public
 from retrograd.runtime.names import LEGACY, legacy_name
 from retrograd.runtime.tensor import Tensor, new
+
+setattr(Tensor, "shape", property(calls.shape(vars(Tensor)["shape"].fget)))  # noqa: B010  # entered, as methods are
 
 
 @public("is_tensor")

@@ -262,7 +262,7 @@ def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) 
     return (spread if beta == 1 else spread * beta) + scaled
 
 
-@public("addmm", method=True, inplace=True)
+@public("addmm", method=True, inplace=True, replay=True)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta · input + alpha · (mat1 @ mat2)`; the input broadcasts."""
     return _plus("addmm", input, mm(mat1, mat2), beta, alpha)

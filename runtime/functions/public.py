@@ -24,7 +24,7 @@ from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime import grad_names
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.promotion import common_dtype, to_common
-from retrograd.runtime.eager.replay import called, copied, name_history, replayed
+from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import ALIASES
 from retrograd.runtime.tensor import Tensor
@@ -50,22 +50,20 @@ DimLike = int | Sequence[int] | None
 
 def public(
     *names: str, method: bool = False, function: bool = True, inplace: bool = False, attribute: bool = False,
-    replay: bool = False, copy: bool = False, shown: grad_names.Name = "",
+    replay: bool | str = False, shown: grad_names.Name = "",
 ) -> Callable[[F], F]:  # fmt: skip
     """Make a function public under each of `names`: in the namespace, as a Tensor method, or both.
 
     `inplace` also enters the method `name_`, which writes the result into the tensor; `attribute` makes a
-    property; `replay` has its steps replayed where the types are known, `copy` its result copied where the
-    arguments are; `shown` is what the result's `grad_fn` is called, where `grad_names` does not say it.
+    property; `replay` has its steps replayed where the types are known, or does what `plans.PLANNERS` has
+    under that name; `shown` is what the result's `grad_fn` is called, where `grad_names` does not say it.
     """
 
     def enter(f: F) -> F:
         name = shown or grad_names.FUNCTIONS.get(names[0], "")
         wrapped = checked(names[0], viewing(f) if names[0] in VIEWS else f)
         if replay:
-            wrapped = replayed(wrapped, name)
-        elif copy:
-            wrapped = copied(wrapped, parameters_of(f)[0][0] == "input")
+            wrapped = replayed(wrapped, name, "steps" if replay is True else replay)
         elif name:
             wrapped = called(name, wrapped)
         for name in names:
@@ -120,7 +118,7 @@ def functional(
     *names: str,
     top: bool = False,
     method: bool = False,
-    replay: bool = False,
+    replay: bool | str = False,
     shown: grad_names.Name = "",
 ) -> Callable[[F], F]:
     """Make a function public in `nn.functional`.

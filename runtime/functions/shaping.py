@@ -291,7 +291,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 # ---- views that must be views ------------------------------------------------------------------------------
 
 
-@public("view", method=True, function=False)
+@public("view", method=True, function=False, replay="view")
 def view(input: Tensor, *shape: Any) -> Tensor:
     """The same memory under another shape, or, given a dtype, with its bits read otherwise (not recorded).
 

@@ -88,6 +88,16 @@ def step(
     return _taught("retrograd_step", words, slow, learn, op, kind, shown, compute)
 
 
+def unrecorded(compute: Function, arity: int, slow: Function) -> Function:
+    """A function of Tensors, computed by `compute` where nothing is recorded."""
+    if not available() or arity > MOST:
+        return slow
+    words = (ctypes.c_int64 * WORDS["words"])()
+    words[WORDS["arity"]], words[WORDS["differentiable"]] = arity, True  # but no history is known
+    words[WORDS["compute"]], words[WORDS["slow"]] = id(compute), id(slow)
+    return native_function("retrograd_step", slow, words, (slow, compute))
+
+
 def view(op: Op, kind: Kind, slow: Function, shown: str, differentiable: bool) -> Function:
     """The op, which shows elements of its operand where the last result of `slow` showed them."""
     if not available():
@@ -103,6 +113,25 @@ def view(op: Op, kind: Kind, slow: Function, shown: str, differentiable: bool) -
     return _taught("retrograd_view", words, slow, learn, op, kind, shown, path)
 
 
+def in_order(slow: Function) -> Function:
+    """A function of a Tensor that gives the Tensor itself where its elements lie in order."""
+    return _by_slow("retrograd_in_order", slow)
+
+
+def shape(slow: Function) -> Function:
+    """A function of a Tensor that gives its shape."""
+    return _by_slow("retrograd_shape", slow)
+
+
+def _by_slow(entry: str, slow: Function) -> Function:
+    """An entry that knows what to do, and asks `slow` for what is not plain."""
+    if not available():
+        return slow
+    words = (ctypes.c_int64 * WORDS["words"])()
+    words[WORDS["slow"]], words[WORDS["arity"]] = id(slow), 1
+    return native_function(entry, slow, words, (slow,))
+
+
 def fresh(make: Function, slow: Function) -> Function:
     """A function of anything that gives a new Tensor of the array that `make()` gives."""
     if not available():
@@ -112,19 +141,12 @@ def fresh(make: Function, slow: Function) -> Function:
     return native_function("retrograd_fresh", slow, words, (slow, make))
 
 
-def _boxing() -> Callable[[Any], Tensor]:
-    def box(value: Any) -> Tensor:
-        """A new Tensor of an array, or of NumPy's scalar."""
-        return Tensor(np.asarray(value))
-
-    if not available():
-        return box
-    words = (ctypes.c_int64 * WORDS["words"])()
-    words[WORDS["slow"]] = id(box)
-    return native_function("retrograd_box", box, words, (box,))
+def _box(value: Any) -> Tensor:
+    """A new Tensor of an array, or of NumPy's scalar."""
+    return Tensor(np.asarray(value))
 
 
-box = _boxing()
+box: Callable[[Any], Tensor] = _by_slow("retrograd_box", _box)
 
 
 def replay(slow: Function, unplanned: Function, find: Function) -> tuple[Function, Callable[[], None]]:

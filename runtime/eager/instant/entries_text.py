@@ -285,4 +285,83 @@ no:
   %given = call ptr @or_slow(ptr %made, ptr %record, ptr %args, i64 %nargs, ptr %names)
   ret ptr %given
 }
+
+; --- entries: what is asked of a Tensor ---------------------------------------------------------------------
+; The array of the only argument, outside of traces, borrowed; null where Python must look.
+define internal ptr @array_of(ptr %record, ptr %args, i64 %nargs, ptr %names) nounwind {
+entry:
+  %plain = call i1 @is_plain(ptr %record, i64 %nargs, ptr %names)
+  br i1 %plain, label %look, label %no
+look:
+  %x = load ptr, ptr %args
+  %tensor = call i1 @is_tensor(ptr %x)
+  br i1 %tensor, label %open, label %no
+open:
+  %value = call ptr @member(ptr %x, i64 $tensor_value)
+  %array = call i1 @is_array(ptr %value)
+  %found = select i1 %array, ptr %value, ptr null
+  ret ptr %found
+no:
+  ret ptr null
+}
+
+; The only argument, if its elements lie in order.
+define ptr @retrograd_in_order(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind {
+entry:
+  %record = call ptr @member(ptr %self, i64 $record)
+  %array = call ptr @array_of(ptr %record, ptr %args, i64 %nargs, ptr %names)
+  %none = icmp eq ptr %array, null
+  br i1 %none, label %slow, label %look
+look:
+  %flags_at = getelementptr i8, ptr %array, i64 $array_flags
+  %flags = load i32, ptr %flags_at
+  %order = and i32 %flags, 1                           ; C_CONTIGUOUS
+  %ordered = icmp ne i32 %order, 0
+  br i1 %ordered, label %itself, label %slow
+itself:
+  %x = load ptr, ptr %args
+  call void @Py_IncRef(ptr %x)
+  br label %slow
+slow:
+  %result = phi ptr [ null, %entry ], [ null, %look ], [ %x, %itself ]
+  %given = call ptr @or_slow(ptr %result, ptr %record, ptr %args, i64 %nargs, ptr %names)
+  ret ptr %given
+}
+
+; The shape of the only argument.
+define ptr @retrograd_shape(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind {
+entry:
+  %record = call ptr @member(ptr %self, i64 $record)
+  %array = call ptr @array_of(ptr %record, ptr %args, i64 %nargs, ptr %names)
+  %none = icmp eq ptr %array, null
+  br i1 %none, label %slow, label %new
+new:
+  %rank = call i64 @rank_of(ptr %array)
+  %extents = call ptr @member(ptr %array, i64 $array_shape)
+  %size = call ptr @PyType_GenericAlloc(ptr @size_type, i64 %rank)
+  %failed = icmp eq ptr %size, null
+  br i1 %failed, label %slow, label %next
+next:
+  %i = phi i64 [ 0, %new ], [ %i_next, %enter ]
+  %more = icmp slt i64 %i, %rank
+  br i1 %more, label %one, label %slow
+one:
+  %extent = call i64 @word(ptr %extents, i64 %i)
+  %number = call ptr @PyLong_FromLong(i64 %extent)
+  %no_number = icmp eq ptr %number, null
+  br i1 %no_number, label %let_go, label %enter
+enter:
+  %place = shl i64 %i, 3
+  %item = add i64 %place, $tuple_items
+  call void @fill(ptr %size, i64 %item, ptr %number)
+  %i_next = add i64 %i, 1
+  br label %next
+let_go:
+  call void @Py_DecRef(ptr %size)
+  br label %slow
+slow:
+  %result = phi ptr [ null, %entry ], [ null, %new ], [ %size, %next ], [ null, %let_go ]
+  %given = call ptr @or_slow(ptr %result, ptr %record, ptr %args, i64 %nargs, ptr %names)
+  ret ptr %given
+}
 """

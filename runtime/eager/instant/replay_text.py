@@ -7,8 +7,8 @@ called with the Tensors among the arguments.
 from __future__ import annotations
 
 REPLAY = """
-; The plan for a key, a new reference: one that is known, or what `find` says to the arguments. Null with an
-; exception set, or without one where there is no plan.
+; The plan for a key, a new reference: one that is known, or what `find` says to the arguments (None where it
+; may change, False where there is none). Null with an exception set, or without one where there is no plan.
 define internal ptr @plan_for(ptr %record, ptr %key, ptr %args, i64 %nargs, ptr %names) nounwind {
 entry:
   %words = load i64, ptr %key
@@ -23,6 +23,9 @@ look:
   %unknown = icmp eq ptr %known, null
   br i1 %unknown, label %search, label %give_known
 give_known:
+  %hopeless = icmp eq ptr %known, @_Py_FalseStruct
+  br i1 %hopeless, label %give, label %share
+share:
   call void @Py_IncRef(ptr %known)
   br label %give
 search:
@@ -45,9 +48,11 @@ clear:
   br label %enter
 enter:
   call i32 @PyDict_SetItem(ptr %plans, ptr %bytes, ptr %found)
-  br label %give
+  %no_plan = icmp eq ptr %found, @_Py_FalseStruct
+  br i1 %no_plan, label %discard, label %give
 give:
-  %plan = phi ptr [ %known, %give_known ], [ null, %search ], [ null, %discard ], [ %found, %enter ]
+  %plan = phi ptr [ null, %give_known ], [ %known, %share ], [ null, %search ], [ null, %discard ],
+                  [ %found, %enter ]
   call void @Py_DecRef(ptr %bytes)
   ret ptr %plan
 no:

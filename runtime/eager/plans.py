@@ -1,0 +1,183 @@
+"""Plans: what a function of Tensors does for operands of certain types and certain plain arguments.
+
+In flow the function and the arguments of one call; out flows a function of the Tensors among them, which does
+the same faster, or None where there is none. `replay.py` finds plans by their keys. A new kind of plan is a
+function here and an entry of `PLANNERS`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import RetrogradError
+from retrograd.compiler.ir.graph import Constant, Input, Node
+from retrograd.compiler.ir.quiet import QUIET
+from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
+from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
+from retrograd.runtime.eager.record import step
+from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tracing import Trace
+
+Plan = Callable[..., Any]
+"""What to do with the operands, the Tensors among the arguments in their order."""
+
+
+# ---- steps -------------------------------------------------------------------------------------------------
+
+
+def _traced(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Any, list[Node], Trace] | None:
+    """What the function gives in a trace, the nodes of that, and the trace; None where it fails, or where its
+    results are not all new Tensors.
+    """
+    with Trace() as trace, no_grad():
+
+        def stand_in(x: Any) -> Any:
+            if isinstance(x, Tensor):
+                return Tensor(trace.builder.input(f"x{len(trace.builder.inputs)}", type_of(x._value)))
+            return type(x)(map(stand_in, x)) if type(x) in (tuple, list) else x
+
+        own = [stand_in(x) for x in args]  # in the operands' order
+        named = {name: stand_in(x) for name, x in kwargs.items()}
+        try:
+            out = f(*own, **named)
+        except RetrogradError:
+            return None
+    results = out if isinstance(out, tuple) else (out,)
+    nodes = [x._value for x in results if isinstance(x, Tensor) and isinstance(x._value, Node)]
+    if len(nodes) < len(results) or trace.captured or trace.mutated or trace.copied or trace.unchecked:
+        return None
+    if any(isinstance(node.op, Constant | Input) for node in nodes):
+        return None
+    return out, nodes, trace
+
+
+def steps(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """What the function does, as steps; None where it fails, or where its results are not all new Tensors."""
+    traced = _traced(f, args, kwargs)
+    if traced is None:
+        return None
+    out, nodes, trace = traced
+    inputs = tuple(trace.builder.inputs)
+    if not isinstance(out, tuple):
+        (node,) = nodes
+        if node.inputs == inputs:
+            return _step(node, shown)
+        return _run_to_one(inputs, node, shown)
+    run, kind = _run(inputs, nodes, shown), type(out)
+    made = kind._make if hasattr(kind, "_make") else kind
+    several = [x._view.several if x._view is not None else "" for x in out]
+    if not any(several):
+        return lambda *operands: made(run(*operands))
+
+    def views(*operands: Tensor) -> Any:
+        found = run(*operands)
+        for x, name in zip(found, several):
+            if x._view is not None:
+                x._view.several = name
+        return made(found)
+
+    return views
+
+
+def _step(node: Node, shown: str) -> Callable[..., Tensor]:
+    return step(node.op, [i.type for i in node.inputs], node.type, shown)
+
+
+def _run(inputs: Sequence[Node], nodes: Sequence[Node], shown: str) -> Callable[..., list[Tensor]]:
+    """The steps one after the other. Where nothing is recorded, and no result shows an operand's elements,
+    the arrays go through all of them at once.
+    """
+    recorded = straight(inputs, nodes, lambda node: _step(node, shown if node in nodes else ""))
+    if _show(nodes, inputs):
+        return recorded
+    compute = straight(inputs, nodes, _computing)
+
+    def run(*operands: Tensor) -> list[Tensor]:
+        arrays = []
+        for x in operands:
+            if x._view is not None:
+                x._view.refresh(x)
+            if x._requires_grad and STATE.grad:
+                return recorded(*operands)  # type: ignore[no-any-return]  # a list, as written
+            arrays.append(x._value)
+        try:
+            found = QUIET.run(compute, *arrays)
+        except Exception:  # told in the user's terms by the steps
+            return recorded(*operands)  # type: ignore[no-any-return]  # a list, as written
+        return [calls.box(array) for array in found]
+
+    return run
+
+
+def _run_to_one(inputs: Sequence[Node], node: Node, shown: str) -> Callable[..., Tensor]:
+    """The same for one result."""
+    recorded = straight_to_one(inputs, node, lambda each: _step(each, shown if each is node else ""))
+    if _show([node], inputs):
+        return recorded
+    return calls.unrecorded(straight_to_one(inputs, node, _computing), len(inputs), recorded)
+
+
+def _show(nodes: Sequence[Node], inputs: Sequence[Node]) -> bool:
+    """Whether a result shows the elements of an operand, or of another result."""
+    owners = [_owner(node) for node in nodes]
+    return len({*owners, *inputs}) < len(owners) + len(inputs)
+
+
+def _computing(node: Node) -> Callable[..., Any]:
+    return computing(node.op, [i.type for i in node.inputs])
+
+
+def _owner(node: Node) -> Node:
+    """The node whose elements this one shows."""
+    while kind_of(node.op).is_view:
+        node = node.inputs[0]
+    return node
+
+
+# ---- views and copies --------------------------------------------------------------------------------------
+
+
+def view(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """The view that the function gave last, where the operand lies as it lay then; else the function itself,
+    which may fail.
+    """
+    traced = _traced(f, args, kwargs)
+    if traced is None:
+        return None
+    _, (node,), trace = traced
+    if node.inputs != tuple(trace.builder.inputs) or not kind_of(node.op).is_view:
+        return None
+    differentiable = node.dtype.is_floating_point
+    return calls.view(node.op, kind_of(node.op), lambda x: f(x, *args[1:], **kwargs), shown, differentiable)
+
+
+def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """A copy of what the function gives, which is small and new, and depends on its plain arguments alone,
+    and on the type of an `input`.
+    """
+    of_input = inspect.unwrap(f).__code__.co_varnames[0] == "input"
+    if _hold_tensors(args[of_input:]) or _hold_tensors(kwargs.values()):
+        return None  # as numbers: their elements count
+    try:
+        made = f(*args, **kwargs)
+    except RetrogradError:
+        return None
+    array = made._value
+    if made._requires_grad or type(array) is not np.ndarray or array.size > SMALL:
+        return None
+    return calls.fresh(array.copy, lambda *operands: Tensor(array.copy()))
+
+
+def _hold_tensors(things: Iterable[Any]) -> bool:
+    return any(_hold_tensors(x) if isinstance(x, tuple | list) else isinstance(x, Tensor) for x in things)
+
+
+PLANNERS = {"steps": steps, "view": view, "copy": copy}
