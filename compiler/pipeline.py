@@ -7,6 +7,7 @@ loads and calls what is made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -51,6 +52,8 @@ class Compiled:
     loops: loops.Program
     """Scheduled for the target."""
     llvm: str
+    rest: str
+    """The part of it that was not given away while it was written."""
     symbol: str
     """The exported function; its ABI is told in `backends.cpu`."""
     constants: tuple[Array, ...]
@@ -60,14 +63,17 @@ class Compiled:
     raised."""
 
 
-def compile_graph(graph: Graph, target: Target, look: Look = unseen) -> Compiled:
-    """Every stage of a graph for a processor, up to LLVM text; each step's IR passes through `look`."""
+def compile_graph(
+    graph: Graph, target: Target, look: Look = unseen, give: Callable[[str], None] | None = None
+) -> Compiled:
+    """Every stage of a graph for a processor, up to LLVM text; each step's IR passes through `look`. Modules
+    that are finished early go to `give`."""
     optimised, serial, constants, checks = _lowered(graph, look)
     local = look(localise(serial))
     scheduled = look(schedule(local, Machine(target.vector_bits, target.registers)))
     planned = look(plan(scheduled))
-    text = llvm.emit(planned, graph.name, target)
-    return Compiled(graph, optimised, planned, text, graph.name, constants, checks)
+    text = llvm.emit(planned, graph.name, target, give)
+    return Compiled(graph, optimised, planned, text.whole, text.rest, graph.name, constants, checks)
 
 
 def _lowered(

@@ -65,10 +65,9 @@ def _run(compiled: CompiledGpu, backwards: bool, look: Look) -> native.Program:
     target, name = Target.host(), compiled.graph.name
     loops = look(plan(serialise(compiled.loops, backwards)))
     text = llvm.emit(loops, name, target)
-    whole = Compiled(
-        compiled.graph, compiled.optimised, loops, text, name, compiled.constants, compiled.checks
-    )
-    return native.Program(whole, cpu.load(assemble(text, target)))
+    graphs = compiled.graph, compiled.optimised
+    whole = Compiled(*graphs, loops, text.whole, text.rest, name, compiled.constants, compiled.checks)
+    return native.Program(whole, cpu.load(assemble(text.whole, target)))
 
 
 def check(function: Callable[..., Any], *arrays: Array, ulps: float = 8.0, scale: float = 1.0) -> CompiledGpu:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.assembler import Assembler
+from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.ir.graph import Array, Builder, Graph, Node, Type, interpret
 from retrograd.compiler.ir.verify import verified
 from retrograd.compiler.pipeline import Compiled, compile_graph
@@ -122,8 +123,9 @@ def _type(array: Array) -> Type:
 def build(graph: Graph, target: Target | None = None) -> Program:
     """The graph in machine code, for the host or a part of it."""
     target = target or Target.host()
-    compiled = compile_graph(graph, target, verified)
-    return Program(compiled, cpu.load(assemble(compiled.llvm, target)))
+    with Assembler(target) as assembler:
+        compiled = compile_graph(graph, target, verified, assembler.add)
+        return Program(compiled, cpu.load(*assembler.finish(compiled.rest)))
 
 
 def graph_of(function: Callable[..., Any], *arrays: Array, name: str = "f") -> Graph:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from native import Program, assert_close, graph_of
 
-from retrograd.compiler.backends.cpu import Target, assemble, assembly
+from retrograd.compiler.backends.assembler import Assembler
+from retrograd.compiler.backends.cpu import Target, _users, assemble, assembly
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.graph import Value, interpret
+from retrograd.compiler.ops.contract import dot
+from retrograd.compiler.ops.reduce import sum_
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.pipeline import compile_graph
 from retrograd.runtime.native import cpu, elf
 
 SCALE = """
@@ -152,7 +161,7 @@ def test_variables_tables_and_what_is_lent_are_linked(make: type[elf.Image] | ty
     if make is elf.Image and not elf.takes(code):
         pytest.skip("object code of another kind")
     lent, found = np.array(-7), np.zeros(2, np.int64)
-    images = [make(code, {"lent": lent.ctypes.data}) for _ in range(2)]
+    images = [make([code], {"lent": lent.ctypes.data}) for _ in range(2)]
     for image, count in ((images[0], 41), (images[0], 42), (images[1], 41)):
         cpu.call(image.address("f"), [found.ctypes.data])
         assert found.tolist() == [count, 9]
@@ -160,11 +169,40 @@ def test_variables_tables_and_what_is_lent_are_linked(make: type[elf.Image] | ty
         images[0].address("one")
 
 
+def test_modules_made_apart_are_one_program() -> None:
+    def function(x: Value, y: Value) -> Value:
+        angles = dot(x, y)
+        for row in (rows.sin, rows.exp, rows.tanh):
+            angles = dot(row(angles), y)
+        return sum_(angles, [0])
+
+    x, y = (np.random.default_rng(k).standard_normal((133, 133)) / 12 for k in range(2))
+    graph, target, given = graph_of(function, x, y), Target.host(), list[str]()
+    compiled = compile_graph(graph, target, give=given.append)
+    with Assembler(target) as assembler:
+        for text in given:
+            assembler.add(text)
+        apart = Program(compiled, cpu.load(*assembler.finish(compiled.rest)))
+    whole = Program(compiled, cpu.load(assemble(compiled.llvm, target)))
+    assert len(given) > 1
+    np.testing.assert_array_equal(apart(x, y)[0], whole(x, y)[0])
+    assert_close(apart(x, y)[0], interpret(graph, (x, y))[0], scale=133)
+
+
+def test_a_module_that_is_refused_leaves_nothing_behind() -> None:
+    refused = SCALE.replace("load <8 x float>, ptr %sum", "load <8 x float>, ptr %nothing")
+    with Assembler(Target.host()) as assembler:
+        assembler.add(SCALE)
+        with pytest.raises(CompilerError, match="not valid LLVM"):
+            assembler.add(refused)
+    assert _users == [0]
+
+
 def test_memory_of_code_is_given_back() -> None:
     code = assemble(SCALE, Target.host())
     if not elf.takes(code):
         pytest.skip("object code of another kind")
-    places = {elf.Image(code, {}).address("scale") for _ in range(100)}
+    places = {elf.Image([code], {}).address("scale") for _ in range(100)}
     assert len(places) < 100
 
 
@@ -192,6 +230,13 @@ def test_a_narrowed_target_uses_no_wide_register() -> None:
     assert "ymm" in assembly(text, wide.narrowed())
 
 
-def test_importing_loads_no_llvm() -> None:
-    program = "import sys, retrograd.runtime.native.cpu; sys.exit('llvmlite' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+def test_importing_loads_no_llvm_once_eager_modes_own_code_is_kept(tmp_path: Path) -> None:
+    if not elf.takes(assemble(SCALE, Target.host())):
+        pytest.skip("object code of another kind")
+    program = "import sys, retrograd.runtime.native.cpu; print('llvmlite.binding' in sys.modules)"
+    environment = {**os.environ, "RETROGRAD_CACHE_DIR": str(tmp_path / "cache"), "RETROGRAD_CACHE": "1"}
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+        for _ in range(2)
+    ]
+    assert runs[1].stdout == "False\n", runs[1].stderr

@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,7 +66,7 @@ class Target:
     @functools.cache
     def host() -> Target:
         """The machine that runs this process."""
-        llvm = _llvm()
+        llvm = bindings()
         features = llvm.get_host_cpu_features().flatten()
         return Target.of(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
 
@@ -108,19 +108,20 @@ def assemble(llvm_text: str, target: Target, *, level: int = LEVEL) -> bytes:
 
     Raises CompilerError, showing the line, when the text is not valid LLVM.
     """
-    return bytes(_emit(llvm_text, target, level, _machine(target, level).emit_object))
+    machine = _machine(target, level)
+    with parsed(llvm_text, machine) as module, lean():
+        return bytes(machine.emit_object(module))
 
 
 def assembly(llvm_text: str, target: Target, *, level: int = LEVEL) -> str:
     """The code that `assemble` makes, as assembly text for people."""
-    return str(_emit(llvm_text, target, level, _machine(target, level).emit_assembly))
-
-
-_switching = threading.Lock()
+    machine = _machine(target, level)
+    with parsed(llvm_text, machine) as module, lean():
+        return str(machine.emit_assembly(module))
 
 
 @functools.cache
-def _llvm() -> Any:
+def bindings() -> Any:
     """LLVM's bindings, ready for the host. Imported here because they take longer than all else together."""
     from llvmlite import binding
 
@@ -129,9 +130,9 @@ def _llvm() -> Any:
     return binding
 
 
-@functools.cache
-def _machine(target: Target, level: int) -> Any:
-    llvm = _llvm()
+def new_machine(target: Target, level: int = LEVEL) -> Any:
+    """A code generator. It works on one module at a time."""
+    llvm = bindings()
     if target.architecture != llvm.get_process_triple().partition("-")[0]:
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
@@ -141,40 +142,55 @@ def _machine(target: Target, level: int) -> Any:
     )
 
 
-def _emit(llvm_text: str, target: Target, level: int, emit: Callable[[Any], Any]) -> Any:
-    """What `emit` makes of the verified module.
+_machine = functools.cache(new_machine)
+"""That of whoever holds the lock of the bindings meanwhile."""
+
+
+@contextmanager
+def parsed(llvm_text: str, machine: Any) -> Iterator[Any]:
+    """The verified module, for a code generator.
 
     The module has a context of its own, so that nothing outlives it, and is closed before that context: left
     to the garbage collector, the two may go in the wrong order.
     """
-    llvm, machine = _llvm(), _machine(target, level)
+    llvm = bindings()
     with llvm.create_context() as context:
         try:
-            parsed = llvm.parse_assembly(llvm_text, context=context)
+            found = llvm.parse_assembly(llvm_text, context=context)
         except RuntimeError as error:
             raise _refusal(error, llvm_text) from None
-        with parsed as module:
-            module.triple = target.triple
+        with found as module:
+            module.triple = machine.triple
             module.data_layout = str(machine.target_data)
             try:
                 module.verify()
             except RuntimeError as error:
                 raise _refusal(error, llvm_text) from None
-            with _lean(llvm):
-                return emit(module)
+            yield module
+
+
+_switching = threading.Lock()
+_users = [0]
+"""How many are at work without the passes left out."""
 
 
 @contextmanager
-def _lean(llvm: Any) -> Iterator[None]:
-    """Within, LLVM leaves out what `_LEFT_OUT` says. The switches are the process's, so they are set back."""
+def lean() -> Iterator[None]:
+    """Within, LLVM leaves out what `_LEFT_OUT` says. The switches are the process's, so the last who leaves
+    sets them back."""
+    _switch(1)
+    try:
+        yield
+    finally:
+        _switch(-1)
+
+
+def _switch(step: int) -> None:
     with _switching:
-        for name, (ours, _) in _LEFT_OUT.items():
-            llvm.set_option("", f"-{name}={ours}")
-        try:
-            yield
-        finally:
-            for name, (_, usual) in _LEFT_OUT.items():
-                llvm.set_option("", f"-{name}={usual}")
+        before, _users[0] = _users[0], _users[0] + step
+        if 0 in (before, _users[0]):
+            for name, values in _LEFT_OUT.items():
+                bindings().set_option("", f"-{name}={values[step < 0]}")
 
 
 def _refusal(error: RuntimeError, llvm_text: str) -> CompilerError:

@@ -58,6 +58,7 @@ from retrograd.compiler.ir.loops import (
     walk,
 )
 from retrograd.compiler.ops.row import Elementwise, Types
+from retrograd.compiler.record import record
 
 _SLACK = 128
 """Elements after a local buffer in memory, which the last vector of a loop may read, and ignores."""
@@ -71,28 +72,47 @@ _LONG_BODY, _FUNCTION = 20, 20
 """Instructions of a long loop body, and of an elementary function, roughly."""
 
 
-def emit(program: Program, symbol: str, target: Target) -> str:
-    """The module of a scheduled program: `void SYMBOL(ptr args)` and the functions that it calls."""
-    module = Module(_attributes(target), target.vector_bits, _conversions(target), target.has("avx512f"))
+@record(slots=True)
+class Text:
+    """A program as LLVM text."""
+
+    whole: str
+    """All of it, in one module."""
+    rest: str
+    """What was not given away while it was written: of a small program, all."""
+
+
+def emit(program: Program, symbol: str, target: Target, give: Callable[[str], None] | None = None) -> Text:
+    """The module of a scheduled program: `void SYMBOL(ptr args)` and the functions that it calls. Pieces that
+    are finished before the rest go to `give`, if anybody wants them."""
+    module = Module(
+        _attributes(target), target.vector_bits, _conversions(target), target.has("avx512f"), give
+    )
     module.unique(symbol)
     likenesses = [likeness(kernel, located=False) for kernel in program.kernels]
     times = Counter(own.key for own in likenesses)
     written: dict[Hashable, str] = {}
     parts: list[Emitter | tuple[str, Likeness]] = []
     for kernel, own in zip(program.kernels, likenesses):
+        part = parts[-1] if parts else None
         if times[own.key] > 1:
             if own.key not in written:
                 written[own.key] = _function(module, program, symbol, kernel, own)
             parts.append((written[own.key], own))
-            continue
-        part = parts[-1] if parts else None
-        if not isinstance(part, Emitter) or len(part.block.lines) > _LONG:
-            part = Emitter(module, program, module.unique(f"{symbol}.{kernel.name}"))
-            parts.append(part)
-        part.kernel(kernel.name, kernel.body)
+        elif not isinstance(part, Emitter) or len(part.block.lines) > _LONG:
+            parts.append(Emitter(module, program, module.unique(f"{symbol}.{kernel.name}")))
+        if isinstance(part, Emitter) and part is not parts[-1]:
+            _add(module, part)
+        if isinstance(parts[-1], Emitter):
+            parts[-1].kernel(kernel.name, kernel.body)
     main = _main(module, program, symbol, parts)
     module.add(f"{quoted(symbol)}(ptr %args)", main.preamble, main.block, internal=False)
-    return str(module)
+    return Text(str(module), module.rest())
+
+
+def _add(module: Module, part: Emitter) -> None:
+    """A part of the program, finished, as a function."""
+    module.add(f"{quoted(part.name)}(ptr %args)", part.preamble, part.block, internal=True)
 
 
 def _function(module: Module, program: Program, symbol: str, kernel: Kernel, own: Likeness) -> str:
@@ -100,7 +120,7 @@ def _function(module: Module, program: Program, symbol: str, kernel: Kernel, own
     name = module.unique(f"{symbol}.{kernel.name}")
     emitter = Emitter(module, program, name, tuple(own.parts))
     emitter.kernel(kernel.name, moved(kernel, name, {b: (b, -start) for b, start in own.parts.items()}).body)
-    module.add(f"{quoted(name)}(ptr %args)", emitter.preamble, emitter.block, internal=True)
+    _add(module, emitter)
     return name
 
 
@@ -108,12 +128,14 @@ def _main(
     module: Module, program: Program, symbol: str, parts: Sequence[Emitter | tuple[str, Likeness]]
 ) -> Emitter:
     """The function that calls the parts in order; or the only part itself."""
-    if len(parts) == 1 and isinstance(parts[0], Emitter):
-        return parts[0]
+    last = parts[-1] if parts else None
+    if len(parts) == 1 and isinstance(last, Emitter):
+        return last
+    if isinstance(last, Emitter):
+        _add(module, last)
     main = Emitter(module, program, symbol)
     for part in parts:
         if isinstance(part, Emitter):
-            module.add(f"{quoted(part.name)}(ptr %args)", part.preamble, part.block, internal=True)
             main.block.do(f"call void {quoted(part.name)}(ptr %args)")
         else:
             main.call(part[0], part[1].parts)

@@ -2,11 +2,15 @@
 
 In flow finished function bodies (`vector.Block`); `str(module)` is LLVM text. A dtype that machine code can
 hold is a row of `KINDS`.
+
+Functions that are finished are given away in pieces, modules of their own, while the rest is being written:
+so that their code can be made meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -27,6 +31,11 @@ KINDS = {
     "i64": "i64",
 }
 """How values of each dtype are computed."""
+
+
+_NAMED = re.compile(r"@([\w.]+)")
+_PIECE = 250
+"""Lines of text that are worth a module of their own, which costs LLVM a millisecond."""
 
 
 def kind_of(dtype: DType) -> str:
@@ -59,9 +68,15 @@ class Module:
     """How halves are converted for which the target has no instruction."""
     avx512: bool = False
     """Has the target AVX-512's instructions for powers of two and special values (see `vector.scalef`)?"""
+    give: Callable[[str], None] | None = None
+    """Takes the text of pieces as they are finished."""
     functions: list[str] = field(default_factory=list)
     declarations: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    _headers: list[tuple[str, str]] = field(default_factory=list)
+    """The quoted name of each function, and its declaration."""
+    _given: int = 0
+    """So many functions were given away."""
 
     def unique(self, name: str) -> str:
         """A function name not used before."""
@@ -76,7 +91,28 @@ class Module:
         body = "\n".join((entry, *preamble, *lines))
         linkage = "internal " if internal else ""
         self.functions.append(f"define {linkage}void {signature} #0 {{\n{body}\n  ret void\n}}\n")
+        self._headers.append((signature.partition("(")[0], f"declare hidden void {signature}"))
+        if self.give is not None and sum(f.count("\n") for f in self.functions[self._given :]) > _PIECE:
+            self.give(self._piece())
+            self._given = len(self.functions)
+
+    def rest(self) -> str:
+        """What was not given away, as a module."""
+        return self._piece() if self._given else str(self)
+
+    def _piece(self) -> str:
+        """The functions since the last piece, with what they need of others."""
+        text = "\n".join(self.functions[self._given :]).replace("define internal", "define hidden")
+        named, needed = set(_NAMED.findall(text)), []
+        for name, declaration in reversed(self.declarations.items()):  # what one needs stands before it
+            if name in named:
+                named |= set(_NAMED.findall(declaration))
+                needed.append(declaration)
+        needed += [declaration for name, declaration in self._headers[: self._given] if name in text]
+        return "\n".join([text, *needed, self._group(), ""])
+
+    def _group(self) -> str:
+        return f"attributes #0 = {{ {self.attributes} }}"
 
     def __str__(self) -> str:
-        group = f"attributes #0 = {{ {self.attributes} }}"
-        return "\n".join([*self.functions, *self.declarations.values(), group, ""])
+        return "\n".join([*self.functions, *self.declarations.values(), self._group(), ""])

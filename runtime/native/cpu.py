@@ -1,6 +1,6 @@
 """Machine code in this process: object code becomes functions with addresses, and parallel ones get threads.
 
-`load(object_code)` gives a `Library`; `library.address("NAME")` is where the program starts, and stays
+`load(*objects)` gives a `Library`; `library.address("NAME")` is where the program starts, and stays
 valid as long as the library is referenced. Programs see the C library, which LLVM itself calls for
 copies, fills and remainders, and the worker pool (`pool.py`), whose threads start at the first
 parallel call.
@@ -32,10 +32,10 @@ _lock = threading.RLock()
 class Library:
     """Loaded object code, linked when it is first asked for. Its functions live as long as this object."""
 
-    __slots__ = ("_image", "_object_code", "_symbols")
+    __slots__ = ("_image", "_objects", "_symbols")
 
-    def __init__(self, object_code: bytes, symbols: Mapping[str, int]) -> None:
-        self._object_code, self._symbols = object_code, symbols
+    def __init__(self, objects: Sequence[bytes], symbols: Mapping[str, int]) -> None:
+        self._objects, self._symbols = objects, symbols
         self._image: Image | _LlvmImage | None = None
 
     def address(self, name: str) -> int:
@@ -46,8 +46,8 @@ class Library:
         with _lock:
             try:
                 if self._image is None:
-                    make = Image if elf.takes(self._object_code) else _LlvmImage
-                    self._image = make(self._object_code, self._symbols)
+                    make = Image if all(map(elf.takes, self._objects)) else _LlvmImage
+                    self._image = make(self._objects, self._symbols)
                 return self._image.address(name)
             except Unlinked as why:
                 raise CompilerError(f"cannot link {name!r}", str(why)) from None
@@ -56,10 +56,12 @@ class Library:
 class _LlvmImage:
     """Object code linked by LLVM: of the kinds that `elf` does not take."""
 
-    def __init__(self, object_code: bytes, symbols: Mapping[str, int]) -> None:
+    def __init__(self, objects: Sequence[bytes], symbols: Mapping[str, int]) -> None:
         from llvmlite import binding  # late, like all of LLVM
 
-        builder = binding.JITLibraryBuilder().add_object_img(object_code)
+        builder = binding.JITLibraryBuilder()
+        for object_code in objects:
+            builder.add_object_img(object_code)
         for symbol, address in symbols.items():
             builder.import_symbol(symbol, address)
         self._name = f"retrograd.{next(_names)}"
@@ -78,12 +80,12 @@ class _LlvmImage:
         return self._addresses[name]
 
 
-def load(object_code: bytes) -> Library:
-    """Make the functions of a compiled program callable."""
-    if _PARALLEL.encode() not in object_code:
-        return Library(object_code, {})
+def load(*objects: bytes) -> Library:
+    """Make the functions of a compiled program callable, given the object code of its modules."""
+    if not any(_PARALLEL.encode() in object_code for object_code in objects):
+        return Library(objects, {})
     with _lock:
-        return Library(object_code, {_PARALLEL: _pool().address(_PARALLEL)})
+        return Library(objects, {_PARALLEL: _pool().address(_PARALLEL)})
 
 
 def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
@@ -97,7 +99,7 @@ def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
     if object_code is None:
         object_code = assemble(llvm_text, target)
         cache.put(key, object_code)
-    return Library(object_code, symbols)
+    return Library([object_code], symbols)
 
 
 def call(address: int, pointers: Sequence[int]) -> None:

@@ -1,15 +1,15 @@
 """A linker for what LLVM makes on Linux for x86-64: object code becomes memory that can be run.
 
-    image = Image(object_code, {"retrograd_parallel": address})
+    image = Image([object_code], {"retrograd_parallel": address})
     image.address("loss")
 
 LLVM has a linker of its own, but its library takes longer to be loaded than a small program takes to run: a
 process that finds all its code in the cache does without. Other kinds of object code go to LLVM's linker.
 
-In flow the bytes of a relocatable ELF file and the addresses of symbols that the process itself does not
-offer. The image is one stretch of memory: code and constants, which are then sealed, and variables after
-them. Symbols from outside may lie anywhere, and are reached through a table of addresses: a call by a jump
-through it, a variable by reading its address there.
+In flow the bytes of relocatable ELF files, which may refer to each other, and the addresses of symbols that
+the process itself does not offer. The image is one stretch of memory: code and constants, which are then
+sealed, and variables after them. Symbols from outside may lie anywhere, and are reached through a table of
+addresses: a call by a jump through it, a variable by reading its address there.
 
 After the System V Application Binary Interface, AMD64 Architecture Processor Supplement, version 1.0, section
 4.4, and the ELF specification (TIS 1.2), book I. A new kind of relocation is a case in `_relocate`.
@@ -23,7 +23,7 @@ import mmap
 import struct
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 _MAGIC = b"\x7fELF\x02\x01\x01"
@@ -77,35 +77,34 @@ class Image:
     Raises Unlinked when the code wants a symbol that nobody offers.
     """
 
-    __slots__ = ("_addresses", "_base", "_image", "_places", "_sections", "_symbols", "_table", "__weakref__")
+    __slots__ = ("_addresses", "_base", "_image", "_objects", "_places", "_table", "__weakref__")
 
-    def __init__(self, object_code: bytes, offered: Mapping[str, int]) -> None:
-        self._sections = list(_sections(object_code))
-        self._symbols = list(_symbols(object_code, self._sections))
-        outside = [k for k, s in enumerate(self._symbols) if k and not s.section]
+    def __init__(self, objects: Sequence[bytes], offered: Mapping[str, int]) -> None:
+        self._objects = [_Object.of(code) for code in objects]
+        outside = self._outside()
         sealed, size = self._lay_out(len(outside))
         self._base = _reserve(size)
         weakref.finalize(self, _release, self._base, size).atexit = False
         self._image = bytearray(size)
-        for number, at in self._places.items():
-            section = self._sections[number]
-            if section.kind != _ZEROS:
-                self._image[at : at + section.size] = object_code[section.offset :][: section.size]
-        for k, symbol in enumerate(outside):
-            self._table[symbol] = at = k * _ENTRY
-            name = self._symbols[symbol].name
+        self._addresses = {
+            s.name: self._base + self._places[k, s.section] + s.value
+            for k, each in enumerate(self._objects)
+            for s in each.symbols
+            if s.exported and (k, s.section) in self._places
+        }
+        self._table = {name: k * _ENTRY for k, name in enumerate(outside)}
+        for name, at in self._table.items():
             struct.pack_into("<Q2si", self._image, at, offered.get(name) or _offered(name), _JUMP, -14)
-        for section in self._sections:
-            if section.kind == _RELOCATIONS and section.info in self._places:
-                self._relocate(object_code, section, self._places[section.info])
+        for (number, k), at in self._places.items():
+            content = self._objects[number].content(k)
+            self._image[at : at + len(content)] = content
+        for number, each in enumerate(self._objects):
+            for k, section in enumerate(each.sections):
+                if section.kind == _RELOCATIONS and (number, section.info) in self._places:
+                    self._relocate(number, k, self._places[number, section.info])
         ctypes.memmove(self._base, bytes(self._image), size)
         _seal(self._base, sealed)
-        self._addresses = {
-            s.name: self._base + self._places[s.section] + s.value
-            for s in self._symbols
-            if s.exported and s.section in self._places
-        }
-        del self._image
+        del self._image, self._objects
 
     def address(self, name: str) -> int:
         """Where the exported function or variable is."""
@@ -113,44 +112,72 @@ class Image:
             raise Unlinked("the object code does not define it")
         return self._addresses[name]
 
+    def _outside(self) -> list[str]:
+        """The symbols that none of the files defines."""
+        symbols = [s for each in self._objects for s in each.symbols]
+        inside = {s.name for s in symbols if s.section and s.exported}
+        return list(
+            dict.fromkeys(s.name for s in symbols if s.name and not s.section and s.name not in inside)
+        )
+
     def _lay_out(self, outside: int) -> tuple[int, int]:
-        """Give each section its place, the table of what is outside first; the bytes that are sealed, and all
+        """Give each section its place, after the table of what is outside; the bytes that are sealed, and all
         bytes."""
-        self._table: dict[int, int] = {}
-        self._places: dict[int, int] = {}
-        loaded = [k for k, s in enumerate(self._sections) if s.flags & _LOADED and s.kind != _UNWINDING]
-        at = _ENTRY * outside
-        sealed = 0
+        self._places: dict[tuple[int, int], int] = {}
+        at, sealed = _ENTRY * outside, 0
         for written in (False, True):
-            for number in loaded:
-                section = self._sections[number]
-                if bool(section.flags & _WRITTEN) == written:
-                    at = _up(at, section.align)
-                    self._places[number] = at
-                    at += section.size
+            for number, each in enumerate(self._objects):
+                for k, section in enumerate(each.sections):
+                    loaded = section.flags & _LOADED and section.kind != _UNWINDING
+                    if loaded and bool(section.flags & _WRITTEN) == written:
+                        at = _up(at, section.align)
+                        self._places[number, k] = at
+                        at += section.size
             at = _up(at, mmap.PAGESIZE)
             sealed = sealed or at
         return sealed, at
 
-    def _relocate(self, object_code: bytes, section: _Section, base: int) -> None:
+    def _relocate(self, number: int, section: int, base: int) -> None:
         """Fill in, in the section that lies at `base`, what depends on where things lie."""
-        image = self._image
-        entries = struct.iter_unpack("<QIIq", object_code[section.offset :][: section.size])
-        for offset, kind, number, addend in entries:
-            place, symbol = base + offset, self._symbols[number]
-            entry = self._table.get(number)
-            if entry is not None and kind == _FUNCTION_NEAR:
+        each, image = self._objects[number], self._image
+        for offset, kind, of, addend in struct.iter_unpack("<QIIq", each.content(section)):
+            place, symbol = base + offset, each.symbols[of]
+            entry = None if symbol.section else self._table.get(symbol.name)
+            target = None if entry is not None else self._target(number, symbol)
+            if kind == _FUNCTION_NEAR and entry is not None:
                 struct.pack_into("<i", image, place, entry + 8 + addend - place)
-            elif kind in (_NEAR, _FUNCTION_NEAR) and entry is None:
-                target = self._places[symbol.section] + symbol.value
+            elif kind in (_NEAR, _FUNCTION_NEAR) and target is not None:
                 struct.pack_into("<i", image, place, target + addend - place)
             elif kind in _PLACE_NEAR and entry is not None:
                 struct.pack_into("<i", image, place, entry + addend - place)
-            elif kind == _ABSOLUTE and entry is None:
-                target = self._base + self._places[symbol.section] + symbol.value
-                struct.pack_into("<q", image, place, target + addend)
+            elif kind == _ABSOLUTE and target is not None:
+                struct.pack_into("<q", image, place, self._base + target + addend)
             else:
                 raise Unlinked(f"{symbol.name!r} is wanted by a relocation of kind {kind}")
+
+    def _target(self, number: int, symbol: _Symbol) -> int:
+        """Where in the image what a file refers to is: in itself, or in another file."""
+        if symbol.section:
+            return self._places[number, symbol.section] + symbol.value
+        return self._addresses[symbol.name] - self._base
+
+
+class _Object(NamedTuple):
+    """A file."""
+
+    code: bytes
+    sections: list[_Section]
+    symbols: list[_Symbol]
+
+    @staticmethod
+    def of(code: bytes) -> _Object:
+        sections = list(_sections(code))
+        return _Object(code, sections, list(_symbols(code, sections)))
+
+    def content(self, section: int) -> bytes:
+        """The bytes of a section; none where it is all zeros."""
+        _, _, offset, size, *_ = found = self.sections[section]
+        return b"" if found.kind == _ZEROS else self.code[offset : offset + size]
 
 
 def _sections(object_code: bytes) -> Iterator[_Section]:

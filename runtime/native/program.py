@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from retrograd.compiler.backends.cpu import Target, assemble, assembly
+from retrograd.compiler.backends.cpu import assembly
 from retrograd.compiler.errors import CompilerError, DimensionError
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph, interpret
@@ -53,10 +53,11 @@ class Code(NamedTuple):
     """Outputs that may be written where the inputs lie that they are updates of."""
     constants: list[Array]
     """Passed after the graph's inputs."""
-    object_code: bytes
+    objects: list[bytes]
+    """The object code of its modules."""
 
     @staticmethod
-    def of(compiled: Compiled, target: Target, updates: Mapping[int, int]) -> Code:
+    def of(compiled: Compiled, objects: list[bytes], updates: Mapping[int, int]) -> Code:
         """The code of a graph that has gone through the compiler."""
         passes = import_module("retrograd.compiler.passes.straight")  # late, like the compiler
         safe = passes.straight(compiled.loops, updates) if not compiled.checks else ()
@@ -67,27 +68,30 @@ class Code(NamedTuple):
             _work(compiled) > _LONG,
             sorted(safe),
             list(compiled.constants),
-            assemble(compiled.llvm, target),
+            objects,
         )
 
     def packed(self) -> bytes:
         """All of it as bytes: a line of JSON, the constants, the object code."""
         constants = [(array.dtype.str, array.shape) for array in self.constants]
-        head = json.dumps([*self[:5], constants])
+        head = json.dumps([*self[:5], constants, list(map(len, self.objects))])
         arrays = [np.ascontiguousarray(array).tobytes() for array in self.constants]
-        return b"".join([head.encode(), b"\n", *arrays, self.object_code])
+        return b"".join([head.encode(), b"\n", *arrays, *self.objects])
 
     @staticmethod
     def unpacked(content: bytes) -> Code:
         head, _, rest = content.partition(b"\n")
-        symbol, arena_bytes, checks, long_running, straight, described = json.loads(head)
-        constants, start = [], 0
+        symbol, arena_bytes, checks, long_running, straight, described, sizes = json.loads(head)
+        constants, objects, start = [], [], 0
         for kind, shape in described:
             count = int(np.prod(shape, dtype=np.int64))
             array = np.frombuffer(rest, kind, count, start).reshape(shape).copy()
             constants.append(array)
             start += array.nbytes
-        return Code(symbol, arena_bytes, checks, long_running, straight, constants, rest[start:])
+        for size in sizes:
+            objects.append(rest[start : start + size])
+            start += size
+        return Code(symbol, arena_bytes, checks, long_running, straight, constants, objects)
 
 
 class Executable(Protocol):
@@ -143,7 +147,7 @@ class NativeProgram:
         self._target = host()
         with _uncollected():
             self._code = self._load()
-        self._library = cpu.load(self._code.object_code)
+        self._library = cpu.load(*self._code.objects)
         inputs = [ArrayPort(x.dtype.numpy, x.shape, self.placings.get(k)) for k, x in enumerate(graph.inputs)]
         outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.outputs]
         self._call = self.bind(inputs, outputs, tuple(range(len(outputs))), self._reorder)
@@ -230,14 +234,22 @@ class NativeProgram:
     def _load(self) -> Code:
         name = fingerprint(self._placed)
         if name is None:
-            return Code.of(self.compiled, self._target, self._updates)
+            return self._compile()
         key = cache.key_of(name, self._target, sorted(self._updates.items()))
         content = cache.get(key)
         if content is not None:
             return Code.unpacked(content)
-        code = Code.of(self.compiled, self._target, self._updates)
+        code = self._compile()
         cache.put(key, code.packed())
         return code
+
+    def _compile(self) -> Code:
+        """The code, made anew: LLVM works on finished modules while others are written."""
+        pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
+        with import_module("retrograd.compiler.backends.assembler").Assembler(self._target) as assembler:
+            self.compiled = pipeline.compile_graph(self._placed, self._target, give=assembler.add)
+            objects = assembler.finish(self.compiled.rest)
+        return Code.of(self.compiled, objects, self._updates)
 
     def _reorder(self, *arrays: Array) -> Any:
         """Arrays that do not lie in memory as code wants it (views, mostly) are copied into order."""
