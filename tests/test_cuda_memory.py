@@ -256,3 +256,39 @@ def test_a_consumers_stream_waits(gpus: SimulatedDriver) -> None:
         z = y + 1
     side.synchronize()
     assert z.tolist() == [3, 3, 3, 3]
+
+
+# ---- names of torch.cuda -----------------------------------------------------------------------------------
+
+
+def test_seeds_begin_the_random_numbers_of_a_gpu_anew(simulated_gpus: SimulatedDriver) -> None:
+    for seed in (retrograd.cuda.manual_seed, retrograd.cuda.manual_seed_all):
+        seed(7)
+        assert retrograd.cuda.initial_seed() == 7
+        first = retrograd.rand(3, device="cuda")
+        seed(7)
+        assert (retrograd.rand(3, device="cuda") == first).all()
+    retrograd.cuda.seed_all()
+    assert not (retrograd.rand(3, device="cuda") == first).all()
+
+
+def test_what_a_gpu_computes_with(simulated_gpus: SimulatedDriver) -> None:
+    retrograd.cuda.init()
+    assert retrograd.cuda.is_initialized()
+    assert retrograd.cuda.is_bf16_supported(including_emulation=False)
+    assert retrograd.cuda.get_arch_list()[0] == "sm_75"
+
+
+def test_without_a_gpu_nothing_is_supported() -> None:
+    if retrograd.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert not retrograd.cuda.is_bf16_supported()
+    assert retrograd.cuda.get_arch_list() == []
+
+
+def test_bfloat16_is_shared_by_dlpack(simulated_gpus: SimulatedDriver) -> None:
+    pytest.importorskip("ml_dtypes", reason="bfloat16 needs the package ml_dtypes")
+    x = retrograd.ones(4, device="cuda", dtype=retrograd.bfloat16)
+    y = retrograd.from_dlpack(x)
+    assert y.dtype is retrograd.bfloat16
+    assert y.data_ptr() == x.data_ptr()

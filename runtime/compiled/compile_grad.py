@@ -27,6 +27,7 @@ from retrograd.runtime.autograd.blame import nan_error, origin
 from retrograd.runtime.compiled.arguments import Parameters, Wrt, floating, requiring
 from retrograd.runtime.compiled.dispatch import direct
 from retrograd.runtime.compiled.inlined import traced_vjp
+from retrograd.runtime.compiled.launching import MISSED, Launchers, launcher
 from retrograd.runtime.compiled.recording import LOCK, Recording
 from retrograd.runtime.compiled.specialise import Call, Specialisation, followed, unboxed
 from retrograd.runtime.compiled.stages import Program
@@ -78,6 +79,9 @@ class Caches(NamedTuple):
 
     value: InlineCache
     gradient: InlineCache
+    values: Launchers
+    """What a GPU computes; asked after the native callables."""
+    gradients: Launchers
 
 
 class CompiledFunction(Generic[P, R]):
@@ -125,7 +129,7 @@ class CompiledFunction(Generic[P, R]):
         gradient = InlineCache(
             name, _VALUE_AND_GRAD, _NATIVE, lambda *args, **kwargs: self._value_and_grad(bound, args, kwargs)
         )
-        return self._caches.setdefault(bound, Caches(value, gradient))
+        return self._caches.setdefault(bound, Caches(value, gradient, Launchers(), Launchers()))
 
     def __repr__(self) -> str:
         return f"<compiled {self._parameters.name}{self._parameters.signature}>"
@@ -140,6 +144,9 @@ class CompiledFunction(Generic[P, R]):
     def _value(self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if STATE.trace is not None:
             return self.__wrapped__(*args, **kwargs)
+        known: Any = MISSED if kwargs else self._caches[bound].values(args)
+        if known is not MISSED:
+            return known  # type: ignore[no-any-return]  # it is what the function returns
         entry, leaves, structure = self._entry(False, bound, args, kwargs)
         found, recording = entry.specialisation, entry.specialisation.recording
         arrays = entry.box is unboxed
@@ -151,6 +158,10 @@ class CompiledFunction(Generic[P, R]):
                 program = recording.program
             cache = self._caches[bound].value
             self._native(cache, entry, program, structure, leaves, [found.result], _modes(history), history)
+            if not (history or arrays or kwargs):
+                reads = [*found.guards.reads, *_modes(False), _tf32_read()]
+                call = launcher(found, program, args, leaves, [found.result], reads)
+                self._caches[bound].values.add(call)
         found.draw()
         value: R = found.call_arrays(leaves) if arrays else found.call(leaves)
         return value
@@ -158,6 +169,9 @@ class CompiledFunction(Generic[P, R]):
     def _value_and_grad(self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         if STATE.trace is not None:
             return self._traced_value_and_grad(bound, args, kwargs)
+        known: Any = MISSED if kwargs else self._caches[bound].gradients(args)
+        if known is not MISSED:
+            return known  # type: ignore[no-any-return]  # it is the pair
         entry, leaves, structure = self._entry(True, bound, args, kwargs)
         found = entry.specialisation
         self._check_scalar(found)
@@ -165,6 +179,10 @@ class CompiledFunction(Generic[P, R]):
         cache = self._caches[bound].gradient
         modes = [*modes_read(), _NO_ANOMALY]
         self._native(cache, entry, found.recording.joint, structure, leaves, results, modes)
+        if entry.box is Tensor and not kwargs:
+            reads = [*found.guards.reads, *modes, _tf32_read()]
+            call = launcher(found, found.recording.joint, args, leaves, results, reads)
+            self._caches[bound].gradients.add(call)
         found.draw()
         arrays = found.arrays(leaves)
         outputs = found.recording.joint(arrays)
@@ -301,8 +319,12 @@ class CompiledFunction(Generic[P, R]):
         most = _VARIANTS if entry.specialisation.path is None else _PATHS
         table[key] = variants[:most]
         for native in [native for each in (*dropped, *variants[most:]) for native in each.native if native]:
-            for cache in [cache for caches in self._caches.values() for cache in caches]:
-                cache.drop(native)
+            for caches in self._caches.values():
+                caches.value.drop(native)
+                caches.gradient.drop(native)
+        for caches in self._caches.values():
+            caches.values.clear()
+            caches.gradients.clear()
         if sum(map(len, table.values())) == _MANY:
             warnings.warn(
                 f"{self._parameters.name} was compiled {_MANY} times, for different shapes, constants "
@@ -377,6 +399,11 @@ def modes_read() -> list[Read]:
         Read(getitem, vars(tracing), "depth", 0, "depth"),
         Read(getitem, vars(dtypes), "_default", dtypes.default_dtype(), "default dtype"),
     ]
+
+
+def _tf32_read() -> Read:
+    """Whether products on a GPU may lose digits is as it was."""
+    return Read(getattr, precision, "tf32", precision.tf32, "tf32")
 
 
 def _modes(history: bool) -> list[Read]:

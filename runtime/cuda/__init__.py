@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from retrograd.compiler.errors import CudaError, DeviceError, OutOfMemoryError
-from retrograd.runtime.cuda import devices, driver
+from retrograd.runtime.cuda import code, devices, driver
 from retrograd.runtime.cuda.streams import (
     Event,
     Stream,
@@ -27,13 +27,16 @@ from retrograd.runtime.cuda.streams import (
     synchronize,
     the_device,
 )
+from retrograd.runtime.random import generator
 
 __all__ = [
     "CudaError", "Event", "OutOfMemoryError", "Stream", "StreamContext", "current_device", "current_stream",
-    "default_stream", "device", "device_count", "device_of", "empty_cache", "get_device_capability",
-    "get_device_name", "get_device_properties", "is_available", "is_initialized", "max_memory_allocated",
-    "max_memory_reserved", "mem_get_info", "memory_allocated", "memory_reserved", "memory_stats",
-    "reset_peak_memory_stats", "set_device", "set_stream", "stream", "synchronize",
+    "default_stream", "device", "device_count", "device_of", "empty_cache", "get_arch_list",
+    "get_device_capability", "get_device_name", "get_device_properties", "init", "initial_seed",
+    "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all",
+    "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated", "memory_reserved",
+    "memory_stats", "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_stream", "stream",
+    "synchronize",
 ]  # fmt: skip
 
 
@@ -140,6 +143,43 @@ def get_device_name(device: object = None) -> str:
 def get_device_capability(device: object = None) -> tuple[int, int]:
     """Which instructions a GPU has: (9, 0) is sm_90."""
     return the_device(device).capability
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether the current GPU computes with bfloat16: by conversions every GPU does, in hardware those from
+    capability 8.0 on."""
+    return is_available() and (including_emulation or get_device_capability() >= (8, 0))
+
+
+def get_arch_list() -> list[str]:
+    """The instructions that code is made for; where there is no GPU, none, as in PyTorch."""
+    return code.architectures() if is_available() else []
+
+
+def init() -> None:
+    """Make the current GPU ready; the first use does it, too."""
+    the_device().activate()
+
+
+# ---- random numbers: drawn by the CPU's generator, and copied --------------------------------------------
+
+
+def manual_seed(seed: int) -> None:
+    """Begin the random numbers anew, from this seed."""
+    generator.manual_seed(seed)
+
+
+def seed() -> None:
+    """Begin the random numbers anew, from a seed that nobody can foresee."""
+    generator.default_generator.seed()
+
+
+def initial_seed() -> int:
+    """From what the random numbers began."""
+    return generator.initial_seed()
+
+
+manual_seed_all, seed_all = manual_seed, seed
 
 
 # ---- their memory ------------------------------------------------------------------------------------------

@@ -124,10 +124,15 @@ def compiled(graph: Graph, arch: str, tf32: bool) -> CompiledGpu:
     return found
 
 
+def architectures() -> list[str]:
+    """The instructions that code can be made for, the oldest first."""
+    known = import_module("retrograd.compiler.backends.ptx").ARCHITECTURES
+    return sorted(known, key=lambda name: int(name.removeprefix("sm_")))
+
+
 def architecture(gpu: Device) -> str:
     """What to compile for: the newest instructions known here that the GPU has."""
-    backend = import_module("retrograd.compiler.backends.ptx")
-    known = sorted(int(name.removeprefix("sm_")) for name in backend.ARCHITECTURES)
+    known = [int(name.removeprefix("sm_")) for name in architectures()]
     major, minor = gpu.capability
     fitting = [number for number in known if number <= 10 * major + minor]
     if not fitting:
@@ -146,7 +151,10 @@ class Kernels:
         self.code = code
         gpu.activate()
         module = gpu.driver.load_module(code.ptx.encode()) if code.steps else 0
-        self._functions = [gpu.driver.function(module, step.kernel) for step in code.steps]
+        self._launches = [
+            (gpu.driver.function(module, s.kernel), (s.grid, 1, 1), (s.block, 1, 1), s.parameters)
+            for s in code.steps
+        ]
         self._constants, self._held = _uploaded(gpu, code.constants)
         self._graphs: OrderedDict[tuple[int, ...], int | None] = OrderedDict()
         self._lock = threading.Lock()
@@ -157,23 +165,24 @@ class Kernels:
         gpu = self.gpu
         gpu.activate()
         stream = gpu.stream
-        arena = gpu.pool.allocate(self.code.arena_bytes, stream)
-        if len(self.code.steps) < _LAUNCHES:
-            self._launch(stream, inputs, outputs, arena.pointer)
+        held = gpu.pool.allocate(self.code.arena_bytes, stream) if self.code.arena_bytes else None
+        arena = held.pointer if held is not None else 0
+        if len(self._launches) < _LAUNCHES:
+            self._launch(stream, inputs, outputs, arena)
             return
         with self._lock:
-            executable = self._graph(inputs, outputs, arena.pointer)
+            executable = self._graph(inputs, outputs, arena)
             if executable is not None:
                 gpu.driver.launch_graph(executable, stream)
                 return
-        self._launch(stream, inputs, outputs, arena.pointer)
+        self._launch(stream, inputs, outputs, arena)
 
     def _launch(self, stream: int, inputs: Sequence[int], outputs: Sequence[int], arena: int) -> None:
-        driver = self.gpu.driver
+        launch = self.gpu.driver.launch
         start = {"input": inputs, "constant": self._constants, "output": outputs}
-        for function, step in zip(self._functions, self.code.steps, strict=True):
-            parameters = [arena + k if kind == "arena" else start[kind][k] for kind, k in step.parameters]
-            driver.launch(function, (step.grid, 1, 1), (step.block, 1, 1), stream, parameters)
+        for function, grid, block, given in self._launches:
+            parameters = [arena + k if kind == "arena" else start[kind][k] for kind, k in given]
+            launch(function, grid, block, stream, parameters)
 
     def _graph(self, inputs: Sequence[int], outputs: Sequence[int], arena: int) -> int | None:
         """The launches with these addresses as one, if they come again."""

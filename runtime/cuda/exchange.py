@@ -30,6 +30,8 @@ _LEGACY_STREAM = 1
 """How both interfaces write the default stream, whose handle is 0."""
 _CODES = {"i": 0, "u": 1, "f": 2, "b": 6}
 """DLPack's numbers of NumPy's kinds."""
+_BFLOAT = 4
+"""That of bfloat16, which is no kind of NumPy's."""
 
 
 class _Tensor(ctypes.Structure):
@@ -86,7 +88,7 @@ def capsule(array: CudaArray, stream: int | None) -> object:
         (ctypes.c_int64 * max(array.ndim, 1))(*each) for each in (array.shape, array.layout.strides)
     )
     place = (array.pointer, CUDA, array.gpu.index, array.ndim)
-    kind = (_CODES[array.dtype.kind], 8 * array.dtype.itemsize, 1)
+    kind = (_code(array.dtype), 8 * array.dtype.itemsize, 1)
     tensor = _Tensor(*place, *kind, shape, strides, 0)
     managed = _Managed(tensor, None, _DELETE)
     address = ctypes.addressof(managed)
@@ -153,9 +155,16 @@ class _Borrowed:
             deleter(self._managed)
 
 
+def _code(dtype: DType) -> int:
+    """DLPack's number of what a dtype's elements are."""
+    return _BFLOAT if dtype is dtypes.bfloat16 else _CODES[dtype.kind]
+
+
 def _dtype(exporter: object, code: int, bits: int, lanes: int) -> DType:
+    if (code, bits, lanes) == (_BFLOAT, 16, 1):
+        return dtypes.bfloat16
     for dtype in dtypes.ALL:
-        if (_CODES.get(dtype.kind), 8 * dtype.itemsize, 1) == (code, bits, lanes):
+        if (_code(dtype), 8 * dtype.itemsize, 1) == (code, bits, lanes):
             return dtype
     raise ArgumentError(
         f"from_dlpack of a {type(exporter).__name__}",

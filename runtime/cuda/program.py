@@ -19,9 +19,10 @@ from retrograd.compiler.ir.graph import Graph, Node, Type
 from retrograd.compiler.passes.checks import IndexCheck
 from retrograd.runtime import precision
 from retrograd.runtime.cuda import code
-from retrograd.runtime.cuda.array import CudaArray, empty, uploaded
+from retrograd.runtime.cuda.array import ALIGNMENT, CudaArray, empty, uploaded
 from retrograd.runtime.cuda.code import Kernels
 from retrograd.runtime.cuda.devices import Device
+from retrograd.runtime.strided import Layout
 
 if TYPE_CHECKING:
     from retrograd.compiler.ir import loops
@@ -38,6 +39,9 @@ class GpuProgram:
         self.gpu = gpu
         self._tf32 = precision.tf32
         self._kernels: Kernels = code.load(graph, gpu)
+        self._given = [Layout.of(node.type.shape) for node in graph.inputs]
+        self._made = [(node.type.nbytes, Layout.of(node.type.shape), node.dtype) for node in graph.outputs]
+        """Of each output, the bytes, the layout and the dtype."""
 
     @cached_property
     def _compiled(self) -> CompiledGpu:
@@ -65,16 +69,28 @@ class GpuProgram:
 
     def __call__(self, arrays: Sequence[Any]) -> list[CudaArray]:
         """The outputs, in order in memory. The inputs' types are those of the graph's inputs."""
-        inputs = [self._entered(node, x) for node, x in zip(self.graph.inputs, arrays, strict=True)]
-        outputs = [empty(self.gpu, node.type) for node in self.graph.outputs]
-        run(self._kernels, [x.pointer for x in inputs], outputs, self._failure)
+        gpu, stream = self.gpu, self.gpu.stream
+        held, inputs = [], []
+        for x, layout, node in zip(arrays, self._given, self.graph.inputs, strict=True):
+            ready = type(x) is CudaArray and x.memory.gpu is gpu and x.layout == layout
+            if not ready or x.memory.pointer % ALIGNMENT:
+                x = self._entered(node, x)
+                held.append(x)
+            x.memory.used_by(stream)
+            inputs.append(x.memory.pointer if ready else x.pointer)
+        allocate = gpu.pool.allocate
+        outputs = [CudaArray(allocate(size, stream), layout, dtype) for size, layout, dtype in self._made]
+        if self._kernels.code.checks:
+            run(self._kernels, inputs, outputs, self._failure)
+        else:
+            self._kernels.run(inputs, [x.memory.pointer for x in outputs])
         return outputs
 
     def _entered(self, node: Node, x: Any) -> CudaArray:
         """An input as kernels take it."""
         if not isinstance(x, CudaArray):
             return uploaded(self.gpu, np.asarray(x, node.dtype.numpy))
-        return x.to(self.gpu).ordered().used()
+        return x.to(self.gpu).ordered()
 
     def _failure(self, place: int) -> Exception:
         return self._checks[place].error()

@@ -1,0 +1,127 @@
+"""Calls on a GPU that come again take a short way; what they give, and what they notice, is the same.
+
+The driver is simulated. A new thing that a call must notice is a test here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from simulated_driver import SimulatedDriver
+
+import retrograd as rg
+from retrograd.runtime.compiled.compile_grad import CompiledFunction
+
+scale = 2.0
+
+
+@pytest.fixture(autouse=True)
+def gpus(simulated_gpus: SimulatedDriver) -> SimulatedDriver:
+    return simulated_gpus
+
+
+def function(x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
+    return (x.sin() * y * scale).sum()
+
+
+def launchers(f: CompiledFunction[..., Any]) -> int:
+    """How many kinds of calls take the short way."""
+    caches = f._caches[0]
+    return len(caches.values._found) + len(caches.gradients._found)
+
+
+def numbers(*sizes: int, seed: int = 0) -> rg.Tensor:
+    generator = np.random.default_rng(seed)
+    return rg.tensor(generator.standard_normal(sizes or (5,)).astype(np.float32))
+
+
+@pytest.mark.parametrize("turns", [1, 2, 5])
+def test_calls_that_come_again_give_the_same(turns: int) -> None:
+    f = rg.compile_grad(function)
+    for turn in range(turns):
+        x, y = numbers(seed=turn), numbers(seed=turn + 10)
+        value, (gx, gy) = f.value_and_grad(x.cuda(), y.cuda())
+        expected, (wx, wy) = rg.compile_grad(function).value_and_grad(x, y)
+        assert value.device == gx.device == rg.device("cuda:0")
+        for mine, theirs in ((value, expected), (gx, wx), (gy, wy), (f(x.cuda(), y.cuda()), expected)):
+            np.testing.assert_allclose(mine.cpu().numpy(), theirs.numpy(), rtol=1e-5)
+    assert launchers(f) == min(turns, 2)
+
+
+def changed_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "scale", 3.0)
+
+
+CALLS: dict[str, Callable[[], tuple[rg.Tensor, rg.Tensor]]] = {
+    "another shape": lambda: (numbers(2, 3), numbers(2, 3)),
+    "a view": lambda: (numbers(10).cuda()[::2], numbers()),
+    "a matrix turned": lambda: (numbers(2, 3).cuda().T, numbers(3, 2)),
+    "another dtype": lambda: (numbers().double(), numbers().double()),
+    "a part that begins elsewhere": lambda: (numbers(9).cuda()[4:], numbers()),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_other_arguments_take_the_long_way(name: str) -> None:
+    f = rg.compile_grad(function)
+    f.value_and_grad(numbers().cuda(), numbers().cuda())
+    x, y = CALLS[name]()
+    value, gradients = f.value_and_grad(x.cuda(), y.cuda())
+    expected, others = rg.compile_grad(function).value_and_grad(x.cpu(), y.cpu())
+    for mine, theirs in zip((value, *gradients), (expected, *others), strict=True):
+        np.testing.assert_allclose(mine.cpu().numpy(), theirs.numpy(), rtol=1e-5)
+
+
+def test_a_changed_constant_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    f, x = rg.compile_grad(function), numbers().cuda()
+    before = f(x, x).item()
+    assert f(x, x).item() == before
+    changed_world(monkeypatch)
+    assert f(x, x).item() == pytest.approx(1.5 * before)
+
+
+def test_another_gpu_gets_its_own_program() -> None:
+    f = rg.compile_grad(function)
+    for place in ("cuda:0", "cuda:1", "cuda:0"):
+        x = numbers().to(place)
+        assert str(f(x, x).device) == place
+
+
+def test_captured_tensors_are_read_anew() -> None:
+    weight = numbers(seed=3).cuda()
+    f, x = rg.compile_grad(lambda x: (x * weight).sum()), numbers().cuda()
+    assert f(x).item() == f(x).item()
+    weight.mul_(2)
+    assert f(x).item() == pytest.approx(2 * (x.cpu() * numbers(seed=3)).sum().item(), rel=1e-5)
+
+
+def test_what_requires_grad_keeps_its_history() -> None:
+    f, x = rg.compile_grad(function), numbers().cuda()
+    f(x, x)
+    tracked = numbers().cuda().requires_grad_()
+    f(tracked, x).backward()
+    np.testing.assert_allclose(tracked.grad.cpu().numpy(), (x.cpu().cos() * x.cpu() * 2).numpy(), rtol=1e-5)
+    with rg.no_grad():
+        assert not f(tracked, x).requires_grad
+
+
+def test_memory_goes_back_to_the_pool() -> None:
+    f, x = rg.compile_grad(function), numbers().cuda()
+    f.value_and_grad(x, x)
+    held = rg.cuda.memory_allocated()
+    for _ in range(3):
+        f.value_and_grad(x, x)
+    assert rg.cuda.memory_allocated() == held
+
+
+def test_results_are_named_and_nested_as_the_function_returns_them() -> None:
+    f = rg.compile_grad(lambda x, y: {"sum": x + y, "parts": (x * 2, [y])})
+    x, y = numbers().cuda(), numbers(seed=1).cuda()
+    for _ in range(3):
+        found = f(x, y)
+        np.testing.assert_allclose(found["sum"].cpu().numpy(), (x.cpu() + y.cpu()).numpy())
+        np.testing.assert_allclose(found["parts"][0].cpu().numpy(), (x.cpu() * 2).numpy())
+        assert (found["parts"][1][0].cpu() == y.cpu()).all()
