@@ -79,7 +79,7 @@ def test_thin_sides(layout: str, shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(200, 300, 280), (67, 1030, 300), (300, 67, 517)])
+@pytest.mark.parametrize("shape", [(200, 300, 280), (67, 1030, 300), (300, 67, 517), (70, 130, 1100)])
 def test_operands_that_are_copied_first(layout: str, shape: Shape) -> None:
     check(layout, *operands(layout, *shape, "f4"))
 

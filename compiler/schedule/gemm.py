@@ -165,13 +165,12 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
     right: Panels | Fresh | None = None
     fresh = _is_fresh(c, shape, columns, lanes)
     if _must_pack_right(c) or (fresh and c.row.extent >= _OFTEN):
-        right = _fresh(c, shape, lanes) if fresh else packed(c.right, c.column, columns)
+        right = _fresh(c, shape, columns, lanes) if fresh else packed(c.right, c.column, columns)
     tile = Tile(c, lanes, shape.depth, left, right)
+    sharing, beside = Sharing.CHUNKS if shape.depth < c.inner.extent else Sharing.BLOCKS, Axis("n", 1)
     if isinstance(right, Fresh):
-        sharing = Sharing.PANELS
-    else:
-        sharing = Sharing.CHUNKS if shape.depth < c.inner.extent else Sharing.BLOCKS
-    each += [_grid(c, r, s, partial(tile.blocks, r, s), sharing) for r, s in product(blocks, columns)]
+        sharing, beside = Sharing.PANELS, right.beside
+    each += [_grid(c, r, s, partial(tile.blocks, r, s), sharing, beside) for r, s in product(blocks, columns)]
     body = tuple(each)
     for buffer in locals_:
         body = (Local(buffer, body),)
@@ -209,9 +208,15 @@ def _by_rows(
     return For(task, (local,), Kind.PARALLEL)
 
 
-def _fresh(c: Contraction, shape: Shape, lanes: int) -> Fresh:
-    """The last vector of a panel is read whole."""
-    return Fresh(Buffer("panel", c.out.dtype, (shape.vectors * shape.depth + 1) * lanes, Space.LOCAL))
+def _fresh(c: Contraction, shape: Shape, columns: Sequence[Pieces], lanes: int) -> Fresh:
+    """The panels that a task copies: more than one, where the second-level cache holds them beside all else
+    and there remain enough tasks."""
+    size, beside = shape.vectors * shape.depth * lanes, 1
+    if _whole(c) >= PARALLEL_PRODUCTS and shape.depth == c.inner.extent:
+        fitting = SECOND_LEVEL // (size * c.out.dtype.itemsize)
+        beside = max(1, min(fitting, columns[0].count // _LEAST_TASKS))
+    buffer = Buffer("panel", c.out.dtype, size * beside + lanes, Space.LOCAL)  # the last vector is read whole
+    return Fresh(buffer, Axis("n", beside))
 
 
 def _is_fresh(c: Contraction, shape: Shape, columns: Sequence[Pieces], lanes: int) -> bool:
@@ -260,27 +265,34 @@ class Sharing(Enum):
 
 
 def _grid(
-    c: Contraction, rows: Pieces, columns: Pieces, body: Blocks, sharing: Sharing = Sharing.BLOCKS
+    c: Contraction,
+    rows: Pieces,
+    columns: Pieces,
+    body: Blocks,
+    sharing: Sharing = Sharing.BLOCKS,
+    beside: Axis | None = None,
 ) -> Statement:
-    """The loops over blocks of rows and panels of columns, in tasks if there is enough to do."""
-    blocks, panels = rows.count, columns.count
-    products = rows.size * columns.size * c.inner.extent
+    """The loops over blocks of rows and panels of columns, in tasks if there is enough to do. The body has
+    loops of its own over the panels that it takes `beside` each other."""
+    together, more = (beside.extent, at(beside)) if beside else (1, Index())
+    blocks, panels = rows.count, -(-columns.count // together)
+    products = rows.size * columns.size * together * c.inner.extent
     batched = any(axis.extent != 1 for axis in c.batch)
     if products * panels * blocks < PARALLEL_PRODUCTS or batched or panels * blocks == 1:
         panel, within = Axis("p", panels), Axis("r", blocks)
-        return For(panel, body(within, at(within), at(panel), None))
+        return For(panel, body(within, at(within), at(panel) * together + more, None))
     most = max(1, SECOND_LEVEL // (rows.size * columns.size * c.out.dtype.itemsize))
     size = min(blocks, most, _blocks_of_task(rows, panels, products, sharing))
     chunks = -(-blocks // size)
     task, within = Axis("task", chunks * panels), Axis("r", size)
-    chunk, panel_index = (
+    chunk, group = (
         (at(task) % chunks, at(task) // chunks)
         if sharing is Sharing.BLOCKS
         else (at(task) // panels, at(task) % panels)
     )
     block = chunk * size + at(within)
     limit = None if size * chunks == blocks else (block, blocks)
-    return For(task, body(within, block, panel_index, limit), Kind.PARALLEL)
+    return For(task, body(within, block, group * together + more, limit), Kind.PARALLEL)
 
 
 def _blocks_of_task(rows: Pieces, panels: int, products: int, sharing: Sharing) -> int:

@@ -153,15 +153,20 @@ def pack_block(
     start: Index,
     depth: int,
     buffer: Buffer,
+    first: Index,
     lanes: int,
 ) -> Statement:
-    """Loops that copy so many inner positions of one block, from `start` on, to the buffer's beginning."""
-    store = _store(c, operand, axis, pieces.first(block), start, buffer, lambda k, j: k * pieces.size + j)
+    """Loops that copy so many inner positions of a block, from `start` on, to the buffer from `first` on."""
+
+    def place(k: Index, j: Index) -> Index:
+        return first + k * pieces.size + j
+
+    store = _store(c, operand, axis, pieces.first(block), start, buffer, place)
     if is_turned(c, operand, axis, pieces, depth, lanes):
         return _squares(store, min(pieces.size, pieces.extent), depth, lanes)
     k = Axis("k", depth)
     limit = (start + at(k), c.inner.extent) if c.inner.extent % depth else None
-    padding = _padding(c, buffer, at(k) * pieces.size, pieces, lanes)
+    padding = _padding(c, buffer, place(at(k), Index()), pieces, lanes)
     return For(k, (_row(operand, axis, pieces, partial(store, at(k)), lanes), *padding), limit=limit)
 
 

@@ -118,9 +118,11 @@ def is_exact(c: Contraction) -> bool:
 
 
 class Fresh(NamedTuple):
-    """A panel of the right operand that is copied where it is used, as deep as tiles take it in."""
+    """Panels of the right operand that are copied where they are used, as deep as tiles take them in."""
 
     buffer: Buffer
+    beside: Axis
+    """Along those that are copied together, so that a block of rows is read once for all of them."""
 
 
 @dataclass(frozen=True)
@@ -142,21 +144,32 @@ class Tile:
         panel: Index,
         limit: tuple[Index, int] | None,
     ) -> tuple[Statement, ...]:
-        """The blocks of one panel along the axis `within`."""
+        """The blocks along the axis `within` of one panel, or of those copied together."""
+        right = self.right
         if self.depth < self.c.inner.extent:
             code = self._piecewise(rows, columns, within, block, panel, limit)
         else:
-            body = For(within, (self.at_once(rows, columns, block, panel),), limit=limit)
-            code = (*self._fresh(columns, panel, Index()), body)
-        return (Local(self.right.buffer, code),) if isinstance(self.right, Fresh) else code
+            tile: tuple[Statement, ...] = (self.at_once(rows, columns, block, panel),)
+            copies = self._fresh(columns, panel, Index())
+            if isinstance(right, Fresh) and right.beside.extent > 1:
+                end = (panel, columns.count) if columns.count % right.beside.extent else None
+                copies, tile = (For(right.beside, copies, limit=end),), (For(right.beside, tile, limit=end),)
+            code = (*copies, For(within, tile, limit=limit))
+        return (Local(right.buffer, code),) if isinstance(right, Fresh) else code
 
     def _fresh(self, columns: Pieces, panel: Index, start: Index) -> tuple[Statement, ...]:
         """The copying of a fresh panel."""
         c = self.c
         if not isinstance(self.right, Fresh):
             return ()
-        buffer = self.right.buffer
-        return (pack_block(c, c.right, c.column, columns, panel, start, self.depth, buffer, self.lanes),)
+        buffer, first = self.right.buffer, self._first(self.right, columns)
+        return (
+            pack_block(c, c.right, c.column, columns, panel, start, self.depth, buffer, first, self.lanes),
+        )
+
+    def _first(self, right: Fresh, columns: Pieces) -> Index:
+        """Where a panel begins among those copied together."""
+        return at(right.beside) * (self.depth * columns.size)
 
     def at_once(self, rows: Pieces, columns: Pieces, block: Index, panel: Index) -> Statement:
         """Zero the tile, accumulate over the whole inner axis, use it."""
@@ -268,8 +281,8 @@ class Tile:
             match self.right:
                 case Panels(buffer=buffer) as panels:
                     right = Load(buffer, panels.place(columns, panel, start + k, across))
-                case Fresh(buffer=buffer):
-                    right = Load(buffer, k * columns.size + across)
+                case Fresh(buffer=buffer) as fresh:
+                    right = Load(buffer, self._first(fresh, columns) + k * columns.size + across)
                 case None:
                     right = within(right, across, self._edge(columns))
             term = Call("mul", (left, right), c.out.dtype)
