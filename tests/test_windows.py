@@ -142,3 +142,16 @@ def test_a_training_step_writes_no_windows_out() -> None:
     program(*inputs, cotangent)
     assert "panels" not in str(program.compiled.loops)
     assert program.compiled.loops.arena_bytes < 3 * 8 * 16 * 26 * 26 * 4
+
+
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (1, 0)])
+def test_what_follows_a_convolution_of_images_joins_its_loops(images: int, kernel: int, padding: int) -> None:
+    x, w, b = arrays((images, 5, 15, 17), (12, 5, kernel, kernel), (12,))
+
+    def activated(x: Value, w: Value, b: Value) -> Value:
+        return rows.maximum(convolution(x, w, b, (1, 1), [(padding, padding)] * 2, (1, 1)), 0.0)
+
+    program = build(graph_of(activated, x, w, b))
+    assert len(program.compiled.loops.kernels) == 1
+    np.testing.assert_allclose(program(x, w, b)[0], activated(x, w, b), rtol=1e-12, atol=1e-12)

@@ -3,8 +3,9 @@
     kernel dot { t[p] = Σ … }; kernel maximum { for i: u[i] = maximum(t[i], 0) }
         →  kernel dot_maximum, of which the contraction stores u[p] = maximum(t[p], 0) from its registers
 
-and t[p] as well, if others read it. The plain loops stay, one after the other, for a schedule that has no
-use for this.
+and t[p] as well, if others read it. What is stored must lie straight along the product's rows and columns, or
+along what a schedule makes of them (`Fits`): the images of a batch are such columns. The plain loops stay,
+one after the other, for a schedule that has no use for this.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ from retrograd.compiler.ir.loops import (
     walk,
 )
 
+Fits = Callable[[Contraction], bool]
+"""Does the schedule arrange a product so that all that is stored lies straight along its axes?"""
+
 _Touched = Callable[[Kernel], set[Buffer]]
 
 
-def join_epilogues(program: Program) -> Program:
+def join_epilogues(program: Program, fits: Fits) -> Program:
     """The program with each product's first consumer in it, where that is a pointwise nest of the same
-    size."""
+    size, and the product with it fits."""
     kernels = list(program.kernels)
     read, written = cache(_read), cache(_written)
     for first in [k for k in kernels if k.contraction is not None]:
@@ -50,6 +54,8 @@ def join_epilogues(program: Program) -> Program:
             continue
         keep = out.space is not Space.ARENA or len(readers) > 1
         joined = replace(first.contraction, stores=(first.contraction.stores if keep else ()) + stores)
+        if not fits(joined):
+            continue
         both = Kernel(f"{first.name}_{readers[0].name}", first.body + readers[0].body, joined)
         kernels[place] = both
         kernels.remove(readers[0] if place == a else first)
@@ -87,12 +93,22 @@ def _matched(c: Contraction, kernel: Kernel) -> tuple[Store, ...] | None:
     values = _positions(c, axes, loads[0].index) if loads else None
     if values is None or any(e.bounds or e.index != loads[0].index for e in loads):
         return None
-    moved = Rewriter(lambda index: index.substitute(values)).statements(stores)
-    places = [i for e in expressions(moved) for i in indices(e)] + [
-        s.index for s in moved if isinstance(s, Store)
-    ]
-    straight = all(i.stride(axis) is not None for i in places for axis in (c.row, c.column))
-    return tuple(s for s in moved if isinstance(s, Store)) if straight else None
+    element = Load(c.out, c.place)
+    moved = Rewriter(
+        lambda index: index.substitute(values), lambda e: element if e.buffer is c.out else None
+    ).statements(stores)
+    return tuple(s for s in moved if isinstance(s, Store))
+
+
+def lies_straight(c: Contraction, axes: Sequence[Axis]) -> bool:
+    """Does all that is stored, and read for it, advance by even steps along these axes?"""
+    places = [i for e in expressions(c.stores) for i in indices(e)] + [s.index for s in c.stores]
+    return all(i.stride(axis) is not None for i in places for axis in axes)
+
+
+def is_straight(c: Contraction) -> bool:
+    """Is it so along the product's own rows and columns?"""
+    return lies_straight(c, (c.row, c.column))
 
 
 def _positions(c: Contraction, axes: Sequence[Axis], index: Index) -> dict[Axis, Index] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ir.index import Axis, Index, as_index
@@ -37,7 +38,7 @@ from retrograd.compiler.ir.loops import (
 from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.passes.epilogues import join_epilogues
 from retrograd.compiler.schedule.columns import sum_columns
-from retrograd.compiler.schedule.gemm import arrange_product
+from retrograd.compiler.schedule.gemm import arrange_product, fits
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.narrow import join_rows
 from retrograd.compiler.schedule.turns import turn
@@ -58,7 +59,7 @@ _MOST_PARTIAL = 1 << 16
 
 def schedule(program: Program, machine: Machine) -> Program:
     """The program for this machine."""
-    joined = join_epilogues(program)
+    joined = join_epilogues(program, partial(fits, machine=machine))
     known: dict[Hashable, tuple[Kernel, Likeness]] = {}
     kernels: list[Kernel] = []
     for kernel in joined.kernels:

@@ -35,6 +35,7 @@ from retrograd.compiler.ir.loops import (
     Store,
     axes_of,
 )
+from retrograd.compiler.passes.epilogues import is_straight, lies_straight
 from retrograd.compiler.schedule.deep import is_deep, joined, pieces_of
 from retrograd.compiler.schedule.digits import Digits, split
 from retrograd.compiler.schedule.machine import Machine
@@ -42,7 +43,7 @@ from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, is_turne
 from retrograd.compiler.schedule.tasks import PARALLEL_PRODUCTS, TASK_PRODUCTS, in_tasks
 from retrograd.compiler.schedule.thin import is_thin, thin_block, thin_shape
 from retrograd.compiler.schedule.tiles import SECOND_LEVEL, Fresh, Shape, Tile, is_exact, tile_shape
-from retrograd.compiler.schedule.windows import arrange_windows
+from retrograd.compiler.schedule.windows import arrange_windows, has_windows
 
 _LONGEST_TASK = 1 << 20
 """Multiplications of a task at most, unless it shares what it reads."""
@@ -83,6 +84,16 @@ def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] |
 def _arranged(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...]:
     """Loops over tiles, or over blocks of a thin product."""
     return _over_batch(c, _thin(c, lanes)) if is_thin(c, lanes) else _tiled(c, machine, lanes)
+
+
+def fits(c: Contraction, machine: Machine) -> bool:
+    """Is all that is stored straight along the product's axes, or their digits, as it would be arranged?"""
+    if is_straight(c):
+        return True
+    parted = split(c)
+    if isinstance(parted, Digits):
+        return lies_straight(parted.c, parted.axes) and has_windows(parted, machine)
+    return is_straight(parted)
 
 
 def _merged(c: Contraction) -> Contraction:

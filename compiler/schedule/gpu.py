@@ -34,7 +34,7 @@ from retrograd.compiler.ir.loops import (
     expressions,
     walk,
 )
-from retrograd.compiler.passes.epilogues import join_epilogues
+from retrograd.compiler.passes.epilogues import is_straight, join_epilogues
 from retrograd.compiler.schedule.cpu import collapse
 from retrograd.compiler.schedule.gpu_gemm import product
 from retrograd.compiler.schedule.gpu_pointwise import free_axes, lines, pointwise, scatter
@@ -73,7 +73,7 @@ def schedule(program: Program, gpu: Gpu) -> Program:
     """The program as launches: every kernel is one grid loop."""
     kernels: list[Kernel] = []
     tasks: list[tuple[str, Task, set[Buffer]]] = []
-    for kernel in join_epilogues(program).kernels:
+    for kernel in join_epilogues(program, is_straight).kernels:
         done = product(kernel.name, kernel.contraction, gpu) if kernel.contraction else None
         if done is not None:
             tasks.append((kernel.name, Done(tuple(done)), set()))

@@ -28,6 +28,20 @@ Form = Callable[[Digits, Machine, int], list[Statement]]
 
 def arrange_windows(d: Digits, machine: Machine) -> tuple[Statement, ...] | None:
     """Loops for a product with windows."""
+    chosen = _chosen(d, machine)
+    if chosen is None:
+        return None
+    form, ready, copies = chosen
+    return (*copies, *form(ready, machine, machine.lanes(d.c.out.dtype.itemsize)))
+
+
+def has_windows(d: Digits, machine: Machine) -> bool:
+    """Are there such loops?"""
+    return _chosen(d, machine) is not None
+
+
+def _chosen(d: Digits, machine: Machine) -> tuple[Form, Digits, list[Statement]] | None:
+    """The form that serves best, the product as it takes it, and what is copied before."""
     lanes = machine.lanes(d.c.out.dtype.itemsize)
     forms: list[tuple[float, Form, Axis]] = []
     if not d.inner:
@@ -38,7 +52,7 @@ def arrange_windows(d: Digits, machine: Machine) -> tuple[Statement, ...] | None
     for filled, form, vector in sorted(forms, key=lambda each: -each[0]):
         ready = _made_ready(d, vector, lanes) if filled >= _FILLED else None
         if ready is not None:
-            return (*ready[1], *form(ready[0], machine, lanes))
+            return form, *ready
     return None
 
 
