@@ -18,6 +18,7 @@ from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.lower import lower
 from retrograd.compiler.passes.checks import IndexCheck, add_checks
+from retrograd.compiler.passes.crop import crop
 from retrograd.compiler.passes.localise import localise
 from retrograd.compiler.passes.parts import join_parts
 from retrograd.compiler.passes.plan import plan
@@ -80,7 +81,7 @@ def _lowered(
     graph: Graph, look: Look
 ) -> tuple[Graph, loops.Program, tuple[Array, ...], tuple[IndexCheck, ...]]:
     """What all targets have in common: primitives, simplified; serial loops; constants; checks."""
-    primitive = look(rebuild(graph, Expanding()))
+    primitive = look(rebuild(look(crop(graph)), Expanding()))
     optimised = look(join_parts(rebuild(primitive, Simplifying())))
     checked, checks = add_checks(optimised)
     serial, constants = lower(look(checked))

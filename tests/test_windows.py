@@ -15,6 +15,8 @@ from retrograd.compiler.ir.graph import Graph, Node, Value
 from retrograd.compiler.ops.convolution import convolution, transposed_convolution
 from retrograd.compiler.ops.pool import max_pool
 from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import slice_
+from retrograd.compiler.passes.crop import crop
 from retrograd.runtime.native import cpu
 
 CASES = [
@@ -155,3 +157,22 @@ def test_what_follows_a_convolution_of_images_joins_its_loops(images: int, kerne
     program = build(graph_of(activated, x, w, b))
     assert len(program.compiled.loops.kernels) == 1
     np.testing.assert_allclose(program(x, w, b)[0], activated(x, w, b), rtol=1e-12, atol=1e-12)
+
+
+def test_margins_of_gradients_are_not_computed(torch: ModuleType) -> None:
+    """A slice of a transposed convolution that nothing else reads is one of fewer places."""
+    x, w = arrays((2, 3, 9, 11), (3, 4, 3, 2))
+
+    def part(x: Value, w: Value) -> Value:
+        whole = transposed_convolution(x, w, None, (2, 1), (1, 0), (1, 0), (1, 2))
+        return slice_(whole, (0, 0, 1, 3), (2, 4, 16, 12), (1, 1, 1, 1))
+
+    graph = graph_of(part, x, w)
+    cropped = crop(graph)
+    assert [node.op.name for node in cropped.nodes if node.inputs] == ["transposed_convolution"]
+    whole = torch.nn.functional.conv_transpose2d(
+        torch.from_numpy(x), torch.from_numpy(w), None, (2, 1), (1, 0), (1, 0), 1, (1, 2)
+    )
+    np.testing.assert_allclose(build(graph)(x, w)[0], whole[:, :, 1:16, 3:12], rtol=1e-12, atol=1e-12)
+    both = Graph("f", graph.inputs, (*graph.outputs, graph.outputs[0].inputs[0]))
+    assert crop(both) is both
