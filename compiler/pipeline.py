@@ -7,7 +7,7 @@ loads and calls what is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -24,6 +24,7 @@ from retrograd.compiler.passes.parts import join_parts
 from retrograd.compiler.passes.plan import plan
 from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying
+from retrograd.compiler.passes.straight import straight_in_launches
 from retrograd.compiler.schedule import gpu
 from retrograd.compiler.schedule.cpu import schedule
 from retrograd.compiler.schedule.machine import Gpu, Machine
@@ -108,18 +109,29 @@ class CompiledGpu:
     checks: tuple[IndexCheck, ...]
     """One for each bool output that follows the graph's own: where it is True, `check.error()` must be
     raised."""
+    straight: frozenset[int]
+    """Outputs that may be written where the inputs lie that they are updates of."""
 
 
 def compile_for_gpu(
-    graph: Graph, arch: str = "sm_90", look: Look = unseen, *, tf32: bool = False
+    graph: Graph,
+    arch: str = "sm_90",
+    look: Look = unseen,
+    *,
+    tf32: bool = False,
+    updates: Mapping[int, int] | None = None,
 ) -> CompiledGpu:
     """Every stage of a graph for a GPU, up to PTX; each step's IR passes through `look`.
 
     `tf32`: products of float32 may be computed by tensor cores, from operands with 10 bits of fraction.
+    `updates`: outputs that will be written over inputs.
     """
     ptx.check("", arch)
     optimised, serial, constants, checks = _lowered(graph, look)
     planned = look(plan(look(gpu.schedule(serial, Gpu(arch, tf32)))))
-    text, launches = ptx.emit(planned, graph.name)
+    given = updates if updates and not checks else {}
+    safe = straight_in_launches(serial, planned, given)
+    pairs = [(planned.outputs[k], planned.inputs[given[k]]) for k in safe]
+    text, launches = ptx.emit(planned, graph.name, frozenset(buffer for pair in pairs for buffer in pair))
     assembly = ptx.assemble(text, arch, planned, launches)
-    return CompiledGpu(graph, optimised, planned, text, assembly, launches, constants, checks)
+    return CompiledGpu(graph, optimised, planned, text, assembly, launches, constants, checks, safe)

@@ -123,6 +123,13 @@ class DeviceArray(Operators):
         return address
 
     @property
+    def bounds(self) -> tuple[int, int]:
+        """The address of its first byte, and that of the byte after its last."""
+        low, high = self.layout.span
+        start, item = self.memory.pointer, self.dtype.itemsize
+        return start + low * item, start + (high + 1) * item
+
+    @property
     @abstractmethod
     def device(self) -> device:
         """Where it lies."""

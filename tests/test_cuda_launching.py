@@ -125,3 +125,70 @@ def test_results_are_named_and_nested_as_the_function_returns_them() -> None:
         np.testing.assert_allclose(found["sum"].cpu().numpy(), (x.cpu() + y.cpu()).numpy())
         np.testing.assert_allclose(found["parts"][0].cpu().numpy(), (x.cpu() * 2).numpy())
         assert (found["parts"][1][0].cpu() == y.cpu()).all()
+
+
+# ---- updates where they lie --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copies(gpus: SimulatedDriver, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes were copied on the device, copy by copy."""
+    found: list[int] = []
+    real = gpus.copy_on_device
+
+    def counted(to: int, from_: int, nbytes: int, stream: int) -> None:
+        found.append(nbytes)
+        real(to, from_, nbytes, stream)
+
+    monkeypatch.setattr(gpus, "copy_on_device", counted)
+    return found
+
+
+def trained(device: str, make: Callable[[Any], Any], steps: int) -> tuple[list[float], list[rg.Tensor]]:
+    """The losses and parameters of a small network after so many steps."""
+    rg.manual_seed(0)
+    net = rg.nn.Sequential(rg.nn.Linear(5, 8), rg.nn.ReLU(), rg.nn.Linear(8, 3)).to(device)
+    x, y = numbers(16, 5).to(device), numbers(16, 3, seed=1).to(device)
+    step = rg.compile_step(lambda x, y: (net(x) - y).pow(2).mean(), make(net.parameters()))
+    return [step(x, y).item() for _ in range(steps)], [p.detach() for p in net.parameters()]
+
+
+OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
+    "sgd": lambda parameters: rg.optim.SGD(parameters, lr=0.1),
+    "momentum": lambda parameters: rg.optim.SGD(parameters, lr=0.1, momentum=0.9),
+    "adam": lambda parameters: rg.optim.Adam(parameters, lr=0.01),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_writes_parameters_where_they_lie(name: str, copies: list[int]) -> None:
+    losses, parameters = trained("cuda", OPTIMIZERS[name], 4)
+    expected, others = trained("cpu", OPTIMIZERS[name], 4)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    for mine, theirs in zip(parameters, others, strict=True):
+        np.testing.assert_allclose(mine.cpu().numpy(), theirs.numpy(), rtol=2e-4, atol=1e-5)
+    assert copies == []
+
+
+def test_an_argument_that_is_the_parameter_is_read_as_it_was(copies: list[int]) -> None:
+    results = []
+    for device in ("cpu", "cuda"):
+        w = numbers(24).to(device).requires_grad_()
+        step = rg.compile_step(lambda x, w=w: (w * x).sum() + x.sin().sum(), rg.optim.SGD([w], lr=0.1))
+        step(numbers(24, seed=1).to(device))
+        before = len(copies)
+        step(w.detach())
+        results.append(w.detach().cpu().numpy())
+    assert len(copies) > before
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_read_after_it_is_written_is_copied(copies: list[int]) -> None:
+    results = []
+    for device in ("cpu", "cuda"):
+        w = numbers(24, 24).to(device).requires_grad_()
+        step = rg.compile_step(lambda w=w: (w @ w).sum(), rg.optim.SGD([w], lr=0.01))
+        for _ in range(3):
+            step()
+        results.append(w.detach().cpu().numpy())
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)

@@ -3,8 +3,9 @@ toolkit, no GPU.
 
 Each kernel of a GPU program (`schedule.gpu`) becomes one PTX kernel, whose parameters are the addresses of
 the buffers that it touches, in the order of `Launch.buffers`. Every buffer begins at a multiple of 16
-bytes, and no two overlap. The emitter is the processors', with threads and blocks for two of its loops, and
-without masks: conditions are branches here.
+bytes, and no two overlap but an output and the input that it updates. The emitter is the processors', with
+threads and blocks for two of its loops, and without masks: conditions are branches here, and predicates of
+loads.
 
 LLVM ends the process when it is handed an intrinsic that its PTX back end cannot select. So `check`
 refuses, before emission, whatever `_SELECTABLE` does not list. To support a GPU, add its row to
@@ -86,9 +87,13 @@ class Launch:
     """Whose addresses the parameters are."""
 
 
-def emit(program: Program, symbol: str) -> tuple[str, tuple[Launch, ...]]:
-    """The LLVM text of a program of launches, and the launches in order."""
+def emit(
+    program: Program, symbol: str, together: frozenset[Buffer] = frozenset()
+) -> tuple[str, tuple[Launch, ...]]:
+    """The LLVM text of a program of launches, and the launches in order. Buffers that may lie `together` may
+    be the same memory as another of these."""
     module = KernelModule("convergent nounwind", 8 * VECTOR_BYTES, BY_BFLOAT)
+    module.together = together
     launches = tuple(_kernel(module, program, kernel, symbol) for kernel in program.kernels)
     return str(module), launches
 
@@ -123,6 +128,9 @@ class KernelModule(Module):
     """A module of kernels, each with a bound on its threads, from which the assembler knows how many
     registers it may use."""
 
+    together: frozenset[Buffer] = frozenset()
+    """Buffers that may be the same memory."""
+
     def add_kernel(self, signature: str, preamble: Sequence[str], block: Block, threads: int) -> None:
         """A finished kernel."""
         self.declarations.update(block.declarations)
@@ -135,15 +143,18 @@ class KernelModule(Module):
 class ThreadEmitter(Fragments):
     """What one thread does."""
 
-    def __init__(self, module: Module, program: Program, name: str, body: Sequence[Statement]) -> None:
+    def __init__(self, module: KernelModule, program: Program, name: str, body: Sequence[Statement]) -> None:
         super().__init__(module, program, name, body)
         self.buffers: list[Buffer] = []
         """The kernel's parameters."""
+        self._together = module.together
+        self._written |= module.together
 
     def parameter(self, buffer: Buffer) -> str:
         """A parameter's text. What is only read may come through the cache for constant data."""
         only_read = "" if buffer in self._written else "readonly "
-        return f"ptr noalias {only_read}align {VECTOR_BYTES} {self._pointers[buffer]}"
+        alone = "" if buffer in self._together else "noalias "
+        return f"ptr {alone}{only_read}align {VECTOR_BYTES} {self._pointers[buffer]}"
 
     def _load_pointer(self, buffer: Buffer) -> str:
         self.buffers.append(buffer)

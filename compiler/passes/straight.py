@@ -40,6 +40,26 @@ def straight(program: Program, updates: Mapping[int, int]) -> frozenset[int]:
     )
 
 
+def straight_in_launches(program: Program, launches: Program, updates: Mapping[int, int]) -> frozenset[int]:
+    """Of the outputs that are safe in plain loops, those that stay so in a GPU's launches: what reads the
+    input is an earlier launch, or the thread that stores the same element."""
+    return frozenset(
+        output
+        for output in straight(program, updates)
+        if _stays_safe(launches, launches.inputs[updates[output]], launches.outputs[output])
+    )
+
+
+def _stays_safe(launches: Program, source: Buffer, target: Buffer) -> bool:
+    stored = [k for k, kernel in enumerate(launches.kernels) if _mentions(kernel.body, target)]
+    if len(stored) != 1 or any(_reads(kernel.body, source) for kernel in launches.kernels[stored[0] + 1 :]):
+        return False
+    body = launches.kernels[stored[0]].body
+    places = {s.index for s in walk(body) if isinstance(s, Store) and s.buffer is target}
+    loads = [e.index for e in expressions(body) if isinstance(e, Load) and e.buffer is source]
+    return all(index in places for index in loads)
+
+
 def _is_safe(program: Program, source: Buffer, target: Buffer) -> bool:
     stored = [k for k, kernel in enumerate(program.kernels) if _mentions(kernel.body, target)]
     read = [k for k, kernel in enumerate(program.kernels) if _reads(kernel.body, source)]

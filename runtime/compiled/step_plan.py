@@ -21,6 +21,7 @@ from retrograd.runtime.compiled.dispatch import updating
 from retrograd.runtime.compiled.guards import Guards, size_of
 from retrograd.runtime.compiled.recording import Extension, array_of
 from retrograd.runtime.compiled.specialise import Operand, Specialisation, as_array
+from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.inplace import changed, overwrite
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.layout import layout
@@ -179,7 +180,12 @@ class Plan:
         """The step through Python."""
         held = [x if isinstance(x, np.ndarray) else array_of(x) for x in self._held]
         arrays = [*map(as_array, leaves), *held]
-        outputs = self._program(arrays)
+        given: list[Any] = arrays
+        if self.specialisation.recording.device != CPU and not _apart(
+            arrays
+        ):  # some are written where they lie
+            given = [x.copy() for x in arrays]
+        outputs = self._program(given)
         count = len(self.specialisation.recording.outputs)
         for k, place in self._updates.items():
             if k >= count:
@@ -231,12 +237,16 @@ class _Asked(Mapping[str, bool]):
 
 
 def _apart(arrays: Sequence[Any]) -> bool:
-    """Whether no two of the arrays share memory; those on a GPU are not asked."""
-    if any(isinstance(a, DeviceArray) for a in arrays):
-        return False
-    ordered = sorted((a for a in arrays if a.size), key=lambda a: np.lib.array_utils.byte_bounds(a)[0])
-    bounds = [np.lib.array_utils.byte_bounds(a) for a in ordered]
+    """Whether no two of the arrays share memory."""
+    bounds = sorted(_bounds(a) for a in arrays if a.size)
     return all(one[1] <= other[0] for one, other in pairwise(bounds))
+
+
+def _bounds(array: Array | DeviceArray) -> tuple[int, int]:
+    """The address of an array's first byte, and that of the byte after its last."""
+    if isinstance(array, DeviceArray):
+        return array.bounds
+    return np.lib.array_utils.byte_bounds(array)
 
 
 def _slots(optimizer: Formula, trained: Trained) -> list[Tensor]:

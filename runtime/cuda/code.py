@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,6 +54,8 @@ class Code(NamedTuple):
     arena_bytes: int
     checks: list[tuple[str, int]]
     """What each flag that follows the graph's outputs is about: the op, and how long the axis is."""
+    straight: list[int]
+    """Outputs that may be written where the inputs lie that they are updates of."""
     constants: list[Array]
     ptx: str
 
@@ -74,18 +76,19 @@ class Code(NamedTuple):
         ]
         constants = [np.array(c, order="C") for c in compiled.constants]
         checks = [(check.op, check.size) for check in compiled.checks]
-        return Code(steps, program.arena_bytes, checks, constants, compiled.ptx)
+        straight = sorted(compiled.straight)
+        return Code(steps, program.arena_bytes, checks, straight, constants, compiled.ptx)
 
     def packed(self) -> bytes:
         """All of it as bytes: a line of JSON, the constants, the PTX."""
         described = [(array.dtype.str, array.shape) for array in self.constants]
-        head = json.dumps([self.steps, self.arena_bytes, self.checks, described])
+        head = json.dumps([self.steps, self.arena_bytes, self.checks, self.straight, described])
         return b"".join([head.encode(), b"\n", *(a.tobytes() for a in self.constants), self.ptx.encode()])
 
     @staticmethod
     def unpacked(content: bytes) -> Code:
         head, _, rest = content.partition(b"\n")
-        steps, arena_bytes, checks, described = json.loads(head)
+        steps, arena_bytes, checks, straight, described = json.loads(head)
         constants, start = [], 0
         for kind, shape in described:
             count = int(np.prod(shape, dtype=np.int64))
@@ -97,30 +100,31 @@ class Code(NamedTuple):
             for name, grid, block, parameters in steps
         ]
         about = [(op, size) for op, size in checks]
-        return Code(taken, arena_bytes, about, constants, rest[start:].decode())
+        return Code(taken, arena_bytes, about, straight, constants, rest[start:].decode())
 
 
-def load(graph: Graph, gpu: Device) -> Kernels:
-    """The kernels of a graph, ready to be started on a GPU."""
-    return Kernels(gpu, _code(graph, architecture(gpu), precision.tf32))
+def load(graph: Graph, gpu: Device, updates: Mapping[int, int] | None = None) -> Kernels:
+    """The kernels of a graph, ready to be started on a GPU. `updates` are outputs that will be written over
+    inputs."""
+    return Kernels(gpu, _code(graph, architecture(gpu), precision.tf32, updates or {}))
 
 
-def _code(graph: Graph, arch: str, tf32: bool) -> Code:
+def _code(graph: Graph, arch: str, tf32: bool, updates: Mapping[int, int]) -> Code:
     name = fingerprint(graph)
-    key = cache.key_of(name, arch, tf32) if name is not None else None
+    key = cache.key_of(name, arch, tf32, sorted(updates.items())) if name is not None else None
     content = cache.get(key) if key is not None else None
     if content is not None:
         return Code.unpacked(content)
-    code = Code.of(compiled(graph, arch, tf32))
+    code = Code.of(compiled(graph, arch, tf32, updates))
     if key is not None:
         cache.put(key, code.packed())
     return code
 
 
-def compiled(graph: Graph, arch: str, tf32: bool) -> CompiledGpu:
+def compiled(graph: Graph, arch: str, tf32: bool, updates: Mapping[int, int]) -> CompiledGpu:
     """Every stage of a graph."""
     pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
-    found: CompiledGpu = pipeline.compile_for_gpu(graph, arch, tf32=tf32)
+    found: CompiledGpu = pipeline.compile_for_gpu(graph, arch, tf32=tf32, updates=updates)
     return found
 
 
@@ -161,7 +165,7 @@ class Kernels:
 
     def run(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         """Start them in the current stream. Addresses are multiples of 16; none of the outputs may overlap
-        another address's memory."""
+        another address's memory, but those that are `straight` the inputs that they are updates of."""
         gpu = self.gpu
         gpu.activate()
         stream = gpu.stream

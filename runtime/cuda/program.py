@@ -8,7 +8,7 @@ given: then it waits, and an index out of range is the error that it is on the C
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +34,15 @@ _FLAG = Type((), dtypes.bool_)
 class GpuProgram:
     """A compiled graph on a GPU. Compiling happens here and now; calling it is thread-safe."""
 
-    def __init__(self, graph: Graph, gpu: Device) -> None:
+    def __init__(self, graph: Graph, gpu: Device, updates: Mapping[int, int] | None = None) -> None:
+        """`updates` are outputs that will be written over inputs: where it is safe, they are at once, and the
+        output is the input."""
         self.graph = graph
         self.gpu = gpu
         self._tf32 = precision.tf32
-        self._kernels: Kernels = code.load(graph, gpu)
+        self._asked = updates or {}
+        self._kernels: Kernels = code.load(graph, gpu, self._asked)
+        self._straight = {k: self._asked[k] for k in self._kernels.code.straight}
         self._given = [Layout.of(node.type.shape) for node in graph.inputs]
         self._made = [(node.type.nbytes, Layout.of(node.type.shape), node.dtype) for node in graph.outputs]
         """Of each output, the bytes, the layout and the dtype."""
@@ -46,7 +50,7 @@ class GpuProgram:
     @cached_property
     def _compiled(self) -> CompiledGpu:
         """Every stage. Worked out again for code that came from the cache."""
-        return code.compiled(self.graph, code.architecture(self.gpu), self._tf32)
+        return code.compiled(self.graph, code.architecture(self.gpu), self._tf32, self._asked)
 
     @property
     def loops(self) -> loops.Program:
@@ -70,20 +74,24 @@ class GpuProgram:
     def __call__(self, arrays: Sequence[Any]) -> list[CudaArray]:
         """The outputs, in order in memory. The inputs' types are those of the graph's inputs."""
         gpu, stream = self.gpu, self.gpu.stream
-        held, inputs = [], []
+        entered, inputs = [], []
         for x, layout, node in zip(arrays, self._given, self.graph.inputs, strict=True):
             ready = type(x) is CudaArray and x.memory.gpu is gpu and x.layout == layout
             if not ready or x.memory.pointer % ALIGNMENT:
                 x = self._entered(node, x)
-                held.append(x)
+            entered.append(x)
             x.memory.used_by(stream)
             inputs.append(x.memory.pointer if ready else x.pointer)
         allocate = gpu.pool.allocate
-        outputs = [CudaArray(allocate(size, stream), layout, dtype) for size, layout, dtype in self._made]
+        straight = self._straight
+        outputs = [
+            entered[straight[k]] if k in straight else CudaArray(allocate(size, stream), layout, dtype)
+            for k, (size, layout, dtype) in enumerate(self._made)
+        ]
         if self._kernels.code.checks:
             run(self._kernels, inputs, outputs, self._failure)
         else:
-            self._kernels.run(inputs, [x.memory.pointer for x in outputs])
+            self._kernels.run(inputs, [x.pointer for x in outputs])
         return outputs
 
     def _entered(self, node: Node, x: Any) -> CudaArray:

@@ -124,7 +124,7 @@ def executable(
         return NativeProgram(graph, updates, placings)
     cuda = "retrograd.runtime.cuda"  # late: programs on the CPU do without
     gpu = import_module(f"{cuda}.devices").get(where.index)
-    found: Executable = import_module(f"{cuda}.program").GpuProgram(graph, gpu)
+    found: Executable = import_module(f"{cuda}.program").GpuProgram(graph, gpu, updates)
     return found
 
 
