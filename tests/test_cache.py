@@ -119,10 +119,10 @@ def test_a_folder_that_cannot_be_written_is_survived(folder: Path, monkeypatch: 
     old, new = cache.key_of("old"), cache.key_of("new")
     cache.put(old, CODE)
 
-    def refuse(*_: object, **__: object) -> tuple[int, str]:
+    def refuse(*_: object) -> int:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr(cache, "_private", refuse)
     cache.put(new, CODE)
     assert cache.get(new) == CODE
     forget()

@@ -21,7 +21,6 @@ import functools
 import hashlib
 import os
 import stat
-import tempfile
 import threading
 import time
 import warnings
@@ -167,14 +166,19 @@ def _read(path: Path) -> bytes | None:
 
 def _write(folder: Path, key: str, object_code: bytes) -> None:
     """Write beside and rename, so that no reader ever sees half an entry."""
-    handle, name = tempfile.mkstemp(suffix=_SUFFIX, dir=folder)
+    beside = folder / (os.urandom(12).hex() + _SUFFIX)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(beside, "xb", opener=_private) as file:
             file.write(_MAGIC + hashlib.sha256(object_code).digest() + object_code)
-        os.replace(name, folder / (key + _SUFFIX))
+        beside.replace(folder / (key + _SUFFIX))
     except OSError:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that nobody else may read."""
+    return os.open(path, flags, 0o600)
 
 
 def _sweep(folder: Path) -> None:

@@ -7,7 +7,6 @@ kept in the cache, under what the system says of it: a process that finds all it
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 
 from retrograd.compiler.backends.cpu import Target
@@ -26,9 +25,9 @@ def host() -> Target:
     key = cache.key_of("host", described)
     kept = cache.get(key)
     if kept is not None:
-        return Target.of(*json.loads(kept))
+        return Target.of(*kept.decode().split("\n"))
     target = Target.host()
-    cache.put(key, json.dumps([target.triple, target.cpu, target.features]).encode())
+    cache.put(key, "\n".join([target.triple, target.cpu, target.features]).encode())
     return target
 
 

@@ -8,8 +8,8 @@ compiler is not even loaded. The cache's entries are `Code`.
 
 from __future__ import annotations
 
+import ast
 import gc
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -72,16 +72,18 @@ class Code(NamedTuple):
         )
 
     def packed(self) -> bytes:
-        """All of it as bytes: a line of JSON, the constants, the object code."""
+        """All of it as bytes: a line of Python literals, the constants, the object code."""
         constants = [(array.dtype.str, array.shape) for array in self.constants]
-        head = json.dumps([*self[:5], constants, list(map(len, self.objects))])
+        head = repr([*self[:5], constants, list(map(len, self.objects))])
         arrays = [np.ascontiguousarray(array).tobytes() for array in self.constants]
         return b"".join([head.encode(), b"\n", *arrays, *self.objects])
 
     @staticmethod
     def unpacked(content: bytes) -> Code:
         head, _, rest = content.partition(b"\n")
-        symbol, arena_bytes, checks, long_running, straight, described, sizes = json.loads(head)
+        symbol, arena_bytes, checks, long_running, straight, described, sizes = ast.literal_eval(
+            head.decode()
+        )
         constants, objects, start = [], [], 0
         for kind, shape in described:
             count = int(np.prod(shape, dtype=np.int64))
