@@ -5,6 +5,15 @@ from __future__ import annotations
 from function_cases import lines
 
 MISTAKES = lines("""
+    t.nn.functional.interpolate(t.ones(1,1,2,2))
+    t.nn.functional.interpolate(t.ones(1,1,2,2), 3, 2.)
+    t.nn.functional.interpolate(t.ones(1,1,2,2), 3, align_corners=True)
+    t.nn.functional.local_response_norm(t.ones(2,2), 2)
+    t.nn.functional.channel_shuffle(t.ones(1,3,2), 2)
+    t.optim.Rprop([t.ones(1)], etas=(1.5, 2.0))
+    t.optim.ASGD([t.ones(1)], weight_decay=-1.0)
+    t.optim.lr_scheduler.CyclicLR(t.optim.SGD([t.ones(1)], lr=.1), 0.1, 1.0, mode="foo")
+    t.optim.lr_scheduler.CyclicLR(t.optim.Adagrad([t.ones(1)]), 0.1, 1.0)
     t.mm(t.ones(2,3),t.ones(2,3))
     t.ones(2,3).mm(t.ones(3))
     t.ones(2,3)@t.ones(2,3)

@@ -77,6 +77,9 @@ POOLS = [
     Layer(f"nn.{made}", _IMAGE)
     for made in (
         "MaxPool2d(2)", "MaxPool2d(3, stride=1, padding=1)", "MaxPool2d((3, 2), ceil_mode=True)",
+        "Upsample(scale_factor=2)", "Upsample((9, 3), mode='bilinear')",
+        "UpsamplingNearest2d(scale_factor=2)", "UpsamplingBilinear2d((8, 8))", "LPPool2d(2, 2)",
+        "LocalResponseNorm(3)", "ChannelShuffle(2)",
         "AvgPool2d(2)",
         "AvgPool2d(3, 1, 1, count_include_pad=False)", "AvgPool2d(2, divisor_override=3)",
         "AdaptiveAvgPool2d(1)", "AdaptiveAvgPool2d((3, 2))", "AdaptiveMaxPool2d((2, None))", "ZeroPad2d(1)",

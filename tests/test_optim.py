@@ -32,6 +32,8 @@ OPTIMISERS = [
     "NAdam(p, 0.01, weight_decay=0.1, decoupled_weight_decay=True)",
     "RAdam(p)", "RAdam(p, 0.02, weight_decay=0.1)",
     "RAdam(p, 0.02, (0.9, 0.99), decoupled_weight_decay=True)",
+    "Rprop(p)", "Rprop(p, 0.003, etas=(0.4, 1.3), step_sizes=(1e-4, 0.1), maximize=True)",
+    "ASGD(p)", "ASGD(p, 0.05, lambd=0.01, alpha=0.6, t0=2, weight_decay=0.1)",
 ]  # fmt: skip
 
 SCHEDULERS = [
@@ -39,6 +41,9 @@ SCHEDULERS = [
     "CosineAnnealingLR(o, 4)", "CosineAnnealingLR(o, 5, eta_min=0.01)", "LambdaLR(o, lambda k: 0.95**k)",
     "LambdaLR(o, [lambda k: 1 / (1 + k), lambda k: 0.5])", "MultiplicativeLR(o, lambda k: 0.8)",
     "LinearLR(o)", "LinearLR(o, 0.5, 0.1, 7)", "ConstantLR(o, 0.5, 3)", "PolynomialLR(o, 6, 2.0)",
+    "CyclicLR(o, 0.01, 0.1, step_size_up=3)", "CyclicLR(o, 0.01, 0.1, 2, 4, mode='triangular2')",
+    "CyclicLR(o, 0.01, [0.1, 0.2], 3, mode='exp_range', gamma=0.9, cycle_momentum=False)",
+    "CyclicLR(o, 0.01, 0.1, 3, scale_fn=lambda k: 0.5**k, scale_mode='iterations')",
     "OneCycleLR(o, 0.5, total_steps=12)",
     "OneCycleLR(o, [0.5, 1.0], epochs=4, steps_per_epoch=3, three_phase=True)",
     "OneCycleLR(o, 0.3, 20, pct_start=0.5, anneal_strategy='linear', cycle_momentum=False)",

@@ -8,6 +8,7 @@ with elementwise functions and `_reduced`. To add one, do either.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
@@ -15,7 +16,7 @@ from retrograd.compiler.ops import cross_entropy as classes
 from retrograd.compiler.ops import losses
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.pointwise import APPLY
-from retrograd.runtime.functions.public import functional, known, promoted
+from retrograd.runtime.functions.public import FUNCTIONAL, functional, known, promoted
 from retrograd.runtime.functions.statistics import cosine_similarity, mean, norm
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
@@ -238,6 +239,19 @@ def cosine_embedding_loss(
     near = where(APPLY["eq"](target, 1), 1.0 - cosine, 0.0)
     far = where(APPLY["eq"](target, -1), clamp_min(cosine - margin, 0.0), 0.0)
     return _reduced(near + far, reduction)
+
+
+@functional("triplet_margin_with_distance_loss")
+def triplet_margin_with_distance_loss(
+    anchor: Tensor, positive: Tensor, negative: Tensor, *, distance_function: Any = None, margin: float = 1.0,
+    swap: bool = False, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
+    """`triplet_margin_loss` with a distance of one's own; without, `pairwise_distance`."""
+    apart = FUNCTIONAL["pairwise_distance"] if distance_function is None else distance_function
+    near, far = apart(anchor, positive), apart(anchor, negative)
+    if swap:
+        far = APPLY["minimum"](far, apart(positive, negative))
+    return _reduced(clamp_min(margin + near - far, 0.0), reduction)
 
 
 @functional("triplet_margin_loss", top=True)

@@ -18,12 +18,14 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.creation import beside, finished
-from retrograd.runtime.functions.public import integer, public, sizes_of
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.functions.pointwise import APPLY
+from retrograd.runtime.functions.public import integer, known, public, sizes_of
+from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.random import samplers
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor, new
@@ -165,13 +167,14 @@ def normal(
         return _made(
             sizes, number, lambda: samplers.normal(sizes, mean, std, number.numpy, generator), **options
         )
-    check_not_tracing("normal")
-    arrays = [x.read("normal()") if isinstance(x, Tensor) else np.asarray(x) for x in (mean, std)]
-    _check_std(arrays[1].min() if arrays[1].size else 0)
-    shape = broadcast_shapes("normal", *(a.shape for a in arrays))
+    spread = known(std) if isinstance(std, Tensor) else np.asarray(std)
+    _check_std(spread.min() if spread is not None and spread.size else 0)
+    shape = broadcast_shapes("normal", *(tuple(x.shape) for x in tensors))
     kind = tensors[0].dtype
-    noise = samplers.randn(shape, kind.numpy, generator)
-    return beside(tensors[0], Tensor((noise * arrays[1] + arrays[0]).astype(kind.numpy)), **options)
+    noise = drawn(shape, kind, lambda: samplers.randn(shape, kind.numpy, generator), tensors[0])
+    with no_grad():
+        numbers = moves.cast(noise * std + mean, kind)
+    return beside(tensors[0], numbers, **options)
 
 
 def _check_std(std: float) -> None:
@@ -182,11 +185,24 @@ def _check_std(std: float) -> None:
 @public("bernoulli", method=True)
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """Ones with the probabilities in `input`, or with `p`, else zeros."""
-    if p is None:
-        check_not_tracing("bernoulli")
-    chance = input.read("bernoulli()") if p is None else p
     shape, kind = tuple(input.shape), input.dtype
-    return drawn(shape, kind, lambda: samplers.bernoulli(shape, chance, kind.numpy, generator), input)
+    if p is None:
+        return _below(input, shape, kind, generator, input)
+    return drawn(shape, kind, lambda: samplers.bernoulli(shape, p, kind.numpy, generator), input)
+
+
+def _below(
+    chance: Tensor, shape: tuple[int, ...], kind: DType, generator: Generator | None, like: Tensor
+) -> Tensor:
+    """Ones with the probabilities in a tensor. They decide nothing of what is drawn, so inside a trace it is
+    drawn before each call and compared there.
+    """
+    array = known(chance)
+    if array is not None:
+        return new(samplers.bernoulli(shape, array, kind.numpy, generator), like)
+    wide = dtypes.float64 if chance.dtype is dtypes.float64 else dtypes.float32
+    unit = drawn(shape, wide, lambda: samplers.unit(shape, wide.numpy, generator), like)
+    return moves.cast(APPLY["lt"](unit, moves.cast(chance.detach(), wide)), kind)
 
 
 @public("multinomial", method=True)
@@ -244,12 +260,12 @@ def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | No
 @public("bernoulli_", method=True, function=False)
 def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Ones with probability `p` (a number or a tensor), else zeros, into the tensor."""
+    shape, kind = tuple(input.shape), input.dtype
     if isinstance(p, Tensor):
-        check_not_tracing("bernoulli_")
-    elif not 0 <= p <= 1:
+        return assign(input, _below(p, shape, kind, generator, input), "BernoulliBackward1")
+    if not 0 <= p <= 1:
         raise ArgumentError(mirrored(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}"))
-    chance = p.read("bernoulli_()") if isinstance(p, Tensor) else p
-    return _fill(input, "bernoulli", lambda shape, kind: samplers.bernoulli(shape, chance, kind, generator))
+    return _fill(input, "bernoulli", lambda shape, kind: samplers.bernoulli(shape, p, kind, generator))
 
 
 @public("random_", method=True, function=False)

@@ -77,6 +77,7 @@ from retrograd.runtime.nn.loss import (
     SmoothL1Loss,
     SoftMarginLoss,
     TripletMarginLoss,
+    TripletMarginWithDistanceLoss,
 )
 from retrograd.runtime.nn.module import Module
 from retrograd.runtime.nn.normalization import (
@@ -93,6 +94,7 @@ from retrograd.runtime.nn.normalization import (
 from retrograd.runtime.nn.padding import (
     CircularPad1d,
     CircularPad2d,
+    CircularPad3d,
     ConstantPad1d,
     ConstantPad2d,
     ConstantPad3d,
@@ -100,8 +102,10 @@ from retrograd.runtime.nn.padding import (
     PixelUnshuffle,
     ReflectionPad1d,
     ReflectionPad2d,
+    ReflectionPad3d,
     ReplicationPad1d,
     ReplicationPad2d,
+    ReplicationPad3d,
     Unfold,
     ZeroPad1d,
     ZeroPad2d,
@@ -123,6 +127,16 @@ from retrograd.runtime.nn.pooling import (
     MaxPool3d,
 )
 from retrograd.runtime.nn.recurrent import GRU, LSTM, RNN, RNNBase
+from retrograd.runtime.nn.resampling import (
+    ChannelShuffle,
+    LocalResponseNorm,
+    LPPool1d,
+    LPPool2d,
+    LPPool3d,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+)
 from retrograd.runtime.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -132,6 +146,18 @@ from retrograd.runtime.nn.transformer import (
 )
 
 __all__ = [
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
+    "LocalResponseNorm",
+    "ChannelShuffle",
+    "ReflectionPad3d",
+    "ReplicationPad3d",
+    "CircularPad3d",
+    "TripletMarginWithDistanceLoss",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",

@@ -81,6 +81,10 @@ class ReflectionPad2d(_Pad):
     rank, mode = 2, "reflect"
 
 
+class ReflectionPad3d(_Pad):
+    rank, mode = 3, "reflect"
+
+
 class ReplicationPad1d(_Pad):
     rank, mode = 1, "replicate"
 
@@ -89,12 +93,20 @@ class ReplicationPad2d(_Pad):
     rank, mode = 2, "replicate"
 
 
+class ReplicationPad3d(_Pad):
+    rank, mode = 3, "replicate"
+
+
 class CircularPad1d(_Pad):
     rank, mode = 1, "circular"
 
 
 class CircularPad2d(_Pad):
     rank, mode = 2, "circular"
+
+
+class CircularPad3d(_Pad):
+    rank, mode = 3, "circular"
 
 
 @arguments("upscale_factor={0.upscale_factor}")

@@ -11,8 +11,11 @@ from retrograd.runtime.optim.lbfgs import LBFGS
 from retrograd.runtime.optim.optimizer import Optimizer
 from retrograd.runtime.optim.rmsprop import RMSprop
 from retrograd.runtime.optim.sgd import SGD
+from retrograd.runtime.optim.signs import ASGD, Rprop
 
 __all__ = [
+    "ASGD",
+    "Rprop",
     "LBFGS",
     "SGD",
     "Adadelta",

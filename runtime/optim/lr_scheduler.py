@@ -1,6 +1,12 @@
 """The schedulers of learning rates, under the names of `torch.optim.lr_scheduler`: `rates` and `policies`."""
 
-from retrograd.runtime.optim.policies import ChainedScheduler, OneCycleLR, ReduceLROnPlateau, SequentialLR
+from retrograd.runtime.optim.policies import (
+    ChainedScheduler,
+    CyclicLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
 from retrograd.runtime.optim.rates import (
     ConstantLR,
     CosineAnnealingLR,
@@ -20,6 +26,7 @@ __all__ = [
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",

@@ -100,6 +100,14 @@ class _Phase(NamedTuple):
     momenta: tuple[str, str]
 
 
+def set_momentum(group: Group, momentum: float) -> None:
+    """The momentum of a group, which in Adam and its kin is the first of `betas`."""
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum
+
+
 class OneCycleLR(LRScheduler):
     """Up to `max_lr` and down to almost nothing, in `total_steps`; momentum the other way (Smith, 2018)."""
 
@@ -145,15 +153,9 @@ class OneCycleLR(LRScheduler):
                 group.update(initial_lr=rate / div_factor, max_lr=rate)
                 group["min_lr"] = group["initial_lr"] / final_div_factor
                 if cycle_momentum:
-                    self._set_momentum(group, most)
+                    set_momentum(group, most)
                     group.update(max_momentum=most, base_momentum=least)
         super().__init__(optimizer, last_epoch)
-
-    def _set_momentum(self, group: Group, momentum: float) -> None:
-        if self.use_beta1:
-            group["betas"] = (momentum, *group["betas"][1:])
-        else:
-            group["momentum"] = momentum
 
     def get_lr(self) -> list[float]:
         """The rates at this step; the momenta are set."""
@@ -175,8 +177,80 @@ class OneCycleLR(LRScheduler):
         for group in self.optimizer.param_groups:
             rates.append(anneal(*(group[name] for name in phase.rates), share))
             if self.cycle_momentum:
-                self._set_momentum(group, anneal(*(group[name] for name in phase.momenta), share))
+                set_momentum(group, anneal(*(group[name] for name in phase.momenta), share))
         return rates
+
+
+class CyclicLR(LRScheduler):
+    """Up from `base_lr` to `max_lr` and down again, over and over; momentum the other way (Smith, 2015)."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: float | Sequence[float],
+        max_lr: float | Sequence[float],
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float | Sequence[float] = 0.8,
+        max_momentum: float | Sequence[float] = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise ArgumentError(mirrored(f"{type(optimizer).__name__} is not an Optimizer"))
+        if mode not in _CYCLES and scale_fn is None:
+            raise ArgumentError(mirrored("mode is invalid and scale_fn is None"))
+        down = step_size_up if step_size_down is None else step_size_down
+        self.total_size, self.step_ratio = float(step_size_up + down), step_size_up / (step_size_up + down)
+        self.mode, self.gamma = mode, gamma
+        self._scale: Callable[..., float] = _CYCLES[mode][0] if scale_fn is None else scale_fn
+        self._by_cycle = _CYCLES[mode][1] if scale_fn is None else scale_mode == "cycle"
+        self._custom = scale_fn is not None
+        self.max_lrs = _for_groups("max_lr", optimizer, max_lr)
+        self.cycle_momentum = cycle_momentum
+        self.use_beta1 = "betas" in optimizer.defaults
+        if cycle_momentum and not self.use_beta1 and "momentum" not in optimizer.defaults:
+            raise ArgumentError(
+                mirrored("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+            )
+        self.base_momentums = _for_groups("base_momentum", optimizer, base_momentum)
+        self.max_momentums = _for_groups("max_momentum", optimizer, max_momentum)
+        if last_epoch == -1:
+            starts = zip(
+                optimizer.param_groups, _for_groups("base_lr", optimizer, base_lr), self.max_momentums
+            )
+            for group, rate, momentum in starts:
+                group["lr"] = rate
+                if cycle_momentum:
+                    set_momentum(group, momentum)
+                    group.update(max_momentum=momentum)
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = _for_groups("base_lr", optimizer, base_lr)
+
+    def get_lr(self) -> list[float]:
+        """The rates at this step; the momenta are set."""
+        cycle = math.floor(1 + self.last_epoch / self.total_size)
+        place = 1.0 + self.last_epoch / self.total_size - cycle
+        height = place / self.step_ratio if place <= self.step_ratio else (place - 1) / (self.step_ratio - 1)
+        at = cycle if self._by_cycle else self.last_epoch
+        scale = self._scale(at) if self._custom else self._scale(at, self.gamma)
+        if self.cycle_momentum:
+            momenta = zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums)
+            for group, least, most in momenta:
+                set_momentum(group, most - (most - least) * height * scale)
+        return [low + (high - low) * height * scale for low, high in zip(self.base_lrs, self.max_lrs)]
+
+
+_CYCLES: dict[str, tuple[Callable[..., float], bool]] = {
+    "triangular": (lambda at, gamma: 1.0, True),
+    "triangular2": (lambda at, gamma: 1 / 2.0 ** (at - 1), True),
+    "exp_range": (lambda at, gamma: gamma**at, False),
+}
+"""How high a cycle goes, and whether that follows from its number or from the step's."""
 
 
 def _linear(start: float, end: float, share: float) -> float:

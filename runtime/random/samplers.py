@@ -194,6 +194,12 @@ def bernoulli(
     return np.asarray(unit < chances).astype(dtype)
 
 
+def unit(shape: Shape, dtype: DTypeLike, generator: Generator | None = None) -> NDArray[Any]:
+    """What `bernoulli` compares with probabilities of this dtype."""
+    sizes = _shape(shape)
+    return _unit(math.prod(sizes), np.dtype(dtype), generator or default_generator).reshape(sizes)
+
+
 def dropout_mask(
     shape: Shape, p: float = 0.5, dtype: DTypeLike = "float32", generator: Generator | None = None
 ) -> NDArray[Any]:
