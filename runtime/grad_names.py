@@ -212,6 +212,19 @@ def _adaptive_average(rank: int) -> Rule:
     return rule
 
 
+_STRETCHED = {
+    "nearest": "UpsampleNearest", "nearest-exact": "UpsampleNearestExact", "linear": "UpsampleLinear",
+    "bilinear": "UpsampleBilinear", "bicubic": "UpsampleBicubic", "trilinear": "UpsampleTrilinear",
+    "area": "AdaptiveAvgPool",
+}  # fmt: skip
+
+
+def _interpolate(
+    input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *args: Any, **kwargs: Any
+) -> str:
+    return f"{_STRETCHED.get(mode)}{input.ndim - 2}DBackward0"
+
+
 def _nll(input: Any, *args: Any, **kwargs: Any) -> str:
     return f"NllLoss{'2D' if input.ndim > 2 else ''}Backward0"
 
@@ -323,6 +336,9 @@ FUNCTIONS: dict[str, Name] = {
     "adaptive_avg_pool3d": _adaptive_average(3), "adaptive_max_pool2d": "AdaptiveMaxPool2DBackward0",
     "adaptive_max_pool3d": "AdaptiveMaxPool3DBackward0", "pixel_shuffle": "PixelShuffleBackward0",
     "pixel_unshuffle": "PixelUnshuffleBackward0", "scaled_dot_product_attention": "UnsafeViewBackward0",
+    "interpolate": _interpolate, "channel_shuffle": "ChannelShuffleBackward0",
+    "upsample_nearest": "UpsampleNearest2DBackward0", "upsample_bilinear": "UpsampleBilinear2DBackward0",
+    "local_response_norm": "DivBackward0", "pdist": "PdistBackward0",
     # losses
     "l1_loss": _reduced("AbsBackward0"), "kl_div": _reduced("MulBackward0"), "nll_loss": _nll,
     "cross_entropy": _cross_entropy, "soft_margin_loss": "SoftMarginLossBackward0",

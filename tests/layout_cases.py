@@ -5,7 +5,7 @@ from __future__ import annotations
 from function_cases import lines
 
 SHAPING = lines("""
-    t.alias_copy(x), t.detach_copy(x), t.t_copy(x), t.unsqueeze_copy(x, 0), t.squeeze_copy(one)
+    t.alias_copy(x), t.detach_copy(x.detach()), t.t_copy(x), t.unsqueeze_copy(x, 0), t.squeeze_copy(one)
     t.view_copy(x, (4, 3))
     t.diagonal_copy(q, 1), t.expand_copy(v, (3, 4)), t.permute_copy(c, (2, 0, 1)), t.select_copy(x, 0, 1)
     t.split_copy(x, 2), t.split_with_sizes_copy(x, (1, 2)), t.unbind_copy(x), t.transpose_copy(c, 0, 2)

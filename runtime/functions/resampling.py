@@ -18,9 +18,10 @@ from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
+from retrograd.runtime.eager.replay import called
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.pointwise import APPLY
-from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public
+from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public, unshared
 from retrograd.runtime.tensor import Tensor, new
 
 # ---- where an output element lies in the input -------------------------------------------------------------
@@ -130,14 +131,15 @@ def interpolate(
     sizes, scales = _sizes(input, size, scale_factor, rank)
     if recompute_scale_factor:
         scales = [None] * rank
+    found = input
     for axis, out, scale in zip(range(2, input.ndim), sizes, scales):
         own = input.shape[axis]
         if nearest:
             index = _nearest(own, out, scale, mode == "nearest-exact")
-            input = places.take(input, new(index, input), axis)
+            found = places.take(found, new(index, input), axis)
         elif out != own or scale not in (None, 1.0):
-            input = _along(input, axis, _WEIGHTS[mode][0](own, out, bool(align_corners), scale))
-    return input
+            found = _along(found, axis, _WEIGHTS[mode][0](own, out, bool(align_corners), scale))
+    return unshared(found, input)
 
 
 _MODES = (
@@ -247,10 +249,17 @@ _COPIED = (
 """Views that PyTorch also has as copies: `permute_copy`."""
 
 
+def _own(view: Tensor) -> Tensor:
+    """A copy of a view, called after it."""
+    return called(f"{view.grad_fn.name()}_copy", view.clone)() if view.grad_fn else view.clone()
+
+
 def _copying(name: str) -> None:
     def copy(input: Tensor, *args: Any, **kwargs: Any) -> Any:
-        found = input if name == "alias" else getattr(input, name)(*args, **kwargs)
-        return tuple(x.clone() for x in found) if isinstance(found, tuple) else found.clone()
+        if name == "alias":
+            return called("AliasBackward0_copy", input.clone)()
+        found = getattr(input, name)(*args, **kwargs)
+        return tuple(map(_own, found)) if isinstance(found, tuple) else _own(found)
 
     copy.__name__ = copy.__qualname__ = f"{name}_copy"
     copy.__doc__ = f"`{name}`, with memory of its own."
