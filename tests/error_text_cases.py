@@ -61,7 +61,6 @@ MISTAKES = lines("""
     t.tensor(3.)[0]
     t.ones(2,3)[t.tensor([True,False,True])]
     t.ones(3)[t.tensor([1.])]
-    t.ones(2,3).index_select(0,t.tensor([3]))
     t.ones(2,3).index_select(0,t.tensor([[0]]))
     t.ones(2,3).gather(0,t.tensor([0]))
     t.ones(2,3).gather(0,t.tensor([[0.,0,0]]))

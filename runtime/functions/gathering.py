@@ -254,9 +254,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at these indices along `dim`, in their order."""
     axis = axis_of(dim, input.ndim, "index_select")
     (x,) = _lined(input)
-    vector = _vector("index_select", index)
-    check_rows(vector, x.shape[axis])
-    picked = places.take(x, vector, axis)
+    picked = places.take(x, _vector("index_select", index), axis)
     return moves.reshape(picked, ()) if not input.ndim and picked.numel() == 1 else picked
 
 
