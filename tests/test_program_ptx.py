@@ -35,7 +35,7 @@ def test_each_kernel_stands_below_what_it_computes(of: str) -> None:
     found = kernels(of)
     assert found
     for name, (computes, parameters, *where) in found.items():
-        op, size = re.fullmatch(r"// (\w+): (\d+ blocks of \d+ threads.*)", computes).groups()  # type: ignore[union-attr]  # it matches
+        op, size = re.fullmatch(r"// (\w+): (\d+ blocks? of \d+ threads.*)", computes).groups()  # type: ignore[union-attr]  # it matches
         assert op in name
         assert size
         assert re.fullmatch(r"// \((\w+: \w+\[\d+\](, )?)+\)", parameters)

@@ -294,8 +294,9 @@ def _header(kernel: Kernel, launch: Launch) -> str:
     )
     shared = f", {launch.shared_bytes} bytes shared" if launch.shared_bytes else ""
     parameters = (f"{b.name}: {b.dtype.name}[{b.size}]" for b in launch.buffers)
+    blocks = "1 block" if launch.grid == 1 else f"{launch.grid} blocks"
     text = [
-        f"{kernel.name}: {launch.grid} blocks of {launch.block} threads{shared}",
+        f"{kernel.name}: {blocks} of {launch.block} threads{shared}",
         f"({', '.join(parameters)})",
         *lines,
     ]
