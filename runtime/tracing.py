@@ -14,10 +14,11 @@ trace (`compile_grad`) writes them back when the compiled function has run.
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import TraceError, user_location
@@ -30,6 +31,8 @@ from retrograd.runtime.strided import DeviceArray, share_memory
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _counting = threading.Lock()
 
 depth = 0
@@ -39,12 +42,55 @@ OPEN = ctypes.c_int64(0)
 """The same for native code."""
 
 
-def count(more: int) -> None:
-    """Note that so many more traces are open."""
+_open: list[Open] = []
+
+
+class Open:
+    """A trace that is open in this thread, from now until `close`."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace, self.thread, self.outer = trace, threading.get_ident(), STATE.trace
+        with _counting:
+            _open.append(self)
+            _count()
+        STATE.trace = trace
+
+    def close(self) -> None:
+        """The first time; a generator that was broken off may come back to it later."""
+        with _counting:
+            if self not in _open:
+                return
+            _open.remove(self)
+            _count()
+        STATE.trace = self.outer
+
+
+def _count() -> None:
     global depth
-    with _counting:
-        depth += more
-        OPEN.value = depth
+    depth = OPEN.value = len(_open)
+
+
+def unbroken(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Of a function that opens traces: whatever breaks into it at whatever place (Ctrl-C may come between a
+    `with` and its block), they are closed when it has raised."""
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        trace, grad = STATE.trace, STATE.grad
+        mine = [each for each in _open if each.thread == threading.get_ident()]
+        try:
+            return function(*args, **kwargs)
+        except BaseException:
+            for each in reversed(_open.copy()):
+                if each.thread == threading.get_ident() and each not in mine:
+                    each.close()
+                    each.trace.restore()
+            with _counting:
+                _count()
+            STATE.trace, STATE.grad = trace, grad
+            raise
+
+    return call
 
 
 class Before(NamedTuple):
@@ -97,18 +143,20 @@ class Trace:
         """Whether the function would have looked at elements, were they known."""
         self._before: dict[AnyTensor, Before] = {}
         self._name_of = name_of
-        self._outer: Trace | None = None
+        self._opened: list[Open] = []
 
     def __enter__(self) -> Trace:
-        count(1)
-        self._outer, STATE.trace = STATE.trace, self
+        self._opened.append(Open(self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        count(-1)
-        STATE.trace = self._outer
+        self._opened.pop().close()
+        self.restore()
+
+    def restore(self) -> None:
+        """Give the Tensors outside back what they were."""
         self.grads = {tensor: tensor._grad for tensor in self.grads}
         for tensor, before in self._before.items():
             tensor._edge, tensor._requires_grad, tensor._grad = before.edge, before.requires_grad, before.grad

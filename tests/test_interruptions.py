@@ -180,6 +180,7 @@ def interrupted_after(seconds: float) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a callback
 def test_ctrl_c_at_any_time() -> None:
     weight = rg.from_numpy(array(5)).requires_grad_()
     function = lambda x: ((x * weight).sin() + x.exp()).sum()  # noqa: E731  # compiled anew each time

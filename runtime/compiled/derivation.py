@@ -11,25 +11,21 @@ from contextlib import contextmanager
 
 from retrograd.compiler.ir.graph import Builder, Input, Node, Value
 from retrograd.compiler.ops.shape import expand
-from retrograd.runtime import tracing
 from retrograd.runtime.autograd.engine import Pass
 from retrograd.runtime.eager.opnodes import OpNode, edge_of
 from retrograd.runtime.eager.tape import GradNode
-from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Trace
+from retrograd.runtime.tracing import Open, Trace
 
 
 @contextmanager
 def inside(trace: Trace) -> Iterator[None]:
     """Go on with a trace that has ended."""
-    outer, STATE.trace = STATE.trace, trace
-    tracing.count(1)
+    opened = Open(trace)
     try:
         yield
     finally:
-        tracing.count(-1)
-        STATE.trace = outer
+        opened.close()
 
 
 def gradients(

@@ -33,7 +33,7 @@ from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.native.program import Executable, executable
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Trace
+from retrograd.runtime.tracing import Trace, unbroken
 
 LOCK = threading.RLock()
 """Held while something is traced or compiled, so that a program is made once; and while forking, so that a
@@ -218,7 +218,7 @@ class Recording:
             return found
         with LOCK:
             if what not in self._made:
-                self._made[what] = make()
+                self._made[what] = unbroken(make)()
             made: _T = self._made[what]
             return made
 

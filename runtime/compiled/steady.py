@@ -18,8 +18,10 @@ from retrograd.compiler.errors import TraceError
 from retrograd.runtime.compiled.guards import reads, size_of
 from retrograd.runtime.compiled.specialise import Call, Specialisation, specialise
 from retrograd.runtime.native.watching import Read
+from retrograd.runtime.tracing import unbroken
 
 
+@unbroken
 def trace_steadily(
     function: Callable[..., Any], call: Call, roots: Sequence[tuple[str, object]]
 ) -> Specialisation:

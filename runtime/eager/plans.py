@@ -22,7 +22,7 @@ from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
 from retrograd.runtime.eager.record import step
 from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Trace
+from retrograd.runtime.tracing import Trace, unbroken
 
 Plan = Callable[..., Any]
 """What to do with the operands, the Tensors among the arguments in their order."""
@@ -31,6 +31,7 @@ Plan = Callable[..., Any]
 # ---- steps -------------------------------------------------------------------------------------------------
 
 
+@unbroken
 def _traced(
     f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Any, list[Node], Trace] | None:
