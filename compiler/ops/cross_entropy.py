@@ -23,6 +23,21 @@ from retrograd.compiler.ops.softmax import log_softmax, softmax
 from retrograd.compiler.ops.statistics import over
 from retrograd.compiler.record import record
 
+_FEW = 64
+"""Elements that Python looks through sooner than NumPy is called."""
+
+
+def _bounds(target: Array) -> tuple[int, int]:
+    """The least and the greatest; 0 of none."""
+    if target.size > _FEW:
+        return int(target.min()), int(target.max())
+    classes = target.ravel().tolist() or [0]
+    return min(classes), max(classes)
+
+
+def _among(index: int, target: Array) -> bool:
+    return index in target.ravel().tolist() if target.size <= _FEW else bool((target == index).any())
+
 
 def class_axis(x: Value) -> int:
     """Where the classes of `[N, C, …]` or `[C]` are."""
@@ -56,7 +71,8 @@ class _Classes(Loss):
     def inspect(self, *arrays: Array) -> None:
         x, target = arrays[:2]
         classes = x.shape[class_axis(x)]
-        if not target.size or (target.min() >= 0 and target.max() < classes):
+        least, most = _bounds(target)
+        if least >= 0 and most < classes:
             return
         wrong = target[((target < 0) | (target >= classes)) & (target != self.ignore_index)]
         if wrong.size:
@@ -133,10 +149,14 @@ class CrossEntropy(_Classes):
     def title(self) -> str:
         return "NllLoss"
 
+    def reads(self, x: Array, target: Array) -> bool:
+        """Whether scores are `[N, C]`, and each target counts, and nothing but it."""
+        return x.ndim == 2 and x.size > 0 and not self.smoothing and not _among(self.ignore_index, target)
+
     def compute(self, *arrays: Array) -> Array:
         """Of scores `[N, C]` without weights, smoothing and ignored targets in a few steps."""
         x, target, *weight = arrays
-        if weight or self.smoothing or x.ndim != 2 or not x.size or (target == self.ignore_index).any():
+        if weight or not self.reads(x, target):
             return super().compute(*arrays)
         low = x - np.maximum.reduce(x, 1, keepdims=True)
         each = np.log(np.add.reduce(np.exp(low), 1)) - low[np.arange(len(low)), target]

@@ -205,6 +205,8 @@ def launching(array: DeviceArray) -> Any:
 
 _RULES: dict[Hashable, Callable[..., Any] | None] = {}
 """Rules of derivatives as functions of arrays, by op and types; None for those that have been met once."""
+ADJOINTS: dict[type[Op], Callable[..., Callable[..., Any] | None]] = {}
+"""Makers of such rules for ops that have better ones on arrays than their formulas; they may give None."""
 _BIG = 1 << 14
 """Elements of a cotangent for which the rule is made at once: machine code gives other bits than NumPy."""
 
@@ -215,6 +217,10 @@ def _rule(
     """The op's rule as a function of arrays of these types, if it has been asked for before."""
     key = (op, cotangent.shape, cotangent.dtype, tuple(needed), *[(x.shape, x.dtype) for x in inputs])
     run = _RULES.get(key)
+    if run is None and type(op) in ADJOINTS:
+        own = ADJOINTS[type(op)](op, [type_of(x) for x in inputs], type_of(cotangent), needed)
+        if own is not None:
+            run = _RULES[key] = own
     if run is None and (key in _RULES or cotangent.size >= _BIG):
         run = _RULES[key] = cotangents_of(op, [type_of(x) for x in inputs], type_of(cotangent), needed)
     elif run is None:

@@ -25,7 +25,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.arrays import computing
-from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, record, type_of
 from retrograd.runtime.eager.views import View, is_view
 from retrograd.runtime.modes import STATE
@@ -65,7 +65,7 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
         if any(array.dtype is not first for array in arrays):
             op.infer(*map(type_of, arrays))
         away = type(first) is DType and isinstance(arrays[0], DeviceArray)
-        out = apply(op, *arrays) if away else quietly(one_op.value(op, arrays) or op.evaluate, *arrays)
+        out = apply(op, *arrays) if away else quietly(_function(op, arrays), *arrays)
     except Exception as error:
         raise _explained(error, op, values) from None
     result = Tensor(out)
@@ -76,6 +76,11 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
     return result
 
 
+def _function(op: Op, arrays: Sequence[Any]) -> Callable[..., Any]:
+    """What computes the op of such arrays."""
+    return one_op.value(op, arrays) or loops.of_op(op, arrays) or op.evaluate
+
+
 def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[..., Tensor]:
     """The op as a function of Tensors and constants that are known to have these types, outside of traces;
     on the tape it is called `shown`, or as ever.
@@ -84,7 +89,7 @@ def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[
     differentiable = out.dtype.is_floating_point
     if kind.is_view:
         return calls.view(op, kind, _view_step(op, out, shown), shown, differentiable)
-    compute = computing(op, types)
+    compute = one_op.value_of(op, tuple(types)) or loops.of_op(op, types) or computing(op, types)
 
     def told(values: Sequence[Value]) -> Any:
         """The value, or the error in the user's terms."""

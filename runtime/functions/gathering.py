@@ -249,7 +249,7 @@ def _vector(name: str, index: Tensor) -> Tensor:
     return _lined(as_index(index, name))[0]
 
 
-@public("index_select", method=True, replay=True)
+@public("index_select", method=True)
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at these indices along `dim`, in their order."""
     axis = axis_of(dim, input.ndim, "index_select")

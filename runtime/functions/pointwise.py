@@ -26,7 +26,7 @@ from retrograd.runtime import grad_names, tracing
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
-from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.kernels import kernel, number
 from retrograd.runtime.eager.opnodes import kind_of, record
 from retrograd.runtime.eager.promotion import promote
@@ -135,7 +135,8 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
     """
 
     def made(dtype: np.dtype[Any]) -> Callable[..., Any]:
-        formula = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
+        loop = loops.of_row(row, dtype)
+        formula = kernel(row) if dtypes.dtype(dtype).is_half else loop or exactly(kernel(row))
         return formula if isinstance(formula, np.ufunc) else one_op.choosing(row, formula)
 
     def first(dtype: np.dtype[Any]) -> Callable[..., Any]:

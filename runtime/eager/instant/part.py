@@ -23,6 +23,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.eager.instant.entries_text import ENTRIES
 from retrograd.runtime.eager.instant.history_text import HISTORY
 from retrograd.runtime.eager.instant.keys_text import KEYS
+from retrograd.runtime.eager.instant.makers_text import MAKERS
 from retrograd.runtime.eager.instant.operands_text import OPERANDS
 from retrograd.runtime.eager.instant.replay_text import REPLAY
 from retrograd.runtime.eager.instant.views_text import VIEWS
@@ -102,7 +103,7 @@ def _text() -> str:
         "record": object.__basicsize__ + 8,
     }
     slices = {f"slice_{name}": offset for name, offset in ends.items()}
-    return Template(OPERANDS + ENTRIES + HISTORY + VIEWS + KEYS + REPLAY).substitute(
+    return Template(OPERANDS + ENTRIES + MAKERS + HISTORY + VIEWS + KEYS + REPLAY).substitute(
         asdict(places) | offsets | slices | constants | WORDS | KEYED
     )
 

@@ -1,0 +1,165 @@
+"""Native functions of arrays, for what NumPy does in many passes: rows that it lacks, and rows of a matrix.
+
+In flow a row or an op and a dtype; out flows a function of one array, or None where NumPy may as well do it.
+The code (`loops_text.py`) is for arrays of any size, is made when it is first run, and is kept in the cache.
+A further op is a case of `of_op`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.backends.math import FUNCTIONS
+from retrograd.compiler.ir.graph import Array, Op, Type
+from retrograd.compiler.ops.cross_entropy import CrossEntropy
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.normal import LayerNorm
+from retrograd.compiler.ops.softmax import LogSoftmax, Softmax
+from retrograd.runtime.eager.arrays import cotangents_of
+from retrograd.runtime.eager.instant import loops_text
+from retrograd.runtime.eager.instant.part import WORDS, available, native_function
+from retrograd.runtime.eager.opnodes import ADJOINTS
+from retrograd.runtime.native import cpu
+from retrograd.runtime.native.host import host
+
+Function = Callable[..., Array]
+Text = Callable[[str, bool], str]
+"""A loop's module, by the kind of elements and whether the processor has AVX-512."""
+
+_KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+_ALL = 64
+"""More axes than any array has."""
+_MUCH = 1 << 14
+"""Elements from which on machine code of the whole derivative may pay."""
+
+
+_TAKEN = (Elementwise, Softmax, LogSoftmax, LayerNorm, CrossEntropy)
+
+
+def of_row(row: Elementwise, dtype: np.dtype[Any]) -> Function | None:
+    """A row of one operand that NumPy lacks."""
+    known = row.arity == 1 and row.name in FUNCTIONS and not isinstance(row.numpy, np.ufunc)
+    if not known or dtype not in _KINDS or not available():
+        return None
+    return _function(_elementwise(row.name), _KINDS[dtype], _ALL)
+
+
+def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
+    """An op of operands like these: a row that NumPy lacks, or something along the last axes."""
+    if not isinstance(op, _TAKEN) or not available():
+        return None
+    x = operands[0]
+    dtype = x.dtype.numpy if isinstance(x, Type) else x.dtype
+    if dtype not in _KINDS:
+        return None
+    match op:
+        case Elementwise():
+            return of_row(op, dtype)
+        case Softmax() | LogSoftmax():
+            return _function(_ALONG[type(op)], _KINDS[dtype], 1) if op.axis == x.ndim - 1 else None
+        case LayerNorm():
+            return _affine(_function(_standardised(op.eps), _KINDS[dtype], op.dims))
+        case CrossEntropy():
+            return _entropy(op, _function(loops_text.log_softmax, _KINDS[dtype], 1))
+
+
+@cache
+def _elementwise(name: str) -> Text:
+    return partial(loops_text.elementwise, FUNCTIONS[name])
+
+
+@cache
+def _standardised(eps: float) -> Text:
+    return partial(loops_text.standardised, eps)
+
+
+_ALONG: dict[type[Op], Text] = {Softmax: loops_text.softmax, LogSoftmax: loops_text.log_softmax}
+
+
+@cache
+def _entropy(op: CrossEntropy, log_softmax: Function) -> Function:
+    """The loss of scores `[N, C]`, where it is no more than to read at the targets."""
+
+    def compute(x: Array, target: Array, *weight: Array) -> Array:
+        op.inspect(x, target)
+        if weight or not op.reads(x, target):
+            return op.evaluate(x, target, *weight)
+        each = -log_softmax(x)[np.arange(len(x)), target]
+        if op.reduction == "none":
+            return each
+        total = np.add.reduce(each)
+        return np.asarray(total / each.dtype.type(len(x)) if op.reduction == "mean" else total)
+
+    return compute
+
+
+def _entropy_adjoint(
+    op: CrossEntropy, types: Sequence[Type], out: Type, needed: Sequence[bool]
+) -> Callable[..., list[Array | None]] | None:
+    """Of such a loss: the softmax, less 1 at the targets, times the cotangent."""
+    x = types[0]
+    if op.smoothing or len(types) > 2 or x.ndim != 2 or x.dtype.numpy not in _KINDS or x.size >= _MUCH:
+        return None
+    softmax = _function(loops_text.softmax, _KINDS[x.dtype.numpy], 1)
+    general = cache(lambda: cotangents_of(op, types, out, needed))
+
+    def compute(cotangent: Array, value: Array, scores: Array, target: Array) -> list[Array | None]:
+        if not op.reads(scores, target):
+            found: list[Array | None] = general()(cotangent, value, scores, target)
+            return found
+        share = softmax(scores)
+        share[np.arange(len(target)), target] -= 1
+        each = cotangent / share.dtype.type(len(target)) if op.reduction == "mean" else cotangent
+        share *= each[:, None] if op.reduction == "none" else each
+        return [share, None]
+
+    return compute
+
+
+if available():
+    ADJOINTS[CrossEntropy] = _entropy_adjoint
+
+
+@cache
+def _affine(standardised: Function) -> Function:
+    """The loop, times a weight and plus a bias where there are."""
+
+    def compute(x: Array, *affine: Array) -> Array:
+        out = standardised(x)
+        for operand, join in zip(affine, (np.multiply, np.add), strict=False):
+            join(out, operand, out)
+        return out
+
+    return compute
+
+
+@cache
+def _function(text: Text, kind: str, axes: int) -> Function:
+    """The loop as a function of arrays, of which so many last axes are a row. Those that do not lie in order
+    are copied first.
+    """
+    words = (ctypes.c_int64 * WORDS["words"])()
+
+    def linked(x: Array) -> Array:
+        """The first call, and those of arrays that do not lie in order."""
+        if not words[WORDS["compute"]]:
+            library = cpu.load_part(text(kind, host().has("avx512f")), {})
+            kept.append(library)
+            words[WORDS["compute"]] = library.address("loop")
+        if x.flags.c_contiguous and x.flags.aligned:
+            return native(x)
+        order = (
+            sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])) if axes == _ALL else range(x.ndim)
+        )
+        found = native(np.array(x.transpose(order), order="C"))
+        return found.transpose(np.argsort(order))
+
+    kept: list[object] = [linked]
+    words[WORDS["slow"]], words[WORDS["rank"]] = id(linked), axes
+    native: Function = native_function("retrograd_rows", linked, words, kept)
+    return native

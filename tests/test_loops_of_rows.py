@@ -1,0 +1,112 @@
+"""Native loops over rows of any length: the same numbers as PyTorch's, whatever the shape and the strides."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import retrograd as rg
+from retrograd.runtime.eager.instant.part import available
+
+F = rg.nn.functional
+
+pytestmark = pytest.mark.skipif(not available(), reason="objects are laid out in another way")
+
+SHAPES = [(3, 3), (5, 17), (2, 3, 40), (1, 1), (4,), (0, 4), (2, 0), (7, 1000), (16,), (3, 32)]
+DTYPES = [np.float32, np.float64]
+ROWS = ["sigmoid", "softplus", "erf", "erfc", "rsqrt"]
+
+
+def near(ours: Any, theirs: Any) -> None:
+    tight = ours.dtype is rg.float64
+    found, expected = ours.detach().numpy(), theirs.detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-12 if tight else 2e-5, atol=1e-13 if tight else 2e-6)
+
+
+def steps(x: Any) -> list[int]:
+    """The strides that lead anywhere."""
+    return [step for step, size in zip(x.stride(), x.shape, strict=True) if size > 1 and x.numel()]
+
+
+def normal(shape: tuple[int, ...], dtype: type, scale: float = 3.0) -> Any:
+    return np.asarray(np.random.default_rng(7).standard_normal(shape) * scale).astype(dtype)
+
+
+@pytest.fixture(scope="module")
+def torch() -> ModuleType:
+    return pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_of_a_matrix(torch: ModuleType, shape: tuple[int, ...], dtype: type) -> None:
+    array = normal(shape, dtype)
+    x, y = rg.from_numpy(array), torch.from_numpy(array)
+    for _ in range(3):
+        near(F.softmax(x, dim=-1), torch.softmax(y, -1))
+        near(F.log_softmax(x, dim=-1), torch.log_softmax(y, -1))
+        near(F.layer_norm(x, shape[-1:]), torch.nn.functional.layer_norm(y, shape[-1:]))
+        near(F.layer_norm(x, shape), torch.nn.functional.layer_norm(y, shape))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_of_the_table(torch: ModuleType, name: str, dtype: type) -> None:
+    for shape in [*SHAPES, ()]:
+        array = np.asarray(np.abs(normal(shape, dtype)) if name == "rsqrt" else normal(shape, dtype))
+        for view in (array, array.T, array[..., ::2] if shape else array):
+            ours, theirs = rg.from_numpy(view), torch.from_numpy(view)
+            call = torch.nn.functional.softplus if name == "softplus" else getattr(torch, name)
+            found = F.softplus(ours) if name == "softplus" else getattr(ours, name)()
+            near(found, call(theirs))
+            assert steps(found) == steps(call(theirs))
+
+
+def test_special_numbers_go_where_pytorch_has_them(torch: ModuleType) -> None:
+    rows = [[np.inf, 1, 2], [-np.inf] * 3, [np.nan, 1, 2], [1e30, -1e30, 0], [-np.inf, 0, 1]]
+    array = np.array(rows, np.float32)
+    for ours, theirs in ((rg.softmax, torch.softmax), (rg.log_softmax, torch.log_softmax)):
+        near(ours(rg.from_numpy(array), 1), theirs(torch.from_numpy(array), 1))
+    near(rg.from_numpy(array).sigmoid(), torch.from_numpy(array).sigmoid())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(3, 3), (5, 17), (1, 1), (100, 10), (64, 1000)])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_cross_entropy_and_its_derivative_have_the_same_bits_each_time(
+    torch: ModuleType, shape: tuple[int, int], reduction: str, dtype: type, ignored: bool
+) -> None:
+    array, classes = normal(shape, dtype), np.random.default_rng(1).integers(0, shape[1], shape[0])
+    classes[: int(ignored)] = -100
+    y = torch.from_numpy(array.copy()).requires_grad_()
+    expected = torch.nn.functional.cross_entropy(y, torch.from_numpy(classes), reduction=reduction)
+    expected.sum().backward()
+    seen = set()
+    for _ in range(4):
+        x = rg.from_numpy(array.copy()).requires_grad_()
+        loss = F.cross_entropy(x, rg.from_numpy(classes), reduction=reduction)
+        loss.sum().backward()
+        assert x.grad is not None
+        near(loss, expected)
+        near(x.grad, y.grad)
+        seen.add((loss.detach().numpy().tobytes(), x.grad.numpy().tobytes()))
+    assert len(seen) == 1
+
+
+def test_a_loop_that_is_in_the_cache_needs_no_llvm() -> None:
+    program = (
+        "import sys, retrograd as rg\n"
+        "rg.ones(3).sigmoid(), rg.softmax(rg.ones(3, 3), 1)\n"
+        "print('llvmlite.binding' in sys.modules)"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert runs[-1].stdout.strip() == "False"
