@@ -286,7 +286,8 @@ FUNCTIONS: dict[str, Name] = {
     "nanmedian": with_("dim", "Nanmedian"), "mode": "ModeBackward0", "kthvalue": "KthvalueBackward0",
     "var": "VarBackward0", "std": "StdBackward0", "var_mean": "VarMeanBackward0",
     "std_mean": "StdMeanBackward0", "logsumexp": "LogsumexpBackward0", "trace": "TraceBackward0",
-    "dist": "DistBackward0", "cdist": "CdistBackward0", "norm": "LinalgVectorNormBackward0",
+    "dist": "DistBackward0", "renorm": "RenormBackward0", "cdist": "CdistBackward0",
+    "norm": "LinalgVectorNormBackward0",
     "linalg_norm": _norm, "linalg_vector_norm": "LinalgVectorNormBackward0",
     "pairwise_distance": "NormBackward1", "cosine_similarity": "SumBackward1", "trapezoid": _trapezoid,
     "cov": "SqueezeBackward0", "corrcoef": "ClampBackward1", "quantile": "SqueezeBackward4",
@@ -304,8 +305,8 @@ FUNCTIONS: dict[str, Name] = {
     # shapes
     "reshape": _reshape, "flatten": _reshape, "ravel": "ViewBackward0", "view": "ViewBackward0",
     "reshape_as": "ViewBackward0", "view_as": "ViewBackward0", "unflatten": "ViewBackward0",
-    "transpose": "TransposeBackward0", "mT": "TransposeBackward0", "H": "TransposeBackward0",
-    "t": "TBackward0",
+    "transpose": "TransposeBackward0", "mT": "TransposeBackward0", "adjoint": "TransposeBackward0",
+    "H": "TransposeBackward0", "t": "TBackward0",
     "squeeze": _squeeze, "unsqueeze": "UnsqueezeBackward0", "repeat": "RepeatBackward0",
     "tile": "RepeatBackward0", "flip": "FlipBackward0", "roll": "RollBackward0", "rot90": "Rot90Backward0",
     "repeat_interleave": _repeat_interleave, "tril": "TrilBackward0", "triu": "TriuBackward0",
@@ -323,6 +324,7 @@ FUNCTIONS: dict[str, Name] = {
     "index_fill": tensor("value", "IndexFill", 3), "scatter": _scatter,
     "scatter_add": "ScatterAddBackward0", "scatter_reduce": "ScatterReduceBackward0",
     "masked_scatter": "MaskedScatterBackward0", "put": "PutBackward0", "index_put": "IndexPutBackward0",
+    "diagonal_scatter": "DiagonalScatterBackward0",
     "select_scatter": "SelectScatterBackward0", "slice_scatter": "SliceScatterBackward0",
     # layers
     "embedding": "EmbeddingBackward0", "batch_norm": "NativeBatchNormBackward0",
@@ -348,6 +350,8 @@ FUNCTIONS: dict[str, Name] = {
     "linalg_eigvalsh": "LinalgEighBackward0", "linalg_svd": "LinalgSvdBackward0",
     "linalg_svdvals": "LinalgSvdBackward0", "linalg_slogdet": "LinalgSlogdetBackward0",
     "linalg_solve_triangular": "LinalgSolveTriangularBackward0",
+    "cholesky_solve": "CholeskySolveBackward0", "cholesky_inverse": "CholeskyInverseBackward0",
+    "linalg_tensorinv": "ViewBackward0", "linalg_tensorsolve": "ViewBackward0",
     "linalg_inv": "LinalgInvExBackward0", "linalg_solve": "LinalgSolveExBackward0",
     "linalg_cholesky": "LinalgCholeskyExBackward0", "cholesky": "CholeskyBackward0",
 }  # fmt: skip

@@ -183,6 +183,7 @@ REDUCTION = lines("""
 """)
 
 STATISTICS = lines("""
+    t.renorm(x, 2, 0, 1.0), c.renorm(1, 2, 2.5)
     x.var()
     x.var(1)
     x.var(0, unbiased=False)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from function_cases import lines
 
 FUNCTIONAL = lines("""
+    x.hardshrink(0.3), x.detach().hardshrink()
+    t.constant_pad_nd(x, (1, 2), 3.0)
+    t.batch_norm(x, v, w, None, None, True, 0.1, 1e-5, False)
+    t.batch_norm(x, None, None, w.detach(), v.detach().abs(), False, 0.1, 1e-3, False)
     F.interpolate(image, 9)
     F.interpolate(image, scale_factor=2)
     F.interpolate(image, scale_factor=0.7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from function_cases import lines
 
 SHAPING = lines("""
+    c.adjoint(), t.adjoint(x)
     t.alias_copy(x), t.detach_copy(x.detach()), t.t_copy(x), t.unsqueeze_copy(x, 0), t.squeeze_copy(one)
     t.view_copy(x, (4, 3))
     t.diagonal_copy(q, 1), t.expand_copy(v, (3, 4)), t.permute_copy(c, (2, 0, 1)), t.select_copy(x, 0, 1)
@@ -224,6 +225,7 @@ LINEAR = lines("""
 """)
 
 INDEXING = lines("""
+    t.diagonal_scatter(q, v), x.diagonal_scatter(u[:2], 2)
     x[0]
     x[-1]
     x[1, 2]

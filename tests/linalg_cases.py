@@ -45,6 +45,11 @@ LINALG = lines("""
     a.slogdet()
     t.logdet(p)
     p.logdet()
+    t.cholesky_solve(b, L.cholesky(p)), b.cholesky_solve(L.cholesky(p).mT, True)
+    t.cholesky_inverse(L.cholesky(p)), L.cholesky(p, upper=True).cholesky_inverse(upper=True)
+    L.tensorinv((a * 1).reshape(2, -1, a.shape[0]), 2) if a.numel() else a
+    L.tensorsolve(a.reshape(*a.shape, 1).squeeze(-1), v)
+    L.tensorsolve(a, v, dims=(0,))
     L.inv(a)
     L.inv(stack)
     t.inverse(a)

@@ -568,3 +568,11 @@ def test_a_new_parameter_is_a_new_program() -> None:
     layer.weight = retrograd.nn.Parameter(retrograd.zeros(1, 2))
     layer.register_forward_hook(lambda m, args, out: out + 1)
     assert compiled(x).item() == pytest.approx(layer.bias.item() + 1)
+
+
+def test_a_state_dict_prints_as_in_pytorch(torch: Any) -> None:
+    def shown(t: Any) -> str:
+        t.manual_seed(0)
+        return str(t.nn.Linear(2, 1).state_dict())
+
+    assert shown(retrograd) == shown(torch)

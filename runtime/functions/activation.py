@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 where = APPLY["where"]
 
 
-def activation(*names: str, top: bool = False) -> Callable[[F], F]:
+def activation(*names: str, top: bool = False, method: bool = False) -> Callable[[F], F]:
     """A function of `nn.functional` that may be asked to work in place.
 
     With `top`, of the top namespace too.
@@ -41,7 +41,7 @@ def activation(*names: str, top: bool = False) -> Callable[[F], F]:
             return assign(input, result) if inplace else result
 
         for name in names:
-            functional(name, top=top)(_renamed(apply_to, name))
+            functional(name, top=top, method=method)(_renamed(apply_to, name))
             if name in IN_PLACE:
                 _in_place(name, f, top)
         return f
@@ -135,7 +135,7 @@ def hardswish(input: Tensor) -> Tensor:
     return where(APPLY["lt"](input, -3.0), 0.0, middle)
 
 
-@activation("hardshrink", top=True)
+@activation("hardshrink", top=True, method=True)
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """0 where `|x| <= lambd`, else `x`."""
     return where(APPLY["le"](APPLY["abs"](input), lambd), 0.0, input)

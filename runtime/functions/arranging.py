@@ -185,6 +185,24 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return apply(Undiagonal(offset, a, b, (size, size)), input)
 
 
+@public("diagonal_scatter", method=True)
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A copy of the input with `src` in place of a diagonal."""
+    part = diagonal(input, offset, dim1, dim2)
+    if src.shape != part.shape:
+        raise ShapeError(
+            "diagonal_scatter",
+            mirrored(
+                "expected src to have a size equal to the slice of self. src size = "
+                f"{list(src.shape)}, slice size = {list(part.shape)}"
+            ),
+        )
+    a, b = (axis_of(d, input.ndim, "diagonal_scatter") for d in (dim1, dim2))
+    back = Undiagonal(offset, a, b, (input.shape[a], input.shape[b]))
+    there = rows.gt(apply(back, src.detach() * 0.0 + 1.0), 0.0)
+    return rows.where(there, apply(back, src), input)
+
+
 @public("diagflat", method=True)
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """A matrix with all elements of the input on a diagonal."""

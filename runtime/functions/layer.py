@@ -338,6 +338,15 @@ def _follow(mean: Tensor | None, var: Tensor | None, input: Tensor, momentum: fl
                 assign(running, running * (1 - momentum) + now * momentum)
 
 
+@public("batch_norm")
+def _batch_norm(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    running_var: Tensor | None, training: bool, momentum: float, eps: float, cudnn_enabled: bool,
+) -> Tensor:  # fmt: skip
+    """`nn.functional.batch_norm` with the arguments in another order."""
+    return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
 @functional("instance_norm", top=True)
 def instance_norm(
     input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,

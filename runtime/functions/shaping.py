@@ -192,6 +192,12 @@ def mT(input: Tensor) -> Tensor:
     return transpose(input, -2, -1)
 
 
+@public("adjoint", method=True)
+def adjoint(input: Tensor) -> Tensor:
+    """The conjugate transpose of matrices: of real ones, the last two axes exchanged."""
+    return transpose(input, -2, -1)
+
+
 @public("H", attribute=True, function=False)
 def H(input: Tensor) -> Tensor:
     """The conjugate transpose of a matrix, which for real numbers is the transpose."""

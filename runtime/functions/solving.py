@@ -7,6 +7,7 @@ derivatives (`ops/lapack.py`). `factoring.matrix` is the check that all share.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
@@ -19,7 +20,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.factoring import eps_of, matrix, matrix_rank, pinv, svdvals
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.linear import matrix_power as whole_power
-from retrograd.runtime.functions.public import FUNCTIONS, LINALG, integer, linalg, public
+from retrograd.runtime.functions.public import FUNCTIONS, LINALG, axis_of, integer, linalg, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.statistics import cross as cross_product
 from retrograd.runtime.tensor import Tensor
@@ -102,6 +103,48 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 def _cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """`linalg.cholesky`."""
     return cholesky(input, upper=upper)
+
+
+@public("cholesky_solve", method=True)
+def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
+    """The X of `A · X = input`, of A's Cholesky factor."""
+    lower = L.mT if upper else L
+    half = solve_triangular(lower, input, upper=False)
+    return solve_triangular(lower.mT, half, upper=True)
+
+
+@public("cholesky_inverse", method=True)
+def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
+    """The inverse of the matrix whose Cholesky factor this is."""
+    matrix("cholesky_inverse", L, True)
+    unit = rows.where(lapack.on_diagonal(L.detach()), 1.0, L.detach() * 0.0)
+    return cholesky_solve(unit, L, upper)
+
+
+@linalg("tensorinv")
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+    """The inverse of `tensordot(A, ·, …)`: A as a matrix of its first `ind` axes by the others."""
+    first, last = A.shape[:ind], A.shape[ind:]
+    if prod(first) != prod(last):
+        raise ShapeError(
+            mirrored(
+                "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), "
+                f"but got {prod(last)} != {prod(first)}"
+            )
+        )
+    square = moves.reshape(A, (prod(first), prod(last)))
+    return moves.reshape(inv(square), (*last, *first))
+
+
+@linalg("tensorsolve")
+def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
+    """The X of `tensordot(A, X, X.ndim) = B`; the axes `dims` of A are put last before."""
+    if dims is not None:
+        chosen = [axis_of(d, A.ndim, "tensorsolve") for d in dims]
+        A = moves.permute(A, [*(k for k in range(A.ndim) if k not in chosen), *chosen])
+    rest = tuple(A.shape[B.ndim :])
+    square = moves.reshape(A, (prod(A.shape[: B.ndim]), prod(rest)))
+    return moves.reshape(solve(square, moves.reshape(B, (B.numel(),))), rest)
 
 
 @linalg("lstsq")

@@ -149,6 +149,16 @@ def norm(
     return reduced(lambda value, over: statistics.norm(value, order, over), x, axes, keepdim)
 
 
+@public("renorm", method=True)
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """The slices along `dim`, made no longer than `maxnorm` in the p-norm."""
+    axis = axis_of(dim, input.ndim, "renorm")
+    others = [k for k in range(input.ndim) if k != axis]
+    length = norm(input, p, others, True)
+    shrunk = rows.where(rows.gt(length, maxnorm), maxnorm / (length + 1e-7), 1.0)
+    return input * shrunk
+
+
 @public("dist", method=True)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""

@@ -15,7 +15,7 @@ from retrograd.compiler.ops import convolution, pool
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.window import window
 from retrograd.runtime.functions.joining import cat
-from retrograd.runtime.functions.public import functional, integer
+from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public
 from retrograd.runtime.tensor import Tensor
 
 Sizes = int | Sequence[int]
@@ -87,6 +87,13 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     for k, (low_k, high_k) in enumerate(pairs):
         input = _bordered(input, input.ndim - 1 - k, low_k, high_k, mode)
     return input
+
+
+@public("constant_pad_nd")
+def constant_pad_nd(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
+    """`nn.functional.pad` with a constant."""
+    found: Tensor = FUNCTIONAL["pad"](input, pad, "constant", value)
+    return found
 
 
 def _reflect(x: Tensor, axis: int, low: int, high: int) -> list[Tensor]:

@@ -29,6 +29,9 @@ class State(OrderedDict[str, Any]):
         super().__init__(*given)
         self._metadata: dict[str, dict[str, int]] = {}
 
+    def __repr__(self) -> str:
+        return f"OrderedDict({list(self.items())})"
+
 
 class IncompatibleKeys(NamedTuple):
     """What `load_state_dict` found on one side only."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retrograd.compiler.errors import ArgumentError
+from retrograd.runtime.device import device as Device
 
 DEFAULT_SEED = 67280421310721
 """The seed of a new `Generator`, as in PyTorch."""
@@ -48,8 +49,8 @@ class Generator:
     `device` is kept for the program's sake: the numbers are made on the CPU whatever it says.
     """
 
-    def __init__(self, device: str = "cpu") -> None:
-        self.device = device
+    def __init__(self, device: Device | str = "cpu") -> None:
+        self.device = Device(device) if isinstance(device, str) else device
         self.next_normal: float | None = None
         """A normal number already drawn, for the next call that wants fewer than sixteen."""
         self.manual_seed(DEFAULT_SEED)
