@@ -60,7 +60,7 @@ ONCE: dict[str, tuple[Function, tuple[Array, ...]]] = {
 """Functions of which one kernel touches nothing else than what it is given and gives."""
 
 
-WITH_GRADIENTS = ("halves", "doubles", "softmax", "wide_softmax")
+WITH_GRADIENTS = ("add", "halves", "doubles", "softmax", "wide_softmax")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,16 @@ def test_inputs_are_read_once_and_outputs_written_once(name: str, adjoint: bool)
     assert (traffic.read, traffic.written) == nbytes(program)
     assert traffic.widths == {16}
     assert 32 * traffic.sectors == traffic.read + traffic.written
+
+
+def test_pointwise_nests_that_follow_each_other_are_one_launch() -> None:
+    arrays = LINE, LINE
+    program = compiled(
+        lambda x, y: rows.mul(rows.sin(x), rows.log1p(y)), *arrays, adjoint=True
+    )  # of which a processor stores log1p(y)
+    (traffic,) = measured(program, arrays).values()
+    assert (traffic.read, traffic.written) == nbytes(program)
+    assert [k.name for k in program.loops.kernels] == ["log1p_mul_sin_mul_div"]
 
 
 def test_a_function_and_its_sum_are_one_reading() -> None:

@@ -11,6 +11,9 @@ launches:
     a loop that has an order, for many places   gpu_pointwise   1
     a product of matrices                       gpu_gemm        1, or 2 where few results are sums of much
 
+Nests that store, one after the other over axes of the same extents, are one task where they can be
+(`gpu_join`).
+
 Everything a task leaves for the next is in global memory, and launches run in order: that is all the
 synchronising there is between blocks. Launches depend on sizes alone, and so do results.
 """
@@ -37,6 +40,7 @@ from retrograd.compiler.ir.loops import (
 from retrograd.compiler.passes.epilogues import is_straight, join_epilogues
 from retrograd.compiler.schedule.cpu import collapse
 from retrograd.compiler.schedule.gpu_gemm import product
+from retrograd.compiler.schedule.gpu_join import together
 from retrograd.compiler.schedule.gpu_pointwise import free_axes, lines, pointwise, scatter
 from retrograd.compiler.schedule.gpu_reduce import kept_axes, reduction
 from retrograd.compiler.schedule.gpu_rows import Rows, rows
@@ -80,10 +84,31 @@ def schedule(program: Program, gpu: Gpu) -> Program:
             continue
         body, fresh = _without_fills(kernel.body)
         tasks += [(kernel.name, task, fresh) for task in _read_all(body, fresh)]
+    tasks = _joined(tasks)
     for k, (name, task, fresh) in enumerate(tasks):
         others = _touched(other for j, (_, other, _) in enumerate(tasks) if j != k)
         kernels += _launches(name, task, fresh, others)
     return replace(program, kernels=tuple(kernels))
+
+
+def _joined(tasks: list[tuple[str, Task, set[Buffer]]]) -> list[tuple[str, Task, set[Buffer]]]:
+    """The tasks, with pointwise nests that follow each other made one."""
+    found: list[tuple[str, Task, set[Buffer]]] = []
+    for k, (name, task, fresh) in enumerate(tasks):
+        before = found[-1] if found else None
+        if before is not None and isinstance(before[1], Nest) and isinstance(task, Nest):
+            rest = (*(t for _, t, _ in found[:-1]), *(t for _, t, _ in tasks[k + 1 :]))
+            both = together(before[1], task, _touched(rest))
+            if both is not None:
+                found[-1] = (_name(before[0], name), both, before[2] | fresh)
+                continue
+        found.append((name, task, fresh))
+    return found
+
+
+def _name(first: str, second: str) -> str:
+    """Of what two kernels were."""
+    return first if first == second or first.endswith("_etc") else f"{first}_{second}"
 
 
 def _touched(tasks: Iterable[Task]) -> set[Buffer]:
