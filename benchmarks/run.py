@@ -2,7 +2,8 @@
 
 A row's name, or how it begins, chooses rows; with none all are run and results/ is written: figures as JSON,
 tables, a chart. With --save, rows that were chosen take their places among today's. Rows are in `rows/`, how
-they are measured in `harness.py`, how they are shown in `report.py` and `chart.py`.
+they are measured in `harness.py`, how they are shown in `report.py` and `chart.py`, and in the README by
+`front_page.py`.
 """
 
 from __future__ import annotations

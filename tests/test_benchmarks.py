@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,8 @@ def test_a_row_is_measured_and_shown(tmp_path: Path) -> None:
     script.write_text(
         f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r})\n"
         "from pathlib import Path\n"
-        "import chart, report\n"
+        "import json, chart, report\n"
+        "from front_page import refreshed\n"
         "from harness import Arena, Missing, Row\n"
         "def absent():\n"
         "    raise Missing('not here')\n"
@@ -56,12 +58,19 @@ def test_a_row_is_measured_and_shown(tmp_path: Path) -> None:
         "    report.write(written, report.machine(), [result])\n"
         "    assert report.read(written, table()) == [result]\n"
         "    chart.draw(written, Path(sys.argv[1]) / 'chart.svg')\n"
+        "    front_page = json.loads(written.read_text())['rows']\n"
+        "    old = 'before\\n\\n|  | compiled |\\n|---|---|\\n| one number | 1 s |\\n\\nafter\\n'\n"
+        "    print(refreshed(old, front_page))\n"
     )
     done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "not here" in done.stdout
     assert done.stdout.count("result differs from the other contenders'") == 1
     assert "goal 1e-09×  yes" in done.stdout
+    assert re.search(
+        r"before\n\n\| +\| compiled \|.*\n\|-+.*\n\| one number \| .*, (numpy|torch) \|.*\n\nafter",
+        done.stdout,
+    )
     assert "| one number |" in next(tmp_path.glob("*.md")).read_text(encoding="utf-8")
     chart = ElementTree.parse(tmp_path / "chart.svg").getroot()
     assert chart.tag.endswith("svg")
