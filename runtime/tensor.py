@@ -36,6 +36,7 @@ from retrograd.compiler.errors import (
     mirrored,
 )
 from retrograd.compiler.ir.graph import Array, Constant, Node
+from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU, device
 from retrograd.runtime.eager.tape import GradNode, Hook, Hooks, Output, RemovableHandle
 from retrograd.runtime.formatting import tensor_repr
@@ -203,6 +204,11 @@ class Tensor:
 
     def item(self) -> Any:
         """The only element as a Python number."""
+        if self._view is not None:
+            self._view.refresh(self)
+        value = self._value
+        if type(value) is np.ndarray and value.size == 1 and not tracing.depth:
+            return value.item()
         if self.numel() != 1:
             raise ShapeError(mirrored(f"a Tensor with {self.numel()} elements cannot be converted to Scalar"))
         if self.dtype.is_floating_point:
