@@ -324,6 +324,14 @@ def test_many_narrow_rows(columns: int, dtype: DType) -> None:
             ]
 
         check(everything, x, row, ulps=64, scale=100.0)
+    several = sample((3, 300, columns), dtype)
+    check(
+        lambda x, row: [apply(total((1,)), x), apply(total((1,)), combine(x, row)), combine(x, row)],
+        several,
+        row,
+        ulps=64,
+        scale=100.0,
+    )
 
 
 @pytest.mark.parametrize("dtype", [float32, float64, int32, bool_], ids=lambda d: d.name)

@@ -22,6 +22,7 @@ from retrograd.compiler.ir.loops import (
     For,
     Kind,
     Load,
+    Local,
     Number,
     Position,
     Rewriter,
@@ -44,11 +45,19 @@ _OFTEN = 8
 
 
 def join_rows(statement: Statement, machine: Machine) -> tuple[Statement, ...]:
-    """The statement, arranged anew if it is such a nest."""
+    """The statement, with such nests arranged anew, at any depth of loops."""
+    return _rearranged(statement, machine, Space.ARENA)
+
+
+def _rearranged(statement: Statement, machine: Machine, space: Space) -> tuple[Statement, ...]:
+    """Within a loop, long rows are its own scratch."""
     match statement:
         case For(axis=rows, body=(For(axis=columns) as inner,)) if _is_narrow(statement, inner, machine):
             together = _together(rows.extent, columns.extent, machine)
-            return _joined(rows, inner, together) if together else (statement,)
+            return _joined(rows, inner, together, space) if together else (statement,)
+        case For():
+            body = tuple(t for s in statement.body for t in _rearranged(s, machine, Space.LOCAL))
+            return (replace(statement, body=body),)
     return (statement,)
 
 
@@ -78,7 +87,7 @@ def _may_be_read(e: Expression, rows: Axis, columns: Axis, written: dict[Buffer,
         return False
     if _is_along(e.index, rows, columns):
         return written.get(e.buffer, True)
-    return e.buffer not in written and e.index.axes() <= {columns} and e.index.stride(columns) is not None
+    return e.buffer not in written and rows not in e.index.axes() and e.index.stride(columns) is not None
 
 
 def _is_along(index: Index, rows: Axis, columns: Axis) -> bool:
@@ -96,16 +105,16 @@ def _together(rows: int, columns: int, machine: Machine) -> int:
     return 0
 
 
-def _joined(rows: Axis, inner: For, together: int) -> tuple[Statement, ...]:
+def _joined(rows: Axis, inner: For, together: int, space: Space) -> tuple[Statement, ...]:
     columns, (blocks, left) = inner.axis, divmod(rows.extent, together)
     block, along = Axis(rows.name, blocks), Axis("w", together * columns.extent)
     repeated: dict[tuple[Buffer, Index], Buffer] = {}
 
     def place(buffer: Buffer, index: Index) -> tuple[Buffer, Index]:
         """What is the same in every row has a place in each of the rows of a long one."""
-        if index.axes() != {along}:
+        if block in index.axes() or along not in index.axes():
             return buffer, index
-        copies = Buffer(f"{buffer.name}_row", buffer.dtype, along.extent, Space.ARENA)
+        copies = Buffer(f"{buffer.name}_row", buffer.dtype, along.extent, space)
         return repeated.setdefault((buffer, index), copies), as_index(along)
 
     values = {rows: as_index(block) * together, columns: as_index(along)}
@@ -125,4 +134,8 @@ def _joined(rows: Axis, inner: For, together: int) -> tuple[Statement, ...]:
         row = Axis(rows.name, left)
         after = {rows: (as_index(row) if left > 1 else Index()) + blocks * together}
         last.append(For(row, Rewriter(lambda index: index.substitute(after)).statements((inner,))))
-    return (*first, For(block, (For(along, body),)), *last)
+    done: tuple[Statement, ...] = (*first, For(block, (For(along, body),)), *last)
+    if space is Space.LOCAL:
+        for copies in repeated.values():
+            done = (Local(copies, done),)
+    return done
