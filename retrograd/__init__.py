@@ -44,6 +44,7 @@ from retrograd.runtime.autograd import (
 from retrograd.runtime.device import device
 from retrograd.runtime.formatting import get_printoptions, printoptions, set_printoptions
 from retrograd.runtime.functions import pointwise
+from retrograd.runtime.functions.inspecting import layout, strided
 from retrograd.runtime.random.generator import Generator, default_generator
 from retrograd.runtime.tensor import Size, Tensor
 
@@ -165,6 +166,7 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "layout",
     "linalg",
     "load",
     "long",
@@ -183,6 +185,7 @@ __all__ = [
     "set_grad_enabled",
     "set_printoptions",
     "short",
+    "strided",
     "to_sympy",
     "uint8",
 ]

@@ -69,6 +69,7 @@ IN_PLACE = [
 ]
 
 QUESTIONS = lines("""
+    str(x.layout), str(t.strided), x.layout == t.strided, type(x.layout) is t.layout
     t.is_floating_point(x), t.is_floating_point(i), x.is_floating_point()
     t.is_complex(x), x.is_complex()
     t.is_nonzero(s), s.is_nonzero()

@@ -439,3 +439,11 @@ def test_dlpack_goes_both_ways(torch: ModuleType) -> None:
     theirs[0] = 5
     assert x.tolist() == [5, 1, 2]
     assert np.from_dlpack(x).tolist() == [5, 1, 2]
+
+
+def test_old_tensor_types_know_their_tensors(torch: ModuleType) -> None:
+    def known(t: Any) -> list[bool]:
+        values = (t.ones(1), t.ones(1).double(), t.tensor([1]), 3)
+        return [isinstance(x, kind) for x in values for kind in (t.FloatTensor, t.DoubleTensor, t.LongTensor)]
+
+    assert known(retrograd) == known(torch)

@@ -5,7 +5,6 @@ Nothing here computes. A new legacy type needs nothing here: they are made from 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,12 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.record import record
+from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.moving import get_device, is_pinned
 from retrograd.runtime.eager.promotion import common_dtype
 from retrograd.runtime.functions.creation import array_of, filled
-from retrograd.runtime.functions.public import public
+from retrograd.runtime.functions.public import FUNCTIONS, public
 from retrograd.runtime.names import LEGACY, legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
@@ -202,16 +202,42 @@ def _iinfo(type: object) -> iinfo:
 # ---- FloatTensor and its siblings --------------------------------------------------------------------------
 
 
-def _legacy(name: str, kind: DType) -> Callable[..., Tensor]:
-    def make(*data: Any) -> Tensor:
-        if data and not isinstance(data[0], int):
-            return new(array_of(data[0], kind))
-        return filled(data or (0,), 0, kind)
+class _Legacy(type):
+    """What Tensors of one dtype were once classes of: to call, and to ask by `isinstance`."""
 
-    make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"A tensor of {kind}: of the data, or of the sizes given (then zeros)."
-    return make
+    dtype: DType
+
+    def __call__(cls, *data: Any) -> Tensor:
+        if data and not isinstance(data[0], int):
+            return new(array_of(data[0], cls.dtype))
+        return filled(data or (0,), 0, cls.dtype)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.device == CPU
+
+
+def _legacy(name: str, kind: DType) -> _Legacy:
+    what = f"A tensor of {kind}: of the data, or of the sizes given (then zeros)."
+    return _Legacy(name, (), {"dtype": kind, "__doc__": what, "__module__": "retrograd"})
 
 
 for _name, _kind in LEGACY.items():
-    public(f"{_name}Tensor")(_legacy(f"{_name}Tensor", _kind))
+    FUNCTIONS[f"{_name}Tensor"] = _legacy(f"{_name}Tensor", _kind)
+
+
+# ---- layouts -----------------------------------------------------------------------------------------------
+
+
+class layout:
+    """How elements lie in memory, as `torch.layout`: here always `strided`."""
+
+    def __repr__(self) -> str:
+        return "torch.strided"
+
+
+strided = layout()
+
+
+@public("layout", attribute=True, function=False)
+def _layout(input: Tensor) -> layout:
+    return strided
