@@ -54,7 +54,7 @@ float, double, half = float32, float64, float16
 long, int, short, bool = int64, int32, int16, bool_
 newaxis = None
 
-globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS)
+globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS | functions.inspecting.TYPES)
 
 ROOMS = {
     "cuda": "retrograd.runtime.cuda",

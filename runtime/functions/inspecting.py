@@ -18,7 +18,7 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.moving import get_device, is_pinned
 from retrograd.runtime.eager.promotion import common_dtype
 from retrograd.runtime.functions.creation import array_of, filled
-from retrograd.runtime.functions.public import FUNCTIONS, public
+from retrograd.runtime.functions.public import public
 from retrograd.runtime.names import LEGACY, legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
@@ -221,8 +221,8 @@ def _legacy(name: str, kind: DType) -> _Legacy:
     return _Legacy(name, (), {"dtype": kind, "__doc__": what, "__module__": "retrograd"})
 
 
-for _name, _kind in LEGACY.items():
-    FUNCTIONS[f"{_name}Tensor"] = _legacy(f"{_name}Tensor", _kind)
+TYPES = {f"{name}Tensor": _legacy(f"{name}Tensor", kind) for name, kind in LEGACY.items()}
+"""Under their public names."""
 
 
 # ---- layouts -----------------------------------------------------------------------------------------------
