@@ -289,7 +289,8 @@ class Tensor:
 
     def __format__(self, spec: str) -> str:
         """Of one element the number, as in `f"{loss:.3f}"` or `f"{loss}"`."""
-        return repr(self) if self._value.shape or isinstance(self._value, Node) else format(self.item(), spec)
+        unknown = isinstance(self._value, Node) and not spec
+        return repr(self) if self._value.shape or unknown else format(self.item(), spec)
 
     def __repr__(self) -> str:
         value, node = self._value, self.grad_fn

@@ -295,6 +295,24 @@ def test_intervals_hold_for_every_iteration() -> None:
                     assert low <= v // divisor * d + v % divisor * e + y <= high
 
 
+def test_a_fact_about_a_remainder_tells_about_its_digits() -> None:
+    """Row 4 - q of 5 rows of 2, where 2·q + r is 4·k + t % 4: the last k has half a turn only."""
+    k, t = Axis("k", 3), Axis("t", 32)
+    index = as_index(k) * -4 - ((as_index(t) // 2) % 2) * 2 + as_index(t) % 2 + 8
+    assert bounds(index, [Fact(as_index(k) * 4 + as_index(t) % 4, 0, 9)]) == (0, 9)
+    pairs = as_index(k) * 32 + (as_index(t) // 2) * 2
+    assert bounds(pairs, [Fact(as_index(k) * 32 + t, 0, 33)]) == (0, 32)
+    random = np.random.default_rng(1)
+    for _ in range(100):
+        a, b, c, high = (int(v) for v in random.integers(-5, 6, 4))
+        fact = Fact(as_index(k) * a + (as_index(t) % 4) * b, -4, high)
+        low, most = bounds(as_index(k) * c - ((as_index(t) // 2) % 2) * 3, [fact])
+        for x in range(3):
+            for y in range(32):
+                if -4 <= a * x + b * (y % 4) <= high:
+                    assert low <= c * x - y // 2 % 2 * 3 <= most
+
+
 # ---- expressions -------------------------------------------------------------------------------------------
 
 

@@ -41,7 +41,36 @@ def facts_of(bounds: Sequence[Bound]) -> list[Fact]:
 
 def bounds(index: Index, facts: Sequence[Fact]) -> Interval:
     """Between which values an index lies, if the facts hold."""
-    return _Prover(facts).bounds(index)
+    return _Prover([*facts, *_of_digits(index, facts)]).bounds(index)
+
+
+def _of_digits(index: Index, facts: Sequence[Fact]) -> Iterator[Fact]:
+    """What facts tell about the digits in an index. A digit times its divisor d is less than a whole, by 0 to
+    d - 1: v // d than v, and v // d % n than v % (d·n)."""
+    for atom, _ in index.terms:
+        match atom:
+            case Divided(whole, d):
+                pass
+            case Remainder(Index(terms=((Divided(value, d), 1),), offset=0), n):
+                whole = as_index(Remainder(value, d * n))
+            case _:
+                continue
+        for fact in facts:
+            (first, unit), *_ = whole.terms
+            factor = dict(fact.index.terms).get(first, 0) // unit
+            if factor:
+                digits = fact.index + (as_index(atom) * d - whole) * factor
+                spare = factor * (d - 1)
+                if digits.terms:
+                    yield _reduced(digits, fact.low - max(spare, 0), fact.high - min(spare, 0))
+
+
+def _reduced(index: Index, low: float, high: float) -> Fact:
+    """The fact, divided by what all its terms have in common."""
+    common = gcd(*(factor for _, factor in index.terms))
+    terms = [as_index(atom) * (factor // common) for atom, factor in index.terms]
+    least, most = _divided(low - index.offset, common, ceil), _divided(high - index.offset, common, floor)
+    return Fact(sum(terms[1:], terms[0]), least, most)
 
 
 class _Prover:

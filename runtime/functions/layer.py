@@ -169,7 +169,7 @@ def _in_alpha(
         return _dropped(name, input, shape, p, training, inplace)
     kind, alpha = input.dtype, 1.7580993408473766
     scale = 1 / math.sqrt((alpha * alpha * p + 1) * (1 - p))
-    kept = drawn(shape, kind, lambda: samplers.bernoulli(tuple(shape), 1 - p, kind.numpy))
+    kept = drawn(shape, kind, lambda: samplers.bernoulli(tuple(shape), 1 - p, kind.numpy), input)
     result = input * (kept * scale) + ((kept - 1) * (alpha * scale) + alpha * scale * p)
     return assign(input, result) if inplace else result
 
