@@ -16,7 +16,7 @@ from simulated_driver import SimulatedDriver
 
 import retrograd as t
 from retrograd import nn
-from retrograd.compiler.errors import DeviceError, DimensionError
+from retrograd.compiler.errors import DeviceError, DimensionError, TraceError
 from retrograd.runtime.cuda import driver
 
 
@@ -319,6 +319,24 @@ def test_results_are_where_the_operands_are() -> None:
     assert x.get_device() == 0
     assert not x.cpu().is_cuda
     assert x.cpu().get_device() == -1
+
+
+def test_compiled_functions_draw_for_a_gpu_as_eager_ones_do() -> None:
+    dropout = t.nn.Dropout(0.4)
+    compiled = t.compile_grad(lambda x: dropout(x) * x)
+    results = []
+    for f in (lambda x: dropout(x) * x, compiled):
+        t.manual_seed(3)
+        for _ in range(2):
+            x = x32(4, 5).to("cuda").requires_grad_()
+            y = f(x)
+            y.sum().backward()
+            assert x.grad is not None
+            results.append((y.detach().cpu(), x.grad.cpu()))
+    for eager, ours in zip(results[:2], results[2:], strict=True):
+        assert all(t.allclose(a, b) for a, b in zip(eager, ours, strict=True))
+    with pytest.raises(TraceError, match="random numbers for the CPU inside a compiled function on a GPU"):
+        t.compile_grad(lambda x: x + t.rand(3))(t.ones(3, device="cuda"))
 
 
 def test_one_op_is_compiled_once_for_its_types(gpu: SimulatedDriver) -> None:

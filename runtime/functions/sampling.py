@@ -10,6 +10,7 @@ copied there. To add a distribution, hand its sampler to
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError, mir
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
-from retrograd.runtime.device import CPU
+from retrograd.runtime.device import CPU, device
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.creation import beside, finished
 from retrograd.runtime.functions.pointwise import APPLY
@@ -51,15 +52,23 @@ def drawn(
     trace = STATE.trace
     if trace is None:
         return new(sample(), like)
-    if trace.device != CPU:
+    where = trace.device
+    if where != CPU and like is None:
         raise TraceError(
-            "random numbers inside a compiled function on a GPU",
-            "they are drawn on the CPU",
+            "random numbers for the CPU inside a compiled function on a GPU",
+            "its tensors would be on different devices",
             "draw them outside and pass them in as an argument",
         )
-    outside = Tensor(np.zeros(tuple(shape), dtype.numpy))
-    trace.draws.append(Draw(outside, sample))
+    outside = Tensor(_placed(np.zeros(tuple(shape), dtype.numpy), where))
+    trace.draws.append(Draw(outside, lambda: _placed(sample(), where)))
     return Tensor(trace.capture(outside))
+
+
+def _placed(array: Array, where: device) -> Any:
+    """The array, or a copy of it on a GPU."""
+    if where == CPU:
+        return array
+    return import_module("retrograd.runtime.cuda.operators").on(where, array)  # late: few programs need it
 
 
 def _made(shape: Sequence[int], dtype: DType, sample: Callable[[], Array], **options: Any) -> Tensor:

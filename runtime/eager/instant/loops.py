@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from retrograd.compiler.backends import vector
 from retrograd.compiler.backends.math import FUNCTIONS
-from retrograd.compiler.ir.graph import Array, Op, Type
+from retrograd.compiler.backends.rows import ROWS
+from retrograd.compiler.ir.graph import INTERPRETERS, Array, Op, Type
 from retrograd.compiler.ops.cross_entropy import CrossEntropy
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm
@@ -38,15 +40,17 @@ _MUCH = 1 << 14
 """Elements from which on machine code of the whole derivative may pay."""
 
 
+_FORMULAS = {"gelu", "gelu_tanh", "logsigmoid", "mish", "selu", "silu", "softsign"}
+"""Rows whose formulas are several passes."""
 _TAKEN = (Elementwise, Softmax, LogSoftmax, LayerNorm, CrossEntropy)
 
 
 def of_row(row: Elementwise, dtype: np.dtype[Any]) -> Function | None:
-    """A row of one operand that NumPy lacks."""
-    known = row.arity == 1 and row.name in FUNCTIONS and not isinstance(row.numpy, np.ufunc)
-    if not known or dtype not in _KINDS or not available():
+    """A row of one operand that NumPy lacks, or does in several passes."""
+    lacks = row.arity == 1 and row.name in FUNCTIONS and not isinstance(row.numpy, np.ufunc)
+    if not (lacks or row.name in _FORMULAS) or dtype not in _KINDS or not available():
         return None
-    return _function(_elementwise(row.name), _KINDS[dtype], _ALL)
+    return _function(_elementwise(row), _KINDS[dtype], _ALL)
 
 
 def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
@@ -69,8 +73,24 @@ def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
 
 
 @cache
-def _elementwise(name: str) -> Text:
-    return partial(loops_text.elementwise, FUNCTIONS[name])
+def _elementwise(row: Elementwise) -> Text:
+    return partial(loops_text.elementwise, FUNCTIONS.get(row.name) or row.expansion)
+
+
+class _Write:
+    """Vectors in, a vector out: a row's code, or that of its formula. Numbers are lifted beside a vector."""
+
+    level = 1
+
+    def apply(self, op: Op, operands: Sequence[Any]) -> vector.Value:
+        assert isinstance(op, Elementwise)
+        beside = next(x for x in operands if isinstance(x, vector.Value) and x.floating)
+        vectors = [x if isinstance(x, vector.Value) else beside.same(x) for x in operands]
+        written: vector.Value = (ROWS.get(op.name) or op.expansion)(*vectors)
+        return written
+
+
+INTERPRETERS[vector.Value] = _Write()
 
 
 @cache
