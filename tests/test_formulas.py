@@ -84,7 +84,7 @@ def test_what_cannot_be_says_why() -> None:
         rg.from_sympy(sp.besselj(0, x), (x,))(1.0)
     with pytest.raises(TypeError, match="missing a required argument: 'y'"):
         rg.from_sympy(WAVE, (x, y))(1.0)
-    with pytest.raises(ArgumentError, match="an operand must be a Tensor or a number, not str"):
+    with pytest.raises(ArgumentError, match="must be Tensor, not str"):
         rg.from_sympy(WAVE, (x, y))("1", 2.0)
     with pytest.raises(ArgumentError, match=r"pass f\.trace\(…\)\.graph"):
         rg.to_sympy(rg.compile_grad(rg.from_sympy(WAVE, (x, y))))  # type: ignore[arg-type]  # what is tested

@@ -123,6 +123,7 @@ def test_the_second_call_of_a_kind_compiles_nothing(name: str) -> None:
 def test_nor_does_the_second_step(name: str) -> None:
     weight = rg.nn.Parameter(rg.ones(3))
     function = STEADY[name]
+    CACHE.clear()
     step = rg.compile_step(lambda x: (function(x) * weight).sum(), rg.optim.SGD([weight], lr=0.1))
     for _ in range(4):
         step(rg.ones(3))

@@ -28,7 +28,7 @@ def trace_steadily(
     """The function traced for this call, once its own doing no longer changes what it reads from outside.
     The `roots` are named objects among the arguments, into which it may look as well."""
     found = specialise(function, call._replace(reads=reads(function, roots)))
-    first = [read for read in found.guards.broken() if read.look is not size_of]
+    first = [r for r in found.guards.broken() if r.look is not size_of or isinstance(r.place, dict)]
     if first:
         found = specialise(function, call._replace(reads=reads(function, roots)))
     broken = found.guards.broken()
