@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from retrograd.compiler.errors import DeviceError
+from retrograd.compiler.ir.expressions import Buffer
 from retrograd.compiler.ir.graph import Array
-from retrograd.compiler.ir.loops import Buffer
 from retrograd.compiler.pipeline import CompiledGpu
 from retrograd.runtime.cuda import nvidia
 from retrograd.runtime.cuda.driver import Driver

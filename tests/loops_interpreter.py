@@ -13,26 +13,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.ir.graph import OPS, Array, Op, apply
-from retrograd.compiler.ir.index import Axis, Bound, Divided, Index, Loaded, Remainder
-from retrograd.compiler.ir.loops import (
-    Accumulate,
+from retrograd.compiler.ir.expressions import (
     Buffer,
     Call,
     Convert,
     Expression,
-    For,
-    If,
-    Kind,
     Load,
-    Local,
     Number,
     Position,
-    Program,
-    Statement,
-    Store,
     Within,
 )
+from retrograd.compiler.ir.graph import OPS, Array, Op, apply
+from retrograd.compiler.ir.index import Axis, Bound, Divided, Index, Loaded, Remainder
+from retrograd.compiler.ir.loops import Accumulate, For, If, Kind, Local, Program, Statement, Store
 from retrograd.compiler.ops.shape import cast
 
 SHUFFLED = (Kind.PARALLEL, Kind.VECTOR, Kind.GRID)

@@ -15,8 +15,8 @@ from ptx_memory import ALIGNMENT, FILL, Memory
 from ptx_text import Module, parse
 from ptx_traffic import Traffic
 
+from retrograd.compiler.ir.expressions import Buffer
 from retrograd.compiler.ir.graph import Array
-from retrograd.compiler.ir.loops import Buffer
 from retrograd.compiler.pipeline import CompiledGpu
 
 

@@ -17,31 +17,33 @@ from test_random_graphs import TOLERANCE, is_close, is_stable, programs
 from retrograd.compiler.adjoint import joint
 from retrograd.compiler.dtypes import bool_, float32, float64, int64
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.expressions import (
+    Buffer,
+    Call,
+    Convert,
+    Expression,
+    Load,
+    Number,
+    Position,
+    Space,
+    Within,
+    operands_first,
+)
 from retrograd.compiler.ir.graph import Array, Graph, Value, interpret
 from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded, as_index
 from retrograd.compiler.ir.intervals import Fact, bounds
 from retrograd.compiler.ir.loops import (
     Accumulate,
-    Buffer,
-    Call,
-    Convert,
-    Expression,
     For,
     Kernel,
     Kind,
-    Load,
     Local,
-    Number,
-    Position,
     Program,
-    Rewriter,
-    Space,
     Statement,
     Store,
-    Within,
     expressions,
-    operands_first,
 )
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.ir.verify import verify_graph, verify_loops
 from retrograd.compiler.lower import lower
 from retrograd.compiler.ops.contract import dot

@@ -18,22 +18,10 @@ from test_pipeline import sample
 
 from retrograd.compiler.dtypes import DType, bfloat16, float16, float32, tfloat32
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.expressions import Buffer, Number, Space
 from retrograd.compiler.ir.graph import Array, Graph, Value
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Buffer,
-    For,
-    Fragment,
-    Kernel,
-    Kind,
-    Local,
-    Mma,
-    Number,
-    Program,
-    Space,
-    Statement,
-    Store,
-)
+from retrograd.compiler.ir.loops import For, Fragment, Kernel, Kind, Local, Mma, Program, Statement, Store
 from retrograd.compiler.ir.verify import verified
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.rows import rows

@@ -30,8 +30,9 @@ from vector_functions import (
     native,
 )
 
+from retrograd.compiler.backends.lanes import splat
 from retrograd.compiler.backends.math import BOUNDS, FUNCTIONS
-from retrograd.compiler.backends.vector import Block, Value, maximum, minimum, splat
+from retrograd.compiler.backends.vector import Block, Value, maximum, minimum
 
 NAMES = list(FUNCTIONS)
 

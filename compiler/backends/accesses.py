@@ -12,25 +12,23 @@ from contextlib import contextmanager
 from math import gcd
 
 from retrograd.compiler.backends.guarded import Source, guarded
+from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.llvm import Emitter
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.values import Vector
-from retrograd.compiler.backends.vector import LLVM_TYPES, Value
+from retrograd.compiler.backends.vector import Value
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.expressions import Buffer, Load, Space, indices
 from retrograd.compiler.ir.index import Divided, Index, Remainder, as_index
 from retrograd.compiler.ir.loops import (
     Accumulate,
-    Buffer,
     For,
     Fragment,
     If,
-    Load,
     Program,
-    Space,
     Statement,
     Store,
     expressions,
-    indices,
     walk,
 )
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from retrograd.compiler.backends.accesses import Accesses
+from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.module import kind_of
-from retrograd.compiler.backends.vector import LLVM_TYPES, Value
+from retrograd.compiler.backends.vector import Value
 from retrograd.compiler.dtypes import DType, bfloat16, float16, tfloat32
+from retrograd.compiler.ir.expressions import Buffer, Load
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import Buffer, Fragment, Load, Mma, Statement
+from retrograd.compiler.ir.loops import Fragment, Mma, Statement
 
 _PRODUCTS: dict[DType, tuple[str, str]] = {
     float16: ("f32.f32", "<2 x half>"),

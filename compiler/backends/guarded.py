@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retrograd.compiler.backends.vector import FLOATS, INTEGERS, LLVM_TYPES, Value
-from retrograd.compiler.ir.loops import Space
+from retrograd.compiler.backends.kinds import FLOATS, INTEGERS, LLVM_TYPES
+from retrograd.compiler.backends.vector import Value
+from retrograd.compiler.ir.expressions import Space
 
 _REGISTERS = {1: ("h", "i16", "u8"), 2: ("h", "i16", "b16"), 4: ("r", "i32", "b32")}
 """By bytes of a word: the constraint of its register, the register's type in LLVM, the load's in PTX."""

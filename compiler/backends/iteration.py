@@ -10,37 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from retrograd.compiler.backends.lanes import halves, splat, transposed
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.places import Place, constant_mask
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.backends.values import Values, Vector
-from retrograd.compiler.backends.vector import (
-    Value,
-    halves,
-    select,
-    splat,
-    transposed,
-)
+from retrograd.compiler.backends.vector import Value, select
+from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space, children
 from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import (
     Accumulate,
-    Buffer,
-    Call,
     Exchange,
     For,
     Fragment,
     If,
     Kind,
-    Load,
     Local,
     Mma,
-    Number,
     Program,
-    Space,
     Statement,
     Store,
-    children,
     expressions,
     walk,
 )

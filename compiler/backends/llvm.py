@@ -16,29 +16,23 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.backends.halves import BY_ARITHMETIC
 from retrograd.compiler.backends.iteration import Iteration, phi
+from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
-from retrograd.compiler.backends.vector import (
-    LLVM_TYPES,
-    Conversion,
-    Value,
-    select,
-)
+from retrograd.compiler.backends.vector import Conversion, Value, select
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.expressions import Buffer, Call, Load
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.likeness import Likeness, likeness, moved
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
-    Buffer,
-    Call,
     Exchange,
     For,
     Fragment,
     If,
     Kernel,
     Kind,
-    Load,
     Local,
     Mma,
     Program,

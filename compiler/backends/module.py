@@ -67,7 +67,7 @@ class Module:
     conversions: Mapping[str, Conversion]
     """How halves are converted for which the target has no instruction."""
     avx512: bool = False
-    """Has the target AVX-512's instructions for powers of two and special values (see `vector.scalef`)?"""
+    """Has the target AVX-512's instructions for powers of two and special values (see `math.avx512`)?"""
     give: Callable[[str], None] | None = None
     """Takes the text of pieces as they are finished."""
     functions: list[str] = field(default_factory=list)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+from retrograd.compiler.backends.kinds import LLVM_TYPES
+from retrograd.compiler.backends.lanes import splat
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
-from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, select, splat
+from retrograd.compiler.backends.vector import Block, Value, select
+from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space, operands_first
 from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder, as_index
-from retrograd.compiler.ir.loops import Buffer, Expression, Load, Program, Space, operands_first
+from retrograd.compiler.ir.loops import Program
 
 Place = int | Value
 """A whole number, known while compiling or while running."""

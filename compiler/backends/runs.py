@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from retrograd.compiler.backends.vector import Value, chosen
+from retrograd.compiler.backends.lanes import chosen
+from retrograd.compiler.backends.vector import Value
 
 _MOST_RUNS = 4
 _MOST_LANES = 8

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value
+from retrograd.compiler.backends.kinds import LLVM_TYPES
+from retrograd.compiler.backends.vector import Block, Value
 
 
 def shared(name: str, function: Callable[..., Value], *operands: Value) -> Value:

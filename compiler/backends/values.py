@@ -13,27 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from retrograd.compiler.backends.halves import rounded_to_tf32
+from retrograd.compiler.backends.kinds import LLVM_TYPES, SUFFIXES
+from retrograd.compiler.backends.lanes import backwards, splat
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.places import Places
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.backends.runs import runs, spread
 from retrograd.compiler.backends.shared import shared
-from retrograd.compiler.backends.vector import (
-    LLVM_TYPES,
-    SUFFIXES,
-    Value,
-    backwards,
-    fma,
-    maximum,
-    minimum,
-    select,
-    splat,
-)
+from retrograd.compiler.backends.vector import Value, fma, maximum, minimum, select
 from retrograd.compiler.dtypes import DType, tfloat32
 from retrograd.compiler.errors import CompilerError
-from retrograd.compiler.ir.index import Axis, Bound, Index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
+from retrograd.compiler.ir.expressions import (
     Buffer,
     Call,
     Convert,
@@ -41,13 +31,14 @@ from retrograd.compiler.ir.loops import (
     Load,
     Number,
     Position,
-    Program,
     Space,
     Within,
     children,
     indices,
     operands_first,
 )
+from retrograd.compiler.ir.index import Axis, Bound, Index
+from retrograd.compiler.ir.loops import Accumulate, Program
 
 _MOST_BYTES = 32
 """Lanes of single bytes that shuffles put in place: LLVM 22.1 never ends over sums of 64 doubled bytes."""

@@ -12,36 +12,13 @@ free function below. Only intrinsics that NVPTX can select in f32 and f64 may ap
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
+from retrograd.compiler.backends.kinds import FLOATS, HALVES, INTEGERS, LLVM_TYPES, SUFFIXES, Number, literal
 from retrograd.compiler.record import record
-
-LLVM_TYPES = {
-    "f32": "float", "f64": "double", "f16": "half", "bf16": "i16", "bfloat": "bfloat", "ptr": "ptr",
-    "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64", "i128": "i128",
-}  # fmt: skip
-"""LLVM's name of each kind of element. A bfloat16 is its bits: few targets know `bfloat`."""
-
-FLOATS = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64}
-"""Bits of each floating kind."""
-
-HALVES = ("f16", "bf16")
-"""Kinds that are only loaded, stored and converted: arithmetic on them is done in f32
-(`floats.in_f32`)."""
-
-INTEGERS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "i128": 128}
-"""Bits of each integer kind."""
-
-SUFFIXES = LLVM_TYPES | {"f16": "f16", "f32": "f32", "f64": "f64"}
-"""How an intrinsic's name spells each kind."""
 
 _NANS = ("0x7FF8", "0xFFF8", "0xH7E00", "0xHFE00")
 """How the text of a NaN begins."""
-
-Number = float | int
-"""A Python number, which an operator turns into a constant of its other operand's kind."""
 
 
 @record(slots=True, eq=False)
@@ -288,7 +265,7 @@ class Block:
 
     def constant(self, kind: str, lanes: int, number: Number) -> Value:
         """A number as a constant, rounded to `kind`; the same in every lane."""
-        text = _literal(kind, number)
+        text = literal(kind, number)
         return Value(self, text if lanes == 1 else f"splat ({LLVM_TYPES[kind]} {text})", kind, lanes)
 
     def convert(self, instruction: str, value: Value, kind: str) -> Value:
@@ -318,44 +295,6 @@ class Block:
             self.emit(f"phi {a.type} [ {a.ref}, %{before} ], [ {b.ref}, %{last} ]", a.kind, a.lanes)
             for a, b in zip(common, others, strict=True)
         )
-
-
-def _literal(kind: str, number: Number) -> str:
-    """`number` as LLVM spells a scalar constant: exactly, floats by their bit pattern."""
-    if kind in INTEGERS:
-        if number != int(number):
-            raise TypeError(f"{number} is no constant of kind {kind}")
-        if kind == "i1":
-            return "true" if number else "false"
-        half = 1 << (INTEGERS[kind] - 1)
-        return str((int(number) + half) % (2 * half) - half)
-    number = float(number)
-    if kind == "f64":
-        return f"0x{_double_bits(number):016X}"
-    single = ctypes.c_float(number).value
-    if kind == "f32":
-        return f"0x{_double_bits(single):016X}"
-    if kind == "f16":
-        return f"0xH{_half_bits(number):04X}"
-    return _literal("i16", _bfloat_bits(single))
-
-
-def _double_bits(number: float) -> int:
-    return int.from_bytes(struct.pack(">d", number))
-
-
-def _half_bits(number: float) -> int:
-    try:
-        return int.from_bytes(struct.pack(">e", number))
-    except OverflowError:
-        return 0x7C00 if number > 0 else 0xFC00
-
-
-def _bfloat_bits(number: float) -> int:
-    bits = int.from_bytes(struct.pack(">f", number))
-    if number != number:
-        return bits >> 16 | 0x40
-    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
 
 
 def intrinsic(name: str, *values: Value) -> Value:
@@ -419,130 +358,6 @@ def minimum(a: Value | Number, b: Value | Number) -> Value:
         return select(a > b, b, a)
     smaller = select(a < b, a, b)
     return select(a.isnan(), a, smaller) if a.floating else smaller
-
-
-def splat(value: Value, lanes: int) -> Value:
-    """A scalar in every one of `lanes` lanes."""
-    if lanes == 1:
-        return value
-    if not value.ref.startswith("%"):
-        return Value(value.block, f"splat ({value.type} {value.ref})", value.kind, lanes)
-    block, vector = value.block, f"<{lanes} x {LLVM_TYPES[value.kind]}>"
-    one = block.pure(f"insertelement {vector} poison, {value.type} {value.ref}, i64 0", value.kind, lanes)
-    mask = f"<{lanes} x i32> zeroinitializer"
-    return block.pure(f"shufflevector {vector} {one.ref}, {vector} poison, {mask}", value.kind, lanes)
-
-
-def halves(value: Value) -> tuple[Value, Value]:
-    """The lower and the upper half of the lanes."""
-    block, half = value.block, value.lanes // 2
-    parts = []
-    for start in (0, half):
-        mask = ", ".join(f"i32 {start + k}" for k in range(half))
-        if half == 1:
-            part = block.pure(f"extractelement {value.type} {value.ref}, i64 {start}", value.kind)
-        else:
-            text = f"shufflevector {value.type} {value.ref}, {value.type} poison, <{half} x i32> <{mask}>"
-            part = block.pure(text, value.kind, half)
-        parts.append(part)
-    return parts[0], parts[1]
-
-
-def backwards(value: Value) -> Value:
-    """The lanes in reverse order."""
-    return chosen(value, value, range(value.lanes - 1, -1, -1))
-
-
-def joined(parts: Sequence[Value]) -> Value:
-    """The lanes of several like vectors, a power of two of them, in one."""
-    if len(parts) == 1:
-        return parts[0]
-    half = len(parts) // 2
-    low, high = joined(parts[:half]), joined(parts[half:])
-    mask = ", ".join(f"i32 {k}" for k in range(2 * low.lanes))
-    text = f"shufflevector {low.type} {low.ref}, {high.type} {high.ref}, <{2 * low.lanes} x i32> <{mask}>"
-    return low.block.pure(text, low.kind, 2 * low.lanes)
-
-
-def pieces(value: Value, lanes: int) -> list[Value]:
-    """The value in vectors of so many lanes, a power of two."""
-    if value.lanes <= lanes:
-        return [value]
-    low, high = halves(value)
-    return [*pieces(low, lanes), *pieces(high, lanes)]
-
-
-# ---- instructions of AVX-512 that do several at once -------------------------------------------------------
-
-_AVX512 = {"f32": (16, "ps"), "f64": (8, "pd")}
-"""Lanes of a register, and the suffix of its instructions."""
-
-_AT_LOGARITHM = 0x03530422
-"""`fixup`'s answers for each kind of number, from the lowest four bits on: NaN where it is NaN (2), -inf at 0
-(4), the value at 1 (0), NaN at -inf (3), inf at inf (5), NaN below 0 (3), the value above 0 (0). See Intel's
-manual, VFIXUPIMMPS."""
-
-
-def has_avx512(x: Value) -> bool:
-    """Do the following functions take values like this: of the target's, and of a register at least?"""
-    return x.block.avx512 and x.kind in _AVX512 and x.lanes >= _AVX512[x.kind][0]
-
-
-def scalef(x: Value, n: Value) -> Value:
-    """x * 2**n for whole n, rounded once."""
-    lanes = _AVX512[x.kind][0]
-    whole = x.block.constant(x.kind, lanes, 0)
-    return _in_registers("scalef", x, n, (whole.type, whole.ref), (f"i{lanes}", "-1"), ("i32", "4"))
-
-
-def logarithm_fixup(logarithm: Value, x: Value) -> Value:
-    """The logarithm of x where x is positive and finite, else what C99's annex F says."""
-    lanes = _AVX512[x.kind][0]
-    table = x.block.constant(f"i{FLOATS[x.kind]}", lanes, _AT_LOGARITHM)
-    rest = (table.type, table.ref), ("i32", "0"), (f"i{lanes}", "-1"), ("i32", "4")
-    return _in_registers("fixupimm", logarithm, x, *rest)
-
-
-def _in_registers(instruction: str, x: Value, y: Value, *rest: tuple[str, str]) -> Value:
-    """A masked instruction of two operands, register by register; the rest are constants: type and value.
-    The last of them, 4, says that rounding is as usual."""
-    lanes, suffix = _AVX512[x.kind]
-    name, block = f"llvm.x86.avx512.mask.{instruction}.{suffix}.512", x.block
-    constants = ", ".join(map(" ".join, rest))
-    parts = [
-        block.pure(f"call {a.type} @{name}({a.type} {a.ref}, {b.type} {b.ref}, {constants})", x.kind, lanes)
-        for a, b in zip(pieces(x, lanes), pieces(y, lanes), strict=True)
-    ]
-    own = parts[0].type
-    block.declare(name, f"declare {own} @{name}({', '.join([own, own, *(kind for kind, _ in rest)])})")
-    return joined(parts)
-
-
-def transposed(rows: list[Value]) -> list[Value]:
-    """As many vectors as each has lanes, a power of two, exchanged with their lanes: halves, then
-    quarters, …"""
-    rows, half = list(rows), len(rows) // 2
-    while half:
-        for k in range(len(rows)):
-            if not k & half:
-                rows[k], rows[k + half] = _exchanged(rows[k], rows[k + half], half)
-        half //= 2
-    return rows
-
-
-def _exchanged(a: Value, b: Value, half: int) -> tuple[Value, Value]:
-    """Every second run of `half` lanes of `a` exchanged with those of `b` before them."""
-    lanes = range(a.lanes)
-    first = [k if not k & half else a.lanes + k - half for k in lanes]
-    second = [k + half if not k & half else a.lanes + k for k in lanes]
-    return chosen(a, b, first), chosen(a, b, second)
-
-
-def chosen(a: Value, b: Value, lanes: Sequence[int]) -> Value:
-    """A vector of the lanes with these numbers: those of `a`, then those of `b`."""
-    mask = ", ".join(f"i32 {k}" for k in lanes)
-    text = f"shufflevector {a.type} {a.ref}, {b.type} {b.ref}, <{len(lanes)} x i32> <{mask}>"
-    return a.block.pure(text, a.kind, len(lanes))
 
 
 def any_lane(condition: Value) -> Value:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from math import ceil, floor, gcd, inf, isfinite
 
+from retrograd.compiler.ir.expressions import Call, Convert, Expression, Number, Position
 from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder, as_index
-from retrograd.compiler.ir.loops import Call, Convert, Expression, Number, Position
 from retrograd.compiler.record import record
 
 Interval = tuple[float, float]

@@ -12,33 +12,35 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import assert_never
 
+from retrograd.compiler.ir.expressions import (
+    Buffer,
+    Call,
+    Convert,
+    Expression,
+    Load,
+    Number,
+    Position,
+    Space,
+    Within,
+    operands_first,
+)
 from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
-    Buffer,
-    Call,
     Contraction,
-    Convert,
     Exchange,
-    Expression,
     For,
     Fragment,
     If,
     Kernel,
-    Load,
     Local,
     Mma,
-    Number,
-    Position,
-    Rewriter,
-    Space,
     Statement,
     Store,
-    Within,
     expressions,
-    operands_first,
 )
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.record import record
 
 

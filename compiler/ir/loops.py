@@ -15,13 +15,10 @@
                                                              of a matrix, each thread of a warp its share
                 | buffer "[" index "]" "+=" buffer "[" index "]" "@" buffer "[" index "]"
                                                              a warp's product of two fragments
-    expression::= number | buffer "[" index "]" ["if" bound*] | row "(" expression* ")"
-                | dtype "(" expression ")" | index           the position itself, as a number
     kind      ::= serial | parallel | vector | unroll | grid | block
 
-Axes and indices are those of `ir.index`; a buffer is flat. Expressions are trees with sharing: one
-object, one computation, except across a barrier. Lowering makes serial loops; a schedule only changes
-kinds and nesting and never the value.
+Indices are those of `ir.index`, expressions those of `ir.expressions`. Lowering makes serial loops; a
+schedule only changes kinds and nesting (`ir.rewriting`) and never the value.
 
 On a GPU a kernel is one grid loop (blocks, in any order), in it one block loop (threads), in it the rest.
 Shared buffers stand between the two; a barrier or an exchange between threads stands where every thread
@@ -31,132 +28,26 @@ of the block comes by.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import field
 from enum import Enum
-from functools import cached_property
 
-from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import Location
-from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded
+from retrograd.compiler.ir.expressions import (
+    Buffer,
+    Call,
+    Convert,
+    Expression,
+    Load,
+    Space,
+    children,
+    conditions,
+    loaded,
+    operands_first,
+    show,
+)
+from retrograd.compiler.ir.index import Axis, Bound, Index
 from retrograd.compiler.record import record
-
-
-class Space(Enum):
-    """Where a buffer lives."""
-
-    INPUT = "input"
-    CONSTANT = "constant"
-    OUTPUT = "output"
-    ARENA = "arena"
-    LOCAL = "local"
-    SHARED = "shared"
-    """Scratch that the threads of a block have in common."""
-
-
-@dataclass(eq=False)
-class Buffer:
-    """Flat memory for `size` elements."""
-
-    name: str
-    dtype: DType
-    size: int
-    space: Space
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-# ---- expressions -------------------------------------------------------------------------------------------
-
-
-class _Shown:
-    """Expressions print as their text."""
-
-    def __repr__(self) -> str:
-        return show(self)  # type: ignore[arg-type]  # every subclass is an Expression
-
-
-@record(eq=False)
-class Number(_Shown):
-    """A constant of the program."""
-
-    value: bool | int | float
-    dtype: DType
-
-    @property
-    def operands(self) -> tuple[Expression, ...]:
-        return ()
-
-
-@record(eq=False)
-class Load(_Shown):
-    """An element of a buffer. Where a bound fails nothing is read and the value is unspecified."""
-
-    buffer: Buffer
-    index: Index
-    bounds: tuple[Bound, ...] = ()
-
-    @property
-    def dtype(self) -> DType:
-        return self.buffer.dtype
-
-    @cached_property
-    def operands(self) -> tuple[Expression, ...]:
-        return tuple(loaded(self.index, *(b.index for b in self.bounds)))
-
-
-@record(eq=False)
-class Call(_Shown):
-    """A native row of the elementwise table."""
-
-    row: str
-    arguments: tuple[Expression, ...]
-    dtype: DType
-
-    @property
-    def operands(self) -> tuple[Expression, ...]:
-        return self.arguments
-
-
-@record(eq=False)
-class Convert(_Shown):
-    """The operand in another dtype."""
-
-    operand: Expression
-    dtype: DType
-
-    @property
-    def operands(self) -> tuple[Expression, ...]:
-        return (self.operand,)
-
-
-@record(eq=False)
-class Position(_Shown):
-    """An index as a number."""
-
-    index: Index
-    dtype: DType
-
-    @cached_property
-    def operands(self) -> tuple[Expression, ...]:
-        return tuple(loaded(self.index))
-
-
-@record(eq=False)
-class Within(_Shown):
-    """True where every bound holds."""
-
-    bounds: tuple[Bound, ...]
-    dtype: DType
-
-    @cached_property
-    def operands(self) -> tuple[Expression, ...]:
-        return tuple(loaded(*(b.index for b in self.bounds)))
-
-
-Expression = Number | Load | Call | Convert | Position | Within
-
 
 # ---- statements --------------------------------------------------------------------------------------------
 
@@ -304,12 +195,6 @@ class Contraction:
     """What is done with each element, which stands in them as a load of `out` at `place`."""
     where: Location | None = None
 
-    def used(self, product: Expression, index: Callable[[Index], Index]) -> tuple[Statement, ...]:
-        """The stores with their indices changed, and `product` for the element."""
-        return Rewriter(
-            index, lambda e: product if (e.buffer, e.index) == (self.out, self.place) else None
-        ).statements(self.stores)
-
 
 @record(eq=False)
 class Kernel:
@@ -340,47 +225,6 @@ class Program:
 # ---- walking -----------------------------------------------------------------------------------------------
 
 
-def children(expression: Expression) -> tuple[Expression, ...]:
-    """The operands, also those inside an index."""
-    return expression.operands
-
-
-def loaded(*indices: Index) -> Iterator[Expression]:
-    """The expressions that indices read."""
-    for index in indices:
-        for atom, _ in index.terms:
-            if isinstance(atom, Loaded):
-                yield atom.expression  # type: ignore[misc]  # indices lie below loops: to them it is an object
-            elif not isinstance(atom, Axis):
-                yield from loaded(atom.value)
-
-
-def indices(expression: Expression) -> tuple[Index, ...]:
-    """The indices that stand in this very node."""
-    match expression:
-        case Load(index=index, bounds=bounds):
-            return (index, *(b.index for b in bounds))
-        case Position(index=index):
-            return (index,)
-        case Within(bounds=bounds):
-            return tuple(b.index for b in bounds)
-        case _:
-            return ()
-
-
-def axes_of(expression: Expression) -> frozenset[Axis]:
-    """The axes on which a value depends through its indices."""
-    found: set[Axis] = set()
-    stack, seen = [expression], set[int]()
-    while stack:
-        e = stack.pop()
-        if id(e) not in seen:
-            seen.add(id(e))
-            found.update(axis for i in indices(e) for axis in i.axes())
-            stack.extend(children(e))
-    return frozenset(found)
-
-
 def walk(statements: Sequence[Statement]) -> list[Statement]:
     """Every statement, outer ones first."""
     found: list[Statement] = []
@@ -402,117 +246,6 @@ def expressions(statements: Sequence[Statement]) -> list[Expression]:
         elif isinstance(s, If):
             roots += [e for b in s.bounds for e in loaded(b.index)]
     return list(operands_first(roots, set()))
-
-
-def operands_first(roots: Sequence[Expression], seen: set[int]) -> Iterator[Expression]:
-    """The expressions, and those that they rest on, each object once and none of which the id is in
-    `seen`."""
-    for root in roots:
-        stack = [(root, False)]
-        while stack:
-            e, ready = stack.pop()
-            if ready:
-                yield e
-            elif id(e) not in seen:
-                seen.add(id(e))
-                below = e.operands
-                if below:
-                    stack.append((e, True))
-                    stack.extend([(c, False) for c in reversed(below) if id(c) not in seen])
-                else:
-                    yield e
-
-
-class Rewriter:
-    """Statements and expressions with indices, places or loads replaced; what was shared is shared again.
-
-    `index` changes every index; `place` then says, for a load, a store or an accumulation, in which
-    buffer it is and where; `load` may answer a load with another expression.
-    """
-
-    def __init__(
-        self,
-        index: Callable[[Index], Index] = lambda index: index,
-        load: Callable[[Load], Expression | None] = lambda load: None,
-        place: Callable[[Buffer, Index], tuple[Buffer, Index]] = lambda buffer, index: (buffer, index),
-    ) -> None:
-        self._index = index
-        self._load = load
-        self._place = place
-        self._done: dict[int, tuple[Expression, Expression]] = {}
-        self._seen: set[int] = set()
-        self._loaded: dict[Loaded, Loaded] = {}
-
-    def expression(self, e: Expression) -> Expression:
-        """One expression."""
-        for x in operands_first((e,), self._seen):
-            self._done[id(x)] = (x, self._rewrite(x))
-        return self._done[id(e)][1]
-
-    def _rewrite(self, e: Expression) -> Expression:
-        match e:
-            case Call():
-                return Call(e.row, tuple(map(self.expression, e.arguments)), e.dtype)
-            case Convert():
-                return Convert(self.expression(e.operand), e.dtype)
-            case Load():
-                return self._load(e) or self._moved(e)
-            case Position():
-                return Position(self.index(e.index), e.dtype)
-            case Within():
-                return Within(self._bounds(e.bounds), e.dtype)
-            case Number():
-                return e
-
-    def _moved(self, e: Load) -> Load:
-        buffer, index = self._place(e.buffer, self.index(e.index))
-        return Load(buffer, index, self._bounds(e.bounds))
-
-    def _bounds(self, bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
-        return tuple(Bound(self.index(b.index), b.low, b.high) for b in bounds)
-
-    def index(self, index: Index) -> Index:
-        """One index, and what it reads."""
-        return self._index(index.map_loaded(self._read))
-
-    def _read(self, atom: Loaded) -> Loaded:
-        if atom not in self._loaded:
-            expression = self.expression(atom.expression)  # type: ignore[arg-type]  # see ir.index
-            self._loaded[atom] = Loaded(expression, atom.extent, axes_of(expression))
-        return self._loaded[atom]
-
-    def statements(self, statements: Sequence[Statement]) -> tuple[Statement, ...]:
-        """A block."""
-        return tuple(map(self.statement, statements))
-
-    def statement(self, s: Statement) -> Statement:
-        """One statement, and those within it."""
-        match s:
-            case For():
-                limit = s.limit and (self.index(s.limit[0]), s.limit[1])
-                return For(s.axis, self.statements(s.body), s.kind, limit, s.lanes)
-            case Local():
-                return Local(s.buffer, self.statements(s.body))
-            case If():
-                return If(self._bounds(s.bounds), self.statements(s.body))
-            case Store() | Accumulate():
-                buffer, index = self._place(s.buffer, self.index(s.index))
-                return replace(s, buffer=buffer, index=index, value=self.expression(s.value))
-            case Fragment():
-                buffer, place = self._place(s.buffer, self.index(s.place))
-                source, index = self._place(s.source, self.index(s.index))
-                return replace(s, buffer=buffer, place=place, source=source, index=index)
-            case Mma():
-                (buffer, place), (left, left_place), (right, right_place) = (
-                    self._place(b, self.index(i))
-                    for b, i in ((s.buffer, s.place), (s.left, s.left_place), (s.right, s.right_place))
-                )
-                return replace(
-                    s, buffer=buffer, place=place, left=left, left_place=left_place, right=right,
-                    right_place=right_place,
-                )  # fmt: skip
-            case Barrier() | Exchange():
-                return s
 
 
 # ---- printing ----------------------------------------------------------------------------------------------
@@ -589,7 +322,7 @@ def _line(s: Statement, depth: int, names: _Names) -> str:
             lets, value = names.definitions(s, pad), names.show(s.value)
             return f"{lets}{pad}{s.buffer}[{s.index}] {sign} {value}{_comment(s.where)}\n"
         case If():
-            return f"{pad}if {_conditions(s.bounds)} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
+            return f"{pad}if {conditions(s.bounds)} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
         case Barrier():
             return f"{pad}barrier\n"
         case Exchange():
@@ -614,24 +347,3 @@ def _scratch(s: Local) -> tuple[str, tuple[Statement, ...]]:
 
 def _comment(where: Location | None) -> str:
     return f"    # {where}" if where else ""
-
-
-def show(e: Expression) -> str:
-    """One expression as text."""
-    match e:
-        case Number():
-            return repr(e.value)
-        case Load():
-            return f"{e.buffer}[{e.index}]" + (f" if {_conditions(e.bounds)}" if e.bounds else "")
-        case Call():
-            return f"{e.row}({', '.join(map(show, e.arguments))})"
-        case Convert():
-            return f"{e.dtype.name}({show(e.operand)})"
-        case Position():
-            return f"({e.index})"
-        case Within():
-            return _conditions(e.bounds)
-
-
-def _conditions(bounds: tuple[Bound, ...]) -> str:
-    return " and ".join(f"{b.low} <= {b.index} < {b.high}" for b in bounds)

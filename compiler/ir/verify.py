@@ -16,33 +16,35 @@ from typing import NoReturn, TypeVar
 
 from retrograd.compiler.dtypes import float32
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.expressions import (
+    Buffer,
+    Call,
+    Convert,
+    Expression,
+    Load,
+    Number,
+    Position,
+    Space,
+    Within,
+    operands_first,
+)
 from retrograd.compiler.ir.graph import OPS, Graph, Input, Node, Op
 from retrograd.compiler.ir.index import Axis, Divided, Index, Loaded, Remainder, as_index
 from retrograd.compiler.ir.intervals import Fact, Interval, bounds, facts_of, value_bounds
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
-    Buffer,
-    Call,
-    Convert,
     Exchange,
-    Expression,
     For,
     Fragment,
     If,
     Kernel,
     Kind,
-    Load,
     Local,
     Mma,
-    Number,
-    Position,
     Program,
-    Space,
     Statement,
     Store,
-    Within,
-    operands_first,
 )
 
 IR = TypeVar("IR", Graph, Program)

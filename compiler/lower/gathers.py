@@ -3,9 +3,9 @@ fuse."""
 
 from __future__ import annotations
 
+from retrograd.compiler.ir.expressions import Expression
 from retrograd.compiler.ir.graph import Node
 from retrograd.compiler.ir.index import Bound
-from retrograd.compiler.ir.loops import Expression
 from retrograd.compiler.lower.cluster import INLINE
 from retrograd.compiler.lower.reader import GATHERS, MultiIndex, Reader, broadcast_index
 from retrograd.compiler.ops.index import Take, TakeAlong

@@ -7,23 +7,10 @@ Each function takes a node and gives its kernels; `NESTS` finds it by the op's c
 from __future__ import annotations
 
 from retrograd.compiler.dtypes import DType
+from retrograd.compiler.ir.expressions import Buffer, Call, Convert, Expression, Load, Number, Space
 from retrograd.compiler.ir.graph import OPS, Constant, Graph, Node, Op, Type, apply
 from retrograd.compiler.ir.index import Index, flatten
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    Call,
-    Contraction,
-    Convert,
-    Expression,
-    Kernel,
-    Load,
-    Local,
-    Number,
-    Space,
-    Statement,
-    Store,
-)
+from retrograd.compiler.ir.loops import Accumulate, Contraction, Kernel, Local, Statement, Store
 from retrograd.compiler.lower.program import NESTS, Lowering, axes_for, nest
 from retrograd.compiler.lower.reader import broadcast_index, domain_index
 from retrograd.compiler.lower.sorting import argsort

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from retrograd.compiler.ir.expressions import Buffer
 from retrograd.compiler.ir.graph import Graph, Node
 from retrograd.compiler.ir.index import Index, strides
-from retrograd.compiler.ir.loops import Buffer
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.row import Elementwise
 from retrograd.compiler.ops.shape import Cast, Concat, Reshape

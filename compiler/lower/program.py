@@ -7,22 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from retrograd.compiler.errors import TraceError
+from retrograd.compiler.ir.expressions import Buffer, Load, Number, Space
 from retrograd.compiler.ir.graph import Constant, Graph, Input, Node
 from retrograd.compiler.ir.index import Axis, flatten
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    For,
-    Kernel,
-    Load,
-    Number,
-    Program,
-    Space,
-    Statement,
-    Store,
-    expressions,
-    walk,
-)
+from retrograd.compiler.ir.loops import Accumulate, For, Kernel, Program, Statement, Store, expressions, walk
 from retrograd.compiler.lower.cluster import Cluster, Root, choose_roots, make_clusters
 from retrograd.compiler.lower.parts import Part, Stored, find_parts
 from retrograd.compiler.lower.reader import MultiIndex, Reader, domain_index

@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import CompilerError
-from retrograd.compiler.ir.graph import Constant, Node
-from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded, as_index
-from retrograd.compiler.ir.loops import (
+from retrograd.compiler.ir.expressions import (
     Call,
     Convert,
     Expression,
@@ -24,6 +22,8 @@ from retrograd.compiler.ir.loops import (
     Within,
     axes_of,
 )
+from retrograd.compiler.ir.graph import Constant, Node
+from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded, as_index
 from retrograd.compiler.lower.parts import Stored
 from retrograd.compiler.ops.row import Elementwise
 from retrograd.compiler.ops.shape import Cast, Iota, Movement

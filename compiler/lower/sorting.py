@@ -9,20 +9,10 @@ positions break ties, so the order is stable, and mark the padding, which sorts 
 from __future__ import annotations
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.ir.expressions import Buffer, Call, Expression, Load, Number, Position, Space
 from retrograd.compiler.ir.graph import Node
 from retrograd.compiler.ir.index import Axis, Index, as_index, flatten
-from retrograd.compiler.ir.loops import (
-    Buffer,
-    Call,
-    Expression,
-    Kernel,
-    Load,
-    Number,
-    Position,
-    Space,
-    Statement,
-    Store,
-)
+from retrograd.compiler.ir.loops import Kernel, Statement, Store
 from retrograd.compiler.lower.program import Lowering, axes_for, nest
 from retrograd.compiler.lower.reader import domain_index
 from retrograd.compiler.ops.sort import Argsort

@@ -14,23 +14,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
+from retrograd.compiler.ir.expressions import Buffer, Load, Space, indices
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import (
     Accumulate,
-    Buffer,
     Contraction,
     For,
     Kernel,
-    Load,
     Program,
-    Rewriter,
-    Space,
     Statement,
     Store,
     expressions,
-    indices,
     walk,
 )
+from retrograd.compiler.ir.rewriting import Rewriter
 
 Fits = Callable[[Contraction], bool]
 """Does the schedule arrange a product so that all that is stored lies straight along its axes?"""

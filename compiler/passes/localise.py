@@ -11,22 +11,20 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from retrograd.compiler.ir.expressions import Buffer, Load, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import (
     Accumulate,
-    Buffer,
     For,
     Kernel,
-    Load,
     Local,
     Program,
-    Rewriter,
-    Space,
     Statement,
     Store,
     expressions,
     walk,
 )
+from retrograd.compiler.ir.rewriting import Rewriter
 
 _MOST_BYTES = 1 << 15
 """A row longer than this stays in the arena: it would crowd the stack and the cache."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from retrograd.compiler.ir.loops import Accumulate, Buffer, Load, Program, Space, Store, expressions, walk
+from retrograd.compiler.ir.expressions import Buffer, Load, Space
+from retrograd.compiler.ir.loops import Accumulate, Program, Store, expressions, walk
 
 _ALIGNMENT = 64
 

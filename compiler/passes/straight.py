@@ -12,21 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
+from retrograd.compiler.ir.expressions import Buffer, Load, loaded, operands_first
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import (
     Accumulate,
-    Buffer,
     Exchange,
     For,
     If,
-    Load,
     Local,
     Program,
     Statement,
     Store,
     expressions,
-    loaded,
-    operands_first,
     walk,
 )
 

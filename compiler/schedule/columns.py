@@ -14,19 +14,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from retrograd.compiler.ir.expressions import Call, Expression, Load
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Call,
-    Expression,
-    For,
-    Kind,
-    Load,
-    Local,
-    Rewriter,
-    Statement,
-    expressions,
-)
+from retrograd.compiler.ir.loops import Accumulate, For, Kind, Local, Statement, expressions
+from retrograd.compiler.ir.rewriting import Rewriter
 
 _ROWS = 8
 """Rows at a time."""

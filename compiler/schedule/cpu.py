@@ -12,29 +12,23 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from retrograd.compiler.ir.expressions import Buffer, Call, Expression, Load, Number, Space, indices
 from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.likeness import Likeness, likeness, moved
 from retrograd.compiler.ir.loops import (
     Accumulate,
-    Buffer,
-    Call,
-    Expression,
     For,
     Kernel,
     Kind,
-    Load,
     Local,
-    Number,
     Program,
-    Rewriter,
-    Space,
     Statement,
     Store,
     expressions,
-    indices,
     walk,
 )
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.passes.epilogues import join_epilogues
 from retrograd.compiler.schedule.columns import sum_columns

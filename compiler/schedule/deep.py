@@ -9,19 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from retrograd.compiler.ir.expressions import Buffer, Load, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    Contraction,
-    For,
-    Kind,
-    Load,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-)
+from retrograd.compiler.ir.loops import Accumulate, Contraction, For, Kind, Statement, Store
+from retrograd.compiler.ir.rewriting import Rewriter, stores_of
 from retrograd.compiler.schedule.panels import at
 from retrograd.compiler.schedule.tasks import PARALLEL_SUMS
 
@@ -78,6 +69,6 @@ def joined(c: Contraction, sums: Buffer, lanes: int) -> Statement:
     add = For(j, (Accumulate(sums, place, more, "add", 0, c.where),), Kind.VECTOR, None, wide)
     values = {c.row: at(row), c.column: as_index(used)}
     element = Load(sums, at(row) * columns + as_index(used))
-    use = For(used, c.used(element, lambda index: index.substitute(values)), Kind.VECTOR, None, wide)
+    use = For(used, stores_of(c, element, lambda index: index.substitute(values)), Kind.VECTOR, None, wide)
     shared = sums.size >= PARALLEL_SUMS and rows > 1
     return For(row, (For(piece, (add,)), use), Kind.PARALLEL if shared else Kind.SERIAL)

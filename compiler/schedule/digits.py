@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from retrograd.compiler.ir.index import Axis, Divided, Index, Remainder, as_index
-from retrograd.compiler.ir.loops import Contraction, Rewriter, Store
+from retrograd.compiler.ir.loops import Contraction, Store
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.panels import at, places_of
 
 

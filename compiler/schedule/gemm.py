@@ -20,21 +20,10 @@ from functools import partial
 from itertools import product
 from math import prod
 
+from retrograd.compiler.ir.expressions import Buffer, Convert, Expression, Space, axes_of
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Buffer,
-    Contraction,
-    Convert,
-    Expression,
-    For,
-    Kind,
-    Local,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-    axes_of,
-)
+from retrograd.compiler.ir.loops import Contraction, For, Kind, Local, Statement, Store
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.passes.epilogues import is_straight, lies_straight
 from retrograd.compiler.schedule.deep import is_deep, joined, pieces_of
 from retrograd.compiler.schedule.digits import Digits, split

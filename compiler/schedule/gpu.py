@@ -23,20 +23,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from retrograd.compiler.ir.expressions import Buffer, Load, Number
 from retrograd.compiler.ir.index import Axis, Loaded, as_index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    For,
-    Kernel,
-    Load,
-    Number,
-    Program,
-    Statement,
-    Store,
-    expressions,
-    walk,
-)
+from retrograd.compiler.ir.loops import Accumulate, For, Kernel, Program, Statement, Store, expressions, walk
 from retrograd.compiler.passes.epilogues import is_straight, join_epilogues
 from retrograd.compiler.schedule.cpu import collapse
 from retrograd.compiler.schedule.gpu_gemm import product

@@ -12,18 +12,10 @@ from dataclasses import replace
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.expressions import Buffer, Call, Expression, Load, Space
 from retrograd.compiler.ir.index import Axis, as_index, flatten
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    Call,
-    Contraction,
-    Expression,
-    Kernel,
-    Load,
-    Space,
-    Store,
-)
+from retrograd.compiler.ir.loops import Accumulate, Contraction, Kernel, Store
+from retrograd.compiler.ir.rewriting import stores_of
 from retrograd.compiler.schedule import gpu_mma, gpu_simt
 from retrograd.compiler.schedule.gpu_mma import MmaProduct, MmaTile, Operands
 from retrograd.compiler.schedule.gpu_pointwise import pointwise
@@ -113,7 +105,7 @@ def _in_slices(name: str, c: Contraction, given: Operands | None, tile: Tile, sl
     first = _product(part, given, tile, slices).kernel(name)
     if slices <= _FEW_SLICES:
         values = [Load(partial, flat + k * c.out.size) for k in range(slices)]
-        used = c.used(_sum(values, c.out.dtype), lambda index: index)
+        used = stores_of(c, _sum(values, c.out.dtype), lambda index: index)
         return [first, pointwise(f"{name}_join", Nest(axes, used))]
     value = Load(partial, as_index(piece) * c.out.size + flat)
     join = Nest((*axes, piece), (Accumulate(c.out, c.place, value, "add", 0, c.where),))

@@ -10,16 +10,10 @@ have room for both.
 
 from __future__ import annotations
 
+from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space
 from retrograd.compiler.ir.index import Axis, Index, Loaded, as_index
-from retrograd.compiler.ir.loops import (
-    Buffer,
-    Expression,
-    Load,
-    Rewriter,
-    Space,
-    Store,
-    expressions,
-)
+from retrograd.compiler.ir.loops import Store, expressions
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.gpu_pointwise import free_axes
 from retrograd.compiler.schedule.threads import Nest, extents, weight
 

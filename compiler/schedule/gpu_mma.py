@@ -16,23 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retrograd.compiler.dtypes import DType, float32, tfloat32
+from retrograd.compiler.ir.expressions import Buffer, Convert, Expression, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Buffer,
-    Contraction,
-    Convert,
-    Expression,
-    For,
-    Fragment,
-    Kind,
-    Load,
-    Local,
-    Mma,
-    Number,
-    Space,
-    Statement,
-    Store,
-)
+from retrograd.compiler.ir.loops import Contraction, For, Fragment, Kind, Local, Mma, Statement, Store
 from retrograd.compiler.schedule.gpu_product import Operand, Product, Tile
 from retrograd.compiler.schedule.machine import Gpu
 from retrograd.compiler.schedule.threads import WARP, at

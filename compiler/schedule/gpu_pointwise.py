@@ -12,22 +12,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space
 from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded, as_index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Barrier,
-    Buffer,
-    Expression,
-    For,
-    Kernel,
-    Kind,
-    Load,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-    expressions,
-)
+from retrograd.compiler.ir.loops import Accumulate, Barrier, For, Kernel, Kind, Statement, Store, expressions
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.cpu import apart
 from retrograd.compiler.schedule.threads import (
     ENOUGH,

@@ -18,27 +18,20 @@ from dataclasses import dataclass, replace
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Barrier,
+from retrograd.compiler.ir.expressions import (
     Buffer,
     Call,
-    Contraction,
     Convert,
     Expression,
-    For,
-    Kernel,
-    Kind,
     Load,
-    Local,
     Number,
-    Rewriter,
     Space,
-    Statement,
-    Store,
     Within,
     operands_first,
 )
+from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
+from retrograd.compiler.ir.loops import Barrier, Contraction, For, Kernel, Kind, Local, Statement, Store
+from retrograd.compiler.ir.rewriting import Rewriter, stores_of
 from retrograd.compiler.schedule.threads import VECTOR_BYTES, Spread, at, in_lanes, launch, size, where
 
 _BANKS, _WORD = 32, 4
@@ -242,7 +235,7 @@ class Product(ABC):
         row, column = self._first_row + row, self._first_column + column
         values = self._batch | {c.row: row, c.column: column + at(lane)}
         shift = self._slice * (c.out.size // self._slices) if self._slices > 1 else Index()
-        stores = c.used(element, lambda index: index.substitute(values))
+        stores = stores_of(c, element, lambda index: index.substitute(values))
         stores = tuple(replace(s, index=s.index + shift) for s in stores if isinstance(s, Store))
         inside = Bound(row, 0, c.row.extent)
         if c.column.extent % width == 0:

@@ -13,17 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from retrograd.compiler.ir.expressions import Buffer, Load, Space
 from retrograd.compiler.ir.index import Axis, Bound, Index, as_index, flatten
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
-    Buffer,
     For,
     Kernel,
     Kind,
-    Load,
     Local,
-    Space,
     Statement,
     Store,
     expressions,

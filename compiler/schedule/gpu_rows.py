@@ -13,24 +13,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Bound, Index, as_index, flatten
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
-    Buffer,
-    Expression,
     For,
     Kernel,
     Kind,
-    Load,
     Local,
-    Number,
-    Rewriter,
-    Space,
     Statement,
     Store,
     expressions,
 )
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.gpu_reduce import kept_axes
 from retrograd.compiler.schedule.threads import (
     SHARED_BYTES,

@@ -15,20 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    Call,
-    Contraction,
-    For,
-    Kind,
-    Load,
-    Number,
-    Space,
-    Statement,
-    Store,
-)
+from retrograd.compiler.ir.loops import Accumulate, Contraction, For, Kind, Statement, Store
 from retrograd.compiler.schedule.gpu_product import Operand, Product, Tile
 from retrograd.compiler.schedule.threads import VECTOR_BYTES, WARP, at
 

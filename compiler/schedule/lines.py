@@ -11,21 +11,10 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    Call,
-    For,
-    Kind,
-    Load,
-    Local,
-    Number,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-)
+from retrograd.compiler.ir.loops import Accumulate, For, Kind, Local, Statement, Store
+from retrograd.compiler.ir.rewriting import Rewriter, stores_of
 from retrograd.compiler.schedule.digits import Digits
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Pieces, at
@@ -101,7 +90,7 @@ class _Tile:
         summed = _over(self.d.inner, self._add(tile, place))
         if work(c.stores) <= LIGHT:
             values = self._values(place)
-            used = c.used(Load(tile, place.index), lambda index: index.substitute(values))
+            used = stores_of(c, Load(tile, place.index), lambda index: index.substitute(values))
             return Local(tile, (zero, summed, self._each(place, *used, limit=self._limit(place))))
         apart = Buffer("apart", c.out.dtype, self._size, Space.LOCAL)
         copy = self._each(place, Store(apart, place.index, Load(tile, place.index)))
@@ -112,7 +101,7 @@ class _Tile:
         place = self._fresh()
         values = self._values(place)
         element = Load(sums, place.index)
-        body = self.d.c.used(element, lambda index: index.substitute(values))
+        body = stores_of(self.d.c, element, lambda index: index.substitute(values))
         *outer, lane = place.axes
         statement: Statement = For(lane, body, Kind.VECTOR, self._limit(place), self.lanes)
         for axis in reversed(outer):

@@ -14,24 +14,10 @@ from __future__ import annotations
 from dataclasses import replace
 from math import gcd
 
+from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Number, Position, Space, Within
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    Expression,
-    For,
-    Kind,
-    Load,
-    Local,
-    Number,
-    Position,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-    Within,
-    expressions,
-)
+from retrograd.compiler.ir.loops import Accumulate, For, Kind, Local, Statement, Store, expressions
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.machine import Machine
 
 _WIDEST = 64

@@ -13,24 +13,10 @@ from functools import partial
 from math import prod
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.ir.expressions import Buffer, Call, Expression, Load, Number, Position, Space, indices
 from retrograd.compiler.ir.index import Axis, Index, Loaded, as_index
-from retrograd.compiler.ir.loops import (
-    Buffer,
-    Call,
-    Contraction,
-    Expression,
-    For,
-    Kind,
-    Load,
-    Number,
-    Position,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-    expressions,
-    indices,
-)
+from retrograd.compiler.ir.loops import Contraction, For, Kind, Statement, Store, expressions
+from retrograd.compiler.ir.rewriting import Rewriter
 
 _TOGETHER, _DEEP = 1024, 8
 """Elements side by side that are copied together, if they belong to several blocks, and inner positions

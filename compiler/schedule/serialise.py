@@ -14,30 +14,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.expressions import Buffer, Call, Convert, Expression, Load, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
-    Buffer,
-    Call,
-    Convert,
     Exchange,
-    Expression,
     For,
     Fragment,
     If,
     Kernel,
     Kind,
-    Load,
     Local,
     Mma,
     Program,
-    Rewriter,
-    Space,
     Statement,
     Store,
     walk,
 )
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.threads import WARP, at
 
 

@@ -11,21 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import gcd, prod
 
+from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space, axes_of, indices
 from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Buffer,
-    Expression,
-    For,
-    Kind,
-    Load,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-    axes_of,
-    expressions,
-    indices,
-)
+from retrograd.compiler.ir.loops import For, Kind, Statement, Store, expressions
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.digits import Digits
 from retrograd.compiler.schedule.panels import at
 

@@ -11,22 +11,10 @@ from functools import partial
 from itertools import product
 from math import prod
 
+from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    Call,
-    Contraction,
-    For,
-    Kind,
-    Load,
-    Local,
-    Number,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-)
+from retrograd.compiler.ir.loops import Accumulate, Contraction, For, Kind, Local, Statement, Store
+from retrograd.compiler.ir.rewriting import Rewriter, stores_of
 from retrograd.compiler.schedule.digits import Digits
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Pieces, at
@@ -142,7 +130,7 @@ def _lanes_joined(
     again, lane = [Axis(axis.name, axis.extent) for axis in inside], Axis("j", lanes)
     found = values(again)
     add = Accumulate(total, Index(), Load(apart, _place(again, lanes, lane)), "add", 0, c.where)
-    used = c.used(Load(total, Index()), lambda index: index.substitute(found))
+    used = stores_of(c, Load(total, Index()), lambda index: index.substitute(found))
     first = Store(total, Index(), Number(0, c.out.dtype))
     one: Statement = Local(total, (first, For(lane, (add,), Kind.VECTOR, None, lanes), *used))
     for axis in reversed(again):

@@ -7,17 +7,11 @@ from dataclasses import replace
 from itertools import product
 from math import prod
 
+from retrograd.compiler.ir.expressions import Call, Expression
 from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ir.index import Axis, Bound, Index
-from retrograd.compiler.ir.loops import (
-    Call,
-    Expression,
-    For,
-    Kind,
-    Rewriter,
-    Statement,
-    expressions,
-)
+from retrograd.compiler.ir.loops import For, Kind, Statement, expressions
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.schedule.panels import Pieces, at
 

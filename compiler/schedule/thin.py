@@ -8,22 +8,10 @@ code.
 
 from __future__ import annotations
 
+from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    Call,
-    Contraction,
-    For,
-    Kind,
-    Load,
-    Local,
-    Number,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-)
+from retrograd.compiler.ir.loops import Accumulate, Contraction, For, Kind, Local, Statement, Store
+from retrograd.compiler.ir.rewriting import Rewriter, stores_of
 from retrograd.compiler.schedule.panels import Pieces, at, steps
 
 _THIN, _THINNEST = 16, 4
@@ -104,6 +92,6 @@ def _joined(
     at_lane = at(r) * (columns * lanes) + at(s) * lanes + as_index(lane)
     add = Accumulate(total, Index(), Load(apart, at_lane), "add", 0, c.where)
     values = {c.row: row + at(r), c.column: column + at(s)}
-    used = c.used(Load(total, Index()), lambda index: index.substitute(values))
+    used = stores_of(c, Load(total, Index()), lambda index: index.substitute(values))
     one = (Store(total, Index(), Number(0, c.out.dtype)), For(lane, (add,), Kind.VECTOR, None, lanes), *used)
     return Local(apart, (copy, For(r, (For(s, (Local(total, one),)),))))

@@ -12,27 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
 from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ir.index import Axis, Bound, Index, as_index, unflatten
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
-    Buffer,
-    Call,
     Exchange,
     For,
     If,
     Kernel,
     Kind,
-    Load,
     Local,
-    Number,
-    Rewriter,
-    Space,
     Statement,
     Store,
     expressions,
 )
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.schedule.cpu import can_be_vector, scattered
 

@@ -14,22 +14,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
+from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Accumulate,
-    Buffer,
-    Call,
-    Contraction,
-    For,
-    Kind,
-    Load,
-    Local,
-    Number,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-)
+from retrograd.compiler.ir.loops import Accumulate, Contraction, For, Kind, Local, Statement, Store
+from retrograd.compiler.ir.rewriting import Rewriter, stores_of
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, pack_block, steps
 from retrograd.compiler.schedule.tasks import LIGHT, within, work
@@ -302,7 +290,7 @@ class Tile:
     ) -> tuple[Statement, ...]:
         """What is done with one element."""
         values = {self.c.row: rows.first(block) + i, self.c.column: columns.first(panel) + across}
-        return self.c.used(element, lambda index: index.substitute(values))
+        return stores_of(self.c, element, lambda index: index.substitute(values))
 
     def _use_apart(
         self,

@@ -14,19 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from retrograd.compiler.ir.expressions import Buffer, Load, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import (
-    Buffer,
-    For,
-    Kind,
-    Load,
-    Local,
-    Rewriter,
-    Space,
-    Statement,
-    Store,
-    expressions,
-)
+from retrograd.compiler.ir.loops import For, Kind, Local, Statement, Store, expressions
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.machine import Machine
 
 _MOST = 16

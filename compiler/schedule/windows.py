@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from retrograd.compiler.ir.expressions import Load
 from retrograd.compiler.ir.index import Axis
-from retrograd.compiler.ir.loops import Load, Statement
+from retrograd.compiler.ir.loops import Statement
 from retrograd.compiler.schedule.digits import Digits
 from retrograd.compiler.schedule.lines import along_columns
 from retrograd.compiler.schedule.machine import Machine

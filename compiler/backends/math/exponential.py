@@ -7,8 +7,9 @@ are printed by `benchmarks/fit_polynomials.py`.
 
 from __future__ import annotations
 
+from retrograd.compiler.backends.math.avx512 import has_avx512, scalef
 from retrograd.compiler.backends.math.floats import FORMATS, at_least, at_most, fast_two_sum, horner, quotient
-from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, has_avx512, scalef, select
+from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select
 
 LOG2E = 1.4426950408889634
 

@@ -12,7 +12,8 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from retrograd.compiler.backends.vector import HALVES, Number, Value, fabs, fma, select
+from retrograd.compiler.backends.kinds import HALVES, Number
+from retrograd.compiler.backends.vector import Value, fabs, fma, select
 
 INF, NAN = float("inf"), float("nan")
 

@@ -8,6 +8,7 @@ the series of 2 atanh(s), s = f / (2 + f), which halves the degree for one divis
 
 from __future__ import annotations
 
+from retrograd.compiler.backends.math.avx512 import has_avx512, logarithm_fixup
 from retrograd.compiler.backends.math.exponential import exp_of_negative
 from retrograd.compiler.backends.math.floats import (
     FORMATS,
@@ -19,7 +20,7 @@ from retrograd.compiler.backends.math.floats import (
     pattern_of,
     two_product,
 )  # fmt: skip
-from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, has_avx512, logarithm_fixup, select
+from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select
 
 # (log(1 + f) - f + f²/2) / f³ on |f| <= 1/3
 LOG_TAIL = (

@@ -8,6 +8,7 @@ root. The coefficients are printed by `benchmarks/fit_polynomials.py`.
 
 from __future__ import annotations
 
+from retrograd.compiler.backends.kinds import FLOATS
 from retrograd.compiler.backends.math.aside import HALF_PI, reduce_huge
 from retrograd.compiler.backends.math.floats import (
     FORMATS,
@@ -18,7 +19,7 @@ from retrograd.compiler.backends.math.floats import (
     two_product,
     two_sum,
 )  # fmt: skip
-from retrograd.compiler.backends.vector import FLOATS, Value, fabs, fma, select
+from retrograd.compiler.backends.vector import Value, fabs, fma, select
 
 TWO_OVER_PI = 0.6366197723675814
 

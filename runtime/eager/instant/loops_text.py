@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from string import Template
 
+from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.math import FUNCTIONS
-from retrograd.compiler.backends.vector import LLVM_TYPES, Block, Value, maximum, sqrt
+from retrograd.compiler.backends.vector import Block, Value, maximum, sqrt
 
 Code = Callable[[Value], Value]
 

@@ -1,0 +1,221 @@
+"""What a loop computes: an expression for an element, and the buffers and indices it reads.
+
+    expression ::= number | buffer "[" index "]" ["if" bound*] | row "(" expression* ")"
+                 | dtype "(" expression ")" | index          the position itself, as a number
+
+Axes and indices are those of `ir.index`; a buffer is flat. Expressions are trees with sharing: one
+object, one computation, except across a barrier. A new kind of expression is a record here, with its
+operands and its text, and a line of `indices` where it holds some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded
+from retrograd.compiler.record import record
+
+
+class Space(Enum):
+    """Where a buffer lives."""
+
+    INPUT = "input"
+    CONSTANT = "constant"
+    OUTPUT = "output"
+    ARENA = "arena"
+    LOCAL = "local"
+    SHARED = "shared"
+    """Scratch that the threads of a block have in common."""
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Flat memory for `size` elements."""
+
+    name: str
+    dtype: DType
+    size: int
+    space: Space
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class _Shown:
+    """Expressions print as their text."""
+
+    def __repr__(self) -> str:
+        return show(self)  # type: ignore[arg-type]  # every subclass is an Expression
+
+
+@record(eq=False)
+class Number(_Shown):
+    """A constant of the program."""
+
+    value: bool | int | float
+    dtype: DType
+
+    @property
+    def operands(self) -> tuple[Expression, ...]:
+        return ()
+
+
+@record(eq=False)
+class Load(_Shown):
+    """An element of a buffer. Where a bound fails nothing is read and the value is unspecified."""
+
+    buffer: Buffer
+    index: Index
+    bounds: tuple[Bound, ...] = ()
+
+    @property
+    def dtype(self) -> DType:
+        return self.buffer.dtype
+
+    @cached_property
+    def operands(self) -> tuple[Expression, ...]:
+        return tuple(loaded(self.index, *(b.index for b in self.bounds)))
+
+
+@record(eq=False)
+class Call(_Shown):
+    """A native row of the elementwise table."""
+
+    row: str
+    arguments: tuple[Expression, ...]
+    dtype: DType
+
+    @property
+    def operands(self) -> tuple[Expression, ...]:
+        return self.arguments
+
+
+@record(eq=False)
+class Convert(_Shown):
+    """The operand in another dtype."""
+
+    operand: Expression
+    dtype: DType
+
+    @property
+    def operands(self) -> tuple[Expression, ...]:
+        return (self.operand,)
+
+
+@record(eq=False)
+class Position(_Shown):
+    """An index as a number."""
+
+    index: Index
+    dtype: DType
+
+    @cached_property
+    def operands(self) -> tuple[Expression, ...]:
+        return tuple(loaded(self.index))
+
+
+@record(eq=False)
+class Within(_Shown):
+    """True where every bound holds."""
+
+    bounds: tuple[Bound, ...]
+    dtype: DType
+
+    @cached_property
+    def operands(self) -> tuple[Expression, ...]:
+        return tuple(loaded(*(b.index for b in self.bounds)))
+
+
+Expression = Number | Load | Call | Convert | Position | Within
+
+
+# ---- walking -----------------------------------------------------------------------------------------------
+
+
+def children(expression: Expression) -> tuple[Expression, ...]:
+    """The operands, also those inside an index."""
+    return expression.operands
+
+
+def loaded(*indices: Index) -> Iterator[Expression]:
+    """The expressions that indices read."""
+    for index in indices:
+        for atom, _ in index.terms:
+            if isinstance(atom, Loaded):
+                yield atom.expression  # type: ignore[misc]  # indices lie below loops: to them it is an object
+            elif not isinstance(atom, Axis):
+                yield from loaded(atom.value)
+
+
+def indices(expression: Expression) -> tuple[Index, ...]:
+    """The indices that stand in this very node."""
+    match expression:
+        case Load(index=index, bounds=bounds):
+            return (index, *(b.index for b in bounds))
+        case Position(index=index):
+            return (index,)
+        case Within(bounds=bounds):
+            return tuple(b.index for b in bounds)
+        case _:
+            return ()
+
+
+def axes_of(expression: Expression) -> frozenset[Axis]:
+    """The axes on which a value depends through its indices."""
+    found: set[Axis] = set()
+    stack, seen = [expression], set[int]()
+    while stack:
+        e = stack.pop()
+        if id(e) not in seen:
+            seen.add(id(e))
+            found.update(axis for i in indices(e) for axis in i.axes())
+            stack.extend(children(e))
+    return frozenset(found)
+
+
+def operands_first(roots: Sequence[Expression], seen: set[int]) -> Iterator[Expression]:
+    """The expressions, and those that they rest on, each object once and none of which the id is in
+    `seen`."""
+    for root in roots:
+        stack = [(root, False)]
+        while stack:
+            e, ready = stack.pop()
+            if ready:
+                yield e
+            elif id(e) not in seen:
+                seen.add(id(e))
+                below = e.operands
+                if below:
+                    stack.append((e, True))
+                    stack.extend([(c, False) for c in reversed(below) if id(c) not in seen])
+                else:
+                    yield e
+
+
+# ---- printing ----------------------------------------------------------------------------------------------
+
+
+def show(e: Expression) -> str:
+    """One expression as text."""
+    match e:
+        case Number():
+            return repr(e.value)
+        case Load():
+            return f"{e.buffer}[{e.index}]" + (f" if {conditions(e.bounds)}" if e.bounds else "")
+        case Call():
+            return f"{e.row}({', '.join(map(show, e.arguments))})"
+        case Convert():
+            return f"{e.dtype.name}({show(e.operand)})"
+        case Position():
+            return f"({e.index})"
+        case Within():
+            return conditions(e.bounds)
+
+
+def conditions(bounds: tuple[Bound, ...]) -> str:
+    """Bounds as text."""
+    return " and ".join(f"{b.low} <= {b.index} < {b.high}" for b in bounds)
