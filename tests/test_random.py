@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import retrograd as rg
 from retrograd.compiler.errors import ArgumentError, DtypeError, RetrogradError, ShapeError
 from retrograd.runtime.random import samplers
 from retrograd.runtime.random.rounding import box_muller32, fma32, fma64
@@ -394,6 +395,23 @@ def test_whole_numbers_are_pytorchs(torch: ModuleType, dtype: str) -> None:
 
         assert agrees(torch, samplers.randint(low, high, 33, dtype, g), theirs.numpy()), (low, high)
         assert in_step(g, h)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64", "bool", *FLOATS, "bfloat16"])
+def test_any_whole_numbers_are_pytorchs(torch: ModuleType, dtype: str) -> None:
+    h = torch.Generator().manual_seed(2)
+    theirs = torch.empty(33, dtype=getattr(torch, dtype)).random_(generator=h)
+    g = rg.Generator().manual_seed(2)
+    ours = rg.empty(33, dtype=getattr(rg, dtype)).random_(generator=g)
+
+    assert ours.tolist() == theirs.tolist()
+    assert in_step(g, h)
+
+
+def test_randint_takes_its_sizes_and_ends_by_name() -> None:
+    drawn = rg.randint(high=10, size=(32,), generator=seeded(3))
+
+    assert drawn.tolist() == samplers.randint(0, 10, 32, generator=seeded(3)).tolist()
 
 
 @pytest.mark.parametrize("size", [33, 5_000, 100_000])

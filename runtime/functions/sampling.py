@@ -114,8 +114,8 @@ _standard("randn", samplers.randn, "Normal numbers of mean 0 and standard deviat
 
 @public("randint")
 def randint(
-    low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None, dtype: object = None,
-    **options: Any,
+    low: Any = 0, high: Any = None, size: Any = None, *, generator: Generator | None = None,
+    dtype: object = None, **options: Any,
 ) -> Tensor:  # fmt: skip
     """Whole numbers from `low` (0 unless given) to below `high`: `randint(high, size)` or `randint(low,
     high, size)`.
@@ -293,22 +293,14 @@ def random_(
     if bounds:
         raise ArgumentError(f"random_() got an unexpected keyword argument '{next(iter(bounds))}'")
     first, last = (0, low) if high is None else (low or 0, high)
-    kind = input.dtype
     if last is None:
-        last = _beyond(kind)
+        return _fill(input, "random", lambda shape, kind: samplers.whole_numbers(shape, kind, generator))
     if first >= last:
         raise ShapeError(
             f"random_({first}, {last})",
             mirrored(f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}"),
         )
     return _fill(input, "random", lambda shape, kind: samplers.randint(first, last, shape, kind, generator))
-
-
-def _beyond(kind: DType) -> int:
-    """One more than the greatest whole number up to which a dtype holds all."""
-    if kind.is_floating_point:
-        return 2 ** (int(dtypes.limits(kind).nmant) + 1) + 1
-    return 2 if kind is dtypes.bool_ else int(np.iinfo(kind.numpy.name).max)
 
 
 public("manual_seed")(samplers.manual_seed)

@@ -20,6 +20,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.runtime.random.generator import (
     Generator,
@@ -238,6 +239,17 @@ def randint(
     return values.astype(dtype).reshape(shape)
 
 
+def whole_numbers(
+    shape: Shape, dtype: DTypeLike = "int64", generator: Generator | None = None
+) -> NDArray[Any]:
+    """Whole numbers from 0 to the greatest up to which `dtype` holds all: from a pair of words for dtypes of
+    64 bits, else from one word."""
+    dtype, generator = np.dtype(dtype), generator or default_generator
+    beyond = _whole_numbers(dtype)[1] + 1
+    draw = generator.uint64 if dtype.itemsize == 8 else generator.uint32
+    return np.asarray(draw(math.prod(_shape(shape))) % beyond).astype(dtype).reshape(_shape(shape))
+
+
 def randperm(n: int, dtype: DTypeLike = "int64", generator: Generator | None = None) -> NDArray[Any]:
     """The numbers 0 … n − 1 in random order. Raises ArgumentError where n is negative or past `dtype`."""
     n, dtype = whole_number("n", n), np.dtype(dtype)
@@ -334,8 +346,8 @@ def _whole_numbers(dtype: np.dtype[Any]) -> tuple[int, int]:
     """The range in which `dtype` holds every whole number, within the 64 bits that are drawn."""
     if dtype.kind == "b":
         return 0, 1
-    if dtype.kind == "f":
-        reach = 2 ** (np.finfo(dtype).nmant + 1)
+    if dtype.kind == "f" or dtype.name == "bfloat16":
+        reach = 2 ** (int(dtypes.limits(dtypes.dtype(dtype)).nmant) + 1)
         return -reach, reach
     if dtype.kind not in "iu":
         raise DtypeError(f"whole numbers in {dtype}", "the dtype does not hold any")
