@@ -108,6 +108,14 @@ class OutOfMemoryError(CudaError):
     """A GPU that has no more memory."""
 
 
+class DataError(RetrogradError, AssertionError, ValueError):
+    """Data sets that do not fit together (PyTorch asserts that they do)."""
+
+
+class LoaderError(RetrogradError, RuntimeError):
+    """A loader of batches whose workers do not answer in time."""
+
+
 class CompilerError(RetrogradError, RuntimeError):
     """A defect of this package, not of the user's program: please report it with the text."""
 

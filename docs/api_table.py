@@ -34,6 +34,7 @@ AREAS = {
     "optim": "`torch.optim`",
     "optim.lr_scheduler": "`torch.optim.lr_scheduler`",
     "linalg": "`torch.linalg`",
+    "utils.data": "`torch.utils.data`",
 }
 """Where names are looked for, and the heading there."""
 

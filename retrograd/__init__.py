@@ -61,6 +61,7 @@ ROOMS = {
     "nn": "retrograd.runtime.nn",
     "optim": "retrograd.runtime.optim",
     "linalg": "retrograd.runtime.linalg",
+    "utils": "retrograd.runtime.utils",
     "autograd": "retrograd.runtime.autograd",
 }
 """Modules under their public names: `import retrograd.nn.functional as F` is the runtime's."""
@@ -105,7 +106,7 @@ sys.meta_path.append(_Rooms())
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
-    from retrograd.runtime import cuda, linalg, nn, optim
+    from retrograd.runtime import cuda, linalg, nn, optim, utils
     from retrograd.runtime.compiled.compile_grad import compile_grad
     from retrograd.runtime.compiled.compile_step import compile_step
     from retrograd.runtime.compiled.formulas import from_sympy, to_sympy
@@ -188,4 +189,5 @@ __all__ = [
     "strided",
     "to_sympy",
     "uint8",
+    "utils",
 ]

@@ -56,7 +56,14 @@ FLOORS = (
     ("runtime/eager/",),
     # what users call
     ("runtime/autograd/", "runtime/functions/"),
-    ("runtime/nn/", "runtime/optim/", "runtime/linalg.py", "runtime/saving.py", "runtime/__init__.py"),
+    (
+        "runtime/nn/",
+        "runtime/optim/",
+        "runtime/utils/",
+        "runtime/linalg.py",
+        "runtime/saving.py",
+        "runtime/__init__.py",
+    ),
     ("runtime/compiled/",),
     ("retrograd/",),
 )
