@@ -6,6 +6,7 @@ A new shared fixture goes at the end.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +16,6 @@ import device_programs
 import hypothesis
 import pytest
 from simulated_driver import SimulatedDriver
-
-from retrograd.runtime.cuda import driver as cuda
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -78,6 +77,20 @@ def jax() -> ModuleType:
 @pytest.fixture
 def simulated_gpus() -> Iterator[SimulatedDriver]:
     """Two GPUs that are none: CUDA's promises kept by NumPy."""
-    driver = SimulatedDriver(devices=2)
-    with cuda.use(driver):
+    with device_programs.lent(SimulatedDriver(devices=2)) as driver:
         yield driver
+
+
+@pytest.fixture(scope="module", params=["simulated", pytest.param("NVIDIA's", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A GPU to put tensors on: a simulated one anywhere, NVIDIA's where there is one."""
+    simulated = request.param == "simulated"
+    with device_programs.lent(SimulatedDriver()) if simulated else contextlib.nullcontext():
+        yield "cuda:0"
+
+
+@pytest.fixture
+def memory_goes_back(device: str) -> Iterator[None]:
+    """After each test of a module, no tensor of it is left on `device`."""
+    yield
+    device_programs.assert_nothing_is_held()

@@ -1,22 +1,28 @@
 """How tests run a compiled graph's PTX on a device: by any driver, NVIDIA's or the simulated one.
 
 `run` loads the module, copies inputs, starts the launches, copies outputs back and leaves nothing behind.
-`real` is NVIDIA's driver, where there is a GPU.
+`real` is NVIDIA's driver, where there is a GPU. `lent` has a simulated one answer for a while, and demands
+that no tensor's memory is held when it ends.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
+from simulated_driver import SimulatedDriver
 
 from retrograd.compiler.errors import DeviceError
 from retrograd.compiler.ir.expressions import Buffer
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.pipeline import CompiledGpu
-from retrograd.runtime.cuda import nvidia
-from retrograd.runtime.cuda.driver import Driver
+from retrograd.runtime.cuda import devices, nvidia
+from retrograd.runtime.cuda.array import CudaArray
+from retrograd.runtime.cuda.code import Kernels
+from retrograd.runtime.cuda.driver import Driver, use
 
 _FILL = 0xFF
 """What memory holds that nothing was written to."""
@@ -29,6 +35,37 @@ def real() -> Driver | str:
         return nvidia.find()
     except DeviceError as error:
         return str(error)
+
+
+@contextmanager
+def lent(driver: SimulatedDriver) -> Iterator[SimulatedDriver]:
+    """Inside, the driver answers; at the end, if all went well, nobody holds memory."""
+    try:
+        with use(driver):
+            yield driver
+            assert_nothing_is_held()
+    finally:
+        gc.unfreeze()
+
+
+def assert_nothing_is_held() -> None:
+    """Every GPU's allocated bytes are those of programs and numbers, which last as long as the GPU does."""
+    if any(map(_held, devices.known())):
+        gc.collect()  # tapes and frames may go round in circles
+        gc.freeze()  # what is left need not be looked through again
+    assert {str(gpu.name): _held(gpu) for gpu in devices.known() if _held(gpu)} == {}
+
+
+def _held(gpu: devices.Device) -> int:
+    """Bytes that somebody holds besides the GPU itself."""
+    return gpu.pool.statistics.allocated - sum(map(_kept, gpu.made.values()))
+
+
+def _kept(made: object) -> int:
+    if isinstance(made, CudaArray):
+        return int(made.memory.nbytes)
+    kernels = made if isinstance(made, Kernels) else getattr(made, "kernels", None)
+    return kernels._held.nbytes if isinstance(kernels, Kernels) else 0
 
 
 def architecture(driver: Driver, device: int = 0) -> str:

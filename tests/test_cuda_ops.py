@@ -5,29 +5,24 @@ The samples are those of `test_structured_ops`; a row of the elementwise table h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from simulated_driver import SimulatedDriver
 from test_structured_ops import SAMPLES
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import OPS, Array, Op, apply
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.reverse import cotangents
-from retrograd.runtime.cuda import devices, driver
+from retrograd.runtime.cuda import devices
 from retrograd.runtime.cuda.array import CudaArray, uploaded
 from retrograd.runtime.cuda.operators import LAUNCH
 
 ROWS = [op for op in OPS.values() if isinstance(op, Elementwise) and op.takes(dtypes.float32)]
 
 
-@pytest.fixture(autouse=True)
-def gpu() -> Iterator[None]:
-    with driver.use(SimulatedDriver()):
-        yield
+pytestmark = pytest.mark.usefixtures("simulated_gpus")
 
 
 def there(array: Array) -> CudaArray:

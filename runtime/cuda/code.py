@@ -230,6 +230,8 @@ def _uploaded(gpu: Device, arrays: Sequence[Array]) -> tuple[list[int], Buffer]:
         places.append(total)
         total += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
     memory = gpu.pool.allocate(total, 0)
+    if not total:
+        return places, memory
     for array, place in zip(arrays, places, strict=True):
         if array.nbytes:
             gpu.driver.copy_to_device(memory.pointer + place, array.ctypes.data, array.nbytes, 0)

@@ -18,6 +18,7 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take
 from retrograd.runtime.functions.arranging import meshgrid
+from retrograd.runtime.functions.creation import beside
 from retrograd.runtime.functions.joining import stack
 from retrograd.runtime.functions.public import integer, promoted, public, sizes_of
 from retrograd.runtime.tensor import Tensor, new
@@ -89,4 +90,4 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         return input.new_empty(0)
     choose = combinations_with_replacement if with_replacement else chosen
     places = np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r)
-    return take(input, new(places), 0)
+    return take(input, beside(input, new(places)), 0)
