@@ -31,6 +31,7 @@ AREAS = {
     "nn.functional": "`torch.nn.functional`",
     "nn.init": "`torch.nn.init`",
     "nn.utils": "`torch.nn.utils`",
+    "nn.utils.rnn": "`torch.nn.utils.rnn`",
     "optim": "`torch.optim`",
     "optim.lr_scheduler": "`torch.optim.lr_scheduler`",
     "linalg": "`torch.linalg`",

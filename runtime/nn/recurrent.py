@@ -16,6 +16,7 @@ from retrograd.runtime.nn.cells import ELMAN, State, Step, check_nonlinearity, g
 from retrograd.runtime.nn.linear import empty_parameter
 from retrograd.runtime.nn.module import Module
 from retrograd.runtime.nn.parameter import Parameter
+from retrograd.runtime.nn.utils.rnn import PackedSequence
 from retrograd.runtime.tensor import Tensor
 
 cat: Callable[..., Tensor] = FUNCTIONS["cat"]
@@ -113,20 +114,35 @@ class RNNBase(Module):
     def _step(self) -> Step:
         raise NotImplementedError
 
-    def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
-        """The outputs of the last layer, and the last states of all, `[layers · directions, N, size]`."""
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
+        """The outputs of the last layer, and the last states of all, `[layers · directions, N, size]`.
+
+        A packed sequence in gives a packed sequence out, and states in the order of the user's sequences.
+        """
+        if isinstance(input, PackedSequence):
+            return self._packed(input, hx)
         self._check_input(input)
         batched = input.ndim == 3
         x: Any = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
             x = x.transpose(0, 1)
-        outputs, last = self._run(x, self._initial(x, hx, batched))
+        outputs, last = self._run(x, self._initial(x, hx, x.shape[1], batched), None)
         states = tuple(stack(part) for part in zip(*last))
         if not batched:
             outputs, states = outputs.squeeze(1), tuple(state.squeeze(1) for state in states)
         elif self.batch_first:
             outputs = outputs.transpose(0, 1)
         return outputs, (states if self.states > 1 else states[0])
+
+    def _packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        self._check_size(input.data)
+        sizes = input.sizes
+        first = self._initial(input.data, hx, sizes[0])
+        if hx is not None:
+            first = tuple(_permuted(part, input.sorted_indices) for part in first)
+        outputs, last = self._run(input.data, first, sizes)
+        states = tuple(_permuted(stack(part), input.unsorted_indices) for part in zip(*last))
+        return PackedSequence(outputs, *input[1:]), (states if self.states > 1 else states[0])
 
     def _check_input(self, input: Tensor) -> None:
         if input.ndim not in (2, 3):
@@ -137,6 +153,9 @@ class RNNBase(Module):
             raise ShapeError(
                 mirrored(f"{name}: Expected input to be 2D or 3D, got {input.ndim}D{what} instead")
             )
+        self._check_size(input)
+
+    def _check_size(self, input: Tensor) -> None:
         if input.shape[-1] != self.input_size:
             raise ShapeError(
                 mirrored(
@@ -145,10 +164,10 @@ class RNNBase(Module):
                 )
             )
 
-    def _initial(self, x: Any, hx: Any, batched: bool) -> State:
+    def _initial(self, x: Any, hx: Any, sequences: int, batched: bool = True) -> State:
         """The first states of all layers: those given, or zeros."""
         count = self.num_layers * len(self._suffixes())
-        shapes = [(count, x.shape[1], size) for size in (self._output_size, self.hidden_size)[: self.states]]
+        shapes = [(count, sequences, size) for size in (self._output_size, self.hidden_size)[: self.states]]
         if hx is None:
             return tuple(x.new_zeros(shape) for shape in shapes)
         given = tuple(hx) if self.states > 1 else (hx,)
@@ -160,13 +179,13 @@ class RNNBase(Module):
                 raise ShapeError(mirrored(f"Expected {what} size {expected}, got {list(state.shape)}"))
         return given if batched else tuple(state.unsqueeze(1) for state in given)
 
-    def _run(self, x: Any, first: State) -> tuple[Any, list[State]]:
+    def _run(self, x: Any, first: State, sizes: list[int] | None) -> tuple[Any, list[State]]:
         last: list[State] = []
         for layer in range(self.num_layers):
             outputs = []
             for suffix in self._suffixes():
                 state = tuple(part[len(last)] for part in first)
-                found, state = self._over(x, state, f"l{layer}{suffix}", bool(suffix))
+                found, state = self._over(x, state, f"l{layer}{suffix}", bool(suffix), sizes)
                 outputs.append(found)
                 last.append(state)
             x = outputs[0] if len(outputs) == 1 else cat(outputs, -1)
@@ -174,17 +193,19 @@ class RNNBase(Module):
                 x = F.dropout(x, self.dropout, self.training)
         return x, last
 
-    def _over(self, x: Any, state: State, name: str, backwards: bool) -> tuple[Tensor, State]:
-        """One layer in one direction."""
+    def _over(
+        self, x: Any, state: State, name: str, backwards: bool, sizes: list[int] | None
+    ) -> tuple[Tensor, State]:
+        """One layer in one direction; `sizes` are those of a packed sequence."""
         weights = [self._parameters.get(f"{kind}_{name}") for kind in ("weight_hh", "bias_hh")]
         weights += [self._parameters[f"weight_hr_{name}"]] if self.proj_size else []
         shares: Any = F.linear(x, getattr(self, f"weight_ih_{name}"), self._parameters.get(f"bias_ih_{name}"))
         step = self._step()
-        outputs: list[Tensor] = []
-        for share in _ordered(shares.unbind(0), backwards):
-            state = step(share, state, *weights)
-            outputs.append(state[0])
-        return stack(_ordered(outputs, backwards)), state
+        if sizes is None:
+            outputs, state = _steps(step, _ordered(shares.unbind(0), backwards), state, weights)
+            return stack(_ordered(outputs, backwards)), state
+        outputs, state = _packed_steps(step, _ordered(shares.split(sizes), backwards), state, weights)
+        return cat(_ordered(outputs, backwards)), state
 
     def extra_repr(self) -> str:
         usual = {
@@ -196,6 +217,42 @@ class RNNBase(Module):
             "bidirectional": False,
         }
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *unusual(self, usual)])
+
+
+Run = tuple[list[Tensor], State]
+"""The output of each step, and the last states."""
+
+
+def _steps(step: Step, shares: Sequence[Tensor], state: State, weights: Sequence[Tensor | None]) -> Run:
+    outputs: list[Tensor] = []
+    for share in shares:
+        state = step(share, state, *weights)
+        outputs.append(state[0])
+    return outputs, state
+
+
+def _packed_steps(
+    step: Step, shares: Sequence[Tensor], first: State, weights: Sequence[Tensor | None]
+) -> Run:
+    """Steps of fewer and fewer sequences, or of more and more when they are read from behind."""
+    outputs: list[Tensor] = []
+    ended: list[State] = []
+    state = tuple(part[:0] for part in first)
+    for share in shares:
+        now, before = share.shape[0], state[0].shape[0]
+        if now < before:
+            ended.append(tuple(part[now:] for part in state))
+            state = tuple(part[:now] for part in state)
+        elif now > before:
+            state = tuple(cat([part, new[before:now]]) for part, new in zip(state, first))
+        state = step(share, state, *weights)
+        outputs.append(state[0])
+    return outputs, tuple(cat(part) for part in zip(state, *reversed(ended)))
+
+
+def _permuted(state: Tensor, order: Tensor | None) -> Tensor:
+    """A state `[layers, N, size]` with its N in another order."""
+    return state if order is None else FUNCTIONS["index_select"](state, 1, order)
 
 
 def _ordered(items: Sequence[Tensor], backwards: bool) -> list[Tensor]:
