@@ -7,7 +7,7 @@ import struct
 
 LLVM_TYPES = {
     "f32": "float", "f64": "double", "f16": "half", "bf16": "i16", "bfloat": "bfloat", "ptr": "ptr",
-    "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64", "i128": "i128",
+    "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64", "i128": "i128", "u8": "i8",
 }  # fmt: skip
 """LLVM's name of each kind of element. A bfloat16 is its bits: few targets know `bfloat`."""
 
@@ -18,8 +18,17 @@ HALVES = ("f16", "bf16")
 """Kinds that are only loaded, stored and converted: arithmetic on them is done in f32
 (`floats.in_f32`)."""
 
-INTEGERS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "i128": 128}
+INTEGERS = {"i1": 1, "i8": 8, "u8": 8, "i16": 16, "i32": 32, "i64": 64, "i128": 128}
 """Bits of each integer kind."""
+
+UNSIGNED = {
+    "sdiv": "udiv", "srem": "urem", "ashr": "lshr", "sext": "zext", "sitofp": "uitofp",
+    "slt": "ult", "sle": "ule", "sgt": "ugt", "sge": "uge",
+}  # fmt: skip
+"""What an instruction for signed integers is called for those of `UNSIGNED_KINDS`; the others serve both."""
+
+UNSIGNED_KINDS = ("u8",)
+"""LLVM's integers have no sign: its instructions say how they read them."""
 
 SUFFIXES = LLVM_TYPES | {"f16": "f16", "f32": "f32", "f64": "f64"}
 """How an intrinsic's name spells each kind."""

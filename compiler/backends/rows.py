@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from retrograd.compiler.backends.kinds import INTEGERS
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.math.floats import in_f32
 from retrograd.compiler.backends.vector import (
@@ -30,6 +31,8 @@ def _where(condition: Value, a: Value, b: Value) -> Value:
 
 
 def _magnitude(x: Value) -> Value:
+    if not x.signed:
+        return x
     return fabs(x) if x.floating else select(x < 0, -x, x)
 
 
@@ -75,11 +78,32 @@ def _pow(x: Value, y: Value) -> Value:
 def _floor_divide(x: Value, y: Value) -> Value:
     """Of whole numbers, towards minus infinity; 0 where y is 0. LLVM's division traps there, and at -1
     for the least x."""
+    if not x.signed:
+        return select(y.eq(0), 0, x / select(y.eq(0), 1, y))
     divisor = select(y.eq(0) | y.eq(-1), 1, y)
     quotient = x / divisor
     across = (quotient * divisor).ne(x) & ((x ^ divisor) < 0)
     quotient = select(across, quotient - 1, quotient)
     return select(y.eq(0), 0, select(y.eq(-1), -x, quotient))
+
+
+def _shift_left(x: Value, y: Value) -> Value:
+    """x · 2**y; 0 where y is negative or beyond the bits, of which LLVM makes anything."""
+    inside = _in_width(y)
+    return select(inside, x << select(inside, y, 0), 0)
+
+
+def _shift_right(x: Value, y: Value) -> Value:
+    """x / 2**y, rounded down; where y is negative or beyond the bits only the sign is left."""
+    most = INTEGERS[x.kind] - 1
+    shifted = x >> select(_in_width(y), y, most)
+    return shifted if x.signed else select(_in_width(y), shifted, 0)
+
+
+def _in_width(y: Value) -> Value:
+    """May a number of this kind be shifted by so much?"""
+    below = y < INTEGERS[y.kind]
+    return below & (y >= 0) if y.signed else below
 
 
 _CODE: dict[str, Callable[..., Value]] = {
@@ -114,8 +138,8 @@ _CODE: dict[str, Callable[..., Value]] = {
     "bitwise_or": lambda x, y: x | y,
     "bitwise_xor": lambda x, y: x ^ y,
     "bitwise_not": lambda x: ~x,
-    "bitwise_left_shift": lambda x, y: x << y,
-    "bitwise_right_shift": lambda x, y: x >> y,
+    "bitwise_left_shift": _shift_left,
+    "bitwise_right_shift": _shift_right,
     **FUNCTIONS,
     "floor_divide": _floor_divide,
     "pow": _pow,

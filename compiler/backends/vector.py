@@ -14,7 +14,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 
-from retrograd.compiler.backends.kinds import FLOATS, HALVES, INTEGERS, LLVM_TYPES, SUFFIXES, Number, literal
+from retrograd.compiler.backends.kinds import (
+    FLOATS,
+    HALVES,
+    INTEGERS,
+    LLVM_TYPES,
+    SUFFIXES,
+    UNSIGNED,
+    UNSIGNED_KINDS,
+    Number,
+    literal,
+)
 from retrograd.compiler.record import record
 
 _NANS = ("0x7FF8", "0xFFF8", "0xH7E00", "0xHFE00")
@@ -46,6 +56,11 @@ class Value:
     def floating(self) -> bool:
         return self.kind in FLOATS
 
+    @property
+    def signed(self) -> bool:
+        """May it be negative?"""
+        return self.kind not in UNSIGNED_KINDS
+
     def same(self, other: Value | Number) -> Value:
         """`other`, made a constant of this kind if it is a Python number."""
         if not isinstance(other, Value):
@@ -56,16 +71,20 @@ class Value:
 
     def _binary(self, other: Value | Number, integer: str, floating: str, swapped: bool = False) -> Value:
         """One instruction of two like operands; the first of `integer` and `floating` that fits the kind."""
-        name = (floating and self.block.flagged(floating)) if self.floating else integer
+        name = (floating and self.block.flagged(floating)) if self.floating else self._read(integer)
         if not name:
             raise TypeError(f"no such operator on {self.type}")
         left, right = (self.same(other), self) if swapped else (self, self.same(other))
         return self.block.pure(f"{name} {self.type} {left.ref}, {right.ref}", self.kind, self.lanes)
 
     def _compare(self, other: Value | Number, integer: str, floating: str) -> Value:
-        """An ordered (for floats) or signed (for integers) comparison, lane by lane."""
-        name = f"fcmp {floating}" if self.floating else f"icmp {integer}"
+        """A comparison, lane by lane; of floats an ordered one."""
+        name = f"fcmp {floating}" if self.floating else f"icmp {self._read(integer)}"
         return self.block.pure(f"{name} {self.type} {self.ref}, {self.same(other).ref}", "i1", self.lanes)
+
+    def _read(self, instruction: str) -> str:
+        """An instruction for signed integers, or its counterpart for what this kind's bits mean."""
+        return instruction if self.signed else UNSIGNED.get(instruction, instruction)
 
     # fmt: off
     def __add__(self, other: Value | Number) -> Value: return self._binary(other, "add", "fadd")
@@ -120,7 +139,8 @@ class Value:
     def to(self, kind: str) -> Value:
         """The same number in another kind.
 
-        Float to integer truncates and saturates, NaN giving 0; to i1 it compares with zero. i1 is 0 or 1.
+        Float to integer truncates (see `_to_integer`), to i1 it compares with zero; i1 is 0 or 1. Integers
+        wrap around.
         """
         if kind == self.kind:
             return self
@@ -135,6 +155,8 @@ class Value:
             return (by_arithmetic.narrow if kind in HALVES else by_arithmetic.widen)(self)
         if self.floating and kind in INTEGERS:
             return self._to_integer(kind)
+        if LLVM_TYPES[kind] == LLVM_TYPES[self.kind]:
+            return Value(self.block, self.ref, kind, self.lanes)
         return self.block.convert(self._conversion(kind), self, kind)
 
     def _conversion(self, kind: str) -> str:
@@ -143,16 +165,20 @@ class Value:
         if self.floating:
             return "fpext" if widens else "fptrunc"
         if kind in FLOATS:
-            return "uitofp" if self.kind == "i1" else "sitofp"
-        return "trunc" if not widens else "zext" if self.kind == "i1" else "sext"
+            return "uitofp" if self.kind == "i1" else self._read("sitofp")
+        return "trunc" if not widens else "zext" if self.kind == "i1" else self._read("sext")
 
     def _to_integer(self, kind: str) -> Value:
-        """Saturating truncation, from selects: LLVM splits its own intrinsic into single lanes."""
-        bound = 2.0 ** (INTEGERS[kind] - 1)
+        """Truncation as PyTorch's on x86: in 32 bits, of which shorter kinds keep the low ones, or in 64; NaN
+        and what is beyond them give the least number. Doubles become u8 through 64 bits.
+
+        LLVM leaves open what its instruction makes of such, and splits its saturating intrinsic into lanes.
+        """
+        wide = "i64" if kind == "i64" or (kind == "u8" and self.kind == "f64") else "i32"
+        bound = 2.0 ** (INTEGERS[wide] - 1)
         inside = fabs(self) < bound
-        whole = self.block.convert("fptosi", select(inside, self, 0.0), kind)
-        whole = select(self >= bound, int(bound) - 1, whole)
-        return select(self <= -bound, -int(bound), whole)
+        whole = self.block.convert("fptosi", select(inside, self, 0.0), wide)
+        return select(inside, whole, -int(bound)).to(kind)
 
     def bits(self) -> Value:
         """The bit pattern of a float, as the integer kind of the same width."""
@@ -225,7 +251,7 @@ class Block:
         known = self._known.get(rhs)
         if known is None:
             known = self._known[rhs] = self.emit(rhs, kind, lanes)
-        return known
+        return known if known.kind == kind else Value(self, known.ref, kind, lanes)
 
     def do(self, text: str) -> None:
         """Write an instruction that has no result."""

@@ -344,7 +344,10 @@ class Cast(Op):
         return types[0].with_dtype(self.dtype)
 
     def evaluate(self, *arrays: Array) -> Array:
-        return arrays[0].astype(self.dtype.numpy)
+        (x,) = arrays
+        if self.dtype is dtypes.uint8 and x.dtype == np.float64:
+            x = x.astype(np.int64)  # as PyTorch: of numbers beyond 32 bits, too, the low ones are kept
+        return x.astype(self.dtype.numpy)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -13,6 +13,8 @@ from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, selec
 
 def fmod(x: Value, y: Value) -> Value:
     """x less that multiple of y, of x's sign, which leaves less than |y|. Integers: 0 where y is 0."""
+    if not x.signed:
+        return x % select(y.eq(0), 1, y)
     if not x.floating:
         return x % select(y.eq(0) | y.eq(-1), 1, y)
     size, unit = fabs(x), fabs(y)
