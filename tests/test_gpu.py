@@ -51,7 +51,7 @@ def with_cotangents(function: Function, arrays: Sequence[Array]) -> tuple[Any, l
 
 def row_agrees(driver: Driver, row: Elementwise, dtypes: list[DType]) -> None:
     """On the device a row gives what the PTX machine gives, to the bit, and what NumPy gives, nearly."""
-    graph, arrays = with_cotangents(lambda *x: apply(row, *x), operands_of(row, dtypes))
+    graph, arrays = with_cotangents(lambda *x: apply(row, *x), operands_of(dtypes))
     compiled = compile_for_gpu(graph, device_programs.architecture(driver))
     found = device_programs.run(driver, compiled, arrays)
     assert_close(found[0], interpret(graph, arrays)[0])

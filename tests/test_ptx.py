@@ -24,11 +24,12 @@ from test_structured_ops import SAMPLES
 
 from retrograd.compiler.adjoint import joint
 from retrograd.compiler.backends import ptx
-from retrograd.compiler.dtypes import float32
+from retrograd.compiler.dtypes import DType, float32, int8, int16, uint8
 from retrograd.compiler.errors import ArgumentError, CompilerError
 from retrograd.compiler.ir.graph import Array, Graph, Value, apply
 from retrograd.compiler.ops import shape, softmax
 from retrograd.compiler.ops.contract import dot
+from retrograd.compiler.ops.elementwise import Types
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.pipeline import CompiledGpu, compile_for_gpu
@@ -102,6 +103,21 @@ def test_every_row_and_its_derivative_assemble(names: list[str], tmp_path: Path)
     ptxas()
     for function, arrays in rows_of(names):
         assert_assembles(compiled(function, *arrays, adjoint=True), "sm_90", tmp_path)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", [int8, uint8, int16], ids=lambda d: d.name)
+def test_every_row_on_small_integers_assembles_for_every_gpu(dtype: DType, arch: str, tmp_path: Path) -> None:
+    ptxas()
+    own = [row for row, operands in CASES if operands[-1] is dtype]
+
+    def function(*x: Value) -> list[Value]:
+        chosen = {Types.SELECT: (rows.lt(x[0], x[1]), *x)}
+        return [apply(row, *chosen.get(row.types, x)[: row.arity]) for row in own]
+
+    assert_assembles(
+        compiled(function, *(sample((1003,), dtype, k) for k in range(3)), arch=arch), arch, tmp_path
+    )
 
 
 @pytest.mark.parametrize("cases", chunks(OPS[::3], 4), ids=range(4))

@@ -332,11 +332,13 @@ def test_constants_are_exact(number: float, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["f32", "f64"])
-def test_conversion_to_integers_truncates_and_saturates(kind: str) -> None:
-    x = np.array([0.0, -1.9, 1.9, 2.0**31, -(2.0**40), np.inf, -np.inf, np.nan], DTYPES[kind])
+def test_conversion_to_integers_truncates_and_wraps(kind: str) -> None:
+    """What is beyond 32 bits, and NaN, give the least number of 32; shorter kinds keep the low bits."""
+    x = np.array([300.0, -1.9, 1.9, 2.0**31, -(2.0**40), np.inf, -np.inf, np.nan], DTYPES[kind])
     made = compiled(lambda x: x.to("i32"), kind, 8, 1, np.dtype(np.int32))(x)
-    top, bottom = 2**31 - 1, -(2**31)
-    assert made.tolist() == [0, -1, 1, top, bottom, top, bottom, 0]
+    assert made.tolist() == [300, -1, 1, *[-(2**31)] * 5]
+    short = compiled(lambda x: x.to("u8"), kind, 8, 1, np.dtype(np.uint8))(x)
+    assert short.tolist() == [44, 255, 1, 0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("function", "oracle"), [(maximum, np.maximum), (minimum, np.minimum)])

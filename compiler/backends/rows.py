@@ -38,9 +38,9 @@ def _magnitude(x: Value) -> Value:
 
 def _sign(x: Value) -> Value:
     """-1, 0 or 1; NaN gives 0, as in PyTorch."""
-    positive, negative = (x > 0).to(x.kind), (x < 0).to(x.kind)
     if x.kind == "i1":
         return x
+    positive, negative = (x > 0).to(x.kind), (x < 0).to(x.kind)
     return positive - negative
 
 

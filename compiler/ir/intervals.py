@@ -189,8 +189,10 @@ def value_bounds(e: Expression) -> Interval:
             return float(e.value), float(e.value)
         case Position(index=index):
             return index.bounds()
-        case Convert(operand=operand) if not operand.dtype.is_floating_point:
-            return value_bounds(operand)
+        case Convert(operand=operand, dtype=dtype) if not operand.dtype.is_floating_point:
+            low, high = value_bounds(operand)
+            least, most = float(dtype.least), float(dtype.greatest)
+            return (low, high) if least <= low and high <= most else (least, most)
         case Call(row="minimum", arguments=(a, b)):
             (low, high), (least, most) = value_bounds(a), value_bounds(b)
             return min(low, least), min(high, most)

@@ -24,7 +24,9 @@ DIGAMMA_ZERO = 1.4616321449683622, 9.549995429965697e-17
 
 
 def sign(x: Array) -> Array:
-    """−1, 0 or 1; 0 for NaN, as in PyTorch."""
+    """−1, 0 or 1; 0 for NaN, as in PyTorch. A bool is its own sign."""
+    if x.dtype == bool:
+        return x
     return np.nan_to_num(np.sign(x))
 
 

@@ -81,14 +81,19 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
 
 @public("all", method=True, replay=True)
 def all_(input: Tensor, dim: DimLike = None, keepdim: bool = False) -> Tensor:
-    """Whether every element differs from zero."""
-    return reduced(ops.all_, moves.cast(input, dtypes.bool_), axes_of(dim, input.ndim, "all"), keepdim)
+    """Whether every element differs from zero: a bool, but of uint8 a uint8, as in PyTorch."""
+    return _truth(ops.all_, input, axes_of(dim, input.ndim, "all"), keepdim)
 
 
 @public("any", method=True, replay=True)
 def any_(input: Tensor, dim: DimLike = None, keepdim: bool = False) -> Tensor:
-    """Whether some element differs from zero."""
-    return reduced(ops.any_, moves.cast(input, dtypes.bool_), axes_of(dim, input.ndim, "any"), keepdim)
+    """Whether some element differs from zero: a bool, but of uint8 a uint8, as in PyTorch."""
+    return _truth(ops.any_, input, axes_of(dim, input.ndim, "any"), keepdim)
+
+
+def _truth(op: Reducer, input: Tensor, axes: Sequence[int], keepdim: bool) -> Tensor:
+    truth = reduced(op, moves.cast(input, dtypes.bool_), axes, keepdim)
+    return moves.cast(truth, dtypes.uint8) if input.dtype is dtypes.uint8 else truth
 
 
 @public("count_nonzero", method=True, replay=True)
