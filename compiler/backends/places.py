@@ -14,7 +14,7 @@ from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.lanes import splat
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.vector import Block, Value, select
-from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space, operands_first
+from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space
 from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder, as_index
 from retrograd.compiler.ir.loops import Program
 
@@ -292,7 +292,7 @@ class Places:
                 return all(self._settled(a) for a, _ in value.terms)
             case Loaded(expression):
                 if atom not in self._steady:
-                    below = operands_first((expression,), set())  # type: ignore[arg-type]  # see ir.index
+                    below = expression.whole  # type: ignore[attr-defined]  # see ir.index
                     self._steady[atom] = not any(isinstance(e, Load) for e in below)
                 return self._steady[atom]
 

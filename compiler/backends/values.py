@@ -35,7 +35,6 @@ from retrograd.compiler.ir.expressions import (
     Within,
     children,
     indices,
-    operands_first,
 )
 from retrograd.compiler.ir.index import Axis, Bound, Index
 from retrograd.compiler.ir.loops import Accumulate, Program
@@ -109,7 +108,7 @@ class Values(Places):
         found = self._depends.get(e)
         if found is not None:
             return found
-        for x in operands_first((e,), set()):
+        for x in e.whole:
             if x not in self._depends:
                 own = [i.axes() for i in indices(x)]
                 self._depends[x] = frozenset().union(*own, *(self._depends[c] for c in children(x)))
@@ -129,7 +128,7 @@ class Values(Places):
             return False
         if vector.axis in self.axes(e):
             return True
-        below = operands_first((e,), set()) if vector.private else ()
+        below = e.whole if vector.private else ()
         return any(isinstance(x, Load) and x.buffer in vector.private for x in below)
 
     # ---- expressions ----

@@ -10,10 +10,11 @@ operands and its text, and a line of `indices` where it holds some.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import Any, ClassVar
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded
@@ -45,27 +46,43 @@ class Buffer:
         return self.name
 
 
-class _Shown:
-    """Expressions print as their text."""
+class _Shared:
+    """What every expression can tell."""
+
+    @cached_property
+    def whole(self) -> dict[Expression, None]:
+        """The expression and all that it rests on, each object once and operands first, as the keys."""
+        found: list[Any] = []
+        seen: set[object] = set()
+        stack: list[Any] = [self]
+        while stack:
+            e = stack.pop()
+            if e is None:  # below it lies one whose operands are written
+                found.append(stack.pop())
+            elif e not in seen:
+                seen.add(e)
+                below = e.operands
+                if below:
+                    stack += (e, None, *below[::-1])
+                else:
+                    found.append(e)
+        return dict.fromkeys(found)
 
     def __repr__(self) -> str:
         return show(self)  # type: ignore[arg-type]  # every subclass is an Expression
 
 
 @record(eq=False)
-class Number(_Shown):
+class Number(_Shared):
     """A constant of the program."""
 
     value: bool | int | float
     dtype: DType
-
-    @property
-    def operands(self) -> tuple[Expression, ...]:
-        return ()
+    operands: ClassVar[tuple[Expression, ...]] = ()
 
 
 @record(eq=False)
-class Load(_Shown):
+class Load(_Shared):
     """An element of a buffer. Where a bound fails nothing is read and the value is unspecified."""
 
     buffer: Buffer
@@ -82,7 +99,7 @@ class Load(_Shown):
 
 
 @record(eq=False)
-class Call(_Shown):
+class Call(_Shared):
     """A native row of the elementwise table."""
 
     row: str
@@ -95,7 +112,7 @@ class Call(_Shown):
 
 
 @record(eq=False)
-class Convert(_Shown):
+class Convert(_Shared):
     """The operand in another dtype."""
 
     operand: Expression
@@ -107,7 +124,7 @@ class Convert(_Shown):
 
 
 @record(eq=False)
-class Position(_Shown):
+class Position(_Shared):
     """An index as a number."""
 
     index: Index
@@ -119,7 +136,7 @@ class Position(_Shown):
 
 
 @record(eq=False)
-class Within(_Shown):
+class Within(_Shared):
     """True where every bound holds."""
 
     bounds: tuple[Bound, ...]
@@ -166,34 +183,15 @@ def indices(expression: Expression) -> tuple[Index, ...]:
 
 def axes_of(expression: Expression) -> frozenset[Axis]:
     """The axes on which a value depends through its indices."""
-    found: set[Axis] = set()
-    stack, seen = [expression], set[int]()
-    while stack:
-        e = stack.pop()
-        if id(e) not in seen:
-            seen.add(id(e))
-            found.update(axis for i in indices(e) for axis in i.axes())
-            stack.extend(children(e))
-    return frozenset(found)
+    return frozenset(axis for e in expression.whole for i in indices(e) for axis in i.axes())
 
 
-def operands_first(roots: Sequence[Expression], seen: set[int]) -> Iterator[Expression]:
-    """The expressions, and those that they rest on, each object once and none of which the id is in
-    `seen`."""
+def operands_first(roots: Iterable[Expression]) -> dict[Expression, None]:
+    """The expressions, and those that they rest on, each object once, as the keys."""
+    found: dict[Expression, None] = {}
     for root in roots:
-        stack = [(root, False)]
-        while stack:
-            e, ready = stack.pop()
-            if ready:
-                yield e
-            elif id(e) not in seen:
-                seen.add(id(e))
-                below = e.operands
-                if below:
-                    stack.append((e, True))
-                    stack.extend([(c, False) for c in reversed(below) if id(c) not in seen])
-                else:
-                    yield e
+        found.update(root.whole)
+    return found
 
 
 # ---- printing ----------------------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ API's record).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
+from functools import cached_property
 from math import prod
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -69,7 +69,7 @@ class Type:
         return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
 
 
-class Op(ABC):
+class Op:
     """A primitive: what it yields, its value, its derivative. Its loops are described in the op's own
     module."""
 
@@ -242,14 +242,32 @@ class Node(Operators):
         raise TraceError("a traced value has no truth value", "it is known only when the compiled code runs")
 
 
+class At:
+    """Within, a builder's nodes are born at this place in the user's program."""
+
+    __slots__ = ("_before", "_builder", "_where")
+
+    def __init__(self, builder: Builder, where: Location | None) -> None:
+        self._builder, self._where = builder, where
+
+    def __enter__(self) -> None:
+        builder = self._builder
+        self._before = builder.where, builder.fixed_location
+        builder.where, builder.fixed_location = self._where, True
+
+    def __exit__(self, *_: object) -> None:
+        self._builder.where, self._builder.fixed_location = self._before
+
+
 class Builder:
     """Where nodes are born: interns them and remembers the user's line."""
 
     def __init__(self) -> None:
         self.inputs: list[Node] = []
         self._nodes: dict[tuple[Op, tuple[int, ...]], Node] = {}
-        self._where: Location | None = None
-        self._fixed_location = False
+        self.where: Location | None = None
+        self.fixed_location = False
+        """Whether nodes are born `where` this builder says; else the user's line is looked for."""
 
     def input(self, label: str, type: Type) -> Node:
         """A new input, in order of calls."""
@@ -272,23 +290,17 @@ class Builder:
                         "one operand is a traced value of a trace that has ended or encloses this one",
                         "return it from the function that made it, or pass it in as an argument",
                     )
-            where = self._where if self._fixed_location else user_location()
+            where = self.where if self.fixed_location else user_location()
             found = Node(self, op, inputs, op.infer(*(i.type for i in inputs)), where)
             self._nodes[key] = found
         return found
 
-    @contextmanager
-    def at(self, where: Location | None) -> Iterator[None]:
+    def at(self, where: Location | None) -> At:
         """Nodes made inside carry this location: an adjoint node has its primal's line."""
-        before = self._where, self._fixed_location
-        self._where, self._fixed_location = where, True
-        try:
-            yield
-        finally:
-            self._where, self._fixed_location = before
+        return At(self, where)
 
 
-@record(slots=True)
+@record
 class Graph:
     """A function from inputs to outputs."""
 
@@ -296,8 +308,8 @@ class Graph:
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
 
-    @property
-    def nodes(self) -> list[Node]:
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
         """The nodes that the outputs need, each after its operands; inputs are not listed."""
         return order(self.outputs)
 
@@ -305,22 +317,24 @@ class Graph:
         return print_graph(self)
 
 
-def order(outputs: Iterable[Node]) -> list[Node]:
+def order(outputs: Sequence[Node]) -> tuple[Node, ...]:
     """The nodes on which the outputs rest, without inputs, each after its operands."""
-    done: set[int] = set()
+    done: set[Node] = set()
     ordered: list[Node] = []
-    for output in outputs:
-        stack = [(output, False)]
-        while stack:
-            node, ready = stack.pop()
-            if ready:
+    stack: list[Node | None] = list(outputs[::-1])
+    while stack:
+        node = stack.pop()
+        if node is None:  # below it lies one whose operands are in order
+            ready = stack.pop()
+            assert ready is not None
+            ordered.append(ready)
+        elif node not in done:
+            done.add(node)
+            if node.inputs:
+                stack += (node, None, *node.inputs[::-1])
+            elif type(node.op) is not Input:
                 ordered.append(node)
-            elif id(node) not in done:
-                done.add(id(node))
-                if not isinstance(node.op, Input):
-                    stack.append((node, True))
-                    stack.extend((i, False) for i in reversed(node.inputs))
-    return ordered
+    return tuple(ordered)
 
 
 # ---- interpreters ------------------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from retrograd.compiler.ir.expressions import (
     Position,
     Space,
     Within,
-    operands_first,
 )
 from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder
 from retrograd.compiler.ir.loops import (
@@ -96,8 +95,7 @@ class _Writer:
         self.tokens: list[Hashable] = []
         self.buffers: dict[Buffer, int] = {}
         self._axes: dict[Axis, int] = {}
-        self._known: dict[int, int] = {}
-        self._seen: set[int] = set()
+        self._known: dict[Expression, int] = {}
 
     def statements(self, statements: Sequence[Statement]) -> None:
         self.tokens.append(len(statements))
@@ -174,11 +172,14 @@ class _Writer:
 
     def _expression(self, root: Expression) -> int:
         """The number of an expression, which is written at its first mention."""
-        for e in operands_first((root,), self._seen):
-            written = self._written(e)
-            self._known[id(e)] = len(self._known)
-            self.tokens.append(written)
-        return self._known[id(root)]
+        known = self._known
+        if root not in known:
+            for e in root.whole:
+                if e not in known:
+                    written = self._written(e)
+                    known[e] = len(known)
+                    self.tokens.append(written)
+        return known[root]
 
     def _written(self, e: Expression) -> Hashable:
         match e:
@@ -187,9 +188,9 @@ class _Writer:
             case Load(buffer, index, bounds):
                 return "load", *self._place(buffer, index), self._bounds(bounds)
             case Call(row, arguments, dtype):
-                return row, tuple([self._known[id(a)] for a in arguments]), dtype.name
+                return row, tuple([self._known[a] for a in arguments]), dtype.name
             case Convert(operand, dtype):
-                return "convert", self._known[id(operand)], dtype.name
+                return "convert", self._known[operand], dtype.name
             case Position(index, dtype):
                 return "position", self._index(index), dtype.name
             case Within(bounds, dtype):

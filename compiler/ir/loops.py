@@ -174,6 +174,8 @@ class Mma:
 
 
 Statement = For | Store | Accumulate | Local | If | Barrier | Exchange | Fragment | Mma
+_AROUND = (For, Local, If)
+_WRITES = (Store, Accumulate)
 
 
 @record(eq=False)
@@ -228,12 +230,12 @@ class Program:
 def walk(statements: Sequence[Statement]) -> list[Statement]:
     """Every statement, outer ones first."""
     found: list[Statement] = []
-    stack = list(reversed(statements))
+    stack = list(statements[::-1])
     while stack:
         statement = stack.pop()
         found.append(statement)
-        if isinstance(statement, For | Local | If):
-            stack += reversed(statement.body)
+        if isinstance(statement, _AROUND):
+            stack += statement.body[::-1]
     return found
 
 
@@ -241,11 +243,12 @@ def expressions(statements: Sequence[Statement]) -> list[Expression]:
     """Every expression in the statements, each object once, operands first."""
     roots: list[Expression] = []
     for s in walk(statements):
-        if isinstance(s, Store | Accumulate):
-            roots += [*loaded(s.index), s.value]
+        if isinstance(s, _WRITES):
+            roots += loaded(s.index)
+            roots.append(s.value)
         elif isinstance(s, If):
             roots += [e for b in s.bounds for e in loaded(b.index)]
-    return list(operands_first(roots, set()))
+    return list(operands_first(roots))
 
 
 # ---- printing ----------------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from retrograd.compiler.ir.expressions import (
     Position,
     Within,
     axes_of,
-    operands_first,
 )
 from retrograd.compiler.ir.index import Bound, Index, Loaded
 from retrograd.compiler.ir.loops import (
@@ -49,15 +48,17 @@ class Rewriter:
         self._index = index
         self._load = load
         self._place = place
-        self._done: dict[int, tuple[Expression, Expression]] = {}
-        self._seen: set[int] = set()
+        self._done: dict[Expression, Expression] = {}
         self._loaded: dict[Loaded, Loaded] = {}
 
     def expression(self, e: Expression) -> Expression:
         """One expression."""
-        for x in operands_first((e,), self._seen):
-            self._done[id(x)] = (x, self._rewrite(x))
-        return self._done[id(e)][1]
+        done = self._done
+        if e not in done:
+            for x in e.whole:
+                if x not in done:
+                    done[x] = self._rewrite(x)
+        return done[e]
 
     def _rewrite(self, e: Expression) -> Expression:
         match e:

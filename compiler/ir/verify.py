@@ -277,7 +277,7 @@ class _Verifier:
         self.written.discard(s.buffer)
 
     def _write(self, s: Store | Accumulate) -> None:
-        for e in operands_first((s.value, *_loaded(s.index)), set()):
+        for e in operands_first((s.value, *_loaded(s.index))):
             self._expression(e)
         if s.value.dtype is not s.buffer.dtype:
             self._fail(s, f"a value of dtype {s.value.dtype} goes into {s.buffer.dtype}")

@@ -34,7 +34,7 @@ def backpropagate(seeds: Mapping[Node, Value], wanted: Sequence[Node]) -> dict[N
 
     The values of `seeds` are nodes of the same builder; so are those returned.
     """
-    nodes = order(seeds)
+    nodes = order(tuple(seeds))
     reaches = set(wanted)
     for node in nodes:
         if any(i in reaches for i in node.inputs) and node.dtype.is_floating_point:

@@ -89,7 +89,15 @@ class Elementwise(Op):
 
     def takes(self, dtype: DType) -> bool:
         """Whether operands (of `where`: the branches) may have this dtype."""
-        return dtype.category in _ACCEPTED.get(self.types, (0, 1, 2))
+        return dtype.category in self._accepted
+
+    @cached_property
+    def _accepted(self) -> tuple[int, ...]:
+        return _ACCEPTED.get(self.types, (0, 1, 2))
+
+    @cached_property
+    def _to_bool(self) -> bool:
+        return self.types in _TO_BOOL
 
     @cached_property
     def arity(self) -> int:
@@ -124,17 +132,25 @@ class Elementwise(Op):
     def infer(self, *types: Type) -> Type:
         if len(types) != self.arity:
             raise ShapeError(f"{self.name}() with {len(types)} operands", f"it takes {self.arity}")
-        values = types[1:] if self.types is Types.SELECT else types
-        shown = f"{self.name}({', '.join(map(str, types))})"
-        if any(t.dtype is not values[0].dtype for t in values):
-            raise DtypeError(shown, "the operands' dtypes differ", "cast one of them with .to(dtype)")
-        if self.types is Types.SELECT and types[0].dtype is not dtypes.bool_:
-            raise DtypeError(shown, "the condition is not bool", "compare it with something, or cast it")
-        if not self.takes(values[0].dtype):
-            wanted = " or ".join(("bool", "integer", "floating-point")[c] for c in _ACCEPTED[self.types])
-            raise DtypeError(shown, f"{self.name} takes {wanted} values", "cast the operand with .to(dtype)")
-        out = dtypes.bool_ if self.types in _TO_BOOL else values[0].dtype
-        return Type(broadcast_shapes(self.name, *(t.shape for t in types)), out)
+        last = types[-1]
+        selects = self.types is Types.SELECT
+        for t in types[selects:]:
+            if t.dtype is not last.dtype:
+                reason = "the operands' dtypes differ", "cast one of them with .to(dtype)"
+                raise DtypeError(self._shown(types), *reason)
+        if selects and types[0].dtype is not dtypes.bool_:
+            reason = "the condition is not bool", "compare it with something, or cast it"
+            raise DtypeError(self._shown(types), *reason)
+        if not self.takes(last.dtype):
+            wanted = " or ".join(("bool", "integer", "floating-point")[c] for c in self._accepted)
+            reason = f"{self.name} takes {wanted} values", "cast the operand with .to(dtype)"
+            raise DtypeError(self._shown(types), *reason)
+        shape = broadcast_shapes(self.name, *[t.shape for t in types])
+        out = dtypes.bool_ if self._to_bool else last.dtype
+        return last if out is last.dtype and shape == last.shape else Type(shape, out)
+
+    def _shown(self, types: Sequence[Type]) -> str:
+        return f"{self.name}({', '.join(map(str, types))})"
 
     def evaluate(self, *arrays: Array) -> Array:
         return np.asarray((self.numpy or in_float32(self.expansion))(*arrays))
@@ -174,6 +190,9 @@ def row(
 
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape to which these broadcast, as in NumPy; ShapeError naming the last axis that does not fit."""
+    first = shapes[0]
+    if shapes.count(first) == len(shapes):
+        return first
     ndim = max(map(len, shapes))
     result = [1] * ndim
     for shape in shapes:

@@ -29,12 +29,12 @@ def join_parts(graph: Graph) -> Graph:
     for node in graph.inputs:
         assert isinstance(node.op, Input)
         known[node] = builder.input(node.op.label, node.type)
-    for node in graph.nodes:
-        if node in inner:
-            continue
-        with builder.at(node.where):
-            joined = _joined(_terms(node, inner), known) if _adds(node) else None
-            known[node] = _plain(builder, node, inner, known) if joined is None else joined
+    with builder.at(None):
+        for node in graph.nodes:
+            if node not in inner:
+                builder.where = node.where
+                joined = _joined(_terms(node, inner), known) if _adds(node) else None
+                known[node] = _plain(builder, node, inner, known) if joined is None else joined
     return Graph(graph.name, tuple(builder.inputs), tuple(known[n] for n in graph.outputs))
 
 

@@ -28,9 +28,10 @@ def rebuild(graph: Graph, builder: Builder) -> Graph:
     for node in graph.inputs:
         assert isinstance(node.op, Input)
         known[node] = builder.input(node.op.label, node.type)
-    for node in graph.nodes:
-        with builder.at(node.where):
-            known[node] = builder.node(node.op, *(known[i] for i in node.inputs))
+    with builder.at(None):
+        for node in graph.nodes:
+            builder.where = node.where
+            known[node] = builder.node(node.op, *[known[i] for i in node.inputs])
     return Graph(graph.name, tuple(builder.inputs), tuple(known[n] for n in graph.outputs))
 
 

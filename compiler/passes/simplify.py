@@ -57,6 +57,8 @@ class Simplifying(Builder):
 
 def _drop_expansions(op: Elementwise, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
     """add(x, expand(y)) → add(x, y), where broadcasting gives the same shape."""
+    if not any(isinstance(node.op, Expand) for node in inputs):
+        return inputs
     shape = op.infer(*(i.type for i in inputs)).shape
     result = list(inputs)
     for k, node in enumerate(inputs):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
-from retrograd.compiler.ir.expressions import Buffer, Load, loaded, operands_first
+from retrograd.compiler.ir.expressions import Buffer, Expression, Load, loaded, operands_first
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import (
     Accumulate,
@@ -113,14 +113,16 @@ def _block_is_safe(block: Sequence[Statement], source: Buffer, target: Buffer) -
     same element of the target is stored."""
     stores: list[Index] = []
     loads: list[Index] = []
-    known: set[int] = set()  # what an earlier statement has computed is not computed, and not read, again
+    known: set[Expression] = set()  # what an earlier statement has computed is not computed, nor read, again
     for statement in block:
         if not isinstance(statement, Store | Accumulate | Exchange):
             continue
         if not isinstance(statement, Store) and statement.buffer is target:
             return False
         roots = [] if isinstance(statement, Exchange) else [*loaded(statement.index), statement.value]
-        own = [e.index for e in operands_first(roots, known) if isinstance(e, Load) and e.buffer is source]
+        new = operands_first(roots).keys() - known
+        known |= new
+        own = [e.index for e in new if isinstance(e, Load) and e.buffer is source]
         if own and stores:
             return False
         loads += own

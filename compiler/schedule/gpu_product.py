@@ -27,7 +27,6 @@ from retrograd.compiler.ir.expressions import (
     Number,
     Space,
     Within,
-    operands_first,
 )
 from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
 from retrograd.compiler.ir.loops import Barrier, Contraction, For, Kernel, Kind, Local, Statement, Store
@@ -156,13 +155,8 @@ class Operand:
 
 def _steps(e: Expression, axis: Axis) -> bool:
     """Do all loads on which an expression rests lie side by side along the axis, or do not depend on it?"""
-    strides = [x.index.stride(axis) for x in operands_first((e,), set()) if isinstance(x, Load)]
-    bounded = any(
-        b.index.stride(axis) != 0
-        for x in operands_first((e,), set())
-        if isinstance(x, Load)
-        for b in x.bounds
-    )
+    strides = [x.index.stride(axis) for x in e.whole if isinstance(x, Load)]
+    bounded = any(b.index.stride(axis) != 0 for x in e.whole if isinstance(x, Load) for b in x.bounds)
     return 1 in strides and all(s in (0, 1) for s in strides) and not bounded
 
 
