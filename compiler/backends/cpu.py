@@ -24,14 +24,18 @@ import functools
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.record import record
 
 LEVEL = 1
-"""LLVM's code generation level, 0 to 3."""
+"""LLVM's code generation level, 0 to 3, for code with loops or branches. What runs straight through is made
+at level 0, in half the time: there is nothing to gain where each instruction is carried out once."""
+
+_SHORT = 120
+"""Lines of a module on which switching passes off takes longer than the passes."""
 
 _LEFT_OUT = {"disable-lsr": (1, 0), "enable-misched": (0, 1)}
 """Passes of LLVM that take a quarter of its time and find nothing to do: a switch, its value here, its usual
@@ -103,21 +107,30 @@ class Target:
         return self.without(*extended) if extended else self
 
 
-def assemble(llvm_text: str, target: Target, *, level: int = LEVEL) -> bytes:
+def assemble(llvm_text: str, target: Target, *, level: int | None = None) -> bytes:
     """Object code of a module given as LLVM text.
 
     Raises CompilerError, showing the line, when the text is not valid LLVM.
     """
-    machine = _machine(target, level)
-    with parsed(llvm_text, machine) as module, lean():
+    with _coded(llvm_text, target, level) as (machine, module):
         return bytes(machine.emit_object(module))
 
 
-def assembly(llvm_text: str, target: Target, *, level: int = LEVEL) -> str:
+def assembly(llvm_text: str, target: Target, *, level: int | None = None) -> str:
     """The code that `assemble` makes, as assembly text for people."""
-    machine = _machine(target, level)
-    with parsed(llvm_text, machine) as module, lean():
+    with _coded(llvm_text, target, level) as (machine, module):
         return str(machine.emit_assembly(module))
+
+
+@contextmanager
+def _coded(llvm_text: str, target: Target, level: int | None) -> Iterator[tuple[Any, Any]]:
+    """A code generator for a module, and the module. The level is by default the one that fits the text."""
+    if level is None:
+        level = LEVEL if " br " in llvm_text else 0
+    machine = _machine(target, level)
+    short = llvm_text.count("\n") < _SHORT
+    with parsed(llvm_text, machine) as module, nullcontext() if short else lean():
+        yield machine, module
 
 
 @functools.cache
