@@ -22,10 +22,12 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import TraceError, user_location
-from retrograd.compiler.ir.graph import Builder, Input, Node, Type, order
+from retrograd.compiler.ir.graph import Array, Builder, Input, Node, Type, order
 from retrograd.runtime.device import CPU
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.paths import Answer, Path, Question
+from retrograd.runtime.random.generator import Generator
+from retrograd.runtime.random.laws import Law
 from retrograd.runtime.strided import DeviceArray, share_memory
 
 AnyTensor = Any
@@ -107,7 +109,14 @@ class Draw(NamedTuple):
 
     tensor: AnyTensor
     """A Tensor outside the trace, which each draw gives a fresh array."""
-    sample: Callable[[], Any]
+    law: Law
+    generator: Generator
+    place: Callable[[Array], Any]
+    """Puts the array where the function's Tensors are."""
+
+    def sample(self) -> Any:
+        """The numbers, drawn now."""
+        return self.place(self.law.draw(self.tensor._value.shape, self.generator))
 
 
 class Trace:

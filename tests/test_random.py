@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rounding import box_muller32, fma32, fma64
 
 import retrograd as rg
 from retrograd.compiler.errors import ArgumentError, DtypeError, RetrogradError, ShapeError
-from retrograd.runtime.random import samplers
-from retrograd.runtime.random.rounding import box_muller32, fma32, fma64
+from retrograd.runtime.random import laws, samplers
 from retrograd.runtime.random.samplers import Generator
 
 FLOATS = ("float16", "float32", "float64")
@@ -133,7 +133,7 @@ def test_an_excluded_end_is_never_reached() -> None:
 
 def test_a_shuffle_with_pairs_of_words_is_a_permutation(monkeypatch: pytest.MonkeyPatch) -> None:
     """The way of PyTorch from 214748364 on, tried with few: r[i] = r[z], r[z] = i for z from 0 to i."""
-    monkeypatch.setattr(samplers, "_LONG_PERMUTATION", 10)
+    monkeypatch.setattr(laws, "LONG_ORDER", 10)
     order = [0] * 5000
     for i, word in enumerate(seeded(4).uint64(5000).tolist()):
         z = word % (i + 1)

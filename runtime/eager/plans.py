@@ -18,11 +18,13 @@ from retrograd.compiler.ir.graph import Constant, Input, Node
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.instant.draws import below, fresh, into
 from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
 from retrograd.runtime.eager.record import step
 from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.random.generator import default_generator
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Trace, unbroken
+from retrograd.runtime.tracing import Draw, Trace, unbroken
 
 Plan = Callable[..., Any]
 """What to do with the operands, the Tensors among the arguments in their order."""
@@ -33,10 +35,10 @@ Plan = Callable[..., Any]
 
 @unbroken
 def _traced(
-    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], drawing: bool = False
 ) -> tuple[Any, list[Node], Trace] | None:
     """What the function gives in a trace, the nodes of that, and the trace; None where it fails, or where its
-    results are not all new Tensors.
+    results are not all new Tensors. With `drawing` it may draw numbers, and they may be the result.
     """
     with Trace() as trace, no_grad():
 
@@ -53,9 +55,10 @@ def _traced(
             return None
     results = out if isinstance(out, tuple) else (out,)
     nodes = [x._value for x in results if isinstance(x, Tensor) and isinstance(x._value, Node)]
-    if len(nodes) < len(results) or trace.captured or trace.mutated or trace.copied or trace.unchecked:
+    others = len(trace.captured) - len(trace.draws)
+    if len(nodes) < len(results) or others or trace.mutated or trace.copied or trace.unchecked:
         return None
-    if any(isinstance(node.op, Constant | Input) for node in nodes):
+    if not drawing and (trace.draws or any(isinstance(node.op, Constant | Input) for node in nodes)):
         return None
     return out, nodes, trace
 
@@ -66,7 +69,12 @@ def steps(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
     if traced is None:
         return None
     out, nodes, trace = traced
-    inputs = tuple(trace.builder.inputs)
+    return _taking(trace.builder.inputs, out, nodes, shown)
+
+
+def _taking(given: Sequence[Node], out: Any, nodes: Sequence[Node], shown: str) -> Plan:
+    """The steps to the nodes of a result, from these inputs."""
+    inputs = tuple(given)
     if not isinstance(out, tuple):
         (node,) = nodes
         if node.inputs == inputs:
@@ -181,4 +189,74 @@ def _hold_tensors(things: Iterable[Any]) -> bool:
     return any(_hold_tensors(x) if isinstance(x, tuple | list) else isinstance(x, Tensor) for x in things)
 
 
-PLANNERS = {"steps": steps, "view": view, "copy": copy}
+# ---- random numbers ----------------------------------------------------------------------------------------
+
+
+def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """Numbers of the same laws, drawn anew: they are the result, or what an operand is filled with, or the
+    further operands of steps."""
+    traced = _traced(f, args, kwargs, drawing=True)
+    if traced is None or not isinstance(traced[0], Tensor) or kwargs.get("device") not in (None, "cpu"):
+        return None
+    out, (node,), trace = traced
+    found = [trace.values[draw.tensor] for draw in trace.draws]
+    operands = [x for x in trace.builder.inputs if x not in found]
+    filled = out._counter is not None
+    if not found or out._requires_grad or node in operands:
+        return None
+    again = _again(f, args, kwargs)
+    if node in found:
+        draw = trace.draws[0]
+        fill = into if filled else fresh
+        return fill(draw.law, node.shape, draw.generator, again) if len(found) == 1 else None
+    if filled:
+        return None
+    run, makers = _taking([*operands, *found], out, [node], shown), list(map(_maker, trace.draws))
+
+    def drawing(*given: Tensor) -> Any:
+        for x in given:
+            if type(x._value) is not np.ndarray or not x._value.flags.c_contiguous:
+                return again(*given)  # numbers go by the order in memory
+        return run(*given, *[make() for make in makers])
+
+    return drawing
+
+
+def chances(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """Ones with the probabilities in a Tensor, which is all that there is; else as `draws`."""
+    array = args[0]._value if args and isinstance(args[0], Tensor) else None
+    if len(args) > 1 or kwargs or type(array) is not np.ndarray or array.dtype.char not in "fd":
+        return draws(f, args, kwargs, shown)
+    return below(array.dtype, array.shape, default_generator, _again(f, args, kwargs))
+
+
+def _maker(draw: Draw) -> Callable[[], Tensor]:
+    """New numbers as the function draws them."""
+    shape = draw.tensor._value.shape
+
+    def sample() -> Tensor:
+        return Tensor(draw.law.draw(shape, draw.generator))
+
+    return fresh(draw.law, shape, draw.generator, sample)
+
+
+def _again(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Callable[..., Any]:
+    """The function, of other Tensors and the same plain arguments."""
+
+    def without(x: Any) -> Any:
+        return _OPERAND if isinstance(x, Tensor) else x
+
+    plain, named = [without(x) for x in args], {name: without(x) for name, x in kwargs.items()}
+
+    def again(*operands: Tensor) -> Any:
+        left = iter(operands)
+        own = [next(left) if x is _OPERAND else x for x in plain]
+        return f(*own, **{name: next(left) if x is _OPERAND else x for name, x in named.items()})
+
+    return again
+
+
+_OPERAND = object()
+
+
+PLANNERS = {"steps": steps, "view": view, "copy": copy, "draws": draws, "chances": chances}

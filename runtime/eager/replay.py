@@ -5,7 +5,8 @@ arguments alone. When a key of these is seen for the second time, the function i
 the ops of its graph are applied to the operands at once (`eager.step`), with history and views as ever.
 Errors, defaults and rules stay where they are, in the function, which also runs for arguments that are no
 part of a key, and inside traces. A function may be replayed if it looks at no element, writes nothing in
-place and draws no random number; `@public(…, replay=True)` says so.
+place and draws no random number; `@public(…, replay=True)` says so. Those that draw have plans of their own
+(`plans.draws`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.plans import PLANNERS, Plan
 from retrograd.runtime.grad_names import Name, name_of
+from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,6 +111,8 @@ def _enter(x: Any, key: list[Any], operands: list[Tensor]) -> None:
         key.append(x)
     elif x is Ellipsis:
         key.append(kind)
+    elif kind is Generator:
+        key += kind, id(x)  # a plan that draws from it keeps it
     else:
         raise _NoKey
 

@@ -20,7 +20,7 @@ from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import axis_of, functional, written
 from retrograd.runtime.functions.sampling import check_not_tracing, drawn
 from retrograd.runtime.functions.statistics import softmax
-from retrograd.runtime.random import samplers
+from retrograd.runtime.random import laws, samplers
 from retrograd.runtime.tensor import Tensor, new
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -215,8 +215,7 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, dim: int 
 
     With `hard` its one-hot, differentiated as the soft one.
     """
-    shape, kind = tuple(logits.shape), logits.dtype
-    noise = drawn(shape, kind, lambda: -np.log(samplers.exponential(shape, 1.0, kind.numpy)), logits)
+    noise = -APPLY["log"](drawn(tuple(logits.shape), laws.exponential(1.0, logits.dtype.numpy), like=logits))
     soft = softmax((logits + noise) / tau, dim)
     if not hard:
         return soft

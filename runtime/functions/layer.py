@@ -13,7 +13,6 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import matrix, normal, softmax
 from retrograd.compiler.ops import shape as moves
@@ -27,11 +26,11 @@ from retrograd.runtime.functions.inspecting import _finfo
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import functional, known, public
-from retrograd.runtime.functions.sampling import drawn
+from retrograd.runtime.functions.sampling import drawn, drawn_beside
 from retrograd.runtime.functions.statistics import norm
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.names import bare_legacy_name, legacy_name
-from retrograd.runtime.random import samplers
+from retrograd.runtime.random import laws
 from retrograd.runtime.tensor import Tensor, new
 
 
@@ -136,26 +135,12 @@ def _dropped(
     if p == 1:
         noise = new(np.zeros((), kind.numpy), input)
     else:
-        noise = drawn(
-            shape,
-            kind,
-            lambda: _in_memory_order(input, shape, lambda s: samplers.dropout_mask(s, p, kind.numpy)),
-            input,
-        )
+        noise = drawn_beside(input, shape, laws.dropout(p, kind.numpy))
     result = input * noise
     return assign(input, result) if inplace else result
 
 
-def _in_memory_order(input: Tensor, shape: Sequence[int], draw: Callable[[Sequence[int]], Array]) -> Array:
-    """Numbers for each element, drawn in the order in which the input lies in memory, as in PyTorch."""
-    steps = input.stride()
-    if tuple(shape) != tuple(input.shape) or input.is_contiguous() or 0 in steps:
-        return draw(tuple(shape))
-    order = sorted(range(len(steps)), key=lambda k: -steps[k])
-    return draw([shape[k] for k in order]).transpose(np.argsort(order))
-
-
-@functional("dropout")
+@functional("dropout", replay="draws")
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero with probability `p`, else scaled by `1 / (1 - p)`; while not training, the input."""
     return _dropped("dropout", input, input.shape, p, training, inplace)
@@ -169,12 +154,12 @@ def _in_alpha(
         return _dropped(name, input, shape, p, training, inplace)
     kind, alpha = input.dtype, 1.7580993408473766
     scale = 1 / math.sqrt((alpha * alpha * p + 1) * (1 - p))
-    kept = drawn(shape, kind, lambda: samplers.bernoulli(tuple(shape), 1 - p, kind.numpy), input)
+    kept = drawn(shape, laws.bernoulli(1 - p, kind.numpy), like=input)
     result = input * (kept * scale) + ((kept - 1) * (alpha * scale) + alpha * scale * p)
     return assign(input, result) if inplace else result
 
 
-@functional("alpha_dropout")
+@functional("alpha_dropout", replay="draws")
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Dropout for networks of `selu`: what is dropped becomes its lower limit, and all is scaled after."""
     return _in_alpha("alpha_dropout", input, input.shape, p, training, inplace)
@@ -189,7 +174,7 @@ def _channels(name: str, input: Tensor) -> tuple[int, ...]:
     return (*input.shape[:2], *[1] * (input.ndim - 2))
 
 
-@functional("feature_alpha_dropout")
+@functional("feature_alpha_dropout", replay="draws")
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
@@ -227,7 +212,7 @@ _at_top("feature_alpha_dropout", feature_alpha_dropout)
 def _feature_dropout(rank: int) -> None:
     name = f"dropout{rank}d"
 
-    @functional(name)
+    @functional(name, replay="draws")
     def drop(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         x = input if input.ndim == rank + 2 else moves.unsqueeze(input, [0])
         noise = (*x.shape[:2], *[1] * (x.ndim - 2))

@@ -3,13 +3,14 @@
 Sizes and a `generator` in (the default one, seeded by `manual_seed`, unless given), a Tensor out. Inside a
 trace nothing is drawn: the numbers become an input of the graph, drawn before each call of the compiled
 function, in the order in which eager mode draws them (`drawn`). On a GPU the numbers are those of the CPU,
-copied there. To add a distribution, hand its sampler to
-`_made`.
+copied there. To add a distribution, hand its law (`runtime/random/laws.py`) to `_made`.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -27,8 +28,9 @@ from retrograd.runtime.functions.creation import beside, finished
 from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import integer, known, public, sizes_of
 from retrograd.runtime.modes import STATE, no_grad
-from retrograd.runtime.random import samplers
+from retrograd.runtime.random import laws, samplers
 from retrograd.runtime.random.generator import Generator
+from retrograd.runtime.random.laws import Law
 from retrograd.runtime.tensor import Tensor, new
 from retrograd.runtime.tracing import Draw
 
@@ -44,14 +46,14 @@ def check_not_tracing(name: str) -> None:
 
 
 def drawn(
-    shape: Sequence[int], dtype: DType, sample: Callable[[], Array], like: Tensor | None = None
+    shape: Sequence[int], law: Law, generator: Generator | None = None, like: Tensor | None = None
 ) -> Tensor:
-    """Numbers of this shape and dtype, drawn now, where `like` is; or, inside a trace, before each call of
-    what is traced.
+    """Numbers of this shape and law, drawn now, where `like` is; or, inside a trace, before each call of what
+    is traced.
     """
-    trace = STATE.trace
+    trace, source = STATE.trace, generator or samplers.default_generator
     if trace is None:
-        return new(sample(), like)
+        return new(law.draw(shape, source), like)
     where = trace.device
     if where != CPU and like is None:
         raise TraceError(
@@ -59,9 +61,24 @@ def drawn(
             "its tensors would be on different devices",
             "draw them outside and pass them in as an argument",
         )
-    outside = Tensor(_placed(np.zeros(tuple(shape), dtype.numpy), where))
-    trace.draws.append(Draw(outside, lambda: _placed(sample(), where)))
+    outside = Tensor(_placed(np.zeros(tuple(shape), law.dtype), where))
+    trace.draws.append(Draw(outside, law, source, partial(_placed, where=where)))
     return Tensor(trace.capture(outside))
+
+
+def drawn_beside(
+    input: Tensor, shape: Sequence[int], law: Law, generator: Generator | None = None,
+    scattered: Law | None = None,
+) -> Tensor:  # fmt: skip
+    """Numbers for each element, drawn in the order in which the input lies in memory, as in PyTorch; by
+    another law, if there is one, where that is not the order of its axes.
+    """
+    steps = input.stride()
+    if tuple(shape) != tuple(input.shape) or input.is_contiguous() or 0 in steps:
+        return drawn(shape, law, generator, input)
+    order = sorted(range(len(steps)), key=lambda k: -steps[k])
+    noise = drawn([shape[k] for k in order], scattered or law, generator, input)
+    return moves.permute(noise, [order.index(k) for k in range(len(order))])
 
 
 def _placed(array: Array, where: device) -> Any:
@@ -71,8 +88,8 @@ def _placed(array: Array, where: device) -> Any:
     return import_module("retrograd.runtime.cuda.operators").on(where, array)  # late: few programs need it
 
 
-def _made(shape: Sequence[int], dtype: DType, sample: Callable[[], Array], **options: Any) -> Tensor:
-    return finished(drawn(shape, dtype, sample), **options)
+def _made(shape: Sequence[int], law: Law, generator: Generator | None, **options: Any) -> Tensor:
+    return finished(drawn(shape, law, generator), **options)
 
 
 def _shape(size: tuple[Any, ...], name: str) -> tuple[int, ...]:
@@ -89,30 +106,29 @@ def _floating(dtype: object) -> DType:
     return dtypes.default_dtype() if dtype is None else dtypes.dtype(dtype)
 
 
-def _standard(name: str, sampler: Callable[..., Array], what: str) -> None:
-    @public(name)
+def _standard(name: str, law: Callable[[float, float, np.dtype[Any]], Law], what: str) -> None:
+    @public(name, replay="draws")
     def sample(
         *size: Any, generator: Generator | None = None, dtype: object = None, **options: Any
     ) -> Tensor:
         shape, kind = _shape(size, name), _floating(dtype)
-        return _made(shape, kind, lambda: sampler(shape, kind.numpy, generator), **options)
+        return _made(shape, law(0.0, 1.0, kind.numpy), generator, **options)
 
-    @public(f"{name}_like")
+    @public(f"{name}_like", replay="draws")
     def sample_like(
         input: Tensor, *, generator: Generator | None = None, dtype: object = None, **options: Any
     ) -> Tensor:
         shape, kind = tuple(input.shape), input.dtype if dtype is None else dtypes.dtype(dtype)
-        numbers = drawn(shape, kind, lambda: sampler(shape, kind.numpy, generator), input)
-        return beside(input, numbers, **options)
+        return beside(input, drawn(shape, law(0.0, 1.0, kind.numpy), generator, input), **options)
 
     sample.__doc__ = sample_like.__doc__ = what
 
 
-_standard("rand", samplers.rand, "Uniform numbers in [0, 1).")
-_standard("randn", samplers.randn, "Normal numbers of mean 0 and standard deviation 1.")
+_standard("rand", laws.uniform, "Uniform numbers in [0, 1).")
+_standard("randn", laws.normal, "Normal numbers of mean 0 and standard deviation 1.")
 
 
-@public("randint")
+@public("randint", replay="draws")
 def randint(
     low: Any = 0, high: Any = None, size: Any = None, *, generator: Generator | None = None,
     dtype: object = None, **options: Any,
@@ -134,10 +150,10 @@ def randint(
         )
     kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
     shape = _shape((size,), "randint")
-    return _made(shape, kind, lambda: samplers.randint(first, last, shape, kind.numpy, generator), **options)
+    return _made(shape, laws.integers(first, last, kind.numpy), generator, **options)
 
 
-@public("randint_like")
+@public("randint_like", replay="draws")
 def randint_like(
     input: Tensor, low: int, high: int | None = None, *, dtype: object = None, **options: Any
 ) -> Tensor:
@@ -148,7 +164,7 @@ def randint_like(
     return randint(first, last, tuple(input.shape), dtype=kind, **options)
 
 
-@public("randperm")
+@public("randperm", replay="draws")
 def randperm(n: int, *, generator: Generator | None = None, dtype: object = None, **options: Any) -> Tensor:
     """0 … n - 1 in random order."""
     kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
@@ -156,10 +172,10 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: object = None
         raise ShapeError(
             f"randperm({n})", mirrored(f"Trying to create tensor with negative dimension {n}: [{n}]")
         )
-    return _made((n,), kind, lambda: samplers.randperm(n, kind.numpy, generator), **options)
+    return _made((n,), laws.order(operator.index(n), kind.numpy), generator, **options)
 
 
-@public("normal")
+@public("normal", replay="draws")
 def normal(
     mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: object = None,
     **options: Any,
@@ -173,14 +189,14 @@ def normal(
             raise ArgumentError("normal() of two numbers", "size is missing", "pass size=(…)")
         sizes, number = _shape((size,), "normal"), _floating(dtype)
         _check_std(std)
-        return _made(
-            sizes, number, lambda: samplers.normal(sizes, mean, std, number.numpy, generator), **options
-        )
+        return _made(sizes, laws.normal(float(mean), float(std), number.numpy), generator, **options)
     spread = known(std) if isinstance(std, Tensor) else np.asarray(std)
     _check_std(spread.min() if spread is not None and spread.size else 0)
+    if spread is None and STATE.trace is not None:
+        STATE.trace.unchecked = True
     shape = broadcast_shapes("normal", *(tuple(x.shape) for x in tensors))
     kind = tensors[0].dtype
-    noise = drawn(shape, kind, lambda: samplers.randn(shape, kind.numpy, generator), tensors[0])
+    noise = drawn(shape, laws.normal(0.0, 1.0, kind.numpy), generator, tensors[0])
     with no_grad():
         numbers = moves.cast(noise * std + mean, kind)
     return beside(tensors[0], numbers, **options)
@@ -191,13 +207,13 @@ def _check_std(std: float) -> None:
         raise ShapeError(f"normal(std={std})", mirrored(f"normal expects std >= 0.0, but found std {std:g}"))
 
 
-@public("bernoulli", method=True)
+@public("bernoulli", method=True, replay="chances")
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """Ones with the probabilities in `input`, or with `p`, else zeros."""
     shape, kind = tuple(input.shape), input.dtype
     if p is None:
         return _below(input, shape, kind, generator, input)
-    return drawn(shape, kind, lambda: samplers.bernoulli(shape, p, kind.numpy, generator), input)
+    return drawn(shape, laws.bernoulli(float(p), kind.numpy), generator, input)
 
 
 def _below(
@@ -207,10 +223,12 @@ def _below(
     drawn before each call and compared there.
     """
     array = known(chance)
+    if STATE.trace is not None:
+        STATE.trace.unchecked = True  # that they are between 0 and 1
     if array is not None:
         return new(samplers.bernoulli(shape, array, kind.numpy, generator), like)
     wide = dtypes.float64 if chance.dtype is dtypes.float64 else dtypes.float32
-    unit = drawn(shape, wide, lambda: samplers.unit(shape, wide.numpy, generator), like)
+    unit = drawn(shape, laws.unit(wide.numpy), generator, like)
     return moves.cast(APPLY["lt"](unit, moves.cast(chance.detach(), wide)), kind)
 
 
@@ -227,22 +245,24 @@ def multinomial(
 # ---- in place ----------------------------------------------------------------------------------------------
 
 
-def _fill(input: Tensor, name: str, sample: Callable[[tuple[int, ...], Any], Array]) -> Tensor:
-    shape, kind = tuple(input.shape), input.dtype
-    numbers = drawn(shape, kind, lambda: sample(shape, kind.numpy), input)
+def _fill(
+    input: Tensor, name: str, law: Law, generator: Generator | None, scattered: Law | None = None
+) -> Tensor:
+    numbers = drawn_beside(input, input.shape, law, generator, scattered)
     return assign(input, numbers, f"{name.capitalize()}Backward{2 if name == 'bernoulli' else 0}")
 
 
-@public("normal_", method=True, function=False)
+@public("normal_", method=True, function=False, replay="draws")
 def normal_(
     input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
     """Normal numbers into the tensor."""
     _check_std(std)
-    return _fill(input, "normal", lambda shape, kind: samplers.normal(shape, mean, std, kind, generator))
+    law, singly = (laws.normal(float(mean), float(std), input.dtype.numpy, way) for way in (False, True))
+    return _fill(input, "normal", law, generator, singly)
 
 
-@public("uniform_", method=True, function=False)
+@public("uniform_", method=True, function=False, replay="draws")
 def uniform_(
     input: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None, **bounds: float
 ) -> Tensor:
@@ -255,18 +275,16 @@ def uniform_(
             f"uniform_({low}, {high})",
             mirrored(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}"),
         )
-    return _fill(input, "uniform", lambda shape, kind: samplers.uniform(shape, low, high, kind, generator))
+    return _fill(input, "uniform", laws.uniform(low, high, input.dtype.numpy), generator)
 
 
-@public("exponential_", method=True, function=False)
+@public("exponential_", method=True, function=False, replay="draws")
 def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Exponential numbers of mean 1/lambd into the tensor."""
-    return _fill(
-        input, "exponential", lambda shape, kind: samplers.exponential(shape, lambd, kind, generator)
-    )
+    return _fill(input, "exponential", laws.exponential(lambd, input.dtype.numpy), generator)
 
 
-@public("bernoulli_", method=True, function=False)
+@public("bernoulli_", method=True, function=False, replay="draws")
 def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Ones with probability `p` (a number or a tensor), else zeros, into the tensor."""
     shape, kind = tuple(input.shape), input.dtype
@@ -274,10 +292,10 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = Non
         return assign(input, _below(p, shape, kind, generator, input), "BernoulliBackward1")
     if not 0 <= p <= 1:
         raise ArgumentError(mirrored(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}"))
-    return _fill(input, "bernoulli", lambda shape, kind: samplers.bernoulli(shape, p, kind, generator))
+    return _fill(input, "bernoulli", laws.bernoulli(float(p), kind.numpy), generator)
 
 
-@public("random_", method=True, function=False)
+@public("random_", method=True, function=False, replay="draws")
 def random_(
     input: Tensor,
     low: int | None = None,
@@ -294,13 +312,13 @@ def random_(
         raise ArgumentError(f"random_() got an unexpected keyword argument '{next(iter(bounds))}'")
     first, last = (0, low) if high is None else (low or 0, high)
     if last is None:
-        return _fill(input, "random", lambda shape, kind: samplers.whole_numbers(shape, kind, generator))
+        return _fill(input, "random", laws.all_integers(input.dtype.numpy), generator)
     if first >= last:
         raise ShapeError(
             f"random_({first}, {last})",
             mirrored(f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}"),
         )
-    return _fill(input, "random", lambda shape, kind: samplers.randint(first, last, shape, kind, generator))
+    return _fill(input, "random", laws.integers(first, last, input.dtype.numpy), generator)
 
 
 public("manual_seed")(samplers.manual_seed)

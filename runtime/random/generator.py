@@ -1,36 +1,35 @@
 """The stream of random words: PyTorch's CPU generator, seed for seed and byte for byte. A seed in, words out.
 
-`Generator` is the Mersenne Twister with PyTorch's seeding, its 64-bit words and the bytes of its saved state;
-`samplers.py` makes distributions of it. A new kind of word is a method beside `uint32`.
-
-Algorithm: M. Matsumoto and T. Nishimura, "Mersenne Twister" (1998); NumPy's implementation turns the crank.
+`Generator` is the Mersenne Twister with PyTorch's seeding, its 64-bit words and the bytes of its saved state.
+The state lies in native memory and stays where it is, so that native code draws from it (`twister_text.py`);
+`laws.py` makes distributions of it. Every draw holds the interpreter's lock, so that threads may share one.
 """
 
 from __future__ import annotations
 
+import ctypes
 import operator
 import os
-from functools import cached_property
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retrograd.compiler.errors import ArgumentError
 from retrograd.runtime.device import device as Device
+from retrograd.runtime.random.native import native
+from retrograd.runtime.random.twister_text import COUNT, OFFSETS
 
 DEFAULT_SEED = 67280421310721
 """The seed of a new `Generator`, as in PyTorch."""
 
-_WORDS = 624  # of the Mersenne Twister's state
-
-_STATE = np.dtype(
+_SAVED = np.dtype(
     [
         ("seed", np.uint64),
         ("left", np.int32),
         ("seeded", np.int32),
         ("next", np.uint64),
-        ("words", np.uint64, _WORDS),
+        ("words", np.uint64, COUNT),
         ("unused_x", np.float64),
         ("normal", np.float64),
         ("unused_rho", np.float64),
@@ -43,6 +42,26 @@ _STATE = np.dtype(
 """PyTorch's layout of `get_state`: 5056 bytes, so that saved states travel both ways."""
 
 
+class State(ctypes.Structure):
+    """What native code draws from."""
+
+    _fields_ = [
+        ("position", ctypes.c_int64),  # in `tempered`, of the next word
+        ("pending", ctypes.c_int64),  # whether the words have still to be made of the seed
+        ("fresh", ctypes.c_int64),  # whether no word was drawn yet
+        ("seed", ctypes.c_uint64),
+        ("normal", ctypes.c_double),  # a normal number already drawn, for a call that wants few
+        ("has_normal", ctypes.c_int64),
+        ("turn", ctypes.c_int64),  # counts draws
+        ("unused", ctypes.c_int64),
+        ("words", ctypes.c_uint32 * (COUNT + 16)),
+        ("tempered", ctypes.c_uint32 * COUNT),
+    ]
+
+
+assert all(getattr(State, name).offset == offset for name, offset in OFFSETS.items())
+
+
 class Generator:
     """A stream of 32-bit words, and the second half of the last pair of single normal numbers.
 
@@ -51,82 +70,89 @@ class Generator:
 
     def __init__(self, device: Device | str = "cpu") -> None:
         self.device = Device(device) if isinstance(device, str) else device
-        self.next_normal: float | None = None
-        """A normal number already drawn, for the next call that wants fewer than sixteen."""
+        self._state = State()
+        self.address = ctypes.addressof(self._state)
+        """Where native code finds the state."""
         self.manual_seed(DEFAULT_SEED)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"device": self.device, "state": self.get_state()}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.__init__(kept["device"])  # type: ignore[misc]  # memory of its own, then the same stream
+        self.set_state(kept["state"])
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of `seed` (−2⁶³ ≤ seed < 2⁶⁴, of which the low 32 bits matter); returns self."""
         seed = whole_number("seed", seed)
         if not -(2**63) <= seed < 2**64:
             raise ArgumentError(f"manual_seed({seed})", "a seed lies between -2**63 and 2**64 - 1")
-        self._seed = seed % 2**64
-        self.__dict__.pop("_words", None)
-        self._fresh = True
-        self.next_normal = None
+        state = self._state
+        state.seed, state.pending, state.fresh = seed % 2**64, 1, 1
+        state.position, state.has_normal = COUNT, 0
+        state.turn += 1
         return self
-
-    @cached_property
-    def _words(self) -> np.random.MT19937:
-        """The twister, made when it is first turned: NumPy's random numbers take a while to import."""
-        words = np.random.MT19937(0)
-        np.random.RandomState(words).seed(self._seed % 2**32)
-        return words
 
     def initial_seed(self) -> int:
         """The seed of the stream, as a number from 0 to 2⁶⁴ − 1."""
-        return self._seed
+        return int(self._state.seed)
 
     def seed(self) -> int:
         """Start a stream that nobody can foretell; returns its seed."""
         self.manual_seed(int.from_bytes(os.urandom(7)) >> 3)
-        return self._seed
+        return self.initial_seed()
 
     def uint32(self, count: int) -> NDArray[np.uint32]:
         """The next `count` words."""
-        self._fresh = self._fresh and count == 0
-        return self._words.random_raw(count).astype(np.uint32)
+        words = np.empty(count, np.uint32)
+        native("words")(self.address, words.ctypes.data, count, 0)
+        return words
 
     def uint64(self, count: int) -> NDArray[np.uint64]:
         """The next `count` pairs of words, the first of each pair in the high half."""
-        self._fresh = self._fresh and count == 0
-        high, low = self._words.random_raw(2 * count).reshape(-1, 2).T
-        return np.asarray((high << np.uint64(32)) | low, dtype=np.uint64)
+        pairs = np.empty(count, np.uint64)
+        native("pairs_i64")(self.address, pairs.ctypes.data, count, 0)
+        return pairs
+
+    @property
+    def next_normal(self) -> float | None:
+        """A normal number already drawn, for the next call that wants fewer than sixteen."""
+        return self._state.normal if self._state.has_normal else None
 
     def get_state(self) -> NDArray[np.uint8]:
         """The state as bytes in PyTorch's layout; `torch.Generator.set_state` takes them too."""
-        twister = self._words.state["state"]
-        state = np.zeros((), dtype=_STATE)
-        state["seed"] = self._seed
-        state["seeded"] = 1
-        state["next"] = 0 if self._fresh else twister["pos"]
-        state["left"] = 1 if self._fresh else _WORDS + 1 - twister["pos"]
-        state["words"] = twister["key"]
-        state["normal"] = self.next_normal or 0.0
-        state["has_normal"] = self.next_normal is not None
-        return np.frombuffer(state.tobytes(), dtype=np.uint8).copy()
+        native("ready")(self.address, 0, 0, 0)
+        state, saved = self._state, np.zeros((), dtype=_SAVED)
+        saved["seed"] = state.seed
+        saved["seeded"] = 1
+        saved["next"] = 0 if state.fresh else state.position
+        saved["left"] = 1 if state.fresh else COUNT + 1 - state.position
+        saved["words"] = state.words[:COUNT]
+        saved["normal"] = state.normal if state.has_normal else 0.0
+        saved["has_normal"] = state.has_normal
+        return np.frombuffer(saved.tobytes(), dtype=np.uint8).copy()
 
     def set_state(self, state: ArrayLike) -> Generator:
         """Continue where `get_state`, of this class or of PyTorch's generator, was called; returns self."""
         content = np.asarray(state)
-        if content.dtype != np.uint8 or content.shape != (_STATE.itemsize,):
+        if content.dtype != np.uint8 or content.shape != (_SAVED.itemsize,):
             raise ArgumentError(
                 f"set_state with an array of {content.dtype} and shape {content.shape}",
-                f"a state is {_STATE.itemsize} bytes (uint8) in one axis",
+                f"a state is {_SAVED.itemsize} bytes (uint8) in one axis",
                 "pass what get_state() returned",
             )
-        fields = np.frombuffer(content.tobytes(), dtype=_STATE)[0]
+        fields = np.frombuffer(content.tobytes(), dtype=_SAVED)[0]
         left, position = int(fields["left"]), int(fields["next"])
         fresh = (left, position) == (1, 0)
-        if not fields["seeded"] or not (fresh or (1 <= position <= _WORDS and left == _WORDS + 1 - position)):
+        if not fields["seeded"] or not (fresh or (1 <= position <= COUNT and left == COUNT + 1 - position)):
             raise ArgumentError("set_state", "the bytes are no state of the Mersenne Twister")
-        self._words.state = {
-            "bit_generator": "MT19937",
-            "state": {"key": fields["words"].astype(np.uint32), "pos": _WORDS if fresh else position},
-        }
-        self._seed = int(fields["seed"])
-        self._fresh = fresh
-        self.next_normal = float(fields["normal"]) if fields["has_normal"] else None
+        own = self._state
+        own.words[:COUNT] = fields["words"].tolist()
+        own.seed, own.pending, own.fresh = int(fields["seed"]), 0, fresh
+        own.position = COUNT if fresh else position
+        own.normal, own.has_normal = float(fields["normal"]), bool(fields["has_normal"])
+        own.turn += 1
+        native("temper")(self.address, 0, 0, 0)
         return self
 
     def clone_state(self) -> Generator:

@@ -15,6 +15,7 @@ KEYS = """
 @_Py_EllipsisObject = external global i8
 @size_type = external global i8
 @own_dtype_type = external global i8
+@generator_type = external global i8
 declare i64 @PyLong_AsLongAndOverflow(ptr, ptr)
 declare ptr @PyBytes_FromStringAndSize(ptr, i64)
 declare i32 @PyDict_SetItem(ptr, ptr, ptr)
@@ -81,7 +82,10 @@ ask_float:
   br i1 %is_float, label %float, label %ask_dtype
 ask_dtype:
   %is_dtype = icmp eq ptr %type, @own_dtype_type
-  br i1 %is_dtype, label %dtype, label %ask_text
+  br i1 %is_dtype, label %dtype, label %ask_generator
+ask_generator:
+  %is_generator = icmp eq ptr %type, @generator_type
+  br i1 %is_generator, label %dtype, label %ask_text
 ask_text:
   %is_text = icmp eq ptr %type, @PyUnicode_Type
   br i1 %is_text, label %text, label %ask_below
@@ -112,7 +116,7 @@ float:
   call i1 @put(ptr %key, i64 8)
   %float_put = call i1 @put(ptr %key, i64 %bits)
   ret i1 %float_put
-dtype:                                                 ; there is one object of each, for ever
+dtype:                                                 ; one object of each; a plan keeps its generator
   %address = ptrtoint ptr %x to i64
   call i1 @put(ptr %key, i64 9)
   %dtype_put = call i1 @put(ptr %key, i64 %address)

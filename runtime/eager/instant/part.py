@@ -1,8 +1,8 @@
 """The native part of eager calls: its text filled in for this interpreter, loaded, and made into callables.
 
 In flow the texts beside this file and where CPython, NumPy and our classes keep what they hold; out flows
-`native_function(entry, …)`. A word of a record is a name in `WORDS` or `KEYED`; a class whose members are
-read natively is an entry of `_members`.
+`native_function(entry, …)`. A word of a record is a name in `WORDS`, `KEYED` or `DRAWN`; a class whose
+members are read natively is an entry of `_members`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from retrograd.compiler.dtypes import ALL, DType
 from retrograd.compiler.ir.quiet import quiet_context
 from retrograd.runtime import tracing
+from retrograd.runtime.eager.instant.draws_text import DRAWS
 from retrograd.runtime.eager.instant.entries_text import ENTRIES
 from retrograd.runtime.eager.instant.history_text import HISTORY
 from retrograd.runtime.eager.instant.keys_text import KEYS
@@ -35,6 +36,7 @@ from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import Size
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.layout import layout, member_offsets, numpy_function, slot_offset
+from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor
 
 MOST = 8
@@ -63,6 +65,11 @@ WORDS = _places(
 """Where the words of an op's record are."""
 KEYED = _places(slow=1, unplanned=1, plans=1, find=1)
 """Where those of a replayed function are."""
+DRAWN = _places(
+    slow=1, arity=1, draw_function=1, draw_state=1, draw_parameters=1, draw_count=1, draw_dtype=1,
+    draw_rank=1, draw_extents=MOST,
+)  # fmt: skip
+"""Where those of random numbers are."""
 
 
 @functools.cache
@@ -103,8 +110,8 @@ def _text() -> str:
         "record": object.__basicsize__ + 8,
     }
     slices = {f"slice_{name}": offset for name, offset in ends.items()}
-    return Template(OPERANDS + ENTRIES + MAKERS + HISTORY + VIEWS + KEYS + REPLAY).substitute(
-        asdict(places) | offsets | slices | constants | WORDS | KEYED
+    return Template(OPERANDS + ENTRIES + MAKERS + HISTORY + VIEWS + KEYS + REPLAY + DRAWS).substitute(
+        asdict(places) | offsets | slices | constants | DRAWN | WORDS | KEYED
     )
 
 
@@ -125,6 +132,7 @@ def _library() -> cpu.Library:
             "view_type": id(View),
             "size_type": id(Size),
             "own_dtype_type": id(DType),
+            "generator_type": id(Generator),
             "modes": id(STATE),
             "name_of_grad": id(_NAMES[0]),
             "name_of_anomaly": id(_NAMES[1]),

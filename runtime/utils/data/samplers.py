@@ -148,7 +148,7 @@ def count_runs(items: int, size: int, drop_last: bool) -> int:
 
 def drawn_seed(generator: Generator | None) -> int:
     """A seed for what is random later."""
-    return int(samplers.whole_numbers((), generator=generator))
+    return int(samplers.all_integers((), generator=generator))
 
 
 def _positive(name: str, value: Any) -> int:

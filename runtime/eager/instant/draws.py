@@ -1,0 +1,66 @@
+"""Random numbers in calls that run no Python: by a law that native code follows, of a known shape.
+
+    fresh(…)       a function of anything that gives a new Tensor of numbers
+    into(…)        a function of a Tensor that is filled with numbers
+    below(…)       a function of a Tensor of probabilities that gives ones with them, else zeros
+
+Each is made around a Python function that does the same, as in `calls.py`; where there are no native calls,
+that is all there is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from retrograd.runtime.eager.instant.part import DRAWN, MOST, available, native_function
+from retrograd.runtime.random import laws
+from retrograd.runtime.random.generator import Generator
+from retrograd.runtime.random.laws import Law
+from retrograd.runtime.random.native import address
+
+Function = Callable[..., Any]
+
+
+def fresh(law: Law, shape: Sequence[int], generator: Generator, slow: Function) -> Function:
+    """Numbers of this law and shape."""
+    return _drawing("retrograd_draw", law, shape, generator, slow)
+
+
+def into(law: Law, shape: Sequence[int], generator: Generator, slow: Function) -> Function:
+    """The same, into a Tensor of this shape and the law's dtype."""
+    return _drawing("retrograd_draw_into", law, shape, generator, slow)
+
+
+def below(dtype: np.dtype[Any], shape: Sequence[int], generator: Generator, slow: Function) -> Function:
+    """Ones with probabilities of this dtype, in which units are drawn, and shape."""
+    law = laws.unit(dtype)
+    function = address(law.name.replace("unit", "below"))
+    return _drawing("retrograd_below", law, shape, generator, slow, function)
+
+
+def _drawing(
+    entry: str, law: Law, shape: Sequence[int], generator: Generator, slow: Function, function: int = 0
+) -> Function:
+    """By the law's own native function, unless another is given."""
+    if not available() or len(shape) > MOST or not law.is_direct:
+        return slow
+    contents = {
+        "slow": id(slow),
+        "arity": 1,
+        "draw_function": function or law.address,
+        "draw_state": generator.address,
+        "draw_parameters": law.parameters,
+        "draw_count": prod(shape),
+        "draw_dtype": id(law.written),
+        "draw_rank": len(shape),
+    }
+    words = (ctypes.c_int64 * DRAWN["words"])()
+    for name, word in contents.items():
+        words[DRAWN[name]] = word
+    words[DRAWN["draw_extents"] : DRAWN["draw_extents"] + len(shape)] = list(shape)
+    return native_function(entry, slow, words, (slow, law, generator))

@@ -1,0 +1,34 @@
+"""The native functions that draw: made when one is first asked for, and kept in the cache as object code.
+
+In flows a name of `twister_text.py` or `laws_text.py`, out flows a function of `(state, to, count,
+parameters)`, three addresses and a number. It runs under the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+
+from retrograd.runtime.native import cpu
+from retrograd.runtime.random.laws_text import laws
+from retrograd.runtime.random.twister_text import twister
+
+_Drawing = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)
+
+
+@cache
+def _library() -> cpu.Library:
+    return cpu.load_part("\n".join([twister(), laws()]), {})
+
+
+@cache
+def address(name: str) -> int:
+    """Where the function begins. It stays there."""
+    return _library().address(name)
+
+
+@cache
+def native(name: str) -> Callable[[int, int, int, int], None]:
+    """The function, called from Python."""
+    return _Drawing(address(name))
