@@ -84,13 +84,14 @@ def flat(result: Any) -> Iterator[Any]:
 
 
 def compare(ours: Any, theirs: Any) -> None:
-    """Equal type, shape and dtype; values up to rounding."""
+    """Equal type, shape and dtype, elements in order where PyTorch's are; values up to rounding."""
     if not hasattr(theirs, "detach"):
         assert str(ours) == str(theirs)
         return
     assert isinstance(ours, retrograd.Tensor)
     assert list(ours.shape) == list(theirs.shape)
     assert str(ours.dtype) == str(theirs.dtype)
+    assert ours.is_contiguous() or not theirs.is_contiguous()
     expected = theirs.detach().resolve_neg().numpy()
     tolerance = TOLERANCE.get(expected.dtype, 0)
     np.testing.assert_allclose(ours.detach().numpy(), expected, rtol=tolerance, atol=tolerance)

@@ -24,7 +24,7 @@ def array(x: Any) -> Any:
 
 
 def close(ours: Any, theirs: Any, what: str = "") -> None:
-    """The same nested Tensors, to float32 accuracy."""
+    """The same nested Tensors, to float32 accuracy, with elements in order where PyTorch's are."""
     if isinstance(theirs, tuple | list):
         assert len(ours) == len(theirs)
         for k, (a, b) in enumerate(zip(ours, theirs)):
@@ -34,6 +34,7 @@ def close(ours: Any, theirs: Any, what: str = "") -> None:
     else:
         assert tuple(ours.shape) == tuple(theirs.shape), what
         assert str(ours.dtype) == str(theirs.dtype), what
+        assert ours.is_contiguous() or not theirs.is_contiguous(), what
         np.testing.assert_allclose(array(ours), array(theirs), rtol=2e-5, atol=2e-6, err_msg=what)
 
 

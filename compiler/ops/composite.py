@@ -20,6 +20,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DtypeError
+from retrograd.compiler.ir.arrays import in_order
 from retrograd.compiler.ir.graph import Array, Builder, Graph, Input, Node, Op, Type, Value, interpret
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.reverse import backpropagate
@@ -62,7 +63,7 @@ class Composite(Op):
     def evaluate(self, *arrays: Array) -> Array:
         half = _half(self, tuple([(a.shape, a.dtype) for a in arrays]))
         self.inspect(*arrays)
-        return in_float32(self.compute)(*arrays) if half else self.compute(*arrays)
+        return in_order(in_float32(self.compute)(*arrays) if half else self.compute(*arrays))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

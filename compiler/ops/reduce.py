@@ -16,6 +16,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError
+from retrograd.compiler.ir.arrays import in_order, ordered
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.rows import rows
@@ -53,7 +54,7 @@ class Reduction(Op):
 
     @in_float32
     def evaluate(self, *arrays: Array) -> Array:
-        return self.reduced(arrays[0])
+        return in_order(self.reduced(arrays[0]))
 
     def reduced(self, x: Array) -> Array:
         """The value, in NumPy, of what is not of half precision."""
@@ -74,7 +75,8 @@ class Sum(Reduction):
         return np.asarray(np.add.reduce(x, self.axes, x.dtype))
 
     def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
-        return partial(np.add.reduce, axis=self.axes, dtype=types[0].dtype.numpy)
+        compute = partial(np.add.reduce, axis=self.axes, dtype=types[0].dtype.numpy)
+        return compute if types[0].ndim - len(self.axes) < 2 else ordered(compute)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -19,6 +19,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, ShapeError
+from retrograd.compiler.ir.arrays import in_order
 from retrograd.compiler.ir.graph import Array, Leaf, Op, Type, Value, apply, register
 from retrograd.compiler.ir.index import Bound, Index, flatten, unflatten
 from retrograd.compiler.record import record
@@ -314,7 +315,7 @@ class Concat(Op):
         return first.with_shape((*first.shape[: self.axis], total, *first.shape[self.axis + 1 :]))
 
     def evaluate(self, *arrays: Array) -> Array:
-        return np.concatenate(arrays, self.axis)
+        return in_order(np.concatenate(arrays, self.axis))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -43,7 +43,7 @@ class Argsort(Op):
         if not self.descending:
             return np.argsort(x, self.axis, kind="stable")
         backwards = np.argsort(np.flip(x, self.axis), self.axis, kind="stable")
-        return np.flip(x.shape[self.axis] - 1 - backwards, self.axis)
+        return np.ascontiguousarray(np.flip(x.shape[self.axis] - 1 - backwards, self.axis))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -141,7 +141,7 @@ def accumulate(tensor: Tensor, cotangent: Value, owned: bool = False) -> None:
     if isinstance(cotangent, Tensor):
         tensor._set_grad(clone(cotangent) if held is None else held + cotangent)
     elif held is None:
-        tensor._set_grad(Tensor(_kept(cotangent, owned)))
+        tensor._set_grad(Tensor(_kept(cotangent, owned, tensor._value)))
     else:
         add_to(held, cotangent)
     hooks = tensor._leaf
@@ -150,13 +150,21 @@ def accumulate(tensor: Tensor, cotangent: Value, owned: bool = False) -> None:
             hook(tensor)
 
 
-def _kept(cotangent: Value, owned: bool) -> Value:
-    """What becomes `.grad`: itself, if nobody else has it."""
+def _kept(cotangent: Value, owned: bool, leaf: Value) -> Value:
+    """What becomes `.grad`: itself, if nobody else has it; its elements lie as those of the leaf do."""
     if type(cotangent) is Node:
         return cotangent
     if isinstance(cotangent, DeviceArray):
         return cotangent if owned else cotangent.copy()
-    return cotangent if owned and type(cotangent) is np.ndarray else np.array(cotangent)  # 0-d sums are none
+    if type(leaf) is not np.ndarray:
+        return np.array(cotangent)
+    if owned and type(cotangent) is np.ndarray:  # sums to no dimension are none
+        alike = cotangent.flags.c_contiguous and leaf.flags.c_contiguous
+        if alike or cotangent.strides == leaf.strides:
+            return cotangent
+    kept = np.empty_like(leaf, cotangent.dtype)
+    kept[...] = cotangent
+    return kept
 
 
 def _is_fresh(g: Value, cotangent: Value, grads: Sequence[Value | None], node: GradNode) -> bool:

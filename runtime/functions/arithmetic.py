@@ -204,7 +204,7 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     """
     if input is None and other is None:
         found = condition.read("where(condition)").nonzero()
-        return tuple(new(np.asarray(axis), condition) for axis in found)
+        return tuple(new(np.ascontiguousarray(axis), condition) for axis in found)
     if input is None or other is None:
         raise ArgumentError(
             "where(condition, input, other)", "it takes the condition alone or all three operands"

@@ -80,13 +80,14 @@ def _qr(input: Tensor, some: bool = True) -> Any:
 @linalg("eigh")
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, and eigenvectors of symmetric matrices, of which one triangle is read."""
-    return pair("linalg_eigh", *factor.eigh(matrix("eigh", A, True), _upper(UPLO)))
+    values, vectors = factor.eigh(matrix("eigh", A, True), _upper(UPLO))
+    return pair("linalg_eigh", values.contiguous(), vectors)
 
 
 @linalg("eigvalsh")
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric matrices, ascending."""
-    return factor.eigh(matrix("eigh", A, True), _upper(UPLO))[0]
+    return factor.eigh(matrix("eigh", A, True), _upper(UPLO))[0].contiguous()
 
 
 def _upper(uplo: str) -> bool:
@@ -106,7 +107,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
         u = moves.concat([u, apply(factor.Complement(), u)], A.ndim - 1)
     if full_matrices and n > m:
         vh = moves.concat([vh, apply(factor.Complement(), vh.mT).mT], A.ndim - 2)
-    return pair("linalg_svd", u, s, vh)
+    return pair("linalg_svd", u, s.contiguous(), vh)
 
 
 @public("svd", method=True)
@@ -121,7 +122,7 @@ def _svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
 @linalg("svdvals")
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values, descending."""
-    return factor.svd(matrix("svd", A))[1]
+    return factor.svd(matrix("svd", A))[1].contiguous()
 
 
 @linalg("pinv", "pinverse")

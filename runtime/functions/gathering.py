@@ -299,7 +299,7 @@ def _replaced(x: Tensor, axis: int, index: Tensor, values: Tensor) -> Tensor:
     """`put` along any axis; `values` has the axis of the indices in the place of that axis, or is 0-d."""
     front = moves.swap_axes(x, 0, axis)
     spread = values if not values.ndim else moves.swap_axes(values, 0, axis)
-    return moves.swap_axes(places.put(front, index, spread), 0, axis)
+    return moves.swap_axes(places.put(front, index, spread), 0, axis).contiguous()
 
 
 @public("index_copy", method=True, inplace=True)

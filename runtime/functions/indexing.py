@@ -113,7 +113,7 @@ def _picked(x: Tensor, picks: list[tuple[int, Tensor]]) -> Tensor:
         return found
     many = index.ndim
     order = [*range(many, many + first), *range(many), *range(many + first, found.ndim)]
-    return moves.permute(found, order)
+    return moves.permute(found, order).contiguous()
 
 
 def _masked(x: Tensor, index: object) -> Tensor | None:

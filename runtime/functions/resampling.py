@@ -251,7 +251,8 @@ _COPIED = (
 
 def _own(view: Tensor) -> Tensor:
     """A copy of a view, called after it."""
-    return called(f"{view.grad_fn.name()}_copy", view.clone)() if view.grad_fn else view.clone()
+    copy = view.clone if view.is_contiguous() else view.contiguous
+    return called(f"{view.grad_fn.name()}_copy", copy)() if view.grad_fn else copy()
 
 
 def _copying(name: str) -> None:

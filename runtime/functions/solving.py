@@ -64,7 +64,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         raise ShapeError(mirrored(why))
     right = moves.unsqueeze(B, [B.ndim]) if vector else B
     if not left:
-        return solve(A.mT, right.mT).mT
+        return solve(A.mT, right.mT).mT.contiguous()
     if right.shape[-2] != A.shape[-1]:
         raise ShapeError(
             f"linalg.solve of {list(A.shape)} and {list(B.shape)}",

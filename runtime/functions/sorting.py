@@ -69,7 +69,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     values, indices = order.topk(x, count, axis, largest)
     if not input.ndim and count:
         values, indices = moves.reshape(values, ()), moves.reshape(indices, ())
-    return pair("topk", values, indices)
+    return pair("topk", values, indices.contiguous())
 
 
 def _one_of_each(
@@ -77,7 +77,8 @@ def _one_of_each(
 ) -> Any:
     """One element of each line along `dim`, and where it stands."""
     x, axis = _lined(input, dim, name)
-    found = choose(x, axis)
+    values, indices = choose(x, axis)
+    found = values, indices.contiguous()
     if keepdim and input.ndim:
         return pair(name, *(moves.unsqueeze(each, [axis]) for each in found))
     return pair(name, *found)

@@ -81,7 +81,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode == "constant":
         fill = 0.0 if value is None else value
         low, high = ([pair[k] for pair in reversed(pairs)] for k in (0, 1))
-        return convolution.padded(input, low, high, fill=fill) if pairs else input
+        padded: Tensor = convolution.padded(input, low, high, fill=fill) if pairs else input
+        return padded.contiguous() if min(pad, default=0) < 0 else padded
     if mode not in _BORDERS:
         raise ArgumentError(f"pad(mode={mode!r})", mirrored(f"Unrecognised padding mode {mode}"))
     for k, (low_k, high_k) in enumerate(pairs):
