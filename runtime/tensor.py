@@ -28,6 +28,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import (
     ArgumentError,
+    DeviceError,
     DimensionError,
     DtypeError,
     GradientError,
@@ -398,6 +399,16 @@ class Tensor:
                     f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
                     f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
+            )
+        if value.device != self.device:
+            raise DeviceError(
+                mirrored(
+                    f"attempting to assign a gradient with device type '{value.device.type}' to a tensor "
+                    f"with device type '{self.device.type}'. Please ensure that the gradient and the tensor "
+                    "are on the same device"
+                ),
+                f"the gradient is on {value.device}, the tensor on {self.device}",
+                "move the gradient with .to(device)",
             )
         if value.dtype is not self.dtype:
             given, own = C_NAMES[value.dtype], bare_legacy_name(self.dtype)

@@ -23,6 +23,7 @@ class CUresult(enum.IntEnum):
     CUDA_ERROR_OUT_OF_MEMORY = 2
     CUDA_ERROR_NO_DEVICE = 100
     CUDA_ERROR_NOT_READY = 600
+    CUDA_ERROR_ILLEGAL_ADDRESS = 700
 
 
 def bindings(initialised: CUresult = CUresult.CUDA_SUCCESS, devices: int = 1, **calls: Any) -> Any:
@@ -101,6 +102,13 @@ def test_a_failing_call_says_what_the_driver_says() -> None:
         failing.allocate(1 << 40, 0)
     with pytest.raises(CudaError, match="CUDA_ERROR_NO_DEVICE"):
         failing.stream_synchronize(0)
+
+
+def test_a_kernel_that_failed_is_said_to_be_an_earlier_one() -> None:
+    api = bindings(cuCtxSynchronize=lambda: (CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,))
+    words = r"ILLEGAL_ADDRESS; what it means; a kernel that was started earlier .*CUDA_LAUNCH_BLOCKING=1"
+    with pytest.raises(CudaError, match=words):
+        nvidia.NvidiaDriver(api).synchronize()
 
 
 def test_work_that_is_not_done_is_no_error() -> None:

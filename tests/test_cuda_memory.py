@@ -292,3 +292,33 @@ def test_bfloat16_is_shared_by_dlpack(simulated_gpus: SimulatedDriver) -> None:
     y = retrograd.from_dlpack(x)
     assert y.dtype is retrograd.bfloat16
     assert y.data_ptr() == x.data_ptr()
+
+
+def test_the_state_of_random_numbers_is_kept_and_set(gpus: SimulatedDriver) -> None:
+    cuda.manual_seed_all(5)
+    state, states = cuda.get_rng_state(), cuda.get_rng_state_all()
+    assert state.dtype is retrograd.uint8
+    assert str(state.device) == "cpu"
+    assert len(states) == 2
+    first = retrograd.rand(5, device="cuda").tolist()
+    cuda.set_rng_state(state)
+    assert retrograd.rand(5, device="cuda").tolist() == first
+    cuda.set_rng_state_all(states)
+    assert retrograd.rand(5, device="cuda:1").tolist() == first
+    with pytest.raises(DeviceError, match="invalid device ordinal"):
+        cuda.get_rng_state("cuda:7")
+
+
+def test_statistics_streams_and_events_are_shown(gpus: SimulatedDriver) -> None:
+    x = retrograd.ones(1 << 18, device="cuda")
+    summary = cuda.memory_summary()
+    assert summary.splitlines()[0] == "Memory of cuda:0, simulated GPU 0"
+    assert summary.splitlines()[2].split() == ["allocated", "1.00", "MiB", "1.00", "MiB"]
+    del x
+    cuda.reset_max_memory_allocated()
+    assert cuda.max_memory_allocated() == 0
+    event = cuda.Event()
+    assert repr(event) == "<retrograd.cuda.Event uninitialized>"
+    event.record()
+    assert repr(event).startswith("<retrograd.cuda.Event 0x")
+    assert repr(cuda.current_stream()) == "<retrograd.cuda.Stream device=cuda:0 cuda_stream=0x0>"

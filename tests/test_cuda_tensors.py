@@ -495,6 +495,36 @@ def test_tensors_on_two_devices_do_not_go_together(mixed: Callable[[t.Tensor], A
         mixed(t.ones(3, device="cuda"))
 
 
+PLACES: dict[str, tuple[Callable[[t.Tensor], Any], str]] = {
+    "an index there for a tensor here": (
+        lambda x: t.ones(3)[x.long()],
+        "indices should be either on cpu or on the same device as the indexed tensor (cpu)",
+    ),
+    "a gradient here for a tensor there": (
+        lambda x: setattr(x.requires_grad_(), "grad", t.ones(3)),
+        "attempting to assign a gradient with device type 'cpu' to a tensor with device type 'cuda'. Please "
+        "ensure that the gradient and the tensor are on the same device",
+    ),
+    "a result there for out= here": (
+        lambda x: t.add(x, x, out=t.ones(3)),
+        "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+    ),
+    "a row there and out= here": (
+        lambda x: t.exp(x, out=t.ones(3)),
+        "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_tensors_on_two_devices_are_told_in_pytorchs_words(name: str) -> None:
+    mixed, words = PLACES[name]
+    with pytest.raises(DeviceError) as caught:
+        mixed(t.ones(3, device="cuda"))
+    assert str(caught.value) == words
+    assert caught.value.__notes__[0].startswith("test_cuda_tensors.py:")
+
+
 def test_an_index_out_of_range_is_an_error_at_its_line() -> None:
     x, i = t.ones(3, device="cuda"), t.tensor([3], device="cuda")
     with pytest.raises(DimensionError, match=r"test_cuda_tensors.py:\d+: take .*the axis has size 3"):

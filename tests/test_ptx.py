@@ -24,7 +24,7 @@ from test_structured_ops import SAMPLES
 
 from retrograd.compiler.adjoint import joint
 from retrograd.compiler.backends import ptx
-from retrograd.compiler.dtypes import DType, float32, int8, int16, uint8
+from retrograd.compiler.dtypes import DType, dtype, float32, int8, int16, uint8
 from retrograd.compiler.errors import ArgumentError, CompilerError
 from retrograd.compiler.ir.graph import Array, Graph, Value, apply
 from retrograd.compiler.ops import shape, softmax
@@ -52,7 +52,7 @@ def compiled(
 def with_adjoint(function: Function, arrays: Sequence[Array]) -> Graph:
     """The function's graph, with gradients by all floating inputs where there are any."""
     graph = gradients.graph_of(function, arrays)
-    wrt = [k for k, a in enumerate(arrays) if a.dtype.kind == "f"]
+    wrt = [k for k, a in enumerate(arrays) if dtype(a.dtype).is_floating_point]
     floating = [n for n in graph.outputs if n.dtype.is_floating_point]
     return joint(graph, wrt, "given") if wrt and floating else graph
 

@@ -11,11 +11,13 @@ What a user finds here needs a GPU, but for `is_available`, `device_count` and t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from retrograd.compiler.errors import CudaError, DeviceError, OutOfMemoryError
 from retrograd.runtime.cuda import code, devices, driver
+from retrograd.runtime.cuda.memory import readable
 from retrograd.runtime.cuda.streams import (
     Event,
     Stream,
@@ -32,11 +34,13 @@ from retrograd.runtime.random import generator
 __all__ = [
     "CudaError", "Event", "OutOfMemoryError", "Stream", "StreamContext", "current_device", "current_stream",
     "default_stream", "device", "device_count", "device_of", "empty_cache", "get_arch_list",
-    "get_device_capability", "get_device_name", "get_device_properties", "init", "initial_seed",
+    "get_device_capability", "get_device_name", "get_device_properties", "get_rng_state",
+    "get_rng_state_all", "init", "initial_seed",
     "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all",
     "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated", "memory_reserved",
-    "memory_stats", "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_stream", "stream",
-    "synchronize",
+    "memory_stats", "memory_summary", "reset_max_memory_allocated", "reset_max_memory_reserved",
+    "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_rng_state", "set_rng_state_all",
+    "set_stream", "stream", "synchronize",
 ]  # fmt: skip
 
 
@@ -181,6 +185,18 @@ def initial_seed() -> int:
 
 manual_seed_all, seed_all = manual_seed, seed
 
+_LATE = dict.fromkeys(
+    ("get_rng_state", "get_rng_state_all", "set_rng_state", "set_rng_state_all"),
+    "retrograd.runtime.functions.gpu_random",
+)
+"""What gives or takes Tensors, of which nothing is known here: from these modules, when it is asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATE[name]), name)
+
 
 # ---- their memory ------------------------------------------------------------------------------------------
 
@@ -216,9 +232,25 @@ def memory_stats(device: object = None) -> dict[str, int]:
     }
 
 
+def memory_summary(device: object = None, abbreviated: bool = False) -> str:
+    """These statistics as a table to print."""
+    gpu = the_device(device)
+    now = gpu.pool.statistics
+    lines = [f"Memory of {gpu.name}, {gpu.driver.device_name(gpu.index)}", f"{'':12}{'now':>16}{'peak':>16}"]
+    for label, current, peak in (
+        ("allocated", now.allocated, now.most_allocated),
+        ("reserved", now.reserved, now.most_reserved),
+    ):
+        lines.append(f"{label:12}{readable(current):>16}{readable(peak):>16}")
+    return "\n".join(lines)
+
+
 def reset_peak_memory_stats(device: object = None) -> None:
     """Count what was held at most from now on."""
     the_device(device).pool.reset_peaks()
+
+
+reset_max_memory_allocated = reset_max_memory_reserved = reset_peak_memory_stats
 
 
 def empty_cache() -> None:

@@ -81,9 +81,11 @@ _lent: dict[int, tuple[object, ...]] = {}
 
 
 def capsule(array: CudaArray, stream: int | None) -> object:
-    """The array for a consumer that will use it in this stream; with -1 in none, and nobody waits."""
+    """The array for a consumer that will use it in this stream, which waits for the current one and for that
+    in which the memory was allocated; with -1 in none, and nobody waits."""
     if stream != -1:
-        _in_order(array.gpu, array.gpu.stream, _handle(stream))
+        for before in {array.gpu.stream, getattr(array.memory, "stream", array.gpu.stream)}:
+            _in_order(array.gpu, before, _handle(stream))
     shape, strides = (
         (ctypes.c_int64 * max(array.ndim, 1))(*each) for each in (array.shape, array.layout.strides)
     )

@@ -164,9 +164,9 @@ class Pool:
         free, total = self.owner.driver.memory_info()
         gpu, held = self.owner.index, self.statistics.allocated
         return OutOfMemoryError(
-            mirrored(f"CUDA out of memory. Tried to allocate {_readable(size)}."),
-            f"GPU {gpu} has {_readable(total)}, of which {_readable(free)} are free, "
-            f"and {_readable(held)} are held by tensors here",
+            mirrored(f"CUDA out of memory. Tried to allocate {readable(size)}."),
+            f"GPU {gpu} has {readable(total)}, of which {readable(free)} are free, "
+            f"and {readable(held)} are held by tensors here",
             "use smaller batches, or let go of tensors that are not needed",
         )
 
@@ -176,7 +176,8 @@ def _rounded(nbytes: int) -> int:
     return -(-nbytes // unit) * unit
 
 
-def _readable(nbytes: int) -> str:
+def readable(nbytes: int) -> str:
+    """A number of bytes for people."""
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if nbytes >= size:
             return f"{nbytes / size:.2f} {unit}"

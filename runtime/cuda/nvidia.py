@@ -19,6 +19,18 @@ _NON_BLOCKING = 1
 """Of a stream: it does not wait for the default stream."""
 _NO_TIMING = 2
 """Of an event."""
+_OF_KERNELS = frozenset(
+    {
+        "CUDA_ERROR_ASSERT", "CUDA_ERROR_HARDWARE_STACK_ERROR", "CUDA_ERROR_ILLEGAL_ADDRESS",
+        "CUDA_ERROR_ILLEGAL_INSTRUCTION", "CUDA_ERROR_INVALID_ADDRESS_SPACE", "CUDA_ERROR_INVALID_PC",
+        "CUDA_ERROR_LAUNCH_FAILED", "CUDA_ERROR_LAUNCH_TIMEOUT", "CUDA_ERROR_MISALIGNED_ADDRESS",
+    }
+)  # fmt: skip
+"""Errors of a kernel that is running, which come up at whatever call is made next."""
+_LATER = (
+    "a kernel that was started earlier has failed, perhaps at another line; "
+    "with CUDA_LAUNCH_BLOCKING=1 in the environment the error comes up where it is started"
+)
 _LOG_BYTES = 16384
 """How much of what the assembler says is kept."""
 
@@ -41,7 +53,8 @@ class NvidiaDriver:
     def _fail(self, status: Any, log: str = "") -> NoReturn:
         name, text = (self._text(f(status)) for f in (self._api.cuGetErrorName, self._api.cuGetErrorString))
         family = OutOfMemoryError if status is self._api.CUresult.CUDA_ERROR_OUT_OF_MEMORY else CudaError
-        raise family(f"CUDA's driver says {name or int(status)}", text, log)
+        advice = _LATER if name in _OF_KERNELS else log
+        raise family(f"CUDA's driver says {name or int(status)}", text, advice)
 
     @staticmethod
     def _text(answer: tuple[Any, Any]) -> str:

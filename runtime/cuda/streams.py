@@ -79,6 +79,9 @@ class Event:
         self._device.activate()
         return self._device.driver.event_elapsed(self._handle, end_event._handle)
 
+    def __repr__(self) -> str:
+        return f"<retrograd.cuda.Event {f'{self._handle:#x}' if self._device else 'uninitialized'}>"
+
     def __del__(self) -> None:
         if self._device is not None:
             self._device.driver.event_destroy(self._handle)

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DeviceError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import tracing
+from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.moving import moved
@@ -41,6 +42,7 @@ def _integers(input: Tensor, picks: Sequence[tuple[int, Tensor]]) -> list[tuple[
     found: list[tuple[int, Tensor]] = []
     for axis, item in picks:
         if item.dtype is not dtypes.bool_:
+            _check_place(input, item)
             found.append((axis, moved(item, input.device)))
             continue
         mask = item.read("indexing by a mask")
@@ -49,6 +51,19 @@ def _integers(input: Tensor, picks: Sequence[tuple[int, Tensor]]) -> list[tuple[
             for k, place in enumerate(np.atleast_1d(mask).nonzero())
         ]
     return found
+
+
+def _check_place(input: Tensor, index: Tensor) -> None:
+    """An index is on the CPU, or where the tensor is."""
+    if STATE.trace is None and index.device not in (CPU, input.device):
+        raise DeviceError(
+            mirrored(
+                "indices should be either on cpu or on the same device as the indexed tensor "
+                f"({input.device})"
+            ),
+            f"an index on {index.device}",
+            "move it with .to(device)",
+        )
 
 
 def _joined(x: Tensor, picks: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, Tensor, list[int]]:

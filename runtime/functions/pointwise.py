@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DeviceError, DtypeError, mirrored
 from retrograd.compiler.ir.graph import OPS, Array, Type
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.ops.elementwise import Elementwise, Types
@@ -307,10 +307,24 @@ def _public_row(row: Elementwise) -> Function:
 def write_out(out: Tensor, result: Tensor) -> Tensor:
     """What `out=` asks for."""
     check_category(out, result)
+    check_place(out, result)
     return assign(out, result)
 
 
 # ---- in place ----------------------------------------------------------------------------------------------
+
+
+def check_place(tensor: Tensor, result: Tensor) -> None:
+    """A result is not copied to another device without a word."""
+    if tensor.device != result.device and STATE.trace is None:
+        raise DeviceError(
+            mirrored(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{result.device} and {tensor.device}!"
+            ),
+            f"out= on {tensor.device} for a result on {result.device}",
+            "make it with device=, or copy the result with .to(device)",
+        )
 
 
 def check_category(tensor: Tensor, result: Tensor) -> None:
