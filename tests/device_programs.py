@@ -20,7 +20,6 @@ from retrograd.compiler.ir.expressions import Buffer
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.pipeline import CompiledGpu
 from retrograd.runtime.cuda import devices, nvidia
-from retrograd.runtime.cuda.array import CudaArray
 from retrograd.runtime.cuda.code import Kernels
 from retrograd.runtime.cuda.driver import Driver, use
 
@@ -58,12 +57,11 @@ def assert_nothing_is_held() -> None:
 
 def _held(gpu: devices.Device) -> int:
     """Bytes that somebody holds besides the GPU itself."""
-    return gpu.pool.statistics.allocated - sum(map(_kept, gpu.made.values()))
+    numbers: int = sum(x.memory.nbytes for x in gpu.numbers.kept.values())
+    return gpu.pool.statistics.allocated - numbers - sum(map(_kept, gpu.made.values()))
 
 
 def _kept(made: object) -> int:
-    if isinstance(made, CudaArray):
-        return int(made.memory.nbytes)
     kernels = made if isinstance(made, Kernels) else getattr(made, "kernels", None)
     return kernels._held.nbytes if isinstance(kernels, Kernels) else 0
 

@@ -86,16 +86,29 @@ class CudaArray(DeviceArray):
     def assign(self, value: Any) -> None:
         if 0 in self.shape:
             return
+        if isinstance(value, np.ndarray) and value.size > 1 and not any(value.strides):
+            self.fill(value.flat[0])
+            return
         if isinstance(value, np.ndarray) and self.layout.contiguous:
             _upload(self, value)
             return
         new = value.to(self.gpu) if isinstance(value, CudaArray) else uploaded(self.gpu, value)
         if not self.layout.contiguous:
-            _put(self, new)
+            rewrite(self, [new], "put", lambda old, new: new)
         elif new.layout.contiguous and not share_memory(self, new):
             _copied(self, new)
         elif new.memory is not self.memory or new.layout != self.layout:
             _copied(self, new.copy())
+
+    def fill(self, value: Any) -> None:
+        """Give every element one value of NumPy."""
+        content = set(value.tobytes())
+        if self.layout.contiguous and len(content) == 1:
+            self.used().gpu.activate()
+            self.gpu.driver.fill(self.pointer, content.pop(), self.nbytes, self.gpu.stream)
+            return
+        new = number(self.gpu, value.item(), self.dtype)
+        rewrite(self, [new], "fill", lambda old, new: expand(reshape(new, [1] * len(old.shape)), old.shape))
 
     def beside(self, array: Array) -> CudaArray:
         return placed(self.gpu, array)
@@ -112,9 +125,12 @@ def empty(gpu: Device, kind: Type) -> CudaArray:
 
 
 def uploaded(gpu: Device, array: Array) -> CudaArray:
-    """A copy of the CPU's elements."""
+    """A copy of the CPU's elements; one that stands for all of them is not written out first."""
     fresh = empty(gpu, Type(array.shape, dtypes.dtype(array.dtype)))
-    _upload(fresh, array)
+    if array.size > 1 and not any(array.strides):
+        fresh.fill(array.flat[0])
+    else:
+        _upload(fresh, array)
     return fresh
 
 
@@ -125,9 +141,10 @@ def placed(gpu: Device, array: Array) -> CudaArray:
 
 
 def number(gpu: Device, value: Any, dtype: DType) -> CudaArray:
-    """A number, in memory that is written once for all who ask for it."""
-    key = ("number", repr(value), dtype)
-    return gpu.once(key, lambda: uploaded(gpu, np.asarray(value, dtype.numpy)))
+    """A number, in memory that is written once for all who ask for it while it is among the latest."""
+    key = (repr(value), dtype)
+    found: CudaArray = gpu.numbers(key, lambda: uploaded(gpu, np.asarray(value, dtype.numpy)))
+    return found
 
 
 def _upload(target: CudaArray, array: Array) -> None:
@@ -224,27 +241,82 @@ def _filled(array: CudaArray) -> CudaArray:
     return fresh
 
 
-def _put(target: CudaArray, value: CudaArray) -> None:
-    """Write elements where a view lies that is not in order: the memory around it is written as it was."""
+# ---- in place ----------------------------------------------------------------------------------------------
+
+
+class _Rewriting(NamedTuple):
+    """What writes new elements over old ones."""
+
+    kernels: code.Kernels
+    straight: bool
+    """Whether it may write them where the old ones lie."""
+
+    @staticmethod
+    def of(
+        gpu: Device,
+        place: Operand,
+        others: Sequence[Operand],
+        same: Sequence[bool],
+        make: Callable[..., Node],
+    ) -> _Rewriting:
+        """Written once, for a target at `place`. Operands that are the `same` as the target are not given."""
+        flat = place if place.strides is None else Operand((place.length,), place.dtype)
+
+        def whole(nodes: list[Node]) -> list[Node]:
+            region, given = nodes[0], iter(nodes[1:])
+            old = _seen(region, place)
+            new = make(old, *[old if itself else next(given) for itself in same])
+            return [_around(region, place, new)]
+
+        entered = [flat, *(other for other, itself in zip(others, same, strict=True) if not itself)]
+        kernels = code.load(written("update", entered, whole), gpu, {0: 0})
+        return _Rewriting(kernels, 0 in kernels.code.straight)
+
+
+def rewrite(target: CudaArray, operands: Sequence[CudaArray], key: object, make: Callable[..., Node]) -> None:
+    """Give an array new elements: what `make`, which `key` names, makes of its old ones and of the operands.
+
+    One kernel writes them where they lie. An operand that overlaps the target has them written elsewhere
+    first, and copied. Where the target is a view out of order, the memory around it is written as it was.
+    """
+    gpu = target.gpu
     place, address = operand_of(target)
-    source, at = operand_of(value)
-    assert place.strides is not None
-    layout = (place.shape, place.strides, place.offset)
-
-    def make(seen: list[Node]) -> list[Node]:
-        region, new = seen
-        one = region.builder.constant(True, dtypes.bool_)
-        there = expand(reshape(one, [1] * len(place.shape)), place.shape)
-        mask, spread = (apply(Unstrided(*layout, place.length), x) for x in (there, new))
-        return [rows.where(mask, spread, region)]
-
-    gpu, flat = target.gpu, Operand((place.length,), place.dtype)
-    found = gpu.once(("put", place, source), lambda: code.load(written("put", [flat, source], make), gpu))
-    fresh = empty(gpu, flat.type)
-    target.used()
-    value.used()
-    found.run([address, at], [fresh.pointer])
+    pairs = [operand_of(x) for x in operands]
+    same = tuple(x.memory is target.memory and x.layout == target.layout for x in operands)
+    others = [operand for operand, _ in pairs]
+    found = gpu.once(
+        ("rewrite", key, place, same, *others), lambda: _Rewriting.of(gpu, place, others, same, make)
+    )
+    for x in (target, *operands):
+        x.used()
+    inputs = [address, *(at for (_, at), itself in zip(pairs, same, strict=True) if not itself)]
+    if found.straight and not any(share_memory(x, target) for x, itself in zip(operands, same) if not itself):
+        found.kernels.run(inputs, [address])
+        return
     low, high = target.layout.span
     item = target.dtype.itemsize
     first = target.memory.pointer + low * item
+    length = place.length if place.strides is not None else target.size
+    fresh = empty(gpu, Type((length,), place.dtype))
+    found.kernels.run(inputs, [fresh.pointer])
     gpu.driver.copy_on_device(first, fresh.pointer + (first - address), (high - low + 1) * item, gpu.stream)
+
+
+def _seen(region: Node, place: Operand) -> Node:
+    """The elements of a view in the memory around it."""
+    if place.strides is None:
+        return region
+    found: Node = apply(Strided(place.shape, place.strides, place.offset), region)
+    return found
+
+
+def _around(region: Node, place: Operand, new: Node) -> Node:
+    """The memory around a view, with new elements in it."""
+    if place.strides is None:
+        return new
+    one = region.builder.constant(True, dtypes.bool_)
+    there = expand(reshape(one, [1] * len(place.shape)), place.shape)
+    layout = (place.shape, place.strides, place.offset)
+    mask, spread = (apply(Unstrided(*layout, place.length), x) for x in (there, new))
+    found: Node = rows.where(mask, spread, region)
+    return found

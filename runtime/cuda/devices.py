@@ -8,6 +8,7 @@ and the end of its own function, since another library may make another context 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
@@ -19,8 +20,29 @@ from retrograd.runtime.cuda.memory import Buffer, Pool
 from retrograd.runtime.device import device
 
 _T = TypeVar("_T")
+_NUMBERS = 1024
+"""So many numbers stay in a GPU's memory."""
 _STREAMS = 32
 """Streams of one kind that a GPU has at most; further ones are those again."""
+
+
+class Latest:
+    """Things by key, made when they are first asked for, of which the latest are kept. Thread-safe."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.RLock()
+        self.kept: OrderedDict[object, Any] = OrderedDict()
+
+    def __call__(self, key: object, make: Callable[[], _T]) -> _T:
+        with self._lock:
+            if key not in self.kept:
+                self.kept[key] = make()
+                if len(self.kept) > self._most:
+                    self.kept.popitem(last=False)
+            self.kept.move_to_end(key)
+            found: _T = self.kept[key]
+            return found
 
 
 class Device:
@@ -32,7 +54,9 @@ class Device:
         self.name = device("cuda", index)
         self.pool = Pool(self)
         self.made: dict[object, Any] = {}
-        """What was loaded or uploaded once: see `once`."""
+        """What was loaded once: see `once`."""
+        self.numbers = Latest(_NUMBERS)
+        """Those that were uploaded."""
         self.capturing = threading.Lock()
         """Held while launches are written down in the stream for that."""
         self._lock = threading.RLock()

@@ -29,6 +29,7 @@ from retrograd.runtime.cuda.array import (
     number,
     operand_of,
     placed,
+    rewrite,
     uploaded,
     written,
 )
@@ -68,6 +69,16 @@ class Launch:
             addresses = [x.used().pointer - back for x, back in zip(arrays, plan.back)]
             run(plan.kernels, addresses, [out])
         return out
+
+    def update(self, op: Op, operands: Sequence[Value]) -> bool:
+        """Write the op's value over the first operand; False, and nothing is done, where it is of another
+        type."""
+        target, *others = self.entered(operands)
+        if op.infer(target.type, *(x.type for x in others)) != target.type:
+            return False
+        if target.size:
+            rewrite(target, others, op, lambda old, *given: old.builder.node(op, old, *given))
+        return True
 
     def cotangents(
         self, op: Op, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

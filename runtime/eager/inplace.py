@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Node, Type, Value
+from retrograd.compiler.ir.graph import OPS, Node, Type, Value
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
 from retrograd.runtime.eager.moving import moved
-from retrograd.runtime.eager.opnodes import OpNode, counter_of, edge_of
+from retrograd.runtime.eager.opnodes import OpNode, counter_of, edge_of, launching
 from retrograd.runtime.eager.tape import Edge, GradNode
 from retrograd.runtime.eager.views import CopySlices, View, overlaps, placed
 from retrograd.runtime.modes import STATE
@@ -227,7 +227,8 @@ def add_to(tensor: Tensor, value: Value) -> None:
         return
     array = tensor._value
     if isinstance(array, DeviceArray):
-        array.assign(array + value)
+        if not launching(array).update(OPS["add"], [array, value]):
+            array.assign(array + value)
         changed(tensor)
         return
     assert isinstance(array, np.ndarray)

@@ -249,6 +249,22 @@ def recorded(op: Op, operands: Sequence[Value], result: Tensor) -> Tensor:
     return result
 
 
+def updated(op: Op, tensor: Tensor, operands: Sequence[Value]) -> bool:
+    """On a GPU the op's value is written over the elements of its first operand, `tensor`, without history;
+    False, and nothing is done, where it is of another type."""
+    given: list[Value] = [tensor, *operands]
+    values = []
+    for x in given:
+        if isinstance(x, Tensor) and x._view is not None:
+            x._view.refresh(x)
+        values.append(x._value if isinstance(x, Tensor) else x)
+    arrays = _arrays(given, values)
+    try:
+        return bool(launching(arrays[0]).update(op, arrays))
+    except Exception as error:
+        raise _explained(error, op, values) from None
+
+
 # ---- other devices -----------------------------------------------------------------------------------------
 
 

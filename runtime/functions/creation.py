@@ -21,7 +21,8 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ir.graph import Array, Type, Value
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.device import as_device
+from retrograd.runtime.device import CPU, as_device
+from retrograd.runtime.device import device as Device
 from retrograd.runtime.eager.moving import exchange, moved
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE
@@ -197,8 +198,9 @@ def scalar_tensor(s: Number, **options: Any) -> Tensor:
 # ---- of one value ------------------------------------------------------------------------------------------
 
 
-def filled(shape: Sequence[int], value: Value, dtype: DType) -> Tensor:
-    """One value everywhere: an array, or while tracing a constant expanded."""
+def filled(shape: Sequence[int], value: Value, dtype: DType, where: Device = CPU) -> Tensor:
+    """One value everywhere: an array, or while tracing a constant expanded. An array that will be moved to
+    `where` holds the value once."""
     for size in shape:
         if size < 0:
             raise ShapeError(
@@ -207,6 +209,8 @@ def filled(shape: Sequence[int], value: Value, dtype: DType) -> Tensor:
             )
     if isinstance(value, Tensor):
         return moves.expand(moves.reshape(moves.cast(value, dtype), ()), tuple(shape)).clone()
+    if STATE.trace is None and where != CPU:
+        return Tensor(np.broadcast_to(_scalar(value, dtype), shape))
     if STATE.trace is None:
         array = np.zeros(shape, dtype.numpy)
         if value or type(value) is not int:
@@ -219,20 +223,28 @@ def _scalar(value: object, dtype: DType) -> Array:
     return np.full((), value, dtype.numpy)
 
 
+def _one_value(shape: Sequence[int], value: Value, dtype: DType, device: object, **options: Any) -> Tensor:
+    """One value everywhere, on a device."""
+    where = CPU if device is None else as_device(device)
+    return finished(filled(shape, value, dtype, where), where, **options)
+
+
 def _constant_factory(name: str, value: Number) -> Callable[..., Tensor]:
     @public(name, replay="copy")
-    def factory(*size: Any, dtype: object = None, **options: Any) -> Tensor:
-        return finished(filled(sizes_of(size, name), value, _or_default(dtype)), **options)
+    def factory(*size: Any, dtype: object = None, device: object = None, **options: Any) -> Tensor:
+        return _one_value(sizes_of(size, name), value, _or_default(dtype), device, **options)
 
     @public(f"{name}_like", replay="copy")
-    def factory_like(input: Tensor, *, dtype: object = None, **options: Any) -> Tensor:
+    def factory_like(input: Tensor, *, dtype: object = None, device: object = None, **options: Any) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.dtype(dtype)
-        return beside(input, filled(input.shape, value, kind), **options)
+        return _one_value(input.shape, value, kind, device or input.device, **options)
 
     @public(f"new_{name}", method=True, function=False, replay="copy")
-    def new_factory(input: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
+    def new_factory(
+        input: Tensor, *size: Any, dtype: object = None, device: object = None, **options: Any
+    ) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.dtype(dtype)
-        return beside(input, filled(sizes_of(size, f"new_{name}"), value, kind), **options)
+        return _one_value(sizes_of(size, f"new_{name}"), value, kind, device or input.device, **options)
 
     for made, label in ((factory, name), (factory_like, f"{name}_like"), (new_factory, f"new_{name}")):
         made.__name__ = made.__qualname__ = label
@@ -246,10 +258,12 @@ empty = _constant_factory("empty", 0)
 
 
 @public("full", replay="copy")
-def full(size: Sequence[int], fill_value: Any, *, dtype: object = None, **options: Any) -> Tensor:
+def full(
+    size: Sequence[int], fill_value: Any, *, dtype: object = None, device: object = None, **options: Any
+) -> Tensor:
     """One number everywhere, in the dtype of that number unless another is asked for."""
     kind = dtype_of_number(_fill(fill_value, "full")) if dtype is None else dtypes.dtype(dtype)
-    return finished(filled(sizes_of((size,), "full"), fill_value, kind), **options)
+    return _one_value(sizes_of((size,), "full"), fill_value, kind, device, **options)
 
 
 @public("full_like", replay="copy")

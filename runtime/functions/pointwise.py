@@ -30,10 +30,11 @@ from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.kernels import kernel, number
 from retrograd.runtime.eager.opnodes import kind_of, record
 from retrograd.runtime.eager.promotion import promote
-from retrograd.runtime.eager.record import RECORD
+from retrograd.runtime.eager.record import RECORD, updated
 from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 
 Function = Callable[..., Any]
@@ -350,6 +351,8 @@ def in_place_of(name: str, function: Function) -> Function:
         if ufunc is not None and not kwargs and len(args) == 1 and _directly(ufunc, self, args[0]):
             return self
         check_writable(self)
+        if row is not None and _there(row, self, args, kwargs):
+            return self
         recorded = row is None and self._requires_grad and STATE.grad
         result = function(clone(self) if recorded else self, *args, **kwargs)  # several ops read what it was
         check_category(self, result)
@@ -359,6 +362,23 @@ def in_place_of(name: str, function: Function) -> Function:
 
     update.__name__ = update.__qualname__ = f"{name}_"
     return update
+
+
+def _there(row: Elementwise, x: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Have a kernel write into x's memory on a GPU, where nothing is to be recorded or promoted; else say
+    False."""
+    if not isinstance(x._value, DeviceArray) or tracing.depth:
+        return False
+    if len(args) != row.arity - 1 or kwargs.keys() - {"alpha"}:
+        return False
+    if STATE.grad and any(isinstance(y, Tensor) and y._requires_grad for y in (x, *args)):
+        return False
+    scaled = [APPLY["mul"](y, kwargs["alpha"]) for y in args] if kwargs.get("alpha", 1) != 1 else args
+    itself, *others = promote(row, [x, *scaled])
+    if itself is not x or not updated(row, x, others):
+        return False
+    changed(x)
+    return True
 
 
 def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
