@@ -115,6 +115,8 @@ def test_events_measure_time(gpus: SimulatedDriver) -> None:
 
 
 def test_memory_is_counted_and_comes_again(gpus: SimulatedDriver) -> None:
+    retrograd.ones(2, device="cuda")  # the number stays there
+    cuda.empty_cache()
     before = cuda.memory_allocated()
     x = retrograd.ones(1000, device="cuda")
     assert cuda.memory_allocated() - before == 4096
