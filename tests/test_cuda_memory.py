@@ -154,16 +154,13 @@ def test_nothing_is_left_when_all_is_dropped() -> None:
         assert x.grad is not None
         del x
         gc.collect()
-        assert cuda.memory_allocated() == 512 * _kept(devices.get())
-        devices.get().made.clear()
+        gpu = devices.get()
+        assert cuda.memory_allocated() == 512 * len(gpu.numbers.kept)
+        gpu.made.clear()
+        gpu.numbers.kept.clear()
         gc.collect()
         cuda.empty_cache()
         assert [leak for leak in lent.leaks() if "bytes" in leak] == []
-
-
-def _kept(gpu: devices.Device) -> int:
-    """How many numbers lie there for programs to come."""
-    return sum(1 for key in gpu.made if isinstance(key, tuple) and key[0] == "number")
 
 
 # ---- pinned memory -----------------------------------------------------------------------------------------
