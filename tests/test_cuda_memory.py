@@ -219,6 +219,7 @@ def test_memory_is_shared_by_dlpack(gpus: SimulatedDriver) -> None:
 
 
 def test_memory_lives_as_long_as_somebody_has_it(gpus: SimulatedDriver) -> None:
+    retrograd.ones(2, device="cuda")  # the number stays there
     before = cuda.memory_allocated()
     x = retrograd.ones(4, device="cuda")
     y = retrograd.from_dlpack(x)
@@ -315,7 +316,7 @@ def test_statistics_streams_and_events_are_shown(gpus: SimulatedDriver) -> None:
     assert summary.splitlines()[2].split() == ["allocated", "1.00", "MiB", "1.00", "MiB"]
     del x
     cuda.reset_max_memory_allocated()
-    assert cuda.max_memory_allocated() == 0
+    assert cuda.max_memory_allocated() == cuda.memory_allocated() < 1024
     event = cuda.Event()
     assert repr(event) == "<retrograd.cuda.Event uninitialized>"
     event.record()
