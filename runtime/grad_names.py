@@ -225,6 +225,10 @@ def _interpolate(
     return f"{_STRETCHED.get(mode)}{input.ndim - 2}DBackward0"
 
 
+def _grid_sample(input: Any, *args: Any, **kwargs: Any) -> str:
+    return f"GridSampler{input.ndim - 2}DBackward0"
+
+
 def _nll(input: Any, *args: Any, **kwargs: Any) -> str:
     return f"NllLoss{'2D' if input.ndim > 2 else ''}Backward0"
 
@@ -338,7 +342,7 @@ FUNCTIONS: dict[str, Name] = {
     "adaptive_avg_pool3d": _adaptive_average(3), "adaptive_max_pool2d": "AdaptiveMaxPool2DBackward0",
     "adaptive_max_pool3d": "AdaptiveMaxPool3DBackward0", "pixel_shuffle": "PixelShuffleBackward0",
     "pixel_unshuffle": "PixelUnshuffleBackward0", "scaled_dot_product_attention": "UnsafeViewBackward0",
-    "interpolate": _interpolate, "channel_shuffle": "ChannelShuffleBackward0",
+    "interpolate": _interpolate, "grid_sample": _grid_sample, "channel_shuffle": "ChannelShuffleBackward0",
     "upsample_nearest": "UpsampleNearest2DBackward0", "upsample_bilinear": "UpsampleBilinear2DBackward0",
     "local_response_norm": "DivBackward0", "pdist": "PdistBackward0",
     # losses

@@ -52,6 +52,32 @@ DENSE = [
     Layer("nn.Embedding(7, 3)", ((4, 5),), ints=7),
     Layer("nn.Embedding(7, 3, padding_idx=2)", ((4, 5),), ints=7),
     Layer("nn.Embedding(7, 3, padding_idx=-1)", ((9,),), ints=7),
+    Layer("nn.EmbeddingBag(7, 3)", ((4, 5),), ints=7),
+    Layer("nn.EmbeddingBag(7, 3, mode='max', padding_idx=2)", ((4, 5),), ints=7),
+    Layer(
+        "nn.EmbeddingBag(7, 3, mode='sum')",
+        ((9,),),
+        ints=7,
+        call="layer(inputs[0], t.tensor([0, 2, 2, 5]))",
+    ),
+    Layer(
+        "nn.EmbeddingBag(7, 3, max_norm=1.0, include_last_offset=True)",
+        ((9,),),
+        ints=7,
+        call="layer(inputs[0], t.tensor([0, 2, 2, 9]))",
+    ),
+    Layer("nn.Embedding(7, 3, max_norm=0.8, norm_type=1.0)", ((4, 5),), ints=7),
+    Layer("nn.Embedding(7, 3, scale_grad_by_freq=True)", ((4, 5),), ints=7),
+    Layer(
+        "nn.AdaptiveLogSoftmaxWithLoss(8, 20, [4, 10], 2.0)",
+        ((5, 8),),
+        call="layer(inputs[0], t.tensor([0, 19, 5, 9, 3]))",
+    ),
+    Layer(
+        "nn.AdaptiveLogSoftmaxWithLoss(8, 20, [4, 10], head_bias=True)",
+        ((5, 8),),
+        call="layer.log_prob(inputs[0])",
+    ),
     Layer("nn.CosineSimilarity(dim=1)", ((4, 6), (4, 6))),
     Layer("nn.PairwiseDistance()", ((4, 6), (4, 6))),
 ]
@@ -84,7 +110,7 @@ POOLS = [
         "AvgPool2d(3, 1, 1, count_include_pad=False)", "AvgPool2d(2, divisor_override=3)",
         "AdaptiveAvgPool2d(1)", "AdaptiveAvgPool2d((3, 2))", "AdaptiveMaxPool2d((2, None))", "ZeroPad2d(1)",
         "ConstantPad2d((1, 0, 2, 1), 0.5)", "ReflectionPad2d(2)", "ReplicationPad2d((1, 2, 3, 0))",
-        "PixelShuffle(2)", "Unfold(2)", "Dropout2d()", "Dropout(0.3)",
+        "PixelShuffle(2)", "Unfold(2)", "Unfold((2, 3), 1, (1, 0), 2)", "Dropout2d()", "Dropout(0.3)",
     )
 ] + [
     Layer(f"nn.{made}", _SIGNAL)
@@ -93,6 +119,21 @@ POOLS = [
         "AdaptiveAvgPool1d(3)", "AdaptiveMaxPool1d(2)", "ConstantPad1d(2, 3.5)", "ReflectionPad1d(1)",
     )
 ]  # fmt: skip
+
+_UNPOOLED = "layer(*t.nn.MaxPool{}(2, return_indices=True)(inputs[0]){})"
+POOLS += [
+    Layer("nn.Fold((4, 5), (2, 3))", ((2, 12, 9),)),
+    Layer("nn.Fold((6, 5), 2, dilation=2, padding=1, stride=(2, 1))", ((8, 15),)),
+    Layer("nn.MaxUnpool1d(2)", _SIGNAL, call=_UNPOOLED.format("1d", "")),
+    Layer("nn.MaxUnpool1d(2)", _SIGNAL, call=_UNPOOLED.format("1d", ", output_size=(7,)")),
+    Layer("nn.MaxUnpool2d(2)", _IMAGE, call=_UNPOOLED.format("2d", ", output_size=(6, 5)")),
+    Layer("nn.MaxUnpool3d(2)", ((2, 4, 6, 4),), call=_UNPOOLED.format("3d", "")),
+    Layer(
+        "nn.MaxUnpool2d(3, stride=2)",
+        ((2, 4, 7, 5),),
+        call="layer(*t.nn.MaxPool2d(3, 2, return_indices=True)(inputs[0]))",
+    ),
+]
 
 NORMS = [
     Layer("nn.BatchNorm1d(6)", _X),
@@ -157,6 +198,7 @@ ATTENTION = [
 
 LAYERS = [*ACTIVATIONS, *DENSE, *CONVOLUTIONS, *POOLS, *NORMS, *RECURRENT, *ATTENTION]
 
+_SPOKEN = "layer(inputs[0].log_softmax(2), {}, t.tensor([6, 4, 3]), t.tensor([3, 2, 1]))"
 _TWO: tuple[Shape, ...] = ((4, 3), (4, 3))
 LOSSES = [
     *(Layer(f"nn.{name}(reduction='{how}')", _TWO)
@@ -164,6 +206,15 @@ LOSSES = [
       for how in ("mean", "sum", "none")),
     *(Layer(f"nn.SoftMarginLoss(reduction='{how}')", _TWO, call="layer(inputs[0], inputs[1].detach())")
       for how in ("mean", "sum", "none")),
+    *(Layer(f"nn.MultiLabelMarginLoss(reduction='{how}')", ((3, 4),),
+            call="layer(inputs[0], t.tensor([[3, 0, -1, 1], [2, -1, 2, 3], [-1, 0, 0, 0]]))")
+      for how in ("mean", "sum", "none")),
+    *(Layer(f"nn.CTCLoss({given})", ((6, 3, 4),), call=call)
+      for given in ("", "reduction='sum'", "3, 'none', True")
+      for call in (_SPOKEN.format("t.tensor([[1, 2, 2], [2, 1, 0], [2, 2, 2]])"),
+                   _SPOKEN.format("t.tensor([1, 2, 2, 2, 1, 1])"))),
+    Layer("nn.CTCLoss()", ((6, 4),),
+          call="layer(inputs[0].log_softmax(1), t.tensor([1, 2]), t.tensor(5), t.tensor(2))"),
     Layer("nn.SmoothL1Loss(beta=0.3)", _TWO),
     Layer("nn.HuberLoss(delta=0.4)", _TWO),
     Layer("nn.MSELoss(size_average=False)", _TWO),

@@ -1,6 +1,7 @@
 """The ops: what each yields, its value, its derivative. Importing this package fills `ir.graph.OPS`."""
 
 from retrograd.compiler.ops import (
+    alignment,
     composite,
     contract,
     convolution,
@@ -21,10 +22,12 @@ from retrograd.compiler.ops import (
     sort,
     statistics,
     strided,
+    unpool,
     window,
 )
 
 __all__ = [
+    "alignment",
     "composite",
     "contract",
     "convolution",
@@ -45,5 +48,6 @@ __all__ = [
     "sort",
     "statistics",
     "strided",
+    "unpool",
     "window",
 ]

@@ -149,10 +149,9 @@ class Window(Movement):
 
     def move_back(self, cotangent: Value, operand: Value) -> Value:
         """A sum over the windows that an element lies in."""
-        lengths = tuple(operand.shape[a] for a in self.axes)
-        ndim = len(operand.shape)
-        spread = apply(Unwindow(self.axes, lengths, self.steps, self.dilations), cotangent)
-        return sum_(spread, range(ndim, ndim + len(self.axes)))
+        return unwindow(
+            cotangent, self.axes, [operand.shape[a] for a in self.axes], self.steps, self.dilations
+        )
 
 
 @register
@@ -228,3 +227,14 @@ def window(
 ) -> Value:
     """Sliding windows along axes; as `Tensor.unfold` for one axis."""
     return apply(Window(tuple(axes), tuple(sizes), tuple(steps), tuple(dilations)), x)
+
+
+def unwindow(
+    x: Value, axes: Sequence[int], lengths: Sequence[int], steps: Sequence[int], dilations: Sequence[int]
+) -> Value:
+    """Windows, whose axes come last, laid back at their places along axes of these lengths, and summed where
+    they meet: the adjoint of `window`.
+    """
+    spread = apply(Unwindow(tuple(axes), tuple(lengths), tuple(steps), tuple(dilations)), x)
+    ndim = len(x.shape)
+    return sum_(spread, range(ndim - len(axes), ndim))

@@ -12,6 +12,7 @@ from retrograd.runtime.functions import (
     combining,
     creation,
     einsum,
+    embedding,
     factoring,
     gathering,
     indexing,
@@ -22,6 +23,7 @@ from retrograd.runtime.functions import (
     loss,
     reduction,
     resampling,
+    sampled,
     sampling,
     selecting,
     shaping,
@@ -29,6 +31,7 @@ from retrograd.runtime.functions import (
     sorting,
     statistics,
     tapers,
+    unpooling,
     windowing,
 )
 from retrograd.runtime.functions.public import FUNCTIONAL, FUNCTIONS, LINALG
@@ -44,6 +47,7 @@ __all__ = [
     "conversion",
     "creation",
     "einsum",
+    "embedding",
     "factoring",
     "gathering",
     "indexing",
@@ -54,6 +58,7 @@ __all__ = [
     "loss",
     "reduction",
     "resampling",
+    "sampled",
     "sampling",
     "selecting",
     "shaping",
@@ -61,5 +66,6 @@ __all__ = [
     "sorting",
     "statistics",
     "tapers",
+    "unpooling",
     "windowing",
 ]

@@ -1,7 +1,7 @@
-"""Layers without state, as `nn.functional` has them: linear, embedding, dropout, normalisations, attention.
+"""Layers without state, as `nn.functional` has them: linear, dropout, normalisations, attention.
 
 Inputs, weights and options in, a tensor out. What has statistics of its own (`batch_norm`) updates those it
-is given, in place. Convolution and pooling are in `windowing`.
+is given, in place. Convolution and pooling are in `windowing`, embeddings in `embedding`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
-from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import matrix, normal, softmax
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import statistics as moments
@@ -21,7 +19,7 @@ from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.einsum import einsum
-from retrograd.runtime.functions.gathering import as_index, check_rows
+from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.inspecting import _finfo
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.pointwise import APPLY
@@ -29,7 +27,7 @@ from retrograd.runtime.functions.public import functional, known, public
 from retrograd.runtime.functions.sampling import drawn, drawn_beside
 from retrograd.runtime.functions.statistics import norm
 from retrograd.runtime.modes import no_grad
-from retrograd.runtime.names import bare_legacy_name, legacy_name
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.random import laws
 from retrograd.runtime.tensor import Tensor, new
 
@@ -59,39 +57,6 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """
     product = einsum("...i,oij,...j->...o", input1, weight, input2)
     return product if bias is None else product + bias
-
-
-@functional("embedding", top=True)
-def embedding(
-    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
-    norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
-) -> Tensor:  # fmt: skip
-    """The rows of `weight` at the indices; the row `padding_idx` has no gradient."""
-    if max_norm is not None or scale_grad_by_freq:
-        raise ArgumentError("embedding(max_norm=…, scale_grad_by_freq=…)", "these two are not supported")
-    if weight.ndim != 2:
-        raise ShapeError(
-            f"embedding of a weight of shape {list(weight.shape)}", mirrored("'weight' must be 2-D")
-        )
-    if input.dtype not in (dtypes.int64, dtypes.int32):
-        raise DtypeError(
-            mirrored(
-                "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, "
-                f"Int; but got {legacy_name(input.dtype)} instead (while checking arguments for embedding)"
-            )
-        )
-    index = as_index(input, "embedding")
-    check_rows(index, weight.shape[0])
-    found = places.take(weight, index, 0)
-    if padding_idx is None:
-        return found
-    if not -weight.shape[0] <= padding_idx < weight.shape[0]:
-        raise ArgumentError(
-            f"embedding(padding_idx={padding_idx})", "Padding_idx must be within num_embeddings"
-        )
-    padding = APPLY["eq"](index, padding_idx % weight.shape[0])
-    still = places.take(weight.detach(), index, 0)
-    return APPLY["where"](moves.unsqueeze(padding, [index.ndim]), still, found)
 
 
 @functional("one_hot")

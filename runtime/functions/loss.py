@@ -10,16 +10,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.ops import alignment, losses
 from retrograd.compiler.ops import cross_entropy as classes
-from retrograd.compiler.ops import losses
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, known, promoted
 from retrograd.runtime.functions.statistics import cosine_similarity, mean, norm
 from retrograd.runtime.names import bare_legacy_name
-from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tensor import Tensor, new
 
 where, clamp_min, log = APPLY["where"], APPLY["clamp_min"], APPLY["log"]
 
@@ -267,3 +269,96 @@ def triplet_margin_loss(
     if swap:
         far = APPLY["minimum"](far, norm(positive - negative + eps, p, -1))
     return _reduced(clamp_min(margin + near - far, 0.0), reduction)
+
+
+@functional("multilabel_margin_loss", shown="MultilabelMarginLossBackward0")
+def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """`max(0, 1 - (x[k] - x[j]))` over the target's classes k, up to its first -1, and all other classes j;
+    over the number of classes.
+    """
+    if target.shape != input.shape:
+        raise ShapeError(
+            mirrored(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
+        )
+    if target.dtype is not dtypes.int64:
+        raise DtypeError(mirrored(f"expected scalar type Long but found {bare_legacy_name(target.dtype)}"))
+    last = input.ndim - 1
+    counts = APPLY["eq"](moves.cast(APPLY["lt"](target, 0), dtypes.int64).cumsum(-1), 0)
+    chosen = where(counts, target, 0)
+    classes_ = moves.iota_like(moves.unsqueeze(input, [last]), last + 1)
+    own = APPLY["logical_and"](
+        APPLY["eq"](moves.unsqueeze(chosen, [last + 1]), classes_), counts.unsqueeze(-1)
+    )
+    others = APPLY["logical_not"](own.any(last))
+    far = 1.0 - (input.gather(-1, chosen).unsqueeze(-1) - input.unsqueeze(-2))
+    pairs = APPLY["logical_and"](counts.unsqueeze(-1), others.unsqueeze(-2))
+    each = where(pairs, clamp_min(far, 0.0), 0.0).sum((-2, -1)) * (1.0 / input.shape[-1])
+    return _reduced(each, reduction)
+
+
+@functional("ctc_loss", top=True)
+def ctc_loss(
+    log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int = 0,
+    reduction: str = "mean", zero_infinity: bool = False,
+) -> Tensor:  # fmt: skip
+    """How unlikely labels are read from log-probabilities `[T, N, C]` (Graves et al., 2006); "mean" is over
+    the lengths of the targets first. Targets are `[N, S]`, or of all samples one after the other.
+    """
+    x = log_probs if log_probs.ndim == 3 else log_probs.unsqueeze(1)
+    count, n, classes_ = x.shape
+    steps, lengths = (_lengths(v, x) for v in (input_lengths, target_lengths))
+    if not 0 <= blank < classes_:
+        raise ShapeError(mirrored("blank must be in label range"))
+    for name, v in (("input_lengths", steps), ("target_lengths", lengths)):
+        if v.numel() != n:
+            raise ShapeError(mirrored(f"{name} must be of size batch_size"))
+    table = _target_table(targets, lengths, n, log_probs.ndim == 2)
+    array = known(steps)
+    if array is not None and array.size and array.max() > count:
+        raise ShapeError(
+            mirrored(
+                f"Expected input_lengths to have value at most {count}, but got value {array.max()} (while "
+                "checking arguments for ctc_loss_allocate_outputs)"
+            )
+        )
+    each = alignment.ctc_loss(x, table, steps, lengths, blank)
+    if zero_infinity:
+        each = where(APPLY["isinf"](each), 0.0, each)
+    if reduction == "mean":
+        return mean(each / moves.cast(APPLY["maximum"](lengths, 1), each.dtype))
+    return _reduced(each if log_probs.ndim == 3 else each.squeeze(0), reduction)
+
+
+def _lengths(given: Any, x: Tensor) -> Tensor:
+    """Lengths as a vector of whole numbers, be they a Tensor or plain numbers."""
+    if isinstance(given, Tensor):
+        return moves.reshape(moves.cast(given, dtypes.int64), (given.numel(),))
+    return new(np.asarray(given, np.int64).reshape(-1), x)
+
+
+def _target_table(targets: Tensor, lengths: Tensor, n: int, alone: bool) -> Tensor:
+    """The targets as `[N, S]`; those that come one after the other are laid out in rows."""
+    index = moves.cast(targets, dtypes.int64)
+    if alone or index.ndim == 2:
+        table = moves.reshape(index, (1, index.numel())) if index.ndim == 1 else index
+        if table.shape[0] != n:
+            raise ShapeError(
+                mirrored(
+                    f"Expected tensor to have size {n} at dimension 0, but got size {table.shape[0]} for "
+                    "argument #2 'targets' (while checking arguments for ctc_loss_allocate_outputs)"
+                )
+            )
+        array = known(lengths)
+        if array is not None and array.size and array.max() > table.shape[1]:
+            raise ShapeError(
+                mirrored(
+                    f"Expected tensor to have size at least {array.max()} at dimension 1, but got size "
+                    f"{table.shape[1]} for argument #2 'targets' (while checking arguments for "
+                    "ctc_loss_allocate_outputs)"
+                )
+            )
+        return table
+    sizes = lengths.read("ctc_loss() with targets one after the other")
+    longest, starts = int(sizes.max(initial=0)), np.cumsum(sizes) - sizes
+    places = np.minimum(starts[:, None] + np.arange(longest), max(index.numel() - 1, 0))
+    return index[new(places, index)] if longest else index.new_zeros(n, 0)

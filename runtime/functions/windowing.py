@@ -8,12 +8,13 @@ names and arguments, made for each number of axes by one loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import convolution, pool
 from retrograd.compiler.ops import shape as moves
-from retrograd.compiler.ops.window import window
+from retrograd.compiler.ops.window import unwindow, window
 from retrograd.runtime.functions.joining import cat
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public
 from retrograd.runtime.tensor import Tensor
@@ -288,6 +289,70 @@ def unfold(
     shown = window(convolution.padded(x, margins, margins), (2, 3), sizes, steps, gaps)
     n, c, h, w, a, b = shown.shape
     return unbatched(moves.reshape(moves.permute(shown, (0, 1, 4, 5, 2, 3)), (n, c * a * b, h * w)), input, 2)
+
+
+@functional("fold", shown="Col2ImBackward0")
+def fold(
+    input: Tensor, output_size: Sizes, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0,
+    stride: Sizes = 1,
+) -> Tensor:  # fmt: skip
+    """The adjoint of `unfold`: columns `[N, C · kernel, places]` laid back and summed, `[N, C, H, W]`."""
+    given = (output_size, kernel_size, dilation, padding, stride)
+    names = ("output_size", "kernel_size", "dilation", "padding", "stride")
+    size, kernel, gaps, margins, steps = (each(v, 2, "fold", name) for v, name in zip(given, names))
+    if input.ndim not in (2, 3):
+        raise ShapeError(
+            mirrored(
+                "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero "
+                f"dimensions for input, but got: {list(input.shape)}"
+            )
+        )
+    x = input if input.ndim == 3 else moves.unsqueeze(input, [0])
+    outer = [n + 2 * margin for n, margin in zip(size, margins)]
+    counts = [(n - g * (k - 1) - 1) // s + 1 for n, k, g, s in zip(outer, kernel, gaps, steps)]
+    _check_columns(input, size, kernel, gaps, margins, steps, counts)
+    n, c = x.shape[0], x.shape[1] // prod(kernel)
+    apart = moves.permute(moves.reshape(x, (n, c, *kernel, *counts)), (0, 1, 4, 5, 2, 3))
+    found = unwindow(apart, (2, 3), outer, steps, gaps)
+    if any(margins):
+        found = convolution.padded(found, [-p for p in margins], [-p for p in margins])
+    return found if input.ndim == 3 else moves.squeeze(found, [0])
+
+
+def _check_columns(
+    input: Tensor, size: list[int], kernel: list[int], gaps: list[int], margins: list[int], steps: list[int],
+    counts: list[int],
+) -> None:  # fmt: skip
+    columns, places = input.shape[-2:]
+    if columns % prod(kernel):
+        raise ShapeError(
+            mirrored(
+                "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but "
+                f"got input.size(1)={columns} and kernel_size=({kernel[0]}, {kernel[1]})."
+            )
+        )
+    given = {
+        "output_size": size,
+        "kernel_size": kernel,
+        "dilation": gaps,
+        "padding": margins,
+        "stride": steps,
+    }
+    shown = ", ".join(f"{name}=({a}, {b})" for name, (a, b) in given.items())
+    if min(counts) < 1:
+        raise ShapeError(
+            mirrored(
+                f"Given {shown}, calculated shape of the array of sliding blocks as ({counts[0]}, "
+                f"{counts[1]}), which is too small (non-positive)"
+            )
+        )
+    if places != prod(counts):
+        raise ShapeError(
+            mirrored(
+                f"Given {shown}, expected size of input's dimension 2 to match the calculated number of "
+                f"sliding blocks {counts[0]} * {counts[1]} = {prod(counts)}, but got input.size(2)={places}."
+            )
+        )
 
 
 @functional("pixel_shuffle", top=True)

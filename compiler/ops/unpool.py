@@ -1,0 +1,45 @@
+"""Unpooling: the greatest elements of windows back at the places they were found at, zeros elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ShapeError
+from retrograd.compiler.ir.graph import Type, Value, apply, register
+from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.index import put_along, take_along
+from retrograd.compiler.record import record
+
+
+@register
+@record
+class MaxUnpool(Composite):
+    """`[N, k]` and its places, in rows of `size`. Where windows overlap an element is put down several times,
+    and each has the cotangent of the place, as in PyTorch."""
+
+    name = "max_unpool"
+    categories = (1, 2)
+    size: int
+
+    def infer(self, *types: Type) -> Type:
+        x, places = types
+        if x.shape != places.shape or x.ndim != 2:
+            raise ShapeError(f"max_unpool of {x} at {places}", "each element has its own place in its row")
+        return x.with_shape((x.shape[0], self.size))
+
+    def formula(self, *values: Value) -> Value:
+        x, places = values
+        nothing = np.zeros((x.shape[0], self.size), dtypes.of(x).numpy)
+        return put_along(nothing, places, x, 1)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [take_along(cotangent, inputs[1], 1), None]
+
+
+def max_unpool(x: Value, places: Value, size: int) -> Value:
+    return apply(MaxUnpool(size), x, places)
