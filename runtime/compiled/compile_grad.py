@@ -230,9 +230,9 @@ class CompiledFunction(Generic[P, R]):
         modes: list[Read],
         history: bool = False,
     ) -> None:
-        """Have calls like this one made natively from now on, if they can be: drawing numbers and finding the
-        path are Python's."""
-        if entry.specialisation.draws or entry.specialisation.path is not None:
+        """Have calls like this one made natively from now on, if they can be: the path is for Python to
+        find."""
+        if entry.specialisation.path is not None:
             return
         with LOCK:
             if not entry.native:

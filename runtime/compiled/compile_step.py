@@ -74,7 +74,6 @@ class CompiledStep:
             clocks = ticked(self._optimizer, plan.trained)
             if not (steady and clocks == plan.clocks) and not plan.set_numbers(clocks, steady):
                 return self._slowly(args, kwargs, clocks)
-            plan.draw()
             return call(*args)
 
     # ---- through Python ------------------------------------------------------------------------------------
@@ -99,7 +98,6 @@ class CompiledStep:
                 clocks = ticked(self._optimizer, trained)
             if known is None or not known.set_numbers(clocks):
                 known = self._plan(key, found, trained, clocks, structure, leaves, answers)
-        known.draw()
         if not kwargs:
             self._last = known
         return known.run(leaves)

@@ -36,6 +36,7 @@ from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.ports import (
     ArrayPort,
     ConstantPort,
+    DrawPort,
     FloatPort,
     Held,
     LeafPort,
@@ -65,6 +66,7 @@ from retrograd.runtime.native.returns import (
 from retrograd.runtime.native.watching import Read, Watch, watch
 from retrograd.runtime.pytree import Structure
 from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tracing import Draw
 
 
 def direct(
@@ -85,7 +87,8 @@ def direct(
     updates = {k: _input(target, captured, len(leaves)) for k, target in found.updated.items()}
     try:
         arguments = arguments_of(structure, leaves, program, updates.values())
-        held = held_by(captured, len(leaves), program, updates.values())
+        kept = recording is not None
+        held = held_by(captured, len(leaves), program, updates.values(), found.draws, kept)
         outputs = _outputs(program, tensors, updates)
         seen = _seen(arguments, held)
         give: Callable[[int], Returns] = int
@@ -115,6 +118,7 @@ def updating(
     structure: Structure,
     leaves: Sequence[Any],
     held: Sequence[Tensor | np.ndarray],
+    draws: Sequence[Draw],
     result: Structure,
     updates: Mapping[int, int],
     miss: Callable[..., Any],
@@ -126,14 +130,14 @@ def updating(
         return None
     try:
         arguments = arguments_of(structure, leaves, program, updates.values())
-        things = held_by(held, len(leaves), program, updates.values())
+        things = held_by(held, len(leaves), program, updates.values(), draws)
         returns = returns_of(result, count())
         outputs = _outputs(program, True, updates)
     except NotPlain:
         return None
     returns = _bumped(returns, updates.values(), _seen(arguments, things))
     call = program.bind(arguments, outputs, returns, miss, held=things, guards=guards)
-    return check(arguments, things, guards), call
+    return check(arguments, [each for each in things if not isinstance(each[1], DrawPort)], guards), call
 
 
 Seen = tuple[int, LeafPort]

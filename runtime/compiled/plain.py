@@ -23,6 +23,7 @@ from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.native.ports import (
     ArrayPort,
     ConstantPort,
+    DrawPort,
     FloatPort,
     GroupPort,
     Held,
@@ -38,6 +39,7 @@ from retrograd.runtime.native.program import NativeProgram
 from retrograd.runtime.native.returns import Filled, Given, Listed, Mapped, Named, Returns
 from retrograd.runtime.pytree import LEAF, Identity, Structure
 from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tracing import Draw
 
 FRESH = {
     "_requires_grad": False,
@@ -89,11 +91,28 @@ def arguments_of(
 
 
 def held_by(
-    things: Sequence[Any], start: int, program: NativeProgram, updated: Collection[int]
+    things: Sequence[Any],
+    start: int,
+    program: NativeProgram,
+    updated: Collection[int],
+    draws: Sequence[Draw],
+    kept: bool = False,
 ) -> list[Held]:
-    """What a program takes besides arguments, as its inputs from number `start` on."""
-    places = enumerate(things, start)
-    return [(x, _leaf(Lying(x, program.placings.get(k), k in updated))) for k, x in places]
+    """What a program takes besides arguments, as its inputs from number `start` on. Some are drawn, and these
+    numbers `kept` for later."""
+    drawn = {id(draw.tensor): draw for draw in draws}
+    if [id(x) for x in things if id(x) in drawn] != [*drawn] or not all(d.law.is_direct for d in draws):
+        raise NotPlain
+    return [
+        (x, _drawn(drawn[id(x)], kept))
+        if id(x) in drawn
+        else (x, _leaf(Lying(x, program.placings.get(k), k in updated)))
+        for k, x in enumerate(things, start)
+    ]
+
+
+def _drawn(draw: Draw, kept: bool) -> DrawPort:
+    return DrawPort(Tensor, "_value", draw.law, draw.generator, draw.tensor._value.shape, kept)
 
 
 def _argument(part: Structure, leaves: Iterator[Lying]) -> Port:

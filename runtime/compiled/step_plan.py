@@ -69,7 +69,6 @@ class Plan:
         miss: Callable[..., Any],
     ) -> None:
         self.trained = trained
-        self.draw = found.draw
         self._optimizer, self.specialisation, self._groups = optimizer, found, list(optimizer.param_groups)
         self._places, names, values = numbers_of(optimizer, trained, clocks)
         self._numbers = np.array(values)
@@ -100,7 +99,15 @@ class Plan:
         self._guards = Guards(seen, recording.captured)
         watched = watch(seen, self._guards.hold) if layout() is not None else None
         native = updating(
-            self._program, structure, leaves, self._held, found.result, self._updates, miss, watched
+            self._program,
+            structure,
+            leaves,
+            self._held,
+            found.draws,
+            found.result,
+            self._updates,
+            miss,
+            watched,
         )
         direct = watched is not None and not found.same and found.path is None
         self.native = native if direct else None
@@ -178,6 +185,7 @@ class Plan:
 
     def run(self, leaves: Sequence[Any]) -> Any:
         """The step through Python."""
+        self.specialisation.draw()
         held = [x if isinstance(x, np.ndarray) else array_of(x) for x in self._held]
         arrays = [*map(as_array, leaves), *held]
         given: list[Any] = arrays

@@ -237,9 +237,36 @@ def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
     """Indices drawn in proportion to the weights in a vector, or in each row of a matrix."""
-    check_not_tracing("multinomial")
-    weights = input.read("multinomial()")
-    return new(samplers.multinomial(weights, num_samples, replacement, generator), input)
+    weights = known(input)
+    if weights is not None:
+        return new(samplers.multinomial(weights, num_samples, replacement, generator), input)
+    if STATE.trace is None:
+        found = samplers.multinomial(input.read("multinomial()"), num_samples, replacement, generator)
+        return new(found, input)
+    return _traced_multinomial(
+        input.detach(), integer(num_samples, "multinomial", "num_samples"), replacement, generator
+    )
+
+
+def _traced_multinomial(
+    weights: Tensor, num_samples: int, replacement: bool, generator: Generator | None
+) -> Tensor:
+    """What the sampler does, by ops: the weights decide nothing of what is drawn."""
+    laws.check_floating("multinomial", weights.dtype.numpy)
+    shape = tuple(weights.shape)
+    samplers.check_samples(shape, num_samples, replacement)
+    assert STATE.trace is not None
+    STATE.trace.unchecked = True  # that the weights are a distribution
+    if num_samples == 1 or not replacement:
+        noise = drawn(shape, laws.exponential(1.0, weights.dtype.numpy), generator, weights)
+        order: Tensor = (weights / noise).argsort(-1, descending=True)
+        return order[..., :num_samples]
+    rising = weights.cumsum(-1)
+    cumulative = rising[..., :-1] / rising[..., -1:]
+    points = drawn((*shape[:-1], num_samples), laws.unit(np.dtype(np.float64)), generator, weights)
+    rank = len(shape)
+    below = APPLY["lt"](moves.unsqueeze(cumulative, [rank - 1]), moves.unsqueeze(points, [rank]))
+    return moves.cast(below.sum(-1), dtypes.int64)
 
 
 # ---- in place ----------------------------------------------------------------------------------------------

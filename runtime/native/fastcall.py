@@ -27,10 +27,12 @@ import numpy as np
 
 from retrograd.compiler.errors import CompilerError
 from retrograd.runtime.native import cpu, trampoline
+from retrograd.runtime.native.drawing import SAVED_BYTES
 from retrograd.runtime.native.layout import layout, numpy_function
 from retrograd.runtime.native.ports import (
     UNSEEN,
     ConstantPort,
+    DrawPort,
     FlagPort,
     FloatPort,
     Held,
@@ -141,8 +143,10 @@ def _record(
     steps = list(steps_of(returns, kept))
     leaves = [*leaves_of(arguments), *(port for _, port in held)]
     into = [word for port in arguments for word in port.words()]
-    beside = [word for _, port in held for word in port.words()]
+    beside, arena_bytes = _held(held, arena_bytes)
     out, arena_bytes = _outputs(outputs, arena_bytes)
+    draws = sum(isinstance(port, DrawPort) for _, port in held)
+    may_miss = any(isinstance(port, FlagPort) for port in outputs)
     held_at = len(trampoline.HEAD) + len(into)
     outputs_at = held_at + len(beside)
     head = {
@@ -163,10 +167,25 @@ def _record(
         "registers": len(kept),
         "guards": guards,
         "updates": sum(isinstance(port, UpdatePort) for port in outputs),
+        "draws": draws,
+        "saved": draws * SAVED_BYTES if may_miss else 0,
     }
     words = [head[name] for name in trampoline.HEAD]
     words += [*into, *beside, *out, *(word for step in steps for word in step)]
     return struct.pack(f"<{len(words)}Q", *(word % (1 << 64) for word in words))
+
+
+def _held(held: Sequence[Held], arena_bytes: int) -> tuple[list[int], int]:
+    """The words of all held objects, and the bytes of the arena with random numbers that nobody keeps."""
+    words: list[int] = []
+    for _, port in held:
+        if not isinstance(port, DrawPort) or port.kept:
+            words += port.words()
+            continue
+        place = -(-arena_bytes // 64) * 64
+        words += port.words(place)
+        arena_bytes = place + port.nbytes
+    return words, arena_bytes
 
 
 def _outputs(ports: Sequence[OutputPort], arena_bytes: int) -> tuple[list[int], int]:

@@ -1,7 +1,7 @@
 """Ports: what a native call checks of an argument, or makes of an output, and how that stands in its record.
 
 Arguments are `ArrayPort`, `TensorPort`, `FloatPort`, `ConstantPort`, `WeakPort`, and of these `GroupPort`;
-outputs are the first three, `IntegerPort`,
+held objects may be random numbers, `DrawPort`; outputs are the first three, `IntegerPort`,
 `FlagPort` and `UpdatePort`. `words` is the port as `trampoline.py` reads
 it; `open` and `new` do the same in Python. A new kind of port is a class here and a row there.
 """
@@ -22,6 +22,8 @@ from retrograd.compiler.record import record
 from retrograd.runtime.native import trampoline
 from retrograd.runtime.native.layout import slot_offset
 from retrograd.runtime.native.placing import Placing
+from retrograd.runtime.random.generator import Generator
+from retrograd.runtime.random.laws import Law
 
 Array = NDArray[Any]
 
@@ -150,6 +152,36 @@ class ConstantPort:
         return UNSEEN if equal or argument is self.value else None
 
 
+@record(slots=True, eq=False)
+class DrawPort:
+    """A held object of this class, of whose random numbers each call draws new ones."""
+
+    cls: type
+    slot: str
+    law: Law
+    generator: Generator
+    shape: tuple[int, ...]
+    kept: bool
+    """Whether the numbers are kept in the object's slot; else only the program sees them."""
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.law.dtype.itemsize
+
+    def words(self, place: int = -1) -> list[int]:
+        """The port in the record; what is not kept lies at this place in the arena."""
+        law = [self.law.address, self.generator.address, self.law.parameters, prod(self.shape)]
+        words = [trampoline.DRAW, 0, id(self.cls), slot_offset(self.cls, self.slot), id(self.law.dtype)]
+        words += [len(self.shape), *law, place, *self.shape]
+        words[1] = len(words)
+        return words
+
+    def open(self, argument: object) -> Array | None:
+        array = self.law.draw(self.shape, self.generator)
+        setattr(argument, self.slot, array)
+        return array
+
+
 class WeakPort:
     """Just this object, which is not kept alive. When it is no more, every call is a miss."""
 
@@ -244,7 +276,7 @@ class UpdatePort:
 
 
 OutputPort = ArrayPort | TensorPort | FloatPort | IntegerPort | FlagPort | UpdatePort
-LeafPort = ArrayPort | TensorPort | FloatPort | ConstantPort | WeakPort
+LeafPort = ArrayPort | TensorPort | FloatPort | ConstantPort | WeakPort | DrawPort
 Port = LeafPort | GroupPort
 Held = tuple[object, LeafPort]
 

@@ -55,7 +55,12 @@ enter:
   %length_at = getelementptr i64, ptr %lengths, i64 %used
   switch i64 %kind, label %take_constant [ i64 0, label %take_array
                                       i64 1, label %take_number
-                                      i64 2, label %take_number ]
+                                      i64 2, label %take_number
+                                      i64 8, label %take_draw ]
+take_draw:                                             ; its numbers come when all else has been taken
+  store ptr null, ptr %pointer_at
+  store i64 0, ptr %length_at
+  br label %took
 take_array:
   %array = call ptr @array_of(ptr %item, ptr %port)
   %unlike = icmp eq ptr %array, null

@@ -20,6 +20,7 @@ A *port* describes an argument to check or an output to make; both look alike, a
 | 5 flag | | a byte; where it is not 0, the call is a miss |
 | 6 update | | what the program's pointer number `class` points to is written anew |
 | 7 integer | | made of `class` bits; a bool where `slot` is 1 |
+| 8 draw | an object with a `slot` for an array of random numbers, drawn at each call | |
 
 An array has all the NumPy flags in `flags`. C_CONTIGUOUS is not among them where it is read by strides: these
 must be its own on axes of more than one element, and the program is given where its data begin plus `shift`.
@@ -32,11 +33,15 @@ leaves are counted through arguments and then held objects. An update's words ar
 port, pointer, place, bytes; it is written at its place in the arena and copied when the program has run, or
 at once where the place is -1. A call whose arguments share memory with an update is a miss.
 
+The words of a draw are: kind, words to the next port, class, slot, dtype, ndim, the law's function, the
+generator's state, the law's parameters, elements, place, extents …. The numbers are written at their place in
+the arena, or where that is -1 into a new array in the slot. Held objects come in the order of their draws.
+
 What fails a port or a guard (`watching.py`) goes to `miss(*args, **kwargs)`.
 
 One text serves all signatures, so a new one compiles nothing. This file holds the call, `taking.py` what it
-takes, `making.py` and `boxing.py` what it makes and gives back. A new kind is a row of the table, a case of
-each `switch`, and a port in `ports.py`.
+takes, `drawing.py` what it draws, `making.py` and `boxing.py` what it makes and gives back. A new kind is a
+row of the table, a case of each `switch`, and a port in `ports.py`.
 """
 
 from __future__ import annotations
@@ -45,13 +50,15 @@ import re
 from dataclasses import asdict
 from string import Template
 
+from retrograd.runtime.native import drawing
 from retrograd.runtime.native.boxing import BOXING
+from retrograd.runtime.native.drawing import DRAWING
 from retrograd.runtime.native.layout import Layout
 from retrograd.runtime.native.making import MAKING
 from retrograd.runtime.native.taking import TAKING
 from retrograd.runtime.native.watching import WATCHING, constants
 
-ARRAY, F64, F32, CONSTANT, GROUP, FLAG, UPDATE, INTEGER = range(8)
+ARRAY, F64, F32, CONSTANT, GROUP, FLAG, UPDATE, INTEGER, DRAW = range(9)
 """Kinds of ports."""
 
 CONTIGUOUS, ALIGNED, WRITEABLE = 1, 256, 1024
@@ -78,9 +85,11 @@ HEAD = (
     "registers",
     "guards",
     "updates",
+    "draws",
+    "saved",
 )
 """The first words of the record. `…_at` are places in it; `names` is a tuple of strings or 0, `guards` the
-address of those of `watching`."""
+address of those of `watching`, `saved` how many bytes are to be saved of generators."""
 
 SMALL_ARENA = 4096
 """Bytes up to which the arena lies on the stack."""
@@ -92,10 +101,11 @@ ARENA_KEPT = 256 << 20
 def trampoline_text(layout: Layout) -> str:
     """The module, for this interpreter's layout of objects."""
     head = {f"head_{name}": place for place, name in enumerate(HEAD)}
-    text = Template(_CALL + TAKING + MAKING + BOXING + WATCHING).substitute(
+    text = Template(_CALL + TAKING + DRAWING + MAKING + BOXING + WATCHING).substitute(
         asdict(layout),
         **head,
         **constants(),
+        **drawing.constants(),
         head_words=len(HEAD),
         contiguous=CONTIGUOUS,
         small=SMALL_ARENA,
@@ -221,6 +231,12 @@ prepare:
   store ptr %objects, ptr %objects_at
   %arrays_at = getelementptr %call_frame, ptr %frame, i64 0, i32 3
   store ptr %arrays, ptr %arrays_at
+  %draws = call i64 @head(ptr %record, i64 $head_draws)
+  %drawing = icmp ne i64 %draws, 0
+  %drawn = alloca ptr, i64 %draws
+  %saved_bytes = call i64 @head(ptr %record, i64 $head_saved)
+  %saving = icmp ne i64 %saved_bytes, 0
+  %saved = alloca i8, i64 %saved_bytes, align 16
   %lengths = alloca i64, i64 %pointer_count
   %lengths_at = getelementptr %call_frame, ptr %frame, i64 0, i32 6
   store ptr %lengths, ptr %lengths_at
@@ -230,6 +246,8 @@ prepare:
   br i1 %taken, label %take_held, label %no
 take_held:
   %own = load i64, ptr %used_at
+  %leaf_at = getelementptr %call_frame, ptr %frame, i64 0, i32 5
+  %own_leaves = load i64, ptr %leaf_at
   %held = call i64 @head(ptr %record, i64 $head_held)
   %held_tuple_at = getelementptr ptr, ptr %holder, i64 2
   %held_tuple = load ptr, ptr %held_tuple_at
@@ -253,7 +271,16 @@ make:
   %out_scalars = getelementptr i64, ptr %scalars, i64 %leaves
   %complete = call i1 @make_outputs(i64 %outputs, ptr %out_ports, ptr %out_pointers, ptr %made,
                                     ptr %out_scalars)
-  br i1 %complete, label %find_arena, label %fail
+  br i1 %complete, label %look_for_draws, label %fail
+look_for_draws:
+  br i1 %drawing, label %make_drawn, label %find_arena
+make_drawn:
+  %drawn_made = call i1 @make_drawn(ptr %frame, i64 %held, ptr %held_ports, i64 %own_leaves, i64 %own,
+                                    ptr %drawn, i64 %draws)
+  br i1 %drawn_made, label %find_arena, label %fail_drawn
+fail_drawn:
+  call void @drop(ptr %drawn, i64 %draws)
+  br label %fail
 find_arena:
   %arena_size = call i64 @head(ptr %record, i64 $head_arena)
   %small = icmp ule i64 %arena_size, $small
@@ -267,12 +294,17 @@ on_heap:
   br i1 %no_memory, label %out_of_memory, label %choose
 out_of_memory:
   call ptr @PyErr_NoMemory()
-  br label %fail
+  br i1 %drawing, label %fail_drawn, label %fail
 choose:
   %arena = phi ptr [ %stacked, %on_stack ], [ %borrowed, %on_heap ]
   %arena_at = getelementptr ptr, ptr %out_pointers, i64 %outputs
   store ptr %arena, ptr %arena_at
   call void @place_updates(i64 %outputs, ptr %out_ports, ptr %out_pointers, ptr %pointers, ptr %arena)
+  br i1 %drawing, label %draw, label %start
+draw:
+  call void @draw(ptr %frame, i64 %held, ptr %held_ports, i64 %own, ptr %arena, ptr %saved, i1 %saving)
+  br label %start
+start:
   %program = load ptr, ptr %record, align 1
   %long = call i64 @head(ptr %record, i64 $head_long)
   %briefly = icmp eq i64 %long, 0
@@ -288,7 +320,12 @@ run_unlocked:                                          ; another thread may drop
   br label %ran
 ran:
   %sound = call i1 @sound(i64 %outputs, ptr %out_ports, ptr %out_scalars)
-  br i1 %sound, label %update, label %done
+  br i1 %sound, label %update, label %look_for_saved
+look_for_saved:
+  br i1 %saving, label %rewind, label %done
+rewind:
+  call void @rewind(ptr %saved, i64 %draws)
+  br label %done
 update:
   call void @copy_updates(i64 %outputs, ptr %out_ports, ptr %out_pointers, ptr %pointers)
   br label %done
@@ -307,6 +344,11 @@ discard:
   call void @drop(ptr %made, i64 %outputs)
   br label %release
 release:
+  br i1 %drawing, label %drop_drawn, label %release_held
+drop_drawn:
+  call void @drop(ptr %drawn, i64 %draws)
+  br label %release_held
+release_held:
   br i1 %briefly, label %end, label %let_go
 let_go:
   call void @drop(ptr %objects, i64 %leaves_twice)

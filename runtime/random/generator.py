@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from retrograd.compiler.errors import ArgumentError
 from retrograd.runtime.device import device as Device
 from retrograd.runtime.random.native import native
-from retrograd.runtime.random.twister_text import COUNT, OFFSETS
+from retrograd.runtime.random.twister_text import COUNT, OFFSETS, STATE_BYTES
 
 DEFAULT_SEED = 67280421310721
 """The seed of a new `Generator`, as in PyTorch."""
@@ -59,6 +59,7 @@ class State(ctypes.Structure):
     ]
 
 
+assert ctypes.sizeof(State) == STATE_BYTES
 assert all(getattr(State, name).offset == offset for name, offset in OFFSETS.items())
 
 

@@ -171,7 +171,8 @@ def multinomial(
     weights, generator = np.asarray(weights), generator or default_generator
     laws.check_floating("multinomial", weights.dtype)
     num_samples = whole_number("num_samples", num_samples)
-    _check_weights(weights, num_samples, replacement)
+    check_samples(weights.shape, num_samples, replacement)
+    _check_weights(weights)
     if replacement and num_samples > 1:
         return _invert_cumulative(weights, num_samples, generator)
     with np.errstate(divide="ignore", over="ignore"):
@@ -200,19 +201,23 @@ def sizes_of(shape: Shape) -> tuple[int, ...]:
     return sizes
 
 
-def _check_weights(weights: NDArray[Any], num_samples: int, replacement: bool) -> None:
-    if weights.ndim not in (1, 2):
-        raise ShapeError(f"multinomial over weights of shape {weights.shape}", "weights have one or two axes")
-    enough = num_samples <= weights.shape[-1] or replacement
+def check_samples(shape: tuple[int, ...], num_samples: int, replacement: bool) -> None:
+    """Raise ShapeError or ArgumentError where weights of this shape do not allow so many samples."""
+    if len(shape) not in (1, 2):
+        raise ShapeError(f"multinomial over weights of shape {shape}", "weights have one or two axes")
+    enough = num_samples <= shape[-1] or replacement
     if num_samples < 1 or not enough:
         raise ArgumentError(
-            f"multinomial with num_samples={num_samples} over {weights.shape[-1]} weights",
+            f"multinomial with num_samples={num_samples} over {shape[-1]} weights",
             mirrored(
                 "cannot sample n_sample <= 0 samples"
                 if num_samples < 1
                 else "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
             ),
         )
+
+
+def _check_weights(weights: NDArray[Any]) -> None:
     if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights.sum(axis=-1) > 0).all()):
         proper = np.isfinite(weights).all() and (weights >= 0).all()
         raise ArgumentError(

@@ -32,6 +32,7 @@ OFFSETS = {
     "tempered": 2624,
 }
 """Bytes from the beginning of a state to its fields."""
+STATE_BYTES = OFFSETS["tempered"] + 4 * COUNT
 
 _SHIFT = 397
 _WIDTHS = {LANES: f"<{LANES} x i32>", 1: "i32"}
