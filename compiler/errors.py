@@ -7,12 +7,14 @@ program works.
 A message says, in this order: the user's line, what was asked (shapes and dtypes), why it cannot be, what to
 do. Where one of these is a sentence that PyTorch says too, it is `mirrored`: `str(error)` is that sentence to
 the letter, as a ported program may print or compare it, and the rest follows as a note, which tracebacks
-show. `user_location()` finds the line: the innermost frame that is not part of this package.
+show. `user_location()` finds the line: the innermost frame that is not part of this package; `warn` warns
+there.
 """
 
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -42,6 +44,14 @@ def user_location() -> Location | None:
             return Location(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
     return None
+
+
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((*_OWN, "<")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level + 1)
 
 
 class mirrored(str):

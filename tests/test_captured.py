@@ -206,9 +206,10 @@ def test_objects_that_are_gone_are_not_kept() -> None:
     assert Model.twice.specialisations == 1
 
 
-def test_very_many_specialisations_are_told() -> None:
+def test_very_many_specialisations_are_told_at_the_users_line() -> None:
     f = rg.compile_grad(lambda x, k: x * k)
     for k in range(31):
         f(1.0, k)
-    with pytest.warns(RuntimeWarning, match="was compiled 32 times, for different .* or paths: pass"):
+    with pytest.warns(RuntimeWarning, match="was compiled 32 times, for different .* or paths: pass") as told:
         f(1.0, 31)
+    assert told[0].filename == __file__

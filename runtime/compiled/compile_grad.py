@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from operator import getitem
 from types import MethodType
@@ -20,7 +19,7 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, GradientError
+from retrograd.compiler.errors import ArgumentError, GradientError, warn
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime import precision, tracing
 from retrograd.runtime.autograd.blame import nan_error, origin
@@ -326,11 +325,10 @@ class CompiledFunction(Generic[P, R]):
             caches.values.clear()
             caches.gradients.clear()
         if sum(map(len, table.values())) == _MANY:
-            warnings.warn(
+            warn(
                 f"{self._parameters.name} was compiled {_MANY} times, for different shapes, constants "
                 "or paths: pass numbers that change as floats or Tensors, choose between values with where()",
                 RuntimeWarning,
-                stacklevel=4,
             )
 
     # ---- checks --------------------------------------------------------------------------------------------

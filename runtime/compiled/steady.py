@@ -10,11 +10,10 @@ hold. A function may change, while it is traced, what it reads from outside:
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from retrograd.compiler.errors import TraceError
+from retrograd.compiler.errors import TraceError, warn
 from retrograd.runtime.compiled.guards import reads, size_of
 from retrograd.runtime.compiled.specialise import Call, Specialisation, specialise
 from retrograd.runtime.native.watching import Read
@@ -39,10 +38,9 @@ def trace_steadily(
             raise _changing(call.name, read)
     if broken:
         grown = ", ".join(dict.fromkeys(read.name for read in broken))
-        warnings.warn(
+        warn(
             f"{call.name} changes the size of {grown}: that happens while it is traced, and not at each call",
             RuntimeWarning,
-            stacklevel=6,
         )
         found.guards = found.guards.without(broken)
     return found

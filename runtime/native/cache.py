@@ -23,10 +23,11 @@ import os
 import stat
 import threading
 import time
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+
+from retrograd.compiler.errors import warn
 
 MEMORY_LIMIT = 64 << 20
 """Bytes kept in memory."""
@@ -143,10 +144,9 @@ def _default_folder() -> Path:
 def _refuse(folder: Path) -> None:
     """Say once that the folder is not safe."""
     advice = "make it yours alone (chmod 700), or name another in RETROGRAD_CACHE_DIR"
-    warnings.warn(
+    warn(
         f"{folder} is not used to keep compiled code, because others can write to it: {advice}",
         RuntimeWarning,
-        stacklevel=2,
     )
 
 

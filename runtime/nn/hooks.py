@@ -7,12 +7,11 @@ one at the inputs.
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.runtime.autograd import Function
 from retrograd.runtime.eager.tape import RemovableHandle
 from retrograd.runtime.tensor import Tensor
@@ -171,10 +170,9 @@ class _Gates:
         """The output, before the gate that notes its gradients."""
         outputs = output if isinstance(output, tuple) else (output,)
         if not all(isinstance(x, Tensor) for x in outputs):
-            warnings.warn(
+            warn(
                 "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
-                f"but received {type(output)}",
-                stacklevel=4,
+                f"but received {type(output)}"
             )
             return output
         places = [k for k, x in enumerate(outputs) if x.requires_grad]

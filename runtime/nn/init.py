@@ -7,13 +7,12 @@ when it is made is with the layer.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import TypeVar, cast
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.random.generator import Generator
@@ -159,7 +158,7 @@ def kaiming_normal_(
 def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     """The standard deviation; NaN for a tensor without elements."""
     if 0 in tensor.shape:
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        warn("Initializing zero-element tensors is a no-op")
         return math.nan
     modes = ["fan_in", "fan_out"]
     if mode.lower() not in modes:
@@ -182,10 +181,9 @@ def trunc_normal_(
 ) -> Tensor:
     """Normal numbers within [a, b]; those outside are drawn again."""
     if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn(
+        warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
-            "The distribution of values may be incorrect.",
-            stacklevel=2,
+            "The distribution of values may be incorrect."
         )
     inside = (math.erf((b - mean) / std / math.sqrt(2.0)) - math.erf((a - mean) / std / math.sqrt(2.0))) / 2
     sample = _by_normal_numbers if inside > 0.3 else _by_uniform_numbers

@@ -6,10 +6,9 @@ name.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.module import Module
 from retrograd.runtime.tensor import Tensor
@@ -45,10 +44,7 @@ def _named(size_average: bool | None, reduce: bool | None) -> str:
     """The reduction that the two older flags mean."""
     average = size_average is None or size_average
     found = ("mean" if average else "sum") if reduce is None or reduce else "none"
-    warnings.warn(
-        f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.",
-        stacklevel=4,
-    )
+    warn(f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.")
     return found
 
 

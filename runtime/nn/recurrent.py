@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.arguments import unusual
@@ -71,10 +70,9 @@ class RNNBase(Module):
         if self.proj_size < 0 or self.proj_size >= self.hidden_size:
             raise ArgumentError(mirrored("proj_size has to be smaller than hidden_size, and not negative"))
         if self.dropout > 0 and self.num_layers == 1:
-            warnings.warn(
+            warn(
                 "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
-                f"num_layers greater than 1, but got dropout={self.dropout} and num_layers={self.num_layers}",
-                stacklevel=3,
+                f"num_layers greater than 1, but got dropout={self.dropout} and num_layers={self.num_layers}"
             )
 
     def _suffixes(self) -> tuple[str, ...]:

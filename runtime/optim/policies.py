@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.runtime.optim.optimizer import Group, Optimizer
 from retrograd.runtime.optim.rates import LRScheduler
 
@@ -53,7 +52,7 @@ class ReduceLROnPlateau(LRScheduler):
         """Look at the metric of this epoch."""
         current = float(metrics)
         if epoch is not None:
-            warnings.warn("The epoch parameter in `scheduler.step()` is deprecated.", stacklevel=2)
+            warn("The epoch parameter in `scheduler.step()` is deprecated.")
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(current):
             self.best, self.num_bad_epochs = current, 0

@@ -8,13 +8,12 @@ write these.
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, NameTakenError, mirrored
+from retrograd.compiler.errors import ArgumentError, NameTakenError, mirrored, warn
 from retrograd.runtime.optim.optimizer import Optimizer
 
 
@@ -65,15 +64,14 @@ class LRScheduler:
     def step(self, epoch: int | None = None) -> None:
         """On to the next epoch, or to one that is named."""
         if self._step_count == 1 and self.optimizer._steps == self._seen:
-            warnings.warn(
+            warn(
                 "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and "
                 "later, you should call them in the opposite order: `optimizer.step()` before "
-                "`lr_scheduler.step()`.",
-                stacklevel=2,
+                "`lr_scheduler.step()`."
             )
         self._step_count += 1
         if epoch is not None:
-            warnings.warn("The epoch parameter in `scheduler.step()` is deprecated.", stacklevel=2)
+            warn("The epoch parameter in `scheduler.step()` is deprecated.")
         self._go_to(epoch)
 
     def _go_to(self, epoch: int | None) -> None:

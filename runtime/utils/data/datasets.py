@@ -7,13 +7,19 @@ has `batch`, too, that answers with the batch itself, already collated: tensors 
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import Any, Generic, TypeVar
 
-from retrograd.compiler.errors import ArgumentError, DataError, DimensionError, NotWrittenError, mirrored
+from retrograd.compiler.errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    NotWrittenError,
+    mirrored,
+    warn,
+)
 from retrograd.runtime.random import samplers
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor
@@ -193,7 +199,7 @@ def _whole(fractions: Sequence[float], total: int) -> list[int]:
     for k, length in enumerate(lengths):
         if length == 0:
             text = f"Length of split at index {k} is 0. This might result in an empty dataset."
-            warnings.warn(text, stacklevel=3)
+            warn(text)
     return lengths
 
 

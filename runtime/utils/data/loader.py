@@ -6,12 +6,11 @@ sample is ever looked at alone.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.runtime import cuda
 from retrograd.runtime.pytree import flatten, unflatten
 from retrograd.runtime.random.generator import Generator
@@ -169,10 +168,9 @@ class DataLoader:
     def _pinned(self, batches: Iterator[Any]) -> Iterator[Any]:
         if cuda.is_available():
             return map(_pinned, batches)
-        warnings.warn(
+        warn(
             "'pin_memory' argument is set as true but no accelerator is found, "
-            "then device pinned memory won't be used.",
-            stacklevel=3,
+            "then device pinned memory won't be used."
         )
         return batches
 
