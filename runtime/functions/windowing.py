@@ -315,7 +315,7 @@ def fold(
     apart = moves.permute(moves.reshape(x, (n, c, *kernel, *counts)), (0, 1, 4, 5, 2, 3))
     found = unwindow(apart, (2, 3), outer, steps, gaps)
     if any(margins):
-        found = convolution.padded(found, [-p for p in margins], [-p for p in margins])
+        found = convolution.padded(found, [-p for p in margins], [-p for p in margins]).contiguous()
     return found if input.ndim == 3 else moves.squeeze(found, [0])
 
 
