@@ -277,6 +277,21 @@ def test_instructions_of_avx512_compute_what_plain_ones_do(name: str, kind: str)
     np.testing.assert_array_equal(native(name, kind)(x), native(name, kind, avx512=False)(x))
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 16])
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+@pytest.mark.parametrize("name", ["sin", "cos", "tan", "fmod", "remainder"])
+def test_the_librarys_routines_put_right_what_private_functions_do(name: str, kind: str, lanes: int) -> None:
+    rng, count = np.random.default_rng(6), 4000
+    most = np.log2(float(np.finfo(DTYPES[kind]).max))
+    x = (np.exp2(rng.uniform(-10, most, count)) * rng.choice([-1, 1], count)).astype(DTYPES[kind])
+    operands = [np.concatenate([x, SIGNED.astype(x.dtype)]), np.full(count + SIGNED.size, 0.7, x.dtype)]
+    operands = operands[: arity(name)]
+    function = FUNCTIONS[name]
+    alone = compiled(function, kind, lanes, arity(name))(*operands)
+    together = compiled(function, kind, lanes, arity(name), library=True)(*operands)
+    np.testing.assert_array_equal(together, alone)
+
+
 def test_halves_go_by_way_of_f32() -> None:
     x = np.linspace(-4, 4, 33, dtype=np.float16)
     np.testing.assert_array_equal(
@@ -360,10 +375,11 @@ def test_a_rare_branch_keeps_what_was_known_before_it() -> None:
     block = Block()
     x = Value(block, "%x", "f64", 4)
     double = x * 2.0
-    (joined,) = block.rarely(x > 1.0, (double,), lambda: (x * 3.0,))
+    (joined,) = block.rarely("thrice", x > 1.0, (double,), lambda: (x * 3.0,))
     assert (x * 2.0) is double
     assert joined.ref in block.lines[-1]
     assert sum("fmul" in line for line in block.lines) == 2
+    assert block.rarely("thrice", x > 1.0, (double,), lambda: (x * 3.0,)) == (joined,)
 
 
 def test_contraction_can_be_forbidden() -> None:

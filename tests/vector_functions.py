@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import scipy.special
-from llvmlite import binding
 
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.vector import Block, Value
+from retrograd.runtime.native import cpu
 
 Array = np.ndarray[Any, Any]
 
@@ -51,10 +51,16 @@ def arity(name: str) -> int:
 
 
 def emit_function(
-    function: Callable[..., Value], kind: str, lanes: int, operands: int, avx512: bool = False
+    function: Callable[..., Value],
+    kind: str,
+    lanes: int,
+    operands: int,
+    avx512: bool = False,
+    library: bool = False,
 ) -> str:
-    """A module with `void f(ptr a, ptr b, ptr out, i64 n)`; n is a positive multiple of `lanes`."""
-    block = Block(avx512=avx512)
+    """A module with `void f(ptr a, ptr b, ptr out, i64 n)`; n is a positive multiple of `lanes`. Seldom cases
+    are left to the library's routines, if asked for."""
+    block = Block(avx512=avx512, library=library)
     element = block.constant(kind, 1, 0).type
     block.do("br label %loop")
     block.label("loop")
@@ -76,7 +82,7 @@ def emit_function(
     block.label("exit")
     block.do("ret void")
     header = "define void @f(ptr %a, ptr %b, ptr %out, i64 %n) {"
-    return "\n".join([*block.declarations.values(), header, *block.lines, "}"])
+    return "\n".join([*block.declarations.values(), header, *block.body, "}"])
 
 
 AVX512 = Target.host().has("avx512f")
@@ -89,12 +95,12 @@ def compiled(
     operands: int,
     out: np.dtype[Any] | None = None,
     avx512: bool = AVX512,
+    library: bool = False,
 ) -> Callable[..., Array]:
     """`function` as native code on arrays of one shape."""
-    code = assemble(emit_function(function, kind, lanes, operands, avx512), Target.host())
-    jit = binding.create_lljit_compiler()
-    tracker = binding.JITLibraryBuilder().add_object_img(code).export_symbol("f").link(jit, "vector_function")
-    entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(tracker["f"])
+    text = emit_function(function, kind, lanes, operands, avx512, library)
+    loaded = cpu.load(assemble(text, Target.host()))
+    entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(loaded.address("f"))
 
     def call(*arrays: Array) -> Array:
         count = arrays[0].size
@@ -106,7 +112,7 @@ def compiled(
         entry(*(room.ctypes.data for room in (*rooms, result)), padded)
         return result[:count].reshape(arrays[0].shape)
 
-    call.keep = jit, tracker  # type: ignore[attr-defined]  # the code lives as long as the function
+    call.keep = loaded  # type: ignore[attr-defined]  # the code lives as long as the function
     return call
 
 

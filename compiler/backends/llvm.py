@@ -67,7 +67,7 @@ def emit(program: Program, symbol: str, target: Target, give: Callable[[str], No
     """The module of a scheduled program: `void SYMBOL(ptr args)` and the functions that it calls. Pieces that
     are finished before the rest go to `give`, if anybody wants them."""
     module = Module(
-        _attributes(target), target.vector_bits, _conversions(target), target.has("avx512f"), give
+        _attributes(target), target.vector_bits, _conversions(target), target.has("avx512f"), True, give
     )
     module.unique(symbol)
     likenesses = [likeness(kernel, located=False) for kernel in program.kernels]

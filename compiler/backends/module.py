@@ -69,6 +69,8 @@ class Module:
     """How halves are converted for which the target has no instruction."""
     avx512: bool = False
     """Has the target AVX-512's instructions for powers of two and special values (see `math.avx512`)?"""
+    library: bool = False
+    """May code call the library's routines?"""
     give: Callable[[str], None] | None = None
     """Takes the text of pieces as they are finished."""
     functions: list[str] = field(default_factory=list)
@@ -88,7 +90,7 @@ class Module:
     def add(self, signature: str, preamble: Sequence[str], block: Block, internal: bool) -> None:
         """A finished function; the preamble is what its entry block does first."""
         self.declarations.update(block.declarations)
-        entry, *lines = block.lines
+        entry, *lines = block.body
         body = "\n".join((entry, *preamble, *lines))
         linkage = "internal " if internal else ""
         self.functions.append(f"define {linkage}void {signature} #0 {{\n{body}\n  ret void\n}}\n")

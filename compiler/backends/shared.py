@@ -26,7 +26,7 @@ def define(
     """See that the module holds `function`, for operands of these types, under this name."""
     if name in block.declarations:
         return
-    inner = Block(conversions=block.conversions, avx512=block.avx512)
+    inner = Block(conversions=block.conversions, avx512=block.avx512, library=block.library)
     parameters = [Value(inner, f"%x{k}", v.kind, v.lanes) for k, v in enumerate(operands)]
     results = function(*parameters)
     returned, type_ = results[0].ref, _types([v.type for v in results])
@@ -38,7 +38,7 @@ def define(
     for needed, text in inner.declarations.items():
         block.declare(needed, text)
     given = ", ".join(f"{v.type} {v.ref}" for v in parameters)
-    block.declare(name, "\n".join([f"define private {type_} @{name}({given}) {{", *inner.lines, "}"]))
+    block.declare(name, "\n".join([f"define private {type_} @{name}({given}) {{", *inner.body, "}"]))
 
 
 def call(

@@ -219,12 +219,17 @@ class Block:
         contract: bool = True,
         conversions: Mapping[str, Conversion] | None = None,
         avx512: bool = False,
+        library: bool = False,
     ) -> None:
         self.lines: list[str] = [f"{entry}:"]
+        self.preamble: list[str] = []
+        """What is done first, before the lines after the label."""
         self.conversions = conversions or {}
         """By the kind of half; the others are converted by instructions."""
         self.avx512 = avx512
         """Has the target `scalef` and `fixup`?"""
+        self.library = library
+        """Are the library's routines there to be called?"""
         self.declarations: dict[str, str] = {}
         """Per name, what the module must also hold: a `declare` line, or a private `define`."""
         self.here = entry
@@ -252,6 +257,17 @@ class Block:
         if known is None:
             known = self._known[rhs] = self.emit(rhs, kind, lanes)
         return known if known.kind == kind else Value(self, known.ref, kind, lanes)
+
+    def room(self, value: Value) -> str:
+        """The address of memory for a value like this one."""
+        address = f"%{self.fresh('room')}"
+        self.preamble.append(f"  {address} = alloca {value.type}, align 64")
+        return address
+
+    @property
+    def body(self) -> list[str]:
+        """All lines of the function."""
+        return [self.lines[0], *self.preamble, *self.lines[1:]]
 
     def do(self, text: str) -> None:
         """Write an instruction that has no result."""
@@ -300,12 +316,20 @@ class Block:
         return self.pure(f"{instruction} {value.type} {value.ref} to {target}", kind, value.lanes)
 
     def rarely(
-        self, condition: Value, common: tuple[Value, ...], rare: Callable[[], tuple[Value, ...]]
+        self,
+        name: str | None,
+        condition: Value,
+        common: tuple[Value, ...],
+        rare: Callable[[], tuple[Value, ...]],
     ) -> tuple[Value, ...]:
         """`rare()` where any lane of `condition` holds, else `common`: a branch, for seldom and costly code.
 
-        `rare` must give the right values for all lanes.
+        `rare` must give the right values for all lanes. Whenever it has this name it gives the same: where it
+        has been asked for before, nothing is written.
         """
+        keys = [f"{name}({', '.join(v.ref for v in (condition, value))})" for value in common]
+        if name is not None and all(key in self._known for key in keys):
+            return tuple(self._known[key] for key in keys)
         known, before = dict(self._known), self.here
         inside, after = self.fresh("rare"), self.fresh("join")
         odds = '!prof !{!"branch_weights", i32 1, i32 10000}'
@@ -317,10 +341,13 @@ class Block:
         self.do(f"br label %{after}")
         self.label(after)
         self._known = known
-        return tuple(
+        joined = tuple(
             self.emit(f"phi {a.type} [ {a.ref}, %{before} ], [ {b.ref}, %{last} ]", a.kind, a.lanes)
             for a, b in zip(common, others, strict=True)
         )
+        if name is not None:
+            known.update(zip(keys, joined))
+        return joined
 
 
 def intrinsic(name: str, *values: Value) -> Value:

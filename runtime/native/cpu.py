@@ -14,8 +14,10 @@ import ctypes
 import functools
 import itertools
 import os
+import re
 import threading
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from retrograd.compiler.backends.cpu import assemble
@@ -25,6 +27,8 @@ from retrograd.runtime.native.elf import Image, Unlinked
 from retrograd.runtime.native.host import host
 
 _PARALLEL = "retrograd_parallel"
+_ROUTINES = re.compile(rb"retrograd_(?:parallel|huge_(?:angle|quotient)_f\d\d)(?=\0)")
+"""Names of the library's routines in object code."""
 _names = itertools.count()
 _lock = threading.RLock()
 
@@ -82,10 +86,8 @@ class _LlvmImage:
 
 def load(*objects: bytes) -> Library:
     """Make the functions of a compiled program callable, given the object code of its modules."""
-    if not any(_PARALLEL.encode() in object_code for object_code in objects):
-        return Library(objects, {})
-    with _lock:
-        return Library(objects, {_PARALLEL: _pool().address(_PARALLEL)})
+    wanted = {name.decode() for object_code in objects for name in _ROUTINES.findall(object_code)}
+    return Library(objects, {name: _routine(name) for name in wanted})
 
 
 def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
@@ -100,6 +102,27 @@ def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
         object_code = assemble(llvm_text, target)
         cache.put(key, object_code)
     return Library([object_code], symbols)
+
+
+@functools.cache
+def _routine(name: str) -> int:
+    """Where a routine of the library is."""
+    with _lock:
+        return (_pool() if name == _PARALLEL else _module(name)).address(name)
+
+
+@functools.cache
+def _module(name: str) -> Library:
+    """The module of a routine, compiled once on a machine."""
+    target = host()
+    key = cache.key_of("routine", name, target)
+    object_code = cache.get(key)
+    if object_code is None:
+        # late: what is in the cache needs none
+        routines = import_module("retrograd.compiler.backends.routines")
+        object_code = assemble(routines.routine(name), target)
+        cache.put(key, object_code)
+    return Library([object_code], {})
 
 
 def call(address: int, pointers: Sequence[int]) -> None:

@@ -1,19 +1,41 @@
-"""Seldom and costly work, done lane by lane in a private function of the module.
+"""Seldom and costly work, done aside: where a function's usual way does not do.
 
-`per_lane` calls such a function for every lane of some Values; `reduce_huge` is the one that brings an angle
-of any size into [-pi/4, pi/4]. To add one, write a function of scalar Values and hand it to `per_lane`.
+`amended` puts right, in what was computed the usual way, the lanes that want it. On a processor a routine of
+the library does so in memory (`amending` is its text): code that hardly ever runs is not compiled with every
+program. On a GPU it is a private function of the module, called lane by lane. To add such work, write a row
+of `ASIDES`.
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable
 
+from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.math.floats import NAN, Words, fast_two_sum
 from retrograd.compiler.backends.shared import call, define
 from retrograd.compiler.backends.vector import Block, Value, fabs, fma, select
+from retrograd.compiler.record import record
 
 Scalars = tuple[Value, ...]
+
+
+@record(slots=True)
+class Aside:
+    """What to do, and where; both for Values of any width, though `right` is asked for scalars alone."""
+
+    wanted: Callable[..., Value]
+    """Which operands want it."""
+    right: Callable[..., Scalars]
+    """The results for such operands."""
+
+
+ASIDES: dict[str, Aside] = {}
+"""By name; a library's routine is called `retrograd_NAME_KIND`, by the kind of its operands."""
+
+_ALIGNED = 4
+"""Bytes to which results lie in memory, for all that their loads and stores know."""
 
 FEW = 4
 """Vectors of so many lanes at most, as a GPU's, need no loop over them."""
@@ -30,7 +52,70 @@ HALF_PI = (1.5707963267948966, 6.123233995736766e-17)
 """pi / 2 in two words."""
 
 
-def per_lane(
+def amended(name: str, operands: tuple[Value, ...], usual: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The usual results, put right in the lanes that want it."""
+    aside, block = ASIDES[name], operands[0].block
+    symbol, wanted = f"retrograd_{name}_{operands[0].kind}", aside.wanted(*operands)
+
+    def rare() -> tuple[Value, ...]:
+        if block.library:
+            return _in_memory(symbol, operands, usual)
+        found = _per_lane(symbol, aside.right, tuple(u.kind for u in usual), *operands)
+        return tuple(select(wanted, a, b) for a, b in zip(found, usual, strict=True))
+
+    again = symbol if block.library else None  # a GPU's registers are too few to keep it
+    return block.rarely(again, wanted, usual, rare)
+
+
+def _in_memory(symbol: str, operands: tuple[Value, ...], usual: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The usual results after a routine has seen to them."""
+    block, places = operands[0].block, []
+    for value in (*operands, *usual):
+        places.append(block.room(value))
+        block.do(f"store {value.type} {value.ref}, ptr {places[-1]}, align {_ALIGNED}")
+    types = ", ".join("ptr" for _ in places)
+    block.declare(symbol, f"declare void @{symbol}({types}, i64)")
+    block.do(f"call void @{symbol}({', '.join(f'ptr {p}' for p in places)}, i64 {operands[0].lanes})")
+    return tuple(
+        block.emit(f"load {u.type}, ptr {place}, align {_ALIGNED}", u.kind, u.lanes)
+        for place, u in zip(places[len(operands) :], usual, strict=True)
+    )
+
+
+def amending(name: str, kind: str) -> str:
+    """The routine that puts results right: it takes the addresses of the operands and of the results, and
+    the number of lanes."""
+    aside, block = ASIDES[name], Block()
+    lane, following, loop, inside, after, done = map(
+        block.fresh, ("lane", "lane", "loop", "inside", "after", "done")
+    )
+    count = len(inspect.signature(aside.wanted).parameters)
+
+    def place(k: int, kind: str) -> str:
+        return block.pure(f"getelementptr {LLVM_TYPES[kind]}, ptr %p{k}, i64 %{lane}", "ptr").ref
+
+    block.do(f"br label %{loop}")
+    block.label(loop)
+    block.do(f"%{lane} = phi i64 [ 0, %entry ], [ %{following}, %{after} ]")
+    operands = [block.emit(f"load {LLVM_TYPES[kind]}, ptr {place(k, kind)}", kind) for k in range(count)]
+    block.do(f"br i1 {aside.wanted(*operands).ref}, label %{inside}, label %{after}")
+    block.label(inside)
+    results = aside.right(*operands)
+    for k, value in enumerate(results, start=count):
+        block.do(f"store {value.type} {value.ref}, ptr {place(k, value.kind)}")
+    block.do(f"br label %{after}")
+    block.label(after)
+    block.do(f"%{following} = add i64 %{lane}, 1")
+    more = block.emit(f"icmp slt i64 %{following}, %lanes", "i1")
+    block.do(f"br i1 {more.ref}, label %{loop}, label %{done}")
+    block.label(done)
+    block.do("ret void")
+    given = ", ".join(f"ptr %p{k}" for k in range(count + len(results)))
+    signature = f"define void @retrograd_{name}_{kind}({given}, i64 %lanes) #0"
+    return "\n".join([f"{signature} {{", *block.body, "}", *block.declarations.values()])
+
+
+def _per_lane(
     name: str, function: Callable[..., Scalars], results: tuple[str, ...], *operands: Value
 ) -> Scalars:
     """`function` of each lane of the operands; it gives scalars of the kinds in `results`."""
@@ -76,18 +161,12 @@ def _one_by_one(block: Block, name: str, results: tuple[str, ...], operands: Sca
 
 
 def reduce_huge(x: Value) -> tuple[Value, Value, Value]:
-    """(high, low, quadrant) of angles of f64: x = quadrant * pi/2 + high + low, modulo 2 pi. For |x| > 2**-9.
+    """(high, low, quadrant) of an angle, a scalar of f64: x = quadrant * pi/2 + high + low, modulo 2 pi. For
+    |x| > 2**-9.
 
-    Payne and Hanek, Radian reduction for trigonometric functions, 1983.
-    """
-    return per_lane("retrograd_reduce_huge", _reduce_huge, ("f64", "f64", "i64"), x)  # type: ignore[return-value]
-
-
-def _reduce_huge(x: Value) -> Scalars:
-    """Multiplies |x| = m * 2**e by the 192 bits of 2 / pi that matter.
-
-    Those are the bits from e - 1 on: earlier ones make multiples of 4 quadrants. In the product, the top two
-    bits count quadrants.
+    Multiplies |x| = m * 2**e by the 192 bits of 2 / pi that matter: those from e - 1 on, as earlier ones make
+    multiples of 4 quadrants. In the product, the top two bits count quadrants. After Payne and Hanek, Radian
+    reduction for trigonometric functions, 1983.
     """
     pattern = fabs(x).bits()
     exponent = pattern.lshr(52)

@@ -6,7 +6,7 @@ quotients are divided aside, in integers.
 
 from __future__ import annotations
 
-from retrograd.compiler.backends.math.aside import per_lane
+from retrograd.compiler.backends.math.aside import ASIDES, Aside, amended
 from retrograd.compiler.backends.math.floats import FORMATS, INF
 from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select, trunc
 
@@ -18,18 +18,22 @@ def fmod(x: Value, y: Value) -> Value:
     if not x.floating:
         return x % select(y.eq(0) | y.eq(-1), 1, y)
     size, unit = fabs(x), fabs(y)
-    quotient = trunc(size / unit)  # exact, or one too large
+    quotient = _quotient(size, unit)
     left = fma(-quotient, unit, size)
     left = select(left < 0.0, left + unit, left)
     left = select(unit.eq(INF) & (size < INF), size, left)
-    huge = (quotient > 2.0 ** FORMATS[x.kind].fraction) & (size < INF) & (unit > 0.0)
-
-    def aside() -> tuple[Value, ...]:
-        (divided,) = per_lane("retrograd_fmod_huge", _fmod_huge, ("f64",), size.to("f64"), unit.to("f64"))
-        return (select(huge, divided.to(x.kind), left),)
-
-    (left,) = x.block.rarely(huge, (left,), aside)
+    (left,) = amended("huge_quotient", (size, unit), (left,))
     return copysign(left, x)
+
+
+def _quotient(size: Value, unit: Value) -> Value:
+    """Exact, or one too large."""
+    return trunc(size / unit)
+
+
+def _is_huge(size: Value, unit: Value) -> Value:
+    """Has the quotient more digits than a significand?"""
+    return (_quotient(size, unit) > 2.0 ** FORMATS[size.kind].fraction) & (size < INF) & (unit > 0.0)
 
 
 def remainder(x: Value, y: Value) -> Value:
@@ -65,6 +69,9 @@ def _fmod_huge(x: Value, y: Value) -> tuple[Value, ...]:
     block.do(f"br i1 {more.ref}, label %{loop}, label %{after}")
     block.label(after)
     return (next_left.to("f64") * 2.0**-52 * (exponent_y << 52).as_float(),)
+
+
+ASIDES["huge_quotient"] = Aside(_is_huge, lambda x, y: (_fmod_huge(x.to("f64"), y.to("f64"))[0].to(x.kind),))
 
 
 def _integer(x: Value) -> tuple[Value, Value]:

@@ -9,7 +9,7 @@ root. The coefficients are printed by `benchmarks/fit_polynomials.py`.
 from __future__ import annotations
 
 from retrograd.compiler.backends.kinds import FLOATS
-from retrograd.compiler.backends.math.aside import HALF_PI, reduce_huge
+from retrograd.compiler.backends.math.aside import ASIDES, HALF_PI, Aside, amended, reduce_huge
 from retrograd.compiler.backends.math.floats import (
     FORMATS,
     Words,
@@ -58,21 +58,21 @@ def reduced(x: Value) -> tuple[Value, Value, Value]:
     n = shifted - shifter
     r = fma(n, -first, x)  # exact
     if x.kind == "f32":
-        r = fma(n, -third, fma(n, -second, r))
-        usual = r, x.same(0.0), shifted.bits()
-    else:
-        product, beyond = two_product(n, n.same(second))
-        high, low = two_sum(r, -product)
-        usual = *fast_two_sum(high, fma(n, -third, low - beyond)), shifted.bits()
-    huge = fabs(x) > HUGE[x.kind]
-
-    def aside() -> tuple[Value, ...]:
-        high, low, quadrant = reduce_huge(x.to("f64"))
-        by_lane = high.to(x.kind), low.to(x.kind), quadrant.to(usual[2].kind)
-        return tuple(select(huge, a, b) for a, b in zip(by_lane, usual))
-
-    r, lack, quadrant = x.block.rarely(huge, usual, aside)
+        r, quadrant = amended("huge_angle", (x,), (fma(n, -third, fma(n, -second, r)), shifted.bits()))
+        return r, x.same(0.0), quadrant
+    product, beyond = two_product(n, n.same(second))
+    high, low = two_sum(r, -product)
+    usual = *fast_two_sum(high, fma(n, -third, low - beyond)), shifted.bits()
+    r, lack, quadrant = amended("huge_angle", (x,), usual)
     return r, lack, quadrant
+
+
+def _huge_angle(x: Value) -> tuple[Value, ...]:
+    high, low, quadrant = reduce_huge(x.to("f64"))
+    return (high.to("f32"), quadrant.to("i32")) if x.kind == "f32" else (high, low, quadrant)
+
+
+ASIDES["huge_angle"] = Aside(lambda x: fabs(x) > HUGE[x.kind], _huge_angle)
 
 
 def sin_reduced(r: Value, lack: Value) -> Value:
