@@ -31,7 +31,16 @@ from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, is_turned, pack, places_of, steps
 from retrograd.compiler.schedule.tasks import PARALLEL_PRODUCTS, TASK_PRODUCTS, in_tasks
 from retrograd.compiler.schedule.thin import is_thin, thin_block, thin_shape
-from retrograd.compiler.schedule.tiles import SECOND_LEVEL, Fresh, Shape, Tile, is_exact, tile_shape
+from retrograd.compiler.schedule.tiles import (
+    OFTEN,
+    SECOND_LEVEL,
+    Fresh,
+    Shape,
+    Tile,
+    is_exact,
+    is_reused,
+    tile_shape,
+)
 from retrograd.compiler.schedule.windows import arrange_windows, has_windows
 
 _LONGEST_TASK = 1 << 20
@@ -40,8 +49,6 @@ _FAR_APART = 1024
 """Elements of a left operand that are so many bytes apart are better copied, if they are read often."""
 _SHALLOW = 32
 """Inner positions of a product that takes as long to write as to compute, at most."""
-_OFTEN = 64
-"""Rows that read a panel, so that copying it to whole cache lines is worth it."""
 _TOGETHER, _LEAST_TASKS, _FEWEST_TASKS = 32, 8, 4
 """Blocks of rows that a task takes, so that a piece of a panel is read more often; tasks that there should
 be, and that there must be where each copies its panel."""
@@ -164,7 +171,7 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
         return (*once, *(_by_rows(c, rows, columns, tile, panels.buffer, copies) for rows in blocks))
     right: Panels | Fresh | None = None
     fresh = _is_fresh(c, shape, columns, lanes)
-    if _must_pack_right(c) or (fresh and c.row.extent >= _OFTEN):
+    if _must_pack_right(c) or (fresh and is_reused(c, shape.rows)):
         right = _fresh(c, shape, columns, lanes) if fresh else packed(c.right, c.column, columns)
     tile = Tile(c, lanes, shape.depth, left, right)
     sharing, beside = Sharing.CHUNKS if shape.depth < c.inner.extent else Sharing.BLOCKS, Axis("n", 1)
@@ -183,7 +190,7 @@ def _is_shallow(c: Contraction) -> bool:
     size = c.column.extent * c.inner.extent * c.out.dtype.itemsize
     fits = c.inner.extent <= _SHALLOW and size <= SECOND_LEVEL
     alone = all(axis.extent == 1 for axis in c.batch)
-    return fits and alone and c.row.extent >= _FEWEST_TASKS * _OFTEN and _whole(c) >= PARALLEL_PRODUCTS
+    return fits and alone and c.row.extent >= _FEWEST_TASKS * OFTEN and _whole(c) >= PARALLEL_PRODUCTS
 
 
 def _by_rows(
@@ -226,8 +233,8 @@ def _is_fresh(c: Contraction, shape: Shape, columns: Sequence[Pieces], lanes: in
     uneven = inner % depth != 0 and any(is_turned(c, c.right, c.column, p, depth, lanes) for p in columns)
     shared = _whole(c) >= PARALLEL_PRODUCTS
     most = SECOND_LEVEL if shared else _LOCAL_PANELS
-    tasks = prod(axis.extent for axis in c.batch) * sum(p.count for p in columns) * (c.row.extent // _OFTEN)
-    enough = tasks >= _FEWEST_TASKS or not shared or c.row.extent < _OFTEN  # few rows: one reader of a panel
+    tasks = prod(axis.extent for axis in c.batch) * sum(p.count for p in columns) * (c.row.extent // OFTEN)
+    enough = tasks >= _FEWEST_TASKS or not shared or c.row.extent < OFTEN  # few rows: one reader of a panel
     return width * depth * c.out.dtype.itemsize <= most and not uneven and enough
 
 
@@ -244,7 +251,7 @@ def _should_pack_left(c: Contraction, columns: Sequence[Pieces]) -> bool:
     if steps(c.left, c.row) is None or steps(c.left, c.inner) is None:
         return True
     apart = (steps(c.left, c.inner) or 0) * c.out.dtype.itemsize
-    return apart >= _FAR_APART and c.inner.extent >= _OFTEN and sum(p.count for p in columns) > 2
+    return apart >= _FAR_APART and c.inner.extent >= OFTEN and sum(p.count for p in columns) > 2
 
 
 def _over_batch(c: Contraction, body: Sequence[Statement]) -> tuple[Statement, ...]:
@@ -299,6 +306,6 @@ def _blocks_of_task(rows: Pieces, panels: int, products: int, sharing: Sharing) 
     """How many blocks of rows a task takes, of so many multiplications each."""
     even = -(-rows.count * panels // _LEAST_TASKS)
     if sharing is Sharing.PANELS:
-        return max(even, -(-_OFTEN // rows.size), -(-TASK_PRODUCTS // products))
+        return max(even, -(-OFTEN // rows.size), -(-TASK_PRODUCTS // products))
     size = max(1, min(max(TASK_PRODUCTS // products, even), _LONGEST_TASK // products))
     return size if sharing is Sharing.BLOCKS else max(size, min(_TOGETHER, even))

@@ -22,14 +22,22 @@ from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, pack_block, steps
 from retrograd.compiler.schedule.tasks import LIGHT, within, work
 
-_TALLEST, _WIDEST = 12, 16
+_TALLEST, _WIDEST = 14, 16
 """Rows and vectors of a tile at most."""
 _FIRST_LEVEL = 32 << 10
 """Bytes of a panel that stay in the first-level cache beside all else."""
 SECOND_LEVEL = 1 << 19
 """Bytes of a panel that stay in the second-level cache beside all else."""
-_FETCHED = 2.6
-"""Cycles in which a vector comes from there."""
+_FETCHED, _FAR, _TORN, _COPIED = 2.6, 0.25, 0.2, 1.5
+"""Cycles in which a vector comes from there, that it takes more than one from the first level although other
+work hides its coming, that one across two cache lines takes more, and that its copying takes."""
+_STREAMED = 1 / 64
+"""Cycles that a byte of the left operand takes, where all of it does not stay there."""
+_STEP, _OPERAND = 0.6, 0.06
+"""Cycles that an inner position takes beside its multiply-adds, and more for each row and each vector."""
+OFTEN, _AGAIN = 64, 8
+"""Rows that read a panel, so that copying it to whole cache lines is worth it; and blocks of rows, where the
+right operand stays in the first-level cache as it lies."""
 _PAGE, _WAYS = 4096, 8
 """Bytes after which addresses meet the same sets of the first-level cache again, and lines of a set."""
 _LARGE = 1 << 22
@@ -77,24 +85,33 @@ def _cycles(c: Contraction, lanes: int, shape: Shape) -> float:
     """Roughly, at two multiply-adds and two loads a cycle, and less from the second-level cache."""
     blocks, width = -(-c.row.extent // shape.rows), shape.vectors * lanes
     panels, rest = divmod(c.column.extent, width)
-    total = panels * _cycles_of_tile(c, lanes, shape, blocks > 1)
+    total = panels * _cycles_of_tile(c, lanes, shape, blocks)
     if rest:
         last = -(-rest // lanes) if panels and is_exact(c) else shape.vectors
-        total += _cycles_of_tile(c, lanes, shape._replace(vectors=last), blocks > 1)
+        total += _cycles_of_tile(c, lanes, shape._replace(vectors=last), blocks)
     return blocks * total
 
 
-def _cycles_of_tile(c: Contraction, lanes: int, shape: Shape, again: bool) -> float:
-    """Of a tile whose panel is read `again` by the next."""
+def _cycles_of_tile(c: Contraction, lanes: int, shape: Shape, blocks: int) -> float:
+    """Of a tile whose panel so many blocks of rows read."""
     rows, vectors, depth = shape
     bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)  # four: the latency of a multiply-add
     panel = min(vectors * lanes, c.column.extent) * depth * c.out.dtype.itemsize
-    if again and panel > _FIRST_LEVEL * 5 // 4:
-        bound = max(bound, _FETCHED * vectors)
+    if blocks > 1 and panel > _FIRST_LEVEL * 5 // 4:
+        bound = max(bound, _FETCHED * vectors) + _FAR * vectors
+    if c.row.extent * c.inner.extent * c.out.dtype.itemsize > SECOND_LEVEL:
+        bound += _STREAMED * rows * c.out.dtype.itemsize
     if rows > _WAYS and (steps(c.left, c.row) or 1) * c.out.dtype.itemsize % _PAGE == 0:
         bound *= 1.2
-    bound += 0.5 + 0.1 * (rows + vectors)
+    bound += _STEP + _OPERAND * (rows + vectors)
+    bound += vectors * (_COPIED / blocks if is_reused(c, rows) else _TORN)
     return c.inner.extent * bound + -(-c.inner.extent // depth) * (2 * rows * vectors + 16)
+
+
+def is_reused(c: Contraction, rows: int) -> bool:
+    """Do blocks of so many rows read a panel so often that copying it to whole cache lines is worth it?"""
+    near = c.inner.extent * c.column.extent * c.out.dtype.itemsize <= _FIRST_LEVEL
+    return c.row.extent >= OFTEN and (not near or -(-c.row.extent // rows) >= _AGAIN)
 
 
 def is_exact(c: Contraction) -> bool:
