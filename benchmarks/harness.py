@@ -5,8 +5,9 @@ its first call, and what it computed in short. A contender that cannot run, or e
 instead.
 
 A contender's process lives through all rows of a run, so that libraries are imported once; while one
-contender is timed, the others sleep. Environment and processor affinity are set before any library is
-imported.
+contender is timed, the others sleep: each answers only when its threads have come to rest, for some spin for
+a tenth of a second after their work, on a processor that the next contender needs. Environment and processor
+affinity are set before any library is imported.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ PARTS = 16
 """Parts of a burst, of which the quickest is told, too."""
 PATIENCE = 600.0
 """Seconds after which a contender is given up."""
+REST, CALM, RESTLESS = 0.005, 0.2, 1.0
+"""Seconds between two looks at a process that should come to rest, the share of them that it may use, and the
+seconds after which it is left as it is."""
 FIRSTS = 3
 """Cold first calls of which the median is taken, as long as they are quick."""
 
@@ -129,7 +133,18 @@ def serve(
             answer = f"{error}"
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
+        _come_to_rest()
         connection.send(answer)
+
+
+def _come_to_rest() -> None:
+    """Wait until no thread of this process is at work."""
+    end = time.perf_counter() + RESTLESS
+    while time.perf_counter() < end:
+        used = time.process_time()
+        time.sleep(REST)
+        if time.process_time() - used < CALM * REST:
+            return
 
 
 def _set_up(setup: Setup, compiles: bool) -> tuple[Call, tuple[float, list[tuple[float, ...]]]]:
