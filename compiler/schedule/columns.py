@@ -29,7 +29,7 @@ def sum_columns(statement: Statement) -> tuple[Statement, ...]:
     """The statement with such sums, at any depth, arranged anew."""
     match statement:
         case For(body=(For() as inner,)) if _sums_columns(statement, inner):
-            return _by_rows(statement.axis, inner)
+            return by_rows(statement.axis, inner)
         case For() | Local():
             return (replace(statement, body=tuple(t for s in statement.body for t in sum_columns(s))),)
     return (statement,)
@@ -48,7 +48,7 @@ def _sums_columns(outer: For, inner: For) -> bool:
     )
 
 
-def _by_rows(rows: Axis, inner: For) -> tuple[Statement, ...]:
+def by_rows(rows: Axis, inner: For) -> tuple[Statement, ...]:
     """So many rows at a time, and those that are left."""
     count = _ROWS
     while count > 1 and count * len(expressions(inner.body)) > _MOST:

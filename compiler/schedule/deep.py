@@ -22,31 +22,34 @@ _RESULT = 1 << 14
 """Elements of a small result."""
 
 
-def is_deep(c: Contraction) -> bool:
-    """Is it better to cut the inner axis?"""
+def depth_of_piece(c: Contraction) -> int | None:
+    """Inner positions of a piece, where it is better to cut that axis."""
     rows, columns = c.row.extent, c.column.extent
     alone = all(axis.extent == 1 for axis in c.batch)
     small = min(rows, columns) > 1 and rows * columns <= _RESULT
-    return alone and small and c.inner.extent >= _FEWEST * _PIECE
+    return _PIECE if alone and small and c.inner.extent >= _FEWEST * _PIECE else None
 
 
-def pieces_of(c: Contraction) -> tuple[Buffer, list[Contraction]]:
+def pieces_of(c: Contraction, depth: int) -> tuple[Buffer, list[Contraction]]:
     """The sums of all pieces, one after the other, and the products that write them: a batch of equal ones,
     and what is left."""
-    whole, rest = divmod(c.inner.extent, _PIECE)
+    whole, rest = divmod(c.inner.extent, depth)
     result = c.row.extent * c.column.extent
     sums = Buffer("sums", c.out.dtype, (whole + (rest > 0)) * result, Space.ARENA)
     piece = Axis("piece", whole)
-    products = [_product(c, sums, (piece,), as_index(piece), _PIECE)]
+    inner = Axis(c.inner.name, depth)
+    products = [_product(c, sums, (piece,), as_index(piece), inner, as_index(piece) * depth)]
     if rest:
-        products.append(_product(c, sums, (), Index((), whole), rest))
+        last = Axis(c.inner.name, rest)
+        products.append(_product(c, sums, (), Index((), whole), last, Index((), whole * depth)))
     return sums, products
 
 
-def _product(c: Contraction, sums: Buffer, batch: tuple[Axis, ...], piece: Index, depth: int) -> Contraction:
-    """The product of one piece, so deep, stored as it is."""
-    inner = Axis(c.inner.name, depth)
-    moved = Rewriter(lambda index: index.substitute({c.inner: piece * _PIECE + at(inner)}))
+def _product(
+    c: Contraction, sums: Buffer, batch: tuple[Axis, ...], piece: Index, inner: Axis, first: Index
+) -> Contraction:
+    """The product of one piece, along an inner axis that begins there, stored as it is."""
+    moved = Rewriter(lambda index: index.substitute({c.inner: first + at(inner)}))
     place = (piece * c.row.extent + at(c.row)) * c.column.extent + at(c.column)
     return replace(
         c,

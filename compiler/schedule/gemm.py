@@ -5,7 +5,8 @@ Here is chosen what is computed in which order, and by which thread; the tiles t
 alike, and one tile's code serves the whole product. Operands are read in place where that is fast, else they
 are copied first (`schedule.panels`). Where a side is thin and the inner axis lies side by side in both
 operands, vectors run along that axis instead (`schedule.thin`); a long inner axis of a small result is cut in
-pieces for threads (`schedule.deep`).
+pieces for threads (`schedule.deep`); of one row and a large matrix, the matrix is read as it lies
+(`schedule.streams`).
 
 After F. G. Van Zee and R. A. van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality",
 2015.
@@ -25,7 +26,8 @@ from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import Contraction, For, Kind, Local, Statement, Store
 from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.passes.epilogues import is_straight, lies_straight
-from retrograd.compiler.schedule.deep import is_deep, joined, pieces_of
+from retrograd.compiler.schedule import deep, streams
+from retrograd.compiler.schedule.deep import joined, pieces_of
 from retrograd.compiler.schedule.digits import Digits, split
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, is_turned, pack, places_of, steps
@@ -71,14 +73,17 @@ def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] |
     c = _turned(_merged(c), lanes)
     if c.column.extent == 1 and not is_thin(c, lanes):
         return None
-    if is_deep(c):
-        sums, products = pieces_of(c)
+    depth = streams.depth_of_piece(c) if streams.is_streamed(c, lanes) else deep.depth_of_piece(c)
+    if depth is not None:
+        sums, products = pieces_of(c, depth)
         return (*(s for piece in products for s in _arranged(piece, machine, lanes)), joined(c, sums, lanes))
     return _arranged(c, machine, lanes)
 
 
 def _arranged(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...]:
-    """Loops over tiles, or over blocks of a thin product."""
+    """Loops over tiles, over blocks of a thin product, or over a matrix as it lies."""
+    if streams.is_streamed(c, lanes):
+        return _over_batch(c, streams.streamed(c, lanes))
     return _over_batch(c, _thin(c, lanes)) if is_thin(c, lanes) else _tiled(c, machine, lanes)
 
 
