@@ -72,6 +72,24 @@ def test_vectors(layout: str, shape: Shape) -> None:
     check(layout, *operands(layout, *shape, "f4"))
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(
+    "shape", [(2, 33000), (17, 33001), (23, 24001), (1000, 1001), (2000, 300), (300, 517)]
+)
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_a_row_by_a_matrix_read_as_it_lies(shape: Shape, dtype: str, batch: Shape) -> None:
+    check("NN", *operands("NN", 1, *shape, dtype, batch))
+
+
+def test_a_row_by_a_matrix_with_what_follows_it() -> None:
+    a, b = operands("NN", 1, 1000, 1001, "f4")
+    _, bias = operands("NN", 1, 1, 1001, "f4")
+    graph = graph_of(lambda x, y, z: row("maximum", row("add", dot(x, y), z), 0.0), a, b, bias)
+    (ours,) = build(graph, HOST)(a, b, bias)
+    exact = np.maximum(a.astype("f8") @ b.astype("f8") + bias, 0)
+    np.testing.assert_allclose(ours, exact, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(3, 130, 90), (90, 130, 3), (10, 200, 70), (70, 200, 10)])
 def test_thin_sides(layout: str, shape: Shape) -> None:
@@ -212,7 +230,16 @@ EPILOGUES: dict[str, Callable[[Node, Node, Node], Node | tuple[Node, ...]]] = {
 @pytest.mark.parametrize("name", EPILOGUES)
 @pytest.mark.parametrize(
     "shape",
-    [(40, 30, 50), (5, 3, 7), (48, 20, 48), (200, 300, 70), (1, 200, 90), (90, 200, 1), (60, 900, 90)],
+    [
+        (40, 30, 50),
+        (5, 3, 7),
+        (48, 20, 48),
+        (200, 300, 70),
+        (1, 200, 90),
+        (1, 600, 900),
+        (90, 200, 1),
+        (60, 900, 90),
+    ],
 )
 def test_what_follows_a_product_element_by_element(name: str, shape: Shape) -> None:
     a, b = operands("NN", *shape, "f4")

@@ -1,5 +1,5 @@
-"""Matrix products: squares, the first document's shapes with their adjoints, every transposition; one and two
-threads. `benchmarks/gemm.py`, where it is, looks closer."""
+"""Matrix products: squares, the first document's shapes with their adjoints, every transposition, vectors and
+thin sides, batches; one and two threads. `benchmarks/gemm.py`, where it is, looks closer."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ DOCUMENT = {
     "w2_adjoint": (100, 64, 10, "TN"),
 }
 """What the two-layer network multiplies, forwards and backwards: rows, inner positions, columns, layout."""
+
+THIN = {
+    "matvec_1000": (1000, 1000, 1, "NN"),
+    "matvec_4000": (4000, 4000, 1, "NN"),
+    "vecmat_1000": (1, 1000, 1000, "NN"),
+    "vecmat_4000": (1, 4000, 4000, "NN"),
+    "few_rows": (10, 1000, 1000, "NN"),
+    "short_inner": (1000, 10, 1000, "NN"),
+}
+"""A matrix and a vector, and sides of ten."""
+BATCHES = {16: 1000, 32: 1000, 64: 100}
+"""Squares of a batch, and how many there are."""
 
 
 def products(layout: str) -> Any:
@@ -55,8 +67,26 @@ def row(name: str, shape: tuple[int, int, int], layout: str, short: str, threads
     )
 
 
+def batch(n: int, count: int, threads: int) -> Row:
+    """So many products of squares at once."""
+    return Row(
+        f"gemm_batch_{n}_f32" + ("_alone" if threads == 1 else ""),
+        f"{count} matrix products at once, {n}³ f32" + (", 1 thread" if threads == 1 else ""),
+        value(
+            lambda: normal((count, n, n), (count, n, n), dtype="float32"),
+            lambda lib, a, b: a @ b,
+            lambda a, b: a @ b,
+            torch_too=False,
+        ),
+        threads=threads,
+        goal=1,
+        rounds=ROUNDS,
+    )
+
+
 ROWS = (
     *(row(f"{n}", (n, n, n), "NN", short, t) for t in (2, 1) for short in ("f32", "f64") for n in SQUARES),
     *(row(f"{n}_{lies}", (n, n, n), lies, "f32", 1) for n in TRANSPOSED for lies in ("NT", "TN", "TT")),
-    *(row(name, shape, lies, "f32", t) for t in (2, 1) for name, (*shape, lies) in DOCUMENT.items()),
+    *(row(name, shape, lies, "f32", t) for t in (2, 1) for name, (*shape, lies) in (DOCUMENT | THIN).items()),
+    *(batch(n, count, t) for t in (2, 1) for n, count in BATCHES.items()),
 )
