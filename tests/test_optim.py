@@ -315,7 +315,38 @@ def cleared(t: Any) -> Any:
     return p.tolist(), q.tolist(), zeros, p.grad is None
 
 
-@pytest.mark.parametrize("program", [groups, closures_and_hooks, cleared], ids=lambda f: f.__name__)
+def an_optimiser_of_ones_own(t: Any) -> Any:
+    class Momentum(t.optim.Optimizer):
+        def __init__(self, params: Any, lr: float, momentum: float = 0.0) -> None:
+            super().__init__(params, {"lr": lr, "momentum": momentum})
+
+        @t.no_grad()
+        def step(self, closure: Any = None) -> Any:
+            for group in self.param_groups:
+                for p in group["params"]:
+                    kept = self.state[p].setdefault("velocity", t.zeros_like(p))
+                    kept.mul_(group["momentum"]).add_(p.grad)
+                    p.add_(kept, alpha=-group["lr"])
+
+    called: list[str] = []
+    model = network(t)
+    optimizer = Momentum(model.parameters(), 0.1, momentum=0.9)
+    scheduler = t.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    optimizer.register_step_pre_hook(lambda o, args, kwargs: called.append("before"))
+    optimizer.register_step_post_hook(lambda o, args, kwargs: called.append("after"))
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(t.ones(2, 3)).square().sum().backward()
+        optimizer.step()
+        scheduler.step()
+    state = optimizer.state_dict()["state"][0]["velocity"]
+    return called, optimizer.param_groups[0]["lr"], round(state.sum().item(), 5), repr(optimizer)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "program", [groups, closures_and_hooks, cleared, an_optimiser_of_ones_own], ids=lambda f: f.__name__
+)
 def test_programs_do_the_same(torch: Any, program: Any) -> None:
     assert program(retrograd) == program(torch)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from functools import wraps
 from itertools import chain
 from typing import Any
 
@@ -36,8 +37,36 @@ class _Required:
 required = _Required()
 
 
+def _counted(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A method `step` between the hooks of its optimiser, which counts it."""
+
+    @wraps(step)
+    def counted(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if STATE.trace is not None:
+            raise TraceError(
+                f"{type(self).__name__}.step() inside a compiled function",
+                "it counts its steps, and the count would be that of the trace at every call",
+                "call it outside: it is compiled by itself",
+            )
+        for hook in list(self._before.values()):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                args, kwargs = changed
+        loss = step(self, *args, **kwargs)
+        self._steps += 1
+        for hook in list(self._after.values()):
+            hook(self, args, kwargs)
+        return loss
+
+    return counted
+
+
 class Optimizer:
-    """The base of all optimisers. `defaults` are the options of groups that do not set their own."""
+    """The base of all optimisers. `defaults` are the options of groups that do not set their own.
+
+    A subclass of a user's has a `step`, which finds parameters in `param_groups` and keeps what it remembers
+    of each in `state`.
+    """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -99,21 +128,15 @@ class Optimizer:
 
     # ---- the step ------------------------------------------------------------------------------------------
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = _counted(cls.step)  # type: ignore[method-assign]  # a user's own
+
+    @_counted
     def step(self, closure: Closure | None = None) -> Any:
         """Move the parameters by their gradients. `closure` computes the loss anew, which is returned."""
-        if STATE.trace is not None:
-            raise TraceError(
-                f"{type(self).__name__}.step() inside a compiled function",
-                "it counts its steps, and the count would be that of the trace at every call",
-                "call it outside: it is compiled by itself",
-            )
-        for hook in list(self._before.values()):
-            hook(self, (closure,), {})
-        loss = self._stepped(closure)
-        self._steps += 1
-        for hook in list(self._after.values()):
-            hook(self, (closure,), {})
-        return loss
+        return self._stepped(closure)
 
     def _stepped(self, closure: Closure | None) -> Any:
         loss = None
@@ -128,7 +151,7 @@ class Optimizer:
         raise NotImplementedError
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """`hook(optimizer, args, kwargs)` before each step."""
+        """`hook(optimizer, args, kwargs)` before each step; it may return other arguments."""
         return RemovableHandle(self._before, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
