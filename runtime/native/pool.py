@@ -23,8 +23,9 @@ from string import Template
 
 from retrograd.compiler.record import record
 
-SPIN_NS = 30_000
-"""How long an idle thread spins before it sleeps; a hot pool answers 100 times sooner than a sleeping one."""
+SPIN_NS = 100_000
+"""How long an idle thread spins before it sleeps; a hot pool answers 100 times sooner than a sleeping one. So
+long that threads stay awake through what one of them does alone between the parallel loops of a step."""
 
 RANGES = 64
 """Ranges that the blocks of a job are cut into at most."""
