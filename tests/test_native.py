@@ -193,8 +193,9 @@ def test_a_module_that_is_refused_leaves_nothing_behind() -> None:
     refused = SCALE.replace("load <8 x float>, ptr %sum", "load <8 x float>, ptr %nothing")
     with Assembler(Target.host()) as assembler:
         assembler.add(SCALE)
+        assembler.add(refused)
         with pytest.raises(CompilerError, match="not valid LLVM"):
-            assembler.add(refused)
+            assembler.finish(SCALE)
     assert _users == [0]
 
 

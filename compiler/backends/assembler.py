@@ -6,7 +6,8 @@
 
 LLVM's bindings hold a lock for as long as any call of theirs runs, so its library is called past them here:
 modules of different contexts have nothing in common, and each has a code generator of its own. A thread does
-nothing but call LLVM, for it waits for Python each time that it comes back.
+nothing but call LLVM. It waits for Python each time that it comes back, and so that it need not wait long,
+whoever writes the text is interrupted more often than usual.
 """
 
 from __future__ import annotations
@@ -14,21 +15,25 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import sys
 import threading
 from collections import deque
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-from retrograd.compiler.backends.cpu import Target, assemble, bindings, lean, new_machine, parsed
+from retrograd.compiler.backends.cpu import Target, assemble, bindings, lean, new_machine
 from retrograd.compiler.errors import CompilerError
+
+_TURN = 2e-5
+"""Seconds after which Python's threads take turns while modules are under way."""
 
 
 class Assembler:
     """One program's modules on their way to object code. Errors are those of `assemble`.
 
     Whoever writes the text keeps a core to itself: with another thread than its own on each of the others, it
-    would wait for its turn.
+    would wait for its turn. Where there is but one core, it makes the code itself, at the end.
     """
 
     def __init__(self, target: Target) -> None:
@@ -36,6 +41,7 @@ class Assembler:
         self._jobs: list[_Job] = []
         self._waiting: deque[_Job] = deque()
         self._threads: list[threading.Thread] = []
+        self._open = ExitStack()
 
     def __enter__(self) -> Assembler:
         return self
@@ -46,23 +52,26 @@ class Assembler:
         self._waiting.clear()
         for thread in self._threads:
             thread.join()
-        for job in self._jobs:
-            job.close()
+        self._open.close()
 
     def add(self, llvm_text: str) -> None:
         """Have the code of a module made."""
+        if not self._jobs:
+            self._open.enter_context(lean())
+            self._open.enter_context(_Turns())
         job = _Job(llvm_text, self._target)
         self._jobs.append(job)
         self._waiting.append(job)
         at_work = [thread for thread in self._threads if thread.is_alive()]
-        if len(at_work) < max(1, _cores() - 1):
-            self._threads = [*at_work, threading.Thread(target=self._work)]
-            self._threads[-1].start()
+        if len(at_work) < _cores() - 1:
+            thread = threading.Thread(target=self._work)
+            thread.start()
+            self._threads = [*at_work, thread]
 
     def finish(self, llvm_text: str) -> list[bytes]:
         """The code of all modules, of which this one is the last."""
-        self._work()
         last = assemble(llvm_text, self._target)
+        self._work()
         for thread in self._threads:
             thread.join()
         return [*(job.result() for job in self._jobs), last]
@@ -81,33 +90,67 @@ class _Job:
     """One module."""
 
     def __init__(self, llvm_text: str, target: Target) -> None:
-        self._target = target
+        self._text, self._target = llvm_text, target
         self._machine = _idle(target).pop() if _idle(target) else new_machine(target)
-        self._open = ExitStack()
-        self._module = self._open.enter_context(parsed(llvm_text, self._machine))
-        self._open.enter_context(lean())
-        self._error = ctypes.c_char_p()
-        self._code: Any = None
+        self._code: bytes | None = None
 
     def run(self) -> None:
         """Make its code."""
-        self._code = _emit_to_memory()(self._machine, self._module, 1, ctypes.byref(self._error))
+        call, message = _library(), ctypes.c_char_p()
+        triple, layout = _described(self._target)
+        context = call.LLVMPY_ContextCreate()
+        try:
+            module = call.LLVMPY_ParseAssembly(context, self._text.encode(), ctypes.byref(message))
+            try:
+                if not message.value:
+                    call.LLVMPY_SetTarget(module, triple)
+                    call.LLVMPY_SetDataLayout(module, layout)
+                    if not call.LLVMPY_VerifyModule(module, ctypes.byref(message)):
+                        self._emit(call, module)
+            finally:
+                call.LLVMPY_DisposeModule(module)
+        finally:
+            call.LLVMPY_ContextDispose(context)
+        _idle(self._target).append(self._machine)
+
+    def _emit(self, call: ctypes.CDLL, module: Any) -> None:
+        """Make the code of a module that is right."""
+        code = call.LLVMPY_TargetMachineEmitToMemory(
+            self._machine, module, 1, ctypes.byref(ctypes.c_char_p())
+        )
+        if code:
+            start, size = call.LLVMPY_GetBufferStart(code), call.LLVMPY_GetBufferSize(code)
+            self._code = ctypes.string_at(start, size)
+            call.LLVMPY_DisposeMemoryBuffer(code)
 
     def result(self) -> bytes:
         """The object code."""
-        library = bindings().ffi.lib
-        if not self._code:
-            raise CompilerError("LLVM makes no code of a module", (self._error.value or b"").decode())
-        found = ctypes.string_at(
-            library.LLVMPY_GetBufferStart(self._code), library.LLVMPY_GetBufferSize(self._code)
-        )
-        library.LLVMPY_DisposeMemoryBuffer(self._code)
-        return found
+        if self._code is None:
+            assemble(self._text, self._target)  # says what is wrong with the text
+            raise CompilerError("LLVM makes no code of a module")
+        return self._code
 
-    def close(self) -> None:
-        """Give back what LLVM worked with."""
-        self._open.close()
-        _idle(self._target).append(self._machine)
+
+class _Turns:
+    """Within, threads that wait for Python get it soon. The interval is the process's, so the last who leaves
+    sets it back."""
+
+    _lock = threading.Lock()
+    _users = 0
+    _usual = 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not _Turns._users:
+                _Turns._usual = sys.getswitchinterval()
+                sys.setswitchinterval(_TURN)
+            _Turns._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            _Turns._users -= 1
+            if not _Turns._users:
+                sys.setswitchinterval(_Turns._usual)
 
 
 def _cores() -> int:
@@ -122,10 +165,24 @@ def _idle(target: Target) -> list[Any]:
 
 
 @functools.cache
-def _emit_to_memory() -> Any:
-    """LLVM's function, without the lock of the bindings."""
-    library = bindings().ffi.lib
-    function = ctypes.CDLL(library._name).LLVMPY_TargetMachineEmitToMemory
-    function.argtypes = library.LLVMPY_TargetMachineEmitToMemory.argtypes
-    function.restype = library.LLVMPY_TargetMachineEmitToMemory.restype
-    return function
+def _described(target: Target) -> tuple[bytes, bytes]:
+    """The triple and the layout of data that a code generator wants a module to have."""
+    machine = new_machine(target)
+    return machine.triple.encode(), str(machine.target_data).encode()
+
+
+_CALLED = (
+    "ContextCreate", "ContextDispose", "ParseAssembly", "VerifyModule", "SetTarget", "SetDataLayout",
+    "DisposeModule", "TargetMachineEmitToMemory", "GetBufferStart", "GetBufferSize", "DisposeMemoryBuffer",
+)  # fmt: skip
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    """LLVM's functions, without the lock of the bindings."""
+    locked = bindings().ffi.lib
+    library = ctypes.CDLL(locked._name)
+    for name in _CALLED:
+        known, function = getattr(locked, f"LLVMPY_{name}"), getattr(library, f"LLVMPY_{name}")
+        function.argtypes, function.restype = known.argtypes, known.restype
+    return library

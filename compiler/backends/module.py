@@ -35,7 +35,7 @@ KINDS = {
 
 
 _NAMED = re.compile(r"@([\w.]+)")
-_PIECE = 250
+_PIECE = 120
 """Lines of text that are worth a module of their own, which costs LLVM a millisecond."""
 
 
