@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Protocol, TypeVar
 
 from retrograd.compiler.backends import llvm, ptx
 from retrograd.compiler.backends.cpu import Target
+from retrograd.compiler.backends.products import Step, script
 from retrograd.compiler.backends.ptx import Launch
 from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Array, Graph
@@ -53,16 +55,27 @@ class Compiled:
     """Primitives only, simplified."""
     loops: loops.Program
     """Scheduled for the target."""
-    llvm: str
-    rest: str
-    """The part of it that was not given away while it was written."""
     symbol: str
     """The exported function; its ABI is told in `backends.cpu`."""
+    script: tuple[Step, ...] | None
+    """What the library is told, if the program is nothing but products: then it needs no code of its own."""
+    write: Callable[[], llvm.Text]
+    """Its text as LLVM, written once. That of a script is for people."""
     constants: tuple[Array, ...]
     """Arrays that the caller passes between inputs and outputs."""
     checks: tuple[IndexCheck, ...]
     """One for each bool output that follows the graph's own: where it is True, `check.error()` must be
     raised."""
+
+    @property
+    def llvm(self) -> str:
+        """All of the text."""
+        return self.write().whole
+
+    @property
+    def rest(self) -> str:
+        """The part of it that was not given away while it was written."""
+        return self.write().rest
 
 
 def compile_graph(
@@ -74,8 +87,11 @@ def compile_graph(
     local = look(localise(serial))
     scheduled = look(schedule(local, Machine(target.vector_bits, target.registers)))
     planned = look(plan(scheduled))
-    text = llvm.emit(planned, graph.name, target, give)
-    return Compiled(graph, optimised, planned, text.whole, text.rest, graph.name, constants, checks)
+    steps = script(planned)
+    write = cache(partial(llvm.emit, planned, graph.name, target, give if steps is None else None))
+    if steps is None:
+        write()
+    return Compiled(graph, optimised, planned, graph.name, steps, write, constants, checks)
 
 
 def _lowered(

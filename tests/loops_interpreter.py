@@ -25,7 +25,7 @@ from retrograd.compiler.ir.expressions import (
 )
 from retrograd.compiler.ir.graph import OPS, Array, Op, apply
 from retrograd.compiler.ir.index import Axis, Bound, Divided, Index, Loaded, Remainder
-from retrograd.compiler.ir.loops import Accumulate, For, If, Kind, Local, Program, Statement, Store
+from retrograd.compiler.ir.loops import Accumulate, For, If, Kind, Local, Program, Routine, Statement, Store
 from retrograd.compiler.ops.shape import cast
 
 SHUFFLED = (Kind.PARALLEL, Kind.VECTOR, Kind.GRID)
@@ -69,6 +69,8 @@ class _Machine:
                 case If(bounds=bounds, body=body):
                     if self._holds(bounds):
                         self.block(body)
+                case Routine(body=body):
+                    self.block(body)
                 case Store():
                     self._write(s.buffer, s.index, self._value(s.value))
                 case Accumulate():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.products import Step
 from retrograd.compiler.dtypes import float64
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import OPS, Builder, Graph, Type, apply
@@ -226,9 +227,11 @@ def test_a_warm_start_needs_no_compiler(tmp_path: Path) -> None:
 
 def test_code_comes_back_as_it_was_packed() -> None:
     constants = [np.arange(6, dtype=np.int32).reshape(2, 3), np.array(2.5), np.zeros((0, 4), bool)]
-    code = Code("loss", 4096, 2, True, [1, 3], constants, [CODE, CODE[:7]])
+    script = [Step((1, "retrograd_tile_f32x16_6x4"), ((0, 64), (1, 0)))]
+    code = Code("loss", 4096, 2, True, [1, 3], constants, script, [CODE, CODE[:7]])
     again = Code.unpacked(code.packed())
     assert again[:5] == code[:5]
+    assert again.script == script
     assert again.objects == [CODE, CODE[:7]]
     for ours, theirs in zip(again.constants, constants, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -19,6 +19,7 @@ from retrograd.compiler.backends.iteration import Iteration, phi
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
+from retrograd.compiler.backends.products import first, words
 from retrograd.compiler.backends.vector import Conversion, Value, select
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.expressions import Buffer, Call, Load
@@ -36,6 +37,7 @@ from retrograd.compiler.ir.loops import (
     Local,
     Mma,
     Program,
+    Routine,
     Statement,
     Store,
     expressions,
@@ -51,6 +53,9 @@ _OFTEN = 24
 """A function of mathematics that a kernel computes in more places is called, not written there."""
 _LONG = 400
 """A function of so many lines is not continued with another kernel."""
+
+_TAKEN = {"retrograd_parallel": "ptr, ptr, i64"}
+"""What functions from outside take, where that is not one pointer, or known by a call."""
 
 
 @record(slots=True)
@@ -171,6 +176,8 @@ class Emitter(Iteration):
                     self._accumulate(s)
                 case If():
                     self._if(s)
+                case Routine():
+                    self._routine(s)
                 case Barrier() | Exchange() | Fragment() | Mma():
                     self._between_threads(s)
 
@@ -236,6 +243,39 @@ class Emitter(Iteration):
         self._pointers[s.buffer] = name
         self.statements(s.body)
 
+    def _routine(self, s: Routine) -> None:
+        """A call of the library, which is told what to do by a constant of the module."""
+        plan, told = self.module.unique("plan"), []
+        for word in words(s, self._epilogue(s) if s.epilogue else 0):
+            if isinstance(word, str) and word.startswith("retrograd_"):
+                self.block.declare(word, f"declare void @{word}({_TAKEN.get(word, 'ptr')})")
+            told.append(f"i64 {word}" if isinstance(word, int) else f"i64 ptrtoint (ptr @{word} to i64)")
+        self.block.declare(plan, f"@{plan} = private constant [{len(told)} x i64] [{', '.join(told)}]")
+        self.block.declare(
+            "retrograd_product", "declare void @retrograd_product(ptr, ptr, ptr, ptr, ptr, ptr)"
+        )
+        places = [(s.left.buffer, s.left.index), (s.right.buffer, s.right.index)]
+        if s.out is not None:
+            places.append((s.out.buffer, s.out.index))
+        operands = [self.address(buffer, as_index(first(s, index))) for buffer, index in places]
+        operands += [] if s.out else ["null"]
+        operands.append(self.pointer(s.panels) if s.panels else "null")
+        given = ", ".join(f"ptr {operand}" for operand in ("%args", *operands))
+        self.block.do(f"call void @retrograd_product(ptr @{plan}, {given})")
+
+    def _epilogue(self, s: Routine) -> str:
+        """A function that does the rest with the sums of an item; its name as LLVM text."""
+        name = self.module.unique(f"{self.name}.{s.item.name}")
+        inner = Emitter(self.module, self._program, name, self._given)
+        inner._often = self._often
+        inner._set(s.item, Value(inner.block, "%item", "i64", 1))
+        assert s.sums is not None
+        inner._pointers[s.sums] = "%sums"
+        inner.statements(s.epilogue)
+        signature = f"{quoted(name)}(ptr %args, i64 %item, ptr %sums)"
+        self.module.add(signature, inner.preamble, inner.block, internal=True)
+        return f'"{name}"'
+
     # ---- loops ----
 
     def _loop(self, s: For) -> None:
@@ -263,7 +303,9 @@ class Emitter(Iteration):
         inner._set(s.axis, Value(inner.block, "%block", "i64", 1))
         inner.statements(s.body)
         self.module.add(f"{quoted(name)}(ptr %args, i64 %block)", inner.preamble, inner.block, internal=True)
-        self.block.declare("retrograd_parallel", "declare void @retrograd_parallel(ptr, ptr, i64)")
+        self.block.declare(
+            "retrograd_parallel", f"declare void @retrograd_parallel({_TAKEN['retrograd_parallel']})"
+        )
         trips = self._ref(self._trips(s))
         self.block.do(f"call void @retrograd_parallel(ptr {quoted(name)}, ptr %args, i64 {trips})")
 

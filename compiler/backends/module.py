@@ -111,7 +111,8 @@ class Module:
             if name in named:
                 named |= set(_NAMED.findall(declaration))
                 needed.append(declaration)
-        needed += [declaration for name, declaration in self._headers[: self._given] if name in text]
+        whole = "\n".join([text, *needed])
+        needed += [declaration for name, declaration in self._headers[: self._given] if name in whole]
         return "\n".join([text, *needed, self._group(), ""])
 
     def _group(self) -> str:

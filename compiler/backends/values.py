@@ -41,6 +41,10 @@ from retrograd.compiler.ir.loops import Accumulate, Program
 
 _MOST_BYTES = 32
 """Lanes of single bytes that shuffles put in place: LLVM 22.1 never ends over sums of 64 doubled bytes."""
+_MASKING = 256
+"""Bits of vectors that are loaded under a mask at no cost. Where they are narrower, what lies by chance after
+a local buffer is read and ignored; here not, for it may be numbers so small that the processor is slow with
+them."""
 
 
 @dataclass
@@ -222,7 +226,8 @@ class Values(Places):
             return self._load_scalar(e, kind)
         mask = self._mask(e.bounds)
         if e.index.stride(vector.axis) == 1:
-            has_slack = e.buffer.space is Space.LOCAL and not e.bounds
+            masking = self.module.native_bits >= _MASKING
+            has_slack = not masking and e.buffer.space is Space.LOCAL and not e.bounds
             loaded = self._load_run(e, kind, vector.lanes, None if has_slack else mask)
         elif e.index.stride(vector.axis) == -1 and mask is None:
             loaded = backwards(

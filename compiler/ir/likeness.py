@@ -35,6 +35,7 @@ from retrograd.compiler.ir.loops import (
     Kernel,
     Local,
     Mma,
+    Routine,
     Statement,
     Store,
     expressions,
@@ -130,8 +131,17 @@ class _Writer:
             case Mma(buffer, place, left, left_place, right, right_place, depth, where):
                 self.tokens += ["mma", *self._place(buffer, place), *self._place(left, left_place)]
                 self.tokens += [*self._place(right, right_place), depth, where if self._located else None]
+            case Routine():
+                self._routine(s)
             case _:
                 assert_never(s)
+
+    def _routine(self, s: Routine) -> None:
+        """A product and how it is gone through; from the latter the epilogue follows."""
+        self.tokens += ["routine", s.plan, s.copied, s.panels and self._buffer(s.panels)]
+        self.tokens += [self._axis(axis) for axis in (s.batch, s.row, s.column, s.inner, s.item)]
+        self.tokens += [self._expression(s.left), self._expression(s.right)]
+        self.statements(s.body)
 
     def contraction(self, c: Contraction) -> None:
         """A product as a schedule sees it."""

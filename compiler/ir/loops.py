@@ -7,6 +7,8 @@
                 | buffer "[" index "]" "=" expression
                 | buffer "[" index "]" combine"=" expression combine: a row: add, mul, maximum, …
                 | "local" buffer, … "{" statement* "}"       scratch that lives inside the braces
+                | "routine in tiles of" size "{" statement* "}"
+                                                             the library does what the loops say
                 | "if" bound* "{" statement* "}"
                 | "barrier"                                  all threads of a block arrive before any goes on
                 | buffer "=" buffer "of thread ^" mask       one element, as the thread with these bits
@@ -173,8 +175,76 @@ class Mma:
     where: Location | None = None
 
 
-Statement = For | Store | Accumulate | Local | If | Barrier | Exchange | Fragment | Mma
-_AROUND = (For, Local, If)
+@record(slots=True)
+class Plan:
+    """How the library's routine goes through a product."""
+
+    rows: int
+    """Of a tile."""
+    vectors: int
+    """Across a tile, of so many lanes."""
+    lanes: int
+    depth: int
+    """Inner positions that are taken at a time."""
+    size: int
+    """Blocks of rows that an item takes."""
+    beside: int
+    """Panels of columns that it takes."""
+    rowwise: bool
+    """Do items with the same blocks follow each other? Else those with the same panels."""
+    share: int
+    """Items of a task; 0 where there are no tasks."""
+    copies_left: bool
+    """Is the left operand copied, into `panels`?"""
+    copies_right: bool
+    """Does an item copy what it reads of the right operand?"""
+
+    @property
+    def width(self) -> int:
+        """Columns of a panel."""
+        return self.vectors * self.lanes
+
+    def chunks(self, rows: int) -> int:
+        """Items that follow each other down so many rows."""
+        return _parts(_parts(rows, self.rows), self.size)
+
+    def groups(self, columns: int) -> int:
+        """Items beside each other."""
+        return _parts(_parts(columns, self.width), self.beside)
+
+
+def _parts(extent: int, size: int) -> int:
+    """Parts of a size that an extent has, the last perhaps smaller."""
+    return -(-extent // size)
+
+
+@record(eq=False)
+class Routine:
+    """A product that the library computes; plain loops, the body, say what. It is done item by item: some
+    blocks of rows of some panels of columns of one product of a batch. The epilogue, if there is one, follows
+    each item, whose sums are then in a scratch buffer, tile after tile."""
+
+    body: tuple[Statement, ...]
+    left: Load
+    right: Load
+    out: Store | None
+    """Where the sums go, if there is no epilogue."""
+    batch: Axis
+    row: Axis
+    column: Axis
+    inner: Axis
+    plan: Plan
+    panels: Buffer | None
+    """Where the blocks of the left operand are copied; an earlier routine may have done it."""
+    copied: bool
+    """Has it?"""
+    item: Axis
+    sums: Buffer | None
+    epilogue: tuple[Statement, ...]
+
+
+Statement = For | Store | Accumulate | Local | If | Barrier | Exchange | Fragment | Mma | Routine
+_AROUND = (For, Local, If, Routine)
 _WRITES = (Store, Accumulate)
 
 
@@ -336,6 +406,9 @@ def _line(s: Statement, depth: int, names: _Names) -> str:
         case Mma():
             product = f"{s.left}[{s.left_place}] @ {s.right}[{s.right_place}]"
             return f"{pad}{s.buffer}[{s.place}] += {product}{_comment(s.where)}\n"
+        case Routine():
+            tile = f"{s.plan.rows} × {s.plan.width}"
+            return f"{pad}routine in tiles of {tile} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
 
 
 def _scratch(s: Local) -> tuple[str, tuple[Statement, ...]]:

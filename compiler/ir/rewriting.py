@@ -27,6 +27,7 @@ from retrograd.compiler.ir.loops import (
     If,
     Local,
     Mma,
+    Routine,
     Statement,
     Store,
 )
@@ -122,8 +123,20 @@ class Rewriter:
                     s, buffer=buffer, place=place, left=left, left_place=left_place, right=right,
                     right_place=right_place,
                 )  # fmt: skip
+            case Routine():
+                return self._routine(s)
             case Barrier() | Exchange():
                 return s
+
+    def _routine(self, s: Routine) -> Routine:
+        body, epilogue = self.statements(s.body), self.statements(s.epilogue)
+        left, right = self.expression(s.left), self.expression(s.right)
+        out = s.out and self.statement(s.out)
+        assert isinstance(left, Load)
+        assert isinstance(right, Load)
+        assert out is None or isinstance(out, Store)
+        panels = s.panels and self._place(s.panels, Index())[0]
+        return replace(s, body=body, left=left, right=right, out=out, panels=panels, epilogue=epilogue)
 
 
 def stores_of(

@@ -43,6 +43,7 @@ from retrograd.compiler.ir.loops import (
     Local,
     Mma,
     Program,
+    Routine,
     Statement,
     Store,
 )
@@ -172,6 +173,8 @@ class _Verifier:
                     self._fragment(s)
                 case Mma():
                     self._product(s)
+                case Routine():
+                    self._block(s.body)
 
     def _loop(self, s: For) -> None:
         what = f"for {s.axis} in {s.axis.extent} {s.kind.value}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from retrograd.compiler.ir.expressions import Buffer, Load, Space
-from retrograd.compiler.ir.loops import Accumulate, Program, Store, expressions, walk
+from retrograd.compiler.ir.loops import Accumulate, Program, Routine, Store, expressions, walk
 
 _ALIGNMENT = 64
 
@@ -37,6 +37,7 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
     lives: dict[Buffer, tuple[int, int]] = {}
     for k, kernel in enumerate(program.kernels):
         touched = [s.buffer for s in walk(kernel.body) if isinstance(s, Store | Accumulate)]
+        touched += [s.panels for s in walk(kernel.body) if isinstance(s, Routine) and s.panels]
         touched += [e.buffer for e in expressions(kernel.body) if isinstance(e, Load)]
         for buffer in touched:
             if buffer.space is Space.ARENA:

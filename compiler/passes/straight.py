@@ -21,6 +21,7 @@ from retrograd.compiler.ir.loops import (
     If,
     Local,
     Program,
+    Routine,
     Statement,
     Store,
     expressions,
@@ -83,7 +84,7 @@ def _blocks(
     """The statements of each pair of braces, with the loops around them."""
     yield statements, around
     for statement in statements:
-        if isinstance(statement, For | Local | If):
+        if isinstance(statement, For | Local | If | Routine):
             inner = (*around, statement) if isinstance(statement, For) else around
             yield from _blocks(statement.body, inner)
 

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from enum import Enum
 from functools import partial
 from itertools import product
 from math import prod
 
-from retrograd.compiler.ir.expressions import Buffer, Convert, Expression, Space, axes_of
+from retrograd.compiler.ir.expressions import Buffer, Expression, Space, axes_of
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import Contraction, For, Kind, Local, Statement, Store
 from retrograd.compiler.ir.rewriting import Rewriter
@@ -29,12 +28,23 @@ from retrograd.compiler.passes.epilogues import is_straight, lies_straight
 from retrograd.compiler.schedule import deep, streams
 from retrograd.compiler.schedule.deep import joined, pieces_of
 from retrograd.compiler.schedule.digits import Digits, split
+from retrograd.compiler.schedule.library import by_routine
 from retrograd.compiler.schedule.machine import Machine
-from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, is_turned, pack, places_of, steps
-from retrograd.compiler.schedule.tasks import PARALLEL_PRODUCTS, TASK_PRODUCTS, in_tasks
+from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, pack, places_of, steps
+from retrograd.compiler.schedule.sharing import (
+    LEAST_TASKS,
+    LOCAL_PANELS,
+    Sharing,
+    blocks_of_task,
+    is_fresh,
+    is_shallow,
+    must_pack_right,
+    should_pack_left,
+    whole,
+)
+from retrograd.compiler.schedule.tasks import PARALLEL_PRODUCTS, in_tasks
 from retrograd.compiler.schedule.thin import is_thin, thin_block, thin_shape
 from retrograd.compiler.schedule.tiles import (
-    OFTEN,
     SECOND_LEVEL,
     Fresh,
     Shape,
@@ -44,18 +54,6 @@ from retrograd.compiler.schedule.tiles import (
     tile_shape,
 )
 from retrograd.compiler.schedule.windows import arrange_windows, has_windows
-
-_LONGEST_TASK = 1 << 20
-"""Multiplications of a task at most, unless it shares what it reads."""
-_FAR_APART = 1024
-"""Elements of a left operand that are so many bytes apart are better copied, if they are read often."""
-_SHALLOW = 32
-"""Inner positions of a product that takes as long to write as to compute, at most."""
-_TOGETHER, _LEAST_TASKS, _FEWEST_TASKS = 32, 8, 4
-"""Blocks of rows that a task takes, so that a piece of a panel is read more often; tasks that there should
-be, and that there must be where each copies its panel."""
-_LOCAL_PANELS = 1 << 17
-"""Bytes of panels that may be on the stack, except in a task of threads."""
 
 
 def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] | None:
@@ -81,10 +79,12 @@ def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] |
 
 
 def _arranged(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...]:
-    """Loops over tiles, over blocks of a thin product, or over a matrix as it lies."""
+    """Loops over a matrix as it lies, over blocks of a thin product, the library's routines, or tiles."""
     if streams.is_streamed(c, lanes):
         return _over_batch(c, streams.streamed(c, lanes))
-    return _over_batch(c, _thin(c, lanes)) if is_thin(c, lanes) else _tiled(c, machine, lanes)
+    if is_thin(c, lanes):
+        return _over_batch(c, _thin(c, lanes))
+    return by_routine(c, machine, lanes) or _tiled(c, machine, lanes)
 
 
 def fits(c: Contraction, machine: Machine) -> bool:
@@ -155,7 +155,7 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
     once: list[Statement] = []
     each: list[Statement] = []
     locals_: list[Buffer] = []
-    most = SECOND_LEVEL // 2 if _whole(c) >= PARALLEL_PRODUCTS else _LOCAL_PANELS
+    most = SECOND_LEVEL // 2 if whole(c) >= PARALLEL_PRODUCTS else LOCAL_PANELS
 
     def packed(operand: Expression, axis: Axis, pieces: Sequence[Pieces]) -> Panels:
         batch = [outer for outer in c.batch if outer in axes_of(operand)]
@@ -169,14 +169,14 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
             once.extend(in_tasks(batch, size, copies))
         return panels
 
-    left = packed(c.left, c.row, blocks) if _should_pack_left(c, columns) else None
-    if _is_shallow(c):
+    left = packed(c.left, c.row, blocks) if should_pack_left(c, columns) else None
+    if is_shallow(c):
         panels, copies = pack(c, c.right, c.column, columns, lanes)
         tile = Tile(c, lanes, shape.depth, left, panels)
         return (*once, *(_by_rows(c, rows, columns, tile, panels.buffer, copies) for rows in blocks))
     right: Panels | Fresh | None = None
-    fresh = _is_fresh(c, shape, columns, lanes)
-    if _must_pack_right(c) or (fresh and is_reused(c, shape.rows)):
+    fresh = is_fresh(c, shape, columns, lanes)
+    if must_pack_right(c) or (fresh and is_reused(c, shape.rows)):
         right = _fresh(c, shape, columns, lanes) if fresh else packed(c.right, c.column, columns)
     tile = Tile(c, lanes, shape.depth, left, right)
     sharing, beside = Sharing.CHUNKS if shape.depth < c.inner.extent else Sharing.BLOCKS, Axis("n", 1)
@@ -189,15 +189,6 @@ def _tiled(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...
     return (*once, *_over_batch(c, body))
 
 
-def _is_shallow(c: Contraction) -> bool:
-    """Is it the result that takes the time, because the inner axis is short? Then it had better be written
-    row by row, each task with a copy of the whole right operand."""
-    size = c.column.extent * c.inner.extent * c.out.dtype.itemsize
-    fits = c.inner.extent <= _SHALLOW and size <= SECOND_LEVEL
-    alone = all(axis.extent == 1 for axis in c.batch)
-    return fits and alone and c.row.extent >= _FEWEST_TASKS * OFTEN and _whole(c) >= PARALLEL_PRODUCTS
-
-
 def _by_rows(
     c: Contraction,
     rows: Pieces,
@@ -208,7 +199,7 @@ def _by_rows(
 ) -> Statement:
     """Tasks of some blocks of rows, each block with all panels."""
     products = rows.size * c.column.extent * c.inner.extent
-    size = min(rows.count, _blocks_of_task(rows, 1, products, Sharing.PANELS))
+    size = min(rows.count, blocks_of_task(rows, 1, products, Sharing.PANELS))
     task, within = Axis("task", -(-rows.count // size)), Axis("r", size)
     block = at(task) * size + at(within)
     body: list[Statement] = []
@@ -224,39 +215,11 @@ def _fresh(c: Contraction, shape: Shape, columns: Sequence[Pieces], lanes: int) 
     """The panels that a task copies: more than one, where the second-level cache holds them beside all else
     and there remain enough tasks."""
     size, beside = shape.vectors * shape.depth * lanes, 1
-    if _whole(c) >= PARALLEL_PRODUCTS and shape.depth == c.inner.extent:
+    if whole(c) >= PARALLEL_PRODUCTS and shape.depth == c.inner.extent:
         fitting = SECOND_LEVEL // (size * c.out.dtype.itemsize)
-        beside = max(1, min(fitting, columns[0].count // _LEAST_TASKS))
+        beside = max(1, min(fitting, columns[0].count // LEAST_TASKS))
     buffer = Buffer("panel", c.out.dtype, size * beside + lanes, Space.LOCAL)  # the last vector is read whole
     return Fresh(buffer, Axis("n", beside))
-
-
-def _is_fresh(c: Contraction, shape: Shape, columns: Sequence[Pieces], lanes: int) -> bool:
-    """Is a panel better copied where it is used? Then no thread reads what another one has just written, but
-    each task that shares a panel copies it."""
-    inner, width, depth = c.inner.extent, shape.vectors * lanes, shape.depth
-    uneven = inner % depth != 0 and any(is_turned(c, c.right, c.column, p, depth, lanes) for p in columns)
-    shared = _whole(c) >= PARALLEL_PRODUCTS
-    most = SECOND_LEVEL if shared else _LOCAL_PANELS
-    tasks = prod(axis.extent for axis in c.batch) * sum(p.count for p in columns) * (c.row.extent // OFTEN)
-    enough = tasks >= _FEWEST_TASKS or not shared or c.row.extent < OFTEN  # few rows: one reader of a panel
-    return width * depth * c.out.dtype.itemsize <= most and not uneven and enough
-
-
-def _whole(c: Contraction) -> int:
-    """Multiplications of the product, or of all of a batch."""
-    return prod(axis.extent for axis in (*c.batch, c.row, c.column, c.inner))
-
-
-def _must_pack_right(c: Contraction) -> bool:
-    return isinstance(c.right, Convert) or steps(c.right, c.column) != 1
-
-
-def _should_pack_left(c: Contraction, columns: Sequence[Pieces]) -> bool:
-    if steps(c.left, c.row) is None or steps(c.left, c.inner) is None:
-        return True
-    apart = (steps(c.left, c.inner) or 0) * c.out.dtype.itemsize
-    return apart >= _FAR_APART and c.inner.extent >= OFTEN and sum(p.count for p in columns) > 2
 
 
 def _over_batch(c: Contraction, body: Sequence[Statement]) -> tuple[Statement, ...]:
@@ -266,14 +229,6 @@ def _over_batch(c: Contraction, body: Sequence[Statement]) -> tuple[Statement, .
 
 Blocks = Callable[[Axis, Index, Index, tuple[Index, int] | None], tuple[Statement, ...]]
 """The code of blocks of rows along an axis, as far as a limit: the axis, the block, the panel, the limit."""
-
-
-class Sharing(Enum):
-    """What a task takes of one panel, and which task follows."""
-
-    BLOCKS = "some blocks of rows; then the next ones"
-    CHUNKS = "many blocks, which share each piece of the panel; then another panel for the same blocks"
-    PANELS = "as many blocks as leave enough tasks; then another panel"
 
 
 def _grid(
@@ -294,7 +249,7 @@ def _grid(
         panel, within = Axis("p", panels), Axis("r", blocks)
         return For(panel, body(within, at(within), at(panel) * together + more, None))
     most = max(1, SECOND_LEVEL // (rows.size * columns.size * c.out.dtype.itemsize))
-    size = min(blocks, most, _blocks_of_task(rows, panels, products, sharing))
+    size = min(blocks, most, blocks_of_task(rows, panels, products, sharing))
     chunks = -(-blocks // size)
     task, within = Axis("task", chunks * panels), Axis("r", size)
     chunk, group = (
@@ -305,12 +260,3 @@ def _grid(
     block = chunk * size + at(within)
     limit = None if size * chunks == blocks else (block, blocks)
     return For(task, body(within, block, group * together + more, limit), Kind.PARALLEL)
-
-
-def _blocks_of_task(rows: Pieces, panels: int, products: int, sharing: Sharing) -> int:
-    """How many blocks of rows a task takes, of so many multiplications each."""
-    even = -(-rows.count * panels // _LEAST_TASKS)
-    if sharing is Sharing.PANELS:
-        return max(even, -(-OFTEN // rows.size), -(-TASK_PRODUCTS // products))
-    size = max(1, min(max(TASK_PRODUCTS // products, even), _LONGEST_TASK // products))
-    return size if sharing is Sharing.BLOCKS else max(size, min(_TOGETHER, even))

@@ -21,13 +21,18 @@ from importlib import import_module
 from typing import Any
 
 from retrograd.compiler.backends.cpu import assemble
+from retrograd.compiler.backends.products import Step
+from retrograd.compiler.backends.products_text import STEP
 from retrograd.compiler.errors import ArgumentError, CompilerError
 from retrograd.runtime.native import cache, elf, pool, threads
 from retrograd.runtime.native.elf import Image, Unlinked
 from retrograd.runtime.native.host import host
 
 _PARALLEL = "retrograd_parallel"
-_ROUTINES = re.compile(rb"retrograd_(?:parallel|huge_(?:angle|quotient)_f\d\d)(?=\0)")
+_ROUTINES = re.compile(
+    rb"retrograd_(?:parallel|script|product|huge_(?:angle|quotient)_f\d\d|(?:turn|flip|pick)_f\d\dx\d+|"
+    rb"copy_f\d\dx\d+_\d+|tile_f\d\dx\d+_\d+x\d+(?:_edge)?)(?=\0)"
+)
 """Names of the library's routines in object code."""
 _names = itertools.count()
 _lock = threading.RLock()
@@ -41,6 +46,9 @@ class Library:
     def __init__(self, objects: Sequence[bytes], symbols: Mapping[str, int]) -> None:
         self._objects, self._symbols = objects, symbols
         self._image: Image | _LlvmImage | None = None
+
+    context = 0
+    """The second argument of the program, which takes none."""
 
     def address(self, name: str) -> int:
         """Where the exported function or variable `name` is.
@@ -90,6 +98,38 @@ def load(*objects: bytes) -> Library:
     return Library(objects, {name: _routine(name) for name in wanted})
 
 
+class Script:
+    """A program that is nothing but products: what the library's routine is told. It lives as long as this
+    object."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        plans = [[self._word(w) for w in step.plan] for step in steps]
+        operands = [[word for operand in step.operands for word in operand] for step in steps]
+        begin = 1 + len(steps) * len(STEP)
+        self._words = (ctypes.c_int64 * (begin + sum(map(len, plans))))()
+        at, words = begin, [len(steps)]
+        for plan, places in zip(plans, operands, strict=True):
+            words += [ctypes.addressof(self._words) + 8 * at, *places]
+            at += len(plan)
+        self._words[:] = [*words, *(word for plan in plans for word in plan)]
+
+    @staticmethod
+    def _word(word: int | str) -> int:
+        """A number, or the address of a routine of that name."""
+        return word if isinstance(word, int) else _routine(word)
+
+    @property
+    def context(self) -> int:
+        """The second argument of the program."""
+        return ctypes.addressof(self._words)
+
+    def address(self, name: str) -> int:
+        """Where the program starts, whatever its name."""
+        return _routine("retrograd_script")
+
+
 def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
     """A native part of the runtime itself, from its text, assembled once and then kept in the cache.
 
@@ -108,7 +148,9 @@ def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
 def _routine(name: str) -> int:
     """Where a routine of the library is."""
     with _lock:
-        return (_pool() if name == _PARALLEL else _module(name)).address(name)
+        if name == _PARALLEL:
+            return _pool().address(name)
+        return _module("retrograd_product" if name == "retrograd_script" else name).address(name)
 
 
 @functools.cache
@@ -120,7 +162,7 @@ def _module(name: str) -> Library:
     if object_code is None:
         # late: what is in the cache needs none
         routines = import_module("retrograd.compiler.backends.routines")
-        object_code = assemble(routines.routine(name), target)
+        object_code = assemble(routines.routine(name, target.vector_bits), target)
         cache.put(key, object_code)
     return Library([object_code], {})
 

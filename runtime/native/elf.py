@@ -150,6 +150,9 @@ class Image:
                 struct.pack_into("<i", image, place, target + addend - place)
             elif kind in _PLACE_NEAR and entry is not None:
                 struct.pack_into("<i", image, place, entry + addend - place)
+            elif kind == _ABSOLUTE and entry is not None:
+                (outside,) = struct.unpack_from("<q", image, entry)
+                struct.pack_into("<q", image, place, outside + addend)
             elif kind == _ABSOLUTE and target is not None:
                 struct.pack_into("<q", image, place, self._base + target + addend)
             else:

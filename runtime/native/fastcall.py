@@ -65,8 +65,9 @@ def make(
     guards: Watch | None = None,
     long_running: bool = False,
     keep: object = None,
+    context: int = 0,
 ) -> Callable[..., Any]:
-    """A callable that runs the program at address `entry`.
+    """A callable that runs the program at address `entry`, which is given the `context` after its pointers.
 
     The last arguments are passed by these `names`, in this order. `returns` names no output twice. Where the
     `guards` do not hold, the call is a miss. `long_running` releases the interpreter's lock meanwhile, which
@@ -76,11 +77,15 @@ def make(
     if len(set(named)) != len(named) or not set(named) <= set(range(len(outputs))):
         raise CompilerError(f"returns {returns!r} name outputs twice, or some that there are not")
     if layout() is None:
-        return _PythonCall(name, entry, arguments, outputs, arena_bytes, miss, returns, names, held, keep)
+        return _PythonCall(
+            name, entry, context, arguments, outputs, arena_bytes, miss, returns, names, held, keep
+        )
     names = tuple(map(sys.intern, names))
     guards, mortal = _expiring(arguments, guards)
     guarded = guards.address if guards is not None else 0
-    record = _record(entry, arguments, outputs, arena_bytes, returns, names, held, guarded, long_running)
+    record = _record(
+        entry, context, arguments, outputs, arena_bytes, returns, names, held, guarded, long_running
+    )
     objects = tuple([thing for thing, _ in held])
     ports = (tuple(arguments), tuple(outputs), held)
     kept = (record, miss, objects, names, ports, returns, guards, mortal, keep)
@@ -129,6 +134,7 @@ def _no(*args: object, **kwargs: object) -> bool:
 
 def _record(
     entry: int,
+    context: int,
     arguments: Sequence[Port],
     outputs: Sequence[OutputPort],
     arena_bytes: int,
@@ -151,6 +157,7 @@ def _record(
     outputs_at = held_at + len(beside)
     head = {
         "entry": entry,
+        "context": context,
         "positional": len(arguments) - len(names),
         "arguments": len(arguments),
         "names": id(names) if names else 0,
@@ -258,6 +265,7 @@ class _PythonCall:
         self,
         name: str,
         entry: int,
+        context: int,
         arguments: Sequence[Port],
         outputs: Sequence[OutputPort],
         arena_bytes: int,
@@ -268,7 +276,8 @@ class _PythonCall:
         keep: object,
     ) -> None:
         self.__name__ = name
-        self._program = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(entry)
+        self._program = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(entry)
+        self._context = context
         self._arguments, self._outputs, self._arena_bytes = tuple(arguments), tuple(outputs), arena_bytes
         self._ports = [*arguments, *(port for _, port in held)]
         self._held = [thing for thing, _ in held]
@@ -286,7 +295,8 @@ class _PythonCall:
         arena = arena[-arena.ctypes.data % 64 :]
         seen = [array for _, array in leaves if array is not UNSEEN]
         arrays = [*seen, *(array for _, array in made), arena]
-        self._program((ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays)))
+        pointers = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+        self._program(pointers, self._context)
         if any(isinstance(port, FlagPort) and array for port, (_, array) in zip(self._outputs, made)):
             return self._miss(*args, **kwargs)
         for port, (_, array) in zip(self._outputs, made):

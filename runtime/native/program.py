@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from retrograd.compiler.backends.cpu import assembly
+from retrograd.compiler.backends.products import Step
 from retrograd.compiler.errors import CompilerError, DimensionError
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph, interpret
@@ -53,8 +54,10 @@ class Code(NamedTuple):
     """Outputs that may be written where the inputs lie that they are updates of."""
     constants: list[Array]
     """Passed after the graph's inputs."""
+    script: list[Step] | None
+    """What the library is told, if the program is nothing but products."""
     objects: list[bytes]
-    """The object code of its modules."""
+    """Else the object code of its modules."""
 
     @staticmethod
     def of(compiled: Compiled, objects: list[bytes], updates: Mapping[int, int]) -> Code:
@@ -68,22 +71,22 @@ class Code(NamedTuple):
             _work(compiled) > _LONG,
             sorted(safe),
             list(compiled.constants),
+            list(compiled.script) if compiled.script else None,
             objects,
         )
 
     def packed(self) -> bytes:
         """All of it as bytes: a line of Python literals, the constants, the object code."""
         constants = [(array.dtype.str, array.shape) for array in self.constants]
-        head = repr([*self[:5], constants, list(map(len, self.objects))])
+        script = [tuple(step) for step in self.script] if self.script else None
+        head = repr([*self[:5], constants, script, list(map(len, self.objects))])
         arrays = [np.ascontiguousarray(array).tobytes() for array in self.constants]
         return b"".join([head.encode(), b"\n", *arrays, *self.objects])
 
     @staticmethod
     def unpacked(content: bytes) -> Code:
         head, _, rest = content.partition(b"\n")
-        symbol, arena_bytes, checks, long_running, straight, described, sizes = ast.literal_eval(
-            head.decode()
-        )
+        *plain, described, steps, sizes = ast.literal_eval(head.decode())
         constants, objects, start = [], [], 0
         for kind, shape in described:
             count = int(np.prod(shape, dtype=np.int64))
@@ -93,7 +96,9 @@ class Code(NamedTuple):
         for size in sizes:
             objects.append(rest[start : start + size])
             start += size
-        return Code(symbol, arena_bytes, checks, long_running, straight, constants, objects)
+        symbol, arena_bytes, checks, long_running, straight = plain
+        script = [Step(*step) for step in steps] if steps else None
+        return Code(symbol, arena_bytes, checks, long_running, straight, constants, script, objects)
 
 
 class Executable(Protocol):
@@ -149,7 +154,8 @@ class NativeProgram:
         self._target = host()
         with _uncollected():
             self._code = self._load()
-        self._library = cpu.load(*self._code.objects)
+        script = self._code.script
+        self._library = cpu.load(*self._code.objects) if script is None else cpu.Script(script)
         inputs = [ArrayPort(x.dtype.numpy, x.shape, self.placings.get(k)) for k, x in enumerate(graph.inputs)]
         outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.outputs]
         self._call = self.bind(inputs, outputs, tuple(range(len(outputs))), self._reorder)
@@ -231,6 +237,7 @@ class NativeProgram:
             guards=guards,
             long_running=code.long_running,
             keep=self._library,
+            context=self._library.context,
         )
 
     def _load(self) -> Code:
@@ -250,7 +257,7 @@ class NativeProgram:
         pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
         with import_module("retrograd.compiler.backends.assembler").Assembler(self._target) as assembler:
             self.compiled = pipeline.compile_graph(self._placed, self._target, give=assembler.add)
-            objects = assembler.finish(self.compiled.rest)
+            objects = assembler.finish(self.compiled.rest) if self.compiled.script is None else []
         return Code.of(self.compiled, objects, self._updates)
 
     def _reorder(self, *arrays: Array) -> Any:

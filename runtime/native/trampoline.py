@@ -69,6 +69,7 @@ IN_TUPLE, IN_LIST, IN_DICT, IN_ATTRIBUTES = range(4)
 
 HEAD = (
     "entry",
+    "context",
     "positional",
     "arguments",
     "names",
@@ -306,16 +307,17 @@ draw:
   br label %start
 start:
   %program = load ptr, ptr %record, align 1
+  %context = call i64 @head(ptr %record, i64 $head_context)
   %long = call i64 @head(ptr %record, i64 $head_long)
   %briefly = icmp eq i64 %long, 0
   br i1 %briefly, label %run_locked, label %run_unlocked
 run_locked:
-  call void %program(ptr %pointers)
+  call void %program(ptr %pointers, i64 %context)
   br label %ran
 run_unlocked:                                          ; another thread may drop what a list or a slot holds
   call void @hold(ptr %objects, i64 %leaves_twice)
   %thread = call ptr @PyEval_SaveThread()
-  call void %program(ptr %pointers)
+  call void %program(ptr %pointers, i64 %context)
   call void @PyEval_RestoreThread(ptr %thread)
   br label %ran
 ran:

@@ -1,0 +1,163 @@
+"""What a program tells the library's routine: the plan of each product, and a script where it is nothing but
+products.
+
+A plan is a list of words (`products_text.PLAN`): numbers, and names of functions whose addresses they become.
+A program of products alone needs no machine code of its own: its `Script` is what `retrograd_script` runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from retrograd.compiler.backends.products_text import DEEP, PLAN
+from retrograd.compiler.ir.expressions import Buffer, Space
+from retrograd.compiler.ir.index import Axis, Index
+from retrograd.compiler.ir.loops import Program, Routine
+
+Word = int | str
+
+_COPIED_TOGETHER = 1024
+"""Elements side by side of several blocks of the left operand that are copied together."""
+_PARALLEL_COPY = 1 << 16
+"""Elements from which on threads share the copying."""
+_SLACK = 1024
+"""Bytes after the sums that the last vector of a loop may read, and ignores. A flip reads as many rows as a
+vector has lanes."""
+
+
+class Step(NamedTuple):
+    """One product of a script, and which of the program's pointers its operands belong to, so many bytes on:
+    left, right, out, panels."""
+
+    plan: tuple[Word, ...]
+    operands: tuple[tuple[int, int], ...]
+
+
+def script(program: Program) -> tuple[Step, ...] | None:
+    """The program's products, if it is nothing else."""
+    routines = [s for kernel in program.kernels for s in kernel.body]
+    steps = []
+    for s in routines:
+        if not isinstance(s, Routine) or s.out is None:
+            return None
+        places = ((s.left.buffer, s.left.index), (s.right.buffer, s.right.index), (s.out.buffer, s.out.index))
+        found = [_operand(program, buffer, first(s, index)) for buffer, index in places]
+        found.append(_operand(program, s.panels, 0) if s.panels else (0, 0))
+        steps.append(Step(tuple(words(s)), tuple(found)))
+    return tuple(steps) if steps else None
+
+
+def first(s: Routine, index: Index) -> int:
+    """The element where an operand begins."""
+    return index.substitute(dict.fromkeys((s.batch, s.row, s.column, s.inner), Index())).offset
+
+
+def _operand(program: Program, buffer: Buffer, element: int) -> tuple[int, int]:
+    """A pointer of the program, and the bytes from there."""
+    buffers = (*program.inputs, *program.constants, *program.outputs)
+    start = element * buffer.dtype.itemsize
+    if buffer.space is Space.ARENA:
+        return len(buffers), program.arena[buffer] + start
+    return buffers.index(buffer), start
+
+
+def words(s: Routine, epilogue: Word = 0) -> list[Word]:
+    """The plan."""
+    plan, out, itemsize = s.plan, s.out, s.left.dtype.itemsize
+    known = _sizes(s) | _copies(s)
+    columns = min(s.column.extent, plan.width)
+    known |= {"turned": 0, "turned_mask": _bits(plan.rows)}
+    if out is not None and s.column.extent != 1 and out.index.stride(s.column) != 1:
+        flips = plan.rows <= plan.lanes <= columns
+        known["turned"] = f"retrograd_{'flip' if flips else 'pick'}_{_kind(s)}"
+    waits = epilogue or known["turned"] or plan.depth < s.inner.extent
+    sums = (plan.size * plan.beside * plan.rows + plan.lanes) * plan.width * itemsize + _SLACK
+    edge = columns - (plan.vectors - 1) * plan.lanes
+    tile = f"retrograd_tile_{_kind(s)}_{plan.rows}x{plan.vectors}" + ("_edge" if edge < plan.lanes else "")
+    known |= {"tile": tile, "epilogue": epilogue, "itemsize": itemsize, "mask": _bits(edge)}
+    known["sums_bytes"] = sums if waits else 0
+    for name, axis in (("out_row", s.row), ("out_column", s.column), ("out_batch", s.batch)):
+        known[name] = _step(out.index, axis, itemsize) if out else 0
+    alone = known["chunks"] == 1 and plan.beside == 1 and not known["copy_left"] and not known["copy_right"]
+    known["simple"] = int(alone and not waits)
+    return [*(known[name] for name in PLAN[:-1]), *_told(s, known)]
+
+
+def _sizes(s: Routine) -> dict[str, Word]:
+    """How far the axes reach, and how they are cut."""
+    plan, rows, columns = s.plan, s.row.extent, s.column.extent
+    chunks, groups = plan.chunks(rows), plan.groups(columns)
+    items = s.batch.extent * chunks * groups
+    tasks = -(-items // plan.share) if plan.share else 1
+    return {
+        "parallel": "retrograd_parallel" if tasks > 1 else 0,
+        "tasks": tasks, "share": plan.share or items, "items": items,
+        "chunks": chunks, "groups": groups, "rowwise": int(plan.rowwise),
+        "blocks": -(-rows // plan.rows), "size": plan.size, "rows": plan.rows, "row_extent": rows,
+        "panels": -(-columns // plan.width), "beside": plan.beside, "width": plan.width,
+        "column_extent": columns, "inner_extent": s.inner.extent, "depth": plan.depth,
+    }  # fmt: skip
+
+
+def _copies(s: Routine) -> dict[str, Word]:
+    """How the operands lie, and what is copied of them."""
+    plan, itemsize, rows, inner = s.plan, s.left.dtype.itemsize, s.row.extent, s.inner.extent
+    blocks, columns = -(-rows // plan.rows), min(s.column.extent, plan.width)
+    beside = max(1, _COPIED_TOGETHER // plan.rows)
+    groups = -(-blocks // beside)
+    tasks = 0 if s.panels is None or s.copied else s.batch.extent * groups
+    shared = tasks > 1 and rows * inner * s.batch.extent >= _PARALLEL_COPY
+    left = [_step(s.left.index, axis, itemsize) for axis in (s.row, s.inner, s.batch)]
+    right = [_step(s.right.index, axis, itemsize) for axis in (s.column, s.inner, s.batch)]
+    least = inner % plan.depth or plan.depth
+    return {
+        "copy_left": _copy(s, left, plan.rows, inner % DEEP or DEEP) if s.panels else 0,
+        "copy_right": _copy(s, right, columns, least) if plan.copies_right else 0,
+        "left_row": left[0], "left_inner": left[1], "left_batch": left[2],
+        "right_inner": right[1], "right_column": right[0], "right_batch": right[2],
+        "panel_bytes": plan.beside * plan.depth * plan.width * itemsize if plan.copies_right else 0,
+        "left_tasks": tasks, "left_parallel": "retrograd_parallel" if shared else 0,
+        "left_groups": groups, "left_beside": beside, "left_mask": _bits(plan.rows % plan.lanes),
+        "right_mask": _bits(columns % plan.lanes),
+        "right_kept": _bits(plan.lanes if columns % plan.lanes else 0),
+    }  # fmt: skip
+
+
+def _told(s: Routine, known: Mapping[str, Word]) -> list[Word]:
+    """What tiles are told of a simple product."""
+    rows, itemsize = s.plan.rows, s.left.dtype.itemsize
+    blocks = -(-s.row.extent // rows)
+    back = blocks * rows - s.row.extent
+    row = _step(s.left.index, s.row, itemsize)
+    after = _step(s.out.index, s.row, itemsize) if s.out else 0
+    return [
+        row, known["left_inner"], known["right_inner"], 0, after, s.inner.extent, known["mask"],
+        blocks, row * rows, row * back, 0, after * rows, after * back,
+    ]  # fmt: skip
+
+
+def _kind(s: Routine) -> str:
+    """Elements and lanes, in a routine's name."""
+    return f"f{8 * s.left.dtype.itemsize}x{s.plan.lanes}"
+
+
+def _step(index: Index, axis: Axis, itemsize: int) -> int:
+    """Bytes from a place to the next."""
+    return (index.stride(axis) or 0) * itemsize
+
+
+def _bits(lanes: int) -> int:
+    """So many bits set, from the lowest on."""
+    return (1 << lanes) - 1
+
+
+def _copy(s: Routine, steps: Sequence[int], side: int, least: int) -> str:
+    """The routine that copies blocks of so many places along the side, and no fewer inner positions than the
+    least, given the bytes from a place to the next along both."""
+    lanes, itemsize = s.plan.lanes, s.left.dtype.itemsize
+    along_side, along_inner, _ = steps
+    if along_side == itemsize:
+        return f"retrograd_copy_{_kind(s)}_{side // lanes}"
+    squares = along_inner == itemsize and along_side != 0 and min(side, least) >= lanes
+    return f"retrograd_{'turn' if squares else 'pick'}_{_kind(s)}"

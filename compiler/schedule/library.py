@@ -1,0 +1,257 @@
+"""A product by the library's routine, which is compiled once for all sizes (`backends.routines`).
+
+Here is chosen how the routine goes through a product: the same tiles, tasks and copies for which
+`schedule.gemm` would else write loops. What is done with the sums stays with the program: an `epilogue` of
+plain loops over an item, whose sums are still in the cache. The routine takes no product of which an operand
+is computed on the way, or does not lie at even steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from retrograd.compiler.dtypes import float32, float64
+from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
+from retrograd.compiler.ir.index import Axis, Index, as_index
+from retrograd.compiler.ir.loops import (
+    Accumulate,
+    Contraction,
+    For,
+    Kind,
+    Local,
+    Plan,
+    Routine,
+    Statement,
+    Store,
+)
+from retrograd.compiler.ir.rewriting import Rewriter, stores_of
+from retrograd.compiler.schedule.machine import Machine
+from retrograd.compiler.schedule.panels import Pieces, at, cut, places_of, steps
+from retrograd.compiler.schedule.sharing import (
+    LEAST_TASKS,
+    Sharing,
+    blocks_of_task,
+    is_fresh,
+    is_shallow,
+    must_pack_right,
+    should_pack_left,
+    whole,
+)
+from retrograd.compiler.schedule.tasks import LIGHT, PARALLEL_PRODUCTS, TASK_PRODUCTS, work
+from retrograd.compiler.schedule.tiles import SECOND_LEVEL, Shape, is_exact, is_reused, tile_shape
+
+
+def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...] | None:
+    """The routines that compute the product; None if they cannot."""
+    found = _one_batch(c)
+    if found is None or not _is_regular(found):
+        return None
+    c = found
+    shape = tile_shape(c, machine)
+    width, last = shape.vectors * lanes, c.column.extent % (shape.vectors * lanes)
+    exactly = is_exact(c) and -(-last // lanes) < shape.vectors
+    blocks, columns = cut(c, c.row, shape.rows), cut(c, c.column, width, exactly)
+    fresh = is_fresh(c, shape, columns, lanes) and is_reused(c, shape.rows)
+    fresh = fresh and steps(c.right, c.inner) != width  # else it lies as a copy would
+    shallow, copies_right = is_shallow(c), must_pack_right(c) or fresh
+    if (copies_right or shallow) and width * shape.depth * c.out.dtype.itemsize > SECOND_LEVEL:
+        shape = shape._replace(depth=-(-(SECOND_LEVEL // (width * c.out.dtype.itemsize)) // 8) * 8)
+    copies_left = should_pack_left(c, columns)
+    result: list[Statement] = []
+    for rows in blocks:
+        panels = _panels(c, rows) if copies_left else None
+        for k, each in enumerate(columns):
+            part = _part(c, rows, each)
+            plan = _plan(c, shape, lanes, rows, each, copies_left, copies_right or shallow, shallow)
+            result.append(_routine(part, plan, panels, copied=k > 0))
+    return tuple(result)
+
+
+def _one_batch(c: Contraction) -> Contraction | None:
+    """The product with one axis for the whole batch, if all that it touches lies so."""
+    batch = [axis for axis in c.batch if axis.extent != 1] or [Axis("n", 1)]
+    while len(batch) > 1:
+        outer, inner = batch[-2:]
+        joined = Axis(inner.name, outer.extent * inner.extent)
+        for index in places_of((c.left, c.right), c):
+            a, b = index.stride(outer), index.stride(inner)
+            if a is None or b is None or a != b * inner.extent:
+                return None
+        c = _moved(c, {outer: Index(), inner: as_index(joined)})
+        batch[-2:] = [joined]
+    return replace(c, batch=(batch[0],))
+
+
+def _is_regular(c: Contraction) -> bool:
+    """Are both operands read at even steps, and is all that is stored straight along the axes?"""
+    if c.out.dtype not in (float32, float64):
+        return False
+    for operand, side in ((c.left, c.row), (c.right, c.column)):
+        if not isinstance(operand, Load) or operand.dtype is not c.out.dtype:
+            return False
+        if any(steps(operand, axis) is None for axis in (*c.batch, side, c.inner)):
+            return False
+    return all(i.stride(axis) is not None for i in places_of((), c) for axis in (*c.batch, c.row, c.column))
+
+
+def _part(c: Contraction, rows: Pieces, columns: Pieces) -> Contraction:
+    """The product of these rows and columns alone."""
+    values: dict[Axis, Index] = {}
+    part = c
+    for axis, pieces in ((c.row, rows), (c.column, columns)):
+        extent = min(pieces.count * pieces.size, pieces.extent - pieces.start)
+        if extent != axis.extent:
+            own = Axis(axis.name, extent)
+            values[axis] = at(own) + pieces.start
+            part = replace(part, row=own) if axis is c.row else replace(part, column=own)
+    return _moved(part, values) if values else part
+
+
+def _moved(c: Contraction, values: dict[Axis, Index]) -> Contraction:
+    """The product with these axes replaced in all that it touches."""
+    moved = Rewriter(lambda index: index.substitute(values))
+    stores = tuple(s for s in moved.statements(c.stores) if isinstance(s, Store))
+    left, right = moved.expression(c.left), moved.expression(c.right)
+    return replace(c, place=moved.index(c.place), left=left, right=right, stores=stores)
+
+
+# ---- how it is gone through --------------------------------------------------------------------------------
+
+
+def _plan(
+    c: Contraction,
+    shape: Shape,
+    lanes: int,
+    rows: Pieces,
+    columns: Pieces,
+    copies_left: bool,
+    copies_right: bool,
+    shallow: bool,
+) -> Plan:
+    """The items, and the tasks for threads, of these blocks and panels."""
+    batch, tile = c.batch[0].extent, rows.size * columns.size
+    out = _direct(c)
+    waits = shape.depth < c.inner.extent or out is None or out.index.stride(c.column) not in (0, 1)
+    beside = _beside(c, shape, columns, lanes, copies_right, shallow, waits)
+    panels = -(-columns.count // beside)
+    products = tile * beside * c.inner.extent
+    sharing = Sharing.CHUNKS if shape.depth < c.inner.extent else Sharing.BLOCKS
+    if copies_right:
+        sharing = Sharing.PANELS
+    bytes_ = tile * c.out.dtype.itemsize
+    size, share = rows.count, 0
+    if batch == 1 and products * panels * rows.count >= PARALLEL_PRODUCTS and panels * rows.count > 1:
+        most = max(1, SECOND_LEVEL // bytes_)
+        size, share = min(size, most, blocks_of_task(rows, panels, products, sharing)), 1
+    if waits:
+        size = min(size, max(1, SECOND_LEVEL // (bytes_ * beside)))
+    if batch > 1 and whole(c) >= PARALLEL_PRODUCTS:
+        each = c.row.extent * c.column.extent * c.inner.extent
+        share = max(1, min(batch, TASK_PRODUCTS // each)) * panels * -(-rows.count // size)
+    vectors = -(-columns.size // lanes)
+    rowwise = sharing is not Sharing.BLOCKS
+    return Plan(
+        rows.size, vectors, lanes, shape.depth, size, beside, rowwise, share, copies_left, copies_right
+    )
+
+
+def _beside(
+    c: Contraction,
+    shape: Shape,
+    columns: Pieces,
+    lanes: int,
+    copies_right: bool,
+    shallow: bool,
+    waits: bool,
+) -> int:
+    """The panels of an item. Of those that it copies: all of a shallow product, else more than one where the
+    second-level cache holds them beside all else and there remain enough tasks."""
+    small = waits and not copies_right and whole(c) < PARALLEL_PRODUCTS
+    if shallow or small:
+        return columns.count
+    if not copies_right or whole(c) < PARALLEL_PRODUCTS or shape.depth < c.inner.extent:
+        return 1
+    fitting = SECOND_LEVEL // (shape.vectors * shape.depth * lanes * c.out.dtype.itemsize)
+    return max(1, min(fitting, columns.count // LEAST_TASKS))
+
+
+# ---- the statement -----------------------------------------------------------------------------------------
+
+
+def _routine(c: Contraction, plan: Plan, panels: Buffer | None, copied: bool) -> Routine:
+    assert isinstance(c.left, Load)
+    assert isinstance(c.right, Load)
+    out, rows, columns = _direct(c), c.row.extent, c.column.extent
+    chunks, groups = plan.chunks(rows), plan.groups(columns)
+    item = Axis("item", c.batch[0].extent * chunks * groups)
+    sums, epilogue = None, tuple[Statement, ...]()
+    if out is None:
+        sums = Buffer("sums", c.out.dtype, plan.size * plan.beside * plan.rows * plan.width, Space.LOCAL)
+        epilogue = _epilogue(c, plan, sums, item, chunks, groups)
+    return Routine(
+        _plain(c), c.left, c.right, out, c.batch[0], c.row, c.column, c.inner, plan, panels, copied, item,
+        sums, epilogue,
+    )  # fmt: skip
+
+
+def _direct(c: Contraction) -> Store | None:
+    """The store of the sums as they are, rows or columns of elements side by side."""
+    if len(c.stores) != 1:
+        return None
+    (store,) = c.stores
+    element = isinstance(store.value, Load) and (store.value.buffer, store.value.index) == (c.out, c.place)
+    near = c.column.extent == 1 or 1 in (store.index.stride(c.column), store.index.stride(c.row))
+    return store if element and near else None
+
+
+def _panels(c: Contraction, rows: Pieces) -> Buffer:
+    """Room for the blocks of the left operand, each inner position of a block after the other."""
+    return Buffer(
+        "panels", c.out.dtype, c.batch[0].extent * rows.count * rows.size * c.inner.extent, Space.ARENA
+    )
+
+
+def _plain(c: Contraction) -> tuple[Statement, ...]:
+    """The loops that say what is computed."""
+    total = Buffer("total", c.out.dtype, 1, Space.LOCAL)
+    batch, row, column, inner = (Axis(a.name, a.extent) for a in (*c.batch, c.row, c.column, c.inner))
+    own = dict(zip((*c.batch, c.row, c.column, c.inner), map(at, (batch, row, column, inner)), strict=True))
+    moved = _moved(c, own)
+    add = Accumulate(total, Index(), Call("mul", (moved.left, moved.right), c.out.dtype), "add", 0, c.where)
+    used = stores_of(moved, Load(total, Index()))
+    body: Statement = Local(total, (Store(total, Index(), Number(0, c.out.dtype)), For(inner, (add,)), *used))
+    for axis in (column, row, batch):
+        body = For(axis, (body,)) if axis.extent != 1 else body
+    return (body,)
+
+
+def _epilogue(
+    c: Contraction, plan: Plan, sums: Buffer, item: Axis, chunks: int, groups: int
+) -> tuple[Statement, ...]:
+    """What is done with the sums of an item."""
+    width = plan.width
+    rows = Pieces(0, -(-c.row.extent // plan.rows), plan.rows, c.row.extent)
+    columns = Pieces(0, -(-c.column.extent // width), width, c.column.extent)
+    within = at(item) % (chunks * groups)
+    chunk, group = (
+        (within // groups, within % groups) if plan.rowwise else (within % chunks, within // chunks)
+    )
+    b, p, i = (
+        Axis("b", min(plan.size, rows.count)),
+        Axis("p", min(plan.beside, columns.count)),
+        Axis("i", plan.rows),
+    )
+    j = Axis("j", min(width, c.column.extent))
+    block, panel = chunk * plan.size + at(b), group * plan.beside + at(p)
+    place = ((at(b) * plan.beside + at(p)) * plan.rows + at(i)) * width + at(j)
+    values = {
+        c.batch[0]: at(item) // (chunks * groups),
+        c.row: rows.first(block) + at(i),
+        c.column: columns.first(panel) + at(j),
+    }
+    used = stores_of(c, Load(sums, place), lambda index: index.substitute(values))
+    wide = plan.lanes * (min(4, plan.vectors) if work(c.stores) <= 4 * LIGHT else min(2, plan.vectors))
+    wide = 1 << (wide.bit_length() - 1)
+    body: Statement = For(i, (For(j, used, Kind.VECTOR, None, wide),))
+    body = For(p, (body,), limit=(panel, columns.count) if columns.count % plan.beside else None)
+    return (For(b, (body,), limit=(block, rows.count) if rows.count % plan.size else None),)
