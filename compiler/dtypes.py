@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import field
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,16 @@ class DType:
     def greatest(self) -> bool | int | float:
         """The greatest value: True, the greatest integer, inf."""
         return (True, 2 ** (self.bits - self.is_signed) - 1, inf)[self.category]
+
+    def holds(self, number: float) -> bool:
+        """Can the number be stored in it, if need be rounded? A whole one below zero wraps around where there
+        is no sign; for bool any is true or false."""
+        if self.category == 0:
+            return True
+        if self.category == 2:
+            return not isfinite(number) or abs(number) <= limits(self).max
+        wraps = isinstance(number, int) and not self.is_signed
+        return (-self.greatest if wraps else self.least) <= number <= self.greatest
 
     def __repr__(self) -> str:
         return f"torch.{self.torch_name}"

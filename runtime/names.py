@@ -54,6 +54,12 @@ C_NAMES = {
 """What C calls the dtypes, which some of PyTorch's errors say."""
 
 
+SCALAR_NAMES = C_NAMES | {
+    dtypes.int64: "int64_t", dtypes.int16: "int16_t", dtypes.int8: "int8_t", dtypes.uint8: "uint8_t",
+}  # fmt: skip
+"""What PyTorch's errors about numbers that do not fit call them."""
+
+
 def bare_legacy_name(dtype: DType) -> str:
     """`Float`, as in `torch.FloatTensor`."""
     return next(name for name, d in LEGACY.items() if d is dtype)

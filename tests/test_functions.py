@@ -230,7 +230,7 @@ def test_a_history_bears_pytorchs_name(torch: ModuleType, case: str) -> None:
 
 NEED_VALUES = (
     ".nonzero", "argwhere", "unique", "bincount", "histc", "isin", "masked_select", " in i", "t.where(b)",
-    "x[b]", "x[row", "c[:, b]", "[x > 0]; z", "x[x > 0]", "t.tensor(x", "one_hot(k)", "gcd", "lcm",
+    "x[b]", "x[row", "c[:, b]", "[x > 0]; z", "x[x > 0]", "t.tensor(x", "one_hot(k)",
     "is_nonzero", "rng_state",
 )  # fmt: skip
 """What marks a case that has to look at elements: inside a trace it is a TraceError."""

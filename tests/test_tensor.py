@@ -347,7 +347,7 @@ def test_every_pair_of_dtypes_promotes_as_in_pytorch(function: Any, torch: Modul
 @pytest.mark.parametrize("name", sorted(n for n in pointwise.ROWS if hasattr(Tensor, f"{n}_")))
 def test_in_place_is_out_of_place_written_back(name: str) -> None:
     row = pointwise.ROWS[name]
-    kind = np.int64 if row.types.name in ("INTEGER", "SHIFT") else np.float64
+    kind = np.int64 if row.types.name in ("INTEGER", "WHOLE") else np.float64
     operands = [
         Tensor((np.arange(1, 5) * 0.2 + 0.1 * k + (kind is np.int64)).astype(kind)) for k in range(row.arity)
     ]

@@ -54,25 +54,44 @@ def _pow(x: Value, y: Value) -> Value:
     where y < 0."""
     if x.floating:
         return FUNCTIONS["pow"](x, y)
-    block, one = x.block, x.same(1)
+    one = x.same(1)
     unit = select(x.eq(-1), select((y & 1).ne(0), -1, one), x.eq(1).to(x.kind))
-    start, before, loop, after = select(y < 0, 0, y), block.here, block.fresh("factor"), block.fresh("done")
-    names = [Value(block, f"%{block.fresh('next')}", x.kind, x.lanes) for _ in range(3)]
+
+    def step(product: Value, square: Value, left: Value) -> tuple[Value, ...]:
+        return product * select((left & 1).ne(0), square, 1), square * square, left.lshr(1)
+
+    product, _, _ = _repeated((one, x, select(y < 0, 0, y)), step, lambda product, square, left: left.ne(0))
+    return select(y < 0, unit, product)
+
+
+def _gcd(x: Value, y: Value) -> Value:
+    """By Euclid's algorithm. The least number's magnitude is beyond the signed ones, so none has a sign."""
+
+    def step(a: Value, b: Value) -> tuple[Value, ...]:
+        return select(b.eq(0), a, b), a.urem(select(b.eq(0), 1, b))
+
+    return _repeated((_magnitude(x), _magnitude(y)), step, lambda a, b: b.ne(0))[0]
+
+
+def _repeated(
+    start: tuple[Value, ...], step: Callable[..., tuple[Value, ...]], going: Callable[..., Value]
+) -> tuple[Value, ...]:
+    """What `step` makes of the values, again and again for as long as `going` holds of its result in any
+    lane."""
+    block = start[0].block
+    before, loop, after = block.here, block.fresh("again"), block.fresh("done")
     block.do(f"br label %{loop}")
     block.label(loop)
-    product, square, left = (
-        block.emit(f"phi {x.type} [ {first.ref}, %{before} ], [ {later.ref}, %{loop} ]", x.kind, x.lanes)
-        for first, later in zip((one, x, start), names, strict=True)
-    )
-    factor = select((left & 1).ne(0), square, 1)
-    for later, name, a, b in zip(
-        names, ("mul", "mul", "lshr"), (product, square, left), (factor, square, x.same(1))
-    ):
-        block.do(f"{later.ref} = {name} {x.type} {a.ref}, {b.ref}")
-    more = any_lane(names[2].ne(0))
+    place = len(block.lines)
+    values = [block.emit("phi", v.kind, v.lanes) for v in start]
+    later = step(*values)
+    more = any_lane(going(*later))
     block.do(f"br i1 {more.ref}, label %{loop}, label %{after}")
+    for k, (value, first, new) in enumerate(zip(values, start, later, strict=True), place):
+        come = f"[ {first.ref}, %{before} ], [ {new.ref}, %{block.here} ]"
+        block.lines[k] = f"  {value.ref} = phi {value.type} {come}"
     block.label(after)
-    return select(y < 0, unit, names[0])
+    return later
 
 
 def _floor_divide(x: Value, y: Value) -> Value:
@@ -143,6 +162,7 @@ _CODE: dict[str, Callable[..., Value]] = {
     **FUNCTIONS,
     "floor_divide": _floor_divide,
     "pow": _pow,
+    "gcd": _gcd,
 }
 
 ROWS: dict[str, Callable[..., Value]] = {name: in_f32(code) for name, code in _CODE.items()}

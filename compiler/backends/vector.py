@@ -98,6 +98,7 @@ class Value:
     def __lshift__(self, other: Value | Number) -> Value: return self._binary(other, "shl", "")
     def __rshift__(self, other: Value | Number) -> Value: return self._binary(other, "ashr", "")
     def lshr(self, other: Value | Number) -> Value: return self._binary(other, "lshr", "")
+    def urem(self, other: Value | Number) -> Value: return self._binary(other, "urem", "")
 
     def __radd__(self, other: Number) -> Value: return self._binary(other, "add", "fadd", swapped=True)
     def __rsub__(self, other: Number) -> Value: return self._binary(other, "sub", "fsub", swapped=True)

@@ -34,7 +34,7 @@ from retrograd.compiler.ops.row import Elementwise, Types, broadcast_shapes, row
 __all__ = ["Elementwise", "Types", "broadcast_shapes", "row"]
 
 NUMERIC, NUMBER, FLOAT, ROUND = Types.NUMERIC, Types.NUMBER, Types.FLOAT, Types.ROUND
-INTEGER, SHIFT, COMPARE, LOGICAL = Types.INTEGER, Types.SHIFT, Types.COMPARE, Types.LOGICAL
+INTEGER, WHOLE, COMPARE, LOGICAL = Types.INTEGER, Types.WHOLE, Types.COMPARE, Types.LOGICAL
 CLASSIFY, SELECT = Types.CLASSIFY, Types.SELECT
 
 
@@ -132,8 +132,12 @@ row("bitwise_and", "bitwise_and(x, y)", INTEGER, np.bitwise_and)
 row("bitwise_or",  "bitwise_or(x, y)",  INTEGER, np.bitwise_or)
 row("bitwise_xor", "bitwise_xor(x, y)", INTEGER, np.bitwise_xor)
 row("bitwise_not", "bitwise_not(x)",    INTEGER, np.bitwise_not)
-row("bitwise_left_shift",  "bitwise_left_shift(x, y)",  SHIFT, np.left_shift)
-row("bitwise_right_shift", "bitwise_right_shift(x, y)", SHIFT, np.right_shift)
+row("bitwise_left_shift",  "bitwise_left_shift(x, y)",  WHOLE, np.left_shift)
+row("bitwise_right_shift", "bitwise_right_shift(x, y)", WHOLE, np.right_shift)
+
+# ---- divisors ----------------------------------------------------------------------------------------------
+row("gcd",        "gcd(x, y)",                       WHOLE, np.gcd)
+row("lcm",        "floor_divide(abs(x), gcd(x, y)) * abs(y)", WHOLE)
 
 # ---- the kind of a number ----------------------------------------------------------------------------------
 row("isnan",      "x != x",               CLASSIFY, np.isnan)

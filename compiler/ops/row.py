@@ -43,7 +43,7 @@ class Types(Enum):
     FLOAT = "floating -> the same; others are promoted to the default dtype first"
     ROUND = "floating -> the same; integers are whole already, and left as they are"
     INTEGER = "bool or integer -> the same"
-    SHIFT = "integer -> the same"
+    WHOLE = "integer -> the same"
     COMPARE = "anything -> bool"
     LOGICAL = "bool -> bool; others are compared with zero first"
     CLASSIFY = "floating -> bool; others are promoted to the default dtype first"
@@ -55,13 +55,13 @@ _ACCEPTED = {
     Types.FLOAT: (2,),
     Types.ROUND: (2,),
     Types.INTEGER: (0, 1),
-    Types.SHIFT: (1,),
+    Types.WHOLE: (1,),
     Types.LOGICAL: (0,),
     Types.CLASSIFY: (2,),
 }
 """Categories of dtypes (see DType) where not all are taken."""
 _TO_BOOL = {Types.COMPARE, Types.LOGICAL, Types.CLASSIFY}
-WITHOUT_DERIVATIVE = {*_TO_BOOL, Types.INTEGER, Types.SHIFT}
+WITHOUT_DERIVATIVE = {*_TO_BOOL, Types.INTEGER, Types.WHOLE}
 
 
 @record(eq=False)

@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import DtypeError, mirrored
 from retrograd.compiler.ir.graph import OPS, Array
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import exactly, in_float32
+from retrograd.runtime.names import SCALAR_NAMES
 
 Kernel = Callable[..., Any]
 
@@ -100,8 +103,21 @@ def number(value: float, dtype: np.dtype[Any]) -> Array:
         with np.errstate(all="ignore"):
             found = np.asarray(value).astype(dtype)
         found.flags.writeable = False
-        if value == value:  # NaN equals nothing, so it is no key
+        if dtypes.dtype(dtype).holds(value) and value == value:  # NaN equals nothing, so it is no key
             if len(NUMBERS_KNOWN) >= _MOST:
                 NUMBERS_KNOWN.clear()
             NUMBERS_KNOWN[key] = found
     return found
+
+
+def stored(value: float, dtype: np.dtype[Any]) -> Array:
+    """A Python number as a 0-d array, to be kept as it is: one that the dtype cannot hold is refused, as in
+    PyTorch. As an operand of arithmetic it would wrap around."""
+    kind = dtypes.dtype(dtype)
+    if not kind.holds(value):
+        raise DtypeError(
+            f"the number {value} in {kind}",
+            mirrored(f"value cannot be converted to type {SCALAR_NAMES[kind]} without overflow"),
+            "give one that fits, or a tensor of another dtype",
+        )
+    return number(value, dtype)

@@ -138,7 +138,8 @@ def _passes(row: Elementwise) -> int:
     """The passes over memory that NumPy takes for a row."""
     if row.numpy is not None:
         return 1 if isinstance(row.numpy, np.ufunc) else _SPECIAL
-    builder, scalar = Builder(), Type((), dtypes.float32)
+    builder = Builder()
+    scalar = Type((), dtypes.float32 if row.takes(dtypes.float32) else dtypes.int64)
     with builder.at(None):
         formula = order([row.expansion(*(builder.input(f"x{k}", scalar) for k in range(row.arity)))])
     return sum(_passes(node.op) for node in formula if isinstance(node.op, Elementwise))

@@ -19,7 +19,7 @@ from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.compiler.ir.graph import OPS, Op, Value, apply
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.shape import cast
-from retrograd.runtime.eager.kernels import number
+from retrograd.runtime.eager.kernels import number, stored
 from retrograd.runtime.eager.scalar import Scalar
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor
@@ -60,16 +60,23 @@ def promote(row: Elementwise, operands: Sequence[Value]) -> list[Value]:
     lifted = [as_operand(row.name, x) for x in operands]
     if row.types is Types.SELECT:
         condition, *values = lifted
-        return [_as_bool(condition), *to_common(values, common_dtype(values))]
-    if row.types is Types.LOGICAL:
-        return [_as_bool(x) for x in lifted]
+        return [_as_bool(condition), *to_common(values, common_dtype(values), stored)]
     common = common_dtype(lifted)
+    if row.types is Types.LOGICAL:
+        return [_as_bool(_narrowed(x, common)) for x in lifted]
     target = TARGETS.get(row.types)
-    return to_common(lifted, common if target is None else target(common))
+    lift = stored if row.name in KEEPING else number
+    return to_common(lifted, common if target is None else target(common), lift)
 
 
-def to_common(operands: Sequence[Value], dtype: DType) -> list[Value]:
-    return [cast(x, dtype) if isinstance(x, Tensor) else number(x, dtype.numpy) for x in operands]
+KEEPING = {"where", "clamp_min", "clamp_max", "pow"}
+"""Rows that refuse numbers that the common dtype does not hold; in the others they wrap around."""
+
+
+def to_common(
+    operands: Sequence[Value], dtype: DType, lift: Callable[[float, np.dtype[Any]], Value] = number
+) -> list[Value]:
+    return [cast(x, dtype) if isinstance(x, Tensor) else lift(x, dtype.numpy) for x in operands]
 
 
 def as_operand(name: str, x: Any) -> Value:
@@ -83,6 +90,12 @@ def as_operand(name: str, x: Any) -> Value:
     raise ArgumentError(
         mirrored(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
     )
+
+
+def _narrowed(x: Value, common: DType) -> Value:
+    """A 0-d Tensor of a wider dtype than the common one: what that holds of it counts, as in PyTorch."""
+    wider = isinstance(x, Tensor) and dtypes.promote_types(x.dtype, common) is not common
+    return cast(x, common) if wider else x
 
 
 def _as_bool(x: Value) -> Value:

@@ -17,7 +17,7 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, detach, detach_
-from retrograd.runtime.eager.kernels import number
+from retrograd.runtime.eager.kernels import number, stored
 from retrograd.runtime.eager.promotion import as_operand, common_dtype
 from retrograd.runtime.eager.replay import called
 from retrograd.runtime.functions.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
@@ -57,19 +57,35 @@ def _tensor(name: str, x: Any) -> Tensor:
 @entered()
 def add(input: Operand, other: Operand, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """`input + alpha * other`."""
-    return _into(out, _add(_tensor("add", input), other if alpha == 1 else _mul(other, alpha)))
+    return _into(out, _add(_tensor("add", input), _scaled(other, alpha, input)))
 
 
 @entered()
 def sub(input: Operand, other: Operand, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """`input - alpha * other`."""
-    return _into(out, _sub(_tensor("sub", input), other if alpha == 1 else _mul(other, alpha)))
+    return _into(out, _sub(_tensor("sub", input), _scaled(other, alpha, input)))
 
 
 @entered(in_place=False)
 def rsub(input: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
     """`other - alpha * input`."""
-    return _sub(other, input if alpha == 1 else _mul(input, alpha))  # a row gives a Tensor
+    return _sub(other, _scaled(input, alpha, other))  # a row gives a Tensor
+
+
+def _scaled(x: Operand, alpha: float, beside: Operand) -> Operand:
+    """alpha · x in the dtype to which x and the operand beside it promote."""
+    if alpha == 1:
+        return x
+    common = common_dtype([x, beside])
+    if not isinstance(alpha, int) and not common.is_floating_point:
+        raise DtypeError(
+            f"a product with alpha={alpha} in {common}",
+            mirrored("For integral input tensors, argument alpha must not be a floating point number."),
+            "give a whole number, or cast the tensors with .to(dtype)",
+        )
+    if not isinstance(x, Tensor):
+        return x * alpha
+    return _mul(cast(x, common), stored(alpha, common.numpy).item() if common.category == 1 else alpha)
 
 
 def _floor_quotient(x: Operand, y: Operand) -> Tensor:
@@ -308,7 +324,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 @method()
 def fill_(self: Tensor, value: Operand) -> Tensor:
     """Every element becomes `value`, a number or a 0-d Tensor."""
-    filling = value if isinstance(value, Tensor) else new(number(value, self.dtype.numpy))
+    filling = value if isinstance(value, Tensor) else new(stored(value, self.dtype.numpy))
     if filling.ndim:
         raise ArgumentError(
             mirrored(

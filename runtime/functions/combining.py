@@ -1,47 +1,25 @@
-"""Whole numbers and combinations: common divisors, positions in a shape, pairs and products of vectors.
+"""Combinations: positions in a shape, pairs and products of vectors.
 
-Tensors in, Tensors out. What counts with elements (`gcd`, `lcm`) is computed by NumPy and is no part of a
-compiled function; the rest is gathering and joining, with derivatives.
+Tensors in, Tensors out: gathering and joining, with derivatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations as chosen
 from itertools import combinations_with_replacement
 from math import prod
-from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take
 from retrograd.runtime.functions.arranging import meshgrid
 from retrograd.runtime.functions.creation import beside
 from retrograd.runtime.functions.joining import stack
-from retrograd.runtime.functions.public import integer, promoted, public, sizes_of
+from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.tensor import Tensor, new
-
-
-def _of_integers(name: str, function: Callable[..., Any], what: str) -> None:
-    @public(name, method=True, inplace=True)
-    def combine(input: Tensor, other: Tensor) -> Tensor:
-        x, y = promoted(input, other)
-        if x.dtype.category != 1:
-            raise DtypeError(
-                f"{name} of {input.dtype} and {other.dtype}",
-                mirrored(f"\"{name}_cpu\" not implemented for '{_KINDS.get(x.dtype.torch_name, 'Float')}'"),
-                "cast them with .long()",
-            )
-        return new(function(x.read(f"{name}()"), y.read(f"{name}()")))
-
-    combine.__doc__ = what
-
-
-_KINDS = {"bool": "Bool", "float16": "Half", "float32": "Float", "float64": "Double"}
-_of_integers("gcd", np.gcd, "The greatest common divisor, element by element.")
-_of_integers("lcm", np.lcm, "The least common multiple, element by element.")
 
 
 @public("unravel_index")

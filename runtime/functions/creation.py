@@ -23,6 +23,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.device import CPU, as_device
 from retrograd.runtime.device import device as Device
+from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.eager.moving import exchange, moved
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE
@@ -94,7 +95,20 @@ def array_of(data: Any, dtype: DType | None) -> Array:
         )
     if dtype is None:
         dtype = _natural(data, array)
+    elif dtype.category == 1 and array.size and not isinstance(data, np.ndarray | np.generic):
+        _refuse_beyond(array, dtype)
     return array.astype(dtype.numpy, copy=False)
+
+
+def _refuse_beyond(array: Array, dtype: DType) -> None:
+    """Python numbers that a dtype of whole numbers cannot hold are refused, as in PyTorch."""
+    for number in (array.min().item(), array.max().item()):
+        if not dtype.holds(number):
+            raise DtypeError(
+                f"tensor() with {number} in {dtype}",
+                mirrored(f"value cannot be converted to type {dtype.torch_name} without overflow"),
+                "give one that fits, or another dtype",
+            )
 
 
 def _plain(data: Any) -> Any:
@@ -214,13 +228,13 @@ def filled(shape: Sequence[int], value: Value, dtype: DType, where: Device = CPU
     if STATE.trace is None:
         array = np.zeros(shape, dtype.numpy)
         if value or type(value) is not int:
-            array.fill(value)
+            array.fill(_scalar(value, dtype))
         return Tensor(array)
     return moves.expand(new(_scalar(value, dtype)), tuple(shape)).clone()
 
 
 def _scalar(value: object, dtype: DType) -> Array:
-    return np.full((), value, dtype.numpy)
+    return stored(value, dtype.numpy) if isinstance(value, float | int) else np.full((), value, dtype.numpy)
 
 
 def _one_value(shape: Sequence[int], value: Value, dtype: DType, device: object, **options: Any) -> Tensor:

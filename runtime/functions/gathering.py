@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import index as places
@@ -19,6 +17,7 @@ from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.public import axis_of, known, public
 from retrograd.runtime.tensor import Tensor, new
 
@@ -54,17 +53,12 @@ def like(value: Source, input: Tensor) -> Tensor:
     """A number as a 0-d tensor of the input's dtype; a tensor as it is, cast."""
     if isinstance(value, Tensor):
         return moves.cast(value, input.dtype)
-    number = np.array(value, input.dtype.numpy)
-    number.flags.writeable = False  # so that a GPU may keep it
-    return new(number, input)
+    return new(stored(value, input.dtype.numpy), input)
 
 
 def everywhere(value: Source, input: Tensor, shape: Sequence[int]) -> Tensor:
     """A number on the input's device, at every place of a shape."""
-    number = (
-        like(value, input) if isinstance(value, Tensor) else new(np.asarray(value, input.dtype.numpy), input)
-    )
-    return moves.expand(number, shape)
+    return moves.expand(like(value, input), shape)
 
 
 def _same_rank(name: str, input: Tensor, index: Tensor) -> None:

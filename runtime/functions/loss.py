@@ -122,17 +122,19 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """Minus the log-probability of the target class, `[N, C, …]` and `[N, …]`; `weight` is for each class."""
-    _check_classes("nll_loss", target)
+    target = _classes("nll_loss", target)
     extra = () if weight is None else (weight,)
     return classes.nll_loss(input, target, *extra, ignore_index=ignore_index, reduction=reduction)
 
 
-def _check_classes(name: str, target: Tensor) -> None:
+def _classes(name: str, target: Tensor) -> Tensor:
+    """The targets, in a dtype that has room for `ignore_index` too."""
     if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
         raise DtypeError(
             f"{name} with a target of {target.dtype}",
             mirrored(f"expected target dtype to be Long or Byte, but got {bare_legacy_name(target.dtype)}"),
         )
+    return moves.cast(target, dtypes.int64) if target.dtype is dtypes.uint8 else target
 
 
 @functional("cross_entropy", replay=True)
@@ -144,7 +146,7 @@ def cross_entropy(
     input's shape.
     """
     if not target.dtype.is_floating_point or target.ndim < input.ndim:
-        _check_classes("cross_entropy", target)
+        target = _classes("cross_entropy", target)
     extra = () if weight is None else (weight,)
     return classes.cross_entropy(
         input, target, *extra, ignore_index=ignore_index, reduction=reduction, smoothing=label_smoothing

@@ -9,13 +9,14 @@ in `ALIASES`, an operator one in `OPERATORS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, wraps
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError, DeviceError, DtypeError, mirrored
 from retrograd.compiler.ir.graph import OPS, Array, Type
 from retrograd.compiler.ir.quiet import QUIET
@@ -86,8 +87,9 @@ REFUSED = {
     "or `logical_xor()` operator instead.",
     "one bool in neg": "Negation, the `-` operator, on a bool tensor is not supported. If you are trying "
     "to invert a mask, use the `~` or `logical_not()` operator instead.",
+    "a whole number below 0 in pow": "Integers to negative integer powers are not allowed.",
 }
-"""Rows that have their own words for bool operands."""
+"""Rows that have their own words for some operands."""
 
 
 # ---- out of place ------------------------------------------------------------------------------------------
@@ -99,16 +101,25 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     first = promoted[-1].dtype
     if row.types is Types.ROUND and first.is_floating_point is False:
         return clone(promoted[0])  # whole numbers are round already
-    bools = sum(isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype is dtypes.bool_) for x in operands)
-    case = f"{'two bools' if bools == 2 else 'one bool'} in {row.name}"
-    if bools and case in REFUSED:
-        raise DtypeError(mirrored(REFUSED[case]))
+    for special in _special(operands, dtypes.dtype(first)):
+        if f"{special} in {row.name}" in REFUSED:
+            raise DtypeError(mirrored(REFUSED[f"{special} in {row.name}"]))
     if dtypes.dtype(first).numpy not in taken_dtypes(row):
         row.infer(*(Type(tuple(x.shape), dtypes.of(x)) for x in promoted))
     result: Tensor = RECORD.apply(row, promoted)
     if row.name in grad_names.BESIDE:
         name_history(result, _called(row.name, *operands), operands)
     return result
+
+
+def _special(operands: Sequence[Any], dtype: DType) -> Iterator[str]:
+    """What is special about operands that promote to a dtype."""
+    bools = sum(isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype is dtypes.bool_) for x in operands)
+    if bools:
+        yield "two bools" if bools == 2 else "one bool"
+    last = operands[-1]
+    if type(last) is int and last < 0 and not dtype.is_floating_point:
+        yield "a whole number below 0"
 
 
 def _called(name: str, x: Any, y: Any) -> str:
@@ -124,8 +135,10 @@ def taken_dtypes(row: Elementwise) -> frozenset[Any]:
 
 def _quick_dtypes(row: Elementwise) -> frozenset[Any]:
     """Those for which `kernel(row)` gives the right dtype: in a formula, NumPy makes a bool and a number an
-    integer.
+    integer. Of powers, whole exponents are looked at first.
     """
+    if row.name == "pow":
+        return frozenset(d.numpy for d in dtypes.FLOATING)
     return taken_dtypes(row) if row.numpy is not None else taken_dtypes(row) - {dtypes.bool_.numpy}
 
 
@@ -229,8 +242,11 @@ _NUMBERS = (float, int)
 
 
 def beside(value: float, dtype: np.dtype[Any]) -> Array | None:
-    """A number as an operand beside one of this dtype, or None where it decides the dtype of the result."""
+    """A number as an operand beside one of this dtype, or None where it decides the dtype of the result or
+    does not fit."""
     if dtype.kind != "f" and (type(value) is float or dtype.kind == "b"):
+        return None
+    if dtype.kind != "f" and not dtypes.dtype(dtype).holds(value):
         return None
     return number(value, dtype)
 

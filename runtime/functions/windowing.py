@@ -15,6 +15,7 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ops import convolution, pool
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.window import unwindow, window
+from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.joining import cat
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public
 from retrograd.runtime.tensor import Tensor
@@ -80,7 +81,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             ),
         )
     if mode == "constant":
-        fill = 0.0 if value is None else value
+        fill = 0.0 if value is None else stored(value, input.dtype.numpy).item()
         low, high = ([pair[k] for pair in reversed(pairs)] for k in (0, 1))
         padded: Tensor = convolution.padded(input, low, high, fill=fill) if pairs else input
         return padded.contiguous() if min(pad, default=0) < 0 else padded
