@@ -266,4 +266,18 @@ MISTAKES = lines("""
     t.ones(2).view(t.int64) if False else t.ones(3).view(2,2)
     t.ones(2).is_foo()
     t.tensor(2**70)
+    t.tensor([300], dtype=t.uint8)
+    t.tensor([1.5, -1.0], dtype=t.uint8)
+    t.tensor([float("nan")], dtype=t.int32)
+    t.full((2,), 2**40, dtype=t.int32)
+    t.full((2,), 1e300)
+    t.ones(2, dtype=t.uint8).fill_(-256)
+    t.ones(2, dtype=t.int8).masked_fill(t.tensor([True, False]), 128)
+    t.where(t.tensor([True, False]), t.ones(2, dtype=t.int16), 2**15)
+    t.ones(2, dtype=t.uint8).clamp(max=256)
+    t.ones(2, dtype=t.uint8)**256
+    t.ones(2, dtype=t.int64)**-1
+    t.add(t.ones(2, dtype=t.int8), 1, alpha=1.5)
+    t.add(t.ones(2, dtype=t.int8), t.ones(2, dtype=t.int8), alpha=300)
+    t.ones(3)[t.ones(2, dtype=t.int8)]
 """)

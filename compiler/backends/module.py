@@ -16,7 +16,6 @@ from itertools import count
 
 from retrograd.compiler.backends.vector import Block, Conversion
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import CompilerError
 
 KINDS = {
     "f32": "f32",
@@ -41,10 +40,7 @@ _PIECE = 120
 
 def kind_of(dtype: DType) -> str:
     """How values of a dtype are computed."""
-    kind = KINDS.get(dtype.name)
-    if kind is None:
-        raise CompilerError(f"{dtype} in compiled code", "it is computed in eager mode only")
-    return kind
+    return KINDS[dtype.name]
 
 
 def memory_kind(kind: str) -> str:

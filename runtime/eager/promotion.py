@@ -86,6 +86,7 @@ def as_operand(name: str, x: Any) -> Value:
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, np.ndarray):
+        dtypes.dtype(x.dtype)  # an error where there is no such
         return Tensor(x) if STATE.trace is None else STATE.trace.arrays.setdefault(id(x), Tensor(x))
     raise ArgumentError(
         mirrored(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")

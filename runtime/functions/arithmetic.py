@@ -85,7 +85,7 @@ def _scaled(x: Operand, alpha: float, beside: Operand) -> Operand:
         )
     if not isinstance(x, Tensor):
         return x * alpha
-    return _mul(cast(x, common), stored(alpha, common.numpy).item() if common.category == 1 else alpha)
+    return _mul(cast(x, common), alpha if common.is_floating_point else stored(alpha, common.numpy).item())
 
 
 def _floor_quotient(x: Operand, y: Operand) -> Tensor:
