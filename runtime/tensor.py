@@ -464,6 +464,15 @@ class Tensor:
         """How often the elements were changed in place."""
         return self._counter[0] if self._counter is not None else 0
 
+    def _is_view(self) -> bool:
+        """Whether it shows elements of another Tensor, and knows of it."""
+        return self._view is not None
+
+    @property
+    def _base(self) -> Tensor | None:
+        """The Tensor of which it shows elements; None where these are its own."""
+        return None if self._view is None else self._view.base
+
 
 SUBCLASS_HOOKS: list[Callable[[type[Tensor]], None]] = []
 """Called with each new subclass of Tensor."""

@@ -355,6 +355,20 @@ def only_leaves_are_deeply_copied(t: Any) -> Any:
 
 
 @program
+def views_know_their_base(t: Any) -> Any:
+    x, leaf_ = t.ones(4), leaf(t)
+    views = [x, x.view(2, 2), x.view(2, 2)[0], x.detach(), leaf_.data, leaf_[1:], (leaf_ * 1)[0], x[[0]]]
+    return [[y._is_view(), y._base is x, y._base is leaf_, y._base is None] for y in views]
+
+
+@program
+def every_tensor_is_a_variable(t: Any) -> Any:
+    variable = t.autograd.Variable
+    made = variable(t.ones(2), requires_grad=True)
+    return [made, isinstance(made, variable), isinstance(t.ones(2), variable), isinstance(2, variable)]
+
+
+@program
 def a_nan_is_told(t: Any) -> Any:
     x = leaf(t, 0, 2)
     with t.autograd.set_detect_anomaly(True):

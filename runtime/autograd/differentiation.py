@@ -151,11 +151,20 @@ def _backward(
     backward(self, gradient, retain_graph, create_graph, inputs)
 
 
-def Variable(data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
-    """What Variables were before they became Tensors: the same elements as a leaf, as
-    `torch.autograd.Variable`.
+class _Variables(type):
+    """Every Tensor is an instance, and a call gives one."""
+
+    def __call__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+        return data.detach().requires_grad_(requires_grad)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, Tensor)
+
+
+class Variable(metaclass=_Variables):
+    """What Variables were before they became Tensors: `Variable(data, requires_grad)` is a leaf of the same
+    elements, as `torch.autograd.Variable`.
     """
-    return data.detach().requires_grad_(requires_grad)
 
 
 def _several(given: Any) -> tuple[Tensor, ...]:
