@@ -6,7 +6,8 @@ share of the peak.
 A row is `MxKxN`, with the layout (`NT`: the right operand lies transposed in memory), f64 or a batch
 (`b100`) after it: `64x64x64:TN:f64`. Compiled products are called without the runtime's guards. The peak is
 what independent multiply-adds in registers reach, measured on the spot. One thread is measured in processor
-time, which a busy machine blurs less.
+time, which a busy machine blurs less; with more, a turn begins when the threads of the one before have come
+to rest.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import statistics
 import time
 from collections.abc import Callable
 from typing import Any
+
+from harness import come_to_rest
 
 _SQUARES = (8, 16, 32, 64, 100, 127, 128, 256, 512, 1024)
 ROWS = [
@@ -100,6 +103,7 @@ def medians(calls: dict[str, Callable[[], Any]], clock: Callable[[], float]) -> 
         counts[name] = max(1, int(BURST / max(clock() - begin, 1e-7)))
     for _ in range(TURNS):
         for name, call in calls.items():
+            come_to_rest()
             call()
             begin = clock()
             for _ in range(counts[name]):

@@ -133,11 +133,11 @@ def serve(
             answer = f"{error}"
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
-        _come_to_rest()
+        come_to_rest()
         connection.send(answer)
 
 
-def _come_to_rest() -> None:
+def come_to_rest() -> None:
     """Wait until no thread of this process is at work."""
     end = time.perf_counter() + RESTLESS
     while time.perf_counter() < end:
