@@ -61,6 +61,7 @@ ROOMS = {
     "nn": "retrograd.runtime.nn",
     "optim": "retrograd.runtime.optim",
     "linalg": "retrograd.runtime.linalg",
+    "special": "retrograd.runtime.special",
     "utils": "retrograd.runtime.utils",
     "autograd": "retrograd.runtime.autograd",
 }
@@ -106,7 +107,7 @@ sys.meta_path.append(_Rooms())
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
-    from retrograd.runtime import cuda, linalg, nn, optim, utils
+    from retrograd.runtime import cuda, linalg, nn, optim, special, utils
     from retrograd.runtime.compiled.compile_grad import compile_grad
     from retrograd.runtime.compiled.compile_step import compile_step
     from retrograd.runtime.compiled.formulas import from_sympy, to_sympy
@@ -186,6 +187,7 @@ __all__ = [
     "set_grad_enabled",
     "set_printoptions",
     "short",
+    "special",
     "strided",
     "to_sympy",
     "uint8",

@@ -34,7 +34,9 @@ OPS = {
     "kl_div": "MeanBackward0", "rms_norm": "MulBackward0", "soft_cross_entropy": "DivBackward1",
     "trigamma": "PolygammaBackward0", "take_along": "GatherBackward0", "square": "PowBackward0",
     "deg2rad": "Deg2RadBackward0", "rad2deg": "Rad2DegBackward0", "concat": "CatBackward0",
-    "pad": "ConstantPadNdBackward0",
+    "pad": "ConstantPadNdBackward0", "i0e": "SpecialI0EBackward0", "i1": "SpecialI1Backward0",
+    "i1e": "SpecialI1EBackward0", "erfcx": "SpecialErfcxBackward0", "ndtr": "MulBackward1",
+    "ndtri": "SpecialNdtriBackward0", "log_ndtr": "SpecialLogNdtrBackward0", "entr": "SpecialEntrBackward0",
 }  # fmt: skip
 
 BESIDE = {
@@ -44,6 +46,8 @@ BESIDE = {
     "fmod": ("FmodBackward1", "FmodBackward0", "FmodBackward1"),
     "remainder": ("RemainderBackward1", "RemainderBackward0", "RemainderBackward1"),
     "xlogy": ("XlogyBackward0", "XlogyBackward2", "XlogyBackward1"),
+    "xlog1py": ("SpecialXlog1PyBackward0", "SpecialXlog1PyBackward2", "SpecialXlog1PyBackward1"),
+    "zeta": ("SpecialZetaBackward0", "SpecialZetaBackward2", "SpecialZetaBackward1"),
     "copysign": ("CopysignBackward0", "CopysignBackward1", "CopysignBackward0"),
     "clamp_min": ("ClampMinBackward1", "ClampMinBackward0", "ClampMinBackward0"),
     "clamp_max": ("ClampMaxBackward1", "ClampMaxBackward0", "ClampMaxBackward0"),

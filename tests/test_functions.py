@@ -18,6 +18,7 @@ from function_cases import TABLES, lines
 from functional_cases import FUNCTIONAL
 from further_cases import TABLES as FURTHER
 from layout_cases import TABLES as LAYOUTS
+from special_cases import SPECIAL
 
 import retrograd
 from retrograd.compiler.errors import RetrogradError, TraceError
@@ -142,7 +143,9 @@ def compare_all(
 
 
 CASES = [
-    case for table in (*TABLES.values(), *LAYOUTS.values(), FUNCTIONAL, *FURTHER.values()) for case in table
+    case
+    for table in (*TABLES.values(), *LAYOUTS.values(), FUNCTIONAL, *FURTHER.values(), SPECIAL)
+    for case in table
 ]
 
 

@@ -47,6 +47,10 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "ceil": sp.ceiling, "round": lambda a: sp.floor(a + sp.Rational(1, 2)),
     "trunc": lambda a: sp.sign(a) * sp.floor(sp.Abs(a)), "floor_divide": lambda a, b: sp.floor(a / b),
     "copysign": lambda a, b: sp.Abs(a) * sp.sign(b),
+    "erfcx": lambda a: sp.exp(a**2) * sp.erfc(a), "ndtri": lambda a: sp.sqrt(2) * sp.erfinv(2 * a - 1),
+    "log_ndtr": lambda a: sp.log(sp.erfc(-a / sp.sqrt(2)) / 2),
+    "i0": lambda a: sp.besseli(0, a), "i0e": lambda a: sp.exp(-sp.Abs(a)) * sp.besseli(0, a),
+    "i1": lambda a: sp.besseli(1, a), "i1e": lambda a: sp.exp(-sp.Abs(a)) * sp.besseli(1, a),
     "polynomial": lambda t, *c: sum(a * t**k for k, a in enumerate(c)),
 }  # fmt: skip
 """What SymPy calls a row that is not defined by others. Where the two differ (a half that is rounded, the

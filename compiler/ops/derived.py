@@ -35,6 +35,7 @@ DERIVED: dict[str, tuple[str | None, ...]] = {
     "erf": ("2/sqrt(pi)*exp(-x**2)",),
     "erfc": ("(-2/sqrt(pi))*exp(-x**2)",),
     "erfinv": ("sqrt(pi)/2*exp(out**2)",),
+    "ndtr": ("sqrt(2)/(2*sqrt(pi))*exp(-x**2/2)",),
     "lgamma": ("digamma(x)",),
     "digamma": ("trigamma(x)",),
     "logsigmoid": ("sigmoid(-x)",),

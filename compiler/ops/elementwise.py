@@ -24,11 +24,9 @@ those of PyTorch, except where the tests list why not. A whole number divided by
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from retrograd.compiler.ops import special
+from retrograd.compiler.ops import formulas, special
 from retrograd.compiler.ops.row import Elementwise, Types, broadcast_shapes, row
 
 __all__ = ["Elementwise", "Types", "broadcast_shapes", "row"]
@@ -36,24 +34,6 @@ __all__ = ["Elementwise", "Types", "broadcast_shapes", "row"]
 NUMERIC, NUMBER, FLOAT, ROUND = Types.NUMERIC, Types.NUMBER, Types.FLOAT, Types.ROUND
 INTEGER, WHOLE, COMPARE, LOGICAL = Types.INTEGER, Types.WHOLE, Types.COMPARE, Types.LOGICAL
 CLASSIFY, SELECT = Types.CLASSIFY, Types.SELECT
-
-
-def _zeta(terms: int = 10) -> str:
-    """Hurwitz's zeta function as Euler and Maclaurin sum it (DLMF 25.11.5): terms, then a series in 1/y."""
-    end = f"(y + {terms})"
-    series = "0"
-    for k, (over, under) in reversed([*enumerate(special.BERNOULLI)]):
-        factor = over / under / math.factorial(2 * k + 2)
-        series = f"({factor!r} + (x + {2 * k + 1}) * (x + {2 * k + 2}) / {end}**2 * {series})"
-    head = " + ".join(f"(y + {k})**-x" for k in range(terms))
-    return f"{head} + {end}**(1 - x) / (x - 1) + {end}**-x * (0.5 + x / {end} * {series})"
-
-
-def _sinc_slope(terms: int = 10) -> str:
-    """sinc'(x) / x about 0."""
-    coefficients = (f"{(-1) ** k * 2 * k}/{math.factorial(2 * k + 1)}" for k in range(1, terms + 1))
-    return f"pi**2 * polynomial((pi * x)**2, {', '.join(coefficients)})"
-
 
 # Below 1/2 the gamma functions are reflected; elsewhere the phase is a harmless number, that none be NaN.
 PHASE = "pi * where(x < 0.5, x - round(x), 0.5)"
@@ -160,6 +140,10 @@ row("log10",      "log(x) / log(10)",     FLOAT, np.log10, domain="x > 0")
 row("log1p",      "log(1 + x)",           FLOAT, np.log1p, domain="x > -1")
 row("xlogy",      "where(x == 0 and y == y, 0, x * log(y))", FLOAT, domain="x != 0 and y > 0", partials=[
     "where(x == 0 and y <= 0, 0, ct * log(y))", "ct * x / y"])
+row("xlog1py",    "where(x == 0 and y == y, 0, x * log1p(y))", FLOAT, domain="x != 0 and y > -1", partials=[
+    "where(x == 0 and y <= -1, 0, ct * log1p(y))", "ct * x / (y + 1)"])
+row("entr",       "where(x > 0, -x * log(x), where(x == 0, 0, where(x < 0, -inf, x)))", FLOAT,
+    partials=["-1 - log(x)"], domain="x > 0")
 row("logaddexp",  "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp(-abs(x - y))), x + y)", FLOAT,
     partials=["sigmoid(x - y)", "sigmoid(y - x)"], domain="x != y")
 row("logaddexp2", "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp2(-abs(x - y))) * (1 / log(2)), x + y)",
@@ -180,7 +164,7 @@ row("atan2",      "atan2(x, y)",          FLOAT, np.arctan2, domain="x != 0 and 
     "where(x == 0 and y == 0, 0, ct * (y / hypot(x, y) / hypot(x, y)))",
     "where(x == 0 and y == 0, 0, ct * (-x / hypot(x, y) / hypot(x, y)))"])
 row("sinc",       "where(x == 0, 1, sin(pi * x) / (pi * x))", FLOAT, partials=[
-    f"where(abs(x) < 0.3, x * {_sinc_slope()}, (cos(pi * x) - out) / where(abs(x) < 0.3, 1, x))"])
+    f"where(abs(x) < 0.3, x * {formulas.sinc_slope()}, (cos(pi * x) - out) / where(abs(x) < 0.3, 1, x))"])
 row("deg2rad",    "x * (pi / 180)",       FLOAT)
 row("rad2deg",    "x * (180 / pi)",       FLOAT)
 
@@ -196,6 +180,13 @@ row("atanh",      "atanh(x)",             FLOAT, np.arctanh, ["1 / ((1 - x) * (1
 row("erf",        "erf(x)",               FLOAT, special.erf)
 row("erfc",       "1 - erf(x)",           FLOAT, special.erfc)
 row("erfinv",     "erfinv(x)",            FLOAT, special.erfinv, domain="abs(x) < 1")
+row("erfcx",      formulas.erfcx(),       FLOAT, partials=[formulas.erfcx_slope()])
+row("ndtr",       "0.5 * erfc(x * -sqrt(0.5))", FLOAT)
+row("ndtri",      formulas.normal_quantile(), FLOAT, partials=["sqrt(2 * pi) * exp(0.5 * square(out))"],
+    domain="x > 0 and x < 1")
+row("log_ndtr",
+    "where(x < -1, log(0.5 * erfcx(x * -sqrt(0.5))) - 0.5 * square(x), log1p(-0.5 * erfc(x * sqrt(0.5))))",
+    FLOAT, partials=["sqrt(2 / pi) / erfcx(x * -sqrt(0.5))"], domain="abs(x) < 30")
 row("lgamma",     "lgamma(x)",            FLOAT, special.lgamma, domain="x > 0 or frac(x) != 0")
 row("digamma",    "digamma(x)",           FLOAT, special.digamma, domain="x > 0 or frac(x) != 0")
 row("trigamma",
@@ -203,8 +194,15 @@ row("trigamma",
     FLOAT, partials=[
     f"-2 * (where(x < 0.5, {REFLECTED}**3 * cos({PHASE}), 0) + zeta(3, where(x < 0.5, 1 - x, x)))"],
     domain="x > 0 or frac(x) != 0")
-row("zeta",       f"where(x > 1 and y >= 0, {_zeta()}, where(x == 1 and y >= 0, inf, nan))", FLOAT,
+row("zeta",       f"where(x > 1 and y >= 0, {formulas.zeta()}, where(x == 1 and y >= 0, inf, nan))", FLOAT,
     partials=["nan", "-x * zeta(x + 1, y)"], domain="x > 1 and x < 8 and y > 0")
+
+# ---- Bessel's functions of imaginary argument, and these times exp(-|x|) -----------------------------------
+row("i0e",        formulas.bessel_i(0),   FLOAT, partials=["i1e(x) - sign(x) * out"], domain="x != 0")
+row("i1e",        formulas.bessel_i(1),   FLOAT, domain="x != 0", partials=[
+    "where(abs(x) > 0, i0e(x) - out * sign(x) - out / x, 0.5)"])
+row("i0",         "exp(abs(x)) * i0e(x)", FLOAT, partials=["i1(x)"])
+row("i1",         "exp(abs(x)) * i1e(x)", FLOAT, partials=["where(abs(x) > 0, i0(x) - out / x, 0.5)"])
 
 # ---- activations -------------------------------------------------------------------------------------------
 row("sigmoid",    "1 / (1 + exp(-x))",    FLOAT, special.sigmoid, ["out * (1 - out)"])

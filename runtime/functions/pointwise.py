@@ -56,9 +56,12 @@ ALIASES = {
 
 IN_NN_ONLY = {
     "relu6", "leaky_relu", "elu", "celu", "softplus", "logsigmoid", "gelu", "gelu_tanh", "silu", "mish",
-    "softsign", "cbrt", "zeta", "trigamma",
+    "softsign", "cbrt", "zeta", "trigamma", "i0e", "i1", "i1e", "erfcx", "ndtr", "ndtri", "log_ndtr", "entr",
+    "xlog1py",
 }  # fmt: skip
-"""Rows that PyTorch does not offer at the top, or offers in `nn.functional` with other arguments."""
+"""Rows that PyTorch does not offer at the top, or offers in `nn.functional` with other arguments, or in
+`special`.
+"""
 
 WITHOUT_IN_PLACE = {
     "where", "maximum", "minimum", "fmax", "fmin", "logaddexp", "logaddexp2", "isnan", "isinf", "isfinite",
@@ -293,7 +296,7 @@ def public(name: str, function: Function, in_place: bool = True) -> None:
             FUNCTIONS[f"{each}_"] = updating
 
 
-def _public_row(row: Elementwise) -> Function:
+def row_function(row: Elementwise) -> Function:
     """The row under its own name: with `out=`, and an error in place of NotImplemented."""
     direct = APPLY[row.name]
 
@@ -449,6 +452,6 @@ def _pos(self: Tensor) -> Tensor:
 
 for _name, _row in ROWS.items():
     if _name not in IN_NN_ONLY:
-        public(_name, _public_row(_row))
+        public(_name, row_function(_row))
 _enter_operators()
 setattr(Tensor, "__pos__", _pos)  # noqa: B010  # entered, as methods are

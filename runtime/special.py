@@ -1,0 +1,18 @@
+"""`special`: PyTorch's `torch.special`. The functions come from `runtime/functions/special.py`; nothing is
+written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from retrograd.runtime.functions.special import SPECIAL
+
+globals().update(SPECIAL)
+
+__all__ = [*SPECIAL]
+
+if TYPE_CHECKING:  # the functions, which are entered by name
+
+    def __getattr__(name: str) -> Callable[..., Any]: ...
