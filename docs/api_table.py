@@ -35,6 +35,8 @@ AREAS = {
     "optim": "`torch.optim`",
     "optim.lr_scheduler": "`torch.optim.lr_scheduler`",
     "linalg": "`torch.linalg`",
+    "special": "`torch.special`",
+    "func": "`torch.func`",
     "utils.data": "`torch.utils.data`",
 }
 """Where names are looked for, and the heading there."""

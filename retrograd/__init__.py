@@ -60,6 +60,7 @@ ROOMS = {
     "cuda": "retrograd.runtime.cuda",
     "nn": "retrograd.runtime.nn",
     "optim": "retrograd.runtime.optim",
+    "func": "retrograd.runtime.func",
     "linalg": "retrograd.runtime.linalg",
     "special": "retrograd.runtime.special",
     "utils": "retrograd.runtime.utils",
@@ -75,6 +76,7 @@ LATE = {
     "from_sympy": "retrograd.runtime.compiled.formulas",
     "to_sympy": "retrograd.runtime.compiled.formulas",
     "get_num_threads": "retrograd.runtime.native.cpu",
+    "vmap": "retrograd.runtime.func",
     "backends": "retrograd.runtime.precision",
     "get_float32_matmul_precision": "retrograd.runtime.precision",
     "set_float32_matmul_precision": "retrograd.runtime.precision",
@@ -107,10 +109,11 @@ sys.meta_path.append(_Rooms())
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
-    from retrograd.runtime import cuda, linalg, nn, optim, special, utils
+    from retrograd.runtime import cuda, func, linalg, nn, optim, special, utils
     from retrograd.runtime.compiled.compile_grad import compile_grad
     from retrograd.runtime.compiled.compile_step import compile_step
     from retrograd.runtime.compiled.formulas import from_sympy, to_sympy
+    from retrograd.runtime.func import vmap
     from retrograd.runtime.native.cpu import get_num_threads, set_num_threads
     from retrograd.runtime.precision import (
         backends,
@@ -155,6 +158,7 @@ __all__ = [
     "float32",
     "float64",
     "from_sympy",
+    "func",
     "get_default_dtype",
     "get_float32_matmul_precision",
     "get_num_threads",
@@ -192,4 +196,5 @@ __all__ = [
     "to_sympy",
     "uint8",
     "utils",
+    "vmap",
 ]

@@ -62,6 +62,7 @@ FLOORS = (
         "runtime/utils/",
         "runtime/linalg.py",
         "runtime/special.py",
+        "runtime/func/",
         "runtime/saving.py",
         "runtime/__init__.py",
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from retrograd.runtime.functions import arithmetic, pointwise, statistics
+from retrograd.runtime.functions import pointwise, statistics
 
 ROWS_HERE = (
     "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expm1", "i0", "i0e", "i1", "i1e", "log1p",
@@ -22,8 +22,8 @@ ELSEWHERE: dict[str, Callable[..., Any]] = {
     "logit": pointwise.FUNCTIONS["logit"],
     "log_softmax": statistics.log_softmax,
     "logsumexp": statistics.logsumexp,
-    "multigammaln": arithmetic.FUNCTIONS["mvlgamma"],
-    "polygamma": arithmetic.FUNCTIONS["polygamma"],
+    "multigammaln": pointwise.FUNCTIONS["mvlgamma"],
+    "polygamma": pointwise.FUNCTIONS["polygamma"],
     "psi": pointwise.FUNCTIONS["digamma"],
     "round": pointwise.FUNCTIONS["round"],
     "softmax": statistics.softmax,

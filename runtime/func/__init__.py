@@ -1,0 +1,32 @@
+"""`func`: transforms of functions, as PyTorch's `torch.func`.
+
+`vmap` is for many examples at once, `transforms` has derivatives, `modules` makes a Module a function of its
+parameters.
+"""
+
+from retrograd.runtime.func.modules import functional_call, stack_module_state
+from retrograd.runtime.func.transforms import (
+    grad,
+    grad_and_value,
+    hessian,
+    jacfwd,
+    jacrev,
+    jvp,
+    linearize,
+    vjp,
+)
+from retrograd.runtime.func.vmap import vmap
+
+__all__ = [
+    "functional_call",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "stack_module_state",
+    "vjp",
+    "vmap",
+]

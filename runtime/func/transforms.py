@@ -1,0 +1,340 @@
+"""Functions of functions: gradients, products with Jacobians, Jacobians and Hessians.
+
+In flow a function of nested Tensors, out flows a function. All is written with `autograd.grad` and `vmap`: a
+vjp is one backward pass, a jvp the vjp of the vjp, and a Jacobian either of them for all directions at once.
+What a transformed function gives has a history where what it was given, or uses, has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.ops import shape as moves
+from retrograd.runtime.autograd import enable_grad
+from retrograd.runtime.autograd import grad as gradients
+from retrograd.runtime.func.vmap import vmap
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.pytree import Structure, flatten, unflatten
+from retrograd.runtime.tensor import Tensor, new
+
+Function = Callable[..., Any]
+Places = int | tuple[int, ...]
+
+
+# ---- Tensors of one's own ----------------------------------------------------------------------------------
+
+
+def _own(x: Tensor) -> Tensor:
+    """The same elements as a Tensor whose gradient is that of this use alone."""
+    if not x.dtype.is_floating_point:
+        raise DtypeError(mirrored("only Tensors of floating point dtype can require gradients"))
+    return x.clone() if x.requires_grad else x.detach().requires_grad_()
+
+
+def _owned(value: Any) -> tuple[Any, list[Tensor]]:
+    """A nested value with Tensors of its own, and these."""
+    leaves: list[Tensor] = []
+    structure = flatten(value, leaves, (Tensor,))
+    own = [_own(x) for x in leaves]
+    return unflatten(structure, iter(own)), own
+
+
+def _settled(found: Sequence[Tensor], own: Sequence[Tensor]) -> list[Tensor]:
+    """Without a history, where it would lead to nothing but the Tensors that were made here."""
+    mine = {id(x) for x in own if x.is_leaf}
+    return [x if STATE.grad and not _only(x, mine) else x.detach() for x in found]
+
+
+def _only(x: Tensor, mine: set[int]) -> bool:
+    if x.grad_fn is None:
+        return not x.requires_grad or id(x) in mine
+    seen: set[int] = set()
+    stack = [x.grad_fn]
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        variable = getattr(node, "variable", None)
+        if variable is not None and id(variable) not in mine:
+            return False
+        stack += [below for below, _ in node.next_functions if below is not None]
+    return True
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return x.detach() * 0
+
+
+def _gradients(
+    outputs: Sequence[Tensor], sources: Sequence[Tensor], seeds: Sequence[Tensor | None]
+) -> list[Tensor]:
+    pairs = [(y, seed) for y, seed in zip(outputs, seeds, strict=True) if y.requires_grad]
+    if not pairs:
+        return [_zeros(x) for x in sources]
+    found = gradients(
+        [y for y, _ in pairs], sources, [seed for _, seed in pairs], create_graph=True, allow_unused=True
+    )
+    return [_zeros(x) if g is None else g for g, x in zip(found, sources)]
+
+
+def _at(args: tuple[Any, ...], argnums: Places) -> Any:
+    """The arguments of these numbers: one alone, or a tuple."""
+    for k in (argnums,) if isinstance(argnums, int) else argnums:
+        if not -len(args) <= k < len(args):
+            raise ArgumentError(mirrored(f"Got argnum={k}, but only {len(args)} positional inputs"))
+    return args[argnums] if isinstance(argnums, int) else tuple(args[k] for k in argnums)
+
+
+def _with(args: tuple[Any, ...], argnums: Places, values: Any) -> list[Any]:
+    """The arguments with others in these places."""
+    changed = list(args)
+    for k, value in [(argnums, values)] if isinstance(argnums, int) else zip(argnums, values):
+        changed[k] = value
+    return changed
+
+
+def _outputs(value: Any, lead: str) -> tuple[list[Tensor], Structure]:
+    """The Tensors of a nested result; it must have nothing else."""
+    leaves: list[Any] = []
+    structure = flatten(value, leaves, (Tensor, float, int, str, np.ndarray))
+    for x in leaves:
+        if not isinstance(x, Tensor):
+            raise ArgumentError(mirrored(f"{lead} to return only tensors, got unsupported type {type(x)}"))
+    return leaves, structure
+
+
+def _parted(result: Any, has_aux: bool, name: str) -> tuple[Any, Any]:
+    if not has_aux:
+        return result, None
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise ArgumentError(
+            f"{name}: the function must return a pair, the output and what goes with it, with has_aux=True"
+        )
+    return result
+
+
+# ---- gradients ---------------------------------------------------------------------------------------------
+
+
+def grad_and_value(func: Function, argnums: Places = 0, has_aux: bool = False) -> Function:
+    """A function that gives the gradient of `func` by some of its arguments, and its value."""
+
+    @wraps(func)
+    def transformed(*args: Any, **kwargs: Any) -> Any:
+        with enable_grad():
+            chosen, own = _owned(_at(args, argnums))
+            output, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, "grad_and_value(f)")
+            lead = "grad_and_value(f)(*args): Expected f(*args) to return a"
+            if not isinstance(output, Tensor):
+                raise ArgumentError(mirrored(f"{lead} Tensor, got {type(output)}"))
+            if output.ndim:
+                raise ShapeError(
+                    mirrored(
+                        f"{lead} scalar Tensor, got tensor with {output.ndim} dims. Maybe you wanted to use "
+                        "the vjp or jacrev APIs instead?"
+                    )
+                )
+            found = _gradients([output], own, [None])
+        shaped = flatten(chosen, [], (Tensor,))
+        gradient = unflatten(shaped, iter(_settled(found, own)))
+        (value,) = _settled([output], own)
+        return (gradient, (value, aux)) if has_aux else (gradient, value)
+
+    return transformed
+
+
+def grad(func: Function, argnums: Places = 0, has_aux: bool = False) -> Function:
+    """A function that gives the gradient of `func`, whose value is one number, by some of its arguments."""
+    both = grad_and_value(func, argnums, has_aux)
+
+    @wraps(func)
+    def transformed(*args: Any, **kwargs: Any) -> Any:
+        gradient, value = both(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return transformed
+
+
+# ---- products with the Jacobian ----------------------------------------------------------------------------
+
+
+def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
+    """The outputs, and a function from cotangents, nested as they are, to the products with the Jacobian."""
+    with enable_grad():
+        arguments, own = _owned(primals)
+        result, aux = _parted(func(*arguments), has_aux, "vjp(f, *primals)")
+        outputs, structure = _outputs(result, "vjp(f, *primals): expected f(*primals)")
+    shaped = flatten(primals, [], (Tensor,))
+
+    def pullback(cotangents: Any) -> Any:
+        seeds: list[Any] = []
+        if flatten(cotangents, seeds, (Tensor,)) != structure:
+            raise ArgumentError(
+                "vjp: the cotangents",
+                "they are not nested as the function's outputs are",
+                "give one for each",
+            )
+        with enable_grad():
+            found = _gradients(outputs, own, seeds)
+        return unflatten(shaped, iter(_settled(found, own)))
+
+    shown = unflatten(structure, iter(_settled(outputs, own)))
+    return (shown, pullback, aux) if has_aux else (shown, pullback)
+
+
+def jvp(func: Function, primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
+    """The outputs, and their derivatives in the direction of the tangents."""
+    if not isinstance(primals, tuple):
+        raise ArgumentError(
+            mirrored(
+                "jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call "
+                "f(*primals)."
+            )
+        )
+    directions: list[Tensor] = []
+    if flatten(tangents, directions, (Tensor,)) != flatten(primals, [], (Tensor,)):
+        raise ArgumentError(
+            "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure"
+        )
+    with enable_grad():
+        arguments, own = _owned(primals)
+        for x, direction in zip(own, directions, strict=True):
+            if x.shape != direction.shape:
+                raise ShapeError(
+                    mirrored(
+                        "Trying to set a forward gradient that has a different size than that of the "
+                        f"original Tensor, this is not supported. Tensor is of size {list(x.shape)} while "
+                        f"the given forward gradient is of size {list(direction.shape)}."
+                    )
+                )
+        result, aux = _parted(func(*arguments), has_aux, "jvp(f, primals, tangents)")
+        outputs, structure = _outputs(result, "jvp(f, primals, tangents): Expected f(*primals)")
+        duals = [_zeros(y).requires_grad_() for y in outputs]
+        pulled = _gradients(outputs, own, duals)
+        pushed = _gradients(pulled, duals, directions)
+    made = [*own, *duals]
+    shown, slopes = (unflatten(structure, iter(_settled(x, made))) for x in (outputs, pushed))
+    return (shown, slopes, aux) if has_aux else (shown, slopes)
+
+
+def linearize(func: Function, *primals: Any) -> Any:
+    """The outputs, and the function from tangents to their derivatives."""
+
+    def pushforward(*tangents: Any) -> Any:
+        return jvp(func, primals, tangents)[1]
+
+    return func(*primals), pushforward
+
+
+# ---- Jacobians ---------------------------------------------------------------------------------------------
+
+
+def _basis(shapes: Sequence[Tensor]) -> list[Tensor]:
+    """All directions of several Tensors: of each `[total, *shape]`, one element 1 in each row."""
+    total = sum(x.numel() for x in shapes)
+    whole = np.eye(total)
+    found, start = [], 0
+    for x in shapes:
+        part = whole[:, start : start + x.numel()].reshape(total, *x.shape)
+        found.append(new(part.astype(x.dtype.numpy), x))
+        start += x.numel()
+    return found
+
+
+def _cut(rows: Tensor, shapes: Sequence[Tensor]) -> list[Tensor]:
+    """Rows for all directions, apart by the Tensor that they are directions of: `[*shape, …]`."""
+    found, start = [], 0
+    for x in shapes:
+        part = moves.narrow(rows, 0, start, start + x.numel())
+        found.append(moves.reshape(part, (*x.shape, *rows.shape[1:])))
+        start += x.numel()
+    return found
+
+
+def jacrev(
+    func: Function, argnums: Places = 0, *, has_aux: bool = False, chunk_size: int | None = None
+) -> Function:
+    """The Jacobian by some arguments, by one vjp for all directions of the outputs: `output.shape +
+    argument.shape`, nested as the outputs, then as the arguments.
+    """
+
+    @wraps(func)
+    def transformed(*args: Any, **kwargs: Any) -> Any:
+        chosen = _at(args, argnums)
+        sources: list[Tensor] = []
+        inner = flatten(chosen, sources, (Tensor,))
+        kept: list[Any] = []
+
+        def of(*values: Any) -> Any:
+            value, aux = _parted(func(*_with(args, argnums, values[0]), **kwargs), has_aux, "jacrev(f)")
+            kept[:] = [aux]
+            return value
+
+        outputs, outer = _outputs(of(chosen), "jacrev: expected f(*args)")
+        aux = kept[0]
+
+        def pulled(*seeds: Tensor) -> list[Tensor]:
+            (found,) = vjp(of, chosen)[1](unflatten(outer, iter(seeds)))
+            leaves: list[Tensor] = []
+            flatten(found, leaves, (Tensor,))
+            return leaves
+
+        columns = [_cut(rows, outputs) for rows in vmap(pulled, chunk_size=chunk_size)(*_basis(outputs))]
+        blocks = [unflatten(inner, iter(block)) for block in zip(*columns, strict=True)]
+        jacobian = unflatten(outer, iter(blocks))
+        return (jacobian, aux) if has_aux else jacobian
+
+    return transformed
+
+
+def jacfwd(
+    func: Function, argnums: Places = 0, has_aux: bool = False, *, randomness: str = "error"
+) -> Function:
+    """`jacrev` by one jvp for all directions of the arguments."""
+
+    @wraps(func)
+    def transformed(*args: Any, **kwargs: Any) -> Any:
+        chosen = _at(args, argnums)
+        sources: list[Tensor] = []
+        inner = flatten(chosen, sources, (Tensor,))
+        kept: list[Any] = []
+
+        def of(value: Any) -> Any:
+            found, aux = _parted(func(*_with(args, argnums, value), **kwargs), has_aux, "jacfwd(f)")
+            kept[:] = [aux]
+            return found
+
+        _, outer = _outputs(of(chosen), "jacfwd: expected f(*args)")
+        aux = kept[0]
+
+        def pushed(*tangents: Tensor) -> list[Tensor]:
+            slopes: list[Tensor] = []
+            flatten(jvp(of, (chosen,), (unflatten(inner, iter(tangents)),))[1], slopes, (Tensor,))
+            return slopes
+
+        rows = vmap(pushed, randomness=randomness)(*_basis(sources))
+        blocks = [
+            unflatten(inner, iter([_turned(part, x.ndim) for part, x in zip(_cut(row, sources), sources)]))
+            for row in rows
+        ]
+        jacobian = unflatten(outer, iter(blocks))
+        return (jacobian, aux) if has_aux else jacobian
+
+    return transformed
+
+
+def _turned(block: Tensor, count: int) -> Tensor:
+    """The first axes last."""
+    turned: Tensor = moves.permute(block, (*range(count, block.ndim), *range(count)))
+    return turned
+
+
+def hessian(func: Function, argnums: Places = 0) -> Function:
+    """The second derivatives of a function."""
+    return jacfwd(jacrev(func, argnums), argnums)

@@ -1,0 +1,145 @@
+"""`func` beside PyTorch's: values, gradients, gradients of gradients, errors; eager and compiled."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from func_cases import ERRORS, FUNC
+
+import retrograd
+from retrograd.compiler.errors import TraceError
+
+
+def operands(t: Any) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    shapes = {"x": (5, 3, 4), "s": (5, 4, 4), "w": (4, 6), "v": (4,)}
+    made = {name: t.tensor(rng.standard_normal(shape)).requires_grad_() for name, shape in shapes.items()}
+    return {"t": t, "i": t.tensor([[0, 2], [1, 1], [2, 0], [0, 0], [1, 2]]), **made}
+
+
+def flat(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [x for each in value for x in flat(each)] if isinstance(value, tuple | list) else [value]
+
+
+def weighed(t: Any, results: list[Any]) -> Any:
+    """A sum in which each element counts differently."""
+    counts = [t.arange(x.numel(), dtype=x.dtype).reshape(x.shape) for x in results]
+    return sum((x * (k * 0.37).cos()).sum() for x, k in zip(results, counts))
+
+
+def derivatives(t: Any, value: Any, leaves: list[Any]) -> list[Any]:
+    """The gradients, zeros where there are none."""
+    if not value.requires_grad:
+        return [x.detach() * 0 for x in leaves]
+    found = t.autograd.grad(value, leaves, create_graph=True, allow_unused=True)
+    return [x.detach() * 0 if g is None else g for g, x in zip(found, leaves)]
+
+
+def outcome(t: Any, case: str) -> list[list[Any]]:
+    """Results, gradients, and gradients of the gradients' squares."""
+    names = operands(t)
+    leaves = [names[name] for name in "xswv"]
+    results = flat(eval(case, names))
+    first = derivatives(t, weighed(t, results), leaves)
+    second = derivatives(t, sum((g**2).sum() for g in first), leaves)
+    return [results, first, second]
+
+
+@pytest.mark.parametrize("case", FUNC)
+@pytest.mark.filterwarnings("ignore")
+def test_transforms_are_pytorchs(torch: ModuleType, case: str) -> None:
+    found, expected = outcome(retrograd, case), outcome(torch, case)
+    assert [x.requires_grad for x in found[0]] == [x.requires_grad for x in expected[0]]
+    for ours, theirs in zip(found, expected):
+        for one, other in zip(ours, theirs, strict=True):
+            assert tuple(one.shape) == tuple(other.shape)
+            np.testing.assert_allclose(one.detach().numpy(), other.detach().numpy(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_are_pytorchs(torch: ModuleType, case: str) -> None:
+    errors = []
+    for t in (torch, retrograd):
+        with pytest.raises(Exception) as caught:  # noqa: PT011  # which one is what the test asks
+            eval(case, operands(t))
+        errors.append(caught.value)
+    theirs, ours = errors
+    assert str(ours) == str(theirs)
+    assert isinstance(ours, type(theirs))
+
+
+@pytest.mark.parametrize("case", [c for c in FUNC if "has_aux" not in c and "detach()" not in c][::3])
+def test_a_compiled_transform_is_the_eager_one(case: str) -> None:
+    names = operands(retrograd)
+
+    def loss(x: Any, s: Any, w: Any, v: Any) -> Any:
+        return weighed(retrograd, flat(eval(case, {**names, "x": x, "s": s, "w": w, "v": v})))
+
+    leaves = [names[name] for name in "xswv"]
+    expected = loss(*leaves)
+    value, found = retrograd.compile_grad(loss).value_and_grad(*(x.detach() for x in leaves))
+
+    np.testing.assert_allclose(value.numpy(), expected.detach().numpy(), rtol=1e-10)
+    for ours, eager in zip(found, derivatives(retrograd, expected, leaves), strict=True):
+        np.testing.assert_allclose(ours.numpy(), eager.detach().numpy(), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("randomness", ["same", "different"])
+def test_random_numbers_of_examples_are_pytorchs(torch: ModuleType, randomness: str) -> None:
+    found = []
+    for t in (torch, retrograd):
+        t.manual_seed(3)
+        found.append(t.vmap(lambda x, t=t: x + t.rand(4), randomness=randomness)(t.zeros(3, 4)).numpy())
+    np.testing.assert_array_equal(*found)
+
+
+def network(t: Any) -> Any:
+    t.manual_seed(0)
+    return t.nn.Sequential(t.nn.Linear(4, 5), t.nn.Tanh(), t.nn.Linear(5, 2))
+
+
+def gradients_of_samples(t: Any) -> dict[str, Any]:
+    module, x = network(t), t.linspace(-1, 1, 12).reshape(3, 4)
+    parameters = {name: p.detach() for name, p in module.named_parameters()}
+
+    def loss(parameters: Any, sample: Any) -> Any:
+        return (t.func.functional_call(module, parameters, (sample,)) ** 2).sum()
+
+    found: dict[str, Any] = t.func.vmap(t.func.grad(loss), in_dims=(None, 0))(parameters, x)
+    return found
+
+
+def test_gradients_of_each_sample_by_a_modules_parameters(torch: ModuleType) -> None:
+    ours, theirs = gradients_of_samples(retrograd), gradients_of_samples(torch)
+    assert list(ours) == list(theirs)
+    for name, gradient in theirs.items():
+        np.testing.assert_allclose(ours[name].numpy(), gradient.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_modules_side_by_side(torch: ModuleType) -> None:
+    def together(t: Any) -> Any:
+        t.manual_seed(0)
+        models = [t.nn.Linear(4, 2) for _ in range(3)]
+        parameters, buffers = t.func.stack_module_state(models)
+        call = lambda p, b, x: t.func.functional_call(models[0], (p, b), (x,))  # noqa: E731
+        return t.vmap(call, in_dims=(0, 0, None))(parameters, buffers, t.ones(4)).detach().numpy()
+
+    np.testing.assert_allclose(together(retrograd), together(torch), rtol=1e-6)
+
+
+def test_a_module_has_its_own_parameters_again_when_its_call_fails() -> None:
+    module = retrograd.nn.Linear(4, 2)
+    weight = module.weight
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        retrograd.func.functional_call(module, {"weight": retrograd.ones(2, 3)}, (retrograd.ones(1, 4),))
+    assert module.weight is weight
+
+
+def test_a_branch_on_an_example_is_refused() -> None:
+    with pytest.raises(TraceError, match="choose between values with where"):
+        retrograd.vmap(lambda x: x if x.sum() > 0 else -x)(retrograd.ones(3, 4))
