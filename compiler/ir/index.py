@@ -76,6 +76,8 @@ class Index:
 
     def __add__(self, other: Index | int) -> Index:
         other = as_index(other)
+        if not other.terms:
+            return Index(self.terms, self.offset + other.offset) if other.offset else self
         terms = dict(self.terms)
         for atom, coefficient in other.terms:
             terms[atom] = terms.get(atom, 0) + coefficient
@@ -87,6 +89,8 @@ class Index:
     def __mul__(self, factor: int) -> Index:
         if factor == 0:
             return Index()
+        if factor == 1:
+            return self
         return Index(tuple((a, c * factor) for a, c in self.terms), self.offset * factor)
 
     def __floordiv__(self, divisor: int) -> Index:

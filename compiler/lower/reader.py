@@ -117,11 +117,9 @@ class Reader:
 def broadcast_index(index: MultiIndex, operand: Node) -> MultiIndex:
     """Where an operand that broadcasts is read."""
     kept = index[len(index) - operand.ndim :]
-    return tuple(_zero_if_single(i, size) for i, size in zip(kept, operand.shape, strict=True))
-
-
-def _zero_if_single(index: Index, size: int) -> Index:
-    return Index() if size == 1 else index
+    if 1 not in operand.shape:
+        return kept
+    return tuple(Index() if size == 1 else i for i, size in zip(kept, operand.shape, strict=True))
 
 
 def _always(bound: Bound) -> bool:
