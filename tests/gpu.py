@@ -66,7 +66,7 @@ def _run(compiled: CompiledGpu, backwards: bool, look: Look) -> native.Program:
     loops = look(plan(serialise(compiled.loops, backwards)))
     text = llvm.emit(loops, name, target)
     graphs = compiled.graph, compiled.optimised
-    whole = Compiled(*graphs, loops, text.whole, text.rest, name, compiled.constants, compiled.checks)
+    whole = Compiled(*graphs, loops, name, None, lambda: text, compiled.constants, compiled.checks)
     return native.Program(whole, cpu.load(assemble(text.whole, target)))
 
 

@@ -297,6 +297,14 @@ def test_intervals_hold_for_every_iteration() -> None:
                     assert low <= v // divisor * d + v % divisor * e + y <= high
 
 
+def test_a_fact_about_a_quotient_tells_about_what_is_divided_further() -> None:
+    """Windows of two rows, read by threads of four columns each: row u·16 + t // 8, and the one after it."""
+    u, t = Axis("u", 3), Axis("t", 128)
+    index = as_index(u) * 48 + as_index(t) // 8 * 3 + as_index(t) // 4 % 2 * 3 + as_index(t) % 4
+    facts = [Fact(as_index(t) % 4, 0, 2), Fact(as_index(u) * 32 + as_index(t) // 4, 0, 77)]
+    assert bounds(index, facts) == (0, 119)
+
+
 def test_a_fact_about_a_remainder_tells_about_its_digits() -> None:
     """Row 4 - q of 5 rows of 2, where 2·q + r is 4·k + t % 4: the last k has half a turn only."""
     k, t = Axis("k", 3), Axis("t", 32)

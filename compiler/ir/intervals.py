@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import product
 from math import ceil, floor, gcd, inf, isfinite
 
 from retrograd.compiler.ir.expressions import Call, Convert, Expression, Number, Position
@@ -46,16 +47,17 @@ def bounds(index: Index, facts: Sequence[Fact]) -> Interval:
 
 def _of_digits(index: Index, facts: Sequence[Fact]) -> Iterator[Fact]:
     """What facts tell about the digits in an index. A digit times its divisor d is less than a whole, by 0 to
-    d - 1: v // d than v, and v // d % n than v % (d·n)."""
+    d - 1: v // d than v, v // (d·n) than what a fact calls v // n, and v // d % n than v % (d·n)."""
+    mentioned = [atom for fact in facts for atom, _ in fact.index.terms if isinstance(atom, Divided)]
     for atom, _ in index.terms:
         match atom:
-            case Divided(whole, d):
-                pass
+            case Divided(value, d):
+                wholes = [(value, d), *((as_index(a), d // a.divisor) for a in mentioned if _finer(a, atom))]
             case Remainder(Index(terms=((Divided(value, d), 1),), offset=0), n):
-                whole = as_index(Remainder(value, d * n))
+                wholes = [(as_index(Remainder(value, d * n)), d)]
             case _:
                 continue
-        for fact in facts:
+        for (whole, d), fact in product(wholes, facts):
             (first, unit), *_ = whole.terms
             factor = dict(fact.index.terms).get(first, 0) // unit
             if factor:
@@ -138,11 +140,12 @@ class _Prover:
     def _steps(self, atom: Divided) -> set[Divided]:
         """What facts mention that need only be divided again: (v // 2) // 3 is v // 6."""
         mentioned = {a for fact in self._facts for a, _ in fact.index.terms if isinstance(a, Divided)}
-        return {
-            a
-            for a in mentioned
-            if a.value == atom.value and a.divisor < atom.divisor and atom.divisor % a.divisor == 0
-        }
+        return {a for a in mentioned if _finer(a, atom)}
+
+
+def _finer(a: Divided, b: Divided) -> bool:
+    """Is `b` the same value as `a`, divided further?"""
+    return a.value == b.value and a.divisor < b.divisor and b.divisor % a.divisor == 0
 
 
 def _divides_more(index: Index, step: Divided) -> bool:
