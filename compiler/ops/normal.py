@@ -13,13 +13,14 @@ from math import prod
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ShapeError
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.reduce import spread, sum_to
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import reshape
-from retrograd.compiler.ops.statistics import count, mean
+from retrograd.compiler.ops.shape import cast, reshape
+from retrograd.compiler.ops.statistics import count, mean, var
 from retrograd.compiler.record import record
 
 Shape = tuple[int, ...]
@@ -181,6 +182,26 @@ class RmsNorm(Composite):
         return out * weight[0] if weight else out
 
 
+@register
+@record
+class RunningStatistic(Composite):
+    """A statistic of each channel (axis 1), moved by `momentum` towards that of a batch.
+
+    Operands: the statistic, the batch, and the momentum if it is no number.
+    """
+
+    name = "running_statistic"
+    momentum: float | None
+    statistic: str
+
+    def formula(self, *values: Value) -> Value:
+        running, x, *rest = values
+        momentum = rest[0] if self.momentum is None else self.momentum
+        axes = [k for k in range(len(x.shape)) if k != 1]
+        now = cast({"mean": mean, "var": var}[self.statistic](x, axes), dtypes.of(running))
+        return running * (1 - momentum) + now * momentum
+
+
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
@@ -202,6 +223,13 @@ def batch_norm(x: Value, weight: Value | None = None, bias: Value | None = None,
 
 def rms_norm(x: Value, dims: int, weight: Value | None = None, eps: float = 1e-5) -> Value:
     return apply(RmsNorm(eps, dims), x) if weight is None else apply(RmsNorm(eps, dims), x, weight)
+
+
+def moved(running: Value, x: Value, momentum: Value | float, statistic: str) -> Value:
+    """A running `statistic`, "mean" or "var", of each channel, after a batch `x`."""
+    if isinstance(momentum, int | float):
+        return apply(RunningStatistic(float(momentum), statistic), running, x)
+    return apply(RunningStatistic(None, statistic), running, x, cast(momentum, dtypes.of(running)))
 
 
 def _applied(op: _Normalisation, x: Value, weight: Value | None, bias: Value | None) -> Value:

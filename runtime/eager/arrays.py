@@ -5,7 +5,8 @@ functions that take the graph's inputs as arrays and give its outputs. What a li
 answer: the row's kernel, or `evaluate`. Composites become their formulas, except where they have a `compute`
 of their own. Call the functions `quietly`.
 
-Where there is much to do, the function is machine code of the same graph (`one_op`).
+Where there is much to do, the function is machine code of the same graph (`one_op`); where there is little,
+it is a list of kernels (`native/small`).
 
 `computing(op, types)` is an op's value, `cotangents_of(op, types, out, needed)` its operands' cotangents.
 """
@@ -25,6 +26,7 @@ from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.kernels import kernel
+from retrograd.runtime.native.small import program as small
 
 Compute = Callable[..., Any]
 
@@ -34,6 +36,9 @@ def computing(op: Op, types: Sequence[Type]) -> Compute:
     machine_code = one_op.value_of(op, tuple(types))
     if machine_code is not None:
         return machine_code
+    native = small.value_of(op, tuple(types))
+    if native is not None:
+        return native
     halves = any(t.dtype.is_half for t in types)
     if not halves and (in_c := op.function(types)) is not None:
         return in_c
@@ -78,7 +83,11 @@ def cotangents_of(op: Op, types: Sequence[Type], out: Type, needed: Sequence[boo
         operands = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
         found = cotangents(op, cotangent, result, operands, needed)
     inputs = (cotangent, result, *operands)
-    return one_op.adjoint_of(op, inputs, found) or straight(inputs, found, _computing)
+    machine_code = one_op.adjoint_of(op, inputs, found)
+    if machine_code is not None:
+        return machine_code
+    in_python = straight(inputs, found, _computing)
+    return small.function_of(inputs, found, in_python) or in_python
 
 
 def function_of(graph: Graph) -> Compute:

@@ -28,6 +28,7 @@ from retrograd.runtime.eager.tape import Edge, GradNode, already_freed, orders
 from retrograd.runtime.grad_names import OPERANDS, title
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import legacy_name
+from retrograd.runtime.native.small.program import MOST_ELEMENTS
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 
@@ -208,7 +209,8 @@ _RULES: dict[Hashable, Callable[..., Any] | None] = {}
 ADJOINTS: dict[type[Op], Callable[..., Callable[..., Any] | None]] = {}
 """Makers of such rules for ops that have better ones on arrays than their formulas; they may give None."""
 _BIG = 1 << 14
-"""Elements of a cotangent for which the rule is made at once: machine code gives other bits than NumPy."""
+"""Elements of a cotangent for which the rule is made at once, as that of a composite of few elements is:
+machine code gives other bits than NumPy."""
 
 
 def _rule(
@@ -221,7 +223,8 @@ def _rule(
         own = ADJOINTS[type(op)](op, [type_of(x) for x in inputs], type_of(cotangent), needed)
         if own is not None:
             run = _RULES[key] = own
-    if run is None and (key in _RULES or cotangent.size >= _BIG):
+    at_once = cotangent.size >= _BIG or (isinstance(op, Composite) and cotangent.size <= MOST_ELEMENTS)
+    if run is None and (key in _RULES or at_once):
         run = _RULES[key] = cotangents_of(op, [type_of(x) for x in inputs], type_of(cotangent), needed)
     elif run is None:
         if len(_RULES) >= _MOST:

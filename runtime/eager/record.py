@@ -29,6 +29,7 @@ from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, record, type_of
 from retrograd.runtime.eager.views import View, is_view
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.native.small import program as small
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
 from retrograd.runtime.tracing import Trace
@@ -78,7 +79,7 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
 
 def _function(op: Op, arrays: Sequence[Any]) -> Callable[..., Any]:
     """What computes the op of such arrays."""
-    return one_op.value(op, arrays) or loops.of_op(op, arrays) or op.evaluate
+    return one_op.value(op, arrays) or small.value(op, arrays) or loops.of_op(op, arrays) or op.evaluate
 
 
 def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[..., Tensor]:
@@ -89,7 +90,13 @@ def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[
     differentiable = out.dtype.is_floating_point
     if kind.is_view:
         return calls.view(op, kind, _view_step(op, out, shown), shown, differentiable)
-    compute = one_op.value_of(op, tuple(types)) or loops.of_op(op, types) or computing(op, types)
+    known = tuple(types)
+    compute = (
+        one_op.value_of(op, known)
+        or small.value_of(op, known)
+        or loops.of_op(op, types)
+        or computing(op, types)
+    )
 
     def told(values: Sequence[Value]) -> Any:
         """The value, or the error in the user's terms."""

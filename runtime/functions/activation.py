@@ -164,7 +164,7 @@ def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
     return where(APPLY["le"](input, threshold), value, input)
 
 
-@functional("prelu", top=True, method=True)
+@functional("prelu", top=True, method=True, replay=True)
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """`x` where it is positive, else `weight · x`: one weight, or one for each channel (axis 1)."""
     channels = input.shape[1] if input.ndim > 1 else 1
@@ -195,7 +195,7 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
     return input * new(slopes, input)
 
 
-@functional("glu")
+@functional("glu", replay=True)
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along `dim` times the sigmoid of the second."""
     axis = axis_of(dim, input.ndim, "glu")

@@ -18,6 +18,7 @@ from retrograd.compiler.ops import statistics as moments
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.eager.inplace import assign
+from retrograd.runtime.eager.replay import replayed
 from retrograd.runtime.functions.einsum import einsum
 from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.inspecting import _finfo
@@ -217,7 +218,7 @@ def layer_norm(
     return normal.layer_norm(input, _check_trailing("layer_norm", input, normalized_shape), weight, bias, eps)
 
 
-@functional("rms_norm", top=True)
+@functional("rms_norm", top=True, replay=True)
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -226,7 +227,7 @@ def rms_norm(
     return normal.rms_norm(input, _check_trailing("rms_norm", input, normalized_shape), weight, small)
 
 
-@functional("group_norm", top=True)
+@functional("group_norm", top=True, replay=True)
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -262,7 +263,7 @@ def batch_norm(
                 mirrored(f"running_mean should contain {input.shape[1]} elements not {running_mean.numel()}")
             )
         _follow(running_mean, running_var, input, momentum)
-        return normal.batch_norm(input, weight, bias, eps)
+        return _standardised(input, weight, bias, eps)
     if running_mean is None or running_var is None:
         raise ArgumentError(
             "batch_norm()", "Expected running_mean and running_var to be defined when training=False"
@@ -279,13 +280,20 @@ def batch_norm(
     return result if bias is None else result + moves.reshape(bias, across)
 
 
-def _follow(mean: Tensor | None, var: Tensor | None, input: Tensor, momentum: float) -> None:
-    axes = [k for k in range(input.ndim) if k != 1]
+def _follow(mean: Tensor | None, var: Tensor | None, input: Tensor, momentum: Tensor | float) -> None:
     with no_grad():
-        for running, of_batch in ((mean, moments.mean), (var, moments.var)):
+        for running, statistic in ((mean, "mean"), (var, "var")):
             if running is not None:
-                now = moves.cast(of_batch(input.detach(), axes), running.dtype)
-                assign(running, running * (1 - momentum) + now * momentum)
+                assign(running, _moved(running, input, momentum, statistic))
+
+
+@replayed
+def _moved(running: Tensor, input: Tensor, momentum: Tensor | float, statistic: str) -> Tensor:
+    """The running statistic of each channel, after this batch."""
+    return normal.moved(running, input, momentum, statistic)
+
+
+_standardised = replayed(normal.batch_norm)
 
 
 @public("batch_norm")
@@ -315,7 +323,7 @@ def instance_norm(
     return normal.group_norm(input, input.shape[1], weight, bias, eps)
 
 
-@functional("normalize")
+@functional("normalize", replay=True)
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """Divided by the p-norm along `dim`, or by `eps` where that is less."""
     return input / APPLY["clamp_min"](norm(input, p, dim, True), eps)

@@ -46,21 +46,21 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
     return losses.l1_loss(x, y, reduction)
 
 
-@functional("smooth_l1_loss")
+@functional("smooth_l1_loss", replay=True)
 def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """The absolute difference less `beta / 2`, but a parabola within `beta`."""
     x, y = promoted(input, target)
     return losses.smooth_l1_loss(x, y, beta, reduction)
 
 
-@functional("huber_loss")
+@functional("huber_loss", replay=True)
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """Half the squared difference, but linear beyond `delta`."""
     x, y = promoted(input, target)
     return losses.huber_loss(x, y, delta, reduction)
 
 
-@functional("kl_div", top=True)
+@functional("kl_div", top=True, replay=True)
 def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """`target · (log target - input)`, for an input of log-probabilities.
 
@@ -95,7 +95,7 @@ def _with(input: Tensor, target: Tensor, *weights: Tensor | None) -> list[Tensor
     return promoted(input, target, *(w for w in weights if w is not None))
 
 
-@functional("binary_cross_entropy_with_logits", top=True)
+@functional("binary_cross_entropy_with_logits", top=True, replay=True)
 def binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean",
     pos_weight: Tensor | None = None,
@@ -156,7 +156,7 @@ def cross_entropy(
 # ---- rarer ones --------------------------------------------------------------------------------------------
 
 
-@functional("poisson_nll_loss", top=True)
+@functional("poisson_nll_loss", top=True, replay=True)
 def poisson_nll_loss(
     input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, *, eps: float = 1e-8,
     reduction: str = "mean",
@@ -182,7 +182,7 @@ def gaussian_nll_loss(
     return _reduced(each + 0.5 * math.log(2 * math.pi) if full else each, reduction)
 
 
-@functional("hinge_embedding_loss", top=True)
+@functional("hinge_embedding_loss", top=True, replay=True)
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -192,7 +192,7 @@ def hinge_embedding_loss(
     return _reduced(far + near, reduction)
 
 
-@functional("margin_ranking_loss", top=True)
+@functional("margin_ranking_loss", top=True, replay=True)
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -200,13 +200,13 @@ def margin_ranking_loss(
     return _reduced(clamp_min(margin - target * (input1 - input2), 0.0), reduction)
 
 
-@functional("soft_margin_loss")
+@functional("soft_margin_loss", replay=True)
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """`log(1 + exp(-target · input))`"""
     return _reduced(APPLY["softplus"](-target * input), reduction)
 
 
-@functional("multilabel_soft_margin_loss")
+@functional("multilabel_soft_margin_loss", replay=True)
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -215,7 +215,7 @@ def multilabel_soft_margin_loss(
     return _reduced(mean(each if weight is None else each * weight, -1), reduction)
 
 
-@functional("multi_margin_loss")
+@functional("multi_margin_loss", replay=True)
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -234,7 +234,7 @@ def multi_margin_loss(
     return _reduced(mean(where(others, each, 0.0), -1), reduction)
 
 
-@functional("cosine_embedding_loss", top=True)
+@functional("cosine_embedding_loss", top=True, replay=True)
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -258,7 +258,7 @@ def triplet_margin_with_distance_loss(
     return _reduced(clamp_min(margin + near - far, 0.0), reduction)
 
 
-@functional("triplet_margin_loss", top=True)
+@functional("triplet_margin_loss", top=True, replay=True)
 def triplet_margin_loss(
     anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2, eps: float = 1e-6,
     swap: bool = False, *, reduction: str = "mean",

@@ -63,7 +63,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     return unshared(ops.sum_to(input, wanted), input)
 
 
-@public("nansum", method=True)
+@public("nansum", method=True, replay=True)
 def nansum(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
     """The sum over axes, of what is not NaN."""
     x = _accumulator(input, dtype)
@@ -232,7 +232,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: object = None) -> Tensor:
     return _scanned(scan.cumprod, _accumulator(input, dtype), dim, "cumprod")
 
 
-@public("logcumsumexp", method=True)
+@public("logcumsumexp", method=True, replay=True)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """The logarithms of the running sums of exponentials."""
     return _scanned(scan.logcumsumexp, input, dim, "logcumsumexp")

@@ -54,7 +54,7 @@ def mean(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: ob
     return reduced(statistics.mean, _floating(input, dtype, why), axes_of(dim, input.ndim, "mean"), keepdim)
 
 
-@public("nanmean", method=True)
+@public("nanmean", method=True, replay=True)
 def nanmean(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
     """The mean over axes of what is not NaN."""
     x = _floating(input, dtype, "nanmean(): expected input to have floating point or complex dtype.")
@@ -101,7 +101,7 @@ def std(
     return reduced(partial(statistics.std, correction=less), x, axes, keepdim)
 
 
-@public("var_mean")
+@public("var_mean", replay=True)
 def var_mean(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None,
@@ -111,7 +111,7 @@ def var_mean(
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, axes, keepdim)
 
 
-@public("std_mean")
+@public("std_mean", replay=True)
 def std_mean(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None,
@@ -121,7 +121,7 @@ def std_mean(
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, axes, keepdim)
 
 
-@public("norm", method=True)
+@public("norm", method=True, replay=True)
 def norm(
     input: Tensor,
     p: float | str | None = "fro",
@@ -149,7 +149,7 @@ def norm(
     return reduced(lambda value, over: statistics.norm(value, order, over), x, axes, keepdim)
 
 
-@public("renorm", method=True)
+@public("renorm", method=True, replay=True)
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """The slices along `dim`, made no longer than `maxnorm` in the p-norm."""
     axis = axis_of(dim, input.ndim, "renorm")
@@ -159,13 +159,13 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     return input * shrunk
 
 
-@public("dist", method=True)
+@public("dist", method=True, replay=True)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
     return norm(input - other, p)
 
 
-@public("logsumexp", method=True)
+@public("logsumexp", method=True, replay=True)
 def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
     """The logarithm of the sum of exponentials over axes, without overflow."""
     x = input if input.dtype.is_floating_point else moves.cast(input, dtypes.default_dtype())
@@ -191,7 +191,7 @@ def log_softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
     return _shared("log_softmax", shares.log_softmax, input, dim, dtype)
 
 
-@functional("softmin")
+@functional("softmin", replay=True)
 def softmin(input: Tensor, dim: int, dtype: object = None) -> Tensor:
     """`softmax` of the negative."""
     return _shared("softmin", shares.softmax, -input, dim, dtype)
@@ -200,7 +200,7 @@ def softmin(input: Tensor, dim: int, dtype: object = None) -> Tensor:
 # ---- between two tensors -----------------------------------------------------------------------------------
 
 
-@functional("cosine_similarity", top=True)
+@functional("cosine_similarity", top=True, replay=True)
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between the vectors along `dim`; norms below `eps` count as `eps`.
 
@@ -212,7 +212,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return statistics.cosine_similarity(moves.expand(a, shape), moves.expand(b, shape), axis, eps)
 
 
-@functional("pairwise_distance", top=True)
+@functional("pairwise_distance", top=True, replay=True)
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:

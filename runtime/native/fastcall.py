@@ -235,8 +235,12 @@ _new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_o
 
 
 def _function(name: str, doc: str | None, native: str, kept: tuple[Any, ...]) -> Callable[..., Any]:
-    """A built-in function whose `self` is what is kept."""
-    address = ctypes.cast(_trampoline().address(native), ctypes.c_void_p)
+    return builtin(name, doc, _trampoline().address(native), kept)
+
+
+def builtin(name: str, doc: str | None, address: int, kept: tuple[Any, ...]) -> Callable[..., Any]:
+    """A built-in function whose `self` is what is kept. At the address is its code, which takes arguments as
+    CPython's METH_FASTCALL | METH_KEYWORDS passes them."""
     text = doc.encode() if doc is not None else None
     definition = _MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, text)
     return _new_function(ctypes.addressof(definition), (*kept, definition), "retrograd")  # type: ignore[no-any-return]

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.backends import vector
+from retrograd.compiler import dtypes
 from retrograd.compiler.backends.math import FUNCTIONS
-from retrograd.compiler.backends.rows import ROWS
-from retrograd.compiler.ir.graph import INTERPRETERS, Array, Op, Type
+from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops.cross_entropy import CrossEntropy
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm
@@ -28,6 +27,7 @@ from retrograd.runtime.eager.instant.part import WORDS, available, native_functi
 from retrograd.runtime.eager.opnodes import ADJOINTS
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.host import host
+from retrograd.runtime.native.small import kernels
 
 Function = Callable[..., Array]
 Text = Callable[[str, bool], str]
@@ -74,23 +74,7 @@ def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
 
 @cache
 def _elementwise(row: Elementwise) -> Text:
-    return partial(loops_text.elementwise, FUNCTIONS.get(row.name) or row.expansion)
-
-
-class _Write:
-    """Vectors in, a vector out: a row's code, or that of its formula. Numbers are lifted beside a vector."""
-
-    level = 1
-
-    def apply(self, op: Op, operands: Sequence[Any]) -> vector.Value:
-        assert isinstance(op, Elementwise)
-        beside = next(x for x in operands if isinstance(x, vector.Value) and x.floating)
-        vectors = [x if isinstance(x, vector.Value) else beside.same(x) for x in operands]
-        written: vector.Value = (ROWS.get(op.name) or op.expansion)(*vectors)
-        return written
-
-
-INTERPRETERS[vector.Value] = _Write()
+    return partial(loops_text.elementwise, kernels.code_of(row, dtypes.float32))
 
 
 @cache

@@ -1,0 +1,327 @@
+"""Kernels as LLVM text: one step of a small graph, for arrays of any size.
+
+In flow what a step does and the kinds of its elements; out flows a function of a module
+
+    i64 NAME(ptr arrays, ptr sizes)
+
+whose arrays are the result and the operands, in order in memory, and which gives 0, or 1 where an index is
+out of range. What the sizes are, each function here says. A bool is a byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from string import Template
+
+from retrograd.compiler.backends.kinds import FLOATS, INTEGERS, LLVM_TYPES
+from retrograd.compiler.backends.vector import Block, Value
+
+Code = Callable[..., Value]
+
+MOST_AXES = 8
+"""Of a copy, and of operands and results."""
+
+
+def lanes_of(kinds: Sequence[str]) -> int:
+    """Elements of a vector: 64 bytes of the widest."""
+    return 512 // max(32, *[(FLOATS | INTEGERS)[kind] for kind in kinds])
+
+
+def _stored(kind: str) -> str:
+    return "i8" if kind == "i1" else LLVM_TYPES[kind]
+
+
+class _Function:
+    """A kernel while it is written, and what the module must hold besides."""
+
+    def __init__(self, name: str, lanes: int, avx512: bool) -> None:
+        self.block = Block(avx512=avx512)
+        self.name, self.lanes = name, lanes
+
+    def word(self, table: str, place: int, kind: str) -> str:
+        at = self.block.emit(f"getelementptr i64, ptr %{table}, i64 {place}", "ptr").ref
+        return self.block.emit(f"load {LLVM_TYPES[kind]}, ptr {at}", kind).ref
+
+    def splat(self, type_: str, ref: str, kind: str) -> Value:
+        wide = f"<{self.lanes} x {type_}>"
+        one = self.block.emit(f"insertelement {wide} poison, {type_} {ref}, i64 0", kind, self.lanes).ref
+        mask = f"<{self.lanes} x i32> zeroinitializer"
+        return self.block.emit(f"shufflevector {wide} {one}, {wide} poison, {mask}", kind, self.lanes)
+
+    def inside(self, at: str, columns: str) -> Value:
+        """Which lanes of the vector that begins at a column are columns."""
+        steps = ", ".join(f"i64 {k}" for k in range(self.lanes))
+        places = self.block.emit(
+            f"add <{self.lanes} x i64> {self.splat('i64', at, 'i64').ref}, <{steps}>", "i64", self.lanes
+        )
+        return places < self.splat("i64", columns, "i64")
+
+    def load(self, kind: str, base: str, at: str, mask: Value, otherwise: str) -> Value:
+        type_, wide = _stored(kind), f"<{self.lanes} x {_stored(kind)}>"
+        name = f"llvm.masked.load.v{self.lanes}{_suffix(kind)}.p0"
+        self.block.declare(name, f"declare {wide} @{name}(ptr, i32, <{self.lanes} x i1>, {wide})")
+        place = self.block.emit(f"getelementptr {type_}, ptr {base}, i64 {at}", "ptr").ref
+        rhs = f"call {wide} @{name}(ptr {place}, i32 1, {mask.type} {mask.ref}, {wide} {otherwise})"
+        raw = self.block.emit(rhs, "i8" if kind == "i1" else kind, self.lanes)
+        return raw.ne(0) if kind == "i1" else raw
+
+    def store(self, value: Value, base: str, at: str, mask: Value) -> None:
+        kind, wide = value.kind, f"<{self.lanes} x {_stored(value.kind)}>"
+        name = f"llvm.masked.store.v{self.lanes}{_suffix(kind)}.p0"
+        self.block.declare(name, f"declare void @{name}({wide}, ptr, i32, <{self.lanes} x i1>)")
+        place = self.block.emit(f"getelementptr {_stored(kind)}, ptr {base}, i64 {at}", "ptr").ref
+        ref = value.unsigned("i8").ref if kind == "i1" else value.ref
+        self.block.do(f"call void @{name}({wide} {ref}, ptr {place}, i32 1, <{self.lanes} x i1> {mask.ref})")
+
+    def text(self) -> tuple[str, dict[str, str]]:
+        body = "\n".join(self.block.lines)
+        return (
+            f"define i64 @{self.name}(ptr %arrays, ptr %sizes) nounwind {{\n{body}\n}}",
+            self.block.declarations,
+        )
+
+
+def _suffix(kind: str) -> str:
+    return kind if kind in FLOATS else _stored(kind)
+
+
+def elementwise(
+    name: str, code: Code, kinds: Sequence[str], out: str, avx512: bool
+) -> tuple[str, dict[str, str]]:
+    """A row. Sizes: how many elements, and for each operand 1, or 0 if it is one element for all."""
+    f = _Function(name, lanes_of([*kinds, out]), avx512)
+    block = f.block
+    columns, to = f.word("sizes", 0, "i64"), f.word("arrays", 0, "ptr")
+    operands = []
+    for k, kind in enumerate(kinds):
+        base, step = f.word("arrays", k + 1, "ptr"), f.word("sizes", k + 1, "i64")
+        moves = block.emit(f"icmp ne i64 {step}, 0", "i1").ref
+        first = block.emit(f"load {_stored(kind)}, ptr {base}", kind).ref
+        operands.append((kind, base, f.splat("i1", moves, "i1"), f.splat(_stored(kind), first, kind).ref))
+    block.do("br label %next")
+    block.label("next")
+    ends = "%at.next"
+    block.lines.append("")  # the phi, whose second block is not known yet
+    phi = len(block.lines) - 1
+    more = block.emit(f"icmp slt i64 %at, {columns}", "i1").ref
+    block.do(f"br i1 {more}, label %each, label %end")
+    block.label("each")
+    mask = f.inside("%at", columns)
+    values = [f.load(kind, base, "%at", mask & moves, first) for kind, base, moves, first in operands]
+    f.store(code(*values), to, "%at", mask)
+    block.do(f"{ends} = add i64 %at, {f.lanes}")
+    block.do("br label %next")
+    block.lines[phi] = f"  %at = phi i64 [ 0, %entry ], [ {ends}, %{block.here} ]"
+    block.label("end")
+    block.do("ret i64 0")
+    return f.text()
+
+
+def reduction(name: str, code: Code, kind: str, identity: float, avx512: bool) -> tuple[str, dict[str, str]]:
+    """Each row to one element: as many results as there are lanes, then these two by two. Sizes: rows and
+    columns.
+    """
+    f = _Function(name, lanes_of([kind]), avx512)
+    block = f.block
+    rows, columns = f.word("sizes", 0, "i64"), f.word("sizes", 1, "i64")
+    to, base = f.word("arrays", 0, "ptr"), f.word("arrays", 1, "ptr")
+    nothing = block.constant(kind, f.lanes, identity)
+    stored = nothing.unsigned("i8").ref if kind == "i1" else nothing.ref
+    block.do("br label %next")
+    block.label("next")
+    block.do("%row = phi i64 [ 0, %entry ], [ %row.next, %joined ]")
+    more = block.emit(f"icmp slt i64 %row, {rows}", "i1").ref
+    block.do(f"br i1 {more}, label %begin, label %end")
+    block.label("begin")
+    start = block.emit(f"mul i64 %row, {columns}", "i64").ref
+    line = block.emit(f"getelementptr {_stored(kind)}, ptr {base}, i64 {start}", "ptr").ref
+    block.do("br label %walk")
+    block.label("walk")
+    block.do("%at = phi i64 [ 0, %begin ], [ %at.next, %join ]")
+    block.do(f"%all = phi {nothing.type} [ {nothing.ref}, %begin ], [ %all.next, %join ]")
+    walking = block.emit(f"icmp slt i64 %at, {columns}", "i1").ref
+    block.do(f"br i1 {walking}, label %join, label %joined")
+    block.label("join")
+    x = f.load(kind, line, "%at", f.inside("%at", columns), stored)
+    joined = code(Value(block, "%all", kind, f.lanes), x)
+    block.do(f"%all.next = select i1 true, {joined.type} {joined.ref}, {joined.type} {joined.ref}")
+    block.do(f"%at.next = add i64 %at, {f.lanes}")
+    block.do("br label %walk")
+    block.label("joined")
+    whole = _halved(Value(block, "%all", kind, f.lanes), code)
+    ref = block.emit(f"extractelement <1 x {LLVM_TYPES[kind]}> {whole}, i64 0", kind).ref
+    ref = block.emit(f"zext i1 {ref} to i8", "i8").ref if kind == "i1" else ref
+    place = block.emit(f"getelementptr {_stored(kind)}, ptr {to}, i64 %row", "ptr").ref
+    block.do(f"store {_stored(kind)} {ref}, ptr {place}")
+    block.do("%row.next = add i64 %row, 1")
+    block.do("br label %next")
+    block.label("end")
+    block.do("ret i64 0")
+    return f.text()
+
+
+def _halved(x: Value, code: Code) -> str:
+    """A vector's elements joined two by two; the name of the vector of one that is left."""
+    while x.lanes > 1:
+        half = x.lanes // 2
+        parts = []
+        for start in (0, half):
+            steps = ", ".join(f"i32 {start + k}" for k in range(half))
+            text = f"shufflevector {x.type} {x.ref}, {x.type} poison, <{half} x i32> <{steps}>"
+            parts.append(x.block.emit(text, x.kind, half))
+        if half == 1:
+            return _last(x.block, parts, code)
+        x = code(*parts)
+    return x.ref
+
+
+def _last(block: Block, parts: Sequence[Value], code: Code) -> str:
+    """Vectors of one element joined; a Value of one lane is a scalar."""
+    type_ = LLVM_TYPES[parts[0].kind]
+    scalars = [block.emit(f"extractelement <1 x {type_}> {each.ref}, i64 0", each.kind) for each in parts]
+    one = code(*scalars)
+    return block.emit(f"insertelement <1 x {type_}> poison, {type_} {one.ref}, i64 0", one.kind).ref
+
+
+COPY = Template("""
+; Elements of $size bytes to and from anywhere. Sizes: how many axes, at least one; their extents; the steps
+; in bytes of the result; those of the operand.
+define i64 @copy$size(ptr %arrays, ptr %sizes) nounwind {
+entry:
+  %places = alloca i64, i64 $most
+  call void @llvm.memset.p0.i64(ptr %places, i8 0, i64 $bytes, i1 false)
+  %axes = load i64, ptr %sizes
+  %last = sub i64 %axes, 1
+  %extents = getelementptr i64, ptr %sizes, i64 1
+  %to_steps = getelementptr i64, ptr %extents, i64 $most
+  %from_steps = getelementptr i64, ptr %to_steps, i64 $most
+  %to = load ptr, ptr %arrays
+  %from_at = getelementptr ptr, ptr %arrays, i64 1
+  %from = load ptr, ptr %from_at
+  %extent_at = getelementptr i64, ptr %extents, i64 %last
+  %extent = load i64, ptr %extent_at
+  %to_step_at = getelementptr i64, ptr %to_steps, i64 %last
+  %to_step = load i64, ptr %to_step_at
+  %from_step_at = getelementptr i64, ptr %from_steps, i64 %last
+  %from_step = load i64, ptr %from_step_at
+  br label %line
+line:
+  %target = phi ptr [ %to, %entry ], [ %target_moved, %found ]
+  %source = phi ptr [ %from, %entry ], [ %source_moved, %found ]
+  br label %each
+each:
+  %i = phi i64 [ 0, %line ], [ %i_next, %each ]
+  %t = phi ptr [ %target, %line ], [ %t_next, %each ]
+  %s = phi ptr [ %source, %line ], [ %s_next, %each ]
+  %x = load $type, ptr %s, align 1
+  store $type %x, ptr %t, align 1
+  %t_next = getelementptr i8, ptr %t, i64 %to_step
+  %s_next = getelementptr i8, ptr %s, i64 %from_step
+  %i_next = add i64 %i, 1
+  %more = icmp slt i64 %i_next, %extent
+  br i1 %more, label %each, label %carry
+carry:                                                 ; as an odometer: the last axis but one turns first
+  %axis = phi i64 [ %last, %each ], [ %above, %full ]
+  %t0 = phi ptr [ %target, %each ], [ %t_back, %full ]
+  %s0 = phi ptr [ %source, %each ], [ %s_back, %full ]
+  %outermost = icmp sle i64 %axis, 0
+  br i1 %outermost, label %end, label %turn
+turn:
+  %above = sub i64 %axis, 1
+  %place_at = getelementptr i64, ptr %places, i64 %above
+  %place = load i64, ptr %place_at
+  %place_next = add i64 %place, 1
+  %size_at = getelementptr i64, ptr %extents, i64 %above
+  %size = load i64, ptr %size_at
+  %t_step_at = getelementptr i64, ptr %to_steps, i64 %above
+  %t_step = load i64, ptr %t_step_at
+  %s_step_at = getelementptr i64, ptr %from_steps, i64 %above
+  %s_step = load i64, ptr %s_step_at
+  %room = icmp slt i64 %place_next, %size
+  br i1 %room, label %found, label %full
+full:
+  store i64 0, ptr %place_at
+  %t_span = mul i64 %t_step, %place
+  %s_span = mul i64 %s_step, %place
+  %t_less = sub i64 0, %t_span
+  %s_less = sub i64 0, %s_span
+  %t_back = getelementptr i8, ptr %t0, i64 %t_less
+  %s_back = getelementptr i8, ptr %s0, i64 %s_less
+  br label %carry
+found:
+  store i64 %place_next, ptr %place_at
+  %target_moved = getelementptr i8, ptr %t0, i64 %t_step
+  %source_moved = getelementptr i8, ptr %s0, i64 %s_step
+  br label %line
+end:
+  ret i64 0
+}
+""")
+
+GATHER = Template("""
+; x of `[before, size, after]` at indices along its middle axis. Sizes: before, indices, after, size, and the
+; steps in elements of the indices along the result's three axes.
+define i64 @gather$size(ptr %arrays, ptr %sizes) nounwind {
+entry:
+  $loads
+  %to = load ptr, ptr %arrays
+  %from_at = getelementptr ptr, ptr %arrays, i64 1
+  %from = load ptr, ptr %from_at
+  %index_at = getelementptr ptr, ptr %arrays, i64 2
+  %index = load ptr, ptr %index_at
+  %inner = mul i64 %count, %after
+  %total = mul i64 %inner, %before
+  br label %next
+next:
+  %at = phi i64 [ 0, %entry ], [ %at_next, %read ]
+  %more = icmp slt i64 %at, %total
+  br i1 %more, label %one, label %end
+one:
+  %a = udiv i64 %at, %inner
+  %rest = urem i64 %at, %inner
+  %k = udiv i64 %rest, %after
+  %b = urem i64 %rest, %after
+  %i0 = mul i64 %a, %step_before
+  %i1 = mul i64 %k, %step_count
+  %i2 = mul i64 %b, %step_after
+  %i01 = add i64 %i0, %i1
+  %i = add i64 %i01, %i2
+  %chosen_at = getelementptr i64, ptr %index, i64 %i
+  %chosen = load i64, ptr %chosen_at
+  %negative = icmp slt i64 %chosen, 0
+  %wrapped = add i64 %chosen, %size
+  %place = select i1 %negative, i64 %wrapped, i64 %chosen
+  %inside = icmp ult i64 %place, %size
+  br i1 %inside, label %read, label %outside
+read:
+  %row = mul i64 %a, %size
+  %at_row = add i64 %row, %place
+  %at_start = mul i64 %at_row, %after
+  %from_place = add i64 %at_start, %b
+  %x_at = getelementptr $type, ptr %from, i64 %from_place
+  %x = load $type, ptr %x_at
+  %to_at = getelementptr $type, ptr %to, i64 %at
+  store $type %x, ptr %to_at
+  %at_next = add i64 %at, 1
+  br label %next
+end:
+  ret i64 0
+outside:
+  ret i64 1
+}
+""")
+
+_GATHER_SIZES = ("before", "count", "after", "size", "step_before", "step_count", "step_after")
+
+
+def moving() -> str:
+    """The copies and gathers, for elements of any size that there is."""
+    loads = "\n  ".join(
+        f"%{name}_at_ = getelementptr i64, ptr %sizes, i64 {k}\n  %{name} = load i64, ptr %{name}_at_"
+        for k, name in enumerate(_GATHER_SIZES)
+    )
+    parts = ["declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)"]
+    for size in (1, 4, 8):
+        names = {"size": size, "type": f"i{8 * size}", "most": MOST_AXES, "bytes": 8 * MOST_AXES}
+        parts += [COPY.substitute(names), GATHER.substitute(names, loads=loads)]
+    return "\n".join(parts)

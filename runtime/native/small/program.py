@@ -1,0 +1,322 @@
+"""A small graph as a native function of arrays: its nodes as steps, each run by a kernel that is there.
+
+In flow a graph's inputs and outputs; out flows a function of arrays, or None where the graph is not small, or
+holds an op of which there is no kernel. Nothing is compiled for the graph or its sizes. Values are laid out
+as NumPy arrays over the memory that the steps will write, so an op that only moves is evaluated, and is done.
+An op of a new kind is a case of `_Steps.apply`.
+
+`value_of(op, types)` is an op's value, `function_of(inputs, outputs, slow)` any graph's.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.ir.graph import Array, Constant, Node, Op, Type, order
+from retrograd.compiler.ops.composite import Composite, expansion
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.index import Take, TakeAlong
+from retrograd.compiler.ops.reduce import Reduction
+from retrograd.compiler.ops.shape import Cast, Iota, IotaLike, Movement
+from retrograd.runtime.native import cpu
+from retrograd.runtime.native.fastcall import builtin
+from retrograd.runtime.native.layout import layout, numpy_function
+from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small.entry_text import HEAD, MOST_ARRAYS, entry_text
+from retrograd.runtime.native.small.kernels_text import MOST_AXES
+
+Compute = Callable[..., Any]
+
+MOST_ELEMENTS = 1 << 11
+"""Of any value: beyond, NumPy's passes cost little more."""
+_SCRATCH = np.zeros(1 << 18, np.uint8)
+"""What lies between steps; shared, for no other call begins before the steps of one are done."""
+
+
+class _NoKernel(Exception):
+    """A graph that is not for here."""
+
+
+@cache
+def available() -> bool:
+    """Whether there can be such calls in this interpreter."""
+    return layout() is not None
+
+
+def function_of(inputs: Sequence[Node], outputs: Sequence[Node | None], slow: Compute) -> Compute | None:
+    """The graph as a function to the list of outputs. `slow` does the same for arguments of other types."""
+    return _function(inputs, outputs, slow, len(outputs))
+
+
+def function_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute | None:
+    """The same for one output: its value itself."""
+    return _function(inputs, [output], slow, 0)
+
+
+def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
+    """The value of a composite of arrays like these."""
+    if not isinstance(op, Composite) or max([a.size for a in arrays]) > MOST_ELEMENTS:
+        return None
+    return value_of(op, tuple([Type(a.shape, dtypes.dtype(a.dtype)) for a in arrays]))
+
+
+@lru_cache(maxsize=4096)
+def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
+    """The value of a composite of operands of these types."""
+    if not isinstance(op, Composite) or not available() or any(not _is_small(t) for t in types):
+        return None
+    op.infer(*types)
+    graph = expansion(op, types)
+    (out,) = graph.outputs
+    return function_to_one(graph.inputs, out, op.evaluate)
+
+
+def _function(
+    inputs: Sequence[Node], outputs: Sequence[Node | None], slow: Compute, places: int
+) -> Compute | None:
+    present = [node for node in outputs if node is not None]
+    if not available() or not all(_is_small(node.type) for node in (*inputs, *present)):
+        return None
+    if 1 + len(inputs) + len(outputs) > MOST_ARRAYS or not present:
+        return None
+    try:
+        steps = _Steps(inputs, present)
+    except _NoKernel:
+        return None
+    numbers = iter(range(len(present)))
+    listed = [-1 if node is None else next(numbers) for node in outputs] if places else []
+    return steps.callable(listed, slow)
+
+
+def _is_small(type_: Type) -> bool:
+    """Whether it may be a value of a small graph: of few elements, but of some."""
+    return 0 < type_.size <= MOST_ELEMENTS and type_.ndim <= MOST_AXES and type_.dtype in kernels.KINDS
+
+
+class _Steps:
+    """The steps of a graph, while they are written."""
+
+    def __init__(self, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
+        self.words: list[int] = []
+        self.kept: list[Array] = []
+        """Arrays whose memory the steps read or write: constants, and what values are laid out as."""
+        self._bases: list[tuple[int, int, int]] = []
+        """Of inputs and outputs: where they are laid out, how many bytes, and the number of their base."""
+        self._used = 0
+        self._known: dict[tuple[Any, ...], Array] = {}
+        self._inputs, self._outputs = inputs, outputs
+        self._copies = [self._scratch(node.type) for node in inputs]
+        self._values: dict[Node, Array] = {node: self._based(node.type) for node in inputs}
+        self._results = [self._based(node.type) for node in outputs]
+        self._read: set[int] = set()
+        self._waiting = dict(zip(outputs, self._results))
+        for node in order(outputs):
+            self._values[node] = self.apply(node, [self._values[i] for i in node.inputs], self._result(node))
+        for node, result in zip(outputs, self._results):
+            if (value := self._values[node]) is not result:
+                self._copy(value, result)
+
+    # ---- memory ----------------------------------------------------------------------------------------
+
+    def _based(self, type_: Type) -> Array:
+        """What stands for an input or output."""
+        array = np.empty(type_.shape, type_.dtype.numpy)
+        self.kept.append(array)
+        self._bases.append((array.ctypes.data, array.nbytes, len(self._bases) + 1))
+        return array
+
+    def _scratch(self, type_: Type) -> Array:
+        start, self._used = self._used, self._used + -(-type_.nbytes // 64) * 64
+        if self._used > _SCRATCH.nbytes:
+            raise _NoKernel
+        return _SCRATCH[start : start + type_.nbytes].view(type_.dtype.numpy).reshape(type_.shape)
+
+    def _constant(self, value: Array) -> Array:
+        self.kept.append(value)
+        return value
+
+    def _result(self, node: Node) -> Array | None:
+        """Where the node is to be written, if it is an output."""
+        return self._waiting.pop(node, None)
+
+    def _place(self, array: Array) -> tuple[int, int]:
+        """The base and the offset of an array."""
+        address = array.ctypes.data
+        for start, size, number in self._bases:
+            if start <= address < start + size:
+                self._read.add(number - 1)
+                return number, address - start
+        return 0, address
+
+    # ---- steps -----------------------------------------------------------------------------------------
+
+    def _step(self, kernel: int | None, arrays: Sequence[Array], sizes: Sequence[int]) -> None:
+        if kernel is None:
+            raise _NoKernel
+        places = [word for array in arrays for word in self._place(array)]
+        self.words += [kernel, 3 + len(places) + len(sizes), len(arrays), *places, *sizes]
+
+    def apply(self, node: Node, operands: list[Array], result: Array | None) -> Array:
+        """The node's value, laid out: its steps are written, or those of an equal one are there."""
+        op = node.op
+        key = (op, *[(x.ctypes.data, x.shape, x.strides, x.dtype.str) for x in operands])
+        known = self._known.get(key)
+        if known is None or result is not None:
+            known = self._known[key] = self._applied(op, node.type, operands, result)
+        return known
+
+    def _applied(self, op: Op, type_: Type, operands: list[Array], result: Array | None) -> Array:
+        if not _is_small(type_):
+            raise _NoKernel
+        match op:
+            case Constant() | Iota() | IotaLike():
+                return self._constant(np.asarray(op.evaluate(*operands)))
+            case Movement():
+                return self._moved(op, operands[0])
+            case Composite():
+                return self._expanded(op, operands, result)
+        out = self._scratch(type_) if result is None else result
+        match op:
+            case Elementwise():
+                kernel = kernels.of_row(op, tuple(_dtype(x) for x in operands), type_.dtype)
+                self._elementwise(kernel, out, operands)
+            case Cast():
+                self._elementwise(kernels.of_cast(_dtype(operands[0]), type_.dtype), out, operands)
+            case Reduction():
+                self._reduce(op, out, operands[0])
+            case Take() | TakeAlong():
+                self._gather(op, out, *operands)
+            case _:
+                raise _NoKernel
+        return out
+
+    def _moved(self, op: Movement, x: Array) -> Array:
+        """The operand's memory seen otherwise; where that cannot be, a copy of it."""
+        moved = op.evaluate(x)
+        if not np.may_share_memory(moved, x):
+            moved = op.evaluate(self._in_order(x))
+            if not np.may_share_memory(moved, self._in_order(x)):
+                raise _NoKernel
+        return moved
+
+    def _expanded(self, op: Composite, operands: list[Array], result: Array | None) -> Array:
+        graph = expansion(op, tuple(Type(x.shape, _dtype(x)) for x in operands))
+        values = dict(zip(graph.inputs, operands))
+        (out,) = graph.outputs
+        for node in graph.nodes:
+            into = result if node is out else None
+            values[node] = self.apply(node, [values[i] for i in node.inputs], into)
+        return values[out]
+
+    def _elementwise(self, kernel: int | None, out: Array, operands: Sequence[Array]) -> None:
+        seen = [np.broadcast_to(x, out.shape) for x in operands]
+        single = [not any(x.strides[k] for k in range(x.ndim) if x.shape[k] > 1) for x in seen]
+        arrays = [x if one else self._in_order(x) for x, one in zip(seen, single)]
+        self._step(kernel, [out, *arrays], [out.size, *[int(not one) for one in single]])
+
+    def _reduce(self, op: Reduction, out: Array, x: Array) -> None:
+        kept = [k for k in range(x.ndim) if k not in op.axes]
+        rows = self._in_order(x.transpose(*kept, *op.axes))
+        kernel = kernels.of_reduction(op.combine, op.identity(_dtype(x)), _dtype(x))
+        self._step(kernel, [out, rows], [out.size, prod(x.shape[k] for k in op.axes)])
+
+    def _gather(self, op: Take | TakeAlong, out: Array, x: Array, index: Array) -> None:
+        before, after = prod(x.shape[: op.axis]), prod(x.shape[op.axis + 1 :])
+        if index.dtype != np.int64:
+            wide = self._scratch(Type(index.shape, kernels.INDEX))
+            self._elementwise(kernels.of_cast(_dtype(index), kernels.INDEX), wide, [index])
+            index = wide
+        count = index.size if isinstance(op, Take) else index.shape[op.axis]
+        steps = (0, 1, 0) if isinstance(op, Take) else (count * after, after, 1)
+        arrays = [out, self._in_order(x), self._in_order(index)]
+        self._step(kernels.gathering(x.itemsize), arrays, [before, count, after, x.shape[op.axis], *steps])
+
+    def _in_order(self, x: Array) -> Array:
+        """The array, or its elements copied one after the other."""
+        if x.flags.c_contiguous:
+            return x
+        key = ("in order", x.ctypes.data, x.shape, x.strides, x.dtype.str)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._scratch(Type(x.shape, _dtype(x)))
+            self._copy(x, known)
+        return known
+
+    def _copy(self, x: Array, out: Array) -> None:
+        axes = _joined(x, out)
+        lists = [[axis[k] for axis in axes] + [0] * (MOST_AXES - len(axes)) for k in range(3)]
+        self._step(kernels.copying(x.itemsize), [out, x], [len(axes), *lists[0], *lists[1], *lists[2]])
+
+    # ---- the callable ----------------------------------------------------------------------------------
+
+    def callable(self, listed: Sequence[int], slow: Compute) -> Compute:
+        """The function; `listed` says which output stands where in a list, or nothing if it is the result."""
+        into = [w for k, x in enumerate(self._inputs) for w in self._input(k, x)]
+        out = [w for node in self._outputs for w in _output(node.type)]
+        outputs_at = len(HEAD) + len(into)
+        places_at = outputs_at + len(out)
+        steps_at = places_at + len(listed)
+        head = {
+            "inputs": len(self._inputs),
+            "outputs": len(self._outputs),
+            "places": len(listed),
+            "outputs_at": outputs_at,
+            "places_at": places_at,
+            "steps_at": steps_at,
+            "end_at": steps_at + len(self.words),
+        }
+        words = [*[head[name] for name in HEAD], *into, *out, *listed, *self.words]
+        return _native(struct.pack(f"<{len(words)}Q", *[w % (1 << 64) for w in words]), slow, self.kept)
+
+    def _input(self, number: int, node: Node) -> list[int]:
+        type_, copy = node.type, self._copies[number]
+        rest = MOST_AXES - type_.ndim
+        words = [int(number in self._read), id(type_.dtype.numpy), type_.ndim]
+        words += [kernels.copying(copy.itemsize), copy.ctypes.data]
+        return [*words, *type_.shape, *[0] * rest, *copy.strides, *[0] * rest]
+
+
+def _output(type_: Type) -> list[int]:
+    return [id(type_.dtype.numpy), type_.ndim, *type_.shape, *[0] * (MOST_AXES - type_.ndim)]
+
+
+def _dtype(array: Array) -> Any:
+    return kernels.DTYPES[array.dtype]
+
+
+def _joined(x: Array, out: Array) -> list[tuple[int, int, int]]:
+    """The axes of a copy, extent and steps; those that are one line in both arrays are one axis."""
+    axes: list[tuple[int, int, int]] = []
+    for extent, to, from_ in zip(out.shape, out.strides, x.strides):
+        if extent == 1:
+            continue
+        if axes and axes[-1][1:] == (to * extent, from_ * extent):
+            axes[-1] = (axes[-1][0] * extent, to, from_)
+        else:
+            axes.append((extent, to, from_))
+    return axes or [(1, 0, 0)]
+
+
+# ---- the callable ------------------------------------------------------------------------------------------
+
+
+def _native(record: bytes, slow: Compute, kept: object) -> Compute:
+    return builtin("small", None, _library().address("retrograd_small"), (record, slow, kept))
+
+
+@cache
+def _library() -> cpu.Library:
+    places = layout()
+    assert places is not None
+    symbols = {
+        "numpy_array_type": id(np.ndarray),
+        "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
+    }
+    return cpu.load_part(entry_text(places), symbols)

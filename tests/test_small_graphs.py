@@ -1,0 +1,161 @@
+"""Small graphs by kernels: composites and their adjoints of few elements, against NumPy's own evaluation.
+
+In flow ops and arrays of many shapes and layouts; the native function must exist and agree. A further op is a
+row of `CASES`.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+import pytest
+
+import retrograd as rg
+from retrograd.compiler import dtypes
+from retrograd.compiler.ir.graph import Op, Type
+from retrograd.compiler.ops import losses, normal, softmax, statistics
+from retrograd.runtime.eager.arrays import cotangents_of
+from retrograd.runtime.native.small import program
+
+F = rg.nn.functional
+
+pytestmark = pytest.mark.skipif(not program.available(), reason="objects are laid out in another way")
+
+MATRIX, PAIR = 1, 2
+CASES: list[tuple[Op, int]] = [
+    (statistics.Mean((0, 1)), MATRIX),
+    (statistics.Var((1,)), MATRIX),
+    (statistics.Std((0,)), MATRIX),
+    *[(statistics.Norm(p, (1,)), MATRIX) for p in (0.0, 1.0, 2.0, 3.0, np.inf, -np.inf)],
+    (softmax.Softmax(0), MATRIX),
+    (softmax.LogSoftmax(1), MATRIX),
+    (softmax.Logsumexp((0, 1)), MATRIX),
+    (normal.LayerNorm(1e-5, 1), MATRIX),
+    (normal.BatchNorm(1e-5), MATRIX),
+    (normal.RmsNorm(1e-5, 1), MATRIX),
+    *[(losses.MseLoss(reduction), PAIR) for reduction in losses.REDUCTIONS],
+    (losses.L1Loss("mean"), PAIR),
+    (losses.SmoothL1Loss("mean", 0.5), PAIR),
+    (losses.HuberLoss("sum", 0.5), PAIR),
+    (losses.KlDiv("mean", True), PAIR),
+    (losses.BinaryCrossEntropyWithLogits("mean"), PAIR),
+]
+SHAPES = [(3, 3), (1, 7), (5, 17), (40, 37), (2, 64)]
+
+
+def types_of(*arrays: Any) -> tuple[Type, ...]:
+    return tuple(Type(a.shape, dtypes.of(a)) for a in arrays)
+
+
+def normals(shape: tuple[int, ...], dtype: type, count: int) -> list[Any]:
+    rng = np.random.default_rng(3)
+    return [rng.standard_normal(shape).astype(dtype) for _ in range(count)]
+
+
+def near(found: Any, expected: Any) -> None:
+    tight = expected.dtype == np.float64
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    np.testing.assert_allclose(found, expected, rtol=1e-12 if tight else 2e-5, atol=1e-13 if tight else 2e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case[0]))
+def test_values(case: tuple[Op, int], shape: tuple[int, ...], dtype: type) -> None:
+    op, count = case
+    arrays = normals(shape, dtype, count)
+    native = program.value_of(op, types_of(*arrays))
+    assert native is not None
+    with np.errstate(all="ignore"):
+        near(native(*arrays), op.evaluate(*arrays))
+        turned = [np.asarray(x, order="F") for x in arrays]
+        near(native(*turned), op.evaluate(*arrays))
+        if count == PAIR:  # a variance of equal numbers is only rounding
+            spread = [np.broadcast_to(x[:1], shape) for x in arrays]
+            near(native(*spread), op.evaluate(*spread))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case[0]))
+def test_adjoints(case: tuple[Op, int], shape: tuple[int, ...]) -> None:
+    op, count = case
+    arrays = normals(shape, np.float64, count)
+    with np.errstate(all="ignore"):
+        out = op.evaluate(*arrays)
+        cotangent = np.broadcast_to(np.float64(0.7), out.shape)
+        native = cotangents_of(op, types_of(*arrays), types_of(out)[0], [True] * count)
+        expected = op.adjoint(cotangent, out, arrays, [True] * count)
+        for found, right in zip(native(cotangent, out, *arrays), expected, strict=True):
+            assert (found is None) == (right is None)
+            if found is not None:
+                near(found, np.broadcast_to(np.asarray(right), found.shape))
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number(special: float) -> None:
+    (x,) = normals((4, 5), np.float64, 1)
+    x[1, 2] = special
+    for op in (softmax.Softmax(1), softmax.Logsumexp((1,)), statistics.Norm(2.0, (1,)), statistics.Var((0,))):
+        native = program.value_of(op, types_of(x))
+        assert native is not None
+        with np.errstate(all="ignore"):
+            near(native(x), op.evaluate(x))
+
+
+def test_a_class_out_of_range_is_told() -> None:
+    x, target = rg.randn(3, 4), rg.tensor([0, 4, 1])
+    for _ in range(3):
+        with pytest.raises(IndexError, match=r"Target 4 is out of bounds\."):
+            F.nll_loss(x, target)
+
+
+OPTIONS = [{}, {"label_smoothing": 0.2}, {"ignore_index": 1}, {"reduction": "none"}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_cross_entropy_with_options(options: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    (scores,), target = normals((6, 4), np.float64, 1), np.array([0, 3, 1, 1, 2, 0])
+    weight = np.array([0.5, 1.0, 2.0, 0.25])
+    for weights in ({}, {"weight": weight}):
+        found = []
+        for T in (rg, torch):
+            x = T.tensor(scores, requires_grad=True)
+            given = {name: T.tensor(value) for name, value in weights.items()}
+            for _ in range(3):
+                x.grad = None
+                loss = T.nn.functional.cross_entropy(x, T.tensor(target), **given, **options)
+                loss.sum().backward()
+            found.append((loss.detach().numpy(), x.grad.numpy()))
+        for ours, theirs in zip(*found):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+def test_equal_calls_give_equal_bits() -> None:
+    x = rg.randn(5, 7)
+    assert len({x.logsumexp(1).numpy().tobytes() for _ in range(4)}) == 1
+    gradients = set()
+    for _ in range(4):
+        w = x.clone().requires_grad_()
+        w.std(0).sum().backward()
+        gradients.add(w.grad.numpy().tobytes())
+    assert len(gradients) == 1
+
+
+def test_results_are_new_memory() -> None:
+    (x,) = normals((3, 3), np.float32, 1)
+    native = program.value_of(softmax.LogSoftmax(1), types_of(x))
+    assert native is not None
+    first = native(x)
+    kept = first.copy()
+    gc.collect()
+    native(x + 1)
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_large_and_empty_values_are_not_for_here() -> None:
+    op = statistics.Norm(2.0, (0,))
+    for size in (0, program.MOST_ELEMENTS + 1):
+        assert program.value_of(op, (Type((size,), dtypes.float32),)) is None
