@@ -124,6 +124,10 @@ def _squeeze(input: Any, dim: Any = None) -> str:
     return "SqueezeBackward0" if dim is None else f"SqueezeBackward{2 if hasattr(dim, '__len__') else 1}"
 
 
+def _squeeze_in_place(input: Any, dim: Any = None) -> str:
+    return f"SqueezeBackward{3 if dim is None else 5 if hasattr(dim, '__len__') else 4}"
+
+
 def _sort(input: Any, *args: Any, stable: bool = False, **kwargs: Any) -> str:
     return f"SortBackward{int(stable)}"
 
@@ -315,6 +319,8 @@ FUNCTIONS: dict[str, Name] = {
     "reshape_as": "ViewBackward0", "view_as": "ViewBackward0", "unflatten": "ViewBackward0",
     "transpose": "TransposeBackward0", "mT": "TransposeBackward0", "adjoint": "TransposeBackward0",
     "H": "TransposeBackward0", "t": "TBackward0",
+    "t_": "TBackward1", "transpose_": "TransposeBackward1", "unsqueeze_": "UnsqueezeBackward1",
+    "squeeze_": _squeeze_in_place,
     "squeeze": _squeeze, "unsqueeze": "UnsqueezeBackward0", "repeat": "RepeatBackward0",
     "tile": "RepeatBackward0", "flip": "FlipBackward0", "roll": "RollBackward0", "rot90": "Rot90Backward0",
     "repeat_interleave": _repeat_interleave, "tril": "TrilBackward0", "triu": "TriuBackward0",
@@ -332,6 +338,7 @@ FUNCTIONS: dict[str, Name] = {
     "index_fill": tensor("value", "IndexFill", 3), "scatter": _scatter,
     "scatter_add": "ScatterAddBackward0", "scatter_reduce": "ScatterReduceBackward0",
     "masked_scatter": "MaskedScatterBackward0", "put": "PutBackward0", "index_put": "IndexPutBackward0",
+    "as_strided": "AsStridedBackward0", "as_strided_scatter": "AsStridedScatterBackward0",
     "diagonal_scatter": "DiagonalScatterBackward0",
     "select_scatter": "SelectScatterBackward0", "slice_scatter": "SliceScatterBackward0",
     # layers

@@ -20,6 +20,8 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Op, Operators, Type
 from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Select, Slice
+from retrograd.compiler.ops.strided import Strided
+from retrograd.compiler.ops.window import Diagonal
 from retrograd.runtime.device import device
 
 Strides = tuple[int, ...]
@@ -192,12 +194,17 @@ def moved_strides(op: Op, shape: Sequence[int], strides: Strides) -> Strides | N
             return tuple(stride * step for stride, step in zip(strides, op.steps))
         case Select():
             return (*strides[: op.axis], *strides[op.axis + 1 :])
+        case Strided():
+            return tuple(stride * strides[0] for stride in op.strides)
+        case Diagonal():
+            kept = [stride for k, stride in enumerate(strides) if k not in (op.first, op.second)]
+            return (*kept, strides[op.first] + strides[op.second])
         case Flip():
             return tuple(-stride if k in op.axes else stride for k, stride in enumerate(strides))
         case Expand():
             lead = len(op.shape) - len(shape)
-            kept = (s if size == new else 0 for s, size, new in zip(strides, shape, op.shape[lead:]))
-            return (*(0,) * lead, *kept)
+            spread = (s if size == new else 0 for s, size, new in zip(strides, shape, op.shape[lead:]))
+            return (*(0,) * lead, *spread)
     return None
 
 
@@ -208,6 +215,10 @@ def _skipped(op: Op, shape: Sequence[int], strides: Strides) -> Iterator[int]:
             yield from (start * stride for start, stride in zip(op.starts, strides, strict=True))
         case Select():
             yield op.index * strides[op.axis]
+        case Strided():
+            yield op.offset * strides[0]
+        case Diagonal():
+            yield max(op.offset, 0) * strides[op.second] + max(-op.offset, 0) * strides[op.first]
         case Flip():
             yield from (strides[k] * max(shape[k] - 1, 0) for k in op.axes)
 

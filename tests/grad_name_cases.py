@@ -417,6 +417,18 @@ NAMES = lines("""
     x.scatter_reduce(0, k, y, "sum")
     x.masked_scatter(x > 0, y)
     x.put(t.tensor([0]), s.reshape(1))
+    z = x.clone(); z.t_(); z
+    z = x.clone(); z.transpose_(0, 1); z
+    z = x.clone(); z.swapaxes_(0, 1); z
+    z = x.clone(); z.swapdims_(0, 1); z
+    z = x.clone(); z.unsqueeze_(0); z
+    z = x.clone(); z.squeeze_(); z
+    z = x.clone(); z.squeeze_(0); z
+    z = x.clone(); z.squeeze_((0, 1)); z
+    z = x.clone(); z.as_strided_((2,), (1,)); z
+    x.as_strided((2, 2), (1, 1))
+    x.as_strided_scatter(v[:2], (2,), (5,), 3)
+    z = x.clone(); z.diagonal().fill_(2); z
     z = x.clone(); z[0] = 1; z
     z = x.clone(); z[0] = y[0]; z
     z = x.clone(); z[0, 1] = 5; z

@@ -304,6 +304,35 @@ INDEXING = lines("""
     z = x.clone(); z[0] += v; z
     z = x.clone(); z[:, 0] *= 2; z
     z = x.clone(); z.diagonal(); z
+    z = x.clone(); r = z.diagonal(); r[0] = 5; (z, r)
+    z = x.clone(); z.diagonal(1).mul_(v[:3]); z
+    z = c.clone(); z.diagonal(0, 1, 2).copy_(x[:2, :3]); z
+    z = c.clone(); z.diagonal(-1, 0, 2)[0] = 7; (z, z.diagonal(0, 0, 1))
+    z = x.clone(); r = z.diagonal(); z += 1; (z, r)
+    z = x.t().clone(); z.diagonal(-1).exp_(); z
+    z = x.clone(); z.t_(); z
+    z = x.clone(); z.t_(); z *= y.t(); z
+    z = x.clone(); z.unsqueeze_(1); z * v
+    z = c.clone(); z.transpose_(0, -1); z
+    z = c.clone(); z.swapaxes_(0, 1); z[0] = 3; z
+    z = c.clone(); z.swapdims_(1, 2); z.mean(0)
+    z = x.clone().unsqueeze(0); z.squeeze_(); z
+    z = x.clone().reshape(1, 3, 1, 4); z.squeeze_(0); z
+    z = x.clone().reshape(1, 3, 1, 4); z.squeeze_((0, 2)); z
+    z = x.clone(); r = z[1:]; r.t_(); r.mul_(2); (z, r)
+    z = s.clone(); z.t_(); z.unsqueeze_(0); z
+    x.clone().as_strided((2, 3), (4, 1), 1)
+    x.clone().as_strided((3, 3), (1, 1))
+    t.as_strided(x.clone(), (2, 2, 2), (5, 0, 1), 2)
+    x.clone().as_strided((), (), 7)
+    x.clone().as_strided((0, 2), (3, 1))
+    z = x.clone(); z[1:].as_strided((2, 2), (1, 2))
+    z = x.clone(); z.t().as_strided((3, 2), (1, 4), 1)
+    z = x.clone(); r = z.as_strided((2, 2), (5, 1), 1); r.mul_(3); (z, r)
+    z = x.clone(); z.as_strided((3,), (5,)).copy_(v[:3]); z
+    z = x.clone(); z.as_strided_((4, 3), (1, 4)); z
+    x.as_strided_scatter(v[:2], (2,), (5,), 3).detach()
+    t.as_strided_scatter(c, y, (3, 4), (1, 3), 2).detach()
     z = x.clone(); z.view(-1)[3] = s; z
     x.index_put((j[:3],), v)
     x.index_put((j[:2], j[1:3]), v[:2], accumulate=True)

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from side_by_side import Program, compare, leaf, ones
 
+import retrograd as rg
+from retrograd.compiler.errors import GradientError, TraceError
+
 PROGRAMS: list[Program] = []
 
 
@@ -178,6 +181,72 @@ def a_change_through_detach_is_noticed(t: Any) -> Any:
     z = y * y
     y.detach().add_(1)
     z.sum().backward()
+
+
+@program
+def axes_of_a_leaf_are_not_changed_in_place(t: Any) -> Any:
+    leaf(t).unsqueeze_(0)
+
+
+@program
+def axes_of_a_leaf_may_be_changed_where_nothing_is_recorded(t: Any) -> Any:
+    x = leaf(t)
+    with t.no_grad():
+        x.unsqueeze_(0)
+    (x * x).sum().backward()
+    return x, x.is_leaf, x._version, x.grad
+
+
+@program
+def a_view_changes_its_axes_and_still_shows_its_base(t: Any) -> Any:
+    x = leaf(t)
+    base = x * 2
+    view = base[:1]
+    view.unsqueeze_(0).mul_(3)
+    (base * base).sum().backward()
+    return base, view, x.grad
+
+
+@program
+def a_view_from_before_the_change_shares_memory(t: Any) -> Any:
+    base = t.zeros(2, 3)
+    view = base[0]
+    base.t_()
+    view.fill_(1)
+    base.add_(1)
+    return base, view, view._version
+
+
+@program
+def a_view_by_strides_is_written_through(t: Any) -> Any:
+    x = leaf(t)
+    y = (x * 2).clone()
+    y.as_strided((2,), (1,), 1).mul_(5)
+    (y * y).sum().backward()
+    return y, x.grad
+
+
+def test_a_recorded_view_from_before_the_change_says_that_it_is_lost() -> None:
+    base = rg.ones(2, 3, requires_grad=True) * 2
+    view = base[0]
+    base.t_()
+
+    with pytest.raises(GradientError, match=r"t_\(\), squeeze_\(\) or their kin have rearranged"):
+        view.sum()
+
+
+def test_changed_axes_count_as_a_change() -> None:
+    y = (rg.ones(3, requires_grad=True) * 2).unsqueeze(0)
+    z = y * y
+    y.squeeze_()
+
+    with pytest.raises(GradientError, match="modified by an inplace operation"):
+        z.sum().backward()
+
+
+def test_axes_of_an_argument_are_not_changed_in_a_compiled_function() -> None:
+    with pytest.raises(TraceError, match="axes changed in place of a tensor from outside"):
+        rg.compile_grad(lambda x: x.t_() * 2)(rg.ones(2, 3))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -4,7 +4,8 @@ is read and written.
     strided      out[i, j] = x[offset + i·strides[0] + j·strides[1]]
     unstrided    zeros, but out[offset + i·strides[0] + j·strides[1]] = x[i, j]
 
-No two elements of the view may be one element of the memory; then each op is the other's adjoint.
+No two elements of the view may be one element of the memory; then each op is the other's adjoint. Where they
+may be, the op is `restrided`, and its adjoint adds up.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from retrograd.compiler.errors import ShapeError
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ir.index import Bound, Index
-from retrograd.compiler.ops.shape import Movement, Source
+from retrograd.compiler.ops.index import put_add
+from retrograd.compiler.ops.shape import Movement, Source, iota_like
 from retrograd.compiler.record import record
 
 
@@ -31,23 +33,34 @@ class _Layout(Movement):
         axes = [k for k, size in enumerate(self.shape) if size > 1]
         return sorted(axes, key=lambda k: -abs(self.strides[k]))
 
+    @property
+    def meets(self) -> bool:
+        """Whether elements of the view may be one element of the memory."""
+        reach = 1
+        for axis in reversed(self._by_stride()):
+            if abs(self.strides[axis]) < reach:
+                return True
+            reach = abs(self.strides[axis]) * self.shape[axis]
+        return False
+
     def _check(self, what: str, length: int) -> None:
-        """Raise where elements meet, or lie outside."""
+        """Raise where elements lie outside, or there are none."""
         if 0 in self.shape:
             raise ShapeError(what, "a view without elements has no place")
-        reach, low, high = 1, self.offset, self.offset
-        for axis in reversed(self._by_stride()):
-            stride, last = self.strides[axis], self.shape[axis] - 1
-            if abs(stride) < reach:
-                raise ShapeError(what, "several elements of the view are one element of the memory")
-            reach = abs(stride) * (last + 1)
-            low, high = low + min(stride * last, 0), high + max(stride * last, 0)
+        steps = [stride * (size - 1) for size, stride in zip(self.shape, self.strides, strict=True)]
+        low, high = (self.offset + sum(side(step, 0) for step in steps) for side in (min, max))
         if low < 0 or high >= length:
             raise ShapeError(what, "it reaches beyond the memory")
 
-    def _view(self, flat: Array, writeable: bool) -> Array:
+    def _check_apart(self, what: str) -> None:
+        """Raise where elements meet."""
+        if self.meets:
+            raise ShapeError(what, "several elements of the view are one element of the memory")
+
+    def _view(self, flat: Array) -> Array:
+        """In the memory of an array in order."""
         steps = tuple(stride * flat.itemsize for stride in self.strides)
-        return np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, steps, writeable=writeable)
+        return np.ndarray(self.shape, flat.dtype, flat.view(np.uint8), self.offset * flat.itemsize, steps)
 
 
 @register
@@ -62,10 +75,14 @@ class Strided(_Layout):
         if types[0].ndim != 1:
             raise ShapeError(what, "the memory must be flat")
         self._check(what, types[0].size)
+        self._check_places(what)
         return types[0].with_shape(self.shape)
 
+    def _check_places(self, what: str) -> None:
+        self._check_apart(what)
+
     def evaluate(self, *arrays: Array) -> Array:
-        return self._view(np.ascontiguousarray(arrays[0]), writeable=False)
+        return self._view(np.ascontiguousarray(arrays[0]))
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
         steps = (i * stride for i, stride in zip(index, self.strides, strict=True))
@@ -73,6 +90,23 @@ class Strided(_Layout):
 
     def move_back(self, cotangent: Value, operand: Value) -> Value:
         return apply(Unstrided(self.shape, self.strides, self.offset, operand.shape[0]), cotangent)
+
+
+@register
+@record
+class Restrided(Strided):
+    """The same, where several elements may be one element of the memory."""
+
+    name = "restrided"
+
+    def _check_places(self, what: str) -> None:
+        """They may lie anywhere inside."""
+
+    def move_back(self, cotangent: Value, operand: Value) -> Value:
+        places = iota_like(cotangent, 0) * self.strides[0] + self.offset
+        for axis, stride in enumerate(self.strides[1:], 1):
+            places = places + iota_like(cotangent, axis) * stride
+        return put_add(cotangent, places, 0, operand.shape[0])
 
 
 @register
@@ -88,11 +122,12 @@ class Unstrided(_Layout):
         if types[0].shape != self.shape:
             raise ShapeError(what, f"the layout is of shape {list(self.shape)}")
         self._check(what, self.size)
+        self._check_apart(what)
         return types[0].with_shape((self.size,))
 
     def evaluate(self, *arrays: Array) -> Array:
         out = np.zeros(self.size, arrays[0].dtype)
-        self._view(out, writeable=True)[...] = arrays[0]
+        self._view(out)[...] = arrays[0]
         return out
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:

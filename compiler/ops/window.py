@@ -44,7 +44,9 @@ class Diagonal(Movement):
         return x.with_shape((*_without(x.shape, self.first, self.second), max(length, 0)))
 
     def evaluate(self, *arrays: Array) -> Array:
-        return arrays[0].diagonal(self.offset, self.first, self.second)
+        view = arrays[0].diagonal(self.offset, self.first, self.second)
+        view.setflags(write=arrays[0].flags.writeable)  # NumPy's promise for this view
+        return view
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
         place = {self.first: index[-1] - min(self.offset, 0), self.second: index[-1] + max(self.offset, 0)}

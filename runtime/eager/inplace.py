@@ -8,18 +8,18 @@ themselves, between `check_writable(x)` and `changed(x)`. A view takes its base 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import OPS, Node, Type, Value
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.opnodes import OpNode, counter_of, edge_of, launching
 from retrograd.runtime.eager.tape import Edge, GradNode
-from retrograd.runtime.eager.views import CopySlices, View, overlaps, placed
+from retrograd.runtime.eager.views import CopySlices, View, note_rearranged, overlaps, placed
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor, method
@@ -85,6 +85,30 @@ def assign(tensor: Tensor, new: Tensor, overwrites: str = "") -> Tensor:
 
 def check_writable(tensor: Tensor) -> None:
     """Raise, in PyTorch's words, if the Tensor may not be changed in place."""
+    _check_history(tensor)
+    value, view = tensor._value, tensor._view
+    if isinstance(value, DeviceArray):
+        repeated = value.layout.repeats
+    elif isinstance(value, Node):
+        repeated = view is not None and overlaps(view.path)
+    else:
+        recorded = STATE.grad and (tensor._requires_grad or (view is not None and view.base._requires_grad))
+        still = not value.flags.writeable and 0 in value.strides
+        repeated = still or (view is not None and recorded and overlaps(view.path))
+    if repeated:
+        raise ShapeError(
+            mirrored(
+                "unsupported operation: more than one element of the written-to tensor refers to a "
+                "single memory "
+                "location. Please clone() the tensor before performing the operation."
+            )
+        )
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
+        raise ArgumentError("in-place update of a tensor whose memory is read-only", "", "clone() it first")
+
+
+def _check_history(tensor: Tensor) -> None:
+    """Raise if what is recorded of the Tensor allows no change in place."""
     view = tensor._view
     if view is not None:
         view.refresh(tensor)
@@ -109,23 +133,6 @@ def check_writable(tensor: Tensor) -> None:
             )
     if STATE.grad and view is not None and view.path and not view.tracked and view.base._requires_grad:
         raise _made_without_grad()
-    value = tensor._value
-    if isinstance(value, DeviceArray):
-        repeated = value.layout.repeats
-    elif isinstance(value, Node):
-        repeated = view is not None and overlaps(view.path)
-    else:
-        repeated = not value.flags.writeable and 0 in value.strides
-    if repeated:
-        raise ShapeError(
-            mirrored(
-                "unsupported operation: more than one element of the written-to tensor refers to a "
-                "single memory "
-                "location. Please clone() the tensor before performing the operation."
-            )
-        )
-    if isinstance(value, np.ndarray) and not value.flags.writeable:
-        raise ArgumentError("in-place update of a tensor whose memory is read-only", "", "clone() it first")
 
 
 def _made_without_grad() -> GradientError:
@@ -217,6 +224,34 @@ def _become(tensor: Tensor, edge: GradNode) -> None:
         edge.extras.retain(tensor)
     tensor._edge, tensor._requires_grad = edge, True
     counter_of(tensor)[1:] = [edge]  # who wrote last, for the words of an error
+
+
+def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> Tensor:
+    """The Tensor becomes the view of itself that `look` gives: the same elements along other axes.
+
+    Inside a trace only Tensors that were made there; those of the outside keep their axes.
+    """
+    _check_history(tensor)
+    trace = STATE.trace
+    if trace is not None and not trace.owns(tensor):
+        raise TraceError(
+            "axes changed in place of a tensor from outside the compiled function",
+            "it would have another shape when the function returns",
+            "use the function that returns a view, without the underscore",
+        )
+    view, found = tensor._view, look(tensor)
+    assert found._view is not None
+    tensor._value = found._value
+    version = counter_of(changed(tensor))[0]
+    if isinstance(found._edge, OpNode):
+        found._edge.shown = shown
+        _become(tensor, found._edge)
+    if view is not None:
+        inner = found._view
+        path = inner.path if inner.base is view.base else (*view.path, *inner.path)
+        tensor._view = View(view.base, path, view.tracked, version)
+    note_rearranged(tensor, version)
+    return tensor
 
 
 def add_to(tensor: Tensor, value: Value) -> None:

@@ -21,6 +21,8 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Select, Slice
+from retrograd.compiler.ops.strided import Restrided, Strided
+from retrograd.compiler.ops.window import Diagonal
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.kernels import rules, rules_of_halves
@@ -55,7 +57,7 @@ class Kind:
         self.node_class: type[OpNode] = type(title(op), (base,), {"__slots__": (), **members})
 
 
-_VIEWS = (Reshape, Permute, Expand, Slice, Select, Flip)
+_VIEWS = (Reshape, Permute, Expand, Slice, Select, Flip, Diagonal, Strided, Restrided)
 _KINDS: dict[str, Kind] = {}
 """By name: the parameters of a primitive change nothing of this."""
 _COMPOSITES: dict[Composite, Kind] = {}

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.errors import GradientError
 from retrograd.compiler.ir.graph import Node, Op, Type, Value, apply
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Expand, Select, Slice, expand, unsqueeze
+from retrograd.compiler.ops.strided import Restrided, Strided
+from retrograd.compiler.ops.window import Diagonal
 from retrograd.runtime.eager.tape import Edge, GradNode
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import Strides, in_order, moved_strides
@@ -26,6 +30,16 @@ from retrograd.runtime.tracing import Trace
 
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
+
+
+_rearranged: dict[int, tuple[ref[AnyTensor], int]] = {}
+"""Tensors whose axes were changed in place, by `id`, and their version then: older views have other axes."""
+
+
+def note_rearranged(tensor: AnyTensor, version: int) -> None:
+    """The axes of a Tensor have been changed in place, which has brought it to this version."""
+    key = id(tensor)
+    _rearranged[key] = ref(tensor, lambda _: _rearranged.pop(key, None)), version
 
 
 class View:
@@ -51,11 +65,26 @@ class View:
         trace, base = STATE.trace, self.base
         if trace is not None and not trace.owns(view):
             return  # a Tensor of the outside: the trace refuses updates that it would have to see
+        known = _rearranged.get(id(base))
+        if known is not None and self.version < known[1]:
+            self._check_elements_suffice(view, trace)
+            self.version = counter[0]
+            return
         self.version = counter[0]
         if base._view is not None:
             base._view.refresh(base)
         if trace is not None or self.tracked:
             self._renew(view, trace)
+
+    def _check_elements_suffice(self, view: AnyTensor, trace: Trace | None) -> None:
+        """The way from a base whose axes have been changed is lost, but memory is still shared."""
+        if trace is not None or view._requires_grad or self.base._requires_grad:
+            raise GradientError(
+                f"a view of shape {list(view._value.shape)} of a tensor that t_(), squeeze_() or their kin "
+                "have rearranged",
+                "where its elements are there, and so their history, is known no more",
+                "take the view after the rearrangement",
+            )
 
     def _renew(self, view: AnyTensor, trace: Trace | None) -> None:
         before, STATE.grad = STATE.grad, self.tracked
@@ -66,6 +95,8 @@ class View:
         if trace is not None:
             view._value = trace.lift(again)
         if self.tracked:
+            if self.path and again._edge is not None:
+                again._edge.shown = "AsStridedBackward0"  # as PyTorch makes them anew
             view._edge, view._requires_grad = again._edge, again._requires_grad
 
 
@@ -94,7 +125,7 @@ def is_view(path: Sequence[Op], base: AnyTensor) -> bool:
 
 def overlaps(path: Sequence[Op]) -> bool:
     """Whether several elements of the view are one element of the base."""
-    return any(isinstance(op, Expand) for op in path)
+    return any(isinstance(op, Expand | Restrided) for op in path)
 
 
 def _types(path: Sequence[Op], base: Type) -> list[Type]:
@@ -116,7 +147,7 @@ def placed(path: Sequence[Op], base: Value, elements: Value) -> Value:
     """The base, with the view's elements replaced by these."""
     base_type = Type(tuple(base.shape), dtypes.of(base))
     everywhere = scatter(path, base_type, elements)
-    if not any(isinstance(op, Slice | Select) for op in path):
+    if not any(isinstance(op, Slice | Select | Diagonal | Strided) for op in path):
         return everywhere
     return rows.where(mask(path, base_type, base), everywhere, base)
 

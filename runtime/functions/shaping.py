@@ -6,7 +6,8 @@ hands it to a movement op. To add one, write it with `reshape`, `permute` or `ex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from math import prod
 from typing import Any
 
@@ -16,7 +17,9 @@ from retrograd.compiler.ir.graph import Node
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes as joined_shape
 from retrograd.compiler.ops.window import window
-from retrograd.runtime.functions.public import axis_of, public, sizes_of
+from retrograd.runtime import grad_names
+from retrograd.runtime.eager.inplace import rearrange
+from retrograd.runtime.functions.public import axis_of, public, sizes_of, viewing
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.strided import share_memory
 from retrograd.runtime.tensor import Size, Tensor, new
@@ -164,10 +167,14 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
 @public("t", method=True, replay=True)
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and 0-d tensors stay as they are."""
+    return _transposed(input, "t")
+
+
+def _transposed(input: Tensor, name: str) -> Tensor:
     if input.ndim > 2:
         raise ShapeError(
-            f"t() of a tensor of shape {list(input.shape)}",
-            mirrored(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D"),
+            f"{name}() of a tensor of shape {list(input.shape)}",
+            mirrored(f"{name}() expects a tensor with <= 2 dimensions, but self is {input.ndim}D"),
             "use .mT or transpose(dim0, dim1)",
         )
     return moves.permute(input, range(input.ndim)[::-1])
@@ -292,6 +299,27 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     )
     shape = joined_shape("broadcast_tensors", *(x.shape for x in given))
     return tuple(moves.expand(x, shape) for x in given)
+
+
+# ---- the same in place -------------------------------------------------------------------------------------
+
+
+def _in_place(function: Callable[..., Tensor], *names: str) -> None:
+    """The methods that change a tensor's own axes, and leave its elements where they are."""
+
+    def write(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        shown = grad_names.name_of(grad_names.FUNCTIONS[f"{names[0]}_"], (input, *args), kwargs)
+        return rearrange(input, lambda x: function(x, *args, **kwargs), shown)
+
+    for name in names:
+        write.__doc__ = f"`{name}`, in place: the tensor's own axes change."
+        public(f"{name}_", method=True, function=False)(wraps(function)(write))
+
+
+_in_place(viewing(lambda input: _transposed(input, "t_")), "t")
+_in_place(squeeze, "squeeze")
+_in_place(unsqueeze, "unsqueeze")
+_in_place(transpose, "transpose", "swapaxes", "swapdims")
 
 
 # ---- views that must be views ------------------------------------------------------------------------------

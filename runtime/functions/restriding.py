@@ -1,0 +1,140 @@
+"""Tensors as memory: views of any sizes and strides.
+
+In flow a tensor, sizes and strides in elements; out flow views of the memory in which it lies, which are
+those of its base, so that gradients and updates find their way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.ir.graph import apply
+from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.strided import Restrided, Strided
+from retrograd.runtime.eager.inplace import rearrange
+from retrograd.runtime.eager.views import walk
+from retrograd.runtime.functions.public import integer, public, sizes_of
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import Layout
+from retrograd.runtime.tensor import Tensor
+
+
+def _lying(input: Tensor) -> tuple[Tensor, Layout]:
+    """The tensor whose memory it is, and how the input lies there."""
+    input.stride()  # sees the last change of its base
+    view = input._view
+    root = input if view is None or (STATE.grad and not view.tracked) else view.base
+    layout: Layout | None = Layout(tuple(root.shape), tuple(root.stride()))
+    for op in view.path if view is not None and root is not input else ():
+        layout = None if layout is None else layout.moved(op)
+    assert layout is not None
+    return root, layout
+
+
+def _memory(root: Tensor) -> Tensor:
+    """The elements of a tensor in the order in which they lie, as a view."""
+    steps = root.stride()
+    order = sorted(range(len(steps)), key=lambda k: -steps[k])
+    ordered = moves.permute(root, order)
+    if not ordered.is_contiguous():
+        raise ShapeError(
+            f"as_strided of a tensor of shape {list(root.shape)} and strides {steps}",
+            "its elements do not fill the memory in which they lie, and what is between them is not its own",
+            "copy it with .contiguous()",
+        )
+    return moves.reshape(ordered, (root.numel(),))
+
+
+def _checked(
+    memory: int, itemsize: int, size: Sequence[int], stride: Sequence[int], storage_offset: int
+) -> None:
+    """Raise in PyTorch's words where such a view is none of so many elements."""
+    what = f"as_strided to {list(size)} with strides {list(stride)}"
+    if len(size) != len(stride):
+        raise ShapeError(what, mirrored("mismatch in length of strides and shape"))
+    if min(stride, default=0) < 0:
+        raise ArgumentError(
+            what,
+            mirrored(
+                f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}"
+            ),
+        )
+    if min(size, default=0) < 0:
+        raise ShapeError(
+            what,
+            mirrored(
+                f"Storage size calculation overflowed with sizes={list(size)} and strides={list(stride)}"
+            ),
+        )
+    if storage_offset < 0:
+        raise ArgumentError(what, mirrored(f"Tensor: invalid storage offset {storage_offset}"))
+    reach = storage_offset + 1 + sum((n - 1) * step for n, step in zip(size, stride))
+    if 0 not in size and reach > memory:
+        raise ShapeError(
+            what,
+            mirrored(
+                f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {storage_offset}, "
+                f"and itemsize {itemsize} requiring a storage size of {reach * itemsize} are out of bounds "
+                f"for storage of size {memory * itemsize}"
+            ),
+        )
+
+
+@public("as_strided", method=True)
+def as_strided(
+    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
+    """A view of the input's memory: element i, j, … is there at `storage_offset + i·stride[0] + j·stride[1]
+    + …`. The offset counts from the first element of its base; unless given, it is that of the input.
+
+    Several elements of the view may be one in memory. Raises ShapeError where it reaches beyond the memory.
+    """
+    sizes, steps = sizes_of((size,), "as_strided"), sizes_of((stride,), "as_strided", "stride")
+    root, layout = _lying(input)
+    offset = (
+        layout.offset if storage_offset is None else integer(storage_offset, "as_strided", "storage_offset")
+    )
+    _checked(root.numel(), input.element_size(), sizes, steps, offset)
+    memory = _memory(root)
+    if prod(sizes) == 0:
+        return moves.reshape(moves.slice_(memory, [0], [0], [1]), sizes)
+    return apply(_view(sizes, steps, offset), memory)
+
+
+def _view(sizes: tuple[int, ...], steps: tuple[int, ...], offset: int) -> Strided:
+    apart = Strided(sizes, steps, offset)
+    return Restrided(sizes, steps, offset) if apart.meets else apart
+
+
+@public("as_strided_", method=True)
+def as_strided_(
+    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
+    """`as_strided`, in place: the tensor itself becomes that view of its memory."""
+    return rearrange(input, lambda x: as_strided(x, size, stride, storage_offset), "AsStridedBackward1")
+
+
+@public("as_strided_scatter", method=True)
+def as_strided_scatter(
+    input: Tensor,
+    src: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    storage_offset: int | None = None,
+) -> Tensor:
+    """A copy of the input, and of the memory around it, with `src` in place of a view of that memory."""
+    root, layout = _lying(input)
+    copy = root.clone()
+    part = as_strided(copy, size, stride, layout.offset if storage_offset is None else storage_offset)
+    if part.shape != src.shape:
+        raise ShapeError(
+            "as_strided_scatter",
+            mirrored(
+                "expected src to have a size equal to the slice of self. src size = "
+                f"{list(src.shape)}, slice size = {list(part.shape)}"
+            ),
+        )
+    part.copy_(src)
+    return walk(input._view.path, copy) if input._view is not None and input is not root else copy
