@@ -23,6 +23,7 @@ from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Select,
 from retrograd.compiler.ops.strided import Strided
 from retrograd.compiler.ops.window import Diagonal
 from retrograd.runtime.device import device
+from retrograd.runtime.native.ports import Link
 
 Strides = tuple[int, ...]
 
@@ -43,7 +44,7 @@ class Layout(NamedTuple):
     @staticmethod
     @lru_cache(maxsize=4096)
     def of(shape: tuple[int, ...]) -> Layout:
-        """In order, one after the other."""
+        """In order, one after the other. Of one shape it is one object, which native code may compare."""
         return Layout(shape, in_order(shape, 1))
 
     @property
@@ -76,7 +77,9 @@ class Layout(NamedTuple):
         if strides is None:
             return None
         shape = op.infer(Type(self.shape, _ANY)).shape
-        return Layout(shape, strides, self.offset + sum(_skipped(op, self.shape, self.strides)))
+        found = Layout(shape, strides, self.offset + sum(_skipped(op, self.shape, self.strides)))
+        ordered = Layout.of(shape)
+        return ordered if found == ordered else found
 
 
 _ANY: Any = None
@@ -143,6 +146,10 @@ class DeviceArray(Operators):
     @abstractmethod
     def copy(self) -> DeviceArray:
         """The same elements in memory of their own, in order."""
+
+    @abstractmethod
+    def links(self) -> tuple[Link, ...] | None:
+        """How native code gets from such an array to its address; None where only Python can."""
 
     @abstractmethod
     def assign(self, value: Any) -> None:

@@ -13,8 +13,9 @@ import ctypes
 import itertools
 import mmap
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ptx_machine import Machine
@@ -24,8 +25,11 @@ from simulated_device import DEVICE_SPAN, MOST_THREADS, Device, Devices, locked
 from simulated_streams import Does, Stream, Touch
 
 from retrograd.compiler.errors import CudaError, OutOfMemoryError
+from retrograd.runtime.cuda.nvidia import Entries
 
 Dimensions = tuple[int, int, int]
+FAILED = 999
+"""CUDA_ERROR_UNKNOWN."""
 
 
 @dataclass(eq=False)
@@ -62,6 +66,16 @@ class SimulatedDriver(Devices):
         self._pinned: dict[int, tuple[int, mmap.mmap]] = {}
         self.launches: list[str] = []
         """The kernels that have run, by name."""
+        self.natively = 0
+        """How often native code has started something."""
+        word, number = ctypes.c_uint64, ctypes.c_uint32
+        self._functions = (
+            _entry(self.set_context, word),
+            _entry(self._launched, word, *[number] * 7, word, word, word),
+            _entry(self._graph_launched, word, word),
+        )
+        """Alive as long as somebody may call them."""
+        self._entries = Entries(*(ctypes.cast(f, ctypes.c_void_p).value or 0 for f in self._functions))
 
     # ---- memory ----
 
@@ -236,6 +250,20 @@ class SimulatedDriver(Devices):
 
         self._ask(into, kernel.name, does)
 
+    def entries(self) -> Entries:
+        """What native code calls is this class: what goes wrong there is told when Python does it again."""
+        return self._entries
+
+    def _launched(self, function: int, *given: int) -> None:
+        *sizes, _, stream, places, _ = given
+        kernel = self._handle(function, _Kernel)
+        count = len(kernel.module.machine.module.functions[kernel.name].parameters)
+        pointers = (ctypes.c_uint64 * count).from_address(places or 1) if count else ()
+        values = [ctypes.c_uint64.from_address(p).value for p in pointers]
+        grid, block = (sizes[0], sizes[1], sizes[2]), (sizes[3], sizes[4], sizes[5])
+        self.launch(function, grid, block, stream or 0, values)
+        self.natively += 1
+
     # ---- graphs ----
 
     def capture_begin(self, stream: int) -> None:
@@ -261,6 +289,10 @@ class SimulatedDriver(Devices):
         self._ask(
             self._stream(stream), "a graph", lambda: itertools.chain.from_iterable(does() for _, does in work)
         )
+
+    def _graph_launched(self, executable: int, stream: int) -> None:
+        self.launch_graph(executable, stream)
+        self.natively += 1
 
     def destroy_graph(self, graph: int) -> None:
         self._handle(graph, _Graph)
@@ -291,6 +323,19 @@ class SimulatedDriver(Devices):
         ]
         things = [type(x).__name__.strip("_").lower() for x in self._alive.values()]
         return memory + [f"pinned {n} bytes" for n, _ in self._pinned.values()] + things
+
+
+def _entry(method: Callable[..., None], *types: Any) -> Any:
+    """A method as a function of C, which gives 0 where it raises nothing."""
+
+    def call(*given: int) -> int:
+        try:
+            method(*given)
+        except Exception:
+            return FAILED
+        return 0
+
+    return ctypes.CFUNCTYPE(ctypes.c_int, *types)(call)
 
 
 def _touch(memory: Memory, pointer: int, nbytes: int, writes: bool) -> Touch:

@@ -139,3 +139,15 @@ def test_a_launch_passes_the_addresses_of_its_addresses() -> None:
 
     nvidia.NvidiaDriver(bindings(cuLaunchKernel=launch)).launch(7, (1, 1, 1), (32, 1, 1), 0, [1 << 40, 77])
     assert seen == [1 << 40, 77]
+
+
+def test_native_code_is_told_where_the_drivers_functions_are() -> None:
+    asked: list[tuple[bytes, int]] = []
+
+    def address(name: bytes, version: int, flags: int) -> tuple[CUresult, int, int]:
+        asked.append((name, version))
+        return CUresult.CUDA_SUCCESS, 4096 + len(asked), 0
+
+    api = bindings(cuGetProcAddress=address, cuDriverGetVersion=lambda: (CUresult.CUDA_SUCCESS, 13000))
+    assert nvidia.NvidiaDriver(api).entries() == (4097, 4098, 4099)
+    assert asked == [(b"cuCtxSetCurrent", 12000), (b"cuLaunchKernel", 12000), (b"cuGraphLaunch", 12000)]

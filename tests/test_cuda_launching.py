@@ -1,6 +1,7 @@
-"""Calls on a GPU that come again take a short way; what they give, and what they notice, is the same.
+"""Calls on a GPU that come again run no Python; what they give, and what they notice, is the same.
 
-The driver is simulated. A new thing that a call must notice is a test here.
+The driver is simulated, and counts what native code starts. A new thing that a call must notice is a test
+here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pytest
 from simulated_driver import SimulatedDriver
 
 import retrograd as rg
+from retrograd.compiler.errors import CudaError
 from retrograd.runtime.compiled.compile_grad import CompiledFunction
 
 scale = 2.0
@@ -27,15 +29,100 @@ def function(x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
     return (x.sin() * y * scale).sum()
 
 
-def launchers(f: CompiledFunction[..., Any]) -> int:
-    """How many kinds of calls take the short way."""
-    caches = f._caches[0]
-    return len(caches.values._found) + len(caches.gradients._found)
-
-
 def numbers(*sizes: int, seed: int = 0) -> rg.Tensor:
     generator = np.random.default_rng(seed)
     return rg.tensor(generator.standard_normal(sizes or (5,)).astype(np.float32))
+
+
+def native(gpus: SimulatedDriver, call: Callable[[], Any]) -> bool:
+    """Whether a call runs without Python, once there is memory for what it makes."""
+    for _ in range(3):
+        call()
+    before = gpus.natively
+    call()
+    return gpus.natively > before
+
+
+CALLED: dict[str, Callable[[CompiledFunction[..., Any], rg.Tensor, rg.Tensor], Any]] = {
+    "the value": lambda f, x, y: f(x, y),
+    "value and gradients": lambda f, x, y: f.value_and_grad(x, y),
+    "by name": lambda f, x, y: f(x, y=y),
+    "with a history": lambda f, x, y: f(x.detach().requires_grad_(), y),
+    "of parameters": lambda f, x, y: f(rg.nn.Parameter(x), y),
+    "with both the same": lambda f, x, y: f.value_and_grad(x, x),
+}
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_calls_that_come_again_run_no_python(name: str, gpus: SimulatedDriver) -> None:
+    f, x, y = rg.compile_grad(function), numbers().cuda(), numbers(seed=1).cuda()
+    assert native(gpus, lambda: CALLED[name](f, x, y))
+
+
+NOT_NATIVE: dict[str, Callable[[rg.Tensor], Any]] = {
+    "an index that is checked": lambda x: (rg.compile_grad(lambda x, i: x[i].sum()), (x, x.long() * 0)),
+    "a number": lambda x: (rg.compile_grad(lambda x, k: (x * k).sum()), (x, 2.5)),
+    "a view": lambda x: (rg.compile_grad(lambda x: x.sum()), (x[1:],)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_NATIVE)
+def test_what_only_python_can_do_is_done_by_python(name: str, gpus: SimulatedDriver) -> None:
+    f, args = NOT_NATIVE[name](numbers().cuda())
+    assert not native(gpus, lambda: f(*args))
+    here = [x.cpu() if isinstance(x, rg.Tensor) else x for x in args]
+    np.testing.assert_allclose(f(*args).cpu().numpy(), f(*here).numpy(), rtol=1e-5)
+
+
+def test_a_stream_that_is_chosen_is_noticed(gpus: SimulatedDriver) -> None:
+    f, x, side = rg.compile_grad(function), numbers().cuda(), rg.cuda.Stream()
+    expected = f(x, x).item()
+    assert native(gpus, lambda: f(x, x))
+    side.wait_stream(rg.cuda.current_stream())
+    with rg.cuda.stream(side):
+        y = x * 1
+        assert native(gpus, lambda: f(y, y))
+        found = [f(x, x), f(y, y)]
+        side.synchronize()
+    assert [z.item() for z in found] == [expected, expected]
+    assert native(gpus, lambda: f(x, x))
+
+
+def test_several_kernels_become_a_graph_that_native_code_launches(gpus: SimulatedDriver) -> None:
+    w = numbers(6, 4).cuda()
+    f = rg.compile_grad(lambda x: ((x @ w).relu().softmax(1) @ w.t()).pow(2).mean())
+    x, graphs = numbers(3, 6).cuda(), 0
+    expected = f.value_and_grad(x)[0].item()
+    real = gpus.launch_graph
+
+    def counted(executable: int, stream: int) -> None:
+        nonlocal graphs
+        graphs += 1
+        real(executable, stream)
+
+    gpus.launch_graph = counted  # type: ignore[method-assign]
+    for _ in range(8):
+        assert f.value_and_grad(x)[0].item() == pytest.approx(expected)
+    before = gpus.natively
+    f.value_and_grad(x)
+    assert (gpus.natively - before, graphs > 3) == (1, True)
+
+
+def test_a_launch_that_fails_is_an_error_of_python(gpus: SimulatedDriver) -> None:
+    f, x = rg.compile_grad(function), numbers().cuda()
+    assert native(gpus, lambda: f(x, x))
+    real = gpus.launch
+
+    def failing(*given: Any) -> None:
+        raise CudaError("CUDA's driver says CUDA_ERROR_LAUNCH_FAILED")
+
+    gpus.launch = failing  # type: ignore[method-assign]
+    with pytest.raises(CudaError, match=r"test_cuda_launching.py:\d+: .*LAUNCH_FAILED"):
+        f(x, x)
+    gpus.launch = real  # type: ignore[method-assign]
+    held = rg.cuda.memory_allocated()
+    assert f(x, x).item() == f(x, x).item()
+    assert rg.cuda.memory_allocated() == held
 
 
 @pytest.mark.parametrize("turns", [1, 2, 5])
@@ -48,7 +135,6 @@ def test_calls_that_come_again_give_the_same(turns: int) -> None:
         assert value.device == gx.device == rg.device("cuda:0")
         for mine, theirs in ((value, expected), (gx, wx), (gy, wy), (f(x.cuda(), y.cuda()), expected)):
             np.testing.assert_allclose(mine.cpu().numpy(), theirs.numpy(), rtol=1e-5)
-    assert launchers(f) == min(turns, 2)
 
 
 def changed_world(monkeypatch: pytest.MonkeyPatch) -> None:

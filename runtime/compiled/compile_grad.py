@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from operator import getitem
 from types import MethodType
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
@@ -24,9 +24,8 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime import precision, tracing
 from retrograd.runtime.autograd.blame import nan_error, origin
 from retrograd.runtime.compiled.arguments import Parameters, Wrt, floating, requiring
-from retrograd.runtime.compiled.dispatch import direct
+from retrograd.runtime.compiled.dispatch import direct, variant
 from retrograd.runtime.compiled.inlined import traced_vjp
-from retrograd.runtime.compiled.launching import MISSED, Launchers, launcher
 from retrograd.runtime.compiled.recording import LOCK, Recording
 from retrograd.runtime.compiled.specialise import Call, Specialisation, followed, unboxed
 from retrograd.runtime.compiled.stages import Program
@@ -69,8 +68,8 @@ class Entry(NamedTuple):
     box: Callable[[Array], Any]
     held: list[Identity]
     """The objects among the arguments."""
-    native: list[Callable[..., Any] | None]
-    """The native callable, if it has been made; None if there can be none."""
+    native: dict[Hashable, Callable[..., Any] | None]
+    """Native callables that have been made, by `dispatch.variant`; None if there can be none."""
 
 
 class Caches(NamedTuple):
@@ -78,9 +77,6 @@ class Caches(NamedTuple):
 
     value: InlineCache
     gradient: InlineCache
-    values: Launchers
-    """What a GPU computes; asked after the native callables."""
-    gradients: Launchers
 
 
 class CompiledFunction(Generic[P, R]):
@@ -128,7 +124,7 @@ class CompiledFunction(Generic[P, R]):
         gradient = InlineCache(
             name, _VALUE_AND_GRAD, _NATIVE, lambda *args, **kwargs: self._value_and_grad(bound, args, kwargs)
         )
-        return self._caches.setdefault(bound, Caches(value, gradient, Launchers(), Launchers()))
+        return self._caches.setdefault(bound, Caches(value, gradient))
 
     def __repr__(self) -> str:
         return f"<compiled {self._parameters.name}{self._parameters.signature}>"
@@ -143,9 +139,6 @@ class CompiledFunction(Generic[P, R]):
     def _value(self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if STATE.trace is not None:
             return self.__wrapped__(*args, **kwargs)
-        known: Any = MISSED if kwargs else self._caches[bound].values(args)
-        if known is not MISSED:
-            return known  # type: ignore[no-any-return]  # it is what the function returns
         entry, leaves, structure = self._entry(False, bound, args, kwargs)
         found, recording = entry.specialisation, entry.specialisation.recording
         arrays = entry.box is unboxed
@@ -157,10 +150,6 @@ class CompiledFunction(Generic[P, R]):
                 program = recording.program
             cache = self._caches[bound].value
             self._native(cache, entry, program, structure, leaves, [found.result], _modes(history), history)
-            if not (history or arrays or kwargs):
-                reads = [*found.guards.reads, *_modes(False), _tf32_read()]
-                call = launcher(found, program, args, leaves, [found.result], reads)
-                self._caches[bound].values.add(call)
         found.draw()
         value: R = found.call_arrays(leaves) if arrays else found.call(leaves)
         return value
@@ -168,9 +157,6 @@ class CompiledFunction(Generic[P, R]):
     def _value_and_grad(self, bound: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         if STATE.trace is not None:
             return self._traced_value_and_grad(bound, args, kwargs)
-        known: Any = MISSED if kwargs else self._caches[bound].gradients(args)
-        if known is not MISSED:
-            return known  # type: ignore[no-any-return]  # it is the pair
         entry, leaves, structure = self._entry(True, bound, args, kwargs)
         found = entry.specialisation
         self._check_scalar(found)
@@ -178,10 +164,6 @@ class CompiledFunction(Generic[P, R]):
         cache = self._caches[bound].gradient
         modes = [*modes_read(), _NO_ANOMALY]
         self._native(cache, entry, found.recording.joint, structure, leaves, results, modes)
-        if entry.box is Tensor and not kwargs:
-            reads = [*found.guards.reads, *modes, _tf32_read()]
-            call = launcher(found, found.recording.joint, args, leaves, results, reads)
-            self._caches[bound].gradients.add(call)
         found.draw()
         arrays = found.arrays(leaves)
         outputs = found.recording.joint(arrays)
@@ -234,7 +216,8 @@ class CompiledFunction(Generic[P, R]):
         if entry.specialisation.path is not None:
             return
         with LOCK:
-            if not entry.native:
+            key = variant(program, leaves)
+            if key not in entry.native:
                 found = entry.specialisation
                 call = direct(
                     found,
@@ -246,9 +229,10 @@ class CompiledFunction(Generic[P, R]):
                     [*found.guards.reads, *modes],
                     found.recording if history else None,
                 )
-                entry.native.append(call)
-            if entry.native[0] is not None:
-                cache.add(entry.native[0])
+                entry.native[key] = call
+            ready = entry.native[key]
+            if ready is not None:
+                cache.add(ready)
 
     # ---- which specialisation ------------------------------------------------------------------------------
 
@@ -306,7 +290,7 @@ class CompiledFunction(Generic[P, R]):
             parameters.gradients(arguments, call.tracked, captured),
             Tensor if tensors else unboxed,
             [i for _, i in held],
-            [],
+            {},
         )
 
     def _enter(self, key: object, entry: Entry) -> None:
@@ -317,13 +301,11 @@ class CompiledFunction(Generic[P, R]):
         variants = [entry, *(each for each in table.get(key, ()) if not _same_path(each, entry))]
         most = _VARIANTS if entry.specialisation.path is None else _PATHS
         table[key] = variants[:most]
-        for native in [native for each in (*dropped, *variants[most:]) for native in each.native if native]:
+        callables = [call for each in (*dropped, *variants[most:]) for call in each.native.values()]
+        for native in filter(None, callables):
             for caches in self._caches.values():
                 caches.value.drop(native)
                 caches.gradient.drop(native)
-        for caches in self._caches.values():
-            caches.values.clear()
-            caches.gradients.clear()
         if sum(map(len, table.values())) == _MANY:
             warn(
                 f"{self._parameters.name} was compiled {_MANY} times, for different shapes, constants "
@@ -397,11 +379,6 @@ def modes_read() -> list[Read]:
         Read(getitem, vars(tracing), "depth", 0, "depth"),
         Read(getitem, vars(dtypes), "_default", dtypes.default_dtype(), "default dtype"),
     ]
-
-
-def _tf32_read() -> Read:
-    """Whether products on a GPU may lose digits is as it was."""
-    return Read(getattr, precision, "tf32", precision.tf32, "tf32")
 
 
 def _modes(history: bool) -> list[Read]:

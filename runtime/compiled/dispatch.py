@@ -11,7 +11,7 @@ objects are not known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -34,6 +34,7 @@ from retrograd.runtime.eager.tape import Output, orders
 from retrograd.runtime.native.fastcall import check
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.ports import (
+    AddressPort,
     ArrayPort,
     ConstantPort,
     DrawPort,
@@ -47,7 +48,7 @@ from retrograd.runtime.native.ports import (
     WeakPort,
     leaves_of,
 )
-from retrograd.runtime.native.program import Executable, NativeProgram
+from retrograd.runtime.native.program import Bindable, Executable, NativeProgram
 from retrograd.runtime.native.returns import (
     Bumped,
     Changed,
@@ -65,6 +66,7 @@ from retrograd.runtime.native.returns import (
 )
 from retrograd.runtime.native.watching import Read, Watch, watch
 from retrograd.runtime.pytree import Structure
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Draw
 
@@ -81,7 +83,7 @@ def direct(
 ) -> Callable[..., Any] | None:
     """The native callable for calls like this one in the world as it was read, for an `InlineCache`. It
     returns `results`: one structure, or a tuple of several."""
-    if layout() is None or not isinstance(program, NativeProgram) or (recording and found.updated):
+    if layout() is None or not isinstance(program, Bindable) or (recording and found.updated):
         return None
     captured = found.recording.captured
     updates = {k: _input(target, captured, len(leaves)) for k, target in found.updated.items()}
@@ -104,9 +106,22 @@ def direct(
     except NotPlain:
         return None
     whole = _bumped(returns if len(returns) > 1 else returns[0], updates.values(), seen)
-    guards = watch(reads, found.guards.hold)
+    guards = watch([*reads, *program.reads], found.guards.hold)
     names = names_of(structure)
     return program.bind(arguments, outputs, whole, _elsewhere, names=names, held=held, guards=guards)
+
+
+def variant(program: Executable, leaves: Sequence[Any]) -> Hashable:
+    """What tells native callables for the same kinds of arguments apart: on a GPU the streams that are
+    chosen, and which Tensors are views or another stream's."""
+    if isinstance(program, NativeProgram) or not isinstance(program, Bindable):
+        return None
+    apart = [
+        x._view is not None or x._value.links() is None
+        for x in leaves
+        if isinstance(x, Tensor) and isinstance(x._value, DeviceArray)
+    ]
+    return tuple([id(read.value) for read in program.reads]), tuple(apart)
 
 
 def _elsewhere(*args: Any, **kwargs: Any) -> Any:
@@ -140,6 +155,8 @@ def updating(
     return check(arguments, [each for each in things if not isinstance(each[1], DrawPort)], guards), call
 
 
+_TENSORS = TensorPort | AddressPort
+"""Ports of Tensors: here, and on a GPU."""
 Seen = tuple[int, LeafPort]
 """A leaf that the program sees, by its number among all leaves, constants included."""
 
@@ -157,11 +174,11 @@ def _input(target: Target, captured: Sequence[Tensor], operands: int) -> int:
     return operands + [x is target.tensor for x in captured].index(True)
 
 
-def _outputs(program: NativeProgram, tensors: bool, updates: Mapping[int, int]) -> list[OutputPort]:
+def _outputs(program: Bindable, tensors: bool, updates: Mapping[int, int]) -> list[OutputPort]:
     return [
         UpdatePort(updates[k], node.type.nbytes, k in program.straight)
         if k in updates
-        else output(node.type, tensors)
+        else output(node.type, tensors, program)
         for k, node in enumerate(program.graph.outputs)
     ]
 
@@ -169,18 +186,20 @@ def _outputs(program: NativeProgram, tensors: bool, updates: Mapping[int, int]) 
 def _bumped(returns: Returns, places: Iterable[int], seen: Sequence[Seen]) -> Returns:
     """The same, noting that these inputs have been changed in place."""
     changed = [seen[place] for place in dict.fromkeys(places)]
-    counters = [(k, port.cls, "_counter") for k, port in changed if isinstance(port, TensorPort)]
+    counters = [(k, port.cls, "_counter") for k, port in changed if isinstance(port, _TENSORS)]
     return Bumped(returns, tuple(counters)) if counters else returns
 
 
 def _same(place: int, seen: Sequence[Seen], tensors: bool, itself: bool) -> Returns:
     """A result that is no new Tensor but an input: `itself`, or another object with its elements."""
     number, port = seen[place]
-    if not isinstance(port, ArrayPort | TensorPort) or not (tensors or port.shape):
+    if isinstance(port, FloatPort | ConstantPort | WeakPort | DrawPort):
+        raise NotPlain
+    if not tensors and (isinstance(port, AddressPort) or not port.shape):
         raise NotPlain
     if not tensors:
         return Content(number)
-    if itself and isinstance(port, TensorPort):
+    if itself and isinstance(port, _TENSORS):
         return Leaf(number)
     return Made(Tensor, {"_value": Content(number), **{slot: Given(x) for slot, x in FRESH.items()}})
 
@@ -192,8 +211,16 @@ def _bare_residuals(recording: Recording, outputs: Sequence[OutputPort]) -> list
     """What the backward half takes besides results need not be Tensors. Gradients of a scalar are: they may
     become some leaf's `.grad`."""
     results = len(outputs) if recording.scalar else len(recording.outputs)
-    residuals = [ArrayPort(x.dtype, x.shape) for x in outputs[results:] if isinstance(x, TensorPort)]
-    return [*outputs[:results], *residuals]
+    return [*outputs[:results], *map(_bare, outputs[results:])]
+
+
+def _bare(port: OutputPort) -> OutputPort:
+    match port:
+        case TensorPort(dtype=dtype, shape=shape):
+            return ArrayPort(dtype, shape)
+        case AddressPort(links=links, nbytes=nbytes, source=source):
+            return AddressPort(links[1:], nbytes, source)
+    raise CompilerError(f"a residual comes out as {type(port).__name__}")
 
 
 class _History:
@@ -253,9 +280,9 @@ def _elements(number: int, port: LeafPort) -> Returns:
 
 def _edge(number: int, port: LeafPort) -> Returns:
     """Where the cotangent of a leaf that requires grad goes."""
-    assert isinstance(port, TensorPort)
+    assert isinstance(port, _TENSORS)
     return Owner(number, port.cls, "_edge")
 
 
 def _version(number: int, port: LeafPort) -> Returns:
-    return Count(number, port.cls, "_counter") if isinstance(port, TensorPort) else None
+    return Count(number, port.cls, "_counter") if isinstance(port, _TENSORS) else None

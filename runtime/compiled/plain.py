@@ -21,6 +21,7 @@ from retrograd.compiler.ir.graph import Type
 from retrograd.runtime.eager.views import View
 from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.native.ports import (
+    AddressPort,
     ArrayPort,
     ConstantPort,
     DrawPort,
@@ -29,15 +30,17 @@ from retrograd.runtime.native.ports import (
     Held,
     IntegerPort,
     LeafPort,
+    Link,
     OutputPort,
     Port,
     TensorPort,
     Viewing,
     WeakPort,
 )
-from retrograd.runtime.native.program import NativeProgram
+from retrograd.runtime.native.program import Bindable, NativeProgram
 from retrograd.runtime.native.returns import Filled, Given, Listed, Mapped, Named, Returns
 from retrograd.runtime.pytree import LEAF, Identity, Structure
+from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Draw
 
@@ -83,7 +86,7 @@ def names_of(structure: Structure) -> tuple[str, ...]:
 
 
 def arguments_of(
-    structure: Structure, leaves: Sequence[Any], program: NativeProgram, updated: Collection[int]
+    structure: Structure, leaves: Sequence[Any], program: Bindable, updated: Collection[int]
 ) -> list[Port]:
     """Positional arguments, then those by name. Those inputs are updated."""
     lying = iter([Lying(x, program.placings.get(k), k in updated) for k, x in enumerate(leaves)])
@@ -93,7 +96,7 @@ def arguments_of(
 def held_by(
     things: Sequence[Any],
     start: int,
-    program: NativeProgram,
+    program: Bindable,
     updated: Collection[int],
     draws: Sequence[Draw],
     kept: bool = False,
@@ -161,6 +164,8 @@ def _leaf(lying: Lying) -> LeafPort:
         return FloatPort(np.dtype(np.float64), type(leaf))
     tensor = isinstance(leaf, Tensor)
     value = leaf._value if tensor else leaf
+    if isinstance(value, DeviceArray):
+        return _elsewhere(leaf, value)
     if type(value) is not np.ndarray or not value.dtype.isnative:
         raise NotPlain
     if not tensor:
@@ -169,12 +174,26 @@ def _leaf(lying: Lying) -> LeafPort:
     return TensorPort(type(leaf), "_value", value.dtype, value.shape, also, place, _VIEWING, updated)
 
 
+def _elsewhere(leaf: Any, value: DeviceArray) -> AddressPort:
+    """Of a device's array in a Tensor that is no view."""
+    links = value.links()
+    if leaf is value or leaf._view is not None or links is None:
+        raise NotPlain
+    also = {"_requires_grad": leaf._requires_grad, "_view": None}
+    return AddressPort((Link(type(leaf), "_value", also), *links), value.nbytes)
+
+
 # ---- what comes out ----------------------------------------------------------------------------------------
 
 
-def output(kind: Type, tensor: bool) -> OutputPort:
+def output(kind: Type, tensor: bool, program: Bindable) -> OutputPort:
     """An output of the program, as a Tensor or as what somebody gets who passes arrays."""
     dtype = kind.dtype.numpy
+    if not isinstance(program, NativeProgram):
+        away = program.output(kind, Link(Tensor, "_value", FRESH)) if tensor else None
+        if away is None:
+            raise NotPlain
+        return away
     if tensor:
         return TensorPort(Tensor, "_value", dtype, kind.shape, FRESH)
     if kind.shape:

@@ -20,7 +20,9 @@ from retrograd.compiler.ops.shape import expand, reshape
 from retrograd.compiler.ops.strided import Strided, Unstrided
 from retrograd.runtime.cuda import code
 from retrograd.runtime.cuda.devices import Device
+from retrograd.runtime.cuda.memory import Buffer
 from retrograd.runtime.device import device
+from retrograd.runtime.native.ports import Link
 from retrograd.runtime.strided import DeviceArray, Layout, share_memory
 
 ALIGNMENT = 16
@@ -113,10 +115,26 @@ class CudaArray(DeviceArray):
     def beside(self, array: Array) -> CudaArray:
         return placed(self.gpu, array)
 
+    def links(self) -> tuple[Link, ...] | None:
+        memory, gpu = self.memory, self.gpu
+        own = type(memory) is Buffer and memory.stream is gpu.stream and memory.nbytes
+        if not own or self.layout is not Layout.of(self.shape):
+            return None
+        held = Link(Buffer, "pointer", {"gpu": gpu, "stream": memory.stream})
+        return Link(CudaArray, "memory", {"layout": self.layout, "dtype": self.dtype}), held
+
     def used(self) -> CudaArray:
         """Note that the current stream has work with it."""
         self.memory.used_by(self.gpu.stream)
         return self
+
+
+def made_links(gpu: Device, kind: Type) -> tuple[Link, ...]:
+    """What native code makes for such an array, in memory for the current stream."""
+    stream, size = gpu.stream, gpu.pool.source(kind.nbytes, gpu.stream).block
+    filled = {"pool": gpu.pool, "gpu": gpu, "nbytes": size, "stream": stream, "_others": None}
+    layout = {"layout": Layout.of(kind.shape), "dtype": kind.dtype}
+    return Link(CudaArray, "memory", layout), Link(Buffer, "pointer", filled)
 
 
 def empty(gpu: Device, kind: Type) -> CudaArray:

@@ -15,7 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.runtime import precision
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.cuda.memory import Buffer
+from retrograd.runtime.cuda.starting import Graphs, Launch, description
 from retrograd.runtime.native import cache
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class Kernels:
         ]
         self._constants, self._held = _uploaded(gpu, code.constants)
         self._graphs: OrderedDict[tuple[int, ...], int | None] = OrderedDict()
+        self._started: Graphs | None = None
         self._lock = threading.Lock()
 
     def run(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
@@ -200,7 +202,36 @@ class Kernels:
         found = self._graphs[key]
         if found is None:
             found = self._graphs[key] = self._captured(inputs, outputs, arena)
+            if self._started is not None:
+                self._started.add(key, found)
         return found
+
+    def described(self, inputs: int, outputs: int) -> Any:
+        """The description by which native code starts them in the current stream; its pointers are the
+        inputs, the outputs, the arena if there is one, and a flag."""
+        first = {"input": 0, "output": inputs, "constant": -1, "arena": inputs + outputs}
+        flag = inputs + outputs + bool(self.code.arena_bytes)
+        launches = []
+        for function, grid, block, given in self._launches:
+            pairs = [
+                (-1, self._constants[k])
+                if kind == "constant"
+                else (first[kind], k)
+                if kind == "arena"
+                else (first[kind] + k, 0)
+                for kind, k in given
+            ]
+            launches.append(Launch(function, grid[0], block[0], pairs))
+        many = len(launches) >= _LAUNCHES
+        with self._lock:
+            if many and self._started is None:
+                self._started = Graphs(flag)
+                for key, executable in self._graphs.items():
+                    if executable is not None:
+                        self._started.add(key, executable)
+        self.gpu.activate()
+        entries, context = self.gpu.driver.entries(), self.gpu.context
+        return description(entries, context, self.gpu.stream, flag, self._started, launches)
 
     def _captured(self, inputs: Sequence[int], outputs: Sequence[int], arena: int) -> int:
         driver = self.gpu.driver
@@ -219,6 +250,8 @@ class Kernels:
         """The addresses that were used the longest time ago."""
         _, executable = self._graphs.popitem(last=False)
         if executable is not None:
+            if self._started is not None:
+                self._started.drop(executable)
             self.gpu.driver.synchronize()
             self.gpu.driver.destroy_executable(executable)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from retrograd.runtime.cuda import driver
 from retrograd.runtime.cuda.driver import Driver
 from retrograd.runtime.cuda.memory import Buffer, Pool
 from retrograd.runtime.device import device
+from retrograd.runtime.native.watching import Read
 
 _T = TypeVar("_T")
 _NUMBERS = 1024
@@ -108,16 +109,21 @@ class Device:
             return streams[turn % _STREAMS]
 
 
+_DEFAULT: Mapping[int, int] = {}
+
+
 class _Current(threading.local):
     """What is current in this thread."""
 
     def __init__(self) -> None:
         self.index = 0
-        self.streams: dict[int, int] = {}
-        """By GPU; 0, the default stream, where there is none."""
+        self.streams: Mapping[int, int] = _DEFAULT
+        """By GPU; 0, the default stream, where there is none. Of one choice it is one object."""
 
 
 _current = _Current()
+_choices: dict[tuple[tuple[int, int], ...], Mapping[int, int]] = {}
+"""What threads have chosen, by its content."""
 _devices: dict[Driver, dict[int, Device]] = {}
 _making = threading.Lock()
 
@@ -150,7 +156,7 @@ def known() -> list[Device]:
 def _forget(gone: Driver) -> None:
     _devices.pop(gone, None)
     _current.index = 0
-    _current.streams.clear()
+    _current.streams = _DEFAULT
 
 
 def current_index() -> int:
@@ -165,4 +171,10 @@ def choose(index: int) -> None:
 
 def choose_stream(index: int, stream: int) -> None:
     """Make a stream the current one of this thread, for its GPU."""
-    _current.streams[index] = stream
+    chosen = {k: s for k, s in {**_current.streams, index: stream}.items() if s}
+    _current.streams = _choices.setdefault(tuple(sorted(chosen.items())), chosen) if chosen else _DEFAULT
+
+
+def stream_read() -> Read:
+    """Which streams this thread has chosen is as it was."""
+    return Read(getattr, _current, "streams", _current.streams, "streams")

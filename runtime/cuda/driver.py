@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from retrograd.runtime.cuda import nvidia
+from retrograd.runtime.cuda.nvidia import Entries
 
 Dimensions = tuple[int, int, int]
 """Of a grid in blocks, or of a block in threads: x, y, z."""
@@ -134,6 +135,9 @@ class Driver(Protocol):
         self, function: int, grid: Dimensions, block: Dimensions, stream: int, parameters: Sequence[int]
     ) -> None:
         """Start a kernel whose parameters are addresses."""
+
+    def entries(self) -> Entries:
+        """Where native code calls the driver."""
 
     # ---- graphs: launches and copies that are started together ----
 

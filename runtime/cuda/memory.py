@@ -10,13 +10,14 @@ The statistics have the names, and count the bytes, of `torch.cuda.memory_stats`
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Protocol
 
 from retrograd.compiler.errors import OutOfMemoryError, mirrored
 from retrograd.runtime.cuda.driver import Driver
+from retrograd.runtime.native.ports import Source
 
 _SMALL, _LARGE = 512, 2 << 20
 """Blocks are multiples of the one, and from that size on of the other."""
@@ -68,24 +69,43 @@ class Foreign:
         """Whoever owns it must know by himself."""
 
 
-@dataclass(slots=True)
 class Statistics:
-    """Bytes now and at most since the last reset."""
+    """Bytes in buffers that somebody holds, and bytes taken from the driver: now, and at most since the last
+    reset. Native code counts here, too: `address` is that of the bytes held, and then of the most."""
 
-    allocated: int = 0
-    """In buffers that somebody holds."""
-    reserved: int = 0
-    """Taken from the driver."""
-    most_allocated: int = 0
-    most_reserved: int = 0
+    __slots__ = ("_words", "address")
+
+    def __init__(self) -> None:
+        self._words = (ctypes.c_int64 * 4)()
+        self.address = ctypes.addressof(self._words)
+
+    @property
+    def allocated(self) -> int:
+        return self._words[0]
+
+    @property
+    def most_allocated(self) -> int:
+        return self._words[1]
+
+    @property
+    def reserved(self) -> int:
+        return self._words[2]
+
+    @property
+    def most_reserved(self) -> int:
+        return self._words[3]
 
     def change(self, allocated: int = 0, reserved: int = 0) -> None:
-        self.allocated += allocated
-        self.reserved += reserved
-        if self.allocated > self.most_allocated:
-            self.most_allocated = self.allocated
-        if self.reserved > self.most_reserved:
-            self.most_reserved = self.reserved
+        words = self._words
+        for place, change in ((0, allocated), (2, reserved)):
+            if change:
+                now = words[place] = words[place] + change
+                if now > words[place + 1]:
+                    words[place + 1] = now
+
+    def reset(self) -> None:
+        """Count the most from now on."""
+        self._words[1], self._words[3] = self._words[0], self._words[2]
 
 
 class Pool:
@@ -96,7 +116,7 @@ class Pool:
         self.statistics = Statistics()
         self._lock = threading.RLock()  # a buffer may be collected while another is being allocated
         self._free: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        """Addresses, by stream and size."""
+        """Addresses, by stream and size. Native code takes from these lists, too, and knows of no lock."""
 
     def allocate(self, nbytes: int, stream: int) -> Buffer:
         """A buffer of at least `nbytes`. OutOfMemoryError where the GPU has no more, even when all that is
@@ -105,8 +125,10 @@ class Pool:
             return Buffer(self, 0, 0, stream)
         size = _rounded(nbytes)
         with self._lock:
-            held = self._free[stream, size]
-            pointer = held.pop() if held else self._from_driver(size, stream)
+            try:
+                pointer = self._free[stream, size].pop()
+            except IndexError:
+                pointer = self._from_driver(size, stream)
             self.statistics.change(allocated=size)
         return Buffer(self, pointer, size, stream)
 
@@ -130,6 +152,11 @@ class Pool:
             driver.stream_wait_event(stream, event)
             driver.event_destroy(event)
 
+    def source(self, nbytes: int, stream: int) -> Source:
+        """Where native code finds buffers of at least `nbytes` > 0 that are free in this stream."""
+        size = _rounded(nbytes)
+        return Source(self._free[stream, size], self.statistics.address, size)
+
     def empty(self) -> None:
         """Give all that is free back to the driver."""
         self.owner.activate()
@@ -138,12 +165,10 @@ class Pool:
                 while pointers:
                     self.owner.driver.free(pointers.pop(), stream)
                     self.statistics.change(reserved=-size)
-            self._free.clear()
 
     def reset_peaks(self) -> None:
         with self._lock:
-            now = self.statistics
-            self.statistics = Statistics(now.allocated, now.reserved, now.allocated, now.reserved)
+            self.statistics.reset()
 
     def _from_driver(self, size: int, stream: int) -> int:
         self.owner.activate()

@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from retrograd.compiler.errors import CudaError, DeviceError, OutOfMemoryError
 
@@ -31,8 +31,21 @@ _LATER = (
     "a kernel that was started earlier has failed, perhaps at another line; "
     "with CUDA_LAUNCH_BLOCKING=1 in the environment the error comes up where it is started"
 )
+_ENTRIES_OF = 12000
+"""The version of the API whose functions native code calls."""
 _LOG_BYTES = 16384
 """How much of what the assembler says is kept."""
+
+
+class Entries(NamedTuple):
+    """Addresses of functions of the driver's C API, for native code: they give 0 where all is well."""
+
+    set_context: int
+    """`cuCtxSetCurrent`."""
+    launch: int
+    """`cuLaunchKernel`."""
+    launch_graph: int
+    """`cuGraphLaunch`."""
 
 
 class NvidiaDriver:
@@ -193,6 +206,12 @@ class NvidiaDriver:
         first, size = ctypes.addressof(values), ctypes.sizeof(ctypes.c_uint64)
         places = (ctypes.c_uint64 * len(parameters))(*(first + k * size for k in range(len(parameters))))
         self._do(self._api.cuLaunchKernel(function, *grid, *block, 0, stream, ctypes.addressof(places), 0))
+
+    def entries(self) -> Entries:
+        version = min(self.version(), _ENTRIES_OF)
+        names = ("cuCtxSetCurrent", "cuLaunchKernel", "cuGraphLaunch")
+        found = [self._do(self._api.cuGetProcAddress(name.encode(), version, 0)) for name in names]
+        return Entries(*(int(address) for address, _ in found))
 
     # ---- graphs ----
 

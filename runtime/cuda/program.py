@@ -8,7 +8,8 @@ given: then it waits, and an index out of range is the error that it is on the C
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import ctypes
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,26 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Graph, Node, Type
 from retrograd.compiler.passes.checks import IndexCheck
 from retrograd.runtime import precision
-from retrograd.runtime.cuda import code
-from retrograd.runtime.cuda.array import ALIGNMENT, CudaArray, empty, uploaded
+from retrograd.runtime.cuda import code, devices, starting
+from retrograd.runtime.cuda.array import ALIGNMENT, CudaArray, empty, made_links, uploaded
 from retrograd.runtime.cuda.code import Kernels
 from retrograd.runtime.cuda.devices import Device
+from retrograd.runtime.native.fastcall import make
+from retrograd.runtime.native.placing import Placing
+from retrograd.runtime.native.ports import (
+    AddressPort,
+    ConstantPort,
+    FlagPort,
+    Held,
+    Link,
+    OutputPort,
+    Port,
+    UpdatePort,
+    WeakPort,
+    leaves_of,
+)
+from retrograd.runtime.native.returns import Returns
+from retrograd.runtime.native.watching import Read, Watch
 from retrograd.runtime.strided import Layout
 
 if TYPE_CHECKING:
@@ -65,6 +82,74 @@ class GpuProgram:
     def assembly(self) -> str:
         """PTX, from which the driver makes machine code."""
         return self._compiled.ptx
+
+    # ---- without Python ----
+
+    @property
+    def placings(self) -> Mapping[int, Placing]:
+        """Inputs are in order."""
+        return {}
+
+    @property
+    def straight(self) -> Collection[int]:
+        """Outputs that are written where the inputs lie that they are updates of."""
+        return self._straight
+
+    @property
+    def reads(self) -> list[Read]:
+        """What native calls are made for: this precision, and the streams that are chosen."""
+        return [Read(getattr, precision, "tf32", precision.tf32, "tf32"), devices.stream_read()]
+
+    def output(self, kind: Type, holder: Link | None) -> AddressPort | None:
+        """A port for an output, in an object that leads to the array, or bare; None where Python must make
+        it."""
+        if not kind.nbytes:
+            return None
+        links = made_links(self.gpu, kind)
+        source = self.gpu.pool.source(kind.nbytes, self.gpu.stream)
+        return AddressPort(links if holder is None else (holder, *links), kind.nbytes, source)
+
+    def bind(
+        self,
+        arguments: Sequence[Port],
+        outputs: Sequence[OutputPort],
+        returns: Returns,
+        miss: Callable[..., Any],
+        *,
+        names: tuple[str, ...] = (),
+        held: Sequence[Held] = (),
+        guards: Watch | None = None,
+    ) -> Callable[..., Any] | None:
+        """A native callable that starts the kernels (see `fastcall`); None where only Python can: numbers of
+        the CPU are uploaded, and checks of indices waited for."""
+        ports = [*leaves_of(arguments), *(port for _, port in held)]
+        seen = [port for port in ports if not isinstance(port, ConstantPort | WeakPort)]
+        updates = [port for port in outputs if isinstance(port, UpdatePort)]
+        if self._kernels.code.checks or not all(isinstance(port, AddressPort) for port in seen):
+            return None
+        if not all(port.straight for port in updates):
+            return None
+        about = self._kernels.described(len(seen), len(outputs))
+        arena_bytes = self._kernels.code.arena_bytes
+        arena = [self.output(Type((arena_bytes,), dtypes.uint8), None)] if arena_bytes else []
+        made = [*outputs, *(port for port in arena if port is not None), FlagPort()]
+        name, address = self.graph.name, ctypes.addressof(about)
+        return make(
+            name,
+            starting.entry(),
+            arguments,
+            made,
+            0,
+            miss,
+            returns,
+            names=names,
+            held=held,
+            guards=guards,
+            context=address,
+            keep=(self, about),
+        )
+
+    # ---- by Python ----
 
     @property
     def _checks(self) -> tuple[IndexCheck, ...]:

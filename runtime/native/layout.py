@@ -61,10 +61,17 @@ def layout() -> Layout | None:
         return None
 
 
+def _nothing(instance: object) -> None:
+    """What is to be done when an object goes that was never finished."""
+
+
 def slot_offset(cls: type, name: str) -> int:
     """Where instances of `cls` keep the member `name` of its `__slots__`."""
     mark = object()
-    instance: object = object.__new__(cls)
+    probed = (
+        type(cls.__name__, (cls,), {"__slots__": (), "__del__": _nothing}) if hasattr(cls, "__del__") else cls
+    )
+    instance: object = object.__new__(probed)
     setattr(instance, name, mark)
     try:
         return _find(_words(instance, cls.__basicsize__), id(mark))

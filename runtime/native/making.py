@@ -13,7 +13,8 @@ declare ptr @aligned_alloc(i64, i64)
 declare void @free(ptr)
 
 ; --- outputs ------------------------------------------------------------------------------------------
-; Fills made and pointers; made[o] is null for a number, which goes to scalars[o]. False: an exception is set.
+; Fills made and pointers; made[o] is null for a number, which goes to scalars[o]. False: an exception is set,
+; or there is no free address.
 define internal i1 @make_outputs(i64 %count, ptr %ports, ptr %pointers, ptr %made, ptr %scalars) nounwind {
 entry:
   br label %clear
@@ -34,17 +35,22 @@ next:
 one:
   %pointer_at = getelementptr ptr, ptr %pointers, i64 %o
   %kind = load i64, ptr %port, align 1
-  %is_array = icmp eq i64 %kind, 0
-  br i1 %is_array, label %array, label %number
+  %made_at = getelementptr ptr, ptr %made, i64 %o
+  %inner = add i64 %count, %o
+  %inner_at = getelementptr ptr, ptr %made, i64 %inner
+  switch i64 %kind, label %number [ i64 0, label %array
+                                    i64 9, label %address ]
+address:
+  %holder = call ptr @new_address(ptr %port, ptr %pointer_at, ptr %inner_at)
+  store ptr %holder, ptr %made_at
+  %none_free = icmp eq ptr %holder, null
+  br i1 %none_free, label %no, label %step
 number:
   %scalar_at = getelementptr i64, ptr %scalars, i64 %o
   store i64 0, ptr %scalar_at
   store ptr %scalar_at, ptr %pointer_at
   br label %step
 array:
-  %made_at = getelementptr ptr, ptr %made, i64 %o
-  %inner = add i64 %count, %o
-  %inner_at = getelementptr ptr, ptr %made, i64 %inner
   %object = call ptr @new_array(ptr %port, ptr %pointer_at, ptr %inner_at)
   store ptr %object, ptr %made_at
   %failed = icmp eq ptr %object, null

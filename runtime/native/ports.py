@@ -1,9 +1,10 @@
 """Ports: what a native call checks of an argument, or makes of an output, and how that stands in its record.
 
-Arguments are `ArrayPort`, `TensorPort`, `FloatPort`, `ConstantPort`, `WeakPort`, and of these `GroupPort`;
-held objects may be random numbers, `DrawPort`; outputs are the first three, `IntegerPort`,
-`FlagPort` and `UpdatePort`. `words` is the port as `trampoline.py` reads
-it; `open` and `new` do the same in Python. A new kind of port is a class here and a row there.
+Arguments are `ArrayPort`, `TensorPort`, `FloatPort`, `AddressPort`, `ConstantPort`, `WeakPort`, and of these
+`GroupPort`; held objects may be random numbers, `DrawPort`; outputs are the first four, `IntegerPort`,
+`FlagPort` and `UpdatePort`. `words` is the port as `trampoline.py` reads it; `open` and `new` do the same in
+Python, but for an `AddressPort`, which only native calls have. A new kind of port is a class here and a row
+there.
 """
 
 from __future__ import annotations
@@ -110,6 +111,57 @@ class TensorPort:
         for name, it in {self.slot: array, **self.also}.items():
             setattr(tensor, name, it)
         return tensor, array
+
+
+@record(slots=True)
+class Link:
+    """An object of just this class with `__slots__`, one of which leads on."""
+
+    cls: type
+    slot: str
+    also: Mapping[str, object] = field(default_factory=dict)
+    """Other slots. In an argument each must hold this very object; in an output it is put there."""
+
+    def words(self) -> list[int]:
+        pairs = [word for name, it in self.also.items() for word in (slot_offset(self.cls, name), id(it))]
+        return [id(self.cls), slot_offset(self.cls, self.slot), len(self.also), *pairs]
+
+
+@record(slots=True)
+class Source:
+    """Where the memory of outputs comes from: a list of free addresses, all of blocks of this size, and the
+    address of the bytes held now and at most."""
+
+    free: list[int]
+    statistics: int
+    block: int
+
+
+@record(slots=True)
+class AddressPort:
+    """An object that leads, link by link, to an int: the address of so many bytes of memory elsewhere. What
+    the first link leads to is its array. As an output, from this source."""
+
+    links: tuple[Link, ...]
+    nbytes: int
+    source: Source | None = None
+
+    @property
+    def cls(self) -> type:
+        return self.links[0].cls
+
+    def open(self, argument: object) -> Array | None:
+        """Only native calls follow links."""
+        return None
+
+    def new(self) -> tuple[Any, Array]:
+        raise CompilerError("memory elsewhere is made by native calls only")
+
+    def words(self) -> list[int]:
+        given = self.source
+        source = (0, 0, 0) if given is None else (id(given.free), given.statistics, given.block)
+        led = [word for link in self.links for word in link.words()]
+        return [trampoline.ADDRESS, 7 + len(led), self.nbytes, *source, len(self.links), *led]
 
 
 @record(slots=True)
@@ -275,8 +327,8 @@ class UpdatePort:
         return None, np.zeros(self.nbytes, np.uint8)
 
 
-OutputPort = ArrayPort | TensorPort | FloatPort | IntegerPort | FlagPort | UpdatePort
-LeafPort = ArrayPort | TensorPort | FloatPort | ConstantPort | WeakPort | DrawPort
+OutputPort = ArrayPort | TensorPort | FloatPort | IntegerPort | FlagPort | UpdatePort | AddressPort
+LeafPort = ArrayPort | TensorPort | FloatPort | ConstantPort | WeakPort | DrawPort | AddressPort
 Port = LeafPort | GroupPort
 Held = tuple[object, LeafPort]
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import ast
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from retrograd.compiler.backends.cpu import assembly
 from retrograd.compiler.backends.products import Step
 from retrograd.compiler.errors import CompilerError, DimensionError
 from retrograd.compiler.fingerprint import fingerprint
-from retrograd.compiler.ir.graph import Array, Graph, interpret
+from retrograd.compiler.ir.graph import Array, Graph, Type, interpret
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.contract import Dot
 from retrograd.runtime.device import device
@@ -30,9 +30,9 @@ from retrograd.runtime.native import cache, cpu
 from retrograd.runtime.native.fastcall import make
 from retrograd.runtime.native.host import host
 from retrograd.runtime.native.placing import Placing, seen_through
-from retrograd.runtime.native.ports import ArrayPort, FlagPort, Held, OutputPort, Port
+from retrograd.runtime.native.ports import AddressPort, ArrayPort, FlagPort, Held, Link, OutputPort, Port
 from retrograd.runtime.native.returns import Returns
-from retrograd.runtime.native.watching import Watch
+from retrograd.runtime.native.watching import Read, Watch
 
 if TYPE_CHECKING:
     from retrograd.compiler.ir import loops
@@ -115,6 +115,41 @@ class Executable(Protocol):
     def assembly(self) -> str: ...
 
 
+@runtime_checkable
+class Bindable(Protocol):
+    """A program that native calls can run: those of the CPU, and of a GPU."""
+
+    graph: Graph
+
+    @property
+    def placings(self) -> Mapping[int, Placing]:
+        """Of inputs that are not in order, where they lie."""
+
+    @property
+    def straight(self) -> Collection[int]:
+        """Outputs that are written where the inputs lie that they are updates of."""
+
+    @property
+    def reads(self) -> list[Read]:
+        """What native calls are made for, besides their arguments."""
+
+    def output(self, kind: Type, holder: Link | None) -> AddressPort | None:
+        """A port for an output that lies elsewhere; None where it does not, or Python must make it."""
+
+    def bind(
+        self,
+        arguments: Sequence[Port],
+        outputs: Sequence[OutputPort],
+        returns: Returns,
+        miss: Callable[..., Any],
+        *,
+        names: tuple[str, ...] = (),
+        held: Sequence[Held] = (),
+        guards: Watch | None = None,
+    ) -> Callable[..., Any] | None:
+        """A native callable of the code; None where there can be none."""
+
+
 def executable(
     graph: Graph,
     where: device,
@@ -195,6 +230,15 @@ class NativeProgram:
         """The outputs, as fresh C-contiguous arrays. The inputs' types are those of the graph's inputs."""
         outputs: Sequence[Array] = self._call(*arrays)
         return outputs
+
+    @property
+    def reads(self) -> list[Read]:
+        """It depends on nothing else."""
+        return []
+
+    def output(self, kind: Type, holder: Link | None) -> AddressPort | None:
+        """Outputs are here."""
+        return None
 
     def bind(
         self,

@@ -56,10 +56,18 @@ enter:
   switch i64 %kind, label %take_constant [ i64 0, label %take_array
                                       i64 1, label %take_number
                                       i64 2, label %take_number
-                                      i64 8, label %take_draw ]
+                                      i64 8, label %take_draw
+                                      i64 9, label %take_address ]
 take_draw:                                             ; its numbers come when all else has been taken
   store ptr null, ptr %pointer_at
   store i64 0, ptr %length_at
+  br label %took
+take_address:
+  %address_taken = call i1 @take_address(ptr %item, ptr %port, ptr %array_at, ptr %pointer_at)
+  br i1 %address_taken, label %measure_address, label %no
+measure_address:
+  %address_bytes = call i64 @head(ptr %port, i64 2)
+  store i64 %address_bytes, ptr %length_at
   br label %took
 take_array:
   %array = call ptr @array_of(ptr %item, ptr %port)

@@ -21,6 +21,7 @@ A *port* describes an argument to check or an output to make; both look alike, a
 | 6 update | | what the program's pointer number `class` points to is written anew |
 | 7 integer | | made of `class` bits; a bool where `slot` is 1 |
 | 8 draw | an object with a `slot` for an array of random numbers, drawn at each call | |
+| 9 address | an object that leads by `links` to an int, the address of memory elsewhere | made so |
 
 An array has all the NumPy flags in `flags`. C_CONTIGUOUS is not among them where it is read by strides: these
 must be its own on axes of more than one element, and the program is given where its data begin plus `shift`.
@@ -37,11 +38,17 @@ The words of a draw are: kind, words to the next port, class, slot, dtype, ndim,
 generator's state, the law's parameters, elements, place, extents …. The numbers are written at their place in
 the arena, or where that is -1 into a new array in the slot. Held objects come in the order of their draws.
 
+An address's words are: kind, words to the next port, bytes, free addresses, statistics, bytes of a block,
+links, links …; a link is class, slot, pairs, (slot, object) …: an object of just that class, whose paired
+slots hold their objects, and whose slot holds the object of the next link, in the end an int. What the first
+leads to is the leaf's array. An output takes its int from the end of the list of free addresses, and is
+counted in the statistics, which are bytes held now and at most; where the list is empty, the call is a miss.
+
 What fails a port or a guard (`watching.py`) goes to `miss(*args, **kwargs)`.
 
 One text serves all signatures, so a new one compiles nothing. This file holds the call, `taking.py` what it
-takes, `drawing.py` what it draws, `making.py` and `boxing.py` what it makes and gives back. A new kind is a
-row of the table, a case of each `switch`, and a port in `ports.py`.
+takes, `drawing.py` what it draws, `making.py` and `boxing.py` what it makes and gives back, `addressing.py`
+what lies elsewhere. A new kind is a row of the table, a case of each `switch`, and a port in `ports.py`.
 """
 
 from __future__ import annotations
@@ -51,6 +58,7 @@ from dataclasses import asdict
 from string import Template
 
 from retrograd.runtime.native import drawing
+from retrograd.runtime.native.addressing import ADDRESSING
 from retrograd.runtime.native.boxing import BOXING
 from retrograd.runtime.native.drawing import DRAWING
 from retrograd.runtime.native.layout import Layout
@@ -58,7 +66,7 @@ from retrograd.runtime.native.making import MAKING
 from retrograd.runtime.native.taking import TAKING
 from retrograd.runtime.native.watching import WATCHING, constants
 
-ARRAY, F64, F32, CONSTANT, GROUP, FLAG, UPDATE, INTEGER, DRAW = range(9)
+ARRAY, F64, F32, CONSTANT, GROUP, FLAG, UPDATE, INTEGER, DRAW, ADDRESS = range(10)
 """Kinds of ports."""
 
 CONTIGUOUS, ALIGNED, WRITEABLE = 1, 256, 1024
@@ -90,7 +98,8 @@ HEAD = (
     "saved",
 )
 """The first words of the record. `…_at` are places in it; `names` is a tuple of strings or 0, `guards` the
-address of those of `watching`, `saved` how many bytes are to be saved of generators."""
+address of those of `watching`, `saved` how many bytes are to be saved of generators, `context` what the program
+is given besides pointers."""
 
 SMALL_ARENA = 4096
 """Bytes up to which the arena lies on the stack."""
@@ -102,7 +111,7 @@ ARENA_KEPT = 256 << 20
 def trampoline_text(layout: Layout) -> str:
     """The module, for this interpreter's layout of objects."""
     head = {f"head_{name}": place for place, name in enumerate(HEAD)}
-    text = Template(_CALL + TAKING + DRAWING + MAKING + BOXING + WATCHING).substitute(
+    text = Template(_CALL + TAKING + DRAWING + ADDRESSING + MAKING + BOXING + WATCHING).substitute(
         asdict(layout),
         **head,
         **constants(),
@@ -130,6 +139,7 @@ declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare ptr @PyErr_NoMemory()
+declare ptr @PyErr_Occurred()
 
 ; A call under way. objects[i] and arrays[i] are leaf i and its ndarray (or null), borrowed.
 ;                pointers, scalars, objects, arrays, pointers stored, leaves taken, bytes behind each pointer
@@ -357,10 +367,12 @@ let_go:
   br label %end
 end:
   ret i1 %sound
-fail:
+fail:                                                  ; without an exception, the call is Python's
   call void @drop(ptr %made, i64 %outputs)
   store ptr null, ptr %result_at
-  ret i1 true
+  %error = call ptr @PyErr_Occurred()
+  %failed = icmp ne ptr %error, null
+  ret i1 %failed
 no:
   ret i1 false
 }
@@ -434,7 +446,7 @@ end:
 }
 
 ; For programs that do nothing: a call that only checks its arguments.
-define void @retrograd_nothing(ptr %pointers) nounwind {
+define void @retrograd_nothing(ptr %pointers, i64 %context) nounwind {
   ret void
 }
 """
