@@ -29,7 +29,7 @@ from retrograd.compiler.ir.loops import Accumulate, For, Kernel, Program, Statem
 from retrograd.compiler.passes.epilogues import is_straight, join_epilogues
 from retrograd.compiler.schedule.cpu import collapse
 from retrograd.compiler.schedule.gpu_gemm import product
-from retrograd.compiler.schedule.gpu_join import together
+from retrograd.compiler.schedule.gpu_join import sums_first, together
 from retrograd.compiler.schedule.gpu_pointwise import free_axes, lines, pointwise, scatter
 from retrograd.compiler.schedule.gpu_reduce import kept_axes, reduction
 from retrograd.compiler.schedule.gpu_rows import Rows, rows
@@ -81,18 +81,26 @@ def schedule(program: Program, gpu: Gpu) -> Program:
 
 
 def _joined(tasks: list[tuple[str, Task, set[Buffer]]]) -> list[tuple[str, Task, set[Buffer]]]:
-    """The tasks, with pointwise nests that follow each other made one."""
+    """The tasks, with those that follow each other made one where they can be."""
     found: list[tuple[str, Task, set[Buffer]]] = []
     for k, (name, task, fresh) in enumerate(tasks):
         before = found[-1] if found else None
-        if before is not None and isinstance(before[1], Nest) and isinstance(task, Nest):
+        if before is not None and isinstance(before[1], Nest):
             rest = (*(t for _, t, _ in found[:-1]), *(t for _, t, _ in tasks[k + 1 :]))
-            both = together(before[1], task, _touched(rest))
+            both: Task | None = None
+            if isinstance(task, Nest):
+                both = together(before[1], task, _touched(rest))
+            elif isinstance(task, Rows) and {s.buffer for s in _sums(before[1])} <= before[2]:
+                both = sums_first(before[1], task)
             if both is not None:
                 found[-1] = (_name(before[0], name), both, before[2] | fresh)
                 continue
         found.append((name, task, fresh))
     return found
+
+
+def _sums(nest: Nest) -> list[Accumulate]:
+    return [s for s in nest.body if isinstance(s, Accumulate)]
 
 
 def _name(first: str, second: str) -> str:

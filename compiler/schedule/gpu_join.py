@@ -1,20 +1,24 @@
-"""Pointwise nests that follow each other, for a GPU: one launch, which reads what they have in common once.
+"""Nests that follow each other, for a GPU: one launch, which reads what they have in common once.
 
     for i: t[i] = log1p(y[i])                    for i: v = log1p(y[i]); t[i] = v
     for i: u[i] = mul(sin(x[i]), t[i])     →            u[i] = mul(sin(x[i]), v)
 
-What only the second nest reads of the first is not stored at all. They join if their axes have the same
-extents, what is written by one and read by the other is at the same place in both, and a thread's registers
-have room for both.
+What only the second nest reads of the first is not stored at all. Pointwise nests join if their axes have the
+same extents, what is written by one and read by the other is at the same place in both, and a thread's
+registers have room for both. Sums of rows join the stages of a kernel that keeps the same rows to itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space
 from retrograd.compiler.ir.index import Axis, Index, Loaded, as_index
-from retrograd.compiler.ir.loops import Store, expressions
+from retrograd.compiler.ir.loops import Accumulate, Store, expressions
 from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.gpu_pointwise import free_axes
+from retrograd.compiler.schedule.gpu_reduce import kept_axes
+from retrograd.compiler.schedule.gpu_rows import Rows
 from retrograd.compiler.schedule.threads import Nest, extents, weight
 
 _MOST_WEIGHT, _MOST_BUFFERS = 64, 12
@@ -40,8 +44,33 @@ def together(first: Nest, second: Nest, elsewhere: set[Buffer]) -> Nest | None:
     return joined if weight(body) <= _MOST_WEIGHT and len(_touched(joined)) <= _MOST_BUFFERS else None
 
 
-def _at_the_same_places(nest: Nest, stored: dict[Buffer, Store], values: dict[Axis, Index]) -> bool:
-    """Does the nest read what was stored only where its own iteration stored it?"""
+def sums_first(first: Nest, second: Rows) -> Rows | None:
+    """Sums of the rows that `second` works on, and reads, as its first stage, if they can be: each is read by
+    the row that it is of, and the rows do not write what it reads."""
+    sums = {s.buffer: s for s in first.body if isinstance(s, Accumulate)}
+    if len(sums) < len(first.body) or not second.axes:
+        return None
+    lead = first.axes[: len(second.axes)]
+    if extents(lead) != extents(second.axes) or any(kept_axes(s, first.axes) != lead for s in sums.values()):
+        return None
+    read, written = set[Buffer](), set[Buffer]()
+    values = dict(zip(second.axes, map(as_index, lead), strict=True))
+    for stage in second.stages:
+        read |= _read(stage)
+        written |= {s.buffer for s in stage.body if isinstance(s, Store | Accumulate)}
+        if not _at_the_same_places(stage, sums, values):
+            return None
+    if written & (_read(first) | set(sums)) or not (read & _read(first) and read & set(sums)):
+        return None
+    back = dict(zip(lead, map(as_index, second.axes), strict=True))
+    body = tuple(Rewriter(lambda index: index.substitute(back)).statements(first.body))
+    return Rows(second.axes, (Nest(first.axes[len(lead) :], body), *second.stages))
+
+
+def _at_the_same_places(
+    nest: Nest, stored: Mapping[Buffer, Store | Accumulate], values: dict[Axis, Index]
+) -> bool:
+    """Does the nest read what was stored only where its own iteration, or row, stored it?"""
     return all(
         not e.bounds and e.index.substitute(values) == stored[e.buffer].index
         for e in expressions(nest.body)

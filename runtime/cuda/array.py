@@ -131,8 +131,9 @@ class CudaArray(DeviceArray):
 
 def made_links(gpu: Device, kind: Type) -> tuple[Link, ...]:
     """What native code makes for such an array, in memory for the current stream."""
-    stream, size = gpu.stream, gpu.pool.source(kind.nbytes, gpu.stream).block
-    filled = {"pool": gpu.pool, "gpu": gpu, "nbytes": size, "stream": stream, "_others": None}
+    stream, source = gpu.stream, gpu.pool.source(kind.nbytes, gpu.stream)
+    filled = {"pool": gpu.pool, "gpu": gpu, "nbytes": source.block, "stream": stream, "_others": None}
+    filled |= {"home": source.free, "counted": source.statistics}
     layout = {"layout": Layout.of(kind.shape), "dtype": kind.dtype}
     return Link(CudaArray, "memory", layout), Link(Buffer, "pointer", filled)
 

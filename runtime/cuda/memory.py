@@ -17,6 +17,7 @@ from typing import Protocol
 
 from retrograd.compiler.errors import OutOfMemoryError, mirrored
 from retrograd.runtime.cuda.driver import Driver
+from retrograd.runtime.cuda.returning import native_count, native_del
 from retrograd.runtime.native.ports import Source
 
 _SMALL, _LARGE = 512, 2 << 20
@@ -35,15 +36,20 @@ class Owner(Protocol):
 class Buffer:
     """A piece of a GPU's memory, aligned to 256 bytes or more. It is free when nobody holds this object."""
 
-    __slots__ = ("pool", "gpu", "pointer", "nbytes", "stream", "_others", "__weakref__")
+    __slots__ = (
+        "pool", "gpu", "pointer", "nbytes", "stream", "home", "counted", "_others", "__weakref__"
+    )  # fmt: skip
 
-    def __init__(self, pool: Pool, pointer: int, nbytes: int, stream: int) -> None:
+    def __init__(self, pool: Pool, pointer: int, nbytes: int, stream: int, home: list[int] | None) -> None:
         self.pool = pool
         self.gpu = pool.owner
         self.pointer = pointer
         self.nbytes = nbytes
         self.stream = stream
         """The stream that it was allocated for."""
+        self.home = home
+        """The pool's free addresses of this size and stream; None for no memory."""
+        self.counted = pool.statistics.address
         self._others: set[int] | None = None
 
     def used_by(self, stream: int) -> None:
@@ -52,7 +58,12 @@ class Buffer:
             self._others = {stream, *(self._others or ())}
 
     def __del__(self) -> None:
-        self.pool.take_back(self.pointer, self.nbytes, self.stream, self._others)
+        self.pool.take_back(self)
+
+
+_given_back = native_del(Buffer, Buffer.__del__)
+if _given_back is not None:
+    setattr(Buffer, "__del__", _given_back[0])  # noqa: B010  # a method that mypy must not look at
 
 
 class Foreign:
@@ -96,12 +107,15 @@ class Statistics:
         return self._words[3]
 
     def change(self, allocated: int = 0, reserved: int = 0) -> None:
-        words = self._words
-        for place, change in ((0, allocated), (2, reserved)):
-            if change:
-                now = words[place] = words[place] + change
-                if now > words[place + 1]:
-                    words[place + 1] = now
+        count = native_count() or self._count
+        count(self.address, allocated)
+        if reserved:
+            count(self.address + 2 * ctypes.sizeof(ctypes.c_int64), reserved)
+
+    def _count(self, address: int, change: int) -> None:
+        place = (address - self.address) // ctypes.sizeof(ctypes.c_int64)
+        self._words[place] += change
+        self._words[place + 1] = max(self._words[place : place + 2])
 
     def reset(self) -> None:
         """Count the most from now on."""
@@ -122,25 +136,25 @@ class Pool:
         """A buffer of at least `nbytes`. OutOfMemoryError where the GPU has no more, even when all that is
         free has been given back to the driver."""
         if nbytes == 0:
-            return Buffer(self, 0, 0, stream)
+            return Buffer(self, 0, 0, stream, None)
         size = _rounded(nbytes)
         with self._lock:
+            home = self._free[stream, size]
             try:
-                pointer = self._free[stream, size].pop()
+                pointer = home.pop()
             except IndexError:
                 pointer = self._from_driver(size, stream)
             self.statistics.change(allocated=size)
-        return Buffer(self, pointer, size, stream)
+        return Buffer(self, pointer, size, stream, home)
 
-    def take_back(self, pointer: int, size: int, stream: int, others: set[int] | None) -> None:
+    def take_back(self, buffer: Buffer) -> None:
         """A buffer that nobody holds any more. Its stream waits for the others that used it."""
-        if pointer == 0:
+        if buffer.home is None:
             return
-        if others:
-            self._after(stream, others)
-        with self._lock:
-            self._free[stream, size].append(pointer)
-            self.statistics.change(allocated=-size)
+        if buffer._others:
+            self._after(buffer.stream, buffer._others)
+        buffer.home.append(buffer.pointer)
+        self.statistics.change(allocated=-buffer.nbytes)
 
     def _after(self, stream: int, others: set[int]) -> None:
         """What the stream is asked for from now on waits for what the others have now."""

@@ -218,7 +218,7 @@ def _expiring(arguments: Sequence[Port], guards: Watch | None) -> tuple[Watch | 
     return watch, [weakref.ref(thing, lambda _: watch.expire()) for thing in weak]
 
 
-class _MethodDef(ctypes.Structure):
+class MethodDef(ctypes.Structure):
     """CPython's PyMethodDef."""
 
     _fields_ = [
@@ -242,7 +242,7 @@ def builtin(name: str, doc: str | None, address: int, kept: tuple[Any, ...]) -> 
     """A built-in function whose `self` is what is kept. At the address is its code, which takes arguments as
     CPython's METH_FASTCALL | METH_KEYWORDS passes them."""
     text = doc.encode() if doc is not None else None
-    definition = _MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, text)
+    definition = MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, text)
     return _new_function(ctypes.addressof(definition), (*kept, definition), "retrograd")  # type: ignore[no-any-return]
 
 
