@@ -60,7 +60,7 @@ ONCE: dict[str, tuple[Function, tuple[Array, ...]]] = {
 """Functions of which one kernel touches nothing else than what it is given and gives."""
 
 
-WITH_GRADIENTS = ("add", "halves", "doubles", "softmax", "wide_softmax")
+WITH_GRADIENTS = ("add", "halves", "doubles", "softmax", "wide_softmax", "log_softmax")
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,8 @@ HEAD = (
     "saved",
 )
 """The first words of the record. `…_at` are places in it; `names` is a tuple of strings or 0, `guards` the
-address of those of `watching`, `saved` how many bytes are to be saved of generators, `context` what the program
-is given besides pointers."""
+address of those of `watching`, `saved` how many bytes are to be saved of generators, `context` what the
+program is given besides pointers."""
 
 SMALL_ARENA = 4096
 """Bytes up to which the arena lies on the stack."""
