@@ -91,7 +91,7 @@ ROWS = (
     ("smooth_l1_loss", "F.smooth_l1_loss(m, v2)", 1),
     ("huber_loss", "F.huber_loss(m, v2)", 1),
     ("kl_div", "F.kl_div(m, v2, reduction='batchmean')", 1),
-    ("binary_cross_entropy", "F.binary_cross_entropy(x, y)", 1),
+    ("binary_cross_entropy", "F.binary_cross_entropy(h, y)", 1),
     ("cross_entropy, smoothed", "F.cross_entropy(m, k, label_smoothing=0.1)", 1),
     ("cross_entropy, weighted", "F.cross_entropy(m, k, weight=x)", 1),
     ("instance_norm", "F.instance_norm(m3)", 1),
