@@ -305,7 +305,7 @@ class Tensor:
         return tensor_repr(
             array,
             requires_grad=self.requires_grad,
-            grad_fn_name=node.name() if node is not None else None,
+            grad_fn_name=node.name().rpartition("::")[2] if node is not None else None,
             device=str(self.device) if isinstance(self._value, DeviceArray) else "cpu",
             default_dtype=dtypes.default_dtype().numpy,
             prefix=prefix,

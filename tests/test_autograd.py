@@ -362,6 +362,13 @@ def views_know_their_base(t: Any) -> Any:
 
 
 @program
+def a_history_that_was_overwritten_is_printed(t: Any) -> Any:
+    x = leaf(t) * 1
+    x[0] = 2
+    return str(x), x.grad_fn.name()
+
+
+@program
 def every_tensor_is_a_variable(t: Any) -> Any:
     variable = t.autograd.Variable
     made = variable(t.ones(2), requires_grad=True)
