@@ -3,24 +3,29 @@ runs, by stage.
 
     python benchmarks/compile_latency.py [ROW …]
 
-Processor time, not wall time, so that a busy machine does not blur it; nothing is kept between the runs. A
-new program is a function of nodes and a row of `PROGRAMS`.
+Processor time, not wall time, so that a busy machine does not blur it; nothing is kept between the runs.
+What the library's routines cost that a program calls is told beside it: they are compiled once on a machine.
+A program of products alone has no code of its own. A new program is a function of nodes and a row of
+`PROGRAMS`.
 """
 
 from __future__ import annotations
 
+import re
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from retrograd.compiler.adjoint import joint
 from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.routines import is_routine, routine
 from retrograd.compiler.dtypes import float32
 from retrograd.compiler.ir.graph import OPS, Builder, Graph, Node, Op, Type, apply
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.reduce import sum_
-from retrograd.compiler.pipeline import compile_graph
+from retrograd.compiler.pipeline import Compiled, compile_graph
 
 RUNS = 9
 Shape = tuple[int, ...]
@@ -82,27 +87,54 @@ def graph(name: str) -> Graph:
         return joint(value, wrt) if wrt else value
 
 
-def measure(name: str) -> tuple[float, float, int, int]:
-    """Milliseconds from graph to text, milliseconds from text to object code, lines of text, bytes of
-    code."""
+class Cost(NamedTuple):
+    """Milliseconds from graph to text, from text to code, and for the routines of the library that the
+    program calls; lines of text, bytes of code, and how many routines."""
+
+    front: float
+    back: float
+    shared: float
+    lines: int
+    size: int
+    routines: int
+
+
+def measure(name: str) -> Cost:
     target = Target.host()
-    front, back = [], []
+    front, back, lines, size = [], [], 0, 0
     for _ in range(RUNS):
         whole = graph(name)
         begin = time.process_time()
         compiled = compile_graph(whole, target)
+        text = "" if compiled.script else compiled.llvm
         middle = time.process_time()
-        code = assemble(compiled.llvm, target)
+        code = assemble(text, target) if text else b""
         front.append(1e3 * (middle - begin))
         back.append(1e3 * (time.process_time() - middle))
-    return statistics.median(front), statistics.median(back), compiled.llvm.count("\n"), len(code)
+        lines, size = text.count("\n"), len(code)
+    names = called(compiled, text)
+    begin = time.process_time()
+    for each in names:
+        assemble(routine(each, target.vector_bits), target)
+    shared = 1e3 * (time.process_time() - begin)
+    return Cost(statistics.median(front), statistics.median(back), shared, lines, size, len(names))
+
+
+def called(compiled: Compiled, text: str) -> list[str]:
+    """The routines of the library that a program needs; they are compiled once on a machine."""
+    words = {word for step in compiled.script or () for word in step.plan if isinstance(word, str)}
+    found = words | set(re.findall(r"@(retrograd_\w+)", text)) | ({"retrograd_product"} if words else set())
+    return sorted(name for name in found if is_routine(name))
 
 
 def main() -> None:
-    print(f"{'program':20}{'to text':>10}{'to code':>10}{'in all':>10} ms{'lines':>8}{'bytes':>9}")
+    print(
+        f"{'program':20}{'to text':>9}{'to code':>9}{'in all':>9} ms{'lines':>7}{'bytes':>8}   once a machine"
+    )
     for name in sys.argv[1:] or PROGRAMS:
-        front, back, lines, size = measure(name)
-        print(f"{name:20}{front:10.1f}{back:10.1f}{front + back:10.1f}   {lines:8}{size:9}")
+        c = measure(name)
+        once = f"{c.shared:.1f} ms for {c.routines} routines" if c.routines else "-"
+        print(f"{name:20}{c.front:9.1f}{c.back:9.1f}{c.front + c.back:9.1f}   {c.lines:7}{c.size:8}   {once}")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,11 @@ def routine(name: str, bits: int) -> str:
     raise CompilerError(f"a routine called {name}", "the library has none")
 
 
+def is_routine(name: str) -> bool:
+    """Whether the library has it."""
+    return any(re.fullmatch(pattern, name) for pattern, _ in _ROUTINES)
+
+
 _OF = r"_(?P<kind>f32|f64)x(?P<lanes>\d+)"
 _ROUTINES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (
