@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from retrograd.compiler.dtypes import DType
+from retrograd.compiler.dtypes import DType, uint8
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Op, Operators, Type
 from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Select, Slice
@@ -82,7 +82,7 @@ class Layout(NamedTuple):
         return ordered if found == ordered else found
 
 
-_ANY: Any = None
+_ANY = uint8
 """The dtype of a layout's elements: movement does not ask."""
 
 

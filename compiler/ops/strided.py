@@ -36,11 +36,11 @@ class _Layout(Movement):
     @property
     def meets(self) -> bool:
         """Whether elements of the view may be one element of the memory."""
-        reach = 1
+        span = 0
         for axis in reversed(self._by_stride()):
-            if abs(self.strides[axis]) < reach:
+            if abs(self.strides[axis]) <= span:
                 return True
-            reach = abs(self.strides[axis]) * self.shape[axis]
+            span += abs(self.strides[axis]) * (self.shape[axis] - 1)
         return False
 
     def _check(self, what: str, length: int) -> None:
