@@ -15,9 +15,9 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Array, Builder, Graph, Node, Type, apply
+from retrograd.compiler.ops import strided
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import expand, reshape
-from retrograd.compiler.ops.strided import Strided, Unstrided
 from retrograd.runtime.cuda import code
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.cuda.memory import Buffer
@@ -231,7 +231,7 @@ def enter(builder: Builder, label: str, operand: Operand) -> Node:
     flat = builder.input(label, Type((operand.length,), operand.dtype))
     kept = [k for k, step in enumerate(operand.strides) if step]
     sizes = tuple(operand.shape[k] for k in kept)
-    elements = apply(Strided(sizes, tuple(operand.strides[k] for k in kept), operand.offset), flat)
+    elements = apply(strided.layout(sizes, tuple(operand.strides[k] for k in kept), operand.offset), flat)
     ones = [size if step else 1 for size, step in zip(operand.shape, operand.strides, strict=True)]
     seen: Node = expand(reshape(elements, ones), operand.shape)
     return seen
@@ -325,7 +325,7 @@ def _seen(region: Node, place: Operand) -> Node:
     """The elements of a view in the memory around it."""
     if place.strides is None:
         return region
-    found: Node = apply(Strided(place.shape, place.strides, place.offset), region)
+    found: Node = apply(strided.Strided(place.shape, place.strides, place.offset), region)
     return found
 
 
@@ -336,6 +336,6 @@ def _around(region: Node, place: Operand, new: Node) -> Node:
     one = region.builder.constant(True, dtypes.bool_)
     there = expand(reshape(one, [1] * len(place.shape)), place.shape)
     layout = (place.shape, place.strides, place.offset)
-    mask, spread = (apply(Unstrided(*layout, place.length), x) for x in (there, new))
+    mask, spread = (apply(strided.Unstrided(*layout, place.length), x) for x in (there, new))
     found: Node = rows.where(mask, spread, region)
     return found

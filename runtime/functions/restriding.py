@@ -12,7 +12,7 @@ from math import prod
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import shape as moves
-from retrograd.compiler.ops.strided import Restrided, Strided
+from retrograd.compiler.ops import strided
 from retrograd.runtime.eager.inplace import rearrange
 from retrograd.runtime.eager.views import walk
 from retrograd.runtime.functions.public import integer, public, sizes_of
@@ -100,12 +100,7 @@ def as_strided(
     memory = _memory(root)
     if prod(sizes) == 0:
         return moves.reshape(moves.slice_(memory, [0], [0], [1]), sizes)
-    return apply(_view(sizes, steps, offset), memory)
-
-
-def _view(sizes: tuple[int, ...], steps: tuple[int, ...], offset: int) -> Strided:
-    apart = Strided(sizes, steps, offset)
-    return Restrided(sizes, steps, offset) if apart.meets else apart
+    return apply(strided.layout(sizes, steps, offset), memory)
 
 
 @public("as_strided_", method=True)
