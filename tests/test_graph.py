@@ -123,7 +123,7 @@ def test_random_graphs_and_their_gradients_are_read_back(case: tuple[Graph, list
 SAMPLES: dict[str, object] = {
     "int": -3, "bool": True, "float": np.inf, "str": "mean", "DType": int8, "Type": Type((2, 0), float64),
     "tuple[int, ...]": (4,), "tuple[int, int]": (1, 2), "Array": np.array([[1.5, -0.0]]), "Sizes": (),
-    "Frame": Frame(*[(1,)] * len(Frame.__annotations__)),
+    "float | None": 0.5, "Frame": Frame(*[(1,)] * len(Frame.__annotations__)),
 }  # fmt: skip
 """A value of each type that a static parameter has."""
 

@@ -39,6 +39,8 @@ TARGETS = {
     "no_f16c": HOST.without("avx512fp16").narrowed().without("f16c"),
 }
 ROWS = {row.name: (row, operands) for row, operands in CASES if operands[-1] is float32}
+FORMULAS = {"i0", "i0e", "i1", "i1e", "erfcx", "ndtr", "ndtri", "log_ndtr"}
+"""Rows of several steps in float32, which may differ by their rounding, and the halves by a step."""
 OPS = [(lambda *x, op=op: apply(op, *x), arrays) for op, arrays in (*SAMPLES, *COMPOSITES)] + [
     *FUNCTIONS.values()
 ]
@@ -58,7 +60,11 @@ def test_every_row_compiled_is_the_row_in_eager_mode(target: Target) -> None:
     for row, operands in ROWS.values():
         arrays = halved([with_special_values(sample((1003,), d, k), k) for k, d in enumerate(operands)])
         graph = graph_of(lambda *x, row=row: apply(row, *x), *arrays)
-        same(native.build(graph, target)(*arrays)[0], interpret(graph, arrays)[0])
+        mine, theirs = native.build(graph, target)(*arrays)[0], interpret(graph, arrays)[0]
+        if row.name in FORMULAS:
+            np.testing.assert_allclose(mine.astype("f4"), theirs.astype("f4"), rtol=1e-3, atol=6e-8)
+        else:
+            same(mine, theirs)
 
 
 def _agree(build: Callable[[Graph], Any], cases: Sequence[tuple[Any, Any]]) -> None:

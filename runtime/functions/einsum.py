@@ -57,7 +57,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         terms = [*rest, _contract(_summed(terms[i], needed | set(terms[j].letters)),
                                   _summed(terms[j], needed | set(terms[i].letters)), needed)]  # fmt: skip
     value, letters = _summed(terms[0], set(output))
-    return moves.permute(value, [letters.index(letter) for letter in output])
+    found: Tensor = moves.permute(value, [letters.index(letter) for letter in output])
+    return found if len(operands) == 1 else found.contiguous()
 
 
 def _complain(equation: str, why: str) -> ArgumentError:
