@@ -39,7 +39,7 @@ TARGETS = {
     "no_f16c": HOST.without("avx512fp16").narrowed().without("f16c"),
 }
 ROWS = {row.name: (row, operands) for row, operands in CASES if operands[-1] is float32}
-FORMULAS = {"i0", "i0e", "i1", "i1e", "erfcx", "ndtr", "ndtri", "log_ndtr"}
+FORMULAS = {"i0", "i0e", "i1", "i1e", "erfcx", "ndtr", "ndtri", "log_ndtr", "entr", "xlog1py"}
 """Rows of several steps in float32, which may differ by their rounding, and the halves by a step."""
 OPS = [(lambda *x, op=op: apply(op, *x), arrays) for op, arrays in (*SAMPLES, *COMPOSITES)] + [
     *FUNCTIONS.values()
