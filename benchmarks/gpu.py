@@ -58,7 +58,7 @@ class Row:
 
 def normal(*shapes: tuple[int, ...]) -> Arrays:
     generator = np.random.default_rng(0)
-    return [generator.standard_normal(shape).astype("float32") for shape in shapes]
+    return [generator.standard_normal(shape, np.float32) for shape in shapes]
 
 
 def pointwise(lib: Any, x: Any) -> Any:
@@ -293,10 +293,10 @@ def fma_peak(driver: Any, turns: int, burst: float) -> float:
 
 def measured(row: Row, tiny: bool) -> dict[str, Any]:
     """Seconds of a call of each contender, or why there is none."""
-    size, found = row.tiny if tiny else row.size, {}
+    arrays, found = row.inputs(row.tiny if tiny else row.size), {}
     for name, contender in CONTENDERS.items():
         try:
-            found[name] = seconds(*contender(row, row.inputs(size)), 0.0 if tiny else BURST)
+            found[name] = seconds(*contender(row, arrays), 0.0 if tiny else BURST)
         except (Missing, ImportError) as error:
             found[name] = str(error)
         except Exception as error:  # a peer that fails leaves a note
