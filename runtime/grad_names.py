@@ -23,6 +23,12 @@ Rule = Callable[..., str]
 Name = str | Rule
 
 
+class Last(str):
+    """The name of a step whose edges lead where they lead: PyTorch has the steps before it, too."""
+
+    __slots__ = ()
+
+
 def title(op: Op) -> str:
     return OPS.get(op.name) or f"{op.title}Backward0"
 
@@ -32,7 +38,8 @@ OPS = {
     "selu": "EluBackward0", "softsign": "DivBackward0", "log1p": "Log1PBackward0",
     "undiagonal": "DiagEmbedBackward0", "window": "UnfoldBackward0", "l1_loss": "MeanBackward0",
     "kl_div": "MeanBackward0", "rms_norm": "MulBackward0", "soft_cross_entropy": "DivBackward1",
-    "trigamma": "PolygammaBackward0", "take_along": "GatherBackward0", "square": "PowBackward0",
+    "trigamma": "PolygammaBackward0", "reshape": "ViewBackward0", "take_along": "GatherBackward0",
+    "square": "PowBackward0",
     "deg2rad": "Deg2RadBackward0", "rad2deg": "Rad2DegBackward0", "concat": "CatBackward0",
     "pad": "ConstantPadNdBackward0", "i0e": "SpecialI0EBackward0", "i1": "SpecialI1Backward0",
     "i1e": "SpecialI1EBackward0", "erfcx": "SpecialErfcxBackward0", "ndtr": "MulBackward1",
@@ -63,8 +70,11 @@ OPERANDS = {
         "NllLossBackward0", "NllLoss2DBackward0", "IndexSelectBackward0", "GatherBackward0",
         "TakeBackward0", "IndexBackward0", "EmbeddingBackward0", "MaskedSelectBackward0",
         "IndexFillBackward0", "FillBackward2", "ZeroBackward0", "NormalBackward0", "UniformBackward0",
-        "BernoulliBackward2", "ExponentialBackward0",
+        "BernoulliBackward2", "ExponentialBackward0", "CtcLossBackward0", "SpecialXlog1PyBackward2",
+        "SpecialZetaBackward2", "FillBackward0", "AddBackward1", "MulBackward1", "DivBackward1",
     ), (0,)),
+    **dict.fromkeys(("BinaryCrossEntropyBackward0", "BinaryCrossEntropyWithLogitsBackward0"), (0, 1)),
+    **dict.fromkeys(("SpecialXlog1PyBackward1", "SpecialZetaBackward1"), (1,)),
     "PowBackward2": (1,), "RsubBackward1": (1,), "XlogyBackward1": (1,), "TrilBackward0": (1,),
     "TriuBackward0": (1,), "LerpBackward0": (0, 1), "WhereBackward0": (1, 2), "MaskedFillBackward0": (2,),
     "HardshrinkBackward0": (2,), "ThresholdBackward0": (2,), "ThresholdBackward1": (2,),
@@ -73,6 +83,28 @@ OPERANDS = {
 }  # fmt: skip
 """Which operands PyTorch has at steps whose op here has others beside them (numbers, indices), or none for a
 bias.
+"""
+
+
+ARGUMENTS = {
+    **dict.fromkeys((
+        "NllLossBackward0", "NllLoss2DBackward0", "MultiMarginLossBackward0", "RreluWithNoiseBackward0",
+        "RreluWithNoiseBackward1", "SoftMarginLossBackward0", "ExpandBackward0", "ViewBackward0",
+    ), ((0, "input"),)),
+    **dict.fromkeys((
+        "AddBackward0", "SubBackward0", "DivBackward0", "DivBackward2", "LdexpBackward0",
+    ), ((0, "input"), (1, "other"))),
+    "CatBackward0": ((0, "tensors"),),
+    "BinaryCrossEntropyBackward0": ((0, "input"), (1, "target")),
+    "BinaryCrossEntropyWithLogitsBackward0": ((0, "input"), (1, "target")),
+    "ClampBackward0": ((0, "input"), (1, "min"), (2, "max")),
+    "ConvolutionBackward0": ((0, "input"), (1, "weight"), (2, "bias")),
+    "EmbeddingBagBackward0": ((1, "weight"), (8, "per_sample_weights")),
+    "NativeBatchNormBackward0": ((0, "input"), (3, "weight"), (4, "bias")),
+    "NativeLayerNormBackward0": ((0, "input"), (2, "weight"), (3, "bias")),
+}  # fmt: skip
+"""The arguments of functions to which PyTorch's steps lead, by position and name, where it is not all Tensors
+of floating point.
 """
 
 
@@ -134,7 +166,7 @@ def _sort(input: Any, *args: Any, stable: bool = False, **kwargs: Any) -> str:
 
 def _sum_to_size(input: Any, *size: Any) -> str:
     sizes = size[0] if size and not isinstance(size[0], int) else size
-    return "SumBackward1" if len(sizes) == input.ndim else "ViewBackward0"
+    return "SumBackward1" if len(sizes) == input.ndim else Last("ViewBackward0")
 
 
 def _scatter(input: Any, dim: int, index: Any, src: Any = None, **kwargs: Any) -> str:
@@ -142,20 +174,20 @@ def _scatter(input: Any, dim: int, index: Any, src: Any = None, **kwargs: Any) -
 
 
 def _repeat_interleave(input: Any, repeats: Any = None, *args: Any, **kwargs: Any) -> str:
-    return "IndexSelectBackward0" if hasattr(repeats, "ndim") else "ViewBackward0"
+    return "IndexSelectBackward0" if hasattr(repeats, "ndim") else Last("ViewBackward0")
 
 
 def _inner(input: Any, other: Any) -> str:
-    return "ViewBackward0" if input.ndim and other.ndim else "MulBackward0"
+    return Last("ViewBackward0") if input.ndim and other.ndim else "MulBackward0"
 
 
 def _einsum(equation: Any, *operands: Any) -> str:
     """Of one operand a sum or a movement; of several a product, seen as the letters of the result."""
     many = operands[0] if len(operands) == 1 and isinstance(operands[0], list | tuple) else operands
     if len(many) > 1:
-        return "ViewBackward0"
+        return Last("ViewBackward0")
     letters, arrow, result = str(equation).replace(" ", "").partition("->")
-    return "PermuteBackward0" if arrow and len(set(letters)) == len(result) else "SumBackward1"
+    return Last("PermuteBackward0" if arrow and len(set(letters)) == len(result) else "SumBackward1")
 
 
 def _split(input: Any, split_size_or_sections: Any, dim: int = 0) -> str:
@@ -163,18 +195,23 @@ def _split(input: Any, split_size_or_sections: Any, dim: int = 0) -> str:
 
 
 def _reshape(input: Any, *shape: Any, **kwargs: Any) -> str:
-    return "ViewBackward0" if input.is_contiguous() else "UnsafeViewBackward0"
+    return "ViewBackward0" if input.is_contiguous() else Last("UnsafeViewBackward0")
+
+
+def _ravel(input: Any) -> str:
+    return "ViewBackward0" if input.is_contiguous() else Last("ViewBackward0")
 
 
 def _matmul(input: Any, other: Any, **kwargs: Any) -> str:
-    known = {(1, 1): "DotBackward0", (2, 2): "MmBackward0", (2, 1): "MvBackward0", (1, 2): "SqueezeBackward4"}
-    return known.get((input.ndim, other.ndim), "UnsafeViewBackward0")
+    known = {(1, 1): "DotBackward0", (2, 2): "MmBackward0", (2, 1): "MvBackward0"}
+    steps = Last("SqueezeBackward4" if (input.ndim, other.ndim) == (1, 2) else "UnsafeViewBackward0")
+    return known.get((input.ndim, other.ndim), steps)
 
 
 def _linear(input: Any, weight: Any, bias: Any = None) -> str:
     if bias is None:
-        return _matmul(input, weight)
-    return "AddmmBackward0" if input.ndim == 2 else "ViewBackward0"
+        return Last(_matmul(input, weight))
+    return Last("AddmmBackward0" if input.ndim == 2 else "ViewBackward0")
 
 
 def _index(input: Any, index: Any) -> str:
@@ -184,11 +221,13 @@ def _index(input: Any, index: Any) -> str:
         "SelectBackward0" if getattr(part, "ndim", None) == 0 else _INDEXED.get(type(part), "IndexBackward0")
         for part in parts
     ]
-    if "IndexBackward0" in steps:
-        return "IndexBackward0"
     whole = (Ellipsis, slice(None))
     seen = [step for step, part in zip(steps, parts) if not (type(part) in _WHOLE and part in whole)]
-    return seen[-1] if seen else steps[-1] if steps else "AliasBackward0"
+    last = seen[-1] if seen else steps[-1] if steps else "AliasBackward0"
+    if "IndexBackward0" in steps:
+        indexed = not {*seen, "IndexBackward0"} - {"IndexBackward0"} and bool not in map(type, parts)
+        return "IndexBackward0" if indexed else Last("IndexBackward0")
+    return Last(last) if len(seen) > 1 else last
 
 
 _WHOLE = (type(Ellipsis), slice)
@@ -201,13 +240,16 @@ _INDEXED = {
 def _padding(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> str:
     step = {"reflect": "ReflectionPad", "replicate": "ReplicationPad"}.get(mode)
     if step is None:
-        return "ConstantPadNdBackward0" if mode == "constant" else "torch::autograd::CopySlices"
+        return "ConstantPadNdBackward0" if mode == "constant" else Last("torch::autograd::CopySlices")
     return f"{step}{len(pad) // 2}DBackward0"
 
 
 def _conv(rank: int) -> Rule:
     def rule(input: Any, *args: Any, **kwargs: Any) -> str:
-        return "ConvolutionBackward0" if input.ndim == rank + 2 else "SqueezeBackward1"
+        if input.ndim != rank + 2:
+            return Last("SqueezeBackward1")
+        uneven = kwargs.get("padding") == "same" and any(size % 2 == 0 for size in args[0].shape[2:])
+        return Last("ConvolutionBackward0") if uneven else "ConvolutionBackward0"
 
     return rule
 
@@ -243,8 +285,8 @@ def _nll(input: Any, *args: Any, **kwargs: Any) -> str:
 
 def _cross_entropy(input: Any, target: Any, *args: Any, label_smoothing: float = 0.0, **kwargs: Any) -> str:
     if target.dtype.is_floating_point:
-        return "DivBackward1" if kwargs.get("reduction", "mean") == "mean" else "SumBackward1"
-    return "AddBackward0" if label_smoothing else _nll(input)
+        return Last("DivBackward1" if kwargs.get("reduction", "mean") == "mean" else "SumBackward1")
+    return Last("AddBackward0" if label_smoothing else _nll(input))
 
 
 def _reduced(none: str, mean: str = "MeanBackward0") -> Rule:
@@ -252,17 +294,25 @@ def _reduced(none: str, mean: str = "MeanBackward0") -> Rule:
     kinds = {"none": none, "mean": mean, "sum": "SumBackward0", "batchmean": "DivBackward0"}
 
     def rule(*args: Any, reduction: str = "mean", **kwargs: Any) -> str:
-        return kinds.get(reduction, mean)
+        return Last(kinds.get(reduction, mean))
+
+    return rule
+
+
+def _softmax(step: str) -> Rule:
+    def rule(input: Any, *args: Any, dtype: Any = None, **kwargs: Any) -> str:
+        converted = dtype is not None and dtype is not input.dtype
+        return Last(f"{step}Backward0") if converted else f"{step}Backward0"
 
     return rule
 
 
 def _norm(input: Any, ord: Any = None, *args: Any, **kwargs: Any) -> str:
-    return "AmaxBackward0" if ord in (1, -1) and input.ndim == 2 else "LinalgVectorNormBackward0"
+    return Last("AmaxBackward0") if ord in (1, -1) and input.ndim == 2 else "LinalgVectorNormBackward0"
 
 
 def _trapezoid(y: Any, x: Any = None, **kwargs: Any) -> str:
-    return "MulBackward1" if x is None else "DivBackward1"
+    return Last("MulBackward1" if x is None else "DivBackward1")
 
 
 def _round(input: Any, *, decimals: int = 0) -> str:
@@ -274,7 +324,7 @@ def _rsub(input: Any, other: Any, **kwargs: Any) -> str:
 
 
 def _float_power(input: Any, exponent: Any) -> str:
-    return f"PowBackward{int(hasattr(exponent, 'ndim'))}"
+    return Last(f"PowBackward{int(hasattr(exponent, 'ndim'))}")
 
 
 FUNCTIONS: dict[str, Name] = {
@@ -301,21 +351,23 @@ FUNCTIONS: dict[str, Name] = {
     "dist": "DistBackward0", "renorm": "RenormBackward0", "cdist": "CdistBackward0",
     "norm": "LinalgVectorNormBackward0",
     "linalg_norm": _norm, "linalg_vector_norm": "LinalgVectorNormBackward0",
-    "pairwise_distance": "NormBackward1", "cosine_similarity": "SumBackward1", "trapezoid": _trapezoid,
-    "cov": "SqueezeBackward0", "corrcoef": "ClampBackward1", "quantile": "SqueezeBackward4",
-    "nanquantile": "SqueezeBackward4", "cumsum": "CumsumBackward0", "cumprod": "CumprodBackward0",
+    "pairwise_distance": Last("NormBackward1"), "cosine_similarity": Last("SumBackward1"),
+    "trapezoid": _trapezoid,
+    "cov": Last("SqueezeBackward0"), "corrcoef": Last("ClampBackward1"), "quantile": Last("SqueezeBackward4"),
+    "nanquantile": Last("SqueezeBackward4"), "cumsum": "CumsumBackward0", "cumprod": "CumprodBackward0",
     "logcumsumexp": "LogcumsumexpBackward0", "sort": _sort, "sgn": "SgnBackward0", "topk": "TopkBackward0",
-    "softmax": "SoftmaxBackward0", "log_softmax": "LogSoftmaxBackward0",
+    "softmax": _softmax("Softmax"), "log_softmax": _softmax("LogSoftmax"),
     # products
     "matmul": _matmul, "__matmul__": _matmul, "mm": "MmBackward0", "bmm": "BmmBackward0",
     "mv": "MvBackward0", "dot": "DotBackward0", "vdot": "VdotBackward0", "linear": _linear,
     "addmm": "AddmmBackward0", "addmv": "AddmvBackward0", "addr": "AddrBackward0",
-    "baddbmm": "BaddbmmBackward0", "addbmm": "AddbmmBackward0", "kron": "UnsafeViewBackward0",
-    "inner": _inner, "einsum": _einsum, "tensordot": "ViewBackward0", "chain_matmul": "ViewBackward0",
-    "linalg_multi_dot": "ViewBackward0", "cross": "LinalgCrossBackward0",
+    "baddbmm": "BaddbmmBackward0", "addbmm": "AddbmmBackward0", "kron": Last("UnsafeViewBackward0"),
+    "inner": _inner, "einsum": _einsum, "tensordot": Last("ViewBackward0"),
+    "chain_matmul": Last("ViewBackward0"),
+    "linalg_multi_dot": Last("ViewBackward0"), "cross": "LinalgCrossBackward0",
     "linalg_cross": "LinalgCrossBackward0", "linalg_vecdot": "VdotBackward0",
     # shapes
-    "reshape": _reshape, "flatten": _reshape, "ravel": "ViewBackward0", "view": "ViewBackward0",
+    "reshape": _reshape, "flatten": _reshape, "ravel": _ravel, "view": "ViewBackward0",
     "reshape_as": "ViewBackward0", "view_as": "ViewBackward0", "unflatten": "ViewBackward0",
     "transpose": "TransposeBackward0", "mT": "TransposeBackward0", "adjoint": "TransposeBackward0",
     "H": "TransposeBackward0", "t": "TBackward0",
@@ -325,12 +377,12 @@ FUNCTIONS: dict[str, Name] = {
     "tile": "RepeatBackward0", "flip": "FlipBackward0", "roll": "RollBackward0", "rot90": "Rot90Backward0",
     "repeat_interleave": _repeat_interleave, "tril": "TrilBackward0", "triu": "TriuBackward0",
     "cat": "CatBackward0", "stack": "StackBackward0", "block_diag": "BlockDiagBackward0",
-    "combinations": "StackBackward0", "cartesian_prod": "StackBackward0", "split": _split,
+    "combinations": Last("StackBackward0"), "cartesian_prod": Last("StackBackward0"), "split": _split,
     "split_with_sizes": "SplitWithSizesBackward0", "chunk": "SplitBackward0", "unbind": "UnbindBackward0",
     "atleast_2d": "UnsqueezeBackward0", "atleast_3d": "UnsqueezeBackward0",
     "permute": "PermuteBackward0", "movedim": "PermuteBackward0", "T": "PermuteBackward0",
     "expand": "ExpandBackward0", "expand_as": "ExpandBackward0", "broadcast_to": "ExpandBackward0",
-    "meshgrid": "ExpandBackward0", "sum_to_size": _sum_to_size,
+    "meshgrid": Last("ExpandBackward0"), "sum_to_size": _sum_to_size,
     # places
     "__getitem__": _index, "gather": "GatherBackward0", "index_select": "IndexSelectBackward0",
     "take": "TakeBackward0", "take_along_dim": "GatherBackward0", "masked_select": "MaskedSelectBackward0",
@@ -343,19 +395,20 @@ FUNCTIONS: dict[str, Name] = {
     "select_scatter": "SelectScatterBackward0", "slice_scatter": "SliceScatterBackward0",
     # layers
     "embedding": "EmbeddingBackward0", "batch_norm": "NativeBatchNormBackward0",
-    "layer_norm": "NativeLayerNormBackward0", "instance_norm": "ViewBackward0", "pad": _padding,
+    "layer_norm": "NativeLayerNormBackward0", "instance_norm": Last("ViewBackward0"), "pad": _padding,
     "conv1d": _conv(1), "conv2d": _conv(2), "conv3d": _conv(3), "conv_transpose1d": _conv(1),
     "conv_transpose2d": _conv(2), "conv_transpose3d": _conv(3),
-    "max_pool1d": "SqueezeBackward1", "max_pool2d": "MaxPool2DWithIndicesBackward0",
-    "avg_pool1d": "SqueezeBackward1", "avg_pool2d": "AvgPool2DBackward0",
-    "adaptive_avg_pool1d": "SqueezeBackward1", "adaptive_max_pool1d": "SqueezeBackward1",
+    "max_pool1d": Last("SqueezeBackward1"), "max_pool2d": "MaxPool2DWithIndicesBackward0",
+    "avg_pool1d": Last("SqueezeBackward1"), "avg_pool2d": "AvgPool2DBackward0",
+    "adaptive_avg_pool1d": Last("SqueezeBackward1"), "adaptive_max_pool1d": Last("SqueezeBackward1"),
     "adaptive_avg_pool2d": _adaptive_average(2),
     "adaptive_avg_pool3d": _adaptive_average(3), "adaptive_max_pool2d": "AdaptiveMaxPool2DBackward0",
-    "adaptive_max_pool3d": "AdaptiveMaxPool3DBackward0", "pixel_shuffle": "PixelShuffleBackward0",
-    "pixel_unshuffle": "PixelUnshuffleBackward0", "scaled_dot_product_attention": "UnsafeViewBackward0",
+    "adaptive_max_pool3d": "AdaptiveMaxPool3DBackward0",
+    "max_pool3d": "MaxPool3DWithIndicesBackward0", "pixel_shuffle": "PixelShuffleBackward0",
+    "pixel_unshuffle": "PixelUnshuffleBackward0", "scaled_dot_product_attention": Last("UnsafeViewBackward0"),
     "interpolate": _interpolate, "grid_sample": _grid_sample, "channel_shuffle": "ChannelShuffleBackward0",
     "upsample_nearest": "UpsampleNearest2DBackward0", "upsample_bilinear": "UpsampleBilinear2DBackward0",
-    "local_response_norm": "DivBackward0", "pdist": "PdistBackward0",
+    "local_response_norm": Last("DivBackward0"), "pdist": "PdistBackward0",
     # losses
     "l1_loss": _reduced("AbsBackward0"), "kl_div": _reduced("MulBackward0"), "nll_loss": _nll,
     "cross_entropy": _cross_entropy, "soft_margin_loss": "SoftMarginLossBackward0",
@@ -366,7 +419,7 @@ FUNCTIONS: dict[str, Name] = {
     "linalg_svdvals": "LinalgSvdBackward0", "linalg_slogdet": "LinalgSlogdetBackward0",
     "linalg_solve_triangular": "LinalgSolveTriangularBackward0",
     "cholesky_solve": "CholeskySolveBackward0", "cholesky_inverse": "CholeskyInverseBackward0",
-    "linalg_tensorinv": "ViewBackward0", "linalg_tensorsolve": "ViewBackward0",
+    "linalg_tensorinv": Last("ViewBackward0"), "linalg_tensorsolve": Last("ViewBackward0"),
     "linalg_inv": "LinalgInvExBackward0", "linalg_solve": "LinalgSolveExBackward0",
     "linalg_cholesky": "LinalgCholeskyExBackward0", "cholesky": "CholeskyBackward0",
 }  # fmt: skip

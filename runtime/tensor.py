@@ -359,7 +359,9 @@ class Tensor:
     @property
     def output_nr(self) -> int:
         edge = self._current_edge()
-        return edge.place if isinstance(edge, Output) else 0
+        if isinstance(edge, Output):
+            return edge.place
+        return 0 if edge is None else edge.output_nr
 
     @property
     def is_leaf(self) -> bool:

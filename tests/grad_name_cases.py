@@ -536,3 +536,176 @@ OTHERWISE = {
     "z = x.clone(); r = z.roll(0); r[0] = 5; (z, r)",
 }
 """Cases of other tables whose last step is another one here, or an error there."""
+
+
+def _all(*tables: list[str]) -> frozenset[str]:
+    return frozenset(case for table in tables for case in table)
+
+
+LEADS_OTHERWISE = _all(
+    # Products are one product of matrices here, with other views about it.
+    lines("""
+        F.bilinear(x, y, c.reshape(2, 3, 4)[:, :, :].permute(0, 2, 1).matmul(x), None)
+        x.cov()
+        c @ v
+        t.inner(v, w)
+        t.inner(x, y)
+        t.tensordot(x, y, 2)
+        t.einsum("ij,kj->ik", x, y)
+        t.einsum("ij->i", x)
+        t.einsum("i,i", v, w)
+        t.einsum("bij,bjk->bik", c, d)
+        t.matrix_power(q, 3)
+        t.chain_matmul(q, q, q)
+        t.linalg.multi_dot([q, q, q])
+        x.corrcoef()
+        F.linear(x, v)
+        t.einsum("...ij,jk->...ik", c, a)
+        t.einsum("a b, b -> a", x, v)
+        t.einsum("i...,i->...", x, u)
+        t.einsum("ii->i", q)
+        t.einsum("ij,ij,j->i", x, y, v)
+        t.einsum("ij,j->i", x, v)
+        t.einsum("ij,jk", x, a)
+        t.einsum("ij,jk->ik", x, a)
+        t.einsum("ij,kj->ik", [x, y])
+        t.einsum("ij->", x)
+        t.tensordot(c, d, dims=([0, 2], [0, 1]))
+        t.tensordot(v, w, 0)
+        t.tensordot(x, y)
+        v @ d
+        v.inner(w)
+        x.cov(correction=0)
+        x.cov(fweights=t.tensor([1, 2, 1, 3]))
+        x.cov(fweights=t.tensor([1, 2, 1, 3]), aweights=v.detach().abs())
+    """),
+    # Functions of several steps in PyTorch, which are others here.
+    lines("""
+        F.normalize(x)
+        F.kl_div(x, y.softmax(1), reduction="batchmean")
+        F.multilabel_soft_margin_loss(x, (y > 0).float())
+        F.pairwise_distance(x, y)
+        F.cosine_similarity(x, y)
+        x.nanmean()
+        x.nanmean(0)
+        t.linalg.norm(x, 1)
+        v.diagflat()
+        t.dstack([x, y])
+        t.nn.LSTM(4, 3)(x)
+        t.nn.PReLU()(x)
+        t.nn.CosineSimilarity()(x, y)
+        x.sum_to_size(4)
+        t.trapezoid(x)
+        t.cumulative_trapezoid(x)
+        t.combinations(v)
+        t.cartesian_prod(v, w)
+        x.quantile(0.5)
+        x.nanquantile(0.5)
+        F.cross_entropy(x, labels, label_smoothing=0.2)
+        F.cross_entropy(x, labels, v.detach().abs(), label_smoothing=0.2, reduction="none")
+        F.embedding_bag(k, x, mode="sum", per_sample_weights=y[:2])
+        F.kl_div(x, y, log_target=True, reduction="batchmean")
+        F.normalize(x, p=1, dim=0)
+        F.normalize(zero * 0, dim=1)
+        F.pairwise_distance(x, y, keepdim=True)
+        bad.nanmean(1)
+        c.sum_to_size(4)
+        t.atleast_3d(v)
+        t.cartesian_prod(u, v)
+        t.cartesian_prod(u, v, w)
+        t.combinations(u, 5)
+        t.combinations(v, 3)
+        t.combinations(v, r=2, with_replacement=True)
+        t.cosine_similarity(c, c[0], 1)
+        t.cosine_similarity(x, v, dim=-1)
+        t.cosine_similarity(x, y)
+        t.cumulative_trapezoid(x, dx=2.)
+        t.meshgrid(v, u, indexing="xy")
+        t.pairwise_distance(x, y)
+        t.special.ndtr(x), t.special.ndtri(x.sigmoid()), t.special.log_ndtr(x * 5)
+        t.take_along_dim(x, i)
+        t.trapezoid(x, dx=0.5, dim=0)
+        t.trapezoid(x, v)
+        t.trapezoid(x, y, dim=0)
+        t.vstack([x, v])
+        x.index_add(1, j, y[:, :4], alpha=2)
+        x.quantile(0.3)
+        x.quantile(0.3, 1)
+        x.quantile(0.4, dim=1, interpolation="higher")
+        x.quantile(0.4, dim=1, keepdim=True, interpolation="lower")
+        x.quantile(0.4, interpolation="midpoint")
+        x.quantile(0.6, 0, interpolation="nearest")
+        x.quantile(t.tensor([0.25, 0.5, 1.0]).to(x.dtype), dim=0)
+        x.quantile(t.tensor([0.25, 0.5]).to(x.dtype), dim=1, keepdim=True)
+        x.take_along_dim(k, 0)
+        x.take_along_dim(t.tensor([[1], [0], [3]]), dim=1)
+        F.prelu(x, v)
+    """),
+    # Windows along one axis, corners, and what a reshape is called.
+    lines("""
+        F.adaptive_avg_pool1d(line, 1)
+        F.pad(image, (1, 1, 1, 1), mode="circular")
+        F.adaptive_avg_pool1d(line, 4)
+        F.adaptive_max_pool1d(line, 4)
+        F.grid_sample(image, c[:, :, :2].reshape(2, 1, 3, 2), "bicubic", "border", True)
+        F.grid_sample(image, c[:, :, :2].reshape(2, 1, 3, 2), "bicubic", align_corners=False)
+        F.grid_sample(image, c[:, :, :2].reshape(2, 1, 3, 2), "nearest", align_corners=False)
+        F.grid_sample(image, c[:, :, :2].reshape(2, 3, 1, 2), align_corners=False)
+        F.grid_sample(image[:, None], c[:, :, :3].reshape(2, 1, 3, 1, 3), "nearest", "border", True)
+        F.grid_sample(image[:, None], c[:, :, :3].reshape(2, 1, 3, 1, 3), align_corners=False)
+        F.max_pool1d(line, 3, stride=1, padding=1)
+        F.max_unpool1d(*F.max_pool1d(line, 2, return_indices=True), 2)
+        F.pad(image, (1, 2, 3, 0), mode="circular")
+        F.pad(line, (1, 4), mode="circular")
+        F.pixel_shuffle(image[:, :4], 2)
+    """),
+    # Views of views are one view here, and a mask or a number in an index is no step.
+    lines("""
+        x[None, 0]
+        x[True]
+        z = x.clone(); z.as_strided_((2,), (1,)); z
+        z = x.clone(); z.fill_diagonal_(0); z
+        c[:, None, [1, 0]]
+        x.clone().fill_diagonal_(7)
+        x[:, None, 1]
+        x[False]
+        x[t.tensor(1), k]
+        z = x.clone(); r = z.as_strided((2, 2), (5, 1), 1); r.mul_(3); (z, r)
+        z = x.clone(); r = z[1:]; r.t_(); r.mul_(2); (z, r)
+        z = x.clone(); z.as_strided_((4, 3), (1, 4)); z
+        z = x.clone(); z.t().as_strided((3, 2), (1, 4), 1)
+        z = x.clone(); z[0] = one; z
+        z = x.clone(); z[1:].as_strided((2, 2), (1, 2))
+        z = x.clone(); z[True] = y; z
+    """),
+)
+"""Cases whose last step leads to other steps here than in PyTorch, though it has the same name."""
+
+GRAPHS = lines("""
+    t.nn.Sequential(t.nn.Linear(4, 3), t.nn.ReLU(), t.nn.Linear(3, 1))(x).sum()
+    F.cross_entropy(F.linear(x, y, u), labels.clamp(max=2))
+    F.cross_entropy(F.linear(x, y, u), y.softmax(1)[:, :3])
+    F.cross_entropy(c, k[:2] * 0)
+    F.linear(F.linear(c, y, u), q[:, :3])
+    F.linear(v, y, u)
+    F.linear(v, y)
+    (c @ d).tanh().sum()
+    F.l1_loss(x.exp(), y)
+    F.kl_div(x, y, log_target=True)
+    F.kl_div(x.log_softmax(1), y.softmax(1), reduction="sum")
+    F.max_pool1d(line, 2).mean()
+    F.avg_pool1d(line, 2)
+    F.instance_norm(image, weight=v, bias=w)
+    F.rms_norm(x, (4,), v)
+    F.softsign(x * 2)
+    (1 / x.exp()).sum()
+    n.reshape(-1).norm()
+    F.softplus(F.softplus(x)).std()
+    t.addmm(q, q, q.exp()).clamp(0, 1).amax(0, keepdim=True)
+    x.sort()[0].cumsum(0).logsumexp(0, True)
+    t.linalg.slogdet(q)[1]
+    t.stack([x, y]).nansum(0).roll(1).flip(0)
+    z = x.clone(); z[0] = u[0]; z[1] *= 2; z.exp()
+    z = x * 1; z[x > 0] = 0; z.add_(1); z.clamp_(0, 1); z
+""")
+"""Cases whose whole graph is PyTorch's, down to the leaves."""

@@ -22,7 +22,7 @@ from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.autograd.blame import nan_error
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import add_to
-from retrograd.runtime.eager.opnodes import OpNode, edge_of
+from retrograd.runtime.eager.opnodes import edge_of
 from retrograd.runtime.eager.tape import Edge, GradNode, Hooks, Output
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import DeviceArray
@@ -40,7 +40,7 @@ class Pass:
         self.useful: set[Edge] | None = None
         """Nodes on the way to a wanted edge, and the wanted edges; None if all are."""
         self._pending: dict[Edge, Value] = {}
-        self._heap: list[tuple[int, GradNode]] = []
+        self._heap: list[tuple[float, GradNode]] = []
         self._leaves: list[Tensor] = []
         self._owned: set[Tensor] = set()
         """Leaves whose cotangent is an array that nobody else holds, so that it may become their `.grad`."""
@@ -256,7 +256,7 @@ def _leading_to(wanted: Iterable[Edge], roots: Iterable[Edge]) -> set[Edge]:
 
 def _refuse_outside(node: GradNode) -> None:
     """Inside a trace, the values that an operation before it kept would become constants of the graph."""
-    if isinstance(node, OpNode) and any(isinstance(x, np.ndarray | DeviceArray) for x in node.inputs or ()):
+    if any(isinstance(x, np.ndarray | DeviceArray) for x in node.saved_values()):
         raise TraceError(
             f"backward through {node.name()}, which was recorded before the compiled function was called",
             "its values are not part of the function",

@@ -18,8 +18,9 @@ from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.opnodes import OpNode, counter_of, edge_of, launching
-from retrograd.runtime.eager.tape import Edge, GradNode
+from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
 from retrograd.runtime.eager.views import CopySlices, View, note_rearranged, overlaps, placed
+from retrograd.runtime.eager.wholes import of_call
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor, method
@@ -41,6 +42,12 @@ class Overwritten(GradNode):
     def name(self) -> str:
         return self.shown
 
+    @property
+    def next_functions(self) -> tuple[tuple[GradNode | None, int], ...]:
+        if isinstance(self.shown, Shown):
+            return tuple(map(function_of, self.shown.operands(self)))
+        return super().next_functions
+
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
     ) -> Sequence[Value | None]:
@@ -57,12 +64,13 @@ class Overwritten(GradNode):
 # ---- the one way -------------------------------------------------------------------------------------------
 
 
-def assign(tensor: Tensor, new: Tensor, overwrites: str = "") -> Tensor:
+def assign(tensor: Tensor, new: Tensor, overwrites: str = "", given: Tensor | None = None) -> Tensor:
     """Give a Tensor the value of another (broadcast and cast to its own type) and that one's history.
 
     Raises GradientError for a leaf that requires grad (outside `no_grad`), ShapeError if the value does not
     fit. `overwrites` is said where the new value has not been made from the old one, and is the name of the
-    tape's node then.
+    tape's node then; `given` is what the user gave for the new value, where the node is to be seen to
+    lead.
     """
     check_writable(tensor)
     check_fits(tensor, tuple(new._value.shape))
@@ -73,7 +81,9 @@ def assign(tensor: Tensor, new: Tensor, overwrites: str = "") -> Tensor:
     if STATE.grad and (edge is not None or tensor._requires_grad):
         if overwrites or not isinstance(edge, GradNode):
             kind = Type(tuple(tensor._value.shape), tensor.dtype)
-            edge = Overwritten((edge_of(tensor), edge), kind, overwrites or "torch::autograd::CopyBackwards")
+            name = overwrites or "torch::autograd::CopyBackwards"
+            shown = name if given is None else of_call(name, (tensor, given), {})
+            edge = Overwritten((edge_of(tensor), edge), kind, shown)
         elif isinstance(edge, OpNode):
             edge.keep_copy(tensor)
         _write(tensor, new)

@@ -26,8 +26,8 @@ from retrograd.compiler.ops.window import Diagonal
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.kernels import rules, rules_of_halves
-from retrograd.runtime.eager.tape import Edge, GradNode, already_freed, orders
-from retrograd.runtime.grad_names import OPERANDS, title
+from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, orders
+from retrograd.runtime.grad_names import title
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.native.small.program import MOST_ELEMENTS
@@ -129,13 +129,19 @@ class OpNode(GradNode):
     def name(self) -> str:
         return self.shown or type(self).__name__
 
+    def settle(self) -> None:
+        unfold = UNFOLDED.get(self.op.name)
+        if unfold is not None:
+            unfold(self)
+        if isinstance(self.shown, Shown):
+            self.shown.settle(self)
+
     @property
-    def next_functions(self) -> tuple[tuple[GradNode | None, int], ...]:
-        found = super().next_functions
-        places = OPERANDS.get(self.name(), ())
-        if not places or places[0] >= len(found):
-            return found
-        return tuple(found[k] if k < len(found) else (None, 0) for k in places)
+    def output_nr(self) -> int:
+        return self.shown.place if isinstance(self.shown, Shown) else 0
+
+    def saved_values(self) -> Sequence[Value]:
+        return self.inputs or ()
 
     def __getattr__(self, name: str) -> Tensor:
         """`_saved_self`, `_saved_other` and `_saved_result`: what the op's derivative looks at."""
@@ -198,6 +204,8 @@ class OpNode(GradNode):
                 raise modified(value, maker, counter[0], version)
 
 
+UNFOLDED: dict[str, Callable[[OpNode], None]] = {}
+"""What makes several nodes of one, by op: of those that are several steps in PyTorch (`unfolding.py`)."""
 _SAVED = {"_saved_self": 0, "_saved_other": 1, "_saved_exponent": 1, "_saved_result": -1}
 
 

@@ -21,6 +21,7 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.draws import below, fresh, into
 from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
 from retrograd.runtime.eager.record import step
+from retrograd.runtime.eager.wholes import of_graph
 from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.random.generator import default_generator
 from retrograd.runtime.tensor import Tensor
@@ -69,16 +70,21 @@ def steps(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
     if traced is None:
         return None
     out, nodes, trace = traced
-    return _taking(trace.builder.inputs, out, nodes, shown)
+    inputs = trace.builder.inputs
+    return _taking(inputs, out, nodes, of_graph(shown, args, kwargs, inputs, nodes))
 
 
-def _taking(given: Sequence[Node], out: Any, nodes: Sequence[Node], shown: str) -> Plan:
+Names = Callable[[Node], str]
+"""What the tape's node for a result's node is called."""
+
+
+def _taking(given: Sequence[Node], out: Any, nodes: Sequence[Node], shown: Names) -> Plan:
     """The steps to the nodes of a result, from these inputs."""
     inputs = tuple(given)
     if not isinstance(out, tuple):
         (node,) = nodes
         if node.inputs == inputs:
-            return _step(node, shown)
+            return _step(node, shown(node))
         return _run_to_one(inputs, node, shown)
     run, kind = _run(inputs, nodes, shown), type(out)
     made = kind._make if hasattr(kind, "_make") else kind
@@ -100,11 +106,11 @@ def _step(node: Node, shown: str) -> Callable[..., Tensor]:
     return step(node.op, [i.type for i in node.inputs], node.type, shown)
 
 
-def _run(inputs: Sequence[Node], nodes: Sequence[Node], shown: str) -> Callable[..., list[Tensor]]:
+def _run(inputs: Sequence[Node], nodes: Sequence[Node], shown: Names) -> Callable[..., list[Tensor]]:
     """The steps one after the other. Where nothing is recorded, and no result shows an operand's elements,
     the arrays go through all of them at once.
     """
-    recorded = straight(inputs, nodes, lambda node: _step(node, shown if node in nodes else ""))
+    recorded = straight(inputs, nodes, lambda node: _step(node, shown(node) if node in nodes else ""))
     if _show(nodes, inputs):
         return recorded
     compute = straight(inputs, nodes, _computing)
@@ -126,9 +132,9 @@ def _run(inputs: Sequence[Node], nodes: Sequence[Node], shown: str) -> Callable[
     return run
 
 
-def _run_to_one(inputs: Sequence[Node], node: Node, shown: str) -> Callable[..., Tensor]:
+def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..., Tensor]:
     """The same for one result."""
-    recorded = straight_to_one(inputs, node, lambda each: _step(each, shown if each is node else ""))
+    recorded = straight_to_one(inputs, node, lambda each: _step(each, shown(node) if each is node else ""))
     if _show([node], inputs):
         return recorded
     return calls.unrecorded(straight_to_one(inputs, node, _computing), len(inputs), recorded)
@@ -211,7 +217,8 @@ def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
         return fill(draw.law, node.shape, draw.generator, again) if len(found) == 1 else None
     if filled:
         return None
-    run, makers = _taking([*operands, *found], out, [node], shown), list(map(_maker, trace.draws))
+    names = of_graph(shown, args, kwargs, operands, [node])
+    run, makers = _taking([*operands, *found], out, [node], names), list(map(_maker, trace.draws))
 
     def drawing(*given: Tensor) -> Any:
         for x in given:

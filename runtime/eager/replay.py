@@ -22,6 +22,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.plans import PLANNERS, Plan
+from retrograd.runtime.eager.wholes import of_call
 from retrograd.runtime.grad_names import Name, name_of
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor
@@ -29,6 +30,9 @@ from retrograd.runtime.tensor import Tensor
 F = TypeVar("F", bound=Callable[..., Any])
 _MOST = 4096
 """Keys of one function that are remembered."""
+
+
+_NO_KEYWORDS: Mapping[str, Any] = {}
 
 
 class _NoKey(Exception):
@@ -128,18 +132,20 @@ def called(shown: Name, f: F) -> F:
     def call(*args: Any, **kwargs: Any) -> Any:
         result = f(*args, **kwargs)
         if not isinstance(result, Tensor) or result._edge is not None:
-            name_history(result, name_of(shown, args, kwargs), args)
+            name_history(result, name_of(shown, args, kwargs), args, kwargs)
         return result
 
     return call  # type: ignore[return-value]  # called as f is
 
 
-def name_history(result: Any, shown: str, operands: Sequence[Any]) -> None:
-    """Name the nodes that made the Tensors, if they have just been made."""
-    for x in result if isinstance(result, tuple) else (result,):
+def name_history(
+    result: Any, shown: str, args: Sequence[Any], kwargs: Mapping[str, Any] = _NO_KEYWORDS
+) -> None:
+    """Name the nodes that a call with these arguments has made."""
+    for place, x in enumerate(result if isinstance(result, tuple) else (result,)):
         made = isinstance(x, Tensor) and hasattr(x._edge, "shown")
-        if made and not any(x is operand for operand in operands):
-            x._edge.shown = shown
+        if made and not any(x is operand for operand in args):
+            x._edge.shown = of_call(shown, args, kwargs, place)
 
 
 def _found(

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from retrograd.compiler.errors import GradientError, Location, mirrored, user_location
 from retrograd.compiler.ir.graph import Value
+from retrograd.runtime.grad_names import OPERANDS
 from retrograd.runtime.modes import STATE
 
 AnyTensor = Any
@@ -78,6 +79,23 @@ class Hooks:
         return self.retained is not None and self.retained() is tensor
 
 
+class Shown(str):
+    """A node's name that also knows how PyTorch shows the nodes about it."""
+
+    __slots__ = ("place",)
+
+    place: int
+    """Which of its function's results the node has made."""
+
+    def operands(self, node: GradNode) -> tuple[Edge, ...]:
+        """Where the cotangents of the function's operands go."""
+        raise NotImplementedError
+
+    def settle(self, node: GradNode) -> None:
+        """Have the node lead there, through whatever it takes."""
+        raise NotImplementedError
+
+
 _N = TypeVar("_N", bound="GradNode")
 
 
@@ -87,7 +105,7 @@ class GradNode:
     __slots__ = ("order", "edges", "hooks", "__weakref__")
 
     def __init__(self, edges: tuple[Edge, ...]) -> None:
-        self.order = next(orders)
+        self.order: float = next(orders)
         self.edges = edges
         self.hooks: Hooks | None = None
         if STATE.anomaly:
@@ -122,10 +140,26 @@ class GradNode:
             self.hooks = Hooks()
         return self.hooks
 
+    def __lt__(self, other: GradNode) -> bool:
+        """Of equally old nodes, which are copies of one, either may come first in a heap."""
+        return id(self) < id(other)
+
+    def saved_values(self) -> Sequence[Value]:
+        """The values that wait for the backward pass."""
+        return ()
+
     # ---- as PyTorch's grad_fn ------------------------------------------------------------------------------
 
     def name(self) -> str:
         return type(self).__name__
+
+    def settle(self) -> None:
+        """Somebody looks at the node's edges: let them be those that PyTorch shows."""
+
+    @property
+    def output_nr(self) -> int:
+        """Which result of its function the node has made. Each has a node of its own here."""
+        return 0
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -135,10 +169,17 @@ class GradNode:
     @property
     def next_functions(self) -> tuple[tuple[GradNode | None, int], ...]:
         """The nodes that the cotangents go to, and which of their outputs each belongs to."""
-        return tuple(function_of(edge) for edge in self.edges)
+        self.settle()
+        found = tuple(function_of(edge) for edge in self.edges)
+        name = self.name()
+        places = () if isinstance(name, Shown) else OPERANDS.get(name, ())
+        if not places or places[0] >= len(found):
+            return found
+        return tuple(found[k] if k < len(found) else (None, 0) for k in places)
 
     def register_hook(self, hook: Hook) -> RemovableHandle:
         """`hook(grad_inputs, grad_outputs)` runs after this node; what it returns replaces `grad_inputs`."""
+        self.settle()
         return RemovableHandle(self.extras.after, hook)
 
     def register_prehook(self, hook: Hook) -> RemovableHandle:
@@ -196,7 +237,7 @@ def function_of(edge: Edge) -> tuple[GradNode | None, int]:
         return None, 0
     if isinstance(edge, Output):
         return edge.edges[0], edge.place
-    return (edge if isinstance(edge, GradNode) else accumulator(edge)), 0
+    return (edge, edge.output_nr) if isinstance(edge, GradNode) else (accumulator(edge), 0)
 
 
 def already_freed() -> GradientError:

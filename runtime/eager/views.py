@@ -23,7 +23,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Expand, Select, Slice, expand, unsqueeze
 from retrograd.compiler.ops.strided import Restrided, Strided
 from retrograd.compiler.ops.window import Diagonal
-from retrograd.runtime.eager.tape import Edge, GradNode
+from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import Strides, in_order, moved_strides
 from retrograd.runtime.tracing import Trace
@@ -179,6 +179,15 @@ class CopySlices(GradNode):
 
     def name(self) -> str:
         return self.shown
+
+    @property
+    def next_functions(self) -> tuple[tuple[GradNode | None, int], ...]:
+        """The base before, and what the step that wrote into the view had besides the view."""
+        if isinstance(self.shown, Shown):
+            return tuple(map(function_of, self.shown.operands(self)))
+        before, written = self.edges
+        beside = written.next_functions[1:] if isinstance(written, GradNode) else ()
+        return (function_of(before), *beside)
 
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool

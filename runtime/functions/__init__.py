@@ -32,6 +32,7 @@ from retrograd.runtime.functions import (
     sorting,
     statistics,
     tapers,
+    unfolding,
     unpooling,
     windowing,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "sorting",
     "statistics",
     "tapers",
+    "unfolding",
     "unpooling",
     "windowing",
 ]

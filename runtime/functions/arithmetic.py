@@ -331,7 +331,9 @@ def fill_(self: Tensor, value: Operand) -> Tensor:
                 f"fill_ only supports 0-dimension value tensor but got tensor with {filling.ndim} dimensions."
             )
         )
-    return assign(self, filling, f"FillBackward{3 if isinstance(value, Tensor) else 2}")
+    return assign(
+        self, filling, *(("FillBackward3", value) if isinstance(value, Tensor) else ("FillBackward2",))
+    )
 
 
 @method()

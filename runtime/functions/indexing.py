@@ -177,7 +177,8 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     view = input if reading.takes_all(input) else reading.view(input)
     match reading.picks:
         case []:
-            assign(view, _fitted(elements, view.shape, expanded=True), _WHOLE if elements.ndim else _FILLED)
+            name = _WHOLE if elements.ndim else _FILLED
+            assign(view, _fitted(elements, view.shape, expanded=True), name, elements)
         case [(axis, mask)] if (
             mask.dtype is dtypes.bool_ and mask.ndim and _under_mask(view, axis, mask, elements)
         ):
@@ -245,14 +246,14 @@ def _under_mask(view: Tensor, axis: int, mask: Tensor, value: Tensor) -> bool:
     after = view.ndim - axis - mask.ndim
     if value.ndim > after:
         return STATE.trace is not None and _in_turn(view, axis, mask, value)
-    value = _fitted(value, view.shape[axis + mask.ndim :])
+    given, value = value, _fitted(value, view.shape[axis + mask.ndim :])
     wide = moves.reshape(mask, (*mask.shape, *[1] * after))
     if _silent(view, value):
         check_writable(view)
         np.copyto(view._value, value._value, where=wide._value)  # type: ignore[arg-type]  # arrays, outside a trace
         changed(view)
     else:
-        assign(view, rows.where(wide, value, view), _TITLE)
+        assign(view, rows.where(wide, value, view), _TITLE, given)
     return True
 
 
@@ -264,7 +265,7 @@ def _in_turn(view: Tensor, axis: int, mask: Tensor, value: Tensor) -> bool:
     if value.shape[0] == 1:
         return _under_mask(view, axis, mask, moves.reshape(value, rest))
     wide = moves.reshape(mask, (*mask.shape, *[1] * len(rest)))
-    assign(view, masked_scatter(view, wide, value), _TITLE)
+    assign(view, masked_scatter(view, wide, value), _TITLE, value)
     return True
 
 
@@ -275,7 +276,7 @@ def _put(view: Tensor, picks: list[tuple[int, Tensor]], value: Tensor, accumulat
     first = axes[0] if _side_by_side(axes) else 0
     rest = [size for k, size in enumerate(view.shape) if k not in axes]
     whole = (*rest[:first], *index.shape, *rest[first:])
-    value = _fitted(value, whole)
+    given, value = value, _fitted(value, whole)
     if _silent(view, value) and not accumulate and all(item.ndim for _, item in picks):
         check_writable(view)
         chosen = dict(picks)
@@ -295,7 +296,7 @@ def _put(view: Tensor, picks: list[tuple[int, Tensor]], value: Tensor, accumulat
     else:
         written = places.put(flat, index, value)
     front = moves.reshape(written, [view.shape[k] for k in order])
-    assign(view, moves.permute(front, [order.index(k) for k in range(view.ndim)]), _TITLE)
+    assign(view, moves.permute(front, [order.index(k) for k in range(view.ndim)]), _TITLE, given)
 
 
 @public("index_put_", method=True)

@@ -33,6 +33,7 @@ from retrograd.runtime.eager.opnodes import kind_of, record
 from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD, updated
 from retrograd.runtime.eager.replay import called, name_history, replayed
+from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.strided import DeviceArray
@@ -111,7 +112,7 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
         row.infer(*(Type(tuple(x.shape), dtypes.of(x)) for x in promoted))
     result: Tensor = RECORD.apply(row, promoted)
     if row.name in grad_names.BESIDE:
-        name_history(result, _called(row.name, *operands), operands)
+        name_history(result, Last(_called(row.name, *operands)), operands)
     return result
 
 
@@ -363,7 +364,7 @@ def in_place_of(name: str, function: Function) -> Function:
     row = ROWS.get(name)
     ufunc = row.numpy if row is not None and isinstance(row.numpy, np.ufunc) and row.arity == 2 else None
 
-    shown = grad_names.FUNCTIONS.get(f"{name}_")
+    shown = grad_names.FUNCTIONS.get(f"{name}_") or grad_names.FUNCTIONS.get(name)
 
     @wraps(function)
     def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -376,7 +377,7 @@ def in_place_of(name: str, function: Function) -> Function:
         result = function(clone(self) if recorded else self, *args, **kwargs)  # several ops read what it was
         check_category(self, result)
         if shown:
-            name_history(result, grad_names.name_of(shown, (self, *args), kwargs), (self,))
+            name_history(result, grad_names.name_of(shown, (self, *args), kwargs), (self, *args), kwargs)
         return assign(self, result)
 
     update.__name__ = update.__qualname__ = f"{name}_"

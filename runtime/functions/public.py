@@ -106,7 +106,7 @@ def written(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def write(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         result = f(input, *args, **kwargs)
         if shown:
-            name_history(result, grad_names.name_of(shown, (input, *args), kwargs), (input,))
+            name_history(result, grad_names.name_of(shown, (input, *args), kwargs), (input, *args), kwargs)
         return assign(input, result)
 
     write.__name__ = write.__qualname__ = name

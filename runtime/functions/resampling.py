@@ -18,7 +18,7 @@ from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime.eager.replay import called
+from retrograd.runtime.eager.replay import name_history
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public, unshared
@@ -249,18 +249,18 @@ _COPIED = (
 """Views that PyTorch also has as copies: `permute_copy`."""
 
 
-def _own(view: Tensor) -> Tensor:
-    """A copy of a view, called after it."""
-    copy = view.clone if view.is_contiguous() else view.contiguous
-    return called(f"{view.grad_fn.name()}_copy", copy)() if view.grad_fn else copy()
+def _own(view: Tensor, input: Tensor) -> Tensor:
+    """A copy of a view of the input, called after it."""
+    copy: Tensor = view.clone() if view.is_contiguous() else view.contiguous()
+    if view.grad_fn:
+        name_history(copy, f"{view.grad_fn.name()}_copy", (input,))
+    return copy
 
 
 def _copying(name: str) -> None:
     def copy(input: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if name == "alias":
-            return called("AliasBackward0_copy", input.clone)()
-        found = getattr(input, name)(*args, **kwargs)
-        return tuple(map(_own, found)) if isinstance(found, tuple) else _own(found)
+        found = input[...] if name == "alias" else getattr(input, name)(*args, **kwargs)
+        return tuple(_own(x, input) for x in found) if isinstance(found, tuple) else _own(found, input)
 
     copy.__name__ = copy.__qualname__ = f"{name}_copy"
     copy.__doc__ = f"`{name}`, with memory of its own."

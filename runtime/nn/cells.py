@@ -50,7 +50,7 @@ def gru(share: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> Sta
     reset_of, update_of, new_of = recalled.chunk(3, -1)
     kept = (update + update_of).sigmoid()
     proposed = (new + (reset + reset_of).sigmoid() * new_of).tanh()
-    return (proposed + kept * (hidden - proposed),)
+    return ((hidden - proposed) * kept + proposed,)
 
 
 ELMAN = {"tanh": _elman(lambda x: F.tanh(x)), "relu": _elman(lambda x: F.relu(x))}
