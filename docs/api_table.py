@@ -42,6 +42,7 @@ AREAS = {
 """Where names are looked for, and the heading there."""
 
 LIMITS = {
+    "compile": "the whole function or an error; PyTorch's backends and `options` are not there",
     "linalg.cond": "a singular matrix in a stack is an error, except for the norm of 2",
     "load": "reads safetensors, never pickled files",
     "save": "writes safetensors, never pickled files",

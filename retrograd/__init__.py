@@ -42,6 +42,7 @@ from retrograd.runtime.autograd import (
     set_grad_enabled,
 )
 from retrograd.runtime.device import device
+from retrograd.runtime.eager.formats import FORMATS, memory_format
 from retrograd.runtime.formatting import get_printoptions, printoptions, set_printoptions
 from retrograd.runtime.functions import pointwise
 from retrograd.runtime.functions.inspecting import layout, strided
@@ -54,7 +55,7 @@ float, double, half = float32, float64, float16
 long, int, short, bool = int64, int32, int16, bool_
 newaxis = None
 
-globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS | functions.inspecting.TYPES)
+globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS | functions.inspecting.TYPES | FORMATS)
 
 ROOMS = {
     "cuda": "retrograd.runtime.cuda",
@@ -64,11 +65,13 @@ ROOMS = {
     "linalg": "retrograd.runtime.linalg",
     "special": "retrograd.runtime.special",
     "utils": "retrograd.runtime.utils",
+    "testing": "retrograd.runtime.testing",
     "autograd": "retrograd.runtime.autograd",
 }
 """Modules under their public names: `import retrograd.nn.functional as F` is the runtime's."""
 
 LATE = {
+    "compile": "retrograd.runtime.compiled.pytorch",
     "compile_grad": "retrograd.runtime.compiled.compile_grad",
     "compile_step": "retrograd.runtime.compiled.compile_step",
     "save": "retrograd.runtime.saving",
@@ -109,10 +112,11 @@ sys.meta_path.append(_Rooms())
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
-    from retrograd.runtime import cuda, func, linalg, nn, optim, special, utils
+    from retrograd.runtime import cuda, func, linalg, nn, optim, special, testing, utils
     from retrograd.runtime.compiled.compile_grad import compile_grad
     from retrograd.runtime.compiled.compile_step import compile_step
     from retrograd.runtime.compiled.formulas import from_sympy, to_sympy
+    from retrograd.runtime.compiled.pytorch import compile
     from retrograd.runtime.func import vmap
     from retrograd.runtime.native.cpu import get_num_threads, set_num_threads
     from retrograd.runtime.precision import (
@@ -144,6 +148,7 @@ __all__ = [
     "backends",
     "bfloat16",
     "bool",
+    "compile",
     "compile_grad",
     "compile_step",
     "cuda",
@@ -176,6 +181,7 @@ __all__ = [
     "linalg",
     "load",
     "long",
+    "memory_format",
     "nan",
     "newaxis",
     "nn",
@@ -193,6 +199,7 @@ __all__ = [
     "short",
     "special",
     "strided",
+    "testing",
     "to_sympy",
     "uint8",
     "utils",

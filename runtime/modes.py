@@ -26,6 +26,12 @@ class State(threading.local):
     """Each recorded node remembers the user's line."""
     check_nan: bool = True
     """With `anomaly`: a NaN in the backward pass is an error."""
+    partial: bool = False
+    """A backward pass is under way that works out the cotangents of certain Tensors alone."""
+    savers: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = ()
+    """`pack` and `unpack` of the hooks that take what the tape keeps; the last are asked."""
+    watched: bool = False
+    """With `anomaly` or `savers`: each new node is looked at, so native calls leave recording to Python."""
     trace: Any = None
     """The `tracing.Trace` that operations of this thread are written to, or None."""
 
@@ -184,12 +190,14 @@ class detect_anomaly(_Mode):
         super().__enter__()
         self._before.append(STATE.check_nan)
         STATE.check_nan = self.check_nan
+        watch()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         STATE.check_nan = self._before.pop()
         super().__exit__(kind, error, trace)
+        watch()
 
 
 class set_detect_anomaly(detect_anomaly):
@@ -205,6 +213,11 @@ class set_detect_anomaly(detect_anomaly):
 
     def __enter__(self) -> None:
         """Already done by the call."""
+
+
+def watch() -> None:
+    """Work out `STATE.watched` anew, where what it says has changed."""
+    STATE.watched = STATE.anomaly or bool(STATE.savers)
 
 
 def is_grad_enabled() -> bool:

@@ -12,11 +12,14 @@ from __future__ import annotations
 import json
 import os
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, MissingPackageError
+from retrograd.runtime.device import as_device, device
+from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.functions.creation import from_numpy
 from retrograd.runtime.tensor import Tensor
 
@@ -26,6 +29,8 @@ KEY = "retrograd"
 _PLAIN = (type(None), bool, int, float, str)
 
 Path = str | os.PathLike[str]
+Location = str | device | Mapping[str, str] | Callable[[Tensor, str], Tensor | None] | None
+"""Where Tensors are to be."""
 
 
 def save(obj: Any, f: Path) -> None:
@@ -36,13 +41,19 @@ def save(obj: Any, f: Path) -> None:
     _safetensors().numpy.save_file(tensors, _named(f, "save"), metadata={KEY: text})
 
 
-def load(f: Path) -> Any:
-    """What `save` wrote to the file `f`; of a file of another program a dict of its Tensors."""
+def load(f: Path, map_location: Location = None) -> Any:
+    """What `save` wrote to the file `f`; of a file of another program a dict of its Tensors.
+
+    The Tensors are on the CPU, or where `map_location` says: a device, or a dict or a function that tells
+    it. A function is given a Tensor and the name of the device, and gives the Tensor to load or None for
+    this one.
+    """
     package, name = _safetensors(), _named(f, "load")
     try:
         with package.safe_open(name, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {key: from_numpy(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118  # no dict
+            names = file.keys()
+            tensors = {key: _placed(from_numpy(file.get_tensor(key)), map_location) for key in names}
     except package.SafetensorError as error:
         raise ArgumentError(
             f"load({name!r})",
@@ -53,6 +64,18 @@ def load(f: Path) -> Any:
     if KEY not in metadata:
         return tensors
     return _put_together(json.loads(metadata[KEY]), tensors)
+
+
+def _placed(tensor: Tensor, where: Location) -> Tensor:
+    """The Tensor, which has been read to the CPU, where `map_location` says."""
+    if where is None:
+        return tensor
+    if callable(where):
+        found = where(tensor, "cpu")
+        return tensor if found is None else found
+    if isinstance(where, Mapping):
+        where = where.get("cpu", "cpu")
+    return moved(tensor, as_device(where))
 
 
 def _named(f: Path, what: str) -> str:

@@ -169,7 +169,10 @@ class Tensor:
             steps = tuple(step // value.itemsize for step in value.strides)
         return steps if dim is None else steps[self._axis(dim)]
 
-    def is_contiguous(self) -> bool:
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in order, or in that of a `memory_format`."""
+        if memory_format is not None:
+            return bool(memory_format.holds(self))
         value = self._value
         if isinstance(value, np.ndarray):
             return bool(value.flags.c_contiguous)

@@ -64,6 +64,7 @@ FLOORS = (
         "runtime/special.py",
         "runtime/func/",
         "runtime/saving.py",
+        "runtime/testing.py",
         "runtime/__init__.py",
     ),
     ("runtime/compiled/",),

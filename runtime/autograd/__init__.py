@@ -7,7 +7,7 @@ PyTorch's (`torch.autograd`).
 
 from __future__ import annotations
 
-from retrograd.runtime.autograd import differentiation, engine, function, functional
+from retrograd.runtime.autograd import differentiation, engine, function, functional, graph
 from retrograd.runtime.autograd.differentiation import Variable, backward, grad
 from retrograd.runtime.autograd.function import Function, once_differentiable
 from retrograd.runtime.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -37,6 +37,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "is_anomaly_enabled",
     "is_grad_enabled",

@@ -52,6 +52,9 @@ class Pass:
         for edge, cotangent in roots:
             self._send(edge, cotangent)
         grad, STATE.grad = STATE.grad, self.create_graph
+        before, partial = STATE.partial, self.wanted is not None
+        if before is not partial:
+            STATE.partial = partial
         heap = self._heap
         try:
             while heap:
@@ -59,6 +62,8 @@ class Pass:
             self._finish()
         finally:
             STATE.grad = grad
+            if before is not partial:
+                STATE.partial = before
 
     def _send(self, edge: Edge, cotangent: Value) -> None:
         """Add to what waits for a node or a leaf."""

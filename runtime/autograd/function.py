@@ -35,6 +35,7 @@ from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.autograd.engine import as_cotangent, as_tensor
 from retrograd.runtime.eager.opnodes import counter_of, edge_of, modified
+from retrograd.runtime.eager.packing import Packed, packed
 from retrograd.runtime.eager.tape import Edge, GradNode, Output, already_freed
 from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.tensor import Tensor
@@ -43,15 +44,17 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class _Saved(NamedTuple):
-    """A Tensor that `backward` will want: as it was, with its version."""
+    """A Tensor that `backward` will want: as it was, with its version, or as hooks have packed it."""
 
-    tensor: Tensor | None
+    tensor: Tensor | Packed | None
     value: Value
     version: int
     output: int
     """Which output it is, or -1. An output is kept without its history, which would point back to the
     node.
     """
+    edge: Edge = None
+    """Where the history of a packed operand goes on."""
 
 
 class FunctionCtx:
@@ -135,6 +138,8 @@ class FunctionNode(GradNode):
         tensor = saved.tensor
         if tensor is None:
             return None
+        if isinstance(tensor, Packed):
+            return self._attached(Tensor(tensor.tensor()._value), saved)
         if tensor._version != saved.version:
             raise modified(
                 tensor._value, self if saved.output >= 0 else tensor._edge, tensor._version, saved.version
@@ -142,8 +147,14 @@ class FunctionNode(GradNode):
         if saved.output < 0:
             return tensor
         again = Tensor(saved.value)
-        again._counter, again._requires_grad = tensor._counter, True
-        again._edge = self if self.outputs == 1 else Output(self, saved.output)
+        again._counter = tensor._counter
+        return self._attached(again, saved)
+
+    def _attached(self, again: Tensor, saved: _Saved) -> Tensor:
+        """The Tensor with the history of the one that was saved."""
+        own = self if self.outputs == 1 else Output(self, saved.output)
+        again._edge = own if saved.output >= 0 else saved.edge
+        again._requires_grad = again._edge is not None
         return again
 
     def backward(
@@ -275,6 +286,9 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
         place = next((k for k, x in enumerate(outputs) if x is saved), -1)
         if saved is None:
             node.saved.append(_Saved(None, None, 0, -1))
+            continue
+        if STATE.savers and STATE.trace is None:
+            node.saved.append(_Saved(packed(saved), None, 0, place, edge_of(saved)))
             continue
         counter = counter_of(saved)
         kept = _unattached(saved) if place >= 0 else saved

@@ -16,7 +16,8 @@ from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.device import as_device
-from retrograd.runtime.eager.copying import clone
+from retrograd.runtime.eager.copying import clone, in_format
+from retrograd.runtime.eager.formats import suggested
 from retrograd.runtime.eager.moving import exchange, moved, shared
 from retrograd.runtime.eager.replay import replayed
 from retrograd.runtime.names import LEGACY, legacy_name
@@ -40,10 +41,11 @@ def to(
     device: Any = None,
     non_blocking: bool = False,
     copy: bool = False,
-    **ignored: Any,
+    memory_format: object = None,
 ) -> Tensor:
     """`to(dtype)`, `to(device)`, `to(other)`: itself if nothing changes, unless `copy`. With `non_blocking` a
-    copy between a GPU and pinned memory goes on while the program does.
+    copy between a GPU and pinned memory goes on while the program does. `memory_format` says how its elements
+    are to lie.
     """
     for given in args:
         if isinstance(given, Tensor):
@@ -57,6 +59,8 @@ def to(
     result: Tensor = cast(self, self.dtype if dtype is None else dtypes.dtype(dtype))
     if device is not None:
         result = moved(result, as_device(device), non_blocking)
+    if memory_format is not None and (result is not self or suggested(self) is not memory_format):
+        result = in_format(result, memory_format, "to")
     return clone(result) if copy and result is self else result
 
 
@@ -78,7 +82,8 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
 
 def _to_dtype(name: str, dtype: DType) -> None:
     def convert(self: Tensor, memory_format: object = None) -> Tensor:
-        return cast(self, dtype)  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+        result: Tensor = cast(self, dtype)
+        return result if memory_format is None else in_format(result, memory_format, name)
 
     convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"The elements as {dtype}."

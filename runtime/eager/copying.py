@@ -12,8 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.errors import GradientError
+from retrograd.compiler.errors import GradientError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value
+from retrograd.runtime.eager.formats import (
+    checked_format,
+    contiguous_format,
+    moved_in,
+    preserve_format,
+)
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.record import RECORD, recorded
@@ -49,8 +55,23 @@ class Contiguous(Clone):
 _CLONE, _CONTIGUOUS = Clone(), Contiguous()
 
 
+def in_format(self: Tensor, memory_format: object, asked: str) -> Tensor:
+    """Itself if its elements lie so, or inside a trace; else a copy where they do, recorded."""
+    form = checked_format(memory_format, self, asked)
+    if STATE.trace is not None or form is preserve_format or form.holds(self):
+        return self
+    if form is contiguous_format:
+        ordered: Tensor = contiguous(self)
+        return ordered
+    return recorded(_CLONE, (self,), Tensor(moved_in(self, form)._value))
+
+
 def _clone(self: Tensor, *, memory_format: object = None) -> Tensor:
     """A copy, recorded."""
+    if memory_format is not None:
+        there = in_format(self, memory_format, "clone")
+        if there is not self:
+            return there
     if STATE.trace is None and not isinstance(self._value, DeviceArray):
         return RECORD.apply(_CLONE, (self,))
     if self._view is not None:
@@ -71,6 +92,14 @@ clone: Callable[..., Tensor] = method("clone")(
 @calls.in_order
 def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
     """Itself if its elements lie in order, or inside a trace; else a copy where they do."""
+    if memory_format not in (None, contiguous_format):
+        if memory_format is preserve_format:
+            if self.is_contiguous():
+                return self
+            raise ShapeError(
+                "contiguous()", mirrored("preserve memory format is unsupported by the contiguous operator")
+            )
+        return in_format(self, memory_format, "contiguous")
     if STATE.trace is not None or self.is_contiguous():
         return self
     if isinstance(self._value, DeviceArray):

@@ -26,6 +26,7 @@ from retrograd.compiler.ops.window import Diagonal
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.kernels import rules, rules_of_halves
+from retrograd.runtime.eager.packing import repack
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, orders
 from retrograd.runtime.grad_names import title
 from retrograd.runtime.modes import STATE
@@ -339,6 +340,8 @@ def record(
         elif values[0].size > SMALL:
             values = [type_of(values[0])]
         _append(kind, op, (x if x._edge is None else x._edge,), needs, values, guards, result, shown)
+        if STATE.watched:
+            _look(result._edge, operands, result)
         return
     edges: list[Edge] = []
     wanted = 1 << len(operands)  # a key that also says how many operands there are
@@ -364,6 +367,8 @@ def record(
             counter = counter_of(operand) if watched else UNCHANGING
             guards.append((counter, counter[0], place))
     _append(kind, op, tuple(edges), needs, kept, guards, result, shown)
+    if STATE.watched:
+        _look(result._edge, operands, result)
 
 
 def _append(
@@ -389,10 +394,16 @@ def _append(
     node.op = op
     node.inputs = kept
     node.guards = guards
-    if STATE.anomaly:
-        node.extras.where = user_location()
     result._edge = node
     result._requires_grad = True
+
+
+def _look(node: Any, operands: Sequence[Value], result: Tensor) -> None:
+    """What is done with each new node in anomaly mode, and while hooks take what is kept."""
+    if STATE.anomaly:
+        node.extras.where = user_location()
+    if STATE.savers:
+        repack(node, operands, result)
 
 
 UNCHANGING = [0]

@@ -4,7 +4,7 @@
 enters them all. To add a file, name it here.
 """
 
-from retrograd.runtime.eager import conversion
+from retrograd.runtime.eager import conversion, storage
 from retrograd.runtime.functions import (
     activation,
     arithmetic,
@@ -68,6 +68,7 @@ __all__ = [
     "solving",
     "sorting",
     "statistics",
+    "storage",
     "tapers",
     "unfolding",
     "unpooling",

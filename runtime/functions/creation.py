@@ -23,6 +23,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.device import CPU, as_device
 from retrograd.runtime.device import device as Device
+from retrograd.runtime.eager.copying import in_format
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.eager.moving import exchange, moved
 from retrograd.runtime.functions.public import integer, public, sizes_of
@@ -33,14 +34,15 @@ Number = bool | int | float
 
 
 def finished(value: Tensor, device: object = None, requires_grad: bool = False, **ignored: object) -> Tensor:
-    """The new Tensor on its device, marked for gradients.
-
-    `layout` and `memory_format` change nothing.
+    """The new Tensor on its device, its elements in a `memory_format`, marked for gradients; `layout` changes
+    nothing.
     """
     if device is not None:
         value = moved(value, as_device(device))
     if ignored.get("pin_memory"):
         value = value.pin_memory()
+    if ignored.get("memory_format") is not None:
+        value = in_format(value, ignored["memory_format"], "empty")
     if requires_grad and not value.is_floating_point():
         raise DtypeError(mirrored("Only Tensors of floating point and complex dtype can require gradients"))
     return value.requires_grad_() if requires_grad else value

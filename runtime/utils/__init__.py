@@ -1,5 +1,5 @@
-"""What programs of tensors use beside them: data in batches."""
+"""What programs of tensors use beside them: data in batches, and checkpoints."""
 
-from retrograd.runtime.utils import data
+from retrograd.runtime.utils import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]

@@ -37,11 +37,11 @@ count_operands:
   %few = icmp sle i64 %count, $most_recorded
   br i1 %few, label %find, label %slow
 find:
-  %anomaly = call i1 @mode(ptr @name_of_anomaly)
+  %watched = call i1 @mode(ptr @name_of_watched)
   %at = add i64 %mask, $histories
   %history = call i64 @word(ptr %record, i64 %at)
   %met = icmp ne i64 %history, 0
-  %calm = xor i1 %anomaly, true
+  %calm = xor i1 %watched, true
   %known = and i1 %met, %calm
   br i1 %known, label %measure, label %slow
 measure:

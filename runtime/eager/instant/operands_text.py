@@ -3,7 +3,7 @@
 In flow the arguments of a call, as CPython's vectorcall passes them, and the callable's record of 64-bit
 words (`calls.py` says what stands where); out flows a new Tensor. Whatever is not plain goes to the record's
 `slow`, a Python function that does the same for anything: an operand that is no Tensor of an ndarray, a view
-whose base was changed, open traces, anomaly mode, a history that has not been met, and every error, which it
+whose base was changed, open traces, watched nodes, a history that has not been met, and every error, which it
 tells in the user's terms. So nothing here ever raises by itself.
 """
 
@@ -20,7 +20,7 @@ OPERANDS = """
 @tensor_type = external global i8
 @modes = external global i8
 @name_of_grad = external global i8
-@name_of_anomaly = external global i8
+@name_of_watched = external global i8
 @quiet_context = external global i8
 @asarray = external global i8
 @numbers = external global i8

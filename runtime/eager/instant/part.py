@@ -116,7 +116,7 @@ def _text() -> str:
 
 
 _TABLE = (ctypes.c_void_p * (len(DTYPES) + 1))(*map(id, DTYPES), None)
-_NAMES = ("grad", "anomaly")
+_NAMES = ("grad", "watched")
 
 
 @functools.cache
@@ -135,7 +135,7 @@ def _library() -> cpu.Library:
             "generator_type": id(Generator),
             "modes": id(STATE),
             "name_of_grad": id(_NAMES[0]),
-            "name_of_anomaly": id(_NAMES[1]),
+            "name_of_watched": id(_NAMES[1]),
             "no_text": id(_NO_TEXT),
             "quiet_context": id(quiet_context()),
             "numbers": id(NUMBERS_KNOWN),

@@ -1,0 +1,98 @@
+"""What the tape keeps, in the user's hands: hooks that take each saved Tensor and give it back, as PyTorch's
+`torch.autograd.graph`.
+
+In flow a pair of functions for the length of a `with` block; out flow nodes that keep what the first gave,
+and ask the second when the backward pass comes by. `eager/packing.py` does it. Inside a compiled function
+nothing is kept, so hooks see nothing there; what a compiled function keeps for its own backward pass stays
+with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
+from retrograd.runtime.eager.moving import moved
+from retrograd.runtime.eager.opnodes import counter_of
+from retrograd.runtime.eager.tape import GradNode as Node
+from retrograd.runtime.modes import STATE, watch
+from retrograd.runtime.tensor import Tensor
+
+__all__ = ["Node", "disable_saved_tensors_hooks", "increment_version", "save_on_cpu", "saved_tensors_hooks"]
+
+
+class saved_tensors_hooks:
+    """In the `with` block each Tensor that the tape keeps is given to `pack_hook`; the backward pass gets
+    what `unpack_hook` makes of the result. Of nested blocks the innermost is asked.
+
+    `pack_hook` may give anything, and may not write into its Tensor; `unpack_hook` gives a Tensor of the same
+    shape, dtype and device. Raises ArgumentError where one is no function.
+    """
+
+    def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
+        self.pack_hook = pack_hook
+        self.unpack_hook = unpack_hook
+
+    def __enter__(self) -> None:
+        for name, hook in (("pack_hook", self.pack_hook), ("unpack_hook", self.unpack_hook)):
+            if not callable(hook):
+                raise ArgumentError(
+                    f"saved_tensors_hooks() with a {name} of type {type(hook).__name__}",
+                    "it is called with each Tensor that is kept",
+                    "give a function",
+                )
+        if _FORBIDDEN:
+            raise GradientError(mirrored(_FORBIDDEN[-1]))
+        STATE.savers = (*STATE.savers, (self.pack_hook, self.unpack_hook))
+        watch()
+
+    def __exit__(self, *error: object) -> None:
+        STATE.savers = STATE.savers[:-1]
+        watch()
+
+
+class save_on_cpu(saved_tensors_hooks):
+    """In the `with` block the tape keeps its Tensors in the CPU's memory, and each goes back to where it was
+    when the backward pass needs it. With `pin_memory` that memory is one that GPUs read by themselves.
+    """
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
+        def pack(tensor: Tensor) -> tuple[Any, Tensor]:
+            here: Tensor = tensor.detach().cpu()
+            away = tensor.device.type != "cpu"
+            kept = here.pin_memory() if pin_memory and away else here if away else here.clone()
+            return tensor.device, kept
+
+        def unpack(kept: tuple[Any, Tensor]) -> Tensor:
+            device, tensor = kept
+            return moved(tensor, device, non_blocking=pin_memory)
+
+        super().__init__(pack, unpack)
+
+
+_FORBIDDEN: list[str] = []
+"""What is said to those who set hooks, in blocks that forbid it."""
+
+
+class disable_saved_tensors_hooks:
+    """In the `with` block nobody may set hooks: the error says `error_message`."""
+
+    def __init__(self, error_message: str) -> None:
+        self.error_message = error_message
+
+    def __enter__(self) -> None:
+        if STATE.savers:
+            raise GradientError(mirrored(self.error_message))
+        _FORBIDDEN.append(self.error_message)
+
+    def __exit__(self, *error: object) -> None:
+        _FORBIDDEN.pop()
+
+
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Say that the elements of one or several Tensors have been written behind the library's back, so that a
+    backward pass that needs them as they were is an error.
+    """
+    for each in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        counter_of(each)[0] += 1
