@@ -239,7 +239,7 @@ ERRORS_IN_OUR_WORDS = lines("""
     t.einsum("i1->i", x)   ->   einsum(): invalid subscript given: '1', subscripts must be in [a-zA-Z]
     t.einsum("ii->i", x)   ->   einsum(): subscript i is repeated for an operand but the sizes don't match,
     x.masked_fill(x > 2, v)   ->   masked_fill only supports a 0-dimensional value tensor, but got tensor
-    x.masked_fill(x, 1)   ->   masked_fill only supports boolean masks, but got mask with dtype
+    x.masked_fill(x, 1)   ->   masked_fill_ only supports boolean masks, but got mask with dtype
     x.masked_scatter(b, v)   ->   masked_scatter_: expected self and source to have same number of elements
     x.quantile(0.5, interpolation="foo")   ->   quantile() interpolation must be one of linear, lower,
     x.bincount()   ->   bincount only supports 1-d non-negative integral inputs.

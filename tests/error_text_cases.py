@@ -5,6 +5,14 @@ from __future__ import annotations
 from function_cases import lines
 
 MISTAKES = lines("""
+    t.where(t.tensor([1, 0]), t.ones(2), t.zeros(2))
+    t.where(t.tensor([1., 0]), t.ones(2), 0.)
+    t.ones(2).where(t.tensor([1, 0]), 0.)
+    t.ones(2, 3).masked_fill(t.ones(2, 3), 0)
+    t.ones(2, 3).masked_fill(t.ones(2, 3).to(t.int64), 0)
+    t.ones(2, 3) @ t.ones(3, 2, dtype=t.int64)
+    t.ones(2, 3).mm(t.ones(3, 2, dtype=t.uint8))
+    t.nn.functional.conv2d(t.ones(1, 3, 8, 8), t.ones(4, 3, 3, 3), t.ones(3))
     t.nn.functional.interpolate(t.ones(1,1,2,2))
     t.nn.functional.interpolate(t.ones(1,1,2,2), 3, 2.)
     t.nn.functional.interpolate(t.ones(1,1,2,2), 3, align_corners=True)

@@ -68,7 +68,11 @@ class Convolution(Composite):
             )
         if bias and bias[0].shape != w.shape[:1]:
             raise ShapeError(
-                what, f"the bias must have the shape {[w.shape[0]]}, but has {list(bias[0].shape)}"
+                what,
+                mirrored(
+                    f"Given weight of size {list(w.shape)}, expected bias to be 1-dimensional with "
+                    f"{w.shape[0]} elements, but got bias of size {list(bias[0].shape)} instead"
+                ),
             )
         return super().infer(*types)
 

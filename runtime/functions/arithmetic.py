@@ -7,6 +7,7 @@ write it with `@entered`, and it is a function, a method and an in-place method.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from retrograd.runtime.eager.kernels import number, stored
 from retrograd.runtime.eager.promotion import as_operand, common_dtype
 from retrograd.runtime.eager.replay import called
 from retrograd.runtime.functions.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, method, new
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -225,13 +227,33 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
         raise ArgumentError(
             "where(condition, input, other)", "it takes the condition alone or all three operands"
         )
-    return _where(condition, input, other)
+    return _where(_checked_condition(condition), input, other)
 
 
 @method("where")
 def _where_method(self: Tensor, condition: Tensor, other: Operand) -> Any:
     """Elements of this Tensor where the condition holds, of `other` elsewhere."""
-    return _where(condition, self, other)
+    return _where(_checked_condition(condition), self, other)
+
+
+def _checked_condition(condition: Any) -> Any:
+    """The condition; of bytes with a warning, of other numbers it is refused."""
+    dtype = condition.dtype if isinstance(condition, Tensor) else dtypes.bool_
+    if dtype is dtypes.uint8:
+        warnings.warn(
+            "where received a uint8 condition tensor. This behavior is deprecated and will be removed in a "
+            "future version of PyTorch. Use a boolean condition instead.",
+            stacklevel=3,
+        )
+    elif dtype is not dtypes.bool_:
+        raise DtypeError(
+            mirrored(
+                "where expected condition to be a boolean tensor, but got a tensor with dtype "
+                f"{bare_legacy_name(dtype)}"
+            ),
+            advice="compare it, as in condition != 0",
+        )
+    return condition
 
 
 @entered()

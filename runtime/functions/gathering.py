@@ -19,6 +19,7 @@ from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.public import axis_of, known, public
+from retrograd.runtime.names import c_name
 from retrograd.runtime.tensor import Tensor, new
 
 Source = Tensor | bool | int | float
@@ -379,7 +380,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Source) -> Tensor:
     if mask.dtype is not dtypes.bool_:
         raise DtypeError(
             f"masked_fill by a mask of {mask.dtype}",
-            mirrored(f"masked_fill only supports boolean masks, but got mask with dtype {mask.dtype}"),
+            mirrored(
+                f"masked_fill_ only supports boolean masks, but got mask with dtype {c_name(mask.dtype)}"
+            ),
             "compare it, as in mask != 0",
         )
     if isinstance(value, Tensor) and value.ndim:

@@ -18,6 +18,7 @@ from retrograd.runtime.functions.arranging import diagonal
 from retrograd.runtime.functions.creation import as_tensor, eye
 from retrograd.runtime.functions.public import axis_of, integer, public
 from retrograd.runtime.functions.shaping import expand
+from retrograd.runtime.names import c_name
 from retrograd.runtime.tensor import Tensor
 
 
@@ -29,17 +30,10 @@ def _same_dtype(name: str, *operands: Tensor) -> None:
                 f"{name} of {first} and {x.dtype}",
                 mirrored(
                     "expected m1 and m2 to have the same dtype, but got: "
-                    f"{_c_name(first)} != {_c_name(x.dtype)}"
+                    f"{c_name(first)} != {c_name(x.dtype)}"
                 ),
                 "cast one of them with .to(dtype)",
             )
-
-
-def _c_name(dtype: object) -> str:
-    text = str(dtype).removeprefix("torch.")
-    return {"float32": "float", "float64": "double", "int64": "long", "int32": "int", "bool": "bool"}.get(
-        text, text
-    )
 
 
 def _need(name: str, fits: bool, why: str, *operands: Tensor) -> None:
