@@ -1,0 +1,147 @@
+"""Parameters that a module computes from others, beside PyTorch's.
+
+A program takes the library as `t`; a new one is a function of `PROGRAMS`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from side_by_side import compare
+
+import retrograd as rg
+
+
+def symmetric(t: Any) -> Any:
+    class Symmetric(t.nn.Module):  # type: ignore[misc]  # of either library
+        def forward(self, x: Any) -> Any:
+            return x.triu() + x.triu(1).mT
+
+    return Symmetric()
+
+
+def scaled(t: Any) -> Any:
+    class Scaled(t.nn.Module):  # type: ignore[misc]  # of either library
+        def forward(self, x: Any) -> Any:
+            return x * 2
+
+        def right_inverse(self, x: Any) -> Any:
+            return x / 2
+
+    return Scaled()
+
+
+def flat(t: Any) -> Any:
+    class Flat(t.nn.Module):  # type: ignore[misc]  # of either library
+        def forward(self, x: Any) -> Any:
+            return x.flatten()
+
+    return Flat()
+
+
+def linear(t: Any) -> Any:
+    t.manual_seed(0)
+    return t.nn.Linear(3, 3)
+
+
+def trained(t: Any, m: Any) -> list[Any]:
+    """What the module gives, its parameters and their gradients."""
+    y = m(t.ones(2, 3))
+    (y * y).sum().backward()
+    named = [*m.named_parameters()]
+    return [y, [name for name, _ in named], [p for _, p in named], [p.grad for _, p in named]]
+
+
+def symmetry(t: Any) -> Any:
+    m = linear(t)
+    t.nn.utils.parametrize.register_parametrization(m, "weight", symmetric(t))
+    return [str(m), m.weight, *trained(t, m), [*m.state_dict()]]
+
+
+def two_in_a_row(t: Any) -> Any:
+    m = linear(t)
+    parametrize = t.nn.utils.parametrize
+    parametrize.register_parametrization(m, "weight", scaled(t))
+    parametrize.register_parametrization(m, "weight", symmetric(t))
+    kind = parametrize.type_before_parametrizations(m).__name__
+    return [str(m), m.weight, *trained(t, m), kind, parametrize.is_parametrized(m, "bias")]
+
+
+def assigned(t: Any) -> Any:
+    m = linear(t)
+    t.nn.utils.parametrize.register_parametrization(m, "weight", scaled(t))
+    m.weight = t.ones(3, 3)
+    return [m.weight, m.parametrizations.weight.original]
+
+
+def assigned_without_inverse(t: Any) -> Any:
+    m = linear(t)
+    t.nn.utils.parametrize.register_parametrization(m, "weight", symmetric(t))
+    m.weight = t.ones(3, 3)
+
+
+def taken_away(t: Any, leave_parametrized: bool) -> Any:
+    m = linear(t)
+    parametrize = t.nn.utils.parametrize
+    parametrize.register_parametrization(m, "weight", symmetric(t))
+    parametrize.remove_parametrizations(m, "weight", leave_parametrized)
+    return [str(m), type(m).__name__, *trained(t, m), parametrize.is_parametrized(m)]
+
+
+def not_there(t: Any) -> Any:
+    t.nn.utils.parametrize.register_parametrization(linear(t), "nothing", symmetric(t))
+
+
+def nothing_to_take_away(t: Any) -> Any:
+    t.nn.utils.parametrize.remove_parametrizations(linear(t), "weight")
+
+
+def another_shape(t: Any) -> Any:
+    t.nn.utils.parametrize.register_parametrization(linear(t), "weight", flat(t))
+
+
+def lengths(t: Any, dim: int | None) -> Any:
+    m = t.nn.utils.parametrizations.weight_norm(linear(t), dim=dim)
+    found = [str(m), *trained(t, m), [*m.state_dict()]]
+    t.nn.utils.parametrize.remove_parametrizations(m, "weight")
+    return [*found, m.weight, [*m.state_dict()]]
+
+
+def of_a_convolution(t: Any) -> Any:
+    t.manual_seed(0)
+    m = t.nn.utils.parametrizations.weight_norm(t.nn.Conv2d(2, 3, 2))
+    y = m(t.arange(32.0).reshape(1, 2, 4, 4) / 32)
+    (y * y).mean().backward()
+    return [y, [p.grad for p in m.parameters()]]
+
+
+PROGRAMS: list[Callable[[Any], Any]] = [
+    symmetry, two_in_a_row, assigned, assigned_without_inverse, not_there, nothing_to_take_away,
+    another_shape, lambda t: taken_away(t, True), lambda t: taken_away(t, False), of_a_convolution,
+    lambda t: lengths(t, 0), lambda t: lengths(t, 1), lambda t: lengths(t, -1), lambda t: lengths(t, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_do_as_in_pytorch(program: Callable[[Any], Any], torch: ModuleType) -> None:
+    compare(program, torch)
+
+
+def test_a_copy_and_a_compiled_function_train_the_originals() -> None:
+    m = rg.nn.utils.parametrizations.weight_norm(linear(rg))
+    again = copy.deepcopy(m)
+    expected = trained(rg, m)
+
+    @rg.compile_grad
+    def loss(x: Any) -> Any:
+        y = again(x)
+        return (y * y).sum()
+
+    loss(rg.ones(2, 3)).backward()
+    for p, g in zip(again.parameters(), expected[3], strict=True):
+        assert np.allclose(p.grad.numpy(), g.numpy(), rtol=1e-5, atol=1e-6)
