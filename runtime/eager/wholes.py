@@ -13,7 +13,7 @@ after a call, `of_graph` for the steps of a plan. Which arguments PyTorch's node
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from retrograd.compiler.ir.graph import Node, Value
@@ -84,8 +84,29 @@ def of_call(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], place: in
     if isinstance(name, Last):
         return name
     whole = OfCall(name)
-    whole.edges, whole.place = tuple(map(edge_of, _listed(name, args, kwargs))), place
+    edges: list[Edge] = []
+    if (chosen := ARGUMENTS.get(name)) is not None:
+        for at, key in chosen:
+            x = args[at] if at < len(args) else kwargs.get(key)
+            edges += map(edge_of, _flat(x)) if isinstance(x, tuple | list) else (edge_of(x),)
+    else:
+        _add_edges(args, edges)
+        if kwargs:
+            _add_edges(kwargs.values(), edges)
+    whole.edges, whole.place = tuple(edges), place
     return whole
+
+
+def _add_edges(arguments: Iterable[Any], edges: list[Edge]) -> None:
+    """Those of all Tensors of floating point. Every call of a function without a plan comes through here."""
+    for x in arguments:
+        if isinstance(x, Tensor):
+            if x._requires_grad:
+                edges.append(edge_of(x))
+            elif x.dtype.is_floating_point:
+                edges.append(None)
+        elif type(x) is list or type(x) is tuple:
+            _add_edges(x, edges)
 
 
 def of_graph(
