@@ -120,9 +120,27 @@ def of_a_convolution(t: Any) -> Any:
     return [y, [p.grad for p in m.parameters()]]
 
 
+def spectral(t: Any, dim: int | None, steps: int = 1) -> Any:
+    """Each training step goes on with the power method; an evaluation does not."""
+    parametrizations = t.nn.utils.parametrizations
+    m = parametrizations.spectral_norm(linear(t), dim=dim, n_power_iterations=steps)
+    found = [str(m), m.weight, *trained(t, m), [*m.state_dict()], t.rand(1)]
+    m.eval()
+    return [*found, m.weight, t.linalg.svdvals(m.weight.detach())[0].item() < 1.001]
+
+
+def spectral_of_a_convolution(t: Any) -> Any:
+    t.manual_seed(0)
+    m = t.nn.utils.parametrizations.spectral_norm(t.nn.ConvTranspose2d(2, 3, 2))
+    b = t.nn.utils.parametrizations.spectral_norm(t.nn.Conv1d(2, 3, 2), "bias")
+    return [m.weight, b.bias, [*m.state_dict()], [*b.state_dict()]]
+
+
 PROGRAMS: list[Callable[[Any], Any]] = [
     symmetry, two_in_a_row, assigned, assigned_without_inverse, not_there, nothing_to_take_away,
     another_shape, lambda t: taken_away(t, True), lambda t: taken_away(t, False), of_a_convolution,
+    lambda t: spectral(t, None), lambda t: spectral(t, 1, 3), lambda t: spectral(t, -2),
+    lambda t: spectral(t, 5), lambda t: spectral(t, 0, 0), spectral_of_a_convolution,
     lambda t: lengths(t, 0), lambda t: lengths(t, 1), lambda t: lengths(t, -1), lambda t: lengths(t, None),
 ]  # fmt: skip
 

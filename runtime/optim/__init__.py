@@ -3,7 +3,7 @@
 To add one, write its formula in a file of its own, and name it here.
 """
 
-from retrograd.runtime.optim import lr_scheduler
+from retrograd.runtime.optim import lr_scheduler, swa_utils
 from retrograd.runtime.optim.adagrad import Adadelta, Adagrad
 from retrograd.runtime.optim.adam import Adam, AdamW
 from retrograd.runtime.optim.adam_kin import Adamax, NAdam, RAdam
@@ -28,4 +28,5 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "lr_scheduler",
+    "swa_utils",
 ]
