@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _LONG = 1 << 15
 """Operations from which on a call lets other Python threads run meanwhile."""
+_PRODUCTS_AT_ONCE = 16
+"""Multiply-adds of a matrix product that take as long as an operation on an element."""
 
 
 class Code(NamedTuple):
@@ -364,4 +366,4 @@ def _work(compiled: Compiled) -> int:
     products = sum(
         n.type.size * n.inputs[0].shape[-1] for n in compiled.optimised.nodes if isinstance(n.op, Dot)
     )
-    return products + sum(n.type.size for n in compiled.optimised.nodes)
+    return products // _PRODUCTS_AT_ONCE + sum(n.type.size for n in compiled.optimised.nodes)
