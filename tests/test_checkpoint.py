@@ -322,3 +322,15 @@ def test_anomaly_mode_and_hooks_go_together() -> None:
         with pytest.raises(RuntimeError, match="SqrtBackward0"):
             y.backward()
     assert x.sqrt().grad_fn._saved_result.shape == (1,)
+
+
+def test_on_a_gpu_what_is_kept_waits_on_the_cpu(simulated_gpus: Any) -> None:
+    x = rg.tensor([0.5, 1.0], device="cuda").requires_grad_()
+    with rg.autograd.graph.save_on_cpu():
+        y = (x.exp() * x).sum()
+    y.backward()
+    again = rg.tensor([0.5, 1.0], device="cuda").requires_grad_()
+    rg.utils.checkpoint.checkpoint(lambda x: (x.exp() * x).sum(), again, use_reentrant=False).backward()
+    expected = np.exp([0.5, 1.0]) * [1.5, 2.0]
+    assert np.allclose(x.grad.cpu().numpy(), expected, rtol=1e-6)
+    assert np.allclose(again.grad.cpu().numpy(), expected, rtol=1e-6)

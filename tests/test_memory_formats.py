@@ -98,3 +98,13 @@ def test_inside_a_trace_elements_lie_in_order() -> None:
 def test_a_trace_has_no_memory_to_look_at() -> None:
     with pytest.raises(RuntimeError, match="untyped_storage"):
         rg.compile_grad(lambda x: x * x.untyped_storage().nbytes())(rg.ones(3))
+
+
+def test_formats_and_storages_on_a_gpu(simulated_gpus: Any) -> None:
+    x = rg.arange(24.0).reshape(1, 2, 3, 4).cuda()
+    y = x.contiguous(memory_format=rg.channels_last)
+    assert (y.stride(), x[:, 1:].storage_offset()) == ((24, 1, 8, 2), 12)
+    assert y.is_contiguous(memory_format=rg.channels_last)
+    assert np.array_equal(y.cpu().numpy(), x.cpu().numpy())
+    assert x[:, 1:].untyped_storage().data_ptr() == x.untyped_storage().data_ptr() == x.data_ptr()
+    assert x.untyped_storage().nbytes() >= x.nbytes
