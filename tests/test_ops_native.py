@@ -5,6 +5,8 @@ The structured ops are those of `test_structured_ops.SAMPLES`; a new composite n
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +16,10 @@ from gradients import floating, gradient, graph_of, like
 from native import build
 from test_structured_ops import IDS, SAMPLES
 
+from retrograd.compiler import ops
 from retrograd.compiler.ir.graph import OPS, Array, Graph, Op, apply, interpret
 from retrograd.compiler.ops import (
+    alignment,
     convolution,
     cross_entropy,
     extremum,
@@ -25,6 +29,7 @@ from retrograd.compiler.ops import (
     pool,
     softmax,
     sort,
+    unpool,
 )
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import statistics as stats
@@ -77,6 +82,19 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (pool.MaxPool(FRAME), (IMAGE,)),
     (pool.MaxPoolIndices(FRAME), (IMAGE,)),
     (pool.AvgPool(FRAME, (0, 1), False, 0), (IMAGE,)),
+    (unpool.MaxUnpool(9), (real(3, 4), np.array([[0, 2, 5, 8], [1, 0, 7, 3], [6, 4, 2, 8]]))),
+    # A repeated label, a sequence shorter than the rest, and one with too few steps, whose loss is infinite.
+    (
+        alignment.CtcLoss(0),
+        (
+            np.log(RANDOM.dirichlet(np.ones(5), (6, 3))),
+            np.array([[1, 1, 3], [4, 2, 0], [2, 3, 1]]),
+            np.array([6, 4, 2]),
+            np.array([3, 2, 3]),
+        ),
+    ),
+    (normal.RunningStatistic(0.1, "mean"), (real(4), X)),
+    (normal.RunningStatistic(None, "var"), (real(4), X, np.array(0.3))),
 ]
 COMPOSITE_IDS = [f"{k}-{op.name}" for k, (op, _) in enumerate(COMPOSITES)]
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
@@ -133,6 +151,8 @@ def test_functions_of_ops(name: str) -> None:
 
 
 def test_every_composite_has_a_sample() -> None:
+    for module in pkgutil.iter_modules(ops.__path__, f"{ops.__name__}."):
+        importlib.import_module(module.name)
     composites = {op for op in OPS.values() if isinstance(op, type) and issubclass(op, Composite)}
     assert composites - {type(op) for op, _ in COMPOSITES} == set()
 
