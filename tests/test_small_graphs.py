@@ -15,7 +15,7 @@ import pytest
 import retrograd as rg
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Op, Type
-from retrograd.compiler.ops import losses, normal, softmax, statistics
+from retrograd.compiler.ops import losses, normal, scan, softmax, statistics
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.native.small import program
 
@@ -41,6 +41,13 @@ CASES: list[tuple[Op, int]] = [
     (losses.HuberLoss("sum", 0.5), PAIR),
     (losses.KlDiv("mean", True), PAIR),
     (losses.BinaryCrossEntropyWithLogits("mean"), PAIR),
+    *[
+        (op(axis, reverse), MATRIX)
+        for op in (scan.Cumsum, scan.Cumprod, scan.Cummax, scan.Cummin, scan.Logcumsumexp)
+        for axis in (0, 1)
+        for reverse in (False, True)
+    ],
+    *[(scan.Recurrence(axis, reverse), PAIR) for axis in (0, 1) for reverse in (False, True)],
 ]
 SHAPES = [(3, 3), (1, 7), (5, 17), (40, 37), (2, 64)]
 
@@ -102,6 +109,24 @@ def test_what_is_no_number(special: float) -> None:
         assert native is not None
         with np.errstate(all="ignore"):
             near(native(x), op.evaluate(x))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("op", [scan.Cumsum, scan.Cumprod, scan.Cummax, scan.Cummin], ids=str)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_scans_to_the_bit(op: type[scan.Scan], axis: int, dtype: type) -> None:
+    x = (np.random.default_rng(5).standard_normal((3, 4, 5)) * 9).astype(dtype)
+    x[0, 0, 0] = -0.0
+    if dtype in (np.float32, np.float64):
+        x[1, 1, 1], x[2, 2, 2], x[0, 3, 4] = np.nan, np.inf, -np.inf
+    for reverse in (False, True):
+        one = op(axis, reverse)
+        native = program.value_of(one, types_of(x))
+        assert native is not None
+        with np.errstate(all="ignore"):
+            found, expected = native(x), one.evaluate(x)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(np.signbit(found[found == 0]), np.signbit(expected[expected == 0]))
 
 
 def test_a_class_out_of_range_is_told() -> None:

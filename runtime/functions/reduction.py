@@ -220,13 +220,13 @@ def _scanned(op: Callable[[Value, int], Value], input: Tensor, dim: int, name: s
     return moves.reshape(op(line, axis), input.shape)
 
 
-@public("cumsum", method=True, inplace=True)
+@public("cumsum", method=True, inplace=True, replay=True)
 def cumsum(input: Tensor, dim: int, *, dtype: object = None) -> Tensor:
     """The sums of the first element, the first two, … along an axis."""
     return _scanned(scan.cumsum, _accumulator(input, dtype), dim, "cumsum")
 
 
-@public("cumprod", method=True, inplace=True)
+@public("cumprod", method=True, inplace=True, replay=True)
 def cumprod(input: Tensor, dim: int, *, dtype: object = None) -> Tensor:
     """The products of the first element, the first two, … along an axis."""
     return _scanned(scan.cumprod, _accumulator(input, dtype), dim, "cumprod")

@@ -98,6 +98,18 @@ def of_reduction(combine: str, identity: float, dtype: DType) -> int | None:
     return _loaded([text]).address("kernel")
 
 
+@cache
+def of_scan(combine: tuple[str, ...], identity: float, dtype: DType) -> int | None:
+    """The rows `combine` that join each row of matrices with the result's row before."""
+    if dtype not in KINDS or dtype is dtypes.bool_:
+        return None
+    if combine == ("add",) and dtype.is_floating_point:
+        identity = -0.0  # of sums of floats, the only one that keeps the sign of a zero
+    codes = [code_of(row, dtype) for name in combine if isinstance(row := OPS[name], Elementwise)]
+    text = kernels_text.scan("kernel", codes, KINDS[dtype], identity, host().has("avx512f"))
+    return _loaded([text]).address("kernel")
+
+
 def copying(itemsize: int) -> int:
     return _moving().address(f"copy{itemsize}")
 

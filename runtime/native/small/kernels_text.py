@@ -160,6 +160,54 @@ def reduction(name: str, code: Code, kind: str, identity: float, avx512: bool) -
     return f.text()
 
 
+def scan(
+    name: str, codes: Sequence[Code], kind: str, identity: float, avx512: bool
+) -> tuple[str, dict[str, str]]:
+    """Each row of the operands joined with the result's row before, by a code for each operand, in turn.
+    Sizes: rows and columns.
+    """
+    f = _Function(name, lanes_of([kind]), avx512)
+    block = f.block
+    rows, columns = f.word("sizes", 0, "i64"), f.word("sizes", 1, "i64")
+    to, *bases = [f.word("arrays", k, "ptr") for k in range(1 + len(codes))]
+    start = block.constant(kind, f.lanes, identity)
+    block.do("br label %next")
+    block.label("next")
+    block.do("%row = phi i64 [ 0, %entry ], [ %row.next, %done ]")
+    more = block.emit(f"icmp slt i64 %row, {rows}", "i1").ref
+    block.do(f"br i1 {more}, label %begin, label %end")
+    block.label("begin")
+    moved = block.emit(f"mul i64 %row, {columns}", "i64").ref
+    back = block.emit(f"sub i64 {moved}, {columns}", "i64").ref
+    lines = [
+        block.emit(f"getelementptr {_stored(kind)}, ptr {base}, i64 {moved}", "ptr").ref
+        for base in (to, *bases)
+    ]
+    before = block.emit(f"getelementptr {_stored(kind)}, ptr {to}, i64 {back}", "ptr").ref
+    later = f.splat("i1", block.emit("icmp ne i64 %row, 0", "i1").ref, "i1")
+    block.do("br label %walk")
+    block.label("walk")
+    block.lines.append("")  # the phi, whose second block is not known yet
+    phi = len(block.lines) - 1
+    walking = block.emit(f"icmp slt i64 %at, {columns}", "i1").ref
+    block.do(f"br i1 {walking}, label %join, label %done")
+    block.label("join")
+    mask = f.inside("%at", columns)
+    carry = f.load(kind, before, "%at", mask & later, start.ref)
+    for code, line in zip(codes, lines[1:], strict=True):
+        carry = code(carry, f.load(kind, line, "%at", mask, "zeroinitializer"))
+    f.store(carry, lines[0], "%at", mask)
+    block.do(f"%at.next = add i64 %at, {f.lanes}")
+    block.do("br label %walk")
+    block.lines[phi] = f"  %at = phi i64 [ 0, %begin ], [ %at.next, %{block.here} ]"
+    block.label("done")
+    block.do("%row.next = add i64 %row, 1")
+    block.do("br label %next")
+    block.label("end")
+    block.do("ret i64 0")
+    return f.text()
+
+
 def _halved(x: Value, code: Code) -> str:
     """A vector's elements joined two by two; the name of the vector of one that is left."""
     while x.lanes > 1:

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.ir.graph import Array, Constant, Node, Op, Type, order
+from retrograd.compiler.ir.graph import Array, Builder, Constant, Node, Op, Type, order
 from retrograd.compiler.ops.composite import Composite, expansion
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.index import Take, TakeAlong
 from retrograd.compiler.ops.reduce import Reduction
+from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Cast, Iota, IotaLike, Movement
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.fastcall import builtin
@@ -61,21 +62,22 @@ def function_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Comp
 
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
-    """The value of a composite of arrays like these."""
-    if not isinstance(op, Composite) or max([a.size for a in arrays]) > MOST_ELEMENTS:
+    """The value of a composite or a scan of arrays like these."""
+    if not isinstance(op, Composite | Scan) or max([a.size for a in arrays]) > MOST_ELEMENTS:
         return None
     return value_of(op, tuple([Type(a.shape, dtypes.dtype(a.dtype)) for a in arrays]))
 
 
 @lru_cache(maxsize=4096)
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
-    """The value of a composite of operands of these types."""
-    if not isinstance(op, Composite) or not available() or any(not _is_small(t) for t in types):
+    """The value of a composite or a scan of operands of these types."""
+    if not isinstance(op, Composite | Scan) or not available() or any(not _is_small(t) for t in types):
         return None
-    op.infer(*types)
-    graph = expansion(op, types)
-    (out,) = graph.outputs
-    return function_to_one(graph.inputs, out, op.evaluate)
+    builder = Builder()
+    with builder.at(None):
+        inputs = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
+        out = builder.node(op, *inputs)
+    return function_to_one(inputs, out, op.evaluate)
 
 
 def _function(
@@ -182,6 +184,8 @@ class _Steps:
                 return self._moved(op, operands[0])
             case Composite():
                 return self._expanded(op, operands, result)
+            case Scan():
+                return self._scanned(op, type_, operands, result)
         out = self._scratch(type_) if result is None else result
         match op:
             case Elementwise():
@@ -226,6 +230,18 @@ class _Steps:
         rows = self._in_order(x.transpose(*kept, *op.axes))
         kernel = kernels.of_reduction(op.combine, op.identity(_dtype(x)), _dtype(x))
         self._step(kernel, [out, rows], [out.size, prod(x.shape[k] for k in op.axes)])
+
+    def _scanned(self, op: Scan, type_: Type, operands: list[Array], result: Array | None) -> Array:
+        """The axis is the first while the steps run, from its start to its end."""
+        seen = [_lengthwise(x, op) for x in operands]
+        if result is None or not _lengthwise(result, op).flags.c_contiguous:
+            scratch = self._scratch(Type(seen[0].shape, type_.dtype))
+            result = np.moveaxis(np.flip(scratch, 0) if op.reverse else scratch, 0, op.axis)
+        out = _lengthwise(result, op)
+        arrays = [out, *[self._in_order(x) for x in seen]]
+        kernel = kernels.of_scan(op.combine, op.identity(type_.dtype), type_.dtype)
+        self._step(kernel, arrays, [len(out), out.size // len(out)])
+        return result
 
     def _gather(self, op: Take | TakeAlong, out: Array, x: Array, index: Array) -> None:
         before, after = prod(x.shape[: op.axis]), prod(x.shape[op.axis + 1 :])
@@ -289,6 +305,11 @@ def _output(type_: Type) -> list[int]:
 
 def _dtype(array: Array) -> Any:
     return kernels.DTYPES[array.dtype]
+
+
+def _lengthwise(x: Array, op: Scan) -> Array:
+    first = np.moveaxis(x, op.axis, 0)
+    return first[::-1] if op.reverse else first
 
 
 def _joined(x: Array, out: Array) -> list[tuple[int, int, int]]:
