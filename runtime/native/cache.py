@@ -86,7 +86,7 @@ def clear() -> None:
     with _lock:
         _memory.clear()
     for _, _, path in _entries(_folder()):
-        path.unlink(missing_ok=True)
+        _remove(path)
 
 
 def _remember(key: str, object_code: bytes) -> None:
@@ -188,17 +188,26 @@ def _sweep(folder: Path) -> None:
     if total <= DISK_LIMIT:
         return
     for _, size, path in entries:
-        path.unlink(missing_ok=True)
+        _remove(path)
         total -= size
         if total <= DISK_LIMIT * 3 // 4:
             return
 
 
-def _entries(folder: Path | None) -> list[tuple[float, int, Path]]:
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):  # another process may have been quicker
+        os.unlink(path)
+
+
+def _entries(folder: Path | None) -> list[tuple[float, int, str]]:
     """(time of last use, bytes, path) of each entry."""
-    found = []
-    for path in folder.glob("*" + _SUFFIX) if folder else ():
-        with contextlib.suppress(OSError):  # another process may have removed it meanwhile
-            status = path.stat()
-            found.append((status.st_mtime, status.st_size, path))
+    found: list[tuple[float, int, str]] = []
+    if folder is None:
+        return found
+    with contextlib.suppress(OSError), os.scandir(folder) as there:
+        for entry in there:
+            if entry.name.endswith(_SUFFIX):
+                with contextlib.suppress(OSError):  # another process may have removed it meanwhile
+                    status = entry.stat()
+                    found.append((status.st_mtime, status.st_size, entry.path))
     return found
