@@ -129,6 +129,18 @@ def test_scans_to_the_bit(op: type[scan.Scan], axis: int, dtype: type) -> None:
         np.testing.assert_array_equal(np.signbit(found[found == 0]), np.signbit(expected[expected == 0]))
 
 
+@pytest.mark.parametrize("name", ["cummax", "cummin"])
+@pytest.mark.parametrize("rows", [[[1.0, np.nan, 3.0], [1.0, 2.0, 0.0]], [[1, 2, 2], [5, 2, 1]]], ids=str)
+def test_running_extrema_when_called_again(name: str, rows: Any) -> None:
+    torch = pytest.importorskip("torch")
+    for _ in range(3):
+        for axis in (0, 1):
+            found, expected = [getattr(lib.tensor(rows), name)(axis) for lib in (rg, torch)]
+            np.testing.assert_array_equal(found.values.numpy(), expected.values.numpy())
+            np.testing.assert_array_equal(found.indices.numpy(), expected.indices.numpy())
+            assert found.indices.stride() == expected.indices.stride()
+
+
 def test_a_class_out_of_range_is_told() -> None:
     x, target = rg.randn(3, 4), rg.tensor([0, 4, 1])
     for _ in range(3):

@@ -239,7 +239,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 
 def _running(name: str, op: Callable[[Value, int], Value]) -> Callable[..., Any]:
-    @public(name, method=True)
+    @public(name, method=True, replay=True)
     def running(input: Tensor, dim: int) -> Any:
         axis = axis_of(dim, input.ndim, name)
         line = input if input.ndim else moves.reshape(input, (1,))
