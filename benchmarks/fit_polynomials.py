@@ -211,6 +211,7 @@ FITS = {
     "LOG_TAIL f32": Fit(log_tail, -mp.mpf(1) / 3, mp.mpf(1) / 3, 7, square, 24),
     "ATANH_TAIL f64": Fit(atanh_tail, 0, (3 - 2 * mp.sqrt(2)) ** 2 * 1.01, 6, size, 53),
     "TANH_TAIL f32": Fit(tanh_tail, 0, 0.303, 4, size, 24),
+    "NEAR_TANH_TAIL f32": Fit(tanh_tail, 0, 0.43, 4, size, 24),
     "TANH_TAIL f64": Fit(tanh_tail, 0, 0.303, 10, size, 53),
     "SINH_TAIL f32": Fit(sinh_tail, 0, 1, 3, size, 24),
     "SINH_TAIL f64": Fit(sinh_tail, 0, 1, 7, size, 53),

@@ -122,7 +122,7 @@ def peak(kind: str, chains: int = 24, rounds: int = 1_000_000) -> float:
     target = Target.host()
     lanes = target.lanes(4 if kind == "f32" else 8)
     chains = min(chains, target.registers - 4)
-    block, module = Block(), Module("nounwind", target.vector_bits, {})
+    block, module = Block(), Module("nounwind", target.vector_bits)
     one = block.constant(kind, lanes, 1.0).type
     x = block.emit(f"load {one}, ptr %args, align 4", kind, lanes)
     block.do("br label %loop")

@@ -232,6 +232,11 @@ def _whole(x: Array, to: np.dtype[Any], mode: str, saturated: bool, floating: bo
 # ---- approximations ----------------------------------------------------------------------------------------
 
 
+def _flushed(x: Array) -> Array:
+    """Subnormal numbers made 0."""
+    return np.where(np.abs(x) < 2.0**-126, np.copysign(np.float32(0), x), x)
+
+
 def _approximate(function: Compute, ulps: int) -> Any:
     """As far off as allowed, upwards or downwards as the operand's last bit says."""
 
@@ -244,9 +249,11 @@ def _approximate(function: Compute, ulps: int) -> Any:
         return np.where(plain, (exact.view("i4") + off.astype("i4")).view("f4"), exact)
 
     def build(modifiers: Modifiers) -> Operation:
-        if modifiers != ("approx", "f32"):
-            raise Unknown
-        return Operation("f32", ("f32",), lambda x: quiet(compute(x)))
+        if modifiers == ("approx", "f32"):
+            return Operation("f32", ("f32",), lambda x: quiet(compute(x)))
+        if modifiers == ("approx", "ftz", "f32"):
+            return Operation("f32", ("f32",), lambda x: quiet(_flushed(compute(_flushed(np.asarray(x))))))
+        raise Unknown
 
     return build
 

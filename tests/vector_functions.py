@@ -17,7 +17,7 @@ import scipy.special
 
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.backends.math import FUNCTIONS
-from retrograd.compiler.backends.vector import Block, Value
+from retrograd.compiler.backends.vector import Block, Means, Value
 from retrograd.runtime.native import cpu
 
 Array = np.ndarray[Any, Any]
@@ -60,7 +60,7 @@ def emit_function(
 ) -> str:
     """A module with `void f(ptr a, ptr b, ptr out, i64 n)`; n is a positive multiple of `lanes`. Seldom cases
     are left to the library's routines, if asked for."""
-    block = Block(avx512=avx512, library=library)
+    block = Block(means=Means(avx512=avx512, library=library))
     element = block.constant(kind, 1, 0).type
     block.do("br label %loop")
     block.label("loop")

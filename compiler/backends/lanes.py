@@ -41,14 +41,25 @@ def backwards(value: Value) -> Value:
 
 
 def joined(parts: Sequence[Value]) -> Value:
-    """The lanes of several like vectors, a power of two of them, in one."""
+    """The lanes of several like vectors or numbers, a power of two of them, in one."""
     if len(parts) == 1:
         return parts[0]
+    if parts[0].lanes == 1:
+        return _side_by_side(parts)
     half = len(parts) // 2
     low, high = joined(parts[:half]), joined(parts[half:])
     mask = ", ".join(f"i32 {k}" for k in range(2 * low.lanes))
     text = f"shufflevector {low.type} {low.ref}, {high.type} {high.ref}, <{2 * low.lanes} x i32> <{mask}>"
     return low.block.pure(text, low.kind, 2 * low.lanes)
+
+
+def _side_by_side(numbers: Sequence[Value]) -> Value:
+    block, kind, count = numbers[0].block, numbers[0].kind, len(numbers)
+    found = Value(block, "poison", kind, count)
+    for k, x in enumerate(numbers):
+        text = f"insertelement {found.type} {found.ref}, {x.type} {x.ref}, i64 {k}"
+        found = block.pure(text, kind, count)
+    return found
 
 
 def pieces(value: Value, lanes: int) -> list[Value]:

@@ -20,7 +20,7 @@ from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
 from retrograd.compiler.backends.products import first, words
-from retrograd.compiler.backends.vector import Conversion, Value, select
+from retrograd.compiler.backends.vector import Conversion, Means, Value, select
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.expressions import Buffer, Call, Load
 from retrograd.compiler.ir.index import Axis, Index, as_index
@@ -71,9 +71,8 @@ class Text:
 def emit(program: Program, symbol: str, target: Target, give: Callable[[str], None] | None = None) -> Text:
     """The module of a scheduled program: `void SYMBOL(ptr args)` and the functions that it calls. Pieces that
     are finished before the rest go to `give`, if anybody wants them."""
-    module = Module(
-        _attributes(target), target.vector_bits, _conversions(target), target.has("avx512f"), True, give
-    )
+    means = Means(_conversions(target), avx512=target.has("avx512f"), library=True)
+    module = Module(_attributes(target), target.vector_bits, means, give)
     module.unique(symbol)
     likenesses = [likeness(kernel, located=False) for kernel in program.kernels]
     times = Counter(own.key for own in likenesses)

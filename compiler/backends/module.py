@@ -10,11 +10,11 @@ so that their code can be made meanwhile.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from retrograd.compiler.backends.vector import Block, Conversion
+from retrograd.compiler.backends.vector import PLAIN, Block, Means
 from retrograd.compiler.dtypes import DType
 
 KINDS = {
@@ -61,12 +61,7 @@ class Module:
     """LLVM attributes of every function."""
     native_bits: int
     """Bits of a vector register."""
-    conversions: Mapping[str, Conversion]
-    """How halves are converted for which the target has no instruction."""
-    avx512: bool = False
-    """Has the target AVX-512's instructions for powers of two and special values (see `math.avx512`)?"""
-    library: bool = False
-    """May code call the library's routines?"""
+    means: Means = PLAIN
     give: Callable[[str], None] | None = None
     """Takes the text of pieces as they are finished."""
     functions: list[str] = field(default_factory=list)

@@ -28,7 +28,7 @@ class Places:
     def __init__(
         self, module: Module, program: Program, name: str, buffers: Sequence[Buffer] | None = None
     ) -> None:
-        self.block = Block(conversions=module.conversions, avx512=module.avx512, library=module.library)
+        self.block = Block(means=module.means)
         self.module = module
         self.preamble: list[str] = []
         """What the function's entry does first: it finds its buffers, and makes room for local ones."""

@@ -24,7 +24,7 @@ from retrograd.compiler.backends.fragments import Fragments
 from retrograd.compiler.backends.halves import BY_BFLOAT
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
-from retrograd.compiler.backends.vector import Block, Value
+from retrograd.compiler.backends.vector import Block, Means, Value
 from retrograd.compiler.errors import ArgumentError, CompilerError
 from retrograd.compiler.ir.expressions import Buffer, Load, Space
 from retrograd.compiler.ir.index import Divided, Index, Remainder
@@ -57,8 +57,9 @@ ARCHITECTURES = {
 
 _SELECTABLE = re.compile(
     r"llvm\.((fma|sqrt|fabs|floor|ceil|trunc|roundeven|copysign)\.(v\d+)?(f32|f64)"
+    r"|(maximum|minimum)\.(v\d+)?f32"
     r"|vector\.reduce\.or\.v\d+i1"
-    r"|nvvm\.(read\.ptx\.sreg\.(tid|ctaid)\.x|barrier0|shfl\.sync\.bfly\.i32))"
+    r"|nvvm\.((ex2|rcp)\.approx\.ftz\.f|saturate\.f|read\.ptx\.sreg\.(tid|ctaid)\.x|barrier0|shfl\.sync\.bfly\.i32))"
 )
 _SINCE = (
     (r"llvm\.nvvm\.mma\.m16n8k8\.row\.col\.f32\.f32", 75, 65),
@@ -91,7 +92,7 @@ def emit(
 ) -> tuple[str, tuple[Launch, ...]]:
     """The LLVM text of a program of launches, and the launches in order. Buffers that may lie `together` may
     be the same memory as another of these."""
-    module = KernelModule("convergent nounwind", 8 * VECTOR_BYTES, BY_BFLOAT)
+    module = KernelModule("convergent nounwind", 8 * VECTOR_BYTES, Means(BY_BFLOAT, nvidia=True))
     module.together = together
     launches = tuple(_kernel(module, program, kernel, symbol) for kernel in program.kernels)
     return str(module), launches

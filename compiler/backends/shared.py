@@ -26,7 +26,7 @@ def define(
     """See that the module holds `function`, for operands of these types, under this name."""
     if name in block.declarations:
         return
-    inner = Block(conversions=block.conversions, avx512=block.avx512, library=block.library)
+    inner = Block(means=block.means)
     parameters = [Value(inner, f"%x{k}", v.kind, v.lanes) for k, v in enumerate(operands)]
     results = function(*parameters)
     returned, type_ = results[0].ref, _types([v.type for v in results])

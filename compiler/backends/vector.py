@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import field
 
 from retrograd.compiler.backends.kinds import (
     FLOATS,
@@ -151,7 +152,7 @@ class Value:
             return self.to("f32").to(kind)
         if kind in HALVES and self.kind != "f32":
             return (_rounded_to_odd(self) if self.kind == "f64" else self.to("f32")).to(kind)
-        by_arithmetic = self.block.conversions.get(kind if kind in HALVES else self.kind)
+        by_arithmetic = self.block.means.conversions.get(kind if kind in HALVES else self.kind)
         if by_arithmetic is not None:
             return (by_arithmetic.narrow if kind in HALVES else by_arithmetic.widen)(self)
         if self.floating and kind in INTEGERS:
@@ -211,26 +212,31 @@ class Conversion:
     narrow: Callable[[Value], Value]
 
 
+@record(slots=True)
+class Means:
+    """What a target has besides LLVM's own instructions."""
+
+    conversions: Mapping[str, Conversion] = field(default_factory=dict)
+    """How halves are converted, by their kind; the others are by instructions."""
+    avx512: bool = False
+    """AVX-512's instructions for powers of two and special values (`math.avx512`)."""
+    nvidia: bool = False
+    """Approximations of NVIDIA's GPUs, and bounds that NaN passes (`math.nvidia`)."""
+    library: bool = False
+    """The library's routines."""
+
+
+PLAIN = Means()
+
+
 class Block:
     """The text of one LLVM function body, in order."""
 
-    def __init__(
-        self,
-        entry: str = "entry",
-        contract: bool = True,
-        conversions: Mapping[str, Conversion] | None = None,
-        avx512: bool = False,
-        library: bool = False,
-    ) -> None:
+    def __init__(self, entry: str = "entry", contract: bool = True, means: Means = PLAIN) -> None:
         self.lines: list[str] = [f"{entry}:"]
         self.preamble: list[str] = []
         """What is done first, before the lines after the label."""
-        self.conversions = conversions or {}
-        """By the kind of half; the others are converted by instructions."""
-        self.avx512 = avx512
-        """Has the target `scalef` and `fixup`?"""
-        self.library = library
-        """Are the library's routines there to be called?"""
+        self.means = means
         self.declarations: dict[str, str] = {}
         """Per name, what the module must also hold: a `declare` line, or a private `define`."""
         self.here = entry
@@ -318,7 +324,7 @@ class Block:
 
     def rarely(
         self,
-        name: str | None,
+        name: str,
         condition: Value,
         common: tuple[Value, ...],
         rare: Callable[[], tuple[Value, ...]],
@@ -329,7 +335,7 @@ class Block:
         has been asked for before, nothing is written.
         """
         keys = [f"{name}({', '.join(v.ref for v in (condition, value))})" for value in common]
-        if name is not None and all(key in self._known for key in keys):
+        if all(key in self._known for key in keys):
             return tuple(self._known[key] for key in keys)
         known, before = dict(self._known), self.here
         inside, after = self.fresh("rare"), self.fresh("join")
@@ -346,8 +352,7 @@ class Block:
             self.emit(f"phi {a.type} [ {a.ref}, %{before} ], [ {b.ref}, %{last} ]", a.kind, a.lanes)
             for a, b in zip(common, others, strict=True)
         )
-        if name is not None:
-            known.update(zip(keys, joined))
+        known.update(zip(keys, joined))
         return joined
 
 
@@ -396,9 +401,16 @@ def select(condition: Value, a: Value | Number, b: Value | Number) -> Value:
     return a.block.pure(text, a.kind, a.lanes)
 
 
+def has_bounds(x: Value) -> bool:
+    """Is the larger of two values like this one instruction, which NaN passes?"""
+    return x.block.means.nvidia and x.kind == "f32"
+
+
 def maximum(a: Value | Number, b: Value | Number) -> Value:
     """The larger; NaN if either is, as NumPy's."""
     a, b = _alike(a, b)
+    if has_bounds(a):
+        return intrinsic("maximum", a, b)
     if b.is_constant:  # no NaN
         return select(a < b, b, a)
     larger = select(a > b, a, b)
@@ -408,6 +420,8 @@ def maximum(a: Value | Number, b: Value | Number) -> Value:
 def minimum(a: Value | Number, b: Value | Number) -> Value:
     """The smaller; NaN if either is, as NumPy's."""
     a, b = _alike(a, b)
+    if has_bounds(a):
+        return intrinsic("minimum", a, b)
     if b.is_constant:  # no NaN
         return select(a > b, b, a)
     smaller = select(a < b, a, b)

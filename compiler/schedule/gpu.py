@@ -23,8 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from retrograd.compiler.ir.expressions import Buffer, Load, Number
-from retrograd.compiler.ir.index import Axis, Loaded, as_index
+from retrograd.compiler.ir.expressions import Buffer, Load, Number, Space
+from retrograd.compiler.ir.index import Axis, Loaded, as_index, flatten
 from retrograd.compiler.ir.loops import Accumulate, For, Kernel, Program, Statement, Store, expressions, walk
 from retrograd.compiler.passes.epilogues import is_straight, join_epilogues
 from retrograd.compiler.schedule.cpu import collapse
@@ -34,7 +34,7 @@ from retrograd.compiler.schedule.gpu_pointwise import free_axes, lines, pointwis
 from retrograd.compiler.schedule.gpu_reduce import kept_axes, reduction
 from retrograd.compiler.schedule.gpu_rows import Rows, rows
 from retrograd.compiler.schedule.machine import Gpu
-from retrograd.compiler.schedule.threads import Nest, extents, moved, size
+from retrograd.compiler.schedule.threads import Nest, at, extents, moved, size
 
 _MANY_ROWS, _SHORT = 64, 4096
 """Nests over rows stay one launch if there are so many rows, or if they are so short."""
@@ -194,10 +194,33 @@ def _read(nest: Nest, fresh: set[Buffer]) -> list[Task]:
     apart = {x for nest in crossing for x in nest.body}
     left = [Nest(stage.axes, tuple(x for x in stage.body if x not in apart)) for stage in stages]
     task = Rows(axes, tuple(stage for stage in left if stage.body))
-    tasks: list[Task] = (
-        [task] if _worth_rows(task, fresh) else [t for n in task.apart() for t in _sorted_out(n, fresh)]
-    )
+    tasks: list[Task]
+    if _worth_rows(task, fresh):
+        task, sums = _sums_of_rows(Rows(axes, tuple(stages)), apart)
+        fresh |= {s.buffer for stage in task.stages for s in stage.body if isinstance(s, Accumulate)}
+        tasks, crossing = [task], [nest for nest in crossing if nest.body[0] not in sums] + [*sums.values()]
+    else:
+        tasks = [t for n in task.apart() for t in _sorted_out(n, fresh)]
     return [*tasks, *(t for nest in _merged(crossing) for t in _sorted_out(nest, fresh))]
+
+
+def _sums_of_rows(task: Rows, crossing: set[Statement]) -> tuple[Rows, dict[Statement, Nest]]:
+    """The rows with a sum of each row's own for what is summed over whole rows and over several of them, and
+    the nests that sum those; without what is summed over rows place by place."""
+    place, count = flatten([at(a) for a in task.axes], extents(task.axes)), size(task.axes)
+    stages, nests = [], {}
+    for stage in task.stages:
+        body: list[Statement] = []
+        for s in stage.body:
+            if s not in crossing:
+                body.append(s)
+            elif isinstance(s, Accumulate) and s.index.axes().isdisjoint(stage.axes):
+                own = Buffer(f"{s.buffer.name}_rows", s.buffer.dtype, count, Space.ARENA)
+                body.append(replace(s, buffer=own, index=place))
+                nests[s] = Nest(task.axes, (replace(s, value=Load(own, place)),))
+        if body:
+            stages.append(Nest(stage.axes, tuple(body)))
+    return Rows(task.axes, tuple(stages)), nests
 
 
 def _merged(nests: Sequence[Nest]) -> list[Nest]:

@@ -57,8 +57,13 @@ _IN_FLIGHT = 4
 """Steps whose reads are under way together."""
 _READ_WORDS, _MOST_WEIGHT = 32, 40
 """Registers for what they read, and the most that they may compute."""
-_SLICE_STEPS = 8
+_ONE_SLICE_STEPS, _SLICE_STEPS = 32, 8
+"""Where workers have so many steps at most, a second launch would take longer than they do; a slice has as
+many at least."""
 _MOST_SLICES = 1024
+_HEAVY, _MORE = 40, 2
+"""Where an element weighs more than this, slices are so many times as many: what takes long to compute is
+better shared out if blocks are many."""
 
 
 def kept_axes(s: Accumulate, axes: Sequence[Axis]) -> tuple[Axis, ...]:
@@ -132,7 +137,8 @@ def _plan(nest: Nest) -> _Plan:
         together = max(together, WARP // workers)
     threads = -(-outer.count // together) * together * workers
     steps = -(-inner.count // workers)
-    slices = max(1, min(ENOUGH // threads, steps // _SLICE_STEPS, _MOST_SLICES))
+    wanted = ENOUGH * (_MORE if weight(nest.body) > _HEAVY else 1) // threads
+    slices = 1 if steps <= _ONE_SLICE_STEPS else max(1, min(wanted, steps // _SLICE_STEPS, _MOST_SLICES))
     return _Plan(nest, sums, outer, inner, adjoining, workers, together, slices)
 
 

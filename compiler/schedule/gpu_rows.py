@@ -49,7 +49,7 @@ from retrograd.compiler.schedule.threads import (
     where,
 )
 
-_PER_WORKER = 8
+_PER_WORKER = 16
 """Elements of a row that one worker has, if there are enough workers."""
 _ROW_THREADS = 128
 _MOST_WORKERS = 512

@@ -42,7 +42,7 @@ SHARED_BYTES = 48 << 10
 """Shared memory that every GPU gives to a block."""
 ENOUGH = 1 << 17
 """So many threads keep a large GPU busy."""
-_MOST_WEIGHT = 64
+_MOST_WEIGHT = 256
 """A thread computes fewer elements at a time where together they would weigh more: they must fit its
 registers."""
 _FUNCTION_WEIGHT = 10

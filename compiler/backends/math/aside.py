@@ -58,13 +58,12 @@ def amended(name: str, operands: tuple[Value, ...], usual: tuple[Value, ...]) ->
     symbol, wanted = f"retrograd_{name}_{operands[0].kind}", aside.wanted(*operands)
 
     def rare() -> tuple[Value, ...]:
-        if block.library:
+        if block.means.library:
             return _in_memory(symbol, operands, usual)
         found = _per_lane(symbol, aside.right, tuple(u.kind for u in usual), *operands)
         return tuple(select(wanted, a, b) for a, b in zip(found, usual, strict=True))
 
-    again = symbol if block.library else None  # a GPU's registers are too few to keep it
-    return block.rarely(again, wanted, usual, rare)
+    return block.rarely(symbol, wanted, usual, rare)
 
 
 def _in_memory(symbol: str, operands: tuple[Value, ...], usual: tuple[Value, ...]) -> tuple[Value, ...]:

@@ -17,7 +17,7 @@ manual, VFIXUPIMMPS."""
 
 def has_avx512(x: Value) -> bool:
     """Do the following functions take values like this: of the target's, and of a register at least?"""
-    return x.block.avx512 and x.kind in _AVX512 and x.lanes >= _AVX512[x.kind][0]
+    return x.block.means.avx512 and x.kind in _AVX512 and x.lanes >= _AVX512[x.kind][0]
 
 
 def scalef(x: Value, n: Value) -> Value:

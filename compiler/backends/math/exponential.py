@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from retrograd.compiler.backends.math.avx512 import has_avx512, scalef
 from retrograd.compiler.backends.math.floats import FORMATS, at_least, at_most, fast_two_sum, horner, quotient
+from retrograd.compiler.backends.math.nvidia import has_approximations, near_exp2, near_reciprocal, saturated
 from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select
 
 LOG2E = 1.4426950408889634
@@ -43,6 +44,9 @@ TANH_TAIL = {
     ),
 }  # fmt: skip
 
+# the same, in x² <= 0.65²
+NEAR_TANH_TAIL = (-0.333332539, 0.133306757, -0.0536756366, 0.0204306785, -0.00547378603)
+
 # (sinh(x) / x - 1) / x², in x² <= 1
 SINH_TAIL = {
     "f32": (0.166666672, 0.00833331607, 0.0001984142, 2.79153824e-6),
@@ -54,6 +58,12 @@ SINH_TAIL = {
 
 EXP_RANGE = {"f32": (-104.0, 89.0), "f64": (-746.0, 710.0)}
 """Beyond, exp is 0 or inf."""
+
+NEAR_EXP_MOST = 126
+"""2**n is a normal f32 number for |n| up to this."""
+
+LOG2E_LOW = 1.92596299e-8
+"""What LOG2E lacks as an f32 number."""
 
 EXP2_RANGE = {"f32": (-151.0, 128.0), "f64": (-1076.0, 1024.0)}
 """Beyond, exp2 is 0 or inf."""
@@ -102,7 +112,20 @@ def expm1_reduced(r: Value) -> Value:
     return fma(horner(r, EXP_TAIL[r.kind]), r * r, r)
 
 
+def near_exp(x: Value) -> Value:
+    """exp by the approximation of 2**r: n is kept where 2**n is a normal number, and what is beyond is left
+    to r. That instruction takes any r, and the product is rounded once even where it is subnormal."""
+    most, form = NEAR_EXP_MOST, FORMATS["f32"]
+    kept = saturated(fma(x, LOG2E / (2 * most), 0.5))
+    shifted = fma(kept, 2.0 * most, form.shifter + (form.bias - most))
+    n = shifted - (form.shifter + form.bias)
+    r = fma(x, LOG2E_LOW, fma(x, LOG2E, -n))
+    return near_exp2(r) * power_of_two(shifted.bits(), "f32")
+
+
 def exp(x: Value) -> Value:
+    if has_approximations(x):
+        return near_exp(x)
     low, high = EXP_RANGE[x.kind]
     x = at_most(at_least(x, low), high)
     n, exponent = nearest(x, LOG2E, 2 * FORMATS[x.kind].bias)
@@ -138,8 +161,20 @@ def sigmoid(x: Value) -> Value:
     return quotient(select(x < 0.0, small, 1.0), fast_two_sum(x.same(1.0), small))
 
 
+def near_tanh(x: Value) -> Value:
+    """tanh by the approximations of 2**x and 1 / x; the polynomial is for as much as they are too far off
+    for."""
+    size = fabs(x)
+    z = x * x
+    near = fma(horner(z, NEAR_TANH_TAIL) * z, size, size)
+    far = 1.0 - 2.0 * near_reciprocal(near_exp2(size * (2.0 * LOG2E)) + 1.0)
+    return copysign(select(size < 0.65, near, far), x)
+
+
 def tanh(x: Value) -> Value:
     """A polynomial where |tanh x| is below 1/2, else 1 - 2 / (exp(2 |x|) + 1)."""
+    if has_approximations(x):
+        return near_tanh(x)
     size = fabs(x)
     z = x * x
     near = fma(horner(z, TANH_TAIL[x.kind]) * z, size, size)

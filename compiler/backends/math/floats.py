@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from retrograd.compiler.backends.kinds import HALVES, Number
-from retrograd.compiler.backends.vector import Value, fabs, fma, select
+from retrograd.compiler.backends.vector import Value, fabs, fma, maximum, minimum, select
 
 INF, NAN = float("inf"), float("nan")
 
@@ -78,12 +78,12 @@ def either(
 
 def at_most(x: Value, bound: float) -> Value:
     """`x`, or `bound` where x is larger. NaN stays."""
-    return select(x > bound, bound, x)
+    return minimum(x, bound)
 
 
 def at_least(x: Value, bound: float) -> Value:
     """`x`, or `bound` where x is smaller. NaN stays."""
-    return select(x < bound, bound, x)
+    return maximum(x, bound)
 
 
 def through(wide: str, kinds: tuple[str, ...]) -> Callable[[Function], Function]:

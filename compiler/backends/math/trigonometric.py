@@ -107,8 +107,8 @@ def cos_parts(r: Value, lack: Value) -> Words:
 
 def signed(x: Value, quadrant: Value) -> Value:
     """-x in the third and fourth quadrant."""
-    sign = (quadrant & 2) << (FLOATS[x.kind] - 2)
-    return (x.bits() ^ sign).as_float()
+    bits = FLOATS[x.kind]
+    return (x.bits() ^ (quadrant << (bits - 2) & -1 << (bits - 1))).as_float()
 
 
 def sin(x: Value) -> Value:

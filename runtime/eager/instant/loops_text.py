@@ -15,7 +15,7 @@ from string import Template
 
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.math import FUNCTIONS
-from retrograd.compiler.backends.vector import Block, Value, maximum, sqrt
+from retrograd.compiler.backends.vector import Block, Means, Value, maximum, sqrt
 
 Code = Callable[[Value], Value]
 
@@ -58,7 +58,7 @@ class _Piece:
     """The code of a function in a basic block called `label`, of the value `%name`."""
 
     def __init__(self, label: str, name: str, code: Code, kind: str, avx512: bool) -> None:
-        block = Block(label, avx512=avx512)
+        block = Block(label, means=Means(avx512=avx512))
         result = code(Value(block, f"%{name}", kind, LANES[kind]))
         self.names = {
             label: "\n".join(line.replace("%v", f"%{label}.v") for line in block.lines[1:]),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from string import Template
 
 from retrograd.compiler.backends.kinds import FLOATS, INTEGERS, LLVM_TYPES
-from retrograd.compiler.backends.vector import Block, Value
+from retrograd.compiler.backends.vector import Block, Means, Value
 
 Code = Callable[..., Value]
 
@@ -35,7 +35,7 @@ class _Function:
     """A kernel while it is written, and what the module must hold besides."""
 
     def __init__(self, name: str, lanes: int, avx512: bool) -> None:
-        self.block = Block(avx512=avx512)
+        self.block = Block(means=Means(avx512=avx512))
         self.name, self.lanes = name, lanes
 
     def word(self, table: str, place: int, kind: str) -> str:
