@@ -7,6 +7,7 @@ what is missing.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from native import assert_close
 from simulated_driver import SimulatedDriver
 from test_pipeline import CASES, sample
 from test_ptx import LISTED, OPS, chunks, with_adjoint
-from test_ptx_programs import operands_of
+from test_ptx_programs import approximates, operands_of
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Array, apply, interpret
@@ -50,13 +51,13 @@ def with_cotangents(function: Function, arrays: Sequence[Array]) -> tuple[Any, l
 
 
 def row_agrees(driver: Driver, row: Elementwise, dtypes: list[DType]) -> None:
-    """On the device a row gives what the PTX machine gives, to the bit, and what NumPy gives, nearly."""
+    """On the device a row gives what the PTX machine gives, and what NumPy gives, nearly."""
     graph, arrays = with_cotangents(lambda *x: apply(row, *x), operands_of(dtypes))
     compiled = compile_for_gpu(graph, device_programs.architecture(driver))
     found = device_programs.run(driver, compiled, arrays)
     assert_close(found[0], interpret(graph, arrays)[0])
     for mine, theirs in zip(found, ptx_programs.run(compiled, arrays), strict=True):
-        assert_close(mine, theirs, ulps=2)
+        assert_close(mine, theirs, ulps=8 if approximates(compiled) else 2)
 
 
 def op_agrees(driver: Driver, function: Function, given: Sequence[Array]) -> None:
@@ -90,7 +91,7 @@ def test_kernels_of_a_size_that_matters(nvidia: Driver, name: str) -> None:
     compiled = compile_for_gpu(with_adjoint(function, arrays), device_programs.architecture(nvidia))
     given = [*arrays, *(sample(n.shape, n.dtype, 7) for n in compiled.graph.inputs[len(arrays) :])]
     for mine, theirs in zip(device_programs.run(nvidia, compiled, given), interpret(compiled.graph, given)):
-        scale = float(np.abs(theirs).max(initial=1))
+        scale = float(np.nanmax(np.abs(theirs), initial=1))
         np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4 * scale)
 
 
@@ -113,7 +114,8 @@ def test_nvidias_sanitizer_finds_nothing(tool: str) -> None:
         "-q",
         tests,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, env=alone)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -23,10 +23,15 @@ from test_random_graphs import EXAMPLES, assert_agrees, programs
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Array, Graph, apply, interpret
 from retrograd.compiler.ops.elementwise import Elementwise
-from retrograd.compiler.pipeline import compile_for_gpu, unseen
+from retrograd.compiler.pipeline import CompiledGpu, compile_for_gpu, unseen
 
 CONTRACTED = {"cbrt", "asinh", "lgamma", "digamma"}
 """Rows whose f64 products and sums LLVM contracts differently for processors and for GPUs."""
+
+
+def approximates(compiled: CompiledGpu) -> bool:
+    """Does the PTX compute otherwise than a processor does, by a GPU's own approximations?"""
+    return ".approx." in compiled.ptx
 
 
 def operands_of(dtypes: list[DType]) -> list[Array]:
@@ -44,7 +49,7 @@ def test_every_row_and_its_derivative(row: Elementwise, dtypes: list[DType]) -> 
     assert_close(found[0], expected)
     assert_close(ptx_programs.run(program.compiled, arrays, contracted)[0], expected)
     for mine, theirs in zip(found, loops, strict=True):
-        if row.name in CONTRACTED:
+        if row.name in CONTRACTED or approximates(program.compiled):
             assert_close(mine, theirs)
         else:
             np.testing.assert_array_equal(mine, theirs)

@@ -324,7 +324,7 @@ class Block:
 
     def rarely(
         self,
-        name: str,
+        name: str | None,
         condition: Value,
         common: tuple[Value, ...],
         rare: Callable[[], tuple[Value, ...]],
@@ -335,7 +335,7 @@ class Block:
         has been asked for before, nothing is written.
         """
         keys = [f"{name}({', '.join(v.ref for v in (condition, value))})" for value in common]
-        if all(key in self._known for key in keys):
+        if name is not None and all(key in self._known for key in keys):
             return tuple(self._known[key] for key in keys)
         known, before = dict(self._known), self.here
         inside, after = self.fresh("rare"), self.fresh("join")
@@ -352,7 +352,8 @@ class Block:
             self.emit(f"phi {a.type} [ {a.ref}, %{before} ], [ {b.ref}, %{last} ]", a.kind, a.lanes)
             for a, b in zip(common, others, strict=True)
         )
-        known.update(zip(keys, joined))
+        if name is not None:
+            known.update(zip(keys, joined))
         return joined
 
 

@@ -45,7 +45,15 @@ ENOUGH = 1 << 17
 _MOST_WEIGHT = 256
 """A thread computes fewer elements at a time where together they would weigh more: they must fit its
 registers."""
-_FUNCTION_WEIGHT = 10
+_LIGHT_WEIGHT, _FUNCTION_WEIGHT = 10, 60
+"""Of functions in `_LIGHT`, evaluated in float32, and of others; in float64, `_DOUBLED` times as much."""
+_DOUBLED = {_LIGHT_WEIGHT: 4, _FUNCTION_WEIGHT: 2}
+_LIGHT = frozenset(
+    {
+        "cos", "div", "erf", "exp", "exp2", "expm1", "log", "log10", "log1p", "log2", "reciprocal", "rsqrt",
+        "sigmoid", "sin", "softplus", "sqrt", "tanh",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +152,10 @@ def weight(body: Sequence[Statement]) -> int:
 
 def _weight(e: Call) -> int:
     row = OPS[e.row]
-    doubled = 2 if e.dtype.itemsize == 8 and e.dtype.is_floating_point else 1
-    return _FUNCTION_WEIGHT * doubled if isinstance(row, Elementwise) and row.types is Types.FLOAT else 1
+    if not isinstance(row, Elementwise) or row.types is not Types.FLOAT:
+        return 1
+    own = _LIGHT_WEIGHT if e.row in _LIGHT else _FUNCTION_WEIGHT
+    return own * _DOUBLED[own] if e.dtype.itemsize == 8 else own
 
 
 def moved(values: dict[Axis, Index]) -> Rewriter:

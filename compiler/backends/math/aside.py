@@ -63,7 +63,8 @@ def amended(name: str, operands: tuple[Value, ...], usual: tuple[Value, ...]) ->
         found = _per_lane(symbol, aside.right, tuple(u.kind for u in usual), *operands)
         return tuple(select(wanted, a, b) for a, b in zip(found, usual, strict=True))
 
-    return block.rarely(symbol, wanted, usual, rare)
+    again = symbol if block.means.library or operands[0].kind == "f32" else None  # a GPU has no room for more
+    return block.rarely(again, wanted, usual, rare)
 
 
 def _in_memory(symbol: str, operands: tuple[Value, ...], usual: tuple[Value, ...]) -> tuple[Value, ...]:
