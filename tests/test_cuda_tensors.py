@@ -529,9 +529,49 @@ def test_an_index_out_of_range_is_an_error_at_its_line() -> None:
     x, i = t.ones(3, device="cuda"), t.tensor([3], device="cuda")
     with pytest.raises(DimensionError, match=r"test_cuda_tensors.py:\d+: take .*the axis has size 3"):
         x[i]
+
+
+OUT_OF_RANGE = r"test_cuda_tensors.py:\d+: take .*the axis has size 3"
+LOOKS: dict[str, Callable[[Any], object]] = {
+    "a value": lambda y: y.tolist(),
+    "another value": lambda y: t.ones(2, device="cuda").cpu(),
+    "the GPU": lambda y: t.cuda.synchronize(),
+    "its stream": lambda y: t.cuda.current_stream().synchronize(),
+    "an event": lambda y: t.cuda.current_stream().record_event().synchronize(),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_a_compiled_function_reports_an_index_when_the_gpu_is_waited_for(
+    look: Callable[[Any], object],
+) -> None:
+    """Nobody waits for the check itself; a good call after it takes nothing back, and it is told once."""
+    x, good, bad = t.ones(3, device="cuda"), *(t.tensor([k], device="cuda") for k in (2, 3))
     f = t.compile_grad(lambda a, b: a[b] * 2)
-    with pytest.raises(IndexError, match=r"test_cuda_tensors.py:\d+: take .*the axis has size 3"):
-        f(x, i)
+    f(x, good)
+    y = f(x, bad)
+    f(x, good)
+    with pytest.raises(IndexError, match=OUT_OF_RANGE):
+        look(y)
+    assert f(x, good).tolist() == [2.0]
+
+
+def test_a_compiled_function_reports_an_index_at_its_next_call() -> None:
+    x, good, bad = t.ones(3, device="cuda"), *(t.tensor([k], device="cuda") for k in (2, 3))
+    f = t.compile_grad(lambda a, b: a[b] * 2)
+    f(x, bad)
+    while not t.cuda.current_stream().query():
+        pass
+    with pytest.raises(IndexError, match=OUT_OF_RANGE):
+        f(x, good)
+    assert f(x, good).tolist() == [2.0]
+
+
+def test_where_launches_block_an_index_is_reported_at_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    f = t.compile_grad(lambda a, b: a[b] * 2)
+    with pytest.raises(IndexError, match=OUT_OF_RANGE):
+        f(t.ones(3, device="cuda"), t.tensor([3], device="cuda"))
 
 
 def test_what_lapack_does_says_so() -> None:

@@ -196,9 +196,12 @@ def _read(nest: Nest, fresh: set[Buffer]) -> list[Task]:
     task = Rows(axes, tuple(stage for stage in left if stage.body))
     tasks: list[Task]
     if _worth_rows(task, fresh):
-        task, sums = _sums_of_rows(Rows(axes, tuple(stages)), apart)
+        task, totals = _sums_of_rows(Rows(axes, tuple(stages)), apart)
         fresh |= {s.buffer for stage in task.stages for s in stage.body if isinstance(s, Accumulate)}
-        tasks, crossing = [task], [nest for nest in crossing if nest.body[0] not in sums] + [*sums.values()]
+        tasks, crossing = (
+            [task],
+            [nest for nest in crossing if nest.body[0] not in totals] + [*totals.values()],
+        )
     else:
         tasks = [t for n in task.apart() for t in _sorted_out(n, fresh)]
     return [*tasks, *(t for nest in _merged(crossing) for t in _sorted_out(nest, fresh))]
@@ -208,7 +211,8 @@ def _sums_of_rows(task: Rows, crossing: set[Statement]) -> tuple[Rows, dict[Stat
     """The rows with a sum of each row's own for what is summed over whole rows and over several of them, and
     the nests that sum those; without what is summed over rows place by place."""
     place, count = flatten([at(a) for a in task.axes], extents(task.axes)), size(task.axes)
-    stages, nests = [], {}
+    stages: list[Nest] = []
+    nests: dict[Statement, Nest] = {}
     for stage in task.stages:
         body: list[Statement] = []
         for s in stage.body:

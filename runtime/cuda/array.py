@@ -51,7 +51,7 @@ class CudaArray(DeviceArray):
         out = np.empty(self.shape, self.dtype.numpy)
         self.read_into(out)
         if out.nbytes:
-            self.gpu.driver.stream_synchronize(self.gpu.stream)
+            self.gpu.wait(self.gpu.stream)
         return out
 
     def read_into(self, out: Array) -> None:

@@ -17,6 +17,7 @@ from retrograd.compiler.errors import DeviceError, mirrored
 from retrograd.runtime.cuda import driver
 from retrograd.runtime.cuda.driver import Driver
 from retrograd.runtime.cuda.memory import Buffer, Pool
+from retrograd.runtime.cuda.pending import Pending
 from retrograd.runtime.device import device
 from retrograd.runtime.native.watching import Read
 
@@ -56,6 +57,7 @@ class Device:
         self.pool = Pool(self)
         self.made: dict[object, Any] = {}
         """What was loaded once: see `once`."""
+        self.pending = Pending(driver)
         self.numbers = Latest(_NUMBERS)
         """Those that were uploaded."""
         self.capturing = threading.Lock()
@@ -84,6 +86,15 @@ class Device:
     def stream(self) -> int:
         """The stream that this thread gives its work for the GPU to."""
         return _current.streams.get(self.index, 0)
+
+    def wait(self, stream: int | None = None) -> None:
+        """Wait until a stream, or everything, is done, and raise the error of what is found then."""
+        self.activate()
+        if stream is None:
+            self.driver.synchronize()
+        else:
+            self.driver.stream_synchronize(stream)
+        self.pending.look()
 
     def allocate(self, nbytes: int) -> Buffer:
         """Memory for the current stream."""

@@ -2,13 +2,14 @@
 CPU.
 
 In flow arrays of the GPU, and of the CPU what is small (numbers that are known only when the program runs);
-out flow fresh arrays of the GPU. Nobody waits for the kernels, unless the program reads at indices that it is
-given: then it waits, and an index out of range is the error that it is on the CPU, at the user's line.
+out flow fresh arrays of the GPU. Nobody waits for the kernels. An index out of range is the error that it is
+on the CPU, at the user's line, and comes up when the GPU is next waited for (`pending`).
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -44,8 +45,6 @@ from retrograd.runtime.strided import Layout
 if TYPE_CHECKING:
     from retrograd.compiler.ir import loops
     from retrograd.compiler.pipeline import CompiledGpu
-
-_FLAG = Type((), dtypes.bool_)
 
 
 class GpuProgram:
@@ -121,7 +120,7 @@ class GpuProgram:
         guards: Watch | None = None,
     ) -> Callable[..., Any] | None:
         """A native callable that starts the kernels (see `fastcall`); None where only Python can: numbers of
-        the CPU are uploaded, and checks of indices waited for."""
+        the CPU are uploaded, and checks of indices watched."""
         ports = [*leaves_of(arguments), *(port for _, port in held)]
         seen = [port for port in ports if not isinstance(port, ConstantPort | WeakPort)]
         updates = [port for port in outputs if isinstance(port, UpdatePort)]
@@ -174,7 +173,11 @@ class GpuProgram:
             for k, (size, layout, dtype) in enumerate(self._made)
         ]
         if self._kernels.code.checks:
-            run(self._kernels, inputs, outputs, self._failure)
+            gpu.pending.look()
+            flags = _flagged(self._kernels, inputs, outputs)
+            gpu.pending.watch(flags.shape, flags.read_into, self._failure)
+            if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
+                gpu.wait(stream)
         else:
             self._kernels.run(inputs, [x.pointer for x in outputs])
         return outputs
@@ -189,16 +192,21 @@ class GpuProgram:
         return self._checks[place].error()
 
 
-def run(
-    kernels: Kernels,
-    inputs: Sequence[int],
-    outputs: Sequence[CudaArray],
-    failure: Callable[[int], Exception] | None = None,
-) -> None:
-    """Start the kernels; if they check indices, wait, and raise what `failure` makes of the first flag that
-    is up; without it, the error is of the line that is running."""
-    flags = [empty(kernels.gpu, _FLAG) for _ in kernels.code.checks]
-    kernels.run(inputs, [x.pointer for x in (*outputs, *flags)])
-    for place, (flag, (op, size)) in enumerate(zip(flags, kernels.code.checks, strict=True)):
-        if flag.host():
-            raise failure(place) if failure is not None else IndexCheck(op, size, None).error()
+def run(kernels: Kernels, inputs: Sequence[int], outputs: Sequence[CudaArray]) -> None:
+    """Start the kernels; if they check indices, wait, and raise the error of the first flag that is up, at
+    the line that is running."""
+    if not kernels.code.checks:
+        kernels.run(inputs, [x.pointer for x in outputs])
+        return
+    flags = _flagged(kernels, inputs, outputs).host()[:, 0]
+    for up, (op, size) in zip(flags, kernels.code.checks, strict=True):
+        if up:
+            raise IndexCheck(op, size, None).error()
+
+
+def _flagged(kernels: Kernels, inputs: Sequence[int], outputs: Sequence[CudaArray]) -> CudaArray:
+    """Start the kernels, and give the flags of their checks: the first byte of each row."""
+    flags = empty(kernels.gpu, Type((len(kernels.code.checks), ALIGNMENT), dtypes.uint8))
+    places = range(flags.pointer, flags.pointer + flags.memory.nbytes, ALIGNMENT)
+    kernels.run(inputs, [*(x.pointer for x in outputs), *places[: len(kernels.code.checks)]])
+    return flags

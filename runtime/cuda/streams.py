@@ -65,6 +65,7 @@ class Event:
         if self._device is not None:
             self._device.activate()
             self._device.driver.event_synchronize(self._handle)
+            self._device.pending.look()
 
     def elapsed_time(self, end_event: Event) -> float:
         """Milliseconds from this event to another; both must have been made with `enable_timing`."""
@@ -108,8 +109,7 @@ class Stream:
 
     def synchronize(self) -> None:
         """Wait until all its work is done."""
-        self._device.activate()
-        self._device.driver.stream_synchronize(self.cuda_stream)
+        self._device.wait(self.cuda_stream)
 
     def query(self) -> bool:
         """Whether all its work is done."""
@@ -188,6 +188,4 @@ def set_stream(stream: Stream) -> None:
 
 def synchronize(device: object = None) -> None:
     """Wait until a GPU has done everything that it was asked for. Errors of earlier launches come up here."""
-    chosen = the_device(device)
-    chosen.activate()
-    chosen.driver.synchronize()
+    the_device(device).wait()
