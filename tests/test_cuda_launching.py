@@ -91,7 +91,7 @@ def test_a_stream_that_is_chosen_is_noticed(gpus: SimulatedDriver) -> None:
 def test_several_kernels_become_a_graph_that_native_code_launches(gpus: SimulatedDriver) -> None:
     w = numbers(6, 4).cuda()
     f = rg.compile_grad(lambda x: ((x @ w).relu().softmax(1) @ w.t()).pow(2).mean())
-    x, graphs = numbers(3, 6).cuda(), 0
+    x, graphs = numbers(600, 6).cuda(), 0
     expected = f.value_and_grad(x)[0].item()
     real = gpus.launch_graph
 

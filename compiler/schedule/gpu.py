@@ -12,7 +12,7 @@ launches:
     a product of matrices                       gpu_gemm        1, or 2 where few results are sums of much
 
 Nests that store, one after the other over axes of the same extents, are one task where they can be
-(`gpu_join`).
+(`gpu_join`), and launches of one block that follow each other are one launch (`gpu_blocks`).
 
 Everything a task leaves for the next is in global memory, and launches run in order: that is all the
 synchronising there is between blocks. Launches depend on sizes alone, and so do results.
@@ -28,8 +28,9 @@ from retrograd.compiler.ir.index import Axis, Loaded, as_index, flatten
 from retrograd.compiler.ir.loops import Accumulate, For, Kernel, Program, Statement, Store, expressions, walk
 from retrograd.compiler.passes.epilogues import is_straight, join_epilogues
 from retrograd.compiler.schedule.cpu import collapse
+from retrograd.compiler.schedule.gpu_blocks import joined
 from retrograd.compiler.schedule.gpu_gemm import product
-from retrograd.compiler.schedule.gpu_join import sums_first, together
+from retrograd.compiler.schedule.gpu_join import first_of_rows, together
 from retrograd.compiler.schedule.gpu_pointwise import free_axes, lines, pointwise, scatter
 from retrograd.compiler.schedule.gpu_reduce import kept_axes, reduction
 from retrograd.compiler.schedule.gpu_rows import Rows, rows
@@ -77,7 +78,7 @@ def schedule(program: Program, gpu: Gpu) -> Program:
     for k, (name, task, fresh) in enumerate(tasks):
         others = _touched(other for j, (_, other, _) in enumerate(tasks) if j != k)
         kernels += _launches(name, task, fresh, others)
-    return replace(program, kernels=tuple(kernels))
+    return replace(program, kernels=tuple(joined(kernels, _name)))
 
 
 def _joined(tasks: list[tuple[str, Task, set[Buffer]]]) -> list[tuple[str, Task, set[Buffer]]]:
@@ -91,7 +92,7 @@ def _joined(tasks: list[tuple[str, Task, set[Buffer]]]) -> list[tuple[str, Task,
             if isinstance(task, Nest):
                 both = together(before[1], task, _touched(rest))
             elif isinstance(task, Rows) and {s.buffer for s in _sums(before[1])} <= before[2]:
-                both = sums_first(before[1], task)
+                both = first_of_rows(before[1], task)
             if both is not None:
                 found[-1] = (_name(before[0], name), both, before[2] | fresh)
                 continue
@@ -198,10 +199,8 @@ def _read(nest: Nest, fresh: set[Buffer]) -> list[Task]:
     if _worth_rows(task, fresh):
         task, totals = _sums_of_rows(Rows(axes, tuple(stages)), apart)
         fresh |= {s.buffer for stage in task.stages for s in stage.body if isinstance(s, Accumulate)}
-        tasks, crossing = (
-            [task],
-            [nest for nest in crossing if nest.body[0] not in totals] + [*totals.values()],
-        )
+        crossing = [*(nest for nest in crossing if nest.body[0] not in totals), *totals.values()]
+        tasks = [task]
     else:
         tasks = [t for n in task.apart() for t in _sorted_out(n, fresh)]
     return [*tasks, *(t for nest in _merged(crossing) for t in _sorted_out(nest, fresh))]

@@ -5,7 +5,8 @@
 
 What only the second nest reads of the first is not stored at all. Pointwise nests join if their axes have the
 same extents, what is written by one and read by the other is at the same place in both, and a thread's
-registers have room for both. Sums of rows join the stages of a kernel that keeps the same rows to itself.
+registers have room for both. Values of rows and their sums join the stages of a kernel that keeps the same
+rows to itself.
 """
 
 from __future__ import annotations
@@ -44,23 +45,28 @@ def together(first: Nest, second: Nest, elsewhere: set[Buffer]) -> Nest | None:
     return joined if weight(body) <= _MOST_WEIGHT and len(_touched(joined)) <= _MOST_BUFFERS else None
 
 
-def sums_first(first: Nest, second: Rows) -> Rows | None:
-    """Sums of the rows that `second` works on, and reads, as its first stage, if they can be: each is read by
-    the row that it is of, and the rows do not write what it reads."""
-    sums = {s.buffer: s for s in first.body if isinstance(s, Accumulate)}
-    if len(sums) < len(first.body) or not second.axes:
-        return None
+def first_of_rows(first: Nest, second: Rows) -> Rows | None:
+    """What `second` reads of each of its rows as its first stage, if it can be: values of the rows, or sums
+    of rows that it reads, too. Each is read by the row that it is of, and the rows do not write what it
+    reads."""
+    made = {s.buffer: s for s in first.body if isinstance(s, Store | Accumulate)}
     lead = first.axes[: len(second.axes)]
-    if extents(lead) != extents(second.axes) or any(kept_axes(s, first.axes) != lead for s in sums.values()):
+    if not second.axes or extents(lead) != extents(second.axes):
+        return None
+    values_of_rows = lead == first.axes and _is_pointwise(first)
+    sums = all(isinstance(s, Accumulate) and kept_axes(s, first.axes) == lead for s in first.body)
+    if not values_of_rows and not (sums and len(made) == len(first.body)):
         return None
     read, written = set[Buffer](), set[Buffer]()
     values = dict(zip(second.axes, map(as_index, lead), strict=True))
     for stage in second.stages:
         read |= _read(stage)
         written |= {s.buffer for s in stage.body if isinstance(s, Store | Accumulate)}
-        if not _at_the_same_places(stage, sums, values):
+        if not _at_the_same_places(stage, made, values):
             return None
-    if written & (_read(first) | set(sums)) or not (read & _read(first) and read & set(sums)):
+    if written & (_read(first) | set(made)) or not read & set(made):
+        return None
+    if sums and not read & _read(first):
         return None
     back = dict(zip(lead, map(as_index, second.axes), strict=True))
     body = tuple(Rewriter(lambda index: index.substitute(back)).statements(first.body))

@@ -57,7 +57,7 @@ _IN_FLIGHT = 4
 """Steps whose reads are under way together."""
 _READ_WORDS, _MOST_WEIGHT = 32, 40
 """Registers for what they read, and the most that they may compute."""
-_ONE_SLICE_STEPS, _SLICE_STEPS = 32, 8
+_ONE_SLICE_STEPS, _SLICE_STEPS = 16, 8
 """Where workers have so many steps at most, a second launch would take longer than they do; a slice has as
 many at least."""
 _MOST_SLICES = 1024
@@ -81,11 +81,11 @@ def reduction(name: str, nest: Nest, fresh: set[Buffer]) -> list[Kernel]:
         for s in (plan.sums if plan.slices > 1 else ())
     }
     kernels = [_Writer(plan, fresh, partial).kernel(name)]
-    for s, buffer in partial.items():
+    if partial:
         piece, kept = Axis("s", plan.slices), plan.kept.axes
         place = as_index(piece) * size(kept) + flatten([at(a) for a in kept], extents(kept))
-        join = replace(s, value=Load(buffer, place))
-        kernels += reduction(f"{name}_join", Nest((*kept, piece), (join,)), fresh)
+        joins = tuple(replace(s, value=Load(buffer, place)) for s, buffer in partial.items())
+        kernels += reduction(f"{name}_join", Nest((*kept, piece), joins), fresh)
     return kernels
 
 

@@ -49,8 +49,9 @@ from retrograd.compiler.schedule.threads import (
     where,
 )
 
-_PER_WORKER = 16
-"""Elements of a row that one worker has, if there are enough workers."""
+_PER_WORKER, _FEWER = 16, 8
+"""Elements of a row that one worker has, if there are enough workers; the second where a worker's registers
+have no room for the first."""
 _ROW_THREADS = 128
 _MOST_WORKERS = 512
 _MOST_REGISTERS = 48
@@ -71,7 +72,8 @@ class Rows:
 
 def rows(name: str, task: Rows, elsewhere: set[Buffer]) -> Kernel:
     """One launch for all stages; what other launches touch (`elsewhere`) is written to memory."""
-    return _Rows(task, elsewhere).kernel(name)
+    made = _Rows(task, elsewhere, _PER_WORKER)
+    return (_Rows(task, elsewhere, _FEWER) if made.crowded else made).kernel(name)
 
 
 @dataclass
@@ -87,13 +89,13 @@ class _Home:
 
 
 class _Rows:
-    def __init__(self, task: Rows, elsewhere: set[Buffer]) -> None:
+    def __init__(self, task: Rows, elsewhere: set[Buffer], share: int) -> None:
         self._task = task
         self._stages = [part for stage in task.stages for part in _parts(stage)]
         self._count = size(task.axes)
         longest = max(size(s.axes) for s in self._stages)
         self._lanes = self._common_lanes()
-        self._workers = min(_MOST_WORKERS, power_of_two(-(-longest // max(_PER_WORKER, self._lanes))))
+        self._workers = min(_MOST_WORKERS, power_of_two(-(-longest // max(share, self._lanes))))
         self._threads = Axis(
             "t", max(min(_ROW_THREADS, power_of_two(self._count) * self._workers), self._workers, WARP)
         )
@@ -107,7 +109,11 @@ class _Rows:
         self._shared: list[Buffer] = []
         self._registers: list[Buffer] = []
         self._left = _MOST_REGISTERS
+        self.crowded = False
+        """Was there no room for a row?"""
         self._homes = self._find_homes(elsewhere)
+        self._apart: set[tuple[Buffer, Index]] = set()
+        """Places in fetched rows that are read from memory."""
         self._fetched = self._find_fetched()
         self._steady = self._find_steady()
 
@@ -149,6 +155,7 @@ class _Rows:
         each = -(-row // (self._workers * self._lanes)) * self._lanes
         words = each * -(-buffer.dtype.itemsize // 4)
         if words > self._left:
+            self.crowded = True
             return None
         self._left -= words
         local = Buffer(buffer.name, buffer.dtype, each, Space.LOCAL)
@@ -157,7 +164,7 @@ class _Rows:
 
     def _find_fetched(self) -> list[tuple[Nest, Load]]:
         """A home in registers for what several stages only read, and each worker where it is: the first of
-        those stages, and the load."""
+        those stages, and the load. What is read of it at other places is read from memory."""
         found: dict[Buffer, list[tuple[Nest, Load]]] = {}
         for stage in self._stages:
             for e in expressions(stage.body):
@@ -165,15 +172,17 @@ class _Rows:
                     found.setdefault(e.buffer, []).append((stage, e))
         fetched = []
         for buffer, loads in found.items():
-            row = self._own_row(buffer, [e.index for _, e in loads])
-            alike = all(stage.axes and not e.bounds and self._alike(stage, e, row) for stage, e in loads)
-            if not alike or len({id(stage) for stage, _ in loads}) < 2:
+            row = self._own_row(buffer, [e.index for stage, e in loads if stage.axes])
+            alike = [(s, e) for s, e in loads if s.axes and not e.bounds and self._alike(s, e, row)]
+            apart = {(e.buffer, e.index) for _, e in loads} - {(e.buffer, e.index) for _, e in alike}
+            if len({id(stage) for stage, _ in alike}) < 2 or len(alike) + len(apart) < len(loads):
                 continue
             row = buffer.size if row is None else row
             local = self._in_registers(buffer, row)
             if local is not None:
                 self._homes[buffer] = _Home(row, local)
-                fetched.append(loads[0])
+                fetched.append(alike[0])
+                self._apart |= apart
         return fetched
 
     def _find_steady(self) -> dict[tuple[Buffer, Index], Buffer]:
@@ -302,7 +311,7 @@ class _Rows:
             if steady is not None:
                 return Load(steady, Index())
             local = self._local(e.buffer)
-            if local is None:
+            if local is None or (e.buffer, e.index) in self._apart:
                 return None
             if local.space is Space.LOCAL:
                 return Load(local, own if local.size > 1 else Index())
