@@ -7,6 +7,7 @@ A new shared fixture goes at the end.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +73,14 @@ def torch() -> ModuleType:
 def jax() -> ModuleType:
     """JAX, as an oracle."""
     return peer("jax", "JAX")
+
+
+@pytest.fixture
+def collects_its_own() -> Iterator[None]:
+    """For tests that collect garbage many times: what was there before is not looked through each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

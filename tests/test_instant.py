@@ -300,6 +300,7 @@ CALLS: list[Callable[[Any, Any], Any]] = [
 ]
 
 
+@pytest.mark.usefixtures("collects_its_own")
 @pytest.mark.parametrize("call", CALLS)
 def test_nothing_leaks(call: Callable[[Any, Any], Any]) -> None:
     x, w = rg.ones(3, 3), rg.ones(3, 3, requires_grad=True)

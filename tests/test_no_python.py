@@ -222,6 +222,7 @@ def test_a_call_like_one_before_runs_no_python(name: str) -> None:
         assert same(arguments, given[0])
 
 
+@pytest.mark.usefixtures("collects_its_own")
 @pytest.mark.parametrize("name", CASES)
 def test_it_leaks_nothing(name: str) -> None:
     it = CASES[name]
