@@ -160,6 +160,7 @@ def torch_eager(row: Row, arrays: Arrays, compiled: bool = False) -> tuple[Call,
     def function(*x: Any) -> Any:
         return row.function(torch, *x)
 
+    torch.compiler.reset()  # a row does not pay for the compiling of those before it
     run = torch.compile(function) if compiled else function
 
     def call() -> Any:
@@ -180,6 +181,7 @@ def jax_jit(row: Row, arrays: Arrays) -> tuple[Call, Call]:
 
     if jax.default_backend() != "gpu":
         raise Missing("JAX finds no GPU")
+    jax.config.update("jax_default_matmul_precision", "highest")  # float32, as the others
     held: list[Any] = [jax.numpy.asarray(a) for a in arrays]
     last: list[Any] = []
 

@@ -201,6 +201,15 @@ def test_ctrl_c_at_any_time() -> None:
     all_is_well(f, x)
 
 
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Also where the tests run in the background, and the shell has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_inside_the_function() -> None:
     pressed = [True]
 
