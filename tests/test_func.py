@@ -62,6 +62,7 @@ def test_transforms_are_pytorchs(torch: ModuleType, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", ERRORS)
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")  # which PyTorch says once a process, of itself
 def test_errors_are_pytorchs(torch: ModuleType, case: str) -> None:
     errors = []
     for t in (torch, retrograd):
