@@ -402,15 +402,16 @@ def select(condition: Value, a: Value | Number, b: Value | Number) -> Value:
     return a.block.pure(text, a.kind, a.lanes)
 
 
-def has_bounds(x: Value) -> bool:
-    """Is the larger of two values like this one instruction, which NaN passes?"""
+def is_nvidias(x: Value) -> bool:
+    """Is it of the kind for which NVIDIA's GPUs have instructions of their own (`math.nvidia`)? Among them
+    are the larger and the smaller of two, which NaN passes."""
     return x.block.means.nvidia and x.kind == "f32"
 
 
 def maximum(a: Value | Number, b: Value | Number) -> Value:
     """The larger; NaN if either is, as NumPy's."""
     a, b = _alike(a, b)
-    if has_bounds(a):
+    if is_nvidias(a):
         return intrinsic("maximum", a, b)
     if b.is_constant:  # no NaN
         return select(a < b, b, a)
@@ -421,7 +422,7 @@ def maximum(a: Value | Number, b: Value | Number) -> Value:
 def minimum(a: Value | Number, b: Value | Number) -> Value:
     """The smaller; NaN if either is, as NumPy's."""
     a, b = _alike(a, b)
-    if has_bounds(a):
+    if is_nvidias(a):
         return intrinsic("minimum", a, b)
     if b.is_constant:  # no NaN
         return select(a > b, b, a)

@@ -198,7 +198,8 @@ def _read(nest: Nest, fresh: set[Buffer]) -> list[Task]:
     tasks: list[Task]
     if _worth_rows(task, fresh):
         task, totals = _sums_of_rows(Rows(axes, tuple(stages)), apart)
-        fresh |= {s.buffer for stage in task.stages for s in stage.body if isinstance(s, Accumulate)}
+        own = {s.buffer for stage in task.stages for s in stage.body if isinstance(s, Accumulate)}
+        fresh.update(own)  # for the rest of the kernel, too: whoever reads the tasks has the same set
         crossing = [*(nest for nest in crossing if nest.body[0] not in totals), *totals.values()]
         tasks = [task]
     else:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from retrograd.compiler.backends.math.avx512 import has_avx512, scalef
 from retrograd.compiler.backends.math.floats import FORMATS, at_least, at_most, fast_two_sum, horner, quotient
-from retrograd.compiler.backends.math.nvidia import has_approximations, near_exp2, near_reciprocal, saturated
-from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select
+from retrograd.compiler.backends.math.nvidia import near_exp2, near_reciprocal, saturated
+from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, is_nvidias, select
 
 LOG2E = 1.4426950408889634
 
@@ -124,7 +124,7 @@ def near_exp(x: Value) -> Value:
 
 
 def exp(x: Value) -> Value:
-    if has_approximations(x):
+    if is_nvidias(x):
         return near_exp(x)
     low, high = EXP_RANGE[x.kind]
     x = at_most(at_least(x, low), high)
@@ -173,7 +173,7 @@ def near_tanh(x: Value) -> Value:
 
 def tanh(x: Value) -> Value:
     """A polynomial where |tanh x| is below 1/2, else 1 - 2 / (exp(2 |x|) + 1)."""
-    if has_approximations(x):
+    if is_nvidias(x):
         return near_tanh(x)
     size = fabs(x)
     z = x * x

@@ -1,19 +1,15 @@
 """Instructions of NVIDIA's GPUs that do the work of several: a power of two and a reciprocal, nearly, and
 numbers kept between 0 and 1.
 
-They are of f32 alone, flush subnormal numbers to 0, and are called number by number. How far they are off is
-in the PTX ISA (chapter 9.7.3, `ex2` and `rcp`); what is made of them keeps the bounds of `math.TABLE`.
+They are for what `is_nvidias` holds of, flush subnormal numbers to 0, and are called number by number. How
+far they are off is in the PTX ISA (chapter 9.7.3, `ex2` and `rcp`). With them, over all 2**32 numbers on an
+H200, tanh is within 1.8 units in the last place, and exp within 2.1: more than its bound in `math.TABLE`.
 """
 
 from __future__ import annotations
 
 from retrograd.compiler.backends.lanes import joined, pieces
 from retrograd.compiler.backends.vector import Value
-
-
-def has_approximations(x: Value) -> bool:
-    """Are the following functions there, for values like this?"""
-    return x.block.means.nvidia and x.kind == "f32"
 
 
 def near_exp2(x: Value) -> Value:
