@@ -27,21 +27,42 @@ AREAS = {
     "Tensor": "`torch.Tensor`: methods and attributes",
     "autograd": "`torch.autograd`",
     "autograd.functional": "`torch.autograd.functional`",
+    "autograd.forward_ad": "`torch.autograd.forward_ad`",
+    "autograd.graph": "`torch.autograd.graph`",
     "nn": "`torch.nn`",
     "nn.functional": "`torch.nn.functional`",
     "nn.init": "`torch.nn.init`",
     "nn.utils": "`torch.nn.utils`",
+    "nn.utils.parametrizations": "`torch.nn.utils.parametrizations`",
+    "nn.utils.parametrize": "`torch.nn.utils.parametrize`",
     "nn.utils.rnn": "`torch.nn.utils.rnn`",
     "optim": "`torch.optim`",
     "optim.lr_scheduler": "`torch.optim.lr_scheduler`",
+    "optim.swa_utils": "`torch.optim.swa_utils`",
     "linalg": "`torch.linalg`",
     "special": "`torch.special`",
     "func": "`torch.func`",
+    "testing": "`torch.testing`",
+    "utils.checkpoint": "`torch.utils.checkpoint`",
     "utils.data": "`torch.utils.data`",
 }
 """Where names are looked for, and the heading there."""
 
+LISTED = {
+    "autograd.graph",
+    "nn.utils.parametrizations",
+    "nn.utils.parametrize",
+    "optim.swa_utils",
+    "testing",
+    "utils.checkpoint",
+}
+"""Areas where names of other areas lie about, so that only those of a module's `__all__` count."""
+
 LIMITS = {
+    "autograd.forward_ad.make_dual": "what is computed with a dual says `requires_grad=True` until it is "
+    "unpacked, and has no tangent where it was computed under `no_grad` (open the level inside `no_grad`); a "
+    "`Function`'s `jvp` is not called, its `backward` is differentiated; where a gradient leaves something "
+    "out by definition (`padding_idx`, `scale_grad_by_freq`), so does the tangent",
     "compile": "the whole function or an error; PyTorch's backends and `options` are not there",
     "linalg.cond": "a singular matrix in a stack is an error, except for the norm of 2",
     "load": "reads safetensors, never pickled files",
@@ -58,6 +79,7 @@ ROOTS = {
     "nn": "nn",
     "optim": "optim",
     "init": "nn.init",
+    "fw": "autograd.forward_ad",
 }
 """What the tests call a library and its rooms."""
 
@@ -69,10 +91,12 @@ def names(library: ModuleType, area: str) -> set[str]:
     """The public names of an area: functions, classes, a Tensor's attributes; no modules and no constants."""
     home = library
     for part in filter(None, area.split(".")):
-        home = getattr(home, part)
+        home = getattr(home, part, None) or import_module(f"{home.__name__}.{part}")
     found = {name for name in dir(home) if not name.startswith("_")}
     if area == "Tensor":
         return found
+    if area in LISTED:
+        found &= set(getattr(home, "__all__", found))
     return {name for name in found if _is_api(getattr(home, name, None), area, library.__name__)}
 
 
@@ -91,7 +115,8 @@ def _is_api(value: Any, area: str, library: str) -> bool:
     if not callable(value) or isinstance(value, ModuleType):
         return False
     home = getattr(value, "__module__", None) or library
-    if not home.startswith((library, "torch")) or home.startswith(INTERNAL):
+    internal = home.startswith(INTERNAL) and home != f"torch.{area}"
+    if not home.startswith((library, "torch")) or internal:
         return False
     if not isinstance(value, type):
         return True

@@ -39,29 +39,20 @@ class State(threading.local):
 STATE = State()
 
 
-class _Mode:
-    """Sets one field of STATE for the length of a `with` block, of a function, or of each step of a
-    generator.
-    """
+class Decorator:
+    """What `with` enters, and as a decorator each call of a function, or each step of a generator."""
 
-    field: str
-    value: bool
-
-    def __init__(self) -> None:
-        self._before: list[bool] = []
-
-    def _copy(self) -> _Mode:
+    def _copy(self) -> Decorator:
         """A fresh one, so that a decorated function may call itself."""
         return type(self)()
 
-    def __enter__(self) -> None:
-        self._before.append(getattr(STATE, self.field))
-        setattr(STATE, self.field, self.value)
+    def __enter__(self) -> Any:
+        raise NotImplementedError
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        setattr(STATE, self.field, self._before.pop())
+        raise NotImplementedError
 
     def __call__(self, function: _F) -> _F:
         if inspect.isgeneratorfunction(function):
@@ -98,6 +89,25 @@ class _Mode:
                     resume = functools.partial(steps.throw, error)
 
         return wrapped
+
+
+class _Mode(Decorator):
+    """Sets one field of STATE."""
+
+    field: str
+    value: bool
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(getattr(STATE, self.field))
+        setattr(STATE, self.field, self.value)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        setattr(STATE, self.field, self._before.pop())
 
 
 class no_grad(_Mode):

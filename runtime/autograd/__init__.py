@@ -7,7 +7,7 @@ PyTorch's (`torch.autograd`).
 
 from __future__ import annotations
 
-from retrograd.runtime.autograd import differentiation, engine, function, functional, graph
+from retrograd.runtime.autograd import differentiation, engine, forward_ad, function, functional, graph
 from retrograd.runtime.autograd.differentiation import Variable, backward, grad
 from retrograd.runtime.autograd.function import Function, once_differentiable
 from retrograd.runtime.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -32,6 +32,7 @@ __all__ = [
     "differentiation",
     "enable_grad",
     "engine",
+    "forward_ad",
     "function",
     "functional",
     "grad",
