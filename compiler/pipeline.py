@@ -148,6 +148,8 @@ def compile_for_gpu(
     given = updates if updates and not checks else {}
     safe = straight_in_launches(serial, planned, given)
     pairs = [(planned.outputs[k], planned.inputs[given[k]]) for k in safe]
-    text, launches = ptx.emit(planned, graph.name, frozenset(buffer for pair in pairs for buffer in pair))
+    together = frozenset(buffer for pair in pairs for buffer in pair)
+    flags = frozenset(planned.outputs[len(planned.outputs) - len(checks) :])
+    text, launches = ptx.emit(planned, graph.name, together, flags)
     assembly = ptx.assemble(text, arch, planned, launches)
     return CompiledGpu(graph, optimised, planned, text, assembly, launches, constants, checks, safe)

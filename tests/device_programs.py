@@ -78,6 +78,8 @@ def run(driver: Driver, compiled: CompiledGpu, arrays: Sequence[Array], device: 
     program = compiled.loops
     given = dict(zip((*program.inputs, *program.constants), (*arrays, *compiled.constants), strict=True))
     places = {b: _filled(driver, _bytes(b)) for b in (*given, *program.outputs)}
+    for flag in program.outputs[len(compiled.graph.outputs) :]:
+        driver.fill(places[flag], 0, _bytes(flag), 0)
     arena = _filled(driver, program.arena_bytes)
     places |= {b: arena + offset for b, offset in program.arena.items()}
     held = {b: np.ascontiguousarray(a) for b, a in given.items()}

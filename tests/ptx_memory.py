@@ -61,8 +61,14 @@ class Memory:
         self._allocations.append(Allocation(address, nbytes, name, storage))
         return address
 
+    def lend(self, address: int, storage: Array, nbytes: int, name: str) -> None:
+        """Bytes that the device reaches at an address of the host's."""
+        place = bisect.bisect(self._starts, address)
+        self._starts.insert(place, address)
+        self._allocations.insert(place, Allocation(address, nbytes, name, storage))
+
     def free(self, address: int) -> None:
-        """Gives back what `allocate` or `map` gave; its address is never given again."""
+        """Gives back what `allocate` or `map` gave, or was lent; its address is never given again."""
         place = bisect.bisect_left(self._starts, address)
         if place == len(self._starts) or self._starts[place] != address:
             raise Fault(f"{address:#x} is freed, where no allocation begins")

@@ -34,7 +34,10 @@ def run(
     given = dict(zip((*program.inputs, *program.constants), (*arrays, *compiled.constants), strict=True))
     storage = np.full(-(-program.arena_bytes // ALIGNMENT) * ALIGNMENT, FILL, np.uint8)
     places = {b: _given(memory, b, a) for b, a in given.items()}
-    places |= {b: memory.allocate(_bytes(b), b.name) for b in program.outputs}
+    outputs = program.outputs[: len(compiled.graph.outputs)]
+    places |= {b: memory.allocate(_bytes(b), b.name) for b in outputs}
+    flags = program.outputs[len(outputs) :]
+    places |= {b: memory.allocate(_bytes(b), b.name, fill=0) for b in flags}
     for b, offset in program.arena.items():
         end = offset + -(-_bytes(b) // ALIGNMENT) * ALIGNMENT
         places[b] = memory.map(storage[offset:end], _bytes(b), b.name)
@@ -47,9 +50,9 @@ def run(
         assert memory.bytes(places[b], _bytes(b)).tobytes() == a.tobytes(), f"{b} was overwritten"
     read = [
         memory.bytes(places[b], _bytes(b)).view(t.dtype.numpy).reshape(t.shape)
-        for b, t in zip(program.outputs, (n.type for n in compiled.graph.outputs))
+        for b, t in zip(outputs, (n.type for n in compiled.graph.outputs), strict=True)
     ]
-    for check, b in zip(compiled.checks, program.outputs[len(read) :], strict=True):
+    for check, b in zip(compiled.checks, flags, strict=True):
         if memory.bytes(places[b], 1)[0]:
             raise check.error()
     return read

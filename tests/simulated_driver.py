@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from ptx_machine import Machine
-from ptx_memory import FIRST_ADDRESS, Allocation, Memory
+from ptx_memory import ALIGNMENT, FIRST_ADDRESS, Allocation, Memory
 from ptx_text import Fault, parse
 from simulated_device import DEVICE_SPAN, MOST_THREADS, Device, Devices, locked
 from simulated_streams import Does, Stream, Touch
@@ -121,9 +121,11 @@ class SimulatedDriver(Devices):
 
     def allocate_pinned(self, nbytes: int) -> int:
         self._here()
-        pages = mmap.mmap(-1, max(nbytes, 1))
+        pages = mmap.mmap(-1, -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT)
         address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
         self._pinned[address] = nbytes, pages
+        for device in self._devices:
+            device.memory.lend(address, np.frombuffer(pages, np.uint8), nbytes, "pinned memory")
         return address
 
     def free_pinned(self, pointer: int) -> None:
@@ -131,6 +133,7 @@ class SimulatedDriver(Devices):
             raise Fault(f"{pointer:#x} is no pinned memory, or no longer")
         for device in self._devices:
             self._finish_frees(device)
+            device.memory.free(pointer)
         del self._pinned[pointer]
 
     def copy_to_device(self, pointer: int, host_pointer: int, nbytes: int, stream: int) -> None:
@@ -237,7 +240,7 @@ class SimulatedDriver(Devices):
             raise Fault(f"{kernel.name} takes no block of {block[0]} threads")
         given = [int(p) for p in parameters]
         for pointer in given:
-            if pointer:
+            if pointer and not self._is_pinned(pointer, 1):
                 self._memory(pointer, 1)
 
         def does() -> Iterable[Touch]:
@@ -319,7 +322,7 @@ class SimulatedDriver(Devices):
             f"{a.name} at {a.address:#x}"
             for d in self._devices
             for a in d.memory
-            if a.address not in variables
+            if a.address not in variables and a.address not in self._pinned
         ]
         things = [type(x).__name__.strip("_").lower() for x in self._alive.values()]
         return memory + [f"pinned {n} bytes" for n, _ in self._pinned.values()] + things

@@ -6,6 +6,7 @@ here.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +61,6 @@ def test_calls_that_come_again_run_no_python(name: str, gpus: SimulatedDriver) -
 
 
 NOT_NATIVE: dict[str, Callable[[rg.Tensor], Any]] = {
-    "an index that is checked": lambda x: (rg.compile_grad(lambda x, i: x[i].sum()), (x, x.long() * 0)),
     "a number": lambda x: (rg.compile_grad(lambda x, k: (x * k).sum()), (x, 2.5)),
     "a view": lambda x: (rg.compile_grad(lambda x: x.sum()), (x[1:],)),
 }
@@ -72,6 +72,33 @@ def test_what_only_python_can_do_is_done_by_python(name: str, gpus: SimulatedDri
     assert not native(gpus, lambda: f(*args))
     here = [x.cpu() if isinstance(x, rg.Tensor) else x for x in args]
     np.testing.assert_allclose(f(*args).cpu().numpy(), f(*here).numpy(), rtol=1e-5)
+
+
+def test_an_index_is_checked_without_python(gpus: SimulatedDriver) -> None:
+    f, x = rg.compile_grad(lambda x, i: x[i].sum()), numbers().cuda()
+    good, bad = rg.tensor([1, 4]).cuda(), rg.tensor([1, 5]).cuda()
+    assert native(gpus, lambda: f(x, good))
+    assert f(x, good).item() == pytest.approx(x[1].item() + x[4].item())
+    before = gpus.natively
+    f(x, bad)
+    f(x, good)
+    assert gpus.natively == before + 2
+    with pytest.raises(IndexError, match="out of range"):
+        rg.cuda.synchronize()
+    f(x, bad)
+    gpus.synchronize()
+    with pytest.raises(IndexError, match="out of range"):
+        f(x, good)
+    assert native(gpus, lambda: f(x, good))
+
+
+def test_the_error_of_a_program_that_is_gone_is_told_all_the_same() -> None:
+    x, bad = numbers().cuda(), rg.tensor([5]).cuda()
+    rg.compile_grad(lambda x, i: x[i].sum())(x, bad)
+    gc.collect()
+    with pytest.raises(IndexError, match="out of range"):
+        rg.cuda.synchronize()
+    rg.cuda.synchronize()
 
 
 def test_a_stream_that_is_chosen_is_noticed(gpus: SimulatedDriver) -> None:

@@ -19,13 +19,18 @@ import device_programs
 import numpy as np
 import ptx_programs
 import pytest
-from native import assert_close
+from native import assert_close, graph_of
 from simulated_driver import SimulatedDriver
 from test_pipeline import CASES, sample
 from test_ptx import LISTED, OPS, chunks, with_adjoint
 from test_ptx_programs import approximates, operands_of
+from test_vector_math import error_of_f64, judged_in_f64, samples
+from vector_functions import REFERENCES, errors
 
+from retrograd.compiler.backends.math import BOUNDS, FUNCTIONS
+from retrograd.compiler.backends.math.nvidia import NEAR_BOUNDS
 from retrograd.compiler.dtypes import DType
+from retrograd.compiler.ir.graph import OPS as OPS_BY_NAME
 from retrograd.compiler.ir.graph import Array, apply, interpret
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.pipeline import compile_for_gpu
@@ -68,6 +73,26 @@ def op_agrees(driver: Driver, function: Function, given: Sequence[Array]) -> Non
         np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
 
 
+def is_within_its_bound(driver: Driver, name: str, kind: str, count: int) -> None:
+    """On the device an elementary function is as near as the processors' table says, or `NEAR_BOUNDS`."""
+    row = OPS_BY_NAME[name]
+    operands = samples(name, kind, count, seed=3)
+    graph = graph_of(lambda *x: apply(row, *x), *operands)
+    compiled = compile_for_gpu(graph, device_programs.architecture(driver))
+    (found,) = device_programs.run(driver, compiled, operands)
+    if kind == "f32":
+        with np.errstate(all="ignore"):
+            off = errors(found, REFERENCES[name](*(x.astype(np.float64) for x in operands)))
+        bound = NEAR_BOUNDS.get(name, BOUNDS[name][kind])
+    else:
+        inside = judged_in_f64(name, operands)
+        given = zip(found[inside], *(x[inside] for x in operands))
+        off = np.array([error_of_f64(name, float(y), [float(x) for x in xs]) for y, *xs in given])
+        bound = BOUNDS[name][kind]
+    worst = int(np.argmax(off))
+    assert off[worst] <= bound, (name, off[worst])
+
+
 # ---- on NVIDIA's driver ------------------------------------------------------------------------------------
 
 
@@ -82,6 +107,15 @@ def test_every_row_and_its_derivative(nvidia: Driver, row: Elementwise, dtypes: 
 def test_every_op_and_its_adjoint(nvidia: Driver, cases: list[Any]) -> None:
     for function, arrays in cases:
         op_agrees(nvidia, function, arrays)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("kind", "count"), [("f32", 1 << 20), ("f64", 250)])
+def test_elementary_functions_are_within_their_bounds(
+    nvidia: Driver, name: str, kind: str, count: int
+) -> None:
+    is_within_its_bound(nvidia, name, kind, count)
 
 
 @pytest.mark.gpu
@@ -132,3 +166,16 @@ def test_rows_on_the_simulated_driver(
 @pytest.mark.parametrize("case", OPS[::15], ids=range(len(OPS[::15])))
 def test_ops_on_the_simulated_driver(simulated_gpus: SimulatedDriver, case: tuple[Function, Any]) -> None:
     op_agrees(simulated_gpus, *case)
+
+
+EVERYWHERE_OFF = [("exp", "f32"), ("tanh", "f32")]
+"""The simulated GPU's approximations are at each number as far off as NVIDIA's may be at any."""
+
+
+@pytest.mark.parametrize(("kind", "count"), [("f32", 2000), ("f64", 20)])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_elementary_functions_on_the_simulated_driver(
+    simulated_gpus: SimulatedDriver, name: str, kind: str, count: int
+) -> None:
+    if (name, kind) not in EVERYWHERE_OFF:
+        is_within_its_bound(simulated_gpus, name, kind, count)

@@ -144,6 +144,33 @@ def test_a_sum_and_what_it_sums_share_a_launch() -> None:
     assert len(compiled.launches) == 1
 
 
+def ahead(compiled: CompiledGpu) -> int:
+    """Buffers that a launch reads a step ahead."""
+    return sum(
+        s.buffer.name == "ahead" for k in compiled.loops.kernels for s in walk(k.body) if isinstance(s, Local)
+    )
+
+
+@pytest.mark.parametrize(("sizes", "axes"), LONG, ids=str)
+def test_what_takes_long_to_compute_is_read_a_step_ahead(
+    sizes: tuple[int, ...], axes: tuple[int, ...]
+) -> None:
+    def function(x: Value, y: Value) -> list[Any]:
+        z = x * y
+        found = rows.sin(z) * rows.exp(-z * z) + rows.tanh(z)
+        return [sum_(found, axes), found]
+
+    row = real(*(1 if k in axes else n for k, n in enumerate(sizes)))
+    several_steps = max(sizes) >= 3000
+    assert ahead(check(function, real(*sizes), row, scale=1000.0)) >= 2 * several_steps
+
+
+def test_one_large_block_does_without_a_second_launch() -> None:
+    for count, grid, block in ((16_384, 1, 1024), (70_000, 8, 256)):
+        first, *second = check(lambda x: sum_(x, (0,)), real(count, dtype=float64), scale=1e3).launches
+        assert (first.grid, first.block, len(second)) == (grid, block, grid > 1)
+
+
 def test_sums_along_different_axes_are_told_apart() -> None:
     check(
         lambda x: [sum_(x, (0,)), sum_(x, (1,)), sum_(x, (0, 1)), rows.mul(x, 2.0)], real(70, 90), scale=300

@@ -364,10 +364,24 @@ def test_softmax_cross_entropy_reads_its_scores_in_one_nest_and_takes_each_expon
 
 def test_equal_products_with_exchanged_operands_are_one() -> None:
     graph = graph_of(
-        lambda x, y: rows.exp(x * y) + rows.exp(y * x), sample((5,), float64), sample((5,), float64, 1)
+        lambda x, y: rows.exp(x * y) - rows.exp(y * x), sample((5,), float64), sample((5,), float64, 1)
     )
     simple = rebuild(graph, Simplifying())
-    assert [node.op.name for node in simple.nodes] == ["mul", "exp", "add"]
+    assert [node.op.name for node in simple.nodes] == ["mul", "exp", "sub"]
+
+
+def test_negations_leave_products_and_sums_of_equals_are_products() -> None:
+    x, y = sample((5,), float64), sample((3, 5), float64, 1)
+    for function, names in (
+        (lambda x, y: -x * rows.exp(x), ["exp", "mul", "neg"]),
+        (lambda x, y: -x * y, ["neg", "mul"]),
+        (lambda x, y: x * -y, ["mul", "neg"]),
+        (lambda x, y: -x * x + x * -x, ["mul", "constant", "mul", "neg"]),
+    ):
+        graph = graph_of(function, x, y)
+        simple = rebuild(graph, Simplifying())
+        assert [node.op.name for node in simple.nodes] == names
+        assert_close(interpret(simple, [x, y])[0], interpret(graph, [x, y])[0], ulps=0)
 
 
 def loads(kernel: Kernel) -> list[Load]:

@@ -88,12 +88,16 @@ class Launch:
 
 
 def emit(
-    program: Program, symbol: str, together: frozenset[Buffer] = frozenset()
+    program: Program,
+    symbol: str,
+    together: frozenset[Buffer] = frozenset(),
+    flags: frozenset[Buffer] = frozenset(),
 ) -> tuple[str, tuple[Launch, ...]]:
     """The LLVM text of a program of launches, and the launches in order. Buffers that may lie `together` may
-    be the same memory as another of these."""
+    be the same memory as another of these; `flags` are only ever raised: of these outputs nothing is written
+    but True, so that one of an earlier call stays."""
     module = KernelModule("convergent nounwind", 8 * VECTOR_BYTES, Means(BY_BFLOAT, nvidia=True))
-    module.together = together
+    module.together, module.flags = together, flags
     launches = tuple(_kernel(module, program, kernel, symbol) for kernel in program.kernels)
     return str(module), launches
 
@@ -130,6 +134,8 @@ class KernelModule(Module):
 
     together: frozenset[Buffer] = frozenset()
     """Buffers that may be the same memory."""
+    flags: frozenset[Buffer] = frozenset()
+    """Buffers in which nothing is written but True."""
 
     def add_kernel(self, signature: str, preamble: Sequence[str], block: Block, threads: int) -> None:
         """A finished kernel."""
@@ -147,7 +153,7 @@ class ThreadEmitter(Fragments):
         super().__init__(module, program, name, body)
         self.buffers: list[Buffer] = []
         """The kernel's parameters."""
-        self._together = module.together
+        self._together, self._flags = module.together, module.flags
         self._written |= module.together
 
     def parameter(self, buffer: Buffer) -> str:
@@ -209,6 +215,21 @@ class ThreadEmitter(Fragments):
         return self.block.emit(f"call i32 @{name}(i32 -1, i32 {value.ref}, i32 {mask}, i32 31)", "i32")
 
     # ---- memory ----
+
+    def _store(self, buffer: Buffer, index: Index, value: Value) -> None:
+        """Of a flag only if it is raised."""
+        if buffer not in self._flags:
+            super()._store(buffer, index, value)
+            return
+        block, inside, after = self.block, self.block.fresh("raised"), self.block.fresh("after")
+        known = block.known()
+        block.do(f"br i1 {value.ref}, label %{inside}, label %{after}")
+        with self._scope():
+            block.label(inside)
+            super()._store(buffer, index, value)
+        block.do(f"br label %{after}")
+        block.label(after)
+        block.recall(known)
 
     def _local(self, s: Local) -> None:
         if s.buffer.space is Space.SHARED:

@@ -83,14 +83,22 @@ def _like(x: Node, inputs: tuple[Node, ...]) -> Node | None:
 
 
 def _mul(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
-    """x * 1 → x;  x * -1 → -x"""
+    """x * 1 → x;  x * -1 → -x;  -x * y → -(x * y), where y does not broadcast x"""
     for x, factor in (inputs, inputs[::-1]):
         number = _number(factor)
+        if x.op is _row("neg") and x.dtype.is_floating_point and _like(x, inputs) is not None:
+            return -(x.inputs[0] * factor)
         if number == 1:
             return _like(x, inputs)
         if number == -1 and x.dtype.is_floating_point and _like(x, inputs) is not None:
             return apply(_row("neg"), x)
     return None
+
+
+def _add(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
+    """x + x → x * 2"""
+    x, y = inputs
+    return x * 2.0 if x is y and x.dtype.is_floating_point else None
 
 
 def _div(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
@@ -259,6 +267,7 @@ COMMUTATIVE = {"add", "mul", "eq", "ne", "logical_and", "logical_or", "logical_x
 """x ∘ y is y ∘ x, bit for bit: where the one is there already, it stands for the other."""
 
 RULES: dict[str, Callable[[Builder, Op, tuple[Node, ...]], Value | None]] = {
+    "add": _add,
     "mul": _mul,
     "div": _div,
     "neg": _neg,

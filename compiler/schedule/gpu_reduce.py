@@ -10,10 +10,11 @@ second launch combines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from retrograd.compiler.ir.expressions import Buffer, Load, Space
+from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space
 from retrograd.compiler.ir.index import Axis, Bound, Index, as_index, flatten
 from retrograd.compiler.ir.loops import (
     Accumulate,
@@ -26,6 +27,7 @@ from retrograd.compiler.ir.loops import (
     Store,
     expressions,
 )
+from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.cpu import scattered
 from retrograd.compiler.schedule.threads import (
     ENOUGH,
@@ -60,7 +62,11 @@ _READ_WORDS, _MOST_WEIGHT = 32, 40
 _ONE_SLICE_STEPS, _SLICE_STEPS = 16, 8
 """Where workers have so many steps at most, a second launch would take longer than they do; a slice has as
 many at least."""
+_MOST_WORKERS, _LARGE_STEPS = 1024, 8
+"""Threads of the largest blocks, and the most steps of theirs that take less than a second launch."""
 _MOST_SLICES = 1024
+Place = tuple[Buffer, Index]
+"""What a nest reads: a buffer, and where."""
 _HEAVY, _MORE = 40, 2
 """Where an element weighs more than this, slices are so many times as many: what takes long to compute is
 better shared out if blocks are many."""
@@ -128,8 +134,8 @@ def _plan(nest: Nest) -> _Plan:
     )
     if adjoining:
         inner, outer = Spread(reduced, lanes_along(reduced, nest.body)), Spread(kept)
-        workers = min(THREADS, power_of_two(-(-inner.count // _STEPS)))
-        together = max(min(THREADS // workers, power_of_two(outer.count)), WARP // workers)
+        workers = _adjoining_workers(inner.count, outer.count, weight(nest.body))
+        together = max(min(THREADS // workers, power_of_two(outer.count)), WARP // workers, 1)
     else:
         inner, outer = Spread(reduced), Spread(kept, lanes_along(kept, nest.body))
         together = min(WARP, power_of_two(outer.count))
@@ -142,11 +148,36 @@ def _plan(nest: Nest) -> _Plan:
     return _Plan(nest, sums, outer, inner, adjoining, workers, together, slices)
 
 
+def _adjoining_workers(count: int, results: int, heavy: int) -> int:
+    """How many threads share `count` positions of one result. Large blocks, where a few of them do without a
+    second launch."""
+    wanted = power_of_two(-(-count // _STEPS))
+    large = min(_MOST_WORKERS, wanted)
+    few = results * THREADS < ENOUGH and heavy <= _MOST_WEIGHT
+    return large if few and count <= large * _LARGE_STEPS else min(THREADS, wanted)
+
+
 def _in_flight(plan: _Plan) -> int:
     """How many steps a worker does at once: as many as its registers have room for what they read."""
     loads = sum(isinstance(e, Load) for e in expressions(plan.nest.body))
     room = min(_READ_WORDS // max(1, loads * plan.lanes), _MOST_WEIGHT // max(1, weight(plan.nest.body)))
     return max(1, min(_IN_FLIGHT, room, plan.steps))
+
+
+def _ahead(plan: _Plan) -> dict[Place, Buffer]:
+    """What is read a step ahead, and the registers for it in two turns, where a worker computes so much that
+    it does one step at a time."""
+    if plan.steps < 2 or _in_flight(plan) > 1:
+        return {}
+    written = {s.buffer for s in plan.nest.body if isinstance(s, Store)}
+    found: dict[Place, Buffer] = {}
+    for e in expressions(plan.nest.body):
+        if isinstance(e, Load) and not e.bounds and not e.operands and e.buffer not in written:
+            last = (plan.reduced if plan.reduced.lanes > 1 else plan.kept).axes[-1:]
+            lanes = 1 if e.index.axes().isdisjoint(last) else plan.lanes
+            found[e.buffer, e.index] = Buffer("ahead", e.dtype, 2 * lanes, Space.LOCAL)
+    words = sum(b.size * -(-b.dtype.itemsize // 4) for b in found.values())
+    return found if words <= _READ_WORDS else {}
 
 
 class _Writer:
@@ -173,12 +204,13 @@ class _Writer:
     def kernel(self, name: str) -> Kernel:
         plan = self._plan
         own = {s: register("sum", s, plan.lanes) for s in plan.sums}
+        ahead = _ahead(plan)
         body: tuple[Statement, ...] = (
             *(b for s in plan.sums for b in begin(own[s], s.identity)),
-            self._steps(own),
+            *(self._steps_ahead(own, ahead) if ahead else [self._steps(own)]),
             *(b for s in plan.sums for b in self._finish(s, own[s])),
         )
-        for buffer in own.values():
+        for buffer in (*own.values(), *ahead.values()):
             body = (Local(buffer, body),)
         return launch(name, self._blocks, self._threads, body, self._shared)
 
@@ -187,11 +219,10 @@ class _Writer:
         many: what they read is under way together."""
         plan, together = self._plan, _in_flight(self._plan)
         groups, one = Axis("k", -(-plan.steps // together)), Axis("u", together)
-        first = self._slice * plan.steps + at(groups) * together
         inside, count = Bound(self._place, 0, plan.kept.count), plan.reduced.count
 
         def position(step: Index) -> Index:
-            return (first + step) * plan.workers + self._worker
+            return self._position(at(groups) * together + step)
 
         last = position(Index((), together - 1))
         body = in_lanes(self._lane, self._step(own, position(at(one))))
@@ -209,10 +240,64 @@ class _Writer:
                 rest += where([inside, *whole[:k], left], [For(one, where(ends, body))])
         return For(groups, (*steps, *rest))
 
-    def _step(self, own: dict[Accumulate, Buffer], position: Index) -> list[Statement]:
-        """What is done at one position of the reduced axes."""
+    def _steps_ahead(self, own: dict[Accumulate, Buffer], ahead: dict[Place, Buffer]) -> list[Statement]:
+        """The same, one step after the other: what the next one reads is under way while one is computed.
+        Two turns are written out, so that the registers of each are the other's next."""
+        turns = Axis("k", -(-self._plan.steps // 2))
+        steps: list[Statement] = []
+        for turn in (0, 1):
+            step = at(turns) * 2 + turn
+            steps += in_lanes(self._lane, self._read(ahead, step + 1, 1 - turn))
+            body = self._step(own, self._position(step), ahead, turn)
+            steps += where(self._bounds(step), in_lanes(self._lane, body))
+        return [*in_lanes(self._lane, self._read(ahead, Index(), 0)), For(turns, tuple(steps))]
+
+    def _read(self, ahead: dict[Place, Buffer], step: Index, turn: int) -> list[Statement]:
+        """What a step reads, into the registers of a turn."""
+        change, bounds = self._change(self._position(step)), needed_bounds(self._bounds(step))
+        return [
+            Store(registers, self._own(registers, turn), Load(buffer, change.index(index), bounds))
+            for (buffer, index), registers in ahead.items()
+        ]
+
+    def _own(self, registers: Buffer, turn: int) -> Index:
+        lanes = registers.size // 2
+        return (at(self._lane) if lanes > 1 else Index()) + turn * lanes
+
+    def _position(self, step: Index) -> Index:
+        """Where along the reduced axes a worker's step is."""
+        return (self._slice * self._plan.steps + step) * self._plan.workers + self._worker
+
+    def _bounds(self, step: Index) -> list[Bound]:
+        """Where a step is one of this worker's."""
+        plan, count = self._plan, self._plan.reduced.count
+        bounds = [Bound(self._place, 0, plan.kept.count), Bound(step, 0, plan.steps)]
+        exact = plan.steps * plan.workers * plan.slices == count
+        return bounds if exact else [*bounds, Bound(self._position(step), 0, count)]
+
+    def _change(
+        self, position: Index, load: Callable[[Load], Expression | None] = lambda e: None
+    ) -> Rewriter:
+        """Statements at one position of the reduced axes."""
         plan, lane = self._plan, at(self._lane)
-        change = moved(plan.kept.values(self._place, lane) | plan.reduced.values(position, lane))
+        values = plan.kept.values(self._place, lane) | plan.reduced.values(position, lane)
+        return Rewriter(lambda index: index.substitute(values), load)
+
+    def _step(
+        self,
+        own: dict[Accumulate, Buffer],
+        position: Index,
+        ahead: Mapping[Place, Buffer] = MappingProxyType({}),
+        turn: int = 0,
+    ) -> list[Statement]:
+        """What is done at one position of the reduced axes; what was read ahead is in a turn's registers."""
+        plan, lane = self._plan, at(self._lane)
+
+        def in_registers(e: Load) -> Expression | None:
+            registers = ahead.get((e.buffer, e.index)) if not e.bounds else None
+            return Load(registers, self._own(registers, turn)) if registers else None
+
+        change = self._change(position, in_registers)
         return [
             replace(s, buffer=own[s], index=lane, value=change.expression(s.value))
             if isinstance(s, Accumulate)

@@ -25,6 +25,7 @@ from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.runtime import precision
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.cuda.memory import Buffer
+from retrograd.runtime.cuda.pending import Flags
 from retrograd.runtime.cuda.starting import Graphs, Launch, description
 from retrograd.runtime.native import cache
 
@@ -148,6 +149,15 @@ def architecture(gpu: Device) -> str:
     return f"sm_{fitting[-1]}"
 
 
+class _Addresses(NamedTuple):
+    """What kernels are started with."""
+
+    inputs: Sequence[int]
+    outputs: Sequence[int]
+    arena: int
+    flags: Sequence[int]
+
+
 class Kernels:
     """The kernels of one graph on one GPU. Thread-safe."""
 
@@ -165,34 +175,37 @@ class Kernels:
         self._started: Graphs | None = None
         self._lock = threading.Lock()
 
-    def run(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+    def run(self, inputs: Sequence[int], outputs: Sequence[int], flags: Flags | None = None) -> None:
         """Start them in the current stream. Addresses are multiples of 16; none of the outputs may overlap
-        another address's memory, but those that are `straight` the inputs that they are updates of."""
+        another address's memory, but those that are `straight` the inputs that they are updates of. `flags`
+        are those of the checks."""
         gpu = self.gpu
         gpu.activate()
         stream = gpu.stream
         held = gpu.pool.allocate(self.code.arena_bytes, stream) if self.code.arena_bytes else None
         arena = held.pointer if held is not None else 0
+        addresses = _Addresses(inputs, outputs, arena, tuple(flags.addresses) if flags else ())
         if len(self._launches) < _LAUNCHES:
-            self._launch(stream, inputs, outputs, arena)
+            self._launch(stream, addresses)
             return
         with self._lock:
-            executable = self._graph(inputs, outputs, arena)
+            executable = self._graph(addresses)
             if executable is not None:
                 gpu.driver.launch_graph(executable, stream)
                 return
-        self._launch(stream, inputs, outputs, arena)
+        self._launch(stream, addresses)
 
-    def _launch(self, stream: int, inputs: Sequence[int], outputs: Sequence[int], arena: int) -> None:
-        launch = self.gpu.driver.launch
+    def _launch(self, stream: int, addresses: _Addresses) -> None:
+        launch, arena = self.gpu.driver.launch, addresses.arena
+        inputs, outputs = addresses.inputs, [*addresses.outputs, *addresses.flags]
         start = {"input": inputs, "constant": self._constants, "output": outputs}
         for function, grid, block, given in self._launches:
             parameters = [arena + k if kind == "arena" else start[kind][k] for kind, k in given]
             launch(function, grid, block, stream, parameters)
 
-    def _graph(self, inputs: Sequence[int], outputs: Sequence[int], arena: int) -> int | None:
+    def _graph(self, addresses: _Addresses) -> int | None:
         """The launches with these addresses as one, if they come again."""
-        key = (*inputs, *outputs, arena)
+        key = (*addresses.inputs, *addresses.outputs, addresses.arena, *addresses.flags)
         if key not in self._graphs:
             self._graphs[key] = None
             if len(self._graphs) > _GRAPHS:
@@ -201,27 +214,32 @@ class Kernels:
         self._graphs.move_to_end(key)
         found = self._graphs[key]
         if found is None:
-            found = self._graphs[key] = self._captured(inputs, outputs, arena)
+            found = self._graphs[key] = self._captured(addresses)
             if self._started is not None:
                 self._started.add(key, found)
         return found
 
-    def described(self, inputs: int, outputs: int) -> Any:
+    def described(self, inputs: int, outputs: int, flags: Flags | None) -> Any:
         """The description by which native code starts them in the current stream; its pointers are the
-        inputs, the outputs, the arena if there is one, and a flag."""
-        first = {"input": 0, "output": inputs, "constant": -1, "arena": inputs + outputs}
+        inputs, the outputs, the arena if there is one, and a flag. `flags` are those of the checks."""
+        fixed = flags.addresses if flags else []
         flag = inputs + outputs + bool(self.code.arena_bytes)
-        launches = []
-        for function, grid, block, given in self._launches:
-            pairs = [
-                (-1, self._constants[k])
-                if kind == "constant"
-                else (first[kind], k)
-                if kind == "arena"
-                else (first[kind] + k, 0)
-                for kind, k in given
-            ]
-            launches.append(Launch(function, grid[0], block[0], pairs))
+
+        def parameter(kind: str, k: int) -> tuple[int, int]:
+            match kind:
+                case "input":
+                    return k, 0
+                case "output":
+                    return (inputs + k, 0) if k < outputs else (-1, fixed[k - outputs])
+                case "constant":
+                    return -1, self._constants[k]
+                case _:
+                    return inputs + outputs, k
+
+        launches = [
+            Launch(function, grid[0], block[0], [parameter(kind, k) for kind, k in given])
+            for function, grid, block, given in self._launches
+        ]
         many = len(launches) >= _LAUNCHES
         with self._lock:
             if many and self._started is None:
@@ -231,15 +249,15 @@ class Kernels:
                         self._started.add(key, executable)
         self.gpu.activate()
         entries, context = self.gpu.driver.entries(), self.gpu.context
-        return description(entries, context, self.gpu.stream, flag, self._started, launches)
+        return description(entries, context, self.gpu.stream, flag, self._started, fixed, launches)
 
-    def _captured(self, inputs: Sequence[int], outputs: Sequence[int], arena: int) -> int:
+    def _captured(self, addresses: _Addresses) -> int:
         driver = self.gpu.driver
         stream = self.gpu.once("capture", lambda: driver.stream_create(0))
         with self.gpu.capturing:
             driver.capture_begin(stream)
             try:
-                self._launch(stream, inputs, outputs, arena)
+                self._launch(stream, addresses)
             finally:
                 graph = driver.capture_end(stream)
         executable = driver.instantiate(graph)

@@ -103,7 +103,8 @@ class Driver(Protocol):
         """Free bytes and all bytes of the current context's device."""
 
     def allocate_pinned(self, nbytes: int) -> int:
-        """Memory of the host that the device reads by itself, so that copies need not wait."""
+        """Memory of the host that the device reaches by itself, at the same address, so that copies need not
+        wait."""
 
     def free_pinned(self, pointer: int) -> None: ...
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from retrograd.compiler.ir.graph import Graph, Node, Type
 from retrograd.compiler.passes.checks import IndexCheck
 from retrograd.runtime import precision
 from retrograd.runtime.cuda import code, devices, starting
-from retrograd.runtime.cuda.array import ALIGNMENT, CudaArray, empty, made_links, uploaded
+from retrograd.runtime.cuda.array import ALIGNMENT, CudaArray, made_links, uploaded
 from retrograd.runtime.cuda.code import Kernels
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.native.fastcall import make
@@ -62,6 +63,8 @@ class GpuProgram:
         self._given = [Layout.of(node.type.shape) for node in graph.inputs]
         self._made = [(node.type.nbytes, Layout.of(node.type.shape), node.dtype) for node in graph.outputs]
         """Of each output, the bytes, the layout and the dtype."""
+        checks = self._kernels.code.checks
+        self._flags = gpu.pending.watched(len(checks), _failures(self, checks)) if checks else None
 
     @cached_property
     def _compiled(self) -> CompiledGpu:
@@ -120,15 +123,15 @@ class GpuProgram:
         guards: Watch | None = None,
     ) -> Callable[..., Any] | None:
         """A native callable that starts the kernels (see `fastcall`); None where only Python can: numbers of
-        the CPU are uploaded, and checks of indices watched."""
+        the CPU are uploaded, and checks waited for where the user wants every launch to be."""
         ports = [*leaves_of(arguments), *(port for _, port in held)]
         seen = [port for port in ports if not isinstance(port, ConstantPort | WeakPort)]
         updates = [port for port in outputs if isinstance(port, UpdatePort)]
-        if self._kernels.code.checks or not all(isinstance(port, AddressPort) for port in seen):
+        if not all(isinstance(port, AddressPort) for port in seen) or (self._flags and _blocking()):
             return None
         if not all(port.straight for port in updates):
             return None
-        about = self._kernels.described(len(seen), len(outputs))
+        about = self._kernels.described(len(seen), len(outputs), self._flags)
         arena_bytes = self._kernels.code.arena_bytes
         arena = [self.output(Type((arena_bytes,), dtypes.uint8), None)] if arena_bytes else []
         made = [*outputs, *(port for port in arena if port is not None), FlagPort()]
@@ -172,14 +175,11 @@ class GpuProgram:
             entered[straight[k]] if k in straight else CudaArray(allocate(size, stream), layout, dtype)
             for k, (size, layout, dtype) in enumerate(self._made)
         ]
-        if self._kernels.code.checks:
+        if self._flags is not None:
             gpu.pending.look()
-            flags = _flagged(self._kernels, inputs, outputs)
-            gpu.pending.watch(flags.shape, flags.read_into, self._failure)
-            if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
-                gpu.wait(stream)
-        else:
-            self._kernels.run(inputs, [x.pointer for x in outputs])
+        self._kernels.run(inputs, [x.pointer for x in outputs], self._flags)
+        if self._flags is not None and _blocking():
+            gpu.wait(stream)
         return outputs
 
     def _entered(self, node: Node, x: Any) -> CudaArray:
@@ -188,25 +188,41 @@ class GpuProgram:
             return uploaded(self.gpu, np.asarray(x, node.dtype.numpy))
         return x.to(self.gpu).ordered()
 
-    def _failure(self, place: int) -> Exception:
-        return self._checks[place].error()
+
+def _failures(program: GpuProgram, checks: Sequence[tuple[str, int]]) -> Callable[[int], Exception]:
+    """The errors of a program's checks, at the user's lines as long as there is the program."""
+    kept = weakref.ref(program)
+
+    def failure(place: int) -> Exception:
+        alive = kept()
+        return (alive._checks[place] if alive else _without_line(checks[place])).error()
+
+    return failure
+
+
+def _without_line(check: tuple[str, int]) -> IndexCheck:
+    op, size = check
+    return IndexCheck(op, size, None)
+
+
+def _blocking() -> bool:
+    return os.environ.get("CUDA_LAUNCH_BLOCKING") == "1"
 
 
 def run(kernels: Kernels, inputs: Sequence[int], outputs: Sequence[CudaArray]) -> None:
     """Start the kernels; if they check indices, wait, and raise the error of the first flag that is up, at
     the line that is running."""
-    if not kernels.code.checks:
-        kernels.run(inputs, [x.pointer for x in outputs])
+    addresses, checks = [x.pointer for x in outputs], kernels.code.checks
+    if not checks:
+        kernels.run(inputs, addresses)
         return
-    flags = _flagged(kernels, inputs, outputs).host()[:, 0]
-    for up, (op, size) in zip(flags, kernels.code.checks, strict=True):
-        if up:
-            raise IndexCheck(op, size, None).error()
-
-
-def _flagged(kernels: Kernels, inputs: Sequence[int], outputs: Sequence[CudaArray]) -> CudaArray:
-    """Start the kernels, and give the flags of their checks: the first byte of each row."""
-    flags = empty(kernels.gpu, Type((len(kernels.code.checks), ALIGNMENT), dtypes.uint8))
-    places = range(flags.pointer, flags.pointer + flags.memory.nbytes, ALIGNMENT)
-    kernels.run(inputs, [*(x.pointer for x in outputs), *places[: len(kernels.code.checks)]])
-    return flags
+    gpu = kernels.gpu
+    flags = gpu.pending.take(len(checks))
+    try:
+        kernels.run(inputs, addresses, flags)
+        gpu.wait(gpu.stream)
+        up = np.flatnonzero(flags.bytes)
+    finally:
+        gpu.pending.give_back(flags)
+    if len(up):
+        raise _without_line(checks[up[0]]).error()

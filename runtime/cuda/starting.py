@@ -1,14 +1,15 @@
 """Kernels started without Python: a native function that finds out of a description what to start.
 
 In flow a program's launches, and out flow the address of the function and the description, for a native call
-(`native/fastcall.py`) whose pointers are addresses on the GPU. Where the driver will not, or launches came
-again with the addresses of the call before and might become one graph, a flag is raised, and Python does it.
+(`native/fastcall.py`) whose pointers are addresses on the GPU. Where the driver will not, a check of an
+earlier call has failed (`pending`), or launches came again with the addresses of the call before and might
+become one graph, a flag is raised, and Python does it.
 
 The words of a description are: addresses of the driver's `cuCtxSetCurrent`, the context, `cuLaunchKernel`,
 `cuGraphLaunch`, the stream, which pointer is the flag, the table of graphs or 0, how many pointers tell one
-set of addresses from another, launches, most parameters of one, launches …; a launch is kernel, blocks,
-threads, parameters, (pointer or -1, what is added to it) …. The table of graphs: how many, the last
-addresses, (graph, addresses) ….
+set of addresses from another, launches, most parameters of one, checks, the addresses of their flags …,
+launches …; a launch is kernel, blocks, threads, parameters, (pointer or -1, what is added to it) …. The table
+of graphs: how many, the last addresses, (graph, addresses) ….
 """
 
 from __future__ import annotations
@@ -57,12 +58,18 @@ class Launch:
 
 
 def description(
-    entries: Entries, context: int, stream: int, flag: int, graphs: Graphs | None, launches: Sequence[Launch]
+    entries: Entries,
+    context: int,
+    stream: int,
+    flag: int,
+    graphs: Graphs | None,
+    checks: Sequence[int],
+    launches: Sequence[Launch],
 ) -> Any:
     """The words, which live as long as what is returned."""
     table, width = (graphs.address, graphs._width) if graphs is not None else (0, 0)
     words = [entries.set_context, context, entries.launch, entries.launch_graph, stream, flag, table, width]
-    words += [len(launches), max([x.count for x in launches], default=0)]
+    words += [len(launches), max([x.count for x in launches], default=0), len(checks), *checks]
     words += [word for launch in launches for word in launch.words]
     return (ctypes.c_int64 * len(words))(*words)
 
@@ -102,12 +109,26 @@ entry:
   %count = load i64, ptr %count_at
   %most_at = getelementptr i64, ptr %words, i64 9
   %most = load i64, ptr %most_at
-  %first = getelementptr i64, ptr %words, i64 10
+  %checks_at = getelementptr i64, ptr %words, i64 10
+  %checks = load i64, ptr %checks_at
+  %first_check = getelementptr ptr, ptr %words, i64 11
+  %first = getelementptr i64, ptr %first_check, i64 %checks
   %values = alloca i64, i64 %most
   %places = alloca ptr, i64 %most
   %status = call i32 %set_context(ptr %context)
   %is_current = icmp eq i32 %status, 0
-  br i1 %is_current, label %look, label %raise
+  br i1 %is_current, label %check, label %raise
+check:
+  %c = phi i64 [ 0, %entry ], [ %c_next, %check_one ]
+  %c_more = icmp ult i64 %c, %checks
+  br i1 %c_more, label %check_one, label %look
+check_one:
+  %check_at = getelementptr ptr, ptr %first_check, i64 %c
+  %check_flag = load ptr, ptr %check_at
+  %failed = load volatile i8, ptr %check_flag
+  %c_next = add i64 %c, 1
+  %passed = icmp eq i8 %failed, 0
+  br i1 %passed, label %check, label %raise
 look:
   %alone = icmp eq ptr %graphs, null
   br i1 %alone, label %place, label %find

@@ -19,7 +19,7 @@ from retrograd.compiler.backends.math.floats import (
     two_product,
     two_sum,
 )  # fmt: skip
-from retrograd.compiler.backends.vector import Value, fabs, fma, select
+from retrograd.compiler.backends.vector import Value, fabs, fma, is_nvidias, select
 
 TWO_OVER_PI = 0.6366197723675814
 
@@ -105,24 +105,33 @@ def cos_parts(r: Value, lack: Value) -> Words:
     return most, fma(z * z, horner(z, COS_TAIL["f64"]), fma(-r, lack, rounding))
 
 
-def signed(x: Value, quadrant: Value) -> Value:
-    """-x in the third and fourth quadrant."""
+def signed(x: Value, quadrant: Value, other: Value | None = None) -> Value:
+    """-x in the third and fourth quadrant, its sign changed once more by that of the other number."""
     bits = FLOATS[x.kind]
-    return (x.bits() ^ (quadrant << (bits - 2) & -1 << (bits - 1))).as_float()
+    turned = quadrant << (bits - 2)
+    turned = turned if other is None else turned ^ other.bits()
+    return (x.bits() ^ (turned & -1 << (bits - 1))).as_float()
 
 
 def sin(x: Value) -> Value:
-    r, lack, quadrant = reduced(x)
+    """On a GPU that of |x|, which costs nothing there, with the sign of x, so that -0 needs no choice."""
+    r, lack, quadrant = reduced(_size(x))
     odd = (quadrant & 1).ne(0)
     turned = select(odd, cos_reduced(r, lack), sin_reduced(r, lack))
+    if is_nvidias(x):
+        return signed(turned, quadrant, x)
     return select(x.eq(0.0), x, signed(turned, quadrant))
 
 
 def cos(x: Value) -> Value:
-    r, lack, quadrant = reduced(x)
+    r, lack, quadrant = reduced(_size(x))
     odd = (quadrant & 1).ne(0)
-    turned = select(odd, sin_reduced(r, lack), cos_reduced(r, lack))
-    return signed(turned, quadrant + 1)
+    return signed(select(odd, -sin_reduced(r, lack), cos_reduced(r, lack)), quadrant)
+
+
+def _size(x: Value) -> Value:
+    """The number whose angle is reduced, the same for sin and cos."""
+    return fabs(x) if is_nvidias(x) else x
 
 
 def tan(x: Value) -> Value:
