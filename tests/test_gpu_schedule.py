@@ -166,7 +166,7 @@ def test_what_takes_long_to_compute_is_read_a_step_ahead(
 
 
 def test_one_large_block_does_without_a_second_launch() -> None:
-    for count, grid, block in ((16_384, 1, 1024), (70_000, 8, 256)):
+    for count, grid, block in ((16_384, 1, 1024), (70_000, 17, 256)):
         first, *second = check(lambda x: sum_(x, (0,)), real(count, dtype=float64), scale=1e3).launches
         assert (first.grid, first.block, len(second)) == (grid, block, grid > 1)
 
