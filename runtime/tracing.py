@@ -125,8 +125,9 @@ class Trace:
     """
 
     def __init__(
-        self, name_of: Callable[[AnyTensor], str | None] | None = None, path: Path | None = None
-    ) -> None:
+        self, name_of: Callable[[AnyTensor], str | None] | None = None, path: Path | None = None,
+        planned: bool = False,
+    ) -> None:  # fmt: skip
         self.builder = Builder()
         self.path = path
         """Which way the function went where it asked for an element; None where it must not ask."""
@@ -146,8 +147,8 @@ class Trace:
         """Where the function's Tensors are: on one GPU, if one of them is there."""
         self.draws: list[Draw] = []
         """The random numbers that the function draws, in order."""
-        self.copied = False
-        """Whether the function made a copy, which in a graph is nothing: a node never changes."""
+        self.planned = planned
+        """Whether the graph becomes eager steps: then a copy, else nothing, is a node."""
         self.unchecked = False
         """Whether the function would have looked at elements, were they known."""
         self._before: dict[AnyTensor, Before] = {}

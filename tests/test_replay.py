@@ -122,3 +122,67 @@ def test_indices_select_and_slice_as_written() -> None:
     for index, name in names.items():
         for _ in range(3):
             assert eval(index, {"x": x}).grad_fn.name() == f"{name}Backward0"
+
+
+def test_what_fails_is_told_by_the_function() -> None:
+    x, place = rg.arange(6.0).reshape(2, 3), rg.tensor([1, 0])
+    errors = []
+    for _ in range(3):
+        again(lambda: x.index_select(0, place))
+        with pytest.raises(DimensionError) as told:
+            x.index_select(0, place + 1)
+        errors.append(str(told.value).splitlines()[0])
+        again(lambda: rg.take(x, place))
+        with pytest.raises(DimensionError, match="tried to access index 6 on a tensor of 6 elements"):
+            rg.take(x, place + 5)
+    assert len(set(errors)) == 1
+
+
+def test_results_lie_in_order_as_ever() -> None:
+    x = rg.arange(24.0).reshape(4, 6).t()
+    w = rg.ones(6, 4, requires_grad=True)
+    place, filled = rg.tensor([3, 1]), rg.zeros(6, 2)
+    for f in (
+        lambda x: x.topk(2, 0).indices,
+        lambda x: x.index_copy(1, place, filled),
+        lambda x: rg.nn.functional.pad(x, (-1, 2)),
+        lambda x: x.contiguous().view(-1),
+    ):
+        for given in (x, w, w.t().contiguous().t()):
+            for _ in range(3):
+                assert f(given).is_contiguous()
+
+
+def test_a_copy_of_an_operand_is_no_operand() -> None:
+    x = rg.ones(2, 3)
+    for f in (lambda: x.repeat(1, 1), lambda: rg.nn.functional.interpolate(x.view(1, 2, 3), size=3)):
+        for _ in range(4):
+            f().fill_(7)
+    assert x.tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_numbers_that_differ_at_each_call() -> None:
+    x, y = rg.ones(3), rg.ones(3, requires_grad=True)
+    for k in range(40):
+        scale = 0.5 if k % 2 else 0.1 * k
+        assert rg.add(x, y, alpha=scale).tolist() == pytest.approx([1 + scale] * 3)
+        assert x.clamp(max=scale).tolist() == pytest.approx([min(1, scale)] * 3)
+
+
+def test_steps_in_place_of_a_function_without_a_name_show_its_own() -> None:
+    x = rg.randn(3, 4, requires_grad=True)
+    shown = [[x.msort().grad_fn.name(), x.fliplr().grad_fn.name()] for _ in range(4)]
+    assert shown == [["SortBackward0", "FlipBackward0"]] * 4
+    with rg.no_grad():
+        assert again(lambda: x.msort()).tolist() == x.sort(0).values.tolist()
+
+
+def test_second_derivatives_after_a_look_at_the_graph() -> None:
+    for _ in range(3):
+        x = rg.randn(3, 4, dtype=rg.float64, requires_grad=True)
+        y = rg.nn.functional.normalize(x)
+        assert y.grad_fn is not None
+        assert y.grad_fn.next_functions[1][0].next_functions[0][0].next_functions
+        (g,) = rg.autograd.grad((y**3).sum(), [x], create_graph=True)
+        (h,) = rg.autograd.grad((g * g).sum(), [x])
+        assert h.isfinite().all()

@@ -14,8 +14,20 @@ import pytest
 
 import retrograd as rg
 from retrograd.compiler import dtypes
-from retrograd.compiler.ir.graph import Op, Type
-from retrograd.compiler.ops import losses, normal, scan, softmax, statistics
+from retrograd.compiler.errors import DimensionError
+from retrograd.compiler.ir.graph import Builder, Op, Type
+from retrograd.compiler.ops import (
+    contract,
+    index,
+    losses,
+    normal,
+    scan,
+    shape,
+    softmax,
+    sort,
+    statistics,
+    window,
+)
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.native.small import program
 
@@ -196,3 +208,76 @@ def test_large_and_empty_values_are_not_for_here() -> None:
     op = statistics.Norm(2.0, (0,))
     for size in (0, program.MOST_ELEMENTS + 1):
         assert program.value_of(op, (Type((size,), dtypes.float32),)) is None
+
+
+# ---- what moves elements -----------------------------------------------------------------------------------
+
+INDEX, ALONG = np.array([2, 0, -1, 2]), np.array([[0, 1, -1, 2, 0], [3, 3, 0, -4, 1]])
+MOVES: list[tuple[Op, list[Any]]] = [
+    (shape.Pad((1, 0), (0, 2), (0, 1), 7.0), [(4, 5)]),
+    (shape.Pad((2,), (0,), (0,), -np.inf), [(3,)]),
+    (shape.Concat(1), [(2, 3), (2, 1), (2, 4)]),
+    (shape.Concat(0), [(2, 3), (1, 3)]),
+    (window.Undiagonal(1, 0, 1, (4, 5)), [(4,)]),
+    (window.Unwindow((0,), (6,), (1,), (1,)), [(4, 3)]),
+    (index.Take(1), [(2, 4, 3), INDEX]),
+    (index.TakeAlong(0), [(4, 5), ALONG]),
+    (index.PutAdd(1, 5), [(2, 4, 3), INDEX]),
+    (index.PutAlongAdd(0, 4), [(2, 5), ALONG]),
+    (index.Put(), [(4, 3), INDEX, (4, 3)]),
+    (index.Put(), [(4, 3), INDEX, (3,)]),
+    *[(sort.Argsort(axis, down), [(3, 5, 7)]) for axis in (0, 1, 2) for down in (False, True)],
+]
+
+
+def alone(op: Op, arrays: list[Any]) -> Any:
+    """The op as a native function."""
+    builder = Builder()
+    with builder.at(None):
+        inputs = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types_of(*arrays))]
+        return program.function_to_one(inputs, builder.node(op, *inputs), op.evaluate)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32, np.bool_])
+@pytest.mark.parametrize("case", MOVES, ids=lambda case: repr(case[0]))
+def test_moves_to_the_bit(case: tuple[Op, list[Any]], dtype: type) -> None:
+    op, given = case
+    if dtype is np.bool_ and isinstance(op, index.PutAdd | index.PutAlongAdd):
+        return  # nobody adds bools up
+    if isinstance(op, shape.Pad) and dtype not in (np.float32, np.float64):
+        op = shape.Pad(op.low, op.high, op.interior, 1.0)
+    rng = np.random.default_rng(9)
+    arrays = [
+        (rng.standard_normal(x) * 2).round().astype(dtype) if isinstance(x, tuple) else x for x in given
+    ]
+    native = alone(op, arrays)
+    assert native is not None
+    for layout in ("C", "F"):
+        np.testing.assert_array_equal(
+            native(*[np.asarray(x, order=layout) for x in arrays]), op.evaluate(*arrays)
+        )
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_order_of_nan_and_zeros(down: bool) -> None:
+    x = np.array([0.0, np.nan, -0.0, np.inf, np.nan, -np.inf, 1.0], np.float32)
+    op = sort.Argsort(0, down)
+    np.testing.assert_array_equal(alone(op, [x])(x), op.evaluate(x))
+
+
+@pytest.mark.parametrize("op", [index.Take(0), index.PutAdd(0, 3), index.Put()], ids=repr)
+def test_an_index_out_of_range_is_told_by_evaluation(op: Op) -> None:
+    x, place = np.ones((3, 2)), np.array([0, 3, 1])
+    arrays = [x, place, x] if isinstance(op, index.Put) else [x, place]
+    with pytest.raises(DimensionError, match="out of bounds"):
+        alone(op, arrays)(*arrays)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 4, 5), (1, 17, 9)])
+def test_products(sizes: tuple[int, int, int], dtype: type) -> None:
+    m, k, n = sizes
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((2, m, k)).astype(dtype), rng.standard_normal((2, n, k)).astype(dtype)
+    b = b.transpose(0, 2, 1)
+    near(alone(contract.Dot(), [a, b])(a, b), (a.astype(np.float64) @ b).astype(dtype))

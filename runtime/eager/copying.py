@@ -1,19 +1,20 @@
 """Copies: recorded ones, deep ones, and pickles.
 
 In flow a Tensor, out flows one with memory of its own. In a graph values never change, so there a copy is its
-operand.
+operand; only the graphs of plans keep it, for what is replayed is a Tensor of its own again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from operator import methodcaller
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.errors import GradientError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array, Op, Type, Value
+from retrograd.compiler.ir.graph import Value
+from retrograd.compiler.ops.copy import Clone, Contiguous
 from retrograd.runtime.eager.formats import (
     checked_format,
     contiguous_format,
@@ -26,31 +27,6 @@ from retrograd.runtime.eager.record import RECORD, recorded
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor, method
-
-
-class Clone(Op):
-    """The same values in memory of their own; only Tensors know it."""
-
-    name = "clone"
-
-    def infer(self, *types: Type) -> Type:
-        return types[0]
-
-    def evaluate(self, *arrays: Array) -> Array:
-        return np.array(arrays[0], order="K")
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [cotangent]
-
-
-class Contiguous(Clone):
-    """A copy in row-major order."""
-
-    def evaluate(self, *arrays: Array) -> Array:
-        return np.ascontiguousarray(arrays[0])
-
 
 _CLONE, _CONTIGUOUS = Clone(), Contiguous()
 
@@ -78,7 +54,8 @@ def _clone(self: Tensor, *, memory_format: object = None) -> Tensor:
         self._view.refresh(self)
     if STATE.trace is None:
         return recorded(_CLONE, (self,), Tensor(self._value.copy()))  # type: ignore[union-attr]  # no Node
-    STATE.trace.copied = True
+    if STATE.trace.planned:
+        return RECORD.apply(_CLONE, (self,))
     return recorded(_CLONE, (self,), Tensor(STATE.trace.lift(self)))
 
 
@@ -100,7 +77,9 @@ def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
                 "contiguous()", mirrored("preserve memory format is unsupported by the contiguous operator")
             )
         return in_format(self, memory_format, "contiguous")
-    if STATE.trace is not None or self.is_contiguous():
+    if STATE.trace is not None:
+        return RECORD.apply(_CONTIGUOUS, (self,)) if STATE.trace.planned else self
+    if self.is_contiguous():
         return self
     if isinstance(self._value, DeviceArray):
         return clone(self)

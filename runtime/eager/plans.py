@@ -16,6 +16,7 @@ import numpy as np
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Constant, Input, Node
 from retrograd.compiler.ir.quiet import QUIET
+from retrograd.compiler.ops.copy import Contiguous
 from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.draws import below, fresh, into
@@ -23,6 +24,7 @@ from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
 from retrograd.runtime.eager.record import step
 from retrograd.runtime.eager.wholes import of_graph
 from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.native.small import program as small
 from retrograd.runtime.random.generator import default_generator
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Draw, Trace, unbroken
@@ -41,7 +43,7 @@ def _traced(
     """What the function gives in a trace, the nodes of that, and the trace; None where it fails, or where its
     results are not all new Tensors. With `drawing` it may draw numbers, and they may be the result.
     """
-    with Trace() as trace, no_grad():
+    with Trace(planned=True) as trace, no_grad():
 
         def stand_in(x: Any) -> Any:
             if isinstance(x, Tensor):
@@ -57,7 +59,9 @@ def _traced(
     results = out if isinstance(out, tuple) else (out,)
     nodes = [x._value for x in results if isinstance(x, Tensor) and isinstance(x._value, Node)]
     others = len(trace.captured) - len(trace.draws)
-    if len(nodes) < len(results) or others or trace.mutated or trace.copied or trace.unchecked:
+    if len(nodes) < len(results) or others or trace.mutated or trace.unchecked:
+        return None
+    if any(_may_be_operand(node) for node in nodes):
         return None
     if not drawing and (trace.draws or any(isinstance(node.op, Constant | Input) for node in nodes)):
         return None
@@ -113,7 +117,8 @@ def _run(inputs: Sequence[Node], nodes: Sequence[Node], shown: Names) -> Callabl
     recorded = straight(inputs, nodes, lambda node: _step(node, shown(node) if node in nodes else ""))
     if _show(nodes, inputs):
         return recorded
-    compute = straight(inputs, nodes, _computing)
+    in_python = straight(inputs, nodes, _computing)
+    compute = small.same_of(inputs, nodes, in_python) or in_python
 
     def run(*operands: Tensor) -> list[Tensor]:
         arrays = []
@@ -137,7 +142,13 @@ def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..
     recorded = straight_to_one(inputs, node, lambda each: _step(each, shown(node) if each is node else ""))
     if _show([node], inputs):
         return recorded
-    return calls.unrecorded(straight_to_one(inputs, node, _computing), len(inputs), recorded)
+    return calls.unrecorded(_straight_to_one(inputs, node), len(inputs), recorded)
+
+
+def _straight_to_one(inputs: Sequence[Node], node: Node) -> Callable[..., Any]:
+    """The node's array from the inputs'."""
+    in_python = straight_to_one(inputs, node, _computing)
+    return small.same_to_one(inputs, node, in_python) or in_python
 
 
 def _show(nodes: Sequence[Node], inputs: Sequence[Node]) -> bool:
@@ -150,6 +161,13 @@ def _computing(node: Node) -> Callable[..., Any]:
     return computing(node.op, [i.type for i in node.inputs])
 
 
+def _may_be_operand(node: Node) -> bool:
+    """Whether the node shows an operand if that lies in order, else a copy."""
+    while kind_of(node.op).is_view:
+        node = node.inputs[0]
+    return isinstance(node.op, Contiguous) and isinstance(_owner(node.inputs[0]).op, Input | Contiguous)
+
+
 def _owner(node: Node) -> Node:
     """The node whose elements this one shows."""
     while kind_of(node.op).is_view:
@@ -158,6 +176,17 @@ def _owner(node: Node) -> Node:
 
 
 # ---- views and copies --------------------------------------------------------------------------------------
+
+
+def values(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """As `steps` where nothing is recorded; else the function itself, for the steps that its operands lead
+    through are seen."""
+    traced = _traced(f, args, kwargs)
+    if traced is None or not isinstance(traced[0], Tensor) or _show(traced[1], traced[2].builder.inputs):
+        return None
+    _, (node,), trace = traced
+    inputs = trace.builder.inputs
+    return calls.unrecorded(_straight_to_one(inputs, node), len(inputs), _again(f, args, kwargs))
 
 
 def view(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
@@ -251,14 +280,22 @@ def _again(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -
     """The function, of other Tensors and the same plain arguments."""
 
     def without(x: Any) -> Any:
+        if isinstance(x, tuple | list):
+            return [without(each) for each in x] if _hold_tensors(x) else x
         return _OPERAND if isinstance(x, Tensor) else x
 
     plain, named = [without(x) for x in args], {name: without(x) for name, x in kwargs.items()}
 
     def again(*operands: Tensor) -> Any:
         left = iter(operands)
-        own = [next(left) if x is _OPERAND else x for x in plain]
-        return f(*own, **{name: next(left) if x is _OPERAND else x for name, x in named.items()})
+
+        def with_them(x: Any) -> Any:
+            if x is _OPERAND:
+                return next(left)
+            return [with_them(each) for each in x] if isinstance(x, list) else x
+
+        own = [with_them(x) for x in plain]
+        return f(*own, **{name: with_them(x) for name, x in named.items()})
 
     return again
 
@@ -266,4 +303,4 @@ def _again(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -
 _OPERAND = object()
 
 
-PLANNERS = {"steps": steps, "view": view, "copy": copy, "draws": draws, "chances": chances}
+PLANNERS = {"steps": steps, "values": values, "view": view, "copy": copy, "draws": draws, "chances": chances}

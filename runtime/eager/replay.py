@@ -4,8 +4,9 @@ Most functions only turn dims, sizes and options into ops: what they do depends 
 arguments alone. When a key of these is seen for the second time, the function is traced, and from then on
 the ops of its graph are applied to the operands at once (`eager.step`), with history and views as ever.
 Errors, defaults and rules stay where they are, in the function, which also runs for arguments that are no
-part of a key, and inside traces. A function may be replayed if it looks at no element, writes nothing in
-place and draws no random number; `@public(…, replay=True)` says so. Those that draw have plans of their own
+part of a key, inside traces, and where a step fails. A function may be replayed if it looks at no element
+but those at which its ops look again, writes nothing in place and draws no random number;
+`@public(…, replay=True)` says so. Those that draw have plans of their own
 (`plans.draws`).
 """
 
@@ -30,6 +31,8 @@ from retrograd.runtime.tensor import Tensor
 F = TypeVar("F", bound=Callable[..., Any])
 _MOST = 4096
 """Keys of one function that are remembered."""
+_OFTEN = 8
+"""Calls with the same number after which more are to be expected: it may be another one at each step."""
 
 
 _NO_KEYWORDS: Mapping[str, Any] = {}
@@ -49,7 +52,7 @@ def replayed(f: F, shown: Name = "", planner: str = "steps") -> F:
     plans: dict[Hashable, Plan | Literal[False]] = {}
     seen: dict[Hashable, int] = {}
 
-    def enter(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Hashable, list[Tensor]]:
+    def enter(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], list[Tensor]]:
         key: list[Any] = []
         operands: list[Tensor] = []
         for x in args:
@@ -70,7 +73,12 @@ def replayed(f: F, shown: Name = "", planner: str = "steps") -> F:
         plan = plans.get(key)
         if plan is None:
             plan = _found(plan_of, f, args, kwargs, key, plans, seen, shown)
-        return plan(*operands) if plan else f(*args, **kwargs)
+        if not plan:
+            return f(*args, **kwargs)
+        try:
+            return plan(*operands)
+        except Exception:  # the function itself says what is wrong
+            return f(*args, **kwargs)
 
     def find(*args: Any, **kwargs: Any) -> Plan | Literal[False] | None:
         key, _ = enter(args, kwargs)
@@ -153,20 +161,20 @@ def _found(
     f: Callable[..., Any],
     args: Sequence[Any],
     kwargs: dict[str, Any],
-    key: Hashable,
+    key: tuple[Any, ...],
     plans: dict[Hashable, Plan | Literal[False]],
     seen: dict[Hashable, int],
     shown: Name,
 ) -> Plan | Literal[False] | None:
-    """The plan for a key, made when it comes for the second time: tracing costs as much as many calls. None
-    till then, and False if there is none.
+    """The plan for a key, made when it has come before: tracing costs as much as many calls. None till then,
+    and False if there is none.
     """
     times = seen.get(key, 0)
     if len(seen) >= _MOST:
         seen.clear()
         plans.clear()
     seen[key] = times + 1
-    if times == 0:
+    if times < (_OFTEN if float in key else 1):
         return None
     plan = plans[key] = planner(f, args, kwargs, name_of(shown, args, kwargs)) or False
     return plan

@@ -13,7 +13,7 @@ after a call, `of_graph` for the steps of a plan. Which arguments PyTorch's node
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from retrograd.compiler.ir.graph import Node, Value
@@ -192,9 +192,14 @@ def _between(last: OpNode, edges: Sequence[Edge]) -> tuple[OpNode, ...] | None:
             if not isinstance(edge, OpNode):
                 return None
             waiting.append(edge)
+    _lead_to_each_other(copies, ends)
+    return tuple(sorted(copies.values(), key=lambda node: -node.order))
+
+
+def _lead_to_each_other(copies: Mapping[int, OpNode], ends: Container[int]) -> None:
+    """Copies, by what they are copies of, whose edges led to those: or, at the ends, out."""
     for copy in copies.values():
         copy.edges = tuple(edge if id(edge) in ends else copies.get(id(edge)) for edge in copy.edges)
-    return tuple(sorted(copies.values(), key=lambda node: -node.order))
 
 
 def _copied(node: OpNode) -> OpNode:
@@ -218,6 +223,10 @@ class Composed(OpNode):
     ) -> Sequence[Value | None]:
         wanted = {id(edge) for edge, need in zip(self.edges, needed) if need}
         steps: Sequence[OpNode] = self.inputs or ()
+        if create_graph:  # the derivative's history leads to the steps themselves, which `free` would empty
+            copies = {id(node): _copied(node) for node in steps}
+            _lead_to_each_other(copies, {id(edge) for edge in self.edges})
+            steps = tuple(copies.values())
         useful = set(wanted)
         for node in reversed(steps):
             if any(id(edge) in useful for edge in node.edges):

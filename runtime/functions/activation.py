@@ -41,7 +41,7 @@ def activation(*names: str, top: bool = False, method: bool = False) -> Callable
             return assign(input, result) if inplace else result
 
         for name in names:
-            functional(name, top=top, method=method)(_renamed(apply_to, name))
+            functional(name, top=top, method=method, replay=True)(_renamed(apply_to, name))
             if name in IN_PLACE:
                 _in_place(name, f, top)
         return f
@@ -69,7 +69,7 @@ def _row(name: str) -> None:
         result: Tensor = apply_row(input)
         return assign(input, result) if inplace else result
 
-    functional(name)(_renamed(of_row, name))
+    functional(name, replay=True)(_renamed(of_row, name))
     if name in IN_PLACE:
         _in_place(name, apply_row, top=False)
 

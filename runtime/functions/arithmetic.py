@@ -20,7 +20,7 @@ from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, detach, detach_
 from retrograd.runtime.eager.kernels import number, stored
 from retrograd.runtime.eager.promotion import as_operand, common_dtype
-from retrograd.runtime.eager.replay import called
+from retrograd.runtime.eager.replay import replayed
 from retrograd.runtime.functions.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, method, new
@@ -31,11 +31,13 @@ Operand = Tensor | float
 _add, _sub, _mul, _div, _where = (APPLY[name] for name in ("add", "sub", "mul", "div", "where"))
 
 
-def entered(in_place: bool = True) -> Callable[[_F], _F]:
-    """Make a function public under its own name, and, with `in_place`, its in-place method."""
+def entered(in_place: bool = True, replay: bool = True) -> Callable[[_F], _F]:
+    """Make a function public under its own name, and, with `in_place`, its in-place method; `replay` as in
+    `public.public`.
+    """
 
     def enter(function: _F) -> _F:
-        public(function.__name__.rstrip("_"), function, in_place)
+        public(function.__name__.rstrip("_"), function, in_place, replay)
         return function
 
     return enter
@@ -150,7 +152,7 @@ def ldexp(input: Tensor, other: Operand) -> Tensor:
     return _mul(input, APPLY["pow"](2.0, other))  # of Tensors, a Tensor
 
 
-@entered(in_place=False)
+@entered(in_place=False, replay=False)
 def positive(input: Tensor) -> Tensor:
     """The operand itself."""
     if input.dtype is dtypes.bool_:
@@ -175,7 +177,7 @@ def _polygamma(n: int, input: Tensor) -> Tensor:
     )  # of Tensors, a Tensor
 
 
-polygamma = FUNCTIONS["polygamma"] = called("PolygammaBackward0", _polygamma)
+polygamma = FUNCTIONS["polygamma"] = replayed(_polygamma, "PolygammaBackward0")
 
 
 @method("polygamma")
@@ -215,7 +217,7 @@ def clamp(
     return _into(out, result)
 
 
-@entered(in_place=False)
+@entered(in_place=False, replay=False)
 def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Any:
     """Elements of `input` where the condition holds, of `other` elsewhere; alone, the places where it
     holds.
@@ -314,7 +316,7 @@ def isclose(
     return close
 
 
-@entered(in_place=False)
+@entered(in_place=False, replay=False)
 def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
@@ -322,7 +324,7 @@ def allclose(
     return bool(isclose(input, other, rtol, atol, equal_nan).read("allclose()").all())
 
 
-@entered(in_place=False)
+@entered(in_place=False, replay=False)
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two Tensors have one shape and equal elements."""
     return input.shape == other.shape and bool(np.array_equal(input.read("equal()"), other.read("equal()")))
@@ -364,7 +366,7 @@ def zero_(self: Tensor) -> Tensor:
     return assign(self, new(number(0, self.dtype.numpy)), "ZeroBackward0")
 
 
-@entered(in_place=False)
+@entered(in_place=False, replay=False)
 def fill(input: Tensor, value: Operand) -> Tensor:
     """A tensor of the operand's type with `value`, a number or a 0-d Tensor, everywhere."""
     return fill_(clone(input), value)

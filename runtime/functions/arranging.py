@@ -25,7 +25,7 @@ from retrograd.runtime.functions.shaping import transpose
 from retrograd.runtime.tensor import Tensor, new
 
 
-@public("repeat", method=True, function=False)
+@public("repeat", method=True, function=False, replay=True)
 def repeat(input: Tensor, *repeats: Any) -> Tensor:
     """Copies side by side, `repeats[k]` along axis k; more repeats than axes put new axes in front."""
     counts = sizes_of(repeats, "repeat", "repeats")
@@ -45,14 +45,14 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     return unshared(moves.reshape(spread, [count * size for count, size in pairs]), input)
 
 
-@public("tile", method=True)
+@public("tile", method=True, replay=True)
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """As `repeat`, where missing leading repeats are 1."""
     counts = sizes_of(dims, "tile", "dims")
     return repeat(input, *(1,) * (input.ndim - len(counts)), *counts)
 
 
-@public("repeat_interleave", method=True)
+@public("repeat_interleave", method=True, replay="values")
 def repeat_interleave(
     input: Tensor,
     repeats: int | Tensor | None = None,
@@ -98,7 +98,7 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
     return unshared(moves.flip(input, axes) if axes and input.ndim else input, input)
 
 
-@public("fliplr", method=True)
+@public("fliplr", method=True, replay="values")
 def fliplr(input: Tensor) -> Tensor:
     """Mirrored left to right."""
     if input.ndim < 2:
@@ -106,7 +106,7 @@ def fliplr(input: Tensor) -> Tensor:
     return flip(input, 1)
 
 
-@public("flipud", method=True)
+@public("flipud", method=True, replay="values")
 def flipud(input: Tensor) -> Tensor:
     """Mirrored top to bottom."""
     if input.ndim < 1:
@@ -134,7 +134,7 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     return unshared(result, input)
 
 
-@public("rot90", method=True)
+@public("rot90", method=True, replay=True)
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned by `k` right angles, from the first of two axes towards the second."""
     if len(dims) != 2:
@@ -173,7 +173,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     return take_diagonal(input, offset, a, b)
 
 
-@public("diag_embed", method=True)
+@public("diag_embed", method=True, replay=True)
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Square matrices whose diagonal is the last axis of the input, zero elsewhere."""
     a, b = (axis_of(d, input.ndim + 1, "diag_embed") for d in (dim1, dim2))
@@ -185,7 +185,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return apply(Undiagonal(offset, a, b, (size, size)), input)
 
 
-@public("diagonal_scatter", method=True)
+@public("diagonal_scatter", method=True, replay=True)
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A copy of the input with `src` in place of a diagonal."""
     part = diagonal(input, offset, dim1, dim2)
@@ -203,7 +203,7 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
     return rows.where(there, apply(back, src), input)
 
 
-@public("diagflat", method=True)
+@public("diagflat", method=True, replay=True)
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """A matrix with all elements of the input on a diagonal."""
     return diag_embed(moves.reshape(input, (input.numel(),)), offset)
@@ -213,7 +213,7 @@ def _of_diag(input: Tensor, diagonal: int = 0) -> str:
     return "DiagEmbedBackward0" if input.ndim == 1 else "DiagonalBackward0_copy"
 
 
-@public("diag", method=True, shown=_of_diag)
+@public("diag", method=True, shown=_of_diag, replay=True)
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The matrix with this vector on a diagonal, or the diagonal of this matrix."""
     if input.ndim not in (1, 2):
@@ -227,7 +227,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 _diagonal = diagonal
 
 
-@public("meshgrid")
+@public("meshgrid", replay=True)
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Coordinates of the grid spanned by vectors: each one repeated along the others' axes."""
     given: Sequence[Tensor] = (
@@ -255,7 +255,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     return tuple(transpose(g, 0, 1) if swap else g for g in grids)
 
 
-@public("block_diag")
+@public("block_diag", replay=True)
 def block_diag(*tensors: Tensor) -> Tensor:
     """A matrix with the tensors along its diagonal, vectors as rows and numbers as one element.
 
@@ -303,13 +303,13 @@ def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Tensor:
     return result
 
 
-@public("tril", method=True, inplace=True)
+@public("tril", method=True, inplace=True, replay=True)
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero above a diagonal of the last two axes."""
     return _triangle("tril", input, integer(diagonal, "tril", "diagonal"), lower=True)
 
 
-@public("triu", method=True, inplace=True)
+@public("triu", method=True, inplace=True, replay=True)
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero below a diagonal of the last two axes."""
     return _triangle("triu", input, integer(diagonal, "triu", "diagonal"), lower=False)

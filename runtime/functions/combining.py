@@ -40,7 +40,7 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
     return tuple(indices.div(step, rounding_mode="floor") % size for step, size in zip(steps, sizes))
 
 
-@public("cartesian_prod")
+@public("cartesian_prod", replay=True)
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """Each combination of an element of every vector, one in a row."""
     for x in tensors:
@@ -54,7 +54,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
     return stack([moves.reshape(grid, (grid.numel(),)) for grid in meshgrid(*tensors)], 1)
 
 
-@public("combinations")
+@public("combinations", replay=True)
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """Each choice of `r` elements of a vector, one in a row; with replacement, one may come twice."""
     if input.ndim != 1:

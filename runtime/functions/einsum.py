@@ -34,7 +34,7 @@ class _Term(NamedTuple):
         return dict(zip(self.letters, self.value.shape))
 
 
-@public("einsum")
+@public("einsum", replay="values")
 def einsum(equation: str, *operands: Any) -> Tensor:
     """The sum of products that the equation says: `einsum("bij,bjk->bik", a, b)`.
 

@@ -71,7 +71,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     return pair("linalg_qr", q if mode != "r" else A.new_empty(0), r)
 
 
-@public("qr", method=True)
+@public("qr", method=True, replay=True)
 def _qr(input: Tensor, some: bool = True) -> Any:
     """`linalg.qr`, complete unless `some`."""
     return pair("qr", *qr(input, "reduced" if some else "complete"))

@@ -126,7 +126,7 @@ def _scatter_operands(
     return axis, x, place, values if values.shape == place.shape else part
 
 
-@public("scatter", method=True, inplace=True)
+@public("scatter", method=True, inplace=True, replay=True)
 def scatter(
     input: Tensor, dim: int, index: Tensor, src: Source | None = None, *, value: Source | None = None,
     reduce: str | None = None,
@@ -157,14 +157,14 @@ def _added(x: Tensor, place: Tensor, values: Tensor, axis: int) -> Tensor:
     return moves.pad(found, [0] * x.ndim, high, [0] * x.ndim)
 
 
-@public("scatter_add", method=True, inplace=True)
+@public("scatter_add", method=True, inplace=True, replay=True)
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """The input plus the values of `src`, each added where the index says."""
     axis, x, place, values = _scatter_operands("scatter_add", input, dim, index, src)
     return moves.reshape(x + _added(x, place, values, axis), input.shape)
 
 
-@public("scatter_reduce", method=True, inplace=True)
+@public("scatter_reduce", method=True, inplace=True, replay=True)
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
@@ -244,7 +244,7 @@ def _vector(name: str, index: Tensor) -> Tensor:
     return _lined(as_index(index, name))[0]
 
 
-@public("index_select", method=True)
+@public("index_select", method=True, replay=True)
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at these indices along `dim`, in their order."""
     axis = axis_of(dim, input.ndim, "index_select")
@@ -281,7 +281,7 @@ def _index_operands(
     return axis, vector, moves.reshape(source, wanted)
 
 
-@public("index_add", method=True, inplace=True)
+@public("index_add", method=True, inplace=True, replay=True)
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
     """The input with `alpha` times the slices of `source` added at these indices along `dim`."""
     axis, vector, values = _index_operands("index_add", input, dim, index, source)
@@ -297,14 +297,14 @@ def _replaced(x: Tensor, axis: int, index: Tensor, values: Tensor) -> Tensor:
     return moves.swap_axes(places.put(front, index, spread), 0, axis).contiguous()
 
 
-@public("index_copy", method=True, inplace=True)
+@public("index_copy", method=True, inplace=True, replay=True)
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """The input with the slices of `source` in place of those at these indices along `dim`."""
     axis, vector, values = _index_operands("index_copy", input, dim, index, source)
     return moves.reshape(_replaced(_lined(input)[0], axis, vector, values), input.shape)
 
 
-@public("index_fill", method=True, inplace=True)
+@public("index_fill", method=True, inplace=True, replay=True)
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Source) -> Tensor:
     """The input with a number, or 0-d tensor, in the slices at these indices along `dim`."""
     axis = axis_of(dim, input.ndim, "index_fill")
@@ -320,7 +320,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Source) -> Tensor:
     return moves.reshape(filled, input.shape)
 
 
-@public("take", method=True)
+@public("take", method=True, replay=True)
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at these places of the flattened input; the result has the index's shape."""
     place, count = as_index(index, "take"), input.numel()
@@ -333,7 +333,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     return places.take(moves.reshape(input, (count,)), place, 0)
 
 
-@public("put", method=True, inplace=True, function=True)
+@public("put", method=True, inplace=True, function=True, replay=True)
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """The input with elements at places of its flattened form replaced, or added to."""
     flat = moves.reshape(input, (input.numel(),))

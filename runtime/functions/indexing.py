@@ -322,7 +322,7 @@ def index_put(
     return index_put_(input.clone(), indices, values, accumulate)
 
 
-@public("select_scatter", method=True)
+@public("select_scatter", method=True, replay=True)
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy of the input with `src` at one place along an axis."""
     out = input.clone()
@@ -332,7 +332,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     return out
 
 
-@public("slice_scatter", method=True)
+@public("slice_scatter", method=True, replay=True)
 def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:

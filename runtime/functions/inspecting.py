@@ -63,7 +63,7 @@ def is_signed(input: Tensor) -> bool:
     return input.dtype.is_signed
 
 
-@public("isreal", method=True)
+@public("isreal", method=True, replay=True)
 def isreal(input: Tensor) -> Tensor:
     """Always: there are no complex dtypes."""
     return new(np.ones(tuple(input.shape), np.bool_))

@@ -112,26 +112,26 @@ def atleast_3d(input: Tensor) -> Tensor:
     return _at_least(input, 3)
 
 
-@public("hstack")
+@public("hstack", replay=True)
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Side by side: along axis 0 for vectors, else along axis 1."""
     listed = [_at_least(x, 1) for x in _listed(tensors, "hstack")]
     return cat(listed, 0 if listed[0].ndim == 1 else 1)
 
 
-@public("vstack", "row_stack")
+@public("vstack", "row_stack", replay=True)
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """One below the other; vectors are rows."""
     return cat([_at_least(x, 2) for x in _listed(tensors, "vstack")], 0)
 
 
-@public("dstack")
+@public("dstack", replay=True)
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """One behind the other, along axis 2."""
     return cat([_at_least(x, 3) for x in _listed(tensors, "dstack")], 2)
 
 
-@public("column_stack")
+@public("column_stack", replay=True)
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Side by side; vectors are columns."""
     listed = _listed(tensors, "column_stack")
@@ -185,13 +185,13 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     return _cut(input, axis, [min(size, whole - start) for start in starts] or [0])
 
 
-@public("split_with_sizes", method=True)
+@public("split_with_sizes", method=True, replay=True)
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of the given sizes."""
     return split(input, tuple(split_sizes), dim)
 
 
-@public("dsplit", method=True)
+@public("dsplit", method=True, replay=True)
 def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """Parts along axis 2."""
     if input.ndim < 3:
@@ -225,7 +225,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, size, axis) if size else _cut(input, axis, [0] * chunks)
 
 
-@public("tensor_split", method=True)
+@public("tensor_split", method=True, replay=True)
 def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts between the given indices, or so many parts whose sizes differ by one at most."""
     _need_axis(input, "tensor_split")
@@ -243,14 +243,14 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
     return tuple(moves.narrow(input, axis, start, end) for start, end in pairwise([0, *ends]))
 
 
-@public("hsplit", method=True)
+@public("hsplit", method=True, replay=True)
 def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """`tensor_split` from left to right: along axis 1, or 0 for a vector."""
     _need_axis(input, "hsplit")
     return tensor_split(input, indices_or_sections, min(1, input.ndim - 1))
 
 
-@public("vsplit", method=True)
+@public("vsplit", method=True, replay=True)
 def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """`tensor_split` from top to bottom, of a matrix or more."""
     if input.ndim < 2:

@@ -51,7 +51,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return matrix.linear(input, weight, bias)
 
 
-@functional("bilinear", top=True)
+@functional("bilinear", top=True, replay="values")
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`input1ᵀ · weight[o] · input2 + bias[o]` for each output `o`: `[…, i]`, `[…, j]` and `[o, i, j]` to
     `[…, o]`.
@@ -332,7 +332,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 # ---- attention ---------------------------------------------------------------------------------------------
 
 
-@functional("scaled_dot_product_attention")
+@functional("scaled_dot_product_attention", replay=True)
 def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, *, scale: float | None = None,

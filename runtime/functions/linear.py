@@ -172,7 +172,7 @@ def vdot(input: Tensor, tensor: Tensor) -> Tensor:
     return dot(input, tensor)
 
 
-@public("inner", method=True)
+@public("inner", method=True, replay=True)
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """The product summed over the last axes of both; of a 0-d tensor, the plain product."""
     if not input.ndim or not other.ndim:
@@ -195,7 +195,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return moves.reshape(input, (input.shape[0], 1)) * vec2
 
 
-@public("tensordot")
+@public("tensordot", replay=True)
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
     """The product summed over pairs of axes: the last `dims` of `a` with the first of `b`, or two lists."""
     _same_dtype("tensordot", a, b)
@@ -222,7 +222,7 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
     return moves.reshape(contract(tall, wide), (*rows, *columns))
 
 
-@public("kron", method=True)
+@public("kron", method=True, replay=True)
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: a copy of `other` times each element of `input`, in its place."""
     ndim = max(input.ndim, other.ndim)
@@ -233,7 +233,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return moves.reshape(coarse * fine, [m * n for m, n in zip(a, b)])
 
 
-@public("trace", method=True)
+@public("trace", method=True, replay=True)
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     why = f"trace: expected a matrix, but got tensor with dim {input.ndim}"
@@ -262,25 +262,25 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
     return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
-@public("addmv", method=True, inplace=True)
+@public("addmv", method=True, inplace=True, replay=True)
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta · input + alpha · (mat @ vec)`."""
     return _plus("addmv", input, mv(mat, vec), beta, alpha)
 
 
-@public("addr", method=True, inplace=True)
+@public("addr", method=True, inplace=True, replay=True)
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta · input + alpha · outer(vec1, vec2)`."""
     return _plus("addr", input, outer(vec1, vec2), beta, alpha)
 
 
-@public("baddbmm", method=True, inplace=True)
+@public("baddbmm", method=True, inplace=True, replay=True)
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta · input + alpha · bmm(batch1, batch2)`."""
     return _plus("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
-@public("addbmm", method=True, inplace=True)
+@public("addbmm", method=True, inplace=True, replay=True)
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta · input + alpha · Σ bmm(batch1, batch2)`, the sum over the stack."""
     return _plus("addbmm", input, reduce.sum_(bmm(batch1, batch2), (0,)), beta, alpha)

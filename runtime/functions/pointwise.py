@@ -277,18 +277,20 @@ operand.
 """
 
 
-def public(name: str, function: Function, in_place: bool = True) -> None:
+def public(name: str, function: Function, in_place: bool = True, replay: bool = False) -> None:
     """Enter a function in `FUNCTIONS` and as a method, with its aliases, and the in-place method `name_`."""
-    shown = grad_names.FUNCTIONS.get(name)
-    if shown:
+    shown = grad_names.FUNCTIONS.get(name, "")
+    if replay:
+        function = replayed(function, shown)
+    elif shown:
         function = called(shown, function)
     updating = in_place_of(name, function) if in_place and name not in WITHOUT_IN_PLACE else None
     row = ROWS.get(name)
     at_top = updating is not None and (name in IN_PLACE_AT_TOP or (row is not None and row.arity == 1))
     for each in (name, *ALIASES.get(name, ())):
-        shown = grad_names.FUNCTIONS.get(each)
-        if shown and each != name:
-            function = called(shown, function)
+        own = grad_names.FUNCTIONS.get(each)
+        if own and each != name:
+            function = called(own, function)
         FUNCTIONS[each] = function
         setattr(Tensor, each, function)
         if updating is not None:

@@ -139,9 +139,7 @@ def linalg(name: str, *also: str) -> Callable[[F], F]:
 
     def enter(f: F) -> F:
         wrapped = checked(f"linalg_{name}", f)
-        shown = grad_names.FUNCTIONS.get(f"linalg_{name}")
-        if shown:
-            wrapped = called(shown, wrapped)
+        wrapped = replayed(wrapped, grad_names.FUNCTIONS.get(f"linalg_{name}", ""))
         LINALG[name] = wrapped
         for other in also:
             FUNCTIONS[other] = wrapped

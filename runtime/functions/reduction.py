@@ -51,7 +51,7 @@ def sum_(input: Tensor, dim: DimLike = None, keepdim: bool = False, *, dtype: ob
     return reduced(ops.sum_, x, axes_of(dim, input.ndim, "sum"), keepdim)
 
 
-@public("sum_to_size", method=True, function=False)
+@public("sum_to_size", method=True, function=False, replay=True)
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     """Summed over the axes along which a tensor of this size would be broadcast to the input's."""
     wanted = sizes_of(size, "sum_to_size")
@@ -149,7 +149,7 @@ amax = _extremum("amax", ops.amax)
 amin = _extremum("amin", ops.amin)
 
 
-@public("aminmax", method=True)
+@public("aminmax", method=True, replay=True)
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """The least and the greatest element, a pair `(min, max)`."""
     return pair("aminmax", amin(input, dim, keepdim), amax(input, dim, keepdim))

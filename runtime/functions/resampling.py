@@ -107,7 +107,7 @@ def _along(x: Tensor, axis: int, weights: Array) -> Tensor:
 # ---- interpolate -------------------------------------------------------------------------------------------
 
 
-@functional("interpolate", "upsample")
+@functional("interpolate", "upsample", replay=True)
 def interpolate(
     input: Tensor, size: int | Sequence[int] | None = None,
     scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
@@ -183,7 +183,7 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
 def _power_pool(rank: int) -> None:
     name = f"lp_pool{rank}d"
 
-    @functional(name)
+    @functional(name, replay=True)
     def pool(
         input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
     ) -> Tensor:
@@ -199,7 +199,7 @@ for _rank in (1, 2, 3):
     _power_pool(_rank)
 
 
-@functional("local_response_norm")
+@functional("local_response_norm", replay=True)
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
@@ -215,7 +215,7 @@ def local_response_norm(
     return input / (moves.reshape(mean, tuple(input.shape)) * alpha + k) ** beta
 
 
-@functional("channel_shuffle", "native_channel_shuffle", top=True)
+@functional("channel_shuffle", "native_channel_shuffle", top=True, replay=True)
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Channels in groups, dealt out in turn: `[N, g · c, …]`, read by columns of `[g, c]`."""
     n, channels, *rest = input.shape
@@ -231,7 +231,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     return moves.reshape(turned, tuple(input.shape))
 
 
-@functional("pdist", top=True)
+@functional("pdist", top=True, replay=True)
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The distance of each pair of rows, as in `cdist`'s upper triangle."""
     first, second = (new(index, input) for index in np.triu_indices(input.shape[0], 1))

@@ -199,7 +199,7 @@ def mT(input: Tensor) -> Tensor:
     return transpose(input, -2, -1)
 
 
-@public("adjoint", method=True)
+@public("adjoint", method=True, replay=True)
 def adjoint(input: Tensor) -> Tensor:
     """The conjugate transpose of matrices: of real ones, the last two axes exchanged."""
     return transpose(input, -2, -1)
@@ -358,12 +358,12 @@ def _bits(input: Tensor, dtype: DType) -> Tensor:
     return new(array.view(dtype.numpy), input)
 
 
-@public("view_as", method=True, function=False)
+@public("view_as", method=True, function=False, replay=True)
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     return view(input, other.shape)
 
 
-@public("unfold", method=True, function=False)
+@public("unfold", method=True, function=False, replay=True)
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of `size` elements along an axis, `step` apart, along a new last axis."""
     axis = axis_of(dimension, input.ndim, "unfold")

@@ -99,13 +99,13 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return found.mT if upper else found
 
 
-@public("cholesky", method=True)
+@public("cholesky", method=True, replay=True)
 def _cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """`linalg.cholesky`."""
     return cholesky(input, upper=upper)
 
 
-@public("cholesky_solve", method=True)
+@public("cholesky_solve", method=True, replay=True)
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """The X of `A · X = input`, of A's Cholesky factor."""
     lower = L.mT if upper else L
@@ -113,7 +113,7 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     return solve_triangular(lower.mT, half, upper=True)
 
 
-@public("cholesky_inverse", method=True)
+@public("cholesky_inverse", method=True, replay=True)
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of the matrix whose Cholesky factor this is."""
     matrix("cholesky_inverse", L, True)

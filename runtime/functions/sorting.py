@@ -32,7 +32,7 @@ def _lined(input: Tensor, dim: int, name: str) -> tuple[Tensor, int]:
     return (input if input.ndim else moves.reshape(input, (1,))), axis
 
 
-@public("sort", method=True)
+@public("sort", method=True, replay=True)
 def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Any:
     """The elements in order along `dim`, and where each came from.
 
@@ -43,20 +43,20 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool
     return pair("sort", moves.reshape(values, input.shape), moves.reshape(indices, input.shape))
 
 
-@public("argsort", method=True)
+@public("argsort", method=True, replay=True)
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Tensor:
     """The indices that sort along `dim`."""
     x, axis = _lined(input, dim, "argsort")
     return moves.reshape(order.argsort(x, axis, bool(descending)), input.shape)
 
 
-@public("msort", method=True)
+@public("msort", method=True, replay="values")
 def msort(input: Tensor) -> Tensor:
     """The elements in order along the first axis."""
     return sort(input, 0).values
 
 
-@public("topk", method=True)
+@public("topk", method=True, replay=True)
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The `k` greatest (or least) elements along `dim`, in order, and where they stand."""
     x, axis = _lined(input, dim, "topk")
@@ -84,20 +84,20 @@ def _one_of_each(
     return pair(name, *found)
 
 
-@public("kthvalue", method=True)
+@public("kthvalue", method=True, replay=True)
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th least element along `dim` (from 1), and where it stands."""
     return _one_of_each("kthvalue", input, dim, keepdim, lambda x, axis: order.kthvalue(x, k, axis))
 
 
-@public("mode", method=True)
+@public("mode", method=True, replay=True)
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """The most frequent element along `dim`, the least of several, and where it stands last."""
     return _one_of_each("mode", input, dim, keepdim, order.mode)
 
 
 def _median(name: str, ignore_nan: bool) -> Callable[..., Any]:
-    @public(name, method=True)
+    @public(name, method=True, replay=True)
     def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         if dim is None:
             if not input.numel():

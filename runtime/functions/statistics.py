@@ -220,7 +220,7 @@ def pairwise_distance(
     return norm(x1 - x2 + eps, p, -1, keepdim)
 
 
-@public("cdist")
+@public("cdist", replay=True)
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distance of every row of `x1` to every row of `x2`: `[…, m, k], […, n, k] -> […, m, n]`."""
     for x, label in ((x1, "X1"), (x2, "X2")):
@@ -239,7 +239,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     return norm(moves.unsqueeze(x1, [x1.ndim - 1]) - moves.unsqueeze(x2, [x2.ndim - 2]), p, -1)
 
 
-@public("cross", method=True)
+@public("cross", method=True, replay=True)
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product of the vectors of three along `dim`, or along the first axis of size 3."""
     shape = broadcast_shapes("cross", input.shape, other.shape)
@@ -260,7 +260,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     )
 
 
-@public("cov", method=True)
+@public("cov", method=True, replay=True)
 def cov(
     input: Tensor, *, correction: float = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
 ) -> Tensor:
@@ -288,7 +288,7 @@ def cov(
     return found if input.ndim > 1 else moves.reshape(found, ())
 
 
-@public("corrcoef", method=True)
+@public("corrcoef", method=True, replay=True)
 def corrcoef(input: Tensor) -> Tensor:
     """The correlations of the rows, between -1 and 1."""
     found = cov(input)
@@ -302,7 +302,7 @@ def corrcoef(input: Tensor) -> Tensor:
 # ---- differences and sums of neighbours --------------------------------------------------------------------
 
 
-@public("diff", method=True)
+@public("diff", method=True, replay=True)
 def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
@@ -319,13 +319,13 @@ def diff(
     return x
 
 
-@public("trapezoid", "trapz")
+@public("trapezoid", "trapz", replay=True)
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral along `dim` by the trapezoidal rule, at the points `x` or at distances `dx`."""
     return reduced(ops.sum_, _trapezoids(y, x, dx, dim), (axis_of(dim, y.ndim, "trapezoid"),), False)
 
 
-@public("cumulative_trapezoid")
+@public("cumulative_trapezoid", replay=True)
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The running integral along `dim`; one element shorter than `y`."""
     return _trapezoids(y, x, dx, dim).cumsum(dim)

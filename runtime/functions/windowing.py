@@ -60,7 +60,7 @@ def unbatched(result: Tensor, input: Tensor, rank: int) -> Tensor:
 # ---- padding -----------------------------------------------------------------------------------------------
 
 
-@functional("pad")
+@functional("pad", replay=True)
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """Elements added before and after the last axes: `(before, after)` of the last one first.
 
@@ -92,7 +92,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     return input
 
 
-@public("constant_pad_nd")
+@public("constant_pad_nd", replay=True)
 def constant_pad_nd(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
     """`nn.functional.pad` with a constant."""
     found: Tensor = FUNCTIONAL["pad"](input, pad, "constant", value)
@@ -174,7 +174,7 @@ def _margins(
 def _convolutions(rank: int) -> None:
     name, transposed = f"conv{rank}d", f"conv_transpose{rank}d"
 
-    @functional(name, top=True)
+    @functional(name, top=True, replay=True)
     def conv(
         input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Sizes = 1,
         padding: Sizes | str = 0, dilation: Sizes = 1, groups: int = 1,
@@ -185,7 +185,7 @@ def _convolutions(rank: int) -> None:
         x = batched(input, rank, name)
         return unbatched(convolution.convolution(x, weight, bias, steps, margins, gaps, groups), input, rank)
 
-    @functional(transposed, top=True)
+    @functional(transposed, top=True, replay=True)
     def conv_transpose(
         input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Sizes = 1, padding: Sizes = 0,
         output_padding: Sizes = 0, groups: int = 1, dilation: Sizes = 1,
@@ -210,7 +210,7 @@ def _convolutions(rank: int) -> None:
 def _max_pool(rank: int) -> None:
     name = f"max_pool{rank}d"
 
-    @functional(name, top=True)
+    @functional(name, top=True, replay=True)
     def max_pool(
         input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
         dilation: Sizes = 1, ceil_mode: bool = False, return_indices: bool = False,
@@ -233,7 +233,7 @@ def _max_pool(rank: int) -> None:
 def _avg_pool(rank: int) -> None:
     name = f"avg_pool{rank}d"
 
-    @functional(name, top=rank == 1)
+    @functional(name, top=rank == 1, replay=True)
     def avg_pool(
         input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
         ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
@@ -255,7 +255,7 @@ def _avg_pool(rank: int) -> None:
 def _adaptive_pool(kind: str, op: Callable[[Tensor, Sequence[int]], Tensor], rank: int) -> None:
     name = f"adaptive_{kind}_pool{rank}d"
 
-    @functional(name, top=rank == 1)
+    @functional(name, top=rank == 1, replay=True)
     def adaptive(input: Tensor, output_size: Any) -> Tensor:
         wanted = output_size if isinstance(output_size, Sequence) else [output_size] * rank
         spatial = input.shape[-rank:]
@@ -278,7 +278,7 @@ for _rank in (1, 2, 3):
 # ---- windows and channels ----------------------------------------------------------------------------------
 
 
-@functional("unfold", shown="Im2ColBackward0")
+@functional("unfold", shown="Im2ColBackward0", replay=True)
 def unfold(
     input: Tensor, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
 ) -> Tensor:
@@ -292,7 +292,7 @@ def unfold(
     return unbatched(moves.reshape(moves.permute(shown, (0, 1, 4, 5, 2, 3)), (n, c * a * b, h * w)), input, 2)
 
 
-@functional("fold", shown="Col2ImBackward0")
+@functional("fold", shown="Col2ImBackward0", replay=True)
 def fold(
     input: Tensor, output_size: Sizes, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0,
     stride: Sizes = 1,
@@ -356,7 +356,7 @@ def _check_columns(
         )
 
 
-@functional("pixel_shuffle", top=True)
+@functional("pixel_shuffle", top=True, replay=True)
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """Channels laid out as pixels: `[…, C · r², H, W]` to `[…, C, H · r, W · r]`."""
     *lead, c, h, w = input.shape
@@ -376,7 +376,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     return moves.reshape(woven, (*lead, c // (r * r), h * r, w * r))
 
 
-@functional("pixel_unshuffle", top=True)
+@functional("pixel_unshuffle", top=True, replay=True)
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """`pixel_shuffle` backwards: `[…, C, H · r, W · r]` to `[…, C · r², H, W]`."""
     *lead, c, h, w = input.shape

@@ -82,7 +82,18 @@ run:
   %result = call ptr @PyObject_Vectorcall(ptr %plan, ptr %operands, i64 %found, ptr null)
   call void @Py_DecRef(ptr %plan)
   call void @drop(ptr %operands, i64 %found)
+  %made = icmp ne ptr %result, null
+  br i1 %made, label %give, label %weigh
+give:
   ret ptr %result
+weigh:                                                 ; the function itself says what is wrong
+  %class = load ptr, ptr @PyExc_Exception
+  %matches = call i32 @PyErr_ExceptionMatches(ptr %class)
+  %ordinary = icmp ne i32 %matches, 0
+  br i1 %ordinary, label %clear, label %fail
+clear:
+  call void @PyErr_Clear()
+  br label %ask
 let_go:
   call void @drop(ptr %operands, i64 %found)
   %error = call ptr @PyErr_Occurred()
@@ -94,7 +105,7 @@ slow:
   call void @PyErr_Clear()                             ; of a text that has no bytes
   br label %ask
 ask:
-  %which = phi i64 [ $slow, %slow ], [ $unplanned, %let_go ]
+  %which = phi i64 [ $slow, %slow ], [ $unplanned, %let_go ], [ $unplanned, %clear ]
   %python = call ptr @object(ptr %record, i64 %which)
   %given = call ptr @PyObject_Vectorcall(ptr %python, ptr %args, i64 %nargs, ptr %names)
   ret ptr %given

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from string import Template
 
 from retrograd.runtime.native.layout import Layout
-from retrograd.runtime.native.small.kernels_text import MOST_AXES
+from retrograd.runtime.native.small.moving_text import MOST_AXES
 
 HEAD = ("inputs", "outputs", "places", "outputs_at", "places_at", "steps_at", "end_at")
 INPUT_WORDS, OUTPUT_WORDS, STEP_WORDS = 5 + 2 * MOST_AXES, 2 + MOST_AXES, 3

@@ -18,7 +18,7 @@ from retrograd.compiler.ir.graph import INTERPRETERS, OPS, Op
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.host import host
-from retrograd.runtime.native.small import kernels_text
+from retrograd.runtime.native.small import kernels_text, moving_text
 
 KINDS = {
     dtypes.float32: "f32",
@@ -118,9 +118,41 @@ def gathering(itemsize: int) -> int:
     return _moving().address(f"gather{itemsize}")
 
 
+def scattering(itemsize: int) -> int:
+    return _moving().address(f"scatter{itemsize}")
+
+
+def placing(itemsize: int) -> int:
+    return _moving().address(f"place{itemsize}")
+
+
 @cache
 def _moving() -> cpu.Library:
-    return cpu.load_part(kernels_text.moving(), {})
+    return cpu.load_part(moving_text.moving(), {})
+
+
+@cache
+def of_summing(dtype: DType) -> int | None:
+    """Elements added up where indices say."""
+    if dtype not in KINDS or dtype is dtypes.bool_:
+        return None
+    return _loaded([moving_text.summing("kernel", KINDS[dtype])]).address("kernel")
+
+
+@cache
+def of_sorting(dtype: DType, descending: bool) -> int | None:
+    """The places that sort the rows of a matrix."""
+    if dtype not in KINDS:
+        return None
+    return _loaded([moving_text.sorting("kernel", KINDS[dtype], descending)]).address("kernel")
+
+
+@cache
+def of_product(dtype: DType) -> int | None:
+    """Products of matrices."""
+    if dtype not in (dtypes.float32, dtypes.float64):
+        return None
+    return _loaded([moving_text.product("kernel", KINDS[dtype])]).address("kernel")
 
 
 @cache

@@ -21,22 +21,29 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Array, Builder, Constant, Node, Op, Type, order
 from retrograd.compiler.ops.composite import Composite, expansion
+from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.ops.copy import Clone
 from retrograd.compiler.ops.elementwise import Elementwise
-from retrograd.compiler.ops.index import Take, TakeAlong
+from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.scan import Scan
-from retrograd.compiler.ops.shape import Cast, Iota, IotaLike, Movement
+from retrograd.compiler.ops.shape import Cast, Concat, Iota, IotaLike, Movement
+from retrograd.compiler.ops.sort import Argsort
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.fastcall import builtin
 from retrograd.runtime.native.layout import layout, numpy_function
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.entry_text import HEAD, MOST_ARRAYS, entry_text
-from retrograd.runtime.native.small.kernels_text import MOST_AXES
+from retrograd.runtime.native.small.moving_text import MOST_AXES
 
 Compute = Callable[..., Any]
 
 MOST_ELEMENTS = 1 << 11
 """Of any value: beyond, NumPy's passes cost little more."""
+MOST_SORTED = 64
+"""Elements of a line: beyond, NumPy's sorting is faster."""
+MOST_PRODUCTS = 1 << 11
+"""Of a matrix product: beyond, BLAS is faster."""
 _SCRATCH = np.zeros(1 << 18, np.uint8)
 """What lies between steps; shared, for no other call begins before the steps of one are done."""
 
@@ -59,6 +66,41 @@ def function_of(inputs: Sequence[Node], outputs: Sequence[Node | None], slow: Co
 def function_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute | None:
     """The same for one output: its value itself."""
     return _function(inputs, [output], slow, 0)
+
+
+def same_of(inputs: Sequence[Node], outputs: Sequence[Node], slow: Compute) -> Compute | None:
+    """`function_of`, where each op by itself gives the same bits."""
+    return function_of(inputs, outputs, slow) if all(map(_is_exact, order(outputs))) else None
+
+
+def same_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute | None:
+    """`function_to_one`, where each op by itself gives the same bits."""
+    return function_to_one(inputs, output, slow) if all(map(_is_exact, order([output]))) else None
+
+
+def _is_exact(node: Node) -> bool:
+    """Whether NumPy gives the same bits as the kernel, or is not asked for such an op by itself."""
+    match node.op:
+        case Composite() | Scan():
+            return True
+        case Elementwise() as row:
+            return row.name in _ROUNDED_ONCE
+        case Reduction() as reduction:
+            return reduction.combine in _CHOOSING or not node.dtype.is_floating_point
+        case Dot():
+            return False
+    return True
+
+
+_ROUNDED_ONCE = {
+    "add", "sub", "mul", "div", "neg", "abs", "sqrt", "maximum", "minimum", "lt", "le", "gt", "ge", "eq",
+    "ne", "where", "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or",
+    "bitwise_xor", "bitwise_not", "floor", "ceil", "trunc", "sign", "fmax", "fmin", "clamp_min", "clamp_max",
+    "heaviside", "isnan", "isinf", "isfinite", "signbit", "copysign", "nan_to_num", "relu", "relu6",
+}  # fmt: skip
+"""Rows whose results are the nearest numbers."""
+_CHOOSING = {"maximum", "minimum", "logical_and", "logical_or"}
+"""Rows that give one of their operands, in whatever order they join them."""
 
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
@@ -182,6 +224,8 @@ class _Steps:
                 return self._constant(np.asarray(op.evaluate(*operands)))
             case Movement():
                 return self._moved(op, operands[0])
+            case Clone():  # results are new memory
+                return operands[0]
             case Composite():
                 return self._expanded(op, operands, result)
             case Scan():
@@ -197,6 +241,16 @@ class _Steps:
                 self._reduce(op, out, operands[0])
             case Take() | TakeAlong():
                 self._gather(op, out, *operands)
+            case PutAdd() | PutAlongAdd():
+                self._scatter_sums(op, out, *operands)
+            case Put():
+                self._scatter(out, *operands)
+            case Concat():
+                self._join(op, out, operands)
+            case Argsort():
+                self._sort(op, out, operands[0])
+            case Dot() if type(op) is Dot:
+                self._multiply(out, *operands)
             case _:
                 raise _NoKernel
         return out
@@ -204,11 +258,21 @@ class _Steps:
     def _moved(self, op: Movement, x: Array) -> Array:
         """The operand's memory seen otherwise; where that cannot be, a copy of it."""
         moved = op.evaluate(x)
-        if not np.may_share_memory(moved, x):
-            moved = op.evaluate(self._in_order(x))
-            if not np.may_share_memory(moved, self._in_order(x)):
-                raise _NoKernel
-        return moved
+        if np.may_share_memory(moved, x):
+            return moved
+        moved = op.evaluate(self._in_order(x))
+        return moved if np.may_share_memory(moved, self._in_order(x)) else self._placed(op, x)
+
+    def _placed(self, op: Movement, x: Array) -> Array:
+        """The operand's elements among others that the op fills in: what moves with numbers in its place."""
+        numbers = np.arange(x.size).reshape(x.shape)
+        with np.errstate(all="ignore"):  # what is filled in may be no integer
+            here, apart = op.evaluate(numbers + 1), op.evaluate(numbers + 1 + x.size)
+        places = self._constant(np.where(here == apart, -1, here - 1))
+        others = self._constant(np.ascontiguousarray(op.evaluate(np.zeros(x.shape, x.dtype))))
+        out = self._scratch(Type(others.shape, _dtype(x)))
+        self._step(kernels.placing(x.itemsize), [out, self._in_order(x), places, others], [out.size])
+        return out
 
     def _expanded(self, op: Composite, operands: list[Array], result: Array | None) -> Array:
         graph = expansion(op, tuple(Type(x.shape, _dtype(x)) for x in operands))
@@ -244,15 +308,56 @@ class _Steps:
         return result
 
     def _gather(self, op: Take | TakeAlong, out: Array, x: Array, index: Array) -> None:
-        before, after = prod(x.shape[: op.axis]), prod(x.shape[op.axis + 1 :])
-        if index.dtype != np.int64:
-            wide = self._scratch(Type(index.shape, kernels.INDEX))
-            self._elementwise(kernels.of_cast(_dtype(index), kernels.INDEX), wide, [index])
-            index = wide
-        count = index.size if isinstance(op, Take) else index.shape[op.axis]
-        steps = (0, 1, 0) if isinstance(op, Take) else (count * after, after, 1)
-        arrays = [out, self._in_order(x), self._in_order(index)]
-        self._step(kernels.gathering(x.itemsize), arrays, [before, count, after, x.shape[op.axis], *steps])
+        arrays = [out, self._in_order(x), self._wide(index)]
+        alone = isinstance(op, Take)
+        self._step(kernels.gathering(x.itemsize), arrays, _indexed(x.shape, op.axis, index, alone))
+
+    def _scatter_sums(self, op: PutAdd | PutAlongAdd, out: Array, values: Array, index: Array) -> None:
+        self._copy(np.broadcast_to(self._constant(np.zeros((), out.dtype)), out.shape), out)
+        arrays = [out, self._in_order(values), self._wide(index)]
+        alone = isinstance(op, PutAdd)
+        self._step(kernels.of_summing(_dtype(out)), arrays, _indexed(out.shape, op.axis, index, alone))
+
+    def _scatter(self, out: Array, x: Array, index: Array, values: Array) -> None:
+        self._copy(x, out)
+        chosen = np.broadcast_to(values, (*index.shape, *x.shape[1:]))
+        arrays = [out, self._in_order(chosen), self._wide(index)]
+        self._step(kernels.scattering(out.itemsize), arrays, _indexed(x.shape, 0, index, True))
+
+    def _wide(self, index: Array) -> Array:
+        """The index as the kernels take it."""
+        if index.dtype == np.int64:
+            return self._in_order(index)
+        wide = self._scratch(Type(index.shape, kernels.INDEX))
+        self._elementwise(kernels.of_cast(_dtype(index), kernels.INDEX), wide, [index])
+        return wide
+
+    def _join(self, op: Concat, out: Array, operands: Sequence[Array]) -> None:
+        before = (slice(None),) * op.axis
+        start = 0
+        for x in operands:
+            stop = start + x.shape[op.axis]
+            self._copy(x, out[(*before, slice(start, stop))])
+            start = stop
+
+    def _sort(self, op: Argsort, out: Array, x: Array) -> None:
+        """The axis is the last while the step runs."""
+        if x.shape[op.axis] > MOST_SORTED:
+            raise _NoKernel
+        rows = self._in_order(np.moveaxis(x, op.axis, -1))
+        last = op.axis == x.ndim - 1
+        places = out if last else self._scratch(Type(rows.shape, kernels.INDEX))
+        sizes = [x.size // x.shape[op.axis], x.shape[op.axis]]
+        self._step(kernels.of_sorting(_dtype(x), op.descending), [places, rows], sizes)
+        if not last:
+            self._copy(np.moveaxis(places, -1, op.axis), out)
+
+    def _multiply(self, out: Array, a: Array, b: Array) -> None:
+        if out.size * a.shape[-1] > MOST_PRODUCTS:
+            raise _NoKernel
+        arrays = [out, self._in_order(a), self._in_order(b)]
+        m, n = out.shape[-2:]
+        self._step(kernels.of_product(_dtype(out)), arrays, [out.size // (m * n), m, n, a.shape[-1]])
 
     def _in_order(self, x: Array) -> Array:
         """The array, or its elements copied one after the other."""
@@ -305,6 +410,13 @@ def _output(type_: Type) -> list[int]:
 
 def _dtype(array: Array) -> Any:
     return kernels.DTYPES[array.dtype]
+
+
+def _indexed(shape: Sequence[int], axis: int, index: Array, alone: bool) -> list[int]:
+    """The sizes of a step along an axis of this shape, by an index for rows alone, or for each element."""
+    before, after = prod(shape[:axis]), prod(shape[axis + 1 :])
+    count = index.size if alone else index.shape[axis]
+    return [before, count, after, shape[axis], *((0, 1, 0) if alone else (count * after, after, 1))]
 
 
 def _lengthwise(x: Array, op: Scan) -> Array:
