@@ -16,7 +16,7 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -140,6 +140,25 @@ def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
     object_code = cache.get(key)
     if object_code is None:
         object_code = assemble(llvm_text, target)
+        cache.put(key, object_code)
+    return Library([object_code], symbols)
+
+
+def load_native(
+    name: str,
+    roots: Sequence[Callable[..., Any]],
+    numbers: Mapping[str, int],
+    symbols: Mapping[str, int],
+) -> Library:
+    """A native part of the runtime: these functions of the native language (`compiler/native/language.py`),
+    and all that they call. The name is for the cache, whose keys tell states of the sources apart."""
+    target = host()
+    key = cache.key_of("native part", name, sorted(numbers.items()), target)
+    object_code = cache.get(key)
+    if object_code is None:
+        # late: what is in the cache needs none
+        lowering = import_module("retrograd.compiler.native.lowering")
+        object_code = assemble(lowering.text(roots, numbers), target)
         cache.put(key, object_code)
     return Library([object_code], symbols)
 

@@ -21,6 +21,7 @@ import struct
 import sys
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ import numpy as np
 from retrograd.compiler.errors import CompilerError
 from retrograd.runtime.native import cpu, trampoline
 from retrograd.runtime.native.drawing import SAVED_BYTES
-from retrograd.runtime.native.layout import layout, numpy_function
+from retrograd.runtime.native.grammar import HEAD, Kind
+from retrograd.runtime.native.layout import dict_version, layout, numpy_function
 from retrograd.runtime.native.ports import (
     UNSEEN,
     ConstantPort,
@@ -144,7 +146,7 @@ def _record(
     guards: int,
     long_running: bool,
 ) -> bytes:
-    """What the trampoline reads; its grammar stands there."""
+    """What the trampoline reads, as `grammar.py` says."""
     kept: dict[int, int] = {}
     steps = list(steps_of(returns, kept))
     leaves = [*leaves_of(arguments), *(port for _, port in held)]
@@ -153,7 +155,7 @@ def _record(
     out, arena_bytes = _outputs(outputs, arena_bytes)
     draws = sum(isinstance(port, DrawPort) for _, port in held)
     may_miss = any(isinstance(port, FlagPort) for port in outputs)
-    held_at = len(trampoline.HEAD) + len(into)
+    held_at = len(HEAD) + len(into)
     outputs_at = held_at + len(beside)
     head = {
         "entry": entry,
@@ -177,7 +179,7 @@ def _record(
         "draws": draws,
         "saved": draws * SAVED_BYTES if may_miss else 0,
     }
-    words = [head[name] for name in trampoline.HEAD]
+    words = [head[name] for name in HEAD]
     words += [*into, *beside, *out, *(word for step in steps for word in step)]
     return struct.pack(f"<{len(words)}Q", *(word % (1 << 64) for word in words))
 
@@ -203,7 +205,7 @@ def _outputs(ports: Sequence[OutputPort], arena_bytes: int) -> tuple[list[int], 
             words += port.words()
             continue
         place = -1 if port.straight else -(-arena_bytes // 64) * 64
-        words += [trampoline.UPDATE, 5, port.number, place, port.nbytes]
+        words += [Kind.UPDATE, 5, port.number, place, port.nbytes]
         arena_bytes = arena_bytes if port.straight else place + port.nbytes
     return words, arena_bytes
 
@@ -251,8 +253,10 @@ def _trampoline() -> cpu.Library:
     places = layout()
     if places is None:
         raise CompilerError("native calls need to know where objects keep their data")
-    return cpu.load_part(
-        trampoline.trampoline_text(places),
+    return cpu.load_native(
+        "trampoline",
+        [trampoline.retrograd_call, trampoline.retrograd_choose, trampoline.retrograd_nothing],
+        asdict(places) | {"dict_version": dict_version()},
         {
             "numpy_array_type": id(np.ndarray),
             "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),

@@ -2,7 +2,7 @@
 
 Arguments are `ArrayPort`, `TensorPort`, `FloatPort`, `AddressPort`, `ConstantPort`, `WeakPort`, and of these
 `GroupPort`; held objects may be random numbers, `DrawPort`; outputs are the first four, `IntegerPort`,
-`FlagPort` and `UpdatePort`. `words` is the port as `trampoline.py` reads it; `open` and `new` do the same in
+`FlagPort` and `UpdatePort`. `words` is the port as `grammar.py` has it; `open` and `new` do the same in
 Python, but for an `AddressPort`, which only native calls have. A new kind of port is a class here and a row
 there.
 """
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.record import record
-from retrograd.runtime.native import trampoline
+from retrograd.runtime.native import grammar
+from retrograd.runtime.native.grammar import Kind, Members
 from retrograd.runtime.native.layout import slot_offset
 from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.random.generator import Generator
@@ -161,7 +162,7 @@ class AddressPort:
         given = self.source
         source = (0, 0, 0) if given is None else (id(given.free), given.statistics, given.block)
         led = [word for link in self.links for word in link.words()]
-        return [trampoline.ADDRESS, 7 + len(led), self.nbytes, *source, len(self.links), *led]
+        return [Kind.ADDRESS, 7 + len(led), self.nbytes, *source, len(self.links), *led]
 
 
 @record(slots=True)
@@ -173,7 +174,7 @@ class FloatPort:
     cls: type = float
 
     def words(self) -> list[int]:
-        kinds = {np.dtype(np.float64): trampoline.F64, np.dtype(np.float32): trampoline.F32}
+        kinds = {np.dtype(np.float64): Kind.F64, np.dtype(np.float32): Kind.F32}
         if self.dtype not in kinds:
             raise CompilerError(f"a Python float cannot be passed as {self.dtype}")
         return [kinds[self.dtype], 4, id(self.cls), int(self.cls is np.float32)]
@@ -197,7 +198,7 @@ class ConstantPort:
     by_value: bool = False
 
     def words(self) -> list[int]:
-        return [trampoline.CONSTANT, 4, id(self.value), int(self.by_value)]
+        return [Kind.CONSTANT, 4, id(self.value), int(self.by_value)]
 
     def open(self, argument: object) -> Array | None:
         equal = self.by_value and type(argument) is type(self.value) and argument == self.value
@@ -223,7 +224,7 @@ class DrawPort:
     def words(self, place: int = -1) -> list[int]:
         """The port in the record; what is not kept lies at this place in the arena."""
         law = [self.law.address, self.generator.address, self.law.parameters, prod(self.shape)]
-        words = [trampoline.DRAW, 0, id(self.cls), slot_offset(self.cls, self.slot), id(self.law.dtype)]
+        words = [Kind.DRAW, 0, id(self.cls), slot_offset(self.cls, self.slot), id(self.law.dtype)]
         words += [len(self.shape), *law, place, *self.shape]
         words[1] = len(words)
         return words
@@ -244,7 +245,7 @@ class WeakPort:
         self.reference = weakref.ref(value)
 
     def words(self) -> list[int]:
-        return [trampoline.CONSTANT, 4, self._id, 0]
+        return [Kind.CONSTANT, 4, self._id, 0]
 
     def open(self, argument: object) -> Array | None:
         return UNSEEN if argument is self.reference() else None
@@ -263,14 +264,14 @@ class GroupPort:
     def how(self) -> int:
         """Where the members are."""
         if issubclass(self.cls, tuple):
-            return trampoline.IN_TUPLE
-        found: dict[type, int] = {list: trampoline.IN_LIST, dict: trampoline.IN_DICT}
-        return found.get(self.cls, trampoline.IN_ATTRIBUTES)
+            return Members.IN_TUPLE
+        found: dict[type, int] = {list: Members.IN_LIST, dict: Members.IN_DICT}
+        return found.get(self.cls, Members.IN_ATTRIBUTES)
 
     def words(self) -> list[int]:
         inside = [word for port in self.members for word in port.words()]
         keys = [id(key) for key in self.keys]
-        words = [trampoline.GROUP, 0, id(self.cls), self.how, len(self.members)]
+        words = [Kind.GROUP, 0, id(self.cls), self.how, len(self.members)]
         words[1] = len(words) + len(keys) + len(inside)
         return [*words, *keys, *inside]
 
@@ -279,7 +280,7 @@ class GroupPort:
         kind: type = type(argument)
         if kind is not self.cls:
             return None
-        if self.how == trampoline.IN_ATTRIBUTES:
+        if self.how == Members.IN_ATTRIBUTES:
             return opened(self.members, [getattr(argument, name) for name in self.keys])
         if len(argument) != len(self.members):
             return None
@@ -295,7 +296,7 @@ class IntegerPort:
     dtype: np.dtype[Any]
 
     def words(self) -> list[int]:
-        return [trampoline.INTEGER, 4, 8 * self.dtype.itemsize, int(self.dtype.kind == "b")]
+        return [Kind.INTEGER, 4, 8 * self.dtype.itemsize, int(self.dtype.kind == "b")]
 
     def new(self) -> tuple[Any, Array]:
         return None, np.empty((), self.dtype)
@@ -306,7 +307,7 @@ class FlagPort:
     """A byte that the program sets where the call must go to `miss` after all."""
 
     def words(self) -> list[int]:
-        return [trampoline.FLAG, 2]
+        return [Kind.FLAG, 2]
 
     def new(self) -> tuple[Any, Array]:
         return None, np.zeros((), np.uint8)
@@ -365,12 +366,12 @@ def _port(
     array: ArrayPort, cls: type, slot: int, pairs: Sequence[int] = (), viewing: Viewing | None = None
 ) -> list[int]:
     place, item = array.place, array.dtype.itemsize
-    flags = trampoline.ALIGNED | (trampoline.CONTIGUOUS if place is None else 0)
-    flags |= trampoline.WRITEABLE if array.writeable else 0
+    flags = grammar.ALIGNED | (grammar.CONTIGUOUS if place is None else 0)
+    flags |= grammar.WRITEABLE if array.writeable else 0
     elements = prod(array.shape) if place is None else place.length
     shift = 0 if place is None else -place.before * item
     view = 0 if viewing is None else slot_offset(cls, viewing.slot)
-    words = [trampoline.ARRAY, 0, id(cls), slot, id(array.dtype), len(array.shape), len(pairs) // 2]
+    words = [Kind.ARRAY, 0, id(cls), slot, id(array.dtype), len(array.shape), len(pairs) // 2]
     words += [flags, shift, elements * item, view, *array.shape]
     words += [] if place is None else [stride * item for stride in place.strides]
     words += pairs

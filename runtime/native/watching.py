@@ -31,12 +31,39 @@ import threading
 import types
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from operator import contains, getitem
 from typing import Any, NamedTuple
 
-from retrograd.runtime.native.layout import dict_version, layout
+from retrograd.compiler.native.language import Array, Inline, Record, cast, given, inlined, inside, native
+from retrograd.runtime.native.layout import layout
+from retrograd.runtime.native.objects import (
+    TRUE,
+    List,
+    Object,
+    Py_DecRef,
+    PyDict_GetItemWithError,
+    PyDict_Size,
+    PyErr_Clear,
+    PyObject_CallNoArgs,
+    PyObject_GetAttr,
+    PyObject_Size,
+    PyThreadState_Get,
+    PyThreadState_GetID,
+)
 
-DICT, LIST, WORD, ATTRIBUTE, SIZE, MODE, ASK = range(7)
+
+class Kind(IntEnum):
+    """Kinds of checks."""
+
+    DICT = 0
+    LIST = 1
+    WORD = 2
+    ATTRIBUTE = 3
+    SIZE = 4
+    MODE = 5
+    ASK = 6
+
 
 _DICTS = (dict, OrderedDict, defaultdict)
 _CONTAINERS = (*_DICTS, list, set, frozenset)
@@ -82,7 +109,7 @@ def watch(reads: Sequence[Read], hold: Callable[[], bool]) -> Watch:
             made = _checks(place, group)
             unknown = unknown or made is None
             checks += made or ()
-    asked = [_check(ASK, hold)]
+    asked = [_check(Kind.ASK, hold)]
     checks += asked if unknown else ()
     if sum(map(len, checks)) > _MOST_WORDS:
         checks = asked
@@ -104,7 +131,7 @@ def _checks(place: Any, group: Sequence[Read]) -> list[list[int]] | None:
         return [_dict(place, group)]
     if kind is list:
         return [_list(place, group)]
-    return [_check(SIZE, place, _size(group))] if kind in (set, frozenset) else None
+    return [_check(Kind.SIZE, place, _size(group))] if kind in (set, frozenset) else None
 
 
 def _check(kind: int, place: object, *words: int) -> list[int]:
@@ -118,12 +145,12 @@ def _dict(place: Any, group: Sequence[Read]) -> list[int]:
             members += id(read.key), id(read.value)
         elif read.look is contains:
             members += id(read.key), 0
-    return _check(DICT, place, 0, _size(group), len(members) // 2, *members)
+    return _check(Kind.DICT, place, 0, _size(group), len(members) // 2, *members)
 
 
 def _list(place: Any, group: Sequence[Read]) -> list[int]:
     members = [word for read in group if read.look is getitem for word in (read.key, id(read.value))]
-    return _check(LIST, place, _size(group), len(members) // 2, *members)
+    return _check(Kind.LIST, place, _size(group), len(members) // 2, *members)
 
 
 def _size(group: Sequence[Read]) -> int:
@@ -137,10 +164,10 @@ def _attribute(read: Read) -> list[int]:
     if isinstance(read.place, threading.local):
         own = vars(read.place)
         own.setdefault(read.key, read.value)
-        return _check(MODE, read.place, id(read.key), id(read.value), _thread(), id(own))
+        return _check(Kind.MODE, read.place, id(read.key), id(read.value), _thread(), id(own))
     if type(read.place) is types.CellType and places is not None:
-        return [WORD, 4, id(read.place) + places.cell_content, id(read.value)]
-    return _check(ATTRIBUTE, read.place, id(read.key), id(read.value))
+        return [Kind.WORD, 4, id(read.place) + places.cell_content, id(read.value)]
+    return _check(Kind.ATTRIBUTE, read.place, id(read.key), id(read.value))
 
 
 def _thread() -> int:
@@ -152,191 +179,129 @@ _this_state = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThreadState_Get", ctypes.py
 _id_of_state = ctypes.PYFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p)(("PyThreadState_GetID", ctypes.pythonapi))
 
 
-def constants() -> dict[str, int]:
-    """What the text below is filled in with, besides the layout."""
-    return {"dict_version": dict_version()}
+class Guards(Record):
+    """What a `Watch` holds."""
+
+    count: int
+    expired: int
+    checks: Inline[int]
 
 
-WATCHING = """
-; --- guards ----------------------------------------------------------------------------------------------
-declare ptr @PyDict_GetItemWithError(ptr, ptr)
-declare ptr @PyObject_GetAttr(ptr, ptr)
-declare i64 @PyObject_Size(ptr)
-declare void @PyErr_Clear()
-declare ptr @PyThreadState_Get()
-declare i64 @PyThreadState_GetID(ptr)
-declare ptr @PyObject_CallNoArgs(ptr)
-@_Py_TrueStruct = external global i8
+class Check(Record):
+    kind: int
+    words: int
+    thing: Object
+    word: int
+    second: int
+    third: int
+    fourth: int
 
-define internal i1 @unchanged(ptr %guards) nounwind {
-entry:
-  %count = load i64, ptr %guards
-  %expired_at = getelementptr i64, ptr %guards, i64 1
-  %expired = load i64, ptr %expired_at
-  %valid = icmp eq i64 %expired, 0
-  %first = getelementptr i64, ptr %guards, i64 2
-  br i1 %valid, label %next, label %no
-next:
-  %i = phi i64 [ 0, %entry ], [ %i_next, %holds ]
-  %check = phi ptr [ %first, %entry ], [ %check_next, %holds ]
-  %more = icmp ult i64 %i, %count
-  br i1 %more, label %one, label %yes
-one:
-  %object_at = getelementptr i64, ptr %check, i64 2
-  %object = load ptr, ptr %object_at
-  %word_at = getelementptr i64, ptr %check, i64 3
-  %word = load i64, ptr %word_at
-  %second_at = getelementptr i64, ptr %check, i64 4
-  %kind = load i64, ptr %check
-  switch i64 %kind, label %no [ i64 0, label %dict
-                                i64 1, label %list
-                                i64 2, label %address
-                                i64 3, label %attribute
-                                i64 4, label %size
-                                i64 5, label %mode
-                                i64 6, label %ask ]
-dict:
-  %version_at = getelementptr i8, ptr %object, i64 $dict_version
-  %version = load i64, ptr %version_at
-  %same_version = icmp eq i64 %version, %word
-  %versioned = icmp ne i64 $dict_version, 0
-  %untouched = and i1 %same_version, %versioned
-  br i1 %untouched, label %holds, label %compare
-compare:
-  %dict_same = call i1 @same_members(ptr %object, ptr %check)
-  store i64 %version, ptr %word_at
-  br i1 %dict_same, label %holds, label %forget
-forget:                                                ; so that the next look is a look
-  store i64 0, ptr %word_at
-  br label %no
-list:
-  %list_same = call i1 @same_items(ptr %object, ptr %check)
-  br i1 %list_same, label %holds, label %no
-address:
-  %there = load i64, ptr %object
-  %word_same = icmp eq i64 %there, %word
-  br i1 %word_same, label %holds, label %no
-attribute:
-  %name = inttoptr i64 %word to ptr
-  %found = call ptr @PyObject_GetAttr(ptr %object, ptr %name)
-  %absent = icmp eq ptr %found, null
-  br i1 %absent, label %clear, label %compare_attribute
-clear:
-  call void @PyErr_Clear()
-  br label %no
-compare_attribute:
-  %expected = load ptr, ptr %second_at
-  call void @Py_DecRef(ptr %found)
-  %attribute_same = icmp eq ptr %found, %expected
-  br i1 %attribute_same, label %holds, label %no
-mode:                                                  ; a dict of this thread knows sooner than the object
-  %own_thread_at = getelementptr i64, ptr %check, i64 5
-  %own_thread = load i64, ptr %own_thread_at
-  %state = call ptr @PyThreadState_Get()
-  %thread = call i64 @PyThreadState_GetID(ptr %state)
-  %own = icmp eq i64 %thread, %own_thread
-  br i1 %own, label %own_mode, label %attribute
-own_mode:
-  %dict_at = getelementptr i64, ptr %check, i64 6
-  %own_dict = load ptr, ptr %dict_at
-  %mode_name = inttoptr i64 %word to ptr
-  %mode_value = call ptr @PyDict_GetItemWithError(ptr %own_dict, ptr %mode_name)
-  %mode_expected = load ptr, ptr %second_at
-  %mode_same = icmp eq ptr %mode_value, %mode_expected
-  br i1 %mode_same, label %holds, label %no
-ask:
-  %answer = call ptr @PyObject_CallNoArgs(ptr %object)
-  %no_answer = icmp eq ptr %answer, null
-  br i1 %no_answer, label %clear, label %listen
-listen:
-  call void @Py_DecRef(ptr %answer)
-  %agreed = icmp eq ptr %answer, @_Py_TrueStruct
-  br i1 %agreed, label %holds, label %no
-size:
-  %length = call i64 @PyObject_Size(ptr %object)
-  %size_same = icmp eq i64 %length, %word
-  br i1 %size_same, label %holds, label %no
-holds:
-  %i_next = add i64 %i, 1
-  %words_at = getelementptr i64, ptr %check, i64 1
-  %words = load i64, ptr %words_at
-  %check_next = getelementptr i64, ptr %check, i64 %words
-  br label %next
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
 
-define internal i1 @same_members(ptr %dict, ptr %check) nounwind {
-entry:
-  %size_at = getelementptr i64, ptr %check, i64 4
-  %size = load i64, ptr %size_at
-  %count_at = getelementptr i64, ptr %check, i64 5
-  %count = load i64, ptr %count_at
-  %length = call i64 @PyDict_Size(ptr %dict)
-  %any = icmp eq i64 %size, -1
-  %equal = icmp eq i64 %size, %length
-  %right_size = or i1 %any, %equal
-  br i1 %right_size, label %next, label %no
-next:
-  %i = phi i64 [ 0, %entry ], [ %i_next, %one ]
-  %more = icmp ult i64 %i, %count
-  br i1 %more, label %one, label %yes
-one:
-  %pair = shl i64 %i, 1
-  %word = add i64 %pair, 6
-  %key_at = getelementptr i64, ptr %check, i64 %word
-  %key = load ptr, ptr %key_at
-  %value_at = getelementptr i64, ptr %key_at, i64 1
-  %value = load ptr, ptr %value_at
-  %found = call ptr @PyDict_GetItemWithError(ptr %dict, ptr %key)
-  %same = icmp eq ptr %found, %value
-  %i_next = add i64 %i, 1
-  br i1 %same, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
+class DictCheck(Record):
+    kind: int
+    words: int
+    thing: Object
+    version: int
+    size: int
+    count: int
+    members: Inline[Object | None]
 
-define internal i1 @same_items(ptr %list, ptr %check) nounwind {
-entry:
-  %size_at = getelementptr i64, ptr %check, i64 3
-  %size = load i64, ptr %size_at
-  %count_at = getelementptr i64, ptr %check, i64 4
-  %count = load i64, ptr %count_at
-  %length_at = getelementptr i8, ptr %list, i64 $sequence_length
-  %length = load i64, ptr %length_at
-  %items_at = getelementptr i8, ptr %list, i64 $list_items
-  %items = load ptr, ptr %items_at
-  %any = icmp eq i64 %size, -1
-  %equal = icmp eq i64 %size, %length
-  %right_size = or i1 %any, %equal
-  br i1 %right_size, label %next, label %no
-next:
-  %i = phi i64 [ 0, %entry ], [ %i_next, %one ]
-  %more = icmp ult i64 %i, %count
-  br i1 %more, label %locate, label %yes
-locate:
-  %pair = shl i64 %i, 1
-  %word = add i64 %pair, 5
-  %index_at = getelementptr i64, ptr %check, i64 %word
-  %index = load i64, ptr %index_at
-  %inside = icmp ult i64 %index, %length
-  br i1 %inside, label %one, label %no
-one:
-  %value_at = getelementptr i64, ptr %index_at, i64 1
-  %value = load ptr, ptr %value_at
-  %item_at = getelementptr ptr, ptr %items, i64 %index
-  %item = load ptr, ptr %item_at
-  %same = icmp eq ptr %item, %value
-  %i_next = add i64 %i, 1
-  br i1 %same, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
 
-"""
+class ListCheck(Record):
+    kind: int
+    words: int
+    thing: List
+    size: int
+    count: int
+    members: Inline[int]
+
+
+@inlined
+def unchanged(guards: Guards) -> bool:
+    """Whether all checks hold."""
+    if guards.expired != 0:
+        return False
+    check = cast(Check, guards.checks)
+    for _ in range(guards.count):
+        if not holds(check):
+            return False
+        check = inside(Check, check, check.words << 3)
+    return True
+
+
+@inlined
+def holds(check: Check) -> bool:
+    match check.kind:
+        case Kind.DICT:
+            return same_dict(cast(DictCheck, check))
+        case Kind.LIST:
+            return same_items(cast(ListCheck, check))
+        case Kind.WORD:
+            return cast(Array[int], check.thing)[0] == check.word
+        case Kind.ATTRIBUTE:
+            return same_attribute(check)
+        case Kind.SIZE:
+            return PyObject_Size(check.thing) == check.word
+        case Kind.MODE:
+            if PyThreadState_GetID(PyThreadState_Get()) != check.third:
+                return same_attribute(check)
+            mode = PyDict_GetItemWithError(cast(Object, check.fourth), cast(Object, check.word))
+            return mode is cast(Object, check.second)  # a dict of this thread knows sooner than the object
+        case Kind.ASK:
+            return agrees(check.thing)
+        case _:
+            return False
+
+
+@inlined
+def same_dict(check: DictCheck) -> bool:
+    version = inside(Array[int], check.thing, given("dict_version"))[0]
+    if given("dict_version") != 0 and version == check.version:
+        return True
+    same = same_members(check)
+    check.version = version if same else 0  # so that the next look is a look
+    return same
+
+
+@native
+def same_members(check: DictCheck) -> bool:
+    if check.size != -1 and PyDict_Size(check.thing) != check.size:
+        return False
+    for i in range(check.count):
+        key = cast(Object, check.members[2 * i])
+        if PyDict_GetItemWithError(check.thing, key) is not check.members[2 * i + 1]:
+            return False
+    return True
+
+
+@native
+def same_items(check: ListCheck) -> bool:
+    if check.size != -1 and check.thing.length != check.size:
+        return False
+    for i in range(check.count):
+        index = check.members[2 * i]
+        if not 0 <= index < check.thing.length:
+            return False
+        if check.thing.items[index] is not cast(Object, check.members[2 * i + 1]):
+            return False
+    return True
+
+
+@native
+def same_attribute(check: Check) -> bool:
+    found = PyObject_GetAttr(check.thing, cast(Object, check.word))
+    if found is None:
+        PyErr_Clear()
+        return False
+    Py_DecRef(found)
+    return found is cast(Object, check.second)
+
+
+@native
+def agrees(callable_: Object) -> bool:
+    answer = PyObject_CallNoArgs(callable_)
+    if answer is None:
+        PyErr_Clear()
+        return False
+    Py_DecRef(answer)
+    return answer is TRUE

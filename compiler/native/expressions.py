@@ -1,0 +1,482 @@
+"""The native language's expressions made LLVM instructions.
+
+In flow Python's trees of expressions; out flow values of `ssa.py` with their kinds. An expression is a
+method, a built-in function a row of `_BUILT_IN`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.native import language
+from retrograd.compiler.native.kinds import (
+    ADDRESS,
+    BOOL,
+    FLOAT,
+    INT,
+    NOTHING,
+    Field,
+    Kind,
+    fields_of,
+    kind_of,
+    signature_of,
+)
+from retrograd.compiler.native.language import Data, Native, Record
+from retrograd.compiler.native.ssa import Block, Builder, Value
+from retrograd.compiler.record import record
+
+
+class Module:
+    """What functions refer to outside themselves."""
+
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        self.numbers = numbers
+        self._functions: dict[str, Native] = {}
+        self._declared: dict[str, str] = {}
+        self._fields: dict[type[Record], dict[str, Field]] = {}
+
+    @property
+    def declared(self) -> list[str]:
+        """Lines on what is elsewhere."""
+        return list(self._declared.values())
+
+    def declare(self, name: str, line: str) -> None:
+        self._declared[name] = line
+
+    def functions(self) -> Iterator[Native]:
+        """All that are wanted, those too that are wanted meanwhile."""
+        done = 0
+        while done < len(self._functions):
+            yield list(self._functions.values())[done]
+            done += 1
+
+    def want(self, thing: Any) -> str:
+        """The name of a function or of data, which the module will have."""
+        name: str = thing.name
+        if isinstance(thing, Data):
+            form = "internal global ptr null, align 64" if thing.own else "external global i8"
+            self.declare(name, f"@{name} = {form}")
+        elif self._functions.setdefault(name, thing) is not thing:
+            raise CompilerError(f"two functions of one native part are called {name!r}")
+        return f"@{name}"
+
+    def fields(self, cls: type[Record] | None) -> dict[str, Field]:
+        """The fields of what is known to be a record."""
+        if cls is None:
+            return {}
+        if cls not in self._fields:
+            self._fields[cls] = fields_of(cls)
+        return self._fields[cls]
+
+
+@record(slots=True)
+class Loop:
+    """Where `continue` and `break` go."""
+
+    again: Block
+    after: Block
+
+
+@record(slots=True)
+class Typed:
+    """A value of the language."""
+
+    value: Value
+    kind: Kind
+
+
+NULL, ZERO = Typed(Value("null", "ptr"), ADDRESS), Typed(Value("0", "i64"), INT)
+MINUS_ZERO = Typed(Value("-0.0", "double"), FLOAT)
+_ARITHMETIC: dict[type[ast.operator], str] = {
+    ast.Add: "add",
+    ast.Sub: "sub",
+    ast.Mult: "mul",
+    ast.LShift: "shl",
+    ast.RShift: "ashr",
+    ast.BitAnd: "and",
+    ast.BitOr: "or",
+    ast.BitXor: "xor",
+}
+_RELATIONS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "eq",
+    ast.NotEq: "ne",
+    ast.Lt: "slt",
+    ast.LtE: "sle",
+    ast.Gt: "sgt",
+    ast.GtE: "sge",
+    ast.Is: "eq",
+    ast.IsNot: "ne",
+}
+
+
+_OF_FLOATS = {"eq": "oeq", "ne": "une", "slt": "olt", "sle": "ole", "sgt": "ogt", "sge": "oge"}
+
+_ONE, _EIGHT = (ast.parse(number, mode="eval").body for number in "18")
+
+
+class Scope:
+    """A function's own names: of the one that is made, or of one that is written out in it."""
+
+    def __init__(self, native: Native, prefix: str) -> None:
+        self.native, self.prefix = native, prefix
+        self.kinds: dict[str, Kind] = {}
+        """Those of local variables."""
+        self.parameters, self.result = signature_of(native.function)
+        self.loops: list[Loop] = []
+        self.after: Block | None = None
+        """Where `return` goes, if the function is written out."""
+
+
+class Expressions:
+    """A function's expressions, appended to its current block."""
+
+    def __init__(self, module: Module, native: Native) -> None:
+        self.module, self.build = module, Builder()
+        self.scope = Scope(native, "")
+
+    # --- names and constants --------------------------------------------------------------------------------
+    def get(self, node: ast.expr) -> Typed:
+        """The value of an expression."""
+        make = getattr(self, f"_get_{type(node).__name__}", None)
+        if make is None:
+            raise self.wrong(node, f"no {type(node).__name__} in the native language")
+        found: Typed = make(node)
+        return found
+
+    def _get_Constant(self, node: ast.Constant) -> Typed:
+        return self._constant(node.value, node)
+
+    def _constant(self, value: object, node: ast.AST) -> Typed:
+        match value:
+            case None:
+                return NULL
+            case bool():
+                return Typed(Value(str(value).lower(), "i1"), BOOL)
+            case int():
+                return Typed(Value(str(int(value)), "i64"), INT)
+            case float():
+                return Typed(Value(repr(value), "double"), FLOAT)
+            case Data():
+                return Typed(Value(self.module.want(value), "ptr"), kind_of(value.kind))
+        raise self.wrong(node, f"{value!r} is no constant of the native language")
+
+    def _get_Name(self, node: ast.Name) -> Typed:
+        return (
+            self.local(node.id, node)
+            if node.id in self.scope.kinds
+            else self._constant(self.python(node), node)
+        )
+
+    def local(self, name: str, node: ast.AST) -> Typed:
+        """A variable's value."""
+        kind = self.scope.kinds[name]
+        try:
+            return Typed(self.build.read(self.scope.prefix + name, kind.llvm), kind)
+        except KeyError:
+            raise self.wrong(node, f"{name!r} has no value on some way here") from None
+
+    def assign(self, name: str, new: Typed, node: ast.AST) -> None:
+        """A variable's new value, whose kind is that of the first one."""
+        known = self.scope.kinds.setdefault(name, new.kind)
+        if known.llvm != new.kind.llvm:
+            raise self.wrong(node, f"{name!r} is {known.llvm} elsewhere, {new.kind.llvm} here")
+        self.build.write(self.scope.prefix + name, new.value)
+
+    def python(self, node: ast.expr) -> Any:
+        """What an expression of globals is in Python."""
+        try:
+            return eval(
+                compile(ast.Expression(node), "<native>", "eval"), self.scope.native.function.__globals__
+            )
+        except NameError as error:
+            raise self.wrong(node, str(error)) from None
+
+    # --- memory ---------------------------------------------------------------------------------------------
+    def _get_Attribute(self, node: ast.Attribute) -> Typed:
+        if isinstance(node.value, ast.Name) and node.value.id not in self.scope.kinds:
+            constant = self.python(node.value)
+            if not isinstance(constant, Data):
+                return self._constant(self.python(node), node)
+        field, at = self._field(node)
+        return Typed(at, field.kind) if field.in_place else self._load(at, field.kind, node.attr)
+
+    def _field(self, node: ast.Attribute) -> tuple[Field, Value]:
+        """A field, and where it lies."""
+        base = self.get(node.value)
+        fields = self.module.fields(base.kind.fields)
+        if node.attr not in fields:
+            raise self.wrong(node, f"no field {node.attr!r} there")
+        field = fields[node.attr]
+        at = self.module.numbers[field.at] if isinstance(field.at, str) else field.at
+        return field, self._behind(base.value, at)
+
+    def _get_Subscript(self, node: ast.Subscript) -> Typed:
+        kind, at = self._element(node)
+        return self._load(at, kind, "item")
+
+    def _element(self, node: ast.Subscript) -> tuple[Kind, Value]:
+        """The kind of an array's element, and where it lies."""
+        array = self.get(node.value)
+        if array.kind.element is None:
+            raise self.wrong(node, "only an Array has elements")
+        return array.kind.element, self._further(array, self.get(node.slice))
+
+    def _further(self, array: Typed, count: Typed) -> Value:
+        """Where the element so many further on lies."""
+        assert array.kind.element is not None
+        if str(count.value) == "0":
+            return array.value
+        memory = array.kind.element.memory
+        return self.build.let(
+            "at", "ptr", f"getelementptr {memory}, ptr ", array.value, ", i64 ", count.value
+        )
+
+    def _behind(self, base: Value, offset: int | Value) -> Value:
+        if str(offset) == "0":
+            return base
+        return self.build.let("at", "ptr", "getelementptr i8, ptr ", base, ", i64 ", offset)
+
+    def _load(self, at: Value, kind: Kind, hint: str) -> Typed:
+        return self.widened(self.build.load(hint, kind.memory, at), kind)
+
+    def store(self, target: ast.expr, new: Typed) -> None:
+        """Put a value into a variable, a field or an element."""
+        match target:
+            case ast.Name(id=name):
+                self.assign(name, new, target)
+                return
+            case ast.Attribute():
+                field, at = self._field(target)
+                kind = field.kind
+            case ast.Subscript():
+                kind, at = self._element(target)
+            case _:
+                raise self.wrong(target, "neither a name, a field nor an element")
+        self.build.store(self.narrowed(new, kind, target), at)
+
+    def widened(self, value: Value, kind: Kind) -> Typed:
+        """What memory or C gave."""
+        if value.llvm == kind.llvm:
+            return Typed(value, kind)
+        how = "fpext" if kind.llvm == "double" else "sext"
+        return Typed(
+            self.build.let("wide", kind.llvm, f"{how} {value.llvm} ", value, f" to {kind.llvm}"), kind
+        )
+
+    def narrowed(self, given: Typed, kind: Kind, node: ast.AST) -> Value:
+        """What memory or C takes."""
+        value = self.fit(given, kind, node)
+        if kind.memory == kind.llvm:
+            return value
+        how = "fptrunc" if kind.llvm == "double" else "trunc"
+        return self.build.let("narrow", kind.memory, f"{how} {kind.llvm} ", value, f" to {kind.memory}")
+
+    def fit(self, given: Typed, kind: Kind, node: ast.AST) -> Value:
+        """A value where one of a kind is wanted."""
+        if given.kind.llvm != kind.llvm:
+            raise self.wrong(node, f"{given.kind.llvm} where {kind.llvm} is wanted")
+        return given.value
+
+    # --- arithmetic -----------------------------------------------------------------------------------------
+    def _get_BinOp(self, node: ast.BinOp) -> Typed:
+        return self.operate(node, node.op, self.get(node.left), self.get(node.right))
+
+    def operate(self, node: ast.AST, op: ast.operator, left: Typed, right: Typed) -> Typed:
+        """An operator of two values."""
+        if left.kind.element is not None and isinstance(op, ast.Add):
+            return Typed(self._further(left, right), left.kind)
+        name, kind = _ARITHMETIC.get(type(op)), left.kind
+        if name is None or kind.llvm not in ("i64", "i1", "double"):
+            raise self.wrong(node, f"no {type(op).__name__} of {kind.llvm} in the native language")
+        name = f"f{name}" if kind.llvm == "double" else name
+        other = self.fit(right, kind, node)
+        return Typed(self.build.let(name, kind.llvm, f"{name} {kind.llvm} ", left.value, ", ", other), kind)
+
+    def _get_UnaryOp(self, node: ast.UnaryOp) -> Typed:
+        match node:
+            case ast.UnaryOp(op=ast.Not()):
+                return self._chosen(node)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                return self._constant(-number, node)
+            case ast.UnaryOp(op=ast.USub()):
+                operand = self.get(node.operand)
+                return self.operate(node, ast.Sub(), ZERO if operand.kind is INT else MINUS_ZERO, operand)
+        raise self.wrong(node, f"no {type(node.op).__name__} in the native language")
+
+    def _get_Compare(self, node: ast.Compare) -> Typed:
+        if len(node.ops) > 1:
+            return self._chosen(node)
+        return self.compared(node, self.get(node.left), node.ops[0], self.get(node.comparators[0]))
+
+    def compared(self, node: ast.AST, left: Typed, op: ast.cmpop, right: Typed) -> Typed:
+        """A relation of two values."""
+        relation, llvm = _RELATIONS.get(type(op)), left.kind.llvm
+        if relation is None or (llvm == "ptr") != isinstance(op, ast.Is | ast.IsNot):
+            raise self.wrong(node, f"no {type(op).__name__} of {llvm} in the native language")
+        test = f"fcmp {_OF_FLOATS[relation]}" if llvm == "double" else f"icmp {relation}"
+        other = self.fit(right, left.kind, node)
+        return Typed(self.build.let("holds", "i1", f"{test} {llvm} ", left.value, ", ", other), BOOL)
+
+    # --- choices --------------------------------------------------------------------------------------------
+    def branch(self, test: ast.expr, then: Block, other: Block) -> None:
+        """End the block by going on where a condition says."""
+        match test:
+            case ast.BoolOp(op=junction, values=[*firsts, last]):
+                for part in firsts:
+                    rest = self.build.new_block("rest")
+                    self.branch(part, *((rest, other) if isinstance(junction, ast.And) else (then, rest)))
+                    self.build.enter(rest, sealed=True)
+                self.branch(last, then, other)
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                self.branch(operand, other, then)
+            case ast.Constant(value=True):
+                self.build.jump(then)
+            case ast.Compare(left=left, ops=[*ops], comparators=[*others]):
+                below = self.get(left)
+                for op, node in zip(ops[:-1], others[:-1], strict=True):
+                    above, rest = self.get(node), self.build.new_block("rest")
+                    self.build.branch(self.compared(test, below, op, above).value, rest, other)
+                    self.build.enter(rest, sealed=True)
+                    below = above
+                self.build.branch(
+                    self.compared(test, below, ops[-1], self.get(others[-1])).value, then, other
+                )
+            case _:
+                self.build.branch(self.fit(self.get(test), BOOL, test), then, other)
+
+    def _get_BoolOp(self, node: ast.BoolOp) -> Typed:
+        return self._chosen(node)
+
+    def _chosen(self, node: ast.expr) -> Typed:
+        """A condition as a value."""
+        yes, no = (Typed(Value(word, "i1"), BOOL) for word in ("true", "false"))
+        return self._either(node, node, lambda: yes, lambda: no)
+
+    def _get_IfExp(self, node: ast.IfExp) -> Typed:
+        return self._either(node, node.test, lambda: self.get(node.body), lambda: self.get(node.orelse))
+
+    def _either(
+        self, node: ast.AST, test: ast.expr, yes: Callable[[], Typed], no: Callable[[], Typed]
+    ) -> Typed:
+        """One value or the other."""
+        then, other, after = map(self.build.new_block, ("then", "else", "after"))
+        self.branch(test, then, other)
+        found = self.build.name("either")
+        kinds: list[Kind] = []
+        for block, make in ((then, yes), (other, no)):
+            self.build.enter(block, sealed=True)
+            value = make()
+            kinds.append(value.kind)
+            self.build.write(found, self.fit(value, kinds[0], node))
+            self.build.jump(after)
+        self.build.enter(after, sealed=True)
+        kind = kinds[1] if kinds[0] is ADDRESS else kinds[0]
+        return Typed(self.build.read(found, kind.llvm), kind)
+
+    # --- calls ----------------------------------------------------------------------------------------------
+    def _get_Call(self, node: ast.Call) -> Typed:
+        if node.keywords:
+            raise self.wrong(node, "arguments are given by place")
+        if isinstance(node.func, ast.Attribute) or (
+            isinstance(node.func, ast.Name) and node.func.id in self.scope.kinds
+        ):
+            code = self.get(node.func)
+            if code.kind.signature is None:
+                raise self.wrong(node, "no function is there")
+            return self._call(node, code.value, *code.kind.signature)
+        function = self.python(node.func)
+        if isinstance(function, Native) and function.inlined:
+            return self.expand(node, function, [self.get(argument) for argument in node.args])
+        if isinstance(function, Native):
+            parameters, result = signature_of(function.function)
+            return self._call(node, self.module.want(function), tuple(parameters.values()), result)
+        if function not in _BUILT_IN:
+            raise self.wrong(node, f"{function!r} is no function of the native language")
+        found: Typed = _BUILT_IN[function](self, *node.args)
+        return found
+
+    def _call(self, node: ast.Call, code: object, parameters: Sequence[Kind], result: Kind) -> Typed:
+        if len(node.args) != len(parameters):
+            raise self.wrong(node, f"{len(node.args)} arguments where {len(parameters)} are wanted")
+        given = [self.get(argument) for argument in node.args]
+        passed = [self.narrowed(value, kind, node) for value, kind in zip(given, parameters, strict=True)]
+        pieces: list[object] = [f"call {result.memory} ", code, "("]
+        for place, value in enumerate(passed):
+            pieces += [", " if place else "", f"{value.llvm} ", value]
+        pieces.append(")")
+        if result is NOTHING:
+            self.build.add(*pieces)
+            return NULL
+        return self.widened(self.build.act("got", result.memory, *pieces), result)
+
+    def expand(self, node: ast.AST, function: Native, given: Sequence[Typed]) -> Typed:
+        """Write a function out where it is called."""
+        raise NotImplementedError
+
+    # --- built-in functions ---------------------------------------------------------------------------------
+    def _cast(self, kind: ast.expr, value: ast.expr) -> Typed:
+        target, given = kind_of(self.python(kind)), self.get(value)
+        change = {("i64", "ptr"): "inttoptr", ("ptr", "i64"): "ptrtoint"}
+        change |= {("i64", "double"): "sitofp", ("i1", "i64"): "zext"}
+        how = change.get((given.kind.llvm, target.llvm))
+        if how is None:
+            return Typed(self.fit(given, target, value), target)
+        new = self.build.let(
+            "as", target.llvm, f"{how} {given.kind.llvm} ", given.value, f" to {target.llvm}"
+        )
+        return Typed(new, target)
+
+    def _stack(self, kind: ast.expr, count: ast.expr = _ONE, alignment: ast.expr = _EIGHT) -> Typed:
+        target, aligned = kind_of(self.python(kind)), f", align {self.python(alignment)}"
+        many: object = self.fit(self.get(count), INT, count)
+        if target.fields:
+            many = len(self.module.fields(target.fields))
+        memory = target.element.memory if target.element else "i64"
+        return Typed(self.build.act("room", "ptr", f"alloca {memory}, i64 ", many, aligned), target)
+
+    def _inside(self, kind: ast.expr, base: ast.expr, offset: ast.expr) -> Typed:
+        given = self.get(base)
+        return Typed(self._behind(given.value, self.get(offset).value), kind_of(self.python(kind)))
+
+    def _exchange(self, place: ast.expr, value: ast.expr) -> Typed:
+        at, new = self.get(place), self.get(value)
+        assert at.kind.element is not None
+        pieces = ("atomicrmw xchg ptr ", at.value, f", {new.kind.llvm} ", new.value, " acq_rel")
+        return Typed(self.build.act("former", new.kind.llvm, *pieces), at.kind.element)
+
+    def _given(self, name: ast.expr) -> Typed:
+        return self._constant(self.module.numbers[self.python(name)], name)
+
+    def _extreme(self, relation: ast.cmpop, one: ast.expr, other: ast.expr) -> Typed:
+        left, right = self.get(one), self.get(other)
+        first = self.compared(one, left, relation, right)
+        llvm = left.kind.llvm
+        pieces = ("select i1 ", first.value, f", {llvm} ", left.value, f", {llvm} ", right.value)
+        return Typed(self.build.let("chosen", llvm, *pieces), left.kind)
+
+    def _min(self, one: ast.expr, other: ast.expr) -> Typed:
+        return self._extreme(ast.Lt(), one, other)
+
+    def _max(self, one: ast.expr, other: ast.expr) -> Typed:
+        return self._extreme(ast.Gt(), one, other)
+
+    # --- errors ---------------------------------------------------------------------------------------------
+    def wrong(self, node: ast.AST, why: str) -> CompilerError:
+        """An error at a line of the source."""
+        code = self.scope.native.function.__code__
+        line = code.co_firstlineno + getattr(node, "lineno", 1) - 1
+        return CompilerError(f"{code.co_filename}:{line}: in {self.scope.native.name}: {why}")
+
+
+_BUILT_IN: dict[Any, Callable[..., Typed]] = {
+    language.cast: Expressions._cast,
+    language.stack: Expressions._stack,
+    language.inside: Expressions._inside,
+    language.exchange: Expressions._exchange,
+    language.given: Expressions._given,
+    min: Expressions._min,
+    max: Expressions._max,
+}

@@ -1,0 +1,87 @@
+"""What the native language knows of a type: how its values are held, and how they lie in memory.
+
+In flow the types of annotations; out flow `Kind`s. The LLVM types of values are i64,
+double, i1 and ptr; narrower ones are widened when they are read, and narrowed when they are written.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from retrograd.compiler.native.language import Array, At, InPlace, Record, Width
+from retrograd.compiler.record import record
+
+
+@record(slots=True)
+class Kind:
+    """A type: `llvm` of its values, `memory` where they lie; of addresses what is there, if that is known."""
+
+    llvm: str
+    memory: str
+    element: Kind | None = None
+    fields: type[Record] | None = None
+    signature: tuple[tuple[Kind, ...], Kind] | None = None
+    """Parameters and result of what lies at the address."""
+
+
+@record(slots=True)
+class Field:
+    kind: Kind
+    at: int | str
+    """Bytes, or the name of a number that is given."""
+    in_place: bool
+
+
+INT, FLOAT, BOOL, NOTHING = (
+    Kind("i64", "i64"),
+    Kind("double", "double"),
+    Kind("i1", "i1"),
+    Kind("void", "void"),
+)
+ADDRESS = Kind("ptr", "ptr")
+_PLAIN: dict[Any, Kind] = {int: INT, float: FLOAT, bool: BOOL, None: NOTHING, type(None): NOTHING}
+
+
+def kind_of(annotation: Any) -> Kind:
+    """The kind of a type. Raises TypeError for one that the language does not have."""
+    if isinstance(annotation, typing.Hashable) and annotation in _PLAIN:
+        return _PLAIN[annotation]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        kind = kind_of(arguments[0])
+        widths = [mark.llvm for mark in arguments[1:] if isinstance(mark, Width)]
+        return Kind(kind.llvm, widths[0]) if widths else kind
+    if origin in (Union, types.UnionType):
+        (present,) = (kind_of(one) for one in arguments if one is not type(None))
+        return present
+    if origin is Array:
+        return Kind("ptr", "ptr", element=kind_of(arguments[0]))
+    if origin is Callable:
+        parameters, result = arguments
+        return Kind("ptr", "ptr", signature=(tuple(map(kind_of, parameters)), kind_of(result)))
+    if isinstance(annotation, type) and issubclass(annotation, Record):
+        return Kind("ptr", "ptr", fields=annotation)
+    raise TypeError(f"the native language has no type {annotation!r}")
+
+
+def fields_of(cls: type[Record]) -> dict[str, Field]:
+    """The fields of a record, those it inherits first."""
+    found: dict[str, Field] = {}
+    for place, (name, annotation) in enumerate(typing.get_type_hints(cls, include_extras=True).items()):
+        marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+        places = [mark.offset for mark in marks if isinstance(mark, At)]
+        in_place = any(isinstance(mark, InPlace) for mark in marks)
+        found[name] = Field(kind_of(annotation), places[0] if places else 8 * place, in_place)
+    return found
+
+
+@functools.cache
+def signature_of(function: Callable[..., Any]) -> tuple[dict[str, Kind], Kind]:
+    """The parameters and the result of a function."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    result = kind_of(hints.pop("return"))
+    return {name: kind_of(hint) for name, hint in hints.items()}, result

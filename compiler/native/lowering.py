@@ -1,0 +1,231 @@
+"""The native language (`language.py`) made LLVM text: functions and their statements.
+
+In flow the functions that are wanted by name; out flows a module with them and all that they call. A
+statement is a method here, an expression one of `expressions.py`; `ssa.py` keeps blocks and variables.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from retrograd.compiler.native.expressions import NULL, Expressions, Loop, Module, Scope, Typed
+from retrograd.compiler.native.kinds import NOTHING, kind_of, signature_of
+from retrograd.compiler.native.language import Extern, Native
+from retrograd.compiler.native.ssa import Block, Value
+
+
+def text(roots: Sequence[Callable[..., Any]], numbers: Mapping[str, int]) -> str:
+    """The module of these functions, which must be `exported`; `numbers` are those that are `given`.
+
+    Raises CompilerError, with file and line, for what the language does not have.
+    """
+    module = Module(numbers)
+    for root in roots:
+        module.want(root)
+    bodies: list[str] = []
+    for function in module.functions():
+        if isinstance(function, Extern):
+            module.declare(function.name, _declaration(function))
+        else:
+            bodies.append("\n".join(_Function(module, function).lines()))
+    return "\n\n".join(["\n".join(module.declared), *bodies, ""])
+
+
+def _declaration(function: Extern) -> str:
+    parameters, result = signature_of(function.function)
+    return f"declare {result.memory} @{function.name}({', '.join(p.memory for p in parameters.values())})"
+
+
+@functools.cache
+def _tree(native: Native) -> ast.FunctionDef:
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(native.function))).body
+    assert isinstance(tree, ast.FunctionDef)
+    return tree
+
+
+_ZERO, _ONE = (ast.parse(number, mode="eval").body for number in "01")
+
+
+class _Function(Expressions):
+    """One function on its way from Python's tree to LLVM's text."""
+
+    def lines(self) -> Iterator[str]:
+        """The definition."""
+        scope, tree = self.scope, _tree(self.scope.native)
+        given = []
+        for name, kind in scope.parameters.items():
+            value = Value(f"%{self.build.name(name)}", kind.llvm)
+            self.assign(name, Typed(value, kind), tree)
+            given.append(f"{kind.llvm} {value}")
+        self._body(tree)
+        linkage = "" if scope.native.exported else "internal "
+        head = f"define {linkage}{scope.result.llvm} @{scope.native.name}({', '.join(given)}) nounwind {{"
+        yield from [f"; {line}" for line in (ast.get_docstring(tree) or "").splitlines()]
+        yield from [head, *self.build.text(), "}"]
+
+    def _body(self, tree: ast.FunctionDef) -> None:
+        self._run(tree.body[ast.get_docstring(tree) is not None :])
+        if self.build.block is not None:
+            if self.scope.result is not NOTHING:
+                raise self.wrong(tree, "the end can be reached without a result")
+            self._return(None)
+
+    def expand(self, node: ast.AST, function: Native, given: Sequence[Typed]) -> Typed:
+        outer, tree = self.scope, _tree(function)
+        scope = Scope(function, f"{self.build.name(function.name)}.")
+        scope.after = self.build.new_block("after")
+        if len(given) != len(scope.parameters):
+            raise self.wrong(node, f"{len(given)} arguments where {len(scope.parameters)} are wanted")
+        passed = [self.fit(value, kind, node) for value, kind in zip(given, scope.parameters.values())]
+        self.scope = scope
+        for (name, kind), value in zip(scope.parameters.items(), passed, strict=True):
+            self.assign(name, Typed(value, kind), tree)
+        self._body(tree)
+        self.build.enter(scope.after, sealed=True)
+        found = NULL if scope.result is NOTHING else self.local("return", tree)
+        self.scope = outer
+        return found
+
+    # --- statements -----------------------------------------------------------------------------------------
+    def _run(self, body: Sequence[ast.stmt]) -> None:
+        for statement in body:
+            if self.build.block is None:
+                raise self.wrong(statement, "this line is never reached")
+            do = getattr(self, f"_do_{type(statement).__name__}", None)
+            if do is None:
+                raise self.wrong(statement, f"no {type(statement).__name__} in the native language")
+            do(statement)
+
+    def _do_Pass(self, node: ast.Pass) -> None:
+        pass
+
+    def _do_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Call):
+            raise self.wrong(node, "a value that nobody takes")
+        self._get_Call(node.value)
+
+    def _do_Assign(self, node: ast.Assign) -> None:
+        match node:
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                pass
+            case _:
+                targets, values = node.targets, [node.value]
+        if len(targets) != len(values):
+            raise self.wrong(node, "as many values as targets are wanted")
+        for target, value in zip(targets, [self.get(value) for value in values], strict=True):
+            self.store(target, value)
+
+    def _do_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is None:
+            raise self.wrong(node, "a variable without a value")
+        kind = kind_of(self.python(node.annotation))
+        self.store(node.target, Typed(self.fit(self.get(node.value), kind, node), kind))
+
+    def _do_AugAssign(self, node: ast.AugAssign) -> None:
+        self.store(node.target, self.operate(node, node.op, self.get(node.target), self.get(node.value)))
+
+    def _do_Return(self, node: ast.Return) -> None:
+        result = self.scope.result
+        returned = node.value is not None and result is not NOTHING
+        self._return(self.fit(self.get(node.value), result, node) if node.value and returned else None)
+
+    def _return(self, value: Value | None) -> None:
+        scope = self.scope
+        if scope.after is None:
+            self.build.end([], *(("ret void",) if value is None else (f"ret {value.llvm} ", value)))
+            return
+        if value is not None:
+            scope.kinds["return"] = scope.result
+            self.build.write(f"{scope.prefix}return", value)
+        self.build.jump(scope.after)
+
+    def _do_If(self, node: ast.If) -> None:
+        then, after = self.build.new_block("then"), self.build.new_block("after")
+        other = self.build.new_block("else") if node.orelse else after
+        self.branch(node.test, then, other)
+        for block, body in ((then, node.body), (other, node.orelse)):
+            if body:
+                self.build.enter(block, sealed=True)
+                self._run(body)
+                self.build.jump(after)
+        if after.before:
+            self.build.enter(after, sealed=True)
+
+    def _do_While(self, node: ast.While) -> None:
+        test, turn, after = map(self.build.new_block, ("while", "turn", "after"))
+        self.build.jump(test)
+        self.build.enter(test, sealed=False)
+        self.branch(node.test, turn, after)
+        self._turn(node, turn, Loop(test, after))
+        self.build.jump(test)
+        self.build.seal(test)
+        if after.before:
+            self.build.enter(after, sealed=True)
+
+    def _do_For(self, node: ast.For) -> None:
+        match node:
+            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds)):
+                pass
+            case _:
+                raise self.wrong(node, "a loop is over a range, or a while")
+        if len(bounds) == 1:
+            bounds = [_ZERO, *bounds]
+        start, stop, step = [*bounds, _ONE][:3]
+        end = self.get(stop)
+        self.assign(name, self.get(start), node)
+        test, turn, advance, after = map(self.build.new_block, ("for", "turn", "next", "after"))
+        self.build.jump(test)
+        self.build.enter(test, sealed=False)
+        up = ast.literal_eval(step) > 0
+        more = self.compared(node, self.local(name, node), ast.Lt() if up else ast.Gt(), end)
+        self.build.branch(more.value, turn, after)
+        self._turn(node, turn, Loop(advance, after))
+        self.build.jump(advance)
+        if advance.before:
+            self.build.enter(advance, sealed=True)
+            self.assign(name, self.operate(node, ast.Add(), self.local(name, node), self.get(step)), node)
+            self.build.jump(test)
+        self.build.seal(test)
+        self.build.enter(after, sealed=True)
+
+    def _turn(self, node: ast.For | ast.While, turn: Block, loop: Loop) -> None:
+        self.build.enter(turn, sealed=True)
+        self.scope.loops.append(loop)
+        self._run(node.body)
+        self.scope.loops.pop()
+
+    def _do_Break(self, node: ast.Break) -> None:
+        self.build.jump(self.scope.loops[-1].after)
+
+    def _do_Continue(self, node: ast.Continue) -> None:
+        self.build.jump(self.scope.loops[-1].again)
+
+    def _do_Match(self, node: ast.Match) -> None:
+        subject, after = self.get(node.subject), self.build.new_block("after")
+        other, targets, choices, bodies = after, list[Block](), list[str](), list[tuple[Block, Any]]()
+        for case in node.cases:
+            block = self.build.new_block("case")
+            bodies.append((block, case.body))
+            for pattern in case.pattern.patterns if isinstance(case.pattern, ast.MatchOr) else [case.pattern]:
+                match pattern:
+                    case ast.MatchValue(value=value):
+                        choices.append(f"i64 {int(self.python(value))}, label %{block.name}")
+                        targets.append(block)
+                    case ast.MatchAs(pattern=None, name=None):
+                        other = block
+                    case _:
+                        raise self.wrong(case.pattern, "a case is a member of an enumeration, or _")
+        self.build.end(
+            [*targets, other], "switch i64 ", subject.value, f", label %{other.name} [ {' '.join(choices)} ]"
+        )
+        for block, body in bodies:
+            self.build.enter(block, sealed=True)
+            self._run(body)
+            self.build.jump(after)
+        if after.before:
+            self.build.enter(after, sealed=True)

@@ -1,0 +1,305 @@
+"""The language of the runtime's native parts: what its functions compute is what Python computes.
+
+Each function here is run twice, natively and as the Python that it also is; memory is tested against ctypes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Annotated, Any
+
+import pytest
+
+from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.native.language import (
+    Array,
+    At,
+    Byte,
+    Float32,
+    Inline,
+    Int32,
+    Record,
+    cast,
+    exchange,
+    exported,
+    extern,
+    given,
+    inlined,
+    inside,
+    native,
+    stack,
+    variable,
+)
+from retrograd.compiler.native.lowering import text
+from retrograd.runtime.native import cpu
+
+_C = {int: ctypes.c_int64, float: ctypes.c_double, bool: ctypes.c_bool, "address": ctypes.c_void_p}
+_LIBRARIES: list[cpu.Library] = []
+
+
+def compiled(function: Any, result: Any, *parameters: Any, **numbers: int) -> Callable[..., Any]:
+    """A native function to be called from Python."""
+    library = cpu.load_part(text([function], numbers), {})
+    _LIBRARIES.append(library)
+    return ctypes.CFUNCTYPE(_C[result], *(_C[p] for p in parameters))(library.address(function.name))
+
+
+class Colour(IntEnum):
+    RED = 2
+    GREEN = 5
+
+
+SOME = 17
+
+
+@exported
+def arithmetic(a: int, b: int) -> int:
+    c = a * 3 - (b << 2)
+    c += SOME
+    return (c ^ b) & 255 | (a >> 1) + min(a, b) - max(a, -b)
+
+
+@exported
+def loops(n: int) -> int:
+    total = 0
+    for i in range(n):
+        if i == 7:
+            continue
+        for j in range(i, 0, -2):
+            if j > 20:
+                break
+            total += i * j
+    k = 0
+    while True:
+        k += 3
+        if k > n:
+            break
+    while k > 0 and not total < 0:
+        k -= 1
+        total += 1
+    return total - k
+
+
+@exported
+def conditions(a: int, b: int) -> bool:
+    inner = 0 <= a < 5 <= b or not (a == b or a > 100)
+    return inner and (a != 3 if b > 0 else a != 4)
+
+
+@exported
+def matched(colour: int) -> int:
+    result = 1
+    match colour:
+        case Colour.RED:
+            result = 10
+        case Colour.GREEN | 7:
+            return 20
+        case _:
+            result += colour
+    return result
+
+
+@inlined
+def clamped(x: int, least: int) -> int:
+    if x < least:
+        return least
+    x -= 1  # the caller's is another one
+    return x
+
+
+@native
+def triangle(n: int) -> int:
+    return 0 if n <= 0 else n + triangle(n - 1)
+
+
+@exported
+def calls(x: int, y: int) -> int:
+    return clamped(x, y) * 1000 + clamped(clamped(y, x), 2) + triangle(x & 15) + x
+
+
+@exported
+def swapped(a: int, b: int) -> int:
+    for _ in range(3):
+        a, b = b, a + b
+    return a * 1000 + b
+
+
+@exported
+def floats(x: float, y: float) -> float:
+    return x * y - 2.5 + (x if x > y else -y)
+
+
+@pytest.mark.parametrize(
+    ("function", "count"),
+    [(arithmetic, 2), (loops, 1), (conditions, 2), (matched, 1), (calls, 2), (swapped, 2)],
+    ids=lambda x: getattr(x, "name", ""),
+)
+def test_computes_what_python_computes(function: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_truth = function is conditions
+    run = compiled(function, bool if is_truth else int, *[int] * count)
+    for inner in ("clamped", "triangle"):
+        monkeypatch.setitem(globals(), inner, globals()[inner].function)
+    for values in itertools.product([-9, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 23, 101], repeat=count):
+        assert run(*values) == function.function(*values), values
+
+
+def test_floats() -> None:
+    run = compiled(floats, float, float, float)
+    for x, y in itertools.product([-1.5, 0.0, 2.25], repeat=2):
+        assert run(x, y) == floats.function(x, y)  # type: ignore[attr-defined]
+
+
+# --- memory -----------------------------------------------------------------------------------------------
+class Inner(Record):
+    first: int
+    second: Annotated[Int32, At("second")]
+    third: Annotated[Float32, At("third")]
+
+
+class Outer(Inner):
+    inner: Annotated[Inner, At("inner")]
+    code: Annotated[Callable[[int], int], At("code")]
+    rest: Annotated[Inline[int], At("rest")]
+
+
+@exported
+def through_memory(outer: Outer, by: int) -> int:
+    outer.inner.second += by
+    outer.third = outer.third * 2.0
+    outer.rest[1] = outer.rest[0] + outer.inner.first
+    cast(Array[Byte], outer.rest)[0] = 300
+    room = stack(Array[int], 4)
+    (room + 2)[0] = outer.code(by)
+    return room[2] + inside(Array[int], outer, given("rest"))[1]
+
+
+def test_fields_and_elements_are_those_of_memory() -> None:
+    words = (ctypes.c_int64 * 8)()
+    inner = (ctypes.c_int64 * 2)(1000)
+    double = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(lambda x: 2 * x)
+    base = ctypes.addressof(words)
+    ctypes.c_int32.from_address(ctypes.addressof(inner) + 8).value = -5
+    ctypes.c_float.from_address(base + 12).value = 1.25
+    words[2], words[3], words[4] = ctypes.addressof(inner), ctypes.cast(double, ctypes.c_void_p).value, 7
+    places = {"second": 8, "third": 12, "inner": 16, "code": 24, "rest": 32}
+    run = compiled(through_memory, int, "address", int, **places)
+    assert run(base, 3) == 6 + 1007
+    assert ctypes.c_int32.from_address(ctypes.addressof(inner) + 8).value == -2
+    assert ctypes.c_float.from_address(base + 12).value == 2.5
+    assert words[4] == 300 % 256
+    assert words[5] == 1007
+
+
+@exported
+def aliased(one: Array[int], other: Array[int]) -> int:
+    before = one[0]
+    other[0] = before + 1
+    return one[0] * 10 + before
+
+
+def test_what_is_read_again_after_a_write_is_new() -> None:
+    run = compiled(aliased, int, "address", "address")
+    word, other = (ctypes.c_int64 * 1)(4), (ctypes.c_int64 * 1)(4)
+    assert run(ctypes.addressof(word), ctypes.addressof(other)) == 44
+    assert run(ctypes.addressof(word), ctypes.addressof(word)) == 54
+
+
+KEPT = variable(Array[Record | None], "kept")
+
+
+@exported
+def keep(thing: Record) -> Record | None:
+    former = exchange(KEPT, thing)
+    return None if former is thing else former
+
+
+def test_a_variable_outlives_calls() -> None:
+    run = compiled(keep, "address", "address")
+    assert run(8) is None
+    assert run(16) == 8
+    assert run(16) is None
+
+
+@extern
+def labs(value: int) -> int: ...
+
+
+@exported
+def of_c(value: int) -> int:
+    return labs(value) + labs(value - 1)
+
+
+def test_functions_of_c() -> None:
+    assert compiled(of_c, int, int)(-3) == 7
+
+
+# --- errors -----------------------------------------------------------------------------------------------
+def no_statement(x: int) -> int:
+    with x:  # type: ignore[attr-defined]
+        return x
+
+
+def no_result(x: int) -> int:
+    if x > 0:
+        return x
+
+
+def unset(x: int) -> int:
+    if x > 0:
+        y = x
+    return y
+
+
+def unlike(x: int) -> int:
+    y = x
+    y = 1.5  # type: ignore[assignment]
+    return y
+
+
+def no_field(x: Inner) -> int:
+    return x.fourth  # type: ignore[attr-defined,no-any-return]
+
+
+def unreachable(x: int) -> int:
+    return x
+    x += 1
+
+
+def too_many(x: int) -> int:
+    return labs(x, x)  # type: ignore[call-arg]
+
+
+def unknown(x: int) -> int:
+    return nowhere(x)  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize(
+    ("function", "line", "why"),
+    [
+        (no_statement, 2, "no With in the native language"),
+        (no_result, 1, "the end can be reached without a result"),
+        (unset, 4, "'y' has no value on some way here"),
+        (unlike, 3, "'y' is i64 elsewhere, double here"),
+        (no_field, 2, "no field 'fourth' there"),
+        (unreachable, 3, "this line is never reached"),
+        (too_many, 2, "2 arguments where 1 are wanted"),
+        (unknown, 2, "name 'nowhere' is not defined"),
+    ],
+)
+def test_what_the_language_lacks_is_said_with_its_line(
+    function: Callable[..., Any], line: int, why: str
+) -> None:
+    with pytest.raises(CompilerError) as caught:
+        text([exported(function)], {})
+    at = function.__code__.co_firstlineno + line - 1
+    assert str(caught.value).endswith(f"test_native_language.py:{at}: in {function.__name__}: {why}")
+
+
+def test_native_functions_are_not_run_by_python() -> None:
+    with pytest.raises(
+        TypeError, match="triangle: code of the native language is compiled, not run by Python"
+    ):
+        triangle(3)
