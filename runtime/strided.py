@@ -190,6 +190,47 @@ def in_order(shape: tuple[int, ...], step: int) -> Strides:
     return tuple(reversed(strides))
 
 
+def pointwise_strides(shape: Sequence[int], operands: Sequence[tuple[Sequence[int], Strides]]) -> Strides:
+    """The strides that a new array of this shape gets whose elements are computed one by one from those of
+    arrays with these shapes and strides: axes go from far to near as in the first operand that tells them
+    apart (`TensorIterator::reorder_dimensions` of PyTorch)."""
+    ndim = len(shape)
+    steps = [_spread(own, strides, shape) for own, strides in operands]
+    inwards = list(reversed(range(ndim)))
+
+    def nearer(one: int, other: int) -> int:
+        """Whether axis `one` must come after `other` (1), before it (-1), or nobody says (0)."""
+        for strides in steps:
+            if not strides[one] or not strides[other]:
+                continue
+            if strides[one] != strides[other]:
+                return 1 if strides[one] > strides[other] else -1
+            if shape[one] > shape[other]:
+                return 1
+        return 0
+
+    for k in range(1, ndim):
+        here = k
+        for before in reversed(range(k)):
+            order = nearer(inwards[before], inwards[here])
+            if order < 0:
+                break
+            if order > 0:
+                inwards[before], inwards[here] = inwards[here], inwards[before]
+                here = before
+    found, step = [0] * ndim, 1
+    for axis in inwards:
+        found[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(found)
+
+
+def _spread(own: Sequence[int], strides: Strides, shape: Sequence[int]) -> Strides:
+    """The strides of an array that is broadcast to a shape: 0 along axes that are not its own."""
+    lead = len(shape) - len(own)
+    return (*(0,) * lead, *(abs(s) if n == m else 0 for s, n, m in zip(strides, own, shape[lead:])))
+
+
 def moved_strides(op: Op, shape: Sequence[int], strides: Strides) -> Strides | None:
     """The strides of a movement of an array with these; None where it cannot be without a copy."""
     match op:

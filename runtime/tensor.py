@@ -44,7 +44,7 @@ from retrograd.runtime.formatting import tensor_repr
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import C_NAMES, bare_legacy_name
 from retrograd.runtime.names import Size as Size
-from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.strided import DeviceArray, Layout
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DTYPES: dict[Any, DType] = dtypes.BY_NUMPY
@@ -159,9 +159,11 @@ class Tensor:
         return self.numel() * self.dtype.itemsize
 
     def stride(self, dim: int | None = None) -> Any:
-        """Steps between neighbours in elements; a traced Tensor has those of a contiguous one."""
-        value = self._value
-        if isinstance(value, Node):
+        """Steps between neighbours in elements; a traced Tensor has those that eager mode would give it."""
+        value, trace = self._value, STATE.trace
+        if trace is not None:
+            steps = trace.strides(self)
+        elif isinstance(value, Node):
             steps = tuple(Size(value.shape[k + 1 :]).numel() for k in range(value.ndim))
         elif isinstance(value, DeviceArray):
             steps = value.strides
@@ -176,7 +178,9 @@ class Tensor:
         value = self._value
         if isinstance(value, np.ndarray):
             return bool(value.flags.c_contiguous)
-        return isinstance(value, Node) or value.layout.contiguous
+        if isinstance(value, DeviceArray):
+            return value.layout.contiguous
+        return STATE.trace is None or Layout(value.shape, STATE.trace.strides(self)).contiguous
 
     def is_floating_point(self) -> bool:
         return self.dtype.is_floating_point

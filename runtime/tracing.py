@@ -28,7 +28,7 @@ from retrograd.runtime.modes import STATE
 from retrograd.runtime.paths import Answer, Path, Question
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.laws import Law
-from retrograd.runtime.strided import DeviceArray, share_memory
+from retrograd.runtime.strided import DeviceArray, Strides, in_order, share_memory
 
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
@@ -149,6 +149,11 @@ class Trace:
         """The random numbers that the function draws, in order."""
         self.planned = planned
         """Whether the graph becomes eager steps: then a copy, else nothing, is a node."""
+        self.results: set[AnyTensor] = set()
+        """Arguments that stand for results of operations outside: no leaves, they may be changed in place."""
+        self.lying: dict[AnyTensor, Strides] = {}
+        """How the elements of Tensors made inside would lie in eager mode, as strides; of those that are not
+        here, in order. What is a view and what a copy depends on it."""
         self.unchecked = False
         """Whether the function would have looked at elements, were they known."""
         self._before: dict[AnyTensor, Before] = {}
@@ -209,6 +214,22 @@ class Trace:
         if self.path is None or any(self.captured[n] in drawn for n in _inputs_of(node)):
             return None
         return self.path.answer(Question(node, kind, user_location()), lambda n: self.captured[n]._value)
+
+    def strides(self, tensor: AnyTensor) -> Strides:
+        """Steps between neighbours, in elements, that the Tensor has or would have in eager mode."""
+        value = tensor._value
+        if isinstance(value, Node):
+            return self.lying.get(tensor) or in_order(value.shape, 1)
+        if isinstance(value, DeviceArray):
+            return value.strides
+        return tuple([step // value.itemsize for step in value.strides])
+
+    def lay(self, tensor: AnyTensor, strides: Strides) -> None:
+        """Note how the elements of a Tensor made inside would lie."""
+        if strides != in_order(tensor._value.shape, 1):
+            self.lying[tensor] = strides
+        else:
+            self.lying.pop(tensor, None)
 
     def owns(self, tensor: AnyTensor) -> bool:
         """Whether the Tensor was made inside."""

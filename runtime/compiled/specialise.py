@@ -22,7 +22,7 @@ from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.compiled.derivation import fresh_label
 from retrograd.runtime.compiled.guards import Guards
 from retrograd.runtime.compiled.recording import Recording, array_of
-from retrograd.runtime.eager.inplace import assign
+from retrograd.runtime.eager.inplace import assign, changed_leaf
 from retrograd.runtime.eager.scalar import Scalar
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.placing import placing
@@ -126,6 +126,7 @@ class Specialisation:
         arrays = [as_array(x) for x in (*leaves, *self.recording.captured)]
         if self.updated:
             self._check_apart(arrays)
+            self._check_results(leaves)
         return arrays
 
     def results(self, outputs: Sequence[Array], leaves: Sequence[Any], box: Callable[[Array], Any]) -> Any:
@@ -159,6 +160,18 @@ class Specialisation:
                 )
             arrays.append(array)
         return arrays
+
+    @property
+    def renews(self) -> list[int]:
+        """The operands that get a new history."""
+        renewed = [t for k, t in self.updated.items() if self.recording.outputs[k].requires_grad]
+        return [target.place for target in renewed if isinstance(target, Operand)]
+
+    def _check_results(self, leaves: Sequence[Any]) -> None:
+        """Raise, as at once in eager mode, if an operand that gets a new history is a leaf."""
+        for k in self.renews:
+            if isinstance(leaves[k], Tensor) and leaves[k].requires_grad and leaves[k].is_leaf:
+                raise changed_leaf()
 
     def _check_apart(self, arrays: Sequence[Array]) -> None:
         """What is written back to must not be the memory of another input, which ought to see it."""
@@ -231,6 +244,7 @@ def specialise(function: Callable[..., Any], call: Call) -> Specialisation:
 
     trace = Trace(name_of, Path(call.answers))
     placeholders = [_placeholder(x, flag) for x, flag in zip(call.leaves, call.tracked, strict=True)]
+    trace.results.update(p for p, x in zip(placeholders, call.leaves) if _is_result(x))
     args, kwargs = unflatten(call.structure, iter(placeholders))
     before, STATE.grad = STATE.grad, call.grad
     try:
@@ -330,6 +344,10 @@ def _placeholder(leaf: Any, tracked: bool) -> Tensor:
     placeholder = kind(array if native else array.astype(dtypes.dtype(array.dtype).numpy))
     placeholder._requires_grad = tracked
     return placeholder
+
+
+def _is_result(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.grad_fn is not None
 
 
 def _identifier(label: str) -> str:

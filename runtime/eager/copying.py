@@ -25,20 +25,26 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.record import RECORD, recorded
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.strided import DeviceArray, Layout, pointwise_strides
 from retrograd.runtime.tensor import Tensor, method
+from retrograd.runtime.tracing import Trace
 
 _CLONE, _CONTIGUOUS = Clone(), Contiguous()
 
 
 def in_format(self: Tensor, memory_format: object, asked: str) -> Tensor:
-    """Itself if its elements lie so, or inside a trace; else a copy where they do, recorded."""
+    """Itself if its elements lie so, else a copy where they do, recorded."""
     form = checked_format(memory_format, self, asked)
-    if STATE.trace is not None or form is preserve_format or form.holds(self):
+    if form is preserve_format or form.holds(self):
         return self
     if form is contiguous_format:
         ordered: Tensor = contiguous(self)
         return ordered
+    trace = STATE.trace
+    if trace is not None and not trace.planned:
+        copy = _copied(_CONTIGUOUS, self, trace)
+        trace.lay(copy, form.strides(copy.shape))
+        return copy
     return recorded(_CLONE, (self,), Tensor(moved_in(self, form)._value))
 
 
@@ -54,9 +60,18 @@ def _clone(self: Tensor, *, memory_format: object = None) -> Tensor:
         self._view.refresh(self)
     if STATE.trace is None:
         return recorded(_CLONE, (self,), Tensor(self._value.copy()))  # type: ignore[union-attr]  # no Node
-    if STATE.trace.planned:
-        return RECORD.apply(_CLONE, (self,))
-    return recorded(_CLONE, (self,), Tensor(STATE.trace.lift(self)))
+    return _copied(_CLONE, self, STATE.trace)
+
+
+def _copied(op: Clone, tensor: Tensor, trace: Trace) -> Tensor:
+    """A copy in a graph: the same node for another Tensor, whose elements would lie as the op says."""
+    if trace.planned:
+        return RECORD.apply(op, (tensor,))
+    copy = recorded(op, (tensor,), Tensor(trace.lift(tensor)))
+    axes = Layout(tuple(tensor.shape), trace.strides(tensor))
+    if op is _CLONE and not axes.contiguous:
+        trace.lay(copy, pointwise_strides(copy.shape, [axes[:2]]))
+    return copy
 
 
 _clone.__name__ = _clone.__qualname__ = "clone"
@@ -68,7 +83,7 @@ clone: Callable[..., Tensor] = method("clone")(
 @method()
 @calls.in_order
 def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
-    """Itself if its elements lie in order, or inside a trace; else a copy where they do."""
+    """Itself if its elements lie in order, else a copy where they do."""
     if memory_format not in (None, contiguous_format):
         if memory_format is preserve_format:
             if self.is_contiguous():
@@ -77,10 +92,11 @@ def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
                 "contiguous()", mirrored("preserve memory format is unsupported by the contiguous operator")
             )
         return in_format(self, memory_format, "contiguous")
-    if STATE.trace is not None:
-        return RECORD.apply(_CONTIGUOUS, (self,)) if STATE.trace.planned else self
-    if self.is_contiguous():
+    trace = STATE.trace
+    if self.is_contiguous() and (trace is None or not trace.planned):
         return self
+    if trace is not None:
+        return _copied(_CONTIGUOUS, self, trace)
     if isinstance(self._value, DeviceArray):
         return clone(self)
     return RECORD.apply(_CONTIGUOUS, (self,))

@@ -1,15 +1,17 @@
 """Memory formats: in which order the elements of a Tensor lie, as `torch.memory_format`.
 
 In flow what a user gives as `memory_format=`; out flows a Tensor whose elements lie so. An operation gives
-no promise of its own: what it makes lies as NumPy or the compiled code leaves it. Inside a trace all lie in
-order.
+no promise of its own: what it makes lies as NumPy or the compiled code leaves it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops.shape import permute
-from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.modes import no_grad
+from retrograd.runtime.strided import Layout, Strides, in_order
 from retrograd.runtime.tensor import Tensor
 
 
@@ -28,11 +30,16 @@ class memory_format:
         """Whether the Tensor's elements lie in this order."""
         if self.rank is None:
             return x.is_contiguous()
-        if STATE.trace is not None or x.ndim != self.rank or 0 in x.shape:
+        if x.ndim != self.rank or 0 in x.shape:
             return False
-        with no_grad():
-            outwards: Tensor = permute(x, _outwards(self.rank))
-            return outwards.is_contiguous()
+        outwards, steps = _outwards(self.rank), x.stride()
+        return Layout(tuple(x.shape[k] for k in outwards), tuple(steps[k] for k in outwards)).contiguous
+
+    def strides(self, shape: Sequence[int]) -> Strides:
+        """Of a Tensor of this shape in this order."""
+        assert self.rank is not None
+        steps = in_order(tuple(shape[k] for k in _outwards(self.rank)), 1)
+        return tuple(steps[k] for k in _inwards(self.rank))
 
 
 contiguous_format = memory_format("contiguous_format")

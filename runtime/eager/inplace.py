@@ -123,10 +123,8 @@ def _check_history(tensor: Tensor) -> None:
     if view is not None:
         view.refresh(tensor)
     if STATE.grad and tensor._requires_grad:
-        if tensor._edge is None:
-            raise GradientError(
-                mirrored("a leaf Variable that requires grad is being used in an in-place operation.")
-            )
+        if _is_leaf(tensor):
+            raise changed_leaf()
         if view is not None and view.several:
             raise GradientError(
                 mirrored(
@@ -135,7 +133,7 @@ def _check_history(tensor: Tensor) -> None:
                     "be modified inplace. You should replace the inplace operation by an out-of-place one."
                 )
             )
-        if view is not None and view.path and view.tracked and view.base._edge is None:
+        if view is not None and view.path and view.tracked and _is_leaf(view.base):
             raise GradientError(
                 mirrored(
                     "a view of a leaf Variable that requires grad is being used in an in-place operation."
@@ -143,6 +141,17 @@ def _check_history(tensor: Tensor) -> None:
             )
     if STATE.grad and view is not None and view.path and not view.tracked and view.base._requires_grad:
         raise _made_without_grad()
+
+
+def changed_leaf() -> GradientError:
+    """What is said to who would change a leaf in place whose gradient is wanted."""
+    return GradientError(
+        mirrored("a leaf Variable that requires grad is being used in an in-place operation.")
+    )
+
+
+def _is_leaf(tensor: Tensor) -> bool:
+    return tensor._edge is None and (STATE.trace is None or tensor not in STATE.trace.results)
 
 
 def _made_without_grad() -> GradientError:
@@ -249,18 +258,21 @@ def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> T
             "it would have another shape when the function returns",
             "use the function that returns a view, without the underscore",
         )
+    before = Type(tuple(tensor._value.shape), tensor.dtype)
     view, found = tensor._view, look(tensor)
-    assert found._view is not None
+    inner = found._view
+    assert inner is not None
+    path = inner.path if view is None or inner.base is tensor else inner.path[len(view.path) :]
     tensor._value = found._value
+    if trace is not None:
+        trace.lay(tensor, trace.strides(found))
     version = counter_of(changed(tensor))[0]
     if isinstance(found._edge, OpNode):
         found._edge.shown = shown
         _become(tensor, found._edge)
     if view is not None:
-        inner = found._view
-        path = inner.path if inner.base is view.base else (*view.path, *inner.path)
-        tensor._view = View(view.base, path, view.tracked, version)
-    note_rearranged(tensor, version)
+        tensor._view = View(view.base, (*view.path, *path), view.tracked, version)
+    note_rearranged(tensor, version, path, before)
     return tensor
 
 
@@ -298,6 +310,7 @@ def _alias(tensor: Tensor, shares_version: bool) -> Tensor:
     if trace is not None:
         counter = result._counter = counter_of(tensor)
         result._view = View(tensor, (), False, counter[0])
+        trace.lay(result, trace.strides(tensor))
     elif shares_version:
         result._counter = counter_of(tensor)
     return result

@@ -20,7 +20,7 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
-from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Select, Slice
+from retrograd.compiler.ops.shape import Cast, Expand, Flip, Permute, Reshape, Select, Slice
 from retrograd.compiler.ops.strided import Restrided, Strided
 from retrograd.compiler.ops.window import Diagonal
 from retrograd.runtime import tracing
@@ -48,10 +48,12 @@ class Needs(NamedTuple):
 class Kind:
     """What is known of all applications of an op."""
 
-    __slots__ = ("is_view", "needs", "node_class")
+    __slots__ = ("is_view", "keeps_order", "needs", "node_class")
 
     def __init__(self, op: Op) -> None:
         self.is_view = type(op) in _VIEWS
+        self.keeps_order = isinstance(op, Elementwise | Cast)
+        """Its results lie in memory as its operands do."""
         self.needs: dict[int, Needs] = {}
         """By which operands require grad: one bit each."""
         base, members = (RowNode, {"row": op}) if isinstance(op, Elementwise) else (OpNode, {})

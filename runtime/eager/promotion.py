@@ -46,7 +46,7 @@ def common_dtype(operands: Sequence[Value]) -> DType:
             numbers.append(float)
         elif not isinstance(x, Tensor):
             numbers.append(type(x))
-        elif x._value.shape:
+        elif x._value.ndim:
             dimensioned.append(x.dtype)
         else:
             zero_dim.append(x.dtype)

@@ -27,10 +27,10 @@ from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.arrays import computing
 from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, record, type_of
-from retrograd.runtime.eager.views import View, is_view
+from retrograd.runtime.eager.views import View
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.small import program as small
-from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.strided import DeviceArray, Layout, moved_strides, pointwise_strides
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
 from retrograd.runtime.tracing import Trace
 
@@ -211,9 +211,18 @@ def _trace(trace: Trace, op: Op, operands: Sequence[Value], tracked: bool) -> Te
     result = Tensor(node)
     if kind_of(op).is_view:
         _link(op, operands[0], result, trace)
+    elif node.ndim > 1 and kind_of(op).keeps_order:
+        _lay_like(trace, operands, result)
     if tracked and STATE.grad and node.dtype.is_floating_point:
         record(kind_of(op), op, operands, nodes, result)
     return result
+
+
+def _lay_like(trace: Trace, operands: Sequence[Value], result: Tensor) -> None:
+    """Note that the elements of a result, computed one by one, lie as those of the operands."""
+    axes = [(tuple(x.shape), trace.strides(x)) for x in operands if isinstance(x, Tensor) and x.ndim]
+    if not all(Layout(*each).contiguous for each in axes):
+        trace.lay(result, pointwise_strides(result.shape, axes))
 
 
 def _constant(trace: Trace, value: Value, likes: Sequence[dtypes.DType]) -> Node:
@@ -240,8 +249,11 @@ def _link(op: Op, operand: Tensor, result: Tensor, trace: Trace | None = None) -
     base, path = operand, (op,)
     if parent is not None and parent.tracked and STATE.grad:
         base, path = parent.base, (*parent.path, op)
-    if trace is not None and not is_view(path, base):
-        return
+    if trace is not None:
+        strides = moved_strides(op, operand.shape, trace.strides(operand))
+        if strides is None:
+            return
+        trace.lay(result, strides)
     counter = result._counter = counter_of(operand)
     result._view = View(base, path, STATE.grad, counter[0])
 

@@ -10,7 +10,7 @@ new elements at their place); a view whose base was updated goes the path again 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -20,26 +20,51 @@ from retrograd.compiler.errors import GradientError
 from retrograd.compiler.ir.graph import Node, Op, Type, Value, apply
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import Expand, Select, Slice, expand, unsqueeze
+from retrograd.compiler.ops.shape import Expand, Permute, Reshape, Select, Slice, expand, unsqueeze
 from retrograd.compiler.ops.strided import Restrided, Strided
 from retrograd.compiler.ops.window import Diagonal
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.strided import Strides, in_order, moved_strides
 from retrograd.runtime.tracing import Trace
 
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
 
 
-_rearranged: dict[int, tuple[ref[AnyTensor], int]] = {}
-"""Tensors whose axes were changed in place, by `id`, and their version then: older views have other axes."""
+class Rearrangement(NamedTuple):
+    """A change in place of a Tensor's axes."""
+
+    version: int
+    """Of the Tensor after it."""
+    back: tuple[Op, ...] | None
+    """The way from the new axes to the old ones; None if elements have been lost from sight."""
 
 
-def note_rearranged(tensor: AnyTensor, version: int) -> None:
-    """The axes of a Tensor have been changed in place, which has brought it to this version."""
+_rearranged: dict[int, tuple[ref[AnyTensor], list[Rearrangement]]] = {}
+"""How the axes of Tensors were changed in place, by `id`, in order: views taken before have other axes."""
+
+
+def note_rearranged(tensor: AnyTensor, version: int, path: Sequence[Op], before: Type) -> None:
+    """A Tensor of this type has become a view of what it was, which has brought it to this version."""
     key = id(tensor)
-    _rearranged[key] = ref(tensor, lambda _: _rearranged.pop(key, None)), version
+    known = _rearranged.get(key) or (ref(tensor, lambda _: _rearranged.pop(key, None)), [])
+    known[1].append(Rearrangement(version, _back(path, before)))
+    _rearranged[key] = known
+
+
+def _back(path: Sequence[Op], before: Type) -> tuple[Op, ...] | None:
+    """The way back from the end of a path to its beginning."""
+    types = _types(path, before)
+    found: list[Op] = []
+    for op, operand in zip(reversed(path), reversed(types[:-1])):
+        match op:
+            case Permute():
+                found.append(Permute(tuple(op.axes.index(k) for k in range(len(op.axes)))))
+            case Reshape():
+                found.append(Reshape(operand.shape))
+            case _:
+                return None
+    return tuple(found)
 
 
 class View:
@@ -66,25 +91,28 @@ class View:
         if trace is not None and not trace.owns(view):
             return  # a Tensor of the outside: the trace refuses updates that it would have to see
         known = _rearranged.get(id(base))
-        if known is not None and self.version < known[1]:
-            self._check_elements_suffice(view, trace)
-            self.version = counter[0]
-            return
+        for changed in known[1] if known is not None else ():
+            if changed.version > self.version:
+                self._go_back(changed, view, trace)
         self.version = counter[0]
         if base._view is not None:
             base._view.refresh(base)
         if trace is not None or self.tracked:
             self._renew(view, trace)
 
-    def _check_elements_suffice(self, view: AnyTensor, trace: Trace | None) -> None:
-        """The way from a base whose axes have been changed is lost, but memory is still shared."""
+    def _go_back(self, changed: Rearrangement, view: AnyTensor, trace: Trace | None) -> None:
+        """The base has other axes: first the way to those that it had. Where there is none, memory is still
+        shared, but histories no longer go along."""
+        if changed.back is not None:
+            self.path = (*changed.back, *self.path)
+            return
         if trace is not None or view._requires_grad or self.base._requires_grad:
             raise GradientError(
-                f"a view of shape {list(view._value.shape)} of a tensor that t_(), squeeze_() or their kin "
-                "have rearranged",
+                f"a view of shape {list(view._value.shape)} of a tensor that as_strided_() has rearranged",
                 "where its elements are there, and so their history, is known no more",
                 "take the view after the rearrangement",
             )
+        self.tracked = False
 
     def _renew(self, view: AnyTensor, trace: Trace | None) -> None:
         before, STATE.grad = STATE.grad, self.tracked
@@ -105,22 +133,6 @@ def walk(path: Sequence[Op], base: Value) -> Value:
     for op in path:
         base = apply(op, base)
     return base
-
-
-def is_view(path: Sequence[Op], base: AnyTensor) -> bool:
-    """Whether the way ends in the base's own memory, as NumPy would find it: a reshape may have to copy.
-
-    The values of a graph have no memory; they are taken as if their elements lay in order.
-    """
-    value = base._value
-    shape = tuple(value.shape)
-    strides: Strides | None = in_order(shape, 1) if isinstance(value, Node) else value.strides
-    for op in path:
-        if strides is None:
-            return False
-        strides = moved_strides(op, shape, strides)
-        shape = op.infer(Type(shape, base.dtype)).shape
-    return strides is not None
 
 
 def overlaps(path: Sequence[Op]) -> bool:

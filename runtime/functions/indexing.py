@@ -25,10 +25,11 @@ from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.moving import moved
+from retrograd.runtime.eager.selection import Selection, select, written
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index
 from retrograd.runtime.functions.public import axis_of, known, public
-from retrograd.runtime.functions.selecting import masked_scatter
+from retrograd.runtime.functions.selecting import counts_unknown, masked_scatter
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tensor import Tensor, new
@@ -152,7 +153,13 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         return found
     reading = read_index(input, index)
     view = reading.view(input)
-    return _picked(view, _integers(input, reading.picks)) if reading.picks else view
+    match reading.picks:
+        case []:
+            return view
+        case [(axis, mask)] if counts_unknown(mask):
+            return select(view, axis, mask)
+        case picks:
+            return _picked(view, _integers(input, picks))
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
@@ -243,6 +250,9 @@ def _under_mask(view: Tensor, axis: int, mask: Tensor, value: Tensor) -> bool:
     """Write under a mask without looking at it, if the value does not have an element for each place that
     it chooses.
     """
+    if isinstance(value, Selection):
+        assign(view, written(view, axis, mask, value), _TITLE, value)
+        return True
     after = view.ndim - axis - mask.ndim
     if value.ndim > after:
         return STATE.trace is not None and _in_turn(view, axis, mask, value)

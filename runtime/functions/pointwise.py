@@ -18,7 +18,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError, DeviceError, DtypeError, mirrored
-from retrograd.compiler.ir.graph import OPS, Array, Type
+from retrograd.compiler.ir.graph import OPS, Array, Type, apply
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.half import exactly
@@ -33,6 +33,7 @@ from retrograd.runtime.eager.opnodes import kind_of, record
 from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD, updated
 from retrograd.runtime.eager.replay import called, name_history, replayed
+from retrograd.runtime.eager.selection import Selection
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
@@ -110,7 +111,8 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
             raise DtypeError(mirrored(REFUSED[f"{special} in {row.name}"]))
     if dtypes.dtype(first).numpy not in taken_dtypes(row):
         row.infer(*(Type(tuple(x.shape), dtypes.of(x)) for x in promoted))
-    result: Tensor = RECORD.apply(row, promoted)
+    picked = any(isinstance(x, Selection) for x in promoted)
+    result: Tensor = apply(row, *promoted) if picked else RECORD.apply(row, promoted)
     if row.name in grad_names.BESIDE:
         name_history(result, Last(_called(row.name, *operands)), operands)
     return result
@@ -372,6 +374,8 @@ def in_place_of(name: str, function: Function) -> Function:
     def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if ufunc is not None and not kwargs and len(args) == 1 and _directly(ufunc, self, args[0]):
             return self
+        if isinstance(self, Selection):
+            return self.become(function(self, *args, **kwargs))
         check_writable(self)
         if row is not None and _there(row, self, args, kwargs):
             return self

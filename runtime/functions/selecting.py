@@ -1,6 +1,7 @@
-"""Functions whose results' sizes depend on values: nonzero, masked_select, unique, bincount. Eager mode only.
+"""Functions whose results' sizes depend on values: nonzero, masked_select, unique, bincount.
 
-They look at the elements, so inside a trace each of them is a TraceError. What they pick keeps its history.
+They look at the elements, so inside a trace each of them is a TraceError, but for what a mask picks
+(`eager/selection.py`). What they pick keeps its history.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ir.graph import Array, Constant
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import scan
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.eager.selection import select
 from retrograd.runtime.functions.public import axis_of, known, public
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, new
 
 
@@ -48,11 +51,20 @@ def check_mask(name: str, mask: Tensor) -> None:
         )
 
 
+def counts_unknown(mask: Tensor) -> bool:
+    """Whether it is a mask of which nobody knows now how many elements it picks."""
+    if STATE.trace is None or mask.dtype is not dtypes.bool_ or not mask.ndim:
+        return False
+    return not isinstance(STATE.trace.lift(mask).op, Constant)
+
+
 @public("masked_select", method=True)
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask is true, in order, as a vector; the two broadcast."""
     check_mask("masked_select", mask)
     shape = broadcast_shapes("masked_select", input.shape, mask.shape)
+    if counts_unknown(mask):
+        return select(moves.expand(input, shape), 0, moves.expand(mask, shape))
     chosen = np.flatnonzero(np.broadcast_to(mask.read("masked_select()"), shape)).astype(np.int64)
     flat = moves.reshape(moves.expand(input, shape), (prod(shape),))
     return places.take(flat, new(chosen, input), 0)

@@ -337,7 +337,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     if result is input or result._view is not None:  # it shows the operand's elements
         return result
     traced = isinstance(result._value, Node)
-    if not traced and input.numel() and not share_memory(input._value, result._value):
+    if input.numel() and (traced or not share_memory(input._value, result._value)):
         raise ShapeError(
             f"view of a tensor of shape {list(input.shape)} and strides {input.stride()} as "
             f"{list(result.shape)}",
