@@ -7,6 +7,7 @@ this file enters the interpreter in `INTERPRETERS`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -36,9 +37,13 @@ from retrograd.runtime.cuda.array import (
 from retrograd.runtime.cuda.code import Kernels
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.cuda.pinned import is_pinned
-from retrograd.runtime.cuda.program import run
+from retrograd.runtime.cuda.program import native_call, run
 from retrograd.runtime.device import device
+from retrograd.runtime.native.fastcall import InlineCache
 from retrograd.runtime.strided import Layout
+
+_CALLS = 8
+"""Kinds of operands for which an op is called natively."""
 
 
 class Launch:
@@ -57,6 +62,12 @@ class Launch:
 
     def apply(self, op: Op, operands: Sequence[Value]) -> CudaArray:
         arrays = self.entered(operands)
+        calls = arrays[0].gpu.made.get(("calls", op))
+        found: CudaArray = self._called(op, *arrays) if calls is None else calls.call(*arrays)
+        return found
+
+    def _called(self, op: Op, *arrays: CudaArray) -> CudaArray:
+        """The op of arrays that there is no native call for, or none any more."""
         gpu = arrays[0].gpu
         key = (op, precision.tf32, *[(x.layout, x.dtype, x.pointer % ALIGNMENT) for x in arrays])
         plan = gpu.made.get(key)
@@ -68,6 +79,10 @@ class Launch:
         if plan.kernels is not None:
             addresses = [x.used().pointer - back for x, back in zip(arrays, plan.back)]
             run(plan.kernels, addresses, [out])
+            native = native_call(op.name, plan.kernels, arrays, plan.type)
+            if native is not None:
+                miss = functools.partial(self._called, op)
+                gpu.once(("calls", op), lambda: InlineCache(op.name, None, _CALLS, miss)).add(native)
         return out
 
     def update(self, op: Op, operands: Sequence[Value]) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import Graph, Node, Type
 from retrograd.compiler.passes.checks import IndexCheck
 from retrograd.runtime import precision
@@ -40,12 +41,29 @@ from retrograd.runtime.native.ports import (
     leaves_of,
 )
 from retrograd.runtime.native.returns import Returns
-from retrograd.runtime.native.watching import Read, Watch
+from retrograd.runtime.native.watching import Read, Watch, watch
 from retrograd.runtime.strided import Layout
 
 if TYPE_CHECKING:
     from retrograd.compiler.ir import loops
     from retrograd.compiler.pipeline import CompiledGpu
+
+
+def reads() -> list[Read]:
+    """What native calls are made for: this precision, and the streams that are chosen."""
+    return [Read(getattr, precision, "tf32", precision.tf32, "tf32"), devices.stream_read()]
+
+
+def output_port(gpu: Device, kind: Type, holders: tuple[Link, ...] = ()) -> AddressPort:
+    """A port for a new array of a type, in what leads to it."""
+    source = gpu.pool.source(kind.nbytes, gpu.stream)
+    return AddressPort((*holders, *made_links(gpu, kind)), kind.nbytes, source)
+
+
+def further_outputs(kernels: Kernels) -> list[OutputPort]:
+    """What a native call makes besides the outputs: the arena, if there is one; whether Python must do it."""
+    arena = Type((kernels.code.arena_bytes,), dtypes.uint8)
+    return [*([output_port(kernels.gpu, arena)] if arena.nbytes else []), FlagPort()]
 
 
 class GpuProgram:
@@ -99,17 +117,15 @@ class GpuProgram:
 
     @property
     def reads(self) -> list[Read]:
-        """What native calls are made for: this precision, and the streams that are chosen."""
-        return [Read(getattr, precision, "tf32", precision.tf32, "tf32"), devices.stream_read()]
+        """What native calls are made for."""
+        return reads()
 
     def output(self, kind: Type, holder: Link | None) -> AddressPort | None:
         """A port for an output, in an object that leads to the array, or bare; None where Python must make
         it."""
         if not kind.nbytes:
             return None
-        links = made_links(self.gpu, kind)
-        source = self.gpu.pool.source(kind.nbytes, self.gpu.stream)
-        return AddressPort(links if holder is None else (holder, *links), kind.nbytes, source)
+        return output_port(self.gpu, kind, () if holder is None else (holder,))
 
     def bind(
         self,
@@ -132,22 +148,18 @@ class GpuProgram:
         if not all(port.straight for port in updates):
             return None
         about = self._kernels.described(len(seen), len(outputs), self._flags)
-        arena_bytes = self._kernels.code.arena_bytes
-        arena = [self.output(Type((arena_bytes,), dtypes.uint8), None)] if arena_bytes else []
-        made = [*outputs, *(port for port in arena if port is not None), FlagPort()]
-        name, address = self.graph.name, ctypes.addressof(about)
         return make(
-            name,
+            self.graph.name,
             starting.entry(),
             arguments,
-            made,
+            [*outputs, *further_outputs(self._kernels)],
             0,
             miss,
             returns,
             names=names,
             held=held,
             guards=guards,
-            context=address,
+            context=ctypes.addressof(about),
             keep=(self, about),
         )
 
@@ -226,3 +238,35 @@ def run(kernels: Kernels, inputs: Sequence[int], outputs: Sequence[CudaArray]) -
         gpu.pending.give_back(flags)
     if len(up):
         raise _without_line(checks[up[0]]).error()
+
+
+def native_call(
+    name: str, kernels: Kernels, arrays: Sequence[CudaArray], made: Type
+) -> Callable[..., CudaArray] | None:
+    """The kernels as a native callable of arrays like these, which gives a new one; None where only Python
+    can: what is no memory of this stream in order, or checked."""
+    links = [x.links() for x in arrays]
+    if kernels.code.checks or None in links:
+        return None
+    arguments = [AddressPort(found, x.nbytes) for x, found in zip(arrays, links) if found]
+    about = kernels.described(len(arrays), 1, None)
+    return make(
+        name,
+        starting.entry(),
+        arguments,
+        [output_port(kernels.gpu, made), *further_outputs(kernels)],
+        0,
+        _elsewhere,
+        guards=watch(reads(), _holds),
+        context=ctypes.addressof(about),
+        keep=(kernels, about),
+    )
+
+
+def _elsewhere(*arrays: CudaArray) -> CudaArray:
+    raise CompilerError("a call of arrays that are not a native callable's own")
+
+
+def _holds() -> bool:
+    """Asked where native code cannot look: not for these reads."""
+    return False
