@@ -74,6 +74,70 @@ def test_what_only_python_can_do_is_done_by_python(name: str, gpus: SimulatedDri
     np.testing.assert_allclose(f(*args).cpu().numpy(), f(*here).numpy(), rtol=1e-5)
 
 
+EAGER: dict[str, Callable[[rg.Tensor, rg.Tensor, rg.Tensor], Any]] = {
+    "of two": lambda x, y, w: x + y,
+    "of one": lambda x, y, w: x.sin(),
+    "with a number": lambda x, y, w: x * 2.5,
+    "with itself": lambda x, y, w: x * x,
+    "a sum": lambda x, y, w: x.sum(0),
+    "a product": lambda x, y, w: x @ y,
+    "of several kernels": lambda x, y, w: (x @ y).softmax(1),
+    "in place": lambda x, y, w: x.clone().mul_(0.5).add_(y),
+    "in place, with itself": lambda x, y, w: x.clone().mul_(y).add_(y, alpha=0.5),
+    "gradients": lambda x, y, w: rg.autograd.grad(((x @ w).tanh() * y).sum(), w)[0],
+}
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_eager_ops_that_come_again_are_native(name: str, gpus: SimulatedDriver) -> None:
+    here = [numbers(6, 6), numbers(6, 6, seed=1), numbers(6, 6, seed=2).requires_grad_()]
+    there = [x.detach().cuda().requires_grad_(x.requires_grad) for x in here]
+    assert native(gpus, lambda: EAGER[name](*there))
+    for _ in range(3):
+        found, expected = EAGER[name](*there).detach().cpu(), EAGER[name](*here).detach()
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+    assert all(x.is_cuda for x in there)
+    for x, y in zip(here[:2], there):
+        np.testing.assert_array_equal(x.numpy(), y.cpu().numpy())
+
+
+def test_eager_ops_notice_streams_devices_views_and_precision(gpus: SimulatedDriver) -> None:
+    x, y = numbers(40, 40), numbers(40, 40, seed=1)
+    a, b = x.cuda(), y.cuda()
+    expected = (x + y).tolist()
+    assert native(gpus, lambda: a + b)
+    assert (x.cuda(1) + y.cuda(1)).device == rg.device("cuda:1")
+    assert (a.t() + b).tolist() == (x.t() + y).tolist()
+    assert (a[1:] + b[1:]).tolist() == (x[1:] + y[1:]).tolist()
+    assert (a + b.double()).tolist() == (x + y.double()).tolist()
+    side = rg.cuda.Stream()
+    side.wait_stream(rg.cuda.current_stream())
+    with rg.cuda.stream(side):
+        assert (a + b).tolist() == expected
+        c = a * 1
+        assert native(gpus, lambda: c + c)
+    assert native(gpus, lambda: a + b)
+    exact = (a @ b).cpu().numpy()
+    assert native(gpus, lambda: a @ b)
+    rg.set_float32_matmul_precision("high")
+    try:
+        assert not np.array_equal((a @ b).cpu().numpy(), exact)
+    finally:
+        rg.set_float32_matmul_precision("highest")
+    np.testing.assert_array_equal((a @ b).cpu().numpy(), exact)
+
+
+def test_an_update_of_what_it_reads_through_a_view_is_not_native() -> None:
+    x = numbers(6)
+    for _ in range(4):
+        a, b = x.cuda(), x.clone()
+        a[1:].add_(a[:-1])
+        b[1:].add_(b[:-1].clone())
+        a.add_(a)
+        b.add_(b.clone())
+        assert a.tolist() == b.tolist()
+
+
 def test_an_index_is_checked_without_python(gpus: SimulatedDriver) -> None:
     f, x = rg.compile_grad(lambda x, i: x[i].sum()), numbers().cuda()
     good, bad = rg.tensor([1, 4]).cuda(), rg.tensor([1, 5]).cuda()

@@ -1,7 +1,7 @@
 """PTX: NVIDIA's assembler takes it for every GPU, no kernel runs out of registers, and people can read it.
 
-Rows and structured ops come from the tables, forward and adjoint; what is assembled for one GPU here is
-assembled for all of them in the slow tests. Without `ptxas` those tests skip; what is said of the text is
+Rows and structured ops come from the tables, forward and adjoint; what is not assembled for sm_90 in quick
+tests is in slow ones, for all GPUs. Without `ptxas` those tests skip; what is said of the text is
 tested without it.
 """
 
@@ -103,11 +103,26 @@ def rows_of(names: Sequence[str]) -> list[tuple[Function, tuple[Array, ...]]]:
     return found
 
 
-@pytest.mark.parametrize("names", chunks([n for n in ROWS if n.endswith("f32")]), ids=lambda n: n[0])
-def test_every_row_and_its_derivative_assemble(names: list[str], tmp_path: Path) -> None:
+def shared_out(quick: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """Chunks of cases, each for a GPU: the `quick` ones for sm_90, and in slow tests all else."""
+    first = [pytest.param(cases, "sm_90", id=f"sm_90-{k}") for k, cases in enumerate(chunks(quick, 4))]
+    return first + [
+        pytest.param(cases, arch, id=f"{arch}-others-{k}", marks=pytest.mark.slow)
+        for arch in ARCHITECTURES
+        for k, cases in enumerate(chunks(others if arch == "sm_90" else [*quick, *others]))
+    ]
+
+
+SINGLES = [name for name in ROWS if name.endswith("f32")]
+
+
+@pytest.mark.parametrize(("names", "arch"), shared_out(SINGLES, [n for n in ROWS if n not in SINGLES]))
+def test_every_row_on_every_dtype_assembles_for_every_gpu(
+    names: list[str], arch: str, tmp_path: Path
+) -> None:
     ptxas()
     for function, arrays in rows_of(names):
-        assert_assembles(compiled(function, *arrays, adjoint=True), "sm_90", tmp_path)
+        assert_assembles(compiled(function, *arrays, arch=arch, adjoint=True), arch, tmp_path)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -125,11 +140,13 @@ def test_every_row_on_small_integers_assembles_for_every_gpu(dtype: DType, arch:
     )
 
 
-@pytest.mark.parametrize("cases", chunks(OPS[::3], 4), ids=range(4))
-def test_structured_ops_and_their_adjoints_assemble(cases: list[Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cases", "arch"), shared_out(OPS[::3], [case for k, case in enumerate(OPS) if k % 3])
+)
+def test_every_op_and_its_adjoint_assemble_for_every_gpu(cases: list[Any], arch: str, tmp_path: Path) -> None:
     ptxas()
     for function, arrays in cases:
-        assert_assembles(compiled(function, *arrays, adjoint=True), "sm_90", tmp_path)
+        assert_assembles(compiled(function, *arrays, arch=arch, adjoint=True), arch, tmp_path)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -139,26 +156,6 @@ def test_listed_kernels_assemble_for_every_gpu(name: str, arch: str, tmp_path: P
     function, arrays = LISTED[name]
     made = compiled(function, *arrays, arch=arch, adjoint=name == "network", tf32=name == "tf32")
     assert_assembles(made, arch, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("names", chunks([*ROWS]), ids=lambda n: n[0])
-def test_every_row_on_every_dtype_assembles_for_every_gpu(
-    names: list[str], arch: str, tmp_path: Path
-) -> None:
-    ptxas()
-    for function, arrays in rows_of(names):
-        assert_assembles(compiled(function, *arrays, arch=arch, adjoint=True), arch, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("cases", chunks(OPS), ids=range(8))
-def test_every_op_and_its_adjoint_assemble_for_every_gpu(cases: list[Any], arch: str, tmp_path: Path) -> None:
-    ptxas()
-    for function, arrays in cases:
-        assert_assembles(compiled(function, *arrays, arch=arch, adjoint=True), arch, tmp_path)
 
 
 # ---- text --------------------------------------------------------------------------------------------------

@@ -292,8 +292,11 @@ class _Rewriting(NamedTuple):
         return _Rewriting(kernels, 0 in kernels.code.straight)
 
 
-def rewrite(target: CudaArray, operands: Sequence[CudaArray], key: object, make: Callable[..., Node]) -> None:
+def rewrite(
+    target: CudaArray, operands: Sequence[CudaArray], key: object, make: Callable[..., Node]
+) -> code.Kernels | None:
     """Give an array new elements: what `make`, which `key` names, makes of its old ones and of the operands.
+    The kernels that did, if they take nothing but the target and all operands, and write into the target.
 
     One kernel writes them where they lie. An operand that overlaps the target has them written elsewhere
     first, and copied. Where the target is a view out of order, the memory around it is written as it was.
@@ -311,7 +314,7 @@ def rewrite(target: CudaArray, operands: Sequence[CudaArray], key: object, make:
     inputs = [address, *(at for (_, at), itself in zip(pairs, same, strict=True) if not itself)]
     if found.straight and not any(share_memory(x, target) for x, itself in zip(operands, same) if not itself):
         found.kernels.run(inputs, [address])
-        return
+        return None if any(same) else found.kernels
     low, high = target.layout.span
     item = target.dtype.itemsize
     first = target.memory.pointer + low * item
@@ -319,6 +322,7 @@ def rewrite(target: CudaArray, operands: Sequence[CudaArray], key: object, make:
     fresh = empty(gpu, Type((length,), place.dtype))
     found.kernels.run(inputs, [fresh.pointer])
     gpu.driver.copy_on_device(first, fresh.pointer + (first - address), (high - low + 1) * item, gpu.stream)
+    return None
 
 
 def _seen(region: Node, place: Operand) -> Node:

@@ -8,7 +8,7 @@ this file enters the interpreter in `INTERPRETERS`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,16 +34,15 @@ from retrograd.runtime.cuda.array import (
     uploaded,
     written,
 )
+from retrograd.runtime.cuda.calls import Calls, native_call
 from retrograd.runtime.cuda.code import Kernels
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.cuda.pinned import is_pinned
-from retrograd.runtime.cuda.program import native_call, run
+from retrograd.runtime.cuda.program import run
 from retrograd.runtime.device import device
-from retrograd.runtime.native.fastcall import InlineCache
+from retrograd.runtime.native.ports import UpdatePort
+from retrograd.runtime.native.returns import Given
 from retrograd.runtime.strided import Layout
-
-_CALLS = 8
-"""Kinds of operands for which an op is called natively."""
 
 
 class Launch:
@@ -62,12 +61,16 @@ class Launch:
 
     def apply(self, op: Op, operands: Sequence[Value]) -> CudaArray:
         arrays = self.entered(operands)
-        calls = arrays[0].gpu.made.get(("calls", op))
-        found: CudaArray = self._called(op, *arrays) if calls is None else calls.call(*arrays)
+        if isinstance(op, Movement):
+            return self._value(op, *arrays)
+        gpu = arrays[0].gpu
+        calls = gpu.made.get(("value", op))
+        if calls is None:
+            calls = gpu.once(("value", op), lambda: Calls(gpu, op.name, functools.partial(self._value, op)))
+        found: CudaArray = calls.call(*arrays)
         return found
 
-    def _called(self, op: Op, *arrays: CudaArray) -> CudaArray:
-        """The op of arrays that there is no native call for, or none any more."""
+    def _value(self, op: Op, *arrays: CudaArray) -> CudaArray:
         gpu = arrays[0].gpu
         key = (op, precision.tf32, *[(x.layout, x.dtype, x.pointer % ALIGNMENT) for x in arrays])
         plan = gpu.made.get(key)
@@ -79,20 +82,33 @@ class Launch:
         if plan.kernels is not None:
             addresses = [x.used().pointer - back for x, back in zip(arrays, plan.back)]
             run(plan.kernels, addresses, [out])
-            native = native_call(op.name, plan.kernels, arrays, plan.type)
-            if native is not None:
-                miss = functools.partial(self._called, op)
-                gpu.once(("calls", op), lambda: InlineCache(op.name, None, _CALLS, miss)).add(native)
+            if not isinstance(op, Movement):
+                gpu.made["value", op].learn(plan.kernels, arrays, [plan.type], 0)
         return out
 
     def update(self, op: Op, operands: Sequence[Value]) -> bool:
         """Write the op's value over the first operand; False, and nothing is done, where it is of another
         type."""
         target, *others = self.entered(operands)
+        if any(x.memory is target.memory for x in others):
+            return self._updated(op, target, *others)
+        gpu, key = target.gpu, ("update", op)
+        calls = gpu.made.get(key)
+        if calls is None:
+            calls = gpu.once(key, lambda: Calls(gpu, op.name, functools.partial(self._updated, op)))
+        done: bool = calls.call(target, *others)
+        return done
+
+    def _updated(self, op: Op, target: CudaArray, *others: CudaArray) -> bool:
         if op.infer(target.type, *(x.type for x in others)) != target.type:
             return False
-        if target.size:
-            rewrite(target, others, op, lambda old, *given: old.builder.node(op, old, *given))
+        if not target.size:
+            return True
+        kernels = rewrite(target, others, op, lambda old, *given: old.builder.node(op, old, *given))
+        calls = target.gpu.made.get(("update", op))
+        if kernels is not None and calls is not None:
+            straight = UpdatePort(0, target.nbytes, straight=True)
+            calls.learn(kernels, [target, *others], [straight], Given(True))
         return True
 
     def cotangents(
@@ -101,24 +117,64 @@ class Launch:
         """The inputs' cotangents, from one program. Of inputs that the rule does not look at, and of `out`,
         the type is enough, or None."""
         given = [cotangent, out, *inputs]
-        places = [k for k, x in enumerate(given) if not isinstance(x, Type | None)]
-        arrays = self.entered([given[k] for k in places])
+        types = tuple([x if isinstance(x, Type | None) else _ARRAY for x in given])
+        arrays = self.entered([x for x, known in zip(given, types) if known is _ARRAY])
+        rule = _Rule(op, types, tuple(needed))
+        key = ("cotangents", rule, *[(x.layout, x.dtype) for x in arrays])
         gpu = arrays[0].gpu
-        operands, addresses = _operands(arrays)
-        types = tuple(x if isinstance(x, Type | None) else () for x in given)
-
-        def make() -> _Adjoint:
-            return _Adjoint.of(op, given, places, needed, arrays, operands)
-
-        adjoint = gpu.once((op, precision.tf32, types, tuple(needed), tuple(operands)), make)
-        results = [
-            None if made is None else empty(gpu, made) if isinstance(made, Type) else made.of(arrays)
-            for made in adjoint.made
+        found = gpu.made.get(key)
+        if found is None:
+            found = gpu.once(key, lambda: rule.called(arrays))
+        fresh = iter(found.call(*arrays))
+        return [
+            None if made is None else next(fresh) if isinstance(made, Type) else made.of(arrays)
+            for made in found.made
         ]
+
+
+_ARRAY = object()
+"""Stands for an array among what a rule is given."""
+
+
+class _Backward(NamedTuple):
+    """Cotangents of arrays of certain layouts."""
+
+    made: Sequence[Type | _Seen | None]
+    call: Callable[..., Sequence[CudaArray]]
+    """What makes the new ones."""
+
+
+class _Rule(NamedTuple):
+    """An op's adjoint, and what it is given."""
+
+    op: Op
+    types: tuple[Any, ...]
+    """Of cotangent, value and inputs: an array, a type, or None."""
+    needed: tuple[bool, ...]
+
+    def called(self, arrays: Sequence[CudaArray]) -> _Backward:
+        """How cotangents of such arrays are made: without Python, if they can be."""
+        adjoint = self._adjoint(arrays, _operands(arrays)[0])
+        outputs = [made for made in adjoint.made if isinstance(made, Type)]
+        returns, native = tuple(range(len(outputs))), None
         if adjoint.kernels is not None:
-            fresh = [x for x, made in zip(results, adjoint.made) if x is not None and isinstance(made, Type)]
+            name = f"{self.op.name}_adjoint"
+            native = native_call(name, adjoint.kernels, arrays, outputs, returns, self._by_python)
+        return _Backward(adjoint.made, native or self._by_python)
+
+    def _by_python(self, *arrays: CudaArray) -> tuple[CudaArray, ...]:
+        operands, addresses = _operands(arrays)
+        adjoint = self._adjoint(arrays, operands)
+        fresh = tuple([empty(arrays[0].gpu, made) for made in adjoint.made if isinstance(made, Type)])
+        if adjoint.kernels is not None:
             run(adjoint.kernels, addresses, fresh)
-        return list(results)
+        return fresh
+
+    def _adjoint(self, arrays: Sequence[CudaArray], operands: Sequence[Operand]) -> _Adjoint:
+        found: _Adjoint = arrays[0].gpu.once(
+            (self, precision.tf32, tuple(operands)), lambda: _Adjoint.of(self, arrays, operands)
+        )
+        return found
 
 
 class _Seen(NamedTuple):
@@ -148,23 +204,15 @@ class _Adjoint(NamedTuple):
     """What makes the new ones, if there are any."""
 
     @staticmethod
-    def of(
-        op: Op,
-        given: Sequence[Value],
-        places: Sequence[int],
-        needed: Sequence[bool],
-        arrays: Sequence[CudaArray],
-        operands: Sequence[Operand],
-    ) -> _Adjoint:
-        """Written once. `given` are cotangent, value and inputs, of which those at `places` are arrays."""
+    def of(rule: _Rule, arrays: Sequence[CudaArray], operands: Sequence[Operand]) -> _Adjoint:
+        """Written once."""
         made: list[Type | _Seen | None] = []
 
         def make(nodes: list[Node]) -> list[Node]:
-            values: list[Any] = list(given)
-            for k, node in zip(places, nodes, strict=True):
-                values[k] = node
+            given = iter(nodes)
+            values = [next(given) if known is _ARRAY else known for known in rule.types]
             outputs = []
-            for g in cotangents(op, values[0], values[1], values[2:], needed):
+            for g in cotangents(rule.op, values[0], values[1], values[2:], rule.needed):
                 seen = None if g is None else _seen(g, nodes)
                 if g is None or (seen is not None and seen.layout(arrays) is not None):
                     made.append(seen)
@@ -173,7 +221,7 @@ class _Adjoint(NamedTuple):
                     outputs.append(g)
             return outputs
 
-        graph = written(f"{op.name}_adjoint", operands, make)
+        graph = written(f"{rule.op.name}_adjoint", operands, make)
         return _Adjoint(made, code.load(graph, arrays[0].gpu) if graph.outputs else None)
 
 

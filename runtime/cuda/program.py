@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import Graph, Node, Type
 from retrograd.compiler.passes.checks import IndexCheck
 from retrograd.runtime import precision
@@ -41,7 +40,7 @@ from retrograd.runtime.native.ports import (
     leaves_of,
 )
 from retrograd.runtime.native.returns import Returns
-from retrograd.runtime.native.watching import Read, Watch, watch
+from retrograd.runtime.native.watching import Read, Watch
 from retrograd.runtime.strided import Layout
 
 if TYPE_CHECKING:
@@ -238,35 +237,3 @@ def run(kernels: Kernels, inputs: Sequence[int], outputs: Sequence[CudaArray]) -
         gpu.pending.give_back(flags)
     if len(up):
         raise _without_line(checks[up[0]]).error()
-
-
-def native_call(
-    name: str, kernels: Kernels, arrays: Sequence[CudaArray], made: Type
-) -> Callable[..., CudaArray] | None:
-    """The kernels as a native callable of arrays like these, which gives a new one; None where only Python
-    can: what is no memory of this stream in order, or checked."""
-    links = [x.links() for x in arrays]
-    if kernels.code.checks or None in links:
-        return None
-    arguments = [AddressPort(found, x.nbytes) for x, found in zip(arrays, links) if found]
-    about = kernels.described(len(arrays), 1, None)
-    return make(
-        name,
-        starting.entry(),
-        arguments,
-        [output_port(kernels.gpu, made), *further_outputs(kernels)],
-        0,
-        _elsewhere,
-        guards=watch(reads(), _holds),
-        context=ctypes.addressof(about),
-        keep=(kernels, about),
-    )
-
-
-def _elsewhere(*arrays: CudaArray) -> CudaArray:
-    raise CompilerError("a call of arrays that are not a native callable's own")
-
-
-def _holds() -> bool:
-    """Asked where native code cannot look: not for these reads."""
-    return False

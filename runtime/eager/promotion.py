@@ -57,6 +57,10 @@ def common_dtype(operands: Sequence[Value]) -> DType:
 
 def promote(row: Elementwise, operands: Sequence[Value]) -> list[Value]:
     """The operands of a row, cast to one dtype that it takes. Raises ArgumentError for what is no operand."""
+    if row.types not in _OWN and all(isinstance(x, Tensor) for x in operands):
+        first = operands[0].dtype
+        if first.is_floating_point and all(x.dtype is first for x in operands):
+            return [*operands]
     lifted = [as_operand(row.name, x) for x in operands]
     if row.types is Types.SELECT:
         condition, *values = lifted
@@ -68,6 +72,9 @@ def promote(row: Elementwise, operands: Sequence[Value]) -> list[Value]:
     lift = stored if row.name in KEEPING else number
     return to_common(lifted, common if target is None else target(common), lift)
 
+
+_OWN = (Types.SELECT, Types.LOGICAL)
+"""Rows whose operands are not all of one floating dtype."""
 
 KEEPING = {"where", "clamp_min", "clamp_max", "pow"}
 """Rows that refuse numbers that the common dtype does not hold; in the others they wrap around."""

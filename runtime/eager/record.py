@@ -169,6 +169,11 @@ def _arrays(operands: Sequence[Value], values: list[Value]) -> list[Value]:
     """Python numbers take the dtype of the last operand that has one. If one operand is on a GPU, all are."""
     if all(type(v) is np.ndarray for v in values):
         return values
+    first = values[0]
+    if isinstance(first, DeviceArray):
+        here = first.device
+        if all(type(v) is type(first) and v.device is here for v in values):
+            return values
     for value in values:
         if isinstance(value, DeviceArray):
             _check_device(value, operands, values)
