@@ -377,6 +377,9 @@ def test_negations_leave_products_and_sums_of_equals_are_products() -> None:
         (lambda x, y: -x * y, ["neg", "mul"]),
         (lambda x, y: x * -y, ["mul", "neg"]),
         (lambda x, y: -x * x + x * -x, ["mul", "constant", "mul", "neg"]),
+        (lambda x, y: -x * -x, ["mul"]),
+        (lambda x, y: -x * -1.0 * x, ["mul"]),
+        (lambda x, y: -1.0 * -x * 2.0, ["constant", "mul"]),
     ):
         graph = graph_of(function, x, y)
         simple = rebuild(graph, Simplifying())

@@ -86,12 +86,13 @@ def _mul(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
     """x * 1 → x;  x * -1 → -x;  -x * y → -(x * y), where y does not broadcast x"""
     for x, factor in (inputs, inputs[::-1]):
         number = _number(factor)
-        if x.op is _row("neg") and x.dtype.is_floating_point and _like(x, inputs) is not None:
-            return -(x.inputs[0] * factor)
         if number == 1:
             return _like(x, inputs)
         if number == -1 and x.dtype.is_floating_point and _like(x, inputs) is not None:
             return apply(_row("neg"), x)
+    for x, factor in (inputs, inputs[::-1]):
+        if x.op is _row("neg") and x.dtype.is_floating_point and _like(x, inputs) is not None:
+            return apply(_row("neg"), x.inputs[0] * factor)
     return None
 
 
