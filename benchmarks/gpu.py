@@ -128,24 +128,26 @@ def retrograd(row: Row, arrays: Arrays) -> tuple[Call, Call]:
     import retrograd as rg
 
     tensors = [rg.tensor(a, device="cuda") for a in arrays]
+    if row.rate:
+        return _step(rg, row, tensors), rg.cuda.synchronize
     if not row.wrt:
         function = rg.compile_grad(lambda *x: row.function(rg, *x))
         return lambda: function(*tensors), rg.cuda.synchronize
     derived = rg.compile_grad(wrt=row.wrt)(lambda *x: row.function(rg, *x))
-
-    def call() -> Any:
-        value, gradients = derived.value_and_grad(*tensors)
-        _descend(rg, row, tensors, gradients if len(row.wrt) > 1 else [gradients])
-        return value
-
-    return call, rg.cuda.synchronize
+    return lambda: derived.value_and_grad(*tensors), rg.cuda.synchronize
 
 
-def _descend(lib: Any, row: Row, tensors: Sequence[Any], gradients: Sequence[Any]) -> None:
-    if row.rate:
-        with lib.no_grad():
-            for k, gradient in zip(row.wrt, gradients):
-                tensors[k].sub_(gradient, alpha=row.rate)
+def _step(rg: Any, row: Row, tensors: list[Any]) -> Call:
+    """The update is part of what is compiled, as in JAX's."""
+    given = [x for k, x in enumerate(tensors) if k not in row.wrt]
+    chosen = [tensors[k].requires_grad_() for k in row.wrt]
+
+    def loss(*given: Any) -> Any:
+        rest = iter(given)
+        return row.function(rg, *(x if k in row.wrt else next(rest) for k, x in enumerate(tensors)))
+
+    step = rg.compile_step(loss, rg.optim.SGD(chosen, lr=row.rate))
+    return lambda: step(*given)
 
 
 def torch_eager(row: Row, arrays: Arrays, compiled: bool = False) -> tuple[Call, Call]:
@@ -166,7 +168,11 @@ def torch_eager(row: Row, arrays: Arrays, compiled: bool = False) -> tuple[Call,
     def call() -> Any:
         value = run(*tensors)
         if chosen:
-            _descend(torch, row, tensors, torch.autograd.grad(value, chosen))
+            gradients = torch.autograd.grad(value, chosen)
+        if row.rate:
+            with torch.no_grad():
+                for x, gradient in zip(chosen, gradients):
+                    x.sub_(gradient, alpha=row.rate)
         return value
 
     return call, torch.cuda.synchronize
