@@ -15,7 +15,6 @@ import numpy as np
 
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Constant, Input, Node
-from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.ops.copy import Contiguous
 from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
 from retrograd.runtime.eager.instant import calls
@@ -23,7 +22,7 @@ from retrograd.runtime.eager.instant.draws import below, fresh, into
 from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
 from retrograd.runtime.eager.record import step
 from retrograd.runtime.eager.wholes import of_graph
-from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.modes import no_grad
 from retrograd.runtime.native.small import program as small
 from retrograd.runtime.random.generator import default_generator
 from retrograd.runtime.tensor import Tensor
@@ -90,51 +89,37 @@ def _taking(given: Sequence[Node], out: Any, nodes: Sequence[Node], shown: Names
         if node.inputs == inputs:
             return _step(node, shown(node))
         return _run_to_one(inputs, node, shown)
-    run, kind = _run(inputs, nodes, shown), type(out)
+    kind: Any = type(out)
     made = kind._make if hasattr(kind, "_make") else kind
     several = [x._view.several if x._view is not None else "" for x in out]
-    if not any(several):
-        return lambda *operands: made(run(*operands))
 
-    def views(*operands: Tensor) -> Any:
-        found = run(*operands)
+    def views(found: list[Tensor]) -> Any:
         for x, name in zip(found, several):
             if x._view is not None:
                 x._view.several = name
         return made(found)
 
-    return views
+    return _run(inputs, nodes, shown, views if any(several) else made)
 
 
 def _step(node: Node, shown: str) -> Callable[..., Tensor]:
     return step(node.op, [i.type for i in node.inputs], node.type, shown)
 
 
-def _run(inputs: Sequence[Node], nodes: Sequence[Node], shown: Names) -> Callable[..., list[Tensor]]:
-    """The steps one after the other. Where nothing is recorded, and no result shows an operand's elements,
-    the arrays go through all of them at once.
+def _run(
+    inputs: Sequence[Node], nodes: Sequence[Node], shown: Names, make: Callable[[list[Tensor]], Any]
+) -> Plan:
+    """The steps one after the other; `make` makes the result of the list of Tensors. Where nothing is
+    recorded, and none shows an operand's elements, the arrays go through all of them at once.
     """
-    recorded = straight(inputs, nodes, lambda node: _step(node, shown(node) if node in nodes else ""))
+    steps = straight(inputs, nodes, lambda node: _step(node, shown(node) if node in nodes else ""))
+
+    def recorded(*operands: Tensor) -> Any:
+        return make(steps(*operands))
+
     if _show(nodes, inputs):
         return recorded
-    in_python = straight(inputs, nodes, _computing)
-    compute = small.same_of(inputs, nodes, in_python) or in_python
-
-    def run(*operands: Tensor) -> list[Tensor]:
-        arrays = []
-        for x in operands:
-            if x._view is not None:
-                x._view.refresh(x)
-            if x._requires_grad and STATE.grad:
-                return recorded(*operands)  # type: ignore[no-any-return]  # a list, as written
-            arrays.append(x._value)
-        try:
-            found = QUIET.run(compute, *arrays)
-        except Exception:  # told in the user's terms by the steps
-            return recorded(*operands)  # type: ignore[no-any-return]  # a list, as written
-        return [calls.box(array) for array in found]
-
-    return run
+    return calls.several(_straight(inputs, nodes), len(inputs), make, recorded)
 
 
 def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..., Tensor]:
@@ -143,6 +128,12 @@ def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..
     if _show([node], inputs):
         return recorded
     return calls.unrecorded(_straight_to_one(inputs, node), len(inputs), recorded)
+
+
+def _straight(inputs: Sequence[Node], nodes: Sequence[Node]) -> Callable[..., list[Any]]:
+    """The nodes' arrays from the inputs'."""
+    in_python = straight(inputs, nodes, _computing)
+    return small.same_of(inputs, nodes, in_python) or in_python
 
 
 def _straight_to_one(inputs: Sequence[Node], node: Node) -> Callable[..., Any]:
@@ -173,6 +164,33 @@ def _owner(node: Node) -> Node:
     while kind_of(node.op).is_view:
         node = node.inputs[0]
     return node
+
+
+# ---- new elements ------------------------------------------------------------------------------------------
+
+
+def updates(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """The elements that the function writes into its operands, where nothing is recorded; else the function
+    itself. It gives back its first operand, or nothing.
+    """
+    given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+    with Trace(planned=True) as trace, no_grad():
+        inputs = trace.builder.inputs
+        standing = [Tensor(trace.builder.input(f"x{k}", type_of(x._value))) for k, x in enumerate(given)]
+        left = iter(standing)
+        own = [next(left) if isinstance(x, Tensor) else x for x in args]
+        try:
+            out = f(*own, **{name: next(left) if isinstance(x, Tensor) else x for name, x in kwargs.items()})
+        except RetrogradError:
+            return None
+        written = {k: x._value for k, x in enumerate(standing) if x._value is not inputs[k]}
+    if trace.captured or trace.mutated or trace.unchecked or not (out is None or out is own[0]):
+        return None
+    targets, nodes = list(written), [node for node in written.values() if isinstance(node, Node)]
+    if not nodes or any(node.type != inputs[k].type for k, node in zip(targets, nodes)):
+        return None
+    compute = _straight(inputs, nodes)
+    return calls.update(compute, len(inputs), targets, out is not None, _again(f, args, kwargs))
 
 
 # ---- views and copies --------------------------------------------------------------------------------------
@@ -303,4 +321,12 @@ def _again(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -
 _OPERAND = object()
 
 
-PLANNERS = {"steps": steps, "values": values, "view": view, "copy": copy, "draws": draws, "chances": chances}
+PLANNERS = {
+    "steps": steps,
+    "values": values,
+    "updates": updates,
+    "view": view,
+    "copy": copy,
+    "draws": draws,
+    "chances": chances,
+}

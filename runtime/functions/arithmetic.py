@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,6 +42,9 @@ def entered(in_place: bool = True, replay: bool = True) -> Callable[[_F], _F]:
         return function
 
     return enter
+
+
+updating = partial(replayed, planner="updates")
 
 
 def _into(out: Tensor | None, result: Tensor) -> Tensor:
@@ -340,12 +344,14 @@ def __contains__(self: Tensor, element: Operand) -> bool:
 
 
 @method()
+@updating
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Take over the elements of `src`, broadcast and cast, and its history."""
     return assign(self, _tensor("copy_", src), "torch::autograd::CopyBackwards")
 
 
 @method()
+@updating
 def fill_(self: Tensor, value: Operand) -> Tensor:
     """Every element becomes `value`, a number or a 0-d Tensor."""
     filling = value if isinstance(value, Tensor) else new(stored(value, self.dtype.numpy))
@@ -361,6 +367,7 @@ def fill_(self: Tensor, value: Operand) -> Tensor:
 
 
 @method()
+@updating
 def zero_(self: Tensor) -> Tensor:
     """Every element becomes 0."""
     return assign(self, new(number(0, self.dtype.numpy)), "ZeroBackward0")

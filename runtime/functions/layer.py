@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -282,15 +283,15 @@ def batch_norm(
 
 def _follow(mean: Tensor | None, var: Tensor | None, input: Tensor, momentum: Tensor | float) -> None:
     with no_grad():
-        for running, statistic in ((mean, "mean"), (var, "var")):
-            if running is not None:
-                assign(running, _moved(running, input, momentum, statistic))
+        _move_all(mean, var, input, momentum)
 
 
-@replayed
-def _moved(running: Tensor, input: Tensor, momentum: Tensor | float, statistic: str) -> Tensor:
-    """The running statistic of each channel, after this batch."""
-    return normal.moved(running, input, momentum, statistic)
+@partial(replayed, planner="updates")
+def _move_all(mean: Tensor | None, var: Tensor | None, input: Tensor, momentum: Tensor | float) -> None:
+    """The running statistics of each channel move towards those of this batch."""
+    for running, statistic in ((mean, "mean"), (var, "var")):
+        if running is not None:
+            assign(running, normal.moved(running, input, momentum, statistic))
 
 
 _standardised = replayed(normal.batch_norm)
@@ -305,7 +306,7 @@ def _batch_norm(
     return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-@functional("instance_norm", top=True)
+@functional("instance_norm", top=True, replay=True)
 def instance_norm(
     input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
     weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True,

@@ -37,6 +37,7 @@ from retrograd.runtime.eager.selection import Selection
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
+from retrograd.runtime.native.small import program as small
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 
@@ -157,7 +158,7 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
     def made(dtype: np.dtype[Any]) -> Callable[..., Any]:
         loop = loops.of_row(row, dtype)
         formula = kernel(row) if dtypes.dtype(dtype).is_half else loop or exactly(kernel(row))
-        return formula if isinstance(formula, np.ufunc) else one_op.choosing(row, formula)
+        return formula if isinstance(formula, np.ufunc) else one_op.choosing(row, _or_small(row, formula))
 
     def first(dtype: np.dtype[Any]) -> Callable[..., Any]:
         def compute(*arrays: Array) -> Any:
@@ -170,6 +171,13 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
     ready = {dtype: made(dtype) for dtype in quick if isinstance(row.numpy, np.ufunc)}
     known = {dtype: first(dtype) for dtype in quick} | ready
     return known, ready
+
+
+def _or_small(row: Elementwise, formula: Callable[..., Any]) -> Callable[..., Any]:
+    """What NumPy does in several passes is one native call where there are few elements."""
+    if row.numpy is not None or row.arity == 1:
+        return formula
+    return lambda *arrays: (small.value(row, arrays) or formula)(*arrays)
 
 
 _UNNAMED = ("", "", "")
@@ -372,8 +380,6 @@ def in_place_of(name: str, function: Function) -> Function:
 
     @wraps(function)
     def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if ufunc is not None and not kwargs and len(args) == 1 and _directly(ufunc, self, args[0]):
-            return self
         if isinstance(self, Selection):
             return self.become(function(self, *args, **kwargs))
         check_writable(self)
@@ -387,7 +393,17 @@ def in_place_of(name: str, function: Function) -> Function:
         return assign(self, result)
 
     update.__name__ = update.__qualname__ = f"{name}_"
-    return update
+    planned = replayed(update, planner="updates")
+    if ufunc is None:
+        return planned
+
+    @wraps(update)
+    def direct(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not kwargs and len(args) == 1 and _directly(ufunc, self, args[0]):
+            return self
+        return planned(self, *args, **kwargs)
+
+    return direct
 
 
 def _there(row: Elementwise, x: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:

@@ -111,7 +111,7 @@ def written(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     write.__name__ = write.__qualname__ = name
     write.__doc__ = f"`{name[:-1]}`, in place."
-    return write
+    return replayed(write, planner="updates")
 
 
 def functional(

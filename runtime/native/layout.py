@@ -97,7 +97,12 @@ def numpy_functions() -> Any:
     )
 
 
-_NUMPY_PLACES = {"PyArray_NewFromDescr": 94, "PyArray_EquivTypes": 182, "PyArray_SetBaseObject": 282}
+_NUMPY_PLACES = {
+    "PyArray_CopyInto": 50,
+    "PyArray_NewFromDescr": 94,
+    "PyArray_EquivTypes": 182,
+    "PyArray_SetBaseObject": 282,
+}
 
 
 def numpy_function(name: str) -> int:

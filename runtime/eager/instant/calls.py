@@ -6,6 +6,8 @@ whatever is not plain:
     row(…)       a row of the elementwise table, of one or two operands
     step(…)      an op whose operands' types are known
     view(…)      the same for an op that only moves
+    several(…)   several results at once
+    update(…)    new elements of operands
     replay(…)    a function that finds such a step by its arguments (`replay.py`)
 
 A call's record is an array of 64-bit words. The native side reads it (the texts beside this file); Python
@@ -96,6 +98,30 @@ def unrecorded(compute: Function, arity: int, slow: Function) -> Function:
     words[WORDS["arity"]], words[WORDS["differentiable"]] = arity, True  # but no history is known
     words[WORDS["compute"]], words[WORDS["slow"]] = id(compute), id(slow)
     return native_function("retrograd_step", slow, words, (slow, compute))
+
+
+def several(compute: Function, arity: int, make: Function, slow: Function) -> Function:
+    """The same where `compute` gives a list of arrays: what `make` makes of the list of Tensors."""
+    return _of_list("retrograd_several", compute, arity, slow, answer=id(make), kept=make)
+
+
+def update(compute: Function, arity: int, targets: Sequence[int], itself: bool, slow: Function) -> Function:
+    """A function of Tensors that writes the arrays of the list that `compute` gives into those at `targets`,
+    where nothing is recorded; it gives its first operand back, or None."""
+    bits = sum(1 << k for k in targets)
+    return _of_list("retrograd_update", compute, arity, slow, targets=bits, answer=int(itself))
+
+
+def _of_list(
+    entry: str, compute: Function, arity: int, slow: Function, kept: object = None, **contents: int
+) -> Function:
+    if not available() or arity > MOST:
+        return slow
+    words = (ctypes.c_int64 * WORDS["words"])()
+    contents |= {"arity": arity, "compute": id(compute), "slow": id(slow)}
+    for name, word in contents.items():
+        words[WORDS[name]] = word
+    return native_function(entry, slow, words, (slow, compute, kept))
 
 
 def view(op: Op, kind: Kind, slow: Function, shown: str, differentiable: bool) -> Function:

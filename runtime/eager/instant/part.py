@@ -24,6 +24,7 @@ from retrograd.runtime.eager.instant.draws_text import DRAWS
 from retrograd.runtime.eager.instant.entries_text import ENTRIES
 from retrograd.runtime.eager.instant.history_text import HISTORY
 from retrograd.runtime.eager.instant.keys_text import KEYS
+from retrograd.runtime.eager.instant.lists_text import LISTS
 from retrograd.runtime.eager.instant.makers_text import MAKERS
 from retrograd.runtime.eager.instant.operands_text import OPERANDS
 from retrograd.runtime.eager.instant.replay_text import REPLAY
@@ -58,9 +59,9 @@ def _places(**sizes: int) -> dict[str, int]:
 
 
 WORDS = _places(
-    slow=1, arity=1, compute=1, differentiable=1, op=1, shown=3, node_class=1, path=1, offset=1, rank=1,
-    flags=1, flags_before=1, histories=1 << MOST_RECORDED, functions=len(DTYPES), strides_before=MOST,
-    extents=MOST, strides=MOST,
+    slow=1, arity=1, compute=1, differentiable=1, op=1, shown=3, node_class=1, path=1, targets=1, answer=1,
+    offset=1, rank=1, flags=1, flags_before=1, histories=1 << MOST_RECORDED, functions=len(DTYPES),
+    strides_before=MOST, extents=MOST, strides=MOST,
 )  # fmt: skip
 """Where the words of an op's record are."""
 KEYED = _places(slow=1, unplanned=1, plans=1, find=1)
@@ -80,6 +81,7 @@ def available() -> bool:
 
 # ---- the text ----------------------------------------------------------------------------------------------
 
+_ALL_TEXTS = OPERANDS + ENTRIES + MAKERS + HISTORY + VIEWS + KEYS + REPLAY + DRAWS + LISTS
 _members = (
     ("tensor", Tensor, ("value", "requires_grad", "edge", "grad", "counter", "view", "leaf"), "_"),
     ("view", View, ("base", "path", "several", "tracked", "version"), ""),
@@ -110,7 +112,7 @@ def _text() -> str:
         "record": object.__basicsize__ + 8,
     }
     slices = {f"slice_{name}": offset for name, offset in ends.items()}
-    return Template(OPERANDS + ENTRIES + MAKERS + HISTORY + VIEWS + KEYS + REPLAY + DRAWS).substitute(
+    return Template(_ALL_TEXTS).substitute(
         asdict(places) | offsets | slices | constants | DRAWN | WORDS | KEYED
     )
 
@@ -126,6 +128,7 @@ def _library() -> cpu.Library:
         {
             "numpy_array_type": id(np.ndarray),
             "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
+            "numpy_copy_into": numpy_function("PyArray_CopyInto"),
             "numpy_set_base": numpy_function("PyArray_SetBaseObject"),
             "asarray": id(np.asarray),
             "tensor_type": id(Tensor),

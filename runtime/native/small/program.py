@@ -81,10 +81,8 @@ def same_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute 
 def _is_exact(node: Node) -> bool:
     """Whether NumPy gives the same bits as the kernel, or is not asked for such an op by itself."""
     match node.op:
-        case Composite() | Scan():
-            return True
         case Elementwise() as row:
-            return row.name in _ROUNDED_ONCE
+            return row.name in _ROUNDED_ONCE or _is_taken(row)
         case Reduction() as reduction:
             return reduction.combine in _CHOOSING or not node.dtype.is_floating_point
         case Dot():
@@ -103,17 +101,28 @@ _CHOOSING = {"maximum", "minimum", "logical_and", "logical_or"}
 """Rows that give one of their operands, in whatever order they join them."""
 
 
+def _is_taken(op: Op) -> bool:
+    """Whether its value alone is worth a native call: what NumPy does in several passes."""
+    if isinstance(op, Elementwise):
+        return op.numpy is None and op.arity > 1 and op.name not in _BY_POWERS
+    return isinstance(op, Composite | Scan)
+
+
+_BY_POWERS = {"zeta"}
+"""Rows whose formulas raise to powers that differ by element, which no kernel does."""
+
+
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
-    """The value of a composite or a scan of arrays like these."""
-    if not isinstance(op, Composite | Scan) or max([a.size for a in arrays]) > MOST_ELEMENTS:
+    """The value of a composite, a scan or a formula of arrays like these."""
+    if not _is_taken(op) or max([a.size for a in arrays]) > MOST_ELEMENTS:
         return None
     return value_of(op, tuple([Type(a.shape, dtypes.dtype(a.dtype)) for a in arrays]))
 
 
 @lru_cache(maxsize=4096)
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
-    """The value of a composite or a scan of operands of these types."""
-    if not isinstance(op, Composite | Scan) or not available() or any(not _is_small(t) for t in types):
+    """The value of a composite, a scan or a formula of operands of these types."""
+    if not _is_taken(op) or not available() or any(not _is_small(t) for t in types):
         return None
     builder = Builder()
     with builder.at(None):

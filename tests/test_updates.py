@@ -1,0 +1,142 @@
+"""In-place functions called again: the plan that writes natively does what the function did, as PyTorch.
+
+In flow updates as text, of a whole Tensor, of views of one, with history and without; each is run several
+times on Tensors of both libraries. A new update is a line of `UPDATES`.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import retrograd as rg
+
+UPDATES = [
+    "x.add_(y, alpha=-0.5)", "x.sub_(y, alpha=2)", "x.mul_(0.9)", "x.exp_()", "x.relu_()", "x.clamp_(min=0)",
+    "x.clamp_(-0.5, 0.5)", "x.addcmul_(y, y, value=0.5)", "x.addcdiv_(y, x + 3)", "x.lerp_(y, 0.1)",
+    "x.zero_()", "x.fill_(0.5)", "x.fill_(s)", "x.copy_(y)", "x.copy_(y[0])", "x.copy_(whole)", "x.sign_()",
+    "x.masked_fill_(c, 2)", "x.index_add_(0, k, y)", "x.index_copy_(1, k, y)", "x.index_fill_(0, k[:1], 7)",
+    "x.scatter_(1, g, 1.0)", "x.scatter_add_(1, g, y)", "x.tril_()", "x.cumsum_(0)", "x.round_(decimals=1)",
+    "x.add_(y[0])", "x.add_(x)", "F.relu_(x)", "F.elu_(x)", "x.floor_()",
+    "F.threshold_(x, 0.1, 0.0)", "x.t().add_(y)", "x[0].add_(1.0, alpha=3)", "x[:, 1].zero_()",
+    "x[1:, :2].copy_(s)", "x.view(-1)[::2].fill_(3)", "x.diagonal().mul_(s)", "x[0].exp_()",
+]  # fmt: skip
+
+
+def names(t: Any, history: bool) -> dict[str, Any]:
+    rng = np.random.default_rng(4)
+    x, y = (t.from_numpy(rng.standard_normal((3, 3)).astype(np.float32)) for _ in range(2))
+    leaf = x.requires_grad_() if history else x
+    return {
+        "F": t.nn.functional, "x": leaf * 1 if history else x, "y": y, "s": t.tensor(1.5), "leaf": leaf,
+        "c": y > 0, "k": t.tensor([2, 0, 1]), "g": t.tensor([[0], [2], [1]]),
+        "whole": t.tensor([[1, 2, 3], [4, 5, 6], [7, 8, 9]]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("history", [False, True])
+@pytest.mark.parametrize("update", UPDATES)
+def test_an_update_again_and_again(update: str, history: bool) -> None:
+    torch = pytest.importorskip("torch")
+    ours, theirs = [names(t, history) for t in (rg, torch)]
+    for _ in range(10):
+        for known in (ours, theirs):
+            eval(update, known)
+        np.testing.assert_allclose(
+            ours["x"].detach().numpy(), theirs["x"].detach().numpy(), rtol=2e-5, atol=1e-6, equal_nan=True
+        )
+        assert ours["x"]._version == theirs["x"]._version
+        assert (ours["x"].grad_fn is None) == (theirs["x"].grad_fn is None)
+    if history:
+        ours["x"].sum().backward()
+        if backward(theirs["x"]):
+            found, expected = ours["leaf"].grad.numpy(), theirs["leaf"].grad.numpy()
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def backward(x: Any) -> bool:
+    """Whether it can be done: some updates overwrite what the derivative of one before looks at."""
+    try:
+        x.sum().backward()
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.fixture
+def planned() -> None:
+    """The plans of the updates below are there."""
+    for _ in range(4):
+        rg.ones(3).zero_()
+        rg.ones(3).add_(rg.ones(3), alpha=2)
+
+
+@pytest.mark.usefixtures("planned")
+def test_a_leaf_that_requires_grad_is_refused_still() -> None:
+    w = rg.ones(3, requires_grad=True)
+    for f in (lambda: w.zero_(), lambda: w.view(3).zero_(), lambda: w.add_(rg.ones(3), alpha=2)):
+        with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+            f()
+    with rg.no_grad():
+        w.zero_()
+        assert w.view(3).add_(rg.ones(3), alpha=2).tolist() == [2, 2, 2]
+    assert w.tolist() == [2, 2, 2]
+    assert w._version == 2
+
+
+@pytest.mark.usefixtures("planned")
+def test_memory_that_repeats_or_may_not_change_is_refused_still() -> None:
+    with pytest.raises(RuntimeError, match="more than one element"):
+        rg.ones(1).expand(3).zero_()
+    fixed = np.ones(3, np.float32)
+    fixed.flags.writeable = False
+    with pytest.raises(RuntimeError, match="read-only"):
+        rg.Tensor(fixed).zero_()
+
+
+@pytest.mark.usefixtures("planned")
+def test_an_operand_with_history_is_recorded_still() -> None:
+    x, w = rg.zeros(3), rg.ones(3, requires_grad=True)
+    x.add_(w, alpha=2)
+    assert x.requires_grad
+    x.sum().backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [2, 2, 2]
+
+
+@pytest.mark.usefixtures("planned")
+def test_a_saved_value_that_was_changed_is_noticed() -> None:
+    w, x = rg.ones(3, requires_grad=True), rg.ones(3)
+    y = (w * x).sum()
+    x.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_views_that_were_written_to_show_the_base_and_it_them() -> None:
+    base = rg.zeros(2, 3)
+    row, column = base[0], base[:, 1]
+    for k in range(1, 6):
+        row += 1.0
+        column.fill_(float(k * 10))
+        assert row.tolist() == [k, k * 10, k]
+        assert base.tolist() == [[k, k * 10, k], [0, k * 10, 0]]
+        base[1, 2] = 5.0
+        assert column.tolist() == [k * 10, k * 10]
+        base[1, 2] = 0.0
+
+
+def test_running_statistics_follow_each_batch() -> None:
+    torch: ModuleType = pytest.importorskip("torch")
+    seen = []
+    for t in (rg, torch):
+        layer, x = t.nn.BatchNorm1d(3), t.linspace(-1, 2, 12).reshape(4, 3)
+        for k in range(6):
+            layer(x * (k + 1)).sum().backward()
+        seen.append([layer.running_mean.numpy(), layer.running_var.numpy(), layer.weight.grad.numpy()])
+        assert layer.num_batches_tracked.item() == 6
+    for ours, theirs in zip(*seen):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
