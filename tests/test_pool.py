@@ -111,24 +111,50 @@ def test_the_number_of_threads_may_change_between_calls(repeat: Repeat) -> None:
         assert (repeat(8, 50) == 50).all()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
-def test_threads_start_at_the_first_parallel_call_and_are_as_many_as_asked() -> None:
+def in_a_new_process(count: int, times: int, then: str, first: str = "") -> str:
+    """What a program prints that calls so often with so many threads, and then looks at `workers`, by their
+    numbers for the system."""
     program = f"""
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np
 from test_pool import COUNT
-from retrograd.compiler.backends.cpu import Target, assemble, assembly
+from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.runtime.native import cpu
-cpu.set_num_threads(4)
+{first}
+cpu.set_num_threads({count})
 library = cpu.load(assemble(COUNT, Target.host()))
-address, before = library.address("repeat"), len(os.listdir("/proc/self/task"))
-counts, sizes = np.zeros(8, np.int64), np.array([8, 10])
+address, before = library.address("repeat"), set(os.listdir("/proc/self/task"))
+counts, sizes = np.zeros(8, np.int64), np.array([8, {times}])
 cpu.call(address, [counts.ctypes.data, sizes.ctypes.data, sizes.ctypes.data + 8])
-print(len(os.listdir("/proc/self/task")) - before)
+workers = [int(name) for name in set(os.listdir("/proc/self/task")) - before]
+{then}
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="threads are looked at in /proc")
+
+
+@on_linux
+def test_threads_start_at_the_first_parallel_call_and_are_as_many_as_asked() -> None:
+    assert in_a_new_process(4, 10, "print(len(workers))") == "3\n"
+
+
+@on_linux
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is one processor")
+def test_workers_keep_off_the_processor_of_their_caller() -> None:
+    then = "own = os.sched_getaffinity(0); print([len(own - os.sched_getaffinity(w)) for w in workers])"
+    assert in_a_new_process(3, 1000, then) == "[1, 1]\n"
+
+
+@on_linux
+def test_workers_share_the_one_processor_that_is_allowed() -> None:
+    one = min(os.sched_getaffinity(0))
+    then = "print([os.sched_getaffinity(w) for w in workers])"
+    assert in_a_new_process(2, 1000, then, first=f"os.sched_setaffinity(0, [{one}])") == f"[{{{one}}}]\n"
 
 
 def test_nested_calls_run_serially_inside_their_block(library: cpu.Library) -> None:

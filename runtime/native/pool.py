@@ -12,7 +12,8 @@ unclaimed, then the generation; caller and workers claim blocks by compare-and-s
 neither half changed since the claimer read the job, so a late worker can never run a block of the wrong job,
 and nobody waits for workers that are still asleep. The caller returns when all blocks are done. Idle workers
 spin for `SPIN_NS`, then sleep on the generation. A caller that finds the pool busy, because it is nested in
-a block or another thread was first, runs its blocks itself.
+a block or another thread was first, runs its blocks itself. Where the system lets threads choose, workers
+keep off their caller's processor.
 
 To support a system, add a row to `_SYSTEMS`; a way to sleep is a pair of functions in `_SLEEP`.
 """
@@ -29,6 +30,9 @@ long that threads stay awake through what one of them does alone between the par
 
 RANGES = 64
 """Ranges that the blocks of a job are cut into at most."""
+
+MASK_BYTES = 1024
+"""Of a set of processors, of which so many times 8 are known."""
 
 STACK_BYTES = 8 << 20
 """Stack of a worker; some systems give new threads too little for a kernel's tiles."""
@@ -68,6 +72,7 @@ def pool_text(triple: str, sleep: str | None = None) -> str:
         spin_ns=SPIN_NS,
         stack=STACK_BYTES,
         ranges=RANGES,
+        mask_bytes=MASK_BYTES,
         clock=system.monotonic_clock,
         futex=system.futex_call,
     )
@@ -90,8 +95,10 @@ _POOL = """
 @waiting = internal global i32 0                              ; 1 while the caller sleeps until all is done
 @threads = internal global i32 1, align 64                    ; callers and workers together
 @created = internal global i32 0                              ; workers that exist
+@handles = internal global [$ranges x ptr] zeroinitializer    ; of the first ones
 
 $declare_pause
+declare i32 @llvm.umin.i32(i32, i32)
 declare i64 @llvm.umin.i64(i64, i64)
 declare i32 @clock_gettime(i32, ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
@@ -116,6 +123,7 @@ claim_pool:
   br i1 %mine, label %publish, label %serial
 publish:
   call void @hire(i32 %threads)
+  call void @keep_apart()
   %env_at = getelementptr { ptr, ptr, i64, i64 }, ptr @job, i64 0, i32 1
   %blocks_at = getelementptr { ptr, ptr, i64, i64 }, ptr @job, i64 0, i32 2
   %ranges_at = getelementptr { ptr, ptr, i64, i64 }, ptr @job, i64 0, i32 3
@@ -249,6 +257,7 @@ next:
 created:
   %handle = load ptr, ptr %thread
   call i32 @pthread_detach(ptr %handle)
+  call void @hired(i32 %index, ptr %handle)
   store atomic i32 %following, ptr @created monotonic, align 4
   %done = icmp eq i32 %following, %wanted
   br i1 %done, label %finish, label %next
@@ -382,14 +391,82 @@ define internal i64 @now() nounwind {
   ret i64 %nanoseconds
 }
 
-; --- sleeping: wait(at, seen) returns when woken, at once if the value is not `seen`, or for no reason -----
+; --- what systems do in ways of their own ------------------------------------------------------------------
+; wait(at, seen) returns when woken, at once if the value is not `seen`, or for no reason.
+; keep_apart() sees to it that no worker waits for the processor that the caller is on.
 """
 
 _SLEEP = {
     "futex": """
 declare i64 @syscall(i64, ...)
+declare i32 @sched_getcpu()
+declare i32 @sched_getaffinity(i32, i64, ptr)
+declare i32 @pthread_setaffinity_np(ptr, i64, ptr)
+@seen_on = internal global i32 -1                             ; the processor of the last call
+@avoided = internal global i32 -1                             ; the processor that no worker uses
 
 define internal void @sleep_init() nounwind {
+  store i32 -1, ptr @avoided
+  ret void
+}
+
+define internal void @hired(i32 %index, ptr %handle) nounwind {
+entry:
+  %known = icmp ult i32 %index, $ranges
+  br i1 %known, label %keep, label %end
+keep:
+  %at = getelementptr ptr, ptr @handles, i32 %index
+  store ptr %handle, ptr %at
+  store i32 -1, ptr @avoided
+  br label %end
+end:
+  ret void
+}
+
+; A system may wake a worker where its caller runs, and again each time, as it has little to do there. So the
+; workers may use all processors but that of the caller, once two calls have come from it.
+define internal void @keep_apart() nounwind {
+entry:
+  %here = call i32 @sched_getcpu()
+  %before = load i32, ptr @seen_on
+  %avoided = load i32, ptr @avoided
+  store i32 %here, ptr @seen_on
+  %stays = icmp eq i32 %here, %before
+  %new = icmp ne i32 %here, %avoided
+  %moves = and i1 %stays, %new
+  br i1 %moves, label %ask, label %end
+ask:
+  %mask = alloca [$mask_bytes x i8], align 8
+  store i32 %here, ptr @avoided
+  %got = call i32 @sched_getaffinity(i32 0, i64 $mask_bytes, ptr %mask)
+  %answered = icmp eq i32 %got, 0
+  %byte = lshr i32 %here, 3
+  %inside = icmp ult i32 %byte, $mask_bytes
+  %known = and i1 %answered, %inside
+  br i1 %known, label %clear, label %end
+clear:
+  %byte_at = getelementptr i8, ptr %mask, i32 %byte
+  %old = load i8, ptr %byte_at
+  %bit = and i32 %here, 7
+  %one = shl i32 1, %bit
+  %narrow = trunc i32 %one to i8
+  %others = xor i8 %narrow, -1
+  %left = and i8 %old, %others
+  store i8 %left, ptr %byte_at
+  %there = load atomic i32, ptr @created monotonic, align 4
+  %known_workers = call i32 @llvm.umin.i32(i32 %there, i32 $ranges)
+  br label %next
+next:
+  %i = phi i32 [ 0, %clear ], [ %i_next, %worker ]
+  %more = icmp ult i32 %i, %known_workers
+  br i1 %more, label %worker, label %end
+worker:                                                ; refused where no other processor is allowed
+  %at = getelementptr ptr, ptr @handles, i32 %i
+  %handle = load ptr, ptr %at
+  call i32 @pthread_setaffinity_np(ptr %handle, i64 $mask_bytes, ptr %mask)
+  %i_next = add i32 %i, 1
+  br label %next
+end:
   ret void
 }
 
@@ -416,6 +493,14 @@ declare i32 @pthread_cond_broadcast(ptr)
 define internal void @sleep_init() nounwind {
   call i32 @pthread_mutex_init(ptr @mutex, ptr null)
   call i32 @pthread_cond_init(ptr @condition, ptr null)
+  ret void
+}
+
+define internal void @hired(i32 %index, ptr %handle) nounwind {
+  ret void
+}
+
+define internal void @keep_apart() nounwind {
   ret void
 }
 
