@@ -186,3 +186,27 @@ def test_second_derivatives_after_a_look_at_the_graph() -> None:
         (g,) = rg.autograd.grad((y**3).sum(), [x], create_graph=True)
         (h,) = rg.autograd.grad((g * g).sum(), [x])
         assert h.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "hardtanh", "silu", "dropout"])
+def test_in_place_on_request_is_in_place_each_time(name: str) -> None:
+    f = getattr(rg.nn.functional, name)
+    for _ in range(5):
+        x = rg.tensor([-2.0, 0.5, 3.0])
+        kept = x.clone()
+        assert f(x, inplace=True) is x
+        assert x.tolist() != kept.tolist()
+        f(kept)
+        assert kept.tolist() == [-2.0, 0.5, 3.0]
+
+
+def test_what_is_written_elsewhere_is_written_each_time() -> None:
+    x, y = rg.tensor([1.0, 2.0]), rg.tensor([3.0, 4.0])
+    batch = rg.arange(12.0).reshape(2, 2, 3)
+    for k in range(5):
+        out, running = rg.zeros(2), rg.zeros(2)
+        assert rg.add(x, y, out=out) is out
+        assert rg.add(x, y, alpha=2, out=out) is out
+        assert out.tolist() == [7, 10], k
+        rg.nn.functional.instance_norm(batch, running, rg.ones(2))
+        assert running.tolist() == pytest.approx([0.4, 0.7]), k

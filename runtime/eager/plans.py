@@ -43,10 +43,13 @@ def _traced(
     results are not all new Tensors. With `drawing` it may draw numbers, and they may be the result.
     """
     with Trace(planned=True) as trace, no_grad():
+        standing: list[Tensor] = []
 
         def stand_in(x: Any) -> Any:
             if isinstance(x, Tensor):
-                return Tensor(trace.builder.input(f"x{len(trace.builder.inputs)}", type_of(x._value)))
+                node = trace.builder.input(f"x{len(standing)}", type_of(x._value))
+                standing.append(Tensor(node))
+                return standing[-1]
             return type(x)(map(stand_in, x)) if type(x) in (tuple, list) else x
 
         own = [stand_in(x) for x in args]  # in the operands' order
@@ -55,6 +58,9 @@ def _traced(
             out = f(*own, **named)
         except RetrogradError:
             return None
+        updated = any(x._value is not node for x, node in zip(standing, trace.builder.inputs))
+    if updated and not drawing:
+        return None
     results = out if isinstance(out, tuple) else (out,)
     nodes = [x._value for x in results if isinstance(x, Tensor) and isinstance(x._value, Node)]
     others = len(trace.captured) - len(trace.draws)
