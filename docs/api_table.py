@@ -40,6 +40,7 @@ AREAS = {
     "optim.lr_scheduler": "`torch.optim.lr_scheduler`",
     "optim.swa_utils": "`torch.optim.swa_utils`",
     "linalg": "`torch.linalg`",
+    "distributions": "`torch.distributions`",
     "special": "`torch.special`",
     "func": "`torch.func`",
     "testing": "`torch.testing`",
@@ -49,6 +50,7 @@ AREAS = {
 """Where names are looked for, and the heading there."""
 
 LISTED = {
+    "distributions",
     "autograd.graph",
     "nn.utils.parametrizations",
     "nn.utils.parametrize",
@@ -80,6 +82,7 @@ ROOTS = {
     "optim": "optim",
     "init": "nn.init",
     "fw": "autograd.forward_ad",
+    "D": "distributions",
 }
 """What the tests call a library and its rooms."""
 

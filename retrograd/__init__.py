@@ -59,6 +59,7 @@ globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS | functions.inspectin
 
 ROOMS = {
     "cuda": "retrograd.runtime.cuda",
+    "distributions": "retrograd.runtime.distributions",
     "nn": "retrograd.runtime.nn",
     "optim": "retrograd.runtime.optim",
     "func": "retrograd.runtime.func",
@@ -112,7 +113,7 @@ sys.meta_path.append(_Rooms())
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
-    from retrograd.runtime import cuda, func, linalg, nn, optim, special, testing, utils
+    from retrograd.runtime import cuda, distributions, func, linalg, nn, optim, special, testing, utils
     from retrograd.runtime.compiled.compile_grad import compile_grad
     from retrograd.runtime.compiled.compile_step import compile_step
     from retrograd.runtime.compiled.formulas import from_sympy, to_sympy
@@ -154,6 +155,7 @@ __all__ = [
     "cuda",
     "default_generator",
     "device",
+    "distributions",
     "double",
     "dtype",
     "e",

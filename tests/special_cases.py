@@ -18,6 +18,11 @@ SPECIAL = lines("""
     t.special.polygamma(0, x.detach()), t.special.polygamma(2, x.abs()), t.special.polygamma(3, x.abs())
     t.special.multigammaln(x.abs() + 3, 3)
     t.special.digamma(x.detach()), t.special.psi(y.detach()), t.special.gammaln(x)
+    t.igamma(x.detach().abs() + 0.1, y.abs() * 3), t.igammac(x.detach().abs() + 0.1, y.abs() * 3)
+    t.special.gammainc(x.detach().abs() * 40, y.abs() * 40), t.special.gammaincc(zero.detach(), v[:3].abs())
+    x.detach().abs().igamma(y.detach().abs()), x.detach().abs().igammac(2 * one.detach().abs())
+    z = x.detach().abs(); z.igamma_(y.detach().abs()); z
+    z = x.detach().abs(); z.igammac_(y.detach().abs()); z
     t.special.erf(x), t.special.erfc(x), t.special.erfinv(x.tanh())
     t.special.exp2(x), t.special.expm1(x), t.special.log1p(x.abs()), t.special.sinc(x)
     t.special.expit(x), t.special.logit(x.sigmoid()), t.special.logit(x, 0.1)

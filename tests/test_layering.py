@@ -57,6 +57,7 @@ FLOORS = (
     # what users call
     ("runtime/autograd/", "runtime/functions/"),
     (
+        "runtime/distributions/",
         "runtime/nn/",
         "runtime/optim/",
         "runtime/utils/",

@@ -18,7 +18,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
@@ -28,6 +28,7 @@ from retrograd.runtime.functions.creation import beside, finished
 from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import integer, known, public, sizes_of
 from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.names import C_NAMES
 from retrograd.runtime.random import laws, samplers
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.laws import Law
@@ -276,7 +277,8 @@ def _fill(
     input: Tensor, name: str, law: Law, generator: Generator | None, scattered: Law | None = None
 ) -> Tensor:
     numbers = drawn_beside(input, input.shape, law, generator, scattered)
-    return assign(input, numbers, f"{name.capitalize()}Backward{2 if name == 'bernoulli' else 0}")
+    shown = "".join(part.capitalize() for part in name.split("_"))
+    return assign(input, numbers, f"{shown}Backward{2 if name == 'bernoulli' else 0}")
 
 
 @public("normal_", method=True, function=False, replay="draws")
@@ -309,6 +311,37 @@ def uniform_(
 def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Exponential numbers of mean 1/lambd into the tensor."""
     return _fill(input, "exponential", laws.exponential(lambd, input.dtype.numpy), generator)
+
+
+@public("cauchy_", method=True, function=False, replay="draws")
+def cauchy_(
+    input: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Cauchy numbers into the tensor."""
+    if not input.is_floating_point():
+        raise DtypeError(
+            mirrored(
+                "Cauchy distribution is a continuous probability distribution. dtype must be a floating "
+                f"point but you specified {C_NAMES[input.dtype]}"
+            )
+        )
+    return _fill(input, "cauchy", laws.cauchy(float(median), float(sigma), input.dtype.numpy), generator)
+
+
+@public("log_normal_", method=True, function=False, replay="draws")
+def log_normal_(
+    input: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Exponentials of normal numbers into the tensor."""
+    law = laws.log_normal(float(mean), float(std), input.dtype.numpy)
+    laws.check_floating("log_normal", input.dtype.numpy)
+    return _fill(input, "log_normal", law, generator)
+
+
+@public("geometric_", method=True, function=False, replay="draws")
+def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """How many trials it takes to succeed, with probability `p` each, into the tensor."""
+    return _fill(input, "geometric", laws.geometric(float(p), input.dtype.numpy), generator)
 
 
 @public("bernoulli_", method=True, function=False, replay="draws")

@@ -9,6 +9,7 @@ a function here, and its code in `laws_text.py`.
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
@@ -140,6 +141,34 @@ def exponential(rate: float, dtype: DType) -> Law:
         raise ArgumentError(mirrored(f"exponential_ expects lambda > 0.0, but found lambda={rate:g}"))
     wide = _floating(dtype)
     return Law(f"exponential_{_KINDS[wide.char]}", [_double(-1.0 / rate)], wide, dtype)
+
+
+@lru_cache
+def cauchy(median: float, sigma: float, dtype: DType) -> Law:
+    """Cauchy numbers. Raises ArgumentError where sigma ≤ 0."""
+    if not sigma > 0:
+        raise ArgumentError(mirrored(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}"))
+    wide = _floating(dtype)
+    return Law(f"cauchy_{_KINDS[wide.char]}", [_double(median), _double(sigma)], wide, dtype)
+
+
+@lru_cache
+def log_normal(mean: float, std: float, dtype: DType) -> Law:
+    """Exponentials of normal numbers, drawn one by one. Raises ArgumentError where std ≤ 0."""
+    if not std > 0:
+        raise ArgumentError(mirrored(f"log_normal_ expects std > 0.0, but found std={std:g}"))
+    wide = _floating(dtype)
+    return Law(f"log_normal_{_KINDS[wide.char]}", [0, 0, _double(mean), _double(std)], wide, dtype)
+
+
+@lru_cache
+def geometric(p: float, dtype: DType) -> Law:
+    """How many trials it takes to succeed, with probability `p` each. Raises ArgumentError unless
+    0 < p < 1."""
+    if not 0 < p < 1:
+        raise ArgumentError(mirrored(f"geometric_ expects p to be in (0, 1), but got p={p:g}"))
+    wide = _F32 if dtype == _F32 else _F64
+    return Law(f"geometric_{_KINDS[wide.char]}", [_double(math.log1p(-p))], wide, dtype)
 
 
 @lru_cache

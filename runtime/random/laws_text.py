@@ -7,8 +7,9 @@ In flow a generator's state, out flow numbers:
 
 that writes `count` elements in order; parameters are 64-bit words, as `laws.py` makes them. `below` writes
 ones with the probabilities in an array of the same kind; it draws nothing and is false where one is none. A
-law by which each element is a function of one word, or of a pair, is a row of `_EACH`; others are texts of
-their own.
+law by which each element is a function of one word, or of a pair, is a row of `_EACH`; those that call the C
+library are in `library_text.py`, those that reject numbers in `rejection_text.py`; others are texts of their
+own.
 
 Three things decide the last bit. PyTorch's kernels use fused multiply-adds, and so does this; its float32
 Box-Muller kernel evaluates Cephes' polynomials (`_log`, `_sine_and_cosine`); all else calls the C library.
@@ -26,7 +27,9 @@ from typing import NamedTuple
 
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.vector import Block, Value, fma, select, sqrt
+from retrograd.runtime.random.library_text import LIBRARY
 from retrograd.runtime.random.normal_text import NORMAL
+from retrograd.runtime.random.rejection_text import REJECTION
 
 CHUNK = 512
 """Elements worked on at a time."""
@@ -114,7 +117,7 @@ def laws() -> str:
     texts = [text for text, _ in pieces]
     texts += [Template(_BELOW).substitute(kind=k, element=LLVM_TYPES[k], bytes=_BYTES[k]) for k in FLOATING]
     rest = Template(_SEQUENCES + NORMAL).substitute(chunk=CHUNK)
-    return "\n".join([*declarations.values(), *texts, rest])
+    return "\n".join([*declarations.values(), *texts, rest, LIBRARY, REJECTION])
 
 
 Piece = tuple[str, dict[str, str]]
@@ -351,60 +354,6 @@ declare double @sin(double)
 declare double @cos(double)
 declare double @llvm.sqrt.f64(double)
 declare double @llvm.fma.f64(double, double, double)
-
-; The parameter is -1 / rate.
-define void @exponential_f64(ptr %state, ptr %to, i64 %count, ptr %parameters) nounwind {
-entry:
-  %scale = load double, ptr %parameters
-  call void @unit_f64(ptr %state, ptr %to, i64 %count, ptr null)
-  br label %next
-next:
-  %i = phi i64 [ 0, %entry ], [ %i_next, %one ]
-  %more = icmp ult i64 %i, %count
-  br i1 %more, label %one, label %end
-one:
-  %at = getelementptr double, ptr %to, i64 %i
-  %unit = load double, ptr %at
-  %back = fneg double %unit
-  %log = call double @log1p(double %back)
-  %value = fmul double %scale, %log
-  store double %value, ptr %at
-  %i_next = add i64 %i, 1
-  br label %next
-end:
-  ret void
-}
-
-define void @exponential_f32(ptr %state, ptr %to, i64 %count, ptr %parameters) nounwind {
-entry:
-  %buffer = alloca [$chunk x double], align 64
-  br label %next
-next:
-  %done = phi i64 [ 0, %entry ], [ %done_next, %made ]
-  %left = sub i64 %count, %done
-  %more = icmp sgt i64 %left, 0
-  br i1 %more, label %draw, label %end
-draw:
-  %n = call i64 @llvm.umin.i64(i64 %left, i64 $chunk)
-  call void @exponential_f64(ptr %state, ptr %buffer, i64 %n, ptr %parameters)
-  br label %one
-one:
-  %i = phi i64 [ 0, %draw ], [ %i_next, %one ]
-  %from = getelementptr double, ptr %buffer, i64 %i
-  %value = load double, ptr %from
-  %place = add i64 %done, %i
-  %at = getelementptr float, ptr %to, i64 %place
-  %rounded = fptrunc double %value to float
-  store float %rounded, ptr %at
-  %i_next = add i64 %i, 1
-  %again = icmp ult i64 %i_next, %n
-  br i1 %again, label %one, label %made
-made:
-  %done_next = add i64 %done, %n
-  br label %next
-end:
-  ret void
-}
 
 define internal void @count_up(ptr %to, i64 %count) nounwind {
 entry:

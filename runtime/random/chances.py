@@ -1,0 +1,83 @@
+"""Numbers whose law is another for each element: gamma, Poisson and binomial, as in PyTorch.
+
+In flow arrays of parameters and a generator, out flow arrays of the same shape and dtype. What depends on an
+element's parameters alone is worked out here, in the dtype in which PyTorch does it; `rejection_text.py`
+draws. To add a law, add its text there and its parameters here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.runtime.random.generator import Generator
+from retrograd.runtime.random.native import native
+from retrograd.runtime.random.rejection_text import PARAMETERS
+
+Array = NDArray[Any]
+
+
+def _drawn(law: str, parameters: Sequence[Any], shape: tuple[int, ...], generator: Generator) -> Array:
+    assert len(parameters) == len(PARAMETERS[law])
+    flat = [np.broadcast_to(np.asarray(p, np.float64), shape).ravel() for p in parameters]
+    table = np.ascontiguousarray(np.stack(flat, axis=-1))
+    numbers = np.empty(shape, np.float64)
+    native(law)(generator.address, numbers.ctypes.data, numbers.size, table.ctypes.data)
+    return numbers
+
+
+def _wide(x: Array) -> Array:
+    """In the dtype in which the parameters are worked out: halves in float32."""
+    return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
+
+
+def gamma(concentration: Array, generator: Generator) -> Array:
+    """Gamma numbers of rate 1; the least is the least normal number of the dtype."""
+    a = _wide(concentration)
+    one, third = a.dtype.type(1), a.dtype.type(np.float32(1) / np.float32(3))
+    small = a < 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        boost = np.where(small, np.where(a > 0, one / a, np.inf), 0)
+        d = (np.where(small, a + one, a) - third).astype(np.float64)
+        c = 1 / np.sqrt(9 * d)
+    numbers = _drawn("gamma", (boost, d, c, np.finfo(a.dtype).tiny), a.shape, generator)
+    return numbers.astype(concentration.dtype)
+
+
+def poisson(rate: Array, generator: Generator) -> Array:
+    """Poisson numbers. Raises ArgumentError where a rate is negative."""
+    if not (rate >= 0).all():
+        raise ArgumentError(mirrored("invalid Poisson rate, expected rate to be non-negative"))
+    return _drawn("poisson", (rate,), rate.shape, generator).astype(rate.dtype)
+
+
+def binomial(count: Array, prob: Array, generator: Generator) -> Array:
+    """How many of `count` trials succeed, each with a probability."""
+    n, given = np.broadcast_arrays(_wide(count), _wide(prob))
+    one = given.dtype.type(1)
+    failures = given > 0.5
+    p = np.where(failures, one - given, given)
+    trivial = (n <= 0) | (given <= 0) | (given >= 1) | np.isnan(given) | np.isnan(n)
+    known = np.where(np.isnan(given), np.nan, np.where((n > 0) & (given >= 1), n, 0))
+    with np.errstate(all="ignore"):
+        way = np.where(trivial, 0, np.where(n * p >= 10, 2, 1))
+        deviation = np.sqrt(n * p * (one - p)).astype(np.float64)
+        b = 1.15 + 2.53 * deviation
+        parameters = (
+            way,
+            failures,
+            n,
+            np.where(trivial, known, np.log1p(-p)),
+            b,
+            -0.0873 + 0.0248 * b + 0.01 * p.astype(np.float64),
+            (n * p).astype(np.float64) + 0.5,
+            0.92 - 4.2 / b,
+            p / (one - p),
+            (2.83 + 5.1 / b) * deviation,
+            np.floor((n + one) * p),
+        )
+    return _drawn("binomial", parameters, n.shape, generator).astype(count.dtype)
