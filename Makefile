@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TYPING := build/typing/retrograd
 WHEEL := build/wheel
 
-.PHONY: demo test test-gpu bench bench-gpu venv lint types unit wheel clean
+.PHONY: demo test test-gpu bench bench-gpu gpu venv lint types unit wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.examples
@@ -23,6 +23,11 @@ bench: $(VENV)/.peers
 # On an NVIDIA GPU, beside the same peers.
 bench-gpu: $(VENV)/.peers $(VENV)/.gpu
 	$(BIN)/python benchmarks/gpu.py $(ROWS)
+
+# On an NVIDIA GPU, in a few minutes: the functions' bounds and the kernels of tests/test_gpu.py, and our own figures.
+gpu: $(VENV)/.gpu
+	$(BIN)/python -m pytest -m gpu tests/test_gpu.py -k "not sanitizer"
+	$(BIN)/python benchmarks/gpu.py --alone $(ROWS)
 
 venv: $(VENV)/.made
 

@@ -215,7 +215,7 @@ FITS = {
     "TANH_TAIL f64": Fit(tanh_tail, 0, 0.303, 10, size, 53),
     "SINH_TAIL f32": Fit(sinh_tail, 0, 1, 3, size, 24),
     "SINH_TAIL f64": Fit(sinh_tail, 0, 1, 7, size, 53),
-    "SIN_TAIL f32": Fit(sin_tail, 0, QUARTER, 3, size, 24),
+    "SIN_TAIL f32": Fit(sin_tail, 0, QUARTER, 2, size, 24),
     "COS_TAIL f32": Fit(cos_tail, 0, QUARTER, 2, square, 24),
     "SIN_TAIL f64": Fit(sin_tail, 0, QUARTER, 6, size, 53),
     "COS_TAIL f64": Fit(cos_tail, 0, QUARTER, 6, square, 53),

@@ -1,4 +1,5 @@
-"""Retrograd on an NVIDIA GPU beside its peers: `make bench-gpu`, or `python benchmarks/gpu.py [ROW …]`.
+"""Retrograd on an NVIDIA GPU beside its peers: `make bench-gpu`, or `python benchmarks/gpu.py [ROW …]`; with
+`--alone` (`make gpu`) without the peers, in a minute.
 
 First what the GPU can do is measured: bytes copied and multiply-adds in a second. Each row then gives the
 time of a call, the share of one of the two that it reaches, and the same of PyTorch, torch.compile and
@@ -45,6 +46,8 @@ class Row:
     tiny: int
     wrt: tuple[int, ...] = ()
     """The inputs by which it is differentiated; with none, the value alone."""
+    eager: bool = False
+    """Is each operation a call of its own here and in PyTorch's eager mode?"""
     rate: float = 0.0
     """Of a step of gradient descent on those inputs; 0 for none."""
     nbytes: Callable[[int], float] | None = None
@@ -88,6 +91,13 @@ def network(lib: Any, x: Any, w1: Any, w2: Any, y: Any) -> Any:
     return ((lib.tanh(x @ w1) @ w2 - y) ** 2).mean()
 
 
+def chain(lib: Any, x: Any) -> Any:
+    y = x
+    for _ in range(5):
+        y = lib.tanh(y + x)
+    return y
+
+
 def labelled(n: int) -> Arrays:
     return [*normal((n, 4096)), np.random.default_rng(1).integers(0, 4096, n)]
 
@@ -118,6 +128,7 @@ ROWS = (
         (1, 2), rate=1e-3),
     Row("small", "value and gradient of a function of three numbers", lambda n: normal((n,)), pointwise,
         3, 3, (0,)),
+    Row("eager", "ten operations on 64 × 64, one by one", lambda n: normal((n, n)), chain, 64, 3, eager=True),
 )  # fmt: skip
 
 
@@ -130,6 +141,8 @@ def retrograd(row: Row, arrays: Arrays) -> tuple[Call, Call]:
     tensors = [rg.tensor(a, device="cuda") for a in arrays]
     if row.rate:
         return _step(rg, row, tensors), rg.cuda.synchronize
+    if row.eager:
+        return lambda: row.function(rg, *tensors), rg.cuda.synchronize
     if not row.wrt:
         function = rg.compile_grad(lambda *x: row.function(rg, *x))
         return lambda: function(*tensors), rg.cuda.synchronize
@@ -299,10 +312,11 @@ def fma_peak(driver: Any, turns: int, burst: float) -> float:
     return 2 * 8 * _CHAINS * turns * _THREADS * blocks / time_
 
 
-def measured(row: Row, tiny: bool) -> dict[str, Any]:
+def measured(row: Row, contenders: Sequence[str], tiny: bool) -> dict[str, Any]:
     """Seconds of a call of each contender, or why there is none."""
     arrays, found = row.inputs(row.tiny if tiny else row.size), {}
-    for name, contender in CONTENDERS.items():
+    for name in contenders:
+        contender = CONTENDERS[name]
         try:
             found[name] = seconds(*contender(row, arrays), 0.0 if tiny else BURST)
         except (Missing, ImportError) as error:
@@ -332,6 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help="rows to run, by how their names begin")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, once: does it run?")
+    parser.add_argument("--alone", action="store_true", help="without the peers")
     parser.add_argument("--into", type=Path, help="where results are written")
     options = parser.parse_args(arguments)
     from retrograd.compiler.errors import DeviceError
@@ -353,19 +368,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     title = (
         f"{machine['gpu']}, {machine['date']}: copies {bandwidth / 1e9:.0f} GB/s, {peak / 1e12:.2f} TFLOP/s"
     )
+    contenders = ["retrograd"] if options.alone else [*CONTENDERS]
     table = [
-        f"| row | | {' | '.join(f'{name} µs' for name in CONTENDERS)} | |",
-        "|" + "---|" * (len(CONTENDERS) + 3),
+        f"| row | | {' | '.join(f'{name} µs' for name in contenders)} | |",
+        "|" + "---|" * (len(contenders) + 3),
     ]
     print(title, *table, sep="\n", flush=True)
     results = {}
     for row in ROWS:
         if not options.rows or row.name.startswith(tuple(options.rows)):
-            results[row.name] = measured(row, options.tiny)
+            results[row.name] = measured(row, contenders, options.tiny)
             size = row.tiny if options.tiny else row.size
             table.append(line(row, results[row.name], size, bandwidth, peak))
             print(table[-1], flush=True)
-    into = options.into or (None if options.tiny or options.rows else RESULTS)
+    partial = options.tiny or options.rows or options.alone
+    into = options.into or (None if partial else RESULTS)
     if into:
         stem = "-".join([machine["date"], *re.findall(r"[a-z0-9]+", machine["gpu"].lower())])
         into.mkdir(exist_ok=True)

@@ -96,6 +96,7 @@ def test_benchmarks_of_a_gpu_run_on_the_simulated_one(tmp_path: Path) -> None:
         "gemm-8192",
         "training-step",
         "small",
+        "eager",
     ):
         assert f"| {row} |" in told
         assert f"| {row} |" in written.read_text(encoding="utf-8")
