@@ -32,6 +32,8 @@ from retrograd.runtime.strided import DeviceArray, Strides, in_order, share_memo
 
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
+AnyView = Any
+"""How a Tensor shows elements of another (`views.View`)."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -154,6 +156,8 @@ class Trace:
         self.lying: dict[AnyTensor, Strides] = {}
         """How the elements of Tensors made inside would lie in eager mode, as strides; of those that are not
         here, in order. What is a view and what a copy depends on it."""
+        self.views: list[AnyView] = []
+        """All views that were made, in order."""
         self.unchecked = False
         """Whether the function would have looked at elements, were they known."""
         self._before: dict[AnyTensor, Before] = {}
@@ -260,6 +264,17 @@ class Trace:
         self.capture(tensor)
         self.remember(tensor)
         self.values[tensor] = self.mutated[tensor] = node
+
+    def leave_views(self, tensor: AnyTensor) -> None:
+        """Before a Tensor is given other memory: its views go on showing what it was."""
+        mine = [view for view in self.views if view.base is tensor]
+        if mine:
+            was = type(tensor)(self.lift(tensor))
+            was._edge, was._requires_grad, was._counter = tensor._edge, tensor._requires_grad, tensor._counter
+            was._view = tensor._view
+            self.lay(was, self.strides(tensor))
+        for view in mine:
+            view.base = was
 
     def _refuse_aliases(self, tensor: AnyTensor) -> None:
         """Two inputs of a graph are two values: an update of one that the other would have to see cannot be

@@ -13,7 +13,7 @@ from retrograd.compiler.ir.graph import Builder, Input, Node, Value
 from retrograd.compiler.ops.shape import expand
 from retrograd.runtime.autograd.engine import Pass
 from retrograd.runtime.eager.opnodes import OpNode, edge_of
-from retrograd.runtime.eager.tape import GradNode
+from retrograd.runtime.eager.tape import Edge, GradNode
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Open, Trace
 
@@ -55,6 +55,18 @@ def influences(
     derivation = _Derivation(create_graph, keep=True, wanted=frozenset(edges))
     derivation.run([(edge_of(y), ct) for y, ct in zip(outputs, seeds, strict=True)])
     return [derivation.found.get(edge) for edge in edges]
+
+
+def reached(edge: Edge) -> set[Edge]:
+    """All that a backward pass from there comes by."""
+    found: set[Edge] = set()
+    waiting = [edge]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and each not in found:
+            found.add(each)
+            waiting += each.edges if isinstance(each, GradNode) else ()
+    return found
 
 
 def fresh_label(builder: Builder, label: str) -> str:

@@ -178,7 +178,7 @@ def _outputs(program: Bindable, tensors: bool, updates: Mapping[int, int]) -> li
     return [
         UpdatePort(updates[k], node.type.nbytes, k in program.straight)
         if k in updates
-        else output(node.type, tensors, program)
+        else output(node.type, tensors, program, k)
         for k, node in enumerate(program.graph.outputs)
     ]
 
@@ -216,8 +216,8 @@ def _bare_residuals(recording: Recording, outputs: Sequence[OutputPort]) -> list
 
 def _bare(port: OutputPort) -> OutputPort:
     match port:
-        case TensorPort(dtype=dtype, shape=shape):
-            return ArrayPort(dtype, shape)
+        case TensorPort(dtype=dtype, shape=shape, place=place):
+            return ArrayPort(dtype, shape, place)
         case AddressPort(links=links, nbytes=nbytes, source=source):
             return AddressPort(links[1:], nbytes, source)
     raise CompilerError(f"a residual comes out as {type(port).__name__}")
@@ -230,9 +230,10 @@ class _History:
         self._recording = recording
         self._counters = {k: Shared(Listed((Given(0),))) for k in recording.kept_results}
         elements = [_elements(k, port) for k, port in seen]
+        known = frozenset().union(*recording.reach)
         slots: dict[str, Returns] = {
             "order": Next(orders),
-            "edges": tuple([_edge(*seen[k]) for k in recording.wanted]),
+            "edges": tuple([_edge(*seen[k]) if k in known else None for k in recording.wanted]),
             "hooks": None,
             "recording": Given(recording),
             "inputs": tuple([Leaf(k) for k, _ in seen]),

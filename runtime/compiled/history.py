@@ -40,6 +40,8 @@ class Recording(Protocol):
     drawn: tuple[tuple[int, Tensor], ...]
 
     @property
+    def reach(self) -> tuple[frozenset[int], ...]: ...
+    @property
     def joint_graph(self) -> Graph: ...
     @property
     def whole_graph(self) -> Graph: ...
@@ -47,8 +49,10 @@ class Recording(Protocol):
     def halves(self) -> Pair: ...
     @property
     def kept_results(self) -> Sequence[int]: ...
-    @property
-    def vjp(self) -> Callable[[Sequence[Tensor]], list[Tensor]]: ...
+    def vjp_of(self, places: tuple[int, ...]) -> Callable[[Sequence[Tensor]], list[Tensor]]: ...
+    def partly(
+        self, arrays: Sequence[Any], places: tuple[int, ...], cotangents: Sequence[Any]
+    ) -> Sequence[Any]: ...
     def start(self, arrays: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]: ...
     def finish(self, kept: Sequence[Any], cotangents: Sequence[Any]) -> Sequence[Any]: ...
 
@@ -145,7 +149,9 @@ class CompiledBackward(CallNode):
         if recording.scalar:
             graph, arrays = recording.joint_graph, self._elements()
         else:
-            seeds = self._complete(cotangent if isinstance(cotangent, list) else [cotangent])
+            given = cotangent if isinstance(cotangent, list) else [cotangent]
+            kinds = [recording.graph.outputs[k].type for k in recording.differentiable]
+            seeds = [np.zeros(t.shape, t.dtype.numpy) if ct is None else ct for ct, t in zip(given, kinds)]
             graph, arrays = recording.whole_graph, [*self._elements(), *map(np.asarray, seeds)]
         fits = len(arrays) == len(graph.inputs) and all(isinstance(a, np.ndarray) for a in arrays)
         return (origin(graph, values, arrays) if fits else None) or super().blamed(cotangent)
@@ -166,29 +172,41 @@ class CompiledBackward(CallNode):
     ) -> Sequence[Value | None]:
         if self.arrays is None:
             raise already_freed()
-        cotangents = self._complete(cotangent if isinstance(cotangent, list) else [cotangent])
+        given = cotangent if isinstance(cotangent, list) else [cotangent]
+        arrived = tuple(
+            [k for k, ct in zip(self.recording.differentiable, given, strict=True) if ct is not None]
+        )
+        cotangents = self._checked([ct for ct in given if ct is not None])
         if create_graph:
-            return self._recorded(cotangents)
-        if self.recording.scalar:
+            found: Sequence[Value | None] = self._recorded(arrived, cotangents)
+        elif self.recording.scalar:
             gradients = self._gradients()
             return [scaled(g, cotangents[0]) if need else None for g, need in zip(gradients, needed)]
-        self._check_kept()
-        return self.recording.finish(self.kept or (), cotangents)
+        elif len(arrived) == len(given):
+            self._check_kept()
+            return self.recording.finish(self.kept or (), cotangents)
+        else:
+            self._check_unchanged(range(len(self.versions)))
+            found = self.recording.partly(self._elements(), arrived, cotangents)
+        return self._reached(arrived, found)
 
-    def _complete(self, given: Sequence[Value | None]) -> list[Value]:
-        """A cotangent for each output, zeros where nothing arrived."""
-        if any(type(ct) is Node for ct in given):
+    def _reached(self, places: Sequence[int], found: Sequence[Value | None]) -> Sequence[Value | None]:
+        """The gradients of those inputs that these outputs depend on."""
+        recording = self.recording
+        known = frozenset().union(
+            *[each for k, each in zip(recording.differentiable, recording.reach, strict=True) if k in places]
+        )
+        return [g if k in known else None for k, g in zip(recording.wanted, found, strict=True)]
+
+    def _checked(self, cotangents: list[Value]) -> list[Value]:
+        """The cotangents, if they are values."""
+        if any(type(ct) is Node for ct in cotangents):
             raise TraceError(
                 f"backward through {self.name()}, called before the function that is being compiled",
                 "its values are not part of the function",
                 "pass detach()ed tensors in, or make the call inside the function",
             )
-        if None not in [ct if ct is None else 0 for ct in given]:
-            return list(given)
-        types = [self.recording.graph.outputs[k].type for k in self.recording.differentiable]
-        return [
-            np.zeros(t.shape, t.dtype.numpy) if ct is None else ct for ct, t in zip(given, types, strict=True)
-        ]
+        return cotangents
 
     def _gradients(self) -> Sequence[Array]:
         """Those of a scalar. They are given away: if they are asked for again, they are computed again."""
@@ -202,7 +220,7 @@ class CompiledBackward(CallNode):
         """The inputs, as arrays."""
         return [elements(x) for x in self.arrays or ()]
 
-    def _recorded(self, cotangents: Sequence[Value]) -> list[Tensor]:
+    def _recorded(self, places: tuple[int, ...], cotangents: Sequence[Value]) -> list[Tensor]:
         """The gradients as Tensors with a history: the compiled derivative is called like any function."""
         recording, count = self.recording, len(self.recording.operands)
         self._check_unchanged(range(len(self.versions)))
@@ -219,7 +237,7 @@ class CompiledBackward(CallNode):
         try:
             for k, x in recording.drawn:
                 x._value = self._elements()[k]
-            return recording.vjp([*operands, *seeds])
+            return recording.vjp_of(places)([*operands, *seeds])
         finally:
             for value, (_, x) in zip(now, recording.drawn):
                 x._value = value

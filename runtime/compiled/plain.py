@@ -186,7 +186,7 @@ def _elsewhere(leaf: Any, value: DeviceArray) -> AddressPort:
 # ---- what comes out ----------------------------------------------------------------------------------------
 
 
-def output(kind: Type, tensor: bool, program: Bindable) -> OutputPort:
+def output(kind: Type, tensor: bool, program: Bindable, number: int) -> OutputPort:
     """An output of the program, as a Tensor or as what somebody gets who passes arrays."""
     dtype = kind.dtype.numpy
     if not isinstance(program, NativeProgram):
@@ -194,10 +194,11 @@ def output(kind: Type, tensor: bool, program: Bindable) -> OutputPort:
         if away is None:
             raise NotPlain
         return away
+    place = program.results.get(number)
     if tensor:
-        return TensorPort(Tensor, "_value", dtype, kind.shape, FRESH)
+        return TensorPort(Tensor, "_value", dtype, kind.shape, FRESH, place)
     if kind.shape:
-        return ArrayPort(dtype, kind.shape)
+        return ArrayPort(dtype, kind.shape, place)
     if dtype.kind in "bi":
         return IntegerPort(dtype)
     if dtype not in (np.float64, np.float32):

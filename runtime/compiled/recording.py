@@ -24,11 +24,11 @@ import numpy as np
 from retrograd.compiler.adjoint import Pair, split
 from retrograd.compiler.errors import RetrogradError, TraceError
 from retrograd.compiler.ir.graph import Graph, Node
-from retrograd.runtime.compiled.derivation import fresh_label, gradients, influences, inside
+from retrograd.runtime.compiled.derivation import fresh_label, gradients, influences, inside, reached
 from retrograd.runtime.compiled.history import CallNode, CompiledBackward, Refused, elements, times
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.opnodes import counter_of, edge_of
-from retrograd.runtime.eager.tape import Output
+from retrograd.runtime.eager.tape import Edge, Output
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.native.program import Executable, executable
@@ -59,6 +59,7 @@ class Recording:
         by_captured: bool = True,
         rewritten: Iterable[int] = (),
         placings: Mapping[int, Placing] | None = None,
+        results: Mapping[int, Placing] | None = None,
     ) -> None:
         self.name = name
         self.operands = tuple(operands)
@@ -75,6 +76,8 @@ class Recording:
         """The inputs that are written to when the function has run."""
         self.placings = placings or {}
         """How those inputs lie in memory that are views."""
+        self.results = results or {}
+        """How outputs lie that are not in order."""
         random = {draw.tensor for draw in trace.draws}
         self.drawn = tuple((k, x) for k, x in enumerate((*operands, *captured)) if x in random)
         """Random numbers among the inputs, which have other elements at each call."""
@@ -86,12 +89,30 @@ class Recording:
                 name, tuple(node_of[x] for x in (*operands, *captured)), tuple(trace.lift(x) for x in outputs)
             )
 
+    @property
+    def reach(self) -> tuple[frozenset[int], ...]:
+        """For each differentiable output the wanted inputs that its tape leads to; others get no gradient,
+        which is not one of zeros."""
+        return self._once("reach", self._find_reach)
+
+    def _find_reach(self) -> tuple[frozenset[int], ...]:
+        inputs = (*self.operands, *self.captured)
+        with inside(self._trace):
+            place_of = {edge_of(inputs[k]): k for k in self.wanted}
+            edges = [edge_of(self.outputs[k]) for k in self.differentiable]
+        return tuple([frozenset(place_of[e] for e in reached(edge) if e in place_of) for edge in edges])
+
     # ---- its derivative ------------------------------------------------------------------------------------
 
     @property
     def vjp(self) -> Recording:
         """Operands and a cotangent for each differentiable output in, gradients by the wanted inputs out."""
-        return self._once("vjp", self._make_vjp)
+        return self.vjp_of(self.differentiable)
+
+    def vjp_of(self, places: tuple[int, ...]) -> Recording:
+        """The same for cotangents of these outputs alone. Others of zeros would not do: infinity times zero
+        is NaN."""
+        return self._once(f"vjp {places}", lambda: self._make_vjp(places))
 
     @property
     def joint_graph(self) -> Graph:
@@ -110,11 +131,11 @@ class Recording:
             "halves", lambda: split(self.whole_graph, len(self.graph.inputs), len(self.outputs))
         )
 
-    def _make_vjp(self) -> Recording:
+    def _make_vjp(self, places: tuple[int, ...]) -> Recording:
         known = set(self._trace.captured)
         with inside(self._trace):
-            cotangents = [self._cotangent(k) for k in self.differentiable]
-            gradients = self._gradients(cotangents, create_graph=True)
+            cotangents = [self._cotangent(k) for k in places]
+            gradients = self._gradients(places, cotangents, create_graph=True)
         known.update(self._trace.values[ct] for ct in cotangents)
         later = [x for node, x in self._trace.captured.items() if node not in known]
         operands = (*self.operands, *cotangents)
@@ -122,7 +143,7 @@ class Recording:
 
     def _make_joint_graph(self) -> Graph:
         with inside(self._trace), self._trace.builder.at(self.graph.outputs[self.differentiable[0]].where):
-            gradients = self._gradients([self._one()], create_graph=False)
+            gradients = self._gradients(self.differentiable, [self._one()], create_graph=False)
             nodes = tuple(self._trace.lift(g) for g in gradients)
         return Graph(f"{self.name}_and_gradient", self.graph.inputs, self.graph.outputs + nodes)
 
@@ -168,12 +189,14 @@ class Recording:
         self._trace.adopt(cotangent, fresh_label(self._trace.builder, f"ct{place}"))
         return cotangent
 
-    def _gradients(self, cotangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
-        """Those by the wanted inputs, written into the trace."""
+    def _gradients(
+        self, places: Sequence[int], cotangents: Sequence[Tensor], create_graph: bool
+    ) -> list[Tensor]:
+        """Those of these outputs by the wanted inputs, written into the trace."""
         inputs = (*self.operands, *self.captured)
         return gradients(
             self._trace,
-            [self.outputs[k] for k in self.differentiable],
+            [self.outputs[k] for k in places],
             [inputs[k] for k in self.wanted],
             [self.graph.inputs[k] for k in self.wanted],
             cotangents,
@@ -204,12 +227,13 @@ class Recording:
         return self._once("backward", self._make_backward)
 
     def _make_backward(self) -> Executable:
-        saved = {k: self.placings[n] for k, n in enumerate(self.halves.saved) if n in self.placings}
+        lying = {**self.placings, **{len(self.graph.inputs) + k: x for k, x in self.results.items()}}
+        saved = {k: lying[n] for k, n in enumerate(self.halves.saved) if n in lying}
         return executable(self.halves.backward, self.device, placings=saved)
 
     def _executable(self, graph: Graph) -> Executable:
-        """The program of a graph that has these inputs."""
-        return executable(graph, self.device, placings=self.placings)
+        """The program of a graph that has these inputs, and these outputs first."""
+        return executable(graph, self.device, placings=self.placings, results=self.results)
 
     def _once(self, what: str, make: Callable[[], _T]) -> _T:
         """What was made before, or is made now, by one thread only."""
@@ -241,11 +265,22 @@ class Recording:
         later = self.vjp.captured[len(self.captured) :]
         return self.backward([*map(elements, kept), *cotangents, *map(array_of, later)])
 
+    def partly(
+        self, arrays: Sequence[Any], places: tuple[int, ...], cotangents: Sequence[Any]
+    ) -> Sequence[Any]:
+        """The gradients where cotangents of these outputs alone have arrived, from the inputs."""
+        vjp, count = self.vjp_of(places), len(self.operands)
+        later = vjp.captured[len(self.captured) :]
+        return vjp.program([*arrays[:count], *cotangents, *arrays[count:], *map(array_of, later)])
+
     def __call__(self, operands: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for these operands, with a history where the tape is on and something requires grad."""
         inputs = [*operands, *self.captured]
         arrays = [array_of(x) for x in inputs]
-        edges = tuple([edge_of(inputs[k]) for k in self.wanted]) if self.differentiable and STATE.grad else ()
+        edges: tuple[Edge, ...] = ()
+        if self.differentiable and STATE.grad:
+            known = frozenset().union(*self.reach)
+            edges = tuple([edge_of(inputs[k]) if k in known else None for k in self.wanted])
         if edges.count(None) == len(edges):
             return [Tensor(array) for array in self.program(arrays)]
         for k in self.rewritten:

@@ -22,14 +22,15 @@ from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.compiled.derivation import fresh_label
 from retrograd.runtime.compiled.guards import Guards
 from retrograd.runtime.compiled.recording import Recording, array_of
+from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.inplace import assign, changed_leaf
 from retrograd.runtime.eager.scalar import Scalar
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.native.placing import placing
+from retrograd.runtime.native.placing import Placing, dense, placing
 from retrograd.runtime.native.watching import Read
 from retrograd.runtime.paths import Answers, Path
 from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
-from retrograd.runtime.strided import DeviceArray, share_memory
+from retrograd.runtime.strided import DeviceArray, Layout, pointwise_strides, share_memory
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Draw, Trace
 
@@ -283,6 +284,7 @@ def _written_down(
     same = {k: target(x) for k, x in enumerate(found) if not trace.owns(x)}
     for x in found:
         trace.lift(x)
+    laid = {k: place for k, x in enumerate(found) if k not in same and (place := _laid(trace, x))}
     updated = {len(found) + k: target(x) for k, x in enumerate(trace.mutated)}
     outputs = [_shadow(x, trace) for x in (*found, *trace.mutated)]
     for shadow, x in zip(outputs[len(found) :], trace.mutated):
@@ -303,12 +305,20 @@ def _written_down(
     lying = [placing(as_array(x)) for x in (*call.leaves, *captured)]
     placings = {k: place for k, place in enumerate(lying) if place is not None and k not in rewritten}
     recording = Recording(
-        call.name, trace, placeholders, captured, outputs, call.captured, rewritten, placings
+        call.name, trace, placeholders, captured, outputs, call.captured, rewritten, placings, laid
     )
     path = trace.path if trace.path is not None and trace.path.questions else None
     if path is not None:
         path.close(call.name, recording.graph.inputs, recording.device)
     return Specialisation(recording, result, same, updated, guards, tuple(trace.draws), path)
+
+
+def _laid(trace: Trace, tensor: Tensor) -> Placing | None:
+    """How a result lies: as a copy of what eager mode would return; None if that is in order."""
+    shape = tuple(tensor.shape)
+    steps = pointwise_strides(shape, [(shape, trace.strides(tensor))])
+    in_order = trace.device != CPU or Layout(shape, trace.strides(tensor)).contiguous
+    return None if in_order or Layout(shape, steps).contiguous else dense(shape, steps)
 
 
 def _check_devices(tensors: Sequence[Tensor]) -> None:

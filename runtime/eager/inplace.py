@@ -310,6 +310,7 @@ def _alias(tensor: Tensor, shares_version: bool) -> Tensor:
     if trace is not None:
         counter = result._counter = counter_of(tensor)
         result._view = View(tensor, (), False, counter[0])
+        trace.views.append(result._view)
         trace.lay(result, trace.strides(tensor))
     elif shares_version:
         result._counter = counter_of(tensor)
@@ -351,8 +352,16 @@ def _set_data(self: Tensor, new: Tensor) -> None:
     trace = STATE.trace
     if trace is None:
         self._value, self._view = new._value, None
-    else:
-        _replace(trace, self, trace.lift(new))
+        return
+    node = trace.lift(new)
+    trace.leave_views(self)
+    if not trace.owns(self):
+        trace.replace(self, node)
+        changed(self)
+        return
+    counter = self._counter = counter_of(new)
+    self._value, self._view = node, View(new, (), False, counter[0])
+    trace.lay(self, trace.strides(new))
 
 
 setattr(Tensor, "data", property(_data, _set_data))  # noqa: B010  # entered, as methods are

@@ -260,7 +260,9 @@ def _link(op: Op, operand: Tensor, result: Tensor, trace: Trace | None = None) -
             return
         trace.lay(result, strides)
     counter = result._counter = counter_of(operand)
-    result._view = View(base, path, STATE.grad, counter[0])
+    view = result._view = View(base, path, STATE.grad, counter[0])
+    if trace is not None:
+        trace.views.append(view)
 
 
 def recorded(op: Op, operands: Sequence[Value], result: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ def fresh_array(port: DrawPort) -> NdArray | None:
     extents = stack(Array[int], port.ndim)  # the record may go when its callable does
     for a in range(port.ndim):
         extents[a] = port.extents[a]
-    return empty_array(port.dtype, port.ndim, extents)
+    return empty_array(port.dtype, port.ndim, extents, None)
 
 
 @inlined

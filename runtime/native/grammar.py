@@ -110,7 +110,8 @@ class ArrayPort(Port):
 
     The words end with paired slots and their objects, and where there is a `view`, with a `Viewed`. An array
     has all the flags. CONTIGUOUS is not among them where it is read by strides: these must be its own on axes
-    of more than one element, and the program is given where its data begin plus `shift`.
+    of more than one element, and the program is given where its data begin plus `shift`. A new array gets
+    them.
     """
 
     cls: Object

@@ -19,6 +19,7 @@ from retrograd.compiler.native.language import (
 from retrograd.runtime.native.addressing import new_address, wrapped
 from retrograd.runtime.native.grammar import (
     AT_ONCE,
+    CONTIGUOUS,
     AddressPort,
     ArrayPort,
     Kind,
@@ -83,20 +84,23 @@ def make_output(
 def new_array(port: ArrayPort, pointer: Array[Memory | None], stored: Array[Object | None]) -> Object | None:
     """A new ndarray, in an object of the port's class if it has a slot; stores the array, and where its data
     are."""
-    array = empty_array(port.dtype, port.ndim, port.extents)
+    by_strides = port.flags & CONTIGUOUS == 0
+    strides = port.extents + port.ndim
+    array = empty_array(port.dtype, port.ndim, port.extents, strides if by_strides else None)
     if array is None:
         return None
     pointer[0] = array.data
     stored[0] = array
     if port.slot == 0:
         return array
-    return wrapped(port.cls, port.slot, array, port.extents + port.ndim, port.pairs)
+    return wrapped(port.cls, port.slot, array, strides + port.ndim if by_strides else strides, port.pairs)
 
 
 @inlined
-def empty_array(dtype: Object, ndim: int, extents: Array[int]) -> NdArray | None:
+def empty_array(dtype: Object, ndim: int, extents: Array[int], strides: Array[int] | None) -> NdArray | None:
+    """With these strides in bytes, or in order."""
     Py_IncRef(dtype)  # the next call takes this reference
-    return numpy_new_from_descr(NUMPY_ARRAY, dtype, ndim, extents, None, None, 0, None)
+    return numpy_new_from_descr(NUMPY_ARRAY, dtype, ndim, extents, strides, None, 0, None)
 
 
 @native

@@ -7,13 +7,14 @@ graphs that see memory through it: an input becomes flat memory and a `Strided` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.ir.graph import Builder, Graph, Node, Type, apply, order
-from retrograd.compiler.ops.shape import expand, reshape
+from retrograd.compiler.ops.shape import expand, permute, reshape
 from retrograd.compiler.ops.strided import Strided
 from retrograd.compiler.record import record
 from retrograd.runtime.native.layout import layout
@@ -47,9 +48,14 @@ def placing(array: Any) -> Placing | None:
     return Placing(steps, before, reach + 1)
 
 
-def seen_through(graph: Graph, placings: Mapping[int, Placing]) -> Graph:
-    """The graph, with those of its inputs, by their numbers, that lie so."""
-    if not placings:
+def dense(shape: Sequence[int], strides: Sequence[int]) -> Placing:
+    """The placing of elements that fill their memory."""
+    return Placing(tuple(strides), 0, prod(shape))
+
+
+def seen_through(graph: Graph, placings: Mapping[int, Placing], results: Mapping[int, Placing]) -> Graph:
+    """The graph, with those of its inputs, by their numbers, that lie so, and with outputs that shall."""
+    if not placings and not results:
         return graph
     builder = Builder()
     known = {node: _seen(builder, node, placings.get(k)) for k, node in enumerate(graph.inputs)}
@@ -57,7 +63,17 @@ def seen_through(graph: Graph, placings: Mapping[int, Placing]) -> Graph:
         if node not in known:
             with builder.at(node.where):
                 known[node] = builder.node(node.op, *(known[i] for i in node.inputs))
-    return Graph(graph.name, tuple(builder.inputs), tuple(known[node] for node in graph.outputs))
+    outputs = [_inwards(known[node], results.get(k)) for k, node in enumerate(graph.outputs)]
+    return Graph(graph.name, tuple(builder.inputs), tuple(outputs))
+
+
+def _inwards(node: Node, place: Placing | None) -> Node:
+    """An output with its axes from far to near in memory, so that what is in order is placed so."""
+    if place is None:
+        return node
+    with node.builder.at(node.where):
+        inwards: Node = permute(node, sorted(range(node.ndim), key=lambda k: -place.strides[k]))
+    return inwards
 
 
 def _seen(builder: Builder, node: Node, place: Placing | None) -> Node:

@@ -32,7 +32,7 @@ Array = NDArray[Any]
 
 @record(slots=True)
 class ArrayPort:
-    """An aligned ndarray of this dtype and shape, in order or, as an argument, placed so in memory."""
+    """An aligned ndarray of this dtype and shape, in order or placed so in memory; as an output, densely."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -54,7 +54,7 @@ class ArrayPort:
 
     def new(self) -> tuple[Any, Array]:
         """A new object to give back, and the array that the program writes."""
-        array = np.empty(self.shape, self.dtype)
+        array = _empty(self.shape, self.dtype, self.place)
         return array, array
 
 
@@ -108,7 +108,7 @@ class TensorPort:
 
     def new(self) -> tuple[Any, Array]:
         tensor: object = object.__new__(self.cls)
-        array = np.empty(self.shape, self.dtype)
+        array = _empty(self.shape, self.dtype, self.place)
         for name, it in {self.slot: array, **self.also}.items():
             setattr(tensor, name, it)
         return tensor, array
@@ -360,6 +360,14 @@ def opened(ports: Sequence[Port], things: Sequence[Any]) -> list[tuple[object, A
             return None
         found.append((thing, array))
     return found
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], place: Placing | None) -> Array:
+    """A new array, in order or placed densely."""
+    if place is None:
+        return np.empty(shape, dtype)
+    strides = [step * dtype.itemsize for step in place.strides]
+    return np.ndarray(shape, dtype, np.empty(place.length, dtype), 0, strides)
 
 
 def _port(

@@ -157,15 +157,16 @@ def executable(
     where: device,
     updates: Mapping[int, int] | None = None,
     placings: Mapping[int, Placing] | None = None,
+    results: Mapping[int, Placing] | None = None,
 ) -> Executable:
     """The graph compiled for a device. `updates` are outputs that will be written over inputs; `placings` say
-    which inputs are views, and how they lie."""
+    which inputs are views, and how they lie. On the CPU outputs lie as `results` say, or in order."""
     if any(node.op.hosted for node in graph.nodes):
         staged = import_module("retrograd.runtime.native.staged")  # late: few programs need it
         whole: Executable = staged.StagedProgram(graph, lambda stage: executable(stage, where))
         return whole
     if where.type == "cpu":
-        return NativeProgram(graph, updates, placings)
+        return NativeProgram(graph, updates, placings, results)
     cuda = "retrograd.runtime.cuda"  # late: programs on the CPU do without
     gpu = import_module(f"{cuda}.devices").get(where.index)
     found: Executable = import_module(f"{cuda}.program").GpuProgram(graph, gpu, updates)
@@ -176,7 +177,7 @@ class NativeProgram:
     """A compiled graph. Compiling happens here and now; calling it is thread-safe.
 
     `updates` are outputs that will be written over inputs, by their numbers. Inputs lie in memory as
-    `placings` say, and else in order.
+    `placings` say, outputs as `results` say, and else in order.
     """
 
     def __init__(
@@ -184,17 +185,21 @@ class NativeProgram:
         graph: Graph,
         updates: Mapping[int, int] | None = None,
         placings: Mapping[int, Placing] | None = None,
+        results: Mapping[int, Placing] | None = None,
     ) -> None:
         self.graph = graph
-        self._updates, self.placings = updates or {}, placings or {}
-        self._placed = seen_through(graph, self.placings)
+        self._updates, self.placings, self.results = updates or {}, placings or {}, results or {}
+        self._placed = seen_through(graph, self.placings, self.results)
         self._target = host()
         with _uncollected():
             self._code = self._load()
         script = self._code.script
         self._library = cpu.load(*self._code.objects) if script is None else cpu.Script(script)
         inputs = [ArrayPort(x.dtype.numpy, x.shape, self.placings.get(k)) for k, x in enumerate(graph.inputs)]
-        outputs = [ArrayPort(node.dtype.numpy, node.shape) for node in graph.outputs]
+        outputs = [
+            ArrayPort(node.dtype.numpy, node.shape, self.results.get(k))
+            for k, node in enumerate(graph.outputs)
+        ]
         self._call = self.bind(inputs, outputs, tuple(range(len(outputs))), self._reorder)
 
     @cached_property
@@ -207,7 +212,7 @@ class NativeProgram:
     @cached_property
     def _in_order(self) -> NativeProgram:
         """The same for inputs in order."""
-        return NativeProgram(self.graph, self._updates)
+        return NativeProgram(self.graph, self._updates, results=self.results)
 
     @property
     def straight(self) -> list[int]:
@@ -229,7 +234,7 @@ class NativeProgram:
         return assembly(self.compiled.llvm, self._target)
 
     def __call__(self, arrays: Sequence[Array]) -> Sequence[Array]:
-        """The outputs, as fresh C-contiguous arrays. The inputs' types are those of the graph's inputs."""
+        """The outputs, as fresh arrays. The inputs' types are those of the graph's inputs."""
         outputs: Sequence[Array] = self._call(*arrays)
         return outputs
 
