@@ -291,6 +291,19 @@ def test_inputs_without_influence_get_no_gradient() -> None:
         assert compiled(a, b, c)[0].sum().grad_fn.next_functions[0][0].next_functions[2] == (None, 0)
 
 
+def test_several_outputs_give_their_gradients_together_at_each_call() -> None:
+    compiled = retrograd.compile_grad(lambda x: (x.exp(), x.exp() * x, x * 3))
+    x = retrograd.tensor([1.0, -2.0], requires_grad=True)
+    found = []
+    for _ in range(3):
+        first, second, third = compiled(x)
+        found.append(retrograd.autograd.grad((first * second * third).sum(), x)[0])
+    y = x.detach().requires_grad_()
+    (expected,) = retrograd.autograd.grad((y.exp() * y.exp() * y * y * 3).sum(), y)
+    for each in found:
+        assert retrograd.allclose(each, expected)
+
+
 def test_an_output_without_a_cotangent_is_not_one_with_a_cotangent_of_zeros() -> None:
     compiled = retrograd.compile_grad(lambda x: (x * 2, x.log()))
     for _ in range(2):

@@ -267,8 +267,8 @@ class _History:
         if len(self._recording.differentiable) == 1:
             return self._node
         slots: dict[str, Returns] = {
+            "edges": (self._node,),  # made first, to come after this one in a backward pass
             "order": Next(orders),
-            "edges": (self._node,),
             "hooks": None,
             "place": Given(place),
         }
