@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from retrograd.compiler.backends.lanes import halves, splat, transposed
+from retrograd.compiler.backends.masks import constant_mask
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
-from retrograd.compiler.backends.places import Place, constant_mask
+from retrograd.compiler.backends.places import Place
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.backends.values import Values, Vector
 from retrograd.compiler.backends.vector import Value, select
@@ -279,7 +280,7 @@ class Iteration(Values):
                     vector.mask = self._remaining(self._axes[s.axis], stop, lanes)
                 self.statements(s.body)
 
-            self._spread_all(lanes)
+            self._spread_all(s, lanes)
             self._repeat(s, start, stop, lanes, body)
 
     def _remaining(self, at: Place, stop: Place, lanes: int) -> Value:
@@ -289,11 +290,17 @@ class Iteration(Values):
         first = at if isinstance(at, Value) else self.block.constant(self._index_kind, 1, at)
         return self.first_lanes(stop - first, lanes)
 
-    def _spread_all(self, lanes: int) -> None:
-        """Put what was computed just before the loop into vectors now rather than in every iteration."""
+    def _spread_all(self, s: For, lanes: int) -> None:
+        """Put what was computed just before the loop, and is used in it, into vectors now rather than in
+        every iteration."""
+        if lanes == 1:
+            return
+        inside = [e for e in expressions(s.body) if self._key(e) not in self._values]
+        used = {self._key(c) for e in inside for c in children(e)}
+        used |= {self._key(x.value) for x in walk(s.body) if isinstance(x, Store | Accumulate)}
         for key in self._scopes[-2]:
             value = self._values[key]
-            if value.lanes == 1 and lanes > 1 and value.ref.startswith("%"):
+            if key in used and value.lanes == 1 and value.ref.startswith("%"):
                 self._keep((key, lanes), splat(value, lanes))
 
     def _finish_sums(self, s: For) -> None:

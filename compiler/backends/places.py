@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.lanes import splat
+from retrograd.compiler.backends.masks import constant_mask
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.vector import Block, Value, select
 from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space
@@ -356,14 +357,6 @@ def numbered(block: Block, kind: str, numbers: Sequence[int]) -> Value:
     if len(set(numbers)) == 1:
         return block.constant(kind, len(numbers), numbers[0])
     return Value(block, f"<{', '.join(f'{kind} {n}' for n in numbers)}>", kind, len(numbers))
-
-
-def constant_mask(block: Block, inside: list[bool]) -> Value:
-    """A mask that is known."""
-    if all(inside) or not any(inside):
-        return block.constant("i1", len(inside), inside[0])
-    text = ", ".join(f"i1 {'true' if k else 'false'}" for k in inside)
-    return Value(block, f"<{text}>", "i1", len(inside))
 
 
 def _both(a: Value | None, b: Value) -> Value:

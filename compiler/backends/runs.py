@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from retrograd.compiler.backends.lanes import chosen
+from retrograd.compiler.backends.masks import constant_mask, known
 from retrograd.compiler.backends.vector import Value
 
 _MOST_RUNS = 4
@@ -60,6 +61,9 @@ def spread(offsets: Sequence[int], load: Load, mask: Value | None) -> Value:
 def _allowed(mask: Value, offsets: Sequence[int], start: int, width: int) -> Value:
     """Which elements of a run lanes in the mask ask for."""
     asking = [[k for k, offset in enumerate(offsets) if offset == start + e] for e in range(width)]
+    on = known(mask)
+    if on is not None:
+        return constant_mask(mask.block, [any(on[k] for k in lanes) for lanes in asking])
     nobody = mask.block.constant("i1", mask.lanes, 0)
     found = nobody
     for turn in range(max(map(len, asking))):

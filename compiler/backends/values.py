@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from retrograd.compiler.backends.halves import rounded_to_tf32
 from retrograd.compiler.backends.kinds import LLVM_TYPES, SUFFIXES
 from retrograd.compiler.backends.lanes import backwards, splat
+from retrograd.compiler.backends.masks import held, only_first
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.places import Places
 from retrograd.compiler.backends.rows import ROWS
@@ -276,7 +277,7 @@ class Values(Places):
             return self.block.emit(f"load {vector.type}, ptr {address}, align {align}", stored, lanes)
         name = f"llvm.masked.load.v{lanes}{SUFFIXES[stored]}.p0"
         self.block.declare(name, f"declare {vector.type} @{name}(ptr, i32, <{lanes} x i1>, {vector.type})")
-        operands = f"ptr {address}, i32 {align}, {mask.type} {mask.ref}, {vector.type} {vector.ref}"
+        operands = f"ptr {address}, i32 {align}, {mask.type} {held(mask).ref}, {vector.type} {vector.ref}"
         return self.block.emit(f"call {vector.type} @{name}({operands})", stored, lanes)
 
     def _load_apart(self, e: Load, kind: str, lanes: int, mask: Value | None) -> Value:
@@ -295,7 +296,7 @@ class Values(Places):
         stored = memory_kind(kind)
         pointers = self.addresses(e.buffer, e.index, lanes)
         zero = self.block.constant(stored, lanes, 0)
-        allowed = self.block.constant("i1", lanes, 1) if mask is None else mask
+        allowed = self.block.constant("i1", lanes, 1) if mask is None else held(mask)
         name = f"llvm.masked.gather.v{lanes}{SUFFIXES[stored]}.v{lanes}p0"
         self.block.declare(
             name, f"declare {zero.type} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {zero.type})"
@@ -341,7 +342,7 @@ class Values(Places):
             if mask is None:
                 self.block.do(f"store {value.type} {value.ref}, ptr {address}, align {align}")
                 return
-            if _only_first(mask):
+            if only_first(mask):
                 one = self.block.pure(f"extractelement {value.type} {value.ref}, i64 0", value.kind)
                 self.block.do(f"store {one.type} {one.ref}, ptr {address}, align {align}")
                 return
@@ -354,12 +355,6 @@ class Values(Places):
                 name, f"declare void @{name}({value.type}, <{lanes} x ptr>, i32, <{lanes} x i1>)"
             )
             target = f"<{lanes} x ptr> {self.addresses(buffer, index, lanes)}"
-        allowed = self.block.constant("i1", lanes, 1) if mask is None else mask
+        allowed = self.block.constant("i1", lanes, 1) if mask is None else held(mask)
         operands = f"{value.type} {value.ref}, {target}, i32 {align}, {allowed.type} {allowed.ref}"
         self.block.do(f"call void @{name}({operands})")
-
-
-def _only_first(mask: Value) -> bool:
-    """Is it known that only the first lane is on? LLVM 22 stores too many bytes of a single lane that it has
-    truncated."""
-    return mask.ref.startswith("<i1 true") and mask.ref.count("true") == 1

@@ -12,6 +12,7 @@ free function below. Only intrinsics that NVPTX can select in f32 and f64 may ap
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 
@@ -30,6 +31,7 @@ from retrograd.compiler.record import record
 
 _NANS = ("0x7FF8", "0xFFF8", "0xH7E00", "0xHFE00")
 """How the text of a NaN begins."""
+_NUMBER = re.compile(r"(?<=\w)\d+$")
 
 
 @record(slots=True, eq=False)
@@ -243,9 +245,13 @@ class Block:
         """The label of the basic block being written, for phis."""
         self.contract = contract
         """May LLVM join a product and a sum into one rounding?"""
+        self.tiles = False
+        """Does it sum up tiles in registers?"""
         self._names = 0
         self._known: dict[str, Value] = {}
         """Values already computed in this stretch of code, by their right-hand side."""
+        self._firsts: dict[str, Value] = {}
+        """The same of those computed where the function begins."""
 
     def fresh(self, prefix: str = "v") -> str:
         """A name not used before in this function, without its sigil."""
@@ -264,6 +270,14 @@ class Block:
         if known is None:
             known = self._known[rhs] = self.emit(rhs, kind, lanes)
         return known if known.kind == kind else Value(self, known.ref, kind, lanes)
+
+    def first(self, rhs: str, kind: str, lanes: int = 1) -> Value:
+        """As `pure`, for what depends on nothing: computed once, where the function begins."""
+        known = self._firsts.get(rhs)
+        if known is None:
+            known = self._firsts[rhs] = Value(self, f"%{self.fresh()}", kind, lanes)
+            self.preamble.append(f"  {known.ref} = {rhs}")
+        return known
 
     def room(self, value: Value) -> str:
         """The address of memory for a value like this one."""
@@ -385,8 +399,16 @@ def rint(x: Value) -> Value: return intrinsic("roundeven", x)
 
 
 def fma(a: Value | Number, b: Value | Number, c: Value | Number) -> Value:
-    """a × b + c, rounded once."""
-    return intrinsic("fma", *_alike(a, b, c))
+    """a × b + c, rounded once. Of the factors, the younger is the last: x86's instruction writes over it, and
+    it is the one that is seldom used again."""
+    a, b, c = _alike(a, b, c)
+    return intrinsic("fma", *((b, a) if _age(a) > _age(b) else (a, b)), c)
+
+
+def _age(x: Value) -> int:
+    """Of values in a function, the later ones have the larger numbers."""
+    found = _NUMBER.search(x.ref)
+    return int(found[0]) if found and not x.is_constant else -1
 
 
 def copysign(magnitude: Value | Number, sign: Value | Number) -> Value:
