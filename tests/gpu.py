@@ -24,7 +24,7 @@ import pytest
 from native import assert_close, graph_of
 
 from retrograd.compiler.backends import llvm
-from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.cpu import CAREFUL, Target, assemble
 from retrograd.compiler.ir.graph import Array, Graph, interpret
 from retrograd.compiler.ir.verify import verified
 from retrograd.compiler.passes.plan import plan
@@ -67,7 +67,8 @@ def _run(compiled: CompiledGpu, backwards: bool, look: Look) -> native.Program:
     text = llvm.emit(loops, name, target)
     graphs = compiled.graph, compiled.optimised
     whole = Compiled(*graphs, loops, name, None, lambda: text, compiled.constants, compiled.checks)
-    return native.Program(whole, cpu.load(assemble(text.whole, target)))
+    # products and sums of numbers are contracted as they are for a GPU
+    return native.Program(whole, cpu.load(assemble(text.whole, target, level=CAREFUL)))
 
 
 def check(function: Callable[..., Any], *arrays: Array, ulps: float = 8.0, scale: float = 1.0) -> CompiledGpu:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ import pytest
 from native import Program, assert_close, graph_of
 
 from retrograd.compiler.backends.assembler import Assembler
-from retrograd.compiler.backends.cpu import Target, _users, assemble, assembly
+from retrograd.compiler.backends.cpu import CAREFUL, Target, _users, assemble, assembly, level_for
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import Value, interpret
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import expand, reshape
 from retrograd.compiler.pipeline import compile_graph
 from retrograd.runtime.native import cpu, elf
 
@@ -217,6 +219,46 @@ def test_lanes_follow_from_the_features() -> None:
     assert not narrow.has("avx512f")
     assert narrow.narrowed() is narrow
     assert (ARM.vector_bits, ARM.registers, ARM.lanes(2)) == (128, 32, 8)
+
+
+WIDE = Target.of(
+    "x86_64-unknown-linux-gnu",
+    "skylake-avx512",
+    "+sse2,+avx,+avx2,+fma,+avx512f,+avx512vl,+avx512dq,+avx512bw",
+)
+
+
+def beside(x: Value, count: int) -> Value:
+    """Each element as many times, along a new last axis."""
+    return expand(reshape(x, (*x.shape, 1)), (*x.shape, count))
+
+
+def text_of(function: Callable[..., Value], *arrays: np.ndarray, target: Target = WIDE) -> str:
+    return compile_graph(graph_of(function, *arrays), target).llvm
+
+
+def test_programs_are_compiled_quickly_and_tiles_with_care() -> None:
+    rows_sums = text_of(lambda x: sum_(x, [1]), np.zeros((64, 1000), np.float32))
+    assert level_for(rows_sums, WIDE) < CAREFUL
+    tiles = text_of(dot, np.zeros((1000, 1000), np.float32), np.zeros((1000, 1), np.float32))
+    assert level_for(tiles, WIDE) == CAREFUL
+    assert level_for(rows_sums, ARM) == CAREFUL
+
+
+def test_a_known_mask_is_filled_once_where_its_function_begins() -> None:
+    text = text_of(lambda x: rows.exp(x - beside(sum_(x, [1]), 10)), np.zeros((64, 10), np.float32))
+    assert text.count("bitcast i16 1023 to <16 x i1>") == 1
+    assert text.index("bitcast i16 1023") < text.index("br ")
+    assert "masked.load" in text
+    assert "x i1> <i1 true" not in text
+
+
+def test_only_what_a_loop_uses_is_put_into_vectors() -> None:
+    """Of a row's own numbers, first and last are needed in every lane; those between are not."""
+    x, k = np.zeros((64, 160), np.float32), np.zeros(64, np.float32)
+    derived = text_of(lambda x, k: x * beside(rows.exp(rows.sin(k) * k + 1.0), 160) - beside(k, 160), x, k)
+    plain = text_of(lambda x, k: x * beside(k, 160), x, k)
+    assert derived.count("zeroinitializer") == 2 * plain.count("zeroinitializer")
 
 
 def test_an_unknown_processor_is_refused() -> None:

@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-from retrograd.compiler.backends.cpu import Target, assemble, bindings, lean, new_machine
+from retrograd.compiler.backends.cpu import Target, assemble, bindings, lean, level_for, new_machine
 from retrograd.compiler.errors import CompilerError
 
 _TURN = 2e-5
@@ -57,9 +57,9 @@ class Assembler:
     def add(self, llvm_text: str) -> None:
         """Have the code of a module made."""
         if not self._jobs:
-            self._open.enter_context(lean())
             self._open.enter_context(_Turns())
         job = _Job(llvm_text, self._target)
+        self._open.enter_context(lean(job.level))
         self._jobs.append(job)
         self._waiting.append(job)
         at_work = [thread for thread in self._threads if thread.is_alive()]
@@ -69,12 +69,12 @@ class Assembler:
             self._threads = [*at_work, thread]
 
     def finish(self, llvm_text: str) -> list[bytes]:
-        """The code of all modules, of which this one is the last."""
-        last = assemble(llvm_text, self._target)
+        """The code of all modules, of which this one is the last, unless it is empty."""
+        last = [assemble(llvm_text, self._target)] if llvm_text else []
         self._work()
         for thread in self._threads:
             thread.join()
-        return [*(job.result() for job in self._jobs), last]
+        return [*(job.result() for job in self._jobs), *last]
 
     def _work(self) -> None:
         """Make code until no module waits."""
@@ -90,8 +90,9 @@ class _Job:
     """One module."""
 
     def __init__(self, llvm_text: str, target: Target) -> None:
-        self._text, self._target = llvm_text, target
-        self._machine = _idle(target).pop() if _idle(target) else new_machine(target)
+        self._text, self._target, self.level = llvm_text, target, level_for(llvm_text, target)
+        idle = _idle(target, self.level)
+        self._machine = idle.pop() if idle else new_machine(target, self.level)
         self._code: bytes | None = None
 
     def run(self) -> None:
@@ -111,7 +112,7 @@ class _Job:
                 call.LLVMPY_DisposeModule(module)
         finally:
             call.LLVMPY_ContextDispose(context)
-        _idle(self._target).append(self._machine)
+        _idle(self._target, self.level).append(self._machine)
 
     def _emit(self, call: ctypes.CDLL, module: Any) -> None:
         """Make the code of a module that is right."""
@@ -159,7 +160,7 @@ def _cores() -> int:
 
 
 @functools.cache
-def _idle(target: Target) -> list[Any]:
+def _idle(target: Target, level: int) -> list[Any]:
     """Code generators that nobody uses."""
     return []
 
@@ -167,7 +168,7 @@ def _idle(target: Target) -> list[Any]:
 @functools.cache
 def _described(target: Target) -> tuple[bytes, bytes]:
     """The triple and the layout of data that a code generator wants a module to have."""
-    machine = new_machine(target)
+    machine = new_machine(target, level_for("", target))
     return machine.triple.encode(), str(machine.target_data).encode()
 
 

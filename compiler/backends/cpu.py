@@ -32,9 +32,16 @@ from typing import Any
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.record import record
 
-LEVEL = 1
-"""LLVM's code generation level, 0 to 3, for code with loops or branches. What runs straight through is made
-at level 0, in half the time: there is nothing to gain where each instruction is carried out once."""
+CAREFUL = 1
+"""LLVM's code generation level, 0 to 3, of tiles and of the library's routines, which a machine compiles
+once."""
+_QUICK = {"x86_64": 0}
+"""That of other programs, by architecture; CAREFUL where nobody has measured. Level 0 takes two thirds of
+the time, and with registers allocated as at the others (`_SWITCHES`), its code is as quick where the text is
+written for it. That of tiles is not: their factors come from memory, and would be written over."""
+TILES = "retrograd-tiles"
+"""An attribute of functions that sum up tiles in registers."""
+_SWITCHES = ("-optimize-regalloc=1",)
 
 _SHORT = 120
 """Lines of a module on which switching passes off takes longer than the passes."""
@@ -110,7 +117,7 @@ class Target:
 
 
 def assemble(llvm_text: str, target: Target, *, level: int | None = None) -> bytes:
-    """Object code of a module given as LLVM text.
+    """Object code of a module given as LLVM text, by default quickly made.
 
     Raises CompilerError, showing the line, when the text is not valid LLVM.
     """
@@ -126,12 +133,11 @@ def assembly(llvm_text: str, target: Target, *, level: int | None = None) -> str
 
 @contextmanager
 def _coded(llvm_text: str, target: Target, level: int | None) -> Iterator[tuple[Any, Any]]:
-    """A code generator for a module, and the module. The level is by default the one that fits the text."""
-    if level is None:
-        level = LEVEL if " br " in llvm_text else 0
+    """A code generator for a module, and the module."""
+    level = level_for(llvm_text, target) if level is None else level
     machine = _machine(target, level)
     short = llvm_text.count("\n") < _SHORT
-    with parsed(llvm_text, machine) as module, nullcontext() if short else lean():
+    with parsed(llvm_text, machine) as module, nullcontext() if short else lean(level):
         yield machine, module
 
 
@@ -142,10 +148,17 @@ def bindings() -> Any:
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
+    for switch in _SWITCHES:
+        binding.set_option("", switch)
     return binding
 
 
-def new_machine(target: Target, level: int = LEVEL) -> Any:
+def level_for(llvm_text: str, target: Target) -> int:
+    """The level at which a program's module is compiled."""
+    return CAREFUL if TILES in llvm_text else _QUICK.get(target.architecture, CAREFUL)
+
+
+def new_machine(target: Target, level: int) -> Any:
     """A code generator. It works on one module at a time."""
     llvm = bindings()
     if target.architecture != llvm.get_process_triple().partition("-")[0]:
@@ -190,9 +203,12 @@ _users = [0]
 
 
 @contextmanager
-def lean() -> Iterator[None]:
-    """Within, LLVM leaves out what `_LEFT_OUT` says. The switches are the process's, so the last who leaves
-    sets them back."""
+def lean(level: int) -> Iterator[None]:
+    """Within, LLVM leaves out what `_LEFT_OUT` says, as it does by itself at level 0. The switches are the
+    process's, so the last who leaves sets them back."""
+    if not level:
+        yield
+        return
     _switch(1)
     try:
         yield

@@ -17,6 +17,7 @@ from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.backends.halves import BY_ARITHMETIC
 from retrograd.compiler.backends.iteration import Iteration, phi
 from retrograd.compiler.backends.kinds import LLVM_TYPES
+from retrograd.compiler.backends.masks import held
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
 from retrograd.compiler.backends.products import first, words
@@ -214,7 +215,7 @@ class Emitter(Iteration):
         if vector and s in vector.sums:
             before = self._registers[s, 0]
             after = self._combined(s, before)
-            self._registers[s, 0] = after if vector.mask is None else select(vector.mask, after, before)
+            self._registers[s, 0] = after if vector.mask is None else select(held(vector.mask), after, before)
             return
         if (
             vector
@@ -231,6 +232,7 @@ class Emitter(Iteration):
             self._vector.private.add(s.buffer)
         if _fits_registers(s):
             self._in_registers.add(s.buffer)
+            self.block.tiles |= s.buffer.size > 1
             self.statements(s.body)
             self._registers = {k: v for k, v in self._registers.items() if k[0] is not s.buffer}
             return

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+from retrograd.compiler.backends.cpu import TILES
 from retrograd.compiler.backends.vector import PLAIN, Block, Means
 from retrograd.compiler.dtypes import DType
 
@@ -84,14 +85,17 @@ class Module:
         entry, *lines = block.body
         body = "\n".join((entry, *preamble, *lines))
         linkage = "internal " if internal else ""
-        self.functions.append(f"define {linkage}void {signature} #0 {{\n{body}\n  ret void\n}}\n")
+        attributes = f'#0 "{TILES}"' if block.tiles else "#0"
+        self.functions.append(f"define {linkage}void {signature} {attributes} {{\n{body}\n  ret void\n}}\n")
         self._headers.append((signature.partition("(")[0], f"declare hidden void {signature}"))
         if self.give is not None and sum(f.count("\n") for f in self.functions[self._given :]) > _PIECE:
             self.give(self._piece())
             self._given = len(self.functions)
 
     def rest(self) -> str:
-        """What was not given away, as a module."""
+        """What was not given away, as a module; nothing where all was."""
+        if self._given == len(self.functions):
+            return ""
         return self._piece() if self._given else str(self)
 
     def _piece(self) -> str:

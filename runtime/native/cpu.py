@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from retrograd.compiler.backends.cpu import assemble
+from retrograd.compiler.backends.cpu import CAREFUL, assemble
 from retrograd.compiler.backends.products import Step
 from retrograd.compiler.backends.products_text import STEP
 from retrograd.compiler.errors import ArgumentError, CompilerError
@@ -139,7 +139,7 @@ def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
     key = cache.key_of("runtime part", llvm_text, target)
     object_code = cache.get(key)
     if object_code is None:
-        object_code = assemble(llvm_text, target)
+        object_code = assemble(llvm_text, target, level=CAREFUL)
         cache.put(key, object_code)
     return Library([object_code], symbols)
 
@@ -181,7 +181,8 @@ def _module(name: str) -> Library:
     if object_code is None:
         # late: what is in the cache needs none
         routines = import_module("retrograd.compiler.backends.routines")
-        object_code = assemble(routines.routine(name, target.vector_bits), target)
+        text = routines.routine(name, target.vector_bits)
+        object_code = assemble(text, target, level=CAREFUL)
         cache.put(key, object_code)
     return Library([object_code], {})
 
