@@ -10,12 +10,28 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
-from string import Template
-from typing import Any
+from typing import Annotated, Any
 
+from retrograd.compiler.native.language import (
+    Array,
+    At,
+    cast,
+    exported,
+    external,
+    stack,
+)
 from retrograd.runtime.native import cpu
+from retrograd.runtime.native.addressing import count
 from retrograd.runtime.native.fastcall import MethodDef
 from retrograd.runtime.native.layout import layout, slot_offset
+from retrograd.runtime.native.objects import (
+    NONE,
+    Object,
+    Py_IncRef,
+    PyList_Append,
+    PyLong_AsLongLong,
+    PyObject_Vectorcall,
+)
 
 _METH_NOARGS = 4
 _SLOTS = ("pointer", "nbytes", "home", "counted", "_others")
@@ -32,7 +48,7 @@ def native_del(cls: Any, by_python: Callable[[Any], None]) -> tuple[Any, object]
     if layout() is None:
         return None
     offsets = {name.strip("_"): slot_offset(cls, name) for name in _SLOTS}
-    library = cpu.load_part(Template(_TEXT).substitute(offsets), {"by_python": id(by_python)})
+    library = cpu.load_native("returning", [retrograd_give_back], offsets, {"by_python": id(by_python)})
     address = ctypes.cast(library.address("retrograd_give_back"), ctypes.c_void_p)
     definition = MethodDef(b"__del__", address, _METH_NOARGS, None)
     return _new_method(cls, ctypes.addressof(definition)), (library, definition, by_python)
@@ -50,65 +66,36 @@ def native_count() -> Callable[[int, int], None] | None:
 
 @functools.cache
 def _counting() -> cpu.Library:
-    return cpu.load_part(_COUNT, {})
+    return cpu.load_native("counting", [retrograd_count], {}, {})
 
 
-_COUNT = """
-define void @retrograd_count(ptr %held_at, i64 %change) nounwind {
-entry:
-  %before = load i64, ptr %held_at
-  %held = add i64 %before, %change
-  store i64 %held, ptr %held_at
-  %most_at = getelementptr i64, ptr %held_at, i64 1
-  %most = load i64, ptr %most_at
-  %is_more = icmp sgt i64 %held, %most
-  %most_now = select i1 %is_more, i64 %held, i64 %most
-  store i64 %most_now, ptr %most_at
-  ret void
-}
-"""
+# --- natively ---------------------------------------------------------------------------------------------
+class Buffer(Object):
+    """A buffer of the class that `native_del` is given."""
 
-_TEXT = """
-declare void @Py_IncRef(ptr)
-declare i32 @PyList_Append(ptr, ptr)
-declare i64 @PyLong_AsLongLong(ptr)
-declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
-@_Py_NoneStruct = external global i8
-@by_python = external global i8
+    pointer: Annotated[Object, At("pointer")]
+    nbytes: Annotated[Object, At("nbytes")]
+    home: Annotated[Object, At("home")]
+    counted: Annotated[Object, At("counted")]
+    others: Annotated[Object, At("others")]
 
-define ptr @retrograd_give_back(ptr %self, ptr %nothing) nounwind {
-entry:
-  %arguments = alloca ptr
-  %others_at = getelementptr i8, ptr %self, i64 $others
-  %others = load ptr, ptr %others_at
-  %alone = icmp eq ptr %others, @_Py_NoneStruct
-  br i1 %alone, label %look, label %ask
-look:
-  %home_at = getelementptr i8, ptr %self, i64 $home
-  %home = load ptr, ptr %home_at
-  %nowhere = icmp eq ptr %home, @_Py_NoneStruct
-  br i1 %nowhere, label %end, label %give
-give:
-  %pointer_at = getelementptr i8, ptr %self, i64 $pointer
-  %pointer = load ptr, ptr %pointer_at
-  %status = call i32 @PyList_Append(ptr %home, ptr %pointer)
-  %counted_at = getelementptr i8, ptr %self, i64 $counted
-  %counted = load ptr, ptr %counted_at
-  %address = call i64 @PyLong_AsLongLong(ptr %counted)
-  %held_at = inttoptr i64 %address to ptr
-  %nbytes_at = getelementptr i8, ptr %self, i64 $nbytes
-  %nbytes = load ptr, ptr %nbytes_at
-  %bytes = call i64 @PyLong_AsLongLong(ptr %nbytes)
-  %before = load i64, ptr %held_at
-  %held = sub i64 %before, %bytes
-  store i64 %held, ptr %held_at
-  br label %end
-end:
-  call void @Py_IncRef(ptr @_Py_NoneStruct)
-  ret ptr @_Py_NoneStruct
-ask:
-  store ptr %self, ptr %arguments
-  %answer = call ptr @PyObject_Vectorcall(ptr @by_python, ptr %arguments, i64 1, ptr null)
-  ret ptr %answer
-}
-"""
+
+BY_PYTHON = external(Object, "by_python")
+
+
+@exported
+def retrograd_give_back(buffer: Buffer, nothing: Object | None) -> Object:
+    if buffer.others is not NONE:
+        arguments = stack(Array[Object], 1)
+        arguments[0] = buffer
+        return PyObject_Vectorcall(BY_PYTHON, arguments, 1, None)
+    if buffer.home is not NONE:
+        PyList_Append(buffer.home, buffer.pointer)
+        count(cast(Array[int], PyLong_AsLongLong(buffer.counted)), -PyLong_AsLongLong(buffer.nbytes))
+    Py_IncRef(NONE)
+    return NONE
+
+
+@exported
+def retrograd_count(held: Array[int], change: int) -> None:
+    count(held, change)

@@ -69,8 +69,7 @@ def new_address(
     Py_IncRef(number)
     PyList_SetSlice(free, last, last + 1, None)
     pointer[0] = cast(Memory, PyLong_AsLongLong(number))
-    port.statistics[0] += port.block
-    port.statistics[1] = max(port.statistics[0], port.statistics[1])
+    count(port.statistics, port.block)
     links = stack(Array[Link], port.links)
     link = cast(Link, port.first)
     for i in range(port.links):
@@ -86,6 +85,13 @@ def new_address(
             array[0] = thing
         content = thing
     return content
+
+
+@inlined
+def count(held: Array[int], change: int) -> None:
+    """Add to the bytes that are held, and keep the most of them in the word behind."""
+    held[0] += change
+    held[1] = max(held[0], held[1])
 
 
 @native

@@ -135,6 +135,10 @@ def PyList_New(length: int) -> List | None: ...
 
 
 @extern
+def PyList_Append(items: Object, thing: Object) -> Int32: ...
+
+
+@extern
 def PyList_SetSlice(items: List, start: int, stop: int, new: Object | None) -> Int32: ...
 
 
