@@ -38,6 +38,12 @@ STEPS: dict[str, Callable[[Any, Any], Any]] = {
     "scaled by another": lambda x, y: x.mul_(y.mean()),
     "overwritten": lambda x, y: x.copy_(y.sum()),
     "zeroed": lambda x, y: x.zero_(),
+    "changed under a mask": lambda x, y: x.__setitem__(x > 0, x[x > 0] * 2) or x,  # type: ignore[func-returns-value]  # for its effect
+    "scaled under a mask": lambda x, y: x.__setitem__(x < 0.2, 0.5) or x,  # type: ignore[func-returns-value]  # for its effect
+    "transposed in place": lambda x, y: x.t_(),
+    "in order": lambda x, y: x.contiguous(),
+    "with a new axis": lambda x, y: x.unsqueeze_(0),
+    "data": lambda x, y: x.data,
     "assigned": lambda x, y: x.__setitem__(0, y.sum()) or x,  # type: ignore[func-returns-value]  # for its effect
 }
 
@@ -86,6 +92,29 @@ def test_eager_mode_is_pytorchs(torch: ModuleType, steps: list[Step]) -> None:
         assert found is not None
         agree(found[0], expected[0])
         agree(found[1], expected[1])
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=programs)
+def test_a_compiled_function_does_what_eager_mode_does(steps: list[Step]) -> None:
+    """At its second call, which is native."""
+    expected = run(retrograd, steps)
+
+    def function(leaves: list[Any]) -> list[Any]:
+        return [y * 1 for y in pool_of(retrograd, leaves, steps)]
+
+    compiled = retrograd.compile_grad(function)
+    for _ in range(2):
+        leaves = leaves_of(retrograd)
+        try:
+            pool = compiled(leaves)
+            grads = gradients(retrograd, pool, leaves)
+        except (RetrogradError, IndexError):
+            assert expected is None
+            return
+    if expected is not None:
+        agree([y.detach().tolist() for y in pool], expected[0])
+        agree([g.tolist() if g is not None else None for g in grads], expected[1])
 
 
 @settings(max_examples=80)

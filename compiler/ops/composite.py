@@ -21,9 +21,22 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DtypeError
 from retrograd.compiler.ir.arrays import in_order
-from retrograd.compiler.ir.graph import Array, Builder, Graph, Input, Node, Op, Type, Value, interpret
+from retrograd.compiler.ir.graph import (
+    Array,
+    Builder,
+    Constant,
+    Graph,
+    Input,
+    Node,
+    Op,
+    Type,
+    Value,
+    interpret,
+)
+from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.reverse import backpropagate
+from retrograd.compiler.ops.shape import Cast
 from retrograd.compiler.record import record
 
 
@@ -63,7 +76,9 @@ class Composite(Op):
     def evaluate(self, *arrays: Array) -> Array:
         half = _half(self, tuple([(a.shape, a.dtype) for a in arrays]))
         self.inspect(*arrays)
-        return in_order(in_float32(self.compute)(*arrays) if half else self.compute(*arrays))
+        found = in_float32(self.compute)(*arrays) if half else self.compute(*arrays)
+        lies_well = found.flags.c_contiguous or keeps_order(self, tuple([_type(a) for a in arrays]))
+        return found if lies_well else in_order(found)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -97,6 +112,13 @@ def expansion(op: Composite, types: tuple[Type, ...]) -> Graph:
     with builder.at(None):
         inputs = tuple(builder.input(f"x{k}", type_) for k, type_ in enumerate(types))
         return Graph(op.name, inputs, (op.expand(*inputs),))
+
+
+@lru_cache(maxsize=4096)
+def keeps_order(op: Composite, types: tuple[Type, ...]) -> bool:
+    """Whether the value is computed element by element, so that its elements lie as those of the operands."""
+    nodes = expansion(op, types).nodes
+    return all(isinstance(node.op, Elementwise | Cast | Constant) or not node.ndim for node in nodes)
 
 
 @lru_cache(maxsize=4096)

@@ -16,6 +16,7 @@ import numpy as np
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError
+from retrograd.compiler.ir.arrays import in_order
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.index import put_along_add
@@ -53,8 +54,8 @@ class Scan(Op):
     @in_float32
     def evaluate(self, *arrays: Array) -> Array:
         if self.reverse:
-            return np.flip(self.forwards(*(np.flip(a, self.axis) for a in arrays)), self.axis)
-        return self.forwards(*arrays)
+            return in_order(np.flip(self.forwards(*(np.flip(a, self.axis) for a in arrays)), self.axis))
+        return in_order(self.forwards(*arrays))
 
     def forwards(self, *arrays: Array) -> Array:
         """The scan from the start to the end, in NumPy."""

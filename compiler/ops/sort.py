@@ -40,6 +40,8 @@ class Argsort(Op):
 
     def evaluate(self, *arrays: Array) -> Array:
         (x,) = arrays
+        if dtypes.dtype(x.dtype).is_half:
+            x = x.astype(np.float32)  # NumPy does not know where NaNs of bfloat16 go
         if not self.descending:
             return np.argsort(x, self.axis, kind="stable")
         backwards = np.argsort(np.flip(x, self.axis), self.axis, kind="stable")

@@ -19,11 +19,10 @@ from typing import Any
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.arrays import ordered
 from retrograd.compiler.ir.graph import Builder, Constant, Graph, Node, Op, Type, order
-from retrograd.compiler.ops.composite import Composite, expansion
+from retrograd.compiler.ops.composite import Composite, expansion, keeps_order
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import exactly
 from retrograd.compiler.ops.reverse import cotangents
-from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.kernels import kernel
 from retrograd.runtime.native.small import program as small
@@ -54,7 +53,9 @@ def computing(op: Op, types: Sequence[Type]) -> Compute:
 
 def _composite(op: Composite, types: Sequence[Type]) -> Compute:
     own = type(op).compute is not Composite.compute
-    compute = op.compute if own else _formula(expansion(op, tuple(types)))
+    compute = op.compute if own else function_of(expansion(op, tuple(types)))
+    if not keeps_order(op, tuple(types)):
+        compute = ordered(compute)
     if type(op).inspect is Composite.inspect:
         return compute
 
@@ -63,13 +64,6 @@ def _composite(op: Composite, types: Sequence[Type]) -> Compute:
         return compute(*arrays)
 
     return inspected
-
-
-def _formula(graph: Graph) -> Compute:
-    compute = function_of(graph)
-    if not any(isinstance(node.op, Permute) for node in graph.nodes):
-        return compute
-    return ordered(compute)
 
 
 def cotangents_of(op: Op, types: Sequence[Type], out: Type, needed: Sequence[bool]) -> Compute:

@@ -19,7 +19,7 @@ from retrograd.compiler.ops.shape import cast, expand
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.opnodes import OpNode, counter_of, edge_of, launching
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
-from retrograd.runtime.eager.views import CopySlices, View, note_rearranged, overlaps, placed
+from retrograd.runtime.eager.views import Alias, CopySlices, note_rearranged, overlaps, placed
 from retrograd.runtime.eager.wholes import of_call
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import DeviceArray
@@ -133,13 +133,14 @@ def _check_history(tensor: Tensor) -> None:
                     "be modified inplace. You should replace the inplace operation by an out-of-place one."
                 )
             )
-        if view is not None and view.path and view.tracked and _is_leaf(view.base):
+        if view is not None and view.tracked and _is_leaf(view.base):
             raise GradientError(
                 mirrored(
                     "a view of a leaf Variable that requires grad is being used in an in-place operation."
                 )
             )
-    if STATE.grad and view is not None and view.path and not view.tracked and view.base._requires_grad:
+    made_without = view is not None and not view.tracked and not isinstance(view, Alias)
+    if STATE.grad and made_without and view.base._requires_grad:
         raise _made_without_grad()
 
 
@@ -224,7 +225,7 @@ def _set_history(tensor: Tensor, edge: GradNode) -> None:
     exchanged.
     """
     view = tensor._view
-    if view is None or not view.path:
+    if view is None or isinstance(view, Alias):
         _become(tensor, edge)
         return
     if not view.tracked:
@@ -271,7 +272,7 @@ def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> T
         found._edge.shown = shown
         _become(tensor, found._edge)
     if view is not None:
-        tensor._view = View(view.base, (*view.path, *path), view.tracked, version)
+        tensor._view = type(view)(view.base, (*view.path, *path), view.tracked, version)
     note_rearranged(tensor, version, path, before)
     return tensor
 
@@ -309,7 +310,7 @@ def _alias(tensor: Tensor, shares_version: bool) -> Tensor:
     result = Tensor(tensor._value if trace is None else trace.lift(tensor))
     if trace is not None:
         counter = result._counter = counter_of(tensor)
-        result._view = View(tensor, (), False, counter[0])
+        result._view = Alias(tensor, (), False, counter[0])
         trace.views.append(result._view)
         trace.lay(result, trace.strides(tensor))
     elif shares_version:
@@ -326,7 +327,7 @@ def detach(self: Tensor) -> Tensor:
 @method()
 def detach_(self: Tensor) -> Tensor:
     """Forget this Tensor's own history."""
-    if self._view is not None and self._view.path:
+    if self._view is not None and not isinstance(self._view, Alias):
         raise GradientError(
             mirrored(
                 "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
@@ -360,7 +361,7 @@ def _set_data(self: Tensor, new: Tensor) -> None:
         changed(self)
         return
     counter = self._counter = counter_of(new)
-    self._value, self._view = node, View(new, (), False, counter[0])
+    self._value, self._view = node, Alias(new, (), False, counter[0])
     trace.lay(self, trace.strides(new))
 
 

@@ -21,6 +21,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DeviceError, RetrogradError, TraceError, mirrored
 from retrograd.compiler.ir.graph import INTERPRETERS, Node, Op, Type, Value, apply
 from retrograd.compiler.ir.quiet import QUIET, quietly
+from retrograd.compiler.ops.composite import Composite, keeps_order
 from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager import one_op
@@ -216,17 +217,20 @@ def _trace(trace: Trace, op: Op, operands: Sequence[Value], tracked: bool) -> Te
     result = Tensor(node)
     if kind_of(op).is_view:
         _link(op, operands[0], result, trace)
-    elif node.ndim > 1 and kind_of(op).keeps_order:
-        _lay_like(trace, operands, result)
+    elif node.ndim > 1:
+        _lay_like(trace, op, operands, result)
     if tracked and STATE.grad and node.dtype.is_floating_point:
         record(kind_of(op), op, operands, nodes, result)
     return result
 
 
-def _lay_like(trace: Trace, operands: Sequence[Value], result: Tensor) -> None:
-    """Note that the elements of a result, computed one by one, lie as those of the operands."""
+def _lay_like(trace: Trace, op: Op, operands: Sequence[Value], result: Tensor) -> None:
+    """Note that the elements of a result, if they are computed one by one, lie as those of the operands."""
     axes = [(tuple(x.shape), trace.strides(x)) for x in operands if isinstance(x, Tensor) and x.ndim]
-    if not all(Layout(*each).contiguous for each in axes):
+    if all(Layout(*each).contiguous for each in axes):
+        return
+    types = [i.type for i in trace.lift(result).inputs]
+    if kind_of(op).keeps_order or (isinstance(op, Composite) and keeps_order(op, tuple(types))):
         trace.lay(result, pointwise_strides(result.shape, axes))
 
 

@@ -128,6 +128,12 @@ class View:
             view._edge, view._requires_grad = again._edge, again._requires_grad
 
 
+class Alias(View):
+    """All elements of another Tensor, without its history: `detach()` and `data` inside a trace."""
+
+    __slots__ = ()
+
+
 def walk(path: Sequence[Op], base: Value) -> Value:
     """The view of a base, at the base's level."""
     for op in path:

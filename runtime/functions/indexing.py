@@ -187,7 +187,9 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             name = _WHOLE if elements.ndim else _FILLED
             assign(view, _fitted(elements, view.shape, expanded=True), name, elements)
         case [(axis, mask)] if (
-            mask.dtype is dtypes.bool_ and mask.ndim and _under_mask(view, axis, mask, elements)
+            mask.dtype is dtypes.bool_
+            and (mask.ndim or counts_unknown(mask))
+            and _under_mask(view, axis, mask, elements)
         ):
             pass
         case picks:

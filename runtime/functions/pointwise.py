@@ -110,9 +110,9 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     for special in _special(operands, dtypes.dtype(first)):
         if f"{special} in {row.name}" in REFUSED:
             raise DtypeError(mirrored(REFUSED[f"{special} in {row.name}"]))
-    if dtypes.dtype(first).numpy not in taken_dtypes(row):
-        row.infer(*(Type(tuple(x.shape), dtypes.of(x)) for x in promoted))
     picked = any(isinstance(x, Selection) for x in promoted)
+    if dtypes.dtype(first).numpy not in taken_dtypes(row):
+        row.infer(*(Type(() if picked else tuple(x.shape), dtypes.of(x)) for x in promoted))
     result: Tensor = apply(row, *promoted) if picked else RECORD.apply(row, promoted)
     if row.name in grad_names.BESIDE:
         name_history(result, Last(_called(row.name, *operands)), operands)
@@ -381,7 +381,9 @@ def in_place_of(name: str, function: Function) -> Function:
     @wraps(function)
     def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if isinstance(self, Selection):
-            return self.become(function(self, *args, **kwargs))
+            result = function(self, *args, **kwargs)
+            check_category(self, result)
+            return self.become(result)
         check_writable(self)
         if row is not None and _there(row, self, args, kwargs):
             return self

@@ -53,7 +53,7 @@ def check_mask(name: str, mask: Tensor) -> None:
 
 def counts_unknown(mask: Tensor) -> bool:
     """Whether it is a mask of which nobody knows now how many elements it picks."""
-    if STATE.trace is None or mask.dtype is not dtypes.bool_ or not mask.ndim:
+    if STATE.trace is None or mask.dtype is not dtypes.bool_:
         return False
     return not isinstance(STATE.trace.lift(mask).op, Constant)
 
