@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from retrograd.compiler.adjoint import joint
-from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.cpu import CAREFUL, Target, assemble
 from retrograd.compiler.backends.routines import is_routine, routine
 from retrograd.compiler.dtypes import float32
 from retrograd.compiler.ir.graph import OPS, Builder, Graph, Node, Op, Type, apply
@@ -60,6 +60,16 @@ def chain(z: Node) -> Node:
     return total(a + row("tanh", z) * row("log1p", z * z))
 
 
+def row_sums(x: Node) -> Node:
+    value: Node = sum_(x, [1])
+    return value
+
+
+def column_sums(x: Node) -> Node:
+    value: Node = sum_(x, [0])
+    return value
+
+
 def product(a: Node, b: Node) -> Node:
     value: Node = dot(a, b)
     return value
@@ -69,6 +79,9 @@ PROGRAMS: dict[str, tuple[Callable[..., Node], tuple[Shape, ...], tuple[int, ...
     "two layers": (two_layers, ((64, 1000), (1000, 100), (100, 10), (64, 10)), (1, 2)),
     "rosenbrock": (rosenbrock, ((), ()), (0, 1)),
     "elementwise chain": (chain, ((1000000,),), (0,)),
+    "sum of all": (total, ((4096, 4096),), ()),
+    "sums of rows": (row_sums, ((4096, 4096),), ()),
+    "sums of columns": (column_sums, ((4096, 4096),), ()),
     "product 8": (product, ((8, 8), (8, 8)), ()),
     "product 64": (product, ((64, 64), (64, 64)), ()),
     "product 127": (product, ((127, 127), (127, 127)), ()),
@@ -115,7 +128,7 @@ def measure(name: str) -> Cost:
     names = called(compiled, text)
     begin = time.process_time()
     for each in names:
-        assemble(routine(each, target.vector_bits), target)
+        assemble(routine(each, target.vector_bits), target, level=CAREFUL)
     shared = 1e3 * (time.process_time() - begin)
     return Cost(statistics.median(front), statistics.median(back), shared, lines, size, len(names))
 
