@@ -579,6 +579,12 @@ def test_what_lapack_does_says_so() -> None:
         t.linalg.cholesky(t.eye(2, device="cuda"))
 
 
+def test_what_numpy_does_says_so() -> None:
+    x = t.ones(3, device="cuda")
+    with pytest.raises(DeviceError, match=r"igamma of a tensor on cuda:0; NumPy does it.*\.cpu\(\)"):
+        t.igamma(x, x)
+
+
 def test_it_is_copied_and_pickled() -> None:
     x = t.nn.Parameter(x32(3).cuda())
     again = copy.deepcopy(x)

@@ -269,10 +269,10 @@ class _Plan(NamedTuple):
         view = arrays[0].layout.moved(op) if len(arrays) == 1 else None
         if view is not None or not kind.size:
             return _Plan(kind, view)
-        if isinstance(op, Lapack):
+        if op.hosted:
             raise DeviceError(
                 f"{op.name} of a tensor on {gpu.name}",
-                "LAPACK does it, which works on the CPU only",
+                f"{'LAPACK' if isinstance(op, Lapack) else 'NumPy'} does it, which works on the CPU only",
                 "move the tensor there with .cpu(), and the result back with .to()",
             )
         operands, addresses = _operands(arrays)
