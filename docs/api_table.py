@@ -66,7 +66,6 @@ LIMITS = {
     "`Function`'s `jvp` is not called, its `backward` is differentiated; where a gradient leaves something "
     "out by definition (`padding_idx`, `scale_grad_by_freq`), so does the tangent",
     "compile": "the whole function or an error; PyTorch's backends and `options` are not there",
-    "linalg.cond": "a singular matrix in a stack is an error, except for the norm of 2",
     "load": "reads safetensors, never pickled files",
     "save": "writes safetensors, never pickled files",
     "svd": "not with `compute_uv=False`",

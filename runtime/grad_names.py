@@ -421,6 +421,13 @@ FUNCTIONS: dict[str, Name] = {
     "cholesky_solve": "CholeskySolveBackward0", "cholesky_inverse": "CholeskyInverseBackward0",
     "linalg_tensorinv": Last("ViewBackward0"), "linalg_tensorsolve": Last("ViewBackward0"),
     "linalg_inv": "LinalgInvExBackward0", "linalg_solve": "LinalgSolveExBackward0",
+    "linalg_inv_ex": "LinalgInvExBackward0", "linalg_solve_ex": "LinalgSolveExBackward0",
+    "linalg_cholesky_ex": "LinalgCholeskyExBackward0", "linalg_lu": "LinalgLuBackward0",
+    "linalg_lu_factor": "LinalgLuFactorExBackward0", "linalg_lu_factor_ex": "LinalgLuFactorExBackward0",
+    "lu": "LinalgLuFactorExBackward0", "lu_unpack": "LuUnpackBackward0",
+    "linalg_lu_solve": "LinalgLuSolveBackward0", "lu_solve": "LinalgLuSolveBackward0",
+    "linalg_matrix_exp": "LinalgMatrixExpBackward0",
+    "igamma": "IgammaBackward0", "igammac": "IgammacBackward0",
     "linalg_cholesky": "LinalgCholeskyExBackward0", "cholesky": "CholeskyBackward0",
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ from retrograd.autograd import gradcheck, gradgradcheck
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError, RetrogradError
 from retrograd.compiler.ir.graph import Type
-from retrograd.compiler.ops import factor, lapack
+from retrograd.compiler.ops import factor, lapack, lu
 
 
 def matrices(t: Any, dtype: str = "float64") -> dict[str, Any]:
@@ -80,6 +80,11 @@ TWICE = {
     "det": lambda a: linalg.det(a),
     "logabsdet": lambda a: linalg.slogdet(a)[1],
     "cholesky": lambda a: linalg.cholesky(a @ a.mT),
+    "lu": lambda a: linalg.lu(a)[1] @ linalg.lu(a)[2].tanh(),
+    "tall lu": lambda a: linalg.lu(a[:, :3]).L.tanh(),
+    "wide lu": lambda a: linalg.lu(a[:3]).U.tanh(),
+    "lu_solve": lambda a: linalg.lu_solve(*linalg.lu_factor(a), a.mT),
+    "matrix_exp": lambda a: linalg.matrix_exp(a),
     "qr": lambda a: linalg.qr(a)[1].abs(),
     "wide qr": lambda a: linalg.qr(a[:3])[0].abs(),
     "tall qr": lambda a: linalg.qr(a[:, :3])[0].abs(),
@@ -118,6 +123,8 @@ OPS_OF_LAPACK = [
     (lapack.LogAbsDet(), (4, 4)), (lapack.SignOfDet(), (4, 4)), (lapack.Cholesky(), (4, 4)),
     (factor.Eigh(False), (4, 4)),
     (factor.Svd(), (5, 3)), (factor.Svd(), (3, 5)), (factor.Qr(), (5, 3)), (factor.Qr(), (3, 5)),
+    (lu.Lu(), (4, 4)), (lu.Lu(), (5, 3)), (lu.RowOrder(), (5, 3)), (lu.Pivots(), (3, 5)),
+    (lu.Info("lu"), (4, 4)), (lu.Info("cholesky"), (4, 4)), (lu.MatrixExp(), (4, 4)),
     (factor.CompleteQr(), (5, 3)), (factor.Complement(), (5, 3)), (factor.Pinv(0.0, 0.0), (5, 3)),
 ]  # fmt: skip
 

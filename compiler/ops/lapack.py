@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,15 @@ def _lapack(what: str, compute: Callable[..., Any], *arrays: Array) -> Any:
     raise LinearAlgebraError(mirrored(text))
 
 
+def _one_by_one(compute: Callable[..., Any], instead: float, *arrays: Array) -> Array:
+    """The answer for each matrix, or a number all over where there is none."""
+    found = np.full_like(arrays[-1], instead)
+    for place in np.ndindex(arrays[0].shape[:-2]):
+        with suppress(np.linalg.LinAlgError):
+            found[place] = compute(*(a[place] for a in arrays))
+    return found
+
+
 def _batch(compute: Callable[..., Any], *arrays: Array) -> str:
     """Which matrix of a stack has no answer."""
     for place in np.ndindex(arrays[0].shape[:-2]):
@@ -88,7 +98,7 @@ class Inverse(SameShape):
 
     name = "inv"
     endless: bool = False
-    """Whether a singular matrix, of one alone, has an inverse full of infinities rather than none."""
+    """Whether a singular matrix has an inverse full of infinities rather than none."""
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
@@ -97,7 +107,7 @@ class Inverse(SameShape):
             return np.asarray(np.linalg.inv(a))
         except np.linalg.LinAlgError:
             if self.endless:
-                return np.full_like(a, np.inf)
+                return _one_by_one(np.linalg.inv, np.inf, a)
             which = next(m for m in a.reshape(-1, *a.shape[-2:]) if np.linalg.matrix_rank(m) < len(m))
             place = next(k for k in range(1, len(which) + 1) if np.linalg.matrix_rank(which[:, :k]) < k)
             text = why.format(place) + "input matrix is singular."
@@ -116,8 +126,12 @@ class Solve(SameShape):
     """The `x` of `a · x = b`, for a `[…, n, n]` and b `[…, n, k]`."""
 
     name = "solve"
+    endless: bool = False
+    """Whether infinities stand for the solution where the matrix is singular."""
 
     def evaluate(self, *arrays: Array) -> Array:
+        if self.endless:
+            return _one_by_one(np.linalg.solve, np.inf, *arrays)
         why = "torch.linalg.solve: The solver failed because the input matrix is singular."
         return np.asarray(_lapack(why, np.linalg.solve, *arrays))
 
@@ -206,9 +220,13 @@ class Cholesky(SameShape):
     """The lower triangle `l` of `a = l · lᵀ`; only a's lower triangle is read."""
 
     name = "cholesky"
+    endless: bool = False
+    """Whether NaN stands for the factor where there is none."""
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
+        if self.endless:
+            return _one_by_one(np.linalg.cholesky, np.nan, a)
         text = (
             "linalg.cholesky: The factorization could not be completed because the input is not "
             "positive-definite (the leading minor of order {} is not positive-definite)."
@@ -260,5 +278,5 @@ def _column(x: Value) -> Value:
     return unsqueeze(x, [len(x.shape), len(x.shape) + 1])
 
 
-def solve(a: Value, b: Value) -> Value:
-    return apply(Solve(), a, b)
+def solve(a: Value, b: Value, endless: bool = False) -> Value:
+    return apply(Solve(endless), a, b)

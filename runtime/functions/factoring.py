@@ -218,5 +218,5 @@ def cond(A: Tensor, p: Order = None) -> Tensor:
         return least / most if p == -2 else most / least
     matrix("cond", A, True)
     assert p is not None
-    inverse = matrix_norm(apply(lapack.Inverse(endless=A.ndim == 2), A), p)
+    inverse = matrix_norm(apply(lapack.Inverse(endless=True), A), p)
     return rows.where(rows.isinf(inverse), inverse, matrix_norm(A, p) * inverse)

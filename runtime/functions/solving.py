@@ -57,14 +57,18 @@ def logdet(input: Tensor) -> Tensor:
 @linalg("solve")
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """The X of `A · X = B`, or with `left=False` of `X · A = B`; B may be a vector for each matrix."""
-    matrix("solve", A, True)
+    return arranged(matrix("solve", A, True), B, left, endless=False)
+
+
+def arranged(A: Tensor, B: Tensor, left: bool, endless: bool) -> Tensor:
+    """`solve` of operands that broadcast; see `lapack.Solve` for `endless`."""
     vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and tuple(B.shape) == tuple(A.shape[:-1]))
     if vector and not left:
         why = "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False"
         raise ShapeError(mirrored(why))
     right = moves.unsqueeze(B, [B.ndim]) if vector else B
     if not left:
-        return solve(A.mT, right.mT).mT.contiguous()
+        return arranged(A.mT, right.mT, True, endless).mT.contiguous()
     if right.shape[-2] != A.shape[-1]:
         raise ShapeError(
             f"linalg.solve of {list(A.shape)} and {list(B.shape)}",
@@ -75,7 +79,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         )
     batch = broadcast_shapes("linalg.solve", A.shape[:-2], right.shape[:-2])
     found = lapack.solve(
-        moves.expand(A, (*batch, *A.shape[-2:])), moves.expand(right, (*batch, *right.shape[-2:]))
+        moves.expand(A, (*batch, *A.shape[-2:])), moves.expand(right, (*batch, *right.shape[-2:])), endless
     )
     return moves.squeeze(found, [found.ndim - 1]) if vector else found
 

@@ -1,0 +1,220 @@
+"""Triangular factors and the matrix exponential: `linalg.lu` and its kin, `matrix_exp`, and the functions
+whose names end in `ex`, which tell of singular matrices by a number in place of an error.
+
+In flow stacks of matrices `[…, m, n]` in float32 or float64, out flow `torch.linalg`'s results with their
+derivatives (`ops/lu.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import (
+    DtypeError,
+    LinearAlgebraError,
+    NotWrittenError,
+    ShapeError,
+    mirrored,
+)
+from retrograd.compiler.ir.graph import apply
+from retrograd.compiler.ops import lapack
+from retrograd.compiler.ops import lu as elimination
+from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.lapack import Lapack
+from retrograd.runtime.functions.factoring import matrix
+from retrograd.runtime.functions.public import linalg, public
+from retrograd.runtime.functions.results import pair
+from retrograd.runtime.functions.solving import arranged, solve
+from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.names import bare_legacy_name
+from retrograd.runtime.tensor import Tensor
+
+
+def _fixed(op: Lapack, *operands: Tensor) -> Tensor:
+    """The value of an op that has no derivative."""
+    with no_grad():
+        return apply(op, *operands)
+
+
+def _failed(name: str, info: Tensor, text: str) -> None:
+    """LinearAlgebraError for the first matrix that failed; inside a trace nobody knows."""
+    if STATE.trace is not None:
+        STATE.trace.unchecked = True
+        return
+    numbers = info.read(name)
+    for place, number in enumerate(numbers.ravel().tolist()):
+        if number:
+            batch = f"(Batch element {place}): " if numbers.ndim else ""
+            raise LinearAlgebraError(mirrored(f"{name}: {batch}{text.format(number)}"))
+
+
+_ZERO_PIVOT = (
+    "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still want to "
+    "perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
+)
+
+
+# ---- triangular factors ------------------------------------------------------------------------------------
+
+
+def _general(name: str, A: Tensor, pivot: bool) -> Tensor:
+    if A.ndim < 2:
+        shape = list(A.shape)
+        why = f"{name}: Expected tensor with 2 or more dimensions. Got size: {shape} instead"
+        raise ShapeError(mirrored(why))
+    if A.dtype not in (dtypes.float32, dtypes.float64):
+        raise NotWrittenError(mirrored(f"\"lu_cpu\" not implemented for '{bare_legacy_name(A.dtype)}'"))
+    if not pivot:
+        raise ShapeError(mirrored("linalg.lu_factor: LU without pivoting is not implemented on the CPU"))
+    return A
+
+
+@linalg("lu")
+def lu(A: Tensor, *, pivot: bool = True) -> Any:
+    """`A = P · L · U`: P orders rows, L is a lower triangle with ones on its diagonal, U an upper one."""
+    packed = apply(elimination.Lu(), _general("linalg.lu", A, pivot))
+    return pair("linalg_lu", _fixed(elimination.RowOrder(), A), *elimination.factors(packed))
+
+
+@linalg("lu_factor_ex")
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
+    """`lu_factor`, and for each matrix at which pivot it is singular, from 1 on, or 0."""
+    packed, pivots, info = _factored(A, pivot)
+    if check_errors:
+        _failed("torch.linalg.lu_factor_ex", info, _ZERO_PIVOT)
+    return pair("linalg_lu_factor_ex", packed, pivots, info)
+
+
+def _factored(A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor]:
+    packed = apply(elimination.Lu(), _general("torch.lu_factor", A, pivot))
+    return packed, _fixed(elimination.Pivots(), A), _fixed(elimination.Info("lu"), A)
+
+
+@linalg("lu_factor")
+def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
+    """L and U in one matrix, and the rows that changed places; LinearAlgebraError for a singular matrix."""
+    packed, pivots, info = _factored(A, pivot)
+    _failed("torch.linalg.lu_factor", info, _ZERO_PIVOT)
+    return pair("linalg_lu_factor", packed, pivots)
+
+
+@public("lu", method=True)
+def _lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
+    """`linalg.lu_factor`; with `get_infos` its third result tells of singular matrices."""
+    packed, pivots, info = _factored(A, pivot)
+    if get_infos:
+        return pair("_lu_with_info", packed, pivots, info)
+    _failed("torch.linalg.lu_factor", info, _ZERO_PIVOT)
+    return packed, pivots
+
+
+@public("lu_unpack")
+def lu_unpack(
+    LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True
+) -> Any:
+    """P, L and U of what `lu_factor` gives; those that are not asked for are empty."""
+    _check_pivots("torch.lu_unpack", LU_pivots)
+    none = LU_data.new_empty(0)
+    rows = _fixed(elimination.FromPivots(LU_data.shape[-2]), LU_pivots, LU_data)
+    lower, upper = elimination.factors(LU_data)
+    found = (lower, upper) if unpack_data else (none, none)
+    return pair("lu_unpack", rows if unpack_pivots else none, *found)
+
+
+def _check_pivots(name: str, pivots: Tensor) -> None:
+    if pivots.dtype is not dtypes.int32:
+        kind = "torch.int32 dtype" if name == "torch.lu_unpack" else "scalar type torch.int32"
+        text = (
+            "LU_pivots is expected to be a contiguous tensor of torch.int32 dtype. Note: this function is "
+            "intended to be used with the output produced by torch.linalg.lu_factor"
+            if name == "torch.lu_unpack"
+            else f"{name}: pivots should be a Tensor of {kind}"
+        )
+        raise DtypeError(mirrored(f"torch.lu_unpack: {text}" if name == "torch.lu_unpack" else text))
+
+
+@linalg("lu_solve")
+def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
+    """The X of `A · X = B` by what `lu_factor(A)` gives, of `X · A = B` unless `left`, and of A's transpose
+    if `adjoint`.
+    """
+    matrix("lu_solve", LU, True)
+    _check_pivots("linalg.lu_solve", pivots)
+    if B.ndim < 2:
+        raise ShapeError(mirrored("linalg.lu_solve: The input tensor B must have at least 2 dimensions."))
+    if not left:
+        return lu_solve(LU, pivots, B.mT, adjoint=not adjoint).mT.contiguous()
+    m, n = LU.shape[-1], B.shape[-2]
+    if m != n:
+        why = f"({m}x{m} and {n}x{B.shape[-1]})"
+        raise ShapeError(
+            mirrored(f"linalg.lu_solve: Incompatible shapes of A and B for the equation AX = B {why}")
+        )
+    batch = broadcast_shapes("linalg.lu_solve", tuple(LU.shape[:-2]), tuple(B.shape[:-2]))
+    own, right = LU.expand(*batch, m, m), B.expand(*batch, *B.shape[-2:])
+    order = _fixed(elimination.FromPivots(m), pivots, LU)
+    lower, upper = elimination.factors(own)
+    if adjoint:
+        return order @ solve(lower.mT, solve(upper.mT, right))
+    return solve(upper, solve(lower, order.mT @ right))
+
+
+@public("lu_solve", method=True)
+def _lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+    """`linalg.lu_solve`, the right-hand side first."""
+    return lu_solve(LU_data, LU_pivots, input)
+
+
+# ---- a number in place of an error -------------------------------------------------------------------------
+
+
+@linalg("inv_ex")
+def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
+    """The inverse, and for each matrix at which pivot it is singular, from 1 on, or 0: then its inverse is
+    full of infinities.
+    """
+    info = _fixed(elimination.Info("lu"), matrix("inv", A, True))
+    if check_errors:
+        why = "The diagonal element {} is zero, the inversion could not be completed because the input matrix"
+        _failed("linalg.inv_ex", info, f"{why} is singular.")
+    return pair("linalg_inv_ex", apply(lapack.Inverse(endless=True), A), info)
+
+
+@linalg("solve_ex")
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
+    """`solve`, and for each matrix at which pivot it is singular, from 1 on, or 0: then there is no solution,
+    and infinities stand for it.
+    """
+    info = _fixed(elimination.Info("lu"), matrix("solve", A, True))
+    if check_errors:
+        _failed("torch.linalg.solve_ex", info, "The solver failed because the input matrix is singular.")
+    return pair("linalg_solve_ex", arranged(A, B, left, endless=True), info)
+
+
+@linalg("cholesky_ex")
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
+    """The Cholesky factor, and for each matrix which leading minor is not positive-definite, from 1 on, or 0:
+    then there is no factor, and NaN stands for it.
+    """
+    info = _fixed(elimination.Info("cholesky"), matrix("cholesky", A, True))
+    if check_errors:
+        why = (
+            "The factorization could not be completed because the input is not positive-definite (the leading"
+        )
+        _failed("linalg.cholesky_ex", info, f"{why} minor of order {{}} is not positive-definite).")
+    found = apply(lapack.Cholesky(endless=True), A)
+    return pair("linalg_cholesky_ex", found.mT if upper else found, info)
+
+
+# ---- the exponential ---------------------------------------------------------------------------------------
+
+
+@linalg("matrix_exp", "matrix_exp")
+def matrix_exp(A: Tensor) -> Tensor:
+    """The exponential of square matrices."""
+    if A.ndim >= 2 and not A.is_floating_point():
+        kind = bare_legacy_name(A.dtype)
+        why = f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {kind}"
+        raise DtypeError(mirrored(why))
+    return apply(elimination.MatrixExp(), matrix("matrix_exp", A, True))
