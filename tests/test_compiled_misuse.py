@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -222,3 +224,41 @@ def test_a_call_with_a_history_compiles_one_program(monkeypatch: pytest.MonkeyPa
     f(x).backward()
     close(x.grad, 3 * array(3) ** 2)
     assert made == ["f_and_gradient"]
+
+
+# ---- copies and pickles ------------------------------------------------------------------------------------
+
+
+@rg.compile_grad
+def doubled(x: Any) -> Any:
+    return x * 2
+
+
+class Scaled(rg.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = rg.nn.Parameter(rg.tensor(3.0))
+        self.function = doubled
+
+    @rg.compile_grad
+    def forward(self, x: Any) -> Any:
+        return self.function(x) * self.scale
+
+
+def test_a_compiled_function_is_copied_and_pickled_as_a_function_is() -> None:
+    doubled(rg.ones(2, requires_grad=True))
+
+    assert copy.copy(doubled) is copy.deepcopy(doubled) is doubled
+    assert pickle.loads(pickle.dumps(doubled)) is doubled
+
+
+def test_modules_with_compiled_functions_are_copied_and_pickled() -> None:
+    module = Scaled()
+    module(rg.ones(2))
+
+    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        with rg.no_grad():
+            other.scale.fill_(5.0)
+        assert other(rg.ones(2)).tolist() == [10.0, 10.0]
+        assert pickle.loads(pickle.dumps(other.forward))(rg.ones(2)).tolist() == [10.0, 10.0]
+    assert module(rg.ones(2)).tolist() == [6.0, 6.0]

@@ -129,6 +129,12 @@ class CompiledFunction(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<compiled {self._parameters.name}{self._parameters.signature}>"
 
+    def __reduce__(self) -> Any:
+        """As a function is: copies are itself, and a pickle knows where to find it."""
+        if self._first:
+            return getattr, (self._first[0], self.__wrapped__.__name__)
+        return self.__wrapped__.__qualname__
+
     @property
     def specialisations(self) -> int:
         """How many there are."""
