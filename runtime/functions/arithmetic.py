@@ -23,6 +23,7 @@ from retrograd.runtime.eager.kernels import number, stored
 from retrograd.runtime.eager.promotion import as_operand, common_dtype
 from retrograd.runtime.eager.replay import replayed
 from retrograd.runtime.functions.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
+from retrograd.runtime.functions.refusals import telling
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, method, new
 
@@ -38,7 +39,8 @@ def entered(in_place: bool = True, replay: bool = True) -> Callable[[_F], _F]:
     """
 
     def enter(function: _F) -> _F:
-        public(function.__name__.rstrip("_"), function, in_place, replay)
+        name = function.__name__.rstrip("_")
+        public(name, telling(name, function), in_place, replay)
         return function
 
     return enter
@@ -48,6 +50,10 @@ updating = partial(replayed, planner="updates")
 
 
 def _into(out: Tensor | None, result: Tensor) -> Tensor:
+    if result is NotImplemented:
+        raise ArgumentError(
+            "an operand that is neither a Tensor nor a number", advice="make one with tensor()"
+        )
     return result if out is None else write_out(out, result)
 
 

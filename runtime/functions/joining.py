@@ -6,7 +6,7 @@ are views. To add a way of joining, arrange the operands and call `cat`; a way o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
 from retrograd.compiler import dtypes
@@ -25,6 +25,8 @@ _EMPTY = {
 
 def _listed(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     """The operands as a list, all of their common dtype; at least one."""
+    if isinstance(tensors, Tensor) or not isinstance(tensors, Iterable):
+        raise ArgumentError(f"{name}() of a {type(tensors).__name__}", "it takes a list or tuple of Tensors")
     listed = list(tensors)
     for k, x in enumerate(listed):
         if not isinstance(x, Tensor):
@@ -179,8 +181,10 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
         return _cut(input, axis, sections, "SplitWithSizes")
     size = integer(split_size_or_sections, "split", "split_size")
     if size < 0 or (size == 0 and whole):
-        wanted = "be non-negative" if size < 0 else f"be positive, unless dimension size is 0; it is {whole}"
-        raise ShapeError("split()", mirrored(f"split expects split_size {wanted}, but got split_size={size}"))
+        why = f"split expects split_size be non-negative, but got split_size={size}"
+        if size == 0:
+            why = f"split_size can only be 0 if dimension size is 0, but got dimension size of {whole}"
+        raise ShapeError("split()", mirrored(why))
     starts = range(0, whole, size) if size else (0,)
     return _cut(input, axis, [min(size, whole - start) for start in starts] or [0])
 

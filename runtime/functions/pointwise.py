@@ -34,6 +34,7 @@ from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD, updated
 from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.eager.selection import Selection
+from retrograd.runtime.functions.refusals import not_a_tensor, telling
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
@@ -316,6 +317,8 @@ def row_function(row: Elementwise) -> Function:
     def function(input: Any, *others: Any, out: Tensor | None = None) -> Tensor:
         if len(others) + 1 != row.arity:
             raise ArgumentError(f"{row.name}() takes {row.arity} operands", f"{len(others) + 1} were given")
+        if row.arity == 1 and not isinstance(input, Tensor):
+            raise not_a_tensor(row.name, "input", 0, input)
         result = direct(input, *others)
         if result is NotImplemented:
             result = general(row, (input, *others))
@@ -327,7 +330,7 @@ def row_function(row: Elementwise) -> Function:
             result = general(row, (input, other))
         return result if out is None else write_out(out, result)
 
-    chosen = with_other if row.arity == 2 else function
+    chosen = telling(row.name, with_other if row.arity == 2 else function)
     chosen.__name__ = chosen.__qualname__ = row.name
     chosen.__doc__ = f"`{row.formula}`, element by element."
     if row.arity > 2:

@@ -25,6 +25,7 @@ from retrograd.runtime import grad_names
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, replayed
+from retrograd.runtime.functions.refusals import not_a_tensor, told
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import ALIASES
 from retrograd.runtime.tensor import Tensor
@@ -158,25 +159,24 @@ def checked(name: str, f: F) -> F:
 
     @wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
+        said = kwargs
         if kwargs:
             kwargs = {aliases.get(key, key): value for key, value in kwargs.items()}
             if options is not None and not options.issuperset(kwargs):
                 unknown = next(key for key in kwargs if key not in options)
-                raise ArgumentError(mirrored(f"{name}() got an unexpected keyword argument '{unknown}'"))
+                error = ArgumentError(mirrored(f"{name}() got an unexpected keyword argument '{unknown}'"))
+                raise told(error, name, args, said)
             if spread in kwargs:
                 args = (*args, kwargs.pop(spread))
         given = len(args)
         for position, parameter in tensors:
             value = args[position] if position < given else kwargs.get(parameter, _MISSING)
             if not isinstance(value, Tensor) and value is not _MISSING:
-                raise not_a_tensor(name, parameter, position, value)
+                raise told(not_a_tensor(name, parameter, position, value), name, args, said)
         try:
             return f(*args, **kwargs) if kwargs else f(*args)
-        except TypeError as error:
-            if isinstance(error, RetrogradError) or not _raised_by_call(error):
-                raise
-            text = str(error).partition("() ")[2] or str(error)
-            raise ArgumentError(f"{name}() {text}", "", f"its signature is {name}{_shown(f)}") from None
+        except Exception as error:
+            raise _told(error, name, f, args, said) from error.__cause__
 
     @wraps(f)
     def quick(*args: Any, **kwargs: Any) -> Any:
@@ -185,13 +185,25 @@ def checked(name: str, f: F) -> F:
             return call(*args, **kwargs)
         try:
             return f(*args)
-        except TypeError as error:
-            if isinstance(error, RetrogradError) or not _raised_by_call(error):
-                raise
-        return call(*args)
+        except Exception as error:
+            raise _told(error, name, f, args, kwargs) from error.__cause__
 
     alone = tensors == [(0, next(iter(parameters), ""))]
     return quick if alone else call  # type: ignore[return-value]  # called as f is, with more names for its arguments
+
+
+def _told(error: Exception, name: str, f: F, args: Sequence[Any], kwargs: dict[str, Any]) -> Exception:
+    """The error as PyTorch's parser words it; in our words, if that takes the arguments and ours does not."""
+    better = told(error, name, args, kwargs)
+    if (
+        better is error
+        and isinstance(error, TypeError)
+        and not isinstance(error, RetrogradError)
+        and _raised_by_call(error)
+    ):
+        text = str(error).partition("() ")[2] or str(error)
+        return ArgumentError(mirrored(f"{name}() {text}"), "", f"its signature is {name}{_shown(f)}")
+    return better
 
 
 def parameters_of(f: Callable[..., Any]) -> tuple[list[str], str | None]:
@@ -208,17 +220,6 @@ def parameters_of(f: Callable[..., Any]) -> tuple[list[str], str | None]:
 
 
 _MISSING = object()
-
-
-def not_a_tensor(name: str, parameter: str, position: int, value: object) -> ArgumentError:
-    """The error for an argument that should have been a Tensor."""
-    return ArgumentError(
-        mirrored(
-            f"{name}(): argument '{parameter}' (position {position + 1}) must be Tensor, not "
-            f"{type(value).__name__}"
-        ),
-        advice="make one with tensor() or from_numpy()",
-    )
 
 
 def _raised_by_call(error: BaseException) -> bool:

@@ -1,0 +1,164 @@
+"""Writes `runtime/functions/signatures.txt`, what PyTorch's functions take: `python docs/signatures.py`.
+
+In flow an installed PyTorch and our names; out flows a line for each form of a function or method, as
+`refusals.py` reads it. A function of several forms tells them all when it is called with too much; that of
+one form is asked what it misses, and its stub tells the types. Functions that PyTorch has in Python take
+what Python says, and have no line.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+HOME = Path(__file__).resolve().parents[1]
+PAGE = HOME / "runtime" / "functions" / "signatures.txt"
+
+TYPES = {
+    "Tensor": "Tensor", "_int": "int", "SymInt": "int", "_bool": "bool", "_float": "float", "str": "str",
+    "Number": "Number", "_complex": "Number", "_dtype": "torch.dtype", "_layout": "torch.layout",
+    "DeviceLikeType": "torch.device", "Generator": "torch.Generator", "memory_format": "torch.memory_format",
+    "_size": "tuple of ints", "Storage": "torch.Storage",
+}  # fmt: skip
+"""What the parser calls the types of the stubs."""
+
+Forms = dict[str, list[ast.FunctionDef]]
+
+
+def stubs(path: Path, inside: str = "") -> Forms:
+    """The functions of a stub, or the methods of a class there, by name."""
+    body: list[Any] = ast.parse(path.read_text(encoding="utf-8")).body
+    if inside:
+        body = next(c for c in body if isinstance(c, ast.ClassDef) and c.name == inside).body
+    found: Forms = {}
+    for f in body:
+        if isinstance(f, ast.FunctionDef) and not (
+            "names" in ast.unparse(f.args) or "ellipsis" in ast.unparse(f.args)
+        ):
+            found.setdefault(f.name, []).append(f)
+    return found
+
+
+def type_of(annotation: ast.expr | None) -> tuple[str, bool]:
+    """The parser's name of a type, and whether None is one of its values."""
+    text = ast.unparse(annotation) if annotation is not None else "object"
+    parts = [part.strip() for part in re.split(r"\|(?![^\[]*\])", text)]
+    several = next((p for p in parts if p.startswith(("Sequence[", "tuple[", "list[", "_size"))), None)
+    if several is not None:
+        of = "Tensors" if "Tensor" in several else "floats" if "_float" in several else "ints"
+        wide = "[1]" if "_int" in parts and of == "ints" else ""
+        return f"tuple{wide} of {of}", "None" in parts
+    known = [TYPES[p] for p in parts if p in TYPES]
+    if "Number" in known or {"Tensor", "int"} < {*known}:
+        return ("Number" if "Tensor" not in known else "Tensor"), "None" in parts
+    return (known[0] if known else "object"), "None" in parts
+
+
+def parameters(f: ast.FunctionDef, method: bool) -> Iterator[str]:
+    plain = f.args.args[method:]
+    defaults: list[Any] = [None] * (len(plain) - len(f.args.defaults)) + f.args.defaults
+    late = list(zip(f.args.kwonlyargs, f.args.kw_defaults))
+    for place, (argument, default) in enumerate([*zip(plain, defaults), *late]):
+        if place == len(plain):
+            yield "*"
+        kind, none = type_of(argument.annotation)
+        sign = "?" if none else ""
+        yield f"{kind}{sign} {argument.arg.rstrip('_')}" + (
+            f" = {ast.unparse(default)}" if default is not None else ""
+        )
+
+
+def forms(name: str, function: Any, known: Forms, method: bool) -> list[str]:
+    """What stands between the brackets, for each form; the name of the error's function first."""
+    try:
+        function(*[object()] * 60)
+    except Exception as error:
+        text = str(error)
+    else:
+        return []
+    if re.match(r"Tensor\w*\.\w+\(\) takes no arguments", text):
+        return [f"TensorBase.{name}()"]
+    if not re.match(rf"{name}\(\) |\w+_{name}\(\) |linalg_", text):
+        return []
+    called = text.partition("(")[0]
+    several = re.findall(r"^ \* \((.*)\)$", text, re.M)
+    one = re.search(r"but expected \((.*)\)$", text)
+    if one is not None:
+        several = [one[1]]
+    declared = known.get(name) or known.get(called, [])
+    if several:
+        whole = {
+            a.arg for f in declared for a in f.args.args if type_of(a.annotation)[0] == "tuple[1] of ints"
+        }
+
+        def widened(found: re.Match[str]) -> str:
+            return f"tuple{'[1]' * (found[1] in whole)} of ints {found[1]}"
+
+        lenient = [re.sub(r"tuple of ints (\w+)", widened, form) for form in several]
+        mark = "!" if one is not None else ""
+        return [f"{called}{mark}({form})" for form in lenient]
+    return [renamed(form, function) for form in best(called, declared, method)]
+
+
+def renamed(form: str, function: Any) -> str:
+    """The form with the names that errors say, where the stub's are others."""
+    try:
+        function()
+    except Exception as error:
+        said = re.findall(r'"(\w+)"', str(error).partition("missing")[2])
+    else:
+        return form
+    head, _, inside = form[:-1].partition("(")
+    parts = inside.split(", ")
+    for k, name in enumerate(said):
+        if k < len(parts) and " = " not in parts[k] and parts[k] != "*":
+            parts[k] = f"{parts[k].rpartition(' ')[0]} {name}"
+    return f"{head}({', '.join(parts)})"
+
+
+def best(called: str, declared: list[ast.FunctionDef], method: bool) -> list[str]:
+    """Of the ways to write one form's arguments, that with the sequence."""
+    written = [", ".join(parameters(f, method)) for f in declared if f.args.vararg is None]
+    return [f"{called}({max(written, key=lambda w: ('tuple' in w, len(w)))})"] if written else []
+
+
+def table(torch: ModuleType, ours: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """All lines: of the areas `""`, `nn.functional`, `linalg` and of Tensor."""
+    home = Path(torch.__file__).parent / "_C"
+    tensor = torch.ones(2, 3)
+    sources = {
+        "": (torch, stubs(home / "_VariableFunctions.pyi")),
+        "nn.functional.": (
+            torch.nn.functional,
+            stubs(home / "_nn.pyi") | stubs(home / "_VariableFunctions.pyi"),
+        ),
+        "linalg.": (torch.linalg, {}),
+        "Tensor.": (tensor, stubs(home / "__init__.pyi", "TensorBase")),
+    }
+    for area, (holder, known) in sources.items():
+        for name in sorted(ours[area]):
+            function = getattr(holder, name, None)
+            if callable(function) and not name.startswith("__") and not hasattr(function, "__code__"):
+                for form in forms(name, function, known, area == "Tensor."):
+                    yield f"{area}{name}: {form}"
+
+
+def main() -> None:
+    import torch
+
+    import retrograd
+    from retrograd.runtime.functions.public import FUNCTIONAL, FUNCTIONS, LINALG
+
+    ours = {
+        "": vars(retrograd) | FUNCTIONS, "nn.functional.": FUNCTIONAL, "linalg.": LINALG,
+        "Tensor.": dict.fromkeys(dir(retrograd.Tensor)),
+    }  # fmt: skip
+    PAGE.write_text("\n".join(table(torch, ours)) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

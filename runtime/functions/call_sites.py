@@ -1,0 +1,102 @@
+"""How the code that called a function names it: `t.sum(x)`, `F.relu(x)` or `x.sum()`.
+
+A function and the method of the same name are one function here; PyTorch's errors tell them apart. In flows
+the name that a function was entered under; out flows the name that the caller wrote and its area, read off
+the caller's instructions. Only calls that have failed are asked about.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, NamedTuple
+
+_HERE = Path(__file__).parent
+_WRAPPERS = frozenset(
+    str(path) for path in (
+        __file__, _HERE / "public.py", _HERE / "pointwise.py", _HERE / "refusals.py",
+        _HERE.parent / "eager" / "replay.py", _HERE.parent / "eager" / "instant" / "calls.py",
+    )
+)  # fmt: skip
+"""Files whose functions stand around the functions that users call."""
+
+_PACKAGE = str(_HERE.parent)
+"""Here a bare name is that of our own function, which may take more than PyTorch's."""
+
+AREAS = {"functional": "nn.functional.", "linalg": "linalg.", "special": "special."}
+"""What the last part of a module's name says of its functions."""
+
+
+class CallSite(NamedTuple):
+    area: str
+    """As in `signatures.txt`: empty at the top, `Tensor.` for a method."""
+    name: str
+
+
+def call_site(name: str) -> CallSite | None:
+    """Where and under which name the nearest caller outside the wrappers finds what it calls.
+
+    None where it does not call (an operator), or calls a function of ours that is not PyTorch's. `name` is
+    that of a function of the top, if the caller calls it by a variable.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename in _WRAPPERS:
+        frame = frame.f_back
+    if frame is None:
+        return None
+    path = _path(frame)
+    if path is None:
+        return None
+    *holders, (_, last) = path or [("", name)]
+    if holders:
+        return CallSite(_area(frame, holders), last)
+    return None if frame.f_code.co_filename.startswith(_PACKAGE) else CallSite("", name)
+
+
+Step = tuple[str, str]
+"""An instruction's name and what it names."""
+
+
+def _path(frame: FrameType) -> list[Step] | None:
+    """The instructions that load what the frame calls, from `t` to `sum`; None where it calls nothing."""
+    steps = list(dis.get_instructions(frame.f_code))
+    now = next((k for k, step in enumerate(steps) if step.offset == frame.f_lasti), None)
+    if now is None or not steps[now].opname.startswith("CALL"):
+        return None
+    begin = _begin(steps[now])
+    path: list[Step] = []
+    for step in reversed(steps[:now]):
+        if step.opname in _NOTHING_LOADED:
+            continue
+        if _begin(step) != begin:
+            if path:
+                break
+            continue
+        if not path and not step.opname.startswith("LOAD_"):
+            continue
+        path.append((step.opname, str(step.argval)))
+    return path[::-1]
+
+
+_NOTHING_LOADED = {"PRECALL", "PUSH_NULL", "CACHE", "KW_NAMES", "EXTENDED_ARG", "RESUME", "NOP"}
+
+
+def _begin(step: dis.Instruction) -> Any:
+    positions = step.positions
+    return None if positions is None else (positions.lineno, positions.col_offset)
+
+
+def _area(frame: FrameType, holders: Sequence[Step]) -> str:
+    """The area of what these instructions load: that of a module, else it is a Tensor's."""
+    root, *attributes = holders
+    if not all(op.startswith("LOAD_") for op, _ in holders):
+        return "Tensor."
+    found: Any = {**frame.f_globals, **frame.f_locals}.get(root[1])
+    for _, attribute in attributes:
+        found = getattr(found, attribute, None)
+    if not isinstance(found, ModuleType):
+        return "Tensor."
+    return AREAS.get(found.__name__.rpartition(".")[2], "")

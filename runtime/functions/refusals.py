@@ -1,0 +1,379 @@
+"""What PyTorch says of arguments that do not fit: its parser's sentences, when a call has failed.
+
+`told(error, name, args, kwargs)` is asked where a function has raised something. It finds how the caller
+wrote the call (`call_sites.py`: `t.sum(x)` or `x.sum()`), reads the forms that PyTorch has under that name
+(`signatures.txt`, made by `docs/signatures.py`), and gives the error of PyTorch's parser if none of them
+takes these arguments, else the error itself. So nothing is asked of calls that succeed. A line of the table is
+
+    nn.functional.linear: linear(Tensor input, Tensor weight, Tensor? bias = None)
+    area and name         error's name(type name, … [, *, keywords alone …])
+
+where `?` takes None, `tuple[1] of ints` one int, too, `!` after the name marks a function with forms that
+are not told, and `TensorBase` a method that takes nothing at all. A new type is an entry of `FITS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.runtime.device import device
+from retrograd.runtime.eager.formats import memory_format
+from retrograd.runtime.functions.call_sites import CallSite, call_site
+from retrograd.runtime.names import ALIASES
+from retrograd.runtime.random.generator import Generator
+from retrograd.runtime.tensor import Tensor
+
+TABLE = Path(__file__).with_name("signatures.txt")
+
+NUMBERS_TOO = {
+    "add", "sub", "mul", "div", "divide", "multiply", "subtract", "true_divide", "copy", "copysign",
+    "floor_divide", "remainder", "fmod", "eq", "ne", "lt", "le", "gt", "ge", "index_put", "pow",
+}  # fmt: skip
+"""Functions that take a number for a Tensor, also in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of a form."""
+
+    kind: str
+    name: str
+    default: str | None
+    none: bool
+    """None is one of its values."""
+    keyword: bool
+
+    @property
+    def told_kind(self) -> str:
+        return self.kind.replace("[1]", "")
+
+    def __str__(self) -> str:
+        return f"{self.told_kind} {self.name}" + (f" = {self.default}" if self.default is not None else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way to call a function."""
+
+    called: str
+    parameters: tuple[Parameter, ...]
+    several: bool
+    """Whether PyTorch's parser knows more forms than it tells of."""
+
+    @property
+    def most(self) -> int:
+        return sum(not p.keyword for p in self.parameters)
+
+    @property
+    def least(self) -> int:
+        return sum(p.default is None for p in self.parameters)
+
+    @property
+    def spreads(self) -> bool:
+        """Whether sizes may be given one by one."""
+        return (
+            self.most == 1
+            and self.parameters[0].kind.startswith("tuple")
+            and "ints" in self.parameters[0].kind
+        )
+
+    def __str__(self) -> str:
+        texts = [str(p) for p in self.parameters]
+        if self.most < len(texts):
+            texts.insert(self.most, "*")
+        return f"({', '.join(texts)})"
+
+
+def _form(line: str) -> tuple[str, Form]:
+    name, _, written = line.partition(": ")
+    called, _, inside = written[:-1].partition("(")
+    parameters: list[Parameter] = []
+    keyword = False
+    for part in re.split(r", (?![^{(]*[})])", inside) if inside else ():
+        if part == "*":
+            keyword = True
+            continue
+        declared, _, default = part.partition(" = ")
+        kind, _, own = declared.rpartition(" ")
+        optional = default or None
+        none = kind.endswith("?") or default == "None" or kind == "torch.Generator"
+        parameters.append(Parameter(kind.removesuffix("?"), own, optional, none, keyword))
+    return name, Form(called.removesuffix("!"), tuple(parameters), called.endswith("!"))
+
+
+@cache
+def forms() -> Mapping[str, tuple[Form, ...]]:
+    """The table: of each name, with its area, the forms."""
+    found: dict[str, tuple[Form, ...]] = {}
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        name, form = _form(line)
+        found[name] = (*found.get(name, ()), form)
+    return found
+
+
+# ---- does an argument fit? ---------------------------------------------------------------------------------
+
+
+def _is_int(x: Any) -> bool:
+    if isinstance(x, Tensor):
+        return not x.ndim and not x.requires_grad and not x.dtype.is_floating_point
+    return isinstance(x, int | np.integer) and not isinstance(x, bool)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float | complex | np.number | np.bool_) or (
+        isinstance(x, Tensor) and not x.ndim
+    )
+
+
+def _are_ints(x: Any) -> bool:
+    """PyTorch looks at the first of a sequence, and finds the others when it unpacks them."""
+    return isinstance(x, tuple | list) and (not x or _is_int(x[0]))
+
+
+FITS: dict[str, Callable[[Any], bool]] = {
+    "Tensor": lambda x: isinstance(x, Tensor),
+    "int": _is_int,
+    "bool": lambda x: isinstance(x, bool | np.bool_),
+    "float": lambda x: _is_number(x) and not isinstance(x, complex),
+    "Number": _is_number,
+    "str": lambda x: isinstance(x, str),
+    "object": lambda x: True,
+    "torch.dtype": lambda x: isinstance(x, DType) or x in (int, float, bool),
+    "torch.device": lambda x: isinstance(x, str | device) or _is_int(x),
+    "torch.Generator": lambda x: isinstance(x, Generator),
+    "torch.memory_format": lambda x: isinstance(x, memory_format),
+    "tuple of ints": _are_ints,
+    "tuple[1] of ints": lambda x: _is_int(x) or _are_ints(x),
+    "tuple of floats": lambda x: isinstance(x, tuple | list) and (not x or _is_number(x[0])),
+    "tuple of Tensors": lambda x: isinstance(x, tuple | list),
+}
+"""Whether an argument is of a type, by the parser's name of it; of others, anything is."""
+
+SHOWN = {DType: "torch.dtype", device: "torch.device", memory_format: "torch.memory_format"}
+"""Names of types that say where they are from."""
+
+
+def kind_of(x: object) -> str:
+    return SHOWN.get(type(x), type(x).__name__)
+
+
+def fits(parameter: Parameter, x: Any, called: str) -> bool:
+    if x is None:
+        return parameter.none
+    if parameter.kind == "Tensor" and called.removesuffix("_") in NUMBERS_TOO and _is_number(x):
+        return True
+    check = FITS.get(parameter.kind)
+    return check is None or check(x)
+
+
+# ---- the parser --------------------------------------------------------------------------------------------
+
+
+def refusal(form: Form, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Why the arguments do not fit a form; empty if they do."""
+    called, names = form.called, [p.name for p in form.parameters]
+    if len(args) > form.most and not form.spreads:
+        return _too_many(form, len(args))
+    left = dict(kwargs)
+    place = 0
+    for k, parameter in enumerate(form.parameters):
+        by_name = place >= len(args)
+        if not by_name and parameter.keyword:
+            return _too_many(form, len(args))
+        given = left.pop(_written(parameter.name, left), _ABSENT) if by_name else args[place]
+        if given is _ABSENT:
+            if parameter.default is None and not (parameter.none and parameter.keyword):
+                return _missing(form, k)
+            continue
+        if not by_name and place == 0 and form.spreads and _is_int(given):
+            given, place = tuple(args), len(args)
+        elif not by_name:
+            place += 1
+        wrong = _wrong(called, parameter, given, None if by_name else k + 1)
+        if wrong:
+            return wrong
+    for name in left:
+        if _written(name, names) not in names:
+            return f"{called}() got an unexpected keyword argument '{name}'"
+        return f"{called}() got multiple values for argument '{name}'"
+    return ""
+
+
+_ABSENT = object()
+
+
+def _written(name: str, among: Any) -> str:
+    """The name itself or, where it is not among those, NumPy's of it, or PyTorch's."""
+    if name in among:
+        return name
+    return next((a for a, b in ALIASES.items() if b == name and a in among), ALIASES.get(name, name))
+
+
+def _wrong(called: str, parameter: Parameter, given: Any, position: int | None) -> str:
+    name, kind = parameter.name, parameter.told_kind
+    if not fits(parameter, given, called):
+        where = "" if position is None else f" (position {position})"
+        return f"{called}(): argument '{name}'{where} must be {kind}, not {kind_of(given)}"
+    if kind == "tuple of Tensors":
+        for k, each in enumerate(given):
+            if not isinstance(each, Tensor):
+                argument = (position or 1) - 1
+                return f"expected Tensor as element {k} in argument {argument}, but got {kind_of(each)}"
+    return ""
+
+
+def _unpacking(form: Form, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Which element of a sequence of sizes is none, when all else fits."""
+    for k, parameter in enumerate(form.parameters):
+        given = args[k] if k < len(args) else kwargs.get(_written(parameter.name, kwargs))
+        if k == 0 and form.spreads and args and _is_int(given):
+            given = args
+        if parameter.told_kind != "tuple of ints" or not isinstance(given, tuple | list):
+            continue
+        for place, each in enumerate(given):
+            if not _is_int(each):
+                return (
+                    f"{form.called}(): argument '{parameter.name}' failed to unpack the object at pos "
+                    f'{place + 1} with error "type must be tuple of ints,but got {kind_of(each)}"'
+                )
+    return ""
+
+
+def _too_many(form: Form, given: int) -> str:
+    most, least = form.most, form.least
+    if least != most:
+        return f"{form.called}() takes from {least} to {most} positional arguments but {given} were given"
+    return (
+        f"{form.called}() takes {most} positional argument{'' if most == 1 else 's'} but {given} "
+        f"{'was' if given == 1 else 'were'} given"
+    )
+
+
+def _missing(form: Form, first: int) -> str:
+    names = [f'"{p.name}"' for p in form.parameters[first:] if p.default is None]
+    return (
+        f"{form.called}() missing {len(names)} required positional argument{'s' if len(names) == 1 else ''}: "
+        f"{', '.join(names)}"
+    )
+
+
+# ---- several forms -----------------------------------------------------------------------------------------
+
+
+def refused(known: Sequence[Form], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """What PyTorch says of these arguments to a function of these forms; empty if one takes them."""
+    reasons = [refusal(form, args, kwargs) for form in known]
+    if not all(reasons):
+        return _unpacking(known[reasons.index("")], args, kwargs)
+    if len(known) == 1 and not known[0].several:
+        return reasons[0]
+    number = len(args) + len(kwargs)
+    plausible = [k for k, form in enumerate(known) if form.least <= number <= len(form.parameters)]
+    if len(plausible) == 1:
+        return reasons[plausible[0]]
+    head = f"{known[0].called}() received an invalid combination of arguments - got {_given(args, kwargs)}"
+    if len(known) == 1:
+        return f"{head}, but expected {known[0]}"
+    return f"{head}, but expected one of:\n" + "".join(_beside(form, args, kwargs) for form in known)
+
+
+def _given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    parts = [*map(_shown, args), *(f"{name}={_shown(x)}" for name, x in kwargs.items())]
+    if parts and not args:
+        return f"({', '.join(parts)}, )"
+    return f"({', '.join(parts)})"
+
+
+def _shown(x: Any) -> str:
+    """A type; of a list or tuple also those of its elements."""
+    if not isinstance(x, tuple | list) or type(x) not in (tuple, list):
+        return kind_of(x)
+    inside = ", ".join(map(kind_of, x))
+    if isinstance(x, list):
+        return f"list of [{inside}]"
+    return f"tuple of ({inside}{',' * (len(x) == 1)})"
+
+
+def _beside(form: Form, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """The line of one form; where as many arguments were given as its text has parts, what does not fit."""
+    line = f" * {form}\n"
+    parts = str(form)[1:-1].split(", ")
+    if len(args) + len(kwargs) != len(parts):
+        return line
+    slots = [p.rpartition(" = ")[0] or p for p in parts]
+    kinds, names = [p.rpartition(" ")[0] for p in slots], [p.rpartition(" ")[2] for p in slots]
+    unknown = [name for name in kwargs if name not in names[len(args) :]]
+    if unknown:
+        return f"{line}      didn't match because some of the keywords were incorrect: {', '.join(unknown)}\n"
+    told = [_marked(kind, x, "") for kind, x in zip(kinds, args)]
+    told += [
+        _marked(kind, kwargs[name], f"{name}=") for kind, name in zip(kinds[len(args) :], names[len(args) :])
+    ]
+    inside = ", ".join(told) + (", " if kwargs and not args else "")
+    return f"{line}      didn't match because some of the arguments have invalid types: ({inside})\n"
+
+
+def _marked(told: str, x: Any, name: str) -> str:
+    kind = kind_of(x)
+    same = kind == told or (told == "float" and kind == "int")
+    return f"{name}{_shown(x)}" if same else f"!{name}{_shown(x)}!"
+
+
+# ---- when a call has failed --------------------------------------------------------------------------------
+
+
+def not_a_tensor(name: str, parameter: str, position: int, value: object) -> ArgumentError:
+    """The error for an argument that should have been a Tensor."""
+    return ArgumentError(
+        mirrored(
+            f"{name}(): argument '{parameter}' (position {position + 1}) must be Tensor, not "
+            f"{type(value).__name__}"
+        ),
+        advice="make one with tensor() or from_numpy()",
+    )
+
+
+def telling(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, whose errors are told as PyTorch tells them."""
+
+    @wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return f(*args, **kwargs)
+        except Exception as error:
+            raise told(error, name, args, kwargs) from error.__cause__
+
+    return call
+
+
+def told(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception:
+    """The error that PyTorch's parser would raise for a call of the function entered under this name, or
+    the error itself, where the parser finds nothing to say."""
+    site = call_site(name)
+    known = forms().get(f"{site.area}{site.name}", ()) if site is not None else ()
+    if not known:
+        return error
+    method = site is not None and site.area == "Tensor."
+    if method and known[0].called.startswith("TensorBase."):
+        text = _nothing_taken(site, args[1:], kwargs)
+    else:
+        text = refused(known, args[1:] if method else args, kwargs)
+    return ArgumentError(mirrored(text)) if text else error
+
+
+def _nothing_taken(site: CallSite | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Of a method that takes no arguments."""
+    name = site.name if site is not None else ""
+    if kwargs:
+        return f"TensorBase.{name}() takes no keyword arguments"
+    return f"TensorBase.{name}() takes no arguments ({len(args)} given)" if args else ""
