@@ -300,6 +300,8 @@ MISTAKES = lines("""
     t.add(t.ones(2, dtype=t.int8), 1, alpha=1.5)
     t.add(t.ones(2, dtype=t.int8), t.ones(2, dtype=t.int8), alpha=300)
     t.ones(3)[t.ones(2, dtype=t.int8)]
+    t.ones(2).sum(1.5)
+    t.sum()
     t.ones(2,3).sum("a")
     t.ones(2,3).sum(foo=1)
     t.sum(t.ones(2,3),foo=1)

@@ -19,7 +19,8 @@ from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot
 from retrograd.runtime.functions.arranging import diagonal
-from retrograd.runtime.functions.public import not_a_tensor, public
+from retrograd.runtime.functions.public import public
+from retrograd.runtime.functions.refusals import not_a_tensor
 from retrograd.runtime.functions.shaping import movedim
 from retrograd.runtime.tensor import Tensor
 

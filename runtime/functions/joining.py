@@ -12,7 +12,8 @@ from itertools import accumulate, pairwise
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime.functions.public import axis_of, integer, not_a_tensor, public
+from retrograd.runtime.functions.public import axis_of, integer, public
+from retrograd.runtime.functions.refusals import not_a_tensor
 from retrograd.runtime.functions.shaping import unsqueeze
 from retrograd.runtime.tensor import Tensor
 

@@ -3,7 +3,7 @@
 `told(error, name, args, kwargs)` is asked where a function has raised something. It finds how the caller
 wrote the call (`call_sites.py`: `t.sum(x)` or `x.sum()`), reads the forms that PyTorch has under that name
 (`signatures.txt`, made by `docs/signatures.py`), and gives the error of PyTorch's parser if none of them
-takes these arguments, else the error itself. So nothing is asked of calls that succeed. A line of the table is
+takes these arguments, else the error itself. So nothing is asked of calls that succeed. A line of the table:
 
     nn.functional.linear: linear(Tensor input, Tensor weight, Tensor? bias = None)
     area and name         error's name(type name, … [, *, keywords alone …])
@@ -182,7 +182,7 @@ def fits(parameter: Parameter, x: Any, called: str) -> bool:
 def refusal(form: Form, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """Why the arguments do not fit a form; empty if they do."""
     called, names = form.called, [p.name for p in form.parameters]
-    if len(args) > form.most and not form.spreads:
+    if len(args) > form.most and not (form.spreads and _is_int(args[0])):
         return _too_many(form, len(args))
     left = dict(kwargs)
     place = 0
