@@ -301,6 +301,9 @@ MISTAKES = lines("""
     t.add(t.ones(2, dtype=t.int8), t.ones(2, dtype=t.int8), alpha=300)
     t.ones(3)[t.ones(2, dtype=t.int8)]
     t.ones(2).sum(1.5)
+    t.ones(2,3).type("foo")
+    t.ones(2,3).type("torch.FooTensor")
+    t.nn.functional.cross_entropy(t.ones(2,3),t.tensor([0,1],dtype=t.int32))
     t.sum()
     t.ones(2,3).sum("a")
     t.ones(2,3).sum(foo=1)

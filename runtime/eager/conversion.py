@@ -12,7 +12,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.device import as_device
@@ -76,8 +76,14 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         return legacy_name(self.dtype, self.device.type)
     if isinstance(dtype, str) and dtype.endswith("Tensor"):
         home, _, name = dtype.removesuffix("Tensor").rpartition(".")
+        if name not in LEGACY:
+            raise ArgumentError(mirrored(f"invalid type: '{dtype}'"))
         return to(self, LEGACY[name], "cuda" if home == "torch.cuda" else "cpu", non_blocking=non_blocking)
-    return cast(self, dtypes.dtype(dtype))
+    try:
+        found = dtypes.dtype(dtype)
+    except ArgumentError:
+        raise ArgumentError(mirrored(f"invalid type: '{dtype}'"), advice="name it as torch.float32") from None
+    return cast(self, found)
 
 
 def _to_dtype(name: str, dtype: DType) -> None:

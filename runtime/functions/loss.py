@@ -129,7 +129,7 @@ def nll_loss(
 
 def _classes(name: str, target: Tensor) -> Tensor:
     """The targets, in a dtype that has room for `ignore_index` too."""
-    if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
+    if target.dtype not in (dtypes.int64, dtypes.uint8):
         raise DtypeError(
             f"{name} with a target of {target.dtype}",
             mirrored(f"expected target dtype to be Long or Byte, but got {bare_legacy_name(target.dtype)}"),

@@ -176,7 +176,10 @@ def checked(name: str, f: F) -> F:
         try:
             return f(*args, **kwargs) if kwargs else f(*args)
         except Exception as error:
-            raise _told(error, name, f, args, said) from error.__cause__
+            better = _told(error, name, f, args, said)
+            if better is error:
+                raise
+            raise better from None
 
     @wraps(f)
     def quick(*args: Any, **kwargs: Any) -> Any:
@@ -186,7 +189,10 @@ def checked(name: str, f: F) -> F:
         try:
             return f(*args)
         except Exception as error:
-            raise _told(error, name, f, args, kwargs) from error.__cause__
+            better = _told(error, name, f, args, kwargs)
+            if better is error:
+                raise
+            raise better from None
 
     alone = tensors == [(0, next(iter(parameters), ""))]
     return quick if alone else call  # type: ignore[return-value]  # called as f is, with more names for its arguments

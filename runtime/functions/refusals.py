@@ -351,7 +351,10 @@ def telling(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return f(*args, **kwargs)
         except Exception as error:
-            raise told(error, name, args, kwargs) from error.__cause__
+            better = told(error, name, args, kwargs)
+            if better is error:
+                raise
+            raise better from None
 
     return call
 
