@@ -158,6 +158,8 @@ class Trace:
         here, in order. What is a view and what a copy depends on it."""
         self.views: list[AnyView] = []
         """All views that were made, in order."""
+        self.detached = False
+        """Whether the function left a Tensor's history behind, which a graph does not tell."""
         self.unchecked = False
         """Whether the function would have looked at elements, were they known."""
         self._before: dict[AnyTensor, Before] = {}

@@ -210,3 +210,15 @@ def test_what_is_written_elsewhere_is_written_each_time() -> None:
         assert out.tolist() == [7, 10], k
         rg.nn.functional.instance_norm(batch, running, rg.ones(2))
         assert running.tolist() == pytest.approx([0.4, 0.7]), k
+
+
+def test_a_row_without_gradient_stays_one() -> None:
+    weight, place = rg.randn(3, 2, requires_grad=True), rg.tensor([0, 2, 0])
+    for _ in range(4):
+        weight.grad = None
+        rg.nn.functional.embedding(place, weight, padding_idx=2).sum().backward()
+        assert weight.grad is not None
+        assert weight.grad.tolist() == [[2, 2], [0, 0], [0, 0]]
+        assert rg.nn.functional.embedding(place, weight).tolist() == weight[place].tolist()
+        with pytest.raises(IndexError, match="index out of range in self"):
+            rg.nn.functional.embedding(place + 1, weight)

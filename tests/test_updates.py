@@ -140,3 +140,75 @@ def test_running_statistics_follow_each_batch() -> None:
         assert layer.num_batches_tracked.item() == 6
     for ours, theirs in zip(*seen):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+WRITES = [
+    ("x[0]", "y[1]"), ("x[:, 1]", "y[0]"), ("x[1:, :2]", "s"), ("x[..., 0]", "2"), ("x[0, 1]", "0.5"),
+    ("x[-1]", "y[:1]"), ("x[None, 0]", "y[:1]"), ("x[0, ::2]", "1"), ("x[k]", "y"), ("x[k]", "0.5"),
+    ("x[k, k]", "y[0]"), ("x[k[:1]]", "y[:1]"), ("x[c]", "0.0"), ("x[c]", "s"), ("x[c[0]]", "3.0"),
+    ("x[c]", "x[c]"), ("x[c[0]]", "y[:1]"), ("x[g, k]", "y"), ("x[0][1:]", "y[0, 1:]"),
+    ("x.t()[0]", "y[2]"), ("x[x > 0]", "-1.0"), ("x[1:]", "x[:-1] + 0"), ("whole[0]", "7"),
+    ("whole[c]", "2.6"), ("x[0]", "whole[1]"), ("x[True]", "y"), ("x[0]", "True"), ("x[()]", "y"),
+    # what is refused
+    ("x[3]", "1.0"), ("x[k + 1]", "1.0"), ("x[0]", "y"), ("x[k]", "y[0, :2]"), ("x[::-1]", "y"),
+    ("x[0, 0, 0]", "1.0"), ("x[c]", "y[0, :1].expand(2)"), ("whole[0]", "2.0 ** 80"),
+    ("x[k, k + 1]", "0.0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("history", [False, True])
+@pytest.mark.parametrize("write", WRITES, ids=" = ".join)
+def test_writing_at_an_index(write: tuple[str, str], history: bool) -> None:
+    torch = pytest.importorskip("torch")
+    ours, theirs = [names(t, history) for t in (rg, torch)]
+    for _ in range(3):
+        outcomes = []
+        for known in (ours, theirs):
+            try:
+                exec(" = ".join(write), known)
+            except (IndexError, RuntimeError, ValueError) as error:
+                outcomes.append(type(error).__mro__[-4:])
+            else:
+                outcomes.append([known[name].tolist() for name in ("x", "whole")])
+        assert str(outcomes[0])[:400] == str(outcomes[1])[:400] or not isinstance(outcomes[1], list)
+        assert isinstance(outcomes[0], list) == isinstance(outcomes[1], list)
+
+
+READS = [
+    "x[c]", "x[c[0]]", "x[k, k]", "x[k, g]", "x[k]", "x[:, k]", "x.t()[k, k]", "x.t()[c]", "x[k > 0]",
+    "x[c, 0]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("history", [False, True])
+@pytest.mark.parametrize("read", READS)
+def test_reading_by_tensors(read: str, history: bool) -> None:
+    torch = pytest.importorskip("torch")
+    ours, theirs = [names(t, history) for t in (rg, torch)]
+    for _ in range(3):
+        found = []
+        for known in (ours, theirs):
+            try:
+                found.append(eval(read, known))
+            except IndexError:
+                found.append(None)
+        assert (found[0] is None) == (found[1] is None)
+        if found[1] is None:
+            continue
+        assert found[0].tolist() == found[1].tolist()
+        assert found[0].stride() == found[1].stride()
+        if history:
+            assert [x.grad_fn.name() for x in found] == [found[1].grad_fn.name()] * 2
+            steps = [[n and n.name() for n, _ in x.grad_fn.next_functions] for x in found]
+            assert steps[0] == steps[1]
+            for x in found:
+                (x * x).sum().backward(retain_graph=True)
+            np.testing.assert_allclose(ours["leaf"].grad.numpy(), theirs["leaf"].grad.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("index", ["x[3, 0]", "x[k + 1, k]", "x[k + 1]"])
+def test_an_index_out_of_range_is_told_as_ever(index: str) -> None:
+    known = names(rg, False)
+    for _ in range(3):
+        with pytest.raises(IndexError, match="index 3 is out of bounds for dimension 0 with size 3"):
+            eval(index, known)

@@ -309,6 +309,7 @@ def _alias(tensor: Tensor, shares_version: bool) -> Tensor:
     trace = STATE.trace
     result = Tensor(tensor._value if trace is None else trace.lift(tensor))
     if trace is not None:
+        trace.detached = True
         counter = result._counter = counter_of(tensor)
         result._view = Alias(tensor, (), False, counter[0])
         trace.views.append(result._view)

@@ -76,7 +76,7 @@ def _traced(
 def steps(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """What the function does, as steps; None where it fails, or where its results are not all new Tensors."""
     traced = _traced(f, args, kwargs)
-    if traced is None:
+    if traced is None or traced[2].detached:
         return None
     out, nodes, trace = traced
     inputs = trace.builder.inputs

@@ -26,7 +26,7 @@ from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 
-@functional("embedding", top=True)
+@functional("embedding", top=True, replay=True)
 def embedding(
     input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
     norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,

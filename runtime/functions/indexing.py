@@ -16,6 +16,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DeviceError, DimensionError, ShapeError, mirrored
+from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
@@ -24,6 +25,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.selection import Selection, select, written
 from retrograd.runtime.functions.gathering import like
@@ -132,23 +134,46 @@ def _picked(x: Tensor, picks: list[tuple[int, Tensor]]) -> Tensor:
     return moves.permute(found, order).contiguous()
 
 
-def _masked(x: Tensor, index: object) -> Tensor | None:
-    """What a mask of x's shape picks, where nothing is traced or recorded; else None."""
-    if not isinstance(index, Tensor) or tracing.depth or (x.requires_grad and STATE.grad):
+def _read_directly(x: Tensor, index: object) -> Tensor | None:
+    """What NumPy reads by integers for the first axes, or by a mask of them, where nothing is traced; else
+    None. Of a Tensor with history it is a mask that is read by its places.
+    """
+    if tracing.depth or not (at := _plain_tensors(x, index)):
         return None
-    array, mask = x._value, index._value
-    if type(array) is not np.ndarray or type(mask) is not np.ndarray or mask.dtype is not _BOOL:
+    array: Any = x._value
+    if not (x.requires_grad and STATE.grad):
+        try:
+            return calls.box(np.asarray(array[at], order="C"))
+        except IndexError:  # told in the user's terms by the general way
+            return None
+    mask = at[0]
+    if mask.dtype is not _BOOL:
         return None
-    return calls.box(array[mask]) if array.shape == mask.shape else None
+    flat = moves.reshape(x, (mask.size, *array.shape[mask.ndim :]))
+    return places.take(flat, new(np.flatnonzero(mask)), 0)
 
 
-_BOOL = np.dtype(np.bool_)
+def _plain_tensors(x: Tensor, index: object) -> tuple[Array, ...]:
+    """The arrays of an index that is a mask of x's first axes, or integers for one each; else none."""
+    items = index if type(index) is tuple else (index,)
+    arrays: tuple[Any, ...] = tuple([item._value for item in items if isinstance(item, Tensor)])
+    own: Any = x._value
+    if type(own) is not np.ndarray or not arrays or len(arrays) < len(items):
+        return ()
+    if any(type(a) is not np.ndarray or not a.ndim for a in arrays):
+        return ()
+    if arrays[0].dtype is _BOOL:
+        return arrays if len(arrays) == 1 and arrays[0].shape == own.shape[: arrays[0].ndim] else ()
+    return arrays if all(a.dtype is _LONG for a in arrays) else ()
+
+
+_BOOL, _LONG = np.dtype(np.bool_), np.dtype(np.int64)
 
 
 @public("__getitem__", method=True, function=False, replay=True)
 def getitem(input: Tensor, index: Any) -> Tensor:
     """`x[index]`: a view where there are only ints, slices and None, else a copy."""
-    found = _masked(input, index)
+    found = _read_directly(input, index)
     if found is not None:
         return found
     reading = read_index(input, index)
@@ -171,7 +196,7 @@ _TITLE, _WHOLE, _FILLED = "IndexPutBackward0", "torch::autograd::CopyBackwards",
 @public("__setitem__", method=True, function=False)
 def setitem(input: Tensor, index: Any, value: Any) -> None:
     """`x[index] = value`, in place: a number or a tensor that broadcasts to `x[index]`."""
-    if type(value) is float and _directly(input, index, value):
+    if _write_directly(input, index, value):
         return
     if not isinstance(value, Tensor | bool | int | float | np.ndarray | np.generic):
         raise ArgumentError(
@@ -196,21 +221,66 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             _put(view, _integers(input, picks), elements, accumulate=False)
 
 
-def _directly(x: Tensor, index: Any, value: float) -> bool:
-    """Have NumPy write a number at a plain index, where nothing is traced or recorded; else say False."""
-    array = x._value
-    if tracing.depth or type(array) is not np.ndarray or array.dtype.kind != "f":
+def _write_directly(x: Tensor, index: Any, value: Any) -> bool:
+    """Have NumPy write at a plain index, where nothing is traced or recorded; else say False."""
+    array, view = x._value, x._view
+    if tracing.depth or type(array) is not np.ndarray or not array.flags.writeable:
         return False
-    if STATE.grad and (x._requires_grad or x._view is not None):
+    if STATE.grad and (x._requires_grad or (view is not None and view.base.requires_grad)):
         return False
-    if not all(type(i) is int for i in (index if type(index) is tuple else (index,))):
+    elements = _elements_for(array, value)
+    at = None if elements is None else index if _is_basic(index) else _plain_tensors(x, index) or None
+    if at is None:
         return False
+    under_mask = at is not index and at[0].dtype is _BOOL
+    if under_mask and ((type(elements) is np.ndarray and elements.ndim) or at[0].ndim < array.ndim):
+        return False
+    fresh = view is not None and view.version == view.base._counter[0]
     try:
-        array[index] = value
+        if under_mask:
+            np.putmask(array, at[0], elements)
+        else:
+            array[at] = elements
     except (IndexError, ValueError):  # told in the user's terms by the general way
         return False
     changed(x)
+    if view is not None and fresh and not view.base.requires_grad:
+        view.version = view.base._counter[0]
     return True
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether it is ints, slices forwards, None and the ellipsis."""
+    if type(index) is int:
+        return True
+    for part in index if type(index) is tuple else (index,):
+        kind = type(part)
+        if kind is int:
+            continue
+        if kind is slice:
+            if not (type(part.start) in _ENDS and type(part.stop) in _ENDS and type(part.step) in _ENDS):
+                return False
+            if part.step is not None and part.step <= 0:
+                return False
+        elif part is not None and part is not Ellipsis:
+            return False
+    return True
+
+
+_ENDS = (int, type(None))
+
+
+def _elements_for(array: Array, value: Any) -> Any:
+    """A number that the dtype holds, or a Tensor of it without history, for NumPy; else None."""
+    kind = type(value)
+    if kind is float or kind is int:
+        return value if array.dtype.kind == "f" and -_FITS < value < _FITS else stored(value, array.dtype)
+    given = value._value if isinstance(value, Tensor) and not (STATE.grad and value.requires_grad) else None
+    return given if type(given) is np.ndarray and given.dtype is array.dtype else None
+
+
+_FITS = 65504
+"""What every floating dtype holds."""
 
 
 def _fitted(value: Tensor, shape: Sequence[int], expanded: bool = False) -> Tensor:
