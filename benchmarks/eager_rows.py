@@ -334,10 +334,11 @@ def modules(nn: Any) -> dict[str, Any]:
     """Layers of three features, or of one channel."""
     return {
         "relu": nn.ReLU(), "dropout": nn.Dropout(), "layernorm": nn.LayerNorm(3),
-        "batchnorm": nn.BatchNorm1d(3), "batchnorm2": nn.BatchNorm2d(1), "embedding": nn.Embedding(3, 3), "conv1": nn.Conv1d(3, 3, 2),
-        "conv2": nn.Conv2d(1, 2, 3), "pool": nn.MaxPool2d(2), "flatten": nn.Flatten(), "mse": nn.MSELoss(),
-        "ce": nn.CrossEntropyLoss(), "rnncell": nn.RNNCell(3, 3), "lstmcell": nn.LSTMCell(3, 3),
-        "grucell": nn.GRUCell(3, 3), "rnn": nn.RNN(3, 3), "lstm": nn.LSTM(3, 3), "gru": nn.GRU(3, 3),
+        "batchnorm": nn.BatchNorm1d(3), "batchnorm2": nn.BatchNorm2d(1), "embedding": nn.Embedding(3, 3),
+        "conv1": nn.Conv1d(3, 3, 2), "conv2": nn.Conv2d(1, 2, 3), "pool": nn.MaxPool2d(2),
+        "flatten": nn.Flatten(), "mse": nn.MSELoss(), "ce": nn.CrossEntropyLoss(),
+        "rnncell": nn.RNNCell(3, 3), "lstmcell": nn.LSTMCell(3, 3), "grucell": nn.GRUCell(3, 3),
+        "rnn": nn.RNN(3, 3), "lstm": nn.LSTM(3, 3), "gru": nn.GRU(3, 3),
         "mha": nn.MultiheadAttention(3, 1, batch_first=True),
         "encoder": nn.TransformerEncoderLayer(3, 1, 4, batch_first=True),
     }  # fmt: skip
