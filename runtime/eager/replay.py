@@ -20,6 +20,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import RetrogradError
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.plans import PLANNERS, Plan
@@ -77,7 +78,7 @@ def replayed(f: F, shown: Name = "", planner: str = "steps") -> F:
             return f(*args, **kwargs)
         try:
             return plan(*operands)
-        except Exception:  # the function itself says what is wrong
+        except RetrogradError:  # the function itself says what is wrong
             return f(*args, **kwargs)
 
     def find(*args: Any, **kwargs: Any) -> Plan | Literal[False] | None:

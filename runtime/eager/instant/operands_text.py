@@ -16,6 +16,7 @@ OPERANDS = """
 @_Py_TrueStruct = external global i8
 @_Py_FalseStruct = external global i8
 @PyExc_Exception = external global ptr
+@own_error = external global i8
 @numpy_array_type = external global i8
 @tensor_type = external global i8
 @modes = external global i8

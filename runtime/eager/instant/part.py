@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.dtypes import ALL, DType
+from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.quiet import quiet_context
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.instant.draws_text import DRAWS
@@ -146,6 +147,7 @@ def _library() -> cpu.Library:
             "dtypes": ctypes.addressof(_TABLE),
             "next_order": id(orders),
             "unchanging": id(UNCHANGING),
+            "own_error": id(RetrogradError),
         },
     )
 
