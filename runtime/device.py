@@ -30,7 +30,11 @@ class device:
         kind, _, number = self.type.partition(":")
         if number:
             if not number.isdecimal() or self.index is not None:
-                raise ArgumentError(f"device({self.type!r})", "it is written as 'cuda' or as 'cuda:0'")
+                raise DeviceError(
+                    f"device({self.type!r})",
+                    mirrored(f"Invalid device string: {self.type!r}"),
+                    "it is written as 'cuda' or as 'cuda:0'",
+                )
             object.__setattr__(self, "type", kind)
             object.__setattr__(self, "index", int(number))
         if kind not in _KINDS:

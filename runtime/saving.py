@@ -13,7 +13,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -28,32 +28,38 @@ KEY = "retrograd"
 
 _PLAIN = (type(None), bool, int, float, str)
 
-Path = str | os.PathLike[str]
+Path = str | os.PathLike[str] | IO[bytes]
+"""A file's name, or an open file."""
 Location = str | device | Mapping[str, str] | Callable[[Tensor, str], Tensor | None] | None
 """Where Tensors are to be."""
 
 
 def save(obj: Any, f: Path) -> None:
-    """Write a Tensor, or dicts, lists and tuples of Tensors and plain values, to the file `f`."""
+    """Write a Tensor, or dicts, lists and tuples of Tensors and plain values, to `f`: a file's name, or a
+    file that is open for writing bytes, as a BytesIO.
+    """
     tensors: dict[str, np.ndarray[Any, np.dtype[Any]]] = {}
     structure = _taken_apart(obj, "", tensors)
     text = json.dumps(structure, separators=(",", ":"))
-    _safetensors().numpy.save_file(tensors, _named(f, "save"), metadata={KEY: text})
+    package = _safetensors()
+    if hasattr(f, "write"):
+        f.write(package.numpy.save(tensors, metadata={KEY: text}))
+    else:
+        package.numpy.save_file(tensors, _named(f, "save"), metadata={KEY: text})
 
 
-def load(f: Path, map_location: Location = None) -> Any:
-    """What `save` wrote to the file `f`; of a file of another program a dict of its Tensors.
+def load(f: Path, map_location: Location = None, *, weights_only: bool = True) -> Any:
+    """What `save` wrote to `f`, a name or an open file; of a file of another program a dict of its Tensors.
+    There is never code in it: `weights_only`, PyTorch's refusal of it, holds either way.
 
     The Tensors are on the CPU, or where `map_location` says: a device, or a dict or a function that tells
     it. A function is given a Tensor and the name of the device, and gives the Tensor to load or None for
     this one.
     """
-    package, name = _safetensors(), _named(f, "load")
+    package = _safetensors()
+    name = f if hasattr(f, "read") else _named(f, "load")
     try:
-        with package.safe_open(name, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            names = file.keys()
-            tensors = {key: _placed(from_numpy(file.get_tensor(key)), map_location) for key in names}
+        metadata, arrays = _contents(package, name)
     except package.SafetensorError as error:
         raise ArgumentError(
             f"load({name!r})",
@@ -61,9 +67,24 @@ def load(f: Path, map_location: Location = None) -> Any:
             "files written by torch.save hold pickled objects, which can run code: read one with PyTorch and "
             "write it anew with safetensors",
         ) from None
+    tensors = {key: _placed(from_numpy(array), map_location) for key, array in arrays.items()}
     if KEY not in metadata:
         return tensors
     return _put_together(json.loads(metadata[KEY]), tensors)
+
+
+def _contents(package: Any, f: Any) -> tuple[dict[str, str], dict[str, Any]]:
+    """The metadata and the arrays in a file, named or open."""
+    if hasattr(f, "read"):
+        data = f.read()
+        arrays = package.numpy.load(data)
+        end = 8 + int.from_bytes(
+            data[:8], "little"
+        )  # the format: the header's length, the header, the elements
+        return json.loads(data[8:end]).get("__metadata__", {}), arrays
+    with package.safe_open(f, framework="numpy") as file:
+        names = file.keys()
+        return file.metadata() or {}, {key: file.get_tensor(key) for key in names}
 
 
 def _placed(tensor: Tensor, where: Location) -> Tensor:
@@ -81,7 +102,8 @@ def _placed(tensor: Tensor, where: Location) -> Tensor:
 def _named(f: Path, what: str) -> str:
     if not isinstance(f, str | os.PathLike):
         raise ArgumentError(
-            f"{what}() with a file of type {type(f).__name__}", "a file is named by a string or a path"
+            f"{what}() with a file of type {type(f).__name__}",
+            "a file is named by a string or a path, or is open in binary mode",
         )
     return os.fspath(f)
 

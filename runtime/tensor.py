@@ -298,6 +298,8 @@ class Tensor:
     def __format__(self, spec: str) -> str:
         """Of one element the number, as in `f"{loss:.3f}"` or `f"{loss}"`."""
         unknown = isinstance(self._value, Node) and not spec
+        if self._value.shape and spec:
+            raise ArgumentError(mirrored("unsupported format string passed to Tensor.__format__"))
         return repr(self) if self._value.shape or unknown else format(self.item(), spec)
 
     def __repr__(self) -> str:

@@ -181,6 +181,13 @@ MISTAKES = lines("""
     t.from_numpy([1])
     t.ones(2).to("foo")
     t.device("foo")
+    t.device("cuda:a")
+    t.nn.Linear(784, 512)(t.ones(2, 3))
+    t.optim.LBFGS([t.ones(2, requires_grad=True)]).step()
+    f"{t.ones(2):.2f}"
+    t.autograd.Variable(3.0)
+    t.ones(2, requires_grad=True).exp().backward([1.0, 1.0])
+    t.ones((), requires_grad=True).exp().backward(retain_variables=True)
     t.ones(2).foo
     t.sum(3)
     t.exp([1.])

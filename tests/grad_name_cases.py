@@ -407,6 +407,7 @@ NAMES = lines("""
     x.half()
     x.float()
     x.type(t.float64)
+    x.type(t.DoubleTensor)
     x.detach()
     x.index_add(0, t.tensor([0]), y[:1])
     x.index_copy(0, t.tensor([0]), y[:1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
 from collections import OrderedDict
@@ -95,6 +96,17 @@ def test_other_programs_read_the_tensors_and_theirs_are_read(tmp_path: Path) -> 
 
     save_file({"w": np.arange(3)}, tmp_path / "theirs")
     assert rg.load(tmp_path / "theirs")["w"].tolist() == [0, 1, 2]
+
+
+def test_open_files_are_written_and_read() -> None:
+    file = io.BytesIO()
+    rg.save({"w": rg.ones(2), "epoch": 3}, file)
+    file.seek(0)
+    found = rg.load(file, weights_only=True)
+    assert found["w"].tolist() == [1, 1]
+    assert found["epoch"] == 3
+    with pytest.raises(ValueError, match="not in the safetensors format"):
+        rg.load(io.BytesIO(pickle.dumps(Trap())))
 
 
 def test_an_object_is_not_written(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ A new behaviour is a function with `@program`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -227,6 +228,44 @@ def what_was_saved_can_be_seen(t: Any) -> Any:
             return g * 2
 
     return Kept.apply(leaf(t)).grad_fn.saved_tensors
+
+
+def _said(mistake: Callable[[], Any]) -> str:
+    with pytest.raises((TypeError, RuntimeError)) as caught:
+        mistake()
+    return str(caught.value)
+
+
+@program
+def what_a_function_cannot_do(t: Any) -> Any:
+    """A saved number, a call of an instance, a leaf that is changed, an output that is changed later."""
+
+    class Own(t.autograd.Function):  # type: ignore[misc]  # the library is an argument
+        @staticmethod
+        def forward(ctx: Any, x: Any, kept: Any, changed: bool) -> Any:
+            if changed:
+                ctx.mark_dirty(x.add_(1))
+                return x
+            y = x.exp()
+            ctx.save_for_backward(kept or y)
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * ctx.saved_tensors[0], None, None
+
+    def changed_later() -> None:
+        y = Own.apply(leaf(t), None, False)
+        y.add_(1)
+        y.sum().backward()
+
+    return (
+        _said(lambda: Own.apply(leaf(t), 3, False)),
+        _said(lambda: Own()(leaf(t))),
+        _said(lambda: Own.apply(leaf(t), None, True)),
+        Own.apply(leaf(t) * 1, None, True),
+        _said(changed_later),
+    )
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import DtypeError, ShapeError
+from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.half import in_float32, widened
 from retrograd.compiler.ops.shape import permute
@@ -37,7 +37,9 @@ class Dot(Op):
         if a.ndim < 2 or a.ndim != b.ndim or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2]:
             raise ShapeError(
                 f"dot of {a} and {b}",
-                f"mat1 and mat2 shapes cannot be multiplied ({_shown(a.shape)} and {_shown(b.shape)})",
+                mirrored(
+                    f"mat1 and mat2 shapes cannot be multiplied ({_shown(a.shape)} and {_shown(b.shape)})"
+                ),
                 "the last axis of the first must equal the second-last axis of the second",
             )
         return a.with_shape((*a.shape[:-1], b.shape[-1]))

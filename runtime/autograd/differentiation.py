@@ -151,10 +151,19 @@ def _backward(
     backward(self, gradient, retain_graph, create_graph, inputs)
 
 
+_backward.__qualname__ = "Tensor.backward"  # which Python names where an argument is unknown
+
+
 class _Variables(type):
     """Every Tensor is an instance, and a call gives one."""
 
     def __call__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+        if not isinstance(data, Tensor):
+            raise ArgumentError(
+                mirrored(f"Variable data has to be a tensor, but got {type(data).__name__}"),
+                "",
+                "make one of it with tensor(data)",
+            )
         return data.detach().requires_grad_(requires_grad)
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -181,6 +190,11 @@ def _several(given: Any) -> tuple[Tensor, ...]:
 
 def _seeds(given: Gradients, count: int) -> tuple[Tensor | None, ...]:
     seeds = (None,) * count if given is None else _several(given)
+    for seed in seeds:
+        if seed is not None and not isinstance(seed, Tensor):
+            raise ArgumentError(
+                mirrored(f"gradients can be either Tensors or None, but got {type(seed).__name__}")
+            )
     if len(seeds) != count:
         raise GradientError(mirrored(f"got {count} tensors and {len(seeds)} gradients"))
     return seeds

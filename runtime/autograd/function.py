@@ -71,6 +71,16 @@ class FunctionCtx:
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep operands or outputs for `ctx.saved_tensors` in `backward`."""
+        for place, tensor in enumerate(tensors):
+            if tensor is not None and not isinstance(tensor, Tensor):
+                raise ArgumentError(
+                    mirrored(
+                        f"save_for_backward can only save variables, but argument {place} is of type "
+                        f"{type(tensor).__name__}"
+                    ),
+                    "",
+                    "keep what is no Tensor as an attribute: ctx.n = n",
+                )
         self._to_save = tensors
 
     def mark_dirty(self, *tensors: Tensor) -> None:
@@ -241,6 +251,15 @@ class Function:
 
     vjp = backward
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise GradientError(
+            mirrored(
+                "Legacy autograd function with non-static forward method is deprecated. Please use new-style "
+                "autograd function with static forward method. (Example: "
+                "https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
+            )
+        )
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Call `forward` on the operands, unrecorded, and give its outputs a history that ends in
@@ -270,6 +289,10 @@ def _returned(output: Any, operands: Sequence[Any], ctx: FunctionCtx) -> Any:
 
 
 def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> None:
+    if any(x.requires_grad and x.is_leaf for x in ctx._dirty):
+        raise GradientError(
+            mirrored("a leaf Variable that requires grad has been used in an in-place operation.")
+        )
     node.kinds = [_kind(x) for x in outputs]
     for place, tensor in enumerate(outputs):
         if not isinstance(tensor, Tensor):

@@ -74,6 +74,10 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The legacy name of the Tensor's type, or the Tensor in another."""
     if dtype is None:
         return legacy_name(self.dtype, self.device.type)
+    if (
+        isinstance(dtype, type) and dtype.__name__.removesuffix("Tensor") in LEGACY
+    ):  # FloatTensor and the like
+        dtype = dtype.__name__
     if isinstance(dtype, str) and dtype.endswith("Tensor"):
         home, _, name = dtype.removesuffix("Tensor").rpartition(".")
         if name not in LEGACY:

@@ -249,7 +249,7 @@ def _rule(
 def modified(value: Value, maker: Edge, now: int, then: int) -> GradientError:
     """A value that the backward pass needs is no more what it was."""
     origin = (
-        f", which is output 0 of {maker.name().removesuffix('Backward0')},"
+        f", which is output 0 of {maker.name().removesuffix('0').removesuffix('Backward')},"
         if isinstance(maker, GradNode)
         else ""
     )

@@ -1,7 +1,7 @@
 """Hooks of Modules: functions of the user's that are called as values and gradients pass.
 
 `Hooked` is the part of Module that keeps them and runs them around `forward`. A module without any does not
-come here. Hooks on gradients sit in two `_Gate`s that the tape passes on its way back: one at the outputs,
+come here. Hooks on gradients sit in two gates that the tape passes on its way back: one at the outputs,
 one at the inputs.
 """
 
@@ -132,7 +132,7 @@ def _enter(hooks: OrderedDict[int, Any], hook: Any, prepend: bool) -> RemovableH
 # ---- gradients ---------------------------------------------------------------------------------------------
 
 
-class _Gate(Function):
+class BackwardHookFunction(Function):
     """Passes Tensors on, and their gradients back through a function."""
 
     @staticmethod
@@ -211,7 +211,7 @@ class _Gates:
 def _through(values: tuple[Any, ...], places: list[int], back: ToGradients) -> tuple[Any, ...]:
     if not places:
         return values
-    passed = dict(zip(places, _Gate.apply(back, *(values[k] for k in places))))
+    passed = dict(zip(places, BackwardHookFunction.apply(back, *(values[k] for k in places))))
     return tuple(passed.get(k, x) for k, x in enumerate(values))
 
 

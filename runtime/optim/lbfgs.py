@@ -57,7 +57,11 @@ class LBFGS(Optimizer):
 
     def _stepped(self, closure: Closure | None) -> Any:
         if closure is None:
-            raise ArgumentError("LBFGS.step() without a closure", "", "pass one that computes the loss anew")
+            raise ArgumentError(
+                mirrored("LBFGS.step() missing 1 required positional argument: 'closure'"),
+                "",
+                "pass one that computes the loss anew",
+            )
         with no_grad():
             return _Descent(self, closure).run()
 
