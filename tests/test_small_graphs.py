@@ -281,3 +281,22 @@ def test_products(sizes: tuple[int, int, int], dtype: type) -> None:
     a, b = rng.standard_normal((2, m, k)).astype(dtype), rng.standard_normal((2, n, k)).astype(dtype)
     b = b.transpose(0, 2, 1)
     near(alone(contract.Dot(), [a, b])(a, b), (a.astype(np.float64) @ b).astype(dtype))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: rg.clamp(x, min=0),
+        lambda x: rg.lerp(x, x, 0.5),
+        lambda x: rg.nn.functional.elu(x),
+        lambda x: rg.add(x, x, alpha=2),
+        lambda x: rg.addcmul(x, x, x),
+        lambda x: rg.nn.functional.hardtanh(x),
+    ],
+)
+def test_results_lie_as_their_operands_whenever_they_are_called(f: Any) -> None:
+    x = rg.arange(12.0).reshape(3, 4)
+    for _ in range(4):
+        assert f(x).stride() == (4, 1)
+        assert f(x.t()).stride() == (1, 4)
+        assert (f(x.t()) == f(x).t()).all()

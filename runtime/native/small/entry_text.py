@@ -4,13 +4,15 @@
 same for any arguments. The record:
 
     record ::= HEAD input* output* place* step*
-    input  ::= whether it is read, dtype, axes, copying kernel, where it is copied to, extents, steps there
+    input  ::= UNREAD, ANYHOW or IN_ORDER, dtype, axes, copying kernel, where it is copied to, extents,
+               steps there
     output ::= dtype, axes, extents
     place  ::= the number of the output that stands there in the list of results, or -1 for None
     step   ::= kernel, words of the step, arrays, (base, offset)*, size*
 
 A base is 0 for memory that stays, then one of the inputs and outputs in order. An input that does not lie in
-order is copied first. Nothing here raises; `slow` tells what is wrong.
+order is copied first, or where it has to, the call is for `slow`. Nothing here raises; `slow` tells what is
+wrong.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from retrograd.runtime.native.small.moving_text import MOST_AXES
 
 HEAD = ("inputs", "outputs", "places", "outputs_at", "places_at", "steps_at", "end_at")
 INPUT_WORDS, OUTPUT_WORDS, STEP_WORDS = 5 + 2 * MOST_AXES, 2 + MOST_AXES, 3
+UNREAD, ANYHOW, IN_ORDER = range(3)
+"""Whether an input is read, wherever its elements lie or only if they do so in order."""
 MOST_ARRAYS = 32
 """Inputs and outputs of a graph, and arrays of a step."""
 
@@ -34,6 +38,7 @@ def entry_text(places: Layout) -> str:
         "most": MOST_AXES,
         "arrays": MOST_ARRAYS,
         "input_words": INPUT_WORDS,
+        "anyhow": ANYHOW,
         "output_words": OUTPUT_WORDS,
         "step_words": STEP_WORDS,
         "copy_words": 1 + 3 * MOST_AXES,
@@ -294,7 +299,15 @@ argument:
 compare:
   %x = call ptr @object(ptr %args, i64 %i)
   %fit = call i1 @fits(ptr %x, ptr %i_input)
-  br i1 %fit, label %fitting, label %slow
+  br i1 %fit, label %look, label %slow
+look:
+  %flags_at = getelementptr i8, ptr %x, i64 $array_flags
+  %flags = load i32, ptr %flags_at
+  %ordered_bit = and i32 %flags, 1                     ; C_CONTIGUOUS
+  %ordered = icmp ne i32 %ordered_bit, 0
+  %anyhow = icmp eq i64 %read, $anyhow
+  %lies = or i1 %ordered, %anyhow
+  br i1 %lies, label %fitting, label %slow
 fitting:
   %i_next = add i64 %i, 1
   br label %check

@@ -11,7 +11,7 @@ An op of a new kind is a case of `_Steps.apply`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from math import prod
 from typing import Any
@@ -27,13 +27,13 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.scan import Scan
-from retrograd.compiler.ops.shape import Cast, Concat, Iota, IotaLike, Movement
+from retrograd.compiler.ops.shape import Cast, Concat, Flip, Iota, IotaLike, Movement
 from retrograd.compiler.ops.sort import Argsort
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.fastcall import builtin
 from retrograd.runtime.native.layout import layout, numpy_function
 from retrograd.runtime.native.small import kernels
-from retrograd.runtime.native.small.entry_text import HEAD, MOST_ARRAYS, entry_text
+from retrograd.runtime.native.small.entry_text import ANYHOW, HEAD, IN_ORDER, MOST_ARRAYS, UNREAD, entry_text
 from retrograd.runtime.native.small.moving_text import MOST_AXES
 
 Compute = Callable[..., Any]
@@ -153,6 +153,16 @@ def _is_small(type_: Type) -> bool:
     return 0 < type_.size <= MOST_ELEMENTS and type_.ndim <= MOST_AXES and type_.dtype in kernels.KINDS
 
 
+def _followed(outputs: Sequence[Node]) -> Iterator[Node]:
+    """The nodes whose order in memory that of a result would follow: here, results lie in order."""
+    waiting = list(outputs)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node.op, Elementwise | Cast | Flip):
+            waiting += node.inputs
+
+
 class _Steps:
     """The steps of a graph, while they are written."""
 
@@ -165,6 +175,7 @@ class _Steps:
         self._used = 0
         self._known: dict[tuple[Any, ...], Array] = {}
         self._inputs, self._outputs = inputs, outputs
+        self._followed = set(_followed(outputs))
         self._copies = [self._scratch(node.type) for node in inputs]
         self._values: dict[Node, Array] = {node: self._based(node.type) for node in inputs}
         self._results = [self._based(node.type) for node in outputs]
@@ -408,7 +419,8 @@ class _Steps:
     def _input(self, number: int, node: Node) -> list[int]:
         type_, copy = node.type, self._copies[number]
         rest = MOST_AXES - type_.ndim
-        words = [int(number in self._read), id(type_.dtype.numpy), type_.ndim]
+        how = UNREAD if number not in self._read else IN_ORDER if node in self._followed else ANYHOW
+        words = [how, id(type_.dtype.numpy), type_.ndim]
         words += [kernels.copying(copy.itemsize), copy.ctypes.data]
         return [*words, *type_.shape, *[0] * rest, *copy.strides, *[0] * rest]
 
