@@ -111,6 +111,14 @@ def test_equal_singular_values_have_gradients() -> None:
     np.testing.assert_allclose(a.grad, np.eye(3), atol=1e-12)
 
 
+def test_permutations_have_no_history_however_often_they_are_asked_for() -> None:
+    x = retrograd.eye(3, requires_grad=True)
+    for _ in range(4):
+        found = retrograd.linalg.lu(x)
+        assert (found.P.requires_grad, found.L.requires_grad) == (False, True)
+        assert not retrograd.linalg.lu_factor(x)[1].requires_grad
+
+
 def test_the_determinant_of_a_singular_matrix_has_its_cofactors_for_a_gradient() -> None:
     a = retrograd.tensor([[1.0, 2, 3], [4, 5, 6], [5, 7, 9]], dtype=retrograd.float64, requires_grad=True)
     linalg.det(a).backward()

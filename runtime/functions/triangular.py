@@ -26,15 +26,14 @@ from retrograd.runtime.functions.factoring import matrix
 from retrograd.runtime.functions.public import linalg, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.solving import arranged, solve
-from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
 
 
 def _fixed(op: Lapack, *operands: Tensor) -> Tensor:
     """The value of an op that has no derivative."""
-    with no_grad():
-        return apply(op, *operands)
+    return apply(op, *[x.detach() for x in operands])
 
 
 def _failed(name: str, info: Tensor, text: str) -> None:
