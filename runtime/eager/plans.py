@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.errors import RetrogradError
-from retrograd.compiler.ir.graph import Constant, Input, Node
+from retrograd.compiler.ir.graph import Input, Node, order
 from retrograd.compiler.ops.copy import Contiguous
 from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
 from retrograd.runtime.eager.instant import calls
@@ -68,9 +68,14 @@ def _traced(
         return None
     if any(_may_be_operand(node) for node in nodes):
         return None
-    if not drawing and (trace.draws or any(isinstance(node.op, Constant | Input) for node in nodes)):
+    if not drawing and (trace.draws or not all(map(_has_operands, nodes))):
         return None
     return out, nodes, trace
+
+
+def _has_operands(node: Node) -> bool:
+    """Whether it is made of operands, not of constants alone."""
+    return any(type(operand.op) is Input for below in order([node]) for operand in below.inputs)
 
 
 def steps(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
@@ -108,7 +113,10 @@ def _taking(given: Sequence[Node], out: Any, nodes: Sequence[Node], shown: Names
     return _run(inputs, nodes, shown, views if any(several) else made)
 
 
-def _step(node: Node, shown: str) -> Callable[..., Tensor]:
+def _step(node: Node, shown: str) -> Callable[..., Any]:
+    """The op applied to Tensors; to arrays, where it sees constants alone."""
+    if not _has_operands(node):
+        return _computing(node)
     return step(node.op, [i.type for i in node.inputs], node.type, shown)
 
 
