@@ -158,7 +158,7 @@ def load_native(
     if object_code is None:
         # late: what is in the cache needs none
         lowering = import_module("retrograd.compiler.native.lowering")
-        object_code = assemble(lowering.text(roots, numbers), target)
+        object_code = assemble(lowering.text(roots, numbers), target, level=CAREFUL)
         cache.put(key, object_code)
     return Library([object_code], symbols)
 
