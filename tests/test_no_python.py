@@ -186,9 +186,14 @@ CASES: dict[str, Case] = {
 
 
 def framed(function: Any, arguments: Any, named: Any) -> tuple[Any, list[str]]:
-    """The result of a call, and the Python functions that ran."""
+    """The result of a call, and the Python functions that ran. No garbage is collected meanwhile: others may
+    have asked to be told of that."""
     results: list[Any] = []
-    frames = python_frames(lambda: results.append(function(*arguments, **named)))
+    gc.disable()
+    try:
+        frames = python_frames(lambda: results.append(function(*arguments, **named)))
+    finally:
+        gc.enable()
     return results[0], frames
 
 
