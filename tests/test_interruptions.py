@@ -170,9 +170,9 @@ def test_an_error_in_one_kind_of_call_is_none_in_another() -> None:
 @contextmanager
 def interrupted_after(seconds: float) -> Iterator[None]:
     """Ctrl-C so much later, wherever the main thread is then."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)  # first: unheard, it ends all
     try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
