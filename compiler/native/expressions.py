@@ -7,7 +7,8 @@ method, a built-in function a row of `_BUILT_IN`.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from retrograd.compiler.errors import CompilerError
@@ -20,73 +21,12 @@ from retrograd.compiler.native.kinds import (
     NOTHING,
     Field,
     Kind,
-    fields_of,
     kind_of,
     signature_of,
 )
-from retrograd.compiler.native.language import Data, Native, Record
+from retrograd.compiler.native.language import Data, Native
+from retrograd.compiler.native.scope import Module, Scope, Typed
 from retrograd.compiler.native.ssa import Block, Builder, Value
-from retrograd.compiler.record import record
-
-
-class Module:
-    """What functions refer to outside themselves."""
-
-    def __init__(self, numbers: Mapping[str, int]) -> None:
-        self.numbers = numbers
-        self._functions: dict[str, Native] = {}
-        self._declared: dict[str, str] = {}
-        self._fields: dict[type[Record], dict[str, Field]] = {}
-
-    @property
-    def declared(self) -> list[str]:
-        """Lines on what is elsewhere."""
-        return list(self._declared.values())
-
-    def declare(self, name: str, line: str) -> None:
-        self._declared[name] = line
-
-    def functions(self) -> Iterator[Native]:
-        """All that are wanted, those too that are wanted meanwhile."""
-        done = 0
-        while done < len(self._functions):
-            yield list(self._functions.values())[done]
-            done += 1
-
-    def want(self, thing: Any) -> str:
-        """The name of a function or of data, which the module will have."""
-        name: str = thing.name
-        if isinstance(thing, Data):
-            form = "internal global ptr null, align 64" if thing.own else "external global i8"
-            self.declare(name, f"@{name} = {form}")
-        elif self._functions.setdefault(name, thing) is not thing:
-            raise CompilerError(f"two functions of one native part are called {name!r}")
-        return f"@{name}"
-
-    def fields(self, cls: type[Record] | None) -> dict[str, Field]:
-        """The fields of what is known to be a record."""
-        if cls is None:
-            return {}
-        if cls not in self._fields:
-            self._fields[cls] = fields_of(cls)
-        return self._fields[cls]
-
-
-@record(slots=True)
-class Loop:
-    """Where `continue` and `break` go."""
-
-    again: Block
-    after: Block
-
-
-@record(slots=True)
-class Typed:
-    """A value of the language."""
-
-    value: Value
-    kind: Kind
-
 
 NULL, ZERO = Typed(Value("null", "ptr"), ADDRESS), Typed(Value("0", "i64"), INT)
 MINUS_ZERO = Typed(Value("-0.0", "double"), FLOAT)
@@ -117,20 +57,7 @@ _OF_FLOATS = {"eq": "oeq", "ne": "une", "slt": "olt", "sle": "ole", "sgt": "ogt"
 _ONE, _EIGHT = (ast.parse(number, mode="eval").body for number in "18")
 
 
-class Scope:
-    """A function's own names: of the one that is made, or of one that is written out in it."""
-
-    def __init__(self, native: Native, prefix: str) -> None:
-        self.native, self.prefix = native, prefix
-        self.kinds: dict[str, Kind] = {}
-        """Those of local variables."""
-        self.parameters, self.result = signature_of(native.function)
-        self.loops: list[Loop] = []
-        self.after: Block | None = None
-        """Where `return` goes, if the function is written out."""
-
-
-class Expressions:
+class Expressions(ABC):
     """A function's expressions, appended to its current block."""
 
     def __init__(self, module: Module, native: Native) -> None:
@@ -412,9 +339,9 @@ class Expressions:
             return NULL
         return self.widened(self.build.act("got", result.memory, *pieces), result)
 
+    @abstractmethod
     def expand(self, node: ast.AST, function: Native, given: Sequence[Typed]) -> Typed:
         """Write a function out where it is called."""
-        raise NotImplementedError
 
     # --- built-in functions ---------------------------------------------------------------------------------
     def _cast(self, kind: ast.expr, value: ast.expr) -> Typed:

@@ -13,9 +13,10 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from retrograd.compiler.native.expressions import NULL, Expressions, Loop, Module, Scope, Typed
+from retrograd.compiler.native.expressions import NULL, Expressions
 from retrograd.compiler.native.kinds import NOTHING, kind_of, signature_of
 from retrograd.compiler.native.language import Extern, Native
+from retrograd.compiler.native.scope import Loop, Module, Scope, Typed
 from retrograd.compiler.native.ssa import Block, Value
 
 
