@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dis
 import sys
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -63,8 +64,8 @@ Step = tuple[str, str]
 def _path(frame: FrameType) -> list[Step] | None:
     """The instructions that load what the frame calls, from `t` to `sum`; None where it calls nothing."""
     steps = list(dis.get_instructions(frame.f_code))
-    now = next((k for k, step in enumerate(steps) if step.offset == frame.f_lasti), None)
-    if now is None or not steps[now].opname.startswith("CALL"):
+    now = bisect_right(steps, frame.f_lasti, key=lambda step: step.offset) - 1  # or among its cache entries
+    if now < 0 or not steps[now].opname.startswith("CALL"):
         return None
     begin = _begin(steps[now])
     path: list[Step] = []

@@ -34,7 +34,7 @@ from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD, updated
 from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.eager.selection import Selection
-from retrograd.runtime.functions.refusals import not_a_tensor, telling
+from retrograd.runtime.functions.refusals import not_a_tensor, tell, telling
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
@@ -383,19 +383,22 @@ def in_place_of(name: str, function: Function) -> Function:
 
     @wraps(function)
     def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if isinstance(self, Selection):
-            result = function(self, *args, **kwargs)
+        try:
+            if isinstance(self, Selection):
+                result = function(self, *args, **kwargs)
+                check_category(self, result)
+                return self.become(result)
+            check_writable(self)
+            if row is not None and _there(row, self, args, kwargs):
+                return self
+            recorded = row is None and self._requires_grad and STATE.grad
+            result = function(clone(self) if recorded else self, *args, **kwargs)  # steps read what it was
             check_category(self, result)
-            return self.become(result)
-        check_writable(self)
-        if row is not None and _there(row, self, args, kwargs):
-            return self
-        recorded = row is None and self._requires_grad and STATE.grad
-        result = function(clone(self) if recorded else self, *args, **kwargs)  # several ops read what it was
-        check_category(self, result)
-        if shown:
-            name_history(result, grad_names.name_of(shown, (self, *args), kwargs), (self, *args), kwargs)
-        return assign(self, result)
+            if shown:
+                name_history(result, grad_names.name_of(shown, (self, *args), kwargs), (self, *args), kwargs)
+            return assign(self, result)
+        except Exception as error:
+            tell(error, f"{name}_", (self, *args), kwargs)
 
     update.__name__ = update.__qualname__ = f"{name}_"
     planned = replayed(update, planner="updates")

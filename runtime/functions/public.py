@@ -159,24 +159,24 @@ def checked(name: str, f: F) -> F:
 
     @wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
-        said = kwargs
+        asked, said = args, kwargs
         if kwargs:
             kwargs = {aliases.get(key, key): value for key, value in kwargs.items()}
             if options is not None and not options.issuperset(kwargs):
                 unknown = next(key for key in kwargs if key not in options)
                 error = ArgumentError(mirrored(f"{name}() got an unexpected keyword argument '{unknown}'"))
-                raise told(error, name, args, said)
+                raise told(error, name, asked, said)
             if spread in kwargs:
                 args = (*args, kwargs.pop(spread))
         given = len(args)
         for position, parameter in tensors:
             value = args[position] if position < given else kwargs.get(parameter, _MISSING)
             if not isinstance(value, Tensor) and value is not _MISSING:
-                raise told(not_a_tensor(name, parameter, position, value), name, args, said)
+                raise told(not_a_tensor(name, parameter, position, value), name, asked, said)
         try:
             return f(*args, **kwargs) if kwargs else f(*args)
         except Exception as error:
-            better = _told(error, name, f, args, said)
+            better = _told(error, name, f, asked, said)
             if better is error:
                 raise
             raise better from None

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -169,7 +169,7 @@ def kind_of(x: object) -> str:
 
 def fits(parameter: Parameter, x: Any, called: str) -> bool:
     if x is None:
-        return parameter.none
+        return parameter.none or parameter.kind == "object"
     if parameter.kind == "Tensor" and called.removesuffix("_") in NUMBERS_TOO and _is_number(x):
         return True
     check = FITS.get(parameter.kind)
@@ -281,46 +281,67 @@ def refused(known: Sequence[Form], args: Sequence[Any], kwargs: Mapping[str, Any
     plausible = [k for k, form in enumerate(known) if form.least <= number <= len(form.parameters)]
     if len(plausible) == 1:
         return reasons[plausible[0]]
-    head = f"{known[0].called}() received an invalid combination of arguments - got {_given(args, kwargs)}"
-    if len(known) == 1:
-        return f"{head}, but expected {known[0]}"
-    return f"{head}, but expected one of:\n" + "".join(_beside(form, args, kwargs) for form in known)
+    head = f"{known[0].called}() received an invalid combination of arguments - got "
+    if len(known) > 1:
+        rest = "".join(_beside(form, args, kwargs) for form in known)
+        return f"{head}{_given(args, kwargs)}, but expected one of:\n{rest}"
+    parts = _slots(known[0])
+    unknown = _unknown(parts, kwargs)
+    if unknown:
+        return f"{head.removesuffix('got ')}got unrecognized keyword arguments: {', '.join(unknown)}"
+    counted = len(args) + len(kwargs) == len(parts)
+    given = _compared(parts, args, kwargs) if counted else _given(args, kwargs)
+    return f"{head}{given}, but expected {known[0]}"
 
 
 def _given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    parts = [*map(_shown, args), *(f"{name}={_shown(x)}" for name, x in kwargs.items())]
-    if parts and not args:
-        return f"({', '.join(parts)}, )"
-    return f"({', '.join(parts)})"
+    """The types of all arguments; those with a name last come first, as they lie in PyTorch's table."""
+    parts = [*map(kind_of, args), *(f"{name}={kind_of(kwargs[name])}" for name in reversed([*kwargs]))]
+    return f"({', '.join(parts)}{', ' * bool(parts and not args)})"
 
 
 def _shown(x: Any) -> str:
     """A type; of a list or tuple also those of its elements."""
-    if not isinstance(x, tuple | list) or type(x) not in (tuple, list):
+    if not isinstance(x, tuple | list):
         return kind_of(x)
     inside = ", ".join(map(kind_of, x))
     if isinstance(x, list):
-        return f"list of [{inside}]"
-    return f"tuple of ({inside}{',' * (len(x) == 1)})"
+        return f"{kind_of(x)} of [{inside}]"
+    return f"{kind_of(x)} of ({inside}{',' * (len(x) == 1)})"
 
 
 def _beside(form: Form, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """The line of one form; where as many arguments were given as its text has parts, what does not fit."""
+    parts = _slots(form)
     line = f" * {form}\n"
-    parts = str(form)[1:-1].split(", ")
     if len(args) + len(kwargs) != len(parts):
         return line
-    slots = [p.rpartition(" = ")[0] or p for p in parts]
-    kinds, names = [p.rpartition(" ")[0] for p in slots], [p.rpartition(" ")[2] for p in slots]
-    unknown = [name for name in kwargs if name not in names[len(args) :]]
+    why = "some of the arguments have invalid types: "
+    unknown = _unknown(parts, kwargs)
     if unknown:
-        return f"{line}      didn't match because some of the keywords were incorrect: {', '.join(unknown)}\n"
-    told = [_marked(kind, x, "") for kind, x in zip(kinds, args)]
-    told += [
-        _marked(kind, kwargs[name], f"{name}=") for kind, name in zip(kinds[len(args) :], names[len(args) :])
-    ]
-    inside = ", ".join(told) + (", " if kwargs and not args else "")
-    return f"{line}      didn't match because some of the arguments have invalid types: ({inside})\n"
+        why, told = "some of the keywords were incorrect: ", ", ".join(unknown)
+    else:
+        told = _compared(parts, args, kwargs)
+    return f"{line}      didn't match because {why}{told}\n"
+
+
+def _slots(form: Form) -> list[tuple[str, str]]:
+    """What PyTorch takes for the types and the names in the text of a form: what stands before and after
+    the last blank of a part, so that a parameter with a default goes by none of its own."""
+    slots = [part.rpartition(" ") for part in str(form)[1:-1].split(", ")]
+    return [(kind, name) for kind, _, name in slots]
+
+
+def _unknown(parts: Sequence[tuple[str, str]], kwargs: Mapping[str, Any]) -> list[str]:
+    names = [name for _, name in parts[max(0, len(parts) - len(kwargs)) :]]
+    return [name for name in reversed([*kwargs]) if name not in names]
+
+
+def _compared(parts: Sequence[tuple[str, str]], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """The types of arguments beside those of the parts, with marks at those that differ."""
+    told = [_marked(kind, x, "") for (kind, _), x in zip(parts, args)]
+    told += [_marked(kind, kwargs[name], f"{name}=") for kind, name in parts[len(args) :]]
+    return f"({', '.join(told)}{', ' * bool(told and not args)})"
 
 
 def _marked(told: str, x: Any, name: str) -> str:
@@ -351,12 +372,17 @@ def telling(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return f(*args, **kwargs)
         except Exception as error:
-            better = told(error, name, args, kwargs)
-            if better is error:
-                raise
-            raise better from None
+            tell(error, name, args, kwargs)
 
     return call
+
+
+def tell(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NoReturn:
+    """Raise the error that is being handled, as PyTorch tells it."""
+    better = told(error, name, args, kwargs)
+    if better is error:
+        raise
+    raise better from None
 
 
 def told(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception:
