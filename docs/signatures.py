@@ -26,6 +26,14 @@ TYPES = {
 }  # fmt: skip
 """What the parser calls the types of the stubs."""
 
+SCHEMA_TYPES = {
+    "Tensor": "Tensor", "int": "int", "number": "Number", "bool": "bool", "float": "float", "str": "str",
+    "List[int]": "tuple of ints", "List[float]": "tuple of floats", "List[Tensor]": "tuple of Tensors",
+    "List[Optional[Tensor]]": "tuple of Tensors", "ScalarType": "torch.dtype", "SymInt": "int",
+    "List[SymInt]": "tuple of ints",
+}  # fmt: skip
+"""What the parser calls the types of operators' schemas."""
+
 Forms = dict[str, list[ast.FunctionDef]]
 
 
@@ -101,7 +109,46 @@ def forms(name: str, function: Any, known: Forms, method: bool) -> list[str]:
         lenient = [re.sub(r"tuple of ints (\w+)", widened, form) for form in several]
         mark = "!" if one is not None else ""
         return [f"{called}{mark}({form})" for form in lenient]
-    return [renamed(form, function) for form in best(called, declared, method)]
+    known_forms = best(called, declared, method) or schema(called, method)
+    most = re.search(r"takes (?:from \d+ to )?(\d+) positional", text)
+    limited = [late(form, int(most[1])) if most is not None else form for form in known_forms]
+    return [renamed(form, function) for form in limited]
+
+
+def late(form: str, most: int) -> str:
+    """The form, of whose parameters only so many may come without a name."""
+    called, _, inside = form[:-1].partition("(")
+    parts = re.split(r", (?![^(]*\))", inside)
+    if inside and "*" not in parts and len(parts) > most:
+        parts.insert(most, "*")
+    return f"{called}({', '.join(parts)})"
+
+
+def schema(called: str, method: bool) -> list[str]:
+    """The form of a function that no stub declares, by the operator of this name, if that has one."""
+    import torch
+
+    known = torch._C._jit_get_schemas_for_operator(f"aten::{called}")
+    plain = next((s for s in known if s.overload_name == ""), None)
+    if plain is None or not called.startswith(("linalg_", "special_")):
+        return []
+    parts: list[str] = []
+    for argument in plain.arguments[method:]:
+        if argument.kwarg_only and "*" not in parts:
+            parts.append("*")
+        kind = str(argument.real_type)
+        none = kind.startswith("Optional[")
+        told = SCHEMA_TYPES.get(kind.removeprefix("Optional[").removesuffix("]" * none), "object")
+        if told == "tuple of ints" and argument.N:
+            told = "tuple[1] of ints"
+        default = f" = {argument.default_value}" if argument.has_default_value() else ""
+        name = "input" if argument.name == "self" else argument.name
+        parts.append(f"{told}{'?' * none} {name}{default}")
+    written = max(len(s.arguments) for s in known) - len(plain.arguments)
+    if written:
+        parts += ["*"] * ("*" not in parts)
+        parts.append(f"{'Tensor' if written == 1 else 'tuple of Tensors'}? out = None")
+    return [f"{called}({', '.join(parts)})"]
 
 
 def renamed(form: str, function: Any) -> str:
@@ -137,12 +184,18 @@ def table(torch: ModuleType, ours: dict[str, dict[str, Any]]) -> Iterator[str]:
             stubs(home / "_nn.pyi") | stubs(home / "_VariableFunctions.pyi"),
         ),
         "linalg.": (torch.linalg, {}),
+        "special.": (torch.special, {}),
         "Tensor.": (tensor, stubs(home / "__init__.pyi", "TensorBase")),
     }
     for area, (holder, known) in sources.items():
         for name in sorted(ours[area]):
             function = getattr(holder, name, None)
-            if callable(function) and not name.startswith("__") and not hasattr(function, "__code__"):
+            if (
+                callable(function)
+                and not isinstance(function, type)
+                and not name.startswith("__")
+                and not hasattr(function, "__code__")
+            ):
                 for form in forms(name, function, known, area == "Tensor."):
                     yield f"{area}{name}: {form}"
 
@@ -155,6 +208,7 @@ def main() -> None:
 
     ours = {
         "": vars(retrograd) | FUNCTIONS, "nn.functional.": FUNCTIONAL, "linalg.": LINALG,
+        "special.": vars(retrograd.special),
         "Tensor.": dict.fromkeys(dir(retrograd.Tensor)),
     }  # fmt: skip
     PAGE.write_text("\n".join(table(torch, ours)) + "\n", encoding="utf-8")
