@@ -190,12 +190,7 @@ def table(torch: ModuleType, ours: dict[str, dict[str, Any]]) -> Iterator[str]:
     for area, (holder, known) in sources.items():
         for name in sorted(ours[area]):
             function = getattr(holder, name, None)
-            if (
-                callable(function)
-                and not isinstance(function, type)
-                and not name.startswith("__")
-                and not hasattr(function, "__code__")
-            ):
+            if callable(function) and not name.startswith("__") and not hasattr(function, "__code__"):
                 for form in forms(name, function, known, area == "Tensor."):
                     yield f"{area}{name}: {form}"
 
