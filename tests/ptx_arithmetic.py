@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import ptx_whole
 from ptx_floats import (
+    fma_by_f64,
     fma_f32,
     fma_f64,
-    fma_narrow,
     from_bf16,
     joined,
     quiet,
@@ -124,10 +124,12 @@ def _turned(x: Array, mask: Any) -> Array:
 
 def _fma(modifiers: Modifiers) -> Operation:
     *others, kind = modifiers
-    if others != ["rn"] or kind not in FLOATS:
+    sides = [["rz"], ["rm"], ["rp"]] if kind == "f32" else []
+    if others not in [["rn"], *sides] or kind not in FLOATS:
         raise Unknown
-    narrow = kind.removesuffix("x2")
-    one: Compute = {"f32": fma_f32, "f64": fma_f64}.get(narrow) or (lambda *x: fma_narrow(narrow, *x))
+    (mode,), narrow = others, kind.removesuffix("x2")
+    near: Compute | None = {"f32": fma_f32, "f64": fma_f64}.get(narrow) if mode == "rn" else None
+    one: Compute = near or (lambda *x: fma_by_f64(narrow, mode, *x))
     whole = (lambda *x: joined(one(*(split(a, kind) for a in x)))) if kind != narrow else one
     return Operation(kind, (kind,) * 3, (lambda *x: quiet(whole(*x))) if kind == "f32" else whole)
 

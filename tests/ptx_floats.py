@@ -82,10 +82,10 @@ def fma_f64(a: Any, b: Any, c: Any) -> Array:
     return _fma("f64", "f8", (a, b, c))
 
 
-def fma_narrow(kind: str, a: Any, b: Any, c: Any) -> Array:
-    """a · b + c in f16 or bf16: the product is exact in f64, the sum rounded to odd there."""
+def fma_by_f64(kind: str, mode: str, a: Any, b: Any, c: Any) -> Array:
+    """a · b + c in f16, bf16 or f32: the product is exact in f64, the sum rounded to odd there."""
     x, y, z = (np.asarray(from_bf16(v) if kind == "bf16" else v).astype("f8") for v in (a, b, c))
-    return rounded(_odd_sum(x * y, z), kind, "rn")
+    return rounded(_odd_sum(x * y, z), kind, mode)
 
 
 def _odd_sum(a: Array, b: Array) -> Array:

@@ -28,7 +28,6 @@ from test_vector_math import error_of_f64, judged_in_f64, samples
 from vector_functions import REFERENCES, errors
 
 from retrograd.compiler.backends.math import BOUNDS, FUNCTIONS
-from retrograd.compiler.backends.math.nvidia import NEAR_BOUNDS
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import OPS as OPS_BY_NAME
 from retrograd.compiler.ir.graph import Array, apply, interpret
@@ -74,7 +73,7 @@ def op_agrees(driver: Driver, function: Function, given: Sequence[Array]) -> Non
 
 
 def is_within_its_bound(driver: Driver, name: str, kind: str, count: int) -> None:
-    """On the device an elementary function is as near as the processors' table says, or `NEAR_BOUNDS`."""
+    """On the device an elementary function is as near as the processors' table says."""
     row = OPS_BY_NAME[name]
     operands = samples(name, kind, count, seed=3)
     graph = graph_of(lambda *x: apply(row, *x), *operands)
@@ -83,14 +82,12 @@ def is_within_its_bound(driver: Driver, name: str, kind: str, count: int) -> Non
     if kind == "f32":
         with np.errstate(all="ignore"):
             off = errors(found, REFERENCES[name](*(x.astype(np.float64) for x in operands)))
-        bound = NEAR_BOUNDS.get(name, BOUNDS[name][kind])
     else:
         inside = judged_in_f64(name, operands)
         given = zip(found[inside], *(x[inside] for x in operands))
         off = np.array([error_of_f64(name, float(y), [float(x) for x in xs]) for y, *xs in given])
-        bound = BOUNDS[name][kind]
     worst = int(np.argmax(off))
-    assert off[worst] <= bound, (name, off[worst])
+    assert off[worst] <= BOUNDS[name][kind], (name, off[worst])
 
 
 # ---- on NVIDIA's driver ------------------------------------------------------------------------------------

@@ -92,6 +92,16 @@ def test_fma_is_rounded_once(dtype: str) -> None:
             assert float(mine) == nearest(exact, name), (x, y, z)
 
 
+def test_fma_is_rounded_down() -> None:
+    a, b, c = (hard_numbers("f4", k) for k in range(3))
+    with np.errstate(all="ignore"):
+        found = operation("fma", ("rm", "f32")).compute(a, b, c)
+    for x, y, z, mine in zip(a, b, c, found):
+        exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
+        if abs(exact) < Fraction(float(np.finfo("f4").max)):
+            assert Fraction(float(mine)) <= exact < Fraction(float(np.nextafter(mine, np.float32(np.inf))))
+
+
 def test_fma_of_bf16_is_rounded_once() -> None:
     random = np.random.default_rng(3)
     a, b, c = (to_bf16(random.standard_normal(2000) * 2.0 ** random.integers(-9, 9, 2000)) for _ in range(3))

@@ -59,7 +59,7 @@ _SELECTABLE = re.compile(
     r"llvm\.((fma|sqrt|fabs|floor|ceil|trunc|roundeven|copysign)\.(v\d+)?(f32|f64)"
     r"|(maximum|minimum)\.(v\d+)?f32"
     r"|vector\.reduce\.or\.v\d+i1"
-    r"|nvvm\.((ex2|rcp)\.approx\.ftz\.f|saturate\.f|read\.ptx\.sreg\.(tid|ctaid)\.x|barrier0|shfl\.sync\.bfly\.i32))"
+    r"|nvvm\.((ex2|rcp)\.approx\.ftz\.f|saturate\.f|fma\.rm\.f|read\.ptx\.sreg\.(tid|ctaid)\.x|barrier0|shfl\.sync\.bfly\.i32))"
 )
 _SINCE = (
     (r"llvm\.nvvm\.mma\.m16n8k8\.row\.col\.f32\.f32", 75, 65),

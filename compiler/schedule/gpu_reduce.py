@@ -59,15 +59,18 @@ _IN_FLIGHT = 4
 """Steps whose reads are under way together."""
 _READ_WORDS, _MOST_WEIGHT = 32, 40
 """Registers for what they read, and the most that they may compute."""
+_TURNS, _AHEAD = 4, 2
+"""Where a worker does one step at a time, it reads so many ahead, and a loop holds so many turns: on an H200
+one ahead left the arithmetic idle for a quarter of the time, three took registers for nothing."""
 _ONE_SLICE_STEPS, _SLICE_STEPS = 16, 8
 """Where workers have so many steps at most, a second launch would take longer than they do; a slice has as
 many at least."""
 _MOST_WORKERS, _LARGE_STEPS = 1024, 8
 """Threads of the largest blocks, and the most steps of theirs that take less than a second launch."""
-_MOST_SLICES = 1024
+_MOST_SLICES = 2048
 Place = tuple[Buffer, Index]
 """What a nest reads: a buffer, and where."""
-_HEAVY, _MORE = 40, 2
+_HEAVY, _MORE = 40, 4
 """Where an element weighs more than this, slices are so many times as many: what takes long to compute is
 better shared out if blocks are many."""
 
@@ -165,9 +168,9 @@ def _in_flight(plan: _Plan) -> int:
 
 
 def _ahead(plan: _Plan) -> dict[Place, Buffer]:
-    """What is read a step ahead, and the registers for it in two turns, where a worker computes so much that
-    it does one step at a time."""
-    if plan.steps < 2 or _in_flight(plan) > 1:
+    """What is read ahead, and the registers for it in turns, where a worker computes so much that it does one
+    step at a time."""
+    if plan.steps <= _AHEAD or _in_flight(plan) > 1:
         return {}
     written = {s.buffer for s in plan.nest.body if isinstance(s, Store)}
     found: dict[Place, Buffer] = {}
@@ -175,7 +178,7 @@ def _ahead(plan: _Plan) -> dict[Place, Buffer]:
         if isinstance(e, Load) and not e.bounds and not e.operands and e.buffer not in written:
             last = (plan.reduced if plan.reduced.lanes > 1 else plan.kept).axes[-1:]
             lanes = 1 if e.index.axes().isdisjoint(last) else plan.lanes
-            found[e.buffer, e.index] = Buffer("ahead", e.dtype, 2 * lanes, Space.LOCAL)
+            found[e.buffer, e.index] = Buffer("ahead", e.dtype, _TURNS * lanes, Space.LOCAL)
     words = sum(b.size * -(-b.dtype.itemsize // 4) for b in found.values())
     return found if words <= _READ_WORDS else {}
 
@@ -241,16 +244,17 @@ class _Writer:
         return For(groups, (*steps, *rest))
 
     def _steps_ahead(self, own: dict[Accumulate, Buffer], ahead: dict[Place, Buffer]) -> list[Statement]:
-        """The same, one step after the other: what the next one reads is under way while one is computed.
-        Two turns are written out, so that the registers of each are the other's next."""
-        turns = Axis("k", -(-self._plan.steps // 2))
+        """The same, one step after the other: what the next ones read is under way while one is computed.
+        Turns are written out, so that each has registers of its own."""
+        turns = Axis("k", -(-self._plan.steps // _TURNS))
+        first = [s for k in range(_AHEAD) for s in in_lanes(self._lane, self._read(ahead, Index((), k), k))]
         steps: list[Statement] = []
-        for turn in (0, 1):
-            step = at(turns) * 2 + turn
-            steps += in_lanes(self._lane, self._read(ahead, step + 1, 1 - turn))
+        for turn in range(_TURNS):
+            step = at(turns) * _TURNS + turn
+            steps += in_lanes(self._lane, self._read(ahead, step + _AHEAD, (turn + _AHEAD) % _TURNS))
             body = self._step(own, self._position(step), ahead, turn)
             steps += where(self._bounds(step), in_lanes(self._lane, body))
-        return [*in_lanes(self._lane, self._read(ahead, Index(), 0)), For(turns, tuple(steps))]
+        return [*first, For(turns, tuple(steps))]
 
     def _read(self, ahead: dict[Place, Buffer], step: Index, turn: int) -> list[Statement]:
         """What a step reads, into the registers of a turn."""
@@ -261,7 +265,7 @@ class _Writer:
         ]
 
     def _own(self, registers: Buffer, turn: int) -> Index:
-        lanes = registers.size // 2
+        lanes = registers.size // _TURNS
         return (at(self._lane) if lanes > 1 else Index()) + turn * lanes
 
     def _position(self, step: Index) -> Index:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from retrograd.compiler.backends.math.avx512 import has_avx512, scalef
 from retrograd.compiler.backends.math.floats import FORMATS, at_least, at_most, fast_two_sum, horner, quotient
-from retrograd.compiler.backends.math.nvidia import near_exp2, near_reciprocal, saturated
+from retrograd.compiler.backends.math.nvidia import fma_down, near_exp2, near_reciprocal, saturated
 from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, is_nvidias, select
 
 LOG2E = 1.4426950408889634
@@ -113,11 +113,12 @@ def expm1_reduced(r: Value) -> Value:
 
 
 def near_exp(x: Value) -> Value:
-    """exp by the approximation of 2**r: n is kept where 2**n is a normal number, and what is beyond is left
-    to r. That instruction takes any r, and the product is rounded once even where it is subnormal."""
+    """exp by the approximation of 2**r, 0 <= r < 1: n is kept where 2**n is a normal number, and what is
+    beyond is left to r. That instruction takes any r, and the product is rounded once even where it is
+    subnormal."""
     most, form = NEAR_EXP_MOST, FORMATS["f32"]
     kept = saturated(fma(x, LOG2E / (2 * most), 0.5))
-    shifted = fma(kept, 2.0 * most, form.shifter + (form.bias - most))
+    shifted = fma_down(kept, kept.same(2.0 * most), kept.same(form.shifter + (form.bias - most)))
     n = shifted - (form.shifter + form.bias)
     r = fma(x, LOG2E_LOW, fma(x, LOG2E, -n))
     return near_exp2(r) * power_of_two(shifted.bits(), "f32")

@@ -19,15 +19,15 @@ from retrograd.compiler.backends.math.floats import (
     two_product,
     two_sum,
 )  # fmt: skip
-from retrograd.compiler.backends.vector import Value, fabs, fma, is_nvidias, select
+from retrograd.compiler.backends.vector import Value, fabs, fma, select
 
 TWO_OVER_PI = 0.6366197723675814
 
 PARTS = {
-    "f32": (1.57079637, -4.37113883e-8, -1.71512451e-15),
+    "f32": (1.57079625, 7.54978942e-8, 5.39030253e-15),
     "f64": (*HALF_PI, -1.4973849048591698e-33),
 }
-"""pi / 2 in three words."""
+"""pi / 2 in three words; those of f32 are rounded towards 0: with none below 0, -0 keeps its sign."""
 
 HUGE = {"f32": 1e5, "f64": 1e9}
 """Beyond, three words of pi / 2 are too few."""
@@ -78,7 +78,7 @@ ASIDES["huge_angle"] = Aside(lambda x: fabs(x) > HUGE[x.kind], _huge_angle)
 def sin_reduced(r: Value, lack: Value) -> Value:
     if r.kind == "f32":
         z = r * r
-        return fma(horner(z, SIN_TAIL["f32"]) * z, r, r)
+        return fma(fma(horner(z, SIN_TAIL["f32"]), z, 0.0), r, r)  # + 0, so that -0 stays what it is
     return r + sin_rest(r, lack)
 
 
@@ -105,33 +105,23 @@ def cos_parts(r: Value, lack: Value) -> Words:
     return most, fma(z * z, horner(z, COS_TAIL["f64"]), fma(-r, lack, rounding))
 
 
-def signed(x: Value, quadrant: Value, other: Value | None = None) -> Value:
-    """-x in the third and fourth quadrant, its sign changed once more by that of the other number."""
+def signed(x: Value, quadrant: Value) -> Value:
+    """-x in the third and fourth quadrant."""
     bits = FLOATS[x.kind]
-    turned = quadrant << (bits - 2)
-    turned = turned if other is None else turned ^ other.bits()
-    return (x.bits() ^ (turned & -1 << (bits - 1))).as_float()
+    return (x.bits() ^ (quadrant << (bits - 2) & -1 << (bits - 1))).as_float()
 
 
 def sin(x: Value) -> Value:
-    """On a GPU that of |x|, which costs nothing there, with the sign of x, so that -0 needs no choice."""
-    r, lack, quadrant = reduced(_size(x))
+    r, lack, quadrant = reduced(x)
     odd = (quadrant & 1).ne(0)
-    turned = select(odd, cos_reduced(r, lack), sin_reduced(r, lack))
-    if is_nvidias(x):
-        return signed(turned, quadrant, x)
-    return select(x.eq(0.0), x, signed(turned, quadrant))
+    found = signed(select(odd, cos_reduced(r, lack), sin_reduced(r, lack)), quadrant)
+    return found if x.kind == "f32" else select(x.eq(0.0), x, found)
 
 
 def cos(x: Value) -> Value:
-    r, lack, quadrant = reduced(_size(x))
+    r, lack, quadrant = reduced(x)
     odd = (quadrant & 1).ne(0)
     return signed(select(odd, -sin_reduced(r, lack), cos_reduced(r, lack)), quadrant)
-
-
-def _size(x: Value) -> Value:
-    """The number whose angle is reduced, the same for sin and cos."""
-    return fabs(x) if is_nvidias(x) else x
 
 
 def tan(x: Value) -> Value:
