@@ -122,6 +122,10 @@ class DataError(RetrogradError, AssertionError, ValueError):
     """Data sets that do not fit together (PyTorch asserts that they do)."""
 
 
+class RequirementError(RetrogradError, AssertionError, RuntimeError):
+    """What a function takes for granted of its arguments (PyTorch asserts it)."""
+
+
 class LoaderError(RetrogradError, RuntimeError):
     """A loader of batches whose workers do not answer in time."""
 

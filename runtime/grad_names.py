@@ -414,6 +414,8 @@ FUNCTIONS: dict[str, Name] = {
     "cross_entropy": _cross_entropy, "soft_margin_loss": "SoftMarginLossBackward0",
     "multi_margin_loss": "MultiMarginLossBackward0",
     # factorisations
+    "linalg_householder_product": "LinalgHouseholderProductBackward0", "geqrf": "GeqrfBackward0",
+    "ormqr": "OrmqrBackward0",
     "linalg_qr": "LinalgQrBackward0", "qr": "LinalgQrBackward0", "linalg_eigh": "LinalgEighBackward0",
     "linalg_eigvalsh": "LinalgEighBackward0", "linalg_svd": "LinalgSvdBackward0",
     "linalg_svdvals": "LinalgSvdBackward0", "linalg_slogdet": "LinalgSlogdetBackward0",

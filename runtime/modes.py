@@ -28,6 +28,8 @@ class State(threading.local):
     """With `anomaly`: a NaN in the backward pass is an error."""
     partial: bool = False
     """A backward pass is under way that works out the cotangents of certain Tensors alone."""
+    backward: Any = None
+    """The `engine.Pass` whose hooks are being called."""
     savers: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = ()
     """`pack` and `unpack` of the hooks that take what the tape keeps; the last are asked."""
     watched: bool = False

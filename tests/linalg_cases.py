@@ -68,6 +68,12 @@ LINALG = lines("""
     L.solve_triangular(p, b, upper=True)
     L.solve_triangular(p, b, upper=False, unitriangular=True)
     L.solve_triangular(p, b, upper=False, left=False)
+    L.householder_product(tall, v[:3]), L.householder_product(tall, v[:2] * 0)
+    L.householder_product(tallstack, stack[:, 0]), t.orgqr(a, v), a.orgqr(v)
+    t.ormqr(tall, v[:3], tallstack[:, :5, :2].transpose(0, 2).reshape(2, 5, 3)[0])
+    tall.ormqr(v[:3], wide.mT), t.ormqr(tall, v[:3], tall, transpose=True)
+    t.ormqr(tall, v[:3], wide, left=False), t.ormqr(tall, v[:3], wide, False, True)
+    t.geqrf(tall.detach()), t.geqrf(wide.detach()).tau, t.geqrf(tallstack.detach()).a
     L.lu(a), L.lu(stack), L.lu(wide), L.lu(tall)
     L.lu(tallstack)
     L.lu_factor(a)

@@ -47,6 +47,23 @@ def no_norms(t: Any) -> Any:
     return model.training
 
 
+def rates(t: Any, swa_lr: Any, after: int = 0, **options: Any) -> Any:
+    """The rates of two groups through twelve epochs, the first of them another scheduler's."""
+    x, y = t.ones(2).requires_grad_(), t.ones(2).requires_grad_()
+    optimizer = t.optim.SGD([{"params": [x]}, {"params": [y], "lr": 0.5}], lr=0.1)
+    first = t.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    second = t.optim.swa_utils.SWALR(optimizer, swa_lr, **options)
+    found = []
+    for epoch in range(12):
+        optimizer.step()
+        (first if epoch < after else second).step()
+        found.append([group["lr"] for group in optimizer.param_groups])
+    state = second.state_dict()
+    again = t.optim.swa_utils.SWALR(optimizer, swa_lr)
+    again.load_state_dict(state)
+    return [found, second.get_last_lr(), state["anneal_epochs"], again.last_epoch, again.anneal_epochs]
+
+
 PROGRAMS: list[Callable[[Any], Any]] = [
     averaged,
     lambda t: averaged(t, avg_fn=t.optim.swa_utils.get_ema_avg_fn(0.9)),
@@ -56,6 +73,13 @@ PROGRAMS: list[Callable[[Any], Any]] = [
     lambda t: t.optim.swa_utils.get_ema_avg_fn(1.5),
     statistics_anew,
     no_norms,
+    lambda t: rates(t, 0.05),
+    lambda t: rates(t, [0.05, 0.2], after=3, anneal_epochs=4),
+    lambda t: rates(t, 0.05, anneal_strategy="linear", anneal_epochs=5),
+    lambda t: rates(t, 0.05, anneal_epochs=0),
+    lambda t: rates(t, [0.05]),
+    lambda t: rates(t, 0.05, anneal_strategy="best"),
+    lambda t: rates(t, 0.05, anneal_epochs=-1),
 ]
 
 

@@ -51,7 +51,8 @@ def linear(t: Any) -> Any:
 
 def trained(t: Any, m: Any) -> list[Any]:
     """What the module gives, its parameters and their gradients."""
-    y = m(t.ones(2, 3))
+    x = next(p for p in m.parameters())
+    y = m(t.ones(2, getattr(m, "in_features", 3), dtype=x.dtype))
     (y * y).sum().backward()
     named = [*m.named_parameters()]
     return [y, [name for name, _ in named], [p for _, p in named], [p.grad for _, p in named]]
@@ -136,11 +137,56 @@ def spectral_of_a_convolution(t: Any) -> Any:
     return [m.weight, b.bias, [*m.state_dict()], [*b.state_dict()]]
 
 
+def kept_orthogonal(t: Any, n: int, k: int, how: str | None = None, base: bool = True) -> Any:
+    """What a weight is computed to be, trained once, and assigned to."""
+    t.manual_seed(0)
+    m = t.nn.Linear(n, k).double()
+    t.nn.utils.parametrizations.orthogonal(m, orthogonal_map=how, use_trivialization=base)
+    found = [str(m), m.weight, *trained(t, m), [*m.state_dict()], t.rand(1)]
+    with t.no_grad():
+        original = m.parametrizations.weight.original
+        original.copy_(t.sin(t.arange(float(n * k)).double() ** 2).reshape(original.shape))
+        found.append(m.weight)
+    m.weight = (t.arange(float(n * k)).double() ** 2 * 0.7).cos().reshape(k, n)
+    return [*found, m.weight, m.parametrizations.weight.original]
+
+
+def orthogonal_stack(t: Any) -> Any:
+    class Stack(t.nn.Module):  # type: ignore[misc]  # of either library
+        def __init__(self) -> None:
+            super().__init__()
+            numbers = (t.arange(24.0).double() ** 2 * 0.3).sin().reshape(2, 4, 3)
+            self.weight = t.nn.Parameter(numbers)
+
+    t.manual_seed(0)
+    m = t.nn.utils.parametrizations.orthogonal(Stack())
+    m.weight.mean().backward()
+    return [m.weight, m.parametrizations.weight.original.grad]
+
+
+def not_orthogonal(t: Any, name: str, how: str | None = None) -> Any:
+    t.nn.utils.parametrizations.orthogonal(linear(t), name, how)
+
+
+def of_another_shape(t: Any) -> Any:
+    m = t.nn.utils.parametrizations.orthogonal(linear(t))
+    m.weight = t.ones(2, 3)
+
+
 PROGRAMS: list[Callable[[Any], Any]] = [
     symmetry, two_in_a_row, assigned, assigned_without_inverse, not_there, nothing_to_take_away,
     another_shape, lambda t: taken_away(t, True), lambda t: taken_away(t, False), of_a_convolution,
     lambda t: spectral(t, None), lambda t: spectral(t, 1, 3), lambda t: spectral(t, -2),
     lambda t: spectral(t, 5), lambda t: spectral(t, 0, 0), spectral_of_a_convolution,
+    lambda t: kept_orthogonal(t, 3, 3), lambda t: kept_orthogonal(t, 3, 5),
+    lambda t: kept_orthogonal(t, 5, 3), lambda t: kept_orthogonal(t, 3, 3, "cayley"),
+    lambda t: kept_orthogonal(t, 3, 4, "cayley"), lambda t: kept_orthogonal(t, 4, 3, "matrix_exp"),
+    lambda t: kept_orthogonal(t, 4, 4, "householder"),
+    lambda t: kept_orthogonal(t, 4, 3, "householder", False),
+    lambda t: kept_orthogonal(t, 3, 4, "householder", False),
+    lambda t: kept_orthogonal(t, 3, 3, "cayley", False), orthogonal_stack, of_another_shape,
+    lambda t: not_orthogonal(t, "nothing"), lambda t: not_orthogonal(t, "bias"),
+    lambda t: not_orthogonal(t, "weight", "best"),
     lambda t: lengths(t, 0), lambda t: lengths(t, 1), lambda t: lengths(t, -1), lambda t: lengths(t, None),
 ]  # fmt: skip
 

@@ -39,6 +39,7 @@ class Pass:
         self.found: dict[Edge, Value] = {}
         self.useful: set[Edge] | None = None
         """Nodes on the way to a wanted edge, and the wanted edges; None if all are."""
+        self._roots: list[Edge] = []
         self._pending: dict[Edge, Value] = {}
         self._heap: list[tuple[float, GradNode]] = []
         self._leaves: list[Tensor] = []
@@ -50,6 +51,7 @@ class Pass:
         if self.wanted is not None:
             self.useful = _leading_to(self.wanted, [edge for edge, _ in roots])
         for edge, cotangent in roots:
+            self._roots.append(edge)
             self._send(edge, cotangent)
         grad, STATE.grad = STATE.grad, self.create_graph
         before, partial = STATE.partial, self.wanted is not None
@@ -64,6 +66,10 @@ class Pass:
             STATE.grad = grad
             if before is not partial:
                 STATE.partial = before
+
+    def comes_to(self) -> set[Edge]:
+        """The nodes and leaves that the pass works out cotangents of."""
+        return _reached(self._roots) if self.useful is None else self.useful
 
     def _send(self, edge: Edge, cotangent: Value) -> None:
         """Add to what waits for a node or a leaf."""
@@ -85,7 +91,7 @@ class Pass:
         cotangent = self._pending.pop(node)
         hooks = node.hooks
         if hooks is not None:
-            cotangent = _passing(hooks, cotangent, self.create_graph)
+            cotangent = _passing(hooks, cotangent, self)
         useful = self.useful
         if useful is not None and self.wanted is not None:
             if node in self.wanted:
@@ -127,7 +133,7 @@ class Pass:
         for leaf in self._leaves:
             cotangent = self._pending[leaf]
             if leaf._leaf is not None:
-                cotangent = _passing(leaf._leaf, cotangent, self.create_graph)
+                cotangent = _passing(leaf._leaf, cotangent, self)
                 self._owned.discard(leaf)
             if self.wanted is not None:
                 self.found[leaf] = cotangent
@@ -205,10 +211,23 @@ def as_cotangent(given: object, create_graph: bool) -> Value | None:
     return STATE.trace.lift(given) if STATE.trace is not None else given._value
 
 
-def _passing(hooks: Hooks, cotangent: Value, create_graph: bool) -> Value:
+def _passing(hooks: Hooks, cotangent: Value, current: Pass) -> Value:
     """Call the hooks that see a cotangent before it goes on; keep it for a Tensor that asked by
     `retain_grad`.
     """
+    if hooks.tensor or hooks.before:
+        outer, STATE.backward = STATE.backward, current
+        try:
+            cotangent = _hooked(hooks, cotangent, current.create_graph)
+        finally:
+            STATE.backward = outer
+    keeper = hooks.retained() if hooks.retained is not None else None
+    if keeper is not None:
+        accumulate(keeper, cotangent)
+    return cotangent
+
+
+def _hooked(hooks: Hooks, cotangent: Value, create_graph: bool) -> Value:
     many = isinstance(cotangent, list)
     for hook in [] if many else list(hooks.tensor.values()):
         changed = hook(as_tensor(cotangent))
@@ -221,9 +240,6 @@ def _passing(hooks: Hooks, cotangent: Value, create_graph: bool) -> Value:
                 as_cotangent(c, create_graph) for c in (changed if isinstance(changed, tuple) else (changed,))
             ]
             cotangent = values if many else values[0]
-    keeper = hooks.retained() if hooks.retained is not None else None
-    if keeper is not None:
-        accumulate(keeper, cotangent)
     return cotangent
 
 
@@ -244,6 +260,16 @@ def _after(
 
 def _leading_to(wanted: Iterable[Edge], roots: Iterable[Edge]) -> set[Edge]:
     """The nodes from which a wanted edge is reached, and those edges."""
+    seen = _reached(roots)
+    useful = set(wanted)
+    for node in sorted((e for e in seen if isinstance(e, GradNode)), key=lambda n: n.order):
+        if any(edge in useful for edge in node.edges):
+            useful.add(node)
+    return useful
+
+
+def _reached(roots: Iterable[Edge]) -> set[Edge]:
+    """All that a pass from these roots could come to."""
     seen: set[Edge] = set()
     waiting = [edge for edge in roots if edge is not None]
     while waiting:
@@ -252,11 +278,7 @@ def _leading_to(wanted: Iterable[Edge], roots: Iterable[Edge]) -> set[Edge]:
             seen.add(edge)
             if isinstance(edge, GradNode):
                 waiting.extend(e for e in edge.edges if e is not None)
-    useful = set(wanted)
-    for node in sorted((e for e in seen if isinstance(e, GradNode)), key=lambda n: n.order):
-        if any(edge in useful for edge in node.edges):
-            useful.add(node)
-    return useful
+    return seen
 
 
 def _refuse_outside(node: GradNode) -> None:

@@ -4,22 +4,33 @@
 In flow a pair of functions for the length of a `with` block; out flow nodes that keep what the first gave,
 and ask the second when the backward pass comes by. `eager/packing.py` does it. Inside a compiled function
 nothing is kept, so hooks see nothing there; what a compiled function keeps for its own backward pass stays
-with it.
+with it. `register_multi_grad_hook` is a hook of several gradients of one pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
+from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, mirrored
+from retrograd.runtime.autograd.engine import Pass
 from retrograd.runtime.eager.moving import moved
-from retrograd.runtime.eager.opnodes import counter_of
+from retrograd.runtime.eager.opnodes import counter_of, edge_of
 from retrograd.runtime.eager.tape import GradNode as Node
+from retrograd.runtime.eager.tape import RemovableHandle
 from retrograd.runtime.modes import STATE, watch
 from retrograd.runtime.tensor import Tensor
 
-__all__ = ["Node", "disable_saved_tensors_hooks", "increment_version", "save_on_cpu", "saved_tensors_hooks"]
+__all__ = [
+    "Node",
+    "disable_saved_tensors_hooks",
+    "increment_version",
+    "register_multi_grad_hook",
+    "save_on_cpu",
+    "saved_tensors_hooks",
+]
 
 
 class saved_tensors_hooks:
@@ -96,3 +107,89 @@ def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
     """
     for each in (tensor,) if isinstance(tensor, Tensor) else tensor:
         counter_of(each)[0] += 1
+
+
+# ---- hooks of several gradients ----------------------------------------------------------------------------
+
+
+class _Handles:
+    """Takes several hooks away again, at once or at the end of a `with` block."""
+
+    def __init__(self, handles: Sequence[RemovableHandle]) -> None:
+        self._handles = tuple(handles)
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def __enter__(self) -> _Handles:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
+@dataclass(slots=True)
+class _Arrived:
+    """What one pass has brought so far."""
+
+    gradients: list[Tensor | None]
+    missing: int
+    """How many are still to come."""
+
+
+@dataclass(slots=True)
+class _Together:
+    """Waits for the gradients of all tensors that a pass comes to."""
+
+    tensors: Sequence[Tensor]
+    call: Callable[[Sequence[Tensor | None]], None]
+    passes: WeakKeyDictionary[Pass, _Arrived] = field(default_factory=WeakKeyDictionary)
+
+    def hook(self, place: int) -> Callable[[Tensor], None]:
+        def arrive(gradient: Tensor) -> None:
+            current: Pass = STATE.backward
+            if current not in self.passes:
+                reached = current.comes_to()
+                count = sum(edge_of(x) in reached for x in self.tensors)
+                self.passes[current] = _Arrived([None] * len(self.tensors), count)
+            arrived = self.passes[current]
+            arrived.gradients[place] = gradient
+            arrived.missing -= 1
+            if not arrived.missing:
+                del self.passes[current]
+                self.call(arrived.gradients)
+
+        return arrive
+
+
+def _once(call: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
+    """The function, which is called with the first gradient of each pass only."""
+    passes: WeakKeyDictionary[Pass, bool] = WeakKeyDictionary()
+
+    def arrive(gradient: Tensor) -> None:
+        if not passes.get(STATE.backward):
+            passes[STATE.backward] = True
+            call(gradient)
+
+    return arrive
+
+
+def register_multi_grad_hook(
+    tensors: Sequence[Tensor], fn: Callable[..., None], *, mode: str = "all"
+) -> _Handles:
+    """Have `fn` called in each backward pass: in mode "all" with the gradients of all the tensors, when the
+    last has been computed, None for those that the pass does not come to; in mode "any" with the first.
+    """
+    if mode not in ("all", "any"):
+        raise ArgumentError(mirrored(f"Expects mode to be one of ('all', 'any') but got {mode}"))
+    if mode == "any":
+        first = _once(fn)
+        return _Handles([x.register_hook(first) for x in tensors if x.requires_grad])
+    if not all(x.requires_grad for x in tensors):
+        raise RequirementError(
+            mirrored("Expected gradient function to be set"),
+            "a tensor without a gradient has no hooks",
+        )
+    together = _Together(tensors, fn)
+    return _Handles([x.register_hook(together.hook(place)) for place, x in enumerate(tensors)])

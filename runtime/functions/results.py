@@ -22,6 +22,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "linalg_lu_factor_ex": ("LU", "pivots", "info"),
     "_lu_with_info": ("LU", "pivots", "info"),
     "lu_unpack": ("P", "L", "U"),
+    "geqrf": ("a", "tau"),
     "linalg_inv_ex": ("inverse", "info"),
     "linalg_solve_ex": ("result", "info"),
     "linalg_cholesky_ex": ("L", "info"),

@@ -36,7 +36,10 @@ class ReduceLROnPlateau(LRScheduler):
         if threshold_mode not in ("rel", "abs"):
             raise ArgumentError(mirrored(f"threshold mode {threshold_mode} is unknown!"))
         self.optimizer = optimizer
-        self.min_lrs = _for_groups("min_lrs", optimizer, min_lr)
+        count = len(optimizer.param_groups)
+        if isinstance(min_lr, list | tuple) and len(min_lr) != count:
+            raise ArgumentError(mirrored(f"expected {count} min_lrs, got {len(min_lr)}"))
+        self.min_lrs = for_groups("min_lr", optimizer, min_lr)
         self.mode, self.factor, self.patience, self.cooldown = mode, factor, patience, cooldown
         self.threshold, self.threshold_mode, self.eps = threshold, threshold_mode, eps
         self.best = math.inf if mode == "min" else -math.inf
@@ -79,12 +82,15 @@ class ReduceLROnPlateau(LRScheduler):
                 group["lr"] = new
 
 
-def _for_groups(name: str, optimizer: Optimizer, given: Any) -> list[float]:
+def for_groups(name: str, optimizer: Optimizer, given: Any) -> list[float]:
     """One value for each group."""
     count = len(optimizer.param_groups)
     values = list(given) if isinstance(given, list | tuple) else [given] * count
     if len(values) != count:
-        raise ArgumentError(mirrored(f"expected {count} {name}, got {len(values)}"))
+        lengths = f"{name} has {len(values)} values, param_groups has {count}."
+        raise ArgumentError(
+            mirrored(f"{name} must have the same length as optimizer.param_groups. {lengths}")
+        )
     return values
 
 
@@ -147,7 +153,7 @@ class OneCycleLR(LRScheduler):
         if last_epoch == -1:
             names = ("max_lr", "max_momentum", "base_momentum")
             options = (max_lr, max_momentum, base_momentum)
-            values = [_for_groups(name, optimizer, given) for name, given in zip(names, options)]
+            values = [for_groups(name, optimizer, given) for name, given in zip(names, options)]
             for group, rate, most, least in zip(optimizer.param_groups, *values):
                 group.update(initial_lr=rate / div_factor, max_lr=rate)
                 group["min_lr"] = group["initial_lr"] / final_div_factor
@@ -209,18 +215,18 @@ class CyclicLR(LRScheduler):
         self._scale: Callable[..., float] = _CYCLES[mode][0] if scale_fn is None else scale_fn
         self._by_cycle = _CYCLES[mode][1] if scale_fn is None else scale_mode == "cycle"
         self._custom = scale_fn is not None
-        self.max_lrs = _for_groups("max_lr", optimizer, max_lr)
+        self.max_lrs = for_groups("max_lr", optimizer, max_lr)
         self.cycle_momentum = cycle_momentum
         self.use_beta1 = "betas" in optimizer.defaults
         if cycle_momentum and not self.use_beta1 and "momentum" not in optimizer.defaults:
             raise ArgumentError(
                 mirrored("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
             )
-        self.base_momentums = _for_groups("base_momentum", optimizer, base_momentum)
-        self.max_momentums = _for_groups("max_momentum", optimizer, max_momentum)
+        self.base_momentums = for_groups("base_momentum", optimizer, base_momentum)
+        self.max_momentums = for_groups("max_momentum", optimizer, max_momentum)
         if last_epoch == -1:
             starts = zip(
-                optimizer.param_groups, _for_groups("base_lr", optimizer, base_lr), self.max_momentums
+                optimizer.param_groups, for_groups("base_lr", optimizer, base_lr), self.max_momentums
             )
             for group, rate, momentum in starts:
                 group["lr"] = rate
@@ -228,7 +234,7 @@ class CyclicLR(LRScheduler):
                     set_momentum(group, momentum)
                     group.update(max_momentum=momentum)
         super().__init__(optimizer, last_epoch)
-        self.base_lrs = _for_groups("base_lr", optimizer, base_lr)
+        self.base_lrs = for_groups("base_lr", optimizer, base_lr)
 
     def get_lr(self) -> list[float]:
         """The rates at this step; the momenta are set."""

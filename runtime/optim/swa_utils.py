@@ -2,11 +2,12 @@
 
 In flow a module that is being trained, once in a while; out flows a module of the averages. An average is a
 function of the average so far, the parameter now, and how many there have been (`avg_fn`), or of lists of
-them (`multi_avg_fn`). (Izmailov and others, 2018.)
+them (`multi_avg_fn`). `SWALR` leads the rate to that at which one averages. (Izmailov and others, 2018.)
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from itertools import chain
@@ -17,9 +18,13 @@ from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.nn.module import Module
 from retrograd.runtime.nn.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from retrograd.runtime.optim.optimizer import Optimizer
+from retrograd.runtime.optim.policies import for_groups
+from retrograd.runtime.optim.rates import LRScheduler
 from retrograd.runtime.tensor import Tensor
 
 __all__ = [
+    "SWALR",
     "AveragedModel",
     "get_ema_avg_fn",
     "get_ema_multi_avg_fn",
@@ -151,3 +156,51 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
     model.train(was_training)
+
+
+class SWALR(LRScheduler):
+    """To `swa_lr` in `anneal_epochs`, along half a wave (`"cos"`) or a line (`"linear"`), and there it stays.
+    It starts from whatever rate another scheduler has left.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        swa_lr: float | Sequence[float],
+        anneal_epochs: int = 10,
+        anneal_strategy: str = "cos",
+        last_epoch: int = -1,
+    ) -> None:
+        rates = for_groups("swa_lr", optimizer, swa_lr)
+        if anneal_strategy not in ("cos", "linear"):
+            raise ArgumentError(
+                mirrored(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
+            )
+        if anneal_epochs < 0:
+            raise ArgumentError(
+                mirrored(f"anneal_epochs must be equal or greater than 0, got {anneal_epochs}")
+            )
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["swa_lr"] = rate
+        self.anneal_epochs, self._anneal_strategy = anneal_epochs, anneal_strategy
+        super().__init__(optimizer, last_epoch)
+
+    def _way(self, step: int) -> float:
+        """How much of the way is done after so many steps, from 0 to 1."""
+        part = max(0.0, min(1.0, step / max(1, self.anneal_epochs)))
+        return part if self._anneal_strategy == "linear" else (1 - math.cos(math.pi * part)) / 2
+
+    def get_lr(self) -> list[float]:
+        step = self._step_count - 1
+        if self.anneal_epochs == 0:
+            step = max(1, step)
+        before, now = self._way(step - 1), self._way(step)
+        return [
+            self._between(group["lr"], group["swa_lr"], before, now) for group in self.optimizer.param_groups
+        ]
+
+    @staticmethod
+    def _between(lr: float, goal: float, before: float, now: float) -> float:
+        """The rate at `now` of the way, from that at `before`."""
+        start = goal if before == 1 else (lr - before * goal) / (1 - before)
+        return goal * now + start * (1 - now)

@@ -1,7 +1,7 @@
 """Parametrizations that are ready to use, as PyTorch's `torch.nn.utils.parametrizations`.
 
 In flow a module and the name of its weight; out flows the module, which computes it. A new one is a module
-with `forward` and `right_inverse`, and a function that registers it.
+with `forward` and `right_inverse`, and a function that registers it. `orthogonal` has a file of its own.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from retrograd.runtime.functions import FUNCTIONAL, FUNCTIONS
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.nn.convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from retrograd.runtime.nn.module import Module
+from retrograd.runtime.nn.utils.orthogonal import orthogonal
 from retrograd.runtime.nn.utils.parametrize import register_parametrization
 from retrograd.runtime.tensor import Tensor
 
-__all__ = ["spectral_norm", "weight_norm"]
+__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
 
 class _WeightNorm(Module):
@@ -27,14 +28,14 @@ class _WeightNorm(Module):
         self.dim = -1 if dim is None else dim
 
     def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
-        found: Tensor = weight_v * (weight_g / _norm(weight_v, self.dim))
+        found: Tensor = weight_v * (weight_g / norm_except(weight_v, self.dim))
         return found
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        return _norm(weight, self.dim), weight
+        return norm_except(weight, self.dim), weight
 
 
-def _norm(x: Any, dim: int) -> Any:
+def norm_except(x: Any, dim: int) -> Any:
     """The norms over all axes but `dim`, or with −1 over all; the axes are kept."""
     if dim == -1:
         return x.norm()
