@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from retrograd.compiler.backends import llvm, ptx
 from retrograd.compiler.backends.cpu import Target
-from retrograd.compiler.backends.products import Step, script
+from retrograd.compiler.backends.products.plans import Step, script
 from retrograd.compiler.backends.ptx import Launch
 from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Array, Graph

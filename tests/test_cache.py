@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from retrograd.compiler.backends.cpu import Target, assemble
-from retrograd.compiler.backends.products import Step
+from retrograd.compiler.backends.products.plans import Step
 from retrograd.compiler.dtypes import float64
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import OPS, Builder, Graph, Type, apply

@@ -11,7 +11,7 @@ import pytest
 from native import Array, build, graph_of
 
 from retrograd.compiler.backends.cpu import Target, assembly
-from retrograd.compiler.backends.products_text import PLAN
+from retrograd.compiler.backends.products.records import PLAN
 from retrograd.compiler.backends.routines import routine
 from retrograd.compiler.ir.graph import OPS, Node, Op, apply
 from retrograd.compiler.ops.contract import dot, transpose

@@ -128,19 +128,48 @@ def swapped(a: int, b: int) -> int:
 
 
 @exported
+def divided(a: int, b: int) -> int:
+    return (a & 63) // (b & 7 | 1) * 100 + (a & 63) % (b & 7 | 1)
+
+
+@native
+def twice(x: int) -> int:
+    return 2 * x
+
+
+@native
+def applied(work: Callable[[int], int], x: int) -> int:
+    return work(x) + 1
+
+
+@exported
+def functions(x: int, y: int) -> int:
+    return applied(twice, x) * applied(triangle, y & 7)
+
+
+@exported
 def floats(x: float, y: float) -> float:
     return x * y - 2.5 + (x if x > y else -y)
 
 
 @pytest.mark.parametrize(
     ("function", "count"),
-    [(arithmetic, 2), (loops, 1), (conditions, 2), (matched, 1), (calls, 2), (swapped, 2)],
+    [
+        (arithmetic, 2),
+        (loops, 1),
+        (conditions, 2),
+        (matched, 1),
+        (calls, 2),
+        (swapped, 2),
+        (divided, 2),
+        (functions, 2),
+    ],
     ids=lambda x: getattr(x, "name", ""),
 )
 def test_computes_what_python_computes(function: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     is_truth = function is conditions
     run = compiled(function, bool if is_truth else int, *[int] * count)
-    for inner in ("clamped", "triangle"):
+    for inner in ("clamped", "triangle", "twice", "applied"):
         monkeypatch.setitem(globals(), inner, globals()[inner].function)
     for values in itertools.product([-9, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 23, 101], repeat=count):
         assert run(*values) == function.function(*values), values
@@ -276,6 +305,10 @@ def unknown(x: int) -> int:
     return nowhere(x)  # type: ignore[name-defined]  # noqa: F821
 
 
+def float_division(x: float) -> float:
+    return x // 2.0
+
+
 @pytest.mark.parametrize(
     ("function", "line", "why"),
     [
@@ -286,6 +319,7 @@ def unknown(x: int) -> int:
         (no_field, 2, "no field 'fourth' there"),
         (unreachable, 3, "this line is never reached"),
         (too_many, 2, "2 arguments where 1 are wanted"),
+        (float_division, 2, "no FloorDiv of double in the native language"),
         (unknown, 2, "name 'nowhere' is not defined"),
     ],
 )

@@ -12,8 +12,8 @@ from native import Array, build, graph_of
 
 from retrograd.compiler.backends import routines
 from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.products.records import BLOCK, TILE
 from retrograd.compiler.backends.routines import routine
-from retrograd.compiler.backends.tiles import BLOCK, TILE
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.pipeline import compile_graph

@@ -9,7 +9,7 @@ What a compiled program looks like, here called its ABI:
   arena. A run-time scalar is a pointer to its value. Data are aligned to their element, no more; the
   arena to 64.
 - A program that is nothing but products is run by the library: `void retrograd_script(ptr args, ptr
-  context)`, whose context says which (`products_text.py`). All programs are called so.
+  context)`, whose context says which (`products/`). All programs are called so.
 - A parallel kernel inside calls `void retrograd_parallel(ptr fn, ptr env, i64 blocks)`, which calls `void
   fn(ptr env, i64 block)` once for every block in 0 … blocks − 1, on any thread, and returns when all are
   done.

@@ -20,7 +20,7 @@ from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.masks import held
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
-from retrograd.compiler.backends.products import first, words
+from retrograd.compiler.backends.products.plans import first, words
 from retrograd.compiler.backends.vector import Conversion, Means, Value, select
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.expressions import Buffer, Call, Load

@@ -2,11 +2,11 @@
 
     retrograd_huge_angle_f32, retrograd_huge_quotient_f32     what `math/aside.py` puts right in seldom cases
     retrograd_script             runs a program that is nothing but products
-    retrograd_product            one product, cut into items that threads share   (both in `products_text.py`)
+    retrograd_product            one product, cut into items that threads share   (both in `products/walk.py`)
     retrograd_tile_f32x16_6x4    tiles of 6 rows × 4 vectors of 16 float32; `_edge`: the last vector masked
     retrograd_copy_f32x16_4, retrograd_turn_f32x16, retrograd_pick_f32x16
                                  a block of an operand copied: by rows, turned, or element by element
-    retrograd_flip_f32x16        a tile written with rows and columns exchanged   (all in `tiles.py`)
+    retrograd_flip_f32x16        a tile written with rows and columns exchanged   (all in `products/tiles.py`)
 
 Programs refer to them by name alone. Each is compiled once on a machine, when the first program that calls it
 is loaded, and kept in the cache (`runtime.native.cpu`, which knows their names in object code). A new routine
@@ -18,19 +18,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from retrograd.compiler.backends import tiles
 from retrograd.compiler.backends.math.aside import amending
-from retrograd.compiler.backends.products_text import products_text
+from retrograd.compiler.backends.products import tiles, walk
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.native.lowering import text
 
 
 def routine(name: str, bits: int) -> str:
     """The module of a routine, for vector registers of so many bits."""
-    for pattern, text in _ROUTINES:
+    for pattern, written in _ROUTINES:
         found = re.fullmatch(pattern, name)
         if found:
             width = f'"prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}"'
-            return f"{text(found)}\nattributes #0 = {{ nounwind {width} }}\n"
+            return f"{written(found)}\nattributes #0 = {{ nounwind {width} }}\n"
     raise CompilerError(f"a routine called {name}", "the library has none")
 
 
@@ -45,7 +45,7 @@ _ROUTINES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
         r"retrograd_(?P<name>huge_\w+)_(?P<kind>f32|f64)",
         lambda found: amending(found["name"], found["kind"]),
     ),
-    ("retrograd_product", lambda _: products_text()),
+    ("retrograd_product", lambda _: text([walk.retrograd_product, walk.retrograd_script], {})),
     (rf"retrograd_tile{_OF}_(?P<rows>\d+)x(?P<vectors>\d+)(?P<edge>_edge)?", tiles.tile),
     (rf"retrograd_copy{_OF}_(?P<vectors>\d+)", tiles.copy),
     (rf"retrograd_turn{_OF}", tiles.turn),

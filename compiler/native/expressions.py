@@ -34,6 +34,8 @@ _ARITHMETIC: dict[type[ast.operator], str] = {
     ast.Add: "add",
     ast.Sub: "sub",
     ast.Mult: "mul",
+    ast.FloorDiv: "udiv",
+    ast.Mod: "urem",
     ast.LShift: "shl",
     ast.RShift: "ashr",
     ast.BitAnd: "and",
@@ -52,6 +54,7 @@ _RELATIONS: dict[type[ast.cmpop], str] = {
 }
 
 
+_WITH_FLOATS = ("add", "sub", "mul")
 _OF_FLOATS = {"eq": "oeq", "ne": "une", "slt": "olt", "sle": "ole", "sgt": "ogt", "sge": "oge"}
 
 _ONE, _EIGHT = (ast.parse(number, mode="eval").body for number in "18")
@@ -88,6 +91,10 @@ class Expressions(ABC):
                 return Typed(Value(repr(value), "double"), FLOAT)
             case Data():
                 return Typed(Value(self.module.want(value), "ptr"), kind_of(value.kind))
+            case Native():
+                parameters, result = signature_of(value.function)
+                code = Kind("ptr", "ptr", signature=(tuple(parameters.values()), result))
+                return Typed(Value(self.module.want(value), "ptr"), code)
         raise self.wrong(node, f"{value!r} is no constant of the native language")
 
     def _get_Name(self, node: ast.Name) -> Typed:
@@ -216,9 +223,10 @@ class Expressions(ABC):
         if left.kind.element is not None and isinstance(op, ast.Add):
             return Typed(self._further(left, right), left.kind)
         name, kind = _ARITHMETIC.get(type(op)), left.kind
-        if name is None or kind.llvm not in ("i64", "i1", "double"):
+        floats = kind.llvm == "double"
+        if name is None or kind.llvm not in ("i64", "i1", "double") or (floats and name not in _WITH_FLOATS):
             raise self.wrong(node, f"no {type(op).__name__} of {kind.llvm} in the native language")
-        name = f"f{name}" if kind.llvm == "double" else name
+        name = f"f{name}" if floats else name
         other = self.fit(right, kind, node)
         return Typed(self.build.let(name, kind.llvm, f"{name} {kind.llvm} ", left.value, ", ", other), kind)
 

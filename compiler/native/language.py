@@ -13,14 +13,15 @@ flows one module of LLVM text.
     statement  ::= name = e | e.field = e | e[e] = e | … += e | e(e, …) | return e | pass
                  | if e: … elif e: … else: … | while e: … | for i in range(…): … | break | continue
                  | match e: case Enum.MEMBER | …: … case _: …
-    e          ::= name | number | True | None | e.field | e[e] | array + e | e + e, -, *, <<, >>, &, |, ^
-                 | e < e, ==, …, e is e, e is not None | not e | e and e | e or e | e if e else e
+    e          ::= name | number | True | None | e.field | e[e] | array + e
+                 | e + e, -, *, //, %, <<, >>, &, |, ^ | e < e, ==, …, e is e, e is not None
+                 | not e | e and e | e or e | e if e else e
                  | min(e, e) | max(e, e) | function(e, …) | e.field(e, …)
                  | cast(type, e) | stack(type, e, …) | inside(type, e, e) | exchange(e, e) | given("name")
 
-Globals are what they are in Python: numbers are constants, `extern` functions are C's, `external` and
-`variable` are data. Integers wrap around; nothing is checked, and there is no other arithmetic. What is
-missing here is a case in `lowering.py`.
+Globals are what they are in Python: numbers are constants, functions their addresses, `extern` ones are C's,
+`external` and `variable` are data. Integers wrap around, and are divided as if they had no sign; nothing is
+checked, and there is no other arithmetic. What is missing here is a case in `lowering.py`.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ class _Function(Expressions):
         test, turn, advance, after = map(self.build.new_block, ("for", "turn", "next", "after"))
         self.build.jump(test)
         self.build.enter(test, sealed=False)
-        up = ast.literal_eval(step) > 0
+        up = self.python(step) > 0
         more = self.compared(node, self.local(name, node), ast.Lt() if up else ast.Gt(), end)
         self.build.branch(more.value, turn, after)
         self._turn(node, turn, Loop(advance, after))

@@ -21,8 +21,8 @@ from importlib import import_module
 from typing import Any
 
 from retrograd.compiler.backends.cpu import CAREFUL, assemble
-from retrograd.compiler.backends.products import Step
-from retrograd.compiler.backends.products_text import STEP
+from retrograd.compiler.backends.products.plans import Step
+from retrograd.compiler.backends.products.records import STEP
 from retrograd.compiler.errors import ArgumentError, CompilerError
 from retrograd.runtime.native import cache, elf, pool, threads
 from retrograd.runtime.native.elf import Image, Unlinked

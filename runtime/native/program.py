@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from retrograd.compiler.backends.cpu import assembly
-from retrograd.compiler.backends.products import Step
+from retrograd.compiler.backends.products.plans import Step
 from retrograd.compiler.errors import CompilerError, DimensionError
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph, Type, interpret

@@ -1,7 +1,7 @@
 """What a program tells the library's routine: the plan of each product, and a script where it is nothing but
 products.
 
-A plan is a list of words (`products_text.PLAN`): numbers, and names of functions whose addresses they become.
+A plan is a list of words (`records.Plan`): numbers, and names of functions whose addresses they become.
 A program of products alone needs no machine code of its own: its `Script` is what `retrograd_script` runs.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from retrograd.compiler.backends.products_text import DEEP, PLAN
+from retrograd.compiler.backends.products.records import DEEP, PLAN
 from retrograd.compiler.ir.expressions import Buffer, Space
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import Program, Routine
@@ -95,7 +95,7 @@ def _sizes(s: Routine) -> dict[str, Word]:
         "tasks": tasks, "share": plan.share or items, "items": items,
         "chunks": chunks, "groups": groups, "rowwise": int(plan.rowwise),
         "blocks": -(-rows // plan.rows), "size": plan.size, "rows": plan.rows, "row_extent": rows,
-        "panels": -(-columns // plan.width), "beside": plan.beside, "width": plan.width,
+        "column_panels": -(-columns // plan.width), "beside": plan.beside, "width": plan.width,
         "column_extent": columns, "inner_extent": s.inner.extent, "depth": plan.depth,
     }  # fmt: skip
 

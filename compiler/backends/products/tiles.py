@@ -2,7 +2,7 @@
 do the work.
 
 In flow a match of a routine's name, which says the kind of elements, the lanes of a vector and the size; out
-flows its module. Each takes pointers and a record of words, `TILE` or `BLOCK`.
+flows its module. Each takes pointers and a record of words (`records.py`), a `Tile` or a `Block`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,8 @@ from contextlib import contextmanager
 
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.lanes import splat, transposed
+from retrograd.compiler.backends.products.records import BLOCK, TILE
 from retrograd.compiler.backends.vector import Block, Value, fma
-
-TILE = (
-    "row", "inner", "down", "before", "after", "count", "mask",
-    "blocks", "left_on", "left_back", "from_on", "to_on", "to_back",
-)  # fmt: skip
-"""What tiles below each other are told, in words: bytes from a row of the left operand to the next, from an
-inner position of the left and of the right one to the next, from a row of what a tile begins with and of
-what it writes to the next; inner positions; which lanes of the last vector are there, as bits. Then, how many
-tiles; bytes from a tile to the next in the left operand, and so many fewer to the last; the same for what
-they begin with, and for what they write."""
-BLOCK = ("down", "across", "count", "columns", "after", "read", "written")
-"""What the copying of a block is told, in words: bytes from an inner position and from a column to the next;
-how many there are of each; bytes from a row of the copy to the next; which lanes after the
-whole vectors of a row are read and which are written, as bits."""
 
 _SIZES = {"f32": 4, "f64": 8}
 _TOGETHER = 3

@@ -1,0 +1,1 @@
+"""Matrix products by the library: what its routines are told, and what they are."""

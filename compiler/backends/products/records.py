@@ -1,0 +1,207 @@
+"""What the library's routines for products are told: records of words, in memory as their fields follow.
+
+A product is cut into *items*, which threads share: some blocks of rows of some panels of columns of one
+product of a batch. `plans.py` writes a `Plan` for each product; the routines (`walk.py`, `panels.py`) tell
+tiles and copies (`tiles.py`) what to do by a `Tile` and a `Block`. A word more is a field more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from retrograd.compiler.native.language import Array, Byte, Inline, Record
+
+DEEP = 16
+"""Inner positions of a narrow block that are copied together: few, so that what lies beside it in memory is
+still in the cache when the next block is copied."""
+
+Bytes = Array[Byte]
+
+
+class Tile(Record):
+    """Tiles below each other. Distances are bytes."""
+
+    row: int
+    """From a row of the left operand to the next."""
+    inner: int
+    """From an inner position of the left operand to the next."""
+    down: int
+    """The same of the right one."""
+    before: int
+    """From a row of what a tile begins with to the next."""
+    after: int
+    """From a row of what it writes to the next."""
+    count: int
+    """Inner positions."""
+    mask: int
+    """Which lanes of the last vector are there, as bits."""
+    blocks: int
+    """Tiles."""
+    left_on: int
+    """From a tile to the next in the left operand."""
+    left_back: int
+    """So many fewer to the last."""
+    from_on: int
+    """From a tile to the next in what they begin with."""
+    to_on: int
+    """And in what they write."""
+    to_back: int
+    """So many fewer to the last."""
+
+
+class Block(Record):
+    """A block that is copied. Distances are bytes."""
+
+    down: int
+    """From an inner position to the next."""
+    across: int
+    """From a column to the next."""
+    count: int
+    """Inner positions."""
+    columns: int
+    after: int
+    """From a row of the copy to the next."""
+    read: int
+    """Which lanes after the whole vectors of a row are read, as bits."""
+    written: int
+    """Which of them are written."""
+
+
+class Job(Record):
+    """A product on its way."""
+
+    plan: Plan
+    args: Array[Bytes]
+    """The program's pointers."""
+    left: Bytes
+    right: Bytes
+    out: Bytes
+    panels: Bytes
+    """Where the left operand is copied."""
+
+
+class Item(Record):
+    """A part of a product: some blocks of rows of some panels of columns."""
+
+    plan: Plan
+    left: Bytes
+    """The left operand of the product, as it lies or as it is copied."""
+    row: int
+    """Bytes from a row of it to the next."""
+    inner: int
+    """From an inner position to the next."""
+    left_on: int
+    """From a block to the next."""
+    right: Bytes
+    out: Bytes
+    block: int
+    """The first one."""
+    end_block: int
+    panel: int
+    """The first one."""
+    end_panel: int
+    panels: Bytes
+    """Copied ones."""
+    sums: Bytes
+    """What waits."""
+
+
+Work = Callable[[Job, int], None]
+"""A task, by its number."""
+Sharing = Callable[[Work, Job, int], None]
+"""So many tasks on threads."""
+Multiplying = Callable[[Bytes, Bytes, Bytes | None, Bytes, Tile], None]
+"""A tile: left and right operand, what it begins with, where it goes."""
+Copying = Callable[[Bytes, Bytes, Block], None]
+"""A block's copy, and the block."""
+Following = Callable[[Array[Bytes], int, Bytes], None]
+"""What is done with the sums of an item: the program's pointers, the item, its sums."""
+
+
+class Plan(Record):
+    """How a product is gone through. Distances are bytes; of functions, all but the tile may be missing."""
+
+    parallel: Sharing | None
+    """What spreads tasks over threads."""
+    tile: Multiplying
+    copy_left: Copying | None
+    copy_right: Copying | None
+    epilogue: Following | None
+    tasks: int
+    share: int
+    """Items of a task."""
+    items: int
+    """They count through chunks of blocks, and through groups of panels; chunks first, unless `rowwise`."""
+    chunks: int
+    groups: int
+    rowwise: int
+    blocks: int
+    size: int
+    """Blocks of a chunk."""
+    rows: int
+    """Rows of a block."""
+    row_extent: int
+    column_panels: int
+    beside: int
+    """Panels of a group."""
+    width: int
+    """Columns of a panel."""
+    column_extent: int
+    inner_extent: int
+    depth: int
+    """Inner positions of a piece of that axis."""
+    itemsize: int
+    mask: int
+    """The lanes of a panel's last vector."""
+    left_row: int
+    """From a row of the left operand to the next, and so on."""
+    left_inner: int
+    left_batch: int
+    right_inner: int
+    right_column: int
+    right_batch: int
+    turned: Copying | None
+    """What writes a tile whose result lies with its rows side by side."""
+    turned_mask: int
+    out_row: int
+    out_column: int
+    out_batch: int
+    panel_bytes: int
+    """Of the copied panels of an item."""
+    sums_bytes: int
+    """Of an item's sums that wait."""
+    left_tasks: int
+    """Tasks of copying the left operand."""
+    left_parallel: Sharing | None
+    left_groups: int
+    left_beside: int
+    """Blocks of such a task."""
+    left_mask: int
+    """What is read of the last vector of a copied block's row."""
+    right_mask: int
+    right_kept: int
+    """What is written of that of a copied panel's."""
+    simple: int
+    """Is nothing copied, does nothing wait, and is an item a whole panel? Then all that tiles are told is
+    known."""
+    told: Inline[Tile]
+    """What they are told."""
+
+
+class ScriptStep(Record):
+    """A product of a script. Of each operand there is which of the program's pointers it belongs to, and the
+    bytes from there."""
+
+    plan: Plan
+    left: int
+    left_bytes: int
+    right: int
+    right_bytes: int
+    out: int
+    out_bytes: int
+    panels: int
+    panels_bytes: int
+
+
+PLAN, TILE, BLOCK, STEP = (tuple(record.__annotations__) for record in (Plan, Tile, Block, ScriptStep))
+"""The words' names."""
