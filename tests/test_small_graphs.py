@@ -15,7 +15,7 @@ import pytest
 import retrograd as rg
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError
-from retrograd.compiler.ir.graph import Builder, Op, Type
+from retrograd.compiler.ir.graph import OPS, Builder, Op, Type
 from retrograd.compiler.ops import (
     contract,
     index,
@@ -28,8 +28,10 @@ from retrograd.compiler.ops import (
     statistics,
     window,
 )
+from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.eager.arrays import cotangents_of
-from retrograd.runtime.native.small import program
+from retrograd.runtime.eager.instant import loops
+from retrograd.runtime.native.small import kernels, program
 
 F = rg.nn.functional
 
@@ -281,6 +283,30 @@ def test_products(sizes: tuple[int, int, int], dtype: type) -> None:
     a, b = rng.standard_normal((2, m, k)).astype(dtype), rng.standard_normal((2, n, k)).astype(dtype)
     b = b.transpose(0, 2, 1)
     near(alone(contract.Dot(), [a, b])(a, b), (a.astype(np.float64) @ b).astype(dtype))
+
+
+OWN = [row for row in OPS.values() if isinstance(row, Elementwise) and kernels.is_own(row)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("row", OWN, ids=lambda row: row.name)
+def test_rows_by_themselves_to_the_bit(row: Elementwise, dtype: type) -> None:
+    rng = np.random.default_rng(5)
+    ends = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, 1e30]
+    x = np.concatenate([rng.standard_normal(500) * scale for scale in (0.1, 1, 30)] + [ends]).astype(dtype)
+    by_itself = loops.of_row(row, x.dtype)
+    assert by_itself is not None
+    np.testing.assert_array_equal(alone(row, [x])(x).view(np.uint8), by_itself(x).view(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: x.repeat_interleave(1), lambda x: rg.nn.functional.pixel_shuffle(x, 1)]
+)
+def test_copies_show_no_element_of_their_operand(f: Any) -> None:
+    x = rg.ones(1, 1, 1, 1)
+    for _ in range(4):
+        f(x).zero_()
+        assert x.item() == 1
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ class Reading(NamedTuple):
         cut_axes = [axis for axis, span in enumerate(spans) if span != whole[axis]]
         cut_last = bool(self.chosen and cut_axes and cut_axes[-1] > self.chosen[-1])
         part = x
-        if not cut_last and (cut_axes or not self.chosen):
+        moves_on = self.chosen or tuple(self.shape) != tuple(x.shape)
+        if not cut_last and (cut_axes or not moves_on):
             part = moves.slice_(part, *zip(*spans))
         for axis in reversed(self.chosen):
             part = moves.select(part, axis, self.starts[axis])

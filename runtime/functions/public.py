@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array, apply
+from retrograd.compiler.ir.graph import Array, Node, apply
 from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime import grad_names
 from retrograd.runtime.eager.inplace import assign
+from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.functions.refusals import not_a_tensor, told
@@ -307,4 +308,6 @@ def known(x: Tensor) -> Array | None:
 
 def unshared(result: Tensor, input: Tensor) -> Tensor:
     """The result in memory of its own: for functions that copy in PyTorch, where the ops need not."""
-    return result.clone() if result is input or result._view is not None else result
+    value = result._value
+    may_show = result._view is not None or (type(value) is Node and kind_of(value.op).is_view)
+    return result.clone() if result is input or may_show else result

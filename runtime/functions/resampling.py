@@ -228,7 +228,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         )
     apart = moves.reshape(input, (n, groups, channels // groups, *rest))
     turned = moves.permute(apart, (0, 2, 1, *range(3, apart.ndim)))
-    return moves.reshape(turned, tuple(input.shape))
+    return unshared(moves.reshape(turned, tuple(input.shape)), input)
 
 
 @functional("pdist", top=True, replay=True)

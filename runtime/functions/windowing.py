@@ -17,7 +17,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.window import unwindow, window
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.joining import cat
-from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public
+from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public, unshared
 from retrograd.runtime.tensor import Tensor
 
 Sizes = int | Sequence[int]
@@ -373,7 +373,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     n = len(lead)
     apart = moves.reshape(input, (*lead, c // (r * r), r, r, h, w))
     woven = moves.permute(apart, (*range(n), n, n + 3, n + 1, n + 4, n + 2))
-    return moves.reshape(woven, (*lead, c // (r * r), h * r, w * r))
+    return unshared(moves.reshape(woven, (*lead, c // (r * r), h * r, w * r)), input)
 
 
 @functional("pixel_unshuffle", top=True, replay=True)
@@ -389,4 +389,4 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     n = len(lead)
     apart = moves.reshape(input, (*lead, c, h // r, r, w // r, r))
     gathered = moves.permute(apart, (*range(n), n, n + 2, n + 4, n + 1, n + 3))
-    return moves.reshape(gathered, (*lead, c * r * r, h // r, w // r))
+    return unshared(moves.reshape(gathered, (*lead, c * r * r, h // r, w // r)), input)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops.cross_entropy import CrossEntropy
 from retrograd.compiler.ops.elementwise import Elementwise
@@ -40,15 +39,12 @@ _MUCH = 1 << 14
 """Elements from which on machine code of the whole derivative may pay."""
 
 
-_FORMULAS = {"gelu", "gelu_tanh", "logsigmoid", "mish", "selu", "silu", "softsign"}
-"""Rows whose formulas are several passes."""
 _TAKEN = (Elementwise, Softmax, LogSoftmax, LayerNorm, CrossEntropy)
 
 
 def of_row(row: Elementwise, dtype: np.dtype[Any]) -> Function | None:
     """A row of one operand that NumPy lacks, or does in several passes."""
-    lacks = row.arity == 1 and row.name in FUNCTIONS and not isinstance(row.numpy, np.ufunc)
-    if not (lacks or row.name in _FORMULAS) or dtype not in _KINDS or not available():
+    if not kernels.is_own(row) or dtype not in _KINDS or not available():
         return None
     return _function(_elementwise(row), _KINDS[dtype], _ALL)
 

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from retrograd.compiler import dtypes
 from retrograd.compiler.backends import vector
+from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import INTERPRETERS, OPS, Op
@@ -37,6 +40,17 @@ _TOGETHER = (
     "add", "sub", "mul", "div", "neg", "abs", "sqrt", "maximum", "minimum", "lt", "eq", "ne", "where",
 )  # fmt: skip
 """Rows of floats that are loaded at once."""
+
+
+_FORMULAS = {"gelu", "gelu_tanh", "logsigmoid", "mish", "selu", "silu", "softsign"}
+"""Rows whose formulas are several passes."""
+
+
+def is_own(row: Elementwise) -> bool:
+    """Whether a row of one operand is computed by this code even by itself: NumPy lacks it, or does it in
+    several passes."""
+    lacks = row.arity == 1 and row.name in FUNCTIONS and not isinstance(row.numpy, np.ufunc)
+    return lacks or row.name in _FORMULAS
 
 
 class _Write:

@@ -27,8 +27,9 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.scan import Scan
-from retrograd.compiler.ops.shape import Cast, Concat, Flip, Iota, IotaLike, Movement
+from retrograd.compiler.ops.shape import Cast, Concat, Flip, Iota, IotaLike, Movement, Pad
 from retrograd.compiler.ops.sort import Argsort
+from retrograd.compiler.ops.window import Undiagonal
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.fastcall import builtin
 from retrograd.runtime.native.layout import layout, numpy_function
@@ -82,11 +83,9 @@ def _is_exact(node: Node) -> bool:
     """Whether NumPy gives the same bits as the kernel, or is not asked for such an op by itself."""
     match node.op:
         case Elementwise() as row:
-            return row.name in _ROUNDED_ONCE or _is_taken(row)
+            return row.name in _ROUNDED_ONCE or _is_taken(row) or kernels.is_own(row)
         case Reduction() as reduction:
             return reduction.combine in _CHOOSING or not node.dtype.is_floating_point
-        case Dot():
-            return False
     return True
 
 
@@ -102,10 +101,10 @@ _CHOOSING = {"maximum", "minimum", "logical_and", "logical_or"}
 
 
 def _is_taken(op: Op) -> bool:
-    """Whether its value alone is worth a native call: what NumPy does in several passes."""
+    """Whether its value alone is worth a native call: what NumPy does in several passes, or with much ado."""
     if isinstance(op, Elementwise):
         return op.numpy is None and op.arity > 1 and op.name not in _BY_POWERS
-    return isinstance(op, Composite | Scan)
+    return isinstance(op, Composite | Scan | Dot | Pad | Undiagonal)
 
 
 _BY_POWERS = {"zeta"}
@@ -113,7 +112,7 @@ _BY_POWERS = {"zeta"}
 
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
-    """The value of a composite, a scan or a formula of arrays like these."""
+    """The value of such an op of arrays like these."""
     if not _is_taken(op) or max([a.size for a in arrays]) > MOST_ELEMENTS:
         return None
     return value_of(op, tuple([Type(a.shape, dtypes.dtype(a.dtype)) for a in arrays]))
@@ -121,7 +120,7 @@ def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
 
 @lru_cache(maxsize=4096)
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
-    """The value of a composite, a scan or a formula of operands of these types."""
+    """The value of such an op of operands of these types."""
     if not _is_taken(op) or not available() or any(not _is_small(t) for t in types):
         return None
     builder = Builder()
