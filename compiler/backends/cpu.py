@@ -41,14 +41,16 @@ the time, and with registers allocated as at the others (`_SWITCHES`), its code 
 written for it. That of tiles is not: their factors come from memory, and would be written over."""
 TILES = "retrograd-tiles"
 """An attribute of functions that sum up tiles in registers."""
-_SWITCHES = ("-optimize-regalloc=1",)
+_SWITCHES = ("-optimize-regalloc=1", "-enable-misched=0")
+"""How registers are allocated; and no scheduler of instructions, which takes a tenth of LLVM's time, and two
+tenths of a long body's: several chains of them stand side by side as they are written."""
 
 _SHORT = 120
-"""Lines of a module on which switching passes off takes longer than the passes."""
+"""Lines of a module on which switching a pass off takes longer than the pass."""
 
-_LEFT_OUT = {"disable-lsr": (1, 0), "enable-misched": (0, 1)}
-"""Passes of LLVM that take a quarter of its time and find nothing to do: a switch, its value here, its usual
-one. Addresses are stepped loop by loop already, and several chains of instructions stand side by side."""
+_LEFT_OUT = {"disable-lsr": (1, 0)}
+"""A pass of LLVM that finds nothing to do, for addresses are stepped loop by loop already: a switch, its
+value here, its usual one."""
 
 _VECTORS = (
     ("x86_64", "avx512vl", 512, 32),
@@ -199,12 +201,12 @@ def parsed(llvm_text: str, machine: Any) -> Iterator[Any]:
 
 _switching = threading.Lock()
 _users = [0]
-"""How many are at work without the passes left out."""
+"""How many are at work without the pass left out."""
 
 
 @contextmanager
 def lean(level: int) -> Iterator[None]:
-    """Within, LLVM leaves out what `_LEFT_OUT` says, as it does by itself at level 0. The switches are the
+    """Within, LLVM leaves out what `_LEFT_OUT` says, as it does by itself at level 0. Switches are the
     process's, so the last who leaves sets them back."""
     if not level:
         yield
