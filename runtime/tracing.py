@@ -161,7 +161,7 @@ class Trace:
         self.detached = False
         """Whether the function left a Tensor's history behind, which a graph does not tell."""
         self.unchecked = False
-        """Whether the function would have looked at elements, were they known."""
+        """Whether the function would have looked at elements, were they known, or moved them to a device."""
         self._before: dict[AnyTensor, Before] = {}
         self._name_of = name_of
         self._opened: list[Open] = []
@@ -217,7 +217,7 @@ class Trace:
         function. None where that is not to be had: nobody may ask, or it depends on numbers to be drawn."""
         node = self.lift(tensor)
         drawn = {draw.tensor for draw in self.draws}
-        if self.path is None or any(self.captured[n] in drawn for n in _inputs_of(node)):
+        if self.path is None or any(self.captured.get(n) in drawn for n in _inputs_of(node)):
             return None
         return self.path.answer(Question(node, kind, user_location()), lambda n: self.captured[n]._value)
 

@@ -45,6 +45,14 @@ def arithmetic(d: str) -> Any:
     return x * 2 + 1, 1 / (x + 3), x.exp().log1p(), x > 0.2, -x % 0.3, x.double() + x, x.int() // 2
 
 
+def test_a_conversion_that_comes_again_goes_to_the_device(gpu: SimulatedDriver) -> None:
+    x, there = x32(3), t.device("cuda")
+    for _ in range(4):
+        for moved in (x.to("cuda"), x.to(there), x.to("cuda", t.float64), x.to(there, t.float64)):
+            assert moved.is_cuda
+        assert x.to(there, t.float64).cpu().to(t.device("cpu")).device.type == "cpu"
+
+
 @program
 def numbers_and_scalars_of_the_cpu(d: str) -> Any:
     x = x32(4).to(d)

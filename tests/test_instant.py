@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import sys
 import threading
 from collections.abc import Callable
@@ -76,6 +77,29 @@ def test_rows_take_numbers_on_either_side(name: str) -> None:
             for pair in ((x, number), (number, x)):
                 expected = outcome(native.__wrapped__, *pair)
                 assert again(lambda: outcome(native, *pair)) == expected  # noqa: B023  # called at once
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.arity == 2])
+def test_rows_of_operands_of_two_dtypes(name: str) -> None:
+    native = APPLY[name]
+    for one, other in itertools.permutations(map(np.dtype, ("f4", "f8", "i8", "u1", "?")), 2):
+        for shapes in SHAPES[1:5:3]:
+            x, y = elements(shapes[0], one, 0), elements(shapes[1], other, 1)
+            x = x.requires_grad_() if one.kind == "f" else x
+            expected = outcome(native.__wrapped__, x, y)
+            assert again(lambda: outcome(native, x, y)) == expected  # noqa: B023  # called at once
+
+
+def test_a_cast_operand_has_its_gradient() -> None:
+    for whole in (
+        rg.tensor([2, 3]),
+        rg.tensor(2.0, dtype=rg.float64),
+        rg.tensor([1.5, 3.0], dtype=rg.float64),
+    ):
+        w = rg.ones(2, requires_grad=True)
+        (gradient,) = rg.autograd.grad(again(lambda: whole * w * w).sum(), w)  # noqa: B023  # called at once
+        assert gradient.dtype is rg.float32
+        assert gradient.tolist() == (2 * whole * rg.ones(2)).tolist()
 
 
 @pytest.mark.parametrize("name", ["mul", "div", "exp", "tanh", "maximum"])
@@ -260,6 +284,62 @@ def test_long_keys_are_taken_all_the_same() -> None:
     assert again(lambda: rg.cat(parts, dim=3)).flatten().tolist() == [float(k) for k in range(20)]
 
 
+# ---- what is asked of a Tensor -----------------------------------------------------------------------------
+
+
+def test_a_conversion_that_changes_nothing_gives_the_tensor_itself() -> None:
+    x = rg.ones(3)
+    for same in (
+        lambda: x.cpu(),
+        lambda: x.to("cpu"),
+        lambda: x.to(rg.device("cpu")),
+        lambda: x.to(rg.float32),
+        lambda: x.to(rg.zeros(2)),
+        lambda: x.float(),
+    ):
+        assert again(same) is x
+    assert again(lambda: x.to("cpu", copy=True)) is not x
+    assert again(lambda: x.to("cpu", rg.float64)).dtype is rg.float64
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64", "uint8", "bool"])
+def test_the_only_element_as_a_number(dtype: str) -> None:
+    for value in (1, 0, float("nan"), float("-inf"), -0.0, 1e-40):
+        if value == 1 or (dtype.startswith("float") and dtype != "float16"):
+            array = np.array(value, dtype)
+            for x in (rg.from_numpy(array), rg.from_numpy(array.reshape(1, 1))):
+                assert repr(x.item()) == repr(array.item())
+                assert repr(float(x)) == repr(float(array.item()))
+
+
+def test_the_only_element_of_a_view_is_that_of_now() -> None:
+    base = rg.zeros(2, requires_grad=True) * 1.0
+    view = base[1]
+    base.add_(2.5)
+    assert (view.item(), float(view)) == (2.5, 2.5)
+
+
+def test_a_truth_about_two_tensors() -> None:
+    x, other = rg.tensor([1.0, float("nan"), 3.0]), rg.tensor([1.0, float("nan"), 3.5])
+    whole = rg.tensor([1, 2, 3])
+    for _ in range(4):
+        assert rg.equal(whole, whole.clone()) is True
+        assert rg.equal(whole, whole + whole) is False
+        assert (rg.equal(x, x.clone()), rg.equal(x[::2], x[::2].clone())) == (False, True)
+        assert (rg.equal(whole, rg.zeros(2)), rg.equal(rg.zeros(0), rg.zeros(0))) == (False, True)
+        assert (rg.allclose(x, other), rg.allclose(x, other, atol=0.5, equal_nan=True)) == (False, True)
+        with pytest.raises(RetrogradError, match="must match the size"):
+            rg.allclose(rg.zeros(2), rg.zeros(3))
+
+
+def test_several_elements_are_no_number() -> None:
+    for x in (rg.ones(2), rg.ones(0)):
+        with pytest.raises(RetrogradError, match="cannot be converted to Scalar"):
+            x.item()
+        with pytest.raises(RetrogradError, match="only one element tensors"):
+            float(x)
+
+
 # ---- as objects --------------------------------------------------------------------------------------------
 
 
@@ -297,6 +377,12 @@ CALLS: list[Callable[[Any, Any], Any]] = [
     lambda x, w: rg.zeros(3),
     lambda x, w: x > 0,
     lambda x, w: w.t()[1],
+    lambda x, w: x.max(),
+    lambda x, w: x * x.double(),
+    lambda x, w: x.to("cpu"),
+    lambda x, w: rg.equal(x, w),
+    lambda x, w: float(x.cpu()[0, 0].item()),
+    lambda x, w: rg.nn.functional.binary_cross_entropy(x, w),
 ]
 
 

@@ -73,6 +73,7 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (matrix.Linear(), (X, real(7, 5), real(7))),
     (matrix.Tril(1), (X,)),
     (matrix.Triu(-1), (X,)),
+    (matrix.OneHot(5), (TARGET,)),
     (convolution.Convolution((2,), (1,), 2), (real(2, 4, 9), real(6, 2, 3), real(6))),
     (convolution.Convolution((1, 2), (2, 1), 1), (IMAGE, real(4, 3, 3, 2))),
     (extremum.Argmax(1), (np.where(X > 1, np.nan, X),)),
@@ -103,7 +104,6 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     "median": (lambda x: sort.median(x, 1)[0], (X,)),
     "mode": (lambda x: sort.mode(x, 1)[1], (np.round(X),)),
     "put_along": (lambda x, v: places.put_along(x, np.argsort(X, 1), v, 1), (X, real(3, 4, 5))),
-    "one_hot": (lambda i: matrix.one_hot(i, 5), (TARGET,)),
     "attention": (
         lambda q, k, v: softmax.attention(q, k, v, causal=True),
         (real(2, 3, 4), real(2, 5, 4), real(2, 5, 6)),

@@ -20,7 +20,9 @@ from retrograd.compiler.ops import (
     contract,
     index,
     losses,
+    matrix,
     normal,
+    reduce,
     scan,
     shape,
     softmax,
@@ -28,6 +30,7 @@ from retrograd.compiler.ops import (
     statistics,
     window,
 )
+from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.instant import loops
@@ -55,6 +58,8 @@ CASES: list[tuple[Op, int]] = [
     (losses.HuberLoss("sum", 0.5), PAIR),
     (losses.KlDiv("mean", True), PAIR),
     (losses.BinaryCrossEntropyWithLogits("mean"), PAIR),
+    *[(reduce.Amax(axes), MATRIX) for axes in ((0,), (1,), (0, 1))],
+    (reduce.Amin((1,)), MATRIX),
     *[
         (op(axis, reverse), MATRIX)
         for op in (scan.Cumsum, scan.Cumprod, scan.Cummax, scan.Cummin, scan.Logcumsumexp)
@@ -125,6 +130,23 @@ def test_what_is_no_number(special: float) -> None:
             near(native(x), op.evaluate(x))
 
 
+@pytest.mark.parametrize("op", [reduce.Amax, reduce.Amin, reduce.Any_, reduce.All], ids=str)
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 2), (0, 1, 2)])
+def test_extrema_and_truths_to_the_bit(op: type[reduce.Reduction], axes: tuple[int, ...]) -> None:
+    logical = op in (reduce.Any_, reduce.All)
+    for dtype in (np.bool_,) if logical else (np.int32, np.int64, np.float32, np.float64):
+        x = (np.random.default_rng(6).standard_normal((3, 4, 17)) * 9).astype(dtype)
+        if x.dtype.kind == "f":
+            x[0, 0, 0], x[1, 2, 16], x[2, 3, 1] = np.nan, np.inf, -np.inf
+        x[:, 1] = x[0, 1, 0]
+        native = program.value_of(op(axes), types_of(x))
+        assert native is not None
+        for layout in (np.ascontiguousarray, np.asfortranarray):
+            found, expected = native(layout(x)), op(axes).evaluate(x)
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float32, np.float64])
 @pytest.mark.parametrize("op", [scan.Cumsum, scan.Cumprod, scan.Cummax, scan.Cummin], ids=str)
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -160,6 +182,42 @@ def test_a_class_out_of_range_is_told() -> None:
     for _ in range(3):
         with pytest.raises(IndexError, match=r"Target 4 is out of bounds\."):
             F.nll_loss(x, target)
+
+
+def test_an_element_that_an_op_does_not_take_is_told() -> None:
+    target = rg.tensor([0.0, 1.0, 0.5])
+    for chances in ([0.5, 1.0, 1.5], [0.5, -1e-9, 1.0], [0.5, 1.0, float("nan")]):
+        for x in (rg.tensor(chances), rg.tensor(chances, requires_grad=True)):
+            for _ in range(4):
+                F.binary_cross_entropy(rg.full((3,), 0.5), target)  # of the same types
+                with pytest.raises(ValueError, match="all elements of input should be between 0 and 1"):
+                    F.binary_cross_entropy(x, target)
+    for wrong, why in (([0, -1], "must be non-negative"), ([3, 0], "must be smaller than num_classes")):
+        for _ in range(4):
+            assert F.one_hot(rg.tensor([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+            with pytest.raises(ValueError, match=why):
+                F.one_hot(rg.tensor(wrong), 3)
+
+
+@pytest.mark.parametrize(
+    ("op", "given"),
+    [
+        (losses.BinaryCrossEntropy("mean"), [[0.0, 1.0], [0.0, 1.1], [-0.1, 1.0], [0.5, np.nan]]),
+        (matrix.OneHot(3), [[0, 2], [0, 3], [-1, 1]]),
+    ],
+    ids=repr,
+)
+def test_what_an_op_admits_is_what_it_does_not_complain_of(op: Composite, given: list[Any]) -> None:
+    fine = []
+    for elements in given:
+        arrays = [np.array(elements)] * (PAIR if isinstance(op, losses.Loss) else MATRIX)
+        try:
+            op.inspect(*arrays)
+            fine.append(True)
+        except ValueError:
+            fine.append(False)
+        assert fine[-1] == np.all(op.admits(*arrays))
+    assert fine == [True, *[False] * (len(given) - 1)]
 
 
 OPTIONS = [{}, {"label_smoothing": 0.2}, {"ignore_index": 1}, {"reduction": "none"}]

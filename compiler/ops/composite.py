@@ -54,6 +54,11 @@ class Composite(Op):
     def inspect(self, *arrays: Array) -> None:
         """Raise for elements that the op does not take; in compiled code `passes/checks.py` does."""
 
+    def admits(self, *values: Value) -> Value | None:
+        """The same question as a formula: bools, all of them true where `inspect` is silent. None where there
+        is nothing to ask, or the formula itself fails."""
+        return None
+
     def compute(self, *arrays: Array) -> Array:
         """The value, in NumPy, of arrays that have been inspected."""
         return np.asarray(self.formula(*arrays))
@@ -112,6 +117,16 @@ def expansion(op: Composite, types: tuple[Type, ...]) -> Graph:
     with builder.at(None):
         inputs = tuple(builder.input(f"x{k}", type_) for k, type_ in enumerate(types))
         return Graph(op.name, inputs, (op.expand(*inputs),))
+
+
+@lru_cache(maxsize=4096)
+def admission(op: Composite, types: tuple[Type, ...]) -> Graph | None:
+    """What the op asks of its operands' elements as a graph, for operands of these types."""
+    builder = Builder()
+    with builder.at(None):
+        inputs = tuple(builder.input(f"x{k}", type_) for k, type_ in enumerate(types))
+        asked = op.admits(*inputs)
+    return None if asked is None else Graph(f"{op.name}_admits", inputs, (asked,))
 
 
 @lru_cache(maxsize=4096)

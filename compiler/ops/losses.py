@@ -10,8 +10,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from math import prod
 
-from retrograd.compiler.errors import ArgumentError, mirrored
-from retrograd.compiler.ir.graph import Value, apply, register
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.ir.graph import Array, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.row import broadcast_shapes
@@ -133,6 +133,13 @@ class BinaryCrossEntropy(Loss):
     """-(y log p + (1 - y) log(1 - p)) · weight, with logarithms held above -100 as in PyTorch."""
 
     name = "binary_cross_entropy"
+
+    def inspect(self, *arrays: Array) -> None:
+        if not self.admits(*arrays).all():
+            raise ShapeError(mirrored("all elements of input should be between 0 and 1"))
+
+    def admits(self, *values: Value) -> Value:
+        return rows.logical_and(rows.ge(values[0], 0.0), rows.le(values[0], 1.0))
 
     def pointwise(self, *values: Value) -> Value:
         p, target, *weight = values

@@ -12,7 +12,6 @@ from math import prod
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
@@ -121,6 +120,38 @@ class Triu(_Triangle):
         return rows.where(rows.ge(_across(values[0]), self.diagonal), values[0], 0)
 
 
+@register
+@record
+class OneHot(Composite):
+    """A new last axis of so many classes that is 1 at the index and 0 elsewhere."""
+
+    name = "one_hot"
+    categories = (1,)
+    classes: int
+
+    def inspect(self, *arrays: Array) -> None:
+        (index,) = arrays
+        if not index.size:
+            return
+        if index.min() < 0:
+            raise ShapeError("one_hot()", mirrored("Class values must be non-negative."))
+        if index.max() >= self.classes:
+            raise ShapeError(
+                f"one_hot(num_classes={self.classes})",
+                mirrored("Class values must be smaller than num_classes."),
+            )
+
+    def admits(self, *values: Value) -> Value:
+        (index,) = values
+        return rows.logical_and(rows.ge(index, 0), rows.lt(index, self.classes))
+
+    def formula(self, *values: Value) -> Value:
+        (index,) = values
+        last = len(index.shape)
+        each = expand(unsqueeze(index, [last]), (*index.shape, self.classes))
+        return cast(rows.eq(each, iota_like(each, last)), dtypes.int64)
+
+
 def _across(x: Value) -> Value:
     """On which diagonal each element of a matrix lies."""
     last = len(x.shape) - 1
@@ -142,8 +173,5 @@ def triu(x: Value, diagonal: int = 0) -> Value:
     return apply(Triu(diagonal), x)
 
 
-def one_hot(index: Value, classes: int, dtype: DType = dtypes.int64) -> Value:
-    """A new last axis that is 1 at the index and 0 elsewhere."""
-    last = len(index.shape)
-    each = expand(unsqueeze(index, [last]), (*index.shape, classes))
-    return cast(rows.eq(each, iota_like(each, last)), dtype)
+def one_hot(index: Value, classes: int) -> Value:
+    return apply(OneHot(classes), index)

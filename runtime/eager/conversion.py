@@ -6,6 +6,7 @@ conversion to a dtype, add its name to `NAMES`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ NAMES = {
 
 
 @method()
-@replayed
+@partial(replayed, planner="conversion")
 def to(
     self: Tensor,
     *args: Any,
@@ -97,7 +98,7 @@ def _to_dtype(name: str, dtype: DType) -> None:
 
     convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"The elements as {dtype}."
-    setattr(Tensor, name, replayed(convert))
+    setattr(Tensor, name, replayed(convert, planner="conversion"))
 
 
 for _name, _dtype in NAMES.items():

@@ -7,6 +7,7 @@ In flow a Tensor and a device, out flows the Tensor there, with its history. Wha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +17,7 @@ from retrograd.compiler.errors import AttributeMissingError, GradientError, mirr
 from retrograd.compiler.ir.graph import Value
 from retrograd.runtime.device import CPU, as_device
 from retrograd.runtime.device import device as Device
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.opnodes import edge_of
 from retrograd.runtime.eager.tape import Edge, GradNode
 from retrograd.runtime.modes import STATE
@@ -43,7 +45,11 @@ class Moved(GradNode):
 
 def moved(tensor: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
     """The Tensor on a device: itself if it is there. In a trace it is where the function runs."""
-    if STATE.trace is not None or tensor.device == device:
+    trace = STATE.trace
+    if trace is not None:
+        trace.unchecked |= device != trace.device
+        return tensor
+    if tensor.device == device:
         return tensor
     if tensor._view is not None:
         tensor._view.refresh(tensor)
@@ -62,6 +68,7 @@ def _elements(value: Value, device: Device, non_blocking: bool) -> Value:
 
 
 @method()
+@partial(calls.itself, 1)
 def cpu(self: Tensor, memory_format: object = None) -> Tensor:
     """On the CPU: itself, if it is there."""
     return moved(self, CPU)

@@ -24,6 +24,7 @@ from retrograd.runtime.eager.record import step
 from retrograd.runtime.eager.wholes import of_graph
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.native.small import program as small
+from retrograd.runtime.paths import Path
 from retrograd.runtime.random.generator import default_generator
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Draw, Trace, unbroken
@@ -43,17 +44,7 @@ def _traced(
     results are not all new Tensors. With `drawing` it may draw numbers, and they may be the result.
     """
     with Trace(planned=True) as trace, no_grad():
-        standing: list[Tensor] = []
-
-        def stand_in(x: Any) -> Any:
-            if isinstance(x, Tensor):
-                node = trace.builder.input(f"x{len(standing)}", type_of(x._value))
-                standing.append(Tensor(node))
-                return standing[-1]
-            return type(x)(map(stand_in, x)) if type(x) in (tuple, list) else x
-
-        own = [stand_in(x) for x in args]  # in the operands' order
-        named = {name: stand_in(x) for name, x in kwargs.items()}
+        standing, own, named = _stand_ins(trace, args, kwargs)
         try:
             out = f(*own, **named)
         except RetrogradError:
@@ -71,6 +62,23 @@ def _traced(
     if not drawing and (trace.draws or not all(map(_has_operands, nodes))):
         return None
     return out, nodes, trace
+
+
+def _stand_ins(
+    trace: Trace, args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[list[Tensor], list[Any], dict[str, Any]]:
+    """Tensors in the trace in place of those among the arguments, and the arguments with them."""
+    standing: list[Tensor] = []
+
+    def stand_in(x: Any) -> Any:
+        if isinstance(x, Tensor):
+            node = trace.builder.input(f"x{len(standing)}", type_of(x._value))
+            standing.append(Tensor(node))
+            return standing[-1]
+        return type(x)(map(stand_in, x)) if type(x) in (tuple, list) else x
+
+    own = [stand_in(x) for x in args]  # in the operands' order
+    return standing, own, {name: stand_in(x) for name, x in kwargs.items()}
 
 
 def _has_operands(node: Node) -> bool:
@@ -180,6 +188,30 @@ def _owner(node: Node) -> Node:
     return node
 
 
+# ---- answers -----------------------------------------------------------------------------------------------
+
+_MOST_ASKED = 16
+"""Times that a function asks which is planned for."""
+
+
+@unbroken
+def truth(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """The bool that the function gives, where it is what the function asks, whichever it is."""
+    for answer in (True, False):
+        path = Path((answer,) * _MOST_ASKED)
+        with Trace(path=path, planned=True) as trace, no_grad():
+            _, own, named = _stand_ins(trace, args, kwargs)
+            try:
+                given = f(*own, **named)
+            except RetrogradError:
+                return None
+        if given is not answer or len(path.questions) != 1 or trace.unchecked or trace.captured:
+            return None
+    inputs = trace.builder.inputs
+    compute = _straight_to_one(inputs, path.questions[0].node)
+    return calls.truth(compute, len(inputs), _again(f, args, kwargs))
+
+
 # ---- new elements ------------------------------------------------------------------------------------------
 
 
@@ -233,6 +265,18 @@ def view(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
         return None
     differentiable = node.dtype.is_floating_point
     return calls.view(node.op, kind_of(node.op), lambda x: f(x, *args[1:], **kwargs), shown, differentiable)
+
+
+def conversion(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """The operand itself, where the function changes nothing about it; else as `steps`."""
+    try:
+        given = f(*args, **kwargs)
+    except RetrogradError:
+        return None
+    if given is not args[0]:
+        return steps(f, args, kwargs, shown)
+    operands = sum(isinstance(x, Tensor) for x in (*args, *kwargs.values()))
+    return calls.itself(operands, _again(f, args, kwargs))
 
 
 def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
@@ -337,9 +381,11 @@ _OPERAND = object()
 
 PLANNERS = {
     "steps": steps,
+    "truth": truth,
     "values": values,
     "updates": updates,
     "view": view,
+    "conversion": conversion,
     "copy": copy,
     "draws": draws,
     "chances": chances,

@@ -22,6 +22,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import RetrogradError
 from retrograd.runtime import tracing
+from retrograd.runtime.device import device
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.plans import PLANNERS, Plan
 from retrograd.runtime.eager.wholes import of_call
@@ -120,7 +121,7 @@ def _enter(x: Any, key: list[Any], operands: list[Tensor]) -> None:
                 key.append(each)
             else:
                 _enter(each, key, operands)
-    elif isinstance(x, DType):
+    elif isinstance(x, DType | device):
         key.append(x)
     elif x is Ellipsis:
         key.append(kind)

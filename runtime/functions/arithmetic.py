@@ -33,7 +33,7 @@ Operand = Tensor | float
 _add, _sub, _mul, _div, _where = (APPLY[name] for name in ("add", "sub", "mul", "div", "where"))
 
 
-def entered(in_place: bool = True, replay: bool = True) -> Callable[[_F], _F]:
+def entered(in_place: bool = True, replay: bool | str = True) -> Callable[[_F], _F]:
     """Make a function public under its own name, and, with `in_place`, its in-place method; `replay` as in
     `public.public`.
     """
@@ -326,18 +326,18 @@ def isclose(
     return close
 
 
-@entered(in_place=False, replay=False)
+@entered(in_place=False, replay="truth")
 def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
     """Whether all elements are close (see `isclose`)."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).read("allclose()").all())
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
-@entered(in_place=False, replay=False)
+@entered(in_place=False, replay="truth")
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two Tensors have one shape and equal elements."""
-    return input.shape == other.shape and bool(np.array_equal(input.read("equal()"), other.read("equal()")))
+    return input.shape == other.shape and bool((input == other).all())
 
 
 @method()

@@ -20,9 +20,11 @@ from retrograd.runtime.eager.promotion import common_dtype
 from retrograd.runtime.functions.creation import array_of, filled
 from retrograd.runtime.functions.public import public
 from retrograd.runtime.names import LEGACY, legacy_name
-from retrograd.runtime.tensor import Tensor, new
+from retrograd.runtime.tensor import Tensor, method, new
 
 setattr(Tensor, "shape", property(calls.shape(vars(Tensor)["shape"].fget)))  # noqa: B010  # entered, as methods are
+method("item")(calls.number(Tensor.item))
+method("__float__")(calls.number(Tensor.__float__, floats=True))
 
 
 @public("is_tensor")

@@ -25,7 +25,7 @@ from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.inspecting import _finfo
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.pointwise import APPLY
-from retrograd.runtime.functions.public import functional, known, public
+from retrograd.runtime.functions.public import functional, public
 from retrograd.runtime.functions.sampling import drawn, drawn_beside
 from retrograd.runtime.functions.statistics import norm
 from retrograd.runtime.modes import no_grad
@@ -61,7 +61,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return product if bias is None else product + bias
 
 
-@functional("one_hot")
+@functional("one_hot", replay=True)
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """1 at each index, 0 elsewhere along a new last axis; without `num_classes`, as long as the greatest
     index asks.
@@ -69,20 +69,11 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     Raises ShapeError, outside traces, for an index that is negative or too great.
     """
     index = as_index(tensor, "one_hot")
-    array = index.read("one_hot() without num_classes") if num_classes == -1 else known(index)
-    if array is not None and array.size:
-        if array.min() < 0:
-            raise ShapeError("one_hot()", mirrored("Class values must be non-negative."))
-        if num_classes == -1:
-            num_classes = int(array.max()) + 1
-        if array.max() >= num_classes:
-            raise ShapeError(
-                f"one_hot(num_classes={num_classes})",
-                mirrored("Class values must be smaller than num_classes."),
-            )
-    if num_classes == -1:
+    if num_classes <= 0 and not index.numel():
         raise ShapeError("one_hot()", "Can not infer total number of classes from empty tensor.")
-    return matrix.one_hot(index, num_classes)
+    if num_classes == -1:
+        num_classes = int(index.read("one_hot() without num_classes").max()) + 1
+    return matrix.one_hot(index, max(num_classes, 0))
 
 
 # ---- dropout -----------------------------------------------------------------------------------------------

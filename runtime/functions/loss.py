@@ -70,7 +70,7 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
     return losses.kl_div(x, y, log_target, reduction)
 
 
-@functional("binary_cross_entropy")
+@functional("binary_cross_entropy", replay=True)
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -85,9 +85,6 @@ def binary_cross_entropy(
                 "Please ensure they have the same size."
             ),
         )
-    chances = known(input)
-    if chances is not None and not ((chances >= 0) & (chances <= 1)).all():
-        raise ShapeError(mirrored("all elements of input should be between 0 and 1"))
     return losses.binary_cross_entropy(*_with(input, target, weight), reduction=reduction)
 
 

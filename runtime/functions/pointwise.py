@@ -10,7 +10,7 @@ in `ALIASES`, an operator one in `OPERATORS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 import numpy as np
@@ -208,7 +208,7 @@ def _one(row: Elementwise) -> Function:
             record(kind, row, (x,), (array,), result)
         return result
 
-    return calls.row(row, kind, 1, apply_to, ready, _UNNAMED)
+    return calls.row(row, kind, 1, apply_to, ready, _UNNAMED, _promoting(row))
 
 
 def _two(row: Elementwise) -> Function:
@@ -250,7 +250,16 @@ def _two(row: Elementwise) -> Function:
             record(kind, row, (x, y), (a, b), result, right if not of_x else both if of_y else left)
         return result
 
-    return calls.row(row, kind, 2, apply_to, ready, shown)
+    return calls.row(row, kind, 2, apply_to, ready, shown, _promoting(row))
+
+
+def _promoting(row: Elementwise) -> Callable[[Function], Function]:
+    """The function of a row's operands, replayed: its steps cast those of other dtypes."""
+
+    def shown(input: Any = None, other: Any = None, *rest: Any, **options: Any) -> str:
+        return Last(_called(row.name, input, other))
+
+    return partial(replayed, shown=shown if row.name in grad_names.BESIDE else "")
 
 
 _NUMBERS = (float, int)
@@ -288,11 +297,12 @@ operand.
 """
 
 
-def public(name: str, function: Function, in_place: bool = True, replay: bool = False) -> None:
-    """Enter a function in `FUNCTIONS` and as a method, with its aliases, and the in-place method `name_`."""
+def public(name: str, function: Function, in_place: bool = True, replay: bool | str = False) -> None:
+    """Enter a function in `FUNCTIONS` and as a method, with its aliases, and the in-place method `name_`;
+    `replay` as in `public.public`."""
     shown = grad_names.FUNCTIONS.get(name, "")
     if replay:
-        function = replayed(function, shown)
+        function = replayed(function, shown, "steps" if replay is True else replay)
     elif shown:
         function = called(shown, function)
     updating = in_place_of(name, function) if in_place and name not in WITHOUT_IN_PLACE else None
@@ -335,9 +345,8 @@ def row_function(row: Elementwise) -> Function:
     chosen.__doc__ = f"`{row.formula}`, element by element."
     if row.arity > 2:
         return chosen
-    return calls.row(
-        row, kind_of(row), row.arity, chosen, _computes(row)[1], grad_names.BESIDE.get(row.name, _UNNAMED)
-    )
+    shown = grad_names.BESIDE.get(row.name, _UNNAMED)
+    return calls.row(row, kind_of(row), row.arity, chosen, _computes(row)[1], shown, _promoting(row))
 
 
 def write_out(out: Tensor, result: Tensor) -> Tensor:

@@ -79,6 +79,10 @@ def PyErr_Occurred() -> Object | None: ...
 
 
 @extern
+def PyErr_ExceptionMatches(kind: Object) -> Int32: ...
+
+
+@extern
 def PyObject_Vectorcall(function: Object, args: Array[Object], count: int, names: Tuple | None) -> Object: ...
 
 
@@ -100,6 +104,14 @@ def PyObject_RichCompareBool(one: Object, other: Object, relation: Int32) -> Int
 
 @extern
 def PyObject_Size(thing: Object) -> int: ...
+
+
+@extern
+def PyObject_IsTrue(thing: Object) -> Int32: ...
+
+
+@extern
+def PyType_IsSubtype(one: Object, other: Object) -> Int32: ...
 
 
 @extern
@@ -160,6 +172,14 @@ def PyLong_AsLongLong(number: Object) -> int: ...
 
 @extern
 def PyBool_FromLong(value: int) -> Object | None: ...
+
+
+@extern
+def PyContext_Enter(context: Object) -> Int32: ...
+
+
+@extern
+def PyContext_Exit(context: Object) -> Int32: ...
 
 
 @extern

@@ -55,9 +55,11 @@ def row(
     slow: Function,
     functions: Mapping[Any, Function],
     shown: tuple[str, str, str],
+    promoting: Callable[[Function], Function],
 ) -> Function:
     """The row; `functions` computes it of arrays of a dtype, and may be filled as dtypes are met. Its node is
     called as the first of `shown`, with a number on the right as the second, on the left as the third.
+    Operands of several dtypes are for what `promoting` makes of `slow`.
     """
     if not available():
         return slow
@@ -75,7 +77,8 @@ def row(
 
     for dtype in functions:
         enter(dtype)
-    return _taught("retrograd_row", words, slow, learn, op, kind, functions, shown)
+    row_kept = (op, kind, functions, shown)
+    return _taught("retrograd_row", words, slow, learn, *row_kept, through=promoting)
 
 
 def step(
@@ -144,6 +147,31 @@ def in_order(slow: Function) -> Function:
     return _by_slow("retrograd_in_order", slow)
 
 
+def itself(arity: int, slow: Function) -> Function:
+    """A function of so many Tensors that gives the first of them."""
+    return _asked("retrograd_itself", slow, arity)
+
+
+def number(slow: Function, floats: bool = False) -> Function:
+    """A function of a Tensor that gives its only element as a Python number; with `floats` only one with a
+    point, and `slow` is asked for others."""
+    return _asked("retrograd_number", slow, 1, floats=floats)
+
+
+def truth(compute: Function, arity: int, slow: Function) -> Function:
+    """A function of Tensors that tells whether what `compute` gives for their arrays is true."""
+    return slow if arity > MOST else _asked("retrograd_truth", slow, arity, compute)
+
+
+def _asked(
+    entry: str, slow: Function, arity: int, compute: Function | None = None, floats: bool = False
+) -> Function:
+    if not available():
+        return slow
+    words = (ctypes.c_int64 * 4)(id(slow), id(compute), arity, floats)
+    return native_function(entry, slow, words, (slow, compute))
+
+
 def shape(slow: Function) -> Function:
     """A function of a Tensor that gives its shape."""
     return _by_slow("retrograd_shape", slow)
@@ -202,18 +230,22 @@ def _words(op: Op, kind: Kind, arity: int, shown: tuple[str, str, str], differen
 
 
 def _taught(
-    entry: str, words: Words, slow: Function, learn: Callable[[Sequence[Any], Tensor], None], *kept: object
-) -> Function:
-    """The callable, whose record is told what there is to learn of each result that Python makes."""
+    entry: str, words: Words, slow: Function, learn: Callable[[Sequence[Any], Tensor], None], *kept: object,
+    through: Callable[[Function], Function] = lambda learning: learning,
+) -> Function:  # fmt: skip
+    """The callable, whose record is told what there is to learn of each result that Python makes; which it
+    is asked for `through` another function."""
 
+    @functools.wraps(slow)
     def learning(*args: Any, **kwargs: Any) -> Any:
         result = slow(*args, **kwargs)
         if type(result) is Tensor and type(result._value) is np.ndarray and not kwargs:
             learn(args, result)
         return result
 
-    words[WORDS["slow"]] = id(learning)
-    return native_function(entry, slow, words, (learning, *kept))
+    asked = through(learning)
+    words[WORDS["slow"]] = id(asked)
+    return native_function(entry, slow, words, (asked, *kept))
 
 
 def _learn_history(words: Words, kind: Kind, operands: Sequence[Any], result: Tensor) -> None:

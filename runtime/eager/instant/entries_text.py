@@ -145,7 +145,8 @@ slow:
 }
 
 ; --- entries: a row, of one or two operands of any types that agree -----------------------------------------
-; Opens a row's operands as `open` does; a number beside a Tensor of a floating dtype becomes an array.
+; Opens a row's operands as `open` does; a number beside a Tensor that decides the dtype becomes an array: any
+; beside one of floats, and an int beside one of ints.
 define internal i64 @open_row(ptr %args, i64 %count, ptr %values) nounwind {
 entry:
   %x = load ptr, ptr %args
@@ -184,7 +185,12 @@ mixed:
 weigh:
   %dtype = call i64 @dtype_of(ptr %beside)
   %floating = icmp ult i64 %dtype, $floating
-  br i1 %floating, label %convert, label %let_go
+  %type = call ptr @member(ptr %number, i64 $type)
+  %int = icmp eq ptr %type, @PyLong_Type
+  %solid = icmp ult i64 %dtype, $solid
+  %whole = and i1 %int, %solid
+  %decides = or i1 %floating, %whole
+  br i1 %decides, label %convert, label %let_go
 convert:
   %array = call ptr @number(ptr %number, ptr %beside)
   %unknown = icmp eq ptr %array, null

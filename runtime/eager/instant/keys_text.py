@@ -16,6 +16,7 @@ KEYS = """
 @size_type = external global i8
 @own_dtype_type = external global i8
 @generator_type = external global i8
+@device_type = external global i8
 declare i64 @PyLong_AsLongAndOverflow(ptr, ptr)
 declare ptr @PyBytes_FromStringAndSize(ptr, i64)
 declare i32 @PyDict_SetItem(ptr, ptr, ptr)
@@ -88,7 +89,10 @@ ask_generator:
   br i1 %is_generator, label %dtype, label %ask_text
 ask_text:
   %is_text = icmp eq ptr %type, @PyUnicode_Type
-  br i1 %is_text, label %text, label %ask_below
+  br i1 %is_text, label %text, label %ask_device
+ask_device:
+  %is_device = icmp eq ptr %type, @device_type
+  br i1 %is_device, label %device, label %ask_below
 ask_below:
   %below = call i1 @is_tensor(ptr %x)
   br i1 %below, label %tensor, label %no
@@ -124,8 +128,22 @@ dtype:                                                 ; one object of each; a p
 text:
   %text_put = call i1 @enter_text(ptr %key, ptr %x)
   ret i1 %text_put
+device:
+  %device_put = call i1 @enter_device(ptr %key, ptr %x)
+  ret i1 %device_put
 no:
   ret i1 false
+}
+
+; A device by its name and number.
+define internal i1 @enter_device(ptr %key, ptr %x) nounwind {
+  %name = call ptr @member(ptr %x, i64 $device_type)
+  %number = call ptr @member(ptr %x, i64 $device_index)
+  call i1 @put(ptr %key, i64 14)
+  %name_put = call i1 @enter_text(ptr %key, ptr %name)
+  %number_put = call i1 @enter_end(ptr %key, ptr %number)
+  %both = and i1 %name_put, %number_put
+  ret i1 %both
 }
 
 define internal i1 @enter_int(ptr %key, ptr %x) nounwind {

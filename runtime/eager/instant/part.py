@@ -21,6 +21,8 @@ from retrograd.compiler.dtypes import ALL, DType
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.quiet import quiet_context
 from retrograd.runtime import tracing
+from retrograd.runtime.device import device
+from retrograd.runtime.eager.instant import answers
 from retrograd.runtime.eager.instant.draws_text import DRAWS
 from retrograd.runtime.eager.instant.entries_text import ENTRIES
 from retrograd.runtime.eager.instant.history_text import HISTORY
@@ -49,7 +51,9 @@ _MOST_PLANS, _KEY_WORDS = 4096, 64
 
 _FLOATING = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16))
 """The dtypes that are recorded, and that a number beside them takes."""
-DTYPES = (*_FLOATING, *[d.numpy for d in ALL if d.numpy not in _FLOATING])
+_WHOLE = tuple(d.numpy for d in ALL if d.category == 1)
+"""Those that an int beside them takes."""
+DTYPES = (*_FLOATING, *_WHOLE, *[d.numpy for d in ALL if d.numpy not in _FLOATING + _WHOLE])
 
 
 def _places(**sizes: int) -> dict[str, int]:
@@ -90,18 +94,24 @@ _members = (
 )
 
 
-def _text() -> str:
+@functools.cache
+def _offsets() -> dict[str, int]:
+    """Where objects keep what is read natively."""
     places = layout()
     assert places is not None
-    offsets = {
+    members = {
         f"{prefix}_{name}": slot_offset(cls, mark + name)
         for prefix, cls, names, mark in _members
         for name in names
     }
+    return asdict(places) | members | {"record": object.__basicsize__ + 8}
+
+
+def _text() -> str:
     ends = member_offsets(slice(object(), object(), object()), ("start", "stop", "step"))
-    tuple_items = places.tuple_items
+    named = member_offsets(device("cuda", 1), ("type", "index"))
+    tuple_items = _offsets()["tuple_items"]
     constants = {
-        "array_strides": places.array_shape + 8,
         "tuple_second": tuple_items + 8,
         "tuple_third": tuple_items + 16,
         "most": MOST,
@@ -109,13 +119,12 @@ def _text() -> str:
         "most_plans": _MOST_PLANS,
         "key_words": _KEY_WORDS,
         "floating": len(_FLOATING),
+        "solid": len(_FLOATING + _WHOLE),
         "small": SMALL,
-        "record": object.__basicsize__ + 8,
     }
-    slices = {f"slice_{name}": offset for name, offset in ends.items()}
-    return Template(_ALL_TEXTS).substitute(
-        asdict(places) | offsets | slices | constants | DRAWN | WORDS | KEYED
-    )
+    members = {f"slice_{name}": offset for name, offset in ends.items()}
+    members |= {f"device_{name}": offset for name, offset in named.items()}
+    return Template(_ALL_TEXTS).substitute(_offsets() | members | constants | DRAWN | WORDS | KEYED)
 
 
 _TABLE = (ctypes.c_void_p * (len(DTYPES) + 1))(*map(id, DTYPES), None)
@@ -136,6 +145,7 @@ def _library() -> cpu.Library:
             "view_type": id(View),
             "size_type": id(Size),
             "own_dtype_type": id(DType),
+            "device_type": id(device),
             "generator_type": id(Generator),
             "modes": id(STATE),
             "name_of_grad": id(_NAMES[0]),
@@ -153,6 +163,20 @@ def _library() -> cpu.Library:
 
 
 _NO_TEXT = ""
+
+
+@functools.cache
+def _answers() -> cpu.Library:
+    """The entries in the native language."""
+    dtypes = {f"dtype_{name}": id(np.dtype(name)) for name in ("float32", "float64", "int64", "bool")}
+    symbols = {
+        "numpy_array_type": id(np.ndarray),
+        "tensor_type": id(Tensor),
+        "quiet_context": id(quiet_context()),
+        "open_traces": ctypes.addressof(tracing.OPEN),
+    }
+    roots = [answers.retrograd_itself, answers.retrograd_number, answers.retrograd_truth]
+    return cpu.load_native("answers", roots, _offsets(), symbols | dtypes)
 
 
 # ---- the callables -----------------------------------------------------------------------------------------
@@ -227,5 +251,6 @@ def native_function(entry: str, slow: Callable[..., Any], words: Any, kept: obje
     _keep(attributes)  # a reference for the object, which lets go of it with itself
     made = _class()()
     head = (ctypes.c_uint64 * 3).from_address(id(made) + object.__basicsize__)
-    head[:] = [_library().address(entry), ctypes.addressof(words), id(attributes)]
+    library = _answers() if hasattr(answers, entry) else _library()
+    head[:] = [library.address(entry), ctypes.addressof(words), id(attributes)]
     return made  # type: ignore[no-any-return]  # called as `slow` is

@@ -21,7 +21,7 @@ from retrograd.compiler.ir.graph import INTERPRETERS, OPS, Op
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.host import host
-from retrograd.runtime.native.small import kernels_text, moving_text
+from retrograd.runtime.native.small import checking, kernels_text, moving_text
 
 KINDS = {
     dtypes.float32: "f32",
@@ -143,6 +143,14 @@ def placing(itemsize: int) -> int:
 @cache
 def _moving() -> cpu.Library:
     return cpu.load_part(moving_text.moving(), {})
+
+
+@cache
+def demanding() -> int:
+    """Whether bools are true, all of them."""
+    library = cpu.load_native("checking", [checking.demand], {}, {})
+    _KEPT.append(library)
+    return library.address("demand")
 
 
 @cache

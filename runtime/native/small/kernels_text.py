@@ -4,8 +4,8 @@ In flow what a step does and the kinds of its elements; out flows a function of 
 
     i64 NAME(ptr arrays, ptr sizes)
 
-whose arrays are the result and the operands, in order in memory, and which gives 0, or 1 where an index is
-out of range. What the sizes are, each function here says. A bool is a byte.
+whose arrays are the result and the operands, in order in memory, and which gives 0, or 1 where it does
+not take an element: an index out of range. What the sizes are, each function here says. A bool is a byte.
 """
 
 from __future__ import annotations

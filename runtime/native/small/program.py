@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.ir.graph import Array, Builder, Constant, Node, Op, Type, order
-from retrograd.compiler.ops.composite import Composite, expansion
+from retrograd.compiler.ir.graph import Array, Builder, Constant, Graph, Node, Op, Type, order
+from retrograd.compiler.ops.composite import Composite, admission, expansion
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.copy import Clone
 from retrograd.compiler.ops.elementwise import Elementwise
@@ -85,7 +85,7 @@ def _is_exact(node: Node) -> bool:
         case Elementwise() as row:
             return row.name in _ROUNDED_ONCE or _is_taken(row) or kernels.is_own(row)
         case Reduction() as reduction:
-            return reduction.combine in _CHOOSING or not node.dtype.is_floating_point
+            return _chooses(reduction) or not node.dtype.is_floating_point
     return True
 
 
@@ -97,14 +97,22 @@ _ROUNDED_ONCE = {
 }  # fmt: skip
 """Rows whose results are the nearest numbers."""
 _CHOOSING = {"maximum", "minimum", "logical_and", "logical_or"}
-"""Rows that give one of their operands, in whatever order they join them."""
+"""Rows that give one of their operands."""
 
 
 def _is_taken(op: Op) -> bool:
     """Whether its value alone is worth a native call: what NumPy does in several passes, or with much ado."""
-    if isinstance(op, Elementwise):
-        return op.numpy is None and op.arity > 1 and op.name not in _BY_POWERS
+    match op:
+        case Elementwise():
+            return op.numpy is None and op.arity > 1 and op.name not in _BY_POWERS
+        case Reduction():
+            return _chooses(op)
     return isinstance(op, Composite | Scan | Dot | Pad | Undiagonal)
+
+
+def _chooses(op: Reduction) -> bool:
+    """Whether the value is one of the elements, in whatever order they are joined."""
+    return op.combine in _CHOOSING
 
 
 _BY_POWERS = {"zeta"}
@@ -294,13 +302,24 @@ class _Steps:
         return out
 
     def _expanded(self, op: Composite, operands: list[Array], result: Array | None) -> Array:
-        graph = expansion(op, tuple(Type(x.shape, _dtype(x)) for x in operands))
+        types = tuple(Type(x.shape, _dtype(x)) for x in operands)
+        asked = admission(op, types)
+        if asked is not None:
+            self._demand(self._written(asked, operands, None))
+        return self._written(expansion(op, types), operands, result)
+
+    def _written(self, graph: Graph, operands: Sequence[Array], result: Array | None) -> Array:
+        """A graph's only output."""
         values = dict(zip(graph.inputs, operands))
         (out,) = graph.outputs
         for node in graph.nodes:
             into = result if node is out else None
             values[node] = self.apply(node, [values[i] for i in node.inputs], into)
         return values[out]
+
+    def _demand(self, truths: Array) -> None:
+        """That each of them is true; else the call is for `slow`."""
+        self._step(kernels.demanding(), [self._in_order(truths)], [truths.size])
 
     def _elementwise(self, kernel: int | None, out: Array, operands: Sequence[Array]) -> None:
         seen = [np.broadcast_to(x, out.shape) for x in operands]
