@@ -7,7 +7,7 @@ hold them by kind.
 
 from __future__ import annotations
 
-from retrograd.runtime.distributions import constraints, kl
+from retrograd.runtime.distributions import constraints, kl, kl_between, transforms
 from retrograd.runtime.distributions.continuous import (
     Cauchy,
     Exponential,
@@ -18,6 +18,7 @@ from retrograd.runtime.distributions.continuous import (
     Normal,
     Uniform,
 )
+from retrograd.runtime.distributions.counts import Multinomial, NegativeBinomial
 from retrograd.runtime.distributions.discrete import (
     Bernoulli,
     Binomial,
@@ -27,35 +28,113 @@ from retrograd.runtime.distributions.discrete import (
     Poisson,
 )
 from retrograd.runtime.distributions.distribution import Distribution
-from retrograd.runtime.distributions.gammas import Beta, Chi2, Dirichlet, Gamma, StudentT
+from retrograd.runtime.distributions.gammas import Beta, Chi2, Dirichlet, FisherSnedecor, Gamma, StudentT
 from retrograd.runtime.distributions.kl import kl_divergence, register_kl
+from retrograd.runtime.distributions.low_rank import LowRankMultivariateNormal
+from retrograd.runtime.distributions.mixture import MixtureSameFamily
 from retrograd.runtime.distributions.multivariate import Independent, MultivariateNormal
+from retrograd.runtime.distributions.registry import biject_to, transform_to
+from retrograd.runtime.distributions.relaxed import (
+    OneHotCategoricalStraightThrough,
+    RelaxedBernoulli,
+    RelaxedOneHotCategorical,
+)
+from retrograd.runtime.distributions.transformed import (
+    HalfCauchy,
+    InverseGamma,
+    Kumaraswamy,
+    LogisticNormal,
+    Pareto,
+    TransformedDistribution,
+    Weibull,
+)
+from retrograd.runtime.distributions.transforms import (
+    AbsTransform,
+    AffineTransform,
+    CatTransform,
+    ComposeTransform,
+    CorrCholeskyTransform,
+    CumulativeDistributionTransform,
+    ExpTransform,
+    IndependentTransform,
+    LowerCholeskyTransform,
+    PositiveDefiniteTransform,
+    PowerTransform,
+    ReshapeTransform,
+    SigmoidTransform,
+    SoftmaxTransform,
+    SoftplusTransform,
+    StackTransform,
+    StickBreakingTransform,
+    TanhTransform,
+    Transform,
+    identity_transform,
+)
 
 __all__ = [
+    "AbsTransform",
+    "AffineTransform",
     "Bernoulli",
     "Beta",
     "Binomial",
+    "CatTransform",
     "Categorical",
     "Cauchy",
     "Chi2",
+    "ComposeTransform",
+    "CorrCholeskyTransform",
+    "CumulativeDistributionTransform",
     "Dirichlet",
     "Distribution",
+    "ExpTransform",
     "Exponential",
+    "FisherSnedecor",
     "Gamma",
     "Geometric",
     "Gumbel",
+    "HalfCauchy",
     "HalfNormal",
     "Independent",
+    "IndependentTransform",
+    "InverseGamma",
+    "Kumaraswamy",
     "Laplace",
     "LogNormal",
+    "LogisticNormal",
+    "LowRankMultivariateNormal",
+    "LowerCholeskyTransform",
+    "MixtureSameFamily",
+    "Multinomial",
     "MultivariateNormal",
+    "NegativeBinomial",
     "Normal",
     "OneHotCategorical",
+    "OneHotCategoricalStraightThrough",
+    "Pareto",
     "Poisson",
+    "PositiveDefiniteTransform",
+    "PowerTransform",
+    "RelaxedBernoulli",
+    "RelaxedOneHotCategorical",
+    "ReshapeTransform",
+    "SigmoidTransform",
+    "SoftmaxTransform",
+    "SoftplusTransform",
+    "StackTransform",
+    "StickBreakingTransform",
     "StudentT",
+    "TanhTransform",
+    "Transform",
+    "TransformedDistribution",
     "Uniform",
+    "Weibull",
+    "biject_to",
     "constraints",
+    "identity_transform",
     "kl",
+    "kl_between",
     "kl_divergence",
     "register_kl",
+    "transform_to",
+    "transforms",
 ]

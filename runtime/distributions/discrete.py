@@ -38,12 +38,12 @@ def _without_history(x: Tensor, number: float) -> Tensor:
     return creation.full_like(x, number)
 
 
-class _Trials(Odds, Distribution):
+class Trials(Odds, Distribution):
     """Base of distributions by the probability that something happens."""
 
     arg_constraints: ClassVar[Constraints] = {"probs": constraints.unit_interval, "logits": constraints.real}
 
-    def _take(self, probs: Any, logits: Any) -> Size:
+    def take(self, probs: Any, logits: Any) -> Size:
         """Keep the one that is given; the batch shape."""
         if chosen(type(self).__name__, probs, logits):
             (self.probs,) = broadcast(probs)
@@ -52,23 +52,23 @@ class _Trials(Odds, Distribution):
         return batch_of(self.logits, logits)
 
 
-def _given_shape(self: _Trials) -> Size:
+def given_shape(self: Trials) -> Size:
     given: Any = self.__dict__.get("probs", self.__dict__.get("logits"))
     shape: Size = given.shape
     return shape
 
 
-class Bernoulli(_Trials):
+class Bernoulli(Trials):
     """1 with probability `probs`, else 0."""
 
     support = constraints.boolean
     has_enumerate_support = True
-    param_shape = property(_given_shape)
+    param_shape = property(given_shape)
 
     def __init__(
         self, probs: Number | None = None, logits: Number | None = None, validate_args: bool | None = None
     ) -> None:
-        self.begin(self._take(probs, logits), (), validate_args)
+        self.begin(self.take(probs, logits), (), validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -102,7 +102,7 @@ class Bernoulli(_Trials):
         return values.expand(2, *self.batch_shape) if expand else values
 
 
-class Geometric(_Trials):
+class Geometric(Trials):
     """How many trials fail before the first success."""
 
     support = constraints.nonnegative_integer
@@ -110,7 +110,7 @@ class Geometric(_Trials):
     def __init__(
         self, probs: Number | None = None, logits: Number | None = None, validate_args: bool | None = None
     ) -> None:
-        self.begin(self._take(probs, logits), (), validate_args)
+        self.begin(self.take(probs, logits), (), validate_args)
         if self._validate_args and probs is not None and STATE.trace is None and not (self.probs > 0).all():
             raise ArgumentError(
                 mirrored(
@@ -147,14 +147,14 @@ class Geometric(_Trials):
         return found
 
 
-class Binomial(_Trials):
+class Binomial(Trials):
     """How many of `total_count` trials succeed."""
 
     arg_constraints: ClassVar[Constraints] = {
         "total_count": constraints.nonnegative_integer
-    } | _Trials.arg_constraints
+    } | Trials.arg_constraints
     has_enumerate_support = True
-    param_shape = property(_given_shape)
+    param_shape = property(given_shape)
 
     def __init__(
         self, total_count: Number = 1, probs: Number | None = None, logits: Number | None = None,

@@ -1,4 +1,4 @@
-"""Distributions made of gamma numbers: Gamma, Chi2, Beta, Dirichlet, StudentT.
+"""Distributions made of gamma numbers: Gamma, Chi2, Beta, Dirichlet, StudentT, FisherSnedecor.
 
 Their samples are differentiable by the parameters: `implicit.py`.
 """
@@ -234,3 +234,41 @@ class StudentT(Distribution):
         beta = half.lgamma() + math.lgamma(0.5) - (half + 0.5).lgamma()
         slope = (half + 0.5).digamma() - half.digamma()
         return self.scale.log() + 0.5 * (self.df + 1) * slope + 0.5 * self.df.log() + beta
+
+
+class FisherSnedecor(Distribution):
+    """The quotient of two Chi2 numbers, each over its degrees of freedom."""
+
+    has_rsample = True
+    arg_constraints: ClassVar[Constraints] = {"df1": constraints.positive, "df2": constraints.positive}
+    support = constraints.positive
+
+    def __init__(self, df1: Number, df2: Number, validate_args: bool | None = None) -> None:
+        self.df1, self.df2 = broadcast(df1, df2)
+        self.begin(batch_of(self.df1, df1, df2), (), validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        df2 = where(self.df2 <= 2, math.nan, self.df2)
+        return df2 / (df2 - 2)
+
+    @property
+    def mode(self) -> Tensor:
+        found = (self.df1 - 2) / self.df1 * self.df2 / (self.df2 + 2)
+        return where(self.df1 <= 2, math.nan, found)
+
+    @property
+    def variance(self) -> Tensor:
+        df2 = where(self.df2 <= 4, math.nan, self.df2)
+        return 2 * df2.pow(2) * (self.df1 + df2 - 2) / (self.df1 * (df2 - 2).pow(2) * (df2 - 4))
+
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        above, below = (Gamma(df * 0.5, df, False).rsample(sample_shape) for df in (self.df1, self.df2))
+        tiny = float(limits(below).tiny)
+        return (above / below.clamp(min=tiny)).clamp(min=tiny)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self.check(value)
+        a, b, ratio = self.df1 * 0.5, self.df2 * 0.5, self.df1 / self.df2
+        level = (a + b).lgamma() - a.lgamma() - b.lgamma()
+        return level + a * ratio.log() + (a - 1) * value.log() - (a + b) * (ratio * value).log1p()
