@@ -222,3 +222,40 @@ def test_a_row_without_gradient_stays_one() -> None:
         assert rg.nn.functional.embedding(place, weight).tolist() == weight[place].tolist()
         with pytest.raises(IndexError, match="index out of range in self"):
             rg.nn.functional.embedding(place + 1, weight)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        rg.nn.functional.softplus,
+        rg.nn.functional.glu,
+        rg.tril,
+        lambda x: rg.roll(x, 1, 1),
+        lambda x: rg.nn.functional.pad(x, (1, 2)),
+        lambda x: rg.index_add(x, 0, rg.tensor([1, 1, 0]), x * x),
+    ],
+)
+def test_a_function_of_small_operands_is_one_step(f: Callable[[Any], Any]) -> None:
+    leaf = rg.linspace(-2, 2, 12).reshape(3, 4).requires_grad_()
+    found = []
+    for _ in range(4):
+        x = leaf * 1.0
+        y = f(x)
+        (first,) = rg.autograd.grad((y * y).sum(), leaf, create_graph=True)
+        (second,) = rg.autograd.grad(first.sum(), leaf)
+        found.append((y.detach().numpy(), first.detach().numpy(), second.numpy()))
+    assert y.grad_fn.edges[0] is x.grad_fn
+    for value, *gradients in found[1:]:
+        np.testing.assert_array_equal(value, found[0][0])
+        for gradient, expected in zip(gradients, found[0][1:], strict=True):
+            np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_an_operand_of_which_only_the_shape_counts_may_change() -> None:
+    leaf = rg.ones(3, 3, requires_grad=True)
+    for _ in range(4):
+        x = leaf * 2.0
+        lower = rg.tril(x)
+        x.add_(1.0)
+        (gradient,) = rg.autograd.grad(lower.sum(), leaf)
+        assert gradient.tolist() == [[2, 0, 0], [2, 2, 0], [2, 2, 2]]

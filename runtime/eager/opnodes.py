@@ -20,7 +20,7 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
-from retrograd.compiler.ops.shape import Cast, Expand, Flip, Permute, Reshape, Select, Slice
+from retrograd.compiler.ops.shape import Cast, Expand, Flip, IotaLike, Permute, Reshape, Select, Slice
 from retrograd.compiler.ops.strided import Restrided, Strided
 from retrograd.compiler.ops.window import Diagonal
 from retrograd.runtime import tracing
@@ -98,7 +98,8 @@ def _needs(op: Op, values: Sequence[Value], out: Value, wanted: Sequence[bool]) 
         node = waiting.pop()
         if node not in reached:
             reached.add(node)
-            waiting.extend(node.inputs)
+            if type(node.op) is not IotaLike:  # which looks at a shape alone
+                waiting.extend(node.inputs)
     return Needs(tuple(x in reached for x in operands), result in reached)
 
 

@@ -17,6 +17,7 @@ from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Input, Node, order
 from retrograd.compiler.ops.copy import Contiguous
 from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
+from retrograd.runtime.eager.folding import folded
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.draws import below, fresh, into
 from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
@@ -145,11 +146,19 @@ def _run(
 
 
 def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..., Tensor]:
-    """The same for one result."""
-    recorded = straight_to_one(inputs, node, lambda each: _step(each, shown(node) if each is node else ""))
+    """The same for one result, which is one op where it can be."""
+
+    def steps() -> Callable[..., Tensor]:
+        return straight_to_one(inputs, node, lambda each: _step(each, shown(node) if each is node else ""))
+
     if _show([node], inputs):
-        return recorded
-    return calls.unrecorded(_straight_to_one(inputs, node), len(inputs), recorded)
+        return steps()
+    in_python = straight_to_one(inputs, node, _computing)
+    native = small.same_to_one(inputs, node, in_python)
+    if native is not None and (one := folded(inputs, node, shown(node))) is not None:
+        op, name = one
+        return step(op, [i.type for i in inputs], node.type, name, native)
+    return calls.unrecorded(native or in_python, len(inputs), steps())
 
 
 def _straight(inputs: Sequence[Node], nodes: Sequence[Node]) -> Callable[..., list[Any]]:

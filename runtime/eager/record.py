@@ -83,9 +83,11 @@ def _function(op: Op, arrays: Sequence[Any]) -> Callable[..., Any]:
     return one_op.value(op, arrays) or small.value(op, arrays) or loops.of_op(op, arrays) or op.evaluate
 
 
-def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[..., Tensor]:
-    """The op as a function of Tensors and constants that are known to have these types, outside of traces;
-    on the tape it is called `shown`, or as ever.
+def step(
+    op: Op, types: Sequence[Type], out: Type, shown: str = "", by: Callable[..., Any] | None = None
+) -> Callable[..., Tensor]:
+    """The op as a function of Tensors and constants that are known to have these types, outside of traces,
+    computed by such a function of arrays; on the tape it is called `shown`, or as ever.
     """
     kind = kind_of(op)
     differentiable = out.dtype.is_floating_point
@@ -93,7 +95,8 @@ def step(op: Op, types: Sequence[Type], out: Type, shown: str = "") -> Callable[
         return calls.view(op, kind, _view_step(op, out, shown), shown, differentiable)
     known = tuple(types)
     compute = (
-        one_op.value_of(op, known)
+        by
+        or one_op.value_of(op, known)
         or small.value_of(op, known)
         or loops.of_op(op, types)
         or computing(op, types)
