@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import math
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 
 from retrograd.compiler.errors import CompilerError
@@ -19,24 +21,38 @@ from retrograd.compiler.native.language import (
     At,
     Byte,
     Float32,
+    Floating,
     Inline,
     Int32,
     Record,
+    Unsigned,
+    Unsigned32,
+    Vector,
+    bits,
     cast,
+    ceil,
+    constants,
     exchange,
     exported,
     extern,
+    floor,
+    fused,
     given,
     inlined,
     inside,
     native,
+    put,
+    select,
+    sqrt,
     stack,
+    take,
     variable,
 )
 from retrograd.compiler.native.lowering import text
 from retrograd.runtime.native import cpu
 
-_C = {int: ctypes.c_int64, float: ctypes.c_double, bool: ctypes.c_bool, "address": ctypes.c_void_p}
+_C: dict[Any, Any] = {int: ctypes.c_int64, float: ctypes.c_double, bool: ctypes.c_bool, None: None}
+_C["address"] = ctypes.c_void_p
 _LIBRARIES: list[cpu.Library] = []
 
 
@@ -181,6 +197,88 @@ def test_floats() -> None:
         assert run(x, y) == floats.function(x, y)  # type: ignore[attr-defined]
 
 
+# --- other numbers ----------------------------------------------------------------------------------------
+@exported
+def unsigned(a: Unsigned, b: Unsigned) -> Unsigned:
+    return a // b + a % b + (a >> 60) + (1 if a < b else 0)
+
+
+@pytest.mark.parametrize("a", [0, 1, 7, 2**63 - 1, 2**63, 2**64 - 1])
+def test_numbers_without_a_sign(a: int) -> None:
+    run = compiled(unsigned, int, int, int)
+    for b in (1, 3, 2**63, 2**64 - 1):
+        assert run(a, b) % 2**64 == unsigned.function(a, b) % 2**64  # type: ignore[attr-defined]
+
+
+@exported
+def rounded(x: float, y: float) -> float:
+    return floor(x) * 8.0 + ceil(y) / 4.0 - sqrt(abs(x)) + fused(x, y, 2.0**-3) + cast(float, cast(int, y))
+
+
+def test_functions_of_floats() -> None:
+    run = compiled(rounded, float, float, float)
+    for x, y in itertools.product([-1.75, 0.0, 2.25, 9.0], repeat=2):
+        expected = math.floor(x) * 8 + math.ceil(y) / 4 - math.sqrt(abs(x)) + (x * y + 0.125) + int(y)
+        assert run(x, y) == expected, (x, y)
+
+
+# --- several numbers at once ------------------------------------------------------------------------------
+Words = Vector[Unsigned32, Literal[8]]
+Wholes = Vector[Int32, Literal[8]]
+Singles = Vector[Float32, Literal[8]]
+Longs = Vector[int, Literal[8]]
+FURTHER = (0.5, -2.0)
+TABLE = constants(Array[Float32], "table", *range(8))
+
+
+@inlined
+def mapped(to: Array[Floating], of: Array[Floating], count: int, law: Callable[[Singles], Singles]) -> None:
+    for i in range(0, count, 8):
+        put(to + i, law(take(Singles, of + i)), count - i)
+
+
+@inlined
+def polynomial(x: Singles) -> Singles:
+    value = x
+    for coefficient in FURTHER:
+        value = fused(value, x, coefficient)
+    return value
+
+
+@exported
+def lanes_of_floats(to: Array[Float32], of: Array[Float32], count: int, least: float) -> None:
+    scale = cast(Singles, least + 1.0)
+    mapped(to, of, count, lambda x: select(x > least, polynomial(x) * scale, -take(Singles, TABLE)))
+
+
+@exported
+def lanes_of_integers(to: Array[Byte], of: Array[Unsigned32]) -> None:
+    word = take(Words, of)
+    mixed = cast(Longs, (word >> 3 ^ ~word << 1) % 1000) + cast(Longs, bits(Wholes, word) >> 31)
+    put(to, mixed)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 16, 21])
+def test_vectors_of_floats_are_numpys(count: int) -> None:
+    x, y = np.linspace(-2, 3, 32, dtype=np.float32), np.full(32, 7, np.float32)
+    run = compiled(lanes_of_floats, None, "address", "address", int, float)
+    run(y.ctypes.data, x.ctypes.data, count, 0.25)
+    wide = x.astype(np.float64)
+    once = (wide * wide + 0.5).astype(np.float32).astype(np.float64)
+    value = (once * wide - 2).astype(np.float32) * np.float32(1.25)
+    expected = np.where(x > 0.25, value, -np.resize(np.arange(8, dtype=np.float32), 32))
+    assert y[:count].tobytes() == expected[:count].tobytes()
+    assert (y[count:] == 7).all()
+
+
+def test_vectors_of_integers_are_numpys() -> None:
+    word = np.array([0, 1, 2, 999, 2**31, 2**31 + 7, 2**32 - 1, 12345678], np.uint32)
+    got = np.zeros(8, np.int8)
+    compiled(lanes_of_integers, None, "address", "address")(got.ctypes.data, word.ctypes.data)
+    mixed = ((word >> 3 ^ ~word << 1) % 1000).astype(np.int64) + (word.view(np.int32) >> 31)
+    assert (got == mixed.astype(np.int8)).all()
+
+
 # --- memory -----------------------------------------------------------------------------------------------
 class Inner(Record):
     first: int
@@ -301,6 +399,10 @@ def too_many(x: int) -> int:
     return labs(x, x)  # type: ignore[call-arg]
 
 
+def unlike_lanes(x: Array[Float32]) -> None:
+    put(x, take(Singles, x) + take(Wholes, x))  # type: ignore[operator]
+
+
 def unknown(x: int) -> int:
     return nowhere(x)  # type: ignore[name-defined]  # noqa: F821
 
@@ -319,6 +421,7 @@ def float_division(x: float) -> float:
         (no_field, 2, "no field 'fourth' there"),
         (unreachable, 3, "this line is never reached"),
         (too_many, 2, "2 arguments where 1 are wanted"),
+        (unlike_lanes, 2, "<8 x i32> where <8 x float> is wanted"),
         (float_division, 2, "no FloorDiv of double in the native language"),
         (unknown, 2, "name 'nowhere' is not defined"),
     ],

@@ -7,65 +7,24 @@ method, a built-in function a row of `_BUILT_IN`.
 from __future__ import annotations
 
 import ast
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native import language
-from retrograd.compiler.native.kinds import (
-    ADDRESS,
-    BOOL,
-    FLOAT,
-    INT,
-    NOTHING,
-    Field,
-    Kind,
-    kind_of,
-    signature_of,
-)
+from retrograd.compiler.native.arithmetic import INTRINSICS, Arithmetic
+from retrograd.compiler.native.kinds import ADDRESS, BOOL, INT, NOTHING, Field, Kind, kind_of, signature_of
 from retrograd.compiler.native.language import Data, Native
-from retrograd.compiler.native.scope import Module, Scope, Typed
-from retrograd.compiler.native.ssa import Block, Builder, Value
+from retrograd.compiler.native.scope import Code, Scope, Typed
+from retrograd.compiler.native.ssa import Block, Value
 
-NULL, ZERO = Typed(Value("null", "ptr"), ADDRESS), Typed(Value("0", "i64"), INT)
-MINUS_ZERO = Typed(Value("-0.0", "double"), FLOAT)
-_ARITHMETIC: dict[type[ast.operator], str] = {
-    ast.Add: "add",
-    ast.Sub: "sub",
-    ast.Mult: "mul",
-    ast.FloorDiv: "udiv",
-    ast.Mod: "urem",
-    ast.LShift: "shl",
-    ast.RShift: "ashr",
-    ast.BitAnd: "and",
-    ast.BitOr: "or",
-    ast.BitXor: "xor",
-}
-_RELATIONS: dict[type[ast.cmpop], str] = {
-    ast.Eq: "eq",
-    ast.NotEq: "ne",
-    ast.Lt: "slt",
-    ast.LtE: "sle",
-    ast.Gt: "sgt",
-    ast.GtE: "sge",
-    ast.Is: "eq",
-    ast.IsNot: "ne",
-}
-
-
-_WITH_FLOATS = ("add", "sub", "mul")
-_OF_FLOATS = {"eq": "oeq", "ne": "une", "slt": "olt", "sle": "ole", "sgt": "ogt", "sge": "oge"}
-
+NULL = Typed(Value("null", "ptr"), ADDRESS)
 _ONE, _EIGHT = (ast.parse(number, mode="eval").body for number in "18")
 
 
-class Expressions(ABC):
+class Expressions(Arithmetic):
     """A function's expressions, appended to its current block."""
-
-    def __init__(self, module: Module, native: Native) -> None:
-        self.module, self.build = module, Builder()
-        self.scope = Scope(native, "")
 
     # --- names and constants --------------------------------------------------------------------------------
     def get(self, node: ast.expr) -> Typed:
@@ -85,10 +44,8 @@ class Expressions(ABC):
                 return NULL
             case bool():
                 return Typed(Value(str(value).lower(), "i1"), BOOL)
-            case int():
-                return Typed(Value(str(int(value)), "i64"), INT)
-            case float():
-                return Typed(Value(repr(value), "double"), FLOAT)
+            case int() | float():
+                return self.number(value)
             case Data():
                 return Typed(Value(self.module.want(value), "ptr"), kind_of(value.kind))
             case Native():
@@ -99,16 +56,17 @@ class Expressions(ABC):
 
     def _get_Name(self, node: ast.Name) -> Typed:
         return (
-            self.local(node.id, node)
-            if node.id in self.scope.kinds
-            else self._constant(self.python(node), node)
+            self.local(node.id, node) if self.scope.of(node.id) else self._constant(self.python(node), node)
         )
 
     def local(self, name: str, node: ast.AST) -> Typed:
         """A variable's value."""
-        kind = self.scope.kinds[name]
+        scope = self.scope.of(name)
+        if scope is None or name in scope.codes:
+            raise self.wrong(node, f"{name!r} is a function, to be called or given")
+        kind = scope.kinds[name]
         try:
-            return Typed(self.build.read(self.scope.prefix + name, kind.llvm), kind)
+            return Typed(self.build.read(scope.prefix + name, kind.llvm), kind)
         except KeyError:
             raise self.wrong(node, f"{name!r} has no value on some way here") from None
 
@@ -130,7 +88,7 @@ class Expressions(ABC):
 
     # --- memory ---------------------------------------------------------------------------------------------
     def _get_Attribute(self, node: ast.Attribute) -> Typed:
-        if isinstance(node.value, ast.Name) and node.value.id not in self.scope.kinds:
+        if isinstance(node.value, ast.Name) and self.scope.of(node.value.id) is None:
             constant = self.python(node.value)
             if not isinstance(constant, Data):
                 return self._constant(self.python(node), node)
@@ -191,69 +149,29 @@ class Expressions(ABC):
                 raise self.wrong(target, "neither a name, a field nor an element")
         self.build.store(self.narrowed(new, kind, target), at)
 
-    def widened(self, value: Value, kind: Kind) -> Typed:
-        """What memory or C gave."""
-        if value.llvm == kind.llvm:
-            return Typed(value, kind)
-        how = "fpext" if kind.llvm == "double" else "sext"
-        return Typed(
-            self.build.let("wide", kind.llvm, f"{how} {value.llvm} ", value, f" to {kind.llvm}"), kind
-        )
-
-    def narrowed(self, given: Typed, kind: Kind, node: ast.AST) -> Value:
-        """What memory or C takes."""
-        value = self.fit(given, kind, node)
-        if kind.memory == kind.llvm:
-            return value
-        how = "fptrunc" if kind.llvm == "double" else "trunc"
-        return self.build.let("narrow", kind.memory, f"{how} {kind.llvm} ", value, f" to {kind.memory}")
-
-    def fit(self, given: Typed, kind: Kind, node: ast.AST) -> Value:
-        """A value where one of a kind is wanted."""
-        if given.kind.llvm != kind.llvm:
-            raise self.wrong(node, f"{given.kind.llvm} where {kind.llvm} is wanted")
-        return given.value
-
     # --- arithmetic -----------------------------------------------------------------------------------------
     def _get_BinOp(self, node: ast.BinOp) -> Typed:
         return self.operate(node, node.op, self.get(node.left), self.get(node.right))
 
     def operate(self, node: ast.AST, op: ast.operator, left: Typed, right: Typed) -> Typed:
-        """An operator of two values."""
         if left.kind.element is not None and isinstance(op, ast.Add):
             return Typed(self._further(left, right), left.kind)
-        name, kind = _ARITHMETIC.get(type(op)), left.kind
-        floats = kind.llvm == "double"
-        if name is None or kind.llvm not in ("i64", "i1", "double") or (floats and name not in _WITH_FLOATS):
-            raise self.wrong(node, f"no {type(op).__name__} of {kind.llvm} in the native language")
-        name = f"f{name}" if floats else name
-        other = self.fit(right, kind, node)
-        return Typed(self.build.let(name, kind.llvm, f"{name} {kind.llvm} ", left.value, ", ", other), kind)
+        return super().operate(node, op, left, right)
 
     def _get_UnaryOp(self, node: ast.UnaryOp) -> Typed:
-        match node:
-            case ast.UnaryOp(op=ast.Not()):
+        match node.op:
+            case ast.Not():
                 return self._chosen(node)
-            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-                return self._constant(-number, node)
-            case ast.UnaryOp(op=ast.USub()):
-                operand = self.get(node.operand)
-                return self.operate(node, ast.Sub(), ZERO if operand.kind is INT else MINUS_ZERO, operand)
+            case ast.USub():
+                return self.negative(node, self.get(node.operand))
+            case ast.Invert():
+                return self.operate(node, ast.BitXor(), self.get(node.operand), self.number(-1))
         raise self.wrong(node, f"no {type(node.op).__name__} in the native language")
 
     def _get_Compare(self, node: ast.Compare) -> Typed:
         if len(node.ops) > 1:
             return self._chosen(node)
         return self.compared(node, self.get(node.left), node.ops[0], self.get(node.comparators[0]))
-
-    def compared(self, node: ast.AST, left: Typed, op: ast.cmpop, right: Typed) -> Typed:
-        """A relation of two values."""
-        relation, llvm = _RELATIONS.get(type(op)), left.kind.llvm
-        if relation is None or (llvm == "ptr") != isinstance(op, ast.Is | ast.IsNot):
-            raise self.wrong(node, f"no {type(op).__name__} of {llvm} in the native language")
-        test = f"fcmp {_OF_FLOATS[relation]}" if llvm == "double" else f"icmp {relation}"
-        other = self.fit(right, left.kind, node)
-        return Typed(self.build.let("holds", "i1", f"{test} {llvm} ", left.value, ", ", other), BOOL)
 
     # --- choices --------------------------------------------------------------------------------------------
     def branch(self, test: ast.expr, then: Block, other: Block) -> None:
@@ -315,22 +233,56 @@ class Expressions(ABC):
     def _get_Call(self, node: ast.Call) -> Typed:
         if node.keywords:
             raise self.wrong(node, "arguments are given by place")
+        code = self._code(node.func)
+        if code is not None:
+            return self._call_code(node, code)
         if isinstance(node.func, ast.Attribute) or (
-            isinstance(node.func, ast.Name) and node.func.id in self.scope.kinds
+            isinstance(node.func, ast.Name) and self.scope.of(node.func.id)
         ):
-            code = self.get(node.func)
-            if code.kind.signature is None:
+            there = self.get(node.func)
+            if there.kind.signature is None:
                 raise self.wrong(node, "no function is there")
-            return self._call(node, code.value, *code.kind.signature)
+            return self._call(node, there.value, *there.kind.signature)
         function = self.python(node.func)
-        if isinstance(function, Native) and function.inlined:
-            return self.expand(node, function, [self.get(argument) for argument in node.args])
         if isinstance(function, Native):
-            parameters, result = signature_of(function.function)
-            return self._call(node, self.module.want(function), tuple(parameters.values()), result)
+            return self._call_code(node, Code(self.scope, native=function))
+        if function in INTRINSICS:
+            return self.intrinsic(node, INTRINSICS[function], [self.get(argument) for argument in node.args])
         if function not in _BUILT_IN:
             raise self.wrong(node, f"{function!r} is no function of the native language")
         found: Typed = _BUILT_IN[function](self, *node.args)
+        return found
+
+    def _code(self, node: ast.expr) -> Code | None:
+        """The function that is given by an expression: a parameter, a lambda, or one of the globals."""
+        match node:
+            case ast.Lambda():
+                return Code(self.scope, node)
+            case ast.Name(id=name):
+                scope = self.scope.of(name)
+                if scope is not None:
+                    return scope.codes.get(name)
+                function = self.scope.native.function.__globals__.get(name)
+                return Code(self.scope, native=function) if isinstance(function, Native) else None
+        return None
+
+    def _call_code(self, node: ast.Call, code: Code) -> Typed:
+        if code.node is not None:
+            return self._applied(node, code.node, code.scope)
+        assert code.native is not None
+        if code.native.inlined:
+            return self.expand(node, code.native, [self._code(a) or self.get(a) for a in node.args])
+        parameters, result = signature_of(code.native.function)
+        return self._call(node, self.module.want(code.native), tuple(parameters.values()), result)
+
+    def _applied(self, node: ast.Call, code: ast.Lambda, around: Scope) -> Typed:
+        """A lambda's value."""
+        given, outer = [self.get(argument) for argument in node.args], self.scope
+        self.scope = Scope(around.native, self.build.name("lambda."), around)
+        for parameter, value in zip(code.args.args, given, strict=True):
+            self.assign(parameter.arg, value, code)
+        found = self.get(code.body)
+        self.scope = outer
         return found
 
     def _call(self, node: ast.Call, code: object, parameters: Sequence[Kind], result: Kind) -> Typed:
@@ -348,21 +300,28 @@ class Expressions(ABC):
         return self.widened(self.build.act("got", result.memory, *pieces), result)
 
     @abstractmethod
-    def expand(self, node: ast.AST, function: Native, given: Sequence[Typed]) -> Typed:
+    def expand(self, node: ast.AST, function: Native, given: Sequence[Typed | Code]) -> Typed:
         """Write a function out where it is called."""
 
     # --- built-in functions ---------------------------------------------------------------------------------
     def _cast(self, kind: ast.expr, value: ast.expr) -> Typed:
+        return self.converted(value, self.get(value), kind_of(self.python(kind)))
+
+    def _bits(self, kind: ast.expr, value: ast.expr) -> Typed:
         target, given = kind_of(self.python(kind)), self.get(value)
-        change = {("i64", "ptr"): "inttoptr", ("ptr", "i64"): "ptrtoint"}
-        change |= {("i64", "double"): "sitofp", ("i1", "i64"): "zext"}
-        how = change.get((given.kind.llvm, target.llvm))
-        if how is None:
-            return Typed(self.fit(given, target, value), target)
-        new = self.build.let(
-            "as", target.llvm, f"{how} {given.kind.llvm} ", given.value, f" to {target.llvm}"
-        )
-        return Typed(new, target)
+        pieces = (f"bitcast {given.kind.llvm} ", given.value, f" to {target.llvm}")
+        return Typed(self.build.let("bits", target.llvm, *pieces), target)
+
+    def _select(self, test: ast.expr, yes: ast.expr, no: ast.expr) -> Typed:
+        return self.selected(test, self.get(test), self.get(yes), self.get(no))
+
+    def _take(self, kind: ast.expr, place: ast.expr) -> Typed:
+        return self.taken(kind_of(self.python(kind)), self.get(place))
+
+    def _put(self, place: ast.expr, lanes: ast.expr, count: ast.expr | None = None) -> Typed:
+        at, value = self.get(place), self.get(lanes)
+        self.put(place, at, value, None if count is None else self.get(count))
+        return NULL
 
     def _stack(self, kind: ast.expr, count: ast.expr = _ONE, alignment: ast.expr = _EIGHT) -> Typed:
         target, aligned = kind_of(self.python(kind)), f", align {self.python(alignment)}"
@@ -387,10 +346,7 @@ class Expressions(ABC):
 
     def _extreme(self, relation: ast.cmpop, one: ast.expr, other: ast.expr) -> Typed:
         left, right = self.get(one), self.get(other)
-        first = self.compared(one, left, relation, right)
-        llvm = left.kind.llvm
-        pieces = ("select i1 ", first.value, f", {llvm} ", left.value, f", {llvm} ", right.value)
-        return Typed(self.build.let("chosen", llvm, *pieces), left.kind)
+        return self.selected(one, self.compared(one, left, relation, right), left, right)
 
     def _min(self, one: ast.expr, other: ast.expr) -> Typed:
         return self._extreme(ast.Lt(), one, other)
@@ -410,8 +366,12 @@ _BUILT_IN: dict[Any, Callable[..., Typed]] = {
     language.cast: Expressions._cast,
     language.stack: Expressions._stack,
     language.inside: Expressions._inside,
+    language.bits: Expressions._bits,
     language.exchange: Expressions._exchange,
     language.given: Expressions._given,
+    language.put: Expressions._put,
+    language.select: Expressions._select,
+    language.take: Expressions._take,
     min: Expressions._min,
     max: Expressions._max,
 }

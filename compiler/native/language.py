@@ -5,23 +5,36 @@ calls; what it says is type-checked, formatted and read like any other Python. I
 flows one module of LLVM text.
 
     type       ::= int | float | bool | None       64 bits, 64 bits, a truth value, nothing
-                 | Int32 | Byte | Float32          in memory and in C's signatures; int or float once read
+                 | Unsigned                        64 bits without a sign
+                 | Byte | Int16 | Int32 | Unsigned32 | Float32
+                                                   in memory and in C's signatures; 64 bits once read
+                 | Vector[type, Literal[n]]        n numbers at once, as wide as they are in memory
                  | a subclass of Record            the address of one
                  | Array[type]                     the address of the first of several that lie in a row
                  | Callable[[type, …], type]       the address of a function
                  | type | None                     such an address, or null
+                 | Integer | Floating | a TypeVar  in an `inlined` function: one as wide as the one that is
+                                                   given; whatever is given
     statement  ::= name = e | e.field = e | e[e] = e | … += e | e(e, …) | return e | pass
-                 | if e: … elif e: … else: … | while e: … | for i in range(…): … | break | continue
+                 | if e: … elif e: … else: … | while e: … | for i in range(…): …
+                 | for number in numbers: … | break | continue
                  | match e: case Enum.MEMBER | …: … case _: …
-    e          ::= name | number | True | None | e.field | e[e] | array + e
-                 | e + e, -, *, //, %, <<, >>, &, |, ^ | e < e, ==, …, e is e, e is not None
-                 | not e | e and e | e or e | e if e else e
-                 | min(e, e) | max(e, e) | function(e, …) | e.field(e, …)
-                 | cast(type, e) | stack(type, e, …) | inside(type, e, e) | exchange(e, e) | given("name")
+    e          ::= name | number | True | None | e.field | e[e] | array + e | -e | ~e
+                 | e + e, -, *, //, %, <<, >>, &, |, ^ of integers, the first three of floats
+                 | float / float | number ** number
+                 | e < e, ==, …, e is e, e is not None | not e | e and e | e or e | e if e else e
+                 | min(e, e) | max(e, e) | abs(e) | ceil(e) | floor(e) | sqrt(e) | fused(e, e, e)
+                 | function(e, …) | e.field(e, …)
+                 | cast(type, e) | bits(type, e) | select(e, e, e) | take(type, array)
+                 | put(array, vector[, e]) | stack(type, e, …) | inside(type, e, e) | exchange(e, e)
+                 | given("name")
 
-Globals are what they are in Python: numbers are constants, functions their addresses, `extern` ones are C's,
-`external` and `variable` are data. Integers wrap around, and are divided as if they had no sign; nothing is
-checked, and there is no other arithmetic. What is missing here is a case in `lowering.py`.
+An operator, a relation or a function of numbers takes vectors, too, lane by lane, and single numbers among
+them. To an `inlined` function, functions may be given: `native` ones, or lambdas, which know the names around
+them. Globals are what they are in Python: numbers are constants, and a loop over a tuple of them is written
+out; functions are their addresses, `extern` ones C's; `external`, `variable` and `constants` are data.
+Integers wrap around, and are divided as if they had no sign; nothing is checked, and there is no other
+arithmetic. What is missing here is a case in `lowering.py`, `expressions.py` or `arithmetic.py`.
 """
 
 from __future__ import annotations
@@ -31,12 +44,17 @@ from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
 
 from retrograd.compiler.record import record
 
-__all__ = ["Array", "At", "Byte", "Float32", "Inline", "Int32", "Record", "cast", "exchange", "exported"]
-__all__ += ["extern", "external", "given", "inlined", "inside", "native", "stack", "variable"]
+__all__ = ["Array", "At", "Byte", "Float32", "Floating", "Inline", "Int16", "Int32", "Integer", "Record"]
+__all__ += ["Unsigned", "Unsigned32", "Vector", "bits", "cast", "ceil", "constants", "exchange", "exported"]
+__all__ += ["extern", "external", "floor", "fused", "given", "inlined", "inside", "native", "put", "select"]
+__all__ += ["sqrt", "stack", "take", "variable"]
 
 T = TypeVar("T")
+N = TypeVar("N")
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R", bound="Reference")
+V = TypeVar("V", bound="Vector[Any, Any]")
+X = TypeVar("X")
 
 
 class Reference:
@@ -61,18 +79,39 @@ class Array(Reference, Generic[T]):
         raise _only_native("an address")
 
 
+class Vector(Generic[T, N]):
+    """Several numbers at once."""
+
+    def _operator(self, other: Vector[T, N] | T) -> Vector[T, N]:
+        raise _only_native("a vector")
+
+    def _relation(self, other: Vector[T, N] | T) -> Vector[bool, N]:
+        raise _only_native("a vector")
+
+    def _sign(self) -> Vector[T, N]:
+        raise _only_native("a vector")
+
+    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = _operator
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = _operator
+    __lshift__ = __rshift__ = __and__ = __or__ = __xor__ = _operator
+    __lt__ = __le__ = __gt__ = __ge__ = _relation
+    __eq__ = __ne__ = _relation  # type: ignore[assignment]  # lane by lane
+    __neg__ = __invert__ = __abs__ = _sign
+
+
 @record(slots=True)
 class At:
-    """Where a field lies, in bytes: a number that `text` is given under this name."""
+    """Where a field lies, in bytes, or a number that `text` is given under this name."""
 
-    offset: str
+    offset: int | str
 
 
 @record(slots=True)
 class Width:
-    """The LLVM type in memory."""
+    """The LLVM type in memory, and whether integers have no sign."""
 
     llvm: str
+    unsigned: bool = False
 
 
 @record(slots=True)
@@ -80,9 +119,14 @@ class InPlace:
     """The field is no address of elements: they lie there themselves."""
 
 
+Int16 = Annotated[int, Width("i16")]
 Int32 = Annotated[int, Width("i32")]
+Unsigned = Annotated[int, Width("i64", unsigned=True)]
+Unsigned32 = Annotated[int, Width("i32", unsigned=True)]
 Byte = Annotated[int, Width("i8")]
 Float32 = Annotated[float, Width("float")]
+Integer = Annotated[int, Width("")]
+Floating = Annotated[float, Width("")]
 Inline = Annotated[Array[T], InPlace()]
 
 
@@ -117,6 +161,8 @@ class Data:
     name: str
     kind: Any
     own: bool
+    values: tuple[float, ...] = ()
+    """What is there for good, if anything."""
 
 
 def native(function: F) -> F:
@@ -149,6 +195,11 @@ def variable(kind: type[R], name: str) -> R:
     return cast(R, Data(name, kind, own=True))
 
 
+def constants(kind: type[R], name: str, *values: float) -> R:
+    """The address of numbers that nobody changes."""
+    return cast(R, Data(name, kind, own=True, values=values))
+
+
 def stack(kind: type[R], count: int = 1, alignment: int = 8) -> R:
     """So many elements of an array, or one record, uninitialised, until the function returns."""
     raise _only_native("stack")
@@ -162,6 +213,46 @@ def inside(kind: type[R], base: Reference, offset: int) -> R:
 def exchange(place: Array[T], value: T) -> T:
     """Put a value into the first element and take out what was there, atomically."""
     raise _only_native("exchange")
+
+
+def bits(kind: type[X], value: object) -> X:
+    """The same bits as something of another type."""
+    raise _only_native("bits")
+
+
+def select(test: Vector[bool, Any], yes: V, no: V | float) -> V:
+    """In each lane one or the other."""
+    raise _only_native("select")
+
+
+def take(kind: type[V], place: Array[Any]) -> V:
+    """A vector of elements, from the first one on."""
+    raise _only_native("take")
+
+
+def put(place: Array[T], lanes: Vector[T, Any], count: int = 0) -> None:
+    """Lanes into elements, from the first one on; with a count, so many at most."""
+    raise _only_native("put")
+
+
+def sqrt(x: X) -> X:
+    """The square root of a number, or of each lane."""
+    raise _only_native("sqrt")
+
+
+def floor(x: X) -> X:
+    """The greatest whole number that is not greater; a float."""
+    raise _only_native("floor")
+
+
+def ceil(x: X) -> X:
+    """The least whole number that is not less; a float."""
+    raise _only_native("ceil")
+
+
+def fused(x: X, factor: X | float, summand: X | float) -> X:
+    """x · factor + summand, rounded once."""
+    raise _only_native("fused")
 
 
 def given(name: str) -> int:

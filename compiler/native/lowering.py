@@ -16,7 +16,7 @@ from typing import Any
 from retrograd.compiler.native.expressions import NULL, Expressions
 from retrograd.compiler.native.kinds import NOTHING, kind_of, signature_of
 from retrograd.compiler.native.language import Extern, Native
-from retrograd.compiler.native.scope import Loop, Module, Scope, Typed
+from retrograd.compiler.native.scope import Code, Loop, Module, Scope, Typed
 from retrograd.compiler.native.ssa import Block, Value
 
 
@@ -33,7 +33,7 @@ def text(roots: Sequence[Callable[..., Any]], numbers: Mapping[str, int]) -> str
         if isinstance(function, Extern):
             module.declare(function.name, _declaration(function))
         else:
-            bodies.append("\n".join(_Function(module, function).lines()))
+            bodies.append("\n".join(_Function(module, Scope(function, "")).lines()))
     return "\n\n".join(["\n".join(module.declared), *bodies, ""])
 
 
@@ -76,16 +76,20 @@ class _Function(Expressions):
                 raise self.wrong(tree, "the end can be reached without a result")
             self._return(None)
 
-    def expand(self, node: ast.AST, function: Native, given: Sequence[Typed]) -> Typed:
+    def expand(self, node: ast.AST, function: Native, given: Sequence[Typed | Code]) -> Typed:
         outer, tree = self.scope, _tree(function)
         scope = Scope(function, f"{self.build.name(function.name)}.")
         scope.after = self.build.new_block("after")
         if len(given) != len(scope.parameters):
             raise self.wrong(node, f"{len(given)} arguments where {len(scope.parameters)} are wanted")
-        passed = [self.fit(value, kind, node) for value, kind in zip(given, scope.parameters.values())]
+        for (name, kind), one in zip(scope.parameters.items(), given, strict=True):
+            if isinstance(one, Code):
+                scope.codes[name] = one
+                continue
+            value = self.fit(one, kind, node)
+            scope.kinds[name] = one.kind if kind.is_open else kind
+            self.build.write(scope.prefix + name, value)
         self.scope = scope
-        for (name, kind), value in zip(scope.parameters.items(), passed, strict=True):
-            self.assign(name, Typed(value, kind), tree)
         self._body(tree)
         self.build.enter(scope.after, sealed=True)
         found = NULL if scope.result is NOTHING else self.local("return", tree)
@@ -132,17 +136,22 @@ class _Function(Expressions):
 
     def _do_Return(self, node: ast.Return) -> None:
         result = self.scope.result
-        returned = node.value is not None and result is not NOTHING
-        self._return(self.fit(self.get(node.value), result, node) if node.value and returned else None)
+        if node.value is None or result is NOTHING:
+            self._return(None)
+            return
+        given = self.get(node.value)
+        self._return(Typed(self.fit(given, result, node), given.kind if result.is_open else result))
 
-    def _return(self, value: Value | None) -> None:
+    def _return(self, given: Typed | None) -> None:
         scope = self.scope
         if scope.after is None:
-            self.build.end([], *(("ret void",) if value is None else (f"ret {value.llvm} ", value)))
+            self.build.end(
+                [], *(("ret void",) if given is None else (f"ret {given.kind.llvm} ", given.value))
+            )
             return
-        if value is not None:
-            scope.kinds["return"] = scope.result
-            self.build.write(f"{scope.prefix}return", value)
+        if given is not None:
+            scope.kinds["return"] = given.kind
+            self.build.write(f"{scope.prefix}return", given.value)
         self.build.jump(scope.after)
 
     def _do_If(self, node: ast.If) -> None:
@@ -172,27 +181,38 @@ class _Function(Expressions):
         match node:
             case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds)):
                 pass
+            case ast.For(target=ast.Name(), iter=ast.Name(id=numbers)) if self.scope.of(numbers) is None:
+                self._written_out(node)
+                return
             case _:
-                raise self.wrong(node, "a loop is over a range, or a while")
+                raise self.wrong(node, "a loop is over a range or numbers, or a while")
         if len(bounds) == 1:
             bounds = [_ZERO, *bounds]
         start, stop, step = [*bounds, _ONE][:3]
-        end = self.get(stop)
+        end, by = self.get(stop), self.get(step)
+        if by.value.number is None:
+            raise self.wrong(step, "the step of a range is a number")
         self.assign(name, self.get(start), node)
         test, turn, advance, after = map(self.build.new_block, ("for", "turn", "next", "after"))
         self.build.jump(test)
         self.build.enter(test, sealed=False)
-        up = self.python(step) > 0
-        more = self.compared(node, self.local(name, node), ast.Lt() if up else ast.Gt(), end)
+        before = ast.Lt() if by.value.number > 0 else ast.Gt()
+        more = self.compared(node, self.local(name, node), before, end)
         self.build.branch(more.value, turn, after)
         self._turn(node, turn, Loop(advance, after))
         self.build.jump(advance)
         if advance.before:
             self.build.enter(advance, sealed=True)
-            self.assign(name, self.operate(node, ast.Add(), self.local(name, node), self.get(step)), node)
+            self.assign(name, self.operate(node, ast.Add(), self.local(name, node), by), node)
             self.build.jump(test)
         self.build.seal(test)
         self.build.enter(after, sealed=True)
+
+    def _written_out(self, node: ast.For) -> None:
+        """A loop over numbers of the text."""
+        for number in self.python(node.iter):
+            self.store(node.target, self.number(number))
+            self._run(node.body)
 
     def _turn(self, node: ast.For | ast.While, turn: Block, loop: Loop) -> None:
         self.build.enter(turn, sealed=True)

@@ -5,11 +5,13 @@ In flow what functions refer to; out flow declarations, functions that are wante
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from retrograd.compiler.backends.kinds import literal
 from retrograd.compiler.errors import CompilerError
-from retrograd.compiler.native.kinds import Field, Kind, fields_of, signature_of
+from retrograd.compiler.native.kinds import ELEMENTS, Field, Kind, fields_of, kind_of, signature_of
 from retrograd.compiler.native.language import Data, Native, Record
 from retrograd.compiler.native.ssa import Block, Value
 from retrograd.compiler.record import record
@@ -43,8 +45,7 @@ class Module:
         """The name of a function or of data, which the module will have."""
         name: str = thing.name
         if isinstance(thing, Data):
-            form = "internal global ptr null, align 64" if thing.own else "external global i8"
-            self.declare(name, f"@{name} = {form}")
+            self.declare(name, f"@{name} = {_definition(thing)}")
         elif self._functions.setdefault(name, thing) is not thing:
             raise CompilerError(f"two functions of one native part are called {name!r}")
         return f"@{name}"
@@ -56,6 +57,18 @@ class Module:
         if cls not in self._fields:
             self._fields[cls] = fields_of(cls)
         return self._fields[cls]
+
+
+def _definition(data: Data) -> str:
+    """Memory, as LLVM is told of it."""
+    if not data.own:
+        return "external global i8"
+    if not data.values:
+        return "internal global ptr null, align 64"
+    element = kind_of(data.kind).element
+    assert element is not None
+    numbers = ", ".join(f"{element.memory} {literal(ELEMENTS[element.memory], x)}" for x in data.values)
+    return f"internal constant [{len(data.values)} x {element.memory}] [{numbers}], align 64"
 
 
 @record(slots=True)
@@ -74,14 +87,32 @@ class Typed:
     kind: Kind
 
 
-class Scope:
-    """A function's own names: of the one that is made, or of one that is written out in it."""
+@record(slots=True, eq=False)
+class Code:
+    """A function that is given to one that is written out: a lambda and the names around it, or `native`."""
 
-    def __init__(self, native: Native, prefix: str) -> None:
-        self.native, self.prefix = native, prefix
+    scope: Scope
+    node: ast.Lambda | None = None
+    native: Native | None = None
+
+
+class Scope:
+    """A function's own names: of the one that is made, or of one that is written out in it. Those of a lambda
+    have others around them."""
+
+    def __init__(self, native: Native, prefix: str, around: Scope | None = None) -> None:
+        self.native, self.prefix, self.around = native, prefix, around
         self.kinds: dict[str, Kind] = {}
         """Those of local variables."""
+        self.codes: dict[str, Code] = {}
+        """Parameters that are functions."""
         self.parameters, self.result = signature_of(native.function)
         self.loops: list[Loop] = []
         self.after: Block | None = None
         """Where `return` goes, if the function is written out."""
+
+    def of(self, name: str) -> Scope | None:
+        """That which has the name as a local one: this, or one around it."""
+        if name in self.kinds or name in self.codes:
+            return self
+        return None if self.around is None else self.around.of(name)

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Sequence
 class Value:
     """What an instruction gives, a parameter or a constant, and its LLVM type."""
 
-    __slots__ = ("llvm", "merged", "text")
+    __slots__ = ("llvm", "merged", "number", "source", "text")
 
-    def __init__(self, text: str, llvm: str) -> None:
-        self.text, self.llvm = text, llvm
+    def __init__(self, text: str, llvm: str, number: float | None = None) -> None:
+        self.text, self.llvm, self.number = text, llvm, number
+        self.source: Value | None = None
+        """What it was widened from."""
         self.merged: Value | None = None
         """What stands for it after all: of a phi that chooses between equals."""
 
@@ -79,10 +81,10 @@ class Builder:
         assert self.block is not None
         return self._known(self.block.values, hint, llvm, pieces)
 
-    def load(self, hint: str, llvm: str, at: Value) -> Value:
-        """What memory holds, which is read once until it may have changed."""
+    def load(self, hint: str, llvm: str, at: Value, alignment: int = 0) -> Value:
+        """What memory holds, which is read once until it may have changed. Vectors have an alignment."""
         assert self.block is not None
-        return self._known(self.block.loads, hint, llvm, (f"load {llvm}, ptr ", at))
+        return self._known(self.block.loads, hint, llvm, (f"load {llvm}, ptr ", at, _aligned(alignment)))
 
     def _known(self, known: dict[str, Value], hint: str, llvm: str, pieces: tuple[object, ...]) -> Value:
         assert self.block is not None
@@ -92,10 +94,10 @@ class Builder:
             self.block.lines.append((value, " = ", *pieces))
         return known[key]
 
-    def store(self, value: Value, at: Value) -> None:
-        self.add(f"store {value.llvm} ", value, ", ptr ", at)
+    def store(self, value: Value, at: Value, alignment: int = 0) -> None:
+        self.add(f"store {value.llvm} ", value, ", ptr ", at, _aligned(alignment))
         assert self.block is not None
-        self.block.loads[f"load {value.llvm}, ptr {at}"] = value
+        self.block.loads[f"load {value.llvm}, ptr {at}{_aligned(alignment)}"] = value
 
     def act(self, hint: str, llvm: str, *pieces: object) -> Value:
         """The value of an instruction that does something, too."""
@@ -192,3 +194,7 @@ class Builder:
                 if phi.value.merged is None and len(found) == 1:
                     phi.value.merged = next(iter(found.values()))
                     changed = True
+
+
+def _aligned(alignment: int) -> str:
+    return f", align {alignment}" if alignment else ""

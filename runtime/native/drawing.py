@@ -11,20 +11,19 @@ from retrograd.compiler.native.language import Array, Record, cast, inlined, ins
 from retrograd.runtime.native.grammar import DrawPort, Frame, Kind, Port, behind
 from retrograd.runtime.native.making import empty_array
 from retrograd.runtime.native.objects import Memory, NdArray, Object, Py_DecRef, Py_IncRef, memcpy
-from retrograd.runtime.random.twister_text import OFFSETS, STATE_BYTES
+from retrograd.runtime.random.twister import STATE_BYTES, State
 
 
 class Saved(Record):
     """What is saved of one draw; behind it, the state as it was."""
 
-    state: Memory
+    state: State
     turn: int
     """To which the draw has brought it."""
 
 
 _HEAD_BYTES = 16
 SAVED_BYTES = STATE_BYTES + _HEAD_BYTES
-_TURN = OFFSETS["turn"]
 
 
 @native
@@ -89,8 +88,8 @@ def draw(
                 draw_port.state, cast(Memory, frame.pointers[p]), draw_port.count, draw_port.parameters
             )
             if saving:
-                save.state = draw_port.state
-                save.turn = turn_of(draw_port.state)[0]
+                save.state = cast(State, draw_port.state)
+                save.turn = save.state.turn
                 save = inside(Saved, save, SAVED_BYTES)
         p += seen(port)
         port = behind(port)
@@ -101,11 +100,5 @@ def rewind(saved: Saved, draws: int) -> None:
     """Give so many draws back, the last first."""
     for k in range(draws - 1, -1, -1):
         save = inside(Saved, saved, k * SAVED_BYTES)
-        if turn_of(save.state)[0] == save.turn:
-            memcpy(save.state, inside(Memory, save, _HEAD_BYTES), STATE_BYTES)
-
-
-@inlined
-def turn_of(state: Memory) -> Array[int]:
-    """What counts the draws of a generator."""
-    return inside(Array[int], state, _TURN)
+        if save.state.turn == save.turn:
+            memcpy(cast(Memory, save.state), inside(Memory, save, _HEAD_BYTES), STATE_BYTES)

@@ -1,32 +1,33 @@
 """Numbers whose law is another for each element: gamma, Poisson and binomial, as in PyTorch.
 
 In flow arrays of parameters and a generator, out flow arrays of the same shape and dtype. What depends on an
-element's parameters alone is worked out here, in the dtype in which PyTorch does it; `rejection_text.py`
-draws. To add a law, add its text there and its parameters here.
+element's parameters alone is worked out here, in the dtype in which PyTorch does it; `rejection.py`
+draws. To add a law, add its record and its code there, and its parameters here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.native.language import Record
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.native import native
-from retrograd.runtime.random.rejection_text import PARAMETERS
+from retrograd.runtime.random.rejection import Binomial, Gamma, Poisson
 
 Array = NDArray[Any]
 
 
-def _drawn(law: str, parameters: Sequence[Any], shape: tuple[int, ...], generator: Generator) -> Array:
-    assert len(parameters) == len(PARAMETERS[law])
-    flat = [np.broadcast_to(np.asarray(p, np.float64), shape).ravel() for p in parameters]
-    table = np.ascontiguousarray(np.stack(flat, axis=-1))
-    numbers = np.empty(shape, np.float64)
-    native(law)(generator.address, numbers.ctypes.data, numbers.size, table.ctypes.data)
+def _drawn(law: type[Record], shape: tuple[int, ...], generator: Generator, **parameters: Any) -> Array:
+    """Numbers of these shape and parameters: the law's fields, each for all elements or one by one."""
+    table = np.empty((*shape, len(law.__annotations__)))
+    for place, name in enumerate(law.__annotations__):
+        table[..., place] = parameters[name]
+    numbers = np.empty(shape)
+    native(law.__name__.lower())(generator.address, numbers.ctypes.data, numbers.size, table.ctypes.data)
     return numbers
 
 
@@ -44,7 +45,7 @@ def gamma(concentration: Array, generator: Generator) -> Array:
         boost = np.where(small, np.where(a > 0, one / a, np.inf), 0)
         d = (np.where(small, a + one, a) - third).astype(np.float64)
         c = 1 / np.sqrt(9 * d)
-    numbers = _drawn("gamma", (boost, d, c, np.finfo(a.dtype).tiny), a.shape, generator)
+    numbers = _drawn(Gamma, a.shape, generator, boost=boost, d=d, c=c, least=np.finfo(a.dtype).tiny)
     return numbers.astype(concentration.dtype)
 
 
@@ -52,7 +53,7 @@ def poisson(rate: Array, generator: Generator) -> Array:
     """Poisson numbers. Raises ArgumentError where a rate is negative."""
     if not (rate >= 0).all():
         raise ArgumentError(mirrored("invalid Poisson rate, expected rate to be non-negative"))
-    return _drawn("poisson", (rate,), rate.shape, generator).astype(rate.dtype)
+    return _drawn(Poisson, rate.shape, generator, rate=rate).astype(rate.dtype)
 
 
 def binomial(count: Array, prob: Array, generator: Generator) -> Array:
@@ -67,17 +68,20 @@ def binomial(count: Array, prob: Array, generator: Generator) -> Array:
         way = np.where(trivial, 0, np.where(n * p >= 10, 2, 1))
         deviation = np.sqrt(n * p * (one - p)).astype(np.float64)
         b = 1.15 + 2.53 * deviation
-        parameters = (
-            way,
-            failures,
-            n,
-            np.where(trivial, known, np.log1p(-p)),
-            b,
-            -0.0873 + 0.0248 * b + 0.01 * p.astype(np.float64),
-            (n * p).astype(np.float64) + 0.5,
-            0.92 - 4.2 / b,
-            p / (one - p),
-            (2.83 + 5.1 / b) * deviation,
-            np.floor((n + one) * p),
+        numbers = _drawn(
+            Binomial,
+            n.shape,
+            generator,
+            way=way,
+            failures=failures,
+            count=n,
+            log_failure=np.where(trivial, known, np.log1p(-p)),
+            b=b,
+            a=-0.0873 + 0.0248 * b + 0.01 * p.astype(np.float64),
+            c=(n * p).astype(np.float64) + 0.5,
+            v_quick=0.92 - 4.2 / b,
+            r=p / (one - p),
+            alpha=(2.83 + 5.1 / b) * deviation,
+            m=np.floor((n + one) * p),
         )
-    return _drawn("binomial", parameters, n.shape, generator).astype(count.dtype)
+    return numbers.astype(count.dtype)

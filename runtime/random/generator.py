@@ -1,7 +1,7 @@
 """The stream of random words: PyTorch's CPU generator, seed for seed and byte for byte. A seed in, words out.
 
 `Generator` is the Mersenne Twister with PyTorch's seeding, its 64-bit words and the bytes of its saved state.
-The state lies in native memory and stays where it is, so that native code draws from it (`twister_text.py`);
+The state lies in native memory and stays where it is, so that native code draws from it (`twister.py`);
 `laws.py` makes distributions of it. Every draw holds the interpreter's lock, so that threads may share one.
 """
 
@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.native.kinds import fields_of
 from retrograd.runtime.device import device as Device
 from retrograd.runtime.random.native import native
-from retrograd.runtime.random.twister_text import COUNT, OFFSETS, STATE_BYTES
+from retrograd.runtime.random.twister import COUNT, LANES, STATE_BYTES, State
 
 DEFAULT_SEED = 67280421310721
 """The seed of a new `Generator`, as in PyTorch."""
@@ -42,25 +43,25 @@ _SAVED = np.dtype(
 """PyTorch's layout of `get_state`: 5056 bytes, so that saved states travel both ways."""
 
 
-class State(ctypes.Structure):
-    """What native code draws from."""
+class _State(ctypes.Structure):
+    """The memory of a `State`."""
 
     _fields_ = [
-        ("position", ctypes.c_int64),  # in `tempered`, of the next word
-        ("pending", ctypes.c_int64),  # whether the words have still to be made of the seed
-        ("fresh", ctypes.c_int64),  # whether no word was drawn yet
+        ("position", ctypes.c_int64),
+        ("pending", ctypes.c_int64),
+        ("fresh", ctypes.c_int64),
         ("seed", ctypes.c_uint64),
-        ("normal", ctypes.c_double),  # a normal number already drawn, for a call that wants few
+        ("normal", ctypes.c_double),
         ("has_normal", ctypes.c_int64),
-        ("turn", ctypes.c_int64),  # counts draws
+        ("turn", ctypes.c_int64),
         ("unused", ctypes.c_int64),
-        ("words", ctypes.c_uint32 * (COUNT + 16)),
+        ("words", ctypes.c_uint32 * (COUNT + LANES)),
         ("tempered", ctypes.c_uint32 * COUNT),
     ]
 
 
-assert ctypes.sizeof(State) == STATE_BYTES
-assert all(getattr(State, name).offset == offset for name, offset in OFFSETS.items())
+assert ctypes.sizeof(_State) == STATE_BYTES
+assert all(getattr(_State, name).offset == field.at for name, field in fields_of(State).items())
 
 
 class Generator:
@@ -71,7 +72,7 @@ class Generator:
 
     def __init__(self, device: Device | str = "cpu") -> None:
         self.device = Device(device) if isinstance(device, str) else device
-        self._state = State()
+        self._state = _State()
         self.address = ctypes.addressof(self._state)
         """Where native code finds the state."""
         self.manual_seed(DEFAULT_SEED)

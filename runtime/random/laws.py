@@ -3,7 +3,7 @@
 In flow a distribution's parameters and a dtype, out flows a `Law`, which fills arrays from a generator. What
 native code cannot write (halves, mostly) it writes in a wider dtype, which is then rounded: PyTorch, too,
 reaches halves by way of float32. Other laws can be drawn without Python (`is_direct`). A new distribution is
-a function here, and its code in `laws_text.py`.
+a function here, and its code in `uniform.py` or a file beside it.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def uniform(low: float, high: float, dtype: DType) -> Law:
 
 @lru_cache
 def normal(mean: float, std: float, dtype: DType, singly: bool = False) -> Law:
-    """Normal numbers, by Box and Muller (`normal_text.py`): in blocks, or all one by one. Raises
+    """Normal numbers, by Box and Muller (`normal.py`): in blocks, or all one by one. Raises
     ArgumentError where std < 0.
     """
     check_floating("normal", dtype)

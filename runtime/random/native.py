@@ -1,7 +1,7 @@
 """The native functions that draw: made when one is first asked for, and kept in the cache as object code.
 
-In flows a name of `twister_text.py` or `laws_text.py`, out flows a function of `(state, to, count,
-parameters)`, three addresses and a number. It runs under the interpreter's lock.
+In flows the name of a function of `_DRAWN`, out flows a function of `(state, to, count, parameters)`, three
+addresses and a number. It runs under the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -11,15 +11,27 @@ from collections.abc import Callable
 from functools import cache
 
 from retrograd.runtime.native import cpu
-from retrograd.runtime.random.laws_text import laws
-from retrograd.runtime.random.twister_text import twister
+from retrograd.runtime.random import normal, orders, rejection, twister, uniform
 
 _Drawing = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)
+
+_DRAWN: list[Callable[..., object]] = [
+    *(twister.words, twister.ready, twister.temper),
+    *(uniform.unit_f32, uniform.unit_f64, uniform.uniform_f32, uniform.uniform_f64),
+    *(uniform.whole_i64, uniform.whole_wide_i64, uniform.pairs_i64),
+    *(uniform.whether_i8, uniform.whether_i16, uniform.whether_i32, uniform.whether_i64),
+    *(uniform.below_f32, uniform.below_f64),
+    *(uniform.exponential_f32, uniform.exponential_f64, uniform.cauchy_f32, uniform.cauchy_f64),
+    *(uniform.geometric_f32, uniform.geometric_f64),
+    *(orders.order_i64, orders.order_wide_i64),
+    *(normal.normal_f32, normal.normal_f64, normal.log_normal_f32, normal.log_normal_f64),
+    *(rejection.gamma, rejection.poisson, rejection.binomial),
+]
 
 
 @cache
 def _library() -> cpu.Library:
-    return cpu.load_part("\n".join([twister(), laws()]), {})
+    return cpu.load_native("random", _DRAWN, {}, {})
 
 
 @cache
