@@ -332,6 +332,39 @@ def test_a_truth_about_two_tensors() -> None:
             rg.allclose(rg.zeros(2), rg.zeros(3))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64", "bool"])
+def test_places_are_those_of_numpy(dtype: str) -> None:
+    for shape in ((4,), (2, 3), (3, 1, 2), (0,), (2, 0), (1,)):
+        array = np.random.default_rng(1).integers(0, 2, shape).astype(dtype)
+        if array.dtype.kind == "f" and array.size:
+            array.flat[0], array.flat[-1] = np.nan, -0.0
+        for laid in (array, array.T, array[::-1], np.stack([array, array], -1)[..., 0]):
+            x, expected = rg.from_numpy(laid), laid.nonzero()
+            for found in (again(lambda: rg.where(x)), again(lambda: x.nonzero(as_tuple=True))):  # noqa: B023
+                assert [each.tolist() for each in found] == [each.tolist() for each in expected]
+            found = again(lambda: rg.nonzero(x))  # noqa: B023  # called at once
+            assert (found.dtype, found.shape) == (rg.int64, (len(expected[0]), laid.ndim))
+            assert found.tolist() == np.argwhere(laid).tolist()
+    assert again(lambda: rg.tensor(2).nonzero()).shape == (1, 0)
+
+
+def test_places_of_a_view_are_those_of_now() -> None:
+    w = rg.zeros(3, requires_grad=True)
+    for _ in range(4):
+        base = w * 1.0
+        view = base[1:]
+        base.add_(rg.tensor([0.0, 0.0, 1.0]))
+        assert view.nonzero().tolist() == [[1]]
+        assert view.nonzero().requires_grad is False
+
+
+def test_a_choice_by_bytes_is_warned_about_at_every_call() -> None:
+    x = rg.ones(2)
+    for _ in range(4):
+        with pytest.warns(UserWarning, match="uint8 condition"):
+            rg.where(rg.tensor([0, 1], dtype=rg.uint8), x, 0.0)
+
+
 def test_several_elements_are_no_number() -> None:
     for x in (rg.ones(2), rg.ones(0)):
         with pytest.raises(RetrogradError, match="cannot be converted to Scalar"):
@@ -381,6 +414,8 @@ CALLS: list[Callable[[Any, Any], Any]] = [
     lambda x, w: x * x.double(),
     lambda x, w: x.to("cpu"),
     lambda x, w: rg.equal(x, w),
+    lambda x, w: (x.nonzero(), rg.where(x)),
+    lambda x, w: w.trace(),
     lambda x, w: float(x.cpu()[0, 0].item()),
     lambda x, w: rg.nn.functional.binary_cross_entropy(x, w),
 ]

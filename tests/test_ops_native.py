@@ -74,6 +74,7 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (matrix.Tril(1), (X,)),
     (matrix.Triu(-1), (X,)),
     (matrix.OneHot(5), (TARGET,)),
+    (matrix.Trace(), (real(5, 7),)),
     (convolution.Convolution((2,), (1,), 2), (real(2, 4, 9), real(6, 2, 3), real(6))),
     (convolution.Convolution((1, 2), (2, 1), 1), (IMAGE, real(4, 3, 3, 2))),
     (extremum.Argmax(1), (np.where(X > 1, np.nan, X),)),

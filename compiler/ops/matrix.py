@@ -16,9 +16,10 @@ from retrograd.compiler.errors import ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
-from retrograd.compiler.ops.reduce import sum_to
+from retrograd.compiler.ops.reduce import sum_, sum_to
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast, expand, iota_like, reshape, unsqueeze
+from retrograd.compiler.ops.window import diagonal
 from retrograd.compiler.record import record
 
 
@@ -122,6 +123,18 @@ class Triu(_Triangle):
 
 @register
 @record
+class Trace(Composite):
+    """The sum of a matrix's diagonal."""
+
+    name = "trace"
+    categories = (1, 2)
+
+    def formula(self, *values: Value) -> Value:
+        return sum_(diagonal(values[0], 0, 0, 1), [0])
+
+
+@register
+@record
 class OneHot(Composite):
     """A new last axis of so many classes that is 1 at the index and 0 elsewhere."""
 
@@ -171,6 +184,10 @@ def tril(x: Value, diagonal: int = 0) -> Value:
 
 def triu(x: Value, diagonal: int = 0) -> Value:
     return apply(Triu(diagonal), x)
+
+
+def trace(x: Value) -> Value:
+    return apply(Trace(), x)
 
 
 def one_hot(index: Value, classes: int) -> Value:

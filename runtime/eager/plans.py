@@ -276,6 +276,23 @@ def view(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
     return calls.view(node.op, kind_of(node.op), lambda x: f(x, *args[1:], **kwargs), shown, differentiable)
 
 
+def places(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """Where the only Tensor is not zero, if it has few elements."""
+    given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+    if len(given) != 1 or given[0].numel() > SMALL:
+        return None
+    try:
+        found = f(*args, **kwargs)
+    except RetrogradError:
+        return None
+    return calls.places(_again(f, args, kwargs), isinstance(found, tuple))
+
+
+def choice(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """`places` of a condition alone; else as `steps`."""
+    return (steps if len(args) + len(kwargs) > 1 else places)(f, args, kwargs, shown)
+
+
 def conversion(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """The operand itself, where the function changes nothing about it; else as `steps`."""
     try:
@@ -389,11 +406,13 @@ _OPERAND = object()
 
 
 PLANNERS = {
+    "places": places,
     "steps": steps,
     "truth": truth,
     "values": values,
     "updates": updates,
     "view": view,
+    "choice": choice,
     "conversion": conversion,
     "copy": copy,
     "draws": draws,

@@ -24,6 +24,7 @@ from retrograd.runtime.eager.promotion import as_operand, common_dtype
 from retrograd.runtime.eager.replay import replayed
 from retrograd.runtime.functions.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
 from retrograd.runtime.functions.refusals import telling
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, method, new
 
@@ -227,7 +228,7 @@ def clamp(
     return _into(out, result)
 
 
-@entered(in_place=False, replay=False)
+@entered(in_place=False, replay="choice")
 def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Any:
     """Elements of `input` where the condition holds, of `other` elsewhere; alone, the places where it
     holds.
@@ -252,6 +253,8 @@ def _checked_condition(condition: Any) -> Any:
     """The condition; of bytes with a warning, of other numbers it is refused."""
     dtype = condition.dtype if isinstance(condition, Tensor) else dtypes.bool_
     if dtype is dtypes.uint8:
+        if STATE.trace is not None:
+            STATE.trace.unchecked = True  # the warning comes at every call
         warnings.warn(
             "where received a uint8 condition tensor. This behavior is deprecated and will be removed in a "
             "future version of PyTorch. Use a boolean condition instead.",

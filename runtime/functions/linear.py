@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
-from retrograd.compiler.ops import reduce
+from retrograd.compiler.ops import matrix, reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot as contract
 from retrograd.compiler.ops.elementwise import broadcast_shapes
-from retrograd.runtime.functions.arranging import diagonal
 from retrograd.runtime.functions.creation import as_tensor, eye
 from retrograd.runtime.functions.public import axis_of, integer, public
 from retrograd.runtime.functions.shaping import expand
@@ -238,7 +238,8 @@ def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     why = f"trace: expected a matrix, but got tensor with dim {input.ndim}"
     _need("trace", input.ndim == 2, why, input)
-    return diagonal(input).sum()
+    whole = not input.dtype.is_floating_point
+    return matrix.trace(moves.cast(input, dtypes.int64) if whole else input)
 
 
 # ---- a product added to something --------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, new
 
 
-@public("nonzero", method=True)
+@public("nonzero", method=True, replay="places")
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not zero: `[count, ndim]`, or as a tuple of a vector for each
     axis.
@@ -36,7 +36,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     return new(np.argwhere(array).astype(np.int64), input)
 
 
-@public("argwhere", method=True)
+@public("argwhere", method=True, replay="places")
 def argwhere(input: Tensor) -> Tensor:
     """The indices of the elements that are not zero, `[count, ndim]`."""
     return nonzero(input)

@@ -54,6 +54,7 @@ class NdArray(Object):
 
 NONE = external(Object, "_Py_NoneStruct")
 TRUE = external(Object, "_Py_TrueStruct")
+FALSE = external(Object, "_Py_FalseStruct")
 NUMPY_ARRAY = external(Object, "numpy_array_type")
 """The class, whose address is linked under this name."""
 

@@ -45,7 +45,7 @@ from retrograd.runtime.native.objects import (
 
 MOST = 8
 """Tensors that are asked together."""
-_ALIGNED = 0x100
+ALIGNED = 0x100
 """NumPy's flag."""
 _COUNT = (1 << 63) - 1
 """What of a vectorcall's `nargs` is the number of arguments."""
@@ -59,6 +59,8 @@ class Asked(Record):
     arity: int
     floats: int
     """Whether only numbers with a point are told."""
+    apart: int
+    """Whether places are told for each axis apart (`finding.py`)."""
 
 
 class Function(Object):
@@ -128,7 +130,7 @@ def retrograd_itself(
 @native
 def number(array: NdArray, floats: bool) -> Object | None:
     """The only element of an array; null where there are more, or it is of another kind."""
-    if array.flags & _ALIGNED == 0:
+    if array.flags & ALIGNED == 0:
         return None
     for k in range(array.ndim):
         if array.shape[k] != 1:

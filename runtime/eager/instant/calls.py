@@ -163,12 +163,19 @@ def truth(compute: Function, arity: int, slow: Function) -> Function:
     return slow if arity > MOST else _asked("retrograd_truth", slow, arity, compute)
 
 
+def places(slow: Function, apart: bool) -> Function:
+    """A function of a Tensor that gives where it is not zero: a row for each place, or a tuple of a vector
+    for each axis, if they are wanted `apart`."""
+    return _asked("retrograd_places", slow, 1, apart=apart)
+
+
 def _asked(
-    entry: str, slow: Function, arity: int, compute: Function | None = None, floats: bool = False
-) -> Function:
+    entry: str, slow: Function, arity: int, compute: Function | None = None, *, floats: bool = False,
+    apart: bool = False,
+) -> Function:  # fmt: skip
     if not available():
         return slow
-    words = (ctypes.c_int64 * 4)(id(slow), id(compute), arity, floats)
+    words = (ctypes.c_int64 * 5)(id(slow), id(compute), arity, floats, apart)
     return native_function(entry, slow, words, (slow, compute))
 
 

@@ -22,7 +22,7 @@ from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.quiet import quiet_context
 from retrograd.runtime import tracing
 from retrograd.runtime.device import device
-from retrograd.runtime.eager.instant import answers
+from retrograd.runtime.eager.instant import answers, finding
 from retrograd.runtime.eager.instant.draws_text import DRAWS
 from retrograd.runtime.eager.instant.entries_text import ENTRIES
 from retrograd.runtime.eager.instant.history_text import HISTORY
@@ -165,18 +165,26 @@ def _library() -> cpu.Library:
 _NO_TEXT = ""
 
 
+_ANSWERS = {
+    "retrograd_itself": answers.retrograd_itself,
+    "retrograd_number": answers.retrograd_number,
+    "retrograd_truth": answers.retrograd_truth,
+    "retrograd_places": finding.retrograd_places,
+}
+
+
 @functools.cache
 def _answers() -> cpu.Library:
     """The entries in the native language."""
     dtypes = {f"dtype_{name}": id(np.dtype(name)) for name in ("float32", "float64", "int64", "bool")}
     symbols = {
         "numpy_array_type": id(np.ndarray),
+        "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
         "tensor_type": id(Tensor),
         "quiet_context": id(quiet_context()),
         "open_traces": ctypes.addressof(tracing.OPEN),
     }
-    roots = [answers.retrograd_itself, answers.retrograd_number, answers.retrograd_truth]
-    return cpu.load_native("answers", roots, _offsets(), symbols | dtypes)
+    return cpu.load_native("answers", list(_ANSWERS.values()), _offsets(), symbols | dtypes)
 
 
 # ---- the callables -----------------------------------------------------------------------------------------
@@ -251,6 +259,6 @@ def native_function(entry: str, slow: Callable[..., Any], words: Any, kept: obje
     _keep(attributes)  # a reference for the object, which lets go of it with itself
     made = _class()()
     head = (ctypes.c_uint64 * 3).from_address(id(made) + object.__basicsize__)
-    library = _answers() if hasattr(answers, entry) else _library()
+    library = _answers() if entry in _ANSWERS else _library()
     head[:] = [library.address(entry), ctypes.addressof(words), id(attributes)]
     return made  # type: ignore[no-any-return]  # called as `slow` is
