@@ -131,9 +131,12 @@ def _told(s: Routine, known: Mapping[str, Word]) -> list[Word]:
     back = blocks * rows - s.row.extent
     row = _step(s.left.index, s.row, itemsize)
     after = _step(s.out.index, s.row, itemsize) if s.out else 0
+    # of a batch, the left operand of the next product comes into the cache, if it lies row after row
+    next_, near = _step(s.left.index, s.batch, itemsize), known["left_inner"] == itemsize
+    ahead = (next_, rows * itemsize) if s.batch.extent > 1 and near else (0, 0)
     return [
         row, known["left_inner"], known["right_inner"], 0, after, s.inner.extent, known["mask"],
-        blocks, row * rows, row * back, 0, after * rows, after * back,
+        blocks, row * rows, row * back, 0, after * rows, after * back, *ahead,
     ]  # fmt: skip
 
 

@@ -47,6 +47,10 @@ class Tile(Record):
     """And in what they write."""
     to_back: int
     """So many fewer to the last."""
+    ahead: int
+    """From a tile of the left operand to what is fetched meanwhile into the cache."""
+    ahead_on: int
+    """So much of it for each inner position: nothing more, if 0."""
 
 
 class Block(Record):

@@ -123,12 +123,13 @@ def tile(found: re.Match[str]) -> str:
     rows, vectors = int(found["rows"]), int(found["vectors"])
     w = _Writer(found, "a", "b", "from", "to", "told")
     block = w.block
-    row, inner, down, before, after, count, bits, blocks, *steps = w.words(TILE)
+    row, inner, down, before, after, count, bits, blocks, *steps, ahead, ahead_on = w.words(TILE)
     mask = w.mask(bits) if found["edge"] else None
     triple, double = (block.emit(f"mul i64 {row}, {n}", "i64").ref for n in (_TOGETHER, 2))
     block.do("br label %tile")
     block.label("tile")
     whole = len(block.lines)
+    block.do(f"%ahead.tile = getelementptr i8, ptr %a.tile, i64 {ahead}")
     starts = ["%a.tile"]
     for _ in range(0, rows - _TOGETHER, _TOGETHER):
         starts.append(w.on(starts[-1], triple))
@@ -142,12 +143,16 @@ def tile(found: re.Match[str]) -> str:
     block.do("br label %loop")
     block.label("loop")
     sums, carried = _sums(w, rows, vectors, mask, ("0", row, double))
-    firsts = {"left": (count, count), "b0": ("%b", "%b")} | {f"a{g}": (x, x) for g, x in enumerate(starts)}
+    firsts = {"left": (count, count), "b0": ("%b", "%b"), "ahead": ("%ahead.tile", "%ahead.tile")}
+    firsts |= {f"a{g}": (x, x) for g, x in enumerate(starts)}
     firsts |= {f"sum{i}.{v}": ("zeroinitializer", begun[i][v].ref) for i, v in sums}
+    block.declare("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    block.do("call void @llvm.prefetch.p0(ptr %ahead, i32 0, i32 3, i32 1)")
     ons = {"left": block.emit("sub i64 %left, 1", "i64").ref, "b0": w.on("%b0", down)}
+    ons["ahead"] = w.on("%ahead", ahead_on)
     ons |= {f"a{g}": w.on(f"%a{g}", inner) for g in range(len(starts))}
     ons |= {f"sum{i}.{v}": total.ref for (i, v), total in sums.items()}
-    types = {"left": "i64", "b0": "ptr"} | {f"a{g}": "ptr" for g in range(len(starts))}
+    types = {"left": "i64", "b0": "ptr", "ahead": "ptr"} | {f"a{g}": "ptr" for g in range(len(starts))}
     block.lines[carried:carried] = [
         f"  %{x} = phi {types.get(x, w.type)} [ {zero}, %tile ], [ {begin}, %begin ], [ {ons[x]}, %loop ]"
         for x, (zero, begin) in firsts.items()

@@ -159,7 +159,7 @@ def tell_tiles(told: Tile, item: Item) -> None:
         told.down = told.before
         if plan.beside != 1:
             told.blocks = 1
-    told.left_back = 0
+    told.left_back, told.ahead, told.ahead_on = 0, 0, 0
     if plan.copy_left is None:
         told.left_back = rows_back(item) * item.row
 
