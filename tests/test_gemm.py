@@ -93,6 +93,15 @@ def test_a_row_by_a_matrix_with_what_follows_it() -> None:
     np.testing.assert_allclose(ours, exact, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", [(10, 400, 1100), (23, 601, 517), (63, 1001, 333), (2, 3000, 4001)])
+def test_few_rows_by_a_matrix_that_is_read_a_few_rows_at_a_time(shape: Shape, dtype: str) -> None:
+    a, b = operands("NN", *shape, dtype)
+    check("NN", a, b)
+    (ours,) = build(graph_of(lambda x, y: row("maximum", dot(x, y), 0.0), a, b), HOST)(a, b)
+    np.testing.assert_allclose(ours, np.maximum(a.astype("f8") @ b, 0), atol=1e-3, rtol=1e-4)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(3, 130, 90), (90, 130, 3), (10, 200, 70), (70, 200, 10)])
 def test_thin_sides(layout: str, shape: Shape) -> None:

@@ -38,7 +38,15 @@ from retrograd.compiler.schedule.sharing import (
     whole,
 )
 from retrograd.compiler.schedule.tasks import LIGHT, PARALLEL_PRODUCTS, TASK_PRODUCTS, work
-from retrograd.compiler.schedule.tiles import SECOND_LEVEL, Shape, is_exact, is_reused, tile_shape
+from retrograd.compiler.schedule.tiles import OFTEN, SECOND_LEVEL, Shape, is_exact, is_reused, tile_shape
+
+_SWEPT = 32
+"""Rows of a matrix that is swept: as many as the first level of address translation, and the fetching of rows
+ahead, keep up with."""
+_PAGE = 4096
+"""Bytes of each row that belong to a sweep, at most: those of a page."""
+_SWEEPS = 4
+"""Sweeps that there should be, for threads to share."""
 
 
 def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...] | None:
@@ -49,7 +57,8 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
     c = found
     shape = tile_shape(c, machine)
     width, last = shape.vectors * lanes, c.column.extent % (shape.vectors * lanes)
-    exactly = is_exact(c) and -(-last // lanes) < shape.vectors
+    swept = _is_swept(c)
+    exactly = is_exact(c) and -(-last // lanes) < shape.vectors and not swept
     blocks, columns = cut(c, c.row, shape.rows), cut(c, c.column, width, exactly)
     fresh = is_fresh(c, shape, columns, lanes) and is_reused(c, shape.rows)
     fresh = fresh and steps(c.right, c.inner) != width  # else it lies as a copy would
@@ -57,12 +66,14 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
     if (copies_right or shallow) and width * shape.depth * c.out.dtype.itemsize > SECOND_LEVEL:
         shape = shape._replace(depth=-(-(SECOND_LEVEL // (width * c.out.dtype.itemsize)) // 8) * 8)
     copies_left = should_pack_left(c, columns)
+    if swept:
+        shape = shape._replace(depth=_SWEPT)
     result: list[Statement] = []
     for rows in blocks:
         panels = _panels(c, rows) if copies_left else None
         for k, each in enumerate(columns):
             part = _part(c, rows, each)
-            plan = _plan(c, shape, lanes, rows, each, copies_left, copies_right or shallow, shallow)
+            plan = _plan(c, shape, lanes, rows, each, copies_left, copies_right or shallow, shallow, swept)
             result.append(_routine(part, plan, panels, copied=k > 0))
     return tuple(result)
 
@@ -92,6 +103,14 @@ def _is_regular(c: Contraction) -> bool:
         if any(steps(operand, axis) is None for axis in (*c.batch, side, c.inner)):
             return False
     return all(i.stride(axis) is not None for i in places_of((), c) for axis in (*c.batch, c.row, c.column))
+
+
+def _is_swept(c: Contraction) -> bool:
+    """Is the right operand too large for the cache, and read but a few times? Then it is read a few rows at a
+    time, all columns of them: not a panel after the other, each from all pages."""
+    alone = all(axis.extent == 1 for axis in c.batch)
+    large = c.inner.extent * c.column.extent * c.out.dtype.itemsize > SECOND_LEVEL
+    return alone and large and c.row.extent < OFTEN and steps(c.right, c.column) == 1
 
 
 def _part(c: Contraction, rows: Pieces, columns: Pieces) -> Contraction:
@@ -127,12 +146,16 @@ def _plan(
     copies_left: bool,
     copies_right: bool,
     shallow: bool,
+    swept: bool,
 ) -> Plan:
     """The items, and the tasks for threads, of these blocks and panels."""
     batch, tile = c.batch[0].extent, rows.size * columns.size
     out = _direct(c)
     waits = shape.depth < c.inner.extent or out is None or out.index.stride(c.column) not in (0, 1)
     beside = _beside(c, shape, columns, lanes, copies_right, shallow, waits)
+    if swept:
+        page = max(1, _PAGE // (columns.size * c.out.dtype.itemsize))
+        beside = min(page, -(-columns.count // _SWEEPS))
     panels = -(-columns.count // beside)
     products = tile * beside * c.inner.extent
     sharing = Sharing.CHUNKS if shape.depth < c.inner.extent else Sharing.BLOCKS
@@ -143,7 +166,9 @@ def _plan(
     if batch == 1 and products * panels * rows.count >= PARALLEL_PRODUCTS and panels * rows.count > 1:
         most = max(1, SECOND_LEVEL // bytes_)
         size, share = min(size, most, blocks_of_task(rows, panels, products, sharing)), 1
-    if waits:
+    if swept:
+        size = rows.count
+    elif waits:
         size = min(size, max(1, SECOND_LEVEL // (bytes_ * beside)))
     if batch > 1 and whole(c) >= PARALLEL_PRODUCTS:
         each = c.row.extent * c.column.extent * c.inner.extent
