@@ -14,7 +14,9 @@ from retrograd.compiler.errors import DimensionError
 from retrograd.compiler.ir.graph import Type
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm
+from retrograd.compiler.ops.reduce import Amax, Sum
 from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.scan import Cumsum
 from retrograd.compiler.ops.softmax import Softmax
 from retrograd.runtime.eager import one_op
 
@@ -86,6 +88,47 @@ def test_what_is_worth_it_is_decided_by_types() -> None:
     assert made(Softmax(1), 1000, 1000)
     assert made(LayerNorm(1e-5, 1), 1000, 1000)
     assert not made(Softmax(1), 1000, 1000, dtype=rg.float16)
+    for op in (Sum((0,)), Amax((0, 1)), Cumsum(1)):
+        assert made(op, 2000, 1000)
+        assert not made(op, 1000, 1000)
+
+
+WHOLE: dict[str, Callable[[Any], Any]] = {
+    "sum": lambda x: x.sum(),
+    "sums of columns": lambda x: x.sum(0),
+    "means of rows": lambda x: x.mean(1),
+    "norm": lambda x: x.norm(),
+    "greatest": lambda x: x.amax(1),
+    "all": lambda x: (x > -9).all(1),
+    "sums so far": lambda x: x.cumsum(0),
+    "turned": lambda x: x.t()[1:].sum(1),
+    "whole numbers": lambda x: (128 * x).long().sum(0),
+    "powers": lambda x: x**2 + x**3 + (x * x + 1) ** -1 + (x * x) ** 1.5,
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_reductions_and_powers_of_big_operands(torch: ModuleType, name: str) -> None:
+    numbers = np.random.default_rng(4).standard_normal((1100, 1000)).astype(np.float32)
+    found = []
+    for t, dtype in ((rg, "float32"), (torch, "float64")):
+        x = t.from_numpy(numbers).to(getattr(t, dtype)).requires_grad_()
+        value = WHOLE[name](x)
+        if value.requires_grad:
+            weights = t.linspace(0, 1, value.numel(), dtype=value.dtype).reshape(value.shape)
+            (value * weights).sum().backward()
+        found.append((value.detach().numpy(), None if x.grad is None else x.grad.numpy()))
+    for ours, theirs in zip(*found):
+        if theirs is not None:
+            np.testing.assert_allclose(ours, theirs, rtol=3e-5, atol=1e-3)
+
+
+def test_what_is_not_a_number_is_seen_in_big_reductions() -> None:
+    x = rg.zeros(1100, 1000)
+    x[3, 4], x[5, 6] = float("nan"), float("inf")
+    assert x.sum().isnan()
+    assert x.amax(1).isnan().nonzero().tolist() == [[3]]
+    assert x.sum(1)[5].item() == float("inf")
 
 
 def test_classes_out_of_range_are_refused() -> None:

@@ -33,9 +33,23 @@ def sign(x: Array) -> Array:
 def power(x: Array, y: Array) -> Array:
     """x ** y; a whole number to a negative power is its reciprocal cut to a whole number, as in PyTorch."""
     if x.dtype.kind != "i":
-        return np.asarray(np.power(x, y))
+        product = by_products(y) if x.dtype.itemsize > 2 else None
+        return np.asarray(product(x) if product else np.power(x, y))
     inverse = np.where(np.abs(x) == 1, np.power(x, np.abs(y) & 1), 0)
     return np.where(y < 0, inverse, np.power(x, np.maximum(y, 0))).astype(x.dtype)
+
+
+def by_products(exponent: Array) -> Callable[[Array], Array] | None:
+    """The power by one exponent that costs a product or two, as compiled code has it, too."""
+    return _PRODUCTS.get(float(exponent)) if exponent.ndim == 0 else None
+
+
+_PRODUCTS: dict[float, Callable[[Array], Array]] = {
+    2.0: np.square,
+    3.0: lambda x: x * x * x,
+    4.0: lambda x: np.square(np.square(x)),
+    -1.0: np.reciprocal,
+}
 
 
 def rsqrt(x: Array) -> Array:

@@ -1,7 +1,7 @@
 """One op of big operands as machine code: what NumPy would compute in many passes over memory.
 
 In flow an op and the types of its operands; out flows a function of arrays, compiled when it is first called
-(or read from the cache), or None where NumPy may as well do it: for little work, for what is one NumPy
+(or read from the cache), or None where NumPy may as well do it: for little work, for elements by one NumPy
 function, for products other than convolutions, which are BLAS's, and for half precision. Values and adjoints
 are the graphs that `compile_grad` compiles, so nothing is said anew here. Whether it is worth it depends on
 types alone: equal calls give equal bits.
@@ -17,15 +17,19 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Array, Builder, Constant, Graph, Node, Op, Type, order
+from retrograd.compiler.ops import special
 from retrograd.compiler.ops.composite import Composite, expansion
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.reduce import Reduction
+from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Movement
 from retrograd.compiler.ops.window import Unwindow, Window
 from retrograd.runtime.native.program import NativeProgram
 
 Compute = Callable[..., Any]
 
+_TAKEN = (Composite, Elementwise, Reduction, Scan)
 _WORTH = 1 << 20
 """Elementary steps from which on compiling pays."""
 _SPECIAL = 8
@@ -36,7 +40,9 @@ _PRODUCTS = 16
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
     """The op's value for arrays like these."""
-    if not isinstance(op, Composite | Elementwise) or max([a.size for a in arrays]) < _WORTH >> 6:
+    if not isinstance(op, _TAKEN) or max([a.size for a in arrays]) < _WORTH >> 6:
+        return None
+    if op.name == "pow" and special.by_products(arrays[1]):
         return None
     return value_of(op, tuple([Type(a.shape, dtypes.dtype(a.dtype)) for a in arrays]))
 
@@ -58,8 +64,10 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     match op:
         case Composite():
             graph = expansion(op, types)
-        case Elementwise() if not isinstance(op.numpy, np.ufunc):
-            graph = _formula(op, types)
+        case Elementwise() if isinstance(op.numpy, np.ufunc):
+            return None
+        case Elementwise() | Reduction() | Scan():
+            graph = _of_one(op, types)
         case _:
             return None
     if not _pays(graph.inputs, graph.outputs):
@@ -92,7 +100,7 @@ def adjoint_of(op: Op, inputs: Sequence[Node], outputs: Sequence[Node | None]) -
     return compute
 
 
-def _formula(op: Elementwise, types: Sequence[Type]) -> Graph:
+def _of_one(op: Op, types: Sequence[Type]) -> Graph:
     builder = Builder()
     with builder.at(None):
         inputs = tuple(builder.input(f"x{k}", type_) for k, type_ in enumerate(types))
@@ -130,7 +138,7 @@ def _steps(node: Node) -> int:
             return node.type.size * node.inputs[0].shape[-1] // _PRODUCTS
         case Elementwise() as row:
             return node.type.size * _passes(row)
-    return node.type.size
+    return max(node.type.size, *[i.type.size for i in node.inputs], 0)
 
 
 @cache
