@@ -41,7 +41,8 @@ from retrograd.runtime.autograd import (
     no_grad,
     set_grad_enabled,
 )
-from retrograd.runtime.device import device
+from retrograd.runtime.device import default_device as get_default_device
+from retrograd.runtime.device import device, set_default_device
 from retrograd.runtime.eager.formats import FORMATS, memory_format
 from retrograd.runtime.formatting import get_printoptions, printoptions, set_printoptions
 from retrograd.runtime.functions import pointwise
@@ -58,6 +59,7 @@ newaxis = None
 globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS | functions.inspecting.TYPES | FORMATS)
 
 ROOMS = {
+    "accelerator": "retrograd.runtime.accelerator",
     "cuda": "retrograd.runtime.cuda",
     "distributions": "retrograd.runtime.distributions",
     "nn": "retrograd.runtime.nn",
@@ -113,7 +115,18 @@ sys.meta_path.append(_Rooms())
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
-    from retrograd.runtime import cuda, distributions, func, linalg, nn, optim, special, testing, utils
+    from retrograd.runtime import (
+        accelerator,
+        cuda,
+        distributions,
+        func,
+        linalg,
+        nn,
+        optim,
+        special,
+        testing,
+        utils,
+    )
     from retrograd.runtime.compiled.compile_grad import compile_grad
     from retrograd.runtime.compiled.compile_step import compile_step
     from retrograd.runtime.compiled.formulas import from_sympy, to_sympy
@@ -145,6 +158,7 @@ __all__ = [
     "Generator",
     "Size",
     "Tensor",
+    "accelerator",
     "autograd",
     "backends",
     "bfloat16",
@@ -166,6 +180,7 @@ __all__ = [
     "float64",
     "from_sympy",
     "func",
+    "get_default_device",
     "get_default_dtype",
     "get_float32_matmul_precision",
     "get_num_threads",
@@ -193,6 +208,7 @@ __all__ = [
     "printoptions",
     "promote_types",
     "save",
+    "set_default_device",
     "set_default_dtype",
     "set_float32_matmul_precision",
     "set_num_threads",

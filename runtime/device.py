@@ -1,13 +1,16 @@
 """Devices, by name: the CPU, and NVIDIA's GPUs.
 
 In flows what a user calls a device; out flows a `device`. Anybody may name one; `as_device` is for one that
-is to be used, and asks whether it is there. A new kind of device is a new entry in `_KINDS`.
+is to be used, and asks whether it is there. `with device("cuda"):` and `set_default_device` say where new
+Tensors are that name none. A new kind of device is a new entry in `_KINDS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any, cast
 
 from retrograd.compiler.errors import ArgumentError, DeviceError, mirrored
 
@@ -44,6 +47,15 @@ class device:
                 f"the devices here are {', '.join(_KINDS)}",
             )
 
+    def __enter__(self) -> device:
+        """In the block, new Tensors are here unless another device is named. It holds for all threads."""
+        _OUTER.append(_default)
+        _become(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _become(_OUTER.pop())
+
     def __repr__(self) -> str:
         place = "" if self.index is None else f", index={self.index}"
         return f"device(type={self.type!r}{place})"
@@ -73,3 +85,51 @@ def as_device(like: object) -> device:
     devices = import_module("retrograd.runtime.cuda.devices")  # late: programs on the CPU do without
     found: device = devices.get(like.index).name
     return found
+
+
+# ---- where new Tensors are ---------------------------------------------------------------------------------
+
+_default: device | None = None
+"""Where new Tensors are whose device is not named, if somebody has said so; else on the CPU."""
+_OUTER: list[device | None] = []
+"""What it was outside the blocks that one is in."""
+_KNOWN: dict[device, device] = {}
+"""One object for equal devices, so that what is compiled for one is found again by identity."""
+DEPENDENT: list[Callable[[], None]] = []
+"""Called when new Tensors are elsewhere from now on: what rests on where they were is no longer true."""
+
+
+def default_device() -> device:
+    """Where new Tensors are whose device is not named, as `torch.get_default_device`."""
+    return CPU if _default is None else as_device(_default)
+
+
+def set_default_device(device: object) -> None:
+    """Have new Tensors whose device is not named made on this one; on the CPU again by None."""
+    if isinstance(device, str):
+        device = _named(device)
+    elif isinstance(device, int) and not isinstance(device, bool):
+        device = _named("cuda", device)
+    _become(cast("Any", device))
+
+
+def _named(kind: str, index: int | None = None) -> device:
+    return device(kind, index)
+
+
+def default_is_here() -> bool:
+    """Whether new Tensors are on the CPU."""
+    return _default is None or _default.type == "cpu"
+
+
+def chosen(like: object) -> object:
+    """The device that was named, or the default."""
+    return _default if like is None else like
+
+
+def _become(new: device | None) -> None:
+    global _default
+    before, _default = _default, None if new is None else _KNOWN.setdefault(new, new)
+    if any(each is not None and each.type != "cpu" for each in (before, _default)):
+        for forget in DEPENDENT:
+            forget()

@@ -23,6 +23,7 @@ class Layer(NamedTuple):
 _X: tuple[Shape, ...] = ((4, 6),)
 _IMAGE: tuple[Shape, ...] = ((2, 4, 6, 5),)
 _SIGNAL: tuple[Shape, ...] = ((2, 4, 7),)
+_VOLUME: tuple[Shape, ...] = ((2, 4, 3, 4, 5),)
 _SEQUENCE: tuple[Shape, ...] = ((5, 3, 4),)
 
 ACTIVATIONS = [
@@ -97,6 +98,7 @@ CONVOLUTIONS = [
     Layer("nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2)", _IMAGE),
     Layer("nn.ConvTranspose2d(4, 6, 3, 2, 1)", _IMAGE, call="layer(*inputs, output_size=(12, 10))"),
     Layer("nn.ConvTranspose2d(4, 6, (2, 3), dilation=2, bias=False)", _IMAGE),
+    Layer("nn.ConvTranspose3d(4, 2, 2, stride=2, padding=1, output_padding=1, groups=2)", _VOLUME),
 ]
 
 POOLS = [
@@ -117,7 +119,19 @@ POOLS = [
     for made in (
         "MaxPool1d(2)", "MaxPool1d(3, 2, dilation=2)", "AvgPool1d(3)", "AvgPool1d(3, 1, 1)",
         "AdaptiveAvgPool1d(3)", "AdaptiveMaxPool1d(2)", "ConstantPad1d(2, 3.5)", "ReflectionPad1d(1)",
+        "ReplicationPad1d((2, 1))", "CircularPad1d(2)", "ZeroPad1d((1, 0))", "LPPool1d(2, 3, 2)",
     )
+] + [
+    Layer(f"nn.{made}", _VOLUME)
+    for made in (
+        "AvgPool3d(2)", "AvgPool3d(3, 1, 1, count_include_pad=False)", "AdaptiveAvgPool3d((2, None, 3))",
+        "AdaptiveMaxPool3d((2, 3, 2))", "ReflectionPad3d(1)", "ReplicationPad3d((1, 0, 2, 1, 0, 1))",
+        "CircularPad3d(1)", "ConstantPad3d((1, 0, 2, 1, 0, 1), 0.5)", "ZeroPad3d(1)", "LPPool3d(2, 2)",
+        "Dropout3d()",
+    )
+] + [
+    Layer("nn.CircularPad2d((1, 2, 0, 1))", _IMAGE),
+    Layer("nn.PixelUnshuffle(2)", ((2, 3, 4, 6),)),
 ]  # fmt: skip
 
 _UNPOOLED = "layer(*t.nn.MaxPool{}(2, return_indices=True)(inputs[0]){})"
@@ -151,6 +165,8 @@ NORMS = [
     Layer("nn.RMSNorm(6, eps=0.1, elementwise_affine=False)", _X),
     Layer("nn.GroupNorm(2, 4)", _IMAGE),
     Layer("nn.GroupNorm(4, 4, affine=False)", _IMAGE),
+    Layer("nn.BatchNorm3d(4)", _VOLUME),
+    Layer("nn.InstanceNorm3d(4, affine=True)", _VOLUME),
 ]
 
 RECURRENT = [
@@ -193,6 +209,8 @@ ATTENTION = [
     Layer("nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 2, nn.LayerNorm(4))",
           ((3, 5, 4),)),
     Layer("nn.TransformerDecoderLayer(4, 2, 8)", ((5, 3, 4), (6, 3, 4))),
+    Layer("nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 8), 2, nn.LayerNorm(4))",
+          ((5, 3, 4), (6, 3, 4))),
     Layer("nn.Transformer(4, 2, 1, 2, 8, batch_first=True)", ((3, 5, 4), (3, 6, 4))),
 ]  # fmt: skip
 

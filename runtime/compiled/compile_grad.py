@@ -21,6 +21,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError, warn
 from retrograd.compiler.ir.graph import Array
+from retrograd.runtime import device as devices
 from retrograd.runtime import precision, tracing
 from retrograd.runtime.autograd.blame import nan_error, origin
 from retrograd.runtime.compiled.arguments import Parameters, Wrt, floating, requiring
@@ -250,7 +251,13 @@ class CompiledFunction(Generic[P, R]):
         leaves: list[Any] = []
         structure = self._parameters.structure(args, kwargs, leaves)
         kinds = tuple(map(kind_of, leaves))
-        modes = (gradient or STATE.grad, gradient, dtypes.default_dtype(), precision.tf32)
+        modes = (
+            gradient or STATE.grad,
+            gradient,
+            dtypes.default_dtype(),
+            devices.chosen(None),
+            precision.tf32,
+        )
         key = (modes, bound, structure, kinds)
         found, _ = self._known(key, leaves)
         if found is None:
@@ -384,6 +391,7 @@ def modes_read() -> list[Read]:
     return [
         Read(getitem, vars(tracing), "depth", 0, "depth"),
         Read(getitem, vars(dtypes), "_default", dtypes.default_dtype(), "default dtype"),
+        Read(getitem, vars(devices), "_default", devices.chosen(None), "default device"),
     ]
 
 

@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
+from retrograd.runtime import device as devices
 from retrograd.runtime import precision
 from retrograd.runtime.compiled.arguments import Parameters
 from retrograd.runtime.compiled.compile_grad import kind_of
@@ -85,7 +86,13 @@ class CompiledStep:
         self._check()
         leaves: list[Any] = []
         structure = self._parameters.structure(args, kwargs, leaves)
-        key = (dtypes.default_dtype(), precision.tf32, structure, tuple(map(kind_of, leaves)))
+        key = (
+            dtypes.default_dtype(),
+            devices.chosen(None),
+            precision.tf32,
+            structure,
+            tuple(map(kind_of, leaves)),
+        )
         with LOCK:
             plans = self._table.get(key, ())
             known, answers = followed(((p, p.specialisation) for p in plans if p.holds()), leaves)

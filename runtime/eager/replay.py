@@ -21,6 +21,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import RetrogradError
+from retrograd.runtime import device as devices
 from retrograd.runtime import tracing
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.instant import calls
@@ -37,6 +38,8 @@ _OFTEN = 8
 """Calls with the same number after which more are to be expected: it may be another one at each step."""
 
 
+_MAKERS = ("copy", "draws")
+"""Planners of functions that make Tensors of nothing, which are on the default device."""
 _NO_KEYWORDS: Mapping[str, Any] = {}
 
 
@@ -50,7 +53,7 @@ def replayed(f: F, shown: Name = "", planner: str = "steps") -> F:
     """
     if shown:
         f = called(shown, f)
-    plan_of = PLANNERS[planner]
+    plan_of = PLANNERS[planner] if planner not in _MAKERS else _at_home(PLANNERS[planner])
     plans: dict[Hashable, Plan | Literal[False]] = {}
     seen: dict[Hashable, int] = {}
 
@@ -92,7 +95,18 @@ def replayed(f: F, shown: Name = "", planner: str = "steps") -> F:
 
     native, forget = calls.replay(call, f, find)
     dtypes.DEPENDENT.extend((plans.clear, seen.clear, forget))
+    if planner in _MAKERS:
+        devices.DEPENDENT.extend((plans.clear, seen.clear, forget))
     return native  # type: ignore[return-value]  # called as f is
+
+
+def _at_home(planner: Callable[..., Plan | None]) -> Callable[..., Plan | None]:
+    """The planner, while new Tensors are made on the CPU."""
+
+    def plan_of(*args: Any) -> Plan | None:
+        return planner(*args) if devices.default_is_here() else None
+
+    return plan_of
 
 
 def _enter(x: Any, key: list[Any], operands: list[Tensor]) -> None:

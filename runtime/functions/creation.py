@@ -21,6 +21,7 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ir.graph import Array, Type, Value
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
+from retrograd.runtime import device as devices
 from retrograd.runtime.device import CPU, as_device
 from retrograd.runtime.device import device as Device
 from retrograd.runtime.eager.copying import in_format
@@ -37,6 +38,7 @@ def finished(value: Tensor, device: object = None, requires_grad: bool = False, 
     """The new Tensor on its device, its elements in a `memory_format`, marked for gradients; `layout` changes
     nothing.
     """
+    device = devices.chosen(device)
     if device is not None:
         value = moved(value, as_device(device))
     if ignored.get("pin_memory"):
@@ -77,7 +79,7 @@ def tensor(
     anything else.
     """
     array = array_of(data, None if dtype is None else dtypes.dtype(dtype))
-    if device is None and isinstance(data, Tensor):
+    if devices.chosen(device) is None and isinstance(data, Tensor):
         device = data.device
     return finished(new(array), device, requires_grad, **options)
 
@@ -178,6 +180,7 @@ def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
         result = new(data.astype(kind.numpy, copy=False))
     else:
         result = new(array_of(data, wanted))
+    device = devices.chosen(device)
     return result if device is None else moved(result, as_device(device))
 
 
@@ -241,7 +244,7 @@ def _scalar(value: object, dtype: DType) -> Array:
 
 def _one_value(shape: Sequence[int], value: Value, dtype: DType, device: object, **options: Any) -> Tensor:
     """One value everywhere, on a device."""
-    where = CPU if device is None else as_device(device)
+    where = as_device(devices.chosen(device))
     return finished(filled(shape, value, dtype, where), where, **options)
 
 

@@ -59,6 +59,21 @@ from retrograd.runtime.nn.embedding import (
     Embedding,
     EmbeddingBag,
 )
+from retrograd.runtime.nn.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    LazyLinear,
+)
 from retrograd.runtime.nn.linear import Bilinear, Flatten, Identity, Linear, Unflatten
 from retrograd.runtime.nn.loss import (
     BCELoss,
@@ -118,7 +133,7 @@ from retrograd.runtime.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
-from retrograd.runtime.nn.parameter import Buffer, Parameter
+from retrograd.runtime.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from retrograd.runtime.nn.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -224,6 +239,19 @@ __all__ = [
     "LSTM",
     "LSTMCell",
     "LayerNorm",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
@@ -291,6 +319,8 @@ __all__ = [
     "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
+    "UninitializedBuffer",
+    "UninitializedParameter",
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",

@@ -32,7 +32,7 @@ from retrograd.compiler.errors import (
 from retrograd.runtime.device import as_device
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.nn.hooks import Hooked
-from retrograd.runtime.nn.parameter import Buffer, Parameter, typename
+from retrograd.runtime.nn.parameter import Buffer, Parameter, Uninitialized, typename
 from retrograd.runtime.nn.state import Stateful
 from retrograd.runtime.tensor import Tensor
 
@@ -295,7 +295,9 @@ class Module(Hooked, Stateful):
                         if parameter.grad is not None:
                             parameter.grad = fn(parameter.grad)
             for name, buffer in module._buffers.items():
-                if buffer is not None:
+                if isinstance(buffer, Uninitialized):
+                    buffer.data = fn(buffer)
+                elif buffer is not None:
                     module._buffers[name] = fn(buffer)
         return self
 

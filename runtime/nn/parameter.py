@@ -6,10 +6,12 @@ of.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
-from retrograd.runtime.names import legacy_name
+from retrograd.runtime.functions import FUNCTIONS
+from retrograd.runtime.names import Size, legacy_name
 from retrograd.runtime.tensor import Tensor
 
 
@@ -36,6 +38,60 @@ class Buffer(Tensor):
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         _share(self, data)
         self.persistent = persistent
+
+
+class Uninitialized(Tensor):
+    """A Tensor of a lazy Module, whose shape nobody knows yet; its dtype and device are known."""
+
+    becomes: type[Tensor]
+
+    @property
+    def shape(self) -> Size:
+        raise ArgumentError(
+            mirrored(
+                "Can't access the shape of an uninitialized parameter or buffer. This error usually happens "
+                "in `load_state_dict` when trying to load an uninitialized parameter into an initialized "
+                "one. Call `forward` to initialize the parameters before accessing their attributes."
+            )
+        )
+
+    def materialize(self, shape: Sequence[int], device: object = None, dtype: object = None) -> None:
+        """Have this shape from now on, and be like any other."""
+        where = self.device if device is None else device
+        self.data = FUNCTIONS["empty"](*shape, device=where, dtype=self.dtype if dtype is None else dtype)
+        self.__class__ = self.becomes  # type: ignore[assignment]  # it is one from now on
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class UninitializedParameter(Uninitialized, Parameter):
+    """A Parameter of a lazy Module."""
+
+    becomes = Parameter
+
+    def __init__(self, requires_grad: bool = True, device: object = None, dtype: object = None) -> None:
+        Parameter.__init__(self, FUNCTIONS["empty"](0, device=device, dtype=dtype), requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
+        found = UninitializedParameter(self.requires_grad, self.device, self.dtype)
+        memo[id(self)] = found
+        return found
+
+
+class UninitializedBuffer(Uninitialized, Buffer):
+    """A buffer of a lazy Module."""
+
+    becomes = Buffer
+
+    def __init__(self, requires_grad: bool = False, device: object = None, dtype: object = None) -> None:
+        Buffer.__init__(self, FUNCTIONS["empty"](0, device=device, dtype=dtype))
+        self.requires_grad_(requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedBuffer:
+        found = UninitializedBuffer(self.requires_grad, self.device, self.dtype)
+        memo[id(self)] = found
+        return found
 
 
 def _share(tensor: Tensor, data: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from retrograd.compiler.errors import ArgumentError, RetrogradError, mirrored
 from retrograd.runtime.modes import no_grad
-from retrograd.runtime.nn.parameter import Parameter
+from retrograd.runtime.nn.parameter import Parameter, Uninitialized
 from retrograd.runtime.tensor import Tensor
 
 EXTRA = "_extra_state"
@@ -84,7 +84,8 @@ class Stateful:
         if isinstance(state, State):
             state._metadata[prefix.rstrip(".")] = {"version": self._version}
         for name, tensor in self._saved():
-            state[prefix + name] = tensor if keep_vars else tensor.detach()
+            kept = keep_vars or isinstance(tensor, Uninitialized)
+            state[prefix + name] = tensor if kept else tensor.detach()
         if self._has_extra():
             state[prefix + EXTRA] = self.get_extra_state()
         for name, module in self._modules.items():
@@ -144,6 +145,10 @@ class _Loading:
                 self.missing.append(key)
             return
         given = self._state[key]
+        if isinstance(tensor, Uninitialized):
+            if isinstance(given, Uninitialized):
+                return
+            tensor.materialize(given.shape)
         if not isinstance(given, Tensor):
             self._differ.append(
                 f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object '
