@@ -24,13 +24,18 @@ from retrograd.compiler.native.language import (
     Floating,
     Inline,
     Int32,
+    Order,
     Record,
     Unsigned,
     Unsigned32,
     Vector,
+    atomic_add,
+    atomic_load,
+    atomic_store,
     bits,
     cast,
     ceil,
+    compare_exchange,
     constants,
     exchange,
     exported,
@@ -41,6 +46,7 @@ from retrograd.compiler.native.language import (
     inlined,
     inside,
     native,
+    provides,
     put,
     select,
     sqrt,
@@ -348,6 +354,49 @@ def test_a_variable_outlives_calls() -> None:
     assert run(8) is None
     assert run(16) == 8
     assert run(16) is None
+
+
+@exported
+def shared(number: Array[Unsigned32], word: Array[int]) -> int:
+    atomic_store(number, 2**32 - 1, Order.RELEASE)
+    former = atomic_add(number, 3)
+    swapped_in = compare_exchange(word, 5, former)
+    if compare_exchange(word, 5, 0):
+        return -1
+    return (atomic_load(number, Order.ACQUIRE) << 1 | (1 if swapped_in else 0)) + exchange(number, 7)
+
+
+def test_atomic_steps() -> None:
+    run = compiled(shared, int, "address", "address")
+    number, word = ctypes.c_uint32(), ctypes.c_int64(5)
+    assert run(ctypes.addressof(number), ctypes.addressof(word)) == (2 << 1 | 1) + 2
+    assert (number.value, word.value) == (7, 2**32 - 1)
+    assert run(ctypes.addressof(number), ctypes.addressof(word)) == (2 << 1) + 2
+
+
+@extern
+def chosen(x: int) -> int: ...
+
+
+@provides(chosen)
+def one_way(x: int) -> int:
+    return x + 1
+
+
+@provides(chosen)
+def other_way(x: int) -> int:
+    return x - 1
+
+
+@exported
+def by_choice(x: int) -> int:
+    return 10 * chosen(x)
+
+
+def test_a_function_that_another_one_provides() -> None:
+    for way, expected in ((one_way, 50), (other_way, 30)):
+        library = cpu.load_part(text([way, by_choice], {}), {})
+        assert ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(library.address("by_choice"))(4) == expected
 
 
 @extern

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from retrograd.compiler.backends.cpu import Target, assemble, assembly
 from retrograd.compiler.errors import ArgumentError
-from retrograd.runtime.native import cpu, pool, threads
+from retrograd.compiler.native.lowering import text
+from retrograd.runtime.native import cpu, threads
+from retrograd.runtime.native.sleeping import parts_of_pool
 
 COUNT = """
 declare void @retrograd_parallel(ptr, ptr, i64)
@@ -216,7 +218,7 @@ def test_the_portable_way_to_sleep_works_too() -> None:
     ],
 )
 def test_every_system_in_the_table_gets_valid_code(triple: str, features: str) -> None:
-    code = assembly(pool.pool_text(triple), Target.of(triple, "", features))
+    code = assembly(text(*parts_of_pool(triple)), Target.of(triple, "", features))
     assert ("syscall" in code) == ("linux" in triple)
     assert ("pause" if "x86" in triple else "yield") in code
 
@@ -260,9 +262,9 @@ def test_hyperthreads_of_one_core_count_once(monkeypatch: pytest.MonkeyPatch) ->
 def test_control_groups_bound_the_default(
     tmp_path: Path, membership: str, files: dict[str, str], quota: float
 ) -> None:
-    for name, text in files.items():
+    for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(content)
     (tmp_path / "membership").write_text(membership)
     assert threads._cgroup_quota(tmp_path / "membership", tmp_path) == quota
 

@@ -90,7 +90,7 @@ class Arithmetic(ABC):
         assert kind.lane is not None
         if given.value.number is not None:
             return self.number(given.value.number, kind).value
-        one = self._changed(given.value, kind.lane.memory, given.kind.unsigned)
+        one = self.changed(given.value, kind.lane.memory, given.kind.unsigned)
         pieces = (f"insertelement {kind.llvm} poison, {one.llvm} ", one, ", i64 0")
         first = self.build.let("first", kind.llvm, *pieces)
         pieces = (
@@ -169,65 +169,30 @@ class Arithmetic(ABC):
         types = {given.kind.llvm, kind.llvm}
         if kind.lanes != given.kind.lanes or ("ptr" in types and not types <= {"ptr", "i64"}):
             raise self.wrong(node, f"{given.kind.llvm} where {kind.llvm} is wanted")
-        return Typed(self._changed(given.value, kind.llvm, given.kind.unsigned, kind), kind)
+        return Typed(self.changed(given.value, kind.llvm, given.kind.unsigned, kind), kind)
 
     def widened(self, value: Value, kind: Kind) -> Typed:
         """What memory or C gave."""
-        return Typed(self._changed(value, kind.llvm, kind.unsigned), kind)
+        return Typed(self.changed(value, kind.llvm, kind.unsigned), kind)
 
     def narrowed(self, given: Typed, kind: Kind, node: ast.AST) -> Value:
         """What memory or C takes."""
-        return self._changed(self.fit(given, kind, node), kind.memory, kind.unsigned)
+        return self.changed(self.fit(given, kind, node), kind.memory, kind.unsigned)
 
-    def _changed(self, value: Value, llvm: str, unsigned: bool, target: Kind | None = None) -> Value:
+    def changed(self, value: Value, llvm: str, unsigned: bool, target: Kind | None = None) -> Value:
         """A value, which may be `unsigned`, as one of another type of LLVM."""
         if value.llvm == llvm:
             return value
         if value.source is not None and value.source.llvm == llvm:
             return value.source
+        if isinstance(value.number, int) and llvm in BYTES and llvm not in (*_FLOATS, "ptr"):
+            return Value(literal(llvm, value.number), llvm, value.number)
         into_unsigned = target is not None and target.unsigned
         how = _conversion(_of_lane(value.llvm), _of_lane(llvm), unsigned, into_unsigned)
         made = self.build.let("as", llvm, f"{how} {value.llvm} ", value, f" to {llvm}")
         if how in ("fpext", "sext", "zext"):
             made.source = value
         return made
-
-    # --- several numbers in memory --------------------------------------------------------------------------
-    def taken(self, kind: Kind, place: Typed) -> Typed:
-        """A vector that begins at an element."""
-        assert kind.lane is not None
-        return Typed(self.build.load("taken", kind.llvm, place.value, BYTES[kind.lane.memory]), kind)
-
-    def put(self, node: ast.AST, place: Typed, given: Typed, count: Typed | None) -> None:
-        """Lanes into elements from a place on: all, or so many at most."""
-        element, lane = place.kind.element, given.kind.lane
-        if element is None or lane is None or lane.llvm != element.llvm:
-            raise self.wrong(node, f"{given.kind.llvm} into what is no array of such numbers")
-        kind = vector_of(element, given.kind.lanes)
-        value = self._changed(given.value, kind.llvm, kind.unsigned)
-        if count is None:
-            self.build.store(value, place.value, BYTES[element.memory])
-            return
-        full, part, after = map(self.build.new_block, ("full", "part", "after"))
-        lanes = self.number(kind.lanes)
-        self.build.branch(self.compared(node, lanes, ast.LtE(), count).value, full, part)
-        self.build.enter(full, sealed=True)
-        self.build.store(value, place.value, BYTES[element.memory])
-        self.build.jump(after)
-        self.build.enter(part, sealed=True)
-        self._put_first(kind, value, place.value, self.fit(count, vector_of(INT, kind.lanes), node))
-        self.build.jump(after)
-        self.build.enter(after, sealed=True)
-
-    def _put_first(self, kind: Kind, value: Value, place: Value, counts: Value) -> None:
-        """Only those lanes whose number is below the count."""
-        numbers = ", ".join(f"i64 {k}" for k in range(kind.lanes))
-        mask = f"<{kind.lanes} x i1>"
-        below = self.build.let("below", mask, f"icmp slt {counts.llvm} <{numbers}>, ", counts)
-        name = f"llvm.masked.store.v{kind.lanes}{ELEMENTS[kind.number]}.p0"
-        self.module.declare(name, f"declare void @{name}({kind.llvm}, ptr, i32, {mask})")
-        pieces = (f"call void @{name}({kind.llvm} ", value, ", ptr ", place)
-        self.build.add(*pieces, f", i32 {BYTES[kind.number]}, {mask} ", below, ")")
 
     # --- errors ---------------------------------------------------------------------------------------------
     @abstractmethod

@@ -13,9 +13,10 @@ from typing import Any
 
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native import language
-from retrograd.compiler.native.arithmetic import INTRINSICS, Arithmetic
+from retrograd.compiler.native.arithmetic import INTRINSICS
 from retrograd.compiler.native.kinds import ADDRESS, BOOL, INT, NOTHING, Field, Kind, kind_of, signature_of
 from retrograd.compiler.native.language import Data, Native
+from retrograd.compiler.native.memory import STEPS, Memory
 from retrograd.compiler.native.scope import Code, Scope, Typed
 from retrograd.compiler.native.ssa import Block, Value
 
@@ -23,7 +24,7 @@ NULL = Typed(Value("null", "ptr"), ADDRESS)
 _ONE, _EIGHT = (ast.parse(number, mode="eval").body for number in "18")
 
 
-class Expressions(Arithmetic):
+class Expressions(Memory):
     """A function's expressions, appended to its current block."""
 
     # --- names and constants --------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ class Expressions(Arithmetic):
             if not isinstance(constant, Data):
                 return self._constant(self.python(node), node)
         field, at = self._field(node)
-        return Typed(at, field.kind) if field.in_place else self._load(at, field.kind, node.attr)
+        return Typed(at, field.kind) if field.in_place else self.loaded(at, field.kind, node.attr)
 
     def _field(self, node: ast.Attribute) -> tuple[Field, Value]:
         """A field, and where it lies."""
@@ -103,36 +104,16 @@ class Expressions(Arithmetic):
             raise self.wrong(node, f"no field {node.attr!r} there")
         field = fields[node.attr]
         at = self.module.numbers[field.at] if isinstance(field.at, str) else field.at
-        return field, self._behind(base.value, at)
+        return field, self.behind(base.value, at)
 
     def _get_Subscript(self, node: ast.Subscript) -> Typed:
         kind, at = self._element(node)
-        return self._load(at, kind, "item")
+        return self.loaded(at, kind, "item")
 
     def _element(self, node: ast.Subscript) -> tuple[Kind, Value]:
         """The kind of an array's element, and where it lies."""
         array = self.get(node.value)
-        if array.kind.element is None:
-            raise self.wrong(node, "only an Array has elements")
-        return array.kind.element, self._further(array, self.get(node.slice))
-
-    def _further(self, array: Typed, count: Typed) -> Value:
-        """Where the element so many further on lies."""
-        assert array.kind.element is not None
-        if str(count.value) == "0":
-            return array.value
-        memory = array.kind.element.memory
-        return self.build.let(
-            "at", "ptr", f"getelementptr {memory}, ptr ", array.value, ", i64 ", count.value
-        )
-
-    def _behind(self, base: Value, offset: int | Value) -> Value:
-        if str(offset) == "0":
-            return base
-        return self.build.let("at", "ptr", "getelementptr i8, ptr ", base, ", i64 ", offset)
-
-    def _load(self, at: Value, kind: Kind, hint: str) -> Typed:
-        return self.widened(self.build.load(hint, kind.memory, at), kind)
+        return self.element_of(array, node), self.further(array, self.get(node.slice))
 
     def store(self, target: ast.expr, new: Typed) -> None:
         """Put a value into a variable, a field or an element."""
@@ -155,7 +136,7 @@ class Expressions(Arithmetic):
 
     def operate(self, node: ast.AST, op: ast.operator, left: Typed, right: Typed) -> Typed:
         if left.kind.element is not None and isinstance(op, ast.Add):
-            return Typed(self._further(left, right), left.kind)
+            return Typed(self.further(left, right), left.kind)
         return super().operate(node, op, left, right)
 
     def _get_UnaryOp(self, node: ast.UnaryOp) -> Typed:
@@ -248,6 +229,8 @@ class Expressions(Arithmetic):
             return self._call_code(node, Code(self.scope, native=function))
         if function in INTRINSICS:
             return self.intrinsic(node, INTRINSICS[function], [self.get(argument) for argument in node.args])
+        if function in STEPS:
+            return self.stepped(node, STEPS[function], *map(self.get, node.args))
         if function not in _BUILT_IN:
             raise self.wrong(node, f"{function!r} is no function of the native language")
         found: Typed = _BUILT_IN[function](self, *node.args)
@@ -333,13 +316,17 @@ class Expressions(Arithmetic):
 
     def _inside(self, kind: ast.expr, base: ast.expr, offset: ast.expr) -> Typed:
         given = self.get(base)
-        return Typed(self._behind(given.value, self.get(offset).value), kind_of(self.python(kind)))
+        return Typed(self.behind(given.value, self.get(offset).value), kind_of(self.python(kind)))
 
-    def _exchange(self, place: ast.expr, value: ast.expr) -> Typed:
-        at, new = self.get(place), self.get(value)
-        assert at.kind.element is not None
-        pieces = ("atomicrmw xchg ptr ", at.value, f", {new.kind.llvm} ", new.value, " acq_rel")
-        return Typed(self.build.act("former", new.kind.llvm, *pieces), at.kind.element)
+    def _atomic_load(self, place: ast.expr, order: ast.expr) -> Typed:
+        return self.observed(place, self.get(place), self.python(order))
+
+    def _atomic_store(self, place: ast.expr, value: ast.expr, order: ast.expr) -> Typed:
+        self.published(place, self.get(place), self.get(value), self.python(order))
+        return NULL
+
+    def _compare_exchange(self, place: ast.expr, old: ast.expr, new: ast.expr) -> Typed:
+        return self.replaced(place, self.get(place), self.get(old), self.get(new))
 
     def _given(self, name: ast.expr) -> Typed:
         return self._constant(self.module.numbers[self.python(name)], name)
@@ -367,7 +354,9 @@ _BUILT_IN: dict[Any, Callable[..., Typed]] = {
     language.stack: Expressions._stack,
     language.inside: Expressions._inside,
     language.bits: Expressions._bits,
-    language.exchange: Expressions._exchange,
+    language.atomic_load: Expressions._atomic_load,
+    language.atomic_store: Expressions._atomic_store,
+    language.compare_exchange: Expressions._compare_exchange,
     language.given: Expressions._given,
     language.put: Expressions._put,
     language.select: Expressions._select,

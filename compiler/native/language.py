@@ -26,28 +26,32 @@ flows one module of LLVM text.
                  | min(e, e) | max(e, e) | abs(e) | ceil(e) | floor(e) | sqrt(e) | fused(e, e, e)
                  | function(e, …) | e.field(e, …)
                  | cast(type, e) | bits(type, e) | select(e, e, e) | take(type, array)
-                 | put(array, vector[, e]) | stack(type, e, …) | inside(type, e, e) | exchange(e, e)
-                 | given("name")
+                 | put(array, vector[, e]) | stack(type, e, …) | inside(type, e, e) | given("name")
+                 | atomic_load(array, order) | atomic_store(array, e, order) | atomic_add(array, e)
+                 | exchange(array, e) | compare_exchange(array, e, e)
 
 An operator, a relation or a function of numbers takes vectors, too, lane by lane, and single numbers among
 them. To an `inlined` function, functions may be given: `native` ones, or lambdas, which know the names around
 them. Globals are what they are in Python: numbers are constants, and a loop over a tuple of them is written
-out; functions are their addresses, `extern` ones C's; `external`, `variable` and `constants` are data.
+out; functions are their addresses, `extern` ones C's, or what `provides` them here; `external`, `variable`
+and `constants` are data.
 Integers wrap around, and are divided as if they had no sign; nothing is checked, and there is no other
-arithmetic. What is missing here is a case in `lowering.py`, `expressions.py` or `arithmetic.py`.
+arithmetic. What is missing here is a case in `lowering.py`, `expressions.py`, `memory.py` or `arithmetic.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
 
 from retrograd.compiler.record import record
 
-__all__ = ["Array", "At", "Byte", "Float32", "Floating", "Inline", "Int16", "Int32", "Integer", "Record"]
-__all__ += ["Unsigned", "Unsigned32", "Vector", "bits", "cast", "ceil", "constants", "exchange", "exported"]
-__all__ += ["extern", "external", "floor", "fused", "given", "inlined", "inside", "native", "put", "select"]
-__all__ += ["sqrt", "stack", "take", "variable"]
+__all__ = ["Array", "At", "Byte", "Float32", "Floating", "Inline", "Int16", "Int32", "Integer"]
+__all__ += ["Order", "Record", "Unsigned", "Unsigned32", "Vector", "atomic_add", "atomic_load"]
+__all__ += ["atomic_store", "bits", "cast", "ceil", "compare_exchange", "constants", "exchange"]
+__all__ += ["exported", "extern", "external", "floor", "fused", "given", "inlined", "inside"]
+__all__ += ["intrinsic", "native", "provides", "put", "select", "sqrt", "stack", "take", "variable"]
 
 T = TypeVar("T")
 N = TypeVar("N")
@@ -133,16 +137,13 @@ Inline = Annotated[Array[T], InPlace()]
 class Native:
     """A function of the language."""
 
-    __slots__ = ("exported", "function", "inlined")
+    __slots__ = ("exported", "function", "inlined", "name")
 
     def __init__(
-        self, function: Callable[..., Any], *, exported: bool = False, inlined: bool = False
+        self, function: Callable[..., Any], *, exported: bool = False, inlined: bool = False, name: str = ""
     ) -> None:
         self.function, self.exported, self.inlined = function, exported, inlined
-
-    @property
-    def name(self) -> str:
-        return self.function.__name__
+        self.name = name or function.__name__
 
     def __call__(self, *args: object) -> NoReturn:
         raise _only_native(self.name)
@@ -161,6 +162,7 @@ class Data:
     name: str
     kind: Any
     own: bool
+    bytes: int = 8
     values: tuple[float, ...] = ()
     """What is there for good, if anything."""
 
@@ -185,14 +187,29 @@ def extern(function: F) -> F:
     return cast(F, Extern(function))
 
 
+def intrinsic(name: str) -> Callable[[F], F]:
+    """The signature of a function that is LLVM's, by its name there."""
+
+    def signature(function: F) -> F:
+        return cast(F, Extern(function, name=name))
+
+    return signature
+
+
+def provides(declared: F) -> Callable[[F], F]:
+    """A function that stands for one that others know as `extern`, in modules of which it is a root."""
+    name = cast(Native, declared).name
+    return lambda function: cast(F, Native(function, name=name))
+
+
 def external(kind: type[R], name: str) -> R:
     """The address of data elsewhere, by their name."""
     return cast(R, Data(name, kind, own=False))
 
 
-def variable(kind: type[R], name: str) -> R:
-    """The address of a word of this module, which is null at first."""
-    return cast(R, Data(name, kind, own=True))
+def variable(kind: type[R], name: str, bytes: int = 8) -> R:
+    """The address of so many bytes of this module, which are zero at first."""
+    return cast(R, Data(name, kind, own=True, bytes=bytes))
 
 
 def constants(kind: type[R], name: str, *values: float) -> R:
@@ -210,9 +227,39 @@ def inside(kind: type[R], base: Reference, offset: int) -> R:
     raise _only_native("inside")
 
 
+class Order(StrEnum):
+    """What of other threads' memory is seen before or after an atomic step, as in C11 and LLVM."""
+
+    RELAXED = "monotonic"
+    ACQUIRE = "acquire"
+    RELEASE = "release"
+    ACQUIRE_RELEASE = "acq_rel"
+    SEQUENTIAL = "seq_cst"
+
+
+def atomic_load(place: Array[T], order: Order) -> T:
+    """The first element."""
+    raise _only_native("atomic_load")
+
+
+def atomic_store(place: Array[T], value: T, order: Order) -> None:
+    """Make a value the first element."""
+    raise _only_native("atomic_store")
+
+
+def atomic_add(place: Array[int], value: int) -> int:
+    """Add to the first element; what was there, in the order of all such steps."""
+    raise _only_native("atomic_add")
+
+
 def exchange(place: Array[T], value: T) -> T:
-    """Put a value into the first element and take out what was there, atomically."""
+    """Put a value into the first element and take out what was there, with what others did before."""
     raise _only_native("exchange")
+
+
+def compare_exchange(place: Array[T], old: T, new: T) -> bool:
+    """Put the new value where the old one is, and say whether it was; if so, as `exchange` does."""
+    raise _only_native("compare_exchange")
 
 
 def bits(kind: type[X], value: object) -> X:

@@ -12,7 +12,7 @@ from typing import Any
 from retrograd.compiler.backends.kinds import literal
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native.kinds import ELEMENTS, Field, Kind, fields_of, kind_of, signature_of
-from retrograd.compiler.native.language import Data, Native, Record
+from retrograd.compiler.native.language import Data, Extern, Native, Record
 from retrograd.compiler.native.ssa import Block, Value
 from retrograd.compiler.record import record
 
@@ -46,6 +46,8 @@ class Module:
         name: str = thing.name
         if isinstance(thing, Data):
             self.declare(name, f"@{name} = {_definition(thing)}")
+        elif isinstance(thing, Extern) and name in self._functions:
+            return f"@{name}"
         elif self._functions.setdefault(name, thing) is not thing:
             raise CompilerError(f"two functions of one native part are called {name!r}")
         return f"@{name}"
@@ -64,7 +66,7 @@ def _definition(data: Data) -> str:
     if not data.own:
         return "external global i8"
     if not data.values:
-        return "internal global ptr null, align 64"
+        return f"internal global [{data.bytes} x i8] zeroinitializer, align 64"
     element = kind_of(data.kind).element
     assert element is not None
     numbers = ", ".join(f"{element.memory} {literal(ELEMENTS[element.memory], x)}" for x in data.values)

@@ -15,7 +15,7 @@ class Value:
 
     __slots__ = ("llvm", "merged", "number", "source", "text")
 
-    def __init__(self, text: str, llvm: str, number: float | None = None) -> None:
+    def __init__(self, text: str, llvm: str, number: int | float | None = None) -> None:
         self.text, self.llvm, self.number = text, llvm, number
         self.source: Value | None = None
         """What it was widened from."""

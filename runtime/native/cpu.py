@@ -24,9 +24,10 @@ from retrograd.compiler.backends.cpu import CAREFUL, assemble
 from retrograd.compiler.backends.products.plans import Step
 from retrograd.compiler.backends.products.records import STEP
 from retrograd.compiler.errors import ArgumentError, CompilerError
-from retrograd.runtime.native import cache, elf, pool, threads
+from retrograd.runtime.native import cache, elf, threads
 from retrograd.runtime.native.elf import Image, Unlinked
 from retrograd.runtime.native.host import host
+from retrograd.runtime.native.sleeping import parts_of_pool
 
 _PARALLEL = "retrograd_parallel"
 _ROUTINES = re.compile(
@@ -228,8 +229,10 @@ def _pool() -> Library:
 
 
 def make_pool(sleep: str | None = None) -> Library:
-    """A worker pool, its threads sleeping as `pool_text` says. It is there for good: they run its code."""
-    library = load_part(pool.pool_text(host().triple, sleep), {})
+    """A worker pool, its threads sleeping as their system does it best, or as said (`sleeping.py`). It is
+    there for good: they run its code."""
+    functions, numbers = parts_of_pool(host().triple, sleep)
+    library = load_native(f"pool {sleep}", functions, numbers, {})
     _pools.append(library)
     reset = ctypes.PYFUNCTYPE(None)(library.address("retrograd_pool_reset"))
     reset()
