@@ -21,7 +21,7 @@ from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Op, Operators, Type
 from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Select, Slice
 from retrograd.compiler.ops.strided import Strided
-from retrograd.compiler.ops.window import Diagonal
+from retrograd.compiler.ops.window import Diagonal, Window
 from retrograd.runtime.device import device
 from retrograd.runtime.native.ports import Link
 
@@ -247,6 +247,10 @@ def moved_strides(op: Op, shape: Sequence[int], strides: Strides) -> Strides | N
         case Diagonal():
             kept = [stride for k, stride in enumerate(strides) if k not in (op.first, op.second)]
             return (*kept, strides[op.first] + strides[op.second])
+        case Window():
+            along = dict(zip(op.axes, op.steps))
+            inner = (strides[axis] * apart for axis, apart in zip(op.axes, op.dilations))
+            return (*(stride * along.get(k, 1) for k, stride in enumerate(strides)), *inner)
         case Flip():
             return tuple(-stride if k in op.axes else stride for k, stride in enumerate(strides))
         case Expand():

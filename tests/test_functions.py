@@ -16,6 +16,7 @@ import pytest
 from error_cases import AUTOGRAD_ERRORS, ERRORS, ERRORS_IN_OUR_WORDS
 from function_cases import TABLES, lines
 from functional_cases import FUNCTIONAL
+from further_cases import EDGES
 from further_cases import TABLES as FURTHER
 from layout_cases import TABLES as LAYOUTS
 from special_cases import SPECIAL
@@ -152,6 +153,12 @@ CASES = [
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_function_does_what_pytorch_does(torch: ModuleType, case: str, dtype: str) -> None:
+    check(case, torch, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", EDGES)
+def test_at_the_edges_too(torch: ModuleType, case: str, dtype: str) -> None:
     check(case, torch, dtype)
 
 

@@ -91,8 +91,8 @@ class SmoothL1Loss(Loss):
 
     def pointwise(self, *values: Value) -> Value:
         far = values[0] - values[1]
-        away = rows.abs(far)
-        return rows.where(rows.lt(away, self.beta), far * far * (0.5 / self.beta), away - 0.5 * self.beta)
+        near = _within(far, self.beta)
+        return near / self.beta * (far - near * 0.5)
 
 
 @register
@@ -105,8 +105,13 @@ class HuberLoss(Loss):
 
     def pointwise(self, *values: Value) -> Value:
         far = values[0] - values[1]
-        away = rows.abs(far)
-        return rows.where(rows.le(away, self.delta), far * far * 0.5, (away - 0.5 * self.delta) * self.delta)
+        near = _within(far, self.delta)
+        return near * (far - near * 0.5)
+
+
+def _within(far: Value, bound: float) -> Value:
+    """The distance where it is short, else its bound: so no product of an infinite one comes into slopes."""
+    return rows.clamp_max(rows.clamp_min(far, -bound), bound)
 
 
 # ---- distributions -----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.reduce import amax, spread, sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import iota_like
+from retrograd.compiler.ops.shape import iota_like, unsqueeze
 from retrograd.compiler.record import record
 
 
@@ -141,16 +141,20 @@ def attention_weights(
     """softmax(query · keyᵀ · scale): `[…, queries, keys]`, from `[…, queries, k]` and `[…, keys, k]`.
 
     A bool mask says which pairs take part, a floating one is added; causal lets query i see the keys up to i.
-    A query that sees no key has NaN weights, as in PyTorch's formula.
+    A query that sees no key has weights of 0.
     """
-    factor = 1 / sqrt(query.shape[-1]) if scale is None else scale
+    factor = 1 / sqrt(max(query.shape[-1], 1)) if scale is None else scale
     scores = dot(query, transpose(key)) * factor
     if causal:
         row, column = (iota_like(scores, len(scores.shape) - k) for k in (2, 1))
         scores = rows.where(rows.le(column, row), scores, -inf)
     if mask is not None:
         scores = rows.where(mask, scores, -inf) if dtypes.of(mask) is dtypes.bool_ else scores + mask
-    return softmax(scores, len(scores.shape) - 1)
+    last = len(scores.shape) - 1
+    if mask is None:
+        return softmax(scores, last)
+    seen = unsqueeze(rows.ne(amax(scores, [last]), -inf), [last])
+    return rows.where(seen, softmax(rows.where(seen, scores, 0.0), last), 0.0)
 
 
 def attention(

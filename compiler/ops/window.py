@@ -15,8 +15,8 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError, ShapeError
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ir.index import Bound, Index
-from retrograd.compiler.ops.reduce import sum_
-from retrograd.compiler.ops.shape import Movement, Source
+from retrograd.compiler.ops.reduce import any_, sum_
+from retrograd.compiler.ops.shape import Movement, Source, cast
 from retrograd.compiler.record import record
 
 T = TypeVar("T")
@@ -140,7 +140,14 @@ class Window(Movement):
             inner.append(x.strides[axis] * dilation)
             strides[axis] *= step
         shape = self.infer(Type(x.shape, dtypes.of(x))).shape
-        return np.lib.stride_tricks.as_strided(x, shape, (*strides, *inner), writeable=False)
+        apart = x.flags.writeable and not self.overlaps
+        return np.lib.stride_tricks.as_strided(x, shape, (*strides, *inner), writeable=apart)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether an element may lie in several windows."""
+        spans = (dilation * (size - 1) for size, dilation in zip(self.sizes, self.dilations, strict=True))
+        return any(span >= step for span, step in zip(spans, self.steps, strict=True))
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
         place = list(index[: operand.ndim])
@@ -238,5 +245,6 @@ def unwindow(
     they meet: the adjoint of `window`.
     """
     spread = apply(Unwindow(tuple(axes), tuple(lengths), tuple(steps), tuple(dilations)), x)
-    ndim = len(x.shape)
-    return sum_(spread, range(ndim - len(axes), ndim))
+    ndim, dtype = len(x.shape), dtypes.of(x)
+    inner = range(ndim - len(axes), ndim)
+    return any_(spread, inner) if dtype is dtypes.bool_ else cast(sum_(spread, inner), dtype)

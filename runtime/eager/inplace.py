@@ -104,7 +104,8 @@ def check_writable(tensor: Tensor) -> None:
     else:
         recorded = STATE.grad and (tensor._requires_grad or (view is not None and view.base._requires_grad))
         still = not value.flags.writeable and 0 in value.strides
-        repeated = still or (view is not None and recorded and overlaps(view.path))
+        closed = recorded or not value.flags.writeable
+        repeated = still or (view is not None and closed and overlaps(view.path))
     if repeated:
         raise ShapeError(
             mirrored(

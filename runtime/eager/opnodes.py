@@ -22,7 +22,7 @@ from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Cast, Expand, Flip, IotaLike, Permute, Reshape, Select, Slice
 from retrograd.compiler.ops.strided import Restrided, Strided
-from retrograd.compiler.ops.window import Diagonal
+from retrograd.compiler.ops.window import Diagonal, Window
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.kernels import rules, rules_of_halves
@@ -60,7 +60,7 @@ class Kind:
         self.node_class: type[OpNode] = type(title(op), (base,), {"__slots__": (), **members})
 
 
-_VIEWS = (Reshape, Permute, Expand, Slice, Select, Flip, Diagonal, Strided, Restrided)
+_VIEWS = (Reshape, Permute, Expand, Slice, Select, Flip, Diagonal, Strided, Restrided, Window)
 _KINDS: dict[str, Kind] = {}
 """By name: the parameters of a primitive change nothing of this."""
 _COMPOSITES: dict[Composite, Kind] = {}

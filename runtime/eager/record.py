@@ -152,8 +152,7 @@ def _view_step(op: Op, out: Type, shown: str) -> Callable[[Tensor], Tensor]:
         array: Any = x._value
         value = compute(array)
         result = Tensor(value)
-        owner = value.base
-        if owner is array or (owner is not None and owner is array.base):
+        if _shows(value, array):
             if view is None:
                 counter = x._counter
                 if counter is None:
@@ -250,9 +249,16 @@ def _enter_view(op: Op, operand: Value, array: Value, result: Tensor) -> None:
         if isinstance(operand, Tensor) and made.memory is array.memory:
             _link(op, operand, result)
         return
-    owner = made.base  # type: ignore[union-attr]  # just evaluated, so an array
-    if isinstance(operand, Tensor) and owner is not None and (owner is array or owner is array.base):
+    if isinstance(operand, Tensor) and _shows(made, array):
         _link(op, operand, result)
+
+
+def _shows(made: Any, array: Any) -> bool:
+    """Whether NumPy made the one array in the other's memory; `as_strided` puts an object between the two."""
+    owner = made.base
+    return owner is not None and (
+        owner is array or owner is array.base or getattr(owner, "base", None) is array
+    )
 
 
 def _link(op: Op, operand: Tensor, result: Tensor, trace: Trace | None = None) -> None:

@@ -22,7 +22,7 @@ from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Expand, Permute, Reshape, Select, Slice, expand, unsqueeze
 from retrograd.compiler.ops.strided import Restrided, Strided
-from retrograd.compiler.ops.window import Diagonal
+from retrograd.compiler.ops.window import Diagonal, Window
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tracing import Trace
@@ -143,7 +143,7 @@ def walk(path: Sequence[Op], base: Value) -> Value:
 
 def overlaps(path: Sequence[Op]) -> bool:
     """Whether several elements of the view are one element of the base."""
-    return any(isinstance(op, Expand | Restrided) for op in path)
+    return any(isinstance(op, Expand | Restrided) or (isinstance(op, Window) and op.overlaps) for op in path)
 
 
 def _types(path: Sequence[Op], base: Type) -> list[Type]:
@@ -165,7 +165,7 @@ def placed(path: Sequence[Op], base: Value, elements: Value) -> Value:
     """The base, with the view's elements replaced by these."""
     base_type = Type(tuple(base.shape), dtypes.of(base))
     everywhere = scatter(path, base_type, elements)
-    if not any(isinstance(op, Slice | Select | Diagonal | Strided) for op in path):
+    if not any(isinstance(op, Slice | Select | Diagonal | Strided | Window) for op in path):
         return everywhere
     return rows.where(mask(path, base_type, base), everywhere, base)
 

@@ -74,7 +74,7 @@ def _row(name: str) -> None:
         _in_place(name, apply_row, top=False)
 
 
-for _name in ("relu", "relu6", "selu", "silu", "mish", "softsign", "logsigmoid", "sigmoid", "tanh"):
+for _name in ("relu", "selu", "silu", "mish", "hardswish", "softsign", "logsigmoid", "sigmoid", "tanh"):
     _row(_name)
 
 
@@ -119,20 +119,25 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 @activation("hardtanh")
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """`x`, but at least `min_val` and at most `max_val`, where the derivative is 0."""
-    return where(APPLY["le"](input, min_val), min_val, where(APPLY["ge"](input, max_val), max_val, input))
+    low, high = _alike(input, min_val), _alike(input, max_val)
+    return where(APPLY["le"](input, low), low, where(APPLY["ge"](input, high), high, input))
+
+
+@activation("relu6")
+def relu6(input: Tensor) -> Tensor:
+    """`x` between 0 and 6."""
+    return APPLY["relu6"](input) if input.dtype.is_floating_point else hardtanh(input, 0, 6)
+
+
+def _alike(input: Tensor, bound: float) -> float:
+    """The number as one of the input's kind, so that whole numbers stay so."""
+    return bound if input.dtype.is_floating_point else int(bound)
 
 
 @activation("hardsigmoid")
 def hardsigmoid(input: Tensor) -> Tensor:
     """`(x + 3) / 6`, between 0 and 1."""
     return APPLY["relu6"](input + 3.0) / 6.0
-
-
-@activation("hardswish")
-def hardswish(input: Tensor) -> Tensor:
-    """`x · (x + 3) / 6` between -3 and 3; 0 below, `x` above."""
-    middle = where(APPLY["le"](input, 3.0), input * (input + 3.0) / 6.0, input)
-    return where(APPLY["lt"](input, -3.0), 0.0, middle)
 
 
 @activation("hardshrink", top=True, method=True)
@@ -161,7 +166,7 @@ def tanhshrink(input: Tensor) -> Tensor:
 @activation("threshold", top=True)
 def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
     """`x` where it is above the threshold, else `value`."""
-    return where(APPLY["le"](input, threshold), value, input)
+    return where(APPLY["le"](input, _alike(input, threshold)), _alike(input, value), input)
 
 
 @functional("prelu", top=True, method=True, replay=True)

@@ -322,8 +322,9 @@ def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """`|input - other| <= atol + rtol * |other|`, element by element; equal infinities are close."""
-    near = abs(input - other) <= abs(other) * rtol + atol
-    close: Tensor = (input == other) | (near & APPLY["isfinite"](other))
+    close: Tensor = input == other
+    if not input.dtype is other.dtype is dtypes.bool_:
+        close |= (abs(input - other) <= abs(other) * rtol + atol) & APPLY["isfinite"](other)
     if equal_nan:
         close |= APPLY["isnan"](input) & APPLY["isnan"](other)
     return close

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -46,8 +47,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             "",
             "cast one of them with .to(dtype)",
         )
-    if weight.ndim == 1:
-        product = matmul(input, weight)
+    if weight.ndim == 1 or not input.dtype.is_floating_point:
+        product = matmul(input, moves.swap_axes(weight, 0, 1) if weight.ndim > 1 else weight)
         return product if bias is None else product + bias
     return matrix.linear(input, weight, bias)
 
@@ -243,7 +244,7 @@ def batch_norm(
     Training moves `running_mean` and `running_var`, in place, by `momentum` towards those of the batch.
     """
     if training:
-        if input.numel() == input.shape[1]:
+        if prod((input.shape[0], *input.shape[2:])) == 1:
             raise ArgumentError(
                 f"batch_norm of a tensor of shape {list(input.shape)}",
                 mirrored(

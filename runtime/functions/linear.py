@@ -17,6 +17,7 @@ from retrograd.compiler.ops.contract import dot as contract
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.functions.creation import as_tensor, eye
 from retrograd.runtime.functions.public import axis_of, integer, public
+from retrograd.runtime.functions.reduction import reduced
 from retrograd.runtime.functions.shaping import expand
 from retrograd.runtime.names import c_name
 from retrograd.runtime.tensor import Tensor
@@ -208,6 +209,8 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
         ours, theirs = list(range(a.ndim - count, a.ndim)), list(range(count))
     _need("tensordot", len(ours) == len(theirs), "both dimension lists should have same length", a, b)
     for i, j in zip(ours, theirs):
+        if 1 in (a.shape[i], b.shape[j]):  # the two broadcast
+            a, b = reduced(reduce.sum_, a, (i,), True), reduced(reduce.sum_, b, (j,), True)
         why = (
             f"contracted dimensions need to match, but first has size {a.shape[i]} in dim "
             f"{i - a.ndim if isinstance(dims, int) else i} and second has size {b.shape[j]} in dim {j}"

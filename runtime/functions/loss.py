@@ -43,6 +43,8 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """The absolute difference."""
     x, y = promoted(input, target)
+    if not x.dtype.is_floating_point:
+        return _reduced(abs(x - y), reduction)
     return losses.l1_loss(x, y, reduction)
 
 
@@ -106,7 +108,17 @@ def binary_cross_entropy_with_logits(
             f"binary_cross_entropy_with_logits of shapes {list(input.shape)} and {list(target.shape)}",
             mirrored(f"Target size ({target.shape}) must be the same as input size ({input.shape})"),
         )
-    return losses.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
+    if not target.dtype.is_floating_point:
+        result, wanted = (bare_legacy_name(dtype) for dtype in (input.dtype, target.dtype))
+        raise DtypeError(
+            f"binary_cross_entropy_with_logits with a target of {target.dtype}",
+            mirrored(f"result type {result} can't be cast to the desired output type {wanted}"),
+            "cast it with .to(input.dtype)",
+        )
+    given = iter(_with(input, target, weight, pos_weight))
+    x, y = next(given), next(given)
+    weights = [None if w is None else next(given) for w in (weight, pos_weight)]
+    return moves.cast(losses.binary_cross_entropy_with_logits(x, y, *weights, reduction), target.dtype)
 
 
 @functional("nll_loss", replay=True)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import reduce as ops
@@ -20,11 +22,11 @@ from retrograd.compiler.ops import statistics
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.arranging import diagonal
-from retrograd.runtime.functions.joining import narrow
+from retrograd.runtime.functions.joining import narrow, select
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import DimLike, axes_of, axis_of, functional, promoted, public
 from retrograd.runtime.functions.reduction import reduced
-from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tensor import Tensor, new
 
 
 def _floating(input: Tensor, dtype: object, why: str) -> Tensor:
@@ -209,6 +211,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     a, b = promoted(x1, x2)
     shape = broadcast_shapes("cosine_similarity", a.shape, b.shape)
     axis = axis_of(dim, len(shape), "cosine_similarity")
+    if not shape:
+        a, b = moves.unsqueeze(a, [0]), moves.unsqueeze(b, [0])
+        shape = (1,)
     return statistics.cosine_similarity(moves.expand(a, shape), moves.expand(b, shape), axis, eps)
 
 
@@ -285,7 +290,7 @@ def cov(
         less = total if aweights is None else (weights * aweights).sum() / total * correction
         degrees = total - correction if aweights is None else total - less
         found = matmul(far * weights, moves.swap_axes(far, 0, 1)) / degrees
-    return found if input.ndim > 1 else moves.reshape(found, ())
+    return found if x.shape[0] > 1 else moves.reshape(found, ())
 
 
 @public("corrcoef", method=True, replay=True)
@@ -322,7 +327,13 @@ def diff(
 @public("trapezoid", "trapz", replay=True)
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral along `dim` by the trapezoidal rule, at the points `x` or at distances `dx`."""
-    return reduced(ops.sum_, _trapezoids(y, x, dx, dim), (axis_of(dim, y.ndim, "trapezoid"),), False)
+    axis = axis_of(dim, y.ndim, "trapezoid")
+    if not y.shape[axis]:
+        return new(np.zeros([n for k, n in enumerate(y.shape) if k != axis], y.dtype.numpy), y)
+    if x is not None:
+        return reduced(ops.sum_, _trapezoids(y, x, dx, axis), (axis,), False)
+    ends = (select(y, axis, 0) + select(y, axis, y.shape[axis] - 1)) * 0.5
+    return (reduced(ops.sum_, y, (axis,), False) - ends) * dx
 
 
 @public("cumulative_trapezoid", replay=True)
