@@ -1,4 +1,7 @@
-"""What `make demo` shows: two networks trained eagerly and compiled, equal losses, and what was compiled."""
+"""What `make demo` shows: two networks trained eagerly and compiled, equal losses, and what was compiled.
+
+It needs what pip install '.[examples]' brings.
+"""
 
 from __future__ import annotations
 

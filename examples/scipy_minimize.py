@@ -1,4 +1,7 @@
-"""SciPy minimises a compiled function: arrays in, a float and an array out, so it is passed as it is."""
+"""SciPy minimises a compiled function: arrays in, a float and an array out, so it is passed as it is.
+
+SciPy comes with pip install '.[examples]', among others.
+"""
 
 from __future__ import annotations
 

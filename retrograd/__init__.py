@@ -56,7 +56,8 @@ float, double, half = float32, float64, float16
 long, int, short, bool = int64, int32, int16, bool_
 newaxis = None
 
-globals().update(pointwise.FUNCTIONS | functions.FUNCTIONS | functions.inspecting.TYPES | FORMATS)
+_TABLES = pointwise.FUNCTIONS | functions.FUNCTIONS | functions.inspecting.TYPES | FORMATS
+globals().update(_TABLES)
 
 ROOMS = {
     "accelerator": "retrograd.runtime.accelerator",
@@ -151,7 +152,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *ROOMS, *LATE})
+    """The public names, without what this file imports to find them."""
+    return sorted({*__all__, *_TABLES, *ROOMS, *LATE, *(name for name in globals() if name.startswith("__"))})
 
 
 __all__ = [

@@ -528,6 +528,16 @@ def _not_known_yet(asked: str, tensor: Tensor) -> TraceError:
     return TraceError(
         f"{asked} of a traced tensor {kind}",
         "its elements are known only when the compiled function runs",
-        "choose between values with where(), bound them with clamp(), branch on a comparison of tensors, or "
-        "pass a Python number as an argument",
+        _INSTEAD.get(asked, _CHOOSE),
     )
+
+
+_CHOOSE = (
+    "choose between values with where(), bound them with clamp(), branch on a comparison of tensors, or pass "
+    "a Python number as an argument"
+)
+_INSTEAD = {
+    "numpy()": "compute with Tensors and their functions, not with NumPy's",
+    "tensor()": "make one tensor of several with stack() or cat()",
+}
+"""What else to do where elements are asked for of a trace."""

@@ -509,6 +509,7 @@ def test_every_stage_can_be_read(golden: Callable[[str, str], None]) -> None:
     assert "for " in str(program.loops)
     assert '@"two_layers_and_gradient"(' in program.llvm
     assert "two_layers_and_gradient:" in program.assembly
+    assert repr(program).startswith("<program of two_layers(x: f32[")
 
 
 def test_lines_of_the_graph_are_those_of_the_user() -> None:

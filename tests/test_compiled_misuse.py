@@ -33,6 +33,16 @@ MISUSE: dict[str, tuple[type[Exception], str, Function]] = {
     ),
     "item": (TraceError, r"item\(\) of a traced tensor", lambda: grad_of(lambda x: x * x.sum().item())),
     "numpy": (TraceError, r"numpy\(\) of a traced tensor", lambda: grad_of(lambda x: x.detach().numpy())),
+    "a function of NumPy": (
+        TraceError,
+        r"numpy\(\).*; compute with Tensors",
+        lambda: grad_of(lambda x: np.sin(x.detach())),
+    ),
+    "a list of tensors": (
+        TraceError,
+        r"tensor\(\) of a traced tensor .*; make one .* stack\(\)",
+        lambda: grad_of(lambda x: rg.tensor([x.sum(), 1.0])),
+    ),
     "float of a float": (
         TraceError,
         r"float\(\) of a Python float",

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import retrograd
+
 REPOSITORY = Path(__file__).parents[1]
 
 # From the ground up. A row is one floor; a name that ends in "/" is a directory with all below it.
@@ -247,3 +249,9 @@ def test_importing_retrograd_loads_nothing_heavy() -> None:
     program = f"import sys, retrograd; print([name for name in {UNSEEN} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_front_door_shows_public_names_alone() -> None:
+    shown = {name for name in dir(retrograd) if not name.startswith("__")}
+    assert {"Tensor", "compile_grad", "nn", "sum", "float32", "pi"} <= shown
+    assert not {"sys", "import_module", "TYPE_CHECKING", "ROOMS", "annotations"} & shown

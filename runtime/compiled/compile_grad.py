@@ -442,6 +442,18 @@ def compile_grad(
 ) -> Any:
     """Compile a function of Tensors together with its gradient. Usable bare or with arguments.
 
+        @compile_grad(wrt="w")
+        def loss(x, w):
+            return (x @ w).tanh().sum()
+
+        loss(x, w)                     # the value; a Tensor that can be differentiated
+        loss.value_and_grad(x, w)      # the value and the gradient by w
+        loss.grad(x, w)                # the gradient alone
+        loss.vjp(x, w)                 # the value, and a function from its cotangent to gradients
+        print(loss.trace(x, w).graph)  # what was compiled: .adjoint, .joint, .loops, .llvm, .assembly, .ptx()
+
+    The first call with arguments of new shapes and dtypes compiles; the others run native code.
+
     `wrt` names the arguments (by name or position) by which `value_and_grad`, `grad` and `vjp` differentiate;
     without it, the Tensors that require grad, captured ones included; where there are none, all floating
     arrays. Arguments in `static` are built into the code, as ints, bools, strings and None always are; Python

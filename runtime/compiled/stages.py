@@ -78,6 +78,11 @@ class Program:
     def __str__(self) -> str:
         return str(self.joint)
 
+    def __repr__(self) -> str:
+        head, _, _ = str(self.graph).partition(" {")
+        what = head.removeprefix("graph ")
+        return f"<program of {what}; print its .graph, .adjoint, .joint, .loops, .llvm, .assembly>"
+
 
 _WHOLE: dict[str, Callable[[Recording], Graph]] = {
     "": lambda r: r.joint_graph if r.scalar else r.graph,

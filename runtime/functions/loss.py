@@ -115,10 +115,10 @@ def binary_cross_entropy_with_logits(
             mirrored(f"result type {result} can't be cast to the desired output type {wanted}"),
             "cast it with .to(input.dtype)",
         )
-    given = iter(_with(input, target, weight, pos_weight))
-    x, y = next(given), next(given)
-    weights = [None if w is None else next(given) for w in (weight, pos_weight)]
-    return moves.cast(losses.binary_cross_entropy_with_logits(x, y, *weights, reduction), target.dtype)
+    x, y, *given = _with(input, target, weight, pos_weight)
+    first = None if weight is None else given[0]
+    second = None if pos_weight is None else given[-1]
+    return moves.cast(losses.binary_cross_entropy_with_logits(x, y, first, second, reduction), target.dtype)
 
 
 @functional("nll_loss", replay=True)
