@@ -1,7 +1,4 @@
-"""What `make demo` shows: two networks trained eagerly and compiled, equal losses, and what was compiled.
-
-It needs what pip install '.[examples]' brings.
-"""
+"""What `make demo` shows: two networks trained eagerly and compiled, equal losses, and what was compiled."""
 
 from __future__ import annotations
 

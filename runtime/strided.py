@@ -8,7 +8,7 @@ needs the device (copies to the host, above all) is left to the class of the dev
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from math import prod
@@ -223,6 +223,25 @@ def pointwise_strides(shape: Sequence[int], operands: Sequence[tuple[Sequence[in
         found[axis] = step
         step *= max(shape[axis], 1)
     return tuple(found)
+
+
+def following(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays that works element by element, whose result lies as its operands do."""
+
+    def followed(*arrays: Any) -> Any:
+        result = compute(*arrays)
+        given = [x for x in arrays if isinstance(x, np.ndarray) and x.ndim]
+        if all(x.flags.c_contiguous for x in given):
+            return result
+        axes = [(x.shape, tuple(step // x.itemsize for step in x.strides)) for x in given]
+        strides = pointwise_strides(result.shape, axes)
+        outwards = sorted(range(result.ndim), key=lambda axis: -strides[axis])
+        laid = np.empty([result.shape[axis] for axis in outwards], result.dtype)
+        laid = laid.transpose(np.argsort(outwards))
+        laid[...] = result
+        return laid
+
+    return followed
 
 
 def _spread(own: Sequence[int], strides: Strides, shape: Sequence[int]) -> Strides:

@@ -38,6 +38,11 @@ MISUSE: dict[str, tuple[type[Exception], str, Function]] = {
         r"numpy\(\).*; compute with Tensors",
         lambda: grad_of(lambda x: np.sin(x.detach())),
     ),
+    "elements under a mask, filled": (
+        TraceError,
+        r"elements that a traced mask bool\[3\] picks",
+        lambda: rg.compile_grad(lambda x: x[x > 0].fill_(1.0).sum())(array(3)),
+    ),
     "a list of tensors": (
         TraceError,
         r"tensor\(\) of a traced tensor .*; make one .* stack\(\)",

@@ -266,3 +266,19 @@ def test_axes_of_an_argument_are_not_changed_in_a_compiled_function() -> None:
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
 def test_as_in_pytorch(program: Program, torch: ModuleType) -> None:
     compare(program, torch)
+
+
+@pytest.mark.parametrize(
+    "step", ["x / y", "2 / (x + 1) / y", "t.nn.functional.silu(x)", "t.nn.functional.normalize(x)"]
+)
+def test_results_may_be_changed_that_pytorch_does_not_keep(step: str, torch: Any) -> None:
+    def slopes(t: Any) -> list[Any]:
+        leaves = [t.tensor([[0.5, -0.75], [2.0, 3.0]], requires_grad=True) for _ in range(2)]
+        names = {"t": t, "x": leaves[0] * 1, "y": leaves[1] * 2}
+        result = eval(step, names)
+        result[0] = 0.25
+        result.mul_(3)
+        return [g.flatten().tolist() for g in t.autograd.grad(result.sum(), leaves, materialize_grads=True)]
+
+    for found, expected in zip(slopes(rg), slopes(torch), strict=True):
+        assert found == pytest.approx(expected, rel=1e-6)

@@ -56,6 +56,21 @@ def operands(t: Any) -> dict[str, Any]:
     return {"t": t, "x": t.arange(12.0).reshape(3, 4), "y": y, "z": y.transpose(1, 2), "formats": formats}
 
 
+@pytest.mark.parametrize("loss", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_losses_that_are_not_reduced_lie_as_their_operands(
+    loss: str, compiled: bool, torch: ModuleType
+) -> None:
+    def strides(t: Any) -> list[Any]:
+        f = getattr(t.nn.functional, loss)
+        once = rg.compile_grad(f, static="reduction") if compiled and t is rg else f
+        x = t.arange(24.0).reshape(2, 3, 4)
+        laid = (x, x.mT, x.permute(2, 0, 1), x[:, :, ::2])
+        return [once(a, a * 2, reduction="none").stride() for a in laid for _ in range(3)]
+
+    assert strides(rg) == strides(torch)
+
+
 @pytest.mark.parametrize("line", PROGRAMS)
 def test_memory_is_pytorchs(line: str, torch: ModuleType) -> None:
     def program(t: Any) -> Any:

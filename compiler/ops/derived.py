@@ -8,7 +8,6 @@ DERIVED: dict[str, tuple[str | None, ...]] = {
     "add": ("1", "1"),
     "sub": ("1", "-1"),
     "mul": ("y", "x"),
-    "div": ("1/y", "-out/y"),
     "neg": ("-1",),
     "abs": ("sign(x)",),
     "reciprocal": ("-out**2",),
@@ -41,6 +40,5 @@ DERIVED: dict[str, tuple[str | None, ...]] = {
     "logsigmoid": ("sigmoid(-x)",),
     "leaky_relu": ("where(x > 0, 1, y)", "where(x > 0, 0, x)"),
     "selu": ("1.0507009873554805*where(x > 0, 1, 1.6732632423543772*exp(minimum(0, x)))",),
-    "silu": ("out*(1 - sigmoid(x)) + sigmoid(x)",),
     "mish": ("x*(1 - tanh(softplus(x))**2)*sigmoid(x) + tanh(softplus(x))",),
 }

@@ -46,7 +46,7 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et 
 row("add",        "x + y",          NUMERIC, np.add)
 row("sub",        "x - y",          NUMBER,  np.subtract)
 row("mul",        "x * y",          NUMERIC, np.multiply)
-row("div",        "x / y",          FLOAT,   np.divide, domain="y != 0")
+row("div",        "x / y",          FLOAT,   np.divide, ["1 / y", "-ct * (x / y / y)"], domain="y != 0")
 row("neg",        "-x",             NUMBER,  np.negative)
 row("abs",        "abs(x)",         NUMBER,  np.abs, domain="x != 0")
 row("sign",       "sign(x)",        NUMERIC, special.sign, ["0"], domain="x != 0")
@@ -222,7 +222,7 @@ row("gelu",       "x * 0.5 * erfc(x * -sqrt(0.5))", FLOAT,  # erfc and the expon
     partials=["x * sqrt(0.5 / pi) * exp(-square(x * -sqrt(0.5))) + 0.5 * erfc(x * -sqrt(0.5))"])
 row("gelu_tanh",  f"x * {GELU_GATE}", FLOAT,
     partials=[f"{GELU_GATE} + out * (1 - {GELU_GATE}) * (sqrt(8 / pi) * (1 + 0.134145 * x**2))"])
-row("silu",       "x * sigmoid(x)",       FLOAT)
+row("silu",       "x * sigmoid(x)",       FLOAT, partials=["x * sigmoid(x) * (1 - sigmoid(x)) + sigmoid(x)"])
 row("mish",       "x * tanh(softplus(x))", FLOAT)
 row("hardswish",  "x * minimum(maximum(x + 3, 0), 6) / 6", FLOAT, domain="x != -3 and x != 3", partials=[
     "where(x <= -3, 0, where(x >= 3, ct, ct * (x / 3 + 0.5)))"])

@@ -31,7 +31,7 @@ from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, reco
 from retrograd.runtime.eager.views import View
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.small import program as small
-from retrograd.runtime.strided import DeviceArray, Layout, moved_strides, pointwise_strides
+from retrograd.runtime.strided import DeviceArray, Layout, following, moved_strides, pointwise_strides
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
 from retrograd.runtime.tracing import Trace
 
@@ -80,7 +80,13 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
 
 def _function(op: Op, arrays: Sequence[Any]) -> Callable[..., Any]:
     """What computes the op of such arrays."""
-    return one_op.value(op, arrays) or small.value(op, arrays) or loops.of_op(op, arrays) or op.evaluate
+    compute = one_op.value(op, arrays) or small.value(op, arrays) or loops.of_op(op, arrays) or op.evaluate
+    return following(compute) if _keeps_order(op, [type_of(x) for x in arrays]) else compute
+
+
+def _keeps_order(op: Op, types: Sequence[Type]) -> bool:
+    """Whether it is a composite of which each element comes from those at its place."""
+    return isinstance(op, Composite) and any(t.ndim > 1 for t in types) and keeps_order(op, tuple(types))
 
 
 def step(
@@ -101,6 +107,8 @@ def step(
         or loops.of_op(op, types)
         or computing(op, types)
     )
+    if _keeps_order(op, types):
+        compute = following(compute)
 
     def told(values: Sequence[Value]) -> Any:
         """The value, or the error in the user's terms."""

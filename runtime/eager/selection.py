@@ -61,6 +61,11 @@ class Picked(NamedTuple):
         raise self.refusal
 
     @property
+    def flags(self) -> NoReturn:
+        """Of memory to be written to."""
+        raise self.refusal
+
+    @property
     def wide(self) -> Tensor:
         """The mask, with axes that broadcast to `full`."""
         mask: Tensor = reshape(self.mask, (*self.mask.shape, *(1,) * (-1 - self.axis)))
