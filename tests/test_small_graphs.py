@@ -34,6 +34,7 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.instant import loops
+from retrograd.runtime.functions.pointwise import ROWS
 from retrograd.runtime.native.small import kernels, program
 
 F = rg.nn.functional
@@ -134,7 +135,7 @@ def test_what_is_no_number(special: float) -> None:
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 2), (0, 1, 2)])
 def test_extrema_and_truths_to_the_bit(op: type[reduce.Reduction], axes: tuple[int, ...]) -> None:
     logical = op in (reduce.Any_, reduce.All)
-    for dtype in (np.bool_,) if logical else (np.int32, np.int64, np.float32, np.float64):
+    for dtype in (np.bool_,) if logical else (np.int8, np.int32, np.int64, np.float32, np.float64):
         x = (np.random.default_rng(6).standard_normal((3, 4, 17)) * 9).astype(dtype)
         if x.dtype.kind == "f":
             x[0, 0, 0], x[1, 2, 16], x[2, 3, 1] = np.nan, np.inf, -np.inf
@@ -145,6 +146,17 @@ def test_extrema_and_truths_to_the_bit(op: type[reduce.Reduction], axes: tuple[i
             found, expected = native(layout(x)), op(axes).evaluate(x)
             assert found.dtype == expected.dtype
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.takes(dtypes.int8)])
+def test_rows_of_bytes_to_the_bit(name: str) -> None:
+    few = np.array([-128, -127, -3, -2, -1, 0, 1, 2, 3, 7, 8, 9, 126, 127], np.int8)
+    x, y = (each.ravel() for each in np.meshgrid(few, few))
+    operands = {1: [few], 2: [x, y], 3: [x > 0 if name == "where" else x, y, y[::-1].copy()]}[
+        ROWS[name].arity
+    ]
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(alone(ROWS[name], operands)(*operands), ROWS[name].evaluate(*operands))
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float32, np.float64])
@@ -298,7 +310,7 @@ def alone(op: Op, arrays: list[Any]) -> Any:
         return program.function_to_one(inputs, builder.node(op, *inputs), op.evaluate)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32, np.bool_])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32, np.int8, np.bool_])
 @pytest.mark.parametrize("case", MOVES, ids=lambda case: repr(case[0]))
 def test_moves_to_the_bit(case: tuple[Op, list[Any]], dtype: type) -> None:
     op, given = case

@@ -28,6 +28,7 @@ KINDS = {
     dtypes.float64: "f64",
     dtypes.int64: "i64",
     dtypes.int32: "i32",
+    dtypes.int8: "i8",
     dtypes.bool_: "i1",
 }
 """The dtypes of which there are kernels."""
