@@ -259,3 +259,52 @@ def test_an_operand_of_which_only_the_shape_counts_may_change() -> None:
         x.add_(1.0)
         (gradient,) = rg.autograd.grad(lower.sum(), leaf)
         assert gradient.tolist() == [[2, 0, 0], [2, 2, 0], [2, 2, 2]]
+
+
+def test_factors_side_by_side_are_tensors_of_their_own() -> None:
+    a = rg.tensor([[2.0, 0.5], [0.5, 3.0], [0.1, 0.2]])
+    for _ in range(4):
+        q, r = rg.linalg.qr(a)
+        kept = r.clone()
+        rg.testing.assert_close(q @ r, a)
+        q.zero_()
+        assert r.equal(kept)
+
+
+def test_einsum_records_the_steps_of_its_first_call() -> None:
+    x = rg.arange(9.0).reshape(3, 3).requires_grad_()
+    for equation in ("ij,jk->ik", "ij,jk->ki", "ij,kl->ijkl", "ij,ij->j", "ii,ij->j"):
+        seen = []
+        for _ in range(4):
+            y = rg.einsum(equation, x, x)
+            (gradient,) = rg.autograd.grad(y.sum(), x, retain_graph=True)
+            names, node = [], y.grad_fn
+            while node is not None:
+                names.append(node.name())
+                node = node.next_functions[0][0] if node.next_functions else None
+            seen.append((names, gradient.tolist(), y.stride()))
+        assert all(each == seen[0] for each in seen), equation
+
+
+def test_derivatives_of_derivatives_by_steps() -> None:
+    x = rg.tensor([0.5, -1.5], requires_grad=True)
+    for _ in range(5):
+        found = [(x**2 * x.exp() / (1 + x * x)).sum()]
+        for _ in range(3):
+            found += rg.autograd.grad(found[-1].sum(), x, create_graph=True)
+        third = rg.autograd.functional.hessian(
+            lambda x: rg.autograd.grad((x**2 * x.exp() / (1 + x * x)).sum(), x, create_graph=True)[0].sum(), x
+        )
+        rg.testing.assert_close(found[-1], third.diagonal())
+
+
+def test_a_mask_reads_a_view_whose_base_was_changed() -> None:
+    leaf, mask = rg.arange(6.0).requires_grad_(), rg.tensor([True, False, True, True, False])
+    for _ in range(3):
+        base = leaf * 1.0
+        view = base[1:]
+        base.mul_(2.0)
+        picked = view[mask]
+        assert picked.tolist() == [2, 6, 8]
+        (gradient,) = rg.autograd.grad(picked.sum(), leaf)
+        assert gradient.tolist() == [0, 2, 0, 2, 2, 0]

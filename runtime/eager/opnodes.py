@@ -170,12 +170,14 @@ class OpNode(GradNode):
         if create_graph:
             inputs = [_as_operand(x, edge) for x, edge in zip(inputs, self.edges)]
             out = _as_operand(out, self)
-        elif isinstance(cotangent, DeviceArray):
+            recording: Any = INTERPRETERS[Tensor]
+            return recording.cotangents(self.op, cotangent, out, inputs, needed)  # type: ignore[no-any-return]  # a list
+        if isinstance(cotangent, DeviceArray):
             found: list[Value | None] = launching(cotangent).cotangents(
                 self.op, cotangent, out, inputs, needed
             )
             return found
-        elif type(cotangent) is not Node:
+        if type(cotangent) is not Node:
             run = _rule(self.op, cotangent, inputs, needed)
             if run is None:
                 return quietly(cotangents, self.op, cotangent, out, inputs, needed)  # type: ignore[no-any-return]  # a list

@@ -20,9 +20,10 @@ from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
 from retrograd.runtime.eager.folding import folded
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.draws import below, fresh, into
-from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
+from retrograd.runtime.eager.opnodes import SMALL, OpNode, kind_of, type_of
 from retrograd.runtime.eager.record import step
-from retrograd.runtime.eager.wholes import of_graph
+from retrograd.runtime.eager.showing import may_be_operand, shows
+from retrograd.runtime.eager.wholes import OfGraph, of_graph
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.native.small import program as small
 from retrograd.runtime.paths import Path
@@ -58,7 +59,7 @@ def _traced(
     others = len(trace.captured) - len(trace.draws)
     if len(nodes) < len(results) or others or trace.mutated or trace.unchecked:
         return None
-    if any(_may_be_operand(node) for node in nodes):
+    if any(may_be_operand(node) for node in nodes):
         return None
     if not drawing and (trace.draws or not all(map(_has_operands, nodes))):
         return None
@@ -126,7 +127,22 @@ def _step(node: Node, shown: str) -> Callable[..., Any]:
     """The op applied to Tensors; to arrays, where it sees constants alone."""
     if not _has_operands(node):
         return _computing(node)
-    return step(node.op, [i.type for i in node.inputs], node.type, shown)
+    one = step(node.op, [i.type for i in node.inputs], node.type, shown)
+    return _in_order(one, shown) if type(node.op) is Contiguous and not isinstance(shown, OfGraph) else one
+
+
+def _in_order(copied: Callable[..., Any], shown: str) -> Callable[..., Any]:
+    """What the steps before have made, itself where it lies in order, as `contiguous()` gives it; else a
+    copy."""
+
+    def lying(x: Any) -> Any:
+        if not x._value.flags.c_contiguous:
+            return copied(x)
+        if shown and isinstance(x._edge, OpNode):
+            x._edge.shown = shown
+        return x
+
+    return lying
 
 
 def _run(
@@ -140,7 +156,7 @@ def _run(
     def recorded(*operands: Tensor) -> Any:
         return make(steps(*operands))
 
-    if _show(nodes, inputs):
+    if shows(nodes, inputs):
         return recorded
     return calls.several(_straight(inputs, nodes), len(inputs), make, recorded)
 
@@ -151,7 +167,7 @@ def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..
     def steps() -> Callable[..., Tensor]:
         return straight_to_one(inputs, node, lambda each: _step(each, shown(node) if each is node else ""))
 
-    if _show([node], inputs):
+    if shows([node], inputs):
         return steps()
     in_python = straight_to_one(inputs, node, _computing)
     native = small.same_to_one(inputs, node, in_python)
@@ -173,28 +189,8 @@ def _straight_to_one(inputs: Sequence[Node], node: Node) -> Callable[..., Any]:
     return small.same_to_one(inputs, node, in_python) or in_python
 
 
-def _show(nodes: Sequence[Node], inputs: Sequence[Node]) -> bool:
-    """Whether a result shows the elements of an operand, or of another result."""
-    owners = [_owner(node) for node in nodes]
-    return len({*owners, *inputs}) < len(owners) + len(inputs)
-
-
 def _computing(node: Node) -> Callable[..., Any]:
     return computing(node.op, [i.type for i in node.inputs])
-
-
-def _may_be_operand(node: Node) -> bool:
-    """Whether the node shows an operand if that lies in order, else a copy."""
-    while kind_of(node.op).is_view:
-        node = node.inputs[0]
-    return isinstance(node.op, Contiguous) and isinstance(_owner(node.inputs[0]).op, Input | Contiguous)
-
-
-def _owner(node: Node) -> Node:
-    """The node whose elements this one shows."""
-    while kind_of(node.op).is_view:
-        node = node.inputs[0]
-    return node
 
 
 # ---- answers -----------------------------------------------------------------------------------------------
@@ -255,7 +251,7 @@ def values(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], s
     """As `steps` where nothing is recorded; else the function itself, for the steps that its operands lead
     through are seen."""
     traced = _traced(f, args, kwargs)
-    if traced is None or not isinstance(traced[0], Tensor) or _show(traced[1], traced[2].builder.inputs):
+    if traced is None or not isinstance(traced[0], Tensor) or shows(traced[1], traced[2].builder.inputs):
         return None
     _, (node,), trace = traced
     inputs = trace.builder.inputs

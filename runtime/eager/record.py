@@ -11,21 +11,22 @@ mode is on and an operand requires grad (`opnodes.record`), and as a view where 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DeviceError, RetrogradError, TraceError, mirrored
-from retrograd.compiler.ir.graph import INTERPRETERS, Node, Op, Type, Value, apply
+from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Constant, Node, Op, Type, Value, apply
 from retrograd.compiler.ir.quiet import QUIET, quietly
 from retrograd.compiler.ops.composite import Composite, keeps_order
+from retrograd.compiler.ops.reverse import cotangents
 from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager import one_op
-from retrograd.runtime.eager.arrays import computing
+from retrograd.runtime.eager.arrays import computing, straight
 from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, record, type_of
 from retrograd.runtime.eager.views import View
@@ -58,6 +59,16 @@ class Record:
         if tracing.depth and STATE.trace is not None:
             return _trace(STATE.trace, op, operands, tracked)
         return _evaluate(op, operands, values, tracked)
+
+    def cotangents(
+        self, op: Op, cotangent: Tensor, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> list[Value | None]:
+        """Those of an op's operands, with a history: by steps, where they have been asked for before."""
+        run = None if tracing.depth else _rule(op, (cotangent, *inputs), needed)
+        if run is None:
+            return cotangents(op, cotangent, out, inputs, needed)
+        found: list[Value | None] = run(cotangent, out, *inputs)
+        return found
 
 
 def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: bool) -> Tensor:
@@ -147,6 +158,44 @@ def step(
 
     slow = of_one if len(types) == 1 else of_several
     return calls.step(op, kind, len(types), compute, slow, shown, differentiable)
+
+
+_RULES: dict[Hashable, Callable[..., list[Value | None]] | Literal[False] | None] = {}
+"""Rules of derivatives as steps, by op and types; None for those that have been met once, False for none."""
+_MOST = 4096
+
+
+def _rule(op: Op, given: Sequence[Value], needed: Sequence[bool]) -> Callable[..., Any] | None:
+    """The op's rule for a cotangent and operands of these types as steps, if it has been asked for before."""
+    if not all(isinstance(x, Tensor) and type(x._value) is np.ndarray for x in given):
+        return None
+    key = (op, tuple(needed), *[(x._value.shape, x._value.dtype) for x in given])
+    run = _RULES.get(key)
+    if run is None and key in _RULES:
+        run = _RULES[key] = _steps_back(op, [type_of(x._value) for x in given], needed) or False
+    elif run is None:
+        if len(_RULES) >= _MOST:
+            _RULES.clear()
+        _RULES[key] = None
+    return run or None
+
+
+def _steps_back(
+    op: Op, types: Sequence[Type], needed: Sequence[bool]
+) -> Callable[..., list[Value | None]] | None:
+    """A function of cotangent, value and operands; None where a cotangent is a constant."""
+    builder = Builder()
+    with builder.at(None):
+        cotangent, result = builder.input("ct", types[0]), builder.input("out", types[0])
+        operands = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types[1:])]
+        found = cotangents(op, cotangent, result, operands, needed)
+    if any(g is not None and isinstance(g.op, Constant) for g in found):
+        return None
+    return straight(
+        (cotangent, result, *operands),
+        found,
+        lambda node: step(node.op, [i.type for i in node.inputs], node.type),
+    )
 
 
 def _view_step(op: Op, out: Type, shown: str) -> Callable[[Tensor], Tensor]:

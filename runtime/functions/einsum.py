@@ -35,7 +35,7 @@ class _Term(NamedTuple):
         return dict(zip(self.letters, self.value.shape))
 
 
-@public("einsum", replay="values")
+@public("einsum", replay=True)
 def einsum(equation: str, *operands: Any) -> Tensor:
     """The sum of products that the equation says: `einsum("bij,bjk->bik", a, b)`.
 

@@ -27,6 +27,7 @@ from retrograd.runtime.eager.inplace import assign, changed, check_writable
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.eager.moving import moved
+from retrograd.runtime.eager.record import recorded
 from retrograd.runtime.eager.selection import Selection, select, written
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index
@@ -149,8 +150,11 @@ def _read_directly(x: Tensor, index: object) -> Tensor | None:
     mask = at[0]
     if mask.dtype is not _BOOL:
         return None
-    flat = moves.reshape(x, (mask.size, *array.shape[mask.ndim :]))
-    return places.take(flat, new(np.flatnonzero(mask)), 0)
+    if x._view is not None:
+        x._view.refresh(x)
+    flat = x if mask.ndim == 1 else moves.reshape(x, (mask.size, *array.shape[mask.ndim :]))
+    chosen = np.flatnonzero(mask)
+    return recorded(_TAKE, (flat, chosen), calls.box(np.asarray(array[mask], order="C")))
 
 
 def _plain_tensors(x: Tensor, index: object) -> tuple[Array, ...]:
@@ -167,6 +171,7 @@ def _plain_tensors(x: Tensor, index: object) -> tuple[Array, ...]:
     return arrays if all(a.dtype is _LONG for a in arrays) else ()
 
 
+_TAKE = places.Take(0)
 _BOOL, _LONG = np.dtype(np.bool_), np.dtype(np.int64)
 
 
