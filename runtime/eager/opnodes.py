@@ -31,7 +31,7 @@ from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, o
 from retrograd.runtime.grad_names import title
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import legacy_name
-from retrograd.runtime.native.small.program import MOST_ELEMENTS
+from retrograd.runtime.native.small.steps import MOST_ELEMENTS
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 

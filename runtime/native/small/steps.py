@@ -1,0 +1,387 @@
+"""The steps of a small graph: for each of its nodes a kernel that is there, and where its operands lie.
+
+In flow a graph's inputs and outputs; out flows a function of arrays that runs the steps. Values are laid out
+as NumPy arrays over the memory that the steps will write, so an op that only moves is evaluated, and is done.
+An op of a new kind is a case of `Steps.apply`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.ir.graph import Array, Constant, Graph, Node, Op, Type, order
+from retrograd.compiler.ops.composite import Composite, admission, expansion
+from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.ops.copy import Clone
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
+from retrograd.compiler.ops.reduce import Reduction
+from retrograd.compiler.ops.scan import Scan
+from retrograd.compiler.ops.shape import Cast, Concat, Flip, Iota, IotaLike, Movement
+from retrograd.compiler.ops.sort import Argsort
+from retrograd.runtime.native import cpu
+from retrograd.runtime.native.fastcall import builtin
+from retrograd.runtime.native.layout import layout, numpy_function
+from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small.entry_text import ANYHOW, HEAD, IN_ORDER, UNREAD, entry_text
+from retrograd.runtime.native.small.moving_text import MOST_AXES
+
+Compute = Callable[..., Any]
+
+MOST_ELEMENTS = 1 << 11
+"""Of any value: beyond, NumPy's passes cost little more."""
+MOST_SORTED = 64
+"""Elements of a line: beyond, NumPy's sorting is faster."""
+MOST_PRODUCTS = 1 << 11
+"""Of a matrix product: beyond, BLAS is faster."""
+_SCRATCH = np.zeros(1 << 18, np.uint8)
+"""What lies between steps; shared, for no other call begins before the steps of one are done."""
+
+
+class NoKernel(Exception):
+    """A graph that is not for here."""
+
+
+def is_small(type_: Type) -> bool:
+    """Whether it may be a value of a small graph: of few elements, but of some."""
+    return 0 < type_.size <= MOST_ELEMENTS and type_.ndim <= MOST_AXES and type_.dtype in kernels.KINDS
+
+
+def _followed(outputs: Sequence[Node]) -> Iterator[Node]:
+    """The nodes whose order in memory that of a result would follow: here, results lie in order."""
+    waiting = list(outputs)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node.op, Elementwise | Cast | Flip):
+            waiting += node.inputs
+
+
+class Steps:
+    """The steps of a graph, while they are written."""
+
+    def __init__(self, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
+        self.words: list[int] = []
+        self.kept: list[Array] = []
+        """Arrays whose memory the steps read or write: constants, and what values are laid out as."""
+        self._bases: list[tuple[int, int, int]] = []
+        """Of inputs and outputs: where they are laid out, how many bytes, and the number of their base."""
+        self._used = 0
+        self._known: dict[tuple[Any, ...], Array] = {}
+        self._inputs, self._outputs = inputs, outputs
+        self._followed = set(_followed(outputs))
+        self._copies = [self._scratch(node.type) for node in inputs]
+        self._values: dict[Node, Array] = {node: self._based(node.type) for node in inputs}
+        self._results = [self._based(node.type) for node in outputs]
+        self._read: set[int] = set()
+        self._waiting = dict(zip(outputs, self._results))
+        for node in order(outputs):
+            self._values[node] = self.apply(node, [self._values[i] for i in node.inputs], self._result(node))
+        for node, result in zip(outputs, self._results):
+            if (value := self._values[node]) is not result:
+                self._copy(value, result)
+
+    # ---- memory ----------------------------------------------------------------------------------------
+
+    def _based(self, type_: Type) -> Array:
+        """What stands for an input or output."""
+        array = np.empty(type_.shape, type_.dtype.numpy)
+        self.kept.append(array)
+        self._bases.append((array.ctypes.data, array.nbytes, len(self._bases) + 1))
+        return array
+
+    def _scratch(self, type_: Type) -> Array:
+        start, self._used = self._used, self._used + -(-type_.nbytes // 64) * 64
+        if self._used > _SCRATCH.nbytes:
+            raise NoKernel
+        return _SCRATCH[start : start + type_.nbytes].view(type_.dtype.numpy).reshape(type_.shape)
+
+    def _constant(self, value: Array) -> Array:
+        self.kept.append(value)
+        return value
+
+    def _result(self, node: Node) -> Array | None:
+        """Where the node is to be written, if it is an output."""
+        return self._waiting.pop(node, None)
+
+    def _place(self, array: Array) -> tuple[int, int]:
+        """The base and the offset of an array."""
+        address = array.ctypes.data
+        for start, size, number in self._bases:
+            if start <= address < start + size:
+                self._read.add(number - 1)
+                return number, address - start
+        return 0, address
+
+    # ---- steps -----------------------------------------------------------------------------------------
+
+    def _step(self, kernel: int | None, arrays: Sequence[Array], sizes: Sequence[int]) -> None:
+        if kernel is None:
+            raise NoKernel
+        places = [word for array in arrays for word in self._place(array)]
+        self.words += [kernel, 3 + len(places) + len(sizes), len(arrays), *places, *sizes]
+
+    def apply(self, node: Node, operands: list[Array], result: Array | None) -> Array:
+        """The node's value, laid out: its steps are written, or those of an equal one are there."""
+        op = node.op
+        key = (op, *[(x.ctypes.data, x.shape, x.strides, x.dtype.str) for x in operands])
+        known = self._known.get(key)
+        if known is None or result is not None:
+            known = self._known[key] = self._applied(op, node.type, operands, result)
+        return known
+
+    def _applied(self, op: Op, type_: Type, operands: list[Array], result: Array | None) -> Array:
+        if not is_small(type_):
+            raise NoKernel
+        match op:
+            case Constant() | Iota() | IotaLike():
+                return self._constant(np.asarray(op.evaluate(*operands)))
+            case Movement():
+                return self._moved(op, operands[0])
+            case Clone():  # results are new memory
+                return operands[0]
+            case Composite():
+                return self._expanded(op, operands, result)
+            case Scan():
+                return self._scanned(op, type_, operands, result)
+        out = self._scratch(type_) if result is None else result
+        match op:
+            case Elementwise():
+                kernel = kernels.of_row(op, tuple(_dtype(x) for x in operands), type_.dtype)
+                self._elementwise(kernel, out, operands)
+            case Cast():
+                self._elementwise(kernels.of_cast(_dtype(operands[0]), type_.dtype), out, operands)
+            case Reduction():
+                self._reduce(op, out, operands[0])
+            case Take() | TakeAlong():
+                self._gather(op, out, *operands)
+            case PutAdd() | PutAlongAdd():
+                self._scatter_sums(op, out, *operands)
+            case Put():
+                self._scatter(out, *operands)
+            case Concat():
+                self._join(op, out, operands)
+            case Argsort():
+                self._sort(op, out, operands[0])
+            case Dot() if type(op) is Dot:
+                self._multiply(out, *operands)
+            case _:
+                raise NoKernel
+        return out
+
+    def _moved(self, op: Movement, x: Array) -> Array:
+        """The operand's memory seen otherwise; where that cannot be, a copy of it."""
+        moved = op.evaluate(x)
+        if np.may_share_memory(moved, x):
+            return moved
+        moved = op.evaluate(self._in_order(x))
+        return moved if np.may_share_memory(moved, self._in_order(x)) else self._placed(op, x)
+
+    def _placed(self, op: Movement, x: Array) -> Array:
+        """The operand's elements among others that the op fills in: what moves with numbers in its place."""
+        numbers = np.arange(x.size).reshape(x.shape)
+        with np.errstate(all="ignore"):  # what is filled in may be no integer
+            here, apart = op.evaluate(numbers + 1), op.evaluate(numbers + 1 + x.size)
+        places = self._constant(np.where(here == apart, -1, here - 1))
+        others = self._constant(np.ascontiguousarray(op.evaluate(np.zeros(x.shape, x.dtype))))
+        out = self._scratch(Type(others.shape, _dtype(x)))
+        self._step(kernels.placing(x.itemsize), [out, self._in_order(x), places, others], [out.size])
+        return out
+
+    def _expanded(self, op: Composite, operands: list[Array], result: Array | None) -> Array:
+        types = tuple(Type(x.shape, _dtype(x)) for x in operands)
+        asked = admission(op, types)
+        if asked is not None:
+            self._demand(self._written(asked, operands, None))
+        return self._written(expansion(op, types), operands, result)
+
+    def _written(self, graph: Graph, operands: Sequence[Array], result: Array | None) -> Array:
+        """A graph's only output."""
+        values = dict(zip(graph.inputs, operands))
+        (out,) = graph.outputs
+        for node in graph.nodes:
+            into = result if node is out else None
+            values[node] = self.apply(node, [values[i] for i in node.inputs], into)
+        return values[out]
+
+    def _demand(self, truths: Array) -> None:
+        """That each of them is true; else the call is for `slow`."""
+        self._step(kernels.demanding(), [self._in_order(truths)], [truths.size])
+
+    def _elementwise(self, kernel: int | None, out: Array, operands: Sequence[Array]) -> None:
+        seen = [np.broadcast_to(x, out.shape) for x in operands]
+        single = [not any(x.strides[k] for k in range(x.ndim) if x.shape[k] > 1) for x in seen]
+        arrays = [x if one else self._in_order(x) for x, one in zip(seen, single)]
+        self._step(kernel, [out, *arrays], [out.size, *[int(not one) for one in single]])
+
+    def _reduce(self, op: Reduction, out: Array, x: Array) -> None:
+        kept = [k for k in range(x.ndim) if k not in op.axes]
+        rows = self._in_order(x.transpose(*kept, *op.axes))
+        kernel = kernels.of_reduction(op.combine, op.identity(_dtype(x)), _dtype(x))
+        self._step(kernel, [out, rows], [out.size, prod(x.shape[k] for k in op.axes)])
+
+    def _scanned(self, op: Scan, type_: Type, operands: list[Array], result: Array | None) -> Array:
+        """The axis is the first while the steps run, from its start to its end."""
+        seen = [_lengthwise(x, op) for x in operands]
+        if result is None or not _lengthwise(result, op).flags.c_contiguous:
+            scratch = self._scratch(Type(seen[0].shape, type_.dtype))
+            result = np.moveaxis(np.flip(scratch, 0) if op.reverse else scratch, 0, op.axis)
+        out = _lengthwise(result, op)
+        arrays = [out, *[self._in_order(x) for x in seen]]
+        kernel = kernels.of_scan(op.combine, op.identity(type_.dtype), type_.dtype)
+        self._step(kernel, arrays, [len(out), out.size // len(out)])
+        return result
+
+    def _gather(self, op: Take | TakeAlong, out: Array, x: Array, index: Array) -> None:
+        arrays = [out, self._in_order(x), self._wide(index)]
+        alone = isinstance(op, Take)
+        self._step(kernels.gathering(x.itemsize), arrays, _indexed(x.shape, op.axis, index, alone))
+
+    def _scatter_sums(self, op: PutAdd | PutAlongAdd, out: Array, values: Array, index: Array) -> None:
+        self._copy(np.broadcast_to(self._constant(np.zeros((), out.dtype)), out.shape), out)
+        arrays = [out, self._in_order(values), self._wide(index)]
+        alone = isinstance(op, PutAdd)
+        self._step(kernels.of_summing(_dtype(out)), arrays, _indexed(out.shape, op.axis, index, alone))
+
+    def _scatter(self, out: Array, x: Array, index: Array, values: Array) -> None:
+        self._copy(x, out)
+        chosen = np.broadcast_to(values, (*index.shape, *x.shape[1:]))
+        arrays = [out, self._in_order(chosen), self._wide(index)]
+        self._step(kernels.scattering(out.itemsize), arrays, _indexed(x.shape, 0, index, True))
+
+    def _wide(self, index: Array) -> Array:
+        """The index as the kernels take it."""
+        if index.dtype == np.int64:
+            return self._in_order(index)
+        wide = self._scratch(Type(index.shape, kernels.INDEX))
+        self._elementwise(kernels.of_cast(_dtype(index), kernels.INDEX), wide, [index])
+        return wide
+
+    def _join(self, op: Concat, out: Array, operands: Sequence[Array]) -> None:
+        before = (slice(None),) * op.axis
+        start = 0
+        for x in operands:
+            stop = start + x.shape[op.axis]
+            self._copy(x, out[(*before, slice(start, stop))])
+            start = stop
+
+    def _sort(self, op: Argsort, out: Array, x: Array) -> None:
+        """The axis is the last while the step runs."""
+        if x.shape[op.axis] > MOST_SORTED:
+            raise NoKernel
+        rows = self._in_order(np.moveaxis(x, op.axis, -1))
+        last = op.axis == x.ndim - 1
+        places = out if last else self._scratch(Type(rows.shape, kernels.INDEX))
+        sizes = [x.size // x.shape[op.axis], x.shape[op.axis]]
+        self._step(kernels.of_sorting(_dtype(x), op.descending), [places, rows], sizes)
+        if not last:
+            self._copy(np.moveaxis(places, -1, op.axis), out)
+
+    def _multiply(self, out: Array, a: Array, b: Array) -> None:
+        if out.size * a.shape[-1] > MOST_PRODUCTS:
+            raise NoKernel
+        arrays = [out, self._in_order(a), self._in_order(b)]
+        m, n = out.shape[-2:]
+        self._step(kernels.of_product(_dtype(out)), arrays, [out.size // (m * n), m, n, a.shape[-1]])
+
+    def _in_order(self, x: Array) -> Array:
+        """The array, or its elements copied one after the other."""
+        if x.flags.c_contiguous:
+            return x
+        key = ("in order", x.ctypes.data, x.shape, x.strides, x.dtype.str)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._scratch(Type(x.shape, _dtype(x)))
+            self._copy(x, known)
+        return known
+
+    def _copy(self, x: Array, out: Array) -> None:
+        axes = _joined(x, out)
+        lists = [[axis[k] for axis in axes] + [0] * (MOST_AXES - len(axes)) for k in range(3)]
+        self._step(kernels.copying(x.itemsize), [out, x], [len(axes), *lists[0], *lists[1], *lists[2]])
+
+    # ---- the callable ----------------------------------------------------------------------------------
+
+    def callable(self, listed: Sequence[int], slow: Compute) -> Compute:
+        """The function; `listed` says which output stands where in a list, or nothing if it is the result."""
+        into = [w for k, x in enumerate(self._inputs) for w in self._input(k, x)]
+        out = [w for node in self._outputs for w in _output(node.type)]
+        outputs_at = len(HEAD) + len(into)
+        places_at = outputs_at + len(out)
+        steps_at = places_at + len(listed)
+        head = {
+            "inputs": len(self._inputs),
+            "outputs": len(self._outputs),
+            "places": len(listed),
+            "outputs_at": outputs_at,
+            "places_at": places_at,
+            "steps_at": steps_at,
+            "end_at": steps_at + len(self.words),
+        }
+        words = [*[head[name] for name in HEAD], *into, *out, *listed, *self.words]
+        return _native(struct.pack(f"<{len(words)}Q", *[w % (1 << 64) for w in words]), slow, self.kept)
+
+    def _input(self, number: int, node: Node) -> list[int]:
+        type_, copy = node.type, self._copies[number]
+        rest = MOST_AXES - type_.ndim
+        how = UNREAD if number not in self._read else IN_ORDER if node in self._followed else ANYHOW
+        words = [how, id(type_.dtype.numpy), type_.ndim]
+        words += [kernels.copying(copy.itemsize), copy.ctypes.data]
+        return [*words, *type_.shape, *[0] * rest, *copy.strides, *[0] * rest]
+
+
+def _output(type_: Type) -> list[int]:
+    return [id(type_.dtype.numpy), type_.ndim, *type_.shape, *[0] * (MOST_AXES - type_.ndim)]
+
+
+def _dtype(array: Array) -> Any:
+    return kernels.DTYPES[array.dtype]
+
+
+def _indexed(shape: Sequence[int], axis: int, index: Array, alone: bool) -> list[int]:
+    """The sizes of a step along an axis of this shape, by an index for rows alone, or for each element."""
+    before, after = prod(shape[:axis]), prod(shape[axis + 1 :])
+    count = index.size if alone else index.shape[axis]
+    return [before, count, after, shape[axis], *((0, 1, 0) if alone else (count * after, after, 1))]
+
+
+def _lengthwise(x: Array, op: Scan) -> Array:
+    first = np.moveaxis(x, op.axis, 0)
+    return first[::-1] if op.reverse else first
+
+
+def _joined(x: Array, out: Array) -> list[tuple[int, int, int]]:
+    """The axes of a copy, extent and steps; those that are one line in both arrays are one axis."""
+    axes: list[tuple[int, int, int]] = []
+    for extent, to, from_ in zip(out.shape, out.strides, x.strides):
+        if extent == 1:
+            continue
+        if axes and axes[-1][1:] == (to * extent, from_ * extent):
+            axes[-1] = (axes[-1][0] * extent, to, from_)
+        else:
+            axes.append((extent, to, from_))
+    return axes or [(1, 0, 0)]
+
+
+# ---- the callable ------------------------------------------------------------------------------------------
+
+
+def _native(record: bytes, slow: Compute, kept: object) -> Compute:
+    return builtin("small", None, _library().address("retrograd_small"), (record, slow, kept))
+
+
+@cache
+def _library() -> cpu.Library:
+    places = layout()
+    assert places is not None
+    symbols = {
+        "numpy_array_type": id(np.ndarray),
+        "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
+    }
+    return cpu.load_part(entry_text(places), symbols)
