@@ -102,6 +102,14 @@ QUESTIONS = lines("""
 """)
 
 COMBINATIONS = lines("""
+    t.gradient(x)
+    t.gradient(x, edge_order=2)
+    t.gradient(c, dim=(2, 0), spacing=[0.5, 2.0])
+    t.gradient(c, dim=-1, spacing=0.25, edge_order=2)
+    t.gradient(c, dim=2, spacing=(w.detach().abs().cumsum(0),))
+    t.gradient(c, dim=[2], spacing=(w.detach().abs().cumsum(0),), edge_order=2)
+    t.gradient(c[:, :, :2], spacing=s.detach().exp())
+    t.gradient(x[:, :2], dim=1), t.gradient(t.arange(5)), t.gradient(s)
     t.gcd(i, i + 4)
     t.lcm(i, t.tensor([4, 6, 9]))
     i.gcd(t.tensor(6, dtype=t.int32))
@@ -131,9 +139,9 @@ COMBINATIONS = lines("""
 
 WINDOWS = [
     f"t.{name}_window({arguments})"
-    for name in ("hann", "hamming", "blackman", "bartlett")
+    for name in ("hann", "hamming", "blackman", "bartlett", "kaiser")
     for arguments in ("0", "1", "2", "7", "8, periodic=False", "9, False, dtype=t.float64")
-]
+] + ["t.kaiser_window(7, True, beta=3.5)", "t.kaiser_window(6, True, 0.0)"]
 
 RANDOM = lines("""
     t.manual_seed(3); t.dropout(x, 0.4, True)

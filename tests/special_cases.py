@@ -6,6 +6,7 @@ from function_cases import lines
 
 SPECIAL = lines("""
     t.special.i0(x * 9), t.i0(x), x.i0(), t.special.i0e(x * 9)
+    t.special.modified_bessel_i0(x.detach() * 9), t.special.modified_bessel_i1(x.detach() * 9)
     t.special.i1(x * 9), t.special.i1e(x * 9), t.special.i1e(zero)
     t.special.ndtr(x), t.special.ndtri(x.sigmoid()), t.special.log_ndtr(x * 5)
     t.special.ndtri(bad.detach()), t.special.log_ndtr(bad.detach()), t.special.ndtr(bad.detach())

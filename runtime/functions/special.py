@@ -53,6 +53,8 @@ ELSEWHERE: dict[str, Callable[..., Any]] = {
     "logit": pointwise.FUNCTIONS["logit"],
     "log_softmax": statistics.log_softmax,
     "logsumexp": statistics.logsumexp,
+    "modified_bessel_i0": pointwise.FUNCTIONS["i0"],
+    "modified_bessel_i1": pointwise.row_function(pointwise.ROWS["i1"]),
     "multigammaln": pointwise.FUNCTIONS["mvlgamma"],
     "polygamma": pointwise.FUNCTIONS["polygamma"],
     "psi": pointwise.FUNCTIONS["digamma"],

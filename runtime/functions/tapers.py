@@ -1,4 +1,4 @@
-"""Window functions of signal processing: sums of cosines over a length, and the triangle.
+"""Window functions of signal processing: sums of cosines over a length, the triangle, and Kaiser's.
 
 A length in, a vector out; `periodic` windows are those of one element more without their last. To add one
 that is a sum of cosines, add a row to `COSINES`.
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
+from retrograd.runtime.functions import pointwise
 from retrograd.runtime.functions.creation import arange, ones
 from retrograd.runtime.functions.public import integer, public
 from retrograd.runtime.tensor import Tensor
@@ -26,27 +27,33 @@ COSINES: dict[str, tuple[float, ...]] = {
 def _window(name: str, shape: Callable[[Tensor, int], Tensor], what: str) -> None:
     @public(name)
     def window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
-        length = integer(window_length, name, "window_length")
-        if length < 0:
-            raise ShapeError(
-                f"{name}({length})",
-                mirrored(f"{name} requires non-negative window_length, got window_length={length}"),
-            )
-        empty = ones(length, **options)
-        if not empty.is_floating_point():
-            raise DtypeError(
-                f"{name} of {empty.dtype}",
-                mirrored(f"{name} expects floating point dtypes, got: TensorOptions"),
-            )
-        if length < 2:
-            return empty
-        points = arange(length, dtype=empty.dtype)
-        last = length if periodic else length - 1
-        found = shape(points, last)
-        return found.requires_grad_() if empty.requires_grad else found
+        return _shaped(name, shape, window_length, periodic, options)
 
     window.__name__ = window.__qualname__ = name
     window.__doc__ = what
+
+
+def _shaped(
+    name: str, shape: Callable[[Tensor, int], Tensor], window_length: int, periodic: bool,
+    options: dict[str, Any],
+) -> Tensor:  # fmt: skip
+    """The window of a shape, which is given the points and the last of them; of one point it is 1."""
+    length = integer(window_length, name, "window_length")
+    if length < 0:
+        raise ShapeError(
+            f"{name}({length})",
+            mirrored(f"{name} requires non-negative window_length, got window_length={length}"),
+        )
+    empty = ones(length, **options)
+    if not empty.is_floating_point():
+        raise DtypeError(
+            f"{name} of {empty.dtype}", mirrored(f"{name} expects floating point dtypes, got: TensorOptions")
+        )
+    if length < 2:
+        return empty
+    points = arange(length, dtype=empty.dtype, device=empty.device)
+    found = shape(points, length if periodic else length - 1)
+    return found.requires_grad_() if empty.requires_grad else found
 
 
 def _of_cosines(amplitudes: tuple[float, ...]) -> Callable[[Tensor, int], Tensor]:
@@ -66,3 +73,16 @@ def _triangle(points: Tensor, last: int) -> Tensor:
 for _name, _amplitudes in COSINES.items():
     _window(_name, _of_cosines(_amplitudes), f"A sum of cosines with the amplitudes {_amplitudes}.")
 _window("bartlett_window", _triangle, "A triangle from 0 to 1 and back.")
+
+
+@public("kaiser_window")
+def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0, **options: Any) -> Tensor:
+    """`I0(β·√(1 − t²)) / I0(β)`, t from −1 to 1 (Kaiser and Schafer, 1980)."""
+    i0 = pointwise.FUNCTIONS["i0"]
+
+    def shape(points: Tensor, last: int) -> Tensor:
+        place = points * (2 / last) - 1
+        top: Tensor = i0(points[:1] * 0 + beta)
+        return i0((1 - place * place).clamp(min=0).sqrt() * beta) / top
+
+    return _shaped("kaiser_window", shape, window_length, periodic, options)
