@@ -189,8 +189,6 @@ EDGES = lines("""
     F.hardswish(bad[1:]), F.hardswish(t.tensor([-3.0, 3.0, 0.0, 5.0]).to(x.dtype) * s.exp() / s.exp())
     F.smooth_l1_loss(bad, zero[1:].detach(), reduction="none"), F.huber_loss(bad, zero[1:].detach(), "none")
     F.smooth_l1_loss(x, y, beta=0.3, reduction="none"), F.huber_loss(x, y, "none", 0.3)
-    t.autograd.grad(F.kl_div(x, y, reduction="none"), y, t.zeros_like(y))
-    t.autograd.grad(t.xlogy(x, bad.flatten()[2:]), x, t.zeros_like(x))
     F.hardtanh(i), F.relu6(i), F.threshold(i, 2.5, 0.5), F.relu6(i.int())
     F.linear(i, i), F.linear(i, i, i[0, :2])
     F.l1_loss(i, i * 2, reduction="sum"), F.l1_loss(i, i[:1], reduction="none")

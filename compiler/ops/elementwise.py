@@ -139,9 +139,9 @@ row("log2",       "log(x) / log(2)",      FLOAT, np.log2,  domain="x > 0")
 row("log10",      "log(x) / log(10)",     FLOAT, np.log10, domain="x > 0")
 row("log1p",      "log(1 + x)",           FLOAT, np.log1p, domain="x > -1")
 row("xlogy",      "where(x == 0 and y == y, 0, x * log(y))", FLOAT, domain="x != 0 and y > 0", partials=[
-    "where((ct == 0 and y == y) or (x == 0 and y <= 0), 0, ct * log(y))", "ct * x / y"])
+    "where(x == 0 and y <= 0, 0, ct * log(y))", "ct * x / y"])
 row("xlog1py",    "where(x == 0 and y == y, 0, x * log1p(y))", FLOAT, domain="x != 0 and y > -1", partials=[
-    "where((ct == 0 and y == y) or (x == 0 and y <= -1), 0, ct * log1p(y))", "ct * x / (y + 1)"])
+    "where(x == 0 and y <= -1, 0, ct * log1p(y))", "ct * x / (y + 1)"])
 row("entr",       "where(x > 0, -x * log(x), where(x == 0, 0, where(x < 0, -inf, x)))", FLOAT,
     partials=["-1 - log(x)"], domain="x > 0")
 row("logaddexp",  "where(abs(x - y) >= 0, maximum(x, y) + log1p(exp(-abs(x - y))), x + y)", FLOAT,
