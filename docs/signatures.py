@@ -2,18 +2,20 @@
 
 In flow an installed PyTorch and our names; out flows a line for each form of a function or method, as
 `refusals.py` reads it. A function of several forms tells them all when it is called with too much; that of
-one form is asked what it misses, and its stub tells the types. Functions that PyTorch has in Python take
-what Python says, and have no line.
+one form is asked what it misses, and its stub tells the types. Of functions that PyTorch has in Python
+`routines.py` says what they take and ask for.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from routines import BY_HAND, constructor, operators, routine
 
 HOME = Path(__file__).resolve().parents[1]
 PAGE = HOME / "runtime" / "functions" / "signatures.txt"
@@ -30,7 +32,8 @@ SCHEMA_TYPES = {
     "Tensor": "Tensor", "int": "int", "number": "Number", "bool": "bool", "float": "float", "str": "str",
     "List[int]": "tuple of ints", "List[float]": "tuple of floats", "List[Tensor]": "tuple of Tensors",
     "List[Optional[Tensor]]": "tuple of Tensors", "ScalarType": "torch.dtype", "SymInt": "int",
-    "List[SymInt]": "tuple of ints",
+    "List[SymInt]": "tuple of ints", "Generator": "torch.Generator", "Device": "torch.device",
+    "Layout": "torch.layout", "MemoryFormat": "torch.memory_format",
 }  # fmt: skip
 """What the parser calls the types of operators' schemas."""
 
@@ -82,6 +85,9 @@ def parameters(f: ast.FunctionDef, method: bool) -> Iterator[str]:
 
 def forms(name: str, function: Any, known: Forms, method: bool) -> list[str]:
     """What stands between the brackets, for each form; the name of the error's function first."""
+    import torch
+
+    operators = torch._C._nn
     try:
         function(*[object()] * 60)
     except Exception as error:
@@ -109,7 +115,10 @@ def forms(name: str, function: Any, known: Forms, method: bool) -> list[str]:
         lenient = [re.sub(r"tuple of ints (\w+)", widened, form) for form in several]
         mark = "!" if one is not None else ""
         return [f"{called}{mark}({form})" for form in lenient]
-    known_forms = best(called, declared, method) or schema(called, method)
+    known_forms = best(called, declared, method)
+    vague = not known_forms or ("object" in known_forms[0] and function is getattr(operators, name, None))
+    if vague and not isinstance(function, type):
+        known_forms = schema(called, method) or known_forms
     most = re.search(r"takes (?:from \d+ to )?(\d+) positional", text)
     limited = [late(form, int(most[1])) if most is not None else form for form in known_forms]
     return [renamed(form, function) for form in limited]
@@ -130,7 +139,7 @@ def schema(called: str, method: bool) -> list[str]:
 
     known = torch._C._jit_get_schemas_for_operator(f"aten::{called}")
     plain = next((s for s in known if s.overload_name == ""), None)
-    if plain is None or not called.startswith(("linalg_", "special_")):
+    if plain is None:
         return []
     parts: list[str] = []
     for argument in plain.arguments[method:]:
@@ -177,12 +186,10 @@ def table(torch: ModuleType, ours: dict[str, dict[str, Any]]) -> Iterator[str]:
     """All lines: of the areas `""`, `nn.functional`, `linalg` and of Tensor."""
     home = Path(torch.__file__).parent / "_C"
     tensor = torch.ones(2, 3)
+    operators_known = stubs(home / "_VariableFunctions.pyi")
     sources = {
-        "": (torch, stubs(home / "_VariableFunctions.pyi")),
-        "nn.functional.": (
-            torch.nn.functional,
-            stubs(home / "_nn.pyi") | stubs(home / "_VariableFunctions.pyi"),
-        ),
+        "": (torch, operators_known),
+        "nn.functional.": (torch.nn.functional, operators_known),
         "linalg.": (torch.linalg, {}),
         "special.": (torch.special, {}),
         "Tensor.": (tensor, stubs(home / "__init__.pyi", "TensorBase")),
@@ -190,9 +197,39 @@ def table(torch: ModuleType, ours: dict[str, dict[str, Any]]) -> Iterator[str]:
     for area, (holder, known) in sources.items():
         for name in sorted(ours[area]):
             function = getattr(holder, name, None)
-            if callable(function) and not name.startswith("__") and not hasattr(function, "__code__"):
-                for form in forms(name, function, known, area == "Tensor."):
-                    yield f"{area}{name}: {form}"
+            if not callable(function) or name.startswith("__"):
+                continue
+            if hasattr(function, "__code__"):
+                own = getattr(torch.Tensor, name) if area == "Tensor." else function
+                line = BY_HAND.get(f"{area}{name}") or routine(own)
+                if line:
+                    yield f"{area}{name}: {line}"
+                continue
+            for form in forms(name, function, known, area == "Tensor."):
+                yield f"{area}{name}: {form}"
+
+
+def constructors(theirs: ModuleType, ours: ModuleType) -> Iterator[str]:
+    """The lines of classes."""
+    for name in ours.__all__:
+        owner = getattr(theirs, name, None)
+        line = constructor(owner) if isinstance(owner, type) else ""
+        if line:
+            yield f"nn.{name}: {line}"
+
+
+def operator_lines(torch: ModuleType, names: Iterable[str]) -> Iterator[str]:
+    """The lines of operators that Python functions use."""
+    declared = stubs(Path(torch.__file__).parent / "_C" / "_VariableFunctions.pyi")
+    base = super(torch.Tensor, torch.ones(2, 3))
+    holders = {"": torch, "_nn": torch._C._nn, "_VF": torch._VF, "linalg": torch.linalg, "_base": base}
+    for full in names:
+        area, _, name = full.rpartition(".")
+        function = getattr(holders.get(area), name, None)
+        if function is not None and not hasattr(function, "__code__"):
+            known = {} if area == "_nn" else declared
+            for form in forms(name, function, known, area == "_base"):
+                yield f"{full}: {form}"
 
 
 def main() -> None:
@@ -206,7 +243,10 @@ def main() -> None:
         "special.": vars(retrograd.special),
         "Tensor.": dict.fromkeys(dir(retrograd.Tensor)),
     }  # fmt: skip
-    PAGE.write_text("\n".join(table(torch, ours)) + "\n", encoding="utf-8")
+    lines = [*table(torch, ours), *constructors(torch.nn, retrograd.nn)]
+    told = {line.partition(": ")[0] for line in lines}
+    lines += operator_lines(torch, sorted(operators(lines) - told))
+    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -192,5 +192,14 @@ def _found(
     seen[key] = times + 1
     if times < (_OFTEN if float in key else 1):
         return None
-    plan = plans[key] = planner(f, args, kwargs, name_of(shown, args, kwargs)) or False
+    try:
+        plan = planner(f, args, kwargs, name_of(shown, args, kwargs)) or False
+    except (
+        TypeError,
+        AttributeError,
+        ValueError,
+        LookupError,
+    ):  # such arguments: the call will say what is wrong
+        plan = False
+    plans[key] = plan
     return plan

@@ -23,7 +23,7 @@ from retrograd.runtime.eager.kernels import number, stored
 from retrograd.runtime.eager.promotion import as_operand, common_dtype
 from retrograd.runtime.eager.replay import replayed
 from retrograd.runtime.functions.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
-from retrograd.runtime.functions.refusals import telling
+from retrograd.runtime.functions.telling import telling
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, method, new

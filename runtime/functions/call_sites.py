@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 _HERE = Path(__file__).parent
 _WRAPPERS = frozenset(
     str(path) for path in (
-        __file__, _HERE / "public.py", _HERE / "pointwise.py", _HERE / "refusals.py",
+        __file__, _HERE / "public.py", _HERE / "pointwise.py", _HERE / "telling.py",
         _HERE.parent / "eager" / "replay.py", _HERE.parent / "eager" / "instant" / "calls.py",
     )
 )  # fmt: skip

@@ -20,7 +20,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot
 from retrograd.runtime.functions.arranging import diagonal
 from retrograd.runtime.functions.public import public
-from retrograd.runtime.functions.refusals import not_a_tensor
+from retrograd.runtime.functions.telling import not_a_tensor
 from retrograd.runtime.functions.shaping import movedim
 from retrograd.runtime.tensor import Tensor
 

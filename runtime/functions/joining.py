@@ -13,7 +13,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.public import axis_of, integer, public
-from retrograd.runtime.functions.refusals import not_a_tensor
+from retrograd.runtime.functions.telling import not_a_tensor
 from retrograd.runtime.functions.shaping import unsqueeze
 from retrograd.runtime.tensor import Tensor
 

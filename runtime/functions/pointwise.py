@@ -34,7 +34,7 @@ from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD, updated
 from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.eager.selection import Selection
-from retrograd.runtime.functions.refusals import not_a_tensor, tell, telling
+from retrograd.runtime.functions.telling import not_a_tensor, tell, telling
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name

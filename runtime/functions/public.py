@@ -26,7 +26,7 @@ from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, replayed
-from retrograd.runtime.functions.refusals import not_a_tensor, told
+from retrograd.runtime.functions.telling import not_a_tensor, told
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import ALIASES
 from retrograd.runtime.tensor import Tensor

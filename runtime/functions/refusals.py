@@ -1,15 +1,15 @@
-"""What PyTorch says of arguments that do not fit: its parser's sentences, when a call has failed.
+"""What PyTorch says of arguments that do not fit a function of its: its parser's sentences.
 
-`told(error, name, args, kwargs)` is asked where a function has raised something. It finds how the caller
-wrote the call (`call_sites.py`: `t.sum(x)` or `x.sum()`), reads the forms that PyTorch has under that name
-(`signatures.txt`, made by `docs/signatures.py`), and gives the error of PyTorch's parser if none of them
-takes these arguments, else the error itself. So nothing is asked of calls that succeed. A line of the table:
+`refused(forms, args, kwargs)` compares arguments with the forms that PyTorch has under a name
+(`signatures.txt`, made by `docs/signatures.py`), and gives the words of PyTorch's parser if none of them
+takes these arguments. `telling.py` asks, when a call has failed. A line of the table:
 
     nn.functional.linear: linear(Tensor input, Tensor weight, Tensor? bias = None)
     area and name         error's name(type name, … [, *, keywords alone …])
 
 where `?` takes None, `tuple[1] of ints` one int, too, `!` after the name marks a function with forms that
-are not told, and `TensorBase` a method that takes nothing at all. A new type is an entry of `FITS`.
+are not told, and `TensorBase` a method that takes nothing at all. A new type is an entry of `FITS`; a line
+that begins with `def` is of a function in Python (`routines.py`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.formats import memory_format
-from retrograd.runtime.functions.call_sites import CallSite, call_site
 from retrograd.runtime.names import ALIASES
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor
@@ -115,8 +113,9 @@ def forms() -> Mapping[str, tuple[Form, ...]]:
     """The table: of each name, with its area, the forms."""
     found: dict[str, tuple[Form, ...]] = {}
     for line in TABLE.read_text(encoding="utf-8").splitlines():
-        name, form = _form(line)
-        found[name] = (*found.get(name, ()), form)
+        if ": def " not in line:
+            name, form = _form(line)
+            found[name] = (*found.get(name, ()), form)
     return found
 
 
@@ -126,7 +125,7 @@ def forms() -> Mapping[str, tuple[Form, ...]]:
 def _is_int(x: Any) -> bool:
     if isinstance(x, Tensor):
         return not x.ndim and not x.requires_grad and not x.dtype.is_floating_point
-    return isinstance(x, int | np.integer) and not isinstance(x, bool)
+    return (isinstance(x, int | np.integer) and not isinstance(x, bool)) or x is WORKED_OUT
 
 
 def _is_number(x: Any) -> bool:
@@ -159,8 +158,17 @@ FITS: dict[str, Callable[[Any], bool]] = {
 }
 """Whether an argument is of a type, by the parser's name of it; of others, anything is."""
 
-SHOWN = {DType: "torch.dtype", device: "torch.device", memory_format: "torch.memory_format"}
-"""Names of types that say where they are from."""
+
+class _WorkedOut:
+    """Stands for an argument that a function of PyTorch's makes of what it was given: it fits."""
+
+
+WORKED_OUT = _WorkedOut()
+
+SHOWN = {
+    DType: "torch.dtype", device: "torch.device", memory_format: "torch.memory_format", _WorkedOut: "Tensor",
+}  # fmt: skip
+"""Names of types that say where they are from, or are ours alone."""
 
 
 def kind_of(x: object) -> str:
@@ -168,6 +176,8 @@ def kind_of(x: object) -> str:
 
 
 def fits(parameter: Parameter, x: Any, called: str) -> bool:
+    if x is WORKED_OUT:
+        return True
     if x is None:
         return parameter.none or parameter.kind == "object"
     if parameter.kind == "Tensor" and called.removesuffix("_") in NUMBERS_TOO and _is_number(x):
@@ -223,9 +233,12 @@ def _wrong(called: str, parameter: Parameter, given: Any, position: int | None) 
     name, kind = parameter.name, parameter.told_kind
     if not fits(parameter, given, called):
         where = "" if position is None else f" (position {position})"
-        return f"{called}(): argument '{name}'{where} must be {kind}, not {kind_of(given)}"
+        found = f"not {kind_of(given)}"
+        if kind in ("tuple of ints", "tuple of floats") and isinstance(given, tuple | list):
+            found = f"but found element of type {kind_of(given[0])} at pos 0"
+        return f"{called}(): argument '{name}'{where} must be {kind}, {found}"
     if kind == "tuple of Tensors":
-        for k, each in enumerate(given):
+        for k, each in enumerate(() if given is WORKED_OUT else given):
             if not isinstance(each, Tensor):
                 argument = (position or 1) - 1
                 return f"expected Tensor as element {k} in argument {argument}, but got {kind_of(each)}"
@@ -350,59 +363,9 @@ def _marked(told: str, x: Any, name: str) -> str:
     return f"{name}{_shown(x)}" if same else f"!{name}{_shown(x)}!"
 
 
-# ---- when a call has failed --------------------------------------------------------------------------------
-
-
-def not_a_tensor(name: str, parameter: str, position: int, value: object) -> ArgumentError:
-    """The error for an argument that should have been a Tensor."""
-    return ArgumentError(
-        mirrored(
-            f"{name}(): argument '{parameter}' (position {position + 1}) must be Tensor, not "
-            f"{type(value).__name__}"
-        ),
-        advice="make one with tensor() or from_numpy()",
-    )
-
-
-def telling(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, whose errors are told as PyTorch tells them."""
-
-    @wraps(f)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return f(*args, **kwargs)
-        except Exception as error:
-            tell(error, name, args, kwargs)
-
-    return call
-
-
-def tell(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NoReturn:
-    """Raise the error that is being handled, as PyTorch tells it."""
-    better = told(error, name, args, kwargs)
-    if better is error:
-        raise
-    raise better from None
-
-
-def told(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception:
-    """The error that PyTorch's parser would raise for a call of the function entered under this name, or
-    the error itself, where the parser finds nothing to say."""
-    site = call_site(name)
-    known = forms().get(f"{site.area}{site.name}", ()) if site is not None else ()
-    if not known:
-        return error
-    method = site is not None and site.area == "Tensor."
-    if method and known[0].called.startswith("TensorBase."):
-        text = _nothing_taken(site, args[1:], kwargs)
-    else:
-        text = refused(known, args[1:] if method else args, kwargs)
-    return ArgumentError(mirrored(text)) if text else error
-
-
-def _nothing_taken(site: CallSite | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Of a method that takes no arguments."""
-    name = site.name if site is not None else ""
+def nothing_taken(known: Sequence[Form], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """The same for a method that takes no arguments."""
+    called = known[0].called
     if kwargs:
-        return f"TensorBase.{name}() takes no keyword arguments"
-    return f"TensorBase.{name}() takes no arguments ({len(args)} given)" if args else ""
+        return f"{called}() takes no keyword arguments"
+    return f"{called}() takes no arguments ({len(args)} given)" if args else ""

@@ -4,7 +4,7 @@
 write it in the file of its kin, and name it here.
 """
 
-from retrograd.runtime.nn import functional, init, utils
+from retrograd.runtime.nn import constructors, functional, init, utils
 from retrograd.runtime.nn.activation import (
     CELU,
     ELU,
@@ -331,3 +331,5 @@ __all__ = [
     "init",
     "utils",
 ]
+
+constructors.tell(cls for name in __all__ if isinstance(cls := globals()[name], type))

@@ -1,0 +1,298 @@
+"""What PyTorch's Python functions take and what they look at first, for `signatures.py`.
+
+In flow functions; out flows for each what its call must fit, and in order the attributes and the operators
+that it asks of its arguments when all options are as by default, for these are what complains:
+
+    def elu(input, alpha=1.0, inplace=False): _nn.elu(input, alpha)
+    def mse_loss(input, target, …): target.size; input.size; broadcast_tensors(input, target); …
+
+An argument `_` is one that the function has worked out, `pair(x)` one that it has spread over two axes,
+`given(x)` one for which it has found a value where there was none. `usual(x)` says that what follows holds
+for the default of `x`. The walk goes through plain statements, takes the side of a branch that the defaults
+choose, and ends where it cannot know the side.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable
+from typing import Any
+
+HOLDERS = {
+    "torch._C._nn": "_nn.", "_C._nn": "_nn.", "torch._VF": "_VF.", "_VF": "_VF.", "torch": "",
+    "torch.linalg": "linalg.", "torch._C._VariableFunctions": "_VF.", "super()": "_base.",
+}  # fmt: skip
+"""Where operators are found, and the area of each."""
+
+SPREAD = {"_single": "single", "_pair": "pair", "_triple": "triple", "tuple": "tuple"}
+LITERALS = bool | int | float | str | None
+
+
+BY_HAND = {
+    "nn.functional.embedding_bag": "def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, "
+    "scale_grad_by_freq=False, mode='mean', sparse=False, per_sample_weights=None, include_last_offset=False, "
+    "padding_idx=None)",
+    "meshgrid": "def meshgrid(*tensors, indexing=None): _VF.meshgrid(tensors, indexing=given(indexing))",
+}
+"""Lines of functions that the walk does not see through."""
+
+
+def routine(function: Callable[..., Any], owner: type | None = None) -> str:
+    """The line of a Python function, or of the constructor of a class; empty where it has no source."""
+    inner = inspect.unwrap(dispatched(function))
+    body = statements(inner)
+    if not body:
+        return ""
+    walk = Walk(inner, owner)
+    walk.block(body)
+    name = inner.__qualname__ if "<locals>" not in inner.__qualname__ else inner.__name__
+    return f"def {name}({parameters(inner)}): {'; '.join(walk.uses)}".rstrip(" :")
+
+
+def statements(function: Any) -> list[ast.stmt]:
+    try:
+        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, SyntaxError):
+        return []
+    return list(tree.body) if isinstance(tree, ast.FunctionDef) else []
+
+
+def constructor(owner: type) -> str:
+    """The line of a class."""
+    function: Any = getattr(owner, "__init__", None)
+    plain = hasattr(function, "__code__") and not function.__code__.co_flags & inspect.CO_VARARGS
+    return routine(function, defining(owner)) if plain else ""
+
+
+def defining(owner: type, after: type | None = None) -> type | None:
+    """The first class in the order of bases that has a constructor, after another one."""
+    order = owner.__mro__
+    rest = order[order.index(after) + 1 :] if after is not None else order
+    return next((c for c in rest if hasattr(vars(c).get("__init__"), "__code__")), None)
+
+
+def dispatched(function: Any) -> Any:
+    """What PyTorch's switch between two functions calls by default."""
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or ()))
+    if "if_false" not in cells:
+        return function
+    return cells["if_true" if cells["default"].cell_contents else "if_false"].cell_contents
+
+
+def parameters(function: Any) -> str:
+    """The parameters as Python writes them, without annotations; `...` for a default that is no literal."""
+    shown = []
+    for p in inspect.signature(function).parameters.values():
+        plain = p.default is p.empty or isinstance(p.default, LITERALS)
+        default = p.default if plain else ...
+        shown.append(p.replace(annotation=p.empty, default=default))
+    text = str(inspect.Signature(shown))[1:-1]
+    return text.replace("Ellipsis", "...").replace("=inf", "=None").replace("=nan", "=None")
+
+
+def literal(text: str) -> bool:
+    """Whether a text is a number, a string, True, False or None."""
+    try:
+        return isinstance(ast.literal_eval(text), LITERALS)
+    except (ValueError, SyntaxError):
+        return False
+
+
+def raising(body: list[ast.stmt]) -> bool:
+    """Whether a block does nothing but fail, if that."""
+    return all(isinstance(s, ast.Raise | ast.Expr) for s in body)
+
+
+class Attributes(ast.NodeTransformer):
+    """Puts what is known of attributes of `self` in their place."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        value = self.values.get(ast.unparse(node))
+        return node if value is None else ast.parse(value, mode="eval").body
+
+
+class Walk:
+    """Goes through a function's statements and notes what they ask of the parameters."""
+
+    def __init__(self, function: Any, owner: type | None = None) -> None:
+        self.known: dict[str, Any] = dict(function.__globals__)
+        self.owner = owner
+        """The class whose constructor is walked through."""
+        self.values: dict[str, str] = {}
+        """What local names, and attributes of `self`, stand for: a parameter, or a literal."""
+        self.defaults: dict[str, Any] = {}
+        for name, p in inspect.signature(function).parameters.items():
+            self.values[name] = name
+            if p.default is not p.empty:
+                self.defaults[name] = p.default
+        self.uses: list[str] = []
+
+    def block(self, body: list[ast.stmt]) -> bool:
+        """Whether the function ends here."""
+        return any(self.statement(s) for s in body)
+
+    def statement(self, s: ast.stmt) -> bool:
+        match s:
+            case ast.If(test=test):
+                if "has_torch_function" in ast.unparse(test) or "is_scripting" in ast.unparse(test):
+                    return False
+                chosen = self.constant(test)
+                if chosen is None:
+                    self.expression(test)
+                    return not all(map(self.idle, (s.body, s.orelse)))
+                taken, left = (s.body, s.orelse) if chosen[0] else (s.orelse, s.body)
+                asked = self.asked(test)
+                if asked and not raising(left) and not self.fills(s):
+                    self.uses.append(f"usual({', '.join(asked)})")
+                return self.block(taken)
+            case ast.Return(value=value):
+                if value is not None:
+                    self.expression(value)
+                return True
+            case ast.Raise():
+                return True
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                self.expression(value)
+                own = self.values.get(name) == name and name in self.defaults
+                self.values[name] = f"given({name})" if own else self.argument(value)
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=attr)], value=value):
+                self.expression(value)
+                self.values[f"self.{attr}"] = self.argument(value)
+            case ast.Expr(value=value) | ast.Assign(value=value):
+                self.expression(value)
+        return False
+
+    def idle(self, body: list[ast.stmt]) -> bool:
+        """Whether a branch that may be taken asks for nothing, or fails; what it sets is unknown then."""
+        if raising(body) and body:
+            return True
+        before, noted = dict(self.values), len(self.uses)
+        ends = self.block(body)
+        idle = not ends and len(self.uses) == noted
+        del self.uses[noted:]
+        for name, value in self.values.items():
+            if value != before.get(name):
+                own = f"given({name})" if name in self.defaults else name
+                self.values[name] = own if before.get(name) == name else "_"
+        return idle
+
+    def asked(self, test: ast.expr) -> list[str]:
+        """The parameters that an expression depends on."""
+        test = Attributes(self.values).visit(copy.deepcopy(test))
+        names = {self.values.get(n.id, "") for n in ast.walk(test) if isinstance(n, ast.Name)}
+        return sorted(n for n in names if n in self.defaults)
+
+    def fills(self, s: ast.If) -> bool:
+        """Whether a branch does no more than put a value where a parameter has none."""
+        filled = [
+            self.values.get(b.targets[0].id) in self.asked(s.test)
+            for b in s.body
+            if isinstance(b, ast.Assign) and isinstance(b.targets[0], ast.Name)
+        ]
+        return len(filled) == len(s.body) and all(filled) and not s.orelse
+
+    def constant(self, test: ast.expr) -> tuple[Any] | None:
+        """The value of an expression of defaults and the module's names alone."""
+        local = {n: self.defaults[v] for n, v in self.values.items() if v in self.defaults}
+        local |= {n: ast.literal_eval(v) for n, v in self.values.items() if literal(v)}
+        test = Attributes(self.values).visit(copy.deepcopy(test))
+        names = {n.id for n in ast.walk(test) if isinstance(n, ast.Name)}
+        if any(n in self.values and n not in local for n in names):
+            return None
+        try:
+            return (eval(ast.unparse(test), self.known, local),)
+        except Exception:
+            return None
+
+    def expression(self, e: ast.expr) -> None:
+        """Note what an expression asks for, in the order in which Python does."""
+        match e:
+            case ast.Call(func=func, args=args, keywords=keywords):
+                self.expression(func)
+                for each in (*args, *(k.value for k in keywords)):
+                    self.expression(each)
+                self.call(e)
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if name in self.values:
+                if self.values[name] == name and self.owner is None:
+                    self.uses.append(f"{name}.{attr}")
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                chosen = self.constant(test)
+                if chosen is not None:
+                    self.expression(body if chosen[0] else orelse)
+            case ast.BoolOp(values=[first, *_]):
+                self.expression(first)
+            case ast.Lambda() | ast.JoinedStr():
+                return
+            case _:
+                for each in ast.iter_child_nodes(e):
+                    if isinstance(each, ast.expr):
+                        self.expression(each)
+
+    def call(self, e: ast.Call) -> None:
+        holder, _, name = ast.unparse(e.func).rpartition(".")
+        if holder == "super()" and name == "__init__":
+            self.base(e)
+            return
+        method = self.values.get(holder) == holder and f"{holder}.{name}" in self.uses
+        if name.startswith("__") or (not method and holder not in HOLDERS):
+            return
+        if method and (e.args or e.keywords):
+            self.uses.remove(f"{holder}.{name}")
+        if method and not (e.args or e.keywords):
+            return
+        called = f"{holder}.{name}" if method else f"{HOLDERS[holder]}{name}"
+        given = [self.argument(a) for a in e.args]
+        given += [f"{k.arg}={self.argument(k.value)}" for k in e.keywords if k.arg]
+        self.uses.append(f"{called}({', '.join(given)})")
+
+    def base(self, e: ast.Call) -> None:
+        """Go on in the constructor of the next class."""
+        owner = defining(self.owner.__mro__[0], self.owner) if self.owner is not None else None
+        if owner is None or not owner.__module__.startswith("torch.nn") or owner.__name__ == "Module":
+            return
+        function = vars(owner)["__init__"]
+        named = {k.arg: self.argument(k.value) for k in e.keywords if k.arg}
+        try:
+            bound = inspect.signature(function).bind("self", *map(self.argument, e.args), **named)
+        except TypeError:  # arguments that are spread
+            return
+        inner = Walk(function, owner)
+        inner.defaults |= self.defaults
+        inner.values |= bound.arguments
+        inner.block(statements(function))
+        self.uses += inner.uses
+
+    def argument(self, e: ast.expr) -> str:
+        """A parameter, a literal, one of these over several axes, a tuple of them, or `_`."""
+        match e:
+            case ast.Name(id=name) if name in self.values:
+                return self.values[name]
+            case ast.Call(func=ast.Name(id=name), args=[only]) if name in SPREAD:
+                return f"{SPREAD[name]}({self.argument(only)})"
+            case ast.Call(func=ast.Name(id="_list_with_default"), args=[first, _]):
+                return self.argument(first)
+            case ast.Attribute(value=ast.Name(id="self"), attr=attr):
+                return self.values.get(f"self.{attr}", "_")
+            case ast.Starred(value=value):
+                return f"*{self.argument(value)}"
+            case ast.Tuple(elts=elements) if elements:
+                return f"({', '.join(map(self.argument, elements))},)"
+        found = self.constant(e)
+        return repr(found[0]) if found is not None and isinstance(found[0], LITERALS) else "_"
+
+
+def operators(lines: Iterable[str]) -> set[str]:
+    """The operators that lines use, with their areas."""
+    found: set[str] = set()
+    for line in lines:
+        for use in line.partition("): ")[2].split("; "):
+            name, bracket, _ = use.partition("(")
+            if bracket:
+                found.add(name)
+    return found

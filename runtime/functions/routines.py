@@ -1,0 +1,155 @@
+"""What PyTorch says of a wrong call of one of its functions that are written in Python.
+
+Such a function says what Python says of arguments that it has no place for, and else what is said by the
+first of the attributes and operators that it asks of them. A line of `signatures.txt` has both:
+
+    nn.functional.elu: def elu(input, alpha=1.0, inplace=False): _nn.elu(input, alpha)
+
+where `_` is something worked out, `pair(x)` an argument spread over axes, `given(x)` one that is found where
+it is None, and `usual(x)` ends the list where x is not as by default. The lines are made by `docs/routines.py`; `telling.py` asks for them.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from retrograd.compiler.errors import ArgumentError, AttributeMissingError, RetrogradError, mirrored
+from retrograd.runtime.functions.refusals import TABLE, WORKED_OUT
+from retrograd.runtime.tensor import Tensor
+
+Ask = Callable[[str, Sequence[Any], Mapping[str, Any]], Exception | None]
+"""What is wrong with a call of the function of this name in the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A function that PyTorch has in Python."""
+
+    called: str
+    parameters: str
+    """As Python writes them."""
+    uses: tuple[ast.expr, ...]
+    """What it asks of its arguments: attributes and calls, in order."""
+
+
+@cache
+def routines() -> Mapping[str, Routine]:
+    """The routines of the table, by name and area."""
+    found: dict[str, Routine] = {}
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        name, _, written = line.partition(": ")
+        if written.startswith("def "):
+            head, _, uses = written.removeprefix("def ").partition("): ")
+            called, _, parameters = head.partition("(")
+            asked = [ast.parse(use, mode="eval").body for use in uses.split("; ") if use]
+            found[name] = Routine(called, parameters.removesuffix(")"), tuple(asked))
+    return found
+
+
+@cache
+def _signature(routine: Routine) -> Callable[..., dict[str, Any]]:
+    """A function of these parameters that gives them by name."""
+    space: dict[str, Any] = {}
+    name = routine.called.rpartition(".")[2]
+    exec(f"def {name}({routine.parameters}): return locals()", space)
+    space[name].__qualname__ = routine.called
+    made: Callable[..., dict[str, Any]] = space[name]
+    return made
+
+
+def complaint(routine: Routine, args: Sequence[Any], kwargs: Mapping[str, Any], ask: Ask) -> Exception | None:
+    """What the routine would raise for these arguments, as far as its uses tell."""
+    try:
+        bound = _signature(routine)(*args, **kwargs)
+    except TypeError as error:
+        return ArgumentError(mirrored(str(error)))
+    for use in routine.uses:
+        if isinstance(use, ast.Call) and ast.unparse(use.func) == "usual":
+            if any(_unusual(routine, x, bound) for x in use.args):
+                return None
+            continue
+        try:
+            found = _missing(use, bound, ask)
+        except RetrogradError as error:
+            return error
+        if found is not None:
+            return found
+    return None
+
+
+def _unusual(routine: Routine, x: ast.expr, bound: Mapping[str, Any]) -> bool:
+    """Whether an argument is not as by default."""
+    given, default = _value(x, bound), _defaults(routine)[ast.unparse(x)]
+    return type(given) is not type(default) or given != default
+
+
+@cache
+def _defaults(routine: Routine) -> dict[str, Any]:
+    return {name: p.default for name, p in inspect.signature(_signature(routine)).parameters.items()}
+
+
+def _missing(use: ast.expr, bound: Mapping[str, Any], ask: Ask) -> Exception | None:
+    match use:
+        case ast.Attribute(value=ast.Name(id=name), attr=attribute):
+            return _without(bound[name], attribute)
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attribute)) if name in bound:
+            found = _without(bound[name], attribute)
+            if found is not None or not isinstance(bound[name], Tensor):
+                return found
+            args = [bound[name], *(_value(a, bound) for a in use.args)]
+            return ask(f"Tensor.{attribute}", args, _named(use, bound))
+        case ast.Call(func=func):
+            return ask(ast.unparse(func), [_value(a, bound) for a in use.args], _named(use, bound))
+    raise AssertionError(f"{ast.unparse(use)} asks for nothing")
+
+
+def _without(x: object, attribute: str) -> Exception | None:
+    if isinstance(x, Tensor) or x is WORKED_OUT or hasattr(x, attribute):
+        return None
+    return AttributeMissingError(mirrored(f"'{type(x).__name__}' object has no attribute '{attribute}'"))
+
+
+def _named(use: ast.Call, bound: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(k.arg): _value(k.value, bound) for k in use.keywords}
+
+
+SPREAD = {"single": 1, "pair": 2, "triple": 3}
+"""Over how many axes."""
+
+
+def _value(e: ast.expr, bound: Mapping[str, Any]) -> Any:
+    match e:
+        case ast.Name(id="_"):
+            return WORKED_OUT
+        case ast.Name(id=name):
+            return bound[name]
+        case ast.Call(func=ast.Name(id="given"), args=[only]):
+            found = _value(only, bound)
+            return WORKED_OUT if found is None else found
+        case ast.Call(func=ast.Name(id="tuple"), args=[only]):
+            found = _value(only, bound)
+            if isinstance(found, int):
+                return (found,)
+            if not isinstance(found, Iterable):
+                raise ArgumentError(mirrored(f"'{type(found).__name__}' object is not iterable"))
+            return tuple(found)
+        case ast.Call(func=ast.Name(id=spread), args=[only]):
+            found = _value(only, bound)
+            return tuple(found) if isinstance(found, Iterable) else (found,) * SPREAD[spread]
+        case ast.Tuple(elts=elements):
+            return tuple(chain.from_iterable(_elements(each, bound) for each in elements))
+    return ast.literal_eval(e)
+
+
+def _elements(e: ast.expr, bound: Mapping[str, Any]) -> Iterable[Any]:
+    match e:
+        case ast.Starred(value=value):
+            found = _value(value, bound)
+            return (found,) if found is WORKED_OUT else found
+    return (_value(e, bound),)

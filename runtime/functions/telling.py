@@ -1,0 +1,72 @@
+"""Errors told as PyTorch tells them, when a call has failed.
+
+`told(error, name, args, kwargs)` is asked where a function has raised something. It finds how the caller
+wrote the call (`call_sites.py`: `t.sum(x)` or `x.sum()`), and what PyTorch says of such arguments to the
+function of that name: its parser (`refusals.py`), or Python and the parser (`routines.py`). Where they say
+nothing the error stays what it is. So nothing is asked of calls that succeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, NoReturn
+
+from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.functions.refusals import forms, nothing_taken, refused
+from retrograd.runtime.functions.routines import complaint, routines
+
+
+def not_a_tensor(name: str, parameter: str, position: int, value: object) -> ArgumentError:
+    """The error for an argument that should have been a Tensor."""
+    return ArgumentError(
+        mirrored(
+            f"{name}(): argument '{parameter}' (position {position + 1}) must be Tensor, not "
+            f"{type(value).__name__}"
+        ),
+        advice="make one with tensor() or from_numpy()",
+    )
+
+
+def telling(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, whose errors are told as PyTorch tells them."""
+
+    @wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return f(*args, **kwargs)
+        except Exception as error:
+            tell(error, name, args, kwargs)
+
+    return call
+
+
+def tell(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NoReturn:
+    """Raise the error that is being handled, as PyTorch tells it."""
+    better = told(error, name, args, kwargs)
+    if better is error:
+        raise
+    raise better from None
+
+
+def told(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception:
+    """What PyTorch would raise for a call of the function entered under this name, or the error itself,
+    where the arguments are such as PyTorch takes."""
+    site = call_site(name)
+    return error if site is None else wrong(f"{site.area}{site.name}", args, kwargs) or error
+
+
+def wrong(called: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:
+    """What PyTorch would raise for these arguments to its function of this name and area; of a method, the
+    Tensor is the first."""
+    routine = routines().get(called)
+    if routine is not None:
+        return complaint(routine, args, kwargs, wrong)
+    known = forms().get(called, ())
+    if not known:
+        return None
+    given = args[1:] if called.startswith("Tensor.") else args
+    asked = nothing_taken if known[0].called.startswith("TensorBase.") else refused
+    text = asked(known, given, kwargs)
+    return ArgumentError(mirrored(text)) if text else None
