@@ -82,8 +82,8 @@ class ShapeError(RetrogradError, RuntimeError, ValueError):
     """Shapes that do not fit together (PyTorch raises RuntimeError, NumPy ValueError)."""
 
 
-class DtypeError(RetrogradError, RuntimeError, TypeError):
-    """An operation that the dtype does not have."""
+class DtypeError(RetrogradError, NotImplementedError, TypeError):
+    """An operation that the dtype does not have (PyTorch's kernels say that it is not implemented)."""
 
 
 class ArgumentError(RetrogradError, TypeError, ValueError, RuntimeError):

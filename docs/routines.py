@@ -32,9 +32,9 @@ LITERALS = bool | int | float | str | None
 
 
 BY_HAND = {
-    "nn.functional.embedding_bag": "def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, "
-    "scale_grad_by_freq=False, mode='mean', sparse=False, per_sample_weights=None, include_last_offset=False, "
-    "padding_idx=None)",
+    "nn.functional.embedding_bag": "def embedding_bag(input, weight, offsets=None, max_norm=None, "
+    "norm_type=2, scale_grad_by_freq=False, mode='mean', sparse=False, per_sample_weights=None, "
+    "include_last_offset=False, padding_idx=None)",
     "meshgrid": "def meshgrid(*tensors, indexing=None): _VF.meshgrid(tensors, indexing=given(indexing))",
 }
 """Lines of functions that the walk does not see through."""

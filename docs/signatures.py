@@ -96,7 +96,7 @@ def forms(name: str, function: Any, known: Forms, method: bool) -> list[str]:
         return []
     if re.match(r"Tensor\w*\.\w+\(\) takes no arguments", text):
         return [f"TensorBase.{name}()"]
-    if not re.match(rf"{name}\(\) |\w+_{name}\(\) |linalg_", text):
+    if not re.match(rf"{name}\(\) |\w+_{name}\(\) |linalg_|new\(\) ", text):
         return []
     called = text.partition("(")[0]
     several = re.findall(r"^ \* \((.*)\)$", text, re.M)

@@ -27,9 +27,18 @@ class device:
     """Where a Tensor's elements are: `device("cpu")`, `device("cuda:0")`, as `torch.device`."""
 
     type: str
+    """Of a GPU its number will do."""
     index: int | None = None
 
     def __post_init__(self) -> None:
+        given: object = self.type
+        if isinstance(given, int) and not isinstance(given, bool):
+            available = import_module("retrograd.runtime.cuda").is_available()  # late: as below
+            if not available:
+                raise DeviceError(mirrored("Cannot access accelerator device when none is available."))
+            object.__setattr__(self, "index", given)
+            object.__setattr__(self, "type", "cuda")
+            return
         kind, _, number = self.type.partition(":")
         if number:
             if not number.isdecimal() or self.index is not None:

@@ -203,6 +203,8 @@ def _ravel(input: Any) -> str:
 
 
 def _matmul(input: Any, other: Any, **kwargs: Any) -> str:
+    if not hasattr(other, "ndim"):
+        return ""  # `@` with what is no Tensor, which is left to Python
     known = {(1, 1): "DotBackward0", (2, 2): "MmBackward0", (2, 1): "MvBackward0"}
     steps = Last("SqueezeBackward4" if (input.ndim, other.ndim) == (1, 2) else "UnsafeViewBackward0")
     return known.get((input.ndim, other.ndim), steps)

@@ -121,7 +121,10 @@ class Tensor:
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the extent of one axis."""
-        return Size(self._value.shape) if dim is None else self._value.shape[self._axis(dim)]
+        try:
+            return Size(self._value.shape) if dim is None else self._value.shape[self._axis(dim)]
+        except TypeError:
+            raise _no_dim("size", dim) from None
 
     @property
     def dtype(self) -> DType:
@@ -169,7 +172,10 @@ class Tensor:
             steps = value.strides
         else:
             steps = tuple(step // value.itemsize for step in value.strides)
-        return steps if dim is None else steps[self._axis(dim)]
+        try:
+            return steps if dim is None else steps[self._axis(dim)]
+        except TypeError:
+            raise _no_dim("stride", dim) from None
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in order, or in that of a `memory_format`."""
@@ -188,10 +194,10 @@ class Tensor:
     def _axis(self, dim: int) -> int:
         ndim = self._value.ndim
         if not -ndim <= dim < ndim:
-            raise DimensionError(
-                f"dim={dim} of a tensor with {ndim} axes",
-                f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {dim})",
-            )
+            why = f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {dim})"
+            if not ndim:
+                why = f"Dimension specified as {dim} but tensor has no dimensions"
+            raise DimensionError(f"dim={dim} of a tensor with {ndim} axes", mirrored(why))
         return dim % ndim
 
     # ---- its data ------------------------------------------------------------------------------------------
@@ -341,6 +347,13 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Have operations on this leaf recorded, or no longer."""
+        if not isinstance(requires_grad, bool):
+            raise ArgumentError(
+                mirrored(
+                    "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
+                    f"{type(requires_grad).__name__}"
+                )
+            )
         if self._current_edge() is not None and not requires_grad:
             raise GradientError(
                 mirrored(
@@ -521,6 +534,12 @@ def _array_of(value: Any, sizes: tuple[int, ...]) -> Array | DeviceArray:
     if isinstance(value, Tensor):
         return value.read("Tensor()").astype(kind)
     return np.array(value, dtype=kind)
+
+
+def _no_dim(asked: str, dim: object) -> ArgumentError:
+    return ArgumentError(
+        mirrored(f"{asked}(): argument 'dim' (position 1) must be int, not {type(dim).__name__}")
+    )
 
 
 def _not_known_yet(asked: str, tensor: Tensor) -> TraceError:

@@ -192,6 +192,7 @@ def _found(
     seen[key] = times + 1
     if times < (_OFTEN if float in key else 1):
         return None
+    plan: Plan | Literal[False]
     try:
         plan = planner(f, args, kwargs, name_of(shown, args, kwargs)) or False
     except (

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,7 +46,9 @@ def entered(in_place: bool = True, replay: bool | str = True) -> Callable[[_F], 
     return enter
 
 
-updating = partial(replayed, planner="updates")
+def updating(function: _F) -> _F:
+    """The method, which writes where its plan says, and whose errors are told."""
+    return replayed(telling(function.__name__, function), planner="updates")  # type: ignore[return-value]  # called as it is
 
 
 def _into(out: Tensor | None, result: Tensor) -> Tensor:

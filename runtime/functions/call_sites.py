@@ -37,14 +37,15 @@ class CallSite(NamedTuple):
     name: str
 
 
-def call_site(name: str) -> CallSite | None:
-    """Where and under which name the nearest caller outside the wrappers finds what it calls.
+def call_site(name: str, outside: bool = False) -> CallSite | None:
+    """Where and under which name the nearest caller outside the wrappers, or with `outside` the nearest
+    outside the package, finds what it calls.
 
     None where it does not call (an operator), or calls a function of ours that is not PyTorch's. `name` is
     that of a function of the top, if the caller calls it by a variable.
     """
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename in _WRAPPERS:
+    while frame is not None and _stands_between(frame.f_code.co_filename, outside):
         frame = frame.f_back
     if frame is None:
         return None
@@ -55,6 +56,10 @@ def call_site(name: str) -> CallSite | None:
     if holders:
         return CallSite(_area(frame, holders), last)
     return None if frame.f_code.co_filename.startswith(_PACKAGE) else CallSite("", name)
+
+
+def _stands_between(file: str, outside: bool) -> bool:
+    return file in _WRAPPERS or (outside and file.startswith(_PACKAGE))
 
 
 Step = tuple[str, str]

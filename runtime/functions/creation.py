@@ -251,6 +251,8 @@ def _one_value(shape: Sequence[int], value: Value, dtype: DType, device: object,
 def _constant_factory(name: str, value: Number) -> Callable[..., Tensor]:
     @public(name, replay="copy")
     def factory(*size: Any, dtype: object = None, device: object = None, **options: Any) -> Tensor:
+        if not size:
+            raise ArgumentError(mirrored(f'{name}() missing 1 required positional arguments: "size"'))
         return _one_value(sizes_of(size, name), value, _or_default(dtype), device, **options)
 
     @public(f"{name}_like", replay="copy")
@@ -281,6 +283,10 @@ def full(
     size: Sequence[int], fill_value: Any, *, dtype: object = None, device: object = None, **options: Any
 ) -> Tensor:
     """One number everywhere, in the dtype of that number unless another is asked for."""
+    if not isinstance(size, Sequence):
+        raise ArgumentError(
+            mirrored(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
+        )
     kind = dtype_of_number(_fill(fill_value, "full")) if dtype is None else dtypes.dtype(dtype)
     return _one_value(sizes_of((size,), "full"), fill_value, kind, device, **options)
 

@@ -20,7 +20,6 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot
 from retrograd.runtime.functions.arranging import diagonal
 from retrograd.runtime.functions.public import public
-from retrograd.runtime.functions.telling import not_a_tensor
 from retrograd.runtime.functions.shaping import movedim
 from retrograd.runtime.tensor import Tensor
 
@@ -36,7 +35,7 @@ class _Term(NamedTuple):
 
 
 @public("einsum", replay=True)
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: Any = None, *operands: Any) -> Tensor:
     """The sum of products that the equation says: `einsum("bij,bjk->bik", a, b)`.
 
     An ellipsis stands for axes that broadcast; without `->` the result has the letters that occur once, in
@@ -45,9 +44,18 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     tensors: Sequence[Tensor] = (
         operands[0] if len(operands) == 1 and isinstance(operands[0], Sequence) else operands
     )
+    if not operands:
+        raise ArgumentError(
+            mirrored(
+                "einsum(): must specify the equation string and at least one operand, or at least one "
+                "operand and its subscripts list"
+            )
+        )
     for k, x in enumerate(tensors):
         if not isinstance(x, Tensor):
-            raise not_a_tensor("einsum", f"operands[{k}]", k + 1, x)
+            raise ArgumentError(
+                mirrored(f"expected Tensor as element {k} in argument 1, but got {type(x).__name__}")
+            )
     inputs, output = _parse(equation, [x.ndim for x in tensors])
     terms = [_diagonals(_Term(x, letters), equation) for x, letters in zip(tensors, inputs)]
     terms = _broadcast(terms, equation)

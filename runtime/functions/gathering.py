@@ -249,7 +249,11 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at these indices along `dim`, in their order."""
     axis = axis_of(dim, input.ndim, "index_select")
     (x,) = _lined(input)
-    picked = places.take(x, _vector("index_select", index), axis)
+    vector = _vector("index_select", index)
+    try:
+        picked = places.take(x, vector, axis)
+    except DimensionError as error:
+        raise DimensionError(mirrored("index out of range in self"), str(error)) from None
     return moves.reshape(picked, ()) if not input.ndim and picked.numel() == 1 else picked
 
 

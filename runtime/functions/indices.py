@@ -111,6 +111,8 @@ def _as_item(item: Any) -> Any:
     if not isinstance(item, Tensor):
         if hasattr(item, "__index__"):
             return item.__index__()
+        if isinstance(item, str):
+            raise ArgumentError(mirrored("new(): invalid data type 'str'"))
         raise DimensionError(
             f"an index of type {type(item).__name__}",
             mirrored(

@@ -19,6 +19,7 @@ from retrograd.runtime.eager.moving import get_device, is_pinned
 from retrograd.runtime.eager.promotion import common_dtype
 from retrograd.runtime.functions.creation import array_of, filled
 from retrograd.runtime.functions.public import public
+from retrograd.runtime.functions.telling import wrong
 from retrograd.runtime.names import LEGACY, legacy_name
 from retrograd.runtime.tensor import Tensor, method, new
 
@@ -209,7 +210,10 @@ class _Legacy(type):
 
     dtype: DType
 
-    def __call__(cls, *data: Any) -> Tensor:
+    def __call__(cls, *data: Any, **named: Any) -> Tensor:
+        if named:
+            error = wrong(cls.__name__, data, named)
+            raise error or ArgumentError(f"{cls.__name__}({', '.join(named)})", "it takes data alone")
         if data and not isinstance(data[0], int):
             return new(array_of(data[0], cls.dtype))
         return filled(data or (0,), 0, cls.dtype)

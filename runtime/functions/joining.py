@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.public import axis_of, integer, public
-from retrograd.runtime.functions.telling import not_a_tensor
 from retrograd.runtime.functions.shaping import unsqueeze
+from retrograd.runtime.functions.telling import not_a_tensor
 from retrograd.runtime.tensor import Tensor
 
 _EMPTY = {
@@ -163,11 +164,19 @@ def _need_axis(input: Tensor, name: str) -> None:
 
 
 @public("split", method=True, replay=True)
-def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of a given size (the last may be smaller), or of the given sizes."""
     _need_axis(input, "split")
     axis = axis_of(dim, input.ndim, "split")
     whole = input.shape[axis]
+    counted = isinstance(split_size_or_sections, Sequence) or hasattr(split_size_or_sections, "__index__")
+    if not counted or isinstance(split_size_or_sections, str):
+        raise ArgumentError(
+            mirrored(
+                "split_with_sizes(): argument 'split_sizes' (position 2) must be tuple of ints, not "
+                f"{type(split_size_or_sections).__name__}"
+            )
+        )
     if isinstance(split_size_or_sections, Sequence):
         sections = [integer(s, "split", "split_sizes") for s in split_size_or_sections]
         if sum(sections) != whole or any(s < 0 for s in sections):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
@@ -47,7 +48,7 @@ def _by(x: Tensor) -> str:
     return "x".join(map(str, x.shape))
 
 
-@public("matmul", "__matmul__", method=True, replay=True)
+@public("matmul", method=True, replay=True)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product over the last two axes; a vector is a row on the left and a column on the right.
 
@@ -74,6 +75,12 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if other.ndim == 1:
         del keep[-1]
     return moves.reshape(product, keep)
+
+
+@public("__matmul__", method=True, function=False, replay=True)
+def _times(input: Tensor, other: Any) -> Any:
+    """`@`, which leaves what is no Tensor to Python."""
+    return matmul(input, other) if isinstance(other, Tensor) else NotImplemented
 
 
 @public("__rmatmul__", method=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, DeviceError, DtypeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DeviceError, DtypeError, GradientError, mirrored
 from retrograd.compiler.ir.graph import OPS, Array, Type, apply
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.ops.elementwise import Elementwise, Types
@@ -34,6 +34,7 @@ from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD, updated
 from retrograd.runtime.eager.replay import called, name_history, replayed
 from retrograd.runtime.eager.selection import Selection
+from retrograd.runtime.functions.call_sites import call_site
 from retrograd.runtime.functions.telling import not_a_tensor, tell, telling
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
@@ -351,6 +352,14 @@ def row_function(row: Elementwise) -> Function:
 
 def write_out(out: Tensor, result: Tensor) -> Tensor:
     """What `out=` asks for."""
+    if STATE.grad and (out._requires_grad or result._requires_grad):
+        site = call_site("out", outside=True)
+        raise GradientError(
+            mirrored(
+                f"{site.name if site is not None else 'out'}(): functions with out=... arguments don't "
+                "support automatic differentiation, but one of the arguments requires grad."
+            )
+        )
     check_category(out, result)
     check_place(out, result)
     return assign(out, result)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import DimensionError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Value
 from retrograd.compiler.ops import extremum, scan
 from retrograd.compiler.ops import reduce as ops
@@ -184,6 +184,8 @@ def _best(
     @public(name, method=True, replay=True)
     def best(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
         second = dim if isinstance(dim, Tensor) else other
+        if second is not None and keepdim is not False:
+            raise ArgumentError(f"{name}(…, keepdim={keepdim!r}) of two tensors", "no dim is reduced")
         if second is not None:
             return APPLY[row](input, second)
         if dim is None:

@@ -6,7 +6,8 @@ first of the attributes and operators that it asks of them. A line of `signature
     nn.functional.elu: def elu(input, alpha=1.0, inplace=False): _nn.elu(input, alpha)
 
 where `_` is something worked out, `pair(x)` an argument spread over axes, `given(x)` one that is found where
-it is None, and `usual(x)` ends the list where x is not as by default. The lines are made by `docs/routines.py`; `telling.py` asks for them.
+it is None, and `usual(x)` ends the list where x is not as by default. The lines are made by
+`docs/routines.py`; `telling.py` asks for them.
 """
 
 from __future__ import annotations

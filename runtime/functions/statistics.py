@@ -137,7 +137,8 @@ def norm(
     Where it is 0 its derivative is 0.
     """
     if isinstance(p, str) and p != "fro":
-        raise ArgumentError(f"norm(p={p!r})", "the norms here are numbers p and 'fro'")
+        why = f"linalg.matrix_norm: Order {p} not supported."
+        raise ArgumentError(mirrored(why), "the norms here are numbers p and 'fro'")
     order = 2.0 if p is None or isinstance(p, str) else float(p)
     why = "linalg.vector_norm: Expected a floating point or complex tensor as input."
     x, axes = _floating(input, dtype, why), axes_of(dim, input.ndim, "norm")

@@ -15,7 +15,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.compiler.native.kinds import fields_of
 from retrograd.runtime.device import device as Device
 from retrograd.runtime.random.native import native
@@ -177,7 +177,11 @@ default_generator.seed()
 
 def manual_seed(seed: int) -> Generator:
     """Start the default stream of `seed`; returns the default generator."""
-    return default_generator.manual_seed(seed)
+    try:
+        whole = int(seed)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(mirrored(str(error))) from None
+    return default_generator.manual_seed(whole)
 
 
 def initial_seed() -> int:
