@@ -13,7 +13,7 @@ from typing import Any
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime.functions.public import axis_of, integer, public
+from retrograd.runtime.functions.public import axis_of, integer, public, whole_numbers
 from retrograd.runtime.functions.shaping import unsqueeze
 from retrograd.runtime.functions.telling import not_a_tensor
 from retrograd.runtime.tensor import Tensor
@@ -178,7 +178,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
             )
         )
     if isinstance(split_size_or_sections, Sequence):
-        sections = [integer(s, "split", "split_sizes") for s in split_size_or_sections]
+        sections = list(whole_numbers(split_size_or_sections, "split_with_sizes", "split_sizes"))
         if sum(sections) != whole or any(s < 0 for s in sections):
             raise ShapeError(
                 f"split of a tensor of shape {list(input.shape)}",

@@ -292,7 +292,26 @@ def sizes_of(sizes: Sequence[object], name: str, parameter: str = "size") -> tup
     """Sizes given one by one, `(2, 3)`, or as one sequence, `((2, 3),)`."""
     if len(sizes) == 1 and isinstance(sizes[0], Sequence):
         sizes = sizes[0]
-    return tuple(integer(s, name, parameter) for s in sizes)
+    return whole_numbers(sizes, name, parameter)
+
+
+def whole_numbers(given: Sequence[object], name: str, parameter: str) -> tuple[int, ...]:
+    """The ints of a sequence, of which PyTorch's parser looks at the first before it unpacks the others."""
+    found: list[int] = []
+    for place, each in enumerate(given):
+        try:
+            found.append(integer(each, name, parameter))
+        except ArgumentError:
+            if not place:
+                raise
+            kind = type(each).__name__
+            raise ArgumentError(
+                mirrored(
+                    f"{name}(): argument '{parameter}' failed to unpack the object at pos {place + 1} with "
+                    f'error "type must be tuple of ints,but got {kind}"'
+                )
+            ) from None
+    return tuple(found)
 
 
 def promoted(*tensors: Tensor) -> list[Tensor]:
