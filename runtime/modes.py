@@ -13,6 +13,8 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
+from retrograd.compiler.errors import warn
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -194,9 +196,13 @@ class detect_anomaly(_Mode):
     def __init__(self, check_nan: bool = True) -> None:
         super().__init__()
         self.check_nan = check_nan
+        warn(
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be "
+            "enabled for debugging."
+        )
 
     def _copy(self) -> _Mode:
-        return type(self)(self.check_nan)
+        return set_detect_anomaly(True, self.check_nan)
 
     def __enter__(self) -> None:
         super().__enter__()
@@ -216,7 +222,8 @@ class set_detect_anomaly(detect_anomaly):
     """Anomaly mode on or off at once, and until the end of the block if used as one."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        super().__init__(check_nan)
+        self._before = []
+        self.check_nan = check_nan
         self.value = bool(mode)
         super().__enter__()
 

@@ -35,6 +35,7 @@ from retrograd.compiler.errors import (
     ShapeError,
     TraceError,
     mirrored,
+    warn,
 )
 from retrograd.compiler.ir.graph import Array, Constant, Node
 from retrograd.runtime import tracing
@@ -391,7 +392,10 @@ class Tensor:
 
     @property
     def grad(self) -> Tensor | None:
-        return self._grad
+        found = self._grad
+        if found is None:
+            self._warn_of_no_grad()
+        return found
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -402,6 +406,17 @@ class Tensor:
     @grad.deleter
     def grad(self) -> None:
         self._set_grad(None)
+
+    def _warn_of_no_grad(self) -> None:
+        """Where a backward pass will not put a gradient here either."""
+        if STATE.trace is None and self._current_edge() is not None and not self.retains_grad:
+            warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+                "attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
+                "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
+                "access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead. See "
+                "github.com/pytorch/pytorch/pull/30531 for more information."
+            )
 
     def _set_grad(self, value: Tensor | None) -> None:
         if STATE.trace is not None:

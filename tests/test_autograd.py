@@ -448,10 +448,13 @@ def test_a_failed_pass_writes_no_gradient() -> None:
 
 def test_a_nan_is_told_with_the_line_of_its_operation() -> None:
     x = tensor(0, 1).requires_grad_()
-    with retrograd.autograd.detect_anomaly():
+    with retrograd.autograd.set_detect_anomaly(True):
         root = (x * 0).sqrt()
         product = root * 0
-    with retrograd.autograd.detect_anomaly(), pytest.raises(GradientError, match="SqrtBackward0") as caught:
+    with (
+        retrograd.autograd.set_detect_anomaly(True),
+        pytest.raises(GradientError, match="SqrtBackward0") as caught,
+    ):
         product.backward(tensor(1, 1))
     assert caught.value.where is not None
     assert caught.value.where.function == test_a_nan_is_told_with_the_line_of_its_operation.__name__

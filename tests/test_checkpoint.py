@@ -317,7 +317,7 @@ def test_in_a_compiled_function_a_checkpoint_is_the_function() -> None:
 
 def test_anomaly_mode_and_hooks_go_together() -> None:
     x = rg.tensor([-1.0]).requires_grad_()
-    with rg.autograd.detect_anomaly(), rg.autograd.graph.save_on_cpu():
+    with rg.autograd.set_detect_anomaly(True), rg.autograd.graph.save_on_cpu():
         y = x.sqrt()
         with pytest.raises(RuntimeError, match="SqrtBackward0"):
             y.backward()

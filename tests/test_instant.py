@@ -226,7 +226,7 @@ def test_modes_are_asked_at_every_call() -> None:
         assert (w * 2.0).sum().requires_grad
         with rg.no_grad():
             assert not (w * 2.0).sum().requires_grad
-    with rg.autograd.detect_anomaly():
+    with rg.autograd.set_detect_anomaly(True):
         assert (w * 2.0).grad_fn.extras.where is not None
 
 

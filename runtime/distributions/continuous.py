@@ -39,7 +39,7 @@ def standard_uniform(shape: Shape, like: Tensor) -> Tensor:
 
 def blank(shape: Shape, like: Tensor) -> Tensor:
     """What is to be filled with random numbers."""
-    return creation.empty(*shape, dtype=like.dtype, device=like.device)
+    return creation.empty(tuple(shape), dtype=like.dtype, device=like.device)
 
 
 class Location(Distribution):

@@ -62,7 +62,7 @@ class Multinomial(Distribution):
 
     def draw(self, sample_shape: Shape) -> Tensor:
         drawn = self._categorical.sample((self.total_count, *sample_shape)).movedim(0, -1)
-        counts = creation.zeros(*self.extended(sample_shape), dtype=drawn.dtype, device=drawn.device)
+        counts = creation.zeros(self.extended(sample_shape), dtype=drawn.dtype, device=drawn.device)
         return counts.scatter_add(-1, drawn, creation.full_like(drawn, 1)).to(self.probs.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:

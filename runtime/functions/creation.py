@@ -17,7 +17,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Array, Type, Value
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.rows import rows
@@ -78,6 +78,20 @@ def tensor(
     Python floats become the default dtype and ints int64; arrays keep theirs. Raises ArgumentError for
     anything else.
     """
+    if isinstance(data, Tensor):
+        warn(_COPIES.format("torch.tensor"))
+    return _made(data, dtype, device, requires_grad, **options)
+
+
+_COPIES = (
+    "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+    "sourceTensor.detach().clone().requires_grad_(True), rather than {}(sourceTensor)."
+)
+
+
+def _made(
+    data: Any, dtype: object, device: object = None, requires_grad: bool = False, **options: object
+) -> Tensor:
     array = array_of(data, None if dtype is None else dtypes.dtype(dtype))
     if devices.chosen(device) is None and isinstance(data, Tensor):
         device = data.device
@@ -309,7 +323,9 @@ def new_full(
 @public("new_tensor", method=True, function=False)
 def new_tensor(input: Tensor, data: Any, *, dtype: object = None, **options: Any) -> Tensor:
     """The data as a Tensor of this one's dtype."""
-    return tensor(data, dtype=input.dtype if dtype is None else dtype, **{"device": input.device} | options)
+    if isinstance(data, Tensor):
+        warn(_COPIES.format("tensor.new_tensor"))
+    return _made(data, input.dtype if dtype is None else dtype, **{"device": input.device} | options)
 
 
 def _fill(value: object, name: str) -> object:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ops import alignment, losses
 from retrograd.compiler.ops import cross_entropy as classes
 from retrograd.compiler.ops import shape as moves
@@ -32,17 +32,28 @@ def _reduced(each: Tensor, reduction: str) -> Tensor:
     return each if reduction == "none" else each.sum() if reduction == "sum" else mean(each)
 
 
+def _alike(input: Tensor, target: Tensor) -> list[Tensor]:
+    """Both in their common dtype; PyTorch warns where one would be broadcast."""
+    if input.shape != target.shape:
+        warn(
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This "
+            "will likely lead to incorrect results due to broadcasting. Please ensure they have the same "
+            "size."
+        )
+    return promoted(input, target)
+
+
 @functional("mse_loss", replay=True)
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """The squared difference."""
-    x, y = promoted(input, target)
+    x, y = _alike(input, target)
     return losses.mse_loss(x, y, reduction)
 
 
 @functional("l1_loss", replay=True)
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """The absolute difference."""
-    x, y = promoted(input, target)
+    x, y = _alike(input, target)
     if not x.dtype.is_floating_point:
         return _reduced(abs(x - y), reduction)
     return losses.l1_loss(x, y, reduction)
@@ -51,14 +62,14 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
 @functional("smooth_l1_loss", replay=True)
 def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """The absolute difference less `beta / 2`, but a parabola within `beta`."""
-    x, y = promoted(input, target)
+    x, y = _alike(input, target)
     return losses.smooth_l1_loss(x, y, beta, reduction)
 
 
 @functional("huber_loss", replay=True)
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """Half the squared difference, but linear beyond `delta`."""
-    x, y = promoted(input, target)
+    x, y = _alike(input, target)
     return losses.huber_loss(x, y, delta, reduction)
 
 

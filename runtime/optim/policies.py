@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.runtime.optim.optimizer import Group, Optimizer
-from retrograd.runtime.optim.rates import LRScheduler
+from retrograd.runtime.optim.rates import EPOCH_GIVEN, LRScheduler
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -55,7 +55,7 @@ class ReduceLROnPlateau(LRScheduler):
         """Look at the metric of this epoch."""
         current = float(metrics)
         if epoch is not None:
-            warn("The epoch parameter in `scheduler.step()` is deprecated.")
+            warn(EPOCH_GIVEN)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(current):
             self.best, self.num_bad_epochs = current, 0

@@ -16,6 +16,13 @@ from typing import Any
 from retrograd.compiler.errors import ArgumentError, NameTakenError, mirrored, warn
 from retrograd.runtime.optim.optimizer import Optimizer
 
+EPOCH_GIVEN = (
+    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. "
+    "Please use `scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from "
+    "None, the closed form is used instead of the new chainable form, where available. Please open an issue "
+    "if you are unable to replicate your use case: https://github.com/pytorch/pytorch/issues/new/choose."
+)
+
 
 class LRScheduler:
     """The base: counts epochs, and writes rates into the groups. Making one is its first step."""
@@ -67,11 +74,13 @@ class LRScheduler:
             warn(
                 "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and "
                 "later, you should call them in the opposite order: `optimizer.step()` before "
-                "`lr_scheduler.step()`."
+                "`lr_scheduler.step()`.  Failure to do this will result in PyTorch skipping the first value "
+                "of the learning rate schedule. See more details at "
+                "https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
             )
         self._step_count += 1
         if epoch is not None:
-            warn("The epoch parameter in `scheduler.step()` is deprecated.")
+            warn(EPOCH_GIVEN)
         self._go_to(epoch)
 
     def _go_to(self, epoch: int | None) -> None:

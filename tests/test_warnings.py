@@ -1,0 +1,64 @@
+"""What PyTorch warns about, and in which words; the place warned of is the user's line."""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+from typing import Any
+
+import pytest
+from function_cases import lines
+
+import retrograd
+
+WARNED = lines("""
+    x=t.ones(2,requires_grad=True); y=x*2; y.grad
+    t.nn.functional.mse_loss(t.ones(2,3),t.ones(3))
+    t.nn.functional.l1_loss(t.ones(2,3),t.ones(2,1))
+    t.nn.SmoothL1Loss()(t.ones(2,3),t.ones(3))
+    t.nn.functional.huber_loss(t.ones(2,3),t.ones(3))
+    t.tensor(t.ones(2))
+    t.tensor(t.ones(2),requires_grad=True)
+    t.ones(2).new_tensor(t.ones(2))
+    o=t.optim.SGD([t.ones(2,requires_grad=True)],lr=.1); s=t.optim.lr_scheduler.StepLR(o,1); s.step()
+    o=t.optim.SGD([t.ones(2,requires_grad=True)]); s=t.optim.lr_scheduler.StepLR(o,1); o.step(); s.step(3)
+    t.autograd.gradcheck(lambda x: x*x, (t.ones(2,requires_grad=True),), atol=1e-1, eps=1e-2)
+    t.autograd.detect_anomaly()
+    t.nn.LSTM(3,2,dropout=.5)
+    t.nn.functional.grid_sample(t.ones(1,1,4,4),t.ones(1,2,2,2))
+""")
+SILENT = lines("""
+    x=t.ones(2,requires_grad=True); x.grad
+    x=t.ones(2,requires_grad=True); y=x*2; y.retain_grad(); y.grad
+    t.ones(2).grad
+    t.nn.functional.mse_loss(t.ones(2,3),t.ones(2,3))
+    t.as_tensor(t.ones(2))
+    t.autograd.set_detect_anomaly(True); t.autograd.set_detect_anomaly(False)
+""")
+
+
+def warned(program: str, t: Any) -> list[tuple[type[Warning], str]]:
+    with warnings.catch_warnings(record=True) as met:
+        warnings.simplefilter("always")
+        exec(program.replace("; ", "\n"), {"t": t})
+    return [(w.category, str(w.message).partition(" (Triggered internally")[0]) for w in met]
+
+
+@pytest.mark.parametrize("program", WARNED)
+def test_a_warning_is_pytorchs(torch: ModuleType, program: str) -> None:
+    expected = warned(program, torch)
+    assert expected, f"PyTorch is silent about {program}"
+    assert warned(program, retrograd) == expected
+
+
+@pytest.mark.parametrize("program", SILENT)
+def test_what_pytorch_is_silent_about(torch: ModuleType, program: str) -> None:
+    assert not warned(program, torch)
+    assert not warned(program, retrograd)
+
+
+def test_a_warning_names_the_users_line() -> None:
+    product = retrograd.ones(2, requires_grad=True) * 2
+    with pytest.warns(UserWarning, match="not a leaf") as met:
+        assert product.grad is None
+    assert met[0].filename == __file__
