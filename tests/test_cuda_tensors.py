@@ -28,6 +28,8 @@ def x32(*shape: int) -> t.Tensor:
     return t.arange(float(np.prod(shape))).reshape(*shape).sin()
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:To copy construct")
+
 PROGRAMS: list[Callable[[Any], Any]] = []
 
 

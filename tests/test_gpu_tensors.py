@@ -24,7 +24,10 @@ from test_random_programs import run as stepped
 
 import retrograd as t
 
-pytestmark = pytest.mark.usefixtures("memory_goes_back")
+pytestmark = [
+    pytest.mark.usefixtures("memory_goes_back"),
+    pytest.mark.filterwarnings("ignore:To copy construct"),
+]
 
 APART = ("get_device", "is_cpu", "typename", "igamma", "gammainc")
 """What tells where a tensor is, or is done on the CPU only."""
