@@ -13,42 +13,45 @@ from math import e, inf, nan, pi
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from retrograd.compiler.dtypes import (
-    DType as dtype,
-)
-from retrograd.compiler.dtypes import (
-    bfloat16,
-    bool_,
-    float16,
-    float32,
-    float64,
-    int8,
-    int16,
-    int32,
-    int64,
-    promote_types,
-    set_default_dtype,
-    uint8,
-)
-from retrograd.compiler.dtypes import (
-    default_dtype as get_default_dtype,
-)
-from retrograd.runtime import autograd, functions
-from retrograd.runtime.autograd import (
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)
-from retrograd.runtime.device import default_device as get_default_device
-from retrograd.runtime.device import device, set_default_device
-from retrograd.runtime.eager.formats import FORMATS, memory_format
-from retrograd.runtime.formatting import get_printoptions, printoptions, set_printoptions
-from retrograd.runtime.functions import pointwise
-from retrograd.runtime.functions.inspecting import layout, strided
-from retrograd.runtime.random.generator import Generator, default_generator
-from retrograd.runtime.tensor import Size, Tensor
+from retrograd.compiler.uncollected import lasting
+
+with lasting():
+    from retrograd.compiler.dtypes import (
+        DType as dtype,
+    )
+    from retrograd.compiler.dtypes import (
+        bfloat16,
+        bool_,
+        float16,
+        float32,
+        float64,
+        int8,
+        int16,
+        int32,
+        int64,
+        promote_types,
+        set_default_dtype,
+        uint8,
+    )
+    from retrograd.compiler.dtypes import (
+        default_dtype as get_default_dtype,
+    )
+    from retrograd.runtime import autograd, functions
+    from retrograd.runtime.autograd import (
+        enable_grad,
+        inference_mode,
+        is_grad_enabled,
+        no_grad,
+        set_grad_enabled,
+    )
+    from retrograd.runtime.device import default_device as get_default_device
+    from retrograd.runtime.device import device, set_default_device
+    from retrograd.runtime.eager.formats import FORMATS, memory_format
+    from retrograd.runtime.formatting import get_printoptions, printoptions, set_printoptions
+    from retrograd.runtime.functions import pointwise
+    from retrograd.runtime.functions.inspecting import layout, strided
+    from retrograd.runtime.random.generator import Generator, default_generator
+    from retrograd.runtime.tensor import Size, Tensor
 
 __version__ = "0.1.0"
 

@@ -9,9 +9,7 @@ compiler is not even loaded. The cache's entries are `Code`.
 from __future__ import annotations
 
 import ast
-import gc
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -25,6 +23,7 @@ from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph, Type, interpret
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.uncollected import uncollected
 from retrograd.runtime.device import device
 from retrograd.runtime.native import cache, cpu
 from retrograd.runtime.native.fastcall import make
@@ -191,7 +190,7 @@ class NativeProgram:
         self._updates, self.placings, self.results = updates or {}, placings or {}, results or {}
         self._placed = seen_through(graph, self.placings, self.results)
         self._target = host()
-        with _uncollected():
+        with uncollected():
             self._code = self._load()
         script = self._code.script
         self._library = cpu.load(*self._code.objects) if script is None else cpu.Script(script)
@@ -351,19 +350,6 @@ def _evaluated(graph: Graph, arrays: Sequence[Array]) -> DimensionError | None:
     except DimensionError as told:
         return told
     return None
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Within, nobody looks for garbage in cycles: a compiler makes much that lives on, and little of that."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _work(compiled: Compiled) -> int:
