@@ -158,7 +158,6 @@ def checked(name: str, f: F) -> F:
     options = {*parameters, *OPTIONS} if "options" in parameters else None
     tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
 
-    @wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
         asked, said = args, kwargs
         if kwargs:
@@ -182,7 +181,6 @@ def checked(name: str, f: F) -> F:
                 raise
             raise better from None
 
-    @wraps(f)
     def quick(*args: Any, **kwargs: Any) -> Any:
         """The same where a Tensor comes first and nothing has a name."""
         if kwargs or not args or not isinstance(args[0], Tensor):
@@ -196,7 +194,8 @@ def checked(name: str, f: F) -> F:
             raise better from None
 
     alone = tensors == [(0, next(iter(parameters), ""))]
-    return quick if alone else call  # type: ignore[return-value]  # called as f is, with more names for its arguments
+    # called as f is, with more names for its arguments
+    return wraps(f)(quick if alone else call)  # type: ignore[return-value]
 
 
 def _told(error: Exception, name: str, f: F, args: Sequence[Any], kwargs: dict[str, Any]) -> Exception:

@@ -252,13 +252,23 @@ _keep = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("Py_IncRef", ctypes.pythonapi
 _type_from_spec = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)(("PyType_FromSpec", ctypes.pythonapi))
 
 
+_Head = ctypes.c_uint64 * 3
+"""What a native function holds after Python's own header: see `_class`."""
+
+
+@functools.cache
+def _address(entry: str) -> int:
+    """Where a native entry is."""
+    library = _answers() if entry in _ANSWERS else _library()
+    return library.address(entry)
+
+
 def native_function(entry: str, slow: Callable[..., Any], words: Any, kept: object) -> Callable[..., Any]:
     """A callable that runs a native entry on this record, and looks like the Python function `slow`."""
     attributes: dict[str, Any] = {name: getattr(slow, name) for name in functools.WRAPPER_ASSIGNMENTS}
     attributes |= {"__wrapped__": slow, "__kept__": (words, kept)}
     _keep(attributes)  # a reference for the object, which lets go of it with itself
     made = _class()()
-    head = (ctypes.c_uint64 * 3).from_address(id(made) + object.__basicsize__)
-    library = _answers() if entry in _ANSWERS else _library()
-    head[:] = [library.address(entry), ctypes.addressof(words), id(attributes)]
+    head = _Head.from_address(id(made) + object.__basicsize__)
+    head[:] = [_address(entry), ctypes.addressof(words), id(attributes)]
     return made  # type: ignore[no-any-return]  # called as `slow` is
