@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not available(), reason="objects are laid out in
 SHAPES = [(3, 3), (5, 17), (2, 3, 40), (1, 1), (4,), (0, 4), (2, 0), (7, 1000), (16,), (3, 32)]
 DTYPES = [np.float32, np.float64]
 ROWS = ["sigmoid", "softplus", "erf", "erfc", "rsqrt"]
-ACTIVATIONS = ["softplus", "gelu", "logsigmoid", "mish", "selu", "silu", "softsign"]
+ACTIVATIONS = ["softplus", "gelu", "hardswish", "logsigmoid", "mish", "selu", "silu", "softsign"]
 
 
 def near(ours: Any, theirs: Any) -> None:

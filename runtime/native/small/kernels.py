@@ -43,7 +43,7 @@ _TOGETHER = (
 """Rows of floats that are loaded at once."""
 
 
-_FORMULAS = {"gelu", "gelu_tanh", "logsigmoid", "mish", "selu", "silu", "softsign"}
+_FORMULAS = {"gelu", "gelu_tanh", "hardswish", "logsigmoid", "mish", "selu", "silu", "softsign"}
 """Rows whose formulas are several passes."""
 
 
