@@ -80,6 +80,8 @@ class Expressions(Memory):
 
     def python(self, node: ast.expr) -> Any:
         """What an expression of globals is in Python."""
+        if isinstance(node, ast.Name) and node.id in self.scope.native.function.__globals__:
+            return self.scope.native.function.__globals__[node.id]
         try:
             return eval(
                 compile(ast.Expression(node), "<native>", "eval"), self.scope.native.function.__globals__
@@ -344,9 +346,9 @@ class Expressions(Memory):
     # --- errors ---------------------------------------------------------------------------------------------
     def wrong(self, node: ast.AST, why: str) -> CompilerError:
         """An error at a line of the source."""
-        code = self.scope.native.function.__code__
-        line = code.co_firstlineno + getattr(node, "lineno", 1) - 1
-        return CompilerError(f"{code.co_filename}:{line}: in {self.scope.native.name}: {why}")
+        native = self.scope.native
+        file = native.function.__code__.co_filename
+        return CompilerError(f"{file}:{getattr(node, 'lineno', 0)}: in {native.name}: {why}")
 
 
 _BUILT_IN: dict[Any, Callable[..., Typed]] = {

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
-import textwrap
+import linecache
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,11 +41,22 @@ def _declaration(function: Extern) -> str:
     return f"declare {result.memory} @{function.name}({', '.join(p.memory for p in parameters.values())})"
 
 
-@functools.cache
 def _tree(native: Native) -> ast.FunctionDef:
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(native.function))).body
-    assert isinstance(tree, ast.FunctionDef)
-    return tree
+    code = native.function.__code__
+    return _trees(code.co_filename)[code.co_firstlineno]
+
+
+@functools.cache
+def _trees(file: str) -> dict[int, ast.FunctionDef]:
+    """The functions of a file, by the lines on which they and their decorators begin."""
+    found, bodies = {}, [ast.parse("".join(linecache.getlines(file))).body]
+    while bodies:
+        for statement in bodies.pop():
+            bodies.append(getattr(statement, "body", []))
+            if isinstance(statement, ast.FunctionDef):
+                first, *_ = *statement.decorator_list, statement
+                found[first.lineno] = statement
+    return found
 
 
 _ZERO, _ONE = (ast.parse(number, mode="eval").body for number in "01")
