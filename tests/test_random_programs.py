@@ -79,6 +79,12 @@ def run(t: Any, steps: Sequence[Step], device: str = "cpu") -> Outcome:
     return [y.detach().tolist() for y in pool], [g.tolist() if g is not None else None for g in grads]
 
 
+def reads_what_changed(steps: Sequence[Step]) -> bool:
+    """Whether a derivative reads what changed through `.data` since. PyTorch calls that unsafe; eager mode
+    gives what PyTorch gives, a trace has what there was. Through `detach()` it is an error, which tells."""
+    return run(retrograd, [("detached" if name == "data" else name, i, j) for name, i, j in steps]) is None
+
+
 def agree(found: Sequence[Any], expected: Sequence[Any]) -> None:
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(np.array(a or 0.0), np.array(b or 0.0), rtol=1e-4, atol=1e-5)
@@ -114,7 +120,8 @@ def test_a_compiled_function_does_what_eager_mode_does(steps: list[Step]) -> Non
             return
     if expected is not None:
         agree([y.detach().tolist() for y in pool], expected[0])
-        agree([g.tolist() if g is not None else None for g in grads], expected[1])
+        if not reads_what_changed(steps):
+            agree([g.tolist() if g is not None else None for g in grads], expected[1])
 
 
 @settings(max_examples=80)
@@ -135,4 +142,7 @@ def test_a_trace_says_what_eager_mode_does(steps: list[Step]) -> None:
     inputs = tuple(trace.builder.inputs)
     arrays = interpret(Graph("f", inputs, tuple(nodes)), [trace.captured[n].detach().numpy() for n in inputs])
     if expected is not None:
-        agree([a.tolist() for a in arrays], [*expected[0], *(g for g in expected[1] if g is not None)])
+        values, slopes = arrays[: len(pool)], arrays[len(pool) :]
+        agree([a.tolist() for a in values], expected[0])
+        if not reads_what_changed(steps):
+            agree([a.tolist() for a in slopes], [g for g in expected[1] if g is not None])
