@@ -58,18 +58,8 @@ class LogitRelaxedBernoulli(Trials):
         return self.temperature.log() + away - 2 * away.exp().log1p()
 
 
-class RelaxedBernoulli(TransformedDistribution):
-    """A smooth choice between 0 and 1."""
-
-    arg_constraints: ClassVar[Constraints] = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.unit_interval
-
-    def __init__(
-        self, temperature: Tensor, probs: Number | None = None, logits: Number | None = None,
-        validate_args: bool | None = None,
-    ) -> None:  # fmt: skip
-        base = LogitRelaxedBernoulli(temperature, probs, logits)
-        super().__init__(base, SigmoidTransform(), validate_args)
+class _Relaxed(TransformedDistribution):
+    """What the base is given is asked of it."""
 
     @property
     def temperature(self) -> Tensor:
@@ -85,6 +75,20 @@ class RelaxedBernoulli(TransformedDistribution):
     def probs(self) -> Tensor:
         found: Tensor = self.base_dist.probs
         return found
+
+
+class RelaxedBernoulli(_Relaxed):
+    """A smooth choice between 0 and 1."""
+
+    arg_constraints: ClassVar[Constraints] = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.unit_interval
+
+    def __init__(
+        self, temperature: Tensor, probs: Number | None = None, logits: Number | None = None,
+        validate_args: bool | None = None,
+    ) -> None:  # fmt: skip
+        base = LogitRelaxedBernoulli(temperature, probs, logits)
+        super().__init__(base, SigmoidTransform(), validate_args)
 
 
 class ExpRelaxedCategorical(Distribution):
@@ -135,7 +139,7 @@ class ExpRelaxedCategorical(Distribution):
         return score + level + self.temperature.log() * (count - 1)
 
 
-class RelaxedOneHotCategorical(TransformedDistribution):
+class RelaxedOneHotCategorical(_Relaxed):
     """A smooth choice of one among many: shares, most of them near 0."""
 
     arg_constraints: ClassVar[Constraints] = {"probs": constraints.simplex, "logits": constraints.real_vector}
@@ -147,21 +151,6 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     ) -> None:  # fmt: skip
         base = ExpRelaxedCategorical(temperature, probs, logits, validate_args)
         super().__init__(base, ExpTransform(), validate_args)
-
-    @property
-    def temperature(self) -> Tensor:
-        found: Tensor = self.base_dist.temperature
-        return found
-
-    @property
-    def logits(self) -> Tensor:
-        found: Tensor = self.base_dist.logits
-        return found
-
-    @property
-    def probs(self) -> Tensor:
-        found: Tensor = self.base_dist.probs
-        return found
 
 
 class OneHotCategoricalStraightThrough(OneHotCategorical):
