@@ -265,11 +265,19 @@ def batch_norm(
         raise ShapeError(
             mirrored(f"running_mean should contain {input.shape[1]} elements not {running_mean.numel()}")
         )
+    return _by_running(input, running_mean, running_var, weight, bias, eps)
+
+
+@replayed
+def _by_running(
+    input: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """Each channel less its running mean, over its running deviation."""
     across = (input.shape[1], *[1] * (input.ndim - 2))
-    scale = APPLY["rsqrt"](running_var + eps)
+    scale = APPLY["rsqrt"](var + eps)
     if weight is not None:
         scale = scale * weight
-    result = (input - moves.reshape(running_mean, across)) * moves.reshape(scale, across)
+    result = (input - moves.reshape(mean, across)) * moves.reshape(scale, across)
     return result if bias is None else result + moves.reshape(bias, across)
 
 
