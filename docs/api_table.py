@@ -189,8 +189,8 @@ def closed(found: set[str], ours: ModuleType) -> set[str]:
     """With the elementwise rows, which are all compared with PyTorch, with other names of what is in use, and
     with the in-place form of each method in use.
     """
-    pointwise = import_module("retrograd.runtime.functions.pointwise")
-    rows = {*pointwise.ROWS, *pointwise.ALIASES}
+    functions = "retrograd.runtime.functions"
+    rows = {*import_module(f"{functions}.rows").ROWS, *import_module(f"{functions}.pointwise").ALIASES}
     rows |= {f"Tensor.{name}" for name in rows}
     used = {id(_value(ours, name)) for name in (*found, *rows) if _value(ours, name) is not None}
     every = {_joined(area, name) for area in AREAS for name in names(ours, area)}

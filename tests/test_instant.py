@@ -22,7 +22,7 @@ from retrograd.compiler.errors import GradientError, RetrogradError
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.part import DTYPES, available
 from retrograd.runtime.eager.opnodes import kind_of
-from retrograd.runtime.functions.pointwise import APPLY, ROWS, taken_dtypes
+from retrograd.runtime.functions.rows import APPLY, ROWS, taken_dtypes
 
 pytestmark = pytest.mark.skipif(not available(), reason="objects are laid out in another way")
 

@@ -34,7 +34,7 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.instant import loops
-from retrograd.runtime.functions.pointwise import ROWS
+from retrograd.runtime.functions.rows import ROWS
 from retrograd.runtime.native.small import kernels, program
 
 F = rg.nn.functional

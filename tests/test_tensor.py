@@ -21,7 +21,7 @@ from side_by_side import Program, compare
 
 import retrograd
 from retrograd.compiler import dtypes
-from retrograd.runtime.functions import pointwise
+from retrograd.runtime.functions import rows
 from retrograd.runtime.tensor import Tensor
 
 PROGRAMS: list[Program] = []
@@ -344,9 +344,9 @@ def test_every_pair_of_dtypes_promotes_as_in_pytorch(function: Any, torch: Modul
                     )
 
 
-@pytest.mark.parametrize("name", sorted(n for n in pointwise.ROWS if hasattr(Tensor, f"{n}_")))
+@pytest.mark.parametrize("name", sorted(n for n in rows.ROWS if hasattr(Tensor, f"{n}_")))
 def test_in_place_is_out_of_place_written_back(name: str) -> None:
-    row = pointwise.ROWS[name]
+    row = rows.ROWS[name]
     kind = np.int64 if row.types.name in ("INTEGER", "WHOLE") else np.float64
     operands = [
         Tensor((np.arange(1, 5) * 0.2 + 0.1 * k + (kind is np.int64)).astype(kind)) for k in range(row.arity)
@@ -362,17 +362,17 @@ def test_in_place_is_out_of_place_written_back(name: str) -> None:
     assert x._version == 1
 
 
-@pytest.mark.parametrize("name", sorted(n for n, row in pointwise.ROWS.items() if row.arity < 3))
+@pytest.mark.parametrize("name", sorted(n for n, row in rows.ROWS.items() if row.arity < 3))
 def test_the_quick_way_gives_what_the_interpreter_gives(name: str) -> None:
-    row = pointwise.ROWS[name]
-    taken = [d for d in dtypes.ALL if d.numpy in pointwise.taken_dtypes(row)]
+    row = rows.ROWS[name]
+    taken = [d for d in dtypes.ALL if d.numpy in rows.taken_dtypes(row)]
     for d in taken:
         operands = [Tensor(np.array([1, 2, 1]).astype(d.numpy)) for _ in range(row.arity)]
-        quick, slow = pointwise.APPLY[name](*operands), pointwise.general(row, operands)
+        quick, slow = rows.APPLY[name](*operands), rows.general(row, operands)
         assert quick.dtype is slow.dtype
         np.testing.assert_array_equal(quick.numpy(), slow.numpy())
         zero_d = [Tensor(np.array(1).astype(d.numpy)) for _ in range(row.arity)]
-        assert isinstance(pointwise.APPLY[name](*zero_d)._value, np.ndarray)
+        assert isinstance(rows.APPLY[name](*zero_d)._value, np.ndarray)
 
 
 def test_bools_have_no_powers() -> None:

@@ -16,8 +16,8 @@ from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.joining import chunk
-from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import axis_of, functional, written
+from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.functions.sampling import check_not_tracing, drawn
 from retrograd.runtime.functions.statistics import softmax
 from retrograd.runtime.random import laws, samplers

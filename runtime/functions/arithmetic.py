@@ -21,8 +21,10 @@ from retrograd.runtime.eager.inplace import assign, detach, detach_
 from retrograd.runtime.eager.kernels import number, stored
 from retrograd.runtime.eager.promotion import as_operand, common_dtype
 from retrograd.runtime.eager.replay import replayed
-from retrograd.runtime.functions.pointwise import APPLY, FUNCTIONS, Function, in_place_of, public, write_out
+from retrograd.runtime.functions.pointwise import FUNCTIONS, public
+from retrograd.runtime.functions.rows import APPLY, Function
 from retrograd.runtime.functions.telling import telling
+from retrograd.runtime.functions.updating import in_place_of, write_out
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, method, new

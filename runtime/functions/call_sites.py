@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 _HERE = Path(__file__).parent
 _WRAPPERS = frozenset(
     str(path) for path in (
-        __file__, _HERE / "public.py", _HERE / "pointwise.py", _HERE / "telling.py",
+        __file__, *(_HERE / f"{name}.py" for name in ("public", "rows", "updating", "pointwise", "telling")),
         _HERE.parent / "eager" / "replay.py", _HERE.parent / "eager" / "instant" / "calls.py",
     )
 )  # fmt: skip

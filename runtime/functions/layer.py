@@ -25,8 +25,8 @@ from retrograd.runtime.functions.einsum import einsum
 from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.inspecting import _finfo
 from retrograd.runtime.functions.linear import matmul
-from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import functional, public
+from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.functions.sampling import drawn, drawn_beside
 from retrograd.runtime.functions.statistics import norm
 from retrograd.runtime.modes import no_grad

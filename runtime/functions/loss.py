@@ -17,8 +17,8 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ops import alignment, losses
 from retrograd.compiler.ops import cross_entropy as classes
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, known, promoted
+from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.functions.statistics import cosine_similarity, mean, norm
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, new

@@ -19,9 +19,9 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take_along
 from retrograd.compiler.ops.row import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import DimLike, axes_of, axis_of, integer, public, sizes_of, unshared
 from retrograd.runtime.functions.results import pair
+from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.tensor import Tensor
 
 Reducer = Callable[[Value, Sequence[int]], Value]

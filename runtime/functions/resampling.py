@@ -20,8 +20,8 @@ from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.eager.replay import name_history
 from retrograd.runtime.functions.linear import matmul
-from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public, unshared
+from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.tensor import Tensor, new
 
 # ---- where an output element lies in the input -------------------------------------------------------------

@@ -25,8 +25,8 @@ from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.device import CPU, device
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.creation import beside, finished
-from retrograd.runtime.functions.pointwise import APPLY
 from retrograd.runtime.functions.public import integer, known, public, sizes_of
+from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.names import C_NAMES
 from retrograd.runtime.random import laws, samplers

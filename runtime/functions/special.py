@@ -15,6 +15,7 @@ from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops.incomplete import IncompleteGamma
 from retrograd.runtime.functions import pointwise, statistics
 from retrograd.runtime.functions.public import promoted, public
+from retrograd.runtime.functions.rows import ROWS
 from retrograd.runtime.functions.shaping import broadcast_tensors
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
@@ -54,7 +55,7 @@ ELSEWHERE: dict[str, Callable[..., Any]] = {
     "log_softmax": statistics.log_softmax,
     "logsumexp": statistics.logsumexp,
     "modified_bessel_i0": pointwise.FUNCTIONS["i0"],
-    "modified_bessel_i1": pointwise.row_function(pointwise.ROWS["i1"]),
+    "modified_bessel_i1": pointwise.row_function(ROWS["i1"]),
     "multigammaln": pointwise.FUNCTIONS["mvlgamma"],
     "polygamma": pointwise.FUNCTIONS["polygamma"],
     "psi": pointwise.FUNCTIONS["digamma"],
@@ -63,6 +64,6 @@ ELSEWHERE: dict[str, Callable[..., Any]] = {
 }
 
 SPECIAL: dict[str, Callable[..., Any]] = {
-    name: pointwise.FUNCTIONS.get(name) or pointwise.row_function(pointwise.ROWS[name]) for name in ROWS_HERE
+    name: pointwise.FUNCTIONS.get(name) or pointwise.row_function(ROWS[name]) for name in ROWS_HERE
 } | ELSEWHERE
 """The functions of `special`, by name."""

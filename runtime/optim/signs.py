@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from retrograd.runtime.functions.pointwise import APPLY
+from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.optim.optimizer import Group, check_options
 from retrograd.runtime.optim.update import Clock, Formula, Numbers, On
 from retrograd.runtime.tensor import Tensor

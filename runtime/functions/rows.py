@@ -1,0 +1,253 @@
+"""A row of THE elementwise table applied to Tensors and Python numbers.
+
+Operands of one dtype that the row takes go straight to NumPy (`_one`, `_two`); all others by `general`:
+promotion and the interpreter. `APPLY` has a function for each row; `pointwise` enters them under their public
+names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import DtypeError, mirrored
+from retrograd.compiler.ir.graph import OPS, Array, Type, apply
+from retrograd.compiler.ir.quiet import QUIET
+from retrograd.compiler.ops.elementwise import Elementwise, Types
+from retrograd.compiler.ops.half import exactly
+from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
+from retrograd.runtime import grad_names, tracing
+from retrograd.runtime.eager import one_op
+from retrograd.runtime.eager.copying import clone
+from retrograd.runtime.eager.instant import calls, loops
+from retrograd.runtime.eager.kernels import kernel, number
+from retrograd.runtime.eager.opnodes import kind_of, record
+from retrograd.runtime.eager.promotion import promote
+from retrograd.runtime.eager.record import RECORD
+from retrograd.runtime.eager.replay import name_history, replayed
+from retrograd.runtime.eager.selection import Selection
+from retrograd.runtime.grad_names import Last
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.native.small import program as small
+from retrograd.runtime.tensor import Tensor
+
+Function = Callable[..., Any]
+
+ROWS = {name: op for name, op in OPS.items() if isinstance(op, Elementwise)}
+
+REFUSED = {
+    "one bool in sub": "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+    "trying to invert a mask, use the `~` or `logical_not()` operator instead.",
+    "two bools in sub": "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` "
+    "or `logical_xor()` operator instead.",
+    "one bool in neg": "Negation, the `-` operator, on a bool tensor is not supported. If you are trying "
+    "to invert a mask, use the `~` or `logical_not()` operator instead.",
+    "a whole number below 0 in pow": "Integers to negative integer powers are not allowed.",
+}
+"""Rows that have their own words for some operands."""
+
+
+def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
+    """Apply a row to whatever the user gave: the way that is always right."""
+    promoted = promote(row, operands)
+    first = promoted[-1].dtype
+    if row.types is Types.ROUND and first.is_floating_point is False:
+        return clone(promoted[0])  # whole numbers are round already
+    for special in _special(operands, dtypes.dtype(first)):
+        if f"{special} in {row.name}" in REFUSED:
+            raise DtypeError(mirrored(REFUSED[f"{special} in {row.name}"]))
+    picked = any(isinstance(x, Selection) for x in promoted)
+    if dtypes.dtype(first).numpy not in taken_dtypes(row):
+        row.infer(*(Type(() if picked else tuple(x.shape), dtypes.of(x)) for x in promoted))
+    result: Tensor = apply(row, *promoted) if picked else RECORD.apply(row, promoted)
+    if row.name in grad_names.BESIDE:
+        name_history(result, Last(_called(row.name, *operands)), operands)
+    return result
+
+
+def _special(operands: Sequence[Any], dtype: DType) -> Iterator[str]:
+    """What is special about operands that promote to a dtype."""
+    bools = sum(isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype is dtypes.bool_) for x in operands)
+    if bools:
+        yield "two bools" if bools == 2 else "one bool"
+    last = operands[-1]
+    if type(last) is int and last < 0 and not dtype.is_floating_point:
+        yield "a whole number below 0"
+
+
+def _called(name: str, x: Any, y: Any) -> str:
+    both, left, right = grad_names.BESIDE[name]
+    return right if not isinstance(x, Tensor) else left if not isinstance(y, Tensor) else both
+
+
+@cache
+def taken_dtypes(row: Elementwise) -> frozenset[Any]:
+    """The NumPy dtypes that a row takes as they are."""
+    return frozenset(d.numpy for d in dtypes.ALL if row.takes(d))
+
+
+def _quick_dtypes(row: Elementwise) -> frozenset[Any]:
+    """Those for which `kernel(row)` gives the right dtype: in a formula, NumPy makes a bool and a number an
+    integer. Of powers, whole exponents are looked at first.
+    """
+    if row.name == "pow":
+        return frozenset(d.numpy for d in dtypes.FLOATING)
+    return taken_dtypes(row) if row.numpy is not None else taken_dtypes(row) - {dtypes.bool_.numpy}
+
+
+@cache
+def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any, Callable[..., Any]]]:
+    """The row of arrays, by their dtype: all of them, and those that are made. A formula becomes a function
+    when it is first met.
+    """
+
+    def made(dtype: np.dtype[Any]) -> Callable[..., Any]:
+        loop = loops.of_row(row, dtype)
+        formula = kernel(row) if dtypes.dtype(dtype).is_half else loop or exactly(kernel(row))
+        return formula if isinstance(formula, np.ufunc) else one_op.choosing(row, _or_small(row, formula))
+
+    def first(dtype: np.dtype[Any]) -> Callable[..., Any]:
+        def compute(*arrays: Array) -> Any:
+            known[dtype] = ready[dtype] = made(dtype)
+            return known[dtype](*arrays)
+
+        return compute
+
+    quick = _quick_dtypes(row)
+    ready = {dtype: made(dtype) for dtype in quick if isinstance(row.numpy, np.ufunc)}
+    known = {dtype: first(dtype) for dtype in quick} | ready
+    return known, ready
+
+
+def _or_small(row: Elementwise, formula: Callable[..., Any]) -> Callable[..., Any]:
+    """What NumPy does in several passes is one native call where there are few elements."""
+    if row.numpy is not None or row.arity == 1:
+        return formula
+    return lambda *arrays: (small.value(row, arrays) or formula)(*arrays)
+
+
+_UNNAMED = ("", "", "")
+"""Of two Tensors, of a Tensor and a number, of a number and a Tensor: called as ever."""
+
+
+def _one(row: Elementwise) -> Function:
+    """The row as a function of one Tensor."""
+    computes, _ = _computes(row)
+    recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
+
+    def apply_to(x: Any) -> Tensor:
+        if not isinstance(x, Tensor) or tracing.depth:
+            return general(row, (x,))
+        array: Any = x._value
+        compute = computes.get(array.dtype)
+        if compute is None:
+            return general(row, (x,))
+        try:
+            value = QUIET.run(compute, array)
+        except Exception:  # told in the user's terms below, or done otherwise
+            return general(row, (x,))
+        result = calls.box(value)
+        if x._view is not None:
+            x._view.refresh(x)
+        if recordable and x._requires_grad and STATE.grad and array.dtype.kind in "fV":
+            record(kind, row, (x,), (array,), result)
+        return result
+
+    return natively(row, apply_to)
+
+
+def _two(row: Elementwise) -> Function:
+    """The row as a function of two operands, of which one may be a number; NotImplemented for anything
+    else.
+    """
+    computes, _ = _computes(row)
+    recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
+    both, left, right = grad_names.BESIDE.get(row.name, _UNNAMED)
+
+    def apply_to(x: Any, y: Any) -> Any:
+        of_x, of_y = isinstance(x, Tensor), isinstance(y, Tensor)
+        a: Any = x._value if of_x else x
+        b: Any = y._value if of_y else y
+        if of_x and of_y:
+            compute = computes.get(a.dtype) if a.dtype is b.dtype else None
+        elif of_x and type(y) in _NUMBERS:
+            compute = computes.get(a.dtype)
+            if compute is not None and (b := beside(y, a.dtype)) is None:
+                compute = None
+        elif of_y and type(x) in _NUMBERS:
+            compute = computes.get(b.dtype)
+            if compute is not None and (a := beside(x, b.dtype)) is None:
+                compute = None
+        else:
+            known = isinstance(x, _OPERANDS) and isinstance(y, _OPERANDS)
+            return general(row, (x, y)) if known else NotImplemented
+        if compute is None or tracing.depth:
+            return general(row, (x, y))
+        try:
+            value = QUIET.run(compute, a, b)
+        except Exception:  # told in the user's terms below, or done otherwise
+            return general(row, (x, y))
+        result = calls.box(value)
+        tracked = of_x and _tracked(x)
+        if of_y and _tracked(y):  # asked in any case: a view is brought up to date so
+            tracked = True
+        if tracked and recordable and STATE.grad and a.dtype.kind in "fV":
+            record(kind, row, (x, y), (a, b), result, right if not of_x else both if of_y else left)
+        return result
+
+    return natively(row, apply_to)
+
+
+def natively(row: Elementwise, function: Function) -> Function:
+    """A function of a row's one or two operands, done in native code where that is ready for them."""
+    shown = grad_names.BESIDE.get(row.name, _UNNAMED)
+    return calls.row(row, kind_of(row), row.arity, function, _computes(row)[1], shown, _promoting(row))
+
+
+def _promoting(row: Elementwise) -> Callable[[Function], Function]:
+    """The function of a row's operands, replayed: its steps cast those of other dtypes."""
+
+    def shown(input: Any = None, other: Any = None, *rest: Any, **options: Any) -> str:
+        return Last(_called(row.name, input, other))
+
+    return partial(replayed, shown=shown if row.name in grad_names.BESIDE else "")
+
+
+_NUMBERS = (float, int)
+
+
+def beside(value: float, dtype: np.dtype[Any]) -> Array | None:
+    """A number as an operand beside one of this dtype, or None where it decides the dtype of the result or
+    does not fit."""
+    if dtype.kind != "f" and (type(value) is float or dtype.kind == "b"):
+        return None
+    if dtype.kind != "f" and not dtypes.dtype(dtype).holds(value):
+        return None
+    return number(value, dtype)
+
+
+_OPERANDS = (Tensor, float, int, np.ndarray, np.generic)
+
+
+def _tracked(x: Tensor) -> bool:
+    if x._view is not None:
+        x._view.refresh(x)
+    return x._requires_grad
+
+
+def _more(row: Elementwise) -> Function:
+    """The row as a function of three operands or more."""
+    return replayed(lambda *operands: general(row, operands))
+
+
+APPLY: dict[str, Function] = {
+    name: (_one, _two, _more, _more)[row.arity - 1](row) for name, row in ROWS.items()
+}
+"""Each row as a function of its operands and nothing else; of two operands, NotImplemented where one is no
+operand.
+"""

@@ -1,0 +1,153 @@
+"""Elementwise results written where a Tensor is: the in-place methods (`x.add_(…)`), and `out=`.
+
+Where nothing is to be recorded or promoted, NumPy (`_directly`) or a GPU's kernel (`_there`) writes into the
+memory itself; else the result out of place becomes the Tensor's value and history (`eager.inplace.assign`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import DeviceError, DtypeError, GradientError, mirrored
+from retrograd.compiler.ir.quiet import QUIET
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.runtime import grad_names, tracing
+from retrograd.runtime.eager.copying import clone
+from retrograd.runtime.eager.inplace import assign, changed, check_writable
+from retrograd.runtime.eager.kernels import number
+from retrograd.runtime.eager.promotion import promote
+from retrograd.runtime.eager.record import updated
+from retrograd.runtime.eager.replay import name_history, replayed
+from retrograd.runtime.eager.selection import Selection
+from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.functions.rows import APPLY, ROWS, Function
+from retrograd.runtime.functions.telling import tell
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import bare_legacy_name
+from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.tensor import Tensor
+
+
+def check_place(tensor: Tensor, result: Tensor) -> None:
+    """A result is not copied to another device without a word."""
+    if tensor.device != result.device and STATE.trace is None:
+        raise DeviceError(
+            mirrored(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{result.device} and {tensor.device}!"
+            ),
+            f"out= on {tensor.device} for a result on {result.device}",
+            "make it with device=, or copy the result with .to(device)",
+        )
+
+
+def check_category(tensor: Tensor, result: Tensor) -> None:
+    """A result of a higher category than the Tensor it shall be written to is refused, as in PyTorch."""
+    if result.dtype.category > tensor.dtype.category:
+        raise DtypeError(
+            mirrored(
+                f"result type {bare_legacy_name(result.dtype)} can't be cast to the desired output type "
+                f"{bare_legacy_name(tensor.dtype)}"
+            )
+        )
+
+
+def in_place_of(name: str, function: Function) -> Function:
+    """`x.name_(…)`: the result of `name` becomes x's value and history."""
+    row = ROWS.get(name)
+    ufunc = row.numpy if row is not None and isinstance(row.numpy, np.ufunc) and row.arity == 2 else None
+
+    shown = grad_names.FUNCTIONS.get(f"{name}_") or grad_names.FUNCTIONS.get(name)
+
+    @wraps(function)
+    def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        try:
+            if isinstance(self, Selection):
+                result = function(self, *args, **kwargs)
+                check_category(self, result)
+                return self.become(result)
+            check_writable(self)
+            if row is not None and _there(row, self, args, kwargs):
+                return self
+            recorded = row is None and self._requires_grad and STATE.grad
+            result = function(clone(self) if recorded else self, *args, **kwargs)  # steps read what it was
+            check_category(self, result)
+            if shown:
+                name_history(result, grad_names.name_of(shown, (self, *args), kwargs), (self, *args), kwargs)
+            return assign(self, result)
+        except Exception as error:
+            tell(error, f"{name}_", (self, *args), kwargs)
+
+    update.__name__ = update.__qualname__ = f"{name}_"
+    planned = replayed(update, planner="updates")
+    if ufunc is None:
+        return planned
+
+    @wraps(update)
+    def direct(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not kwargs and len(args) == 1 and _directly(ufunc, self, args[0]):
+            return self
+        return planned(self, *args, **kwargs)
+
+    return direct
+
+
+def _there(row: Elementwise, x: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Have a kernel write into x's memory on a GPU, where nothing is to be recorded or promoted; else say
+    False."""
+    if not isinstance(x._value, DeviceArray) or tracing.depth:
+        return False
+    if len(args) != row.arity - 1 or kwargs.keys() - {"alpha"}:
+        return False
+    if STATE.grad and any(isinstance(y, Tensor) and y._requires_grad for y in (x, *args)):
+        return False
+    scaled = [APPLY["mul"](y, kwargs["alpha"]) for y in args] if kwargs.get("alpha", 1) != 1 else args
+    itself, *others = promote(row, [x, *scaled])
+    if itself is not x or not updated(row, x, others):
+        return False
+    changed(x)
+    return True
+
+
+def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
+    """Have NumPy write into x's memory, where nothing is to be recorded or promoted; else say False."""
+    array: Any = x._value
+    if tracing.depth or type(array) is not np.ndarray:
+        return False
+    if isinstance(y, Tensor):
+        other: Any = y._value
+        if (y._requires_grad or y._view is not None) and STATE.grad:
+            return False
+    elif type(y) is float and array.dtype.kind == "f":
+        other = number(y, array.dtype)
+    else:
+        return False
+    if other.dtype is not array.dtype or (x._requires_grad and STATE.grad):
+        return False
+    if x._view is not None and STATE.grad:
+        return False
+    try:
+        QUIET.run(ufunc, array, other, array)
+    except Exception:  # shapes that do not fit, memory that is read-only: told by `assign`
+        return False
+    changed(x)
+    return True
+
+
+def write_out(out: Tensor, result: Tensor) -> Tensor:
+    """What `out=` asks for."""
+    if STATE.grad and (out._requires_grad or result._requires_grad):
+        site = call_site("out", outside=True)
+        raise GradientError(
+            mirrored(
+                f"{site.name if site is not None else 'out'}(): functions with out=... arguments don't "
+                "support automatic differentiation, but one of the arguments requires grad."
+            )
+        )
+    check_category(out, result)
+    check_place(out, result)
+    return assign(out, result)
