@@ -11,46 +11,42 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Sequence
-from operator import getitem
+from collections.abc import Callable, Iterable, Sequence
 from types import MethodType
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, GradientError, warn
+from retrograd.compiler.errors import ArgumentError, GradientError
 from retrograd.compiler.ir.graph import Array
-from retrograd.runtime import device as devices
-from retrograd.runtime import precision, tracing
 from retrograd.runtime.autograd.blame import nan_error, origin
 from retrograd.runtime.compiled.arguments import Parameters, Wrt, floating, requiring
 from retrograd.runtime.compiled.dispatch import direct, variant
+from retrograd.runtime.compiled.entries import (
+    NO_ANOMALY,
+    Entries,
+    Entry,
+    kind_of_call,
+    modes_of_values,
+    modes_read,
+)
 from retrograd.runtime.compiled.inlined import traced_vjp
 from retrograd.runtime.compiled.recording import LOCK, Recording
-from retrograd.runtime.compiled.specialise import Call, Specialisation, followed, unboxed
+from retrograd.runtime.compiled.specialise import Call, Specialisation, unboxed
 from retrograd.runtime.compiled.stages import Program
 from retrograd.runtime.compiled.steady import trace_steadily
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.fastcall import InlineCache
-from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.program import Executable
 from retrograd.runtime.native.watching import Read
 from retrograd.runtime.paths import Answers
-from retrograd.runtime.pytree import Identity, Structure, identities, unflatten
-from retrograd.runtime.strided import DeviceArray
+from retrograd.runtime.pytree import Structure, identities, unflatten
 from retrograd.runtime.tensor import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_VARIANTS = 8
-"""Specialisations kept for one kind of call, for different worlds outside."""
-_PATHS = 64
-"""The same of a function that goes different ways for different elements."""
 _NATIVE = 8
 """Kinds of calls that are made natively, the latest."""
-_MANY = 32
-"""Specialisations of one function from which on the user is told that there are so many."""
 _VALUE_AND_GRAD = """The value and its gradients by the arguments `wrt`, from one native program.
 
 The value must be a scalar (with `has_aux`, the first of two results). Gradients come in the structure of the
@@ -58,19 +54,6 @@ arguments: one for each, in their order, then those of captured Tensors that req
 their use; if there is only one and `wrt` is no sequence, it comes bare. Arrays in give arrays and a float
 out. Raises GradientError for a value that is no scalar or does not depend on any of them.
 """
-
-
-class Entry(NamedTuple):
-    """A specialisation, and how what it computes is given back."""
-
-    specialisation: Specialisation
-    gradients: Structure
-    """Of the gradients, each leaf one of the recording's wanted inputs."""
-    box: Callable[[Array], Any]
-    held: list[Identity]
-    """The objects among the arguments."""
-    native: dict[Hashable, Callable[..., Any] | None]
-    """Native callables that have been made, by `dispatch.variant`; None if there can be none."""
 
 
 class Caches(NamedTuple):
@@ -101,7 +84,7 @@ class CompiledFunction(Generic[P, R]):
         self._parameters = Parameters(function, wrt, static)
         self._has_aux = has_aux
         self._first = ()
-        self._table: dict[object, list[Entry]] = {}
+        self._entries = Entries()
         self._caches: dict[int, Caches] = {}
         caches = self._caches_of(0)
         self.__call__, self.value_and_grad = caches.value.call, caches.gradient.call
@@ -139,7 +122,7 @@ class CompiledFunction(Generic[P, R]):
     @property
     def specialisations(self) -> int:
         """How many there are."""
-        return sum(map(len, self._table.values()))
+        return len(self._entries)
 
     # ---- the entrances -------------------------------------------------------------------------------------
 
@@ -156,7 +139,8 @@ class CompiledFunction(Generic[P, R]):
             else:
                 program = recording.program
             cache = self._caches[bound].value
-            self._native(cache, entry, program, structure, leaves, [found.result], _modes(history), history)
+            modes = modes_of_values(history)
+            self._native(cache, entry, program, structure, leaves, [found.result], modes, history)
         found.draw()
         value: R = found.call_arrays(leaves) if arrays else found.call(leaves)
         return value
@@ -169,7 +153,7 @@ class CompiledFunction(Generic[P, R]):
         self._check_scalar(found)
         results = [found.result, entry.gradients]
         cache = self._caches[bound].gradient
-        modes = [*modes_read(), _NO_ANOMALY]
+        modes = [*modes_read(), NO_ANOMALY]
         self._native(cache, entry, found.recording.joint, structure, leaves, results, modes)
         found.draw()
         arrays = found.arrays(leaves)
@@ -250,28 +234,23 @@ class CompiledFunction(Generic[P, R]):
         the first, the user does not see."""
         leaves: list[Any] = []
         structure = self._parameters.structure(args, kwargs, leaves)
-        kinds = tuple(map(kind_of, leaves))
-        modes = (
-            gradient or STATE.grad,
-            gradient,
-            dtypes.default_dtype(),
-            devices.chosen(None),
-            precision.tf32,
-        )
-        key = (modes, bound, structure, kinds)
-        found, _ = self._known(key, leaves)
+        key = (gradient or STATE.grad, gradient, bound, kind_of_call(structure, leaves))
+        found, _ = self._entries.find(key, leaves)
         if found is None:
             with LOCK:
-                found, answers = self._known(key, leaves)
+                found, answers = self._entries.find(key, leaves)
                 if found is None:
                     found = self._make(gradient, bound, structure, leaves, answers)
-                    self._enter(key, found)
+                    self._drop(self._entries.enter(key, found))
+                    self._entries.warn_of_many(self._parameters.name)
         return found, leaves, structure
 
-    def _known(self, key: object, leaves: list[Any]) -> tuple[Entry | None, Answers]:
-        """The entry for these leaves, if there is one; else what is known of the path that they take."""
-        entries = self._table.get(key, ())
-        return followed(((e, e.specialisation) for e in entries if e.specialisation.guards.hold()), leaves)
+    def _drop(self, entries: Iterable[Entry]) -> None:
+        """Have nothing called natively that belongs to these."""
+        for native in filter(None, (call for each in entries for call in each.native.values())):
+            for caches in self._caches.values():
+                caches.value.drop(native)
+                caches.gradient.drop(native)
 
     def _make(
         self, gradient: bool, bound: int, structure: Structure, leaves: list[Any], answers: Answers
@@ -305,26 +284,6 @@ class CompiledFunction(Generic[P, R]):
             [i for _, i in held],
             {},
         )
-
-    def _enter(self, key: object, entry: Entry) -> None:
-        """Keep the entry, the newest first; those whose objects are no more are dropped."""
-        table = self._table
-        gone = [k for k, entries in table.items() if any(i.gone for e in entries for i in e.held)]
-        dropped = [each for old in gone for each in table.pop(old)]
-        variants = [entry, *(each for each in table.get(key, ()) if not _same_path(each, entry))]
-        most = _VARIANTS if entry.specialisation.path is None else _PATHS
-        table[key] = variants[:most]
-        callables = [call for each in (*dropped, *variants[most:]) for call in each.native.values()]
-        for native in filter(None, callables):
-            for caches in self._caches.values():
-                caches.value.drop(native)
-                caches.gradient.drop(native)
-        if sum(map(len, table.values())) == _MANY:
-            warn(
-                f"{self._parameters.name} was compiled {_MANY} times, for different shapes, constants "
-                "or paths: pass numbers that change as floats or Tensors, choose between values with where()",
-                RuntimeWarning,
-            )
 
     # ---- checks --------------------------------------------------------------------------------------------
 
@@ -379,32 +338,6 @@ class CompiledFunction(Generic[P, R]):
         return result, pullback((loss * 0 + 1, None) if self._has_aux else None)
 
 
-def _same_path(old: Entry, new: Entry) -> bool:
-    """Whether both go the same way in the same world: they differ in the last bit of what they ask for."""
-    one, other = old.specialisation, new.specialisation
-    paths = one.path is not None and other.path is not None and one.path.answers == other.path.answers
-    return paths and one.guards.hold()
-
-
-def modes_read() -> list[Read]:
-    """What native calls are made for: nobody is tracing, and this is the default type."""
-    return [
-        Read(getitem, vars(tracing), "depth", 0, "depth"),
-        Read(getitem, vars(dtypes), "_default", dtypes.default_dtype(), "default dtype"),
-        Read(getitem, vars(devices), "_default", devices.chosen(None), "default device"),
-    ]
-
-
-def _modes(history: bool) -> list[Read]:
-    """The same for values: whether operations are recorded decides the code. A history that native code
-    writes knows no lines."""
-    found = [*modes_read(), Read(getattr, STATE, "grad", STATE.grad, "grad")]
-    return [*found, _NO_ANOMALY] if history else found
-
-
-_NO_ANOMALY = Read(getattr, STATE, "anomaly", False, "anomaly")
-
-
 def _look_for_nan(recording: Recording, arrays: Sequence[Array], gradients: Sequence[Array]) -> None:
     """Anomaly mode: a NaN among the gradients is an error that names the line it comes from."""
     for place, gradient in enumerate(gradients):
@@ -412,16 +345,6 @@ def _look_for_nan(recording: Recording, arrays: Sequence[Array], gradients: Sequ
             graph = recording.joint_graph
             name, where = origin(graph, len(recording.outputs), arrays) or (recording.name, None)
             raise nan_error(name, place, where)
-
-
-def kind_of(leaf: Any) -> object:
-    """What of a leaf decides the code: part of a key."""
-    if isinstance(leaf, Tensor):
-        value = leaf._value
-        tracked = leaf._requires_grad if leaf._view is None else leaf.requires_grad
-        where = value.device if isinstance(value, DeviceArray) else None
-        return value.dtype, value.shape, tracked, where, placing(value)
-    return (leaf.dtype, leaf.shape, placing(leaf)) if isinstance(leaf, np.ndarray) else type(leaf)
 
 
 @overload

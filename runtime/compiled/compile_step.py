@@ -13,12 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet
 
-from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
-from retrograd.runtime import device as devices
-from retrograd.runtime import precision
 from retrograd.runtime.compiled.arguments import Parameters
-from retrograd.runtime.compiled.compile_grad import kind_of
+from retrograd.runtime.compiled.entries import kind_of_call
 from retrograd.runtime.compiled.recording import LOCK
 from retrograd.runtime.compiled.specialise import Call, Specialisation, followed
 from retrograd.runtime.compiled.steady import trace_steadily
@@ -86,13 +83,7 @@ class CompiledStep:
         self._check()
         leaves: list[Any] = []
         structure = self._parameters.structure(args, kwargs, leaves)
-        key = (
-            dtypes.default_dtype(),
-            devices.chosen(None),
-            precision.tf32,
-            structure,
-            tuple(map(kind_of, leaves)),
-        )
+        key = kind_of_call(structure, leaves)
         with LOCK:
             plans = self._table.get(key, ())
             known, answers = followed(((p, p.specialisation) for p in plans if p.holds()), leaves)

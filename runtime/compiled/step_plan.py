@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from retrograd.compiler.ir.graph import Array
-from retrograd.runtime.compiled.compile_grad import modes_read
 from retrograd.runtime.compiled.dispatch import updating
+from retrograd.runtime.compiled.entries import modes_read
 from retrograd.runtime.compiled.guards import Guards, size_of
 from retrograd.runtime.compiled.recording import Extension, array_of
 from retrograd.runtime.compiled.specialise import Operand, Specialisation, as_array
