@@ -7,6 +7,7 @@ that run with either library. An error must be of PyTorch's class and say PyTorc
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import warnings
 from typing import Any
@@ -577,3 +578,13 @@ def test_a_state_dict_prints_as_in_pytorch(torch: Any) -> None:
         return str(t.nn.Linear(2, 1).state_dict())
 
     assert shown(retrograd) == shown(torch)
+
+
+@pytest.mark.parametrize(
+    "name", ["ELU", "MaxPool2d", "AvgPool3d", "AdaptiveAvgPool1d", "Unflatten", "Softmax"]
+)
+def test_python_tells_the_arguments_of_a_layer(name: str) -> None:
+    """As `help` and editors show them: all of them, and no others."""
+    torch = pytest.importorskip("torch")
+    ours, theirs = (inspect.signature(getattr(t.nn, name)).parameters for t in (retrograd, torch))
+    assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]

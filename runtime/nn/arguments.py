@@ -23,7 +23,8 @@ C = TypeVar("C", bound=type[Module])
 
 @dataclass_transform(eq_default=False)
 def arguments(shown: str = "") -> Callable[[C], C]:
-    """The annotated names of the class, in order, are the arguments of its constructor, kept as attributes.
+    """The annotated names of the class, in order, are the arguments of its constructor, and of those that
+    inherit it, kept as attributes.
 
     `shown` is a format of the module for its text; `inplace=True` is added where it is so and not yet shown.
     A method `_check` is called when all are set.
@@ -44,7 +45,7 @@ def arguments(shown: str = "") -> Callable[[C], C]:
                 bound = signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise ArgumentError(
-                    f"{cls.__name__}.__init__() {error}", advice=f"its signature is {signature}"
+                    f"{type(self).__name__}.__init__() {error}", advice=f"its signature is {signature}"
                 ) from None
             bound.apply_defaults()
             for name, value in bound.arguments.items():
@@ -60,7 +61,9 @@ def arguments(shown: str = "") -> Callable[[C], C]:
             return ", ".join(parts)
 
         cls.__init__ = __init__  # type: ignore[method-assign]  # that is what the decorator is for
-        __init__.__signature__ = signature  # type: ignore[attr-defined]  # for help()
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        shown_in_help = inspect.Signature([own, *signature.parameters.values()])
+        __init__.__signature__ = shown_in_help  # type: ignore[attr-defined]  # Python's way to say it
         cls.extra_repr = extra_repr  # type: ignore[method-assign]  # likewise
         return cls
 

@@ -1,8 +1,12 @@
-"""Pooling: the greatest or the mean of each window. One class for each number of axes in space."""
+"""Pooling: the greatest or the mean of each window. One class for each number of axes in space.
+
+A base class has the arguments and calls `_function`; the classes name theirs.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.arguments import arguments
@@ -18,7 +22,11 @@ _AVG = "kernel_size={0.kernel_size}, stride={0.stride}, padding={0.padding}"
 _ADAPTIVE = "output_size={0.output_size}"
 
 
-class _Windowed(Module):
+class _Pool(Module):
+    _function: ClassVar[Callable[..., Any]]
+
+
+class _Windowed(_Pool):
     """Windows touch, if no stride is given."""
 
     kernel_size: Any
@@ -29,14 +37,17 @@ class _Windowed(Module):
             self.stride = self.kernel_size
 
 
+@arguments(_MAX)
 class _MaxPool(_Windowed):
-    padding: Any
-    dilation: Any
-    return_indices: bool
-    ceil_mode: bool
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    dilation: Any = 1
+    return_indices: bool = False
+    ceil_mode: bool = False
 
-    def _pool(self, pool: Any, input: Tensor) -> Any:
-        return pool(
+    def forward(self, input: Tensor) -> Any:
+        return self._function(
             input,
             self.kernel_size,
             self.stride,
@@ -47,43 +58,16 @@ class _MaxPool(_Windowed):
         )
 
 
-@arguments(_MAX)
 class MaxPool1d(_MaxPool):
-    kernel_size: Any
-    stride: Any = None
-    padding: Any = 0
-    dilation: Any = 1
-    return_indices: bool = False
-    ceil_mode: bool = False
-
-    def forward(self, input: Tensor) -> Any:
-        return self._pool(F.max_pool1d, input)
+    _function = staticmethod(F.max_pool1d)
 
 
-@arguments(_MAX)
 class MaxPool2d(_MaxPool):
-    kernel_size: Any
-    stride: Any = None
-    padding: Any = 0
-    dilation: Any = 1
-    return_indices: bool = False
-    ceil_mode: bool = False
-
-    def forward(self, input: Tensor) -> Any:
-        return self._pool(F.max_pool2d, input)
+    _function = staticmethod(F.max_pool2d)
 
 
-@arguments(_MAX)
 class MaxPool3d(_MaxPool):
-    kernel_size: Any
-    stride: Any = None
-    padding: Any = 0
-    dilation: Any = 1
-    return_indices: bool = False
-    ceil_mode: bool = False
-
-    def forward(self, input: Tensor) -> Any:
-        return self._pool(F.max_pool3d, input)
+    _function = staticmethod(F.max_pool3d)
 
 
 @arguments(_AVG)
@@ -107,7 +91,7 @@ class AvgPool1d(_Windowed):
 
 
 @arguments(_AVG)
-class AvgPool2d(_Windowed):
+class _AvgPool(_Windowed):
     kernel_size: Any
     stride: Any = None
     padding: Any = 0
@@ -115,8 +99,8 @@ class AvgPool2d(_Windowed):
     count_include_pad: bool = True
     divisor_override: int | None = None
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool2d(
+    def forward(self, input: Tensor) -> Any:
+        return self._function(
             input,
             self.kernel_size,
             self.stride,
@@ -127,73 +111,44 @@ class AvgPool2d(_Windowed):
         )
 
 
-@arguments(_AVG)
-class AvgPool3d(_Windowed):
-    kernel_size: Any
-    stride: Any = None
-    padding: Any = 0
-    ceil_mode: bool = False
-    count_include_pad: bool = True
-    divisor_override: int | None = None
+class AvgPool2d(_AvgPool):
+    _function = staticmethod(F.avg_pool2d)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool3d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
+
+class AvgPool3d(_AvgPool):
+    _function = staticmethod(F.avg_pool3d)
 
 
 # ---- to a given size ---------------------------------------------------------------------------------------
 
 
 @arguments(_ADAPTIVE)
-class AdaptiveAvgPool1d(Module):
+class _Adaptive(_Pool):
     output_size: Any
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_avg_pool1d(input, self.output_size)
+    def forward(self, input: Tensor) -> Any:
+        return self._function(input, self.output_size)
 
 
-@arguments(_ADAPTIVE)
-class AdaptiveAvgPool2d(Module):
-    output_size: Any
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(input, self.output_size)
+class AdaptiveAvgPool1d(_Adaptive):
+    _function = staticmethod(F.adaptive_avg_pool1d)
 
 
-@arguments(_ADAPTIVE)
-class AdaptiveAvgPool3d(Module):
-    output_size: Any
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_avg_pool3d(input, self.output_size)
+class AdaptiveAvgPool2d(_Adaptive):
+    _function = staticmethod(F.adaptive_avg_pool2d)
 
 
-@arguments(_ADAPTIVE)
-class AdaptiveMaxPool1d(Module):
-    output_size: Any
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_max_pool1d(input, self.output_size)
+class AdaptiveAvgPool3d(_Adaptive):
+    _function = staticmethod(F.adaptive_avg_pool3d)
 
 
-@arguments(_ADAPTIVE)
-class AdaptiveMaxPool2d(Module):
-    output_size: Any
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_max_pool2d(input, self.output_size)
+class AdaptiveMaxPool1d(_Adaptive):
+    _function = staticmethod(F.adaptive_max_pool1d)
 
 
-@arguments(_ADAPTIVE)
-class AdaptiveMaxPool3d(Module):
-    output_size: Any
+class AdaptiveMaxPool2d(_Adaptive):
+    _function = staticmethod(F.adaptive_max_pool2d)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_max_pool3d(input, self.output_size)
+
+class AdaptiveMaxPool3d(_Adaptive):
+    _function = staticmethod(F.adaptive_max_pool3d)
