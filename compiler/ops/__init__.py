@@ -24,6 +24,7 @@ from retrograd.compiler.ops import (
     sort,
     statistics,
     strided,
+    substitution,
     unpool,
     window,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "sort",
     "statistics",
     "strided",
+    "substitution",
     "unpool",
     "window",
 ]

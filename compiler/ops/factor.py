@@ -12,14 +12,16 @@ add an op with its `evaluate` and `adjoint`, and a function that takes it apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from retrograd.compiler.errors import GradientError, mirrored
 from retrograd.compiler.ir.graph import Array, Value, apply, register
+from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.contract import dot, transpose
-from retrograd.compiler.ops.lapack import Cotangents, Lapack, on_diagonal, solve
+from retrograd.compiler.ops.lapack import Cotangents, Lapack, answer, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import concat, narrow, squeeze
@@ -42,8 +44,16 @@ class Eigh(Lapack):
         return (*batch, m + 1, n)
 
     def evaluate(self, *arrays: Array) -> Array:
-        w, v = np.linalg.eigh(arrays[0], "U" if self.upper else "L")
-        return np.concatenate([w[..., None, :], v], axis=-2)
+        (a,) = arrays
+        found = np.empty(self.shape(*a.shape), a.dtype)
+        w = found[..., 0, :]
+        gufuncs.eigh(a, self.upper, w, found[..., 1:, :])
+        total = np.add.reduce(w, None)
+        if total != total:
+            answer(
+                _UNCONVERGED.format("eigh", "eigenvalues"), partial(np.linalg.eigh, UPLO="LU"[self.upper]), a
+            )
+        return found
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -67,8 +77,11 @@ class Svd(Lapack):
         return (*batch, 1 + m + n, min(m, n))
 
     def evaluate(self, *arrays: Array) -> Array:
-        u, s, vt = np.linalg.svd(arrays[0], full_matrices=False)
-        return np.concatenate([s[..., None, :], u, np.swapaxes(vt, -1, -2)], axis=-2)
+        (a,) = arrays
+        found, m = np.empty(self.shape(*a.shape), a.dtype), a.shape[-2]
+        parts = found[..., 1 : m + 1, :], found[..., 0, :], found[..., m + 1 :, :].swapaxes(-1, -2)
+        _into_singular(a, *parts)
+        return found
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -98,8 +111,11 @@ class Qr(Lapack):
         return (*batch, m + n, min(m, n))
 
     def evaluate(self, *arrays: Array) -> Array:
-        q, r = np.linalg.qr(arrays[0])
-        return np.concatenate([q, np.swapaxes(r, -1, -2)], axis=-2)
+        (a,) = arrays
+        *batch, m, n = a.shape
+        found = np.empty((*batch, m + n, m if m < n else n))
+        gufuncs.qr(a, found[..., :m, :], found[..., m:, :].swapaxes(-1, -2))
+        return found.astype(a.dtype, copy=False)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -174,7 +190,11 @@ class Pinv(Lapack):
         return (*batch, n, m)
 
     def evaluate(self, *arrays: Array) -> Array:
-        u, s, vt = np.linalg.svd(arrays[0], full_matrices=False)
+        (a,) = arrays
+        *batch, m, n = a.shape
+        k = min(m, n)
+        u, s, vt = (np.empty((*batch, *shape), a.dtype) for shape in ((m, k), (k,), (k, n)))
+        _into_singular(a, u, s, vt)
         bound = np.maximum(self.atol, self.rtol * s.max(axis=-1, initial=0, keepdims=True))
         kept = s > bound
         small = np.divide(1, s, out=np.zeros_like(s), where=kept)
@@ -189,6 +209,28 @@ class Pinv(Lapack):
         right = dot(dot(turned, p), back)
         found = left - dot(a, dot(p, left)) + right - dot(right, dot(p, a))
         return [found - dot(dot(turned, cotangent), turned)]
+
+
+_UNCONVERGED = (
+    "linalg.{}: The algorithm failed to converge because the input matrix is ill-conditioned or has too many "
+    "repeated {}."
+)
+
+
+def _into_singular(a: Array, u: Array, s: Array, vt: Array) -> None:
+    """Write LAPACK's u, s and vᵀ; NaN for a matrix with infinities, as in PyTorch."""
+    gufuncs.svd(a, u, s, vt)
+    total = np.add.reduce(s, None)
+    if total == total:
+        return
+    why = "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values."
+    answer(why, _without_nan, a)
+    answer(_UNCONVERGED.format("svd", "singular values"), np.linalg.svd, np.where(np.isinf(a), 0, a))
+
+
+def _without_nan(a: Array) -> None:
+    if np.isnan(a).any():
+        raise np.linalg.LinAlgError
 
 
 # ---- formulas that adjoints share --------------------------------------------------------------------------

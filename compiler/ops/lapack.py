@@ -59,7 +59,7 @@ class Scalar(Lapack):
         return shape[:-2]
 
 
-def _lapack(what: str, compute: Callable[..., Any], *arrays: Array) -> Any:
+def answer(what: str, compute: Callable[..., Any], *arrays: Array) -> Any:
     """NumPy's answer; where there is none, an error in PyTorch's words."""
     try:
         return compute(*arrays)
@@ -111,7 +111,7 @@ class Inverse(SameShape):
             which = next(m for m in a.reshape(-1, *a.shape[-2:]) if np.linalg.matrix_rank(m) < len(m))
             place = next(k for k in range(1, len(which) + 1) if np.linalg.matrix_rank(which[:, :k]) < k)
             text = why.format(place) + "input matrix is singular."
-        return np.asarray(_lapack(text, np.linalg.inv, a))
+        return np.asarray(answer(text, np.linalg.inv, a))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -133,7 +133,7 @@ class Solve(SameShape):
         if self.endless:
             return _one_by_one(np.linalg.solve, np.inf, *arrays)
         why = "torch.linalg.solve: The solver failed because the input matrix is singular."
-        return np.asarray(_lapack(why, np.linalg.solve, *arrays))
+        return np.asarray(answer(why, np.linalg.solve, *arrays))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -235,7 +235,7 @@ class Cholesky(SameShape):
             return np.asarray(np.linalg.cholesky(a))
         except np.linalg.LinAlgError:
             order = next(k for m in a.reshape(-1, *a.shape[-2:]) for k in _indefinite(m))
-        return np.asarray(_lapack(text.format(order), np.linalg.cholesky, a))
+        return np.asarray(answer(text.format(order), np.linalg.cholesky, a))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -12,10 +12,9 @@ from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import apply
-from retrograd.compiler.ops import lapack
+from retrograd.compiler.ops import lapack, substitution
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
-from retrograd.compiler.ops.matrix import tril, triu
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.factoring import eps_of, matrix, matrix_rank, pinv, svdvals
 from retrograd.runtime.functions.linear import matmul
@@ -68,32 +67,49 @@ def arranged(A: Tensor, B: Tensor, left: bool, endless: bool) -> Tensor:
         raise ShapeError(mirrored(why))
     right = moves.unsqueeze(B, [B.ndim]) if vector else B
     if not left:
+        _require_fitting("linalg.solve", A, right, left)
         return arranged(A.mT, right.mT, True, endless).mT.contiguous()
-    if right.shape[-2] != A.shape[-1]:
-        raise ShapeError(
-            f"linalg.solve of {list(A.shape)} and {list(B.shape)}",
-            mirrored(
-                "linalg.solve: Incompatible shapes of A and B for the equation AX = B "
-                f"({A.shape[-2]}x{A.shape[-1]} and {right.shape[-2]}x{right.shape[-1]})"
-            ),
-        )
-    batch = broadcast_shapes("linalg.solve", A.shape[:-2], right.shape[:-2])
-    found = lapack.solve(
-        moves.expand(A, (*batch, *A.shape[-2:])), moves.expand(right, (*batch, *right.shape[-2:])), endless
-    )
+    found = lapack.solve(*_together("linalg.solve", A, right), endless)
     return moves.squeeze(found, [found.ndim - 1]) if vector else found
+
+
+def _require_fitting(name: str, A: Tensor, B: Tensor, left: bool) -> None:
+    """Raise ShapeError unless the matrices have as many rows, or columns, as the equation asks."""
+    if B.shape[-2 if left else -1] == A.shape[-1]:
+        return
+    equation = f"{'AX' if left else 'XA'} = B ({A.shape[-2]}x{A.shape[-1]} and {B.shape[-2]}x{B.shape[-1]})"
+    raise ShapeError(
+        f"{name} of {list(A.shape)} and {list(B.shape)}",
+        mirrored(f"{name}: Incompatible shapes of A and B for the equation {equation}"),
+    )
+
+
+def _together(name: str, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+    """The operands of `A · X = B` as stacks of the same size."""
+    _require_fitting(name, A, B, left=True)
+    batch = broadcast_shapes(name, A.shape[:-2], B.shape[:-2])
+    return moves.expand(A, (*batch, *A.shape[-2:])), moves.expand(B, (*batch, *B.shape[-2:]))
 
 
 @linalg("solve_triangular")
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
-    """`solve` with A's upper or lower triangle, with ones on its diagonal if `unitriangular`."""
+    """`solve` with A's upper or lower triangle, with ones on its diagonal if `unitriangular`; a zero there
+    divides.
+    """
+    name = "linalg.solve_triangular"
     matrix("solve_triangular", A, True)
-    triangle = (triu if upper else tril)(A)
-    if unitriangular:
-        triangle = rows.where(lapack.on_diagonal(A), 1.0, triangle)
-    return solve(triangle, B, left=left)
+    if B.ndim < 2:
+        raise ShapeError(
+            f"{name} of a right-hand side of shape {list(B.shape)}",
+            mirrored(f"{name}: The input tensor B must have at least 2 dimensions."),
+        )
+    if not left:
+        _require_fitting(name, A, B, left)
+        turned = solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular)
+        return turned.mT.contiguous()
+    return substitution.solve_triangular(*_together(name, A, B), upper, unitriangular)
 
 
 @linalg("cholesky")

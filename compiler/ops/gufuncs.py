@@ -1,0 +1,95 @@
+"""LAPACK by NumPy's inner functions: those that `numpy.linalg`'s public ones wrap, at several times the cost
+where matrices are small.
+
+In flow stacks of matrices in float32 or float64, and arrays for the answers; these become the public
+functions' values, and NaN all over for a matrix without an answer: who asks knows how to say so. The inner
+functions are no part of NumPy's interface, so each is looked for, and the public one taken where there is
+none. They write NaN where NumPy is told to be quiet (`ir/quiet.py`), as it is wherever an op is evaluated.
+The factors are computed in float64, whatever they are stored in, as in NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.ir.graph import Array
+
+
+def _inner(*names: str) -> tuple[Callable[..., Any], ...]:
+    """NumPy's inner functions of these names; none unless it has them all."""
+    found = [getattr(getattr(np.linalg, "_umath_linalg", None), name, None) for name in names]
+    functions = [f for f in found if isinstance(f, np.ufunc)]
+    return tuple(functions) if len(functions) == len(names) else ()
+
+
+_QR, _SVD = _inner("qr_r_raw", "qr_reduced"), _inner("svd_s")
+_EIGH, _SOLVE = _inner("eigh_lo", "eigh_up"), _inner("solve")
+
+
+def solve(a: Array, b: Array, x: Array) -> None:
+    """The x of `a · x = b`, for a `[…, n, n]` and b `[…, n, k]`."""
+    if _SOLVE:
+        _SOLVE[0](a, b, x)
+    else:
+        _publicly(np.linalg.solve, (a, b), (x,))
+
+
+def eigh(a: Array, upper: bool, w: Array, v: Array) -> None:
+    """Eigenvalues w `[…, n]`, ascending, and -vectors v `[…, n, n]` of a, of which one triangle is read."""
+    if _EIGH:
+        _EIGH[upper](a, w, v, signature="d->dd")
+    else:
+        _publicly(lambda a: np.linalg.eigh(a, "U" if upper else "L"), (a,), (w, v))
+
+
+def svd(a: Array, u: Array, s: Array, vt: Array) -> None:
+    """u `[…, m, k]`, s `[…, k]` and vᵀ `[…, k, n]` of a `[…, m, n]`, k the lesser."""
+    if _SVD:
+        _SVD[0](a, u, s, vt, signature="d->ddd")
+    else:
+        _publicly(lambda a: np.linalg.svd(a, full_matrices=False), (a,), (u, s, vt))
+
+
+def qr(a: Array, q: Array, r: Array) -> None:
+    """Orthonormal columns q `[…, m, k]` and a triangle r `[…, k, n]` of a `[…, m, n]`, k the lesser; q and r
+    are in float64.
+    """
+    if not _QR:
+        _publicly(np.linalg.qr, (a,), (q, r))
+        return
+    raw, reduced = _QR
+    k, n = r.shape[-2:]
+    packed = r if a.shape == r.shape else np.empty(a.shape)
+    packed[...] = a
+    reduced(packed, raw(packed), q)
+    if packed is not r:
+        r[...] = packed[..., :k, :]
+    r[below(k, n) if r.ndim == 2 else (..., below(k, n))] = 0
+
+
+def _publicly(compute: Callable[..., Any], operands: tuple[Array, ...], answers: tuple[Array, ...]) -> None:
+    """A public function's value, of each matrix by itself where there is one without."""
+    try:
+        found = compute(*operands)
+    except np.linalg.LinAlgError:
+        found = None
+    if found is not None:
+        for answer, part in zip(answers, found if isinstance(found, tuple) else (found,), strict=True):
+            answer[...] = part
+        return
+    if operands[0].ndim == 2:
+        for answer in answers:
+            answer[...] = np.nan
+        return
+    for parts in zip(*operands, *answers, strict=True):
+        _publicly(compute, parts[: len(operands)], parts[len(operands) :])
+
+
+@lru_cache(maxsize=64)
+def below(m: int, n: int) -> Array:
+    """Where a matrix `[m, n]` is below its diagonal."""
+    return np.tri(m, n, -1, dtype=bool)
