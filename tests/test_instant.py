@@ -20,7 +20,8 @@ import pytest
 import retrograd as rg
 from retrograd.compiler.errors import GradientError, RetrogradError
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.instant.part import DTYPES, available
+from retrograd.runtime.eager.instant.part import available
+from retrograd.runtime.eager.instant.records import DTYPES
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.functions.rows import APPLY, ROWS, taken_dtypes
 

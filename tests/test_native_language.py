@@ -46,13 +46,16 @@ from retrograd.compiler.native.language import (
     inlined,
     inside,
     native,
+    places,
     provides,
     put,
     select,
+    several,
     sqrt,
     stack,
     take,
     variable,
+    words,
 )
 from retrograd.compiler.native.lowering import text
 from retrograd.runtime.native import cpu
@@ -324,6 +327,38 @@ def test_fields_and_elements_are_those_of_memory() -> None:
     assert ctypes.c_float.from_address(base + 12).value == 2.5
     assert words[4] == 300 % 256
     assert words[5] == 1007
+
+
+class Row(Record):
+    first: int
+    several: Inline[int] = several(3)
+
+
+class LongerRow(Row):
+    others: Inline[int] = several(2)
+    last: int
+
+
+@exported
+def through_a_row(row: LongerRow) -> int:
+    own = stack(LongerRow)
+    own.last = 1
+    for i in range(3):
+        row.several[i] = row.first * i
+    row.others[1] = own.last
+    own.others[1] = 20
+    row.last = own.others[1] + own.last
+    return row.others[0]
+
+
+def test_fields_of_several_words_lie_in_their_order() -> None:
+    assert places(LongerRow) == {
+        "first": range(1), "several": range(1, 4), "others": range(4, 6), "last": range(6, 7),
+    }  # fmt: skip
+    assert words(LongerRow) == 7
+    row = (ctypes.c_int64 * 8)(5, 0, 0, 0, 9, 0, 0, -3)
+    assert compiled(through_a_row, int, "address")(ctypes.addressof(row)) == 9
+    assert list(row) == [5, 0, 5, 10, 9, 1, 21, -3]
 
 
 @exported

@@ -312,7 +312,7 @@ class Expressions(Memory):
         target, aligned = kind_of(self.python(kind)), f", align {self.python(alignment)}"
         many: object = self.fit(self.get(count), INT, count)
         if target.fields:
-            many = len(self.module.fields(target.fields))
+            many = language.words(target.fields)
         memory = target.element.memory if target.element else "i64"
         return Typed(self.build.act("room", "ptr", f"alloca {memory}, i64 ", many, aligned), target)
 

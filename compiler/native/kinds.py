@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from retrograd.compiler.native.language import Array, At, InPlace, Record, Vector, Width
+from retrograd.compiler.native.language import Array, At, InPlace, Record, Vector, Width, places
 from retrograd.compiler.record import record
 
 BYTES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "float": 4, "i64": 8, "double": 8, "ptr": 8}
@@ -99,12 +99,12 @@ def vector_of(lane: Kind, lanes: int) -> Kind:
 
 def fields_of(cls: type[Record]) -> dict[str, Field]:
     """The fields of a record, those it inherits first."""
-    found: dict[str, Field] = {}
-    for place, (name, annotation) in enumerate(typing.get_type_hints(cls, include_extras=True).items()):
+    found, in_order = dict[str, Field](), places(cls)
+    for name, annotation in typing.get_type_hints(cls, include_extras=True).items():
         marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
-        places = [mark.offset for mark in marks if isinstance(mark, At)]
+        said = [mark.offset for mark in marks if isinstance(mark, At)]
         in_place = any(isinstance(mark, InPlace) for mark in marks)
-        found[name] = Field(kind_of(annotation), places[0] if places else 8 * place, in_place)
+        found[name] = Field(kind_of(annotation), said[0] if said else 8 * in_order[name].start, in_place)
     return found
 
 

@@ -51,7 +51,8 @@ __all__ = ["Array", "At", "Byte", "Float32", "Floating", "Inline", "Int16", "Int
 __all__ += ["Order", "Record", "Unsigned", "Unsigned32", "Vector", "atomic_add", "atomic_load"]
 __all__ += ["atomic_store", "bits", "cast", "ceil", "compare_exchange", "constants", "exchange"]
 __all__ += ["exported", "extern", "external", "floor", "fused", "given", "inlined", "inside"]
-__all__ += ["intrinsic", "native", "provides", "put", "select", "sqrt", "stack", "take", "variable"]
+__all__ += ["intrinsic", "native", "places", "provides", "put", "select", "several", "sqrt", "stack", "take"]
+__all__ += ["variable", "words"]
 
 T = TypeVar("T")
 N = TypeVar("N")
@@ -66,7 +67,36 @@ class Reference:
 
 
 class Record(Reference):
-    """The address of fields, which are annotated: words of 8 bytes in their order, or where `At` says."""
+    """The address of fields, which are annotated: words of 8 bytes in their order, or where `At` says. An
+    `Inline` one is as many as `several` says, or what lies there from its word on."""
+
+
+@record(slots=True)
+class Several:
+    """How many words a field takes."""
+
+    count: int
+
+
+def several(count: int) -> Any:
+    """A field of so many words: `extents: Inline[int] = several(8)`."""
+    return Several(count)
+
+
+def places(cls: type[Record]) -> dict[str, range]:
+    """Where the fields of a record are, in words: its own ones after those that it inherits."""
+    found, at = {}, 0
+    for part in reversed(cls.__mro__):
+        for name in part.__annotations__ if issubclass(part, Record) else ():
+            length = vars(part).get(name)
+            end = at + (length.count if isinstance(length, Several) else 1)
+            found[name], at = range(at, end), end
+    return found
+
+
+def words(cls: type[Record]) -> int:
+    """How many words a record has."""
+    return max((place.stop for place in places(cls).values()), default=0)
 
 
 class Array(Reference, Generic[T]):

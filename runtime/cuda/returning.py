@@ -48,7 +48,8 @@ def native_del(cls: Any, by_python: Callable[[Any], None]) -> tuple[Any, object]
     if layout() is None:
         return None
     offsets = {name.strip("_"): slot_offset(cls, name) for name in _SLOTS}
-    library = cpu.load_native("returning", [retrograd_give_back], offsets, {"by_python": id(by_python)})
+    symbols = {"by_python": id(by_python)}
+    library = cpu.load_native("returning", lambda: [retrograd_give_back], offsets, symbols)
     address = ctypes.cast(library.address("retrograd_give_back"), ctypes.c_void_p)
     definition = MethodDef(b"__del__", address, _METH_NOARGS, None)
     return _new_method(cls, ctypes.addressof(definition)), (library, definition, by_python)
@@ -66,7 +67,7 @@ def native_count() -> Callable[[int, int], None] | None:
 
 @functools.cache
 def _counting() -> cpu.Library:
-    return cpu.load_native("counting", [retrograd_count], {}, {})
+    return cpu.load_native("counting", lambda: [retrograd_count], {}, {})
 
 
 # --- natively ---------------------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ BY_PYTHON = external(Object, "by_python")
 
 
 @exported
-def retrograd_give_back(buffer: Buffer, nothing: Object | None) -> Object:
+def retrograd_give_back(buffer: Buffer, nothing: Object | None) -> Object | None:
     if buffer.others is not NONE:
         arguments = stack(Array[Object], 1)
         arguments[0] = buffer

@@ -90,7 +90,7 @@ def entry() -> int:
 
 @functools.cache
 def _library() -> cpu.Library:
-    return cpu.load_native("starting", [retrograd_start], {}, {})
+    return cpu.load_native("starting", lambda: [retrograd_start], {}, {})
 
 
 # --- natively ---------------------------------------------------------------------------------------------

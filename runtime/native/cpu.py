@@ -147,21 +147,22 @@ def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
 
 def load_native(
     name: str,
-    roots: Sequence[Callable[..., Any]],
+    roots: Callable[[], Sequence[Callable[..., Any]]],
     numbers: Mapping[str, int],
     symbols: Mapping[str, int],
     level: int | None = CAREFUL,
 ) -> Library:
-    """A native part of the runtime: these functions of the native language (`compiler/native/language.py`),
-    and all that they call. The name is for the cache, whose keys tell states of the sources apart; the level
-    is LLVM's, None that of programs, which a first call waits for."""
+    """A native part of the runtime: functions of the native language (`compiler/native/language.py`), and all
+    that they call; `roots` gives them, if they are not in the cache. The name is for the cache, whose keys
+    tell states of the sources apart; the level is LLVM's, None that of programs, which a first call waits
+    for."""
     target = host()
     key = cache.key_of("native part", name, sorted(numbers.items()), target)
     object_code = cache.get(key)
     if object_code is None:
         # late: what is in the cache needs none
         lowering = import_module("retrograd.compiler.native.lowering")
-        object_code = assemble(lowering.text(roots, numbers), target, level=level)
+        object_code = assemble(lowering.text(roots(), numbers), target, level=level)
         cache.put(key, object_code)
     return Library([object_code], symbols)
 
@@ -234,7 +235,7 @@ def make_pool(sleep: str | None = None) -> Library:
     """A worker pool, its threads sleeping as their system does it best, or as said (`sleeping.py`). It is
     there for good: they run its code."""
     functions, numbers = parts_of_pool(host().triple, sleep)
-    library = load_native(f"pool {sleep}", functions, numbers, {}, level=None)
+    library = load_native(f"pool {sleep}", lambda: functions, numbers, {}, level=None)
     _pools.append(library)
     reset = ctypes.PYFUNCTYPE(None)(library.address("retrograd_pool_reset"))
     reset()

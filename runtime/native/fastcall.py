@@ -255,7 +255,7 @@ def _trampoline() -> cpu.Library:
         raise CompilerError("native calls need to know where objects keep their data")
     return cpu.load_native(
         "trampoline",
-        [trampoline.retrograd_call, trampoline.retrograd_choose, trampoline.retrograd_nothing],
+        lambda: [trampoline.retrograd_call, trampoline.retrograd_choose, trampoline.retrograd_nothing],
         asdict(places) | {"dict_version": dict_version()},
         {
             "numpy_array_type": id(np.ndarray),

@@ -55,6 +55,7 @@ class NdArray(Object):
 NONE = external(Object, "_Py_NoneStruct")
 TRUE = external(Object, "_Py_TrueStruct")
 FALSE = external(Object, "_Py_FalseStruct")
+FLOAT, LONG = external(Object, "PyFloat_Type"), external(Object, "PyLong_Type")
 NUMPY_ARRAY = external(Object, "numpy_array_type")
 """The class, whose address is linked under this name."""
 
@@ -84,7 +85,25 @@ def PyErr_ExceptionMatches(kind: Object) -> Int32: ...
 
 
 @extern
-def PyObject_Vectorcall(function: Object, args: Array[Object], count: int, names: Tuple | None) -> Object: ...
+def PyObject_Vectorcall(
+    function: Object, args: Array[Object], count: int, names: Tuple | None
+) -> Object | None: ...
+
+
+@extern
+def PyObject_CallOneArg(function: Object, x: Object) -> Object | None: ...
+
+
+@extern
+def PyMethod_New(function: Object, thing: Object) -> Object | None: ...
+
+
+@extern
+def PyObject_Repr(thing: Object) -> Object | None: ...
+
+
+@extern
+def PyBytes_FromStringAndSize(content: Memory, length: int) -> Object | None: ...
 
 
 @extern
@@ -140,11 +159,23 @@ def PyDict_SetItem(mapping: Object, key: Object, value: Object) -> Int32: ...
 
 
 @extern
+def PyUnicode_AsUTF8AndSize(words: Object, length: Array[int]) -> Memory | None: ...
+
+
+@extern
+def PyDict_Clear(mapping: Object) -> None: ...
+
+
+@extern
 def PyTuple_New(length: int) -> Tuple | None: ...
 
 
 @extern
 def PyList_New(length: int) -> List | None: ...
+
+
+@extern
+def PySequence_Concat(one: Object, other: Object) -> Object | None: ...
 
 
 @extern
@@ -169,6 +200,10 @@ def PyLong_FromLongLong(value: int) -> Object | None: ...
 
 @extern
 def PyLong_AsLongLong(number: Object) -> int: ...
+
+
+@extern
+def PyLong_AsLongAndOverflow(number: Object, overflow: Array[Int32]) -> int: ...
 
 
 @extern
@@ -211,6 +246,15 @@ def numpy_new_from_descr(
     like: Object | None,
 ) -> NdArray | None:
     """Takes over a reference to the dtype."""
+
+
+@extern
+def numpy_copy_into(to: NdArray, source: Object) -> Int32: ...
+
+
+@extern
+def numpy_set_base(array: NdArray, base: NdArray) -> Int32:
+    """Takes over a reference to the base."""
 
 
 @extern

@@ -31,7 +31,7 @@ _DRAWN: list[Callable[..., object]] = [
 
 @cache
 def _library() -> cpu.Library:
-    return cpu.load_native("random", _DRAWN, {}, {})
+    return cpu.load_native("random", lambda: _DRAWN, {}, {})
 
 
 @cache

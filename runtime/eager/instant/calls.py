@@ -10,14 +10,13 @@ whatever is not plain:
     update(…)    new elements of operands
     replay(…)    a function that finds such a step by its arguments (`replay.py`)
 
-A call's record is an array of 64-bit words. The native side reads it (the texts beside this file); Python
+A call's record is an array of 64-bit words. The native side reads it (`records.py`); Python
 writes into it what it finds out: which functions compute a row, what an adjoint looks at, where a view lies.
 Where there are no native calls (`part.available`), the Python functions are all there is.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,27 +24,28 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.ir.graph import Op
-from retrograd.runtime.eager.instant.part import (
+from retrograd.runtime.eager.instant.part import available, native_function
+from retrograd.runtime.eager.instant.records import (
     DTYPES,
-    KEYED,
+    MET,
     MOST,
     MOST_RECORDED,
-    WORDS,
-    available,
-    native_function,
+    READS_RESULT,
+    Asked,
+    Keyed,
+    Step,
+    Words,
+    place,
+    words_of,
+    write,
 )
 from retrograd.runtime.eager.opnodes import Kind, OpNode
+from retrograd.runtime.native.grammar import WRITEABLE
 from retrograd.runtime.tensor import Tensor
 
 Function = Callable[..., Any]
-Words = Any
-"""A `ctypes` array of 64-bit integers."""
 
 _PLACES = {dtype: place for place, dtype in enumerate(DTYPES)}
-_READS_RESULT, _MET = 1 << 8, 1 << 9
-"""Bits of a history, besides one for each operand that the adjoint looks at."""
-_WRITEABLE = 0x400
-"""NumPy's flag."""
 
 
 def row(
@@ -67,7 +67,7 @@ def row(
 
     def enter(dtype: np.dtype[Any]) -> None:
         if dtype in functions and dtype in _PLACES:
-            words[WORDS["functions"] + _PLACES[dtype]] = id(functions[dtype])
+            words[place(Step, "functions") + _PLACES[dtype]] = id(functions[dtype])
 
     def learn(operands: Sequence[Any], result: Tensor) -> None:
         for x in operands:
@@ -88,7 +88,7 @@ def step(
     if not available() or arity > MOST:
         return slow
     words = _words(op, kind, arity, (shown, shown, shown), differentiable)
-    words[WORDS["compute"]] = id(compute)
+    write(Step, words, compute=id(compute))
     learn = functools.partial(_learn_history, words, kind)
     return _taught("retrograd_step", words, slow, learn, op, kind, shown, compute)
 
@@ -97,9 +97,8 @@ def unrecorded(compute: Function, arity: int, slow: Function) -> Function:
     """A function of Tensors, computed by `compute` where nothing is recorded."""
     if not available() or arity > MOST:
         return slow
-    words = (ctypes.c_int64 * WORDS["words"])()
-    words[WORDS["arity"]], words[WORDS["differentiable"]] = arity, True  # but no history is known
-    words[WORDS["compute"]], words[WORDS["slow"]] = id(compute), id(slow)
+    words = words_of(Step, slow=id(slow), arity=arity, compute=id(compute), differentiable=True)
+    # but no history is known
     return native_function("retrograd_step", slow, words, (slow, compute))
 
 
@@ -120,10 +119,7 @@ def _of_list(
 ) -> Function:
     if not available() or arity > MOST:
         return slow
-    words = (ctypes.c_int64 * WORDS["words"])()
-    contents |= {"arity": arity, "compute": id(compute), "slow": id(slow)}
-    for name, word in contents.items():
-        words[WORDS[name]] = word
+    words = words_of(Step, slow=id(slow), arity=arity, compute=id(compute), **contents)
     return native_function(entry, slow, words, (slow, compute, kept))
 
 
@@ -132,7 +128,7 @@ def view(op: Op, kind: Kind, slow: Function, shown: str, differentiable: bool) -
     if not available():
         return slow
     words, path = _words(op, kind, 1, (shown, shown, shown), differentiable), (op,)
-    words[WORDS["path"]], words[WORDS["flags_before"]] = id(path), -1
+    write(Step, words, path=id(path), flags_before=-1)
 
     def learn(operands: Sequence[Any], result: Tensor) -> None:
         (x,) = operands
@@ -175,7 +171,7 @@ def _asked(
 ) -> Function:  # fmt: skip
     if not available():
         return slow
-    words = (ctypes.c_int64 * 5)(id(slow), id(compute), arity, floats, apart)
+    words = words_of(Asked, slow=id(slow), arity=arity, compute=id(compute), floats=floats, apart=apart)
     return native_function(entry, slow, words, (slow, compute))
 
 
@@ -188,17 +184,14 @@ def _by_slow(entry: str, slow: Function) -> Function:
     """An entry that knows what to do, and asks `slow` for what is not plain."""
     if not available():
         return slow
-    words = (ctypes.c_int64 * WORDS["words"])()
-    words[WORDS["slow"]], words[WORDS["arity"]] = id(slow), 1
-    return native_function(entry, slow, words, (slow,))
+    return native_function(entry, slow, words_of(Step, slow=id(slow), arity=1), (slow,))
 
 
 def fresh(make: Function, slow: Function) -> Function:
     """A function of anything that gives a new Tensor of the array that `make()` gives."""
     if not available():
         return slow
-    words = (ctypes.c_int64 * WORDS["words"])()
-    words[WORDS["slow"]], words[WORDS["compute"]] = id(slow), id(make)
+    words = words_of(Step, slow=id(slow), compute=id(make))
     return native_function("retrograd_fresh", slow, words, (slow, make))
 
 
@@ -218,9 +211,7 @@ def replay(slow: Function, unplanned: Function, find: Function) -> tuple[Functio
     if not available():
         return slow, lambda: None
     plans: dict[bytes, Function] = {}
-    words = (ctypes.c_int64 * KEYED["words"])()
-    for name, thing in (("slow", slow), ("unplanned", unplanned), ("plans", plans), ("find", find)):
-        words[KEYED[name]] = id(thing)
+    words = words_of(Keyed, slow=id(slow), unplanned=id(unplanned), plans=id(plans), find=id(find))
     return native_function("retrograd_replay", slow, words, (slow, unplanned, plans, find)), plans.clear
 
 
@@ -228,12 +219,10 @@ def replay(slow: Function, unplanned: Function, find: Function) -> tuple[Functio
 
 
 def _words(op: Op, kind: Kind, arity: int, shown: tuple[str, str, str], differentiable: bool) -> Words:
-    words = (ctypes.c_int64 * WORDS["words"])()
-    words[WORDS["arity"]], words[WORDS["differentiable"]] = arity, differentiable
-    words[WORDS["op"]] = id(op)
-    words[WORDS["shown"] : WORDS["shown"] + 3] = [id(name) for name in shown]
-    words[WORDS["node_class"]] = id(kind.node_class)
-    return words
+    return words_of(
+        Step, arity=arity, differentiable=differentiable, op=id(op), shown=[id(name) for name in shown],
+        node_class=id(kind.node_class),
+    )  # fmt: skip
 
 
 def _taught(
@@ -251,7 +240,7 @@ def _taught(
         return result
 
     asked = through(learning)
-    words[WORDS["slow"]] = id(asked)
+    write(Step, words, slow=id(asked))
     return native_function(entry, slow, words, (asked, *kept))
 
 
@@ -263,7 +252,7 @@ def _learn_history(words: Words, kind: Kind, operands: Sequence[Any], result: Te
     needs = kind.needs.get(1 << len(operands) | wanted)
     if needs is not None:
         looks = sum(1 << k for k, needed in enumerate(needs.inputs) if needed)
-        words[WORDS["histories"] + wanted] = _MET | looks | (_READS_RESULT if needs.out else 0)
+        words[place(Step, "histories") + wanted] = MET | looks | (READS_RESULT if needs.out else 0)
 
 
 def _learn_layout(words: Words, array: Any, result: Tensor) -> None:
@@ -271,9 +260,8 @@ def _learn_layout(words: Words, array: Any, result: Tensor) -> None:
     part: Any = result._value
     if result._view is None or type(array) is not np.ndarray or max(array.ndim, part.ndim) > MOST:
         return
-    lies = {"strides_before": array.strides, "extents": part.shape, "strides": part.strides}
-    for name, values in lies.items():
-        words[WORDS[name] : WORDS[name] + len(values)] = values
-    words[WORDS["offset"]] = part.ctypes.data - array.ctypes.data
-    words[WORDS["rank"]], words[WORDS["flags"]] = part.ndim, part.flags.num & _WRITEABLE
-    words[WORDS["flags_before"]] = array.flags.num
+    write(
+        Step, words, offset=part.ctypes.data - array.ctypes.data, rank=part.ndim, extents=part.shape,
+        strides=part.strides, flags=part.flags.num & WRITEABLE, strides_before=array.strides,
+        flags_before=array.flags.num,
+    )  # fmt: skip

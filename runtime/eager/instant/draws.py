@@ -10,14 +10,14 @@ that is all there is.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from retrograd.runtime.eager.instant.part import DRAWN, MOST, available, native_function
+from retrograd.runtime.eager.instant.part import available, native_function
+from retrograd.runtime.eager.instant.records import MOST, Drawn, words_of
 from retrograd.runtime.random import laws
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.laws import Law
@@ -49,18 +49,8 @@ def _drawing(
     """By the law's own native function, unless another is given."""
     if not available() or len(shape) > MOST or not law.is_direct:
         return slow
-    contents = {
-        "slow": id(slow),
-        "arity": 1,
-        "draw_function": function or law.address,
-        "draw_state": generator.address,
-        "draw_parameters": law.parameters,
-        "draw_count": prod(shape),
-        "draw_dtype": id(law.written),
-        "draw_rank": len(shape),
-    }
-    words = (ctypes.c_int64 * DRAWN["words"])()
-    for name, word in contents.items():
-        words[DRAWN[name]] = word
-    words[DRAWN["draw_extents"] : DRAWN["draw_extents"] + len(shape)] = list(shape)
+    words = words_of(
+        Drawn, slow=id(slow), arity=1, law=function or law.address, state=generator.address,
+        parameters=law.parameters, count=prod(shape), dtype=id(law.written), rank=len(shape), extents=shape,
+    )  # fmt: skip
     return native_function(entry, slow, words, (slow, law, generator))

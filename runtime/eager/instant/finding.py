@@ -1,16 +1,13 @@
 """Where elements are not zero, in the native language: as many places as there are, so no step of a graph.
 
 In flow a Tensor; out flows a new Tensor `[count, axes]`, or a tuple with a vector for each axis. What is not
-plain goes to the record's `slow`, as in `answers.py`.
+plain goes to the record's `slow`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from retrograd.compiler.native.language import (
     Array,
-    At,
     Byte,
     Float32,
     Record,
@@ -20,46 +17,12 @@ from retrograd.compiler.native.language import (
     native,
     stack,
 )
-from retrograd.runtime.eager.instant.answers import (
-    ALIGNED,
-    BOOL,
-    FLOAT32,
-    FLOAT64,
-    INT64,
-    MOST,
-    TENSOR,
-    Asked,
-    Function,
-    is_plain,
-    shown,
-)
+from retrograd.runtime.eager.instant.answers import BOOL, FLOAT32, FLOAT64, INT64
+from retrograd.runtime.eager.instant.operands import boxed, is_plain, or_slow, shown
+from retrograd.runtime.eager.instant.records import MOST, Asked, Function
+from retrograd.runtime.native.grammar import ALIGNED
 from retrograd.runtime.native.making import empty_array
-from retrograd.runtime.native.objects import (
-    FALSE,
-    NONE,
-    Memory,
-    NdArray,
-    Object,
-    Py_DecRef,
-    Py_IncRef,
-    PyErr_Clear,
-    PyObject_Vectorcall,
-    PyTuple_New,
-    PyType_GenericAlloc,
-    Tuple,
-)
-
-
-class Fresh(Object):
-    """A Tensor while it is made."""
-
-    value: Annotated[Object, At("tensor_value")]
-    requires_grad: Annotated[Object, At("tensor_requires_grad")]
-    edge: Annotated[Object, At("tensor_edge")]
-    grad: Annotated[Object, At("tensor_grad")]
-    counter: Annotated[Object, At("tensor_counter")]
-    view: Annotated[Object, At("tensor_view")]
-    leaf: Annotated[Object, At("tensor_leaf")]
+from retrograd.runtime.native.objects import Memory, NdArray, Object, Py_DecRef, PyTuple_New, Tuple
 
 
 class Walk(Record):
@@ -112,29 +75,6 @@ def differs(walk: Walk) -> bool:
 
 
 # ---- results -----------------------------------------------------------------------------------------------
-@native
-def shared(thing: Object) -> Object:
-    """With a reference of its own."""
-    Py_IncRef(thing)
-    return thing
-
-
-@native
-def boxed(array: NdArray | None) -> Object | None:
-    """A new Tensor of an array, whose reference it takes. Null, with an exception set, without memory."""
-    if array is None:
-        return None
-    tensor = PyType_GenericAlloc(TENSOR, 0)
-    if tensor is None:
-        Py_DecRef(array)
-        return None
-    fresh = cast(Fresh, tensor)
-    fresh.value, fresh.requires_grad = array, shared(FALSE)
-    fresh.edge, fresh.grad, fresh.counter = shared(NONE), shared(NONE), shared(NONE)
-    fresh.view, fresh.leaf = shared(NONE), shared(NONE)
-    return fresh
-
-
 @native
 def matrix(walk: Walk, count: int, array: NdArray) -> Object | None:
     """A row for each of so many places."""
@@ -208,15 +148,9 @@ def found(asked: Asked, array: NdArray) -> Object | None:
 
 @exported
 def retrograd_places(
-    function: Function, args: Array[Object], count: int, names: Tuple | None
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
 ) -> Object | None:
     """Where the only argument is not zero."""
     asked = function.asked
-    if is_plain(asked, count, names):
-        array = shown(args[0])
-        if array is not None:
-            given = found(asked, array)
-            if given is not None:
-                return given
-            PyErr_Clear()
-    return PyObject_Vectorcall(asked.slow, args, count, names)
+    array = shown(args[0]) if is_plain(asked, nargs, names) else None
+    return or_slow(None if array is None else found(asked, array), asked.slow, args, nargs, names)

@@ -7,7 +7,6 @@ A further op is a case of `of_op`.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
@@ -22,7 +21,8 @@ from retrograd.compiler.ops.normal import LayerNorm
 from retrograd.compiler.ops.softmax import LogSoftmax, Softmax
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.instant import loops_text
-from retrograd.runtime.eager.instant.part import WORDS, available, native_function
+from retrograd.runtime.eager.instant.part import available, native_function
+from retrograd.runtime.eager.instant.records import Looped, place, words_of
 from retrograd.runtime.eager.opnodes import ADJOINTS
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.host import host
@@ -143,14 +143,13 @@ def _function(text: Text, kind: str, axes: int) -> Function:
     """The loop as a function of arrays, of which so many last axes are a row. Those that do not lie in order
     are copied first.
     """
-    words = (ctypes.c_int64 * WORDS["words"])()
 
     def linked(x: Array) -> Array:
         """The first call, and those of arrays that do not lie in order."""
-        if not words[WORDS["compute"]]:
+        if not words[place(Looped, "loop")]:
             library = cpu.load_part(text(kind, host().has("avx512f")), {})
             kept.append(library)
-            words[WORDS["compute"]] = library.address("loop")
+            words[place(Looped, "loop")] = library.address("loop")
         if x.flags.c_contiguous and x.flags.aligned:
             return native(x)
         order = (
@@ -160,6 +159,6 @@ def _function(text: Text, kind: str, axes: int) -> Function:
         return found.transpose(np.argsort(order))
 
     kept: list[object] = [linked]
-    words[WORDS["slow"]], words[WORDS["rank"]] = id(linked), axes
+    words = words_of(Looped, slow=id(linked), axes=axes)
     native: Function = native_function("retrograd_rows", linked, words, kept)
     return native

@@ -1,8 +1,8 @@
-"""The native part of eager calls: its text filled in for this interpreter, loaded, and made into callables.
+"""The native part of eager calls: loaded for this interpreter, and made into callables.
 
-In flow the texts beside this file and where CPython, NumPy and our classes keep what they hold; out flows
-`native_function(entry, …)`. A word of a record is a name in `WORDS`, `KEYED` or `DRAWN`; a class whose
-members are read natively is an entry of `_members`.
+In flow the native functions beside this file and where CPython, NumPy and our classes keep what they hold;
+out flows `native_function(entry, …)`. A further entry is an `exported` function of one of `_MODULES`, a class
+of ours whose members are read natively one of `_members`, an object that is known by name one of `_symbols`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,21 @@ import ctypes
 import functools
 from collections.abc import Callable
 from dataclasses import asdict
-from string import Template
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.dtypes import ALL, DType
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.quiet import quiet_context
 from retrograd.runtime import tracing
 from retrograd.runtime.device import device
-from retrograd.runtime.eager.instant import answers, finding
-from retrograd.runtime.eager.instant.draws_text import DRAWS
-from retrograd.runtime.eager.instant.entries_text import ENTRIES
-from retrograd.runtime.eager.instant.history_text import HISTORY
-from retrograd.runtime.eager.instant.keys_text import KEYS
-from retrograd.runtime.eager.instant.lists_text import LISTS
-from retrograd.runtime.eager.instant.makers_text import MAKERS
-from retrograd.runtime.eager.instant.operands_text import OPERANDS
-from retrograd.runtime.eager.instant.replay_text import REPLAY
-from retrograd.runtime.eager.instant.views_text import VIEWS
+from retrograd.runtime.eager.instant import (
+    records,
+)
 from retrograd.runtime.eager.kernels import NUMBERS_KNOWN
-from retrograd.runtime.eager.opnodes import SMALL, UNCHANGING, OpNode
+from retrograd.runtime.eager.opnodes import UNCHANGING, OpNode
 from retrograd.runtime.eager.tape import orders
 from retrograd.runtime.eager.views import View
 from retrograd.runtime.modes import STATE
@@ -43,40 +36,6 @@ from retrograd.runtime.native.layout import layout, member_offsets, numpy_functi
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor
 
-MOST = 8
-"""Operands of a call, and axes of a view."""
-MOST_RECORDED = 3
-"""Operands of a call that is recorded."""
-_MOST_PLANS, _KEY_WORDS = 4096, 64
-
-_FLOATING = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16))
-"""The dtypes that are recorded, and that a number beside them takes."""
-_WHOLE = tuple(d.numpy for d in ALL if d.category == 1)
-"""Those that an int beside them takes."""
-DTYPES = (*_FLOATING, *_WHOLE, *[d.numpy for d in ALL if d.numpy not in _FLOATING + _WHOLE])
-
-
-def _places(**sizes: int) -> dict[str, int]:
-    found, at = {}, 0
-    for name, size in sizes.items():
-        found[name], at = at, at + size
-    return found | {"words": at}
-
-
-WORDS = _places(
-    slow=1, arity=1, compute=1, differentiable=1, op=1, shown=3, node_class=1, path=1, targets=1, answer=1,
-    offset=1, rank=1, flags=1, flags_before=1, histories=1 << MOST_RECORDED, functions=len(DTYPES),
-    strides_before=MOST, extents=MOST, strides=MOST,
-)  # fmt: skip
-"""Where the words of an op's record are."""
-KEYED = _places(slow=1, unplanned=1, plans=1, find=1)
-"""Where those of a replayed function are."""
-DRAWN = _places(
-    slow=1, arity=1, draw_function=1, draw_state=1, draw_parameters=1, draw_count=1, draw_dtype=1,
-    draw_rank=1, draw_extents=MOST,
-)  # fmt: skip
-"""Where those of random numbers are."""
-
 
 @functools.cache
 def available() -> bool:
@@ -84,107 +43,73 @@ def available() -> bool:
     return layout() is not None and quiet_context() is not None
 
 
-# ---- the text ----------------------------------------------------------------------------------------------
+# ---- the library -------------------------------------------------------------------------------------------
 
-_ALL_TEXTS = OPERANDS + ENTRIES + MAKERS + HISTORY + VIEWS + KEYS + REPLAY + DRAWS + LISTS
+_MODULES = ("answers", "drawing", "entries", "finding", "lists", "makers", "replaying", "views")
+
+
+def _entries() -> list[Callable[..., Any]]:
+    """Late: what is in the cache needs none of them."""
+    modules = [vars(import_module(f"{__package__}.{name}")) for name in _MODULES]
+    return [thing for module in modules for thing in module.values() if getattr(thing, "exported", False)]
+
+
 _members = (
-    ("tensor", Tensor, ("value", "requires_grad", "edge", "grad", "counter", "view", "leaf"), "_"),
-    ("view", View, ("base", "path", "several", "tracked", "version"), ""),
-    ("node", OpNode, ("order", "edges", "hooks", "op", "inputs", "out", "guards", "shown"), ""),
+    ("tensor", Tensor, "_", records.AnyTensor),
+    ("view", View, "", records.View),
+    ("node", OpNode, "", records.Node),
 )
 
 
-@functools.cache
 def _offsets() -> dict[str, int]:
     """Where objects keep what is read natively."""
     places = layout()
     assert places is not None
-    members = {
-        f"{prefix}_{name}": slot_offset(cls, mark + name)
-        for prefix, cls, names, mark in _members
-        for name in names
-    }
-    return asdict(places) | members | {"record": object.__basicsize__ + 8}
-
-
-def _text() -> str:
+    found = asdict(places) | {"record": object.__basicsize__ + 8}
+    for prefix, cls, mark, fields in _members:
+        found |= {f"{prefix}_{name}": slot_offset(cls, mark + name) for name in fields.__annotations__}
     ends = member_offsets(slice(object(), object(), object()), ("start", "stop", "step"))
     named = member_offsets(device("cuda", 1), ("type", "index"))
-    tuple_items = _offsets()["tuple_items"]
-    constants = {
-        "tuple_second": tuple_items + 8,
-        "tuple_third": tuple_items + 16,
-        "most": MOST,
-        "most_recorded": MOST_RECORDED,
-        "most_plans": _MOST_PLANS,
-        "key_words": _KEY_WORDS,
-        "floating": len(_FLOATING),
-        "solid": len(_FLOATING + _WHOLE),
-        "small": SMALL,
-    }
-    members = {f"slice_{name}": offset for name, offset in ends.items()}
-    members |= {f"device_{name}": offset for name, offset in named.items()}
-    return Template(_ALL_TEXTS).substitute(_offsets() | members | constants | DRAWN | WORDS | KEYED)
+    found |= {f"slice_{name}": offset for name, offset in ends.items()}
+    return found | {f"device_{name}": offset for name, offset in named.items()}
 
 
-_TABLE = (ctypes.c_void_p * (len(DTYPES) + 1))(*map(id, DTYPES), None)
+_TABLE = (ctypes.c_void_p * (len(records.DTYPES) + 1))(*map(id, records.DTYPES), None)
 _NAMES = ("grad", "watched")
+_NO_TEXT = ""
 
 
 @functools.cache
 def _library() -> cpu.Library:
-    return cpu.load_part(
-        _text(),
-        {
-            "numpy_array_type": id(np.ndarray),
-            "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
-            "numpy_copy_into": numpy_function("PyArray_CopyInto"),
-            "numpy_set_base": numpy_function("PyArray_SetBaseObject"),
-            "asarray": id(np.asarray),
-            "tensor_type": id(Tensor),
-            "view_type": id(View),
-            "size_type": id(Size),
-            "own_dtype_type": id(DType),
-            "device_type": id(device),
-            "generator_type": id(Generator),
-            "modes": id(STATE),
-            "name_of_grad": id(_NAMES[0]),
-            "name_of_watched": id(_NAMES[1]),
-            "no_text": id(_NO_TEXT),
-            "quiet_context": id(quiet_context()),
-            "numbers": id(NUMBERS_KNOWN),
-            "open_traces": ctypes.addressof(tracing.OPEN),
-            "dtypes": ctypes.addressof(_TABLE),
-            "next_order": id(orders),
-            "unchanging": id(UNCHANGING),
-            "own_error": id(RetrogradError),
-        },
-    )
-
-
-_NO_TEXT = ""
-
-
-_ANSWERS = {
-    "retrograd_itself": answers.retrograd_itself,
-    "retrograd_number": answers.retrograd_number,
-    "retrograd_truth": answers.retrograd_truth,
-    "retrograd_places": finding.retrograd_places,
-}
-
-
-@functools.cache
-def _answers() -> cpu.Library:
-    """The entries in the native language."""
     dtypes = {f"dtype_{name}": id(np.dtype(name)) for name in ("float32", "float64", "int64", "bool")}
-    symbols = {
+    return cpu.load_native("instant", _entries, _offsets(), _symbols() | dtypes)
+
+
+def _symbols() -> dict[str, int]:
+    return {
         "numpy_array_type": id(np.ndarray),
         "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
+        "numpy_copy_into": numpy_function("PyArray_CopyInto"),
+        "numpy_set_base": numpy_function("PyArray_SetBaseObject"),
+        "asarray": id(np.asarray),
         "tensor_type": id(Tensor),
+        "view_type": id(View),
+        "size_type": id(Size),
+        "own_dtype_type": id(DType),
+        "device_type": id(device),
+        "generator_type": id(Generator),
+        "modes": id(STATE),
+        "name_of_grad": id(_NAMES[0]),
+        "name_of_watched": id(_NAMES[1]),
+        "no_text": id(_NO_TEXT),
         "quiet_context": id(quiet_context()),
+        "numbers": id(NUMBERS_KNOWN),
         "open_traces": ctypes.addressof(tracing.OPEN),
+        "dtypes": ctypes.addressof(_TABLE),
+        "next_order": id(orders),
+        "unchanging": id(UNCHANGING),
+        "own_error": id(RetrogradError),
     }
-    return cpu.load_native("answers", list(_ANSWERS.values()), _offsets(), symbols | dtypes)
 
 
 # ---- the callables -----------------------------------------------------------------------------------------
@@ -259,8 +184,7 @@ _Head = ctypes.c_uint64 * 3
 @functools.cache
 def _address(entry: str) -> int:
     """Where a native entry is."""
-    library = _answers() if entry in _ANSWERS else _library()
-    return library.address(entry)
+    return _library().address(entry)
 
 
 def native_function(entry: str, slow: Callable[..., Any], words: Any, kept: object) -> Callable[..., Any]:

@@ -149,7 +149,7 @@ def _moving() -> cpu.Library:
 @cache
 def demanding() -> int:
     """Whether bools are true, all of them."""
-    library = cpu.load_native("checking", [checking.demand], {}, {})
+    library = cpu.load_native("checking", lambda: [checking.demand], {}, {})
     _KEPT.append(library)
     return library.address("demand")
 

@@ -1,0 +1,78 @@
+"""Random numbers as native calls: a law's native function writes what a Tensor holds.
+
+In flow a record that names the law, the generator's state and the array; out flows a new Tensor, or the
+Tensor that is written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from retrograd.compiler.native.language import Array, cast, exported, native
+from retrograd.runtime.eager.instant.history import is_change_counted
+from retrograd.runtime.eager.instant.makers import has
+from retrograd.runtime.eager.instant.operands import boxed, is_fresh, looked_at, or_slow, shared, tracked
+from retrograd.runtime.eager.instant.records import NO_VIEW, AnyTensor, Drawn, Function
+from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS, WRITEABLE
+from retrograd.runtime.native.making import empty_array
+from retrograd.runtime.native.objects import Memory, NdArray, Object, Py_DecRef, Tuple
+
+Judge = Callable[[Memory, Memory, int, Memory], bool]
+"""What writes ones and zeros, and says whether all that it read are probabilities."""
+
+
+@exported
+def retrograd_draw(function: Function, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
+    """A new Tensor of numbers. The arguments do not count."""
+    drawn = function.drawn
+    array = new_array(drawn)
+    if array is not None:
+        drawn.law(drawn.state, array.data, drawn.count, drawn.parameters)
+    return or_slow(boxed(array), drawn.slow, args, nargs, names)
+
+
+@exported
+def retrograd_draw_into(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """Numbers into the only argument, if it is no view, is not recorded, and lies in order."""
+    drawn = function.drawn
+    return looked_at(drawn, args, nargs, names, lambda x, array: redrawn(drawn, x, array))
+
+
+@native
+def redrawn(drawn: Drawn, x: AnyTensor, array: NdArray) -> Object | None:
+    """The Tensor with new numbers; null where it has to be done otherwise."""
+    if x.view is not NO_VIEW or tracked(x) != 0 or not has(array, CONTIGUOUS | ALIGNED | WRITEABLE):
+        return None
+    if not is_change_counted(x):
+        return None
+    drawn.law(drawn.state, array.data, drawn.count, drawn.parameters)
+    return shared(x)
+
+
+@exported
+def retrograd_below(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """Ones with the probabilities in the only argument, if it lies in order."""
+    drawn = function.drawn
+    return looked_at(drawn, args, nargs, names, lambda x, chances: judged(drawn, x, chances))
+
+
+@native
+def judged(drawn: Drawn, x: AnyTensor, chances: NdArray) -> Object | None:
+    """A new Tensor; null where one of them is no probability, or they lie otherwise."""
+    if not is_fresh(x) or not has(chances, CONTIGUOUS | ALIGNED):
+        return None
+    array, judge = new_array(drawn), cast(Judge, drawn.law)
+    if array is None or not judge(drawn.state, array.data, drawn.count, chances.data):
+        Py_DecRef(array)
+        return None
+    return boxed(array)
+
+
+@native
+def new_array(drawn: Drawn) -> NdArray | None:
+    """An array as the record says, with nothing in it."""
+    return empty_array(drawn.dtype, drawn.rank, drawn.extents, None)

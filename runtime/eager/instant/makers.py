@@ -1,0 +1,112 @@
+"""New Tensors and arrays as native calls.
+
+In flow an array, a Tensor, or nothing but the record; out flows a new object.
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.native.language import Array, cast, exported, external, inlined, native
+from retrograd.runtime.eager.instant.history import size_of
+from retrograd.runtime.eager.instant.operands import boxed, is_array, looked_at, or_slow, shared
+from retrograd.runtime.eager.instant.records import Function, Looped
+from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
+from retrograd.runtime.native.making import empty_array
+from retrograd.runtime.native.objects import (
+    NdArray,
+    Object,
+    Py_DecRef,
+    PyLong_FromLongLong,
+    PyMethod_New,
+    PyObject_CallNoArgs,
+    PyType_GenericAlloc,
+    Tuple,
+)
+
+SIZE = external(Object, "size_type")
+
+
+@inlined
+def has(array: NdArray, flags: int) -> bool:
+    """Whether an array has all these flags."""
+    return array.flags & flags == flags
+
+
+# ---- new Tensors -------------------------------------------------------------------------------------------
+@exported
+def retrograd_box(function: Function, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
+    """A Tensor of the array or NumPy scalar that is the only argument."""
+    return or_slow(boxed(shared(args[0])), function.step.slow, args, nargs, names)
+
+
+@exported
+def retrograd_fresh(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """A Tensor of what the record's function of nothing gives."""
+    step = function.step
+    return or_slow(boxed(PyObject_CallNoArgs(step.compute)), step.slow, args, nargs, names)
+
+
+# ---- what is asked of a Tensor -----------------------------------------------------------------------------
+@exported
+def retrograd_in_order(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """The only argument, if its elements lie in order."""
+    return looked_at(
+        function.step, args, nargs, names, lambda x, array: shared(x) if has(array, CONTIGUOUS) else None
+    )
+
+
+@exported
+def retrograd_shape(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """The shape of the only argument."""
+    return looked_at(function.step, args, nargs, names, lambda x, array: shape_of(array))
+
+
+@native
+def shape_of(array: NdArray) -> Object | None:
+    """A new Size; null without memory."""
+    size = cast(Tuple | None, PyType_GenericAlloc(SIZE, array.ndim))
+    if size is None:
+        return None
+    for axis in range(array.ndim):
+        extent = PyLong_FromLongLong(array.shape[axis])
+        if extent is None:
+            Py_DecRef(size)
+            return None
+        size.items[axis] = extent
+    return size
+
+
+# ---- loops over rows ---------------------------------------------------------------------------------------
+@exported
+def retrograd_rows(function: Function, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
+    """A new array of the only argument, an array."""
+    looped = function.looped
+    made = looped_over(looped, cast(NdArray, args[0])) if is_array(args[0]) else None
+    return or_slow(made, looped.slow, args, nargs, names)
+
+
+@native
+def looped_over(looped: Looped, array: NdArray) -> NdArray | None:
+    """What the record's loop gives, if it is there already and the array lies in order."""
+    if looped.loop is None or not has(array, CONTIGUOUS | ALIGNED):
+        return None
+    made, size = empty_array(array.dtype, array.ndim, array.shape, None), size_of(array)
+    if made is None or size == 0:
+        return made
+    columns = 1
+    for axis in range(max(0, array.ndim - looped.axes), array.ndim):
+        columns *= array.shape[axis]
+    looped.loop(array.data, made.data, size // columns, columns)
+    return made
+
+
+# ---- functions as attributes -------------------------------------------------------------------------------
+@exported
+def retrograd_bind(function: Object, thing: Object | None, cls: Object) -> Object | None:
+    """A Tensor's method is the function with the Tensor as its first argument."""
+    return shared(function) if thing is None else PyMethod_New(function, thing)

@@ -1,0 +1,194 @@
+"""What native eager calls read: records, which `calls.py` writes, and our objects as they lie in memory.
+
+A callable's record is words of 64 bits, each object its address. It begins with `slow`, the Python function
+that does the same for any arguments. A further word is a field here; a member of a class of ours that is read
+natively, a field of `AnyTensor`, `View` or `Node`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+
+from retrograd.compiler.dtypes import ALL
+from retrograd.compiler.native.language import Array, At, Inline, Record, external, places, several, words
+from retrograd.runtime.native.objects import List, Memory, NdArray, Object, Tuple
+
+MOST = 8
+"""Operands of a call, and axes of a view."""
+MOST_RECORDED = 3
+"""Operands of a call that is recorded."""
+
+_FLOATING = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16))
+"""The dtypes that are recorded, and that a number beside them takes."""
+_WHOLE = tuple(d.numpy for d in ALL if d.category == 1)
+"""Those that an int beside them takes."""
+DTYPES = (*_FLOATING, *_WHOLE, *[d.numpy for d in ALL if d.numpy not in _FLOATING + _WHOLE])
+FLOATING, SOLID = len(_FLOATING), len(_FLOATING + _WHOLE)
+"""How many of these come first."""
+
+READS_RESULT, MET = 1 << 8, 1 << 9
+"""Bits of a history, besides one for each operand that the adjoint looks at: it looks at the result, and in
+any case."""
+
+
+# ---- records -----------------------------------------------------------------------------------------------
+class Called(Record):
+    slow: Object
+    arity: int
+
+
+class Step(Called):
+    """Of an op, or of what computes as one does."""
+
+    compute: Object
+    """A function of arrays."""
+    differentiable: int
+    op: Object
+    shown: Inline[Object] = several(3)
+    """The node's names: between Tensors, with a number on the right, and with one on the left."""
+    node_class: Object
+    path: Object
+    """A view's op, in a tuple."""
+    targets: int
+    """Operands that are written to, a bit for each."""
+    answer: Object | None
+    """What makes a result of several, or whether there is one."""
+    offset: int
+    """Where a view lies in its operand's memory, in bytes."""
+    rank: int
+    flags: int
+    flags_before: int
+    """Those of the operand, when the view was made; -1 before that."""
+    histories: Inline[int] = several(1 << MOST_RECORDED)
+    """For each set of operands that require grad, 0 until Python has recorded such a call, then what the
+    adjoint looks at."""
+    functions: Inline[Object | None] = several(len(DTYPES))
+    """What computes a row, by the operands' dtype."""
+    strides_before: Inline[int] = several(MOST)
+    extents: Inline[int] = several(MOST)
+    strides: Inline[int] = several(MOST)
+
+
+class Asked(Called):
+    """Of what is asked of Tensors (`answers.py`)."""
+
+    compute: Object
+    floats: int
+    """Whether only numbers with a point are told."""
+    apart: int
+    """Whether places are told for each axis apart (`finding.py`)."""
+
+
+class Looped(Called):
+    """Of a loop over rows (`makers.py`)."""
+
+    loop: Callable[[Memory, Memory, int, int], None] | None
+    """Given where to read, where to write, rows and columns."""
+    axes: int
+    """How many of the last ones are a row."""
+
+
+class Keyed(Record):
+    """Of a replayed function (`replay.py`)."""
+
+    slow: Object
+    unplanned: Object
+    plans: Object
+    """A dict."""
+    find: Object
+
+
+class Drawn(Called):
+    """Of random numbers (`drawing.py`)."""
+
+    law: Callable[[Memory, Memory, int, Memory], None]
+    """Given the generator's state, where to write, how many, and the parameters."""
+    state: Memory
+    parameters: Memory
+    count: int
+    dtype: Object
+    rank: int
+    extents: Inline[int] = several(MOST)
+
+
+Words = Any
+"""A record, to be written by Python."""
+
+
+def words_of(cls: type[Record], **contents: int | Sequence[int]) -> Words:
+    """A record with these contents, and else zeros."""
+    made = (ctypes.c_int64 * _WORDS[cls])()
+    write(cls, made, **contents)
+    return made
+
+
+def write(cls: type[Record], record: Words, **contents: int | Sequence[int]) -> None:
+    """Put contents into fields of a record: a word, or the first of several."""
+    for name, content in contents.items():
+        at = place(cls, name)
+        if isinstance(content, int):
+            record[at] = content
+        else:
+            record[at : at + len(content)] = content
+
+
+def place(cls: type[Record], name: str) -> int:
+    """Where a field begins."""
+    return _PLACES[cls][name].start
+
+
+_RECORDS: tuple[type[Record], ...] = (Step, Asked, Looped, Keyed, Drawn)
+_PLACES = {cls: places(cls) for cls in _RECORDS}
+_WORDS = {cls: words(cls) for cls in _RECORDS}
+
+
+# ---- objects -----------------------------------------------------------------------------------------------
+class Function(Object):
+    """A callable of ours. Its record is one of these."""
+
+    step: Annotated[Step, At("record")]
+    asked: Annotated[Asked, At("record")]
+    looped: Annotated[Looped, At("record")]
+    keyed: Annotated[Keyed, At("record")]
+    drawn: Annotated[Drawn, At("record")]
+
+
+class AnyTensor(Object):
+    value: Annotated[NdArray, At("tensor_value")]
+    requires_grad: Annotated[Object, At("tensor_requires_grad")]
+    edge: Annotated[Object, At("tensor_edge")]
+    grad: Annotated[Object, At("tensor_grad")]
+    counter: Annotated[List, At("tensor_counter")]
+    view: Annotated[View, At("tensor_view")]
+    leaf: Annotated[Object, At("tensor_leaf")]
+
+
+class View(Object):
+    base: Annotated[AnyTensor, At("view_base")]
+    path: Annotated[Object, At("view_path")]
+    several: Annotated[Object, At("view_several")]
+    tracked: Annotated[Object, At("view_tracked")]
+    version: Annotated[Object, At("view_version")]
+
+
+class Node(Object):
+    order: Annotated[Object, At("node_order")]
+    edges: Annotated[Tuple, At("node_edges")]
+    hooks: Annotated[Object, At("node_hooks")]
+    op: Annotated[Object, At("node_op")]
+    inputs: Annotated[Tuple, At("node_inputs")]
+    out: Annotated[Object, At("node_out")]
+    guards: Annotated[List, At("node_guards")]
+    shown: Annotated[Object, At("node_shown")]
+
+
+TENSOR, VIEW = external(Object, "tensor_type"), external(Object, "view_type")
+NO_COUNTER, NO_VIEW = external(List, "_Py_NoneStruct"), external(View, "_Py_NoneStruct")
+OPEN_TRACES = external(Array[int], "open_traces")
+QUIET_CONTEXT = external(Object, "quiet_context")
+ASARRAY = external(Object, "asarray")
+EXCEPTION = external(Array[Object], "PyExc_Exception")
