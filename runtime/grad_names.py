@@ -291,12 +291,16 @@ def _cross_entropy(input: Any, target: Any, *args: Any, label_smoothing: float =
     return Last("AddBackward0" if label_smoothing else _nll(input))
 
 
-def _reduced(none: str, mean: str = "MeanBackward0") -> Rule:
-    """Losses that PyTorch puts together from elements and their mean or sum."""
-    kinds = {"none": none, "mean": mean, "sum": "SumBackward0", "batchmean": "DivBackward0"}
+def _reduced(none: str) -> Rule:
+    """Losses that PyTorch puts together from elements, their weights and their mean or sum."""
+    kinds = {"none": none, "mean": "MeanBackward0", "sum": "SumBackward0", "batchmean": "DivBackward0"}
+    weighted = kinds | {"none": "MulBackward0", "mean": "DivBackward0"}
 
-    def rule(*args: Any, reduction: str = "mean", **kwargs: Any) -> str:
-        return Last(kinds.get(reduction, mean))
+    def rule(
+        input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean",
+        weight: Any = None, **kwargs: Any,
+    ) -> str:  # fmt: skip
+        return Last((kinds if weight is None else weighted).get(reduction, "MeanBackward0"))
 
     return rule
 
@@ -405,7 +409,9 @@ FUNCTIONS: dict[str, Name] = {
     "adaptive_avg_pool1d": Last("SqueezeBackward1"), "adaptive_max_pool1d": Last("SqueezeBackward1"),
     "adaptive_avg_pool2d": _adaptive_average(2),
     "adaptive_avg_pool3d": _adaptive_average(3), "adaptive_max_pool2d": "AdaptiveMaxPool2DBackward0",
+    "adaptive_max_pool2d_with_indices": "AdaptiveMaxPool2DBackward0",
     "adaptive_max_pool3d": "AdaptiveMaxPool3DBackward0",
+    "adaptive_max_pool3d_with_indices": "AdaptiveMaxPool3DBackward0",
     "max_pool3d": "MaxPool3DWithIndicesBackward0", "pixel_shuffle": "PixelShuffleBackward0",
     "pixel_unshuffle": "PixelUnshuffleBackward0", "scaled_dot_product_attention": Last("UnsafeViewBackward0"),
     "interpolate": _interpolate, "grid_sample": _grid_sample, "channel_shuffle": "ChannelShuffleBackward0",

@@ -654,6 +654,7 @@ LEADS_OTHERWISE = _all(
         F.pad(image, (1, 1, 1, 1), mode="circular")
         F.adaptive_avg_pool1d(line, 4)
         F.adaptive_max_pool1d(line, 4)
+        t.adaptive_max_pool1d(line, 4)
         F.grid_sample(image, c[:, :, :2].reshape(2, 1, 3, 2), "bicubic", "border", True)
         F.grid_sample(image, c[:, :, :2].reshape(2, 1, 3, 2), "bicubic", align_corners=False)
         F.grid_sample(image, c[:, :, :2].reshape(2, 1, 3, 2), "nearest", align_corners=False)

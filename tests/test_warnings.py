@@ -26,6 +26,11 @@ WARNED = lines("""
     t.autograd.detect_anomaly()
     t.nn.LSTM(3,2,dropout=.5)
     t.nn.functional.grid_sample(t.ones(1,1,4,4),t.ones(1,2,2,2))
+    t.nn.functional.mse_loss(t.ones(2),t.ones(2),False)
+    t.nn.functional.cross_entropy(t.ones(2,2),t.tensor([0,1]),None,None,-100,False)
+    t.nn.functional.poisson_nll_loss(t.ones(2),t.ones(2),size_average=True)
+    t.nn.functional.gumbel_softmax(t.ones(2),1,False,1e-9)
+    t.nn.Hardtanh(min_value=-2,max_value=2)
 """)
 SILENT = lines("""
     x=t.ones(2,requires_grad=True); x.grad

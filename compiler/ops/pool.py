@@ -387,17 +387,40 @@ def adaptive_avg_pool(x: Value, places: Sequence[int]) -> Value:
 
 def adaptive_max_pool(x: Value, places: Sequence[int]) -> Value:
     """The same with the greatest element of each part, of equal ones the first."""
+    parts = _divided(x, places)
+    last = len(parts.shape) - 1
+    return squeeze(take_along(parts, unsqueeze(argmax(parts, last), [last]), last), [last])
+
+
+def adaptive_max_pool_indices(x: Value, places: Sequence[int]) -> Value:
+    """Where the elements that `adaptive_max_pool` takes stand among the last axes made one (int64)."""
+    parts, rank = _divided(x, places), len(places)
+    standing = np.zeros((1,) * (2 * rank), np.int64)
+    for k, (size, count) in enumerate(zip(x.shape[-rank:], places, strict=True)):
+        inside = _inside(size, count)
+        shape = [1] * (2 * rank)
+        shape[k], shape[rank + k] = inside.shape
+        standing = standing * size + inside.reshape(shape)
+    first = np.arange(prod(places)).reshape(tuple(places)) * parts.shape[-1]
+    return take(standing.ravel(), rows.add(argmax(parts, len(parts.shape) - 1), first), 0)
+
+
+def _divided(x: Value, places: Sequence[int]) -> Value:
+    """The parts of the last axes, the elements of each, some perhaps twice, as a last axis."""
     lead, rank = len(x.shape) - len(places), len(places)
     for k, count in enumerate(places):
         axis = lead + 2 * k
-        start, end = _parts(x.shape[axis], count)
-        inside = start[:, None] + np.arange(int((end - start).max()))
-        x = take(x, np.minimum(inside, end[:, None] - 1), axis)
+        x = take(x, _inside(x.shape[axis], count), axis)
     order = [*range(lead), *range(lead, lead + 2 * rank, 2), *range(lead + 1, lead + 2 * rank, 2)]
     parts = permute(x, order)
-    shown = reshape(parts, (*parts.shape[: lead + rank], prod(parts.shape[lead + rank :])))
-    last = lead + rank
-    return squeeze(take_along(shown, unsqueeze(argmax(shown, last), [last]), last), [last])
+    return reshape(parts, (*parts.shape[: lead + rank], prod(parts.shape[lead + rank :])))
+
+
+def _inside(size: int, count: int) -> Array:
+    """What is in each part, as long as the longest: of shorter ones the last element again."""
+    start, end = _parts(size, count)
+    inside: Array = np.minimum(start[:, None] + np.arange(int((end - start).max())), end[:, None] - 1)
+    return inside
 
 
 def _parts(size: int, count: int) -> tuple[Array, Array]:

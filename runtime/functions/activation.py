@@ -6,15 +6,15 @@ and put `@activation` on it.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.joining import chunk
 from retrograd.runtime.functions.public import axis_of, functional, written
 from retrograd.runtime.functions.rows import APPLY
@@ -28,22 +28,31 @@ F = TypeVar("F", bound=Callable[..., Any])
 where = APPLY["where"]
 
 
-def activation(*names: str, top: bool = False, method: bool = False) -> Callable[[F], F]:
-    """A function of `nn.functional` that may be asked to work in place.
+def activation(name: str, top: bool = False) -> Callable[[F], F]:
+    """A function of `nn.functional` that may be asked to work in place: `inplace` is its last argument.
 
     With `top`, of the top namespace too.
     """
 
     def enter(f: F) -> F:
+        arguments = inspect.signature(f)
+        last = inspect.Parameter("inplace", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
+        full = len(arguments.parameters)
+
+        update = written(f"{name}_", f)
+
         @wraps(f)
         def apply_to(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
-            result: Tensor = f(input, *args, **kwargs)
-            return assign(input, result) if inplace else result
+            if len(args) == full:
+                *args, inplace = args  # type: ignore[assignment]  # a list will do
+            result: Tensor = (update if inplace else f)(input, *args, **kwargs)
+            return result
 
-        for name in names:
-            functional(name, top=top, method=method, replay=True)(_renamed(apply_to, name))
-            if name in IN_PLACE:
-                _in_place(name, f, top)
+        shown = arguments.replace(parameters=[*arguments.parameters.values(), last])
+        apply_to.__signature__ = shown  # type: ignore[attr-defined]  # Python's way to say it
+        functional(name, top=top, replay=True)(apply_to)
+        if name in IN_PLACE:
+            functional(f"{name}_", top=top)(update)
         return f
 
     return enter
@@ -53,29 +62,25 @@ IN_PLACE = {"relu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "rrelu", "t
 """Those with a second name for `inplace=True`: `relu_`."""
 
 
-def _in_place(name: str, f: Callable[..., Tensor], top: bool) -> None:
-    functional(f"{name}_", top=top)(written(f"{name}_", f))
-
-
 def _renamed(f: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
     f.__name__ = f.__qualname__ = name
     return f
 
 
-def _row(name: str) -> None:
+def _of_row(name: str) -> Callable[[Tensor], Tensor]:
     apply_row = APPLY[name]
 
-    def of_row(input: Tensor, inplace: bool = False) -> Tensor:
+    def of_row(input: Tensor) -> Tensor:
         result: Tensor = apply_row(input)
-        return assign(input, result) if inplace else result
+        return result
 
-    functional(name, replay=True)(_renamed(of_row, name))
-    if name in IN_PLACE:
-        _in_place(name, apply_row, top=False)
+    return _renamed(of_row, name)
 
 
-for _name in ("relu", "selu", "silu", "mish", "hardswish", "softsign", "logsigmoid", "sigmoid", "tanh"):
-    _row(_name)
+for _name in ("relu", "selu", "silu", "mish", "hardswish"):
+    activation(_name)(_of_row(_name))
+for _name in ("softsign", "logsigmoid", "sigmoid", "tanh"):
+    functional(_name, replay=True)(_of_row(_name))
 
 
 @activation("leaky_relu")
@@ -96,7 +101,7 @@ def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     return APPLY["celu"](input, alpha)
 
 
-@activation("gelu")
+@functional("gelu", replay=True)
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     """`x · Φ(x)`, with the normal distribution function, or with PyTorch's formula by tanh."""
     kinds = {"none": "gelu", "tanh": "gelu_tanh"}
@@ -108,7 +113,7 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     return APPLY[kinds[approximate]](input)
 
 
-@activation("softplus")
+@functional("softplus", replay=True)
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """`log(1 + exp(beta · x)) / beta`; `x` itself where `beta · x` is above the threshold."""
     scaled = input if beta == 1 else input * beta
@@ -140,13 +145,13 @@ def hardsigmoid(input: Tensor) -> Tensor:
     return APPLY["relu6"](input + 3.0) / 6.0
 
 
-@activation("hardshrink", top=True, method=True)
+@functional("hardshrink", top=True, method=True, replay=True)
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """0 where `|x| <= lambd`, else `x`."""
     return where(APPLY["le"](APPLY["abs"](input), lambd), 0.0, input)
 
 
-@activation("softshrink")
+@functional("softshrink", replay=True)
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """`x` moved towards 0 by `lambd`, and 0 within it."""
     if lambd < 0:
@@ -157,7 +162,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return where(APPLY["gt"](input, lambd), input - lambd, low)
 
 
-@activation("tanhshrink")
+@functional("tanhshrink", replay=True)
 def tanhshrink(input: Tensor) -> Tensor:
     """`x - tanh(x)`"""
     return input - APPLY["tanh"](input)
@@ -215,11 +220,15 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 @functional("gumbel_softmax")
-def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, dim: int = -1) -> Tensor:
-    """`softmax` of the logits with Gumbel noise, over `tau`.
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """`softmax` of the logits with Gumbel noise, over `tau`. `eps` has no effect.
 
     With `hard` its one-hot, differentiated as the soft one.
     """
+    if eps != 1e-10:
+        warn("`eps` parameter is deprecated and has no effect.")
     noise = -APPLY["log"](drawn(tuple(logits.shape), laws.exponential(1.0, logits.dtype.numpy), like=logits))
     soft = softmax((logits + noise) / tau, dim)
     if not hard:

@@ -2,7 +2,7 @@
 out.
 
 Formulas and derivatives are the composite ops' (`losses`, `cross_entropy`); the rarer losses are written here
-with elementwise functions and `_reduced`. To add one, do either.
+with elementwise functions and `reduced`, those with a margin in `margins`. To add one, do either.
 """
 
 from __future__ import annotations
@@ -17,16 +17,30 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ops import alignment, losses
 from retrograd.compiler.ops import cross_entropy as classes
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime.functions.public import FUNCTIONAL, functional, known, promoted
+from retrograd.runtime.functions.public import functional, known, promoted
 from retrograd.runtime.functions.rows import APPLY
-from retrograd.runtime.functions.statistics import cosine_similarity, mean, norm
+from retrograd.runtime.functions.statistics import mean
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 where, clamp_min, log = APPLY["where"], APPLY["clamp_min"], APPLY["log"]
 
 
-def _reduced(each: Tensor, reduction: str) -> Tensor:
+Old = bool | None
+"""What decided the reduction before it had a name of its own."""
+
+
+def reduction_of(size_average: Old, reduce: Old, reduction: str) -> str:
+    """The reduction; the two older arguments still decide it where they are given."""
+    if size_average is None and reduce is None:
+        return reduction
+    average = size_average is None or size_average
+    found = "none" if reduce is not None and not reduce else "mean" if average else "sum"
+    warn(f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.")
+    return found
+
+
+def reduced(each: Tensor, reduction: str) -> Tensor:
     if reduction not in losses.REDUCTIONS:
         raise ArgumentError(f"reduction={reduction!r}", f"{reduction} is not a valid value for reduction")
     return each if reduction == "none" else each.sum() if reduction == "sum" else mean(each)
@@ -43,51 +57,89 @@ def _alike(input: Tensor, target: Tensor) -> list[Tensor]:
     return promoted(input, target)
 
 
+def _weighted(each: Tensor, input: Tensor, weight: Tensor) -> Tensor:
+    """Each element's loss times its weight."""
+    if weight.shape != input.shape:
+        raise ShapeError(mirrored("Weights and input must have the same size."))
+    return each * weight
+
+
+def _averaged(each: Tensor, weight: Tensor, reduction: str) -> Tensor:
+    """The reduction, whose mean is by weight."""
+    return each.sum() / weight.sum() if reduction == "mean" else reduced(each, reduction)
+
+
 @functional("mse_loss", replay=True)
-def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+def mse_loss(
+    input: Tensor, target: Tensor, size_average: Old = None, reduce: Old = None, reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """The squared difference."""
+    reduction = reduction_of(size_average, reduce, reduction)
     x, y = _alike(input, target)
+    if weight is not None:
+        return _averaged(_weighted(losses.mse_loss(x, y, "none"), input, weight), weight, reduction)
     return losses.mse_loss(x, y, reduction)
 
 
 @functional("l1_loss", replay=True)
-def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+def l1_loss(
+    input: Tensor, target: Tensor, size_average: Old = None, reduce: Old = None, reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """The absolute difference."""
+    reduction = reduction_of(size_average, reduce, reduction)
     x, y = _alike(input, target)
+    if weight is not None:
+        return _averaged(_weighted(abs(x - y), input, weight), weight, reduction)
     if not x.dtype.is_floating_point:
-        return _reduced(abs(x - y), reduction)
+        return reduced(abs(x - y), reduction)
     return losses.l1_loss(x, y, reduction)
 
 
 @functional("smooth_l1_loss", replay=True)
-def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(
+    input: Tensor, target: Tensor, size_average: Old = None, reduce: Old = None, reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:  # fmt: skip
     """The absolute difference less `beta / 2`, but a parabola within `beta`."""
+    reduction = reduction_of(size_average, reduce, reduction)
     x, y = _alike(input, target)
     return losses.smooth_l1_loss(x, y, beta, reduction)
 
 
 @functional("huber_loss", replay=True)
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
     """Half the squared difference, but linear beyond `delta`."""
     x, y = _alike(input, target)
+    if weight is not None:
+        return reduced(_weighted(losses.huber_loss(x, y, delta, "none"), input, weight), reduction)
     return losses.huber_loss(x, y, delta, reduction)
 
 
 @functional("kl_div", top=True, replay=True)
-def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+def kl_div(
+    input: Tensor, target: Tensor, size_average: Old = None, reduce: Old = None, reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:  # fmt: skip
     """`target · (log target - input)`, for an input of log-probabilities.
 
     "batchmean" divides by the batch's size.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     x, y = promoted(input, target)
     return losses.kl_div(x, y, log_target, reduction)
 
 
 @functional("binary_cross_entropy", replay=True)
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
-) -> Tensor:
+    input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: Old = None, reduce: Old =
+    None, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """`-(y log p + (1 - y) log(1 - p))` for probabilities `p`, with logarithms held above -100."""
+    reduction = reduction_of(size_average, reduce, reduction)
     if input.shape != target.shape:
         raise ShapeError(
             f"binary_cross_entropy of shapes {list(input.shape)} and {list(target.shape)}",
@@ -107,13 +159,14 @@ def _with(input: Tensor, target: Tensor, *weights: Tensor | None) -> list[Tensor
 
 @functional("binary_cross_entropy_with_logits", top=True, replay=True)
 def binary_cross_entropy_with_logits(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean",
-    pos_weight: Tensor | None = None,
+    input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: Old = None, reduce: Old =
+    None, reduction: str = "mean", pos_weight: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """`binary_cross_entropy` of the sigmoid, without losing digits.
 
     `pos_weight` multiplies the term of `y`.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     if input.shape != target.shape:
         raise ShapeError(
             f"binary_cross_entropy_with_logits of shapes {list(input.shape)} and {list(target.shape)}",
@@ -134,14 +187,11 @@ def binary_cross_entropy_with_logits(
 
 @functional("nll_loss", replay=True)
 def nll_loss(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    *,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-) -> Tensor:
+    input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: Old = None, ignore_index:
+    int = -100, reduce: Old = None, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """Minus the log-probability of the target class, `[N, C, …]` and `[N, …]`; `weight` is for each class."""
+    reduction = reduction_of(size_average, reduce, reduction)
     target = _classes("nll_loss", target)
     extra = () if weight is None else (weight,)
     return classes.nll_loss(input, target, *extra, ignore_index=ignore_index, reduction=reduction)
@@ -159,12 +209,13 @@ def _classes(name: str, target: Tensor) -> Tensor:
 
 @functional("cross_entropy", replay=True)
 def cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100,
-    reduction: str = "mean", label_smoothing: float = 0.0,
+    input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: Old = None, ignore_index:
+    int = -100, reduce: Old = None, reduction: str = "mean", label_smoothing: float = 0.0,
 ) -> Tensor:  # fmt: skip
     """Minus the log-softmax of the scores at the target: classes `[N, …]`, or probabilities in the
     input's shape.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     if not target.dtype.is_floating_point or target.ndim < input.ndim:
         target = _classes("cross_entropy", target)
     extra = () if weight is None else (weight,)
@@ -178,15 +229,16 @@ def cross_entropy(
 
 @functional("poisson_nll_loss", top=True, replay=True)
 def poisson_nll_loss(
-    input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, *, eps: float = 1e-8,
-    reduction: str = "mean",
+    input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, size_average: Old = None,
+    eps: float = 1e-8, reduce: Old = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
     """`rate - target · log(rate)`; with `full`, Stirling's term for targets above 1."""
+    reduction = reduction_of(size_average, reduce, reduction)
     each = APPLY["exp"](input) - target * input if log_input else input - target * log(input + eps)
     if full:
         stirling = target * log(target) - target + 0.5 * log(2 * math.pi * target)
         each = each + where(APPLY["le"](target, 1), 0.0, stirling)
-    return _reduced(each, reduction)
+    return reduced(each, reduction)
 
 
 @functional("gaussian_nll_loss")
@@ -199,123 +251,27 @@ def gaussian_nll_loss(
     bounded = var + (clamp_min(var, eps) - var).detach()
     far = input - target
     each = 0.5 * (log(bounded) + far * far / bounded)
-    return _reduced(each + 0.5 * math.log(2 * math.pi) if full else each, reduction)
-
-
-@functional("hinge_embedding_loss", top=True, replay=True)
-def hinge_embedding_loss(
-    input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
-) -> Tensor:
-    """`input` where the target is 1, `max(0, margin - input)` where it is -1."""
-    far = where(APPLY["eq"](target, 1), 0.0, clamp_min(margin - input, 0.0))
-    near = where(APPLY["eq"](target, -1), 0.0, input)
-    return _reduced(far + near, reduction)
-
-
-@functional("margin_ranking_loss", top=True, replay=True)
-def margin_ranking_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
-) -> Tensor:
-    """`max(0, margin - target · (input1 - input2))`"""
-    return _reduced(clamp_min(margin - target * (input1 - input2), 0.0), reduction)
+    return reduced(each + 0.5 * math.log(2 * math.pi) if full else each, reduction)
 
 
 @functional("soft_margin_loss", replay=True)
-def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+def soft_margin_loss(
+    input: Tensor, target: Tensor, size_average: Old = None, reduce: Old = None, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """`log(1 + exp(-target · input))`"""
-    return _reduced(APPLY["softplus"](-target * input), reduction)
+    reduction = reduction_of(size_average, reduce, reduction)
+    return reduced(APPLY["softplus"](-target * input), reduction)
 
 
 @functional("multilabel_soft_margin_loss", replay=True)
 def multilabel_soft_margin_loss(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
-) -> Tensor:
+    input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: Old = None, reduce: Old =
+    None, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """`-(y log σ(x) + (1 - y) log σ(-x))`, its mean over the last axis; weighted by class."""
+    reduction = reduction_of(size_average, reduce, reduction)
     each = -(target * APPLY["logsigmoid"](input) + (1 - target) * APPLY["logsigmoid"](-input))
-    return _reduced(mean(each if weight is None else each * weight, -1), reduction)
-
-
-@functional("multi_margin_loss", replay=True)
-def multi_margin_loss(
-    input: Tensor,
-    target: Tensor,
-    p: int = 1,
-    margin: float = 1.0,
-    weight: Tensor | None = None,
-    *,
-    reduction: str = "mean",
-) -> Tensor:
-    """`max(0, margin - x[target] + x[k]) ** p` over the other classes k, divided by the number of classes."""
-    own = target.unsqueeze(-1)
-    each = clamp_min(input - input.gather(-1, own) + margin, 0.0) ** p
-    if weight is not None:
-        each = each * weight[target].unsqueeze(-1)
-    others = APPLY["ne"](moves.iota_like(input, input.ndim - 1), own)
-    return _reduced(mean(where(others, each, 0.0), -1), reduction)
-
-
-@functional("cosine_embedding_loss", top=True, replay=True)
-def cosine_embedding_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
-) -> Tensor:
-    """`1 - cos` where the target is 1, `max(0, cos - margin)` where it is -1."""
-    cosine = cosine_similarity(input1, input2, -1)
-    near = where(APPLY["eq"](target, 1), 1.0 - cosine, 0.0)
-    far = where(APPLY["eq"](target, -1), clamp_min(cosine - margin, 0.0), 0.0)
-    return _reduced(near + far, reduction)
-
-
-@functional("triplet_margin_with_distance_loss")
-def triplet_margin_with_distance_loss(
-    anchor: Tensor, positive: Tensor, negative: Tensor, *, distance_function: Any = None, margin: float = 1.0,
-    swap: bool = False, reduction: str = "mean",
-) -> Tensor:  # fmt: skip
-    """`triplet_margin_loss` with a distance of one's own; without, `pairwise_distance`."""
-    apart = FUNCTIONAL["pairwise_distance"] if distance_function is None else distance_function
-    near, far = apart(anchor, positive), apart(anchor, negative)
-    if swap:
-        far = APPLY["minimum"](far, apart(positive, negative))
-    return _reduced(clamp_min(margin + near - far, 0.0), reduction)
-
-
-@functional("triplet_margin_loss", top=True, replay=True)
-def triplet_margin_loss(
-    anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2, eps: float = 1e-6,
-    swap: bool = False, *, reduction: str = "mean",
-) -> Tensor:  # fmt: skip
-    """`max(0, margin + |anchor - positive| - |anchor - negative|)`.
-
-    `swap` takes the nearer of the two negatives.
-    """
-    near, far = norm(anchor - positive + eps, p, -1), norm(anchor - negative + eps, p, -1)
-    if swap:
-        far = APPLY["minimum"](far, norm(positive - negative + eps, p, -1))
-    return _reduced(clamp_min(margin + near - far, 0.0), reduction)
-
-
-@functional("multilabel_margin_loss", shown="MultilabelMarginLossBackward0")
-def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """`max(0, 1 - (x[k] - x[j]))` over the target's classes k, up to its first -1, and all other classes j;
-    over the number of classes.
-    """
-    if target.shape != input.shape:
-        raise ShapeError(
-            mirrored(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
-        )
-    if target.dtype is not dtypes.int64:
-        raise DtypeError(mirrored(f"expected scalar type Long but found {bare_legacy_name(target.dtype)}"))
-    last = input.ndim - 1
-    counts = APPLY["eq"](moves.cast(APPLY["lt"](target, 0), dtypes.int64).cumsum(-1), 0)
-    chosen = where(counts, target, 0)
-    classes_ = moves.iota_like(moves.unsqueeze(input, [last]), last + 1)
-    own = APPLY["logical_and"](
-        APPLY["eq"](moves.unsqueeze(chosen, [last + 1]), classes_), counts.unsqueeze(-1)
-    )
-    others = APPLY["logical_not"](own.any(last))
-    far = 1.0 - (input.gather(-1, chosen).unsqueeze(-1) - input.unsqueeze(-2))
-    pairs = APPLY["logical_and"](counts.unsqueeze(-1), others.unsqueeze(-2))
-    each = where(pairs, clamp_min(far, 0.0), 0.0).sum((-2, -1)) * (1.0 / input.shape[-1])
-    return _reduced(each, reduction)
+    return reduced(mean(each if weight is None else each * weight, -1), reduction)
 
 
 @functional("ctc_loss", top=True)
@@ -348,7 +304,7 @@ def ctc_loss(
         each = where(APPLY["isinf"](each), 0.0, each)
     if reduction == "mean":
         return mean(each / moves.cast(APPLY["maximum"](lengths, 1), each.dtype))
-    return _reduced(each if log_probs.ndim == 3 else each.squeeze(0), reduction)
+    return reduced(each if log_probs.ndim == 3 else each.squeeze(0), reduction)
 
 
 def _lengths(given: Any, x: Tensor) -> Tensor:

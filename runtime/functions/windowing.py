@@ -252,27 +252,42 @@ def _avg_pool(rank: int) -> None:
     avg_pool.__doc__ = "The mean of each window, or its sum over `divisor_override`."
 
 
-def _adaptive_pool(kind: str, op: Callable[[Tensor, Sequence[int]], Tensor], rank: int) -> None:
-    name = f"adaptive_{kind}_pool{rank}d"
+def _adaptive_pools(rank: int) -> None:
+    average, greatest = f"adaptive_avg_pool{rank}d", f"adaptive_max_pool{rank}d"
 
-    @functional(name, top=rank == 1, replay=True)
-    def adaptive(input: Tensor, output_size: Any) -> Tensor:
+    def places(input: Tensor, output_size: Any) -> list[int]:
         wanted = output_size if isinstance(output_size, Sequence) else [output_size] * rank
-        spatial = input.shape[-rank:]
-        x = batched(input, rank, name)
-        return unbatched(
-            op(x, [own if n is None else int(n) for own, n in zip(spatial, wanted)]), input, rank
-        )
+        return [own if n is None else int(n) for own, n in zip(input.shape[-rank:], wanted)]
 
-    adaptive.__doc__ = f"The last axes divided into as many parts as `output_size` says; the {kind} of each."
+    @functional(average, top=rank == 1, replay=True)
+    def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
+        x = batched(input, rank, average)
+        return unbatched(pool.adaptive_avg_pool(x, places(input, output_size)), input, rank)
+
+    @functional(greatest, replay=True)
+    def adaptive_max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+        x, wanted = batched(input, rank, greatest), places(input, output_size)
+        found = unbatched(pool.adaptive_max_pool(x, wanted), input, rank)
+        if not return_indices:
+            return found
+        return found, unbatched(pool.adaptive_max_pool_indices(x, wanted), input, rank)
+
+    def with_indices(input: Tensor, output_size: Any) -> Any:
+        return adaptive_max_pool(input, output_size, True)
+
+    functional(f"{greatest}_with_indices", replay=True)(with_indices)
+    if rank == 1:
+        public(greatest, replay=True)(with_indices)
+
+    adaptive_avg_pool.__doc__ = "The last axes divided into as many parts as `output_size` says; their means."
+    adaptive_max_pool.__doc__ = "The same with the greatest element of each, and where it stands, if asked."
 
 
 for _rank in (1, 2, 3):
     _convolutions(_rank)
     _max_pool(_rank)
     _avg_pool(_rank)
-    _adaptive_pool("avg", pool.adaptive_avg_pool, _rank)
-    _adaptive_pool("max", pool.adaptive_max_pool, _rank)
+    _adaptive_pools(_rank)
 
 
 # ---- windows and channels ----------------------------------------------------------------------------------

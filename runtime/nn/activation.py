@@ -5,7 +5,7 @@ To add one, write its arguments and the call.
 
 from __future__ import annotations
 
-from retrograd.compiler.errors import ShapeError, mirrored
+from retrograd.compiler.errors import RequirementError, ShapeError, mirrored, warn
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.arguments import arguments
@@ -99,6 +99,19 @@ class Hardtanh(Module):
     min_val: float = -1.0
     max_val: float = 1.0
     inplace: bool = False
+    min_value: float | None = None
+    max_value: float | None = None
+
+    def _check(self) -> None:
+        """The last two are older names of the first two."""
+        for name in ("min_val", "max_val"):
+            older = f"{name}ue"
+            if (given := getattr(self, older)) is not None:
+                warn(f"keyword argument `{older}` is deprecated and renamed to `{name}`", FutureWarning)
+                setattr(self, name, given)
+            delattr(self, older)
+        if self.max_val <= self.min_val:
+            raise RequirementError(f"max_val ({self.max_val}) must be greater than min_val ({self.min_val})")
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardtanh(input, self.min_val, self.max_val, inplace=self.inplace)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, mirrored, warn
+from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.runtime.functions.loss import reduction_of
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.module import Module
 from retrograd.runtime.tensor import Tensor
@@ -21,7 +22,7 @@ class _Loss(Module):
 
     def __init__(self, size_average: Any = None, reduce: Any = None, reduction: str = "mean") -> None:
         super().__init__()
-        self.reduction = _named(size_average, reduce) if (size_average, reduce) != (None, None) else reduction
+        self.reduction = reduction_of(size_average, reduce, reduction)
 
 
 class _WeightedLoss(_Loss):
@@ -38,14 +39,6 @@ class _WeightedLoss(_Loss):
     ) -> None:
         super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
-
-
-def _named(size_average: bool | None, reduce: bool | None) -> str:
-    """The reduction that the two older flags mean."""
-    average = size_average is None or size_average
-    found = ("mean" if average else "sum") if reduce is None or reduce else "none"
-    warn(f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.")
-    return found
 
 
 # ---- of numbers --------------------------------------------------------------------------------------------

@@ -123,32 +123,41 @@ class AvgPool3d(_AvgPool):
 
 
 @arguments(_ADAPTIVE)
-class _Adaptive(_Pool):
+class _AdaptiveAvgPool(_Pool):
     output_size: Any
 
     def forward(self, input: Tensor) -> Any:
         return self._function(input, self.output_size)
 
 
-class AdaptiveAvgPool1d(_Adaptive):
+@arguments(_ADAPTIVE)
+class _AdaptiveMaxPool(_Pool):
+    output_size: Any
+    return_indices: bool = False
+
+    def forward(self, input: Tensor) -> Any:
+        return self._function(input, self.output_size, self.return_indices)
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     _function = staticmethod(F.adaptive_avg_pool1d)
 
 
-class AdaptiveAvgPool2d(_Adaptive):
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     _function = staticmethod(F.adaptive_avg_pool2d)
 
 
-class AdaptiveAvgPool3d(_Adaptive):
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     _function = staticmethod(F.adaptive_avg_pool3d)
 
 
-class AdaptiveMaxPool1d(_Adaptive):
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     _function = staticmethod(F.adaptive_max_pool1d)
 
 
-class AdaptiveMaxPool2d(_Adaptive):
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     _function = staticmethod(F.adaptive_max_pool2d)
 
 
-class AdaptiveMaxPool3d(_Adaptive):
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     _function = staticmethod(F.adaptive_max_pool3d)
