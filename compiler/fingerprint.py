@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 
 import numpy as np
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Graph, Node, Op
 from retrograd.compiler.ops.row import Elementwise
+from retrograd.compiler.record import field_names
 
 _LIBRARY = __name__.partition(".")[0]
 _PLAIN = (bool, int, float, str, bytes, type(None))
@@ -68,9 +68,11 @@ def _text(value: object) -> str:
         return _op(value)
     if isinstance(value, tuple | list):
         return f"{kind.__name__}({', '.join(map(_text, value))})"
-    if is_dataclass(value) and kind.__module__.partition(".")[0] == _LIBRARY:
-        members = ", ".join(_text(getattr(value, field.name)) for field in fields(value))
+    if kind.__module__.partition(".")[0] != _LIBRARY:
+        raise _Unknown
+    if (names := field_names(kind)) is not None:
+        members = ", ".join(_text(getattr(value, name)) for name in names)
         return f"{kind.__module__}.{kind.__qualname__}({members})"
-    if isinstance(value, Op) and kind.__module__.partition(".")[0] == _LIBRARY:
+    if isinstance(value, Op):
         return f"{kind.__module__}.{kind.__qualname__}"
     raise _Unknown

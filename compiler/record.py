@@ -1,19 +1,22 @@
 """`record`: a class of a few typed fields that nobody changes, compared by value; a dataclass, but cheaper.
 
-A frozen dataclass writes and compiles the source of six methods for each class, which for a hundred
-classes takes longer than all else that importing does, and it goes round its own guard for every field that
-it sets. The methods that compare, hash and show a record are written once, here, and its `__init__` is
-compiled when the first one is made: of most classes a program makes none. That fields are final is for the
-type checker to see to (`frozen_default`), not for run time. Defaults, `__post_init__`, `replace` and `fields`
-are as in dataclasses.
+A frozen dataclass writes and compiles the source of six methods for each class, which for two hundred classes
+takes longer than all else that importing does, and it goes round its own guard for every field that it sets.
+The methods that compare, hash and show a record are written once, here; its `__init__` is compiled when the
+first one is made, and what dataclasses know of it (`fields`, `replace`, `asdict`) is found out when they ask:
+most classes need neither in most programs. That fields are final is for the type checker to see to
+(`frozen_default`), not for run time. Defaults, `__post_init__` and inherited fields are as in dataclasses.
+
+`field_names` gives the names of the fields of these and of other dataclasses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from inspect import get_annotations
 from operator import attrgetter
-from typing import Any, TypeVar, dataclass_transform, overload
+from typing import Any, NamedTuple, TypeVar, dataclass_transform, overload
 
 C = TypeVar("C", bound=type[Any])
 
@@ -27,11 +30,21 @@ def record(cls: Any = None, /, *, slots: bool = False, eq: bool = True) -> Any:
     """Make a class a record. Without `eq`, identity is what counts. A `__repr__` that there is, is kept."""
 
     def make(cls: Any) -> Any:
-        made: Any = dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
+        inherited: dict[str, _Declared] = getattr(cls, "_declared", {})
+        own = _own_declarations(cls)
+        declared = inherited | own
+        made = _slotted(cls, own, inherited) if slots else cls
+        attributes = {
+            "_declared": declared,
+            "_values": staticmethod(_values_of(list(declared))),
+            "__match_args__": tuple(name for name, each in declared.items() if each.given),
+            "__dataclass_fields__": _AskedByDataclasses("__dataclass_fields__", made),
+            "__dataclass_params__": _AskedByDataclasses("__dataclass_params__", made),
+        }
+        for name, value in attributes.items():
+            setattr(made, name, value)
         if "__init__" not in vars(made):
             made.__init__ = _compiled_late(made)
-        names = [f.name for f in fields(made)]
-        made._values = staticmethod(_values_of(names))
         if eq:
             made.__eq__, made.__hash__ = _equal, _hash
         if made.__repr__ is object.__repr__:
@@ -41,9 +54,87 @@ def record(cls: Any = None, /, *, slots: bool = False, eq: bool = True) -> Any:
     return make if cls is None else make(cls)
 
 
+def field_names(cls: Any) -> list[str] | None:
+    """The names of the fields of a record or another dataclass; None of any other class."""
+    if "_declared" in vars(cls):
+        return list(cls._declared)
+    return [f.name for f in fields(cls)] if is_dataclass(cls) else None
+
+
+# ---- the fields --------------------------------------------------------------------------------------------
+
+
+class _Declared(NamedTuple):
+    """A field as its class declares it."""
+
+    annotation: Any
+    said: Any
+    """What stands to the right of it: a default, a `field(…)`, or MISSING."""
+
+    @property
+    def given(self) -> bool:
+        """Is it an argument of `__init__`?"""
+        return self.said.init if isinstance(self.said, Field) else True
+
+    @property
+    def default(self) -> Any:
+        return self.said.default if isinstance(self.said, Field) else self.said
+
+    @property
+    def factory(self) -> Any:
+        return self.said.default_factory if isinstance(self.said, Field) else MISSING
+
+
+def _own_declarations(cls: Any) -> dict[str, _Declared]:
+    """The fields that a class adds to those of its bases. A default stays an attribute of the class."""
+    own = {
+        name: _Declared(annotation, vars(cls).get(name, MISSING))
+        for name, annotation in get_annotations(cls).items()
+        if not annotation.startswith("ClassVar")
+    }
+    for name, declared in own.items():
+        if isinstance(declared.said, Field):
+            delattr(cls, name)
+            if declared.default is not MISSING:
+                setattr(cls, name, declared.default)
+    return own
+
+
+def _slotted(cls: Any, own: Collection[str], inherited: Collection[str]) -> Any:
+    """The class anew, with slots for the fields that it adds."""
+    contents = {name: value for name, value in vars(cls).items() if name not in own}
+    contents.pop("__dict__", None)
+    contents.pop("__weakref__", None)
+    contents["__slots__"] = tuple(name for name in own if name not in inherited)
+    made = type(cls)(cls.__name__, cls.__bases__, contents)
+    made.__qualname__ = cls.__qualname__
+    return made
+
+
+class _AskedByDataclasses:
+    """An attribute that dataclasses keep of a class: found out when they ask, by making one of the same
+    fields."""
+
+    def __init__(self, name: str, of: Any) -> None:
+        self._name, self._of = name, of
+
+    def __get__(self, instance: object, cls: type[object]) -> Any:
+        declared: dict[str, _Declared] = self._of._declared
+        contents = {name: each.said for name, each in declared.items() if each.said is not MISSING}
+        annotations = {name: each.annotation for name, each in declared.items()}
+        contents |= {"__annotations__": annotations, "__module__": self._of.__module__, "__doc__": self._name}
+        known: Any = dataclass(init=False, repr=False, eq=False)(type(self._of.__name__, (), contents))
+        found = getattr(known, self._name)
+        setattr(self._of, self._name, found)
+        return found
+
+
 def _values_of(names: list[str]) -> Callable[[object], Any]:
     """What gets the fields: together, if there are several."""
     return attrgetter(*names) if names else lambda self: ()
+
+
+# ---- the methods -------------------------------------------------------------------------------------------
 
 
 def _compiled_late(cls: Any) -> Callable[..., None]:
@@ -61,15 +152,17 @@ def _compiled(cls: Any) -> Callable[..., None]:
     known: dict[str, Any] = {"absent": object()}
     parameters: list[str] = ["self"]
     lines: list[str] = []
-    for f in (f for f in fields(cls) if f.init):
-        value, default = f.name, ""
-        if f.default_factory is not MISSING:
-            known[f"make_{f.name}"], default = f.default_factory, "=absent"
-            value = f"make_{f.name}() if {f.name} is absent else {f.name}"
-        elif f.default is not MISSING:
-            known[f"default_{f.name}"], default = f.default, f"=default_{f.name}"
-        parameters.append(f.name + default)
-        lines.append(f"    self.{f.name} = {value}")
+    for name, declared in cls._declared.items():
+        if not declared.given:
+            continue
+        value, default = name, ""
+        if declared.factory is not MISSING:
+            known[f"make_{name}"], default = declared.factory, "=absent"
+            value = f"make_{name}() if {name} is absent else {name}"
+        elif declared.default is not MISSING:
+            known[f"default_{name}"], default = declared.default, f"=default_{name}"
+        parameters.append(name + default)
+        lines.append(f"    self.{name} = {value}")
     if hasattr(cls, "__post_init__"):
         lines.append("    self.__post_init__()")
     exec("\n".join([f"def __init__({', '.join(parameters)}):", *(lines or ["    pass"])]), known)
@@ -86,5 +179,5 @@ def _hash(self: Any) -> int:
 
 
 def _show(self: Any) -> str:
-    shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
+    shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._declared)
     return f"{type(self).__qualname__}({shown})"

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.dtypes import DType
+from retrograd.compiler.record import record
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.formats import memory_format
 from retrograd.runtime.names import ALIASES
@@ -39,7 +39,7 @@ NUMBERS_TOO = {
 """Functions that take a number for a Tensor, also in place."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Parameter:
     """One argument of a form."""
 
@@ -58,7 +58,7 @@ class Parameter:
         return f"{self.told_kind} {self.name}" + (f" = {self.default}" if self.default is not None else "")
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Form:
     """One way to call a function."""
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, AttributeMissingError, RetrogradError, mirrored
+from retrograd.compiler.record import record
 from retrograd.runtime.functions.refusals import TABLE, WORKED_OUT
 from retrograd.runtime.tensor import Tensor
 
@@ -28,7 +28,7 @@ Ask = Callable[[str, Sequence[Any], Mapping[str, Any]], Exception | None]
 """What is wrong with a call of the function of this name in the table."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Routine:
     """A function that PyTorch has in Python."""
 

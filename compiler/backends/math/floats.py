@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from retrograd.compiler.backends.kinds import HALVES, Number
 from retrograd.compiler.backends.vector import Value, fabs, fma, maximum, minimum, select
+from retrograd.compiler.record import record
 
 INF, NAN = float("inf"), float("nan")
 
@@ -23,7 +23,7 @@ Words = tuple[Value, Value]
 """A two-word number, high word first."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Format:
     """A binary floating-point format and the constants that depend on it."""
 
