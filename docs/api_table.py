@@ -2,9 +2,10 @@
 
 In flow an installed PyTorch's public names, ours, and the tests' sources; out flows a table for each area. A
 name is a "yes" if a test that runs beside PyTorch uses it, "partly" if it is there without such a test or
-with a limit that `LIMITS` names, else "no". What a test uses is read from its source (`evidence`): the lines
-of the tables of cases, the functions that take the library as `t`, and those that take PyTorch as `torch`.
-`tests/test_api_table.py` holds the "yes" rows. A new area is a row of `AREAS`.
+with a limit that `LIMITS` names, else "no"; of these, what `APART` matches is told apart. What a test uses is
+read from its source (`evidence`): the lines of the tables of cases, the functions that take the library as
+`t`, and those that take PyTorch as `torch`. `tests/test_api_table.py` holds the "yes" rows. A new area is a
+row of `AREAS`.
 """
 
 from __future__ import annotations
@@ -68,9 +69,29 @@ LIMITS = {
     "compile": "the whole function or an error; PyTorch's backends and `options` are not there",
     "load": "reads safetensors, never pickled files",
     "save": "writes safetensors, never pickled files",
-    "svd": "not with `compute_uv=False`",
+    "resize_": "where it gets more memory, tensors that shared the old memory do not share the new",
 }
 """What is there in part only, though a test may use it, and what is missing."""
+
+APART = {
+    "other devices and their libraries": r"cudnn|miopen|mkldnn|vulkan|ipu|xla|xpu|maia|mtia|mps|fbgemm|"
+    r"batch_norm_(stats|elemt|backward|gather|update)|get_device_module|cudagraph|capture_stream|"
+    r"accumulate_grad_stream|init_num_threads",
+    "quantised numbers": r"^q_|quantiz|^qscheme$|int_repr|qparams|scaled_(grouped_)?mm|moving_avg_obs",
+    "sparse and ragged layouts": r"sparse|^to_dense$|padded_tensor|coalesce|(row|col|ccol|crow)_indices|"
+    r"^indices(_copy)?$|^values(_copy)?$|^dense_dim$|^(sp|ss|hs|ds|sadd|sspadd)p?a?d?d?mm$|^smm$|SparseAdam|"
+    r"hspmm",
+    "complex numbers": r"complex|^(angle|imag|polar|istft|stft|cdouble|cfloat|chalf|eig|eigvals)$",
+    "scripts, profiles and PyTorch's own inside": r"parse_|import_ir|type_comment|unify_type|get_file_path|"
+    r"rofiler|^fork$|^wait$|classproperty|cxx11_abi|NestedIO|has_torch_function|sym_fresh|sym_constrain|"
+    r"FileCheck|Data(Pipe|Chunk)|datapipe|runtime_validation|argument_validation|"
+    r"non_deterministic|guaranteed_|GraphExecGroup|debug_unwrap|int_or_pair|multiprocessing_env|"
+    r"thread_safe_generator|is_distributed|is_storage|to_dlpack|layout_policy|view_replay|bind$|"
+    r"copy_method_params|factory_kwargs|memory_budget|swap_in_optimizer|DefaultDeviceType",
+    "gone or going from PyTorch itself": r"^(symeig|solve|lstsq|matrix_rank|reinforce|volatile|Container|name|"
+    r"native_norm|slice_inverse|Optimizer|PackedSequence_|resize|resize_as)$",
+}
+"""Kinds of names that are not for this library, and what such a name contains."""
 
 ROOTS = {
     "t": "",
@@ -136,11 +157,17 @@ def evidence() -> set[str]:
         if path.name not in UNEVEN:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             strings = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+            strings += [_filled(n) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr)]
             if path.stem.endswith("_cases"):
                 strings += _strings(list(vars(import_module(path.stem)).values()))
             for node in (*_cases(strings), *_programs(tree)):
                 found.update(_used(node))
     return found
+
+
+def _filled(text: ast.JoinedStr) -> str:
+    """An f-string with a name in place of what it puts in."""
+    return "".join(str(n.value) if isinstance(n, ast.Constant) else "_" for n in text.values)
 
 
 def _strings(value: object) -> list[str]:
@@ -218,36 +245,50 @@ def sorted_out(theirs: ModuleType, ours: ModuleType) -> dict[str, dict[str, list
     found: dict[str, dict[str, list[str]]] = {}
     for area in AREAS:
         here = names(ours, area)
-        answers: dict[str, list[str]] = {"yes": [], "partly": [], "no": []}
+        answers: dict[str, list[str]] = {"yes": [], "partly": [], "no": [], "apart": []}
         for name in sorted(names(theirs, area)):
             full = _joined(area, name)
-            answer = "no" if name not in here else "yes" if full in used and full not in LIMITS else "partly"
-            answers[answer].append(name)
+            missing = "apart" if kind_apart(name) else "no"
+            there = "yes" if full in used and full not in LIMITS else "partly"
+            answers[there if name in here else missing].append(name)
         found[area] = answers
     return found
+
+
+def kind_apart(name: str) -> str:
+    """The kind of names of `APART` to which a name belongs, if any."""
+    return next((kind for kind, pattern in APART.items() if re.search(pattern, name)), "")
 
 
 def page(theirs: ModuleType, ours: ModuleType) -> str:
     version = theirs.__version__.partition("+")[0]
     parts = [HEAD.format(version=version)]
-    for area, answers in sorted_out(theirs, ours).items():
+    found = sorted_out(theirs, ours)
+    apart = {name for answers in found.values() for name in answers.pop("apart")}
+    for area, answers in found.items():
         parts.append(f"## {AREAS[area]}\n")
         rows = [
-            f"| {answer} | {len(found)} | {', '.join(f'`{name}`' for name in found)} |"
-            for answer, found in answers.items()
-            if found
+            f"| {answer} | {len(listed)} | {_told(listed)} |" for answer, listed in answers.items() if listed
         ]
         parts.append("\n".join(["| | | names |", "|---|---|---|", *rows]) + "\n")
+    kinds = {kind: sorted(name for name in apart if kind_apart(name) == kind) for kind in APART}
+    table = "\n".join(f"| {kind} | {len(listed)} | {_told(listed)} |" for kind, listed in kinds.items())
+    parts.append(f"## Not for this library\n\n| kind | | names |\n|---|---|---|\n{table}\n")
     limits = "\n".join(f"| `{name}` | {text} |" for name, text in sorted(LIMITS.items()))
     parts.append(f"## Limits of some that are there\n\n| name | limit |\n|---|---|\n{limits}\n")
     return "\n".join(parts)
 
 
+def _told(listed: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in listed)
+
+
 HEAD = """# PyTorch's names
 
 Which of PyTorch {version}'s public names are here: **yes**, and a test compares what it computes with
-PyTorch; **partly**: it is here, but no such test uses it, or it has a limit (see the end); **no**. The page
-is written by `python docs/api_table.py`, and a test holds each yes.
+PyTorch; **partly**: it is here, but no such test uses it, or it has a limit (see the end); **no**. Names for
+other devices, quantised, sparse and complex numbers, scripts and PyTorch's own inside stand apart at the end.
+The page is written by `python docs/api_table.py`, and a test holds each yes.
 """
 
 

@@ -91,7 +91,22 @@ LATE = {
     "get_float32_matmul_precision": "retrograd.runtime.precision",
     "set_float32_matmul_precision": "retrograd.runtime.precision",
     "set_num_threads": "retrograd.runtime.native.cpu",
-}
+    **dict.fromkeys(
+        (
+            "are_deterministic_algorithms_enabled", "get_deterministic_debug_mode",
+            "is_anomaly_check_nan_enabled", "is_anomaly_enabled",
+            "is_deterministic_algorithms_warn_only_enabled", "is_inference_mode_enabled",
+            "set_anomaly_enabled", "set_default_tensor_type", "set_deterministic_debug_mode",
+            "use_deterministic_algorithms",
+        ),
+        "retrograd.runtime.switches",
+    ),
+    **dict.fromkeys(
+        ("sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum"),
+        "retrograd.runtime.functions.sizes",
+    ),
+    **dict.fromkeys(("cond", "while_loop"), "retrograd.runtime.func.control"),
+}  # fmt: skip
 """Names that are imported from these modules when they are first asked for."""
 
 

@@ -258,4 +258,7 @@ LOSSES = [
     Layer("nn.HingeEmbeddingLoss()", ((4, 3),), call="layer(inputs[0], t.ones(4, 3))"),
     Layer("nn.CosineEmbeddingLoss(0.2)", _TWO, call="layer(*inputs, t.tensor([1, -1, 1, -1]))"),
     Layer("nn.TripletMarginLoss()", ((4, 3), (4, 3), (4, 3))),
+    Layer("nn.TripletMarginWithDistanceLoss()", ((4, 3), (4, 3), (4, 3))),
+    Layer("nn.TripletMarginWithDistanceLoss(margin=0.3, swap=True, reduction='none')",
+          ((4, 3), (4, 3), (4, 3))),
 ]  # fmt: skip

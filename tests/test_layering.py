@@ -68,6 +68,7 @@ FLOORS = (
         "runtime/special.py",
         "runtime/func/",
         "runtime/saving.py",
+        "runtime/switches.py",
         "runtime/testing.py",
         "runtime/__init__.py",
     ),

@@ -1,16 +1,19 @@
 """Storages: the memory that a Tensor and its views share, as `torch.UntypedStorage`.
 
 In flow a Tensor, out flows where its elements lie: the array, or the GPU's buffer, that owns the memory,
-and how far into it they begin.
+and how far into it they begin. A `TypedStorage` has elements where an `UntypedStorage` has bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.ir.graph import Node
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.ir.graph import Array, Node
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.conversion import data_ptr
 from retrograd.runtime.modes import STATE
@@ -41,6 +44,78 @@ class UntypedStorage:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._nbytes} bytes on {self.device}>"
 
+    def memory(self) -> Array:
+        """The bytes, shared; ArgumentError where they are on another device."""
+        if not isinstance(self._owner, np.ndarray):
+            raise ArgumentError(f"the bytes of a storage on {self.device}", "they are not the CPU's")
+        return memory_of(self._owner)
+
+    def __getitem__(self, place: Any) -> Any:
+        """A byte, or a list of them."""
+        return self.memory()[place].tolist()
+
+    def tolist(self) -> list[int]:
+        """The bytes as numbers."""
+        return list(self.memory().tolist())
+
+
+class TypedStorage:
+    """Memory as elements of one dtype."""
+
+    def __init__(self, untyped: UntypedStorage, dtype: DType) -> None:
+        self._untyped = untyped
+        self.dtype = dtype
+        self.device = untyped.device
+
+    def untyped(self) -> UntypedStorage:
+        """The same memory as bytes."""
+        return self._untyped
+
+    def memory(self) -> Array:
+        """The bytes, shared."""
+        return self._untyped.memory()
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return self._untyped.data_ptr()
+
+    def element_size(self) -> int:
+        return self.dtype.itemsize
+
+    def nbytes(self) -> int:
+        return self._untyped.nbytes()
+
+    def size(self) -> int:
+        """How many elements there are."""
+        return self.nbytes() // self.dtype.itemsize
+
+    __len__ = size
+
+    def _elements(self) -> Array:
+        return self.memory().view(self.dtype.numpy)
+
+    def tolist(self) -> list[Any]:
+        return list(self._elements().tolist())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tolist())
+
+    def __getitem__(self, place: int) -> Any:
+        return self._elements()[place].item()
+
+    def __setitem__(self, place: int, value: Any) -> None:
+        self._elements()[place] = value
+
+    def fill_(self, value: Any) -> TypedStorage:
+        """One value for all elements."""
+        self._elements()[...] = value
+        return self
+
+    def __repr__(self) -> str:
+        lines = "".join(f" {value}\n" for value in self)
+        kind = f"dtype={self.dtype}, device={self.device}"
+        return f"{lines}[torch.storage.TypedStorage({kind}) of size {self.size()}]"
+
 
 @method()
 def untyped_storage(self: Tensor) -> UntypedStorage:
@@ -69,3 +144,11 @@ def _owner(array: Any) -> Any:
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
+
+
+def memory_of(array: Array) -> Array:
+    """The bytes in which an array's elements lie, those of its owner."""
+    owner = _owner(array)
+    outermost_first = sorted(range(owner.ndim), key=lambda k: -owner.strides[k])
+    line: Array = owner.transpose(outermost_first).reshape(-1).view(np.uint8)
+    return line

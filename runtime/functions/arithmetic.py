@@ -200,6 +200,9 @@ def _polygamma_method(self: Tensor, n: int) -> Tensor:
     return polygamma(n, self)
 
 
+method("polygamma_")(in_place_of("polygamma", _polygamma_method))
+
+
 @entered()
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """The logarithm of the gamma function of `p` dimensions."""

@@ -114,7 +114,10 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
 def _svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     """`linalg.svd` with V for its transpose, full unless `some`."""
     if not compute_uv:
-        raise ArgumentError("svd(compute_uv=False)", "", "use linalg.svdvals")
+        m, n = input.shape[-2:]
+        zeros = (moves.expand(input.detach()[..., :1, :1] * 0, (*input.shape[:-2], k, k)) for k in (m, n))
+        u, v = (x.contiguous() for x in zeros)
+        return pair("svd", u, svdvals(input), v)
     u, s, vh = svd(input, not some)
     return pair("svd", u, s, vh.mT)
 

@@ -148,6 +148,12 @@ def feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
     return _dropped("feature_dropout", input, _channels("feature_dropout", input), p, train, False)
 
 
+@public("feature_dropout_")
+def feature_dropout_(input: Tensor, p: float, train: bool) -> Tensor:
+    """`feature_dropout`, in place."""
+    return _dropped("feature_dropout", input, _channels("feature_dropout", input), p, train, True)
+
+
 def _at_top(name: str, function: Callable[..., Tensor]) -> None:
     """`torch.dropout(input, p, train)` and `torch.dropout_`, which works in place."""
 

@@ -29,6 +29,10 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "linalg_lstsq": ("solution", "residuals", "rank", "singular_values"),
     "qr": ("Q", "R"),
     "svd": ("U", "S", "V"),
+    "frexp": ("mantissa", "exponent"),
+    "histogram": ("hist", "bin_edges"),
+    "histogramdd": ("hist", "bin_edges"),
+    "triangular_solve": ("solution", "cloned_coefficient"),
 }
 """The fields where they are not `values, indices`."""
 

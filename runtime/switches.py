@@ -1,0 +1,102 @@
+"""Switches of the whole process that PyTorch's programs set: determinism, the default tensor type, anomaly
+mode.
+
+In flow what a program asks for, out flows what was asked for last. Results here are the same on each run and
+on any number of threads, so a program that asks for deterministic algorithms has them already.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.runtime.autograd import set_detect_anomaly
+from retrograd.runtime.functions.inspecting import TYPES
+from retrograd.runtime.modes import STATE
+
+_NAMES = ("default", "warn", "error")
+_mode = 0
+"""An index of `_NAMES`: what PyTorch would do about an algorithm that is not deterministic."""
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Ask for deterministic algorithms: all of them are."""
+    global _mode
+    if not isinstance(mode, bool):
+        raise ArgumentError(
+            mirrored(
+                "_set_deterministic_algorithms(): argument 'mode' (position 1) must be bool, not "
+                f"{type(mode).__name__}"
+            )
+        )
+    _mode = (1 if warn_only else 2) if mode else 0
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """Whether they were asked for."""
+    return _mode > 0
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """Whether a warning was asked for where there is none."""
+    return _mode == 1
+
+
+def set_deterministic_debug_mode(debug_mode: int | str) -> None:
+    """The same by a number or a word: 0 or "default", 1 or "warn", 2 or "error"."""
+    global _mode
+    if isinstance(debug_mode, str):
+        if debug_mode not in _NAMES:
+            text = "invalid value of debug_mode, expected one of `default`, `warn`, `error`, but got "
+            raise ArgumentError(mirrored(f"{text}{debug_mode}"))
+        _mode = _NAMES.index(debug_mode)
+        return
+    if not isinstance(debug_mode, int):
+        raise ArgumentError(mirrored(f"debug_mode must be str or int, but got {type(debug_mode)}"))
+    if debug_mode not in (0, 1, 2):
+        raise ArgumentError(
+            mirrored(f"invalid value of debug_mode, expected 0, 1, or 2, but got {debug_mode}")
+        )
+    _mode = debug_mode
+
+
+def get_deterministic_debug_mode() -> int:
+    """What was asked for last, as a number."""
+    return _mode
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """The dtype of the tensor type, `FloatTensor` or its name, becomes the default dtype."""
+    name = t.removeprefix("torch.") if isinstance(t, str) else getattr(t, "__name__", "")
+    if name not in TYPES:
+        raise ArgumentError(
+            mirrored("invalid type object: only floating-point types are supported as the default type")
+        )
+    kind = TYPES[name].dtype
+    if not kind.is_floating_point:
+        raise ArgumentError(mirrored("only floating-point types are supported as the default type"))
+    dtypes.set_default_dtype(kind)
+
+
+# ---- modes of this thread ----------------------------------------------------------------------------------
+
+
+def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
+    """Look for anomalies in backward passes from now on, or no longer: see `autograd.detect_anomaly`."""
+    set_detect_anomaly(mode, check_nan)
+
+
+def is_anomaly_enabled() -> bool:
+    """Whether anomalies are looked for."""
+    return STATE.anomaly
+
+
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether a NaN in a backward pass is an anomaly."""
+    return STATE.check_nan
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether this is inside `inference_mode`."""
+    return STATE.inference

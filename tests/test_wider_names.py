@@ -1,0 +1,238 @@
+"""PyTorch's less common names beside PyTorch, case by case: values, dtypes, shapes, gradients, errors; and
+computations compiled.
+
+The cases are lines of `wider_cases`; what is no line is a program that runs with either library.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from test_compiled_functions import check_compiled
+from test_functions import check, refuse_alike
+from wider_cases import COMPUTED, OTHERS, REFUSED
+
+import retrograd
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", [*COMPUTED, *OTHERS])
+@pytest.mark.filterwarnings("ignore")
+def test_a_function_does_what_pytorch_does(torch: ModuleType, case: str, dtype: str) -> None:
+    check(case, torch, dtype)
+
+
+@pytest.mark.parametrize("case", [case for case in COMPUTED if "; " not in case])
+def test_a_compiled_function_is_the_eager_one(case: str) -> None:
+    check_compiled(case)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.filterwarnings("ignore")
+def test_a_failure_says_what_pytorch_says(torch: ModuleType, case: str) -> None:
+    refuse_alike(torch, case)
+
+
+# ---- programs that both libraries run ----------------------------------------------------------------------
+
+
+def switches(t: Any) -> Any:
+    found: list[Any] = []
+    for mode in (1, "error", "default"):
+        t.set_deterministic_debug_mode(mode)
+        found.append(t.get_deterministic_debug_mode())
+        found += [t.are_deterministic_algorithms_enabled(), t.is_deterministic_algorithms_warn_only_enabled()]
+    t.use_deterministic_algorithms(True, warn_only=True)
+    found.append(t.get_deterministic_debug_mode())
+    t.use_deterministic_algorithms(False)
+    for kind in (t.DoubleTensor, "torch.FloatTensor"):
+        t.set_default_tensor_type(kind)
+        found.append(str(t.zeros(1).dtype))
+    t.set_anomaly_enabled(True)
+    found += [t.is_anomaly_enabled(), t.is_anomaly_check_nan_enabled()]
+    t.set_anomaly_enabled(True, False)
+    found.append(t.is_anomaly_check_nan_enabled())
+    t.set_anomaly_enabled(False, True)
+    with t.inference_mode():
+        found.append(t.is_inference_mode_enabled())
+    return found, t.is_inference_mode_enabled(), t.is_anomaly_enabled()
+
+
+def threads_and_precision(t: Any) -> Any:
+    before = t.get_num_threads()
+    t.set_num_threads(1)
+    alone = t.get_num_threads()
+    t.set_num_threads(before)
+    t.set_float32_matmul_precision("high")
+    found = t.get_float32_matmul_precision()
+    t.set_float32_matmul_precision("highest")
+    return alone, found, t.get_float32_matmul_precision(), t.get_num_threads() == before
+
+
+def seeds(t: Any) -> Any:
+    chosen = t.seed()
+    drawn = t.rand(3)
+    t.manual_seed(chosen)
+    return bool((drawn == t.rand(3)).all()), chosen == t.initial_seed(), type(chosen)
+
+
+def anomalies(t: Any) -> Any:
+    x = t.tensor([-1.0, 4.0], requires_grad=True)
+    with t.autograd.detect_anomaly(check_nan=False):
+        x.sqrt().sum().backward()
+    try:
+        with t.autograd.detect_anomaly():
+            (x.sqrt() * t.tensor([0.0, 1.0])).sum().backward()
+    except RuntimeError as error:
+        return x.grad.isnan().tolist(), str(error).splitlines()[0]
+    return None
+
+
+def saved_hooks_disabled(t: Any) -> Any:
+    x = t.ones(2, requires_grad=True)
+    try:
+        with (
+            t.autograd.graph.disable_saved_tensors_hooks("not here"),
+            t.autograd.graph.saved_tensors_hooks(lambda r: r, lambda r: r),
+        ):
+            x.exp()
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def dual_tensors(t: Any) -> Any:
+    fw = t.autograd.forward_ad
+    with fw.dual_level():
+        found = fw.unpack_dual(fw.make_dual(t.ones(2), t.arange(2.0)).exp())
+    return isinstance(found, fw.UnpackedDualTensor), found.primal.tolist(), found.tangent.tolist()
+
+
+def parametrized(t: Any) -> Any:
+    parametrize = t.nn.utils.parametrize
+    layer = t.nn.Linear(2, 2)
+    before = t.nn.utils.parametrize.is_parametrized(layer)
+    t.nn.utils.parametrizations.weight_norm(layer)
+    inner = layer.parametrizations.weight
+    return (
+        before,
+        t.nn.utils.parametrize.is_parametrized(layer),
+        t.nn.utils.parametrize.is_parametrized(layer, "bias"),
+        parametrize.is_parametrized(layer, "weight"),
+        isinstance(inner, t.nn.utils.parametrize.ParametrizationList),
+        t.nn.utils.parametrize.type_before_parametrizations(layer).__name__,
+    )
+
+
+def packed(t: Any) -> Any:
+    found = t.nn.utils.rnn.pack_sequence([t.arange(3.0), t.arange(2.0)])
+    again = t.nn.utils.rnn.PackedSequence(found.data * 2, found.batch_sizes)
+    return again.data.tolist(), again.batch_sizes.tolist(), isinstance(found, t.nn.utils.rnn.PackedSequence)
+
+
+def bases(t: Any) -> Any:
+    layer = t.nn.GRU(2, 3)
+    optimizer = t.optim.SGD(layer.parameters(), 0.1)
+    scheduler = t.optim.lr_scheduler.StepLR(optimizer, 2)
+    average = t.optim.swa_utils.get_swa_avg_fn()
+    return (
+        isinstance(layer, t.nn.RNNBase),
+        isinstance(scheduler, t.optim.lr_scheduler.LRScheduler),
+        average(t.ones(2), t.full((2,), 4.0), t.tensor(2)).tolist(),
+        issubclass(t.distributions.Normal, t.distributions.Distribution),
+    )
+
+
+def divergences(t: Any) -> Any:
+    class Own(t.distributions.Normal):  # type: ignore[misc]  # of either library
+        pass
+
+    @t.distributions.register_kl(Own, Own)
+    def _(p: Any, q: Any) -> Any:
+        return p.loc - q.loc
+
+    return t.distributions.kl_divergence(Own(2.0, 1.0), Own(0.5, 1.0)).item()
+
+
+def checkpointed(t: Any) -> Any:
+    x = t.arange(3.0, requires_grad=True)
+    found = []
+    for early in (True, False):
+        with t.utils.checkpoint.set_checkpoint_early_stop(early):
+            y = t.utils.checkpoint.checkpoint(lambda r: r.sin().exp(), x, use_reentrant=False)
+        found += [g.tolist() for g in t.autograd.grad(y.sum(), x)]
+    t.utils.checkpoint.CheckpointFunction.apply(lambda r: r.sin(), True, x).sum().backward()
+    return found, x.grad.tolist()
+
+
+PROGRAMS = [
+    switches, threads_and_precision, seeds, anomalies, saved_hooks_disabled, dual_tensors, parametrized,
+    packed, bases, divergences, checkpointed,
+]  # fmt: skip
+
+
+def alike(ours: Any, theirs: Any) -> None:
+    if isinstance(theirs, tuple | list):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            alike(one, other)
+    else:
+        assert ours == (pytest.approx(theirs, rel=1e-5, abs=1e-6) if isinstance(theirs, float) else theirs)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+@pytest.mark.filterwarnings("ignore")
+def test_a_program_does_what_it_does_with_pytorch(torch: ModuleType, program: Any) -> None:
+    alike(program(retrograd), program(torch))
+
+
+def written_file(t: Any, path: str, shared: bool) -> Any:
+    found = t.from_file(path, shared=shared, size=4, dtype=t.float32)
+    before = found.tolist()
+    found += 1
+    return before, found.tolist()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_tensor_on_a_file(torch: ModuleType, tmp_path: Path, shared: bool) -> None:
+    left = []
+    for t in (retrograd, torch):
+        path = tmp_path / t.__name__
+        np.arange(6, dtype=np.float32).tofile(path)
+        found = written_file(t, os.fspath(path), shared)
+        left.append((found, np.fromfile(path, np.float32).tolist()))
+    assert left[0] == left[1]
+
+
+def test_a_shared_file_is_made_long_enough(tmp_path: Path) -> None:
+    found = retrograd.from_file(os.fspath(tmp_path / "new"), shared=True, size=3)
+    assert found.tolist() == [0, 0, 0]
+    with pytest.raises(RuntimeError, match="the file is too small"):
+        retrograd.from_file(os.fspath(tmp_path / "new"), size=4)
+
+
+def test_what_changes_memory_is_refused_in_a_trace() -> None:
+    with pytest.raises(RuntimeError, match=r"resize_\(\) in a compiled function"):
+        retrograd.compile_grad(lambda x: (x * 1).resize_(2).sum())(retrograd.ones(3))
+
+
+def subclasses(t: Any) -> Any:
+    class Named(t.Tensor):  # type: ignore[misc]  # of either library
+        pass
+
+    x = t.ones(2, requires_grad=True)
+    found = (x * 2).as_subclass(Named)
+    found.sum().backward()
+    plain = t.zeros(2).as_subclass(Named)
+    return type(found).__name__, found.tolist(), x.grad.tolist(), plain.requires_grad
+
+
+def test_a_tensor_as_one_of_a_subclass(torch: ModuleType) -> None:
+    assert subclasses(retrograd) == subclasses(torch)
+    with pytest.raises(TypeError, match="does not inherit from Tensor"):
+        retrograd.ones(2).as_subclass(int)
