@@ -88,7 +88,7 @@ APART = {
     r"non_deterministic|guaranteed_|GraphExecGroup|debug_unwrap|int_or_pair|multiprocessing_env|"
     r"thread_safe_generator|is_distributed|is_storage|to_dlpack|layout_policy|view_replay|bind$|"
     r"copy_method_params|factory_kwargs|memory_budget|swap_in_optimizer|DefaultDeviceType",
-    "gone or going from PyTorch itself": r"^(symeig|solve|lstsq|matrix_rank|reinforce|volatile|Container|name|"
+    "gone or going from PyTorch": r"^(symeig|solve|lstsq|matrix_rank|reinforce|volatile|Container|name|"
     r"native_norm|slice_inverse|Optimizer|PackedSequence_|resize|resize_as)$",
 }
 """Kinds of names that are not for this library, and what such a name contains."""

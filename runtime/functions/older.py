@@ -20,10 +20,10 @@ from retrograd.runtime.eager.replay import name_history
 from retrograd.runtime.functions import joining
 from retrograd.runtime.functions.creation import finished
 from retrograd.runtime.functions.factoring import svdvals
-from retrograd.runtime.functions.pointwise import in_place_of
 from retrograd.runtime.functions.public import axis_of, public
 from retrograd.runtime.functions.restriding import as_strided
 from retrograd.runtime.functions.statistics import norm, renorm
+from retrograd.runtime.functions.updating import in_place_of
 from retrograd.runtime.tensor import Tensor, method, new
 
 # ---- counting ----------------------------------------------------------------------------------------------
