@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import pytest
@@ -45,6 +45,7 @@ from retrograd.compiler.native.language import (
     given,
     inlined,
     inside,
+    instance,
     native,
     places,
     provides,
@@ -359,6 +360,39 @@ def test_fields_of_several_words_lie_in_their_order() -> None:
     row = (ctypes.c_int64 * 8)(5, 0, 0, 0, 9, 0, 0, -3)
     assert compiled(through_a_row, int, "address")(ctypes.addressof(row)) == 9
     assert list(row) == [5, 0, 5, 10, 9, 1, 21, -3]
+
+
+T = TypeVar("T", int, float)
+
+
+@inlined
+def joined(x: T, y: T) -> T:
+    return x + y
+
+
+@inlined
+def lesser(x: T, y: T) -> T:
+    return min(x, y)
+
+
+@native
+def first_of_all(numbers: Array[T], count: int) -> T:
+    found = take(Vector[T, Literal[1]], numbers)
+    put(numbers + count, found)
+    for i in range(1, count):
+        numbers[0] = joined(numbers[0], numbers[i])
+    return numbers[0]
+
+
+@pytest.mark.parametrize(("kind", "element"), [(Byte, "int8"), (Int32, "int32"), (Float32, "float32")])
+def test_an_instance_is_of_a_type_and_of_functions(kind: Any, element: str) -> None:
+    result = float if kind is Float32 else int
+    numbers = np.array([7, 5, 100, 0], element)
+    run = compiled(instance(first_of_all, "added", T=kind), result, "address", int)
+    assert run(numbers.ctypes.data, 3) == 112
+    assert list(numbers) == [112, 5, 100, 7]
+    run = compiled(instance(first_of_all, "least", T=kind, joined=lesser), result, "address", int)
+    assert run(numbers.ctypes.data, 3) == 5
 
 
 @exported

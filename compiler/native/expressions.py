@@ -50,7 +50,7 @@ class Expressions(Memory):
             case Data():
                 return Typed(Value(self.module.want(value), "ptr"), kind_of(value.kind))
             case Native():
-                parameters, result = signature_of(value.function)
+                parameters, result = signature_of(value)
                 code = Kind("ptr", "ptr", signature=(tuple(parameters.values()), result))
                 return Typed(Value(self.module.want(value), "ptr"), code)
         raise self.wrong(node, f"{value!r} is no constant of the native language")
@@ -80,12 +80,11 @@ class Expressions(Memory):
 
     def python(self, node: ast.expr) -> Any:
         """What an expression of globals is in Python."""
-        if isinstance(node, ast.Name) and node.id in self.scope.native.function.__globals__:
-            return self.scope.native.function.__globals__[node.id]
+        names = self.scope.native.names
+        if isinstance(node, ast.Name) and node.id in names:
+            return names[node.id]
         try:
-            return eval(
-                compile(ast.Expression(node), "<native>", "eval"), self.scope.native.function.__globals__
-            )
+            return eval(compile(ast.Expression(node), "<native>", "eval"), names)
         except NameError as error:
             raise self.wrong(node, str(error)) from None
 
@@ -247,7 +246,7 @@ class Expressions(Memory):
                 scope = self.scope.of(name)
                 if scope is not None:
                     return scope.codes.get(name)
-                function = self.scope.native.function.__globals__.get(name)
+                function = self.scope.native.names.get(name)
                 return Code(self.scope, native=function) if isinstance(function, Native) else None
         return None
 
@@ -257,7 +256,7 @@ class Expressions(Memory):
         assert code.native is not None
         if code.native.inlined:
             return self.expand(node, code.native, [self._code(a) or self.get(a) for a in node.args])
-        parameters, result = signature_of(code.native.function)
+        parameters, result = signature_of(code.native)
         return self._call(node, self.module.want(code.native), tuple(parameters.values()), result)
 
     def _applied(self, node: ast.Call, code: ast.Lambda, around: Scope) -> Typed:

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from retrograd.compiler.native.language import Array, At, InPlace, Record, Vector, Width, places
+from retrograd.compiler.native.language import Array, At, InPlace, Native, Record, Vector, Width, places
 from retrograd.compiler.record import record
 
 BYTES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "float": 4, "i64": 8, "double": 8, "ptr": 8}
@@ -109,8 +109,8 @@ def fields_of(cls: type[Record]) -> dict[str, Field]:
 
 
 @functools.cache
-def signature_of(function: Callable[..., Any]) -> tuple[dict[str, Kind], Kind]:
+def signature_of(function: Native) -> tuple[dict[str, Kind], Kind]:
     """The parameters and the result of a function."""
-    hints = typing.get_type_hints(function, include_extras=True)
+    hints = typing.get_type_hints(function.function, None, {**function.bound}, include_extras=True)
     result = kind_of(hints.pop("return"))
     return {name: kind_of(hint) for name, hint in hints.items()}, result

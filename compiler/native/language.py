@@ -34,14 +34,14 @@ An operator, a relation or a function of numbers takes vectors, too, lane by lan
 them. To an `inlined` function, functions may be given: `native` ones, or lambdas, which know the names around
 them. Globals are what they are in Python: numbers are constants, and a loop over a tuple of them is written
 out; functions are their addresses, `extern` ones C's, or what `provides` them here; `external`, `variable`
-and `constants` are data.
+and `constants` are data. In an `instance` of a function some of them, and its TypeVars, are something else.
 Integers wrap around, and are divided as if they had no sign; nothing is checked, and there is no other
 arithmetic. What is missing here is a case in `lowering.py`, `expressions.py`, `memory.py` or `arithmetic.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
 
@@ -51,6 +51,7 @@ __all__ = ["Array", "At", "Byte", "Float32", "Floating", "Inline", "Int16", "Int
 __all__ += ["Order", "Record", "Unsigned", "Unsigned32", "Vector", "atomic_add", "atomic_load"]
 __all__ += ["atomic_store", "bits", "cast", "ceil", "compare_exchange", "constants", "exchange"]
 __all__ += ["exported", "extern", "external", "floor", "fused", "given", "inlined", "inside"]
+__all__ += ["instance"]
 __all__ += ["intrinsic", "native", "places", "provides", "put", "select", "several", "sqrt", "stack", "take"]
 __all__ += ["variable", "words"]
 
@@ -167,13 +168,21 @@ Inline = Annotated[Array[T], InPlace()]
 class Native:
     """A function of the language."""
 
-    __slots__ = ("exported", "function", "inlined", "name")
+    __slots__ = ("bound", "exported", "function", "inlined", "name")
 
     def __init__(
-        self, function: Callable[..., Any], *, exported: bool = False, inlined: bool = False, name: str = ""
-    ) -> None:
+        self, function: Callable[..., Any], *, exported: bool = False, inlined: bool = False, name: str = "",
+        bound: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.function, self.exported, self.inlined = function, exported, inlined
         self.name = name or function.__name__
+        self.bound: Mapping[str, Any] = bound or {}
+        """Names that are something else in it than in its file."""
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What its globals are."""
+        return {**self.function.__globals__, **self.bound} if self.bound else self.function.__globals__
 
     def __call__(self, *args: object) -> NoReturn:
         raise _only_native(self.name)
@@ -210,6 +219,12 @@ def inlined(function: F) -> F:
 def exported(function: F) -> F:
     """A function that is found by its name in the object code."""
     return cast(F, Native(function, exported=True))
+
+
+def instance(function: F, name: str, **bound: Any) -> F:
+    """An exported function that is another one under this name, with a type for each of its type variables,
+    and for other names of its file something else."""
+    return cast(F, Native(cast(Native, function).function, exported=True, name=name, bound=bound))
 
 
 def extern(function: F) -> F:

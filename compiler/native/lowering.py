@@ -37,7 +37,7 @@ def text(roots: Sequence[Callable[..., Any]], numbers: Mapping[str, int]) -> str
 
 
 def _declaration(function: Extern) -> str:
-    parameters, result = signature_of(function.function)
+    parameters, result = signature_of(function)
     return f"declare {result.memory} @{function.name}({', '.join(p.memory for p in parameters.values())})"
 
 

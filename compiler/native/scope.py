@@ -108,7 +108,7 @@ class Scope:
         """Those of local variables."""
         self.codes: dict[str, Code] = {}
         """Parameters that are functions."""
-        self.parameters, self.result = signature_of(native.function)
+        self.parameters, self.result = signature_of(native)
         self.loops: list[Loop] = []
         self.after: Block | None = None
         """Where `return` goes, if the function is written out."""

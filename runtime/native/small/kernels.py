@@ -6,7 +6,7 @@ there is no code for such elements. The rows of arithmetic, which every graph ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,10 +18,11 @@ from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import INTERPRETERS, OPS, Op
+from retrograd.compiler.native.language import Byte, Float32, Int32, instance
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.host import host
-from retrograd.runtime.native.small import checking, kernels_text, moving_text
+from retrograd.runtime.native.small import checking, kernels_text, moving
 
 KINDS = {
     dtypes.float32: "f32",
@@ -141,17 +142,27 @@ def placing(itemsize: int) -> int:
     return _moving().address(f"place{itemsize}")
 
 
+_MOVING: dict[str, Callable[..., int]] = {
+    "copy": moving.copy, "gather": moving.gather, "scatter": moving.scatter, "place": moving.place,
+}  # fmt: skip
+
+
 @cache
 def _moving() -> cpu.Library:
-    return cpu.load_part(moving_text.moving(), {})
+    return _native(
+        "moving",
+        lambda: [
+            instance(function, f"{name}{size}", T=element)
+            for name, function in _MOVING.items()
+            for size, element in ((1, Byte), (4, Int32), (8, int))
+        ],
+    )
 
 
 @cache
 def demanding() -> int:
     """Whether bools are true, all of them."""
-    library = cpu.load_native("checking", lambda: [checking.demand], {}, {})
-    _KEPT.append(library)
-    return library.address("demand")
+    return _native("checking", lambda: [checking.demand]).address("demand")
 
 
 @cache
@@ -159,7 +170,7 @@ def of_summing(dtype: DType) -> int | None:
     """Elements added up where indices say."""
     if dtype not in KINDS or dtype is dtypes.bool_:
         return None
-    return _loaded([moving_text.summing("kernel", KINDS[dtype])]).address("kernel")
+    return _of_elements("add_up", moving.add_up, dtype)
 
 
 @cache
@@ -167,7 +178,9 @@ def of_sorting(dtype: DType, descending: bool) -> int | None:
     """The places that sort the rows of a matrix."""
     if dtype not in KINDS:
         return None
-    return _loaded([moving_text.sorting("kernel", KINDS[dtype], descending)]).address("kernel")
+    if descending:
+        return _of_elements("sort descending", moving.sort, dtype, is_less=moving.is_greater)
+    return _of_elements("sort", moving.sort, dtype)
 
 
 @cache
@@ -175,7 +188,24 @@ def of_product(dtype: DType) -> int | None:
     """Products of matrices."""
     if dtype not in (dtypes.float32, dtypes.float64):
         return None
-    return _loaded([moving_text.product("kernel", KINDS[dtype])]).address("kernel")
+    return _of_elements("product", moving.product, dtype)
+
+
+def _of_elements(name: str, function: Callable[..., int], dtype: DType, **bound: Callable[..., Any]) -> int:
+    """A kernel for elements of a dtype."""
+    made = instance(function, "kernel", T=_ELEMENTS[KINDS[dtype]], **bound)
+    return _native(f"{name} {KINDS[dtype]}", lambda: [made]).address("kernel")
+
+
+_ELEMENTS = {"f32": Float32, "f64": float, "i64": int, "i32": Int32, "i8": Byte, "i1": Byte}
+"""What elements are in the native language."""
+
+
+def _native(name: str, roots: Callable[[], Sequence[Callable[..., Any]]]) -> cpu.Library:
+    """A module of these functions, which stays."""
+    library = cpu.load_native(name, roots, {}, {})
+    _KEPT.append(library)
+    return library
 
 
 @cache

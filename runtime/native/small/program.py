@@ -23,7 +23,7 @@ from retrograd.compiler.ops.shape import Pad
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
-from retrograd.runtime.native.small.entry_text import MOST_ARRAYS
+from retrograd.runtime.native.small.entry import MOST_ARRAYS
 from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, NoKernel, Steps, is_small
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import cache
 from math import prod
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.ir.graph import Array, Constant, Graph, Node, Op, Type, order
+from retrograd.compiler.native.language import places
 from retrograd.compiler.ops.composite import Composite, admission, expansion
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.copy import Clone
@@ -29,8 +31,8 @@ from retrograd.runtime.native import cpu
 from retrograd.runtime.native.fastcall import builtin
 from retrograd.runtime.native.layout import layout, numpy_function
 from retrograd.runtime.native.small import kernels
-from retrograd.runtime.native.small.entry_text import ANYHOW, HEAD, IN_ORDER, UNREAD, entry_text
-from retrograd.runtime.native.small.moving_text import MOST_AXES
+from retrograd.runtime.native.small.entry import ANYHOW, HEAD_WORDS, IN_ORDER, UNREAD, Head, retrograd_small
+from retrograd.runtime.native.small.moving import MOST_AXES
 
 Compute = Callable[..., Any]
 
@@ -312,7 +314,7 @@ class Steps:
         """The function; `listed` says which output stands where in a list, or nothing if it is the result."""
         into = [w for k, x in enumerate(self._inputs) for w in self._input(k, x)]
         out = [w for node in self._outputs for w in _output(node.type)]
-        outputs_at = len(HEAD) + len(into)
+        outputs_at = HEAD_WORDS + len(into)
         places_at = outputs_at + len(out)
         steps_at = places_at + len(listed)
         head = {
@@ -324,7 +326,7 @@ class Steps:
             "steps_at": steps_at,
             "end_at": steps_at + len(self.words),
         }
-        words = [*[head[name] for name in HEAD], *into, *out, *listed, *self.words]
+        words = [*[head[name] for name in places(Head)], *into, *out, *listed, *self.words]
         return _native(struct.pack(f"<{len(words)}Q", *[w % (1 << 64) for w in words]), slow, self.kept)
 
     def _input(self, number: int, node: Node) -> list[int]:
@@ -378,10 +380,10 @@ def _native(record: bytes, slow: Compute, kept: object) -> Compute:
 
 @cache
 def _library() -> cpu.Library:
-    places = layout()
-    assert places is not None
+    offsets = layout()
+    assert offsets is not None
     symbols = {
         "numpy_array_type": id(np.ndarray),
         "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
     }
-    return cpu.load_part(entry_text(places), symbols)
+    return cpu.load_native("small", lambda: [retrograd_small], asdict(offsets), symbols)

@@ -1,0 +1,209 @@
+"""The native callable of a small graph: arguments are checked, results made, steps walked.
+
+`self` is a tuple of the record, of 64-bit words in a `bytes`, and the Python function `slow`, which does the
+same for any arguments. The record is a `Head`, then inputs, outputs, places (the number of the output that
+stands there in the list of results, or -1 for None), and steps.
+
+An input that does not lie in order is copied first, or where it has to, the call is for `slow`. Nothing here
+raises; `slow` tells what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from retrograd.compiler.native.language import (
+    Array,
+    Inline,
+    Record,
+    cast,
+    exported,
+    inside,
+    native,
+    several,
+    stack,
+    words,
+)
+from retrograd.runtime.native.boxing import drop
+from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
+from retrograd.runtime.native.making import empty_array
+from retrograd.runtime.native.objects import (
+    NONE,
+    NUMPY_ARRAY,
+    Bytes,
+    List,
+    Memory,
+    NdArray,
+    Object,
+    Py_IncRef,
+    PyErr_Clear,
+    PyList_New,
+    PyObject_Vectorcall,
+    Tuple,
+)
+from retrograd.runtime.native.small.moving import MOST_AXES, CopySizes
+
+UNREAD, ANYHOW, IN_ORDER = range(3)
+"""Whether an input is read, wherever its elements lie or only if they do so in order."""
+MOST_ARRAYS = 32
+"""Inputs and outputs of a graph, and arrays of a step."""
+
+
+class Head(Record):
+    inputs: int
+    outputs: int
+    places: int
+    """Results in the list that is given back; 0 where it is the only result itself."""
+    outputs_at: int
+    """Where they are, in words of the record."""
+    places_at: int
+    steps_at: int
+    end_at: int
+    """Where the record ends."""
+
+
+class Input(Record):
+    how: int
+    dtype: Object
+    axes: int
+    copy: Callable[[Array[Memory], CopySizes], int]
+    room: Memory
+    """What it is copied to."""
+    extents: Inline[int] = several(MOST_AXES)
+    steps: Inline[int] = several(MOST_AXES)
+    """There, in bytes."""
+
+
+class Output(Record):
+    dtype: Object
+    axes: int
+    extents: Inline[int] = several(MOST_AXES)
+
+
+class Step(Record):
+    kernel: Callable[[Array[Memory], Array[int]], int]
+    words: int
+    arrays: int
+    places: Inline[int]
+    """A base and an offset for each array, then sizes. The bases are 0, for memory that stays, inputs and
+    outputs."""
+
+
+HEAD_WORDS, INPUT_WORDS, OUTPUT_WORDS = words(Head), words(Input), words(Output)
+
+
+@exported
+def retrograd_small(self: Tuple, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
+    head = cast(Head, cast(Bytes, self.items[0]).content)
+    if nargs == head.inputs and names is None and do_fit(head, args):
+        result = run(head, args)
+        if result is not None:
+            return result
+        PyErr_Clear()
+    return PyObject_Vectorcall(self.items[1], args, nargs, names)
+
+
+@native
+def run(head: Head, args: Array[Object]) -> Object | None:
+    """The result; null where a kernel or memory cannot do it."""
+    results = stack(Array[NdArray | None], MOST_ARRAYS)
+    made = made_of(head, results)
+    if made == head.outputs and is_walked(head, args, results):
+        found = results[0] if head.places == 0 else listed(head, results)
+        if found is not None:
+            return found
+    drop(cast(Array[Object | None], results), made)
+    return None
+
+
+# ---- arguments ---------------------------------------------------------------------------------------------
+@native
+def do_fit(head: Head, args: Array[Object]) -> bool:
+    """Whether all arguments are as the inputs say."""
+    for i in range(head.inputs):
+        input_ = input_of(head, i)
+        if input_.how != UNREAD and not is_like(cast(NdArray, args[i]), input_):
+            return False
+    return True
+
+
+@native
+def input_of(head: Head, number: int) -> Input:
+    return inside(Input, head, (HEAD_WORDS + number * INPUT_WORDS) << 3)
+
+
+@native
+def is_like(x: NdArray, wanted: Input) -> bool:
+    """Whether an argument is an array of the input's dtype and shape that lies where it may."""
+    if x.type is not NUMPY_ARRAY or x.dtype is not wanted.dtype or x.ndim != wanted.axes:
+        return False
+    for axis in range(wanted.axes):
+        if x.shape[axis] != wanted.extents[axis]:
+            return False
+    return wanted.how == ANYHOW or x.flags & CONTIGUOUS != 0
+
+
+@native
+def in_order(x: NdArray, known: Input) -> Memory:
+    """Where an argument's elements lie in order."""
+    if x.flags & (CONTIGUOUS | ALIGNED) == CONTIGUOUS | ALIGNED:
+        return x.data
+    arrays, sizes = stack(Array[Memory], 2), stack(CopySizes)
+    sizes.axes = known.axes
+    for axis in range(known.axes):
+        sizes.extents[axis], sizes.to_steps[axis] = known.extents[axis], known.steps[axis]
+        sizes.from_steps[axis] = x.strides[axis]
+    arrays[0], arrays[1] = known.room, x.data
+    known.copy(arrays, sizes)
+    return known.room
+
+
+# ---- steps -------------------------------------------------------------------------------------------------
+@native
+def is_walked(head: Head, args: Array[Object], results: Array[NdArray | None]) -> bool:
+    """Run the steps. False where a kernel cannot do it. Nothing here runs Python: scratch is shared."""
+    bases, arrays = stack(Array[Memory], MOST_ARRAYS), stack(Array[Memory], MOST_ARRAYS)
+    bases[0] = cast(Memory, 0)
+    for i in range(head.inputs):
+        input_ = input_of(head, i)
+        if input_.how != UNREAD:
+            bases[i + 1] = in_order(cast(NdArray, args[i]), input_)
+    for k in range(head.outputs):
+        bases[head.inputs + k + 1] = cast(NdArray, results[k]).data
+    step, end = inside(Step, head, head.steps_at << 3), inside(Step, head, head.end_at << 3)
+    while step is not end:
+        for i in range(step.arrays):
+            arrays[i] = inside(Memory, bases[step.places[2 * i]], step.places[2 * i + 1])
+        if step.kernel(arrays, step.places + 2 * step.arrays) != 0:
+            return False
+        step = inside(Step, step, step.words << 3)
+    return True
+
+
+# ---- results -----------------------------------------------------------------------------------------------
+@native
+def made_of(head: Head, results: Array[NdArray | None]) -> int:
+    """Make the results; how many could be made."""
+    output = inside(Output, head, head.outputs_at << 3)
+    for k in range(head.outputs):
+        results[k] = empty_array(output.dtype, output.axes, output.extents, None)
+        if results[k] is None:
+            return k
+        output = inside(Output, output, OUTPUT_WORDS << 3)
+    return head.outputs
+
+
+@native
+def listed(head: Head, results: Array[NdArray | None]) -> List | None:
+    """The list of results, which takes their references; null without memory."""
+    found = PyList_New(head.places)
+    if found is None:
+        return None
+    places = inside(Array[int], head, head.places_at << 3)
+    for i in range(head.places):
+        if places[i] < 0:
+            Py_IncRef(NONE)
+            found.items[i] = NONE
+        else:
+            found.items[i] = cast(NdArray, results[places[i]])
+    return found
