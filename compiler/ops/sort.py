@@ -1,19 +1,23 @@
 """Order: the permutation that sorts, and what follows from it.
 
-`Argsort` is the one op; sort, topk, kthvalue, median and mode read their values with `take_along`, whose
-adjoint brings the cotangents back to where the values came from. Functions that PyTorch gives two results
-return (values, indices).
+`Argsort` is the one op; parts of the permutation are composites, whose arrays need not be sorted as a whole
+(`keys.py`). sort, topk, kthvalue, median and mode read their values with `take_along`, whose adjoint brings
+the cotangents back to where the values came from. Functions that PyTorch gives two results return (values,
+indices).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops import keys
+from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.extremum import argmax
 from retrograd.compiler.ops.index import take_along
 from retrograd.compiler.ops.reduce import amax, sum_
@@ -39,18 +43,89 @@ class Argsort(Op):
         return x.with_dtype(dtypes.int64)
 
     def evaluate(self, *arrays: Array) -> Array:
-        (x,) = arrays
-        if dtypes.dtype(x.dtype).is_half:
-            x = x.astype(np.float32)  # NumPy does not know where NaNs of bfloat16 go
-        if not self.descending:
-            return np.argsort(x, self.axis, kind="stable")
-        backwards = np.argsort(np.flip(x, self.axis), self.axis, kind="stable")
-        return np.ascontiguousarray(np.flip(x.shape[self.axis] - 1 - backwards, self.axis))
+        return _along(self.axis, keys.order, arrays[0], self.descending)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
         return [None]
+
+
+@record
+class _Part(Composite):
+    """Some of the indices that sort along an axis. They are constant to the derivative."""
+
+    categories = (0, 1, 2)
+    axis: int
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [None]
+
+
+@register
+@record
+class FirstInOrder(_Part):
+    """Where the `count` least (or greatest) elements are, in order."""
+
+    name = "first_in_order"
+    count: int
+    descending: bool = False
+
+    def formula(self, *values: Value) -> Value:
+        return narrow(argsort(values[0], self.axis, self.descending), self.axis, 0, self.count)
+
+    def compute(self, *arrays: Array) -> Array:
+        return _along(self.axis, keys.first, arrays[0], self.count, self.descending)
+
+
+@register
+@record
+class NthInOrder(_Part):
+    """Where the element is that sorting would put at a place (from 0); the axis stays, with one element."""
+
+    name = "nth_in_order"
+    place: int
+
+    def formula(self, *values: Value) -> Value:
+        return narrow(argsort(values[0], self.axis), self.axis, self.place, self.place + 1)
+
+    def compute(self, *arrays: Array) -> Array:
+        return _along(self.axis, keys.nth, arrays[0], self.place)
+
+
+@register
+@record
+class MiddleInOrder(_Part):
+    """Where the lower middle element is, or the first NaN, unless NaN are ignored; the axis stays, too."""
+
+    name = "middle_in_order"
+    ignore_nan: bool = False
+
+    def formula(self, *values: Value) -> Value:
+        (x,) = values
+        size = x.shape[self.axis]
+        numbers = unsqueeze(sum_(cast(rows.eq(x, x), dtypes.int64), [self.axis]), [self.axis])
+        if self.ignore_nan:
+            order = iota_like(x, self.axis)
+            place = amax(rows.where(rows.lt(order + order, numbers), order, 0), [self.axis])
+        else:
+            place = rows.where(rows.eq(numbers, size), (size - 1) // 2, numbers)
+        return take_along(argsort(x, self.axis), reshape(place, numbers.shape), self.axis)
+
+    def compute(self, *arrays: Array) -> Array:
+        return _along(self.axis, keys.middle, arrays[0], self.ignore_nan)
+
+
+def _along(axis: int, places: Callable[..., Array], x: Array, *arguments: Any) -> Array:
+    """Places along an axis, lying in order. Halves are compared in float32."""
+    if dtypes.dtype(x.dtype).is_half:
+        x = x.astype(np.float32)  # NumPy does not know where NaNs of bfloat16 go
+    if axis == x.ndim - 1:
+        return np.ascontiguousarray(places(x, *arguments))
+    found = places(np.ascontiguousarray(x.swapaxes(axis, -1)), *arguments)
+    return np.ascontiguousarray(found.swapaxes(axis, -1))
 
 
 # ---- as functions of values of any level -------------------------------------------------------------------
@@ -71,7 +146,7 @@ def topk(x: Value, count: int, axis: int, largest: bool = True) -> tuple[Value, 
         raise ShapeError(
             f"topk of {count} along an axis of size {x.shape[axis]}", "selected index k out of range"
         )
-    order = narrow(argsort(x, axis, descending=largest), axis, 0, count)
+    order = apply(FirstInOrder(axis, count, largest), x)
     return take_along(x, order, axis), order
 
 
@@ -82,7 +157,7 @@ def kthvalue(x: Value, place: int, axis: int) -> tuple[Value, Value]:
             f"kthvalue of {place} along an axis of size {x.shape[axis]}",
             mirrored(f"kthvalue(): selected number k out of range for dimension {axis}"),
         )
-    return _chosen(x, narrow(argsort(x, axis), axis, place - 1, place), axis)
+    return _chosen(x, apply(NthInOrder(axis, place - 1), x), axis)
 
 
 def median(x: Value, axis: int, ignore_nan: bool = False) -> tuple[Value, Value]:
@@ -90,14 +165,7 @@ def median(x: Value, axis: int, ignore_nan: bool = False) -> tuple[Value, Value]
     size = x.shape[axis]
     if size == 0:
         raise ShapeError(f"median along axis {axis} of size 0", "there is no element to choose from")
-    numbers = unsqueeze(sum_(cast(rows.eq(x, x), dtypes.int64), [axis]), [axis])
-    if ignore_nan:
-        order = iota_like(x, axis)
-        place = amax(rows.where(rows.lt(order + order, numbers), order, 0), [axis])
-    else:
-        place = rows.where(rows.eq(numbers, size), (size - 1) // 2, numbers)
-    place = reshape(place, numbers.shape)
-    return _chosen(x, take_along(argsort(x, axis), place, axis), axis)
+    return _chosen(x, apply(MiddleInOrder(axis, ignore_nan), x), axis)
 
 
 def mode(x: Value, axis: int) -> tuple[Value, Value]:

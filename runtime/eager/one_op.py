@@ -2,9 +2,9 @@
 
 In flow an op and the types of its operands; out flows a function of arrays, compiled when it is first called
 (or read from the cache), or None where NumPy may as well do it: for little work, for elements by one NumPy
-function, for products other than convolutions, which are BLAS's, and for half precision. Values and adjoints
-are the graphs that `compile_grad` compiles, so nothing is said anew here. Whether it is worth it depends on
-types alone: equal calls give equal bits.
+function, for products other than convolutions, which are BLAS's, for what sorts, and for half precision.
+Values and adjoints are the graphs that `compile_grad` compiles, so nothing is said anew here. Whether it is
+worth it depends on types alone: equal calls give equal bits.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Movement
+from retrograd.compiler.ops.sort import Argsort
 from retrograd.compiler.ops.window import Unwindow, Window
 from retrograd.runtime.native.program import NativeProgram
 
@@ -116,6 +117,8 @@ def _pays(inputs: Iterable[Node], outputs: Sequence[Node]) -> bool:
     if any(node.dtype.is_half for node in (*inputs, *outputs)):
         return False
     nodes = list(_primitive(order(outputs)))
+    if any(isinstance(n.op, Argsort) for n in nodes):
+        return False
     product, windowed = (any(isinstance(n.op, kind) for n in nodes) for kind in (Dot, Window | Unwindow))
     return (windowed or not product) and sum(map(_steps, nodes)) >= _WORTH
 
