@@ -55,6 +55,54 @@ def outcome(f: Callable[..., Any], *operands: Any) -> Any:
     return array.dtype, array.shape, array.tobytes(), result.grad_fn and result.grad_fn.name()
 
 
+# ---- late functions ----------------------------------------------------------------------------------------
+
+
+def test_a_late_function_is_made_once_and_stays_itself() -> None:
+    def like(x: int) -> int:
+        """Doubles."""
+        return 2 * x
+
+    made: list[Callable[..., Any]] = []
+
+    def make() -> Callable[..., Any]:
+        made.append(calls.itself(1, lambda x: 2 * x))
+        return made[0]
+
+    late = calls.late(like, make)
+    assert (late.__name__, late.__doc__, made) == ("like", "Doubles.", [])
+    x = rg.ones(3)
+    assert [late(4), late(5), len(made)] == [8, 10, 1]
+    assert late(x) is x
+    assert late.__wrapped__ is made[0].__wrapped__
+
+
+def test_a_late_function_that_cannot_be_made_says_so_at_every_call() -> None:
+    def make() -> Callable[..., Any]:
+        raise RetrogradError("not today")
+
+    late = calls.late(make, make)
+    for _ in range(3):
+        with pytest.raises(RetrogradError, match="not today"):
+            late(1)
+
+
+def test_threads_that_come_first_make_a_late_function_once() -> None:
+    made: list[int] = []
+
+    def make() -> Callable[..., Any]:
+        made.append(1)
+        return calls.itself(1, lambda x: -x)
+
+    late, results = calls.late(make, make), list[int]()
+    threads = [threading.Thread(target=lambda: results.append(late(7))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (results, made) == ([-7] * 8, [1])
+
+
 # ---- rows --------------------------------------------------------------------------------------------------
 
 

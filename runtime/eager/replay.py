@@ -48,6 +48,11 @@ class _NoKey(Exception):
 
 
 def replayed(f: F, shown: Name = "", planner: str = "steps") -> F:
+    """The function by its plans, as `planned` makes it when it is first called."""
+    return calls.late(f, lambda: planned(f, shown, planner))
+
+
+def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
     """The function, doing again what it did for operands of these types and these plain arguments, by the
     plans of that entry of `PLANNERS`. Its result's `grad_fn` is called `shown`, if that is given.
     """

@@ -13,6 +13,7 @@ from typing import Any
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime import grad_names
+from retrograd.runtime.eager.instant.calls import late
 from retrograd.runtime.eager.replay import called, replayed
 from retrograd.runtime.functions.rows import APPLY, ROWS, Function, general, natively
 from retrograd.runtime.functions.telling import not_a_tensor, telling
@@ -104,10 +105,12 @@ def row_function(row: Elementwise) -> Function:
             result = general(row, (input, other))
         return result if out is None else write_out(out, result)
 
-    chosen = telling(row.name, with_other if row.arity == 2 else function)
+    chosen: Function = with_other if row.arity == 2 else function
     chosen.__name__ = chosen.__qualname__ = row.name
     chosen.__doc__ = f"`{row.formula}`, element by element."
-    return chosen if row.arity > 2 else natively(row, chosen)
+    if row.arity > 2:
+        return telling(row.name, chosen)
+    return late(chosen, lambda: natively(row, telling(row.name, chosen)))
 
 
 # ---- the table becomes methods -----------------------------------------------------------------------------

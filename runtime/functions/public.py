@@ -23,9 +23,10 @@ from retrograd.compiler.ir.graph import Array, Node, apply
 from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime import grad_names
 from retrograd.runtime.eager.inplace import assign
+from retrograd.runtime.eager.instant.calls import late
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
-from retrograd.runtime.eager.replay import called, name_history, replayed
+from retrograd.runtime.eager.replay import called, name_history, planned, replayed
 from retrograd.runtime.functions.telling import not_a_tensor, told
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import ALIASES
@@ -62,12 +63,14 @@ def public(
     """
 
     def enter(f: F) -> F:
-        name = shown or grad_names.FUNCTIONS.get(names[0], "")
-        wrapped = checked(names[0], viewing(f) if names[0] in VIEWS else f)
+        title = shown or grad_names.FUNCTIONS.get(names[0], "")
+        inner = viewing(f) if names[0] in VIEWS else f
         if replay:
-            wrapped = replayed(wrapped, name, "steps" if replay is True else replay)
-        elif name:
-            wrapped = called(name, wrapped)
+            planner = "steps" if replay is True else replay
+            wrapped = late(f, lambda: planned(checked(names[0], inner), title, planner))
+        else:
+            wrapped = checked(names[0], inner)
+            wrapped = called(title, wrapped) if title else wrapped
         for name in names:
             if function and not name.startswith("__"):
                 FUNCTIONS[name] = wrapped
@@ -140,8 +143,8 @@ def linalg(name: str, *also: str) -> Callable[[F], F]:
     """Make a function public in `linalg`; under the names `also` at the top and as a Tensor method, too."""
 
     def enter(f: F) -> F:
-        wrapped = checked(f"linalg_{name}", f)
-        wrapped = replayed(wrapped, grad_names.FUNCTIONS.get(f"linalg_{name}", ""))
+        shown = grad_names.FUNCTIONS.get(f"linalg_{name}", "")
+        wrapped = late(f, lambda: planned(checked(f"linalg_{name}", f), shown))
         LINALG[name] = wrapped
         for other in also:
             FUNCTIONS[other] = wrapped

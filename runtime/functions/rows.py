@@ -29,7 +29,7 @@ from retrograd.runtime.eager.kernels import kernel, number
 from retrograd.runtime.eager.opnodes import kind_of, record
 from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD
-from retrograd.runtime.eager.replay import name_history, replayed
+from retrograd.runtime.eager.replay import name_history, planned, replayed
 from retrograd.runtime.eager.selection import Selection
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
@@ -242,12 +242,20 @@ def _tracked(x: Tensor) -> bool:
 
 def _more(row: Elementwise) -> Function:
     """The row as a function of three operands or more."""
-    return replayed(lambda *operands: general(row, operands))
+    return planned(lambda *operands: general(row, operands))
 
 
-APPLY: dict[str, Function] = {
-    name: (_one, _two, _more, _more)[row.arity - 1](row) for name, row in ROWS.items()
-}
+def _applied(row: Elementwise) -> Function:
+    """The row as a function of its operands."""
+
+    def apply_to(*operands: Any) -> Tensor:
+        return general(row, operands)
+
+    make = (_one, _two, _more, _more)[row.arity - 1]
+    return calls.late(apply_to, lambda: make(row))
+
+
+APPLY: dict[str, Function] = {name: _applied(row) for name, row in ROWS.items()}
 """Each row as a function of its operands and nothing else; of two operands, NotImplemented where one is no
 operand.
 """

@@ -9,6 +9,7 @@ whatever is not plain:
     several(…)   several results at once
     update(…)    new elements of operands
     replay(…)    a function that finds such a step by its arguments (`replay.py`)
+    late(…)      any of them, made when it is first called
 
 A call's record is an array of 64-bit words. The native side reads it (`records.py`); Python
 writes into it what it finds out: which functions compute a row, what an adjoint looks at, where a view lies.
@@ -18,13 +19,14 @@ Where there are no native calls (`part.available`), the Python functions are all
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from retrograd.compiler.ir.graph import Op
-from retrograd.runtime.eager.instant.part import available, native_function
+from retrograd.runtime.eager.instant.part import available, become, native_function
 from retrograd.runtime.eager.instant.records import (
     DTYPES,
     MET,
@@ -44,6 +46,7 @@ from retrograd.runtime.native.grammar import WRITEABLE
 from retrograd.runtime.tensor import Tensor
 
 Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
 
 _PLACES = {dtype: place for place, dtype in enumerate(DTYPES)}
 
@@ -213,6 +216,28 @@ def replay(slow: Function, unplanned: Function, find: Function) -> tuple[Functio
     plans: dict[bytes, Function] = {}
     words = words_of(Keyed, slow=id(slow), unplanned=id(unplanned), plans=id(plans), find=id(find))
     return native_function("retrograd_replay", slow, words, (slow, unplanned, plans, find)), plans.clear
+
+
+def late(like: F, make: Callable[[], F]) -> F:
+    """What `make()` gives, which is asked for it at the first call: most of what a library offers a program
+    never calls. Until then it looks like this Python function, which does the same."""
+    if not available():
+        return make()
+    waiting = [make]
+
+    def first(*args: Any, **kwargs: Any) -> Any:
+        with _making:
+            if waiting:
+                become(function, waiting[0]())
+                waiting.clear()
+        return function(*args, **kwargs)
+
+    words = words_of(Asked, slow=id(first), arity=-1)
+    function: Any = native_function("retrograd_itself", like, words, first)
+    return function  # type: ignore[no-any-return]  # called as `like` is
+
+
+_making = threading.RLock()
 
 
 # ---- records -----------------------------------------------------------------------------------------------

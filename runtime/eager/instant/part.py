@@ -193,6 +193,17 @@ def native_function(entry: str, slow: Callable[..., Any], words: Any, kept: obje
     attributes |= {"__wrapped__": slow, "__kept__": (words, kept)}
     _keep(attributes)  # a reference for the object, which lets go of it with itself
     made = _class()()
-    head = _Head.from_address(id(made) + object.__basicsize__)
-    head[:] = [_address(entry), ctypes.addressof(words), id(attributes)]
+    _head(made)[:] = [_address(entry), ctypes.addressof(words), id(attributes)]
     return made  # type: ignore[no-any-return]  # called as `slow` is
+
+
+def become(function: Any, other: Any) -> None:
+    """Have a native function be what another one is, and keep what it was: it may be under way."""
+    for name in (*functools.WRAPPER_ASSIGNMENTS, "__wrapped__"):
+        setattr(function, name, getattr(other, name))
+    function.__kept__ = (other.__kept__, function.__kept__)
+    _head(function)[:2] = _head(other)[:2]
+
+
+def _head(function: Any) -> Any:
+    return _Head.from_address(id(function) + object.__basicsize__)
