@@ -25,7 +25,7 @@ from retrograd.compiler.backends.vector import Conversion, Means, Value, select
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.expressions import Buffer, Call, Load
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.likeness import Likeness, likeness, moved
+from retrograd.compiler.ir.likeness import Likeness, likenesses, moved
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
@@ -75,13 +75,13 @@ def emit(program: Program, symbol: str, target: Target, give: Callable[[str], No
     means = Means(_conversions(target), avx512=target.has("avx512f"), library=True)
     module = Module(_attributes(target), target.vector_bits, means, give)
     module.unique(symbol)
-    likenesses = [likeness(kernel, located=False) for kernel in program.kernels]
-    times = Counter(own.key for own in likenesses)
+    known = likenesses(program.kernels, located=False)
+    times = Counter(own.key for own in known if own is not None)
     written: dict[Hashable, str] = {}
     parts: list[Emitter | tuple[str, Likeness]] = []
-    for kernel, own in zip(program.kernels, likenesses):
+    for kernel, own in zip(program.kernels, known):
         part = parts[-1] if parts else None
-        if times[own.key] > 1:
+        if own is not None and times[own.key] > 1:
             if own.key not in written:
                 written[own.key] = _function(module, program, symbol, kernel, own)
             parts.append((written[own.key], own))

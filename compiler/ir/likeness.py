@@ -1,6 +1,7 @@
 """Which kernels are alike: the same statements over buffers of the same kinds, from one element of each on.
 
     likeness(kernel)            its statements as plain data, buffers and axes numbered as they are met
+    likenesses(kernels)         that of each which has a likely twin among them
     moved(kernel, name, moves)  the kernel over other buffers, or other parts of them
 
 Two kernels with the same key do the same to the places that `parts` names. So what is arranged, or written as
@@ -9,6 +10,7 @@ machine code, for one serves the other: an unrolled loop costs one iteration.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import assert_never
 
@@ -39,6 +41,7 @@ from retrograd.compiler.ir.loops import (
     Statement,
     Store,
     expressions,
+    walk,
 )
 from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.record import record
@@ -63,6 +66,27 @@ def likeness(kernel: Kernel, *, located: bool) -> Likeness:
     if kernel.contraction is not None:
         writer.contraction(kernel.contraction)
     return Likeness(tuple(writer.tokens), {b: writer.parts.get(b, 0) for b in writer.buffers if _outside(b)})
+
+
+def likenesses(kernels: Sequence[Kernel], *, located: bool) -> list[Likeness | None]:
+    """Of each kernel; None for those that a glance tells from all others."""
+    glances = [_glance(kernel) for kernel in kernels]
+    times = Counter(glances)
+    return [likeness(k, located=located) if times[g] > 1 else None for k, g in zip(kernels, glances)]
+
+
+def _glance(kernel: Kernel) -> Hashable:
+    """Something that is the same for kernels that are alike, and soon found."""
+    glance: list[int | str] = []
+    for s in walk(kernel.body):
+        match s:
+            case For(axis):
+                glance.append(axis.extent)
+            case Store(value=Call(row)) | Accumulate(value=Call(row)):
+                glance.append(row)
+            case _:
+                glance.append(type(s).__name__)
+    return tuple(glance)
 
 
 def _outside(buffer: Buffer) -> bool:

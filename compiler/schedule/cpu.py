@@ -15,7 +15,7 @@ from functools import partial
 from retrograd.compiler.ir.expressions import Buffer, Call, Expression, Load, Number, Space, indices
 from retrograd.compiler.ir.graph import OPS
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.likeness import Likeness, likeness, moved
+from retrograd.compiler.ir.likeness import Likeness, likenesses, moved
 from retrograd.compiler.ir.loops import (
     Accumulate,
     For,
@@ -56,9 +56,10 @@ def schedule(program: Program, machine: Machine) -> Program:
     joined = join_epilogues(program, partial(fits, machine=machine))
     known: dict[Hashable, tuple[Kernel, Likeness]] = {}
     kernels: list[Kernel] = []
-    for kernel in joined.kernels:
-        own = likeness(kernel, located=True)
-        if own.key in known:
+    for kernel, own in zip(joined.kernels, likenesses(joined.kernels, located=True)):
+        if own is None:
+            kernels.append(_kernel(kernel, machine))
+        elif own.key in known:
             twin, its = known[own.key]
             pairs = zip(its.parts.items(), own.parts.items(), strict=True)
             kernels.append(

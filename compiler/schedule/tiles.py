@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import NamedTuple
 
 from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import Accumulate, Contraction, For, Kind, Local, Statement, Store
 from retrograd.compiler.ir.rewriting import Rewriter, stores_of
+from retrograd.compiler.record import record
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, pack_block, steps
 from retrograd.compiler.schedule.tasks import LIGHT, within, work
@@ -60,58 +60,92 @@ class Shape(NamedTuple):
 
 def tile_shape(c: Contraction, machine: Machine) -> Shape:
     """The shape with which the product takes the fewest cycles."""
-    lanes = machine.lanes(c.out.dtype.itemsize)
-    across = -(-c.column.extent // lanes)
-    sides = product(range(1, min(_TALLEST, c.row.extent) + 1), range(1, min(_WIDEST, across) + 1))
-    fitting = [(r, v) for r, v in sides if r * v + min(r, v) + 1 <= machine.registers]
-    shapes = [Shape(r, v, _depth(c, r, v * lanes)) for r, v in fitting]
-    cycles = {shape: _cycles(c, lanes, shape) for shape in shapes}
-    short = _SHORT if min(cycles.values()) < _BRIEF else 0.0
-    return min(shapes, key=lambda shape: cycles[shape] * (1 + short * shape.rows * shape.vectors))
+    lanes, found = machine.lanes(c.out.dtype.itemsize), list[tuple[float, Shape]]()
+    sizes, across = _Sizes.of(c, lanes), -(-c.column.extent // lanes)
+    for rows in range(1, min(_TALLEST, c.row.extent) + 1):
+        for vectors in range(1, min(_WIDEST, across) + 1):
+            if rows * vectors + min(rows, vectors) + 1 > machine.registers:
+                break
+            shape = Shape(rows, vectors, _depth(sizes, rows, vectors * lanes))
+            found.append((_cycles(sizes, shape), shape))
+    short = _SHORT if min(cycles for cycles, _ in found) < _BRIEF else 0.0
+    return min(found, key=lambda each: each[0] * (1 + short * each[1].rows * each[1].vectors))[1]
 
 
-def _depth(c: Contraction, rows: int, width: int) -> int:
+@record(slots=True)
+class _Sizes:
+    """What shapes are weighed by, read once for all of them."""
+
+    rows: int
+    columns: int
+    inner: int
+    itemsize: int
+    lanes: int
+    exact: bool
+    streamed: float
+    """Cycles that an element of the left operand takes at least."""
+    paged: bool
+    """Whether rows of the left operand lie whole pages apart."""
+    often: int
+    """Blocks of rows from which on a panel is copied."""
+
+    @staticmethod
+    def of(c: Contraction, lanes: int) -> _Sizes:
+        rows, inner, itemsize = c.row.extent, c.inner.extent, c.out.dtype.itemsize
+        streamed = _STREAMED * itemsize if rows * inner * itemsize > SECOND_LEVEL else 0.0
+        paged = (steps(c.left, c.row) or 1) * itemsize % _PAGE == 0
+        return _Sizes(
+            rows, c.column.extent, inner, itemsize, lanes, is_exact(c), streamed, paged, _least_blocks(c)
+        )
+
+
+def _depth(s: _Sizes, rows: int, width: int) -> int:
     """The inner axis in equal pieces, if many tiles read a panel that does not fit the second-level
     cache."""
-    inner, across = c.inner.extent, min(width, c.column.extent) * c.out.dtype.itemsize
-    most = max(32, SECOND_LEVEL // across)
-    if inner <= most * 5 // 4 or c.row.extent < _REUSED * rows:
-        return inner
-    pieces = -(-inner // most)
-    return -(-inner // (8 * pieces)) * 8
+    most = max(32, SECOND_LEVEL // (min(width, s.columns) * s.itemsize))
+    if s.inner <= most * 5 // 4 or s.rows < _REUSED * rows:
+        return s.inner
+    pieces = -(-s.inner // most)
+    return -(-s.inner // (8 * pieces)) * 8
 
 
-def _cycles(c: Contraction, lanes: int, shape: Shape) -> float:
+def _cycles(s: _Sizes, shape: Shape) -> float:
     """Roughly, at two multiply-adds and two loads a cycle, and less from the second-level cache."""
-    blocks, width = -(-c.row.extent // shape.rows), shape.vectors * lanes
-    panels, rest = divmod(c.column.extent, width)
-    total = panels * _cycles_of_tile(c, lanes, shape, blocks)
+    blocks = -(-s.rows // shape.rows)
+    panels, rest = divmod(s.columns, shape.vectors * s.lanes)
+    total = panels * _cycles_of_tile(s, shape, shape.vectors, blocks) if panels else 0.0
     if rest:
-        last = -(-rest // lanes) if panels and is_exact(c) else shape.vectors
-        total += _cycles_of_tile(c, lanes, shape._replace(vectors=last), blocks)
+        last = -(-rest // s.lanes) if panels and s.exact else shape.vectors
+        total += _cycles_of_tile(s, shape, last, blocks)
     return blocks * total
 
 
-def _cycles_of_tile(c: Contraction, lanes: int, shape: Shape, blocks: int) -> float:
-    """Of a tile whose panel so many blocks of rows read."""
-    rows, vectors, depth = shape
+def _cycles_of_tile(s: _Sizes, shape: Shape, vectors: int, blocks: int) -> float:
+    """Of a tile of so many vectors, whose panel so many blocks of rows read."""
+    rows, depth = shape.rows, shape.depth
     bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)  # four: the latency of a multiply-add
-    panel = min(vectors * lanes, c.column.extent) * depth * c.out.dtype.itemsize
+    panel = min(vectors * s.lanes, s.columns) * depth * s.itemsize
     if blocks > 1 and panel > _FIRST_LEVEL * 5 // 4:
         bound = max(bound, _FETCHED * vectors) + _FAR * vectors
-    if c.row.extent * c.inner.extent * c.out.dtype.itemsize > SECOND_LEVEL:
-        bound += _STREAMED * rows * c.out.dtype.itemsize
-    if rows > _WAYS and (steps(c.left, c.row) or 1) * c.out.dtype.itemsize % _PAGE == 0:
+    bound += s.streamed * rows
+    if rows > _WAYS and s.paged:
         bound *= 1.2
     bound += _STEP + _OPERAND * (rows + vectors)
-    bound += vectors * (_COPIED / blocks if is_reused(c, rows) else _TORN)
-    return c.inner.extent * bound + -(-c.inner.extent // depth) * (2 * rows * vectors + 16)
+    bound += vectors * (_COPIED / blocks if blocks >= s.often else _TORN)
+    return s.inner * bound + -(-s.inner // depth) * (2 * rows * vectors + 16)
 
 
 def is_reused(c: Contraction, rows: int) -> bool:
     """Do blocks of so many rows read a panel so often that copying it to whole cache lines is worth it?"""
+    return -(-c.row.extent // rows) >= _least_blocks(c)
+
+
+def _least_blocks(c: Contraction) -> int:
+    """From how many blocks on they do; more than there are, if never."""
+    if c.row.extent < OFTEN:
+        return c.row.extent + 1
     near = c.inner.extent * c.column.extent * c.out.dtype.itemsize <= _FIRST_LEVEL
-    return c.row.extent >= OFTEN and (not near or -(-c.row.extent // rows) >= _AGAIN)
+    return _AGAIN if near else 1
 
 
 def is_exact(c: Contraction) -> bool:
