@@ -196,7 +196,15 @@ def test_a_product_of_no_elements(m: int, n: int) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "shape",
-    [(130, 200, 150), (1, 2000, 1000), (150, 700, 100), (90, 2700, 70), (200, 3000, 150), (300, 20, 300)],
+    [
+        (130, 200, 150),
+        (1, 2000, 1000),
+        (150, 700, 100),
+        (90, 2700, 70),
+        (200, 3000, 150),
+        (300, 20, 300),
+        (1100, 611, 130),
+    ],
 )
 def test_threads_do_not_change_a_bit(layout: str, shape: Shape) -> None:
     a, b = operands(layout, *shape, "f4")

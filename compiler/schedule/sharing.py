@@ -18,6 +18,9 @@ _LONGEST_TASK = 1 << 20
 _TOGETHER, LEAST_TASKS, FEWEST_TASKS = 32, 8, 4
 """Blocks of rows that a task takes, so that a piece of a panel is read more often; tasks that there should
 be, and that there must be where each copies its panel."""
+_EVEN_TASKS, _MANY = 16, 512
+"""Tasks that there should be where each takes long, so that threads end together; and rows of such a task,
+for which copying the panel once more is little."""
 
 LOCAL_PANELS = 1 << 17
 """Bytes of panels that may be on the stack, except in a task of threads."""
@@ -39,7 +42,9 @@ def blocks_of_task(rows: Pieces, panels: int, products: int, sharing: Sharing) -
     """How many blocks of rows a task takes, of so many multiplications each."""
     even = -(-rows.count * panels // LEAST_TASKS)
     if sharing is Sharing.PANELS:
-        return max(even, -(-OFTEN // rows.size), -(-TASK_PRODUCTS // products))
+        chunks = max(1, min(-(-_EVEN_TASKS // panels), rows.count * rows.size // _MANY))
+        least = max(even, -(-OFTEN // rows.size), -(-TASK_PRODUCTS // products))
+        return min(least, -(-rows.count // chunks))
     size = max(1, min(max(TASK_PRODUCTS // products, even), _LONGEST_TASK // products))
     return size if sharing is Sharing.BLOCKS else max(size, min(_TOGETHER, even))
 

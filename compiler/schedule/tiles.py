@@ -38,7 +38,7 @@ _STEP, _OPERAND = 0.6, 0.06
 OFTEN, _AGAIN = 64, 8
 """Rows that read a panel, so that copying it to whole cache lines is worth it; and blocks of rows, where the
 right operand stays in the first-level cache as it lies."""
-_PAGE, _WAYS = 4096, 8
+_PAGE, _WAYS = 4096, 12
 """Bytes after which addresses meet the same sets of the first-level cache again, and lines of a set."""
 _LARGE = 1 << 22
 """A product of so many multiplications is worth two kinds of tiles."""

@@ -16,6 +16,7 @@ from retrograd.compiler.native.language import (
     native,
     variable,
 )
+from retrograd.compiler.native.pages import HUGE_PAGE, allocate_huge
 from retrograd.runtime.native.addressing import new_address, wrapped
 from retrograd.runtime.native.grammar import (
     AT_ONCE,
@@ -41,6 +42,8 @@ from retrograd.runtime.native.objects import (
 
 ARENA_KEPT = 256 << 20
 """Bytes up to which an arena is kept for the next call; giving it back costs a page fault a page."""
+HUGE_FROM = 2 * HUGE_PAGE
+"""Bytes from which on an arena is in huge pages."""
 
 
 # --- outputs ----------------------------------------------------------------------------------------------
@@ -164,7 +167,10 @@ def borrow_arena(size: int) -> Memory | None:
     if kept is not None and kept.size >= size:
         return inside(Memory, kept, _HEAD_BYTES)
     free(kept)
-    block = aligned_alloc(_HEAD_BYTES, size + 2 * _HEAD_BYTES - 1 & -_HEAD_BYTES)
+    whole = size + 2 * _HEAD_BYTES - 1 & -_HEAD_BYTES
+    block = (
+        cast(Memory | None, allocate_huge(whole)) if whole >= HUGE_FROM else aligned_alloc(_HEAD_BYTES, whole)
+    )
     if block is None:
         return None
     cast(Block, block).size = size

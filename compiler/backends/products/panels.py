@@ -12,13 +12,15 @@ from retrograd.compiler.native.language import native, stack
 
 @native
 def copy_left(job: Job, number: int) -> None:
-    """Some blocks of the left operand, a few inner positions of each at a time."""
+    """Some inner positions of some blocks of the left operand, a few of each block at a time."""
     plan, told = job.plan, stack(Block)
     copy = plan.copy_left
     if copy is None:
         return
-    batch = number // plan.left_groups
-    first = (number - batch * plan.left_groups) * plan.left_beside
+    group = number // plan.left_pieces
+    start = (number - group * plan.left_pieces) * plan.left_deep
+    batch = group // plan.left_groups
+    first = (group - batch * plan.left_groups) * plan.left_beside
     end = min(first + plan.left_beside, plan.blocks)
     rows, row_step, inner_step, inner = plan.rows, plan.left_row, plan.left_inner, plan.inner_extent
     line = rows * plan.itemsize
@@ -26,8 +28,9 @@ def copy_left(job: Job, number: int) -> None:
     told.down, told.across, told.columns, told.after = inner_step, row_step, rows, line
     told.read, told.written = plan.left_mask, plan.left_mask
     left, panels = job.left + batch * plan.left_batch, job.panels + batch * plan.blocks * block_bytes
-    for k in range(0, inner, DEEP):
-        told.count = min(inner - k, DEEP)
+    stop = min(start + plan.left_deep, inner)
+    for k in range(start, stop, DEEP):
+        told.count = min(stop - k, DEEP)
         for block in range(first, end):
             row = min(block * rows, latest)
             copy(panels + block * block_bytes + k * line, left + row * row_step + k * inner_step, told)

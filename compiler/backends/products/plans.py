@@ -20,7 +20,9 @@ Word = int | str
 _COPIED_TOGETHER = 1024
 """Elements side by side of several blocks of the left operand that are copied together."""
 _PARALLEL_COPY = 1 << 16
-"""Elements from which on threads share the copying."""
+"""Elements from which on threads share the copying, and of a task that there is then, or a little more."""
+_LINE = 64
+"""Bytes that sums begin at a multiple of, behind the copies."""
 _SLACK = 1024
 """Bytes after the sums that the last vector of a loop may read, and ignores. A flip reads as many rows as a
 vector has lanes."""
@@ -104,21 +106,25 @@ def _copies(s: Routine) -> dict[str, Word]:
     """How the operands lie, and what is copied of them."""
     plan, itemsize, rows, inner = s.plan, s.left.dtype.itemsize, s.row.extent, s.inner.extent
     blocks, columns = -(-rows // plan.rows), min(s.column.extent, plan.width)
-    beside = max(1, _COPIED_TOGETHER // plan.rows)
-    groups = -(-blocks // beside)
-    tasks = 0 if s.panels is None or s.copied else s.batch.extent * groups
-    shared = tasks > 1 and rows * inner * s.batch.extent >= _PARALLEL_COPY
+    groups = max(1, rows // _COPIED_TOGETHER)
+    beside = -(-blocks // groups)
+    shared = rows * inner * s.batch.extent >= _PARALLEL_COPY
+    deep = inner if not shared else -(-_PARALLEL_COPY // (beside * plan.rows * DEEP)) * DEEP
+    groups, pieces = -(-blocks // beside), -(-inner // deep)
+    tasks = 0 if s.panels is None or s.copied else s.batch.extent * groups * pieces
     left = [_step(s.left.index, axis, itemsize) for axis in (s.row, s.inner, s.batch)]
     right = [_step(s.right.index, axis, itemsize) for axis in (s.column, s.inner, s.batch)]
     least = inner % plan.depth or plan.depth
+    copied = plan.beside * plan.depth * plan.width * itemsize if plan.copies_right else 0
     return {
         "copy_left": _copy(s, left, plan.rows, inner % DEEP or DEEP) if s.panels else 0,
         "copy_right": _copy(s, right, columns, least) if plan.copies_right else 0,
         "left_row": left[0], "left_inner": left[1], "left_batch": left[2],
         "right_inner": right[1], "right_column": right[0], "right_batch": right[2],
-        "panel_bytes": plan.beside * plan.depth * plan.width * itemsize if plan.copies_right else 0,
-        "left_tasks": tasks, "left_parallel": "retrograd_parallel" if shared else 0,
-        "left_groups": groups, "left_beside": beside, "left_mask": _bits(plan.rows % plan.lanes),
+        "panel_bytes": -(-copied // _LINE) * _LINE,
+        "left_tasks": tasks, "left_parallel": "retrograd_parallel" if shared and tasks > 1 else 0,
+        "left_groups": groups, "left_beside": beside, "left_pieces": pieces, "left_deep": deep,
+        "left_mask": _bits(plan.rows % plan.lanes),
         "right_mask": _bits(columns % plan.lanes),
         "right_kept": _bits(plan.lanes if columns % plan.lanes else 0),
     }  # fmt: skip

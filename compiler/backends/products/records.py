@@ -180,6 +180,10 @@ class Plan(Record):
     left_groups: int
     left_beside: int
     """Blocks of such a task."""
+    left_pieces: int
+    """Tasks that follow each other along the inner axis."""
+    left_deep: int
+    """Inner positions of such a task."""
     left_mask: int
     """What is read of the last vector of a copied block's row."""
     right_mask: int

@@ -23,6 +23,7 @@ from retrograd.compiler.backends.products.records import (
     Tile,
     Work,
 )
+from retrograd.compiler.backends.products.rooms import LARGE, borrow, give_back
 from retrograd.compiler.native.language import Array, Byte, cast, exported, inlined, inside, native, stack
 
 _STEP = 8 * len(STEP)
@@ -101,11 +102,22 @@ def do_panels(job: Job, first: int, end: int) -> None:
 
 @native
 def do_item(job: Job, number: int) -> None:
+    """An item, with room for its copies and for sums that wait."""
+    needed = job.plan.panel_bytes + job.plan.sums_bytes
+    room = borrow(needed) if needed >= LARGE else None
+    if room is None:
+        do_item_in(job, number, stack(Array[Byte], needed, 64))
+        return
+    do_item_in(job, number, room)
+    give_back(room)
+
+
+@native
+def do_item_in(job: Job, number: int, room: Bytes) -> None:
     """Some blocks of some panels, for each piece of the inner axis, and what follows."""
     item, told, plan = stack(Item), stack(Tile), job.plan
     place_item(item, job, number)
-    item.panels = stack(Array[Byte], plan.panel_bytes, 64)
-    item.sums = stack(Array[Byte], plan.sums_bytes, 64)
+    item.panels, item.sums = room, room + plan.panel_bytes
     tell_tiles(told, item)
     kept = plan.epilogue is not None or plan.turned is not None
     k, inner, depth = 0, plan.inner_extent, plan.depth
@@ -159,7 +171,7 @@ def tell_tiles(told: Tile, item: Item) -> None:
         told.down = told.before
         if plan.beside != 1:
             told.blocks = 1
-    told.left_back, told.ahead, told.ahead_on = 0, 0, 0
+    told.left_back = 0
     if plan.copy_left is None:
         told.left_back = rows_back(item) * item.row
 
@@ -169,6 +181,17 @@ def rows_back(item: Item) -> int:
     """By how many rows the last block is moved back to end with the product."""
     plan = item.plan
     return plan.blocks * plan.rows - plan.row_extent if item.end_block == plan.blocks else 0
+
+
+@inlined
+def bytes_ahead(item: Item, count: int) -> int:
+    """How much of the next block of rows a tile fetches into the cache at each of so many inner positions,
+    where that block follows in memory: all panels together fetch all of it."""
+    plan = item.plan
+    panels = item.end_panel - item.panel
+    if plan.copy_left is not None:
+        return item.inner // panels
+    return item.left_on // (count * panels) if count == plan.inner_extent else 0
 
 
 @native
@@ -182,6 +205,8 @@ def multiply(item: Item, told: Tile, k: int, waits: bool) -> None:
     left, left_on, row_step, right_column = item.left, item.left_on, item.row, plan.right_column
     right, out, out_row = item.right + k * plan.right_inner, item.out, plan.out_row
     panel_bytes, tile_bytes, begins = plan.depth * told.down, rows * told.before, k == 0
+    told.ahead_on = bytes_ahead(item, told.count)
+    fetched = told.ahead_on * told.count
     told.after, told.to_on, told.to_back = out_row, rows * out_row, rows_back(item) * out_row
     if waits:
         told.after, told.to_on, told.to_back = told.before, told.from_on, 0
@@ -190,10 +215,12 @@ def multiply(item: Item, told: Tile, k: int, waits: bool) -> None:
         row = min(block * rows, latest_row)
         a = left + k * item.inner + (block * left_on if copied_left else row * row_step)
         own, copied = own_block, item.panels
+        told.ahead = left_on
         for panel in range(item.panel, item.end_panel):
             column = min(panel * width, latest_column)
             b = copied if copied_right else right + column * right_column
             to = own if waits else out + row * out_row + column * itemsize
             tile(a, b, None if begins else own, to, told)
+            told.ahead = told.ahead + fetched
             copied, own = copied + panel_bytes, own + tile_bytes
         own_block, block = own_block + told.from_on, block + told.blocks

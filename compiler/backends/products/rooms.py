@@ -1,0 +1,65 @@
+"""Memory for what an item of a product copies, and for its sums that wait, in the native language.
+
+In flow bytes that are wanted, out flows a room of at least as many, which `give_back` keeps for the next
+item, of any product on any thread. It is in huge pages: tiles go over copies in strides.
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.backends.products.records import Bytes
+from retrograd.compiler.native.language import (
+    Array,
+    Byte,
+    Record,
+    cast,
+    compare_exchange,
+    exchange,
+    inside,
+    native,
+    variable,
+)
+from retrograd.compiler.native.pages import HUGE_PAGE, allocate_huge, free
+
+LARGE = 1 << 17
+"""Bytes from which on a room is worth it. Less is on the stack."""
+_HEAD = 64
+"""Bytes before a room, so that it begins with a line of the cache."""
+_KEPT = 64
+"""Rooms that wait for the next item, at most."""
+
+
+class Head(Record):
+    """What lies before a room."""
+
+    size: int
+    """Bytes of both."""
+
+
+ROOMS = variable(Array[Bytes | None], "rooms", 8 * _KEPT)
+
+
+@native
+def borrow(size: int) -> Bytes | None:
+    """Null where there is no memory."""
+    for place in range(_KEPT):
+        kept = exchange(ROOMS + place, None)
+        if kept is not None:
+            if cast(Head, kept).size >= size + _HEAD:
+                return kept + _HEAD
+            free(kept)
+            break
+    whole = (size + _HEAD + HUGE_PAGE - 1) & -HUGE_PAGE
+    made = allocate_huge(whole)
+    if made is None:
+        return None
+    cast(Head, made).size = whole
+    return made + _HEAD
+
+
+@native
+def give_back(room: Bytes) -> None:
+    whole = inside(Array[Byte], room, -_HEAD)
+    for place in range(_KEPT):
+        if compare_exchange(ROOMS + place, None, whole):
+            return
+    free(whole)
