@@ -218,7 +218,10 @@ def _told(error: Exception, name: str, f: F, args: Sequence[Any], kwargs: dict[s
 def parameters_of(f: Callable[..., Any]) -> tuple[list[str], str | None]:
     """The names of what a function takes, in order, and which takes any number of positional arguments. Read
     off the code: to make the signatures of all functions would take a tenth of the time of importing."""
-    inner = inspect.unwrap(f)
+    inner = inspect.unwrap(f, stop=_says_itself)
+    if _says_itself(inner):
+        given = inner.__signature__.parameters
+        return list(given), next((name for name, p in given.items() if p.kind is p.VAR_POSITIONAL), None)
     code, bound = inner.__code__, int(inspect.ismethod(inner))
     named = code.co_argcount + code.co_kwonlyargcount
     starred, keywords = bool(code.co_flags & inspect.CO_VARARGS), bool(code.co_flags & inspect.CO_VARKEYWORDS)
@@ -226,6 +229,11 @@ def parameters_of(f: Callable[..., Any]) -> tuple[list[str], str | None]:
     plain, late = names[bound : code.co_argcount], names[code.co_argcount : named]
     spread = names[named : named + starred]
     return [*plain, *spread, *late, *names[named + starred :]], spread[0] if spread else None
+
+
+def _says_itself(f: Callable[..., Any]) -> bool:
+    """Whether it says what it takes, as against its code."""
+    return hasattr(f, "__signature__")
 
 
 _MISSING = object()

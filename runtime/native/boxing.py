@@ -2,38 +2,12 @@
 
 In flow outputs (`making.py`), leaves and the returns of the record; out flows one Python object. A new kind
 of number is a case in `box`, a new step a case in `followed`.
-
-*Returns* are a program for a stack machine, whose last object is the call's result. Its steps are
-(what, operand, offset):
-
-| step | |
-|---|---|
-| 0 output | push output number `operand` |
-| 1 array | push the array in output number `operand` |
-| 2 object | push the object `operand` |
-| 3 leaf | push leaf number `operand` |
-| 4 leaf's array | push the array of leaf number `operand` |
-| 5 leaf's slot | push what is in the slot at `offset`; if that is None, the leaf itself |
-| 6 leaf's count | push the first item of the list in the slot at `offset`; None, if there is no list |
-| 7 next | push the next of the iterator `operand` |
-| 8 tuple | make a tuple of the `operand` objects on top |
-| 9 list | make a list of them |
-| 10 new | push a new object of the class `operand` |
-| 11 set | put the object on top into the slot at `offset` of the one below |
-| 12 keep | keep the object on top as number `operand` |
-| 13 kept | push what is kept as number `operand` |
-| 14 dict | make a dict of the objects on top, one for each of the keys in the tuple `operand` |
-| 15 named | make a tuple of the class `operand` of the `offset` objects on top |
-| 16 attribute | put the object on top into the attribute `operand` of the one below, past its `__setattr__` |
-| 17 bump | count one more change of leaf number `operand`, in the list in the slot at `offset` |
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 from retrograd.compiler.native.language import Array, Float32, Record, cast, inlined, inside, native, stack
-from retrograd.runtime.native.grammar import Head, IntegerPort, Kind, Port, behind, words
+from retrograd.runtime.native.grammar import Head, IntegerPort, Kind, Port, Step, behind, words
 from retrograd.runtime.native.objects import (
     NONE,
     List,
@@ -53,29 +27,6 @@ from retrograd.runtime.native.objects import (
     PyType_GenericAlloc,
     Tuple,
 )
-
-
-class Step(IntEnum):
-    """Steps of returns."""
-
-    OUTPUT = 0
-    ARRAY_OF_OUTPUT = 1
-    OBJECT = 2
-    LEAF = 3
-    ARRAY_OF_LEAF = 4
-    SLOT_OF_LEAF = 5
-    COUNT_OF_LEAF = 6
-    NEXT = 7
-    TUPLE = 8
-    LIST = 9
-    NEW = 10
-    SET = 11
-    KEEP = 12
-    KEPT = 13
-    DICT = 14
-    NAMED = 15
-    ATTRIBUTE = 16
-    BUMP = 17
 
 
 class Instruction(Record):

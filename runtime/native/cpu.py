@@ -153,9 +153,9 @@ def load_native(
     level: int | None = CAREFUL,
 ) -> Library:
     """A native part of the runtime: functions of the native language (`compiler/native/language.py`), and all
-    that they call; `roots` gives them, if they are not in the cache. The name is for the cache, whose keys
-    tell states of the sources apart; the level is LLVM's, None that of programs, which a first call waits
-    for."""
+    that they call; `roots` gives them, if they are not in the cache (`exported`). The name is for the cache,
+    whose keys tell states of the sources apart; the level is LLVM's, None that of programs, which a first
+    call waits for."""
     target = host()
     key = cache.key_of("native part", name, sorted(numbers.items()), target)
     object_code = cache.get(key)
@@ -165,6 +165,16 @@ def load_native(
         object_code = assemble(lowering.text(roots(), numbers), target, level=level)
         cache.put(key, object_code)
     return Library([object_code], symbols)
+
+
+def exported(*modules: str) -> Callable[[], list[Callable[..., Any]]]:
+    """What gives the functions that these modules export. Late: what is in the cache needs none of them."""
+
+    def roots() -> list[Callable[..., Any]]:
+        things = [thing for module in modules for thing in vars(import_module(module)).values()]
+        return [thing for thing in things if getattr(thing, "exported", False)]
+
+    return roots
 
 
 @functools.cache

@@ -7,23 +7,20 @@ numbers back: its generators stand as before, unless others have drawn meanwhile
 
 from __future__ import annotations
 
-from retrograd.compiler.native.language import Array, Record, cast, inlined, inside, native, stack
-from retrograd.runtime.native.grammar import DrawPort, Frame, Kind, Port, behind
+from retrograd.compiler.native.language import Array, cast, inlined, inside, native, stack
+from retrograd.runtime.native.grammar import (
+    SAVED_BYTES,
+    SAVED_HEAD,
+    DrawPort,
+    Frame,
+    Kind,
+    Port,
+    Saved,
+    behind,
+)
 from retrograd.runtime.native.making import empty_array
 from retrograd.runtime.native.objects import Memory, NdArray, Object, Py_DecRef, Py_IncRef, memcpy
 from retrograd.runtime.random.twister import STATE_BYTES, State
-
-
-class Saved(Record):
-    """What is saved of one draw; behind it, the state as it was."""
-
-    state: State
-    turn: int
-    """To which the draw has brought it."""
-
-
-_HEAD_BYTES = 16
-SAVED_BYTES = STATE_BYTES + _HEAD_BYTES
 
 
 @native
@@ -83,7 +80,7 @@ def draw(
             if draw_port.place >= 0:
                 frame.pointers[p] = inside(Memory, arena, draw_port.place)
             if saving:
-                memcpy(inside(Memory, save, _HEAD_BYTES), draw_port.state, STATE_BYTES)
+                memcpy(inside(Memory, save, SAVED_HEAD), draw_port.state, STATE_BYTES)
             draw_port.law(
                 draw_port.state, cast(Memory, frame.pointers[p]), draw_port.count, draw_port.parameters
             )
@@ -101,4 +98,4 @@ def rewind(saved: Saved, draws: int) -> None:
     for k in range(draws - 1, -1, -1):
         save = inside(Saved, saved, k * SAVED_BYTES)
         if save.state.turn == save.turn:
-            memcpy(cast(Memory, save.state), inside(Memory, save, _HEAD_BYTES), STATE_BYTES)
+            memcpy(cast(Memory, save.state), inside(Memory, save, SAVED_HEAD), STATE_BYTES)

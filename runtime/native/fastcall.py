@@ -27,9 +27,8 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.errors import CompilerError
-from retrograd.runtime.native import cpu, trampoline
-from retrograd.runtime.native.drawing import SAVED_BYTES
-from retrograd.runtime.native.grammar import HEAD, Kind
+from retrograd.runtime.native import cpu
+from retrograd.runtime.native.grammar import HEAD, SAVED_BYTES, Kind
 from retrograd.runtime.native.layout import dict_version, layout, numpy_function
 from retrograd.runtime.native.ports import (
     UNSEEN,
@@ -255,7 +254,7 @@ def _trampoline() -> cpu.Library:
         raise CompilerError("native calls need to know where objects keep their data")
     return cpu.load_native(
         "trampoline",
-        lambda: [trampoline.retrograd_call, trampoline.retrograd_choose, trampoline.retrograd_nothing],
+        cpu.exported("retrograd.runtime.native.trampoline"),
         asdict(places) | {"dict_version": dict_version()},
         {
             "numpy_array_type": id(np.ndarray),

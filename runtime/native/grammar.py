@@ -1,7 +1,7 @@
 """What a native call reads: its record, which `fastcall.py` writes and `trampoline.py` goes by.
 
 The record is bytes, read as 64-bit words: a `Head`, then ports of arguments, ports of held objects, ports of
-outputs, and returns (`boxing.py`). A *port* describes an argument to check or an output to make; both look
+outputs, and returns. A *port* describes an argument to check or an output to make; both look
 alike, and the same words serve. It begins with its kind and how many words it has:
 
 | kind | argument or held object | output |
@@ -21,7 +21,32 @@ All that is no group is a *leaf*; leaves are counted through arguments and then 
 come in the order of their draws. A call whose arguments share memory with an update is a miss. What fails a
 port or a guard (`watching.py`) goes to `miss(*args, **kwargs)`.
 
-A new kind is a row here, a case in `taking.py` or `making.py`, and a port in `ports.py`.
+*Returns* are a program for a stack machine, whose last object is the call's result. Its steps are
+(what, operand, offset):
+
+| step | |
+|---|---|
+| 0 output | push output number `operand` |
+| 1 array | push the array in output number `operand` |
+| 2 object | push the object `operand` |
+| 3 leaf | push leaf number `operand` |
+| 4 leaf's array | push the array of leaf number `operand` |
+| 5 leaf's slot | push what is in the slot at `offset`; if that is None, the leaf itself |
+| 6 leaf's count | push the first item of the list in the slot at `offset`; None, if there is no list |
+| 7 next | push the next of the iterator `operand` |
+| 8 tuple | make a tuple of the `operand` objects on top |
+| 9 list | make a list of them |
+| 10 new | push a new object of the class `operand` |
+| 11 set | put the object on top into the slot at `offset` of the one below |
+| 12 keep | keep the object on top as number `operand` |
+| 13 kept | push what is kept as number `operand` |
+| 14 dict | make a dict of the objects on top, one for each of the keys in the tuple `operand` |
+| 15 named | make a tuple of the class `operand` of the `offset` objects on top |
+| 16 attribute | put the object on top into the attribute `operand` of the one below, past its `__setattr__` |
+| 17 bump | count one more change of leaf number `operand`, in the list in the slot at `offset` |
+
+A new kind is a row here, a case in `taking.py` or `making.py`, and a port in `ports.py`; a new
+step a row and a case in `boxing.py`.
 """
 
 from __future__ import annotations
@@ -31,6 +56,7 @@ from enum import IntEnum
 
 from retrograd.compiler.native.language import Array, Inline, Record, cast, inlined, inside
 from retrograd.runtime.native.objects import Memory, NdArray, Object, Tuple
+from retrograd.runtime.random.twister import STATE_BYTES, State
 
 
 class Kind(IntEnum):
@@ -46,6 +72,29 @@ class Kind(IntEnum):
     INTEGER = 7
     DRAW = 8
     ADDRESS = 9
+
+
+class Step(IntEnum):
+    """Steps of returns."""
+
+    OUTPUT = 0
+    ARRAY_OF_OUTPUT = 1
+    OBJECT = 2
+    LEAF = 3
+    ARRAY_OF_LEAF = 4
+    SLOT_OF_LEAF = 5
+    COUNT_OF_LEAF = 6
+    NEXT = 7
+    TUPLE = 8
+    LIST = 9
+    NEW = 10
+    SET = 11
+    KEEP = 12
+    KEPT = 13
+    DICT = 14
+    NAMED = 15
+    ATTRIBUTE = 16
+    BUMP = 17
 
 
 class Members(IntEnum):
@@ -225,6 +274,19 @@ class Frame(Record):
     """Pointers so far."""
     leaves: int
     """Taken so far."""
+
+
+class Saved(Record):
+    """What is saved of one draw; behind it, the state as it was."""
+
+    state: State
+    turn: int
+    """To which the draw has brought it."""
+
+
+SAVED_HEAD = 16
+"""Bytes of that without the state."""
+SAVED_BYTES = SAVED_HEAD + STATE_BYTES
 
 
 @inlined

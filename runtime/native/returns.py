@@ -19,7 +19,7 @@
               | Bumped(returns, ((number, class, slot), …))
                                           first the lists in the slots of these count a change
 
-`steps(returns)` is the tree for the stack machine of `boxing.py`, `Giving` does the same in Python.
+`steps(returns)` is the tree for the stack machine of `grammar.py`, `Giving` does the same in Python.
 A new kind is a class with both.
 """
 
@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from retrograd.compiler.record import record
-from retrograd.runtime.native import boxing
+from retrograd.runtime.native import grammar
 from retrograd.runtime.native.layout import slot_offset
 
 Step = tuple[int, int, int]
@@ -60,11 +60,11 @@ def steps(returns: Returns, kept: dict[int, int]) -> Iterator[Step]:
     if isinstance(returns, tuple):
         for member in returns:
             yield from steps(member, kept)
-        yield boxing.Step.TUPLE, len(returns), 0
+        yield grammar.Step.TUPLE, len(returns), 0
     elif returns is None:
-        yield boxing.Step.OBJECT, id(None), 0
+        yield grammar.Step.OBJECT, id(None), 0
     elif isinstance(returns, int):
-        yield boxing.Step.OUTPUT, returns, 0
+        yield grammar.Step.OUTPUT, returns, 0
     else:
         yield from returns.steps(kept)
 
@@ -91,7 +91,7 @@ class Given:
     value: object
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
-        yield boxing.Step.OBJECT, id(self.value), 0
+        yield grammar.Step.OBJECT, id(self.value), 0
 
     def give(self, giving: Giving) -> Any:
         return self.value
@@ -102,7 +102,7 @@ class Inner:
     output: int
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
-        yield boxing.Step.ARRAY_OF_OUTPUT, self.output, 0
+        yield grammar.Step.ARRAY_OF_OUTPUT, self.output, 0
 
     def give(self, giving: Giving) -> Any:
         return giving.arrays[self.output]
@@ -113,7 +113,7 @@ class Leaf:
     number: int
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
-        yield boxing.Step.LEAF, self.number, 0
+        yield grammar.Step.LEAF, self.number, 0
 
     def give(self, giving: Giving) -> Any:
         return giving.leaves[self.number]
@@ -124,7 +124,7 @@ class Content:
     number: int
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
-        yield boxing.Step.ARRAY_OF_LEAF, self.number, 0
+        yield grammar.Step.ARRAY_OF_LEAF, self.number, 0
 
     def give(self, giving: Giving) -> Any:
         return giving.leaf_arrays[self.number]
@@ -137,7 +137,7 @@ class Owner:
     slot: str
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
-        yield boxing.Step.SLOT_OF_LEAF, self.number, slot_offset(self.cls, self.slot)
+        yield grammar.Step.SLOT_OF_LEAF, self.number, slot_offset(self.cls, self.slot)
 
     def give(self, giving: Giving) -> Any:
         leaf = giving.leaves[self.number]
@@ -152,7 +152,7 @@ class Count:
     slot: str
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
-        yield boxing.Step.COUNT_OF_LEAF, self.number, slot_offset(self.cls, self.slot)
+        yield grammar.Step.COUNT_OF_LEAF, self.number, slot_offset(self.cls, self.slot)
 
     def give(self, giving: Giving) -> Any:
         counter = getattr(giving.leaves[self.number], self.slot)
@@ -164,7 +164,7 @@ class Next:
     iterator: Iterator[Any]
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
-        yield boxing.Step.NEXT, id(self.iterator), 0
+        yield grammar.Step.NEXT, id(self.iterator), 0
 
     def give(self, giving: Giving) -> Any:
         return next(self.iterator)
@@ -177,7 +177,7 @@ class Listed:
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
         for member in self.members:
             yield from steps(member, kept)
-        yield boxing.Step.LIST, len(self.members), 0
+        yield grammar.Step.LIST, len(self.members), 0
 
     def give(self, giving: Giving) -> Any:
         return [giving.give(member) for member in self.members]
@@ -191,7 +191,7 @@ class Mapped:
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
         for member in self.members:
             yield from steps(member, kept)
-        yield boxing.Step.DICT, id(self.keys), 0
+        yield grammar.Step.DICT, id(self.keys), 0
 
     def give(self, giving: Giving) -> Any:
         return dict(zip(self.keys, map(giving.give, self.members)))
@@ -205,7 +205,7 @@ class Named:
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
         for member in self.members:
             yield from steps(member, kept)
-        yield boxing.Step.NAMED, id(self.cls), len(self.members)
+        yield grammar.Step.NAMED, id(self.cls), len(self.members)
 
     def give(self, giving: Giving) -> Any:
         return tuple.__new__(self.cls, map(giving.give, self.members))
@@ -217,10 +217,10 @@ class Filled:
     attributes: Mapping[str, Returns]
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
-        yield boxing.Step.NEW, id(self.cls), 0
+        yield grammar.Step.NEW, id(self.cls), 0
         for name, value in self.attributes.items():
             yield from steps(value, kept)
-            yield boxing.Step.ATTRIBUTE, id(name), 0
+            yield grammar.Step.ATTRIBUTE, id(name), 0
 
     def give(self, giving: Giving) -> Any:
         made: object = object.__new__(self.cls)
@@ -236,7 +236,7 @@ class Bumped:
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
         for number, cls, slot in self.counters:
-            yield boxing.Step.BUMP, number, slot_offset(cls, slot)
+            yield grammar.Step.BUMP, number, slot_offset(cls, slot)
         yield from steps(self.member, kept)
 
     def give(self, giving: Giving) -> Any:
@@ -255,7 +255,7 @@ class Made:
     slots: Mapping[str, Returns]
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
-        yield boxing.Step.NEW, id(self.cls), 0
+        yield grammar.Step.NEW, id(self.cls), 0
         yield from _filled(self.cls, self.slots, kept)
 
     def give(self, giving: Giving) -> Any:
@@ -272,7 +272,7 @@ class Changed:
     slots: Mapping[str, Returns]
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
-        yield boxing.Step.OUTPUT, self.output, 0
+        yield grammar.Step.OUTPUT, self.output, 0
         yield from _filled(self.cls, self.slots, kept)
 
     def give(self, giving: Giving) -> Any:
@@ -288,11 +288,11 @@ class Shared:
 
     def steps(self, kept: dict[int, int]) -> Iterator[Step]:
         if id(self) in kept:
-            yield boxing.Step.KEPT, kept[id(self)], 0
+            yield grammar.Step.KEPT, kept[id(self)], 0
             return
         yield from steps(self.member, kept)
         kept[id(self)] = len(kept)
-        yield boxing.Step.KEEP, kept[id(self)], 0
+        yield grammar.Step.KEEP, kept[id(self)], 0
 
     def give(self, giving: Giving) -> Any:
         if id(self) not in giving.shared:
@@ -303,7 +303,7 @@ class Shared:
 def _filled(cls: type, slots: Mapping[str, Returns], kept: dict[int, int]) -> Iterator[Step]:
     for name, value in slots.items():
         yield from steps(value, kept)
-        yield boxing.Step.SET, 0, slot_offset(cls, name)
+        yield grammar.Step.SET, 0, slot_offset(cls, name)
 
 
 Object = (

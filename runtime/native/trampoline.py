@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from retrograd.compiler.native.language import Array, Record, cast, exported, inlined, native, stack
 from retrograd.runtime.native.boxing import drop, give
-from retrograd.runtime.native.drawing import Saved, draw, make_drawn, rewind
-from retrograd.runtime.native.grammar import HEAD_WORDS, Frame, Head, Port, words
+from retrograd.runtime.native.drawing import draw, make_drawn, rewind
+from retrograd.runtime.native.grammar import HEAD_WORDS, Frame, Head, Port, Saved, words
 from retrograd.runtime.native.making import (
     borrow_arena,
     copy_updates,

@@ -12,7 +12,6 @@ import ctypes
 import functools
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -46,13 +45,7 @@ def available() -> bool:
 # ---- the library -------------------------------------------------------------------------------------------
 
 _MODULES = ("answers", "drawing", "entries", "finding", "lists", "makers", "replaying", "views")
-
-
-def _entries() -> list[Callable[..., Any]]:
-    """Late: what is in the cache needs none of them."""
-    modules = [vars(import_module(f"{__package__}.{name}")) for name in _MODULES]
-    return [thing for module in modules for thing in module.values() if getattr(thing, "exported", False)]
-
+_entries = cpu.exported(*(f"{__package__}.{name}" for name in _MODULES))
 
 _members = (
     ("tensor", Tensor, "_", records.AnyTensor),
