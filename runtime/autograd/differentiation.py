@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
+from retrograd.compiler.errors import ArgumentError, GradientError, mirrored, warn
 from retrograd.compiler.ops.shape import concat, unsqueeze
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
@@ -18,7 +18,7 @@ from retrograd.runtime.eager.tape import Edge
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, method
 
-Tensors = Tensor | Sequence[Tensor]
+Tensors = Tensor | Sequence[Tensor] | dict[Any, Tensor]
 Gradients = Tensor | Sequence[Tensor | None] | None
 
 
@@ -27,13 +27,24 @@ def backward(
     grad_tensors: Gradients = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    grad_variables: Gradients = None,
     inputs: Tensors | None = None,
 ) -> None:
     """Add the gradients of `tensors` to the `.grad` of the leaves they came from, or of `inputs` only.
 
     `grad_tensors` are the cotangents, with the tensors' shapes; a scalar needs none. Raises GradientError
-    where there is no graph, or a freed one.
+    where there is no graph, or a freed one. `grad_variables` is an older name of `grad_tensors`.
     """
+    if grad_variables is not None:
+        warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning)
+        if grad_tensors is not None:
+            raise GradientError(
+                mirrored(
+                    "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. "
+                    "Please only use `grad_tensors`."
+                )
+            )
+        grad_tensors = grad_variables
     outputs = _several(tensors)
     seeds = _seeds(grad_tensors, len(outputs))
     keep = create_graph if retain_graph is None else retain_graph
@@ -54,19 +65,44 @@ def grad(
     grad_outputs: Gradients = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:
+) -> Any:
     """The gradients of `outputs` by `inputs`, one for each input; no `.grad` is touched.
 
-    With `create_graph` they can be differentiated again. An input that the outputs do not depend on is an
-    error, unless `allow_unused` (then its gradient is None) or `materialize_grads` (then zeros).
+    A dict of inputs gives a dict, all else a tuple. With `create_graph` they can be differentiated again. An
+    input that the outputs do not depend on is an error, unless `allow_unused` (then its gradient is None) or
+    `materialize_grads` (then zeros). `only_inputs` has no effect.
     """
-    if is_grads_batched:
-        return _of_batch(
-            outputs, inputs, grad_outputs, bool(retain_graph), create_graph, allow_unused, materialize_grads
+    if not only_inputs:
+        warn(
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate "
+            "gradient for other parts of the graph, please use torch.autograd.backward.",
+            FutureWarning,
         )
+    chosen = _several(inputs)
+    if is_grads_batched:
+        found = _of_batch(
+            outputs, chosen, grad_outputs, bool(retain_graph), create_graph, allow_unused, materialize_grads
+        )
+    else:
+        found = _of_one(
+            outputs, chosen, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads
+        )
+    return dict(zip(inputs, found, strict=True)) if isinstance(inputs, dict) else found
+
+
+def _of_one(
+    outputs: Tensors,
+    sources: tuple[Tensor, ...],
+    grad_outputs: Gradients,
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Tensor | None, ...]:
     if materialize_grads and allow_unused is False:
         raise ArgumentError(
             mirrored(
@@ -74,7 +110,7 @@ def grad(
                 "allow_unused=False."
             )
         )
-    sources, results = _several(inputs), _several(outputs)
+    results = _several(outputs)
     roots = roots_of(results, _seeds(grad_outputs, len(results)), create_graph)
     work = Pass(
         create_graph, create_graph if retain_graph is None else retain_graph, frozenset(map(_edge, sources))
@@ -96,14 +132,14 @@ def grad(
 
 def _of_batch(
     outputs: Tensors,
-    inputs: Tensors,
+    sources: tuple[Tensor, ...],
     grad_outputs: Gradients,
     keep: bool,
     create_graph: bool,
     allow_unused: bool | None,
     materialize_grads: bool,
 ) -> tuple[Tensor | None, ...]:
-    """The gradients for each of several cotangents, which lie along a new first axis, and so do they."""
+    """Those for each of several cotangents, which lie along a new first axis, and so do the gradients."""
     results = _several(outputs)
     seeds = _seeds(grad_outputs, len(results))
     sizes = {len(seed) for seed in seeds if seed is not None}
@@ -115,14 +151,13 @@ def _of_batch(
         )
     (count,) = sizes
     rows = [
-        grad(
+        _of_one(
             results,
-            inputs,
+            sources,
             [seed[k] for seed in seeds if seed is not None],
             keep or k + 1 < count or create_graph,
             create_graph,
             allow_unused,
-            False,
             materialize_grads,
         )
         for k in range(count)
@@ -148,7 +183,7 @@ def _backward(
         node = self._edge
         if node is not None and self._view is None and node.at_once(gradient):
             return
-    backward(self, gradient, retain_graph, create_graph, inputs)
+    backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 _backward.__qualname__ = "Tensor.backward"  # which Python names where an argument is unknown
@@ -179,6 +214,8 @@ class Variable(metaclass=_Variables):
 def _several(given: Any) -> tuple[Tensor, ...]:
     if isinstance(given, Tensor):
         return (given,)
+    if isinstance(given, dict):
+        return tuple(given.values())
     if not isinstance(given, Iterable):
         raise ArgumentError(
             mirrored(f"'{type(given).__name__}' object is not iterable"),

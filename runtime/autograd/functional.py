@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, ShapeError, mirrored
 from retrograd.compiler.ops.shape import concat, reshape
 from retrograd.runtime.autograd.differentiation import grad
 from retrograd.runtime.eager.copying import clone
@@ -90,22 +90,35 @@ def hvp(
     return _hessian_product("hvp", func, inputs, v, create_graph, strict)
 
 
-def jacobian(func: TensorFunction, inputs: Tensors, create_graph: bool = False, strict: bool = False) -> Any:
-    """The Jacobian, of shape `output.shape + input.shape`; tuples of it where there are several of either."""
+def jacobian(
+    func: TensorFunction, inputs: Tensors, create_graph: bool = False, strict: bool = False,
+    vectorize: bool = False, strategy: str = "reverse-mode",
+) -> Any:  # fmt: skip
+    """The Jacobian, of shape `output.shape + input.shape`; tuples of it where there are several of either.
+
+    By rows, one backward pass for each element of the output, or ("forward-mode") by columns, one for each
+    element of the inputs. `vectorize` changes nothing, but does not go with `strict`.
+    """
+    _check_strategy(strategy, strict, vectorize)
     with enable_grad():
         operands, outputs, pack_in, pack_out = _called("jacobian", func, inputs, create_graph, strict)
+        blocks_of = _rows_of_jacobian if strategy == "reverse-mode" else _columns_of_jacobian
         blocks = [
-            pack_in(_finished(_rows_of_jacobian(output, operands, create_graph, strict), create_graph))
+            pack_in(_finished(blocks_of(output, operands, create_graph, strict), create_graph))
             for output in outputs
         ]
     return pack_out(tuple(blocks))
 
 
-def hessian(func: TensorFunction, inputs: Tensors, create_graph: bool = False, strict: bool = False) -> Any:
+def hessian(
+    func: TensorFunction, inputs: Tensors, create_graph: bool = False, strict: bool = False,
+    vectorize: bool = False, outer_jacobian_strategy: str = "reverse-mode",
+) -> Any:  # fmt: skip
     """The Hessian of a scalar function, of shape `input.shape + input.shape`; a tuple of tuples for several
-    inputs.
+    inputs. It is the Jacobian of the gradient, by the strategy that `jacobian` takes.
     """
-
+    if outer_jacobian_strategy not in _STRATEGIES:
+        raise RequirementError(mirrored('Expected strategy to be either "forward-mode" or "reverse-mode".'))
     _listed(inputs, "inputs", "hessian")
 
     def gradient(*operands: Tensor) -> Any:
@@ -114,7 +127,28 @@ def hessian(func: TensorFunction, inputs: Tensors, create_graph: bool = False, s
         grads = _grads(outputs, operands, (None,), True, strict)
         return grads if isinstance(inputs, tuple) else grads[0]
 
-    return jacobian(gradient, inputs, create_graph, strict)
+    return jacobian(gradient, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)
+
+
+_STRATEGIES = ("reverse-mode", "forward-mode")
+
+
+def _check_strategy(strategy: str, strict: bool, vectorize: bool) -> None:
+    if strategy not in _STRATEGIES:
+        raise RequirementError(
+            mirrored(
+                'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has '
+                'more outputs than inputs, "forward-mode" tends to be more performant. Otherwise, prefer to '
+                'use "reverse-mode".'
+            )
+        )
+    if strict and vectorize:
+        raise GradientError(
+            mirrored(
+                "torch.autograd.functional.jacobian: `strict=True` and `vectorized=True` are not supported "
+                "together. Please either set `strict=False` or `vectorize=False`."
+            )
+        )
 
 
 def _rows_of_jacobian(
@@ -133,6 +167,29 @@ def _rows_of_jacobian(
         reshape(concat([reshape(g, (1, *x.shape)) for g in column], 0), (*shape, *x.shape))
         for x, column in zip(operands, zip(*rows))
     )
+
+
+def _columns_of_jacobian(
+    output: Tensor, operands: tuple[Tensor, ...], create_graph: bool, strict: bool
+) -> tuple[Tensor, ...]:
+    """One pass for each element of the operands: the vjp is linear in its cotangent, and its vjp the jvp."""
+    dual = _zeros(output).requires_grad_()
+    pulled = _grads((output,), operands, (dual,), True, strict)
+    blocks = []
+    for x, gradient in zip(operands, pulled, strict=True):
+        units = [new(unit.reshape(x.shape), x) for unit in np.eye(x.numel(), dtype=x.dtype.numpy)]
+        columns = [_grads((gradient,), (dual,), (unit,), create_graph, strict)[0] for unit in units]
+        blocks.append(_side_by_side(columns, output, x))
+    return tuple(blocks)
+
+
+def _side_by_side(columns: Sequence[Tensor], output: Tensor, x: Tensor) -> Tensor:
+    """Columns of a Jacobian as the whole."""
+    shape = (*output.shape, *x.shape)
+    if not columns:
+        return new(np.zeros(shape, output.dtype.numpy), output)
+    whole: Tensor = reshape(concat([reshape(c, (output.numel(), 1)) for c in columns], 1), shape)
+    return whole
 
 
 # ---- what all have in common -------------------------------------------------------------------------------
