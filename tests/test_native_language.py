@@ -15,11 +15,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 import pytest
 
+from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native.language import (
     Array,
     At,
     Byte,
+    Emitted,
     Float32,
     Floating,
     Inline,
@@ -35,6 +37,7 @@ from retrograd.compiler.native.language import (
     bits,
     cast,
     ceil,
+    chosen,
     compare_exchange,
     constants,
     exchange,
@@ -50,6 +53,7 @@ from retrograd.compiler.native.language import (
     places,
     provides,
     put,
+    reduce,
     select,
     several,
     sqrt,
@@ -287,6 +291,54 @@ def test_vectors_of_integers_are_numpys() -> None:
     compiled(lanes_of_integers, None, "address", "address")(got.ctypes.data, word.ctypes.data)
     mixed = ((word >> 3 ^ ~word << 1) % 1000).astype(np.int64) + (word.view(np.int32) >> 31)
     assert (got == mixed.astype(np.int8)).all()
+
+
+@chosen
+def curve(x: Vector[Float32, Literal[8]]) -> Vector[Float32, Literal[8]]: ...
+
+
+Eight = Vector[Float32, Literal[8]]
+
+
+@native
+def total_of_curve(numbers: Array[Float32], count: int) -> float:
+    total = cast(Eight, 0.0)
+    for at in range(0, count, 8):
+        x = take(Eight, numbers + at, count - at, -1.0)
+        put(numbers + at, curve(x), count - at)
+        total = total + take(Eight, numbers + at, count - at, 0.0)
+    return reduce(lambda one, other: one + other, total)
+
+
+@inlined
+def halved(x: Eight) -> Eight:
+    return x * 0.5
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 21])
+@pytest.mark.parametrize(
+    ("chosen_one", "oracle"),
+    [
+        (halved, lambda x: x * 0.5),
+        (Emitted(FUNCTIONS["tanh"], avx512=False), np.tanh),
+        (Emitted(FUNCTIONS["sin"], avx512=False), np.sin),  # of several blocks: of huge angles another way
+        (Emitted(lambda x: x, avx512=False), lambda x: x),
+    ],
+    ids=["native", "tanh", "sin", "itself"],
+)
+def test_instances_choose_functions_of_vectors(chosen_one: Any, oracle: Any, count: int) -> None:
+    run = compiled(instance(total_of_curve, "run", curve=chosen_one), float, "address", int)
+    numbers = np.linspace(-2, 3, 24, dtype=np.float32)
+    numbers[3::10] *= -1e6
+    wanted = np.concatenate([oracle(numbers[:count].astype(np.float64)), numbers[count:]])
+    total = run(numbers.ctypes.data, count)
+    np.testing.assert_allclose(numbers, wanted, rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(total, numbers[:count].sum(dtype=np.float64), rtol=1e-5, atol=1e-5)
+
+
+def test_an_instance_has_no_names_that_its_function_has_not() -> None:
+    with pytest.raises(TypeError, match=r"an instance of total_of_curve has no \['curved'\]"):
+        instance(total_of_curve, "run", curved=halved)
 
 
 # --- memory -----------------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ from typing import Any
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native import language
 from retrograd.compiler.native.arithmetic import INTRINSICS
+from retrograd.compiler.native.emission import Emission
 from retrograd.compiler.native.kinds import ADDRESS, BOOL, INT, NOTHING, Field, Kind, kind_of, signature_of
-from retrograd.compiler.native.language import Data, Native
-from retrograd.compiler.native.memory import STEPS, Memory
+from retrograd.compiler.native.language import Data, Emitted, Native
+from retrograd.compiler.native.memory import STEPS
 from retrograd.compiler.native.scope import Code, Scope, Typed
 from retrograd.compiler.native.ssa import Block, Value
 
@@ -24,7 +25,7 @@ NULL = Typed(Value("null", "ptr"), ADDRESS)
 _ONE, _EIGHT = (ast.parse(number, mode="eval").body for number in "18")
 
 
-class Expressions(Memory):
+class Expressions(Emission):
     """A function's expressions, appended to its current block."""
 
     # --- names and constants --------------------------------------------------------------------------------
@@ -80,7 +81,7 @@ class Expressions(Memory):
 
     def python(self, node: ast.expr) -> Any:
         """What an expression of globals is in Python."""
-        names = self.scope.native.names
+        names = self.scope.names
         if isinstance(node, ast.Name) and node.id in names:
             return names[node.id]
         try:
@@ -224,10 +225,8 @@ class Expressions(Memory):
             there = self.get(node.func)
             if there.kind.signature is None:
                 raise self.wrong(node, "no function is there")
-            return self._call(node, there.value, *there.kind.signature)
+            return self._call(node, there.value, *there.kind.signature, [self.get(a) for a in node.args])
         function = self.python(node.func)
-        if isinstance(function, Native):
-            return self._call_code(node, Code(self.scope, native=function))
         if function in INTRINSICS:
             return self.intrinsic(node, INTRINSICS[function], [self.get(argument) for argument in node.args])
         if function in STEPS:
@@ -246,22 +245,31 @@ class Expressions(Memory):
                 scope = self.scope.of(name)
                 if scope is not None:
                     return scope.codes.get(name)
-                function = self.scope.native.names.get(name)
-                return Code(self.scope, native=function) if isinstance(function, Native) else None
+                function = self.scope.names.get(name)
+                return Code(self.scope, native=function) if isinstance(function, Native | Emitted) else None
         return None
 
     def _call_code(self, node: ast.Call, code: Code) -> Typed:
-        if code.node is not None:
-            return self._applied(node, code.node, code.scope)
-        assert code.native is not None
-        if code.native.inlined:
+        if isinstance(code.native, Native) and code.native.inlined:
             return self.expand(node, code.native, [self._code(a) or self.get(a) for a in node.args])
-        parameters, result = signature_of(code.native)
-        return self._call(node, self.module.want(code.native), tuple(parameters.values()), result)
+        return self._of_values(node, code, [self.get(argument) for argument in node.args])
 
-    def _applied(self, node: ast.Call, code: ast.Lambda, around: Scope) -> Typed:
+    def _of_values(self, node: ast.AST, code: Code, given: Sequence[Typed]) -> Typed:
+        """A function's value."""
+        match code.native:
+            case None:
+                assert code.node is not None
+                return self._applied(code.node, code.scope, given)
+            case Emitted():
+                return self.emitted(code.native, given)
+            case Native(inlined=True):
+                return self.expand(node, code.native, given)
+        parameters, result = signature_of(code.native)
+        return self._call(node, self.module.want(code.native), tuple(parameters.values()), result, given)
+
+    def _applied(self, code: ast.Lambda, around: Scope, given: Sequence[Typed]) -> Typed:
         """A lambda's value."""
-        given, outer = [self.get(argument) for argument in node.args], self.scope
+        outer = self.scope
         self.scope = Scope(around.native, self.build.name("lambda."), around)
         for parameter, value in zip(code.args.args, given, strict=True):
             self.assign(parameter.arg, value, code)
@@ -269,10 +277,11 @@ class Expressions(Memory):
         self.scope = outer
         return found
 
-    def _call(self, node: ast.Call, code: object, parameters: Sequence[Kind], result: Kind) -> Typed:
-        if len(node.args) != len(parameters):
-            raise self.wrong(node, f"{len(node.args)} arguments where {len(parameters)} are wanted")
-        given = [self.get(argument) for argument in node.args]
+    def _call(
+        self, node: ast.AST, code: object, parameters: Sequence[Kind], result: Kind, given: Sequence[Typed]
+    ) -> Typed:
+        if len(given) != len(parameters):
+            raise self.wrong(node, f"{len(given)} arguments where {len(parameters)} are wanted")
         passed = [self.narrowed(value, kind, node) for value, kind in zip(given, parameters, strict=True)]
         pieces: list[object] = [f"call {result.memory} ", code, "("]
         for place, value in enumerate(passed):
@@ -299,8 +308,19 @@ class Expressions(Memory):
     def _select(self, test: ast.expr, yes: ast.expr, no: ast.expr) -> Typed:
         return self.selected(test, self.get(test), self.get(yes), self.get(no))
 
-    def _take(self, kind: ast.expr, place: ast.expr) -> Typed:
-        return self.taken(kind_of(self.python(kind)), self.get(place))
+    def _take(self, kind: ast.expr, place: ast.expr, *first: ast.expr) -> Typed:
+        target, at = kind_of(self.python(kind)), self.get(place)
+        return self.taken_first(place, target, at, *map(self.get, first)) if first else self.taken(target, at)
+
+    def _reduce(self, function: ast.expr, lanes: ast.expr) -> Typed:
+        code, all_ = self._code(function), self.get(lanes)
+        if code is None or all_.kind.lane is None:
+            raise self.wrong(function, "a function and a vector are wanted")
+        while all_.kind.lanes > 1:
+            half = all_.kind.lanes // 2
+            all_ = self._of_values(function, code, [self.part(all_, start, half) for start in (0, half)])
+        assert all_.kind.lane is not None
+        return self.widened(self.lane(all_, 0), all_.kind.lane)
 
     def _put(self, place: ast.expr, lanes: ast.expr, count: ast.expr | None = None) -> Typed:
         at, value = self.get(place), self.get(lanes)
@@ -362,6 +382,7 @@ _BUILT_IN: dict[Any, Callable[..., Typed]] = {
     language.put: Expressions._put,
     language.select: Expressions._select,
     language.take: Expressions._take,
+    language.reduce: Expressions._reduce,
     min: Expressions._min,
     max: Expressions._max,
 }

@@ -61,6 +61,11 @@ class Field:
 INT, UNSIGNED = Kind("i64", "i64"), Kind("i64", "i64", unsigned=True)
 FLOAT, BOOL, NOTHING = Kind("double", "double"), Kind("i1", "i1"), Kind("void", "void")
 ADDRESS, OPEN = Kind("ptr", "ptr"), Kind("", "")
+LANES = {
+    "f32": Kind("double", "float"), "f64": FLOAT, "i64": INT, "i32": Kind("i64", "i32"),
+    "i8": Kind("i64", "i8"), "i1": BOOL,
+}  # fmt: skip
+"""What lanes are that `backends/vector.py` calls so."""
 _PLAIN: dict[Any, Kind] = {int: INT, float: FLOAT, bool: BOOL, None: NOTHING, type(None): NOTHING}
 
 

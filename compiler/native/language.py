@@ -25,7 +25,8 @@ flows one module of LLVM text.
                  | e < e, ==, …, e is e, e is not None | not e | e and e | e or e | e if e else e
                  | min(e, e) | max(e, e) | abs(e) | ceil(e) | floor(e) | sqrt(e) | fused(e, e, e)
                  | function(e, …) | e.field(e, …)
-                 | cast(type, e) | bits(type, e) | select(e, e, e) | take(type, array)
+                 | cast(type, e) | bits(type, e) | select(e, e, e) | take(type, array[, e, e])
+                 | reduce(function, e)
                  | put(array, vector[, e]) | stack(type, e, …) | inside(type, e, e) | given("name")
                  | atomic_load(array, order) | atomic_store(array, e, order) | atomic_add(array, e)
                  | exchange(array, e) | compare_exchange(array, e, e)
@@ -34,7 +35,8 @@ An operator, a relation or a function of numbers takes vectors, too, lane by lan
 them. To an `inlined` function, functions may be given: `native` ones, or lambdas, which know the names around
 them. Globals are what they are in Python: numbers are constants, and a loop over a tuple of them is written
 out; functions are their addresses, `extern` ones C's, or what `provides` them here; `external`, `variable`
-and `constants` are data. In an `instance` of a function some of them, and its TypeVars, are something else.
+and `constants` are data. In an `instance` of a function some of them, and its TypeVars, are something else:
+functions that are `chosen`, for one, which may be `Emitted` ones of vectors.
 Integers wrap around, and are divided as if they had no sign; nothing is checked, and there is no other
 arithmetic. What is missing here is a case in `lowering.py`, `expressions.py`, `memory.py` or `arithmetic.py`.
 """
@@ -49,9 +51,9 @@ from retrograd.compiler.record import record
 
 __all__ = ["Array", "At", "Byte", "Float32", "Floating", "Inline", "Int16", "Int32", "Integer"]
 __all__ += ["Order", "Record", "Unsigned", "Unsigned32", "Vector", "atomic_add", "atomic_load"]
-__all__ += ["atomic_store", "bits", "cast", "ceil", "compare_exchange", "constants", "exchange"]
+__all__ += ["atomic_store", "bits", "cast", "ceil", "chosen", "compare_exchange", "constants", "exchange"]
 __all__ += ["exported", "extern", "external", "floor", "fused", "given", "inlined", "inside"]
-__all__ += ["instance"]
+__all__ += ["Emitted", "instance", "reduce"]
 __all__ += ["intrinsic", "native", "places", "provides", "put", "select", "several", "sqrt", "stack", "take"]
 __all__ += ["variable", "words"]
 
@@ -177,7 +179,13 @@ class Native:
         self.function, self.exported, self.inlined = function, exported, inlined
         self.name = name or function.__name__
         self.bound: Mapping[str, Any] = bound or {}
-        """Names that are something else in it than in its file."""
+        """Names that are something else in it, and in what is written out there, than in its file."""
+
+    def within(self, outer: Native) -> Native:
+        """The function as it is written out in another one."""
+        if not outer.bound:
+            return self
+        return Native(self.function, inlined=True, name=self.name, bound={**outer.bound, **self.bound})
 
     @property
     def names(self) -> dict[str, Any]:
@@ -222,9 +230,27 @@ def exported(function: F) -> F:
 
 
 def instance(function: F, name: str, **bound: Any) -> F:
-    """An exported function that is another one under this name, with a type for each of its type variables,
-    and for other names of its file something else."""
-    return cast(F, Native(cast(Native, function).function, exported=True, name=name, bound=bound))
+    """An exported function that is another one under this name, for which names of its file (type variables,
+    functions that are `chosen`, …) are something else."""
+    made = Native(cast(Native, function).function, exported=True, name=name, bound=bound)
+    unknown = bound.keys() - made.function.__globals__.keys()
+    if unknown:
+        raise TypeError(f"an instance of {made.function.__name__} has no {sorted(unknown)}")
+    return cast(F, made)
+
+
+@record(slots=True, eq=False)
+class Emitted:
+    """A function of vectors that writes its LLVM text: of Values of `backends/vector.py`."""
+
+    code: Callable[..., Any]
+    avx512: bool
+    """Whether the processor has it."""
+
+
+def chosen(function: F) -> F:
+    """The signature of a function that each instance of those which call it has; its body is `...`."""
+    return cast(F, Native(function))
 
 
 def extern(function: F) -> F:
@@ -317,14 +343,19 @@ def select(test: Vector[bool, Any], yes: V, no: V | float) -> V:
     raise _only_native("select")
 
 
-def take(kind: type[V], place: Array[Any]) -> V:
-    """A vector of elements, from the first one on."""
+def take(kind: type[V], place: Array[Any], count: int = 0, otherwise: V | float = 0) -> V:
+    """A vector of elements, from the first one on; with a count, so many at most, and what the others are."""
     raise _only_native("take")
 
 
 def put(place: Array[T], lanes: Vector[T, Any], count: int = 0) -> None:
     """Lanes into elements, from the first one on; with a count, so many at most."""
     raise _only_native("put")
+
+
+def reduce(join: Callable[[Any, Any], Any], lanes: Vector[T, Any]) -> T:
+    """Lanes joined two by two, those first that are half as many apart."""
+    raise _only_native("reduce")
 
 
 def sqrt(x: X) -> X:

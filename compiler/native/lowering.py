@@ -88,7 +88,7 @@ class _Function(Expressions):
 
     def expand(self, node: ast.AST, function: Native, given: Sequence[Typed | Code]) -> Typed:
         outer, tree = self.scope, _tree(function)
-        scope = Scope(function, f"{self.build.name(function.name)}.")
+        scope = Scope(function.within(outer.native), f"{self.build.name(function.name)}.")
         scope.after = self.build.new_block("after")
         if len(given) != len(scope.parameters):
             raise self.wrong(node, f"{len(given)} arguments where {len(scope.parameters)} are wanted")

@@ -52,6 +52,28 @@ class Memory(Arithmetic):
         assert kind.lane is not None
         return Typed(self.build.load("taken", kind.llvm, place.value, BYTES[kind.lane.memory]), kind)
 
+    def taken_first(self, node: ast.AST, kind: Kind, place: Typed, count: Typed, otherwise: Typed) -> Typed:
+        """So many lanes of it at most; the rest are otherwise."""
+        assert kind.lane is not None
+        below, mask = self._below(kind, self.fit(count, vector_of(INT, kind.lanes), node))
+        name = f"llvm.masked.load.v{kind.lanes}{ELEMENTS[kind.number]}.p0"
+        self.module.declare(name, f"declare {kind.llvm} @{name}(ptr, i32, {mask}, {kind.llvm})")
+        pieces = (f"call {kind.llvm} @{name}(ptr ", place.value, f", i32 {BYTES[kind.number]}, {mask} ")
+        rest = (below, f", {kind.llvm} ", self.fit(otherwise, kind, node), ")")
+        return Typed(self.build.act("taken", kind.llvm, *pieces, *rest), kind)
+
+    def lane(self, given: Typed, number: int) -> Value:
+        """One lane, as wide as it is in memory."""
+        pieces = (f"extractelement {given.kind.llvm} ", given.value, f", i64 {number}")
+        return self.build.let("lane", given.kind.number, *pieces)
+
+    def part(self, given: Typed, start: int, lanes: int) -> Typed:
+        """A vector of so many lanes from one on."""
+        assert given.kind.lane is not None
+        kind, steps = vector_of(given.kind.lane, lanes), ", ".join(f"i32 {start + k}" for k in range(lanes))
+        pieces = (f"shufflevector {given.kind.llvm} ", given.value, f", {given.kind.llvm} poison, ")
+        return Typed(self.build.let("part", kind.llvm, *pieces, f"<{lanes} x i32> <{steps}>"), kind)
+
     def put(self, node: ast.AST, place: Typed, given: Typed, count: Typed | None) -> None:
         """Lanes into elements from a place on: all, or so many at most."""
         element, lane = place.kind.element, given.kind.lane
@@ -75,13 +97,16 @@ class Memory(Arithmetic):
 
     def _put_first(self, kind: Kind, value: Value, place: Value, counts: Value) -> None:
         """Only those lanes whose number is below the count."""
-        numbers = ", ".join(f"i64 {k}" for k in range(kind.lanes))
-        mask = f"<{kind.lanes} x i1>"
-        below = self.build.let("below", mask, f"icmp slt {counts.llvm} <{numbers}>, ", counts)
+        below, mask = self._below(kind, counts)
         name = f"llvm.masked.store.v{kind.lanes}{ELEMENTS[kind.number]}.p0"
         self.module.declare(name, f"declare void @{name}({kind.llvm}, ptr, i32, {mask})")
         pieces = (f"call void @{name}({kind.llvm} ", value, ", ptr ", place)
         self.build.add(*pieces, f", i32 {BYTES[kind.number]}, {mask} ", below, ")")
+
+    def _below(self, kind: Kind, counts: Value) -> tuple[Value, str]:
+        """Which lanes' numbers are below the count, and the type of that."""
+        numbers, mask = ", ".join(f"i64 {k}" for k in range(kind.lanes)), f"<{kind.lanes} x i1>"
+        return self.build.let("below", mask, f"icmp slt {counts.llvm} <{numbers}>, ", counts), mask
 
     # --- what threads share ---------------------------------------------------------------------------------
     def observed(self, node: ast.AST, place: Typed, order: Order) -> Typed:

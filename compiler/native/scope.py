@@ -12,7 +12,7 @@ from typing import Any
 from retrograd.compiler.backends.kinds import literal
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native.kinds import ELEMENTS, Field, Kind, fields_of, kind_of, signature_of
-from retrograd.compiler.native.language import Data, Extern, Native, Record
+from retrograd.compiler.native.language import Data, Emitted, Extern, Native, Record
 from retrograd.compiler.native.ssa import Block, Value
 from retrograd.compiler.record import record
 
@@ -91,11 +91,11 @@ class Typed:
 
 @record(slots=True, eq=False)
 class Code:
-    """A function that is given to one that is written out: a lambda and the names around it, or `native`."""
+    """A function: a lambda and the names around it, or one that is `native` or emitted."""
 
     scope: Scope
     node: ast.Lambda | None = None
-    native: Native | None = None
+    native: Native | Emitted | None = None
 
 
 class Scope:
@@ -104,6 +104,7 @@ class Scope:
 
     def __init__(self, native: Native, prefix: str, around: Scope | None = None) -> None:
         self.native, self.prefix, self.around = native, prefix, around
+        self.names = native.names
         self.kinds: dict[str, Kind] = {}
         """Those of local variables."""
         self.codes: dict[str, Code] = {}

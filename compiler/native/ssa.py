@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+Line = tuple[object, ...]
+"""Pieces of text and values."""
+
 
 class Value:
     """What an instruction gives, a parameter or a constant, and its LLVM type."""
@@ -39,14 +42,15 @@ class Phi:
 class Block:
     """Instructions that are run one after the other; the last one jumps or returns."""
 
-    __slots__ = ("before", "lines", "loads", "name", "phis", "sealed", "values", "variables")
+    __slots__ = ("before", "here", "lines", "loads", "name", "phis", "sealed", "values", "variables")
 
     def __init__(self, name: str) -> None:
         self.name, self.sealed = name, False
+        self.here = name
+        """The label that it ends under."""
         self.before: list[Block] = []
         self.phis: list[Phi] = []
-        self.lines: list[tuple[object, ...]] = []
-        """Pieces of text and values."""
+        self.lines: list[Line] = []
         self.variables: dict[str, Value] = {}
         """The last values."""
         self.values: dict[str, Value] = {}
@@ -60,6 +64,8 @@ class Builder:
 
     def __init__(self) -> None:
         self._names: dict[str, int] = {}
+        self._first: list[Line] = []
+        """What is done before all else."""
         self._blocks: list[Block] = []
         self.block: Block | None = None
         self.enter(self.new_block("entry"), sealed=True)
@@ -104,6 +110,13 @@ class Builder:
         value = Value(f"%{self.name(hint)}", llvm)
         self.add(value, " = ", *pieces)
         return value
+
+    def splice(self, first: Sequence[Line], lines: Sequence[Line], here: str) -> None:
+        """Lines that end under a label, after what is done where the function begins."""
+        assert self.block is not None
+        self._first += first
+        self.block.lines += lines
+        self.block.here = here
 
     # --- blocks ---------------------------------------------------------------------------------------------
     def new_block(self, hint: str) -> Block:
@@ -178,9 +191,9 @@ class Builder:
             yield f"{block.name}:"
             for phi in block.phis:
                 if phi.value.merged is None:
-                    sources = ", ".join(f"[ {value}, %{source.name} ]" for value, source in phi.sources)
+                    sources = ", ".join(f"[ {value}, %{source.here} ]" for value, source in phi.sources)
                     yield f"  {phi.value} = phi {phi.value.llvm} {sources}"
-            for pieces in block.lines:
+            for pieces in [*self._first, *block.lines] if block is self._blocks[0] else block.lines:
                 yield "  " + "".join(map(str, pieces))
 
     def _merge(self) -> None:

@@ -1,38 +1,42 @@
 """Native functions of arrays, for what NumPy does in many passes: rows that it lacks, and rows of a matrix.
 
 In flow a row or an op and a dtype; out flows a function of one array, or None where NumPy may as well do it.
-The code (`loops_text.py`) is for arrays of any size, is made when it is first run, and is kept in the cache.
+The code (`rows.py`) is for arrays of any size, is made when it is first run, and is kept in the cache.
 A further op is a case of `of_op`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.ir.graph import Array, Op, Type
+from retrograd.compiler.native.language import Float32, Vector, instance
 from retrograd.compiler.ops.cross_entropy import CrossEntropy
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm
 from retrograd.compiler.ops.softmax import LogSoftmax, Softmax
+from retrograd.compiler.record import record
 from retrograd.runtime.eager.arrays import cotangents_of
-from retrograd.runtime.eager.instant import loops_text
+from retrograd.runtime.eager.instant import rows
 from retrograd.runtime.eager.instant.part import available, native_function
 from retrograd.runtime.eager.instant.records import Looped, place, words_of
 from retrograd.runtime.eager.opnodes import ADJOINTS
 from retrograd.runtime.native import cpu
-from retrograd.runtime.native.host import host
 from retrograd.runtime.native.small import kernels
 
 Function = Callable[..., Array]
-Text = Callable[[str, bool], str]
-"""A loop's module, by the kind of elements and whether the processor has AVX-512."""
 
-_KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+_KINDS: dict[np.dtype[Any], dict[str, Any]] = {
+    np.dtype(np.float32): {"Number": Float32, "Numbers": Vector[Float32, Literal[16]], "LANES": 16},
+    np.dtype(np.float64): {"Number": float, "Numbers": Vector[float, Literal[8]], "LANES": 8},
+}
+"""What instances of loops are for."""
 _ALL = 64
 """More axes than any array has."""
 _MUCH = 1 << 14
@@ -46,7 +50,7 @@ def of_row(row: Elementwise, dtype: np.dtype[Any]) -> Function | None:
     """A row of one operand that NumPy lacks, or does in several passes."""
     if not kernels.is_own(row) or dtype not in _KINDS or not available():
         return None
-    return _function(_elementwise(row), _KINDS[dtype], _ALL)
+    return _function(_elementwise(row), dtype, _ALL)
 
 
 def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
@@ -61,24 +65,38 @@ def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
         case Elementwise():
             return of_row(op, dtype)
         case Softmax() | LogSoftmax():
-            return _function(_ALONG[type(op)], _KINDS[dtype], 1) if op.axis == x.ndim - 1 else None
+            return _function(_ALONG[type(op)], dtype, 1) if op.axis == x.ndim - 1 else None
         case LayerNorm():
-            return _affine(_function(_standardised(op.eps), _KINDS[dtype], op.dims))
+            return _affine(_function(_standardised(op.eps), dtype, op.dims))
         case CrossEntropy():
-            return _entropy(op, _function(loops_text.log_softmax, _KINDS[dtype], 1))
+            return _entropy(op, _function(_ALONG[LogSoftmax], dtype, 1))
+
+
+@record(slots=True, eq=False)
+class _Loop:
+    """A function of `rows.py`, under its name for the cache, and what its instances have besides a type."""
+
+    name: str
+    function: Callable[..., None]
+    bound: Mapping[str, Any]
 
 
 @cache
-def _elementwise(row: Elementwise) -> Text:
-    return partial(loops_text.elementwise, kernels.code_of(row, dtypes.float32))
+def _elementwise(row: Elementwise) -> _Loop:
+    code = kernels.emitted(kernels.code_of(row, dtypes.float32))
+    return _Loop(f"row {row.name}", rows.elementwise, {"code": code})
 
 
 @cache
-def _standardised(eps: float) -> Text:
-    return partial(loops_text.standardised, eps)
+def _standardised(eps: float) -> _Loop:
+    return _Loop(f"standardised {eps}", rows.standardised, {"EPS": eps})
 
 
-_ALONG: dict[type[Op], Text] = {Softmax: loops_text.softmax, LogSoftmax: loops_text.log_softmax}
+_EXP, _LOG = (kernels.emitted(FUNCTIONS[name]) for name in ("exp", "log"))
+_ALONG: dict[type[Op], _Loop] = {
+    Softmax: _Loop("softmax", rows.softmax, {"exp": _EXP}),
+    LogSoftmax: _Loop("log_softmax", rows.log_softmax, {"exp": _EXP, "log": _LOG}),
+}
 
 
 @cache
@@ -105,7 +123,7 @@ def _entropy_adjoint(
     x = types[0]
     if op.smoothing or len(types) > 2 or x.ndim != 2 or x.dtype.numpy not in _KINDS or x.size >= _MUCH:
         return None
-    softmax = _function(loops_text.softmax, _KINDS[x.dtype.numpy], 1)
+    softmax = _function(_ALONG[Softmax], x.dtype.numpy, 1)
     general = cache(lambda: cotangents_of(op, types, out, needed))
 
     def compute(cotangent: Array, value: Array, scores: Array, target: Array) -> list[Array | None]:
@@ -139,7 +157,7 @@ def _affine(standardised: Function) -> Function:
 
 
 @cache
-def _function(text: Text, kind: str, axes: int) -> Function:
+def _function(loop: _Loop, dtype: np.dtype[Any], axes: int) -> Function:
     """The loop as a function of arrays, of which so many last axes are a row. Those that do not lie in order
     are copied first.
     """
@@ -147,7 +165,8 @@ def _function(text: Text, kind: str, axes: int) -> Function:
     def linked(x: Array) -> Array:
         """The first call, and those of arrays that do not lie in order."""
         if not words[place(Looped, "loop")]:
-            library = cpu.load_part(text(kind, host().has("avx512f")), {})
+            made = instance(loop.function, "loop", **_KINDS[dtype], **loop.bound)
+            library = cpu.load_native(f"{loop.name} {dtype}", lambda: [made], {}, {})
             kept.append(library)
             words[place(Looped, "loop")] = library.address("loop")
         if x.flags.c_contiguous and x.flags.aligned:

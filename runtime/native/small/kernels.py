@@ -18,7 +18,7 @@ from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import INTERPRETERS, OPS, Op
-from retrograd.compiler.native.language import Byte, Float32, Int32, instance
+from retrograd.compiler.native.language import Byte, Emitted, Float32, Int32, instance
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.host import host
@@ -78,6 +78,11 @@ def code_of(row: Elementwise, dtype: DType) -> kernels_text.Code:
     if code is None or (row.numpy is not None and not row.is_native(dtype)):
         code = row.expansion
     return code
+
+
+def emitted(code: kernels_text.Code) -> Any:
+    """The code as a function of the native language."""
+    return Emitted(code, host().has("avx512f"))
 
 
 @cache
@@ -178,9 +183,8 @@ def of_sorting(dtype: DType, descending: bool) -> int | None:
     """The places that sort the rows of a matrix."""
     if dtype not in KINDS:
         return None
-    if descending:
-        return _of_elements("sort descending", moving.sort, dtype, is_less=moving.is_greater)
-    return _of_elements("sort", moving.sort, dtype)
+    precedes = moving.is_greater if descending else moving.is_less
+    return _of_elements(f"sort {descending}", moving.sort, dtype, precedes=precedes)
 
 
 @cache

@@ -15,6 +15,7 @@ from retrograd.compiler.native.language import (
     Record,
     Vector,
     cast,
+    chosen,
     fused,
     inlined,
     inside,
@@ -136,6 +137,10 @@ def add_up(arrays: Array[Array[T]], sizes: IndexSizes) -> int:
 
 
 # ---- sorting -----------------------------------------------------------------------------------------------
+@chosen
+def precedes(x: T, y: T) -> bool: ...
+
+
 @inlined
 def is_less(x: T, y: T) -> bool:
     """NaN counts as the greatest."""
@@ -150,13 +155,13 @@ def is_greater(x: T, y: T) -> bool:
 @native
 def sort(arrays: Array[Array[T]], sizes: Array[int]) -> int:
     """The places that sort each row of a matrix, by insertion: equal elements keep their order. Sizes: rows
-    and columns. An instance may have `is_greater` for `is_less`."""
+    and columns."""
     columns = sizes[1]
     for row in range(sizes[0]):
         places, line = cast(Array[int], arrays[0]) + row * columns, arrays[1] + row * columns
         for i in range(columns):
             x, j = line[i], i
-            while j > 0 and is_less(x, line[places[j - 1]]):
+            while j > 0 and precedes(x, line[places[j - 1]]):
                 places[j] = places[j - 1]
                 j -= 1
             places[j] = i
