@@ -33,6 +33,7 @@ OPTIMISERS = [
     "RAdam(p)", "RAdam(p, 0.02, weight_decay=0.1)",
     "RAdam(p, 0.02, (0.9, 0.99), decoupled_weight_decay=True)",
     "Rprop(p)", "Rprop(p, 0.003, etas=(0.4, 1.3), step_sizes=(1e-4, 0.1), maximize=True)",
+    "Adafactor(p)", "Adafactor(p, 0.05, -0.5, (1e-6, 1e-2), 1.5, 0.1)", "Adafactor(p, maximize=True)",
     "ASGD(p)", "ASGD(p, 0.05, lambd=0.01, alpha=0.6, t0=2, weight_decay=0.1)",
 ]  # fmt: skip
 
@@ -124,6 +125,69 @@ def test_a_saved_state_goes_on_as_before(made: str) -> None:
         assert loss.item() == expected
     assert repr(again) == repr(optimizer)
     assert repr(pickle.loads(pickle.dumps(again))) == repr(again)
+
+
+# ---- Muon, whose steps are worked out in bfloat16 ----------------------------------------------------------
+
+MUON = ["Muon(p)", "Muon(p, 0.02, 0.0, 0.9, nesterov=False)", "Muon(p, 0.02, adjust_lr_fn='match_rms_adamw')",
+        "Muon(p, 0.02, ns_coefficients=(2.0, -1.5, 0.5), ns_steps=8, eps=1e-5)"]  # fmt: skip
+
+
+def pushes() -> list[list[Any]]:
+    """Three matrices, and gradients of them for some steps."""
+    rng = np.random.default_rng(3)
+    return [[rng.standard_normal(s).astype("float32") for s in ((8, 3), (2, 8), (5, 5))] for _ in range(5)]
+
+
+def moved(t: Any, made: str) -> tuple[list[Any], Any]:
+    """The matrices after these steps, and the optimiser."""
+    first, *steps = pushes()
+    p = [t.nn.Parameter(t.tensor(x)) for x in first]
+    optimizer = make(t, made, p)
+    for gradients in steps:
+        for x, g in zip(p, gradients, strict=True):
+            x.grad = t.tensor(g)
+        optimizer.step()
+    return [x.detach().numpy() for x in p], optimizer
+
+
+def exactly_moved(options: dict[str, Any]) -> list[Any]:
+    """The same in float64, by the iteration's polynomial of singular values."""
+    found, *steps = pushes()
+    means = [0.0] * 3
+    a, b, c = options["ns_coefficients"]
+    for gradients in steps:
+        for k, g in enumerate(gradients):
+            means[k] = means[k] + (g - means[k]) * (1 - options["momentum"])
+            ahead = g + (means[k] - g) * options["momentum"] if options["nesterov"] else means[k]
+            u, s, vh = np.linalg.svd(np.asarray(ahead, np.float64), full_matrices=False)
+            s = s / np.sqrt((s * s).sum())
+            for _ in range(options["ns_steps"]):
+                s = s * (a + b * s**2 + c * s**4)
+            m, n = g.shape
+            plain = options["adjust_lr_fn"] is None
+            rate = options["lr"] * (max(1, m / n) ** 0.5 if plain else 0.2 * max(m, n) ** 0.5)
+            found[k] = found[k] * (1 - options["lr"] * options["weight_decay"]) - rate * ((u * s) @ vh)
+    return found
+
+
+@pytest.mark.parametrize("made", MUON)
+def test_muon_moves_matrices_as_pytorchs(torch: Any, made: str) -> None:
+    (ours, our_optimizer), (theirs, their_optimizer) = (moved(t, made) for t in (retrograd, torch))
+    options = our_optimizer.param_groups[0]
+    for a, b, exact in zip(ours, theirs, exactly_moved(options), strict=True):
+        assert np.abs(a - exact).max() <= 1.5 * np.abs(b - exact).max() + 1e-6
+        np.testing.assert_allclose(a, b, atol=options["lr"] * 0.2)
+    assert repr(our_optimizer) == repr(their_optimizer)
+    same_state(our_optimizer.state_dict(), their_optimizer.state_dict())
+
+
+def test_muon_takes_matrices_alone(torch: Any) -> None:
+    for t in (retrograd, torch):
+        with pytest.raises(ValueError, match="Muon only supports 2D parameters"):
+            t.optim.Muon([t.nn.Parameter(t.zeros(3))])
+        with pytest.raises(ValueError, match="Adjust learning rate function x is not supported"):
+            t.optim.Muon([t.nn.Parameter(t.zeros(3, 3))], adjust_lr_fn="x")
 
 
 # ---- LBFGS -------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ hold them by kind.
 
 from __future__ import annotations
 
-from retrograd.runtime.distributions import constraints, kl, kl_between, transforms
+from retrograd.runtime.distributions import constraints, kl, kl_between, kl_families, transforms
+from retrograd.runtime.distributions.bounded import ContinuousBernoulli, GeneralizedPareto, VonMises
 from retrograd.runtime.distributions.continuous import (
     Cauchy,
     Exponential,
@@ -28,9 +29,11 @@ from retrograd.runtime.distributions.discrete import (
     Poisson,
 )
 from retrograd.runtime.distributions.distribution import Distribution
+from retrograd.runtime.distributions.families import ExponentialFamily
 from retrograd.runtime.distributions.gammas import Beta, Chi2, Dirichlet, FisherSnedecor, Gamma, StudentT
 from retrograd.runtime.distributions.kl import kl_divergence, register_kl
 from retrograd.runtime.distributions.low_rank import LowRankMultivariateNormal
+from retrograd.runtime.distributions.matrices import LKJCholesky, Wishart
 from retrograd.runtime.distributions.mixture import MixtureSameFamily
 from retrograd.runtime.distributions.multivariate import Independent, MultivariateNormal
 from retrograd.runtime.distributions.registry import biject_to, transform_to
@@ -82,14 +85,17 @@ __all__ = [
     "Cauchy",
     "Chi2",
     "ComposeTransform",
+    "ContinuousBernoulli",
     "CorrCholeskyTransform",
     "CumulativeDistributionTransform",
     "Dirichlet",
     "Distribution",
     "ExpTransform",
     "Exponential",
+    "ExponentialFamily",
     "FisherSnedecor",
     "Gamma",
+    "GeneralizedPareto",
     "Geometric",
     "Gumbel",
     "HalfCauchy",
@@ -98,6 +104,7 @@ __all__ = [
     "IndependentTransform",
     "InverseGamma",
     "Kumaraswamy",
+    "LKJCholesky",
     "Laplace",
     "LogNormal",
     "LogisticNormal",
@@ -127,12 +134,15 @@ __all__ = [
     "Transform",
     "TransformedDistribution",
     "Uniform",
+    "VonMises",
     "Weibull",
+    "Wishart",
     "biject_to",
     "constraints",
     "identity_transform",
     "kl",
     "kl_between",
+    "kl_families",
     "kl_divergence",
     "register_kl",
     "transform_to",

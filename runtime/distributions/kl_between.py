@@ -46,13 +46,14 @@ _ENDLESS: dict[type, tuple[str, tuple[type, ...]]] = {
 """A kind of p, a parameter of it in whose shape the answer is, and the kinds of q."""
 
 
-def _endless(name: str) -> Any:
+def endless(name: str) -> Any:
+    """A divergence that is infinite, in the shape of a parameter of p."""
     return lambda p, q: creation.full_like(getattr(p, name).detach(), math.inf)
 
 
 for _kind, (_name, _others) in _ENDLESS.items():
     for _other in _others:
-        register_kl(_kind, _other)(_endless(_name))
+        register_kl(_kind, _other)(endless(_name))
 
 
 # ---- from a Beta, a Bernoulli ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from retrograd.runtime.optim import lr_scheduler, swa_utils
 from retrograd.runtime.optim.adagrad import Adadelta, Adagrad
 from retrograd.runtime.optim.adam import Adam, AdamW
 from retrograd.runtime.optim.adam_kin import Adamax, NAdam, RAdam
+from retrograd.runtime.optim.factored import Adafactor, Muon
 from retrograd.runtime.optim.lbfgs import LBFGS
 from retrograd.runtime.optim.optimizer import Optimizer
 from retrograd.runtime.optim.rmsprop import RMSprop
@@ -19,10 +20,12 @@ __all__ = [
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",
