@@ -50,9 +50,14 @@ def cut(c: Contraction, axis: Axis, size: int, exactly: bool = False) -> list[Pi
     the rest."""
     extent = axis.extent
     whole, rest = divmod(extent, size)
-    if rest == 0 or whole == 0 or (_affine(c, axis) and not _may_update(c) and not exactly):
+    if rest == 0 or whole == 0 or (may_move_back(c, axis) and not exactly):
         return [Pieces(0, -(-extent // size), size, extent)]
     return [Pieces(0, whole, size, extent), Pieces(whole * size, 1, rest, extent)]
+
+
+def may_move_back(c: Contraction, axis: Axis) -> bool:
+    """May the last block along an axis repeat what the one before it does, to end where the axis does?"""
+    return _affine(c, axis) and not _may_update(c)
 
 
 def _affine(c: Contraction, axis: Axis) -> bool:

@@ -19,7 +19,7 @@ from retrograd.compiler.ir.loops import Accumulate, Contraction, For, Kind, Loca
 from retrograd.compiler.ir.rewriting import Rewriter, stores_of
 from retrograd.compiler.record import record
 from retrograd.compiler.schedule.machine import Machine
-from retrograd.compiler.schedule.panels import Panels, Pieces, at, pack_block, steps
+from retrograd.compiler.schedule.panels import Panels, Pieces, at, may_move_back, pack_block, steps
 from retrograd.compiler.schedule.tasks import LIGHT, within, work
 
 _TALLEST, _WIDEST = 14, 16
@@ -47,6 +47,9 @@ _REUSED = 4
 _BRIEF, _SHORT = 1 << 17, 0.001
 """A product of fewer cycles may take this much longer for each register that its tile has less: such tiles
 compile faster."""
+_APART = 0.02
+"""Of a product's cycles, what another part of it takes: code of its own, and threads that wait for each other
+before it begins."""
 
 
 class Shape(NamedTuple):
@@ -88,15 +91,19 @@ class _Sizes:
     """Whether rows of the left operand lie whole pages apart."""
     often: int
     """Blocks of rows from which on a panel is copied."""
+    rows_apart: bool
+    """Whether rows that fill no block are a part of their own."""
+    columns_apart: bool
+    """The same of columns that fill no panel."""
 
     @staticmethod
     def of(c: Contraction, lanes: int) -> _Sizes:
         rows, inner, itemsize = c.row.extent, c.inner.extent, c.out.dtype.itemsize
         streamed = _STREAMED * itemsize if rows * inner * itemsize > SECOND_LEVEL else 0.0
         paged = (steps(c.left, c.row) or 1) * itemsize % _PAGE == 0
-        return _Sizes(
-            rows, c.column.extent, inner, itemsize, lanes, is_exact(c), streamed, paged, _least_blocks(c)
-        )
+        exact, often = is_exact(c), _least_blocks(c)
+        apart = [not may_move_back(c, axis) for axis in (c.row, c.column)]
+        return _Sizes(rows, c.column.extent, inner, itemsize, lanes, exact, streamed, paged, often, *apart)
 
 
 def _depth(s: _Sizes, rows: int, width: int) -> int:
@@ -111,13 +118,16 @@ def _depth(s: _Sizes, rows: int, width: int) -> int:
 
 def _cycles(s: _Sizes, shape: Shape) -> float:
     """Roughly, at two multiply-adds and two loads a cycle, and less from the second-level cache."""
-    blocks = -(-s.rows // shape.rows)
+    blocks, apart = -(-s.rows // shape.rows), 1
     panels, rest = divmod(s.columns, shape.vectors * s.lanes)
     total = panels * _cycles_of_tile(s, shape, shape.vectors, blocks) if panels else 0.0
     if rest:
         last = -(-rest // s.lanes) if panels and s.exact else shape.vectors
         total += _cycles_of_tile(s, shape, last, blocks)
-    return blocks * total
+        apart += panels > 0 and (s.columns_apart or last < shape.vectors)
+    if s.rows_apart and blocks > 1 and s.rows % shape.rows:
+        apart *= 2
+    return blocks * total * (1 + _APART * (apart - 1))
 
 
 def _cycles_of_tile(s: _Sizes, shape: Shape, vectors: int, blocks: int) -> float:
