@@ -8,8 +8,9 @@ that it asks of its arguments when all options are as by default, for these are 
 
 An argument `_` is one that the function has worked out, `pair(x)` one that it has spread over two axes,
 `given(x)` one for which it has found a value where there was none. `usual(x)` says that what follows holds
-for the default of `x`. The walk goes through plain statements, takes the side of a branch that the defaults
-choose, and ends where it cannot know the side.
+for the default of `x`; `[…] if inplace else […]` has the uses of both sides. The walk goes through plain
+statements, goes both ways where an option of the caller decides, takes the side of another branch that the
+defaults choose, and ends where it cannot know the side.
 """
 
 from __future__ import annotations
@@ -29,12 +30,15 @@ HOLDERS = {
 
 SPREAD = {"_single": "single", "_pair": "pair", "_triple": "triple", "tuple": "tuple"}
 LITERALS = bool | int | float | str | None
+MOST_FORKS = 2
 
 
 BY_HAND = {
     "nn.functional.embedding_bag": "def embedding_bag(input, weight, offsets=None, max_norm=None, "
     "norm_type=2, scale_grad_by_freq=False, mode='mean', sparse=False, per_sample_weights=None, "
     "include_last_offset=False, padding_idx=None)",
+    "lu": "def _lu_no_infos(A, pivot=True, get_infos=False, out=None): "
+    "_lu_with_info(A, pivot=pivot, check_errors=_)",
     "meshgrid": "def meshgrid(*tensors, indexing=None): _VF.meshgrid(tensors, indexing=given(indexing))",
 }
 """Lines of functions that the walk does not see through."""
@@ -103,7 +107,8 @@ def literal(text: str) -> bool:
 
 def raising(body: list[ast.stmt]) -> bool:
     """Whether a block does nothing but fail, if that."""
-    return all(isinstance(s, ast.Raise | ast.Expr) for s in body)
+    fails = bool(body) and isinstance(body[-1], ast.Raise)
+    return fails or all(isinstance(s, ast.Raise | ast.Expr) for s in body)
 
 
 class Attributes(ast.NodeTransformer):
@@ -132,10 +137,67 @@ class Walk:
             if p.default is not p.empty:
                 self.defaults[name] = p.default
         self.uses: list[str] = []
+        self.later: list[ast.stmt] = []
+        """What follows the block that is being walked through."""
+        self.forks = 0
+        """How many options this walk has taken one side of; of more than `MOST_FORKS` none is taken."""
 
     def block(self, body: list[ast.stmt]) -> bool:
         """Whether the function ends here."""
-        return any(self.statement(s) for s in body)
+        outer = self.later
+        for k, s in enumerate(body):
+            self.later = [*body[k + 1 :], *outer]
+            ends = self.fork(s) if self.divides(s) else self.statement(s)
+            if ends:
+                break
+        else:
+            ends = False
+        self.later = outer
+        return ends
+
+    def divides(self, s: ast.stmt) -> bool:
+        """Whether an option of the caller alone decides between two ways to go on."""
+        if not isinstance(s, ast.If) or self.forks >= MOST_FORKS or not self.plain(s.test):
+            return False
+        if raising(s.body) or (raising(s.orelse) and s.orelse):
+            return False
+        return not (self.asks_nothing(s.body) and self.asks_nothing(s.orelse))
+
+    def asks_nothing(self, body: list[ast.stmt]) -> bool:
+        values = dict(self.values)
+        idle = self.idle(body)
+        self.values = values
+        return idle
+
+    def plain(self, test: ast.expr) -> bool:
+        """Whether an expression only asks what an argument is, or whether it is there."""
+        match test:
+            case ast.Name(id=name):
+                return self.values.get(name) == name and name in self.defaults
+            case ast.Compare(
+                left=left, ops=[ast.Is() | ast.IsNot() | ast.Eq()], comparators=[ast.Constant()]
+            ):
+                return self.plain(left)
+            case ast.BoolOp(values=values):
+                return all(map(self.plain, values))
+        return False
+
+    def fork(self, s: ast.If) -> bool:
+        """Go both ways to the end of the function."""
+        one, other = (self.side([*body, *self.later]) for body in (s.body, s.orelse))
+        while one and other and one[0] == other[0]:
+            self.uses.append(one.pop(0))
+            other.pop(0)
+        if one or other:
+            self.uses.append(f"[{', '.join(one)}] if {ast.unparse(s.test)} else [{', '.join(other)}]")
+        return True
+
+    def side(self, body: list[ast.stmt]) -> list[str]:
+        """What a function asks for from here on."""
+        walk = copy.copy(self)
+        walk.values, walk.uses, walk.later, walk.forks = dict(self.values), [], [], self.forks + 1
+        walk.block(body)
+        return walk.uses
 
     def statement(self, s: ast.stmt) -> bool:
         match s:
@@ -149,6 +211,10 @@ class Walk:
                 taken, left = (s.body, s.orelse) if chosen[0] else (s.orelse, s.body)
                 asked = self.asked(test)
                 if asked and not raising(left) and not self.fills(s):
+                    before = dict(self.values)
+                    if self.idle(taken) and self.idle(left):
+                        return False
+                    self.values = before
                     self.uses.append(f"usual({', '.join(asked)})")
                 return self.block(taken)
             case ast.Return(value=value):
@@ -172,8 +238,10 @@ class Walk:
         """Whether a branch that may be taken asks for nothing, or fails; what it sets is unknown then."""
         if raising(body) and body:
             return True
-        before, noted = dict(self.values), len(self.uses)
+        before, noted, forks = dict(self.values), len(self.uses), self.forks
+        self.forks = MOST_FORKS
         ends = self.block(body)
+        self.forks = forks
         idle = not ends and len(self.uses) == noted
         del self.uses[noted:]
         for name, value in self.values.items():
@@ -264,7 +332,7 @@ class Walk:
             return
         inner = Walk(function, owner)
         inner.defaults |= self.defaults
-        inner.values |= bound.arguments
+        inner.values |= {name: text for name, text in bound.arguments.items() if isinstance(text, str)}
         inner.block(statements(function))
         self.uses += inner.uses
 
@@ -291,8 +359,15 @@ def operators(lines: Iterable[str]) -> set[str]:
     """The operators that lines use, with their areas."""
     found: set[str] = set()
     for line in lines:
-        for use in line.partition("): ")[2].split("; "):
-            name, bracket, _ = use.partition("(")
-            if bracket:
-                found.add(name)
+        for use in filter(None, line.partition("): ")[2].split("; ")):
+            found |= called(ast.parse(use, mode="eval").body)
     return found
+
+
+def called(use: ast.expr) -> set[str]:
+    match use:
+        case ast.IfExp(body=ast.List(elts=one), orelse=ast.List(elts=other)):
+            return {name for each in (*one, *other) for name in called(each)}
+        case ast.Call(func=func):
+            return {ast.unparse(func)}
+    return set()

@@ -27,7 +27,8 @@ from retrograd.runtime.eager.instant.calls import late
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, planned, replayed
-from retrograd.runtime.functions.telling import not_a_tensor, told
+from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.functions.telling import not_a_tensor, told, wrong
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import ALIASES
 from retrograd.runtime.tensor import Tensor
@@ -160,6 +161,9 @@ def checked(name: str, f: F) -> F:
     aliases = {a: b for a, b in ALIASES.items() if a not in parameters and b in parameters}
     options = {*parameters, *OPTIONS} if "options" in parameters else None
     tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
+    plain = {p: PLAIN[kind] for p in parameters if (kind := f.__annotations__.get(p)) in PLAIN}
+    placed = [plain.get(p, _ANY) for p in parameters[: parameters.index(spread) if spread else None]]
+    late = placed[1:]
 
     def call(*args: Any, **kwargs: Any) -> Any:
         asked, said = args, kwargs
@@ -176,6 +180,12 @@ def checked(name: str, f: F) -> F:
             value = args[position] if position < given else kwargs.get(parameter, _MISSING)
             if not isinstance(value, Tensor) and value is not _MISSING:
                 raise told(not_a_tensor(name, parameter, position, value), name, asked, said)
+        for value, kinds in zip(args, placed):
+            if kinds is not _ANY and type(value) not in kinds:
+                refuse(name, value, kinds, asked, said)
+        for key, value in kwargs.items():
+            if key in plain and type(value) not in plain[key]:
+                refuse(name, value, plain[key], asked, said)
         try:
             return f(*args, **kwargs) if kwargs else f(*args)
         except Exception as error:
@@ -188,6 +198,9 @@ def checked(name: str, f: F) -> F:
         """The same where a Tensor comes first and nothing has a name."""
         if kwargs or not args or not isinstance(args[0], Tensor):
             return call(*args, **kwargs)
+        for value, kinds in zip(args[1:], late):
+            if kinds is not _ANY and type(value) not in kinds:
+                refuse(name, value, kinds, args, kwargs)
         try:
             return f(*args)
         except Exception as error:
@@ -199,6 +212,29 @@ def checked(name: str, f: F) -> F:
     alone = tensors == [(0, next(iter(parameters), ""))]
     # called as f is, with more names for its arguments
     return wraps(f)(quick if alone else call)  # type: ignore[return-value]
+
+
+_ANY: frozenset[type] = frozenset()
+
+PLAIN = {
+    "bool": frozenset({bool}), "int": frozenset({int}), "float": frozenset({float, int}),
+    "str": frozenset({str}), "int | None": frozenset({int, type(None)}),
+    "float | None": frozenset({float, int, type(None)}), "bool | None": frozenset({bool, type(None)}),
+    "Tensor | None": frozenset({Tensor, type(None)}),
+}  # fmt: skip
+"""What is plainly right for a parameter with such an annotation. For others PyTorch's parser is asked."""
+
+
+def refuse(name: str, value: object, kinds: frozenset[type], args: Any, kwargs: Any) -> None:
+    """Raise what PyTorch's parser says of a value that is not plainly right, if it says anything."""
+    if isinstance(value, (*kinds, np.generic)) and not (isinstance(value, bool) and bool not in kinds):
+        return
+    if isinstance(value, Tensor) and not value.ndim:
+        return
+    site = call_site(name)
+    error = None if site is None else wrong(f"{site.area}{site.name}", args, kwargs)
+    if error is not None:
+        raise error
 
 
 def _told(error: Exception, name: str, f: F, args: Sequence[Any], kwargs: dict[str, Any]) -> Exception:
@@ -306,11 +342,13 @@ def sizes_of(sizes: Sequence[object], name: str, parameter: str = "size") -> tup
 
 
 def whole_numbers(given: Sequence[object], name: str, parameter: str) -> tuple[int, ...]:
-    """The ints of a sequence, of which PyTorch's parser looks at the first before it unpacks the others."""
+    """The ints of a sequence. PyTorch's parser looks at the first before it unpacks the others: there a bool
+    will do.
+    """
     found: list[int] = []
     for place, each in enumerate(given):
         try:
-            found.append(integer(each, name, parameter))
+            found.append(int(each) if place and type(each) is bool else integer(each, name, parameter))
         except ArgumentError:
             if not place:
                 raise

@@ -220,6 +220,7 @@ def refusal(form: Form, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
 
 
 _ABSENT = object()
+NO_ELEMENT = "expected Tensor as element"
 
 
 def _written(name: str, among: Any) -> str:
@@ -241,7 +242,7 @@ def _wrong(called: str, parameter: Parameter, given: Any, position: int | None) 
         for k, each in enumerate(() if given is WORKED_OUT else given):
             if not isinstance(each, Tensor):
                 argument = (position or 1) - 1
-                return f"expected Tensor as element {k} in argument {argument}, but got {kind_of(each)}"
+                return f"{NO_ELEMENT} {k} in argument {argument}, but got {kind_of(each)}"
     return ""
 
 
@@ -254,7 +255,7 @@ def _unpacking(form: Form, args: Sequence[Any], kwargs: Mapping[str, Any]) -> st
         if parameter.told_kind != "tuple of ints" or not isinstance(given, tuple | list):
             continue
         for place, each in enumerate(given):
-            if not _is_int(each):
+            if not _is_int(each) and not isinstance(each, bool):
                 return (
                     f"{form.called}(): argument '{parameter.name}' failed to unpack the object at pos "
                     f'{place + 1} with error "type must be tuple of ints,but got {kind_of(each)}"'
@@ -290,6 +291,9 @@ def refused(known: Sequence[Form], args: Sequence[Any], kwargs: Mapping[str, Any
         return _unpacking(known[reasons.index("")], args, kwargs)
     if len(known) == 1 and not known[0].several:
         return reasons[0]
+    for reason in reasons:
+        if reason.startswith(NO_ELEMENT):  # which ends PyTorch's search
+            return reason
     number = len(args) + len(kwargs)
     plausible = [k for k, form in enumerate(known) if form.least <= number <= len(form.parameters)]
     if len(plausible) == 1:

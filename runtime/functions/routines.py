@@ -6,7 +6,8 @@ first of the attributes and operators that it asks of them. A line of `signature
     nn.functional.elu: def elu(input, alpha=1.0, inplace=False): _nn.elu(input, alpha)
 
 where `_` is something worked out, `pair(x)` an argument spread over axes, `given(x)` one that is found where
-it is None, and `usual(x)` ends the list where x is not as by default. The lines are made by
+it is None; `usual(x)` ends the list where x is not as by default, `[…] if inplace else […]` goes on by either
+of two, and is the last. The lines are made by
 `docs/routines.py`; `telling.py` asks for them.
 """
 
@@ -70,18 +71,40 @@ def complaint(routine: Routine, args: Sequence[Any], kwargs: Mapping[str, Any], 
         bound = _signature(routine)(*args, **kwargs)
     except TypeError as error:
         return ArgumentError(mirrored(str(error)))
-    for use in routine.uses:
-        if isinstance(use, ast.Call) and ast.unparse(use.func) == "usual":
-            if any(_unusual(routine, x, bound) for x in use.args):
-                return None
-            continue
+    return _first(routine, routine.uses, bound, ask)
+
+
+def _first(
+    routine: Routine, uses: Iterable[ast.expr], bound: Mapping[str, Any], ask: Ask
+) -> Exception | None:
+    """What the first of these uses that fails says."""
+    for use in uses:
         try:
+            match use:
+                case ast.Call(func=ast.Name(id="usual"), args=options):
+                    if any(_unusual(routine, x, bound) for x in options):
+                        return None
+                    continue
+                case ast.IfExp(test=test, body=ast.List(elts=one), orelse=ast.List(elts=other)):
+                    return _first(routine, one if _holds(test, bound) else other, bound, ask)
             found = _missing(use, bound, ask)
         except RetrogradError as error:
             return error
         if found is not None:
             return found
     return None
+
+
+def _holds(test: ast.expr, bound: Mapping[str, Any]) -> bool:
+    """Whether a question about arguments is answered with yes."""
+    match test:
+        case ast.Compare(left=ast.Name(id=name), ops=[relation], comparators=[ast.Constant(value=value)]):
+            given = bound[name]
+            same = given is value if not isinstance(relation, ast.Eq) else bool(given == value)
+            return same is not isinstance(relation, ast.IsNot)
+        case ast.BoolOp(op=op, values=values):
+            return (all if isinstance(op, ast.And) else any)(_holds(each, bound) for each in values)
+    return bool(_value(test, bound))
 
 
 def _unusual(routine: Routine, x: ast.expr, bound: Mapping[str, Any]) -> bool:

@@ -109,7 +109,7 @@ class MultiheadAttention(Module):
         """The outputs, shaped like `query`, and the weights `[N, length, keys]` if `need_weights`."""
         if is_causal and attn_mask is None:
             raise ArgumentError(mirrored("Need attn_mask if specifying the is_causal hint."))
-        batched = query.ndim == 3
+        batched = query.dim() == 3
         given: list[Any] = [query, key, value]
         if not batched:
             given = [x.unsqueeze(0) for x in given]

@@ -95,7 +95,7 @@ class _Cell(Module):
         raise NotImplementedError
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
-        if input.ndim not in (1, 2):
+        if input.dim() not in (1, 2):
             raise ShapeError(
                 mirrored(f"{type(self).__name__}: Expected input to be 1D or 2D, got {input.ndim}D instead")
             )

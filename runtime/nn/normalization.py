@@ -83,7 +83,7 @@ class _Tracking(Module):
         _start(self)
 
     def _check_rank(self, input: Tensor) -> None:
-        if input.ndim not in self.ranks:
+        if input.dim() not in self.ranks:
             expected = " or ".join(f"{rank}D" for rank in self.ranks)
             raise ArgumentError(mirrored(f"expected {expected} input (got {input.ndim}D input)"))
 
@@ -152,7 +152,7 @@ class _InstanceNorm(_Tracking):
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_rank(input)
-        batched = input.ndim == self.ranks[-1]
+        batched = input.dim() == self.ranks[-1]
         result = F.instance_norm(
             input if batched else input.unsqueeze(0),
             self.running_mean,

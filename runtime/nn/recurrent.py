@@ -120,7 +120,7 @@ class RNNBase(Module):
         if isinstance(input, PackedSequence):
             return self._packed(input, hx)
         self._check_input(input)
-        batched = input.ndim == 3
+        batched = input.dim() == 3
         x: Any = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
             x = x.transpose(0, 1)
@@ -143,7 +143,7 @@ class RNNBase(Module):
         return PackedSequence(outputs, *input[1:]), (states if self.states > 1 else states[0])
 
     def _check_input(self, input: Tensor) -> None:
-        if input.ndim not in (2, 3):
+        if input.dim() not in (2, 3):
             name, what = (
                 type(self).__name__,
                 " tensor" if isinstance(self, RNN) else "",
