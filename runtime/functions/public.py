@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Node, apply
 from retrograd.compiler.ops.shape import Permute
@@ -28,6 +29,7 @@ from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, planned, replayed
 from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.functions.kernels import check_kernel
 from retrograd.runtime.functions.telling import not_a_tensor, told, wrong
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import ALIASES
@@ -186,6 +188,8 @@ def checked(name: str, f: F) -> F:
         for key, value in kwargs.items():
             if key in plain and type(value) not in plain[key]:
                 refuse(name, value, plain[key], asked, said)
+        if args and isinstance(args[0], Tensor) and args[0]._value.dtype not in _COMPUTED:
+            check_kernel(name, args[0])
         try:
             return f(*args, **kwargs) if kwargs else f(*args)
         except Exception as error:
@@ -201,6 +205,8 @@ def checked(name: str, f: F) -> F:
         for value, kinds in zip(args[1:], late):
             if kinds is not _ANY and type(value) not in kinds:
                 refuse(name, value, kinds, args, kwargs)
+        if args[0]._value.dtype not in _COMPUTED:
+            check_kernel(name, args[0])
         try:
             return f(*args)
         except Exception as error:
@@ -213,6 +219,9 @@ def checked(name: str, f: F) -> F:
     # called as f is, with more names for its arguments
     return wraps(f)(quick if alone else call)  # type: ignore[return-value]
 
+
+_COMPUTED = (*(t for d in (dtypes.float32, dtypes.float64) for t in (d.numpy, d)),)
+"""Dtypes for which everything has a kernel."""
 
 _ANY: frozenset[type] = frozenset()
 

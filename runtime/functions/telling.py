@@ -2,8 +2,9 @@
 
 `told(error, name, args, kwargs)` is asked where a function has raised something. It finds how the caller
 wrote the call (`call_sites.py`: `t.sum(x)` or `x.sum()`), and what PyTorch says of such arguments to the
-function of that name: its parser (`refusals.py`), or Python and the parser (`routines.py`). Where they say
-nothing the error stays what it is. So nothing is asked of calls that succeed.
+function of that name: its parser (`refusals.py`), or Python and the parser (`routines.py`), and of a dtype
+its kernel (`kernels.py`). Where they say nothing the error stays what it is. So nothing is asked of calls
+that succeed.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, NoReturn
 
-from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.functions.kernels import unkernelled
 from retrograd.runtime.functions.refusals import forms, nothing_taken, refused
 from retrograd.runtime.functions.routines import complaint, routines
+from retrograd.runtime.tensor import Tensor
+
+KERNELS = {"linalg.": "linalg_", "special.": "special_"}
+"""How the names of an area's functions begin in `kernels.txt`."""
 
 
 def not_a_tensor(name: str, parameter: str, position: int, value: object) -> ArgumentError:
@@ -54,7 +60,13 @@ def told(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     """What PyTorch would raise for a call of the function entered under this name, or the error itself,
     where the arguments are such as PyTorch takes."""
     site = call_site(name)
-    return error if site is None else wrong(f"{site.area}{site.name}", args, kwargs) or error
+    if site is None:
+        return error
+    better = wrong(f"{site.area}{site.name}", args, kwargs)
+    if better is None and isinstance(error, DtypeError) and args and isinstance(args[0], Tensor):
+        words = unkernelled(f"{KERNELS.get(site.area, '')}{site.name}", args[0])
+        better = DtypeError(mirrored(words)) if words else None
+    return better or error
 
 
 def wrong(called: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:

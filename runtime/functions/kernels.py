@@ -1,0 +1,52 @@
+"""What PyTorch says of dtypes for which a function has no kernel.
+
+In flow the name of a function and its first Tensor; out flow PyTorch's words, empty where it takes such a
+Tensor. A line of `kernels.txt`, which `docs/kernels.py` makes:
+
+    grid_sample/4: bool uint8 int64: "grid_sampler_2d_cpu_kernel_impl" not implemented for '{}'
+    name[/axes]    dtypes            words, with a place for the dtype
+
+Whole numbers and bools are refused as there. Half precision is taken where we can compute with it; what fails
+with it is told in these words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from retrograd.compiler.errors import DtypeError, mirrored
+from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.names import LEGACY
+from retrograd.runtime.tensor import Tensor
+
+TABLE = Path(__file__).with_name("kernels.txt")
+_NAMES = {dtype: name for name, dtype in LEGACY.items()}
+
+
+@cache
+def refusals() -> Mapping[tuple[str, str], str]:
+    """Words by the function's name, with the number of axes where that matters, and the dtype's."""
+    found: dict[tuple[str, str], str] = {}
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        name, dtypes, words = line.split(": ", 2)
+        found.update({(name, dtype): words for dtype in dtypes.split()})
+    return found
+
+
+def unkernelled(name: str, x: Tensor) -> str:
+    """What PyTorch's function of this name says of the Tensor's dtype."""
+    dtype = x.dtype
+    known, short = refusals(), dtype.torch_name
+    words = known.get((name, short)) or known.get((f"{name}/{x.ndim}", short), "")
+    return words.replace("{}", _NAMES.get(dtype, short))
+
+
+def check_kernel(name: str, x: Tensor) -> None:
+    """Raise what PyTorch says of a Tensor of bools or whole numbers, if it has no kernel for them. Our own
+    functions may ask for what it has not.
+    """
+    words = "" if x.dtype.is_floating_point else unkernelled(name, x)
+    if words and call_site(name) is not None:
+        raise DtypeError(mirrored(words), advice="cast the tensor with .to(dtype)")
