@@ -526,7 +526,6 @@ MISTAKES = lines("""
     t.nn.functional.kl_div(t.ones(2).long(), t.ones(2))
     t.nn.functional.softplus(t.ones(2).long())
     t.ones(2).bool().argmax()
-    t.ones(2,2).bool().cov()
     t.abs(t.ones(2).bool())
     t.linalg.svd(t.ones(2,2).half())
     t.linalg.eigh(t.ones(2,2).long())

@@ -225,7 +225,7 @@ _COMPUTED = (*(t for d in (dtypes.float32, dtypes.float64) for t in (d.numpy, d)
 
 _ANY: frozenset[type] = frozenset()
 
-PLAIN = {
+PLAIN: dict[str, frozenset[type]] = {
     "bool": frozenset({bool}), "int": frozenset({int}), "float": frozenset({float, int}),
     "str": frozenset({str}), "int | None": frozenset({int, type(None)}),
     "float | None": frozenset({float, int, type(None)}), "bool | None": frozenset({bool, type(None)}),
