@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 _HERE = Path(__file__).parent
 _WRAPPERS = frozenset(
     str(path) for path in (
-        __file__, *(_HERE / f"{name}.py" for name in ("public", "rows", "updating", "pointwise", "telling")),
-        _HERE.parent / "eager" / "replay.py", _HERE.parent / "eager" / "instant" / "calls.py",
+        __file__,
+        *(_HERE / f"{name}.py" for name in ("public", "rows", "updating", "pointwise", "telling", "kernels")),
+        *(_HERE.parent / "eager" / f"{name}.py" for name in ("replay", "plans", "instant/calls")),
+        _HERE.parent / "tracing.py",
     )
 )  # fmt: skip
 """Files whose functions stand around the functions that users call."""
