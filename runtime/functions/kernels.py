@@ -12,10 +12,12 @@ with it is told in these words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DtypeError, mirrored
 from retrograd.runtime.functions.call_sites import call_site
 from retrograd.runtime.names import LEGACY
@@ -43,10 +45,11 @@ def unkernelled(name: str, x: Tensor) -> str:
     return words.replace("{}", _NAMES.get(dtype, short))
 
 
-def check_kernel(name: str, x: Tensor) -> None:
-    """Raise what PyTorch says of a Tensor of bools or whole numbers, if it has no kernel for them. Our own
-    functions may ask for what it has not.
+def check_kernel(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise what PyTorch says of a first Tensor of bools or whole numbers, where it has no kernel for them and
+    is asked for no other dtype. Our own functions may ask for what it has not.
     """
+    x: Tensor = args[0]
     words = "" if x.dtype.is_floating_point else unkernelled(name, x)
-    if words and call_site(name) is not None:
+    if words and not any(isinstance(a, DType) for a in (*args, *kwargs.values())) and call_site(name):
         raise DtypeError(mirrored(words), advice="cast the tensor with .to(dtype)")

@@ -165,7 +165,7 @@ def checked(name: str, f: F) -> F:
     tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
     plain = {p: PLAIN[kind] for p in parameters if (kind := f.__annotations__.get(p)) in PLAIN}
     placed = [plain.get(p, _ANY) for p in parameters[: parameters.index(spread) if spread else None]]
-    late = placed[1:]
+    beside = placed[1:]
 
     def call(*args: Any, **kwargs: Any) -> Any:
         asked, said = args, kwargs
@@ -189,7 +189,7 @@ def checked(name: str, f: F) -> F:
             if key in plain and type(value) not in plain[key]:
                 refuse(name, value, plain[key], asked, said)
         if args and isinstance(args[0], Tensor) and args[0]._value.dtype not in _COMPUTED:
-            check_kernel(name, args[0])
+            check_kernel(name, args, kwargs)
         try:
             return f(*args, **kwargs) if kwargs else f(*args)
         except Exception as error:
@@ -202,11 +202,11 @@ def checked(name: str, f: F) -> F:
         """The same where a Tensor comes first and nothing has a name."""
         if kwargs or not args or not isinstance(args[0], Tensor):
             return call(*args, **kwargs)
-        for value, kinds in zip(args[1:], late):
+        for value, kinds in zip(args[1:], beside):
             if kinds is not _ANY and type(value) not in kinds:
                 refuse(name, value, kinds, args, kwargs)
         if args[0]._value.dtype not in _COMPUTED:
-            check_kernel(name, args[0])
+            check_kernel(name, args, kwargs)
         try:
             return f(*args)
         except Exception as error:
