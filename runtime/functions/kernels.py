@@ -46,8 +46,8 @@ def unkernelled(name: str, x: Tensor) -> str:
 
 
 def check_kernel(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raise what PyTorch says of a first Tensor of bools or whole numbers, where it has no kernel for them and
-    is asked for no other dtype. Our own functions may ask for what it has not.
+    """Raise what PyTorch says of a first Tensor of bools or whole numbers, where it has no kernel for them
+    and is asked for no other dtype. Our own functions may ask for what it has not.
     """
     x: Tensor = args[0]
     words = "" if x.dtype.is_floating_point else unkernelled(name, x)
