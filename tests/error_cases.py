@@ -233,7 +233,7 @@ ERRORS = lines("""
 """Cases that fail, with what PyTorch says (its first line)."""
 
 ERRORS_IN_OUR_WORDS = lines("""
-    i.norm()   ->   linalg.vector_norm: Expected a floating point or complex tensor as input. Got: Long
+    i.norm()   ->   linalg.vector_norm: Expected a floating point or complex tensor as input. Got Long
     i.softmax(0)   ->   softmax takes floating-point values
     x.reshape(-2, 6)   ->   invalid shape dimension -2
     c.H   ->   tensor.H is only supported on matrices (2-D tensors). Got 3-D tensor.
