@@ -55,6 +55,7 @@ def test_tiles_below_each_other(kind: str, rows: int, vectors: int, short: int, 
         "after": columns * size, "count": inner, "mask": (1 << (lanes - short)) - 1, "blocks": blocks,
         "left_on": rows * inner * size, "left_back": back * inner * size, "from_on": rows * width * size,
         "to_on": rows * columns * size, "to_back": back * columns * size, "ahead": 0, "ahead_on": 0,
+        "ahead_down": 0,
     }  # fmt: skip
     name = f"retrograd_tile_{kind}x{lanes}_{rows}x{vectors}" + "_edge" * short
     run(name, [a, b, begun if goes_on else None, out], [told[word] for word in TILE])

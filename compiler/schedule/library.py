@@ -40,9 +40,10 @@ from retrograd.compiler.schedule.sharing import (
 from retrograd.compiler.schedule.tasks import LIGHT, PARALLEL_PRODUCTS, TASK_PRODUCTS, work
 from retrograd.compiler.schedule.tiles import OFTEN, SECOND_LEVEL, Shape, is_exact, is_reused, tile_shape
 
-_SWEPT = 32
+_SWEPT, _TWICE = 32, 32
 """Rows of a matrix that is swept: as many as the first level of address translation, and the fetching of rows
-ahead, keep up with."""
+ahead, keep up with. Twice as many where so many rows, that stay in the second-level cache, are multiplied by
+them: then sums are fetched and put back less often."""
 _PAGE = 4096
 """Bytes of each row that belong to a sweep, at most: those of a page."""
 _SWEEPS = 4
@@ -67,7 +68,8 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
         shape = shape._replace(depth=-(-(SECOND_LEVEL // (width * c.out.dtype.itemsize)) // 8) * 8)
     copies_left = should_pack_left(c, columns)
     if swept:
-        shape = shape._replace(depth=_SWEPT)
+        near = c.row.extent * c.inner.extent * c.out.dtype.itemsize <= SECOND_LEVEL
+        shape = shape._replace(depth=2 * _SWEPT if near and c.row.extent >= _TWICE else _SWEPT)
     result: list[Statement] = []
     for rows in blocks:
         panels = _panels(c, rows) if copies_left else None

@@ -142,7 +142,7 @@ def _told(s: Routine, known: Mapping[str, Word]) -> list[Word]:
     ahead = (next_, rows * itemsize) if s.batch.extent > 1 and near else (0, 0)
     return [
         row, known["left_inner"], known["right_inner"], 0, after, s.inner.extent, known["mask"],
-        blocks, row * rows, row * back, 0, after * rows, after * back, *ahead,
+        blocks, row * rows, row * back, 0, after * rows, after * back, *ahead, row * rows,
     ]  # fmt: skip
 
 

@@ -48,9 +48,11 @@ class Tile(Record):
     to_back: int
     """So many fewer to the last."""
     ahead: int
-    """From a tile of the left operand to what is fetched meanwhile into the cache."""
+    """From the left operand to what is fetched meanwhile into the cache."""
     ahead_on: int
     """So much of it for each inner position: nothing more, if 0."""
+    ahead_down: int
+    """From what the first tile fetches to what the next one does."""
 
 
 class Block(Record):

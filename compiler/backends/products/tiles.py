@@ -123,13 +123,13 @@ def tile(found: re.Match[str]) -> str:
     rows, vectors = int(found["rows"]), int(found["vectors"])
     w = _Writer(found, "a", "b", "from", "to", "told")
     block = w.block
-    row, inner, down, before, after, count, bits, blocks, *steps, ahead, ahead_on = w.words(TILE)
+    row, inner, down, before, after, count, bits, blocks, *steps, ahead, ahead_on, ahead_down = w.words(TILE)
     mask = w.mask(bits) if found["edge"] else None
     triple, double = (block.emit(f"mul i64 {row}, {n}", "i64").ref for n in (_TOGETHER, 2))
+    first = w.on("%a", ahead)
     block.do("br label %tile")
     block.label("tile")
     whole = len(block.lines)
-    block.do(f"%ahead.tile = getelementptr i8, ptr %a.tile, i64 {ahead}")
     starts = ["%a.tile"]
     for _ in range(0, rows - _TOGETHER, _TOGETHER):
         starts.append(w.on(starts[-1], triple))
@@ -163,7 +163,7 @@ def tile(found: re.Match[str]) -> str:
     for i, line in enumerate(_places(w, "%to.tile", after, rows, vectors, mask)):
         for v, (at, m) in enumerate(line):
             w.store(sums[i, v], at, m)
-    block.lines[whole:whole] = _downwards(w, blocks, steps)
+    block.lines[whole:whole] = _downwards(w, blocks, steps, first, ahead_down)
     return w.text()
 
 
@@ -186,7 +186,7 @@ def _sums(
     return sums, place
 
 
-def _downwards(w: _Writer, blocks: str, steps: Sequence[str]) -> list[str]:
+def _downwards(w: _Writer, blocks: str, steps: Sequence[str], ahead: str, ahead_down: str) -> list[str]:
     """The end of a tile, written, and the head of the loop over tiles."""
     block = w.block
     left_on, left_back, from_on, to_on, to_back = steps
@@ -200,13 +200,16 @@ def _downwards(w: _Writer, blocks: str, steps: Sequence[str]) -> list[str]:
     none = block.emit("icmp eq ptr %from.tile, null", "i1").ref
     begun = w.on("%from.tile", from_on)
     moved["from"] = block.emit(f"select i1 {none}, ptr null, ptr {begun}", "ptr").ref
+    moved["ahead"] = w.on("%ahead.tile", ahead_down)
     more = block.emit(f"icmp sgt i64 {n}, 0", "i1").ref
     block.do(f"br i1 {more}, label %tile, label %done")
     here = block.here
     block.label("done")
     heads = [f"  %tiles = phi i64 [ {blocks}, %entry ], [ {n}, %{here} ]"]
+    firsts = {"a": "%a", "to": "%to", "from": "%from", "ahead": ahead}
     return heads + [
-        f"  %{name}.tile = phi ptr [ %{name}, %entry ], [ {on}, %{here} ]" for name, on in moved.items()
+        f"  %{name}.tile = phi ptr [ {firsts[name]}, %entry ], [ {on}, %{here} ]"
+        for name, on in moved.items()
     ]
 
 

@@ -27,6 +27,8 @@ from retrograd.compiler.backends.products.rooms import LARGE, borrow, give_back
 from retrograd.compiler.native.language import Array, Byte, cast, exported, inlined, inside, native, stack
 
 _STEP = 8 * len(STEP)
+_LINE = 64
+"""Bytes of a line of the cache."""
 
 
 @exported
@@ -197,7 +199,8 @@ def bytes_ahead(item: Item, count: int) -> int:
 @native
 def multiply(item: Item, told: Tile, k: int, waits: bool) -> None:
     """All tiles of an item, for a piece of the inner axis from k on. Where it waits, what they add up stays
-    with the item."""
+    with the item. Meanwhile the next rows of the left operand come into the cache; or, where the right one is
+    read as it lies and in pieces, its next piece, of which each tile of a panel fetches another line."""
     plan = item.plan
     rows, width, itemsize, tile = plan.rows, plan.width, plan.itemsize, plan.tile
     latest_row, latest_column = plan.row_extent - rows, max(plan.column_extent - width, 0)
@@ -205,7 +208,10 @@ def multiply(item: Item, told: Tile, k: int, waits: bool) -> None:
     left, left_on, row_step, right_column = item.left, item.left_on, item.row, plan.right_column
     right, out, out_row = item.right + k * plan.right_inner, item.out, plan.out_row
     panel_bytes, tile_bytes, begins = plan.depth * told.down, rows * told.before, k == 0
-    told.ahead_on = bytes_ahead(item, told.count)
+    swept = not copied_right and told.count < plan.inner_extent and told.blocks > 1
+    told.ahead_on, told.ahead_down = bytes_ahead(item, told.count), left_on
+    if swept:
+        told.ahead_on, told.ahead_down = plan.right_inner, _LINE
     fetched = told.ahead_on * told.count
     told.after, told.to_on, told.to_back = out_row, rows * out_row, rows_back(item) * out_row
     if waits:
@@ -220,6 +226,8 @@ def multiply(item: Item, told: Tile, k: int, waits: bool) -> None:
             column = min(panel * width, latest_column)
             b = copied if copied_right else right + column * right_column
             to = own if waits else out + row * out_row + column * itemsize
+            if swept:
+                told.ahead = cast(int, b) - cast(int, a) + fetched
             tile(a, b, None if begins else own, to, told)
             told.ahead = told.ahead + fetched
             copied, own = copied + panel_bytes, own + tile_bytes
