@@ -25,9 +25,9 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
-_OF_A_MODULE = 200
-"""Objects that can be in cycles, for each module of a process, beyond which somebody has made others. Python
-alone has 116, with NumPy 100, with PyTorch, JAX and SymPy 130."""
+_OF_A_MODULE = 700
+"""Python's blocks of memory, for each module of a process, beyond which somebody has made objects. Python
+alone has 340, with NumPy 420, with PyTorch or JAX 530."""
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def lasting() -> Iterator[None]:
     counts as old. So it does where somebody else keeps objects apart (`gc.freeze`), who would lose them. What
     is made afterwards is collected as ever.
     """
-    modules_alone = len(gc.get_objects()) <= _OF_A_MODULE * len(sys.modules)
+    modules_alone = 0 < sys.getallocatedblocks() <= _OF_A_MODULE * len(sys.modules)
     with uncollected():
         yield
         if not gc.get_freeze_count():

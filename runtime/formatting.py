@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from retrograd.compiler.errors import ArgumentError, DtypeError
 from retrograd.compiler.record import record
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 Scalar = bool | int | float
 

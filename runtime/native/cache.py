@@ -124,8 +124,11 @@ def _folder() -> Path | None:
     named = os.environ.get("RETROGRAD_CACHE_DIR", "")
     try:
         folder = Path(named).expanduser() if named else _default_folder()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
+        try:
+            status = folder.stat()
+        except FileNotFoundError:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = folder.stat()
     except (OSError, RuntimeError):
         return None
     foreign = hasattr(os, "getuid") and status.st_uid != os.getuid()

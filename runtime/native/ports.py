@@ -16,9 +16,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.record import record
 from retrograd.runtime.native import grammar
 from retrograd.runtime.native.grammar import Kind, Members
@@ -26,8 +26,6 @@ from retrograd.runtime.native.layout import slot_offset
 from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.laws import Law
-
-Array = NDArray[Any]
 
 
 @record(slots=True)

@@ -10,15 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.native.language import Record
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.native import native
 from retrograd.runtime.random.rejection import Binomial, Gamma, Poisson
-
-Array = NDArray[Any]
 
 
 def _drawn(law: type[Record], shape: tuple[int, ...], generator: Generator, **parameters: Any) -> Array:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import ctypes
 import operator
 import os
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.compiler.native.kinds import fields_of
 from retrograd.runtime.device import device as Device
 from retrograd.runtime.random.native import native
 from retrograd.runtime.random.twister import COUNT, LANES, STATE_BYTES, State
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 DEFAULT_SEED = 67280421310721
 """The seed of a new `Generator`, as in PyTorch."""

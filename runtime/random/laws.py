@@ -17,14 +17,13 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
+from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.native import address, native
 
-Array = NDArray[Any]
 DType = np.dtype[Any]
 
 _KINDS = {"f": "f32", "d": "f64"}

@@ -14,10 +14,9 @@ Threads may share a generator: each draw is one step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.runtime.random import laws
@@ -29,6 +28,9 @@ from retrograd.runtime.random.generator import (
     whole_number,
 )
 from retrograd.runtime.random.laws import Law
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = [
     "Generator",
