@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 import pytest
 
+from retrograd.compiler.backends.cpu import assemble
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native.language import (
@@ -64,6 +65,7 @@ from retrograd.compiler.native.language import (
 )
 from retrograd.compiler.native.lowering import text
 from retrograd.runtime.native import cpu
+from retrograd.runtime.native.host import host
 
 _C: dict[Any, Any] = {int: ctypes.c_int64, float: ctypes.c_double, bool: ctypes.c_bool, None: None}
 _C["address"] = ctypes.c_void_p
@@ -72,7 +74,7 @@ _LIBRARIES: list[cpu.Library] = []
 
 def compiled(function: Any, result: Any, *parameters: Any, **numbers: int) -> Callable[..., Any]:
     """A native function to be called from Python."""
-    library = cpu.load_part(text([function], numbers), {})
+    library = cpu.load(assemble(text([function], numbers), host()))
     _LIBRARIES.append(library)
     return ctypes.CFUNCTYPE(_C[result], *(_C[p] for p in parameters))(library.address(function.name))
 
@@ -336,6 +338,31 @@ def test_instances_choose_functions_of_vectors(chosen_one: Any, oracle: Any, cou
     np.testing.assert_allclose(total, numbers[:count].sum(dtype=np.float64), rtol=1e-5, atol=1e-5)
 
 
+Truths = Vector[bool, Literal[8]]
+
+
+@exported
+def between(numbers: Array[Float32], truths: Array[bool], count: int, low: float) -> bool:
+    """Those that were true, and not below."""
+    most = cast(Eight, low)
+    for at in range(0, count, 8):
+        above = take(Eight, numbers + at, count - at, 0.0) > most
+        put(truths + at, above & take(Truths, truths + at, count - at, False), count - at)
+    return reduce(lambda x, y: x | y, take(Truths, truths))
+
+
+@pytest.mark.parametrize("count", [8, 13])
+def test_truth_values_are_bytes_in_memory(count: int) -> None:
+    numbers = np.linspace(-1, 1, 16, dtype=np.float32)
+    truths = np.arange(16) % 3 != 0
+    before = truths.copy()
+    run = compiled(between, bool, "address", "address", int, float)
+    assert run(numbers.ctypes.data, truths.ctypes.data, count, -0.6)
+    assert (truths[:count] == (before & (numbers > -0.6))[:count]).all()
+    assert (truths[count:] == before[count:]).all()
+    assert not run(numbers.ctypes.data, truths.ctypes.data, count, 2.0)
+
+
 def test_an_instance_has_no_names_that_its_function_has_not() -> None:
     with pytest.raises(TypeError, match=r"an instance of total_of_curve has no \['curved'\]"):
         instance(total_of_curve, "run", curved=halved)
@@ -516,7 +543,7 @@ def by_choice(x: int) -> int:
 
 def test_a_function_that_another_one_provides() -> None:
     for way, expected in ((one_way, 50), (other_way, 30)):
-        library = cpu.load_part(text([way, by_choice], {}), {})
+        library = cpu.load(assemble(text([way, by_choice], {}), host()))
         assert ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(library.address("by_choice"))(4) == expected
 
 

@@ -8,7 +8,8 @@ flows one module of LLVM text.
                  | Unsigned                        64 bits without a sign
                  | Byte | Int16 | Int32 | Unsigned32 | Float32
                                                    in memory and in C's signatures; 64 bits once read
-                 | Vector[type, Literal[n]]        n numbers at once, as wide as they are in memory
+                 | Vector[type, Literal[n]]        n numbers at once, as wide as they are in memory, or
+                                                   truth values, which are bytes there
                  | a subclass of Record            the address of one
                  | Array[type]                     the address of the first of several that lie in a row
                  | Callable[[type, …], type]       the address of a function
@@ -45,7 +46,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
+from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar, cast
 
 from retrograd.compiler.record import record
 
@@ -118,6 +119,11 @@ class Array(Reference, Generic[T]):
 
 class Vector(Generic[T, N]):
     """Several numbers at once."""
+
+    @staticmethod
+    def of(element: Any, lanes: int) -> Any:
+        """The type of so many, for instances."""
+        return Vector.__class_getitem__((element, Literal.__getitem__(lanes)))  # type: ignore[attr-defined]
 
     def _operator(self, other: Vector[T, N] | T) -> Vector[T, N]:
         raise _only_native("a vector")

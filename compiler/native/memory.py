@@ -10,7 +10,7 @@ import ast
 
 from retrograd.compiler.native import language
 from retrograd.compiler.native.arithmetic import Arithmetic
-from retrograd.compiler.native.kinds import BOOL, BYTES, ELEMENTS, INT, Kind, vector_of
+from retrograd.compiler.native.kinds import BOOL, BYTES, ELEMENTS, INT, LANES, Kind, vector_of
 from retrograd.compiler.native.language import Order
 from retrograd.compiler.native.scope import Typed
 from retrograd.compiler.native.ssa import Value
@@ -49,18 +49,27 @@ class Memory(Arithmetic):
     # --- vectors --------------------------------------------------------------------------------------------
     def taken(self, kind: Kind, place: Typed) -> Typed:
         """A vector that begins at an element."""
-        assert kind.lane is not None
-        return Typed(self.build.load("taken", kind.llvm, place.value, BYTES[kind.lane.memory]), kind)
+        stored = _stored(kind)
+        loaded = self.build.load("taken", stored.llvm, place.value, BYTES[stored.number])
+        return self._held(Typed(loaded, stored), kind)
 
     def taken_first(self, node: ast.AST, kind: Kind, place: Typed, count: Typed, otherwise: Typed) -> Typed:
         """So many lanes of it at most; the rest are otherwise."""
-        assert kind.lane is not None
         below, mask = self._below(kind, self.fit(count, vector_of(INT, kind.lanes), node))
-        name = f"llvm.masked.load.v{kind.lanes}{ELEMENTS[kind.number]}.p0"
-        self.module.declare(name, f"declare {kind.llvm} @{name}(ptr, i32, {mask}, {kind.llvm})")
-        pieces = (f"call {kind.llvm} @{name}(ptr ", place.value, f", i32 {BYTES[kind.number]}, {mask} ")
-        rest = (below, f", {kind.llvm} ", self.fit(otherwise, kind, node), ")")
-        return Typed(self.build.act("taken", kind.llvm, *pieces, *rest), kind)
+        stored, rest = _stored(kind), self.fit(otherwise, kind, node)
+        name, llvm = f"llvm.masked.load.v{kind.lanes}{ELEMENTS[stored.number]}.p0", stored.llvm
+        self.module.declare(name, f"declare {llvm} @{name}(ptr, i32, {mask}, {llvm})")
+        pieces = (f"call {llvm} @{name}(ptr ", place.value, f", i32 {BYTES[stored.number]}, {mask} ", below)
+        end = (f", {llvm} ", self.changed(rest, llvm, kind.unsigned), ")")
+        return self._held(Typed(self.build.act("taken", llvm, *pieces, *end), stored), kind)
+
+    def _held(self, loaded: Typed, kind: Kind) -> Typed:
+        """A vector of memory as it is held."""
+        if loaded.kind.llvm == kind.llvm:
+            return Typed(loaded.value, kind)
+        zeros = self.number(0, loaded.kind).value
+        pieces = (f"icmp ne {loaded.kind.llvm} ", loaded.value, ", ", zeros)
+        return Typed(self.build.let("truths", kind.llvm, *pieces), kind)
 
     def lane(self, given: Typed, number: int) -> Value:
         """One lane, as wide as it is in memory."""
@@ -79,7 +88,7 @@ class Memory(Arithmetic):
         element, lane = place.kind.element, given.kind.lane
         if element is None or lane is None or lane.llvm != element.llvm:
             raise self.wrong(node, f"{given.kind.llvm} into what is no array of such numbers")
-        kind = vector_of(element, given.kind.lanes)
+        kind = _stored(vector_of(element, given.kind.lanes))
         value = self.changed(given.value, kind.llvm, kind.unsigned)
         if count is None:
             self.build.store(value, place.value, BYTES[element.memory])
@@ -141,3 +150,8 @@ class Memory(Arithmetic):
         pieces = ("cmpxchg ptr ", place.value, f", {kind.memory} ", before, f", {kind.memory} ", after)
         found = self.build.act("found", pair, *pieces, " acq_rel monotonic")
         return Typed(self.build.let("was", "i1", f"extractvalue {pair} ", found, ", 1"), BOOL)
+
+
+def _stored(kind: Kind) -> Kind:
+    """A vector as it lies in memory: there, a truth value is a byte."""
+    return vector_of(LANES["i8"], kind.lanes) if kind.number == "i1" else kind

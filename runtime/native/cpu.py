@@ -131,20 +131,6 @@ class Script:
         return _routine("retrograd_script")
 
 
-def load_part(llvm_text: str, symbols: Mapping[str, int]) -> Library:
-    """A native part of the runtime itself, from its text, assembled once and then kept in the cache.
-
-    `symbols` are addresses that it refers to by name, besides the functions of this process.
-    """
-    target = host()
-    key = cache.key_of("runtime part", llvm_text, target)
-    object_code = cache.get(key)
-    if object_code is None:
-        object_code = assemble(llvm_text, target, level=CAREFUL)
-        cache.put(key, object_code)
-    return Library([object_code], symbols)
-
-
 def load_native(
     name: str,
     roots: Callable[[], Sequence[Callable[..., Any]]],

@@ -1,6 +1,6 @@
 """Small graphs in machine code that is there already: a list of steps, each a kernel for arrays of any size.
 
 `program.py` and `steps.py` make the list of a graph; `entry.py` walks it. A kernel is a row of the
-elementwise table, a reduction or a scan (`kernels_text.py`), or goes by element (`moving.py`): a gather, a
+elementwise table, a reduction or a scan (`lines.py`), or goes by element (`moving.py`): a gather, a
 copy, a sort. It is compiled once for all graphs and sizes.
 """

@@ -6,7 +6,7 @@ there is no code for such elements. The rows of arithmetic, which every graph ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,15 +14,18 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.backends import vector
+from retrograd.compiler.backends.kinds import FLOATS, INTEGERS
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import INTERPRETERS, OPS, Op
-from retrograd.compiler.native.language import Byte, Emitted, Float32, Int32, instance
+from retrograd.compiler.native.language import Byte, Emitted, Float32, Int32, Vector, instance
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.host import host
-from retrograd.runtime.native.small import checking, kernels_text, moving
+from retrograd.runtime.native.small import checking, lines, moving
+
+Code = Callable[..., vector.Value]
 
 KINDS = {
     dtypes.float32: "f32",
@@ -72,7 +75,7 @@ _OF_KIND = {kind: dtype for dtype, kind in KINDS.items()}
 INTERPRETERS[vector.Value] = _Write()
 
 
-def code_of(row: Elementwise, dtype: DType) -> kernels_text.Code:
+def code_of(row: Elementwise, dtype: DType) -> Code:
     """Vectors of such elements to a vector: the row's code, or that of its formula."""
     code = ROWS.get(row.name)
     if code is None or (row.numpy is not None and not row.is_native(dtype)):
@@ -80,7 +83,7 @@ def code_of(row: Elementwise, dtype: DType) -> kernels_text.Code:
     return code
 
 
-def emitted(code: kernels_text.Code) -> Any:
+def emitted(code: Code) -> Any:
     """The code as a function of the native language."""
     return Emitted(code, host().has("avx512f"))
 
@@ -93,19 +96,30 @@ def of_row(row: Elementwise, operands: tuple[DType, ...], out: DType) -> int | N
     kinds = [KINDS[dtype] for dtype in operands]
     if row.name in _TOGETHER and (kind := KINDS[operands[-1]]) in ("f32", "f64"):
         return _arithmetic(kind).address(f"row_{row.name}")
-    text = kernels_text.elementwise(
-        "kernel", code_of(row, operands[-1]), kinds, KINDS[out], host().has("avx512f")
-    )
-    return _loaded([text]).address("kernel")
+    return _row(row.name, code_of(row, operands[-1]), kinds, KINDS[out])
 
 
 @cache
 def of_cast(operand: DType, out: DType) -> int | None:
     if operand not in KINDS or out not in KINDS:
         return None
-    kind, avx512 = KINDS[out], host().has("avx512f")
-    text = kernels_text.elementwise("kernel", lambda x: x.to(kind), [KINDS[operand]], kind, avx512)
-    return _loaded([text]).address("kernel")
+    kind = KINDS[out]
+    return _row("cast", lambda x: x.to(kind), [KINDS[operand]], kind)
+
+
+def _row(name: str, code: Code, kinds: Sequence[str], out: str) -> int:
+    """A row by itself."""
+    full = f"row {name} {' '.join(kinds)} {out}"
+    return _native(full, lambda: [_row_instance("kernel", code, kinds, out)]).address("kernel")
+
+
+def _row_instance(name: str, code: Code, kinds: Sequence[str], out: str) -> Callable[..., int]:
+    """A row as a function of the native language."""
+    lanes = _lanes_of([*kinds, out])
+    bound = {name: _HELD[kind] for name, kind in zip("ABCD", kinds, strict=False)}
+    bound |= {f"V{name}": Vector.of(element, lanes) for name, element in bound.items()}
+    bound |= {"Out": _HELD[out], "LANES": lanes, "code": emitted(code)}
+    return instance(lines.ROWS[len(kinds) - 1], name, **bound)
 
 
 @cache
@@ -115,8 +129,9 @@ def of_reduction(combine: str, identity: float, dtype: DType) -> int | None:
         return None
     if combine == "add" and KINDS[dtype] in ("f32", "f64"):
         return _arithmetic(KINDS[dtype]).address("sum")
-    text = kernels_text.reduction("kernel", ROWS[combine], KINDS[dtype], identity, host().has("avx512f"))
-    return _loaded([text]).address("kernel")
+    bound = _of_lines(dtype, identity, ROWS[combine])
+    name = f"reduction {combine} {identity} {dtype}"
+    return _native(name, lambda: [instance(lines.reduction, "kernel", **bound)]).address("kernel")
 
 
 @cache
@@ -127,8 +142,26 @@ def of_scan(combine: tuple[str, ...], identity: float, dtype: DType) -> int | No
     if combine == ("add",) and dtype.is_floating_point:
         identity = -0.0  # of sums of floats, the only one that keeps the sign of a zero
     codes = [code_of(row, dtype) for name in combine if isinstance(row := OPS[name], Elementwise)]
-    text = kernels_text.scan("kernel", codes, KINDS[dtype], identity, host().has("avx512f"))
-    return _loaded([text]).address("kernel")
+    function, bound = _SCANS[len(codes)], _of_lines(dtype, identity, *codes)
+    name = f"scan {combine} {identity} {dtype}"
+    return _native(name, lambda: [instance(function, "kernel", **bound)]).address("kernel")
+
+
+_SCANS: dict[int, Callable[..., int]] = {1: lines.scan, 2: lines.scan_of_two}
+
+
+def _of_lines(dtype: DType, identity: float, *joins: Code) -> dict[str, Any]:
+    """What an instance has that goes along lines of elements of a dtype."""
+    kind = KINDS[dtype]
+    lanes = _lanes_of([kind])
+    bound = {"A": _HELD[kind], "VA": Vector.of(_HELD[kind], lanes), "LANES": lanes}
+    bound["IDENTITY"] = dtype.numpy.type(identity).item()
+    return bound | dict(zip(("join", "join_second"), map(emitted, joins), strict=False))
+
+
+def _lanes_of(kinds: Sequence[str]) -> int:
+    """Elements of a vector: 64 bytes of the widest."""
+    return 512 // max(32, *[(FLOATS | INTEGERS)[kind] for kind in kinds])
 
 
 def copying(itemsize: int) -> int:
@@ -197,11 +230,11 @@ def of_product(dtype: DType) -> int | None:
 
 def _of_elements(name: str, function: Callable[..., int], dtype: DType, **bound: Callable[..., Any]) -> int:
     """A kernel for elements of a dtype."""
-    made = instance(function, "kernel", T=_ELEMENTS[KINDS[dtype]], **bound)
+    made = instance(function, "kernel", T=Byte if dtype is dtypes.bool_ else _HELD[KINDS[dtype]], **bound)
     return _native(f"{name} {KINDS[dtype]}", lambda: [made]).address("kernel")
 
 
-_ELEMENTS = {"f32": Float32, "f64": float, "i64": int, "i32": Int32, "i8": Byte, "i1": Byte}
+_HELD: dict[str, Any] = {"f32": Float32, "f64": float, "i64": int, "i32": Int32, "i8": Byte, "i1": bool}
 """What elements are in the native language."""
 
 
@@ -215,23 +248,17 @@ def _native(name: str, roots: Callable[[], Sequence[Callable[..., Any]]]) -> cpu
 @cache
 def _arithmetic(kind: str) -> cpu.Library:
     """Rows of one kind of floats, and their sum."""
-    avx512, texts = host().has("avx512f"), []
+    return _native(f"arithmetic {kind}", lambda: list(_together(kind)))
+
+
+def _together(kind: str) -> Iterator[Callable[..., int]]:
     for name in _TOGETHER:
         row = OPS[name]
         assert isinstance(row, Elementwise)
         kinds = ["i1", kind, kind] if name == "where" else [kind] * row.arity
         out = "i1" if name in ("lt", "eq", "ne") else kind
-        texts.append(kernels_text.elementwise(f"row_{name}", ROWS[name], kinds, out, avx512))
-    texts.append(kernels_text.reduction("sum", ROWS["add"], kind, 0.0, avx512))
-    return _loaded(texts)
-
-
-def _loaded(texts: Sequence[tuple[str, dict[str, str]]]) -> cpu.Library:
-    """A module of these functions, which stays."""
-    declarations = {name: text for _, needed in texts for name, text in needed.items()}
-    library = cpu.load_part("\n".join([*declarations.values(), *[text for text, _ in texts]]), {})
-    _KEPT.append(library)
-    return library
+        yield _row_instance(f"row_{name}", ROWS[name], kinds, out)
+    yield instance(lines.reduction, "sum", **_of_lines(_OF_KIND[kind], 0.0, ROWS["add"]))
 
 
 _KEPT: list[cpu.Library] = []
