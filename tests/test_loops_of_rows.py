@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 import retrograd as rg
+from retrograd.compiler.ir.graph import OPS
+from retrograd.runtime.eager.instant import loops
 from retrograd.runtime.eager.instant.part import available
+from retrograd.runtime.eager.instant.records import MUCH
 
 F = rg.nn.functional
 
@@ -19,7 +22,10 @@ pytestmark = pytest.mark.skipif(not available(), reason="objects are laid out in
 
 SHAPES = [(3, 3), (5, 17), (2, 3, 40), (1, 1), (4,), (0, 4), (2, 0), (7, 1000), (16,), (3, 32)]
 DTYPES = [np.float32, np.float64]
-ROWS = ["sigmoid", "softplus", "erf", "erfc", "rsqrt"]
+POSITIVE = ["rsqrt", "log", "log2", "log10", "log1p"]
+NUMPYS = ["exp", "exp2", "expm1", "sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "tanh"]
+"""Rows that NumPy has, too, and does not do faster."""
+ROWS = ["sigmoid", "softplus", "erf", "erfc", *POSITIVE, *NUMPYS]
 ACTIVATIONS = ["softplus", "gelu", "hardswish", "logsigmoid", "mish", "selu", "silu", "softsign"]
 
 
@@ -59,7 +65,7 @@ def test_rows_of_a_matrix(torch: ModuleType, shape: tuple[int, ...], dtype: type
 @pytest.mark.parametrize("name", [*ROWS, *ACTIVATIONS[1:]])
 def test_rows_of_the_table(torch: ModuleType, name: str, dtype: type) -> None:
     for shape in [*SHAPES, ()]:
-        array = np.asarray(np.abs(normal(shape, dtype)) if name == "rsqrt" else normal(shape, dtype))
+        array = np.asarray(np.abs(normal(shape, dtype)) if name in POSITIVE else normal(shape, dtype))
         for view in (array, array.T, array[..., ::2] if shape else array):
             ours, theirs = rg.from_numpy(view), torch.from_numpy(view)
             activation = name in ACTIVATIONS
@@ -70,12 +76,66 @@ def test_rows_of_the_table(torch: ModuleType, name: str, dtype: type) -> None:
                 assert steps(found) == steps(call(theirs))
 
 
+BIG = 3 * MUCH + 5
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [*POSITIVE, *NUMPYS, "sigmoid", *ACTIVATIONS[1:]])
+def test_large_arrays_have_the_bits_of_their_parts(torch: ModuleType, name: str, dtype: type) -> None:
+    """Which are computed on one thread."""
+    array = np.abs(normal((BIG,), dtype)) if name in POSITIVE else normal((BIG,), dtype)
+    function = getattr(F, name) if name in ACTIVATIONS else lambda x: getattr(x, name)()
+    call = getattr(torch.nn.functional if name in ACTIVATIONS else torch, name)
+    x = rg.from_numpy(array)
+    whole = function(x)
+    near(whole, call(torch.from_numpy(array)))
+    parts = np.concatenate([function(part).numpy() for part in x.split(1000)])
+    np.testing.assert_array_equal(whole, parts)
+    square = rg.from_numpy(array[: 200 * 300].reshape(200, 300))
+    for view in (square.t(), square[::2], square.reshape(20, 10, 300).permute(2, 0, 1)):
+        np.testing.assert_array_equal(function(view), function(view.clone().contiguous()))
+        if name != "logsigmoid":  # as above
+            assert steps(function(view)) == steps(call(torch.from_numpy(view.numpy())))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_many_rows_have_the_bits_of_each(name: str) -> None:
+    x = rg.from_numpy(normal((1000, 70), np.float32))
+    whole = getattr(rg, name)(x, 1)
+    np.testing.assert_array_equal(whole, rg.cat([getattr(rg, name)(part, 1) for part in x.split(200)]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [*NUMPYS, *POSITIVE])
+def test_all_ways_to_a_row_give_the_same_bits(name: str, dtype: type) -> None:
+    """Alone, recorded, in place, one after the other, and compiled."""
+    for size in (7, 1000, BIG):
+        array = np.abs(normal((size,), dtype)) / 30
+        x = rg.from_numpy(array)
+        expected = getattr(x, name)()
+        for _ in range(3):
+            changed, out = x.clone(), rg.empty_like(x)
+            getattr(changed, f"{name}_")()
+            getattr(rg, name)(x, out=out)
+            recorded = getattr(x.clone().requires_grad_(), name)()
+            for other in (changed, out, recorded.detach(), rg.func.vmap(lambda x: getattr(x, name)())(x)):
+                np.testing.assert_array_equal(other, expected)
+        np.testing.assert_array_equal(rg.compile_grad(lambda x: getattr(x, name)())(x), expected)
+
+
+def test_numbers_of_numpy_are_taken() -> None:
+    exp = loops.of_row(OPS["exp"], np.dtype(np.float32))
+    assert exp is not None
+    np.testing.assert_array_equal(exp(np.float32(0.5)), exp(np.array(0.5, np.float32)))
+
+
 def test_special_numbers_go_where_pytorch_has_them(torch: ModuleType) -> None:
     rows = [[np.inf, 1, 2], [-np.inf] * 3, [np.nan, 1, 2], [1e30, -1e30, 0], [-np.inf, 0, 1]]
     array = np.array(rows, np.float32)
     for ours, theirs in ((rg.softmax, torch.softmax), (rg.log_softmax, torch.log_softmax)):
         near(ours(rg.from_numpy(array), 1), theirs(torch.from_numpy(array), 1))
-    near(rg.from_numpy(array).sigmoid(), torch.from_numpy(array).sigmoid())
+    for name in ("sigmoid", *NUMPYS, *POSITIVE):
+        near(getattr(rg.from_numpy(array), name)(), getattr(torch.from_numpy(array), name)())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

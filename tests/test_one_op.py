@@ -82,10 +82,10 @@ def test_what_is_worth_it_is_decided_by_types() -> None:
 
     gelu, exp = (getattr(rows, name).args[0] for name in ("gelu", "exp"))
     assert isinstance(gelu, Elementwise)
-    assert made(gelu, 1000, 1000)
-    assert not made(gelu, 100, 100)
+    assert not made(gelu, 1000, 1000)  # these are loops of any size
     assert not made(exp, 1000, 1000)
     assert made(Softmax(1), 1000, 1000)
+    assert not made(Softmax(1), 100, 100)
     assert made(LayerNorm(1e-5, 1), 1000, 1000)
     assert not made(Softmax(1), 1000, 1000, dtype=rg.float16)
     for op in (Sum((0,)), Amax((0, 1)), Cumsum(1)):

@@ -28,6 +28,8 @@ from retrograd.runtime.eager.kernels import kernel
 from retrograd.runtime.native.small import program as small
 
 Compute = Callable[..., Any]
+LOOPS: list[Callable[[Op, Sequence[Type]], Compute | None]] = []
+"""Who else has a function for an op; `instant/loops.py` is."""
 
 
 def computing(op: Op, types: Sequence[Type]) -> Compute:
@@ -38,6 +40,9 @@ def computing(op: Op, types: Sequence[Type]) -> Compute:
     native = small.value_of(op, tuple(types))
     if native is not None:
         return native
+    for loop_of in LOOPS:
+        if (loop := loop_of(op, types)) is not None:
+            return loop
     halves = any(t.dtype.is_half for t in types)
     if not halves and (in_c := op.function(types)) is not None:
         return in_c

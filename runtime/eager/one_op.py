@@ -2,7 +2,7 @@
 
 In flow an op and the types of its operands; out flows a function of arrays, compiled when it is first called
 (or read from the cache), or None where NumPy may as well do it: for little work, for elements by one NumPy
-function, for products other than convolutions, which are BLAS's, for what sorts, and for half precision.
+function or loop, for products other than convolutions, which are BLAS's, for what sorts, and for halves.
 Values and adjoints are the graphs that `compile_grad` compiles, so nothing is said anew here. Whether it is
 worth it depends on types alone: equal calls give equal bits.
 """
@@ -27,6 +27,7 @@ from retrograd.compiler.ops.shape import Movement
 from retrograd.compiler.ops.sort import Argsort
 from retrograd.compiler.ops.window import Unwindow, Window
 from retrograd.runtime.native.program import NativeProgram
+from retrograd.runtime.native.small.kernels import is_own
 
 Compute = Callable[..., Any]
 
@@ -65,7 +66,7 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     match op:
         case Composite():
             graph = expansion(op, types)
-        case Elementwise() if isinstance(op.numpy, np.ufunc):
+        case Elementwise() if isinstance(op.numpy, np.ufunc) or is_own(op):
             return None
         case Elementwise() | Reduction() | Scan():
             graph = _of_one(op, types)

@@ -110,14 +110,7 @@ def step(
     differentiable = out.dtype.is_floating_point
     if kind.is_view:
         return calls.view(op, kind, _view_step(op, out, shown), shown, differentiable)
-    known = tuple(types)
-    compute = (
-        by
-        or one_op.value_of(op, known)
-        or small.value_of(op, known)
-        or loops.of_op(op, types)
-        or computing(op, types)
-    )
+    compute = by or computing(op, types)
     if _keeps_order(op, types):
         compute = following(compute)
 

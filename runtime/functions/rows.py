@@ -108,7 +108,9 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
 
     def made(dtype: np.dtype[Any]) -> Callable[..., Any]:
         loop = loops.of_row(row, dtype)
-        formula = kernel(row) if dtypes.dtype(dtype).is_half else loop or exactly(kernel(row))
+        if loop is not None:
+            return loop
+        formula = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
         return formula if isinstance(formula, np.ufunc) else one_op.choosing(row, _or_small(row, formula))
 
     def first(dtype: np.dtype[Any]) -> Callable[..., Any]:

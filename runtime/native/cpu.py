@@ -172,6 +172,11 @@ def _routine(name: str) -> int:
         return _module("retrograd_product" if name == "retrograd_script" else name).address(name)
 
 
+def parallel() -> int:
+    """Where the pool's loop is."""
+    return _routine(_PARALLEL)
+
+
 @functools.cache
 def _module(name: str) -> Library:
     """The module of a routine, compiled once on a machine."""

@@ -22,10 +22,10 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm
 from retrograd.compiler.ops.softmax import LogSoftmax, Softmax
 from retrograd.compiler.record import record
-from retrograd.runtime.eager.arrays import cotangents_of
+from retrograd.runtime.eager.arrays import LOOPS, cotangents_of
 from retrograd.runtime.eager.instant import rows
 from retrograd.runtime.eager.instant.part import available, native_function
-from retrograd.runtime.eager.instant.records import Looped, place, words_of
+from retrograd.runtime.eager.instant.records import MUCH, Looped, place, words_of
 from retrograd.runtime.eager.opnodes import ADJOINTS
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.small import kernels
@@ -140,6 +140,7 @@ def _entropy_adjoint(
 
 
 if available():
+    LOOPS.append(of_op)
     ADJOINTS[CrossEntropy] = _entropy_adjoint
 
 
@@ -163,12 +164,15 @@ def _function(loop: _Loop, dtype: np.dtype[Any], axes: int) -> Function:
     """
 
     def linked(x: Array) -> Array:
-        """The first call, and those of arrays that do not lie in order."""
+        """The first call, and those of NumPy's scalars and of arrays that do not lie in order."""
+        x = np.asarray(x)
         if not words[place(Looped, "loop")]:
             made = instance(loop.function, "loop", **_KINDS[dtype], **loop.bound)
             library = cpu.load_native(f"{loop.name} {dtype}", lambda: [made], {}, {})
             kept.append(library)
             words[place(Looped, "loop")] = library.address("loop")
+        if x.size >= MUCH:
+            words[place(Looped, "parallel")] = cpu.parallel()
         if x.flags.c_contiguous and x.flags.aligned:
             return native(x)
         order = (
@@ -178,6 +182,6 @@ def _function(loop: _Loop, dtype: np.dtype[Any], axes: int) -> Function:
         return found.transpose(np.argsort(order))
 
     kept: list[object] = [linked]
-    words = words_of(Looped, slow=id(linked), axes=axes)
+    words = words_of(Looped, slow=id(linked), axes=axes, apart=axes == _ALL, bytes=dtype.itemsize)
     native: Function = native_function("retrograd_rows", linked, words, kept)
     return native

@@ -5,16 +5,29 @@ In flow an array, a Tensor, or nothing but the record; out flows a new object.
 
 from __future__ import annotations
 
-from retrograd.compiler.native.language import Array, cast, exported, external, inlined, native
+from retrograd.compiler.native.language import (
+    Array,
+    Record,
+    cast,
+    exported,
+    external,
+    inlined,
+    inside,
+    native,
+    stack,
+)
 from retrograd.runtime.eager.instant.history import size_of
 from retrograd.runtime.eager.instant.operands import boxed, is_array, looked_at, or_slow, shared
-from retrograd.runtime.eager.instant.records import Function, Looped
+from retrograd.runtime.eager.instant.records import MUCH, Function, Loop, Looped
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
 from retrograd.runtime.native.making import empty_array
 from retrograd.runtime.native.objects import (
+    Memory,
     NdArray,
     Object,
     Py_DecRef,
+    PyEval_RestoreThread,
+    PyEval_SaveThread,
     PyLong_FromLongLong,
     PyMethod_New,
     PyObject_CallNoArgs,
@@ -93,16 +106,58 @@ def retrograd_rows(function: Function, args: Array[Object], nargs: int, names: T
 @native
 def looped_over(looped: Looped, array: NdArray) -> NdArray | None:
     """What the record's loop gives, if it is there already and the array lies in order."""
-    if looped.loop is None or not has(array, CONTIGUOUS | ALIGNED):
+    loop, parallel, size = looped.loop, looped.parallel, size_of(array)
+    if loop is None or not has(array, CONTIGUOUS | ALIGNED) or (size >= MUCH and parallel is None):
         return None
-    made, size = empty_array(array.dtype, array.ndim, array.shape, None), size_of(array)
+    made = empty_array(array.dtype, array.ndim, array.shape, None)
     if made is None or size == 0:
         return made
     columns = 1
     for axis in range(max(0, array.ndim - looped.axes), array.ndim):
         columns *= array.shape[axis]
-    looped.loop(array.data, made.data, size // columns, columns)
+    if size < MUCH or parallel is None:
+        loop(array.data, made.data, size // columns, columns)
+        return made
+    all = stack(Rows)
+    all.loop, all.source, all.target, all.bytes = loop, array.data, made.data, looped.bytes
+    all.apart = looped.apart
+    all.rows = size if looped.apart != 0 else size // columns
+    all.columns = 1 if looped.apart != 0 else columns
+    all.block = max(1, BLOCK // all.columns)
+    thread = PyEval_SaveThread()
+    parallel(run_block, cast(Memory, all), (all.rows + all.block - 1) // all.block)
+    PyEval_RestoreThread(thread)
     return made
+
+
+BLOCK = 1 << 13
+"""Elements that one of them takes at a time."""
+
+
+class Rows(Record):
+    """What threads share: rows to be read and written, of so many columns; elements apart are rows of one."""
+
+    loop: Loop
+    source: Memory
+    target: Memory
+    rows: int
+    columns: int
+    apart: int
+    bytes: int
+    block: int
+    """Rows that a thread takes at a time, however many threads there are."""
+
+
+@native
+def run_block(environment: Memory, block: int) -> None:
+    all = cast(Rows, environment)
+    first = block * all.block
+    count, skipped = min(all.block, all.rows - first), first * all.columns * all.bytes
+    source, target = inside(Memory, all.source, skipped), inside(Memory, all.target, skipped)
+    if all.apart != 0:
+        all.loop(source, target, 1, count)
+    else:
+        all.loop(source, target, count, all.columns)
 
 
 # ---- functions as attributes -------------------------------------------------------------------------------

@@ -16,9 +16,12 @@ import numpy as np
 from retrograd.compiler.dtypes import ALL
 from retrograd.compiler.native.language import Array, At, Inline, Record, external, places, several, words
 from retrograd.runtime.native.objects import List, Memory, NdArray, Object, Tuple
+from retrograd.runtime.native.pool import Run
 
 MOST = 8
 """Operands of a call, and axes of a view."""
+MUCH = 1 << 15
+"""Elements from which on a loop runs on all threads."""
 MOST_RECORDED = 3
 """Operands of a call that is recorded."""
 
@@ -83,13 +86,22 @@ class Asked(Called):
     """Whether places are told for each axis apart (`finding.py`)."""
 
 
+Loop = Callable[[Memory, Memory, int, int], None]
+"""Given where to read, where to write, rows and columns."""
+
+
 class Looped(Called):
     """Of a loop over rows (`makers.py`)."""
 
-    loop: Callable[[Memory, Memory, int, int], None] | None
-    """Given where to read, where to write, rows and columns."""
+    loop: Loop | None
     axes: int
     """How many of the last ones are a row."""
+    apart: int
+    """Whether each element is by itself."""
+    bytes: int
+    """Of an element."""
+    parallel: Callable[[Run, Memory, int], None] | None
+    """The pool's (`native/pool.py`), once much has been asked for."""
 
 
 class Keyed(Record):

@@ -51,11 +51,18 @@ _FORMULAS = {"gelu", "gelu_tanh", "hardswish", "logsigmoid", "mish", "selu", "si
 """Rows whose formulas are several passes."""
 
 
+_QUICK = {
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "asin", "acos", "atan", "sinh",
+    "cosh", "tanh",
+}  # fmt: skip
+"""Rows that take NumPy longer, or no less, on one thread."""
+
+
 def is_own(row: Elementwise) -> bool:
-    """Whether a row of one operand is computed by this code even by itself: NumPy lacks it, or does it in
-    several passes."""
+    """Whether a row of one operand is computed by this code even by itself: NumPy lacks it, does it in
+    several passes, or is slower."""
     lacks = row.arity == 1 and row.name in FUNCTIONS and not isinstance(row.numpy, np.ufunc)
-    return lacks or row.name in _FORMULAS
+    return lacks or row.name in _FORMULAS or row.name in _QUICK
 
 
 class _Write:
