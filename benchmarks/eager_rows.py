@@ -312,6 +312,7 @@ MORE = (
     ("LSTMCell and backward", "mods['lstmcell'](m)[0].sum().backward()", 1),
     ("GRUCell and backward", "mods['grucell'](m).sum().backward()", 1),
     ("LSTM and backward", "mods['lstm'](m3)[0].sum().backward()", 1),
+    ("GRU and backward", "mods['gru'](m3)[0].sum().backward()", 1),
     ("LayerNorm and backward", "mods['layernorm'](m).sum().backward()", 1),
     ("BatchNorm1d and backward", "mods['batchnorm'](m).sum().backward()", 1),
     ("Conv2d and backward", "mods['conv2'](i).sum().backward()", 1),

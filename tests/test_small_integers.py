@@ -279,3 +279,12 @@ def test_on_a_gpu(arrays: tuple[Array, Array], other: Array, torch: ModuleType) 
     with driver.use(SimulatedDriver()):
         check(BINARY, arrays, torch, "cuda")
         check(UNARY, [other], torch, "cuda")
+
+
+def test_powers_of_whole_numbers_by_a_number(torch: ModuleType) -> None:
+    for name in ("uint8", "int8", "int16", "int32", "int64"):
+        array = np.array([-5, -2, -1, 0, 1, 2, 3, 100]).astype(name)
+        for exponent in (0, 1, 2, 3, 4, 5, 7, 40):
+            ours, theirs = retrograd.from_numpy(array) ** exponent, torch.from_numpy(array) ** exponent
+            np.testing.assert_array_equal(ours, theirs)
+            assert str(ours.dtype) == str(theirs.dtype)

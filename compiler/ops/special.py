@@ -32,7 +32,7 @@ def sign(x: Array) -> Array:
 
 def power(x: Array, y: Array) -> Array:
     """x ** y; a whole number to a negative power is its reciprocal cut to a whole number, as in PyTorch."""
-    if x.dtype.kind != "i":
+    if x.dtype.kind != "i" or (y.ndim == 0 and y >= 0):
         product = by_products(y) if x.dtype.itemsize > 2 else None
         return np.asarray(product(x) if product else np.power(x, y))
     inverse = np.where(np.abs(x) == 1, np.power(x, np.abs(y) & 1), 0)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -266,9 +266,9 @@ class Function:
         `backward`.
         """
         ctx = FunctionCtx()
-        recording = STATE.grad and any(isinstance(x, Tensor) and x.requires_grad for x in args)
-        ctx.needs_input_grad = tuple(isinstance(x, Tensor) and x.requires_grad for x in args)
-        node = FunctionNode(cls, ctx, args) if recording else None
+        needed = tuple([isinstance(x, Tensor) and x.requires_grad for x in args])
+        ctx.needs_input_grad = needed
+        node = FunctionNode(cls, ctx, args) if STATE.grad and True in needed else None
         with no_grad():
             if cls.setup_context is not Function.setup_context:
                 output = cls.forward(*args, **kwargs)
@@ -284,12 +284,20 @@ class Function:
 
 def _returned(output: Any, operands: Sequence[Any], ctx: FunctionCtx) -> Any:
     """An operand that is returned as it came becomes another Tensor, so that it can have another history."""
-    same = isinstance(output, Tensor) and any(output is x for x in operands)
-    return output.detach() if same and not any(output is x for x in ctx._dirty) else output
+    same = isinstance(output, Tensor) and _place(output, operands) >= 0
+    return output.detach() if same and _place(output, ctx._dirty) < 0 else output
+
+
+def _place(x: Any, things: Iterable[Any]) -> int:
+    """Where a thing is among others, itself; -1 if it is not."""
+    for place, other in enumerate(things):
+        if other is x:
+            return place
+    return -1
 
 
 def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> None:
-    if any(x.requires_grad and x.is_leaf for x in ctx._dirty):
+    if ctx._dirty and any(x.requires_grad and x.is_leaf for x in ctx._dirty):
         raise GradientError(
             mirrored("a leaf Variable that requires grad has been used in an in-place operation.")
         )
@@ -297,16 +305,16 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
     for place, tensor in enumerate(outputs):
         if not isinstance(tensor, Tensor):
             continue
-        fixed = any(tensor is x for x in ctx._non_differentiable) or not tensor.dtype.is_floating_point
+        fixed = _place(tensor, ctx._non_differentiable) >= 0 or not tensor.dtype.is_floating_point
         if not fixed:
-            if tensor._edge is None and tensor._requires_grad and not any(tensor is x for x in ctx._dirty):
+            if tensor._edge is None and tensor._requires_grad and _place(tensor, ctx._dirty) < 0:
                 continue
             edge: Edge = node if len(outputs) == 1 else Output(node, place)
             if STATE.trace is not None:
                 STATE.trace.remember(tensor)
             tensor._edge, tensor._requires_grad = edge, True
     for saved in ctx._to_save:
-        place = next((k for k, x in enumerate(outputs) if x is saved), -1)
+        place = _place(saved, outputs)
         if saved is None:
             node.saved.append(_Saved(None, None, 0, -1))
             continue

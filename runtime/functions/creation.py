@@ -133,9 +133,15 @@ def _plain(data: Any) -> Any:
     """Nested sequences without Tensors in them."""
     if isinstance(data, Tensor):
         return data.read("tensor()")
-    if isinstance(data, list | tuple) and any(isinstance(x, list | tuple | Tensor) for x in data):
-        return [_plain(x) for x in data]
+    if isinstance(data, _NESTED):
+        for x in data:
+            if isinstance(x, _PARTS):
+                return [_plain(each) for each in data]
     return data
+
+
+_NESTED, _PARTS = (list, tuple), (list, tuple, Tensor)
+_TYPED = (np.ndarray, np.generic, Tensor)
 
 
 def _natural(data: Any, array: Array) -> DType:
@@ -143,9 +149,9 @@ def _natural(data: Any, array: Array) -> DType:
     usual ones.
     """
     first = data
-    while isinstance(first, list | tuple) and first:
+    while isinstance(first, _NESTED) and first:
         first = first[0]
-    if isinstance(first, np.ndarray | np.generic | Tensor):
+    if isinstance(first, _TYPED):
         return reduce(dtypes.promote_types, {dtypes.of(leaf) for leaf in _leaves(data)})
     if array.size == 0 or array.dtype.kind == "f":
         return dtypes.default_dtype()

@@ -159,16 +159,21 @@ def _read_directly(x: Tensor, index: object) -> Tensor | None:
 
 def _plain_tensors(x: Tensor, index: object) -> tuple[Array, ...]:
     """The arrays of an index that is a mask of x's first axes, or integers for one each; else none."""
-    items = index if type(index) is tuple else (index,)
-    arrays: tuple[Any, ...] = tuple([item._value for item in items if isinstance(item, Tensor)])
     own: Any = x._value
-    if type(own) is not np.ndarray or not arrays or len(arrays) < len(items):
-        return ()
-    if any(type(a) is not np.ndarray or not a.ndim for a in arrays):
+    arrays: list[Any] = []
+    for item in index if type(index) is tuple else (index,):
+        array: Any = item._value if isinstance(item, Tensor) else None
+        if type(array) is not np.ndarray or not array.ndim:
+            return ()
+        arrays.append(array)
+    if type(own) is not np.ndarray or not arrays:
         return ()
     if arrays[0].dtype is _BOOL:
-        return arrays if len(arrays) == 1 and arrays[0].shape == own.shape[: arrays[0].ndim] else ()
-    return arrays if all(a.dtype is _LONG for a in arrays) else ()
+        return tuple(arrays) if len(arrays) == 1 and array.shape == own.shape[: array.ndim] else ()
+    for array in arrays:
+        if array.dtype is not _LONG:
+            return ()
+    return tuple(arrays)
 
 
 _TAKE = places.Take(0)

@@ -170,7 +170,8 @@ def checked(name: str, f: F) -> F:
     def call(*args: Any, **kwargs: Any) -> Any:
         asked, said = args, kwargs
         if kwargs:
-            kwargs = {aliases.get(key, key): value for key, value in kwargs.items()}
+            if spread in kwargs or not aliases.keys().isdisjoint(kwargs):
+                kwargs = {aliases.get(key, key): value for key, value in kwargs.items()}
             if options is not None and not options.issuperset(kwargs):
                 unknown = next(key for key in kwargs if key not in options)
                 error = ArgumentError(mirrored(f"{name}() got an unexpected keyword argument '{unknown}'"))
