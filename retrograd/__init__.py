@@ -106,6 +106,21 @@ LATE = {
         "retrograd.runtime.functions.sizes",
     ),
     **dict.fromkeys(("cond", "while_loop"), "retrograd.runtime.func.control"),
+    **dict.fromkeys(
+        (
+            "affine_grid_generator", "conv_tbc", "convolution", "embedding_bag", "embedding_renorm_",
+            "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "max_pool1d_with_indices",
+            "native_batch_norm", "native_dropout", "native_group_norm", "native_layer_norm",
+            "triangular_solve",
+        ),
+        "retrograd.runtime.functions.beneath",
+    ),
+    **dict.fromkeys(
+        (
+            "gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell",
+        ),
+        "retrograd.runtime.nn.rnn_functions",
+    ),
 }  # fmt: skip
 """Names that are imported from these modules when they are first asked for."""
 

@@ -1,5 +1,5 @@
-"""`special`: PyTorch's `torch.special`. The functions come from `runtime/functions/special.py`; nothing is
-written here.
+"""`special`: PyTorch's `torch.special`. The functions come from `special.py` and `physics.py` of
+`runtime/functions`; nothing is written here.
 """
 
 from __future__ import annotations
@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from retrograd.runtime.functions.physics import PHYSICS
 from retrograd.runtime.functions.special import SPECIAL
 
-globals().update(SPECIAL)
+globals().update(SPECIAL | PHYSICS)
 
-__all__ = [*SPECIAL]
+__all__ = [*SPECIAL, *PHYSICS]
 
 if TYPE_CHECKING:  # the functions, which are entered by name
 

@@ -134,6 +134,14 @@ POOLS = [
     Layer("nn.PixelUnshuffle(2)", ((2, 3, 4, 6),)),
 ]  # fmt: skip
 
+POOLS += [
+    Layer("nn.FractionalMaxPool2d(2, 3)", _IMAGE),
+    Layer("nn.FractionalMaxPool2d((3, 2), output_ratio=(0.5, 0.7), return_indices=True)", _IMAGE),
+    Layer("nn.FractionalMaxPool2d(2, (4, 1))", ((4, 6, 5),)),
+    Layer("nn.FractionalMaxPool3d(2, (1, 2, 3))", _VOLUME),
+    Layer("nn.FractionalMaxPool3d((1, 2, 2), output_ratio=0.5, return_indices=True)", _VOLUME),
+]
+
 _UNPOOLED = "layer(*t.nn.MaxPool{}(2, return_indices=True)(inputs[0]){})"
 POOLS += [
     Layer("nn.Fold((4, 5), (2, 3))", ((2, 12, 9),)),
@@ -258,6 +266,13 @@ LOSSES = [
     Layer("nn.HingeEmbeddingLoss()", ((4, 3),), call="layer(inputs[0], t.ones(4, 3))"),
     Layer("nn.CosineEmbeddingLoss(0.2)", _TWO, call="layer(*inputs, t.tensor([1, -1, 1, -1]))"),
     Layer("nn.TripletMarginLoss()", ((4, 3), (4, 3), (4, 3))),
+    *(Layer(f"nn.LinearCrossEntropyLoss(3, 5{more})", ((4, 3),),
+            call="layer(inputs[0], t.tensor([0, 2, 4, 1]))")
+      for more in ("", ", bias=True, reduction='none'", ", label_smoothing=0.1, ignore_index=2",
+                   ", weight=t.tensor([1.0, 2.0, 3.0, 0.5, 1.5])")),
+    Layer("nn.LinearCrossEntropyLoss(3, 5, out_features=(2,), bias=True)", ((4, 3),),
+          call="layer(inputs[0], t.tensor([[0, 2], [4, 1], [1, 1], [3, 0]]))"),
+    Layer("nn.LinearCrossEntropyLoss(3, 5)", ((4, 3), (4, 5)), call="layer(inputs[0], inputs[1].softmax(1))"),
     Layer("nn.TripletMarginWithDistanceLoss()", ((4, 3), (4, 3), (4, 3))),
     Layer("nn.TripletMarginWithDistanceLoss(margin=0.3, swap=True, reduction='none')",
           ((4, 3), (4, 3), (4, 3))),

@@ -11,11 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import mpmath as mp
 import numpy as np
 import pytest
 from test_compiled_functions import check_compiled
 from test_functions import check, refuse_alike
-from wider_cases import COMPUTED, OTHERS, REFUSED
+from wider_cases import COMPUTED, OTHERS, PHYSICS, REFUSED
 
 import retrograd
 
@@ -25,6 +26,42 @@ import retrograd
 @pytest.mark.filterwarnings("ignore")
 def test_a_function_does_what_pytorch_does(torch: ModuleType, case: str, dtype: str) -> None:
     check(case, torch, dtype)
+
+
+@pytest.mark.parametrize("case", PHYSICS)
+def test_a_function_of_physics_does_what_pytorch_does(torch: ModuleType, case: str) -> None:
+    check(case, torch, "float32")
+
+
+EXACT: dict[str, Any] = {
+    "airy_ai": mp.airyai,
+    "bessel_j0": lambda x: mp.besselj(0, x),
+    "bessel_j1": lambda x: mp.besselj(1, x),
+    "bessel_y0": lambda x: mp.bessely(0, x),
+    "bessel_y1": lambda x: mp.bessely(1, x),
+    "modified_bessel_k0": lambda x: mp.besselk(0, x),
+    "modified_bessel_k1": lambda x: mp.besselk(1, x),
+    "scaled_modified_bessel_k0": lambda x: mp.besselk(0, x) * mp.exp(x),
+    "scaled_modified_bessel_k1": lambda x: mp.besselk(1, x) * mp.exp(x),
+    "spherical_bessel_j0": lambda x: mp.sin(x) / x,
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_functions_of_physics_are_exact(name: str) -> None:
+    rng = np.random.default_rng(4)
+    x = np.concatenate([10 ** rng.uniform(-4, 2, 60), rng.uniform(0, 12, 60), [2, 5, 0.5]])
+    if name in ("airy_ai", "bessel_j0", "bessel_j1", "spherical_bessel_j0"):
+        x = np.concatenate([x, -x])
+    found = getattr(retrograd.special, name)(retrograd.tensor(x)).numpy()
+    with mp.workdps(40):
+        expected = np.array([float(EXACT[name](mp.mpf(float(value)))) for value in x])
+    zeros = 2.0**-50 * (1 + np.abs(x) ** 1.5) if name in WITH_ZEROS else np.zeros_like(x)
+    assert (np.abs(found - expected) <= zeros + 8e-15 * np.abs(expected)).all()
+
+
+WITH_ZEROS = ("airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "spherical_bessel_j0")
+"""Near these an error is measured by the wave's height, and grows with its phase."""
 
 
 @pytest.mark.parametrize("case", [case for case in COMPUTED if "; " not in case])
@@ -145,6 +182,8 @@ def bases(t: Any) -> Any:
         isinstance(scheduler, t.optim.lr_scheduler.LRScheduler),
         average(t.ones(2), t.full((2,), 4.0), t.tensor(2)).tolist(),
         issubclass(t.distributions.Normal, t.distributions.Distribution),
+        isinstance(t.distributions.Beta(1.0, 2.0), t.distributions.ExponentialFamily),
+        isinstance(t.distributions.Cauchy(1.0, 2.0), t.distributions.ExponentialFamily),
     )
 
 
@@ -170,7 +209,42 @@ def checkpointed(t: Any) -> Any:
     return found, x.grad.tolist()
 
 
+_INITIAL = (
+    "uniform(x)", "normal(x)", "constant(x, 0.3)", "eye(x)", "orthogonal(x)", "sparse(x, 0.3)",
+    "xavier_uniform(x)", "xavier_normal(x)", "kaiming_uniform(x)", "kaiming_normal(x)",
+)  # fmt: skip
+
+
+def older_names(t: Any) -> Any:
+    found = []
+    for call in _INITIAL:
+        t.manual_seed(3)
+        found.append(eval(f"t.nn.init.{call}", {"t": t, "x": t.empty(4, 5)}).abs().sum().item())
+    found.append(t.nn.init.dirac(t.empty(2, 2, 3)).tolist())
+    x = t.ones(3, requires_grad=True)
+    (x * 4).sum().backward()
+    return found, t.nn.utils.clip_grad_norm([x], 1.0).item(), x.grad.tolist()
+
+
+def formats(t: Any) -> Any:
+    nn = t.nn
+    model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Linear(2, 2), nn.ConvTranspose2d(3, 2, 2))
+    nn.utils.convert_conv2d_weight_memory_format(model, t.channels_last)
+    deep = nn.utils.convert_conv3d_weight_memory_format(nn.Conv3d(2, 3, 2), t.channels_last_3d)
+    made = nn.utils.skip_init(nn.Linear, 3, 2, bias=False)
+    return (
+        [tuple(p.stride()) for p in model.parameters()],
+        tuple(deep.weight.stride()),
+        tuple(made.weight.shape),
+        isinstance(nn.LSTMCell(2, 3), nn.RNNCellBase),
+        isinstance(nn.NLLLoss2d(), nn.NLLLoss),
+        nn.NLLLoss2d()(t.tensor([[0.1, 0.7], [2.0, 1.0]]), t.tensor([1, 0])).item(),
+    )
+
+
 PROGRAMS = [
+    older_names,
+    formats,
     switches, threads_and_precision, seeds, anomalies, saved_hooks_disabled, dual_tensors, parametrized,
     packed, bases, divergences, checkpointed,
 ]  # fmt: skip

@@ -48,6 +48,40 @@ COMPUTED = lines("""
     F.conv_transpose3d(image[:, None], kernel[None, :1, :2]), t.conv_transpose3d(image, kernel[:2, :, None])
     F.conv_transpose3d(image, kernel[:2, :, None], stride=2, padding=1, output_padding=1)
     t.svd(x, compute_uv=False)
+    t.native_layer_norm(x, (4,), v, w, 1e-5), t.native_layer_norm(image, (7, 6), None, None, 1e-3)
+    t.native_group_norm(image, v, w, 2, 4, 42, 2, 1e-5)
+    t.native_group_norm(line, None, None, 2, 4, 9, 4, 1e-5)
+    t.native_batch_norm(image, v, w, None, None, True, 0.1, 1e-5)
+    t.native_batch_norm(image, v, None, t.ones(4).to(image.dtype), t.ones(4).to(v.dtype), False, 0.1, 1e-5)
+    t.native_dropout(x, 0.5, False), t.native_dropout(x, 0.0, True)
+    t.max_pool1d_with_indices(line, 2), F.max_pool1d_with_indices(line, 3, 1, 1)
+    F.max_pool2d_with_indices(image, 2), F.max_pool2d_with_indices(image, (3, 2), 2, 1)
+    F.max_pool3d_with_indices(image, 2), F.adaptive_max_pool1d_with_indices(line, 4)
+    F.adaptive_max_pool3d_with_indices(image, (2, 3, 2))
+    t.convolution(image, kernel, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+    t.convolution(image, kernel[:4], None, [2, 2], [0, 0], [1, 1], True, [1, 1], 1)
+    t.convolution(line, kernel1[:, :2], x.flatten()[:6], [1], [1], [1], False, [0], 2)
+    t.conv_tbc(c, c.transpose(1, 2)[:, :, :2], u[:2], 1), F.conv_tbc(c, c.transpose(1, 2)[:1], u)
+    t.grid_sampler(image, c[:, :, :2].reshape(2, 3, 1, 2), 0, 0, False)
+    t.grid_sampler_2d(image, c[:, :, :2].reshape(2, 3, 1, 2), 2, 1, True)
+    t.grid_sampler_3d(image[:, None], c[:, :, :3].reshape(2, 1, 3, 1, 3), 0, 0, False)
+    t.affine_grid_generator(c.reshape(4, 2, 3), (4, 3, 2, 5), False)
+    t.embedding_bag(x, j, t.tensor([0, 2])), t.embedding_bag(x, j, t.tensor([0, 1]), False, 1)
+    t.embedding_bag(x, j, t.tensor([0, 2]), False, 2), t.embedding_bag(x, j, t.tensor([0, 2, 2]), True, 1)
+    t.embedding_bag(x, j, t.tensor([0, 2]), False, 0, False, v)
+    t.triangular_solve(x.T[:3], q[:3, :3] + 3)
+    t.triangular_solve(c.mT[:, :3], q[:3, :3] + 3, False, True, True)
+    F.linear_cross_entropy(x, a.T, t.tensor([0, 4, 2]))
+    F.linear_cross_entropy(x, a.T, k[0, :3], linear_bias=a[0])
+    t.lstm_cell(x, (y, x), c.reshape(6, 4).repeat(3, 1)[:16], q.repeat(4, 1), v.repeat(4), w.repeat(4))
+    t.gru_cell(x, y, q.repeat(3, 1), q.repeat(3, 1), w.repeat(3), v.repeat(3))
+    t.rnn_tanh_cell(x, y, q, q, v, w)
+    t.rnn_relu_cell(x, y, q, q), t.gru_cell(x, y, q.repeat(3, 1), q.repeat(3, 1))
+    t.lstm(c, (x[None, :3], y[None, :3]), [q.repeat(4, 1)] * 2, False, 1, 0.0, False, False, False)
+    t.gru(c, c.flip(0)[:, :3], [q.repeat(3, 1)] * 4, False, 2, 0.0, False, False, False)
+    t.gru(c, x[None], [q.repeat(3, 1)] * 2 + [v.repeat(3)] * 2, True, 1, 0.0, False, False, False)
+    t.rnn_tanh(c, c[:, :2], [q, q, q * 2, q], False, 1, 0.0, False, True, True)
+    t.rnn_relu(c[0], t.tensor([2, 1]), x[None, :2], [q, q, v, w], True, 1, 0.0, False, False)
     t.cond(True, lambda r: r * 2, lambda r: r.exp(), (x,)), t.cond(x.sum() > 9, t.sin, t.cos, (y,))
     t.while_loop(lambda n, r: n < 3, lambda n, r: (n + 1, r * 2), (t.tensor(0), x))[1]
     t.segment_reduce(x, "sum", lengths=t.tensor([1, 1]), unsafe=True)
@@ -114,6 +148,11 @@ OTHERS = [
     t.sym_int(3.7), t.sym_int(-3.7), t.sym_float(3), t.sym_max(2, 3.5), t.sym_max(2, 1), t.sym_min(2, 3.5)
     t.sym_min(2, 1.0), t.sym_not(True), t.sym_ite(True, 1, 2), t.sym_sum([1, 2, 3]), t.sym_sum(1, 2)
     t.sym_sqrt(4), t.sym_sqrt(2.5), t.sym_sum([])
+    t.manual_seed(3); F.fractional_max_pool2d_with_indices(image, 2, (3, 4))
+    t.manual_seed(3); F.fractional_max_pool3d_with_indices(image, 2, 2), F.fractional_max_pool3d(image, 2, 1)
+    z = t.ones(2, 4, 2).to(x.dtype) * 0.3; F.fractional_max_pool2d(image, 2, (3, 2), _random_samples=z)
+    z = x.detach() * 1; t.embedding_renorm_(z, t.tensor([0, 2, 0]), 1.0, 2.0), z
+    t.manual_seed(3); t.native_dropout(x.detach(), 0.4, True)
     x.dim_order(), x.t().dim_order(), s.dim_order(), c.permute(2, 0, 1).dim_order()
     x.const_data_ptr() == x.data_ptr()
     z = i.storage(); z.size(), list(z), z[2], z.nbytes(), str(z.dtype), z.element_size(), len(z), z.tolist()
@@ -121,6 +160,25 @@ OTHERS = [
     t.ones(3).storage().fill_(2.0).tolist(), i.storage().untyped().nbytes()
     """),
 ]
+
+_BESSEL = (
+    "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "modified_bessel_k0", "modified_bessel_k1",
+    "scaled_modified_bessel_k0", "scaled_modified_bessel_k1", "spherical_bessel_j0",
+)  # fmt: skip
+_KINDS = (
+    *(f"{lead}chebyshev_polynomial_{kind}" for lead in ("", "shifted_") for kind in "tuvw"),
+    "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p",
+)  # fmt: skip
+PHYSICS = [
+    *(f"t.special.{name}(x.abs() * 2), t.special.{name}(x * 2), t.special.{name}(i)" for name in _BESSEL),
+    *(f"t.special.{name}(ties.detach() * 0), t.special.{name}(bad[0])" for name in _BESSEL),
+    *(
+        f"t.special.{name}(x, 2), t.special.{name}(x, i.float()[:1, :1]), t.special.{name}(0.3, j), "
+        f"t.special.{name}(x, -1), t.special.{name}(i, 3), t.special.{name}(x, 2.7), t.special.{name}(x, 9)"
+        for name in _KINDS
+    ),
+]
+"""Without derivatives; PyTorch's have seven digits or so far from 0."""
 
 REFUSED = lines("""
     t.range(0, 5, -1)
@@ -162,6 +220,14 @@ REFUSED = lines("""
     t.frombuffer(bytearray(8), dtype=t.int32, count=3)
     t.frombuffer(bytearray(0), dtype=t.int32)
     t.frombuffer(3, dtype=t.int32)
+    t.special.bessel_j0(x.half())
+    t.special.hermite_polynomial_h(x.half(), 2)
+    F.fractional_max_pool2d(image, 2)
+    t.nn.FractionalMaxPool2d(2)
+    t.nn.FractionalMaxPool2d(2, 3, 0.5)
+    t.nn.FractionalMaxPool3d(2, output_ratio=1.5)
+    t.nn.LinearCrossEntropyLoss(3, 5, label_smoothing=2.0)
+    t.nn.LinearCrossEntropyLoss(3, 5, weight=v)
     t.sym_ite(1, 1, 2)
     t.sym_ite(True, 1, 2.0)
     t.sym_max("2", 3)

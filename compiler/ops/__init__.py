@@ -2,6 +2,7 @@
 
 from retrograd.compiler.ops import (
     alignment,
+    bessel,
     composite,
     contract,
     convolution,
@@ -32,6 +33,7 @@ from retrograd.compiler.ops import (
 
 __all__ = [
     "alignment",
+    "bessel",
     "composite",
     "contract",
     "convolution",

@@ -73,11 +73,11 @@ def _hold(weight: Tensor, index: Tensor, max_norm: float | None, norm_type: floa
         return
     with no_grad():
         size = norm(weight.detach(), norm_type, 1, True)
-        long = rows.logical_and(rows.gt(size, max_norm), rows.gt(_counts(weight, index), 0.0))
+        long = rows.logical_and(rows.gt(size, max_norm), rows.gt(times_read(weight, index), 0.0))
         assign(weight, rows.where(long, weight.detach() * (max_norm / (size + 1e-7)), weight.detach()))
 
 
-def _counts(weight: Tensor, index: Tensor) -> Tensor:
+def times_read(weight: Tensor, index: Tensor) -> Tensor:
     """How often each row is read: `[rows, 1]`."""
     ones = moves.cast(moves.unsqueeze(rows.eq(index, index), [index.ndim]), weight.dtype)
     return places.put_add(ones, index, 0, weight.shape[0])
@@ -88,7 +88,7 @@ def _rows(weight: Tensor, index: Tensor, by_frequency: bool) -> Tensor:
     found = places.take(weight, index, 0)
     if not by_frequency:
         return found
-    share = 1.0 / places.take(_counts(weight.detach(), index), index, 0)
+    share = 1.0 / places.take(times_read(weight.detach(), index), index, 0)
     return found.detach() + (found - found.detach()) * share
 
 
@@ -123,7 +123,7 @@ def embedding_bag(
         )
     index = moves.reshape(_index(input, "embedding_bag", "indices"), (input.numel(),))
     _check_rows(index, weight.shape[0])
-    bag, count = _bags(input, offsets, include_last_offset)
+    bag, count = bags(input, offsets, include_last_offset)
     _hold(weight, index, max_norm, norm_type)
     found = _rows(weight, index, scale_grad_by_freq)
     kept = None if padding_idx is None else rows.ne(index, _padding(padding_idx, weight, "embedding_bag"))
@@ -151,7 +151,7 @@ def _check_rows(index: Tensor, count: int) -> None:
         )
 
 
-def _bags(input: Tensor, offsets: Tensor | None, ended: bool) -> tuple[Tensor, int]:
+def bags(input: Tensor, offsets: Tensor | None, ended: bool) -> tuple[Tensor, int]:
     """In which bag each index is, and how many bags there are."""
     if input.ndim == 2:
         if offsets is not None:

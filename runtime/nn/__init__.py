@@ -37,7 +37,7 @@ from retrograd.runtime.nn.activation import (
 )
 from retrograd.runtime.nn.adaptive import AdaptiveLogSoftmaxWithLoss
 from retrograd.runtime.nn.attention import MultiheadAttention
-from retrograd.runtime.nn.cells import GRUCell, LSTMCell, RNNCell
+from retrograd.runtime.nn.cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from retrograd.runtime.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from retrograd.runtime.nn.convolution import (
     Conv1d,
@@ -59,6 +59,7 @@ from retrograd.runtime.nn.embedding import (
     Embedding,
     EmbeddingBag,
 )
+from retrograd.runtime.nn.fractional import FractionalMaxPool2d, FractionalMaxPool3d
 from retrograd.runtime.nn.lazy import (
     LazyBatchNorm1d,
     LazyBatchNorm2d,
@@ -75,6 +76,7 @@ from retrograd.runtime.nn.lazy import (
     LazyLinear,
 )
 from retrograd.runtime.nn.linear import Bilinear, Flatten, Identity, Linear, Unflatten
+from retrograd.runtime.nn.linear_cross_entropy import LinearCrossEntropyLoss
 from retrograd.runtime.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -93,6 +95,7 @@ from retrograd.runtime.nn.loss import (
     MultiLabelSoftMarginLoss,
     MultiMarginLoss,
     NLLLoss,
+    NLLLoss2d,
     PairwiseDistance,
     PoissonNLLLoss,
     SmoothL1Loss,
@@ -215,6 +218,8 @@ __all__ = [
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "GELU",
     "GLU",
     "GRU",
@@ -254,6 +259,7 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
@@ -274,6 +280,7 @@ __all__ = [
     "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
+    "NLLLoss2d",
     "PReLU",
     "PairwiseDistance",
     "Parameter",
@@ -286,6 +293,7 @@ __all__ = [
     "RNN",
     "RNNBase",
     "RNNCell",
+    "RNNCellBase",
     "RReLU",
     "ReLU",
     "ReLU6",

@@ -59,7 +59,7 @@ ELMAN = {"tanh": _elman(lambda x: F.tanh(x)), "relu": _elman(lambda x: F.relu(x)
 # ---- cells -------------------------------------------------------------------------------------------------
 
 
-class _Cell(Module):
+class RNNCellBase(Module):
     """One step: `[N, input_size]`, or `[input_size]`, and a state to a state."""
 
     gates: ClassVar[int]
@@ -113,7 +113,7 @@ class _Cell(Module):
         return ", ".join(parts)
 
 
-class RNNCell(_Cell):
+class RNNCell(RNNCellBase):
     gates = 1
 
     def __init__(
@@ -133,7 +133,7 @@ class RNNCell(_Cell):
         return ELMAN[self.nonlinearity]
 
 
-class LSTMCell(_Cell):
+class LSTMCell(RNNCellBase):
     gates = 4
     states = 2
 
@@ -141,7 +141,7 @@ class LSTMCell(_Cell):
         return lstm
 
 
-class GRUCell(_Cell):
+class GRUCell(RNNCellBase):
     gates = 3
 
     def _step(self) -> Step:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import wraps
 from typing import TypeVar, cast
 
 import numpy as np
@@ -247,3 +248,26 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
         values[FUNCTIONS["randperm"](rows).numpy()[:zeros], column] = 0
     tensor.copy_(Tensor(values))
     return tensor
+
+
+# ---- older names -------------------------------------------------------------------------------------------
+
+
+def _older(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function by its name without the underscore, which warns."""
+    new = function.__name__
+    old = new[:-1]
+
+    @wraps(function)
+    def call(*args: object, **kwargs: object) -> Tensor:
+        warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.", FutureWarning)
+        return function(*args, **kwargs)
+
+    call.__name__ = call.__qualname__ = old
+    return call
+
+
+uniform, normal, constant, eye = _older(uniform_), _older(normal_), _older(constant_), _older(eye_)
+dirac, orthogonal, sparse = _older(dirac_), _older(orthogonal_), _older(sparse_)
+xavier_uniform, xavier_normal = _older(xavier_uniform_), _older(xavier_normal_)
+kaiming_uniform, kaiming_normal = _older(kaiming_uniform_), _older(kaiming_normal_)

@@ -200,9 +200,9 @@ class RNNBase(Module):
         shares: Any = F.linear(x, getattr(self, f"weight_ih_{name}"), self._parameters.get(f"bias_ih_{name}"))
         step = self._step()
         if sizes is None:
-            outputs, state = _steps(step, _ordered(shares.unbind(0), backwards), state, weights)
+            outputs, state = steps(step, _ordered(shares.unbind(0), backwards), state, weights)
             return stack(_ordered(outputs, backwards)), state
-        outputs, state = _packed_steps(step, _ordered(shares.split(sizes), backwards), state, weights)
+        outputs, state = packed_steps(step, _ordered(shares.split(sizes), backwards), state, weights)
         return cat(_ordered(outputs, backwards)), state
 
     def extra_repr(self) -> str:
@@ -221,7 +221,7 @@ Run = tuple[list[Tensor], State]
 """The output of each step, and the last states."""
 
 
-def _steps(step: Step, shares: Sequence[Tensor], state: State, weights: Sequence[Tensor | None]) -> Run:
+def steps(step: Step, shares: Sequence[Tensor], state: State, weights: Sequence[Tensor | None]) -> Run:
     outputs: list[Tensor] = []
     for share in shares:
         state = step(share, state, *weights)
@@ -229,9 +229,7 @@ def _steps(step: Step, shares: Sequence[Tensor], state: State, weights: Sequence
     return outputs, state
 
 
-def _packed_steps(
-    step: Step, shares: Sequence[Tensor], first: State, weights: Sequence[Tensor | None]
-) -> Run:
+def packed_steps(step: Step, shares: Sequence[Tensor], first: State, weights: Sequence[Tensor | None]) -> Run:
     """Steps of fewer and fewer sequences, or of more and more when they are read from behind."""
     outputs: list[Tensor] = []
     ended: list[State] = []

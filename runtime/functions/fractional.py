@@ -1,0 +1,112 @@
+"""Fractional max pooling: windows of one size whose distances vary at random, and so their number is any
+(Graham, "Fractional max-pooling", arXiv 1412.6071).
+
+Tensors in, tensors out. Where the windows begin is worked out from random numbers, whose elements are looked
+at, so inside a trace it is a TraceError unless they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ops import extremum
+from retrograd.compiler.ops import index as places
+from retrograd.compiler.ops import shape as moves
+from retrograd.runtime.functions.public import FUNCTIONS, functional
+from retrograd.runtime.functions.windowing import each
+from retrograd.runtime.tensor import Tensor, new
+
+rand = FUNCTIONS["rand"]
+
+
+def _starts(samples: Array, size: int, window: int, count: int) -> Array:
+    """Where the windows along an axis begin, for each channel `[N, C]`: `[N, C, count]`."""
+    last = np.full((*samples.shape, 1), size - window, np.int64)
+    if count == 1:
+        return last
+    step = samples.dtype.type(size - window) / samples.dtype.type(count - 1)
+    steps = np.arange(count - 1, dtype=samples.dtype)
+    first = (samples[..., None] + steps) * step
+    begun = np.trunc(first).astype(np.int64) - np.trunc(samples * step).astype(np.int64)[..., None]
+    return np.concatenate([begun, last], -1)
+
+
+def _windows(samples: Array, shape: Sequence[int], sizes: Sequence[int], counts: Sequence[int]) -> Array:
+    """The place in a channel of each element of each window: `[N, C, windows, elements]`."""
+    rank = len(shape)
+    found = np.zeros((*samples.shape[:2], *[1] * 2 * rank), np.int64)
+    order = [1, 0] if rank == 2 else range(rank)  # PyTorch has the sample of the width first, of two axes
+    for axis, (size, window, count) in enumerate(zip(shape, sizes, counts, strict=True)):
+        start = _starts(samples[..., order[axis]], size, window, count)
+        inside = start[..., None] + np.arange(window)
+        spread = [1] * 2 * rank
+        spread[axis], spread[rank + axis] = count, window
+        found = found * size + inside.reshape(*samples.shape[:2], *spread)
+    return found.reshape(*samples.shape[:2], prod(counts), prod(sizes))
+
+
+def _pooled(
+    name: str, rank: int, input: Tensor, kernel_size: Any, output_size: Any, output_ratio: Any,
+    samples: Tensor | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    if output_size is None and output_ratio is None:
+        raise ArgumentError(mirrored(f"{name} requires specifying either an output_size or an output_ratio"))
+    if input.ndim not in (rank + 1, rank + 2):
+        raise ShapeError(
+            f"{name} of a tensor of shape {list(input.shape)}", f"it has {rank + 1} or {rank + 2} axes"
+        )
+    x = input if input.ndim == rank + 2 else moves.unsqueeze(input, [0])
+    shape, sizes = list(x.shape[2:]), each(kernel_size, rank, name, "kernel_size")
+    if output_size is None:
+        shares = output_ratio if isinstance(output_ratio, Sequence) else [output_ratio] * rank
+        counts = [int(size * share) for size, share in zip(shape, shares, strict=True)]
+    else:
+        counts = each(output_size, rank, name, "output_size")
+    for size, window, count in zip(shape, sizes, counts, strict=True):
+        if count + window - 1 > size - (rank == 3):  # PyTorch wants room to spare, of three axes
+            raise ShapeError(
+                f"{name} to {counts} of a tensor of shape {list(input.shape)}",
+                f"{count} windows of {window} elements do not fit into {size}",
+            )
+    drawn = rand(*x.shape[:2], rank, dtype=x.dtype) if samples is None else samples
+    windows = _windows(drawn.detach().read(f"{name}()"), shape, sizes, counts)
+    flat = moves.reshape(x, (*x.shape[:2], prod(shape)))
+    where = new(windows.reshape(*x.shape[:2], -1), x)
+    inside = moves.reshape(places.take_along(flat, where, 2), windows.shape)
+    greatest = moves.unsqueeze(extremum.argmax(inside.detach(), 3), [3])
+    wanted = (*x.shape[:2], *counts) if x is input else (*input.shape[:1], *counts)
+    values = moves.reshape(places.take_along(inside, greatest, 3), wanted)
+    indices = moves.reshape(places.take_along(new(windows, x), greatest, 3), wanted)
+    return values, indices
+
+
+def _enter(rank: int) -> None:
+    name = f"fractional_max_pool{rank}d"
+
+    @functional(f"{name}_with_indices")
+    def with_indices(
+        input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None,
+        return_indices: bool = False, _random_samples: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        return _pooled(name, rank, input, kernel_size, output_size, output_ratio, _random_samples)
+
+    @functional(name)
+    def pooled(
+        input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None,
+        return_indices: bool = False, _random_samples: Tensor | None = None,
+    ) -> Any:  # fmt: skip
+        found = _pooled(name, rank, input, kernel_size, output_size, output_ratio, _random_samples)
+        return found if return_indices else found[0]
+
+    pooled.__doc__ = "The greatest element of windows at random distances, to a size or a share of the size."
+    with_indices.__doc__ = f"`{name}`, and where each greatest element stands."
+
+
+for _rank in (2, 3):
+    _enter(_rank)
