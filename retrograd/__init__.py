@@ -106,6 +106,7 @@ LATE = {
         "retrograd.runtime.functions.sizes",
     ),
     **dict.fromkeys(("cond", "while_loop"), "retrograd.runtime.func.control"),
+    **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "retrograd.runtime.functions.low_rank"),
     **dict.fromkeys(
         (
             "affine_grid_generator", "conv_tbc", "convolution", "embedding_bag", "embedding_renorm_",

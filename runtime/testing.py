@@ -14,13 +14,13 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.record import record
-from retrograd.runtime.functions.creation import as_tensor
+from retrograd.runtime.functions.creation import as_tensor, tensor
 from retrograd.runtime.tensor import Tensor
 
-__all__ = ["assert_close"]
+__all__ = ["assert_allclose", "assert_close"]
 
 Message = str | Callable[[str], str] | None
 Item = tuple[Any, ...]
@@ -221,3 +221,31 @@ def _close(rtol: float, atol: float) -> str:
 
 def _allowed(own: float, other: float) -> str:
     return f" (up to {own} allowed)" if own or other else ""
+
+
+def assert_allclose(
+    actual: Any, expected: Any, rtol: float | None = None, atol: float | None = None, equal_nan: bool = True,
+    msg: str = "",
+) -> None:  # fmt: skip
+    """`assert_close` of Tensors or numbers of any dtypes, by its older name and with its older tolerances."""
+    warn(
+        "`torch.testing.assert_allclose()` is deprecated since 1.12 and will be removed in a future release. "
+        "Please use `torch.testing.assert_close()` instead. You can find detailed upgrade instructions in "
+        "https://github.com/pytorch/pytorch/issues/61844.",
+        FutureWarning,
+    )
+    own = actual if isinstance(actual, Tensor) else tensor(actual)
+    other = expected if isinstance(expected, Tensor) else tensor(expected, dtype=own.dtype)
+    if rtol is None and atol is None:
+        found = [_OLDER.get(x.dtype, (0.0, 0.0)) for x in (own, other)]
+        rtol, atol = (max(pair) for pair in zip(*found))
+    assert_close(
+        own, other, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=False, check_stride=False,
+        msg=msg or None,
+    )  # fmt: skip
+
+
+_OLDER = {
+    dtypes.float16: (1e-3, 1e-3), dtypes.float32: (1e-4, 1e-5), dtypes.float64: (1e-5, 1e-8),
+}  # fmt: skip
+"""Relative and absolute tolerances."""

@@ -7,6 +7,7 @@ The cases are lines of `wider_cases`; what is no line is a program that runs wit
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -242,7 +243,56 @@ def formats(t: Any) -> Any:
     )
 
 
+def shares(t: Any) -> Any:
+    found = []
+    for rank, options in ((0, {}), (2, {"seed": 3}), (1, {"drop_last": True}), (1, {"shuffle": False})):
+        for count in (10, 2):
+            sampler = t.utils.data.DistributedSampler(range(count), 3, rank, **options)
+            sampler.set_epoch(2)
+            found += [list(sampler), len(sampler), sampler.num_samples, sampler.total_size]
+    try:
+        t.utils.data.DistributedSampler(range(3), 2, 2)
+    except ValueError as error:
+        found.append(str(error))
+    return found
+
+
+def checkpoint_helps(t: Any) -> Any:
+    x, k = t.ones(2, requires_grad=True) * 2, t.arange(2)
+    y, other, number = t.utils.checkpoint.detach_variable((x, k, 3))
+    t.utils.checkpoint.check_backward_validity([x])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        t.utils.checkpoint.check_backward_validity([k, 3])
+    first, second = t.utils.checkpoint.noop_context_fn()
+    with first, second:
+        pass
+    return y.is_leaf, y.requires_grad, other.requires_grad, number, [str(w.message) for w in caught]
+
+
+def without_running_statistics(t: Any) -> Any:
+    model = t.nn.Sequential(t.nn.BatchNorm1d(2), t.nn.Sequential(t.nn.BatchNorm1d(2, affine=False)))
+    found = t.func.replace_all_batch_norm_modules_(model)
+    result = found.eval()(t.tensor([[1.0, 2.0], [3.0, 5.0], [0.0, 1.0]]))
+    return found is model, list(model.state_dict()), result.tolist()
+
+
+def older_comparisons(t: Any) -> Any:
+    found = []
+    for actual, expected in ((t.ones(2), t.ones(2) + 5e-5), ([1.0, 2.0], [1, 2]), (t.ones(2), t.zeros(2))):
+        try:
+            t.testing.assert_allclose(actual, expected)
+            found.append("")
+        except AssertionError as error:
+            found.append(str(error))
+    return found
+
+
 PROGRAMS = [
+    shares,
+    checkpoint_helps,
+    without_running_statistics,
+    older_comparisons,
     older_names,
     formats,
     switches, threads_and_precision, seeds, anomalies, saved_hooks_disabled, dual_tensors, parametrized,

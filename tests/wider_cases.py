@@ -151,6 +151,11 @@ OTHERS = [
     t.manual_seed(3); F.fractional_max_pool2d_with_indices(image, 2, (3, 4))
     t.manual_seed(3); F.fractional_max_pool3d_with_indices(image, 2, 2), F.fractional_max_pool3d(image, 2, 1)
     z = t.ones(2, 4, 2).to(x.dtype) * 0.3; F.fractional_max_pool2d(image, 2, (3, 2), _random_samples=z)
+    t.manual_seed(3); z = t.svd_lowrank(x.detach(), 2); z[1], z[0].abs(), z[2].abs()
+    t.manual_seed(3); z = t.svd_lowrank(c.detach(), 3, 1, c.detach().mean(1, True)); z[1][:, :2]
+    t.manual_seed(3); z = t.pca_lowrank(a.detach()); z[1][:3], z[2][:, :3].abs()
+    t.manual_seed(3); z = t.pca_lowrank(a.detach().T, 3, False); z[1], z[0].abs(), t.rand(2)
+    t.manual_seed(3); t.svd_lowrank(x, 3)[1], t.pca_lowrank(a, 2, niter=3)[1]
     z = x.detach() * 1; t.embedding_renorm_(z, t.tensor([0, 2, 0]), 1.0, 2.0), z
     t.manual_seed(3); t.native_dropout(x.detach(), 0.4, True)
     x.dim_order(), x.t().dim_order(), s.dim_order(), c.permute(2, 0, 1).dim_order()
@@ -220,6 +225,8 @@ REFUSED = lines("""
     t.frombuffer(bytearray(8), dtype=t.int32, count=3)
     t.frombuffer(bytearray(0), dtype=t.int32)
     t.frombuffer(3, dtype=t.int32)
+    t.pca_lowrank(x, 5)
+    t.pca_lowrank(x, 2, niter=-1)
     t.special.bessel_j0(x.half())
     t.special.hermite_polynomial_h(x.half(), 2)
     F.fractional_max_pool2d(image, 2)

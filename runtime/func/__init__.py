@@ -4,7 +4,11 @@
 parameters.
 """
 
-from retrograd.runtime.func.modules import functional_call, stack_module_state
+from retrograd.runtime.func.modules import (
+    functional_call,
+    replace_all_batch_norm_modules_,
+    stack_module_state,
+)
 from retrograd.runtime.func.transforms import (
     grad,
     grad_and_value,
@@ -26,6 +30,7 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",
     "vmap",

@@ -9,6 +9,7 @@ from typing import Any
 from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.nn.module import Module
+from retrograd.runtime.nn.normalization import BatchNorm
 from retrograd.runtime.tensor import Tensor
 
 Named = dict[str, Tensor]
@@ -95,3 +96,13 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Any], dict[s
         stacked([dict(model.named_parameters()) for model in models]),
         stacked([dict(model.named_buffers()) for model in models]),
     )
+
+
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """The module, whose batch normalisations keep no running statistics any more, and so change nothing when
+    they are called."""
+    for module in root.modules():
+        if isinstance(module, BatchNorm) and module.track_running_stats:
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

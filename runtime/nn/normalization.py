@@ -94,7 +94,7 @@ class _Tracking(Module):
         )
 
 
-class _BatchNorm(_Tracking):
+class BatchNorm(_Tracking):
     def forward(self, input: Tensor) -> Tensor:
         self._check_rank(input)
         follow = self.training and self.track_running_stats
@@ -117,19 +117,19 @@ class _BatchNorm(_Tracking):
         )
 
 
-class BatchNorm1d(_BatchNorm):
+class BatchNorm1d(BatchNorm):
     """Of `[N, C]` or `[N, C, L]`."""
 
     ranks = (2, 3)
 
 
-class BatchNorm2d(_BatchNorm):
+class BatchNorm2d(BatchNorm):
     """Of `[N, C, H, W]`."""
 
     ranks = (4,)
 
 
-class BatchNorm3d(_BatchNorm):
+class BatchNorm3d(BatchNorm):
     """Of `[N, C, D, H, W]`."""
 
     ranks = (5,)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
+from retrograd.compiler.errors import ArgumentError, GradientError, mirrored, warn
 from retrograd.runtime.autograd.differentiation import backward
 from retrograd.runtime.autograd.function import Function
 from retrograd.runtime.autograd.graph import saved_tensors_hooks
@@ -29,8 +29,11 @@ from retrograd.runtime.tensor import Tensor
 __all__ = [
     "CheckpointError",
     "CheckpointFunction",
+    "check_backward_validity",
     "checkpoint",
     "checkpoint_sequential",
+    "detach_variable",
+    "noop_context_fn",
     "set_checkpoint_early_stop",
 ]
 
@@ -305,3 +308,20 @@ def _one_after_the_other(functions: list[Callable[..., Any]]) -> Callable[[Any],
         return input
 
     return run
+
+
+def detach_variable(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs, the Tensors among them as leaves that require grad where they did."""
+    if not isinstance(inputs, tuple):
+        raise ArgumentError(
+            mirrored(
+                f"Only tuple of tensors is supported. Got Unsupported input type: {type(inputs).__name__}"
+            )
+        )
+    return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
+
+
+def check_backward_validity(inputs: Iterable[Any]) -> None:
+    """Warn where nothing can have a gradient."""
+    if not any(x.requires_grad for x in inputs if isinstance(x, Tensor)):
+        warn("None of the inputs have requires_grad=True. Gradients will be None")

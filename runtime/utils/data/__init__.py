@@ -18,6 +18,7 @@ from retrograd.runtime.utils.data.datasets import (
 from retrograd.runtime.utils.data.loader import DataLoader
 from retrograd.runtime.utils.data.samplers import (
     BatchSampler,
+    DistributedSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,
@@ -32,6 +33,7 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DistributedSampler",
     "IterableDataset",
     "RandomSampler",
     "Sampler",

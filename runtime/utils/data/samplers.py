@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.random import samplers
 from retrograd.runtime.random.generator import Generator
 
@@ -161,3 +162,46 @@ def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ArgumentError(mirrored(f"{name} should be a boolean value, but got {name}={value}"))
     return value
+
+
+class DistributedSampler(Sampler[int]):
+    """The share of process `rank` of `num_replicas`: each of them goes through other samples, as many as the
+    others. What is missing for that is taken from the front again, or with `drop_last` what is left over is
+    left out. `set_epoch` says which order of all is shuffled.
+    """
+
+    def __init__(
+        self, dataset: Sized, num_replicas: int | None = None, rank: int | None = None, shuffle: bool = True,
+        seed: int = 0, drop_last: bool = False,
+    ) -> None:  # fmt: skip
+        if num_replicas is None or rank is None:
+            raise ArgumentError(
+                "DistributedSampler without num_replicas or rank",
+                "there are no process groups here to ask",
+                "say how many processes there are, and which this is",
+            )
+        if not 0 <= rank < num_replicas:
+            text = f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]"
+            raise ArgumentError(mirrored(text))
+        self.dataset, self.num_replicas, self.rank = dataset, num_replicas, rank
+        self.shuffle, self.seed, self.drop_last, self.epoch = shuffle, seed, drop_last, 0
+        count = len(dataset)
+        self.num_samples = count // num_replicas if drop_last else -(-count // num_replicas)
+        self.total_size = self.num_samples * num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        count = len(self.dataset)
+        order = list(range(count))
+        if self.shuffle:
+            generator = Generator().manual_seed(self.seed + self.epoch)
+            order = FUNCTIONS["randperm"](count, generator=generator).tolist()
+        while len(order) < self.total_size:
+            order += order[: self.total_size - len(order)]
+        return iter(order[self.rank : self.total_size : self.num_replicas])
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Have another order from now on, the same in all processes."""
+        self.epoch = epoch
