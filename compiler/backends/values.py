@@ -34,6 +34,7 @@ from retrograd.compiler.ir.expressions import (
     Position,
     Space,
     Within,
+    beyond,
     children,
     indices,
 )
@@ -113,10 +114,9 @@ class Values(Places):
         found = self._depends.get(e)
         if found is not None:
             return found
-        for x in e.whole:
-            if x not in self._depends:
-                own = [i.axes() for i in indices(x)]
-                self._depends[x] = frozenset().union(*own, *(self._depends[c] for c in children(x)))
+        for x in beyond((e,), self._depends):
+            own = [i.axes() for i in indices(x)]
+            self._depends[x] = frozenset().union(*own, *(self._depends[c] for c in children(x)))
         return self._depends[e]
 
     def _key(self, e: Expression) -> Hashable:

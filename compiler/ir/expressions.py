@@ -10,7 +10,7 @@ operands and its text, and a line of `indices` where it holds some.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -46,27 +46,17 @@ class Buffer:
         return self.name
 
 
+_MANY = 16
+"""Roots that are gone through together: what they have in common would else be listed for each."""
+
+
 class _Shared:
     """What every expression can tell."""
 
     @cached_property
     def whole(self) -> dict[Expression, None]:
         """The expression and all that it rests on, each object once and operands first, as the keys."""
-        found: list[Any] = []
-        seen: set[object] = set()
-        stack: list[Any] = [self]
-        while stack:
-            e = stack.pop()
-            if e is None:  # below it lies one whose operands are written
-                found.append(stack.pop())
-            elif e not in seen:
-                seen.add(e)
-                below = e.operands
-                if below:
-                    stack += (e, None, *below[::-1])
-                else:
-                    found.append(e)
-        return dict.fromkeys(found)
+        return dict.fromkeys(beyond((self,), ()))  # type: ignore[arg-type]  # every subclass is an Expression
 
     def __repr__(self) -> str:
         return show(self)  # type: ignore[arg-type]  # every subclass is an Expression
@@ -186,8 +176,30 @@ def axes_of(expression: Expression) -> frozenset[Axis]:
     return frozenset(axis for e in expression.whole for i in indices(e) for axis in i.axes())
 
 
-def operands_first(roots: Iterable[Expression]) -> dict[Expression, None]:
+def beyond(roots: Sequence[Expression], known: Container[Expression]) -> list[Expression]:
+    """The expressions, and those that they rest on, each object once and operands first, without what is
+    known: it is closed under operands, and nothing below it is looked at."""
+    found: list[Any] = []
+    seen: set[Expression] = set()
+    stack: list[Any] = list(roots[::-1])
+    while stack:
+        e = stack.pop()
+        if e is None:  # below it lies one whose operands are written
+            found.append(stack.pop())
+        elif e not in known and e not in seen:
+            seen.add(e)
+            below = e.operands
+            if below:
+                stack += (e, None, *below[::-1])
+            else:
+                found.append(e)
+    return found
+
+
+def operands_first(roots: Sequence[Expression]) -> dict[Expression, None]:
     """The expressions, and those that they rest on, each object once, as the keys."""
+    if len(roots) > _MANY:
+        return dict.fromkeys(beyond(roots, ()))
     found: dict[Expression, None] = {}
     for root in roots:
         found.update(root.whole)

@@ -24,6 +24,7 @@ from retrograd.compiler.ir.expressions import (
     Position,
     Space,
     Within,
+    beyond,
 )
 from retrograd.compiler.ir.index import Atom, Axis, Bound, Divided, Index, Loaded, Remainder
 from retrograd.compiler.ir.loops import (
@@ -208,11 +209,10 @@ class _Writer:
         """The number of an expression, which is written at its first mention."""
         known = self._known
         if root not in known:
-            for e in root.whole:
-                if e not in known:
-                    written = self._written(e)
-                    known[e] = len(known)
-                    self.tokens.append(written)
+            for e in beyond((root,), known):
+                written = self._written(e)
+                known[e] = len(known)
+                self.tokens.append(written)
         return known[root]
 
     def _written(self, e: Expression) -> Hashable:

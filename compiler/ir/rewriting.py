@@ -15,6 +15,7 @@ from retrograd.compiler.ir.expressions import (
     Position,
     Within,
     axes_of,
+    beyond,
 )
 from retrograd.compiler.ir.index import Bound, Index, Loaded
 from retrograd.compiler.ir.loops import (
@@ -56,7 +57,7 @@ class Rewriter:
         """One expression."""
         done = self._done
         if e not in done:
-            for x in e.whole:
+            for x in beyond((e,), done):
                 if x not in done:
                     done[x] = self._rewrite(x)
         return done[e]

@@ -328,15 +328,18 @@ def i_of(axis: Axis) -> Index:
     return Index() if axis.extent == 1 else as_index(axis)
 
 
-def cost(statements: Sequence[Statement]) -> int:
-    """Elementary operations that the statements take, roughly."""
+def cost(statements: Sequence[Statement], most: int = _BLOCK_COST * _MOST_BLOCKS) -> int:
+    """Elementary operations that the statements take, roughly, and not counted further where they are more
+    than so many."""
     total = 0
     for s in statements:
+        if total > most:
+            break
         match s:
             case For():
-                total += s.axis.extent * cost(s.body)
+                total += s.axis.extent * cost(s.body, most // max(1, s.axis.extent))
             case Local():
-                total += cost(s.body)
+                total += cost(s.body, most)
             case Store() | Accumulate():
                 total += 1 + sum(_weight(e) for e in expressions((s,)))
     return total
