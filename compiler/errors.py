@@ -13,6 +13,7 @@ there.
 
 from __future__ import annotations
 
+import linecache
 import sys
 import warnings
 from pathlib import Path
@@ -44,6 +45,20 @@ def user_location() -> Location | None:
             return Location(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
     return None
+
+
+def user_stack() -> str:
+    """The calls that lead here, those of this package left out, as a traceback tells them."""
+    told: list[str] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code, line = frame.f_code, frame.f_lineno
+        if not code.co_filename.startswith(_OWN):
+            text = linecache.getline(code.co_filename, line, frame.f_globals).strip()
+            shown = f"    {text}\n" if text else ""
+            told.append(f'  File "{code.co_filename}", line {line}, in {code.co_name}\n{shown}')
+        frame = frame.f_back
+    return "".join(reversed(told))
 
 
 def warn(text: str, category: type[Warning] = UserWarning) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from retrograd.compiler.errors import warn
+from retrograd.compiler.errors import ArgumentError, mirrored, warn
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -152,6 +152,13 @@ class set_grad_enabled(_Chosen):
     field = "grad"
 
     def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, bool):
+            raise ArgumentError(
+                mirrored(
+                    "set_grad_enabled(): argument 'enabled' (position 1) must be bool, not "
+                    f"{type(mode).__name__}"
+                )
+            )
         super().__init__(mode)
         self._before.append(STATE.grad)
         STATE.grad = self.value

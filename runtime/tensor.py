@@ -344,6 +344,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise ArgumentError(mirrored("requires_grad must be a bool"))
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -425,6 +427,8 @@ class Tensor:
         self._grad = value
 
     def _check_grad(self, value: object) -> None:
+        if value is self:
+            raise GradientError(mirrored("can't assign Variable as its own grad"))
         if not isinstance(value, Tensor):
             raise ArgumentError(
                 mirrored(

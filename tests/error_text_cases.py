@@ -1,4 +1,7 @@
-"""The common mistakes, one line of text each, with `t` as the library: test_error_texts.py runs them."""
+"""The common mistakes, one line of text each, with `t` as the library: test_error_texts.py runs them.
+
+`made(forward, backward)` is a Function.
+"""
 
 from __future__ import annotations
 
@@ -515,6 +518,24 @@ MISTAKES = lines("""
     t.atleast_2d(t.ones(2), 3)
     t.lu("a")
     t.zeros(True)
+    x=t.ones(2,requires_grad=True); x.data=t.ones(2,dtype=t.int64)
+    x=t.ones(2,requires_grad=True); x.grad=x
+    x=t.ones(2,requires_grad=True); x.requires_grad="a"
+    x=t.ones(2,requires_grad=True); t.autograd.grad((x*2).sum(), [])
+    x=t.ones(2,requires_grad=True); x.register_hook(lambda g: t.ones(3)); (x*2).sum().backward()
+    x=t.ones(2,requires_grad=True); y=x*2; y.register_hook(lambda g: g.double()); y.sum().backward()
+    made(lambda c,x,y: x*y, lambda c,g: (g,g)).apply(t.ones(2,requires_grad=True),2.).sum().backward()
+    made(lambda c,x: x*2, lambda c,g: (g,g)).apply(t.ones(2,requires_grad=True)).sum().backward()
+    made(lambda c,x: x*2, lambda c,g: t.ones(3)).apply(t.ones(2,requires_grad=True)).sum().backward()
+    t.set_grad_enabled("a")
+    t.ones(2,2,2).H
+    t.autograd.gradcheck(lambda x: x*2, (t.ones(2,dtype=t.float64),))
+    t.autograd.gradcheck(lambda x: x.detach()*2+x*0, (t.ones(2,dtype=t.float64,requires_grad=True),))
+    t.autograd.functional.hvp(lambda x: x*2, t.ones(2), t.ones(2))
+    import copy; copy.deepcopy(t.ones(2,requires_grad=True)*2)
+    t.optim.lr_scheduler.StepLR(t.optim.SGD([t.ones(1,requires_grad=True)],lr=.1),1,last_epoch=3)
+    t.softmax(t.ones(2,3))
+    t.ones(2,3).log_softmax()
     t.ones(2,3).reshape(True,6)
     t.nn.functional.elu(t.ones(2).long())
     t.nn.functional.gelu(t.ones(2).bool())

@@ -446,6 +446,7 @@ def test_a_failed_pass_writes_no_gradient() -> None:
     assert y.grad is None
 
 
+@pytest.mark.filterwarnings("ignore:Error detected")
 def test_a_nan_is_told_with_the_line_of_its_operation() -> None:
     x = tensor(0, 1).requires_grad_()
     with retrograd.autograd.set_detect_anomaly(True):

@@ -315,6 +315,7 @@ def test_in_a_compiled_function_a_checkpoint_is_the_function() -> None:
     assert np.allclose(x.grad.numpy(), np.exp(np.sin([0.5, 1.0])) * np.cos([0.5, 1.0]))
 
 
+@pytest.mark.filterwarnings("ignore:Error detected")
 def test_anomaly_mode_and_hooks_go_together() -> None:
     x = rg.tensor([-1.0]).requires_grad_()
     with rg.autograd.set_detect_anomaly(True), rg.autograd.graph.save_on_cpu():

@@ -20,7 +20,7 @@ KINDS = (IndexError, AttributeError, KeyError, TypeError, ValueError, NotImpleme
 
 def error_of(mistake: str, t: Any) -> Exception:
     steps, _, last = mistake.rpartition("; ")
-    known = {"t": t}
+    known = {"t": t, "made": lambda *steps: function(t, *steps)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -28,6 +28,11 @@ def error_of(mistake: str, t: Any) -> Exception:
         except Exception as error:
             return error
     raise AssertionError(f"{t.__name__} sees no mistake in {mistake}")
+
+
+def function(t: Any, forward: Any, backward: Any) -> Any:
+    body = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    return type("Made", (t.autograd.Function,), body)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -39,11 +41,30 @@ SILENT = lines("""
     t.nn.functional.mse_loss(t.ones(2,3),t.ones(2,3))
     t.as_tensor(t.ones(2))
     t.autograd.set_detect_anomaly(True); t.autograd.set_detect_anomaly(False)
+    t.ones(2,3).T
+    t.ones(2).std()
+    t.ones(1).var(correction=0)
+    t.meshgrid(t.ones(2),t.ones(3),indexing="ij")
+    t.nn.functional.softmax(t.ones(2,3),1)
+    t.nn.functional.kl_div(t.ones(2),t.ones(2),reduction="batchmean")
+    t.ones(3)[t.tensor([True,False,True])]
+    x=t.ones(2,requires_grad=True); t.autograd.grad((x*x).sum(),x,create_graph=True)
+    t.cartesian_prod(t.ones(2),t.ones(3))
 """)
 
 
+@contextlib.contextmanager
+def always(t: Any) -> Iterator[None]:
+    """PyTorch warns of some things once in a process, if it is not told otherwise."""
+    if t is not retrograd:
+        t.set_warn_always(True)
+    yield
+    if t is not retrograd:
+        t.set_warn_always(False)
+
+
 def warned(program: str, t: Any) -> list[tuple[type[Warning], str]]:
-    with warnings.catch_warnings(record=True) as met:
+    with warnings.catch_warnings(record=True) as met, always(t):
         warnings.simplefilter("always")
         exec(program.replace("; ", "\n"), {"t": t})
     return [(w.category, str(w.message).partition(" (Triggered internally")[0]) for w in met]
@@ -67,3 +88,19 @@ def test_a_warning_names_the_users_line() -> None:
     with pytest.warns(UserWarning, match="not a leaf") as met:
         assert product.grad is None
     assert met[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+def test_anomaly_mode_shows_the_forward_call() -> None:
+    root = retrograd.zeros(2, requires_grad=True)
+    with retrograd.autograd.detect_anomaly():
+        loss = (root.sqrt() * 0).sum()  # the line that is shown
+        with (
+            pytest.warns(UserWarning, match="Error detected in SqrtBackward0. Traceback of forward") as met,
+            pytest.raises(RuntimeError, match="returned nan values in its 0th output"),
+        ):
+            loss.backward()
+    told = str(met[0].message)
+    assert f'File "{__file__}"' in told
+    assert told.endswith("loss = (root.sqrt() * 0).sum()  # the line that is shown\n")
+    assert "runtime/" not in told

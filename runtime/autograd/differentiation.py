@@ -45,6 +45,13 @@ def backward(
                 )
             )
         grad_tensors = grad_variables
+    if create_graph and not tracing.depth:
+        warn(
+            "Using backward() with create_graph=True will create a reference cycle between the parameter and "
+            "its gradient which can cause a memory leak. We recommend using autograd.grad when creating the "
+            "graph to avoid this. If you have to use this function, make sure to reset the .grad fields of "
+            "your parameters to None after use to break the cycle and avoid the leak."
+        )
     outputs = _several(tensors)
     seeds = _seeds(grad_tensors, len(outputs))
     keep = create_graph if retain_graph is None else retain_graph
@@ -83,6 +90,8 @@ def grad(
             FutureWarning,
         )
     chosen = _several(inputs)
+    if not chosen:
+        raise GradientError(mirrored("`inputs` argument to `grad()` cannot be empty."))
     if is_grads_batched:
         found = _of_batch(
             outputs, chosen, grad_outputs, bool(retain_graph), create_graph, allow_unused, materialize_grads

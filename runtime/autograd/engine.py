@@ -15,7 +15,7 @@ from operator import add
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DeviceError, GradientError, TraceError, mirrored
+from retrograd.compiler.errors import ArgumentError, DeviceError, GradientError, TraceError, mirrored, warn
 from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.shape import cast
@@ -23,8 +23,9 @@ from retrograd.runtime.autograd.blame import nan_error
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import add_to
 from retrograd.runtime.eager.opnodes import edge_of
-from retrograd.runtime.eager.tape import Edge, GradNode, Hooks, Output
+from retrograd.runtime.eager.tape import Edge, GradNode, Hook, Hooks, Output
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import legacy_name
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor, new
 
@@ -105,9 +106,8 @@ class Pass:
             _refuse_outside(node)
         edges = node.edges
         needed = [edge is not None and (useful is None or edge in useful) for edge in edges]
-        grads = node.backward(cotangent, needed, self.create_graph)
-        if STATE.anomaly and STATE.check_nan:
-            _look_for_nan(node, cotangent, grads)
+        take = _watched if STATE.anomaly else type(node).backward
+        grads = take(node, cotangent, needed, self.create_graph)
         if hooks is not None and hooks.after:
             grads = _after(hooks, grads, cotangent, self.create_graph)
         for edge, g, need in zip(edges, grads, needed):
@@ -230,8 +230,10 @@ def _passing(hooks: Hooks, cotangent: Value, current: Pass) -> Value:
 def _hooked(hooks: Hooks, cotangent: Value, create_graph: bool) -> Value:
     many = isinstance(cotangent, list)
     for hook in [] if many else list(hooks.tensor.values()):
-        changed = hook(as_tensor(cotangent))
+        before = as_tensor(cotangent)
+        changed = hook(before)
         if changed is not None:
+            _check_hook(hook, before, changed)
             cotangent = as_cotangent(changed, create_graph)
     for hook in list(hooks.before.values()):
         changed = hook(tuple(map(as_tensor, cotangent if many else [cotangent])))
@@ -241,6 +243,25 @@ def _hooked(hooks: Hooks, cotangent: Value, create_graph: bool) -> Value:
             ]
             cotangent = values if many else values[0]
     return cotangent
+
+
+def _check_hook(hook: Hook, before: Tensor | None, changed: object) -> None:
+    """A hook may give other elements, but none of another type."""
+    if before is None or not isinstance(changed, Tensor):
+        return
+    title = getattr(hook, "__name__", "<unknown>")
+    if changed.dtype is not before.dtype:
+        raise GradientError(
+            mirrored(
+                f"hook '{title}' has changed the type of value (was {_legacy(before)} got {_legacy(changed)})"
+            )
+        )
+    if changed.shape != before.shape:
+        raise GradientError(mirrored(f"hook '{title}' has changed the size of value"))
+
+
+def _legacy(x: Tensor) -> str:
+    return legacy_name(x.dtype, x.device.type)
 
 
 def _after(
@@ -289,6 +310,27 @@ def _refuse_outside(node: GradNode) -> None:
             "its values are not part of the function",
             "pass detach()ed tensors in, or compute this part inside the function",
         )
+
+
+def _watched(
+    node: GradNode, cotangent: Value, needed: Sequence[bool], create_graph: bool
+) -> Sequence[Value | None]:
+    """The step, in anomaly mode: a NaN is an error, and of errors it is told where the forward step was."""
+    try:
+        grads = node.backward(cotangent, needed, create_graph)
+        if STATE.check_nan:
+            _look_for_nan(node, cotangent, grads)
+    except Exception:
+        stack = node.extras.stack
+        told = (
+            f"Traceback of forward call that caused the error:\n{stack}"
+            if stack
+            else "No forward pass information available. Enable detect anomaly during forward pass for more "
+            "information."
+        )
+        warn(f"Error detected in {node.name().rpartition('::')[2]}. {told}")
+        raise
+    return grads
 
 
 def _look_for_nan(node: GradNode, cotangent: Value, grads: Sequence[Value | None]) -> None:

@@ -133,6 +133,9 @@ class FunctionNode(GradNode):
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
 
+    def __repr__(self) -> str:
+        return f"<retrograd.autograd.function.{self.name()} object at {id(self):#x}>"
+
     def free(self) -> None:
         self.freed = True
         self.saved = []
@@ -199,12 +202,20 @@ class FunctionNode(GradNode):
                 )
             )
         result: list[Value | None] = []
-        for place, (g, need, operand) in enumerate(zip(listed, needed, self.operands)):
-            if g is None or not need or operand is None:
+        for place, (g, need, operand) in enumerate(zip(listed, needed, self.operands, strict=True)):
+            if g is not None and operand is None:
+                raise GradientError(
+                    mirrored(
+                        f"function {name} returned a gradient different than None at position {place + 1}, "
+                        "but the corresponding forward input was not a Variable"
+                    )
+                )
+            if g is None or not need:
                 result.append(None)
                 continue
             if not isinstance(g, Tensor):
                 raise ArgumentError(mirrored(f"expected Variable or None (got {type(g).__name__})"))
+            assert operand is not None
             fitted = _fitted(g, operand, f"Function {name} returned an invalid gradient at index {place}")
             result.append(as_cotangent(fitted, create_graph))
         return result

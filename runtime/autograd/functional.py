@@ -72,7 +72,7 @@ def _hessian_product(
 ) -> tuple[Any, Any]:
     with enable_grad():
         operands, outputs, pack_in, pack_out = _called(name, func, inputs, create_graph, strict)
-        _check_scalar(outputs)
+        _check_scalar(outputs, name)
         vectors = _vectors(name, v, operands, "the input to the user-provided function is")
         gradient = _grads(outputs, operands, (None,), True, strict)
         product = _grads(gradient, operands, vectors, create_graph, strict)
@@ -123,7 +123,7 @@ def hessian(
 
     def gradient(*operands: Tensor) -> Any:
         outputs, _ = _listed(func(*operands), _OUTPUTS, "hessian")
-        _check_scalar(outputs)
+        _check_scalar(outputs, "hessian")
         grads = _grads(outputs, operands, (None,), True, strict)
         return grads if isinstance(inputs, tuple) else grads[0]
 
@@ -275,10 +275,10 @@ def _vectors(name: str, v: Tensors | None, like: tuple[Tensor, ...], who: str) -
     return vectors
 
 
-def _check_scalar(outputs: tuple[Tensor, ...]) -> None:
+def _check_scalar(outputs: tuple[Tensor, ...], name: str) -> None:
     if len(outputs) != 1 or outputs[0].numel() != 1:
         raise ShapeError(
-            mirrored("The Tensor returned by the function given to hessian should contain a single element")
+            mirrored(f"The Tensor returned by the function given to {name} should contain a single element")
         )
 
 

@@ -352,6 +352,10 @@ def _data(self: Tensor) -> Tensor:
 def _set_data(self: Tensor, new: Tensor) -> None:
     if not isinstance(new, Tensor):
         raise ArgumentError(mirrored(f"Variable data has to be a tensor, but got {type(new).__name__}"))
+    if self._requires_grad and not new.dtype.is_floating_point:
+        raise GradientError(
+            mirrored("data set to a tensor that requires gradients must be floating point or complex dtype")
+        )
     trace = STATE.trace
     if trace is None:
         self._value, self._view = new._value, None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import GradientError, mirrored, user_location
+from retrograd.compiler.errors import GradientError, mirrored
 from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Node, Op, Type, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.composite import Composite
@@ -406,7 +406,7 @@ def _append(
 def _look(node: Any, operands: Sequence[Value], result: Tensor) -> None:
     """What is done with each new node in anomaly mode, and while hooks take what is kept."""
     if STATE.anomaly:
-        node.extras.where = user_location()
+        node.remember()
     if STATE.savers:
         repack(node, operands, result)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
-from retrograd.compiler.errors import GradientError, Location, mirrored, user_location
+from retrograd.compiler.errors import GradientError, Location, mirrored, user_location, user_stack
 from retrograd.compiler.ir.graph import Value
 from retrograd.runtime.grad_names import OPERANDS
 from retrograd.runtime.modes import STATE
@@ -55,7 +55,7 @@ class RemovableHandle:
 class Hooks:
     """What is called as a cotangent passes, and where it is kept. Belongs to a node, or to a leaf Tensor."""
 
-    __slots__ = ("tensor", "before", "after", "accumulated", "retained", "metadata", "where")
+    __slots__ = ("tensor", "before", "after", "accumulated", "retained", "metadata", "where", "stack")
 
     def __init__(self) -> None:
         self.tensor: dict[int, Hook] = {}
@@ -70,7 +70,8 @@ class Hooks:
         """The Tensor that asked by `retain_grad()` to be given the cotangent."""
         self.metadata: dict[str, Any] = {}
         self.where: Location | None = None
-        """The user's line, remembered in anomaly mode."""
+        self.stack = ""
+        """The user's line, and the stack of calls there, remembered in anomaly mode."""
 
     def retain(self, tensor: AnyTensor) -> None:
         self.retained = weakref.ref(tensor)
@@ -109,7 +110,11 @@ class GradNode:
         self.edges = edges
         self.hooks: Hooks | None = None
         if STATE.anomaly:
-            self.extras.where = user_location()
+            self.remember()
+
+    def remember(self) -> None:
+        """Where the user has made this step."""
+        self.extras.where, self.extras.stack = user_location(), user_stack()
 
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool

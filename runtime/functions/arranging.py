@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Array, apply
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take
@@ -228,8 +228,11 @@ _diagonal = diagonal
 
 
 @public("meshgrid", replay=True)
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     """Coordinates of the grid spanned by vectors: each one repeated along the others' axes."""
+    if indexing is None:
+        warn("torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.")
+        indexing = "ij"
     given: Sequence[Tensor] = (
         tensors[0] if len(tensors) == 1 and isinstance(tensors[0], Sequence) else tensors
     )

@@ -51,7 +51,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
             )
     if len(tensors) == 1:
         return tensors[0]
-    return stack([moves.reshape(grid, (grid.numel(),)) for grid in meshgrid(*tensors)], 1)
+    return stack([moves.reshape(grid, (grid.numel(),)) for grid in meshgrid(*tensors, indexing="ij")], 1)
 
 
 @public("combinations", replay=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DimensionError, mirrored
+from retrograd.compiler.errors import ArgumentError, DimensionError, mirrored, warn
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.public import known
 from retrograd.runtime.tensor import Tensor, new
@@ -127,6 +127,7 @@ def _as_item(item: Any) -> Any:
             mirrored("tensors used as indices must be long, int, byte or bool tensors"),
         )
     if item.dtype is dtypes.uint8:
+        warn("indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.")
         item = moves.cast(item, dtypes.bool_)
     single = not item.ndim and known(item) is not None
     if item.dtype is dtypes.bool_:

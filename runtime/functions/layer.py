@@ -13,7 +13,7 @@ from math import prod
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ops import matrix, normal, softmax
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import statistics as moments
@@ -174,16 +174,35 @@ _at_top("alpha_dropout", alpha_dropout)
 _at_top("feature_alpha_dropout", feature_alpha_dropout)
 
 
+def _warn_of_axes(ndim: int) -> None:
+    """PyTorch takes three axes for those of a batch of signals."""
+    warn(
+        "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is "
+        "desired - input is interpreted as shape (N, C, L), where C is the channel dim. This behavior will "
+        "change in a future release to interpret the input as one without a batch dimension, i.e. shape "
+        "(C, H, W). To maintain the 1D channel-wise dropout behavior, please switch to using dropout1d "
+        "instead."
+        if ndim == 3
+        else f"dropout2d: Received a {ndim}-D input to dropout2d, which is deprecated and will result in an "
+        "error in a future release. To retain the behavior and silence this warning, please use dropout "
+        "instead. Note that dropout2d exists to provide channel-wise dropout on inputs with 2 spatial "
+        "dimensions, a channel dimension, and an optional batch dimension (i.e. 3D or 4D inputs)."
+    )
+
+
 def _feature_dropout(rank: int) -> None:
     name = f"dropout{rank}d"
 
     @functional(name, replay="draws")
     def drop(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        x = input if input.ndim == rank + 2 else moves.unsqueeze(input, [0])
+        if rank == 2 and input.ndim != 4:
+            _warn_of_axes(input.ndim)
+        batched = rank == 2 or input.ndim == rank + 2
+        x = input if batched else moves.unsqueeze(input, [0])
         noise = (*x.shape[:2], *[1] * (x.ndim - 2))
         return moves.reshape(_dropped(name, x, noise, p, training, inplace), input.shape)
 
-    drop.__doc__ = "`dropout` of whole channels, `[N, C, …]` or `[C, …]`."
+    drop.__doc__ = "`dropout` of whole channels, `[N, C, …]` or, but for `dropout2d`, `[C, …]`."
 
 
 for _rank in (1, 2, 3):

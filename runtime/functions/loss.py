@@ -128,6 +128,12 @@ def kl_div(
 
     "batchmean" divides by the batch's size.
     """
+    if reduction == "mean" and size_average is None and reduce is None:
+        warn(
+            "reduction: 'mean' divides the total loss by both the batch size and the support size."
+            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+            "'mean' will be changed to behave the same as 'batchmean' in the next major release."
+        )
     reduction = reduction_of(size_average, reduce, reduction)
     x, y = promoted(input, target)
     return losses.kl_div(x, y, log_target, reduction)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
@@ -107,7 +107,7 @@ def _along(x: Tensor, axis: int, weights: Array) -> Tensor:
 # ---- interpolate -------------------------------------------------------------------------------------------
 
 
-@functional("interpolate", "upsample", replay=True)
+@functional("interpolate", replay=True)
 def interpolate(
     input: Tensor, size: int | Sequence[int] | None = None,
     scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
@@ -165,15 +165,31 @@ def _sizes(input: Tensor, size: Any, scale_factor: Any, rank: int) -> tuple[list
     return [math.floor(n * f) for n, f in zip(input.shape[2:], each)], [float(f) for f in each]
 
 
+def _old(name: str) -> None:
+    warn(f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.")
+
+
+@functional("upsample")
+def upsample(
+    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """`interpolate` by its older name."""
+    _old("upsample")
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
 @functional("upsample_nearest")
 def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
     """`interpolate` by the nearest element."""
+    _old("upsample_nearest")
     return interpolate(input, size, scale_factor, "nearest")
 
 
 @functional("upsample_bilinear")
 def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
     """`interpolate` by weights, corners on corners."""
+    _old("upsample_bilinear")
     return interpolate(input, size, scale_factor, "bilinear", True)
 
 

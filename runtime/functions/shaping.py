@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
+from retrograd.compiler.errors import DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Node
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes as joined_shape
@@ -183,6 +183,12 @@ def _transposed(input: Tensor, name: str) -> Tensor:
 @public("T", attribute=True, function=False, replay=True)
 def T(input: Tensor) -> Tensor:
     """All axes in reverse order."""
+    if input.ndim not in (0, 2):
+        warn(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and "
+            "it will throw an error in a future release. Consider `x.mT` to transpose batches of matrices or "
+            "`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor."
+        )
     return moves.permute(input, range(input.ndim)[::-1])
 
 
@@ -211,7 +217,10 @@ def H(input: Tensor) -> Tensor:
     if input.ndim not in (0, 2):
         raise ShapeError(
             f".H of a tensor of shape {list(input.shape)}",
-            f"tensor.H is only supported on matrices (2-D tensors). Got {input.ndim}-D tensor.",
+            mirrored(
+                f"tensor.H is only supported on matrices (2-D tensors). Got {input.ndim}-D tensor."
+                + (" For batches of matrices, consider using tensor.mH" if input.ndim > 2 else "")
+            ),
         )
     return t(input)
 

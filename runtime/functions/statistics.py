@@ -7,6 +7,7 @@ value and axes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import softmax as shares
@@ -78,7 +79,13 @@ def _spread_arguments(
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
     x = _floating(input, None, "std and var only support floating point and complex dtypes")
-    return x, axes_of(dim, input.ndim, name), correction
+    axes = axes_of(dim, input.ndim, name)
+    if math.prod(input.shape[axis] for axis in axes) <= correction:
+        warn(
+            f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
+            "factor (input numel divided by output numel)."
+        )
+    return x, axes, correction
 
 
 @public("var", method=True, replay=True)
@@ -110,7 +117,8 @@ def var_mean(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The variance and the mean."""
     axes = None if isinstance(dim, bool) else dim
-    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, axes, keepdim)
+    x, taken, less = _spread_arguments("var_mean", input, dim, unbiased, correction)
+    return reduced(partial(statistics.var, correction=less), x, taken, keepdim), mean(input, axes, keepdim)
 
 
 @public("std_mean", replay=True)
@@ -120,7 +128,8 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The standard deviation and the mean."""
     axes = None if isinstance(dim, bool) else dim
-    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, axes, keepdim)
+    x, taken, less = _spread_arguments("std_mean", input, dim, unbiased, correction)
+    return reduced(partial(statistics.std, correction=less), x, taken, keepdim), mean(input, axes, keepdim)
 
 
 @public("norm", method=True, replay=True)
@@ -182,22 +191,47 @@ def _shared(name: str, op: Any, input: Tensor, dim: int, dtype: object) -> Tenso
     return moves.reshape(op(line, axis), x.shape)
 
 
-@functional("softmax", top=True, method=True, replay=True)
+@public("softmax", method=True, replay=True)
 def softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
     """Exponentials divided by their sum along `dim`."""
     return _shared("softmax", shares.softmax, input, dim, dtype)
 
 
-@functional("log_softmax", top=True, method=True, replay=True)
+@public("log_softmax", method=True, replay=True)
 def log_softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
     """The logarithm of `softmax`, without losing digits."""
     return _shared("log_softmax", shares.log_softmax, input, dim, dtype)
 
 
+def _implicit(name: str, dim: int | None, ndim: int) -> int:
+    """The axis, which `nn.functional` once chose itself."""
+    if dim is not None:
+        return dim
+    warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "
+        "argument."
+    )
+    return 0 if ndim in (0, 1, 3) else 1
+
+
 @functional("softmin", replay=True)
-def softmin(input: Tensor, dim: int, dtype: object = None) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None) -> Tensor:
     """`softmax` of the negative."""
-    return _shared("softmin", shares.softmax, -input, dim, dtype)
+    return _shared("softmin", shares.softmax, -input, _implicit("softmin", dim, input.ndim), dtype)
+
+
+def _in_nn(name: str, op: Any) -> None:
+    """The function of `nn.functional`, which finds an axis where it is given none."""
+
+    @functional(name, replay=True)
+    def share(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None) -> Tensor:
+        return _shared(name, op, input, _implicit(name, dim, input.ndim), dtype)
+
+    share.__doc__ = f"`{name}`; without `dim` along an axis that is chosen by the number of axes."
+
+
+_in_nn("softmax", shares.softmax)
+_in_nn("log_softmax", shares.log_softmax)
 
 
 # ---- between two tensors -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from functools import wraps
 from itertools import chain
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, TraceError, mirrored
+from retrograd.compiler.errors import ArgumentError, TraceError, mirrored, warn
 from retrograd.runtime.eager.tape import RemovableHandle
 from retrograd.runtime.modes import STATE, enable_grad, no_grad
 from retrograd.runtime.nn.module import clear_gradients
@@ -104,6 +104,11 @@ class Optimizer:
                 )
             )
         params, names = _unzipped([given] if isinstance(given, Tensor) else list(given))
+        if len(set(map(id, params))) < len(params):
+            warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause "
+                "an error; see github.com/pytorch/pytorch/issues/40967 for more information"
+            )
         group = {**param_group, "params": params}
         if names:
             group["param_names"] = names

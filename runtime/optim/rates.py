@@ -38,7 +38,9 @@ class LRScheduler:
                 raise NameTakenError(
                     mirrored(
                         f"param 'initial_lr' is not specified in param_groups[{k}] when resuming scheduler "
-                        "with last_epoch >= 0."
+                        "with last_epoch >= 0.\nThis typically happens when:\n1. You're trying to resume "
+                        "training from a checkpoint but haven't properly loaded the optimizer state\n2. "
+                        "You're using last_epoch >= 0 for a fresh training run (not recommended)"
                     )
                 )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
