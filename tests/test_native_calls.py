@@ -78,6 +78,7 @@ def total(result: Any) -> Any:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.filterwarnings("ignore:Using backward")
 def test_gradients_are_those_of_eager_mode(name: str, create_graph: bool, python_calls: list[str]) -> None:
     function = FUNCTIONS[name]
     compiled = rg.compile_grad(function)
