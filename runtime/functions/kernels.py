@@ -28,20 +28,24 @@ _NAMES = {dtype: name for name, dtype in LEGACY.items()}
 
 
 @cache
-def refusals() -> Mapping[tuple[str, str], str]:
-    """Words by the function's name, with the number of axes where that matters, and the dtype's."""
-    found: dict[tuple[str, str], str] = {}
+def refusals() -> Mapping[str, Mapping[str, str]]:
+    """Of each function the words by the dtype's name, with the number of axes where that matters."""
+    found: dict[str, dict[str, str]] = {}
     for line in TABLE.read_text(encoding="utf-8").splitlines():
-        name, dtypes, words = line.split(": ", 2)
-        found.update({(name, dtype): words for dtype in dtypes.split()})
+        known, dtypes, words = line.split(": ", 2)
+        name, slash, axes = known.partition("/")
+        found.setdefault(name, {}).update({f"{dtype}{slash}{axes}": words for dtype in dtypes.split()})
     return found
 
 
 def unkernelled(name: str, x: Tensor) -> str:
     """What PyTorch's function of this name says of the Tensor's dtype."""
+    known = refusals().get(name)
+    if known is None:
+        return ""
     dtype = x.dtype
-    known, short = refusals(), dtype.torch_name
-    words = known.get((name, short)) or known.get((f"{name}/{x.ndim}", short), "")
+    short = dtype.torch_name
+    words = known.get(short) or known.get(f"{short}/{x.ndim}", "")
     return words.replace("{}", _NAMES.get(dtype, short))
 
 

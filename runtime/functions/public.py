@@ -221,7 +221,7 @@ def checked(name: str, f: F) -> F:
     return wraps(f)(quick if alone else call)  # type: ignore[return-value]
 
 
-_COMPUTED = (*(t for d in (dtypes.float32, dtypes.float64) for t in (d.numpy, d)),)
+_COMPUTED: frozenset[Any] = frozenset(t for d in (dtypes.float32, dtypes.float64) for t in (d.numpy, d))
 """Dtypes for which everything has a kernel."""
 
 _ANY: frozenset[type] = frozenset()
