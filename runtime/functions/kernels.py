@@ -40,10 +40,7 @@ def refusals() -> Mapping[str, Mapping[str, str]]:
 
 def unkernelled(name: str, x: Tensor) -> str:
     """What PyTorch's function of this name says of the Tensor's dtype."""
-    known = refusals().get(name)
-    if known is None:
-        return ""
-    dtype = x.dtype
+    known, dtype = refusals().get(name, {}), x.dtype
     short = dtype.torch_name
     words = known.get(short) or known.get(f"{short}/{x.ndim}", "")
     return words.replace("{}", _NAMES.get(dtype, short))
@@ -53,6 +50,8 @@ def check_kernel(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> N
     """Raise what PyTorch says of a first Tensor of bools or whole numbers, where it has no kernel for them
     and is asked for no other dtype. Our own functions may ask for what it has not.
     """
+    if name not in refusals():
+        return
     x: Tensor = args[0]
     words = "" if x.dtype.is_floating_point else unkernelled(name, x)
     if words and not any(isinstance(a, DType) for a in (*args, *kwargs.values())) and call_site(name):
