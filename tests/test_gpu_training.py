@@ -6,13 +6,14 @@ NVIDIA's where there is a GPU.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 import on_gpu
 import pytest
 from layer_cases import LAYERS, LOSSES, Layer
-from test_optim import OPTIMISERS, data, make, network
+from test_optim import FACTORED, OPTIMISERS, data, make, network
 
 import retrograd as t
 
@@ -86,8 +87,9 @@ def trained(made: str, device: str, compiled: bool) -> tuple[list[float], list[t
     return [once(x, y).item() for _ in range(4)], [p.detach() for p in model.parameters()]
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-@pytest.mark.parametrize("made", OPTIMISERS)
+@pytest.mark.parametrize(
+    ("made", "compiled"), [*product(OPTIMISERS, [False, True]), *((made, False) for made in FACTORED)]
+)
 def test_an_optimiser_goes_the_way_it_goes_on_the_cpu(made: str, compiled: bool, device: str) -> None:
     losses, parameters = trained(made, device, compiled)
     expected, others = trained(made, "cpu", compiled=False)
