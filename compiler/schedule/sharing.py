@@ -11,21 +11,19 @@ from retrograd.compiler.ir.expressions import Convert
 from retrograd.compiler.ir.loops import Contraction
 from retrograd.compiler.schedule.panels import Pieces, is_turned, steps
 from retrograd.compiler.schedule.tasks import PARALLEL_PRODUCTS, TASK_PRODUCTS
-from retrograd.compiler.schedule.tiles import OFTEN, SECOND_LEVEL, Shape
+from retrograd.compiler.schedule.tiles import OFTEN, SECOND_LEVEL, SHALLOW, Shape
 
 _LONGEST_TASK = 1 << 20
 """Multiplications of a task at most, unless it shares what it reads."""
 _TOGETHER, LEAST_TASKS, FEWEST_TASKS = 32, 8, 4
 """Blocks of rows that a task takes, so that a piece of a panel is read more often; tasks that there should
-be, and that there must be where each copies its panel."""
+be, where each copies its panel, too; and that there must be where each copies the whole right operand."""
 _EVEN_TASKS, _MANY = 16, 512
 """Tasks that there should be where each takes long, so that threads end together; and rows of such a task,
 for which copying the panel once more is little."""
 
 LOCAL_PANELS = 1 << 17
 """Bytes of panels that may be on the stack, except in a task of threads."""
-_SHALLOW = 32
-"""Inner positions of a product that takes as long to write as to compute, at most."""
 _FAR_APART = 1024
 """Elements of a left operand that are so many bytes apart are better copied, if they are read often."""
 
@@ -53,7 +51,7 @@ def is_shallow(c: Contraction) -> bool:
     """Is it the result that takes the time, because the inner axis is short? Then it had better be written
     row by row, each task with a copy of the whole right operand."""
     size = c.column.extent * c.inner.extent * c.out.dtype.itemsize
-    fits = c.inner.extent <= _SHALLOW and size <= SECOND_LEVEL
+    fits = c.inner.extent <= SHALLOW and size <= SECOND_LEVEL
     alone = all(axis.extent == 1 for axis in c.batch)
     return fits and alone and c.row.extent >= FEWEST_TASKS * OFTEN and whole(c) >= PARALLEL_PRODUCTS
 
@@ -66,7 +64,7 @@ def is_fresh(c: Contraction, shape: Shape, columns: Sequence[Pieces], lanes: int
     shared = whole(c) >= PARALLEL_PRODUCTS
     most = SECOND_LEVEL if shared else LOCAL_PANELS
     tasks = prod(axis.extent for axis in c.batch) * sum(p.count for p in columns) * (c.row.extent // OFTEN)
-    enough = tasks >= FEWEST_TASKS or not shared or c.row.extent < OFTEN  # few rows: one reader of a panel
+    enough = tasks >= LEAST_TASKS or not shared or c.row.extent < OFTEN  # few rows: one reader of a panel
     return width * depth * c.out.dtype.itemsize <= most and not uneven and enough
 
 

@@ -22,8 +22,11 @@ from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, may_move_back, pack_block, steps
 from retrograd.compiler.schedule.tasks import LIGHT, within, work
 
-_TALLEST, _WIDEST = 14, 16
-"""Rows and vectors of a tile at most."""
+_TALLEST, _WIDEST, _NARROW = 14, 16, 4
+"""Rows and vectors of a tile at most; and vectors where it is the result that takes the time: many rows that
+are written side by side, a few lines of the cache of each, keep more of them on their way from memory."""
+SHALLOW = 32
+"""Inner positions of a product that takes as long to write as to compute, at most."""
 _FIRST_LEVEL = 32 << 10
 """Bytes of a panel that stay in the first-level cache beside all else."""
 SECOND_LEVEL = 1 << 19
@@ -65,8 +68,10 @@ def tile_shape(c: Contraction, machine: Machine) -> Shape:
     """The shape with which the product takes the fewest cycles."""
     lanes, found = machine.lanes(c.out.dtype.itemsize), list[tuple[float, Shape]]()
     sizes, across = _Sizes.of(c, lanes), -(-c.column.extent // lanes)
+    written = c.row.extent * c.column.extent * c.out.dtype.itemsize
+    widest = _NARROW if c.inner.extent <= SHALLOW and written > SECOND_LEVEL else _WIDEST
     for rows in range(1, min(_TALLEST, c.row.extent) + 1):
-        for vectors in range(1, min(_WIDEST, across) + 1):
+        for vectors in range(1, min(widest, across) + 1):
             if rows * vectors + min(rows, vectors) + 1 > machine.registers:
                 break
             shape = Shape(rows, vectors, _depth(sizes, rows, vectors * lanes))
