@@ -151,7 +151,7 @@ ALL = (float32, float64, float16, int64, int32, int16, int8, uint8, bool_)
 FLOATING = tuple(d for d in ALL if d.is_floating_point)
 
 _BY_NAME = {n: d for d in (*ALL, bfloat16) for n in (d.name, d.torch_name, *d.aliases)}
-_BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64}
+_BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64, float: float64}
 
 _default = float32
 
@@ -189,8 +189,6 @@ def dtype(like: object) -> DType:
         found = _of_numpy(like)
     elif isinstance(like, str):
         found = _BY_NAME.get(like.removeprefix("torch."))
-    elif like is float:
-        found = _default
     elif isinstance(like, type):
         found = _BY_PYTHON.get(like) or (_of_numpy(np.dtype(like)) if issubclass(like, np.generic) else None)
     else:

@@ -145,7 +145,7 @@ class _Rooms:
         module.__spec__ = module.__spec__.loader_state  # it has been run, and is what it was
 
 
-sys.meta_path.append(_Rooms())
+sys.meta_path.insert(0, _Rooms())  # first: the path of a room would give a second copy of what is below it
 
 if TYPE_CHECKING:
     from importlib.abc import Loader

@@ -175,6 +175,9 @@ class set_grad_enabled(_Chosen):
         mode: _Mode = enable_grad() if self.value else no_grad()
         return mode
 
+    def __repr__(self) -> str:
+        return f"torch.autograd.grad_mode.set_grad_enabled(mode={self.value})"
+
 
 class inference_mode(_Chosen):
     """Nothing is recorded, and `is_inference_mode_enabled()` says so; its Tensors may be used afterwards."""

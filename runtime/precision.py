@@ -50,4 +50,9 @@ class _Matmul:
         set_float32_matmul_precision("high" if allowed else "highest")
 
 
-backends = SimpleNamespace(cuda=SimpleNamespace(matmul=_Matmul()))
+backends = SimpleNamespace(
+    cuda=SimpleNamespace(matmul=_Matmul()),
+    cudnn=SimpleNamespace(deterministic=False, benchmark=False, enabled=True, is_available=lambda: False),
+)
+"""The switches of `cudnn` hold what programs set and change nothing: there is no cuDNN here, and every run
+gives the same results."""

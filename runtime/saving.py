@@ -13,6 +13,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from errno import ENOENT
 from typing import IO, Any
 
 import numpy as np
@@ -60,6 +61,8 @@ def load(f: Path, map_location: Location = None, *, weights_only: bool = True) -
     name = f if hasattr(f, "read") else _named(f, "load")
     try:
         metadata, arrays = _contents(package, name)
+    except FileNotFoundError:
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), name) from None
     except package.SafetensorError as error:
         raise ArgumentError(
             f"load({name!r})",

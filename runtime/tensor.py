@@ -56,6 +56,8 @@ class Tensor:
 
     __slots__ = ("_value", "_requires_grad", "_edge", "_grad", "_counter", "_view", "_leaf", "__weakref__")
 
+    __module__ = "retrograd"  # the name under which users know it
+
     __array_priority__ = 1000  # so that `array * tensor` asks the Tensor
 
     _value: Array | DeviceArray | Node

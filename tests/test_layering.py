@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,10 @@ def test_the_front_door_shows_public_names_alone() -> None:
     shown = {name for name in dir(retrograd) if not name.startswith("__")}
     assert {"Tensor", "compile_grad", "nn", "sum", "float32", "pi"} <= shown
     assert not {"sys", "import_module", "TYPE_CHECKING", "ROOMS", "annotations"} & shown
+
+
+def test_public_names_of_modules_are_no_second_copies() -> None:
+    """A copy would have classes of its own, and take its time to load."""
+    for room in ("autograd.function", "nn.functional", "nn.utils.rnn", "optim.lr_scheduler", "utils.data"):
+        public = import_module(f"retrograd.{room}")
+        assert public is import_module(f"retrograd.runtime.{room}")

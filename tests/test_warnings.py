@@ -33,6 +33,11 @@ WARNED = lines("""
     t.nn.functional.poisson_nll_loss(t.ones(2),t.ones(2),size_average=True)
     t.nn.functional.gumbel_softmax(t.ones(2),1,False,1e-9)
     t.nn.Hardtanh(min_value=-2,max_value=2)
+    t.nn.Softmax()(t.ones(2,3))
+    t.nn.functional.log_softmax(t.ones(2,3,4))
+    t.nn.functional.softmin(t.ones(2))
+    w=t.ones(2,requires_grad=True); t.optim.Adam([w,w])
+    t.autograd.Variable(t.ones(2),volatile=True)
 """)
 SILENT = lines("""
     x=t.ones(2,requires_grad=True); x.grad

@@ -65,7 +65,13 @@ class _Classes(Loss):
                 )
             raise ShapeError(what, why, "the target has the input's shape without the axis of classes")
         if weight and weight[0].shape != (x.shape[axis],):
-            raise ShapeError(what, f"weight should be defined for all {x.shape[axis]} classes")
+            raise ShapeError(
+                what,
+                mirrored(
+                    f"weight tensor should be defined either for all {x.shape[axis]} classes or no classes "
+                    f"but got weight tensor of shape: {list(weight[0].shape)}"
+                ),
+            )
         return super().infer(*types)
 
     def inspect(self, *arrays: Array) -> None:

@@ -201,7 +201,15 @@ _backward.__qualname__ = "Tensor.backward"  # which Python names where an argume
 class _Variables(type):
     """Every Tensor is an instance, and a call gives one."""
 
-    def __call__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+    def __call__(
+        cls, data: Tensor | None = None, requires_grad: bool = False, volatile: bool = False
+    ) -> Tensor:
+        if volatile:
+            warn("volatile was removed and now has no effect. Use `with torch.no_grad():` instead.")
+            if requires_grad:
+                raise ArgumentError(mirrored("Variable can't be volatile and require_grad at the same time!"))
+        if data is None:
+            return Tensor(()).requires_grad_(requires_grad)
         if not isinstance(data, Tensor):
             raise ArgumentError(
                 mirrored(f"Variable data has to be a tensor, but got {type(data).__name__}"),

@@ -374,12 +374,6 @@ def _ones_like(output: Tensor) -> Tensor:
 def _checked(given: Tensor, output: Tensor, place: int) -> Tensor:
     if not isinstance(given, Tensor):
         raise ArgumentError(f"gradients can be either Tensors or None, but got {type(given).__name__}")
-    if given.device != output.device:
-        raise DeviceError(
-            f"a gradient on {given.device} for an output on {output.device}",
-            "both must be on one device",
-            "move it with .to(device)",
-        )
     if given.shape != output.shape:
         raise GradientError(
             mirrored(
@@ -387,6 +381,12 @@ def _checked(given: Tensor, output: Tensor, place: int) -> Tensor:
                 f"output[{place}] has a "
                 f"shape of {output.shape}."
             )
+        )
+    if given.device != output.device:
+        raise DeviceError(
+            f"a gradient on {given.device} for an output on {output.device}",
+            "both must be on one device",
+            "move it with .to(device)",
         )
     if dtypes.of(given) is not output.dtype:
         converted: Tensor = cast(given, output.dtype)

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Value
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.shape import cast
@@ -71,7 +71,11 @@ class FunctionCtx:
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep operands or outputs for `ctx.saved_tensors` in `backward`."""
-        for place, tensor in enumerate(tensors):
+        self._to_save = tensors
+
+    def check_saved(self) -> None:
+        """ArgumentError for what was kept and is no Tensor."""
+        for place, tensor in enumerate(self._to_save):
             if tensor is not None and not isinstance(tensor, Tensor):
                 raise ArgumentError(
                     mirrored(
@@ -81,7 +85,6 @@ class FunctionCtx:
                     "",
                     "keep what is no Tensor as an attribute: ctx.n = n",
                 )
-        self._to_save = tensors
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         """These operands were changed in place and are among the outputs."""
@@ -262,6 +265,14 @@ class Function:
 
     vjp = backward
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warn(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you "
+            "should invoke them on the class itself. Instantiating an autograd function will raise an error "
+            "in a future version of PyTorch.",
+            DeprecationWarning,
+        )
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise GradientError(
             mirrored(
@@ -286,6 +297,7 @@ class Function:
                 cls.setup_context(ctx, args, output)
             else:
                 output = cls.forward(ctx, *args, **kwargs)
+        ctx.check_saved()
         single = not isinstance(output, tuple)
         outputs = [_returned(x, args, ctx) for x in ((output,) if single else output)]
         if node is not None:

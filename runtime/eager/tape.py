@@ -194,6 +194,10 @@ class GradNode:
     def __repr__(self) -> str:
         return f"<{self.name().rpartition('::')[2]} object at {id(self):#x}>"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """As notebooks show it."""
+        printer.text(f"{self!r}".replace(" object at ", " at "))
+
 
 class Output(GradNode):
     """One of several outputs of a node: hands its cotangent over at its place."""

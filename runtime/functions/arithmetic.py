@@ -350,12 +350,6 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return input.shape == other.shape and bool((input == other).all())
 
 
-@method()
-def __contains__(self: Tensor, element: Operand) -> bool:
-    """Whether an element equals this one."""
-    return bool((self == element).read("in").any())
-
-
 # ---- new elements in place ---------------------------------------------------------------------------------
 
 

@@ -451,4 +451,10 @@ def _same_shape(name: str, src: Tensor, part: Tensor) -> None:
 @public("__contains__", method=True, function=False)
 def contains(input: Tensor, element: Any) -> bool:
     """`element in x`: whether some element is equal to it."""
+    if not isinstance(element, Tensor | bool | int | float | np.generic):
+        raise ArgumentError(
+            mirrored(
+                f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+            )
+        )
     return bool((input == element).any())

@@ -79,6 +79,9 @@ class Generator:
         """Where native code finds the state."""
         self.manual_seed(DEFAULT_SEED)
 
+    def __repr__(self) -> str:
+        return f"<torch._C.Generator object at {id(self):#x}>"
+
     def __getstate__(self) -> dict[str, Any]:
         return {"device": self.device, "state": self.get_state()}
 

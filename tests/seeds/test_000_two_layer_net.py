@@ -182,6 +182,48 @@ for t in range(500):
         rounding=0.02,
         every=50,
     ),
+    Cell(
+        """\
+import {torch} as torch  # added: from here the other ways that the document's comments name
+torch.manual_seed(0)
+x, y = torch.randn(64, 1000), torch.randn(64, 10)
+w1, w2 = torch.randn(1000, 100, requires_grad=True), torch.randn(100, 10, requires_grad=True)
+loss = (x.mm(w1).clamp(min=0).mm(w2) - y).pow(2).sum()
+print(loss.shape, type(loss.item()), w1.grad)
+loss.backward()
+print(w1.data.data_ptr() == w1.data_ptr(), w1.data.requires_grad, w1.data.grad_fn, w1.grad.requires_grad)
+for t in range(2):
+    for w in (w1, w2):
+        w.data -= 1e-6 * w.grad.data
+        w.grad = None
+    loss = (x.mm(w1).clamp(min=0).mm(w2) - y).pow(2).sum()
+    print(t, loss.item())
+    loss.backward()
+""",
+        """\
+torch.Size([]) <class 'float'> None
+True False None False
+0 22739448.0
+1 20605262.0
+""",
+        rounding=1e-5,
+    ),
+    Cell(
+        """\
+optimizer = torch.optim.SGD([w1, w2], lr=1e-6)
+for t in range(2):
+    optimizer.step()
+    optimizer.zero_grad()
+    loss = (x.mm(w1).clamp(min=0).mm(w2) - y).pow(2).sum()
+    print(t, loss.item())
+    loss.backward()
+""",
+        """\
+0 19520378.0
+1 17810226.0
+""",
+        rounding=1e-5,
+    ),
 ]
 
 

@@ -166,6 +166,38 @@ False
 tensor(True)
 """,
     ),
+    Cell(
+        """\
+x = torch.ones(2, 2, requires_grad=True)  # added: from here what the document says between its cells
+((x + 2) ** 2 * 3).mean().backward(torch.tensor(1.))
+print(x.grad, x.grad_fn, torch.ones(1).requires_grad_().requires_grad)
+
+def y(x):
+    return 3 * (x + 2) ** 2
+
+J = torch.autograd.functional.jacobian(y, x).reshape(4, 4)
+v = torch.tensor([1., 2., 3., 4.])
+print(J)
+print(v @ J, J.T @ v)
+print(torch.autograd.functional.vjp(y, x, v.reshape(2, 2))[1])
+try:
+    y(x).backward()
+except RuntimeError as error:
+    print(error)
+""",
+        """\
+tensor([[4.5000, 4.5000],
+        [4.5000, 4.5000]]) None True
+tensor([[18.,  0.,  0.,  0.],
+        [ 0., 18.,  0.,  0.],
+        [ 0.,  0., 18.,  0.],
+        [ 0.,  0.,  0., 18.]])
+tensor([18., 36., 54., 72.]) tensor([18., 36., 54., 72.])
+tensor([[18., 36.],
+        [54., 72.]])
+grad can be implicitly created only for scalar outputs
+""",
+    ),
 ]
 
 

@@ -105,6 +105,27 @@ print(x.grad)
 tensor([2.0480e+02, 2.0480e+03, 2.0480e-01])
 """,
     ),
+    Cell(
+        """\
+x = Variable(torch.ones(2, 2), requires_grad=True)  # added: what the document says between its cells
+out = (3 * (x + 2) ** 2).mean()
+print(x.data, isinstance(x, Variable))
+try:  # a scalar had one axis then
+    out.backward(torch.Tensor([1.0]))
+except RuntimeError as error:
+    print(error)
+out.backward(torch.tensor(1.0), retain_graph=True)
+out.backward()
+print(x.grad)  # accumulated
+""",
+        """\
+tensor([[1., 1.],
+        [1., 1.]]) True
+Mismatch in shape: grad_output[0] has a shape of torch.Size([1]) and output[0] has a shape of torch.Size([]).
+tensor([[9., 9.],
+        [9., 9.]])
+""",
+    ),
 ]
 
 

@@ -7,8 +7,13 @@ here are today's PyTorch's for the same program.
 
 from __future__ import annotations
 
+import io
+from types import SimpleNamespace
+
 import pytest
-from document import Cell, check
+from document import ADDRESS, Cell, check
+
+import retrograd
 
 CELLS = [
     Cell(
@@ -101,7 +106,7 @@ tensor(27., grad_fn=<MeanBackward0>)
     ),
     Cell(
         """\
-print(repr(z.grad_fn))  # added: a notebook shows it
+print(repr(z.grad_fn))  # added: a notebook shows it, without "object"
 """,
         """\
 <MulBackward0 object at 0x…>
@@ -253,6 +258,32 @@ True
 False
 """,
     ),
+    Cell(
+        """\
+# y에 다른 연산을 수행
+z= y*y*3
+out= z.mean()
+print(z)
+print(out)  # added: the cell again, as the document did last: its outputs of [21] and [22], chance included
+""",
+        """\
+tensor([[ 3.6049,  8.3441],
+        [ 3.2794, 22.9086]], grad_fn=<MulBackward0>)
+tensor(9.5343, grad_fn=<MeanBackward0>)
+""",
+        rounding=0.0001,
+    ),
+    Cell(
+        """\
+try:  # added: the document's older name of retain_graph
+    z.sum().backward(retain_variables=True)
+except TypeError as error:
+    print(error)
+""",
+        """\
+Tensor.backward() got an unexpected keyword argument 'retain_variables'
+""",
+    ),
 ]
 
 
@@ -263,3 +294,12 @@ def test_every_cell_prints_what_it_is_to_print() -> None:
 @pytest.mark.usefixtures("torch")
 def test_pytorch_prints_it_too() -> None:
     check(CELLS, "torch")
+
+
+def test_a_notebook_shows_a_node_as_the_document_does() -> None:
+    """[22], by what notebooks ask for."""
+    z = (retrograd.ones(2, requires_grad=True) + 2) * 3
+    assert z.grad_fn is not None
+    found = io.StringIO()
+    z.grad_fn._repr_pretty_(SimpleNamespace(text=found.write), False)
+    assert ADDRESS.sub("0x…", found.getvalue()) == "<MulBackward0 at 0x…>"

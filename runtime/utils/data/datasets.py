@@ -31,11 +31,7 @@ class Dataset(Generic[T]):
     """Samples by number: a subclass has `__getitem__`, and `__len__` where it is to be shuffled."""
 
     def __getitem__(self, index: Any) -> T:
-        raise NotWrittenError(
-            f"{type(self).__name__}[{index!r}]",
-            "a subclass of Dataset has to say what its samples are",
-            "define __getitem__(self, index)",
-        )
+        raise NotWrittenError(mirrored("Subclasses of Dataset should implement __getitem__."))
 
     def __add__(self, other: Dataset[T]) -> ConcatDataset[T]:
         return ConcatDataset((self, other))
