@@ -31,7 +31,11 @@ class Dataset(Generic[T]):
     """Samples by number: a subclass has `__getitem__`, and `__len__` where it is to be shuffled."""
 
     def __getitem__(self, index: Any) -> T:
-        raise NotWrittenError(mirrored("Subclasses of Dataset should implement __getitem__."))
+        raise NotWrittenError(
+            mirrored("Subclasses of Dataset should implement __getitem__."),
+            "",
+            "define __getitem__(self, index)",
+        )
 
     def __add__(self, other: Dataset[T]) -> ConcatDataset[T]:
         return ConcatDataset((self, other))
