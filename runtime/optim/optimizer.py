@@ -122,11 +122,6 @@ class Optimizer:
                     )
                 )
             group.setdefault(name, value)
-        if len({*map(id, params)}) < len(params):
-            warn(
-                "optimizer contains a parameter group with duplicate parameters; in future, this will cause "
-                "an error; see github.com/pytorch/pytorch/issues/40967 for more information"
-            )
         known = {id(p) for each in self.param_groups for p in each["params"]}
         if not known.isdisjoint(map(id, params)):
             raise ArgumentError(mirrored("some parameters appear in more than one parameter group"))
