@@ -49,14 +49,20 @@ def save(obj: Any, f: Path) -> None:
         package.numpy.save_file(tensors, _named(f, "save"), metadata={KEY: text})
 
 
-def load(f: Path, map_location: Location = None, *, weights_only: bool = True) -> Any:
+def load(
+    f: Path, map_location: Location = None, pickle_module: None = None, *, weights_only: bool = True,
+    mmap: bool | None = None,
+) -> Any:  # fmt: skip
     """What `save` wrote to `f`, a name or an open file; of a file of another program a dict of its Tensors.
-    There is never code in it: `weights_only`, PyTorch's refusal of it, holds either way.
+    There is never code in it: `weights_only`, PyTorch's refusal of it, holds either way, and there is nothing
+    to do for a `pickle_module`, which is an error, or for `mmap`.
 
     The Tensors are on the CPU, or where `map_location` says: a device, or a dict or a function that tells
     it. A function is given a Tensor and the name of the device, and gives the Tensor to load or None for
     this one.
     """
+    if pickle_module is not None:
+        raise ArgumentError("load(pickle_module=...)", "nothing is unpickled here", "leave it away")
     package = _safetensors()
     name = f if hasattr(f, "read") else _named(f, "load")
     try:

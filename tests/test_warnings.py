@@ -36,7 +36,6 @@ WARNED = lines("""
     t.nn.Softmax()(t.ones(2,3))
     t.nn.functional.log_softmax(t.ones(2,3,4))
     t.nn.functional.softmin(t.ones(2))
-
     t.autograd.Variable(t.ones(2),volatile=True)
 """)
 SILENT = lines("""

@@ -229,7 +229,9 @@ _diagonal = diagonal
 
 @public("meshgrid", replay=True)
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
-    """Coordinates of the grid spanned by vectors: each one repeated along the others' axes."""
+    """Coordinates of the grid spanned by vectors: each one repeated along the others' axes, which are in
+    their order ("ij"), or with the first two exchanged ("xy").
+    """
     if indexing is None:
         warn("torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.")
         indexing = "ij"

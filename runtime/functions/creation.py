@@ -221,12 +221,16 @@ _ON_A_GPU = (2, 13)
 
 
 @public("from_dlpack")
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A Tensor on the memory of any object that speaks DLPack."""
+def from_dlpack(ext_tensor: Any, *, device: object = None, copy: bool | None = None) -> Tensor:
+    """A Tensor on the memory of any object that speaks DLPack; a `copy` of it, if asked, or on another
+    device."""
     kind = getattr(ext_tensor, "__dlpack_device__", lambda: (None, 0))()[0]
     if kind in _ON_A_GPU:
-        return Tensor(exchange().from_dlpack(ext_tensor))
-    return from_numpy(np.from_dlpack(ext_tensor))
+        found = Tensor(exchange().from_dlpack(ext_tensor))
+    else:
+        found = from_numpy(np.from_dlpack(ext_tensor))
+    placed: Tensor = found.clone() if copy else found
+    return placed if device is None else placed.to(device)
 
 
 @public("scalar_tensor")

@@ -29,6 +29,7 @@ from retrograd.runtime.functions.public import functional, public
 from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.functions.sampling import drawn, drawn_beside
 from retrograd.runtime.functions.statistics import norm
+from retrograd.runtime.functions.updating import write_out
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.random import laws
@@ -350,9 +351,12 @@ def instance_norm(
 
 
 @functional("normalize", replay=True)
-def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+def normalize(
+    input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None
+) -> Tensor:
     """Divided by the p-norm along `dim`, or by `eps` where that is less."""
-    return input / APPLY["clamp_min"](norm(input, p, dim, True), eps)
+    result: Tensor = input / APPLY["clamp_min"](norm(input, p, dim, True), eps)
+    return result if out is None else write_out(out, result)
 
 
 # ---- attention ---------------------------------------------------------------------------------------------

@@ -260,9 +260,21 @@ def pairwise_distance(
     return norm(x1 - x2 + eps, p, -1, keepdim)
 
 
+_DISTANCES = (
+    "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist",
+)  # fmt: skip
+
+
 @public("cdist", replay=True)
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
-    """The p-norm distance of every row of `x1` to every row of `x2`: `[…, m, k], […, n, k] -> […, m, n]`."""
+def cdist(
+    x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
+) -> Tensor:
+    """The p-norm distance of every row of `x1` to every row of `x2`: `[…, m, k], […, n, k] -> […, m, n]`.
+
+    Whatever PyTorch's `compute_mode`, differences are summed, which loses no digits between near rows.
+    """
+    if compute_mode not in _DISTANCES:
+        raise ArgumentError(mirrored(f"{compute_mode} is not a valid value for compute_mode"))
     for x, label in ((x1, "X1"), (x2, "X2")):
         if x.ndim < 2:
             raise ShapeError(

@@ -39,7 +39,9 @@ class DataLoader:
     data set's own; `batch_size=None` gives samples one by one. `collate_fn` makes a list of samples a batch
     (`default_collate`). `num_workers` threads fetch `prefetch_factor` batches each (2) before their turn and
     wait no longer than `timeout` seconds for one; each calls `worker_init_fn(id)` first, and stays for the
-    next epoch if `persistent_workers`. Raises ArgumentError for options that contradict each other.
+    next epoch if `persistent_workers`. Batches come in order whatever `in_order`; workers are threads, so
+    `multiprocessing_context` does nothing, nor does `pin_memory_device`. Raises ArgumentError for options
+    that contradict each other.
     """
 
     _begun = False
@@ -57,10 +59,13 @@ class DataLoader:
         drop_last: bool = False,
         timeout: float = 0,
         worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
         generator: Generator | None = None,
         *,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:
         streams = isinstance(dataset, IterableDataset)
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)

@@ -1,0 +1,76 @@
+"""What functions and classes take: PyTorch's arguments, in its order, with its defaults.
+
+`OTHERWISE` has those that differ, and why.
+"""
+
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import retrograd
+
+AREAS = (
+    "", "nn", "nn.functional", "nn.init", "nn.utils", "optim", "optim.lr_scheduler", "autograd",
+    "autograd.functional", "utils.data", "distributions", "func", "linalg",
+)  # fmt: skip
+
+OTHERWISE = {
+    "PyTorch tells nothing: what is not said has no place": {
+        "nn.GRU", "nn.LSTM", "nn.RNN", "nn.LogSigmoid", "nn.Module", "nn.Sigmoid", "nn.Softmax2d",
+        "nn.Softsign", "nn.Tanh", "nn.Tanhshrink", "nn.functional.max_pool1d", "nn.functional.max_pool2d",
+        "nn.functional.max_pool3d", "nn.functional.adaptive_max_pool1d", "nn.functional.adaptive_max_pool2d",
+        "nn.functional.adaptive_max_pool3d", "nn.functional.adaptive_max_pool1d_with_indices",
+        "nn.functional.adaptive_max_pool2d_with_indices", "nn.functional.adaptive_max_pool3d_with_indices",
+        "autograd.Function", "unique", "unique_consecutive", "lu", "einsum",
+    },
+    "defaults that are objects of PyTorch's": {
+        "nn.Transformer", "nn.TransformerDecoderLayer", "nn.TransformerEncoderLayer",
+        "utils.data.random_split", "save", "distributions.Distribution",
+    },
+    "made by the library alone": {"dtype", "memory_format", "nn.UninitializedBuffer", "nn.RNNBase"},
+    "names of what is only given by place": {
+        "atleast_1d", "atleast_2d", "atleast_3d", "split", "enable_grad", "no_grad", "autograd.enable_grad",
+        "autograd.no_grad",
+    },
+    "private ones": {"func.jacrev"},
+    "what has no meaning here": {"compile", "load"},
+}  # fmt: skip
+"""Names, by why they take other arguments."""
+
+Said = list[tuple[str, Any]]
+
+
+def said(f: Any) -> Said | None:
+    """Names and defaults, as far as they are values."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    plain = [(p.name, "a callable" if callable(p.default) else p.default) for p in parameters]
+    return [pair for pair in plain if pair[0] != "out"]
+
+
+def called(area: str, library: Any) -> dict[str, Any]:
+    for name in filter(None, area.split(".")):
+        library = getattr(library, name)
+    names = [n for n in dir(library) if not n.startswith("_")]
+    return {n: getattr(library, n) for n in names if callable(getattr(library, n))}
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_arguments_are_pytorchs(area: str, torch: ModuleType) -> None:
+    ours, theirs = called(area, retrograd), called(area, torch)
+    known = {name for names in OTHERWISE.values() for name in names}
+    prefix = f"{area}." if area else ""
+    differ = {
+        prefix + name: (said(ours[name]), expected)
+        for name, f in theirs.items()
+        if name in ours and (expected := said(f)) is not None and said(ours[name]) != expected
+    }
+    assert {name: both for name, both in differ.items() if name not in known} == {}
+    here = {name for name in known if name.startswith(prefix) and name[len(prefix) :] in theirs}
+    assert here <= differ.keys(), "these agree by now"
