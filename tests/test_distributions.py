@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import mpmath as mp
 import numpy as np
@@ -558,3 +558,45 @@ def test_counts_have_no_slope(torch: ModuleType) -> None:
         return [rate.grad, t.poisson(rate).grad_fn.name()]
 
     compare(program, torch)
+
+
+def triangular(t: Any) -> Any:
+    """A distribution of the user's own, as it is written for PyTorch."""
+
+    class Triangular(t.distributions.Distribution):  # type: ignore[misc]  # the library is an argument
+        arg_constraints: ClassVar[Any] = {"height": t.distributions.constraints.positive}
+        support = t.distributions.constraints.unit_interval
+
+        def __init__(self, height: Any, validate_args: bool | None = None) -> None:
+            self.height = height
+            super().__init__(height.shape, t.Size([]), validate_args)
+
+        def rsample(self, sample_shape: Any = ()) -> Any:
+            return t.rand(self._extended_shape(sample_shape)).sqrt() * self.height
+
+        def log_prob(self, value: Any) -> Any:
+            if self._validate_args:
+                self._validate_sample(value)
+            return (2 * value / self.height).log()
+
+    return Triangular
+
+
+def test_a_distribution_of_ones_own(torch: ModuleType) -> None:
+    found = []
+    for t in (torch, retrograd):
+        t.manual_seed(3)
+        d = triangular(t)(t.tensor([0.5, 1.0]))
+        told = []
+        for wrong in (
+            lambda d=d, t=t: d.log_prob(t.tensor([2.0, 0.1])),
+            lambda t=t: triangular(t)(t.tensor(-1.0)),
+        ):
+            with pytest.raises(ValueError, match="Expected") as met:
+                wrong()
+            told.append(str(met.value).partition("of distribution")[0])
+        x = d.sample((3,))
+        found.append([repr(d), tuple(d.batch_shape), x.tolist(), d.log_prob(x).tolist(), told])
+    np.testing.assert_allclose(found[0][2], found[1][2], rtol=1e-6)
+    np.testing.assert_allclose(found[0][3], found[1][3], rtol=1e-6)
+    assert found[0][:2] + found[0][4:] == found[1][:2] + found[1][4:]

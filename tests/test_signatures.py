@@ -29,7 +29,7 @@ OTHERWISE = {
     },
     "defaults that are objects of PyTorch's": {
         "nn.Transformer", "nn.TransformerDecoderLayer", "nn.TransformerEncoderLayer",
-        "utils.data.random_split", "save", "distributions.Distribution",
+        "utils.data.random_split", "save",
     },
     "made by the library alone": {"dtype", "memory_format", "nn.UninitializedBuffer", "nn.RNNBase"},
     "names of what is only given by place": {

@@ -24,6 +24,7 @@ from retrograd.runtime.tensor import Size, Tensor
 
 Number = float | Tensor
 Shape = Sequence[int]
+_NONE = Size()
 _D = TypeVar("_D", bound="Distribution")
 
 
@@ -62,6 +63,11 @@ class Distribution:
         if value not in (True, False):
             raise ArgumentError(f"set_default_validate_args({value!r})", "it is True or False")
         Distribution.validating = value
+
+    def __init__(
+        self, batch_shape: Shape = _NONE, event_shape: Shape = _NONE, validate_args: bool | None = None
+    ) -> None:
+        self.begin(batch_shape, event_shape, validate_args)
 
     def begin(self, batch_shape: Shape, event_shape: Shape, validate_args: bool | None) -> None:
         """Take the shapes, and check the parameters, whose elements are not known inside a trace."""
@@ -190,6 +196,14 @@ class Distribution:
                     f"values:\n{value}"
                 )
             )
+
+    # What distributions written for PyTorch call in their base.
+
+    def _validate_sample(self, value: Tensor) -> None:
+        self.check(value)
+
+    def _extended_shape(self, sample_shape: Shape = ()) -> Size:
+        return Size(self.extended(sample_shape))
 
     def __repr__(self) -> str:
         own = [(name, self.__dict__[name]) for name in self.arg_constraints if name in self.__dict__]
