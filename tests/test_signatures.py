@@ -19,25 +19,19 @@ AREAS = (
 )  # fmt: skip
 
 OTHERWISE = {
-    "PyTorch tells nothing: what is not said has no place": {
-        "nn.GRU", "nn.LSTM", "nn.RNN", "nn.LogSigmoid", "nn.Module", "nn.Sigmoid", "nn.Softmax2d",
-        "nn.Softsign", "nn.Tanh", "nn.Tanhshrink", "nn.functional.max_pool1d", "nn.functional.max_pool2d",
-        "nn.functional.max_pool3d", "nn.functional.adaptive_max_pool1d", "nn.functional.adaptive_max_pool2d",
-        "nn.functional.adaptive_max_pool3d", "nn.functional.adaptive_max_pool1d_with_indices",
-        "nn.functional.adaptive_max_pool2d_with_indices", "nn.functional.adaptive_max_pool3d_with_indices",
-        "autograd.Function", "unique", "unique_consecutive", "lu", "einsum",
-    },
     "defaults that are objects of PyTorch's": {
         "nn.Transformer", "nn.TransformerDecoderLayer", "nn.TransformerEncoderLayer",
         "utils.data.random_split", "save",
     },
-    "made by the library alone": {"dtype", "memory_format", "nn.UninitializedBuffer", "nn.RNNBase"},
+    "made by the library alone": {
+        "dtype", "memory_format", "nn.UninitializedBuffer", "nn.RNNBase", "nn.RNNCellBase",
+    },
     "names of what is only given by place": {
-        "atleast_1d", "atleast_2d", "atleast_3d", "split", "enable_grad", "no_grad", "autograd.enable_grad",
+        "einsum", "atleast_1d", "atleast_2d", "atleast_3d", "split", "enable_grad", "no_grad", "autograd.enable_grad",
         "autograd.no_grad",
     },
     "private ones": {"func.jacrev"},
-    "what has no meaning here": {"compile", "load"},
+    "what has no meaning here": {"compile", "load", "nn.LinearCrossEntropyLoss"},
 }  # fmt: skip
 """Names, by why they take other arguments."""
 
@@ -50,6 +44,8 @@ def said(f: Any) -> Said | None:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
         return None
+    if [p.name for p in parameters] == ["args", "kwargs"]:
+        return None  # of a wrapper, which tells nothing
     plain = [(p.name, "a callable" if callable(p.default) else p.default) for p in parameters]
     return [pair for pair in plain if pair[0] != "out"]
 

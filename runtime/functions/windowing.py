@@ -272,7 +272,8 @@ def _adaptive_pools(rank: int) -> None:
             return found
         return found, unbatched(pool.adaptive_max_pool_indices(x, wanted), input, rank)
 
-    def with_indices(input: Tensor, output_size: Any) -> Any:
+    def with_indices(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+        """The same, and where it stands, whatever is asked."""
         return adaptive_max_pool(input, output_size, True)
 
     functional(f"{greatest}_with_indices", replay=True)(with_indices)
