@@ -27,8 +27,8 @@ OTHERWISE = {
         "dtype", "memory_format", "nn.UninitializedBuffer", "nn.RNNBase", "nn.RNNCellBase",
     },
     "names of what is only given by place": {
-        "einsum", "atleast_1d", "atleast_2d", "atleast_3d", "split", "enable_grad", "no_grad", "autograd.enable_grad",
-        "autograd.no_grad",
+        "einsum", "atleast_1d", "atleast_2d", "atleast_3d", "split", "enable_grad", "no_grad",
+        "autograd.enable_grad", "autograd.no_grad",
     },
     "private ones": {"func.jacrev"},
     "what has no meaning here": {"compile", "load", "nn.LinearCrossEntropyLoss"},
