@@ -257,7 +257,7 @@ def _elements(node: Node, drawn: Array | None, given: dict[str, Any]) -> Array:
     return given[node.op.label] if drawn is None and isinstance(node.op, Input) else drawn
 
 
-@pytest.mark.filterwarnings("ignore:To copy construct")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # told in test_warnings
 @pytest.mark.parametrize("case", CASES)
 def test_a_trace_holds_what_eager_mode_computes(case: str) -> None:
     names = operands(retrograd, "float32")
