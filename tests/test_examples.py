@@ -13,6 +13,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 SAYS = {
+    "beside_pytorch.py": r"residual: .*at most \de-0[67]\n\ntransformer: .*at most \de-0[67]\n",
     "custom_function.py": r"differ from those of eager mode by \d\.\de-0[6-9].*step 400   loss 0\.000",
     "demo.py": r"losses above 1: \d\.\de-0[4-9].*: 9[789]\.\d%, compiled 9[789]\.\d%.*graph loss.*fm",
     "digits.py": r"9[789]\.\d% of the held-out digits",
