@@ -55,7 +55,7 @@ FLOORS = (
         "runtime/eager/arrays.py",
         "runtime/eager/tape.py",
     ),
-    ("runtime/tensor.py", "runtime/eager/views.py"),
+    ("runtime/differentiable.py", "runtime/tensor.py", "runtime/eager/views.py"),
     ("runtime/eager/",),
     # what users call
     ("runtime/autograd/", "runtime/functions/"),

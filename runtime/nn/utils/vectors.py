@@ -22,5 +22,5 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     start = 0
     for parameter in parameters:
         end = start + parameter.numel()
-        parameter.data = vec[start:end].reshape(parameter.shape).data  # type: ignore[misc]  # a property, entered later
+        parameter.data = vec[start:end].reshape(parameter.shape).data
         start = end
