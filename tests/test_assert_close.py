@@ -83,7 +83,7 @@ def verdict(t: Any, line: str) -> Exception | None:
 
 def words(error: Exception | None) -> str:
     """The text, with PyTorch's name of the class of Tensors."""
-    return str(error).replace("retrograd.runtime.tensor.Tensor", "torch.Tensor")
+    return str(error).replace("retrograd.Tensor", "torch.Tensor")
 
 
 @pytest.mark.parametrize("line", PAIRS)

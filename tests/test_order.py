@@ -63,13 +63,24 @@ def test_order_is_that_of_a_stable_sort(kind: str, dtype: Any, shape: tuple[int,
             values, places = tensor.sort(axis, descending)
             np.testing.assert_array_equal(places, expected)
             np.testing.assert_array_equal(values, np.take_along_axis(x, expected, axis))
-            size = shape[axis]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("kind", "dtype"), [case for case in CASES if case[1] is not np.bool_])
+def test_what_is_selected_is_what_a_stable_sort_has_there(
+    kind: str, dtype: Any, shape: tuple[int, ...]
+) -> None:
+    x = elements(kind, shape, dtype)
+    tensor = retrograd.from_numpy(x)
+    for axis, size in enumerate(shape):
+        for descending in (False, True):
+            expected = stable(x, axis, descending)
             for count in {0, min(3, size), min(64, size), size}:
                 values, places = tensor.topk(count, axis, descending)
                 part = expected.take(range(count), axis)
                 np.testing.assert_array_equal(places, part)
                 np.testing.assert_array_equal(values, np.take_along_axis(x, part, axis))
-        for place in {0, shape[axis] // 3, shape[axis] - 1} if shape[axis] else ():
+        for place in {0, size // 3, size - 1} if size else ():
             values, places = tensor.kthvalue(place + 1, axis)
             part = stable(x, axis, False).take([place], axis)
             np.testing.assert_array_equal(places, part.squeeze(axis))
