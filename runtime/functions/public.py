@@ -164,8 +164,8 @@ def checked(name: str, f: F) -> F:
     options = {*parameters, *OPTIONS} if "options" in parameters else None
     tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
     plain = {p: PLAIN[kind] for p in parameters if (kind := f.__annotations__.get(p)) in PLAIN}
-    placed = [plain.get(p, _ANY) for p in parameters[: parameters.index(spread) if spread else None]]
-    beside = placed[1:]
+    placed = parameters[: parameters.index(spread) if spread else None]
+    watched = [(k, plain[p]) for k, p in enumerate(placed) if p in plain]
 
     def call(*args: Any, **kwargs: Any) -> Any:
         asked, said = args, kwargs
@@ -183,9 +183,9 @@ def checked(name: str, f: F) -> F:
             value = args[position] if position < given else kwargs.get(parameter, _MISSING)
             if not isinstance(value, Tensor) and value is not _MISSING:
                 raise told(not_a_tensor(name, parameter, position, value), name, asked, said)
-        for value, kinds in zip(args, placed):
-            if kinds is not _ANY and type(value) not in kinds:
-                refuse(name, value, kinds, asked, said)
+        for position, kinds in watched:
+            if position < given and type(args[position]) not in kinds:
+                refuse(name, args[position], kinds, asked, said)
         for key, value in kwargs.items():
             if key in plain and type(value) not in plain[key]:
                 refuse(name, value, plain[key], asked, said)
@@ -203,9 +203,9 @@ def checked(name: str, f: F) -> F:
         """The same where a Tensor comes first and nothing has a name."""
         if kwargs or not args or not isinstance(args[0], Tensor):
             return call(*args, **kwargs)
-        for value, kinds in zip(args[1:], beside):
-            if kinds is not _ANY and type(value) not in kinds:
-                refuse(name, value, kinds, args, kwargs)
+        for position, kinds in watched:
+            if position < len(args) and type(args[position]) not in kinds:
+                refuse(name, args[position], kinds, args, kwargs)
         if args[0]._value.dtype not in _COMPUTED:
             check_kernel(name, args, kwargs)
         try:
@@ -216,15 +216,26 @@ def checked(name: str, f: F) -> F:
                 raise
             raise better from None
 
+    def bare(*args: Any, **kwargs: Any) -> Any:
+        """The same where nothing is to be looked at."""
+        if kwargs:
+            return call(*args, **kwargs)
+        try:
+            return f(*args)
+        except Exception as error:
+            better = _told(error, name, f, args, kwargs)
+            if better is error:
+                raise
+            raise better from None
+
     alone = tensors == [(0, next(iter(parameters), ""))]
+    unseen = not tensors and not watched and "input" not in parameters
     # called as f is, with more names for its arguments
-    return wraps(f)(quick if alone else call)  # type: ignore[return-value]
+    return wraps(f)(quick if alone else bare if unseen else call)  # type: ignore[return-value]
 
 
 _COMPUTED: frozenset[Any] = frozenset(t for d in (dtypes.float32, dtypes.float64) for t in (d.numpy, d))
 """Dtypes for which everything has a kernel."""
-
-_ANY: frozenset[type] = frozenset()
 
 PLAIN: dict[str, frozenset[type]] = {
     "bool": frozenset({bool}), "int": frozenset({int}), "float": frozenset({float, int}),
