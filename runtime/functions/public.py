@@ -14,7 +14,7 @@ import operator
 from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -194,10 +194,7 @@ def checked(name: str, f: F) -> F:
         try:
             return f(*args, **kwargs) if kwargs else f(*args)
         except Exception as error:
-            better = _told(error, name, f, asked, said)
-            if better is error:
-                raise
-            raise better from None
+            _tell(error, name, f, asked, said)
 
     def quick(*args: Any, **kwargs: Any) -> Any:
         """The same where a Tensor comes first and nothing has a name."""
@@ -211,10 +208,7 @@ def checked(name: str, f: F) -> F:
         try:
             return f(*args)
         except Exception as error:
-            better = _told(error, name, f, args, kwargs)
-            if better is error:
-                raise
-            raise better from None
+            _tell(error, name, f, args, kwargs)
 
     def bare(*args: Any, **kwargs: Any) -> Any:
         """The same where nothing is to be looked at."""
@@ -223,10 +217,7 @@ def checked(name: str, f: F) -> F:
         try:
             return f(*args)
         except Exception as error:
-            better = _told(error, name, f, args, kwargs)
-            if better is error:
-                raise
-            raise better from None
+            _tell(error, name, f, args, kwargs)
 
     alone = tensors == [(0, next(iter(parameters), ""))]
     unseen = not tensors and not watched and "input" not in parameters
@@ -256,6 +247,14 @@ def refuse(name: str, value: object, kinds: frozenset[type], args: Any, kwargs: 
     error = None if site is None else wrong(f"{site.area}{site.name}", args, kwargs)
     if error is not None:
         raise error
+
+
+def _tell(error: Exception, name: str, f: F, args: Sequence[Any], kwargs: dict[str, Any]) -> NoReturn:
+    """Raise the error that is being handled, in the words of `_told`."""
+    better = _told(error, name, f, args, kwargs)
+    if better is error:
+        raise
+    raise better from None
 
 
 def _told(error: Exception, name: str, f: F, args: Sequence[Any], kwargs: dict[str, Any]) -> Exception:
