@@ -20,7 +20,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DeviceError, RetrogradError, TraceError, mirrored
 from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Constant, Node, Op, Type, Value, apply
-from retrograd.compiler.ir.quiet import QUIET, quietly
+from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.composite import Composite, keeps_order
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.runtime import tracing
@@ -117,7 +117,7 @@ def step(
     def told(values: Sequence[Value]) -> Any:
         """The value, or the error in the user's terms."""
         try:
-            return QUIET.run(compute, *values)
+            return quietly(compute, *values)
         except Exception as error:
             raise _explained(error, op, values) from None
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.errors import DeviceError, DtypeError, GradientError, mirrored
-from retrograd.compiler.ir.quiet import QUIET
+from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime import grad_names, tracing
 from retrograd.runtime.eager.copying import clone
@@ -131,7 +131,7 @@ def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
     if x._view is not None and STATE.grad:
         return False
     try:
-        QUIET.run(ufunc, array, other, array)
+        quietly(ufunc, array, other, array)
     except Exception:  # shapes that do not fit, memory that is read-only: told by `assign`
         return False
     changed(x)
