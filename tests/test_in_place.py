@@ -61,6 +61,172 @@ def a_kept_result_must_not_change(t: Any) -> Any:
 
 
 @program
+def nor_must_one_that_was_made_in_place(t: Any) -> Any:
+    y = leaf(t) * 1
+    for _ in range(3):
+        y.exp_()
+        y.add_(1)
+    y.sum().backward()
+
+
+@program
+def a_part_that_was_made_in_place_must_not_change(t: Any) -> Any:
+    y = leaf(t) * 1
+    y[1:].sigmoid_()
+    y.mul_(2)
+    y.sum().backward()
+
+
+@program
+def nor_a_factor_that_the_product_replaced(t: Any) -> Any:
+    y = leaf(t) * 1
+    y.mul_(y)
+    y.sum().backward()
+
+
+@program
+def the_last_result_is_kept_where_it_is(t: Any) -> Any:
+    x = leaf(t)
+    y = x * 0.5
+    y.mul_(y.detach().clone()).tanh_()
+    kept = y.grad_fn._saved_result
+    y.sum().backward()
+    return kept, y, y._version, x.grad
+
+
+@program
+def old_elements_are_kept_where_the_derivative_reads_them(t: Any) -> Any:
+    x, u = leaf(t), leaf(t, 0.5, 0.25, 2.0)
+    y, z = x * 1, t.tensor([1.0, 2.0, 3.0])
+    for _ in range(4):
+        y.mul_(u).sin_().pow_(2)
+        z *= u
+        z += x
+        y.clamp_(-0.9, 0.8).addcmul_(u, x, value=0.1).lerp_(u, 0.25)
+    (y * z).sum().backward()
+    return y, z, x.grad, u.grad, y._version, z._version
+
+
+@program
+def a_tensor_without_history_gets_one(t: Any) -> Any:
+    x, y = leaf(t), t.zeros(2, 3)
+    y.add_(x, alpha=2)
+    y.div_(x[0])
+    (g,) = t.autograd.grad((y * y).sum(), x, create_graph=True)
+    return y, y.is_leaf, g, t.autograd.grad(g, x, ones(t))
+
+
+@program
+def functions_of_several_steps_are_recorded_in_place(t: Any) -> Any:
+    x, c = leaf(t, 0.1, 0.2, 0.3), t.tensor([True, False, True])
+    y = x * 1
+    for _ in range(3):
+        y.logit_(0.05).masked_fill_(c, 0.3)
+        y.index_add_(0, t.tensor([0, 0]), x[:2])
+        y.scatter_(0, t.tensor([1]), 0.4)
+        y.cumsum_(0).nan_to_num_()
+    y.sum().backward()
+    return y, x.grad, y._version, y.grad_fn.name()
+
+
+@program
+def hooks_stay_with_the_value_that_was(t: Any) -> Any:
+    x, seen = leaf(t), []
+    y = x * 2
+    y.register_hook(lambda g: seen.append(g.tolist()))
+    y.mul_(3)
+    y.register_hook(lambda g: seen.append(g.tolist()))
+    y.sum().backward()
+    return seen, x.grad
+
+
+@program
+def a_kept_gradient_is_that_of_the_last_value(t: Any) -> Any:
+    x = leaf(t)
+    y = x * 2
+    y.retain_grad()
+    y.mul_(3)
+    y.add_(x)
+    (y * y).sum().backward()
+    return y.grad, x.grad
+
+
+@program
+def an_alias_shows_the_change_and_has_its_version(t: Any) -> Any:
+    x = leaf(t)
+    y = x * 2
+    alias = y.detach()
+    y.mul_(x)
+    z = y * y
+    alias.add_(1)
+    return alias, y, y._version, z.sum().backward()
+
+
+@program
+def nothing_is_recorded_under_no_grad(t: Any) -> Any:
+    x = leaf(t)
+    y = x * 2
+    with t.no_grad():
+        y.mul_(3)
+        y += 1
+        y[:2].mul_(2)
+    y.sum().backward()
+    return y, y._version, y.grad_fn.name(), x.grad
+
+
+@program
+def a_recorded_change_never_grows(t: Any) -> Any:
+    (leaf(t) * 1).add_(t.zeros(2, 3))
+
+
+@program
+def nor_does_it_raise_the_category(t: Any) -> Any:
+    t.tensor([1, 2, 3]).add_(leaf(t))
+
+
+@program
+def its_gradient_is_as_wide_as_it(t: Any) -> Any:
+    x, u = leaf(t), t.tensor([1.0, 2.0, 3.0], dtype=t.float64).requires_grad_()
+    y = x * 1
+    y.mul_(u)
+    y.add_(u[0])
+    y.sum().backward()
+    return y, x.grad, u.grad
+
+
+@program
+def whole_numbers_are_written_over(t: Any) -> Any:
+    k = t.tensor([7, -7, 5])
+    k += 2
+    k *= t.tensor([2, 2, -2])
+    k //= 3
+    k %= 4
+    k -= k
+    return k, k._version
+
+
+@program
+def whole_quotients_have_a_point(t: Any) -> Any:
+    t.tensor([1, 2]).div_(2)
+
+
+@program
+def what_is_next_is_what_pytorch_shows(t: Any) -> Any:
+    x, y = leaf(t), leaf(t)
+    z = x * 1
+    found = []
+    for step in ("add_", "mul_", "sub_", "div_", "atan2_"):
+        getattr(z, step)(y)
+        found.append((z.grad_fn.name(), [f.name() for f, _ in z.grad_fn.next_functions]))
+    for step in ("exp_", "relu_", "neg_", "sqrt_", "sigmoid_"):
+        getattr(z, step)()
+        found.append((z.grad_fn.name(), [f.name() for f, _ in z.grad_fn.next_functions]))
+    z /= 2.0
+    z -= 1
+    return str(found), z.grad_fn.name(), z.grad_fn.next_functions[0][0].name()
+
+
+@program
 def what_is_not_kept_may_change(t: Any) -> Any:
     x = leaf(t)
     y = x * 2

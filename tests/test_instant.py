@@ -467,6 +467,9 @@ CALLS: list[Callable[[Any, Any], Any]] = [
     lambda x, w: w.trace(),
     lambda x, w: float(x.cpu()[0, 0].item()),
     lambda x, w: rg.nn.functional.binary_cross_entropy(x, w),
+    lambda x, w: x.mul_(1.0),
+    lambda x, w: (w * x).mul_(w).add_(x).tanh_(),
+    lambda x, w: rg.zeros(3, 3).addcmul_(w, w, value=2.0).masked_fill_(x > 2, 0.0),
 ]
 
 

@@ -87,6 +87,8 @@ def assign(tensor: Tensor, new: Tensor, overwrites: str = "", given: Tensor | No
         elif isinstance(edge, OpNode):
             edge.keep_copy(tensor)
         _write(tensor, new)
+        if isinstance(edge, OpNode):
+            edge.settle_in(tensor, new._value)
         _set_history(tensor, edge)
     else:
         _write(tensor, new)

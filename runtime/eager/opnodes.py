@@ -188,13 +188,22 @@ class OpNode(GradNode):
         return self.inputs is None or True in [x is array for x in self.inputs]
 
     def keep_copy(self, tensor: Tensor) -> None:
-        """The Tensor is about to become this op's result: copy what the adjoint reads of its old elements."""
+        """The Tensor is about to become this op's result: copy what the adjoint reads of its old elements.
+        Where it is a second operand, too, they are not kept, as in PyTorch."""
         inputs = list(self.inputs or ())
-        for guard in list(self.guards):
-            if guard[2] >= 0 and inputs[guard[2]] is tensor._value and type(tensor._value) is not Node:
-                inputs[guard[2]] = tensor._value.copy()
-                self.guards[self.guards.index(guard)] = (UNCHANGING, 0, guard[2])
+        for k, (_, _, place) in enumerate(self.guards):
+            if place >= 0 and inputs[place] is tensor._value and type(tensor._value) is not Node:
+                inputs[place] = tensor._value.copy()
+                self.guards[k] = (UNCHANGING, 0, place)
+                break
         self.inputs = inputs
+
+    def settle_in(self, tensor: Tensor, result: Value) -> None:
+        """This op's result lies in the Tensor's memory now: if the adjoint looks at it, it must not change
+        there."""
+        if self.out is result and self.out is not None and type(result) is not Node:
+            counter = counter_of(tensor)
+            self.out, self.guards[-1] = tensor._value, (counter, counter[0], -1)
 
     def free(self) -> None:
         if self.guards:

@@ -24,10 +24,10 @@ from retrograd.compiler.ir.graph import Array, Node, apply
 from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime import grad_names
 from retrograd.runtime.eager.inplace import assign
-from retrograd.runtime.eager.instant.calls import late
+from retrograd.runtime.eager.instant.calls import change, late
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
-from retrograd.runtime.eager.replay import called, name_history, planned, replayed
+from retrograd.runtime.eager.replay import called, name_history, planned
 from retrograd.runtime.functions.call_sites import call_site
 from retrograd.runtime.functions.kernels import check_kernel
 from retrograd.runtime.functions.telling import not_a_tensor, told, wrong
@@ -119,7 +119,7 @@ def written(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     write.__name__ = write.__qualname__ = name
     write.__doc__ = f"`{name[:-1]}`, in place."
-    return replayed(write, planner="updates")
+    return late(write, lambda: change(planned(write, planner="updates"), planned(f, shown), {}))
 
 
 def functional(

@@ -133,6 +133,11 @@ def _or_small(row: Elementwise, formula: Callable[..., Any]) -> Callable[..., An
     return lambda *arrays: (small.value(row, arrays) or formula)(*arrays)
 
 
+def written_over(row: Elementwise) -> dict[Any, np.ufunc]:
+    """What computes the row into memory that is given, by dtype."""
+    return {dtype: found for dtype, found in _computes(row)[1].items() if isinstance(found, np.ufunc)}
+
+
 _UNNAMED = ("", "", "")
 """Of two Tensors, of a Tensor and a number, of a number and a Tensor: called as ever."""
 

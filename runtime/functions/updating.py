@@ -1,7 +1,8 @@
 """Elementwise results written where a Tensor is: the in-place methods (`x.add_(…)`), and `out=`.
 
-Where nothing is to be recorded or promoted, NumPy (`_directly`) or a GPU's kernel (`_there`) writes into the
-memory itself; else the result out of place becomes the Tensor's value and history (`eager.inplace.assign`).
+Where nothing is to be recorded or promoted, NumPy (natively: `eager.instant.changing`) or a GPU's kernel
+(`_there`) writes into the memory itself; else the result out of place becomes the Tensor's value and history
+(natively again, or by `eager.inplace.assign`).
 """
 
 from __future__ import annotations
@@ -10,21 +11,18 @@ from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
-import numpy as np
-
 from retrograd.compiler.errors import DeviceError, DtypeError, GradientError, mirrored
-from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime import grad_names, tracing
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
-from retrograd.runtime.eager.kernels import number
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import updated
-from retrograd.runtime.eager.replay import name_history, replayed
+from retrograd.runtime.eager.replay import called, name_history, planned
 from retrograd.runtime.eager.selection import Selection
 from retrograd.runtime.functions.call_sites import call_site
-from retrograd.runtime.functions.rows import APPLY, ROWS, Function
+from retrograd.runtime.functions.rows import APPLY, ROWS, Function, written_over
 from retrograd.runtime.functions.telling import tell
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
@@ -58,10 +56,8 @@ def check_category(tensor: Tensor, result: Tensor) -> None:
 
 def in_place_of(name: str, function: Function) -> Function:
     """`x.name_(…)`: the result of `name` becomes x's value and history."""
-    row = ROWS.get(name)
-    ufunc = row.numpy if row is not None and isinstance(row.numpy, np.ufunc) and row.arity == 2 else None
-
-    shown = grad_names.FUNCTIONS.get(f"{name}_") or grad_names.FUNCTIONS.get(name)
+    row, own = ROWS.get(name), grad_names.FUNCTIONS.get(f"{name}_")
+    shown = own or grad_names.FUNCTIONS.get(name)
 
     @wraps(function)
     def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -83,17 +79,18 @@ def in_place_of(name: str, function: Function) -> Function:
             tell(error, f"{name}_", (self, *args), kwargs)
 
     update.__name__ = update.__qualname__ = f"{name}_"
-    planned = replayed(update, planner="updates")
-    if ufunc is None:
-        return planned
+    return changing(update, function if own is None else called(own, function), row)
 
-    @wraps(update)
-    def direct(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if not kwargs and len(args) == 1 and _directly(ufunc, self, args[0]):
-            return self
-        return planned(self, *args, **kwargs)
 
-    return direct
+def changing(update: Function, apart: Function, row: Elementwise | None = None) -> Function:
+    """The in-place method, natively where that is ready for it: `update` is the general way, `apart` what it
+    does out of place, by a row of the table if it is one."""
+
+    def make() -> Function:
+        over = written_over(row) if row is not None and row.arity == 2 else {}
+        return calls.change(planned(update, planner="updates"), apart, over)
+
+    return calls.late(update, make)
 
 
 def _there(row: Elementwise, x: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
@@ -108,31 +105,6 @@ def _there(row: Elementwise, x: Tensor, args: Sequence[Any], kwargs: dict[str, A
     scaled = [APPLY["mul"](y, kwargs["alpha"]) for y in args] if kwargs.get("alpha", 1) != 1 else args
     itself, *others = promote(row, [x, *scaled])
     if itself is not x or not updated(row, x, others):
-        return False
-    changed(x)
-    return True
-
-
-def _directly(ufunc: np.ufunc, x: Tensor, y: Any) -> bool:
-    """Have NumPy write into x's memory, where nothing is to be recorded or promoted; else say False."""
-    array: Any = x._value
-    if tracing.depth or type(array) is not np.ndarray:
-        return False
-    if isinstance(y, Tensor):
-        other: Any = y._value
-        if (y._requires_grad or y._view is not None) and STATE.grad:
-            return False
-    elif type(y) is float and array.dtype.kind == "f":
-        other = number(y, array.dtype)
-    else:
-        return False
-    if other.dtype is not array.dtype or (x._requires_grad and STATE.grad):
-        return False
-    if x._view is not None and STATE.grad:
-        return False
-    try:
-        quietly(ufunc, array, other, array)
-    except Exception:  # shapes that do not fit, memory that is read-only: told by `assign`
         return False
     changed(x)
     return True

@@ -99,6 +99,7 @@ def numpy_functions() -> Any:
 
 _NUMPY_PLACES = {
     "PyArray_CopyInto": 50,
+    "PyArray_NewCopy": 85,
     "PyArray_NewFromDescr": 94,
     "PyArray_EquivTypes": 182,
     "PyArray_SetBaseObject": 282,

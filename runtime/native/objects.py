@@ -253,6 +253,10 @@ def numpy_copy_into(to: NdArray, source: Object) -> Int32: ...
 
 
 @extern
+def numpy_new_copy(array: NdArray, order: Int32) -> NdArray | None: ...
+
+
+@extern
 def numpy_set_base(array: NdArray, base: NdArray) -> Int32:
     """Takes over a reference to the base."""
 

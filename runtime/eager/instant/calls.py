@@ -8,6 +8,7 @@ whatever is not plain:
     view(…)      the same for an op that only moves
     several(…)   several results at once
     update(…)    new elements of operands
+    change(…)    a new value and history of one of them
     replay(…)    a function that finds such a step by its arguments (`replay.py`)
     late(…)      any of them, made when it is first called
 
@@ -34,6 +35,7 @@ from retrograd.runtime.eager.instant.records import (
     MOST_RECORDED,
     READS_RESULT,
     Asked,
+    Changing,
     Keyed,
     Step,
     Words,
@@ -115,6 +117,17 @@ def update(compute: Function, arity: int, targets: Sequence[int], itself: bool, 
     where nothing is recorded; it gives its first operand back, or None."""
     bits = sum(1 << k for k in targets)
     return _of_list("retrograd_update", compute, arity, slow, targets=bits, answer=int(itself))
+
+
+def change(slow: Function, apart: Function, functions: Mapping[Any, Function]) -> Function:
+    """An in-place method of a Tensor, for which `apart` gives the new value and its history; `functions`
+    compute a row of two operands into the first, by their dtype, where nothing is recorded."""
+    if not available():
+        return slow
+    words = words_of(Changing, slow=id(slow), apart=id(apart))
+    for dtype, function in functions.items():
+        words[place(Changing, "functions") + _PLACES[dtype]] = id(function)
+    return native_function("retrograd_change", slow, words, (slow, apart, functions))
 
 
 def _of_list(

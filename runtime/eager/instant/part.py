@@ -44,7 +44,7 @@ def available() -> bool:
 
 # ---- the library -------------------------------------------------------------------------------------------
 
-_MODULES = ("answers", "drawing", "entries", "finding", "lists", "makers", "replaying", "views")
+_MODULES = ("answers", "changing", "drawing", "entries", "finding", "lists", "makers", "replaying", "views")
 _entries = cpu.exported(*(f"{__package__}.{name}" for name in _MODULES))
 
 _members = (
@@ -83,10 +83,12 @@ def _symbols() -> dict[str, int]:
         "numpy_array_type": id(np.ndarray),
         "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
         "numpy_copy_into": numpy_function("PyArray_CopyInto"),
+        "numpy_new_copy": numpy_function("PyArray_NewCopy"),
         "numpy_set_base": numpy_function("PyArray_SetBaseObject"),
         "asarray": id(np.asarray),
         "tensor_type": id(Tensor),
         "view_type": id(View),
+        "op_node_type": id(OpNode),
         "size_type": id(Size),
         "own_dtype_type": id(DType),
         "device_type": id(device),

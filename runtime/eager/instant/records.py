@@ -114,6 +114,17 @@ class Keyed(Record):
     find: Object
 
 
+class Changing(Called):
+    """Of an in-place method (`changing.py`)."""
+
+    apart: Object
+    """The function out of place."""
+    unread: int
+    """For each set of tracked operands, a bit: whether the adjoint has not looked at old elements."""
+    functions: Inline[Object | None] = several(len(DTYPES))
+    """What computes a row of two operands into memory that is given, by their dtype."""
+
+
 class Drawn(Called):
     """Of random numbers (`drawing.py`)."""
 
@@ -153,7 +164,7 @@ def place(cls: type[Record], name: str) -> int:
     return _PLACES[cls][name].start
 
 
-_RECORDS: tuple[type[Record], ...] = (Step, Asked, Looped, Keyed, Drawn)
+_RECORDS: tuple[type[Record], ...] = (Step, Asked, Looped, Keyed, Changing, Drawn)
 _PLACES = {cls: places(cls) for cls in _RECORDS}
 _WORDS = {cls: words(cls) for cls in _RECORDS}
 
@@ -166,6 +177,7 @@ class Function(Object):
     asked: Annotated[Asked, At("record")]
     looped: Annotated[Looped, At("record")]
     keyed: Annotated[Keyed, At("record")]
+    changing: Annotated[Changing, At("record")]
     drawn: Annotated[Drawn, At("record")]
 
 

@@ -1,0 +1,227 @@
+"""Tensors changed in place, natively: what `inplace.assign` is in Python where a change is recorded.
+
+In flow the arguments of an in-place method and the record of it; out flows the first argument, with new
+elements, a new history and one version more. The new value is what the function out of place (`apart`) gives
+for a twin of the Tensor, another box with its array and its history: what the twin's node keeps of the old
+elements must be a copy, and whether it keeps any is seen from the twin's version counter. Where nothing is
+recorded NumPy writes over the elements. Views with a history, and what may not be changed, are for `slow`.
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.native.language import Array, cast, exported, external, native, stack
+from retrograd.runtime.eager.instant.entries import dtype_of, opened_row
+from retrograd.runtime.eager.instant.history import is_change_counted, is_guarded
+from retrograd.runtime.eager.instant.lists import is_change_noted
+from retrograd.runtime.eager.instant.operands import (
+    COUNT,
+    GRAD,
+    WATCHED,
+    boxed,
+    is_array,
+    is_on,
+    is_tensor,
+    let_go,
+    or_slow,
+    quietly,
+    shared,
+    tracked,
+)
+from retrograd.runtime.eager.instant.records import (
+    MOST,
+    NO_COUNTER,
+    NO_VIEW,
+    OPEN_TRACES,
+    TENSOR,
+    AnyTensor,
+    Changing,
+    Function,
+    Node,
+)
+from retrograd.runtime.native.grammar import WRITEABLE
+from retrograd.runtime.native.objects import (
+    NONE,
+    TRUE,
+    List,
+    NdArray,
+    Object,
+    Py_DecRef,
+    PyList_Append,
+    PyList_SetSlice,
+    PyObject_Vectorcall,
+    PyType_IsSubtype,
+    Tuple,
+    numpy_copy_into,
+    numpy_new_copy,
+)
+
+OP_NODE = external(Object, "op_node_type")
+AS_IT_LIES = 2
+"""NumPy's name for the order in memory of what is copied."""
+
+
+@exported
+def retrograd_change(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """The first argument, changed in place."""
+    changing, count = function.changing, nargs & COUNT
+    found: Object | None = None
+    if count > 0 and OPEN_TRACES[0] == 0 and args[0].type is TENSOR:
+        x = cast(AnyTensor, args[0])
+        if is_array(x.value) and x.value.flags & WRITEABLE != 0 and is_changed(
+            changing, x, args, count, names
+        ):  # fmt: skip
+            found = shared(x)
+    return or_slow(found, changing.slow, args, nargs, names)
+
+
+@native
+def is_changed(
+    changing: Changing, x: AnyTensor, args: Array[Object], count: int, names: Tuple | None
+) -> bool:
+    """Change a Tensor whose memory may be written to; false for Python's turn."""
+    is_followed = is_on(GRAD)
+    if is_followed and x.view is not NO_VIEW:
+        return False
+    total = count if names is None else count + names.length
+    others = are_tracked(args + 1, total - 1)
+    if is_followed and tracked(x) | others != 0:
+        result = new_value(changing, x, args, count, names, 1 << (tracked(x) << 1 | others))
+        done = result is not None and is_taken_over(x, result)
+        Py_DecRef(result)
+        return done
+    return count == 2 and names is None and is_written_over(changing, x, args)
+
+
+@native
+def are_tracked(things: Array[Object], count: int) -> int:
+    """1 where operations on one of so many things are recorded."""
+    for i in range(count):
+        if is_tensor(things[i]) and tracked(things[i]) != 0:
+            return 1
+    return 0
+
+
+# ---- nothing is recorded -----------------------------------------------------------------------------------
+@native
+def is_written_over(changing: Changing, x: AnyTensor, args: Array[Object]) -> bool:
+    """Have NumPy compute a row of two operands into the memory of the first."""
+    values = stack(Array[NdArray], 3)
+    if opened_row(args, 2, values) < 0:
+        return False
+    done, dtype = False, dtype_of(values[0])
+    if dtype >= 0 and values[0].dtype is values[1].dtype:
+        function = changing.functions[dtype]
+        if function is not None:
+            values[2] = values[0]
+            written = quietly(function, values, 3)
+            done = written is not None and is_change_noted(x)
+            Py_DecRef(written)
+    let_go(values, 2)
+    return done
+
+
+# ---- the new value, with its history -----------------------------------------------------------------------
+@native
+def new_value(
+    changing: Changing, x: AnyTensor, args: Array[Object], count: int, names: Tuple | None, way: int
+) -> AnyTensor | None:
+    """What the function out of place gives, a new reference; null where Python shall do it. `way` is a bit
+    for which operands are tracked: where no old elements were kept once, they are copied no more."""
+    total = count if names is None else count + names.length
+    if total > MOST or is_on(WATCHED) or not is_history_free(x):
+        return None
+    args_apart = stack(Array[Object], MOST)
+    for i in range(total):
+        args_apart[i] = args[i]
+    copied = changing.unread & way == 0
+    while True:
+        twin = twin_of(x, copied)
+        if twin is None:
+            return None
+        args_apart[0] = twin
+        result = PyObject_Vectorcall(changing.apart, args_apart, count, names)
+        read = twin.counter is not NO_COUNTER
+        Py_DecRef(twin)
+        if copied or not read:
+            changing.unread = changing.unread | (0 if read else way)
+            return cast(AnyTensor | None, result)
+        Py_DecRef(result)
+        copied = True
+
+
+@native
+def is_history_free(x: AnyTensor) -> bool:
+    """Whether a Tensor's history may be exchanged: it has none, or no hooks wait there, and it is no leaf
+    that requires grad."""
+    if tracked(x) == 0:
+        return True
+    return x.edge is not NONE and cast(Node, x.edge).hooks is NONE
+
+
+@native
+def twin_of(x: AnyTensor, copied: bool) -> AnyTensor | None:
+    """Another box with a Tensor's array, or a copy of it, and its history."""
+    array = numpy_new_copy(x.value, AS_IT_LIES) if copied else shared(x.value)
+    twin = boxed(array)
+    if twin is None:
+        return None
+    none, twin.edge = twin.edge, shared(x.edge)
+    Py_DecRef(none)
+    flag, twin.requires_grad = twin.requires_grad, shared(x.requires_grad)
+    Py_DecRef(flag)
+    return twin
+
+
+# ---- handing over ------------------------------------------------------------------------------------------
+@native
+def is_taken_over(x: AnyTensor, result: AnyTensor) -> bool:
+    """Give a Tensor the elements and the history of another, which is new; false where it is not like it."""
+    if result.type is not TENSOR or result.requires_grad is not TRUE or result.view is not NO_VIEW:
+        return False
+    if PyType_IsSubtype(result.edge.type, OP_NODE) == 0 or not are_alike(x.value, result.value):
+        return False
+    node = cast(Node, result.edge)
+    if numpy_copy_into(x.value, result.value) != 0 or not is_change_counted(x):
+        return False
+    if not is_writer_noted(x.counter, node) or not is_result_moved(x, result, node):
+        return False
+    edge, x.edge = x.edge, shared(node)
+    Py_DecRef(edge)
+    flag, x.requires_grad = x.requires_grad, shared(TRUE)
+    Py_DecRef(flag)
+    return True
+
+
+@native
+def are_alike(one: NdArray, other: NdArray) -> bool:
+    """Whether two arrays have the same dtype and extents."""
+    if not is_array(other) or one.dtype is not other.dtype or one.ndim != other.ndim:
+        return False
+    for axis in range(one.ndim):  # noqa: SIM110  # the native language has no generators
+        if one.shape[axis] != other.shape[axis]:
+            return False
+    return True
+
+
+@native
+def is_writer_noted(counter: List, node: Node) -> bool:
+    """Note beside a version who wrote it, for the words of an error."""
+    if counter.length == 1:
+        return PyList_Append(counter, node) == 0
+    former, counter.items[1] = counter.items[1], shared(node)
+    Py_DecRef(former)
+    return True
+
+
+@native
+def is_result_moved(x: AnyTensor, result: AnyTensor, node: Node) -> bool:
+    """Where the adjoint looks at the result, which the last guard is for, that is now in the Tensor's own
+    memory, and must not change there."""
+    if node.out is not result.value:
+        return True
+    guards = node.guards
+    node.out = shared(x.value)
+    Py_DecRef(result.value)
+    return PyList_SetSlice(guards, guards.length - 1, guards.length, None) == 0 and is_guarded(guards, x, -1)
