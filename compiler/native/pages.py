@@ -19,8 +19,14 @@ def allocate_huge(size: int) -> Array[Byte] | None:
     whole = (size + HUGE_PAGE - 1) & -HUGE_PAGE
     memory = aligned_alloc(HUGE_PAGE, whole)
     if memory is not None:
-        madvise(memory, whole, _USE_HUGE_PAGES)
+        prefer_huge(memory, whole)
     return memory
+
+
+@native
+def prefer_huge(memory: Array[Byte], size: int) -> None:
+    """Let so many bytes, from a page's begin on, be in huge pages where these fit."""
+    madvise(memory, size, _USE_HUGE_PAGES)
 
 
 @extern

@@ -29,6 +29,7 @@ from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.eager.moving import exchange, moved
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.native.buffers import copied
 from retrograd.runtime.tensor import Tensor, new
 
 Number = bool | int | float
@@ -101,10 +102,9 @@ def _made(
 def array_of(data: Any, dtype: DType | None) -> Array:
     """A fresh array of the data."""
     if isinstance(data, Tensor):
-        array = data.read("tensor()")
-        return np.array(array, dtype=dtype.numpy if dtype else None)
+        return copied(data.read("tensor()"), dtype.numpy if dtype else None)
     try:
-        array = np.array(_plain(data))
+        array = copied(data) if isinstance(data, np.ndarray) else np.array(_plain(data))
     except ValueError:
         raise ArgumentError(f"tensor() of a {type(data).__name__}", mirrored(_ragged(data))) from None
     if array.dtype.kind in "OUSMmV":

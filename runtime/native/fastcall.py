@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.errors import CompilerError
-from retrograd.runtime.native import cpu
+from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.grammar import HEAD, SAVED_BYTES, Kind
 from retrograd.runtime.native.layout import dict_version, layout, numpy_function
 from retrograd.runtime.native.ports import (
@@ -256,11 +256,7 @@ def _trampoline() -> cpu.Library:
         "trampoline",
         cpu.exported("retrograd.runtime.native.trampoline"),
         asdict(places) | {"dict_version": dict_version()},
-        {
-            "numpy_array_type": id(np.ndarray),
-            "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
-            "numpy_equivalent_types": numpy_function("PyArray_EquivTypes"),
-        },
+        buffers.symbols() | {"numpy_equivalent_types": numpy_function("PyArray_EquivTypes")},
     )
 
 

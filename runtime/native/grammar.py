@@ -106,7 +106,7 @@ class Members(IntEnum):
     IN_ATTRIBUTES = 3
 
 
-CONTIGUOUS, ALIGNED, WRITEABLE = 1, 256, 1024
+CONTIGUOUS, OWNS_DATA, ALIGNED, WRITEABLE = 1, 4, 256, 1024
 """NumPy's flags, which are part of its binary interface."""
 
 AT_ONCE = -1

@@ -50,6 +50,9 @@ class Layout:
     """A pointer to 64-bit steps in bytes."""
     array_dtype: int
     array_flags: int
+    array_handler: int
+    """Of its data: what gives them back."""
+    dtype_itemsize: int
 
 
 @functools.cache
@@ -103,6 +106,8 @@ _NUMPY_PLACES = {
     "PyArray_NewFromDescr": 94,
     "PyArray_EquivTypes": 182,
     "PyArray_SetBaseObject": 282,
+    "PyDataMem_SetHandler": 304,
+    "PyDataMem_GetHandler": 305,
 }
 
 
@@ -158,7 +163,17 @@ def _search() -> Layout:
         content,
         _find(_words(number, float.__basicsize__), bits),
         *places.pop(),
+        _find(_words(np.empty(3), np.ndarray.__basicsize__), _handler()),
+        _find(_words(_BYTES, type(_BYTES).__basicsize__), _BYTES.itemsize),
     )
+
+
+_BYTES = np.dtype("V31415926")
+
+
+def _handler() -> int:
+    """The address of what gives data of new arrays back."""
+    return id(ctypes.PYFUNCTYPE(ctypes.py_object)(numpy_function("PyDataMem_GetHandler"))())
 
 
 def _arrays() -> list[np.ndarray]:

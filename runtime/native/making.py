@@ -19,8 +19,11 @@ from retrograd.compiler.native.language import (
 from retrograd.compiler.native.pages import HUGE_PAGE, allocate_huge
 from retrograd.runtime.native.addressing import new_address, wrapped
 from retrograd.runtime.native.grammar import (
+    ALIGNED,
     AT_ONCE,
     CONTIGUOUS,
+    OWNS_DATA,
+    WRITEABLE,
     AddressPort,
     ArrayPort,
     Kind,
@@ -30,6 +33,8 @@ from retrograd.runtime.native.grammar import (
 )
 from retrograd.runtime.native.objects import (
     NUMPY_ARRAY,
+    NUMPY_HANDLER,
+    Dtype,
     Memory,
     NdArray,
     Object,
@@ -38,8 +43,12 @@ from retrograd.runtime.native.objects import (
     free,
     memcpy,
     numpy_new_from_descr,
+    retrograd_allocate,
+    retrograd_free,
 )
 
+OWN_FROM = 1 << 10
+"""Bytes from which on an array's data are in a block of ours. For less NumPy has a cache of its own."""
 ARENA_KEPT = 256 << 20
 """Bytes up to which an arena is kept for the next call; giving it back costs a page fault a page."""
 HUGE_FROM = 2 * HUGE_PAGE
@@ -99,11 +108,26 @@ def new_array(port: ArrayPort, pointer: Array[Memory | None], stored: Array[Obje
     return wrapped(port.cls, port.slot, array, strides + port.ndim if by_strides else strides, port.pairs)
 
 
-@inlined
+@native
 def empty_array(dtype: Object, ndim: int, extents: Array[int], strides: Array[int] | None) -> NdArray | None:
-    """With these strides in bytes, or in order."""
-    Py_IncRef(dtype)  # the next call takes this reference
-    return numpy_new_from_descr(NUMPY_ARRAY, dtype, ndim, extents, strides, None, 0, None)
+    """With these strides in bytes, or in order. Its data are in a block of ours, if they are more than a
+    little."""
+    size = cast(Dtype, dtype).itemsize
+    for axis in range(ndim):
+        size *= extents[axis]
+    Py_IncRef(dtype)  # NumPy takes this reference
+    block = retrograd_allocate(size) if size >= OWN_FROM else None
+    if block is None:
+        return numpy_new_from_descr(NUMPY_ARRAY, dtype, ndim, extents, strides, None, 0, None)
+    flags = CONTIGUOUS | ALIGNED | WRITEABLE
+    array = numpy_new_from_descr(NUMPY_ARRAY, dtype, ndim, extents, strides, block, flags, None)
+    if array is None:
+        retrograd_free(block)
+        return None
+    array.flags |= OWNS_DATA
+    Py_IncRef(NUMPY_HANDLER)
+    array.handler = NUMPY_HANDLER
+    return array
 
 
 @native

@@ -50,6 +50,11 @@ class NdArray(Object):
     strides: Annotated[Array[int], At("array_strides")]
     dtype: Annotated[Object, At("array_dtype")]
     flags: Annotated[Int32, At("array_flags")]
+    handler: Annotated[Object, At("array_handler")]
+
+
+class Dtype(Object):
+    itemsize: Annotated[int, At("dtype_itemsize")]
 
 
 NONE = external(Object, "_Py_NoneStruct")
@@ -58,6 +63,8 @@ FALSE = external(Object, "_Py_FalseStruct")
 FLOAT, LONG = external(Object, "PyFloat_Type"), external(Object, "PyLong_Type")
 NUMPY_ARRAY = external(Object, "numpy_array_type")
 """The class, whose address is linked under this name."""
+NUMPY_HANDLER = external(Object, "numpy_handler")
+"""That of our blocks (`buffers.py`)."""
 
 
 @extern
@@ -246,6 +253,15 @@ def numpy_new_from_descr(
     like: Object | None,
 ) -> NdArray | None:
     """Takes over a reference to the dtype."""
+
+
+@extern
+def retrograd_allocate(size: int) -> Memory | None:
+    """A block (`blocks.py`)."""
+
+
+@extern
+def retrograd_free(block: Memory) -> None: ...
 
 
 @extern

@@ -21,6 +21,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.compiler.ir.graph import Array
+from retrograd.runtime.native.buffers import empty
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.native import address, native
 
@@ -65,7 +66,7 @@ class Law:
 
     def draw(self, shape: Sequence[int], generator: Generator) -> Array:
         """An array of such numbers."""
-        array: Array = np.empty(shape, self.written)
+        array: Array = empty(shape, self.written)
         native(self.name)(generator.address, array.ctypes.data, prod(shape), self.parameters)
         if self.is_direct:
             return array

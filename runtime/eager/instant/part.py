@@ -30,7 +30,7 @@ from retrograd.runtime.eager.tape import orders
 from retrograd.runtime.eager.views import View
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import Size
-from retrograd.runtime.native import cpu
+from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.layout import layout, member_offsets, numpy_function, slot_offset
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor
@@ -79,9 +79,7 @@ def _library() -> cpu.Library:
 
 
 def _symbols() -> dict[str, int]:
-    return {
-        "numpy_array_type": id(np.ndarray),
-        "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
+    return buffers.symbols() | {
         "numpy_copy_into": numpy_function("PyArray_CopyInto"),
         "numpy_new_copy": numpy_function("PyArray_NewCopy"),
         "numpy_set_base": numpy_function("PyArray_SetBaseObject"),

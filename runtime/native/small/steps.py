@@ -27,9 +27,9 @@ from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Cast, Concat, Flip, Iota, IotaLike, Movement
 from retrograd.compiler.ops.sort import Argsort
-from retrograd.runtime.native import cpu
+from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.fastcall import builtin
-from retrograd.runtime.native.layout import layout, numpy_function
+from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.entry import ANYHOW, HEAD_WORDS, IN_ORDER, UNREAD, Head, retrograd_small
 from retrograd.runtime.native.small.moving import MOST_AXES
@@ -382,8 +382,4 @@ def _native(record: bytes, slow: Compute, kept: object) -> Compute:
 def _library() -> cpu.Library:
     offsets = layout()
     assert offsets is not None
-    symbols = {
-        "numpy_array_type": id(np.ndarray),
-        "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
-    }
-    return cpu.load_native("small", lambda: [retrograd_small], asdict(offsets), symbols)
+    return cpu.load_native("small", lambda: [retrograd_small], asdict(offsets), buffers.symbols())
