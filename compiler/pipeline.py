@@ -85,7 +85,7 @@ def compile_graph(
     that are finished early go to `give`."""
     optimised, serial, constants, checks = _lowered(graph, look)
     local = look(localise(serial))
-    scheduled = look(schedule(local, Machine(target.vector_bits, target.registers)))
+    scheduled = look(schedule(local, Machine(target.vector_bits, target.registers, target.tiles)))
     planned = look(plan(scheduled))
     steps = script(planned)
     write = cache(partial(llvm.emit, planned, graph.name, target, give if steps is None else None))

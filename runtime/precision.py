@@ -1,5 +1,5 @@
 """How many digits products of float32 may lose, as the user says. GPUs make use of it: their tensor cores
-take operands with 10 bits of fraction (TF32). The CPU's products keep them all.
+take operands with 10 bits of fraction (TF32). The CPU's products keep them all, on tiles of bfloat16, too.
 
 In flow `set_float32_matmul_precision` and `backends.cuda.matmul.allow_tf32`, PyTorch's two names of one
 switch; out flows `tf32`, which is part of every key under which code for a GPU is kept.

@@ -107,6 +107,11 @@ class Target:
         """Is the feature (`fma`, `avx512bf16`) there?"""
         return f"+{feature}" in self.features.split(",")
 
+    @property
+    def tiles(self) -> bool:
+        """Are there tiles of bfloat16, and a system that is known to lend them?"""
+        return "linux" in self.triple and all(map(self.has, ("amx-tile", "amx-bf16", "avx512vl")))
+
     def without(self, *features: str) -> Target:
         """The same machine with fewer features."""
         kept = [entry for entry in self.features.split(",") if entry[1:] not in features]

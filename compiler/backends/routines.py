@@ -3,6 +3,7 @@
     retrograd_huge_angle_f32, retrograd_huge_quotient_f32     what `math/aside.py` puts right in seldom cases
     retrograd_script             runs a program that is nothing but products
     retrograd_product            one product, cut into items that threads share   (both in `products/walk.py`)
+    retrograd_amx                one product on tiles of bfloat16, if it can be   (`products/amx.py`)
     retrograd_tile_f32x16_6x4    tiles of 6 rows × 4 vectors of 16 float32; `_edge`: the last vector masked
     retrograd_copy_f32x16_4, retrograd_turn_f32x16, retrograd_pick_f32x16
                                  a block of an operand copied: by rows, turned, or element by element
@@ -19,7 +20,7 @@ import re
 from collections.abc import Callable
 
 from retrograd.compiler.backends.math.aside import amending
-from retrograd.compiler.backends.products import tiles, walk
+from retrograd.compiler.backends.products import amx, tiles, walk
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native.lowering import text
 
@@ -46,6 +47,7 @@ _ROUTINES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
         lambda found: amending(found["name"], found["kind"]),
     ),
     ("retrograd_product", lambda _: text([walk.retrograd_product, walk.retrograd_script], {})),
+    ("retrograd_amx", lambda _: text([amx.retrograd_amx], {})),
     (rf"retrograd_tile{_OF}_(?P<rows>\d+)x(?P<vectors>\d+)(?P<edge>_edge)?", tiles.tile),
     (rf"retrograd_copy{_OF}_(?P<vectors>\d+)", tiles.copy),
     (rf"retrograd_turn{_OF}", tiles.turn),

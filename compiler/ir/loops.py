@@ -198,6 +198,8 @@ class Plan:
     """Is the left operand copied, into `panels`?"""
     copies_right: bool
     """Does an item copy what it reads of the right operand?"""
+    split: bool
+    """Is it done by parts of the operands, where their elements allow it?"""
 
     @property
     def width(self) -> int:

@@ -37,6 +37,7 @@ from retrograd.compiler.schedule.sharing import (
     should_pack_left,
     whole,
 )
+from retrograd.compiler.schedule.split import is_split
 from retrograd.compiler.schedule.tasks import LIGHT, PARALLEL_PRODUCTS, TASK_PRODUCTS, work
 from retrograd.compiler.schedule.tiles import OFTEN, SECOND_LEVEL, Shape, is_exact, is_reused, tile_shape
 
@@ -58,8 +59,8 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
     c = found
     shape = tile_shape(c, machine)
     width, last = shape.vectors * lanes, c.column.extent % (shape.vectors * lanes)
-    swept = _is_swept(c)
-    exactly = is_exact(c) and -(-last // lanes) < shape.vectors and not swept
+    swept, split = _is_swept(c), is_split(c, machine, _direct(c) is not None)
+    exactly = is_exact(c) and -(-last // lanes) < shape.vectors and not swept and not split
     blocks, columns = cut(c, c.row, shape.rows), cut(c, c.column, width, exactly)
     fresh = is_fresh(c, shape, columns, lanes) and is_reused(c, shape.rows)
     fresh = fresh and steps(c.right, c.inner) != width  # else it lies as a copy would
@@ -76,6 +77,7 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
         for k, each in enumerate(columns):
             part = _part(c, rows, each)
             plan = _plan(c, shape, lanes, rows, each, copies_left, copies_right or shallow, shallow, swept)
+            plan = replace(plan, split=split and is_split(part, machine, _direct(part) is not None))
             result.append(_routine(part, plan, panels, copied=k > 0))
     return tuple(result)
 
@@ -178,7 +180,7 @@ def _plan(
     vectors = -(-columns.size // lanes)
     rowwise = sharing is not Sharing.BLOCKS
     return Plan(
-        rows.size, vectors, lanes, shape.depth, size, beside, rowwise, share, copies_left, copies_right
+        rows.size, vectors, lanes, shape.depth, size, beside, rowwise, share, copies_left, copies_right, False
     )
 
 

@@ -9,10 +9,12 @@ from retrograd.compiler.dtypes import DType, bfloat16, float16, tfloat32
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Vector registers: their width and number."""
+    """Vector registers: their width and number; and tiles."""
 
     vector_bits: int
     registers: int
+    tiles: bool = False
+    """Are there tiles of bfloat16 (AMX)?"""
 
     def lanes(self, itemsize: int) -> int:
         """How many elements of `itemsize` bytes a register holds."""

@@ -70,6 +70,7 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
     known = _sizes(s) | _copies(s)
     columns = min(s.column.extent, plan.width)
     known |= {"turned": 0, "turned_mask": _bits(plan.rows)}
+    known |= _split(s)
     if out is not None and s.column.extent != 1 and out.index.stride(s.column) != 1:
         flips = plan.rows <= plan.lanes <= columns
         known["turned"] = f"retrograd_{'flip' if flips else 'pick'}_{_kind(s)}"
@@ -128,6 +129,16 @@ def _copies(s: Routine) -> dict[str, Word]:
         "right_mask": _bits(columns % plan.lanes),
         "right_kept": _bits(plan.lanes if columns % plan.lanes else 0),
     }  # fmt: skip
+
+
+def _split(s: Routine) -> dict[str, Word]:
+    """What does it by parts of operands."""
+    split, kind = s.plan.split, _kind(s)
+    return {
+        "split": "retrograd_amx" if split else 0,
+        "squares": f"retrograd_turn_{kind}" if split else 0,
+        "singles": f"retrograd_pick_{kind}" if split else 0,
+    }
 
 
 def _told(s: Routine, known: Mapping[str, Word]) -> list[Word]:

@@ -84,6 +84,8 @@ class Job(Record):
     out: Bytes
     panels: Bytes
     """Where the left operand is copied."""
+    fetch: Fetching | None
+    """What has all sums already. Without it, items add them up."""
 
 
 class Item(Record):
@@ -122,6 +124,11 @@ Copying = Callable[[Bytes, Bytes, Block], None]
 """A block's copy, and the block."""
 Following = Callable[[Array[Bytes], int, Bytes], None]
 """What is done with the sums of an item: the program's pointers, the item, its sums."""
+Fetching = Callable[[Job, Item, int], None]
+"""The sums of an item, by its number, to where they wait."""
+Splitting = Callable[[Job, Work], int]
+"""Another way to compute a product, for operands that it takes; what follows the sums is given, as a task.
+1 if all is done, 0 if nothing is."""
 
 
 class Plan(Record):
@@ -191,6 +198,12 @@ class Plan(Record):
     right_mask: int
     right_kept: int
     """What is written of that of a copied panel's."""
+    split: Splitting | None
+    """What computes the product from parts of operands, on tiles that the processor has (`amx.py`)."""
+    squares: Copying | None
+    """What turns operands for it by squares."""
+    singles: Copying | None
+    """What turns less than a square."""
     simple: int
     """Is nothing copied, does nothing wait, and is an item a whole panel? Then all that tiles are told is
     known."""

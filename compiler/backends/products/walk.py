@@ -49,7 +49,9 @@ def retrograd_product(
     """One product. Panels are those of the left operand."""
     job = stack(Job)
     job.plan, job.args = plan, args
-    job.left, job.right, job.out, job.panels = left, right, out, panels
+    job.left, job.right, job.out, job.panels, job.fetch = left, right, out, panels, None
+    if plan.split is not None and plan.split(job, do_task) != 0:
+        return
     if plan.left_tasks != 0:
         spread(copy_left, job, plan.left_tasks, plan.left_parallel)
     if plan.tasks == 1:
@@ -123,6 +125,9 @@ def do_item_in(job: Job, number: int, room: Bytes) -> None:
     tell_tiles(told, item)
     kept = plan.epilogue is not None or plan.turned is not None
     k, inner, depth = 0, plan.inner_extent, plan.depth
+    if job.fetch is not None:
+        job.fetch(job, item, number)
+        k = inner
     while k < inner:
         told.count = min(inner - k, depth)
         if plan.copy_right is not None:
