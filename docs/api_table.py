@@ -69,10 +69,6 @@ LIMITS = {
     "compile": "the whole function or an error; PyTorch's backends and `options` are not there",
     "load": "reads safetensors, never pickled files",
     "save": "writes safetensors, never pickled files",
-    **dict.fromkeys(
-        ("is_inference", "Tensor.is_inference"),
-        "always False: `inference_mode` records nothing, and what it makes are tensors like all others",
-    ),
     "Tensor.resize_": "where it gets more memory, tensors that shared the old memory do not share the new",
 }
 """What is there in part only, though a test may use it, and what is missing."""

@@ -20,7 +20,7 @@ from retrograd.compiler.errors import (
 )
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.tape import GradNode, Hook, Hooks, Output, RemovableHandle
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.modes import INFERENCE, STATE, is_sealed
 from retrograd.runtime.names import C_NAMES, Size, bare_legacy_name
 
 
@@ -85,6 +85,12 @@ class Differentiable:
             raise DtypeError(
                 mirrored("only Tensors of floating point dtype can require gradients"),
                 f"this one is {self.dtype}",
+            )
+        if requires_grad and is_sealed(self._counter):
+            raise GradientError(
+                mirrored(
+                    "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
+                )
             )
         if STATE.trace is not None:
             STATE.trace.remember(self)
@@ -220,6 +226,8 @@ class Differentiable:
     @property
     def _version(self) -> int:
         """How often the elements were changed in place."""
+        if self._counter is INFERENCE:
+            raise GradientError(mirrored("Inference tensors do not track version counter."))
         return self._counter[0] if self._counter is not None else 0
 
     def _is_view(self) -> bool:

@@ -6,14 +6,16 @@ field to `State` and a context manager below.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import inspect
 import threading
+import types
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from retrograd.compiler.errors import ArgumentError, mirrored, warn
+from retrograd.compiler.errors import ArgumentError, GradientError, mirrored, warn
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -24,6 +26,9 @@ class State(threading.local):
     grad: bool = True
     """Operations on Tensors that require grad are recorded."""
     inference: bool = False
+    """New Tensors are inference tensors, and nothing is recorded."""
+    claimed: bool = False
+    """In inference mode: `enable_grad` says that operations are recorded, which they are not."""
     anomaly: bool = False
     """Each recorded node remembers the user's line."""
     check_nan: bool = True
@@ -41,6 +46,46 @@ class State(threading.local):
 
 
 STATE = State()
+
+# ---- inference tensors -------------------------------------------------------------------------------------
+
+INFERENCE: list[Any] = [0]
+"""The version counter of inference tensors, one for all: a Tensor that has it is one."""
+inferring = types.CellType(0)
+"""Holds how many inference modes are open in any thread: while it is 0, no new Tensor needs to ask."""
+INFERRING = ctypes.c_int64(0)
+"""The same for native code."""
+_counting = threading.Lock()
+
+
+def fresh_counter() -> list[Any] | None:
+    """The version counter that a Tensor made now begins with."""
+    return INFERENCE if STATE.inference else None
+
+
+def is_sealed(counter: list[Any] | None) -> bool:
+    """Whether a Tensor with this version counter may not be changed: one of inference, outside that mode."""
+    return counter is INFERENCE and not STATE.inference
+
+
+def unkept() -> GradientError:
+    """What is said where the tape would have to keep an inference tensor."""
+    return GradientError(
+        mirrored(
+            "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "
+            "mode in computation tracked by autograd. To work around this, you can make a clone to get a "
+            "normal tensor and use it in autograd, or use `torch.no_grad()` instead of "
+            "`torch.inference_mode()`."
+        )
+    )
+
+
+def _count(step: int) -> None:
+    with _counting:
+        inferring.cell_contents = INFERRING.value = inferring.cell_contents + step
+
+
+# ---- modes -------------------------------------------------------------------------------------------------
 
 
 class Decorator:
@@ -98,11 +143,15 @@ class Decorator:
 class _Mode(Decorator):
     """Sets one field of STATE."""
 
-    field: str
     value: bool
 
     def __init__(self) -> None:
         self._before: list[bool] = []
+
+    @property
+    def field(self) -> str:
+        """Which one."""
+        raise NotImplementedError
 
     def __enter__(self) -> None:
         self._before.append(getattr(STATE, self.field))
@@ -114,10 +163,18 @@ class _Mode(Decorator):
         setattr(STATE, self.field, self._before.pop())
 
 
-class no_grad(_Mode):
+class _Recording(_Mode):
+    """Whether operations are recorded; in inference mode, only what is said of that."""
+
+    @property
+    def field(self) -> str:
+        return "claimed" if STATE.inference else "grad"
+
+
+class no_grad(_Recording):
     """Nothing inside is recorded, as `torch.no_grad`. `with no_grad():`, `@no_grad()` or `@no_grad`."""
 
-    field, value = "grad", False
+    value = False
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         mode = super().__new__(cls)
@@ -130,7 +187,7 @@ class no_grad(_Mode):
 class enable_grad(no_grad):
     """Recording again inside `no_grad`, as `torch.enable_grad`."""
 
-    field, value = "grad", True
+    value = True
 
 
 class _Chosen(_Mode):
@@ -144,12 +201,10 @@ class _Chosen(_Mode):
         return type(self)(self.value)
 
 
-class set_grad_enabled(_Chosen):
+class set_grad_enabled(_Recording, _Chosen):
     """Recording on or off at once, and until the end of the block if used as one; as
     `torch.set_grad_enabled`.
     """
-
-    field = "grad"
 
     def __init__(self, mode: bool) -> None:
         if not isinstance(mode, bool):
@@ -159,16 +214,15 @@ class set_grad_enabled(_Chosen):
                     f"{type(mode).__name__}"
                 )
             )
-        super().__init__(mode)
-        self._before.append(STATE.grad)
-        STATE.grad = self.value
+        _Chosen.__init__(self, mode)
+        _Mode.__enter__(self)
 
     def __enter__(self) -> None:
         """The state before the call is what comes back at the end."""
-        STATE.grad = self.value
+        setattr(STATE, self.field, self.value)
 
     def __call__(self, function: _F) -> _F:
-        STATE.grad = self._before.pop()  # a decorator decides for the function, not for the lines after it
+        self.__exit__(None, None, None)  # a decorator decides for the function, not for the lines after it
         return super().__call__(function)
 
     def _copy(self) -> _Mode:
@@ -180,19 +234,26 @@ class set_grad_enabled(_Chosen):
 
 
 class inference_mode(_Chosen):
-    """Nothing is recorded, and `is_inference_mode_enabled()` says so; its Tensors may be used afterwards."""
+    """Nothing is recorded, and what is made are inference tensors, which the tape never keeps and nobody
+    changes outside, as `torch.inference_mode`; with False, the normal mode, recording.
+    """
 
     field = "inference"
 
+    def __new__(cls, mode: Any = True) -> Any:
+        return super().__new__(cls) if isinstance(mode, bool) else cls()(mode)
+
     def __enter__(self) -> None:
         super().__enter__()
-        self._before.append(STATE.grad)
-        STATE.grad = STATE.grad and not self.value
+        self._before += [STATE.grad, STATE.claimed]
+        STATE.grad, STATE.claimed = not self.value, False
+        _count(self.value)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        STATE.grad = self._before.pop()
+        _count(-self.value)
+        STATE.claimed, STATE.grad = self._before.pop(), self._before.pop()
         super().__exit__(kind, error, trace)
 
 
@@ -250,7 +311,7 @@ def watch() -> None:
 
 
 def is_grad_enabled() -> bool:
-    return STATE.grad
+    return STATE.grad or STATE.claimed
 
 
 def is_inference_mode_enabled() -> bool:

@@ -12,7 +12,7 @@ State of a Tensor, in slots, because every operation makes one:
     _edge           the tape node that made it (`grad_fn`, or an `Output` of it); None for a leaf
     _grad           what backward() has added up; leaves, and those that called retain_grad()
     _counter        [how often the elements were changed in place, and by which node last], shared with
-                    views; None until asked for
+                    views; None until asked for; of an inference tensor `modes.INFERENCE`
     _view           how it views another Tensor (`views.View`), or None
     _leaf           the hooks of a leaf, or None; those of other Tensors are with their node
 """
@@ -40,7 +40,7 @@ from retrograd.runtime.device import CPU, device
 from retrograd.runtime.differentiable import Differentiable
 from retrograd.runtime.eager.tape import GradNode, Hooks
 from retrograd.runtime.formatting import tensor_repr
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.modes import STATE, fresh_counter, inferring
 from retrograd.runtime.names import Size as Size
 from retrograd.runtime.strided import DeviceArray, Layout
 
@@ -105,7 +105,7 @@ class Tensor(Differentiable):
         self._requires_grad = False
         self._edge = None
         self._grad = None
-        self._counter = None
+        self._counter = fresh_counter() if inferring.cell_contents else None
         self._view = None
         self._leaf = None
 

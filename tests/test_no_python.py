@@ -17,7 +17,7 @@ import pytest
 from frames import python_frames
 
 import retrograd as rg
-from retrograd.runtime.compiled.plain import FRESH
+from retrograd.runtime.compiled.plain import fresh
 
 
 class Pair(NamedTuple):
@@ -309,4 +309,4 @@ def test_a_dataclass_that_makes_its_fields_up_goes_through_python() -> None:
 
 def test_every_slot_of_a_new_tensor_is_known() -> None:
     slots = {name for name in rg.Tensor.__slots__ if not name.startswith("__")}
-    assert slots == {*FRESH, "_value"}
+    assert slots == {*fresh(), "_value"}

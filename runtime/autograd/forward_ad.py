@@ -55,6 +55,7 @@ class _Level:
     """One per thread: the duals of the level that is open."""
 
     def __init__(self) -> None:
+        self.inference = STATE.inference
         self.recording = STATE.grad
         """Whether what is unpacked has a history where the primals or tangents have one."""
         self.seats: dict[Edge, _Seat] = {}
@@ -82,7 +83,7 @@ def enter_dual_level() -> int:
             advice="nest func.jvp for derivatives of derivatives",
         )
     _CURRENT.level = _Level()
-    STATE.grad = True
+    STATE.grad, STATE.inference = True, False
     return 0
 
 
@@ -98,7 +99,7 @@ def exit_dual_level(*, level: int | None = None) -> None:
         )
     if current is None:
         raise GradientError(mirrored("Dual level must be a positive number."))
-    STATE.grad = current.recording
+    STATE.grad, STATE.inference = current.recording, current.inference
     _CURRENT.level = None
 
 

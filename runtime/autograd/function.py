@@ -37,7 +37,7 @@ from retrograd.runtime.autograd.engine import as_cotangent, as_tensor
 from retrograd.runtime.eager.opnodes import counter_of, edge_of, modified
 from retrograd.runtime.eager.packing import Packed, packed
 from retrograd.runtime.eager.tape import Edge, GradNode, Output, already_freed
-from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.modes import INFERENCE, STATE, no_grad, unkept
 from retrograd.runtime.tensor import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -345,6 +345,8 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
             node.saved.append(_Saved(packed(saved), None, 0, place, edge_of(saved)))
             continue
         counter = counter_of(saved)
+        if counter is INFERENCE:
+            raise unkept()
         kept = _unattached(saved) if place >= 0 else saved
         node.saved.append(_Saved(kept, saved._value, counter[0], place))
     ctx._to_save = ()

@@ -35,7 +35,7 @@ from retrograd.runtime.compiled.recording import LOCK, Recording
 from retrograd.runtime.compiled.specialise import Call, Specialisation, unboxed
 from retrograd.runtime.compiled.stages import Program
 from retrograd.runtime.compiled.steady import trace_steadily
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.modes import STATE, inferring
 from retrograd.runtime.native.fastcall import InlineCache
 from retrograd.runtime.native.program import Executable
 from retrograd.runtime.native.watching import Read
@@ -139,8 +139,8 @@ class CompiledFunction(Generic[P, R]):
             else:
                 program = recording.program
             cache = self._caches[bound].value
-            modes = modes_of_values(history)
-            self._native(cache, entry, program, structure, leaves, [found.result], modes, history)
+            reads = modes_of_values(history)
+            self._native(cache, entry, program, structure, leaves, [found.result], reads, history)
         found.draw()
         value: R = found.call_arrays(leaves) if arrays else found.call(leaves)
         return value
@@ -153,8 +153,8 @@ class CompiledFunction(Generic[P, R]):
         self._check_scalar(found)
         results = [found.result, entry.gradients]
         cache = self._caches[bound].gradient
-        modes = [*modes_read(), NO_ANOMALY]
-        self._native(cache, entry, found.recording.joint, structure, leaves, results, modes)
+        reads = [*modes_read(), NO_ANOMALY]
+        self._native(cache, entry, found.recording.joint, structure, leaves, results, reads)
         found.draw()
         arrays = found.arrays(leaves)
         outputs = found.recording.joint(arrays)
@@ -199,7 +199,7 @@ class CompiledFunction(Generic[P, R]):
         structure: Structure,
         leaves: list[Any],
         results: list[Structure],
-        modes: list[Read],
+        reads: list[Read],
         history: bool = False,
     ) -> None:
         """Have calls like this one made natively from now on, if they can be: the path is for Python to
@@ -207,7 +207,7 @@ class CompiledFunction(Generic[P, R]):
         if entry.specialisation.path is not None:
             return
         with LOCK:
-            key = variant(program, leaves)
+            key = variant(program, leaves), inferring.cell_contents > 0
             if key not in entry.native:
                 found = entry.specialisation
                 call = direct(
@@ -217,7 +217,7 @@ class CompiledFunction(Generic[P, R]):
                     leaves,
                     results,
                     entry.box is Tensor,
-                    [*found.guards.reads, *modes],
+                    [*found.guards.reads, *reads],
                     found.recording if history else None,
                 )
                 entry.native[key] = call

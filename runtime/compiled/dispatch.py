@@ -20,9 +20,9 @@ import numpy as np
 from retrograd.compiler.errors import CompilerError
 from retrograd.runtime.compiled.history import CompiledBackward
 from retrograd.runtime.compiled.plain import (
-    FRESH,
     NotPlain,
     arguments_of,
+    fresh,
     held_by,
     names_of,
     output,
@@ -201,7 +201,7 @@ def _same(place: int, seen: Sequence[Seen], tensors: bool, itself: bool) -> Retu
         return Content(number)
     if itself and isinstance(port, _TENSORS):
         return Leaf(number)
-    return Made(Tensor, {"_value": Content(number), **{slot: Given(x) for slot, x in FRESH.items()}})
+    return Made(Tensor, {"_value": Content(number), **{slot: Given(x) for slot, x in fresh().items()}})
 
 
 # ---- history -----------------------------------------------------------------------------------------------

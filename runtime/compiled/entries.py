@@ -19,7 +19,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime import device as devices
 from retrograd.runtime import precision, tracing
 from retrograd.runtime.compiled.specialise import Specialisation, followed
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.modes import INFERENCE, STATE, inferring
 from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.watching import Read
 from retrograd.runtime.paths import Answers
@@ -94,8 +94,8 @@ def _same_path(old: Entry, new: Entry) -> bool:
 
 def kind_of_call(structure: Structure, leaves: Sequence[Any]) -> object:
     """What of the arguments, and of the modes in force, decides the code: part of a key."""
-    modes = dtypes.default_dtype(), devices.chosen(None), precision.tf32
-    return modes, structure, tuple(map(kind_of, leaves))
+    state = dtypes.default_dtype(), devices.chosen(None), precision.tf32, STATE.inference
+    return state, structure, tuple(map(kind_of, leaves))
 
 
 def kind_of(leaf: Any) -> object:
@@ -104,13 +104,18 @@ def kind_of(leaf: Any) -> object:
         value = leaf._value
         tracked = leaf._requires_grad if leaf._view is None else leaf.requires_grad
         where = value.device if isinstance(value, DeviceArray) else None
-        return value.dtype, value.shape, tracked, where, placing(value)
+        return value.dtype, value.shape, tracked, where, placing(value), leaf._counter is INFERENCE
     return (leaf.dtype, leaf.shape, placing(leaf)) if isinstance(leaf, np.ndarray) else type(leaf)
 
 
 def modes_read() -> list[Read]:
-    """What native calls are made for: nobody is tracing, and this is the default type."""
+    """What native calls are made for: nobody is tracing, this is the default type, and in inference mode
+    or not; which only a thread has to tell while there are others in it.
+    """
+    mine = Read(getattr, STATE, "inference", STATE.inference, "inference mode")
+    nobodys = Read(getattr, inferring, "cell_contents", 0, "inference mode")
     return [
+        mine if inferring.cell_contents else nobodys,
         Read(getitem, vars(tracing), "depth", 0, "depth"),
         Read(getitem, vars(dtypes), "_default", dtypes.default_dtype(), "default dtype"),
         Read(getitem, vars(devices), "_default", devices.chosen(None), "default device"),

@@ -23,6 +23,7 @@ from retrograd.compiler.ops.shape import cast, reshape
 from retrograd.runtime.autograd.blame import origin
 from retrograd.runtime.eager.inplace import add_to
 from retrograd.runtime.eager.tape import Edge, GradNode, already_freed
+from retrograd.runtime.modes import INFERENCE
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 
@@ -115,7 +116,7 @@ class CompiledBackward(CallNode):
         """The node of a call by Python; `kept` and `counters` are still to be filled in."""
         node = CompiledBackward(edges, recording)
         node.inputs, node.arrays = tuple(inputs), tuple(arrays)
-        node.versions = tuple([x._version if isinstance(x, Tensor) else None for x in inputs])
+        node.versions = tuple([_version(x) for x in inputs])
         node.counters, node.kept = (), None
         return node
 
@@ -248,8 +249,9 @@ class CompiledBackward(CallNode):
             given, then = self.inputs[place], self.versions[place] or 0
             if not isinstance(given, Tensor) or place in self.recording.rewritten:  # of those there is a copy
                 continue
-            if given._version != then:
-                raise self._modified(self.recording.graph.inputs[place], "an input of", given._version, then)
+            now = _version(given)
+            if now != then:
+                raise self._modified(self.recording.graph.inputs[place], "an input of", now, then)
 
     def _check_kept(self) -> None:
         """Inputs and results that the backward half takes are as they were."""
@@ -266,6 +268,12 @@ class CompiledBackward(CallNode):
             f"operation: [{kind.dtype} {list(kind.shape)}], {role} {self.name()}, is at version "
             f"{now}; expected version {then} instead."
         )
+
+
+def _version(x: Any) -> int:
+    """How often something was changed in place; of an inference tensor, which is not looked at, never."""
+    counter = x._counter if isinstance(x, Tensor) else None
+    return 0 if counter is None or counter is INFERENCE else counter[0]
 
 
 def elements(x: Value) -> Value:

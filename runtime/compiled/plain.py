@@ -19,6 +19,7 @@ import numpy as np
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Type
 from retrograd.runtime.eager.views import View
+from retrograd.runtime.modes import INFERENCE, fresh_counter
 from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.native.ports import (
     AddressPort,
@@ -34,6 +35,7 @@ from retrograd.runtime.native.ports import (
     OutputPort,
     Port,
     TensorPort,
+    Unlike,
     Viewing,
     WeakPort,
 )
@@ -44,15 +46,12 @@ from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Draw
 
-FRESH = {
-    "_requires_grad": False,
-    "_edge": None,
-    "_grad": None,
-    "_counter": None,
-    "_view": None,
-    "_leaf": None,
-}
-"""The slots of a Tensor without history, besides its value."""
+
+def fresh() -> dict[str, object]:
+    """The slots of a Tensor that is made now without history, besides its value."""
+    slots = dict.fromkeys(("_edge", "_grad", "_view", "_leaf"))
+    return {"_requires_grad": False, "_counter": fresh_counter(), **slots}
+
 
 _VIEWING = Viewing("_view", View, "base", "version", "_counter")
 """How a Tensor is a view of another."""
@@ -170,8 +169,13 @@ def _leaf(lying: Lying) -> LeafPort:
         raise NotPlain
     if not tensor:
         return ArrayPort(value.dtype, value.shape, place, updated)
-    also = {"_requires_grad": leaf._requires_grad}
+    also = {"_requires_grad": leaf._requires_grad, "_counter": _inference_or_not(leaf)}
     return TensorPort(type(leaf), "_value", value.dtype, value.shape, also, place, _VIEWING, updated)
+
+
+def _inference_or_not(leaf: Tensor) -> object:
+    """Whether it is an inference tensor, as a slot tells."""
+    return INFERENCE if leaf._counter is INFERENCE else Unlike(INFERENCE)
 
 
 def _elsewhere(leaf: Any, value: DeviceArray) -> AddressPort:
@@ -179,7 +183,7 @@ def _elsewhere(leaf: Any, value: DeviceArray) -> AddressPort:
     links = value.links()
     if leaf is value or leaf._view is not None or links is None:
         raise NotPlain
-    also = {"_requires_grad": leaf._requires_grad, "_view": None}
+    also = {"_requires_grad": leaf._requires_grad, "_view": None, "_counter": _inference_or_not(leaf)}
     return AddressPort((Link(type(leaf), "_value", also), *links), value.nbytes)
 
 
@@ -190,13 +194,13 @@ def output(kind: Type, tensor: bool, program: Bindable, number: int) -> OutputPo
     """An output of the program, as a Tensor or as what somebody gets who passes arrays."""
     dtype = kind.dtype.numpy
     if not isinstance(program, NativeProgram):
-        away = program.output(kind, Link(Tensor, "_value", FRESH)) if tensor else None
+        away = program.output(kind, Link(Tensor, "_value", fresh())) if tensor else None
         if away is None:
             raise NotPlain
         return away
     place = program.results.get(number)
     if tensor:
-        return TensorPort(Tensor, "_value", dtype, kind.shape, FRESH, place)
+        return TensorPort(Tensor, "_value", dtype, kind.shape, fresh(), place)
     if kind.shape:
         return ArrayPort(dtype, kind.shape, place)
     if dtype.kind in "bi":

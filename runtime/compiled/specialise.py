@@ -25,7 +25,7 @@ from retrograd.runtime.compiled.recording import Recording, array_of
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.inplace import assign, changed_leaf
 from retrograd.runtime.eager.scalar import Scalar
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.placing import Placing, dense, placing
 from retrograd.runtime.native.watching import Read
 from retrograd.runtime.paths import Answers, Path
@@ -247,7 +247,8 @@ def specialise(function: Callable[..., Any], call: Call) -> Specialisation:
     placeholders = [_placeholder(x, flag) for x, flag in zip(call.leaves, call.tracked, strict=True)]
     trace.results.update(p for p, x in zip(placeholders, call.leaves) if _is_result(x))
     args, kwargs = unflatten(call.structure, iter(placeholders))
-    before, STATE.grad = STATE.grad, call.grad
+    before = STATE.grad, STATE.inference
+    STATE.grad, STATE.inference = call.grad, STATE.inference and not call.grad
     try:
         with trace:
             for argument in call.arguments:
@@ -259,7 +260,7 @@ def specialise(function: Callable[..., Any], call: Call) -> Specialisation:
             result = flatten(function(*args, **kwargs), found, (Tensor,))
             return _written_down(call, trace, placeholders, result, found)
     finally:
-        STATE.grad = before
+        STATE.grad, STATE.inference = before
 
 
 def _written_down(
@@ -353,6 +354,7 @@ def _placeholder(leaf: Any, tracked: bool) -> Tensor:
     native = isinstance(array, DeviceArray) or dtypes.dtype(array.dtype).numpy == array.dtype
     placeholder = kind(array if native else array.astype(dtypes.dtype(array.dtype).numpy))
     placeholder._requires_grad = tracked
+    placeholder._counter = INFERENCE if isinstance(leaf, Tensor) and leaf.is_inference() else None
     return placeholder
 
 

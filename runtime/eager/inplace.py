@@ -19,9 +19,17 @@ from retrograd.compiler.ops.shape import cast, expand
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.opnodes import OpNode, counter_of, edge_of, launching
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
-from retrograd.runtime.eager.views import Alias, CopySlices, note_rearranged, overlaps, placed
+from retrograd.runtime.eager.views import (
+    Alias,
+    CopySlices,
+    InferenceView,
+    View,
+    note_rearranged,
+    overlaps,
+    placed,
+)
 from retrograd.runtime.eager.wholes import of_call
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor, method
 from retrograd.runtime.tracing import Trace
@@ -144,7 +152,20 @@ def _check_history(tensor: Tensor) -> None:
             )
     made_without = view is not None and not view.tracked and not isinstance(view, Alias)
     if STATE.grad and made_without and view.base._requires_grad:
-        raise _made_without_grad()
+        raise _made_without_grad(view)
+    check_sealed(tensor)
+
+
+def check_sealed(tensor: Tensor) -> None:
+    """Raise for an inference tensor outside inference mode."""
+    if tensor._counter is INFERENCE and not STATE.inference:
+        raise GradientError(
+            mirrored(
+                "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
+                "clone to get a normal tensor before doing inplace update.See "
+                "https://github.com/pytorch/rfcs/pull/17 for more details."
+            )
+        )
 
 
 def changed_leaf() -> GradientError:
@@ -158,12 +179,17 @@ def _is_leaf(tensor: Tensor) -> bool:
     return tensor._edge is None and (STATE.trace is None or tensor not in STATE.trace.results)
 
 
-def _made_without_grad() -> GradientError:
+def _made_without_grad(view: View) -> GradientError:
+    made, changed, block = (
+        ("inference mode", "in normal mode", "inference_mode")
+        if isinstance(view, InferenceView)
+        else ("no_grad mode", "with grad mode enabled", "no_grad")
+    )
     return GradientError(
         mirrored(
-            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+            f"A view was created in {made} and is being modified inplace {changed}. "
             "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
-            "your code by moving both the view and the inplace either both inside the no_grad block (if "
+            f"your code by moving both the view and the inplace either both inside the {block} block (if "
             "you don't want the inplace to be tracked) or both outside (if you want the inplace to be "
             "tracked)."
         ),
@@ -232,7 +258,7 @@ def _set_history(tensor: Tensor, edge: GradNode) -> None:
         _become(tensor, edge)
         return
     if not view.tracked:
-        raise _made_without_grad()
+        raise _made_without_grad(view)
     base = view.base
     kind = Type(tuple(base._value.shape), base.dtype)
     _become(base, CopySlices((edge_of(base), edge), view.path, kind))
@@ -265,7 +291,9 @@ def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> T
     before = Type(tuple(tensor._value.shape), tensor.dtype)
     view, found = tensor._view, look(tensor)
     inner = found._view
-    assert inner is not None
+    if inner is None:  # an inference tensor has no views
+        tensor._value = found._value
+        return changed(tensor)
     path = inner.path if view is None or inner.base is tensor else inner.path[len(view.path) :]
     tensor._value = found._value
     if trace is not None:
@@ -287,6 +315,7 @@ def add_to(tensor: Tensor, value: Value) -> None:
         _replace(trace, tensor, trace.lift(tensor) + value)
         return
     array = tensor._value
+    check_sealed(tensor)
     if isinstance(array, DeviceArray):
         if not launching(array).update(OPS["add"], [array, value]):
             array.assign(array + value)
@@ -317,8 +346,10 @@ def _alias(tensor: Tensor, shares_version: bool) -> Tensor:
         result._view = Alias(tensor, (), False, counter[0])
         trace.views.append(result._view)
         trace.lay(result, trace.strides(tensor))
-    elif shares_version:
+    elif shares_version or tensor._counter is INFERENCE:
         result._counter = counter_of(tensor)
+    else:
+        result._counter = None
     return result
 
 

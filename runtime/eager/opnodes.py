@@ -29,7 +29,7 @@ from retrograd.runtime.eager.kernels import rules, rules_of_halves
 from retrograd.runtime.eager.packing import repack
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, orders
 from retrograd.runtime.grad_names import title
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.modes import INFERENCE, STATE, unkept
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.native.small.steps import MOST_ELEMENTS
 from retrograd.runtime.strided import DeviceArray
@@ -350,6 +350,8 @@ def record(
         guards: list[tuple[list[Any], int, int]] = []
         if needs.inputs[0]:
             counter = x._counter or counter_of(x)
+            if counter is INFERENCE:
+                raise unkept()
             guards.append((counter, counter[0], 0))
         elif values[0].size > SMALL:
             values = [type_of(values[0])]
@@ -377,8 +379,10 @@ def record(
                 kept[place] = type_of(value)
         else:
             operand = operands[place]
-            watched = isinstance(operand, Tensor) and type(value) is not Node
-            counter = counter_of(operand) if watched else UNCHANGING
+            watched = isinstance(operand, Tensor)
+            if watched and operand._counter is INFERENCE:
+                raise unkept()
+            counter = counter_of(operand) if watched and type(value) is not Node else UNCHANGING
             guards.append((counter, counter[0], place))
     _append(kind, op, tuple(edges), needs, kept, guards, result, shown)
     if STATE.watched:

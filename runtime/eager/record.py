@@ -29,8 +29,8 @@ from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.arrays import computing, straight
 from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, record, type_of
-from retrograd.runtime.eager.views import View
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.eager.views import InferenceView, View
+from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.small import program as small
 from retrograd.runtime.strided import DeviceArray, Layout, following, moved_strides, pointwise_strides
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
@@ -208,7 +208,8 @@ def _view_step(op: Op, out: Type, shown: str) -> Callable[[Tensor], Tensor]:
                 if counter is None:
                     counter = x._counter = [0]
                 result._counter = counter
-                result._view = View(x, path, STATE.grad, counter[0])
+                if counter is not INFERENCE:
+                    result._view = _kind_of_view()(x, path, STATE.grad, counter[0])
             else:
                 _link(op, x, result)
         if x._requires_grad and differentiable and STATE.grad:
@@ -323,9 +324,15 @@ def _link(op: Op, operand: Tensor, result: Tensor, trace: Trace | None = None) -
             return
         trace.lay(result, strides)
     counter = result._counter = counter_of(operand)
-    view = result._view = View(base, path, STATE.grad, counter[0])
+    if counter is INFERENCE and trace is None:  # no view to anybody: they only share memory
+        return
+    view = result._view = _kind_of_view()(base, path, STATE.grad, counter[0])
     if trace is not None:
         trace.views.append(view)
+
+
+def _kind_of_view() -> type[View]:
+    return InferenceView if STATE.inference else View
 
 
 def recorded(op: Op, operands: Sequence[Value], result: Tensor) -> Tensor:

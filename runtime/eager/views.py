@@ -128,6 +128,12 @@ class View:
             view._edge, view._requires_grad = again._edge, again._requires_grad
 
 
+class InferenceView(View):
+    """A view of a normal Tensor that was made in inference mode: histories do not go along."""
+
+    __slots__ = ()
+
+
 class Alias(View):
     """All elements of another Tensor, without its history: `detach()` and `data` inside a trace."""
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime.autograd import enable_grad
 from retrograd.runtime.autograd import grad as gradients
+from retrograd.runtime.autograd import inference_mode
 from retrograd.runtime.func.vmap import vmap
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.pytree import Structure, flatten, unflatten
@@ -33,7 +33,9 @@ def _own(x: Tensor) -> Tensor:
     """The same elements as a Tensor whose gradient is that of this use alone."""
     if not x.dtype.is_floating_point:
         raise DtypeError(mirrored("only Tensors of floating point dtype can require gradients"))
-    return x.clone() if x.requires_grad else x.detach().requires_grad_()
+    if x.requires_grad:
+        return x.clone()
+    return (x.clone() if x.is_inference() else x.detach()).requires_grad_()
 
 
 def _owned(value: Any) -> tuple[Any, list[Tensor]]:
@@ -127,7 +129,7 @@ def grad_and_value(func: Function, argnums: Places = 0, has_aux: bool = False) -
 
     @wraps(func)
     def transformed(*args: Any, **kwargs: Any) -> Any:
-        with enable_grad():
+        with inference_mode(False):
             chosen, own = _owned(_at(args, argnums))
             output, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, "grad_and_value(f)")
             lead = "grad_and_value(f)(*args): Expected f(*args) to return a"
@@ -166,7 +168,7 @@ def grad(func: Function, argnums: Places = 0, has_aux: bool = False) -> Function
 
 def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
     """The outputs, and a function from cotangents, nested as they are, to the products with the Jacobian."""
-    with enable_grad():
+    with inference_mode(False):
         arguments, own = _owned(primals)
         result, aux = _parted(func(*arguments), has_aux, "vjp(f, *primals)")
         outputs, structure = _outputs(result, "vjp(f, *primals): expected f(*primals)")
@@ -180,7 +182,7 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
                 "they are not nested as the function's outputs are",
                 "give one for each",
             )
-        with enable_grad():
+        with inference_mode(False):
             found = _gradients(outputs, own, seeds)
         return unflatten(shaped, iter(_settled(found, own)))
 
@@ -202,7 +204,7 @@ def jvp(func: Function, primals: Any, tangents: Any, *, strict: bool = False, ha
         raise ArgumentError(
             "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure"
         )
-    with enable_grad():
+    with inference_mode(False):
         arguments, own = _owned(primals)
         for x, direction in zip(own, directions, strict=True):
             if x.shape != direction.shape:

@@ -33,7 +33,7 @@ from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index
 from retrograd.runtime.functions.public import axis_of, known, public
 from retrograd.runtime.functions.selecting import counts_unknown, masked_scatter
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.modes import STATE, is_sealed
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
@@ -234,7 +234,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
 def _write_directly(x: Tensor, index: Any, value: Any) -> bool:
     """Have NumPy write at a plain index, where nothing is traced or recorded; else say False."""
     array, view = x._value, x._view
-    if tracing.depth or type(array) is not np.ndarray or not array.flags.writeable:
+    if tracing.depth or type(array) is not np.ndarray or not array.flags.writeable or is_sealed(x._counter):
         return False
     if STATE.grad and (x._requires_grad or (view is not None and view.base.requires_grad)):
         return False

@@ -20,6 +20,7 @@ from retrograd.runtime.eager.promotion import common_dtype
 from retrograd.runtime.functions.creation import array_of, filled
 from retrograd.runtime.functions.public import public
 from retrograd.runtime.functions.telling import wrong
+from retrograd.runtime.modes import INFERENCE
 from retrograd.runtime.names import LEGACY, legacy_name
 from retrograd.runtime.tensor import Tensor, method, new
 
@@ -61,6 +62,12 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
     return input.shape == other.shape
 
 
+@public("is_inference", method=True)
+def is_inference(input: Tensor) -> bool:
+    """Whether it was made in inference mode."""
+    return input._counter is INFERENCE
+
+
 @public("is_signed", method=True)
 def is_signed(input: Tensor) -> bool:
     return input.dtype.is_signed
@@ -96,7 +103,6 @@ def _answer(name: str, value: object, what: str, function: bool = False) -> None
 
 _answer("is_conj", False, "Never: there are no complex dtypes.", function=True)
 _answer("is_neg", False, "Never: negation is computed at once.", function=True)
-_answer("is_inference", False, "Never: tensors made in inference mode are tensors like all.", function=True)
 _answer("is_shared", False, "Never in shared memory.")
 
 

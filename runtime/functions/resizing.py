@@ -26,7 +26,7 @@ from retrograd.compiler.errors import (
 )
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.eager.conversion import data_ptr
-from retrograd.runtime.eager.inplace import changed, changed_leaf, check_writable
+from retrograd.runtime.eager.inplace import changed, changed_leaf, check_sealed, check_writable
 from retrograd.runtime.eager.storage import TypedStorage, memory_of
 from retrograd.runtime.functions.creation import array_of, beside, finished
 from retrograd.runtime.functions.public import public, sizes_of
@@ -219,6 +219,7 @@ def _elements(memory: Array, dtype: np.dtype[Any]) -> Array:
 
 def _become(tensor: Tensor, array: Array) -> Tensor:
     """The Tensor on another array's memory."""
+    check_sealed(tensor)
     tensor._value, tensor._view = array, None
     return changed(tensor)
 

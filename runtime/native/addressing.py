@@ -38,6 +38,14 @@ def take_address(
     return True
 
 
+@inlined
+def is_paired(item: Object, pair: Pair) -> bool:
+    """Whether a slot holds what it must."""
+    if pair.slot < 0:
+        return inside(Array[Object], item, -pair.slot)[0] is not pair.thing
+    return inside(Array[Object], item, pair.slot)[0] is pair.thing
+
+
 @native
 def followed(item: Object, link: Link) -> Object | None:
     """What an object of a link leads to, borrowed; null if it is not like the link."""
@@ -45,7 +53,7 @@ def followed(item: Object, link: Link) -> Object | None:
         return None
     for i in range(link.pairs):
         pair = cast(Pair, link.first + 2 * i)
-        if inside(Array[Object], item, pair.slot)[0] is not pair.thing:
+        if not is_paired(item, pair):
             return None
     return inside(Array[Object], item, link.slot)[0]
 

@@ -177,6 +177,7 @@ class ArrayPort(Port):
 
 class Pair(Record):
     slot: int
+    """Of an argument, negative where it must hold anything but the object."""
     thing: Object
 
 

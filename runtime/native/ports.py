@@ -75,6 +75,13 @@ class Viewing:
 
 
 @record(slots=True)
+class Unlike:
+    """What a slot of an argument holds is anything but this object."""
+
+    thing: object
+
+
+@record(slots=True)
 class TensorPort:
     """An object of just this class with `__slots__`, one of which holds an array as `ArrayPort` wants it."""
 
@@ -83,21 +90,22 @@ class TensorPort:
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     also: Mapping[str, object] = field(default_factory=dict)
-    """Other slots. In an argument each must hold this very object; in an output it is put there."""
+    """Other slots. In an argument each must hold this very object, or be `Unlike`; in an output it is put
+    there."""
     place: Placing | None = None
     viewing: Viewing | None = None
     """Of an argument: how it may be a view of another object."""
     writeable: bool = False
 
     def words(self) -> list[int]:
-        pairs = [word for name, it in self.also.items() for word in (slot_offset(self.cls, name), id(it))]
+        pairs = _pairs(self.cls, self.also)
         array = ArrayPort(self.dtype, self.shape, self.place, self.writeable)
         return _port(array, self.cls, slot_offset(self.cls, self.slot), pairs, self.viewing)
 
     def open(self, argument: object) -> Array | None:
         if type(argument) is not self.cls:
             return None
-        if any(getattr(argument, name, _ABSENT) is not it for name, it in self.also.items()):
+        if not all(_is_so(getattr(argument, name, _ABSENT), it) for name, it in self.also.items()):
             return None
         if self.viewing is not None and not self.viewing.fresh(argument):
             return None
@@ -119,11 +127,11 @@ class Link:
     cls: type
     slot: str
     also: Mapping[str, object] = field(default_factory=dict)
-    """Other slots. In an argument each must hold this very object; in an output it is put there."""
+    """As those of a `TensorPort`."""
 
     def words(self) -> list[int]:
-        pairs = [word for name, it in self.also.items() for word in (slot_offset(self.cls, name), id(it))]
-        return [id(self.cls), slot_offset(self.cls, self.slot), len(self.also), *pairs]
+        own = slot_offset(self.cls, self.slot)
+        return [id(self.cls), own, len(self.also), *_pairs(self.cls, self.also)]
 
 
 @record(slots=True)
@@ -366,6 +374,19 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], place: Placing | None) 
         return np.empty(shape, dtype)
     strides = [step * dtype.itemsize for step in place.strides]
     return np.ndarray(shape, dtype, np.empty(place.length, dtype), 0, strides)
+
+
+def _is_so(held: object, wanted: object) -> bool:
+    return held is not wanted.thing if isinstance(wanted, Unlike) else held is wanted
+
+
+def _pairs(cls: type, also: Mapping[str, object]) -> list[int]:
+    """Where slots are, negative for `Unlike`, and the objects."""
+    words: list[int] = []
+    for name, it in also.items():
+        at = slot_offset(cls, name)
+        words += (-at, id(it.thing)) if isinstance(it, Unlike) else (at, id(it))
+    return words
 
 
 def _port(

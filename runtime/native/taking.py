@@ -7,7 +7,7 @@ frame of the call (`grammar.py`). A new kind of argument is a case in `take_leaf
 from __future__ import annotations
 
 from retrograd.compiler.native.language import Array, Float32, cast, inlined, inside, native, stack
-from retrograd.runtime.native.addressing import take_address
+from retrograd.runtime.native.addressing import is_paired, take_address
 from retrograd.runtime.native.grammar import (
     CONTIGUOUS,
     AddressPort,
@@ -166,7 +166,7 @@ def array_of(item: Object, port: ArrayPort) -> NdArray | None:
         array = held
         for p in range(port.pairs):
             pair = cast(Pair, pairs + 2 * p)
-            if inside(Array[Object], item, pair.slot)[0] is not pair.thing:
+            if not is_paired(item, pair):
                 return None
         if port.view != 0 and not is_fresh(item, port.view, cast(Viewed, pairs + 2 * port.pairs)):
             return None

@@ -11,6 +11,7 @@ from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
+from retrograd.runtime.modes import INFERENCE
 from retrograd.runtime.names import Size, legacy_name
 from retrograd.runtime.tensor import Tensor
 
@@ -100,6 +101,8 @@ def _share(tensor: Tensor, data: Any) -> None:
             f"{type(tensor).__name__}() of a {type(data).__name__}", "data must be a Tensor or None"
         )
     Tensor.__init__(tensor, () if data is None else data.detach()._value)
+    if data is not None:
+        tensor._counter = INFERENCE if data._counter is INFERENCE else None
 
 
 def typename(value: object) -> str:

@@ -21,7 +21,7 @@ from retrograd.runtime.autograd.function import Function
 from retrograd.runtime.autograd.graph import saved_tensors_hooks
 from retrograd.runtime.eager.opnodes import modified
 from retrograd.runtime.eager.packing import Packed, packed
-from retrograd.runtime.modes import STATE, enable_grad
+from retrograd.runtime.modes import STATE, enable_grad, unkept
 from retrograd.runtime.nn.containers import Sequential
 from retrograd.runtime.random.generator import default_generator
 from retrograd.runtime.tensor import Tensor
@@ -218,6 +218,8 @@ class _Operand:
 
     def __init__(self, value: Any) -> None:
         self.value: Any = value
+        if isinstance(value, Tensor) and value.is_inference():
+            raise unkept()
         self.version = value._version if isinstance(value, Tensor) else 0
         if isinstance(value, Tensor) and STATE.savers:
             self.value = packed(value)

@@ -20,6 +20,7 @@ from retrograd.runtime.eager.instant.operands import (
     boxed,
     is_array,
     is_on,
+    is_sealed,
     is_tensor,
     let_go,
     or_slow,
@@ -82,7 +83,7 @@ def is_changed(
 ) -> bool:
     """Change a Tensor whose memory may be written to; false for Python's turn."""
     is_followed = is_on(GRAD)
-    if is_followed and x.view is not NO_VIEW:
+    if (is_followed and x.view is not NO_VIEW) or is_sealed(x):
         return False
     total = count if names is None else count + names.length
     others = are_tracked(args + 1, total - 1)

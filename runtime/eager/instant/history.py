@@ -8,6 +8,7 @@ from __future__ import annotations
 from retrograd.compiler.native.language import Array, cast, external, inlined, native
 from retrograd.runtime.eager.instant.operands import GRAD, WATCHED, is_on, is_tensor, shared
 from retrograd.runtime.eager.instant.records import (
+    INFERENCE,
     MOST_RECORDED,
     NO_COUNTER,
     READS_RESULT,
@@ -181,10 +182,11 @@ def counter_of(x: Object) -> List | None:
 
 @native
 def is_guarded(guards: List, x: Object, which: int) -> bool:
-    """Note the counter of an operand, its version, and which operand it is."""
+    """Note the counter of an operand, its version, and which operand it is; Python tells why an inference
+    tensor is not kept."""
     counter, guard = counter_of(x), PyTuple_New(3)
     place = PyLong_FromLongLong(which)
-    if counter is None or guard is None or place is None:
+    if counter is None or counter is INFERENCE or guard is None or place is None:
         Py_DecRef(guard)
         Py_DecRef(place)
         return False

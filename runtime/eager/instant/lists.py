@@ -12,6 +12,7 @@ from retrograd.runtime.eager.instant.operands import (
     boxed,
     computed,
     is_array,
+    is_sealed,
     is_tensor,
     opened_all,
     quietly,
@@ -113,6 +114,8 @@ def updated(step: Step, args: Array[Object], values: Array[NdArray], mask: int) 
 def is_open_to_change(x: Object, array: NdArray) -> bool:
     """Whether NumPy may write into a Tensor: its memory may be changed, and no history has to learn of it."""
     if not is_tensor(x) or array.flags & WRITEABLE == 0:
+        return False
+    if is_sealed(cast(AnyTensor, x)):
         return False
     view = cast(AnyTensor, x).view
     return view is NO_VIEW or not is_recorded(tracked(view.base))

@@ -15,6 +15,8 @@ from retrograd.compiler.native.language import Array, cast, external, inlined, n
 from retrograd.runtime.eager.instant.records import (
     ASARRAY,
     EXCEPTION,
+    INFERENCE,
+    INFERRING,
     MOST,
     NO_COUNTER,
     NO_VIEW,
@@ -53,6 +55,7 @@ COUNT = (1 << 63) - 1
 """What of a vectorcall's `nargs` is the number of arguments."""
 MODES = external(Object, "modes")
 GRAD, WATCHED = external(Object, "name_of_grad"), external(Object, "name_of_watched")
+INFERENCE_MODE = external(Object, "name_of_inference")
 
 
 # ---- references --------------------------------------------------------------------------------------------
@@ -85,6 +88,12 @@ def is_on(mode: Object) -> bool:
 
 
 @inlined
+def is_inferring() -> bool:
+    """Whether this is inference mode."""
+    return INFERRING[0] != 0 and is_on(INFERENCE_MODE)
+
+
+@inlined
 def is_array(x: Object) -> bool:
     return x.type is NUMPY_ARRAY
 
@@ -101,6 +110,12 @@ def array_of(x: Object) -> NdArray | None:
         return None
     value = cast(AnyTensor, x).value
     return value if is_array(value) else None
+
+
+@inlined
+def is_sealed(x: AnyTensor) -> bool:
+    """Whether it may not be changed: an inference tensor, outside that mode."""
+    return x.counter is INFERENCE and not is_inferring()
 
 
 @inlined
@@ -170,7 +185,8 @@ def boxed(value: Object | None) -> AnyTensor | None:
         Py_DecRef(array)
         return None
     tensor.value, tensor.requires_grad, tensor.edge = cast(NdArray, array), shared(FALSE), shared(NONE)
-    tensor.grad, tensor.counter, tensor.view = shared(NONE), shared(NO_COUNTER), shared(NO_VIEW)
+    tensor.grad, tensor.view = shared(NONE), shared(NO_VIEW)
+    tensor.counter = shared(INFERENCE if is_inferring() else NO_COUNTER)
     tensor.leaf = shared(NONE)
     return tensor
 

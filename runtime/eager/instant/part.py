@@ -27,8 +27,8 @@ from retrograd.runtime.eager.instant import (
 from retrograd.runtime.eager.kernels import NUMBERS_KNOWN
 from retrograd.runtime.eager.opnodes import UNCHANGING, OpNode
 from retrograd.runtime.eager.tape import orders
-from retrograd.runtime.eager.views import View
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.eager.views import InferenceView, View
+from retrograd.runtime.modes import INFERENCE, INFERRING, STATE
 from retrograd.runtime.names import Size
 from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.layout import layout, member_offsets, numpy_function, slot_offset
@@ -68,7 +68,7 @@ def _offsets() -> dict[str, int]:
 
 
 _TABLE = (ctypes.c_void_p * (len(records.DTYPES) + 1))(*map(id, records.DTYPES), None)
-_NAMES = ("grad", "watched")
+_NAMES = ("grad", "watched", "inference")
 _NO_TEXT = ""
 
 
@@ -87,6 +87,7 @@ def _symbols() -> dict[str, int]:
         "tensor_type": id(Tensor),
         "view_type": id(View),
         "op_node_type": id(OpNode),
+        "inference_view_type": id(InferenceView),
         "size_type": id(Size),
         "own_dtype_type": id(DType),
         "device_type": id(device),
@@ -94,6 +95,9 @@ def _symbols() -> dict[str, int]:
         "modes": id(STATE),
         "name_of_grad": id(_NAMES[0]),
         "name_of_watched": id(_NAMES[1]),
+        "name_of_inference": id(_NAMES[2]),
+        "inference": id(INFERENCE),
+        "inferring": ctypes.addressof(INFERRING),
         "no_text": id(_NO_TEXT),
         "quiet_context": id(quiet_context()),
         "numbers": id(NUMBERS_KNOWN),

@@ -212,7 +212,10 @@ class Node(Object):
 
 TENSOR, VIEW = external(Object, "tensor_type"), external(Object, "view_type")
 NO_COUNTER, NO_VIEW = external(List, "_Py_NoneStruct"), external(View, "_Py_NoneStruct")
+INFERENCE_VIEW = external(Object, "inference_view_type")
 OPEN_TRACES = external(Array[int], "open_traces")
+INFERRING = external(Array[int], "inferring")
+INFERENCE = external(List, "inference")
 QUIET_CONTEXT = external(Object, "quiet_context")
 ASARRAY = external(Object, "asarray")
 EXCEPTION = external(Array[Object], "PyExc_Exception")

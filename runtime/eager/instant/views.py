@@ -8,8 +8,25 @@ from __future__ import annotations
 
 from retrograd.compiler.native.language import Array, cast, exported, external, inside, native
 from retrograd.runtime.eager.instant.history import counter_of, history, recorded
-from retrograd.runtime.eager.instant.operands import GRAD, boxed, computed, is_on, opened_all, shared
-from retrograd.runtime.eager.instant.records import NO_VIEW, VIEW, AnyTensor, Function, Step, View
+from retrograd.runtime.eager.instant.operands import (
+    GRAD,
+    boxed,
+    computed,
+    is_inferring,
+    is_on,
+    opened_all,
+    shared,
+)
+from retrograd.runtime.eager.instant.records import (
+    INFERENCE,
+    INFERENCE_VIEW,
+    NO_VIEW,
+    VIEW,
+    AnyTensor,
+    Function,
+    Step,
+    View,
+)
 from retrograd.runtime.native.objects import (
     FALSE,
     NUMPY_ARRAY,
@@ -81,7 +98,12 @@ def view_of(step: Step, x: Object, array: NdArray) -> AnyTensor | None:
 def is_linked(step: Step, x: Object, tensor: AnyTensor) -> bool:
     """Note how one Tensor shows the elements of another: views of views show the base, unless a step between
     them is not followed by histories."""
-    view, counter = cast(View | None, PyType_GenericAlloc(VIEW, 0)), counter_of(x)
+    counter = counter_of(x)
+    if counter is INFERENCE:  # no view to anybody: they only share memory
+        fresh, tensor.counter = tensor.counter, shared(INFERENCE)
+        Py_DecRef(fresh)
+        return True
+    view = cast(View | None, PyType_GenericAlloc(INFERENCE_VIEW if is_inferring() else VIEW, 0))
     base, is_followed = cast(AnyTensor, x), is_on(GRAD)
     path: Object | None = shared(step.path)
     parent = base.view
@@ -97,6 +119,6 @@ def is_linked(step: Step, x: Object, tensor: AnyTensor) -> bool:
     view.tracked, view.version = shared(TRUE if is_followed else FALSE), shared(counter.items[0])
     former, tensor.view = tensor.view, view
     Py_DecRef(former)
-    none, tensor.counter = tensor.counter, shared(counter)
-    Py_DecRef(none)
+    counted, tensor.counter = tensor.counter, shared(counter)
+    Py_DecRef(counted)
     return True
