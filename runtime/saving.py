@@ -3,8 +3,8 @@
 In flow a Tensor, or dicts, lists and tuples of Tensors and plain values (as a module's or an optimiser's
 `state_dict`); out flows one file. The Tensors lie in it under their paths (`layer.weight`), and what is not a
 Tensor, with the structure, as JSON in the file's metadata. So other programs can read the Tensors, and files
-of other programs, which have no such metadata, are read as a dict of Tensors. Needs the package safetensors,
-which the extra of that name installs. A new kind of plain value is a member of `_PLAIN`.
+of other programs, which have no such metadata, are read as a dict of Tensors. A new kind of plain value is a
+member of `_PLAIN`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from errno import ENOENT
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Any, Literal
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, MissingPackageError
+from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.ir.graph import Array
+from retrograd.runtime import safetensors
 from retrograd.runtime.device import as_device, device
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.functions.creation import from_numpy
@@ -39,14 +41,11 @@ def save(obj: Any, f: Path) -> None:
     """Write a Tensor, or dicts, lists and tuples of Tensors and plain values, to `f`: a file's name, or a
     file that is open for writing bytes, as a BytesIO.
     """
-    tensors: dict[str, np.ndarray[Any, np.dtype[Any]]] = {}
+    tensors: dict[str, Array] = {}
     structure = _taken_apart(obj, "", tensors)
     text = json.dumps(structure, separators=(",", ":"))
-    package = _safetensors()
-    if hasattr(f, "write"):
-        f.write(package.numpy.save(tensors, metadata={KEY: text}))
-    else:
-        package.numpy.save_file(tensors, _named(f, "save"), metadata={KEY: text})
+    with _opened(f, "save", "wb") as file:
+        safetensors.write(file, tensors, {KEY: text})
 
 
 def load(
@@ -63,37 +62,24 @@ def load(
     """
     if pickle_module is not None:
         raise ArgumentError("load(pickle_module=...)", "nothing is unpickled here", "leave it away")
-    package = _safetensors()
-    name = f if hasattr(f, "read") else _named(f, "load")
-    try:
-        metadata, arrays = _contents(package, name)
-    except FileNotFoundError:
-        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), name) from None
-    except package.SafetensorError as error:
-        raise ArgumentError(
-            f"load({name!r})",
-            f"the file is not in the safetensors format: {error}",
-            "files written by torch.save hold pickled objects, which can run code: read one with PyTorch and "
-            "write it anew with safetensors",
-        ) from None
+    with _opened(f, "load", "rb") as file:
+        arrays, metadata = _contents(file, f)
     tensors = {key: _placed(from_numpy(array), map_location) for key, array in arrays.items()}
     if KEY not in metadata:
         return tensors
     return _put_together(json.loads(metadata[KEY]), tensors)
 
 
-def _contents(package: Any, f: Any) -> tuple[dict[str, str], dict[str, Any]]:
-    """The metadata and the arrays in a file, named or open."""
-    if hasattr(f, "read"):
-        data = f.read()
-        arrays = package.numpy.load(data)
-        end = 8 + int.from_bytes(
-            data[:8], "little"
-        )  # the format: the header's length, the header, the elements
-        return json.loads(data[8:end]).get("__metadata__", {}), arrays
-    with package.safe_open(f, framework="numpy") as file:
-        names = file.keys()
-        return file.metadata() or {}, {key: file.get_tensor(key) for key in names}
+def _contents(file: IO[bytes], f: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    try:
+        return safetensors.read(file)
+    except safetensors.Malformed as error:
+        raise ArgumentError(
+            f"load({f!r})",
+            f"the file is not in the safetensors format: {error}",
+            "files written by torch.save hold pickled objects, which can run code: read one with PyTorch and "
+            "write it anew with safetensors",
+        ) from None
 
 
 def _placed(tensor: Tensor, where: Location) -> Tensor:
@@ -108,26 +94,19 @@ def _placed(tensor: Tensor, where: Location) -> Tensor:
     return moved(tensor, as_device(where))
 
 
-def _named(f: Path, what: str) -> str:
-    if not isinstance(f, str | os.PathLike):
+@contextmanager
+def _opened(f: Path, what: str, mode: Literal["rb", "wb"]) -> Iterator[IO[bytes]]:
+    """The file, which is closed in the end if it is named."""
+    if isinstance(f, str | os.PathLike):
+        with open(f, mode) as file:
+            yield file
+    elif hasattr(f, "read" if mode == "rb" else "write"):
+        yield f
+    else:
         raise ArgumentError(
             f"{what}() with a file of type {type(f).__name__}",
             "a file is named by a string or a path, or is open in binary mode",
         )
-    return os.fspath(f)
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError:
-        raise MissingPackageError(
-            "save() and load()",
-            "the package safetensors is not installed",
-            "pip install 'retrograd[safetensors]'",
-        ) from None
-    return safetensors
 
 
 # ---- the structure as JSON: ["tensor", path, requires_grad, shape], ["plain", x], [kind, parts] -----------

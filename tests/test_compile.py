@@ -64,7 +64,6 @@ def test_what_is_not_known_is_refused(options: dict[str, str]) -> None:
     ],
 )
 def test_tensors_are_loaded_where_they_are_wanted(where: Any, tmp_path: Path) -> None:
-    pytest.importorskip("safetensors")
     rg.save({"a": rg.arange(3)}, tmp_path / "file")
     found = rg.load(tmp_path / "file", map_location=where)["a"]
     assert found.tolist() == [0, 1, 2]
@@ -72,7 +71,6 @@ def test_tensors_are_loaded_where_they_are_wanted(where: Any, tmp_path: Path) ->
 
 
 def test_a_function_gives_the_tensor_to_load(tmp_path: Path) -> None:
-    pytest.importorskip("safetensors")
     rg.save(rg.arange(3), tmp_path / "file")
     found = rg.load(tmp_path / "file", map_location=lambda tensor, place: tensor + len(place))
     assert found.tolist() == [3, 4, 5]

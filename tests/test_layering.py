@@ -68,6 +68,7 @@ FLOORS = (
         "runtime/linalg.py",
         "runtime/special.py",
         "runtime/func/",
+        "runtime/safetensors.py",
         "runtime/saving.py",
         "runtime/switches.py",
         "runtime/testing.py",
@@ -77,7 +78,7 @@ FLOORS = (
     ("retrograd/",),
 )
 
-LAZY = {"sympy", "scipy", "cuda", "llvmlite", "safetensors", "ml_dtypes"}
+LAZY = {"sympy", "scipy", "cuda", "llvmlite", "ml_dtypes"}
 """Packages so heavy, or so seldom there, that a function may import them when it needs them."""
 
 UNSEEN = ("sympy", "scipy", "torch", "jax")

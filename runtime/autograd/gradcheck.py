@@ -213,9 +213,9 @@ class _Check:
     def batched(self) -> None:
         """Two cotangents at once give the gradients that they give one after the other."""
         for k, output in enumerate(_outputs(self.func, self.operands)):
-            seeds = np.random.default_rng(k).standard_normal((2, *output.shape)).astype(output.dtype.numpy)
-            both = self._gradients([output], [new(seeds, output)], batched=True)
-            each = [self._gradients([output], [new(np.asarray(seed), output)]) for seed in seeds]
+            seeds = [_normal_like(output) for _ in range(2)]
+            both = self._gradients([output], [new(np.stack(seeds), output)], batched=True)
+            each = [self._gradients([output], [new(seed, output)]) for seed in seeds]
             for place, (together, *apart) in zip(self.places, zip(both, *each, strict=True), strict=True):
                 alone = [0 * self.operands[place] if g is None else g for g in apart]
                 found = np.zeros(2 * self.operands[place].numel()) if together is None else _flat(together)
@@ -310,11 +310,18 @@ def _ones(x: Tensor) -> Tensor:
     return new(np.ones(x.shape, x.dtype.numpy), x)
 
 
+def _normal_like(x: Tensor) -> Array:
+    found: Any = new(np.empty(x.shape, x.dtype.numpy), x)
+    array: Array = found.normal_().cpu().numpy()
+    return array
+
+
 def _random_like(x: Tensor, strided: bool) -> Tensor:
-    """Cotangents between -1 and 1; with `strided` every other element of memory."""
-    shape = (*x.shape[:-1], 2 * x.shape[-1]) if strided and x.ndim else tuple(x.shape)
-    found = np.asarray(np.random.default_rng(0).uniform(-1, 1, shape), x.dtype.numpy)
-    return new(found[..., ::2] if shape != tuple(x.shape) else found, x)
+    """Cotangents between -1 and 1, PyTorch's; with `strided` every other element of memory."""
+    found: Any = new(np.empty(x.shape, x.dtype.numpy), x)
+    found.uniform_(-1, 1)
+    cotangents: Tensor = found.repeat_interleave(2, -1)[..., ::2] if strided and x.ndim else found
+    return cotangents
 
 
 # ---- what is asked -----------------------------------------------------------------------------------------

@@ -229,9 +229,9 @@ def _multivariate_normal(p: MultivariateNormal, q: MultivariateNormal) -> Tensor
             )
         )
     n = p.event_shape[0]
-    upper, lower = broadcast(p.scale_tril, q.scale_tril)
+    upper, lower = broadcast(p.lower, q.lower)
     spread = solve_triangular(lower, upper, upper=False).pow(2).sum((-2, -1))
-    distance = mahalanobis(q.scale_tril, q.loc - p.loc)
+    distance = mahalanobis(q.lower, q.loc - p.loc)
     return q.half_log_det - p.half_log_det + 0.5 * (spread + distance - n)
 
 

@@ -248,7 +248,7 @@ def _low_rank(p: LowRankMultivariateNormal, q: LowRankMultivariateNormal) -> Ten
 def _normal_low_rank(p: MultivariateNormal, q: LowRankMultivariateNormal) -> Tensor:
     _same_events(p, q, "(Low Rank) ")
     part = solve_triangular(q.small_tril, q.weighed, upper=False)
-    spread = _squares(p.scale_tril * q.cov_diag.rsqrt().unsqueeze(-1)) - _squares(part @ p.scale_tril)
+    spread = _squares(p.lower * q.cov_diag.rsqrt().unsqueeze(-1)) - _squares(part @ p.lower)
     level = q.log_det - 2 * p.half_log_det
     return 0.5 * (level + spread + q.distance(q.loc - p.loc) - p.event_shape[0])
 
@@ -258,13 +258,13 @@ def _low_rank_normal(p: LowRankMultivariateNormal, q: MultivariateNormal) -> Ten
     _same_events(p, q, "(Low Rank) ")
     spread: Any = 0
     for part in (p.cov_factor, p.cov_diag.sqrt().diag_embed()):
-        lower, wide = q.scale_tril, part
+        lower, wide = q.lower, part
         if lower.shape[:-2] != wide.shape[:-2]:
             batch = broadcast(lower[..., :1, :1], wide[..., :1, :1])[0].shape[:-2]
             lower = lower.expand(*batch, *lower.shape[-2:])
             wide = wide.expand(*batch, *wide.shape[-2:])
         spread = spread + _squares(solve_triangular(lower, wide, upper=False))
-    distance = mahalanobis(q.scale_tril, q.loc - p.loc)
+    distance = mahalanobis(q.lower, q.loc - p.loc)
     return 0.5 * (2 * q.half_log_det - p.log_det + spread + distance - p.event_shape[0])
 
 

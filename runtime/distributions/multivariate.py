@@ -70,6 +70,13 @@ class MultivariateNormal(Distribution):
 
     @lazy
     def scale_tril(self) -> Tensor:
+        return self.lower
+
+    @lazy
+    def lower(self) -> Tensor:
+        """`scale_tril`, which is shown only where it is given or asked for."""
+        if "scale_tril" in self.__dict__:
+            return self.scale_tril
         if "covariance_matrix" in self.__dict__:
             return cholesky(self.covariance_matrix)
         turned = cholesky(self.precision_matrix.flip(-2, -1)).flip(-2, -1).mT
@@ -78,11 +85,11 @@ class MultivariateNormal(Distribution):
 
     @lazy
     def covariance_matrix(self) -> Tensor:
-        return self.scale_tril @ self.scale_tril.mT
+        return self.lower @ self.lower.mT
 
     @lazy
     def precision_matrix(self) -> Tensor:
-        lower = self.scale_tril
+        lower = self.lower
         inverse = solve_triangular(lower, _unit(lower).expand(lower.shape), upper=False)
         return inverse.mT @ inverse
 
@@ -96,20 +103,20 @@ class MultivariateNormal(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        return self.scale_tril.pow(2).sum(-1)
+        return self.lower.pow(2).sum(-1)
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         eps = standard_normal(self.extended(sample_shape), self.loc)
-        return self.loc + (self.scale_tril @ eps.unsqueeze(-1)).squeeze(-1)
+        return self.loc + (self.lower @ eps.unsqueeze(-1)).squeeze(-1)
 
     @property
     def half_log_det(self) -> Tensor:
         """Half the logarithm of the covariance's determinant."""
-        return self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return self.lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self.check(value)
-        distance = mahalanobis(self.scale_tril, value - self.loc)
+        distance = mahalanobis(self.lower, value - self.loc)
         level = self.event_shape[0] * math.log(2 * math.pi)
         return -0.5 * (level + distance) - self.half_log_det
 

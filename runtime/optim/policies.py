@@ -162,7 +162,7 @@ class OneCycleLR(LRScheduler):
                     group.update(max_momentum=most, base_momentum=least)
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self) -> list[float]:
+    def _rates(self) -> list[float]:
         """The rates at this step; the momenta are set."""
         if self.last_epoch > self.total_steps:
             raise ArgumentError(
@@ -236,7 +236,7 @@ class CyclicLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
         self.base_lrs = for_groups("base_lr", optimizer, base_lr)
 
-    def get_lr(self) -> list[float]:
+    def _rates(self) -> list[float]:
         """The rates at this step; the momenta are set."""
         cycle = math.floor(1 + self.last_epoch / self.total_size)
         place = 1.0 + self.last_epoch / self.total_size - cycle

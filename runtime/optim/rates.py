@@ -25,7 +25,12 @@ EPOCH_GIVEN = (
 
 
 class LRScheduler:
-    """The base: counts epochs, and writes rates into the groups. Making one is its first step."""
+    """The base: counts epochs, and writes rates into the groups. Making one is its first step. A scheduler of
+    the user's defines `get_lr`, those here `_rates`, or `_next`.
+    """
+
+    _get_lr_called_within_step: bool = False
+    _is_initial: bool = False
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
@@ -53,14 +58,21 @@ class LRScheduler:
         self._step_count = 0
         self._seen = self.optimizer._steps
         """How many steps the optimiser had taken."""
+        self._is_initial = True
         self.step()
+        self._is_initial = False
 
     def _next(self, base: float, lr: float) -> float:
-        """The rate at `last_epoch`, from that of the epoch before. `_step_count` is 1 in the first step."""
+        """The rate at `last_epoch`, from that of the epoch before. `_is_initial` in the first step."""
         raise NotImplementedError
 
     def get_lr(self) -> list[float]:
-        """The rates of the groups at `last_epoch`."""
+        """The rates of the groups at `last_epoch`, for `step()` to ask for."""
+        if not self._get_lr_called_within_step:
+            warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.")
+        return self._rates()
+
+    def _rates(self) -> list[float]:
         return [self._next(base, group["lr"]) for base, group in self._pairs()]
 
     def _pairs(self) -> list[tuple[float, dict[str, Any]]]:
@@ -89,9 +101,16 @@ class LRScheduler:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         closed: Callable[[float], float] | None = getattr(self, "_closed", None)
         if epoch is None or closed is None:
-            self._set(self.get_lr())
+            self._set_next()
         else:
             self._set([closed(base) for base in self.base_lrs])
+
+    def _set_next(self) -> None:
+        self._get_lr_called_within_step = True
+        try:
+            self._set(self.get_lr())
+        finally:
+            self._get_lr_called_within_step = False
 
     def _set(self, rates: Sequence[Any]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates):
@@ -135,14 +154,14 @@ class _ByFunction(LRScheduler):
 class LambdaLR(_ByFunction):
     """The first rate times a function of the epoch."""
 
-    def get_lr(self) -> list[float]:
+    def _rates(self) -> list[float]:
         return [base * factor(self.last_epoch) for base, factor in zip(self.base_lrs, self.lr_lambdas)]
 
 
 class MultiplicativeLR(_ByFunction):
     """The last rate times a function of the epoch."""
 
-    def get_lr(self) -> list[float]:
+    def _rates(self) -> list[float]:
         rates = [group["lr"] for group in self.optimizer.param_groups]
         if self.last_epoch <= 0:
             return rates
@@ -247,7 +266,7 @@ class LinearLR(LRScheduler):
     def _next(self, base: float, lr: float) -> float:
         if self.last_epoch == 0:
             return lr * self.start_factor
-        if self._step_count == 1 or self.last_epoch > self.total_iters:
+        if self._is_initial or self.last_epoch > self.total_iters:
             return lr
         rise = self.end_factor - self.start_factor
         return lr * (1.0 + rise / (self.total_iters * self.start_factor + (self.last_epoch - 1) * rise))
@@ -267,7 +286,7 @@ class PolynomialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _next(self, base: float, lr: float) -> float:
-        if self._step_count == 1 or self.last_epoch > self.total_iters:
+        if self._is_initial or self.last_epoch > self.total_iters:
             return lr
         left = self.total_iters - self.last_epoch
         return float(lr * (left / (left + 1)) ** self.power)
@@ -285,7 +304,7 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _next(self, base: float, lr: float) -> float:
-        if self._step_count == 1:
+        if self._is_initial:
             return lr if self.last_epoch == 0 else self._closed(base)
         if (self.last_epoch - 1 - self.T_max) % (
             2 * self.T_max
@@ -331,7 +350,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             self._restart(epoch)
         self._step_count += 1
         self.last_epoch = math.floor(epoch)
-        self._set(self.get_lr())
+        self._set_next()
 
     def _restart(self, epoch: float) -> None:
         """The wave that this epoch is in, and how far."""

@@ -8,10 +8,12 @@ originals, in `module.parametrizations`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
+from retrograd.runtime import tracing
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.nn.containers import ModuleDict, ModuleList
 from retrograd.runtime.nn.module import Module
@@ -20,11 +22,33 @@ from retrograd.runtime.tensor import Tensor
 
 __all__ = [
     "ParametrizationList",
+    "cached",
     "is_parametrized",
     "register_parametrization",
     "remove_parametrizations",
     "type_before_parametrizations",
 ]
+
+
+class _Cache(NamedTuple):
+    found: dict[tuple[int, str], Tensor]
+    """What was computed, by the module's identity and the name."""
+    depth: int
+    """Of traces, of which one's Tensors mean nothing in another."""
+
+
+_CACHES: list[_Cache] = []
+"""One for each `cached()` that is entered; the outermost is filled."""
+
+
+@contextmanager
+def cached() -> Iterator[None]:
+    """Compute each parametrized Tensor once, when it is first read within."""
+    _CACHES.append(_Cache({}, tracing.depth))
+    try:
+        yield
+    finally:
+        _CACHES.pop()
 
 
 class ParametrizationList(ModuleList):
@@ -133,8 +157,12 @@ def _own_class(module: Module) -> None:
 
 def _computed(name: str) -> property:
     def get(module: Module) -> Tensor:
-        found: Tensor = module.parametrizations[name]()
-        return found
+        cache = next((c for c in _CACHES if c.depth == tracing.depth), None)
+        found: dict[tuple[int, str], Tensor] = {} if cache is None else cache.found
+        key = (id(module), name)
+        if key not in found:
+            found[key] = module.parametrizations[name]()
+        return found[key]
 
     def set_(module: Module, value: Tensor) -> None:
         for each in module.parametrizations[name]:

@@ -72,7 +72,7 @@ def _sequence(batch: Sequence[Sequence[Any]]) -> Any:
     first = batch[0]
     if any(len(sample) != len(first) for sample in batch):
         raise ShapeError(mirrored("each element in list of batch should be of equal size"))
-    parts = map(default_collate, map(list, zip(*batch, strict=True)))
+    parts = map(default_collate, zip(*batch, strict=True))
     return list(parts) if isinstance(first, tuple) else _like(first, parts)
 
 
