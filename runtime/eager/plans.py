@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import RetrogradError
-from retrograd.compiler.ir.graph import Input, Node, order
+from retrograd.compiler.ir.graph import Builder, Input, Node, order
 from retrograd.compiler.ops.copy import Contiguous
+from retrograd.compiler.ops.index import Take
+from retrograd.compiler.ops.shape import Reshape
 from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
 from retrograd.runtime.eager.folding import folded
 from retrograd.runtime.eager.instant import calls
@@ -289,6 +293,47 @@ def choice(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], s
     return (steps if len(args) + len(kwargs) > 1 else places)(f, args, kwargs, shown)
 
 
+def picks(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """What a mask picks of the first axes: how much that is, its elements tell; for other indices as `steps`.
+    Recorded are the places that it chooses."""
+    x, mask = args if len(args) == 2 else (None, None)
+    if not isinstance(mask, Tensor) or mask.dtype is not dtypes.bool_ or not mask.ndim:
+        return steps(f, args, kwargs, shown)
+    if x._value.shape[: mask.ndim] != mask._value.shape:
+        return None
+    builder = Builder()
+    given = [builder.input(f"x{k}", type_of(each._value)) for k, each in enumerate(args)]
+    flat, chosen = (_with_one_first(builder, node, mask.ndim) for node in given)
+    places = builder.input("places", chosen.type.with_dtype(dtypes.int64))
+    node = builder.node(_TAKE, flat, places)
+    named = of_graph(shown, args, kwargs, given, [node])(node)
+    take = step(_TAKE, [flat.type, places.type], node.type, named, _TAKE.evaluate)
+    flatten, level = (straight_to_one([i], o, lambda n: _step(n, "")) for i, o in zip(given, (flat, chosen)))
+    where = calls.places(_places, True) if chosen.type.size <= SMALL else _places
+
+    def recorded(x: Tensor, mask: Tensor) -> Tensor:
+        (found,) = where(level(mask))
+        return take(flatten(x), found)
+
+    return calls.unrecorded(lambda x, mask: np.asarray(x[mask], order="C"), 2, recorded)
+
+
+_TAKE = Take(0)
+
+
+def _places(truth: Tensor) -> tuple[Tensor]:
+    """Where a vector of bools is true."""
+    return (Tensor(np.flatnonzero(truth._value)),)
+
+
+def _with_one_first(builder: Builder, node: Node, axes: int) -> Node:
+    """The node with its first axes made one."""
+    if axes == 1:
+        return node
+    shape = node.type.shape
+    return builder.node(Reshape((prod(shape[:axes]), *shape[axes:])), node)
+
+
 def conversion(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """The operand itself, where the function changes nothing about it; else as `steps`."""
     try:
@@ -409,6 +454,7 @@ PLANNERS = {
     "updates": updates,
     "view": view,
     "choice": choice,
+    "picks": picks,
     "conversion": conversion,
     "copy": copy,
     "draws": draws,

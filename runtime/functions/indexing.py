@@ -180,7 +180,7 @@ _TAKE = places.Take(0)
 _BOOL, _LONG = np.dtype(np.bool_), np.dtype(np.int64)
 
 
-@public("__getitem__", method=True, function=False, replay=True)
+@public("__getitem__", method=True, function=False, replay="picks")
 def getitem(input: Tensor, index: Any) -> Tensor:
     """`x[index]`: a view where there are only ints, slices and None, else a copy."""
     found = _read_directly(input, index)
