@@ -77,7 +77,7 @@ class DType:
         if self.category == 0:
             return True
         if self.category == 2:
-            return not isfinite(number) or abs(number) <= limits(self).max
+            return not isfinite(number) or abs(number) <= float(limits(self).max)
         wraps = isinstance(number, int) and not self.is_signed
         return (-self.greatest if wraps else self.least) <= number <= self.greatest
 

@@ -285,6 +285,123 @@ def assignment_by_index(t: Any) -> Any:
 
 
 @program
+def all_kinds_of_plain_indices_are_recorded(t: Any) -> Any:
+    x, v = leaf(t, *range(1, 13)), leaf(t, *range(1, 5))
+    y, c, k = (x * 1).view(3, 4), t.tensor([True, False, True]), t.tensor([2, 0])
+    y[0] = v
+    y[-1, 1:] = 2.0
+    y[:, 3] = v[:3]
+    y[None, 1, ..., :2] = v[2:] * 3
+    y[c] = v
+    y[k] = t.stack([v, v * v])
+    y[:, k] = v[1:2]
+    y[y.detach() > 3] = v[0]
+    y[k, k] = v[:2]
+    y[c] = t.ones(2, 4)
+    y[1:][0] = 7
+    (g,) = t.autograd.grad((y * y * y).sum(), v, create_graph=True)
+    (y.sum() + (g * g).sum()).backward()
+    return y, g, x.grad, v.grad, y.grad_fn.name(), y._version
+
+
+@program
+def a_tensor_without_history_takes_elements_with_one(t: Any) -> Any:
+    v, out = leaf(t), t.zeros(3, 3)
+    for row in range(3):
+        out[row] = v * row
+    out[:, 0] = v[0]
+    (out * out).sum().backward()
+    return out, out.requires_grad, v.grad
+
+
+@program
+def a_part_of_a_part_is_written(t: Any) -> Any:
+    x = leaf(t, 1, 2, 3, 4, 5, 6)
+    y = (x * x).view(2, 3).t()
+    part = y[1:]
+    part[0, 1] = x[0]
+    part[1] *= x[1]
+    part[:, 0] += 1
+    (y * y).sum().backward()
+    return y, part, x.grad
+
+
+@program
+def places_are_freed_with_the_graph(t: Any) -> Any:
+    y = leaf(t) * 1
+    y[t.tensor([0, 1])] = 0.0
+    y.sum().backward()
+    y.sum().backward()
+
+
+@program
+def a_leaf_is_not_written_to(t: Any) -> Any:
+    leaf(t)[0] = 1.0
+
+
+@program
+def what_does_not_fit_is_not_written(t: Any) -> Any:
+    y = (leaf(t, 1, 2, 3, 4) * 1).view(2, 2)
+    y[0] = t.ones(3)
+
+
+@program
+def superfluous_axes_are_dropped(t: Any) -> Any:
+    x, v = leaf(t), leaf(t, 5)
+    y = x * 1
+    y[1:] = v.view(1, 1, 1)
+    y.sum().backward()
+    return y, x.grad, v.grad
+
+
+@program
+def hooks_see_what_is_left_of_the_cotangent(t: Any) -> Any:
+    x, seen = leaf(t), []
+    y = x * 2
+    y.register_hook(lambda g: seen.append(g.tolist()))
+    y[1] = x[0]
+    y.retain_grad()
+    (y * y).sum().backward()
+    return seen, y.grad, x.grad
+
+
+def test_of_writes_to_one_place_the_last_has_the_gradient() -> None:
+    v = rg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = rg.zeros(2)
+    y[rg.tensor([0, 1, 0])] = v
+    (y * rg.tensor([10.0, 20.0])).sum().backward()
+    assert (y.tolist(), v.grad.tolist()) == ([3.0, 2.0], [0.0, 20.0, 10.0])
+
+
+def test_a_mask_that_changes_is_noticed() -> None:
+    y, c = leaf(rg) * 1, rg.tensor([True, False, True])
+    y[c] = 0.0
+    c[0] = False
+    with pytest.raises(GradientError, match="is at version 1; expected version 0 instead"):
+        y.sum().backward()
+
+
+def test_one_of_several_views_is_not_written_to() -> None:
+    with pytest.raises(GradientError, match="the output of a function that returns multiple views"):
+        (leaf(rg) * 1).split(1)[0][0] = 1.0
+
+
+def test_a_compiled_function_goes_back_through_a_write_outside() -> None:
+    x = rg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+    def loss(v: Any) -> Any:
+        y = v * 1
+        y[0] = v[1] * v[2]
+        y[y > 2.5] = 0.0
+        return (y * y).sum()
+
+    value, grad = rg.compile_grad(loss).value_and_grad(x)
+    loss(x).backward()
+    assert value.item() == loss(x).item()
+    assert grad.tolist() == x.grad.tolist()
+
+
+@program
 def zeroing_cuts_the_gradient(t: Any) -> Any:
     x = leaf(t)
     y = x * 2

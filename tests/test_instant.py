@@ -7,8 +7,10 @@ several times: the first ones are Python's in any case, for from them the native
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import itertools
+import operator
 import sys
 import threading
 from collections.abc import Callable
@@ -468,6 +470,10 @@ CALLS: list[Callable[[Any, Any], Any]] = [
     lambda x, w: float(x.cpu()[0, 0].item()),
     lambda x, w: rg.nn.functional.binary_cross_entropy(x, w),
     lambda x, w: x.mul_(1.0),
+    lambda x, w: (x[x > 2], w[w > 0], w[w[0] > 0]),
+    lambda x, w: operator.setitem(x, (0, slice(1)), 1.0),
+    lambda x, w: operator.setitem(x, x > 2, x[0, 0]),
+    lambda x, w: operator.setitem(w * 2, 0, w[1]),
     lambda x, w: (w * x).mul_(w).add_(x).tanh_(),
     lambda x, w: rg.zeros(3, 3).addcmul_(w, w, value=2.0).masked_fill_(x > 2, 0.0),
 ]
@@ -576,3 +582,48 @@ def test_gather_and_masked_fill_look_at_each_call() -> None:
     for _ in range(4):
         with pytest.raises(RetrogradError, match="out of bounds"):
             x.gather(1, rg.tensor([[3], [0]]))
+
+
+INDICES = [
+    0, -1, slice(1), slice(1, None), (0, 1), (slice(None), 1), None, ..., (..., 0), (None, 1),
+    rg.tensor([2, 0]), rg.tensor([True, False, True]), rg.eye(3) > 0, slice(None, None, 2),
+    (rg.tensor([0, 1]), rg.tensor([2, 1])),
+]  # fmt: skip
+VALUES = [1, 0.5, -3, 60000.0, float("nan"), True, rg.tensor(2.0), rg.ones(3), rg.ones(1, 3), rg.tensor(4)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("index", INDICES, ids=str)
+def test_elements_are_set_as_in_pytorch(index: Any, dtype: str, torch: Any) -> None:
+    at = _theirs(index, torch)
+    for value in VALUES:
+        x, y = rg.zeros(3, 3, dtype=getattr(rg, dtype)), torch.zeros(3, 3, dtype=getattr(torch, dtype))
+        given = _theirs(value, torch)
+        try:
+            y[at] = given
+        except (RuntimeError, TypeError):
+            continue  # most of these are told of in test_error_texts.py
+        x[index] = value
+        np.testing.assert_array_equal(x.numpy(), y.numpy())
+        assert x._version == y._version
+
+
+def _theirs(x: Any, torch: Any) -> Any:
+    if isinstance(x, rg.Tensor):
+        return torch.from_numpy(x.numpy())
+    return tuple(_theirs(each, torch) for each in x) if isinstance(x, tuple) else x
+
+
+@pytest.mark.parametrize("mask", [0, 1, 2, 3])
+def test_what_a_mask_picks_is_recorded(mask: int) -> None:
+    x = (rg.arange(24.0).reshape(2, 3, 4) * 1).requires_grad_()
+    masks = [rg.tensor([True, False]), x[..., 0] > 5, (x > 7).mT.contiguous().mT, rg.zeros(2, dtype=rg.bool)]
+    for view in (x, (x * 1).mT.contiguous().mT):
+        picked = again(functools.partial(operator.getitem, view, masks[mask]))
+        assert picked.tolist() == x.detach().numpy()[masks[mask].numpy()].tolist()
+        assert picked.is_contiguous()
+        assert picked.grad_fn.name() == "IndexBackward0"
+        (g,) = rg.autograd.grad((picked * picked).sum(), x)
+        expected = np.zeros((2, 3, 4))
+        expected[masks[mask].numpy()] = 2 * x.detach().numpy()[masks[mask].numpy()]
+        assert g.tolist() == expected.tolist()

@@ -97,7 +97,7 @@ def assign(tensor: Tensor, new: Tensor, overwrites: str = "", given: Tensor | No
         _write(tensor, new)
         if isinstance(edge, OpNode):
             edge.settle_in(tensor, new._value)
-        _set_history(tensor, edge)
+        set_history(tensor, edge)
     else:
         _write(tensor, new)
     return tensor
@@ -249,7 +249,7 @@ def _replace(trace: Trace, tensor: Tensor, node: Node) -> None:
     _replace(trace, base, placed(view.path, trace.lift(base), node) if view.path else node)
 
 
-def _set_history(tensor: Tensor, edge: GradNode) -> None:
+def set_history(tensor: Tensor, edge: GradNode) -> None:
     """The elements come from `edge` now. A view's history is that of its base, with the view's part
     exchanged.
     """

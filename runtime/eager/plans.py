@@ -296,7 +296,7 @@ def choice(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], s
 def picks(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """What a mask picks of the first axes: how much that is, its elements tell; for other indices as `steps`.
     Recorded are the places that it chooses."""
-    x, mask = args if len(args) == 2 else (None, None)
+    x, mask = args if len(args) == 2 else (args[0], None)
     if not isinstance(mask, Tensor) or mask.dtype is not dtypes.bool_ or not mask.ndim:
         return steps(f, args, kwargs, shown)
     if x._value.shape[: mask.ndim] != mask._value.shape:
@@ -323,7 +323,8 @@ _TAKE = Take(0)
 
 def _places(truth: Tensor) -> tuple[Tensor]:
     """Where a vector of bools is true."""
-    return (Tensor(np.flatnonzero(truth._value)),)
+    array: Any = truth._value
+    return (Tensor(np.flatnonzero(array)),)
 
 
 def _with_one_first(builder: Builder, node: Node, axes: int) -> Node:

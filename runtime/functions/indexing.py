@@ -25,7 +25,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.kernels import stored
+from retrograd.runtime.eager.instant.calls import late
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.record import recorded
 from retrograd.runtime.eager.selection import Selection, select, written
@@ -33,7 +33,8 @@ from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index
 from retrograd.runtime.functions.public import axis_of, known, public
 from retrograd.runtime.functions.selecting import counts_unknown, masked_scatter
-from retrograd.runtime.modes import STATE, is_sealed
+from retrograd.runtime.functions.writing import written_by_numpy
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
@@ -206,7 +207,7 @@ _TITLE, _WHOLE, _FILLED = "IndexPutBackward0", "torch::autograd::CopyBackwards",
 @public("__setitem__", method=True, function=False)
 def setitem(input: Tensor, index: Any, value: Any) -> None:
     """`x[index] = value`, in place: a number or a tensor that broadcasts to `x[index]`."""
-    if _write_directly(input, index, value):
+    if written_by_numpy(input, index, value):
         return
     if not isinstance(value, Tensor | bool | int | float | np.ndarray | np.generic):
         raise ArgumentError(
@@ -231,66 +232,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             _put(view, _integers(input, picks), elements, accumulate=False)
 
 
-def _write_directly(x: Tensor, index: Any, value: Any) -> bool:
-    """Have NumPy write at a plain index, where nothing is traced or recorded; else say False."""
-    array, view = x._value, x._view
-    if tracing.depth or type(array) is not np.ndarray or not array.flags.writeable or is_sealed(x._counter):
-        return False
-    if STATE.grad and (x._requires_grad or (view is not None and view.base.requires_grad)):
-        return False
-    elements = _elements_for(array, value)
-    at = None if elements is None else index if _is_basic(index) else _plain_tensors(x, index) or None
-    if at is None:
-        return False
-    under_mask = at is not index and at[0].dtype is _BOOL
-    if under_mask and ((type(elements) is np.ndarray and elements.ndim) or at[0].ndim < array.ndim):
-        return False
-    fresh = view is not None and view.version == view.base._counter[0]
-    try:
-        if under_mask:
-            np.putmask(array, at[0], elements)
-        else:
-            array[at] = elements
-    except (IndexError, ValueError):  # told in the user's terms by the general way
-        return False
-    changed(x)
-    if view is not None and fresh and not view.base.requires_grad:
-        view.version = view.base._counter[0]
-    return True
-
-
-def _is_basic(index: Any) -> bool:
-    """Whether it is ints, slices forwards, None and the ellipsis."""
-    if type(index) is int:
-        return True
-    for part in index if type(index) is tuple else (index,):
-        kind = type(part)
-        if kind is int:
-            continue
-        if kind is slice:
-            if not (type(part.start) in _ENDS and type(part.stop) in _ENDS and type(part.step) in _ENDS):
-                return False
-            if part.step is not None and part.step <= 0:
-                return False
-        elif part is not None and part is not Ellipsis:
-            return False
-    return True
-
-
-_ENDS = (int, type(None))
-
-
-def _elements_for(array: Array, value: Any) -> Any:
-    """A number that the dtype holds, or a Tensor of it without history, for NumPy; else None."""
-    kind = type(value)
-    if kind is float or kind is int:
-        return value if array.dtype.kind == "f" and -_FITS < value < _FITS else stored(value, array.dtype)
-    given = value._value if isinstance(value, Tensor) and not (STATE.grad and value.requires_grad) else None
-    return given if type(given) is np.ndarray and given.dtype is array.dtype else None
-
-
-_FITS = 65504
-"""What every floating dtype holds."""
+setattr(Tensor, "__setitem__", late(setitem, lambda: calls.setting(setitem)))  # noqa: B010  # as methods are
 
 
 def _fitted(value: Tensor, shape: Sequence[int], expanded: bool = False) -> Tensor:

@@ -126,6 +126,10 @@ def PyObject_GenericSetAttr(thing: Object, name: Object, value: Object) -> Int32
 
 
 @extern
+def PyObject_SetItem(thing: Object, key: Object, value: Object) -> Int32: ...
+
+
+@extern
 def PyObject_RichCompareBool(one: Object, other: Object, relation: Int32) -> Int32: ...
 
 

@@ -181,6 +181,11 @@ def places(slow: Function, apart: bool) -> Function:
     return _asked("retrograd_places", slow, 1, apart=apart)
 
 
+def setting(slow: Function) -> Function:
+    """`x[index] = value`."""
+    return _asked("retrograd_set", slow, 3)
+
+
 def _asked(
     entry: str, slow: Function, arity: int, compute: Function | None = None, *, floats: bool = False,
     apart: bool = False,

@@ -44,7 +44,18 @@ def available() -> bool:
 
 # ---- the library -------------------------------------------------------------------------------------------
 
-_MODULES = ("answers", "changing", "drawing", "entries", "finding", "lists", "makers", "replaying", "views")
+_MODULES = (
+    "answers",
+    "changing",
+    "drawing",
+    "entries",
+    "finding",
+    "lists",
+    "makers",
+    "replaying",
+    "setting",
+    "views",
+)
 _entries = cpu.exported(*(f"{__package__}.{name}" for name in _MODULES))
 
 _members = (

@@ -1,0 +1,117 @@
+"""`x[index] = value` natively, where nothing is recorded and the index means the same to NumPy.
+
+In flow the Tensor, the index and the value; out flows None, when NumPy has written. An index is ints, forward
+slices, None and the ellipsis, or one mask or tensor of integers; a value is a number, or a Tensor of the same
+dtype. `slow` does all else, and says what is wrong.
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.native.language import Array, Int32, cast, exported, native, stack
+from retrograd.runtime.eager.instant.answers import BOOL, INT64
+from retrograd.runtime.eager.instant.entries import dtype_of
+from retrograd.runtime.eager.instant.history import is_recorded
+from retrograd.runtime.eager.instant.keys import ELLIPSIS, SLICE, TUPLE, Slice
+from retrograd.runtime.eager.instant.lists import is_change_noted, is_open_to_change
+from retrograd.runtime.eager.instant.operands import (
+    array_of,
+    is_plain,
+    is_tensor,
+    or_slow,
+    shared,
+    shown,
+    tracked,
+)
+from retrograd.runtime.eager.instant.records import FLOATING, SOLID, AnyTensor, Function
+from retrograd.runtime.native.objects import (
+    FLOAT,
+    LONG,
+    NONE,
+    Float,
+    NdArray,
+    Object,
+    Py_DecRef,
+    PyLong_AsLongAndOverflow,
+    PyObject_SetItem,
+    Tuple,
+)
+
+HELD = 65504
+"""What every floating dtype holds."""
+
+
+@exported
+def retrograd_set(function: Function, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
+    """None, when the elements at an index have been written."""
+    asked = function.asked
+    array = array_of(args[0]) if is_plain(asked, nargs, names) else None
+    done = array is not None and is_written_at(cast(AnyTensor, args[0]), array, args[1], args[2])
+    return or_slow(shared(NONE) if done else None, asked.slow, args, nargs, names)
+
+
+@native
+def is_written_at(x: AnyTensor, array: NdArray, index: Object, value: Object) -> bool:
+    """Have NumPy write; false for Python's turn."""
+    if not is_open_to_change(x, array):
+        return False
+    others = tracked(value) if is_tensor(value) else 0
+    at = plain_index(index)
+    if at is None or is_recorded(tracked(x) | others):
+        return False
+    elements = elements_for(array, value)
+    if elements is None:
+        return False
+    status = PyObject_SetItem(array, at, elements)
+    Py_DecRef(elements)
+    return status == 0 and is_change_noted(x)
+
+
+# ---- the index ---------------------------------------------------------------------------------------------
+@native
+def plain_index(index: Object) -> Object | None:
+    """The index as NumPy takes it, borrowed; null of another one."""
+    if is_tensor(index):
+        array = shown(index)
+        if array is None or array.ndim == 0 or (array.dtype is not BOOL and array.dtype is not INT64):
+            return None
+        return array
+    if index.type is not TUPLE:
+        return index if is_span(index) else None
+    parts = cast(Tuple, index)
+    for i in range(parts.length):
+        if not is_span(parts.items[i]):
+            return None
+    return index
+
+
+@native
+def is_span(part: Object) -> bool:
+    """Whether a part of an index is an int, a slice without a step, None or the ellipsis."""
+    if part.type is LONG or part is NONE or part is ELLIPSIS:
+        return True
+    if part.type is not SLICE:
+        return False
+    span = cast(Slice, part)
+    return span.step is NONE and is_end(span.start) and is_end(span.stop)
+
+
+@native
+def is_end(x: Object) -> bool:
+    return x is NONE or x.type is LONG
+
+
+# ---- the value ---------------------------------------------------------------------------------------------
+@native
+def elements_for(array: NdArray, value: Object) -> Object | None:
+    """What NumPy writes for a value, a new reference; null where Python must look."""
+    if is_tensor(value):
+        given = shown(value)
+        return None if given is None or given.dtype is not array.dtype else shared(given)
+    dtype = dtype_of(array)
+    if value.type is FLOAT and 0 <= dtype < FLOATING:
+        return shared(value) if abs(cast(Float, value).value[0]) < cast(float, HELD) else None
+    if value.type is not LONG or not 0 <= dtype < SOLID:
+        return None
+    overflow = stack(Array[Int32], 1)
+    whole = PyLong_AsLongAndOverflow(value, overflow)
+    return shared(value) if overflow[0] == 0 and (dtype >= FLOATING or -HELD < whole < HELD) else None
