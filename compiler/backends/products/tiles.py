@@ -19,6 +19,9 @@ from retrograd.compiler.backends.vector import Block, Value, fma
 _SIZES = {"f32": 4, "f64": 8}
 _TOGETHER = 3
 """Rows that are found from one pointer."""
+_EARLY = 8
+"""Inner positions after which a vector of the right operand is wanted that is fetched now: so a panel that
+does not stay in the first-level cache is there in time."""
 
 
 class _Writer:
@@ -79,6 +82,12 @@ class _Writer:
     def element(self, address: str) -> Value:
         return self.block.emit(f"load {LLVM_TYPES[self.kind]}, ptr {address}, align {self.size}", self.kind)
 
+    def fetch(self, address: str) -> None:
+        """Let what is there come into the cache."""
+        name = "llvm.prefetch.p0"
+        self.block.declare(name, f"declare void @{name}(ptr, i32, i32, i32)")
+        self.block.do(f"call void @{name}(ptr {address}, i32 0, i32 3, i32 1)")
+
     def store(self, value: Value, address: str, mask: str | None = None) -> None:
         if mask is None:
             self.block.do(f"store {value.type} {value.ref}, ptr {address}, align {self.size}")
@@ -126,7 +135,7 @@ def tile(found: re.Match[str]) -> str:
     row, inner, down, before, after, count, bits, blocks, *steps, ahead, ahead_on, ahead_down = w.words(TILE)
     mask = w.mask(bits) if found["edge"] else None
     triple, double = (block.emit(f"mul i64 {row}, {n}", "i64").ref for n in (_TOGETHER, 2))
-    first = w.on("%a", ahead)
+    early, first = w.product(down, str(_EARLY)), w.on("%a", ahead)
     block.do("br label %tile")
     block.label("tile")
     whole = len(block.lines)
@@ -146,8 +155,9 @@ def tile(found: re.Match[str]) -> str:
     firsts = {"left": (count, count), "b0": ("%b", "%b"), "ahead": ("%ahead.tile", "%ahead.tile")}
     firsts |= {f"a{g}": (x, x) for g, x in enumerate(starts)}
     firsts |= {f"sum{i}.{v}": ("zeroinitializer", begun[i][v].ref) for i, v in sums}
-    block.declare("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-    block.do("call void @llvm.prefetch.p0(ptr %ahead, i32 0, i32 3, i32 1)")
+    later = w.on("%b0", early)
+    for place in ("%ahead", *(w.on(later, v * w.lanes * w.size) for v in range(vectors))):
+        w.fetch(place)
     ons = {"left": block.emit("sub i64 %left, 1", "i64").ref, "b0": w.on("%b0", down)}
     ons["ahead"] = w.on("%ahead", ahead_on)
     ons |= {f"a{g}": w.on(f"%a{g}", inner) for g in range(len(starts))}
