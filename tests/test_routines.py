@@ -42,7 +42,10 @@ def normal(*shape: int, kind: str = "f32") -> Array:
 @pytest.mark.parametrize(("rows", "vectors"), [(1, 1), (3, 2), (2, 3), (6, 4), (12, 1), (1, 16)])
 @pytest.mark.parametrize("short", [0, 1])
 @pytest.mark.parametrize("goes_on", [False, True])
-def test_tiles_below_each_other(kind: str, rows: int, vectors: int, short: int, goes_on: bool) -> None:
+@pytest.mark.parametrize("far", [False, True])
+def test_tiles_below_each_other(
+    kind: str, rows: int, vectors: int, short: int, goes_on: bool, far: bool
+) -> None:
     lanes, blocks, inner = LANES[kind], 3, 5
     size, width = DTYPES[kind].itemsize, vectors * lanes
     extent, columns = rows * blocks - short * (rows - 1), width - short
@@ -57,7 +60,7 @@ def test_tiles_below_each_other(kind: str, rows: int, vectors: int, short: int, 
         "to_on": rows * columns * size, "to_back": back * columns * size, "ahead": 0, "ahead_on": 0,
         "ahead_down": 0,
     }  # fmt: skip
-    name = f"retrograd_tile_{kind}x{lanes}_{rows}x{vectors}" + "_edge" * short
+    name = f"retrograd_tile_{kind}x{lanes}_{rows}x{vectors}" + "_far" * far + "_edge" * short
     run(name, [a, b, begun if goes_on else None, out], [told[word] for word in TILE])
     expected = a.astype("f8") @ b
     for block in range(blocks if goes_on else 0):
@@ -146,7 +149,7 @@ def test_there_is_no_routine_of_another_name() -> None:
 
 @pytest.mark.parametrize("bits", [128, 256, 512])
 def test_every_kind_of_routine_is_written_for_every_width(bits: int) -> None:
-    for kind, edge in product(("f32", "f64"), ("", "_edge")):
+    for kind, edge in product(("f32", "f64"), ("", "_edge", "_far", "_far_edge")):
         lanes = bits // (32 if kind == "f32" else 64)
         for name in (f"tile_{kind}x{lanes}_4x2{edge}", f"turn_{kind}x{lanes}", f"copy_{kind}x{lanes}_3"):
             assert assemble(routine(f"retrograd_{name}", bits), HOST)

@@ -21,6 +21,10 @@ _COPIED_TOGETHER = 1024
 """Elements side by side of several blocks of the left operand that are copied together."""
 _PARALLEL_COPY = 1 << 16
 """Elements from which on threads share the copying, and of a task that there is then, or a little more."""
+_NEAR = 24 << 10
+"""Bytes of a panel of the right operand that stays in the first-level cache, at most, beside what else comes
+by. To fetch it ahead all the same takes up to a tenth more time; so it does where a tile has few rows, which
+load as often as they multiply."""
 _LINE = 64
 """Bytes that sums begin at a multiple of, behind the copies."""
 _SLACK = 1024
@@ -77,7 +81,8 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
     waits = epilogue or known["turned"] or plan.depth < s.inner.extent
     sums = (plan.size * plan.beside * plan.rows + plan.lanes) * plan.width * itemsize + _SLACK
     edge = columns - (plan.vectors - 1) * plan.lanes
-    tile = f"retrograd_tile_{_kind(s)}_{plan.rows}x{plan.vectors}" + ("_edge" if edge < plan.lanes else "")
+    marks = "_far" * _is_far(s) + "_edge" * (edge < plan.lanes)
+    tile = f"retrograd_tile_{_kind(s)}_{plan.rows}x{plan.vectors}{marks}"
     known |= {"tile": tile, "epilogue": epilogue, "itemsize": itemsize, "mask": _bits(edge)}
     known["sums_bytes"] = sums if waits else 0
     for name, axis in (("out_row", s.row), ("out_column", s.column), ("out_batch", s.batch)):
@@ -85,6 +90,14 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
     alone = known["chunks"] == 1 and plan.beside == 1 and not known["copy_left"] and not known["copy_right"]
     known["simple"] = int(alone and not waits)
     return [*(known[name] for name in PLAN[:-1]), *_told(s, known)]
+
+
+def _is_far(s: Routine) -> bool:
+    """Should tiles fetch panels of the right operand, which are not in the first-level cache?"""
+    plan, inner = s.plan, s.inner.extent
+    swept = plan.depth < inner and not plan.copies_right
+    large = min(plan.depth, inner) * plan.width * s.left.dtype.itemsize > _NEAR
+    return (swept or large) and plan.rows >= plan.vectors
 
 
 def _sizes(s: Routine) -> dict[str, Word]:

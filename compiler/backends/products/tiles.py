@@ -155,9 +155,11 @@ def tile(found: re.Match[str]) -> str:
     firsts = {"left": (count, count), "b0": ("%b", "%b"), "ahead": ("%ahead.tile", "%ahead.tile")}
     firsts |= {f"a{g}": (x, x) for g, x in enumerate(starts)}
     firsts |= {f"sum{i}.{v}": ("zeroinitializer", begun[i][v].ref) for i, v in sums}
-    later = w.on("%b0", early)
-    for place in ("%ahead", *(w.on(later, v * w.lanes * w.size) for v in range(vectors))):
-        w.fetch(place)
+    w.fetch("%ahead")
+    if found["far"]:
+        later = w.on("%b0", early)
+        for v in range(vectors):
+            w.fetch(w.on(later, v * w.lanes * w.size))
     ons = {"left": block.emit("sub i64 %left, 1", "i64").ref, "b0": w.on("%b0", down)}
     ons["ahead"] = w.on("%ahead", ahead_on)
     ons |= {f"a{g}": w.on(f"%a{g}", inner) for g in range(len(starts))}
