@@ -39,7 +39,11 @@ BY_HAND = {
     "include_last_offset=False, padding_idx=None)",
     "lu": "def _lu_no_infos(A, pivot=True, get_infos=False, out=None): "
     "_lu_with_info(A, pivot=pivot, check_errors=_)",
-    "meshgrid": "def meshgrid(*tensors, indexing=None): _VF.meshgrid(tensors, indexing=given(indexing))",
+    "meshgrid": "def meshgrid(*tensors, indexing=None): "
+    "_VF.meshgrid(spread(tensors), indexing=given(indexing))",
+    "atleast_1d": "def atleast_1d(*tensors): _VF.atleast_1d(spread(tensors))",
+    "atleast_2d": "def atleast_2d(*tensors): _VF.atleast_2d(spread(tensors))",
+    "atleast_3d": "def atleast_3d(*tensors): _VF.atleast_3d(spread(tensors))",
 }
 """Lines of functions that the walk does not see through."""
 
@@ -344,7 +348,7 @@ class Walk:
             case ast.Call(func=ast.Name(id=name), args=[only]) if name in SPREAD:
                 return f"{SPREAD[name]}({self.argument(only)})"
             case ast.Call(func=ast.Name(id="_list_with_default"), args=[first, _]):
-                return self.argument(first)
+                return f"filled({self.argument(first)})"
             case ast.Attribute(value=ast.Name(id="self"), attr=attr):
                 return self.values.get(f"self.{attr}", "_")
             case ast.Starred(value=value):

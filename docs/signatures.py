@@ -105,14 +105,7 @@ def forms(name: str, function: Any, known: Forms, method: bool) -> list[str]:
         several = [one[1]]
     declared = known.get(name) or known.get(called, [])
     if several:
-        whole = {
-            a.arg for f in declared for a in f.args.args if type_of(a.annotation)[0] == "tuple[1] of ints"
-        }
-
-        def widened(found: re.Match[str]) -> str:
-            return f"tuple{'[1]' * (found[1] in whole)} of ints {found[1]}"
-
-        lenient = [re.sub(r"tuple of ints (\w+)", widened, form) for form in several]
+        lenient = [wider(form, called, declared) for form in several]
         mark = "!" if one is not None else ""
         return [f"{called}{mark}({form})" for form in lenient]
     known_forms = best(called, declared, method)
@@ -121,7 +114,42 @@ def forms(name: str, function: Any, known: Forms, method: bool) -> list[str]:
         known_forms = schema(called, method) or known_forms
     most = re.search(r"takes (?:from \d+ to )?(\d+) positional", text)
     limited = [late(form, int(most[1])) if most is not None else form for form in known_forms]
-    return [renamed(form, function) for form in limited]
+    return [renamed(whole_form(form, called, declared), function) for form in limited]
+
+
+def whole_form(form: str, called: str, declared: list[ast.FunctionDef]) -> str:
+    head, _, inside = form[:-1].partition("(")
+    return f"{head}({wider(inside, called, declared)})"
+
+
+def wider(form: str, called: str, declared: list[ast.FunctionDef]) -> str:
+    """The form, with what errors do not tell: for which sequences one int will do, and where None will."""
+    import torch
+
+    whole = {a.arg for f in declared for a in f.args.args if type_of(a.annotation)[0] == "tuple[1] of ints"}
+    none: set[str] = set()
+    names = set(re.findall(r"(?<!=) (\w+)(?= =|,|$)", form)) - {"input"}
+    for known in torch._C._jit_get_schemas_for_operator(f"aten::{called}"):
+        arguments = {a.name: a for a in known.arguments if a.name not in ("self", "input")}
+        if not names - {"out"} <= arguments.keys() | UNKNOWN or not arguments.keys() <= names:
+            continue
+        whole |= {name for name, a in arguments.items() if a.N}
+        none |= {
+            name for name, a in arguments.items()
+            if str(a.real_type).startswith("Optional[")
+            or (a.N and a.has_default_value() and a.default_value == [])
+        }  # fmt: skip
+
+    def widened(found: re.Match[str]) -> str:
+        kind, name = found[1], found[2]
+        one = "tuple[1] of ints" if name in whole and kind == "tuple of ints" else kind
+        return f"{one}{'?' * (name in none)} {name}"
+
+    return re.sub(r"((?:tuple of )?[\w.]+) (\w+)(?= =|,|$)", widened, form)
+
+
+UNKNOWN = {"dtype", "layout", "device", "pin_memory", "requires_grad", "generator"}
+"""What forms say and schemas of the same overload may not."""
 
 
 def late(form: str, most: int) -> str:

@@ -353,6 +353,8 @@ def test_in_place_is_out_of_place_written_back(name: str) -> None:
     ]
     if name == "acosh":
         operands[0] = operands[0] + 1
+    if name == "nan_to_num":
+        operands[1:] = [x.sum().item() for x in operands[1:]]
     expected = getattr(operands[0], name)(*operands[1:])
     x = operands[0].clone()
     array = x.numpy()

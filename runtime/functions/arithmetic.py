@@ -21,9 +21,9 @@ from retrograd.runtime.eager.inplace import assign, detach, detach_
 from retrograd.runtime.eager.kernels import number, stored
 from retrograd.runtime.eager.promotion import as_operand, common_dtype
 from retrograd.runtime.eager.replay import replayed
-from retrograd.runtime.functions.pointwise import FUNCTIONS, public
+from retrograd.runtime.functions.admission import admitting
+from retrograd.runtime.functions.pointwise import ALIASES, FUNCTIONS, public
 from retrograd.runtime.functions.rows import APPLY, Function
-from retrograd.runtime.functions.telling import telling
 from retrograd.runtime.functions.updating import in_place_of, write_out
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
@@ -42,7 +42,7 @@ def entered(in_place: bool = True, replay: bool | str = True) -> Callable[[_F], 
 
     def enter(function: _F) -> _F:
         name = function.__name__.rstrip("_")
-        public(name, telling(name, function), in_place, replay)
+        public(name, admitting(name, function, *ALIASES.get(name, ())), in_place, replay)
         return function
 
     return enter
@@ -50,7 +50,7 @@ def entered(in_place: bool = True, replay: bool | str = True) -> Callable[[_F], 
 
 def updating(function: _F) -> _F:
     """The method, which writes where its plan says, and whose errors are told."""
-    return replayed(telling(function.__name__, function), planner="updates")  # type: ignore[return-value]  # called as it is
+    return replayed(admitting(function.__name__, function), planner="updates")  # type: ignore[return-value]  # called as it is
 
 
 def _into(out: Tensor | None, result: Tensor) -> Tensor:
@@ -191,15 +191,15 @@ def _polygamma(n: int, input: Tensor) -> Tensor:
     )  # of Tensors, a Tensor
 
 
-polygamma = FUNCTIONS["polygamma"] = replayed(_polygamma, "PolygammaBackward0")
+polygamma = FUNCTIONS["polygamma"] = replayed(admitting("polygamma", _polygamma), "PolygammaBackward0")
 
 
-@method("polygamma")
 def _polygamma_method(self: Tensor, n: int) -> Tensor:
     """The n-th derivative of `digamma` at each element."""
     return polygamma(n, self)
 
 
+method("polygamma")(admitting("polygamma", _polygamma_method))
 method("polygamma_")(in_place_of("polygamma", _polygamma_method))
 
 

@@ -19,7 +19,9 @@ _HERE = Path(__file__).parent
 _WRAPPERS = frozenset(
     str(path) for path in (
         __file__,
-        *(_HERE / f"{name}.py" for name in ("public", "rows", "updating", "pointwise", "telling", "kernels")),
+        *(_HERE / f"{name}.py" for name in (
+            "public", "rows", "updating", "pointwise", "telling", "kernels", "admission",
+        )),
         *(_HERE.parent / "eager" / f"{name}.py" for name in ("replay", "plans", "instant/calls")),
         _HERE.parent / "tracing.py",
     )
@@ -54,9 +56,11 @@ def call_site(name: str, outside: bool = False) -> CallSite | None:
     path = _path(frame)
     if path is None:
         return None
-    *holders, (_, last) = path or [("", name)]
+    *holders, (loaded, last) = path or [("", name)]
     if holders:
         return CallSite(_area(frame, holders), last)
+    if loaded in ("LOAD_METHOD", "LOAD_ATTR"):
+        return CallSite("Tensor.", last)  # of what an expression gives
     return None if frame.f_code.co_filename.startswith(_PACKAGE) else CallSite("", name)
 
 
@@ -83,8 +87,8 @@ def _path(frame: FrameType) -> list[Step] | None:
             if path:
                 break
             continue
-        if not path and not step.opname.startswith("LOAD_"):
-            continue
+        if not path and (step.opname == "LOAD_CONST" or not step.opname.startswith("LOAD_")):
+            continue  # names of keywords, too
         path.append((step.opname, str(step.argval)))
     return path[::-1]
 

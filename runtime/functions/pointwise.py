@@ -15,8 +15,10 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime import grad_names
 from retrograd.runtime.eager.instant.calls import late
 from retrograd.runtime.eager.replay import called, replayed
+from retrograd.runtime.functions.admission import admitting
+from retrograd.runtime.functions.refusals import takes_numbers
 from retrograd.runtime.functions.rows import APPLY, ROWS, Function, general, natively
-from retrograd.runtime.functions.telling import not_a_tensor, telling
+from retrograd.runtime.functions.telling import not_a_tensor
 from retrograd.runtime.functions.updating import in_place_of, write_out
 from retrograd.runtime.tensor import Tensor
 
@@ -108,9 +110,13 @@ def row_function(row: Elementwise) -> Function:
     chosen: Function = with_other if row.arity == 2 else function
     chosen.__name__ = chosen.__qualname__ = row.name
     chosen.__doc__ = f"`{row.formula}`, element by element."
+
+    def admitted() -> Function:
+        return admitting(row.name, chosen, *ALIASES.get(row.name, ()))
+
     if row.arity > 2:
-        return telling(row.name, chosen)
-    return late(chosen, lambda: natively(row, telling(row.name, chosen)))
+        return admitted()
+    return late(chosen, lambda: natively(row, admitted(), takes_numbers(row.name)))
 
 
 # ---- the table becomes methods -----------------------------------------------------------------------------

@@ -28,9 +28,9 @@ from retrograd.runtime.eager.instant.calls import change, late
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, planned
-from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.functions.admission import admission
 from retrograd.runtime.functions.kernels import check_kernel
-from retrograd.runtime.functions.telling import not_a_tensor, told, wrong
+from retrograd.runtime.functions.telling import not_a_tensor, told
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import ALIASES
 from retrograd.runtime.tensor import Tensor
@@ -56,9 +56,10 @@ DimLike = int | Sequence[int] | None
 
 def public(
     *names: str, method: bool = False, function: bool = True, inplace: bool = False, attribute: bool = False,
-    replay: bool | str = False, shown: grad_names.Name = "",
+    replay: bool | str = False, shown: grad_names.Name = "", nn: bool = False,
 ) -> Callable[[F], F]:  # fmt: skip
-    """Make a function public under each of `names`: in the namespace, as a Tensor method, or both.
+    """Make a function public under each of `names`: in the namespace, as a Tensor method, or both; with `nn`
+    in `nn.functional`, too.
 
     `inplace` also enters the method `name_`, which writes the result into the tensor; `attribute` makes a
     property; `replay` has its steps replayed where the types are known, or does what `plans.PLANNERS` has
@@ -67,16 +68,20 @@ def public(
 
     def enter(f: F) -> F:
         title = shown or grad_names.FUNCTIONS.get(names[0], "")
+        areas = [*([""] * function), *(["Tensor."] * method), *(["nn.functional."] * nn)]
+        also = [f"{area}{name}" for area in areas for name in names]
         inner = viewing(f) if names[0] in VIEWS else f
         if replay:
             planner = "steps" if replay is True else replay
-            wrapped = late(f, lambda: planned(checked(names[0], inner), title, planner))
+            wrapped = late(f, lambda: planned(checked(names[0], inner, also), title, planner))
         else:
-            wrapped = checked(names[0], inner)
+            wrapped = checked(names[0], inner, also)
             wrapped = called(title, wrapped) if title else wrapped
         for name in names:
             if function and not name.startswith("__"):
                 FUNCTIONS[name] = wrapped
+            if nn:
+                FUNCTIONAL[name] = wrapped
             if attribute:
                 setattr(Tensor, name, property(wrapped))
             if method:
@@ -134,12 +139,7 @@ def functional(
     With `top` in the top namespace too, with `method` on Tensors.
     """
 
-    def enter(f: F) -> F:
-        wrapped = public(*names, function=top, method=method, replay=replay, shown=shown)(f)
-        FUNCTIONAL.update(dict.fromkeys(names, wrapped))
-        return wrapped
-
-    return enter
+    return public(*names, function=top, method=method, replay=replay, shown=shown, nn=True)
 
 
 def linalg(name: str, *also: str) -> Callable[[F], F]:
@@ -147,7 +147,8 @@ def linalg(name: str, *also: str) -> Callable[[F], F]:
 
     def enter(f: F) -> F:
         shown = grad_names.FUNCTIONS.get(f"linalg_{name}", "")
-        wrapped = late(f, lambda: planned(checked(f"linalg_{name}", f), shown))
+        called = [f"linalg.{name}", *also, *(f"Tensor.{other}" for other in also)]
+        wrapped = late(f, lambda: planned(checked(f"linalg_{name}", f, called), shown))
         LINALG[name] = wrapped
         for other in also:
             FUNCTIONS[other] = wrapped
@@ -157,15 +158,14 @@ def linalg(name: str, *also: str) -> Callable[[F], F]:
     return enter
 
 
-def checked(name: str, f: F) -> F:
-    """The function with aliases of argument names, and with misuse told as an ArgumentError."""
+def checked(name: str, f: F, also: Sequence[str]) -> F:
+    """The function with aliases of argument names, and with misuse told as an ArgumentError; `also` is how
+    PyTorch's tables have it (`admission`)."""
     parameters, spread = parameters_of(f)
     aliases = {a: b for a, b in ALIASES.items() if a not in parameters and b in parameters}
     options = {*parameters, *OPTIONS} if "options" in parameters else None
     tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
-    plain = {p: PLAIN[kind] for p in parameters if (kind := f.__annotations__.get(p)) in PLAIN}
-    placed = parameters[: parameters.index(spread) if spread else None]
-    watched = [(k, plain[p]) for k, p in enumerate(placed) if p in plain]
+    admit = admission(name, also)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         asked, said = args, kwargs
@@ -183,12 +183,7 @@ def checked(name: str, f: F) -> F:
             value = args[position] if position < given else kwargs.get(parameter, _MISSING)
             if not isinstance(value, Tensor) and value is not _MISSING:
                 raise told(not_a_tensor(name, parameter, position, value), name, asked, said)
-        for position, kinds in watched:
-            if position < given and type(args[position]) not in kinds:
-                refuse(name, args[position], kinds, asked, said)
-        for key, value in kwargs.items():
-            if key in plain and type(value) not in plain[key]:
-                refuse(name, value, plain[key], asked, said)
+        admit(asked, said)
         if args and isinstance(args[0], Tensor) and args[0]._value.dtype not in _COMPUTED:
             check_kernel(name, args, kwargs)
         try:
@@ -200,9 +195,7 @@ def checked(name: str, f: F) -> F:
         """The same where a Tensor comes first and nothing has a name."""
         if kwargs or not args or not isinstance(args[0], Tensor):
             return call(*args, **kwargs)
-        for position, kinds in watched:
-            if position < len(args) and type(args[position]) not in kinds:
-                refuse(name, args[position], kinds, args, kwargs)
+        admit(args, kwargs)
         if args[0]._value.dtype not in _COMPUTED:
             check_kernel(name, args, kwargs)
         try:
@@ -210,43 +203,12 @@ def checked(name: str, f: F) -> F:
         except Exception as error:
             _tell(error, name, f, args, kwargs)
 
-    def bare(*args: Any, **kwargs: Any) -> Any:
-        """The same where nothing is to be looked at."""
-        if kwargs:
-            return call(*args, **kwargs)
-        try:
-            return f(*args)
-        except Exception as error:
-            _tell(error, name, f, args, kwargs)
-
     alone = tensors == [(0, next(iter(parameters), ""))]
-    unseen = not tensors and not watched and "input" not in parameters
-    # called as f is, with more names for its arguments
-    return wraps(f)(quick if alone else bare if unseen else call)  # type: ignore[return-value]
+    return wraps(f)(quick if alone else call)  # type: ignore[return-value]  # called as f is, and by aliases
 
 
 _COMPUTED: frozenset[Any] = frozenset(t for d in (dtypes.float32, dtypes.float64) for t in (d.numpy, d))
 """Dtypes for which everything has a kernel."""
-
-PLAIN: dict[str, frozenset[type]] = {
-    "bool": frozenset({bool}), "int": frozenset({int}), "float": frozenset({float, int}),
-    "str": frozenset({str}), "int | None": frozenset({int, type(None)}),
-    "float | None": frozenset({float, int, type(None)}), "bool | None": frozenset({bool, type(None)}),
-    "Tensor | None": frozenset({Tensor, type(None)}),
-}  # fmt: skip
-"""What is plainly right for a parameter with such an annotation. For others PyTorch's parser is asked."""
-
-
-def refuse(name: str, value: object, kinds: frozenset[type], args: Any, kwargs: Any) -> None:
-    """Raise what PyTorch's parser says of a value that is not plainly right, if it says anything."""
-    if isinstance(value, (*kinds, np.generic)) and not (isinstance(value, bool) and bool not in kinds):
-        return
-    if isinstance(value, Tensor) and not value.ndim:
-        return
-    site = call_site(name)
-    error = None if site is None else wrong(f"{site.area}{site.name}", args, kwargs)
-    if error is not None:
-        raise error
 
 
 def _tell(error: Exception, name: str, f: F, args: Sequence[Any], kwargs: dict[str, Any]) -> NoReturn:

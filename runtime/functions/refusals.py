@@ -78,11 +78,8 @@ class Form:
     @property
     def spreads(self) -> bool:
         """Whether sizes may be given one by one."""
-        return (
-            self.most == 1
-            and self.parameters[0].kind.startswith("tuple")
-            and "ints" in self.parameters[0].kind
-        )
+        first = self.parameters[0] if self.most == 1 else None
+        return first is not None and first.told_kind == "tuple of ints" and not first.none
 
     def __str__(self) -> str:
         texts = [str(p) for p in self.parameters]
@@ -96,7 +93,7 @@ def _form(line: str) -> tuple[str, Form]:
     called, _, inside = written[:-1].partition("(")
     parameters: list[Parameter] = []
     keyword = False
-    for part in re.split(r", (?![^{(]*[})])", inside) if inside else ():
+    for part in re.split(r", (?![^{(\[]*[})\]])", inside) if inside else ():
         if part == "*":
             keyword = True
             continue
@@ -157,6 +154,12 @@ FITS: dict[str, Callable[[Any], bool]] = {
     "tuple of Tensors": lambda x: isinstance(x, tuple | list),
 }
 """Whether an argument is of a type, by the parser's name of it; of others, anything is."""
+
+
+def takes_numbers(name: str) -> bool:
+    """Whether the function of this name at the top takes a number as its second operand."""
+    ways = forms().get(name, ())
+    return not ways or any(fits(p, 1.5, name) for form in ways for p in form.parameters[1:2])
 
 
 class _WorkedOut:

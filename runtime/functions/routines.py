@@ -5,10 +5,10 @@ first of the attributes and operators that it asks of them. A line of `signature
 
     nn.functional.elu: def elu(input, alpha=1.0, inplace=False): _nn.elu(input, alpha)
 
-where `_` is something worked out, `pair(x)` an argument spread over axes, `given(x)` one that is found where
-it is None; `usual(x)` ends the list where x is not as by default, `[…] if inplace else […]` goes on by either
-of two, and is the last. The lines are made by
-`docs/routines.py`; `telling.py` asks for them.
+where `_` is something worked out, `pair(x)` an argument spread over axes, `spread(x)` starred arguments or
+the list that is the only one, `filled(x)` sizes of which None stands for the input's, `given(x)` one that is
+found where it is None; `usual(x)` ends the list where x is not as by default, `[…] if inplace else […]` goes
+on by either of two, and is the last. The lines are made by `docs/routines.py`; `telling.py` asks for them.
 """
 
 from __future__ import annotations
@@ -156,6 +156,13 @@ def _value(e: ast.expr, bound: Mapping[str, Any]) -> Any:
         case ast.Call(func=ast.Name(id="given"), args=[only]):
             found = _value(only, bound)
             return WORKED_OUT if found is None else found
+        case ast.Call(func=ast.Name(id="spread"), args=[only]):
+            found = _value(only, bound)
+            return found[0] if len(found) == 1 and isinstance(found[0], list | tuple) else found
+        case ast.Call(func=ast.Name(id="filled"), args=[only]):
+            found = _value(only, bound)
+            several = isinstance(found, tuple | list)
+            return tuple(WORKED_OUT if x is None else x for x in found) if several else found
         case ast.Call(func=ast.Name(id="tuple"), args=[only]):
             found = _value(only, bound)
             if isinstance(found, int):
@@ -163,9 +170,9 @@ def _value(e: ast.expr, bound: Mapping[str, Any]) -> Any:
             if not isinstance(found, Iterable):
                 raise ArgumentError(mirrored(f"'{type(found).__name__}' object is not iterable"))
             return tuple(found)
-        case ast.Call(func=ast.Name(id=spread), args=[only]):
+        case ast.Call(func=ast.Name(id=axes), args=[only]):
             found = _value(only, bound)
-            return tuple(found) if isinstance(found, Iterable) else (found,) * SPREAD[spread]
+            return tuple(found) if isinstance(found, Iterable) else (found,) * SPREAD[axes]
         case ast.Tuple(elts=elements):
             return tuple(chain.from_iterable(_elements(each, bound) for each in elements))
     return ast.literal_eval(e)

@@ -210,10 +210,12 @@ def _two(row: Elementwise) -> Function:
     return natively(row, apply_to)
 
 
-def natively(row: Elementwise, function: Function) -> Function:
-    """A function of a row's one or two operands, done in native code where that is ready for them."""
+def natively(row: Elementwise, function: Function, numbers: bool = True) -> Function:
+    """A function of a row's one or two operands, done in native code where that is ready for them; without
+    `numbers` only of Tensors."""
     shown = grad_names.BESIDE.get(row.name, _UNNAMED)
-    return calls.row(row, kind_of(row), row.arity, function, _computes(row)[1], shown, _promoting(row))
+    computes, promoting = _computes(row)[1], _promoting(row)
+    return calls.row(row, kind_of(row), row.arity, function, computes, shown, promoting, numbers)
 
 
 def _promoting(row: Elementwise) -> Callable[[Function], Function]:

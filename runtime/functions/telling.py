@@ -9,8 +9,7 @@ that succeed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
@@ -35,19 +34,6 @@ def not_a_tensor(name: str, parameter: str, position: int, value: object) -> Arg
     )
 
 
-def telling(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, whose errors are told as PyTorch tells them."""
-
-    @wraps(f)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return f(*args, **kwargs)
-        except Exception as error:
-            tell(error, name, args, kwargs)
-
-    return call
-
-
 def tell(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NoReturn:
     """Raise the error that is being handled, as PyTorch tells it."""
     better = told(error, name, args, kwargs)
@@ -69,16 +55,21 @@ def told(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     return better or error
 
 
+def known(called: str) -> bool:
+    """Whether the tables say what PyTorch's function of this name and area takes."""
+    return called in routines() or called in forms()
+
+
 def wrong(called: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:
     """What PyTorch would raise for these arguments to its function of this name and area; of a method, the
     Tensor is the first."""
     routine = routines().get(called)
     if routine is not None:
         return complaint(routine, args, kwargs, wrong)
-    known = forms().get(called, ())
-    if not known:
+    ways = forms().get(called, ())
+    if not ways:
         return None
     given = args[1:] if called.startswith("Tensor.") else args
-    asked = nothing_taken if known[0].called.startswith("TensorBase.") else refused
-    text = asked(known, given, kwargs)
+    asked = nothing_taken if ways[0].called.startswith("TensorBase.") else refused
+    text = asked(ways, given, kwargs)
     return ArgumentError(mirrored(text)) if text else None

@@ -61,10 +61,13 @@ def row(
     functions: Mapping[Any, Function],
     shown: tuple[str, str, str],
     promoting: Callable[[Function], Function],
+    numbers: bool = True,
 ) -> Function:
-    """The row; `functions` computes it of arrays of a dtype, and may be filled as dtypes are met. Its node is
-    called as the first of `shown`, with a number on the right as the second, on the left as the third.
-    Operands of several dtypes are for what `promoting` makes of `slow`.
+    """The row; without `numbers` of Tensors alone.
+
+    `functions` computes it of arrays of a dtype, and may be filled as dtypes are met. Its node is called as
+    the first of `shown`, with a number on the right as the second, on the left as the third. Operands of
+    several dtypes are for what `promoting` makes of `slow`.
     """
     if not available():
         return slow
@@ -83,7 +86,8 @@ def row(
     for dtype in functions:
         enter(dtype)
     row_kept = (op, kind, functions, shown)
-    return _taught("retrograd_row", words, slow, learn, *row_kept, through=promoting)
+    entry = "retrograd_row" if numbers else "retrograd_row_of_tensors"
+    return _taught(entry, words, slow, learn, *row_kept, through=promoting)
 
 
 def step(

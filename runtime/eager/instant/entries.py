@@ -68,6 +68,17 @@ def retrograd_row(function: Function, args: Array[Object], nargs: int, names: Tu
     )  # fmt: skip
 
 
+@exported
+def retrograd_row_of_tensors(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """A row of the elementwise table that takes no numbers."""
+    step = function.step
+    return computed(
+        step, args, nargs, names, opened_all, lambda values, mask: row(step, args, values, mask)
+    )  # fmt: skip
+
+
 @native
 def row(step: Step, args: Array[Object], values: Array[NdArray], mask: int) -> Object | None:
     """The row of arrays, if they agree and it is known what computes it."""

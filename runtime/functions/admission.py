@@ -1,0 +1,69 @@
+"""Arguments that PyTorch's parser does not take, refused before a function of ours makes something of them.
+
+In flow the arguments of a call; out flows nothing, or the error that PyTorch raises (`telling.wrong`). The
+parser's tables are asked once for each combination of types: what they take then is taken from then on. And
+a function whose steps are replayed looks only at calls that are new to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.functions.telling import known, tell, wrong
+
+Check = Callable[[Sequence[Any], Mapping[str, Any]], None]
+"""Raises the error for arguments of which PyTorch's parser takes none."""
+
+
+def admission(name: str, called: Iterable[str]) -> Check:
+    """The check of the function of this name, which is called as the tables have it: `sum`, `Tensor.sum`."""
+    taken: set[tuple[object, ...]] = set()
+    forms: list[str] = []
+
+    def admit(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        key = _types(args, kwargs)
+        if key in taken:
+            return
+        if not taken:
+            forms[:] = filter(known, called)
+        if not any(wrong(form, args, kwargs) for form in forms):
+            taken.add(key)
+            return
+        site = call_site(name)
+        error = None if site is None else wrong(f"{site.area}{site.name}", args, kwargs)
+        if error is not None:
+            raise error
+
+    return admit
+
+
+def admitting(name: str, f: Callable[..., Any], *others: str) -> Callable[..., Any]:
+    """The function of this name, and of `others`, at the top, on Tensors and in `special`: what PyTorch's
+    parser does not take is refused, and errors are told as PyTorch tells them."""
+    admit = admission(name, [area + each for area in ("", "Tensor.", "special.") for each in (name, *others)])
+
+    @wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        admit(args, kwargs)
+        try:
+            return f(*args, **kwargs)
+        except Exception as error:
+            tell(error, name, args, kwargs)
+
+    return call
+
+
+def _types(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[object, ...]:
+    """What the parser goes by: the types of arguments, and those of the elements of sequences."""
+    found: list[object] = [
+        kind if (kind := type(x)) not in _SEQUENCES else (kind, frozenset(map(type, x))) for x in args
+    ]
+    for name, x in kwargs.items():
+        found += name, type(x), frozenset(map(type, x)) if type(x) in _SEQUENCES else None
+    return tuple(found)
+
+
+_SEQUENCES = frozenset({list, tuple})
