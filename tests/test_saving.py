@@ -28,7 +28,7 @@ def again(obj: Any, folder: Path) -> Any:
 )
 @pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3, 4)])
 def test_a_tensor_comes_back(tmp_path: Path, dtype: rg.dtype, shape: tuple[int, ...]) -> None:
-    x = (rg.randn(*shape) * 3).to(dtype)
+    x = (rg.randn(shape) * 3).to(dtype)
     y = again(x, tmp_path)
     assert y.dtype is dtype
     assert y.shape == x.shape

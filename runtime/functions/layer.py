@@ -95,9 +95,17 @@ def _dropped(
     if p == 1:
         noise = new(np.zeros((), kind.numpy), input)
     else:
+        _scalable(input)
         noise = drawn_beside(input, shape, laws.dropout(p, kind.numpy))
     result = input * noise
     return assign(input, result) if inplace else result
+
+
+def _scalable(input: Tensor) -> None:
+    """Noise is of fractions, and is written where the input is."""
+    if not input.dtype.is_floating_point:
+        kind = bare_legacy_name(input.dtype)
+        raise DtypeError(mirrored(f"result type Float can't be cast to the desired output type {kind}"))
 
 
 @functional("dropout", replay="draws")
@@ -112,6 +120,7 @@ def _in_alpha(
     """The input with noise that keeps mean and variance under `selu` (Klambauer et al., arXiv 1706.02515)."""
     if not training or p in (0, 1) or not 0 <= p <= 1 or not input.numel():
         return _dropped(name, input, shape, p, training, inplace)
+    _scalable(input)
     kind, alpha = input.dtype, 1.7580993408473766
     scale = 1 / math.sqrt((alpha * alpha * p + 1) * (1 - p))
     kept = drawn(shape, laws.bernoulli(1 - p, kind.numpy), like=input)

@@ -156,6 +156,9 @@ def binary_cross_entropy(
                 "Please ensure they have the same size."
             ),
         )
+    if target.dtype is not input.dtype:
+        found, wanted = bare_legacy_name(target.dtype), bare_legacy_name(input.dtype)
+        raise DtypeError(mirrored(f"Found dtype {found} but expected {wanted}"))
     return losses.binary_cross_entropy(*_with(input, target, weight), reduction=reduction)
 
 
@@ -254,6 +257,15 @@ def gaussian_nll_loss(
     """`(log var + (input - target)² / var) / 2`, with the variance held above `eps` and not
     differentiated there.
     """
+    values = known(var)
+    if values is not None and (values < 0).any():
+        raise ArgumentError(mirrored("var has negative entry/entries"))
+    if var.shape != input.shape:
+        pairs = [(x, y) for x, y in zip(input.shape, var.shape) if x != y]
+        if var.shape == input.shape[:-1]:
+            var = var.unsqueeze(-1)
+        elif var.ndim != input.ndim or sum(y for _, y in pairs) != 1:
+            raise ArgumentError(mirrored("var is of incorrect size"))
     bounded = var + (clamp_min(var, eps) - var).detach()
     far = input - target
     each = 0.5 * (log(bounded) + far * far / bounded)

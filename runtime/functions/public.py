@@ -29,6 +29,7 @@ from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, planned
 from retrograd.runtime.functions.admission import admission
+from retrograd.runtime.functions.conditions import CONDITIONS, unmet
 from retrograd.runtime.functions.kernels import check_kernel
 from retrograd.runtime.functions.telling import not_a_tensor, told
 from retrograd.runtime.modes import STATE
@@ -165,7 +166,7 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
     aliases = {a: b for a, b in ALIASES.items() if a not in parameters and b in parameters}
     options = {*parameters, *OPTIONS} if "options" in parameters else None
     tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
-    admit = admission(name, also)
+    admit, condition = admission(name, also), CONDITIONS.get(name)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         asked, said = args, kwargs
@@ -174,8 +175,8 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
                 kwargs = {aliases.get(key, key): value for key, value in kwargs.items()}
             if options is not None and not options.issuperset(kwargs):
                 unknown = next(key for key in kwargs if key not in options)
-                error = ArgumentError(mirrored(f"{name}() got an unexpected keyword argument '{unknown}'"))
-                raise told(error, name, asked, said)
+                words = f"{name}() got an unexpected keyword argument '{unknown}'"
+                raise told(ArgumentError(mirrored(words)), name, asked, said)
             if spread in kwargs:
                 args = (*args, kwargs.pop(spread))
         given = len(args)
@@ -186,6 +187,8 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
         admit(asked, said)
         if args and isinstance(args[0], Tensor) and args[0]._value.dtype not in _COMPUTED:
             check_kernel(name, args, kwargs)
+        if condition is not None and (error := unmet(condition, parameters, spread, args, kwargs)):
+            raise error
         try:
             return f(*args, **kwargs) if kwargs else f(*args)
         except Exception as error:
@@ -204,7 +207,7 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
             _tell(error, name, f, args, kwargs)
 
     alone = tensors == [(0, next(iter(parameters), ""))]
-    return wraps(f)(quick if alone else call)  # type: ignore[return-value]  # called as f is, and by aliases
+    return wraps(f)(quick if alone and condition is None else call)  # type: ignore[return-value]  # called as f is, and by aliases
 
 
 _COMPUTED: frozenset[Any] = frozenset(t for d in (dtypes.float32, dtypes.float64) for t in (d.numpy, d))

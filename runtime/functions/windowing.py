@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, NotWrittenError, ShapeError, mirrored
 from retrograd.compiler.ops import convolution, pool
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.window import unwindow, window
@@ -86,7 +86,17 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         padded: Tensor = convolution.padded(input, low, high, fill=fill) if pairs else input
         return padded.contiguous() if min(pad, default=0) < 0 else padded
     if mode not in _BORDERS:
-        raise ArgumentError(f"pad(mode={mode!r})", mirrored(f"Unrecognised padding mode {mode}"))
+        raise NotWrittenError(f"pad(mode={mode!r})", mirrored(f"Unrecognised padding mode {mode}"))
+    if len(pad) not in (2 * input.ndim - 4, 2 * input.ndim - 2) or not 2 <= len(pad) <= 6:
+        raise NotWrittenError(
+            mirrored(
+                f"Padding size {len(pad)} is not supported for {input.ndim}D input tensor.\n"
+                "Supported combinations for non-constant padding:\n"
+                "  - 2D or 3D input: padding size = 2 (pads last dimension)\n"
+                "  - 3D or 4D input: padding size = 4 (pads last 2 dimensions)\n"
+                "  - 4D or 5D input: padding size = 6 (pads last 3 dimensions)"
+            )
+        )
     for k, (low_k, high_k) in enumerate(pairs):
         input = _bordered(input, input.ndim - 1 - k, low_k, high_k, mode)
     return input

@@ -1,0 +1,232 @@
+"""What PyTorch asks of operands together: dtypes that agree, ranks that fit, numbers in range.
+
+In flow the arguments of a call, by name; out flows the error that PyTorch raises, or None. `CONDITIONS` has a
+row for each function, under the name that it was entered by, and `public.checked` asks it before the function
+runs: what is asked of shapes besides stands in the functions themselves. A new row is most often `same`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import (
+    ArgumentError,
+    DtypeError,
+    RetrogradError,
+    ShapeError,
+    mirrored,
+)  # fmt: skip
+from retrograd.runtime.names import bare_legacy_name
+from retrograd.runtime.tensor import Tensor
+
+Condition = Callable[..., RetrogradError | None]
+
+
+def same(first: str, second: str, words: str) -> Condition:
+    """Two operands are of one dtype; the words have a place for each, and may say which comes where."""
+
+    def ask(**given: Any) -> RetrogradError | None:
+        x, y = given.get(first), given.get(second)
+        if not isinstance(x, Tensor) or not isinstance(y, Tensor) or x.dtype is y.dtype:
+            return None
+        return DtypeError(mirrored(words.format(bare_legacy_name(x.dtype), bare_legacy_name(y.dtype))))
+
+    return ask
+
+
+def each(*conditions: Condition) -> Condition:
+    """The first of several that is not met."""
+    return lambda **given: next(filter(None, (ask(**given) for ask in conditions)), None)
+
+
+def at_least(name: str, least: float, words: str) -> Condition:
+    """A number is not below this one."""
+
+    def ask(**given: Any) -> RetrogradError | None:
+        value = given.get(name)
+        wrong = isinstance(value, int | float) and value < least
+        return ArgumentError(mirrored(words.format(value))) if wrong else None
+
+    return ask
+
+
+def rank(name: str, axes: tuple[int, ...], words: str) -> Condition:
+    """An operand has so many axes."""
+
+    def ask(**given: Any) -> RetrogradError | None:
+        x = given.get(name)
+        wrong = isinstance(x, Tensor) and x.ndim not in axes
+        return ShapeError(mirrored(words.format(x.ndim))) if isinstance(x, Tensor) and wrong else None
+
+    return ask
+
+
+def stored_as(*operands: str) -> Condition:
+    """What is computed of the operands may be stored in the first one's dtype: PyTorch makes such a result
+    before it looks at the others."""
+
+    def ask(**given: Any) -> RetrogradError | None:
+        first, *others = (given.get(name) for name in operands)
+        if not isinstance(first, Tensor):
+            return None
+        for x in others:
+            if isinstance(x, Tensor) and x.dtype.category > first.dtype.category:
+                found, into = bare_legacy_name(x.dtype), bare_legacy_name(first.dtype)
+                words = f"result type {found} can't be cast to the desired output type {into}"
+                return DtypeError(mirrored(words))
+        return None
+
+    return ask
+
+
+EXPECTED = "expected scalar type {} but found {}"
+SOLVED = (
+    "linalg.solve: Expected A and B to have the same dtype, but found A of type {} and B of type {} instead"
+)
+
+
+def _crossed(input: Tensor, other: Tensor, dim: int | None = -1, **_: Any) -> RetrogradError | None:
+    if input.ndim != other.ndim:
+        return ShapeError(mirrored("linalg.cross: inputs must have the same number of dimensions."))
+    if isinstance(dim, int) and -input.ndim <= dim < input.ndim:
+        sizes = input.shape[dim], other.shape[dim]
+        if sizes != (3, 3):
+            words = "linalg.cross: inputs dimension {} must have length 3. Got {} and {}"
+            return ShapeError(mirrored(words.format(dim, *sizes)))
+    return None
+
+
+def _bounded(min_val: float = -1.0, max_val: float = 1.0, **_: Any) -> RetrogradError | None:
+    if min_val > max_val:
+        return ArgumentError(mirrored("min_val cannot be greater than max_val"))
+    return None
+
+
+def _gridded(tensors: Sequence[Any], **_: Any) -> RetrogradError | None:
+    listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
+    kinds = {x.dtype for x in listed if isinstance(x, Tensor)}
+    if len(kinds) > 1:
+        return DtypeError(mirrored("meshgrid expects all tensors to have the same dtype"))
+    return None
+
+
+def _triplet(
+    anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, **_: Any
+) -> RetrogradError | None:
+    if margin <= 0:
+        return ArgumentError(mirrored(f"margin must be greater than 0, got {margin}"))
+    ranks = anchor.ndim, positive.ndim, negative.ndim
+    if len({*ranks}) > 1:
+        words = (
+            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, "
+            "but got: anchor {}D, positive {}D, and negative {}D inputs"
+        )
+        return ShapeError(mirrored(words.format(*ranks)))
+    return None
+
+
+def _cosine(input1: Tensor, input2: Tensor, target: Tensor, **_: Any) -> RetrogradError | None:
+    if target.ndim > 1:
+        return ShapeError(mirrored("0D or 1D target tensor expected, multi-target not supported"))
+    wanted = target.ndim + 1
+    if (input1.ndim, input2.ndim) != (wanted, wanted):
+        return ShapeError(
+            mirrored(
+                f"{target.ndim}D target tensor expects {wanted}D input tensors, but found inputs with sizes "
+                f"{list(input1.shape)} and {list(input2.shape)}."
+            )
+        )
+    return None
+
+
+def _quantiles(input: Tensor, q: Any, **_: Any) -> RetrogradError | None:
+    if input.dtype not in (dtypes.float32, dtypes.float64):
+        return DtypeError(mirrored("quantile() input tensor must be either float or double dtype"))
+    if isinstance(q, Tensor):
+        if q.dtype is not input.dtype:
+            return DtypeError(mirrored("quantile() q tensor must be same dtype as the input tensor"))
+    elif isinstance(q, int | float) and not 0 <= q <= 1:
+        return ArgumentError(mirrored(f"quantile() q must be in the range [0, 1] but got {q:g}"))
+    return None
+
+
+def _spaced(y: Tensor, x: Tensor | None = None, **_: Any) -> RetrogradError | None:
+    if y.dtype is dtypes.bool_ or (x is not None and x.dtype is dtypes.bool_):
+        which = "`x` or `y`" if x is not None else "`y`"
+        return DtypeError(
+            mirrored(f"trapezoid: received a bool input for {which}, but bool is not supported")
+        )
+    return None
+
+
+def _distances(x1: Tensor, x2: Tensor, p: float = 2.0, **_: Any) -> RetrogradError | None:
+    for place, x in enumerate((x1, x2), 1):
+        if not x.dtype.is_floating_point:
+            kind = bare_legacy_name(x.dtype)
+            return DtypeError(mirrored(f"cdist only supports floating-point dtypes, X{place} got: {kind}"))
+    return None
+
+
+CONDITIONS: dict[str, Condition] = {
+    "linalg_solve": same("A", "B", SOLVED),
+    "linalg_solve_ex": same("A", "B", SOLVED),
+    "linalg_tensorsolve": same("A", "B", SOLVED),
+    "linalg_vecdot": same("x", "y", "linalg.vecdot: Expected x and y to have the same dtype, but found x of "
+                          "type {} and y of type {} instead"),
+    "cholesky_solve": same("input", "L", "Expected b and A to have the same dtype, but found b of type {} and"
+                           " A of type {} instead."),
+    "linalg_cross": each(_crossed, same("input", "other", EXPECTED)),
+    "cross": each(_crossed, same("input", "other", EXPECTED)),
+    "prelu": each(
+        rank("weight", (0, 1), "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {}"),
+        same("input", "weight", "prelu: Type promoting not supported. Got {} and {}"),
+    ),
+    "put": same("input", "source", "put_(): self and source expected to have the same dtype, but got "
+                "self.dtype = {} and source.dtype = {}"),
+    "index_put": same("input", "values", "Index put requires the source and destination dtypes match, got {} "
+                      "for the destination and {} for the source."),
+    "grid_sample": same("input", "grid", EXPECTED),
+    "cdist": each(_distances, at_least("p", 0, "cdist only supports non-negative p values"),
+                  same("x1", "x2", EXPECTED)),
+    "pdist": each(rank("input", (2,), "pdist only supports 2D tensors, got: {}D"),
+                  at_least("p", 0, "pdist only supports non-negative p values")),
+    "meshgrid": _gridded,
+    "cartesian_prod": _gridded,
+    "hardtanh": _bounded,
+    "triplet_margin_loss": _triplet,
+    "triplet_margin_with_distance_loss": _triplet,
+    "cosine_embedding_loss": _cosine,
+    "huber_loss": stored_as("input", "target"),
+    "soft_margin_loss": stored_as("input", "target"),
+    "quantile": _quantiles,
+    "nanquantile": _quantiles,
+    "trapezoid": _spaced,
+    "cumulative_trapezoid": _spaced,
+    "tril_indices": each(at_least("row", 0, "row must be non-negative, got{}"),
+                         at_least("col", 0, "col must be non-negative, got{}")),
+    "triu_indices": each(at_least("row", 0, "row must be non-negative, got{}"),
+                         at_least("col", 0, "col must be non-negative, got{}")),
+    "renorm": each(rank("input", (*range(2, 65),), "renorm: input needs at least 2 dimensions, got {} "
+                        "dimensions"),
+                   at_least("p", 5e-324, "renorm: non-positive-norm not supported")),
+    "vander": rank("x", (1,), "x must be a one-dimensional tensor."),
+    "bucketize": rank("boundaries", (1,), "boundaries tensor must be 1 dimension, but got dim({})"),
+}  # fmt: skip
+"""What is asked of the arguments of each function."""
+
+
+def unmet(
+    condition: Condition, parameters: Sequence[str], spread: str | None, args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> RetrogradError | None:  # fmt: skip
+    """What a condition says of a call's arguments; nothing where they are none that it could look at, of
+    which the function itself will complain."""
+    given = {**dict(zip(parameters, args)), **kwargs}
+    if spread is not None:
+        given[spread] = args[parameters.index(spread) :]
+    try:
+        return condition(**given)
+    except (TypeError, AttributeError):
+        return None
