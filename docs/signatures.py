@@ -260,6 +260,17 @@ def operator_lines(torch: ModuleType, names: Iterable[str]) -> Iterator[str]:
                 yield f"{full}: {form}"
 
 
+RESAMPLING = {
+    f"_nn.{name}d"
+    for name in (
+        *(f"upsample_nearest{rank}" for rank in (1, 2, 3)),
+        *(f"_upsample_nearest_exact{rank}" for rank in (1, 2, 3)),
+        "upsample_linear1", "upsample_bilinear2", "upsample_bicubic2", "upsample_trilinear3",
+    )
+}  # fmt: skip
+"""Operators that `interpolate` asks by its mode."""
+
+
 def main() -> None:
     import torch
 
@@ -273,7 +284,7 @@ def main() -> None:
     }  # fmt: skip
     lines = [*table(torch, ours), *constructors(torch.nn, retrograd.nn)]
     told = {line.partition(": ")[0] for line in lines}
-    lines += operator_lines(torch, sorted(operators(lines) - told))
+    lines += operator_lines(torch, sorted((operators(lines) | RESAMPLING) - told))
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

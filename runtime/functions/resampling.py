@@ -14,14 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import (
+    ArgumentError,
+    DtypeError,
+    NotWrittenError,
+    ShapeError,
+    mirrored,
+    warn,
+)
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.eager.replay import name_history
 from retrograd.runtime.functions.linear import matmul
-from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public, unshared
+from retrograd.runtime.functions.public import FUNCTIONAL, functional, public, unshared
 from retrograd.runtime.functions.rows import APPLY
+from retrograd.runtime.functions.telling import wrong
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 # ---- where an output element lies in the input -------------------------------------------------------------
@@ -85,14 +95,10 @@ def _area(size: int, out: int, align: bool, given: float | None) -> Array:
     return found
 
 
-_WEIGHTS: dict[str, tuple[Callable[..., Array], tuple[int, ...]]] = {
-    "linear": (_linear, (1,)),
-    "bilinear": (_linear, (2,)),
-    "trilinear": (_linear, (3,)),
-    "bicubic": (_cubic, (2,)),
-    "area": (_area, (1, 2, 3)),
-}
-"""The weights of a mode, and for how many axes it is."""
+_WEIGHTS: dict[str, Callable[..., Array]] = {
+    "linear": _linear, "bilinear": _linear, "trilinear": _linear, "bicubic": _cubic, "area": _area,
+}  # fmt: skip
+"""The weights of a mode."""
 
 
 def _along(x: Tensor, axis: int, weights: Array) -> Tensor:
@@ -116,7 +122,7 @@ def interpolate(
 ) -> Tensor:  # fmt: skip
     """`[N, C, …]` with the last axes in another size, by the nearest element or by weights."""
     rank = input.ndim - 2
-    nearest = mode in ("nearest", "nearest-exact")
+    nearest = isinstance(mode, str) and mode in ("nearest", "nearest-exact")
     if align_corners is not None and (nearest or mode == "area"):
         raise ArgumentError(
             mirrored(
@@ -126,10 +132,13 @@ def interpolate(
         )
     if antialias:
         raise ArgumentError("interpolate(antialias=True)", "images are not smoothed before they shrink")
-    if (not nearest and (mode not in _WEIGHTS or rank not in _WEIGHTS[mode][1])) or rank not in (1, 2, 3):
-        raise ArgumentError(f"interpolate(mode={mode!r}) of a tensor of shape {list(input.shape)}", _MODES)
-    sizes, scales = _sizes(input, size, scale_factor, rank)
-    if recompute_scale_factor:
+    given = _given(input, size, scale_factor, rank)
+    _check_mode(mode, input)
+    _check_operator(mode, input, size is not None, given, align_corners)
+    scales: list[float | None] = [None] * rank if size is not None else [float(f) for f in given]
+    sizes = given if size is not None else [math.floor(n * f) for n, f in zip(input.shape[2:], given)]
+    _check_sizes(input, sizes)
+    if recompute_scale_factor or mode == "area":
         scales = [None] * rank
     found = input
     for axis, out, scale in zip(range(2, input.ndim), sizes, scales):
@@ -138,31 +147,101 @@ def interpolate(
             index = _nearest(own, out, scale, mode == "nearest-exact")
             found = places.take(found, new(index, input), axis)
         elif out != own or scale not in (None, 1.0):
-            found = _along(found, axis, _WEIGHTS[mode][0](own, out, bool(align_corners), scale))
+            found = _along(found, axis, _WEIGHTS[mode](own, out, bool(align_corners), scale))
     return unshared(found, input)
 
 
-_MODES = (
-    "nearest, nearest-exact and area are for 3-D, 4-D and 5-D input, linear for 3-D, bilinear and bicubic "
-    "for 4-D, trilinear for 5-D"
-)
-
-
-def _sizes(input: Tensor, size: Any, scale_factor: Any, rank: int) -> tuple[list[int], list[float | None]]:
+def _given(input: Tensor, size: Any, scale_factor: Any, rank: int) -> Sequence[Any]:
+    """The sizes, or the factors, of the axes in space."""
     if size is not None and scale_factor is not None:
         raise ArgumentError(mirrored("only one of size or scale_factor should be defined"))
     given = size if size is not None else scale_factor
     if given is None:
         raise ArgumentError(mirrored("either size or scale_factor should be defined"))
-    each = list(given) if isinstance(given, Sequence) else [given] * rank
-    if len(each) != rank:
-        raise ShapeError(
-            f"interpolate of a tensor of shape {list(input.shape)}",
-            f"the {rank} axes in space need as many sizes, not {len(each)}",
+    if not isinstance(given, list | tuple):
+        return [given] * rank
+    space = list(input.shape[2:])
+    if len(given) != rank:
+        told = (
+            f"Input and output must have the same number of spatial dimensions, but got input with spatial "
+            f"dimensions of {space} and output size of {given}. Please provide input tensor in (N, C, d1, "
+            "d2, ...,dK) format and output size in (o1, o2, ...,oK) format."
+            if size is not None
+            else "Input and scale_factor must have the same number of spatial dimensions, but got input with "
+            f"spatial dimensions of {space} and scale_factor of shape {given}. Please provide input tensor "
+            "in (N, C, d1, d2, ...,dK) format and scale_factor in (s1, s2, ...,sK) format."
         )
-    if size is not None:
-        return [integer(n, "interpolate", "size") for n in each], [None] * rank
-    return [math.floor(n * f) for n, f in zip(input.shape[2:], each)], [float(f) for f in each]
+        raise ShapeError(mirrored(told))
+    if size is not None and not all(isinstance(x, int) for x in given):
+        raise ArgumentError(
+            mirrored(
+                "expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, int, int], "
+                f"but got size with types {[type(x) for x in given]}"
+            )
+        )
+    return given
+
+
+_RANKS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
+"""For how many axes a mode of weights is; the others are for one to three."""
+
+
+def _check_mode(mode: Any, input: Tensor) -> None:
+    known = isinstance(mode, str) and mode in (*_WEIGHTS, "nearest", "nearest-exact")
+    rank = input.ndim - 2
+    if known and rank in (1, 2, 3) and _RANKS.get(mode, rank) == rank:
+        return
+    if known and rank in (1, 2, 3) and mode != "bicubic":
+        needed = _RANKS[mode] + 2
+        raise NotWrittenError(mirrored(f"Got {input.ndim}D input, but {mode} mode needs {needed}D input"))
+    raise NotWrittenError(
+        mirrored(
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the modes: "
+            "nearest | linear | bilinear | bicubic | trilinear | lanczos | area | nearest-exact "
+            f"(got {mode})"
+        )
+    )
+
+
+def _check_operator(mode: str, input: Tensor, sized: bool, given: Any, align_corners: Any) -> None:
+    """What the operator of PyTorch's for this mode says of these arguments, and its kernel of the dtype."""
+    rank, kind = input.ndim - 2, input.dtype
+    if mode != "area":
+        corners = [] if mode.startswith("nearest") else [False if align_corners is None else align_corners]
+        name = "_upsample_nearest_exact" if mode == "nearest-exact" else f"upsample_{mode}"
+        chosen = (given, *corners, None) if sized else (None, *corners, given)
+        error = wrong(f"_nn.{name}{rank}d", (input, *chosen), {})
+        if error is not None:
+            raise error
+    whole = not kind.is_floating_point and not (kind is dtypes.uint8 and mode in _OF_BYTES)
+    if whole:
+        kernel = _KERNELS.get((mode, rank)) or _KERNELS[mode, 0]
+        raise DtypeError(mirrored(f"\"{kernel}\" not implemented for '{bare_legacy_name(kind)}'"))
+
+
+_OF_BYTES = {"nearest", "nearest-exact", "bilinear", "bicubic"}
+_KERNELS = {
+    ("nearest", 0): "compute_indices_weights_nearest", ("nearest", 2): "upsample_nearest2d_channels_last",
+    ("nearest-exact", 0): "compute_indices_weights_nearest",
+    ("nearest-exact", 2): "upsample_nearest2d_channels_last",
+    ("linear", 1): "compute_indices_weights_linear", ("bilinear", 2): "upsample_bilinear2d_channels_last",
+    ("trilinear", 3): "compute_indices_weights_linear", ("bicubic", 2): "compute_indices_weights_cubic",
+    ("area", 0): "adaptive_avg_pool2d", ("area", 3): "adaptive_avg_pool3d_cpu",
+}  # fmt: skip
+"""The kernels of PyTorch's that have no whole numbers, by the mode and the number of axes; 0 stands for any
+other."""
+
+
+def _check_sizes(input: Tensor, sizes: Sequence[int]) -> None:
+    if min(*input.shape[2:], *sizes) > 0:
+        return
+    letters = "DHW"[-len(sizes) :]
+    told = (", ".join(f"{a}: {n}" for a, n in zip(letters, each)) for each in (input.shape[2:], sizes))
+    raise ShapeError(
+        mirrored(
+            "Input and output sizes should be greater than 0, but got input ({}) output ({})".format(*told)
+        )
+    )
 
 
 def _old(name: str) -> None:
