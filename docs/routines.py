@@ -34,9 +34,6 @@ MOST_FORKS = 2
 
 
 BY_HAND = {
-    "nn.functional.embedding_bag": "def embedding_bag(input, weight, offsets=None, max_norm=None, "
-    "norm_type=2, scale_grad_by_freq=False, mode='mean', sparse=False, per_sample_weights=None, "
-    "include_last_offset=False, padding_idx=None)",
     "lu": "def _lu_no_infos(A, pivot=True, get_infos=False, out=None): "
     "_lu_with_info(A, pivot=pivot, check_errors=_)",
     "meshgrid": "def meshgrid(*tensors, indexing=None): "
@@ -48,16 +45,59 @@ BY_HAND = {
 """Lines of functions that the walk does not see through."""
 
 
-def routine(function: Callable[..., Any], owner: type | None = None) -> str:
+USES = {
+    "nn.functional.embedding_bag": "weight.dtype; [input.size, per_sample_weights.size, weight.dim, "
+    "input.dim] if per_sample_weights is not None else [weight.dim, input.dim]",
+    "nn.functional.embedding": "[weight.size, embedding(weight, input, padding_idx, scale_grad_by_freq, "
+    "sparse)] if padding_idx is not None else [embedding(weight, input, given(padding_idx), "
+    "scale_grad_by_freq, sparse)]",
+    "nn.functional.batch_norm": "[input.size, batch_norm(input, weight, bias, running_mean, running_var, "
+    "training, momentum, eps, True)] if training else [batch_norm(input, weight, bias, running_mean, "
+    "running_var, training, momentum, eps, True)]",
+    "nn.functional.gaussian_nll_loss": "input.size",
+    "nn.functional.margin_ranking_loss": "input1.dim; input2.dim; target.dim",
+    "nn.functional.softmin": "input.softmax",
+    **dict.fromkeys(
+        (f"nn.functional.adaptive_max_pool{rank}d" for rank in (2, 3)),
+        "input.size",
+    ),
+    "nn.functional.affine_grid": "theta.is_floating_point; "
+    "affine_grid_generator(theta, size, given(align_corners))",
+    **dict.fromkeys((f"nn.functional.lp_pool{rank}d" for rank in (1, 2, 3)), "input.pow"),
+    **dict.fromkeys(
+        ("nn.functional.upsample", "nn.functional.upsample_nearest", "nn.functional.upsample_bilinear"),
+        "input.dim",
+    ),
+    **dict.fromkeys(
+        (f"nn.functional.dropout{rank}d" for rank in (1, 2, 3)),
+        "input.dim; [_VF.feature_dropout_(input, p, training)] if inplace else "
+        "[_VF.feature_dropout(input, p, training)]",
+    ),
+    "unravel_index": "indices.is_complex",
+    "tensordot": "[a.dim, b.dim, _VF.tensordot(a, b, _, _)] if whole(dims) else [_VF.tensordot(a, b, _, _)]",
+    "norm": "input.layout; [] if p == 'nuc' else [[linalg.vector_norm(input, 2, dim, keepdim, dtype=dtype)] "
+    "if p == 'fro' else [linalg.vector_norm(input, given(p), dim, keepdim, dtype=dtype)]]",
+    "Tensor.unique": "[_unique2(self, sorted=sorted, return_inverse=return_inverse, "
+    "return_counts=return_counts)] if dim is None else [_VF.unique_dim(self, dim, sorted=sorted, "
+    "return_inverse=return_inverse, return_counts=return_counts)]",
+    "Tensor.unique_consecutive": "_VF.unique_consecutive(self, return_inverse=return_inverse, "
+    "return_counts=return_counts, dim=dim)",
+}
+"""What functions ask for, where the walk ends too early; `whole(x)` is whether that is an int."""
+
+
+def routine(function: Callable[..., Any], owner: type | None = None, uses: str = "") -> str:
     """The line of a Python function, or of the constructor of a class; empty where it has no source."""
     inner = inspect.unwrap(dispatched(function))
     body = statements(inner)
     if not body:
         return ""
-    walk = Walk(inner, owner)
-    walk.block(body)
+    if not uses:
+        walk = Walk(inner, owner)
+        walk.block(body)
+        uses = "; ".join(walk.uses)
     name = inner.__qualname__ if "<locals>" not in inner.__qualname__ else inner.__name__
-    return f"def {name}({parameters(inner)}): {'; '.join(walk.uses)}".rstrip(" :")
+    return f"def {name}({parameters(inner)}): {uses}".rstrip(" :")
 
 
 def statements(function: Any) -> list[ast.stmt]:

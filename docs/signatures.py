@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from routines import BY_HAND, constructor, operators, routine
+from routines import BY_HAND, USES, constructor, operators, routine
 
 HOME = Path(__file__).resolve().parents[1]
 PAGE = HOME / "runtime" / "functions" / "signatures.txt"
@@ -229,7 +229,8 @@ def table(torch: ModuleType, ours: dict[str, dict[str, Any]]) -> Iterator[str]:
                 continue
             if hasattr(function, "__code__"):
                 own = getattr(torch.Tensor, name) if area == "Tensor." else function
-                line = BY_HAND.get(f"{area}{name}") or routine(own)
+                full = f"{area}{name}"
+                line = BY_HAND.get(full) or routine(own, uses=USES.get(full, ""))
                 if line:
                     yield f"{area}{name}: {line}"
                 continue

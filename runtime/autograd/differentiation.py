@@ -6,10 +6,11 @@ itself is `engine.Pass`.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, GradientError, mirrored, warn
+from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, mirrored, warn
 from retrograd.compiler.ops.shape import concat, unsqueeze
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
@@ -92,6 +93,9 @@ def grad(
     chosen = _several(inputs)
     if not chosen:
         raise GradientError(mirrored("`inputs` argument to `grad()` cannot be empty."))
+    _check_flags(create_graph if retain_graph is None else retain_graph, create_graph, allow_unused,
+                 materialize_grads)  # fmt: skip
+    _check_ends(_several(outputs), chosen)
     if is_grads_batched:
         found = _of_batch(
             outputs, chosen, grad_outputs, bool(retain_graph), create_graph, allow_unused, materialize_grads
@@ -101,6 +105,23 @@ def grad(
             outputs, chosen, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads
         )
     return dict(zip(inputs, found, strict=True)) if isinstance(inputs, dict) else found
+
+
+def _check_flags(keep: Any, create_graph: Any, allow_unused: Any, materialize_grads: Any) -> None:
+    """What are no bools must at least be bytes, for which PyTorch's engine takes them."""
+    flags = keep, create_graph, materialize_grads if allow_unused is None else allow_unused
+    if not all(isinstance(flag, bool) for flag in flags):
+        array("B", flags)
+
+
+def _check_ends(outputs: Sequence[Any], inputs: Sequence[Any]) -> None:
+    for x in outputs:
+        if not isinstance(x, Tensor):
+            raise RequirementError(mirrored("Expected output to be a torch.Tensor"))
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            kind = type(x).__name__
+            raise GradientError(mirrored(f"all inputs have to be Tensors or GradientEdges, but got {kind}"))
 
 
 def _of_one(

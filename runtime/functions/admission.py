@@ -29,11 +29,14 @@ def admission(name: str, called: Iterable[str]) -> Check:
             return
         if not taken:
             forms[:] = filter(known, called)
-        if not any(wrong(form, args, kwargs) for form in forms):
+        refusals = [wrong(form, args, kwargs) for form in forms]
+        if not any(refusals):
             taken.add(key)
             return
         site = call_site(name)
-        error = None if site is None else wrong(f"{site.area}{site.name}", args, kwargs)
+        if site is None or (site.bare and not all(refusals)):
+            return
+        error = wrong(f"{site.area}{site.name}", args, kwargs)
         if error is not None:
             raise error
 

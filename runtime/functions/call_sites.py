@@ -31,6 +31,8 @@ _WRAPPERS = frozenset(
 _PACKAGE = str(_HERE.parent)
 """Here a bare name is that of our own function, which may take more than PyTorch's."""
 
+_LAYERS = str(_HERE.parent / "nn")
+
 AREAS = {"functional": "nn.functional.", "linalg": "linalg.", "special": "special."}
 """What the last part of a module's name says of its functions."""
 
@@ -39,6 +41,8 @@ class CallSite(NamedTuple):
     area: str
     """As in `signatures.txt`: empty at the top, `Tensor.` for a method."""
     name: str
+    bare: bool = False
+    """Whether the caller says no more than a name, which may be of any area."""
 
 
 def call_site(name: str, outside: bool = False) -> CallSite | None:
@@ -57,11 +61,13 @@ def call_site(name: str, outside: bool = False) -> CallSite | None:
     if path is None:
         return None
     *holders, (loaded, last) = path or [("", name)]
+    if last.startswith("_") and frame.f_code.co_filename.startswith(_LAYERS):
+        return CallSite("nn.functional.", name)  # which a layer keeps as its own
     if holders:
         return CallSite(_area(frame, holders), last)
     if loaded in ("LOAD_METHOD", "LOAD_ATTR"):
         return CallSite("Tensor.", last)  # of what an expression gives
-    return None if frame.f_code.co_filename.startswith(_PACKAGE) else CallSite("", name)
+    return None if frame.f_code.co_filename.startswith(_PACKAGE) else CallSite("", name, True)
 
 
 def _stands_between(file: str, outside: bool) -> bool:

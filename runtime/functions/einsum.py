@@ -51,6 +51,9 @@ def einsum(equation: Any = None, *operands: Any) -> Tensor:
                 "operand and its subscripts list"
             )
         )
+    if not isinstance(equation, str):
+        kind = type(equation).__name__
+        raise ArgumentError(mirrored(f"einsum(): argument 'equation' (position 1) must be str, not {kind}"))
     for k, x in enumerate(tensors):
         if not isinstance(x, Tensor):
             raise ArgumentError(

@@ -102,6 +102,8 @@ def _holds(test: ast.expr, bound: Mapping[str, Any]) -> bool:
             given = bound[name]
             same = given is value if not isinstance(relation, ast.Eq) else bool(given == value)
             return same is not isinstance(relation, ast.IsNot)
+        case ast.Call(func=ast.Name(id="whole"), args=[only]):
+            return type(_value(only, bound)) is int
         case ast.BoolOp(op=op, values=values):
             return (all if isinstance(op, ast.And) else any)(_holds(each, bound) for each in values)
     return bool(_value(test, bound))

@@ -11,7 +11,7 @@ from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, RequirementError, ShapeError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn import init
@@ -59,7 +59,7 @@ class MultiheadAttention(Module):
                 )
             )
         if embed_dim % num_heads:
-            raise ArgumentError(mirrored("embed_dim must be divisible by num_heads"))
+            raise RequirementError(mirrored("embed_dim must be divisible by num_heads"))
         self.embed_dim = embed_dim
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim

@@ -127,6 +127,21 @@ class Unflatten(Module):
     dim: int
     unflattened_size: Any
 
+    def _check(self) -> None:
+        sizes = self.unflattened_size
+        if not isinstance(sizes, tuple | list):
+            kind = type(sizes).__name__
+            raise ArgumentError(mirrored(f"unflattened_size must be a tuple of ints, but found type {kind}"))
+        for place, size in enumerate(sizes):
+            if not isinstance(size, int):
+                kind = type(size).__name__
+                raise ArgumentError(
+                    mirrored(
+                        "unflattened_size must be tuple of ints, but found element of type "
+                        f"{kind} at pos {place}"
+                    )
+                )
+
     def forward(self, input: Tensor) -> Tensor:
         result: Tensor = input.unflatten(self.dim, self.unflattened_size)
         return result

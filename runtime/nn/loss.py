@@ -67,6 +67,8 @@ class SmoothL1Loss(_Loss):
 
 class HuberLoss(_Loss):
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        if not isinstance(delta, float | int):
+            raise ArgumentError(mirrored(f"delta must be a float or int, got: {type(delta)}"))
         super().__init__(reduction=reduction)
         self.delta = delta
 
@@ -226,6 +228,12 @@ class MultiMarginLoss(WeightedLoss):
         super().__init__(weight, size_average, reduce, reduction)
         if p not in (1, 2):
             raise ArgumentError(mirrored("only p == 1 and p == 2 supported"))
+        if weight is not None and weight.dim() != 1:
+            raise ArgumentError(
+                mirrored(
+                    f"MultiMarginLoss: expected weight to be None or 1D tensor, got {weight.dim()}D instead"
+                )
+            )
         self.p, self.margin = p, margin
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

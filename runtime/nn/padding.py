@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.arguments import arguments
 from retrograd.runtime.nn.module import Module
@@ -97,16 +98,26 @@ class ReplicationPad3d(_Pad):
     rank, mode = 3, "replicate"
 
 
-class CircularPad1d(_Pad):
-    rank, mode = 1, "circular"
+class _CircularPad(_Pad):
+    mode = "circular"
+
+    def forward(self, input: Tensor) -> Tensor:
+        fewer, more = self.rank + 1, self.rank + 2
+        if input.dim() not in (fewer, more):
+            raise ArgumentError(mirrored(f"expected {fewer}D or {more}D input (got {input.dim()}D input)"))
+        return super().forward(input)
 
 
-class CircularPad2d(_Pad):
-    rank, mode = 2, "circular"
+class CircularPad1d(_CircularPad):
+    rank = 1
 
 
-class CircularPad3d(_Pad):
-    rank, mode = 3, "circular"
+class CircularPad2d(_CircularPad):
+    rank = 2
+
+
+class CircularPad3d(_CircularPad):
+    rank = 3
 
 
 @arguments("upscale_factor={0.upscale_factor}")

@@ -57,9 +57,6 @@ class RNNBase(Module):
         self.reset_parameters()
 
     def _check(self) -> None:
-        for name in ("input_size", "hidden_size", "num_layers"):
-            if getattr(self, name) <= 0:
-                raise ArgumentError(mirrored(f"{name} must be greater than zero"))
         if not 0 <= self.dropout <= 1:
             raise ArgumentError(
                 mirrored(
@@ -67,13 +64,27 @@ class RNNBase(Module):
                     "being zeroed"
                 )
             )
-        if self.proj_size < 0 or self.proj_size >= self.hidden_size:
-            raise ArgumentError(mirrored("proj_size has to be smaller than hidden_size, and not negative"))
         if self.dropout > 0 and self.num_layers == 1:
             warn(
                 "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
                 f"num_layers greater than 1, but got dropout={self.dropout} and num_layers={self.num_layers}"
             )
+
+        kinds = {"bias": bool, "batch_first": bool, "input_size": int, "hidden_size": int}
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                found = type(value).__name__
+                raise ArgumentError(mirrored(f"{name} should be of type {kind.__name__}, got: {found}"))
+        for name in ("input_size", "hidden_size", "num_layers"):
+            if getattr(self, name) <= 0:
+                raise ArgumentError(mirrored(f"{name} must be greater than zero"))
+        if self.proj_size < 0:
+            raise ArgumentError(
+                mirrored("proj_size should be a positive integer or zero to disable projections")
+            )
+        if self.proj_size >= self.hidden_size:
+            raise ArgumentError(mirrored("proj_size has to be smaller than hidden_size"))
 
     def _suffixes(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
