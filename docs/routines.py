@@ -75,15 +75,16 @@ USES = {
     ),
     "unravel_index": "indices.is_complex",
     "tensordot": "[a.dim, b.dim, _VF.tensordot(a, b, _, _)] if whole(dims) else [_VF.tensordot(a, b, _, _)]",
-    "norm": "input.layout; [] if p == 'nuc' else [[linalg.vector_norm(input, 2, dim, keepdim, dtype=dtype)] "
-    "if p == 'fro' else [linalg.vector_norm(input, given(p), dim, keepdim, dtype=dtype)]]",
+    "norm": "input.layout; [linalg.vector_norm(input, 2, dim, keepdim, dtype=dtype)] if p == 'fro' else "
+    "[[] if word(p) else [linalg.vector_norm(input, given(p), dim, keepdim, dtype=dtype)]]",
     "Tensor.unique": "[_unique2(self, sorted=sorted, return_inverse=return_inverse, "
     "return_counts=return_counts)] if dim is None else [_VF.unique_dim(self, dim, sorted=sorted, "
     "return_inverse=return_inverse, return_counts=return_counts)]",
     "Tensor.unique_consecutive": "_VF.unique_consecutive(self, return_inverse=return_inverse, "
     "return_counts=return_counts, dim=dim)",
 }
-"""What functions ask for, where the walk ends too early; `whole(x)` is whether that is an int."""
+"""What functions ask for, where the walk ends too early; `whole(x)` and `word(x)` are
+whether that is an int, or a str."""
 
 
 def routine(function: Callable[..., Any], owner: type | None = None, uses: str = "") -> str:

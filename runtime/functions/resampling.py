@@ -122,7 +122,7 @@ def interpolate(
 ) -> Tensor:  # fmt: skip
     """`[N, C, …]` with the last axes in another size, by the nearest element or by weights."""
     rank = input.ndim - 2
-    nearest = isinstance(mode, str) and mode in ("nearest", "nearest-exact")
+    nearest = mode in ("nearest", "nearest-exact")
     if align_corners is not None and (nearest or mode == "area"):
         raise ArgumentError(
             mirrored(

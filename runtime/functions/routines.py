@@ -8,7 +8,8 @@ first of the attributes and operators that it asks of them. A line of `signature
 where `_` is something worked out, `pair(x)` an argument spread over axes, `spread(x)` starred arguments or
 the list that is the only one, `filled(x)` sizes of which None stands for the input's, `given(x)` one that is
 found where it is None; `usual(x)` ends the list where x is not as by default, `[…] if inplace else […]` goes
-on by either of two, and is the last. The lines are made by `docs/routines.py`; `telling.py` asks for them.
+on by either of two, and is the last; `whole(x)` and `word(x)` ask whether x is an int, or a str. The lines
+are made by `docs/routines.py`; `telling.py` asks for them.
 """
 
 from __future__ import annotations
@@ -102,8 +103,8 @@ def _holds(test: ast.expr, bound: Mapping[str, Any]) -> bool:
             given = bound[name]
             same = given is value if not isinstance(relation, ast.Eq) else bool(given == value)
             return same is not isinstance(relation, ast.IsNot)
-        case ast.Call(func=ast.Name(id="whole"), args=[only]):
-            return type(_value(only, bound)) is int
+        case ast.Call(func=ast.Name(id="whole" | "word" as kind), args=[only]):
+            return type(_value(only, bound)) is (int if kind == "whole" else str)
         case ast.BoolOp(op=op, values=values):
             return (all if isinstance(op, ast.And) else any)(_holds(each, bound) for each in values)
     return bool(_value(test, bound))
