@@ -28,42 +28,11 @@ OTHER_TENSORS = (
 )  # fmt: skip
 """What a Tensor of the tables may be instead."""
 
-TENSORS = frozenset(
-    [
-        "x",
-        "y",
-        "c",
-        "d",
-        "a",
-        "q",
-        "v",
-        "w",
-        "u",
-        "s",
-        "one",
-        "empty",
-        "zero",
-        "ties",
-        "bad",
-        "i",
-        "j",
-        "k",
-        "b",
-        "row",
-        "image",
-        "line",
-        "kernel",
-        "kernel1",
-        "labels",
-        "n",
-        "p",
-        "tall",
-        "wide",
-        "stack",
-        "tallstack",
-        "z",
-    ]
-)
+TENSORS = {
+    "x", "y", "c", "d", "a", "q", "v", "w", "u", "s", "one", "empty", "zero", "ties", "bad", "i", "j",
+    "k", "b", "row", "image", "line", "kernel", "kernel1", "labels", "n", "p", "tall", "wide", "stack",
+    "tallstack", "z",
+}  # fmt: skip
 """The names of Tensors in the tables."""
 
 INPUTS = (
