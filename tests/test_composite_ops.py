@@ -14,7 +14,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError, RetrogradError, ShapeError
 from retrograd.compiler.ops import convolution as conv
 from retrograd.compiler.ops import cross_entropy as classes
-from retrograd.compiler.ops import losses, matrix, normal, pool, softmax, statistics
+from retrograd.compiler.ops import losses, matrix, normal, pool, recurrent, softmax, statistics
 
 pytestmark = pytest.mark.usefixtures("torch")
 
@@ -83,6 +83,29 @@ def test_a_mean_of_integers_is_refused() -> None:
         DtypeError, match=r"mean of i64\[3\]; mean takes floating-point values; cast the tensor"
     ):
         statistics.mean(np.arange(3), (0,))
+
+
+# ---- recurrent networks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (3,)])
+def test_steps_of_recurrent_networks(torch: ModuleType, batch: tuple[int, ...]) -> None:
+    def lstm_cell(gates: Any, cell: Any) -> Any:
+        admitted, kept, new, _ = gates.chunk(4, -1)
+        return kept.sigmoid() * cell + admitted.sigmoid() * new.tanh()
+
+    def lstm_hidden(gates: Any, cell: Any) -> Any:
+        return gates.chunk(4, -1)[3].sigmoid() * cell.tanh()
+
+    def gru_hidden(share: Any, recalled: Any, hidden: Any) -> Any:
+        (reset, kept, new), (r, k, n) = share.chunk(3, -1), recalled.chunk(3, -1)
+        return torch.lerp((new + (reset + r).sigmoid() * n).tanh(), hidden, (kept + k).sigmoid())
+
+    four, three, other = (normal_array(*batch, 2 * gates) for gates in (4, 3, 3))
+    state = normal_array(*batch, 2)
+    check(recurrent.lstm_cell, lstm_cell, four, state)
+    check(recurrent.lstm_hidden, lstm_hidden, four, state)
+    check(recurrent.gru_hidden, gru_hidden, three, other, state)
 
 
 # ---- softmax -----------------------------------------------------------------------------------------------

@@ -116,6 +116,22 @@ def _rms_norm(op: Any, name: str, x: Any, weight: Any = None) -> Any:
     return normed if weight is None else normed * weight
 
 
+def _lstm_cell(op: Any, name: str, gates: Any, cell: Any) -> Any:
+    admitted, kept, new, _ = gates.chunk(4, -1)
+    return kept.sigmoid() * cell + admitted.sigmoid() * new.tanh()
+
+
+def _lstm_hidden(op: Any, name: str, gates: Any, cell: Any) -> Any:
+    return gates.chunk(4, -1)[3].sigmoid() * cell.tanh()
+
+
+def _gru_hidden(op: Any, name: str, share: Any, recalled: Any, hidden: Any) -> Any:
+    reset, kept, new = share.chunk(3, -1)
+    reset_of, kept_of, new_of = recalled.chunk(3, -1)
+    proposed = (new + (reset + reset_of).sigmoid() * new_of).tanh()
+    return (hidden - proposed) * (kept + kept_of).sigmoid() + proposed
+
+
 def _pooled(pool: str) -> Steps:
     """Along one axis as along two, of which one has a single place."""
 
@@ -152,7 +168,8 @@ STEPS: dict[str, Steps] = {
     "nll_loss": _nll_loss, "linear": _linear, "dot": _batches, "l1_loss": _l1_loss, "kl_div": _kl_div,
     "cross_entropy": _cross_entropy, "soft_cross_entropy": _soft_cross_entropy,
     "group_norm": _instance_norm, "rms_norm": _rms_norm, "max_pool": _pooled("max_pool2d"),
-    "avg_pool": _pooled("avg_pool2d"), "softsign": _softsign, "div": _div, "reshape": _reshape,
+    "avg_pool": _pooled("avg_pool2d"), "lstm_cell": _lstm_cell, "lstm_hidden": _lstm_hidden,
+    "gru_hidden": _gru_hidden, "softsign": _softsign, "div": _div, "reshape": _reshape,
 }  # fmt: skip
 """PyTorch's steps, by op."""
 

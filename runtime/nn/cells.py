@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.runtime.functions.recurrent import gru_hidden, lstm_cell, lstm_hidden
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn import init
 from retrograd.runtime.nn.linear import empty_parameter
@@ -37,20 +38,14 @@ def lstm(
 ) -> State:
     hidden, cell = state
     gates: Any = share + F.linear(hidden, weight, bias)
-    input, forget, new, output = gates.chunk(4, -1)
-    cell = forget.sigmoid() * cell + input.sigmoid() * new.tanh()
-    hidden = output.sigmoid() * cell.tanh()
+    cell = lstm_cell(gates, cell)
+    hidden = lstm_hidden(gates, cell)
     return (hidden if projection is None else F.linear(hidden, projection), cell)
 
 
 def gru(share: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
     (hidden,) = state
-    recalled: Any = F.linear(hidden, weight, bias)
-    reset, update, new = share.chunk(3, -1)
-    reset_of, update_of, new_of = recalled.chunk(3, -1)
-    kept = (update + update_of).sigmoid()
-    proposed = (new + (reset + reset_of).sigmoid() * new_of).tanh()
-    return ((hidden - proposed) * kept + proposed,)
+    return (gru_hidden(share, F.linear(hidden, weight, bias), hidden),)
 
 
 ELMAN = {"tanh": _elman(lambda x: F.tanh(x)), "relu": _elman(lambda x: F.relu(x))}
