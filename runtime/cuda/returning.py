@@ -22,7 +22,7 @@ from retrograd.compiler.native.language import (
 )
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.addressing import count
-from retrograd.runtime.native.fastcall import MethodDef
+from retrograd.runtime.native.builtins import MethodDef
 from retrograd.runtime.native.layout import layout, slot_offset
 from retrograd.runtime.native.objects import (
     NONE,

@@ -24,6 +24,7 @@ from retrograd.compiler.native.language import (
     variable,
 )
 from retrograd.compiler.native.pages import HUGE_PAGE, free, prefer_huge
+from retrograd.runtime.native.objects import Object, Py_DecRef, PyObject_Vectorcall, Tuple
 
 Bytes = Array[Byte]
 
@@ -141,6 +142,24 @@ def handler_realloc(context: Bytes | None, block: Bytes | None, size: int) -> By
 def handler_free(context: Bytes | None, block: Bytes | None, size: int) -> None:
     if block is not None:
         retrograd_free(block)
+
+
+# --- what NumPy makes meanwhile -----------------------------------------------------------------------------
+@exported
+def retrograd_placed(function: Object, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
+    """A handler, a function and its arguments: what the function gives, its arrays' data by this handler."""
+    before = numpy_set_handler(args[0])
+    if before is None:
+        return None
+    made = PyObject_Vectorcall(args[1], args + 2, nargs - 2, names)
+    Py_DecRef(numpy_set_handler(before))
+    Py_DecRef(before)
+    return made
+
+
+@extern
+def numpy_set_handler(handler: Object) -> Object | None:
+    """Gives the one before."""
 
 
 # --- of the system ------------------------------------------------------------------------------------------

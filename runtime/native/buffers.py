@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.runtime.native import cpu
+from retrograd.runtime.native.builtins import builtin
 from retrograd.runtime.native.layout import numpy_function
 from retrograd.runtime.native.making import OWN_FROM
 
@@ -63,11 +64,14 @@ def _placed(size: int, make: Callable[..., np.ndarray], *args: Any) -> np.ndarra
     """What the function gives, in a block of ours; if it is little, where NumPy puts it."""
     if size < OWN_FROM:
         return make(*args)
-    before = _set_handler()(_handler())
-    try:
-        return make(*args)
-    finally:
-        _set_handler()(before)
+    placed, handler = _placing()
+    return placed(handler, make, *args)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _placing() -> tuple[Callable[..., Any], Any]:
+    """A function that is given a handler, a function and its arguments, and our handler."""
+    return builtin("placed", None, _library().address("retrograd_placed"), ()), _handler()
 
 
 @functools.cache
@@ -75,7 +79,8 @@ def _library() -> cpu.Library:
     """It is there for good: whoever holds an array gives its block back."""
     kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     roots = cpu.exported("retrograd.runtime.native.blocks")
-    return cpu.load_native("blocks", roots, {"map_private": kind}, {})
+    symbols = {"numpy_set_handler": numpy_function("PyDataMem_SetHandler")}
+    return cpu.load_native("blocks", roots, {"map_private": kind}, symbols)
 
 
 @functools.cache
@@ -92,8 +97,3 @@ def _handler() -> Any:
 
 
 _CAPSULE = b"mem_handler"
-
-
-@functools.cache
-def _set_handler() -> Callable[[Any], Any]:
-    return ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(numpy_function("PyDataMem_SetHandler"))

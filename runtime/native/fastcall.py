@@ -28,6 +28,7 @@ import numpy as np
 
 from retrograd.compiler.errors import CompilerError
 from retrograd.runtime.native import buffers, cpu
+from retrograd.runtime.native.builtins import builtin
 from retrograd.runtime.native.grammar import HEAD, SAVED_BYTES, Kind
 from retrograd.runtime.native.layout import dict_version, layout, numpy_function
 from retrograd.runtime.native.ports import (
@@ -48,8 +49,6 @@ from retrograd.runtime.native.ports import (
 from retrograd.runtime.native.returns import Given, Giving, Returns, outputs_of
 from retrograd.runtime.native.returns import steps as steps_of
 from retrograd.runtime.native.watching import Watch
-
-_METH_FASTCALL_KEYWORDS = 0x80 | 0x02
 
 
 def make(
@@ -219,32 +218,8 @@ def _expiring(arguments: Sequence[Port], guards: Watch | None) -> tuple[Watch | 
     return watch, [weakref.ref(thing, lambda _: watch.expire()) for thing in weak]
 
 
-class MethodDef(ctypes.Structure):
-    """CPython's PyMethodDef."""
-
-    _fields_ = [
-        ("name", ctypes.c_char_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    ]
-
-
-_new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
-    ("PyCFunction_NewEx", ctypes.pythonapi)
-)
-
-
 def _function(name: str, doc: str | None, native: str, kept: tuple[Any, ...]) -> Callable[..., Any]:
     return builtin(name, doc, _trampoline().address(native), kept)
-
-
-def builtin(name: str, doc: str | None, address: int, kept: tuple[Any, ...]) -> Callable[..., Any]:
-    """A built-in function whose `self` is what is kept. At the address is its code, which takes arguments as
-    CPython's METH_FASTCALL | METH_KEYWORDS passes them."""
-    text = doc.encode() if doc is not None else None
-    definition = MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, text)
-    return _new_function(ctypes.addressof(definition), (*kept, definition), "retrograd")  # type: ignore[no-any-return]
 
 
 @functools.cache

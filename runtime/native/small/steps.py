@@ -28,7 +28,7 @@ from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Cast, Concat, Flip, Iota, IotaLike, Movement
 from retrograd.compiler.ops.sort import Argsort
 from retrograd.runtime.native import buffers, cpu
-from retrograd.runtime.native.fastcall import builtin
+from retrograd.runtime.native.builtins import builtin
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.entry import ANYHOW, HEAD_WORDS, IN_ORDER, UNREAD, Head, retrograd_small
