@@ -70,7 +70,7 @@ def error(ours: Array, a: Array, b: Array) -> float:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "shape",
-    [(96, 96, 96), (128, 129, 130), (100, 211, 117), (97, 300, 161), (200, 1030, 161), (129, 2050, 128)],
+    [(144, 144, 144), (128, 160, 130), (150, 211, 177), (111, 310, 161), (200, 1030, 161), (144, 2050, 128)],
 )
 def test_errors_are_those_of_a_sum_in_float32(layout: str, shape: tuple[int, int, int]) -> None:
     a, b = operands(layout, *shape)
@@ -96,8 +96,8 @@ def test_errors_of_other_distributions(spread: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_batch_and_what_follows_the_sums(layout: str) -> None:
-    a, b = operands(layout, 130, 150, 140, (3,))
-    (bias,) = operands("NN", 1, 1, 140, ())[1:]
+    a, b = operands(layout, 160, 150, 160, (3,))
+    (bias,) = operands("NN", 1, 1, 160, ())[1:]
 
     def formula(x: Node, y: Node, z: Node) -> Node:
         return row("maximum", row("add", product(layout, x, y), z), 0.0)
@@ -109,7 +109,7 @@ def test_a_batch_and_what_follows_the_sums(layout: str) -> None:
 
 
 def test_a_result_that_lies_with_its_rows_side_by_side() -> None:
-    a, b = operands("NN", 150, 200, 130)
+    a, b = operands("NN", 160, 200, 140)
     graph = graph_of(lambda x, y: transpose(dot(x, y)), a, b)
     assert "retrograd_amx" in compile_graph(graph, HOST).llvm
     (ours,) = build(graph, HOST)(a, b)
@@ -152,11 +152,12 @@ STRANGE = {
 
 @pytest.mark.parametrize("value", STRANGE)
 @pytest.mark.parametrize("side", [0, 1])
-@pytest.mark.parametrize("place", [(0, 0), (127, 128), (60, 70)])
+@pytest.mark.parametrize("place", [(0, 0), (143, 128), (60, 70)])
 def test_one_strange_element_and_all_is_as_on_other_processors(
     value: str, side: int, place: tuple[int, int]
 ) -> None:
-    pair = operands("NN", 129, 129, 129)
+    pair = operands("NN", 144, 144, 144)
+    assert is_split(dot, *pair)
     pair[side][place] = STRANGE[value]
     with np.errstate(all="ignore"):
         assert multiplied(*pair).tobytes() == multiplied(*pair, target=PLAIN).tobytes()
@@ -209,9 +210,10 @@ def threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("shape", [(128, 128, 128), (300, 1100, 333), (700, 130, 65)])
+@pytest.mark.parametrize("shape", [(128, 128, 128), (300, 1100, 333), (700, 160, 80)])
 def test_threads_do_not_change_a_bit(shape: tuple[int, int, int]) -> None:
     a, b = operands("NN", *shape)
+    assert is_split(dot, a, b)
     call, results = build(graph_of(dot, a, b), HOST), []
     for count in (1, 2, 5):
         cpu.set_num_threads(count)

@@ -30,8 +30,9 @@ from retrograd.runtime.native.host import host
 from retrograd.runtime.native.sleeping import parts_of_pool
 
 _PARALLEL = "retrograd_parallel"
+_OF_POOL = (_PARALLEL, "retrograd_threads")
 _ROUTINES = re.compile(
-    rb"retrograd_(?:parallel|script|product|amx|huge_(?:angle|quotient)_f\d\d|(?:turn|flip|pick)_f\d\dx\d+|"
+    rb"retrograd_(?:parallel|threads|script|product|amx|huge_(?:angle|quotient)_f\d\d|(?:turn|flip|pick)_f\d\dx\d+|"
     rb"copy_f\d\dx\d+_\d+|tile_f\d\dx\d+_\d+x\d+(?:_far)?(?:_edge)?)(?=\0)"
 )
 """Names of the library's routines in object code."""
@@ -167,7 +168,7 @@ def exported(*modules: str) -> Callable[[], list[Callable[..., Any]]]:
 def _routine(name: str) -> int:
     """Where a routine of the library is."""
     with _lock:
-        if name == _PARALLEL:
+        if name in _OF_POOL:
             return _pool().address(name)
         return _module("retrograd_product" if name == "retrograd_script" else name).address(name)
 

@@ -109,6 +109,12 @@ def retrograd_parallel(run: Run, environment: Memory, blocks: int) -> None:
 
 
 @exported
+def retrograd_threads() -> int:
+    """How many there are, the caller's included."""
+    return atomic_load(POOL.threads, RELAXED)
+
+
+@exported
 def retrograd_pool_resize(threads: int) -> None:
     """Takes effect at the next parallel call; workers that are too many sleep until it changes again."""
     atomic_store(POOL.threads, threads, SEQUENTIAL)

@@ -5,9 +5,7 @@ up: l路h, m路h, m路m, h路m, h路l and h路h. What is left out is less than 2鈦宦测
 to which 32 inner positions are added at a time; so the error is that of a sum in float32 of fewer steps than
 there are terms, and a matrix times one with a single 1 in each column is exact.
 
-The tiles' arithmetic takes numbers below the least normal one for 0. So ranges are looked at while operands
-are split: where an element, or the product of the least ones, is so small that this could be noticed, or so
-great that a sum could overflow, or where there is an infinity or a NaN, nothing is done, and `walk.py`
+Where elements are out of the range in which all this is so (`ranges.py`), nothing is done, and `walk.py`
 multiplies as on other processors. This depends on the elements alone.
 
 In flow a job; out flow all sums, in the result, or for items that do the rest with them. Tiles are asked of
@@ -19,7 +17,8 @@ Linux, Documentation/arch/x86/xstate.rst.
 from __future__ import annotations
 
 from retrograd.compiler.backends.products.blocks import CONFIGURATION, configure, multiply_block, release
-from retrograd.compiler.backends.products.records import Bytes, Item, Job, Work
+from retrograd.compiler.backends.products.ranges import begin_ranges, fits, widen
+from retrograd.compiler.backends.products.records import Bytes, Item, Job, Plan, Sharing, Work
 from retrograd.compiler.backends.products.rooms import borrow, give_back
 from retrograd.compiler.backends.products.split import (
     DEEP,
@@ -65,27 +64,30 @@ _SLACK = 1024
 """Bytes after all sums that the last vectors may read, and ignore."""
 _HALVES = (0, LINES)
 """Columns where the vectors of a block begin."""
-_FRACTION = 24
-"""Bits below the exponent in a size of a range."""
 _ARCH_PRCTL, _ASK, _TILES = 158, 0x1023, 18
 _GRANTED, _REFUSED = 1, 2
-_LEAST, _LEAST_PRODUCT = 24, 156
-"""Exponents, as float32 has them, of the least element, and of two together, that are not too small."""
-_MOST = 253
-"""That of the greatest element."""
-_MOST_PRODUCT = 378
-"""That of the two together, and of so many of them."""
+_LARGE = 1 << 26
+"""A product of so many multiplications is shared by threads as a whole."""
 
 STATE = variable(Array[int], "amx_state")
 """What the system said, if it was asked."""
 
 
 class Split(Job):
-    """A job, and how it is done by parts. Distances are bytes."""
+    """A job, and how it is done by parts: all of it, or a cell, some rows of a product by some of its
+    columns, which a thread does alone. Distances are bytes."""
 
     rows: Side
     columns: Side
     """The operands, exchanged if the result lies with its rows side by side."""
+    down: int
+    """Cells below each other of a product, and beside each other."""
+    across: int
+    refused: int
+    """Has a cell found elements that are out of range? However a product is cut, its least row and its least
+    column meet in one."""
+    shared: Sharing | None
+    """What spreads the tasks of a cell over threads, if it is the only one."""
     row_blocks: int
     column_blocks: int
     depth: int
@@ -102,7 +104,7 @@ class Split(Job):
     count: int
     """Its inner positions."""
     sums: Bytes
-    """Where the product's sums go."""
+    """Where the sums go."""
     row: int
     """From a row of them to the next."""
     whole: Bytes
@@ -116,21 +118,25 @@ def retrograd_amx(job: Job, rest: Work) -> int:
     """The product, and the rest for each task; 0 if nothing is done."""
     if not is_granted():
         return 0
-    plan, split, rows, columns = job.plan, stack(Split), stack(Side), stack(Side)
+    plan, split = job.plan, stack(Split)
     split.plan, split.args, split.left, split.right = plan, job.args, job.left, job.right
-    split.out, split.panels, split.fetch = job.out, job.panels, fetch_sums
-    split.rows, split.columns = rows, columns
-    room = lay_out(split)
-    if room is None:
-        return 0
-    done = 1
-    for batch in range(products_of(job)):
-        if not multiply(split, batch):
-            done = 0
-            break
-    if done != 0 and plan.epilogue is not None:
-        spread(rest, split, plan.tasks, plan.parallel)
-    give_back(room)
+    split.out, split.panels, split.fetch, split.refused = job.out, job.panels, fetch_sums, 0
+    cut_in_cells(split)
+    cells = products_of(split) * split.down * split.across
+    room = None
+    if plan.epilogue is not None:
+        split.whole_row = parts_of(plan.column_extent, SIDE) * SIDE * 4
+        split.whole_batch = parts_of(plan.row_extent, SIDE) * SIDE * split.whole_row
+        room = borrow(products_of(split) * split.whole_batch + _SLACK)
+        if room is None:
+            return 0
+        split.whole = room
+    spread(do_cell, split, cells, None if split.shared is not None else plan.parallel)
+    done = 1 - split.refused
+    if room is not None:
+        if done != 0:
+            spread(rest, split, plan.tasks, plan.parallel)
+        give_back(room)
     return done
 
 
@@ -144,73 +150,131 @@ def is_granted() -> bool:
     return known == _GRANTED
 
 
-# ---- how it is gone through --------------------------------------------------------------------------------
+# ---- cells -------------------------------------------------------------------------------------------------
 @inlined
 def parts_of(extent: int, size: int) -> int:
     """Parts of a size that an extent has, the last perhaps smaller."""
     return (extent + size - 1) // size
 
 
-@native
+@inlined
 def products_of(job: Job) -> int:
     """Products of the batch."""
     return job.plan.items // (job.plan.chunks * job.plan.groups)
 
 
+@inlined
+def pieces_of(plan: Plan) -> int:
+    """Pieces of the inner axis."""
+    return parts_of(plan.inner_extent, _PIECE)
+
+
 @native
-def lay_out(split: Split) -> Bytes | None:
-    """The sides, the tasks, and room for parts, ranges and sums; null where there is no memory."""
-    plan, rows, columns = split.plan, split.rows, split.columns
+def cut_in_cells(split: Split) -> None:
+    """So many that each thread has one, and splits what it needs: what another processor's cache holds comes
+    slowly. Of large products, if they are few, threads share the parts. All this changes no sum."""
+    plan, products = split.plan, products_of(split)
+    split.down, split.across, split.shared = 1, 1, None
+    if plan.threads is None:
+        return
+    threads = min(plan.threads(), _TASKS)
+    if products < threads and plan.row_extent * plan.column_extent * plan.inner_extent >= _LARGE:
+        split.shared = plan.parallel
+        return
+    while products * split.down * split.across < threads:
+        if plan.row_extent * split.across > plan.column_extent * split.down:
+            split.down = 2 * split.down
+        else:
+            split.across = 2 * split.across
+
+
+@native
+def do_cell(job: Job, number: int) -> None:
+    """A task: a cell of a product, if none was refused yet."""
+    given, split, rows, columns = cast(Split, job), stack(Split), stack(Side), stack(Side)
+    plan, each = given.plan, given.down * given.across
+    batch = number // each
+    if given.refused != 0:
+        return
     rows.right, columns.right = 0, 1
     left = columns if plan.turned is not None else rows
     right = rows if plan.turned is not None else columns
-    left.across, left.inner, left.extent = plan.left_row, plan.left_inner, plan.row_extent
-    right.across, right.inner, right.extent = plan.right_column, plan.right_inner, plan.column_extent
+    left.at, left.across = given.left + batch * plan.left_batch, plan.left_row
+    right.at, right.across = given.right + batch * plan.right_batch, plan.right_column
+    left.inner, left.extent, right.inner, right.extent = (
+        plan.left_inner, plan.row_extent, plan.right_inner, plan.column_extent
+    )  # fmt: skip
+    split.plan, split.shared, split.rows, split.columns = plan, given.shared, rows, columns
+    split.sums, split.row = given.out + batch * plan.out_batch, plan.out_row
+    if plan.turned is not None:
+        split.row = plan.out_column
+    if plan.epilogue is not None:
+        split.sums, split.row = given.whole + batch * given.whole_batch, given.whole_row
+    down = given.across if plan.turned is not None else given.down
+    cell = number - batch * each
+    split.sums = split.sums + crop(rows, cell % down, down) * split.row
+    split.sums = split.sums + crop(columns, cell // down, each // down) * 4
+    if not do_pieces(split):
+        given.refused = 1
+
+
+@native
+def crop(side: Side, number: int, parts: int) -> int:
+    """Only a cell's rows, or columns, of so many cells of whole blocks; the first of them."""
+    size = parts_of(parts_of(side.extent, SIDE), parts) * SIDE
+    first = number * size
+    side.extent, side.at = max(min(side.extent - first, size), 0), side.at + first * side.across
+    return first
+
+
+@native
+def do_pieces(split: Split) -> bool:
+    """The sums of a cell, unless its elements are out of range."""
+    plan, rows, columns = split.plan, split.rows, split.columns
     rows.turn = plan.squares if rows.inner != 4 else None
     columns.turn = plan.squares if columns.across != 4 else None
     rows.pick, columns.pick = plan.singles, plan.singles
     blocks, panels = parts_of(rows.extent, SIDE), parts_of(columns.extent, SIDE)
-    steps = parts_of(parts_of(plan.inner_extent, parts_of(plan.inner_extent, _PIECE)), DEEP)
+    steps = parts_of(parts_of(plan.inner_extent, pieces_of(plan)), DEEP)
     split.row_blocks, split.column_blocks, split.depth = blocks, panels, steps * DEEP
     split.row_share = parts_of(_SPLIT_AT_ONCE, SIDE * split.depth)
-    split.column_share = parts_of(_SPLIT_AT_ONCE, DEEP * columns.extent)
-    split.size = min(blocks, max(1, _NEAR // steps))
-    groups = parts_of(_TASKS, parts_of(blocks, split.size)) if plan.parallel is not None else 1
-    split.beside = parts_of(panels, groups)
-    split.whole_row = panels * SIDE * 4
-    split.whole_batch = blocks * SIDE * split.whole_row if plan.epilogue is not None else 0
-    split_bytes, ranges = (blocks + panels) * steps * STEP, parts_of(8 * (blocks + steps), _LINE) * _LINE
-    room = borrow(split_bytes + ranges + products_of(split) * split.whole_batch + _SLACK)
+    split.column_share = parts_of(_SPLIT_AT_ONCE, DEEP * max(columns.extent, 1))
+    split.size = max(1, min(blocks, _NEAR // steps))
+    groups = parts_of(_TASKS, parts_of(blocks, split.size)) if split.shared is not None else 1
+    split.beside = max(1, parts_of(panels, groups))
+    split_bytes = (blocks + panels) * steps * STEP
+    room = borrow(split_bytes + 8 * (blocks + steps))
     if room is None:
-        return None
+        return False
     rows.to, columns.to = room, room + blocks * steps * STEP
     rows.ranges = inside(Array[Unsigned32], room, split_bytes)
     columns.ranges = rows.ranges + 2 * blocks
-    split.whole = room + split_bytes + ranges
-    return room
+    found = True
+    for piece in range(pieces_of(plan)):
+        split.first = piece * split.depth
+        split.count = min(plan.inner_extent - split.first, split.depth)
+        if not do_piece(split):
+            found = False
+            break
+    give_back(room)
+    return found
 
 
 @native
-def multiply(split: Split, batch: int) -> bool:
-    """A product of the batch, unless its elements are out of range."""
-    plan, rows, columns = split.plan, split.rows, split.columns
-    left, right = split.left + batch * plan.left_batch, split.right + batch * plan.right_batch
-    rows.at, columns.at = left, right
-    split.sums, split.row = split.out + batch * plan.out_batch, plan.out_row
-    if plan.turned is not None:
-        rows.at, columns.at, split.row = right, left, plan.out_column
-    if plan.epilogue is not None:
-        split.sums, split.row = split.whole + batch * split.whole_batch, split.whole_row
+def do_piece(split: Split) -> bool:
+    """The same for a piece of the inner axis, whose products are added to what is there."""
+    steps, ranges = parts_of(split.count, DEEP), stack(Array[Unsigned32], 4)
+    spread(split_rows, split, parts_of(split.row_blocks, split.row_share), split.shared)
+    spread(split_columns, split, parts_of(steps, split.column_share), split.shared)
+    begin_ranges(ranges)
+    for k in range(split.row_blocks):
+        widen(ranges, split.rows.ranges + 2 * k)
+    for k in range(steps):
+        widen(ranges + 2, split.columns.ranges + 2 * k)
+    if not fits(ranges, split.plan.inner_extent):
+        return False
     chunks, groups = parts_of(split.row_blocks, split.size), parts_of(split.column_blocks, split.beside)
-    split.first = 0
-    while split.first < plan.inner_extent:
-        split.count = min(plan.inner_extent - split.first, split.depth)
-        spread(split_rows, split, parts_of(split.row_blocks, split.row_share), plan.parallel)
-        spread(split_columns, split, parts_of(parts_of(split.count, DEEP), split.column_share), plan.parallel)
-        if not is_in_range(split):
-            return False
-        spread(multiply_some, split, chunks * groups, plan.parallel)
-        split.first = split.first + split.count
+    spread(multiply_some, split, chunks * groups, split.shared)
     return True
 
 
@@ -232,38 +296,7 @@ def split_columns(job: Job, number: int) -> None:
         split_some(split.columns, step, split.first, split.count)
 
 
-@native
-def is_in_range(split: Split) -> bool:
-    """Are the parts of all elements numbers, too, and their products and sums?"""
-    rows, columns, steps = split.rows.ranges, split.columns.ranges, parts_of(split.count, DEEP)
-    least, other_least = exponent_of_least(rows, split.row_blocks), exponent_of_least(columns, steps)
-    most, other_most = exponent_of_most(rows, split.row_blocks), exponent_of_most(columns, steps)
-    terms = 0
-    while split.plan.inner_extent >> terms != 0:
-        terms += 1
-    if min(least, other_least) < _LEAST or least + other_least < _LEAST_PRODUCT:
-        return False
-    return max(most, other_most) <= _MOST and most + other_most + terms <= _MOST_PRODUCT
-
-
-@native
-def exponent_of_least(ranges: Array[Unsigned32], count: int) -> int:
-    """Of the least element but 0 in so many blocks; large, if there is none."""
-    found = ranges[0]
-    for block in range(1, count):
-        found = min(found, ranges[2 * block])
-    return (found + 1) >> _FRACTION
-
-
-@native
-def exponent_of_most(ranges: Array[Unsigned32], count: int) -> int:
-    """Of the greatest element in so many blocks."""
-    found = ranges[1]
-    for block in range(1, count):
-        found = max(found, ranges[2 * block + 1])
-    return found >> _FRACTION
-
-
+# ---- items -------------------------------------------------------------------------------------------------
 @native
 def fetch_sums(job: Job, item: Item, number: int) -> None:
     """The sums of an item, where its rest is done with them."""

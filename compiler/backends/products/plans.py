@@ -74,7 +74,7 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
     known = _sizes(s) | _copies(s)
     columns = min(s.column.extent, plan.width)
     known |= {"turned": 0, "turned_mask": _bits(plan.rows)}
-    known |= _split(s)
+    known |= _split(s, known["parallel"])
     if out is not None and s.column.extent != 1 and out.index.stride(s.column) != 1:
         flips = plan.rows <= plan.lanes <= columns
         known["turned"] = f"retrograd_{'flip' if flips else 'pick'}_{_kind(s)}"
@@ -144,11 +144,12 @@ def _copies(s: Routine) -> dict[str, Word]:
     }  # fmt: skip
 
 
-def _split(s: Routine) -> dict[str, Word]:
+def _split(s: Routine, parallel: Word) -> dict[str, Word]:
     """What does it by parts of operands."""
     split, kind = s.plan.split, _kind(s)
     return {
         "split": "retrograd_amx" if split else 0,
+        "threads": "retrograd_threads" if split and parallel else 0,
         "squares": f"retrograd_turn_{kind}" if split else 0,
         "singles": f"retrograd_pick_{kind}" if split else 0,
     }

@@ -200,6 +200,8 @@ class Plan(Record):
     """What is written of that of a copied panel's."""
     split: Splitting | None
     """What computes the product from parts of operands, on tiles that the processor has (`amx.py`)."""
+    threads: Callable[[], int] | None
+    """How many there are, if it may be shared among them."""
     squares: Copying | None
     """What turns operands for it by squares."""
     singles: Copying | None

@@ -10,12 +10,16 @@ from retrograd.compiler.backends.products.records import Bytes
 from retrograd.compiler.native.language import (
     Array,
     Byte,
+    Order,
     Record,
+    atomic_load,
     cast,
     compare_exchange,
     exchange,
+    inlined,
     inside,
     native,
+    stack,
     variable,
 )
 from retrograd.compiler.native.pages import HUGE_PAGE, allocate_huge, free
@@ -25,7 +29,9 @@ LARGE = 1 << 17
 _HEAD = 64
 """Bytes before a room, so that it begins with a line of the cache."""
 _KEPT = 64
-"""Rooms that wait for the next item, at most."""
+"""Rooms that wait for the next item, at most; a power of two."""
+_STACK = 23
+"""Bits of an address within the stack of a thread."""
 
 
 class Head(Record):
@@ -40,14 +46,21 @@ ROOMS = variable(Array[Bytes | None], "rooms", 8 * _KEPT)
 
 @native
 def borrow(size: int) -> Bytes | None:
-    """Null where there is no memory."""
-    for place in range(_KEPT):
-        kept = exchange(ROOMS + place, None)
+    """Null where there is no memory. What is made where all that wait are smaller takes the place of one."""
+    smaller, first = -1, own_place()
+    for k in range(_KEPT):
+        place = (first + k) & (_KEPT - 1)
+        kept = (
+            exchange(ROOMS + place, None) if atomic_load(ROOMS + place, Order.RELAXED) is not None else None
+        )
         if kept is not None:
             if cast(Head, kept).size >= size + _HEAD:
                 return kept + _HEAD
-            free(kept)
-            break
+            smaller = place
+            if not compare_exchange(ROOMS + place, None, kept):
+                free(kept)
+    if smaller >= 0:
+        free(exchange(ROOMS + smaller, None))
     whole = (size + _HEAD + HUGE_PAGE - 1) & -HUGE_PAGE
     made = allocate_huge(whole)
     if made is None:
@@ -58,8 +71,14 @@ def borrow(size: int) -> Bytes | None:
 
 @native
 def give_back(room: Bytes) -> None:
-    whole = inside(Array[Byte], room, -_HEAD)
-    for place in range(_KEPT):
-        if compare_exchange(ROOMS + place, None, whole):
+    whole, first = inside(Array[Byte], room, -_HEAD), own_place()
+    for k in range(_KEPT):
+        if compare_exchange(ROOMS + ((first + k) & (_KEPT - 1)), None, whole):
             return
     free(whole)
+
+
+@inlined
+def own_place() -> int:
+    """Where a thread looks first: what it wrote last is still in its cache. Stacks of threads lie apart."""
+    return (cast(int, stack(Array[int])) >> _STACK) & (_KEPT - 1)
