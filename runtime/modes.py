@@ -29,6 +29,7 @@ class State(threading.local):
     """New Tensors are inference tensors, and nothing is recorded."""
     claimed: bool = False
     """In inference mode: `enable_grad` says that operations are recorded, which they are not."""
+    multithreading: bool = True
     anomaly: bool = False
     """Each recorded node remembers the user's line."""
     check_nan: bool = True
@@ -257,6 +258,28 @@ class inference_mode(_Chosen):
         super().__exit__(kind, error, trace)
 
 
+class set_multithreading_enabled(_Chosen):
+    """Whether backward passes may use threads of their own, at once, and until the end of the block if used
+    as one, as `torch.autograd.set_multithreading_enabled`. They run in the thread that asks in any case.
+    """
+
+    field = "multithreading"
+
+    def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, bool):
+            raise ArgumentError(
+                mirrored(
+                    "set_multithreading_enabled(): argument 'enabled' (position 1) must be bool, not "
+                    f"{type(mode).__name__}"
+                )
+            )
+        super().__init__(mode)
+        super().__enter__()
+
+    def __enter__(self) -> None:
+        """The state before the call is what comes back at the end."""
+
+
 class detect_anomaly(_Mode):
     """Remember the line of each operation; with `check_nan`, a NaN that a backward step makes is an error
     naming it.
@@ -316,6 +339,10 @@ def is_grad_enabled() -> bool:
 
 def is_inference_mode_enabled() -> bool:
     return STATE.inference
+
+
+def is_multithreading_enabled() -> bool:
+    return STATE.multithreading and not STATE.inference
 
 
 def is_anomaly_enabled() -> bool:

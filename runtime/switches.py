@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
 from retrograd.runtime.autograd import set_detect_anomaly
 from retrograd.runtime.functions.inspecting import TYPES
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.native.threads import default_threads
 
 _NAMES = ("default", "warn", "error")
 _mode = 0
@@ -77,6 +78,51 @@ def set_default_tensor_type(t: Any) -> None:
     if not kind.is_floating_point:
         raise ArgumentError(mirrored("only floating-point types are supported as the default type"))
     dtypes.set_default_dtype(kind)
+
+
+# ---- warnings and threads ----------------------------------------------------------------------------------
+
+_always = False
+_interop: int | None = None
+"""Threads that were asked for, for operations side by side."""
+
+
+def set_warn_always(b: bool, /) -> None:
+    """Ask for each warning each time. Here Python's filters alone say which are shown."""
+    global _always
+    if not isinstance(b, bool):
+        raise GradientError(mirrored(f"setWarnOnlyOnce expects a bool, but got {type(b).__name__}"))
+    _always = b
+
+
+def is_warn_always_enabled() -> bool:
+    """Whether each warning was asked for each time."""
+    return _always
+
+
+def set_num_interop_threads(count: int, /) -> None:
+    """Ask for so many threads for operations side by side, once. Here one operation follows the other, on
+    the threads of `set_num_threads`."""
+    global _interop
+    if not isinstance(count, int):
+        raise GradientError(
+            mirrored(f"set_num_interop_threads expects an int, but got {type(count).__name__}")
+        )
+    if count <= 0:
+        raise GradientError(mirrored("set_num_interop_threads expects a positive integer"))
+    if _interop is not None:
+        raise GradientError(
+            mirrored(
+                "Error: cannot set number of interop threads after parallel work has started or "
+                "set_num_interop_threads called"
+            )
+        )
+    _interop = count
+
+
+def get_num_interop_threads() -> int:
+    """How many were asked for; else as many as the system has for this process."""
+    return default_threads() if _interop is None else _interop
 
 
 # ---- modes of this thread ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ PyTorch's (`torch.autograd`).
 from __future__ import annotations
 
 from retrograd.runtime.autograd import differentiation, engine, forward_ad, function, functional, graph
-from retrograd.runtime.autograd.differentiation import Variable, backward, grad
+from retrograd.runtime.autograd.differentiation import Variable, backward, grad, variable
 from retrograd.runtime.autograd.function import Function, once_differentiable
 from retrograd.runtime.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from retrograd.runtime.modes import (
@@ -18,9 +18,11 @@ from retrograd.runtime.modes import (
     is_anomaly_enabled,
     is_grad_enabled,
     is_inference_mode_enabled,
+    is_multithreading_enabled,
     no_grad,
     set_detect_anomaly,
     set_grad_enabled,
+    set_multithreading_enabled,
 )
 
 __all__ = [
@@ -43,8 +45,11 @@ __all__ = [
     "is_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "is_multithreading_enabled",
     "no_grad",
     "once_differentiable",
     "set_detect_anomaly",
     "set_grad_enabled",
+    "set_multithreading_enabled",
+    "variable",
 ]

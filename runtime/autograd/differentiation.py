@@ -13,13 +13,15 @@ from typing import Any
 from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, mirrored, warn
 from retrograd.compiler.ops.shape import concat, unsqueeze
 from retrograd.runtime import tracing
+from retrograd.runtime.autograd.edges import GradientEdge, stand_in
 from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
 from retrograd.runtime.eager.opnodes import edge_of
 from retrograd.runtime.eager.tape import Edge
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, method
 
-Tensors = Tensor | Sequence[Tensor] | dict[Any, Tensor]
+Place = Tensor | GradientEdge
+Tensors = Place | Sequence[Place] | dict[Any, Place]
 Gradients = Tensor | Sequence[Tensor | None] | None
 
 
@@ -90,7 +92,7 @@ def grad(
             "gradient for other parts of the graph, please use torch.autograd.backward.",
             FutureWarning,
         )
-    chosen = _several(inputs)
+    chosen = _listed(inputs)
     if not chosen:
         raise GradientError(mirrored("`inputs` argument to `grad()` cannot be empty."))
     _check_flags(create_graph if retain_graph is None else retain_graph, create_graph, allow_unused,
@@ -119,14 +121,14 @@ def _check_ends(outputs: Sequence[Any], inputs: Sequence[Any]) -> None:
         if not isinstance(x, Tensor):
             raise RequirementError(mirrored("Expected output to be a torch.Tensor"))
     for x in inputs:
-        if not isinstance(x, Tensor):
+        if not isinstance(x, Place):
             kind = type(x).__name__
             raise GradientError(mirrored(f"all inputs have to be Tensors or GradientEdges, but got {kind}"))
 
 
 def _of_one(
     outputs: Tensors,
-    sources: tuple[Tensor, ...],
+    inputs: tuple[Place, ...],
     grad_outputs: Gradients,
     retain_graph: bool | None,
     create_graph: bool,
@@ -140,7 +142,7 @@ def _of_one(
                 "allow_unused=False."
             )
         )
-    results = _several(outputs)
+    results, sources = _several(outputs), _several(inputs)
     roots = roots_of(results, _seeds(grad_outputs, len(results)), create_graph)
     work = Pass(
         create_graph, create_graph if retain_graph is None else retain_graph, frozenset(map(_edge, sources))
@@ -148,7 +150,7 @@ def _of_one(
     work.run(roots)
     found = [as_tensor(work.found.get(_edge(x))) for x in sources]
     if materialize_grads:
-        return tuple(g if g is not None else (x.detach() * 0).zero_() for g, x in zip(found, sources))
+        return tuple(_zeros(x) if g is None else g for g, x in zip(found, inputs))
     if not allow_unused and None in [g if g is None else 0 for g in found]:
         place = next(k for k, g in enumerate(found) if g is None)
         raise GradientError(
@@ -162,7 +164,7 @@ def _of_one(
 
 def _of_batch(
     outputs: Tensors,
-    sources: tuple[Tensor, ...],
+    sources: tuple[Place, ...],
     grad_outputs: Gradients,
     keep: bool,
     create_graph: bool,
@@ -219,6 +221,11 @@ def _backward(
 _backward.__qualname__ = "Tensor.backward"  # which Python names where an argument is unknown
 
 
+def variable(*args: Any, **kwargs: Any) -> Any:
+    """What made Variables of numbers once: an error that says what does so now."""
+    raise GradientError(mirrored("torch.autograd.variable(...) is deprecated, use torch.tensor(...) instead"))
+
+
 class _Variables(type):
     """Every Tensor is an instance, and a call gives one."""
 
@@ -249,8 +256,23 @@ class Variable(metaclass=_Variables):
     """
 
 
+def _zeros(x: Place) -> Tensor:
+    """The gradient of what is not used."""
+    if isinstance(x, GradientEdge):
+        raise GradientError(
+            mirrored("materialize_grads cannot be used when the given input is a GradientEdge")
+        )
+    found: Tensor = (x.detach() * 0).zero_()
+    return found
+
+
 def _several(given: Any) -> tuple[Tensor, ...]:
-    if isinstance(given, Tensor):
+    """The Tensors of what was given, or what stands for them."""
+    return tuple([stand_in(x) if isinstance(x, GradientEdge) else x for x in _listed(given)])
+
+
+def _listed(given: Any) -> tuple[Any, ...]:
+    if isinstance(given, Tensor | GradientEdge):
         return (given,)
     if isinstance(given, dict):
         return tuple(given.values())

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, mirrored
+from retrograd.runtime.autograd.edges import GradientEdge, get_gradient_edge
 from retrograd.runtime.autograd.engine import Pass
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.opnodes import counter_of, edge_of
@@ -24,8 +25,11 @@ from retrograd.runtime.modes import STATE, watch
 from retrograd.runtime.tensor import Tensor
 
 __all__ = [
+    "GradientEdge",
     "Node",
+    "allow_mutation_on_saved_tensors",
     "disable_saved_tensors_hooks",
+    "get_gradient_edge",
     "increment_version",
     "register_multi_grad_hook",
     "save_on_cpu",
@@ -80,6 +84,37 @@ class save_on_cpu(saved_tensors_hooks):
             return moved(tensor, device, non_blocking=pin_memory)
 
         super().__init__(pack, unpack)
+
+
+class allow_mutation_on_saved_tensors(saved_tensors_hooks):
+    """In the `with` block what the tape keeps may be changed in place: each Tensor is copied when it is kept.
+    The backward pass must be in the same block. Raises GradientError inside another such block.
+    """
+
+    _current: ClassVar[allow_mutation_on_saved_tensors | None] = None
+
+    def __init__(self) -> None:
+        def unpack(kept: Tensor) -> Tensor:
+            if allow_mutation_on_saved_tensors._current is not self:
+                raise RequirementError(
+                    mirrored(
+                        "Trying to backward outside of the 'allow_mutation_on_saved_tensors' contextin which "
+                        "the graph was originally recorded."
+                    )
+                )
+            return kept
+
+        super().__init__(lambda tensor: tensor.detach().clone(), unpack)
+
+    def __enter__(self) -> None:
+        if allow_mutation_on_saved_tensors._current is not None:
+            raise GradientError(mirrored("allow_mutation_on_saved_tensors contexts cannot be nested"))
+        super().__enter__()
+        allow_mutation_on_saved_tensors._current = self
+
+    def __exit__(self, *error: object) -> None:
+        allow_mutation_on_saved_tensors._current = None
+        super().__exit__(*error)
 
 
 _FORBIDDEN: list[str] = []

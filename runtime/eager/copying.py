@@ -124,6 +124,13 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
 
 
 @method()
+def module_load(self: Tensor, other: Tensor, assign: bool = False) -> Tensor:
+    """What a Module puts in the place of this Tensor where it is loaded from another: this one's memory with
+    the other's elements, or with `assign` the other's memory."""
+    return other.detach() if assign else self.copy_(other).detach()
+
+
+@method()
 def __reduce_ex__(self: Tensor, protocol: Any) -> tuple[Any, ...]:
     array = np.ascontiguousarray(self.read("pickle"))
     state = dict(getattr(self, "__dict__", {}))

@@ -15,15 +15,12 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops import extremum
 from retrograd.compiler.ops import shape as moves
-from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions import embedding, layer
 from retrograd.runtime.functions.creation import zeros
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, public
-from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.rows import APPLY
-from retrograd.runtime.functions.solving import solve_triangular
 from retrograd.runtime.functions.statistics import norm, var_mean
 from retrograd.runtime.tensor import Tensor
 
@@ -222,21 +219,6 @@ def embedding_bag(
 
 def _counting(count: int, like: Tensor) -> Tensor:
     return moves.iota_like(like.new_zeros(count), 0)
-
-
-# ---- triangles ---------------------------------------------------------------------------------------------
-
-
-@public("triangular_solve")
-def triangular_solve(
-    input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
-) -> Any:
-    """The X of `A · X = input`, for a triangle A, or of its transpose; and a copy of A."""
-    batch = broadcast_shapes("triangular_solve", tuple(input.shape[:-2]), tuple(A.shape[:-2]))
-    B, whole = input.expand(*batch, *input.shape[-2:]), A.expand(*batch, *A.shape[-2:])
-    triangle = whole.mT if transpose else whole
-    found = solve_triangular(triangle, B, upper=upper != transpose, unitriangular=unitriangular)
-    return pair("triangular_solve", found, whole.clone())
 
 
 # ---- a classifier's last layer -----------------------------------------------------------------------------

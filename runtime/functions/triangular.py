@@ -25,7 +25,7 @@ from retrograd.compiler.ops.lapack import Lapack
 from retrograd.runtime.functions.factoring import matrix
 from retrograd.runtime.functions.public import linalg, public
 from retrograd.runtime.functions.results import pair
-from retrograd.runtime.functions.solving import arranged, solve
+from retrograd.runtime.functions.solving import arranged, solve, solve_triangular
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
@@ -217,3 +217,15 @@ def matrix_exp(A: Tensor) -> Tensor:
         why = f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {kind}"
         raise DtypeError(mirrored(why))
     return apply(elimination.MatrixExp(), matrix("matrix_exp", A, True))
+
+
+@public("triangular_solve", method=True)
+def triangular_solve(
+    input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> Any:
+    """The X of `A · X = input`, for a triangle A, or of its transpose; and a copy of A."""
+    batch = broadcast_shapes("triangular_solve", tuple(input.shape[:-2]), tuple(A.shape[:-2]))
+    B, whole = input.expand(*batch, *input.shape[-2:]), A.expand(*batch, *A.shape[-2:])
+    triangle = whole.mT if transpose else whole
+    found = solve_triangular(triangle, B, upper=upper != transpose, unitriangular=unitriangular)
+    return pair("triangular_solve", found, whole.clone())

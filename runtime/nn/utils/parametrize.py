@@ -26,6 +26,7 @@ __all__ = [
     "is_parametrized",
     "register_parametrization",
     "remove_parametrizations",
+    "transfer_parametrizations_and_params",
     "type_before_parametrizations",
 ]
 
@@ -209,6 +210,25 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
         delattr(module, "parametrizations")
         module.__class__ = type(module).__bases__[0]
     return module
+
+
+def transfer_parametrizations_and_params(
+    from_module: Module, to_module: Module, tensor_name: str | None = None
+) -> Module:
+    """Have the second module compute its parameters, or the one of this name, as the first does, from the
+    first's originals; parameters that it lacks are made. Returns the second module.
+    """
+    if not is_parametrized(from_module):
+        return to_module
+    for name in [*from_module.parametrizations] if tensor_name is None else [tensor_name]:
+        if not hasattr(to_module, name):
+            setattr(to_module, name, Parameter(getattr(from_module, name)))
+        source: Any = from_module.parametrizations[name]
+        for parametrization in source:
+            register_parametrization(to_module, name, parametrization)
+        for original in source.names:
+            setattr(to_module.parametrizations[name], original, getattr(source, original))
+    return to_module
 
 
 def type_before_parametrizations(module: Module) -> type:
