@@ -27,6 +27,7 @@ from retrograd.compiler.ops import (
     matrix,
     normal,
     pool,
+    recurrent,
     softmax,
     sort,
     unpool,
@@ -100,6 +101,9 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     ),
     (normal.RunningStatistic(0.1, "mean"), (real(4), X)),
     (normal.RunningStatistic(None, "var"), (real(4), X, np.array(0.3))),
+    (recurrent.LstmCell(), (real(3, 16), real(3, 4))),
+    (recurrent.LstmHidden(), (real(3, 16), real(3, 4))),
+    (recurrent.GruHidden(), (real(3, 12), real(3, 12), real(3, 4))),
 ]
 COMPOSITE_IDS = [f"{k}-{op.name}" for k, (op, _) in enumerate(COMPOSITES)]
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {

