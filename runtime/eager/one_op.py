@@ -34,6 +34,8 @@ Compute = Callable[..., Any]
 _TAKEN = (Composite, Elementwise, Reduction, Scan)
 _WORTH = 1 << 20
 """Elementary steps from which on compiling pays."""
+_WORTH_OF_WINDOWS = 1 << 17
+"""The same where NumPy would copy windows, each element many times."""
 _SPECIAL = 8
 """Steps of an elementwise function that NumPy does not have."""
 _PRODUCTS = 16
@@ -42,7 +44,10 @@ _PRODUCTS = 16
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
     """The op's value for arrays like these."""
-    if not isinstance(op, _TAKEN) or max([a.size for a in arrays]) < _WORTH >> 6:
+    if not isinstance(op, _TAKEN):
+        return None
+    worth = _WORTH_OF_WINDOWS if isinstance(op, Composite) else _WORTH
+    if max([a.size for a in arrays]) < worth >> 6:
         return None
     if op.name == "pow" and special.by_products(arrays[1]):
         return None
@@ -121,7 +126,8 @@ def _pays(inputs: Iterable[Node], outputs: Sequence[Node]) -> bool:
     if any(isinstance(n.op, Argsort) for n in nodes):
         return False
     product, windowed = (any(isinstance(n.op, kind) for n in nodes) for kind in (Dot, Window | Unwindow))
-    return (windowed or not product) and sum(map(_steps, nodes)) >= _WORTH
+    worth = _WORTH_OF_WINDOWS if windowed else _WORTH
+    return (windowed or not product) and sum(map(_steps, nodes)) >= worth
 
 
 def _primitive(nodes: Iterable[Node]) -> Iterator[Node]:
