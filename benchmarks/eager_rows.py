@@ -228,6 +228,16 @@ MORE = (
     ("sigmoid, recorded", "w.sigmoid()", 1),
     ("x[k], recorded", "w[k]", 1),
     ("x[c], recorded", "w[c]", 1),
+    ("m[c2], recorded", "v[c2]", 1),
+    ("masked_select", "T.masked_select(x, c)", 1),
+    ("masked_select, recorded", "T.masked_select(w, c)", 1),
+    ("x[0] = y, recorded", "part_set(w, 0, y[1])", 1),
+    ("x[c] = number, recorded", "part_set(w, c, 0.0)", 1),
+    ("x[k] = y, recorded", "part_set(w, k, y)", 1),
+    ("x[0].mul_, recorded", "part_scaled(v)", 1),
+    ("x[0] = y and backward", "part_set(w, 0, y[1]).sum().backward()", 1),
+    ("x[c] = number and backward", "part_set(w, c, 0.0).sum().backward()", 1),
+    ("x[0].mul_ and backward", "part_scaled(v).sum().backward()", 1),
     ("gather, recorded", "v.gather(1, g)", 1),
     ("masked_fill, recorded", "w.masked_fill(c, 0.0)", 1),
     ("max over an axis, recorded", "v.max(1)", 1),
@@ -381,6 +391,18 @@ def inplace_recorded(w: Any, y: Any) -> Any:
     return z
 
 
+def part_set(x: Any, index: Any, value: Any) -> Any:
+    z = x * 1
+    z[index] = value
+    return z
+
+
+def part_scaled(x: Any) -> Any:
+    z = x * 1
+    z[0].mul_(2.0)
+    return z
+
+
 def more_names(T: Any, m: Any) -> dict[str, Any]:
     """What the snippets of `MORE` name; `m` is a matrix of 3 by 3."""
     q = T.tensor([[2.0, 0.5, 0.1], [0.5, 3.0, 0.2], [0.1, 0.2, 1.5]])
@@ -391,4 +413,5 @@ def more_names(T: Any, m: Any) -> dict[str, Any]:
         "i4": T.ones(1, 4, 2, 2), "h4": T.ones(4), "o3": T.ones(3, 1), "z2": T.zeros(3, 3),
         "e": T.full((3,), -30.0), "c2": m > 0.5, "mods": modules(T.nn), "opts": optimisers(T, m.detach()),
         "iadd": operator.iadd, "imul": operator.imul, "custom": cube(T), "inplace_recorded": inplace_recorded,
+        "part_set": part_set, "part_scaled": part_scaled,
     }  # fmt: skip

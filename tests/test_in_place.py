@@ -327,6 +327,17 @@ def a_part_of_a_part_is_written(t: Any) -> Any:
 
 
 @program
+def a_view_of_a_base_in_another_order_is_changed(t: Any) -> Any:
+    x = leaf(t, 1, 2, 3, 4, 5, 6)
+    y = x.view(2, 3).t() * 1
+    y.t().view(-1)[1:4].mul_(x[:3])
+    y[1:, ::1].exp_()
+    y.t()[0].add_(1).sub_(y[:, 1].detach() * 0.5)
+    y.sum().backward()
+    return y, y._version, x.grad
+
+
+@program
 def places_are_freed_with_the_graph(t: Any) -> Any:
     y = leaf(t) * 1
     y[t.tensor([0, 1])] = 0.0

@@ -23,12 +23,12 @@ def stack(shape: tuple[int, ...], dtype: type[np.floating]) -> np.ndarray:
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """NumPy's inner functions, and the public ones, as where there are no inner ones."""
     if request.param == "public":
-        for name in ("_QR", "_SVD", "_EIGH", "_SOLVE"):
+        for name in ("_QR", "_SVD", "_EIGH", "_SOLVE", "_CHOLESKY"):
             monkeypatch.setattr(gufuncs, name, ())
 
 
 def test_this_numpy_has_the_inner_functions() -> None:
-    assert all((gufuncs._QR, gufuncs._SVD, gufuncs._EIGH, gufuncs._SOLVE))
+    assert all((gufuncs._QR, gufuncs._SVD, gufuncs._EIGH, gufuncs._SOLVE, gufuncs._CHOLESKY))
 
 
 @pytest.mark.usefixtures("either")
@@ -55,6 +55,35 @@ def test_eigenvalues_are_those_of_numpy(shape: tuple[int, ...], dtype: type[np.f
             found = linalg.eigh(retrograd.from_numpy(given), triangle)
             for ours, theirs in zip(found, np.linalg.eigh(given, triangle), strict=True):
                 np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 3), (2, 3, 3), (0, 0), (0, 2, 2), (2, 0, 0), (1, 1)])
+def test_square_roots_are_those_of_numpy(shape: tuple[int, ...], dtype: type[np.floating]) -> None:
+    a = stack(shape, dtype)
+    a = a @ a.swapaxes(-1, -2) + np.eye(shape[-1], dtype=dtype)
+    found, expected = linalg.cholesky(retrograd.from_numpy(a)).numpy(), np.linalg.cholesky(a)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+    upper = linalg.cholesky(retrograd.from_numpy(a.swapaxes(-1, -2)), upper=True)
+    np.testing.assert_array_equal(upper, np.linalg.cholesky(a.swapaxes(-1, -2)).swapaxes(-1, -2))
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("worst", [-1.0, 0.0, float("nan"), float("-inf")])
+def test_what_has_no_square_root_says_so_as_pytorch_does(worst: float) -> None:
+    a = np.tile(np.eye(3, dtype=np.float32), (3, 1, 1))
+    a[1, 1, 1] = worst
+    for given in (a, a[1]):
+        with pytest.raises(torch.linalg.LinAlgError) as expected:
+            torch.linalg.cholesky(torch.from_numpy(given))
+        with pytest.raises(LinearAlgebraError) as raised:
+            linalg.cholesky(retrograd.from_numpy(given))
+        assert str(raised.value) == str(expected.value)
+    found, info = linalg.cholesky_ex(retrograd.from_numpy(a))
+    assert info.tolist() == [0, 2, 0]
+    np.testing.assert_array_equal(found[0], a[0])
 
 
 @pytest.mark.usefixtures("either")

@@ -27,7 +27,7 @@ def _inner(*names: str) -> tuple[Callable[..., Any], ...]:
 
 
 _QR, _SVD = _inner("qr_r_raw", "qr_reduced"), _inner("svd_s")
-_EIGH, _SOLVE = _inner("eigh_lo", "eigh_up"), _inner("solve")
+_EIGH, _SOLVE, _CHOLESKY = _inner("eigh_lo", "eigh_up"), _inner("solve"), _inner("cholesky_lo")
 
 
 def solve(a: Array, b: Array, x: Array) -> None:
@@ -36,6 +36,14 @@ def solve(a: Array, b: Array, x: Array) -> None:
         _SOLVE[0](a, b, x)
     else:
         _publicly(np.linalg.solve, (a, b), (x,))
+
+
+def cholesky(a: Array, factor: Array) -> None:
+    """The lower triangle l of `a = l · lᵀ`, of which the lower triangle is read."""
+    if _CHOLESKY:
+        _CHOLESKY[0](a, factor, signature="d->d")
+    else:
+        _publicly(np.linalg.cholesky, (a,), (factor,))
 
 
 def eigh(a: Array, upper: bool, w: Array, v: Array) -> None:

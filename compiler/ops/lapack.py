@@ -17,6 +17,7 @@ import numpy as np
 
 from retrograd.compiler.errors import LinearAlgebraError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.reduce import sum_
@@ -226,16 +227,16 @@ class Cholesky(SameShape):
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
         if self.endless:
-            return _one_by_one(np.linalg.cholesky, np.nan, a)
-        text = (
-            "linalg.cholesky: The factorization could not be completed because the input is not "
-            "positive-definite (the leading minor of order {} is not positive-definite)."
-        )
+            return _root(a)
         try:
-            return np.asarray(np.linalg.cholesky(a))
+            return _definite_root(a)
         except np.linalg.LinAlgError:
             order = next(k for m in a.reshape(-1, *a.shape[-2:]) for k in _indefinite(m))
-        return np.asarray(answer(text.format(order), np.linalg.cholesky, a))
+        text = (
+            "linalg.cholesky: The factorization could not be completed because the input is not "
+            f"positive-definite (the leading minor of order {order} is not positive-definite)."
+        )
+        return np.asarray(answer(text, _definite_root, a))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -247,11 +248,26 @@ class Cholesky(SameShape):
         return [(whole + transpose(whole)) * 0.5]
 
 
+def _root(a: Array) -> Array:
+    """The factor of each matrix; NaN all over where there is none."""
+    found = np.empty(a.shape, a.dtype)
+    gufuncs.cholesky(a, found)
+    return found
+
+
+def _definite_root(a: Array) -> Array:
+    """The factor, of which the last element on the diagonal tells whether there is one."""
+    found = _root(a)
+    if np.isnan(found[..., -1:, -1:]).any():
+        raise np.linalg.LinAlgError
+    return found
+
+
 def _indefinite(a: Array) -> list[int]:
     """The order of the first leading minor that is not positive-definite, if there is one."""
     for k in range(1, len(a) + 1):
         try:
-            np.linalg.cholesky(a[:k, :k])
+            _definite_root(a[:k, :k])
         except np.linalg.LinAlgError:
             return [k]
     return []

@@ -95,7 +95,7 @@ class Prod(Reduction):
         return 1
 
     def reduced(self, x: Array) -> Array:
-        return np.asarray(x.prod(axis=self.axes, dtype=x.dtype))
+        return np.asarray(np.multiply.reduce(x, self.axes, x.dtype))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -9,6 +9,7 @@ themselves, between `check_writable(x)` and `changed(x)`. A view takes its base 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from retrograd.runtime.eager.views import (
     placed,
 )
 from retrograd.runtime.eager.wholes import of_call
-from retrograd.runtime.modes import INFERENCE, STATE
+from retrograd.runtime.modes import INFERENCE, STATE, is_sealed
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor, method
 from retrograd.runtime.tracing import Trace
@@ -273,6 +274,17 @@ def _become(tensor: Tensor, edge: GradNode) -> None:
         edge.extras.retain(tensor)
     tensor._edge, tensor._requires_grad = edge, True
     counter_of(tensor)[1:] = [edge]  # who wrote last, for the words of an error
+
+
+def renew(tensor: Tensor, value: Value) -> None:
+    """Give a Tensor a bare value of its type and shape where nothing is recorded: a step of an optimiser."""
+    array: Any = tensor._value
+    bare = STATE.trace is None and not STATE.grad and tensor._view is None
+    if bare and type(array) is np.ndarray and array.flags.writeable and not is_sealed(tensor._counter):
+        np.copyto(array, value)
+        changed(tensor)
+    else:
+        assign(tensor, Tensor(value))
 
 
 def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> Tensor:

@@ -318,6 +318,12 @@ def picks(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
     return calls.unrecorded(lambda x, mask: np.asarray(x[mask], order="C"), 2, recorded)
 
 
+def selection(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """`picks` of a mask of all axes."""
+    alike = len(args) == 2 and not kwargs and args[0]._value.shape == args[1]._value.shape
+    return picks(f, args, kwargs, shown) if alike else None
+
+
 _TAKE = Take(0)
 
 
@@ -456,6 +462,7 @@ PLANNERS = {
     "view": view,
     "choice": choice,
     "picks": picks,
+    "selection": selection,
     "conversion": conversion,
     "copy": copy,
     "draws": draws,

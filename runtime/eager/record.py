@@ -78,7 +78,12 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
         if any(array.dtype is not first for array in arrays):
             op.infer(*map(type_of, arrays))
         away = type(first) is DType and isinstance(arrays[0], DeviceArray)
-        out = apply(op, *arrays) if away else quietly(_function(op, arrays), *arrays)
+        if away:
+            out = apply(op, *arrays)
+        elif kind_of(op).is_view:
+            out = op.evaluate(*arrays)
+        else:
+            out = quietly(_function(op, arrays), *arrays)
     except Exception as error:
         raise _explained(error, op, values) from None
     result = Tensor(out)

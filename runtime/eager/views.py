@@ -217,5 +217,14 @@ class CopySlices(GradNode):
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
     ) -> Sequence[Value | None]:
         before, new = needed
+        if not create_graph and type(cotangent) is np.ndarray and self.path:
+            whole: Any = cotangent.copy() if before else cotangent
+            part: Any = walk(self.path, whole)
+            if not before:
+                return [None, part]
+            if np.may_share_memory(part, whole):  # no step has made a copy
+                kept = part.copy() if new else None
+                part[...] = 0
+                return [whole, kept]
         rest = rows.where(mask(self.path, self.base, cotangent), 0.0, cotangent) if before else None
         return [rest, walk(self.path, cotangent) if new else None]

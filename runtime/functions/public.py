@@ -125,7 +125,7 @@ def written(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     write.__name__ = write.__qualname__ = name
     write.__doc__ = f"`{name[:-1]}`, in place."
-    return late(write, lambda: change(planned(write, planner="updates"), planned(f, shown), {}))
+    return late(write, lambda: change(planned(write, planner="updates"), planned(f, shown), assign))
 
 
 def functional(

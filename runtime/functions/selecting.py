@@ -58,7 +58,7 @@ def counts_unknown(mask: Tensor) -> bool:
     return not isinstance(STATE.trace.lift(mask).op, Constant)
 
 
-@public("masked_select", method=True)
+@public("masked_select", method=True, replay="selection")
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask is true, in order, as a vector; the two broadcast."""
     check_mask("masked_select", mask)

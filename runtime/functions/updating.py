@@ -88,7 +88,7 @@ def changing(update: Function, apart: Function, row: Elementwise | None = None) 
 
     def make() -> Function:
         over = written_over(row) if row is not None and row.arity == 2 else {}
-        return calls.change(planned(update, planner="updates"), apart, over)
+        return calls.change(planned(update, planner="updates"), apart, assign, over)
 
     return calls.late(update, make)
 

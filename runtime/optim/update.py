@@ -26,7 +26,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.runtime.device import device
-from retrograd.runtime.eager.inplace import assign
+from retrograd.runtime.eager.inplace import renew
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.native.program import Executable, executable
 from retrograd.runtime.optim.optimizer import Group, Optimizer
@@ -91,7 +91,7 @@ class Formula(Optimizer):
             program = _program(name, self._new, tuple(found.kinds), tuple(found.names), where)
             outputs = iter(program([np.array(found.values), *found.arrays]))
             for tensors in found.tensors:
-                assign(tensors[0], Tensor(next(outputs)))
+                renew(tensors[0], next(outputs))
                 for slot in tensors[1:]:
                     slot._value = next(outputs)
 
@@ -107,8 +107,11 @@ class Formula(Optimizer):
             if grad.dtype is not param.dtype:
                 raise ArgumentError(f"a gradient of {grad.dtype} for a parameter of {param.dtype}")
             state = self.state.get(param, {})
-            found = gathered.setdefault(param.device, _Gathered())
-            clock = (param.device, self._clock(group, state))
+            where = param.device
+            found = gathered.get(where)
+            if found is None:
+                found = gathered[where] = _Gathered()
+            clock = (where, self._clock(group, state))
             if clock not in places:
                 places[clock] = found.add(self._numbers(group, clock[1]))
             for name in slots:

@@ -50,6 +50,7 @@ from retrograd.runtime.tensor import Tensor
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
 
+_NONE: Mapping[Any, Function] = {}
 _PLACES = {dtype: place for place, dtype in enumerate(DTYPES)}
 
 
@@ -123,15 +124,18 @@ def update(compute: Function, arity: int, targets: Sequence[int], itself: bool, 
     return _of_list("retrograd_update", compute, arity, slow, targets=bits, answer=int(itself))
 
 
-def change(slow: Function, apart: Function, functions: Mapping[Any, Function]) -> Function:
-    """An in-place method of a Tensor, for which `apart` gives the new value and its history; `functions`
-    compute a row of two operands into the first, by their dtype, where nothing is recorded."""
+def change(
+    slow: Function, apart: Function, assign: Function, functions: Mapping[Any, Function] = _NONE
+) -> Function:
+    """An in-place method of a Tensor, for which `apart` gives the new value and its history, which `assign`
+    gives to a view; `functions` compute a row of two operands into the first, by their dtype, where nothing
+    is recorded."""
     if not available():
         return slow
-    words = words_of(Changing, slow=id(slow), apart=id(apart))
+    words = words_of(Changing, slow=id(slow), apart=id(apart), assign=id(assign))
     for dtype, function in functions.items():
         words[place(Changing, "functions") + _PLACES[dtype]] = id(function)
-    return native_function("retrograd_change", slow, words, (slow, apart, functions))
+    return native_function("retrograd_change", slow, words, (slow, apart, assign, functions))
 
 
 def _of_list(

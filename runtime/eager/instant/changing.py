@@ -4,7 +4,8 @@ In flow the arguments of an in-place method and the record of it; out flows the 
 elements, a new history and one version more. The new value is what the function out of place (`apart`) gives
 for a twin of the Tensor, another box with its array and its history: what the twin's node keeps of the old
 elements must be a copy, and whether it keeps any is seen from the twin's version counter. Where nothing is
-recorded NumPy writes over the elements. Views with a history, and what may not be changed, are for `slow`.
+recorded NumPy writes over the elements. A view's new value is handed over by Python, for its base has to
+learn of it; what may not be changed is for `slow`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from __future__ import annotations
 from retrograd.compiler.native.language import Array, cast, exported, external, native, stack
 from retrograd.runtime.eager.instant.entries import dtype_of, opened_row
 from retrograd.runtime.eager.instant.history import is_change_counted, is_guarded
-from retrograd.runtime.eager.instant.lists import is_change_noted
+from retrograd.runtime.eager.instant.lists import is_change_noted, is_open_to_change
 from retrograd.runtime.eager.instant.operands import (
     COUNT,
     GRAD,
     WATCHED,
     boxed,
     is_array,
+    is_fresh,
     is_on,
     is_sealed,
     is_tensor,
@@ -82,14 +84,15 @@ def is_changed(
     changing: Changing, x: AnyTensor, args: Array[Object], count: int, names: Tuple | None
 ) -> bool:
     """Change a Tensor whose memory may be written to; false for Python's turn."""
-    is_followed = is_on(GRAD)
-    if (is_followed and x.view is not NO_VIEW) or is_sealed(x):
+    if is_sealed(x) or not is_fresh(x):
         return False
     total = count if names is None else count + names.length
     others = are_tracked(args + 1, total - 1)
-    if is_followed and tracked(x) | others != 0:
+    if is_on(GRAD) and tracked(x) | others != 0:
         result = new_value(changing, x, args, count, names, 1 << (tracked(x) << 1 | others))
-        done = result is not None and is_taken_over(x, result)
+        if result is None:
+            return False
+        done = is_taken_over(x, result) if x.view is NO_VIEW else is_assigned(changing, x, result)
         Py_DecRef(result)
         return done
     return count == 2 and names is None and is_written_over(changing, x, args)
@@ -109,7 +112,7 @@ def are_tracked(things: Array[Object], count: int) -> int:
 def is_written_over(changing: Changing, x: AnyTensor, args: Array[Object]) -> bool:
     """Have NumPy compute a row of two operands into the memory of the first."""
     values = stack(Array[NdArray], 3)
-    if opened_row(args, 2, values) < 0:
+    if not is_open_to_change(x, x.value) or opened_row(args, 2, values) < 0:
         return False
     done, dtype = False, dtype_of(values[0])
     if dtype >= 0 and values[0].dtype is values[1].dtype:
@@ -179,9 +182,7 @@ def twin_of(x: AnyTensor, copied: bool) -> AnyTensor | None:
 @native
 def is_taken_over(x: AnyTensor, result: AnyTensor) -> bool:
     """Give a Tensor the elements and the history of another, which is new; false where it is not like it."""
-    if result.type is not TENSOR or result.requires_grad is not TRUE or result.view is not NO_VIEW:
-        return False
-    if PyType_IsSubtype(result.edge.type, OP_NODE) == 0 or not are_alike(x.value, result.value):
+    if not is_like_it(x, result):
         return False
     node = cast(Node, result.edge)
     if numpy_copy_into(x.value, result.value) != 0 or not is_change_counted(x):
@@ -193,6 +194,26 @@ def is_taken_over(x: AnyTensor, result: AnyTensor) -> bool:
     flag, x.requires_grad = x.requires_grad, shared(TRUE)
     Py_DecRef(flag)
     return True
+
+
+@native
+def is_assigned(changing: Changing, x: AnyTensor, result: AnyTensor) -> bool:
+    """The same of a view, whose base has to learn of it: by Python."""
+    if not is_like_it(x, result):
+        return False
+    pair = stack(Array[Object], 2)
+    pair[0], pair[1] = x, result
+    done = PyObject_Vectorcall(changing.assign, pair, 2, None)
+    Py_DecRef(done)
+    return done is not None
+
+
+@native
+def is_like_it(x: AnyTensor, result: AnyTensor) -> bool:
+    """Whether another Tensor, with a history that is an op's, may take a Tensor's place."""
+    if result.type is not TENSOR or result.requires_grad is not TRUE or result.view is not NO_VIEW:
+        return False
+    return PyType_IsSubtype(result.edge.type, OP_NODE) != 0 and are_alike(x.value, result.value)
 
 
 @native

@@ -119,6 +119,8 @@ class Changing(Called):
 
     apart: Object
     """The function out of place."""
+    assign: Object
+    """What gives a view the value and history of another Tensor: `inplace.assign`."""
     unread: int
     """For each set of tracked operands, a bit: whether the adjoint has not looked at old elements."""
     functions: Inline[Object | None] = several(len(DTYPES))
