@@ -74,10 +74,10 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
     known = _sizes(s) | _copies(s)
     columns = min(s.column.extent, plan.width)
     known |= {"turned": 0, "turned_mask": _bits(plan.rows)}
-    known |= _split(s, known["parallel"])
     if out is not None and s.column.extent != 1 and out.index.stride(s.column) != 1:
         flips = plan.rows <= plan.lanes <= columns
         known["turned"] = f"retrograd_{'flip' if flips else 'pick'}_{_kind(s)}"
+    known |= _split(s, known)
     waits = epilogue or known["turned"] or plan.depth < s.inner.extent
     sums = (plan.size * plan.beside * plan.rows + plan.lanes) * plan.width * itemsize + _SLACK
     edge = columns - (plan.vectors - 1) * plan.lanes
@@ -144,14 +144,16 @@ def _copies(s: Routine) -> dict[str, Word]:
     }  # fmt: skip
 
 
-def _split(s: Routine, parallel: Word) -> dict[str, Word]:
-    """What does it by parts of operands."""
-    split, kind = s.plan.split, _kind(s)
+def _split(s: Routine, known: Mapping[str, Word]) -> dict[str, Word]:
+    """What does it by parts of operands, and turns them, where one does not lie as tiles want it."""
+    split, kind, itemsize = s.plan.split, _kind(s), s.left.dtype.itemsize
+    lie = ("right_inner", "left_row") if known["turned"] else ("left_inner", "right_column")
+    turned = split and any(known[step] != itemsize for step in lie)
     return {
         "split": "retrograd_amx" if split else 0,
-        "threads": "retrograd_threads" if split and parallel else 0,
-        "squares": f"retrograd_turn_{kind}" if split else 0,
-        "singles": f"retrograd_pick_{kind}" if split else 0,
+        "threads": "retrograd_threads" if split and known["parallel"] else 0,
+        "squares": f"retrograd_turn_{kind}" if turned else 0,
+        "singles": f"retrograd_pick_{kind}" if turned else 0,
     }
 
 
