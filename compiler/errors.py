@@ -112,6 +112,8 @@ class DimensionError(RetrogradError, IndexError):
 class LinearAlgebraError(RetrogradError, RuntimeError):
     """A matrix that is singular or not positive-definite where it must not be."""
 
+    __module__, __qualname__ = "retrograd.linalg", "LinAlgError"  # the name under which users know it
+
 
 class GradientError(RetrogradError, RuntimeError):
     """A derivative that was asked for wrongly: no graph, freed graph, non-scalar without a cotangent, …"""

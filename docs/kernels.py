@@ -63,6 +63,9 @@ def said(call: ast.Call, first: Any, names: dict[str, Any]) -> str:
 def ask(case: str, names: dict[str, Any], found: Answers) -> None:
     import torch
 
+    steps, _, _ = case.rpartition("; ")
+    names = dict(names)
+    exec(steps, names)
     for name, call, argument in calls(case):
         try:
             first = eval(ast.unparse(argument), dict(names))

@@ -126,6 +126,32 @@ LATE = {
 """Names that are imported from these modules when they are first asked for."""
 
 
+def _publish(module: ModuleType, name: str) -> None:
+    """Have the classes of a room, and of those below it, say the names under which users find them."""
+    for label, found in list(vars(module).items()):
+        if isinstance(found, type) and found.__name__ == label and found.__module__.startswith(_OWN):
+            found.__module__ = name
+        elif isinstance(found, ModuleType) and found.__name__ == f"{module.__name__}.{label}":
+            _publish(found, f"{name}.{label}")
+
+
+_OWN = f"{__name__}.runtime."
+for _class in (
+    dtype,
+    device,
+    Generator,
+    Size,
+    memory_format,
+    no_grad,
+    enable_grad,
+    set_grad_enabled,
+    inference_mode,
+):
+    _class.__module__ = __name__
+dtype.__qualname__ = "dtype"
+_publish(autograd, f"{__name__}.autograd")
+
+
 class _Rooms:
     """Finds and loads the modules of `ROOMS`, and those below them."""
 
@@ -142,7 +168,9 @@ class _Rooms:
 
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None
+        name = module.__spec__.name
         module.__spec__ = module.__spec__.loader_state  # it has been run, and is what it was
+        _publish(module, name)
 
 
 sys.meta_path.insert(0, _Rooms())  # first: the path of a room would give a second copy of what is below it

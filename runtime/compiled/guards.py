@@ -31,7 +31,7 @@ _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), Enum)
 _LARGEST_CONTAINER = 1000
 """Items up to which a list or dict is looked into."""
 _LIBRARY = __name__.partition(".")[0]
-_MODULES = f"{_LIBRARY}.runtime.nn"
+_MODULES = f"{_LIBRARY}.runtime.nn", f"{_LIBRARY}.nn"
 """Where the classes of this library are whose instances hold a user's Tensors."""
 
 

@@ -328,6 +328,9 @@ def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """`|input - other| <= atol + rtol * |other|`, element by element; equal infinities are close."""
+    if input.dtype is not other.dtype:
+        kinds = bare_legacy_name(input.dtype), bare_legacy_name(other.dtype)
+        raise DtypeError(mirrored("{} did not match {}".format(*kinds)))
     close: Tensor = input == other
     if not input.dtype is other.dtype is dtypes.bool_:
         close |= (abs(input - other) <= abs(other) * rtol + atol) & APPLY["isfinite"](other)

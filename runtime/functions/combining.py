@@ -31,6 +31,8 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
             mirrored("expected 'indices' to be integer dtype, but got " + str(indices.dtype)),
         )
     sizes = (shape,) if isinstance(shape, int) else sizes_of((tuple(shape),), "unravel_index", "shape")
+    if indices.numel() and 0 in sizes:
+        raise ShapeError(mirrored("ZeroDivisionError"))
     if any(size < 0 for size in sizes):
         raise ShapeError(
             f"unravel_index of shape {list(sizes)}",

@@ -18,7 +18,7 @@ from retrograd.compiler.errors import (
     ShapeError,
     mirrored,
 )  # fmt: skip
-from retrograd.runtime.names import bare_legacy_name
+from retrograd.runtime.names import C_NAMES, bare_legacy_name
 from retrograd.runtime.tensor import Tensor
 
 Condition = Callable[..., RetrogradError | None]
@@ -81,6 +81,10 @@ def stored_as(*operands: str) -> Condition:
     return ask
 
 
+PUT = (
+    "Index put requires the source and destination dtypes match, got {} for the destination and {} for the "
+    "source."
+)
 EXPECTED = "expected scalar type {} but found {}"
 SOLVED = (
     "linalg.solve: Expected A and B to have the same dtype, but found A of type {} and B of type {} instead"
@@ -169,6 +173,66 @@ def _distances(x1: Tensor, x2: Tensor, p: float = 2.0, **_: Any) -> RetrogradErr
     return None
 
 
+def _weighed(input: Tensor, fweights: Tensor | None = None, **_: Any) -> RetrogradError | None:
+    if fweights is None:
+        return None
+    if fweights.dtype.is_floating_point or fweights.dtype is dtypes.bool_:
+        kind = bare_legacy_name(fweights.dtype)
+        return DtypeError(
+            mirrored(f"cov(): expected fweights to have integral dtype but got fweights with {kind} dtype")
+        )
+    columns = input.shape[-1] if input.ndim else 1
+    if fweights.ndim < 2 and fweights.numel() != columns:
+        return ShapeError(
+            mirrored(
+                "cov(): expected fweights to have the same numel as there are observations in the input but "
+                f"got {fweights.numel()} != {columns}"
+            )
+        )
+    return None
+
+
+def _points(y: Tensor, x: Tensor | None = None, dim: int = -1, **_: Any) -> RetrogradError | None:
+    if x is not None and x.ndim == 1 and -y.ndim <= dim < y.ndim and x.shape[0] != y.shape[dim]:
+        return ShapeError(mirrored("trapezoid: There must be one `x` value for each sample point"))
+    return None
+
+
+def _convolved(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, padding: Any = 0, **_: Any
+) -> RetrogradError | None:
+    if bias is not None and bias.dtype is not input.dtype:
+        kinds = C_NAMES[input.dtype], C_NAMES[bias.dtype]
+        return DtypeError(mirrored("Input type ({}) and bias type ({}) should be the same".format(*kinds)))
+    if isinstance(padding, str):
+        return same("input", "weight", EXPECTED)(input=input, weight=weight)
+    return None
+
+
+def of_channels(
+    input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
+    weight: Tensor | None = None, bias: Tensor | None = None, **_: Any,
+) -> RetrogradError | None:  # fmt: skip
+    """What is known of each channel is a vector, and of the input's dtype; or of float32 beside halves."""
+    given = [x for x in (weight, bias, running_mean, running_var) if x is not None]
+    if not given:
+        return None
+    if given[0].dtype is not input.dtype:
+        if any(x.dtype is not dtypes.float32 for x in given):
+            return DtypeError(mirrored("mixed dtype (CPU): expect parameter to have scalar type of Float"))
+        if input.dtype not in (dtypes.float16, dtypes.bfloat16):
+            return DtypeError(mirrored("mixed dtype (CPU): all inputs must share same datatype."))
+        return None
+    for x in given:
+        if x.dtype is not input.dtype:
+            kinds = bare_legacy_name(input.dtype), bare_legacy_name(x.dtype)
+            return DtypeError(mirrored(EXPECTED.format(*kinds)))
+    for x in (running_mean, running_var):
+        if x is not None and x.ndim != 1:
+            return ShapeError(mirrored(f"TensorAccessor expected 1 dims but tensor has {x.ndim}"))
+    return None
+
+
 CONDITIONS: dict[str, Condition] = {
     "linalg_solve": same("A", "B", SOLVED),
     "linalg_solve_ex": same("A", "B", SOLVED),
@@ -185,8 +249,14 @@ CONDITIONS: dict[str, Condition] = {
     ),
     "put": same("input", "source", "put_(): self and source expected to have the same dtype, but got "
                 "self.dtype = {} and source.dtype = {}"),
-    "index_put": same("input", "values", "Index put requires the source and destination dtypes match, got {} "
-                      "for the destination and {} for the source."),
+    "index_put": same("input", "values", PUT),
+    "index_put_": same("input", "values", PUT),
+    "dot": same("input", "tensor", "dot : expected both vectors to have same dtype, but found {} and {}"),
+    "vdot": same("input", "tensor", "dot : expected both vectors to have same dtype, but found {} and {}"),
+    "bmm": same("input", "mat2", EXPECTED),
+    "cov": _weighed,
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolved),
+    "batch_norm": of_channels,
     "grid_sample": same("input", "grid", EXPECTED),
     "cdist": each(_distances, at_least("p", 0, "cdist only supports non-negative p values"),
                   same("x1", "x2", EXPECTED)),
@@ -202,8 +272,8 @@ CONDITIONS: dict[str, Condition] = {
     "soft_margin_loss": stored_as("input", "target"),
     "quantile": _quantiles,
     "nanquantile": _quantiles,
-    "trapezoid": _spaced,
-    "cumulative_trapezoid": _spaced,
+    "trapezoid": each(_spaced, _points),
+    "cumulative_trapezoid": each(_spaced, _points),
     "tril_indices": each(at_least("row", 0, "row must be non-negative, got{}"),
                          at_least("col", 0, "col must be non-negative, got{}")),
     "triu_indices": each(at_least("row", 0, "row must be non-negative, got{}"),

@@ -14,13 +14,14 @@ from math import prod
 from string import ascii_letters
 from typing import Any, NamedTuple
 
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot
 from retrograd.runtime.functions.arranging import diagonal
 from retrograd.runtime.functions.public import public
 from retrograd.runtime.functions.shaping import movedim
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
 
 
@@ -196,5 +197,8 @@ def _contract(a: _Term, b: _Term, needed: set[str]) -> _Term:
 
     letters = "".join((*batch, *rows, *columns))
     left, right = arranged(a, rows, inner), arranged(b, inner, columns)
+    if inner and left.dtype is not right.dtype:
+        kinds = bare_legacy_name(left.dtype), bare_legacy_name(right.dtype)
+        raise DtypeError(mirrored("expected scalar type {} but found {}".format(*kinds)))
     product = dot(left, right) if inner else left * right
     return _Term(moves.reshape(product, [sizes[c] for c in letters]), letters)

@@ -62,11 +62,11 @@ def everywhere(value: Source, input: Tensor, shape: Sequence[int]) -> Tensor:
     return moves.expand(like(value, input), shape)
 
 
-def _same_rank(name: str, input: Tensor, index: Tensor) -> None:
+def _same_rank(name: str, input: Tensor, index: Tensor, called: str = "input") -> None:
     if max(index.ndim, 1) != max(input.ndim, 1):
         raise ShapeError(
             f"{name} of shapes {list(input.shape)} and {list(index.shape)}",
-            mirrored("Index tensor must have the same number of dimensions as input tensor"),
+            mirrored(f"Index tensor must have the same number of dimensions as {called} tensor"),
         )
 
 
@@ -108,18 +108,20 @@ def _scatter_operands(
 ) -> tuple[int, Tensor, Tensor, Tensor]:
     """The axis, the index, the values (cut to the index's shape) and the input, none of them 0-d."""
     axis = axis_of(dim, input.ndim, name)
-    _same_rank(name, input, index)
+    told = name.removesuffix("_reduce")
+    chosen = as_index(index, told)
+    _same_rank(name, input, index, "self")
     _fits(name, "self", index, input, axis)
-    x, place = _lined(input, as_index(index, name))
+    x, place = _lined(input, chosen)
     if not isinstance(src, Tensor):
         return axis, x, place, everywhere(src, input, place.shape)
     if src.dtype is not input.dtype:
         raise DtypeError(
             f"{name} of {src.dtype} into {input.dtype}",
-            mirrored(f"{name}(): Expected self.dtype to be equal to src.dtype"),
+            mirrored(f"{told}(): Expected self.dtype to be equal to src.dtype"),
             "cast one of them with .to(dtype)",
         )
-    _same_rank(name, src, index)
+    _same_rank(name, src, index, "src")
     _fits(name, "src", index, src, None)
     (values,) = _lined(src)
     part = moves.slice_(values, [0] * place.ndim, place.shape, [1] * place.ndim)

@@ -261,7 +261,7 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
 def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """`tensor_split` from left to right: along axis 1, or 0 for a vector."""
     _need_axis(input, "hsplit")
-    return tensor_split(input, indices_or_sections, min(1, input.ndim - 1))
+    return _parted("hsplit", input, indices_or_sections, min(1, input.ndim - 1))
 
 
 @public("vsplit", method=True, replay=True)
@@ -269,7 +269,22 @@ def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Ten
     """`tensor_split` from top to bottom, of a matrix or more."""
     if input.ndim < 2:
         raise ShapeError("vsplit()", f"vsplit requires a tensor with at least 2 dimension, got {input.ndim}")
-    return tensor_split(input, indices_or_sections, 0)
+    return _parted("vsplit", input, indices_or_sections, 0)
+
+
+def _parted(
+    name: str, input: Tensor, indices_or_sections: int | Sequence[int], axis: int
+) -> tuple[Tensor, ...]:
+    """`tensor_split`, into parts of one size where it is into so many."""
+    sections, size = indices_or_sections, input.shape[axis]
+    if isinstance(sections, int) and (sections <= 0 or size % sections):
+        raise ShapeError(
+            mirrored(
+                f"torch.{name} attempted to split along dimension {axis}, but the size of the dimension "
+                f"{size} is not divisible by the split_size {sections}!"
+            )
+        )
+    return tensor_split(input, indices_or_sections, axis)
 
 
 @public("narrow", method=True, replay=True)

@@ -42,7 +42,9 @@ def reduction_of(size_average: Old, reduce: Old, reduction: str) -> str:
 
 def reduced(each: Tensor, reduction: str) -> Tensor:
     if reduction not in losses.REDUCTIONS:
-        raise ArgumentError(f"reduction={reduction!r}", f"{reduction} is not a valid value for reduction")
+        raise ArgumentError(
+            f"reduction={reduction!r}", mirrored(f"{reduction} is not a valid value for reduction")
+        )
     return each if reduction == "none" else each.sum() if reduction == "sum" else mean(each)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import DtypeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.compiler.ir.graph import OPS, Array, Type, apply
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.elementwise import Elementwise, Types
@@ -52,10 +52,37 @@ REFUSED = {
 """Rows that have their own words for some operands."""
 
 
+DIVISIONS = {"floor_divide", "remainder", "fmod"}
+"""Rows that say nothing of whole numbers over 0."""
+
+
+def _check_divisor(row: Elementwise, operand: Any) -> None:
+    """Whole numbers are not divided by 0, where elements may be looked at; what is traced is not replayed."""
+    if row.name not in DIVISIONS or dtypes.of(operand).numpy.kind not in "iu":
+        return
+    divisor: Any = operand._value if isinstance(operand, Tensor) else operand
+    if STATE.trace is not None:
+        STATE.trace.unchecked = True
+    elif isinstance(divisor, np.ndarray) and not divisor.all():
+        raise ArgumentError(f"{row.name} of whole numbers by 0", mirrored("ZeroDivisionError"))
+
+
+def _by_any_but_zero(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """The quotient of arrays of whole numbers; an error, which `general` tells, where it is by 0."""
+
+    def divide(x: Array, y: Array) -> Any:
+        if not (y.all() if y.ndim else y[()]):
+            raise ZeroDivisionError
+        return compute(x, y)
+
+    return divide
+
+
 def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     """Apply a row to whatever the user gave: the way that is always right."""
     promoted = promote(row, operands)
     first = promoted[-1].dtype
+    _check_divisor(row, promoted[-1])
     if row.types is Types.ROUND and first.is_floating_point is False:
         return clone(promoted[0])  # whole numbers are round already
     for special in _special(operands, dtypes.dtype(first)):
@@ -107,6 +134,10 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
     """
 
     def made(dtype: np.dtype[Any]) -> Callable[..., Any]:
+        found = plainly(dtype)
+        return _by_any_but_zero(found) if row.name in DIVISIONS and dtype.kind in "iu" else found
+
+    def plainly(dtype: np.dtype[Any]) -> Callable[..., Any]:
         loop = loops.of_row(row, dtype)
         if loop is not None:
             return loop

@@ -29,9 +29,10 @@ def inferred(sizes: Sequence[int], elements: int) -> tuple[int, ...]:
     """The shape with its one -1 worked out; ShapeError where the elements do not fit."""
     shown = list(sizes)
     wanted = f"reshape of {elements} elements to {shown}"
-    for size in sizes:
+    for place, size in enumerate(sizes):
         if size < -1:
-            raise ShapeError(wanted, f"invalid shape dimension {size}")
+            said = f"invalid shape dimension {size} at index {place} of shape {shown}"
+            raise ShapeError(wanted, mirrored(said))
     if sizes.count(-1) > 1:
         raise ShapeError(wanted, mirrored("only one dimension can be inferred"))
     known = prod(s for s in sizes if s != -1)

@@ -22,6 +22,7 @@ from retrograd.runtime.eager.record import updated
 from retrograd.runtime.eager.replay import called, name_history, planned
 from retrograd.runtime.eager.selection import Selection
 from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.functions.kernels import check_kernel
 from retrograd.runtime.functions.rows import APPLY, ROWS, Function, written_over
 from retrograd.runtime.functions.telling import tell
 from retrograd.runtime.modes import STATE
@@ -67,6 +68,7 @@ def in_place_of(name: str, function: Function) -> Function:
                 check_category(self, result)
                 return self.become(result)
             check_writable(self)
+            check_kernel(f"{name}_", (self, *args), kwargs)
             if row is not None and _there(row, self, args, kwargs):
                 return self
             recorded = row is None and self._requires_grad and STATE.grad

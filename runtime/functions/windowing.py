@@ -18,6 +18,7 @@ from retrograd.compiler.ops.window import unwindow, window
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.joining import cat
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public, unshared
+from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tensor import Tensor
 
 Sizes = int | Sequence[int]
@@ -156,7 +157,10 @@ def _check_dtypes(name: str, input: Tensor, weight: Tensor) -> None:
     if input.dtype is not weight.dtype:
         raise DtypeError(
             f"{name} of {input.dtype} by {weight.dtype}",
-            f"Input type ({input.dtype}) and weight type ({weight.dtype}) should be the same",
+            mirrored(
+                f"Input type ({legacy_name(input.dtype)}) and weight type ({legacy_name(weight.dtype)}) "
+                "should be the same or input should be a MKLDNN tensor and weight is a dense tensor"
+            ),
         )
 
 

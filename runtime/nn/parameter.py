@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
+from retrograd.compiler.errors import ArgumentError, AttributeMissingError, DtypeError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.modes import INFERENCE
 from retrograd.runtime.names import Size, legacy_name
@@ -97,8 +97,9 @@ class UninitializedBuffer(Uninitialized, Buffer):
 
 def _share(tensor: Tensor, data: Any) -> None:
     if data is not None and not isinstance(data, Tensor):
-        raise ArgumentError(
-            f"{type(tensor).__name__}() of a {type(data).__name__}", "data must be a Tensor or None"
+        kind = type(data).__name__
+        raise AttributeMissingError(
+            mirrored(f"'{kind}' object has no attribute 'detach'"), "data must be a Tensor or None"
         )
     Tensor.__init__(tensor, () if data is None else data.detach()._value)
     if data is not None:
