@@ -227,9 +227,10 @@ def of_channels(
         if x.dtype is not input.dtype:
             kinds = bare_legacy_name(input.dtype), bare_legacy_name(x.dtype)
             return DtypeError(mirrored(EXPECTED.format(*kinds)))
-    for x in (running_mean, running_var):
-        if x is not None and x.ndim != 1:
-            return ShapeError(mirrored(f"TensorAccessor expected 1 dims but tensor has {x.ndim}"))
+    for running in (running_mean, running_var):
+        if running is not None and running.ndim != 1:
+            words = f"TensorAccessor expected 1 dims but tensor has {running.ndim}"
+            return ShapeError(mirrored(words))
     return None
 
 

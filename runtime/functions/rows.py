@@ -56,14 +56,15 @@ DIVISIONS = {"floor_divide", "remainder", "fmod"}
 """Rows that say nothing of whole numbers over 0."""
 
 
-def _check_divisor(row: Elementwise, operand: Any) -> None:
+def _check_divisor(row: Elementwise, operands: Sequence[Any]) -> None:
     """Whole numbers are not divided by 0, where elements may be looked at; what is traced is not replayed."""
-    if row.name not in DIVISIONS or dtypes.of(operand).numpy.kind not in "iu":
+    if row.name not in DIVISIONS or dtypes.of(operands[-1]).numpy.kind not in "iu":
         return
-    divisor: Any = operand._value if isinstance(operand, Tensor) else operand
     if STATE.trace is not None:
         STATE.trace.unchecked = True
-    elif isinstance(divisor, np.ndarray) and not divisor.all():
+        return
+    arrays: list[Any] = [x._value if isinstance(x, Tensor) else x for x in operands]
+    if all(isinstance(x, np.ndarray) for x in arrays) and arrays[0].size and not arrays[1].all():
         raise ArgumentError(f"{row.name} of whole numbers by 0", mirrored("ZeroDivisionError"))
 
 
@@ -71,7 +72,7 @@ def _by_any_but_zero(compute: Callable[..., Any]) -> Callable[..., Any]:
     """The quotient of arrays of whole numbers; an error, which `general` tells, where it is by 0."""
 
     def divide(x: Array, y: Array) -> Any:
-        if not (y.all() if y.ndim else y[()]):
+        if x.size and not (y.all() if y.ndim else y[()]):
             raise ZeroDivisionError
         return compute(x, y)
 
@@ -82,7 +83,7 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     """Apply a row to whatever the user gave: the way that is always right."""
     promoted = promote(row, operands)
     first = promoted[-1].dtype
-    _check_divisor(row, promoted[-1])
+    _check_divisor(row, promoted)
     if row.types is Types.ROUND and first.is_floating_point is False:
         return clone(promoted[0])  # whole numbers are round already
     for special in _special(operands, dtypes.dtype(first)):
