@@ -17,10 +17,11 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.record import record
+from retrograd.runtime.functions.arbitrary import make_tensor
 from retrograd.runtime.functions.creation import as_tensor, tensor
 from retrograd.runtime.tensor import Tensor
 
-__all__ = ["assert_allclose", "assert_close"]
+__all__ = ["assert_allclose", "assert_close", "make_tensor"]
 
 Message = str | Callable[[str], str] | None
 Item = tuple[Any, ...]

@@ -6,14 +6,10 @@ Inside, everything is `[N, heads, length, size of a head]`; at the borders, sequ
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from retrograd.compiler import dtypes
-from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, DtypeError, RequirementError, ShapeError, mirrored
-from retrograd.runtime.functions import FUNCTIONS
-from retrograd.runtime.nn import functional as F
+from retrograd.compiler.errors import ArgumentError, RequirementError, mirrored
+from retrograd.runtime.functions.attention import Heads, Masks, attended
 from retrograd.runtime.nn import init
 from retrograd.runtime.nn.linear import Linear, empty_parameter
 from retrograd.runtime.nn.module import Module
@@ -117,78 +113,21 @@ class MultiheadAttention(Module):
             given = [x.transpose(0, 1) for x in given]
         if key_padding_mask is not None and not batched:
             key_padding_mask = key_padding_mask.unsqueeze(0)
-        q, k, v = self._projected(*given)
-        mask = self._mask(attn_mask, key_padding_mask, q, k)
-        output, weights = self._attend(q, k, v, mask, need_weights)
-        output = self.out_proj(output.permute(2, 0, 1, 3).flatten(2))
+        masks = Masks(attn_mask, key_padding_mask)
+        dropout = self.dropout if self.training else 0.0
+        mixed, weights = attended(self._heads(), given, masks, dropout, need_weights)
+        output = self.out_proj(mixed)
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if not batched:
             return output.squeeze(1), None if weights is None else weights.squeeze(0)
         return (output.transpose(0, 1) if self.batch_first else output), weights
 
-    def _projected(self, *given: Any) -> list[Any]:
-        """Queries, keys and values of each head."""
+    def _heads(self) -> Heads:
         if self.in_proj_weight is not None:
-            weights = self.in_proj_weight.chunk(3)
+            weights: Any = self.in_proj_weight.chunk(3)
         else:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        found = [F.linear(x, weight, bias) for x, weight, bias in zip(given, weights, biases)]
-        for place, extra in ((1, self.bias_k), (2, self.bias_v)):
-            if extra is not None:
-                found[place] = FUNCTIONS["cat"]([found[place], extra.expand(len(found[place]), 1, -1)], 1)
-        heads = [x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for x in found]
-        if self.add_zero_attn:
-            zeros = heads[1].new_zeros((*heads[1].shape[:2], 1, self.head_dim))
-            heads[1:] = [FUNCTIONS["cat"]([x, zeros], 2) for x in heads[1:]]
-        return heads
-
-    def _mask(self, attn_mask: Any, key_padding_mask: Any, q: Any, k: Any) -> Any:
-        """What is added to the scores, `[N or 1, heads or 1, length or 1, keys]`, or None."""
-        added = None
-        extra = int(self.bias_k is not None) + int(self.add_zero_attn)
-        if attn_mask is not None:
-            self._check_mask(attn_mask, q, k.shape[2] - extra)
-            shape = (1, 1) if attn_mask.ndim == 2 else (len(q), self.num_heads)
-            added = additive(attn_mask, q.dtype, "attn_mask").reshape(*shape, *attn_mask.shape[-2:])
-        if key_padding_mask is not None:
-            expected = (len(q), k.shape[2] - extra)
-            if key_padding_mask.shape != expected:
-                raise ShapeError(
-                    f"key_padding_mask of shape {list(key_padding_mask.shape)}", f"expected {list(expected)}"
-                )
-            padding = additive(key_padding_mask, q.dtype, "key_padding_mask")
-            padding = padding.reshape(len(q), 1, 1, expected[1])
-            added = padding if added is None else added + padding
-        return F.pad(added, (0, extra)) if added is not None and extra else added
-
-    def _check_mask(self, mask: Tensor, q: Tensor, keys: int) -> None:
-        if mask.ndim not in (2, 3):
-            raise ShapeError(mirrored(f"attn_mask's dimension {mask.ndim} is not supported"))
-        expected = (q.shape[2], keys) if mask.ndim == 2 else (len(q) * self.num_heads, q.shape[2], keys)
-        if mask.shape != expected:
-            raise ShapeError(
-                mirrored(
-                    f"The shape of the {mask.ndim}D attn_mask is {mask.shape}, but should be {expected}."
-                )
-            )
-
-    def _attend(self, q: Any, k: Any, v: Any, mask: Any, need_weights: bool) -> tuple[Any, Any]:
-        dropout = self.dropout if self.training else 0.0
-        if not need_weights:
-            return F.scaled_dot_product_attention(q, k, v, mask, dropout), None
-        scores = (q * math.sqrt(1.0 / self.head_dim)) @ k.transpose(-2, -1)
-        weights: Any = F.softmax(scores if mask is None else scores + mask, -1)
-        if dropout > 0.0:
-            weights = F.dropout(weights, dropout)
-        return weights @ v, weights
-
-
-def additive(mask: Any, dtype: DType, name: str) -> Any:
-    """A mask as numbers to add: -inf where a bool one is True."""
-    if mask.dtype is dtypes.bool_:
-        return mask.new_zeros(mask.shape, dtype=dtype).masked_fill(mask, -math.inf)
-    if not mask.is_floating_point():
-        raise DtypeError(mirrored(f"only bool and floating types of {name} are supported"))
-    return mask.to(dtype)
+        biases: Any = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        further = self.bias_k, self.bias_v
+        return Heads(self.num_heads, self.head_dim, weights, biases, further, self.add_zero_attn)

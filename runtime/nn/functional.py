@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from retrograd.runtime.functions import FUNCTIONAL, beneath, fractional
+from retrograd.runtime.functions import FUNCTIONAL, attention, beneath, fractional
 from retrograd.runtime.tensor import Tensor
 
-_BELOW = (beneath, fractional)
+_BELOW = (attention, beneath, fractional)
 """Files whose functions are wanted here and nowhere else: to import them enters them in the table."""
 
 globals().update(FUNCTIONAL)
