@@ -14,8 +14,10 @@ from typing import Protocol, TypeVar
 
 from retrograd.compiler.backends import llvm, ptx
 from retrograd.compiler.backends.cpu import Target
-from retrograd.compiler.backends.products.plans import Step, script
+from retrograd.compiler.backends.products.plans import script as script_of_products
 from retrograd.compiler.backends.ptx import Launch
+from retrograd.compiler.backends.script import Script
+from retrograd.compiler.backends.strips.plans import script as script_of_strips
 from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.lower import lower
@@ -57,8 +59,8 @@ class Compiled:
     """Scheduled for the target."""
     symbol: str
     """The exported function; its ABI is told in `backends.cpu`."""
-    script: tuple[Step, ...] | None
-    """What the library is told, if the program is nothing but products: then it needs no code of its own."""
+    script: Script | None
+    """What the library is told, if it does all of the program: then that needs no code of its own."""
     write: Callable[[], llvm.Text]
     """Its text as LLVM, written once. That of a script is for people."""
     constants: tuple[Array, ...]
@@ -87,11 +89,11 @@ def compile_graph(
     local = look(localise(serial))
     scheduled = look(schedule(local, Machine(target.vector_bits, target.registers, target.tiles)))
     planned = look(plan(scheduled))
-    steps = script(planned)
-    write = cache(partial(llvm.emit, planned, graph.name, target, give if steps is None else None))
-    if steps is None:
+    script = script_of_products(planned) or script_of_strips(planned)
+    write = cache(partial(llvm.emit, planned, graph.name, target, give if script is None else None))
+    if script is None:
         write()
-    return Compiled(graph, optimised, planned, graph.name, steps, write, constants, checks)
+    return Compiled(graph, optimised, planned, graph.name, script, write, constants, checks)
 
 
 def _lowered(

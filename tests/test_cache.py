@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from retrograd.compiler.backends.cpu import Target, assemble
-from retrograd.compiler.backends.products.plans import Step
+from retrograd.compiler.backends.script import Script
 from retrograd.compiler.dtypes import float64
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import OPS, Builder, Graph, Type, apply
@@ -227,7 +227,7 @@ def test_a_warm_start_needs_no_compiler(tmp_path: Path) -> None:
 
 def test_code_comes_back_as_it_was_packed() -> None:
     constants = [np.arange(6, dtype=np.int32).reshape(2, 3), np.array(2.5), np.zeros((0, 4), bool)]
-    script = [Step((1, "retrograd_tile_f32x16_6x4"), ((0, 64), (1, 0)))]
+    script = Script("retrograd_script", (1, "retrograd_tile_f32x16_6x4", -64))
     code = Code("loss", 4096, 2, True, [1, 3], constants, script, [CODE, CODE[:7]])
     again = Code.unpacked(code.packed())
     assert again[:5] == code[:5]

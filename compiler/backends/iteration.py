@@ -228,7 +228,9 @@ class Iteration(Values):
             if whole and rest and _is_long(s):
                 yield lanes, 0, trips, True
                 return
-            narrow = next(w for w in (1, 2, 4, 8, 16, 32, 64, 128) if w >= min(rest, native))
+            as_unknown = whole and self._sums_across(s)  # sums are those of a loop whose trips are not known
+            few = native if as_unknown else min(rest, native)
+            narrow = next(w for w in (1, 2, 4, 8, 16, 32, 64, 128) if w >= few)
             yield lanes, 0, whole, False
             yield narrow, whole, trips, rest % narrow != 0
         elif lanes == 1 or _fills_vectors(s):
@@ -258,9 +260,7 @@ class Iteration(Values):
         of wider vectors before."""
         outer, along, vector = self._vector, self._along, Vector(s.axis, lanes)
         self._vector, self._along = vector, s.axis
-        if s not in self._sums:
-            self._sums[s] = [x for x in walk(s.body) if isinstance(x, Accumulate) and _joins_lanes(x, s)]
-        for x in self._sums[s]:
+        for x in self._sums_across(s):
             vector.sums.add(x)
             begun = self._registers.get((x, 0))
             if begun is None:
@@ -268,6 +268,12 @@ class Iteration(Values):
             self._registers[x, 0] = _joined(x, begun, lanes)
         yield vector
         self._vector, self._along = outer, along
+
+    def _sums_across(self, s: For) -> list[Accumulate]:
+        """What accumulates across the lanes of a vector loop."""
+        if s not in self._sums:
+            self._sums[s] = [x for x in walk(s.body) if isinstance(x, Accumulate) and _joins_lanes(x, s)]
+        return self._sums[s]
 
     def _vector_part(self, s: For, lanes: int, start: Place, stop: Place, masked: bool) -> None:
         """The iterations from `start` to `stop`, `lanes` at a time, masked if need be."""

@@ -96,6 +96,19 @@ def emit(program: Program, symbol: str, target: Target, give: Callable[[str], No
     return Text(str(module), module.rest())
 
 
+def emit_function(
+    name: str, buffers: tuple[Buffer, ...], count: Axis, body: Sequence[Statement], bits: int
+) -> str:
+    """A function for the library, `void NAME(ptr args, i64 count)`, that does what statements say to buffers
+    whose addresses `args` has, where `count` is an axis. Vector registers have so many bits."""
+    module = Module("", bits)
+    emitter = Emitter(module, Program(name, (), buffers, (), ()), name)
+    emitter._set(count, Value(emitter.block, "%count", "i64", 1))
+    emitter.statements(body)
+    module.add(f"{quoted(name)}(ptr %args, i64 %count)", emitter.preamble, emitter.block, internal=False)
+    return "\n".join([*module.functions, *module.declarations.values()])
+
+
 def _add(module: Module, part: Emitter) -> None:
     """A part of the program, finished, as a function."""
     module.add(f"{quoted(part.name)}(ptr %args)", part.preamble, part.block, internal=True)

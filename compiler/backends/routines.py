@@ -9,6 +9,9 @@
     retrograd_copy_f32x16_4, retrograd_turn_f32x16, retrograd_pick_f32x16
                                  a block of an operand copied: by rows, turned, or element by element
     retrograd_flip_f32x16        a tile written with rows and columns exchanged   (all in `products/tiles.py`)
+    retrograd_strips             runs a program that is nothing but strips: long rows summed, scaled, …
+                                 (`strips/walk.py`)
+    retrograd_strip_f32x64_scale a form of strips, in so many lanes   (`strips/forms.py`)
 
 Programs refer to them by name alone. Each is compiled once on a machine, when the first program that calls it
 is loaded, and kept in the cache (`runtime.native.cpu`, which knows their names in object code). A new routine
@@ -22,6 +25,8 @@ from collections.abc import Callable
 
 from retrograd.compiler.backends.math.aside import amending
 from retrograd.compiler.backends.products import amx, tiles, walk
+from retrograd.compiler.backends.strips import forms
+from retrograd.compiler.backends.strips.walk import retrograd_strips
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native.lowering import text
 
@@ -32,7 +37,7 @@ def routine(name: str, bits: int) -> str:
         found = re.fullmatch(pattern, name)
         if found:
             width = f'"prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}"'
-            return f"{written(found)}\nattributes #0 = {{ nounwind {width} }}\n"
+            return f"{written(found, bits)}\nattributes #0 = {{ nounwind {width} }}\n"
     raise CompilerError(f"a routine called {name}", "the library has none")
 
 
@@ -42,17 +47,22 @@ def is_routine(name: str) -> bool:
 
 
 _OF = r"_(?P<kind>f32|f64)x(?P<lanes>\d+)"
-_ROUTINES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+_ROUTINES: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
     (
         r"retrograd_(?P<name>huge_\w+)_(?P<kind>f32|f64)",
-        lambda found: amending(found["name"], found["kind"]),
+        lambda found, _: amending(found["name"], found["kind"]),
     ),
-    ("retrograd_product", lambda _: text([walk.retrograd_product, walk.retrograd_script], {})),
-    ("retrograd_amx", lambda _: text([amx.retrograd_amx], {})),
-    (rf"retrograd_tile{_OF}_(?P<rows>\d+)x(?P<vectors>\d+)(?P<far>_far)?(?P<edge>_edge)?", tiles.tile),
-    (rf"retrograd_copy{_OF}_(?P<vectors>\d+)", tiles.copy),
-    (rf"retrograd_turn{_OF}", tiles.turn),
-    (rf"retrograd_flip{_OF}", tiles.flip),
-    (rf"retrograd_pick{_OF}", tiles.pick),
+    ("retrograd_product", lambda *_: text([walk.retrograd_product, walk.retrograd_script], {})),
+    ("retrograd_amx", lambda *_: text([amx.retrograd_amx], {})),
+    (
+        rf"retrograd_tile{_OF}_(?P<rows>\d+)x(?P<vectors>\d+)(?P<far>_far)?(?P<edge>_edge)?",
+        lambda found, _: tiles.tile(found),
+    ),
+    (rf"retrograd_copy{_OF}_(?P<vectors>\d+)", lambda found, _: tiles.copy(found)),
+    (rf"retrograd_turn{_OF}", lambda found, _: tiles.turn(found)),
+    (rf"retrograd_flip{_OF}", lambda found, _: tiles.flip(found)),
+    (rf"retrograd_pick{_OF}", lambda found, _: tiles.pick(found)),
+    ("retrograd_strips", lambda *_: text([retrograd_strips], {})),
+    (rf"retrograd_strip{_OF}_(?P<form>{'|'.join(forms.FORMS)})", forms.strip),
 )
-"""Names of routines, and what writes them."""
+"""Names of routines, and what writes them, given the bits of vector registers."""

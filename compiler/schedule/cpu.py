@@ -44,6 +44,8 @@ _BLOCK_COST = 200_000
 _MOST_BLOCKS = 256
 _FEW = 4
 """So few iterations that read unevenly are written one by one: each knows its conditions while compiling."""
+_LONG_ROW = 16
+"""Elements that fill a vector of any machine."""
 _MOST_REGISTERS = 4
 """A loop's vectors are at most so many registers long."""
 _FUNCTION_COST = 10
@@ -178,7 +180,14 @@ def _carries(loop: For) -> bool:
         bool(outside)
         and all(isinstance(s, Store) and s.index.stride(loop.axis) == 1 for s in outside)
         and all(s.kind is Kind.SERIAL and s.limit is None for s in inner)
+        and not any(_lies_better(s, loop.axis) for s in inner)
     )
+
+
+def _lies_better(inner: For, outer: Axis) -> bool:
+    """Does an inner loop that is long sum up what lies side by side along it, and not along the outer one?"""
+    long = inner.axis.extent >= _LONG_ROW and can_be_vector(inner.axis, inner.body)
+    return long and scattered(inner.axis, inner.body) < scattered(outer, inner.body)
 
 
 def _perfect(loop: For) -> list[For]:

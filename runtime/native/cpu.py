@@ -21,8 +21,7 @@ from importlib import import_module
 from typing import Any
 
 from retrograd.compiler.backends.cpu import CAREFUL, assemble
-from retrograd.compiler.backends.products.plans import Step
-from retrograd.compiler.backends.products.records import STEP
+from retrograd.compiler.backends.script import Script
 from retrograd.compiler.errors import ArgumentError, CompilerError
 from retrograd.runtime.native import cache, elf, threads
 from retrograd.runtime.native.elf import Image, Unlinked
@@ -100,27 +99,15 @@ def load(*objects: bytes) -> Library:
     return Library(objects, {name: _routine(name) for name in wanted})
 
 
-class Script:
-    """A program that is nothing but products: what the library's routine is told. It lives as long as this
-    object."""
+class ScriptLibrary:
+    """A program that a routine of the library runs: what that is told. It lives as long as this object."""
 
-    __slots__ = ("_words",)
+    __slots__ = ("_routine", "_words")
 
-    def __init__(self, steps: Sequence[Step]) -> None:
-        plans = [[self._word(w) for w in step.plan] for step in steps]
-        operands = [[word for operand in step.operands for word in operand] for step in steps]
-        begin = 1 + len(steps) * len(STEP)
-        self._words = (ctypes.c_int64 * (begin + sum(map(len, plans))))()
-        at, words = begin, [len(steps)]
-        for plan, places in zip(plans, operands, strict=True):
-            words += [ctypes.addressof(self._words) + 8 * at, *places]
-            at += len(plan)
-        self._words[:] = [*words, *(word for plan in plans for word in plan)]
-
-    @staticmethod
-    def _word(word: int | str) -> int:
-        """A number, or the address of a routine of that name."""
-        return word if isinstance(word, int) else _routine(word)
+    def __init__(self, script: Script) -> None:
+        self._routine = script.routine
+        words = [word if isinstance(word, int) else _routine(word) for word in script.words]
+        self._words = (ctypes.c_int64 * len(words))(*words)
 
     @property
     def context(self) -> int:
@@ -129,7 +116,7 @@ class Script:
 
     def address(self, name: str) -> int:
         """Where the program starts, whatever its name."""
-        return _routine("retrograd_script")
+        return _routine(self._routine)
 
 
 def load_native(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from retrograd.compiler.backends.cpu import assembly
-from retrograd.compiler.backends.products.plans import Step
+from retrograd.compiler.backends.script import Script
 from retrograd.compiler.errors import CompilerError, DimensionError
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph, Type, interpret
@@ -55,8 +55,8 @@ class Code(NamedTuple):
     """Outputs that may be written where the inputs lie that they are updates of."""
     constants: list[Array]
     """Passed after the graph's inputs."""
-    script: list[Step] | None
-    """What the library is told, if the program is nothing but products."""
+    script: Script | None
+    """What the library is told, if it does all of the program."""
     objects: list[bytes]
     """Else the object code of its modules."""
 
@@ -72,14 +72,14 @@ class Code(NamedTuple):
             _work(compiled) > _LONG,
             sorted(safe),
             list(compiled.constants),
-            list(compiled.script) if compiled.script else None,
+            compiled.script,
             objects,
         )
 
     def packed(self) -> bytes:
         """All of it as bytes: a line of Python literals, the constants, the object code."""
         constants = [(array.dtype.str, array.shape) for array in self.constants]
-        script = [tuple(step) for step in self.script] if self.script else None
+        script = tuple(self.script) if self.script else None
         head = repr([*self[:5], constants, script, list(map(len, self.objects))])
         arrays = [np.ascontiguousarray(array).tobytes() for array in self.constants]
         return b"".join([head.encode(), b"\n", *arrays, *self.objects])
@@ -87,7 +87,7 @@ class Code(NamedTuple):
     @staticmethod
     def unpacked(content: bytes) -> Code:
         head, _, rest = content.partition(b"\n")
-        *plain, described, steps, sizes = ast.literal_eval(head.decode())
+        *plain, described, told, sizes = ast.literal_eval(head.decode())
         constants, objects, start = [], [], 0
         for kind, shape in described:
             count = int(np.prod(shape, dtype=np.int64))
@@ -98,7 +98,7 @@ class Code(NamedTuple):
             objects.append(rest[start : start + size])
             start += size
         symbol, arena_bytes, checks, long_running, straight = plain
-        script = [Step(*step) for step in steps] if steps else None
+        script = Script(*told) if told else None
         return Code(symbol, arena_bytes, checks, long_running, straight, constants, script, objects)
 
 
@@ -193,7 +193,7 @@ class NativeProgram:
         with uncollected():
             self._code = self._load()
         script = self._code.script
-        self._library = cpu.load(*self._code.objects) if script is None else cpu.Script(script)
+        self._library = cpu.load(*self._code.objects) if script is None else cpu.ScriptLibrary(script)
         inputs = [ArrayPort(x.dtype.numpy, x.shape, self.placings.get(k)) for k, x in enumerate(graph.inputs)]
         outputs = [
             ArrayPort(node.dtype.numpy, node.shape, self.results.get(k))

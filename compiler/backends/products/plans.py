@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from retrograd.compiler.backends.products.records import DEEP, PLAN
+from retrograd.compiler.backends.products.records import DEEP, PLAN, STEP
+from retrograd.compiler.backends.script import Script, Word
 from retrograd.compiler.ir.expressions import Buffer, Space
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import Program, Routine
-
-Word = int | str
 
 _COPIED_TOGETHER = 1024
 """Elements side by side of several blocks of the left operand that are copied together."""
@@ -40,7 +39,7 @@ class Step(NamedTuple):
     operands: tuple[tuple[int, int], ...]
 
 
-def script(program: Program) -> tuple[Step, ...] | None:
+def script(program: Program) -> Script | None:
     """The program's products, if it is nothing else."""
     routines = [s for kernel in program.kernels for s in kernel.body]
     steps = []
@@ -51,7 +50,16 @@ def script(program: Program) -> tuple[Step, ...] | None:
         found = [_operand(program, buffer, first(s, index)) for buffer, index in places]
         found.append(_operand(program, s.panels, 0) if s.panels else (0, 0))
         steps.append(Step(tuple(words(s)), tuple(found)))
-    return tuple(steps) if steps else None
+    return _script(steps) if steps else None
+
+
+def _script(steps: Sequence[Step]) -> Script:
+    """How many steps there are, these, and their plans."""
+    at, told = 1 + len(steps) * len(STEP), list[Word]([len(steps)])
+    for step in steps:
+        told += [8 * at, *(word for operand in step.operands for word in operand)]
+        at += len(step.plan)
+    return Script("retrograd_script", (*told, *(word for step in steps for word in step.plan)))
 
 
 def first(s: Routine, index: Index) -> int:

@@ -217,7 +217,8 @@ class ScriptStep(Record):
     """A product of a script. Of each operand there is which of the program's pointers it belongs to, and the
     bytes from there."""
 
-    plan: Plan
+    plan: int
+    """Bytes from the script's beginning to that."""
     left: int
     left_bytes: int
     right: int

@@ -38,7 +38,7 @@ def retrograd_script(args: Array[Bytes], script: Array[int]) -> None:
     for _ in range(script[0]):
         left, right = args[step.left] + step.left_bytes, args[step.right] + step.right_bytes
         out, panels = args[step.out] + step.out_bytes, args[step.panels] + step.panels_bytes
-        retrograd_product(step.plan, args, left, right, out, panels)
+        retrograd_product(inside(Plan, script, step.plan), args, left, right, out, panels)
         step = inside(ScriptStep, step, _STEP)
 
 

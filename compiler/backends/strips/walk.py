@@ -1,0 +1,92 @@
+"""The library's routine that goes through strips and the loops around them, in the native language.
+
+retrograd_strips    a program of them, on its data pointers: a program's own ABI
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.backends.strips.records import (
+    CONSTANT,
+    LOCAL,
+    Bytes,
+    Job,
+    Node,
+    Operand,
+    Task,
+)
+from retrograd.compiler.native.language import (
+    Array,
+    cast,
+    exported,
+    inlined,
+    inside,
+    native,
+    stack,
+    words,
+)
+
+_NODE, _OPERAND = 8 * words(Node), 8 * words(Operand)
+
+
+@exported
+def retrograd_strips(args: Array[Bytes], script: Array[int]) -> None:
+    """The bytes of all words up to the constants, and then nodes."""
+    task = stack(Task)
+    task.args, task.words = args, inside(Bytes, script, 0)
+    run(task, inside(Node, script, 8), cast(int, script) + script[0])
+
+
+@native
+def run(task: Task, first: Node, end: int) -> None:
+    """The nodes from one address to another."""
+    node = first
+    while cast(int, node) < end:
+        strip, parallel = node.strip, node.parallel
+        if strip is not None:
+            locate(task, node)
+            strip(task.operands, trips(task, node))
+        elif parallel is not None:
+            job = stack(Job)
+            job.node, job.args, job.words = node, task.args, task.words
+            parallel(do_task, job, node.extent)
+        else:
+            for place in range(trips(task, node)):
+                task.places[node.depth] = place
+                run(task, inside(Node, node, _NODE), cast(int, node) + node.length)
+        node = inside(Node, node, node.length)
+
+
+@native
+def do_task(job: Job, number: int) -> None:
+    """One iteration of a loop that threads share."""
+    task, node = stack(Task), job.node
+    task.args, task.words = job.args, job.words
+    task.places[0] = number
+    run(task, inside(Node, node, _NODE), cast(int, node) + node.length)
+
+
+@inlined
+def trips(task: Task, node: Node) -> int:
+    """Iterations of a loop, or elements of a strip."""
+    left = node.left
+    for depth in range(node.depth):
+        left += node.left_steps[depth] * task.places[depth]
+    return max(min(node.extent, left), 0)
+
+
+@inlined
+def locate(task: Task, node: Node) -> None:
+    """Where the operands of a strip begin now."""
+    for number in range(node.operands):
+        operand = inside(Operand, node, _NODE + _OPERAND * number)
+        address = operand.start
+        for depth in range(node.depth):
+            address += operand.steps[depth] * task.places[depth]
+        task.operands[number] = base(task, operand.base) + address
+
+
+@inlined
+def base(task: Task, number: int) -> Bytes:
+    if number == LOCAL:
+        return inside(Bytes, task.values, 0)
+    return task.words if number == CONSTANT else task.args[number]
