@@ -148,10 +148,10 @@ class Value:
         """
         if kind == self.kind:
             return self
-        if kind == "i1":
-            return self.ne(0)
         if self.kind in HALVES and kind != "f32":
             return self.to("f32").to(kind)
+        if kind == "i1":
+            return self.ne(0)
         if kind in HALVES and self.kind != "f32":
             return (_rounded_to_odd(self) if self.kind == "f64" else self.to("f32")).to(kind)
         by_arithmetic = self.block.means.conversions.get(kind if kind in HALVES else self.kind)

@@ -61,6 +61,8 @@ def split(c: Contraction) -> Contraction | Digits:
 
 def _extents(places: Sequence[Index], axis: Axis) -> list[int] | None:
     """How many values each digit takes, outer ones first; None if the divisions do not make digits."""
+    if not axis.extent:
+        return None
     bounds = sorted({d for index in places for d in _divisors(index, axis)} | {1, axis.extent})
     if any(larger % smaller for smaller, larger in pairwise(bounds)):
         return None

@@ -14,10 +14,13 @@ from math import prod
 from string import ascii_letters
 from typing import Any, NamedTuple
 
+from retrograd.compiler.dtypes import int64
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot
+from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime.functions.arranging import diagonal
 from retrograd.runtime.functions.public import public
 from retrograd.runtime.functions.shaping import movedim
@@ -62,6 +65,8 @@ def einsum(equation: Any = None, *operands: Any) -> Tensor:
             )
     inputs, output = _parse(equation, [x.ndim for x in tensors])
     terms = [_diagonals(_Term(x, letters), equation) for x, letters in zip(tensors, inputs)]
+    if len(terms) == 1:
+        return _summed(_permuted(terms[0], output), set(output)).value
     terms = _broadcast(terms, equation)
     while len(terms) > 1:
         i, j = min(combinations(range(len(terms)), 2), key=lambda pair: _cost(terms, pair, output))
@@ -71,7 +76,7 @@ def einsum(equation: Any = None, *operands: Any) -> Tensor:
                                   _summed(terms[j], needed | set(terms[i].letters)), needed)]  # fmt: skip
     value, letters = _summed(terms[0], set(output))
     found: Tensor = moves.permute(value, [letters.index(letter) for letter in output])
-    return found if len(operands) == 1 else found.contiguous()
+    return found.contiguous()
 
 
 def _complain(equation: str, why: str) -> ArgumentError:
@@ -165,10 +170,20 @@ def _broadcast(terms: list[_Term], equation: str) -> list[_Term]:
     return result
 
 
+def _permuted(term: _Term, output: str) -> _Term:
+    """The term with the output's letters first: a view, even where nothing moves."""
+    letters = output + "".join(c for c in term.letters if c not in output)
+    order = tuple(term.letters.index(c) for c in letters)
+    return _Term(apply(Permute(order), term.value), letters)
+
+
 def _summed(term: _Term, needed: set[str]) -> _Term:
-    """The term, summed over the letters that nobody else needs."""
+    """The term, summed over the letters that nobody else needs: whole numbers and bools as int64."""
     gone = [k for k, letter in enumerate(term.letters) if letter not in needed]
-    return _Term(reduce.sum_(term.value, gone), "".join(c for c in term.letters if c in needed))
+    if not gone:
+        return term
+    x = term.value if term.value.dtype.is_floating_point else moves.cast(term.value, int64)
+    return _Term(reduce.sum_(x, gone), "".join(c for c in term.letters if c in needed))
 
 
 def _cost(terms: list[_Term], pair: tuple[int, int], output: str) -> int:

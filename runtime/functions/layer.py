@@ -13,6 +13,7 @@ from math import prod
 
 import numpy as np
 
+from retrograd.compiler.dtypes import float32
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ops import matrix, normal, softmax
 from retrograd.compiler.ops import shape as moves
@@ -251,7 +252,7 @@ def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """Divided by the root of the mean of squares over the last axes."""
-    small = _finfo(input.dtype).eps if eps is None else eps
+    small = _finfo(float32 if input.dtype.is_half else input.dtype).eps if eps is None else eps
     return normal.rms_norm(input, _check_trailing("rms_norm", input, normalized_shape), weight, small)
 
 

@@ -163,6 +163,7 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
     """The function with aliases of argument names, and with misuse told as an ArgumentError; `also` is how
     PyTorch's tables have it (`admission`)."""
     parameters, spread = parameters_of(f)
+    kernels = f"Tensor.{name}" if [*also] == [f"Tensor.{name}"] else name  # `unfold` is two functions
     aliases = {a: b for a, b in ALIASES.items() if a not in parameters and b in parameters}
     options = {*parameters, *OPTIONS} if "options" in parameters else None
     tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
@@ -186,7 +187,7 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
                 raise told(not_a_tensor(name, parameter, position, value), name, asked, said)
         admit(asked, said)
         if args and isinstance(args[0], Tensor) and args[0]._value.dtype not in _COMPUTED:
-            check_kernel(name, args, kwargs)
+            check_kernel(kernels, args, kwargs)
         if condition is not None and (error := unmet(condition, parameters, spread, args, kwargs)):
             raise error
         try:
@@ -200,7 +201,7 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
             return call(*args, **kwargs)
         admit(args, kwargs)
         if args[0]._value.dtype not in _COMPUTED:
-            check_kernel(name, args, kwargs)
+            check_kernel(kernels, args, kwargs)
         try:
             return f(*args)
         except Exception as error:

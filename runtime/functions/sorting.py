@@ -258,6 +258,8 @@ def searchsorted(
     against = moves.unsqueeze(sequence, [sequence.ndim - 1]) if many else sequence
     ordered, wanted = promoted(against, moves.unsqueeze(values, [values.ndim]))
     below = rows.le(ordered, wanted) if after else rows.lt(ordered, wanted)
+    if wanted.dtype.is_floating_point:  # NaN stands behind all others
+        below = rows.logical_or(below, rows.isnan(wanted))
     return ops.sum_(moves.cast(below, kind), (below.ndim - 1,))
 
 
