@@ -63,6 +63,16 @@ BESIDE = {
 """Of two Tensors, of a Tensor and a number, of a number and a Tensor."""
 
 
+IN_PIECES = {
+    "ReluBackward0", "LeakyReluBackward0", "LeakyReluBackward1", "HardtanhBackward0", "HardtanhBackward1",
+    "HardshrinkBackward0", "SoftshrinkBackward0", "ThresholdBackward0", "ThresholdBackward1",
+    "RreluWithNoiseBackward0", "RreluWithNoiseBackward1", "PreluKernelBackward0",
+    "MaxPool2DWithIndicesBackward0", "MaxPool3DWithIndicesBackward0", "AdaptiveMaxPool2DBackward0",
+    "AdaptiveMaxPool3DBackward0",
+}  # fmt: skip
+"""Steps linear in pieces whose cotangents PyTorch makes by an op of the operand (`eager/linear.py`)."""
+
+
 OPERANDS = {
     **dict.fromkeys((
         "PowBackward0", "RemainderBackward0", "FmodBackward0", "XlogyBackward2", "CopysignBackward1",

@@ -97,3 +97,36 @@ def test_compiled_they_do_what_eager_mode_does(program: str) -> None:
     names, last = begun(program, retrograd)
     compiled = retrograd.compile_grad(lambda: eval(last, names))
     all_agree(finished(compiled(), names), eager)
+
+
+TWICE = lines("""
+    x.relu()
+    F.relu6(x)
+    F.hardtanh(x)
+    F.leaky_relu(x)
+    F.softshrink(x)
+    F.hardshrink(x)
+    F.threshold(x, 0.1, 0.2)
+    F.prelu(x, t.tensor([0.2]))
+    F.max_pool2d(x[None], 2)
+    x.clamp(-0.5, 0.5)
+    x.max(0)[0]
+""")
+
+
+def twice(function: str, t: ModuleType) -> tuple[bool, list[Any] | None]:
+    """Whether the gradient has a history, and its own gradient."""
+    x = t.tensor([[0.5, -0.3, 0.8, 0.1], [-0.7, 0.2, -0.9, 0.35]], requires_grad=True)
+    y = eval(function, {"t": t, "F": t.nn.functional, "x": x})
+    (g,) = t.autograd.grad(y.sum(), x, create_graph=True)
+    if not g.requires_grad:
+        return False, None
+    (again,) = t.autograd.grad(g.sum(), x)
+    return True, again.tolist()
+
+
+@pytest.mark.parametrize("function", TWICE)
+def test_gradients_of_what_is_linear_in_pieces_depend_on_the_same(torch: ModuleType, function: str) -> None:
+    expected = twice(function, torch)
+    for _ in range(3):
+        assert twice(function, retrograd) == expected

@@ -26,9 +26,10 @@ from retrograd.compiler.ops.window import Diagonal, Window
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.kernels import rules, rules_of_halves
+from retrograd.runtime.eager.linear import depending
 from retrograd.runtime.eager.packing import repack
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, orders
-from retrograd.runtime.grad_names import title
+from retrograd.runtime.grad_names import IN_PIECES, title
 from retrograd.runtime.modes import INFERENCE, STATE, unkept
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.native.small.steps import MOST_ELEMENTS
@@ -171,7 +172,8 @@ class OpNode(GradNode):
             inputs = [_as_operand(x, edge) for x, edge in zip(inputs, self.edges)]
             out = _as_operand(out, self)
             recording: Any = INTERPRETERS[Tensor]
-            return recording.cotangents(self.op, cotangent, out, inputs, needed)  # type: ignore[no-any-return]  # a list
+            twice = recording.cotangents(self.op, cotangent, out, inputs, needed)
+            return depending(twice, (*inputs, out)) if self.name() in IN_PIECES else twice
         if isinstance(cotangent, DeviceArray):
             found: list[Value | None] = launching(cotangent).cotangents(
                 self.op, cotangent, out, inputs, needed
