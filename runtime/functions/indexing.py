@@ -30,7 +30,7 @@ from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.record import recorded
 from retrograd.runtime.eager.selection import Selection, select, written
 from retrograd.runtime.functions.gathering import like
-from retrograd.runtime.functions.indices import read_index
+from retrograd.runtime.functions.indices import read_index, tensor_of
 from retrograd.runtime.functions.public import axis_of, known, public
 from retrograd.runtime.functions.selecting import counts_unknown, masked_scatter
 from retrograd.runtime.functions.writing import written_by_numpy
@@ -184,6 +184,8 @@ _BOOL, _LONG = np.dtype(np.bool_), np.dtype(np.int64)
 @public("__getitem__", method=True, function=False, replay="picks")
 def getitem(input: Tensor, index: Any) -> Tensor:
     """`x[index]`: a view where there are only ints, slices and None, else a copy."""
+    if type(index) is list and index and all(type(i) is int for i in index):
+        return input[tensor_of(index)]  # which is planned for all numbers alike
     found = _read_directly(input, index)
     if found is not None:
         return found

@@ -105,7 +105,7 @@ def _as_item(item: Any) -> Any:
     if item is None or item is Ellipsis or isinstance(item, slice | bool | int):
         return item
     if isinstance(item, list | tuple | range | np.ndarray):
-        item = _tensor_of(item)
+        item = tensor_of(item)
     elif isinstance(item, np.bool_):
         return bool(item)
     if not isinstance(item, Tensor):
@@ -137,7 +137,8 @@ def _as_item(item: Any) -> Any:
     return item if item.dtype in (dtypes.int64, dtypes.int32) else moves.cast(item, dtypes.int64)
 
 
-def _tensor_of(item: Any) -> Tensor:
+def tensor_of(item: Any) -> Tensor:
+    """The numbers or masks of a list, or of what is like one."""
     if isinstance(item, list | tuple) and any(isinstance(i, Tensor) for i in item):
         item = [int(i) if isinstance(i, Tensor) and not i.ndim else i for i in item]
     try:
