@@ -17,7 +17,9 @@ import functools
 import os
 import sys
 import threading
+from _thread import allocate_lock, start_new_thread
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
@@ -40,7 +42,7 @@ class Assembler:
         self._target = target
         self._jobs: list[_Job] = []
         self._waiting: deque[_Job] = deque()
-        self._threads: list[threading.Thread] = []
+        self._hands: list[_Hand] = []
         self._open = ExitStack()
 
     def __enter__(self) -> Assembler:
@@ -50,8 +52,8 @@ class Assembler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._waiting.clear()
-        for thread in self._threads:
-            thread.join()
+        for hand in self._hands:
+            hand.join()
         self._open.close()
 
     def add(self, llvm_text: str) -> None:
@@ -62,18 +64,16 @@ class Assembler:
         self._open.enter_context(lean(job.level))
         self._jobs.append(job)
         self._waiting.append(job)
-        at_work = [thread for thread in self._threads if thread.is_alive()]
+        at_work = [hand for hand in self._hands if hand.busy()]
         if len(at_work) < _cores() - 1:
-            thread = threading.Thread(target=self._work)
-            thread.start()
-            self._threads = [*at_work, thread]
+            self._hands = [*at_work, _Hand(self._work)]
 
     def finish(self, llvm_text: str) -> list[bytes]:
         """The code of all modules, of which this one is the last, unless it is empty."""
         last = [assemble(llvm_text, self._target)] if llvm_text else []
         self._work()
-        for thread in self._threads:
-            thread.join()
+        for hand in self._hands:
+            hand.join()
         return [*(job.result() for job in self._jobs), *last]
 
     def _work(self) -> None:
@@ -84,6 +84,30 @@ class Assembler:
             except IndexError:  # another thread may have taken the last one
                 return
             job.run()
+
+
+class _Hand:
+    """A thread for some work. Python's own class waits until a new thread runs, which takes as long as much
+    of a program's text."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work, self._lock = work, allocate_lock()
+        self._lock.acquire()
+        start_new_thread(self._run, ())
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._lock.release()
+
+    def busy(self) -> bool:
+        return self._lock.locked()
+
+    def join(self) -> None:
+        """Wait until it is done."""
+        with self._lock:
+            pass
 
 
 class _Job:

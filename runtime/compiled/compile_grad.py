@@ -19,6 +19,7 @@ import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, GradientError
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.uncollected import uncollected
 from retrograd.runtime.autograd.blame import nan_error, origin
 from retrograd.runtime.compiled.arguments import Parameters, Wrt, floating, requiring
 from retrograd.runtime.compiled.dispatch import direct, variant
@@ -102,12 +103,16 @@ class CompiledFunction(Generic[P, R]):
     def _caches_of(self, bound: int) -> Caches:
         """Those for calls with so many bound arguments, made if need be."""
         name = self._parameters.name
-        value = InlineCache(
-            name, self.__doc__, _NATIVE, lambda *args, **kwargs: self._value(bound, args, kwargs)
-        )
-        gradient = InlineCache(
-            name, _VALUE_AND_GRAD, _NATIVE, lambda *args, **kwargs: self._value_and_grad(bound, args, kwargs)
-        )
+
+        def slowly(way: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                with uncollected():
+                    return way(bound, args, kwargs)
+
+            return call
+
+        value = InlineCache(name, self.__doc__, _NATIVE, slowly(self._value))
+        gradient = InlineCache(name, _VALUE_AND_GRAD, _NATIVE, slowly(self._value_and_grad))
         return self._caches.setdefault(bound, Caches(value, gradient))
 
     def __repr__(self) -> str:

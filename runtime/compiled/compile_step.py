@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
+from retrograd.compiler.uncollected import uncollected
 from retrograd.runtime.compiled.arguments import Parameters
 from retrograd.runtime.compiled.entries import kind_of_call
 from retrograd.runtime.compiled.recording import LOCK
@@ -84,7 +85,7 @@ class CompiledStep:
         leaves: list[Any] = []
         structure = self._parameters.structure(args, kwargs, leaves)
         key = kind_of_call(structure, leaves)
-        with LOCK:
+        with uncollected(), LOCK:
             plans = self._table.get(key, ())
             known, answers = followed(((p, p.specialisation) for p in plans if p.holds()), leaves)
             found = None
