@@ -127,7 +127,9 @@ LATE = {
 
 
 def _publish(module: ModuleType, name: str) -> None:
-    """Have the classes of a room, and of those below it, say the names under which users find them."""
+    """Have the classes of a room, and of those below it, say the names under which users find them. Who looks
+    for a class's source or annotations finds its module under that name."""
+    sys.modules.setdefault(name, module)
     for label, found in list(vars(module).items()):
         if isinstance(found, type) and found.__name__ == label and found.__module__.startswith(_OWN):
             found.__module__ = name

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -70,3 +72,25 @@ def test_arguments_are_pytorchs(area: str, torch: ModuleType) -> None:
     assert {name: both for name, both in differ.items() if name not in known} == {}
     here = {name for name in known if name.startswith(prefix) and name[len(prefix) :] in theirs}
     assert here <= differ.keys(), "these agree by now"
+
+
+def test_the_source_of_a_class_is_found_by_the_name_that_it_says() -> None:
+    program = """
+import inspect, sys, typing
+import retrograd as rg
+import retrograd.cuda, retrograd.optim
+from retrograd.compiler.native.language import Record
+
+def below(cls):
+    for each in cls.__subclasses__():
+        yield each
+        yield from below(each)
+
+for cls in (rg.autograd.Function, rg.nn.Linear, rg.optim.SGD):
+    assert cls.__doc__ in inspect.getsource(cls)
+for cls in below(Record):
+    typing.get_type_hints(cls, include_extras=True)
+import retrograd.autograd, retrograd.nn.functional
+assert retrograd.autograd is sys.modules[rg.autograd.Function.__module__]
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
