@@ -91,6 +91,7 @@ for cls in (rg.autograd.Function, rg.nn.Linear, rg.optim.SGD):
 for cls in below(Record):
     typing.get_type_hints(cls, include_extras=True)
 import retrograd.autograd, retrograd.nn.functional
-assert retrograd.autograd is sys.modules[rg.autograd.Function.__module__]
+assert sys.modules["retrograd.autograd"] is rg.autograd
+assert sys.modules[rg.autograd.Function.__module__].Function is rg.autograd.Function
 """
     subprocess.run([sys.executable, "-c", program], check=True)
