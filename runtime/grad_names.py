@@ -68,9 +68,10 @@ IN_PIECES = {
     "HardshrinkBackward0", "SoftshrinkBackward0", "ThresholdBackward0", "ThresholdBackward1",
     "RreluWithNoiseBackward0", "RreluWithNoiseBackward1", "PreluKernelBackward0",
     "MaxPool2DWithIndicesBackward0", "MaxPool3DWithIndicesBackward0", "AdaptiveMaxPool2DBackward0",
-    "AdaptiveMaxPool3DBackward0",
+    "AdaptiveMaxPool3DBackward0", "max_pool",
 }  # fmt: skip
-"""Steps linear in pieces whose cotangents PyTorch makes by an op of the operand (`eager/linear.py`)."""
+"""Steps, and ops, that are linear in pieces: PyTorch makes their cotangents by an op of the operand (see
+`eager/linear.py`)."""
 
 
 OPERANDS = {

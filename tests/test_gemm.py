@@ -11,7 +11,6 @@ import pytest
 from native import Array, build, graph_of
 
 from retrograd.compiler.backends.cpu import Target, assembly
-from retrograd.compiler.backends.products.records import PLAN
 from retrograd.compiler.backends.routines import routine
 from retrograd.compiler.ir.graph import OPS, Node, Op, apply
 from retrograd.compiler.ops.contract import dot, transpose
@@ -231,7 +230,7 @@ def test_a_tile_stays_in_registers() -> None:
     arm = Target.of("aarch64-unknown-linux-gnu", "generic", "+neon")
     script = compile_graph(graph_of(lambda x, y: dot(x, y), a, b), arm).script
     assert script is not None
-    tile = str(script[0].plan[PLAN.index("tile")])
+    (tile,) = (str(word) for word in script.words if str(word).startswith("retrograd_tile"))
     code = assembly(routine(tile, arm.vector_bits), arm)
     (loop,) = re.findall(r"^\.LBB0_\d+:(?:(?!^\.LBB).)*?fmla.*?b\.ne", code, re.MULTILINE | re.DOTALL)
     assert "sp" not in loop

@@ -104,15 +104,16 @@ class CompiledFunction(Generic[P, R]):
         """Those for calls with so many bound arguments, made if need be."""
         name = self._parameters.name
 
-        def slowly(way: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                with uncollected():
-                    return way(bound, args, kwargs)
+        def value_of(*args: Any, **kwargs: Any) -> Any:
+            with uncollected():
+                return self._value(bound, args, kwargs)
 
-            return call
+        def value_and_grad_of(*args: Any, **kwargs: Any) -> Any:
+            with uncollected():
+                return self._value_and_grad(bound, args, kwargs)
 
-        value = InlineCache(name, self.__doc__, _NATIVE, slowly(self._value))
-        gradient = InlineCache(name, _VALUE_AND_GRAD, _NATIVE, slowly(self._value_and_grad))
+        value = InlineCache(name, self.__doc__, _NATIVE, value_of)
+        gradient = InlineCache(name, _VALUE_AND_GRAD, _NATIVE, value_and_grad_of)
         return self._caches.setdefault(bound, Caches(value, gradient))
 
     def __repr__(self) -> str:

@@ -173,7 +173,8 @@ class OpNode(GradNode):
             out = _as_operand(out, self)
             recording: Any = INTERPRETERS[Tensor]
             twice = recording.cotangents(self.op, cotangent, out, inputs, needed)
-            return depending(twice, (*inputs, out)) if self.name() in IN_PIECES else twice
+            in_pieces = not IN_PIECES.isdisjoint((self.name(), self.op.name))
+            return depending(twice, (*inputs, out)) if in_pieces else twice
         if isinstance(cotangent, DeviceArray):
             found: list[Value | None] = launching(cotangent).cotangents(
                 self.op, cotangent, out, inputs, needed

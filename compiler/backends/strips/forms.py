@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from retrograd.compiler.backends.llvm import emit_function
 from retrograd.compiler.dtypes import DType, float32, float64
@@ -63,6 +64,8 @@ FORMS = {
 """By name. `along`: a row combined into one element; `whole`: the same, which the identity begins; `down`: so
 many rows, into a row."""
 NAMES = {text: name for name, text in FORMS.items()}
+NESTED = max(max(accumulate((c == "(") - (c == ")") for c in text)) for text in NAMES)
+"""How many calls, at most, a form has within each other."""
 
 _ENDLESS = 1 << 62
 _STATEMENT = re.compile(

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 
 from retrograd.compiler.backends.script import Script, Word
-from retrograd.compiler.backends.strips.forms import BEGIN, DTYPES, IDENTITIES, NAMES
+from retrograd.compiler.backends.strips.forms import BEGIN, DTYPES, IDENTITIES, NAMES, NESTED
 from retrograd.compiler.backends.strips.records import (
     CONSTANT,
     DEEPEST,
@@ -187,10 +187,10 @@ class _Reading:
         begin = f"{BEGIN} " if begun else ""
         return NAMES.get(f"{begin}out[{'j' if step else 0}] {combine}= {self._text(s.value)}")
 
-    def _text(self, e: Expression) -> str:
+    def _text(self, e: Expression, depth: int = 0) -> str:
         match e:
-            case Call(row=row, arguments=arguments):
-                return f"{row}({', '.join(map(self._text, arguments))})"
+            case Call(row=row, arguments=arguments) if depth < NESTED:
+                return f"{row}({', '.join([self._text(x, depth + 1) for x in arguments])})"
             case Load(bounds=()) if e.dtype is self._dtype:
                 stride = 1 if self._axis is None else e.index.stride(self._axis)
                 if stride in (0, 1):
