@@ -21,14 +21,14 @@ Check = Callable[[Sequence[Any], Mapping[str, Any]], None]
 def admission(name: str, called: Iterable[str]) -> Check:
     """The check of the function of this name, which is called as the tables have it: `sum`, `Tensor.sum`."""
     taken: set[tuple[object, ...]] = set()
-    forms: list[str] = []
+    forms: list[str] | None = None
 
     def admit(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        key = _types(args, kwargs)
-        if key in taken:
+        nonlocal forms
+        if forms is None:
+            forms = [*filter(known, called)]
+        if not forms or (key := _types(args, kwargs)) in taken:
             return
-        if not taken:
-            forms[:] = filter(known, called)
         refusals = [wrong(form, args, kwargs) for form in forms]
         if not any(refusals):
             taken.add(key)
@@ -61,12 +61,15 @@ def admitting(name: str, f: Callable[..., Any], *others: str) -> Callable[..., A
 
 def _types(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[object, ...]:
     """What the parser goes by: the types of arguments, and those of the elements of sequences."""
-    found: list[object] = [
-        kind if (kind := type(x)) not in _SEQUENCES else (kind, frozenset(map(type, x))) for x in args
-    ]
+    found = [_kind(x) for x in args]
     for name, x in kwargs.items():
-        found += name, type(x), frozenset(map(type, x)) if type(x) in _SEQUENCES else None
+        found += name, _kind(x)
     return tuple(found)
+
+
+def _kind(x: object) -> object:
+    kind = type(x)
+    return (kind, frozenset(map(type, x))) if kind in _SEQUENCES else kind  # type: ignore[call-overload]
 
 
 _SEQUENCES = frozenset({list, tuple})

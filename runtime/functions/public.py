@@ -207,8 +207,20 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
         except Exception as error:
             _tell(error, name, f, args, kwargs)
 
+    def bare(*args: Any, **kwargs: Any) -> Any:
+        """The same where there is no Tensor to look at."""
+        if kwargs and not own.issuperset(kwargs):
+            return call(*args, **kwargs)
+        admit(args, kwargs)
+        try:
+            return f(*args, **kwargs)
+        except Exception as error:
+            _tell(error, name, f, args, kwargs)
+
     alone = tensors == [(0, next(iter(parameters), ""))]
-    return wraps(f)(quick if alone and condition is None else call)  # type: ignore[return-value]  # called as f is, and by aliases
+    unseen, own = not tensors and "input" not in parameters, (options or {*parameters}) - {spread}
+    entry = call if condition is not None else quick if alone else bare if unseen else call
+    return wraps(f)(entry)  # type: ignore[return-value]  # called as f is, and by aliases
 
 
 _COMPUTED: frozenset[Any] = frozenset(t for d in (dtypes.float32, dtypes.float64) for t in (d.numpy, d))
