@@ -21,6 +21,7 @@ from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, method
 
 Place = Tensor | GradientEdge
+_PLACES = (Tensor, GradientEdge)
 Tensors = Place | Sequence[Place] | dict[Any, Place]
 Gradients = Tensor | Sequence[Tensor | None] | None
 
@@ -97,14 +98,15 @@ def grad(
         raise GradientError(mirrored("`inputs` argument to `grad()` cannot be empty."))
     _check_flags(create_graph if retain_graph is None else retain_graph, create_graph, allow_unused,
                  materialize_grads)  # fmt: skip
-    _check_ends(_several(outputs), chosen)
+    results = _several(outputs)
+    _check_ends(results, chosen)
     if is_grads_batched:
         found = _of_batch(
-            outputs, chosen, grad_outputs, bool(retain_graph), create_graph, allow_unused, materialize_grads
+            results, chosen, grad_outputs, bool(retain_graph), create_graph, allow_unused, materialize_grads
         )
     else:
         found = _of_one(
-            outputs, chosen, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads
+            results, chosen, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads
         )
     return dict(zip(inputs, found, strict=True)) if isinstance(inputs, dict) else found
 
@@ -112,7 +114,7 @@ def grad(
 def _check_flags(keep: Any, create_graph: Any, allow_unused: Any, materialize_grads: Any) -> None:
     """What are no bools must at least be bytes, for which PyTorch's engine takes them."""
     flags = keep, create_graph, materialize_grads if allow_unused is None else allow_unused
-    if not all(isinstance(flag, bool) for flag in flags):
+    if {*map(type, flags)} != {bool}:
         array("B", flags)
 
 
@@ -121,13 +123,13 @@ def _check_ends(outputs: Sequence[Any], inputs: Sequence[Any]) -> None:
         if not isinstance(x, Tensor):
             raise RequirementError(mirrored("Expected output to be a torch.Tensor"))
     for x in inputs:
-        if not isinstance(x, Place):
+        if not isinstance(x, _PLACES):
             kind = type(x).__name__
             raise GradientError(mirrored(f"all inputs have to be Tensors or GradientEdges, but got {kind}"))
 
 
 def _of_one(
-    outputs: Tensors,
+    results: tuple[Tensor, ...],
     inputs: tuple[Place, ...],
     grad_outputs: Gradients,
     retain_graph: bool | None,
@@ -142,13 +144,11 @@ def _of_one(
                 "allow_unused=False."
             )
         )
-    results, sources = _several(outputs), _several(inputs)
     roots = roots_of(results, _seeds(grad_outputs, len(results)), create_graph)
-    work = Pass(
-        create_graph, create_graph if retain_graph is None else retain_graph, frozenset(map(_edge, sources))
-    )
+    ends = [_edge(x) for x in _several(inputs)]
+    work = Pass(create_graph, create_graph if retain_graph is None else retain_graph, frozenset(ends))
     work.run(roots)
-    found = [as_tensor(work.found.get(_edge(x))) for x in sources]
+    found = [as_tensor(work.found.get(end)) for end in ends]
     if materialize_grads:
         return tuple(_zeros(x) if g is None else g for g, x in zip(found, inputs))
     if not allow_unused and None in [g if g is None else 0 for g in found]:
@@ -163,7 +163,7 @@ def _of_one(
 
 
 def _of_batch(
-    outputs: Tensors,
+    results: tuple[Tensor, ...],
     sources: tuple[Place, ...],
     grad_outputs: Gradients,
     keep: bool,
@@ -172,7 +172,6 @@ def _of_batch(
     materialize_grads: bool,
 ) -> tuple[Tensor | None, ...]:
     """Those for each of several cotangents, which lie along a new first axis, and so do the gradients."""
-    results = _several(outputs)
     seeds = _seeds(grad_outputs, len(results))
     sizes = {len(seed) for seed in seeds if seed is not None}
     if len(sizes) != 1 or None in [seed if seed is None else 0 for seed in seeds]:
@@ -268,12 +267,16 @@ def _zeros(x: Place) -> Tensor:
 
 def _several(given: Any) -> tuple[Tensor, ...]:
     """The Tensors of what was given, or what stands for them."""
+    if isinstance(given, Tensor):
+        return (given,)
     return tuple([stand_in(x) if isinstance(x, GradientEdge) else x for x in _listed(given)])
 
 
 def _listed(given: Any) -> tuple[Any, ...]:
-    if isinstance(given, Tensor | GradientEdge):
+    if isinstance(given, _PLACES):
         return (given,)
+    if type(given) is tuple:
+        return given
     if isinstance(given, dict):
         return tuple(given.values())
     if not isinstance(given, Iterable):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
-from operator import add
+from operator import add, attrgetter
 
 import numpy as np
 
@@ -49,10 +49,10 @@ class Pass:
 
     def run(self, roots: Sequence[tuple[Edge, Value]]) -> None:
         """Work through everything; afterwards `leaf_cotangents` and `found` are complete."""
+        self._roots = [edge for edge, _ in roots]
         if self.wanted is not None:
-            self.useful = _leading_to(self.wanted, [edge for edge, _ in roots])
+            self.useful = _leading_to(self.wanted, self._roots)
         for edge, cotangent in roots:
-            self._roots.append(edge)
             self._send(edge, cotangent)
         grad, STATE.grad = STATE.grad, self.create_graph
         before, partial = STATE.partial, self.wanted is not None
@@ -72,20 +72,21 @@ class Pass:
         """The nodes and leaves that the pass works out cotangents of."""
         return _reached(self._roots) if self.useful is None else self.useful
 
-    def _send(self, edge: Edge, cotangent: Value) -> None:
-        """Add to what waits for a node or a leaf."""
+    def _send(self, edge: Edge, cotangent: Value) -> bool:
+        """Add to what waits for a node or a leaf; say whether it is the first that comes to a leaf."""
         pending = self._pending
         held = pending.get(edge)
-        if held is not None:
-            pending[edge] = quietly(add, held, cotangent)
+        if held is None:
+            pending[edge] = cotangent
             if isinstance(edge, Tensor):
-                self._owned.add(edge)
-            return
-        pending[edge] = cotangent
-        if isinstance(edge, GradNode):
+                self._leaves.append(edge)
+                return True
             heappush(self._heap, (-edge.order, edge))
-        else:
-            self._leaves.append(edge)
+            return False
+        pending[edge] = quietly(add, held, cotangent)
+        if isinstance(edge, Tensor):
+            self._owned.add(edge)
+        return False
 
     def _step(self, node: GradNode) -> None:
         """Take a node's cotangent to its operands."""
@@ -93,28 +94,30 @@ class Pass:
         hooks = node.hooks
         if hooks is not None:
             cotangent = _passing(hooks, cotangent, self)
-        useful = self.useful
-        if useful is not None and self.wanted is not None:
-            if node in self.wanted:
+        edges, useful, wanted = node.edges, self.useful, self.wanted
+        if useful is not None and wanted is not None:
+            if node in wanted:
                 self.found[node] = cotangent
-            if not any(edge in useful for edge in node.edges):
+            if useful.isdisjoint(edges):
                 return
         if type(node) is Output:
             self._deliver(node, cotangent)
             return
         if type(cotangent) is Node:
             _refuse_outside(node)
-        edges = node.edges
-        needed = [edge is not None and (useful is None or edge in useful) for edge in edges]
+        if useful is None:
+            needed = [edge is not None for edge in edges]
+        else:
+            needed = [edge in useful for edge in edges]
         take = _watched if STATE.anomaly else type(node).backward
         grads = take(node, cotangent, needed, self.create_graph)
         if hooks is not None and hooks.after:
             grads = _after(hooks, grads, cotangent, self.create_graph)
         for edge, g, need in zip(edges, grads, needed):
             if need and g is not None:
-                if isinstance(edge, Tensor) and _is_fresh(g, cotangent, grads, node):
+                first = self._send(edge, g)
+                if first and wanted is None and _is_fresh(g, cotangent, grads, node):
                     self._owned.add(edge)
-                self._send(edge, g)
         if not self.keep:
             node.free()
 
@@ -182,12 +185,12 @@ def _is_fresh(g: Value, cotangent: Value, grads: Sequence[Value | None], node: G
     """Whether a node has just made this array, and nobody but the engine has it."""
     if g is cotangent or node.holds(g):
         return False
+    if type(g) is np.ndarray:
+        return g.base is None and (len(grads) == 1 or sum([g is other for other in grads]) == 1)
     if isinstance(g, DeviceArray):
         others = [x for x in (cotangent, *grads) if isinstance(x, DeviceArray)]
         return sum(g.memory is x.memory for x in others) == 1
-    if type(g) is not np.ndarray or g.base is not None:
-        return False
-    return len(grads) == 1 or sum([g is other for other in grads]) == 1
+    return False
 
 
 # ---- hooks -------------------------------------------------------------------------------------------------
@@ -281,24 +284,29 @@ def _after(
 
 def _leading_to(wanted: Iterable[Edge], roots: Iterable[Edge]) -> set[Edge]:
     """The nodes from which a wanted edge is reached, and those edges."""
-    seen = _reached(roots)
+    nodes = [edge for edge in _reached(roots) if isinstance(edge, GradNode)]
+    nodes.sort(key=_AGE)
     useful = set(wanted)
-    for node in sorted((e for e in seen if isinstance(e, GradNode)), key=lambda n: n.order):
-        if any(edge in useful for edge in node.edges):
+    for node in nodes:
+        if not useful.isdisjoint(node.edges):
             useful.add(node)
     return useful
 
 
+_AGE = attrgetter("order")
+
+
 def _reached(roots: Iterable[Edge]) -> set[Edge]:
     """All that a pass from these roots could come to."""
-    seen: set[Edge] = set()
-    waiting = [edge for edge in roots if edge is not None]
+    seen: set[Edge] = {None}
+    waiting = list(roots)
     while waiting:
         edge = waiting.pop()
         if edge not in seen:
             seen.add(edge)
             if isinstance(edge, GradNode):
-                waiting.extend(e for e in edge.edges if e is not None)
+                waiting += edge.edges
+    seen.discard(None)
     return seen
 
 
@@ -355,20 +363,22 @@ def roots_of(
             raise GradientError(
                 mirrored(f"element {place} of tensors does not require grad and does not have a grad_fn")
             )
-        seed = _ones_like(output) if given is None else _checked(given, output, place)
-        cotangent = as_cotangent(seed, create_graph)
-        roots.append((edge_of(output), cotangent))
+        seed = _one(output) if given is None else _checked(given, output, place)
+        roots.append((edge_of(output), as_cotangent(seed, create_graph)))
     return roots
 
 
-def _ones_like(output: Tensor) -> Tensor:
-    if output.numel() != 1:
+def _one(output: Tensor) -> Tensor:
+    """The cotangent of a scalar that is given none."""
+    shape = output._value.shape
+    if shape and output.numel() != 1:
         raise GradientError(
             mirrored("grad can be implicitly created only for scalar outputs"),
             f"this one has shape {list(output.shape)}",
             "sum it up, or give the gradient",
         )
-    return new(np.array(1, output.dtype.numpy).reshape(output._value.shape), output)
+    one = np.array(1, output.dtype.numpy)
+    return new(one.reshape(shape) if shape else one, output)
 
 
 def _checked(given: Tensor, output: Tensor, place: int) -> Tensor:

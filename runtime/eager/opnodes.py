@@ -288,6 +288,10 @@ _BACKTRACE = (
 )
 
 
+_ELSEWHERE = (Node, DeviceArray)
+"""Values that NumPy does not compute with."""
+
+
 class RowNode(OpNode):
     """A row of the elementwise table that was applied. On bare arrays its rules run as plain NumPy."""
 
@@ -299,8 +303,7 @@ class RowNode(OpNode):
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
     ) -> Sequence[Value | None]:
         inputs = self.inputs
-        elsewhere = isinstance(cotangent, Node | DeviceArray)
-        if create_graph or inputs is None or elsewhere or cotangent.size >= _BIG:
+        if create_graph or inputs is None or isinstance(cotangent, _ELSEWHERE) or cotangent.size >= _BIG:
             return super().backward(cotangent, needed, create_graph)
         self.check_versions()
         return quietly(self._cotangents, cotangent, needed, inputs)  # type: ignore[no-any-return]  # a list, as below

@@ -165,9 +165,13 @@ _MOST = 4096
 
 def _rule(op: Op, given: Sequence[Value], needed: Sequence[bool]) -> Callable[..., Any] | None:
     """The op's rule for a cotangent and operands of these types as steps, if it has been asked for before."""
-    if not all(isinstance(x, Tensor) and type(x._value) is np.ndarray for x in given):
-        return None
-    key = (op, tuple(needed), *[(x._value.shape, x._value.dtype) for x in given])
+    types: list[Hashable] = []
+    for x in given:
+        array: Any = x._value if isinstance(x, Tensor) else None
+        if type(array) is not np.ndarray:
+            return None
+        types += array.shape, array.dtype
+    key = (op, *needed, *types)
     run = _RULES.get(key)
     if run is None and key in _RULES:
         run = _RULES[key] = _steps_back(op, [type_of(x._value) for x in given], needed) or False
