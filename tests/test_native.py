@@ -266,6 +266,13 @@ def test_an_unknown_processor_is_refused() -> None:
         Target.of("sparc-sun-solaris", "", "")
 
 
+@pytest.mark.parametrize(
+    "triple", ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "arm64-apple-darwin23.0.0"]
+)
+def test_every_processor_of_an_architecture_has_its_first_vector_registers(triple: str) -> None:
+    assert Target.of(triple, "generic", "-aes,-sve").vector_bits == 128
+
+
 def test_a_narrowed_target_uses_no_wide_register() -> None:
     wide = Target.of("x86_64-unknown-linux-gnu", "znver4", "+sse2,+avx,+avx2,+avx512f,+avx512vl")
     text = SCALE.replace("8 x", "16 x")

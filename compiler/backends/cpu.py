@@ -52,12 +52,14 @@ _LEFT_OUT = {"disable-lsr": (1, 0)}
 """A pass of LLVM that finds nothing to do, for addresses are stepped loop by loop already: a switch, its
 value here, its usual one."""
 
+BASELINE = ""
+"""What every processor of its architecture has, said by the system or not: SSE2, or Advanced SIMD (NEON)."""
 _VECTORS = (
     ("x86_64", "avx512vl", 512, 32),
     ("x86_64", "avx", 256, 16),
-    ("x86_64", "sse2", 128, 16),
-    ("aarch64", "neon", 128, 32),
-    ("arm64", "neon", 128, 32),
+    ("x86_64", BASELINE, 128, 16),
+    ("aarch64", BASELINE, 128, 32),
+    ("arm64", BASELINE, 128, 32),
 )
 """(architecture, feature, bits of a vector register, number of them), the widest first."""
 
@@ -90,7 +92,7 @@ class Target:
         """A target whose vector registers follow from its architecture and features."""
         architecture, enabled = triple.partition("-")[0], set(features.split(","))
         for name, feature, bits, count in _VECTORS:
-            if name == architecture and f"+{feature}" in enabled:
+            if name == architecture and (feature == BASELINE or f"+{feature}" in enabled):
                 return Target(triple, cpu, features, bits, count)
         raise CompilerError(f"no vector registers are known for {triple} with {features!r}")
 
