@@ -132,9 +132,18 @@ def _publish(module: ModuleType, name: str) -> None:
     sys.modules.setdefault(name, module)
     for label, found in list(vars(module).items()):
         if isinstance(found, type) and found.__name__ == label and found.__module__.startswith(_OWN):
-            found.__module__ = name
+            _say(found, module, name)
         elif isinstance(found, ModuleType) and found.__name__ == f"{module.__name__}.{label}":
             _publish(found, f"{name}.{label}")
+
+
+def _say(cls: type, module: ModuleType, name: str) -> None:
+    """Have a class say a module's public name. From Python 3.13 on it then forgets the line where it begins,
+    which stays true where the module is the class's own."""
+    line = vars(cls).get("__firstlineno__") if cls.__module__ == module.__name__ else None
+    cls.__module__ = name
+    if line is not None:
+        cls.__firstlineno__ = line  # type: ignore[attr-defined]  # Python 3.13's
 
 
 _OWN = f"{__name__}.runtime."

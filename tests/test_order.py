@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import retrograd
 from retrograd.compiler.ops import keys
@@ -89,7 +89,7 @@ def test_what_is_selected_is_what_a_stable_sort_has_there(
 
 @pytest.mark.parametrize("name", ["median", "nanmedian"])
 @pytest.mark.parametrize(("kind", "dtype"), [case for case in CASES if case[1] is not np.bool_])
-def test_medians_are_those_of_pytorch(kind: str, dtype: Any, name: str) -> None:
+def test_medians_are_those_of_pytorch(kind: str, dtype: Any, name: str, torch: ModuleType) -> None:
     for shape in [(5000,), (70, 81), (3, 40, 50), (4000, 2)]:
         x = elements(kind, shape, dtype)
         for given in (x, x.swapaxes(0, -1), x[::-1]):
@@ -103,7 +103,7 @@ def test_medians_are_those_of_pytorch(kind: str, dtype: Any, name: str) -> None:
                 np.testing.assert_array_equal(chosen, found.values)
 
 
-def test_medians_of_lines_with_nan_here_and_there() -> None:
+def test_medians_of_lines_with_nan_here_and_there(torch: ModuleType) -> None:
     x = RANDOM.integers(0, 9, (200, 50)).astype(np.float32)
     for share in (0.01, 0.5, 0.98, 1.0):
         given = np.where(RANDOM.random(x.shape) < share, np.nan, x).astype(np.float32)
@@ -133,7 +133,7 @@ def test_wide_keys_and_narrow_ones_agree() -> None:
         np.testing.assert_array_equal(keys.order(x, descending), keys.order(wide, descending))
 
 
-def test_derivatives_of_large_selections() -> None:
+def test_derivatives_of_large_selections(torch: ModuleType) -> None:
     x = elements("many", (60, 100), np.float64)
     for name, arguments in [("topk", (5, 1)), ("kthvalue", (30, 0)), ("median", (1,)), ("sort", (0,))]:
         ours = retrograd.tensor(x, requires_grad=True)

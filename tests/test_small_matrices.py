@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
-import torch
 
 import retrograd
 from retrograd import linalg
@@ -72,7 +73,7 @@ def test_square_roots_are_those_of_numpy(shape: tuple[int, ...], dtype: type[np.
 
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("worst", [-1.0, 0.0, float("nan"), float("-inf")])
-def test_what_has_no_square_root_says_so_as_pytorch_does(worst: float) -> None:
+def test_what_has_no_square_root_says_so_as_pytorch_does(worst: float, torch: ModuleType) -> None:
     a = np.tile(np.eye(3, dtype=np.float32), (3, 1, 1))
     a[1, 1, 1] = worst
     for given in (a, a[1]):
@@ -87,7 +88,7 @@ def test_what_has_no_square_root_says_so_as_pytorch_does(worst: float) -> None:
 
 
 @pytest.mark.usefixtures("either")
-def test_what_has_no_eigenvalues_says_so_as_pytorch_does() -> None:
+def test_what_has_no_eigenvalues_says_so_as_pytorch_does(torch: ModuleType) -> None:
     a = np.stack([np.eye(3), np.full((3, 3), np.inf), np.diag([1, np.inf, 2])])
     for given in (a, a[1]):
         with pytest.raises(torch.linalg.LinAlgError) as expected:
@@ -99,7 +100,7 @@ def test_what_has_no_eigenvalues_says_so_as_pytorch_does() -> None:
 
 
 @pytest.mark.usefixtures("either")
-def test_what_has_no_singular_values_says_so_as_pytorch_does() -> None:
+def test_what_has_no_singular_values_says_so_as_pytorch_does(torch: ModuleType) -> None:
     a = np.tile(np.eye(2, dtype=np.float32), (3, 1, 1))
     a[1, 0, 1] = np.inf
     ours, theirs = linalg.svdvals(retrograd.from_numpy(a)), torch.linalg.svdvals(torch.from_numpy(a))
@@ -119,7 +120,7 @@ def test_what_has_no_singular_values_says_so_as_pytorch_does() -> None:
 @pytest.mark.parametrize("upper", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_triangles_are_solved_as_in_pytorch(
-    upper: bool, left: bool, unit: bool, dtype: type[np.floating]
+    upper: bool, left: bool, unit: bool, dtype: type[np.floating], torch: ModuleType
 ) -> None:
     """Their other triangle is not read, nor is the diagonal of ones."""
     for batch, n, k in [((), 3, 2), ((2, 1), 5, 1), ((), 200, 3), ((3,), 1, 4), ((2,), 0, 3), ((), 4, 0)]:
@@ -140,7 +141,7 @@ def test_triangles_are_solved_as_in_pytorch(
 
 
 @pytest.mark.parametrize("upper", [False, True])
-def test_a_zero_on_the_diagonal_divides(upper: bool) -> None:
+def test_a_zero_on_the_diagonal_divides(upper: bool, torch: ModuleType) -> None:
     a = np.array([[2, 0, 0], [1, 0, 0], [1, 2, 3]], np.float64)
     b = np.array([[1, 2], [3, 4], [5, 6]], np.float64)
     for given in (a, np.zeros((3, 3)), np.stack([a, np.eye(3)]), a * np.nan, np.where(a == 3, np.inf, a)):
@@ -170,7 +171,7 @@ def test_derivatives_of_triangles_agree_with_differences(upper: bool, unit: bool
         np.testing.assert_allclose(found, x.grad, rtol=1e-11, atol=1e-13)
 
 
-def test_shapes_that_do_not_fit_are_told_as_in_pytorch() -> None:
+def test_shapes_that_do_not_fit_are_told_as_in_pytorch(torch: ModuleType) -> None:
     for shape, left in [((3, 2), True), ((2, 3), False), ((2,), True), ((2,), False)]:
         with pytest.raises(RuntimeError) as expected:
             torch.linalg.solve_triangular(torch.eye(2), torch.ones(shape), upper=True, left=left)
