@@ -86,9 +86,16 @@ class Module:
         body = "\n".join((entry, *preamble, *lines))
         linkage = "internal " if internal else ""
         attributes = f'#0 "{TILES}"' if block.tiles else "#0"
+        if not internal:
+            self._part(_PIECE // 2)  # of the last function, whoever writes makes the code
         self.functions.append(f"define {linkage}void {signature} {attributes} {{\n{body}\n  ret void\n}}\n")
         self._headers.append((signature.partition("(")[0], f"declare hidden void {signature}"))
-        if self.give is not None and sum(f.count("\n") for f in self.functions[self._given :]) > _PIECE:
+        if internal:
+            self._part(_PIECE)
+
+    def _part(self, least: int) -> None:
+        """Give away what is finished, if it has more lines than these."""
+        if self.give is not None and sum(f.count("\n") for f in self.functions[self._given :]) > least:
             self.give(self._piece())
             self._given = len(self.functions)
 

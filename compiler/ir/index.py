@@ -179,18 +179,24 @@ class Index:
 
     def substitute(self, values: dict[Axis, Index]) -> Index:
         """The index with axes replaced. `Loaded` atoms must not depend on a replaced axis."""
-        result = Index((), self.offset)
+        terms: dict[Atom, int] = {}
+        offset = self.offset
         for atom, coefficient in self.terms:
+            new: Index | None = None
             match atom:
                 case Axis():
-                    result += values.get(atom, Index(((atom, 1),))) * coefficient
+                    new = values.get(atom)
                 case Divided(value, divisor):
-                    result += value.substitute(values) // divisor * coefficient
+                    new = value.substitute(values) // divisor
                 case Remainder(value, divisor):
-                    result += value.substitute(values) % divisor * coefficient
-                case Loaded():
-                    result += Index(((atom, coefficient),))
-        return result
+                    new = value.substitute(values) % divisor
+            if new is None:
+                terms[atom] = terms.get(atom, 0) + coefficient
+                continue
+            for each, factor in new.terms:
+                terms[each] = terms.get(each, 0) + factor * coefficient
+            offset += new.offset * coefficient
+        return Index(tuple([(atom, c) for atom, c in terms.items() if c]), offset)
 
     def map_loaded(self, change: Callable[[Loaded], Loaded]) -> Index:
         """The index with the values that it reads replaced."""

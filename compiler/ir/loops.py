@@ -33,6 +33,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import field
 from enum import Enum
+from functools import cached_property
 
 from retrograd.compiler.errors import Location
 from retrograd.compiler.ir.expressions import (
@@ -44,6 +45,7 @@ from retrograd.compiler.ir.expressions import (
     Space,
     children,
     conditions,
+    indices,
     loaded,
     operands_first,
     show,
@@ -268,6 +270,16 @@ class Contraction:
     stores: tuple[Store, ...]
     """What is done with each element, which stands in them as a load of `out` at `place`."""
     where: Location | None = None
+
+    @cached_property
+    def places(self) -> list[Index]:
+        """Where all of it reads and writes."""
+        return self.places_with(self.left, self.right)
+
+    def places_with(self, *operands: Expression) -> list[Index]:
+        """Where these operands, and all that is done with the product, read and write."""
+        found = operands_first([*loaded(self.place), *operands, *(s.value for s in self.stores)])
+        return [*(i for e in found for i in indices(e)), self.place, *(s.index for s in self.stores)]
 
 
 @record(eq=False)

@@ -177,8 +177,11 @@ def _name(cluster: Cluster) -> str:
 def _without_unread_stores(program: Program) -> Program:
     """Stores to intermediate buffers that nothing loads are dropped: their values were used where they
     were made."""
+    written = [s for k in program.kernels for s in walk(k.body) if isinstance(s, Store | Accumulate)]
+    if all(s.buffer.space is not Space.ARENA for s in written) and all(k.body for k in program.kernels):
+        return program
     read = {e.buffer for k in program.kernels for e in expressions(k.body) if isinstance(e, Load)}
-    read |= {s.buffer for k in program.kernels for s in walk(k.body) if isinstance(s, Accumulate)}
+    read |= {s.buffer for s in written if isinstance(s, Accumulate)}
 
     def keep(statements: Sequence[Statement]) -> tuple[Statement, ...]:
         result: list[Statement] = []

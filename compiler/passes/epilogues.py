@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 
 from retrograd.compiler.ir.expressions import Buffer, Load, Space, indices
 from retrograd.compiler.ir.index import Axis, Index
@@ -32,19 +31,28 @@ from retrograd.compiler.ir.rewriting import Rewriter
 Fits = Callable[[Contraction], bool]
 """Does the schedule arrange a product so that all that is stored lies straight along its axes?"""
 
-_Touched = Callable[[Kernel], set[Buffer]]
+
+class _Touched(dict[Kernel, set[Buffer]]):
+    """Buffers that kernels touch in one way, each found when it is first asked for."""
+
+    def __init__(self, find: Callable[[Kernel], set[Buffer]]) -> None:
+        self._find = find
+
+    def __missing__(self, kernel: Kernel) -> set[Buffer]:
+        found = self[kernel] = self._find(kernel)
+        return found
 
 
 def join_epilogues(program: Program, fits: Fits) -> Program:
     """The program with each product's first consumer in it, where that is a pointwise nest of the same
     size, and the product with it fits."""
     kernels = list(program.kernels)
-    read, written = cache(_read), cache(_written)
+    read, written = _Touched(_read), _Touched(_written)
     for first in [k for k in kernels if k.contraction is not None]:
         a = kernels.index(first)
         assert first.contraction is not None
         out = first.contraction.out
-        readers = [k for k in kernels[a + 1 :] if out in read(k)]
+        readers = [k for k in kernels[a + 1 :] if out in read[k]]
         stores = _matched(first.contraction, readers[0]) if readers else None
         place = _place(kernels, a, kernels.index(readers[0]), read, written) if stores else None
         if stores is None or place is None:
@@ -70,10 +78,11 @@ def _written(kernel: Kernel) -> set[Buffer]:
 def _place(kernels: Sequence[Kernel], a: int, b: int, read: _Touched, written: _Touched) -> int | None:
     """Where kernels a and b can run as one: where a is, or where b is."""
     between = kernels[a + 1 : b]
-    made, used = (set().union(*map(f, between)) for f in (written, read))
-    if not (read(kernels[b]) | written(kernels[b])) & made and not written(kernels[b]) & used:
+    made, used = (set().union(*(touched[k] for k in between)) for touched in (written, read))
+    first, last = kernels[a], kernels[b]
+    if not (read[last] | written[last]) & made and not written[last] & used:
         return a
-    return None if (read(kernels[a]) | written(kernels[a])) & made or written(kernels[a]) & used else b
+    return None if (read[first] | written[first]) & made or written[first] & used else b
 
 
 def _matched(c: Contraction, kernel: Kernel) -> tuple[Store, ...] | None:

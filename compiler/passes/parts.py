@@ -21,6 +21,8 @@ _ENOUGH = 4
 
 def join_parts(graph: Graph) -> Graph:
     """The graph with such sums replaced."""
+    if not any(isinstance(node.op, Pad) for node in graph.nodes):
+        return graph
     uses = Counter(i for node in graph.nodes for i in node.inputs)
     uses.update(graph.outputs)
     inner = {i for node in graph.nodes if _adds(node) for i in node.inputs if _adds(i) and uses[i] == 1}

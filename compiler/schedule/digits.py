@@ -16,7 +16,7 @@ from itertools import pairwise
 from retrograd.compiler.ir.index import Axis, Divided, Index, Remainder, as_index
 from retrograd.compiler.ir.loops import Contraction, Store
 from retrograd.compiler.ir.rewriting import Rewriter
-from retrograd.compiler.schedule.panels import at, places_of
+from retrograd.compiler.schedule.panels import at
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Digits:
 def split(c: Contraction) -> Contraction | Digits:
     """The product in digits, if one axis each for rows, columns and the inner side does not do."""
     digits: dict[Axis, tuple[Axis, ...]] = {}
-    places = places_of((c.left, c.right), c)
+    places = c.places
+    if not any(isinstance(atom, Divided | Remainder) for index in places for atom, _ in index.terms):
+        return c
     for axis in (c.row, c.column, c.inner):
         extents = _extents(places, axis)
         if extents is None:
@@ -123,7 +125,7 @@ def _joined(d: Digits) -> Digits:
 
 
 def _adjoin(c: Contraction, outer: Axis, inner: Axis) -> bool:
-    for index in (*places_of((c.left, c.right), c), c.place):
+    for index in (*c.places, c.place):
         a, b = index.stride(outer), index.stride(inner)
         if a is None or b is None or a != b * inner.extent:
             return False

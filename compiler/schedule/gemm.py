@@ -30,7 +30,7 @@ from retrograd.compiler.schedule.deep import joined, pieces_of
 from retrograd.compiler.schedule.digits import Digits, split
 from retrograd.compiler.schedule.library import by_routine
 from retrograd.compiler.schedule.machine import Machine
-from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, pack, places_of, steps
+from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, pack, steps
 from retrograd.compiler.schedule.sharing import (
     LEAST_TASKS,
     LOCAL_PANELS,
@@ -100,7 +100,7 @@ def fits(c: Contraction, machine: Machine) -> bool:
 def _merged(c: Contraction) -> Contraction:
     """The products of a batch that share their right operand, as one product of more rows."""
     for axis in reversed([axis for axis in c.batch if axis.extent != 1]):
-        if not all(_adjoin(i, axis, c.row) for i in places_of((c.left,), c)) or axis in axes_of(c.right):
+        if not all(_adjoin(i, axis, c.row) for i in c.places_with(c.left)) or axis in axes_of(c.right):
             break
         row = Axis(c.row.name, axis.extent * c.row.extent)
         values = {axis: as_index(row)} if c.row.extent == 1 else {axis: Index(), c.row: as_index(row)}

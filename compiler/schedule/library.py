@@ -26,7 +26,7 @@ from retrograd.compiler.ir.loops import (
 )
 from retrograd.compiler.ir.rewriting import Rewriter, stores_of
 from retrograd.compiler.schedule.machine import Machine
-from retrograd.compiler.schedule.panels import Pieces, at, cut, places_of, steps
+from retrograd.compiler.schedule.panels import Pieces, at, cut, steps
 from retrograd.compiler.schedule.sharing import (
     LEAST_TASKS,
     Sharing,
@@ -88,7 +88,7 @@ def _one_batch(c: Contraction) -> Contraction | None:
     while len(batch) > 1:
         outer, inner = batch[-2:]
         joined = Axis(inner.name, outer.extent * inner.extent)
-        for index in places_of((c.left, c.right), c):
+        for index in c.places:
             a, b = index.stride(outer), index.stride(inner)
             if a is None or b is None or a != b * inner.extent:
                 return None
@@ -106,7 +106,7 @@ def _is_regular(c: Contraction) -> bool:
             return False
         if any(steps(operand, axis) is None for axis in (*c.batch, side, c.inner)):
             return False
-    return all(i.stride(axis) is not None for i in places_of((), c) for axis in (*c.batch, c.row, c.column))
+    return all(i.stride(axis) is not None for i in c.places_with() for axis in (*c.batch, c.row, c.column))
 
 
 def _is_swept(c: Contraction) -> bool:
@@ -243,13 +243,11 @@ def _panels(c: Contraction, rows: Pieces) -> Buffer:
 def _plain(c: Contraction) -> tuple[Statement, ...]:
     """The loops that say what is computed."""
     total = Buffer("total", c.out.dtype, 1, Space.LOCAL)
-    batch, row, column, inner = (Axis(a.name, a.extent) for a in (*c.batch, c.row, c.column, c.inner))
-    own = dict(zip((*c.batch, c.row, c.column, c.inner), map(at, (batch, row, column, inner)), strict=True))
-    moved = _moved(c, own)
-    add = Accumulate(total, Index(), Call("mul", (moved.left, moved.right), c.out.dtype), "add", 0, c.where)
-    used = stores_of(moved, Load(total, Index()))
-    body: Statement = Local(total, (Store(total, Index(), Number(0, c.out.dtype)), For(inner, (add,)), *used))
-    for axis in (column, row, batch):
+    add = Accumulate(total, Index(), Call("mul", (c.left, c.right), c.out.dtype), "add", 0, c.where)
+    used = stores_of(c, Load(total, Index()))
+    zero = Store(total, Index(), Number(0, c.out.dtype))
+    body: Statement = Local(total, (zero, For(c.inner, (add,)), *used))
+    for axis in (c.column, c.row, *c.batch):
         body = For(axis, (body,)) if axis.extent != 1 else body
     return (body,)
 

@@ -13,7 +13,7 @@ from functools import partial
 from math import prod
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.ir.expressions import Buffer, Call, Expression, Load, Number, Position, Space, indices
+from retrograd.compiler.ir.expressions import Buffer, Call, Expression, Load, Number, Position, Space
 from retrograd.compiler.ir.index import Axis, Index, Loaded, as_index
 from retrograd.compiler.ir.loops import Contraction, For, Kind, Statement, Store, expressions
 from retrograd.compiler.ir.rewriting import Rewriter
@@ -62,7 +62,7 @@ def may_move_back(c: Contraction, axis: Axis) -> bool:
 
 def _affine(c: Contraction, axis: Axis) -> bool:
     """Is every place that the product touches an affine function of the axis?"""
-    return all(i.stride(axis) is not None for i in places_of((c.left, c.right), c))
+    return all(i.stride(axis) is not None for i in c.places)
 
 
 def _may_update(c: Contraction) -> bool:
@@ -73,12 +73,6 @@ def _may_update(c: Contraction) -> bool:
         if s.buffer.space is Space.OUTPUT
         for e in expressions((s,))
     )
-
-
-def places_of(operands: Sequence[Expression], c: Contraction) -> list[Index]:
-    """Where these operands, and all that is done with the product, read and write."""
-    values = [Store(c.out, c.place, value) for value in (*operands, *(s.value for s in c.stores))]
-    return [i for e in expressions(values) for i in indices(e)] + [s.index for s in (*values, *c.stores)]
 
 
 def at(axis: Axis) -> Index:

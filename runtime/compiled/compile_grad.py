@@ -13,7 +13,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from types import MethodType
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.uncollected import uncollected
 from retrograd.runtime.autograd.blame import nan_error, origin
 from retrograd.runtime.compiled.arguments import Parameters, Wrt, floating, requiring
-from retrograd.runtime.compiled.dispatch import direct, variant
+from retrograd.runtime.compiled.dispatch import MISSED, direct, elsewhere, variant
 from retrograd.runtime.compiled.entries import (
     NO_ANOMALY,
     Entries,
@@ -146,7 +146,9 @@ class CompiledFunction(Generic[P, R]):
                 program = recording.program
             cache = self._caches[bound].value
             reads = modes_of_values(history)
-            self._native(cache, entry, program, structure, leaves, [found.result], reads, history)
+            native = self._native(cache, entry, program, structure, leaves, [found.result], reads, history)
+            if (result := native(*args, **kwargs)) is not MISSED:
+                return cast(R, result)
         found.draw()
         value: R = found.call_arrays(leaves) if arrays else found.call(leaves)
         return value
@@ -160,7 +162,9 @@ class CompiledFunction(Generic[P, R]):
         results = [found.result, entry.gradients]
         cache = self._caches[bound].gradient
         reads = [*modes_read(), NO_ANOMALY]
-        self._native(cache, entry, found.recording.joint, structure, leaves, results, reads)
+        native = self._native(cache, entry, found.recording.joint, structure, leaves, results, reads)
+        if (result := native(*args, **kwargs)) is not MISSED:
+            return cast(tuple[Any, Any], result)
         found.draw()
         arrays = found.arrays(leaves)
         outputs = found.recording.joint(arrays)
@@ -207,11 +211,11 @@ class CompiledFunction(Generic[P, R]):
         results: list[Structure],
         reads: list[Read],
         history: bool = False,
-    ) -> None:
+    ) -> Callable[..., Any]:
         """Have calls like this one made natively from now on, if they can be: the path is for Python to
-        find."""
+        find. Gives what makes this one so, too; Python is to look first at what is updated in place."""
         if entry.specialisation.path is not None:
-            return
+            return elsewhere
         with LOCK:
             key = variant(program, leaves), inferring.cell_contents > 0
             if key not in entry.native:
@@ -228,8 +232,10 @@ class CompiledFunction(Generic[P, R]):
                 )
                 entry.native[key] = call
             ready = entry.native[key]
-            if ready is not None:
-                cache.add(ready)
+            if ready is None:
+                return elsewhere
+            cache.add(ready)
+            return elsewhere if entry.specialisation.updated else ready
 
     # ---- which specialisation ------------------------------------------------------------------------------
 

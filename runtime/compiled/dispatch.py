@@ -82,7 +82,7 @@ def direct(
     recording: Recording | None = None,
 ) -> Callable[..., Any] | None:
     """The native callable for calls like this one in the world as it was read, for an `InlineCache`. It
-    returns `results`: one structure, or a tuple of several."""
+    returns `results`: one structure, or a tuple of several; or MISSED."""
     if layout() is None or not isinstance(program, Bindable) or (recording and found.updated) or found.renews:
         return None
     captured = found.recording.captured
@@ -108,7 +108,7 @@ def direct(
     whole = _bumped(returns if len(returns) > 1 else returns[0], updates.values(), seen)
     guards = watch([*reads, *program.reads], found.guards.hold)
     names = names_of(structure)
-    return program.bind(arguments, outputs, whole, _elsewhere, names=names, held=held, guards=guards)
+    return program.bind(arguments, outputs, whole, elsewhere, names=names, held=held, guards=guards)
 
 
 def variant(program: Executable, leaves: Sequence[Any]) -> Hashable:
@@ -124,8 +124,13 @@ def variant(program: Executable, leaves: Sequence[Any]) -> Hashable:
     return tuple([id(read.value) for read in program.reads]), tuple(apart)
 
 
-def _elsewhere(*args: Any, **kwargs: Any) -> Any:
-    raise CompilerError("a call that is none of a native callable's own")
+MISSED = object()
+"""What a native callable says to a call that is none of its own."""
+
+
+def elsewhere(*args: Any, **kwargs: Any) -> Any:
+    """A call that nothing native makes."""
+    return MISSED
 
 
 def updating(

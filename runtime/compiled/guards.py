@@ -51,7 +51,7 @@ def reads(function: Callable[..., Any], roots: Sequence[tuple[str, object]] = ()
         walk.visit(function, "")
         for name, root in roots:
             walk.visit(root, name)
-        if walk.names == names:
+        if walk.names == names or not walk.chooses:
             return walk.found
         names = walk.names
 
@@ -145,6 +145,8 @@ class _Walk:
     def __init__(self, function: Callable[..., Any], names: set[str]) -> None:
         self.names = set(names)
         self.found: list[Read] = []
+        self.chooses = False
+        """Whether it has come to anything of which only what is mentioned is read."""
         home = (getattr(function, "__module__", None) or "").partition(".")[0]
         self._home = home if home != _LIBRARY else ""
         self._seen: set[int] = set()
@@ -229,6 +231,7 @@ class _Walk:
 
     def _class(self, value: type, name: str) -> None:
         """The attributes and methods that are mentioned, and the operators, which need not be."""
+        self.chooses = True
         for base in value.__mro__:
             users = self._is_users(base)
             if users or base.__module__.partition(".")[0] == _LIBRARY:
@@ -253,6 +256,7 @@ class _Walk:
         if isinstance(wrapped, types.FunctionType):
             self.visit(wrapped, name)
             return
+        self.chooses = True
         kind = type(value)
         if any(self._is_users(base) or base.__module__.startswith(_MODULES) for base in kind.__mro__[:-1]):
             self.visit(kind, name)
@@ -273,6 +277,7 @@ class _Walk:
         return users | {"forward"} if modules else users
 
     def _attributes(self, attributes: dict[str, Any], name: str) -> None:
+        self.chooses = True
         for label in [label for label in attributes if label in self.names]:
             self.read(getitem, attributes, label, f"{name}_{label}" if name != "self" else label)
 

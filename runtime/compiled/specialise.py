@@ -9,6 +9,7 @@ back after the call.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -36,6 +37,9 @@ from retrograd.runtime.tracing import Draw, Trace
 
 LEAVES = (Tensor, np.ndarray, float, np.floating)
 """What a compiled function computes with."""
+
+
+_NO_NAME = re.compile(r"\W")
 
 
 class Argument(NamedTuple):
@@ -363,4 +367,4 @@ def _is_result(leaf: Any) -> bool:
 
 
 def _identifier(label: str) -> str:
-    return "".join(c if c.isalnum() or c == "_" else "_" for c in label)
+    return _NO_NAME.sub("_", label)

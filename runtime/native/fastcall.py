@@ -179,7 +179,7 @@ def _record(
     }
     words = [head[name] for name in HEAD]
     words += [*into, *beside, *out, *(word for step in steps for word in step)]
-    return struct.pack(f"<{len(words)}Q", *(word % (1 << 64) for word in words))
+    return struct.pack(f"<{len(words)}Q", *[word % (1 << 64) for word in words])
 
 
 def _held(held: Sequence[Held], arena_bytes: int) -> tuple[list[int], int]:

@@ -21,6 +21,8 @@ from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.record import record
 
 _WORD = 8
+_SLOTS = 256
+"""Slots of which it is remembered where they are."""
 
 
 class _Unexpected(Exception):
@@ -68,6 +70,7 @@ def _nothing(instance: object) -> None:
     """What is to be done when an object goes that was never finished."""
 
 
+@functools.lru_cache(_SLOTS)
 def slot_offset(cls: type, name: str) -> int:
     """Where instances of `cls` keep the member `name` of its `__slots__`."""
     mark = object()

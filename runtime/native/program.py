@@ -61,8 +61,8 @@ class Code(NamedTuple):
     """Else the object code of its modules."""
 
     @staticmethod
-    def of(compiled: Compiled, objects: list[bytes], updates: Mapping[int, int]) -> Code:
-        """The code of a graph that has gone through the compiler."""
+    def of(compiled: Compiled, updates: Mapping[int, int]) -> Code:
+        """The code of a graph that has gone through the compiler, all but the objects."""
         passes = import_module("retrograd.compiler.passes.straight")  # late, like the compiler
         safe = passes.straight(compiled.loops, updates) if not compiled.checks else ()
         return Code(
@@ -73,7 +73,7 @@ class Code(NamedTuple):
             sorted(safe),
             list(compiled.constants),
             compiled.script,
-            objects,
+            [],
         )
 
     def packed(self) -> bytes:
@@ -194,12 +194,19 @@ class NativeProgram:
             self._code = self._load()
         script = self._code.script
         self._library = cpu.load(*self._code.objects) if script is None else cpu.ScriptLibrary(script)
-        inputs = [ArrayPort(x.dtype.numpy, x.shape, self.placings.get(k)) for k, x in enumerate(graph.inputs)]
+
+    @cached_property
+    def _call(self) -> Callable[..., Any]:
+        """The program for arrays. Most are called in some other way only."""
+        inputs = [
+            ArrayPort(node.dtype.numpy, node.shape, self.placings.get(k))
+            for k, node in enumerate(self.graph.inputs)
+        ]
         outputs = [
             ArrayPort(node.dtype.numpy, node.shape, self.results.get(k))
-            for k, node in enumerate(graph.outputs)
+            for k, node in enumerate(self.graph.outputs)
         ]
-        self._call = self.bind(inputs, outputs, tuple(range(len(outputs))), self._reorder)
+        return self.bind(inputs, outputs, tuple(range(len(outputs))), self._reorder)
 
     @cached_property
     def compiled(self) -> Compiled:
@@ -307,8 +314,8 @@ class NativeProgram:
         pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
         with import_module("retrograd.compiler.backends.assembler").Assembler(self._target) as assembler:
             self.compiled = pipeline.compile_graph(self._placed, self._target, give=assembler.add)
-            objects = assembler.finish(self.compiled.rest) if self.compiled.script is None else []
-        return Code.of(self.compiled, objects, self._updates)
+            code = Code.of(self.compiled, self._updates)
+            return code if code.script else code._replace(objects=assembler.finish(self.compiled.rest))
 
     def _reorder(self, *arrays: Array) -> Any:
         """Arrays that do not lie in memory as code wants it (views, mostly) are copied into order."""

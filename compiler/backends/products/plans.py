@@ -64,6 +64,8 @@ def _script(steps: Sequence[Step]) -> Script:
 
 def first(s: Routine, index: Index) -> int:
     """The element where an operand begins."""
+    if all(isinstance(atom, Axis) for atom, _ in index.terms):
+        return index.offset
     return index.substitute(dict.fromkeys((s.batch, s.row, s.column, s.inner), Index())).offset
 
 
