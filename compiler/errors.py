@@ -109,6 +109,10 @@ class DimensionError(RetrogradError, IndexError):
     """An axis or an index out of range."""
 
 
+class PlaceError(DimensionError, RuntimeError):
+    """An index out of range for `gather`, `scatter` and their kin (PyTorch raises RuntimeError)."""
+
+
 class LinearAlgebraError(RetrogradError, RuntimeError):
     """A matrix that is singular or not positive-definite where it must not be."""
 

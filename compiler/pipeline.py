@@ -21,7 +21,7 @@ from retrograd.compiler.backends.strips.plans import script as script_of_strips
 from retrograd.compiler.ir import loops
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.lower import lower
-from retrograd.compiler.passes.checks import IndexCheck, add_checks
+from retrograd.compiler.passes.checks import Check, add_checks, add_demands
 from retrograd.compiler.passes.crop import crop
 from retrograd.compiler.passes.localise import localise
 from retrograd.compiler.passes.parts import join_parts
@@ -65,7 +65,7 @@ class Compiled:
     """Its text as LLVM, written once. That of a script is for people."""
     constants: tuple[Array, ...]
     """Arrays that the caller passes between inputs and outputs."""
-    checks: tuple[IndexCheck, ...]
+    checks: tuple[Check, ...]
     """One for each bool output that follows the graph's own: where it is True, `check.error()` must be
     raised."""
 
@@ -96,15 +96,14 @@ def compile_graph(
     return Compiled(graph, optimised, planned, graph.name, script, write, constants, checks)
 
 
-def _lowered(
-    graph: Graph, look: Look
-) -> tuple[Graph, loops.Program, tuple[Array, ...], tuple[IndexCheck, ...]]:
+def _lowered(graph: Graph, look: Look) -> tuple[Graph, loops.Program, tuple[Array, ...], tuple[Check, ...]]:
     """What all targets have in common: primitives, simplified; serial loops; constants; checks."""
-    primitive = look(rebuild(look(crop(graph)), Expanding()))
+    demanding, demands = add_demands(look(crop(graph)))
+    primitive = look(rebuild(demanding, Expanding()))
     optimised = look(join_parts(rebuild(primitive, Simplifying())))
     checked, checks = add_checks(optimised)
     serial, constants = lower(look(checked))
-    return optimised, look(serial), tuple(c.value for c in constants), checks
+    return optimised, look(serial), tuple(c.value for c in constants), demands + checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class CompiledGpu:
     out."""
     constants: tuple[Array, ...]
     """The arrays that the constant buffers of `loops` hold."""
-    checks: tuple[IndexCheck, ...]
+    checks: tuple[Check, ...]
     """One for each bool output that follows the graph's own: where it is True, `check.error()` must be
     raised."""
     straight: frozenset[int]

@@ -190,6 +190,13 @@ def in_order(shape: tuple[int, ...], step: int) -> Strides:
     return tuple(reversed(strides))
 
 
+def steps_of(array: np.ndarray[Any, Any]) -> Strides:
+    """The strides of an array in elements; NumPy says 0 of a new one that has none, here it lies in order."""
+    if not array.size and not any(array.strides):
+        return in_order(array.shape, 1)
+    return tuple([step // array.itemsize for step in array.strides])
+
+
 def pointwise_strides(shape: Sequence[int], operands: Sequence[tuple[Sequence[int], Strides]]) -> Strides:
     """The strides that a new array of this shape gets whose elements are computed one by one from those of
     arrays with these shapes and strides: axes go from far to near as in the first operand that tells them
@@ -233,7 +240,7 @@ def following(compute: Callable[..., Any]) -> Callable[..., Any]:
         given = [x for x in arrays if isinstance(x, np.ndarray) and x.ndim]
         if all(x.flags.c_contiguous for x in given):
             return result
-        axes = [(x.shape, tuple(step // x.itemsize for step in x.strides)) for x in given]
+        axes = [(x.shape, steps_of(x)) for x in given]
         strides = pointwise_strides(result.shape, axes)
         outwards = sorted(range(result.ndim), key=lambda axis: -strides[axis])
         laid = np.empty([result.shape[axis] for axis in outwards], result.dtype)

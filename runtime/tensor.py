@@ -42,7 +42,7 @@ from retrograd.runtime.eager.tape import GradNode, Hooks
 from retrograd.runtime.formatting import tensor_repr
 from retrograd.runtime.modes import STATE, fresh_counter, inferring
 from retrograd.runtime.names import Size as Size
-from retrograd.runtime.strided import DeviceArray, Layout
+from retrograd.runtime.strided import DeviceArray, Layout, steps_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DTYPES: dict[Any, DType] = dtypes.BY_NUMPY
@@ -172,7 +172,7 @@ class Tensor(Differentiable):
         elif isinstance(value, DeviceArray):
             steps = value.strides
         else:
-            steps = tuple(step // value.itemsize for step in value.strides)
+            steps = steps_of(value)
         try:
             return steps if dim is None else steps[self._axis(dim)]
         except TypeError:

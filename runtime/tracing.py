@@ -28,7 +28,7 @@ from retrograd.runtime.modes import STATE
 from retrograd.runtime.paths import Answer, Path, Question
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.laws import Law
-from retrograd.runtime.strided import DeviceArray, Strides, in_order, share_memory
+from retrograd.runtime.strided import DeviceArray, Strides, in_order, share_memory, steps_of
 
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
@@ -228,7 +228,7 @@ class Trace:
             return self.lying.get(tensor) or in_order(value.shape, 1)
         if isinstance(value, DeviceArray):
             return value.strides
-        return tuple([step // value.itemsize for step in value.strides])
+        return steps_of(value)
 
     def lay(self, tensor: AnyTensor, strides: Strides) -> None:
         """Note how the elements of a Tensor made inside would lie."""

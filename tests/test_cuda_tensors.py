@@ -94,7 +94,7 @@ def joining(d: str) -> Any:
 
 @program
 def indexing(d: str) -> Any:
-    x, i = x32(5, 3).to(d), t.tensor([4, 0, -1])
+    x, i = x32(5, 3).to(d), t.tensor([4, 0, 3])
     m = x > 0
     return (
         x[i],

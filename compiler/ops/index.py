@@ -78,7 +78,10 @@ class Take(Op):
         try:
             return np.asarray(x.take(index, self.axis))  # a negative index counts from the end there, too
         except IndexError:
-            return np.asarray(np.take(x, _wrapped("take", index, x.shape[self.axis], self.axis), self.axis))
+            wrapped = _wrapped(
+                "take", index, x.shape[self.axis], 0
+            )  # PyTorch numbers the axes that are indexed
+            return np.asarray(np.take(x, wrapped, self.axis))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

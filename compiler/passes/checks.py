@@ -1,8 +1,8 @@
-"""Graph → Graph: index operands are checked where the code runs.
+"""Graph → Graph: what ops ask of their operands' elements is checked where the code runs.
 
 Compiled code clamps every index into its axis, so it never touches foreign memory; whether one was out of
-range is told by further outputs, one bool for each check, which the caller must look at and turn into an
-error at the user's line.
+range, or a composite was given elements that it does not admit, is told by further outputs, one bool for each
+check, which the caller must look at and turn into an error at the user's line.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrograd.compiler.errors import DimensionError, Location, mirrored
+from retrograd.compiler.errors import ArgumentError, DimensionError, Location, RetrogradError, mirrored
 from retrograd.compiler.ir.graph import Constant, Graph, Node
+from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
 from retrograd.compiler.ops.reduce import any_
 from retrograd.compiler.ops.rows import rows
@@ -21,26 +22,55 @@ from retrograd.compiler.ops.sort import Argsort
 
 
 @dataclass(frozen=True, slots=True)
-class IndexCheck:
+class Check:
     """What an output that is True means."""
 
     op: str
-    size: int
+    size: int | None
+    """Of the axis, where an index is checked."""
     where: Location | None
 
-    def error(self, evaluated: DimensionError | None = None) -> DimensionError:
+    def error(self, evaluated: RetrogradError | None = None) -> RetrogradError:
         """The error to raise; what evaluation says of the same elements, if those are PyTorch's words."""
-        what = f"{self.op} with an index out of range"
+        index = self.size is not None
+        what = f"{self.op} with an index out of range" if index else f"{self.op} of elements out of range"
+        advice = "check the index tensor" if index else "check the operands"
         if evaluated is not None and hasattr(evaluated, "__notes__"):  # a mirrored sentence has its notes
-            return DimensionError(what, mirrored(str(evaluated)), "check the index tensor", where=self.where)
-        return DimensionError(
-            what, f"the axis has size {self.size}", "check the index tensor", where=self.where
-        )
+            return type(evaluated)(what, mirrored(str(evaluated)), advice, where=self.where)
+        if index:
+            return DimensionError(what, f"the axis has size {self.size}", advice, where=self.where)
+        return ArgumentError(what, "the op does not take them", advice, where=self.where)
 
 
-def add_checks(graph: Graph) -> tuple[Graph, tuple[IndexCheck, ...]]:
-    """The graph with one more output for each check, in order."""
-    found: dict[tuple[Node, int], IndexCheck] = {}
+def add_demands(graph: Graph) -> tuple[Graph, tuple[Check, ...]]:
+    """The graph, which still has its composites, with one more output for each that asks something."""
+    flags, checks = [], []
+    for node in graph.nodes:
+        if isinstance(node.op, Composite) and node.inputs[0].type.size and not _is_known(node):
+            with node.builder.at(node.where):
+                admitted = node.op.admits(*node.inputs)
+                if admitted is not None:
+                    flags.append(any_(rows.logical_not(admitted), range(len(admitted.shape))))
+                    checks.append(Check(node.op.name, None, node.where))
+    return Graph(graph.name, graph.inputs, (*graph.outputs, *flags)), tuple(checks)
+
+
+def _is_known(node: Node) -> bool:
+    """Are its operands constants, and admitted?"""
+    assert isinstance(node.op, Composite)
+    constants = [i.op.value for i in node.inputs if isinstance(i.op, Constant)]
+    if len(constants) < len(node.inputs):
+        return False
+    try:
+        node.op.inspect(*constants)
+    except RetrogradError:
+        return False
+    return True
+
+
+def add_checks(graph: Graph) -> tuple[Graph, tuple[Check, ...]]:
+    """The graph with one more output for each index that may be out of range, in order."""
+    found: dict[tuple[Node, int], Check] = {}
     for node in graph.nodes:
         match node.op:
             case Take(axis=axis) | TakeAlong(axis=axis):
@@ -53,7 +83,7 @@ def add_checks(graph: Graph) -> tuple[Graph, tuple[IndexCheck, ...]]:
                 continue
         index = node.inputs[1]
         if index.type.size and not _is_safe(index, size):
-            found.setdefault((index, size), IndexCheck(node.op.name, size, node.where))
+            found.setdefault((index, size), Check(node.op.name, size, node.where))
     flags = tuple(_is_outside(index, size) for index, size in found)
     return Graph(graph.name, graph.inputs, graph.outputs + flags), tuple(found.values())
 

@@ -54,7 +54,7 @@ class Code(NamedTuple):
 
     steps: list[Step]
     arena_bytes: int
-    checks: list[tuple[str, int]]
+    checks: list[tuple[str, int | None]]
     """What each flag that follows the graph's outputs is about: the op, and how long the axis is."""
     straight: list[int]
     """Outputs that may be written where the inputs lie that they are updates of."""

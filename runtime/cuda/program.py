@@ -19,7 +19,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Graph, Node, Type
-from retrograd.compiler.passes.checks import IndexCheck
+from retrograd.compiler.passes.checks import Check
 from retrograd.runtime import precision
 from retrograd.runtime.cuda import code, devices, starting
 from retrograd.runtime.cuda.array import ALIGNMENT, CudaArray, made_links, uploaded
@@ -165,7 +165,7 @@ class GpuProgram:
     # ---- by Python ----
 
     @property
-    def _checks(self) -> tuple[IndexCheck, ...]:
+    def _checks(self) -> tuple[Check, ...]:
         """What each flag means."""
         return self._compiled.checks
 
@@ -200,7 +200,7 @@ class GpuProgram:
         return x.to(self.gpu).ordered()
 
 
-def _failures(program: GpuProgram, checks: Sequence[tuple[str, int]]) -> Callable[[int], Exception]:
+def _failures(program: GpuProgram, checks: Sequence[tuple[str, int | None]]) -> Callable[[int], Exception]:
     """The errors of a program's checks, at the user's lines as long as there is the program."""
     kept = weakref.ref(program)
 
@@ -211,9 +211,9 @@ def _failures(program: GpuProgram, checks: Sequence[tuple[str, int]]) -> Callabl
     return failure
 
 
-def _without_line(check: tuple[str, int]) -> IndexCheck:
+def _without_line(check: tuple[str, int | None]) -> Check:
     op, size = check
-    return IndexCheck(op, size, None)
+    return Check(op, size, None)
 
 
 def _blocking() -> bool:

@@ -15,9 +15,10 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, NotWrittenError
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.demands import places as within
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.inplace import assign
-from retrograd.runtime.functions.gathering import as_index, check_rows
+from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.public import functional, known
 from retrograd.runtime.functions.sorting import searchsorted
 from retrograd.runtime.functions.statistics import norm
@@ -36,8 +37,7 @@ def embedding(
         raise ShapeError(
             f"embedding of a weight of shape {list(weight.shape)}", mirrored("'weight' must be 2-D")
         )
-    index = _index(input, "embedding", "indices")
-    check_rows(index, weight.shape[0])
+    index = within(_index(input, "embedding", "indices"), "rows", 0, weight.shape[0])
     _hold(weight, index, max_norm, norm_type)
     found = _rows(weight, index, scale_grad_by_freq)
     if padding_idx is None:
@@ -122,7 +122,7 @@ def embedding_bag(
             )
         )
     index = moves.reshape(_index(input, "embedding_bag", "indices"), (input.numel(),))
-    _check_rows(index, weight.shape[0])
+    index = within(index, "bags", 0, weight.shape[0])
     bag, count = bags(input, offsets, include_last_offset)
     _hold(weight, index, max_norm, norm_type)
     found = _rows(weight, index, scale_grad_by_freq)
@@ -137,18 +137,6 @@ def _in_order(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return (
         (weight, input) if input.is_floating_point() and not weight.is_floating_point() else (input, weight)
     )
-
-
-def _check_rows(index: Tensor, count: int) -> None:
-    array = known(index)
-    if array is None:
-        return
-    for k in ((array < 0) | (array >= count)).nonzero()[0][:1]:
-        raise ShapeError(
-            mirrored(
-                f"Index {k} of input takes value {array[k]} which is not in the valid range [0, {count})"
-            )
-        )
 
 
 def bags(input: Tensor, offsets: Tensor | None, ended: bool) -> tuple[Tensor, int]:

@@ -15,10 +15,11 @@ from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError,
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.demands import places as within
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.kernels import stored
-from retrograd.runtime.functions.public import axis_of, known, public
+from retrograd.runtime.functions.public import axis_of, public
 from retrograd.runtime.names import c_name
 from retrograd.runtime.tensor import Tensor, new
 
@@ -40,14 +41,9 @@ def as_index(index: Tensor, name: str) -> Tensor:
     return index
 
 
-def check_rows(index: Tensor, count: int) -> None:
-    """Raise, where elements may be looked at, if there are not so many rows."""
-    array = known(index)
-    if array is not None and array.size and not -count <= array.min() <= array.max() < count:
-        raise DimensionError(
-            f"indices from {array.min()} to {array.max()} into {count}",
-            mirrored("index out of range in self"),
-        )
+def _within(index: Tensor, told: str, input: Tensor, axis: int) -> Tensor:
+    """The index, if it is one into this axis."""
+    return within(index, told, axis, input.shape[axis] if input.ndim else 1)
 
 
 def like(value: Source, input: Tensor) -> Tensor:
@@ -99,7 +95,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     axis = axis_of(dim, input.ndim, "gather")
     _same_rank("gather", input, index)
     _fits("gather", "self", index, input, axis)
-    x, place = _lined(input, as_index(index, "gather"))
+    x, place = _lined(input, _within(as_index(index, "gather"), "places", input, axis))
     return moves.reshape(places.take_along(x, place, axis), index.shape)
 
 
@@ -112,7 +108,7 @@ def _scatter_operands(
     chosen = as_index(index, told)
     _same_rank(name, input, index, "self")
     _fits(name, "self", index, input, axis)
-    x, place = _lined(input, chosen)
+    x, place = _lined(input, _within(chosen, "places", input, axis))
     if not isinstance(src, Tensor):
         return axis, x, place, everywhere(src, input, place.shape)
     if src.dtype is not input.dtype:
@@ -219,7 +215,7 @@ def _combined(
     region = [x.shape[k] if k == axis else size for k, size in enumerate(place.shape)]
     wide = [*region[: axis + 1], place.shape[axis], *region[axis + 1 :]]
     here = moves.iota_like(everywhere(number, x, wide), axis)
-    hit = rows.eq(here, moves.expand(moves.unsqueeze(places.wrap(place, x.shape[axis]), [axis]), wide))
+    hit = rows.eq(here, moves.expand(moves.unsqueeze(place, [axis]), wide))
     candidates = rows.where(hit, moves.expand(moves.unsqueeze(values, [axis]), wide), neutral)
     own = moves.slice_(x, [0] * x.ndim, region, [1] * x.ndim)
     if not include_self:
@@ -251,11 +247,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at these indices along `dim`, in their order."""
     axis = axis_of(dim, input.ndim, "index_select")
     (x,) = _lined(input)
-    vector = _vector("index_select", index)
-    try:
-        picked = places.take(x, vector, axis)
-    except DimensionError as error:
-        raise DimensionError(mirrored("index out of range in self"), str(error)) from None
+    picked = places.take(x, _within(_vector("index_select", index), "rows", x, axis), axis)
     return moves.reshape(picked, ()) if not input.ndim and picked.numel() == 1 else picked
 
 
@@ -292,6 +284,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """The input with `alpha` times the slices of `source` added at these indices along `dim`."""
     axis, vector, values = _index_operands("index_add", input, dim, index, source)
     (x,) = _lined(input)
+    vector = _within(vector, "rows" if x.ndim == 1 else "places", x, axis)
     scaled = values if alpha == 1 else values * like(alpha, x)
     return moves.reshape(x + places.put_add(scaled, vector, axis, x.shape[axis]), input.shape)
 
@@ -307,7 +300,8 @@ def _replaced(x: Tensor, axis: int, index: Tensor, values: Tensor) -> Tensor:
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """The input with the slices of `source` in place of those at these indices along `dim`."""
     axis, vector, values = _index_operands("index_copy", input, dim, index, source)
-    return moves.reshape(_replaced(_lined(input)[0], axis, vector, values), input.shape)
+    (x,) = _lined(input)
+    return moves.reshape(_replaced(x, axis, _within(vector, "index_copy", x, axis), values), input.shape)
 
 
 @public("index_fill", method=True, inplace=True, replay=True)
@@ -329,21 +323,15 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Source) -> Tensor:
 @public("take", method=True, replay=True)
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at these places of the flattened input; the result has the index's shape."""
-    place, count = as_index(index, "take"), input.numel()
-    array = known(place)
-    if array is not None:
-        for wrong in array[(array < -count) | (array >= count)].tolist()[:1]:
-            raise DimensionError(
-                mirrored(f"out of range: tried to access index {wrong} on a tensor of {count} elements.")
-            )
-    return places.take(moves.reshape(input, (count,)), place, 0)
+    flat = moves.reshape(input, (input.numel(),))
+    return places.take(flat, _within(as_index(index, "take"), "elements", flat, 0), 0)
 
 
 @public("put", method=True, inplace=True, function=True, replay=True)
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """The input with elements at places of its flattened form replaced, or added to."""
     flat = moves.reshape(input, (input.numel(),))
-    place = moves.reshape(as_index(index, "put"), (index.numel(),))
+    place = moves.reshape(_within(as_index(index, "put"), "elements", flat, 0), (index.numel(),))
     if source.numel() != index.numel():
         raise ShapeError(
             f"put of {source.numel()} elements at {index.numel()} places",

@@ -19,6 +19,7 @@ from retrograd.compiler.errors import ArgumentError, DeviceError, DimensionError
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.demands import places as within
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import tracing
@@ -31,7 +32,7 @@ from retrograd.runtime.eager.record import recorded
 from retrograd.runtime.eager.selection import Selection, select, written
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index, tensor_of
-from retrograd.runtime.functions.public import axis_of, known, public
+from retrograd.runtime.functions.public import axis_of, public
 from retrograd.runtime.functions.selecting import counts_unknown, masked_scatter
 from retrograd.runtime.functions.writing import written_by_numpy
 from retrograd.runtime.modes import STATE
@@ -77,10 +78,6 @@ def _joined(x: Tensor, picks: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, Ten
     And the order of axes for that.
     """
     axes = [axis for axis, _ in picks]
-    if STATE.trace is not None:
-        STATE.trace.unchecked = True  # below, an index out of bounds in one axis is one within the whole
-    for axis, item in picks:
-        _check_bounds(item, x.shape[axis], axis)
     try:
         broadcast_shapes("an index", *(item.shape for _, item in picks))
     except ShapeError:
@@ -94,21 +91,11 @@ def _joined(x: Tensor, picks: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, Ten
     order = [*axes, *(k for k in range(x.ndim) if k not in axes)]
     front = moves.permute(x, order)
     flat = moves.reshape(front, (prod(front.shape[: len(axes)]), *front.shape[len(axes) :]))
-    wide = [moves.cast(item, dtypes.int64) for _, item in picks]
+    wide = [
+        within(moves.cast(item, dtypes.int64), "brackets", k, x.shape[axis])
+        for k, (axis, item) in enumerate(picks)
+    ]
     return flat, places.linear_index(wide, front.shape[: len(axes)]), order
-
-
-def _check_bounds(item: Tensor, size: int, axis: int) -> None:
-    """Raise where an index is out of bounds, if the elements are known."""
-    array = known(item)
-    if array is None or not array.size:
-        return
-    for found in (int(array.min()), int(array.max())):
-        if not -size <= found < size:
-            raise DimensionError(
-                f"an index of shape {list(item.shape)}",
-                mirrored(f"index {found} is out of bounds for dimension {axis} with size {size}"),
-            )
 
 
 def _side_by_side(axes: Sequence[int]) -> bool:
@@ -124,7 +111,6 @@ def _picked(x: Tensor, picks: list[tuple[int, Tensor]]) -> Tensor:
         return x
     if len(picks) == 1:
         ((axis, item),) = picks
-        _check_bounds(item, x.shape[axis], axis)
         return places.take(x, item, axis)
     flat, index, _ = _joined(x, picks)
     found: Tensor = places.take(flat, index, 0)

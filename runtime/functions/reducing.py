@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, DimensionError, NotWrittenError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, NotWrittenError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.demands import places as within
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.gathering import as_index, everywhere, scatter_reduce
-from retrograd.runtime.functions.public import axis_of, known, public
+from retrograd.runtime.functions.public import axis_of, public
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
@@ -43,9 +44,7 @@ def index_reduce(
                 f"({count}), for dim: {axis}"
             )
         )
-    array = known(place)
-    if array is not None and array.size and not 0 <= array.min() <= array.max() < _along(input, axis):
-        raise DimensionError(mirrored("index out of range in self"))
+    place = within(place, "rows", axis, _along(input, axis))
     spread = [index.numel() if k == axis else 1 for k in range(source.ndim)]
     where = moves.expand(moves.reshape(place, spread), source.shape)
     return scatter_reduce(input, dim, where, source, reduce, include_self=include_self)

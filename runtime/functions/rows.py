@@ -15,9 +15,10 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
+from retrograd.compiler.errors import DtypeError, mirrored
 from retrograd.compiler.ir.graph import OPS, Array, Type, apply
 from retrograd.compiler.ir.quiet import quietly
+from retrograd.compiler.ops.demands import divisor
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.half import exactly
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
@@ -56,16 +57,11 @@ DIVISIONS = {"floor_divide", "remainder", "fmod"}
 """Rows that say nothing of whole numbers over 0."""
 
 
-def _check_divisor(row: Elementwise, operands: Sequence[Any]) -> None:
-    """Whole numbers are not divided by 0, where elements may be looked at; what is traced is not replayed."""
+def _demanded(row: Elementwise, operands: list[Any]) -> list[Any]:
+    """The operands of a row; whole numbers are not divided by 0."""
     if row.name not in DIVISIONS or dtypes.of(operands[-1]).numpy.kind not in "iu":
-        return
-    if STATE.trace is not None:
-        STATE.trace.unchecked = True
-        return
-    arrays: list[Any] = [x._value if isinstance(x, Tensor) else x for x in operands]
-    if all(isinstance(x, np.ndarray) for x in arrays) and arrays[0].size and not arrays[1].all():
-        raise ArgumentError(f"{row.name} of whole numbers by 0", mirrored("ZeroDivisionError"))
+        return operands
+    return operands if 0 in operands[0].shape else [*operands[:-1], divisor(operands[-1])]
 
 
 def _by_any_but_zero(compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,7 +79,7 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     """Apply a row to whatever the user gave: the way that is always right."""
     promoted = promote(row, operands)
     first = promoted[-1].dtype
-    _check_divisor(row, promoted)
+    promoted = _demanded(row, promoted)
     if row.types is Types.ROUND and first.is_floating_point is False:
         return clone(promoted[0])  # whole numbers are round already
     for special in _special(operands, dtypes.dtype(first)):

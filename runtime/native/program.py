@@ -18,7 +18,7 @@ import numpy as np
 
 from retrograd.compiler.backends.cpu import assembly
 from retrograd.compiler.backends.script import Script
-from retrograd.compiler.errors import CompilerError, DimensionError
+from retrograd.compiler.errors import CompilerError, RetrogradError
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph, Type, interpret
 from retrograd.compiler.ir.quiet import quietly
@@ -350,11 +350,11 @@ class NativeProgram:
         return failed[0].error(_evaluated(self.graph, arrays))
 
 
-def _evaluated(graph: Graph, arrays: Sequence[Array]) -> DimensionError | None:
+def _evaluated(graph: Graph, arrays: Sequence[Array]) -> RetrogradError | None:
     """What evaluation in NumPy says of such elements."""
     try:
         quietly(interpret, graph, arrays)
-    except DimensionError as told:
+    except RetrogradError as told:
         return told
     return None
 
