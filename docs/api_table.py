@@ -66,6 +66,7 @@ LIMITS = {
     "unpacked, and has no tangent where it was computed under `no_grad` (open the level inside `no_grad`); a "
     "`Function`'s `jvp` is not called, its `backward` is differentiated; where a gradient leaves something "
     "out by definition (`padding_idx`, `scale_grad_by_freq`), so does the tangent",
+    "autocast": "for the CPU; where there is a GPU, autocast for it is refused",
     "compile": "the whole function or an error; PyTorch's backends and `options` are not there",
     "load": "reads safetensors, never pickled files",
     "save": "writes safetensors, never pickled files",

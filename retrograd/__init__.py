@@ -64,6 +64,7 @@ globals().update(_TABLES)
 
 ROOMS = {
     "accelerator": "retrograd.runtime.accelerator",
+    "amp": "retrograd.runtime.amp",
     "cuda": "retrograd.runtime.cuda",
     "distributions": "retrograd.runtime.distributions",
     "nn": "retrograd.runtime.nn",
@@ -105,6 +106,16 @@ LATE = {
     **dict.fromkeys(
         ("sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum"),
         "retrograd.runtime.functions.sizes",
+    ),
+    **dict.fromkeys(
+        (
+            "autocast", "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache",
+            "get_autocast_cpu_dtype", "get_autocast_dtype", "get_autocast_gpu_dtype",
+            "is_autocast_cache_enabled", "is_autocast_cpu_enabled", "is_autocast_enabled",
+            "set_autocast_cache_enabled", "set_autocast_cpu_dtype", "set_autocast_cpu_enabled",
+            "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype",
+        ),
+        "retrograd.runtime.amp.autocasting",
     ),
     **dict.fromkeys(("cond", "while_loop"), "retrograd.runtime.func.control"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "retrograd.runtime.functions.low_rank"),
@@ -191,6 +202,7 @@ if TYPE_CHECKING:
 
     from retrograd.runtime import (
         accelerator,
+        amp,
         cuda,
         distributions,
         func,
@@ -201,6 +213,7 @@ if TYPE_CHECKING:
         testing,
         utils,
     )
+    from retrograd.runtime.amp import autocast
     from retrograd.runtime.compiled.compile_grad import compile_grad
     from retrograd.runtime.compiled.compile_step import compile_step
     from retrograd.runtime.compiled.formulas import from_sympy, to_sympy
@@ -234,6 +247,8 @@ __all__ = [
     "Size",
     "Tensor",
     "accelerator",
+    "amp",
+    "autocast",
     "autograd",
     "backends",
     "bfloat16",

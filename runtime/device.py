@@ -49,12 +49,7 @@ class device:
                 )
             object.__setattr__(self, "type", kind)
             object.__setattr__(self, "index", int(number))
-        if kind not in _KINDS:
-            raise DeviceError(
-                f"device({self.type!r})",
-                mirrored(f"Expected one of {_NAMED} device type at start of device string: {kind}"),
-                f"the devices here are {', '.join(_KINDS)}",
-            )
+        named_kind(kind)
 
     def __enter__(self) -> device:
         """In the block, new Tensors are here unless another device is named. It holds for all threads."""
@@ -71,6 +66,17 @@ class device:
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
+
+
+def named_kind(kind: str) -> str:
+    """The kind of devices itself, if there is one of that name here."""
+    if kind not in _KINDS:
+        raise DeviceError(
+            f"device({kind!r})",
+            mirrored(f"Expected one of {_NAMED} device type at start of device string: {kind}"),
+            f"the devices here are {', '.join(_KINDS)}",
+        )
+    return kind
 
 
 CPU = device("cpu")

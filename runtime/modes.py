@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored, warn
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -42,6 +43,8 @@ class State(threading.local):
     """`pack` and `unpack` of the hooks that take what the tape keeps; the last are asked."""
     watched: bool = False
     """With `anomaly` or `savers`: each new node is looked at, so native calls leave recording to Python."""
+    autocast: DType | None = None
+    """What operands on the CPU are cast to where the lists of `amp` say so; None outside of it."""
     trace: Any = None
     """The `tracing.Trace` that operations of this thread are written to, or None."""
 
@@ -84,6 +87,19 @@ def unkept() -> GradientError:
 def _count(step: int) -> None:
     with _counting:
         inferring.cell_contents = INFERRING.value = inferring.cell_contents + step
+
+
+# ---- autocast ----------------------------------------------------------------------------------------------
+
+casting = types.CellType(0)
+"""Holds how many threads cast operands by the lists of `amp`: while it is 0, nobody needs to ask."""
+
+
+def cast_to(dtype: DType | None) -> None:
+    """Have this thread cast to another dtype from now on, or no longer."""
+    with _counting:
+        casting.cell_contents += (dtype is not None) - (STATE.autocast is not None)
+    STATE.autocast = dtype
 
 
 # ---- modes -------------------------------------------------------------------------------------------------

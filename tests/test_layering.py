@@ -60,6 +60,7 @@ FLOORS = (
     # what users call
     ("runtime/autograd/", "runtime/functions/"),
     (
+        "runtime/amp/",
         "runtime/distributions/",
         "runtime/nn/",
         "runtime/optim/",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from operator import getitem
+from types import CellType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime import device as devices
 from retrograd.runtime import precision, tracing
 from retrograd.runtime.compiled.specialise import Specialisation, followed
-from retrograd.runtime.modes import INFERENCE, STATE, inferring
+from retrograd.runtime.modes import INFERENCE, STATE, casting, inferring
 from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.watching import Read
 from retrograd.runtime.paths import Answers
@@ -94,7 +95,7 @@ def _same_path(old: Entry, new: Entry) -> bool:
 
 def kind_of_call(structure: Structure, leaves: Sequence[Any]) -> object:
     """What of the arguments, and of the modes in force, decides the code: part of a key."""
-    state = dtypes.default_dtype(), devices.chosen(None), precision.tf32, STATE.inference
+    state = dtypes.default_dtype(), devices.chosen(None), precision.tf32, STATE.inference, STATE.autocast
     return state, structure, tuple(map(kind_of, leaves))
 
 
@@ -110,16 +111,22 @@ def kind_of(leaf: Any) -> object:
 
 def modes_read() -> list[Read]:
     """What native calls are made for: nobody is tracing, this is the default type, and in inference mode
-    or not; which only a thread has to tell while there are others in it.
+    or not, in autocast or not; which only a thread has to tell while there are others in it.
     """
-    mine = Read(getattr, STATE, "inference", STATE.inference, "inference mode")
-    nobodys = Read(getattr, inferring, "cell_contents", 0, "inference mode")
     return [
-        mine if inferring.cell_contents else nobodys,
+        _shared("inference", inferring),
+        _shared("autocast", casting),
         Read(getitem, vars(tracing), "depth", 0, "depth"),
         Read(getitem, vars(dtypes), "_default", dtypes.default_dtype(), "default dtype"),
         Read(getitem, vars(devices), "_default", devices.chosen(None), "default device"),
     ]
+
+
+def _shared(field: str, threads: CellType) -> Read:
+    """A field of STATE, which is as ever in all threads but so many."""
+    if threads.cell_contents:
+        return Read(getattr, STATE, field, getattr(STATE, field), field)
+    return Read(getattr, threads, "cell_contents", 0, field)
 
 
 def modes_of_values(history: bool) -> list[Read]:

@@ -23,6 +23,7 @@ _WRAPPERS = frozenset(
             "public", "rows", "updating", "pointwise", "telling", "kernels", "admission",
         )),
         *(_HERE.parent / "eager" / f"{name}.py" for name in ("replay", "plans", "instant/calls")),
+        _HERE.parent / "amp" / "arming.py",
         _HERE.parent / "tracing.py",
     )
 )  # fmt: skip

@@ -258,6 +258,8 @@ CONDITIONS: dict[str, Condition] = {
     "cov": _weighed,
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolved),
     "batch_norm": of_channels,
+    "layer_norm": of_channels,
+    "group_norm": of_channels,
     "grid_sample": same("input", "grid", EXPECTED),
     "cdist": each(_distances, at_least("p", 0, "cdist only supports non-negative p values"),
                   same("x1", "x2", EXPECTED)),

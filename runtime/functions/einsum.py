@@ -1,8 +1,7 @@
 """Einstein summation: an equation and its operands in, a chain of pairwise products out.
 
 `_Term` is a tensor whose axes have letters. Letters that appear in one operand only are summed at once; then
-the pair whose product is smallest is contracted with `dot`, until one is left. Only `_contract` knows about
-matrix products.
+the pair whose product is smallest is contracted with `_product`, until one is left.
 """
 
 from __future__ import annotations
@@ -22,8 +21,10 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime.functions.arranging import diagonal
+from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import public
 from retrograd.runtime.functions.shaping import movedim
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
 
@@ -212,8 +213,15 @@ def _contract(a: _Term, b: _Term, needed: set[str]) -> _Term:
 
     letters = "".join((*batch, *rows, *columns))
     left, right = arranged(a, rows, inner), arranged(b, inner, columns)
-    if inner and left.dtype is not right.dtype:
+    product = _product(left, right) if inner else left * right
+    return _Term(moves.reshape(product, [sizes[c] for c in letters]), letters)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """The matrix product, which casts its operands in autocast."""
+    if STATE.autocast is not None:
+        return matmul(left, right)
+    if left.dtype is not right.dtype:
         kinds = bare_legacy_name(left.dtype), bare_legacy_name(right.dtype)
         raise DtypeError(mirrored("expected scalar type {} but found {}".format(*kinds)))
-    product = dot(left, right) if inner else left * right
-    return _Term(moves.reshape(product, [sizes[c] for c in letters]), letters)
+    return dot(left, right)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -223,6 +224,19 @@ for _rank in (1, 2, 3):
 # ---- normalisation -----------------------------------------------------------------------------------------
 
 
+def _of_mixed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, also of an input in half precision and parameters in float32: computed in that."""
+
+    @wraps(function)
+    def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        given = (x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
+        if not input.dtype.is_half or all(x.dtype is not float32 for x in given):
+            return function(input, *args, **kwargs)
+        return moves.cast(function(moves.cast(input, float32), *args, **kwargs), input.dtype)
+
+    return call
+
+
 def _check_trailing(name: str, input: Tensor, normalized_shape: Sequence[int]) -> int:
     wanted = list(normalized_shape)
     if not wanted or list(input.shape[-len(wanted) :]) != wanted:
@@ -239,6 +253,7 @@ def _check_trailing(name: str, input: Tensor, normalized_shape: Sequence[int]) -
 
 
 @functional("layer_norm", top=True, replay=True)
+@_of_mixed
 def layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
     eps: float = 1e-5,
@@ -248,6 +263,7 @@ def layer_norm(
 
 
 @functional("rms_norm", top=True, replay=True)
+@_of_mixed
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -257,6 +273,7 @@ def rms_norm(
 
 
 @functional("group_norm", top=True, replay=True)
+@_of_mixed
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -271,6 +288,7 @@ def group_norm(
 
 
 @functional("batch_norm")
+@_of_mixed
 def batch_norm(
     input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
     bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
@@ -343,6 +361,7 @@ def _batch_norm(
 
 
 @functional("instance_norm", top=True, replay=True)
+@_of_mixed
 def instance_norm(
     input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
     weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True,

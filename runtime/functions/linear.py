@@ -229,7 +229,8 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
     shared = prod(a.shape[k] for k in ours)
     tall = moves.reshape(moves.permute(a, [*left, *ours]), (prod(rows), shared))
     wide = moves.reshape(moves.permute(b, [*theirs, *right]), (shared, prod(columns)))
-    return moves.reshape(contract(tall, wide), (*rows, *columns))
+    product = mm(tall, wide) if rows or columns else contract(tall, wide)
+    return moves.reshape(product, (*rows, *columns))
 
 
 @public("kron", method=True, replay=True)

@@ -24,13 +24,14 @@ from retrograd.compiler.ir.graph import Array, Node, apply
 from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime import grad_names
 from retrograd.runtime.eager.inplace import assign
-from retrograd.runtime.eager.instant.calls import change, late
+from retrograd.runtime.eager.instant.calls import change, door, late
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, planned
 from retrograd.runtime.functions.admission import admission
 from retrograd.runtime.functions.conditions import CONDITIONS, unmet
 from retrograd.runtime.functions.kernels import check_kernel
+from retrograd.runtime.functions.precisions import LISTED
 from retrograd.runtime.functions.telling import not_a_tensor, told
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import ALIASES
@@ -78,6 +79,7 @@ def public(
         else:
             wrapped = checked(names[0], inner, also)
             wrapped = called(title, wrapped) if title else wrapped
+            wrapped = door(wrapped, wrapped) if names[0] in LISTED else wrapped
         for name in names:
             if function and not name.startswith("__"):
                 FUNCTIONS[name] = wrapped

@@ -126,7 +126,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         for k, cluster in enumerate(self.tail):
             gate = head[:, self.shortlist_size + k].unsqueeze(1)
             parts.append(F.log_softmax(cluster(input), dim=1) + gate)
-        found: Tensor = FUNCTIONS["cat"](parts, 1)
+        found: Tensor = FUNCTIONS["cat"](parts, 1).to(input.dtype)
         return found
 
     def predict(self, input: Tensor) -> Tensor:

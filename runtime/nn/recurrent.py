@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
 from retrograd.runtime.functions import FUNCTIONS
+from retrograd.runtime.functions.casting import cast
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.arguments import unusual
 from retrograd.runtime.nn.cells import ELMAN, State, Step, check_nonlinearity, gru, lstm, uniform
@@ -135,7 +137,10 @@ class RNNBase(Module):
         x: Any = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
             x = x.transpose(0, 1)
-        outputs, last = self._run(x, self._initial(x, hx, x.shape[1], batched), None)
+        first = self._initial(x, hx, x.shape[1], batched)
+        if self._is_whole() and STATE.autocast is not None:
+            first = tuple(cast(state, STATE.autocast) for state in first)
+        outputs, last = self._run(x, first, None)
         states = tuple(stack(part) for part in zip(*last))
         if not batched:
             outputs, states = outputs.squeeze(1), tuple(state.squeeze(1) for state in states)
@@ -172,6 +177,10 @@ class RNNBase(Module):
                     f"Expected {self.input_size}, got {input.shape[-1]}"
                 )
             )
+
+    def _is_whole(self) -> bool:
+        """Whether PyTorch has all steps as one function, which computes in autocast's dtype."""
+        return False
 
     def _initial(self, x: Any, hx: Any, sequences: int, batched: bool = True) -> State:
         """The first states of all layers: those given, or zeros."""
@@ -302,6 +311,9 @@ class LSTM(RNNBase):
 
     def _step(self) -> Step:
         return lstm
+
+    def _is_whole(self) -> bool:
+        return not self.proj_size
 
 
 class GRU(RNNBase):

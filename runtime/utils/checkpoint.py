@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored, warn
+from retrograd.runtime.amp.autocasting import as_now
 from retrograd.runtime.autograd.differentiation import backward
 from retrograd.runtime.autograd.function import Function
 from retrograd.runtime.autograd.graph import saved_tensors_hooks
@@ -84,12 +85,12 @@ def checkpoint(
     if use_reentrant:
         return CheckpointFunction.apply(function, preserve_rng_state, *args)
     first, second = context_fn()
-    operands = _Operands(args, kwargs)
+    operands, casting = _Operands(args, kwargs), as_now()
     drawn = default_generator.get_state() if preserve_rng_state else None
 
     def again() -> None:
         given, named = operands.again()
-        with enable_grad(), _drawing(drawn), second:
+        with enable_grad(), _drawing(drawn), casting, second:
             function(*given, **named)
 
     frame = _Frame(again, early_stop and _EARLY[-1], determinism_check == "default")
@@ -248,6 +249,7 @@ class CheckpointFunction(Function):
             warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=4)
         ctx.run_function = run_function
         ctx.drawn = default_generator.get_state() if preserve_rng_state else None
+        ctx.casting = as_now()
         ctx.places = [k for k, x in enumerate(args) if isinstance(x, Tensor)]
         ctx.others = [None if isinstance(x, Tensor) else x for x in args]
         ctx.save_for_backward(*[args[k] for k in ctx.places])
@@ -267,7 +269,7 @@ class CheckpointFunction(Function):
         operands = list(ctx.others)
         for place, tensor in zip(ctx.places, ctx.saved_tensors):
             operands[place] = tensor.detach().requires_grad_(tensor.requires_grad)
-        with enable_grad(), _drawing(ctx.drawn):
+        with enable_grad(), _drawing(ctx.drawn), ctx.casting:
             out = ctx.run_function(*operands)
         outputs = out if isinstance(out, tuple) else (out,)
         pairs = [(x, g) for x, g in zip(outputs, grad_outputs) if isinstance(x, Tensor) and x.requires_grad]

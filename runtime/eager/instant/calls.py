@@ -11,6 +11,7 @@ whatever is not plain:
     change(…)    a new value and history of one of them
     replay(…)    a function that finds such a step by its arguments (`replay.py`)
     late(…)      any of them, made when it is first called
+    Detour       a Python function that stands before one of them for a time
 
 A call's record is an array of 64-bit words. The native side reads it (`records.py`); Python
 writes into it what it finds out: which functions compute a row, what an adjoint looks at, where a view lies.
@@ -27,7 +28,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from retrograd.compiler.ir.graph import Op
-from retrograd.runtime.eager.instant.part import available, become, native_function
+from retrograd.runtime.eager.instant.part import (
+    available,
+    become,
+    enter_by,
+    native_function,
+    native_twin,
+)
 from retrograd.runtime.eager.instant.records import (
     DTYPES,
     MET,
@@ -249,21 +256,61 @@ def late(like: F, make: Callable[[], F]) -> F:
     never calls. Until then it looks like this Python function, which does the same."""
     if not available():
         return make()
-    waiting = [make]
+    found: list[F] = []
+
+    def made() -> F:
+        with _making:
+            if not found:
+                found.append(make())
+        return found[0]
 
     def first(*args: Any, **kwargs: Any) -> Any:
-        with _making:
-            if waiting:
-                become(function, waiting[0]())
-                waiting.clear()
+        become(function, made())
         return function(*args, **kwargs)
 
-    words = words_of(Asked, slow=id(first), arity=-1)
-    function: Any = native_function("retrograd_itself", like, words, first)
+    function: Any = door(like, first)
+    function.__made__ = made
     return function  # type: ignore[no-any-return]  # called as `like` is
 
 
 _making = threading.RLock()
+
+
+def door(like: Any, behind: Function) -> Any:
+    """A native function that looks like the one, and has the other do everything."""
+    if not available():
+        return behind
+    return native_function("retrograd_itself", like, words_of(Asked, slow=id(behind), arity=-1), behind)
+
+
+class Detour:
+    """What goes a Python function's way while it is `open`, and else costs a native function's calls nothing.
+
+    `around` makes that function of one that does what the native function did; it is asked for it when it is
+    first called.
+    """
+
+    def __init__(self, function: Any, around: Callable[[Function], Function]) -> None:
+        self._function, self._around = function, around
+        self._straight = native_twin(function)
+        self._by = door(function, self._first)
+        self._behind: Function | None = None
+
+    def open(self) -> None:
+        enter_by(self._function, self._by)
+
+    def close(self) -> None:
+        enter_by(self._function, self._straight)
+
+    def _first(self, *args: Any, **kwargs: Any) -> Any:
+        """The first call: what stands behind may have waited to be made, too."""
+        if self._behind is None:
+            made = getattr(self._function, "__made__", None)
+            self._straight = self._straight if made is None else made()
+            self._behind = door(self._function, self._around(self._straight))
+            enter_by(self._by, self._behind)
+            enter_by(self._function, self._behind)
+        return self._behind(*args, **kwargs)
 
 
 # ---- records -----------------------------------------------------------------------------------------------

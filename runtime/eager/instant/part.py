@@ -213,5 +213,18 @@ def become(function: Any, other: Any) -> None:
     _head(function)[:2] = _head(other)[:2]
 
 
+def enter_by(function: Any, other: Any) -> None:
+    """Have a native function enter where another one does, which the caller keeps."""
+    _head(function)[:2] = _head(other)[:2]
+
+
+def native_twin(function: Any) -> Any:
+    """A native function that is what this one is now, and stays it; both have the same attributes."""
+    twin = _class()()
+    _keep(ctypes.cast(_head(function)[2], ctypes.py_object).value)
+    _head(twin)[:] = _head(function)[:]
+    return twin
+
+
 def _head(function: Any) -> Any:
     return _Head.from_address(id(function) + object.__basicsize__)
