@@ -338,6 +338,11 @@ MORE = (
     ("AdamW step", "opts['adamw'].step()", 1),
     ("RMSprop step", "opts['rmsprop'].step()", 1),
     ("Adagrad step", "opts['adagrad'].step()", 1),
+    ("SGD step of 40", "many['sgd'].step()", 1),
+    ("momentum SGD step of 40", "many['momentum'].step()", 1),
+    ("Adam step of 40", "many['adam'].step()", 1),
+    ("AdamW step of 40, 10,000 each", "many['adamw'].step()", 1),
+    ("zero_grad of 40", "cleared(many['sgd'])", 1),
 )
 
 
@@ -365,6 +370,31 @@ def optimisers(T: Any, x: Any) -> dict[str, Any]:
         "momentum": T.optim.SGD(sgd, lr=1e-3, momentum=0.9), "adamw": T.optim.AdamW(adamw),
         "rmsprop": T.optim.RMSprop(rmsprop), "adagrad": T.optim.Adagrad(adagrad),
     }  # fmt: skip
+
+
+def optimisers_of_many(T: Any) -> dict[str, Any]:
+    """Each of 40 parameters with gradients, of 10 elements or, for AdamW, of 10,000."""
+
+    def parameters(count: int) -> list[Any]:
+        found = [T.nn.Parameter(T.full((count,), 0.5)) for _ in range(40)]
+        for x in found:
+            x.grad = T.full((count,), 1e-3)
+        return found
+
+    return {
+        "sgd": T.optim.SGD(parameters(10), lr=1e-3), "adam": T.optim.Adam(parameters(10)),
+        "momentum": T.optim.SGD(parameters(10), lr=1e-3, momentum=0.9),
+        "adamw": T.optim.AdamW(parameters(10_000)),
+    }  # fmt: skip
+
+
+def cleared(optimizer: Any) -> None:
+    """Gradients taken away, and given back."""
+    params = optimizer.param_groups[0]["params"]
+    gradients = [x.grad for x in params]
+    optimizer.zero_grad()
+    for x, gradient in zip(params, gradients):
+        x.grad = gradient
 
 
 def cube(T: Any) -> Any:
@@ -413,5 +443,5 @@ def more_names(T: Any, m: Any) -> dict[str, Any]:
         "i4": T.ones(1, 4, 2, 2), "h4": T.ones(4), "o3": T.ones(3, 1), "z2": T.zeros(3, 3),
         "e": T.full((3,), -30.0), "c2": m > 0.5, "mods": modules(T.nn), "opts": optimisers(T, m.detach()),
         "iadd": operator.iadd, "imul": operator.imul, "custom": cube(T), "inplace_recorded": inplace_recorded,
-        "part_set": part_set, "part_scaled": part_scaled,
+        "part_set": part_set, "part_scaled": part_scaled, "many": optimisers_of_many(T), "cleared": cleared,
     }  # fmt: skip

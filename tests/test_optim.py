@@ -15,6 +15,7 @@ import pytest
 import retrograd
 from retrograd.compiler.errors import RetrogradError
 from retrograd.runtime.native import program
+from retrograd.runtime.optim import update
 
 OPTIMISERS = [
     "SGD(p)", "SGD(p, lr=0.1)", "SGD(p, 0.1, momentum=0.9)",
@@ -277,6 +278,63 @@ def test_schedulers_go_on_from_a_saved_state(made: str) -> None:
         np.testing.assert_allclose(scheduler.get_last_lr(), later[0])
 
 
+TRAVELLING = [
+    *(made for made in SCHEDULERS if "ambda" not in made),
+    "swa_utils.SWALR(o, 0.05)", "ReduceLROnPlateau(o)",
+    "ReduceLROnPlateau(o, 'max', 0.5, 0, min_lr=[0.1, 0.2])",
+    "CyclicLR(o, 0.01, 0.1, 3, scale_fn=Halved())",
+    "CyclicLR(o, 0.01, 0.1, 3, scale_fn=lambda k: 0.5**k, scale_mode='iterations')",
+]  # fmt: skip
+
+
+class Halved:
+    """A scale with a state of its own."""
+
+    def __init__(self) -> None:
+        self.base = 0.5
+
+    def __call__(self, at: float) -> float:
+        return float(self.base**at)
+
+
+def scheduled(t: Any, made: str) -> Any:
+    model = network(t)
+    groups = [{"params": model[0].parameters()}, {"params": model[2].parameters(), "lr": 0.5}]
+    names = {**vars(t.optim.lr_scheduler), "swa_utils": t.optim.swa_utils, "Halved": Halved}
+    return eval(made, {**names, "o": t.optim.SGD(groups, lr=0.2, momentum=0.9)})
+
+
+def stepped(scheduler: Any, steps: int) -> list[Any]:
+    seen = []
+    for _ in range(steps):
+        scheduler.optimizer.step()
+        scheduler.step(*[0.5] * ("Plateau" in type(scheduler).__name__))
+        seen.append([(g["lr"], g["momentum"]) for g in scheduler.optimizer.param_groups])
+    return seen
+
+
+@pytest.mark.parametrize("made", TRAVELLING)
+def test_states_of_schedulers_travel_both_ways(torch: Any, made: str) -> None:
+    ours, theirs = scheduled(retrograd, made), scheduled(torch, made)
+    np.testing.assert_allclose(stepped(ours, 3), stepped(theirs, 3), rtol=1e-12)
+    assert plain(ours.state_dict()) == plain(theirs.state_dict())
+    for t, giving in ((retrograd, theirs), (torch, ours)):
+        taking = scheduled(t, made)
+        taking.load_state_dict(copy.deepcopy(giving.state_dict()))
+        for group, source in zip(taking.optimizer.param_groups, giving.optimizer.param_groups):
+            group.update({name: value for name, value in source.items() if name != "params"})
+        np.testing.assert_allclose(stepped(taking, 5), stepped(giving, 5), rtol=1e-12)
+
+
+def plain(state: Any) -> Any:
+    """With rounded numbers."""
+    if isinstance(state, dict):
+        return {name: plain(value) for name, value in state.items()}
+    if isinstance(state, list):
+        return [plain(value) for value in state]
+    return round(state, 12) if isinstance(state, float) else state
+
+
 @pytest.mark.parametrize("options", [
     {}, {"mode": "max", "patience": 1}, {"patience": 0, "factor": 0.5, "cooldown": 2, "min_lr": 0.02},
     {"threshold_mode": "abs", "threshold": 0.3, "patience": 1},
@@ -473,19 +531,100 @@ def test_errors_say_what_pytorch_says(torch: Any, name: str) -> None:
 # ---- the native call ---------------------------------------------------------------------------------------
 
 
-def test_one_native_call_updates_all_and_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
-    real = program.NativeProgram.__call__
+def test_steps_run_no_python_once_one_was_taken_and_are_compiled_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, calls = [], []
+    update._program.cache_clear()
+    real, call = update.executable, program.NativeProgram.__call__
+    monkeypatch.setattr(update, "executable", lambda *args: made.append(args) or real(*args))
     monkeypatch.setattr(
-        program.NativeProgram,
-        "__call__",
-        lambda self, arrays: (calls.append(id(self)), real(self, arrays))[1],
+        program.NativeProgram, "__call__", lambda self, arrays: calls.append(1) or call(self, arrays)
     )
-    _, _, optimizer = train(retrograd, "Adam(p, lr=0.01, betas=(0.7, 0.95))", 2)
+    _, _, optimizer = train(retrograd, "Adam(p, lr=0.01, betas=(0.7, 0.95))", 3)
     optimizer.param_groups[0]["lr"] = 0.5  # a number, so no new program
     optimizer.step()
-    assert len(calls) == 3
-    assert len(set(calls)) == 1
+    assert len(made) == 1
+    assert len(calls) == 1
+
+
+def _resumed(t: Any, optimizer: Any, p: list[Any]) -> Any:
+    other = type(optimizer)(p, lr=0.3)
+    other.load_state_dict(optimizer.state_dict())
+    return other
+
+
+def _loaded(t: Any, optimizer: Any, p: list[Any]) -> None:
+    optimizer.load_state_dict(optimizer.state_dict())
+
+
+def _turned(t: Any, optimizer: Any, p: list[Any]) -> None:
+    group = optimizer.param_groups[0]
+    group["weight_decay"] = 0.1 - group["weight_decay"]
+
+
+def _replaced(t: Any, optimizer: Any, p: list[Any]) -> None:
+    optimizer.state[p[0]] = {name: value.clone() * 2 for name, value in optimizer.state[p[0]].items()}
+
+
+def _swapped(t: Any, optimizer: Any, p: list[Any]) -> None:
+    state = optimizer.state[p[1]]
+    for name in [name for name in state if name != "step"]:
+        state[name] = state[name] + 0.5
+
+
+def _reset(t: Any, optimizer: Any, p: list[Any]) -> None:
+    optimizer.state.clear()
+
+
+def _given_data(t: Any, optimizer: Any, p: list[Any]) -> None:
+    p[0].data = t.full((3,), 7.0)
+
+
+def _turned_data(t: Any, optimizer: Any, p: list[Any]) -> None:
+    p[1].data = t.arange(6.0).reshape(3, 2).t()
+
+
+def _grown(t: Any, optimizer: Any, p: list[Any]) -> None:
+    p.append(t.nn.Parameter(t.ones(2)))
+    optimizer.add_param_group({"params": [p[-1]], "lr": 0.25})
+
+
+def _without_gradient(t: Any, optimizer: Any, p: list[Any]) -> None:
+    p[0].grad = None
+
+
+def _gradient_of_views(t: Any, optimizer: Any, p: list[Any]) -> None:
+    p[0].grad, p[1].grad = p[0].detach(), t.ones(3, 2).t()
+
+
+def _seen_through(t: Any, optimizer: Any, p: list[Any]) -> None:
+    with t.no_grad():
+        p[0].view(-1)[1] = 3.0
+
+
+CHANGES = [_resumed, _loaded, _turned, _replaced, _swapped, _reset, _given_data, _turned_data, _grown,
+           _without_gradient, _gradient_of_views, _seen_through]  # fmt: skip
+
+
+@pytest.mark.parametrize("made", ["SGD(p, 0.1)", "SGD(p, 0.1, momentum=0.9)", "Adam(p, 0.1)", "ASGD(p, 0.1)"])
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_steps_see_what_has_changed_between_them(torch: Any, made: str, change: Any) -> None:
+    if change in (_replaced, _swapped) and made == "SGD(p, 0.1)":
+        return  # it remembers nothing
+    found = []
+    for t in (retrograd, torch):
+        p = [t.nn.Parameter(t.arange(3.0)), t.nn.Parameter(t.arange(6.0).reshape(2, 3))]
+        optimizer = make(t, made, p)
+        for step in range(9):
+            for k, param in enumerate(p):
+                param.grad = t.full(param.shape, 0.25 * (step + k) - 1)
+            if step % 3 == 2:
+                optimizer = change(t, optimizer, p) or optimizer
+            optimizer.step()
+        found.append([param.detach().numpy().copy() for param in p])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-6)
 
 
 def test_parameters_keep_their_memory_and_count_their_changes() -> None:

@@ -20,9 +20,10 @@ from retrograd.runtime.compiled.entries import kind_of_call
 from retrograd.runtime.compiled.recording import LOCK
 from retrograd.runtime.compiled.specialise import Call, Specialisation, followed
 from retrograd.runtime.compiled.steady import trace_steadily
-from retrograd.runtime.compiled.step_plan import Plan, Trained, ticked
+from retrograd.runtime.compiled.step_plan import Plan
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.optim.update import Clock, Formula, options_on
+from retrograd.runtime.optim.trained import Clock, Trained, options_on
+from retrograd.runtime.optim.update import Formula
 from retrograd.runtime.paths import Answers
 from retrograd.runtime.pytree import Structure, identities
 
@@ -67,11 +68,13 @@ class CompiledStep:
             if plan is None or kwargs or plan.native is None:
                 return self._slowly(args, kwargs)
             accepts, call = plan.native
-            steady = plan.same_settings()
-            if not accepts(*args) or not (steady or plan.same_options()):
+            settings = plan.settings
+            steady = settings.same()
+            if not accepts(*args) or not (steady or settings.same_options()):
                 return self._slowly(args, kwargs)
-            clocks = ticked(self._optimizer, plan.trained)
-            if not (steady and clocks == plan.clocks) and not plan.set_numbers(clocks, steady):
+            self._optimizer._steps += 1
+            clocks = settings.ticked()
+            if not settings.set_numbers(clocks, steady):
                 return self._slowly(args, kwargs, clocks)
             return call(*args)
 
@@ -94,8 +97,9 @@ class CompiledStep:
             else:
                 trained = known.trained
             if clocks is None:
-                clocks = ticked(self._optimizer, trained)
-            if known is None or not known.set_numbers(clocks):
+                self._optimizer._steps += 1
+                clocks = [self._optimizer._clock(group, state) for _, group, state in trained]
+            if known is None or not known.settings.set_numbers(clocks):
                 known = self._plan(key, found, trained, clocks, structure, leaves, answers)
         if not kwargs:
             self._last = known

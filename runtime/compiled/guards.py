@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.runtime.native.watching import Read
+from retrograd.runtime.native.watching import Read, size_of
 from retrograd.runtime.tensor import Tensor
 
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), Enum)
@@ -33,11 +33,6 @@ _LARGEST_CONTAINER = 1000
 _LIBRARY = __name__.partition(".")[0]
 _MODULES = f"{_LIBRARY}.runtime.nn", f"{_LIBRARY}.nn"
 """Where the classes of this library are whose instances hold a user's Tensors."""
-
-
-def size_of(place: Any, key: None) -> int:
-    """How many items a container has."""
-    return len(place)
 
 
 _LOOKS = (getitem, getattr, size_of, contains)

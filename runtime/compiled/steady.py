@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from retrograd.compiler.errors import TraceError, warn
-from retrograd.runtime.compiled.guards import reads, size_of
+from retrograd.runtime.compiled.guards import reads
 from retrograd.runtime.compiled.specialise import Call, Specialisation, specialise
-from retrograd.runtime.native.watching import Read
+from retrograd.runtime.native.watching import Read, size_of
 from retrograd.runtime.tracing import unbroken
 
 

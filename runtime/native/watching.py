@@ -83,6 +83,11 @@ class Read(NamedTuple):
     name: str
 
 
+def size_of(place: Any, key: None) -> int:
+    """How many items a container has."""
+    return len(place)
+
+
 class Watch:
     """The checks, and what they refer to."""
 
@@ -127,11 +132,17 @@ def _checks(place: Any, group: Sequence[Read]) -> list[list[int]] | None:
     kind = type(place)
     if any(read.look is getattr for read in group):
         return [_attribute(read) for read in group] if kind not in _CONTAINERS else None
-    if kind in _DICTS and all(type(read.key) in _KEYS for read in group):
+    if kind in _DICTS and all(_is_quiet(type(read.key)) for read in group):
         return [_dict(place, group)]
     if kind is list:
         return [_list(place, group)]
     return [_check(Kind.SIZE, place, _size(group))] if kind in (set, frozenset) else None
+
+
+def _is_quiet(key: Any) -> bool:
+    """Whether keys of this class are found without running Python code: those told apart by identity alone
+    have a hash of their own each, so no two are compared."""
+    return key in _KEYS or key.__hash__ is object.__hash__
 
 
 def _check(kind: int, place: object, *words: int) -> list[int]:

@@ -30,7 +30,7 @@ from retrograd.compiler.errors import (
     mirrored,
 )
 from retrograd.runtime.device import as_device
-from retrograd.runtime.modes import no_grad
+from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.nn.hooks import Hooked
 from retrograd.runtime.nn.parameter import Buffer, Parameter, Uninitialized, typename
 from retrograd.runtime.nn.state import Stateful
@@ -389,18 +389,21 @@ class Module(Hooked, Stateful):
 
 def clear_gradients(parameters: Iterable[Tensor], set_to_none: bool) -> None:
     """Forget the gradients, or make them zero and cut them from their history."""
+    tracing = STATE.trace is not None
     for parameter in parameters:
-        gradient = parameter.grad
+        gradient = parameter._grad
         if gradient is None:
             continue
-        if set_to_none:
-            parameter.grad = None
-        else:
+        if not set_to_none:
             if gradient.grad_fn is not None:
                 gradient.detach_()
             else:
                 gradient.requires_grad_(False)
             gradient.zero_()
+        elif tracing:
+            parameter.grad = None
+        else:
+            parameter._grad = None
 
 
 def _joined(prefix: str, name: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from retrograd.runtime.optim.optimizer import Group, check_options
-from retrograd.runtime.optim.update import Clock, Formula, Numbers, On
+from retrograd.runtime.optim.trained import Clock
+from retrograd.runtime.optim.update import Formula, Numbers, On
 from retrograd.runtime.tensor import Tensor
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from retrograd.runtime.optim.adam import Betas, check_adam
 from retrograd.runtime.optim.optimizer import Group, check_options
-from retrograd.runtime.optim.update import Clock, Formula, Numbers, On, mixed
+from retrograd.runtime.optim.trained import Clock
+from retrograd.runtime.optim.update import Formula, Numbers, On, mixed
 from retrograd.runtime.tensor import Tensor
 
 

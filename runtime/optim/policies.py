@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from types import FunctionType
+from typing import Any, TypedDict
 
 from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.runtime.optim.optimizer import Group, Optimizer
@@ -35,17 +36,19 @@ class ReduceLROnPlateau(LRScheduler):
             raise ArgumentError(mirrored(f"mode {mode} is unknown!"))
         if threshold_mode not in ("rel", "abs"):
             raise ArgumentError(mirrored(f"threshold mode {threshold_mode} is unknown!"))
-        self.optimizer = optimizer
-        count = len(optimizer.param_groups)
+        self.factor, self.optimizer = factor, optimizer
+        count, several = len(optimizer.param_groups), isinstance(min_lr, list | tuple)
         if isinstance(min_lr, list | tuple) and len(min_lr) != count:
             raise ArgumentError(mirrored(f"expected {count} min_lrs, got {len(min_lr)}"))
+        self.default_min_lr = None if several else min_lr
         self.min_lrs = for_groups("min_lr", optimizer, min_lr)
-        self.mode, self.factor, self.patience, self.cooldown = mode, factor, patience, cooldown
-        self.threshold, self.threshold_mode, self.eps = threshold, threshold_mode, eps
-        self.best = math.inf if mode == "min" else -math.inf
-        self.cooldown_counter = self.num_bad_epochs = 0
+        self.patience, self.cooldown, self.eps = patience, cooldown, eps
         self.last_epoch = 0
         self._last_lr = [group["lr"] for group in optimizer.param_groups]
+        self.mode_worse = math.inf if mode == "min" else -math.inf
+        self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
+        self.best = self.mode_worse
+        self.cooldown_counter = self.num_bad_epochs = 0
 
     @property
     def in_cooldown(self) -> bool:
@@ -97,12 +100,14 @@ def for_groups(name: str, optimizer: Optimizer, given: Any) -> list[float]:
 # ---- in phases ---------------------------------------------------------------------------------------------
 
 
-class _Phase(NamedTuple):
+class _Phase(TypedDict):
     """Until when, and from what to what: names of options of a group."""
 
-    end: float
-    rates: tuple[str, str]
-    momenta: tuple[str, str]
+    end_step: float
+    start_lr: str
+    end_lr: str
+    start_momentum: str
+    end_momentum: str
 
 
 def set_momentum(group: Group, momentum: float) -> None:
@@ -111,6 +116,16 @@ def set_momentum(group: Group, momentum: float) -> None:
         group["betas"] = (momentum, *group["betas"][1:])
     else:
         group["momentum"] = momentum
+
+
+def has_first_beta(optimizer: Optimizer) -> bool:
+    """Whether that is its momentum; ArgumentError if it has none."""
+    found = "betas" in optimizer.defaults
+    if not found and "momentum" not in optimizer.defaults:
+        raise ArgumentError(
+            mirrored("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+        )
+    return found
 
 
 class OneCycleLR(LRScheduler):
@@ -142,14 +157,11 @@ class OneCycleLR(LRScheduler):
             raise ArgumentError(
                 mirrored(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
             )
+        self._schedule_phases = _phases(pct_start * self.total_steps, self.total_steps - 1, three_phase)
         self._anneal_func_type = anneal_strategy
-        self._phases = _phases(pct_start * self.total_steps, self.total_steps - 1, three_phase)
         self.cycle_momentum = cycle_momentum
-        self.use_beta1 = "betas" in optimizer.defaults
-        if cycle_momentum and not self.use_beta1 and "momentum" not in optimizer.defaults:
-            raise ArgumentError(
-                mirrored("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-            )
+        if cycle_momentum:
+            self.use_beta1 = has_first_beta(optimizer)
         if last_epoch == -1:
             names = ("max_lr", "max_momentum", "base_momentum")
             options = (max_lr, max_momentum, base_momentum)
@@ -171,18 +183,19 @@ class OneCycleLR(LRScheduler):
                     f"{self.total_steps}"
                 )
             )
-        place = next(
-            (k for k, p in enumerate(self._phases) if self.last_epoch <= p.end), len(self._phases) - 1
-        )
-        phase = self._phases[place]
-        start = self._phases[place - 1].end if place else 0.0
-        share = (self.last_epoch - start) / (phase.end - start)
+        start = 0.0
+        for phase in self._schedule_phases:
+            if self.last_epoch <= phase["end_step"] or phase is self._schedule_phases[-1]:
+                break
+            start = phase["end_step"]
+        share = (self.last_epoch - start) / (phase["end_step"] - start)
         anneal = _ANNEAL[self._anneal_func_type]
         rates = []
         for group in self.optimizer.param_groups:
-            rates.append(anneal(*(group[name] for name in phase.rates), share))
+            rates.append(anneal(group[phase["start_lr"]], group[phase["end_lr"]], share))
             if self.cycle_momentum:
-                set_momentum(group, anneal(*(group[name] for name in phase.momenta), share))
+                momenta = group[phase["start_momentum"]], group[phase["end_momentum"]]
+                set_momentum(group, anneal(*momenta, share))
         return rates
 
 
@@ -210,29 +223,23 @@ class CyclicLR(LRScheduler):
         if mode not in _CYCLES and scale_fn is None:
             raise ArgumentError(mirrored("mode is invalid and scale_fn is None"))
         down = step_size_up if step_size_down is None else step_size_down
+        self.max_lrs = for_groups("max_lr", optimizer, max_lr)
         self.total_size, self.step_ratio = float(step_size_up + down), step_size_up / (step_size_up + down)
         self.mode, self.gamma = mode, gamma
-        self._scale: Callable[..., float] = _CYCLES[mode][0] if scale_fn is None else scale_fn
-        self._by_cycle = _CYCLES[mode][1] if scale_fn is None else scale_mode == "cycle"
-        self._custom = scale_fn is not None
-        self.max_lrs = for_groups("max_lr", optimizer, max_lr)
+        self.scale_mode = _CYCLES[mode][1] if scale_fn is None else scale_mode
+        self._scale_fn_custom = scale_fn
         self.cycle_momentum = cycle_momentum
-        self.use_beta1 = "betas" in optimizer.defaults
-        if cycle_momentum and not self.use_beta1 and "momentum" not in optimizer.defaults:
-            raise ArgumentError(
-                mirrored("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-            )
-        self.base_momentums = for_groups("base_momentum", optimizer, base_momentum)
-        self.max_momentums = for_groups("max_momentum", optimizer, max_momentum)
+        if cycle_momentum:
+            self.use_beta1 = has_first_beta(optimizer)
+            self.base_momentums = for_groups("base_momentum", optimizer, base_momentum)
+            self.max_momentums = for_groups("max_momentum", optimizer, max_momentum)
         if last_epoch == -1:
-            starts = zip(
-                optimizer.param_groups, for_groups("base_lr", optimizer, base_lr), self.max_momentums
-            )
-            for group, rate, momentum in starts:
+            for k, rate in enumerate(for_groups("base_lr", optimizer, base_lr)):
+                group = optimizer.param_groups[k]
                 group["lr"] = rate
                 if cycle_momentum:
-                    set_momentum(group, momentum)
-                    group.update(max_momentum=momentum)
+                    set_momentum(group, self.max_momentums[k])
+                    group.update(max_momentum=self.max_momentums[k])
         super().__init__(optimizer, last_epoch)
         self.base_lrs = for_groups("base_lr", optimizer, base_lr)
 
@@ -241,21 +248,40 @@ class CyclicLR(LRScheduler):
         cycle = math.floor(1 + self.last_epoch / self.total_size)
         place = 1.0 + self.last_epoch / self.total_size - cycle
         height = place / self.step_ratio if place <= self.step_ratio else (place - 1) / (self.step_ratio - 1)
-        at = cycle if self._by_cycle else self.last_epoch
-        scale = self._scale(at) if self._custom else self._scale(at, self.gamma)
+        scale = self._scale(cycle if self.scale_mode == "cycle" else self.last_epoch)
         if self.cycle_momentum:
             momenta = zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums)
             for group, least, most in momenta:
                 set_momentum(group, most - (most - least) * height * scale)
         return [low + (high - low) * height * scale for low, high in zip(self.base_lrs, self.max_lrs)]
 
+    def _scale(self, at: float) -> float:
+        """How high the cycle goes."""
+        custom = self._scale_fn_custom
+        return _CYCLES[self.mode][0](at, self.gamma) if custom is None else custom(at)
 
-_CYCLES: dict[str, tuple[Callable[..., float], bool]] = {
-    "triangular": (lambda at, gamma: 1.0, True),
-    "triangular2": (lambda at, gamma: 1 / 2.0 ** (at - 1), True),
-    "exp_range": (lambda at, gamma: gamma**at, False),
+    def state_dict(self) -> dict[str, Any]:
+        """All but the optimiser. Of a `scale_fn` its attributes, if it is no function."""
+        state = super().state_dict()
+        custom = state.pop("_scale_fn_custom")
+        plain = custom is None or isinstance(custom, FunctionType)
+        return {**state, "_scale_fn_custom": None if plain else dict(vars(custom))}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there, with the `scale_fn` that this one was made with."""
+        state = dict(state_dict)
+        attributes = state.pop("_scale_fn_custom")
+        super().load_state_dict(state)
+        if attributes is not None:
+            vars(self._scale_fn_custom).update(attributes)
+
+
+_CYCLES: dict[str, tuple[Callable[[float, float], float], str]] = {
+    "triangular": (lambda at, gamma: 1.0, "cycle"),
+    "triangular2": (lambda at, gamma: 1 / 2.0 ** (at - 1), "cycle"),
+    "exp_range": (lambda at, gamma: gamma**at, "iterations"),
 }
-"""How high a cycle goes, and whether that follows from its number or from the step's."""
+"""How high a cycle goes, by its number or by the step's."""
 
 
 def _linear(start: float, end: float, share: float) -> float:
@@ -271,15 +297,25 @@ _ANNEAL: dict[str, Callable[..., float]] = {"cos": _cosine, "linear": _linear}
 
 def _phases(up: float, last: float, three: bool) -> list[_Phase]:
     """Up, and down; or up, as much down, and then to the least."""
-    rise = _Phase(up - 1, ("initial_lr", "max_lr"), ("max_momentum", "base_momentum"))
-    fall = ("base_momentum", "max_momentum")
+    rise = _phase(up - 1, "initial_lr", "max_lr", "max_momentum", "base_momentum")
     if not three:
-        return [rise, _Phase(last, ("max_lr", "min_lr"), fall)]
+        return [rise, _phase(last, "max_lr", "min_lr", "base_momentum", "max_momentum")]
     return [
         rise,
-        _Phase(2 * up - 2, ("max_lr", "initial_lr"), fall),
-        _Phase(last, ("initial_lr", "min_lr"), ("max_momentum", "max_momentum")),
+        _phase(2 * up - 2, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
+        _phase(last, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
     ]
+
+
+def _phase(end: float, *names: str) -> _Phase:
+    start_lr, end_lr, start_momentum, end_momentum = names
+    return {
+        "end_step": end,
+        "start_lr": start_lr,
+        "end_lr": end_lr,
+        "start_momentum": start_momentum,
+        "end_momentum": end_momentum,
+    }
 
 
 def _total(total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:

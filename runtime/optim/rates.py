@@ -31,6 +31,7 @@ class LRScheduler:
 
     _get_lr_called_within_step: bool = False
     _is_initial: bool = False
+    _last_lr: list[Any]
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
@@ -50,7 +51,6 @@ class LRScheduler:
                 )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
-        self._last_lr: list[Any] = []
         self._start()
 
     def _start(self) -> None:
@@ -348,7 +348,6 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         else:
             epoch = 0 if epoch is None else epoch
             self._restart(epoch)
-        self._step_count += 1
         self.last_epoch = math.floor(epoch)
         self._set_next()
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from retrograd.runtime.optim.optimizer import Group, check_options
-from retrograd.runtime.optim.update import Clock, Formula, Numbers, On, mixed
+from retrograd.runtime.optim.trained import Clock
+from retrograd.runtime.optim.update import Formula, Numbers, On, mixed
 from retrograd.runtime.tensor import Tensor
 
 

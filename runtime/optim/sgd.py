@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.optim.optimizer import Group, check_options
-from retrograd.runtime.optim.update import Clock, Formula, Numbers, On
+from retrograd.runtime.optim.trained import Clock
+from retrograd.runtime.optim.update import Formula, Numbers, On
 from retrograd.runtime.tensor import Tensor
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.optim.optimizer import Group, check_options
-from retrograd.runtime.optim.update import Clock, Formula, Numbers, On
+from retrograd.runtime.optim.trained import Clock
+from retrograd.runtime.optim.update import Formula, Numbers, On
 from retrograd.runtime.tensor import Tensor
 
 where = APPLY["where"]

@@ -16,7 +16,7 @@ given to each call. So a new learning rate or a new step compiles nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,19 +24,23 @@ import numpy as np
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
-from retrograd.compiler.ir.graph import Array, Graph
+from retrograd.compiler.ir.graph import Array, Graph, Node
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.inplace import renew
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.native.program import Executable, executable
+from retrograd.runtime.optim.in_place import InPlace, in_place
 from retrograd.runtime.optim.optimizer import Group, Optimizer
+from retrograd.runtime.optim.trained import Asked, Clock, Trained, options_on, slots_of
 from retrograd.runtime.tensor import Tensor, new
 from retrograd.runtime.tracing import Trace
 
 On = Mapping[str, bool]
 Numbers = Mapping[str, Tensor]
-Clock = tuple[float, ...]
 Rule = Callable[..., tuple[Tensor, ...]]
+
+_KEPT = 4
+"""Native calls that are kept: parameters may have gradients in turns."""
 
 
 class Kind(NamedTuple):
@@ -56,6 +60,9 @@ class Formula(Optimizer):
 
     _slots: ClassVar[dict[str, str]] = {}
     """What is remembered of a parameter, in its shape, and the option that it needs to be on ("" if none)."""
+
+    _in_place: tuple[InPlace, ...] = ()
+    """Native calls of steps like the last ones."""
 
     def _clock(self, group: Group, state: dict[str, Any]) -> Clock:
         """Count the step; what the numbers depend on besides the options. Here the number of this step."""
@@ -82,20 +89,45 @@ class Formula(Optimizer):
         """What a slot is before the first step."""
         return new(np.zeros(param._value.shape, param.dtype.numpy), param)
 
-    def _update(self) -> None:
-        gathered: dict[device, _Gathered] = {}
-        for group in self.param_groups:
-            self._gather(group, gathered)
-        for where, found in gathered.items():
-            name = type(self).__name__
-            program = _program(name, self._new, tuple(found.kinds), tuple(found.names), where)
-            outputs = iter(program([np.array(found.values), *found.arrays]))
-            for tensors in found.tensors:
-                renew(tensors[0], next(outputs))
-                for slot in tensors[1:]:
-                    slot._value = next(outputs)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a copy of a saved state and options, for the same parameters in the same groups."""
+        self._in_place = ()
+        super().load_state_dict(state_dict)
 
-    def _gather(self, group: Group, gathered: dict[device, _Gathered]) -> None:
+    def _update(self) -> None:
+        for known in self._in_place:
+            gradients = known.gradients()
+            if not known.accepts(gradients):
+                continue
+            same = known.settings.same()
+            if same or known.settings.same_options():
+                clocks = known.settings.ticked()
+                if not known.run(gradients, clocks, same):
+                    self._through_python(clocks)
+                return
+        self._through_python()
+
+    def _through_python(self, clocks: list[Clock] | None = None) -> None:
+        """Whatever the parameters and gradients are. With clocks, they have been ticked."""
+        gathered: dict[device, _Gathered] = {}
+        ticked = None if clocks is None else iter(clocks)
+        for group in self.param_groups:
+            self._gather(group, gathered, ticked)
+        for where, found in gathered.items():
+            kinds, names = tuple(found.kinds), tuple(found.names)
+            step = _program(type(self).__name__, self._new, kinds, names, where)
+            outputs = iter(step.program([*found.gradients, np.array(found.values), *found.arrays]))
+            for each in found.trained:
+                renew(each.param, next(outputs))
+                for slot in slots_of(self, each):
+                    slot._value = next(outputs)
+        if len(gathered) == 1:
+            plan = in_place(self, found.trained, found.clocks, *step)
+            self._in_place = (*([plan] if plan else ()), *self._in_place)[:_KEPT]
+
+    def _gather(
+        self, group: Group, gathered: dict[device, _Gathered], ticked: Iterator[Clock] | None
+    ) -> None:
         """What each device's program needs of a group: the arrays, and the numbers of this step."""
         on = options_on(group)
         slots = self._slots_of(dict(on))
@@ -111,25 +143,19 @@ class Formula(Optimizer):
             found = gathered.get(where)
             if found is None:
                 found = gathered[where] = _Gathered()
-            clock = (where, self._clock(group, state))
-            if clock not in places:
-                places[clock] = found.add(self._numbers(group, clock[1]))
+            clock = self._clock(group, state) if ticked is None else next(ticked)
+            if (where, clock) not in places:
+                places[where, clock] = found.add(self._numbers(group, clock))
             for name in slots:
                 if state.get(name) is None:
                     state[name] = self._first(name, group, param)
             if state:
                 self.state[param] = state
-            tensors = (param, *[state[name] for name in slots])
-            found.tensors.append(tensors)
-            found.arrays += (param._value, grad._value, *[x._value for x in tensors[1:]])
-            found.kinds.append(Kind(param._value.shape, param.dtype, on, slots, places[clock]))
-
-
-def options_on(group: Group) -> tuple[tuple[str, bool], ...]:
-    """Which options of a group are set, and not zero."""
-    return tuple(
-        [(name, bool(value)) for name, value in group.items() if name not in ("params", "param_names")]
-    )
+            found.trained.append(Trained(param, group, state))
+            found.clocks.append(clock)
+            found.gradients.append(grad._value)
+            found.arrays += (param._value, *[state[name]._value for name in slots])
+            found.kinds.append(Kind(param._value.shape, param.dtype, on, slots, places[where, clock]))
 
 
 class _Gathered:
@@ -137,9 +163,11 @@ class _Gathered:
 
     def __init__(self) -> None:
         self.kinds: list[Kind] = []
+        self.trained: list[Trained] = []
+        self.clocks: list[Clock] = []
+        self.gradients: list[Array] = []
         self.arrays: list[Array] = []
-        self.tensors: list[tuple[Tensor, ...]] = []
-        """A parameter and its slots: what is written to."""
+        """Of each parameter and its slots: what is written to."""
         self.names: list[str] = []
         self.values: list[float] = []
 
@@ -150,25 +178,42 @@ class _Gathered:
         return place
 
 
+class _Step(NamedTuple):
+    """The code of a step."""
+
+    program: Executable
+    updates: dict[int, int]
+    """Its outputs, by the inputs that they are new values of."""
+    asked: set[str]
+    """The options on which it depends."""
+
+
 @lru_cache(maxsize=64)
 def _program(
     name: str, formula: Rule, kinds: tuple[Kind, ...], names: tuple[str, ...], where: device
-) -> Executable:
-    """The step for parameters of these kinds. `names` are those of all numbers, one set after the other."""
-    outputs = []
+) -> _Step:
+    """The step for parameters of these kinds. `names` are those of all numbers, one set after the other. It
+    takes the gradients, the numbers, and each parameter with its slots."""
+    outputs: list[Node] = []
+    updates: dict[int, int] = {}
+    asked: set[str] = set()
     with Trace() as trace, no_grad():
+        gradients = [adopted(trace, f"g{k}", x.shape, x.dtype.numpy) for k, x in enumerate(kinds)]
         vector = adopted(trace, "numbers", (len(names),), np.dtype(np.float64))
         known: dict[tuple[int, DType], dict[str, Tensor]] = {}
         for k, kind in enumerate(kinds):
             key = (kind.numbers, kind.dtype)
             if key not in known:
                 known[key] = named(vector, names, *key)
-            labels = [f"x{k}", f"g{k}", *(f"{slot}{k}" for slot in kind.slots)]
+            first = len(trace.captured)
+            labels = [f"x{k}", *(f"{slot}{k}" for slot in kind.slots)]
             operands = [adopted(trace, label, kind.shape, kind.dtype.numpy) for label in labels]
-            new = formula(dict(kind.on), known[key], *operands)
+            new = formula(Asked(dict(kind.on), asked), known[key], operands[0], gradients[k], *operands[1:])
+            updates |= {len(outputs) + place: first + place for place in range(len(new))}
             outputs += [trace.lift(x) for x in new]
         inputs = tuple(trace.captured)
-    return executable(Graph(f"{name.lower()}_step", inputs, tuple(outputs)), where)
+    graph = Graph(f"{name.lower()}_step", inputs, tuple(outputs))
+    return _Step(executable(graph, where, updates), updates, asked)
 
 
 def named(vector: Tensor, names: tuple[str, ...], start: int, dtype: DType) -> dict[str, Tensor]:

@@ -70,6 +70,7 @@ def clip_grads_with_norm_(
 
 def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:
     """Bound each element of the gradients to [-clip_value, clip_value]."""
-    for gradient in _gradients(parameters):
-        with no_grad():
-            gradient.clamp_(-float(clip_value), float(clip_value))
+    bound = float(clip_value)
+    with no_grad():
+        for gradient in _gradients(parameters):
+            gradient.clamp_(-bound, bound)
