@@ -589,7 +589,6 @@ LEADS_OTHERWISE = _all(
         t.linalg.norm(x, 1)
         v.diagflat()
         t.dstack([x, y])
-        t.nn.LSTM(4, 3)(x)
         t.nn.PReLU()(x)
         t.nn.CosineSimilarity()(x, y)
         x.sum_to_size(4)

@@ -58,7 +58,12 @@ class Linear(Composite):
 
     def compute(self, *arrays: Array) -> Array:
         x, w, *bias = arrays
-        out = x.dot(w.T) if x.ndim == 2 and x.dtype.itemsize >= 4 else np.asarray(x @ w.T)
+        if x.dtype.itemsize < 4 or x.ndim == 1:
+            out = np.asarray(x @ w.T)
+        elif x.ndim == 2:
+            out = x.dot(w.T)
+        else:  # `@` would make a product for each of the first axes
+            out = x.reshape(-1, x.shape[-1]).dot(w.T).reshape(*x.shape[:-1], len(w))
         if bias:
             out += bias[0]
         return out

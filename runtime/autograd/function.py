@@ -134,7 +134,7 @@ class FunctionNode(GradNode):
         return len(self.kinds)
 
     def name(self) -> str:
-        return f"{self.function.__name__}Backward"
+        return self.function._shown(self.ctx) or f"{self.function.__name__}Backward"
 
     def __repr__(self) -> str:
         return f"<retrograd.autograd.function.{self.name()} object at {id(self):#x}>"
@@ -264,6 +264,11 @@ class Function:
         )
 
     vjp = backward
+
+    @staticmethod
+    def _shown(ctx: Any) -> str:
+        """What the node is called, if not as the class: for functions that PyTorch has under a name."""
+        return ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         warn(

@@ -1,10 +1,10 @@
 """Recurrent networks: sequences through layers of cells, in one direction or both. The steps are those of
-`cells`.
+`cells`, a layer's over a whole sequence those of `sequence`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
@@ -17,11 +17,16 @@ from retrograd.runtime.nn.cells import ELMAN, State, Step, check_nonlinearity, g
 from retrograd.runtime.nn.linear import empty_parameter
 from retrograd.runtime.nn.module import Module
 from retrograd.runtime.nn.parameter import Parameter
+from retrograd.runtime.nn.sequence import Weights, over
 from retrograd.runtime.nn.utils.rnn import PackedSequence
 from retrograd.runtime.tensor import Tensor
 
 cat: Callable[..., Tensor] = FUNCTIONS["cat"]
 stack: Callable[..., Tensor] = FUNCTIONS["stack"]
+
+
+_KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+"""What the parameters of a layer are called, in the order of `Weights`."""
 
 
 class RNNBase(Module):
@@ -215,15 +220,9 @@ class RNNBase(Module):
         self, x: Any, state: State, name: str, backwards: bool, sizes: list[int] | None
     ) -> tuple[Tensor, State]:
         """One layer in one direction; `sizes` are those of a packed sequence."""
-        weights = [self._parameters.get(f"{kind}_{name}") for kind in ("weight_hh", "bias_hh")]
-        weights += [self._parameters[f"weight_hr_{name}"]] if self.proj_size else []
-        shares: Any = F.linear(x, getattr(self, f"weight_ih_{name}"), self._parameters.get(f"bias_ih_{name}"))
-        step = self._step()
-        if sizes is None:
-            outputs, state = steps(step, _ordered(shares.unbind(0), backwards), state, weights)
-            return stack(_ordered(outputs, backwards)), state
-        outputs, state = packed_steps(step, _ordered(shares.split(sizes), backwards), state, weights)
-        return cat(_ordered(outputs, backwards)), state
+        parameters: list[Any] = [getattr(self, f"{kind}_{name}", None) for kind in _KINDS]
+        weights = Weights(*parameters)
+        return over(self._step(), x, state, weights, backwards, sizes)
 
     def extra_repr(self) -> str:
         usual = {
@@ -237,42 +236,9 @@ class RNNBase(Module):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *unusual(self, usual)])
 
 
-Run = tuple[list[Tensor], State]
-"""The output of each step, and the last states."""
-
-
-def steps(step: Step, shares: Sequence[Tensor], state: State, weights: Sequence[Tensor | None]) -> Run:
-    outputs: list[Tensor] = []
-    for share in shares:
-        state = step(share, state, *weights)
-        outputs.append(state[0])
-    return outputs, state
-
-
-def packed_steps(step: Step, shares: Sequence[Tensor], first: State, weights: Sequence[Tensor | None]) -> Run:
-    """Steps of fewer and fewer sequences, or of more and more when they are read from behind."""
-    outputs: list[Tensor] = []
-    ended: list[State] = []
-    state = tuple(part[:0] for part in first)
-    for share in shares:
-        now, before = share.shape[0], state[0].shape[0]
-        if now < before:
-            ended.append(tuple(part[now:] for part in state))
-            state = tuple(part[:now] for part in state)
-        elif now > before:
-            state = tuple(cat([part, new[before:now]]) for part, new in zip(state, first))
-        state = step(share, state, *weights)
-        outputs.append(state[0])
-    return outputs, tuple(cat(part) for part in zip(state, *reversed(ended)))
-
-
 def _permuted(state: Tensor, order: Tensor | None) -> Tensor:
     """A state `[layers, N, size]` with its N in another order."""
     return state if order is None else FUNCTIONS["index_select"](state, 1, order)
-
-
-def _ordered(items: Sequence[Tensor], backwards: bool) -> list[Tensor]:
-    return list(reversed(items)) if backwards else list(items)
 
 
 class RNN(RNNBase):

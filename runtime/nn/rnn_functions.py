@@ -1,8 +1,7 @@
 """`lstm`, `gru`, `rnn_tanh`, `rnn_relu` and their `_cell`s: recurrent networks as functions of their weights.
 
 In flow sequences, first states and the weights of all layers in the order of `RNNBase.all_weights`; out flow
-outputs and last states. The steps are those of `cells`, the walk over layers and directions is that of
-`recurrent`.
+outputs and last states. The steps are those of `cells`, a layer's over a whole sequence those of `sequence`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.cells import ELMAN, State, Step
 from retrograd.runtime.nn.cells import gru as gru_step
 from retrograd.runtime.nn.cells import lstm as lstm_step
-from retrograd.runtime.nn.recurrent import packed_steps, steps
+from retrograd.runtime.nn.sequence import Weights, over
 from retrograd.runtime.tensor import Tensor
 
 cat: Callable[..., Tensor] = FUNCTIONS["cat"]
@@ -76,13 +75,8 @@ def _over(
     """One layer in one direction."""
     inner, hidden, *others = weights
     biases = others[:2] if has_biases else [None, None]
-    shares: Any = F.linear(x, inner, biases[0])
-    rest = (hidden, biases[1], *others[2 if has_biases else 0 :])
-    parts = list(shares.unbind(0) if sizes is None else shares.split(sizes))
-    walk = steps if sizes is None else packed_steps
-    outputs, state = walk(step, parts[::-1] if backwards else parts, state, rest)
-    ordered = outputs[::-1] if backwards else outputs
-    return (stack if sizes is None else cat)(ordered), state
+    all_ = Weights(inner, hidden, *biases, *others[2 if has_biases else 0 :])
+    return over(step, x, state, all_, backwards, sizes)
 
 
 lstm = _network("lstm", lstm_step, 2)
