@@ -3,8 +3,9 @@
     python benchmarks/eager_overhead.py [part of a label …]
 
 In flow the snippets of `ROWS`, which are the same program for both libraries; out flows a table, microseconds
-per operation and the ratio, and how many rows are within 1.5. A new measurement is a row here or of
-`eager_rows.MORE`; a name that it needs is an entry of `setting`, or of `more_names`.
+per operation and the ratio, and how many rows are within 1.5. A new measurement is a row here, of
+`eager_rows.MORE` or of `eager_questions.QUESTIONS`; a name that it needs is an entry of `setting`, or of
+`more_names`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from eager_questions import QUESTIONS
 from eager_rows import MORE, more_names
 
 import retrograd
@@ -164,6 +166,7 @@ ROWS = (
     ("training step, Adam", "training_step(adam)", 1),
     ("first document's loop", "two_layer_net(T, m, m, v, u)", 1),
     *MORE,
+    *QUESTIONS,
 )
 """What, how, and how many operations it is."""
 
@@ -216,6 +219,7 @@ def setting(T: Any) -> dict[str, Any]:
         "v2": T.full((3, 3), 0.25), "m3": m.detach().reshape(1, 3, 3),
         "h": T.full((3,), 0.5), "z": T.zeros(3),
         "g": T.tensor([[0], [2], [1]]), "o": x.unsqueeze(0), "a": np.zeros(3, np.float32),
+        "np": np, "r": w * 2,
         "nothing_recorded": nothing_recorded, "chain": chain, "two_layer_net": two_layer_net,
         **more_names(T, m),
     }  # fmt: skip

@@ -32,16 +32,22 @@ class DType:
     aliases: tuple[str, ...] = ()
     numpy: np.dtype[np.generic] = field(init=False)
     """How NumPy calls it."""
+    is_floating_point: bool = field(init=False)
+    itemsize: int = field(init=False)
+    """Bytes."""
+    shown: str = field(init=False)
+    """As PyTorch prints it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_floating_point", self.category == 2)
+        object.__setattr__(self, "itemsize", self.bits // 8)
+        object.__setattr__(self, "shown", f"torch.{self.torch_name}")
 
     def __getattr__(self, name: str) -> np.dtype[np.generic]:
         """`numpy` where NumPy has no such dtype: a package has it, which is imported when it is asked for."""
         if name != "numpy":
             raise AttributeError(name)
         return _enter(self, _bfloat16())
-
-    @property
-    def is_floating_point(self) -> bool:
-        return self.category == 2
 
     @property
     def is_half(self) -> bool:
@@ -56,10 +62,6 @@ class DType:
     @property
     def is_signed(self) -> bool:
         return self.category == 2 or self.numpy.kind == "i"
-
-    @property
-    def itemsize(self) -> int:
-        return self.bits // 8
 
     @property
     def least(self) -> bool | int | float:
@@ -82,10 +84,9 @@ class DType:
         return (-self.greatest if wraps else self.least) <= number <= self.greatest
 
     def __repr__(self) -> str:
-        return f"torch.{self.torch_name}"
+        return self.shown
 
-    def __str__(self) -> str:
-        return repr(self)
+    __str__ = __repr__
 
     def __reduce__(self) -> tuple[object, ...]:
         return (dtype, (self.name,))

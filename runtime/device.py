@@ -8,11 +8,10 @@ Tensors are that name none. A new kind of device is a new entry in `_KINDS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
 
-from retrograd.compiler.errors import ArgumentError, DeviceError, mirrored
+from retrograd.compiler.errors import ArgumentError, AttributeMissingError, DeviceError, mirrored
 
 _KINDS = ("cpu", "cuda")
 _NAMED = (
@@ -22,34 +21,25 @@ _NAMED = (
 """The devices that PyTorch knows by name."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class device:
-    """Where a Tensor's elements are: `device("cpu")`, `device("cuda:0")`, as `torch.device`."""
+    """Where a Tensor's elements are: `device("cpu")`, `device("cuda:0")`, as `torch.device`. Equal devices
+    are one object."""
+
+    __slots__ = ("index", "type")
 
     type: str
-    """Of a GPU its number will do."""
-    index: int | None = None
+    index: int | None
 
-    def __post_init__(self) -> None:
-        given: object = self.type
-        if isinstance(given, int) and not isinstance(given, bool):
-            available = import_module("retrograd.runtime.cuda").is_available()  # late: as below
-            if not available:
-                raise DeviceError(mirrored("Cannot access accelerator device when none is available."))
-            object.__setattr__(self, "index", given)
-            object.__setattr__(self, "type", "cuda")
-            return
-        kind, _, number = self.type.partition(":")
-        if number:
-            if not number.isdecimal() or self.index is not None:
-                raise DeviceError(
-                    f"device({self.type!r})",
-                    mirrored(f"Invalid device string: {self.type!r}"),
-                    "it is written as 'cuda' or as 'cuda:0'",
-                )
-            object.__setattr__(self, "type", kind)
-            object.__setattr__(self, "index", int(number))
-        named_kind(kind)
+    def __new__(cls, type: str | int, index: int | None = None) -> device:
+        """Of a GPU its number will do."""
+        known = _KNOWN.get((type, index))
+        return known if known is not None else _named(type, index)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeMissingError(mirrored(f"attribute '{name}' of 'torch.device' objects is not writable"))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (device, (self.type, self.index))
 
     def __enter__(self) -> device:
         """In the block, new Tensors are here unless another device is named. It holds for all threads."""
@@ -66,6 +56,38 @@ class device:
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
+
+
+_KNOWN: dict[tuple[object, object], device] = {}
+"""The devices by what has named them."""
+
+
+def _named(given: object, index: object) -> device:
+    """The device of these words, which are checked."""
+    kind, number = _parsed(given, index)
+    made = object.__new__(device)
+    object.__setattr__(made, "type", kind)
+    object.__setattr__(made, "index", number)
+    found = _KNOWN.setdefault((kind, number), made)
+    if type(given) is str:
+        _KNOWN[given, index] = found
+    return found
+
+
+def _parsed(given: Any, index: Any) -> tuple[str, int | None]:
+    if isinstance(given, int) and not isinstance(given, bool):
+        available = import_module("retrograd.runtime.cuda").is_available()  # late: as below
+        if not available:
+            raise DeviceError(mirrored("Cannot access accelerator device when none is available."))
+        return "cuda", given
+    kind, _, number = given.partition(":")
+    if number and (not number.isdecimal() or index is not None):
+        raise DeviceError(
+            f"device({given!r})",
+            mirrored(f"Invalid device string: {given!r}"),
+            "it is written as 'cuda' or as 'cuda:0'",
+        )
+    return named_kind(kind), int(number) if number else index
 
 
 def named_kind(kind: str) -> str:
@@ -108,8 +130,6 @@ _default: device | None = None
 """Where new Tensors are whose device is not named, if somebody has said so; else on the CPU."""
 _OUTER: list[device | None] = []
 """What it was outside the blocks that one is in."""
-_KNOWN: dict[device, device] = {}
-"""One object for equal devices, so that what is compiled for one is found again by identity."""
 DEPENDENT: list[Callable[[], None]] = []
 """Called when new Tensors are elsewhere from now on: what rests on where they were is no longer true."""
 
@@ -122,14 +142,10 @@ def default_device() -> device:
 def set_default_device(device: object) -> None:
     """Have new Tensors whose device is not named made on this one; on the CPU again by None."""
     if isinstance(device, str):
-        device = _named(device)
+        device = _named(device, None)
     elif isinstance(device, int) and not isinstance(device, bool):
         device = _named("cuda", device)
     _become(cast("Any", device))
-
-
-def _named(kind: str, index: int | None = None) -> device:
-    return device(kind, index)
 
 
 def default_is_here() -> bool:
@@ -144,7 +160,7 @@ def chosen(like: object) -> object:
 
 def _become(new: device | None) -> None:
     global _default
-    before, _default = _default, None if new is None else _KNOWN.setdefault(new, new)
+    before, _default = _default, new
     if any(each is not None and each.type != "cpu" for each in (before, _default)):
         for forget in DEPENDENT:
             forget()

@@ -7,6 +7,7 @@ enters them all. To add a file, name it here.
 from retrograd.runtime.eager import conversion, storage
 from retrograd.runtime.functions import (
     activation,
+    answering,
     arithmetic,
     arranging,
     combining,
@@ -53,6 +54,7 @@ __all__ = [
     "FUNCTIONS",
     "LINALG",
     "activation",
+    "answering",
     "arithmetic",
     "arranging",
     "combining",

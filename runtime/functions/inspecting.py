@@ -14,7 +14,6 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.record import record
 from retrograd.runtime.device import CPU
-from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.moving import get_device, is_pinned
 from retrograd.runtime.eager.promotion import common_dtype
 from retrograd.runtime.functions.creation import array_of, filled
@@ -22,11 +21,7 @@ from retrograd.runtime.functions.public import public
 from retrograd.runtime.functions.telling import wrong
 from retrograd.runtime.modes import INFERENCE
 from retrograd.runtime.names import LEGACY, legacy_name
-from retrograd.runtime.tensor import Tensor, method, new
-
-setattr(Tensor, "shape", property(calls.shape(vars(Tensor)["shape"].fget)))  # noqa: B010  # entered, as methods are
-method("item")(calls.number(Tensor.item))
-method("__float__")(calls.number(Tensor.__float__, floats=True))
+from retrograd.runtime.tensor import Tensor, new
 
 
 @public("is_tensor")

@@ -50,6 +50,8 @@ class Layout:
     """A pointer to 64-bit extents."""
     array_strides: int
     """A pointer to 64-bit steps in bytes."""
+    array_base: int
+    """What its memory belongs to, or null."""
     array_dtype: int
     array_flags: int
     array_handler: int
@@ -185,8 +187,8 @@ def _arrays() -> list[np.ndarray]:
     return [cube[1:], np.zeros((11, 13), np.int16)[:5].T, np.arange(17.0)[2:9]]
 
 
-def _array_places(array: np.ndarray) -> tuple[int, int, int, int, int, int]:
-    """Offsets of data, rank, extents, strides, dtype and flags.
+def _array_places(array: np.ndarray) -> tuple[int, int, int, int, int, int, int]:
+    """Offsets of data, rank, extents, strides, base, dtype and flags.
 
     Only the words between the rank and the base can be pointers to extents and strides, and they lie in one
     block; that much is certain before either is followed.
@@ -207,7 +209,7 @@ def _array_places(array: np.ndarray) -> tuple[int, int, int, int, int, int]:
     extents = (ctypes.c_int64 * (2 * array.ndim)).from_address(words[shape // _WORD])
     if tuple(extents) != array.shape + array.strides:
         raise _Unexpected
-    return data, ndim, shape, strides, dtype, flags
+    return data, ndim, shape, strides, base, dtype, flags
 
 
 def _words(thing: object, size: int) -> list[int]:

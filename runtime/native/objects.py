@@ -48,6 +48,7 @@ class NdArray(Object):
     ndim: Annotated[Int32, At("array_ndim")]
     shape: Annotated[Array[int], At("array_shape")]
     strides: Annotated[Array[int], At("array_strides")]
+    base: Annotated[Object | None, At("array_base")]
     dtype: Annotated[Object, At("array_dtype")]
     flags: Annotated[Int32, At("array_flags")]
     handler: Annotated[Object, At("array_handler")]

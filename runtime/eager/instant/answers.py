@@ -24,6 +24,7 @@ from retrograd.runtime.native.objects import (
     PyBool_FromLong,
     PyFloat_FromDouble,
     PyLong_FromLongLong,
+    PyObject_CallOneArg,
     PyObject_IsTrue,
     Tuple,
 )
@@ -68,10 +69,13 @@ def number(array: NdArray, floats: bool) -> Object | None:
 def retrograd_number(
     function: Function, args: Array[Object], nargs: int, names: Tuple | None
 ) -> Object | None:
-    """The only element of the only argument."""
+    """The only element of the only argument, as the record's class of number if it names one."""
     asked = function.asked
     array = shown(args[0]) if is_plain(asked, nargs, names) else None
     found = None if array is None else number(array, asked.floats != 0)
+    if found is not None and asked.compute is not None:
+        element, found = found, PyObject_CallOneArg(asked.compute, found)
+        Py_DecRef(element)
     return or_slow(found, asked.slow, args, nargs, names)
 
 
@@ -89,14 +93,16 @@ def retrograd_truth(
 @native
 def truth_of(asked: Asked, args: Array[Object]) -> Object | None:
     """The bool that the function's 0-d array or NumPy's scalar is; null for Python's turn."""
-    values = stack(Array[NdArray], MOST)
+    values, compute = stack(Array[NdArray], MOST), asked.compute
+    if compute is None:
+        return None
     for k in range(asked.arity):
         array = shown(args[k])
         if array is None:
             let_go(values, k)
             return None
         values[k] = shared(array)
-    value = quietly(asked.compute, values, asked.arity)
+    value = quietly(compute, values, asked.arity)
     let_go(values, asked.arity)
     if value is None:
         return None

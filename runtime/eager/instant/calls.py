@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from retrograd.compiler.dtypes import BY_NUMPY, DType
 from retrograd.compiler.ir.graph import Op
 from retrograd.runtime.eager.instant.part import (
     available,
@@ -43,6 +44,7 @@ from retrograd.runtime.eager.instant.records import (
     READS_RESULT,
     Asked,
     Changing,
+    Described,
     Keyed,
     Step,
     Words,
@@ -59,6 +61,8 @@ F = TypeVar("F", bound=Function)
 
 _NONE: Mapping[Any, Function] = {}
 _PLACES = {dtype: place for place, dtype in enumerate(DTYPES)}
+_DTYPES = [BY_NUMPY[np.dtype(each)] for each in DTYPES]
+"""Ours, in the same order."""
 
 
 def row(
@@ -179,10 +183,10 @@ def itself(arity: int, slow: Function) -> Function:
     return _asked("retrograd_itself", slow, arity)
 
 
-def number(slow: Function, floats: bool = False) -> Function:
-    """A function of a Tensor that gives its only element as a Python number; with `floats` only one with a
-    point, and `slow` is asked for others."""
-    return _asked("retrograd_number", slow, 1, floats=floats)
+def number(slow: Function, floats: bool = False, kind: type | None = None) -> Function:
+    """A function of a Tensor that gives its only element as a Python number, or as one of this `kind`; with
+    `floats` only one with a point, and `slow` is asked for others."""
+    return _asked("retrograd_number", slow, 1, kind, floats=floats)
 
 
 def truth(compute: Function, arity: int, slow: Function) -> Function:
@@ -207,13 +211,32 @@ def _asked(
 ) -> Function:  # fmt: skip
     if not available():
         return slow
-    words = words_of(Asked, slow=id(slow), arity=arity, compute=id(compute), floats=floats, apart=apart)
+    words = words_of(Asked, slow=id(slow), arity=arity, floats=floats, apart=apart)
+    if compute is not None:
+        write(Asked, words, compute=id(compute))
     return native_function(entry, slow, words, (slow, compute))
 
 
-def shape(slow: Function) -> Function:
-    """A function of a Tensor that gives its shape."""
-    return _by_slow("retrograd_shape", slow)
+def told(question: str, slow: Function) -> Function:
+    """A function of a Tensor that gives what `retrograd_{question}` knows of it (`members.py`)."""
+    return _by_slow(f"retrograd_{question}", slow)
+
+
+def by_dtype(answer: Callable[[DType], object], slow: Function) -> Function:
+    """A function of a Tensor whose answer is that for its dtype."""
+    if not available():
+        return slow
+    answers = [*map(answer, _DTYPES)]
+    words = words_of(Described, slow=id(slow), arity=1, answers=list(map(id, answers)))
+    return native_function("retrograd_by_dtype", slow, words, (slow, answers))
+
+
+def of_array(compute: Function, slow: Function) -> Function:
+    """A function of a Tensor that gives what `compute` gives for its array."""
+    if not available():
+        return slow
+    words = words_of(Step, slow=id(slow), arity=1, compute=id(compute))
+    return native_function("retrograd_of_array", slow, words, (slow, compute))
 
 
 def _by_slow(entry: str, slow: Function) -> Function:

@@ -26,7 +26,7 @@ from retrograd.runtime.eager.instant import (
 )
 from retrograd.runtime.eager.kernels import NUMBERS_KNOWN
 from retrograd.runtime.eager.opnodes import UNCHANGING, OpNode
-from retrograd.runtime.eager.tape import orders
+from retrograd.runtime.eager.tape import Output, orders
 from retrograd.runtime.eager.views import InferenceView, View
 from retrograd.runtime.modes import INFERENCE, INFERRING, STATE
 from retrograd.runtime.names import Size
@@ -52,6 +52,7 @@ _MODULES = (
     "finding",
     "lists",
     "makers",
+    "members",
     "replaying",
     "setting",
     "views",
@@ -98,6 +99,7 @@ def _symbols() -> dict[str, int]:
         "tensor_type": id(Tensor),
         "view_type": id(View),
         "op_node_type": id(OpNode),
+        "output_type": id(Output),
         "inference_view_type": id(InferenceView),
         "size_type": id(Size),
         "own_dtype_type": id(DType),

@@ -79,7 +79,7 @@ class Step(Called):
 class Asked(Called):
     """Of what is asked of Tensors (`answers.py`)."""
 
-    compute: Object
+    compute: Object | None
     floats: int
     """Whether only numbers with a point are told."""
     apart: int
@@ -102,6 +102,12 @@ class Looped(Called):
     """Of an element."""
     parallel: Callable[[Run, Memory, int], None] | None
     """The pool's (`native/pool.py`), once much has been asked for."""
+
+
+class Described(Called):
+    """Of what a Tensor's dtype tells (`members.py`)."""
+
+    answers: Inline[Object | None] = several(len(DTYPES))
 
 
 class Keyed(Record):
@@ -166,7 +172,7 @@ def place(cls: type[Record], name: str) -> int:
     return _PLACES[cls][name].start
 
 
-_RECORDS: tuple[type[Record], ...] = (Step, Asked, Looped, Keyed, Changing, Drawn)
+_RECORDS: tuple[type[Record], ...] = (Step, Asked, Looped, Described, Keyed, Changing, Drawn)
 _PLACES = {cls: places(cls) for cls in _RECORDS}
 _WORDS = {cls: words(cls) for cls in _RECORDS}
 
@@ -178,6 +184,7 @@ class Function(Object):
     step: Annotated[Step, At("record")]
     asked: Annotated[Asked, At("record")]
     looped: Annotated[Looped, At("record")]
+    described: Annotated[Described, At("record")]
     keyed: Annotated[Keyed, At("record")]
     changing: Annotated[Changing, At("record")]
     drawn: Annotated[Drawn, At("record")]
