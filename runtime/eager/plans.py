@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -365,9 +366,9 @@ def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
     except RetrogradError:
         return None
     array = made._value
-    if made._requires_grad or type(array) is not np.ndarray or array.size > SMALL:
+    if type(array) is not np.ndarray or array.size > SMALL:
         return None
-    return calls.fresh(array.copy, lambda *operands: Tensor(array.copy()))
+    return calls.fresh(array.copy, _again(f, args, kwargs), made._requires_grad)
 
 
 def _hold_tensors(things: Iterable[Any]) -> bool:
@@ -380,21 +381,22 @@ def _hold_tensors(things: Iterable[Any]) -> bool:
 def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """Numbers of the same laws, drawn anew: they are the result, or what an operand is filled with, or the
     further operands of steps."""
-    traced = _traced(f, args, kwargs, drawing=True)
+    tracked = kwargs.get("requires_grad") is True
+    plain = {name: x for name, x in kwargs.items() if name != "requires_grad"} if tracked else kwargs
+    traced = _traced(f, args, plain, drawing=True)
     if traced is None or not isinstance(traced[0], Tensor) or kwargs.get("device") not in (None, "cpu"):
         return None
     out, (node,), trace = traced
     found = [trace.values[draw.tensor] for draw in trace.draws]
     operands = [x for x in trace.builder.inputs if x not in found]
     filled = out._counter is not None
-    if not found or out._requires_grad or node in operands:
+    if not found or out._requires_grad or node in operands or (tracked and not out.is_floating_point()):
         return None
     again = _again(f, args, kwargs)
     if node in found:
-        draw = trace.draws[0]
-        fill = into if filled else fresh
+        draw, fill = trace.draws[0], into if filled else partial(fresh, tracked=tracked)
         return fill(draw.law, node.shape, draw.generator, again) if len(found) == 1 else None
-    if filled:
+    if filled or tracked:
         return None
     names = of_graph(shown, args, kwargs, operands, [node])
     run, makers = _taking([*operands, *found], out, [node], names), list(map(_maker, trace.draws))

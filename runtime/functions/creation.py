@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from retrograd.runtime import device as devices
 from retrograd.runtime.device import CPU, as_device
 from retrograd.runtime.device import device as Device
 from retrograd.runtime.eager.copying import in_format
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.eager.moving import exchange, moved
 from retrograd.runtime.functions.public import integer, public, sizes_of
@@ -70,7 +71,10 @@ def dtype_of_number(value: object) -> DType:
 # ---- from data ---------------------------------------------------------------------------------------------
 
 
-@public("tensor")
+_given = partial(calls.given, names=("dtype", "device", "requires_grad"))
+
+
+@public("tensor", around=_given)
 def tensor(
     data: Any, *, dtype: object = None, device: object = None, requires_grad: bool = False, **options: object
 ) -> Tensor:
@@ -186,7 +190,7 @@ def _ragged(data: Any, depth: int = 0) -> str:
     return next((text for x in inner if (text := _ragged(x, depth + 1))), "")
 
 
-@public("as_tensor", "asarray")
+@public("as_tensor", "asarray", around=partial(_given, names=("dtype", "device"), shares=True))
 def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
     """The data as a Tensor, shared where it can be: a Tensor or array of that dtype already, a GPU's too."""
     wanted = None if dtype is None else dtypes.dtype(dtype)
@@ -204,7 +208,7 @@ def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
     return result if device is None else moved(result, as_device(device))
 
 
-@public("from_numpy")
+@public("from_numpy", around=partial(_given, names=(), shares=True, numbers=False))
 def from_numpy(ndarray: object) -> Tensor:
     """A Tensor on the memory of an array: what changes one changes the other."""
     if not isinstance(ndarray, np.ndarray):
@@ -233,7 +237,7 @@ def from_dlpack(ext_tensor: Any, *, device: object = None, copy: bool | None = N
     return placed if device is None else placed.to(device)
 
 
-@public("scalar_tensor")
+@public("scalar_tensor", replay="copy")
 def scalar_tensor(s: Number, **options: Any) -> Tensor:
     return full((), s, **({"dtype": dtypes.default_dtype()} | options))
 
@@ -321,7 +325,7 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: object = None, **options
     return beside(input, filled(input.shape, _fill(fill_value, "full_like"), kind), **options)
 
 
-@public("new_full", method=True, function=False)
+@public("new_full", method=True, function=False, replay="copy")
 def new_full(
     input: Tensor, size: Sequence[int], fill_value: Any, *, dtype: object = None, **options: Any
 ) -> Tensor:
@@ -330,7 +334,7 @@ def new_full(
     return beside(input, made, **options)
 
 
-@public("new_tensor", method=True, function=False)
+@public("new_tensor", method=True, function=False, around=partial(_given, arity=2))
 def new_tensor(input: Tensor, data: Any, *, dtype: object = None, **options: Any) -> Tensor:
     """The data as a Tensor of this one's dtype."""
     if isinstance(data, Tensor):

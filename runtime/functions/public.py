@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from itertools import pairwise
 from typing import Any, NoReturn, TypeVar
 
@@ -59,13 +59,15 @@ DimLike = int | Sequence[int] | None
 def public(
     *names: str, method: bool = False, function: bool = True, inplace: bool = False, attribute: bool = False,
     replay: bool | str = False, shown: grad_names.Name = "", nn: bool = False,
+    around: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
 ) -> Callable[[F], F]:  # fmt: skip
     """Make a function public under each of `names`: in the namespace, as a Tensor method, or both; with `nn`
     in `nn.functional`, too.
 
     `inplace` also enters the method `name_`, which writes the result into the tensor; `attribute` makes a
     property; `replay` has its steps replayed where the types are known, or does what `plans.PLANNERS` has
-    under that name; `shown` is what the result's `grad_fn` is called, where `grad_names` does not say it.
+    under that name; `shown` is what the result's `grad_fn` is called, where `grad_names` does not say it;
+    `around` makes a native function that asks this one for what is not plain.
     """
 
     def enter(f: F) -> F:
@@ -76,6 +78,8 @@ def public(
         if replay:
             planner = "steps" if replay is True else replay
             wrapped = late(f, lambda: planned(checked(names[0], inner, also), title, planner))
+        elif around is not None:
+            wrapped = late(f, partial(_surrounded, around, names[0], inner, also))
         else:
             wrapped = checked(names[0], inner, also)
             wrapped = called(title, wrapped) if title else wrapped
@@ -94,6 +98,11 @@ def public(
         return wrapped
 
     return enter
+
+
+def _surrounded(around: Callable[..., Any], name: str, f: F, also: Sequence[str]) -> F:
+    """What `around` makes of the function with its checks."""
+    return around(checked(name, f, also))
 
 
 VIEWS = {

@@ -27,8 +27,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import BY_NUMPY, DType
 from retrograd.compiler.ir.graph import Op
+from retrograd.runtime import device as devices
 from retrograd.runtime.eager.instant.part import (
     available,
     become,
@@ -41,10 +43,12 @@ from retrograd.runtime.eager.instant.records import (
     MET,
     MOST,
     MOST_RECORDED,
+    NAMES,
     READS_RESULT,
     Asked,
     Changing,
     Described,
+    Given,
     Keyed,
     Step,
     Words,
@@ -61,7 +65,7 @@ F = TypeVar("F", bound=Function)
 
 _NONE: Mapping[Any, Function] = {}
 _PLACES = {dtype: place for place, dtype in enumerate(DTYPES)}
-_DTYPES = [BY_NUMPY[np.dtype(each)] for each in DTYPES]
+_DTYPES = [BY_NUMPY[each] for each in DTYPES]
 """Ours, in the same order."""
 
 
@@ -246,11 +250,32 @@ def _by_slow(entry: str, slow: Function) -> Function:
     return native_function(entry, slow, words_of(Step, slow=id(slow), arity=1), (slow,))
 
 
-def fresh(make: Function, slow: Function) -> Function:
-    """A function of anything that gives a new Tensor of the array that `make()` gives."""
+def given(
+    slow: Function, names: Sequence[str], arity: int = 1, shares: bool = False, numbers: bool = True
+) -> Function:
+    """A function of data that gives a Tensor of them, as `tensor` does, and takes arguments of these names;
+    `arity` is 2 where a Tensor before them has the dtype. It `shares` memory where it can, and takes Python's
+    `numbers` or arrays alone."""
     if not available():
         return slow
-    words = words_of(Step, slow=id(slow), compute=id(make))
+    bits = sum(NAMES[name] for name in names)
+    words = words_of(Given, slow=id(slow), arity=arity, shares=shares, numbers=numbers, names=bits)
+
+    def learn() -> None:
+        write(Given, words, default=id(dtypes.default_dtype().numpy), here=devices.default_is_here())
+
+    learn()
+    dtypes.DEPENDENT.append(learn)
+    devices.DEPENDENT.append(learn)
+    return native_function("retrograd_given", slow, words, (slow,))
+
+
+def fresh(make: Function, slow: Function, tracked: bool = False) -> Function:
+    """A function of anything that gives a new Tensor of the array that `make()` gives, recorded if
+    `tracked`."""
+    if not available():
+        return slow
+    words = words_of(Step, slow=id(slow), compute=id(make), tracked=tracked)
     return native_function("retrograd_fresh", slow, words, (slow, make))
 
 

@@ -11,7 +11,15 @@ from collections.abc import Callable
 from retrograd.compiler.native.language import Array, cast, exported, native
 from retrograd.runtime.eager.instant.history import is_change_counted
 from retrograd.runtime.eager.instant.makers import has
-from retrograd.runtime.eager.instant.operands import boxed, is_fresh, looked_at, or_slow, shared, tracked
+from retrograd.runtime.eager.instant.operands import (
+    boxed,
+    is_fresh,
+    looked_at,
+    marked,
+    or_slow,
+    shared,
+    tracked,
+)
 from retrograd.runtime.eager.instant.records import NO_VIEW, AnyTensor, Drawn, Function
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS, WRITEABLE
 from retrograd.runtime.native.making import empty_array
@@ -28,7 +36,7 @@ def retrograd_draw(function: Function, args: Array[Object], nargs: int, names: T
     array = new_array(drawn)
     if array is not None:
         drawn.law(drawn.state, array.data, drawn.count, drawn.parameters)
-    return or_slow(boxed(array), drawn.slow, args, nargs, names)
+    return or_slow(marked(boxed(array), drawn.tracked != 0), drawn.slow, args, nargs, names)
 
 
 @exported

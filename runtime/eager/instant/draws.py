@@ -26,9 +26,11 @@ from retrograd.runtime.random.native import address
 Function = Callable[..., Any]
 
 
-def fresh(law: Law, shape: Sequence[int], generator: Generator, slow: Function) -> Function:
-    """Numbers of this law and shape."""
-    return _drawing("retrograd_draw", law, shape, generator, slow)
+def fresh(
+    law: Law, shape: Sequence[int], generator: Generator, slow: Function, tracked: bool = False
+) -> Function:
+    """Numbers of this law and shape, recorded if `tracked`."""
+    return _drawing("retrograd_draw", law, shape, generator, slow, tracked=tracked)
 
 
 def into(law: Law, shape: Sequence[int], generator: Generator, slow: Function) -> Function:
@@ -44,13 +46,14 @@ def below(dtype: np.dtype[Any], shape: Sequence[int], generator: Generator, slow
 
 
 def _drawing(
-    entry: str, law: Law, shape: Sequence[int], generator: Generator, slow: Function, function: int = 0
-) -> Function:
+    entry: str, law: Law, shape: Sequence[int], generator: Generator, slow: Function, function: int = 0,
+    tracked: bool = False,
+) -> Function:  # fmt: skip
     """By the law's own native function, unless another is given."""
     if not available() or len(shape) > MOST or not law.is_direct:
         return slow
     words = words_of(
-        Drawn, slow=id(slow), arity=1, law=function or law.address, state=generator.address,
+        Drawn, slow=id(slow), arity=1, tracked=tracked, law=function or law.address, state=generator.address,
         parameters=law.parameters, count=prod(shape), dtype=id(law.written), rank=len(shape), extents=shape,
     )  # fmt: skip
     return native_function(entry, slow, words, (slow, law, generator))

@@ -5,7 +5,7 @@ In flow arrays; out flows a Tensor, with its history if it has one.
 
 from __future__ import annotations
 
-from retrograd.compiler.native.language import Array, cast, exported, external, native
+from retrograd.compiler.native.language import Array, cast, exported, external, inlined, native
 from retrograd.runtime.eager.instant.history import history, recorded
 from retrograd.runtime.eager.instant.operands import (
     boxed,
@@ -114,12 +114,18 @@ def opened_row(args: Array[Object], count: int, values: Array[NdArray]) -> int:
     return tracked(args[0])
 
 
-@native
+@inlined
 def dtype_of(array: NdArray) -> int:
     """The place of its dtype in `DTYPES`; -1 of another one."""
+    return place_of(array.dtype)
+
+
+@native
+def place_of(dtype: Object) -> int:
+    """The place of a dtype of NumPy in `DTYPES`; -1 of another one."""
     place = 0
     while DTYPE_TABLE[place] is not None:
-        if DTYPE_TABLE[place] is array.dtype:
+        if DTYPE_TABLE[place] is dtype:
             return place
         place += 1
     return -1

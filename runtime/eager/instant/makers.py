@@ -17,7 +17,7 @@ from retrograd.compiler.native.language import (
     stack,
 )
 from retrograd.runtime.eager.instant.history import size_of
-from retrograd.runtime.eager.instant.operands import boxed, is_array, looked_at, or_slow, shared
+from retrograd.runtime.eager.instant.operands import boxed, is_array, looked_at, marked, or_slow, shared
 from retrograd.runtime.eager.instant.records import MUCH, Function, Loop, Looped
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
 from retrograd.runtime.native.making import empty_array
@@ -57,7 +57,8 @@ def retrograd_fresh(
 ) -> Object | None:
     """A Tensor of what the record's function of nothing gives."""
     step = function.step
-    return or_slow(boxed(PyObject_CallNoArgs(step.compute)), step.slow, args, nargs, names)
+    made = marked(boxed(PyObject_CallNoArgs(step.compute)), step.tracked != 0)
+    return or_slow(made, step.slow, args, nargs, names)
 
 
 # ---- what is asked of a Tensor -----------------------------------------------------------------------------

@@ -191,6 +191,15 @@ def boxed(value: Object | None) -> AnyTensor | None:
     return tensor
 
 
+@native
+def marked(tensor: AnyTensor | None, tracked: bool) -> AnyTensor | None:
+    """A new Tensor, recorded from now on if `tracked`; null of null."""
+    if tensor is not None and tracked:
+        former, tensor.requires_grad = tensor.requires_grad, shared(TRUE)
+        Py_DecRef(former)
+    return tensor
+
+
 @inlined
 def or_slow(
     result: Object | None, slow: Object, args: Array[Object], nargs: int, names: Tuple | None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 import ctypes
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +21,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.quiet import quiet_context
 from retrograd.runtime import tracing
-from retrograd.runtime.device import device
+from retrograd.runtime.device import CPU, device
 from retrograd.runtime.eager.instant import (
     records,
 )
@@ -51,6 +52,7 @@ _MODULES = (
     "entries",
     "finding",
     "lists",
+    "literals",
     "makers",
     "members",
     "replaying",
@@ -63,6 +65,7 @@ _members = (
     ("tensor", Tensor, "_", records.AnyTensor),
     ("view", View, "", records.View),
     ("node", OpNode, "", records.Node),
+    ("own_dtype", DType, "", records.OwnDtype),
 )
 
 
@@ -81,12 +84,16 @@ def _offsets() -> dict[str, int]:
 
 _TABLE = (ctypes.c_void_p * (len(records.DTYPES) + 1))(*map(id, records.DTYPES), None)
 _NAMES = ("grad", "watched", "inference")
+_WORDS = [*map(sys.intern, ("dtype", "device", "requires_grad", "cpu"))]
+"""Names of arguments, and a device's, as calls pass them."""
 _NO_TEXT = ""
 
 
 @functools.cache
 def _library() -> cpu.Library:
-    dtypes = {f"dtype_{name}": id(np.dtype(name)) for name in ("float32", "float64", "int64", "bool")}
+    dtypes = {
+        f"dtype_{name}": id(np.dtype(name)) for name in ("float32", "float64", "int64", "bool", "uint8")
+    }
     return cpu.load_native("instant", _entries, _offsets(), _symbols() | dtypes)
 
 
@@ -109,6 +116,7 @@ def _symbols() -> dict[str, int]:
         "name_of_grad": id(_NAMES[0]),
         "name_of_watched": id(_NAMES[1]),
         "name_of_inference": id(_NAMES[2]),
+        "cpu": id(CPU),
         "inference": id(INFERENCE),
         "inferring": ctypes.addressof(INFERRING),
         "no_text": id(_NO_TEXT),
@@ -119,6 +127,7 @@ def _symbols() -> dict[str, int]:
         "next_order": id(orders),
         "unchanging": id(UNCHANGING),
         "own_error": id(RetrogradError),
+        **{f"name_of_{word}": id(word) for word in _WORDS},
     }
 
 

@@ -29,13 +29,21 @@ _FLOATING = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16))
 """The dtypes that are recorded, and that a number beside them takes."""
 _WHOLE = tuple(d.numpy for d in ALL if d.category == 1)
 """Those that an int beside them takes."""
-DTYPES = (*_FLOATING, *_WHOLE, *[d.numpy for d in ALL if d.numpy not in _FLOATING + _WHOLE])
+DTYPES: tuple[np.dtype[Any], ...] = (
+    *_FLOATING,
+    *_WHOLE,
+    *[d.numpy for d in ALL if d.numpy not in _FLOATING + _WHOLE],
+)
 FLOATING, SOLID = len(_FLOATING), len(_FLOATING + _WHOLE)
 """How many of these come first."""
 
 READS_RESULT, MET = 1 << 8, 1 << 9
 """Bits of a history, besides one for each operand that the adjoint looks at: it looks at the result, and in
 any case."""
+
+NAMES_DTYPE, NAMES_DEVICE, NAMES_GRAD = 1, 2, 4
+NAMES = {"dtype": NAMES_DTYPE, "device": NAMES_DEVICE, "requires_grad": NAMES_GRAD}
+"""Arguments by name of what makes Tensors, a bit for each."""
 
 
 # ---- records -----------------------------------------------------------------------------------------------
@@ -60,6 +68,8 @@ class Step(Called):
     """Operands that are written to, a bit for each."""
     answer: Object | None
     """What makes a result of several, or whether there is one."""
+    tracked: int
+    """Whether operations on what is made of nothing are recorded."""
     offset: int
     """Where a view lies in its operand's memory, in bytes."""
     rank: int
@@ -110,6 +120,21 @@ class Described(Called):
     answers: Inline[Object | None] = several(len(DTYPES))
 
 
+class Given(Called):
+    """Of data that become a Tensor (`literals.py`)."""
+
+    default: Object
+    """The dtype of numbers with a point."""
+    here: int
+    """Whether new Tensors are on the CPU."""
+    shares: int
+    """Whether memory is shared where it can be; else elements are copied."""
+    numbers: int
+    """Whether Python's numbers are taken."""
+    names: int
+    """Arguments that are taken by name: bits of `NAMES`."""
+
+
 class Keyed(Record):
     """Of a replayed function (`replay.py`)."""
 
@@ -141,6 +166,7 @@ class Drawn(Called):
     state: Memory
     parameters: Memory
     count: int
+    tracked: int
     dtype: Object
     rank: int
     extents: Inline[int] = several(MOST)
@@ -172,7 +198,7 @@ def place(cls: type[Record], name: str) -> int:
     return _PLACES[cls][name].start
 
 
-_RECORDS: tuple[type[Record], ...] = (Step, Asked, Looped, Described, Keyed, Changing, Drawn)
+_RECORDS: tuple[type[Record], ...] = (Step, Asked, Looped, Described, Given, Keyed, Changing, Drawn)
 _PLACES = {cls: places(cls) for cls in _RECORDS}
 _WORDS = {cls: words(cls) for cls in _RECORDS}
 
@@ -185,6 +211,7 @@ class Function(Object):
     asked: Annotated[Asked, At("record")]
     looped: Annotated[Looped, At("record")]
     described: Annotated[Described, At("record")]
+    given: Annotated[Given, At("record")]
     keyed: Annotated[Keyed, At("record")]
     changing: Annotated[Changing, At("record")]
     drawn: Annotated[Drawn, At("record")]
@@ -217,6 +244,12 @@ class Node(Object):
     out: Annotated[Object, At("node_out")]
     guards: Annotated[List, At("node_guards")]
     shown: Annotated[Object, At("node_shown")]
+
+
+class OwnDtype(Object):
+    """Of ours."""
+
+    numpy: Annotated[Object | None, At("own_dtype_numpy")]
 
 
 TENSOR, VIEW = external(Object, "tensor_type"), external(Object, "view_type")
