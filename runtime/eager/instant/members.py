@@ -194,9 +194,9 @@ def retrograd_stride(
 
 @native
 def step_along(array: NdArray, axis: int) -> Object | None:
-    """Null of a step backwards."""
+    """Null of a step backwards, and where there are no elements, of which NumPy tells no steps."""
     step, size = array.strides[axis], cast(Dtype, array.dtype).itemsize
-    return None if step < 0 or size == 0 else PyLong_FromLongLong(step // size)
+    return None if step < 0 or size_of(array) == 0 else PyLong_FromLongLong(step // size)
 
 
 @native
