@@ -65,13 +65,23 @@ MORE = (
     ("index_add_", "z.index_add_(0, k, y)", 1),
     ("index_copy_", "z.index_copy_(0, k, y)", 1),
     ("index_fill_", "z.index_fill_(0, k, 0.5)", 1),
+    ("index_put", "x.index_put((k,), y)", 1),
+    ("index_put_", "z.index_put_((k,), y)", 1),
+    ("index_put_, accumulating", "z.index_put_((k,), y, accumulate=True)", 1),
+    ("masked_scatter", "x.masked_scatter(c, y)", 1),
+    ("masked_scatter_", "z.masked_scatter_(c, y)", 1),
     ("scatter_", "z2.scatter_(1, g, 1.0)", 1),
     ("scatter_add_", "z2.scatter_add_(1, g, o3)", 1),
     ("m[0] = x", "z2[0] = x", 1),
     ("m[:, 1] = x", "z2[:, 1] = x", 1),
     ("m[0, 1] = number", "z2[0, 1] = 0.5", 1),
     ("x[k] = y", "z[k] = y", 1),
+    ("x[[0, 2]] = number", "z[[0, 2]] = 0.5", 1),
+    ("m[k, k] = y", "z2[k, k] = y", 1),
+    ("m[:, k] = m", "z2[:, k] = m", 1),
     ("x[c] = number", "z[c] = 0.0", 1),
+    ("x[c] = x[c]", "z[c] = y[c]", 1),
+    ("x[c] *= number", "z[c] *= 0.5", 1),
     ("m[c2] = number", "z2[c2] = 0.0", 1),
     ("x[0] += 1", "z[0] += 1.0", 1),
     ("m[i, j]", "m[1, 2]", 1),
@@ -235,6 +245,23 @@ MORE = (
     ("x[c] = number, recorded", "part_set(w, c, 0.0)", 1),
     ("x[k] = y, recorded", "part_set(w, k, y)", 1),
     ("x[0].mul_, recorded", "part_scaled(v)", 1),
+    ("x[0] += 1, recorded", "part_moved(w)", 1),
+    ("x[0] += 1 and backward", "part_moved(w).sum().backward()", 1),
+    ("zero_, recorded", "(w * 1).zero_()", 1),
+    ("fill_, recorded", "(w * 1).fill_(0.5)", 1),
+    ("copy_, recorded", "(w * 1).copy_(y)", 1),
+    ("copy_ of what is recorded", "x.clone().copy_(w)", 1),
+    ("x[k] = w, recorded", "part_set(y, k, w)", 1),
+    ("index_put, recorded", "w.index_put((k,), y)", 1),
+    ("index_put_, recorded", "(w * 1).index_put_((k,), y)", 1),
+    ("masked_scatter, recorded", "w.masked_scatter(c, y)", 1),
+    ("masked_scatter and backward", "w.masked_scatter(c, y).sum().backward()", 1),
+    ("masked_fill_, recorded", "(w * 1).masked_fill_(c, 0.0)", 1),
+    ("index_add_, recorded", "(w * 1).index_add_(0, k, y)", 1),
+    ("x[0].zero_, recorded", "(v * 1)[0].zero_()", 1),
+    ("dropout in place, recorded", "F.dropout(v * 1, inplace=True)", 1),
+    ("relu in place, recorded", "F.relu(w * 1, inplace=True)", 1),
+    ("sgd by hand", "stepped(T, w, y)", 1),
     ("x[0] = y and backward", "part_set(w, 0, y[1]).sum().backward()", 1),
     ("x[c] = number and backward", "part_set(w, c, 0.0).sum().backward()", 1),
     ("x[0].mul_ and backward", "part_scaled(v).sum().backward()", 1),
@@ -330,6 +357,12 @@ MORE = (
     ("MultiheadAttention and backward", "mods['mha'](m3, m3, m3)[0].sum().backward()", 1),
     ("TransformerEncoderLayer and backward", "mods['encoder'](m3).sum().backward()", 1),
     ("create_graph", "T.autograd.grad((w * w * w).sum(), w, create_graph=True)", 1),
+    ("second derivative", "second(T, w)", 1),
+    ("grad by two", "T.autograd.grad((v * u).sum(), [v, u])", 1),
+    ("grad with a cotangent", "T.autograd.grad(w * y, w, y)", 1),
+    ("backward to inputs", "(w * y).sum().backward(inputs=[w])", 1),
+    ("backward with retain_graph", "(w * y).sum().backward(retain_graph=True)", 1),
+    ("hook and backward", "hooked(w, y)", 1),
     ("in place, recorded", "inplace_recorded(w, y)", 1),
     ("custom Function", "custom(w)", 1),
     ("custom Function and backward", "custom(w).sum().backward()", 1),
@@ -433,6 +466,28 @@ def part_scaled(x: Any) -> Any:
     return z
 
 
+def part_moved(x: Any) -> Any:
+    z = x * 1
+    z[0] += 1.0
+    return z
+
+
+def stepped(T: Any, x: Any, step: Any) -> None:
+    with T.no_grad():
+        x -= step
+
+
+def second(T: Any, x: Any) -> Any:
+    (first,) = T.autograd.grad((x * x * x).sum(), x, create_graph=True)
+    return T.autograd.grad(first.sum(), x)
+
+
+def hooked(x: Any, y: Any) -> None:
+    product = x * y
+    product.register_hook(lambda cotangent: cotangent * 2)
+    product.sum().backward()
+
+
 def more_names(T: Any, m: Any) -> dict[str, Any]:
     """What the snippets of `MORE` name; `m` is a matrix of 3 by 3."""
     q = T.tensor([[2.0, 0.5, 0.1], [0.5, 3.0, 0.2], [0.1, 0.2, 1.5]])
@@ -443,5 +498,6 @@ def more_names(T: Any, m: Any) -> dict[str, Any]:
         "i4": T.ones(1, 4, 2, 2), "h4": T.ones(4), "o3": T.ones(3, 1), "z2": T.zeros(3, 3),
         "e": T.full((3,), -30.0), "c2": m > 0.5, "mods": modules(T.nn), "opts": optimisers(T, m.detach()),
         "iadd": operator.iadd, "imul": operator.imul, "custom": cube(T), "inplace_recorded": inplace_recorded,
-        "part_set": part_set, "part_scaled": part_scaled, "many": optimisers_of_many(T), "cleared": cleared,
+        "part_set": part_set, "part_scaled": part_scaled, "part_moved": part_moved, "stepped": stepped,
+        "second": second, "hooked": hooked, "many": optimisers_of_many(T), "cleared": cleared,
     }  # fmt: skip

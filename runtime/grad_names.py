@@ -107,6 +107,7 @@ ARGUMENTS = {
         "AddBackward0", "SubBackward0", "DivBackward0", "DivBackward2", "LdexpBackward0",
     ), ((0, "input"), (1, "other"))),
     "CatBackward0": ((0, "tensors"),),
+    "torch::autograd::CopyBackwards": ((0, "self"), (1, "src")),
     "BinaryCrossEntropyBackward0": ((0, "input"), (1, "target")),
     "BinaryCrossEntropyWithLogitsBackward0": ((0, "input"), (1, "target")),
     "ClampBackward0": ((0, "input"), (1, "min"), (2, "max")),

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Array, Op, Type, Value
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import cast
 
 
 class Clone(Op):
@@ -31,3 +34,25 @@ class Contiguous(Clone):
 
     def evaluate(self, *arrays: Array) -> Array:
         return np.asarray(arrays[0], order="C")
+
+
+class Overwritten(Op):
+    """`overwritten(x, value)`: the value, broadcast and cast, in memory of x's type."""
+
+    name = "overwritten"
+
+    def infer(self, *types: Type) -> Type:
+        return types[0]
+
+    def evaluate(self, *arrays: Array) -> Array:
+        x, value = arrays
+        out = np.empty_like(x)
+        np.copyto(out, value, casting="unsafe")
+        return out
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        kind = dtypes.of(cotangent)
+        zeros = cast(rows.lt(cotangent, cotangent), kind) if needed[0] else None  # which depend on nothing
+        return [zeros, cast(cotangent, dtypes.of(inputs[1])) if needed[1] else None]

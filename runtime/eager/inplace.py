@@ -82,7 +82,7 @@ def assign(tensor: Tensor, new: Tensor, overwrites: str = "", given: Tensor | No
     lead.
     """
     check_writable(tensor)
-    check_fits(tensor, tuple(new._value.shape))
+    check_fits(tensor, new._value.shape)
     edge: Edge = None
     if STATE.grad and new.requires_grad and tensor.dtype.is_floating_point:
         new = expand(cast(moved(new, tensor.device), tensor.dtype), tuple(tensor._value.shape))
@@ -108,6 +108,8 @@ def check_writable(tensor: Tensor) -> None:
     """Raise, in PyTorch's words, if the Tensor may not be changed in place."""
     _check_history(tensor)
     value, view = tensor._value, tensor._view
+    if view is None and type(value) is np.ndarray and value.flags.writeable:
+        return
     if isinstance(value, DeviceArray):
         repeated = value.layout.repeats
     elif isinstance(value, Node):
@@ -200,8 +202,8 @@ def _made_without_grad(view: View) -> GradientError:
 
 def check_fits(tensor: Tensor, shape: tuple[int, ...]) -> None:
     """Raise if a value of this shape does not broadcast to the Tensor's."""
-    own = tuple(tensor._value.shape)
-    joined = own if shape == own else broadcast_shapes("in-place update", own, shape)
+    own = tensor._value.shape
+    joined = own if not shape or shape == own else broadcast_shapes("in-place update", own, shape)
     if joined != own:
         raise ShapeError(
             mirrored(f"output with shape {list(own)} doesn't match the broadcast shape {list(joined)}")

@@ -49,7 +49,8 @@ def moved(tensor: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
     if trace is not None:
         trace.unchecked |= device != trace.device
         return tensor
-    if tensor.device == device:
+    here = tensor.device
+    if here is device or here == device:
         return tensor
     if tensor._view is not None:
         tensor._view.refresh(tensor)

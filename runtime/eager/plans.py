@@ -229,14 +229,11 @@ def updates(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], 
     """The elements that the function writes into its operands, where nothing is recorded; else the function
     itself. It gives back its first operand, or nothing.
     """
-    given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
     with Trace(planned=True) as trace, no_grad():
+        standing, own, named = _stand_ins(trace, args, kwargs)
         inputs = trace.builder.inputs
-        standing = [Tensor(trace.builder.input(f"x{k}", type_of(x._value))) for k, x in enumerate(given)]
-        left = iter(standing)
-        own = [next(left) if isinstance(x, Tensor) else x for x in args]
         try:
-            out = f(*own, **{name: next(left) if isinstance(x, Tensor) else x for name, x in kwargs.items()})
+            out = f(*own, **named)
         except RetrogradError:
             return None
         written = {k: x._value for k, x in enumerate(standing) if x._value is not inputs[k]}
@@ -247,6 +244,26 @@ def updates(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], 
         return None
     compute = _straight(inputs, nodes)
     return calls.update(compute, len(inputs), targets, out is not None, _again(f, args, kwargs))
+
+
+def puts(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """`x[indices] = values`, of Tensors alone, which no more than those elements are touched for; else as
+    `updates`."""
+    if len(args) != 3 or kwargs:
+        return updates(f, args, kwargs, shown)
+    x, indices, values = args
+    if not all(isinstance(each, Tensor) for each in (*indices, values)) or values.dtype is not x.dtype:
+        return None
+
+    def write(x: Tensor, index: Tensor, values: Tensor) -> Tensor:
+        x[index] = values
+        return x
+
+    def write_by_several(x: Tensor, *others: Tensor) -> Tensor:
+        x[others[:-1]] = others[-1]
+        return x
+
+    return write if len(indices) == 1 else write_by_several
 
 
 # ---- views and copies --------------------------------------------------------------------------------------
@@ -430,6 +447,12 @@ def _maker(draw: Draw) -> Callable[[], Tensor]:
 
 def _again(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Callable[..., Any]:
     """The function, of other Tensors and the same plain arguments."""
+    leading = next((k for k, x in enumerate(args) if not isinstance(x, Tensor)), len(args))
+    rest = tuple([[*x] if type(x) is list else x for x in args[leading:]])  # the caller may change a list
+    if not _hold_tensors((*rest, *kwargs.values())):
+        if not rest and not kwargs:
+            return f
+        return lambda *operands: f(*operands, *rest, **kwargs)
 
     def without(x: Any) -> Any:
         if isinstance(x, tuple | list):
@@ -461,6 +484,7 @@ PLANNERS = {
     "truth": truth,
     "values": values,
     "updates": updates,
+    "puts": puts,
     "view": view,
     "choice": choice,
     "picks": picks,

@@ -23,6 +23,7 @@ from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Constant, Node, O
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.composite import Composite, keeps_order
 from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.shape import Movement
 from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager import one_op
@@ -45,6 +46,10 @@ class Record:
     level = 3
 
     def apply(self, op: Op, operands: Sequence[Value]) -> Tensor:
+        if isinstance(op, Movement) and not tracing.depth and isinstance(operands[0], Tensor):
+            shown = _showing(op, operands[0]._value)
+            if shown is not None:
+                return shown(operands[0])
         values = []
         tracked = False
         for x in operands:
@@ -198,6 +203,25 @@ def _steps_back(
         found,
         lambda node: step(node.op, [i.type for i in node.inputs], node.type),
     )
+
+
+_SHOWING: dict[Hashable, Callable[[Tensor], Tensor] | None] = {}
+"""Views as steps, by op and type; None for those that have been met once."""
+
+
+def _showing(op: Movement, array: Value) -> Callable[[Tensor], Tensor] | None:
+    """The view of a Tensor of such an array as a step, if it has been asked for before."""
+    if type(array) is not np.ndarray or not kind_of(op).is_view:
+        return None
+    key = (op, array.shape, array.dtype)
+    shown = _SHOWING.get(key)
+    if shown is None and key in _SHOWING:
+        shown = _SHOWING[key] = step(op, [type_of(array)], op.infer(type_of(array)))
+    elif shown is None:
+        if len(_SHOWING) >= _MOST:
+            _SHOWING.clear()
+        _SHOWING[key] = None
+    return shown
 
 
 def _view_step(op: Op, out: Type, shown: str) -> Callable[[Tensor], Tensor]:

@@ -149,7 +149,10 @@ def walk(path: Sequence[Op], base: Value) -> Value:
 
 def overlaps(path: Sequence[Op]) -> bool:
     """Whether several elements of the view are one element of the base."""
-    return any(isinstance(op, Expand | Restrided) or (isinstance(op, Window) and op.overlaps) for op in path)
+    return any(isinstance(op, _REPEATING) or (isinstance(op, Window) and op.overlaps) for op in path)
+
+
+_REPEATING = (Expand, Restrided)
 
 
 def _types(path: Sequence[Op], base: Type) -> list[Type]:

@@ -25,6 +25,8 @@ def admission(name: str, called: Iterable[str]) -> Check:
 
     def admit(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         nonlocal forms
+        if not kwargs and tuple(map(type, args)) in taken:  # which has no bare type of a sequence
+            return
         if forms is None:
             forms = [*filter(known, called)]
         if not forms or (key := _types(args, kwargs)) in taken:

@@ -17,8 +17,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.eager.copying import clone
-from retrograd.runtime.eager.inplace import assign, detach, detach_
-from retrograd.runtime.eager.kernels import number, stored
+from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.eager.promotion import as_operand, common_dtype
 from retrograd.runtime.eager.replay import replayed
 from retrograd.runtime.functions.admission import admitting
@@ -48,11 +47,6 @@ def entered(in_place: bool = True, replay: bool | str = True) -> Callable[[_F], 
     return enter
 
 
-def updating(function: _F) -> _F:
-    """The method, which writes where its plan says, and whose errors are told."""
-    return replayed(admitting(function.__name__, function), planner="updates")  # type: ignore[return-value]  # called as it is
-
-
 def _into(out: Tensor | None, result: Tensor) -> Tensor:
     if result is NotImplemented:
         raise ArgumentError(
@@ -61,7 +55,7 @@ def _into(out: Tensor | None, result: Tensor) -> Tensor:
     return result if out is None else write_out(out, result)
 
 
-def _tensor(name: str, x: Any) -> Tensor:
+def with_elements(name: str, x: Any) -> Tensor:
     """An operand that must have elements of its own."""
     if isinstance(x, Tensor):
         return x
@@ -75,13 +69,13 @@ def _tensor(name: str, x: Any) -> Tensor:
 @entered()
 def add(input: Operand, other: Operand, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """`input + alpha * other`."""
-    return _into(out, _add(_tensor("add", input), _scaled(other, alpha, input)))
+    return _into(out, _add(with_elements("add", input), _scaled(other, alpha, input)))
 
 
 @entered()
 def sub(input: Operand, other: Operand, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """`input - alpha * other`."""
-    return _into(out, _sub(_tensor("sub", input), _scaled(other, alpha, input)))
+    return _into(out, _sub(with_elements("sub", input), _scaled(other, alpha, input)))
 
 
 @entered(in_place=False)
@@ -129,7 +123,7 @@ def div(
         raise ArgumentError(
             f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
         )
-    return _into(out, ROUNDINGS[rounding_mode](_tensor("div", input), other))
+    return _into(out, ROUNDINGS[rounding_mode](with_elements("div", input), other))
 
 
 FUNCTIONS.update(dict.fromkeys(("divide", "true_divide"), div))
@@ -156,7 +150,7 @@ def pow(input: Operand, exponent: Operand, *, out: Tensor | None = None) -> Tens
 @entered()
 def float_power(input: Operand, exponent: Operand) -> Tensor:
     """`input ** exponent` in double precision."""
-    x, y = _tensor("float_power", input), _tensor("float_power", exponent)
+    x, y = with_elements("float_power", input), with_elements("float_power", exponent)
     return cast(x, dtypes.float64) ** cast(y, dtypes.float64)  # of Tensors, a Tensor
 
 
@@ -351,48 +345,6 @@ def allclose(
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two Tensors have one shape and equal elements."""
     return input.shape == other.shape and bool((input == other).all())
-
-
-# ---- new elements in place ---------------------------------------------------------------------------------
-
-
-@method()
-@updating
-def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
-    """Take over the elements of `src`, broadcast and cast, and its history."""
-    return assign(self, _tensor("copy_", src), "torch::autograd::CopyBackwards")
-
-
-@method()
-@updating
-def fill_(self: Tensor, value: Operand) -> Tensor:
-    """Every element becomes `value`, a number or a 0-d Tensor."""
-    filling = value if isinstance(value, Tensor) else new(stored(value, self.dtype.numpy))
-    if filling.ndim:
-        raise ArgumentError(
-            mirrored(
-                f"fill_ only supports 0-dimension value tensor but got tensor with {filling.ndim} dimensions."
-            )
-        )
-    return assign(
-        self, filling, *(("FillBackward3", value) if isinstance(value, Tensor) else ("FillBackward2",))
-    )
-
-
-@method()
-@updating
-def zero_(self: Tensor) -> Tensor:
-    """Every element becomes 0."""
-    return assign(self, new(number(0, self.dtype.numpy)), "ZeroBackward0")
-
-
-@entered(in_place=False, replay=False)
-def fill(input: Tensor, value: Operand) -> Tensor:
-    """A tensor of the operand's type with `value`, a number or a 0-d Tensor, everywhere."""
-    return fill_(clone(input), value)
-
-
-FUNCTIONS.update(fill_=fill_, zero_=zero_, clone=clone, detach=detach, detach_=detach_)
 
 
 for _name in ("divide_", "true_divide_"):

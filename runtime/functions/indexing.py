@@ -32,7 +32,7 @@ from retrograd.runtime.eager.record import recorded
 from retrograd.runtime.eager.selection import Selection, select, written
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index, tensor_of
-from retrograd.runtime.functions.public import axis_of, public
+from retrograd.runtime.functions.public import FUNCTIONS, axis_of, public
 from retrograd.runtime.functions.selecting import counts_unknown, masked_scatter
 from retrograd.runtime.functions.writing import written_by_numpy
 from retrograd.runtime.modes import STATE
@@ -195,6 +195,8 @@ _TITLE, _WHOLE, _FILLED = "IndexPutBackward0", "torch::autograd::CopyBackwards",
 @public("__setitem__", method=True, function=False)
 def setitem(input: Tensor, index: Any, value: Any) -> None:
     """`x[index] = value`, in place: a number or a tensor that broadcasts to `x[index]`."""
+    if type(index) is list and index and all(type(i) is int for i in index):
+        index = tensor_of(index)
     if written_by_numpy(input, index, value):
         return
     if not isinstance(value, Tensor | bool | int | float | np.ndarray | np.generic):
@@ -282,6 +284,7 @@ def _under_mask(view: Tensor, axis: int, mask: Tensor, value: Tensor) -> bool:
 def _in_turn(view: Tensor, axis: int, mask: Tensor, value: Tensor) -> bool:
     """While tracing: the elements of the value one after the other where the mask is true."""
     rest = tuple(view.shape[mask.ndim :])
+    STATE.trace.unchecked = True  # that there are as many elements as places
     if axis or tuple(value.shape[1:]) != rest:
         return False
     if value.shape[0] == 1:
@@ -293,55 +296,90 @@ def _in_turn(view: Tensor, axis: int, mask: Tensor, value: Tensor) -> bool:
 
 def _put(view: Tensor, picks: list[tuple[int, Tensor]], value: Tensor, accumulate: bool) -> None:
     """Write the value where the picks say, in place."""
+    if accumulate or not _silent(view, value) or not all(item.ndim for _, item in picks):
+        assign(view, _replaced(view, picks, value, accumulate), _TITLE, value)
+        return
+    _, index, _ = _joined(view, picks)
+    fitted = _fitted(value, _picked_shape(view, picks, index))
+    check_writable(view)
+    chosen = dict(picks)
+    at = tuple(chosen[k]._value if k in chosen else slice(None) for k in range(view.ndim))
+    view._value[at] = fitted._value  # type: ignore[index]  # arrays, outside a trace
+    changed(view)
+
+
+def _replaced(view: Tensor, picks: list[tuple[int, Tensor]], value: Tensor, accumulate: bool) -> Tensor:
+    """The view with the value, or the sums with it, where the picks say."""
     axes = [axis for axis, _ in picks]
     flat, index, order = _joined(view, picks)
-    first = axes[0] if _side_by_side(axes) else 0
-    rest = [size for k, size in enumerate(view.shape) if k not in axes]
-    whole = (*rest[:first], *index.shape, *rest[first:])
-    given, value = value, _fitted(value, whole)
-    if _silent(view, value) and not accumulate and all(item.ndim for _, item in picks):
-        check_writable(view)
-        chosen = dict(picks)
-        at = tuple(chosen[k]._value if k in chosen else slice(None) for k in range(view.ndim))
-        view._value[at] = value._value  # type: ignore[index]  # arrays, outside a trace
-        changed(view)
-        return
-    many = index.ndim
+    if axes == [0]:
+        index = moves.cast(picks[0][1], dtypes.int64)  # which the op looks at itself
+    whole = _picked_shape(view, picks, index)
+    value = _fitted(value, whole)
+    first, many = axes[0] if _side_by_side(axes) else 0, index.ndim
     if first and value.ndim:
         value = moves.expand(value, whole)
         value = moves.permute(
             value, [*range(first, first + many), *range(first), *range(first + many, value.ndim)]
         )
     if accumulate:
-        spread = moves.expand(value, (*index.shape, *rest))
+        spread = moves.expand(value, (*index.shape, *flat.shape[1:]))
         written = flat + places.put_add(spread, index, 0, flat.shape[0])
     else:
         written = places.put(flat, index, value)
     front = moves.reshape(written, [view.shape[k] for k in order])
-    assign(view, moves.permute(front, [order.index(k) for k in range(view.ndim)]), _TITLE, given)
+    turned: Tensor = moves.permute(front, [order.index(k) for k in range(view.ndim)])
+    return turned
 
 
-@public("index_put_", method=True)
+def _picked_shape(view: Tensor, picks: list[tuple[int, Tensor]], index: Tensor) -> tuple[int, ...]:
+    """The shape of what the picks, which join to this index, show of the view."""
+    axes = [axis for axis, _ in picks]
+    first = axes[0] if _side_by_side(axes) else 0
+    rest = [size for k, size in enumerate(view.shape) if k not in axes]
+    return (*rest[:first], *index.shape, *rest[first:])
+
+
+def _spread(indices: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    """The index that indices stand for, one for each axis; one number picks, too."""
+    return tuple([slice(None) if i is None else i.reshape(1) if _is_number(i) else i for i in indices])
+
+
+def _is_number(index: object) -> bool:
+    return isinstance(index, Tensor) and not index.ndim and index.dtype is not dtypes.bool_
+
+
+@public("index_put_", method=True, replay="puts")
 def index_put_(
     input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
 ) -> Tensor:
     """`x[indices] = values` in place; with `accumulate`, `+=` that also counts indices which repeat."""
-    spread = tuple(slice(None) if i is None else i for i in indices)
     if not accumulate:
-        setitem(input, spread, values)
+        setitem(input, _spread(indices), values)
         return input
-    reading = read_index(input, spread)
+    reading, elements = read_index(input, _spread(indices)), like(values, input)
     view = input if reading.takes_all(input) else reading.view(input)
-    _put(view, _integers(input, reading.picks), like(values, input), accumulate=True)
+    if reading.picks:
+        _put(view, _integers(input, reading.picks), elements, accumulate=True)
+    else:
+        assign(view, view + _fitted(elements, view.shape), _TITLE, elements)
     return input
 
 
-@public("index_put", method=True)
+@public("index_put", method=True, replay=True)
 def index_put(
     input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
 ) -> Tensor:
     """A copy of the input with `indices` set to `values`, or `values` added there."""
-    return index_put_(input.clone(), indices, values, accumulate)
+    reading = read_index(input, _spread(indices))
+    plain = reading.picks and reading.takes_all(input)
+    if not plain or any(counts_unknown(item) for _, item in reading.picks):
+        return index_put_(input.clone(), indices, values, accumulate)
+    return _replaced(input, _integers(input, reading.picks), like(values, input), accumulate)
+
+
+FUNCTIONS["index_put_"] = late(index_put_, lambda: calls.change(index_put_, index_put, assign))
+setattr(Tensor, "index_put_", FUNCTIONS["index_put_"])  # noqa: B010  # as methods are
 
 
 @public("select_scatter", method=True, replay=True)

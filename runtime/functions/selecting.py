@@ -15,12 +15,11 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Constant
 from retrograd.compiler.ops import index as places
-from retrograd.compiler.ops import scan
+from retrograd.compiler.ops import masked
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
-from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.selection import select
-from retrograd.runtime.functions.public import axis_of, known, public
+from retrograd.runtime.functions.public import axis_of, public
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, new
 
@@ -70,11 +69,10 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     return places.take(flat, new(chosen, input), 0)
 
 
-@public("masked_scatter", method=True, inplace=True)
+@public("masked_scatter", method=True, inplace=True, replay=True)
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """The input with the elements of `source`, in order, where the mask is true; also inside a trace.
-
-    Raises ShapeError where there are too few of them (inside a trace the last one is repeated instead).
+    """The input with the elements of `source`, in order, where the mask is true; ShapeError where there are
+    too few of them.
     """
     check_mask("masked_scatter", mask)
     shape = broadcast_shapes("masked_scatter", input.shape, mask.shape)
@@ -84,21 +82,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             "masked_scatter_: expected self and source to have same dtypes",
             "cast one of them with .to(dtype)",
         )
-    x, chosen = moves.expand(input, shape), moves.expand(mask, shape)
-    line = moves.reshape(moves.cast(chosen, dtypes.int64), (prod(shape),))
-    array = known(line)
-    wanted = source.numel() if array is None else int(array.sum())
-    if wanted > source.numel():
-        raise ShapeError(
-            f"masked_scatter of {source.numel()} elements where {wanted} are chosen",
-            "masked_scatter_: expected self and source to have same number of elements as ones in mask",
-        )
-    if not source.numel():
-        return x.clone()
-    last = np.asarray(source.numel() - 1)
-    turn = rows.minimum(rows.maximum(scan.cumsum(line, 0) - 1, np.asarray(0)), last)
-    picked = places.take(moves.reshape(source, (source.numel(),)), turn, 0)
-    result: Tensor = rows.where(chosen, moves.reshape(picked, shape), x)
+    result: Tensor = masked.masked_scatter(moves.expand(input, shape), moves.expand(mask, shape), source)
     return result
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.compiler.ir.graph import Array, Type, Value
+from retrograd.compiler.ir.graph import Array, Value
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.inplace import changed, check_writable, set_history
 from retrograd.runtime.eager.kernels import stored
-from retrograd.runtime.eager.opnodes import counter_of, edge_of, modified, type_of
+from retrograd.runtime.eager.opnodes import counter_of, edge_of, modified
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, function_of
 from retrograd.runtime.modes import INFERENCE, STATE, is_sealed
 from retrograd.runtime.tensor import Tensor
@@ -139,7 +139,9 @@ def _recorded(x: Tensor, index: Any, plain: Plain, value: Any, elements: Any) ->
     array: Any = x._value
     if STATE.watched or array.dtype.kind != "f" or not _is_part(array, plain):
         return False
-    if (x._requires_grad and x._edge is None) or any(item._counter is INFERENCE for item in plain[1]):
+    if x._requires_grad and x._edge is None:
+        return False
+    if plain[1] and any(item._counter is INFERENCE for item in plain[1]):
         return False
     check_writable(x)
     if isinstance(value, Tensor) and value._view is not None:
@@ -150,7 +152,7 @@ def _recorded(x: Tensor, index: Any, plain: Plain, value: Any, elements: Any) ->
         return False
     changed(x)
     shape = elements.shape if given is not None else ()
-    set_history(x, Written(edges, index, plain, type_of(array), shape))
+    set_history(x, Written(edges, index, plain, array.shape, shape))
     return True
 
 
@@ -173,18 +175,23 @@ _ALL = slice(None)
 class Written(GradNode):
     """Elements that were written at an index: two operands, the Tensor before and the value."""
 
-    __slots__ = ("index", "at", "tensors", "type", "shape", "guards", "shown")
+    __slots__ = ("index", "at", "tensors", "whole", "shape", "guards", "shown")
 
     def __init__(
-        self, edges: tuple[Edge, Edge], index: Any, plain: Plain, type: Type, shape: tuple[int, ...]
+        self,
+        edges: tuple[Edge, Edge],
+        index: Any,
+        plain: Plain,
+        whole: tuple[int, ...],
+        shape: tuple[int, ...],
     ) -> None:
         super().__init__(edges)
         self.index = index
         self.at, self.tensors = plain
-        self.type = type
+        self.whole = whole
+        """The shape of the Tensor; `shape` is that of the value."""
         self.shape = shape
-        """Of the value."""
-        self.guards = [(counter_of(item), counter_of(item)[0]) for item in self.tensors]
+        self.guards = [(counter := counter_of(item), counter[0]) for item in self.tensors]
         self.shown = "IndexPutBackward0" if self.guards else "torch::autograd::CopySlices"
 
     def name(self) -> str:
@@ -240,7 +247,7 @@ class Written(GradNode):
         """Of integer indices: which writes no later one has covered."""
         if all(item._value.dtype is _BOOL for item in self.tensors):
             return None
-        writer = np.empty(self.type.shape, np.int64)
+        writer = np.empty(self.whole, np.int64)
         order = np.arange(writer[self.at].size).reshape(writer[self.at].shape)
         writer[self.at] = order
         found: Array = writer[self.at] == order

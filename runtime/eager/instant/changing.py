@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from retrograd.compiler.native.language import Array, cast, exported, external, native, stack
 from retrograd.runtime.eager.instant.entries import dtype_of, opened_row
-from retrograd.runtime.eager.instant.history import is_change_counted, is_guarded
+from retrograd.runtime.eager.instant.history import is_change_counted, is_guarded, is_recorded
 from retrograd.runtime.eager.instant.lists import is_change_noted, is_open_to_change
 from retrograd.runtime.eager.instant.operands import (
     COUNT,
-    GRAD,
     WATCHED,
     boxed,
     is_array,
@@ -88,7 +87,7 @@ def is_changed(
         return False
     total = count if names is None else count + names.length
     others = are_tracked(args + 1, total - 1)
-    if is_on(GRAD) and tracked(x) | others != 0:
+    if is_recorded(tracked(x) | others):
         result = new_value(changing, x, args, count, names, 1 << (tracked(x) << 1 | others))
         if result is None:
             return False

@@ -17,6 +17,7 @@ from retrograd.compiler.ir.graph import Array, Builder, Node, Op, Type, order
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Pad
@@ -81,7 +82,10 @@ def _is_taken(op: Op) -> bool:
             return op.numpy is None and op.arity > 1 and op.name not in _BY_POWERS
         case Reduction():
             return _chooses(op)
-    return isinstance(op, Composite | Scan | Dot | Pad | Undiagonal)
+    return isinstance(op, _IN_SEVERAL_PASSES)
+
+
+_IN_SEVERAL_PASSES = (Composite, Scan, Dot, Pad, Undiagonal, Put, PutAdd, PutAlongAdd)
 
 
 def _chooses(op: Reduction) -> bool:
