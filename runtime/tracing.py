@@ -257,6 +257,11 @@ class Trace:
             version = tensor._counter[0] if tensor._counter is not None else None
             self._before[tensor] = Before(tensor._edge, tensor._requires_grad, tensor._grad, version)
 
+    def required_grad(self, tensor: AnyTensor) -> bool:
+        """Whether a Tensor did so when it came to the trace."""
+        before = self._before.get(tensor)
+        return bool(tensor._requires_grad if before is None else before.requires_grad)
+
     def replace(self, tensor: AnyTensor, node: Node) -> None:
         """An in-place update: the Tensor is this node from now on."""
         if self.owns(tensor):

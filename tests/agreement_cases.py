@@ -37,6 +37,23 @@ ERRORS = lines("""
     x = t.tensor([3]); y = t.tensor([0], dtype=t.int16); x % y
     x = t.tensor([3]); y = t.tensor([0]); t.div(x, y, rounding_mode="trunc")
     x = t.tensor([3, 1]); y = t.tensor([1, 0]); t.fmod(x, y)
+    x = t.ones(3); y = t.tensor([2.0], dtype=t.float64); x[[1]] = y
+    x = t.ones(3); y = t.tensor(2.0, dtype=t.float64); x[[1]] = y
+    x = t.ones(3); y = t.tensor([2, 2, 2]); x[x > 0] = y
+    x = t.ones(3, 3); i = t.tensor([0]); y = t.tensor([2]); x[1:, i] = y
+    x = t.ones(3).half(); y = t.ones(1); x.index_put_((t.tensor([0]),), y, accumulate=True)
+    x = t.arange(6).to(t.int8).reshape(2, 3); y = t.ones(2, 2).to(t.int8); t.addmm(y, x, x.t(), alpha=300)
+    x = t.arange(12).int().reshape(1, 1, 12); F.avg_pool1d(x, 2)
+    x = t.ones(3); x[[2**70]]
+    x = t.ones(3); x[2**70]
+    x = t.ones(3); x[["a"]]
+    x = t.ones(3); x[[float("nan")]]
+    x = t.tensor(1.0); x[0]
+    x = t.tensor(1.0); x[:]
+    x = t.tensor(1.0); x[[0]]
+    x = t.tensor(1.0); x[[0], 0]
+    x = t.tensor(1.0); x[None, 0]
+    x = t.tensor(1.0); i = t.tensor([0]); x[i]
     x = t.tensor([3]); y = t.tensor(0); t.remainder(x, y)
     x = t.tensor([3]); 5 // (x - 3)
     x = t.tensor([3]); x //= x - 3
@@ -53,6 +70,31 @@ LAYOUTS = lines("""
 """How results lie in memory."""
 
 ALIKE = lines("""
+    x = t.ones(3); x[[1.5, 0.2]]
+    x = t.ones(3); x.real
+    x = t.ones(2, 3, requires_grad=True); x.sum(1, keepdim=True)._base is None
+    x = t.ones(2, 3); x.amax(1, keepdim=True).detach_()
+    x = t.ones(3); x.index_put((x > 0,), t.tensor(2))
+    x = t.arange(6).to(t.int8).reshape(2, 3); y = t.ones(2, 2).to(t.int8); t.addmm(y, x, x.t(), alpha=1.5)
+    x = t.arange(6).reshape(2, 3); y = t.ones(1, 2, 2).long(); t.baddbmm(y, x[None], x.t()[None], beta=1.9)
+    x = t.arange(12).reshape(1, 1, 12) - 6; F.conv1d(x, t.ones(1, 1, 3).long(), t.ones(1).long(), 2, 1)
+    x = t.arange(12).to(t.uint8).reshape(1, 1, 12); F.conv1d(x, t.full((1, 1, 3), 9).to(t.uint8))
+    x = t.arange(24).short().reshape(1, 2, 3, 4); F.conv2d(x, t.ones(2, 1, 2, 2).short(), groups=2)
+    x = t.arange(12).reshape(1, 1, 12) - 6; F.conv_transpose1d(x, t.ones(1, 1, 3).long())
+    x = t.arange(12).reshape(1, 1, 12) - 6; F.avg_pool1d(x, 3, 2, 1)
+    x = t.arange(12).reshape(1, 1, 3, 4) - 6; F.avg_pool2d(x, 2, padding=1, count_include_pad=False)
+    x = t.arange(12).reshape(1, 1, 3, 4) - 6; F.avg_pool2d(x, 2, divisor_override=3)
+    x = t.arange(48).reshape(1, 1, 3, 4, 4) - 20; F.avg_pool3d(x, (2, 2, 3))
+    x = t.tensor(1.0); x[None], x[...], x[True], x[False]
+    x = t.ones(3); y = t.tensor([2]); x[x > 0] = y
+    x = t.ones(3); y = t.tensor(2, dtype=t.int8); x[1:] = y
+    x = t.tensor([[1.0, float("nan"), 3.0, 4.0, 5.0]]); F.adaptive_avg_pool1d(x, 3)
+    x = t.tensor([[1.0, float("inf"), 3.0, 4.0, 5.0]]); F.adaptive_avg_pool1d(x, 3)
+    x = t.arange(25.0).reshape(1, 1, 5, 5); x = x / x; F.adaptive_avg_pool2d(x, (3, 2))
+    x = t.zeros(1, 1, 7, 5, 4); F.adaptive_avg_pool3d(x, (3, 2, 3))
+    x = t.tensor([float("nan"), 1.0, 1.0], requires_grad=True); t.autograd.grad(x.amax(), x)
+    x = t.tensor([3.0, 1.0, 1.0], requires_grad=True); t.autograd.grad(x.amin(), x)
+    x = t.ones(3, requires_grad=True); y = t.zeros(3); (y.add_(x * 2) * 3, y)
     x = t.ones(3, 3); i = t.tensor([-1]); x.take(i)
     x = t.ones(3, 3); i = t.tensor([[-1, 0, 0]]); t.take_along_dim(x, i, 0)
     x = t.ones(3, 3); i = t.tensor([-1]); x.index_fill(0, i, 5.0)

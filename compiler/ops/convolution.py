@@ -36,6 +36,7 @@ class Convolution(Composite):
     """
 
     name = "convolution"
+    categories = (1, 2)
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
@@ -134,6 +135,7 @@ class TransposedConvolution(Composite):
     """
 
     name = "transposed_convolution"
+    categories = (1, 2)
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int

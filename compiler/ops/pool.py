@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import reduce
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
-from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.convolution import padded
 from retrograd.compiler.ops.extremum import argmax
 from retrograd.compiler.ops.index import take, take_along
@@ -286,10 +286,12 @@ class MaxPoolIndices(_Pool):
 class AvgPool(_Pool):
     """The mean of each window; `divisor` in place of the number of elements, if it is not 0.
 
-    Elements added by padding count if `counted`; those that only `ceil_mode` adds never do.
+    Elements added by padding count if `counted`; those that only `ceil_mode` adds never do. Of whole numbers
+    the mean is cut to one.
     """
 
     name = "avg_pool"
+    categories = (1, 2)
     padding: Sizes
     counted: bool
     divisor: int
@@ -297,9 +299,14 @@ class AvgPool(_Pool):
     def formula(self, *values: Value) -> Value:
         (x,) = values
         if self.frame.few:
-            return reduce(rows.add, self.frame.elements(x, 0.0)) * self._weights(x)
-        shown = self.frame.windows(x, 0.0)
-        return sum_(shown, [len(shown.shape) - 1]) * self._weights(x)
+            total = reduce(rows.add, self.frame.elements(x, 0))
+        else:
+            shown = self.frame.windows(x, 0)
+            total = sum_(shown, [len(shown.shape) - 1])
+        if dtypes.of(x).is_floating_point:
+            return total * self._weights(x)
+        counts = self._counts(x)
+        return rows.floor_divide(total - rows.fmod(total, counts), counts)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -311,8 +318,13 @@ class AvgPool(_Pool):
 
     def _weights(self, x: Value) -> Value:
         """One over the number of elements in each window."""
+        weights = 1 / self._counts(x)
+        return weights if isinstance(weights, float) else weights.astype(dtypes.of(x).numpy)
+
+    def _counts(self, x: Value) -> Any:
+        """The number of elements in each window, one number if all are alike."""
         if self.divisor:
-            return 1 / self.divisor
+            return self.divisor
         counts = []
         lead = len(x.shape) - len(self.frame.sizes)
         for k, (size, step, low, high, added) in enumerate(
@@ -324,9 +336,8 @@ class AvgPool(_Pool):
             start = np.arange((n + low + high - size) // step + 1) * step - low
             first, end = (-added, n + added) if self.counted else (0, n)
             counts.append(np.minimum(start + size, end) - np.maximum(start, first))
-        weights = 1 / reduce(np.multiply.outer, counts)
-        same = bool((weights == weights.flat[0]).all())
-        return float(weights.flat[0]) if same else weights.astype(dtypes.of(x).numpy)
+        found = reduce(np.multiply.outer, counts)
+        return int(found.flat[0]) if bool((found == found.flat[0]).all()) else found
 
 
 # ---- as functions of values of any level -------------------------------------------------------------------
@@ -374,14 +385,11 @@ def adaptive_avg_pool(x: Value, places: Sequence[int]) -> Value:
     if all(n % count == 0 for n, count in zip(x.shape[lead:], places, strict=True)):
         return avg_pool(x, sizes, sizes, [0] * len(sizes))
     for axis, count in enumerate(places, lead):
-        start, end = _parts(x.shape[axis], count)
-        inside = np.arange(x.shape[axis])
-        share = (inside >= start[:, None]) & (inside < end[:, None])
-        matrix = np.ascontiguousarray((share / share.sum(1, keepdims=True)).T, dtypes.of(x).numpy)
-        order = [k for k in range(len(x.shape)) if k != axis] + [axis]
-        last = permute(x, order)
-        flat = dot(reshape(last, (prod(last.shape[:-1]), last.shape[-1])), matrix)
-        x = permute(reshape(flat, (*last.shape[:-1], count)), [order.index(k) for k in range(len(order))])
+        inside, (start, end) = _inside(x.shape[axis], count), _parts(x.shape[axis], count)
+        after, length = [1] * (len(x.shape) - axis - 1), end - start
+        own = np.arange(inside.shape[1]) < length[:, None]
+        shown = rows.where(own.reshape(*own.shape, *after), take(x, inside, axis), 0)
+        x = rows.div(sum_(shown, [axis + 1]), length.reshape(-1, *after).astype(dtypes.of(x).numpy))
     return x
 
 

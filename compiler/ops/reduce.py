@@ -160,11 +160,11 @@ class _Extremum(Reduction):
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
-        """Ties share the cotangent evenly, as in torch.amax."""
+        """Ties share the cotangent evenly, as in torch.amax; where NaN is the greatest, nothing equals it."""
         (x,) = inputs
-        chosen = rows.eq(x, spread(out, self.axes, x.shape))
-        share = cotangent / sum_(cast(chosen, dtypes.of(x)), self.axes)
-        return [rows.where(chosen, spread(share, self.axes, x.shape), 0.0)]
+        chosen = cast(rows.eq(x, spread(out, self.axes, x.shape)), dtypes.of(x))
+        share = cotangent / sum_(chosen, self.axes)
+        return [chosen * spread(share, self.axes, x.shape)]
 
 
 @register

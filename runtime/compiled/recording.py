@@ -66,7 +66,7 @@ class Recording:
         self.captured = tuple(captured)
         self.outputs = tuple(outputs)
         inputs = (*operands, *captured) if by_captured else operands
-        self.wanted = tuple(k for k, x in enumerate(inputs) if x.requires_grad)
+        self.wanted = tuple(k for k, x in enumerate(inputs) if trace.required_grad(x))
         """The inputs, counted through operands and then captured, by which it can be differentiated."""
         self.differentiable = tuple(k for k, x in enumerate(outputs) if x.requires_grad)
         """The outputs that have a derivative."""

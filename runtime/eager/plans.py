@@ -128,11 +128,13 @@ def _taking(given: Sequence[Node], out: Any, nodes: Sequence[Node], shown: Names
     return _run(inputs, nodes, shown, views if any(several) else made)
 
 
-def _step(node: Node, shown: str) -> Callable[..., Any]:
-    """The op applied to Tensors; to arrays, where it sees constants alone."""
+def _step(node: Node, shown: str, linked: bool = True) -> Callable[..., Any]:
+    """The op applied to Tensors; to arrays, where it sees constants alone. What shows elements that nobody
+    else has is no view, and not `linked`."""
     if not _has_operands(node):
         return _computing(node)
-    one = step(node.op, [i.type for i in node.inputs], node.type, shown)
+    by = None if linked or not kind_of(node.op).is_view else _computing(node)
+    one = step(node.op, [i.type for i in node.inputs], node.type, shown, by)
     return _in_order(one, shown) if type(node.op) is Contiguous and not isinstance(shown, OfGraph) else one
 
 
@@ -169,17 +171,20 @@ def _run(
 def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..., Tensor]:
     """The same for one result, which is one op where it can be."""
 
-    def steps() -> Callable[..., Tensor]:
-        return straight_to_one(inputs, node, lambda each: _step(each, shown(node) if each is node else ""))
+    def steps(linked: bool) -> Callable[..., Tensor]:
+        def one(each: Node) -> Callable[..., Any]:
+            return _step(each, shown(node) if each is node else "", linked)
+
+        return straight_to_one(inputs, node, one)
 
     if shows([node], inputs):
-        return steps()
+        return steps(linked=True)
     in_python = straight_to_one(inputs, node, _computing)
     native = small.same_to_one(inputs, node, in_python)
     if native is not None and (one := folded(inputs, node, shown(node))) is not None:
         op, name = one
         return step(op, [i.type for i in inputs], node.type, name, native)
-    return calls.unrecorded(native or in_python, len(inputs), steps())
+    return calls.unrecorded(native or in_python, len(inputs), steps(linked=False))
 
 
 def _straight(inputs: Sequence[Node], nodes: Sequence[Node]) -> Callable[..., list[Any]]:

@@ -118,7 +118,7 @@ def step(
     """
     kind = kind_of(op)
     differentiable = out.dtype.is_floating_point
-    if kind.is_view:
+    if kind.is_view and by is None:
         return calls.view(op, kind, _view_step(op, out, shown), shown, differentiable)
     compute = by or computing(op, types)
     if _keeps_order(op, types):

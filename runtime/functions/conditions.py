@@ -250,8 +250,6 @@ CONDITIONS: dict[str, Condition] = {
     ),
     "put": same("input", "source", "put_(): self and source expected to have the same dtype, but got "
                 "self.dtype = {} and source.dtype = {}"),
-    "index_put": same("input", "values", PUT),
-    "index_put_": same("input", "values", PUT),
     "dot": same("input", "tensor", "dot : expected both vectors to have same dtype, but found {} and {}"),
     "vdot": same("input", "tensor", "dot : expected both vectors to have same dtype, but found {} and {}"),
     "bmm": same("input", "mat2", EXPECTED),

@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DeviceError, DimensionError, ShapeError, mirrored
+from retrograd.compiler.errors import (
+    ArgumentError,
+    DeviceError,
+    DimensionError,
+    DtypeError,
+    ShapeError,
+    mirrored,
+)
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
@@ -30,13 +37,14 @@ from retrograd.runtime.eager.instant.calls import late
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.record import recorded
 from retrograd.runtime.eager.selection import Selection, select, written
+from retrograd.runtime.functions.conditions import PUT
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index, tensor_of
 from retrograd.runtime.functions.public import FUNCTIONS, axis_of, public
 from retrograd.runtime.functions.selecting import counts_unknown, masked_scatter
 from retrograd.runtime.functions.writing import written_by_numpy
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.names import legacy_name
+from retrograd.runtime.names import bare_legacy_name, legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 # ---- picks -------------------------------------------------------------------------------------------------
@@ -207,6 +215,8 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         )
     elements = like(new(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value, input)
     reading = read_index(input, index)
+    if index is not True and index is not False:
+        _check_dtypes(input, reading.picks, value)
     view = input if reading.takes_all(input) else reading.view(input)
     match reading.picks:
         case []:
@@ -220,6 +230,19 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             pass
         case picks:
             _put(view, _integers(input, picks), elements, accumulate=False)
+
+
+def _check_dtypes(input: Tensor, picks: Sequence[tuple[int, Tensor]], value: Any) -> None:
+    """Picks are written Tensors of the same dtype only; but one element under masks may be of any."""
+    if not picks or not isinstance(value, Tensor) or value.dtype is input.dtype:
+        return
+    if value.numel() == 1 and all(item.dtype is dtypes.bool_ for _, item in picks):
+        return
+    raise DtypeError(
+        f"{value.dtype} written into {input.dtype}",
+        mirrored(PUT.format(bare_legacy_name(input.dtype), bare_legacy_name(value.dtype))),
+        "cast the value with .to(dtype)",
+    )
 
 
 setattr(Tensor, "__setitem__", late(setitem, lambda: calls.setting(setitem)))  # noqa: B010  # as methods are
@@ -358,6 +381,7 @@ def index_put_(
         setitem(input, _spread(indices), values)
         return input
     reading, elements = read_index(input, _spread(indices)), like(values, input)
+    _check_dtypes(input, reading.picks, values)
     view = input if reading.takes_all(input) else reading.view(input)
     if reading.picks:
         _put(view, _integers(input, reading.picks), elements, accumulate=True)

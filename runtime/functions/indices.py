@@ -16,6 +16,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, mirrored, warn
+from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.public import known
 from retrograd.runtime.tensor import Tensor, new
@@ -75,16 +76,8 @@ def _items(x: Tensor, index: Any) -> list[Any]:
     given = [_as_item(i) for i in (index if isinstance(index, tuple) else (index,))]
     used = sum(_axes_used(i) for i in given)
     if used > x.ndim:
-        if not x.ndim:
-            raise DimensionError(
-                "an index of a 0-d tensor",
-                mirrored(
-                    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or "
-                    "`tensor.item<T>()` in C++ "
-                    "to convert "
-                    "a 0-dim tensor to a number"
-                ),
-            )
+        if not x.ndim and len(given) == 1 and not isinstance(given[0], Tensor):
+            raise DimensionError("an index of a 0-d tensor", mirrored(_of_no_axis(given[0])))
         raise DimensionError(
             f"{used} indices into a tensor of shape {list(x.shape)}",
             mirrored(f"too many indices for tensor of dimension {x.ndim}"),
@@ -95,6 +88,16 @@ def _items(x: Tensor, index: Any) -> list[Any]:
         raise DimensionError("an index with two ellipses", "an index can only have a single ellipsis ('...')")
     place = dots[0] if dots else len(given)
     return [*given[:place], *rest, *given[place + len(dots) :]]
+
+
+def _of_no_axis(item: Any) -> str:
+    """Why a 0-d tensor has no such part."""
+    if isinstance(item, slice):
+        return "slice() cannot be applied to a 0-dim tensor."
+    return (
+        "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+        "convert a 0-dim tensor to a number"
+    )
 
 
 _SEVERAL = (slice, list, tuple, Tensor, np.ndarray)
@@ -142,14 +145,34 @@ def tensor_of(item: Any) -> Tensor:
     if isinstance(item, list | tuple) and any(isinstance(i, Tensor) for i in item):
         item = [int(i) if isinstance(i, Tensor) and not i.ndim else i for i in item]
     try:
-        array = np.asarray(item)
-        return new(array if array.size and array.dtype.kind in "biuf" else array.astype(np.int64))
-    except (ValueError, TypeError):
+        return new(_whole(np.asarray(item)))
+    except (ValueError, TypeError) as error:
+        if isinstance(error, ArgumentError):
+            raise
         raise DimensionError(
             f"an index {item!r}",
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
             "valid indices",
         ) from None
+
+
+def _whole(array: Array) -> Array:
+    """A list's masks and integers as they are, other numbers cut to integers."""
+    if array.dtype.kind == "U":
+        raise ArgumentError(mirrored("new(): invalid data type 'str'"))
+    if array.dtype.kind == "f" and not (abs(array) < _BEYOND).all():
+        raise ArgumentError(mirrored("value cannot be converted to type int64 without overflow"))
+    try:
+        return array if array.size and array.dtype.kind in "bi" else array.astype(np.int64)
+    except OverflowError:
+        raise _beyond() from None
+
+
+_BEYOND = 2**63
+
+
+def _beyond() -> ArgumentError:
+    return ArgumentError(mirrored("Overflow when unpacking long long"))
 
 
 def _axes_used(item: Any) -> int:
@@ -211,6 +234,8 @@ def _enter_pick(reading: Reading, item: Tensor, x: Tensor) -> None:
 
 def _place(index: int, shape: Sequence[int], axis: int) -> int:
     size = shape[axis]
+    if not -_BEYOND <= index < _BEYOND:
+        raise _beyond()
     if not -size <= index < size:
         raise DimensionError(
             f"index {index} into a tensor of shape {list(shape)}",

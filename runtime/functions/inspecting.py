@@ -82,7 +82,13 @@ def _itself(name: str, what: str) -> None:
     same.__doc__ = what
 
 
-for _name in ("real", "conj", "conj_physical", "resolve_conj", "resolve_neg"):
+@public("real", attribute=True)
+def real(input: Tensor) -> Tensor:
+    """The operand itself: there are no complex dtypes."""
+    return input
+
+
+for _name in ("conj", "conj_physical", "resolve_conj", "resolve_neg"):
     _itself(_name, "The operand itself: there are no complex dtypes.")
 
 

@@ -7,7 +7,7 @@ next door. To add a product, bring its operands to `[…, m, k]` and `[…, k, n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import prod, trunc
 from typing import Any
 
 from retrograd.compiler import dtypes
@@ -16,6 +16,7 @@ from retrograd.compiler.ops import matrix, reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot as contract
 from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.creation import as_tensor, eye
 from retrograd.runtime.functions.public import axis_of, integer, public
 from retrograd.runtime.functions.reduction import reduced
@@ -261,6 +262,8 @@ def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) 
     NaNs.
     """
     _same_dtype(name, input, product)
+    if not input.dtype.is_floating_point:
+        beta, alpha = (int(stored(trunc(x), input.dtype.numpy)) for x in (beta, alpha))
     scaled = product if alpha == 1 else product * alpha
     spread = expand(input, product.shape)
     if beta == 0:

@@ -32,7 +32,10 @@ def reduced(op: Reducer, x: Tensor, axes: Sequence[int], keepdim: bool) -> Tenso
     if not x.ndim:
         return op(moves.reshape(x, (1,)), (0,))
     result: Tensor = op(x, axes)
-    return moves.unsqueeze(result, axes) if keepdim else result
+    if keepdim:
+        result = moves.unsqueeze(result, axes)
+        result._view = None  # of what nobody else has
+    return result
 
 
 def _accumulator(x: Tensor, dtype: object) -> Tensor:
