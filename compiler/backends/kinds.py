@@ -48,17 +48,17 @@ def literal(kind: str, number: Number) -> str:
         return str((int(number) + half) % (2 * half) - half)
     number = float(number)
     if kind == "f64":
-        return f"0x{_double_bits(number):016X}"
+        return f"0x{_double_bits(number)}"
     single = ctypes.c_float(number).value
     if kind == "f32":
-        return f"0x{_double_bits(single):016X}"
+        return f"0x{_double_bits(single)}"
     if kind == "f16":
         return f"0xH{_half_bits(number):04X}"
     return literal("i16", _bfloat_bits(single))
 
 
-def _double_bits(number: float) -> int:
-    return int.from_bytes(struct.pack(">d", number))
+def _double_bits(number: float) -> str:
+    return struct.pack(">d", number).hex().upper()
 
 
 def _half_bits(number: float) -> int:

@@ -12,9 +12,11 @@ free function below. Only intrinsics that NVPTX can select in f32 and f64 may ap
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
+from typing import TypeGuard
 
 from retrograd.compiler.backends.kinds import (
     FLOATS,
@@ -34,6 +36,12 @@ _NANS = ("0x7FF8", "0xFFF8", "0xH7E00", "0xHFE00")
 _NUMBER = re.compile(r"(?<=\w)\d+$")
 
 
+@functools.cache
+def _type(kind: str, lanes: int) -> str:
+    name = LLVM_TYPES[kind]
+    return name if lanes == 1 else f"<{lanes} x {name}>"
+
+
 @record(slots=True, eq=False)
 class Value:
     """An SSA value or a constant: `lanes` elements of `kind`."""
@@ -47,8 +55,7 @@ class Value:
     @property
     def type(self) -> str:
         """The LLVM type: `float`, `<16 x float>`."""
-        name = LLVM_TYPES[self.kind]
-        return name if self.lanes == 1 else f"<{self.lanes} x {name}>"
+        return _type(self.kind, self.lanes)
 
     @property
     def is_constant(self) -> bool:
@@ -374,18 +381,23 @@ class Block:
 def intrinsic(name: str, *values: Value) -> Value:
     """`llvm.NAME` of values of one type, giving that type."""
     first = values[0]
-    block = first.block
+    block, kind = first.block, first.type
     suffix = SUFFIXES[first.kind] if first.lanes == 1 else f"v{first.lanes}{SUFFIXES[first.kind]}"
     full = f"llvm.{name}.{suffix}"
-    block.declare(full, f"declare {first.type} @{full}({', '.join([first.type] * len(values))})")
-    operands = ", ".join(f"{v.type} {v.ref}" for v in values)
-    return block.pure(f"call {first.type} @{full}({operands})", first.kind, first.lanes)
+    if full not in block.declarations:
+        block.declare(full, f"declare {kind} @{full}({', '.join([kind] * len(values))})")
+    operands = ", ".join([f"{kind} {v.ref}" for v in values])
+    return block.pure(f"call {kind} @{full}({operands})", first.kind, first.lanes)
 
 
 def _alike(*operands: Value | Number) -> tuple[Value, ...]:
     """The operands, numbers among them made constants like the first Value."""
-    model = next(v for v in operands if isinstance(v, Value))
+    model = next(filter(_is_value, operands))
     return tuple(map(model.same, operands))
+
+
+def _is_value(x: Value | Number) -> TypeGuard[Value]:
+    return isinstance(x, Value)
 
 
 # fmt: off
@@ -407,8 +419,11 @@ def fma(a: Value | Number, b: Value | Number, c: Value | Number) -> Value:
 
 def _age(x: Value) -> int:
     """Of values in a function, the later ones have the larger numbers."""
-    found = _NUMBER.search(x.ref)
-    return int(found[0]) if found and not x.is_constant else -1
+    number = x.ref[2:]
+    if not (number.isdecimal() and x.ref[0] == "%"):
+        found = _NUMBER.search(x.ref)
+        number = found[0] if found and not x.is_constant else "-1"
+    return int(number)
 
 
 def copysign(magnitude: Value | Number, sign: Value | Number) -> Value:

@@ -19,6 +19,7 @@ from retrograd.compiler.ir.loops import (
     Exchange,
     For,
     If,
+    Kernel,
     Local,
     Program,
     Routine,
@@ -31,10 +32,11 @@ from retrograd.compiler.ir.loops import (
 
 def straight(program: Program, updates: Mapping[int, int]) -> frozenset[int]:
     """Of the outputs that are updates of inputs (by their numbers), those that are safe."""
+    touched = [_touched(kernel) for kernel in program.kernels] if updates else []
     return frozenset(
         output
         for output, place in updates.items()
-        if _is_safe(program, program.inputs[place], program.outputs[output])
+        if _is_safe(program, touched, program.inputs[place], program.outputs[output])
     )
 
 
@@ -49,8 +51,9 @@ def straight_in_launches(program: Program, launches: Program, updates: Mapping[i
 
 
 def _stays_safe(launches: Program, source: Buffer, target: Buffer) -> bool:
-    stored = [k for k, kernel in enumerate(launches.kernels) if _mentions(kernel.body, target)]
-    if len(stored) != 1 or any(_reads(kernel.body, source) for kernel in launches.kernels[stored[0] + 1 :]):
+    touched = [_touched(kernel) for kernel in launches.kernels]
+    stored = [k for k, (written, read) in enumerate(touched) if target in written | read]
+    if len(stored) != 1 or any(source in read for _, read in touched[stored[0] + 1 :]):
         return False
     body = launches.kernels[stored[0]].body
     places = {s.index for s in walk(body) if isinstance(s, Store) and s.buffer is target}
@@ -58,13 +61,12 @@ def _stays_safe(launches: Program, source: Buffer, target: Buffer) -> bool:
     return all(index in places for index in loads)
 
 
-def _is_safe(program: Program, source: Buffer, target: Buffer) -> bool:
-    stored = [k for k, kernel in enumerate(program.kernels) if _mentions(kernel.body, target)]
-    read = [k for k, kernel in enumerate(program.kernels) if _reads(kernel.body, source)]
-    if len(stored) != 1 or any(k > stored[0] for k in read):
+def _is_safe(program: Program, touched: Sequence[_Touched], source: Buffer, target: Buffer) -> bool:
+    stored = [k for k, (written, read) in enumerate(touched) if target in written | read]
+    if len(stored) != 1 or any(source in read for _, read in touched[stored[0] + 1 :]):
         return False
     kernel = program.kernels[stored[0]]
-    if _reads(kernel.body, target):
+    if target in touched[stored[0]][1]:
         return False
     times = 0
     for block, around in _blocks(kernel.body, ()):
@@ -132,11 +134,10 @@ def _block_is_safe(block: Sequence[Statement], source: Buffer, target: Buffer) -
     return all(index in stores for index in loads) and len(set(stores)) <= 1
 
 
-def _mentions(statements: Sequence[Statement], buffer: Buffer) -> bool:
-    return any(
-        isinstance(s, Store | Accumulate | Exchange) and s.buffer is buffer for s in walk(statements)
-    ) or _reads(statements, buffer)
+_Touched = tuple[set[Buffer], set[Buffer]]
+"""The buffers that a kernel writes, and those that it reads."""
 
 
-def _reads(statements: Sequence[Statement], buffer: Buffer) -> bool:
-    return any(isinstance(x, Load) and x.buffer is buffer for x in expressions(statements))
+def _touched(kernel: Kernel) -> _Touched:
+    written = {s.buffer for s in walk(kernel.body) if isinstance(s, Store | Accumulate | Exchange)}
+    return written, {e.buffer for e in expressions(kernel.body) if isinstance(e, Load)}

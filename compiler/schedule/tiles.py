@@ -66,7 +66,7 @@ class Shape(NamedTuple):
 
 def tile_shape(c: Contraction, machine: Machine) -> Shape:
     """The shape with which the product takes the fewest cycles."""
-    lanes, found = machine.lanes(c.out.dtype.itemsize), list[tuple[float, Shape]]()
+    lanes, found = machine.lanes(c.out.dtype.itemsize), list[tuple[float, int, int, int]]()
     sizes, across = _Sizes.of(c, lanes), -(-c.column.extent // lanes)
     written = c.row.extent * c.column.extent * c.out.dtype.itemsize
     widest = _NARROW if c.inner.extent <= SHALLOW and written > SECOND_LEVEL else _WIDEST
@@ -74,10 +74,10 @@ def tile_shape(c: Contraction, machine: Machine) -> Shape:
         for vectors in range(1, min(widest, across) + 1):
             if rows * vectors + min(rows, vectors) + 1 > machine.registers:
                 break
-            shape = Shape(rows, vectors, _depth(sizes, rows, vectors * lanes))
-            found.append((_cycles(sizes, shape), shape))
-    short = _SHORT if min(cycles for cycles, _ in found) < _BRIEF else 0.0
-    return min(found, key=lambda each: each[0] * (1 + short * each[1].rows * each[1].vectors))[1]
+            depth = _depth(sizes, rows, vectors * lanes)
+            found.append((_cycles(sizes, rows, vectors, depth), rows, vectors, depth))
+    short = _SHORT if min(found)[0] < _BRIEF else 0.0
+    return Shape(*min(found, key=lambda each: each[0] * (1 + short * each[1] * each[2]))[1:])
 
 
 @record(slots=True)
@@ -121,23 +121,22 @@ def _depth(s: _Sizes, rows: int, width: int) -> int:
     return -(-s.inner // (8 * pieces)) * 8
 
 
-def _cycles(s: _Sizes, shape: Shape) -> float:
+def _cycles(s: _Sizes, rows: int, vectors: int, depth: int) -> float:
     """Roughly, at two multiply-adds and two loads a cycle, and less from the second-level cache."""
-    blocks, apart = -(-s.rows // shape.rows), 1
-    panels, rest = divmod(s.columns, shape.vectors * s.lanes)
-    total = panels * _cycles_of_tile(s, shape, shape.vectors, blocks) if panels else 0.0
+    blocks, apart = -(-s.rows // rows), 1
+    panels, rest = divmod(s.columns, vectors * s.lanes)
+    total = panels * _cycles_of_tile(s, rows, vectors, depth, blocks) if panels else 0.0
     if rest:
-        last = -(-rest // s.lanes) if panels and s.exact else shape.vectors
-        total += _cycles_of_tile(s, shape, last, blocks)
-        apart += panels > 0 and (s.columns_apart or last < shape.vectors)
-    if s.rows_apart and blocks > 1 and s.rows % shape.rows:
+        last = -(-rest // s.lanes) if panels and s.exact else vectors
+        total += _cycles_of_tile(s, rows, last, depth, blocks)
+        apart += panels > 0 and (s.columns_apart or last < vectors)
+    if s.rows_apart and blocks > 1 and s.rows % rows:
         apart *= 2
     return blocks * total * (1 + _APART * (apart - 1))
 
 
-def _cycles_of_tile(s: _Sizes, shape: Shape, vectors: int, blocks: int) -> float:
+def _cycles_of_tile(s: _Sizes, rows: int, vectors: int, depth: int, blocks: int) -> float:
     """Of a tile of so many vectors, whose panel so many blocks of rows read."""
-    rows, depth = shape.rows, shape.depth
     bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)  # four: the latency of a multiply-add
     panel = min(vectors * s.lanes, s.columns) * depth * s.itemsize
     if blocks > 1 and panel > _FIRST_LEVEL * 5 // 4:

@@ -1,16 +1,14 @@
 """`func`: transforms of functions, as PyTorch's `torch.func`.
 
 `vmap` is for many examples at once, `transforms` has derivatives, `modules` makes a Module a function of its
-parameters; `rearranging` moves axes by their names.
+parameters.
 """
 
-from retrograd.runtime.func.functional import functionalize
 from retrograd.runtime.func.modules import (
     functional_call,
     replace_all_batch_norm_modules_,
     stack_module_state,
 )
-from retrograd.runtime.func.rearranging import rearrange
 from retrograd.runtime.func.transforms import (
     grad,
     grad_and_value,
@@ -25,7 +23,6 @@ from retrograd.runtime.func.vmap import vmap
 
 __all__ = [
     "functional_call",
-    "functionalize",
     "grad",
     "grad_and_value",
     "hessian",
@@ -33,7 +30,6 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
-    "rearrange",
     "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",
