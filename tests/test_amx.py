@@ -70,7 +70,10 @@ def error(ours: Array, a: Array, b: Array) -> float:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "shape",
-    [(144, 144, 144), (128, 160, 130), (150, 211, 177), (111, 310, 161), (200, 1030, 161), (144, 2050, 128)],
+    [
+        *((144, 144, 144), (128, 160, 130), (150, 211, 177), (111, 310, 161), (200, 1030, 161)),
+        *((96, 96, 96), (320, 31, 300), (700, 200, 90), (144, 2050, 128)),
+    ],
 )
 def test_errors_are_those_of_a_sum_in_float32(layout: str, shape: tuple[int, int, int]) -> None:
     a, b = operands(layout, *shape)

@@ -9,7 +9,7 @@ from retrograd.compiler.schedule.panels import steps
 
 _LINES, _DEEP = 16, 32
 """Rows, or columns, of a tile; inner positions."""
-_TILED, _SPLIT, _FETCHED, _BEGUN = 0.55, 16, 11, 22_000
+_TILED, _SPLIT, _FETCHED, _BEGUN = 0.55, 11, 11, 60_000
 """What a multiply-add on tiles, the splitting of an element, a sum that is used apart and the beginning take,
 in multiply-adds of vectors: measured on a processor of Intel's, family 6, model 167."""
 _WORTH = 0.9

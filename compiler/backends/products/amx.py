@@ -16,13 +16,19 @@ Linux, Documentation/arch/x86/xstate.rst.
 
 from __future__ import annotations
 
-from retrograd.compiler.backends.products.blocks import CONFIGURATION, configure, multiply_block, release
+from retrograd.compiler.backends.products.blocks import (
+    CONFIGURATION,
+    configure,
+    copy_part,
+    multiply_block,
+    release,
+)
+from retrograd.compiler.backends.products.near import Near, multiply_near, near_bytes
 from retrograd.compiler.backends.products.ranges import begin_ranges, fits, widen
 from retrograd.compiler.backends.products.records import Bytes, Item, Job, Plan, Sharing, Work
-from retrograd.compiler.backends.products.rooms import borrow, give_back
+from retrograd.compiler.backends.products.rooms import LARGE, borrow, give_back
 from retrograd.compiler.backends.products.split import (
     DEEP,
-    LINES,
     SIDE,
     STEP,
     Lanes,
@@ -32,6 +38,7 @@ from retrograd.compiler.backends.products.split import (
 from retrograd.compiler.backends.products.walk import spread
 from retrograd.compiler.native.language import (
     Array,
+    Byte,
     Float32,
     Order,
     Unsigned32,
@@ -54,6 +61,8 @@ _PIECE = 1024
 _NEAR = 128
 """Steps of the inner axis, of all blocks of rows of a task, whose parts stay in the second-level cache beside
 all else."""
+_NEAR_BYTES = 1 << 19
+"""Of parts that stay in the second-level cache, so that operands are split while they are multiplied."""
 _TASKS = 8
 """Tasks that there should be, for threads to share."""
 _SPLIT_AT_ONCE = 1 << 16
@@ -62,8 +71,6 @@ _LINE = 64
 """Bytes of a line of a tile, and of the cache."""
 _SLACK = 1024
 """Bytes after all sums that the last vectors may read, and ignore."""
-_HALVES = (0, LINES)
-"""Columns where the vectors of a block begin."""
 _ARCH_PRCTL, _ASK, _TILES = 158, 0x1023, 18
 _GRANTED, _REFUSED = 1, 2
 _LARGE = 1 << 26
@@ -236,6 +243,9 @@ def do_pieces(split: Split) -> bool:
     rows.pick, columns.pick = plan.singles, plan.singles
     blocks, panels = parts_of(rows.extent, SIDE), parts_of(columns.extent, SIDE)
     steps = parts_of(parts_of(plan.inner_extent, pieces_of(plan)), DEEP)
+    near = near_bytes(min(blocks, panels), steps)
+    if split.shared is None and pieces_of(plan) == 1 and near <= _NEAR_BYTES:
+        return do_near(split, near, blocks, panels, steps)
     split.row_blocks, split.column_blocks, split.depth = blocks, panels, steps * DEEP
     split.row_share = parts_of(_SPLIT_AT_ONCE, SIDE * split.depth)
     split.column_share = parts_of(_SPLIT_AT_ONCE, DEEP * max(columns.extent, 1))
@@ -258,6 +268,34 @@ def do_pieces(split: Split) -> bool:
             break
     give_back(room)
     return found
+
+
+@native
+def do_near(split: Split, bytes: int, blocks: int, panels: int, steps: int) -> bool:
+    """The same, of operands that are split while they are multiplied."""
+    room = borrow(bytes) if bytes >= LARGE else None
+    if room is None:
+        return do_near_in(split, stack(Array[Byte], bytes, 64), blocks, panels, steps)
+    found = do_near_in(split, room, blocks, panels, steps)
+    give_back(room)
+    return found
+
+
+@native
+def do_near_in(split: Split, room: Bytes, blocks: int, panels: int, steps: int) -> bool:
+    near, ranges = stack(Near), stack(Array[Unsigned32], 4)
+    rows, columns, rowwise = split.rows, split.columns, panels < blocks
+    near.rows, near.columns, near.steps = rows, columns, steps
+    near.kept, near.kept_blocks = columns if rowwise else rows, min(blocks, panels)
+    near.passing, near.passing_blocks = rows if rowwise else columns, max(blocks, panels)
+    near.kept.to, near.passing.to = room, room + near.kept_blocks * steps * STEP
+    rows.ranges, columns.ranges = ranges, ranges + 2
+    near.inner, near.sums, near.line = split.plan.inner_extent, split.sums, split.row
+    near.padded = 1 if split.plan.epilogue is not None else 0
+    configure(CONFIGURATION)
+    multiply_near(near)
+    release()
+    return fits(ranges, near.inner)
 
 
 @native
@@ -359,14 +397,6 @@ def multiply_edge(split: Split, a: Bytes, b: Bytes, steps: int, to: Bytes, tall:
     multiply_block(a, b, steps, own, line, tall, wide, split.first == 0)
     for k in range(tall):
         copy_part(to + k * split.row, own + k * line, wide)
-
-
-@inlined
-def copy_part(to: Bytes, source: Bytes, count: int) -> None:
-    """So many elements, two vectors at most."""
-    for at in _HALVES:
-        there, whence = inside(Array[Float32], to, 4 * at), inside(Array[Float32], source, 4 * at)
-        put(there, take(Lanes, whence, count - at, 0.0), count - at)
 
 
 # ---- functions of C ----------------------------------------------------------------------------------------

@@ -9,9 +9,23 @@ Intel, "Intel 64 and IA-32 Architectures Software Developer's Manual", volume 1,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from retrograd.compiler.backends.products.records import Bytes
-from retrograd.compiler.backends.products.split import LINES, PART, SIDE, STEP, TILE
-from retrograd.compiler.native.language import Array, Byte, Int32, constants, inlined, intrinsic, native
+from retrograd.compiler.backends.products.split import LINES, PART, SIDE, STEP, TILE, Lanes
+from retrograd.compiler.native.language import (
+    Array,
+    Byte,
+    Float32,
+    Int32,
+    constants,
+    inlined,
+    inside,
+    intrinsic,
+    native,
+    put,
+    take,
+)
 
 CONFIGURATION = constants(
     Array[Byte], "amx_tiles", *(1, 0), *[0] * 14, *[64, 0] * 8, *[0] * 16, *[16] * 8, *[0] * 8
@@ -19,6 +33,8 @@ CONFIGURATION = constants(
 """Palette 1; bytes of a line, and lines, of eight tiles."""
 _LINE = 64
 """Bytes of a line of a tile, and of the cache."""
+_HALVES = (0, LINES)
+"""Columns where the vectors of a block begin."""
 _TO_WRITE, _NEAREST, _DATA = 1, 3, 1
 
 
@@ -34,24 +50,39 @@ def multiply_block(
     else:
         load_tiles(to, line)
     for _ in range(steps):
-        take_left(a, below)
-        take_right(b, beside)
-        add_products(below, beside)  # l · h
-        take_left(a + PART, below)
-        add_products(below, beside)  # m · h
-        take_right(b + PART, beside)
-        add_products(below, beside)  # m · m
-        take_left(a + 2 * PART, below)
-        add_products(below, beside)  # h · m
-        take_right(b + 2 * PART, beside)
-        add_products(below, beside)  # h · l
-        take_right(b, beside)
-        add_products(below, beside)  # h · h
+        add_step(a, b, below, beside, nothing)
         a, b = a + STEP, b + STEP
-    store_tile(0, to, line)
-    store_tile(1, to + _LINE, line)
-    store_tile(2, to + LINES * line, line)
-    store_tile(3, to + LINES * line + _LINE, line)
+    store_tiles(to, line)
+
+
+@inlined
+def add_step(a: Bytes, b: Bytes, below: bool, beside: bool, meanwhile: Callable[[int], None]) -> None:
+    """The products of a step of the inner axis, in so many parts: what else is to be done after each of them
+    is told its number."""
+    take_left(a, below)
+    take_right(b, beside)
+    add_products(below, beside)  # l · h
+    meanwhile(0)
+    take_left(a + PART, below)
+    add_products(below, beside)  # m · h
+    meanwhile(1)
+    take_right(b + PART, beside)
+    add_products(below, beside)  # m · m
+    meanwhile(2)
+    take_left(a + 2 * PART, below)
+    add_products(below, beside)  # h · m
+    meanwhile(3)
+    take_right(b + 2 * PART, beside)
+    add_products(below, beside)  # h · l
+    meanwhile(4)
+    take_right(b, beside)
+    add_products(below, beside)  # h · h
+    meanwhile(5)
+
+
+@inlined
+def nothing(part: int) -> None:
+    pass
 
 
 @inlined
@@ -60,6 +91,11 @@ def begin_tiles(to: Bytes, line: int) -> None:
     for k in range(SIDE):
         prefetch(to + k * line, _TO_WRITE, _NEAREST, _DATA)
         prefetch(to + k * line + _LINE, _TO_WRITE, _NEAREST, _DATA)
+    zero_tiles()
+
+
+@inlined
+def zero_tiles() -> None:
     zero_tile(0)
     zero_tile(1)
     zero_tile(2)
@@ -73,6 +109,22 @@ def load_tiles(place: Bytes, line: int) -> None:
     load_tile(1, place + _LINE, line)
     load_tile(2, place + LINES * line, line)
     load_tile(3, place + LINES * line + _LINE, line)
+
+
+@inlined
+def copy_part(to: Bytes, source: Bytes, count: int) -> None:
+    """So many elements, two vectors at most."""
+    for at in _HALVES:
+        there, whence = inside(Array[Float32], to, 4 * at), inside(Array[Float32], source, 4 * at)
+        put(there, take(Lanes, whence, count - at, 0.0), count - at)
+
+
+@inlined
+def store_tiles(to: Bytes, line: int) -> None:
+    store_tile(0, to, line)
+    store_tile(1, to + _LINE, line)
+    store_tile(2, to + LINES * line, line)
+    store_tile(3, to + LINES * line + _LINE, line)
 
 
 @inlined

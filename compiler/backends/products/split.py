@@ -16,6 +16,7 @@ Higher-Precision Computations", ARITH 2019.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from retrograd.compiler.backends.products.records import Block, Bytes, Copying
@@ -49,8 +50,10 @@ STEP = 3 * PART
 _ROUND, _HIGH, _HALF = 0x8000, 0xFFFF0000, 16
 """What rounds to the nearest number of 8 bits, the bits of such a number, and how many there are."""
 _ALL = 0xFFFFFFFF
-_LINE = 4 * SIDE
-"""Bytes of a line of what is turned."""
+SPLITS = 6
+"""Times that a step is split a sixth of: some lines of a tile."""
+_LINE, _TILE_LINE = 4 * SIDE, 4 * LINES
+"""Bytes of a line of what is turned, and of a tile."""
 
 
 class Side(Record):
@@ -76,64 +79,79 @@ class Side(Record):
     doubled; from the least, 1 is taken."""
 
 
-class Lines(Record):
-    """What is known of a tile that is split. Distances are bytes."""
+class Step(Record):
+    """A block of an operand at the inner positions of a tile, which is split. Distances are bytes."""
 
-    step: int
-    """From a line to the next."""
-    second: int
-    """From the first element of a word to the second."""
-    lines: int
-    """Lines that there are."""
-    second_lines: int
-    """Lines of which there is the second element."""
-    lanes: int
-    second_lanes: int
-    low: int
-    """From the tile of the first part to that of l, and so on."""
-    high: int
-    least: Array[Unsigned32]
-    most: Array[Unsigned32]
+    right: int
+    """Is it the right operand's?"""
+    source: Bytes
+    across: int
+    """From a row, or a column, to the next."""
+    inner: int
+    """From an inner position to the next."""
+    there: int
+    """Rows or columns that there are."""
+    deep: int
+    """Inner positions that there are."""
+    to: Bytes
+    turned: Bytes
+    """Where it lies turned, if it must be."""
+    bounds: Array[Unsigned32]
+    """Of each lane so far the least and the greatest, as `Side.ranges` has them: of each sixth of a step
+    apart, for what was just written is read slowly."""
+
+
+@inlined
+def begin_steps(step: Step, side: Side, turned: Bytes, bounds: Array[Unsigned32]) -> None:
+    """Nothing of an operand is split."""
+    step.right, step.turned, step.bounds = side.right, turned, bounds
+    for part in range(SPLITS):
+        put(bounds + 2 * LINES * part, cast(Words, _ALL))
+        put(bounds + 2 * LINES * part + LINES, cast(Words, 0))
+
+
+@inlined
+def tell_range(step: Step, ranges: Array[Unsigned32]) -> None:
+    """That of all that was split."""
+    least, most = take(Words, step.bounds), take(Words, step.bounds + LINES)
+    for part in range(1, SPLITS):
+        least = lesser(least, take(Words, step.bounds + 2 * LINES * part))
+        most = greater(most, take(Words, step.bounds + 2 * LINES * part + LINES))
+    ranges[0] = reduce(lambda x, y: min(x, y), least)
+    ranges[1] = reduce(lambda x, y: max(x, y), most)
 
 
 @native
 def split_some(side: Side, number: int, first: int, count: int) -> None:
     """The parts of a block of rows, of so many inner positions from one on; or of all blocks of columns, of
     some inner positions: as an operand is read in the order in which it lies. And the range of that."""
-    told = stack(Lines)
-    told.least, told.most = stack(Array[Unsigned32], LINES, 64), stack(Array[Unsigned32], LINES, 64)
-    put(told.least, cast(Words, _ALL))
-    put(told.most, cast(Words, 0))
-    told.low = 2 * PART if side.right != 0 else 0
-    told.high = 2 * PART - told.low
+    step, bounds = stack(Step), stack(Array[Unsigned32], 2 * LINES * SPLITS, 64)
+    begin_steps(step, side, cast(Bytes, stack(Array[Float32], SIDE * DEEP, 64)), bounds)
     block_bytes = (count + DEEP - 1) // DEEP * STEP
     if side.right != 0:
-        deep = min(count - number * DEEP, DEEP)
+        deep, to = min(count - number * DEEP, DEEP), side.to + number * STEP
         for block in range((side.extent + SIDE - 1) // SIDE):
-            split_step(
-                told, side, block, first + number * DEEP, deep, side.to + block * block_bytes + number * STEP
-            )
+            find_step(step, side, block, first + number * DEEP, deep, to + block * block_bytes)
+            split_step(step)
     else:
         to = side.to + number * block_bytes
         for k in range(0, count, DEEP):
-            split_step(told, side, number, first + k, min(count - k, DEEP), to)
+            find_step(step, side, number, first + k, min(count - k, DEEP), to)
+            split_step(step)
             to += STEP
-    side.ranges[2 * number] = reduce(lambda x, y: min(x, y), take(Words, told.least))
-    side.ranges[2 * number + 1] = reduce(lambda x, y: max(x, y), take(Words, told.most))
+    tell_range(step, side.ranges + 2 * number)
 
 
 @native
-def split_step(told: Lines, side: Side, block: int, k: int, deep: int, to: Bytes) -> None:
-    """The tiles of a block, so many inner positions from one on."""
-    there = min(side.extent - block * SIDE, SIDE)
-    source = side.at + block * SIDE * side.across + k * side.inner
-    if side.turn is None:
-        split_tiles(told, side, source, side.across, side.inner, there, deep, to)
-        return
-    turned = cast(Bytes, stack(Array[Float32], SIDE * DEEP, 64))
-    turn_block(side, turned, source, there, deep)
-    across = 4 if side.right != 0 else _LINE
-    split_tiles(told, side, turned, across, 4 + _LINE - across, there, deep, to)
+def find_step(step: Step, side: Side, block: int, k: int, deep: int, to: Bytes) -> None:
+    """The step of a block that begins at an inner position, turned if it must be."""
+    step.there, step.deep, step.to = min(side.extent - block * SIDE, SIDE), deep, to
+    step.source = side.at + block * SIDE * side.across + k * side.inner
+    step.across, step.inner = side.across, side.inner
+    if side.turn is not None:
+        turn_block(side, step.turned, step.source, step.there, deep)
+        step.source, step.across = step.turned, 4 if side.right != 0 else _LINE
+        step.inner = 4 + _LINE - step.across
 
 
 @native
@@ -149,33 +167,55 @@ def turn_block(side: Side, to: Bytes, source: Bytes, there: int, deep: int) -> N
 
 
 @native
-def split_tiles(
-    told: Lines, side: Side, source: Bytes, across: int, inner: int, there: int, deep: int, to: Bytes
-) -> None:
-    """The two tiles of a block's parts, at some inner positions."""
-    for start in range(0, there, LINES):
-        beside = min(there - start, LINES)
-        if side.right != 0:
-            told.step, told.second = inner, LINES * inner
-            told.lines, told.second_lines = min(deep, LINES), deep - LINES
-            told.lanes, told.second_lanes = beside, beside
-        else:
-            told.step, told.second = across, LINES * inner
-            told.lines, told.second_lines = beside, beside
-            told.lanes, told.second_lanes = min(deep, LINES), deep - LINES
-        split_tile(told, source + start * across, to)
-        to += TILE
+def split_step(step: Step) -> None:
+    for part in range(SPLITS):
+        split_lines(step, part)
 
 
 @native
-def split_tile(told: Lines, source: Bytes, to: Bytes) -> None:
-    """The tile of each part. What is not there is 0."""
-    least, most = take(Words, told.least), take(Words, told.most)
-    step, second, low, high = told.step, told.second, told.low, told.high
-    for line in range(LINES):
-        count = told.lanes if line < told.lines else 0
-        second_count = told.second_lanes if line < told.second_lines else 0
-        x, y = some(source, count), some(source + second, second_count)
+def split_lines(step: Step, part: int) -> None:
+    """Some lines of a tile of each part. What is not there is 0."""
+    tile, third = part // 3, part % 3
+    line, end = LINES * third // 3, LINES * (third + 1) // 3
+    low, beside = 2 * PART if step.right != 0 else 0, min(step.there - tile * LINES, LINES)
+    if beside <= 0:
+        return
+    on, lines, second_lines, lanes, second_lanes = step.across, beside, beside, step.deep, step.deep - LINES
+    if step.right != 0:
+        on, lines, second_lines, lanes, second_lanes = (
+            step.inner, step.deep, step.deep - LINES, beside, beside
+        )  # fmt: skip
+    source = step.source + tile * LINES * step.across + line * on
+    to = step.to + tile * TILE + line * _TILE_LINE
+    bounds = step.bounds + 2 * LINES * part
+    if min(min(lines, second_lines), min(lanes, second_lanes)) >= LINES:
+        split_each(step, bounds, source, on, to, low, line, end, all_lanes, all_lanes)
+        return
+    split_each(
+        step, bounds, source, on, to, low, line, end,
+        lambda place, number: some(place, min(lanes, LINES) if number < lines else 0),
+        lambda place, number: some(place, second_lanes if number < second_lines else 0),
+    )  # fmt: skip
+
+
+@inlined
+def split_each(
+    step: Step,
+    bounds: Array[Unsigned32],
+    source: Bytes,
+    on: int,
+    to: Bytes,
+    low: int,
+    line: int,
+    end: int,
+    first: Callable[[Bytes, int], Lanes],
+    second: Callable[[Bytes, int], Lanes],
+) -> None:
+    """The same, given what reads the elements of a line: the first of each word, and the second."""
+    high, apart = 2 * PART - low, LINES * step.inner
+    least, most = take(Words, bounds), take(Words, bounds + LINES)
+    for number in range(line, end):
+        x, y = first(source, number), second(source + apart, number)
         sizes, others = sizes_of(x), sizes_of(y)
         least = lesser(least, lesser(sizes - 1, others - 1))
         most = greater(most, greater(sizes, others))
@@ -185,9 +225,14 @@ def split_tile(told: Lines, source: Bytes, to: Bytes) -> None:
         put(words(to, high), joined(h, h2))
         put(words(to, PART), joined(m, m2))
         put(words(to, low), joined(x - m, y - m2))
-        source, to = source + step, to + 4 * LINES
-    put(told.least, least)
-    put(told.most, most)
+        source, to = source + on, to + _TILE_LINE
+    put(bounds, least)
+    put(bounds + LINES, most)
+
+
+@inlined
+def all_lanes(source: Bytes, _: int) -> Lanes:
+    return take(Lanes, cast(Array[Float32], source))
 
 
 @inlined

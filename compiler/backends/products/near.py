@@ -1,0 +1,169 @@
+"""Products on tiles (AMX) whose operands stay in the near caches, in the native language.
+
+    for each block of a side that passes, and of one that is kept, and for each step of the inner axis:
+        add the products of its parts; meanwhile, split what the next step needs that is not split yet
+
+Tiles and vectors are different parts of a processor, and so work at the same time. Parts are kept of all of
+the shorter side, but of one block of the other alone: so few that they stay in the nearest cache where the
+operands are small.
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.backends.products.blocks import add_step, copy_part, store_tiles, zero_tiles
+from retrograd.compiler.backends.products.records import Bytes
+from retrograd.compiler.backends.products.split import (
+    DEEP,
+    LINES,
+    SIDE,
+    SPLITS,
+    STEP,
+    Side,
+    Step,
+    begin_steps,
+    find_step,
+    split_lines,
+    split_step,
+    tell_range,
+)
+from retrograd.compiler.native.language import (
+    Array,
+    Float32,
+    Record,
+    Unsigned32,
+    cast,
+    inlined,
+    native,
+    stack,
+)
+
+_LINE = 4 * SIDE
+"""Bytes of a line of a block of sums."""
+
+
+class Near(Record):
+    """A product. Distances are bytes."""
+
+    rows: Side
+    columns: Side
+    kept: Side
+    """One of them, whose parts are kept."""
+    passing: Side
+    """The other one."""
+    kept_blocks: int
+    passing_blocks: int
+    steps: int
+    """Of the inner axis."""
+    inner: int
+    """Inner positions."""
+    sums: Bytes
+    line: int
+    """From a row of the sums to the next."""
+    padded: int
+    """Are there whole blocks of sums?"""
+    own: Bytes
+    """A block of them, for those that are not whole."""
+    kept_step: Step
+    """What is split of a side, if anything is."""
+    passing_step: Step
+    splits_kept: int
+    splits_passing: int
+
+
+@inlined
+def near_bytes(blocks: int, steps: int) -> int:
+    """Room for the parts of so many blocks that are kept, and of one that passes."""
+    return (blocks * steps + max(steps, 2)) * STEP
+
+
+@native
+def multiply_near(near: Near) -> None:
+    """The sums, and the ranges of both sides."""
+    near.own, near.kept_step, near.passing_step = new_block(), stack(Step), stack(Step)
+    begin_steps(near.kept_step, near.kept, new_block(), stack(Array[Unsigned32], 2 * LINES * SPLITS, 64))
+    begin_steps(
+        near.passing_step, near.passing, new_block(), stack(Array[Unsigned32], 2 * LINES * SPLITS, 64)
+    )
+    look(near, 0, 0, 0)
+    split_step(near.kept_step)
+    split_step(near.passing_step)
+    for passing in range(near.passing_blocks):
+        for kept in range(near.kept_blocks):
+            multiply_own(near, kept, passing)
+    tell_range(near.kept_step, near.kept.ranges)
+    tell_range(near.passing_step, near.passing.ranges)
+
+
+@inlined
+def new_block() -> Bytes:
+    return cast(Bytes, stack(Array[Float32], SIDE * DEEP, 64))
+
+
+@inlined
+def new_bounds() -> Array[Unsigned32]:
+    return stack(Array[Unsigned32], 2 * LINES * SPLITS, 64)
+
+
+@native
+def multiply_own(near: Near, kept: int, passing: int) -> None:
+    """A block of rows by one of columns."""
+    rowwise, steps = near.kept.right != 0, near.steps
+    row, column = (passing if rowwise else kept) * SIDE, (kept if rowwise else passing) * SIDE
+    tall, wide = near.rows.extent - row, near.columns.extent - column
+    below, beside = tall > LINES, wide > LINES
+    place, line = near.sums + row * near.line + column * 4, near.line
+    to, whole = place, near.padded != 0 or min(tall, wide) >= SIDE
+    if not whole:
+        to, line = near.own, _LINE
+    zero_tiles()
+    for step in range(steps):
+        if step + 1 < steps:
+            look(near, step + 1, kept, passing)
+        elif kept + 1 < near.kept_blocks:
+            look(near, 0, kept + 1, passing)
+        else:
+            look(near, 0, 0, passing + 1)
+        a, b = kept_place(near, kept, step), passing_place(near, passing, step)
+        if rowwise:
+            a, b = b, a
+        add_step(a, b, below, beside, lambda part: split_ahead(near, part))
+    store_tiles(to, line)
+    if not whole:
+        for k in range(min(tall, SIDE)):
+            copy_part(place + k * near.line, to + k * line, min(wide, SIDE))
+
+
+@inlined
+def kept_place(near: Near, block: int, step: int) -> Bytes:
+    """Where the parts of a side are."""
+    return near.kept.to + (block * near.steps + step) * STEP
+
+
+@inlined
+def passing_place(near: Near, block: int, step: int) -> Bytes:
+    """A step's are written over those of the block before; a single step's over those of the block before
+    that."""
+    return near.passing.to + (step if near.steps > 1 else block & 1) * STEP
+
+
+@native
+def look(near: Near, step: int, kept: int, passing: int) -> None:
+    """What a step needs: each side is split for the first block of the other one."""
+    k = step * DEEP
+    deep = min(near.inner - k, DEEP)
+    near.splits_kept, near.splits_passing = 0, 0
+    if passing == 0:
+        near.splits_kept = 1
+        find_step(near.kept_step, near.kept, kept, k, deep, kept_place(near, kept, step))
+    if kept == 0 and passing < near.passing_blocks:
+        near.splits_passing = 1
+        find_step(near.passing_step, near.passing, passing, k, deep, passing_place(near, passing, step))
+
+
+@inlined
+def split_ahead(near: Near, part: int) -> None:
+    """A part of it."""
+    if near.splits_kept != 0:
+        split_lines(near.kept_step, part)
+    if near.splits_passing != 0:
+        split_lines(near.passing_step, part)
