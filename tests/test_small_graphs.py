@@ -31,10 +31,11 @@ from retrograd.compiler.ops import (
     window,
 )
 from retrograd.compiler.ops.composite import Composite
-from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.instant import loops
-from retrograd.runtime.functions.rows import ROWS
+from retrograd.runtime.eager.kernels import rules
+from retrograd.runtime.functions.rows import APPLY, ROWS
 from retrograd.runtime.native.small import kernels, program
 
 F = rg.nn.functional
@@ -367,6 +368,45 @@ def test_rows_by_themselves_to_the_bit(row: Elementwise, dtype: type) -> None:
     by_itself = loops.of_row(row, x.dtype)
     assert by_itself is not None
     np.testing.assert_array_equal(alone(row, [x])(x).view(np.uint8), by_itself(x).view(np.uint8))
+
+
+RULES = [
+    (row, operand)
+    for row in OPS.values()
+    if isinstance(row, Elementwise)
+    for operand, rule in enumerate(row._rules)
+    if rule is not None
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("row", "operand"), RULES, ids=lambda x: getattr(x, "name", x))
+def test_rules_are_their_formulas(row: Elementwise, operand: int, dtype: type) -> None:
+    x = np.random.default_rng(3).uniform(0.1, 0.9, (3, 7)).astype(dtype)
+    condition = [x > 0.5] if row.types is Types.SELECT else []
+    operands = [*condition, *[x, x[::-1].copy(), x * 0.5 + 1, x + 2][: row.arity - len(condition)]]
+    tolerance, needed = 2e-5 if dtype is np.float32 else 1e-12, [k == operand for k in range(row.arity)]
+    rule = rules(row, x.dtype)[operand]
+    assert rule is not None
+    with np.errstate(all="ignore"):  # a few are outside of the domain
+        arrays = [*operands, row.evaluate(*operands), x - 0.5]
+        wanted = row.adjoint(arrays[-1], arrays[-2], operands, needed)[operand]
+        for ordered in (arrays, [np.asfortranarray(a) for a in arrays]):
+            np.testing.assert_allclose(rule(*ordered), wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["fmax", "logaddexp", "xlogy", "lerp", "nan_to_num"])
+def test_formulas_of_any_operands_have_the_bits_of_small_graphs(name: str) -> None:
+    row = OPS[name]
+    assert isinstance(row, Elementwise)
+    x = np.random.default_rng(4).standard_normal((3, 5)).astype(np.float32)
+    number, column = np.asarray(0.25, np.float32), x[:, :1].copy()
+    for first in (x, x.T.copy().T, number, column):
+        operands = [first, abs(x), number, number][: row.arity]
+        found = APPLY[name](*[rg.from_numpy(a) for a in operands]).numpy()
+        wanted = alone(row, operands)(*operands)
+        assert found.shape == wanted.shape
+        np.testing.assert_array_equal(found.view(np.uint32), wanted.view(np.uint32))
 
 
 @pytest.mark.parametrize(

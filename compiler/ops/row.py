@@ -29,7 +29,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ir.graph import INTERPRETERS, Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.derived import DERIVED
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.record import record
@@ -111,7 +111,7 @@ class Elementwise(Op):
     @cached_property
     def expansion(self) -> Callable[..., Value]:
         """The formula as a function of values of any level."""
-        return _function(self.formula, [*self.operands])
+        return function_of(self.formula, [*self.operands])
 
     @cached_property
     def partials(self) -> tuple[str | None, ...]:
@@ -123,11 +123,11 @@ class Elementwise(Op):
     @cached_property
     def _rules(self) -> tuple[Callable[..., Value] | None, ...]:
         names = [*self.operands, "out", "ct"]
-        return tuple(None if p is None else _function(cotangent_text(p), names) for p in self.partials)
+        return tuple(None if p is None else function_of(cotangent_text(p), names) for p in self.partials)
 
     def inside(self, *operands: Array) -> Array:
         """Whether the operands lie in the domain."""
-        return np.asarray(_function(self.domain, [*self.operands])(*operands) if self.domain else True)
+        return np.asarray(function_of(self.domain, [*self.operands])(*operands) if self.domain else True)
 
     def infer(self, *types: Type) -> Type:
         if len(types) != self.arity:
@@ -266,11 +266,16 @@ def cotangent_text(partial_text: str) -> str:
     return "-ct" if partial_text == "-1" else f"ct * ({partial_text})"
 
 
+def passes(text: str) -> int:
+    """The rows that a formula calls."""
+    return sum(isinstance(node, ast.Call) for node in ast.walk(calls(parse(text))))
+
+
 def _call(name: str, *arguments: ast.expr) -> ast.expr:
     return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
 
 
-def _function(text: str, operands: Sequence[str]) -> Callable[..., Value]:
+def function_of(text: str, operands: Sequence[str]) -> Callable[..., Value]:
     """The formula as a Python function of values of any level."""
     body = calls(_fold(parse(text), set(operands)))
     head = ast.arguments([], [ast.arg(o) for o in operands], None, [], [], None, [])
@@ -316,8 +321,10 @@ def _polynomial(t: Value, *coefficients: float) -> Value:
     return result
 
 
-def _like(value: Value, number: float) -> Array:
-    return np.asarray(number, dtype=dtypes.of(value).numpy)
+def _like(value: Value, number: float) -> Value:
+    lift = getattr(INTERPRETERS.get(type(value)), "lift", None)
+    lifted: Value = np.asarray(number, dtype=dtypes.of(value).numpy) if lift is None else lift(value, number)
+    return lifted
 
 
 _CONSTANTS: dict[str, Any] = {n: getattr(math, n) for n in ("pi", "inf", "nan", "sqrt", "log", "exp")}

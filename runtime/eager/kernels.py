@@ -2,8 +2,8 @@
 operands are.
 
 A formula is a Python function whose names stand for rows (`compiler.ops.row`). The same code, with names that
-stand for NumPy's functions, is what runs here: `kernel(row)` evaluates, `rules(row)` are the cotangents of
-the operands. Nothing is said anew, and nothing is to be added for a new row. Python numbers in formulas take
+stand for NumPy's functions, is what runs here: `kernel(row)` evaluates, `rules(row, dtype)` are the operands'
+cotangents. Nothing is said anew, and nothing is to be added for a new row. Python numbers in formulas take
 the arrays' dtype (NumPy 2's rule).
 """
 
@@ -32,16 +32,23 @@ def kernel(row: Elementwise) -> Kernel:
     return row.numpy or in_float32(_on_arrays(row.expansion))
 
 
+RULES: list[Callable[[Elementwise, int, np.dtype[Any], Kernel], Kernel]] = []
+"""Who else has a function for a row's cotangent of an operand; `instant/loops.py` is."""
+
+
 @cache
-def rules(row: Elementwise) -> tuple[Kernel | None, ...]:
+def rules(row: Elementwise, dtype: np.dtype[Any]) -> tuple[Kernel | None, ...]:
     """For each operand, its cotangent from the operands, the value and the value's cotangent."""
-    return tuple(rule and _on_arrays(rule) for rule in row._rules)
+    return tuple(rule and _rule(row, k, rule, dtype) for k, rule in enumerate(row._rules))
 
 
-@cache
-def rules_of_halves(row: Elementwise) -> tuple[Kernel | None, ...]:
-    """`rules` for operands of half precision."""
-    return tuple(rule and in_float32(rule) for rule in rules(row))
+def _rule(row: Elementwise, operand: int, rule: Callable[..., Any], dtype: np.dtype[Any]) -> Kernel:
+    found = _on_arrays(rule)
+    if dtype.itemsize <= 2:
+        return in_float32(found)
+    for better in RULES:
+        found = better(row, operand, dtype, found)
+    return found
 
 
 def _on_arrays(formula: Callable[..., Any]) -> Kernel:

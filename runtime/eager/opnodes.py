@@ -25,7 +25,7 @@ from retrograd.compiler.ops.strided import Restrided, Strided
 from retrograd.compiler.ops.window import Diagonal, Window
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.arrays import cotangents_of
-from retrograd.runtime.eager.kernels import rules, rules_of_halves
+from retrograd.runtime.eager.kernels import rules
 from retrograd.runtime.eager.linear import depending
 from retrograd.runtime.eager.packing import repack
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, orders
@@ -312,7 +312,7 @@ class RowNode(OpNode):
         self, cotangent: Value, needed: Sequence[bool], inputs: Sequence[Value]
     ) -> list[Value | None]:
         grads: list[Value | None] = []
-        found = rules(self.row) if cotangent.dtype.itemsize > 2 else rules_of_halves(self.row)
+        found = rules(self.row, cotangent.dtype)
         for rule, need, x in zip(found, needed, inputs):
             g = rule(*inputs, self.out, cotangent) if need and rule is not None else None
             grads.append(g if g is None or g.shape == x.shape else sum_to(g, x.shape))

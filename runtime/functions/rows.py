@@ -139,7 +139,9 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
         if loop is not None:
             return loop
         formula = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
-        return formula if isinstance(formula, np.ufunc) else one_op.choosing(row, _or_small(row, formula))
+        if isinstance(formula, np.ufunc):
+            return formula
+        return loops.of_rows(row, dtype, one_op.choosing(row, _or_small(row, formula)))
 
     def first(dtype: np.dtype[Any]) -> Callable[..., Any]:
         def compute(*arrays: Array) -> Any:

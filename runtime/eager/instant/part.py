@@ -49,6 +49,7 @@ _MODULES = (
     "answers",
     "changing",
     "drawing",
+    "elements",
     "entries",
     "finding",
     "lists",

@@ -114,6 +114,19 @@ class Looped(Called):
     """The pool's (`native/pool.py`), once much has been asked for."""
 
 
+class Elements(Called):
+    """Of a formula of several operands (`elements.py`)."""
+
+    kernel: Callable[[Array[Memory], Array[int]], int]
+    reads: int
+    """A bit for each argument that it reads."""
+    dtype: Object
+
+
+MOST_READ = 4
+"""Operands of a formula."""
+
+
 class Described(Called):
     """Of what a Tensor's dtype tells (`members.py`)."""
 
@@ -198,7 +211,9 @@ def place(cls: type[Record], name: str) -> int:
     return _PLACES[cls][name].start
 
 
-_RECORDS: tuple[type[Record], ...] = (Step, Asked, Looped, Described, Given, Keyed, Changing, Drawn)
+_RECORDS: tuple[type[Record], ...] = (
+    Step, Asked, Looped, Elements, Described, Given, Keyed, Changing, Drawn,
+)  # fmt: skip
 _PLACES = {cls: places(cls) for cls in _RECORDS}
 _WORDS = {cls: words(cls) for cls in _RECORDS}
 
@@ -212,6 +227,7 @@ class Function(Object):
     looped: Annotated[Looped, At("record")]
     described: Annotated[Described, At("record")]
     given: Annotated[Given, At("record")]
+    elements: Annotated[Elements, At("record")]
     keyed: Annotated[Keyed, At("record")]
     changing: Annotated[Changing, At("record")]
     drawn: Annotated[Drawn, At("record")]

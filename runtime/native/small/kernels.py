@@ -15,12 +15,12 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.backends import vector
 from retrograd.compiler.backends.kinds import FLOATS, INTEGERS
-from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import INTERPRETERS, OPS, Op
 from retrograd.compiler.native.language import Byte, Emitted, Float32, Int32, Vector, instance
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.host import host
 from retrograd.runtime.native.small import checking, lines, moving
@@ -47,10 +47,6 @@ _TOGETHER = (
 """Rows of floats that are loaded at once."""
 
 
-_FORMULAS = {"gelu", "gelu_tanh", "hardswish", "logsigmoid", "mish", "selu", "silu", "softsign"}
-"""Rows whose formulas are several passes."""
-
-
 _QUICK = {
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "asin", "acos", "atan", "sinh",
     "cosh", "tanh",
@@ -61,8 +57,9 @@ _QUICK = {
 def is_own(row: Elementwise) -> bool:
     """Whether a row of one operand is computed by this code even by itself: NumPy lacks it, does it in
     several passes, or is slower."""
-    lacks = row.arity == 1 and row.name in FUNCTIONS and not isinstance(row.numpy, np.ufunc)
-    return lacks or row.name in _FORMULAS or row.name in _QUICK
+    if row.arity > 1 or row.types in WITHOUT_DERIVATIVE:
+        return False
+    return not isinstance(row.numpy, np.ufunc) or row.name in _QUICK
 
 
 class _Write:
@@ -76,6 +73,10 @@ class _Write:
         like = next((x for x in beside if x.kind != "i1"), beside[0])
         vectors = [x if isinstance(x, vector.Value) else like.same(x) for x in operands]
         return code_of(op, _OF_KIND[like.kind])(*vectors)
+
+    def lift(self, like: vector.Value, number: float) -> vector.Value:
+        """A number as a vector of this one's kind."""
+        return like.same(number)
 
 
 _OF_KIND = {kind: dtype for dtype, kind in KINDS.items()}
@@ -104,6 +105,11 @@ def of_row(row: Elementwise, operands: tuple[DType, ...], out: DType) -> int | N
     if row.name in _TOGETHER and (kind := KINDS[operands[-1]]) in ("f32", "f64"):
         return _arithmetic(kind).address(f"row_{row.name}")
     return _row(row.name, code_of(row, operands[-1]), kinds, KINDS[out])
+
+
+def of_formula(name: str, code: Code, arity: int, dtype: DType) -> int:
+    """Code of vectors of such elements, under a name of its own."""
+    return _row(name, code, [KINDS[dtype]] * arity, KINDS[dtype])
 
 
 @cache

@@ -79,7 +79,7 @@ def _is_taken(op: Op) -> bool:
     """Whether its value alone is worth a native call: what NumPy does in several passes, or with much ado."""
     match op:
         case Elementwise():
-            return op.numpy is None and op.arity > 1 and op.name not in _BY_POWERS
+            return op.numpy is None and op.arity > 1
         case Reduction():
             return _chooses(op)
     return isinstance(op, _IN_SEVERAL_PASSES)
@@ -91,10 +91,6 @@ _IN_SEVERAL_PASSES = (Composite, Scan, Dot, Pad, Undiagonal, Put, PutAdd, PutAlo
 def _chooses(op: Reduction) -> bool:
     """Whether the value is one of the elements, in whatever order they are joined."""
     return op.combine in _CHOOSING
-
-
-_BY_POWERS = {"zeta"}
-"""Rows whose formulas raise to powers that differ by element, which no kernel does."""
 
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
