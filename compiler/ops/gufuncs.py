@@ -28,6 +28,7 @@ def _inner(*names: str) -> tuple[Callable[..., Any], ...]:
 
 _QR, _SVD = _inner("qr_r_raw", "qr_reduced"), _inner("svd_s")
 _EIGH, _SOLVE, _CHOLESKY = _inner("eigh_lo", "eigh_up"), _inner("solve"), _inner("cholesky_lo")
+_DET = _inner("det")
 
 
 def solve(a: Array, b: Array, x: Array) -> None:
@@ -44,6 +45,11 @@ def cholesky(a: Array, factor: Array) -> None:
         _CHOLESKY[0](a, factor, signature="d->d")
     else:
         _publicly(np.linalg.cholesky, (a,), (factor,))
+
+
+def det(a: Array) -> Array:
+    """The determinants `[…]` of a `[…, n, n]`, in float64."""
+    return np.asarray(_DET[0](a, signature="d->d") if _DET else np.linalg.det(a))
 
 
 def eigh(a: Array, upper: bool, w: Array, v: Array) -> None:
@@ -101,3 +107,9 @@ def _publicly(compute: Callable[..., Any], operands: tuple[Array, ...], answers:
 def below(m: int, n: int) -> Array:
     """Where a matrix `[m, n]` is below its diagonal."""
     return np.tri(m, n, -1, dtype=bool)
+
+
+@lru_cache(maxsize=64)
+def diagonal(n: int) -> Array:
+    """Where a matrix `[n, n]` is on its diagonal."""
+    return np.eye(n, dtype=bool)

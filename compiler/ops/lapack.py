@@ -168,12 +168,12 @@ class Cofactors(SameShape):
     name = "cofactors"
 
     def evaluate(self, *arrays: Array) -> Array:
-        u, s, vt = np.linalg.svd(arrays[0])
-        count = s.shape[-1]
-        others = [np.prod(np.delete(s, k, axis=-1), axis=-1) for k in range(count)]
-        scale = np.stack(others, axis=-1) if count else s
-        sign = np.linalg.det(u) * np.linalg.det(vt)
-        return np.asarray(sign[..., None, None] * (u * scale[..., None, :]) @ vt)
+        (a,) = arrays
+        u, s, vt = np.empty(a.shape), np.empty(a.shape[:-1]), np.empty(a.shape)
+        gufuncs.svd(a, u, s, vt)
+        sign, others = gufuncs.det(u @ vt)[..., None], s[..., None, :]
+        scale = sign * np.multiply.reduce(np.where(gufuncs.diagonal(a.shape[-1]), 1.0, others), axis=-1)
+        return np.asarray((u * scale[..., None, :]) @ vt, a.dtype)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -225,7 +225,7 @@ class FunctionNode(GradNode):
 
 
 def _kind(x: Any) -> _OutputType | None:
-    return _OutputType(tuple(x._value.shape), x.dtype) if isinstance(x, Tensor) else None
+    return _OutputType._make((x._value.shape, x.dtype)) if isinstance(x, Tensor) else None
 
 
 def _fitted(g: Tensor, operand: _OutputType, wrong: str) -> Tensor:
@@ -295,14 +295,20 @@ class Function:
         ctx = FunctionCtx()
         needed = tuple([isinstance(x, Tensor) and x.requires_grad for x in args])
         ctx.needs_input_grad = needed
+        mode = "claimed" if STATE.inference else "grad"
+        before = getattr(STATE, mode)
         node = FunctionNode(cls, ctx, args) if STATE.grad and True in needed else None
-        with no_grad():
+        setattr(STATE, mode, False)
+        try:
             if cls.setup_context is not Function.setup_context:
                 output = cls.forward(*args, **kwargs)
                 cls.setup_context(ctx, args, output)
             else:
                 output = cls.forward(ctx, *args, **kwargs)
-        ctx.check_saved()
+        finally:
+            setattr(STATE, mode, before)
+        if ctx._to_save:
+            ctx.check_saved()
         single = not isinstance(output, tuple)
         outputs = [_returned(x, args, ctx) for x in ((output,) if single else output)]
         if node is not None:
@@ -312,8 +318,9 @@ class Function:
 
 def _returned(output: Any, operands: Sequence[Any], ctx: FunctionCtx) -> Any:
     """An operand that is returned as it came becomes another Tensor, so that it can have another history."""
-    same = isinstance(output, Tensor) and _place(output, operands) >= 0
-    return output.detach() if same and _place(output, ctx._dirty) < 0 else output
+    if not isinstance(output, Tensor) or _place(output, operands) < 0 or _place(output, ctx._dirty) >= 0:
+        return output
+    return output.detach()
 
 
 def _place(x: Any, things: Iterable[Any]) -> int:
@@ -333,14 +340,14 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
     for place, tensor in enumerate(outputs):
         if not isinstance(tensor, Tensor):
             continue
-        fixed = _place(tensor, ctx._non_differentiable) >= 0 or not tensor.dtype.is_floating_point
-        if not fixed:
-            if tensor._edge is None and tensor._requires_grad and _place(tensor, ctx._dirty) < 0:
-                continue
-            edge: Edge = node if len(outputs) == 1 else Output(node, place)
-            if STATE.trace is not None:
-                STATE.trace.remember(tensor)
-            tensor._edge, tensor._requires_grad = edge, True
+        if not tensor.dtype.is_floating_point or _place(tensor, ctx._non_differentiable) >= 0:
+            continue
+        if tensor._edge is None and tensor._requires_grad and _place(tensor, ctx._dirty) < 0:
+            continue
+        edge: Edge = node if len(outputs) == 1 else Output(node, place)
+        if STATE.trace is not None:
+            STATE.trace.remember(tensor)
+        tensor._edge, tensor._requires_grad = edge, True
     for saved in ctx._to_save:
         place = _place(saved, outputs)
         if saved is None:
@@ -353,7 +360,7 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
         if counter is INFERENCE:
             raise unkept()
         kept = _unattached(saved) if place >= 0 else saved
-        node.saved.append(_Saved(kept, saved._value, counter[0], place))
+        node.saved.append(_Saved._make((kept, saved._value, counter[0], place, None)))
     ctx._to_save = ()
     ctx._node = weakref.ref(node)
 
