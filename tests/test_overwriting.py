@@ -128,6 +128,80 @@ def a_view_shows_what_its_base_was_given(t: Any) -> Any:
     return outcomes
 
 
+@program
+def bases_learn_of_views_however_they_lie(t: Any) -> Any:
+    looks = (
+        lambda z: z[1], lambda z: z[:, 1], lambda z: z.t(), lambda z: z.t()[0], lambda z: z[::2, 1:],
+        lambda z: z.diagonal(), lambda z: z.view(-1)[2:7], lambda z: z[0][1], lambda z: z.flip(0),
+        lambda z: z.as_strided((2, 2), (3, 1), 1), lambda z: z.unfold(0, 1, 2), lambda z: z[:0],
+    )  # fmt: skip
+    outcomes = []
+    for look in looks:
+        for _ in range(TIMES):
+            w = t.arange(9.0).reshape(3, 3).requires_grad_()
+            z = w * 1
+            part = look(z)
+            part.mul_(3.0).exp_()
+            part.add_(w.sum())
+            (z * z).sum().backward()
+            outcomes += [z, z._version, z.grad_fn.name(), part, part.grad_fn and part.grad_fn.name(), w.grad]
+    return outcomes
+
+
+@program
+def hooks_and_kept_gradients_of_a_base_stay_with_it(t: Any) -> Any:
+    outcomes: list[Any] = []
+    seen: list[Any] = []
+    for _ in range(TIMES):
+        w = leaf(t)
+        z = w * 1
+        z.retain_grad()
+        z[1:].mul_(2.0)
+        z[0].add_(1.0)
+        z.register_hook(lambda g: seen.append(g.tolist()))
+        z[:2].zero_()
+        (z * w).sum().backward()
+        outcomes += [z, z.grad, w.grad]
+    return outcomes + seen
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t, z: z.chunk(3)[0].mul_(2),
+        lambda t, z: z.expand(2, 3).mul_(2),
+        lambda t, z: t.no_grad()(lambda: z[0])().mul_(2),
+        lambda t, z: (lambda loss: (z.detach()[0].mul_(2), loss.backward()))((z * z).sum()),
+    ],
+)
+def test_what_may_not_be_changed_stays_refused(torch: Any, change: Callable[[Any, Any], Any]) -> None:
+    """Also when the same method has changed other Tensors before, natively."""
+
+    def run(t: Any) -> None:
+        w = leaf(t)
+        for _ in range(TIMES):
+            (w * 1)[0].mul_(2)
+        change(t, w * 1)
+
+    compare(run, torch)
+
+
+@program
+def what_a_view_overwrites_is_seen_by_versions(t: Any) -> Any:
+    outcomes = []
+    for _ in range(TIMES):
+        w = leaf(t)
+        z = w * 1
+        kept = z.exp()
+        loss = (kept * z).sum()
+        z[0].mul_(2.0)
+        try:
+            loss.backward()
+        except RuntimeError as error:
+            outcomes.append(str(error).partition(";")[0])
+    return outcomes
+
+
 @pytest.mark.parametrize("run", PROGRAMS, ids=lambda f: f.__name__)
 def test_programs_do_the_same(torch: Any, run: Program) -> None:
     compare(run, torch)

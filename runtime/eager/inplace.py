@@ -263,8 +263,7 @@ def set_history(tensor: Tensor, edge: GradNode) -> None:
     if not view.tracked:
         raise _made_without_grad(view)
     base = view.base
-    kind = Type(tuple(base._value.shape), base.dtype)
-    _become(base, CopySlices((edge_of(base), edge), view.path, kind))
+    _become(base, CopySlices((edge_of(base), edge), view.path))
 
 
 def _become(tensor: Tensor, edge: GradNode) -> None:

@@ -191,18 +191,20 @@ def mask(path: Sequence[Op], base: Type, like: Value) -> Value:
     return scatter(path, Type(base.shape, dtypes.bool_), ones)
 
 
+COPY_SLICES = "torch::autograd::CopySlices"
+
+
 class CopySlices(GradNode):
     """The base of a view that was updated in place: two operands, the base before and the view's new
     elements.
     """
 
-    __slots__ = ("path", "base", "shown")
+    __slots__ = ("path", "shown")
 
-    def __init__(self, edges: tuple[Edge, Edge], path: tuple[Op, ...], base: Type) -> None:
+    def __init__(self, edges: tuple[Edge, Edge], path: tuple[Op, ...]) -> None:
         super().__init__(edges)
         self.path = path
-        self.base = base
-        self.shown = "torch::autograd::CopySlices"
+        self.shown = COPY_SLICES
 
     def name(self) -> str:
         return self.shown
@@ -229,5 +231,6 @@ class CopySlices(GradNode):
                 kept = part.copy() if new else None
                 part[...] = 0
                 return [whole, kept]
-        rest = rows.where(mask(self.path, self.base, cotangent), 0.0, cotangent) if before else None
+        base = Type(tuple(cotangent.shape), dtypes.of(cotangent))
+        rest = rows.where(mask(self.path, base, cotangent), 0.0, cotangent) if before else None
         return [rest, walk(self.path, cotangent) if new else None]

@@ -4,15 +4,21 @@ In flow the arguments of an in-place method and the record of it; out flows the 
 elements, a new history and one version more. The new value is what the function out of place (`apart`) gives
 for a twin of the Tensor, another box with its array and its history: what the twin's node keeps of the old
 elements must be a copy, and whether it keeps any is seen from the twin's version counter. Where nothing is
-recorded NumPy writes over the elements. A view's new value is handed over by Python, for its base has to
-learn of it; what may not be changed is for `slow`.
+recorded NumPy writes over the elements. The base of a view learns of it natively if the view's elements lie
+apart, else by Python; what may not be changed is for `slow`.
 """
 
 from __future__ import annotations
 
 from retrograd.compiler.native.language import Array, cast, exported, external, native, stack
 from retrograd.runtime.eager.instant.entries import dtype_of, opened_row
-from retrograd.runtime.eager.instant.history import is_change_counted, is_guarded, is_recorded
+from retrograd.runtime.eager.instant.history import (
+    NEXT_ORDER,
+    edge_of,
+    is_change_counted,
+    is_guarded,
+    is_recorded,
+)
 from retrograd.runtime.eager.instant.lists import is_change_noted, is_open_to_change
 from retrograd.runtime.eager.instant.operands import (
     COUNT,
@@ -35,11 +41,15 @@ from retrograd.runtime.eager.instant.records import (
     NO_VIEW,
     OPEN_TRACES,
     TENSOR,
+    VIEW,
     AnyTensor,
     Changing,
     Function,
     Node,
+    Slices,
+    View,
 )
+from retrograd.runtime.eager.instant.views import NO_TEXT
 from retrograd.runtime.native.grammar import WRITEABLE
 from retrograd.runtime.native.objects import (
     NONE,
@@ -48,9 +58,12 @@ from retrograd.runtime.native.objects import (
     NdArray,
     Object,
     Py_DecRef,
+    PyIter_Next,
     PyList_Append,
     PyList_SetSlice,
     PyObject_Vectorcall,
+    PyTuple_New,
+    PyType_GenericAlloc,
     PyType_IsSubtype,
     Tuple,
     numpy_copy_into,
@@ -58,6 +71,7 @@ from retrograd.runtime.native.objects import (
 )
 
 OP_NODE = external(Object, "op_node_type")
+COPY_SLICES, COPY_SLICES_NAME = external(Object, "copy_slices_type"), external(Object, "copy_slices_name")
 AS_IT_LIES = 2
 """NumPy's name for the order in memory of what is copied."""
 
@@ -91,7 +105,7 @@ def is_changed(
         result = new_value(changing, x, args, count, names, 1 << (tracked(x) << 1 | others))
         if result is None:
             return False
-        done = is_taken_over(x, result) if x.view is NO_VIEW else is_assigned(changing, x, result)
+        done = is_taken_over(x, result) if is_plain_part(x) else is_assigned(changing, x, result)
         Py_DecRef(result)
         return done
     return count == 2 and names is None and is_written_over(changing, x, args)
@@ -184,20 +198,66 @@ def is_taken_over(x: AnyTensor, result: AnyTensor) -> bool:
     if not is_like_it(x, result):
         return False
     node = cast(Node, result.edge)
-    if numpy_copy_into(x.value, result.value) != 0 or not is_change_counted(x):
+    whole = x.view is NO_VIEW
+    owner = x if whole else x.view.base
+    last = shared(node) if whole else slices_of(x.view, node)
+    if last is None or numpy_copy_into(x.value, result.value) != 0 or not is_change_counted(x):
+        Py_DecRef(last)
         return False
-    if not is_writer_noted(x.counter, node) or not is_result_moved(x, result, node):
+    if not is_writer_noted(owner.counter, last) or not is_result_moved(x, result, node):
+        Py_DecRef(last)
         return False
-    edge, x.edge = x.edge, shared(node)
+    edge, owner.edge = owner.edge, last
     Py_DecRef(edge)
-    flag, x.requires_grad = x.requires_grad, shared(TRUE)
+    flag, owner.requires_grad = owner.requires_grad, shared(TRUE)
     Py_DecRef(flag)
     return True
 
 
 @native
+def slices_of(view: View, node: Node) -> Node | None:
+    """The node of a view's base, whose part comes from another node now; null without memory."""
+    made = cast(Slices | None, PyType_GenericAlloc(COPY_SLICES, 0))
+    edges, order = PyTuple_New(2), PyIter_Next(NEXT_ORDER)
+    if made is None or edges is None or order is None:
+        Py_DecRef(made)
+        Py_DecRef(edges)
+        Py_DecRef(order)
+        return None
+    base = view.base
+    edges.items[0], edges.items[1] = shared(edge_of(base) if tracked(base) != 0 else NONE), shared(node)
+    made.order, made.edges, made.hooks = order, edges, shared(NONE)
+    made.path, made.shown = shared(view.path), shared(COPY_SLICES_NAME)
+    return cast(Node, made)
+
+
+@native
+def is_plain_part(x: AnyTensor) -> bool:
+    """Whether a Tensor is no view, or one that its base's history follows, of elements that lie apart."""
+    view = x.view
+    if view is NO_VIEW:
+        return True
+    if view.type is not VIEW or view.several is not NO_TEXT or view.tracked is not TRUE:
+        return False
+    return is_history_free(view.base) and lies_apart(x.value)
+
+
+@native
+def lies_apart(array: NdArray) -> bool:
+    """Whether each step along an axis passes all elements of the axes after it: so no two are one."""
+    axis, passed = array.ndim - 1, 1
+    while axis >= 0:
+        if array.shape[axis] > 1:
+            if array.strides[axis] < passed:
+                return False
+            passed = array.shape[axis] * array.strides[axis]
+        axis -= 1
+    return True
+
+
+@native
 def is_assigned(changing: Changing, x: AnyTensor, result: AnyTensor) -> bool:
-    """The same of a view, whose base has to learn of it: by Python."""
+    """The same of another view, whose base has to learn of it: by Python."""
     if not is_like_it(x, result):
         return False
     pair = stack(Array[Object], 2)

@@ -28,7 +28,7 @@ from retrograd.runtime.eager.instant import (
 from retrograd.runtime.eager.kernels import NUMBERS_KNOWN
 from retrograd.runtime.eager.opnodes import UNCHANGING, OpNode
 from retrograd.runtime.eager.tape import Output, orders
-from retrograd.runtime.eager.views import InferenceView, View
+from retrograd.runtime.eager.views import COPY_SLICES, CopySlices, InferenceView, View
 from retrograd.runtime.modes import INFERENCE, INFERRING, STATE
 from retrograd.runtime.names import Size
 from retrograd.runtime.native import buffers, cpu
@@ -66,6 +66,7 @@ _members = (
     ("tensor", Tensor, "_", records.AnyTensor),
     ("view", View, "", records.View),
     ("node", OpNode, "", records.Node),
+    ("slices", CopySlices, "", records.Slices),
     ("own_dtype", DType, "", records.OwnDtype),
 )
 
@@ -108,6 +109,8 @@ def _symbols() -> dict[str, int]:
         "view_type": id(View),
         "op_node_type": id(OpNode),
         "output_type": id(Output),
+        "copy_slices_type": id(CopySlices),
+        "copy_slices_name": id(COPY_SLICES),
         "inference_view_type": id(InferenceView),
         "size_type": id(Size),
         "own_dtype_type": id(DType),

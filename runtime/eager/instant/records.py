@@ -268,6 +268,14 @@ class OwnDtype(Object):
     numpy: Annotated[Object | None, At("own_dtype_numpy")]
 
 
+class Slices(Object):
+    order: Annotated[Object, At("slices_order")]
+    edges: Annotated[Tuple, At("slices_edges")]
+    hooks: Annotated[Object, At("slices_hooks")]
+    path: Annotated[Object, At("slices_path")]
+    shown: Annotated[Object, At("slices_shown")]
+
+
 TENSOR, VIEW = external(Object, "tensor_type"), external(Object, "view_type")
 NO_COUNTER, NO_VIEW = external(List, "_Py_NoneStruct"), external(View, "_Py_NoneStruct")
 INFERENCE_VIEW = external(Object, "inference_view_type")
