@@ -70,6 +70,8 @@ LIMITS = {
     "compile": "the whole function or an error; PyTorch's backends and `options` are not there",
     "load": "reads safetensors, never pickled files",
     "save": "writes safetensors, never pickled files",
+    "nn.DataParallel": "on the CPU, or on one GPU",
+    "nn.SyncBatchNorm": "in one process",
     "Tensor.resize_": "where it gets more memory, tensors that shared the old memory do not share the new",
 }
 """What is there in part only, though a test may use it, and what is missing."""
@@ -82,13 +84,14 @@ APART = {
     "sparse and ragged layouts": r"sparse|^to_dense$|padded_tensor|coalesce|(row|col|ccol|crow)_indices|"
     r"^indices(_copy)?$|^values(_copy)?$|^dense_dim$|^(sp|ss|hs|ds|sadd|sspadd)p?a?d?d?mm$|^smm$|SparseAdam|"
     r"hspmm",
-    "complex numbers": r"complex|^(angle|imag|polar|istft|stft|cdouble|cfloat|chalf|eig|eigvals)$",
+    "complex numbers": r"complex|as_real|^(angle|imag|polar|istft|stft|cdouble|cfloat|chalf|eig|eigvals)$",
     "scripts, profiles and PyTorch's own inside": r"parse_|import_ir|type_comment|unify_type|get_file_path|"
     r"rofiler|^fork$|^wait$|classproperty|cxx11_abi|NestedIO|has_torch_function|sym_fresh|sym_constrain|"
     r"FileCheck|Data(Pipe|Chunk)|datapipe|runtime_validation|argument_validation|"
     r"non_deterministic|guaranteed_|GraphExecGroup|debug_unwrap|int_or_pair|multiprocessing_env|"
     r"thread_safe_generator|is_distributed|is_storage|to_dlpack|layout_policy|view_replay|bind$|"
     r"copy_method_params|factory_kwargs|memory_budget|swap_in_optimizer|DefaultDeviceType",
+    "dimensions as objects, and whole numbers of 64 bits without a sign": r"^(index|hash_tensor)$",
     "gone or going from PyTorch": r"^(symeig|solve|lstsq|matrix_rank|reinforce|volatile|Container|name|"
     r"native_norm|slice_inverse|Optimizer|PackedSequence_|resize|resize_as)$",
 }

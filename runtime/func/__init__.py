@@ -1,14 +1,16 @@
 """`func`: transforms of functions, as PyTorch's `torch.func`.
 
 `vmap` is for many examples at once, `transforms` has derivatives, `modules` makes a Module a function of its
-parameters.
+parameters; `rearranging` moves axes by their names.
 """
 
+from retrograd.runtime.func.functional import functionalize
 from retrograd.runtime.func.modules import (
     functional_call,
     replace_all_batch_norm_modules_,
     stack_module_state,
 )
+from retrograd.runtime.func.rearranging import rearrange
 from retrograd.runtime.func.transforms import (
     grad,
     grad_and_value,
@@ -23,6 +25,7 @@ from retrograd.runtime.func.vmap import vmap
 
 __all__ = [
     "functional_call",
+    "functionalize",
     "grad",
     "grad_and_value",
     "hessian",
@@ -30,6 +33,7 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "rearrange",
     "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",

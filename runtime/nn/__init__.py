@@ -47,6 +47,7 @@ from retrograd.runtime.nn.convolution import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from retrograd.runtime.nn.cross_map import CrossMapLRN2d
 from retrograd.runtime.nn.dropout import (
     AlphaDropout,
     Dropout,
@@ -136,6 +137,7 @@ from retrograd.runtime.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from retrograd.runtime.nn.parallel import DataParallel, SyncBatchNorm
 from retrograd.runtime.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from retrograd.runtime.nn.pooling import (
     AdaptiveAvgPool1d,
@@ -172,6 +174,9 @@ from retrograd.runtime.nn.transformer import (
 from retrograd.runtime.nn.unpooling import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
 
 __all__ = [
+    "CrossMapLRN2d",
+    "DataParallel",
+    "SyncBatchNorm",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
