@@ -72,6 +72,7 @@ LIMITS = {
     "save": "writes safetensors, never pickled files",
     "nn.DataParallel": "on the CPU, or on one GPU",
     "nn.SyncBatchNorm": "in one process",
+    "Tensor.share_memory_": "views that were made before show the memory that it was in",
     "Tensor.resize_": "where it gets more memory, tensors that shared the old memory do not share the new",
 }
 """What is there in part only, though a test may use it, and what is missing."""

@@ -87,6 +87,7 @@ LATE = {
     "from_sympy": "retrograd.runtime.compiled.formulas",
     "to_sympy": "retrograd.runtime.compiled.formulas",
     "get_num_threads": "retrograd.runtime.native.cpu",
+    "set_flush_denormal": "retrograd.runtime.native.floats",
     "vmap": "retrograd.runtime.func",
     "backends": "retrograd.runtime.precision",
     "get_float32_matmul_precision": "retrograd.runtime.precision",
@@ -119,6 +120,7 @@ LATE = {
     ),
     **dict.fromkeys(("cond", "while_loop"), "retrograd.runtime.func.control"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "retrograd.runtime.functions.low_rank"),
+    "lobpcg": "retrograd.runtime.functions.lobpcg",
     **dict.fromkeys(
         (
             "affine_grid_generator", "conv_tbc", "convolution", "embedding_bag", "embedding_renorm_",

@@ -4,6 +4,8 @@ names, modules for several devices.
 
 from __future__ import annotations
 
+import os
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -253,3 +255,151 @@ def test_the_derivative_of_lrn_is_that_of_its_values() -> None:
 def test_groups_of_processes_are_refused() -> None:
     with pytest.raises(NotImplementedError, match="there is one process here"):
         retrograd.nn.SyncBatchNorm(3, process_group="all")
+
+
+# ---- denormal floats ---------------------------------------------------------------------------------------
+
+
+def flushed(t: Any) -> list[Any]:
+    tiny, found = t.tensor([1e-40, 3e-39, 1.0]), []
+    for mode in (True, False, True, False):
+        found += [t.set_flush_denormal(mode), (tiny * 1).tolist(), (t.full((2,), 1e-30) * 1e-10).tolist()]
+    return found
+
+
+def test_denormal_floats_are_flushed_as_in_pytorch(torch: ModuleType) -> None:
+    assert flushed(retrograd) == flushed(torch)
+    with pytest.raises(RuntimeError, match="flush_denormal expects a bool, but got int"):
+        retrograd.set_flush_denormal(3)
+
+
+def test_all_threads_flush_them() -> None:
+    before, x = retrograd.get_num_threads(), retrograd.full((1 << 21,), 1e-30)
+    scaled = retrograd.compile_grad(lambda x: (x * 1e-10).exp() * 0 + x * 1e-10)
+    retrograd.set_num_threads(4)
+    try:
+        for mode in (True, False, True, False):
+            retrograd.set_flush_denormal(mode)
+            for _ in range(5):  # their bits, as a comparison takes them for 0, too
+                kept = np.count_nonzero(scaled(x).numpy().view("int32"))
+                assert kept == (0 if mode else x.numel())
+    finally:
+        retrograd.set_flush_denormal(False)
+        retrograd.set_num_threads(before)
+
+
+# ---- memory that processes share ---------------------------------------------------------------------------
+
+
+def sharing(t: Any) -> list[Any]:
+    x, w = t.arange(6.0).reshape(2, 3), t.nn.Parameter(t.ones(2))
+    y = x.t().contiguous().t()
+    found = [x.is_shared(), x.share_memory_() is x, x.is_shared(), x[1:].is_shared(), x.clone().is_shared()]
+    found += [
+        y.share_memory_().stride(),
+        y.tolist(),
+        w.share_memory_().is_shared(),
+        w.requires_grad,
+        w.is_leaf,
+    ]
+    x[0, 0] = 7.0
+    return [*found, x.tolist(), x._version, t.ones(()).share_memory_().item()]
+
+
+def test_shared_tensors_are_what_they_were(torch: ModuleType) -> None:
+    assert sharing(retrograd) == sharing(torch)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_writes_what_this_one_reads() -> None:
+    shared, own = retrograd.zeros(3).share_memory_(), retrograd.zeros(3)
+    child = os.fork()
+    if child == 0:
+        shared.add_(2)
+        own.add_(2)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert shared.tolist() == [2, 2, 2]
+    assert own.tolist() == [0, 0, 0]
+
+
+# ---- a few eigenvectors ------------------------------------------------------------------------------------
+
+
+def pairs(t: Any, n: int, case: str, dtype: str = "float64") -> list[Any]:
+    """The eigenvalues that a case finds, and what its vectors leave of A·x - λ·B·x."""
+    rng = np.random.default_rng(n)
+    a = rng.standard_normal((2, n, n)).astype(dtype)
+    a, b = t.tensor(a + np.swapaxes(a, -1, -2)), t.tensor(a @ np.swapaxes(a, -1, -2) + np.eye(n, dtype=dtype))
+    t.manual_seed(0)
+    values, vectors = eval(case, {"t": t, "A": a, "B": b, "one": a[0], "K": t.linalg.inv(b[0])})
+    a, b = (a[0], b[0]) if "one" in case else (a, b)
+    right = b @ vectors if "B" in case else vectors
+    return [values, (a @ vectors - right * values.unsqueeze(-2)).abs().max() < 1e-4, vectors.mT @ right]
+
+
+@pytest.mark.parametrize("n", [12, 60])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "t.lobpcg(A, 2, tol=1e-9)", "t.lobpcg(A, 3, largest=False, tol=1e-9)", "t.lobpcg(A, tol=1e-9)",
+        "t.lobpcg(one, k=2, B=B[0], tol=1e-9)", "t.lobpcg(one, k=1, n=3, method='basic', tol=1e-9)",
+        "t.lobpcg(one, X=t.eye(one.shape[0], dtype=one.dtype)[:, :2], tol=1e-9)",
+        "t.lobpcg(B, 2, iK=K, largest=False, tol=1e-9)",
+    ],
+)  # fmt: skip
+def test_a_few_eigenvectors_are_those_of_pytorch(torch: ModuleType, n: int, case: str) -> None:
+    same(tuple(pairs(torch, n, case)), tuple(pairs(retrograd, n, case)), 1e-5)
+
+
+def test_eigenvectors_of_single_precision_stay_so(torch: ModuleType) -> None:
+    theirs, ours = (pairs(t, 30, "t.lobpcg(A, 3)", "float32")[0] for t in (torch, retrograd))
+    same(theirs, ours, 1e-3)
+
+
+def test_derivatives_of_eigenvalues_and_vectors(torch: ModuleType) -> None:
+    found = []
+    for t in (torch, retrograd):
+        rng = np.random.default_rng(0)
+        a = rng.standard_normal((9, 9))
+        a = t.tensor(a + a.T).requires_grad_()
+        t.manual_seed(0)
+        values, vectors = t.lobpcg(a, k=2, tol=1e-12)
+        (values.sum() + (vectors**2 * t.arange(9.0, dtype=t.float64)[:, None]).sum()).backward()
+        found.append(a.grad + a.grad.T)
+    same(*found, 1e-5)
+
+
+def test_derivatives_of_eigenvalues_in_a_metric() -> None:
+    a, b = (retrograd.tensor(symmetric(6, 6, seed=k)) for k in (1, 2))
+    b = b @ b + 6 * retrograd.eye(6, dtype=b.dtype)
+
+    def greatest(a: Any, b: Any) -> Any:
+        values, vectors = retrograd.lobpcg((a + a.mT) / 2, 2, (b + b.mT) / 2)
+        return values.sum() + (vectors**2)[0].sum()
+
+    assert retrograd.autograd.gradcheck(greatest, (a.requires_grad_(), b.detach().requires_grad_()))
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["t.lobpcg(t.ones(3, 2))", "t.lobpcg(t.eye(8), 3)", "t.lobpcg(t.eye(8), 1, t.eye(7))",
+     "t.lobpcg(t.eye(8), 1, X=t.ones(7, 1))"],
+)  # fmt: skip
+def test_what_has_no_such_eigenvectors(torch: ModuleType, case: str) -> None:
+    theirs, ours = both(torch, case)
+    assert isinstance(ours, AssertionError | ValueError)
+    assert str(ours) == str(theirs)
+
+
+# ---- checkpoints -------------------------------------------------------------------------------------------
+
+
+def test_generators_of_gpus_where_there_are_none(torch: ModuleType) -> None:
+    def program(t: Any) -> list[Any]:
+        checkpoint = import_module(f"{t.__name__}.utils.checkpoint")
+        found = checkpoint.get_device_states(t.ones(2), [t.ones(2), {"a": t.ones(())}], 3)
+        return [found, checkpoint.set_device_states(*found)]
+
+    assert program(retrograd) == program(torch)

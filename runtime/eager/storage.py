@@ -7,6 +7,7 @@ and how far into it they begin. A `TypedStorage` has elements where an `UntypedS
 from __future__ import annotations
 
 from collections.abc import Iterator
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -152,3 +153,36 @@ def memory_of(array: Array) -> Array:
     outermost_first = sorted(range(owner.ndim), key=lambda k: -owner.strides[k])
     line: Array = owner.transpose(outermost_first).reshape(-1).view(np.uint8)
     return line
+
+
+# ---- memory that processes share ---------------------------------------------------------------------------
+
+
+@method()
+def share_memory_(self: Tensor) -> Tensor:
+    """The Tensor in memory that processes forked from now on share with this one. Views that were made before
+    show the memory that it was in. Nothing is done to a Tensor on a GPU, as in PyTorch.
+    """
+    if self.is_shared():
+        return self
+    array = self.read("share_memory_()")
+    memory = memory_of(array)
+    if not len(memory):
+        return self
+    shared = np.frombuffer(mmap(-1, len(memory)), np.uint8)
+    shared[...] = memory
+    offset = self.storage_offset() * array.itemsize
+    self._value = np.ndarray(array.shape, array.dtype, shared, offset, array.strides)
+    return self
+
+
+@method()
+def is_shared(self: Tensor) -> bool:
+    """Whether the elements lie in memory that processes share; on a GPU they always do."""
+    value = self._value
+    if isinstance(value, DeviceArray):
+        return True
+    owner: Any = value
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return isinstance(owner, mmap) or (isinstance(owner, memoryview) and isinstance(owner.obj, mmap))

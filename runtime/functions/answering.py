@@ -44,7 +44,7 @@ _BY_DTYPE: dict[str, Callable[[Any], object]] = {
     "is_cpu": lambda dtype: True,
 } | dict.fromkeys(
     (
-        "is_complex", "is_conj", "is_neg", "is_shared", "is_cuda", "is_sparse", "is_quantized", "is_mkldnn",
+        "is_complex", "is_conj", "is_neg", "is_cuda", "is_sparse", "is_quantized", "is_mkldnn",
         "is_nested", "is_meta",
     ),
     lambda dtype: False,

@@ -104,7 +104,6 @@ def _answer(name: str, value: object, what: str, function: bool = False) -> None
 
 _answer("is_conj", False, "Never: there are no complex dtypes.", function=True)
 _answer("is_neg", False, "Never: negation is computed at once.", function=True)
-_answer("is_shared", False, "Never in shared memory.")
 
 
 def _flag(name: str, value: bool) -> None:

@@ -230,8 +230,28 @@ def make_pool(sleep: str | None = None) -> Library:
     reset()
     os.register_at_fork(after_in_child=reset)
     _resize(library, get_num_threads())
+    if _mode:
+        _set_mode(library)
     return library
 
 
 def _resize(library: Library, count: int) -> None:
     ctypes.PYFUNCTYPE(None, ctypes.c_int32)(library.address("retrograd_pool_resize"))(count)
+
+
+_mode: tuple[int, int] | None = None
+"""A function of C and its argument, by which threads learn how to compute with floats; None as they begin."""
+
+
+def set_float_mode(adopt: int, mode: int) -> None:
+    """Have all workers call `adopt(mode)`, by their addresses, before the next job; both last."""
+    global _mode
+    with _lock:
+        _mode = adopt, mode
+        for library in _pools:
+            _set_mode(library)
+
+
+def _set_mode(library: Library) -> None:
+    tell = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+    tell(library.address("retrograd_pool_mode"))(*(_mode or (0, 0)))

@@ -73,6 +73,9 @@ class Pool(Record):
     environment: Annotated[Inline[Memory], At(72)]
     blocks: Annotated[Inline[int], At(80)]
     ranges: Annotated[Inline[int], At(88)]
+    mode: Annotated[Inline[int], At(96)]
+    """Where it says how workers compute with floats, for `adopt`; 0 as they begin."""
+    adopt: Annotated[Inline[Callable[[int], Int32]], At(104)]
     done: Annotated[Shared, At(128)]
     """Blocks finished."""
     busy: Annotated[Shared, At(192)]
@@ -103,7 +106,9 @@ def retrograd_parallel(run: Run, environment: Memory, blocks: int) -> None:
     hire(threads)
     keep_apart()
     publish(run, environment, blocks, min(min(threads, blocks), RANGES))
-    work(0)
+    mine = stack(Array[int])
+    mine[0] = atomic_load(POOL.mode, RELAXED)
+    work(0, mine)
     wait_for(blocks)
     atomic_store(POOL.busy, 0, RELEASE)
 
@@ -119,6 +124,13 @@ def retrograd_pool_resize(threads: int) -> None:
     """Takes effect at the next parallel call; workers that are too many sleep until it changes again."""
     atomic_store(POOL.threads, threads, SEQUENTIAL)
     wake(POOL.threads, ALL)
+
+
+@exported
+def retrograd_pool_mode(adopt: Callable[[int], Int32], mode: int) -> None:
+    """How workers compute with floats from the next job on: each calls `adopt(mode)` before it takes part."""
+    atomic_store(POOL.adopt, adopt, RELAXED)
+    atomic_store(POOL.mode, mode, RELEASE)
 
 
 @exported
@@ -164,19 +176,20 @@ def publish(run: Run, environment: Memory, blocks: int, ranges: int) -> None:
 
 
 @native
-def work(own: int) -> None:
-    """Claims and runs blocks until none is unclaimed, those of the own range first."""
+def work(own: int, mine: Array[int]) -> None:
+    """Claims and runs blocks until none is unclaimed, those of the own range first; `mine` holds the mode
+    that this thread is in."""
     tried = 0
     while True:
         ranges = atomic_load(POOL.ranges, RELAXED)
         if tried >= ranges:
             return
-        work_on(word_of((own + tried) % ranges), (own + tried) % ranges)
+        work_on(word_of((own + tried) % ranges), (own + tried) % ranges, mine)
         tried += 1
 
 
 @inlined
-def work_on(place: Array[int], r: int) -> None:
+def work_on(place: Array[int], r: int, mine: Array[int]) -> None:
     """The same of one range."""
     while True:
         word = atomic_load(place, ACQUIRE)
@@ -187,6 +200,11 @@ def work_on(place: Array[int], r: int) -> None:
         blocks, ranges = atomic_load(POOL.blocks, RELAXED), atomic_load(POOL.ranges, RELAXED)
         if not compare_exchange(place, word, word - 1):
             continue
+        mode = atomic_load(POOL.mode, ACQUIRE)
+        if mode != mine[0]:
+            mine[0] = mode
+            adopt = atomic_load(POOL.adopt, RELAXED)
+            adopt(mode)
         run(environment, first(r + 1, blocks, ranges) - unclaimed)
         is_last = atomic_add(POOL.done, 1) + 1 == blocks
         if is_last and atomic_load(POOL.waiting, SEQUENTIAL) != 0:
@@ -229,13 +247,15 @@ def hire(threads: int) -> None:
 @native
 def worker(index: int) -> int:
     rank = index + 1
+    mine = stack(Array[int])
+    mine[0] = 0
     while True:
         threads = atomic_load(POOL.threads, SEQUENTIAL)
         if rank >= threads:
             wait(POOL.threads, threads)
             continue
         generation = atomic_load(POOL.generation, SEQUENTIAL)
-        work(rank)
+        work(rank, mine)
         if not changes(POOL.generation, generation):
             atomic_add(POOL.sleepers, 1)
             wait(POOL.generation, generation)

@@ -11,11 +11,12 @@ function a checkpoint is the function itself: what is kept there is chosen by a 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored, warn
+from retrograd.runtime import cuda
 from retrograd.runtime.amp.autocasting import as_now
 from retrograd.runtime.autograd.differentiation import backward
 from retrograd.runtime.autograd.function import Function
@@ -24,6 +25,7 @@ from retrograd.runtime.eager.opnodes import modified
 from retrograd.runtime.eager.packing import Packed, packed
 from retrograd.runtime.modes import STATE, enable_grad, unkept
 from retrograd.runtime.nn.containers import Sequential
+from retrograd.runtime.pytree import flatten
 from retrograd.runtime.random.generator import default_generator
 from retrograd.runtime.tensor import Tensor
 
@@ -34,8 +36,10 @@ __all__ = [
     "checkpoint",
     "checkpoint_sequential",
     "detach_variable",
+    "get_device_states",
     "noop_context_fn",
     "set_checkpoint_early_stop",
+    "set_device_states",
 ]
 
 Contexts = tuple[AbstractContextManager[Any], AbstractContextManager[Any]]
@@ -323,6 +327,25 @@ def detach_variable(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             )
         )
     return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """The numbers of the GPUs where Tensors among the arguments are, nested or not, and the states of their
+    generators.
+    """
+    leaves: list[Any] = []
+    flatten(args, leaves, (Tensor,))
+    found = sorted({x.get_device() for x in leaves if x.device.type == "cuda"})
+    return found, [cuda.get_rng_state(number) for number in found]
+
+
+def set_device_states(
+    devices: Sequence[int], states: Sequence[Tensor], *, device_type: str | None = None
+) -> None:
+    """Give the generators of these GPUs these states again; nothing where `device_type` is "meta"."""
+    if device_type != "meta":
+        for number, state in zip(devices, states):
+            cuda.set_rng_state(state, number)
 
 
 def check_backward_validity(inputs: Iterable[Any]) -> None:
