@@ -149,6 +149,38 @@ def bases_learn_of_views_however_they_lie(t: Any) -> Any:
 
 
 @program
+def tensors_of_integers_beside_slices_pick(t: Any) -> Any:
+    k, j = t.tensor([2, 0, -1]), t.tensor([[1], [0]])
+    indices = (
+        (k, k), (slice(None), k), (k, slice(0, 2)), (j, k), (k, slice(None), k), (slice(1), j, k), (k, 0),
+        (0, k), (k, None), (..., k), (k.bool(), slice(None)), (slice(None, None, 2), k), (k, k, k),
+    )  # fmt: skip
+    outcomes = []
+    for index in indices:
+        for value in (0.5, 7, t.tensor(2.0), t.tensor([4.0, 5.0, 6.0])):
+            for _ in range(TIMES):
+                x = t.zeros(3, 3, 3)
+                try:
+                    x[index] = value
+                except (IndexError, RuntimeError) as error:
+                    outcomes.append(isinstance(error, IndexError))
+                outcomes += [x.tolist(), x._version]
+    return outcomes
+
+
+@program
+def picks_out_of_range_write_nothing(t: Any) -> Any:
+    x = t.zeros(3, 3)
+    for _ in range(TIMES):
+        try:
+            x[t.tensor([0, 3]), t.tensor([0, 1])] = 1.0
+        except IndexError as error:
+            x[0, 0] = -1.0
+            words = str(error)
+    return [x.tolist(), words]
+
+
+@program
 def hooks_and_kept_gradients_of_a_base_stay_with_it(t: Any) -> Any:
     outcomes: list[Any] = []
     seen: list[Any] = []

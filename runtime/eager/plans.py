@@ -8,7 +8,7 @@ function here and an entry of `PLANNERS`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -27,6 +27,7 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.draws import below, fresh, into
 from retrograd.runtime.eager.opnodes import SMALL, OpNode, kind_of, type_of
 from retrograd.runtime.eager.record import step
+from retrograd.runtime.eager.retaking import again, hold_tensors
 from retrograd.runtime.eager.showing import may_be_operand, shows
 from retrograd.runtime.eager.wholes import OfGraph, of_graph
 from retrograd.runtime.modes import no_grad
@@ -224,7 +225,7 @@ def truth(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
             return None
     inputs = trace.builder.inputs
     compute = _straight_to_one(inputs, path.questions[0].node)
-    return calls.truth(compute, len(inputs), _again(f, args, kwargs))
+    return calls.truth(compute, len(inputs), again(f, args, kwargs))
 
 
 # ---- new elements ------------------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ def updates(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], 
     if not nodes or any(node.type != inputs[k].type for k, node in zip(targets, nodes)):
         return None
     compute = _straight(inputs, nodes)
-    return calls.update(compute, len(inputs), targets, out is not None, _again(f, args, kwargs))
+    return calls.update(compute, len(inputs), targets, out is not None, again(f, args, kwargs))
 
 
 def puts(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
@@ -282,7 +283,7 @@ def values(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], s
         return None
     _, (node,), trace = traced
     inputs = trace.builder.inputs
-    return calls.unrecorded(_straight_to_one(inputs, node), len(inputs), _again(f, args, kwargs))
+    return calls.unrecorded(_straight_to_one(inputs, node), len(inputs), again(f, args, kwargs))
 
 
 def view(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
@@ -308,7 +309,7 @@ def places(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], s
         found = f(*args, **kwargs)
     except RetrogradError:
         return None
-    return calls.places(_again(f, args, kwargs), isinstance(found, tuple))
+    return calls.places(again(f, args, kwargs), isinstance(found, tuple))
 
 
 def choice(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
@@ -373,7 +374,7 @@ def conversion(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any
     if given is not args[0]:
         return steps(f, args, kwargs, shown)
     operands = sum(isinstance(x, Tensor) for x in (*args, *kwargs.values()))
-    return calls.itself(operands, _again(f, args, kwargs))
+    return calls.itself(operands, again(f, args, kwargs))
 
 
 def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
@@ -381,7 +382,7 @@ def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
     and on the type of an `input`.
     """
     of_input = inspect.unwrap(f).__code__.co_varnames[0] == "input"
-    if _hold_tensors(args[of_input:]) or _hold_tensors(kwargs.values()):
+    if hold_tensors(args[of_input:]) or hold_tensors(kwargs.values()):
         return None  # as numbers: their elements count
     try:
         made = f(*args, **kwargs)
@@ -390,11 +391,7 @@ def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
     array = made._value
     if type(array) is not np.ndarray or array.size > SMALL:
         return None
-    return calls.fresh(array.copy, _again(f, args, kwargs), made._requires_grad)
-
-
-def _hold_tensors(things: Iterable[Any]) -> bool:
-    return any(_hold_tensors(x) if isinstance(x, tuple | list) else isinstance(x, Tensor) for x in things)
+    return calls.fresh(array.copy, again(f, args, kwargs), made._requires_grad)
 
 
 # ---- random numbers ----------------------------------------------------------------------------------------
@@ -414,10 +411,10 @@ def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
     filled = out._counter is not None
     if not found or out._requires_grad or node in operands or (tracked and not out.is_floating_point()):
         return None
-    again = _again(f, args, kwargs)
+    retaken = again(f, args, kwargs)
     if node in found:
         draw, fill = trace.draws[0], into if filled else partial(fresh, tracked=tracked)
-        return fill(draw.law, node.shape, draw.generator, again) if len(found) == 1 else None
+        return fill(draw.law, node.shape, draw.generator, retaken) if len(found) == 1 else None
     if filled or tracked:
         return None
     names = of_graph(shown, args, kwargs, operands, [node])
@@ -426,7 +423,7 @@ def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
     def drawing(*given: Tensor) -> Any:
         for x in given:
             if type(x._value) is not np.ndarray or not x._value.flags.c_contiguous:
-                return again(*given)  # numbers go by the order in memory
+                return retaken(*given)  # numbers go by the order in memory
         return run(*given, *[make() for make in makers])
 
     return drawing
@@ -437,7 +434,7 @@ def chances(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], 
     array = args[0]._value if args and isinstance(args[0], Tensor) else None
     if len(args) > 1 or kwargs or type(array) is not np.ndarray or array.dtype.char not in "fd":
         return draws(f, args, kwargs, shown)
-    return below(array.dtype, array.shape, default_generator, _again(f, args, kwargs))
+    return below(array.dtype, array.shape, default_generator, again(f, args, kwargs))
 
 
 def _maker(draw: Draw) -> Callable[[], Tensor]:
@@ -448,39 +445,6 @@ def _maker(draw: Draw) -> Callable[[], Tensor]:
         return Tensor(draw.law.draw(shape, draw.generator))
 
     return fresh(draw.law, shape, draw.generator, sample)
-
-
-def _again(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Callable[..., Any]:
-    """The function, of other Tensors and the same plain arguments."""
-    leading = next((k for k, x in enumerate(args) if not isinstance(x, Tensor)), len(args))
-    rest = tuple([[*x] if type(x) is list else x for x in args[leading:]])  # the caller may change a list
-    if not _hold_tensors((*rest, *kwargs.values())):
-        if not rest and not kwargs:
-            return f
-        return lambda *operands: f(*operands, *rest, **kwargs)
-
-    def without(x: Any) -> Any:
-        if isinstance(x, tuple | list):
-            return [without(each) for each in x] if _hold_tensors(x) else x
-        return _OPERAND if isinstance(x, Tensor) else x
-
-    plain, named = [without(x) for x in args], {name: without(x) for name, x in kwargs.items()}
-
-    def again(*operands: Tensor) -> Any:
-        left = iter(operands)
-
-        def with_them(x: Any) -> Any:
-            if x is _OPERAND:
-                return next(left)
-            return [with_them(each) for each in x] if isinstance(x, list) else x
-
-        own = [with_them(x) for x in plain]
-        return f(*own, **{name: with_them(x) for name, x in named.items()})
-
-    return again
-
-
-_OPERAND = object()
 
 
 PLANNERS = {

@@ -185,6 +185,40 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return apply(Undiagonal(offset, a, b, (size, size)), input)
 
 
+@public("select_scatter", method=True, replay=True)
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """A copy of the input with `src` at one place along an axis."""
+    out = input.clone()
+    part = out.select(dim, index)
+    _same_shape("select_scatter", src, part)
+    part.copy_(src)
+    return out
+
+
+@public("slice_scatter", method=True, replay=True)
+def slice_scatter(
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """A copy of the input with `src` in place of a slice along an axis."""
+    out = input.clone()
+    axis = axis_of(dim, input.ndim, "slice_scatter")
+    part = out[(*[slice(None)] * axis, slice(start, end, step))]
+    _same_shape("slice_scatter", src, part)
+    part.copy_(src)
+    return out
+
+
+def _same_shape(name: str, src: Tensor, part: Tensor) -> None:
+    if src.shape != part.shape:
+        raise ShapeError(
+            f"{name} of a source of shape {list(src.shape)} to a part of shape {list(part.shape)}",
+            mirrored(
+                "expected src to have a size equal to the slice of self. src size = "
+                f"{list(src.shape)}, slice size = {list(part.shape)}"
+            ),
+        )
+
+
 @public("diagonal_scatter", method=True, replay=True)
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A copy of the input with `src` in place of a diagonal."""

@@ -40,7 +40,7 @@ from retrograd.runtime.eager.selection import Selection, select, written
 from retrograd.runtime.functions.conditions import PUT
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index, tensor_of
-from retrograd.runtime.functions.public import FUNCTIONS, axis_of, public
+from retrograd.runtime.functions.public import FUNCTIONS, public
 from retrograd.runtime.functions.selecting import counts_unknown, masked_scatter
 from retrograd.runtime.functions.writing import written_by_numpy
 from retrograd.runtime.modes import STATE
@@ -404,40 +404,6 @@ def index_put(
 
 FUNCTIONS["index_put_"] = late(index_put_, lambda: calls.change(index_put_, index_put, assign))
 setattr(Tensor, "index_put_", FUNCTIONS["index_put_"])  # noqa: B010  # as methods are
-
-
-@public("select_scatter", method=True, replay=True)
-def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """A copy of the input with `src` at one place along an axis."""
-    out = input.clone()
-    part = out.select(dim, index)
-    _same_shape("select_scatter", src, part)
-    part.copy_(src)
-    return out
-
-
-@public("slice_scatter", method=True, replay=True)
-def slice_scatter(
-    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
-) -> Tensor:
-    """A copy of the input with `src` in place of a slice along an axis."""
-    out = input.clone()
-    axis = axis_of(dim, input.ndim, "slice_scatter")
-    part = out[(*[slice(None)] * axis, slice(start, end, step))]
-    _same_shape("slice_scatter", src, part)
-    part.copy_(src)
-    return out
-
-
-def _same_shape(name: str, src: Tensor, part: Tensor) -> None:
-    if src.shape != part.shape:
-        raise ShapeError(
-            f"{name} of a source of shape {list(src.shape)} to a part of shape {list(part.shape)}",
-            mirrored(
-                "expected src to have a size equal to the slice of self. src size = "
-                f"{list(src.shape)}, slice size = {list(part.shape)}"
-            ),
-        )
 
 
 @public("__contains__", method=True, function=False)

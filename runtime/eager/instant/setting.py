@@ -1,8 +1,8 @@
 """`x[index] = value` natively, where nothing is recorded and the index means the same to NumPy.
 
 In flow the Tensor, the index and the value; out flows None, when NumPy has written. An index is ints, forward
-slices, None and the ellipsis, or one mask or tensor of integers; a value is a number, or a Tensor of the same
-dtype. `slow` does all else, and says what is wrong.
+slices, None and the ellipsis, or one mask, or tensors of integers beside slices; a value is a number, or a
+Tensor of the same dtype. `slow` does all else, and says what is wrong.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from retrograd.runtime.native.objects import (
     Py_DecRef,
     PyLong_AsLongAndOverflow,
     PyObject_SetItem,
+    PyTuple_New,
     Tuple,
 )
 
@@ -55,33 +56,56 @@ def is_written_at(x: AnyTensor, array: NdArray, index: Object, value: Object) ->
     if not is_open_to_change(x, array):
         return False
     others = tracked(value) if is_tensor(value) else 0
-    at = plain_index(index)
-    if at is None or is_recorded(tracked(x) | others):
+    if is_recorded(tracked(x) | others):
         return False
-    elements = elements_for(array, value)
-    if elements is None:
-        return False
-    status = PyObject_SetItem(array, at, elements)
+    at, elements = plain_index(index), elements_for(array, value)
+    done = at is not None and elements is not None and PyObject_SetItem(array, at, elements) == 0
+    Py_DecRef(at)
     Py_DecRef(elements)
-    return status == 0 and is_change_noted(x)
+    return done and is_change_noted(x)
 
 
 # ---- the index ---------------------------------------------------------------------------------------------
 @native
 def plain_index(index: Object) -> Object | None:
-    """The index as NumPy takes it, borrowed; null of another one."""
+    """The index as NumPy takes it, a new reference; null of another one."""
     if is_tensor(index):
         array = shown(index)
         if array is None or array.ndim == 0 or (array.dtype is not BOOL and array.dtype is not INT64):
             return None
-        return array
+        return shared(array)
     if index.type is not TUPLE:
-        return index if is_span(index) else None
+        return shared(index) if is_span(index) else None
     parts = cast(Tuple, index)
     for i in range(parts.length):
+        if is_tensor(parts.items[i]):
+            return index_of_picks(parts)
         if not is_span(parts.items[i]):
             return None
-    return index
+    return shared(index)
+
+
+@native
+def index_of_picks(parts: Tuple) -> Tuple | None:
+    """The same of tensors of integers and slices; beside ints or new axes NumPy means something else."""
+    made = PyTuple_New(parts.length)
+    if made is None:
+        return None
+    for i in range(parts.length):
+        part = parts.items[i]
+        pick = picked(part) if is_tensor(part) else part
+        if pick is None or not (pick is not part or (part.type is SLICE and is_span(part))):
+            Py_DecRef(made)
+            return None
+        made.items[i] = shared(pick)
+    return made
+
+
+@native
+def picked(x: Object) -> Object | None:
+    """The array of a tensor of integers, borrowed; null of another one."""
+    array = shown(x)
+    return None if array is None or array.ndim == 0 or array.dtype is not INT64 else array
 
 
 @native
