@@ -64,12 +64,22 @@ LAYOUTS = lines("""
     x = t.zeros(0, 3); x + 1
     x = t.zeros(2, 0, 3); x.exp()
     x = t.ones(4, 3); x[:0] * 2
+    x = t.ones(3); x.expand(4, 3).clone()
+    x = t.ones(3); x.expand(4, 3).double()
+    x = t.ones(2, 3); x.expand(4, 2, 3).clone().view(-1)
+    x = t.ones(2, 3); x.t().expand(4, 3, 2).clone()
+    x = t.ones(4, 1); x.repeat(2, 3)
     x = t.ones(4, 3); i = t.zeros(0, dtype=t.int64); x[i]
     x = t.ones(3, 3); i = t.tensor([[0, 2, 1]]); x.t().gather(0, i)
 """)
 """How results lie in memory."""
 
 ALIKE = lines("""
+    x = (t.arange(20000.0) * 0.1).sin(); (x.cumsum(0) - x.double().cumsum(0).float()).abs().max()
+    x = 1 + (t.arange(999.0) * 0.1).sin() / 99; (x.cumprod(0) - x.double().cumprod(0).float()).abs().max()
+    x = t.linspace(-1, 1, 300).reshape(3, 100).half(); t.addmm(x[:, :3], x, x.t(), beta=0.7, alpha=2).float()
+    x = t.linspace(-1, 1, 300).reshape(3, 100).bfloat16(); t.addmm(x[:, :3], x, x.t()).float()
+    x = t.linspace(-1, 1, 60).reshape(3, 4, 5).half(); t.baddbmm(x[:, :, :4], x, x.mT, alpha=0.3).float()
     x = t.ones(3); x[[1.5, 0.2]]
     x = t.ones(3); x.real
     x = t.ones(2, 3, requires_grad=True); x.sum(1, keepdim=True)._base is None

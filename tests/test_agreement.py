@@ -11,27 +11,11 @@ import warnings
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
+from agreeing import Shown, is_told, same, shown, told
 from agreement_cases import ALIKE, ERRORS, LAYOUTS
 
 import retrograd
-
-Shown = Any
-
-
-def shown(value: Any) -> Shown:
-    """What there is to see of a value."""
-    if hasattr(value, "stride"):
-        steps = [step for step, size in zip(value.stride(), value.shape) if size > 1 or not value.numel()]
-        return value.tolist(), str(value.dtype).split(".")[-1], tuple(value.shape), steps, value.requires_grad
-    if isinstance(value, tuple | list):
-        return tuple(map(shown, value))
-    return value
-
-
-def told(error: Exception) -> tuple[str, type[Exception]]:
-    return str(error), type(error)
 
 
 def begun(line: str, t: ModuleType) -> tuple[dict[str, Any], str]:
@@ -79,17 +63,8 @@ def compiled_outcome(line: str) -> Shown:
     return found[0]
 
 
-def same(a: Shown, b: Shown) -> bool:
-    """Equal but for the last digits of numbers; NaN is NaN."""
-    if isinstance(a, float) and isinstance(b, float):
-        return bool(np.isclose(a, b, rtol=1e-6, atol=1e-6, equal_nan=True))
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
-
-
 def agree(found: Shown, expected: Shown) -> None:
-    if isinstance(expected, tuple) and isinstance(expected[-1], type):
+    if is_told(expected):
         assert found[0] == expected[0]
         assert issubclass(found[1], expected[1])
     else:

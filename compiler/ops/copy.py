@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.ir.arrays import copied
 from retrograd.compiler.ir.graph import Array, Op, Type, Value
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast
@@ -21,7 +22,7 @@ class Clone(Op):
         return types[0]
 
     def evaluate(self, *arrays: Array) -> Array:
-        return np.array(arrays[0], order="K")
+        return copied(np.asarray(arrays[0]))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

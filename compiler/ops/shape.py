@@ -19,7 +19,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, ShapeError
-from retrograd.compiler.ir.arrays import in_order
+from retrograd.compiler.ir.arrays import copied, in_order
 from retrograd.compiler.ir.graph import Array, Leaf, Op, Type, Value, apply, register
 from retrograd.compiler.ir.index import Bound, Index, flatten, unflatten
 from retrograd.compiler.record import record
@@ -346,6 +346,8 @@ class Cast(Op):
 
     def evaluate(self, *arrays: Array) -> Array:
         (x,) = arrays
+        if 0 in x.strides:
+            x = copied(x)  # as astype() does not lay it out
         if self.dtype is dtypes.uint8 and x.dtype == np.float64:
             x = x.astype(np.int64)  # as PyTorch: of numbers beyond 32 bits, too, the low ones are kept
         return x.astype(self.dtype.numpy)

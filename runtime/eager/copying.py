@@ -7,12 +7,12 @@ operand; only the graphs of plans keep it, for what is replayed is a Tensor of i
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import methodcaller
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.errors import GradientError, ShapeError, mirrored
+from retrograd.compiler.ir.arrays import copied
 from retrograd.compiler.ir.graph import Value
 from retrograd.compiler.ops.copy import Clone, Contiguous
 from retrograd.runtime.eager.formats import (
@@ -76,7 +76,7 @@ def _copied(op: Clone, tensor: Tensor, trace: Trace) -> Tensor:
 
 _clone.__name__ = _clone.__qualname__ = "clone"
 clone: Callable[..., Tensor] = method("clone")(
-    calls.step(_CLONE, kind_of(_CLONE), 1, methodcaller("copy", "K"), _clone, "", True)
+    calls.step(_CLONE, kind_of(_CLONE), 1, copied, _clone, "", True)
 )
 
 

@@ -6,7 +6,7 @@ next door. To add a product, bring its operands to `[…, m, k]` and `[…, k, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod, trunc
 from typing import Any
 
@@ -23,6 +23,8 @@ from retrograd.runtime.functions.reduction import reduced
 from retrograd.runtime.functions.shaping import expand
 from retrograd.runtime.names import c_name
 from retrograd.runtime.tensor import Tensor
+
+Multiply = Callable[[Tensor, Tensor], Tensor]
 
 
 def _same_dtype(name: str, *operands: Tensor) -> None:
@@ -257,6 +259,17 @@ def trace(input: Tensor) -> Tensor:
 # ---- a product added to something --------------------------------------------------------------------------
 
 
+def _product_added(
+    name: str, multiply: Multiply, input: Tensor, factors: tuple[Tensor, Tensor], beta: float, alpha: float
+) -> Tensor:
+    """`_plus` of a product; of halves in float32, so that it is rounded once."""
+    kind = input.dtype
+    if not kind.is_half or any(x.dtype is not kind for x in factors):
+        return _plus(name, input, multiply(*factors), beta, alpha)
+    start, *wide = (moves.cast(x, dtypes.float32) for x in (input, *factors))
+    return moves.cast(_plus(name, start, multiply(*wide), beta, alpha), kind)
+
+
 def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
     """`beta · input + alpha · product`, where `beta` 0 means that `input` is not looked at, not even its
     NaNs.
@@ -274,13 +287,13 @@ def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) 
 @public("addmm", method=True, inplace=True, replay=True)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta · input + alpha · (mat1 @ mat2)`; the input broadcasts."""
-    return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
+    return _product_added("addmm", mm, input, (mat1, mat2), beta, alpha)
 
 
 @public("addmv", method=True, inplace=True, replay=True)
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta · input + alpha · (mat @ vec)`."""
-    return _plus("addmv", input, mv(mat, vec), beta, alpha)
+    return _product_added("addmv", mv, input, (mat, vec), beta, alpha)
 
 
 @public("addr", method=True, inplace=True, replay=True)
@@ -292,10 +305,14 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: f
 @public("baddbmm", method=True, inplace=True, replay=True)
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta · input + alpha · bmm(batch1, batch2)`."""
-    return _plus("baddbmm", input, bmm(batch1, batch2), beta, alpha)
+    return _product_added("baddbmm", bmm, input, (batch1, batch2), beta, alpha)
 
 
 @public("addbmm", method=True, inplace=True, replay=True)
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta · input + alpha · Σ bmm(batch1, batch2)`, the sum over the stack."""
-    return _plus("addbmm", input, reduce.sum_(bmm(batch1, batch2), (0,)), beta, alpha)
+
+    def summed(x: Tensor, y: Tensor) -> Tensor:
+        return reduce.sum_(bmm(x, y), (0,))
+
+    return _product_added("addbmm", summed, input, (batch1, batch2), beta, alpha)

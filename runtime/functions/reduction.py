@@ -19,6 +19,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take_along
 from retrograd.compiler.ops.row import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.device import CPU
 from retrograd.runtime.functions.public import DimLike, axes_of, axis_of, integer, public, sizes_of, unshared
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.rows import APPLY
@@ -220,9 +221,14 @@ min_ = _best("min", amin, argmin, "minimum")
 
 
 def _scanned(op: Callable[[Value, int], Value], input: Tensor, dim: int, name: str) -> Tensor:
+    """The scan along an axis; of float32 in float64 and rounded at last, as PyTorch's on a CPU."""
     axis = axis_of(dim, input.ndim, name)
     line = input if input.ndim else moves.reshape(input, (1,))
-    return moves.reshape(op(line, axis), input.shape)
+    if line.dtype is dtypes.float32 and line.device == CPU:
+        found = moves.cast(op(moves.cast(line, dtypes.float64), axis), dtypes.float32)
+    else:
+        found = op(line, axis)
+    return moves.reshape(found, input.shape)
 
 
 @public("cumsum", method=True, inplace=True, replay=True)
