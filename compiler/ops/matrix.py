@@ -58,12 +58,13 @@ class Linear(Composite):
 
     def compute(self, *arrays: Array) -> Array:
         x, w, *bias = arrays
-        if x.dtype.itemsize < 4 or x.ndim == 1:
+        if x.ndim == 1 or x.dtype.itemsize < 4:
             out = np.asarray(x @ w.T)
         elif x.ndim == 2:
             out = x.dot(w.T)
         else:  # `@` would make a product for each of the first axes
-            out = x.reshape(-1, x.shape[-1]).dot(w.T).reshape(*x.shape[:-1], len(w))
+            rows_of = x.reshape(prod(x.shape[:-1]), x.shape[-1])
+            out = rows_of.dot(w.T).reshape(*x.shape[:-1], len(w))
         if bias:
             out += bias[0]
         return out

@@ -104,12 +104,12 @@ def of_row(row: Elementwise, operands: tuple[DType, ...], out: DType) -> int | N
     kinds = [KINDS[dtype] for dtype in operands]
     if row.name in _TOGETHER and (kind := KINDS[operands[-1]]) in ("f32", "f64"):
         return _arithmetic(kind).address(f"row_{row.name}")
-    return _row(row.name, code_of(row, operands[-1]), kinds, KINDS[out])
+    return of_code(f"row {row.name}", code_of(row, operands[-1]), kinds, KINDS[out])
 
 
 def of_formula(name: str, code: Code, arity: int, dtype: DType) -> int:
     """Code of vectors of such elements, under a name of its own."""
-    return _row(name, code, [KINDS[dtype]] * arity, KINDS[dtype])
+    return of_code(f"row {name}", code, [KINDS[dtype]] * arity, KINDS[dtype])
 
 
 @cache
@@ -117,12 +117,12 @@ def of_cast(operand: DType, out: DType) -> int | None:
     if operand not in KINDS or out not in KINDS:
         return None
     kind = KINDS[out]
-    return _row("cast", lambda x: x.to(kind), [KINDS[operand]], kind)
+    return of_code("row cast", lambda x: x.to(kind), [KINDS[operand]], kind)
 
 
-def _row(name: str, code: Code, kinds: Sequence[str], out: str) -> int:
-    """A row by itself."""
-    full = f"row {name} {' '.join(kinds)} {out}"
+def of_code(name: str, code: Code, kinds: Sequence[str], out: str) -> int:
+    """The kernel of vectors of these kinds to one of a kind, kept under a name."""
+    full = f"{name} {' '.join(kinds)} {out}"
     return _native(full, lambda: [_row_instance("kernel", code, kinds, out)]).address("kernel")
 
 

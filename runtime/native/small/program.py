@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from itertools import count
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Array, Builder, Node, Op, Type, order
@@ -23,7 +24,7 @@ from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Pad
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.runtime.native.layout import layout
-from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small import kernels, one_pass
 from retrograd.runtime.native.small.entry import MOST_ARRAYS
 from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, NoKernel, Steps, is_small
 
@@ -35,23 +36,25 @@ def available() -> bool:
 
 
 def function_of(inputs: Sequence[Node], outputs: Sequence[Node | None], slow: Compute) -> Compute | None:
-    """The graph as a function to the list of outputs. `slow` does the same for arguments of other types."""
-    return _function(inputs, outputs, slow, len(outputs))
+    """The graph as a function to the list of outputs, if it is small, or one pass over many elements. `slow`
+    does the same for arguments of other types."""
+    return _function(inputs, outputs, slow, len(outputs)) or _pass(inputs, outputs, slow, len(outputs))
 
 
 def function_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute | None:
     """The same for one output: its value itself."""
-    return _function(inputs, [output], slow, 0)
+    return _function(inputs, [output], slow, 0) or _pass(inputs, [output], slow, 0)
 
 
 def same_of(inputs: Sequence[Node], outputs: Sequence[Node], slow: Compute) -> Compute | None:
     """`function_of`, where each op by itself gives the same bits."""
-    return function_of(inputs, outputs, slow) if all(map(_is_exact, order(outputs))) else None
+    exact = all(map(_is_exact, order(outputs)))
+    return _function(inputs, outputs, slow, len(outputs)) if exact else None
 
 
 def same_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute | None:
     """`function_to_one`, where each op by itself gives the same bits."""
-    return function_to_one(inputs, output, slow) if all(map(_is_exact, order([output]))) else None
+    return _function(inputs, [output], slow, 0) if all(map(_is_exact, order([output]))) else None
 
 
 def _is_exact(node: Node) -> bool:
@@ -95,7 +98,9 @@ def _chooses(op: Reduction) -> bool:
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
     """The value of such an op of arrays like these."""
-    if not _is_taken(op) or max([a.size for a in arrays]) > MOST_ELEMENTS:
+    if not _is_taken(op) or (
+        max([a.size for a in arrays]) > MOST_ELEMENTS and not isinstance(op, Elementwise)
+    ):
         return None
     return value_of(op, tuple([Type(a.shape, dtypes.dtype(a.dtype)) for a in arrays]))
 
@@ -103,7 +108,8 @@ def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
 @lru_cache(maxsize=4096)
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     """The value of such an op of operands of these types."""
-    if not _is_taken(op) or not available() or any(not is_small(t) for t in types):
+    many = isinstance(op, Elementwise) and not any(t.dtype.is_half for t in types)
+    if not _is_taken(op) or not available() or not (many or all(map(is_small, types))):
         return None
     builder = Builder()
     with builder.at(None):
@@ -116,14 +122,31 @@ def _function(
     inputs: Sequence[Node], outputs: Sequence[Node | None], slow: Compute, places: int
 ) -> Compute | None:
     present = [node for node in outputs if node is not None]
-    if not available() or not all(is_small(node.type) for node in (*inputs, *present)):
-        return None
-    if 1 + len(inputs) + len(outputs) > MOST_ARRAYS or not present:
+    if not _fit(inputs, outputs) or not all(is_small(node.type) for node in (*inputs, *present)):
         return None
     try:
         steps = Steps(inputs, present)
     except NoKernel:
         return None
-    numbers = iter(range(len(present)))
-    listed = [-1 if node is None else next(numbers) for node in outputs] if places else []
-    return steps.callable(listed, slow)
+    return steps.callable(_listed(outputs) if places else [], slow)
+
+
+def _pass(
+    inputs: Sequence[Node], outputs: Sequence[Node | None], slow: Compute, places: int
+) -> Compute | None:
+    if not _fit(inputs, outputs):
+        return None
+    present = [node for node in outputs if node is not None]
+    return one_pass.function_of(inputs, present, _listed(outputs) if places else [], slow)
+
+
+def _fit(inputs: Sequence[Node], outputs: Sequence[Node | None]) -> bool:
+    """Whether there is a native call of so many arrays."""
+    few = 1 + len(inputs) + len(outputs) <= MOST_ARRAYS
+    return few and available() and any(x is not None for x in outputs)
+
+
+def _listed(outputs: Sequence[Node | None]) -> list[int]:
+    """Which of the outputs that there are stands at each place."""
+    numbers = count()
+    return [-1 if node is None else next(numbers) for node in outputs]

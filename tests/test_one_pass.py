@@ -1,0 +1,102 @@
+"""Elementwise graphs of many elements as one pass: rows and derivatives beside NumPy and PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+import retrograd
+from retrograd.compiler import dtypes
+from retrograd.compiler.ir.graph import OPS, Builder, Graph, Node, Type, interpret
+from retrograd.compiler.ir.quiet import quietly
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.reverse import cotangents
+from retrograd.runtime.native.small import one_pass
+
+ROWS = [op for op in OPS.values() if isinstance(op, Elementwise) and op.takes(dtypes.float32)]
+COUNT = 4099
+NUMBERS = np.random.default_rng(0).uniform(0.2, 0.8, (4, COUNT))
+
+
+def slow(*arrays: object) -> object:
+    raise AssertionError("the native call has not taken its arguments")
+
+
+def compared(inputs: Sequence[Node], outputs: Sequence[Node], arrays: Sequence[np.ndarray]) -> bool:
+    """Check the graph against NumPy; False where it is not for one pass."""
+    run = one_pass.function_of(inputs, outputs, list(range(len(outputs))), slow)
+    if run is None:
+        return False
+    expected = quietly(interpret, Graph("row", tuple(inputs), tuple(outputs)), arrays)
+    for found, wanted in zip(quietly(run, *arrays), expected, strict=True):
+        assert found.dtype == wanted.dtype
+        exact = 1e-12 if found.dtype == np.float64 else 2e-5
+        np.testing.assert_allclose(found, wanted, rtol=exact, atol=exact)
+    return True
+
+
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=str)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_rows_and_their_derivatives(row: Elementwise, dtype: dtypes.DType) -> None:
+    many, one = Type((COUNT,), dtype), Type((), dtype)
+    truths = [Type((COUNT,), dtypes.bool_)] if row.name == "where" else []
+    for rest in ([many] * row.arity, [many, *[one] * (row.arity - 1)]):
+        types = [*truths, *rest][: row.arity]
+        builder = Builder()
+        with builder.at(None):
+            ct, operands = builder.input("ct", many), [builder.input(f"x{k}", t) for k, t in enumerate(types)]
+            out = builder.node(row, *operands)
+            if out.dtype is not dtype:
+                return
+            needed = [t is many for t in types]
+            found = [x for x in cotangents(row, ct, out, operands, needed) if x is not None]
+        arrays = [(NUMBERS[k] - 0.5 * (t.dtype is dtypes.bool_)).clip(0) for k, t in enumerate(types)]
+        arrays = [np.array(a if t.ndim else a[0], t.dtype.numpy) for a, t in zip(arrays, types)]
+        compared(operands, [out], arrays)
+        for each in found:
+            compared([ct, *operands], [each], [NUMBERS[-1].astype(dtype.numpy), *arrays])
+
+
+@pytest.mark.parametrize(
+    "name", ["relu", "leaky_relu", "elu", "silu", "tanh", "sigmoid", "lerp", "mish", "softplus"]
+)
+def test_chief_ones_are_one_pass(name: str) -> None:
+    row = OPS[name]
+    assert isinstance(row, Elementwise)
+    many = Type((COUNT,), dtypes.float32)
+    builder = Builder()
+    with builder.at(None):
+        ct, operands = builder.input("ct", many), [builder.input(f"x{k}", many) for k in range(row.arity)]
+        found = cotangents(row, ct, builder.input("out", many), operands, [True] + [False] * (row.arity - 1))
+    assert found[0] is not None
+    inputs = [ct, *[x for x in builder.inputs if x is not ct]]
+    assert one_pass.function_of(inputs, [found[0]], [0], slow) is not None
+
+
+@pytest.mark.parametrize("made", [
+    "f.leaky_relu(x, 0.1)", "f.relu(x)", "f.silu(x)", "f.elu(x)", "x.clamp(min=0.3)", "x.tanh()",
+    "x ** 2", "y / x", "t.lerp(x, y, 0.3)", "t.lerp(x, y, 0.7)", "f.softplus(x)", "t.where(x > 0, x, y)",
+    "f.hardswish(x)", "x.abs()",
+])  # fmt: skip
+@pytest.mark.parametrize("shape", [(3000,), (5, 7, 90), (200, 100)], ids=str)
+def test_values_and_gradients_are_pytorchs(torch: object, made: str, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(1)
+    given = [rng.standard_normal(shape).astype(np.float32) for _ in range(3)]
+    given[0].flat[:3] = np.nan, np.inf, 0.0
+    found = []
+    for t in (retrograd, torch):
+        x, y, ct = map(t.from_numpy, map(np.copy, given))
+        x.requires_grad_()
+        for turned in (x, x.transpose(0, -1)):
+            other = y if turned is x else y.transpose(0, -1)
+            names = {"t": t, "f": t.nn.functional, "x": turned, "y": other}
+            for _ in range(3):  # the rule is made when it has been asked for before
+                x.grad = None
+                out = eval(made, names)
+                out.backward(ct if turned is x else ct.transpose(0, -1))
+            found.append((out.detach().numpy(), x.grad.numpy()))
+    for (value, gradient), (wanted, slope) in zip(found[:2], found[2:]):
+        np.testing.assert_allclose(value, wanted, rtol=2e-5, atol=2e-6)
+        np.testing.assert_allclose(gradient, slope, rtol=2e-5, atol=2e-6)
