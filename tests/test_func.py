@@ -144,3 +144,63 @@ def test_a_module_has_its_own_parameters_again_when_its_call_fails() -> None:
 def test_a_branch_on_an_example_is_refused() -> None:
     with pytest.raises(TraceError, match="choose between values with where"):
         retrograd.vmap(lambda x: x if x.sum() > 0 else -x)(retrograd.ones(3, 4))
+
+
+# ---- what is kept between calls ----------------------------------------------------------------------------
+
+
+def test_functions_are_run_at_every_call_of_a_vmap(torch: ModuleType) -> None:
+    """What is kept is what is done to the examples, by the operations, not the function itself."""
+
+    def outcome(t: Any) -> tuple[list[Any], int]:
+        weight, calls, factor = t.ones(3), [], 1.0
+
+        def loss(x: Any) -> Any:
+            calls.append(x.shape)
+            scaled = (x * weight).tanh() * factor
+            return scaled.sum() if factor < 4 else (scaled * scaled).sum()
+
+        each = t.func.vmap(t.func.grad(loss))
+        x, seen = t.arange(12.0).reshape(4, 3) / 10, []
+        for step in range(9):
+            seen += each(x).flatten().tolist()
+            factor *= 2.0 if step % 2 else 1.0
+            weight.add_(0.5 * (step % 2))
+            if step == 6:
+                weight, x = t.full((3,), 0.25), x[:2] + 1
+        return seen, len(calls)
+
+    ours, theirs = outcome(retrograd), outcome(torch)
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=2e-5, atol=1e-6)
+    assert ours[1] == theirs[1] == 9
+
+
+@pytest.mark.parametrize("made", ["x.t()", "x[0]", "x", "x.reshape(6)", "x * 2"])
+def test_views_that_a_vmap_returns_stay_views(torch: ModuleType, made: str) -> None:
+    found = []
+    for t in (retrograd, torch):
+        x = t.zeros(4, 2, 3)
+        for _ in range(3):
+            y = t.func.vmap(lambda x: eval(made, {"x": x}))(x)
+            y.add_(1.0)
+        found.append((x.tolist(), y.tolist()))
+    assert found[0] == found[1]
+
+
+def test_gradients_keep_the_history_of_what_a_function_or_a_hook_knows(torch: ModuleType) -> None:
+    def outcome(t: Any) -> list[Any]:
+        w = t.full((3,), 2.0, requires_grad=True)
+
+        def hooked(x: Any) -> Any:
+            y = x * 3
+            y.register_hook(lambda g: g * w)
+            return y.sum()
+
+        x, found = t.arange(3.0), []
+        for f in (hooked, lambda x: (x * x * w).sum()):
+            w.grad = None
+            t.func.grad(f)(x).sum().backward()
+            found.append(w.grad.tolist())
+        return [*found, t.func.grad(lambda x: (x * x).sum())(x).requires_grad]
+
+    assert outcome(retrograd) == outcome(torch)

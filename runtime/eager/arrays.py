@@ -95,6 +95,12 @@ def function_of(graph: Graph) -> Compute:
     return straight_to_one(graph.inputs, out, _computing)
 
 
+def function_to_all(inputs: Sequence[Node], outputs: Sequence[Node]) -> Compute:
+    """A graph from these inputs to these outputs, as a function of arrays to the list of outputs."""
+    in_python = straight(inputs, outputs, _computing)
+    return small.function_of(inputs, outputs, in_python) or in_python
+
+
 def _computing(node: Node) -> Compute:
     return computing(node.op, [i.type for i in node.inputs])
 

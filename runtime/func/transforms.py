@@ -17,6 +17,8 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.autograd import grad as gradients
 from retrograd.runtime.autograd import inference_mode
+from retrograd.runtime.eager.opnodes import OpNode
+from retrograd.runtime.eager.tape import Edge, Output
 from retrograd.runtime.func.vmap import vmap
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.pytree import Structure, flatten, unflatten
@@ -48,25 +50,43 @@ def _owned(value: Any) -> tuple[Any, list[Tensor]]:
 
 def _settled(found: Sequence[Tensor], own: Sequence[Tensor]) -> list[Tensor]:
     """Without a history, where it would lead to nothing but the Tensors that were made here."""
-    mine = {id(x) for x in own if x.is_leaf}
-    return [x if STATE.grad and not _only(x, mine) else x.detach() for x in found]
+    if not STATE.grad:
+        return [x.detach() for x in found]
+    led: dict[int, bool] = {id(x): False for x in own if x.is_leaf}
+    return [x if x.requires_grad and _leads_on(x.grad_fn or x, led) else x.detach() for x in found]
 
 
-def _only(x: Tensor, mine: set[int]) -> bool:
-    if x.grad_fn is None:
-        return not x.requires_grad or id(x) in mine
-    seen: set[int] = set()
-    stack = [x.grad_fn]
+def _leads_on(start: Edge, led: dict[int, bool]) -> bool:
+    """Whether an edge of the tape leads to a leaf besides those that are known; `led` says which do."""
+    stack: list[Edge] = [start]
     while stack:
-        node = stack.pop()
-        if id(node) in seen:
+        edge = stack[-1]
+        below = [x for x in getattr(edge, "edges", ()) if x is not None]
+        unknown = [x for x in below if id(x) not in led]
+        if unknown and id(edge) not in led:
+            stack += unknown
             continue
-        seen.add(id(node))
-        variable = getattr(node, "variable", None)
-        if variable is not None and id(variable) not in mine:
-            return False
-        stack += [below for below, _ in node.next_functions if below is not None]
-    return True
+        stack.pop()
+        if id(edge) not in led:
+            led[id(edge)] = isinstance(edge, Tensor) or any(led[id(x)] for x in below)
+    return led[id(start)]
+
+
+def _is_of_more(outputs: Sequence[Tensor], sources: Sequence[Tensor]) -> bool:
+    """Whether derivatives of the outputs may have a history that leads to more than these leaves: so do other
+    leaves, and what only a user's Function or hook knows."""
+    mine = {id(x) for x in sources if x.is_leaf and x._leaf is None}
+    stack: list[Edge] = [y.grad_fn or y for y in outputs]
+    seen: set[int] = set()
+    while stack:
+        edge = stack.pop()
+        if edge is None or id(edge) in seen or id(edge) in mine:
+            continue
+        if not isinstance(edge, OpNode | Output) or edge.hooks is not None:
+            return True
+        seen.add(id(edge))
+        stack += edge.edges
+    return False
 
 
 def _zeros(x: Tensor) -> Tensor:
@@ -76,12 +96,15 @@ def _zeros(x: Tensor) -> Tensor:
 def _gradients(
     outputs: Sequence[Tensor], sources: Sequence[Tensor], seeds: Sequence[Tensor | None]
 ) -> list[Tensor]:
+    """Those of the outputs by the sources; with a history, where one would lead to anything else."""
     pairs = [(y, seed) for y, seed in zip(outputs, seeds, strict=True) if y.requires_grad]
     if not pairs:
         return [_zeros(x) for x in sources]
-    found = gradients(
-        [y for y, _ in pairs], sources, [seed for _, seed in pairs], create_graph=True, allow_unused=True
+    ys, given = [y for y, _ in pairs], [seed for _, seed in pairs]
+    history = STATE.grad and (
+        _is_of_more(ys, sources) or any(x is not None and x.requires_grad for x in given)
     )
+    found = gradients(ys, sources, given, retain_graph=True, create_graph=history, allow_unused=True)
     return [_zeros(x) if g is None else g for g, x in zip(found, sources)]
 
 

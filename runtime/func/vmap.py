@@ -8,17 +8,22 @@ derivatives of derivatives, vmaps of vmaps and compiled functions need nothing m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import wraps
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from retrograd.compiler.errors import ArgumentError, ShapeError, TraceError, mirrored
-from retrograd.compiler.ir.graph import Graph
+from retrograd.compiler.ir.graph import Array, Builder, Graph, Node, Type
+from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.reduce import sum_
-from retrograd.compiler.passes.batch import batch
+from retrograd.compiler.passes.batch import Operand, batch
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd import Function, enable_grad, grad
+from retrograd.runtime.eager.arrays import function_to_all
+from retrograd.runtime.eager.opnodes import type_of
 from retrograd.runtime.functions.public import axis_of
 from retrograd.runtime.pytree import LEAF, Structure, flatten, unflatten
 from retrograd.runtime.tensor import Tensor, new
@@ -294,7 +299,7 @@ class _Mapped(Function):
             apart = program.randomness == "different"
             numbers = draw.law.draw((program.size, *shape) if apart else shape, draw.generator)
             values[count + k], batched[count + k] = new(numbers, draw.tensor), apart
-        found = batch(program.graph, values, batched, program.size)
+        found = _known(program, values, batched) or batch(program.graph, values, batched, program.size)
         flags[:] = [x.batched for x in found]
         outputs = [x.value if isinstance(x.value, Tensor) else new(x.value, operands[0]) for x in found]
         ctx.program, ctx.flags, ctx.count = program, tuple(flags), count
@@ -324,6 +329,73 @@ class _Mapped(Function):
             each = found[k]
             found[k] = None if each is None else sum_(each, (0,))
         return (None, None, *found)
+
+
+class _Straight(NamedTuple):
+    """A graph applied to arrays of all examples, as a function."""
+
+    compute: Callable[..., list[Any]] | None
+    """None where a result may be a view of an operand, which only Tensors know to be one."""
+    batched: list[bool]
+    types: list[Type]
+
+
+_KEPT: dict[Hashable, _Straight | None] = {}
+"""By what is done to operands of which types; None for what has been done once, or cannot be kept."""
+_MOST = 256
+
+
+def _known(program: _Program, values: Sequence[Tensor], batched: Sequence[bool]) -> list[Operand] | None:
+    """The outputs by steps that are known, for the same was done before. The function is run at every call:
+    what it reads, and does besides, nobody else knows; what is done to all examples is its graph's alone."""
+    arrays: list[Any] = [x._value for x in values]
+    if not all(type(x) is np.ndarray for x in arrays):
+        return None
+    key = _key(program, arrays, batched)
+    if key not in _KEPT:
+        if len(_KEPT) >= _MOST:
+            _KEPT.clear()
+        _KEPT[key] = None
+        return None
+    straight = _KEPT[key]
+    if straight is None:
+        straight = _KEPT[key] = _straight(program, arrays, batched)
+    if straight.compute is None:
+        return None
+    try:
+        found = quietly(straight.compute, *arrays)
+    except Exception:  # told in the user's terms by those who apply the ops to Tensors
+        return None
+    told = zip(found, straight.batched, straight.types)
+    return [Operand(np.asarray(x), flag, type_) for x, flag, type_ in told]
+
+
+def _key(program: _Program, arrays: Sequence[Array], batched: Sequence[bool]) -> Hashable:
+    graph = program.graph
+    number = {node: k for k, node in enumerate(graph.inputs)}
+    steps = []
+    for node in graph.nodes:
+        steps.append((node.op, *[number[x] for x in node.inputs]))
+        number[node] = len(number)
+    operands = [(x.shape, x.dtype, flag) for x, flag in zip(arrays, batched)]
+    return program.size, tuple(operands), tuple(steps), tuple([number[x] for x in graph.outputs])
+
+
+def _straight(program: _Program, arrays: Sequence[Array], batched: Sequence[bool]) -> _Straight:
+    builder = Builder()
+    with builder.at(None):
+        inputs = [builder.input(f"x{k}", type_of(x)) for k, x in enumerate(arrays)]
+        found = batch(program.graph, inputs, batched, program.size)
+        outputs = [x.value if isinstance(x.value, Node) else builder.constant(x.value) for x in found]
+    compute = None if any(map(_is_seen, outputs)) else function_to_all(inputs, outputs)
+    return _Straight(compute, [x.batched for x in found], [x.type for x in found])
+
+
+def _is_seen(node: Node) -> bool:
+    """Whether a value is an operand or a constant itself, seen in whatever way."""
+    while isinstance(node.op, moves.Movement) and node.inputs:
+        (node,) = node.inputs
+    return not node.inputs
 
 
 def _pulled(
