@@ -184,6 +184,8 @@ FUNCTIONAL = lines("""
     F.conv_transpose1d(line, kernel1[:4, :2], groups=2)
     F.conv_transpose2d(image, kernel.transpose(0, 1), x.flatten()[:6], stride=2)
     F.conv_transpose2d(image, kernel.transpose(0, 1), padding=1, dilation=2)
+    F.conv_transpose2d(image[:, :, :1, :1], kernel.transpose(0, 1), stride=2)
+    F.conv_transpose1d(line[..., :1], kernel1[:4, :2], groups=2)
     F.max_pool1d(line, 2)
     F.max_pool1d(line, 3, stride=1, padding=1)
     F.max_pool2d(image, 2)

@@ -148,6 +148,8 @@ class TransposedConvolution(Composite):
 
     def formula(self, *values: Value) -> Value:
         x, w = values
+        if {*x.shape[2:], *self.dilation} <= {1} and not any((*self.padding, *self.more)):
+            return _of_one_place(x, w, self.groups)
         sizes = [
             (n - 1) * step + d * (k - 1) + 1 - 2 * p + extra
             for n, step, d, k, p, extra in zip(
@@ -168,6 +170,14 @@ class TransposedConvolution(Composite):
             apply(straight, image, w) if needed[0] else None,
             straight.of_weight(x, image, w) if needed[1] else None,
         ]
+
+
+def _of_one_place(x: Value, w: Value, groups: int) -> Value:
+    """Of inputs of one place alone, each element is a product of channels: most of windows would be zeros."""
+    batch, outer = x.shape[0], w.shape[0] // groups
+    channels = permute(reshape(x, (batch, groups, outer)), (1, 0, 2))
+    found = dot(channels, reshape(w, (groups, outer, prod(w.shape[1:]))))
+    return reshape(permute(found, (1, 0, 2)), (batch, groups * w.shape[1], *w.shape[2:]))
 
 
 def _turned(

@@ -58,13 +58,12 @@ class Linear(Composite):
 
     def compute(self, *arrays: Array) -> Array:
         x, w, *bias = arrays
-        if x.ndim == 1 or x.dtype.itemsize < 4:
+        if x.dtype.itemsize < 4 or x.ndim == 1:
             out = np.asarray(x @ w.T)
         elif x.ndim == 2:
             out = x.dot(w.T)
         else:  # `@` would make a product for each of the first axes
-            rows_of = x.reshape(prod(x.shape[:-1]), x.shape[-1])
-            out = rows_of.dot(w.T).reshape(*x.shape[:-1], len(w))
+            out = x.reshape(-1, x.shape[-1]).dot(w.T).reshape(*x.shape[:-1], len(w))
         if bias:
             out += bias[0]
         return out
