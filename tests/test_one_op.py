@@ -44,6 +44,10 @@ CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "max_pool2d": lambda F, x, k: F.max_pool2d(x.reshape(7, 50, 32, 32), 2),
     "avg_pool2d": lambda F, x, k: F.avg_pool2d(x.reshape(7, 50, 32, 32), 3, stride=2, padding=1),
     "huber_loss": lambda F, x, k: F.huber_loss(x, x.detach() * 0.5),
+    "products": lambda F, x, k: (x @ x[:COLUMNS]) * 0.05,
+    "products with what is turned": lambda F, x, k: F.linear(x, x[:200], x[200, :200]) * 0.05,
+    "products of parts": lambda F, x, k: (x[::2, :300] @ x[:300, ::2]) * 0.05,
+    "products of what is turned": lambda F, x, k: (x.t() @ x) * 0.05,
 }
 
 

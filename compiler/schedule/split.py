@@ -23,7 +23,11 @@ def is_split(c: Contraction, machine: Machine, direct: bool) -> bool:
     for operand, side in ((c.left, c.row), (c.right, c.column)):
         if 1 not in (steps(operand, side), steps(operand, c.inner)):
             return False
-    rows, columns, inner = c.row.extent, c.column.extent, c.inner.extent
+    return pays(c.row.extent, c.column.extent, c.inner.extent, direct)
+
+
+def pays(rows: int, columns: int, inner: int, direct: bool = True) -> bool:
+    """Does a product of these sizes take less time so?"""
     tiled = _whole(rows, _LINES) * _whole(columns, _LINES) * _whole(inner, _DEEP) * _TILED
     beside = (rows + columns) * inner * _SPLIT + (0 if direct else rows * columns * _FETCHED) + _BEGUN
     return tiled + beside < _WORTH * rows * columns * inner
