@@ -44,6 +44,13 @@ ERRORS = lines("""
     x = t.ones(3).half(); y = t.ones(1); x.index_put_((t.tensor([0]),), y, accumulate=True)
     x = t.arange(6).to(t.int8).reshape(2, 3); y = t.ones(2, 2).to(t.int8); t.addmm(y, x, x.t(), alpha=300)
     x = t.arange(12).int().reshape(1, 1, 12); F.avg_pool1d(x, 2)
+    x = t.tensor(1.0); i = t.tensor([0, 0]); x.index_select(0, i)
+    x = t.ones(2, 2) > 0; x @ x
+    x = t.ones(2, 2) > 0; x[0] @ x[0]
+    x = t.ones(2, 2) > 0; x @ x[0]
+    x = t.ones(1, 2, 2) > 0; x @ x
+    x = t.ones(1, 2, 2) > 0; x @ x[0]
+    x = t.ones(2, 2) > 0; F.linear(x, x)
     x = t.ones(3); x[[2**70]]
     x = t.ones(3); x[2**70]
     x = t.ones(3); x[["a"]]

@@ -247,7 +247,11 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at these indices along `dim`, in their order."""
     axis = axis_of(dim, input.ndim, "index_select")
     (x,) = _lined(input)
-    picked = places.take(x, _within(_vector("index_select", index), "rows", x, axis), axis)
+    vector = _vector("index_select", index)
+    if not input.ndim and vector.numel() != 1:
+        why = f"index_select(): Index to scalar can have only 1 value, got {vector.numel()} value(s)"
+        raise ShapeError(f"index_select of a 0-d tensor by {vector.numel()} indices", mirrored(why))
+    picked = places.take(x, _within(vector, "rows", x, axis), axis)
     return moves.reshape(picked, ()) if not input.ndim and picked.numel() == 1 else picked
 
 

@@ -71,6 +71,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     right = moves.reshape(other, (*other.shape, 1)) if other.ndim == 1 else other
     if left.shape[-1] != right.shape[-2]:
         _need("matmul", False, _mismatch(input, other, left, right), input, other)
+    _no_bools(left, right, _kernel(input, other))
     product = _batched(left, right)
     keep = [*product.shape]
     if input.ndim == 1:
@@ -78,6 +79,18 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if other.ndim == 1:
         del keep[-1]
     return moves.reshape(product, keep)
+
+
+def _kernel(input: Tensor, other: Tensor) -> str:
+    """What PyTorch's kernel of such a product is called."""
+    if other.ndim == 1:
+        return "addmv_impl_cpu"
+    return "bmm" if input.ndim > 2 and other.ndim > 2 else "addmm_impl_cpu_"
+
+
+def _no_bools(left: Tensor, right: Tensor, kernel: str) -> None:
+    if left.dtype is dtypes.bool_ and left.numel() and right.numel():
+        raise DtypeError(f"{kernel} of bools", mirrored(f"\"{kernel}\" not implemented for 'Bool'"))
 
 
 @public("__matmul__", method=True, function=False, replay=True)
@@ -174,6 +187,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
         f"but got {n} and {m} elements respectively"
     )
     _need("dot", n == m, why, input, tensor)
+    _no_bools(input, tensor, "dot")
     return moves.reshape(contract(moves.reshape(input, (1, n)), moves.reshape(tensor, (n, 1))), ())
 
 
