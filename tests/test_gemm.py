@@ -120,6 +120,15 @@ def test_results_that_are_larger_than_the_operands(layout: str, shape: Shape) ->
     check(layout, *operands(layout, *shape, "f8"))
 
 
+def test_only_a_large_result_of_a_short_inner_axis_is_fetched_to_be_written() -> None:
+    def fetches(*shape: int) -> bool:
+        return "_new" in compile_graph(graph_of(dot, *operands("NN", *shape, "f4")), HOST).llvm
+
+    assert fetches(1000, 10, 1000)
+    assert not fetches(100, 10, 100)
+    assert not fetches(1000, 90, 1000)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(64, 1000, 100), (50, 3001, 370), (229, 2700, 128)])
 def test_inner_axes_that_are_cut_in_pieces(layout: str, shape: Shape) -> None:

@@ -5,7 +5,8 @@
     retrograd_product            one product, cut into items that threads share   (both in `products/walk.py`)
     retrograd_amx                one product on tiles of bfloat16, if it can be   (`products/amx.py`)
     retrograd_tile_f32x16_6x4    tiles of 6 rows × 4 vectors of 16 float32; `_far`: the right operand is
-                                 fetched ahead; `_edge`: the last vector masked
+                                 fetched ahead; `_new`: where it writes, too; `_edge`: the last
+                                 vector masked
     retrograd_copy_f32x16_4, retrograd_turn_f32x16, retrograd_pick_f32x16
                                  a block of an operand copied: by rows, turned, or element by element
     retrograd_flip_f32x16        a tile written with rows and columns exchanged   (all in `products/tiles.py`)
@@ -55,7 +56,7 @@ _ROUTINES: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
     ("retrograd_product", lambda *_: text([walk.retrograd_product, walk.retrograd_script], {})),
     ("retrograd_amx", lambda *_: text([amx.retrograd_amx], {})),
     (
-        rf"retrograd_tile{_OF}_(?P<rows>\d+)x(?P<vectors>\d+)(?P<far>_far)?(?P<edge>_edge)?",
+        rf"retrograd_tile{_OF}_(?P<rows>\d+)x(?P<vectors>\d+)(?P<far>_far)?(?P<new>_new)?(?P<edge>_edge)?",
         lambda found, _: tiles.tile(found),
     ),
     (rf"retrograd_copy{_OF}_(?P<vectors>\d+)", lambda found, _: tiles.copy(found)),

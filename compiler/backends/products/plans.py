@@ -24,6 +24,9 @@ _NEAR = 24 << 10
 """Bytes of a panel of the right operand that stays in the first-level cache, at most, beside what else comes
 by. To fetch it ahead all the same takes up to a tenth more time; so it does where a tile has few rows, which
 load as often as they multiply."""
+_NEW, _BRIEF = 1 << 20, 32
+"""Bytes of a result that is not in the second-level cache when it is written; and inner positions of one that
+takes as long to write as to compute, at most."""
 _LINE = 64
 """Bytes that sums begin at a multiple of, behind the copies."""
 _SLACK = 1024
@@ -91,7 +94,7 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
     waits = epilogue or known["turned"] or plan.depth < s.inner.extent
     sums = (plan.size * plan.beside * plan.rows + plan.lanes) * plan.width * itemsize + _SLACK
     edge = columns - (plan.vectors - 1) * plan.lanes
-    marks = "_far" * _is_far(s) + "_edge" * (edge < plan.lanes)
+    marks = "_far" * _is_far(s) + "_new" * _is_new(s) + "_edge" * (edge < plan.lanes)
     tile = f"retrograd_tile_{_kind(s)}_{plan.rows}x{plan.vectors}{marks}"
     known |= {"tile": tile, "epilogue": epilogue, "itemsize": itemsize, "mask": _bits(edge)}
     known["sums_bytes"] = sums if waits else 0
@@ -108,6 +111,12 @@ def _is_far(s: Routine) -> bool:
     swept = plan.depth < inner and not plan.copies_right
     large = min(plan.depth, inner) * plan.width * s.left.dtype.itemsize > _NEAR
     return (swept or large) and plan.rows >= plan.vectors
+
+
+def _is_new(s: Routine) -> bool:
+    """Should tiles fetch where their sums go: does it take longer to write these than to compute them?"""
+    result = s.batch.extent * s.row.extent * s.column.extent * s.left.dtype.itemsize
+    return result > _NEW and s.inner.extent <= _BRIEF
 
 
 def _sizes(s: Routine) -> dict[str, Word]:

@@ -82,11 +82,11 @@ class _Writer:
     def element(self, address: str) -> Value:
         return self.block.emit(f"load {LLVM_TYPES[self.kind]}, ptr {address}, align {self.size}", self.kind)
 
-    def fetch(self, address: str) -> None:
+    def fetch(self, address: str, to_write: int = 0) -> None:
         """Let what is there come into the cache."""
         name = "llvm.prefetch.p0"
         self.block.declare(name, f"declare void @{name}(ptr, i32, i32, i32)")
-        self.block.do(f"call void @{name}(ptr {address}, i32 0, i32 3, i32 1)")
+        self.block.do(f"call void @{name}(ptr {address}, i32 {to_write}, i32 3, i32 1)")
 
     def store(self, value: Value, address: str, mask: str | None = None) -> None:
         if mask is None:
@@ -142,6 +142,10 @@ def tile(found: re.Match[str]) -> str:
     starts = ["%a.tile"]
     for _ in range(0, rows - _TOGETHER, _TOGETHER):
         starts.append(w.on(starts[-1], triple))
+    if found["new"]:
+        for line in _places(w, "%to.tile", after, rows, vectors, None):
+            for place, _ in line:
+                w.fetch(place, to_write=1)
     none = block.emit("icmp eq ptr %from.tile, null", "i1").ref
     block.do(f"br i1 {none}, label %loop, label %begin")
     block.label("begin")
