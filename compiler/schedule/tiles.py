@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
@@ -70,14 +71,18 @@ def tile_shape(c: Contraction, machine: Machine) -> Shape:
     sizes, across = _Sizes.of(c, lanes), -(-c.column.extent // lanes)
     written = c.row.extent * c.column.extent * c.out.dtype.itemsize
     widest = _NARROW if c.inner.extent <= SHALLOW and written > SECOND_LEVEL else _WIDEST
-    for rows in range(1, min(_TALLEST, c.row.extent) + 1):
+    fewest = inf
+    for rows in range(min(_TALLEST, c.row.extent), 0, -1):
         for vectors in range(1, min(widest, across) + 1):
             if rows * vectors + min(rows, vectors) + 1 > machine.registers:
                 break
+            if _least_cycles(sizes, rows, vectors) > fewest * (1 + _SHORT * machine.registers):
+                continue
             depth = _depth(sizes, rows, vectors * lanes)
             found.append((_cycles(sizes, rows, vectors, depth), rows, vectors, depth))
-    short = _SHORT if min(found)[0] < _BRIEF else 0.0
-    return Shape(*min(found, key=lambda each: each[0] * (1 + short * each[1] * each[2]))[1:])
+            fewest = min(fewest, found[-1][0])
+    short = _SHORT if fewest < _BRIEF else 0.0
+    return Shape(*min((cycles * (1 + short * r * v), r, v, depth) for cycles, r, v, depth in found)[1:])
 
 
 @record(slots=True)
@@ -119,6 +124,12 @@ def _depth(s: _Sizes, rows: int, width: int) -> int:
         return s.inner
     pieces = -(-s.inner // most)
     return -(-s.inner // (8 * pieces)) * 8
+
+
+def _least_cycles(s: _Sizes, rows: int, vectors: int) -> float:
+    """What whole panels take at least, soon told."""
+    panels, blocks = s.columns // (vectors * s.lanes), -(-s.rows // rows)
+    return blocks * panels * s.inner * (max(rows * vectors / 2, 4) + _STEP + _OPERAND * (rows + vectors))
 
 
 def _cycles(s: _Sizes, rows: int, vectors: int, depth: int) -> float:
