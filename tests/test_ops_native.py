@@ -31,6 +31,7 @@ from retrograd.compiler.ops import (
     softmax,
     sort,
     unpool,
+    withheld,
 )
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import statistics as stats
@@ -104,6 +105,7 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (recurrent.LstmCell(), (real(3, 16), real(3, 4))),
     (recurrent.LstmHidden(), (real(3, 16), real(3, 4))),
     (recurrent.GruHidden(), (real(3, 12), real(3, 12), real(3, 4))),
+    (withheld.Withheld(), (X, X[..., :1] > 0)),
 ]
 COMPOSITE_IDS = [f"{k}-{op.name}" for k, (op, _) in enumerate(COMPOSITES)]
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {

@@ -213,3 +213,40 @@ def test_an_index_out_of_range_is_told_as_ever(index: str) -> None:
     for _ in range(3):
         with pytest.raises(IndexError, match="index 3 is out of bounds for dimension 0 with size 3"):
             eval(index, known)
+
+
+NORMS = {
+    "batch_norm": "F.batch_norm(x, mean, var, weight, bias, True, 0.1)",
+    "batch_norm without statistics": "F.batch_norm(x, None, None, weight, bias, True)",
+    "batch_norm by a tensor": "F.batch_norm(x, mean, var, training=True, momentum=0.25)",
+    "batch_norm, eval": "F.batch_norm(x, mean, var, weight, bias)",
+    "instance_norm": "F.instance_norm(x, mean, var, weight, bias)",
+}
+
+
+@pytest.mark.parametrize("history", [False, True])
+@pytest.mark.parametrize("call", NORMS.values(), ids=NORMS)
+def test_statistics_move_while_results_are_recorded(call: str, history: bool) -> None:
+    torch = pytest.importorskip("torch")
+    seen = []
+    for t in (rg, torch):
+        rng = np.random.default_rng(6)
+        x, *others = (
+            t.from_numpy(rng.uniform(0.5, 2, shape).astype(np.float32)) for shape in ((4, 3, 5), *[(3,)] * 4)
+        )
+        known = dict(zip(("mean", "var", "weight", "bias"), others, strict=True))
+        leaves = [x, known["weight"], known["bias"]] if history else []
+        for leaf in leaves:
+            leaf.requires_grad_()
+        found = []
+        for _ in range(12):
+            out = eval(call, {"F": t.nn.functional, "x": x, **known})
+            found += [out.detach().clone(), known["mean"].clone(), known["var"].clone()]
+            if history:
+                (out * out).sum().backward()
+                found += [leaf.grad.clone() for leaf in leaves if leaf.grad is not None]
+            x = (x.detach() * 1.25 - 0.1).requires_grad_(history)
+            leaves = [x, *leaves[1:]]
+        seen.append(found)
+    for ours, theirs in zip(*seen, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=3e-4, atol=3e-5)

@@ -32,6 +32,7 @@ from retrograd.compiler.ops import (
     substitution,
     unpool,
     window,
+    withheld,
 )
 
 __all__ = [
@@ -66,4 +67,5 @@ __all__ = [
     "substitution",
     "unpool",
     "window",
+    "withheld",
 ]

@@ -2,7 +2,7 @@
 
 In flow the function and the arguments of one call; out flows a function of the Tensors among them, which does
 the same faster, or None where there is none. `replay.py` finds plans by their keys. A new kind of plan is a
-function here and an entry of `PLANNERS`.
+function here and an entry of `planners.PLANNERS`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _traced(
     results are not all new Tensors. With `drawing` it may draw numbers, and they may be the result.
     """
     with Trace(planned=True) as trace, no_grad():
-        standing, own, named = _stand_ins(trace, args, kwargs)
+        standing, own, named = stand_ins(trace, args, kwargs)
         try:
             out = f(*own, **named)
         except RetrogradError:
@@ -72,7 +72,7 @@ def _traced(
     return out, nodes, trace
 
 
-def _stand_ins(
+def stand_ins(
     trace: Trace, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[list[Tensor], list[Any], dict[str, Any]]:
     """Tensors in the trace in place of those among the arguments, and the arguments with them."""
@@ -101,14 +101,14 @@ def steps(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
         return None
     out, nodes, trace = traced
     inputs = trace.builder.inputs
-    return _taking(inputs, out, nodes, of_graph(shown, args, kwargs, inputs, nodes))
+    return taking(inputs, out, nodes, of_graph(shown, args, kwargs, inputs, nodes))
 
 
 Names = Callable[[Node], str]
 """What the tape's node for a result's node is called."""
 
 
-def _taking(given: Sequence[Node], out: Any, nodes: Sequence[Node], shown: Names) -> Plan:
+def taking(given: Sequence[Node], out: Any, nodes: Sequence[Node], shown: Names) -> Plan:
     """The steps to the nodes of a result, from these inputs."""
     inputs = tuple(given)
     if not isinstance(out, tuple):
@@ -166,7 +166,7 @@ def _run(
 
     if shows(nodes, inputs):
         return recorded
-    return calls.several(_straight(inputs, nodes), len(inputs), make, recorded)
+    return calls.several(arrays_of(inputs, nodes), len(inputs), make, recorded)
 
 
 def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..., Tensor]:
@@ -188,7 +188,7 @@ def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..
     return calls.unrecorded(native or in_python, len(inputs), steps(linked=False))
 
 
-def _straight(inputs: Sequence[Node], nodes: Sequence[Node]) -> Callable[..., list[Any]]:
+def arrays_of(inputs: Sequence[Node], nodes: Sequence[Node]) -> Callable[..., list[Any]]:
     """The nodes' arrays from the inputs'."""
     in_python = straight(inputs, nodes, _computing)
     return small.same_of(inputs, nodes, in_python) or in_python
@@ -216,7 +216,7 @@ def truth(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
     for answer in (True, False):
         path = Path((answer,) * _MOST_ASKED)
         with Trace(path=path, planned=True) as trace, no_grad():
-            _, own, named = _stand_ins(trace, args, kwargs)
+            _, own, named = stand_ins(trace, args, kwargs)
             try:
                 given = f(*own, **named)
             except RetrogradError:
@@ -226,50 +226,6 @@ def truth(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
     inputs = trace.builder.inputs
     compute = _straight_to_one(inputs, path.questions[0].node)
     return calls.truth(compute, len(inputs), again(f, args, kwargs))
-
-
-# ---- new elements ------------------------------------------------------------------------------------------
-
-
-def updates(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
-    """The elements that the function writes into its operands, where nothing is recorded; else the function
-    itself. It gives back its first operand, or nothing.
-    """
-    with Trace(planned=True) as trace, no_grad():
-        standing, own, named = _stand_ins(trace, args, kwargs)
-        inputs = trace.builder.inputs
-        try:
-            out = f(*own, **named)
-        except RetrogradError:
-            return None
-        written = {k: x._value for k, x in enumerate(standing) if x._value is not inputs[k]}
-    if trace.captured or trace.mutated or trace.unchecked or not (out is None or out is own[0]):
-        return None
-    targets, nodes = list(written), [node for node in written.values() if isinstance(node, Node)]
-    if not nodes or any(node.type != inputs[k].type for k, node in zip(targets, nodes)):
-        return None
-    compute = _straight(inputs, nodes)
-    return calls.update(compute, len(inputs), targets, out is not None, again(f, args, kwargs))
-
-
-def puts(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
-    """`x[indices] = values`, of Tensors alone, which no more than those elements are touched for; else as
-    `updates`."""
-    if len(args) != 3 or kwargs:
-        return updates(f, args, kwargs, shown)
-    x, indices, values = args
-    if not all(isinstance(each, Tensor) for each in (*indices, values)) or values.dtype is not x.dtype:
-        return None
-
-    def write(x: Tensor, index: Tensor, values: Tensor) -> Tensor:
-        x[index] = values
-        return x
-
-    def write_by_several(x: Tensor, *others: Tensor) -> Tensor:
-        x[others[:-1]] = others[-1]
-        return x
-
-    return write if len(indices) == 1 else write_by_several
 
 
 # ---- views and copies --------------------------------------------------------------------------------------
@@ -418,7 +374,7 @@ def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
     if filled or tracked:
         return None
     names = of_graph(shown, args, kwargs, operands, [node])
-    run, makers = _taking([*operands, *found], out, [node], names), list(map(_maker, trace.draws))
+    run, makers = taking([*operands, *found], out, [node], names), list(map(_maker, trace.draws))
 
     def drawing(*given: Tensor) -> Any:
         for x in given:
@@ -445,21 +401,3 @@ def _maker(draw: Draw) -> Callable[[], Tensor]:
         return Tensor(draw.law.draw(shape, draw.generator))
 
     return fresh(draw.law, shape, draw.generator, sample)
-
-
-PLANNERS = {
-    "places": places,
-    "steps": steps,
-    "truth": truth,
-    "values": values,
-    "updates": updates,
-    "puts": puts,
-    "view": view,
-    "choice": choice,
-    "picks": picks,
-    "selection": selection,
-    "conversion": conversion,
-    "copy": copy,
-    "draws": draws,
-    "chances": chances,
-}

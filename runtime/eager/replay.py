@@ -25,7 +25,8 @@ from retrograd.runtime import device as devices
 from retrograd.runtime import tracing
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.plans import PLANNERS, Plan
+from retrograd.runtime.eager.planners import PLANNERS
+from retrograd.runtime.eager.plans import Plan
 from retrograd.runtime.eager.wholes import of_call
 from retrograd.runtime.grad_names import Name, name_of
 from retrograd.runtime.random.generator import Generator

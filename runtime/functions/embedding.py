@@ -17,6 +17,7 @@ from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.demands import places as within
 from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.withheld import withheld
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.public import functional, known
@@ -43,7 +44,7 @@ def embedding(
     if padding_idx is None:
         return found
     padding = rows.eq(index, _padding(padding_idx, weight, "embedding"))
-    return rows.where(moves.unsqueeze(padding, [index.ndim]), found.detach(), found)
+    return withheld(found, moves.unsqueeze(padding, [index.ndim]))
 
 
 def _index(index: Tensor, name: str, argument: str) -> Tensor:

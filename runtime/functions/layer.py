@@ -287,7 +287,7 @@ def group_norm(
     return normal.group_norm(input, num_groups, weight, bias, eps)
 
 
-@functional("batch_norm")
+@functional("batch_norm", replay="results and updates")
 @_of_mixed
 def batch_norm(
     input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
@@ -360,7 +360,7 @@ def _batch_norm(
     return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-@functional("instance_norm", top=True, replay=True)
+@functional("instance_norm", top=True, replay="results and updates")
 @_of_mixed
 def instance_norm(
     input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
@@ -374,7 +374,7 @@ def instance_norm(
     with no_grad():
         for running, statistic in ((running_mean, moments.mean), (running_var, moments.var)):
             if running is not None:
-                now = moments.mean(statistic(input.detach(), axes), [0])
+                now = moments.mean(statistic(input, axes), [0])
                 assign(running, running * (1 - momentum) + now * momentum)
     return normal.group_norm(input, input.shape[1], weight, bias, eps)
 

@@ -65,7 +65,7 @@ def public(
     in `nn.functional`, too.
 
     `inplace` also enters the method `name_`, which writes the result into the tensor; `attribute` makes a
-    property; `replay` has its steps replayed where the types are known, or does what `plans.PLANNERS` has
+    property; `replay` has its steps replayed where the types are known, or does what `planners.PLANNERS` has
     under that name; `shown` is what the result's `grad_fn` is called, where `grad_names` does not say it;
     `around` makes a native function that asks this one for what is not plain.
     """

@@ -97,24 +97,18 @@ class _Tracking(Module):
 class BatchNorm(_Tracking):
     def forward(self, input: Tensor) -> Tensor:
         self._check_rank(input)
-        follow = self.training and self.track_running_stats
-        momentum: Any = 0.0 if self.momentum is None else self.momentum
-        if follow and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # the mean over all batches
-                momentum = 1.0 / self.num_batches_tracked.to(input.dtype)
-        known = self.running_mean is not None and self.running_var is not None
-        kept = follow or not self.training
-        return F.batch_norm(
-            input,
-            self.running_mean if kept else None,
-            self.running_var if kept else None,
-            self.weight,
-            self.bias,
-            self.training or not known,
-            momentum,
-            self.eps,
-        )
+        training, momentum = self.training, self.momentum
+        average: Any = 0.0 if momentum is None else momentum
+        follow = training and self.track_running_stats
+        if follow and (tracked := self.num_batches_tracked) is not None:
+            tracked.add_(1)
+            if momentum is None:  # the mean over all batches
+                average = 1.0 / tracked.to(input.dtype)
+        mean, var = self.running_mean, self.running_var
+        by_batch = training or mean is None or var is None
+        if training and not follow:
+            mean = var = None
+        return F.batch_norm(input, mean, var, self.weight, self.bias, by_batch, average, self.eps)
 
 
 class BatchNorm1d(BatchNorm):

@@ -132,11 +132,15 @@ def several(compute: Function, arity: int, make: Function, slow: Function) -> Fu
     return _of_list("retrograd_several", compute, arity, slow, answer=id(make), kept=make)
 
 
-def update(compute: Function, arity: int, targets: Sequence[int], itself: bool, slow: Function) -> Function:
+def update(
+    compute: Function, arity: int, targets: Sequence[int], itself: bool, slow: Function, apart: bool = False
+) -> Function:
     """A function of Tensors that writes the arrays of the list that `compute` gives into those at `targets`,
-    where nothing is recorded; it gives its first operand back, or None."""
+    where nothing is recorded, or `apart` from what is; it gives its first operand back, or None."""
     bits = sum(1 << k for k in targets)
-    return _of_list("retrograd_update", compute, arity, slow, targets=bits, answer=int(itself))
+    return _of_list(
+        "retrograd_update", compute, arity, slow, targets=bits, answer=int(itself), apart=int(apart)
+    )
 
 
 def change(

@@ -66,6 +66,8 @@ class Step(Called):
     """A view's op, in a tuple."""
     targets: int
     """Operands that are written to, a bit for each."""
+    apart: int
+    """Whether they are without a history, whatever the other operands have."""
     answer: Object | None
     """What makes a result of several, or whether there is one."""
     tracked: int

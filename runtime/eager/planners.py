@@ -1,0 +1,140 @@
+"""Plans of functions that write into their operands, and the table of all plans.
+
+In flow and out as in `plans.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from retrograd.compiler.errors import RetrogradError
+from retrograd.compiler.ir.graph import Node, order
+from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.plans import (
+    Plan,
+    arrays_of,
+    chances,
+    choice,
+    conversion,
+    copy,
+    draws,
+    picks,
+    places,
+    selection,
+    stand_ins,
+    steps,
+    taking,
+    truth,
+    values,
+    view,
+)  # fmt: skip
+from retrograd.runtime.eager.retaking import again
+from retrograd.runtime.eager.wholes import of_graph
+from retrograd.runtime.modes import no_grad
+from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.tracing import Trace
+
+
+def updates(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """The elements that the function writes into its operands, where nothing is recorded; else the function
+    itself. It gives back its first operand, or nothing.
+    """
+    found = _writing(f, args, kwargs)
+    if found is None or not found[3]:
+        return None
+    out, itself, trace, written = found
+    inputs = trace.builder.inputs
+    if not (out is None or itself):
+        return None
+    compute = arrays_of(inputs, [*written.values()])
+    return calls.update(compute, len(inputs), [*written], out is not None, again(f, args, kwargs))
+
+
+def results_and_updates(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str
+) -> Plan | None:
+    """As `steps`, and as `updates` of what the function writes into its operands without a history, if any.
+    The result must not depend on what is written over."""
+    found = _writing(f, args, kwargs)
+    if found is None or not found[3]:
+        return None if found is None else steps(f, args, kwargs, shown)
+    out, itself, trace, written = found
+    inputs = trace.builder.inputs
+    if itself or not isinstance(out, Tensor) or not isinstance(out._value, Node) or trace.detached:
+        return None
+    below = order([out._value])
+    if out._value in written.values() or any(inputs[k] in node.inputs for node in below for k in written):
+        return None
+    named = of_graph(shown, args, kwargs, inputs, [out._value])
+    result = taking(inputs, out, [out._value], named)
+    whole = again(f, args, kwargs)
+    update = calls.update(
+        arrays_of(inputs, [*written.values()]), len(inputs), [*written], True, lambda *_: None, apart=True
+    )
+
+    def both(*operands: Tensor) -> Any:
+        return whole(*operands) if update(*operands) is None else result(*operands)
+
+    return both
+
+
+def _writing(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Any, bool, Trace, dict[int, Node]] | None:
+    """What the function gives in a trace, whether that is its first argument, the trace, and what it writes
+    into which operands; None where it fails, or looks at more than its operands."""
+    with Trace(planned=True) as trace, no_grad():
+        inputs = trace.builder.inputs
+        standing, own, named = stand_ins(trace, args, kwargs)
+        try:
+            out = f(*own, **named)
+        except RetrogradError:
+            return None
+        written = {k: x._value for k, x in enumerate(standing) if x._value is not inputs[k]}
+    nodes = {k: node for k, node in written.items() if isinstance(node, Node)}
+    if trace.captured or trace.mutated or trace.unchecked or len(nodes) < len(written):
+        return None
+    if any(node.type != inputs[k].type for k, node in nodes.items()):
+        return None
+    return out, bool(own) and out is own[0], trace, nodes
+
+
+def puts(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """`x[indices] = values`, of Tensors alone, which no more than those elements are touched for; else as
+    `updates`."""
+    if len(args) != 3 or kwargs:
+        return updates(f, args, kwargs, shown)
+    x, indices, values = args
+    if not all(isinstance(each, Tensor) for each in (*indices, values)) or values.dtype is not x.dtype:
+        return None
+
+    def write(x: Tensor, index: Tensor, values: Tensor) -> Tensor:
+        x[index] = values
+        return x
+
+    def write_by_several(x: Tensor, *others: Tensor) -> Tensor:
+        x[others[:-1]] = others[-1]
+        return x
+
+    return write if len(indices) == 1 else write_by_several
+
+
+PLANNERS = {
+    "places": places,
+    "steps": steps,
+    "truth": truth,
+    "values": values,
+    "updates": updates,
+    "results and updates": results_and_updates,
+    "puts": puts,
+    "view": view,
+    "choice": choice,
+    "picks": picks,
+    "selection": selection,
+    "conversion": conversion,
+    "copy": copy,
+    "draws": draws,
+    "chances": chances,
+}
+"""What a function may be planned by, as `replay=` of `public` names it."""
