@@ -308,3 +308,23 @@ def test_a_mask_reads_a_view_whose_base_was_changed() -> None:
         assert picked.tolist() == [2, 6, 8]
         (gradient,) = rg.autograd.grad(picked.sum(), leaf)
         assert gradient.tolist() == [0, 2, 0, 2, 2, 0]
+
+
+def test_what_is_checked_of_elements_is_checked_in_each_call() -> None:
+    x, bags, weight = rg.rand(5), rg.tensor([0, 2]), rg.rand(4, 3)
+    for _ in range(10):
+        assert 0 <= rg.quantile(x, rg.tensor(0.5)) <= 1
+        rg.nn.functional.embedding_bag(rg.tensor([1, 2, 3]), weight, bags)
+    with pytest.raises(RuntimeError, match="in the range"):
+        rg.quantile(x, rg.tensor(1.5))
+    with pytest.raises(RuntimeError, match="offsets"):
+        rg.nn.functional.embedding_bag(rg.tensor([1, 2, 3]), weight, rg.tensor([1, 2]))
+
+
+def test_a_diagonal_is_scattered_whatever_its_elements() -> None:
+    x, source = rg.zeros(3, 3), rg.tensor([float("inf"), float("nan"), 0.0])
+    for _ in range(4):
+        found = rg.diagonal_scatter(x, source)
+        assert found[0, 0] == float("inf")
+        assert bool(found[1, 1].isnan())
+        assert found.isfinite().sum() == 7

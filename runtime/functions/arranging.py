@@ -233,7 +233,7 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
         )
     a, b = (axis_of(d, input.ndim, "diagonal_scatter") for d in (dim1, dim2))
     back = Undiagonal(offset, a, b, (input.shape[a], input.shape[b]))
-    there = rows.gt(apply(back, src.detach() * 0.0 + 1.0), 0.0)
+    there = rows.eq(moves.iota_like(input, b) - moves.iota_like(input, a), offset)
     return rows.where(there, apply(back, src), input)
 
 

@@ -445,7 +445,7 @@ def eye(n: int, m: int | None = None, *, dtype: object = None, **options: Any) -
     return finished(moves.cast(rows.eq(moves.reshape(below, (height, 1)), across), kind), **options)
 
 
-@public("vander")
+@public("vander", replay=True)
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of each element along a new last axis: from `N - 1` down to 0, or up."""
     size = x.shape[-1] if N is None else integer(N, "vander", "N")

@@ -20,7 +20,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.withheld import withheld
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.gathering import as_index
-from retrograd.runtime.functions.public import functional, known
+from retrograd.runtime.functions.public import checkable, functional
 from retrograd.runtime.functions.sorting import searchsorted
 from retrograd.runtime.functions.statistics import norm
 from retrograd.runtime.modes import no_grad
@@ -93,7 +93,7 @@ def _rows(weight: Tensor, index: Tensor, by_frequency: bool) -> Tensor:
     return found.detach() + (found - found.detach()) * share
 
 
-@functional("embedding_bag", shown="EmbeddingBagBackward0")
+@functional("embedding_bag", shown="EmbeddingBagBackward0", replay=True)
 def embedding_bag(
     input: Tensor, weight: Tensor, offsets: Tensor | None = None, max_norm: float | None = None,
     norm_type: float = 2, scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
@@ -168,7 +168,7 @@ _TENSOR = "<class 'torch.Tensor'>"
 
 
 def _check_offsets(offsets: Tensor, length: int) -> None:
-    array = known(offsets)
+    array = checkable(offsets)
     if array is None or not array.size:
         return
     if array[0] != 0:

@@ -99,7 +99,7 @@ def triplet_margin_loss(
     return reduced(clamp_min(margin + near - far, 0.0), reduction)
 
 
-@functional("multilabel_margin_loss", shown="MultilabelMarginLossBackward0")
+@functional("multilabel_margin_loss", shown="MultilabelMarginLossBackward0", replay=True)
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: Old = None, reduce: Old = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip

@@ -44,7 +44,7 @@ def _aligned(align_corners: bool | None) -> bool:
 # ---- the grid of an affine map -----------------------------------------------------------------------------
 
 
-@functional("affine_grid", shown="AffineGridGeneratorBackward0")
+@functional("affine_grid", shown="AffineGridGeneratorBackward0", replay=True)
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
     """The places that affine maps `[N, 2, 3]` (or `[N, 3, 4]`) give an image of `size` `[N, C, H, W]`."""
     if not theta.is_floating_point():
@@ -154,7 +154,7 @@ _TAPS: dict[str, Callable[[Tensor], list[Tap]]] = {
 # ---- reading -----------------------------------------------------------------------------------------------
 
 
-@functional("grid_sample")
+@functional("grid_sample", replay=True)
 def grid_sample(
     input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros",
     align_corners: bool | None = None,

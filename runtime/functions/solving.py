@@ -46,7 +46,7 @@ def slogdet(A: Tensor) -> Any:
     return pair("linalg_slogdet", apply(lapack.SignOfDet(), A), apply(lapack.LogAbsDet(), A))
 
 
-@public("logdet", method=True)
+@public("logdet", method=True, replay="values")
 def logdet(input: Tensor) -> Tensor:
     """The logarithm of the determinant; NaN where that is negative."""
     sign, logarithm = slogdet(input)

@@ -20,7 +20,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import sort as order
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.gathering import everywhere, like
-from retrograd.runtime.functions.public import axis_of, integer, known, promoted, public
+from retrograd.runtime.functions.public import axis_of, checkable, integer, known, promoted, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.shaping import movedim
 from retrograd.runtime.tensor import Tensor, new
@@ -126,7 +126,7 @@ def _beyond(q: Any) -> str:
     return f"quantile() q must be in the range [0, 1] but got {q:g}"
 
 
-@public("quantile", method=True)
+@public("quantile", method=True, replay=True)
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
@@ -151,7 +151,7 @@ def quantile(
         raise ShapeError(mirrored("quantile() q must be a scalar or 1D tensor"))
     if fractions.dtype is not input.dtype:
         raise ShapeError(mirrored("quantile() q tensor must be same dtype as the input tensor"))
-    array = known(fractions)
+    array = checkable(fractions)
     if array is not None and ((array < 0) | (array > 1)).any():
         raise ShapeError(mirrored(_beyond(q)))
     x, axis = _lined(
@@ -186,7 +186,7 @@ def _at_fractions(x: Tensor, fractions: Tensor, interpolation: str) -> Tensor:
     return result
 
 
-@public("nanquantile", method=True)
+@public("nanquantile", method=True, replay=True)
 def nanquantile(input: Tensor, q: float, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """`quantile` (linear, of one fraction) of the elements that are not NaN."""
     x, axis = _lined(
