@@ -274,6 +274,7 @@ MORE = (
     ("masked_fill_, recorded", "(w * 1).masked_fill_(c, 0.0)", 1),
     ("index_add_, recorded", "(w * 1).index_add_(0, k, y)", 1),
     ("x[0].zero_, recorded", "(v * 1)[0].zero_()", 1),
+    ("fill_diagonal_", "z2.fill_diagonal_(0.5)", 1),
     ("dropout in place, recorded", "F.dropout(v * 1, inplace=True)", 1),
     ("relu in place, recorded", "F.relu(w * 1, inplace=True)", 1),
     ("sgd by hand", "stepped(T, w, y)", 1),

@@ -76,6 +76,35 @@ def test_writing_does_what_pytorch_does(torch: Any, name: str, recorded: tuple[b
 
 
 @program
+def diagonals_are_filled(t: Any) -> Any:
+    outcomes = []
+    for shape in ((3, 3), (5, 2), (2, 4), (2, 2, 2)):
+        for value in (7, 0.5):
+            for wrap in (False, True):
+                for _ in range(3 * TIMES):
+                    w = t.ones(*shape).requires_grad_()
+                    plain, z = t.zeros(*shape), w * 2
+                    plain.fill_diagonal_(value, wrap)
+                    z.fill_diagonal_(value, wrap).sum().backward()
+                outcomes += [plain, plain._version > 0, z, w.grad]
+    return outcomes
+
+
+@program
+def dropout_in_place_keeps_the_tensor(t: Any) -> Any:
+    outcomes = []
+    for p in (0.0, 1.0):
+        for _ in range(TIMES):
+            w = leaf(t)
+            z = w * 1
+            same = t.nn.functional.dropout(z, p, inplace=True)
+            z.sum().backward()
+            outcomes += [same is z, z, z._version, z.grad_fn.name(), w.grad]
+    t.nn.functional.dropout(leaf(t), 0.5, inplace=True)
+    return outcomes
+
+
+@program
 def too_few_elements_are_refused_at_every_call(t: Any) -> Any:
     outcomes = []
     for count in (3, 3, 3, 2, 2, 3):

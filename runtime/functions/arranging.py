@@ -309,7 +309,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
     return moves.concat(lines, 0) if height else moves.reshape(lines[0], (0, width))
 
 
-@public("fill_diagonal_", method=True, function=False)
+@public("fill_diagonal_", method=True, function=False, replay="updates")
 def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
     """A number on the main diagonal, in place.
 

@@ -99,8 +99,8 @@ def _dropped(
     else:
         _scalable(input)
         noise = drawn_beside(input, shape, laws.dropout(p, kind.numpy))
-    result = input * noise
-    return assign(input, result) if inplace else result
+    result: Tensor = input.mul_(noise) if inplace else input * noise
+    return result
 
 
 def _scalable(input: Tensor) -> None:
