@@ -403,3 +403,18 @@ def test_generators_of_gpus_where_there_are_none(torch: ModuleType) -> None:
         return [found, checkpoint.set_device_states(*found)]
 
     assert program(retrograd) == program(torch)
+
+
+# ---- inputs of pools ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", ["max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool", "adaptive_max_pool"]
+)
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_pools_say_which_ranks_they_take(torch: ModuleType, kind: str, rank: int) -> None:
+    given = "(x, 2, 2)" if kind == "lp_pool" else "(x, 2)"
+    for ndim in {1, 2, 3, 4, 5, 6} - {rank + 1, rank + 2}:
+        theirs, ours = both(torch, f"F.{kind}{rank}d{given}", x=np.ones((4,) * ndim, "float32"))
+        assert isinstance(ours, RuntimeError | IndexError)
+        assert str(ours) == str(theirs)

@@ -11,7 +11,15 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, DtypeError, NotWrittenError, ShapeError, mirrored
+from retrograd.compiler.errors import (
+    ArgumentError,
+    DimensionError,
+    DtypeError,
+    NotWrittenError,
+    RetrogradError,
+    ShapeError,
+    mirrored,
+)
 from retrograd.compiler.ops import convolution, pool
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.window import unwindow, window
@@ -39,18 +47,38 @@ def each(value: Any, rank: int, name: str, parameter: str) -> list[int]:
     return sizes
 
 
+_GOT = "Expected {low} to {high} dimensions, but got {ndim}-dimensional tensor"
+_FIRST_ARGUMENT = f"{_GOT} for argument #1 'self' (while checking arguments for {{name}})"
+_BATCH = "{low}D or {high}D (batch mode)"
+_NOT_EMPTY = f"non-empty {_BATCH} tensor expected for input"
+_OPTIONAL = f"Expected {_BATCH} tensor with optional 0 dim batch size for input, but got:{{shape}}"
+_EITHER = "{{name}}(): Expected {{low}}D or {{high}}D tensor, but got{} {{shape}}"
+_RANKS = {
+    "avg_pool1d": _FIRST_ARGUMENT, "avg_pool2d": _OPTIONAL, "avg_pool3d": _NOT_EMPTY,
+    "max_pool1d": f"max_pool1d: {_OPTIONAL}", "max_pool2d": _NOT_EMPTY, "max_pool3d": _NOT_EMPTY,
+    "adaptive_avg_pool1d": _FIRST_ARGUMENT, "adaptive_max_pool1d": _FIRST_ARGUMENT,
+    **dict.fromkeys(("adaptive_avg_pool2d", "adaptive_avg_pool3d"), _EITHER.format("")),
+    **dict.fromkeys(("adaptive_max_pool2d", "adaptive_max_pool3d"), _EITHER.format(":")),
+}  # fmt: skip
+"""What PyTorch's functions say of an input with too few axes or too many; others name both kinds."""
+_OTHER = "Expected {low}D (unbatched) or {high}D (batched) input to {name}, but got input of size: {shape}"
+
+
+def _of_rank(input: Tensor, rank: int, name: str) -> RetrogradError:
+    """What is said of an input that has neither `rank` axes beside its channels nor another for a batch."""
+    n, shape = input.ndim, list(input.shape)
+    if name == "avg_pool2d" and n < 3:
+        bounds = f"[-{n}, {n - 1}]"
+        words = f"Dimension out of range (expected to be in range of {bounds}, but got -3)"
+        return DimensionError(mirrored(words))
+    words = _RANKS.get(name, _OTHER).format(low=rank + 1, high=rank + 2, ndim=n, shape=shape, name=name)
+    return ShapeError(f"{name} of a tensor of shape {shape}", mirrored(words))
+
+
 def batched(input: Tensor, rank: int, name: str) -> Tensor:
     """The input with an axis for the batch."""
     if input.ndim not in (rank + 1, rank + 2):
-        raise ShapeError(
-            f"{name} of a tensor of shape {list(input.shape)}",
-            mirrored(
-                f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got "
-                "input of "
-                "size: "
-                f"{list(input.shape)}"
-            ),
-        )
+        raise _of_rank(input, rank, name)
     return input if input.ndim == rank + 2 else moves.unsqueeze(input, [0])
 
 
