@@ -19,11 +19,14 @@ from retrograd.runtime.eager.instant.records import (
 from retrograd.runtime.eager.opnodes import SMALL
 from retrograd.runtime.native.objects import (
     NONE,
+    NUMPY_ARRAY,
     TRUE,
     List,
+    Memory,
     NdArray,
     Object,
     Py_DecRef,
+    Py_IncRef,
     PyIter_Next,
     PyList_Append,
     PyList_New,
@@ -32,10 +35,12 @@ from retrograd.runtime.native.objects import (
     PyTuple_New,
     PyType_GenericAlloc,
     Tuple,
+    numpy_new_from_descr,
 )
 
 NEXT_ORDER = external(Object, "next_order")
 UNCHANGING = external(List, "unchanging")
+ZEROS = external(Array[int], "zeros")
 
 
 # ---- whether, and what -------------------------------------------------------------------------------------
@@ -51,18 +56,7 @@ def history(step: Step, values: Array[NdArray], mask: int) -> int:
     if step.differentiable == 0 or not is_recorded(mask):
         return 0
     looks = step.histories[mask] if step.arity <= MOST_RECORDED else 0
-    if looks == 0 or is_on(WATCHED) or not are_small(values, step.arity, looks):
-        return -1
-    return looks
-
-
-@native
-def are_small(values: Array[NdArray], count: int, looks: int) -> bool:
-    """Whether all arrays that the adjoint does not look at are so small that they are kept whole."""
-    for i in range(count):  # noqa: SIM110  # the native language has no generators
-        if looks >> i & 1 == 0 and size_of(values[i]) > SMALL:
-            return False
-    return True
+    return -1 if looks == 0 or is_on(WATCHED) else looks
 
 
 @native
@@ -133,10 +127,25 @@ def are_operands_noted(
     """Note operands, where their cotangents go, and the versions of those that the adjoint looks at."""
     for i in range(count):
         edges.items[i] = shared(edge_of(args[i]) if mask >> i & 1 != 0 else NONE)
-        inputs.items[i] = shared(values[i])
+        kept = kept_of(values[i], looks >> i & 1 != 0)
+        if kept is None:
+            return False
+        inputs.items[i] = kept
         if looks >> i & 1 != 0 and not is_guarded(guards, args[i], i):
             return False
     return True
+
+
+@native
+def kept_of(array: NdArray, is_read: bool) -> Object | None:
+    """What the tape keeps of an operand: its array; if nobody will look at its many elements, one of the same
+    shape without memory, all zeros."""
+    if is_read or size_of(array) <= SMALL:
+        return shared(array)
+    Py_IncRef(array.dtype)  # NumPy takes this reference
+    return numpy_new_from_descr(
+        NUMPY_ARRAY, array.dtype, array.ndim, array.shape, ZEROS, cast(Memory, ZEROS), 0, None
+    )
 
 
 @inlined

@@ -99,6 +99,10 @@ def _library() -> cpu.Library:
     return cpu.load_native("instant", _entries, _offsets(), _symbols() | dtypes)
 
 
+_ZEROS = (ctypes.c_int64 * 64)()  # an array has no more axes
+"""Steps along the axes of an array that has one element everywhere, and this element."""
+
+
 def _symbols() -> dict[str, int]:
     return buffers.symbols() | {
         "numpy_copy_into": numpy_function("PyArray_CopyInto"),
@@ -130,6 +134,7 @@ def _symbols() -> dict[str, int]:
         "dtypes": ctypes.addressof(_TABLE),
         "next_order": id(orders),
         "unchanging": id(UNCHANGING),
+        "zeros": ctypes.addressof(_ZEROS),
         "own_error": id(RetrogradError),
         **{f"name_of_{word}": id(word) for word in _WORDS},
     }
