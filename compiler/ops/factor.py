@@ -11,20 +11,20 @@ add an op with its `evaluate` and `adjoint`, and a function that takes it apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from retrograd.compiler.errors import GradientError, mirrored
-from retrograd.compiler.ir.graph import Array, Value, apply, register
+from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.lapack import Cotangents, Lapack, answer, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import concat, narrow, squeeze
+from retrograd.compiler.ops.shape import concat, narrow, select
 from retrograd.compiler.record import record
 
 # ---- factors packed into one array -------------------------------------------------------------------------
@@ -45,15 +45,14 @@ class Eigh(Lapack):
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
-        found = np.empty(self.shape(*a.shape), a.dtype)
+        found = np.empty(self.shape(*a.shape))
         w = found[..., 0, :]
-        gufuncs.eigh(a, self.upper, w, found[..., 1:, :])
-        total = np.add.reduce(w, None)
-        if total != total:
+        gufuncs.eigh(gufuncs.wide(a), self.upper, w, found[..., 1:, :])
+        if not gufuncs.are_numbers(w):
             answer(
                 _UNCONVERGED.format("eigh", "eigenvalues"), partial(np.linalg.eigh, UPLO="LU"[self.upper]), a
             )
-        return found
+        return found.astype(a.dtype, copy=False)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -78,10 +77,10 @@ class Svd(Lapack):
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
-        found, m = np.empty(self.shape(*a.shape), a.dtype), a.shape[-2]
+        found, m = np.empty(self.shape(*a.shape)), a.shape[-2]
         parts = found[..., 1 : m + 1, :], found[..., 0, :], found[..., m + 1 :, :].swapaxes(-1, -2)
         _into_singular(a, *parts)
-        return found
+        return found.astype(a.dtype, copy=False)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -112,10 +111,10 @@ class Qr(Lapack):
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
-        *batch, m, n = a.shape
-        found = np.empty((*batch, m + n, m if m < n else n))
-        gufuncs.qr(a, found[..., :m, :], found[..., m:, :].swapaxes(-1, -2))
-        return found.astype(a.dtype, copy=False)
+        return gufuncs.qr(*a.shape)(a)
+
+    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
+        return gufuncs.qr(*types[0].shape)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -193,12 +192,13 @@ class Pinv(Lapack):
         (a,) = arrays
         *batch, m, n = a.shape
         k = min(m, n)
-        u, s, vt = (np.empty((*batch, *shape), a.dtype) for shape in ((m, k), (k,), (k, n)))
+        u, s, vt = (np.empty((*batch, *shape)) for shape in ((m, k), (k,), (k, n)))
         _into_singular(a, u, s, vt)
         bound = np.maximum(self.atol, self.rtol * s.max(axis=-1, initial=0, keepdims=True))
         kept = s > bound
         small = np.divide(1, s, out=np.zeros_like(s), where=kept)
-        return np.asarray(np.swapaxes(vt, -1, -2) @ (small[..., None] * np.swapaxes(u, -1, -2)))
+        found = np.swapaxes(vt, -1, -2) @ (small[..., None] * np.swapaxes(u, -1, -2))
+        return np.asarray(found.astype(a.dtype, copy=False))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -218,10 +218,9 @@ _UNCONVERGED = (
 
 
 def _into_singular(a: Array, u: Array, s: Array, vt: Array) -> None:
-    """Write LAPACK's u, s and vᵀ; NaN for a matrix with infinities, as in PyTorch."""
-    gufuncs.svd(a, u, s, vt)
-    total = np.add.reduce(s, None)
-    if total == total:
+    """Write LAPACK's u, s and vᵀ, in float64; NaN for a matrix with infinities, as in PyTorch."""
+    gufuncs.svd(gufuncs.wide(a), u, s, vt)
+    if gufuncs.are_numbers(s):
         return
     why = "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values."
     answer(why, _without_nan, a)
@@ -271,6 +270,10 @@ def _rows_apart(x: Value, *heights: int) -> list[Value]:
     return [narrow(x, axis, start, stop) for start, stop in pairwise(bounds)]
 
 
+def _first_row(x: Value) -> Value:
+    return select(x, len(x.shape) - 2, 0)
+
+
 def _svd_parts(x: Value, m: int) -> list[Value]:
     return _rows_apart(x, 1, m)
 
@@ -292,14 +295,15 @@ def _tall_qr(q: Value, r: Value, q_bar: Value, r_bar: Value) -> Value:
 
 def eigh(a: Value, upper: bool = False) -> tuple[Value, Value]:
     """Eigenvalues and eigenvectors of symmetric matrices."""
-    w, v = _rows_apart(apply(Eigh(upper), a), 1)
-    return squeeze(w, [len(w.shape) - 2]), v
+    packed = apply(Eigh(upper), a)
+    return _first_row(packed), _rows_apart(packed, 1)[1]
 
 
 def svd(a: Value) -> tuple[Value, Value, Value]:
     """u, s and vᵀ, of the lesser size."""
-    s, u, v = _svd_parts(apply(Svd(), a), a.shape[-2])
-    return u, squeeze(s, [len(s.shape) - 2]), transpose(v)
+    packed = apply(Svd(), a)
+    _, u, v = _svd_parts(packed, a.shape[-2])
+    return u, _first_row(packed), transpose(v)
 
 
 def qr(a: Value, complete: bool = False) -> tuple[Value, Value]:

@@ -1,11 +1,12 @@
 """LAPACK by NumPy's inner functions: those that `numpy.linalg`'s public ones wrap, at several times the cost
 where matrices are small.
 
-In flow stacks of matrices in float32 or float64, and arrays for the answers; these become the public
+In flow stacks of matrices, and arrays for the answers; these become the public
 functions' values, and NaN all over for a matrix without an answer: who asks knows how to say so. The inner
 functions are no part of NumPy's interface, so each is looked for, and the public one taken where there is
 none. They write NaN where NumPy is told to be quiet (`ir/quiet.py`), as it is wherever an op is evaluated.
-The factors are computed in float64, whatever they are stored in, as in NumPy.
+Factors are in float64, whatever they are stored in, as in NumPy: operands and answers come in it, for a cast
+on the way costs as much as a small matrix's factors.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def solve(a: Array, b: Array, x: Array) -> None:
 def cholesky(a: Array, factor: Array) -> None:
     """The lower triangle l of `a = l · lᵀ`, of which the lower triangle is read."""
     if _CHOLESKY:
-        _CHOLESKY[0](a, factor, signature="d->d")
+        _CHOLESKY[0](a, factor)
     else:
         _publicly(np.linalg.cholesky, (a,), (factor,))
 
@@ -55,7 +56,7 @@ def det(a: Array) -> Array:
 def eigh(a: Array, upper: bool, w: Array, v: Array) -> None:
     """Eigenvalues w `[…, n]`, ascending, and -vectors v `[…, n, n]` of a, of which one triangle is read."""
     if _EIGH:
-        _EIGH[upper](a, w, v, signature="d->dd")
+        _EIGH[upper](a, w, v)
     else:
         _publicly(lambda a: np.linalg.eigh(a, "U" if upper else "L"), (a,), (w, v))
 
@@ -63,26 +64,35 @@ def eigh(a: Array, upper: bool, w: Array, v: Array) -> None:
 def svd(a: Array, u: Array, s: Array, vt: Array) -> None:
     """u `[…, m, k]`, s `[…, k]` and vᵀ `[…, k, n]` of a `[…, m, n]`, k the lesser."""
     if _SVD:
-        _SVD[0](a, u, s, vt, signature="d->ddd")
+        _SVD[0](a, u, s, vt)
     else:
         _publicly(lambda a: np.linalg.svd(a, full_matrices=False), (a,), (u, s, vt))
 
 
-def qr(a: Array, q: Array, r: Array) -> None:
-    """Orthonormal columns q `[…, m, k]` and a triangle r `[…, k, n]` of a `[…, m, n]`, k the lesser; q and r
-    are in float64.
+@lru_cache(maxsize=256)
+def qr(*shape: int) -> Callable[[Array], Array]:
+    """Of a matrix `[…, m, n]` of this shape, k the lesser: orthonormal columns q `[…, m, k]`, and below them
+    the triangle's rᵀ `[…, n, k]`.
     """
-    if not _QR:
-        _publicly(np.linalg.qr, (a,), (q, r))
-        return
-    raw, reduced = _QR
-    k, n = r.shape[-2:]
-    packed = r if a.shape == r.shape else np.empty(a.shape)
-    packed[...] = a
-    reduced(packed, raw(packed), q)
-    if packed is not r:
-        r[...] = packed[..., :k, :]
-    r[below(k, n) if r.ndim == 2 else (..., below(k, n))] = 0
+    *batch, m, n = shape
+    k = min(m, n)
+    whole, head, tail = (*batch, m + n, k), (..., slice(m), slice(None)), (..., slice(m, None), slice(None))
+    kept = ~below(k, n)
+    first = (..., slice(k), slice(None))
+
+    def packed(a: Array) -> Array:
+        found = np.zeros(whole, a.dtype)
+        r = found[tail].swapaxes(-1, -2)
+        if not _QR:
+            _publicly(np.linalg.qr, (a,), (found[head], r))
+            return found
+        raw, reduced = _QR
+        factors = a.astype(np.float64)
+        found[head] = reduced(factors, raw(factors))
+        np.copyto(r, factors if m == k else factors[first], "same_kind", kept)
+        return found
+
+    return packed
 
 
 def _publicly(compute: Callable[..., Any], operands: tuple[Array, ...], answers: tuple[Array, ...]) -> None:
@@ -101,6 +111,17 @@ def _publicly(compute: Callable[..., Any], operands: tuple[Array, ...], answers:
         return
     for parts in zip(*operands, *answers, strict=True):
         _publicly(compute, parts[: len(operands)], parts[len(operands) :])
+
+
+def are_numbers(x: Array) -> bool:
+    """Whether no element is NaN."""
+    flat = x.ravel()
+    return bool((total := flat.dot(flat)) == total)
+
+
+def wide(a: Array) -> Array:
+    """In float64."""
+    return a.astype(np.float64, copy=False)
 
 
 @lru_cache(maxsize=64)

@@ -250,15 +250,15 @@ class Cholesky(SameShape):
 
 def _root(a: Array) -> Array:
     """The factor of each matrix; NaN all over where there is none."""
-    found = np.empty(a.shape, a.dtype)
-    gufuncs.cholesky(a, found)
-    return found
+    found = np.empty(a.shape)
+    gufuncs.cholesky(gufuncs.wide(a), found)
+    return found.astype(a.dtype, copy=False)
 
 
 def _definite_root(a: Array) -> Array:
     """The factor, of which the last element on the diagonal tells whether there is one."""
     found = _root(a)
-    if np.isnan(found[..., -1:, -1:]).any():
+    if not gufuncs.are_numbers(found[..., -1:, -1:]):
         raise np.linalg.LinAlgError
     return found
 

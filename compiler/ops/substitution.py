@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import itemgetter
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from retrograd.compiler.ops.lapack import Cotangents, SameShape
 from retrograd.compiler.ops.matrix import tril, triu
 from retrograd.compiler.record import record
 
+_BACK = slice(None, None, -1)
+_turned, _upside_down = itemgetter((..., _BACK, _BACK)), itemgetter((..., _BACK, slice(None)))
+"""Rows and columns, or rows, the other way around."""
 _WHOLE = 64
 """Rows of a triangle that is not taken apart."""
 
@@ -36,10 +40,13 @@ class SolveTriangular(SameShape):
 
     def evaluate(self, *arrays: Array) -> Array:
         a, b = arrays
-        if self.upper:
-            return _upper(a, b, self.unit)
-        around = _upper(a[..., ::-1, ::-1], b[..., ::-1, :], self.unit)
-        return around[..., ::-1, :].copy()
+        x = found = np.empty(b.shape, b.dtype)
+        if not self.upper:
+            a, b, x = _turned(a), _upside_down(b), _upside_down(x)
+        _solve_upper(a, b, self.unit, x)
+        if not gufuncs.are_numbers(found):
+            x[...] = _row_by_row(_triangle(a, self.unit), b)
+        return found
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -55,25 +62,31 @@ def solve_triangular(a: Value, b: Value, upper: bool, unit: bool = False) -> Val
     return apply(SolveTriangular(upper, unit), a, b)
 
 
-def _upper(a: Array, b: Array, unit: bool) -> Array:
-    """The solution for an upper triangle."""
+def _solve_upper(a: Array, b: Array, unit: bool, found: Array) -> None:
+    """Write the solution for an upper triangle."""
     size = a.shape[-1]
     if size > _WHOLE:
         half = size // 2
-        low = _upper(a[..., half:, half:], b[..., half:, :], unit)
-        rest = b[..., :half, :] - a[..., :half, half:] @ low
-        return np.concatenate([_upper(a[..., :half, :half], rest, unit), low], axis=-2)
-    triangle = np.where(gufuncs.below(size, size), _ZERO, a)
+        low, high = found[..., half:, :], found[..., :half, :]
+        _solve_upper(a[..., half:, half:], b[..., half:, :], unit, low)
+        _solve_upper(a[..., :half, :half], b[..., :half, :] - a[..., :half, half:] @ low, unit, high)
+        return
+    gufuncs.solve(_triangle(a, unit), b, found)
+
+
+def _triangle(a: Array, unit: bool) -> Array:
+    """The upper triangle alone."""
+    size = a.shape[-1]
+    triangle = np.zeros(a.shape, a.dtype)
+    np.copyto(triangle, a, where=_not_below(size))
     if unit:
         triangle[..., _diagonal(size)] = 1
-    found = np.empty(b.shape, b.dtype)
-    gufuncs.solve(triangle, b, found)
-    flat = found.ravel()
-    number = flat.dot(flat)
-    return found if number == number else _row_by_row(triangle, b)
+    return triangle
 
 
-_ZERO = np.zeros((), np.float32)
+@lru_cache(maxsize=64)
+def _not_below(size: int) -> Array:
+    return ~gufuncs.below(size, size)
 
 
 @lru_cache(maxsize=64)
