@@ -224,13 +224,18 @@ _ORDER = {
 
 def promote_types(a: DType, b: DType) -> DType:
     """The smallest type that holds both, as `torch.promote_types`."""
-    if a is b:
-        return a
+    return a if a is b else _PROMOTED[a, b]
+
+
+def _promoted(a: DType, b: DType) -> DType:
     if {a, b} == {uint8, int8}:
         return int16
     if {a, b} == {float16, bfloat16}:
         return float32
     return a if _ORDER[a] > _ORDER[b] else b
+
+
+_PROMOTED = {(a, b): _promoted(a, b) for a in _ORDER for b in _ORDER}
 
 
 def result_type(

@@ -184,3 +184,61 @@ def test_equal_devices_are_one_object_that_nobody_changes() -> None:
             AttributeError, match=f"attribute '{name}' of 'torch.device' objects is not writable"
         ):
             setattr(cpu, name, "cuda")
+
+
+NAMED = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+
+def test_what_is_known_of_dtypes_stays() -> None:
+    for _ in range(3):
+        for one in NAMED:
+            for other in NAMED:
+                ours, theirs = ((getattr(t, one), getattr(t, other)) for t in (rg, torch))
+                assert rg.can_cast(*ours) == torch.can_cast(*theirs)
+                x, y = (rg.ones(2, dtype=d) for d in ours)
+                a, b = (torch.ones(2, dtype=d) for d in theirs)
+                assert str(rg.result_type(x, y)) == str(torch.result_type(a, b))
+                assert str(rg.result_type(x[0], y)) == str(torch.result_type(a[0], b))
+                assert str(rg.result_type(x, 1.5)) == str(torch.result_type(a, 1.5))
+        for name in NAMED[:4]:
+            assert rg.finfo(getattr(rg, name)).eps == torch.finfo(getattr(torch, name)).eps
+        for name in NAMED[4:9]:
+            assert rg.iinfo(getattr(rg, name)).max == torch.iinfo(getattr(torch, name)).max
+        for wrong in (
+            lambda: rg.finfo(rg.int64),
+            lambda: rg.iinfo(rg.float32),
+            lambda: rg.can_cast(rg.int8, 3),
+        ):
+            with pytest.raises(RetrogradError):
+                wrong()
+
+
+def test_the_result_of_numbers_is_the_default_dtype_of_now() -> None:
+    k, found = rg.ones(2, dtype=rg.int64), []
+    for default in (rg.float32, rg.float64, rg.float32):
+        rg.set_default_dtype(default)
+        found += [rg.result_type(k, 0.5) for _ in range(12)]
+    assert found == [rg.float32] * 12 + [rg.float64] * 12 + [rg.float32] * 12
+
+
+def test_leaves_are_recorded_from_then_on() -> None:
+    for _ in range(3):
+        x = rg.ones(3)
+        assert x.requires_grad_() is x
+        assert (x.requires_grad, x.requires_grad_().requires_grad) == (True, True)
+        assert x.requires_grad_(False).requires_grad is False
+        view = rg.ones(3)[1:].requires_grad_()
+        (view * 2).sum().backward()
+        assert view.grad.tolist() == [2.0, 2.0]
+        for wrong in (rg.ones(2, dtype=rg.int64), in_inference(rg)):
+            with pytest.raises(RetrogradError):
+                wrong.requires_grad_()
+
+
+def test_sizes_and_types_are_compared_anew() -> None:
+    x, y, z = rg.ones(2, 3), rg.ones(2, 3), rg.ones(3, 2)
+    for _ in range(4):
+        assert (x.is_same_size(y), x.is_same_size(z)) == (True, False)
+        assert x.type(rg.float32) is x
+        assert x.type(rg.float64).dtype is rg.float64
+        assert (x.type("torch.LongTensor").dtype, x.type()) == (rg.int64, "torch.FloatTensor")

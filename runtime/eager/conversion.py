@@ -71,6 +71,7 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 @method("type")
+@partial(replayed, planner="conversion")
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The legacy name of the Tensor's type, or the Tensor in another."""
     if dtype is None:

@@ -7,7 +7,7 @@ In flow a Tensor and a device, out flows the Tensor there, with its history. Wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
@@ -92,6 +92,7 @@ def get_device(self: Tensor) -> int:
 # ---- pinned memory -----------------------------------------------------------------------------------------
 
 
+@cache
 def _pinned() -> Any:
     return import_module("retrograd.runtime.cuda.pinned")
 

@@ -13,6 +13,7 @@ from retrograd.compiler.ir.graph import Node, order
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.plans import (
     Plan,
+    answer,
     arrays_of,
     chances,
     choice,
@@ -121,6 +122,7 @@ def puts(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
 
 
 PLANNERS = {
+    "answer": answer,
     "places": places,
     "steps": steps,
     "truth": truth,

@@ -333,6 +333,14 @@ def conversion(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any
     return calls.itself(operands, again(f, args, kwargs))
 
 
+def answer(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """What the function gives, which depends on types and plain arguments alone."""
+    try:
+        return calls.constant(f(*args, **kwargs), again(f, args, kwargs))
+    except RetrogradError:
+        return None
+
+
 def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """A copy of what the function gives, which is small and new, and depends on its plain arguments alone,
     and on the type of an `input`.

@@ -28,7 +28,7 @@ _TOLD = {
     "nbytes": "bytes", "ndim": "rank", "dim": "rank", "ndimension": "rank", "data_ptr": "address",
     "storage_offset": "offset", "is_contiguous": "lies_in_order", "data": "apart", "grad": "gradient",
     "grad_fn": "history", "is_leaf": "is_leaf", "requires_grad": "is_tracked",
-    "is_inference": "is_inference",
+    "is_inference": "is_inference", "requires_grad_": "track",
 }  # fmt: skip
 
 _BY_DTYPE: dict[str, Callable[[Any], object]] = {

@@ -150,7 +150,6 @@ def matrix_rank(
     """How many singular values are greater than `max(atol, rtol · the largest)`."""
     absolute, relative = _tolerances(matrix("matrix_rank", A), atol, rtol)
     sizes = rows.abs(eigvalsh(A)) if hermitian else svdvals(A)
-    sizes = sizes.detach()
     bound = rows.maximum(reduce.amax(sizes, (A.ndim - 2,)) * relative, absolute)
     return moves.cast(rows.gt(sizes, moves.unsqueeze(bound, [A.ndim - 2])), dtypes.int64).sum(-1)
 

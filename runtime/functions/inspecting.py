@@ -5,6 +5,7 @@ Nothing here computes. A new legacy type needs nothing here: they are made from 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.record import record
 from retrograd.runtime.device import CPU
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.moving import get_device, is_pinned
 from retrograd.runtime.eager.promotion import common_dtype
 from retrograd.runtime.functions.creation import array_of, filled
@@ -52,7 +54,7 @@ def is_nonzero(input: Tensor) -> bool:
     return bool(input)
 
 
-@public("is_same_size", method=True)
+@public("is_same_size", method=True, replay="answer")
 def is_same_size(input: Tensor, other: Tensor) -> bool:
     return input.shape == other.shape
 
@@ -138,13 +140,13 @@ def typename(obj: object) -> str:
     return f"{home}{kind.__qualname__}"
 
 
-@public("result_type")
+@public("result_type", replay="answer")
 def result_type(tensor1: Any, tensor2: Any) -> DType:
     """The dtype of the sum of two tensors or numbers."""
     return common_dtype((tensor1, tensor2))
 
 
-@public("can_cast")
+@public("can_cast", around=partial(calls.known, 2))
 def can_cast(from_: object, to: object) -> bool:
     """Whether values of one dtype may be written into a tensor of another: never into a lower category."""
     return dtypes.dtype(from_).category <= dtypes.dtype(to).category
@@ -186,7 +188,7 @@ class iinfo:
         return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
 
 
-@public("finfo")
+@public("finfo", around=partial(calls.known, 1))
 def _finfo(type: object = None) -> finfo:
     kind = dtypes.default_dtype() if type is None else dtypes.dtype(type)
     if not kind.is_floating_point:
@@ -199,7 +201,7 @@ def _finfo(type: object = None) -> finfo:
     return finfo(kind.bits, eps, most, least, tiny, decimal, kind.torch_name)
 
 
-@public("iinfo")
+@public("iinfo", around=partial(calls.known, 1))
 def _iinfo(type: object) -> iinfo:
     kind = dtypes.dtype(type)
     if kind.category != 1:

@@ -101,7 +101,7 @@ def _share(tensor: Tensor, data: Any) -> None:
         raise AttributeMissingError(
             mirrored(f"'{kind}' object has no attribute 'detach'"), "data must be a Tensor or None"
         )
-    Tensor.__init__(tensor, () if data is None else data.detach()._value)
+    Tensor.__init__(tensor, () if data is None else data.data._value)
     if data is not None:
         tensor._counter = INFERENCE if data._counter is INFERENCE else None
 

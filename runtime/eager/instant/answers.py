@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from retrograd.compiler.native.language import Array, Byte, Float32, cast, exported, external, native, stack
 from retrograd.runtime.eager.instant.operands import (
+    COUNT,
     is_plain,
     let_go,
     looked_at,
@@ -21,11 +22,14 @@ from retrograd.runtime.native.objects import (
     NdArray,
     Object,
     Py_DecRef,
+    Py_IncRef,
     PyBool_FromLong,
+    PyDict_GetItemWithError,
     PyFloat_FromDouble,
     PyLong_FromLongLong,
     PyObject_CallOneArg,
     PyObject_IsTrue,
+    PyTuple_New,
     Tuple,
 )
 
@@ -77,6 +81,45 @@ def retrograd_number(
         element, found = found, PyObject_CallOneArg(asked.compute, found)
         Py_DecRef(element)
     return or_slow(found, asked.slow, args, nargs, names)
+
+
+# ---- what does not change ----------------------------------------------------------------------------------
+@exported
+def retrograd_known(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """What the record's dict has for the arguments, by identity: for the only one, or for a pair."""
+    asked = function.asked
+    plain = names is None and nargs & COUNT == asked.arity
+    found = known(asked.compute, args, asked.arity) if plain else None
+    return or_slow(found, asked.slow, args, nargs, names)
+
+
+@native
+def known(answers: Object | None, args: Array[Object], count: int) -> Object | None:
+    if answers is None:
+        return None
+    key = args[0]
+    if count == 2:
+        pair = PyTuple_New(2)
+        if pair is None:
+            return None
+        pair.items[0], pair.items[1] = shared(args[0]), shared(args[1])
+        key = pair
+    else:
+        Py_IncRef(key)
+    found = PyDict_GetItemWithError(answers, key)
+    Py_IncRef(found)
+    Py_DecRef(key)
+    return found
+
+
+@exported
+def retrograd_constant(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """What the record holds, whatever the arguments."""
+    return shared(function.asked.answer)
 
 
 # ---- a truth about all elements ----------------------------------------------------------------------------

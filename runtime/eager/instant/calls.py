@@ -214,7 +214,7 @@ def setting(slow: Function) -> Function:
 
 
 def _asked(
-    entry: str, slow: Function, arity: int, compute: Function | None = None, *, floats: bool = False,
+    entry: str, slow: Function, arity: int, compute: object = None, *, floats: bool = False,
     apart: bool = False,
 ) -> Function:  # fmt: skip
     if not available():
@@ -237,6 +237,27 @@ def by_dtype(answer: Callable[[DType], object], slow: Function) -> Function:
     answers = [*map(answer, _DTYPES)]
     words = words_of(Described, slow=id(slow), arity=1, answers=list(map(id, answers)))
     return native_function("retrograd_by_dtype", slow, words, (slow, answers))
+
+
+def known(arity: int, slow: Function) -> Function:
+    """A function of one or two things whose answer is always the same for the same dtypes."""
+    answers: dict[Any, Any] = {}
+
+    @functools.wraps(slow)
+    def learning(*args: Any, **kwargs: Any) -> Any:
+        answer = slow(*args, **kwargs)
+        if len(args) == arity and not kwargs and all(type(x) is DType for x in args):
+            answers[args if arity > 1 else args[0]] = answer
+        return answer
+
+    return _asked("retrograd_known", learning, arity, answers)
+
+
+def constant(answer: object, slow: Function) -> Function:
+    """A function of anything that gives always the same."""
+    if not available():
+        return slow
+    return native_function("retrograd_constant", slow, words_of(Asked, answer=id(answer)), (slow, answer))
 
 
 def of_array(compute: Function, slow: Function) -> Function:

@@ -26,7 +26,9 @@ from retrograd.runtime.eager.instant.operands import (
     shared,
 )
 from retrograd.runtime.eager.instant.records import (
+    FLOATING,
     INFERENCE,
+    NO_VIEW,
     OPEN_TRACES,
     AnyTensor,
     Called,
@@ -35,8 +37,10 @@ from retrograd.runtime.eager.instant.records import (
 )
 from retrograd.runtime.native.grammar import CONTIGUOUS
 from retrograd.runtime.native.objects import (
+    FALSE,
     LONG,
     NONE,
+    TRUE,
     Dtype,
     NdArray,
     Object,
@@ -275,6 +279,31 @@ def retrograd_is_tracked(
         function.step, args, nargs, names,
         lambda x, array: shared(x.requires_grad) if is_fresh(x) else None,
     )  # fmt: skip
+
+
+@exported
+def retrograd_track(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """A leaf that shows no other Tensor's elements, with its operations recorded from now on, or no longer,
+    as a second argument says."""
+    count, found = nargs & COUNT, array_of(args[0]) if nargs & COUNT > 0 else None
+    wanted = TRUE if count == 1 else args[1] if count == 2 else NONE
+    marked: Object | None = None
+    if found is not None and names is None and OPEN_TRACES[0] == 0 and (wanted is TRUE or wanted is FALSE):
+        marked = marked_leaf(cast(AnyTensor, args[0]), found, wanted)
+    return or_slow(marked, function.step.slow, args, nargs, names)
+
+
+@native
+def marked_leaf(x: AnyTensor, array: NdArray, wanted: Object) -> Object | None:
+    if x.edge is not NONE or x.view is not NO_VIEW or x.counter is INFERENCE:
+        return None
+    if wanted is TRUE and not 0 <= dtype_of(array) < FLOATING:
+        return None
+    former, x.requires_grad = x.requires_grad, shared(wanted)
+    Py_DecRef(former)
+    return shared(x)
 
 
 @exported

@@ -94,6 +94,8 @@ class Asked(Called):
     compute: Object | None
     floats: int
     """Whether only numbers with a point are told."""
+    answer: Object
+    """One for all arguments."""
     apart: int
     """Whether places are told for each axis apart (`finding.py`)."""
 
