@@ -248,7 +248,7 @@ ERRORS_IN_OUR_WORDS = lines("""
     t.einsum("ii->i", x)   ->   einsum(): subscript i is repeated for an operand but the sizes don't match,
     x.masked_fill(x > 2, v)   ->   masked_fill only supports a 0-dimensional value tensor, but got tensor
     x.masked_fill(x, 1)   ->   masked_fill_ only supports boolean masks, but got mask with dtype
-    x.masked_scatter(b, v)   ->   masked_scatter_: expected self and source to have same number of elements
+    x.masked_scatter(b, v)   ->   Number of elements of source < number of ones in mask
     x.quantile(0.5, interpolation="foo")   ->   quantile() interpolation must be one of linear, lower,
     x.bincount()   ->   bincount only supports 1-d non-negative integral inputs.
     x.histc(0)   ->   bins must be > 0

@@ -22,8 +22,10 @@ from retrograd.compiler.ops import (
     alignment,
     convolution,
     cross_entropy,
+    demands,
     extremum,
     losses,
+    masked,
     matrix,
     normal,
     pool,
@@ -106,6 +108,9 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (recurrent.LstmHidden(), (real(3, 16), real(3, 4))),
     (recurrent.GruHidden(), (real(3, 12), real(3, 12), real(3, 4))),
     (withheld.Withheld(), (X, X[..., :1] > 0)),
+    (masked.MaskedScatter(), (X, X > 0, real(60))),
+    (demands.Places("brackets", 0, 4), (TARGET - 1,)),
+    (demands.Divisor(), (TARGET + 1,)),
 ]
 COMPOSITE_IDS = [f"{k}-{op.name}" for k, (op, _) in enumerate(COMPOSITES)]
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {

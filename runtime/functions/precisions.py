@@ -8,8 +8,8 @@
 Operands that are cast are Tensors of floating-point numbers other than float64, in lists and tuples, too. A
 name of two modules (`nn.functional.linear`, `linalg.inv`) is written with its room where that is `linalg`.
 Functions that are on no list compute in the dtypes of their operands, and so do the functions that they call
-(`runtime.amp.arming`). The source is PyTorch's documentation, "Automatic Mixed Precision package", section
-"CPU Ops that can autocast", and what PyTorch does with each of the tests' cases.
+(`runtime.amp.arming`). The lists are what PyTorch is seen to do with each of the tests' cases; it describes
+them in "Automatic Mixed Precision package", section "CPU Ops that can autocast".
 """
 
 from __future__ import annotations
