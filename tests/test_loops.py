@@ -312,6 +312,8 @@ def test_a_fact_about_a_remainder_tells_about_its_digits() -> None:
     assert bounds(index, [Fact(as_index(k) * 4 + as_index(t) % 4, 0, 9)]) == (0, 9)
     pairs = as_index(k) * 32 + (as_index(t) // 2) * 2
     assert bounds(pairs, [Fact(as_index(k) * 32 + t, 0, 33)]) == (0, 32)
+    start = as_index(t) + 24  # the first elements of a row, read by threads that begin within one
+    assert bounds((start % 40) // 2, [Fact(start % 40, 0, 2)]) == (0, 1)
     random = np.random.default_rng(1)
     for _ in range(100):
         a, b, c, high = (int(v) for v in random.integers(-5, 6, 4))

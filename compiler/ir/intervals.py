@@ -47,14 +47,15 @@ def bounds(index: Index, facts: Sequence[Fact]) -> Interval:
 
 def _of_digits(index: Index, facts: Sequence[Fact]) -> Iterator[Fact]:
     """What facts tell about the digits in an index. A digit times its divisor d is less than a whole, by 0 to
-    d - 1: v // d than v, v // (d·n) than what a fact calls v // n, and v // d % n than v % (d·n)."""
+    d - 1: v // d than v, v // (d·n) than what a fact calls v // n, and (v // d + k) % n, which is
+    (v + k·d) // d % n, than (v + k·d) % (d·n)."""
     mentioned = [atom for fact in facts for atom, _ in fact.index.terms if isinstance(atom, Divided)]
     for atom, _ in index.terms:
         match atom:
             case Divided(value, d):
                 wholes = [(value, d), *((as_index(a), d // a.divisor) for a in mentioned if _finer(a, atom))]
-            case Remainder(Index(terms=((Divided(value, d), 1),), offset=0), n):
-                wholes = [(as_index(Remainder(value, d * n)), d)]
+            case Remainder(Index(terms=((Divided(value, d), 1),), offset=k), n):
+                wholes = [(as_index(Remainder(value + k * d, d * n)), d)]
             case _:
                 continue
         for (whole, d), fact in product(wholes, facts):
@@ -131,8 +132,9 @@ class _Prover:
         if low >= 0 and high < atom.divisor:
             return low, high
         match atom.value:
-            case Index(terms=((Divided(value, divisor), 1),), offset=0):  # v // d % n is v % (d·n) // d
-                digits = as_index(Remainder(value, divisor * atom.divisor))
+            case Index(terms=((Divided(value, divisor), 1),), offset=k):
+                # (v // d + k) % n is (v + k·d) % (d·n) // d
+                digits = as_index(Remainder(value + k * divisor, divisor * atom.divisor))
                 low, high = self._simpler[depth].bounds(digits)
                 return low // divisor, high // divisor
         return 0, atom.divisor - 1
