@@ -374,6 +374,7 @@ FUNCTIONS: dict[str, Name] = {
     "trapezoid": _trapezoid,
     "cov": Last("SqueezeBackward0"), "corrcoef": Last("ClampBackward1"), "quantile": Last("SqueezeBackward4"),
     "nanquantile": Last("SqueezeBackward4"), "cumsum": "CumsumBackward0", "cumprod": "CumprodBackward0",
+    "cumulative_trapezoid": "CumsumBackward0",
     "logcumsumexp": "LogcumsumexpBackward0", "sort": _sort, "sgn": "SgnBackward0", "topk": "TopkBackward0",
     "softmax": _softmax("Softmax"), "log_softmax": _softmax("LogSoftmax"),
     # products
