@@ -131,7 +131,7 @@ OPS_OF_LAPACK = [
     (lapack.LogAbsDet(), (4, 4)), (lapack.SignOfDet(), (4, 4)), (lapack.Cholesky(), (4, 4)),
     (factor.Eigh(False), (4, 4)),
     (factor.Svd(), (5, 3)), (factor.Svd(), (3, 5)), (factor.Qr(), (5, 3)), (factor.Qr(), (3, 5)),
-    (lu.Lu(), (4, 4)), (lu.Lu(), (5, 3)), (lu.RowOrder(), (5, 3)), (lu.Pivots(), (3, 5)),
+    (lu.Lu(), (4, 4)), (lu.Lu(), (5, 3)), (lu.Pivots(), (3, 5)), (lu.Pivots(), (6, 3)),
     (lu.Info("lu"), (4, 4)), (lu.Info("cholesky"), (4, 4)), (lu.MatrixExp(), (4, 4)),
     (factor.CompleteQr(), (5, 3)), (factor.Complement(), (5, 3)), (factor.Pinv(0.0, 0.0), (5, 3)),
 ]  # fmt: skip

@@ -131,6 +131,6 @@ def below(m: int, n: int) -> Array:
 
 
 @lru_cache(maxsize=64)
-def diagonal(n: int) -> Array:
-    """Where a matrix `[n, n]` is on its diagonal."""
-    return np.eye(n, dtype=bool)
+def diagonal(m: int, n: int) -> Array:
+    """Where a matrix `[m, n]` is on its diagonal."""
+    return np.eye(m, n, dtype=bool)

@@ -172,7 +172,7 @@ class Cofactors(SameShape):
         u, s, vt = np.empty(a.shape), np.empty(a.shape[:-1]), np.empty(a.shape)
         gufuncs.svd(a, u, s, vt)
         sign, others = gufuncs.det(u @ vt)[..., None], s[..., None, :]
-        scale = sign * np.multiply.reduce(np.where(gufuncs.diagonal(a.shape[-1]), 1.0, others), axis=-1)
+        scale = sign * np.multiply.reduce(np.where(gufuncs.diagonal(*a.shape[-2:]), 1.0, others), axis=-1)
         return np.asarray((u * scale[..., None, :]) @ vt, a.dtype)
 
     def adjoint(

@@ -1,8 +1,7 @@
 """Triangular factors of any matrix, by elimination with row exchanges, and the exponential of a square one.
 
-In flow stacks of matrices `[…, m, n]` in float32 or float64. NumPy has no such factorisation, so it is done
-here, one column of all matrices at a time, with LAPACK's choice of pivots: the first of the largest. What the
-pivots are has no derivative; that of the factors, given them, is written with ops: with L·U = Pᵀ·A,
+In flow stacks of matrices `[…, m, n]` in float32 or float64. The factors are those of `exchanges.py`. What
+the pivots are has no derivative; that of the factors, given them, is written with ops: with L·U = Pᵀ·A,
 dL = L·tril(L⁻¹·Pᵀ·dA·U⁻¹, −1) and dU = triu(L⁻¹·Pᵀ·dA·U⁻¹)·U, of which the adjoint is taken, and the part of
 a tall or wide matrix that lies outside the square solves with U or L. The exponential is that of Higham, "The
 scaling and squaring method for the matrix exponential revisited" (2005); its derivative is a block of the
@@ -16,8 +15,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.errors import LinearAlgebraError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
+from retrograd.compiler.ops import gufuncs
+from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
+from retrograd.compiler.ops.exchanges import elimination, ordering
 from retrograd.compiler.ops.lapack import Cotangents, Lapack, SameShape, last_two, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril, triu
 from retrograd.compiler.ops.rows import rows
@@ -27,54 +31,31 @@ from retrograd.compiler.record import record
 # ---- elimination -------------------------------------------------------------------------------------------
 
 
-def eliminated(a: Array) -> tuple[Array, Array]:
-    """The factors in one array, L below the diagonal and U from it on; and for each step the row, counted
-    from 1, that changed places with the step's own.
-    """
-    *batch, m, n = a.shape
-    packed = np.array(a.reshape(-1, m, n))
-    pivots = np.empty((len(packed), min(m, n)), np.int32)
-    every = np.arange(len(packed))
-    with np.errstate(all="ignore"):
-        for k in range(min(m, n)):
-            chosen = k + np.argmax(np.abs(packed[:, k:, k]), axis=1) if len(packed) else every
-            pivots[:, k] = chosen + 1
-            packed[every, k], packed[every, chosen] = packed[every, chosen], packed[every, k].copy()
-            pivot = packed[:, k, k, None]
-            below = packed[:, k + 1 :, k]
-            below[...] = np.where(pivot == 0, below, below / pivot)
-            packed[:, k + 1 :, k + 1 :] -= below[:, :, None] * packed[:, None, k, k + 1 :]
-    return packed.reshape(a.shape), pivots.reshape(*batch, min(m, n))
-
-
-def exchanged(pivots: Array, m: int) -> Array:
-    """Which row of A each row of L·U is: the exchanges one after the other."""
-    flat = pivots.reshape(-1, pivots.shape[-1])
-    order = np.tile(np.arange(m), (len(flat), 1))
-    every = np.arange(len(flat))
-    for k in range(flat.shape[1]):
-        other = flat[:, k] - 1
-        order[every, k], order[every, other] = order[every, other], order[every, k].copy()
-    return order.reshape(*pivots.shape[:-1], m)
-
-
-def _diagonal(a: Array) -> Array:
-    return np.diagonal(a, axis1=-2, axis2=-1)
-
-
 @register
 @record
-class Lu(SameShape):
-    """L below the diagonal, where it is 1, and U from it on."""
+class Lu(Lapack):
+    """L below the diagonal, where it is 1, U from it on, and as one row more the rows that `Pivots` takes."""
 
     name = "lu"
+    strict: str = ""
+    """The function whose error tells of a singular matrix, if any does."""
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        *batch, m, n = shape
+        return (*batch, m + 1, n)
 
     def evaluate(self, *arrays: Array) -> Array:
-        return eliminated(arrays[0])[0]
+        (a,) = arrays
+        packed, info = elimination(a.dtype, *a.shape)(a)
+        if self.strict and np.count_nonzero(info):
+            raise _singular(self.strict, info)
+        return packed
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Cotangents:
+        order = row_order(out)
+        out, cotangent = without_pivots(out), without_pivots(cotangent)
         m, n = out.shape[-2:]
         k = min(m, n)
         row, column = last_two(out)
@@ -94,7 +75,39 @@ class Lu(SameShape):
         found = transpose(solve(upper, transpose(solve(transpose(lower), inner))))
         if rest is not None:
             found = concat([found, rest], row if m > n else column)
-        return [dot(apply(RowOrder(), inputs[0]), found)]
+        return [dot(order, found)]
+
+
+def _singular(name: str, info: Array) -> LinearAlgebraError:
+    """The error for the first matrix with a pivot that is 0."""
+    place = int(np.flatnonzero(info)[0])
+    batch = f"(Batch element {place}): " if info.ndim else ""
+    return LinearAlgebraError(mirrored(f"{name}: {batch}{_ZERO_PIVOT.format(info.flat[place])}"))
+
+
+_ZERO_PIVOT = (
+    "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still want to "
+    "perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
+)
+
+
+@register
+@record
+class UnitLower(Composite):
+    """The lower triangle of matrices, with ones on the diagonal."""
+
+    name = "unit_lower"
+
+    def formula(self, *values: Value) -> Value:
+        return rows.where(on_diagonal(values[0]), 1.0, tril(values[0]))
+
+    def compute(self, *arrays: Array) -> Array:
+        (a,) = arrays
+        m, n = a.shape[-2:]
+        found = np.empty(a.shape, a.dtype)
+        found[...] = gufuncs.diagonal(m, n)
+        np.copyto(found, a, where=gufuncs.below(m, n))
+        return found
 
 
 class _Fixed(Lapack):
@@ -108,62 +121,50 @@ class _Fixed(Lapack):
 
 @register
 @record
-class RowOrder(_Fixed):
-    """The matrix P of `A = P·L·U`, which only orders rows: it has no derivative."""
-
-    name = "row_order"
-
-    def shape(self, *shape: int) -> Sequence[int]:
-        *batch, m, _ = shape
-        return (*batch, m, m)
-
-    def evaluate(self, *arrays: Array) -> Array:
-        (a,) = arrays
-        return _as_matrix(exchanged(eliminated(a)[1], a.shape[-2]), a.dtype)
-
-
-def _as_matrix(order: Array, dtype: np.dtype[np.generic]) -> Array:
-    size = order.shape[-1]
-    return np.ascontiguousarray(np.swapaxes(np.eye(size, dtype=dtype)[order], -1, -2))
-
-
-@register
-@record
 class Pivots(_Fixed):
-    """For each step of the elimination the row, counted from 1, that changed places with the step's own."""
+    """Of what `Lu` gives, for each step the row, counted from 1, that changed places with the step's own."""
 
     name = "pivots"
 
     def shape(self, *shape: int) -> Sequence[int]:
         *batch, m, n = shape
-        return (*batch, min(m, n))
+        return (*batch, min(m - 1, n))
 
     def infer(self, *types: Type) -> Type:
         return Type(tuple(self.shape(*types[0].shape)), dtypes.int32)
 
     def evaluate(self, *arrays: Array) -> Array:
-        return eliminated(arrays[0])[1]
+        (packed,) = arrays
+        m, n = packed.shape[-2:]
+        return np.asarray(packed[..., m - 1, : min(m - 1, n)].astype(np.int32))
 
 
 @register
 @record
 class FromPivots(_Fixed):
-    """The matrix P of the exchanges that pivots say, for matrices of `size` rows, in the dtype of the second
-    operand, which is not read otherwise.
-    """
+    """The matrix P of the exchanges that pivots say, for matrices of `size` rows."""
 
     name = "from_pivots"
     size: int
+    dtype: DType
 
     def shape(self, *shape: int) -> Sequence[int]:
         return (*shape[:-1], self.size, self.size)
 
     def infer(self, *types: Type) -> Type:
-        return Type(tuple(self.shape(*types[0].shape)), types[1].dtype)
+        return Type(tuple(self.shape(*types[0].shape)), self.dtype)
 
     def evaluate(self, *arrays: Array) -> Array:
-        pivots, like = arrays
-        return _as_matrix(exchanged(pivots, self.size), like.dtype)
+        (pivots,) = arrays
+        if pivots.size and np.maximum.reduce((pivots - 1).view(np.uint32), None) >= self.size:
+            raise LinearAlgebraError(mirrored(_NO_PIVOTS))
+        return ordering(pivots, self.size, self.dtype.numpy)
+
+
+_NO_PIVOTS = (
+    "pivots passed to lu_unpack must be between 1 and LU.size(-2) inclusive."
+    "Did you properly pass the result of lu_factor?"
+)
 
 
 @register
@@ -185,8 +186,10 @@ class Info(_Fixed):
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
+        if self.of == "lu":
+            return np.asarray(elimination(a.dtype, *a.shape)(a)[1].astype(np.int32))
         with np.errstate(all="ignore"):
-            bad = _diagonal(eliminated(a)[0]) == 0 if self.of == "lu" else ~(_minors(a) > 0)
+            bad = ~(_minors(a) > 0)
         first = np.argmax(bad, axis=-1) if bad.shape[-1] else np.zeros(bad.shape[:-1])
         return np.where(bad.any(-1), first + 1, 0).astype(np.int32)
 
@@ -200,7 +203,7 @@ def _minors(a: Array) -> Array:
         work[..., k + 1 :, k + 1 :] -= (
             column[..., :, None] * column[..., None, :] / work[..., k, k, None, None]
         )
-    return _diagonal(work)
+    return np.diagonal(work, axis1=-2, axis2=-1)
 
 
 # ---- the exponential ---------------------------------------------------------------------------------------
@@ -264,7 +267,17 @@ def _exponential(a: Array) -> Array:
 
 def unit_lower(x: Value) -> Value:
     """The lower triangle, with ones on the diagonal."""
-    return rows.where(on_diagonal(x), 1.0, tril(x))
+    return apply(UnitLower(), x)
+
+
+def row_order(packed: Value) -> Value:
+    """The matrix P of `A = P·L·U`, which only orders rows, of what `Lu` gives."""
+    return apply(FromPivots(packed.shape[-2] - 1, dtypes.of(packed)), apply(Pivots(), packed))
+
+
+def without_pivots(packed: Value) -> Value:
+    """L and U in one matrix, of what `Lu` gives."""
+    return narrow(packed, len(packed.shape) - 2, 0, packed.shape[-2] - 1)
 
 
 def factors(packed: Value) -> tuple[Value, Value]:

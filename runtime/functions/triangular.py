@@ -48,12 +48,6 @@ def _failed(name: str, info: Tensor, text: str) -> None:
             raise LinearAlgebraError(mirrored(f"{name}: {batch}{text.format(number)}"))
 
 
-_ZERO_PIVOT = (
-    "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still want to "
-    "perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
-)
-
-
 # ---- triangular factors ------------------------------------------------------------------------------------
 
 
@@ -73,39 +67,35 @@ def _general(name: str, A: Tensor, pivot: bool) -> Tensor:
 def lu(A: Tensor, *, pivot: bool = True) -> Any:
     """`A = P · L · U`: P orders rows, L is a lower triangle with ones on its diagonal, U an upper one."""
     packed = apply(elimination.Lu(), _general("linalg.lu", A, pivot))
-    return pair("linalg_lu", _fixed(elimination.RowOrder(), A), *elimination.factors(packed))
+    lower, upper = elimination.factors(elimination.without_pivots(packed))
+    return pair("linalg_lu", elimination.row_order(packed), lower, upper)
 
 
 @linalg("lu_factor_ex")
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
     """`lu_factor`, and for each matrix at which pivot it is singular, from 1 on, or 0."""
-    packed, pivots, info = _factored(A, pivot)
-    if check_errors:
-        _failed("torch.linalg.lu_factor_ex", info, _ZERO_PIVOT)
-    return pair("linalg_lu_factor_ex", packed, pivots, info)
+    packed = _factored(A, pivot, "torch.linalg.lu_factor_ex" if check_errors else "")
+    return pair("linalg_lu_factor_ex", *packed, apply(elimination.Info("lu"), A))
 
 
-def _factored(A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor]:
-    packed = apply(elimination.Lu(), _general("torch.lu_factor", A, pivot))
-    return packed, _fixed(elimination.Pivots(), A), _fixed(elimination.Info("lu"), A)
+def _factored(A: Tensor, pivot: bool, strict: str) -> tuple[Tensor, Tensor]:
+    """L and U in one matrix, and the pivots; the function that is `strict` tells of singular matrices."""
+    packed = apply(elimination.Lu(strict), _general("torch.lu_factor", A, pivot))
+    return elimination.without_pivots(packed), apply(elimination.Pivots(), packed)
 
 
 @linalg("lu_factor")
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     """L and U in one matrix, and the rows that changed places; LinearAlgebraError for a singular matrix."""
-    packed, pivots, info = _factored(A, pivot)
-    _failed("torch.linalg.lu_factor", info, _ZERO_PIVOT)
-    return pair("linalg_lu_factor", packed, pivots)
+    return pair("linalg_lu_factor", *_factored(A, pivot, "torch.linalg.lu_factor"))
 
 
 @public("lu", method=True)
 def _lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """`linalg.lu_factor`; with `get_infos` its third result tells of singular matrices."""
-    packed, pivots, info = _factored(A, pivot)
     if get_infos:
-        return pair("_lu_with_info", packed, pivots, info)
-    _failed("torch.linalg.lu_factor", info, _ZERO_PIVOT)
-    return packed, pivots
+        return pair("_lu_with_info", *_factored(A, pivot, ""), apply(elimination.Info("lu"), A))
+    return _factored(A, pivot, "torch.linalg.lu_factor")
 
 
 @public("lu_unpack")
@@ -115,7 +105,7 @@ def lu_unpack(
     """P, L and U of what `lu_factor` gives; those that are not asked for are empty."""
     _check_pivots("torch.lu_unpack", LU_pivots)
     none = LU_data.new_empty(0)
-    rows = _fixed(elimination.FromPivots(LU_data.shape[-2]), LU_pivots, LU_data)
+    rows = apply(elimination.FromPivots(LU_data.shape[-2], LU_data.dtype), LU_pivots)
     lower, upper = elimination.factors(LU_data)
     found = (lower, upper) if unpack_data else (none, none)
     return pair("lu_unpack", rows if unpack_pivots else none, *found)
@@ -152,7 +142,7 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
         )
     batch = broadcast_shapes("linalg.lu_solve", tuple(LU.shape[:-2]), tuple(B.shape[:-2]))
     own, right = LU.expand(*batch, m, m), B.expand(*batch, *B.shape[-2:])
-    order = _fixed(elimination.FromPivots(m), pivots, LU)
+    order = apply(elimination.FromPivots(m, LU.dtype), pivots)
     lower, upper = elimination.factors(own)
     if adjoint:
         return order @ solve(lower.mT, solve(upper.mT, right))
