@@ -63,7 +63,7 @@ def _address(array: Any) -> int:
 
 
 Factored = Callable[[Array], tuple[Array, Array]]
-"""From matrices to their factors, and to the pivots with, after these, the number of the first that is 0."""
+"""From matrices to their packed factors, and `[…, 1]` at which step, counted from 1, a pivot is 0, or 0."""
 
 
 # ---- the factors -------------------------------------------------------------------------------------------
@@ -71,41 +71,30 @@ Factored = Callable[[Array], tuple[Array, Array]]
 
 @lru_cache(maxsize=256)
 def elimination(dtype: np.dtype[np.generic], *shape: int) -> Factored:
-    """Of matrices of this shape the factors in one array `[…, m + 1, n]`, L below the diagonal, U from it on,
-    and as its last row for each step the row, counted from 1, that changed places with the step's own; and
-    for each matrix at which step, counted from 1, its pivot is 0, or 0.
+    """Of matrices of this shape the factors in one array `[…, m + 1, n]`: L below the diagonal, U from it on,
+    and as its last row for each step the row, counted from 1, that changed places with the step's own.
     """
+    if _LAPACK is None:
+        return _by_numpy
     *batch, m, n = shape
-    k = min(m, n)
-    by = _by_numpy if _LAPACK is None else _by_lapack(_LAPACK, dtype, *shape)
-    whole, head, last_row = (*batch, m + 1, n), (..., slice(m), slice(None)), (..., m, slice(k))
-    steps, failure = (..., slice(k)), (..., k)
-
-    def packed(a: Array) -> tuple[Array, Array]:
-        found = np.zeros(whole, dtype)
-        found[head], pivots = by(a)
-        found[last_row] = pivots[steps]
-        return found, pivots[failure]
-
-    return packed
-
-
-def _by_lapack(lapack: _Library, dtype: np.dtype[np.generic], *shape: int) -> Factored:
-    *batch, m, n = shape
-    count, k = prod(batch) if m and n else 0, min(m, n)
-    getrf, rows, width = lapack.getrf[dtype.char], lapack.number(m), lapack.number(n)
-    integer = np.dtype(lapack.integer)
-    matrix, steps = m * n * dtype.itemsize, k * integer.itemsize
+    count, k, integer = prod(batch) if m and n else 0, min(m, n), np.dtype(_LAPACK.integer)
+    getrf = _LAPACK.getrf[dtype.char]
+    rows, width, apart = map(_LAPACK.number, (m, n, m + 1))
+    matrix, steps = (m + 1) * n * dtype.itemsize, k * integer.itemsize
     known, next_steps = (*batch, k + 1), steps + integer.itemsize
+    turned, head, last = (*batch, n, m + 1), (..., slice(m)), (..., slice(k), m)
+    chosen, failure = (..., slice(k)), (..., slice(k, None))
 
     def factored(a: Array) -> tuple[Array, Array]:
-        columns, pivots = a.swapaxes(-1, -2).copy(), np.zeros(known, integer)
+        columns, pivots = np.zeros(turned, dtype), np.zeros(known, integer)
+        columns[head] = a.swapaxes(-1, -2)
         if count:
             at, to = _address(columns), _address(pivots)
             for _ in range(count):
-                getrf(rows, width, at, rows, to, to + steps)
+                getrf(rows, width, at, apart, to, to + steps)
                 at, to = at + matrix, to + next_steps
-        return columns.swapaxes(-1, -2), pivots
+        columns[last] = pivots[chosen]
+        return columns.swapaxes(-1, -2).copy(), pivots[failure]
 
     return factored
 
@@ -126,30 +115,34 @@ def _by_numpy(a: Array) -> tuple[Array, Array]:
         below = packed[:, step + 1 :, step]
         below[...] = np.where(pivot == 0, below, below / pivot)
         packed[:, step + 1 :, step + 1 :] -= below[:, :, None] * packed[:, None, step, step + 1 :]
-    return packed.reshape(a.shape), pivots.reshape(*batch, k + 1)
+    last = np.zeros((len(packed), 1, n), a.dtype)
+    last[:, 0, :k] = pivots[:, :k]
+    return np.concatenate([packed, last], 1).reshape(*batch, m + 1, n), pivots[:, k].reshape(*batch, 1)
 
 
 # ---- the order of rows -------------------------------------------------------------------------------------
 
 
 def ordering(pivots: Array, m: int, dtype: np.dtype[np.generic]) -> Array:
-    """The matrices P `[…, m, m]` of exchanges `[…, k]`, one after the other, of rows between 1 and m."""
+    """The matrices P `[…, m, m]` of exchanges `[…, k]`, one after the other; IndexError unless all the rows
+    that they name, counted from 1, are there.
+    """
     *batch, k = pivots.shape
     orders = [_order(chosen, m) for chosen in pivots.reshape(prod(batch), k).tolist()]
-    found = np.zeros((len(orders), m * m), dtype)
-    if found.size:
-        found[_line(len(orders))[:, None], np.array(orders) * m + _line(m)] = 1
-    return found.reshape(*batch, m, m)
+    columns = np.array(orders, np.intp).reshape(len(orders), m)
+    return _unit(dtype, m).take(columns, 1).swapaxes(0, 1).reshape(*batch, m, m)
 
 
 def _order(pivots: Sequence[int], m: int) -> list[int]:
     """Which row of A each row of L·U is."""
     order = list(range(m))
     for here, other in enumerate(pivots):
+        if other < 1:
+            raise IndexError(other)
         order[here], order[other - 1] = order[other - 1], order[here]
     return order
 
 
 @lru_cache(maxsize=64)
-def _line(count: int) -> Array:
-    return np.arange(count)
+def _unit(dtype: np.dtype[np.generic], m: int) -> Array:
+    return np.eye(m, dtype=dtype)

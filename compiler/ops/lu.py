@@ -10,7 +10,7 @@ exponential of a matrix twice the size (Mathias, "A chain rule for matrix functi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -46,9 +46,20 @@ class Lu(Lapack):
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
-        packed, info = elimination(a.dtype, *a.shape)(a)
-        if self.strict and np.count_nonzero(info):
-            raise _singular(self.strict, info)
+        return self._packed(a.dtype, *a.shape)(a)
+
+    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
+        return self._packed(types[0].dtype.numpy, *types[0].shape)
+
+    def _packed(self, dtype: np.dtype[np.generic], *shape: int) -> Callable[[Array], Array]:
+        factored = elimination(dtype, *shape)
+
+        def packed(a: Array) -> Array:
+            found, info = factored(a)
+            if self.strict and np.count_nonzero(info):
+                raise _singular(self.strict, info[..., 0])
+            return found
+
         return packed
 
     def adjoint(
@@ -156,9 +167,10 @@ class FromPivots(_Fixed):
 
     def evaluate(self, *arrays: Array) -> Array:
         (pivots,) = arrays
-        if pivots.size and np.maximum.reduce((pivots - 1).view(np.uint32), None) >= self.size:
-            raise LinearAlgebraError(mirrored(_NO_PIVOTS))
-        return ordering(pivots, self.size, self.dtype.numpy)
+        try:
+            return ordering(pivots, self.size, self.dtype.numpy)
+        except IndexError:
+            raise LinearAlgebraError(mirrored(_NO_PIVOTS)) from None
 
 
 _NO_PIVOTS = (
@@ -187,7 +199,7 @@ class Info(_Fixed):
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
         if self.of == "lu":
-            return np.asarray(elimination(a.dtype, *a.shape)(a)[1].astype(np.int32))
+            return np.asarray(elimination(a.dtype, *a.shape)(a)[1][..., 0].astype(np.int32))
         with np.errstate(all="ignore"):
             bad = ~(_minors(a) > 0)
         first = np.argmax(bad, axis=-1) if bad.shape[-1] else np.zeros(bad.shape[:-1])
