@@ -130,6 +130,7 @@ OPS_OF_LAPACK = [
     (lapack.Inverse(), (4, 4)), (lapack.Det(), (4, 4)), (lapack.Cofactors(), (4, 4)),
     (lapack.LogAbsDet(), (4, 4)), (lapack.SignOfDet(), (4, 4)), (lapack.Cholesky(), (4, 4)),
     (factor.Eigh(False), (4, 4)),
+    (factor.SingularValues(), (5, 3)), (factor.Rank(0.0, 0.0), (3, 5)),
     (factor.Svd(), (5, 3)), (factor.Svd(), (3, 5)), (factor.Qr(), (5, 3)), (factor.Qr(), (3, 5)),
     (lu.Lu(), (4, 4)), (lu.Lu(), (5, 3)), (lu.Pivots(), (3, 5)), (lu.Pivots(), (6, 3)),
     (lu.Info("lu"), (4, 4)), (lu.Info("cholesky"), (4, 4)), (lu.MatrixExp(), (4, 4)),

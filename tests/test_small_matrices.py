@@ -24,12 +24,12 @@ def stack(shape: tuple[int, ...], dtype: type[np.floating]) -> np.ndarray:
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """NumPy's inner functions, and the public ones, as where there are no inner ones."""
     if request.param == "public":
-        for name in ("_QR", "_SVD", "_EIGH", "_SOLVE", "_CHOLESKY"):
+        for name in ("_QR", "_SVD", "_VALUES", "_EIGH", "_SOLVE", "_CHOLESKY"):
             monkeypatch.setattr(gufuncs, name, ())
 
 
 def test_this_numpy_has_the_inner_functions() -> None:
-    assert all((gufuncs._QR, gufuncs._SVD, gufuncs._EIGH, gufuncs._SOLVE, gufuncs._CHOLESKY))
+    assert all((gufuncs._QR, gufuncs._SVD, gufuncs._VALUES, gufuncs._EIGH, gufuncs._SOLVE, gufuncs._CHOLESKY))
 
 
 @pytest.mark.usefixtures("either")
@@ -178,3 +178,53 @@ def test_shapes_that_do_not_fit_are_told_as_in_pytorch(torch: ModuleType) -> Non
         with pytest.raises(ShapeError) as raised:
             linalg.solve_triangular(retrograd.eye(2), retrograd.ones(shape), upper=True, left=left)
         assert str(raised.value) == str(expected.value)
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_singular_values_are_those_of_numpy(shape: tuple[int, ...], dtype: type[np.floating]) -> None:
+    a = stack(shape, dtype)
+    found, expected = linalg.svdvals(retrograd.from_numpy(a)).numpy(), np.linalg.svd(a, compute_uv=False)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (5, 2), (2, 3, 4)])
+def test_derivatives_of_singular_values_are_pytorchs(shape: tuple[int, ...], torch: ModuleType) -> None:
+    a, gradients = stack(shape, np.float64), []
+    for t in (retrograd, torch):
+        x = t.tensor(a, requires_grad=True)
+        (first,) = t.autograd.grad(t.linalg.svdvals(x).sin().sum(), x, create_graph=True)
+        (second,) = t.autograd.grad(first.cos().sum(), x)
+        gradients.append([first.detach().numpy(), second.numpy()])
+    for ours, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_least_squares_are_the_same_at_every_call(recorded: bool, torch: ModuleType) -> None:
+    a, b = stack((5, 3), np.float64), stack((5, 2), np.float64)
+    expected = torch.linalg.lstsq(torch.from_numpy(a), torch.from_numpy(b))
+    results = []
+    for _ in range(5):
+        x = retrograd.tensor(a, requires_grad=recorded)
+        found = linalg.lstsq(x, retrograd.from_numpy(b))
+        np.testing.assert_allclose(found.solution.detach(), expected.solution, rtol=1e-12)
+        assert [tuple(each.shape) for each in found] == [tuple(each.shape) for each in expected]
+        assert [str(each.dtype) for each in found] == [str(each.dtype) for each in expected]
+        assert found.rank.item() == 3
+        assert found.solution.requires_grad == recorded
+        results.append(found)
+    assert len({id(each) for found in results for each in found}) == 20
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 4, 3), (0, 3), (3, 0), (2, 0, 0)])
+def test_ranks_are_pytorchs(shape: tuple[int, ...], torch: ModuleType) -> None:
+    a = stack(shape, np.float64)
+    a[..., -1:, :] = a[..., :1, :]
+    for atol in (0.0, 1.0):
+        ours = linalg.matrix_rank(retrograd.from_numpy(a), atol=atol, rtol=1e-9)
+        theirs = torch.linalg.matrix_rank(torch.from_numpy(a), atol=atol, rtol=1e-9)
+        np.testing.assert_array_equal(ours, theirs)
+        assert str(ours.dtype) == str(theirs.dtype)

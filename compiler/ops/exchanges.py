@@ -130,7 +130,8 @@ def ordering(pivots: Array, m: int, dtype: np.dtype[np.generic]) -> Array:
     *batch, k = pivots.shape
     orders = [_order(chosen, m) for chosen in pivots.reshape(prod(batch), k).tolist()]
     columns = np.array(orders, np.intp).reshape(len(orders), m)
-    return _unit(dtype, m).take(columns, 1).swapaxes(0, 1).reshape(*batch, m, m)
+    found = np.ascontiguousarray(_unit(dtype, m).take(columns, 1).swapaxes(0, 1))
+    return found.reshape(*batch, m, m)
 
 
 def _order(pivots: Sequence[int], m: int) -> list[int]:

@@ -17,6 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import GradientError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops import gufuncs
@@ -24,7 +25,7 @@ from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.lapack import Cotangents, Lapack, answer, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import concat, narrow, select
+from retrograd.compiler.ops.shape import concat, expand, narrow, select, unsqueeze
 from retrograd.compiler.record import record
 
 # ---- factors packed into one array -------------------------------------------------------------------------
@@ -96,6 +97,64 @@ class Svd(Lapack):
         if n > m:
             found = found + dot(u * safe, transpose(_outside(v, v_bar)))
         return [found]
+
+
+@register
+@record
+class SingularValues(Lapack):
+    """The singular values of `[…, m, n]`, descending, without their vectors."""
+
+    name = "singular_values"
+    title = "LinalgSvd"
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        *batch, m, n = shape
+        return (*batch, min(m, n))
+
+    def evaluate(self, *arrays: Array) -> Array:
+        (a,) = arrays
+        s = np.empty(self.shape(*a.shape))
+        gufuncs.singular_values(gufuncs.wide(a), s)
+        if not gufuncs.are_numbers(s):
+            return np.array(Svd().evaluate(a)[..., 0, :])
+        return s.astype(a.dtype, copy=False)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        u, _, vt = svd(inputs[0])
+        row = unsqueeze(cotangent, [len(cotangent.shape) - 1])
+        return [dot(u * expand(row, u.shape), vt)]
+
+
+@register
+@record
+class Rank(Lapack):
+    """How many singular values are greater than `max(atol, rtol · the largest)`; it has no derivative."""
+
+    name = "rank"
+    atol: float
+    rtol: float
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        return shape[:-2]
+
+    def infer(self, *types: Type) -> Type:
+        return super().infer(*types).with_dtype(dtypes.int64)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        s = SingularValues().evaluate(*arrays)
+        return np.asarray(np.add.reduce(_kept(s, self.atol, self.rtol), -1, np.int64))
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        return [None]
+
+
+def _kept(s: Array, atol: float, rtol: float) -> Array:
+    """Which singular values, descending, are greater than both bounds."""
+    return np.asarray(s > np.maximum(atol, rtol * s[..., :1]))
 
 
 @register
@@ -194,10 +253,9 @@ class Pinv(Lapack):
         k = min(m, n)
         u, s, vt = (np.empty((*batch, *shape)) for shape in ((m, k), (k,), (k, n)))
         _into_singular(a, u, s, vt)
-        bound = np.maximum(self.atol, self.rtol * s.max(axis=-1, initial=0, keepdims=True))
-        kept = s > bound
-        small = np.divide(1, s, out=np.zeros_like(s), where=kept)
-        found = np.swapaxes(vt, -1, -2) @ (small[..., None] * np.swapaxes(u, -1, -2))
+        kept = _kept(s, self.atol, self.rtol)
+        small = np.divide(1, s, out=np.zeros(s.shape), where=kept)
+        found = vt.swapaxes(-1, -2) @ (small[..., None] * u.swapaxes(-1, -2))
         return np.asarray(found.astype(a.dtype, copy=False))
 
     def adjoint(

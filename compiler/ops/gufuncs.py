@@ -28,6 +28,7 @@ def _inner(*names: str) -> tuple[Callable[..., Any], ...]:
 
 
 _QR, _SVD = _inner("qr_r_raw", "qr_reduced"), _inner("svd_s")
+_VALUES = _inner("svd")
 _EIGH, _SOLVE, _CHOLESKY = _inner("eigh_lo", "eigh_up"), _inner("solve"), _inner("cholesky_lo")
 _DET = _inner("det")
 
@@ -67,6 +68,14 @@ def svd(a: Array, u: Array, s: Array, vt: Array) -> None:
         _SVD[0](a, u, s, vt)
     else:
         _publicly(lambda a: np.linalg.svd(a, full_matrices=False), (a,), (u, s, vt))
+
+
+def singular_values(a: Array, s: Array) -> None:
+    """The singular values s `[…, k]` of a `[…, m, n]`, descending, k the lesser."""
+    if _VALUES:
+        _VALUES[0](a, s)
+    else:
+        _publicly(lambda a: np.linalg.svd(a, compute_uv=False), (a,), (s,))
 
 
 @lru_cache(maxsize=256)

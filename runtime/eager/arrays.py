@@ -131,6 +131,9 @@ def _lines(
         if isinstance(node.op, Constant):
             known[f"t{k}"] = node.op.value
             continue
+        if not node.type.size and all(names[i] in known for i in node.inputs):  # nothing, of nothing: once
+            known[f"t{k}"] = caller(node)(*[known[names[i]] for i in node.inputs])
+            continue
         known[f"f{k}"] = caller(node)
         lines.append(f"    t{k} = f{k}({', '.join(names[i] for i in node.inputs)})")
 

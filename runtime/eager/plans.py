@@ -67,7 +67,8 @@ def _traced(
         return None
     if any(may_be_operand(node) for node in nodes):
         return None
-    if not drawing and (trace.draws or not all(map(_has_operands, nodes))):
+    made = [node for node in nodes if not _has_operands(node)]
+    if not drawing and (trace.draws or len(made) == len(nodes) or any(node.type.size for node in made)):
         return None
     return out, nodes, trace
 
@@ -156,13 +157,18 @@ def _in_order(copied: Callable[..., Any], shown: str) -> Callable[..., Any]:
 def _run(
     inputs: Sequence[Node], nodes: Sequence[Node], shown: Names, make: Callable[[list[Tensor]], Any]
 ) -> Plan:
-    """The steps one after the other; `make` makes the result of the list of Tensors. Where nothing is
-    recorded, and none shows an operand's elements, the arrays go through all of them at once.
+    """The steps one after the other; `make` makes the result of the list of Tensors, of which those without
+    elements may be made of nothing. Where nothing is recorded, and none shows an operand's elements, the
+    arrays go through all of them at once.
     """
     steps = straight(inputs, nodes, lambda node: _step(node, shown(node) if node in nodes else ""))
+    of_nothing = [k for k, node in enumerate(nodes) if not _has_operands(node)]
 
     def recorded(*operands: Tensor) -> Any:
-        return make(steps(*operands))
+        found = steps(*operands)
+        for k in of_nothing:
+            found[k] = Tensor(found[k])
+        return make(found)
 
     if shows(nodes, inputs):
         return recorded

@@ -17,7 +17,8 @@ from retrograd.runtime.eager.opnodes import kind_of
 def shows(nodes: Sequence[Node], inputs: Sequence[Node]) -> bool:
     """Whether a result shows the elements of an operand, or of another result."""
     owners = [_owner(node) for node in nodes]
-    meet = (a is b and not _apart(x, y) for (x, a), (y, b) in combinations(zip(nodes, owners), 2))
+    pairs = combinations(zip(nodes, owners), 2)
+    meet = (a is b and a.type.size > 0 and not _apart(x, y) for (x, a), (y, b) in pairs)
     return any(owner in inputs for owner in owners) or any(meet)
 
 

@@ -125,7 +125,7 @@ def _svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
 @linalg("svdvals")
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values, descending."""
-    return factor.svd(matrix("svd", A))[1].contiguous()
+    return apply(factor.SingularValues(), matrix("svd", A))
 
 
 @linalg("pinv", "pinverse")
@@ -149,7 +149,9 @@ def matrix_rank(
 ) -> Tensor:
     """How many singular values are greater than `max(atol, rtol · the largest)`."""
     absolute, relative = _tolerances(matrix("matrix_rank", A), atol, rtol)
-    sizes = rows.abs(eigvalsh(A)) if hermitian else svdvals(A)
+    if not hermitian:
+        return apply(factor.Rank(absolute, relative), A)
+    sizes = rows.abs(eigvalsh(A))
     bound = rows.maximum(reduce.amax(sizes, (A.ndim - 2,)) * relative, absolute)
     return moves.cast(rows.gt(sizes, moves.unsqueeze(bound, [A.ndim - 2])), dtypes.int64).sum(-1)
 
