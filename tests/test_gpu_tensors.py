@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:To copy construct"),
 ]
 
-APART = ("get_device", "is_cpu", "typename", "igamma", "gammainc")
+APART = ("get_device", "is_cpu", "is_shared", "typename", "igamma", "gammainc")
 """What tells where a tensor is, or is done on the CPU only."""
 CASES = [case for case in ALL if not any(word in case for word in APART)]
 

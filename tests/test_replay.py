@@ -328,3 +328,16 @@ def test_a_diagonal_is_scattered_whatever_its_elements() -> None:
         assert found[0, 0] == float("inf")
         assert bool(found[1, 1].isnan())
         assert found.isfinite().sum() == 7
+
+
+def test_what_a_step_without_axes_gave_is_kept_as_an_array() -> None:
+    """NumPy makes scalars of such steps; a derivative with a history is made of what is kept."""
+    numbers = np.arange(12.0).reshape(3, 4)
+    found = []
+    for history in [False, True] * 6:
+        x = rg.tensor(numbers, requires_grad=True)
+        (slope,) = rg.autograd.grad(x.quantile(0.3), x, create_graph=history)
+        found.append(slope.detach().numpy())
+    assert np.isclose(found[0].sum(), 1)
+    for each in found:
+        np.testing.assert_array_equal(each, found[0])

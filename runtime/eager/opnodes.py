@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import GradientError, mirrored
 from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Node, Op, Type, Value
@@ -325,7 +327,7 @@ def _as_operand(value: Value, edge: Edge) -> Value:
         return value
     if isinstance(edge, Tensor):
         return edge
-    tensor = Tensor(value)
+    tensor = Tensor(np.asarray(value) if isinstance(value, np.generic) else value)  # of a step without axes
     tensor._edge, tensor._requires_grad = edge, edge is not None
     return tensor
 

@@ -35,7 +35,9 @@ FULL = frozenset((
     "linalg.householder_product", "linalg.tensorinv", "linalg.tensorsolve", "linalg.qr", "linalg.lstsq",
 ))  # fmt: skip
 WIDEST = frozenset(("cat", "concat", "concatenate", "stack", "index_copy"))
-PARTS = frozenset(("einsum", "tensordot", "inner", "matrix_power", "linalg.matrix_power", "cov", "corrcoef"))
+PARTS = frozenset((
+    "einsum", "tensordot", "inner", "matrix_power", "linalg.matrix_power", "cov", "corrcoef", "affine_grid",
+))  # fmt: skip
 
 PADDED = {"reflect": (1, 2), "replicate": (1, 2, 3)}
 """`pad` computes in float32 by these modes, of so many axes."""

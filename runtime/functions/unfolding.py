@@ -209,7 +209,7 @@ def _operand(node: OpNode, place: int, value: Value) -> Tensor:
         return edge
     if isinstance(value, Type):
         value = np.broadcast_to(np.zeros((), value.dtype.numpy), value.shape)
-    tensor = Tensor(value)
+    tensor = Tensor(np.asarray(value) if isinstance(value, np.generic) else value)
     tensor._edge, tensor._requires_grad = edge, edge is not None
     for counter, _, kept in node.guards:
         if kept == place:

@@ -128,7 +128,7 @@ _CELLS = {
 def _cell(step: Step, x: Tensor, state: State, weights: Weights) -> _Cell | None:
     """What to walk; None where operands are not plain arrays that fit, or there is nothing to do."""
     cell = _CELLS.get(step)
-    if cell is None or tracing.depth or weights.projection is not None or x.ndim != 3:
+    if cell is None or tracing.depth or STATE.autocast or weights.projection is not None or x.ndim != 3:
         return None
     values: list[Any] = [each._value for each in (x, *state, *weights) if each is not None]
     if any(type(value) is not np.ndarray or value.dtype is not values[0].dtype for value in values):
