@@ -135,6 +135,7 @@ OPS_OF_LAPACK = [
     (lu.Lu(), (4, 4)), (lu.Lu(), (5, 3)), (lu.Pivots(), (3, 5)), (lu.Pivots(), (6, 3)),
     (lu.Info("lu"), (4, 4)), (lu.Info("cholesky"), (4, 4)), (lu.MatrixExp(), (4, 4)),
     (factor.CompleteQr(), (5, 3)), (factor.Complement(), (5, 3)), (factor.Pinv(0.0, 0.0), (5, 3)),
+    (factor.RankedPinv(0.0, 0.0), (3, 5)),
 ]  # fmt: skip
 
 

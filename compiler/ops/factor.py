@@ -25,7 +25,7 @@ from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.lapack import Cotangents, Lapack, answer, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import concat, expand, narrow, select, unsqueeze
+from retrograd.compiler.ops.shape import cast, concat, expand, narrow, select, unsqueeze
 from retrograd.compiler.record import record
 
 # ---- factors packed into one array -------------------------------------------------------------------------
@@ -248,15 +248,18 @@ class Pinv(Lapack):
         return (*batch, n, m)
 
     def evaluate(self, *arrays: Array) -> Array:
-        (a,) = arrays
+        found, _ = self._by_svd(*arrays)
+        return np.asarray(found.astype(arrays[0].dtype, copy=False))
+
+    def _by_svd(self, a: Array) -> tuple[Array, Array]:
+        """In float64, and which singular values do not count as zero."""
         *batch, m, n = a.shape
         k = min(m, n)
         u, s, vt = (np.empty((*batch, *shape)) for shape in ((m, k), (k,), (k, n)))
         _into_singular(a, u, s, vt)
         kept = _kept(s, self.atol, self.rtol)
         small = np.divide(1, s, out=np.zeros(s.shape), where=kept)
-        found = vt.swapaxes(-1, -2) @ (small[..., None] * u.swapaxes(-1, -2))
-        return np.asarray(found.astype(a.dtype, copy=False))
+        return vt.swapaxes(-1, -2) @ (small[..., None] * u.swapaxes(-1, -2)), kept
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -267,6 +270,32 @@ class Pinv(Lapack):
         right = dot(dot(turned, p), back)
         found = left - dot(a, dot(p, left)) + right - dot(right, dot(p, a))
         return [found - dot(dot(turned, cotangent), turned)]
+
+
+@register
+@record
+class RankedPinv(Pinv):
+    """The pseudo-inverse of matrices with elements, and below it a row of ranks."""
+
+    name = "ranked_pinv"
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        *batch, m, n = shape
+        return (*batch, n + 1, m)
+
+    def evaluate(self, *arrays: Array) -> Array:
+        (a,) = arrays
+        packed = np.empty(self.shape(*a.shape), a.dtype)
+        packed[..., :-1, :], kept = self._by_svd(a)
+        packed[..., -1, :] = np.add.reduce(kept, -1, keepdims=True)
+        return packed
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        row = len(out.shape) - 2
+        of_inverse, inverse = (narrow(x, row, 0, x.shape[row] - 1) for x in (cotangent, out))
+        return super().adjoint(of_inverse, inverse, inputs, needed)
 
 
 _UNCONVERGED = (
@@ -372,3 +401,11 @@ def qr(a: Value, complete: bool = False) -> tuple[Value, Value]:
     packed = apply(CompleteQr(), a)
     last = len(packed.shape) - 1
     return narrow(packed, last, 0, m), narrow(packed, last, m, m + n)
+
+
+def pinv_with_rank(a: Value, atol: float, rtol: float) -> tuple[Value, Value]:
+    """The pseudo-inverse of matrices with elements, and their ranks, as whole numbers."""
+    packed = apply(RankedPinv(atol, rtol), a)
+    row, n = len(packed.shape) - 2, a.shape[-1]
+    ranks = select(select(packed, row, n), row, 0)
+    return narrow(packed, row, 0, n), cast(ranks, dtypes.int64)

@@ -12,7 +12,7 @@ from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import apply
-from retrograd.compiler.ops import lapack, substitution
+from retrograd.compiler.ops import factor, lapack, substitution
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
@@ -184,8 +184,11 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
             mirrored("torch.linalg.lstsq: input.size(-2) should match other.size(-2)"),
         )
     cut = eps_of(A) * max(m, n) if rcond is None else rcond
-    found = matmul(pinv(A, rtol=cut), right)
-    rank = matrix_rank(A, rtol=cut)
+    if A.numel():
+        inverse, rank = factor.pinv_with_rank(A, 0.0, float(cut))
+    else:
+        inverse, rank = pinv(A, rtol=cut), matrix_rank(A, rtol=cut)
+    found = matmul(inverse, right)
     sums = driver in ("gels", "gelsd", "gelss") and m > n and bool((rank == n).all())
     residuals = (matmul(A, found) - right).pow(2).sum(-2) if sums else A.new_empty(0)
     values = svdvals(A) if driver in ("gelsd", "gelss") else A.new_empty(0)
