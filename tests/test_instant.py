@@ -21,7 +21,8 @@ import pytest
 
 import retrograd as rg
 from retrograd.compiler.errors import GradientError, RetrogradError
-from retrograd.runtime.eager.instant import calls
+from retrograd.compiler.ops.rows import rows
+from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.instant.part import available
 from retrograd.runtime.eager.instant.records import DTYPES
 from retrograd.runtime.eager.opnodes import kind_of
@@ -639,3 +640,12 @@ def test_what_a_mask_picks_is_recorded(mask: int) -> None:
         expected = np.zeros((2, 3, 4))
         expected[masks[mask].numpy()] = 2 * x.detach().numpy()[masks[mask].numpy()]
         assert g.tolist() == expected.tolist()
+
+
+def test_a_row_that_gives_bools_is_no_loop_of_numbers() -> None:
+    row = rows.isfinite.args[0]
+
+    def slow(x: Any) -> Any:
+        return x
+
+    assert loops.of_rows(row, np.dtype(np.float32), slow) is slow

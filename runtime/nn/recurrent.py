@@ -220,9 +220,11 @@ class RNNBase(Module):
         self, x: Any, state: State, name: str, backwards: bool, sizes: list[int] | None
     ) -> tuple[Tensor, State]:
         """One layer in one direction; `sizes` are those of a packed sequence."""
-        parameters: list[Any] = [getattr(self, f"{kind}_{name}", None) for kind in _KINDS]
-        weights = Weights(*parameters)
-        return over(self._step(), x, state, weights, backwards, sizes)
+        there = (True, True, self.bias, self.bias, self.proj_size)
+        parameters: list[Any] = [
+            getattr(self, f"{kind}_{name}") if here else None for kind, here in zip(_KINDS, there)
+        ]
+        return over(self._step(), x, state, Weights(*parameters), backwards, sizes)
 
     def extra_repr(self) -> str:
         usual = {

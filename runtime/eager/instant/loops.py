@@ -76,10 +76,13 @@ def of_formula(
 
 
 def of_rows(row: Elementwise, dtype: np.dtype[Any], slow: Function) -> Function:
-    """A row of several operands by its formula."""
+    """A row by its formula, where that gives what it takes."""
     if row.numpy is not None or dtype not in _KINDS or not available():
         return slow
-    code = kernels.code_of(row, dtypes.dtype(dtype))
+    kind = dtypes.dtype(dtype)
+    if row.infer(*[Type((), kind)] * row.arity).dtype is not kind:
+        return slow
+    code = kernels.code_of(row, kind)
     return of_formula(f"row {row.name}", code, row.arity, range(row.arity), dtype, slow)
 
 
