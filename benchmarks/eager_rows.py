@@ -398,6 +398,16 @@ MORE = (
     ("Adam step of 40", "many['adam'].step()", 1),
     ("AdamW step of 40, 10,000 each", "many['adamw'].step()", 1),
     ("zero_grad of 40", "cleared(many['sgd'])", 1),
+    ("t_", "z4.t_()", 1),
+    ("transpose_", "z4.transpose_(0, 1)", 1),
+    ("squeeze_", "z4.squeeze_()", 1),
+    ("unsqueeze_ and squeeze_", "z4.unsqueeze_(0).squeeze_(0)", 2),
+    ("untyped_storage", "x.untyped_storage()", 1),
+    ("data_ptr of the storage", "x.untyped_storage().data_ptr()", 1),
+    ("get_rng_state", "T.get_rng_state()", 1),
+    ("set_rng_state", "T.set_rng_state(drawn)", 1),
+    ("positive", "T.positive(x)", 1),
+    ("real", "x.real", 1),
 )
 
 
@@ -520,6 +530,7 @@ def more_names(T: Any, m: Any) -> dict[str, Any]:
         "q": q, "qw": q.clone().requires_grad_(), "i": i, "iw": i.clone().requires_grad_(), "f": f,
         "fw": f.clone().requires_grad_(), "v3": m.detach().clone().reshape(1, 3, 3).requires_grad_(),
         "i4": T.ones(1, 4, 2, 2), "h4": T.ones(4), "o3": T.ones(3, 1), "z2": T.zeros(3, 3),
+        "z4": T.zeros(3, 3), "drawn": T.get_rng_state(),
         "e": T.full((3,), -30.0), "c2": m > 0.5, "mods": modules(T.nn), "opts": optimisers(T, m.detach()),
         "iadd": operator.iadd, "imul": operator.imul, "custom": cube(T), "inplace_recorded": inplace_recorded,
         "part_set": part_set, "part_scaled": part_scaled, "part_moved": part_moved, "stepped": stepped,

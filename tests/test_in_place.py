@@ -542,6 +542,32 @@ def test_a_recorded_view_from_before_as_strided_says_that_it_is_lost() -> None:
         view.sum()
 
 
+_HELD = {3: "x[0]", 5: "x.detach()", 7: "x.requires_grad_() * x"}
+"""What also knows a Tensor, at some turns."""
+
+
+@pytest.mark.parametrize(
+    "step", ["x.t_()", "x.transpose_(0, 1)", "x.unsqueeze_(1)", "x.squeeze_()", "x.unsqueeze_(0).squeeze_(0)"]
+)
+def test_axes_are_changed_many_times(step: str, torch: Any) -> None:
+    """By native calls from the third on, whatever a view, a twin or the tape saw before."""
+
+    def seen(t: Any) -> list[Any]:
+        x, found = t.arange(6.0).reshape(2, 3) * 1, []
+        for turn in range(12):
+            other = eval(_HELD.get(turn, "None"), {"x": x})
+            x.requires_grad_(False)
+            x = eval(step, {"x": x})
+            x.add_(1)
+            found.append((x.tolist(), tuple(x.shape), x.stride(), x._version))
+            found.append(other.tolist() if turn in (3, 5) else None)
+            if x.ndim > 4:
+                x.squeeze_()
+        return found
+
+    assert seen(rg) == seen(torch)
+
+
 def test_changed_axes_count_as_a_change() -> None:
     y = (rg.ones(3, requires_grad=True) * 2).unsqueeze(0)
     z = y * y

@@ -11,6 +11,7 @@ from typing import Any
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Node, order
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.instant.axes import origins, probe, rearranged
 from retrograd.runtime.eager.plans import (
     Plan,
     answer,
@@ -101,6 +102,18 @@ def _writing(
     return out, bool(own) and out is own[0], trace, nodes
 
 
+def axes(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+    """The axes of the only Tensor, changed in place."""
+    (x, *others) = args
+    before = probe(x._value)
+    try:
+        after = f(Tensor(before), *others, **kwargs)._value
+    except RetrogradError:
+        return None
+    found = origins(before, after)
+    return None if found is None else rearranged(found, again(f, args, kwargs))
+
+
 def puts(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """`x[indices] = values`, of Tensors alone, which no more than those elements are touched for; else as
     `updates`."""
@@ -127,6 +140,7 @@ PLANNERS = {
     "steps": steps,
     "truth": truth,
     "values": values,
+    "axes": axes,
     "updates": updates,
     "results and updates": results_and_updates,
     "puts": puts,

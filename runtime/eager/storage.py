@@ -7,6 +7,7 @@ and how far into it they begin. A `TypedStorage` has elements where an `UntypedS
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from mmap import mmap
 from typing import Any
 
@@ -15,8 +16,9 @@ import numpy as np
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Node
-from retrograd.runtime.device import device
+from retrograd.runtime.device import CPU, device
 from retrograd.runtime.eager.conversion import data_ptr
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor, method
@@ -25,31 +27,35 @@ from retrograd.runtime.tensor import Tensor, method
 class UntypedStorage:
     """Bytes in memory. Two Tensors share them if `data_ptr()` is the same."""
 
-    def __init__(self, owner: Any, pointer: int, nbytes: int, device: device) -> None:
-        self._owner = owner
-        """Keeps the memory alive."""
-        self._pointer = pointer
-        self._nbytes = nbytes
-        self.device = device
+    __slots__ = ("_value",)
+
+    _value: np.ndarray[Any, Any] | DeviceArray
+    """A Tensor's, which keeps the memory alive."""
+
+    @property
+    def device(self) -> device:
+        return CPU if isinstance(self._value, np.ndarray) else self._value.device
 
     def data_ptr(self) -> int:
         """The address of the first byte."""
-        return self._pointer
+        value = self._value
+        return _address(_owner(value)) if isinstance(value, np.ndarray) else value.memory.pointer
 
     def nbytes(self) -> int:
-        return self._nbytes
+        value = self._value
+        return int(_owner(value).nbytes) if isinstance(value, np.ndarray) else value.memory.nbytes
 
     size = nbytes
     __len__ = nbytes
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._nbytes} bytes on {self.device}>"
+        return f"<{type(self).__name__} of {self.nbytes()} bytes on {self.device}>"
 
     def memory(self) -> Array:
         """The bytes, shared; ArgumentError where they are on another device."""
-        if not isinstance(self._owner, np.ndarray):
+        if not isinstance(self._value, np.ndarray):
             raise ArgumentError(f"the bytes of a storage on {self.device}", "they are not the CPU's")
-        return memory_of(self._owner)
+        return memory_of(self._value)
 
     def __getitem__(self, place: Any) -> Any:
         """A byte, or a list of them."""
@@ -58,6 +64,12 @@ class UntypedStorage:
     def tolist(self) -> list[int]:
         """The bytes as numbers."""
         return list(self.memory().tolist())
+
+
+_TOLD = {"data_ptr": "held_address"} | dict.fromkeys(("nbytes", "size", "__len__"), "held_bytes")
+for _name, _entry in _TOLD.items():
+    _slow = getattr(UntypedStorage, _name)
+    setattr(UntypedStorage, _name, calls.held(_entry, UntypedStorage, "_value", _slow))
 
 
 class TypedStorage:
@@ -119,13 +131,13 @@ class TypedStorage:
 
 
 @method()
+@partial(calls.held, "holder", UntypedStorage, "_value")
 def untyped_storage(self: Tensor) -> UntypedStorage:
     """The memory in which the Tensor's elements lie. TraceError inside a trace, where there is none."""
     value = self._value
-    if isinstance(value, DeviceArray):
-        return UntypedStorage(value.memory, value.memory.pointer, value.memory.nbytes, self.device)
-    owner = _owner(self.read("untyped_storage()"))
-    return UntypedStorage(owner, owner.__array_interface__["data"][0], owner.nbytes, self.device)
+    storage = UntypedStorage()
+    storage._value = value if isinstance(value, DeviceArray) else self.read("untyped_storage()")
+    return storage
 
 
 @method()
@@ -137,7 +149,12 @@ def storage_offset(self: Tensor) -> int:
     if STATE.trace is not None or isinstance(value, Node):
         return 0
     here, owner = data_ptr(self), _owner(self.read("storage_offset()"))
-    return int(here - owner.__array_interface__["data"][0]) // self.itemsize
+    return (here - _address(owner)) // self.itemsize
+
+
+def _address(array: Any) -> int:
+    """Where an array's first element is."""
+    return int(array.__array_interface__["data"][0])
 
 
 def _owner(array: Any) -> Any:

@@ -160,7 +160,7 @@ def ldexp(input: Tensor, other: Operand) -> Tensor:
     return _mul(input, APPLY["pow"](2.0, other))  # of Tensors, a Tensor
 
 
-@entered(in_place=False, replay=False)
+@entered(in_place=False, replay="conversion")
 def positive(input: Tensor) -> Tensor:
     """The operand itself."""
     if input.dtype is dtypes.bool_:

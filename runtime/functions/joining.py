@@ -101,17 +101,17 @@ def _at_least(input: Tensor, ndim: int) -> Tensor:
     return moves.reshape(input, padded)
 
 
-@public("atleast_1d")
+@public("atleast_1d", replay="conversion")
 def atleast_1d(input: Tensor) -> Tensor:
     return _at_least(input, 1)
 
 
-@public("atleast_2d")
+@public("atleast_2d", replay="conversion")
 def atleast_2d(input: Tensor) -> Tensor:
     return _at_least(input, 2)
 
 
-@public("atleast_3d")
+@public("atleast_3d", replay="conversion")
 def atleast_3d(input: Tensor) -> Tensor:
     return _at_least(input, 3)
 

@@ -24,6 +24,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.device import CPU, device
 from retrograd.runtime.eager.inplace import assign
+from retrograd.runtime.eager.instant import draws
 from retrograd.runtime.functions.creation import beside, finished
 from retrograd.runtime.functions.public import integer, known, public, sizes_of
 from retrograd.runtime.functions.rows import APPLY
@@ -386,13 +387,13 @@ public("initial_seed")(samplers.initial_seed)
 public("seed")(samplers.default_generator.seed)
 
 
-@public("get_rng_state")
+@public("get_rng_state", around=partial(draws.state, samplers.default_generator))
 def get_rng_state() -> Tensor:
     """The state of the default generator as bytes, in PyTorch's layout."""
     return Tensor(samplers.default_generator.get_state())
 
 
-@public("set_rng_state")
+@public("set_rng_state", around=partial(draws.restoring, samplers.default_generator))
 def set_rng_state(new_state: Tensor) -> None:
     """Go on where `get_rng_state` was called, here or in PyTorch."""
     samplers.default_generator.set_state(new_state.read("set_rng_state()"))

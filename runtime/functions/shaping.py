@@ -323,7 +323,7 @@ def _in_place(function: Callable[..., Tensor], *names: str) -> None:
 
     for name in names:
         write.__doc__ = f"`{name}`, in place: the tensor's own axes change."
-        public(f"{name}_", method=True, function=False)(wraps(function)(write))
+        public(f"{name}_", method=True, function=False, replay="axes")(wraps(function)(write))
 
 
 _in_place(viewing(lambda input: _transposed(input, "t_")), "t")

@@ -35,6 +35,8 @@ class Layout:
 
     type: int
     """Any object: its type."""
+    references: int
+    """Any object: how many references there are to it, a 32-bit integer."""
     sequence_length: int
     """Of lists and tuples."""
     tuple_items: int
@@ -161,6 +163,7 @@ def _search() -> Layout:
     bits = struct.unpack("<Q", struct.pack("<d", number))[0]
     return Layout(
         _find(_words(pair, header), tuple),
+        _references(),
         header,
         items,
         item_pointer,
@@ -174,6 +177,18 @@ def _search() -> Layout:
 
 
 _BYTES = np.dtype("V31415926")
+
+
+def _references() -> int:
+    """Where an object counts the references to it."""
+    counted: list[int] = []
+    before = _words(counted, object.__basicsize__)
+    more = [counted] * 1000
+    after = _words(counted, object.__basicsize__)
+    grown = [place for place, (a, b) in enumerate(zip(before, after)) if b - a == len(more)]
+    if len(grown) != 1 or _int32(counted, _WORD * grown[0]) != after[grown[0]] % 2**32:
+        raise _Unexpected
+    return _WORD * grown[0]
 
 
 def _handler() -> int:

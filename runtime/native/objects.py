@@ -18,6 +18,7 @@ class Object(Record):
     """Any object of Python."""
 
     type: Annotated[Object, At("type")]
+    references: Annotated[Int32, At("references")]
 
 
 class Sequence(Object):

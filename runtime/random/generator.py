@@ -17,32 +17,14 @@ import numpy as np
 from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.compiler.native.kinds import fields_of
 from retrograd.runtime.device import device as Device
-from retrograd.runtime.random.native import native
-from retrograd.runtime.random.twister import COUNT, LANES, STATE_BYTES, State
+from retrograd.runtime.random.native import judging, native
+from retrograd.runtime.random.twister import COUNT, LANES, SAVED_BYTES, STATE_BYTES, State
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 DEFAULT_SEED = 67280421310721
 """The seed of a new `Generator`, as in PyTorch."""
-
-_SAVED = np.dtype(
-    [
-        ("seed", np.uint64),
-        ("left", np.int32),
-        ("seeded", np.int32),
-        ("next", np.uint64),
-        ("words", np.uint64, COUNT),
-        ("unused_x", np.float64),
-        ("normal", np.float64),
-        ("unused_rho", np.float64),
-        ("has_normal", np.int32),
-        ("unused_normal32", np.float32),
-        ("unused_has_normal32", np.int32),
-    ],
-    align=True,
-)
-"""PyTorch's layout of `get_state`: 5056 bytes, so that saved states travel both ways."""
 
 
 class _State(ctypes.Structure):
@@ -128,38 +110,21 @@ class Generator:
 
     def get_state(self) -> NDArray[np.uint8]:
         """The state as bytes in PyTorch's layout; `torch.Generator.set_state` takes them too."""
-        native("ready")(self.address, 0, 0, 0)
-        state, saved = self._state, np.zeros((), dtype=_SAVED)
-        saved["seed"] = state.seed
-        saved["seeded"] = 1
-        saved["next"] = 0 if state.fresh else state.position
-        saved["left"] = 1 if state.fresh else COUNT + 1 - state.position
-        saved["words"] = state.words[:COUNT]
-        saved["normal"] = state.normal if state.has_normal else 0.0
-        saved["has_normal"] = state.has_normal
-        return np.frombuffer(saved.tobytes(), dtype=np.uint8).copy()
+        saved = np.empty(SAVED_BYTES, np.uint8)
+        native("saved")(self.address, saved.ctypes.data, SAVED_BYTES, 0)
+        return saved
 
     def set_state(self, state: ArrayLike) -> Generator:
         """Continue where `get_state`, of this class or of PyTorch's generator, was called; returns self."""
-        content = np.asarray(state)
-        if content.dtype != np.uint8 or content.shape != (_SAVED.itemsize,):
+        content = np.ascontiguousarray(state)
+        if content.dtype != np.uint8 or content.shape != (SAVED_BYTES,):
             raise ArgumentError(
                 f"set_state with an array of {content.dtype} and shape {content.shape}",
-                f"a state is {_SAVED.itemsize} bytes (uint8) in one axis",
+                f"a state is {SAVED_BYTES} bytes (uint8) in one axis",
                 "pass what get_state() returned",
             )
-        fields = np.frombuffer(content.tobytes(), dtype=_SAVED)[0]
-        left, position = int(fields["left"]), int(fields["next"])
-        fresh = (left, position) == (1, 0)
-        if not fields["seeded"] or not (fresh or (1 <= position <= COUNT and left == COUNT + 1 - position)):
+        if not judging("restored")(self.address, content.ctypes.data, SAVED_BYTES, 0):
             raise ArgumentError("set_state", "the bytes are no state of the Mersenne Twister")
-        own = self._state
-        own.words[:COUNT] = fields["words"].tolist()
-        own.seed, own.pending, own.fresh = int(fields["seed"]), 0, fresh
-        own.position = COUNT if fresh else position
-        own.normal, own.has_normal = float(fields["normal"]), bool(fields["has_normal"])
-        own.turn += 1
-        native("temper")(self.address, 0, 0, 0)
         return self
 
     def clone_state(self) -> Generator:

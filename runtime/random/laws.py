@@ -91,6 +91,12 @@ def _floating(dtype: DType) -> DType:
 
 
 @lru_cache
+def saved() -> Law:
+    """The bytes of the generator's own state: no number is drawn."""
+    return Law("saved", (), np.dtype(np.uint8), np.dtype(np.uint8))
+
+
+@lru_cache
 def unit(dtype: DType) -> Law:
     """Numbers in [0, 1): multiples of 2⁻⁵³ in float64, of 2⁻²⁴ in float32, for any other dtype."""
     wide = _floating(dtype)

@@ -14,6 +14,10 @@ from retrograd.runtime.native import cpu
 
 _Drawing = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)
 
+_Judging = ctypes.PYFUNCTYPE(
+    ctypes.c_bool, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p
+)
+
 _MODULES = ("twister", "uniform", "orders", "normal", "rejection")
 _drawn = cpu.exported(*(f"{__package__}.{name}" for name in _MODULES))
 
@@ -33,3 +37,9 @@ def address(name: str) -> int:
 def native(name: str) -> Callable[[int, int, int, int], None]:
     """The function, called from Python."""
     return _Drawing(address(name))
+
+
+@cache
+def judging(name: str) -> Callable[[int, int, int, int], bool]:
+    """One that says whether what it read is as it should be."""
+    return _Judging(address(name))

@@ -15,6 +15,7 @@ from retrograd.compiler.native.language import (
     Array,
     At,
     Inline,
+    Int32,
     Record,
     Unsigned,
     Unsigned32,
@@ -133,3 +134,55 @@ def temper(state: State) -> None:
         word ^= word << 7 & 0x9D2C5680
         word ^= word << 15 & 0xEFC60000
         put(state.tempered + i, word ^ word >> 18)
+
+
+# ---- states that travel ------------------------------------------------------------------------------------
+
+
+class Saved(Record):
+    """A state in PyTorch's layout, so that saved states travel both ways."""
+
+    seed: Annotated[Unsigned, At(0)]
+    left: Annotated[Int32, At(8)]
+    """Words until all of them are made anew."""
+    seeded: Annotated[Int32, At(12)]
+    next: Annotated[int, At(16)]
+    words: Annotated[Inline[Unsigned], At(24)]
+    rest: Annotated[Inline[int], At(24 + 8 * COUNT)]
+    """Some of it unused, and the normal number."""
+    normal: Annotated[float, At(32 + 8 * COUNT)]
+    has_normal: Annotated[Int32, At(48 + 8 * COUNT)]
+
+
+SAVED_BYTES = 64 + 8 * COUNT
+
+
+@exported
+def saved(state: State, to: Saved) -> None:
+    """The state, written as PyTorch does."""
+    ready(state)
+    fresh = state.fresh != 0
+    to.seed, to.seeded = state.seed, 1
+    to.next, to.left = 0 if fresh else state.position, 1 if fresh else COUNT + 1 - state.position
+    for i in range(COUNT):
+        to.words[i] = state.words[i]
+    for i in range(5):
+        to.rest[i] = 0
+    if state.has_normal != 0:
+        to.normal, to.has_normal = state.normal, 1
+
+
+@exported
+def restored(state: State, read: Saved) -> bool:
+    """Go on from a state that was saved; False if it is none."""
+    fresh = read.left == 1 and read.next == 0
+    if read.seeded == 0 or not (fresh or (1 <= read.next <= COUNT and read.left == COUNT + 1 - read.next)):
+        return False
+    state.seed, state.pending, state.fresh = read.seed, 0, 1 if fresh else 0
+    state.position = COUNT if fresh else read.next
+    state.normal, state.has_normal = read.normal, 1 if read.has_normal != 0 else 0
+    for i in range(COUNT):
+        state.words[i] = read.words[i] & 0xFFFFFFFF
+    state.turn += 1
+    temper(state)
+    return True

@@ -49,6 +49,7 @@ from retrograd.runtime.eager.instant.records import (
     Changing,
     Described,
     Given,
+    Held,
     Keyed,
     Step,
     Words,
@@ -58,6 +59,7 @@ from retrograd.runtime.eager.instant.records import (
 )
 from retrograd.runtime.eager.opnodes import Kind, OpNode
 from retrograd.runtime.native.grammar import WRITEABLE
+from retrograd.runtime.native.layout import slot_offset
 from retrograd.runtime.tensor import Tensor
 
 Function = Callable[..., Any]
@@ -266,6 +268,15 @@ def of_array(compute: Function, slow: Function) -> Function:
         return slow
     words = words_of(Step, slow=id(slow), arity=1, compute=id(compute))
     return native_function("retrograd_of_array", slow, words, (slow, compute))
+
+
+def held(entry: str, cls: type, slot: str, slow: Function) -> Function:
+    """What `retrograd_{entry}` does with objects of a class that hold an array in this slot, and nothing
+    else."""
+    if not available():
+        return slow
+    words = words_of(Held, slow=id(slow), arity=1, kind=id(cls), slot=slot_offset(cls, slot))
+    return native_function(f"retrograd_{entry}", slow, words, (slow, cls))
 
 
 def _by_slow(entry: str, slow: Function) -> Function:

@@ -12,6 +12,7 @@ from retrograd.compiler.native.language import Array, cast, exported, native
 from retrograd.runtime.eager.instant.history import is_change_counted
 from retrograd.runtime.eager.instant.makers import has
 from retrograd.runtime.eager.instant.operands import (
+    COUNT,
     boxed,
     is_fresh,
     looked_at,
@@ -20,10 +21,10 @@ from retrograd.runtime.eager.instant.operands import (
     shared,
     tracked,
 )
-from retrograd.runtime.eager.instant.records import NO_VIEW, AnyTensor, Drawn, Function
+from retrograd.runtime.eager.instant.records import NO_VIEW, OPEN_TRACES, AnyTensor, Drawn, Function
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS, WRITEABLE
 from retrograd.runtime.native.making import empty_array
-from retrograd.runtime.native.objects import Memory, NdArray, Object, Py_DecRef, Tuple
+from retrograd.runtime.native.objects import NONE, Memory, NdArray, Object, Py_DecRef, Tuple
 
 Judge = Callable[[Memory, Memory, int, Memory], bool]
 """What writes ones and zeros, and says whether all that it read are probabilities."""
@@ -33,10 +34,15 @@ Judge = Callable[[Memory, Memory, int, Memory], bool]
 def retrograd_draw(function: Function, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
     """A new Tensor of numbers. The arguments do not count."""
     drawn = function.drawn
+    return or_slow(drawn_tensor(drawn), drawn.slow, args, nargs, names)
+
+
+@native
+def drawn_tensor(drawn: Drawn) -> Object | None:
     array = new_array(drawn)
     if array is not None:
         drawn.law(drawn.state, array.data, drawn.count, drawn.parameters)
-    return or_slow(marked(boxed(array), drawn.tracked != 0), drawn.slow, args, nargs, names)
+    return marked(boxed(array), drawn.tracked != 0)
 
 
 @exported
@@ -78,6 +84,36 @@ def judged(drawn: Drawn, x: AnyTensor, chances: NdArray) -> Object | None:
         Py_DecRef(array)
         return None
     return boxed(array)
+
+
+@exported
+def retrograd_state(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """A new Tensor of the generator's state."""
+    drawn = function.drawn
+    plain = nargs & COUNT == 0 and names is None and OPEN_TRACES[0] == 0
+    return or_slow(drawn_tensor(drawn) if plain else None, drawn.slow, args, nargs, names)
+
+
+@exported
+def retrograd_restore(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """None, once the generator goes on from the state in the only argument."""
+    drawn = function.drawn
+    return looked_at(
+        drawn, args, nargs, names,
+        lambda x, array: shared(NONE) if is_fresh(x) and is_restored(drawn, array) else None,
+    )  # fmt: skip
+
+
+@native
+def is_restored(drawn: Drawn, array: NdArray) -> bool:
+    if array.dtype is not drawn.dtype or array.ndim != 1 or array.shape[0] != drawn.count:
+        return False
+    judge = cast(Judge, drawn.law)
+    return has(array, CONTIGUOUS) and judge(drawn.state, array.data, drawn.count, drawn.parameters)
 
 
 @native

@@ -3,6 +3,8 @@
     fresh(…)       a function of anything that gives a new Tensor of numbers
     into(…)        a function of a Tensor that is filled with numbers
     below(…)       a function of a Tensor of probabilities that gives ones with them, else zeros
+    state(…)       a function of nothing that gives the generator's state
+    restoring(…)   a function of a Tensor of such a state, from which the generator goes on
 
 Each is made around a Python function that does the same, as in `calls.py`; where there are no native calls,
 that is all there is.
@@ -22,6 +24,7 @@ from retrograd.runtime.random import laws
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.laws import Law
 from retrograd.runtime.random.native import address
+from retrograd.runtime.random.twister import SAVED_BYTES
 
 Function = Callable[..., Any]
 
@@ -43,6 +46,17 @@ def below(dtype: np.dtype[Any], shape: Sequence[int], generator: Generator, slow
     law = laws.unit(dtype)
     function = address(law.name.replace("unit", "below"))
     return _drawing("retrograd_below", law, shape, generator, slow, function)
+
+
+def state(generator: Generator, slow: Function) -> Function:
+    """A function of nothing that gives the generator's state."""
+    return _drawing("retrograd_state", laws.saved(), (SAVED_BYTES,), generator, slow)
+
+
+def restoring(generator: Generator, slow: Function) -> Function:
+    """A function of a Tensor that has the generator go on from the state in it."""
+    function = address("restored") if available() else 0
+    return _drawing("retrograd_restore", laws.saved(), (SAVED_BYTES,), generator, slow, function)
 
 
 def _drawing(

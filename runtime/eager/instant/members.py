@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from retrograd.compiler.native.language import Array, Int32, cast, exported, external, inlined, native, stack
+from retrograd.compiler.native.language import (
+    Array,
+    Int32,
+    cast,
+    exported,
+    external,
+    inlined,
+    inside,
+    native,
+    stack,
+)
 from retrograd.runtime.eager.instant.entries import dtype_of
 from retrograd.runtime.eager.instant.history import size_of
 from retrograd.runtime.eager.instant.makers import SIZE, has, shape_of
@@ -34,6 +44,7 @@ from retrograd.runtime.eager.instant.records import (
     Called,
     Described,
     Function,
+    Held,
 )
 from retrograd.runtime.native.grammar import CONTIGUOUS
 from retrograd.runtime.native.objects import (
@@ -51,6 +62,7 @@ from retrograd.runtime.native.objects import (
     PyLong_FromLongLong,
     PyObject_CallOneArg,
     PyTuple_New,
+    PyType_GenericAlloc,
     Tuple,
 )
 
@@ -136,10 +148,17 @@ def retrograd_offset(
 
 
 @native
-def offset_in_memory(array: NdArray) -> Object | None:
+def owner_of(array: NdArray) -> NdArray:
+    """The array that the memory belongs to."""
     owner = array
     while owner.base is not None and is_array(owner.base):
         owner = cast(NdArray, owner.base)
+    return owner
+
+
+@native
+def offset_in_memory(array: NdArray) -> Object | None:
+    owner = owner_of(array)
     before, size = cast(int, array.data) - cast(int, owner.data), cast(Dtype, array.dtype).itemsize
     return None if before < 0 or size == 0 else PyLong_FromLongLong(before // size)
 
@@ -327,6 +346,58 @@ def retrograd_of_array(
     return looked_at(
         step, args, nargs, names,
         lambda x, array: PyObject_CallOneArg(step.compute, array) if is_fresh(x) else None,
+    )  # fmt: skip
+
+
+@exported
+def retrograd_holder(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """A new object of the record's class that holds the array."""
+    held = function.held
+    return looked_at(
+        held, args, nargs, names, lambda x, array: holder_of(held, array) if is_fresh(x) else None
+    )  # fmt: skip
+
+
+@native
+def holder_of(held: Held, array: NdArray) -> Object | None:
+    made = PyType_GenericAlloc(held.kind, 0)
+    if made is not None:
+        inside(Array[Object], made, held.slot)[0] = shared(array)
+    return made
+
+
+@inlined
+def asked_holder(
+    held: Held, args: Array[Object], nargs: int, names: Tuple | None, look: Callable[[NdArray], Object | None]
+) -> Object | None:
+    """What `look` says to the array that owns the memory of the one that the only argument holds."""
+    found: Object | None = None
+    if nargs & COUNT == 1 and names is None and args[0].type is held.kind:
+        array = inside(Array[Object], args[0], held.slot)[0]
+        found = look(owner_of(cast(NdArray, array))) if is_array(array) else None
+    return or_slow(found, held.slow, args, nargs, names)
+
+
+@exported
+def retrograd_held_address(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """Where the memory begins in which the array of such an object lies."""
+    return asked_holder(
+        function.held, args, nargs, names, lambda owner: PyLong_FromLongLong(cast(int, owner.data))
+    )  # fmt: skip
+
+
+@exported
+def retrograd_held_bytes(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """How many bytes that memory has."""
+    return asked_holder(
+        function.held, args, nargs, names,
+        lambda owner: PyLong_FromLongLong(size_of(owner) * cast(Dtype, owner.dtype).itemsize),
     )  # fmt: skip
 
 

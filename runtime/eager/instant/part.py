@@ -56,6 +56,7 @@ _MODULES = (
     "literals",
     "makers",
     "members",
+    "rearranging",
     "replaying",
     "setting",
     "views",

@@ -175,6 +175,24 @@ class Changing(Called):
     """What computes a row of two operands into memory that is given, by their dtype."""
 
 
+class Rearranged(Called):
+    """Of a Tensor's own axes (`rearranging.py`)."""
+
+    rank: int
+    """How many there are afterwards."""
+    axes: Inline[int] = several(MOST)
+    """Which axis each has been; -1 is a new one."""
+
+
+class Held(Called):
+    """Of an object that holds a Tensor's array (`members.py`)."""
+
+    kind: Object
+    """Its class."""
+    slot: int
+    """Where it holds the array, in bytes."""
+
+
 class Drawn(Called):
     """Of random numbers (`drawing.py`)."""
 
@@ -216,7 +234,7 @@ def place(cls: type[Record], name: str) -> int:
 
 
 _RECORDS: tuple[type[Record], ...] = (
-    Step, Asked, Looped, Elements, Described, Given, Keyed, Changing, Drawn,
+    Step, Asked, Looped, Elements, Described, Given, Keyed, Changing, Rearranged, Held, Drawn,
 )  # fmt: skip
 _PLACES = {cls: places(cls) for cls in _RECORDS}
 _WORDS = {cls: words(cls) for cls in _RECORDS}
@@ -234,6 +252,8 @@ class Function(Object):
     elements: Annotated[Elements, At("record")]
     keyed: Annotated[Keyed, At("record")]
     changing: Annotated[Changing, At("record")]
+    rearranged: Annotated[Rearranged, At("record")]
+    held: Annotated[Held, At("record")]
     drawn: Annotated[Drawn, At("record")]
 
 

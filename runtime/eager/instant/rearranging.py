@@ -1,0 +1,77 @@
+"""A Tensor's own axes changed in place, natively: what `inplace.rearrange` is in Python.
+
+In flow the only argument and the record, which says where each axis comes from; out flows the argument, whose
+elements lie where they lay. Whoever else looks at the Tensor (a view, the tape, a twin) holds its counter of
+versions, too, and has to be told: that is for `slow`, as is what is recorded.
+"""
+
+from __future__ import annotations
+
+from retrograd.compiler.native.language import Array, cast, exported, native, stack
+from retrograd.runtime.eager.instant.history import is_change_counted
+from retrograd.runtime.eager.instant.operands import looked_at, shared, tracked
+from retrograd.runtime.eager.instant.records import (
+    INFERENCE,
+    MOST,
+    NO_COUNTER,
+    NO_VIEW,
+    AnyTensor,
+    Function,
+    Rearranged,
+)
+from retrograd.runtime.native.grammar import WRITEABLE
+from retrograd.runtime.native.objects import (
+    NUMPY_ARRAY,
+    Dtype,
+    NdArray,
+    Object,
+    Py_DecRef,
+    Tuple,
+    numpy_new_from_descr,
+    numpy_set_base,
+)
+
+
+@exported
+def retrograd_rearranged(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """The only argument, with other axes."""
+    rearranged = function.rearranged
+    return looked_at(
+        rearranged, args, nargs, names, lambda x, array: turned(rearranged, x, array) if is_alone(x) else None
+    )
+
+
+@native
+def is_alone(x: AnyTensor) -> bool:
+    """Whether nobody else knows the Tensor's axes, and nothing of them is recorded."""
+    if tracked(x) != 0 or x.view is not NO_VIEW or x.counter is INFERENCE:
+        return False
+    return x.counter is NO_COUNTER or x.counter.references == 1
+
+
+@native
+def turned(rearranged: Rearranged, x: AnyTensor, array: NdArray) -> Object | None:
+    """The Tensor after the change; null without memory."""
+    extents, strides = stack(Array[int], MOST), stack(Array[int], MOST)
+    beyond, axis = cast(Dtype, array.dtype).itemsize, rearranged.rank - 1
+    while axis >= 0:
+        before = rearranged.axes[axis]
+        extents[axis] = array.shape[before] if before >= 0 else 1
+        strides[axis] = array.strides[before] if before >= 0 else beyond
+        beyond = extents[axis] * strides[axis]
+        axis -= 1
+    part = numpy_new_from_descr(
+        NUMPY_ARRAY, shared(array.dtype), rearranged.rank, extents, strides, array.data,
+        array.flags & WRITEABLE, None,
+    )  # fmt: skip
+    if part is None:
+        return None
+    numpy_set_base(part, shared(array))
+    if not is_change_counted(x):
+        Py_DecRef(part)
+        return None
+    x.value = part
+    Py_DecRef(array)
+    return shared(x)
