@@ -22,11 +22,12 @@ import pytest
 import retrograd as rg
 from retrograd.compiler.errors import GradientError, RetrogradError
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.eager.instant import calls, loops
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.part import available
 from retrograd.runtime.eager.instant.records import DTYPES
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.functions.rows import APPLY, ROWS, taken_dtypes
+from retrograd.runtime.native.small import one_pass
 
 pytestmark = pytest.mark.skipif(not available(), reason="objects are laid out in another way")
 
@@ -648,4 +649,4 @@ def test_a_row_that_gives_bools_is_no_loop_of_numbers() -> None:
     def slow(x: Any) -> Any:
         return x
 
-    assert loops.of_rows(row, np.dtype(np.float32), slow) is slow
+    assert one_pass.of_row(row, np.dtype(np.float32), slow, one_pass.ALL) is slow

@@ -386,7 +386,7 @@ def test_rules_are_their_formulas(row: Elementwise, operand: int, dtype: type) -
     condition = [x > 0.5] if row.types is Types.SELECT else []
     operands = [*condition, *[x, x[::-1].copy(), x * 0.5 + 1, x + 2][: row.arity - len(condition)]]
     tolerance, needed = 2e-5 if dtype is np.float32 else 1e-12, [k == operand for k in range(row.arity)]
-    rule = rules(row, x.dtype)[operand]
+    rule = rules(row, x.dtype, *needed)[operand]
     assert rule is not None
     with np.errstate(all="ignore"):  # a few are outside of the domain
         arrays = [*operands, row.evaluate(*operands), x - 0.5]

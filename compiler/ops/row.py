@@ -266,11 +266,6 @@ def cotangent_text(partial_text: str) -> str:
     return "-ct" if partial_text == "-1" else f"ct * ({partial_text})"
 
 
-def passes(text: str) -> int:
-    """The rows that a formula calls."""
-    return sum(isinstance(node, ast.Call) for node in ast.walk(calls(parse(text))))
-
-
 def _call(name: str, *arguments: ast.expr) -> ast.expr:
     return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
 

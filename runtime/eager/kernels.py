@@ -2,9 +2,9 @@
 operands are.
 
 A formula is a Python function whose names stand for rows (`compiler.ops.row`). The same code, with names that
-stand for NumPy's functions, is what runs here: `kernel(row)` evaluates, `rules(row, dtype)` are the operands'
-cotangents. Nothing is said anew, and nothing is to be added for a new row. Python numbers in formulas take
-the arrays' dtype (NumPy 2's rule).
+stand for NumPy's functions, is what runs here: `kernel(row)` evaluates, `rules(row, dtype, …)` are the
+operands' cotangents. Nothing is said anew, and nothing is to be added for a new row. Python numbers in
+formulas take the arrays' dtype (NumPy 2's rule).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from retrograd.compiler.ir.graph import OPS, Array
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import exactly, in_float32
 from retrograd.runtime.names import SCALAR_NAMES
+from retrograd.runtime.native.small import one_pass
 
 Kernel = Callable[..., Any]
 
@@ -32,23 +33,19 @@ def kernel(row: Elementwise) -> Kernel:
     return row.numpy or in_float32(_on_arrays(row.expansion))
 
 
-RULES: list[Callable[[Elementwise, int, np.dtype[Any], Kernel], Kernel]] = []
-"""Who else has a function for a row's cotangent of an operand; `instant/loops.py` is."""
+@cache
+def rules(row: Elementwise, dtype: np.dtype[Any], *needed: bool) -> tuple[Kernel | None, ...]:
+    """For each operand, if needed, its cotangent from the operands, the value and the value's cotangent."""
+    return tuple([_rule(row, k, dtype) if need else None for k, need in enumerate(needed)])
 
 
 @cache
-def rules(row: Elementwise, dtype: np.dtype[Any]) -> tuple[Kernel | None, ...]:
-    """For each operand, its cotangent from the operands, the value and the value's cotangent."""
-    return tuple(rule and _rule(row, k, rule, dtype) for k, rule in enumerate(row._rules))
-
-
-def _rule(row: Elementwise, operand: int, rule: Callable[..., Any], dtype: np.dtype[Any]) -> Kernel:
-    found = _on_arrays(rule)
-    if dtype.itemsize <= 2:
-        return in_float32(found)
-    for better in RULES:
-        found = better(row, operand, dtype, found)
-    return found
+def _rule(row: Elementwise, operand: int, dtype: np.dtype[Any]) -> Kernel | None:
+    formula = row._rules[operand]
+    if formula is None:
+        return None
+    found = _on_arrays(formula)
+    return in_float32(found) if dtype.itemsize <= 2 else one_pass.of_rule(row, operand, dtype, found)
 
 
 def _on_arrays(formula: Callable[..., Any]) -> Kernel:

@@ -59,6 +59,11 @@ def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
     return value_of(op, tuple([Type(a.shape, dtypes.dtype(a.dtype)) for a in arrays]))
 
 
+def least(row: Elementwise) -> int:
+    """Elements from which on machine code of its own may be worth it for a row."""
+    return max(_WORTH >> 6, _WORTH // _passes(row))
+
+
 def choosing(row: Elementwise, compute: Compute) -> Compute:
     """The row of arrays: machine code or what NumPy computes, by their size."""
 

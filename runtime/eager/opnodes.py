@@ -314,9 +314,8 @@ class RowNode(OpNode):
         self, cotangent: Value, needed: Sequence[bool], inputs: Sequence[Value]
     ) -> list[Value | None]:
         grads: list[Value | None] = []
-        found = rules(self.row, cotangent.dtype)
-        for rule, need, x in zip(found, needed, inputs):
-            g = rule(*inputs, self.out, cotangent) if need and rule is not None else None
+        for rule, x in zip(rules(self.row, cotangent.dtype, *needed), inputs):
+            g = rule and rule(*inputs, self.out, cotangent)
             grads.append(g if g is None or g.shape == x.shape else sum_to(g, x.shape))
         return grads
 

@@ -34,6 +34,7 @@ from retrograd.runtime.eager.replay import name_history, planned, replayed
 from retrograd.runtime.eager.selection import Selection
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.native.small import program as small
 from retrograd.runtime.tensor import Tensor
 
@@ -141,7 +142,8 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
         formula = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
         if isinstance(formula, np.ufunc):
             return formula
-        return loops.of_rows(row, dtype, one_op.choosing(row, _or_small(row, formula)))
+        slow = one_op.choosing(row, _or_small(row, formula))
+        return one_pass.of_row(row, dtype, slow, one_op.least(row))
 
     def first(dtype: np.dtype[Any]) -> Callable[..., Any]:
         def compute(*arrays: Array) -> Any:

@@ -131,6 +131,15 @@ def empty_array(dtype: Object, ndim: int, extents: Array[int], strides: Array[in
 
 
 @native
+def size_of(array: NdArray) -> int:
+    """How many elements it has."""
+    size = 1
+    for axis in range(array.ndim):
+        size *= array.shape[axis]
+    return size
+
+
+@native
 def place_updates(
     count: int,
     ports: Port,

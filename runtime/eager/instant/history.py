@@ -17,6 +17,7 @@ from retrograd.runtime.eager.instant.records import (
     Step,
 )
 from retrograd.runtime.eager.opnodes import SMALL
+from retrograd.runtime.native.making import size_of
 from retrograd.runtime.native.objects import (
     NONE,
     NUMPY_ARRAY,
@@ -57,15 +58,6 @@ def history(step: Step, values: Array[NdArray], mask: int) -> int:
         return 0
     looks = step.histories[mask] if step.arity <= MOST_RECORDED else 0
     return -1 if looks == 0 or is_on(WATCHED) else looks
-
-
-@native
-def size_of(array: NdArray) -> int:
-    """How many elements it has."""
-    size = 1
-    for axis in range(array.ndim):
-        size *= array.shape[axis]
-    return size
 
 
 # ---- the node of the tape ----------------------------------------------------------------------------------

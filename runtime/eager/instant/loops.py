@@ -20,14 +20,12 @@ from retrograd.compiler.native.language import Float32, Vector, instance
 from retrograd.compiler.ops.cross_entropy import CrossEntropy
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm
-from retrograd.compiler.ops.row import cotangent_text, function_of, mentions, passes
 from retrograd.compiler.ops.softmax import LogSoftmax, Softmax
 from retrograd.compiler.record import record
 from retrograd.runtime.eager.arrays import LOOPS, cotangents_of
 from retrograd.runtime.eager.instant import rows
 from retrograd.runtime.eager.instant.part import available, native_function
-from retrograd.runtime.eager.instant.records import MOST_READ, MUCH, Elements, Looped, place, words_of, write
-from retrograd.runtime.eager.kernels import RULES
+from retrograd.runtime.eager.instant.records import MUCH, Looped, place, words_of
 from retrograd.runtime.eager.opnodes import ADJOINTS
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.small import kernels
@@ -53,51 +51,6 @@ def of_row(row: Elementwise, dtype: np.dtype[Any]) -> Function | None:
     if not kernels.is_own(row) or dtype not in _KINDS or not available():
         return None
     return _function(_elementwise(row), dtype, _ALL)
-
-
-def of_formula(
-    name: str, code: kernels.Code, arity: int, reads: Sequence[int], dtype: np.dtype[Any], slow: Function
-) -> Function:
-    """Code of vectors as a function of so many arrays, of which it reads these; its kernel is loaded when it
-    is first called. `slow` does the same for arrays of any kind and size."""
-
-    def linked(*arrays: Any) -> Any:
-        """The first call, and those that are not for the kernel."""
-        if not words[place(Elements, "kernel")]:
-            words[place(Elements, "kernel")] = kernels.of_formula(name, code, len(reads), dtypes.dtype(dtype))
-            write(Elements, words, arity=arity)
-            return native(*arrays)
-        return slow(*arrays)
-
-    bits = sum(1 << k for k in reads)
-    words = words_of(Elements, slow=id(linked), arity=-1, reads=bits, dtype=id(dtype))
-    native = native_function("retrograd_elements", linked, words, linked)
-    return native
-
-
-def of_rows(row: Elementwise, dtype: np.dtype[Any], slow: Function) -> Function:
-    """A row by its formula, where that gives what it takes."""
-    if row.numpy is not None or dtype not in _KINDS or not available():
-        return slow
-    kind = dtypes.dtype(dtype)
-    if row.infer(*[Type((), kind)] * row.arity).dtype is not kind:
-        return slow
-    code = kernels.code_of(row, kind)
-    return of_formula(f"row {row.name}", code, row.arity, range(row.arity), dtype, slow)
-
-
-_FEW = 2
-"""Passes over memory that NumPy may take for a cotangent."""
-
-
-def of_rule(row: Elementwise, operand: int, dtype: np.dtype[Any], slow: Function) -> Function:
-    """A row's cotangent of an operand, from the operands, the value, and the value's cotangent."""
-    names, text = [*row.operands, "out", "ct"], cotangent_text(row.partials[operand] or "0")
-    reads = [k for k, name in enumerate(names) if mentions(text, name)]
-    if passes(text) < _FEW or len(reads) > MOST_READ or dtype not in _KINDS:
-        return slow
-    code = function_of(text, [names[k] for k in reads])
-    return of_formula(f"rule {row.name} {operand}", code, len(names), reads, dtype, slow)
 
 
 def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
@@ -188,7 +141,6 @@ def _entropy_adjoint(
 
 if available():
     LOOPS.append(of_op)
-    RULES.append(of_rule)
     ADJOINTS[CrossEntropy] = _entropy_adjoint
 
 

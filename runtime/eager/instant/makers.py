@@ -16,11 +16,10 @@ from retrograd.compiler.native.language import (
     native,
     stack,
 )
-from retrograd.runtime.eager.instant.history import size_of
 from retrograd.runtime.eager.instant.operands import boxed, is_array, looked_at, marked, or_slow, shared
 from retrograd.runtime.eager.instant.records import MUCH, Function, Loop, Looped
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
-from retrograd.runtime.native.making import empty_array
+from retrograd.runtime.native.making import empty_array, size_of
 from retrograd.runtime.native.objects import (
     Memory,
     NdArray,

@@ -21,7 +21,6 @@ from retrograd.compiler.native.language import (
     stack,
 )
 from retrograd.runtime.eager.instant.entries import dtype_of
-from retrograd.runtime.eager.instant.history import size_of
 from retrograd.runtime.eager.instant.makers import SIZE, has, shape_of
 from retrograd.runtime.eager.instant.operands import (
     COUNT,
@@ -47,6 +46,7 @@ from retrograd.runtime.eager.instant.records import (
     Held,
 )
 from retrograd.runtime.native.grammar import CONTIGUOUS
+from retrograd.runtime.native.making import size_of
 from retrograd.runtime.native.objects import (
     FALSE,
     LONG,

@@ -49,7 +49,6 @@ _MODULES = (
     "answers",
     "changing",
     "drawing",
-    "elements",
     "entries",
     "finding",
     "lists",

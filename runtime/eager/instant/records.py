@@ -118,19 +118,6 @@ class Looped(Called):
     """The pool's (`native/pool.py`), once much has been asked for."""
 
 
-class Elements(Called):
-    """Of a formula of several operands (`elements.py`)."""
-
-    kernel: Callable[[Array[Memory], Array[int]], int]
-    reads: int
-    """A bit for each argument that it reads."""
-    dtype: Object
-
-
-MOST_READ = 4
-"""Operands of a formula."""
-
-
 class Described(Called):
     """Of what a Tensor's dtype tells (`members.py`)."""
 
@@ -234,7 +221,7 @@ def place(cls: type[Record], name: str) -> int:
 
 
 _RECORDS: tuple[type[Record], ...] = (
-    Step, Asked, Looped, Elements, Described, Given, Keyed, Changing, Rearranged, Held, Drawn,
+    Step, Asked, Looped, Described, Given, Keyed, Changing, Rearranged, Held, Drawn,
 )  # fmt: skip
 _PLACES = {cls: places(cls) for cls in _RECORDS}
 _WORDS = {cls: words(cls) for cls in _RECORDS}
@@ -249,7 +236,6 @@ class Function(Object):
     looped: Annotated[Looped, At("record")]
     described: Annotated[Described, At("record")]
     given: Annotated[Given, At("record")]
-    elements: Annotated[Elements, At("record")]
     keyed: Annotated[Keyed, At("record")]
     changing: Annotated[Changing, At("record")]
     rearranged: Annotated[Rearranged, At("record")]

@@ -18,6 +18,7 @@ from retrograd.compiler.native.language import (
     Record,
     cast,
     exported,
+    inlined,
     inside,
     native,
     several,
@@ -49,14 +50,17 @@ MOST_ARRAYS = 32
 """Inputs and outputs of a graph, and arrays of a step."""
 
 
-class Head(Record):
+class Called(Record):
     inputs: int
     outputs: int
     places: int
     """Results in the list that is given back; 0 where it is the only result itself."""
-    outputs_at: int
-    """Where they are, in words of the record."""
     places_at: int
+    """Where they are, in words of the record."""
+
+
+class Head(Called):
+    outputs_at: int
     steps_at: int
     end_at: int
     """Where the record ends."""
@@ -94,9 +98,17 @@ HEAD_WORDS, INPUT_WORDS, OUTPUT_WORDS = words(Head), words(Input), words(Output)
 
 @exported
 def retrograd_small(self: Tuple, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
-    head = cast(Head, cast(Bytes, self.items[0]).content)
-    if nargs == head.inputs and names is None and do_fit(head, args):
-        result = run(head, args)
+    return or_slow(self, args, nargs, names, lambda record: run(cast(Head, record), args))
+
+
+@inlined
+def or_slow(
+    self: Tuple, args: Array[Object], nargs: int, names: Tuple | None, run: Callable[[Called], Object | None]
+) -> Object | None:
+    """What the record's run gives, or `slow`, if the run gives null or is not for so many arguments."""
+    called = cast(Called, cast(Bytes, self.items[0]).content)
+    if nargs == called.inputs and names is None:
+        result = run(called)
         if result is not None:
             return result
         PyErr_Clear()
@@ -105,15 +117,12 @@ def retrograd_small(self: Tuple, args: Array[Object], nargs: int, names: Tuple |
 
 @native
 def run(head: Head, args: Array[Object]) -> Object | None:
-    """The result; null where a kernel or memory cannot do it."""
+    """The result; null where a kernel or memory cannot do it, or the arguments do not fit."""
+    if not do_fit(head, args):
+        return None
     results = stack(Array[NdArray | None], MOST_ARRAYS)
     made = made_of(head, results)
-    if made == head.outputs and is_walked(head, args, results):
-        found = results[0] if head.places == 0 else listed(head, results)
-        if found is not None:
-            return found
-    drop(cast(Array[Object | None], results), made)
-    return None
+    return given(head, results, made, made == head.outputs and is_walked(head, args, results))
 
 
 # ---- arguments ---------------------------------------------------------------------------------------------
@@ -135,12 +144,21 @@ def input_of(head: Head, number: int) -> Input:
 @native
 def is_like(x: NdArray, wanted: Input) -> bool:
     """Whether an argument is an array of the input's dtype and shape that lies where it may."""
-    if x.type is not NUMPY_ARRAY or x.dtype is not wanted.dtype or x.ndim != wanted.axes:
+    if x.type is not NUMPY_ARRAY or x.dtype is not wanted.dtype:
         return False
-    for axis in range(wanted.axes):
-        if x.shape[axis] != wanted.extents[axis]:
-            return False
+    if not has_shape(x, wanted.axes, wanted.extents):
+        return False
     return wanted.how == ANYHOW or x.flags & CONTIGUOUS != 0
+
+
+@native
+def has_shape(x: NdArray, axes: int, extents: Array[int]) -> bool:
+    if x.ndim != axes:
+        return False
+    for axis in range(axes):  # noqa: SIM110  # the native language has no generators
+        if x.shape[axis] != extents[axis]:
+            return False
+    return True
 
 
 @native
@@ -194,13 +212,24 @@ def made_of(head: Head, results: Array[NdArray | None]) -> int:
 
 
 @native
-def listed(head: Head, results: Array[NdArray | None]) -> List | None:
+def given(called: Called, results: Array[NdArray | None], made: int, done: bool) -> Object | None:
+    """What is given back, which takes the references of so many results; null where they are not `done`."""
+    if done:
+        found = results[0] if called.places == 0 else listed(called, results)
+        if found is not None:
+            return found
+    drop(cast(Array[Object | None], results), made)
+    return None
+
+
+@native
+def listed(called: Called, results: Array[NdArray | None]) -> List | None:
     """The list of results, which takes their references; null without memory."""
-    found = PyList_New(head.places)
+    found = PyList_New(called.places)
     if found is None:
         return None
-    places = inside(Array[int], head, head.places_at << 3)
-    for i in range(head.places):
+    places = inside(Array[int], called, called.places_at << 3)
+    for i in range(called.places):
         if places[i] < 0:
             Py_IncRef(NONE)
             found.items[i] = NONE

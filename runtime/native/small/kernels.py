@@ -107,11 +107,6 @@ def of_row(row: Elementwise, operands: tuple[DType, ...], out: DType) -> int | N
     return of_code(f"row {row.name}", code_of(row, operands[-1]), kinds, KINDS[out])
 
 
-def of_formula(name: str, code: Code, arity: int, dtype: DType) -> int:
-    """Code of vectors of such elements, under a name of its own."""
-    return of_code(f"row {name}", code, [KINDS[dtype]] * arity, KINDS[dtype])
-
-
 @cache
 def of_cast(operand: DType, out: DType) -> int | None:
     if operand not in KINDS or out not in KINDS:

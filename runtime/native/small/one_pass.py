@@ -1,9 +1,8 @@
-"""An elementwise graph of many elements: for each output one kernel of all its nodes, one pass over memory.
+"""Elementwise graphs as passes over memory: for each output one kernel of all its nodes.
 
-In flow a graph's inputs and outputs; out flows a function of arrays, as of small graphs (`steps.py`), or None
-where a node is no row, or is neither as large as the output nor a single element, or where NumPy makes an
-output in one pass as well. A kernel has no sizes in it, so graphs of the same rows share it; it is made when
-such a graph is first met.
+In flow a graph's inputs and outputs, or a row of the elementwise table; out flows a function of arrays
+(`elements.py`), or None where a node is no row, or where NumPy makes an output in one pass as well. A kernel
+has no sizes in it, so all graphs of the same rows share it; it is made when such a graph is first met.
 """
 
 from __future__ import annotations
@@ -11,39 +10,56 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from retrograd.compiler import dtypes
 from retrograd.compiler.backends.vector import Value
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.ir.graph import Constant, Node, apply, order
+from retrograd.compiler.ir.graph import Builder, Constant, Node, Type, apply, order
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.row import Types
+from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
-from retrograd.runtime.native.small.entry import IN_ORDER, UNREAD
-from retrograd.runtime.native.small.lines import ROWS
-from retrograd.runtime.native.small.moving import MOST_AXES
-from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, output_words, recorded
+from retrograd.runtime.native.small.elements import HEAD_WORDS, MOST_READ, PASS_WORDS
+from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, native
 
 MOST_LINES = 40
 """Rows of a kernel, so that it is soon made."""
+ALL = (1 << 63) - 1
+"""More elements than there can be."""
 
 
 def function_of(
     inputs: Sequence[Node], outputs: Sequence[Node], listed: Sequence[int], slow: Compute
 ) -> Compute | None:
-    """The graph as a function of arrays that lie in order; `slow` does the same for others."""
+    """A graph of many elements as a function of arrays that lie in order; `slow` does the same for others."""
+    if any(node.type.size <= MOST_ELEMENTS for node in outputs):
+        return None
     passes = [_pass(node, inputs) for node in outputs]
     found = [each for each in passes if each is not None]
-    if len(found) < len(passes):
-        return None
-    words: list[int] = []
-    for number, (node, each) in enumerate(zip(outputs, found)):
-        bases = [1 + len(inputs) + number, *[1 + inputs.index(x) for x in each.read]]
-        places = [word for base in bases for word in (base, 0)]
-        sizes = [node.type.size, *[int(x.type.size > 1) for x in each.read]]
-        words += [each.kernel(), 3 + len(places) + len(sizes), len(bases), *places, *sizes]
-    read = {x for each in found for x in each.read}
-    into = [word for x in inputs for word in _input_words(x, x in read)]
-    out = [word for node in outputs for word in output_words(node.type)]
-    return recorded(len(inputs), len(outputs), into, out, listed, words, slow, None)
+    return _function(inputs, found, listed, slow, ALL) if len(found) == len(passes) else None
+
+
+def of_row(row: Elementwise, dtype: np.dtype[Any], slow: Compute, most: int) -> Compute:
+    """A row that NumPy lacks, of arrays of fewer than `most` elements; `slow` does the same for any."""
+    if row.numpy is not None:
+        return slow
+    builder = Builder()
+    with builder.at(None):
+        inputs = _operands(builder, row, dtype)
+        out = builder.node(row, *inputs)
+    return _alone(inputs, out, slow, most)
+
+
+def of_rule(row: Elementwise, operand: int, dtype: np.dtype[Any], slow: Compute) -> Compute:
+    """A row's cotangent of an operand, from the operands, the value, and the value's cotangent."""
+    builder, wanted = Builder(), [k == operand for k in range(row.arity)]
+    with builder.at(None):
+        operands = _operands(builder, row, dtype)
+        out, cotangent = [builder.input(name, operands[-1].type) for name in ("out", "ct")]
+        found = cotangents(row, cotangent, out, operands, wanted)[operand]
+    return _alone([*operands, out, cotangent], found, slow, ALL)
 
 
 class _Pass(NamedTuple):
@@ -67,25 +83,26 @@ class _Pass(NamedTuple):
 
     def code(self, *read: Value) -> Value:
         """The output as vectors of what is read."""
-        values = dict(zip(self.read, read))
+        values: dict[Node, Any] = dict(zip(self.read, read))
         for node in self.rows:
-            operands = [values[x] if x in values else _number(x) for x in node.inputs]
-            like = next((values[x] for x in node.inputs if x in values and x.dtype is not dtypes.bool_), None)
-            lifted = (
-                operands if like is None else [x if isinstance(x, Value) else like.same(x) for x in operands]
-            )
-            values[node] = apply(node.op, *lifted)
-        return values[self.rows[-1]]
+            values[node] = apply(node.op, *[values[x] if x in values else _number(x) for x in node.inputs])
+        found: Value = values[self.rows[-1]]
+        return found
 
     def kernel(self) -> int:
         """Where the code is."""
         text = self.text
         if text not in _KERNELS:
-            kinds = [kernels.KINDS[x.dtype] for x in self.read]
-            _KERNELS[text] = kernels.of_code(
-                f"pass {text}", self.code, kinds, kernels.KINDS[self.rows[-1].dtype]
-            )
+            kinds = [kernels.KINDS[x.dtype] for x in (*self.read, self.rows[-1])]
+            _KERNELS[text] = kernels.of_code(f"pass {text}", self.code, kinds[:-1], kinds[-1])
         return _KERNELS[text]
+
+    def words(self, inputs: Sequence[Node]) -> list[int]:
+        """The pass in the record."""
+        rest = [0] * (MOST_READ - len(self.read))
+        reads, kinds = [inputs.index(x) for x in self.read], [id(x.dtype.numpy) for x in self.read]
+        out = id(self.rows[-1].dtype.numpy)
+        return [self.kernel(), out, len(reads), *reads, *rest, *kinds, *rest]
 
 
 _KERNELS: dict[str, int] = {}
@@ -94,12 +111,12 @@ _KERNELS: dict[str, int] = {}
 def _pass(output: Node, inputs: Sequence[Node]) -> _Pass | None:
     """Of an output; None where that is not for here."""
     type_ = output.type
-    if type_.size <= MOST_ELEMENTS or type_.ndim > MOST_AXES or output.dtype not in _FLOATS:
+    if output.dtype not in _FLOATS:
         return None
     rows = [node for node in order([output]) if not isinstance(node.op, Constant)]
     read = list(dict.fromkeys([x for node in rows for x in node.inputs if x in inputs]))
     values = [*rows, *read]
-    if not 0 < len(read) <= len(ROWS) or not 0 < len(rows) <= MOST_LINES or _is_one_pass(rows):
+    if not 0 < len(read) <= MOST_READ or not 0 < len(rows) <= MOST_LINES or _is_one_pass(rows):
         return None
     if not all(x.type.size == 1 or x.shape == type_.shape for x in values):
         return None
@@ -108,13 +125,13 @@ def _pass(output: Node, inputs: Sequence[Node]) -> _Pass | None:
 
 def _is_one_pass(rows: Sequence[Node]) -> bool:
     """Whether NumPy has a function that does all."""
-    return len(rows) == 1 and isinstance(rows[0].op, Elementwise) and rows[0].op.numpy is not None
+    return len(rows) == 1 and isinstance(rows[0].op, Elementwise) and isinstance(rows[0].op.numpy, np.ufunc)
 
 
 def _is_written(node: Node, dtype: DType) -> bool:
     """Whether there is code for a row of truths and of elements of this dtype, whose numbers stand beside
     vectors of their own kind."""
-    if not isinstance(node.op, Elementwise) or node.op.name in _UNWRITTEN:
+    if not isinstance(node.op, Elementwise):
         return False
     if any(x.dtype not in (dtype, dtypes.bool_) for x in (node, *node.inputs)):
         return False
@@ -124,8 +141,6 @@ def _is_written(node: Node, dtype: DType) -> bool:
 
 
 _FLOATS = (dtypes.float32, dtypes.float64)
-_UNWRITTEN = {"floor_divide", "ndtri", "pow", "trigamma", "zeta"}
-"""Rows whose formulas have no code for vectors: they look at an exponent, or join numbers alone."""
 
 
 def _number(node: Node) -> Any:
@@ -133,8 +148,28 @@ def _number(node: Node) -> Any:
     return node.op.value.item()
 
 
-def _input_words(node: Node, is_read: bool) -> list[int]:
-    shape = node.shape if is_read else ()
-    rest = [0] * (MOST_AXES - len(shape))
-    how = IN_ORDER if is_read else UNREAD
-    return [how, id(node.dtype.numpy), len(shape), 0, 0, *shape, *rest, *[0] * MOST_AXES]
+# ---- the callable ------------------------------------------------------------------------------------------
+
+
+def _operands(builder: Builder, row: Elementwise, dtype: np.dtype[Any]) -> list[Node]:
+    """What stands for a row's operands."""
+    kinds = [dtypes.dtype(dtype)] * row.arity
+    if row.types is Types.SELECT:
+        kinds[0] = dtypes.bool_
+    return [builder.input(f"x{k}", Type((2,), kind)) for k, kind in enumerate(kinds)]
+
+
+def _alone(inputs: Sequence[Node], output: Node | None, slow: Compute, most: int) -> Compute:
+    """The function to an output, if there is a pass for it."""
+    found = None if output is None or layout() is None else _pass(output, inputs)
+    return slow if found is None else _function(inputs, [found], [], slow, most)
+
+
+def _function(
+    inputs: Sequence[Node], passes: Sequence[_Pass], listed: Sequence[int], slow: Compute, most: int
+) -> Compute:
+    """The native callable; `listed` says which output stands where in a list, or nothing if it is the
+    result."""
+    steps = [word for each in passes for word in each.words(inputs)]
+    head = [len(inputs), len(passes), len(listed), HEAD_WORDS + len(passes) * PASS_WORDS, most]
+    return native("retrograd_elements", [*head, *steps, *listed], slow, None)

@@ -20,6 +20,7 @@ from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd
 from retrograd.compiler.ops.reduce import Reduction
+from retrograd.compiler.ops.row import Types
 from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Pad
 from retrograd.compiler.ops.window import Undiagonal
@@ -82,7 +83,7 @@ def _is_taken(op: Op) -> bool:
     """Whether its value alone is worth a native call: what NumPy does in several passes, or with much ado."""
     match op:
         case Elementwise():
-            return op.numpy is None and op.arity > 1
+            return op.arity > 1 and (op.numpy is None or op.types is Types.SELECT)
         case Reduction():
             return _chooses(op)
     return isinstance(op, _IN_SEVERAL_PASSES)

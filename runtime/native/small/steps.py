@@ -31,6 +31,7 @@ from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.builtins import builtin
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small.elements import retrograd_elements
 from retrograd.runtime.native.small.entry import ANYHOW, HEAD_WORDS, IN_ORDER, UNREAD, Head, retrograd_small
 from retrograd.runtime.native.small.moving import MOST_AXES
 
@@ -313,9 +314,20 @@ class Steps:
     def callable(self, listed: Sequence[int], slow: Compute) -> Compute:
         """The function; `listed` says which output stands where in a list, or nothing if it is the result."""
         into = [w for k, x in enumerate(self._inputs) for w in self._input(k, x)]
-        out = [w for node in self._outputs for w in output_words(node.type)]
-        counts = len(self._inputs), len(self._outputs)
-        return recorded(*counts, into, out, listed, self.words, slow, self.kept)
+        out = [w for node in self._outputs for w in _output(node.type)]
+        places_at = HEAD_WORDS + len(into) + len(out)
+        steps_at = places_at + len(listed)
+        head = {
+            "inputs": len(self._inputs),
+            "outputs": len(self._outputs),
+            "places": len(listed),
+            "outputs_at": HEAD_WORDS + len(into),
+            "places_at": places_at,
+            "steps_at": steps_at,
+            "end_at": steps_at + len(self.words),
+        }
+        words = [*[head[name] for name in places(Head)], *into, *out, *listed, *self.words]
+        return native("retrograd_small", words, slow, self.kept)
 
     def _input(self, number: int, node: Node) -> list[int]:
         type_, copy = node.type, self._copies[number]
@@ -326,7 +338,7 @@ class Steps:
         return [*words, *type_.shape, *[0] * rest, *copy.strides, *[0] * rest]
 
 
-def output_words(type_: Type) -> list[int]:
+def _output(type_: Type) -> list[int]:
     """An output in the record."""
     return [id(type_.dtype.numpy), type_.ndim, *type_.shape, *[0] * (MOST_AXES - type_.ndim)]
 
@@ -363,36 +375,16 @@ def _joined(x: Array, out: Array) -> list[tuple[int, int, int]]:
 # ---- the callable ------------------------------------------------------------------------------------------
 
 
-def recorded(
-    inputs: int,
-    outputs: int,
-    into: Sequence[int],
-    out: Sequence[int],
-    listed: Sequence[int],
-    steps: Sequence[int],
-    slow: Compute,
-    kept: object,
-) -> Compute:
-    """The native callable that so many inputs and outputs, their words and those of the steps stand for."""
-    outputs_at = HEAD_WORDS + len(into)
-    places_at = outputs_at + len(out)
-    steps_at = places_at + len(listed)
-    head = {
-        "inputs": inputs,
-        "outputs": outputs,
-        "places": len(listed),
-        "outputs_at": outputs_at,
-        "places_at": places_at,
-        "steps_at": steps_at,
-        "end_at": steps_at + len(steps),
-    }
-    words = [*[head[name] for name in places(Head)], *into, *out, *listed, *steps]
+def native(entry: str, words: Sequence[int], slow: Compute, kept: object) -> Compute:
+    """The native callable of a record; `slow` does the same for any arguments."""
     record = struct.pack(f"<{len(words)}Q", *[w % (1 << 64) for w in words])
-    return builtin("small", None, _library().address("retrograd_small"), (record, slow, kept))
+    return builtin("small", None, _library().address(entry), (record, slow, kept))
 
 
 @cache
 def _library() -> cpu.Library:
     offsets = layout()
     assert offsets is not None
-    return cpu.load_native("small", lambda: [retrograd_small], asdict(offsets), buffers.symbols())
+    return cpu.load_native(
+        "small", lambda: [retrograd_small, retrograd_elements], asdict(offsets), buffers.symbols()
+    )
