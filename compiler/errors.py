@@ -123,6 +123,10 @@ class GradientError(RetrogradError, RuntimeError):
     """A derivative that was asked for wrongly: no graph, freed graph, non-scalar without a cotangent, …"""
 
 
+class UnderivedError(GradientError, NotImplementedError):
+    """A derivative of a function that has none here, as in PyTorch."""
+
+
 class TraceError(RetrogradError, RuntimeError, TypeError):
     """Something that cannot be traced into a graph."""
 

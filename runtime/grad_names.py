@@ -47,12 +47,16 @@ OPS = {
     "ndtri": "SpecialNdtriBackward0", "log_ndtr": "SpecialLogNdtrBackward0", "entr": "SpecialEntrBackward0",
 }  # fmt: skip
 
+REFUSED = "torch::autograd::NotImplemented"
+"""Of calls of rows whose derivative PyTorch refuses."""
 BESIDE = {
     "sub": ("SubBackward0", "SubBackward0", "RsubBackward1"),
     "div": ("DivBackward0", "DivBackward0", "MulBackward0"),
     "pow": ("PowBackward1", "PowBackward0", "PowBackward2"),
     "fmod": ("FmodBackward1", "FmodBackward0", "FmodBackward1"),
-    "remainder": ("RemainderBackward1", "RemainderBackward0", "RemainderBackward1"),
+    "remainder": ("RemainderBackward1", "RemainderBackward0", REFUSED),
+    "floor_divide": (REFUSED,) * 3,
+    "heaviside": (REFUSED,) * 3,
     "xlogy": ("XlogyBackward0", "XlogyBackward2", "XlogyBackward1"),
     "xlog1py": ("SpecialXlog1PyBackward0", "SpecialXlog1PyBackward2", "SpecialXlog1PyBackward1"),
     "zeta": ("SpecialZetaBackward0", "SpecialZetaBackward2", "SpecialZetaBackward1"),
@@ -89,6 +93,7 @@ OPERANDS = {
     **dict.fromkeys(("SpecialXlog1PyBackward1", "SpecialZetaBackward1"), (1,)),
     "PowBackward2": (1,), "RsubBackward1": (1,), "XlogyBackward1": (1,), "TrilBackward0": (1,),
     "TriuBackward0": (1,), "LerpBackward0": (0, 1), "WhereBackward0": (1, 2), "MaskedFillBackward0": (2,),
+    **dict.fromkeys(("ThresholdBackwardBackward0", "EluBackwardBackward0"), (1, 2)),
     "HardshrinkBackward0": (2,), "ThresholdBackward0": (2,), "ThresholdBackward1": (2,),
     "AddmmBackward0": (2, 0, 1), "ConvolutionBackward0": (0, 1, 2), "NativeLayerNormBackward0": (0, 1, 2),
     "NativeBatchNormBackward0": (0, 1, 2), "NativeGroupNormBackward0": (0, 1, 2),

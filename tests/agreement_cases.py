@@ -64,6 +64,13 @@ ERRORS = lines("""
     x = t.tensor([3]); y = t.tensor(0); t.remainder(x, y)
     x = t.tensor([3]); 5 // (x - 3)
     x = t.tensor([3]); x //= x - 3
+    x = t.ones(2, requires_grad=True); t.autograd.grad((x // 2).sum(), x)
+    x = t.ones(2, requires_grad=True); t.autograd.grad((2 // x).sum(), x)
+    x = t.ones(2, requires_grad=True); t.autograd.grad((2 % x).sum(), x)
+    x = t.ones(2, requires_grad=True); t.autograd.grad(t.heaviside(x, x).sum(), x)
+    x = t.zeros(1, 3); x = x.expand(2, 3); x[:, 0] = 1.0
+    x = t.zeros(1).expand(3); x.add_(1)
+    x = t.zeros(1).expand(3); x.copy_(t.ones(3))
 """)
 """Errors, of the same classes and in the same words."""
 
@@ -118,5 +125,13 @@ ALIKE = lines("""
     x = t.zeros(0, dtype=t.int64); x // 0
     x = t.zeros(0, dtype=t.int64); y = t.tensor([0]); x % y
     x = t.tensor([-7, 7]); y = t.tensor([2, -2], dtype=t.int8); t.div(x, y, rounding_mode="floor")
+    x = t.ones(2, requires_grad=True); t.autograd.grad(t.div(x, 2, rounding_mode="floor").sum(), x)
+    x = t.ones(2, requires_grad=True); t.autograd.grad((x % t.tensor([2.0, 3.0])).square().sum(), x)
+    x = t.tensor([1.0, float("nan"), float("nan")], requires_grad=True); t.autograd.grad(x.max(), x)
+    x = t.tensor([[1.0, 1.0], [2.0, 1.0]], requires_grad=True); t.autograd.grad(x.min(), x)
+    x = t.zeros(3); i = t.tensor([0, 0, 1]); v = t.ones(3, requires_grad=True); x.put(i, v)
+    v = t.ones(2, requires_grad=True); i = v.long(); t.autograd.grad(t.zeros(2).scatter(0, i, v * 2).sum(), v)
+    v = t.ones(2, requires_grad=True); i = v.long(); t.autograd.grad(t.zeros(2).put(i, v * 2).sum(), v)
+    v = t.ones((), requires_grad=True); t.autograd.grad(t.zeros(2).index_put((t.tensor([1, 1]),), v).sum(), v)
 """)
 """Values, dtypes and strides."""

@@ -91,6 +91,8 @@ SAMPLES: list[tuple[Op, tuple[Array, ...]]] = [
     (reduce.Prod((1,)), (np.array([[0.0, 2.0, 0.0], [1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]),)),
     (reduce.Amax((0, 1)), (X,)),
     (reduce.Amin((2,)), (X,)),
+    (reduce.Greatest((0, 1, 2)), (X,)),
+    (reduce.Least((0,)), (X,)),
     (reduce.Any_((1,)), (X > 1,)),
     (reduce.All((0, 2)), (X > -1,)),
     # ---- contraction
@@ -104,8 +106,8 @@ SAMPLES: list[tuple[Op, tuple[Array, ...]]] = [
     (index.PutAdd(1, 2), (X, np.array(1)[None, None].repeat(4, 0).repeat(5, 1))),
     (index.TakeAlong(1), (X, whole(4, 3, 7, 5))),
     (index.PutAlongAdd(2, 3), (X, whole(3, 3, 4, 5))),
-    (index.Put(), (X, np.array([2, 0, -1, 0]), real(4, 4, 5))),
-    (index.Put(), (X, np.array([[1, 1], [0, 1]]), real(4, 1))),
+    (index.Put(), (X, np.array([2, 0, -2]), real(3, 4, 5))),
+    (index.Put(), (X, np.array([[1], [0]]), real(4, 1))),
     (index.Put(), (real(4), np.array(3), real())),
     (index.Put(), (real(3, 0), np.array([1, 1]), real(2, 0))),
     # ---- scans and order

@@ -130,7 +130,8 @@ class PutAdd(Op):
 class Put(Op):
     """`put(x, indices, values)`: `x`, but its rows along axis 0 at the indices are those of `values`.
 
-    Where indices repeat, the last write stays, and only it has a gradient. `values` broadcasts to the rows.
+    Where indices repeat, the last write stays; as in PyTorch, each has the gradient of its place. `values`
+    broadcasts to the rows.
     """
 
     name = "put"
@@ -161,21 +162,7 @@ class Put(Op):
         index = inputs[1]
         nothing = np.zeros((), dtypes.of(cotangent).numpy)
         of_x = put(cotangent, index, nothing) if needed[0] else None
-        return [of_x, None, self._of_values(cotangent, index) if needed[2] else None]
-
-    @staticmethod
-    def _of_values(cotangent: Value, index: Value) -> Value:
-        """The rows read back, zero for a write that a later one has covered."""
-        chosen = take(cotangent, index, 0)
-        size, *row = cotangent.shape
-        if 0 in row:
-            return chosen
-        ones = [1] * len(row)
-        order = reshape(iota_like(reshape(index, (prod(index.shape),)), 0), index.shape)
-        line = slice_(iota_like(cotangent, 0), [0] * (1 + len(row)), (size, *ones), [1] * (1 + len(row)))
-        last = take(put(reshape(line, (size,)), index, order), index, 0)
-        wins = reshape(rows.eq(last, order), (*index.shape, *ones))
-        return rows.where(wins, chosen, 0.0)
+        return [of_x, None, take(cotangent, index, 0) if needed[2] else None]
 
 
 # ---- an index for every element ----------------------------------------------------------------------------

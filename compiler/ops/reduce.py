@@ -162,9 +162,13 @@ class _Extremum(Reduction):
     ) -> Sequence[Value | None]:
         """Ties share the cotangent evenly, as in torch.amax; where NaN is the greatest, nothing equals it."""
         (x,) = inputs
-        chosen = cast(rows.eq(x, spread(out, self.axes, x.shape)), dtypes.of(x))
+        chosen = cast(self.chosen(x, spread(out, self.axes, x.shape)), dtypes.of(x))
         share = cotangent / sum_(chosen, self.axes)
         return [chosen * spread(share, self.axes, x.shape)]
+
+    def chosen(self, x: Value, best: Value) -> Value:
+        """The elements that share the cotangent."""
+        return rows.eq(x, best)
 
 
 @register
@@ -193,6 +197,26 @@ class Amin(_Extremum):
         return dtype.greatest
 
 
+class _OfAll(_Extremum):
+    """As `torch.max` and `torch.min` of all elements: NaN shares with NaN."""
+
+    def chosen(self, x: Value, best: Value) -> Value:
+        found = rows.eq(x, best)
+        return rows.logical_or(found, rows.isnan(x)) if dtypes.of(x).is_floating_point else found
+
+
+@register
+@record
+class Greatest(_OfAll, Amax):
+    name = "max"
+
+
+@register
+@record
+class Least(_OfAll, Amin):
+    name = "min"
+
+
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
@@ -206,6 +230,14 @@ def amax(x: Value, axes: Sequence[int]) -> Value:
 
 def amin(x: Value, axes: Sequence[int]) -> Value:
     return apply(Amin(tuple(axes)), x) if axes else x
+
+
+def greatest(x: Value, axes: Sequence[int]) -> Value:
+    return apply(Greatest(tuple(axes)), x) if axes else x
+
+
+def least(x: Value, axes: Sequence[int]) -> Value:
+    return apply(Least(tuple(axes)), x) if axes else x
 
 
 def spread(value: Value, axes: Sequence[int], shape: Sequence[int]) -> Value:

@@ -22,7 +22,7 @@ from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.autograd.blame import nan_error
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import add_to
-from retrograd.runtime.eager.opnodes import edge_of
+from retrograd.runtime.eager.opnodes import OpNode, edge_of
 from retrograd.runtime.eager.tape import Edge, GradNode, Hook, Hooks, Output
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import legacy_name
@@ -149,11 +149,19 @@ class Pass:
 # ---- what arrives ------------------------------------------------------------------------------------------
 
 
+def _copied(cotangent: Tensor) -> Tensor:
+    """A copy with a history, under the name that PyTorch has for it."""
+    copy = clone(cotangent)
+    if isinstance(copy._edge, OpNode):
+        copy._edge.shown = "torch::autograd::CopyBackwards"
+    return copy
+
+
 def accumulate(tensor: Tensor, cotangent: Value, owned: bool = False) -> None:
     """Add to `.grad`. Without `owned`, what becomes `.grad` is a copy."""
     held = tensor._grad
     if isinstance(cotangent, Tensor):
-        tensor._set_grad(clone(cotangent) if held is None else held + cotangent)
+        tensor._set_grad(_copied(cotangent) if held is None else held + cotangent)
     elif held is None:
         tensor._set_grad(Tensor(_kept(cotangent, owned, tensor._value)))
     else:

@@ -331,6 +331,11 @@ def _place(x: Any, things: Iterable[Any]) -> int:
     return -1
 
 
+def _is_leaf(x: Tensor) -> bool:
+    """Whether it waits for a gradient of its own: it is not what `forward` shows of an operand."""
+    return x._edge is None and x._requires_grad and (x._view is None or x._view.tracked)
+
+
 def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> None:
     if ctx._dirty and any(x.requires_grad and x.is_leaf for x in ctx._dirty):
         raise GradientError(
@@ -342,7 +347,7 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
             continue
         if not tensor.dtype.is_floating_point or _place(tensor, ctx._non_differentiable) >= 0:
             continue
-        if tensor._edge is None and tensor._requires_grad and _place(tensor, ctx._dirty) < 0:
+        if _is_leaf(tensor) and _place(tensor, ctx._dirty) < 0:
             continue
         edge: Edge = node if len(outputs) == 1 else Output(node, place)
         if STATE.trace is not None:

@@ -9,6 +9,7 @@ themselves, between `check_writable(x)` and `changed(x)`. A view takes its base 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from retrograd.compiler.ops.shape import cast, expand
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.opnodes import OpNode, counter_of, edge_of, launching
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
+from retrograd.runtime.eager.underived import zeros_like
 from retrograd.runtime.eager.views import (
     Alias,
     CopySlices,
@@ -28,6 +30,7 @@ from retrograd.runtime.eager.views import (
     note_rearranged,
     overlaps,
     placed,
+    slides,
 )
 from retrograd.runtime.eager.wholes import of_call
 from retrograd.runtime.modes import INFERENCE, STATE, is_sealed
@@ -60,28 +63,24 @@ class Overwritten(GradNode):
     def backward(
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
     ) -> Sequence[Value | None]:
-        zeros: Value = None
-        if needed[0]:
-            zeros = np.zeros(self.type.shape, self.type.dtype.numpy)
-            if STATE.trace is not None:
-                zeros = STATE.trace.builder.constant(zeros)
-            elif isinstance(cotangent, DeviceArray):
-                zeros = cotangent.beside(zeros)
-        return [Tensor(zeros) if create_graph and needed[0] else zeros, cotangent if needed[1] else None]
+        zeros = zeros_like(cotangent, self.type, create_graph) if needed[0] else None
+        return [zeros, cotangent if needed[1] else None]
 
 
 # ---- the one way -------------------------------------------------------------------------------------------
 
 
-def assign(tensor: Tensor, new: Tensor, overwrites: str = "", given: Tensor | None = None) -> Tensor:
+def assign(
+    tensor: Tensor, new: Tensor, overwrites: str = "", given: Tensor | None = None, filled: bool = False
+) -> Tensor:
     """Give a Tensor the value of another (broadcast and cast to its own type) and that one's history.
 
     Raises GradientError for a leaf that requires grad (outside `no_grad`), ShapeError if the value does not
     fit. `overwrites` is said where the new value has not been made from the old one, and is the name of the
     tape's node then; `given` is what the user gave for the new value, where the node is to be seen to
-    lead.
+    lead. What is `filled` may have elements that are one in memory.
     """
-    check_writable(tensor)
+    check_writable(tensor, filled)
     check_fits(tensor, new._value.shape)
     edge: Edge = None
     if STATE.grad and new.requires_grad and tensor.dtype.is_floating_point:
@@ -104,8 +103,10 @@ def assign(tensor: Tensor, new: Tensor, overwrites: str = "", given: Tensor | No
     return tensor
 
 
-def check_writable(tensor: Tensor) -> None:
-    """Raise, in PyTorch's words, if the Tensor may not be changed in place."""
+def check_writable(tensor: Tensor, filled: bool = False) -> None:
+    """Raise, in PyTorch's words, if the Tensor may not be changed in place; elements that are one in memory
+    may only be `filled`, with one value. NumPy's expanded arrays are opened for what is written to a part of
+    them."""
     _check_history(tensor)
     value, view = tensor._value, tensor._view
     if view is None and type(value) is np.ndarray and value.flags.writeable:
@@ -116,9 +117,13 @@ def check_writable(tensor: Tensor) -> None:
         repeated = view is not None and overlaps(view.path)
     else:
         recorded = STATE.grad and (tensor._requires_grad or (view is not None and view.base._requires_grad))
-        still = not value.flags.writeable and 0 in value.strides
-        closed = recorded or not value.flags.writeable
-        repeated = still or (view is not None and closed and overlaps(view.path))
+        closed = not value.flags.writeable
+        repeated = closed and _repeats(value) and not filled
+        if view is not None and (closed or recorded):
+            repeated = repeated or (overlaps(view.path) if recorded else slides(view.path))
+        if closed and view is not None and not repeated and not _repeats(value):
+            with suppress(ValueError):  # of memory that is read-only itself
+                value.flags.writeable = True
     if repeated:
         raise ShapeError(
             mirrored(
@@ -127,8 +132,20 @@ def check_writable(tensor: Tensor) -> None:
                 "location. Please clone() the tensor before performing the operation."
             )
         )
-    if isinstance(value, np.ndarray) and not value.flags.writeable:
+    if isinstance(value, np.ndarray) and not (value.flags.writeable or _repeats(value)):
         raise ArgumentError("in-place update of a tensor whose memory is read-only", "", "clone() it first")
+
+
+def _repeats(array: Any) -> bool:
+    """Whether elements of an array are one in memory, along some axis."""
+    return any(size > 1 and not step for size, step in zip(array.shape, array.strides))
+
+
+def _apart(array: Any) -> Any:
+    """Of elements that are one in memory, the first, to be written to."""
+    part = array[tuple([slice(None) if step else slice(1) for step in array.strides])]
+    part.flags.writeable = True
+    return part
 
 
 def _check_history(tensor: Tensor) -> None:
@@ -136,6 +153,9 @@ def _check_history(tensor: Tensor) -> None:
     view = tensor._view
     if view is not None:
         view.refresh(tensor)
+    made_without = view is not None and not view.tracked and not isinstance(view, Alias)
+    if STATE.grad and made_without and view.base._requires_grad:
+        raise _made_without_grad(view)
     if STATE.grad and tensor._requires_grad:
         if _is_leaf(tensor):
             raise changed_leaf()
@@ -153,9 +173,6 @@ def _check_history(tensor: Tensor) -> None:
                     "a view of a leaf Variable that requires grad is being used in an in-place operation."
                 )
             )
-    made_without = view is not None and not view.tracked and not isinstance(view, Alias)
-    if STATE.grad and made_without and view.base._requires_grad:
-        raise _made_without_grad(view)
     check_sealed(tensor)
 
 
@@ -236,6 +253,8 @@ def overwrite(array: Value, value: Value) -> None:
             array.assign(np.broadcast_to(value.astype(array.dtype.numpy), array.shape))
         return
     value = value.host() if isinstance(value, DeviceArray) else value
+    if not array.flags.writeable and _repeats(array):
+        array = _apart(array)
     np.copyto(array, value, casting="unsafe")
 
 

@@ -28,10 +28,10 @@ from retrograd.compiler.ops.window import Diagonal, Window
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.arrays import cotangents_of
 from retrograd.runtime.eager.kernels import rules
-from retrograd.runtime.eager.linear import depending
+from retrograd.runtime.eager.linear import as_steps_of
 from retrograd.runtime.eager.packing import repack
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, orders
-from retrograd.runtime.grad_names import IN_PIECES, title
+from retrograd.runtime.grad_names import title
 from retrograd.runtime.modes import INFERENCE, STATE, unkept
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.native.small.steps import MOST_ELEMENTS
@@ -59,8 +59,13 @@ class Kind:
         """Its results lie in memory as its operands do."""
         self.needs: dict[int, Needs] = {}
         """By which operands require grad: one bit each."""
-        base, members = (RowNode, {"row": op}) if isinstance(op, Elementwise) else (OpNode, {})
+        base: type[OpNode] = ROW_NODES.get(op.name, RowNode) if isinstance(op, Elementwise) else OpNode
+        members = {"row": op} if isinstance(op, Elementwise) else {}
         self.node_class: type[OpNode] = type(title(op), (base,), {"__slots__": (), **members})
+
+
+ROW_NODES: dict[str, type[RowNode]] = {}
+"""Nodes of rows that are not as others, by name; `underived.py` has some."""
 
 
 _VIEWS = (Reshape, Permute, Expand, Slice, Select, Flip, Diagonal, Strided, Restrided, Window)
@@ -175,8 +180,7 @@ class OpNode(GradNode):
             out = _as_operand(out, self)
             recording: Any = INTERPRETERS[Tensor]
             twice = recording.cotangents(self.op, cotangent, out, inputs, needed)
-            in_pieces = not IN_PIECES.isdisjoint((self.name(), self.op.name))
-            return depending(twice, (*inputs, out)) if in_pieces else twice
+            return as_steps_of(self.name(), self.op.name, twice, (*inputs, out))
         if isinstance(cotangent, DeviceArray):
             found: list[Value | None] = launching(cotangent).cotangents(
                 self.op, cotangent, out, inputs, needed

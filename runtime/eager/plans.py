@@ -387,13 +387,15 @@ def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
         return fill(draw.law, node.shape, draw.generator, retaken) if len(found) == 1 else None
     if filled or tracked:
         return None
-    names = of_graph(shown, args, kwargs, operands, [node])
+    names, detached = of_graph(shown, args, kwargs, operands, [node]), trace.detached
     run, makers = taking([*operands, *found], out, [node], names), list(map(_maker, trace.draws))
 
     def drawing(*given: Tensor) -> Any:
         for x in given:
             if type(x._value) is not np.ndarray or not x._value.flags.c_contiguous:
                 return retaken(*given)  # numbers go by the order in memory
+            if detached and x._requires_grad:
+                return retaken(*given)
         return run(*given, *[make() for make in makers])
 
     return drawing

@@ -94,8 +94,11 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
     result = Tensor(out)
     if kind_of(op).is_view:
         _enter_view(op, operands[0], arrays[0], result)
-    if tracked and STATE.grad and out.dtype.kind in "fV":  # V: ml_dtypes' bfloat16
-        record(kind_of(op), op, operands, arrays, result)
+    if tracked and out.dtype.kind in "fV":  # V: ml_dtypes' bfloat16
+        if STATE.grad:
+            record(kind_of(op), op, operands, arrays, result)
+        else:
+            _mark(result)
     return result
 
 
@@ -245,11 +248,19 @@ def _view_step(op: Op, out: Type, shown: str) -> Callable[[Tensor], Tensor]:
                     result._view = _kind_of_view()(x, path, STATE.grad, counter[0])
             else:
                 _link(op, x, result)
-        if x._requires_grad and differentiable and STATE.grad:
-            record(kind, op, (x,), (array,), result, shown)
+        if x._requires_grad and differentiable:
+            if STATE.grad:
+                record(kind, op, (x,), (array,), result, shown)
+            else:
+                _mark(result)
         return result
 
     return apply_to
+
+
+def _mark(result: Tensor) -> None:
+    """What shows a Tensor that requires grad does so, too, where nothing is recorded."""
+    result._requires_grad = result._view is not None
 
 
 def _arrays(operands: Sequence[Value], values: list[Value]) -> list[Value]:

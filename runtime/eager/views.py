@@ -149,7 +149,12 @@ def walk(path: Sequence[Op], base: Value) -> Value:
 
 def overlaps(path: Sequence[Op]) -> bool:
     """Whether several elements of the view are one element of the base."""
-    return any(isinstance(op, _REPEATING) or (isinstance(op, Window) and op.overlaps) for op in path)
+    return slides(path) or any(isinstance(op, _REPEATING) for op in path)
+
+
+def slides(path: Sequence[Op]) -> bool:
+    """Whether that is because windows overlap."""
+    return any(isinstance(op, Window) and op.overlaps for op in path)
 
 
 _REPEATING = (Expand, Restrided)

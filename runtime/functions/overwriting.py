@@ -72,7 +72,7 @@ def _fill_name(self: Tensor, value: Operand) -> str:
 def fill_(self: Tensor, value: Operand) -> Tensor:
     """Every element becomes `value`, a number or a 0-d Tensor."""
     given = value if isinstance(value, Tensor) else None
-    return assign(self, _filling(self, value), _fill_name(self, value), given)
+    return assign(self, _filling(self, value), _fill_name(self, value), given, filled=True)
 
 
 def _zeroed(self: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def _zeroed(self: Tensor) -> Tensor:
 @_updating(_zeroed, "ZeroBackward0")
 def zero_(self: Tensor) -> Tensor:
     """Every element becomes 0."""
-    return assign(self, new(number(0, self.dtype.numpy)), "ZeroBackward0")
+    return assign(self, new(number(0, self.dtype.numpy)), "ZeroBackward0", filled=True)
 
 
 @entered(in_place=False, replay=False)

@@ -182,9 +182,7 @@ argmax = _place("argmax", extremum.argmax)
 argmin = _place("argmin", extremum.argmin)
 
 
-def _best(
-    name: str, whole: Callable[..., Tensor], place: Callable[..., Tensor], row: str
-) -> Callable[..., Any]:
+def _best(name: str, whole: Reducer, place: Callable[..., Tensor], row: str) -> Callable[..., Any]:
     @public(name, method=True, replay=True)
     def best(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
         second = dim if isinstance(dim, Tensor) else other
@@ -194,7 +192,7 @@ def _best(
             return APPLY[row](input, second)
         if dim is None:
             _need_some(name, input)
-            return whole(input)
+            return reduced(whole, input, range(input.ndim), keepdim=False)
         axis = axis_of(dim, input.ndim, name)
         _need_elements(name, input, [axis] if input.ndim else [])
         indices = place(input, axis)
@@ -213,8 +211,8 @@ def _best(
     return best
 
 
-max_ = _best("max", amax, argmax, "maximum")
-min_ = _best("min", amin, argmin, "minimum")
+max_ = _best("max", ops.greatest, argmax, "maximum")
+min_ = _best("min", ops.least, argmin, "minimum")
 
 
 # ---- running -----------------------------------------------------------------------------------------------

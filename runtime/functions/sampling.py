@@ -25,6 +25,7 @@ from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.device import CPU, device
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.instant import draws
+from retrograd.runtime.eager.underived import ended
 from retrograd.runtime.functions.creation import beside, finished
 from retrograd.runtime.functions.public import integer, known, public, sizes_of
 from retrograd.runtime.functions.rows import APPLY
@@ -201,7 +202,8 @@ def normal(
     noise = drawn(shape, laws.normal(0.0, 1.0, kind.numpy), generator, tensors[0])
     with no_grad():
         numbers = moves.cast(noise * std + mean, kind)
-    return beside(tensors[0], numbers, **options)
+    shown = f"NormalBackward{3 if len(tensors) == 2 else 2 if tensors[0] is std else 1}"
+    return ended(beside(tensors[0], numbers, **options), tensors, shown)
 
 
 def _check_std(std: float) -> None:
@@ -214,7 +216,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     """Ones with the probabilities in `input`, or with `p`, else zeros."""
     shape, kind = tuple(input.shape), input.dtype
     if p is None:
-        return _below(input, shape, kind, generator, input)
+        return ended(_below(input, shape, kind, generator, input), (input,), "BernoulliBackward0")
     return drawn(shape, laws.bernoulli(float(p), kind.numpy), generator, input)
 
 

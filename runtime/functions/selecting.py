@@ -19,6 +19,7 @@ from retrograd.compiler.ops import masked
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.eager.selection import select
+from retrograd.runtime.eager.underived import refused
 from retrograd.runtime.functions.public import axis_of, public
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, new
@@ -107,7 +108,8 @@ def unique(
         array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False
     )
     inverse = inverse.reshape(array.shape if axis is None else -1)
-    return _distinct(input, values, inverse, counts, return_inverse, return_counts)
+    words = "_unique2" if dim is None else "unique_dim"
+    return _distinct(input, words, values, inverse, counts, return_inverse, return_counts)
 
 
 @public("unique_consecutive", method=True)
@@ -125,13 +127,17 @@ def unique_consecutive(
     kept = lines[starts]
     values = kept.reshape(-1) if dim is None else np.moveaxis(kept, 0, axis_of(dim, input.ndim, "unique"))
     inverse = inverse.reshape(array.shape if dim is None else -1)
-    return _distinct(input, values, inverse, counts, return_inverse, return_counts)
+    words = "unique_consecutive"
+    return _distinct(input, words, values, inverse, counts, return_inverse, return_counts)
 
 
 def _distinct(
-    like: Tensor, values: Array, inverse: Array, counts: Array, with_inverse: bool, with_counts: bool
-) -> Any:
-    found = [new(np.ascontiguousarray(values), like)]
+    like: Tensor, words: str, values: Array, inverse: Array, counts: Array, with_inverse: bool,
+    with_counts: bool,
+) -> Any:  # fmt: skip
+    """The results of PyTorch's function of these words."""
+    shown = f"{''.join(part.capitalize() for part in words.split('_'))}Backward0"
+    found = [refused(new(np.ascontiguousarray(values), like), (like,), shown, words)]
     found += [new(inverse.astype(np.int64), like)] * with_inverse
     found += [new(counts.astype(np.int64), like)] * with_counts
     return tuple(found) if len(found) > 1 else found[0]

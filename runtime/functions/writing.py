@@ -15,7 +15,6 @@ import numpy as np
 
 from retrograd.compiler.ir.graph import Array, Value
 from retrograd.compiler.ops.reduce import sum_to
-from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.inplace import changed, check_writable, set_history
 from retrograd.runtime.eager.kernels import stored
@@ -218,10 +217,7 @@ class Written(GradNode):
             rest = cotangent.copy()
             rest[self.at] = 0
         if needed[1]:
-            part = np.asarray(cotangent[self.at])
-            if (last := self._last()) is not None:
-                part = np.where(last, part, part.dtype.type(0))
-            part = sum_to(part, self.shape)
+            part = sum_to(np.asarray(cotangent[self.at]), self.shape)
         return [rest, part]
 
     def _by_tensors(
@@ -234,24 +230,11 @@ class Written(GradNode):
             found[0] = whole.clone()
             found[0][self.index] = 0.0
         if needed[1]:
-            part = whole[self.index]
-            if (last := self._last()) is not None:
-                part = rows.where(Tensor(last), part, 0.0)
-            found[1] = sum_to(part, self.shape)
+            found[1] = sum_to(whole[self.index], self.shape)
         if create_graph:
             return found
         value_of = STATE.trace.lift if STATE.trace is not None else lambda x: x._value
         return [None if x is None else value_of(x) for x in found]
-
-    def _last(self) -> Array | None:
-        """Of integer indices: which writes no later one has covered."""
-        if all(item._value.dtype is _BOOL for item in self.tensors):
-            return None
-        writer = np.empty(self.whole, np.int64)
-        order = np.arange(writer[self.at].size).reshape(writer[self.at].shape)
-        writer[self.at] = order
-        found: Array = writer[self.at] == order
-        return found
 
     def holds(self, array: Value) -> bool:
         return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from retrograd.compiler.native.language import Array, cast, exported, native
-from retrograd.runtime.eager.instant.history import is_change_counted
+from retrograd.runtime.eager.instant.history import is_change_counted, is_recorded
 from retrograd.runtime.eager.instant.makers import has
 from retrograd.runtime.eager.instant.operands import (
     COUNT,
@@ -76,8 +76,8 @@ def retrograd_below(
 
 @native
 def judged(drawn: Drawn, x: AnyTensor, chances: NdArray) -> Object | None:
-    """A new Tensor; null where one of them is no probability, or they lie otherwise."""
-    if not is_fresh(x) or not has(chances, CONTIGUOUS | ALIGNED):
+    """A new Tensor; null where one of them is no probability, is recorded, or lies otherwise."""
+    if is_recorded(tracked(x)) or not is_fresh(x) or not has(chances, CONTIGUOUS | ALIGNED):
         return None
     array, judge = new_array(drawn), cast(Judge, drawn.law)
     if array is None or not judge(drawn.state, array.data, drawn.count, chances.data):

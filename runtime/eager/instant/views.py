@@ -14,6 +14,7 @@ from retrograd.runtime.eager.instant.operands import (
     computed,
     is_inferring,
     is_on,
+    marked,
     opened_all,
     shared,
 )
@@ -63,7 +64,10 @@ def viewed(step: Step, args: Array[Object], values: Array[NdArray], mask: int) -
     if looks < 0:
         return None
     tensor = view_of(step, args[0], values[0])
-    return tensor if looks == 0 else recorded(step, tensor, args, values, mask, looks)
+    if looks != 0:
+        return recorded(step, tensor, args, values, mask, looks)
+    is_marked = mask != 0 and step.differentiable != 0 and not is_on(GRAD)
+    return marked(tensor, is_marked and tensor is not None and tensor.view is not NO_VIEW)
 
 
 @native
