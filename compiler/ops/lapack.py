@@ -3,7 +3,8 @@
 In flow stacks of matrices `[…, n, n]`, in float32 or float64; the values come from LAPACK, the derivatives
 are written with ops (Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
 differentiation", 2008; for Cholesky Murray, "Differentiation of the Cholesky decomposition", 2016). No loops
-are written for these ops: in compiled programs, too, LAPACK does them. `factor.py` has the rest.
+are written for these ops: in compiled programs, too, LAPACK does them, or where matrices are small kernels of
+the runtime. `factor.py` has the rest.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Node, Op, Type, V
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Cast, Expand, Flip, IotaLike, Permute, Reshape, Select, Slice
@@ -243,8 +244,8 @@ _RULES: dict[Hashable, Callable[..., Any] | None] = {}
 ADJOINTS: dict[type[Op], Callable[..., Callable[..., Any] | None]] = {}
 """Makers of such rules for ops that have better ones on arrays than their formulas; they may give None."""
 _BIG = 1 << 14
-"""Elements of a cotangent for which the rule is made at once, as that of a composite of few elements is:
-machine code gives other bits than NumPy."""
+"""Elements of a cotangent for which the rule is made at once, as that of a composite, or of an op of LAPACK's
+kin, of few elements is: machine code gives other bits than NumPy."""
 
 
 def _rule(
@@ -257,7 +258,9 @@ def _rule(
         own = ADJOINTS[type(op)](op, [type_of(x) for x in inputs], type_of(cotangent), needed)
         if own is not None:
             run = _RULES[key] = own
-    at_once = cotangent.size >= _BIG or (isinstance(op, Composite) and cotangent.size <= MOST_ELEMENTS)
+    at_once = cotangent.size >= _BIG or (
+        isinstance(op, Composite | Lapack) and cotangent.size <= MOST_ELEMENTS
+    )
     if run is None and (key in _RULES or at_once):
         run = _RULES[key] = cotangents_of(op, [type_of(x) for x in inputs], type_of(cotangent), needed)
     elif run is None:

@@ -14,7 +14,9 @@ import numpy as np
 from retrograd.compiler.errors import LinearAlgebraError, mirrored
 from retrograd.compiler.ir.graph import Array, Graph, Node, apply
 from retrograd.compiler.ir.loops import Program
+from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.passes.hosted import Stage, stages
+from retrograd.runtime.native.small import program as small
 
 if TYPE_CHECKING:
     from retrograd.runtime.native.program import Executable
@@ -69,6 +71,7 @@ class StagedProgram:
 
 def _evaluated(node: Node, operands: Sequence[Array]) -> Any:
     try:
-        return apply(node.op, *operands)
+        compute = small.value(node.op, operands)
+        return apply(node.op, *operands) if compute is None else quietly(compute, *operands)
     except LinearAlgebraError as told:
         raise LinearAlgebraError(mirrored(str(told)), where=node.where) from None

@@ -1,7 +1,7 @@
 """Small graphs in machine code that is there already: a list of steps, each a kernel for arrays of any size.
 
-`program.py` and `steps.py` make the list of a graph; `entry.py` walks it. An elementwise
+`program.py`, `steps.py` and `solving.py` make the list of a graph; `entry.py` walks it. An elementwise
 graph of any size is a kernel for each output (`one_pass.py`, `elements.py`). A kernel is a row of the
-elementwise table, a reduction or a scan (`lines.py`), or goes by element (`moving.py`): a gather, a
-copy, a sort. It is compiled once for all graphs and sizes.
+elementwise table, a reduction or a scan (`lines.py`), goes by element (`moving.py`): a gather, a copy, a
+sort, or by matrix (`elimination.py`). It is compiled once for all graphs and sizes.
 """

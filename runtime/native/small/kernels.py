@@ -23,7 +23,7 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.host import host
-from retrograd.runtime.native.small import checking, lines, moving
+from retrograd.runtime.native.small import checking, elimination, lines, moving
 
 Code = Callable[..., vector.Value]
 
@@ -60,6 +60,10 @@ def is_own(row: Elementwise) -> bool:
     if row.arity > 1 or row.types in WITHOUT_DERIVATIVE:
         return False
     return not isinstance(row.numpy, np.ufunc) or row.name in _QUICK
+
+
+class NoKernel(Exception):
+    """A graph that is not for small kernels."""
 
 
 class _Write:
@@ -234,6 +238,29 @@ def of_product(dtype: DType) -> int | None:
     if dtype not in (dtypes.float32, dtypes.float64):
         return None
     return _of_elements("product", moving.product, dtype)
+
+
+@cache
+def of_elimination(what: str, dtype: DType) -> int | None:
+    """A function of `elimination.py` for such elements."""
+    return _elimination(KINDS[dtype]).address(what) if dtype in (dtypes.float32, dtypes.float64) else None
+
+
+@cache
+def _elimination(kind: str) -> cpu.Library:
+    lanes = _lanes_of([kind]) // 2  # rows are short
+    bound = {"T": _HELD[kind], "LANES": lanes}
+    bound |= {"One": Vector.of(_HELD[kind], 1), "Several": Vector.of(_HELD[kind], lanes)}
+    return _native(
+        f"elimination {kind}", lambda: [instance(f, name, **bound) for name, f in _ELIMINATION.items()]
+    )
+
+
+_ELIMINATION: dict[str, Callable[..., int]] = {
+    "factor": elimination.factor, "order": elimination.order, "solve": elimination.solve,
+    "failure": elimination.failure, "determinant": elimination.determinant, "sign": elimination.sign,
+    "substitute": elimination.substitute,
+}  # fmt: skip
 
 
 def _of_elements(name: str, function: Callable[..., int], dtype: DType, **bound: Callable[..., Any]) -> int:

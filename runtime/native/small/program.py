@@ -25,9 +25,9 @@ from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Pad
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.runtime.native.layout import layout
-from retrograd.runtime.native.small import kernels, one_pass
+from retrograd.runtime.native.small import kernels, one_pass, solving
 from retrograd.runtime.native.small.entry import MOST_ARRAYS
-from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, NoKernel, Steps, is_small
+from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, Steps, is_small
 
 
 @cache
@@ -89,7 +89,11 @@ def _is_taken(op: Op) -> bool:
     return isinstance(op, _IN_SEVERAL_PASSES)
 
 
-_IN_SEVERAL_PASSES = (Composite, Scan, Dot, Pad, Undiagonal, Put, PutAdd, PutAlongAdd)
+_IN_SEVERAL_PASSES = (Composite, Scan, Dot, Pad, Undiagonal, Put, PutAdd, PutAlongAdd, *solving.SOLVED)
+
+
+_OF_MANY: tuple[type[Op], ...] = (Elementwise, *solving.SOLVED)
+"""Those that it is worth for many elements, too."""
 
 
 def _chooses(op: Reduction) -> bool:
@@ -99,9 +103,7 @@ def _chooses(op: Reduction) -> bool:
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
     """The value of such an op of arrays like these."""
-    if not _is_taken(op) or (
-        max([a.size for a in arrays]) > MOST_ELEMENTS and not isinstance(op, Elementwise)
-    ):
+    if not _is_taken(op) or (max([a.size for a in arrays]) > MOST_ELEMENTS and not isinstance(op, _OF_MANY)):
         return None
     return value_of(op, tuple([Type(a.shape, dtypes.dtype(a.dtype)) for a in arrays]))
 
@@ -110,8 +112,10 @@ def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     """The value of such an op of operands of these types."""
     many = isinstance(op, Elementwise) and not any(t.dtype.is_half for t in types)
-    if not _is_taken(op) or not available() or not (many or all(map(is_small, types))):
+    if not _is_taken(op) or not available():
         return None
+    if not (many or all(map(is_small, types))):
+        return solving.in_parts(op, types, value_of)
     builder = Builder()
     with builder.at(None):
         inputs = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
@@ -127,7 +131,7 @@ def _function(
         return None
     try:
         steps = Steps(inputs, present)
-    except NoKernel:
+    except kernels.NoKernel:
         return None
     return steps.callable(_listed(outputs) if places else [], slow)
 

@@ -2,7 +2,7 @@
 
 In flow a graph's inputs and outputs; out flows a function of arrays that runs the steps. Values are laid out
 as NumPy arrays over the memory that the steps will write, so an op that only moves is evaluated, and is done.
-An op of a new kind is a case of `Steps.apply`.
+An op of a new kind is a case of `Steps._applied`, or an entry of `FURTHER`.
 """
 
 from __future__ import annotations
@@ -47,10 +47,6 @@ _SCRATCH = np.zeros(1 << 18, np.uint8)
 """What lies between steps; shared, for no other call begins before the steps of one are done."""
 
 
-class NoKernel(Exception):
-    """A graph that is not for here."""
-
-
 def is_small(type_: Type) -> bool:
     """Whether it may be a value of a small graph: of few elements, but of some."""
     return 0 < type_.size <= MOST_ELEMENTS and type_.ndim <= MOST_AXES and type_.dtype in kernels.KINDS
@@ -66,6 +62,11 @@ def _followed(outputs: Sequence[Node]) -> Iterator[Node]:
             waiting += node.inputs
 
 
+FURTHER: dict[type[Op], Callable[..., None]] = {}
+"""What writes the steps of ops of other files, given the steps, the op, its result and operands: those of
+`solving.py`."""
+
+
 class Steps:
     """The steps of a graph, while they are written."""
 
@@ -79,7 +80,7 @@ class Steps:
         self._known: dict[tuple[Any, ...], Array] = {}
         self._inputs, self._outputs = inputs, outputs
         self._followed = set(_followed(outputs))
-        self._copies = [self._scratch(node.type) for node in inputs]
+        self._copies = [self.scratch(node.type) for node in inputs]
         self._values: dict[Node, Array] = {node: self._based(node.type) for node in inputs}
         self._results = [self._based(node.type) for node in outputs]
         self._read: set[int] = set()
@@ -88,7 +89,7 @@ class Steps:
             self._values[node] = self.apply(node, [self._values[i] for i in node.inputs], self._result(node))
         for node, result in zip(outputs, self._results):
             if (value := self._values[node]) is not result:
-                self._copy(value, result)
+                self.copy(value, result)
 
     # ---- memory ----------------------------------------------------------------------------------------
 
@@ -99,13 +100,13 @@ class Steps:
         self._bases.append((array.ctypes.data, array.nbytes, len(self._bases) + 1))
         return array
 
-    def _scratch(self, type_: Type) -> Array:
+    def scratch(self, type_: Type) -> Array:
         start, self._used = self._used, self._used + -(-type_.nbytes // 64) * 64
         if self._used > _SCRATCH.nbytes:
-            raise NoKernel
+            raise kernels.NoKernel
         return _SCRATCH[start : start + type_.nbytes].view(type_.dtype.numpy).reshape(type_.shape)
 
-    def _constant(self, value: Array) -> Array:
+    def constant(self, value: Array) -> Array:
         self.kept.append(value)
         return value
 
@@ -124,27 +125,33 @@ class Steps:
 
     # ---- steps -----------------------------------------------------------------------------------------
 
-    def _step(self, kernel: int | None, arrays: Sequence[Array], sizes: Sequence[int]) -> None:
+    def step(self, kernel: int | None, arrays: Sequence[Array], sizes: Sequence[int]) -> None:
         if kernel is None:
-            raise NoKernel
+            raise kernels.NoKernel
         places = [word for array in arrays for word in self._place(array)]
         self.words += [kernel, 3 + len(places) + len(sizes), len(arrays), *places, *sizes]
 
     def apply(self, node: Node, operands: list[Array], result: Array | None) -> Array:
         """The node's value, laid out: its steps are written, or those of an equal one are there."""
-        op = node.op
+        return self._valued(node.op, node.type, operands, result)
+
+    def of(self, op: Op, *operands: Array) -> Array:
+        """The value of a further op of values that are laid out."""
+        return self._valued(op, op.infer(*[Type(x.shape, _dtype(x)) for x in operands]), [*operands], None)
+
+    def _valued(self, op: Op, type_: Type, operands: list[Array], result: Array | None) -> Array:
         key = (op, *[(x.ctypes.data, x.shape, x.strides, x.dtype.str) for x in operands])
         known = self._known.get(key)
         if known is None or result is not None:
-            known = self._known[key] = self._applied(op, node.type, operands, result)
+            known = self._known[key] = self._applied(op, type_, operands, result)
         return known
 
     def _applied(self, op: Op, type_: Type, operands: list[Array], result: Array | None) -> Array:
         if not is_small(type_):
-            raise NoKernel
+            raise kernels.NoKernel
         match op:
             case Constant() | Iota() | IotaLike():
-                return self._constant(np.asarray(op.evaluate(*operands)))
+                return self.constant(np.asarray(op.evaluate(*operands)))
             case Movement():
                 return self._moved(op, operands[0])
             case Clone():  # results are new memory
@@ -153,13 +160,13 @@ class Steps:
                 return self._expanded(op, operands, result)
             case Scan():
                 return self._scanned(op, type_, operands, result)
-        out = self._scratch(type_) if result is None else result
+        out = self.scratch(type_) if result is None else result
         match op:
             case Elementwise():
                 kernel = kernels.of_row(op, tuple(_dtype(x) for x in operands), type_.dtype)
                 self._elementwise(kernel, out, operands)
             case Cast():
-                self._elementwise(kernels.of_cast(_dtype(operands[0]), type_.dtype), out, operands)
+                self.cast(operands[0], out)
             case Reduction():
                 self._reduce(op, out, operands[0])
             case Take() | TakeAlong():
@@ -174,8 +181,10 @@ class Steps:
                 self._sort(op, out, operands[0])
             case Dot() if type(op) is Dot:
                 self._multiply(out, *operands)
+            case _ if type(op) in FURTHER:
+                FURTHER[type(op)](self, op, out, *operands)
             case _:
-                raise NoKernel
+                raise kernels.NoKernel
         return out
 
     def _moved(self, op: Movement, x: Array) -> Array:
@@ -183,18 +192,18 @@ class Steps:
         moved = op.evaluate(x)
         if np.may_share_memory(moved, x):
             return moved
-        moved = op.evaluate(self._in_order(x))
-        return moved if np.may_share_memory(moved, self._in_order(x)) else self._placed(op, x)
+        moved = op.evaluate(self.in_order(x))
+        return moved if np.may_share_memory(moved, self.in_order(x)) else self._placed(op, x)
 
     def _placed(self, op: Movement, x: Array) -> Array:
         """The operand's elements among others that the op fills in: what moves with numbers in its place."""
         numbers = np.arange(x.size).reshape(x.shape)
         with np.errstate(all="ignore"):  # what is filled in may be no integer
             here, apart = op.evaluate(numbers + 1), op.evaluate(numbers + 1 + x.size)
-        places = self._constant(np.where(here == apart, -1, here - 1))
-        others = self._constant(np.ascontiguousarray(op.evaluate(np.zeros(x.shape, x.dtype))))
-        out = self._scratch(Type(others.shape, _dtype(x)))
-        self._step(kernels.placing(x.itemsize), [out, self._in_order(x), places, others], [out.size])
+        places = self.constant(np.where(here == apart, -1, here - 1))
+        others = self.constant(np.ascontiguousarray(op.evaluate(np.zeros(x.shape, x.dtype))))
+        out = self.scratch(Type(others.shape, _dtype(x)))
+        self.step(kernels.placing(x.itemsize), [out, self.in_order(x), places, others], [out.size])
         return out
 
     def _expanded(self, op: Composite, operands: list[Array], result: Array | None) -> Array:
@@ -215,55 +224,58 @@ class Steps:
 
     def _demand(self, truths: Array) -> None:
         """That each of them is true; else the call is for `slow`."""
-        self._step(kernels.demanding(), [self._in_order(truths)], [truths.size])
+        self.step(kernels.demanding(), [self.in_order(truths)], [truths.size])
 
     def _elementwise(self, kernel: int | None, out: Array, operands: Sequence[Array]) -> None:
         seen = [np.broadcast_to(x, out.shape) for x in operands]
         single = [not any(x.strides[k] for k in range(x.ndim) if x.shape[k] > 1) for x in seen]
-        arrays = [x if one else self._in_order(x) for x, one in zip(seen, single)]
-        self._step(kernel, [out, *arrays], [out.size, *[int(not one) for one in single]])
+        arrays = [x if one else self.in_order(x) for x, one in zip(seen, single)]
+        self.step(kernel, [out, *arrays], [out.size, *[int(not one) for one in single]])
+
+    def cast(self, x: Array, out: Array) -> None:
+        self._elementwise(kernels.of_cast(_dtype(x), _dtype(out)), out, [x])
 
     def _reduce(self, op: Reduction, out: Array, x: Array) -> None:
         kept = [k for k in range(x.ndim) if k not in op.axes]
-        rows = self._in_order(x.transpose(*kept, *op.axes))
+        rows = self.in_order(x.transpose(*kept, *op.axes))
         kernel = kernels.of_reduction(op.combine, op.identity(_dtype(x)), _dtype(x))
-        self._step(kernel, [out, rows], [out.size, prod(x.shape[k] for k in op.axes)])
+        self.step(kernel, [out, rows], [out.size, prod(x.shape[k] for k in op.axes)])
 
     def _scanned(self, op: Scan, type_: Type, operands: list[Array], result: Array | None) -> Array:
         """The axis is the first while the steps run, from its start to its end."""
         seen = [_lengthwise(x, op) for x in operands]
         if result is None or not _lengthwise(result, op).flags.c_contiguous:
-            scratch = self._scratch(Type(seen[0].shape, type_.dtype))
+            scratch = self.scratch(Type(seen[0].shape, type_.dtype))
             result = np.moveaxis(np.flip(scratch, 0) if op.reverse else scratch, 0, op.axis)
         out = _lengthwise(result, op)
-        arrays = [out, *[self._in_order(x) for x in seen]]
+        arrays = [out, *[self.in_order(x) for x in seen]]
         kernel = kernels.of_scan(op.combine, op.identity(type_.dtype), type_.dtype)
-        self._step(kernel, arrays, [len(out), out.size // len(out)])
+        self.step(kernel, arrays, [len(out), out.size // len(out)])
         return result
 
     def _gather(self, op: Take | TakeAlong, out: Array, x: Array, index: Array) -> None:
-        arrays = [out, self._in_order(x), self._wide(index)]
+        arrays = [out, self.in_order(x), self._wide(index)]
         alone = isinstance(op, Take)
-        self._step(kernels.gathering(x.itemsize), arrays, _indexed(x.shape, op.axis, index, alone))
+        self.step(kernels.gathering(x.itemsize), arrays, _indexed(x.shape, op.axis, index, alone))
 
     def _scatter_sums(self, op: PutAdd | PutAlongAdd, out: Array, values: Array, index: Array) -> None:
-        self._copy(np.broadcast_to(self._constant(np.zeros((), out.dtype)), out.shape), out)
-        arrays = [out, self._in_order(values), self._wide(index)]
+        self.copy(np.broadcast_to(self.constant(np.zeros((), out.dtype)), out.shape), out)
+        arrays = [out, self.in_order(values), self._wide(index)]
         alone = isinstance(op, PutAdd)
-        self._step(kernels.of_summing(_dtype(out)), arrays, _indexed(out.shape, op.axis, index, alone))
+        self.step(kernels.of_summing(_dtype(out)), arrays, _indexed(out.shape, op.axis, index, alone))
 
     def _scatter(self, out: Array, x: Array, index: Array, values: Array) -> None:
-        self._copy(x, out)
+        self.copy(x, out)
         chosen = np.broadcast_to(values, (*index.shape, *x.shape[1:]))
-        arrays = [out, self._in_order(chosen), self._wide(index)]
-        self._step(kernels.scattering(out.itemsize), arrays, _indexed(x.shape, 0, index, True))
+        arrays = [out, self.in_order(chosen), self._wide(index)]
+        self.step(kernels.scattering(out.itemsize), arrays, _indexed(x.shape, 0, index, True))
 
     def _wide(self, index: Array) -> Array:
         """The index as the kernels take it."""
         if index.dtype == np.int64:
-            return self._in_order(index)
-        wide = self._scratch(Type(index.shape, kernels.INDEX))
-        self._elementwise(kernels.of_cast(_dtype(index), kernels.INDEX), wide, [index])
+            return self.in_order(index)
+        wide = self.scratch(Type(index.shape, kernels.INDEX))
+        self.cast(index, wide)
         return wide
 
     def _join(self, op: Concat, out: Array, operands: Sequence[Array]) -> None:
@@ -271,43 +283,43 @@ class Steps:
         start = 0
         for x in operands:
             stop = start + x.shape[op.axis]
-            self._copy(x, out[(*before, slice(start, stop))])
+            self.copy(x, out[(*before, slice(start, stop))])
             start = stop
 
     def _sort(self, op: Argsort, out: Array, x: Array) -> None:
         """The axis is the last while the step runs."""
         if x.shape[op.axis] > MOST_SORTED:
-            raise NoKernel
-        rows = self._in_order(np.moveaxis(x, op.axis, -1))
+            raise kernels.NoKernel
+        rows = self.in_order(np.moveaxis(x, op.axis, -1))
         last = op.axis == x.ndim - 1
-        places = out if last else self._scratch(Type(rows.shape, kernels.INDEX))
+        places = out if last else self.scratch(Type(rows.shape, kernels.INDEX))
         sizes = [x.size // x.shape[op.axis], x.shape[op.axis]]
-        self._step(kernels.of_sorting(_dtype(x), op.descending), [places, rows], sizes)
+        self.step(kernels.of_sorting(_dtype(x), op.descending), [places, rows], sizes)
         if not last:
-            self._copy(np.moveaxis(places, -1, op.axis), out)
+            self.copy(np.moveaxis(places, -1, op.axis), out)
 
     def _multiply(self, out: Array, a: Array, b: Array) -> None:
         if out.size * a.shape[-1] > MOST_PRODUCTS:
-            raise NoKernel
-        arrays = [out, self._in_order(a), self._in_order(b)]
+            raise kernels.NoKernel
+        arrays = [out, self.in_order(a), self.in_order(b)]
         m, n = out.shape[-2:]
-        self._step(kernels.of_product(_dtype(out)), arrays, [out.size // (m * n), m, n, a.shape[-1]])
+        self.step(kernels.of_product(_dtype(out)), arrays, [out.size // (m * n), m, n, a.shape[-1]])
 
-    def _in_order(self, x: Array) -> Array:
+    def in_order(self, x: Array) -> Array:
         """The array, or its elements copied one after the other."""
         if x.flags.c_contiguous:
             return x
         key = ("in order", x.ctypes.data, x.shape, x.strides, x.dtype.str)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self._scratch(Type(x.shape, _dtype(x)))
-            self._copy(x, known)
+            known = self._known[key] = self.scratch(Type(x.shape, _dtype(x)))
+            self.copy(x, known)
         return known
 
-    def _copy(self, x: Array, out: Array) -> None:
+    def copy(self, x: Array, out: Array) -> None:
         axes = _joined(x, out)
         lists = [[axis[k] for axis in axes] + [0] * (MOST_AXES - len(axes)) for k in range(3)]
-        self._step(kernels.copying(x.itemsize), [out, x], [len(axes), *lists[0], *lists[1], *lists[2]])
+        self.step(kernels.copying(x.itemsize), [out, x], [len(axes), *lists[0], *lists[1], *lists[2]])
 
     # ---- the callable ----------------------------------------------------------------------------------
 

@@ -1,0 +1,177 @@
+"""Linear algebra of small matrices as steps: one elimination with row exchanges, and what follows from it.
+
+In flow the steps of a graph while they are written (`steps.py`), an op of LAPACK's kin, and where its result
+and operands lie; out flow steps of the kernels of `elimination.py`. Equations, inverses and determinants are
+of factors in float64, whatever they are stored in, as in NumPy; ops of the same matrix share them. Another op
+is an entry of `SOLVED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.errors import LinearAlgebraError
+from retrograd.compiler.ir.graph import OPS, Array, Op, Type
+from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.lapack import Det, Inverse, LogAbsDet, SignOfDet, Solve
+from retrograd.compiler.ops.lu import FromPivots, Info, Lu, Pivots
+from retrograd.compiler.ops.reduce import Sum
+from retrograd.compiler.ops.shape import Cast
+from retrograd.compiler.ops.substitution import SolveTriangular
+from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small.steps import FURTHER, MOST_ELEMENTS, Compute, Steps
+
+
+def _kernel(what: str, dtype: np.dtype[Any]) -> int | None:
+    return kernels.of_elimination(what, kernels.DTYPES[dtype])
+
+
+# ---- factors -----------------------------------------------------------------------------------------------
+
+
+def _factor(steps: Steps, op: Lu, out: Array, a: Array) -> None:
+    m, n = a.shape[-2:]
+    sizes = [prod(a.shape[:-2]), m, n, int(bool(op.strict))]
+    steps.step(_kernel("factor", a.dtype), [out, steps.in_order(a)], sizes)
+
+
+def _pivots(steps: Steps, op: Pivots, out: Array, packed: Array) -> None:
+    m, n = packed.shape[-2:]
+    steps.cast(packed[..., m - 1, : min(m - 1, n)], out)
+
+
+def _order(steps: Steps, op: FromPivots, out: Array, pivots: Array) -> None:
+    """1 where there are no such rows."""
+    if pivots.dtype != np.int32:
+        raise kernels.NoKernel
+    sizes = [prod(pivots.shape[:-1]), op.size, pivots.shape[-1]]
+    steps.step(_kernel("order", out.dtype), [out, steps.in_order(pivots)], sizes)
+
+
+def _failure(steps: Steps, op: Info, out: Array, a: Array) -> None:
+    if op.of != "lu":
+        raise kernels.NoKernel
+    steps.step(_kernel("failure", a.dtype), [out, steps.of(Lu(), a)], [out.size, *a.shape[-2:], 0])
+
+
+# ---- equations and determinants ----------------------------------------------------------------------------
+
+
+def _solve(steps: Steps, op: Solve, out: Array, a: Array, b: Array) -> None:
+    _write_solution(steps, op.endless, out, np.broadcast_to(a, (*b.shape[:-1], b.shape[-2])), b)
+
+
+def _invert(steps: Steps, op: Inverse, out: Array, a: Array) -> None:
+    unit = steps.constant(np.array(np.broadcast_to(np.eye(a.shape[-1]), a.shape)))
+    _write_solution(steps, op.endless, out, a, unit)
+
+
+def _write_solution(steps: Steps, endless: bool, out: Array, a: Array, b: Array) -> None:
+    """The solution; 1 where a matrix is singular."""
+    if endless:
+        raise kernels.NoKernel
+    _of_wide(steps, out, "solve", [steps.of(Lu("solve"), _wide(steps, a)), _wide(steps, b)], b.shape)
+
+
+def _determinant(steps: Steps, op: Det, out: Array, a: Array) -> None:
+    _of_wide(steps, out, "determinant", [steps.of(Lu(), _wide(steps, a))], a.shape)
+
+
+def _sign(steps: Steps, op: SignOfDet, out: Array, a: Array) -> None:
+    _of_wide(steps, out, "sign", [steps.of(Lu(), _wide(steps, a))], a.shape)
+
+
+def _magnitude(steps: Steps, op: LogAbsDet, out: Array, a: Array) -> None:
+    packed = steps.of(Lu(), _wide(steps, a))
+    pivots = np.diagonal(packed[..., :-1, :], axis1=-2, axis2=-1)
+    logarithms = steps.of(_row("log"), steps.of(_row("abs"), pivots))
+    steps.cast(steps.of(Sum((out.ndim,)), logarithms), out)
+
+
+def _row(name: str) -> Elementwise:
+    row = OPS[name]
+    assert isinstance(row, Elementwise)
+    return row
+
+
+def _substitute(steps: Steps, op: SolveTriangular, out: Array, a: Array, b: Array) -> None:
+    whole = np.broadcast_to(a, (*b.shape[:-1], b.shape[-2]))
+    flags = int(op.upper), int(op.unit)
+    _of_wide(steps, out, "substitute", [_wide(steps, whole), _wide(steps, b)], b.shape, *flags)
+
+
+def _wide(steps: Steps, a: Array) -> Array:
+    """In float64, in order."""
+    return steps.in_order(a if a.dtype == np.float64 else steps.of(Cast(dtypes.float64), a))
+
+
+def _of_wide(
+    steps: Steps, out: Array, what: str, operands: Sequence[Array], shape: Sequence[int], *flags: int
+) -> None:
+    """A kernel's value of operands in float64; sizes are those of a stack of matrices, and flags."""
+    found = out if out.dtype == np.float64 else steps.scratch(Type(out.shape, dtypes.float64))
+    steps.step(_kernel(what, found.dtype), [found, *operands], [prod(shape[:-2]), *shape[-2:], *flags])
+    if found is not out:
+        steps.cast(found, out)
+
+
+SOLVED: dict[type[Op], Callable[..., None]] = {
+    Lu: _factor,
+    Pivots: _pivots,
+    FromPivots: _order,
+    Info: _failure,
+    Solve: _solve,
+    Inverse: _invert,
+    Det: _determinant,
+    SignOfDet: _sign,
+    LogAbsDet: _magnitude,
+    SolveTriangular: _substitute,
+}
+"""What writes the steps of an op."""
+FURTHER.update(SOLVED)
+
+
+# ---- large stacks ------------------------------------------------------------------------------------------
+
+
+def in_parts(
+    op: Op, types: Sequence[Type], value_of: Callable[[Op, tuple[Type, ...]], Compute | None]
+) -> Compute | None:
+    """The value of one of these ops of many small matrices, as many at a time as are a small graph. None
+    where one alone is none, or is an op that has no steps."""
+    if type(op) not in SOLVED or not all(t.size for t in types):
+        return None
+    rank = 1 if isinstance(op, FromPivots) else 2
+    batch, out = types[-1].shape[:-rank], op.infer(*types)
+    count, longest = prod(batch), max(types[-1].shape[-rank:])
+    some = min(count, MOST_ELEMENTS // max(longest * (longest + 1), out.size // count))
+    if not some:
+        return None
+    whole, rest = (
+        value_of(op, tuple([t.with_shape((size, *t.shape[t.ndim - rank :])) for t in types]))
+        for size in (some, count % some or some)
+    )
+    if whole is None or rest is None:
+        return None
+
+    def value(*arrays: Array) -> Array:
+        """Of which an error is told of all together: it says where."""
+        stacks = [
+            np.broadcast_to(x, (*batch, *x.shape[x.ndim - rank :])).reshape(count, *x.shape[x.ndim - rank :])
+            for x in arrays
+        ]
+        found = np.empty((count, *out.shape[len(batch) :]), out.dtype.numpy)
+        try:
+            for at in range(0, count, some):
+                part = slice(at, at + some)
+                found[part] = (whole if at + some <= count else rest)(*[x[part] for x in stacks])
+        except LinearAlgebraError:
+            return op.evaluate(*arrays)
+        return found.reshape(out.shape)
+
+    return value
