@@ -18,6 +18,8 @@ import hypothesis
 import pytest
 from simulated_driver import SimulatedDriver
 
+from retrograd.runtime.eager.otherwise import UNCONFIRMED
+
 GOLDEN = Path(__file__).parent / "golden"
 
 # A first call compiles, so time says nothing about a single example.
@@ -103,3 +105,11 @@ def memory_goes_back(device: str) -> Iterator[None]:
     """After each test of a module, no tensor of it is left on `device`."""
     yield
     device_programs.assert_nothing_is_held()
+
+
+@pytest.fixture(autouse=True)
+def quick_ways_are_right() -> Iterator[None]:
+    """Where a quick way raises, the general one raises, too: a defect would be seen by its time alone."""
+    UNCONFIRMED.clear()
+    yield
+    assert not UNCONFIRMED, f"a quick way raised where the general one did not:\n{UNCONFIRMED[0]}"

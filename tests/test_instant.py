@@ -26,6 +26,7 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.part import available
 from retrograd.runtime.eager.instant.records import DTYPES
 from retrograd.runtime.eager.opnodes import kind_of
+from retrograd.runtime.eager.otherwise import UNCONFIRMED
 from retrograd.runtime.functions.rows import APPLY, ROWS, taken_dtypes
 from retrograd.runtime.native.small import one_pass
 
@@ -650,3 +651,23 @@ def test_a_row_that_gives_bools_is_no_loop_of_numbers() -> None:
         return x
 
     assert one_pass.of_row(row, np.dtype(np.float32), slow, one_pass.ALL) is slow
+
+
+def test_an_error_of_a_quick_way_alone_is_noted() -> None:
+    def compute(x: Any) -> Any:
+        raise ValueError("a defect")
+
+    def slow(x: Any) -> Any:
+        if x.numel() > 3:
+            raise RuntimeError("too many")
+        return x
+
+    quick = calls.unrecorded(compute, 1, slow)
+    few, many = rg.ones(3), rg.ones(4)
+    with pytest.raises(RuntimeError, match="too many"):
+        quick(many)
+    assert not UNCONFIRMED
+    assert quick(few) is few
+    noted = UNCONFIRMED.pop()
+    assert noted.startswith("Traceback")
+    assert "ValueError: a defect" in noted

@@ -25,6 +25,7 @@ from retrograd.runtime import device as devices
 from retrograd.runtime import tracing
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.planners import PLANNERS
 from retrograd.runtime.eager.plans import Plan
 from retrograd.runtime.eager.wholes import of_call
@@ -88,8 +89,8 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
             return f(*args, **kwargs)
         try:
             return plan(*operands)
-        except RetrogradError:  # the function itself says what is wrong
-            return f(*args, **kwargs)
+        except RetrogradError as error:
+            return otherwise(error, f, *args, **kwargs)
 
     def find(*args: Any, **kwargs: Any) -> Plan | Literal[False] | None:
         key, _ = enter(args, kwargs)

@@ -24,6 +24,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.autograd import Function, enable_grad, grad
 from retrograd.runtime.eager.arrays import function_to_all
 from retrograd.runtime.eager.opnodes import type_of
+from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.functions.public import axis_of
 from retrograd.runtime.pytree import LEAF, Structure, flatten, unflatten
 from retrograd.runtime.tensor import Tensor, new
@@ -299,7 +300,7 @@ class _Mapped(Function):
             apart = program.randomness == "different"
             numbers = draw.law.draw((program.size, *shape) if apart else shape, draw.generator)
             values[count + k], batched[count + k] = new(numbers, draw.tensor), apart
-        found = _known(program, values, batched) or batch(program.graph, values, batched, program.size)
+        found = _applied(program, values, batched)
         flags[:] = [x.batched for x in found]
         outputs = [x.value if isinstance(x.value, Tensor) else new(x.value, operands[0]) for x in found]
         ctx.program, ctx.flags, ctx.count = program, tuple(flags), count
@@ -345,10 +346,22 @@ _KEPT: dict[Hashable, _Straight | None] = {}
 _MOST = 256
 
 
-def _known(program: _Program, values: Sequence[Tensor], batched: Sequence[bool]) -> list[Operand] | None:
-    """The outputs by steps that are known, for the same was done before. The function is run at every call:
+def _applied(program: _Program, values: Sequence[Tensor], batched: Sequence[bool]) -> list[Operand]:
+    """The outputs, by steps that are known where the same was done before. The function is run at every call:
     what it reads, and does besides, nobody else knows; what is done to all examples is its graph's alone."""
     arrays: list[Any] = [x._value for x in values]
+    straight = _known(program, arrays, batched)
+    if straight is None or straight.compute is None:
+        return batch(program.graph, values, batched, program.size)
+    try:
+        found = quietly(straight.compute, *arrays)
+    except Exception as error:
+        return otherwise(error, batch, program.graph, values, batched, program.size)
+    told = zip(found, straight.batched, straight.types)
+    return [Operand(np.asarray(x), flag, type_) for x, flag, type_ in told]
+
+
+def _known(program: _Program, arrays: Sequence[Any], batched: Sequence[bool]) -> _Straight | None:
     if not all(type(x) is np.ndarray for x in arrays):
         return None
     key = _key(program, arrays, batched)
@@ -360,14 +373,7 @@ def _known(program: _Program, values: Sequence[Tensor], batched: Sequence[bool])
     straight = _KEPT[key]
     if straight is None:
         straight = _KEPT[key] = _straight(program, arrays, batched)
-    if straight.compute is None:
-        return None
-    try:
-        found = quietly(straight.compute, *arrays)
-    except Exception:  # told in the user's terms by those who apply the ops to Tensors
-        return None
-    told = zip(found, straight.batched, straight.types)
-    return [Operand(np.asarray(x), flag, type_) for x, flag, type_ in told]
+    return straight
 
 
 def _key(program: _Program, arrays: Sequence[Array], batched: Sequence[bool]) -> Hashable:

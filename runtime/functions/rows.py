@@ -28,6 +28,7 @@ from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.kernels import kernel, number
 from retrograd.runtime.eager.opnodes import kind_of, record
+from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD
 from retrograd.runtime.eager.replay import name_history, planned, replayed
@@ -188,8 +189,8 @@ def _one(row: Elementwise) -> Function:
             return general(row, (x,))
         try:
             value = quietly(compute, array)
-        except Exception:  # told in the user's terms below, or done otherwise
-            return general(row, (x,))
+        except Exception as error:
+            return otherwise(error, general, row, (x,))
         result = calls.box(value)
         if x._view is not None:
             x._view.refresh(x)
@@ -229,8 +230,8 @@ def _two(row: Elementwise) -> Function:
             return general(row, (x, y))
         try:
             value = quietly(compute, a, b)
-        except Exception:  # told in the user's terms below, or done otherwise
-            return general(row, (x, y))
+        except Exception as error:
+            return otherwise(error, general, row, (x, y))
         result = calls.box(value)
         tracked = of_x and _tracked(x)
         if of_y and _tracked(y):  # asked in any case: a view is brought up to date so

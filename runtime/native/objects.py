@@ -94,6 +94,22 @@ def PyErr_ExceptionMatches(kind: Object) -> Int32: ...
 
 
 @extern
+def PyErr_Fetch(
+    cls: Array[Object | None], thing: Array[Object | None], where: Array[Object | None]
+) -> None: ...
+
+
+@extern
+def PyErr_NormalizeException(
+    cls: Array[Object | None], thing: Array[Object | None], where: Array[Object | None]
+) -> None: ...
+
+
+@extern
+def PyException_SetTraceback(error: Object, where: Object) -> Int32: ...
+
+
+@extern
 def PyObject_Vectorcall(
     function: Object, args: Array[Object], count: int, names: Tuple | None
 ) -> Object | None: ...

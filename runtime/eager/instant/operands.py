@@ -40,7 +40,10 @@ from retrograd.runtime.native.objects import (
     PyContext_Exit,
     PyErr_Clear,
     PyErr_ExceptionMatches,
+    PyErr_Fetch,
+    PyErr_NormalizeException,
     PyErr_Occurred,
+    PyException_SetTraceback,
     PyObject_CallOneArg,
     PyObject_GetAttr,
     PyObject_Vectorcall,
@@ -55,6 +58,7 @@ COUNT = (1 << 63) - 1
 """What of a vectorcall's `nargs` is the number of arguments."""
 MODES = external(Object, "modes")
 GRAD, WATCHED = external(Object, "name_of_grad"), external(Object, "name_of_watched")
+UNCONFIRMED = external(Object, "unconfirmed")
 INFERENCE_MODE = external(Object, "name_of_inference")
 
 
@@ -163,7 +167,8 @@ def opened_all(args: Array[Object], count: int, values: Array[NdArray]) -> int:
 @native
 def quietly(function: Object, values: Array[NdArray], count: int) -> Object | None:
     """What the function gives for so many arrays, without NumPy's warnings."""
-    if PyContext_Enter(QUIET_CONTEXT) != 0:  # another thread is there
+    if PyContext_Enter(QUIET_CONTEXT) != 0:
+        forgive()  # another thread is there
         return None
     value = PyObject_Vectorcall(function, cast(Array[Object], values), count, None)
     PyContext_Exit(QUIET_CONTEXT)
@@ -210,11 +215,33 @@ def or_slow(
 
 @native
 def slowly(slow: Object, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
-    if PyErr_Occurred() is not None:
-        if PyErr_ExceptionMatches(EXCEPTION[0]) == 0:  # an interrupt is no error to be told otherwise
-            return None
+    if PyErr_Occurred() is None:
+        return PyObject_Vectorcall(slow, args, nargs, names)
+    if PyErr_ExceptionMatches(EXCEPTION[0]) == 0:  # an interrupt is no error to be told otherwise
+        return None
+    return otherwise(slow, args, nargs, names)
+
+
+@native
+def forgive() -> None:
+    """Forget an error that is no defect, if one is set: what was tried is not for such arguments."""
+    if PyErr_Occurred() is not None and PyErr_ExceptionMatches(EXCEPTION[0]) != 0:
         PyErr_Clear()
-    return PyObject_Vectorcall(slow, args, nargs, names)
+
+
+@native
+def otherwise(general: Object, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
+    """What the general way gives in place of the error that is set, or its own (`eager/otherwise.py`)."""
+    error = stack(Array[Object | None], 3)  # its class, itself, where it was raised
+    PyErr_Fetch(error, error + 1, error + 2)
+    PyErr_NormalizeException(error, error + 1, error + 2)
+    result = PyObject_Vectorcall(general, args, nargs, names)
+    if result is not None:
+        if error[2] is not None:
+            PyException_SetTraceback(cast(Object, error[1]), error[2])
+        Py_DecRef(PyObject_CallOneArg(UNCONFIRMED, cast(Object, error[1])))
+    drop(error, 3)
+    return result
 
 
 @inlined

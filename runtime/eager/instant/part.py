@@ -27,6 +27,7 @@ from retrograd.runtime.eager.instant import (
 )
 from retrograd.runtime.eager.kernels import NUMBERS_KNOWN
 from retrograd.runtime.eager.opnodes import UNCHANGING, OpNode
+from retrograd.runtime.eager.otherwise import unconfirmed
 from retrograd.runtime.eager.tape import Output, orders
 from retrograd.runtime.eager.views import COPY_SLICES, CopySlices, InferenceView, View
 from retrograd.runtime.modes import INFERENCE, INFERRING, STATE
@@ -136,6 +137,7 @@ def _symbols() -> dict[str, int]:
         "unchanging": id(UNCHANGING),
         "zeros": ctypes.addressof(_ZEROS),
         "own_error": id(RetrogradError),
+        "unconfirmed": id(unconfirmed),
         **{f"name_of_{word}": id(word) for word in _WORDS},
     }
 

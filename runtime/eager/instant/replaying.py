@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from retrograd.compiler.native.language import Array, cast, exported, external, native, stack
 from retrograd.runtime.eager.instant.keys import Key, is_described
-from retrograd.runtime.eager.instant.operands import COUNT, let_go, shared
+from retrograd.runtime.eager.instant.operands import COUNT, let_go, otherwise, shared
 from retrograd.runtime.eager.instant.records import OPEN_TRACES, Function, Keyed
 from retrograd.runtime.native.objects import (
     FALSE,
@@ -55,7 +55,7 @@ def retrograd_replay(
     if PyErr_Occurred() is not None:
         if plan is None or PyErr_ExceptionMatches(OWN_ERROR) == 0:
             return None  # an error of `find`, or of the user's hooks
-        PyErr_Clear()  # the function itself says what is wrong
+        return otherwise(keyed.unplanned, args, nargs, names)
     return PyObject_Vectorcall(keyed.unplanned, args, nargs, names)
 
 

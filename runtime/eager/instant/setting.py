@@ -15,6 +15,7 @@ from retrograd.runtime.eager.instant.keys import ELLIPSIS, SLICE, TUPLE, Slice
 from retrograd.runtime.eager.instant.lists import is_change_noted, is_open_to_change
 from retrograd.runtime.eager.instant.operands import (
     array_of,
+    forgive,
     is_plain,
     is_tensor,
     or_slow,
@@ -60,6 +61,7 @@ def is_written_at(x: AnyTensor, array: NdArray, index: Object, value: Object) ->
         return False
     at, elements = plain_index(index), elements_for(array, value)
     done = at is not None and elements is not None and PyObject_SetItem(array, at, elements) == 0
+    forgive()  # NumPy takes less: no number that wraps around, no elements of two axes for a mask
     Py_DecRef(at)
     Py_DecRef(elements)
     return done and is_change_noted(x)
