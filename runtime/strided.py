@@ -251,6 +251,12 @@ def following(compute: Callable[..., Any]) -> Callable[..., Any]:
     return followed
 
 
+def differ_in_order(a: Any, b: Any) -> bool:
+    """Whether two arrays of one shape lie in different orders: NumPy's results lie in order then."""
+    same = a.shape == b.shape and a.ndim > 1
+    return same and a.strides != b.strides and not (a.flags.c_contiguous and b.flags.c_contiguous)
+
+
 def _spread(own: Sequence[int], strides: Strides, shape: Sequence[int]) -> Strides:
     """The strides of an array that is broadcast to a shape: 0 along axes that are not its own."""
     lead = len(shape) - len(own)

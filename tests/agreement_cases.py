@@ -85,6 +85,22 @@ LAYOUTS = lines("""
     x = t.ones(4, 1); x.repeat(2, 3)
     x = t.ones(4, 3); i = t.zeros(0, dtype=t.int64); x[i]
     x = t.ones(3, 3); i = t.tensor([[0, 2, 1]]); x.t().gather(0, i)
+    x = t.ones(3, 4).t(); y = t.ones(4, 3); x + y, y + x, x * y, y / x, x > y, y.maximum(x), x**y
+    x = t.ones(2, 3, 4).permute(2, 0, 1); y = t.ones(2, 4, 3).permute(1, 0, 2); x + y, y + x
+    x = t.ones(3, 4).t(); y = t.ones(4, 3); t.where(x > 0, y, x), t.where(y > 0, x, y), t.lerp(x, y, 0.5)
+    x = t.ones(3, 4).t(); y = t.ones(4, 3); t.addcmul(x, y, y), t.addcdiv(y, x, y), t.clamp(x, y, y)
+    x = t.ones(3, 4).t(); t.zeros_like(x), t.ones_like(x), t.full_like(x, 3), t.zeros_like(x, dtype=t.int64)
+    x = t.ones(3, 4).t()[:, :2]; t.zeros_like(x), x.masked_fill(x > 0, 2.0), F.logsigmoid(x)
+    x = t.ones(1, 3).expand(4, 3); t.zeros_like(x), x.flip(0)
+    x = t.arange(12.0).view(3, 4).t(); x.sort(), x.sort(0, descending=True), x.argsort(), x.msort()
+    x = t.arange(24.0).view(2, 3, 4).permute(2, 0, 1); x.flip(0), x.sort(1), x.fliplr(), x.flipud()
+    x = t.arange(16.0).view(4, 4).t(); F.glu(x), x.diff(), F.normalize(x), t.addr(x, x[0], x[1])
+    x = t.ones(3, 4).t(); i = t.tensor([0]); x.index_fill(0, i, 2.0), x.select_scatter(x[0], 0, 1)
+    x = t.ones(2, 5, 6, 3).permute(0, 3, 1, 2); F.conv2d(x, t.ones(4, 3, 2, 2)), F.max_pool2d(x, 2)
+    x = t.ones(2, 5, 6, 3).permute(0, 3, 1, 2); F.avg_pool2d(x, 2), F.interpolate(x, scale_factor=2.0)
+    x = t.ones(2, 5, 6, 3).permute(0, 3, 1, 2); F.pad(x, (1, 2)), F.group_norm(x, 1), F.relu(x)
+    x = t.ones(2, 3, 5, 6); F.conv2d(x, t.ones(4, 3, 2, 2).to(memory_format=t.channels_last))
+    x = t.ones(3, 4, 5).nonzero(); y = t.argwhere(t.ones(2, 3)); x + 1, y * 2
 """)
 """How results lie in memory."""
 

@@ -1,7 +1,7 @@
 """Memory formats: in which order the elements of a Tensor lie, as `torch.memory_format`.
 
-In flow what a user gives as `memory_format=`; out flows a Tensor whose elements lie so. An operation gives
-no promise of its own: what it makes lies as NumPy or the compiled code leaves it.
+In flow what a user gives as `memory_format=`; out flows a Tensor whose elements lie so. How results lie for
+which nobody names a format, is said in `lying.py`.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from retrograd.runtime import device as devices
 from retrograd.runtime import tracing
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.lying import lay, rule_of, scattered
 from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.planners import PLANNERS
 from retrograd.runtime.eager.plans import Plan
@@ -45,6 +46,10 @@ _MAKERS = ("copy", "draws")
 _NO_KEYWORDS: Mapping[str, Any] = {}
 
 
+_SCATTERED = object()
+"""In a key: operands do not lie in order, and so it may be with results."""
+
+
 class _NoKey(Exception):
     """An argument that cannot be part of a key."""
 
@@ -63,6 +68,7 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
     plan_of = PLANNERS[planner] if planner not in _MAKERS else _at_home(PLANNERS[planner])
     plans: dict[Hashable, Plan | Literal[False]] = {}
     seen: dict[Hashable, int] = {}
+    lies = rule_of(f)
 
     def enter(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], list[Tensor]]:
         key: list[Any] = []
@@ -72,6 +78,8 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
         for name, x in kwargs.items():
             key.append(name)
             _enter(x, key, operands)
+        if lies is not None and scattered(operands):
+            key.append(_SCATTERED)
         return tuple(key), operands
 
     @wraps(f)
@@ -100,7 +108,7 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
             else plans[key]
         )
 
-    native, forget = calls.replay(call, f, find)
+    native, forget = calls.replay(call, f, find, lies is not None)
     dtypes.DEPENDENT.extend((plans.clear, seen.clear, forget))
     if planner in _MAKERS:
         devices.DEPENDENT.extend((plans.clear, seen.clear, forget))
@@ -179,6 +187,13 @@ def name_history(
             x._edge.shown = of_call(shown, args, kwargs, place)
 
 
+def _laying(plan: Plan, f: Callable[..., Any]) -> Plan:
+    """The plan, whose results lie as the function's do."""
+    rule = rule_of(f)
+    assert rule is not None
+    return lambda *operands: lay(rule, plan(*operands), operands)
+
+
 def _found(
     planner: Callable[..., Plan | None],
     f: Callable[..., Any],
@@ -202,6 +217,8 @@ def _found(
     plan: Plan | Literal[False]
     try:
         plan = planner(f, args, kwargs, name_of(shown, args, kwargs)) or False
+        if plan and key and key[-1] is _SCATTERED:
+            plan = _laying(plan, f)
     except (
         TypeError,
         AttributeError,

@@ -14,6 +14,7 @@ from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime import grad_names
 from retrograd.runtime.eager.instant.calls import late
+from retrograd.runtime.eager.lying import laid
 from retrograd.runtime.eager.replay import called, replayed
 from retrograd.runtime.functions.admission import admitting
 from retrograd.runtime.functions.refusals import takes_numbers
@@ -68,6 +69,7 @@ def public(name: str, function: Function, in_place: bool = True, replay: bool | 
     """Enter a function in `FUNCTIONS` and as a method, with its aliases, and the in-place method `name_`;
     `replay` as in `public.public`."""
     shown = grad_names.FUNCTIONS.get(name, "")
+    function = laid(name, function)
     if replay:
         function = replayed(function, shown, "steps" if replay is True else replay)
     elif shown:

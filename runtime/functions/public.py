@@ -25,6 +25,7 @@ from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime import grad_names
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.instant.calls import change, door, late
+from retrograd.runtime.eager.lying import laid
 from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, planned
@@ -74,7 +75,7 @@ def public(
         title = shown or grad_names.FUNCTIONS.get(names[0], "")
         areas = [*([""] * function), *(["Tensor."] * method), *(["nn.functional."] * nn)]
         also = [f"{area}{name}" for area in areas for name in names]
-        inner = viewing(f) if names[0] in VIEWS else f
+        inner = viewing(f) if names[0] in VIEWS else laid(names[0], f)
         if replay:
             planner = "steps" if replay is True else replay
             wrapped = late(f, lambda: planned(checked(names[0], inner, also), title, planner))

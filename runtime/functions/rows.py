@@ -37,6 +37,7 @@ from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.native.small import program as small
+from retrograd.runtime.strided import differ_in_order, following, pointwise_strides
 from retrograd.runtime.tensor import Tensor
 
 Function = Callable[..., Any]
@@ -228,6 +229,8 @@ def _two(row: Elementwise) -> Function:
             return general(row, (x, y)) if known else NotImplemented
         if compute is None or tracing.depth:
             return general(row, (x, y))
+        if of_x and of_y and differ_in_order(a, b):
+            compute = following(compute)
         try:
             value = quietly(compute, a, b)
         except Exception as error:
@@ -248,6 +251,8 @@ def natively(row: Elementwise, function: Function, numbers: bool = True) -> Func
     `numbers` only of Tensors."""
     shown = grad_names.BESIDE.get(row.name, _UNNAMED)
     computes, promoting = _computes(row)[1], _promoting(row)
+    if row.arity > 1:
+        function.lies = pointwise_strides  # type: ignore[attr-defined]  # for those who plan it
     return calls.row(row, kind_of(row), row.arity, function, computes, shown, promoting, numbers)
 
 

@@ -323,15 +323,20 @@ def _box(value: Any) -> Tensor:
 box: Callable[[Any], Tensor] = _by_slow("retrograd_box", _box)
 
 
-def replay(slow: Function, unplanned: Function, find: Function) -> tuple[Function, Callable[[], None]]:
+def replay(
+    slow: Function, unplanned: Function, find: Function, lies: bool = False
+) -> tuple[Function, Callable[[], None]]:
     """A function by its plans, and what makes it forget them. `find(…)` says what to do for a call, as a
     function of the Tensors among its arguments; where it says None, `unplanned` does it. `slow` is asked in
-    traces, and where arguments cannot be part of a key.
+    traces, and where arguments cannot be part of a key. Whose results lie by a rule, has other plans for
+    operands that do not lie in order.
     """
     if not available():
         return slow, lambda: None
     plans: dict[bytes, Function] = {}
-    words = words_of(Keyed, slow=id(slow), unplanned=id(unplanned), plans=id(plans), find=id(find))
+    words = words_of(
+        Keyed, slow=id(slow), unplanned=id(unplanned), plans=id(plans), find=id(find), lies=lies
+    )  # fmt: skip
     return native_function("retrograd_replay", slow, words, (slow, unplanned, plans, find)), plans.clear
 
 

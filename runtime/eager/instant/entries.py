@@ -17,6 +17,7 @@ from retrograd.runtime.eager.instant.operands import (
     tracked,
 )
 from retrograd.runtime.eager.instant.records import FLOATING, SOLID, Function, Step
+from retrograd.runtime.native.grammar import CONTIGUOUS
 from retrograd.runtime.native.objects import (
     FLOAT,
     LONG,
@@ -87,8 +88,23 @@ def row(step: Step, args: Array[Object], values: Array[NdArray], mask: int) -> O
     dtype = dtype_of(values[0])
     if dtype < 0 or (mask != 0 and dtype >= FLOATING):
         return None
+    if step.arity == 2 and do_orders_differ(values[0], values[1]):
+        return None
     function = step.functions[dtype]
     return None if function is None else applied(step, function, args, values, mask)
+
+
+@native
+def do_orders_differ(x: NdArray, y: NdArray) -> bool:
+    """Whether two arrays of one shape lie in different orders: NumPy's results lie in order then."""
+    if x.flags & y.flags & CONTIGUOUS != 0 or x.ndim != y.ndim or x.ndim < 2:
+        return False
+    differ = False
+    for axis in range(x.ndim):
+        if x.shape[axis] != y.shape[axis]:
+            return False
+        differ = differ or x.strides[axis] != y.strides[axis]
+    return differ
 
 
 @native

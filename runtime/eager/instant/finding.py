@@ -77,10 +77,11 @@ def differs(walk: Walk) -> bool:
 # ---- results -----------------------------------------------------------------------------------------------
 @native
 def matrix(walk: Walk, count: int, array: NdArray) -> Object | None:
-    """A row for each of so many places."""
-    extents = stack(Array[int], 2)
+    """A row for each of so many places; in memory the axes lie one after the other, as in PyTorch."""
+    extents, strides = stack(Array[int], 2), stack(Array[int], 2)
     extents[0], extents[1] = count, array.ndim
-    made = empty_array(INT64, 2, extents, None)
+    strides[0], strides[1] = 8, 8 * count
+    made = empty_array(INT64, 2, extents, strides)
     if made is None:
         return None
     to = cast(Array[int], made.data)
@@ -88,8 +89,8 @@ def matrix(walk: Walk, count: int, array: NdArray) -> Object | None:
     while walk.left > 0:
         if differs(walk):
             for k in range(array.ndim):
-                to[k] = walk.places[k]
-            to = to + array.ndim
+                to[k * count] = walk.places[k]
+            to = to + 1
         advance(walk)
     return boxed(made)
 

@@ -25,6 +25,7 @@ from retrograd.compiler.native.language import (
 from retrograd.runtime.eager.instant.entries import dtype_of
 from retrograd.runtime.eager.instant.operands import is_array, is_tensor
 from retrograd.runtime.eager.instant.records import MOST, TENSOR, AnyTensor
+from retrograd.runtime.native.grammar import CONTIGUOUS
 from retrograd.runtime.native.objects import (
     FALSE,
     FLOAT,
@@ -65,6 +66,7 @@ class Kind(IntEnum):
     SLICE = 12
     TEXT = 13
     DEVICE = 14
+    SCATTERED = 15
 
 
 class Key(Record):
@@ -74,6 +76,8 @@ class Key(Record):
     """Words written."""
     found: int
     """Tensors among the arguments."""
+    scattered: int
+    """1 where the elements of one do not lie in order."""
     words: Inline[int] = several(KEY_WORDS)
     operands: Inline[Object] = several(MOST)
 
@@ -100,7 +104,7 @@ OWN_DTYPE, GENERATOR = external(Object, "own_dtype_type"), external(Object, "gen
 @native
 def is_described(key: Key, args: Array[Object], count: int, names: Tuple | None) -> bool:
     """Write a call's key: all arguments, those by name after their names. False where there can be none."""
-    key.used, key.found = 0, 0
+    key.used, key.found, key.scattered = 0, 0, 0
     for i in range(count):
         if not is_entered(key, args[i]):
             return False
@@ -171,6 +175,8 @@ def is_tensor_entered(key: Key, x: AnyTensor) -> bool:
         return False
     key.operands[key.found] = x
     key.found += 1
+    if array.flags & CONTIGUOUS == 0:
+        key.scattered = 1
     dtype = dtype_of(array)
     if dtype < 0 or not is_put(key, dtype << 32 | array.ndim << 16 | Kind.TENSOR):
         return False

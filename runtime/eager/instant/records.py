@@ -147,6 +147,8 @@ class Keyed(Record):
     plans: Object
     """A dict."""
     find: Object
+    lies: int
+    """1 where results lie by a rule of the operands' order."""
 
 
 class Changing(Called):
