@@ -170,6 +170,8 @@ def set_default_dtype(d: object) -> None:
             f"set_default_dtype({chosen})",
             mirrored("only floating-point types are supported as the default type"),
         )
+    if chosen is _default:
+        return
     _default = chosen
     for forget in DEPENDENT:
         forget()

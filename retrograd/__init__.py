@@ -96,13 +96,16 @@ LATE = {
     **dict.fromkeys(
         (
             "are_deterministic_algorithms_enabled", "get_deterministic_debug_mode",
-            "is_anomaly_check_nan_enabled", "is_anomaly_enabled",
-            "is_deterministic_algorithms_warn_only_enabled", "is_inference_mode_enabled",
-            "set_anomaly_enabled", "set_default_tensor_type", "set_deterministic_debug_mode",
-            "use_deterministic_algorithms", "get_num_interop_threads", "is_warn_always_enabled",
-            "set_num_interop_threads", "set_warn_always",
+            "is_deterministic_algorithms_warn_only_enabled", "set_anomaly_enabled",
+            "set_default_tensor_type", "set_deterministic_debug_mode", "use_deterministic_algorithms",
+            "get_num_interop_threads", "is_warn_always_enabled", "set_num_interop_threads",
+            "set_warn_always",
         ),
         "retrograd.runtime.switches",
+    ),
+    **dict.fromkeys(
+        ("is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_inference_mode_enabled"),
+        "retrograd.runtime.autograd.asking",
     ),
     **dict.fromkeys(
         ("sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum"),

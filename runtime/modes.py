@@ -187,6 +187,13 @@ class _Recording(_Mode):
     def field(self) -> str:
         return "claimed" if STATE.inference else "grad"
 
+    def __enter__(self) -> None:
+        if STATE.inference:
+            super().__enter__()
+            return
+        self._before.append(STATE.grad)
+        STATE.grad = self.value
+
 
 class no_grad(_Recording):
     """Nothing inside is recorded, as `torch.no_grad`. `with no_grad():`, `@no_grad()` or `@no_grad`."""
@@ -231,8 +238,8 @@ class set_grad_enabled(_Recording, _Chosen):
                     f"{type(mode).__name__}"
                 )
             )
-        _Chosen.__init__(self, mode)
-        _Mode.__enter__(self)
+        self._before, self.value = [], mode
+        _Recording.__enter__(self)
 
     def __enter__(self) -> None:
         """The state before the call is what comes back at the end."""
@@ -354,6 +361,7 @@ def is_grad_enabled() -> bool:
 
 
 def is_inference_mode_enabled() -> bool:
+    """Whether this is inside `inference_mode`."""
     return STATE.inference
 
 
@@ -362,4 +370,10 @@ def is_multithreading_enabled() -> bool:
 
 
 def is_anomaly_enabled() -> bool:
+    """Whether anomalies are looked for."""
     return STATE.anomaly
+
+
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether a NaN in a backward pass is an anomaly."""
+    return STATE.check_nan

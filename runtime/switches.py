@@ -7,13 +7,13 @@ on any number of threads, so a program that asks for deterministic algorithms ha
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
 from retrograd.runtime.autograd import set_detect_anomaly
 from retrograd.runtime.functions.inspecting import TYPES
-from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.threads import default_threads
 
 _NAMES = ("default", "warn", "error")
@@ -122,7 +122,10 @@ def set_num_interop_threads(count: int, /) -> None:
 
 def get_num_interop_threads() -> int:
     """How many were asked for; else as many as the system has for this process."""
-    return default_threads() if _interop is None else _interop
+    return _default_threads() if _interop is None else _interop
+
+
+_default_threads = cache(default_threads)
 
 
 # ---- modes of this thread ----------------------------------------------------------------------------------
@@ -131,18 +134,3 @@ def get_num_interop_threads() -> int:
 def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
     """Look for anomalies in backward passes from now on, or no longer: see `autograd.detect_anomaly`."""
     set_detect_anomaly(mode, check_nan)
-
-
-def is_anomaly_enabled() -> bool:
-    """Whether anomalies are looked for."""
-    return STATE.anomaly
-
-
-def is_anomaly_check_nan_enabled() -> bool:
-    """Whether a NaN in a backward pass is an anomaly."""
-    return STATE.check_nan
-
-
-def is_inference_mode_enabled() -> bool:
-    """Whether this is inside `inference_mode`."""
-    return STATE.inference

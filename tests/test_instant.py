@@ -671,3 +671,40 @@ def test_an_error_of_a_quick_way_alone_is_noted() -> None:
     noted = UNCONFIRMED.pop()
     assert noted.startswith("Traceback")
     assert "ValueError: a defect" in noted
+
+
+LAYOUTS = (
+    "c", "c.transpose(0, 2)", "c.permute(1, 2, 0)", "c[:, :, ::2]", "c[:, :, 1:]", "c.flip(1)", "c[:1].mT",
+    "c[0].t()", "c[:, 1]", "c[0, ::2, ::3]", "c[0, :, :1].expand(3, 4)", "c[:0]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "x.exp()",
+        "F.gelu(x)",
+        "F.softmax(x, -1)",
+        "F.log_softmax(x, 0)",
+        "F.elu(x)",
+        "F.silu(x)",
+        "x.sigmoid()",
+    ],
+)
+def test_values_and_slopes_lie_as_in_pytorch(formula: str, layout: str, torch: Any) -> None:
+    """However the operand lies: loops go through memory, not through the axes."""
+
+    def found(t: Any) -> list[Any]:
+        base = t.linspace(-2, 2, 24).reshape(2, 3, 4)
+        x = eval(layout, {"c": base}).detach().requires_grad_()
+        for _ in range(3):
+            x.grad = None
+            result = eval(formula, {"x": x, "F": t.nn.functional})
+            result.backward(t.full_like(result, 0.5))
+        return [result.detach(), x.grad]
+
+    for ours, theirs in zip(found(rg), found(torch), strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=2e-6, atol=1e-7)
+        steps = zip(ours.stride(), theirs.stride(), theirs.shape)
+        assert all(mine == other for mine, other, size in steps if size > 1 and theirs.numel())

@@ -404,7 +404,7 @@ def test_formulas_of_any_operands_have_the_bits_of_small_graphs(name: str) -> No
     for first in (x, x.T.copy().T, number, column):
         operands = [first, abs(x), number, number][: row.arity]
         found = APPLY[name](*[rg.from_numpy(a) for a in operands]).numpy()
-        wanted = alone(row, operands)(*operands)
+        wanted = alone(row, operands)(*[np.array(a, order="C") for a in operands])
         assert found.shape == wanted.shape
         np.testing.assert_array_equal(found.view(np.uint32), wanted.view(np.uint32))
 

@@ -8,6 +8,11 @@ PyTorch's (`torch.autograd`).
 from __future__ import annotations
 
 from retrograd.runtime.autograd import differentiation, engine, forward_ad, function, functional, graph
+from retrograd.runtime.autograd.asking import (
+    is_anomaly_enabled,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+)
 from retrograd.runtime.autograd.differentiation import Variable, backward, grad, variable
 from retrograd.runtime.autograd.function import Function, once_differentiable
 from retrograd.runtime.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -15,9 +20,6 @@ from retrograd.runtime.modes import (
     detect_anomaly,
     enable_grad,
     inference_mode,
-    is_anomaly_enabled,
-    is_grad_enabled,
-    is_inference_mode_enabled,
     is_multithreading_enabled,
     no_grad,
     set_detect_anomaly,

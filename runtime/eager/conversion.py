@@ -66,6 +66,7 @@ def to(
 
 
 @method()
+@partial(replayed, planner="conversion")
 def type_as(self: Tensor, other: Tensor) -> Tensor:
     return cast(self, other.dtype)  # type: ignore[no-any-return]  # of a Tensor, a Tensor
 

@@ -80,9 +80,7 @@ clone: Callable[..., Tensor] = method("clone")(
 )
 
 
-@method()
-@calls.in_order
-def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
+def _contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
     """Itself if its elements lie in order, else a copy where they do."""
     if memory_format not in (None, contiguous_format):
         if memory_format is preserve_format:
@@ -100,6 +98,12 @@ def contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
     if isinstance(self._value, DeviceArray):
         return clone(self)
     return RECORD.apply(_CONTIGUOUS, (self,))
+
+
+_contiguous.__name__ = _contiguous.__qualname__ = "contiguous"
+contiguous: Callable[..., Tensor] = method("contiguous")(
+    calls.in_order(calls.step(_CONTIGUOUS, kind_of(_CONTIGUOUS), 1, np.ndarray.copy, _contiguous, "", True))
+)
 
 
 @method()

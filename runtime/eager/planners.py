@@ -81,6 +81,25 @@ def results_and_updates(
     return both
 
 
+def steps_or_updates(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str
+) -> Plan | None:
+    """As `updates` where the function writes into its operands, else as `steps`."""
+    found = _writing(f, args, kwargs)
+    return None if found is None else (updates if found[3] else steps)(f, args, kwargs, shown)
+
+
+def draws_or_itself(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str
+) -> Plan | None:
+    """As `draws`; where no number is drawn and the first operand is the result, that."""
+    plan = draws(f, args, kwargs, shown)
+    found = _writing(f, args, kwargs) if plan is None else None
+    if found is None or not found[1] or found[3]:
+        return plan
+    return calls.itself(len(found[2].builder.inputs), again(f, args, kwargs))
+
+
 def _writing(
     f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Any, bool, Trace, dict[int, Node]] | None:
@@ -141,6 +160,7 @@ PLANNERS = {
     "truth": truth,
     "values": values,
     "axes": axes,
+    "steps or updates": steps_or_updates,
     "updates": updates,
     "results and updates": results_and_updates,
     "puts": puts,
@@ -150,7 +170,7 @@ PLANNERS = {
     "selection": selection,
     "conversion": conversion,
     "copy": copy,
-    "draws": draws,
+    "draws": draws_or_itself,
     "chances": chances,
 }
 """What a function may be planned by, as `replay=` of `public` names it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.joining import chunk
-from retrograd.runtime.functions.public import axis_of, functional, written
+from retrograd.runtime.functions.public import axis_of, functional, overwriting, public, written
 from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.functions.sampling import check_not_tracing, drawn
 from retrograd.runtime.functions.statistics import softmax
@@ -50,9 +50,9 @@ def activation(name: str, top: bool = False) -> Callable[[F], F]:
 
         shown = arguments.replace(parameters=[*arguments.parameters.values(), last])
         apply_to.__signature__ = shown  # type: ignore[attr-defined]  # Python's way to say it
-        functional(name, top=top, replay=True)(apply_to)
+        functional(name, top=top, replay="steps or updates")(apply_to)
         if name in IN_PLACE:
-            functional(f"{name}_", top=top)(update)
+            public(f"{name}_", function=top, nn=True, around=partial(overwriting, f, name))(update)
         return f
 
     return enter

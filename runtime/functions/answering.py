@@ -26,6 +26,7 @@ Around = Callable[[Callable[..., Any]], Callable[..., Any]]
 _TOLD = {
     "shape": "shape", "size": "size", "stride": "stride", "numel": "count", "nelement": "count",
     "nbytes": "bytes", "ndim": "rank", "dim": "rank", "ndimension": "rank", "data_ptr": "address",
+    "output_nr": "output_number",
     "storage_offset": "offset", "is_contiguous": "lies_in_order", "data": "apart", "grad": "gradient",
     "grad_fn": "history", "is_leaf": "is_leaf", "requires_grad": "is_tracked",
     "is_inference": "is_inference", "requires_grad_": "track",

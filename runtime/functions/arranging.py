@@ -354,7 +354,7 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     return _triangle("triu", input, integer(diagonal, "triu", "diagonal"), lower=False)
 
 
-@public("tril_indices")
+@public("tril_indices", replay="copy")
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: object = None, device: object = None
 ) -> Tensor:
@@ -362,7 +362,7 @@ def tril_indices(
     return _indices(np.tril_indices(row, offset, col), dtype)
 
 
-@public("triu_indices")
+@public("triu_indices", replay="copy")
 def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: object = None, device: object = None
 ) -> Tensor:

@@ -35,7 +35,7 @@ def _moments(x: Tensor, axes: Sequence[int], eps: float, keepdim: bool) -> tuple
     return mean, APPLY["rsqrt"](var + eps)
 
 
-@public("native_layer_norm")
+@public("native_layer_norm", replay=True)
 def native_layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Three:
@@ -45,7 +45,7 @@ def native_layer_norm(
     return found, *_moments(input.detach(), axes, eps, True)
 
 
-@public("native_group_norm")
+@public("native_group_norm", replay=True)
 def native_group_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int,
     eps: float,
@@ -71,7 +71,7 @@ def native_batch_norm(
     return found, *_moments(input.detach(), axes, eps, False)
 
 
-@public("native_dropout")
+@public("native_dropout", replay="draws")
 def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
     """`dropout`, and where it has kept the elements."""
     every = rows.eq(input.detach() * 0, 0.0)
@@ -87,7 +87,7 @@ def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor,
 def _with_indices(rank: int) -> None:
     name = f"max_pool{rank}d"
 
-    @functional(f"{name}_with_indices", top=rank == 1)
+    @functional(f"{name}_with_indices", top=rank == 1, replay=True)
     def pooled(
         input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
         ceil_mode: bool = False, return_indices: bool = False,
@@ -103,7 +103,7 @@ for _rank in (1, 2, 3):
 max_pool1d_with_indices = FUNCTIONAL["max_pool1d_with_indices"]
 
 
-@public("convolution")
+@public("convolution", replay=True)
 def convolution(
     input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int],
     dilation: Sequence[int], transposed: bool, output_padding: Sequence[int], groups: int,
@@ -127,7 +127,7 @@ def convolution(
     return found
 
 
-@functional("conv_tbc", top=True)
+@functional("conv_tbc", top=True, replay=True)
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
     """A convolution of sequences `[time, batch, channels]` by a weight `[width, channels, outputs]`."""
     for x, rank, what in ((input, 3, "Input"), (weight, 3, "Weight"), (bias, 1, "Bias")):
@@ -160,7 +160,7 @@ def grid_sampler(
 grid_sampler_2d = grid_sampler_3d = grid_sampler
 
 
-@public("affine_grid_generator")
+@public("affine_grid_generator", replay=True)
 def affine_grid_generator(theta: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     """`affine_grid`."""
     found: Tensor = FUNCTIONAL["affine_grid"](theta, list(size), align_corners)

@@ -130,7 +130,7 @@ def ndimension(input: Tensor) -> int:
     return input.ndim
 
 
-@public("typename")
+@public("typename", around=partial(calls.by_dtype, legacy_name))
 def typename(obj: object) -> str:
     """The legacy name of a tensor's type, or that of a class."""
     if isinstance(obj, Tensor):

@@ -27,7 +27,7 @@ from retrograd.runtime.functions.einsum import einsum
 from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.inspecting import _finfo
 from retrograd.runtime.functions.linear import matmul
-from retrograd.runtime.functions.public import functional, public
+from retrograd.runtime.functions.public import FUNCTIONAL, functional, public
 from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.functions.sampling import drawn, drawn_beside
 from retrograd.runtime.functions.statistics import norm
@@ -76,7 +76,9 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes <= 0 and not index.numel():
         raise ShapeError("one_hot()", "Can not infer total number of classes from empty tensor.")
     if num_classes == -1:
-        num_classes = int(index.read("one_hot() without num_classes").max()) + 1
+        greatest = int(index.read("one_hot() without num_classes").max())
+        known: Tensor = FUNCTIONAL["one_hot"](tensor, max(greatest + 1, 0))  # which may be planned
+        return known
     return matrix.one_hot(index, max(num_classes, 0))
 
 
@@ -154,13 +156,13 @@ def feature_alpha_dropout(
     return _in_alpha("feature_alpha_dropout", input, shape, p, training, inplace)
 
 
-@public("feature_dropout")
+@public("feature_dropout", replay="draws")
 def feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
     """`dropout` of whole channels of `[N, C, …]`."""
     return _dropped("feature_dropout", input, _channels("feature_dropout", input), p, train, False)
 
 
-@public("feature_dropout_")
+@public("feature_dropout_", replay="draws")
 def feature_dropout_(input: Tensor, p: float, train: bool) -> Tensor:
     """`feature_dropout`, in place."""
     return _dropped("feature_dropout", input, _channels("feature_dropout", input), p, train, True)
@@ -169,11 +171,11 @@ def feature_dropout_(input: Tensor, p: float, train: bool) -> Tensor:
 def _at_top(name: str, function: Callable[..., Tensor]) -> None:
     """`torch.dropout(input, p, train)` and `torch.dropout_`, which works in place."""
 
-    @public(name)
+    @public(name, replay="draws")
     def out_of_place(input: Tensor, p: float, train: bool) -> Tensor:
         return function(input, p, train)
 
-    @public(f"{name}_")
+    @public(f"{name}_", replay="draws")
     def in_place(input: Tensor, p: float, train: bool) -> Tensor:
         return function(input, p, train, True)
 

@@ -16,7 +16,6 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored, warn
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime.eager.replay import name_history
 from retrograd.runtime.functions import joining
 from retrograd.runtime.functions.creation import finished
 from retrograd.runtime.functions.factoring import svdvals
@@ -52,7 +51,7 @@ def range_(start: Any, end: Any, step: Any = 1, *, dtype: object = None, **optio
 # ---- norms -------------------------------------------------------------------------------------------------
 
 
-@public("frobenius_norm")
+@public("frobenius_norm", replay=True)
 def frobenius_norm(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
     """The root of the sum of squares along one axis or two, or all over if none is named."""
     axes = list(dim) if isinstance(dim, Sequence) else [dim]
@@ -74,7 +73,7 @@ def nuclear_norm(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tenso
     return moves.unsqueeze(found, sorted(axes)) if keepdim else found
 
 
-@public("norm_except_dim")
+@public("norm_except_dim", replay=True)
 def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
     """The norm of each slice along `dim`, in a shape that broadcasts; of all elements if `dim` is -1."""
     if dim == -1:
@@ -86,34 +85,30 @@ def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
 # ---- parts with memory of their own ------------------------------------------------------------------------
 
 
-def _copies(parts: Sequence[Tensor], name: str, input: Tensor) -> tuple[Tensor, ...]:
+def _copies(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The parts, each a result of its own and no view, so that all of them may be changed in place."""
-    found = tuple(part.clone() for part in parts)
-    for part in found:
-        name_history(part, name, (input,))
-    return found
+    return tuple(part.clone() for part in parts)
 
 
-@public("unsafe_split", method=True)
+@public("unsafe_split", method=True, replay=True, shown="UnsafeSplitBackward0")
 def unsafe_split(input: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
     """`split` into parts that are no views."""
-    return _copies(joining.split(input, split_size, dim), "UnsafeSplitBackward0", input)
+    return _copies(joining.split(input, split_size, dim))
 
 
-@public("unsafe_split_with_sizes", method=True)
+@public("unsafe_split_with_sizes", method=True, replay=True, shown="UnsafeSplitWithSizesBackward0")
 def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """`split_with_sizes` into parts that are no views."""
-    parts = joining.split_with_sizes(input, split_sizes, dim)
-    return _copies(parts, "UnsafeSplitWithSizesBackward0", input)
+    return _copies(joining.split_with_sizes(input, split_sizes, dim))
 
 
-@public("unsafe_chunk", method=True)
+@public("unsafe_chunk", method=True, replay=True, shown="UnsafeSplitBackward0")
 def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """`chunk` into parts that are no views."""
-    return _copies(joining.chunk(input, chunks, dim), "UnsafeSplitBackward0", input)
+    return _copies(joining.chunk(input, chunks, dim))
 
 
-@public("slice_copy")
+@public("slice_copy", replay=True, shown="SliceBackward0_copy")
 def slice_copy(
     input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
@@ -122,16 +117,16 @@ def slice_copy(
     if step <= 0:
         raise ArgumentError(mirrored("slice step must be positive"))
     part = input[(slice(None),) * axis + (slice(start, end, step),)]
-    return _copies([part.contiguous()], "SliceBackward0_copy", input)[0]
+    return _copies([part.contiguous()])[0]
 
 
-@public("as_strided_copy")
+@public("as_strided_copy", shown="AsStridedBackward0_copy")
 def as_strided_copy(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
     """`as_strided`, with memory of its own."""
     part = as_strided(input, size, stride, storage_offset).contiguous()
-    return _copies([part], "AsStridedBackward0_copy", input)[0]
+    return _copies([part])[0]
 
 
 # ---- in place ----------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def _entered(name: str) -> Callable[..., Tensor]:
     function = _of_degrees(name) if "polynomial" in name else _of_one(name)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of each element; without a derivative."
-    return public(name, function=False)(function)
+    return public(name, function=False, replay=True)(function)
 
 
 PHYSICS = {name: _entered(name) for name in FUNCTIONS}

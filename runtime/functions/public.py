@@ -127,7 +127,7 @@ def viewing(f: F) -> F:
 def written(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The method that writes what the function gives into the tensor itself."""
 
-    shown = grad_names.FUNCTIONS.get(name) or grad_names.FUNCTIONS.get(name[:-1], "")
+    shown = _shown_in_place(name)
 
     def write(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         result = f(input, *args, **kwargs)
@@ -137,7 +137,16 @@ def written(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     write.__name__ = write.__qualname__ = name
     write.__doc__ = f"`{name[:-1]}`, in place."
-    return late(write, lambda: change(planned(write, planner="updates"), planned(f, shown), assign))
+    return late(write, partial(overwriting, f, name[:-1], write))
+
+
+def overwriting(f: Callable[..., Tensor], name: str, write: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """What `write` does, which is what `f` of this name does, in place."""
+    return change(planned(write, planner="updates"), planned(f, _shown_in_place(f"{name}_")), assign)
+
+
+def _shown_in_place(name: str) -> grad_names.Name:
+    return grad_names.FUNCTIONS.get(name) or grad_names.FUNCTIONS.get(name[:-1], "")
 
 
 def functional(

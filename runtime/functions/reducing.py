@@ -18,7 +18,7 @@ from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 
-@public("index_reduce", method=True, inplace=True)
+@public("index_reduce", method=True, inplace=True, replay=True)
 def index_reduce(
     input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:

@@ -26,7 +26,7 @@ from retrograd.compiler.errors import (
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime.eager.replay import name_history
+from retrograd.runtime import grad_names
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, public, unshared
 from retrograd.runtime.functions.rows import APPLY
@@ -344,22 +344,24 @@ _COPIED = (
 """Views that PyTorch also has as copies: `permute_copy`."""
 
 
-def _own(view: Tensor, input: Tensor) -> Tensor:
-    """A copy of a view of the input, called after it."""
+def _own(view: Tensor) -> Tensor:
+    """A copy of a view."""
     copy: Tensor = view.clone() if view.is_contiguous() else view.contiguous()
-    if view.grad_fn:
-        name_history(copy, f"{view.grad_fn.name()}_copy", (input,))
     return copy
 
 
 def _copying(name: str) -> None:
     def copy(input: Tensor, *args: Any, **kwargs: Any) -> Any:
         found = input[...] if name == "alias" else getattr(input, name)(*args, **kwargs)
-        return tuple(_own(x, input) for x in found) if isinstance(found, tuple) else _own(found, input)
+        return tuple(map(_own, found)) if isinstance(found, tuple) else _own(found)
+
+    def shown(*args: Any, **kwargs: Any) -> str:
+        own = grad_names.FUNCTIONS.get(name, f"{name.capitalize()}Backward0")
+        return f"{grad_names.name_of(own, args, kwargs)}_copy"
 
     copy.__name__ = copy.__qualname__ = f"{name}_copy"
     copy.__doc__ = f"`{name}`, with memory of its own."
-    public(f"{name}_copy", method=name == "narrow")(copy)
+    public(f"{name}_copy", method=name == "narrow", replay=True, shown=shown)(copy)
 
 
 for _name in _COPIED:

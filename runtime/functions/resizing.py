@@ -27,6 +27,7 @@ from retrograd.compiler.errors import (
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.eager.conversion import data_ptr
 from retrograd.runtime.eager.inplace import changed, changed_leaf, check_sealed, check_writable
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.storage import TypedStorage, memory_of
 from retrograd.runtime.functions.creation import array_of, beside, finished
 from retrograd.runtime.functions.public import public, sizes_of
@@ -305,7 +306,7 @@ def dim_order(self: Tensor) -> tuple[int, ...]:
     return tuple(sorted(range(self.ndim), key=lambda k: -steps[k]))
 
 
-method("const_data_ptr")(data_ptr)
+method("const_data_ptr")(calls.told("address", data_ptr))
 
 
 # ---- by a Python function ----------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ def adjoint(input: Tensor) -> Tensor:
     return transpose(input, -2, -1)
 
 
-@public("H", attribute=True, function=False)
+@public("H", attribute=True, function=False, replay=True)
 def H(input: Tensor) -> Tensor:
     """The conjugate transpose of a matrix, which for real numbers is the transpose."""
     if input.ndim not in (0, 2):
@@ -301,7 +301,7 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
     return Size(joined_shape("broadcast_shapes", *((s,) if isinstance(s, int) else tuple(s) for s in shapes)))
 
 
-@public("broadcast_tensors")
+@public("broadcast_tensors", replay=True)
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """Each tensor, expanded to their common shape."""
     given: Sequence[Tensor] = (

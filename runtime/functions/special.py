@@ -29,13 +29,13 @@ def _incomplete(name: str, upper: bool, input: Tensor, other: Tensor) -> Tensor:
     return apply(IncompleteGamma(upper), a, x)
 
 
-@public("igamma", method=True, inplace=True)
+@public("igamma", method=True, inplace=True, replay=True)
 def igamma(input: Tensor, other: Tensor) -> Tensor:
     """The regularized lower incomplete gamma function of a concentration and a place."""
     return _incomplete("igamma", False, input, other)
 
 
-@public("igammac", method=True, inplace=True)
+@public("igammac", method=True, inplace=True, replay=True)
 def igammac(input: Tensor, other: Tensor) -> Tensor:
     """The regularized upper incomplete gamma function, `1 - igamma`."""
     return _incomplete("igammac", True, input, other)

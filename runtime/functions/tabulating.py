@@ -185,7 +185,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
 # ---- numbers taken apart -----------------------------------------------------------------------------------
 
 
-@public("frexp", method=True)
+@public("frexp", method=True, replay=True)
 def frexp(input: Tensor) -> Any:
     """Mantissas, of absolute value in [1/2, 1), and exponents: `input = mantissa · 2 ^ exponent`."""
     if not input.is_floating_point():
@@ -193,7 +193,7 @@ def frexp(input: Tensor) -> Any:
     return pair("frexp", apply(floats.Mantissa(), input), apply(floats.Exponent(), input))
 
 
-@public("nextafter", method=True, inplace=True)
+@public("nextafter", method=True, inplace=True, replay=True)
 def nextafter(input: Tensor, other: Tensor) -> Tensor:
     """The number next to each element on the way to that of `other`."""
     a, b = broadcast_tensors(*promoted(input, other))

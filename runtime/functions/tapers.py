@@ -75,7 +75,7 @@ for _name, _amplitudes in COSINES.items():
 _window("bartlett_window", _triangle, "A triangle from 0 to 1 and back.")
 
 
-@public("kaiser_window")
+@public("kaiser_window", replay="copy")
 def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0, **options: Any) -> Tensor:
     """`I0(β·√(1 − t²)) / I0(β)`, t from −1 to 1 (Kaiser and Schafer, 1980)."""
     i0 = pointwise.FUNCTIONS["i0"]

@@ -41,10 +41,11 @@ class _Handler(ctypes.Structure):
 
 @functools.cache
 def symbols() -> dict[str, int]:
-    """What `making.py` links, by name."""
+    """What `making.py` and who makes copies link, by name."""
     return {
         "numpy_array_type": id(np.ndarray),
         "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
+        "numpy_new_copy": numpy_function("PyArray_NewCopy"),
         "numpy_handler": id(_handler()),
         "retrograd_allocate": _library().address("retrograd_allocate"),
         "retrograd_free": _library().address("retrograd_free"),

@@ -54,6 +54,9 @@ ARENA_KEPT = 256 << 20
 HUGE_FROM = 2 * HUGE_PAGE
 """Bytes from which on an arena is in huge pages."""
 
+IN_ORDER, AS_IT_LIES = 0, 2
+"""NumPy's names for orders in memory of what is copied."""
+
 
 # --- outputs ----------------------------------------------------------------------------------------------
 @inlined
@@ -137,6 +140,18 @@ def size_of(array: NdArray) -> int:
     for axis in range(array.ndim):
         size *= array.shape[axis]
     return size
+
+
+@native
+def is_dense(array: NdArray) -> bool:
+    """Whether the elements fill a piece of memory, each its own place, whatever the order of the axes."""
+    filled = cast(Dtype, array.dtype).itemsize
+    for _ in range(array.ndim):
+        for axis in range(array.ndim):
+            if array.shape[axis] > 1 and array.strides[axis] == filled:
+                filled *= array.shape[axis]
+                break
+    return filled == size_of(array) * cast(Dtype, array.dtype).itemsize
 
 
 @native

@@ -8,6 +8,7 @@ from __future__ import annotations
 from retrograd.compiler.native.language import Array, Byte, Float32, cast, exported, external, native, stack
 from retrograd.runtime.eager.instant.operands import (
     COUNT,
+    is_on,
     is_plain,
     let_go,
     looked_at,
@@ -19,6 +20,8 @@ from retrograd.runtime.eager.instant.operands import (
 from retrograd.runtime.eager.instant.records import MOST, Asked, Function
 from retrograd.runtime.native.grammar import ALIGNED
 from retrograd.runtime.native.objects import (
+    FALSE,
+    TRUE,
     NdArray,
     Object,
     Py_DecRef,
@@ -120,6 +123,24 @@ def retrograd_constant(
 ) -> Object | None:
     """What the record holds, whatever the arguments."""
     return shared(function.asked.answer)
+
+
+@exported
+def retrograd_is_on(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """Whether the field of `modes` that the record names is on, or the other, if there is one."""
+    asked = function.asked
+    plain = nargs & COUNT == 0 and names is None
+    return or_slow(mode_of(asked) if plain else None, asked.slow, args, nargs, names)
+
+
+@native
+def mode_of(asked: Asked) -> Object | None:
+    if is_on(asked.answer):
+        return shared(TRUE)
+    other = asked.compute
+    return shared(TRUE if other is not None and is_on(other) else FALSE)
 
 
 # ---- a truth about all elements ----------------------------------------------------------------------------

@@ -51,6 +51,7 @@ from retrograd.runtime.eager.instant.records import (
 )
 from retrograd.runtime.eager.instant.views import NO_TEXT
 from retrograd.runtime.native.grammar import WRITEABLE
+from retrograd.runtime.native.making import AS_IT_LIES
 from retrograd.runtime.native.objects import (
     NONE,
     TRUE,
@@ -72,8 +73,6 @@ from retrograd.runtime.native.objects import (
 
 OP_NODE = external(Object, "op_node_type")
 COPY_SLICES, COPY_SLICES_NAME = external(Object, "copy_slices_type"), external(Object, "copy_slices_name")
-AS_IT_LIES = 2
-"""NumPy's name for the order in memory of what is copied."""
 
 
 @exported

@@ -159,12 +159,10 @@ def _affine(standardised: Function) -> Function:
 
 @cache
 def _function(loop: _Loop, dtype: np.dtype[Any], axes: int) -> Function:
-    """The loop as a function of arrays, of which so many last axes are a row. Those that do not lie in order
-    are copied first.
-    """
+    """The loop as a function of arrays, of which so many last axes are a row."""
 
     def linked(x: Array) -> Array:
-        """The first call, and those of NumPy's scalars and of arrays that do not lie in order."""
+        """The first call, the first of much, and those of NumPy's scalars."""
         x = np.asarray(x)
         if not words[place(Looped, "loop")]:
             made = instance(loop.function, "loop", **_KINDS[dtype], **loop.bound)
@@ -173,13 +171,7 @@ def _function(loop: _Loop, dtype: np.dtype[Any], axes: int) -> Function:
             words[place(Looped, "loop")] = library.address("loop")
         if x.size >= MUCH:
             words[place(Looped, "parallel")] = cpu.parallel()
-        if x.flags.c_contiguous and x.flags.aligned:
-            return native(x)
-        order = (
-            sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])) if axes == _ALL else range(x.ndim)
-        )
-        found = native(np.array(x.transpose(order), order="C"))
-        return found.transpose(np.argsort(order))
+        return native(x)
 
     kept: list[object] = [linked]
     words = words_of(Looped, slow=id(linked), axes=axes, apart=axes == _ALL, bytes=dtype.itemsize)

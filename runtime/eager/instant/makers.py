@@ -19,7 +19,7 @@ from retrograd.compiler.native.language import (
 from retrograd.runtime.eager.instant.operands import boxed, is_array, looked_at, marked, or_slow, shared
 from retrograd.runtime.eager.instant.records import MUCH, Function, Loop, Looped
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
-from retrograd.runtime.native.making import empty_array, size_of
+from retrograd.runtime.native.making import AS_IT_LIES, IN_ORDER, empty_array, is_dense, size_of
 from retrograd.runtime.native.objects import (
     Memory,
     NdArray,
@@ -32,6 +32,7 @@ from retrograd.runtime.native.objects import (
     PyObject_CallNoArgs,
     PyType_GenericAlloc,
     Tuple,
+    numpy_new_copy,
 )
 
 SIZE = external(Object, "size_type")
@@ -106,11 +107,25 @@ def retrograd_rows(function: Function, args: Array[Object], nargs: int, names: T
 @native
 def looped_over(looped: Looped, array: NdArray) -> NdArray | None:
     """What the record's loop gives, if it is there already and the array lies in order."""
-    loop, parallel, size = looped.loop, looped.parallel, size_of(array)
-    if loop is None or not has(array, CONTIGUOUS | ALIGNED) or (size >= MUCH and parallel is None):
+    size = size_of(array)
+    if looped.loop is None or (size >= MUCH and looped.parallel is None):
         return None
-    made = empty_array(array.dtype, array.ndim, array.shape, None)
-    if made is None or size == 0:
+    if has(array, ALIGNED) and (has(array, CONTIGUOUS) or (looped.apart != 0 and is_dense(array))):
+        return made_by(looped, array, size)
+    copy = numpy_new_copy(array, AS_IT_LIES if looped.apart != 0 else IN_ORDER)
+    if copy is None:
+        return None
+    made = made_by(looped, copy, size)
+    Py_DecRef(copy)
+    return made
+
+
+@native
+def made_by(looped: Looped, array: NdArray, size: int) -> NdArray | None:
+    """What the loop gives for an array whose rows lie one behind the other, with the array's own steps."""
+    loop, parallel = looped.loop, looped.parallel
+    made = empty_array(array.dtype, array.ndim, array.shape, array.strides)
+    if made is None or size == 0 or loop is None:
         return made
     columns = 1
     for axis in range(max(0, array.ndim - looped.axes), array.ndim):

@@ -279,6 +279,17 @@ def retrograd_history(
 
 
 @exported
+def retrograd_output_number(
+    function: Function, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """Which output of the node that made a Tensor it is, where none did."""
+    return looked_at(
+        function.step, args, nargs, names,
+        lambda x, array: PyLong_FromLongLong(0) if is_leaf(x) else None,
+    )  # fmt: skip
+
+
+@exported
 def retrograd_is_leaf(
     function: Function, args: Array[Object], nargs: int, names: Tuple | None
 ) -> Object | None:
