@@ -144,13 +144,20 @@ LATE = {
 
 def _publish(module: ModuleType, name: str) -> None:
     """Have the classes of a room, and of those below it, say the names under which users find them. Who looks
-    for a class's source or annotations finds its module under that name."""
+    for a class's source or annotations finds its module under that name. Those of other rooms, which it uses,
+    keep theirs: in the native language annotations have meaning where they are written."""
     sys.modules.setdefault(name, module)
     for label, found in list(vars(module).items()):
-        if isinstance(found, type) and found.__name__ == label and found.__module__.startswith(_OWN):
+        own = isinstance(found, type) and _room(found.__module__) == _room(module.__name__)
+        if own and found.__name__ == label:
             _say(found, module, name)
         elif isinstance(found, ModuleType) and found.__name__ == f"{module.__name__}.{label}":
             _publish(found, f"{name}.{label}")
+
+
+def _room(name: str) -> str:
+    """The room that a module, given by its name, is of."""
+    return ".".join(name.split(".")[:3])
 
 
 def _say(cls: type, module: ModuleType, name: str) -> None:
@@ -162,7 +169,6 @@ def _say(cls: type, module: ModuleType, name: str) -> None:
         cls.__firstlineno__ = line  # type: ignore[attr-defined]  # Python 3.13's
 
 
-_OWN = f"{__name__}.runtime."
 for _class in (
     dtype,
     device,

@@ -148,6 +148,11 @@ ALIKE = lines("""
     x = t.zeros(3); i = t.tensor([0, 0, 1]); v = t.ones(3, requires_grad=True); x.put(i, v)
     v = t.ones(2, requires_grad=True); i = v.long(); t.autograd.grad(t.zeros(2).scatter(0, i, v * 2).sum(), v)
     v = t.ones(2, requires_grad=True); i = v.long(); t.autograd.grad(t.zeros(2).put(i, v * 2).sum(), v)
+    x = t.ones(2, 3); t.matmul(x, x.T, out=t.zeros(2, 2)), t.cat([x, x], out=t.zeros(4, 3))
+    x = t.ones(2, 3); t.sum(x, 1, out=t.zeros(2)), t.sum(x, 1, out=t.zeros(2).long())
+    x = t.tensor([[3.0, 1.0, 2.0]]); tuple(t.sort(x, out=(t.zeros(1, 3), t.zeros(1, 3).long())))
+    x = t.ones(3, 3) + t.eye(3); t.linalg.inv(x, out=t.zeros(3, 3)), t.where(x > 1, x, -x, out=t.zeros(3, 3))
+    x = t.ones(3); t.lerp(x, 2 * x, 0.5, out=x), t.nan_to_num(x, out=t.zeros(3))
     v = t.ones((), requires_grad=True); t.autograd.grad(t.zeros(2).index_put((t.tensor([1, 1]),), v).sum(), v)
 """)
 """Values, dtypes and strides."""

@@ -76,6 +76,21 @@ def parts_of_expanded_tensors(t: Any) -> Any:
     return x.tolist(), wide.tolist(), filled.tolist(), filled.zero_().tolist(), wide.stride()
 
 
+def results_into_tensors_of_other_shapes(t: Any) -> Any:
+    x = t.tensor([[3.0, 1.0], [2.0, 4.0]])
+    pair = t.empty(0), t.empty(0, dtype=t.int64)
+    best = t.max(x, 1, out=pair)
+    made = [t.empty(0) for _ in range(8)]
+    same = [
+        t.add(x, x, out=made[0]), t.mm(x, x, out=made[1]), t.sum(x, 0, out=made[2]),
+        t.stack([x, x], out=made[3]), t.arange(3, out=made[4]), t.eye(2, out=made[5]),
+        t.special.gammainc(x, x, out=made[6]), t.linalg.det(x, out=made[7]),
+    ]  # fmt: skip
+    part = t.zeros(3, 3)
+    t.exp(x, out=part[:2, 1:])
+    return [a is b for a, b in zip(same, made)], made, best[0] is pair[0], pair, part
+
+
 def names_of_second_derivatives(t: Any) -> Any:
     rows: list[Program] = [
         lambda x: x**3, lambda x: 2**x, t.sigmoid, t.tanh, t.relu, t.exp, lambda x: x.softmax(0) + x, t.asinh,
@@ -104,7 +119,7 @@ def shown(value: Any) -> Any:
     [
         views_without_grad, views_for_inference, drawn_numbers,
         a_view_without_grad_is_not_changed_with_it, distinct_elements, parts_of_expanded_tensors,
-        names_of_second_derivatives,
+        names_of_second_derivatives, results_into_tensors_of_other_shapes,
     ],
 )  # fmt: skip
 def test_a_program_sees_what_it_sees_with_pytorch(torch: ModuleType, program: Program) -> None:

@@ -214,6 +214,9 @@ def _found(
     seen[key] = times + 1
     if times < (_OFTEN if float in key else 1):
         return None
+    if kwargs.get("out") is not None:  # which is not only read
+        plans[key] = False
+        return False
     plan: Plan | Literal[False]
     try:
         plan = planner(f, args, kwargs, name_of(shown, args, kwargs)) or False

@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any
 
 from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.functions.outputs import knows_out, takes_out, without_out, written_out
 from retrograd.runtime.functions.telling import known, tell, wrong
 
 Check = Callable[[Sequence[Any], Mapping[str, Any]], None]
@@ -48,12 +49,17 @@ def admission(name: str, called: Iterable[str]) -> Check:
 def admitting(name: str, f: Callable[..., Any], *others: str) -> Callable[..., Any]:
     """The function of this name, and of `others`, at the top, on Tensors and in `special`: what PyTorch's
     parser does not take is refused, and errors are told as PyTorch tells them."""
-    admit = admission(name, [area + each for area in ("", "Tensor.", "special.") for each in (name, *others)])
+    called = [area + each for area in ("", "Tensor.", "special.") for each in (name, *others)]
+    admit = admission(name, called)
 
     @wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
         admit(args, kwargs)
         try:
+            if "out" in kwargs and not knows_out(f) and takes_out(called):
+                rest, out = without_out(kwargs, False)
+                result = f(*args, **rest)
+                return result if out is None else written_out(out, result)
             return f(*args, **kwargs)
         except Exception as error:
             tell(error, name, args, kwargs)

@@ -32,6 +32,7 @@ from retrograd.runtime.eager.replay import called, name_history, planned
 from retrograd.runtime.functions.admission import admission
 from retrograd.runtime.functions.conditions import CONDITIONS, unmet
 from retrograd.runtime.functions.kernels import check_kernel
+from retrograd.runtime.functions.outputs import takes_out, without_out, written_out
 from retrograd.runtime.functions.precisions import LISTED
 from retrograd.runtime.functions.telling import not_a_tensor, told
 from retrograd.runtime.modes import STATE
@@ -190,8 +191,12 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
     tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
     admit, condition = admission(name, also), CONDITIONS.get(name)
 
+    has_out = "out" in parameters
+
     def call(*args: Any, **kwargs: Any) -> Any:
-        asked, said = args, kwargs
+        asked, said, out = args, kwargs, None
+        if "out" in kwargs and not has_out and takes_out(also):
+            kwargs, out = without_out(kwargs, "dtype" in (options or parameters))
         if kwargs:
             if spread in kwargs or not aliases.keys().isdisjoint(kwargs):
                 kwargs = {aliases.get(key, key): value for key, value in kwargs.items()}
@@ -212,7 +217,8 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
         if condition is not None and (error := unmet(condition, parameters, spread, args, kwargs)):
             raise error
         try:
-            return f(*args, **kwargs) if kwargs else f(*args)
+            result = f(*args, **kwargs) if kwargs else f(*args)
+            return result if out is None else written_out(out, result)
         except Exception as error:
             _tell(error, name, f, asked, said)
 

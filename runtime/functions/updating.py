@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
-from retrograd.compiler.errors import DeviceError, DtypeError, GradientError, mirrored
+from retrograd.compiler.errors import DeviceError, DtypeError, GradientError, mirrored, warn
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime import grad_names, tracing
 from retrograd.runtime.eager.copying import clone
@@ -113,7 +113,7 @@ def _there(row: Elementwise, x: Tensor, args: Sequence[Any], kwargs: dict[str, A
 
 
 def write_out(out: Tensor, result: Tensor) -> Tensor:
-    """What `out=` asks for."""
+    """What `out=` asks for. A Tensor of another shape gets that of the result, as in PyTorch."""
     if STATE.grad and (out._requires_grad or result._requires_grad):
         site = call_site("out", outside=True)
         raise GradientError(
@@ -124,4 +124,18 @@ def write_out(out: Tensor, result: Tensor) -> Tensor:
         )
     check_category(out, result)
     check_place(out, result)
+    if out.shape != result.shape and STATE.trace is None:
+        _resize(out, result)
     return assign(out, result)
+
+
+def _resize(out: Any, result: Tensor) -> None:
+    if out.numel():
+        warn(
+            "An output with one or more elements was resized since it had shape "
+            f"{list(out.shape)}, which does not match the required output shape {list(result.shape)}. This "
+            "behavior is deprecated, and in a future PyTorch release outputs will not be resized unless they "
+            "have zero elements. You can explicitly reuse an out tensor t by resizing it, inplace, to zero "
+            "elements with t.resize_(0)."
+        )
+    out.resize_(result.shape)
