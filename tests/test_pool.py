@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,10 +71,13 @@ define void @nested(ptr %args) nounwind {
 Repeat = Callable[[int, int], NDArray[np.int64]]
 
 
-@pytest.fixture
-def library() -> Iterator[cpu.Library]:
+BRIEF = COUNT.replace("@retrograd_parallel(", "@retrograd_parallel_brief(")
+
+
+@pytest.fixture(params=[COUNT, BRIEF], ids=["", "brief"])
+def library(request: pytest.FixtureRequest) -> Iterator[cpu.Library]:
     before = cpu.get_num_threads()
-    yield cpu.load(assemble(COUNT, Target.host()))
+    yield cpu.load(assemble(request.param, Target.host()))
     cpu.set_num_threads(before)
 
 
@@ -113,19 +117,19 @@ def test_the_number_of_threads_may_change_between_calls(repeat: Repeat) -> None:
         assert (repeat(8, 50) == 50).all()
 
 
-def in_a_new_process(count: int, times: int, then: str, first: str = "") -> str:
+def in_a_new_process(count: int, times: int, then: str, first: str = "", text: str = "COUNT") -> str:
     """What a program prints that calls so often with so many threads, and then looks at `workers`, by their
     numbers for the system."""
     program = f"""
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np
-from test_pool import COUNT
+from test_pool import BRIEF, COUNT
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.runtime.native import cpu
 {first}
 cpu.set_num_threads({count})
-library = cpu.load(assemble(COUNT, Target.host()))
+library = cpu.load(assemble({text}, Target.host()))
 address, before = library.address("repeat"), set(os.listdir("/proc/self/task"))
 counts, sizes = np.zeros(8, np.int64), np.array([8, {times}])
 cpu.call(address, [counts.ctypes.data, sizes.ctypes.data, sizes.ctypes.data + 8])
@@ -143,6 +147,12 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="threads are looke
 @on_linux
 def test_threads_start_at_the_first_parallel_call_and_are_as_many_as_asked() -> None:
     assert in_a_new_process(4, 10, "print(len(workers))") == "3\n"
+
+
+@on_linux
+@pytest.mark.parametrize(("times", "workers"), [(1, 0), (1000, 2)])
+def test_brief_jobs_get_workers_only_where_they_come_thick(times: int, workers: int) -> None:
+    assert in_a_new_process(3, times, "print(len(workers))", text="BRIEF") == f"{workers}\n"
 
 
 @on_linux
@@ -206,6 +216,34 @@ def test_the_portable_way_to_sleep_works_too() -> None:
         parallel(ctypes.cast(block, ctypes.c_void_p), None, 8)
         assert (counts == turn + 1).all()
         threading.Event().wait(0.001)
+
+
+def test_brief_jobs_are_not_shared_after_a_worker_was_away() -> None:
+    other, caller, ran = cpu.make_pool(), threading.get_ident(), list[int]()
+    ctypes.CFUNCTYPE(None, ctypes.c_int32)(other.address("retrograd_pool_resize"))(2)
+    signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    helped = threading.Event()
+
+    def run(env: int, index: int) -> None:
+        ran.append(threading.get_ident())
+        if ran[-1] == caller:
+            helped.wait(1.0)
+        else:
+            helped.set()
+            time.sleep(0.005)
+
+    block = ctypes.cast(ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(run), ctypes.c_void_p)
+    waking, brief = (signature(other.address(f"retrograd_parallel{name}")) for name in ("", "_brief"))
+    for _ in range(100):  # until the worker is met awake
+        waking(block, None, 2)
+        ran.clear()
+        brief(block, None, 2)
+        if set(ran) != {caller}:
+            break
+    assert set(ran) != {caller}
+    ran.clear()
+    brief(block, None, 8)
+    assert ran == [caller] * 8
 
 
 @pytest.mark.parametrize(

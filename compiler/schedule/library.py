@@ -38,7 +38,7 @@ from retrograd.compiler.schedule.sharing import (
     whole,
 )
 from retrograd.compiler.schedule.split import is_split
-from retrograd.compiler.schedule.tasks import LIGHT, PARALLEL_PRODUCTS, TASK_PRODUCTS, work
+from retrograd.compiler.schedule.tasks import BRIEF_BYTES, LIGHT, PARALLEL_PRODUCTS, TASK_PRODUCTS, work
 from retrograd.compiler.schedule.tiles import OFTEN, SECOND_LEVEL, Shape, is_exact, is_reused, tile_shape
 
 _SWEPT, _TWICE = 32, 32
@@ -49,6 +49,8 @@ _PAGE = 4096
 """Bytes of each row that belong to a sweep, at most: those of a page."""
 _SWEEPS = 4
 """Sweeps that there should be, for threads to share."""
+_QUARTERS = 4
+"""Tasks of a brief product."""
 
 
 def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...] | None:
@@ -76,7 +78,8 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
         panels = _panels(c, rows) if copies_left else None
         for k, each in enumerate(columns):
             part = _part(c, rows, each)
-            plan = _plan(c, shape, lanes, rows, each, copies_left, copies_right or shallow, shallow, swept)
+            copies = copies_left, copies_right or shallow
+            plan = _plan(c, shape, lanes, rows, each, *copies, shallow, swept, split)
             plan = replace(plan, split=split and is_split(part, machine, _direct(part) is not None))
             result.append(_routine(part, plan, panels, copied=k > 0))
     return tuple(result)
@@ -151,8 +154,10 @@ def _plan(
     copies_right: bool,
     shallow: bool,
     swept: bool,
+    split: bool,
 ) -> Plan:
-    """The items, and the tasks for threads, of these blocks and panels."""
+    """The items, and the tasks for threads, of these blocks and panels. A brief product is cut in quarters of
+    which a thread takes the upper ones, as of the product before: what it wrote there is in its cache."""
     batch, tile = c.batch[0].extent, rows.size * columns.size
     out = _direct(c)
     waits = shape.depth < c.inner.extent or out is None or out.index.stride(c.column) not in (0, 1)
@@ -160,9 +165,14 @@ def _plan(
     if swept:
         page = max(1, _PAGE // (columns.size * c.out.dtype.itemsize))
         beside = min(page, -(-columns.count // _SWEEPS))
+    count = tile * columns.count * rows.count * c.inner.extent
+    brief = batch == 1 and count < PARALLEL_PRODUCTS and count * c.out.dtype.itemsize >= BRIEF_BYTES
+    brief = brief and not swept and not split
+    if brief and not copies_right:
+        beside = -(-columns.count // 2)
     panels = -(-columns.count // beside)
     products = tile * beside * c.inner.extent
-    sharing = Sharing.CHUNKS if shape.depth < c.inner.extent else Sharing.BLOCKS
+    sharing = Sharing.CHUNKS if shape.depth < c.inner.extent or brief else Sharing.BLOCKS
     if copies_right:
         sharing = Sharing.PANELS
     bytes_ = tile * c.out.dtype.itemsize
@@ -170,6 +180,8 @@ def _plan(
     if batch == 1 and products * panels * rows.count >= PARALLEL_PRODUCTS and panels * rows.count > 1:
         most = max(1, SECOND_LEVEL // bytes_)
         size, share = min(size, most, blocks_of_task(rows, panels, products, sharing)), 1
+    if brief:
+        size, share = rows.count if copies_right else -(-rows.count * panels // _QUARTERS), 1
     if swept:
         size = rows.count
     elif waits:

@@ -18,6 +18,9 @@ from retrograd.compiler.schedule.panels import Pieces, at
 PARALLEL_PRODUCTS = 1 << 19
 """A product is shared among threads from so many multiplications on."""
 TASK_PRODUCTS = 1 << 18
+BRIEF_BYTES = 1 << 20
+"""The library shares a smaller one, too, among threads that are awake: one of so many multiplications, times
+the bytes of an element."""
 PARALLEL_SUMS = 1 << 16
 """Sums are shared among threads from so many elements on."""
 FUNCTION, LIGHT = 20, 3

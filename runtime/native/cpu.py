@@ -29,9 +29,9 @@ from retrograd.runtime.native.host import host
 from retrograd.runtime.native.sleeping import parts_of_pool
 
 _PARALLEL = "retrograd_parallel"
-_OF_POOL = (_PARALLEL, "retrograd_threads")
+_OF_POOL = (_PARALLEL, f"{_PARALLEL}_brief", "retrograd_threads")
 _ROUTINES = re.compile(
-    rb"retrograd_(?:parallel|threads|script|product|amx|huge_(?:angle|quotient)_f\d\d|(?:turn|flip|pick)_f\d\dx\d+|"
+    rb"retrograd_(?:parallel(?:_brief)?|threads|script|product|amx|huge_(?:angle|quotient)_f\d\d|(?:turn|flip|pick)_f\d\dx\d+|"
     rb"copy_f\d\dx\d+_\d+|tile_f\d\dx\d+_\d+x\d+(?:_far)?(?:_new)?(?:_edge)?)(?=\0)"
 )
 """Names of the library's routines in object code."""

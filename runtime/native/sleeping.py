@@ -235,7 +235,7 @@ def parts_of_pool(triple: str, sleep: str | None = None) -> tuple[Functions, dic
     architecture = triple.partition("-")[0]
     name = next((name for name in ("linux", "darwin") if name in triple), triple)
     system = _SYSTEMS[architecture, name]
-    called = (pool.retrograd_parallel, pool.retrograd_threads)
+    called = (pool.retrograd_parallel, pool.retrograd_parallel_brief, pool.retrograd_threads)
     own = (*called, pool.retrograd_pool_resize, pool.retrograd_pool_mode, pool.retrograd_pool_reset)
     numbers = {"clock": system.monotonic_clock, "futex": system.futex_call}
     return (*_WAYS[sleep or system.sleep], system.relax, *own), numbers

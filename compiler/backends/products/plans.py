@@ -20,6 +20,8 @@ _COPIED_TOGETHER = 1024
 """Elements side by side of several blocks of the left operand that are copied together."""
 _PARALLEL_COPY = 1 << 16
 """Elements from which on threads share the copying, and of a task that there is then, or a little more."""
+_QUICK = 1 << 19
+"""Multiplications of a product that takes no longer than to wake a worker, at most."""
 _NEAR = 24 << 10
 """Bytes of a panel of the right operand that stays in the first-level cache, at most, beside what else comes
 by. To fetch it ahead all the same takes up to a tenth more time; so it does where a tile has few rows, which
@@ -125,8 +127,9 @@ def _sizes(s: Routine) -> dict[str, Word]:
     chunks, groups = plan.chunks(rows), plan.groups(columns)
     items = s.batch.extent * chunks * groups
     tasks = -(-items // plan.share) if plan.share else 1
+    brief = s.batch.extent * rows * columns * s.inner.extent < _QUICK
     return {
-        "parallel": "retrograd_parallel" if tasks > 1 else 0,
+        "parallel": f"retrograd_parallel{'_brief' * brief}" if tasks > 1 else 0,
         "tasks": tasks, "share": plan.share or items, "items": items,
         "chunks": chunks, "groups": groups, "rowwise": int(plan.rowwise),
         "blocks": -(-rows // plan.rows), "size": plan.size, "rows": plan.rows, "row_extent": rows,
