@@ -409,6 +409,8 @@ MORE = (
     ("positive", "T.positive(x)", 1),
     ("real", "x.real", 1),
     ("exp of a transposed", "m4.t().exp()", 1),
+    ("clamp of a transposed", "m4.t().clamp(0, 1)", 1),
+    ("softplus of a transposed", "F.softplus(m4.t())", 1),
     ("gelu of a slice", "F.gelu(m4[:, :2])", 1),
     ("silu of a transposed and backward", "F.silu(v.t()).sum().backward()", 1),
     ("t().contiguous()", "m4.t().contiguous()", 1),

@@ -690,6 +690,13 @@ LAYOUTS = (
         "F.elu(x)",
         "F.silu(x)",
         "x.sigmoid()",
+        "F.leaky_relu(x)",
+        "F.softplus(x)",
+        "F.hardtanh(x)",
+        "x.clamp(0, 1)",
+        "F.threshold(x, 0.1, 2.0)",
+        "x.lerp(x.contiguous() * 2, 0.5)",
+        "x.contiguous().addcmul(x, x)",
     ],
 )
 def test_values_and_slopes_lie_as_in_pytorch(formula: str, layout: str, torch: Any) -> None:

@@ -128,6 +128,20 @@ def lay(rule: Rule, result: Any, operands: Sequence[Tensor]) -> Any:
     return result
 
 
+FOLLOWING = (as_input, pointwise_strides)
+"""Rules by which a result lies like a first operand of its shape."""
+
+
+def lies_like(result: Tensor, operand: Tensor) -> bool:
+    """Whether a new result has the shape and the strides of an operand."""
+    made: Any = result._value
+    given: Any = operand._value
+    return type(made) is type(given) is np.ndarray and (made.shape, made.strides) == (
+        given.shape,
+        given.strides,
+    )
+
+
 def _relaid(array: Any, strides: Strides) -> Any:
     """A copy with such strides, that leave no gaps."""
     outwards = sorted(range(array.ndim), key=lambda axis: -strides[axis])

@@ -33,6 +33,7 @@ from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, reco
 from retrograd.runtime.eager.views import InferenceView, View
 from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.small import program as small
+from retrograd.runtime.native.small.steps import LAYING
 from retrograd.runtime.strided import DeviceArray, Layout, following, moved_strides, pointwise_strides
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
 from retrograd.runtime.tracing import Trace
@@ -105,7 +106,8 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
 def _function(op: Op, arrays: Sequence[Any]) -> Callable[..., Any]:
     """What computes the op of such arrays."""
     compute = one_op.value(op, arrays) or small.value(op, arrays) or loops.of_op(op, arrays) or op.evaluate
-    return following(compute) if _keeps_order(op, [type_of(x) for x in arrays]) else compute
+    kept = compute not in LAYING and _keeps_order(op, [type_of(x) for x in arrays])
+    return following(compute) if kept else compute
 
 
 def _keeps_order(op: Op, types: Sequence[Type]) -> bool:
@@ -124,7 +126,7 @@ def step(
     if kind.is_view and by is None:
         return calls.view(op, kind, _view_step(op, out, shown), shown, differentiable)
     compute = by or computing(op, types)
-    if _keeps_order(op, types):
+    if compute not in LAYING and _keeps_order(op, types):
         compute = following(compute)
 
     def told(values: Sequence[Value]) -> Any:

@@ -25,7 +25,7 @@ from retrograd.runtime import device as devices
 from retrograd.runtime import tracing
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.lying import lay, rule_of, scattered
+from retrograd.runtime.eager.lying import FOLLOWING, lay, lies_like, rule_of, scattered
 from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.planners import PLANNERS
 from retrograd.runtime.eager.plans import Plan
@@ -191,7 +191,15 @@ def _laying(plan: Plan, f: Callable[..., Any]) -> Plan:
     """The plan, whose results lie as the function's do."""
     rule = rule_of(f)
     assert rule is not None
-    return lambda *operands: lay(rule, plan(*operands), operands)
+    follows = rule in FOLLOWING
+
+    def laying(*operands: Tensor) -> Any:
+        result = plan(*operands)
+        if follows and type(result) is Tensor and lies_like(result, operands[0]):
+            return result
+        return lay(rule, result, operands)
+
+    return laying
 
 
 def _found(

@@ -46,6 +46,7 @@ def symbols() -> dict[str, int]:
         "numpy_array_type": id(np.ndarray),
         "numpy_new_from_descr": numpy_function("PyArray_NewFromDescr"),
         "numpy_new_copy": numpy_function("PyArray_NewCopy"),
+        "numpy_copy_into": numpy_function("PyArray_CopyInto"),
         "numpy_handler": id(_handler()),
         "retrograd_allocate": _library().address("retrograd_allocate"),
         "retrograd_free": _library().address("retrograd_free"),

@@ -106,7 +106,6 @@ _ZEROS = (ctypes.c_int64 * 64)()  # an array has no more axes
 
 def _symbols() -> dict[str, int]:
     return buffers.symbols() | {
-        "numpy_copy_into": numpy_function("PyArray_CopyInto"),
         "numpy_set_base": numpy_function("PyArray_SetBaseObject"),
         "asarray": id(np.asarray),
         "tensor_type": id(Tensor),

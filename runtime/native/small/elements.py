@@ -23,18 +23,17 @@ from retrograd.compiler.native.language import (
     words,
 )
 from retrograd.runtime.native.boxing import drop
-from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
-from retrograd.runtime.native.making import AS_IT_LIES, IN_ORDER, empty_array, is_dense, size_of
+from retrograd.runtime.native.grammar import ALIGNED
+from retrograd.runtime.native.making import size_of
 from retrograd.runtime.native.objects import (
     NUMPY_ARRAY,
     Memory,
     NdArray,
     Object,
-    Py_IncRef,
     Tuple,
-    numpy_new_copy,
 )
 from retrograd.runtime.native.small.entry import MOST_ARRAYS, Called, given, has_shape, or_slow
+from retrograd.runtime.native.small.laying import laid_like, new_beside
 
 MOST_READ = 4
 """Arrays that a pass reads."""
@@ -79,27 +78,27 @@ def computed(head: Head, args: Array[Object]) -> Object | None:
 def passed(each: Pass, most: int, args: Array[Object]) -> NdArray | None:
     """What the kernel gives; null where it is not for what it would read."""
     operands, sizes = stack(Array[NdArray], MOST_READ), stack(Array[int], MOST_READ + 1)
-    like, count = cast(NdArray, args[each.reads[0]]), 0
+    like, count = 0, 0
     for k in range(each.count):
         x = cast(NdArray, args[each.reads[k]])
         if x.type is not NUMPY_ARRAY or x.dtype is not each.dtypes[k] or x.flags & ALIGNED == 0:
             return None
         size = size_of(x)
-        if size > count or (size == count and x.ndim > like.ndim):
-            like, count = x, size
         operands[k], sizes[k + 1] = x, size
+        if size > count or (size == count and x.ndim > operands[like].ndim):
+            like, count = k, size
     if count == 0 or count >= most:
         return None
     for k in range(each.count):
-        x = operands[k]
-        one = sizes[k + 1] == 1 and x.ndim <= like.ndim
-        if not one and not has_shape(x, like.ndim, like.shape):
+        x, most_of = operands[k], operands[like]
+        one = k != like and sizes[k + 1] == 1 and x.ndim <= most_of.ndim
+        if not one and not has_shape(x, most_of.ndim, most_of.shape):
             return None
         sizes[k + 1] = 0 if one else 1
-    order = order_of(operands, sizes + 1, each.count, like)
-    if order == NO_ORDER or not are_laid(operands, sizes + 1, each.count, order):
+    laid = laid_like(operands, sizes + 1, each.count)
+    if laid is None:
         return None
-    made = empty_array(each.dtype, like.ndim, like.shape, None if order == IN_ORDER else like.strides)
+    made = new_beside(each.dtype, laid.ndim, laid.shape, laid)
     if made is not None:
         arrays = stack(Array[Memory], MOST_READ + 1)
         for k in range(each.count):
@@ -108,47 +107,3 @@ def passed(each: Pass, most: int, args: Array[Object]) -> NdArray | None:
         each.kernel(arrays, sizes)
     drop(cast(Array[Object | None], operands), each.count)
     return made
-
-
-# ---- how they lie ------------------------------------------------------------------------------------------
-NO_ORDER = -1
-
-
-@native
-def order_of(operands: Array[NdArray], wide: Array[int], count: int, like: NdArray) -> int:
-    """How the result lies, as NumPy has it: in order if an operand of more than one element does, else as
-    they do, if all lie alike."""
-    alike, one_in_order = True, False
-    for k in range(count):
-        if wide[k] != 0:
-            one_in_order = one_in_order or operands[k].flags & CONTIGUOUS != 0
-            alike = alike and have_same_steps(operands[k], like)
-    if one_in_order or like.flags & CONTIGUOUS != 0:
-        return IN_ORDER
-    return AS_IT_LIES if alike and is_dense(like) else NO_ORDER
-
-
-@native
-def have_same_steps(x: NdArray, y: NdArray) -> bool:
-    """Whether arrays of one shape have the same steps where they have more than one place."""
-    for axis in range(x.ndim):  # noqa: SIM110  # the native language has no generators
-        if x.shape[axis] > 1 and x.strides[axis] != y.strides[axis]:
-            return False
-    return True
-
-
-@native
-def are_laid(operands: Array[NdArray], wide: Array[int], count: int, order: int) -> bool:
-    """A reference to each operand, or to a copy in order where it shall lie so and does not; false, and no
-    reference, without memory."""
-    for k in range(count):
-        x: NdArray | None = operands[k]
-        if order == IN_ORDER and wide[k] != 0 and operands[k].flags & CONTIGUOUS == 0:
-            x = numpy_new_copy(operands[k], IN_ORDER)
-        else:
-            Py_IncRef(x)
-        if x is None:
-            drop(cast(Array[Object | None], operands), k)
-            return False
-        operands[k] = x
-    return True

@@ -4,8 +4,9 @@
 same for any arguments. The record is a `Head`, then inputs, outputs, places (the number of the output that
 stands there in the list of results, or -1 for None), and steps.
 
-An input that does not lie in order is copied first, or where it has to, the call is for `slow`. Nothing here
-raises; `slow` tells what is wrong.
+An input that does not lie in order is copied first. Where a result lies as the inputs do, all of them are
+walked through as they lie, if the graph is of elements by themselves; else such a call is for `slow`. Nothing
+here raises; `slow` tells what is wrong.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from retrograd.compiler.native.language import (
 )
 from retrograd.runtime.native.boxing import drop
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
-from retrograd.runtime.native.making import empty_array
+from retrograd.runtime.native.making import size_of
 from retrograd.runtime.native.objects import (
     NONE,
     NUMPY_ARRAY,
@@ -42,6 +43,7 @@ from retrograd.runtime.native.objects import (
     PyObject_Vectorcall,
     Tuple,
 )
+from retrograd.runtime.native.small.laying import laid_like, new_beside
 from retrograd.runtime.native.small.moving import MOST_AXES, CopySizes
 
 UNREAD, ANYHOW, IN_ORDER = range(3)
@@ -64,6 +66,8 @@ class Head(Called):
     steps_at: int
     end_at: int
     """Where the record ends."""
+    like: int
+    """In a graph of elements by themselves, an operand of the shape of all results; else -1."""
 
 
 class Input(Record):
@@ -118,20 +122,48 @@ def or_slow(
 @native
 def run(head: Head, args: Array[Object]) -> Object | None:
     """The result; null where a kernel or memory cannot do it, or the arguments do not fit."""
-    if not do_fit(head, args):
+    if not do_fit(head, args, True):
+        return None if head.like < 0 or not do_fit(head, args, False) else run_through(head, args)
+    results = stack(Array[NdArray | None], MOST_ARRAYS)
+    bases = stack(Array[Memory], MOST_ARRAYS)
+    made = made_of(head, results, None)
+    for i in range(head.inputs):
+        input_ = input_of(head, i)
+        if input_.how != UNREAD:
+            bases[i + 1] = in_order(cast(NdArray, args[i]), input_)
+    return given(head, results, made, made == head.outputs and is_walked(head, bases, results))
+
+
+@native
+def run_through(head: Head, args: Array[Object]) -> Object | None:
+    """The same of elements by themselves, however they lie."""
+    operands, wide = stack(Array[NdArray], MOST_ARRAYS), stack(Array[int], MOST_ARRAYS)
+    for i in range(head.inputs):
+        read = input_of(head, i).how != UNREAD
+        operands[i] = cast(NdArray, args[i if read else head.like])
+        wide[i] = 1 if read and size_of(operands[i]) > 1 else 0
+    laid = laid_like(operands, wide, head.inputs)
+    if laid is None:
         return None
     results = stack(Array[NdArray | None], MOST_ARRAYS)
-    made = made_of(head, results)
-    return given(head, results, made, made == head.outputs and is_walked(head, args, results))
+    bases = stack(Array[Memory], MOST_ARRAYS)
+    for i in range(head.inputs):
+        bases[i + 1] = operands[i].data
+    made = made_of(head, results, laid)
+    found = given(head, results, made, made == head.outputs and is_walked(head, bases, results))
+    drop(cast(Array[Object | None], operands), head.inputs)
+    return found
 
 
 # ---- arguments ---------------------------------------------------------------------------------------------
 @native
-def do_fit(head: Head, args: Array[Object]) -> bool:
-    """Whether all arguments are as the inputs say."""
+def do_fit(head: Head, args: Array[Object], ordered: bool) -> bool:
+    """Whether all arguments are as the inputs say, and lie so if they are to be `ordered`."""
     for i in range(head.inputs):
-        input_ = input_of(head, i)
-        if input_.how != UNREAD and not is_like(cast(NdArray, args[i]), input_):
+        input_, x = input_of(head, i), cast(NdArray, args[i])
+        if input_.how != UNREAD and not is_like(x, input_):
+            return False
+        if input_.how == IN_ORDER and ordered and x.flags & CONTIGUOUS == 0:
             return False
     return True
 
@@ -143,12 +175,10 @@ def input_of(head: Head, number: int) -> Input:
 
 @native
 def is_like(x: NdArray, wanted: Input) -> bool:
-    """Whether an argument is an array of the input's dtype and shape that lies where it may."""
+    """Whether an argument is an array of the input's dtype and shape."""
     if x.type is not NUMPY_ARRAY or x.dtype is not wanted.dtype:
         return False
-    if not has_shape(x, wanted.axes, wanted.extents):
-        return False
-    return wanted.how == ANYHOW or x.flags & CONTIGUOUS != 0
+    return has_shape(x, wanted.axes, wanted.extents)
 
 
 @native
@@ -178,14 +208,11 @@ def in_order(x: NdArray, known: Input) -> Memory:
 
 # ---- steps -------------------------------------------------------------------------------------------------
 @native
-def is_walked(head: Head, args: Array[Object], results: Array[NdArray | None]) -> bool:
-    """Run the steps. False where a kernel cannot do it. Nothing here runs Python: scratch is shared."""
-    bases, arrays = stack(Array[Memory], MOST_ARRAYS), stack(Array[Memory], MOST_ARRAYS)
+def is_walked(head: Head, bases: Array[Memory], results: Array[NdArray | None]) -> bool:
+    """Run the steps, with the inputs' memory behind the first base. False where a kernel cannot do it.
+    Nothing here runs Python: scratch is shared."""
+    arrays = stack(Array[Memory], MOST_ARRAYS)
     bases[0] = cast(Memory, 0)
-    for i in range(head.inputs):
-        input_ = input_of(head, i)
-        if input_.how != UNREAD:
-            bases[i + 1] = in_order(cast(NdArray, args[i]), input_)
     for k in range(head.outputs):
         bases[head.inputs + k + 1] = cast(NdArray, results[k]).data
     step, end = inside(Step, head, head.steps_at << 3), inside(Step, head, head.end_at << 3)
@@ -200,11 +227,11 @@ def is_walked(head: Head, args: Array[Object], results: Array[NdArray | None]) -
 
 # ---- results -----------------------------------------------------------------------------------------------
 @native
-def made_of(head: Head, results: Array[NdArray | None]) -> int:
-    """Make the results; how many could be made."""
+def made_of(head: Head, results: Array[NdArray | None], laid: NdArray | None) -> int:
+    """Make the results, which lie as another array does, if there is one; how many could be made."""
     output = inside(Output, head, head.outputs_at << 3)
     for k in range(head.outputs):
-        results[k] = empty_array(output.dtype, output.axes, output.extents, None)
+        results[k] = new_beside(output.dtype, output.axes, output.extents, laid)
         if results[k] is None:
             return k
         output = inside(Output, output, OUTPUT_WORDS << 3)

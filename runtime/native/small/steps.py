@@ -13,10 +13,11 @@ from dataclasses import asdict
 from functools import cache
 from math import prod
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
-from retrograd.compiler.ir.graph import Array, Constant, Graph, Node, Op, Type, order
+from retrograd.compiler.ir.graph import Array, Constant, Graph, Input, Node, Op, Type, order
 from retrograd.compiler.native.language import places
 from retrograd.compiler.ops.composite import Composite, admission, expansion
 from retrograd.compiler.ops.contract import Dot
@@ -34,9 +35,12 @@ from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.elements import retrograd_elements
 from retrograd.runtime.native.small.entry import ANYHOW, HEAD_WORDS, IN_ORDER, UNREAD, Head, retrograd_small
 from retrograd.runtime.native.small.moving import MOST_AXES
+from retrograd.runtime.strided import following
 
 Compute = Callable[..., Any]
 
+LAYING: WeakSet[Compute] = WeakSet()
+"""Functions whose result lies as its operands do (`strided.following`)."""
 MOST_ELEMENTS = 1 << 11
 """Of any value: beyond, NumPy's passes cost little more."""
 MOST_SORTED = 64
@@ -337,9 +341,25 @@ class Steps:
             "places_at": places_at,
             "steps_at": steps_at,
             "end_at": steps_at + len(self.words),
+            "like": self._like(),
         }
         words = [*[head[name] for name in places(Head)], *into, *out, *listed, *self.words]
-        return native("retrograd_small", words, slow, self.kept)
+        lays = head["like"] >= 0 and not listed
+        made = native("retrograd_small", words, following(slow) if lays else slow, self.kept)
+        if lays:
+            LAYING.add(made)
+        return made
+
+    def _like(self) -> int:
+        """The input of the results' shape, if each element of a result comes from those in the same place."""
+        shape = self._outputs[0].shape
+        among = [*order(self._outputs), *[x for k, x in enumerate(self._inputs) if k in self._read]]
+        alike = all(x.shape == shape or (x.type.size == 1 and x not in self._outputs) for x in among)
+        if not alike or not all(isinstance(x.op, Elementwise | Cast | Constant | Input) for x in among):
+            return -1
+        if any(isinstance(x.op, Constant) and x.type.size > 1 for x in among):
+            return -1
+        return next((k for k in self._read if self._inputs[k].shape == shape), -1)
 
     def _input(self, number: int, node: Node) -> list[int]:
         type_, copy = node.type, self._copies[number]
