@@ -33,9 +33,10 @@ from retrograd.compiler.ir.graph import (
 )
 from retrograd.compiler.ir.parsing import ParseError, parse
 from retrograd.compiler.ir.verify import verify_graph
+from retrograd.compiler.ops.iota import Iota
 from retrograd.compiler.ops.pool import Frame
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import Iota, cast, pad, reshape
+from retrograd.compiler.ops.shape import cast, pad, reshape
 
 X = np.zeros((3, 4), np.float32)
 

@@ -40,6 +40,7 @@ FLOORS = (
         "runtime/formatting.py",
         "runtime/names.py",
         "runtime/grad_names.py",
+        "runtime/grad_functions.py",
         "runtime/precision.py",
         "runtime/native/",
         "runtime/cuda/",

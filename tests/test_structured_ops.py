@@ -25,6 +25,7 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.floats import Exponent, Mantissa, Neighbour
 from retrograd.compiler.ops.incomplete import GammaSlope, IncompleteGamma
+from retrograd.compiler.ops.iota import IotaLike
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.row import Elementwise
 
@@ -81,7 +82,7 @@ SAMPLES: list[tuple[Op, tuple[Array, ...]]] = [
     # ---- joining and casting
     (shape.Concat(1), (X, real(3, 0, 5), real(3, 2, 5))),
     (shape.Cast(dtypes.float64), (X,)),
-    (shape.IotaLike(1), (X,)),
+    (IotaLike(1), (X,)),
     # ---- reductions
     (reduce.Sum((0, 2)), (X,)),
     (reduce.Sum((1,)), (real(3, 0),)),
@@ -381,7 +382,7 @@ WRONG_TYPES: list[tuple[Op, Arrays, type[RetrogradError], str]] = [
     (reduce.Prod((0, 0)), (X,), DimensionError, "they are not distinct axes"),
     (window.Diagonal(0, 1, 1), (X,), DimensionError, "they are not two axes of the tensor"),
     (window.Window((3,), (1,), (1,), (1,)), (X,), DimensionError, "they are not distinct axes"),
-    (shape.IotaLike(3), (X,), DimensionError, "there is no axis 3"),
+    (IotaLike(3), (X,), DimensionError, "there is no axis 3"),
     (index.Take(3), (X, I3), DimensionError, "take of f64.* by i64.* along axis 3; there is no axis 3"),
     (index.Take(0), (X, X), DtypeError, "the index is torch.float64, but must be int64 or int32"),
     (index.Put(), (X, I3, I3), DtypeError, "source and destination dtypes match"),

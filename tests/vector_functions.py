@@ -17,7 +17,8 @@ import scipy.special
 
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.backends.math import FUNCTIONS
-from retrograd.compiler.backends.vector import Block, Means, Value
+from retrograd.compiler.backends.means import Means
+from retrograd.compiler.backends.vector import Block, Value
 from retrograd.runtime.native import cpu
 
 Array = np.ndarray[Any, Any]

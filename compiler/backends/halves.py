@@ -9,7 +9,8 @@ Those of float16 are after F. Giesen's "float->half variants", 2016.
 
 from __future__ import annotations
 
-from retrograd.compiler.backends.vector import Conversion, Value, select
+from retrograd.compiler.backends.means import Conversion
+from retrograd.compiler.backends.vector import Value, select
 
 _QUIET, _INFINITE = 0x0040_0000, 0x7F80_0000
 

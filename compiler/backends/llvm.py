@@ -19,9 +19,10 @@ from retrograd.compiler.backends.iteration import Iteration, phi
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.masks import held
 from retrograd.compiler.backends.math import FUNCTIONS
+from retrograd.compiler.backends.means import Conversion, Means
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
 from retrograd.compiler.backends.products.plans import first, words
-from retrograd.compiler.backends.vector import Conversion, Means, Value, select
+from retrograd.compiler.backends.vector import Value, select
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.expressions import Buffer, Call, Load
 from retrograd.compiler.ir.index import Axis, Index, as_index

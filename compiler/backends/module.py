@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from retrograd.compiler.backends.cpu import TILES
-from retrograd.compiler.backends.vector import PLAIN, Block, Means
+from retrograd.compiler.backends.means import PLAIN, Means
+from retrograd.compiler.backends.vector import Block
 from retrograd.compiler.dtypes import DType
 
 KINDS = {

@@ -23,8 +23,9 @@ from retrograd.compiler.backends.accesses import VECTOR_BYTES
 from retrograd.compiler.backends.fragments import Fragments
 from retrograd.compiler.backends.halves import BY_BFLOAT
 from retrograd.compiler.backends.kinds import LLVM_TYPES
+from retrograd.compiler.backends.means import Means
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
-from retrograd.compiler.backends.vector import Block, Means, Value
+from retrograd.compiler.backends.vector import Block, Value
 from retrograd.compiler.errors import ArgumentError, CompilerError
 from retrograd.compiler.ir.expressions import Buffer, Load, Space
 from retrograd.compiler.ir.index import Divided, Index, Remainder

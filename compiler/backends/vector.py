@@ -14,9 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
-from typing import TypeGuard
+from collections.abc import Callable, Iterator
 
 from retrograd.compiler.backends.kinds import (
     FLOATS,
@@ -29,6 +27,7 @@ from retrograd.compiler.backends.kinds import (
     Number,
     literal,
 )
+from retrograd.compiler.backends.means import PLAIN, Means
 from retrograd.compiler.record import record
 
 _NANS = ("0x7FF8", "0xFFF8", "0xH7E00", "0xHFE00")
@@ -163,7 +162,8 @@ class Value:
             return (_rounded_to_odd(self) if self.kind == "f64" else self.to("f32")).to(kind)
         by_arithmetic = self.block.means.conversions.get(kind if kind in HALVES else self.kind)
         if by_arithmetic is not None:
-            return (by_arithmetic.narrow if kind in HALVES else by_arithmetic.widen)(self)
+            converted: Value = (by_arithmetic.narrow if kind in HALVES else by_arithmetic.widen)(self)
+            return converted
         if self.floating and kind in INTEGERS:
             return self._to_integer(kind)
         if LLVM_TYPES[kind] == LLVM_TYPES[self.kind]:
@@ -211,31 +211,6 @@ def _rounded_to_odd(x: Value) -> Value:
     beyond = fabs(back) > fabs(x)
     odd = select(beyond, bits - 1, bits) | 1
     return select(back.ne(x) & x.eq(x), odd, bits).as_float()
-
-
-@record(slots=True)
-class Conversion:
-    """How a half becomes an f32, and an f32 a half, where the target has no instruction for it."""
-
-    widen: Callable[[Value], Value]
-    narrow: Callable[[Value], Value]
-
-
-@record(slots=True)
-class Means:
-    """What a target has besides LLVM's own instructions."""
-
-    conversions: Mapping[str, Conversion] = field(default_factory=dict)
-    """How halves are converted, by their kind; the others are by instructions."""
-    avx512: bool = False
-    """AVX-512's instructions for powers of two and special values (`math.avx512`)."""
-    nvidia: bool = False
-    """Approximations of NVIDIA's GPUs, and bounds that NaN passes (`math.nvidia`)."""
-    library: bool = False
-    """The library's routines."""
-
-
-PLAIN = Means()
 
 
 class Block:
@@ -392,12 +367,8 @@ def intrinsic(name: str, *values: Value) -> Value:
 
 def _alike(*operands: Value | Number) -> tuple[Value, ...]:
     """The operands, numbers among them made constants like the first Value."""
-    model = next(filter(_is_value, operands))
+    model = next(x for x in operands if isinstance(x, Value))
     return tuple(map(model.same, operands))
-
-
-def _is_value(x: Value | Number) -> TypeGuard[Value]:
-    return isinstance(x, Value)
 
 
 # fmt: off

@@ -25,9 +25,10 @@ from retrograd.compiler.ir.index import Axis
 from retrograd.compiler.lower.parts import Part, Stored
 from retrograd.compiler.lower.reader import MultiIndex, Reader, domain_index
 from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.ops.iota import Iota
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.row import Elementwise, Types
-from retrograd.compiler.ops.shape import Cast, Iota, Movement
+from retrograd.compiler.ops.shape import Cast, Movement
 
 _FUNCTION_COST, _PLAIN_COST = 10, 1
 """Weights of a transcendental and of any other pointwise op, in units of a load."""

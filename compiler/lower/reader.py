@@ -25,8 +25,9 @@ from retrograd.compiler.ir.expressions import (
 from retrograd.compiler.ir.graph import Constant, Node
 from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded, as_index
 from retrograd.compiler.lower.parts import Stored
+from retrograd.compiler.ops.iota import Iota
 from retrograd.compiler.ops.row import Elementwise
-from retrograd.compiler.ops.shape import Cast, Iota, Movement
+from retrograd.compiler.ops.shape import Cast, Movement
 
 MultiIndex = tuple[Index, ...]
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from retrograd.compiler.backends import vector
-from retrograd.compiler.backends.vector import Means
+from retrograd.compiler.backends.means import Means
 from retrograd.compiler.native.kinds import ELEMENTS, LANES, vector_of
 from retrograd.compiler.native.language import Emitted
 from retrograd.compiler.native.memory import Memory

@@ -16,8 +16,9 @@ from retrograd.compiler.errors import ShapeError
 from retrograd.compiler.ir.graph import Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.index import take_along
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import concat, expand, iota_like, narrow, reshape, select, unsqueeze
+from retrograd.compiler.ops.shape import concat, expand, narrow, reshape, select, unsqueeze
 from retrograd.compiler.record import record
 
 NEVER = -1e30

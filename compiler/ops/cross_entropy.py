@@ -15,10 +15,11 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.index import take, take_along
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.losses import Loss
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import cast, iota_like, squeeze, unsqueeze
+from retrograd.compiler.ops.shape import cast, squeeze, unsqueeze
 from retrograd.compiler.ops.softmax import log_softmax, softmax
 from retrograd.compiler.ops.statistics import over
 from retrograd.compiler.record import record

@@ -11,9 +11,9 @@ import numpy as np
 from retrograd.compiler.errors import ShapeError
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.reduce import amax, amin, spread
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import iota_like
 from retrograd.compiler.record import record
 
 

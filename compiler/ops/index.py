@@ -21,8 +21,9 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import iota_like, reshape, slice_
+from retrograd.compiler.ops.shape import reshape, slice_
 from retrograd.compiler.record import record
 
 

@@ -20,10 +20,11 @@ from retrograd.compiler.errors import LinearAlgebraError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.contract import dot, transpose
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import iota_like, unsqueeze
+from retrograd.compiler.ops.shape import unsqueeze
 from retrograd.compiler.record import record
 
 Cotangents = Sequence[Value | None]

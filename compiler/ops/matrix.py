@@ -16,9 +16,10 @@ from retrograd.compiler.errors import ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.reduce import sum_, sum_to
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import cast, expand, iota_like, reshape, unsqueeze
+from retrograd.compiler.ops.shape import cast, expand, reshape, unsqueeze
 from retrograd.compiler.ops.window import diagonal
 from retrograd.compiler.record import record
 

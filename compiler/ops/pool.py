@@ -24,19 +24,10 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.convolution import padded
 from retrograd.compiler.ops.extremum import argmax
 from retrograd.compiler.ops.index import take, take_along
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import (
-    cast,
-    expand,
-    iota_like,
-    pad,
-    permute,
-    reshape,
-    slice_,
-    squeeze,
-    unsqueeze,
-)
+from retrograd.compiler.ops.shape import cast, expand, pad, permute, reshape, slice_, squeeze, unsqueeze
 from retrograd.compiler.ops.window import window
 from retrograd.compiler.record import record
 

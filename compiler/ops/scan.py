@@ -20,8 +20,9 @@ from retrograd.compiler.ir.arrays import in_order
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.index import put_along_add
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import iota_like, narrow, pad
+from retrograd.compiler.ops.shape import narrow, pad
 from retrograd.compiler.record import record
 
 

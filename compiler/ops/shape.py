@@ -20,7 +20,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, ShapeError
 from retrograd.compiler.ir.arrays import copied, in_order
-from retrograd.compiler.ir.graph import Array, Leaf, Op, Type, Value, apply, register
+from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ir.index import Bound, Index, flatten, unflatten
 from retrograd.compiler.record import record
 
@@ -361,45 +361,6 @@ class Cast(Op):
         ]
 
 
-@register
-@record
-class Iota(Leaf):
-    """Each element is its own position along an axis: 0, 1, 2, …"""
-
-    name = "iota"
-    type: Type
-    axis: int
-
-    def evaluate(self, *arrays: Array) -> Array:
-        shape = [size if k == self.axis else 1 for k, size in enumerate(self.type.shape)]
-        line = np.arange(self.type.shape[self.axis], dtype=self.type.dtype.numpy).reshape(shape)
-        return np.broadcast_to(line, self.type.shape)
-
-
-@register
-@record
-class IotaLike(Op):
-    """`Iota` in int64 in the shape of an operand, whose elements are not read: how functions count."""
-
-    name = "iota_like"
-    axis: int
-
-    def infer(self, *types: Type) -> Type:
-        if not 0 <= self.axis < types[0].ndim:
-            raise DimensionError(
-                f"iota_like of {types[0]} along axis {self.axis}", f"there is no axis {self.axis}"
-            )
-        return types[0].with_dtype(dtypes.int64)
-
-    def evaluate(self, *arrays: Array) -> Array:
-        return Iota(Type(arrays[0].shape, dtypes.int64), self.axis).evaluate()
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [None]
-
-
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
@@ -467,11 +428,6 @@ def swap_axes(x: Value, first: int, second: int) -> Value:
     axes = list(range(len(x.shape)))
     axes[first], axes[second] = second, first
     return permute(x, axes)
-
-
-def iota_like(x: Value, axis: int) -> Value:
-    """Each element's position along an axis, in int64 and the shape of `x`."""
-    return apply(IotaLike(axis), x)
 
 
 def roll(x: Value, shift: int, axis: int) -> Value:

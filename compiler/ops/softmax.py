@@ -16,9 +16,10 @@ from retrograd.compiler.errors import DimensionError
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.reduce import amax, spread, sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import iota_like, unsqueeze
+from retrograd.compiler.ops.shape import unsqueeze
 from retrograd.compiler.record import record
 
 

@@ -20,10 +20,11 @@ from retrograd.compiler.ops import keys
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.extremum import argmax
 from retrograd.compiler.ops.index import take_along
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.reduce import amax, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import cummax
-from retrograd.compiler.ops.shape import cast, iota_like, narrow, reshape, unsqueeze
+from retrograd.compiler.ops.shape import cast, narrow, reshape, unsqueeze
 from retrograd.compiler.record import record
 
 

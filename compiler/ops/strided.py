@@ -16,7 +16,8 @@ from retrograd.compiler.errors import ShapeError
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ir.index import Bound, Index
 from retrograd.compiler.ops.index import put_add
-from retrograd.compiler.ops.shape import Movement, Source, iota_like
+from retrograd.compiler.ops.iota import iota_like
+from retrograd.compiler.ops.shape import Movement, Source
 from retrograd.compiler.record import record
 
 

@@ -37,6 +37,7 @@ from retrograd.compiler.ops import (
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.composite import Composite, expansion
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.iota import IotaLike, iota_like
 from retrograd.compiler.ops.shape import expand, permute, reshape, select
 
 
@@ -74,7 +75,7 @@ def batch(graph: Graph, values: Sequence[Value], batched: Sequence[bool], size: 
 def _applied(op: Op, operands: Sequence[Operand], out: Type, size: int) -> Operand:
     if isinstance(op, Constant):
         return Operand(op.value, False, out)
-    if isinstance(op, moves.IotaLike) and operands[0].batched:  # it is the same for all
+    if isinstance(op, IotaLike) and operands[0].batched:  # it is the same for all
         return Operand(apply(op, select(operands[0].value, 0, 0)), False, out)
     if not any(x.batched for x in operands):
         found = apply(op, *(x.value for x in operands))
@@ -184,7 +185,7 @@ def _back(value: Value, axis: int, count: int = 1) -> Value:
 def _in_one(places: Operand, rows: int, size: int) -> Value:
     """Places in the rows of one example as places in all rows, one example's after the other's."""
     own = index.wrap(places.everywhere(size), rows)
-    return own + moves.iota_like(own, 0) * rows
+    return own + iota_like(own, 0) * rows
 
 
 def _take(op: index.Take, operands: Sequence[Operand], out: Type, size: int) -> Value:

@@ -15,9 +15,10 @@ from retrograd.compiler.errors import ArgumentError, DimensionError, Location, R
 from retrograd.compiler.ir.graph import Constant, Graph, Node
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
+from retrograd.compiler.ops.iota import Iota
 from retrograd.compiler.ops.reduce import any_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import Iota, Movement
+from retrograd.compiler.ops.shape import Movement
 from retrograd.compiler.ops.sort import Argsort
 
 

@@ -13,13 +13,12 @@ from math import frexp, prod
 import numpy as np
 
 from retrograd.compiler.ir.graph import OPS, Builder, Constant, Node, Op, Value, apply
+from retrograd.compiler.ops.iota import Iota, IotaLike
 from retrograd.compiler.ops.reduce import Reduction, Sum
 from retrograd.compiler.ops.row import Elementwise
 from retrograd.compiler.ops.shape import (
     Cast,
     Expand,
-    Iota,
-    IotaLike,
     Permute,
     Reshape,
     Select,
@@ -276,8 +275,8 @@ RULES: dict[str, Callable[[Builder, Op, tuple[Node, ...]], Value | None]] = {
     "where": _where,
     "logical_and": _and,
     "logical_or": _or,
+    **{name: _reduction for name, op in OPS.items() if isinstance(op, type) and issubclass(op, Reduction)},
     "sum": _sum,
-    **dict.fromkeys(("prod", "amax", "amin", "any", "all"), _reduction),
     "reshape": _reshape,
     "permute": _permute,
     "expand": _expand,

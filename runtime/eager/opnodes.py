@@ -20,10 +20,11 @@ from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Node, Op, Type, V
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.iota import IotaLike
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
-from retrograd.compiler.ops.shape import Cast, Expand, Flip, IotaLike, Permute, Reshape, Select, Slice
+from retrograd.compiler.ops.shape import Cast, Expand, Flip, Permute, Reshape, Select, Slice
 from retrograd.compiler.ops.strided import Restrided, Strided
 from retrograd.compiler.ops.window import Diagonal, Window
 from retrograd.runtime import tracing

@@ -30,7 +30,8 @@ from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.planners import PLANNERS
 from retrograd.runtime.eager.plans import Plan
 from retrograd.runtime.eager.wholes import of_call
-from retrograd.runtime.grad_names import Name, name_of
+from retrograd.runtime.grad_functions import name_of
+from retrograd.runtime.grad_names import Name
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.runtime.functions.joining import chunk
 from retrograd.runtime.functions.public import axis_of, functional, overwriting, public, written
 from retrograd.runtime.functions.rows import APPLY
@@ -235,5 +236,5 @@ def gumbel_softmax(
         return soft
     axis = axis_of(dim, logits.ndim, "gumbel_softmax")
     best = soft.detach().argmax(axis, True)
-    chosen = APPLY["eq"](moves.iota_like(soft, axis), best)
+    chosen = APPLY["eq"](iota_like(soft, axis), best)
     return moves.cast(chosen, soft.dtype) - soft.detach() + soft

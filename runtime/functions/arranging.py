@@ -16,6 +16,7 @@ from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Array, apply
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.compiler.ops.window import diagonal as take_diagonal
@@ -233,7 +234,7 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
         )
     a, b = (axis_of(d, input.ndim, "diagonal_scatter") for d in (dim1, dim2))
     back = Undiagonal(offset, a, b, (input.shape[a], input.shape[b]))
-    there = rows.eq(moves.iota_like(input, b) - moves.iota_like(input, a), offset)
+    there = rows.eq(iota_like(input, b) - iota_like(input, a), offset)
     return rows.where(there, apply(back, src), input)
 
 
@@ -319,7 +320,7 @@ def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tens
         raise ShapeError("fill_diagonal_()", "dimensions must larger than 1")
     if input.ndim > 2 and len(set(input.shape)) > 1:
         raise ShapeError("fill_diagonal_()", "all dimensions of input must be of equal length")
-    places = [moves.iota_like(input, k) for k in range(input.ndim)]
+    places = [iota_like(input, k) for k in range(input.ndim)]
     first = rows.remainder(places[0], input.shape[1] + 1) if wrap and input.ndim == 2 else places[0]
     here = rows.eq(first, places[1])
     for other in places[2:]:
@@ -336,7 +337,7 @@ def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Tensor:
             f"{name} of a tensor of shape {list(input.shape)}",
             mirrored(f"{name}: input tensor must have at least 2 dimensions"),
         )
-    above = moves.iota_like(input, input.ndim - 1) - moves.iota_like(input, input.ndim - 2)
+    above = iota_like(input, input.ndim - 1) - iota_like(input, input.ndim - 2)
     kept = rows.le(above, diagonal) if lower else rows.ge(above, diagonal)
     result: Tensor = rows.where(kept, input, 0)
     return result

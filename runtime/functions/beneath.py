@@ -15,6 +15,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops import extremum
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions import embedding, layer
@@ -218,7 +219,7 @@ def embedding_bag(
 
 
 def _counting(count: int, like: Tensor) -> Tensor:
-    return moves.iota_like(like.new_zeros(count), 0)
+    return iota_like(like.new_zeros(count), 0)
 
 
 # ---- a classifier's last layer -----------------------------------------------------------------------------

@@ -22,7 +22,9 @@ _WRAPPERS = frozenset(
         *(_HERE / f"{name}.py" for name in (
             "public", "rows", "updating", "pointwise", "telling", "kernels", "admission",
         )),
-        *(_HERE.parent / "eager" / f"{name}.py" for name in ("replay", "plans", "instant/calls")),
+        *(_HERE.parent / "eager" / f"{name}.py" for name in (
+            "lying", "otherwise", "plans", "replay", "instant/calls",
+        )),
         _HERE.parent / "amp" / "arming.py",
         _HERE.parent / "tracing.py",
     )

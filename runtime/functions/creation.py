@@ -20,6 +20,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Array, Type, Value
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.iota import Iota
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import device as devices
 from retrograd.runtime.device import CPU, as_device
@@ -357,7 +358,7 @@ def count(size: int, dtype: DType) -> Tensor:
     """0, 1, 2, … of a dtype."""
     if STATE.trace is None:
         return Tensor(np.arange(size, dtype=dtype.numpy))
-    return Tensor(STATE.trace.builder.node(moves.Iota(Type((size,), dtype), 0)))
+    return Tensor(STATE.trace.builder.node(Iota(Type((size,), dtype), 0)))
 
 
 @public("arange", replay="copy")
@@ -443,14 +444,3 @@ def eye(n: int, m: int | None = None, *, dtype: object = None, **options: Any) -
         return finished(Tensor(np.eye(height, width, dtype=kind.numpy)), **options)
     below, across = count(height, dtypes.int64), count(width, dtypes.int64)
     return finished(moves.cast(rows.eq(moves.reshape(below, (height, 1)), across), kind), **options)
-
-
-@public("vander", replay=True)
-def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The powers of each element along a new last axis: from `N - 1` down to 0, or up."""
-    size = x.shape[-1] if N is None else integer(N, "vander", "N")
-    powers = beside(x, count(size, dtypes.int64))
-    if not increasing:
-        powers = moves.flip(powers, (0,))
-    column = moves.unsqueeze(x, [x.ndim])
-    return rows.pow(moves.expand(column, (*x.shape, size)), moves.cast(powers, x.dtype))

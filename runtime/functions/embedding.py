@@ -16,6 +16,7 @@ from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.demands import places as within
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.withheld import withheld
 from retrograd.runtime.eager.inplace import assign
@@ -150,7 +151,7 @@ def bags(input: Tensor, offsets: Tensor | None, ended: bool) -> tuple[Tensor, in
                     f"fixed length sequences. However, found offsets of type {_TENSOR}"
                 )
             )
-        return moves.reshape(moves.iota_like(input, 0), (input.numel(),)), input.shape[0]
+        return moves.reshape(iota_like(input, 0), (input.numel(),)), input.shape[0]
     if input.ndim != 1:
         raise ArgumentError(
             mirrored(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
@@ -161,7 +162,7 @@ def bags(input: Tensor, offsets: Tensor | None, ended: bool) -> tuple[Tensor, in
         raise ArgumentError(mirrored("offsets has to be a 1D Tensor"))
     _check_offsets(offsets, input.shape[0])
     starts = moves.narrow(offsets, 0, 0, offsets.shape[0] - 1) if ended else offsets
-    return searchsorted(starts, moves.iota_like(input, 0), right=True) - 1, starts.shape[0]
+    return searchsorted(starts, iota_like(input, 0), right=True) - 1, starts.shape[0]
 
 
 _TENSOR = "<class 'torch.Tensor'>"
@@ -221,4 +222,4 @@ def _greatest(found: Tensor, kept: Tensor | None, bag: Tensor, count: int) -> Te
 
 def _counting(like: Tensor, count: int) -> Tensor:
     """0, 1, 2, … as a column."""
-    return moves.unsqueeze(moves.iota_like(moves.expand(moves.narrow(like, 0, 0, 1), (count,)), 0), [1])
+    return moves.unsqueeze(iota_like(moves.expand(moves.narrow(like, 0, 0, 1), (count,)), 0), [1])

@@ -17,6 +17,7 @@ from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.demands import places as within
 from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.public import axis_of, public
@@ -214,7 +215,7 @@ def _combined(
     neutral = like(number, x)
     region = [x.shape[k] if k == axis else size for k, size in enumerate(place.shape)]
     wide = [*region[: axis + 1], place.shape[axis], *region[axis + 1 :]]
-    here = moves.iota_like(everywhere(number, x, wide), axis)
+    here = iota_like(everywhere(number, x, wide), axis)
     hit = rows.eq(here, moves.expand(moves.unsqueeze(place, [axis]), wide))
     candidates = rows.where(hit, moves.expand(moves.unsqueeze(values, [axis]), wide), neutral)
     own = moves.slice_(x, [0] * x.ndim, region, [1] * x.ndim)

@@ -10,6 +10,7 @@ from typing import Any
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.runtime.functions.loss import Old, reduced, reduction_of
 from retrograd.runtime.functions.public import FUNCTIONAL, functional
 from retrograd.runtime.functions.rows import APPLY
@@ -53,7 +54,7 @@ def multi_margin_loss(
     each = clamp_min(input - input.gather(-1, own) + margin, 0.0) ** p
     if weight is not None:
         each = each * weight[target].unsqueeze(-1)
-    others = APPLY["ne"](moves.iota_like(input, input.ndim - 1), own)
+    others = APPLY["ne"](iota_like(input, input.ndim - 1), own)
     return reduced(mean(where(others, each, 0.0), -1), reduction)
 
 
@@ -116,7 +117,7 @@ def multilabel_margin_loss(
     last = input.ndim - 1
     counts = APPLY["eq"](moves.cast(APPLY["lt"](target, 0), dtypes.int64).cumsum(-1), 0)
     chosen = where(counts, target, 0)
-    classes_ = moves.iota_like(moves.unsqueeze(input, [last]), last + 1)
+    classes_ = iota_like(moves.unsqueeze(input, [last]), last + 1)
     own = APPLY["logical_and"](
         APPLY["eq"](moves.unsqueeze(chosen, [last + 1]), classes_), counts.unsqueeze(-1)
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ops.elementwise import Elementwise
-from retrograd.runtime import grad_names
+from retrograd.runtime import grad_functions
 from retrograd.runtime.eager.instant.calls import late
 from retrograd.runtime.eager.lying import laid
 from retrograd.runtime.eager.replay import called, replayed
@@ -68,7 +68,7 @@ SIGNS = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
 def public(name: str, function: Function, in_place: bool = True, replay: bool | str = False) -> None:
     """Enter a function in `FUNCTIONS` and as a method, with its aliases, and the in-place method `name_`;
     `replay` as in `public.public`."""
-    shown = grad_names.FUNCTIONS.get(name, "")
+    shown = grad_functions.FUNCTIONS.get(name, "")
     function = laid(name, function)
     if replay:
         function = replayed(function, shown, "steps" if replay is True else replay)
@@ -78,7 +78,7 @@ def public(name: str, function: Function, in_place: bool = True, replay: bool | 
     row = ROWS.get(name)
     at_top = updating is not None and (name in IN_PLACE_AT_TOP or (row is not None and row.arity == 1))
     for each in (name, *ALIASES.get(name, ())):
-        own = grad_names.FUNCTIONS.get(each)
+        own = grad_functions.FUNCTIONS.get(each)
         if own and each != name:
             function = called(own, function)
         FUNCTIONS[each] = function

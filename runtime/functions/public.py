@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial, wraps
 from itertools import pairwise
 from typing import Any, NoReturn, TypeVar
@@ -22,7 +22,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Constant, Node, apply
 from retrograd.compiler.ops.shape import Permute
-from retrograd.runtime import grad_names
+from retrograd.runtime import grad_functions, grad_names
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.instant.calls import change, door, late
 from retrograd.runtime.eager.lying import laid
@@ -73,7 +73,7 @@ def public(
     """
 
     def enter(f: F) -> F:
-        title = shown or grad_names.FUNCTIONS.get(names[0], "")
+        title = shown or grad_functions.FUNCTIONS.get(names[0], "")
         areas = [*([""] * function), *(["Tensor."] * method), *(["nn.functional."] * nn)]
         also = [f"{area}{name}" for area in areas for name in names]
         inner = viewing(f) if names[0] in VIEWS else laid(names[0], f)
@@ -133,7 +133,8 @@ def written(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def write(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         result = f(input, *args, **kwargs)
         if shown:
-            name_history(result, grad_names.name_of(shown, (input, *args), kwargs), (input, *args), kwargs)
+            step = grad_functions.name_of(shown, (input, *args), kwargs)
+            name_history(result, step, (input, *args), kwargs)
         return assign(input, result)
 
     write.__name__ = write.__qualname__ = name
@@ -147,7 +148,7 @@ def overwriting(f: Callable[..., Tensor], name: str, write: Callable[..., Tensor
 
 
 def _shown_in_place(name: str) -> grad_names.Name:
-    return grad_names.FUNCTIONS.get(name) or grad_names.FUNCTIONS.get(name[:-1], "")
+    return grad_functions.FUNCTIONS.get(name) or grad_functions.FUNCTIONS.get(name[:-1], "")
 
 
 def functional(
@@ -169,7 +170,7 @@ def linalg(name: str, *also: str) -> Callable[[F], F]:
     """Make a function public in `linalg`; under the names `also` at the top and as a Tensor method, too."""
 
     def enter(f: F) -> F:
-        shown = grad_names.FUNCTIONS.get(f"linalg_{name}", "")
+        shown = grad_functions.FUNCTIONS.get(f"linalg_{name}", "")
         called = [f"linalg.{name}", *also, *(f"Tensor.{other}" for other in also)]
         wrapped = late(f, lambda: planned(checked(f"linalg_{name}", f, called), shown))
         LINALG[name] = wrapped
@@ -201,9 +202,7 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
             if spread in kwargs or not aliases.keys().isdisjoint(kwargs):
                 kwargs = {aliases.get(key, key): value for key, value in kwargs.items()}
             if options is not None and not options.issuperset(kwargs):
-                unknown = next(key for key in kwargs if key not in options)
-                words = f"{name}() got an unexpected keyword argument '{unknown}'"
-                raise told(ArgumentError(mirrored(words)), name, asked, said)
+                raise told(_unknown(name, kwargs, options), name, asked, said)
             if spread in kwargs:
                 args = (*args, kwargs.pop(spread))
         given = len(args)
@@ -248,6 +247,11 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
     unseen, own = not tensors and "input" not in parameters, (options or {*parameters}) - {spread}
     entry = call if condition is not None else quick if alone else bare if unseen else call
     return wraps(f)(entry)  # type: ignore[return-value]  # called as f is, and by aliases
+
+
+def _unknown(name: str, kwargs: Mapping[str, Any], options: Container[str]) -> ArgumentError:
+    unknown = next(key for key in kwargs if key not in options)
+    return ArgumentError(mirrored(f"{name}() got an unexpected keyword argument '{unknown}'"))
 
 
 _COMPUTED: frozenset[Any] = frozenset(t for d in (dtypes.float32, dtypes.float64) for t in (d.numpy, d))

@@ -26,7 +26,7 @@ from retrograd.compiler.errors import (
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime import grad_names
+from retrograd.runtime import grad_functions
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, public, unshared
 from retrograd.runtime.functions.rows import APPLY
@@ -356,8 +356,8 @@ def _copying(name: str) -> None:
         return tuple(map(_own, found)) if isinstance(found, tuple) else _own(found)
 
     def shown(*args: Any, **kwargs: Any) -> str:
-        own = grad_names.FUNCTIONS.get(name, f"{name.capitalize()}Backward0")
-        return f"{grad_names.name_of(own, args, kwargs)}_copy"
+        own = grad_functions.FUNCTIONS.get(name, f"{name.capitalize()}Backward0")
+        return f"{grad_functions.name_of(own, args, kwargs)}_copy"
 
     copy.__name__ = copy.__qualname__ = f"{name}_copy"
     copy.__doc__ = f"`{name}`, with memory of its own."

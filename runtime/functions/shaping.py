@@ -17,7 +17,7 @@ from retrograd.compiler.ir.graph import Node
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes as joined_shape
 from retrograd.compiler.ops.window import window
-from retrograd.runtime import grad_names
+from retrograd.runtime import grad_functions
 from retrograd.runtime.eager.inplace import rearrange
 from retrograd.runtime.functions.public import axis_of, public, sizes_of, viewing
 from retrograd.runtime.names import legacy_name
@@ -318,7 +318,7 @@ def _in_place(function: Callable[..., Tensor], *names: str) -> None:
     """The methods that change a tensor's own axes, and leave its elements where they are."""
 
     def write(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        shown = grad_names.name_of(grad_names.FUNCTIONS[f"{names[0]}_"], (input, *args), kwargs)
+        shown = grad_functions.name_of(grad_functions.FUNCTIONS[f"{names[0]}_"], (input, *args), kwargs)
         return rearrange(input, lambda x: function(x, *args, **kwargs), shown)
 
     for name in names:

@@ -13,7 +13,7 @@ from typing import Any
 
 from retrograd.compiler.errors import DeviceError, DtypeError, GradientError, mirrored, warn
 from retrograd.compiler.ops.elementwise import Elementwise
-from retrograd.runtime import grad_names, tracing
+from retrograd.runtime import grad_functions, tracing
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
 from retrograd.runtime.eager.instant import calls
@@ -57,8 +57,8 @@ def check_category(tensor: Tensor, result: Tensor) -> None:
 
 def in_place_of(name: str, function: Function) -> Function:
     """`x.name_(…)`: the result of `name` becomes x's value and history."""
-    row, own = ROWS.get(name), grad_names.FUNCTIONS.get(f"{name}_")
-    shown = own or grad_names.FUNCTIONS.get(name)
+    row, own = ROWS.get(name), grad_functions.FUNCTIONS.get(f"{name}_")
+    shown = own or grad_functions.FUNCTIONS.get(name)
 
     @wraps(function)
     def update(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -75,7 +75,8 @@ def in_place_of(name: str, function: Function) -> Function:
             result = function(clone(self) if recorded else self, *args, **kwargs)  # steps read what it was
             check_category(self, result)
             if shown:
-                name_history(result, grad_names.name_of(shown, (self, *args), kwargs), (self, *args), kwargs)
+                step = grad_functions.name_of(shown, (self, *args), kwargs)
+                name_history(result, step, (self, *args), kwargs)
             return assign(self, result)
         except Exception as error:
             tell(error, f"{name}_", (self, *args), kwargs)

@@ -103,11 +103,9 @@ def followed(head: Head, made: Array[Object], leaves: Array[Object]) -> Object |
             case Step.ARRAY_OF_LEAF:
                 thing = lent(leaf_arrays[operand])
             case Step.SLOT_OF_LEAF:
-                content = inside(Array[Object], leaves[operand], offset)[0]
-                thing = lent(leaves[operand] if content is NONE else content)
+                thing = lent(content_of(leaves[operand], offset))
             case Step.COUNT_OF_LEAF:
-                counter = inside(Array[Object], leaves[operand], offset)[0]
-                thing = lent(counter if counter is NONE else cast(List, counter).items[0])
+                thing = lent(count_of(leaves[operand], offset))
             case Step.NEXT:
                 thing = PyIter_Next(cast(Object, operand))
             case Step.TUPLE:
@@ -120,10 +118,7 @@ def followed(head: Head, made: Array[Object], leaves: Array[Object]) -> Object |
                 thing = PyType_GenericAlloc(cast(Object, operand), 0)
             case Step.SET:
                 top -= 1
-                slot = inside(Array[Object], objects[top - 1], offset)
-                former = slot[0]
-                slot[0] = objects[top]
-                Py_DecRef(former)
+                set_slot(inside(Array[Object], objects[top - 1], offset), objects[top])
                 continue
             case Step.KEEP:  # borrowed from the stack, where it goes into an object
                 kept[operand] = objects[top - 1]
@@ -136,8 +131,9 @@ def followed(head: Head, made: Array[Object], leaves: Array[Object]) -> Object |
                 thing = filled_dict(PyDict_New(), keys, objects + top)
             case Step.NAMED:
                 top -= offset
-                named = PyType_GenericAlloc(cast(Object, operand), offset)
-                thing = filled(named, False, objects + top, offset)
+                thing = filled(
+                    PyType_GenericAlloc(cast(Object, operand), offset), False, objects + top, offset
+                )
             case Step.ATTRIBUTE:
                 if PyObject_GenericSetAttr(objects[top - 2], cast(Object, operand), objects[top - 1]) == 0:
                     top -= 1
@@ -185,6 +181,28 @@ def filled_dict(new: Object | None, keys: Tuple, values: Array[Object]) -> Objec
             result = None
     drop(cast(Array[Object | None], values), keys.length)
     return result
+
+
+@inlined
+def content_of(leaf: Object, offset: int) -> Object:
+    """What a slot holds, or the leaf itself instead of None."""
+    content = inside(Array[Object], leaf, offset)[0]
+    return leaf if content is NONE else content
+
+
+@inlined
+def count_of(leaf: Object, offset: int) -> Object:
+    """The count of a counter, or None."""
+    counter = inside(Array[Object], leaf, offset)[0]
+    return counter if counter is NONE else cast(List, counter).items[0]
+
+
+@inlined
+def set_slot(slot: Array[Object], thing: Object) -> None:
+    """Have a slot hold a thing, whose reference it takes."""
+    former = slot[0]
+    slot[0] = thing
+    Py_DecRef(former)
 
 
 @native

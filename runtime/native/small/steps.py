@@ -24,9 +24,10 @@ from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.copy import Clone
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
+from retrograd.compiler.ops.iota import Iota, IotaLike
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.scan import Scan
-from retrograd.compiler.ops.shape import Cast, Concat, Flip, Iota, IotaLike, Movement
+from retrograd.compiler.ops.shape import Cast, Concat, Flip, Movement
 from retrograd.compiler.ops.sort import Argsort
 from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.builtins import builtin
