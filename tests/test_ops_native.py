@@ -52,6 +52,9 @@ IMAGE = real(2, 3, 6, 7)
 TARGET = np.array([0, 3, 1])
 WEIGHT = RANDOM.uniform(0.5, 2, 4)
 FRAME = pool.frame(IMAGE.shape, (2, 3), (2, 2), (0, 1), (1, 1))
+LARGE = real(2, 16, 14)
+APART = pool.frame(LARGE.shape, (7, 7), (7, 7), (0, 0), (1, 1))
+"""Windows of many elements, which do not meet, and rows that are in none."""
 COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (stats.Mean((0, 2)), (X,)),
     (stats.Var((1,)), (X,)),
@@ -93,6 +96,9 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (pool.MaxPool(FRAME), (IMAGE,)),
     (pool.MaxPoolIndices(FRAME), (IMAGE,)),
     (pool.AvgPool(FRAME, (0, 1), False, 0), (IMAGE,)),
+    (pool.MaxPool(APART), (LARGE,)),
+    (pool.MaxPoolIndices(APART), (LARGE,)),
+    (pool.AvgPool(APART, (0, 0), True, 0), (LARGE,)),
     (unpool.MaxUnpool(9), (real(3, 4), np.array([[0, 2, 5, 8], [1, 0, 7, 3], [6, 4, 2, 8]]))),
     # A repeated label, a sequence shorter than the rest, and one with too few steps, whose loss is infinite.
     (

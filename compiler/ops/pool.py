@@ -52,6 +52,16 @@ class Frame:
         return prod(self.sizes) <= _FEW
 
     @property
+    def apart(self) -> bool:
+        """Is each element in one window at most?"""
+        return all(span <= step for span, step in zip(self.spans, self.steps, strict=True))
+
+    @property
+    def returns(self) -> bool:
+        """Is a value soon returned to a window's elements?"""
+        return self.few or self.apart
+
+    @property
     def spans(self) -> Sizes:
         """From a window's first element to its last, along each axis."""
         return tuple(d * (size - 1) + 1 for size, d in zip(self.sizes, self.dilations, strict=True))
@@ -88,7 +98,7 @@ class Frame:
     def returned(self, x: Value, values: Value, which: Value | None = None) -> Value:
         """A value for every window, given to all of its elements or to the one that `which` tells, summed
         where windows overlap: the shape of `x`."""
-        if all(span <= step for span, step in zip(self.spans, self.steps, strict=True)):
+        if self.apart:
             return self._returned_once(x, values, which)
         shape, total = tuple(x.shape), None
         lead = [0] * (len(shape) - len(self.sizes))
@@ -210,15 +220,18 @@ class MaxPool(_Pool):
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
-        if not self.frame.few:
+        if not self.frame.returns:
             return super().adjoint(cotangent, out, inputs, needed)
         (x,) = inputs
         return [self.frame.returned(x, cotangent, which_is_greatest(self.frame, x))]
 
 
 def which_is_greatest(frame: Frame, x: Value) -> Value:
-    """Which of its elements each window's greatest is, counted in int8: the first of equal ones, but of
-    several NaN the last, as in PyTorch."""
+    """Which of its elements each window's greatest is: the first of equal ones; but among few, which are
+    counted in int8, of several NaN the last, as in PyTorch."""
+    if not frame.few:
+        shown = frame.windows(x, dtypes.of(x).least)
+        return argmax(shown, len(shown.shape) - 1)
     best, *others = frame.elements(x, dtypes.of(x).least)
     if not others:
         return cast(iota_like(best, 0) * 0, dtypes.int8)
@@ -256,11 +269,7 @@ class MaxPoolIndices(_Pool):
     def formula(self, *values: Value) -> Value:
         (x,) = values
         each = self.frame
-        if each.few:
-            rest = cast(which_is_greatest(each, x), dtypes.int64)
-        else:
-            shown = each.windows(x, dtypes.of(x).least)
-            rest = argmax(shown, len(shown.shape) - 1)
+        rest = cast(which_is_greatest(each, x), dtypes.int64)
         lead = len(x.shape) - len(each.sizes)
         total, stride = rest * 0, 1
         for k in reversed(range(len(each.sizes))):
@@ -302,7 +311,7 @@ class AvgPool(_Pool):
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
-        if not self.frame.few:
+        if not self.frame.returns:
             return super().adjoint(cotangent, out, inputs, needed)
         (x,) = inputs
         return [self.frame.returned(x, cotangent * self._weights(x))]
@@ -372,8 +381,7 @@ def avg_pool(
 def adaptive_avg_pool(x: Value, places: Sequence[int]) -> Value:
     """The last axes divided in so many parts each, as evenly as can be; the mean of each part."""
     lead = len(x.shape) - len(places)
-    sizes = [n // count for n, count in zip(x.shape[lead:], places, strict=True)]
-    if all(n % count == 0 for n, count in zip(x.shape[lead:], places, strict=True)):
+    if (sizes := _evenly(x, places)) is not None:
         return avg_pool(x, sizes, sizes, [0] * len(sizes))
     for axis, count in enumerate(places, lead):
         inside, (start, end) = _inside(x.shape[axis], count), _parts(x.shape[axis], count)
@@ -386,6 +394,8 @@ def adaptive_avg_pool(x: Value, places: Sequence[int]) -> Value:
 
 def adaptive_max_pool(x: Value, places: Sequence[int]) -> Value:
     """The same with the greatest element of each part, of equal ones the first."""
+    if (sizes := _evenly(x, places)) is not None:
+        return max_pool(x, sizes, sizes, [0] * len(sizes), [1] * len(sizes))
     parts = _divided(x, places)
     last = len(parts.shape) - 1
     return squeeze(take_along(parts, unsqueeze(argmax(parts, last), [last]), last), [last])
@@ -393,6 +403,8 @@ def adaptive_max_pool(x: Value, places: Sequence[int]) -> Value:
 
 def adaptive_max_pool_indices(x: Value, places: Sequence[int]) -> Value:
     """Where the elements that `adaptive_max_pool` takes stand among the last axes made one (int64)."""
+    if (sizes := _evenly(x, places)) is not None:
+        return max_pool_indices(x, sizes, sizes, [0] * len(sizes), [1] * len(sizes))
     parts, rank = _divided(x, places), len(places)
     standing = np.zeros((1,) * (2 * rank), np.int64)
     for k, (size, count) in enumerate(zip(x.shape[-rank:], places, strict=True)):
@@ -402,6 +414,14 @@ def adaptive_max_pool_indices(x: Value, places: Sequence[int]) -> Value:
         standing = standing * size + inside.reshape(shape)
     first = np.arange(prod(places)).reshape(tuple(places)) * parts.shape[-1]
     return take(standing.ravel(), rows.add(argmax(parts, len(parts.shape) - 1), first), 0)
+
+
+def _evenly(x: Value, places: Sequence[int]) -> list[int] | None:
+    """The sizes of the parts, if they are all alike."""
+    sizes = x.shape[len(x.shape) - len(places) :]
+    if not all(count and n and n % count == 0 for n, count in zip(sizes, places, strict=True)):
+        return None
+    return [n // count for n, count in zip(sizes, places, strict=True)]
 
 
 def _divided(x: Value, places: Sequence[int]) -> Value:

@@ -18,7 +18,7 @@ from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.arrays import ordered
-from retrograd.compiler.ir.graph import Builder, Constant, Graph, Node, Op, Type, order
+from retrograd.compiler.ir.graph import Array, Builder, Constant, Graph, Node, Op, Type, order
 from retrograd.compiler.ops.composite import Composite, expansion, keeps_order
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import exactly
@@ -28,8 +28,10 @@ from retrograd.runtime.eager.kernels import kernel
 from retrograd.runtime.native.small import program as small
 
 Compute = Callable[..., Any]
-LOOPS: list[Callable[[Op, Sequence[Type]], Compute | None]] = []
+LOOPS: list[Callable[[Op, Sequence[Type | Array]], Compute | None]] = []
 """Who else has a function for an op; `instant/loops.py` is."""
+_FEW = 1 << 11
+"""Elements up to which a list of kernels is done sooner than a loop over rows."""
 
 
 def computing(op: Op, types: Sequence[Type]) -> Compute:
@@ -37,12 +39,9 @@ def computing(op: Op, types: Sequence[Type]) -> Compute:
     machine_code = one_op.value_of(op, tuple(types))
     if machine_code is not None:
         return machine_code
-    native = small.value_of(op, tuple(types))
+    native = by_kernels(op, types, lambda: small.value_of(op, tuple(types)))
     if native is not None:
         return native
-    for loop_of in LOOPS:
-        if (loop := loop_of(op, types)) is not None:
-            return loop
     halves = any(t.dtype.is_half for t in types)
     if not halves and (in_c := op.function(types)) is not None:
         return in_c
@@ -54,6 +53,18 @@ def computing(op: Op, types: Sequence[Type]) -> Compute:
         case _:
             compute = op.evaluate
     return compute if halves else exactly(compute)
+
+
+def by_kernels(
+    op: Op, operands: Sequence[Type | Array], listed: Callable[[], Compute | None]
+) -> Compute | None:
+    """The op in the native language: a list of kernels, or of many elements rather a loop over rows."""
+    if max([x.size for x in operands], default=0) <= _FEW and (steps := listed()) is not None:
+        return steps
+    for loop_of in LOOPS:
+        if (loop := loop_of(op, operands)) is not None:
+            return loop
+    return listed()
 
 
 def _composite(op: Composite, types: Sequence[Type]) -> Compute:

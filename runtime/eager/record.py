@@ -27,8 +27,8 @@ from retrograd.compiler.ops.shape import Movement
 from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager import one_op
-from retrograd.runtime.eager.arrays import computing, straight
-from retrograd.runtime.eager.instant import calls, loops
+from retrograd.runtime.eager.arrays import by_kernels, computing, straight
+from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, record, type_of
 from retrograd.runtime.eager.views import InferenceView, View
 from retrograd.runtime.modes import INFERENCE, STATE
@@ -105,7 +105,8 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
 
 def _function(op: Op, arrays: Sequence[Any]) -> Callable[..., Any]:
     """What computes the op of such arrays."""
-    compute = one_op.value(op, arrays) or small.value(op, arrays) or loops.of_op(op, arrays) or op.evaluate
+    native = one_op.value(op, arrays) or by_kernels(op, arrays, lambda: small.value(op, arrays))
+    compute = native or op.evaluate
     kept = compute not in LAYING and _keeps_order(op, [type_of(x) for x in arrays])
     return following(compute) if kept else compute
 

@@ -42,13 +42,13 @@ Compute = Callable[..., Any]
 
 LAYING: WeakSet[Compute] = WeakSet()
 """Functions whose result lies as its operands do (`strided.following`)."""
-MOST_ELEMENTS = 1 << 11
-"""Of any value: beyond, NumPy's passes cost little more."""
+MOST_ELEMENTS = 1 << 14
+"""Of any value: beyond, values leave the nearest cache, and NumPy's passes cost little more."""
 MOST_SORTED = 64
 """Elements of a line: beyond, NumPy's sorting is faster."""
 MOST_PRODUCTS = 1 << 11
 """Of a matrix product: beyond, BLAS is faster."""
-_SCRATCH = np.zeros(1 << 18, np.uint8)
+_SCRATCH = np.zeros(1 << 21, np.uint8)
 """What lies between steps; shared, for no other call begins before the steps of one are done."""
 
 
