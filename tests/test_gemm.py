@@ -75,6 +75,20 @@ def test_vectors(layout: str, shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("layout", ["NN", "TT"])
+@pytest.mark.parametrize("rows", [2, 7, 8, 9, 1001])
+@pytest.mark.parametrize("inner", [64, 71, 1000])
+@pytest.mark.parametrize("batch", [(), (70,)])
+def test_a_matrix_by_a_vector_is_the_librarys(
+    rows: int, inner: int, layout: str, dtype: str, batch: Shape
+) -> None:
+    shape = (rows, inner, 1) if layout == "NN" else (1, inner, rows)
+    a, b = operands(layout, *shape, dtype, batch)
+    check(layout, a, b)
+    assert compile_graph(graph_of(lambda x, y: product(layout, x, y), a, b), HOST).script
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize(
     "shape", [(2, 33000), (17, 33001), (23, 24001), (1000, 1001), (2000, 300), (300, 517)]
 )

@@ -12,6 +12,7 @@ from native import Array, build, graph_of
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.backends.routines import routine
 from retrograd.compiler.backends.strips.forms import FORMS
+from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.reduce import amax, amin, prod_, spread, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.pipeline import compile_graph
@@ -80,6 +81,16 @@ def test_long_rows_need_no_code(name: str, axis: int) -> None:
         return
     assert compile_graph(graph, HOST).script is not None
     assert NativeProgram(graph)._code.objects == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1000, 1001), (67, 600), (3, 5000), (2001, 9000), (17, 40_001)], ids=str)
+def test_a_row_by_a_matrix_needs_no_code(shape: tuple[int, int], dtype: str) -> None:
+    x, matrix = numbers((1, shape[0]), dtype, special=False), numbers(shape, dtype, special=False)
+    program = NativeProgram(graph_of(dot, x, matrix))
+    assert program._code.objects == []
+    (ours,) = program([x, matrix])
+    np.testing.assert_allclose(ours, x.astype("f8") @ matrix, rtol=1e-5 if dtype == "float32" else 1e-13)
 
 
 def test_short_rows_are_code() -> None:

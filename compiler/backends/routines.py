@@ -7,6 +7,7 @@
     retrograd_tile_f32x16_6x4    tiles of 6 rows × 4 vectors of 16 float32; `_far`: the right operand is
                                  fetched ahead; `_new`: where it writes, too; `_edge`: the last
                                  vector masked
+    retrograd_dots_f32x16_8      8 rows by a column, in vectors along the inner axis
     retrograd_copy_f32x16_4, retrograd_turn_f32x16, retrograd_pick_f32x16
                                  a block of an operand copied: by rows, turned, or element by element
     retrograd_flip_f32x16        a tile written with rows and columns exchanged   (all in `products/tiles.py`)
@@ -59,6 +60,7 @@ _ROUTINES: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
         rf"retrograd_tile{_OF}_(?P<rows>\d+)x(?P<vectors>\d+)(?P<far>_far)?(?P<new>_new)?(?P<edge>_edge)?",
         lambda found, _: tiles.tile(found),
     ),
+    (rf"retrograd_dots{_OF}_(?P<rows>\d+)", lambda found, _: tiles.dots(found)),
     (rf"retrograd_copy{_OF}_(?P<vectors>\d+)", lambda found, _: tiles.copy(found)),
     (rf"retrograd_turn{_OF}", lambda found, _: tiles.turn(found)),
     (rf"retrograd_flip{_OF}", lambda found, _: tiles.flip(found)),

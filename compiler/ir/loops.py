@@ -202,11 +202,13 @@ class Plan:
     """Does an item copy what it reads of the right operand?"""
     split: bool
     """Is it done by parts of the operands, where their elements allow it?"""
+    along: bool = False
+    """Is the right operand one column, and do vectors run along the inner axis?"""
 
     @property
     def width(self) -> int:
         """Columns of a panel."""
-        return self.vectors * self.lanes
+        return 1 if self.along else self.vectors * self.lanes
 
     def chunks(self, rows: int) -> int:
         """Items that follow each other down so many rows."""

@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.polynomial.chebyshev import chebval
 
 from retrograd.compiler.errors import ShapeError
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, register
@@ -36,7 +35,12 @@ Function = Callable[..., Array]
 
 
 def _series(t: Array, coefficients: Sequence[float]) -> Array:
-    return np.asarray(chebval(np.clip(t, -1, 1), coefficients))
+    """Of Chebyshev's polynomials, by Clenshaw's recurrence."""
+    x = np.clip(t, -1, 1)
+    one, two = np.zeros_like(x), np.zeros_like(x)
+    for coefficient in reversed(coefficients[1:]):
+        one, two = coefficient + 2 * x * one - two, one
+    return np.asarray(coefficients[0] + x * one - two)
 
 
 # ---- Bessel's functions ------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ Here is chosen what is computed in which order, and by which thread; the tiles t
 `schedule.tiles`. The last tile before an edge is moved back to end there: what two tiles share they compute
 alike, and one tile's code serves the whole product. Operands are read in place where that is fast, else they
 are copied first (`schedule.panels`). Where a side is thin and the inner axis lies side by side in both
-operands, vectors run along that axis instead (`schedule.thin`); a long inner axis of a small result is cut in
-pieces for threads (`schedule.deep`); of one row and a large matrix, the matrix is read as it lies
-(`schedule.streams`).
+operands, vectors run along that axis instead (`schedule.thin`; of a matrix and a vector, in a routine); a
+long inner axis of a small result is cut in pieces for threads (`schedule.deep`); of one row and a large
+matrix, the matrix is read as it lies (`schedule.streams`).
 
 After F. G. Van Zee and R. A. van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality",
 2015.
@@ -28,7 +28,7 @@ from retrograd.compiler.passes.epilogues import is_straight, lies_straight
 from retrograd.compiler.schedule import deep, streams
 from retrograd.compiler.schedule.deep import joined, pieces_of
 from retrograd.compiler.schedule.digits import Digits, split
-from retrograd.compiler.schedule.library import by_routine
+from retrograd.compiler.schedule.library import along_inner, by_routine
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, cut, pack, steps
 from retrograd.compiler.schedule.sharing import (
@@ -71,19 +71,21 @@ def arrange_product(c: Contraction, machine: Machine) -> tuple[Statement, ...] |
     c = _turned(_merged(c), lanes)
     if c.column.extent == 1 and not is_thin(c, lanes):
         return None
-    depth = streams.depth_of_piece(c) if streams.is_streamed(c, lanes) else deep.depth_of_piece(c)
-    if depth is not None:
-        sums, products = pieces_of(c, depth)
-        return (*(s for piece in products for s in _arranged(piece, machine, lanes)), joined(c, sums, lanes))
-    return _arranged(c, machine, lanes)
+    streamed = streams.is_streamed(c, lanes)
+    depth = streams.depth_of_piece(c) if streamed else deep.depth_of_piece(c)
+    if depth is None:
+        return _arranged(c, machine, lanes, streamed)
+    sums, products = pieces_of(c, depth)
+    arranged = [s for piece in products for s in _arranged(piece, machine, lanes, streamed)]
+    return (*arranged, joined(c, sums, lanes))
 
 
-def _arranged(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...]:
+def _arranged(c: Contraction, machine: Machine, lanes: int, streamed: bool) -> tuple[Statement, ...]:
     """Loops over a matrix as it lies, over blocks of a thin product, the library's routines, or tiles."""
-    if streams.is_streamed(c, lanes):
+    if streamed:
         return _over_batch(c, streams.streamed(c, lanes))
     if is_thin(c, lanes):
-        return _over_batch(c, _thin(c, lanes))
+        return along_inner(c, lanes) or _over_batch(c, _thin(c, lanes))
     return by_routine(c, machine, lanes) or _tiled(c, machine, lanes)
 
 

@@ -47,6 +47,10 @@ ahead, keep up with. Twice as many where so many rows, that stay in the second-l
 them: then sums are fetched and put back less often."""
 _PAGE = 4096
 """Bytes of each row that belong to a sweep, at most: those of a page."""
+_DOTS = 8
+"""Rows that are multiplied by a vector together: as many sums as keep the processor's multipliers at work."""
+_PLAINLY = (False,) * 5
+"""With nothing copied, and nothing else that a plan may be particular in."""
 _SWEEPS = 4
 """Sweeps that there should be, for threads to share."""
 _QUARTERS = 4
@@ -82,6 +86,24 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
             plan = _plan(c, shape, lanes, rows, each, *copies, shallow, swept, split)
             plan = replace(plan, split=split and is_split(part, machine, _direct(part) is not None))
             result.append(_routine(part, plan, panels, copied=k > 0))
+    return tuple(result)
+
+
+def along_inner(c: Contraction, lanes: int) -> tuple[Statement, ...] | None:
+    """The routines that multiply a matrix by a vector, both of which lie along the inner axis; None if they
+    cannot."""
+    if c.row.extent == 1:
+        c = replace(c, row=c.column, column=c.row, left=c.right, right=c.left)
+    found = _one_batch(c) if c.column.extent == 1 else None
+    if found is None or not _is_regular(found):
+        return None
+    shape, column = Shape(min(_DOTS, found.row.extent), 1, found.inner.extent), Pieces(0, 1, 1, 1)
+    result = []
+    for rows in cut(found, found.row, shape.rows):
+        plan = replace(
+            _plan(found, shape, lanes, rows, column, False, False, False, False, False), along=True
+        )
+        result.append(_routine(_part(found, rows, column), plan, None, copied=False))
     return tuple(result)
 
 
@@ -291,6 +313,7 @@ def _epilogue(
     used = stores_of(c, Load(sums, place), lambda index: index.substitute(values))
     wide = plan.lanes * (min(4, plan.vectors) if work(c.stores) <= 4 * LIGHT else min(2, plan.vectors))
     wide = 1 << (wide.bit_length() - 1)
-    body: Statement = For(i, (For(j, used, Kind.VECTOR, None, wide),))
+    along = For(i, used, Kind.VECTOR, None, 1 << (plan.rows.bit_length() - 1))
+    body: Statement = along if plan.along else For(i, (For(j, used, Kind.VECTOR, None, wide),))
     body = For(p, (body,), limit=(panel, columns.count) if columns.count % plan.beside else None)
     return (For(b, (body,), limit=(block, rows.count) if rows.count % plan.size else None),)

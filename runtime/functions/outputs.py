@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from retrograd.runtime.functions.refusals import forms
-from retrograd.runtime.functions.routines import routines
+from retrograd.runtime.functions.routines import routine_of
 from retrograd.runtime.functions.updating import write_out
 from retrograd.runtime.tensor import Tensor
 
@@ -23,8 +23,8 @@ def knows_out(f: Callable[..., Any]) -> bool:
 
 def takes_out(called: Sequence[str]) -> bool:
     """Whether PyTorch's function under one of these names has an `out`."""
-    ways = [way for name in called for way in forms().get(name, ())]
-    written = [routines()[name].parameters for name in called if name in routines()]
+    ways = [way for name in called for way in forms(name)]
+    written = [routine.parameters for routine in map(routine_of, called) if routine is not None]
     return any(p.name == "out" for way in ways for p in way.parameters) or any("out=" in p for p in written)
 
 

@@ -88,8 +88,7 @@ class Form:
         return f"({', '.join(texts)})"
 
 
-def _form(line: str) -> tuple[str, Form]:
-    name, _, written = line.partition(": ")
+def _form(written: str) -> Form:
     called, _, inside = written[:-1].partition("(")
     parameters: list[Parameter] = []
     keyword = False
@@ -102,18 +101,23 @@ def _form(line: str) -> tuple[str, Form]:
         optional = default or None
         none = kind.endswith("?") or default == "None" or kind == "torch.Generator"
         parameters.append(Parameter(kind.removesuffix("?"), own, optional, none, keyword))
-    return name, Form(called.removesuffix("!"), tuple(parameters), called.endswith("!"))
+    return Form(called.removesuffix("!"), tuple(parameters), called.endswith("!"))
 
 
 @cache
-def forms() -> Mapping[str, tuple[Form, ...]]:
-    """The table: of each name, with its area, the forms."""
-    found: dict[str, tuple[Form, ...]] = {}
+def lines() -> Mapping[str, Sequence[str]]:
+    """The table: what it says of each name, with its area. Few of the names are asked for in a program."""
+    found: dict[str, list[str]] = {}
     for line in TABLE.read_text(encoding="utf-8").splitlines():
-        if ": def " not in line:
-            name, form = _form(line)
-            found[name] = (*found.get(name, ()), form)
+        name, _, written = line.partition(": ")
+        found.setdefault(name, []).append(written)
     return found
+
+
+@cache
+def forms(name: str) -> tuple[Form, ...]:
+    """The forms under this name, with its area."""
+    return tuple(_form(written) for written in lines().get(name, ()) if not written.startswith("def "))
 
 
 # ---- does an argument fit? ---------------------------------------------------------------------------------
@@ -158,7 +162,7 @@ FITS: dict[str, Callable[[Any], bool]] = {
 
 def takes_numbers(name: str) -> bool:
     """Whether the function of this name at the top takes a number as its second operand."""
-    ways = forms().get(name, ())
+    ways = forms(name)
     return not ways or any(fits(p, 1.5, name) for form in ways for p in form.parameters[1:2])
 
 

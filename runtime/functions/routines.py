@@ -23,7 +23,7 @@ from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, AttributeMissingError, RetrogradError, mirrored
 from retrograd.compiler.record import record
-from retrograd.runtime.functions.refusals import TABLE, WORKED_OUT
+from retrograd.runtime.functions.refusals import WORKED_OUT, lines
 from retrograd.runtime.tensor import Tensor
 
 Ask = Callable[[str, Sequence[Any], Mapping[str, Any]], Exception | None]
@@ -42,17 +42,15 @@ class Routine:
 
 
 @cache
-def routines() -> Mapping[str, Routine]:
-    """The routines of the table, by name and area."""
-    found: dict[str, Routine] = {}
-    for line in TABLE.read_text(encoding="utf-8").splitlines():
-        name, _, written = line.partition(": ")
-        if written.startswith("def "):
-            head, _, uses = written.removeprefix("def ").partition("): ")
-            called, _, parameters = head.partition("(")
-            asked = [ast.parse(use, mode="eval").body for use in uses.split("; ") if use]
-            found[name] = Routine(called, parameters.removesuffix(")"), tuple(asked))
-    return found
+def routine_of(name: str) -> Routine | None:
+    """The routine of the table under this name, with its area, if that is one."""
+    written = next((line for line in lines().get(name, ()) if line.startswith("def ")), None)
+    if written is None:
+        return None
+    head, _, uses = written.removeprefix("def ").partition("): ")
+    called, _, parameters = head.partition("(")
+    asked = [ast.parse(use, mode="eval").body for use in uses.split("; ") if use]
+    return Routine(called, parameters.removesuffix(")"), tuple(asked))
 
 
 @cache

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.runtime.functions.call_sites import call_site
 from retrograd.runtime.functions.kernels import unkernelled
-from retrograd.runtime.functions.refusals import forms, nothing_taken, refused
-from retrograd.runtime.functions.routines import complaint, routines
+from retrograd.runtime.functions.refusals import forms, lines, nothing_taken, refused
+from retrograd.runtime.functions.routines import complaint, routine_of
 from retrograd.runtime.tensor import Tensor
 
 KERNELS = {"linalg.": "linalg_", "special.": "special_"}
@@ -57,16 +57,16 @@ def told(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, 
 
 def known(called: str) -> bool:
     """Whether the tables say what PyTorch's function of this name and area takes."""
-    return called in routines() or called in forms()
+    return called in lines()
 
 
 def wrong(called: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:
     """What PyTorch would raise for these arguments to its function of this name and area; of a method, the
     Tensor is the first."""
-    routine = routines().get(called)
+    routine = routine_of(called)
     if routine is not None:
         return complaint(routine, args, kwargs, wrong)
-    ways = forms().get(called, ())
+    ways = forms(called)
     if not ways:
         return None
     given = args[1:] if called.startswith("Tensor.") else args

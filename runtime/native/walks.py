@@ -13,12 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.native.language import Float32, Vector, instance, places
 from retrograd.runtime.native import cpu, sequences
 from retrograd.runtime.native.sequences import ARRAYS, Walk
-from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small import codes
 
 _KINDS: dict[np.dtype[Any], dict[str, Any]] = {
     np.dtype(np.float32): {"Number": Float32, "Numbers": Vector[Float32, Literal[16]], "LANES": 16},
@@ -59,7 +58,7 @@ def _function(name: str, dtype: np.dtype[Any]) -> Any:
 
 @cache
 def _library(dtype: np.dtype[Any]) -> cpu.Library:
-    bound = {name: kernels.emitted(FUNCTIONS[name]) for name in ("sigmoid", "tanh")} | _KINDS[dtype]
+    bound = {name: codes.function(name) for name in ("sigmoid", "tanh")} | _KINDS[dtype]
 
     def roots() -> list[Any]:
         return [instance(getattr(sequences, name), name, **bound) for name in _NAMES]

@@ -98,6 +98,8 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
     edge = columns - (plan.vectors - 1) * plan.lanes
     marks = "_far" * _is_far(s) + "_new" * _is_new(s) + "_edge" * (edge < plan.lanes)
     tile = f"retrograd_tile_{_kind(s)}_{plan.rows}x{plan.vectors}{marks}"
+    if plan.along:
+        tile = f"retrograd_dots_{_kind(s)}_{plan.rows}"
     known |= {"tile": tile, "epilogue": epilogue, "itemsize": itemsize, "mask": _bits(edge)}
     known["sums_bytes"] = sums if waits else 0
     for name, axis in (("out_row", s.row), ("out_column", s.column), ("out_batch", s.batch)):

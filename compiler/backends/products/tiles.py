@@ -82,6 +82,14 @@ class _Writer:
     def element(self, address: str) -> Value:
         return self.block.emit(f"load {LLVM_TYPES[self.kind]}, ptr {address}, align {self.size}", self.kind)
 
+    def together(self, value: Value) -> Value:
+        """The lanes of a vector, added."""
+        type_, name = LLVM_TYPES[self.kind], f"llvm.vector.reduce.fadd.v{self.lanes}{self.kind}"
+        self.block.declare(name, f"declare {type_} @{name}({type_}, {self.type})")
+        zero = "0x8000000000000000"
+        call = f"call reassoc {type_} @{name}({type_} {zero}, {self.type} {value.ref})"
+        return self.block.emit(call, self.kind)
+
     def fetch(self, address: str, to_write: int = 0) -> None:
         """Let what is there come into the cache."""
         name = "llvm.prefetch.p0"
@@ -179,6 +187,66 @@ def tile(found: re.Match[str]) -> str:
     for i, line in enumerate(_places(w, "%to.tile", after, rows, vectors, mask)):
         for v, (at, m) in enumerate(line):
             w.store(sums[i, v], at, m)
+    block.lines[whole:whole] = _downwards(w, blocks, steps, first, ahead_down)
+    return w.text()
+
+
+def dots(found: re.Match[str]) -> str:
+    """The same of a right operand of one column, where the inner axis lies side by side in both: a vector of
+    sums for each row, whose lanes are added at the end. There is at least one whole vector."""
+    rows = int(found["rows"])
+    w = _Writer(found, "a", "b", "from", "to", "told")
+    block = w.block
+    row, _, _, _, after, count, _, blocks, *steps, ahead, _, ahead_down = w.words(TILE)
+    double, triple = (block.emit(f"mul i64 {row}, {n}", "i64").ref for n in (2, _TOGETHER))
+    few = block.emit(f"and i64 {count}, {w.lanes - 1}", "i64").ref
+    bits = block.emit(f"shl nsw i64 -1, {few}", "i64").ref
+    mask = w.mask(block.emit(f"xor i64 {bits}, -1", "i64").ref)
+    last = block.emit(f"sub i64 {count}, {few}", "i64").ref
+    none, first = block.emit(f"icmp eq i64 {few}, 0", "i1").ref, w.on("%a", ahead)
+    block.do("br label %tile")
+    block.label("tile")
+    whole, near = len(block.lines), ("0", row, double)
+    starts = ["%a.tile"]
+    for _ in range(0, rows - _TOGETHER, _TOGETHER):
+        starts.append(w.on(starts[-1], triple))
+    block.do("br label %loop")
+
+    def added(
+        come: Sequence[Value], column: str, lefts: Sequence[str], mask: str | None = None
+    ) -> list[Value]:
+        """The sums, with a vector of each row by one of the column."""
+        b = w.load(column, mask)
+        places = [w.on(lefts[i // _TOGETHER], near[i % _TOGETHER]) for i in range(rows)]
+        return [fma(w.load(place, mask), b, total) for place, total in zip(places, come)]
+
+    block.label("loop")
+    carried = len(block.lines)
+    lefts = [f"%a{g}" for g in range(len(starts))]
+    sums = added([Value(block, f"%sum{i}", w.kind, w.lanes) for i in range(rows)], "%b0", lefts)
+    firsts = {"left": last, "b0": "%b"} | {f"a{g}": x for g, x in enumerate(starts)}
+    ons = {"left": block.emit(f"sub i64 %left, {w.lanes}", "i64").ref}
+    ons |= {name: w.on(f"%{name}", w.lanes * w.size) for name in firsts if name != "left"}
+    ons |= {f"sum{i}": total.ref for i, total in enumerate(sums)}
+    firsts |= {f"sum{i}": "zeroinitializer" for i in range(rows)}
+    types = {"left": "i64"} | {f"sum{i}": w.type for i in range(rows)}
+    block.lines[carried:carried] = [
+        f"  %{x} = phi {types.get(x, 'ptr')} [ {begin}, %tile ], [ {ons[x]}, %loop ]"
+        for x, begin in firsts.items()
+    ]
+    more = block.emit(f"icmp ne i64 {ons['left']}, 0", "i1").ref
+    block.do(f"br i1 {more}, label %loop, label %last")
+    block.label("last")
+    block.do(f"br i1 {none}, label %write, label %rest")
+    block.label("rest")
+    rest = added(sums, ons["b0"], [ons[f"a{g}"] for g in range(len(starts))], mask)
+    block.do("br label %write")
+    block.label("write")
+    pairs = [f"[ {one.ref}, %last ], [ {other.ref}, %rest ]" for one, other in zip(sums, rest)]
+    totals, place = [block.emit(f"phi {w.type} {pair}", w.kind, w.lanes) for pair in pairs], "%to.tile"
+    for i, total in enumerate(totals):
+        place = w.on(place, after) if i else place
+        w.store(w.together(total), place)
     block.lines[whole:whole] = _downwards(w, blocks, steps, first, ahead_down)
     return w.text()
 

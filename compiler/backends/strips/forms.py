@@ -38,16 +38,17 @@ def _tree(combine: str, values: Sequence[str]) -> str:
 _DOWN = {
     **{combine: (combine, "{0}") for combine in IDENTITIES},
     "add_absolute": ("add", "abs({0})"),
+    "add_weighted": ("add", "mul({1}, {0})"),
 }
-"""What is combined of each element of rows below each other, and how. A product in such a sum may be rounded
-or not, as LLVM likes: that is no routine's."""
+"""What is combined of each element of rows below each other, and of a number for each row, and how."""
 _ALONG = {
-    **{name: f"{combine}= {of.format('a0')}" for name, (combine, of) in _DOWN.items()},
+    **{name: f"{combine}= {of.format('a0', 's0')}" for name, (combine, of) in _DOWN.items()},
     "add_squares": "add= mul(a0, a0)",
     "add_products": "add= mul(a0, a1)",
     "add_deviations": "add= mul(sub(a0, s0), sub(a0, s0))",
 }
-_ROWS = [f"a{k}" for k in range(8)]
+_ROWS = [(f"a{k}", f"s{k}") for k in range(8)]
+_OF_ROWS = [(name, combine, [of.format(*row) for row in _ROWS]) for name, (combine, of) in _DOWN.items()]
 FORMS = {
     "fill": "out[j] = s0",
     "copy": "out[j] = a0",
@@ -56,8 +57,8 @@ FORMS = {
     **{f"along_{name}": f"out[0] {text}" for name, text in _ALONG.items()},
     **{f"whole_{name}": f"{BEGIN} out[0] {text}" for name, text in _ALONG.items()},
     **{
-        f"down_{name}_{count}": f"out[j] {combine}= {_tree(combine, [of.format(a) for a in _ROWS[:count]])}"
-        for name, (combine, of) in _DOWN.items()
+        f"down_{name}_{count}": f"out[j] {combine}= {_tree(combine, rows[:count])}"
+        for name, combine, rows in _OF_ROWS
         for count in range(1, len(_ROWS) + 1)
     },
 }

@@ -29,6 +29,8 @@ from retrograd.compiler.native.language import words
 _LONG = 512
 """Elements that a strip has on the average, at least."""
 _NODE, _OPERAND = words(Node), words(Operand)
+_LINE = 64
+"""Bytes that local values begin at a multiple of."""
 _KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
 
 
@@ -39,11 +41,11 @@ def script(program: Program) -> Script | None:
         nodes = plan.nodes([s for kernel in program.kernels for s in kernel.body], 1)
     except _Unfit:
         return None
-    if plan.elements < _LONG * plan.strips or not nodes:
+    if plan.elements < _LONG * plan.strips or plan.local_bytes > MOST_LOCALS or not nodes:
         return None
-    end = 8 * (1 + len(nodes))
+    end = 8 * (2 + len(nodes))
     told = [end + 8 * word.number if isinstance(word, _Constant) else word for word in nodes]
-    return Script("retrograd_strips", (end, *told, *plan.constants))
+    return Script("retrograd_strips", (end, plan.local_bytes, *told, *plan.constants))
 
 
 class _Unfit(Exception):
@@ -70,9 +72,11 @@ class _Plan:
         self._axes: list[Axis] = []
         """Of the loops around a statement."""
         self._locals: dict[Buffer, int] = {}
+        """Where they are among a task's values."""
+        self.local_bytes = 0
         self.constants: list[Word] = []
         self.strips = self.elements = 0
-        """How many strips are carried out, and how many elements they have together."""
+        """How many strips are carried out, and how many elements they read or write together."""
 
     def nodes(self, statements: Sequence[Statement], times: int) -> list[_Told]:
         """The words of statements that are carried out so many times."""
@@ -80,11 +84,7 @@ class _Plan:
         for s, following in zip(statements, (*statements[1:], None)):
             match s:
                 case Local():
-                    if s.buffer.size != 1 or len(self._locals) == MOST_LOCALS:
-                        raise _Unfit
-                    self._locals[s.buffer] = len(self._locals)
-                    found += self.nodes(s.body, times)
-                    del self._locals[s.buffer]
+                    found += self._local(s, times)
                 case For(kind=Kind.VECTOR, body=(Store() | Accumulate() as inner,)):
                     found += self._strip(inner, s, times, begun)
                 case For(kind=Kind.SERIAL | Kind.UNROLL | Kind.PARALLEL):
@@ -96,6 +96,15 @@ class _Plan:
                 case _:
                     raise _Unfit
             begun = _begins(s, following)
+        return found
+
+    def _local(self, s: Local, times: int) -> list[_Told]:
+        """The body, with room for a buffer behind those that there are."""
+        start = sum(-(-_bytes(buffer) // _LINE) * _LINE for buffer in self._locals)
+        self._locals[s.buffer] = start
+        self.local_bytes = max(self.local_bytes, start + _bytes(s.buffer))
+        found = self.nodes(s.body, times)
+        del self._locals[s.buffer]
         return found
 
     def _loop(self, s: For, times: int) -> list[_Told]:
@@ -117,7 +126,8 @@ class _Plan:
         name = reading.name(s, begun)
         if name is None or s.buffer.dtype not in _KINDS:
             raise _Unfit
-        self.strips, self.elements = self.strips + times, self.elements + times * extent
+        rows = sum(name.startswith("a") for name in reading.found)
+        self.strips, self.elements = self.strips + times, self.elements + times * extent * max(1, rows)
         lanes = 1
         if loop is not None:  # a loop that is shorter than its vector is in narrower ones
             lanes = loop.lanes if loop.limit or extent >= loop.lanes else 1 << (extent - 1).bit_length()
@@ -151,13 +161,17 @@ class _Plan:
         return [CONSTANT, _Constant(len(self.constants) - 1), *[0] * DEEPEST]
 
     def _place(self, buffer: Buffer, index: Index, own: Axis | None) -> list[_Told]:
-        if buffer in self._locals:
-            return [LOCAL, 8 * self._locals[buffer], *[0] * DEEPEST]
         size = buffer.dtype.itemsize
         base, start = self._bases.get(buffer, len(self._bases)), size * index.offset
-        if buffer.space is Space.ARENA:
+        if buffer in self._locals:
+            base, start = LOCAL, start + self._locals[buffer]
+        elif buffer.space is Space.ARENA:
             start += self._arena[buffer]
         return [base, start, *(size * step for step in self._steps(index, own))]
+
+
+def _bytes(buffer: Buffer) -> int:
+    return buffer.size * buffer.dtype.itemsize
 
 
 def _begins(s: Statement, following: Statement | None) -> bool:

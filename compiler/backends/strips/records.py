@@ -13,9 +13,10 @@ from retrograd.compiler.native.language import Array, Byte, Inline, Record, seve
 
 DEEPEST = 3
 """Loops around a strip, at most."""
-MOST_OPERANDS = 9
-"""Of a strip, the place that it writes to included: eight rows and their sum."""
-MOST_LOCALS = 8
+MOST_OPERANDS = 17
+"""Of a strip, the place that it writes to included: eight rows, a number for each, and their sum."""
+MOST_LOCALS = 1 << 17
+"""Bytes of a task's own values."""
 LOCAL, CONSTANT = -1, -2
 """Bases of operands that are a task's own values, or lie among the words."""
 
@@ -61,7 +62,7 @@ class Task(Record):
     """The program's pointers."""
     words: Bytes
     places: Inline[int] = several(DEEPEST)
-    values: Inline[int] = several(MOST_LOCALS)
+    values: Bytes
     """Local values of the program."""
     operands: Inline[Bytes] = several(MOST_OPERANDS)
     """Of the strip that is next."""

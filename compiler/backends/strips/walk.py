@@ -25,15 +25,18 @@ from retrograd.compiler.native.language import (
     words,
 )
 
+_LINE = 64
+"""Bytes of a line of the cache."""
 _NODE, _OPERAND = 8 * words(Node), 8 * words(Operand)
 
 
 @exported
 def retrograd_strips(args: Array[Bytes], script: Array[int]) -> None:
-    """The bytes of all words up to the constants, and then nodes."""
+    """The bytes of all words up to the constants, those of a task's own values, and then nodes."""
     task = stack(Task)
     task.args, task.words = args, inside(Bytes, script, 0)
-    run(task, inside(Node, script, 8), cast(int, script) + script[0])
+    task.values = stack(Bytes, script[1], _LINE)
+    run(task, inside(Node, script, 16), cast(int, script) + script[0])
 
 
 @native
@@ -50,10 +53,28 @@ def run(task: Task, first: Node, end: int) -> None:
             job.node, job.args, job.words = node, task.args, task.words
             parallel(do_task, job, node.extent)
         else:
-            for place in range(trips(task, node)):
-                task.places[node.depth] = place
-                run(task, inside(Node, node, _NODE), cast(int, node) + node.length)
+            repeat(task, node)
         node = inside(Node, node, node.length)
+
+
+@native
+def repeat(task: Task, node: Node) -> None:
+    """A loop. Of one strip alone the operands are only moved on from each iteration to the next."""
+    first, depth = inside(Node, node, _NODE), node.depth
+    strip = first.strip
+    if strip is None or first.length + _NODE != node.length:
+        for place in range(trips(task, node)):
+            task.places[depth] = place
+            run(task, first, cast(int, node) + node.length)
+        return
+    task.places[depth] = 0
+    locate(task, first)
+    for place in range(trips(task, node)):
+        task.places[depth] = place
+        strip(task.operands, trips(task, first))
+        for number in range(first.operands):
+            on = inside(Operand, first, _NODE + _OPERAND * number).steps[depth]
+            task.operands[number] = task.operands[number] + on
 
 
 @native
@@ -61,6 +82,7 @@ def do_task(job: Job, number: int) -> None:
     """One iteration of a loop that threads share."""
     task, node = stack(Task), job.node
     task.args, task.words = job.args, job.words
+    task.values = stack(Bytes, inside(Array[int], job.words, 0)[1], _LINE)
     task.places[0] = number
     run(task, inside(Node, node, _NODE), cast(int, node) + node.length)
 
@@ -88,5 +110,5 @@ def locate(task: Task, node: Node) -> None:
 @inlined
 def base(task: Task, number: int) -> Bytes:
     if number == LOCAL:
-        return inside(Bytes, task.values, 0)
+        return task.values
     return task.words if number == CONSTANT else task.args[number]

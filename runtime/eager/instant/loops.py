@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.native.language import Float32, Vector, instance
 from retrograd.compiler.ops.cross_entropy import CrossEntropy
@@ -65,11 +65,11 @@ def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
         case Elementwise():
             return of_row(op, dtype)
         case Softmax() | LogSoftmax():
-            return _function(_ALONG[type(op)], dtype, 1) if op.axis == x.ndim - 1 else None
+            return _function(_along(op.name), dtype, 1) if op.axis == x.ndim - 1 else None
         case LayerNorm():
             return _affine(_function(_standardised(op.eps), dtype, op.dims))
         case CrossEntropy():
-            return _entropy(op, _function(_ALONG[LogSoftmax], dtype, 1))
+            return _entropy(op, _function(_along("log_softmax"), dtype, 1))
 
 
 @record(slots=True, eq=False)
@@ -83,7 +83,7 @@ class _Loop:
 
 @cache
 def _elementwise(row: Elementwise) -> _Loop:
-    code = kernels.emitted(kernels.code_of(row, dtypes.float32))
+    code = _codes().emitted(_codes().code_of(row, dtypes.float32))
     return _Loop(f"row {row.name}", rows.elementwise, {"code": code})
 
 
@@ -92,11 +92,23 @@ def _standardised(eps: float) -> _Loop:
     return _Loop(f"standardised {eps}", rows.standardised, {"EPS": eps})
 
 
-_EXP, _LOG = (kernels.emitted(FUNCTIONS[name]) for name in ("exp", "log"))
-_ALONG: dict[type[Op], _Loop] = {
-    Softmax: _Loop("softmax", rows.softmax, {"exp": _EXP}),
-    LogSoftmax: _Loop("log_softmax", rows.log_softmax, {"exp": _EXP, "log": _LOG}),
+def _codes() -> Any:
+    """What writes code of vectors. Late: programs that run no such loop do without it."""
+    return import_module("retrograd.runtime.native.small.codes")
+
+
+@cache
+def _along(name: str) -> _Loop:
+    """The op of this name along the last axis."""
+    loop, functions = _ALONG[name]
+    return _Loop(name, loop, {each: _codes().function(each) for each in functions})
+
+
+_ALONG: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
+    "softmax": (rows.softmax, ("exp",)),
+    "log_softmax": (rows.log_softmax, ("exp", "log")),
 }
+"""The loops, and the functions of vectors in them."""
 
 
 @cache
@@ -123,7 +135,7 @@ def _entropy_adjoint(
     x = types[0]
     if op.smoothing or len(types) > 2 or x.ndim != 2 or x.dtype.numpy not in _KINDS or x.size >= _MUCH:
         return None
-    softmax = _function(_ALONG[Softmax], x.dtype.numpy, 1)
+    softmax = _function(_along("softmax"), x.dtype.numpy, 1)
     general = cache(lambda: cotangents_of(op, types, out, needed))
 
     def compute(cotangent: Array, value: Array, scores: Array, target: Array) -> list[Array | None]:

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.backends import vector
 from retrograd.compiler.backends.kinds import FLOATS, INTEGERS
-from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.ir.graph import INTERPRETERS, OPS, Op
-from retrograd.compiler.native.language import Byte, Emitted, Float32, Int32, Vector, instance
+from retrograd.compiler.ir.graph import OPS
+from retrograd.compiler.native.language import Byte, Float32, Int32, Vector, instance
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime.native import cpu
-from retrograd.runtime.native.host import host
 from retrograd.runtime.native.small import checking, elimination, lines, moving
 
-Code = Callable[..., vector.Value]
+Code = Callable[..., Any]
+"""Of vectors (`codes.py`)."""
 
 KINDS = {
     dtypes.float32: "f32",
@@ -37,6 +36,7 @@ KINDS = {
 }
 """The dtypes of which there are kernels."""
 
+_OF_KIND = {kind: dtype for dtype, kind in KINDS.items()}
 DTYPES = {dtype.numpy: dtype for dtype in KINDS}
 INDEX = dtypes.int64
 """What indices of gathers are."""
@@ -66,38 +66,9 @@ class NoKernel(Exception):
     """A graph that is not for small kernels."""
 
 
-class _Write:
-    """Vectors in, a vector out: a row's code, or that of its formula. Numbers are lifted beside a vector."""
-
-    level = 1
-
-    def apply(self, op: Op, operands: Sequence[Any]) -> vector.Value:
-        assert isinstance(op, Elementwise)
-        beside = [x for x in operands if isinstance(x, vector.Value)]
-        like = next((x for x in beside if x.kind != "i1"), beside[0])
-        vectors = [x if isinstance(x, vector.Value) else like.same(x) for x in operands]
-        return code_of(op, _OF_KIND[like.kind])(*vectors)
-
-    def lift(self, like: vector.Value, number: float) -> vector.Value:
-        """A number as a vector of this one's kind."""
-        return like.same(number)
-
-
-_OF_KIND = {kind: dtype for dtype, kind in KINDS.items()}
-INTERPRETERS[vector.Value] = _Write()
-
-
-def code_of(row: Elementwise, dtype: DType) -> Code:
-    """Vectors of such elements to a vector: the row's code, or that of its formula."""
-    code = ROWS.get(row.name)
-    if code is None or (row.numpy is not None and not row.is_native(dtype)):
-        code = row.expansion
-    return code
-
-
-def emitted(code: Code) -> Any:
-    """The code as a function of the native language."""
-    return Emitted(code, host().has("avx512f"))
+def _codes() -> Any:
+    """What writes kernels. Late: those that are in the cache need none of it."""
+    return import_module("retrograd.runtime.native.small.codes")
 
 
 @cache
@@ -108,7 +79,11 @@ def of_row(row: Elementwise, operands: tuple[DType, ...], out: DType) -> int | N
     kinds = [KINDS[dtype] for dtype in operands]
     if row.name in _TOGETHER and (kind := KINDS[operands[-1]]) in ("f32", "f64"):
         return _arithmetic(kind).address(f"row_{row.name}")
-    return of_code(f"row {row.name}", code_of(row, operands[-1]), kinds, KINDS[out])
+
+    def code(*vectors: Any) -> Any:
+        return _codes().code_of(row, operands[-1])(*vectors)
+
+    return of_code(f"row {row.name}", code, kinds, KINDS[out])
 
 
 @cache
@@ -130,7 +105,7 @@ def _row_instance(name: str, code: Code, kinds: Sequence[str], out: str) -> Call
     lanes = _lanes_of([*kinds, out])
     bound = {name: _HELD[kind] for name, kind in zip("ABCD", kinds, strict=False)}
     bound |= {f"V{name}": Vector.of(element, lanes) for name, element in bound.items()}
-    bound |= {"Out": _HELD[out], "LANES": lanes, "code": emitted(code)}
+    bound |= {"Out": _HELD[out], "LANES": lanes, "code": _codes().emitted(code)}
     return instance(lines.ROWS[len(kinds) - 1], name, **bound)
 
 
@@ -141,9 +116,12 @@ def of_reduction(combine: str, identity: float, dtype: DType) -> int | None:
         return None
     if combine == "add" and KINDS[dtype] in ("f32", "f64"):
         return _arithmetic(KINDS[dtype]).address("sum")
-    bound = _of_lines(dtype, identity, ROWS[combine])
-    name = f"reduction {combine} {identity} {dtype}"
-    return _native(name, lambda: [instance(lines.reduction, "kernel", **bound)]).address("kernel")
+
+    def written() -> list[Callable[..., int]]:
+        bound = _of_lines(dtype, identity, _codes().ROWS[combine])
+        return [instance(lines.reduction, "kernel", **bound)]
+
+    return _native(f"reduction {combine} {identity} {dtype}", written).address("kernel")
 
 
 @cache
@@ -153,10 +131,13 @@ def of_scan(combine: tuple[str, ...], identity: float, dtype: DType) -> int | No
         return None
     if combine == ("add",) and dtype.is_floating_point:
         identity = -0.0  # of sums of floats, the only one that keeps the sign of a zero
-    codes = [code_of(row, dtype) for name in combine if isinstance(row := OPS[name], Elementwise)]
-    function, bound = _SCANS[len(codes)], _of_lines(dtype, identity, *codes)
-    name = f"scan {combine} {identity} {dtype}"
-    return _native(name, lambda: [instance(function, "kernel", **bound)]).address("kernel")
+
+    def written() -> list[Callable[..., int]]:
+        rows = [row for name in combine if isinstance(row := OPS[name], Elementwise)]
+        bound = _of_lines(dtype, identity, *[_codes().code_of(row, dtype) for row in rows])
+        return [instance(_SCANS[len(rows)], "kernel", **bound)]
+
+    return _native(f"scan {combine} {identity} {dtype}", written).address("kernel")
 
 
 _SCANS: dict[int, Callable[..., int]] = {1: lines.scan, 2: lines.scan_of_two}
@@ -168,7 +149,7 @@ def _of_lines(dtype: DType, identity: float, *joins: Code) -> dict[str, Any]:
     lanes = _lanes_of([kind])
     bound = {"A": _HELD[kind], "VA": Vector.of(_HELD[kind], lanes), "LANES": lanes}
     bound["IDENTITY"] = dtype.numpy.type(identity).item()
-    return bound | dict(zip(("join", "join_second"), map(emitted, joins), strict=False))
+    return bound | dict(zip(("join", "join_second"), map(_codes().emitted, joins), strict=False))
 
 
 def _lanes_of(kinds: Sequence[str]) -> int:
@@ -287,13 +268,14 @@ def _arithmetic(kind: str) -> cpu.Library:
 
 
 def _together(kind: str) -> Iterator[Callable[..., int]]:
+    codes = _codes().ROWS
     for name in _TOGETHER:
         row = OPS[name]
         assert isinstance(row, Elementwise)
         kinds = ["i1", kind, kind] if name == "where" else [kind] * row.arity
         out = "i1" if name in ("lt", "eq", "ne") else kind
-        yield _row_instance(f"row_{name}", ROWS[name], kinds, out)
-    yield instance(lines.reduction, "sum", **_of_lines(_OF_KIND[kind], 0.0, ROWS["add"]))
+        yield _row_instance(f"row_{name}", codes[name], kinds, out)
+    yield instance(lines.reduction, "sum", **_of_lines(_OF_KIND[kind], 0.0, codes["add"]))
 
 
 _KEPT: list[cpu.Library] = []

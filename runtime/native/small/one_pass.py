@@ -8,12 +8,11 @@ has no sizes in it, so all graphs of the same rows share it; it is made when suc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.backends.vector import Value
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Builder, Constant, Node, Type, apply, order
 from retrograd.compiler.ops.elementwise import Elementwise
@@ -23,6 +22,9 @@ from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.elements import HEAD_WORDS, MOST_READ, PASS_WORDS
 from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, native
+
+if TYPE_CHECKING:
+    from retrograd.compiler.backends.vector import Value
 
 MOST_LINES = 40
 """Rows of a kernel, so that it is soon made."""
