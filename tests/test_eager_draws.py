@@ -178,3 +178,19 @@ def test_a_large_tensor_is_drawn_as_one_stream(torch: ModuleType) -> None:
         assert rg.randn(n).tolist() == torch.randn(n).tolist()
         assert rg.randint(0, 1000, (n,)).tolist() == torch.randint(0, 1000, (n,)).tolist()
         assert rg.zeros(n).bernoulli_(0.3).tolist() == torch.zeros(n).bernoulli_(0.3).tolist()
+
+
+def test_a_leaf_is_drawn_anew_where_nothing_is_recorded(torch: ModuleType) -> None:
+    def found(t: Any) -> tuple[list[float], int, str]:
+        t.manual_seed(3)
+        x = t.zeros(5, requires_grad=True)
+        with t.no_grad():
+            for _ in range(12):
+                x.uniform_(-1, 1)
+        try:
+            x.uniform_(-1, 1)
+        except RuntimeError as error:
+            return x.tolist(), x._version, str(error)
+        raise AssertionError("it is changed though it is recorded")
+
+    assert found(rg) == found(torch)

@@ -171,6 +171,56 @@ def _plain_tensors(x: Tensor, index: object) -> tuple[Array, ...]:
     return tuple(arrays)
 
 
+def _plainer(x: Tensor, index: object) -> tuple[Any, ...] | None:
+    """An index with NumPy's numbers as Python's, arrays as Tensors, and masks as the places that they choose,
+    for which reading is planned; None where nothing is to be done, or nothing is known."""
+    if tracing.depth or type(x._value) is not np.ndarray:
+        return None
+    items: list[Any] = []
+    changed, axis = False, 0
+    for item in index if type(index) is tuple else (index,):
+        plain, places_of = _plain_item(item), _places_chosen(x, item, axis)
+        if places_of is None and plain is None:
+            return None
+        made = [plain] if places_of is None else places_of
+        changed = changed or made[0] is not item
+        axis += 0 if plain is _NEW else len(made)
+        items += [None if each is _NEW else each for each in made]
+    return tuple(items) if changed else None
+
+
+_NEW = object()
+"""Stands for None, a new axis."""
+
+
+def _plain_item(item: Any) -> Any:
+    """An item of which a key is made, or the one that it is; None of others."""
+    kind = type(item)
+    if kind is int or kind is slice:
+        return item
+    if item is None:
+        return _NEW
+    if isinstance(item, np.integer):
+        return int(item)
+    if kind is np.ndarray and item.dtype == _LONG and item.ndim:
+        return Tensor(item)
+    if kind is list and all(type(each) is int for each in item):
+        return tensor_of(item) if item else None
+    if isinstance(item, Tensor) and type(item._value) is np.ndarray and item._value.dtype == _LONG:
+        return item if item.ndim else None
+    return None
+
+
+def _places_chosen(x: Tensor, mask: Any, axis: int) -> list[Tensor] | None:
+    """Where a mask of axes from this one on is true, a vector for each of them; None of what is none."""
+    array = mask._value if isinstance(mask, Tensor) else mask
+    if type(array) is not np.ndarray or array.dtype != _BOOL or not array.ndim:
+        return None
+    if array.shape != x._value.shape[axis : axis + array.ndim]:
+        return None
+    return [Tensor(places) for places in array.nonzero()]
+
+
 _TAKE = places.Take(0)
 _BOOL, _LONG = np.dtype(np.bool_), np.dtype(np.int64)
 
@@ -183,6 +233,9 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     found = _read_directly(input, index)
     if found is not None:
         return found
+    plainer = _plainer(input, index)
+    if plainer is not None:
+        return input[plainer]
     reading = read_index(input, index)
     view = reading.view(input)
     match reading.picks:

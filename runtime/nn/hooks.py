@@ -28,6 +28,9 @@ class ForwardHook(NamedTuple):
     always: bool
 
 
+_TABLES = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
 class Hooked:
     """What hooks a Module has."""
 
@@ -38,10 +41,7 @@ class Hooked:
     forward: Callable[..., Any]
 
     def _no_hooks(self) -> None:
-        self._forward_pre_hooks = OrderedDict()
-        self._forward_hooks = OrderedDict()
-        self._backward_pre_hooks = OrderedDict()
-        self._backward_hooks = OrderedDict()
+        vars(self).update({name: OrderedDict() for name in _TABLES})
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False

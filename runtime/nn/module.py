@@ -48,11 +48,7 @@ class Module(Hooked, Stateful):
     _modules: dict[str, Module | None]
 
     def __init__(self) -> None:
-        self.training = True
-        self._parameters = {}
-        self._buffers = {}
-        self._not_saved = set()
-        self._modules = {}
+        vars(self).update(training=True, _parameters={}, _buffers={}, _not_saved=set(), _modules={})
         self._no_hooks()
 
     def _forward_missing(self, *args: Any, **kwargs: Any) -> Any:
@@ -104,6 +100,13 @@ class Module(Hooked, Stateful):
             self._buffers[name] = value
         else:
             object.__setattr__(self, name, value)
+
+    def _has(self, name: str) -> bool:
+        """Whether there is such an attribute, without the error that `hasattr` would have made if not."""
+        if type(self).__getattr__ is not Module.__getattr__:
+            return hasattr(self, name)
+        tables = (self.__dict__, self._parameters, self._modules, self._buffers)
+        return any(name in table for table in tables) or hasattr(type(self), name)
 
     def _only_none(self, name: str, value: object, what: str, expected: str) -> None:
         if value is not None:
@@ -190,7 +193,7 @@ class Module(Hooked, Stateful):
             raise NameTakenError(mirrored(f'{what} name can\'t contain "."{found}'))
         if name == "":
             raise NameTakenError(mirrored(f'{what} name can\'t be empty string ""'))
-        if name not in table and hasattr(self, name):
+        if name not in table and self._has(name):
             raise NameTakenError(mirrored(f"attribute '{name}' already exists"))
 
     # ---- walks ---------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from retrograd.runtime.eager.instant.operands import (
     COUNT,
     boxed,
     is_fresh,
+    is_sealed,
     looked_at,
     marked,
     or_slow,
@@ -57,9 +58,9 @@ def retrograd_draw_into(
 @native
 def redrawn(drawn: Drawn, x: AnyTensor, array: NdArray) -> Object | None:
     """The Tensor with new numbers; null where it has to be done otherwise."""
-    if x.view is not NO_VIEW or tracked(x) != 0 or not has(array, CONTIGUOUS | ALIGNED | WRITEABLE):
+    if x.view is not NO_VIEW or is_recorded(tracked(x)) or is_sealed(x):
         return None
-    if not is_change_counted(x):
+    if not has(array, CONTIGUOUS | ALIGNED | WRITEABLE) or not is_change_counted(x):
         return None
     drawn.law(drawn.state, array.data, drawn.count, drawn.parameters)
     return shared(x)
