@@ -335,7 +335,7 @@ def test_a_divergence_is_that_of_pytorch(torch: ModuleType, pair: tuple[str, str
 def test_a_divergence_of_kinds_of_ones_own() -> None:
     D = retrograd.distributions
 
-    class Odd(D.Normal):  # type: ignore[misc, name-defined]  # a room that is opened by name
+    class Odd(D.Normal):
         pass
 
     normal = D.Normal(0.0, 1.0)

@@ -38,13 +38,13 @@ STEPS: dict[str, Callable[[Any, Any], Any]] = {
     "scaled by another": lambda x, y: x.mul_(y.mean()),
     "overwritten": lambda x, y: x.copy_(y.sum()),
     "zeroed": lambda x, y: x.zero_(),
-    "changed under a mask": lambda x, y: x.__setitem__(x > 0, x[x > 0] * 2) or x,  # type: ignore[func-returns-value]  # for its effect
-    "scaled under a mask": lambda x, y: x.__setitem__(x < 0.2, 0.5) or x,  # type: ignore[func-returns-value]  # for its effect
+    "changed under a mask": lambda x, y: x.__setitem__(x > 0, x[x > 0] * 2) or x,
+    "scaled under a mask": lambda x, y: x.__setitem__(x < 0.2, 0.5) or x,
     "transposed in place": lambda x, y: x.t_(),
     "in order": lambda x, y: x.contiguous(),
     "with a new axis": lambda x, y: x.unsqueeze_(0),
     "data": lambda x, y: x.data,
-    "assigned": lambda x, y: x.__setitem__(0, y.sum()) or x,  # type: ignore[func-returns-value]  # for its effect
+    "assigned": lambda x, y: x.__setitem__(0, y.sum()) or x,
 }
 
 programs = st.lists(

@@ -140,8 +140,8 @@ def test_a_packed_sequence_is_an_argument_of_a_compiled_function() -> None:
     layer = rg.nn.GRU(4, 3, bidirectional=True)
 
     def last(sequence: Any) -> Any:
-        return layer(sequence)[1].sum()
+        return layer(sequence)[1].square().sum()
 
     sequence = packed(rg, 4, 2, 1)
 
-    assert rg.compile_grad(last)(sequence).item() == pytest.approx(last(sequence).item(), rel=1e-6, abs=1e-6)
+    assert rg.compile_grad(last)(sequence).item() == pytest.approx(last(sequence).item(), rel=1e-6)

@@ -55,7 +55,7 @@ def residual(t: Any, dropout: float = 0.0) -> Any:
 
 
 def _reads_rows(t: Any, kind: str) -> Any:
-    class Reader(t.nn.Module):  # type: ignore[misc, name-defined]  # a base that is an argument
+    class Reader(t.nn.Module):  # type: ignore[misc]  # a base that is an argument
         """An image as a sequence of its rows."""
 
         def __init__(self) -> None:

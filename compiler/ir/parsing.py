@@ -170,7 +170,7 @@ class _Reader:
 
     def _made(self, class_: Callable[..., Any], keywords: list[ast.keyword]) -> Any:
         """An instance of a dataclass, or of a named tuple, from its fields."""
-        wanted = [f.name for f in fields(class_)] if is_dataclass(class_) else list(class_._fields)  # type: ignore[attr-defined]
+        wanted = [f.name for f in fields(class_)] if is_dataclass(class_) else list(class_._fields)  # type: ignore[attr-defined]  # of a NamedTuple
         given = [str(k.arg) for k in keywords]
         if given != wanted:
             self.fail(f"{class_.__name__} has the parameters {wanted}, not {given}")

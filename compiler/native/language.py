@@ -123,7 +123,7 @@ class Vector(Generic[T, N]):
     @staticmethod
     def of(element: Any, lanes: int) -> Any:
         """The type of so many, for instances."""
-        return Vector.__class_getitem__((element, Literal.__getitem__(lanes)))  # type: ignore[attr-defined]
+        return Vector.__class_getitem__((element, Literal.__getitem__(lanes)))  # type: ignore[attr-defined]  # as brackets do
 
     def _operator(self, other: Vector[T, N] | T) -> Vector[T, N]:
         raise _only_native("a vector")

@@ -106,7 +106,7 @@ def _merged(c: Contraction) -> Contraction:
             break
         row = Axis(c.row.name, axis.extent * c.row.extent)
         values = {axis: as_index(row)} if c.row.extent == 1 else {axis: Index(), c.row: as_index(row)}
-        moved = Rewriter(lambda index, values=values: index.substitute(values))  # type: ignore[misc]
+        moved = Rewriter(lambda index, values=values: index.substitute(values))  # type: ignore[misc]  # its default is of the loop
         stores = tuple(s for s in moved.statements(c.stores) if isinstance(s, Store))
         batch = tuple(a for a in c.batch if a is not axis)
         left = moved.expression(c.left)

@@ -77,7 +77,7 @@ def _types(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[object, ...]
 
 def _kind(x: object) -> object:
     kind = type(x)
-    return (kind, frozenset(map(type, x))) if kind in _SEQUENCES else kind  # type: ignore[call-overload]
+    return (kind, frozenset(map(type, x))) if kind in _SEQUENCES else kind  # type: ignore[call-overload]  # a sequence
 
 
 _SEQUENCES = frozenset({list, tuple})

@@ -67,7 +67,7 @@ def _placed(size: int, make: Callable[..., np.ndarray], *args: Any) -> np.ndarra
     if size < OWN_FROM:
         return make(*args)
     placed, handler = _placing()
-    return placed(handler, make, *args)  # type: ignore[no-any-return]
+    return placed(handler, make, *args)  # type: ignore[no-any-return]  # what `make` gives
 
 
 @functools.cache

@@ -30,4 +30,4 @@ def builtin(name: str, doc: str | None, address: int, kept: tuple[Any, ...]) -> 
     CPython's METH_FASTCALL | METH_KEYWORDS passes them."""
     text = doc.encode() if doc is not None else None
     definition = MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, text)
-    return _new_function(ctypes.addressof(definition), (*kept, definition), "retrograd")  # type: ignore[no-any-return]
+    return _new_function(ctypes.addressof(definition), (*kept, definition), "retrograd")  # type: ignore[no-any-return]  # a built-in function

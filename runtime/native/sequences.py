@@ -124,6 +124,12 @@ def of(array: Array[Number], at: int, left: int) -> Numbers:
     return take(Numbers, array + at, left, 0.0)
 
 
+@inlined
+def state_before(walk: Walk, k: int, first: Array[Number], states: Array[Number]) -> Array[Number]:
+    """The state that the k-th step taken began with."""
+    return first if k == 0 else states + step_of(walk, k - 1) * (walk.rows * walk.size)
+
+
 # ---- Elman's -----------------------------------------------------------------------------------------------
 @inlined
 def elman(walk: Walk, arrays: Array[Array[Number]], activation: Callable[[Numbers], Numbers]) -> None:
@@ -214,9 +220,7 @@ def lstm_back(walk: Walk, arrays: Array[Array[Number]]) -> None:
     size, count, to_hidden, to_cell = walk.size, walk.rows * walk.size, arrays[TO_HIDDEN], arrays[BESIDE]
     for k in range(walk.steps):
         step = step_of(walk, walk.steps - 1 - k)
-        before = arrays[FIRST_CELL]
-        if k < walk.steps - 1:
-            before = arrays[CELL] + step_of(walk, walk.steps - 2 - k) * count
+        before = state_before(walk, walk.steps - 1 - k, arrays[FIRST_CELL], arrays[CELL])
         for row in range(walk.rows):
             at, to = row * size, step * count + row * size
             lstm_row_back(
@@ -282,9 +286,7 @@ def gru_back(walk: Walk, arrays: Array[Array[Number]]) -> None:
     size, count, to_hidden, beside = walk.size, walk.rows * walk.size, arrays[TO_HIDDEN], arrays[BESIDE]
     for k in range(walk.steps):
         step = step_of(walk, walk.steps - 1 - k)
-        before = arrays[FIRST_HIDDEN]
-        if k < walk.steps - 1:
-            before = arrays[HIDDEN] + step_of(walk, walk.steps - 2 - k) * count
+        before = state_before(walk, walk.steps - 1 - k, arrays[FIRST_HIDDEN], arrays[HIDDEN])
         for row in range(walk.rows):
             at, to = row * size, step * count + row * size
             gru_row_back(
