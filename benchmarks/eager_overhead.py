@@ -4,8 +4,8 @@
 
 In flow the snippets of `ROWS`, which are the same program for both libraries; out flows a table, microseconds
 per operation and the ratio, and how many rows are within 1.5. A new measurement is a row here, of
-`eager_rows.MORE` or of `eager_questions.QUESTIONS`; a name that it needs is an entry of `setting`, or of
-`more_names`.
+`eager_rows.MORE`, of `eager_questions.QUESTIONS` or of `eager_arrays.ARRAYS`; a name that it needs is an
+entry of `setting`, or of `more_names`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from eager_arrays import ARRAYS
 from eager_questions import QUESTIONS
 from eager_rows import MORE, more_names
 
@@ -167,6 +168,7 @@ ROWS = (
     ("first document's loop", "two_layer_net(T, m, m, v, u)", 1),
     *MORE,
     *QUESTIONS,
+    *ARRAYS,
 )
 """What, how, and how many operations it is."""
 

@@ -556,6 +556,7 @@ def more_names(T: Any, m: Any) -> dict[str, Any]:
         "fw": f.clone().requires_grad_(), "v3": m.detach().clone().reshape(1, 3, 3).requires_grad_(),
         "i4": T.ones(1, 4, 2, 2), "h4": T.ones(4), "o3": T.ones(3, 1), "z2": T.zeros(3, 3),
         "z4": T.zeros(3, 3), "m4": m.detach(), "drawn": T.get_rng_state(),
+        "z5": T.zeros(3, 3), "factored": T.linalg.lu_factor(q),
         "e": T.full((3,), -30.0), "c2": m > 0.5, "mods": modules(T.nn), "opts": optimisers(T, m.detach()),
         "iadd": operator.iadd, "imul": operator.imul, "custom": cube(T), "inplace_recorded": inplace_recorded,
         "part_set": part_set, "part_scaled": part_scaled, "part_moved": part_moved, "stepped": stepped,

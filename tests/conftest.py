@@ -18,7 +18,10 @@ import hypothesis
 import pytest
 from simulated_driver import SimulatedDriver
 
+from retrograd.compiler import dtypes
+from retrograd.runtime.eager import opnodes
 from retrograd.runtime.eager.otherwise import UNCONFIRMED
+from retrograd.runtime.native.small import program
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -113,3 +116,20 @@ def quick_ways_are_right() -> Iterator[None]:
     UNCONFIRMED.clear()
     yield
     assert not UNCONFIRMED, f"a quick way raised where the general one did not:\n{UNCONFIRMED[0]}"
+
+
+@pytest.fixture
+def without_small_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small graphs by NumPy, as where objects are laid out in another way."""
+    monkeypatch.setattr(program, "available", lambda: False)
+    forget_calls()
+    yield
+    forget_calls()
+
+
+def forget_calls() -> None:
+    """What has been found out about calls is found out anew."""
+    program.value_of.cache_clear()
+    opnodes._RULES.clear()
+    for forget in dtypes.DEPENDENT:
+        forget()

@@ -62,6 +62,9 @@ CREATION = lines("""
     t.logspace(0, 3, 4, base=2)
     t.vander(v.detach())
     t.vander(v.detach(), 3, increasing=True)
+    t.vander(v.detach(), 4)
+    t.vander(t.tensor([2, 3], dtype=t.int8), 1)
+    t.vander(v.detach(), 0)
     t.eye(3)
     t.eye(2, 4, dtype=t.float64)
     t.eye(3, 1)
@@ -303,6 +306,9 @@ SORTING = lines("""
     t.searchsorted(t.tensor([1., 3., 5., 7.]), t.tensor([2., 3.]), side="right", out_int32=True)
     t.searchsorted(x.detach().sort(1).values, y.detach())
     t.bucketize(i, t.tensor([1, 3, 5, 7]))
+    t.bucketize(t.tensor([1.5, float("nan")]), t.tensor([1, 2]), right=True)
+    t.isin(x.detach(), x.detach()[0])
+    t.isin(i, 3), t.isin(2, i), t.isin(i, t.tensor([2.0, 3.5]), invert=True)
 """)
 
 TABLES = {

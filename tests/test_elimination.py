@@ -10,11 +10,8 @@ import pytest
 
 import retrograd
 from retrograd import linalg
-from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError
 from retrograd.compiler.ops import exchanges
-from retrograd.runtime.eager import opnodes
-from retrograd.runtime.native.small import program
 
 SHAPES = [(3, 3), (5, 2), (2, 5), (4, 3, 2), (2, 0, 3, 3), (0, 3), (3, 0), (2, 0, 0), (1, 1), (2, 3, 70, 90)]
 DTYPES = [np.float32, np.float64]
@@ -28,21 +25,12 @@ def stack(shape: tuple[int, ...], dtype: type[np.floating]) -> np.ndarray:
 def _either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Kernels of small matrices, LAPACK's own function, and what is done where neither is there."""
     if request.param != "kernels":
-        monkeypatch.setattr(program, "available", lambda: False)
+        request.getfixturevalue("without_small_kernels")
     if request.param == "NumPy":
         monkeypatch.setattr(exchanges, "_LAPACK", None)
-    _forget()
-    yield
-    _forget()
-
-
-def _forget() -> None:
-    """What has been found out about calls is found out anew."""
     exchanges.elimination.cache_clear()
-    program.value_of.cache_clear()
-    opnodes._RULES.clear()
-    for forget in dtypes.DEPENDENT:
-        forget()
+    yield
+    exchanges.elimination.cache_clear()
 
 
 def test_the_lapack_of_this_numpy_is_found() -> None:

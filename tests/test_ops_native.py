@@ -16,7 +16,7 @@ from gradients import floating, gradient, graph_of, like
 from native import build
 from test_structured_ops import IDS, SAMPLES
 
-from retrograd.compiler import ops
+from retrograd.compiler import dtypes, ops
 from retrograd.compiler.ir.graph import OPS, Array, Graph, Op, apply, interpret
 from retrograd.compiler.ops import (
     alignment,
@@ -33,6 +33,7 @@ from retrograd.compiler.ops import (
     recurrent,
     softmax,
     sort,
+    sought,
     unpool,
     withheld,
 )
@@ -85,6 +86,9 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (matrix.Tril(1), (X,)),
     (matrix.Triu(-1), (X,)),
     (lu.UnitLower(), (X,)),
+    (sought.SearchSorted(False, dtypes.int64), (np.sort(P, -1), Q)),
+    (sought.SearchSorted(True, dtypes.int32), (np.sort(P[0]), np.where(X > 1, np.nan, X))),
+    (sought.IsIn(), (TARGET, np.array([[0, 2]]))),
     (matrix.OneHot(5), (TARGET,)),
     (matrix.Trace(), (real(5, 7),)),
     (convolution.Convolution((2,), (1,), 2), (real(2, 4, 9), real(6, 2, 3), real(6))),

@@ -17,7 +17,7 @@ from retrograd import linalg
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError
 from retrograd.compiler.ir.graph import Op, Type
-from retrograd.compiler.ops.lapack import Det, Inverse, LogAbsDet, SignOfDet, Solve
+from retrograd.compiler.ops.lapack import Cholesky, Det, Inverse, LogAbsDet, SignOfDet, Solve
 from retrograd.compiler.ops.lu import FromPivots, Info, Lu, Pivots
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.runtime.native.small import program
@@ -153,3 +153,44 @@ def test_pivots_that_are_no_rows_are_told_of_large_stacks() -> None:
     for _ in range(3):
         with pytest.raises(LinearAlgebraError, match="pivots passed to lu_unpack must be between 1"):
             retrograd.lu_unpack(retrograd.eye(3).expand(1000, 3, 3), pivots)
+
+
+# ---- square roots ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 30])
+def test_square_roots_are_numpys(size: int, batch: tuple[int, ...], dtype: type[np.floating[Any]]) -> None:
+    a = normals((*batch, size, size), dtype)
+    a = a @ a.swapaxes(-1, -2) + np.eye(size, dtype=dtype)
+    expected = np.linalg.cholesky(a)
+    a = np.where(np.tri(size, dtype=bool), a, np.nan).astype(dtype)
+    near(native_of(Cholesky(), a)(a), expected, size)
+    near(native_of(Info("cholesky"), a)(a), np.zeros(batch, np.int32), size)
+
+
+@pytest.mark.parametrize("count", [3, 1000])
+@pytest.mark.parametrize("worst", [-1.0, 0.0, float("nan"), float("-inf")])
+def test_what_has_no_square_root_says_so_as_pytorch_does(worst: float, count: int, torch: ModuleType) -> None:
+    a = np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
+    a[count - 2, 1, 1] = worst
+    for given in (a, a[count - 2]):
+        errors = []
+        for lib in (torch, retrograd):
+            with pytest.raises(RuntimeError) as caught:
+                lib.linalg.cholesky(lib.from_numpy(given))
+            errors.append(str(caught.value))
+        assert errors[1] == errors[0]
+    found, info = linalg.cholesky_ex(retrograd.from_numpy(a))
+    np.testing.assert_array_equal(info, torch.linalg.cholesky_ex(torch.from_numpy(a)).info)
+    np.testing.assert_array_equal(found[0], a[0])
+
+
+def test_singular_matrices_have_endless_inverses() -> None:
+    a = retrograd.tensor([[[1.0, 2], [2, 4]], [[2, 0], [0, 4]]])
+    for _ in range(3):
+        inverse, info = linalg.inv_ex(a)
+        np.testing.assert_array_equal(inverse, [[[np.inf, np.inf], [np.inf, np.inf]], [[0.5, 0], [0, 0.25]]])
+        assert info.tolist() == [2, 0]
+        assert linalg.solve_ex(a, a).result[0].isinf().all()

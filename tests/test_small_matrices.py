@@ -21,7 +21,9 @@ def stack(shape: tuple[int, ...], dtype: type[np.floating]) -> np.ndarray:
 
 
 @pytest.fixture(params=["inner", "public"])
-def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def either(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, without_small_kernels: None
+) -> None:
     """NumPy's inner functions, and the public ones, as where there are no inner ones."""
     if request.param == "public":
         for name in ("_QR", "_SVD", "_VALUES", "_EIGH", "_SOLVE", "_CHOLESKY"):

@@ -104,6 +104,15 @@ def qr(*shape: int) -> Callable[[Array], Array]:
     return packed
 
 
+def raw_qr(a: Array) -> tuple[Array, Array]:
+    """In float64 LAPACK's form of the factors `[…, m, n]`, and τ `[…, k]` of its reflectors, k the lesser."""
+    if _QR:
+        packed = np.array(a, np.float64)
+        return packed, _QR[0](packed)
+    turned, tau = np.linalg.qr(a, mode="raw")
+    return turned.swapaxes(-1, -2), tau
+
+
 def _publicly(compute: Callable[..., Any], operands: tuple[Array, ...], answers: tuple[Array, ...]) -> None:
     """A public function's value, of each matrix by itself where there is one without."""
     try:

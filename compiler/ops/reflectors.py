@@ -15,6 +15,7 @@ import numpy as np
 
 from retrograd.compiler.errors import NotWrittenError, mirrored
 from retrograd.compiler.ir.graph import Array, Value, apply, register
+from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.lapack import Cotangents, Lapack, last_two, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril, triu
@@ -37,9 +38,7 @@ class RawQr(Lapack):
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
         found = np.zeros(self.shape(*a.shape), a.dtype)
-        packed, tau = np.linalg.qr(a, mode="raw")
-        found[..., :-1, :] = np.swapaxes(packed, -1, -2)
-        found[..., -1, : tau.shape[-1]] = tau
+        found[..., :-1, :], found[..., -1, : min(a.shape[-2:])] = gufuncs.raw_qr(a)
         return found
 
     def adjoint(

@@ -22,6 +22,9 @@ Check = Callable[[Sequence[Any], Mapping[str, Any]], None]
 def admission(name: str, called: Iterable[str]) -> Check:
     """The check of the function of this name, which is called as the tables have it: `sum`, `Tensor.sum`."""
     taken: set[tuple[object, ...]] = set()
+    """By types alone, or by types and how the caller names the function."""
+    by_some: set[tuple[object, ...]] = set()
+    """What some forms take, and others refuse."""
     forms: list[str] | None = None
 
     def admit(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -32,16 +35,20 @@ def admission(name: str, called: Iterable[str]) -> Check:
             forms = [*filter(known, called)]
         if not forms or (key := _types(args, kwargs)) in taken:
             return
-        refusals = [wrong(form, args, kwargs) for form in forms]
-        if not any(refusals):
-            taken.add(key)
-            return
+        if key not in by_some:
+            refusals = [wrong(form, args, kwargs) for form in forms]
+            if not any(refusals):
+                taken.add(key)
+                return
+            if not all(refusals):
+                by_some.add(key)
         site = call_site(name)
-        if site is None or (site.bare and not all(refusals)):
+        if site is None or (site.bare and key in by_some) or (key, site) in taken:
             return
         error = wrong(f"{site.area}{site.name}", args, kwargs)
         if error is not None:
             raise error
+        taken.add((key, site))
 
     return admit
 

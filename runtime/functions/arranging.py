@@ -15,13 +15,20 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Array, apply
 from retrograd.compiler.ops import shape as moves
-from retrograd.compiler.ops.index import take
 from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.compiler.ops.window import diagonal as take_diagonal
 from retrograd.runtime.eager.inplace import assign
-from retrograd.runtime.functions.public import axis_of, integer, promoted, public, sizes_of, unshared
+from retrograd.runtime.functions.public import (
+    FUNCTIONS,
+    axis_of,
+    integer,
+    promoted,
+    public,
+    sizes_of,
+    unshared,
+)
 from retrograd.runtime.functions.shaping import transpose
 from retrograd.runtime.tensor import Tensor, new
 
@@ -68,7 +75,7 @@ def repeat_interleave(
     not in traces.
     """
     if repeats is None:
-        return new(np.repeat(np.arange(input.numel()), input.read("repeat_interleave()")), input)
+        return new(np.arange(input.numel()).repeat(input.read("repeat_interleave()")), input)
     x = moves.reshape(input, (input.numel(),)) if dim is None else input
     axis = axis_of(dim or 0, x.ndim, "repeat_interleave")
     if isinstance(repeats, Tensor) and repeats.numel() > 1:
@@ -81,7 +88,7 @@ def repeat_interleave(
                     f"{len(counts)} and input.size({axis}) = {x.shape[axis]}"
                 ),
             )
-        return take(x, new(np.repeat(np.arange(len(counts)), counts), x), axis)
+        return FUNCTIONS["index_select"](x, axis, new(np.arange(len(counts)).repeat(counts), x))
     count = integer(repeats, "repeat_interleave", "repeats")
     if count < 0:
         raise ShapeError(f"repeat_interleave({count})", mirrored("Repeats must be non-negative"))

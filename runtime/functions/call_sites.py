@@ -11,8 +11,9 @@ import dis
 import sys
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
 _HERE = Path(__file__).parent
@@ -60,7 +61,7 @@ def call_site(name: str, outside: bool = False) -> CallSite | None:
         frame = frame.f_back
     if frame is None:
         return None
-    path = _path(frame)
+    path = _path(frame.f_code, frame.f_lasti)
     if path is None:
         return None
     *holders, (loaded, last) = path or [("", name)]
@@ -81,10 +82,11 @@ Step = tuple[str, str]
 """An instruction's name and what it names."""
 
 
-def _path(frame: FrameType) -> list[Step] | None:
-    """The instructions that load what the frame calls, from `t` to `sum`; None where it calls nothing."""
-    steps = list(dis.get_instructions(frame.f_code))
-    now = bisect_right(steps, frame.f_lasti, key=lambda step: step.offset) - 1  # or among its cache entries
+@lru_cache(maxsize=1024)
+def _path(code: CodeType, place: int) -> list[Step] | None:
+    """The instructions that load what is called at a place of code, `t` to `sum`; None where nothing is."""
+    steps = list(dis.get_instructions(code))
+    now = bisect_right(steps, place, key=lambda step: step.offset) - 1  # or among its cache entries
     if now < 0 or not steps[now].opname.startswith("CALL"):
         return None
     begin = _begin(steps[now])

@@ -12,13 +12,11 @@ from math import prod
 
 import numpy as np
 
-from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take
-from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.arranging import meshgrid
-from retrograd.runtime.functions.creation import beside, count
+from retrograd.runtime.functions.creation import beside
 from retrograd.runtime.functions.joining import stack
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.tensor import Tensor, new
@@ -73,14 +71,3 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     choose = combinations_with_replacement if with_replacement else chosen
     places = np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r)
     return take(input, beside(input, new(places)), 0)
-
-
-@public("vander", replay=True)
-def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The powers of each element along a new last axis: from `N - 1` down to 0, or up."""
-    size = x.shape[-1] if N is None else integer(N, "vander", "N")
-    powers = beside(x, count(size, dtypes.int64))
-    if not increasing:
-        powers = moves.flip(powers, (0,))
-    column = moves.unsqueeze(x, [x.ndim])
-    return rows.pow(moves.expand(column, (*x.shape, size)), moves.cast(powers, x.dtype))

@@ -8,6 +8,7 @@ hand it an op.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from retrograd.compiler import dtypes
@@ -17,10 +18,20 @@ from retrograd.compiler.ops import extremum, scan
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take_along
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.row import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.device import CPU
-from retrograd.runtime.functions.public import DimLike, axes_of, axis_of, integer, public, sizes_of, unshared
+from retrograd.runtime.functions.public import (
+    DimLike,
+    axes_of,
+    axis_of,
+    integer,
+    linalg,
+    public,
+    sizes_of,
+    unshared,
+)  # fmt: skip
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.tensor import Tensor
@@ -239,6 +250,34 @@ def cumsum(input: Tensor, dim: int, *, dtype: object = None) -> Tensor:
 def cumprod(input: Tensor, dim: int, *, dtype: object = None) -> Tensor:
     """The products of the first element, the first two, … along an axis."""
     return _scanned(scan.cumprod, _accumulator(input, dtype), dim, "cumprod")
+
+
+@public("vander", replay=True)
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The powers of a vector's elements along a new last axis: from `N - 1` down to 0, or up."""
+    size = x.shape[0] if N is None else integer(N, "vander", "N")
+    if size < 0:
+        raise ShapeError(mirrored("N must be non-negative."))
+    return _powers(x, size, falling=not increasing)
+
+
+@linalg("vander")
+def _vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """The powers of each element along a new last axis, from 0 up to `N - 1`, for N greater than 1."""
+    line = x if x.ndim else moves.reshape(x, (1,))
+    size = line.shape[-1] if N is None else integer(N, "vander", "N")
+    if size < 2:
+        raise ShapeError(mirrored("N must be greater than 1."))
+    return _powers(line, size, falling=False)
+
+
+def _powers(x: Tensor, size: int, falling: bool) -> Tensor:
+    """Running products of 1 and elements, from the end if they are `falling`; of whole numbers in int64."""
+    wide = x if x.is_floating_point() else moves.cast(x, dtypes.int64)
+    factors = moves.expand(moves.unsqueeze(wide, [x.ndim]), (*x.shape, size))
+    first = rows.eq(iota_like(factors, x.ndim), size - 1 if falling else 0)
+    product = partial(scan.cumprod, reverse=falling)
+    return _scanned(product, rows.where(first, 1, factors), -1, "vander")
 
 
 @public("logcumsumexp", method=True, replay=True)

@@ -47,11 +47,11 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
         kinds = f"tau dtype {bare_legacy_name(tau.dtype)} does not match input dtype "
         raise DtypeError(mirrored(f"torch.{name}: {kinds}{bare_legacy_name(input.dtype)}"))
     _known("orgqr", input)
-    unit = cast(lapack.on_diagonal(input.detach()), input.dtype)
+    unit = cast(lapack.on_diagonal(input), input.dtype)
     return reflectors.reflected(input, tau, unit)
 
 
-@public("geqrf", method=True)
+@public("geqrf", method=True, replay=True)
 def geqrf(input: Tensor) -> Any:
     """LAPACK's form of `A = Q·R`: R and the reflectors in one matrix, and τ. It has no derivative."""
     _require(input.ndim >= 2, "geqrf", "input must have at least 2 dimensions.")
@@ -59,7 +59,7 @@ def geqrf(input: Tensor) -> Any:
     return pair("geqrf", *reflectors.raw_qr(input))
 
 
-@public("ormqr", method=True)
+@public("ormqr", method=True, replay=True)
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q·C of the whole Q that reflectors make and a matrix C, or Qᵀ·C; with `left=False` C·Q or C·Qᵀ."""
     _require(input.ndim >= 2, "ormqr", "input must have at least 2 dimensions.")

@@ -6,6 +6,7 @@ They look at the elements, so inside a trace each of them is a TraceError, but f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -18,9 +19,11 @@ from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import masked
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.sought import is_in
 from retrograd.runtime.eager.selection import select
 from retrograd.runtime.eager.underived import refused
-from retrograd.runtime.functions.public import axis_of, public
+from retrograd.runtime.functions.public import axis_of, promoted, public
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, new
 
@@ -103,13 +106,19 @@ def unique(
     Then where each element is among them, and how often.
     """
     array = input.read("unique()")
-    axis = None if dim is None else axis_of(dim, input.ndim, "unique")
+    if dim is None:
+        line = array.reshape(-1)
+        order = line.argsort(kind="stable") if return_inverse or return_counts else None
+        line = np.sort(line) if order is None else line[order]
+        starts = _starts(line)
+        found = _lines(starts, order, array.shape, return_inverse, return_counts)
+        return _results(input, "_unique2", line[starts], *found)
+    axis = axis_of(dim, input.ndim, "unique")
     values, inverse, counts = np.unique(
         array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False
     )
-    inverse = inverse.reshape(array.shape if axis is None else -1)
-    words = "_unique2" if dim is None else "unique_dim"
-    return _distinct(input, words, values, inverse, counts, return_inverse, return_counts)
+    found = [inverse.reshape(-1)] * return_inverse + [counts] * return_counts
+    return _results(input, "unique_dim", values, *found)
 
 
 @public("unique_consecutive", method=True)
@@ -118,46 +127,79 @@ def unique_consecutive(
 ) -> Any:
     """The elements, or slices along `dim`, that differ from the one before them."""
     array = input.read("unique_consecutive()")
-    lines = array.reshape(-1, 1) if dim is None else np.moveaxis(array, axis_of(dim, input.ndim, "unique"), 0)
-    flat = lines.reshape(len(lines), -1)
-    starts = np.ones(len(flat), bool)
-    starts[1:] = (flat[1:] != flat[:-1]).any(1)
-    inverse = np.cumsum(starts) - 1
-    counts = np.bincount(inverse, minlength=int(starts.sum()))
-    kept = lines[starts]
-    values = kept.reshape(-1) if dim is None else np.moveaxis(kept, 0, axis_of(dim, input.ndim, "unique"))
-    inverse = inverse.reshape(array.shape if dim is None else -1)
-    words = "unique_consecutive"
-    return _distinct(input, words, values, inverse, counts, return_inverse, return_counts)
+    if dim is None:
+        line = array.reshape(-1)
+        starts = _starts(line)
+        values = line[starts]
+    else:
+        axis = axis_of(dim, input.ndim, "unique")
+        line = np.moveaxis(array, axis, 0)
+        flat = line.reshape(len(line), -1)
+        starts = np.ones(len(flat), bool)
+        starts[1:] = (flat[1:] != flat[:-1]).any(1)
+        values = np.moveaxis(line[starts], 0, axis)
+    shape = array.shape if dim is None else (-1,)
+    found = _lines(starts, None, shape, return_inverse, return_counts)
+    return _results(input, "unique_consecutive", values, *found)
 
 
-def _distinct(
-    like: Tensor, words: str, values: Array, inverse: Array, counts: Array, with_inverse: bool,
-    with_counts: bool,
-) -> Any:  # fmt: skip
-    """The results of PyTorch's function of these words."""
+def _starts(line: Array) -> Array:
+    """Where a vector's elements differ from those before them."""
+    starts = np.empty(len(line), bool)
+    starts[:1] = True
+    np.not_equal(line[1:], line[:-1], starts[1:])
+    return starts
+
+
+def _lines(
+    starts: Array, order: Array | None, shape: Sequence[int], with_inverse: bool, with_counts: bool
+) -> list[Array]:
+    """Of lines of equal elements that begin at these places, once the elements are in this order: in which
+    line each element is, and how many are in each."""
+    found = []
+    if with_inverse:
+        numbers = starts.cumsum() - 1
+        inverse = numbers
+        if order is not None:
+            inverse = np.empty(len(starts), np.int64)
+            inverse[order] = numbers
+        found.append(inverse.reshape(shape))
+    if with_counts:
+        (places,) = starts.nonzero()
+        counts = np.empty(len(places), np.int64)
+        np.subtract(places[1:], places[:-1], counts[:-1])
+        counts[-1:] = len(starts) - places[-1:]
+        found.append(counts)
+    return found
+
+
+def _results(like: Tensor, words: str, values: Array, *more: Array) -> Any:
+    """The results of PyTorch's function of these words: the values, and what is known of elements."""
     shown = f"{''.join(part.capitalize() for part in words.split('_'))}Backward0"
-    found = [refused(new(np.ascontiguousarray(values), like), (like,), shown, words)]
-    found += [new(inverse.astype(np.int64), like)] * with_inverse
-    found += [new(counts.astype(np.int64), like)] * with_counts
-    return tuple(found) if len(found) > 1 else found[0]
+    first = refused(new(np.ascontiguousarray(values), like), (like,), shown, words)
+    return (first, *[new(each.astype(np.int64, copy=False), like) for each in more]) if more else first
 
 
 @public("bincount", method=True)
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each of 0, 1, 2, … occurs in a vector, or the sum of the weights where it does."""
     array = input.read("bincount()")
-    if array.ndim != 1 or array.dtype.kind not in "iu" or (array < 0).any():
+    if weights is not None and weights.shape != input.shape:
+        raise ShapeError("bincount()", "weights should be 1-d and have the same length as input")
+    if minlength < 0:
+        raise ShapeError(mirrored("minlength should be >= 0"))
+    try:
+        if array.dtype.kind == "b":
+            raise TypeError
+        found = np.bincount(array, None if weights is None else weights.read("bincount()"), minlength)
+    except (TypeError, ValueError):
         raise ShapeError(
             f"bincount of a tensor of {input.dtype} and shape {list(input.shape)}",
             mirrored("bincount only supports 1-d non-negative integral inputs."),
-        )
-    if weights is None:
-        return new(np.bincount(array, minlength=minlength).astype(np.int64), input)
-    if weights.shape != input.shape:
-        raise ShapeError("bincount()", "weights should be 1-d and have the same length as input")
-    kind = weights.dtype.numpy if weights.dtype.is_floating_point else np.float64
-    return new(np.bincount(array, weights.read("bincount()"), minlength).astype(kind), input)
+        ) from None
+    if weights is not None and weights.dtype.is_floating_point:
+        found = found.astype(weights.dtype.numpy, copy=False)
+    return new(found, input)
 
 
 @public("histc", method=True)
@@ -176,11 +218,9 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return new(np.histogram(array, bins, (low, high))[0].astype(array.dtype), input)
 
 
-@public("isin")
+@public("isin", replay=True)
 def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
     """Whether each element is among the test elements; numbers may stand for either."""
-    left, right = (
-        x.read("isin()") if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements)
-    )
-    like = elements if isinstance(elements, Tensor) else test_elements
-    return new(np.asarray(np.isin(left, right, invert=invert)), like if isinstance(like, Tensor) else None)
+    both = [x if isinstance(x, Tensor) else new(np.asarray(x)) for x in (elements, test_elements)]
+    found = is_in(*promoted(*both))
+    return rows.logical_not(found) if invert else found

@@ -24,7 +24,7 @@ from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.statistics import cross as cross_product
 from retrograd.runtime.tensor import Tensor
 
-LINALG.update({name: FUNCTIONS[name] for name in ("matmul", "vander")})
+LINALG["matmul"] = FUNCTIONS["matmul"]
 
 
 @linalg("inv", "inverse")
@@ -137,7 +137,7 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of the matrix whose Cholesky factor this is."""
     matrix("cholesky_inverse", L, True)
-    unit = rows.where(lapack.on_diagonal(L.detach()), 1.0, L.detach() * 0.0)
+    unit = moves.cast(lapack.on_diagonal(L), L.dtype)
     return cholesky_solve(unit, L, upper)
 
 
@@ -269,4 +269,7 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
 @linalg("vecdot")
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sums of products along `dim`."""
-    return (x * y).sum(dim)
+    if not x.ndim and not y.ndim:
+        return x * y
+    rows_, columns = (each.movedim(dim, -1) for each in FUNCTIONS["broadcast_tensors"](x, y))
+    return (rows_.unsqueeze(-2) @ columns.unsqueeze(-1)).flatten(-2).squeeze(-1)

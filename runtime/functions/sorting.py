@@ -19,11 +19,12 @@ from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import sort as order
 from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.sought import search_sorted
 from retrograd.runtime.functions.gathering import everywhere, like
-from retrograd.runtime.functions.public import axis_of, checkable, integer, known, promoted, public
+from retrograd.runtime.functions.public import axis_of, checkable, integer, promoted, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.shaping import movedim
-from retrograd.runtime.tensor import Tensor, new
+from retrograd.runtime.tensor import Tensor
 
 
 def _lined(input: Tensor, dim: int, name: str) -> tuple[Tensor, int]:
@@ -219,7 +220,7 @@ def _kept(input: Tensor, axis: int) -> list[int]:
 # ---- where values would stand ------------------------------------------------------------------------------
 
 
-@public("searchsorted")
+@public("searchsorted", replay=True)
 def searchsorted(
     sorted_sequence: Tensor,
     input: Any,
@@ -250,20 +251,11 @@ def searchsorted(
             ),
         )
     kind = dtypes.int32 if out_int32 else dtypes.int64
-    after = right or side == "right"
-    line, sought = known(sequence), known(values)
-    if line is not None and sought is not None and not many:
-        found = np.searchsorted(line, sought, "right" if after else "left")
-        return new(np.asarray(found, kind.numpy))
-    against = moves.unsqueeze(sequence, [sequence.ndim - 1]) if many else sequence
-    ordered, wanted = promoted(against, moves.unsqueeze(values, [values.ndim]))
-    below = rows.le(ordered, wanted) if after else rows.lt(ordered, wanted)
-    if wanted.dtype.is_floating_point:  # NaN stands behind all others
-        below = rows.logical_or(below, rows.isnan(wanted))
-    return ops.sum_(moves.cast(below, kind), (below.ndim - 1,))
+    ordered, sought = promoted(sequence, values)
+    return search_sorted(ordered, sought, right or side == "right", kind)
 
 
-@public("bucketize")
+@public("bucketize", replay=True)
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """`searchsorted` in a vector of boundaries, its operands the other way round."""
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)

@@ -21,7 +21,6 @@ from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import lapack
 from retrograd.compiler.ops import lu as elimination
 from retrograd.compiler.ops.elementwise import broadcast_shapes
-from retrograd.compiler.ops.lapack import Lapack
 from retrograd.runtime.functions.factoring import matrix
 from retrograd.runtime.functions.public import linalg, public
 from retrograd.runtime.functions.results import pair
@@ -29,11 +28,6 @@ from retrograd.runtime.functions.solving import arranged, solve, solve_triangula
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
-
-
-def _fixed(op: Lapack, *operands: Tensor) -> Tensor:
-    """The value of an op that has no derivative."""
-    return apply(op, *[x.detach() for x in operands])
 
 
 def _failed(name: str, info: Tensor, text: str) -> None:
@@ -98,7 +92,7 @@ def _lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     return _factored(A, pivot, "torch.linalg.lu_factor")
 
 
-@public("lu_unpack")
+@public("lu_unpack", replay=True)
 def lu_unpack(
     LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True
 ) -> Any:
@@ -163,7 +157,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """The inverse, and for each matrix at which pivot it is singular, from 1 on, or 0: then its inverse is
     full of infinities.
     """
-    info = _fixed(elimination.Info("lu"), matrix("inv", A, True))
+    info = apply(elimination.Info("lu"), matrix("inv", A, True))
     if check_errors:
         why = "The diagonal element {} is zero, the inversion could not be completed because the input matrix"
         _failed("linalg.inv_ex", info, f"{why} is singular.")
@@ -175,7 +169,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     """`solve`, and for each matrix at which pivot it is singular, from 1 on, or 0: then there is no solution,
     and infinities stand for it.
     """
-    info = _fixed(elimination.Info("lu"), matrix("solve", A, True))
+    info = apply(elimination.Info("lu"), matrix("solve", A, True))
     if check_errors:
         _failed("torch.linalg.solve_ex", info, "The solver failed because the input matrix is singular.")
     return pair("linalg_solve_ex", arranged(A, B, left, endless=True), info)
@@ -186,7 +180,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     """The Cholesky factor, and for each matrix which leading minor is not positive-definite, from 1 on, or 0:
     then there is no factor, and NaN stands for it.
     """
-    info = _fixed(elimination.Info("cholesky"), matrix("cholesky", A, True))
+    info = apply(elimination.Info("cholesky"), matrix("cholesky", A, True))
     if check_errors:
         why = (
             "The factorization could not be completed because the input is not positive-definite (the leading"
@@ -209,7 +203,7 @@ def matrix_exp(A: Tensor) -> Tensor:
     return apply(elimination.MatrixExp(), matrix("matrix_exp", A, True))
 
 
-@public("triangular_solve", method=True)
+@public("triangular_solve", method=True, replay=True)
 def triangular_solve(
     input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> Any:

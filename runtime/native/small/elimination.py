@@ -9,6 +9,7 @@ places with the step's own. The ends of rows go element by element: masks would 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf, nan
 from typing import Literal
 
 from retrograd.compiler.native.language import (
@@ -22,6 +23,8 @@ from retrograd.compiler.native.language import (
     inlined,
     native,
     put,
+    reduce,
+    sqrt,
     take,
 )
 from retrograd.runtime.native.objects import Memory
@@ -160,6 +163,8 @@ class SolutionSizes(Record):
     batch: int
     n: int
     columns: int
+    endless: int
+    """Whether infinities stand for the solution where a pivot is 0; else that is no answer."""
 
 
 @native
@@ -169,7 +174,9 @@ def solve(arrays: Array[Array[T]], sizes: SolutionSizes) -> int:
     for number in range(sizes.batch):
         packed, x = arrays[1] + number * (n + 1) * n, arrays[0] + number * n * columns
         copy(x, arrays[2] + number * n * columns, n * columns)
+        singular = False
         for step in range(n):
+            singular = singular or packed[step * n + step] == 0.0
             chosen = cast(int, packed[n * n + step]) - 1
             if chosen != step:
                 exchange_rows(x + step * columns, x + chosen * columns, columns)
@@ -181,6 +188,11 @@ def solve(arrays: Array[Array[T]], sizes: SolutionSizes) -> int:
             for i in range(step + 1, n):
                 subtract(here, x + i * columns, packed[step * n + i], columns)
             divide(here, packed[step * n + step], columns)
+        if singular and sizes.endless == 0:
+            return 1
+        if singular:
+            for place in range(n * columns):
+                x[place] = inf
     return 0
 
 
@@ -262,3 +274,61 @@ def substitute(arrays: Array[Array[T]], sizes: TriangleSizes) -> int:
             if sizes.unit == 0:
                 divide(here, row[step], columns)
     return 0
+
+
+# ---- square roots ------------------------------------------------------------------------------------------
+class RootSizes(Record):
+    batch: int
+    n: int
+    strict: int
+    """Whether a matrix that is not positive-definite is no answer; else its root is NaN all over."""
+
+
+@native
+def root(arrays: Array[Memory], sizes: RootSizes) -> int:
+    """The lower triangles L `[batch, n, n]` of A = L · Lᵀ, of which the lower triangle is read, and `[batch]`
+    the order of the first leading minor that is not positive-definite, or 0. The arrays: L, orders, A."""
+    n = sizes.n
+    for number in range(sizes.batch):
+        lower, a = cast(Array[T], arrays[0]) + number * n * n, cast(Array[T], arrays[2]) + number * n * n
+        clear(lower, n * n)
+        order = rooted(lower, a, n)
+        cast(Array[Int32], arrays[1])[number] = order
+        if order != 0:
+            if sizes.strict != 0:
+                return 1
+            for place in range(n * n):
+                lower[place] = nan
+    return 0
+
+
+@inlined
+def rooted(lower: Array[T], a: Array[T], n: int) -> int:
+    """One matrix, row by row: the order of the minor at which it fails, or 0."""
+    order = 0
+    for i in range(n):
+        row = lower + i * n
+        for j in range(i + 1):
+            other = lower + j * n
+            rest = a[i * n + j] - product_of(row, other, j)
+            if j < i:
+                row[j] = rest / other[j]
+            else:
+                order = i + 1 if order == 0 and not rest > 0.0 else order
+                row[i] = sqrt(rest)
+    return order
+
+
+@inlined
+def product_of(one: Array[T], other: Array[T], count: int) -> float:
+    """The sum of products."""
+    whole = count - count % LANES
+    total = 0.0
+    if whole > 0:
+        sums = cast(Several, 0.0)
+        for at in range(0, whole, LANES):
+            sums = fused(take(Several, one + at), take(Several, other + at), sums)
+        total = reduce(lambda x, y: x + y, sums)
+    for i in range(whole, count):
+        total = fused(one[i], other[i], total)
+    return total

@@ -240,7 +240,7 @@ def _elimination(kind: str) -> cpu.Library:
 _ELIMINATION: dict[str, Callable[..., int]] = {
     "factor": elimination.factor, "order": elimination.order, "solve": elimination.solve,
     "failure": elimination.failure, "determinant": elimination.determinant, "sign": elimination.sign,
-    "substitute": elimination.substitute,
+    "substitute": elimination.substitute, "root": elimination.root,
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError
 from retrograd.compiler.ir.graph import OPS, Array, Op, Type
 from retrograd.compiler.ops.elementwise import Elementwise
-from retrograd.compiler.ops.lapack import Det, Inverse, LogAbsDet, SignOfDet, Solve
+from retrograd.compiler.ops.lapack import Cholesky, Det, Inverse, LogAbsDet, SignOfDet, Solve
 from retrograd.compiler.ops.lu import FromPivots, Info, Lu, Pivots
 from retrograd.compiler.ops.reduce import Sum
 from retrograd.compiler.ops.shape import Cast
@@ -54,8 +54,10 @@ def _order(steps: Steps, op: FromPivots, out: Array, pivots: Array) -> None:
 
 
 def _failure(steps: Steps, op: Info, out: Array, a: Array) -> None:
-    if op.of != "lu":
-        raise kernels.NoKernel
+    if op.of == "cholesky":
+        whole, unread = _wide(steps, a), steps.scratch(Type(a.shape, dtypes.float64))
+        steps.step(_kernel("root", whole.dtype), [unread, out, whole], [out.size, a.shape[-1], 0])
+        return
     steps.step(_kernel("failure", a.dtype), [out, steps.of(Lu(), a)], [out.size, *a.shape[-2:], 0])
 
 
@@ -72,10 +74,8 @@ def _invert(steps: Steps, op: Inverse, out: Array, a: Array) -> None:
 
 
 def _write_solution(steps: Steps, endless: bool, out: Array, a: Array, b: Array) -> None:
-    """The solution; 1 where a matrix is singular."""
-    if endless:
-        raise kernels.NoKernel
-    _of_wide(steps, out, "solve", [steps.of(Lu("solve"), _wide(steps, a)), _wide(steps, b)], b.shape)
+    packed = steps.of(Lu(), _wide(steps, a))
+    _of_wide(steps, out, "solve", [packed, _wide(steps, b)], b.shape, int(endless))
 
 
 def _determinant(steps: Steps, op: Det, out: Array, a: Array) -> None:
@@ -105,6 +105,14 @@ def _substitute(steps: Steps, op: SolveTriangular, out: Array, a: Array, b: Arra
     _of_wide(steps, out, "substitute", [_wide(steps, whole), _wide(steps, b)], b.shape, *flags)
 
 
+def _root(steps: Steps, op: Cholesky, out: Array, a: Array) -> None:
+    """1 where a matrix is not positive-definite."""
+    orders, whole = steps.scratch(Type(a.shape[:-2], dtypes.int32)), _wide(steps, a)
+    sizes = [orders.size, a.shape[-1], int(not op.endless)]
+    kernel = _kernel("root", whole.dtype)
+    _narrowed(steps, out, lambda found: steps.step(kernel, [found, orders, whole], sizes))
+
+
 def _wide(steps: Steps, a: Array) -> Array:
     """In float64, in order."""
     return steps.in_order(a if a.dtype == np.float64 else steps.of(Cast(dtypes.float64), a))
@@ -114,8 +122,14 @@ def _of_wide(
     steps: Steps, out: Array, what: str, operands: Sequence[Array], shape: Sequence[int], *flags: int
 ) -> None:
     """A kernel's value of operands in float64; sizes are those of a stack of matrices, and flags."""
+    sizes = [prod(shape[:-2]), *shape[-2:], *flags]
+    _narrowed(steps, out, lambda found: steps.step(_kernel(what, found.dtype), [found, *operands], sizes))
+
+
+def _narrowed(steps: Steps, out: Array, write: Callable[[Array], None]) -> None:
+    """What is written in float64, in the result's dtype."""
     found = out if out.dtype == np.float64 else steps.scratch(Type(out.shape, dtypes.float64))
-    steps.step(_kernel(what, found.dtype), [found, *operands], [prod(shape[:-2]), *shape[-2:], *flags])
+    write(found)
     if found is not out:
         steps.cast(found, out)
 
@@ -125,6 +139,7 @@ SOLVED: dict[type[Op], Callable[..., None]] = {
     Pivots: _pivots,
     FromPivots: _order,
     Info: _failure,
+    Cholesky: _root,
     Solve: _solve,
     Inverse: _invert,
     Det: _determinant,
