@@ -26,11 +26,13 @@ from retrograd.compiler.ops import (
     extremum,
     losses,
     lu,
+    margins,
     masked,
     matrix,
     normal,
     pool,
     recurrent,
+    sampling,
     softmax,
     sort,
     sought,
@@ -78,6 +80,18 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (cross_entropy.CrossEntropy("mean", -100, 0.0), (X[..., 0], TARGET)),
     (cross_entropy.CrossEntropy("sum", 3, 0.1), (X[..., 0], TARGET, WEIGHT)),
     (cross_entropy.SoftCrossEntropy("mean", 0.1), (X[..., 0], P, WEIGHT)),
+    (margins.MultiMarginLoss("mean", 1, 0.7), (P, TARGET)),
+    (margins.MultiMarginLoss("none", 2, 1.0), (P, TARGET, WEIGHT)),
+    (margins.MultilabelMarginLoss("sum"), (P, np.array([[3, 0, -1, 1], [0, 1, 2, 3], [-1, 1, 1, 1]]))),
+    *(
+        (sampling.GridSampler(mode, border, aligned), (IMAGE, RANDOM.uniform(-1.3, 1.3, (2, 3, 4, 2))))
+        for mode, border, aligned in (
+            ("bilinear", "zeros", False),
+            ("nearest", "border", True),
+            ("bicubic", "reflection", False),
+        )
+    ),
+    (sampling.GridSampler("bilinear", "reflection", True), (real(1, 2, 3, 4, 2), real(1, 2, 3, 2, 3))),
     (normal.LayerNorm(1e-5, 2), (X, real(4, 5), real(4, 5))),
     (normal.GroupNorm(1e-5, 2), (X, real(4))),
     (normal.BatchNorm(1e-5), (X, real(4), real(4))),

@@ -1,6 +1,6 @@
 """Losses with a margin, as `nn.functional` has them: what is further apart than the margin costs nothing.
 
-Written with elementwise functions and `loss.reduced`.
+Written with elementwise functions and `loss.reduced`; those against classes are ops (`ops/margins.py`).
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
-from retrograd.compiler.ops import shape as moves
-from retrograd.compiler.ops.iota import iota_like
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
+from retrograd.compiler.ir.graph import apply
+from retrograd.compiler.ops.margins import MultilabelMarginLoss, MultiMarginLoss
 from retrograd.runtime.functions.loss import Old, reduced, reduction_of
 from retrograd.runtime.functions.public import FUNCTIONAL, functional
 from retrograd.runtime.functions.rows import APPLY
-from retrograd.runtime.functions.statistics import cosine_similarity, mean, norm
+from retrograd.runtime.functions.statistics import cosine_similarity, norm
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
 
@@ -43,6 +43,11 @@ def margin_ranking_loss(
     return reduced(clamp_min(margin - target * (input1 - input2), 0.0), reduction)
 
 
+def _check_classes(target: Tensor) -> None:
+    if target.dtype is not dtypes.int64:
+        raise DtypeError(mirrored(f"expected scalar type Long but found {bare_legacy_name(target.dtype)}"))
+
+
 @functional("multi_margin_loss", replay=True)
 def multi_margin_loss(
     input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
@@ -50,12 +55,16 @@ def multi_margin_loss(
 ) -> Tensor:  # fmt: skip
     """`max(0, margin - x[target] + x[k]) ** p` over the other classes k, divided by the number of classes."""
     reduction = reduction_of(size_average, reduce, reduction)
-    own = target.unsqueeze(-1)
-    each = clamp_min(input - input.gather(-1, own) + margin, 0.0) ** p
-    if weight is not None:
-        each = each * weight[target].unsqueeze(-1)
-    others = APPLY["ne"](iota_like(input, input.ndim - 1), own)
-    return reduced(mean(where(others, each, 0.0), -1), reduction)
+    if p not in (1, 2):
+        raise ArgumentError(mirrored("only p == 1 and p == 2 supported"))
+    _check_classes(target)
+    weights = () if weight is None else (weight,)
+    for each in weights:
+        if each.dtype is not input.dtype:
+            known, given = bare_legacy_name(input.dtype), bare_legacy_name(each.dtype)
+            raise DtypeError(mirrored(f"expected scalar type {known} but found {given}"))
+    found: Tensor = apply(MultiMarginLoss(reduction, int(p), float(margin)), input, target, *weights)
+    return found
 
 
 @functional("cosine_embedding_loss", top=True, replay=True)
@@ -112,17 +121,6 @@ def multilabel_margin_loss(
         raise ShapeError(
             mirrored(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
         )
-    if target.dtype is not dtypes.int64:
-        raise DtypeError(mirrored(f"expected scalar type Long but found {bare_legacy_name(target.dtype)}"))
-    last = input.ndim - 1
-    counts = APPLY["eq"](moves.cast(APPLY["lt"](target, 0), dtypes.int64).cumsum(-1), 0)
-    chosen = where(counts, target, 0)
-    classes_ = iota_like(moves.unsqueeze(input, [last]), last + 1)
-    own = APPLY["logical_and"](
-        APPLY["eq"](moves.unsqueeze(chosen, [last + 1]), classes_), counts.unsqueeze(-1)
-    )
-    others = APPLY["logical_not"](own.any(last))
-    far = 1.0 - (input.gather(-1, chosen).unsqueeze(-1) - input.unsqueeze(-2))
-    pairs = APPLY["logical_and"](counts.unsqueeze(-1), others.unsqueeze(-2))
-    each = where(pairs, clamp_min(far, 0.0), 0.0).sum((-2, -1)) * (1.0 / input.shape[-1])
-    return reduced(each, reduction)
+    _check_classes(target)
+    found: Tensor = apply(MultilabelMarginLoss(reduction), input, target)
+    return found

@@ -1,32 +1,23 @@
 """Images read at places that a grid says: `affine_grid` makes the grid, `grid_sample` reads.
 
-In flow images `[N, C, H, W]` (or `[N, C, D, H, W]`) and grids `[N, h, w, 2]` of places from -1 to 1, x before
-y; out flow images `[N, C, h, w]`. Each output element is a weighed sum of the elements around its place, so
-the image's derivative is a scatter, and the grid's is that of the weights. A new mode is an entry of `_TAPS`,
-a new border one of `_BORDERS`.
+What is read how is said in `compiler/ops/sampling.py`.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from functools import reduce
-from itertools import product
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
-from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, NotWrittenError, ShapeError, mirrored
-from retrograd.compiler.ops import index as places
+from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import shape as moves
-from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.sampling import BORDERS, TAPS, GridSampler
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import functional
 from retrograd.runtime.tensor import Tensor, new
-
-Tap = tuple[Tensor, Tensor]
-"""Along one axis: an element's place, a whole number, and its weight."""
 
 _DEFAULT = (
     "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
@@ -80,77 +71,6 @@ def _line(count: int, align: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.fl
     return line if align else line * ((count - 1) / count)
 
 
-# ---- borders: where a place beyond an image is -------------------------------------------------------------
-
-
-def _inside(place: Tensor, size: int) -> Tensor:
-    """The nearest place within, which has no derivative at the ends; 0 for NaN."""
-    low = rows.where(rows.gt(place, 0), place, 0.0)
-    return rows.where(rows.lt(low, size - 1), low, float(size - 1))
-
-
-def _border(place: Tensor, size: int, align: bool) -> Tensor:
-    return _inside(place, size)
-
-
-def _reflection(place: Tensor, size: int, align: bool) -> Tensor:
-    """Thrown back at the ends: at the outer elements' centres, or their borders."""
-    low, span = (0.0, float(size - 1)) if align else (-0.5, float(size))
-    if span == 0:
-        return _inside(place * 0.0, size)
-    far = rows.abs(place - low)
-    rest, turns = rows.fmod(far, span), rows.floor(far / span)
-    even = rows.eq(rows.fmod(turns, 2.0), 0.0)
-    return _inside(rows.where(even, rest, span - rest) + low, size)
-
-
-def _zeros(place: Tensor, size: int, align: bool) -> Tensor:
-    return place
-
-
-_BORDERS: dict[str, Callable[[Tensor, int, bool], Tensor]] = {
-    "zeros": _zeros,
-    "border": _border,
-    "reflection": _reflection,
-}
-
-
-# ---- taps: which elements count along an axis, and how much ------------------------------------------------
-
-
-def _nearest(place: Tensor) -> list[Tap]:
-    near = rows.round(place)
-    return [(near, rows.abs(rows.copysign(near * 0.0 + 1.0, near)))]  # one, of which the derivative is zero
-
-
-def _linear(place: Tensor) -> list[Tap]:
-    first = rows.floor(place)
-    share = place - first
-    return [(first, 1.0 - share), (first + 1.0, share)]
-
-
-def _cubic(place: Tensor) -> list[Tap]:
-    """Cubic convolution with a = -0.75 (Keys, 1981)."""
-    first = rows.floor(place)
-    a, t = -0.75, place - first
-
-    def near(x: Tensor) -> Tensor:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
-
-    def far(x: Tensor) -> Tensor:
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-
-    weights = (far(t + 1), near(t), near(1 - t), far(2 - t))
-    return [(first + (k - 1.0), weight) for k, weight in enumerate(weights)]
-
-
-_TAPS: dict[str, Callable[[Tensor], list[Tap]]] = {
-    "bilinear": _linear,
-    "nearest": _nearest,
-    "bicubic": _cubic,
-}
-
-
 # ---- reading -----------------------------------------------------------------------------------------------
 
 
@@ -160,24 +80,13 @@ def grid_sample(
     align_corners: bool | None = None,
 ) -> Tensor:  # fmt: skip
     """The input at the grid's places, by the elements around; what lies outside is as `padding_mode` says."""
-    if mode not in _TAPS:
+    if mode not in TAPS:
         raise ArgumentError(_expected("mode", "'bilinear', 'nearest' or 'bicubic'", mode))
-    if padding_mode not in _BORDERS:
+    if padding_mode not in BORDERS:
         raise ArgumentError(_expected("padding_mode", "'zeros', 'border', or 'reflection'", padding_mode))
     _check(input, grid, mode, aligned := _aligned(align_corners))
-    sizes, border = input.shape[2:], _BORDERS[padding_mode]
-    rank = len(sizes)
-    along: list[list[Tap]] = []
-    for axis, size in enumerate(sizes):
-        given = moves.select(grid, rank + 1, rank - 1 - axis)
-        place = (given + 1.0) * ((size - 1) / 2) if aligned else ((given + 1.0) * size - 1.0) * 0.5
-        if mode != "bicubic":
-            place = border(place, size, aligned)
-        taps = _TAPS[mode](place)
-        if mode == "bicubic":
-            taps = [(border(near, size, aligned), weight) for near, weight in taps]
-        along.append([_bounded(near, weight, size) for near, weight in taps])
-    return reduce(rows.add, [_read(input, corner) for corner in product(*along)])
+    found: Tensor = apply(GridSampler(mode, padding_mode, aligned), input, grid)
+    return found
 
 
 def _expected(argument: str, known: str, given: str) -> mirrored:
@@ -206,21 +115,3 @@ def _check(input: Tensor, grid: Tensor, mode: str, aligned: bool) -> None:
         )
     if why:
         raise ShapeError(mirrored(f"grid_sampler(): {why}"))
-
-
-def _bounded(near: Tensor, weight: Tensor, size: int) -> Tap:
-    """An index of the axis for the tap; beyond its ends the weight is zero."""
-    here = rows.logical_and(rows.ge(near, 0.0), rows.le(near, size - 1.0))
-    index = moves.cast(rows.where(here, near.detach(), 0.0), dtypes.int64)
-    return index, rows.where(here, weight, 0.0)
-
-
-def _read(input: Tensor, taps: Sequence[Tap]) -> Tensor:
-    """The elements at one combination of taps, weighed: `[N, C, *grid]`."""
-    n, c, *sizes = input.shape
-    shape = tuple(taps[0][0].shape[1:])
-    index = places.linear_index([tap[0] for tap in taps], sizes)
-    index = moves.expand(moves.reshape(index, (n, 1, prod(shape))), (n, c, prod(shape)))
-    found = places.take_along(moves.reshape(input, (n, c, prod(sizes))), index, 2)
-    weight = reduce(rows.mul, [tap[1] for tap in taps])
-    return moves.reshape(found, (n, c, *shape)) * moves.unsqueeze(weight, [1])
