@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from harness import Call, Missing, Setup
+from harness import Call, Jitted, Missing, Setup
 
 Arrays = Sequence[np.ndarray]
 Inputs = Callable[[], Arrays]
@@ -81,7 +81,7 @@ def value_and_gradient(
         rg = retrograd()
         tensors = of_ours(rg, inputs())
         function = rg.compile_grad(wrt=tuple(wrt))(_bound(loss, rg))
-        return lambda: function.value_and_grad(*tensors)
+        return Jitted(lambda: function.value_and_grad(*tensors), lambda: function.trace(*tensors))
 
     def taped(lib: Any, tensors: list[Any], function: Loss) -> Call:
         chosen = [tensors[k].requires_grad_() for k in wrt]
@@ -112,8 +112,7 @@ def value_and_gradient(
 
         arrays = [jax.numpy.asarray(array) for array in inputs()]
         bound = _bound(jax_loss or loss, jax.numpy)
-        function = jax.jit(jax.value_and_grad(bound, argnums=tuple(wrt)))
-        return lambda: jax.block_until_ready(function(*arrays))
+        return _jitted(jax.value_and_grad(bound, argnums=tuple(wrt)), arrays)
 
     contenders: dict[str, Setup] = {
         "compiled": compiled,
@@ -216,7 +215,8 @@ def value(
     def ours() -> Call:
         rg = retrograd()
         tensors = of_ours(rg, inputs())
-        return _called(rg.compile_grad(_bound(function, rg)), tensors)
+        compiled = rg.compile_grad(_bound(function, rg))
+        return Jitted(_called(compiled, tensors), lambda: compiled.trace(*tensors))
 
     def eager() -> Call:
         rg = retrograd()
@@ -234,8 +234,7 @@ def value(
         import jax
 
         arrays = [jax.numpy.asarray(array) for array in inputs()]
-        jitted = jax.jit(_bound(jax_function or function, jax.numpy))
-        return lambda: jax.block_until_ready(jitted(*arrays))
+        return _jitted(_bound(jax_function or function, jax.numpy), arrays)
 
     contenders: dict[str, Setup] = {
         "compiled": ours,
@@ -245,6 +244,16 @@ def value(
         "jax": jax_jit,
     }
     return contenders | ({"torch.compile": torch_compiled} if torch_too else {})
+
+
+def _jitted(function: Callable[..., Any], arrays: Arrays) -> Jitted:
+    """JAX's compiled function of arrays."""
+    import jax
+
+    jitted = jax.jit(function)
+    return Jitted(
+        lambda: jax.block_until_ready(jitted(*arrays)), lambda: jax.jit(function).lower(*arrays).compile()
+    )
 
 
 def _called(function: Callable[..., Any], arguments: Sequence[Any]) -> Call:

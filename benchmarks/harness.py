@@ -27,6 +27,19 @@ Call = Callable[[], Any]
 Setup = Callable[[], Call]
 """Makes data and function anew, and gives what one call is; libraries are imported inside."""
 
+
+@dataclass(frozen=True)
+class Jitted:
+    """A call of what is compiled, where that can be done by itself, too."""
+
+    call: Call
+    ahead: Callable[[], Any]
+    """Compile for the call's arguments, and do not run: by the tool's own entry for that."""
+
+    def __call__(self) -> Any:
+        return self.call()
+
+
 ROUNDS = 11
 BURST = 0.04
 """Seconds that one contender is timed for in one round."""
@@ -78,6 +91,8 @@ class Result:
     notes: dict[str, str] = field(default_factory=dict)
     load: float = 0.0
     """How many processes wanted to run, on the average of the minute before."""
+    ahead: dict[str, float] = field(default_factory=dict)
+    """What compiling takes by itself, where nothing is run."""
 
     @property
     def ratio(self) -> float | None:
@@ -147,16 +162,29 @@ def come_to_rest() -> None:
             return
 
 
-def _set_up(setup: Setup, compiles: bool) -> tuple[Call, tuple[float, list[tuple[float, ...]]]]:
-    """The call, what a cold first call takes, and what it computed. Where it compiles, running the code is no
-    part of that: what a second call takes is subtracted. A median."""
+def _set_up(setup: Setup, compiles: bool) -> tuple[Call, tuple[float, float | None, list[tuple[float, ...]]]]:
+    """The call, what a cold first call takes, what compiling alone does, and what was computed. Where a first
+    call compiles, running the code is no part of it: what a second call takes is subtracted. Medians."""
     firsts: list[float] = []
     while len(firsts) < FIRSTS and sum(firsts) < 1.0:
-        call = setup()
+        made = setup()
+        call = made.call if isinstance(made, Jitted) else made
         first, outcome = _clocked(call)
         again = min(_clocked(call)[0] for _ in range(2)) if compiles else 0.0
         firsts.append(first - again)
-    return call, (statistics.median(firsts), [_digest(value) for value in _leaves(outcome)])
+    digests = [_digest(value) for value in _leaves(outcome)]
+    return call, (statistics.median(firsts), _ahead(setup) if compiles else None, digests)
+
+
+def _ahead(setup: Setup) -> float | None:
+    """What it takes to compile ahead of calls; None where there is no entry for that."""
+    taken: list[float] = []
+    while len(taken) < FIRSTS and sum(taken) < 1.0:
+        made = setup()
+        if not isinstance(made, Jitted):
+            return None
+        taken.append(_clocked(made.ahead)[0])
+    return statistics.median(taken)
 
 
 def _clocked(call: Call) -> tuple[float, Any]:
@@ -286,7 +314,8 @@ class Arena:
             if isinstance(answer, str):
                 result.notes[name] = answer
             else:
-                result.firsts[name], digests[name] = answer
+                result.firsts[name], ahead, digests[name] = answer
+                result.ahead |= {} if ahead is None else {name: ahead}
         for name in [name for name in digests if not _agree(digests, name, row.tolerance)]:
             result.notes[name] = "result differs from the other contenders'"
         for name, samples in self._rounds(row, list(digests), result).items():

@@ -93,7 +93,8 @@ def paragraph(result: Result) -> str:
     for name in CONTENDERS:
         if name in result.figures:
             first = f"   first call {shown(result.firsts[name])}" if row.timed else ""
-            lines.append(f"  {name:14}{shown(result.figures[name], row.unit):>10}{first}")
+            alone = f", compiling alone {shown(result.ahead[name])}" if name in result.ahead else ""
+            lines.append(f"  {name:14}{shown(result.figures[name], row.unit):>10}{first}{alone}")
         if name in result.notes:
             lines.append(f"  {name:14}{'':>10}   {result.notes[name]}")
     return "\n".join(
@@ -137,6 +138,20 @@ def first_calls(results: Sequence[Result]) -> str:
     return markdown(head, lines)
 
 
+def compiling_alone(results: Sequence[Result]) -> str:
+    """What compiling takes where nothing is run, as Markdown."""
+    lines = [
+        [
+            result.row.about,
+            *(shown(result.ahead[name]) for name in ("compiled", "jax")),
+            times(result.ahead["jax"] / result.ahead["compiled"]),
+        ]
+        for result in results
+        if {"compiled", "jax"} <= set(result.ahead)
+    ]
+    return markdown(["row", "compiled", "jax", "jax / ours"], lines)
+
+
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(head, *lines)]
 
@@ -164,6 +179,7 @@ def read(path: Path, table: Mapping[str, Row]) -> list[Result]:
             record["first calls"],
             record["notes"],
             record["load"],
+            record.get("compiling alone", {}),
         )
         for record in records
         if record["name"] in table
@@ -184,6 +200,10 @@ def write(path: Path, facts: Mapping[str, Any], results: Sequence[Result]) -> No
         table(results),
         "\n## The first call, nothing cached\n\nWhat it takes beyond a second one: tracing, compiling, "
         f"loading. The median of three.\n\n{first_calls(results)}\n",
+        "## Compiling alone\n\nBy each tool's own entry for that, nothing cached and nothing run: "
+        "`f.trace(…)`, of a scalar with its gradients, and `jax.jit(f).lower(…).compile()`. "
+        "The median of three.\n\n"
+        f"{compiling_alone(results)}\n",
         *(["## Notes\n", *notes, ""] if notes else []),
     ]
     path.with_suffix(".md").write_text("\n".join(text))
@@ -199,6 +219,7 @@ def _record(result: Result) -> dict[str, Any]:
         "figures": result.figures,
         "least": result.least,
         "first calls": result.firsts if row.timed else {},
+        "compiling alone": result.ahead,
         "ratio": result.ratio,
         "ratio of least": result.least_ratio,
         "goal": row.goal,

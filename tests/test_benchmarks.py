@@ -40,10 +40,12 @@ def test_a_row_is_measured_and_shown(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "import json, chart, report\n"
         "from front_page import refreshed\n"
-        "from harness import Arena, Missing, Row\n"
+        "from harness import Arena, Jitted, Missing, Row\n"
         "def absent():\n"
         "    raise Missing('not here')\n"
-        "same = {'compiled': lambda: lambda: 1.5, 'numpy': lambda: lambda: 1.5}\n"
+        "def ours():\n"
+        "    return Jitted(lambda: 1.5, lambda: None)\n"
+        "same = {'compiled': ours, 'numpy': lambda: lambda: 1.5}\n"
         "other = {'torch': lambda: lambda: 2.5, 'jax': absent}\n"
         "ROW = Row('one', 'one number', same | other, rounds=2, goal=1e-9)\n"
         "def table():\n"
@@ -65,6 +67,7 @@ def test_a_row_is_measured_and_shown(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "not here" in done.stdout
+    assert re.search(r"compiled .* first call .*, compiling alone \d", done.stdout)
     assert done.stdout.count("result differs from the other contenders'") == 1
     assert "goal 1e-09×  yes" in done.stdout
     assert re.search(
