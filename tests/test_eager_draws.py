@@ -75,13 +75,18 @@ def test_every_call_draws_what_pytorch_draws(torch: ModuleType, name: str) -> No
     assert rg.get_rng_state().tolist() == torch.get_rng_state().tolist()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64"])
-@pytest.mark.parametrize("name", FILLED)
+TAKEN = [
+    (name, dtype)
+    for name in FILLED
+    for dtype in ("float32", "float64", "float16", "int64")
+    if dtype != "int64" or name.partition("_")[0] in ("bernoulli", "random")
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), TAKEN)
 def test_filling_draws_what_pytorch_draws_and_counts_changes(
     torch: ModuleType, name: str, dtype: str
 ) -> None:
-    if dtype == "int64" and name.partition("_")[0] not in ("bernoulli", "random"):
-        pytest.skip("floating numbers")
     rg.manual_seed(3), torch.manual_seed(3)
     whole = rg.zeros(4, 5, dtype=getattr(rg, dtype)), torch.zeros(4, 5, dtype=getattr(torch, dtype))
 

@@ -31,6 +31,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import BY_NUMPY, DType
 from retrograd.compiler.ir.graph import Op
 from retrograd.runtime import device as devices
+from retrograd.runtime.eager.instant.learning import learn_history, learn_layout, step_words, taught
 from retrograd.runtime.eager.instant.part import (
     available,
     become,
@@ -40,11 +41,8 @@ from retrograd.runtime.eager.instant.part import (
 )
 from retrograd.runtime.eager.instant.records import (
     DTYPES,
-    MET,
     MOST,
-    MOST_RECORDED,
     NAMES,
-    READS_RESULT,
     Asked,
     Changing,
     Described,
@@ -52,13 +50,11 @@ from retrograd.runtime.eager.instant.records import (
     Held,
     Keyed,
     Step,
-    Words,
     place,
     words_of,
     write,
 )
-from retrograd.runtime.eager.opnodes import Kind, OpNode
-from retrograd.runtime.native.grammar import WRITEABLE
+from retrograd.runtime.eager.opnodes import Kind
 from retrograd.runtime.native.layout import slot_offset
 from retrograd.runtime.tensor import Tensor
 
@@ -89,7 +85,7 @@ def row(
     """
     if not available():
         return slow
-    words = _words(op, kind, arity, shown, True)
+    words = step_words(op, kind, arity, shown, True)
 
     def enter(dtype: np.dtype[Any]) -> None:
         if dtype in functions and dtype in _PLACES:
@@ -99,13 +95,13 @@ def row(
         for x in operands:
             if isinstance(x, Tensor) and type(x._value) is np.ndarray:
                 enter(x._value.dtype)
-        _learn_history(words, kind, operands, result)
+        learn_history(words, kind, operands, result)
 
     for dtype in functions:
         enter(dtype)
     row_kept = (op, kind, functions, shown)
     entry = "retrograd_row" if numbers else "retrograd_row_of_tensors"
-    return _taught(entry, words, slow, learn, *row_kept, through=promoting)
+    return taught(entry, words, slow, learn, *row_kept, through=promoting)
 
 
 def step(
@@ -114,10 +110,10 @@ def step(
     """The op, computed by `compute`; its result's node is called `shown`, or as ever."""
     if not available() or arity > MOST:
         return slow
-    words = _words(op, kind, arity, (shown, shown, shown), differentiable)
+    words = step_words(op, kind, arity, (shown, shown, shown), differentiable)
     write(Step, words, compute=id(compute))
-    learn = functools.partial(_learn_history, words, kind)
-    return _taught("retrograd_step", words, slow, learn, op, kind, shown, compute)
+    learn = functools.partial(learn_history, words, kind)
+    return taught("retrograd_step", words, slow, learn, op, kind, shown, compute)
 
 
 def unrecorded(compute: Function, arity: int, slow: Function) -> Function:
@@ -172,15 +168,15 @@ def view(op: Op, kind: Kind, slow: Function, shown: str, differentiable: bool) -
     """The op, which shows elements of its operand where the last result of `slow` showed them."""
     if not available():
         return slow
-    words, path = _words(op, kind, 1, (shown, shown, shown), differentiable), (op,)
+    words, path = step_words(op, kind, 1, (shown, shown, shown), differentiable), (op,)
     write(Step, words, path=id(path), flags_before=-1)
 
     def learn(operands: Sequence[Any], result: Tensor) -> None:
         (x,) = operands
-        _learn_layout(words, x._value, result)
-        _learn_history(words, kind, operands, result)
+        learn_layout(words, x._value, result)
+        learn_history(words, kind, operands, result)
 
-    return _taught("retrograd_view", words, slow, learn, op, kind, shown, path)
+    return taught("retrograd_view", words, slow, learn, op, kind, shown, path)
 
 
 def in_order(slow: Function) -> Function:
@@ -400,55 +396,3 @@ class Detour:
             enter_by(self._by, self._behind)
             enter_by(self._function, self._behind)
         return self._behind(*args, **kwargs)
-
-
-# ---- records -----------------------------------------------------------------------------------------------
-
-
-def _words(op: Op, kind: Kind, arity: int, shown: tuple[str, str, str], differentiable: bool) -> Words:
-    return words_of(
-        Step, arity=arity, differentiable=differentiable, op=id(op), shown=[id(name) for name in shown],
-        node_class=id(kind.node_class),
-    )  # fmt: skip
-
-
-def _taught(
-    entry: str, words: Words, slow: Function, learn: Callable[[Sequence[Any], Tensor], None], *kept: object,
-    through: Callable[[Function], Function] = lambda learning: learning,
-) -> Function:  # fmt: skip
-    """The callable, whose record is told what there is to learn of each result that Python makes; which it
-    is asked for `through` another function."""
-
-    @functools.wraps(slow)
-    def learning(*args: Any, **kwargs: Any) -> Any:
-        result = slow(*args, **kwargs)
-        if type(result) is Tensor and type(result._value) is np.ndarray and not kwargs:
-            learn(args, result)
-        return result
-
-    asked = through(learning)
-    write(Step, words, slow=id(asked))
-    return native_function(entry, slow, words, (asked, *kept))
-
-
-def _learn_history(words: Words, kind: Kind, operands: Sequence[Any], result: Tensor) -> None:
-    """What the adjoint looks at where these operands require grad."""
-    if len(operands) > MOST_RECORDED or not isinstance(result._edge, OpNode):
-        return
-    wanted = sum(isinstance(x, Tensor) and x._requires_grad and 1 << k for k, x in enumerate(operands))
-    needs = kind.needs.get(1 << len(operands) | wanted)
-    if needs is not None:
-        looks = sum(1 << k for k, needed in enumerate(needs.inputs) if needed)
-        words[place(Step, "histories") + wanted] = MET | looks | (READS_RESULT if needs.out else 0)
-
-
-def _learn_layout(words: Words, array: Any, result: Tensor) -> None:
-    """Where the result lies in the operand's memory, if it does."""
-    part: Any = result._value
-    if result._view is None or type(array) is not np.ndarray or max(array.ndim, part.ndim) > MOST:
-        return
-    write(
-        Step, words, offset=part.ctypes.data - array.ctypes.data, rank=part.ndim, extents=part.shape,
-        strides=part.strides, flags=part.flags.num & WRITEABLE, strides_before=array.strides,
-        flags_before=array.flags.num,
-    )  # fmt: skip
