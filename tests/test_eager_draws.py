@@ -199,3 +199,17 @@ def test_a_leaf_is_drawn_anew_where_nothing_is_recorded(torch: ModuleType) -> No
         raise AssertionError("it is changed though it is recorded")
 
     assert found(rg) == found(torch)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64", "uint8"])
+def test_whole_numbers_are_drawn_into_any_dtype(dtype: str, torch: ModuleType) -> None:
+    def found(t: Any, count: int) -> list[Any]:
+        t.manual_seed(count)
+        x = t.zeros(count, dtype=getattr(t, dtype))
+        seen = []
+        for _ in range(4):
+            seen += [x.random_().tolist(), x.random_(3, 50).tolist(), t.randint_like(x, 7).tolist()]
+        return seen
+
+    for count in (5, 700):
+        assert found(rg, count) == found(torch, count)

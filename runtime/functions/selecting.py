@@ -23,7 +23,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.sought import is_in
 from retrograd.runtime.eager.selection import select
 from retrograd.runtime.eager.underived import refused
-from retrograd.runtime.functions.public import axis_of, promoted, public
+from retrograd.runtime.functions.public import FUNCTIONS, axis_of, promoted, public
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, new
 
@@ -68,6 +68,9 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     shape = broadcast_shapes("masked_select", input.shape, mask.shape)
     if counts_unknown(mask):
         return select(moves.expand(input, shape), 0, moves.expand(mask, shape))
+    if not input.shape == mask.shape == shape and STATE.trace is None:
+        picked: Tensor = FUNCTIONS["masked_select"](moves.expand(input, shape), moves.expand(mask, shape))
+        return picked  # by a plan for operands that are alike
     chosen = np.flatnonzero(np.broadcast_to(mask.read("masked_select()"), shape)).astype(np.int64)
     flat = moves.reshape(moves.expand(input, shape), (prod(shape),))
     return places.take(flat, new(chosen, input), 0)

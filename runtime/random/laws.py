@@ -219,7 +219,9 @@ def _remainders(low: int, many: int, dtype: DType, wide: bool) -> Law:
     if many == 2**64:
         return Law("pairs_i64", (), _I64, dtype)
     signed = many if many < 2**63 else many - 2**64
-    return Law(f"whole_{'wide_' if wide else ''}i64", (low, signed), _I64, dtype)
+    written = dtype if dtype.char in _KINDS else _I64
+    kind = _KINDS.get(written.char, "i64")
+    return Law(f"whole_{'wide_' if wide else ''}{kind}", (low, signed), written, dtype)
 
 
 def order(n: int, dtype: DType) -> Law:

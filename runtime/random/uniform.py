@@ -160,6 +160,19 @@ def whole_i64(state: State, to: Array[int], count: int, range_: Range) -> None:
     by_words(state, to, count, lambda word: cast(Long, remainder(word, extent)) + low)
 
 
+@exported
+def whole_f32(state: State, to: Array[Float32], count: int, range_: Range) -> None:
+    """The same, as numbers with a point."""
+    low, extent = cast(Long, range_.low), cast(Words, range_.extent)
+    by_words(state, to, count, lambda word: cast(Singles, cast(Long, remainder(word, extent)) + low))
+
+
+@exported
+def whole_f64(state: State, to: Array[float], count: int, range_: Range) -> None:
+    low, extent = cast(Long, range_.low), cast(Words, range_.extent)
+    by_words(state, to, count, lambda word: cast(Wide, cast(Long, remainder(word, extent)) + low))
+
+
 @inlined
 def remainder(word: Words, by: Words) -> Words:
     """Of a division whose quotient is made in double: exact, since neither has more than 32 bits."""
@@ -171,6 +184,12 @@ def whole_wide_i64(state: State, to: Array[int], count: int, range_: Range) -> N
     """The remainder of a pair."""
     low, extent = range_.low, range_.extent
     by_pairs(state, to, count, lambda pair: pair % extent + low)
+
+
+@exported
+def whole_wide_f64(state: State, to: Array[float], count: int, range_: Range) -> None:
+    low, extent = range_.low, range_.extent
+    by_pairs(state, to, count, lambda pair: cast(Doubles, cast(Integers, pair % extent + low)))
 
 
 # --- one or nothing -----------------------------------------------------------------------------------------
