@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native import Program, assert_close, graph_of
+from native import Program, assert_close, build, graph_of
 
-from retrograd.compiler.backends.assembler import Assembler
+from retrograd.compiler.backends.assembler import _RESTING, Assembler
 from retrograd.compiler.backends.cpu import CAREFUL, Target, _users, assemble, assembly, level_for
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import Value, interpret
@@ -202,6 +202,27 @@ def test_a_module_that_is_refused_leaves_nothing_behind() -> None:
     assert _users == before
 
 
+def hands_after_a_program() -> set[int]:
+    with Assembler(Target.host()) as assembler:
+        assembler.add(SCALE)
+        assert len(assembler.finish("")) == 1
+    return {id(hand) for hand in _RESTING}
+
+
+def test_the_thread_that_calls_llvm_stays_for_the_next_program() -> None:
+    assert hands_after_a_program() == hands_after_a_program()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_calls_llvm_in_a_thread_of_its_own() -> None:
+    before = hands_after_a_program()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if not _RESTING and len(hands_after_a_program()) == len(before) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_memory_of_code_is_given_back() -> None:
     code = assemble(SCALE, Target.host())
     if not elf.takes(code):
@@ -251,6 +272,17 @@ def test_a_known_mask_is_filled_once_where_its_function_begins() -> None:
     assert text.index("bitcast i16 1023") < text.index("br ")
     assert "masked.load" in text
     assert "x i1> <i1 true" not in text
+
+
+@pytest.mark.parametrize(("width", "wide", "masks"), [(100, 32, 0), (90, 16, 1), (125, 64, 1)])
+def test_what_is_left_of_a_row_is_a_wide_vector_and_a_last_one(width: int, wide: int, masks: int) -> None:
+    """100 = 64 + 32 + 4, 90 = 64 + 16 + 10 of 16; 125 = 64 and a loop over 61 in masks."""
+    text = text_of(lambda x: x - beside(sum_(x, [1]), width), np.zeros((64, width), np.float32))
+    assert f"fsub contract <{wide} x float>" in text
+    assert text.count("call void @llvm.masked.store") == masks
+    x = np.random.default_rng(width).standard_normal((64, width)).astype(np.float32)
+    (found,) = build(graph_of(lambda x: rows.maximum(x, 0.0) - x, x))(x)
+    np.testing.assert_array_equal(found, np.maximum(x, 0) - x)
 
 
 def test_only_what_a_loop_uses_is_put_into_vectors() -> None:

@@ -17,11 +17,11 @@ import functools
 import os
 import sys
 import threading
-from _thread import allocate_lock, start_new_thread
+from _thread import LockType, allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any
 
 from retrograd.compiler.backends.cpu import Target, assemble, bindings, lean, level_for, new_machine
@@ -42,7 +42,8 @@ class Assembler:
         self._target = target
         self._jobs: list[_Job] = []
         self._waiting: deque[_Job] = deque()
-        self._hands: list[_Hand] = []
+        self._works: list[LockType] = []
+        """Held by hands, until they are done."""
         self._open = ExitStack()
 
     def __enter__(self) -> Assembler:
@@ -52,8 +53,7 @@ class Assembler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._waiting.clear()
-        for hand in self._hands:
-            hand.join()
+        self._join()
         self._open.close()
 
     def add(self, llvm_text: str) -> None:
@@ -64,17 +64,22 @@ class Assembler:
         self._open.enter_context(lean(job.level))
         self._jobs.append(job)
         self._waiting.append(job)
-        at_work = [hand for hand in self._hands if hand.busy()]
+        at_work = [done for done in self._works if done.locked()]
         if len(at_work) < _cores() - 1:
-            self._hands = [*at_work, _Hand(self._work)]
+            self._works = [*at_work, _hand().begin(self._work)]
 
     def finish(self, llvm_text: str) -> list[bytes]:
         """The code of all modules, of which this one is the last, unless it is empty."""
         last = [assemble(llvm_text, self._target)] if llvm_text else []
         self._work()
-        for hand in self._hands:
-            hand.join()
+        self._join()
         return [*(job.result() for job in self._jobs), *last]
+
+    def _join(self) -> None:
+        """Wait until all hands are done."""
+        for done in self._works:
+            with done:
+                pass
 
     def _work(self) -> None:
         """Make code until no module waits."""
@@ -87,27 +92,52 @@ class Assembler:
 
 
 class _Hand:
-    """A thread for some work. Python's own class waits until a new thread runs, which takes as long as much
-    of a program's text."""
+    """A thread for work, which stays when that is done, asleep. A new one would begin on the processor of who
+    makes it, if the others have slept for long, and wait there for its turn: milliseconds."""
 
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._work, self._lock = work, allocate_lock()
-        self._lock.acquire()
-        start_new_thread(self._run, ())
+    def __init__(self) -> None:
+        self._given = deque[tuple[Callable[[], None], LockType]]()
+        self._called = _held()
+        start_new_thread(self._live, ())
 
-    def _run(self) -> None:
-        try:
-            self._work()
-        finally:
-            self._lock.release()
+    def begin(self, work: Callable[[], None]) -> LockType:
+        """Have it done; the lock is held until it is."""
+        done = _held()
+        self._given.append((work, done))
+        self._called.release()
+        return done
 
-    def busy(self) -> bool:
-        return self._lock.locked()
+    def _live(self) -> None:
+        while True:
+            self._called.acquire()
+            work, done = self._given.popleft()
+            try:
+                work()
+                _RESTING.append(self)
+            finally:
+                done.release()
+            del work  # and all that it holds, before it sleeps
 
-    def join(self) -> None:
-        """Wait until it is done."""
-        with self._lock:
-            pass
+
+_RESTING: list[_Hand] = []
+"""Those that sleep. A fork's child has none of their threads."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_RESTING.clear)
+
+
+def _hand() -> _Hand:
+    """One that has nothing to do."""
+    try:
+        return _RESTING.pop()
+    except IndexError:
+        return _Hand()
+
+
+def _held() -> LockType:
+    """A new lock that is held."""
+    lock = allocate_lock()
+    lock.acquire()
+    return lock
 
 
 class _Job:
@@ -123,30 +153,28 @@ class _Job:
         """Make its code."""
         call, message = _library(), ctypes.c_char_p()
         triple, layout = _described(self._target)
-        context = call.LLVMPY_ContextCreate()
+        context = call.ContextCreate()
         try:
-            module = call.LLVMPY_ParseAssembly(context, self._text.encode(), ctypes.byref(message))
+            module = call.ParseAssembly(context, self._text.encode(), ctypes.byref(message))
             try:
                 if not message.value:
-                    call.LLVMPY_SetTarget(module, triple)
-                    call.LLVMPY_SetDataLayout(module, layout)
-                    if not call.LLVMPY_VerifyModule(module, ctypes.byref(message)):
+                    call.SetTarget(module, triple)
+                    call.SetDataLayout(module, layout)
+                    if not call.VerifyModule(module, ctypes.byref(message)):
                         self._emit(call, module)
             finally:
-                call.LLVMPY_DisposeModule(module)
+                call.DisposeModule(module)
         finally:
-            call.LLVMPY_ContextDispose(context)
+            call.ContextDispose(context)
         _idle(self._target, self.level).append(self._machine)
 
-    def _emit(self, call: ctypes.CDLL, module: Any) -> None:
+    def _emit(self, call: SimpleNamespace, module: Any) -> None:
         """Make the code of a module that is right."""
-        code = call.LLVMPY_TargetMachineEmitToMemory(
-            self._machine, module, 1, ctypes.byref(ctypes.c_char_p())
-        )
+        code = call.TargetMachineEmitToMemory(self._machine, module, 1, ctypes.byref(ctypes.c_char_p()))
         if code:
-            start, size = call.LLVMPY_GetBufferStart(code), call.LLVMPY_GetBufferSize(code)
+            start, size = call.GetBufferStart(code), call.GetBufferSize(code)
             self._code = ctypes.string_at(start, size)
-            call.LLVMPY_DisposeMemoryBuffer(code)
+            call.DisposeMemoryBuffer(code)
 
     def result(self) -> bytes:
         """The object code."""
@@ -196,18 +224,22 @@ def _described(target: Target) -> tuple[bytes, bytes]:
     return machine.triple.encode(), str(machine.target_data).encode()
 
 
-_CALLED = (
-    "ContextCreate", "ContextDispose", "ParseAssembly", "VerifyModule", "SetTarget", "SetDataLayout",
-    "DisposeModule", "TargetMachineEmitToMemory", "GetBufferStart", "GetBufferSize", "DisposeMemoryBuffer",
+_LONG = ("ParseAssembly", "TargetMachineEmitToMemory")
+_SHORT = (
+    "ContextCreate", "ContextDispose", "VerifyModule", "SetTarget", "SetDataLayout", "DisposeModule",
+    "GetBufferStart", "GetBufferSize", "DisposeMemoryBuffer",
 )  # fmt: skip
+"""What is over sooner than another thread would give Python back."""
 
 
 @functools.cache
-def _library() -> ctypes.CDLL:
-    """LLVM's functions, without the lock of the bindings."""
-    locked = bindings().ffi.lib
-    library = ctypes.CDLL(locked._name)
-    for name in _CALLED:
-        known, function = getattr(locked, f"LLVMPY_{name}"), getattr(library, f"LLVMPY_{name}")
-        function.argtypes, function.restype = known.argtypes, known.restype
-    return library
+def _library() -> SimpleNamespace:
+    """LLVM's functions, without the lock of the bindings. Other threads run Python during the long ones."""
+    locked, called = bindings().ffi.lib, SimpleNamespace()
+    for loader, names in ((ctypes.CDLL, _LONG), (ctypes.PyDLL, _SHORT)):
+        library = loader(locked._name)
+        for name in names:
+            known, function = getattr(locked, f"LLVMPY_{name}"), getattr(library, f"LLVMPY_{name}")
+            function.argtypes, function.restype = known.argtypes, known.restype
+            setattr(called, name, function)
+    return called

@@ -53,7 +53,7 @@ _MOST_REGISTERS = 64
 """Local buffers of up to so many elements, or vectors, are kept in registers."""
 _OFTEN = 24
 """A function of mathematics that a kernel computes in more places is called, not written there."""
-_LONG = 400
+_LONG = 200
 """A function of so many lines is not continued with another kernel."""
 
 _TAKEN = {"retrograd_parallel": "ptr, ptr, i64"}
