@@ -261,7 +261,7 @@ def text_of(function: Callable[..., Value], *arrays: np.ndarray, target: Target 
 def test_programs_are_compiled_quickly_and_tiles_with_care() -> None:
     rows_sums = text_of(lambda x: sum_(x, [1]), np.zeros((64, 1000), np.float32))
     assert level_for(rows_sums, WIDE) < CAREFUL
-    tiles = text_of(dot, np.zeros((1000, 1000), np.float32), np.zeros((1000, 1), np.float32))
+    tiles = text_of(dot, np.zeros((64, 64), np.float16), np.zeros((64, 64), np.float16))
     assert level_for(tiles, WIDE) == CAREFUL
     assert level_for(rows_sums, ARM) == CAREFUL
 
