@@ -411,6 +411,7 @@ GATHERING = lines("""
     j.bincount(weights=v.detach())
     x.detach().histc(4, -1, 1)
     x.detach().histc(5)
+    x.detach().histc(7, 2, 2), bad.detach().histc(9, -0.7, 0.1), t.tensor([0.1, 0.2, 0.3]).histc(3, 0, 0.3)
     t.isin(i, t.tensor([2, 9]))
 """)
 

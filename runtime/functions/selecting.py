@@ -208,17 +208,22 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 @public("histc", method=True)
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of `bins` equal intervals from `min` to `max`, or over the range of
-    the elements.
+    the elements if these are equal.
     """
     array = input.read("histc()")
     if bins <= 0:
         raise ShapeError(f"histc(bins={bins})", "bins must be > 0")
-    low, high = (array.min(), array.max()) if min == max == 0 and array.size else (min, max)
+    low, high = (array.min(), array.max()) if min == max and array.size else (min, max)
     if low > high:
         raise ShapeError(f"histc(min={min}, max={max})", "max must be larger than min")
     if low == high:
         low, high = low - 1, high + 1
-    return new(np.histogram(array, bins, (low, high))[0].astype(array.dtype), input)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ShapeError(mirrored(f"torch.histc: range of [{low}, {high}] is not finite"))
+    inside = array[(array >= low) & (array <= high)]
+    places = ((inside - low) * bins / (high - low)).astype(np.int64)
+    counts = np.bincount(np.minimum(places, bins - 1, places), minlength=bins)
+    return new(counts.astype(array.dtype), input)
 
 
 @public("isin", replay=True)
