@@ -24,7 +24,7 @@ _WRAPPERS = frozenset(
             "public", "rows", "updating", "pointwise", "telling", "kernels", "admission",
         )),
         *(_HERE.parent / "eager" / f"{name}.py" for name in (
-            "lying", "otherwise", "plans", "replay", "instant/calls",
+            "lying", "otherwise", "plans", "replay", "instant/calls", "instant/learning",
         )),
         _HERE.parent / "amp" / "arming.py",
         _HERE.parent / "tracing.py",
