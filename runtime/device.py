@@ -7,6 +7,7 @@ Tensors are that name none. A new kind of device is a new entry in `_KINDS`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, cast
@@ -58,6 +59,8 @@ class device:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
 
+_WRITTEN = re.compile(r"[a-zA-Z_]+(:(0|[1-9][0-9]*))?")
+"""How a device is written."""
 _KNOWN: dict[tuple[object, object], device] = {}
 """The devices by what has named them."""
 
@@ -80,8 +83,10 @@ def _parsed(given: Any, index: Any) -> tuple[str, int | None]:
         if not available:
             raise DeviceError(mirrored("Cannot access accelerator device when none is available."))
         return "cuda", given
+    if not given:
+        raise DeviceError("device('')", mirrored("Device string must not be empty"))
     kind, _, number = given.partition(":")
-    if number and (not number.isdecimal() or index is not None):
+    if not _WRITTEN.fullmatch(given) or (number and index is not None):
         raise DeviceError(
             f"device({given!r})",
             mirrored(f"Invalid device string: {given!r}"),

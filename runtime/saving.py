@@ -116,7 +116,7 @@ def _taken_apart(obj: Any, path: str, tensors: dict[str, Any]) -> list[Any]:
     if isinstance(obj, Tensor):
         name = _free(path or "tensor", tensors)
         tensors[name] = np.ascontiguousarray(obj.detach().cpu().numpy())
-        return ["tensor", name, bool(obj.requires_grad and obj.is_leaf), list(obj.shape)]
+        return ["tensor", name, bool(obj.requires_grad), list(obj.shape)]
     if isinstance(obj, _PLAIN):
         return ["plain", _plain(obj)]
     if isinstance(obj, dict):

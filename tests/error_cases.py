@@ -246,14 +246,14 @@ ERRORS_IN_OUR_WORDS = lines("""
     x[:, :2] @ i   ->   expected m1 and m2 to have the same dtype, but got: float != long
     t.einsum("i1->i", x)   ->   einsum(): invalid subscript given: '1', subscripts must be in [a-zA-Z]
     t.einsum("ii->i", x)   ->   einsum(): subscript i is repeated for an operand but the sizes don't match,
-    x.masked_fill(x > 2, v)   ->   masked_fill only supports a 0-dimensional value tensor, but got tensor
+    x.masked_fill(x > 2, v)   ->   masked_fill_ only supports a 0-dimensional value tensor, but got tensor
     x.masked_fill(x, 1)   ->   masked_fill_ only supports boolean masks, but got mask with dtype
     x.masked_scatter(b, v)   ->   Number of elements of source < number of ones in mask
     x.quantile(0.5, interpolation="foo")   ->   quantile() interpolation must be one of linear, lower,
     x.bincount()   ->   bincount only supports 1-d non-negative integral inputs.
     x.histc(0)   ->   bins must be > 0
-    t.zeros(-1)   ->   Trying to create tensor with negative dimension -1: [-1]
-    t.bernoulli(t.tensor([2.]))   ->   a probability lies between 0 and 1
+    t.zeros(-1)   ->   zeros: Dimension size must be non-negative.
+    t.bernoulli(t.tensor([2.]))   ->   Expected p_in >= 0 && p_in <= 1 to be true, but got false.
     t.rand(2, dtype=t.int64)   ->   these are floating-point numbers
     F.softshrink(x, -1)   ->   lambda must be greater or equal to 0, but found to be -1.
     F.group_norm(image, 3)   ->   Expected number of channels in input to be divisible by num_groups (3)

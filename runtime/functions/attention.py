@@ -161,13 +161,13 @@ def multi_head_attention_forward(
                 "`generate_square_subsequent_mask` to create this mask."
             )
         )
-    batched = _is_batched(query, key, value, key_padding_mask, attn_mask, num_heads)
+    batched = is_batched(query, key, value, key_padding_mask, attn_mask, num_heads)
     given: list[Any] = [x.transpose(0, 1) if batched else x.unsqueeze(0) for x in (query, key, value)]
     if not batched and key_padding_mask is not None:
         key_padding_mask = key_padding_mask.unsqueeze(0)
-    _check_sizes(query, embed_dim_to_check, num_heads)
+    check_sizes(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight)
     weights = _weights(
-        key, value, in_proj_weight, (q_proj_weight, k_proj_weight, v_proj_weight), use_separate_proj_weight
+        in_proj_weight, (q_proj_weight, k_proj_weight, v_proj_weight), use_separate_proj_weight
     )
     size = embed_dim_to_check // num_heads
     fixed = (static_k, static_v)
@@ -184,7 +184,7 @@ def multi_head_attention_forward(
     return output.squeeze(1), None if shares is None else shares.squeeze(0)
 
 
-def _is_batched(
+def is_batched(
     query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, mask: Tensor | None, heads: int
 ) -> bool:
     """Whether there are several examples; the number of axes must be right."""
@@ -220,22 +220,24 @@ def _is_batched(
     return batched
 
 
-def _check_sizes(query: Tensor, expected: int, heads: int) -> None:
+def check_sizes(query: Tensor, key: Tensor, value: Tensor, expected: int, heads: int, separate: bool) -> None:
+    """The embedding must be of the expected size, and keys and values must go together, which have weights of
+    their own if `separate`."""
     found = query.shape[-1]
     if found != expected:
         raise RequirementError(mirrored(f"was expecting embedding dimension of {expected}, but got {found}"))
     if found % heads:
         raise RequirementError(mirrored(f"embed_dim {found} not divisible by num_heads {heads}"))
-
-
-def _weights(key: Tensor, value: Tensor, packed: Any, apart: Sequence[Any], separate: bool) -> Sequence[Any]:
-    """Those of queries, keys and values, where the sequences have the sizes for them."""
     if separate and key.shape[:2] != value.shape[:2]:
         raise RequirementError(
             mirrored(f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}")
         )
     if not separate and key.shape != value.shape:
         raise RequirementError(mirrored(f"key shape {key.shape} does not match value shape {value.shape}"))
+
+
+def _weights(packed: Any, apart: Sequence[Any], separate: bool) -> Sequence[Any]:
+    """Those of queries, keys and values."""
     wanted = zip(("q_proj_weight", "k_proj_weight", "v_proj_weight"), apart)
     for name, weight in wanted if separate else [("in_proj_weight", packed)]:
         if weight is None:

@@ -108,6 +108,14 @@ def _bounded(min_val: float = -1.0, max_val: float = 1.0, **_: Any) -> Retrograd
     return None
 
 
+def _rising(lower: Any = 1 / 8, upper: Any = 1 / 3, **given: Any) -> RetrogradError | None:
+    """Bounds in order."""
+    numbers = isinstance(lower, int | float) and isinstance(upper, int | float)
+    if not numbers or lower <= upper:
+        return None
+    return ArgumentError(mirrored("Lower bound should be less than or equal to the upper bound"))
+
+
 def _gridded(tensors: Sequence[Any], **_: Any) -> RetrogradError | None:
     listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
     kinds = {x.dtype for x in listed if isinstance(x, Tensor)}
@@ -281,7 +289,16 @@ CONDITIONS: dict[str, Condition] = {
                          at_least("col", 0, "col must be non-negative, got{}")),
     "renorm": each(rank("input", (*range(2, 65),), "renorm: input needs at least 2 dimensions, got {} "
                         "dimensions"),
-                   at_least("p", 5e-324, "renorm: non-positive-norm not supported")),
+                   at_least("p", 5e-324, "renorm: non-positive-norm not supported"),
+                   at_least("maxnorm", 0, "renorm: expected maxnorm to be >= 0 but got {:g}")),
+    "diff": at_least("n", 0, "order must be non-negative but got {}"),
+    **{name: rank("input", (*range(3, 65),), f"{name} expects input to have at least 3 dimensions, but got "
+                  "input with {} dimension(s)") for name in ("pixel_shuffle", "pixel_unshuffle")},
+    "dropout1d": rank("input", (2, 3), "dropout1d: Expected 2D or 3D input, but received a {}D input. Note "
+                      "that dropout1d exists to provide channel-wise dropout on inputs with 1 spatial "
+                      "dimension, a channel dimension, and an optional batch dimension (i.e. 2D or 3D "
+                      "inputs)."),
+    **dict.fromkeys(("rrelu", "rrelu_"), _rising),
     "vander": rank("x", (1,), "x must be a one-dimensional tensor."),
     "bucketize": rank("boundaries", (1,), "boundaries tensor must be 1 dimension, but got dim({})"),
 }  # fmt: skip

@@ -173,7 +173,8 @@ def _leaves(data: Any) -> Iterator[Any]:
 
 def _unusable(array: Array, data: Any) -> str:
     if array.dtype.kind == "U":
-        return "new(): invalid data type 'str'"
+        words = isinstance(data, list | tuple) and isinstance(next(_leaves(data)), str)
+        return "too many dimensions 'str'" if words else "new(): invalid data type 'str'"
     first = array.flat[0]
     if isinstance(first, int):
         return "Overflow when unpacking long long"
@@ -282,7 +283,10 @@ def _constant_factory(name: str, value: Number) -> Callable[..., Tensor]:
     def factory(*size: Any, dtype: object = None, device: object = None, **options: Any) -> Tensor:
         if not size:
             raise ArgumentError(mirrored(f'{name}() missing 1 required positional arguments: "size"'))
-        return _one_value(sizes_of(size, name), value, _or_default(dtype), device, **options)
+        sizes = sizes_of(size, name)
+        if name == "zeros" and any(n < 0 for n in sizes):
+            raise ShapeError(mirrored("zeros: Dimension size must be non-negative."))
+        return _one_value(sizes, value, _or_default(dtype), device, **options)
 
     @public(f"{name}_like", replay="copy")
     def factory_like(input: Tensor, *, dtype: object = None, device: object = None, **options: Any) -> Tensor:

@@ -11,7 +11,14 @@ from __future__ import annotations
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DtypeError, NotWrittenError, ShapeError, mirrored
+from retrograd.compiler.errors import (
+    ArgumentError,
+    DtypeError,
+    NotWrittenError,
+    RequirementError,
+    ShapeError,
+    mirrored,
+)
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
@@ -62,9 +69,11 @@ def _index(index: Tensor, name: str, argument: str) -> Tensor:
 def _padding(padding_idx: int, weight: Tensor, name: str) -> int:
     count = weight.shape[0]
     if not -count <= padding_idx < count:
-        lead = "" if name == "embedding" else "padding_idx must be within the number of embeddings; "
+        if name == "embedding":
+            raise RequirementError(mirrored("Padding_idx must be within num_embeddings"))
         raise ArgumentError(
-            f"{name}(padding_idx={padding_idx})", f"{lead}Padding_idx must be within num_embeddings"
+            f"{name}(padding_idx={padding_idx})",
+            "padding_idx must be within the number of embeddings; Padding_idx must be within num_embeddings",
         )
     return padding_idx % count
 

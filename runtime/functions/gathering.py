@@ -388,7 +388,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Source) -> Tensor:
         raise ShapeError(
             f"masked_fill with a value of shape {list(value.shape)}",
             mirrored(
-                f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.ndim} "
+                f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} "
                 "dimension(s)."
             ),
             "use where(mask, value, input)",

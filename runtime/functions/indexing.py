@@ -452,6 +452,7 @@ def index_put(
     plain = reading.picks and reading.takes_all(input)
     if not plain or any(counts_unknown(item) for _, item in reading.picks):
         return index_put_(input.clone(), indices, values, accumulate)
+    _check_dtypes(input, reading.picks, values)
     return _replaced(input, _integers(input, reading.picks), like(values, input), accumulate)
 
 

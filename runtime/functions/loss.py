@@ -203,14 +203,23 @@ def nll_loss(
 ) -> Tensor:  # fmt: skip
     """Minus the log-probability of the target class, `[N, C, …]` and `[N, …]`; `weight` is for each class."""
     reduction = reduction_of(size_average, reduce, reduction)
-    target = _classes("nll_loss", target)
+    target = _classes("nll_loss", input, target)
     extra = () if weight is None else (weight,)
     return classes.nll_loss(input, target, *extra, ignore_index=ignore_index, reduction=reduction)
 
 
-def _classes(name: str, target: Tensor) -> Tensor:
+def _classes(name: str, input: Tensor, target: Tensor) -> Tensor:
     """The targets, in a dtype that has room for `ignore_index` too."""
     if target.dtype not in (dtypes.int64, dtypes.uint8):
+        if input.ndim > 1 and target.ndim and input.shape[0] != target.shape[0]:
+            raise ShapeError(
+                mirrored(
+                    f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
+                    f"({target.shape[0]})."
+                )
+            )
+        if input.ndim == 2 and target.ndim > 1:
+            raise ShapeError(mirrored("0D or 1D target tensor expected, multi-target not supported"))
         raise DtypeError(
             f"{name} with a target of {target.dtype}",
             mirrored(f"expected target dtype to be Long or Byte, but got {bare_legacy_name(target.dtype)}"),
@@ -227,8 +236,8 @@ def cross_entropy(
     input's shape.
     """
     reduction = reduction_of(size_average, reduce, reduction)
-    if not target.dtype.is_floating_point or target.ndim < input.ndim:
-        target = _classes("cross_entropy", target)
+    if not target.dtype.is_floating_point or target.shape != input.shape:
+        target = _classes("cross_entropy", input, target)
     extra = () if weight is None else (weight,)
     return classes.cross_entropy(
         input, target, *extra, ignore_index=ignore_index, reduction=reduction, smoothing=label_smoothing

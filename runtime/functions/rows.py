@@ -35,6 +35,7 @@ from retrograd.runtime.eager.replay import name_history, planned, replayed
 from retrograd.runtime.eager.selection import Selection
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.native.small import program as small
 from retrograd.runtime.strided import differ_in_order, following, pointwise_strides
@@ -54,6 +55,13 @@ REFUSED = {
     "a whole number below 0 in pow": "Integers to negative integer powers are not allowed.",
 }
 """Rows that have their own words for some operands."""
+
+
+WHOLE_KERNELS = {
+    **{f"bitwise_{name}": f"bitwise_{name}_cpu" for name in ("and", "or", "xor", "not")}, "gcd": "gcd_cpu",
+    "lcm": "lcm_cpu", "bitwise_left_shift": "lshift_cpu", "bitwise_right_shift": "rshift_cpu",
+}  # fmt: skip
+"""What PyTorch calls its kernels of rows for whole numbers alone, which it names where there is none."""
 
 
 DIVISIONS = {"floor_divide", "remainder", "fmod"}
@@ -89,6 +97,9 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
         if f"{special} in {row.name}" in REFUSED:
             raise DtypeError(mirrored(REFUSED[f"{special} in {row.name}"]))
     picked = any(isinstance(x, Selection) for x in promoted)
+    if row.name in WHOLE_KERNELS and dtypes.dtype(first).is_floating_point:
+        kind = bare_legacy_name(dtypes.dtype(first))
+        raise DtypeError(mirrored(f"\"{WHOLE_KERNELS[row.name]}\" not implemented for '{kind}'"))
     if dtypes.dtype(first).numpy not in taken_dtypes(row):
         row.infer(*(Type(() if picked else tuple(x.shape), dtypes.of(x)) for x in promoted))
     result: Tensor = apply(row, *promoted) if picked else RECORD.apply(row, promoted)

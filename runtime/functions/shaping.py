@@ -111,18 +111,19 @@ def ravel(input: Tensor) -> Tensor:
 @public("permute", method=True, replay=True)
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """Axis k of the result is axis `dims[k]` of the input."""
-    axes = [axis_of(d, input.ndim, "permute") for d in sizes_of(dims, "permute", "dims")]
-    if len(axes) != input.ndim:
+    wanted = sizes_of(dims, "permute", "dims")
+    if len(wanted) != input.ndim:
         raise ShapeError(
-            f"permute{tuple(axes)} of a tensor of shape {list(input.shape)}",
+            f"permute{tuple(wanted)} of a tensor of shape {list(input.shape)}",
             mirrored(
                 "permute(sparse_coo): number of dimensions in the tensor input does not match the "
                 "length of the "
                 "desired "
                 f"ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = "
-                f"{len(axes)}"
+                f"{len(wanted)}"
             ),
         )
+    axes = [axis_of(d, input.ndim, "permute") for d in wanted]
     if len(set(axes)) != len(axes):
         raise ShapeError(f"permute{tuple(axes)}", mirrored("permute(): duplicate dims are not allowed."))
     return moves.permute(input, axes)
@@ -377,4 +378,12 @@ def view_as(input: Tensor, other: Tensor) -> Tensor:
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of `size` elements along an axis, `step` apart, along a new last axis."""
     axis = axis_of(dimension, input.ndim, "unfold")
+    extent = input.shape[axis] if input.ndim else 1
+    for wrong, words in (
+        (size < 0, f"size is {size} but must be >= 0"),
+        (size > extent, f"maximum size for tensor at dimension {axis} is {extent} but size is {size}"),
+        (step <= 0, f"step is {step} but must be > 0"),
+    ):
+        if wrong:
+            raise ShapeError(mirrored(words))
     return window(input if input.ndim else moves.reshape(input, (1,)), [axis], [size], [step], [1])

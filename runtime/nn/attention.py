@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, RequirementError, mirrored
-from retrograd.runtime.functions.attention import Heads, Masks, attended
+from retrograd.runtime.functions.attention import Heads, Masks, attended, check_sizes, is_batched
 from retrograd.runtime.nn import init
 from retrograd.runtime.nn.linear import Linear, empty_parameter
 from retrograd.runtime.nn.module import Module
@@ -105,8 +105,10 @@ class MultiheadAttention(Module):
         """The outputs, shaped like `query`, and the weights `[N, length, keys]` if `need_weights`."""
         if is_causal and attn_mask is None:
             raise ArgumentError(mirrored("Need attn_mask if specifying the is_causal hint."))
-        batched = query.dim() == 3
+        batched = is_batched(query, key, value, key_padding_mask, attn_mask, self.num_heads)
         given: list[Any] = [query, key, value]
+        turned = [x.transpose(0, 1) for x in given] if batched and self.batch_first else given
+        check_sizes(*turned, self.embed_dim, self.num_heads, self.in_proj_weight is None)
         if not batched:
             given = [x.unsqueeze(0) for x in given]
         elif not self.batch_first:

@@ -18,6 +18,7 @@ from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, TraceError, mirrored, warn
 from retrograd.runtime.eager.tape import RemovableHandle
+from retrograd.runtime.functions.inspecting import typename
 from retrograd.runtime.modes import STATE, enable_grad, no_grad
 from retrograd.runtime.nn.module import clear_gradients
 from retrograd.runtime.tensor import Tensor
@@ -231,7 +232,7 @@ def _unzipped(given: list[Any]) -> tuple[list[Any], list[str]]:
 def _check(param: object) -> None:
     if not isinstance(param, Tensor):
         raise ArgumentError(
-            mirrored(f"optimizer can only optimize Tensors, but one of the params is {type(param).__name__}")
+            mirrored(f"optimizer can only optimize Tensors, but one of the params is {typename(param)}")
         )
     if not param.is_leaf:
         raise ArgumentError(mirrored("can't optimize a non-leaf Tensor"))

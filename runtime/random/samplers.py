@@ -117,7 +117,11 @@ def bernoulli(
         return drawn(laws.bernoulli(float(p), np.dtype(dtype)), shape, generator)
     laws.check_floating("probabilities", p.dtype)
     if not ((p >= 0) & (p <= 1)).all():
-        raise ArgumentError(f"bernoulli with p={p!r}", "a probability lies between 0 and 1")
+        words = (
+            "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be "
+            "improved?  If so, please report an enhancement request to PyTorch.)"
+        )
+        raise ArgumentError(mirrored(words), "bernoulli()", "a probability lies between 0 and 1")
     return np.asarray(drawn(laws.unit(p.dtype), shape, generator) < p).astype(dtype)
 
 

@@ -159,7 +159,7 @@ def made_of(given: Given, asking: Asking, data: Object) -> Object | None:
         return tracked_if(asking, array_for(given, asking, cast(NdArray, data)))
     if is_tensor(data):
         array = array_of(data)
-        if array is None or given.shares == 0 or asking.tracked != 0:
+        if array is None or given.shares == 0 or given.numbers == 0 or asking.tracked != 0:
             return None
         return shared(data) if asking.dtype is None or array.dtype is asking.dtype else None
     return tracked_if(asking, numbers_read(given, asking, data)) if given.numbers != 0 else None
