@@ -234,7 +234,7 @@ ERRORS = lines("""
 
 ERRORS_IN_OUR_WORDS = lines("""
     i.norm()   ->   linalg.vector_norm: Expected a floating point or complex tensor as input. Got Long
-    i.softmax(0)   ->   softmax takes floating-point values
+    i.softmax(0)   ->   "softmax_kernel_impl" not implemented for 'Long'
     x.reshape(-2, 6)   ->   invalid shape dimension -2
     c.H   ->   tensor.H is only supported on matrices (2-D tensors). Got 3-D tensor.
     t.broadcast_shapes((2,), (3,))   ->   The size of tensor a (2) must match the size of tensor b (3) at

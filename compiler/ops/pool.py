@@ -167,8 +167,11 @@ def frame(
     ):
         if added > size // 2:
             raise ArgumentError(
+                mirrored(
+                    "pad should be at most half of effective kernel size, but got "
+                    f"pad={added}, kernel_size={size} and dilation={dilation}"
+                ),
                 f"pooling with padding {list(padding)} and kernel size {list(sizes)}",
-                "pad should be at most half of effective kernel size",
             )
         span = dilation * (size - 1) + 1
         places = (n + 2 * added - span + (step - 1 if ceil else 0)) // step + 1

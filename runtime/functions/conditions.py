@@ -214,6 +214,98 @@ def _convolved(
         return DtypeError(mirrored("Input type ({}) and bias type ({}) should be the same".format(*kinds)))
     if isinstance(padding, str):
         return same("input", "weight", EXPECTED)(input=input, weight=weight)
+    if weight.ndim < 3:
+        return ShapeError(mirrored("weight should have at least three dimensions"))
+    return None
+
+
+def _steps(padding: Any = 0, stride: Any = 1, dilation: Any = 1, **_: Any) -> RetrogradError | None:
+    """How a convolution goes through its input: never backwards, and never staying."""
+    for given, least, words in (
+        (padding, 0, "negative padding is not supported"),
+        (stride, 1, "non-positive stride is not supported"),
+        (dilation, 1, "non-positive dilation is not supported"),
+    ):
+        if any(isinstance(n, int) and n < least for n in _each(given)):
+            return ShapeError(mirrored(words))
+    return None
+
+
+def _each(given: Any) -> Sequence[Any]:
+    return given if isinstance(given, tuple | list) else (given,)
+
+
+def _going(kernel_size: Any, stride: Any = None, **_: Any) -> RetrogradError | None:
+    """Windows of a pool must go on."""
+    steps = _each(kernel_size if stride is None or stride == [] else stride)
+    return ShapeError(mirrored("stride should not be zero")) if 0 in steps else None
+
+
+def _counted(input: Tensor, **given: Any) -> RetrogradError | None:
+    """What is known of channels is known of each."""
+    for name in ("running_mean", "running_var", "weight", "bias"):
+        x = given.get(name)
+        if x is not None and input.ndim > 1 and x.numel() != input.shape[1]:
+            return ShapeError(mirrored(f"{name} should contain {input.shape[1]} elements not {x.numel()}"))
+    return None
+
+
+def _shaped(
+    normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, **_: Any
+) -> RetrogradError | None:
+    """A weight and a bias of the shape over which a layer is normalised."""
+    for name, x in (("weight", weight), ("bias", bias)):
+        if x is not None and [*x.shape] != [*normalized_shape]:
+            words = f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+            return ShapeError(
+                mirrored(f"{words}{list(x.shape)} and normalized_shape = {list(normalized_shape)}")
+            )
+    return None
+
+
+def _grouped(
+    input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, **_: Any
+) -> RetrogradError | None:
+    """A vector of weights and of biases, one for each channel."""
+    for name, x in (("weight", weight), ("bias", bias)):
+        if x is not None and input.ndim > 1 and [*x.shape] != [input.shape[1]]:
+            words = f"Expected {name} to be a vector of size equal to the number of channels in input, but"
+            return ShapeError(
+                mirrored(
+                    f"{words} got {name} of shape {list(x.shape)} and input of shape {list(input.shape)}"
+                )
+            )
+    return None
+
+
+def _over_classes(name: str) -> Condition:
+    """Shares of whole numbers have no kernel, unless another dtype is asked for."""
+
+    def ask(input: Any, dim: Any = None, dtype: object = None, **_: Any) -> RetrogradError | None:
+        if not isinstance(input, Tensor) or input.dtype.is_floating_point or dtype is not None:
+            return None
+        last = "lastdim_" if not input.ndim or dim in (-1, input.ndim - 1) else ""
+        words = f"\"{name}_{last}kernel_impl\" not implemented for '{bare_legacy_name(input.dtype)}'"
+        return DtypeError(mirrored(words), advice="cast the tensor with .to(dtype)")
+
+    return ask
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor, **_: Any) -> RetrogradError | None:
+    given = {"query": query, "key": key, "value": value}
+    lead = "Expected query, key, and value to"
+    if len({x.dtype for x in given.values()}) > 1:
+        told = [f"{name}.dtype: {C_NAMES[x.dtype]}" for name, x in given.items()]
+        return DtypeError(
+            mirrored(f"{lead} have the same dtype, but got {told[0]} {told[1]} and {told[2]} instead.")
+        )
+    if min(x.ndim for x in given.values()) < 2:
+        told = [f"{name}.dim: {x.ndim}" for name, x in given.items()]
+        return ShapeError(
+            mirrored(
+                f"{lead} all be  at least 2 dimensional, but got {told[0]} {told[1]} and {told[2]} instead."
+            )
+        )
     return None
 
 
@@ -262,10 +354,18 @@ CONDITIONS: dict[str, Condition] = {
     "vdot": same("input", "tensor", "dot : expected both vectors to have same dtype, but found {} and {}"),
     "bmm": same("input", "mat2", EXPECTED),
     "cov": _weighed,
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolved),
-    "batch_norm": of_channels,
-    "layer_norm": of_channels,
-    "group_norm": of_channels,
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), each(_convolved, _steps)),
+    **{f"conv_transpose{k}d": _steps for k in (1, 2, 3)},
+    **{f"{name}_pool{k}d": _going for name in ("max", "avg") for k in (2, 3)},
+    "batch_norm": each(of_channels, _counted),
+    "layer_norm": each(of_channels, _shaped),
+    "group_norm": each(of_channels, _grouped),
+    "scaled_dot_product_attention": _attended,
+    "softmax": _over_classes("softmax"),
+    "log_softmax": _over_classes("log_softmax"),
+    "inner": same("input", "other", "both inputs should have same dtype"),
+    "masked_scatter": same("input", "source", "masked_scatter: expected self and source to have same dtypes "
+                           "but got{} and {}"),
     "grid_sample": same("input", "grid", EXPECTED),
     "cdist": each(_distances, at_least("p", 0, "cdist only supports non-negative p values"),
                   same("x1", "x2", EXPECTED)),

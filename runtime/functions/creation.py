@@ -203,7 +203,7 @@ def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
         result = shared if wanted is None else moves.cast(shared, wanted)
     elif isinstance(data, np.ndarray):
         kind = dtypes.dtype(data.dtype) if wanted is None else wanted
-        result = new(data.astype(kind.numpy, copy=False))
+        result = new(_whole(data.astype(kind.numpy, copy=False)))
     else:
         result = new(array_of(data, wanted))
     device = devices.chosen(device)
@@ -219,7 +219,17 @@ def from_numpy(ndarray: object) -> Tensor:
         )
     if ndarray.dtype not in dtypes.BY_NUMPY:
         dtypes.dtype(ndarray.dtype)  # says what is wrong with it
-    return new(ndarray)
+    return new(_whole(ndarray))
+
+
+def _whole(array: Array) -> Array:
+    """A part of an array as one whose memory begins there: it is all that the Tensor's storage shows."""
+    if not isinstance(array.base, np.ndarray) or min(array.strides, default=0) < 0:
+        return array
+    try:
+        return np.asarray(memoryview(array))
+    except (ValueError, NotImplementedError):  # of a dtype that memoryviews do not know
+        return array
 
 
 _ON_A_GPU = (2, 13)

@@ -21,13 +21,21 @@ from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.public import axis_of, public
-from retrograd.runtime.names import c_name
+from retrograd.runtime.names import bare_legacy_name, c_name
 from retrograd.runtime.tensor import Tensor, new
 
 Source = Tensor | bool | int | float
 
 
-_INDEX_TYPE = {"one_hot": "one_hot is only applicable to index tensor of type LongTensor."}
+_INDEX_TYPE = {
+    "one_hot": "one_hot is only applicable to index tensor of type LongTensor.",
+    "index_select": "index_select(): Expected dtype int32 or int64 for index",
+    "index_add": "index_add_(): Expected dtype int32/int64 for index but got: {}",
+    "index_copy": "index_copy_(): Expected a long tensor for index, but got {}",
+    "take": "take(): Expected a long tensor for index, but got {}",
+    "take_along_dim": "torch.take_along_dim(): dtype of indices should be Long but got {}",
+    "scatter_add": "scatter(): Expected dtype int32/int64 for index",
+}
 """What functions say of an index of another dtype, where they have words of their own."""
 
 
@@ -36,7 +44,11 @@ def as_index(index: Tensor, name: str) -> Tensor:
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise DtypeError(
             f"{name} by an index of {index.dtype}",
-            mirrored(_INDEX_TYPE.get(name, f"{name}(): Expected dtype int32/int64 for index")),
+            mirrored(
+                _INDEX_TYPE.get(name, f"{name}(): Expected dtype int32/int64 for index").format(
+                    bare_legacy_name(index.dtype)
+                )
+            ),
             "cast it with .long()",
         )
     return index

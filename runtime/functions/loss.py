@@ -208,18 +208,32 @@ def nll_loss(
     return classes.nll_loss(input, target, *extra, ignore_index=ignore_index, reduction=reduction)
 
 
+def _unfit(scores: tuple[int, ...], targets: tuple[int, ...]) -> str:
+    """What PyTorch says of targets that do not go with scores of this shape; nothing of others."""
+    if len(scores) == 1 and len(targets) == 1 and targets != (1,):
+        return f"For 1D input, 1D target must have size 1, but got target size: {targets[0]}"
+    count = targets[0] if targets else 0
+    if len(scores) > 1 and count != scores[0]:
+        return f"Expected input batch_size ({scores[0]}) to match target batch_size ({count})."
+    if len(scores) < 3:
+        return "0D or 1D target tensor expected, multi-target not supported" if len(targets) > 1 else ""
+    if len(scores) == 4 and len(targets) != 3:
+        return (
+            "only batches of spatial targets supported (3D tensors) but got targets of dimension: "
+            f"{len(targets)}"
+        )
+    wanted = [scores[0], *scores[2:]]
+    if len(scores) == 4 and wanted != [*targets]:
+        return f"size mismatch (got input: {list(scores)} , target: {list(targets)}"
+    return "" if wanted == [*targets] else f"Expected target size {wanted}, got {list(targets)}"
+
+
 def _classes(name: str, input: Tensor, target: Tensor) -> Tensor:
     """The targets, in a dtype that has room for `ignore_index` too."""
+    words = _unfit(tuple(input.shape), tuple(target.shape))
+    if words:
+        raise ShapeError(mirrored(words), f"{name} of a target of shape {list(target.shape)}")
     if target.dtype not in (dtypes.int64, dtypes.uint8):
-        if input.ndim > 1 and target.ndim and input.shape[0] != target.shape[0]:
-            raise ShapeError(
-                mirrored(
-                    f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-                    f"({target.shape[0]})."
-                )
-            )
-        if input.ndim == 2 and target.ndim > 1:
-            raise ShapeError(mirrored("0D or 1D target tensor expected, multi-target not supported"))
         raise DtypeError(
             f"{name} with a target of {target.dtype}",
             mirrored(f"expected target dtype to be Long or Byte, but got {bare_legacy_name(target.dtype)}"),

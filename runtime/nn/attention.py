@@ -108,7 +108,8 @@ class MultiheadAttention(Module):
         batched = is_batched(query, key, value, key_padding_mask, attn_mask, self.num_heads)
         given: list[Any] = [query, key, value]
         turned = [x.transpose(0, 1) for x in given] if batched and self.batch_first else given
-        check_sizes(*turned, self.embed_dim, self.num_heads, self.in_proj_weight is None)
+        q, k, v = turned
+        check_sizes(q, k, v, self.embed_dim, self.num_heads, self.in_proj_weight is None)
         if not batched:
             given = [x.unsqueeze(0) for x in given]
         elif not self.batch_first:

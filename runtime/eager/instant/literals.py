@@ -182,8 +182,8 @@ def array_for(given: Given, asking: Asking, array: NdArray) -> NdArray | None:
     """The array itself, or a copy, if it is of a dtype of ours, and of the one that is asked for."""
     if dtype_of(array) < 0 or (asking.dtype is not None and asking.dtype is not array.dtype):
         return None
-    if given.shares != 0:
-        return shared(array)
+    if given.shares != 0:  # of a part of an array Python makes memory of its own
+        return shared(array) if array.base is None or not is_array(array.base) else None
     if not has(array, CONTIGUOUS):
         return None
     return copied(empty_array(array.dtype, array.ndim, array.shape, None), array)
