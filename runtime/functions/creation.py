@@ -222,7 +222,7 @@ def from_numpy(ndarray: object) -> Tensor:
     return new(_whole(ndarray))
 
 
-def _whole(array: Array) -> Array:
+def _whole(array: Any) -> Array:
     """A part of an array as one whose memory begins there: it is all that the Tensor's storage shows."""
     if not isinstance(array.base, np.ndarray) or min(array.strides, default=0) < 0:
         return array
