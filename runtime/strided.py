@@ -252,9 +252,9 @@ def following(compute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def differ_in_order(a: Any, b: Any) -> bool:
-    """Whether two arrays of one shape lie in different orders: NumPy's results lie in order then."""
-    same = a.shape == b.shape and a.ndim > 1
-    return same and a.strides != b.strides and not (a.flags.c_contiguous and b.flags.c_contiguous)
+    """Whether the first of two arrays of one shape lies in an order of its own: NumPy's results lie in order
+    then."""
+    return a.shape == b.shape and a.ndim > 1 and a.strides != b.strides and not a.flags.c_contiguous
 
 
 def _spread(own: Sequence[int], strides: Strides, shape: Sequence[int]) -> Strides:

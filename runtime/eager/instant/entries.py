@@ -96,8 +96,9 @@ def row(step: Step, args: Array[Object], values: Array[NdArray], mask: int) -> O
 
 @native
 def do_orders_differ(x: NdArray, y: NdArray) -> bool:
-    """Whether two arrays of one shape lie in different orders: NumPy's results lie in order then."""
-    if x.flags & y.flags & CONTIGUOUS != 0 or x.ndim != y.ndim or x.ndim < 2:
+    """Whether the first of two arrays of one shape lies in an order of its own: NumPy's results lie in order
+    then."""
+    if x.flags & CONTIGUOUS != 0 or x.ndim != y.ndim or x.ndim < 2:
         return False
     differ = False
     for axis in range(x.ndim):
