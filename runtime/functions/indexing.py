@@ -183,7 +183,7 @@ def _plainer(x: Tensor, index: object) -> tuple[Any, ...] | None:
         if places_of is None and plain is None:
             return None
         made = [plain] if places_of is None else places_of
-        changed = changed or made[0] is not item
+        changed = changed or (plain is not _NEW and made[0] is not item)
         axis += 0 if plain is _NEW else len(made)
         items += [None if each is _NEW else each for each in made]
     return tuple(items) if changed else None
