@@ -16,9 +16,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import TraceError, user_location
@@ -154,8 +156,8 @@ class Trace:
         self.results: set[AnyTensor] = set()
         """Arguments that stand for results of operations outside: no leaves, they may be changed in place."""
         self.lying: dict[AnyTensor, Strides] = {}
-        """How the elements of Tensors made inside would lie in eager mode, as strides; of those that are not
-        here, in order. What is a view and what a copy depends on it."""
+        """How the elements of Tensors made inside would lie in eager mode, and of forgotten arguments, as
+        strides; of those that are not here, in order. What is a view and what a copy depends on it."""
         self.views: list[AnyView] = []
         """All views that were made, in order."""
         self.detached = False
@@ -183,6 +185,15 @@ class Trace:
             tensor._edge, tensor._requires_grad, tensor._grad = before.edge, before.requires_grad, before.grad
             if tensor._counter is not None:
                 tensor._counter[0] = before.version or 0
+
+    def forget(self, tensors: Iterable[AnyTensor]) -> None:
+        """Let go the elements of Tensors that stand for arguments; from now on nobody may ask for any."""
+        self.path = None
+        for tensor in tensors:
+            array = tensor._value
+            if isinstance(array, np.ndarray):
+                self.lying[tensor] = steps_of(array)
+                tensor._value = np.broadcast_to(np.zeros((), array.dtype), array.shape)
 
     def adopt(self, tensor: AnyTensor, label: str) -> Node:
         """Make an outside Tensor an input under this name; an operation inside finds it by identity."""
@@ -224,11 +235,12 @@ class Trace:
     def strides(self, tensor: AnyTensor) -> Strides:
         """Steps between neighbours, in elements, that the Tensor has or would have in eager mode."""
         value = tensor._value
-        if isinstance(value, Node):
-            return self.lying.get(tensor) or in_order(value.shape, 1)
         if isinstance(value, DeviceArray):
             return value.strides
-        return steps_of(value)
+        found = self.lying.get(tensor)
+        if found is not None:
+            return found
+        return in_order(value.shape, 1) if isinstance(value, Node) else steps_of(value)
 
     def lay(self, tensor: AnyTensor, strides: Strides) -> None:
         """Note how the elements of a Tensor made inside would lie."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -214,3 +215,33 @@ def test_threads_find_their_own_paths() -> None:
     for thread in threads:
         thread.join()
     assert not errors
+
+
+class Asking(rg.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * 2 if x.sum() > 0 else grad * 3
+
+
+def test_a_derivative_may_not_ask() -> None:
+    """It is written down once for all calls, and nothing would say which of them it is for."""
+    compiled = rg.compile_grad(lambda x: Asking.apply(x).sum())
+    with pytest.raises(TraceError, match=r"bool\(\) of a traced tensor"):
+        compiled.value_and_grad(array(3))
+
+
+def test_the_arguments_of_the_first_call_are_not_kept() -> None:
+    compiled = rg.compile_grad(early)
+    given = np.full(1000, 0.5)
+    known = weakref.ref(given)
+    held = rg.from_numpy(given).requires_grad_()
+    compiled(held).backward()
+    close(compiled.value_and_grad(given)[1], held.grad)
+    del given, held
+    assert known() is None

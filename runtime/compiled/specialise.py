@@ -315,6 +315,7 @@ def _written_down(
     path = trace.path if trace.path is not None and trace.path.questions else None
     if path is not None:
         path.close(call.name, recording.graph.inputs, recording.device)
+    trace.forget(placeholders)
     return Specialisation(recording, result, same, updated, guards, tuple(trace.draws), path)
 
 
