@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import math
 import os
 import statistics
 import time
@@ -32,6 +33,8 @@ ROWS = [
     "16x16x16:b1000", "64x64x64:b100:NT",
 ]  # fmt: skip
 """What is measured if no rows are named."""
+_LINE = 64
+"""Bytes of a line of the cache."""
 TURNS, BURST = 9, 0.01
 """Turns of each contender, and the seconds that one takes at least."""
 
@@ -45,10 +48,18 @@ def parse(row: str) -> tuple[int, int, int, str, str, int]:
     return m, k, n, layout, "f8" if "f64" in more else "f4", batch
 
 
-def ours(a: Any, b: Any, layout: str) -> tuple[Any, Callable[[], None]]:
-    """Our result's array, and a call that fills it. Both hold what they need."""
+def lined(shape: tuple[int, ...], dtype: Any) -> Any:
+    """A new array that begins with a line of the cache, as the runtime's do: threads share no line."""
     import numpy as np
 
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _LINE, np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def ours(a: Any, b: Any, layout: str) -> tuple[Any, Callable[[], None]]:
+    """Our result's array, and a call that fills it. Both hold what they need."""
     from retrograd.compiler import dtypes
     from retrograd.compiler.backends.cpu import Target, assemble
     from retrograd.compiler.ir.graph import Builder, Graph, Type
@@ -62,10 +73,8 @@ def ours(a: Any, b: Any, layout: str) -> tuple[Any, Callable[[], None]]:
         out = dot(*(transpose(x) if side == "T" else x for x, side in zip(inputs, layout)))
     compiled = compile_graph(Graph("product", tuple(inputs), (out,)), Target.host())
     library = cpu.load(assemble(compiled.llvm, Target.host()))
-    result = np.empty(out.shape, a.dtype)
-    arena = np.empty(compiled.loops.arena_bytes + 64, np.uint8)
-    start = arena.ctypes.data + -arena.ctypes.data % 64
-    arguments = (ctypes.c_void_p * 4)(a.ctypes.data, b.ctypes.data, result.ctypes.data, start)
+    result, arena = lined(out.shape, a.dtype), lined((compiled.loops.arena_bytes,), "u1")
+    arguments = (ctypes.c_void_p * 4)(*(x.ctypes.data for x in (a, b, result, arena)))
     entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(library.address("product"))
     return result, lambda keep=(library, arena, a, b, result): entry(arguments)  # type: ignore[misc]
 
@@ -77,12 +86,16 @@ def contenders(row: str) -> tuple[float, dict[str, Callable[[], Any]]]:
 
     m, k, n, layout, dtype, batch = parse(row)
     random, lead = np.random.default_rng(0), (batch,) if batch > 1 else ()
-    a = random.standard_normal((*lead, *((m, k) if layout[0] == "N" else (k, m)))).astype(dtype)
-    b = random.standard_normal((*lead, *((k, n) if layout[1] == "N" else (n, k)))).astype(dtype)
+    a, b = (
+        lined((*lead, *(size if side == "N" else size[::-1])), dtype)
+        for size, side in zip(((m, k), (k, n)), layout)
+    )
+    for operand in (a, b):
+        operand[...] = random.standard_normal(operand.shape)
     result, call = ours(a, b, layout)
     left, right = (x.swapaxes(-1, -2) if side == "T" else x for x, side in zip((a, b), layout))
-    out, tensors = np.empty_like(result), (torch.from_numpy(left), torch.from_numpy(right))
-    torch_out = torch.from_numpy(np.empty_like(result))
+    out, tensors = lined(result.shape, dtype), (torch.from_numpy(left), torch.from_numpy(right))
+    torch_out = torch.from_numpy(lined(result.shape, dtype))
     call()
     np.testing.assert_allclose(result, left @ right, rtol=1e-3, atol=1e-3 * k**0.5)
     calls = {
