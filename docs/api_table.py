@@ -70,6 +70,7 @@ LIMITS = {
     "compile": "the whole function or an error; PyTorch's backends and `options` are not there",
     "load": "reads safetensors, never pickled files",
     "save": "writes safetensors, never pickled files",
+    "nn.LinearCrossEntropyOptions": "they are checked, and change nothing: the batch is one chunk",
     "nn.DataParallel": "on the CPU, or on one GPU",
     "nn.SyncBatchNorm": "in one process",
     "Tensor.share_memory_": "views that were made before show the memory that it was in",

@@ -7,6 +7,7 @@ Rooms that not every program enters (the compiler, `nn`, `optim`) are opened whe
 from __future__ import annotations
 
 import sys
+from functools import partial
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from math import e, inf, nan, pi
@@ -147,12 +148,18 @@ def _publish(module: ModuleType, name: str) -> None:
     for a class's source or annotations finds its module under that name. Those of other rooms, which it uses,
     keep theirs: in the native language annotations have meaning where they are written."""
     sys.modules.setdefault(name, module)
+    vars(module).setdefault("__getattr__", partial(_missing, name))
     for label, found in list(vars(module).items()):
         own = isinstance(found, type) and _room(found.__module__) == _room(module.__name__)
         if own and found.__name__ == label:
             _say(found, module, name)
         elif isinstance(found, ModuleType) and found.__name__ == f"{module.__name__}.{label}":
             _publish(found, f"{name}.{label}")
+
+
+def _missing(module: str, name: str) -> Any:
+    """What a room says, under its public name, of what it does not have."""
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
 def _room(name: str) -> str:

@@ -212,5 +212,7 @@ ALIKE = lines("""
     x = t.ones(3, 3) + t.eye(3); t.linalg.inv(x, out=t.zeros(3, 3)), t.where(x > 1, x, -x, out=t.zeros(3, 3))
     x = t.ones(3); t.lerp(x, 2 * x, 0.5, out=x), t.nan_to_num(x, out=t.zeros(3))
     v = t.ones((), requires_grad=True); t.autograd.grad(t.zeros(2).index_put((t.tensor([1, 1]),), v).sum(), v)
+    x = t.zeros(0); F.cross_entropy(x, x), F.cross_entropy(x, x, reduction="none")
+    x = t.zeros(4, 0); F.cross_entropy(x, x), F.cross_entropy(x, x, reduction="none")
 """)
 """Values, dtypes and strides."""

@@ -8,6 +8,11 @@ from __future__ import annotations
 from function_cases import lines
 
 MISTAKES = lines("""
+    t.nn.Module.__new__(t.nn.Module)(1)
+    t.nn.LinearCrossEntropyOptions(acc_policy="exact")
+    t.nn.LinearCrossEntropyOptions(chunking_method="aspect_ratio:0")
+    t.nn.LinearCrossEntropyOptions(batch_chunk_size=0)
+    t.nn.LinearCrossEntropyOptions(acc_dtype=t.int64)
     t.where(t.tensor([1, 0]), t.ones(2), t.zeros(2))
     t.where(t.tensor([1., 0]), t.ones(2), 0.)
     t.ones(2).where(t.tensor([1, 0]), 0.)

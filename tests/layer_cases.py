@@ -269,6 +269,7 @@ LOSSES = [
     *(Layer(f"nn.LinearCrossEntropyLoss(3, 5{more})", ((4, 3),),
             call="layer(inputs[0], t.tensor([0, 2, 4, 1]))")
       for more in ("", ", bias=True, reduction='none'", ", label_smoothing=0.1, ignore_index=2",
+                   ", options=t.nn.LinearCrossEntropyOptions(batch_chunk_size=2)",
                    ", weight=t.tensor([1.0, 2.0, 3.0, 0.5, 1.5])")),
     Layer("nn.LinearCrossEntropyLoss(3, 5, out_features=(2,), bias=True)", ((4, 3),),
           call="layer(inputs[0], t.tensor([[0, 2], [4, 1], [1, 1], [3, 0]]))"),

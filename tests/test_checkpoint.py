@@ -284,6 +284,29 @@ def test_a_second_run_that_differs_is_an_error_in_pytorchs_words(
     assert str(expected.value).startswith(str(found.value))
 
 
+def test_debug_says_where_each_run_kept_what(torch: ModuleType) -> None:
+    def f(t: Any, x: Any, runs: list[int]) -> Any:
+        runs.append(1)
+        return (x.sin() if len(runs) == 1 else x).exp().sum()
+
+    for t in (torch, rg):
+        x, point = t.ones(2, requires_grad=True), t.utils.checkpoint
+        for around, given in ((True, False), (None, True)):
+            runs: list[int] = []
+            with point.set_checkpoint_debug_enabled(around):
+                y = point.checkpoint(f, t, x, runs, use_reentrant=False, debug=given)
+            with pytest.raises(point.CheckpointError) as told:
+                y.backward()
+    first, second = told.value.__notes__[-2:]
+    assert first.count("test_checkpoint.py") == 2
+    assert second.count("test_checkpoint.py") == 1
+    with rg.utils.checkpoint.set_checkpoint_debug_enabled(False):
+        y = rg.utils.checkpoint.checkpoint(f, rg, x, [], use_reentrant=False, debug=True)
+    with pytest.raises(rg.utils.checkpoint.CheckpointError) as silent:
+        y.backward()
+    assert not any("the first run kept" in note for note in silent.value.__notes__)
+
+
 def test_what_a_checkpoint_does_not_keep_is_let_go() -> None:
     x = rg.ones(2000, requires_grad=True)
     held: list[Any] = []

@@ -41,3 +41,13 @@ def test_a_mistake_is_told_as_pytorch_tells_it(torch: ModuleType, mistake: str) 
     assert str(told) == str(expected)
     kind = next((kind for kind in KINDS if isinstance(expected, kind)), Exception)
     assert isinstance(told, kind), f"{type(told).__mro__} is no {kind.__name__}"
+
+
+@pytest.mark.parametrize(
+    "room",
+    ["nn", "nn.functional", "nn.init", "nn.utils.rnn", "optim", "optim.lr_scheduler", "linalg", "special",
+     "autograd", "autograd.functional", "utils.data", "utils.checkpoint", "distributions", "func", "amp"],
+)  # fmt: skip
+def test_a_room_says_its_public_name(torch: ModuleType, room: str) -> None:
+    expected, told = (error_of(f"t.{room}.missing", t) for t in (torch, retrograd))
+    assert str(told) == str(expected).replace("module 'torch.", "module 'retrograd.")

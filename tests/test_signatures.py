@@ -33,7 +33,7 @@ OTHERWISE = {
         "autograd.enable_grad", "autograd.no_grad",
     },
     "private ones": {"func.jacrev"},
-    "what has no meaning here": {"compile", "load", "nn.LinearCrossEntropyLoss"},
+    "what has no meaning here": {"compile", "load"},
 }  # fmt: skip
 """Names, by why they take other arguments."""
 

@@ -76,6 +76,30 @@ def parts_of_expanded_tensors(t: Any) -> Any:
     return x.tolist(), wide.tolist(), filled.tolist(), filled.zero_().tolist(), wide.stride()
 
 
+def expanded_tensors_filled_in_part(t: Any) -> Any:
+    """What one element becomes, all become that are one with it in memory."""
+    some, one = t.tensor([[True, False, True], [False, False, False]]), t.tensor([0])
+    rows = t.tensor([True, False])
+
+    def write(x: Any, index: Any, value: Any) -> None:
+        x[index] = value
+
+    changes: list[Program] = [
+        lambda x: x.masked_fill_(some, 1), lambda x: x.masked_fill_(some[0], t.tensor(-0.0)),
+        lambda x: x.index_fill_(1, one, 2), lambda x: x.index_fill_(0, one, 2),
+        lambda x: write(x, some, 3), lambda x: write(x, rows, 4), lambda x: write(x, one, 5),
+        lambda x: write(x, rows, t.arange(3.0)), lambda x: write(x, some, t.tensor([6.0, 7.0])),
+        lambda x: write(x, (one, one + 1), t.tensor(8.0)), lambda x: x.index_put_((one,), t.tensor(9.0)),
+    ]  # fmt: skip
+    told = []
+    for change in changes:
+        x = t.tensor([[0.0, float("nan"), 0.0]])
+        wide = x.expand(2, 3)
+        change(wide)
+        told.append((str(x.tolist()), str(wide.tolist()), wide._version, x._version))
+    return told
+
+
 def results_into_tensors_of_other_shapes(t: Any) -> Any:
     x = t.tensor([[3.0, 1.0], [2.0, 4.0]])
     pair = t.empty(0), t.empty(0, dtype=t.int64)
@@ -88,7 +112,9 @@ def results_into_tensors_of_other_shapes(t: Any) -> Any:
     ]  # fmt: skip
     part = t.zeros(3, 3)
     t.exp(x, out=part[:2, 1:])
-    return [a is b for a, b in zip(same, made)], made, best[0] is pair[0], pair, part
+    parted = t.linalg.slogdet(x, out=(t.empty(()), t.empty(())))
+    named = [type(best).__name__, str(best), type(parted).__name__, [*parted]]
+    return [a is b for a, b in zip(same, made)], made, best[0] is pair[0], pair, part, named
 
 
 def names_of_second_derivatives(t: Any) -> Any:
@@ -119,7 +145,7 @@ def shown(value: Any) -> Any:
     [
         views_without_grad, views_for_inference, drawn_numbers,
         a_view_without_grad_is_not_changed_with_it, distinct_elements, parts_of_expanded_tensors,
-        names_of_second_derivatives, results_into_tensors_of_other_shapes,
+        expanded_tensors_filled_in_part, names_of_second_derivatives, results_into_tensors_of_other_shapes,
     ],
 )  # fmt: skip
 def test_a_program_sees_what_it_sees_with_pytorch(torch: ModuleType, program: Program) -> None:

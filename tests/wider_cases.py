@@ -162,6 +162,8 @@ OTHERS = [
     x.const_data_ptr() == x.data_ptr()
     z = i.storage(); z.size(), list(z), z[2], z.nbytes(), str(z.dtype), z.element_size(), len(z), z.tolist()
     str(t.ones(2).storage()), t.ones(2).untyped_storage().tolist(), t.ones(2).untyped_storage()[2]
+    i.storage_type().__name__, isinstance(i.storage(), i.storage_type()), x.bool().storage_type().__name__
+    isinstance(x.storage(), i.storage_type()), i.storage_type() is j.storage_type()
     t.ones(3).storage().fill_(2.0).tolist(), i.storage().untyped().nbytes()
     """),
 ]

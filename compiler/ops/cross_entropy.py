@@ -8,6 +8,7 @@ Operands: scores `[N, C, …]` or `[C]`, then the target, then perhaps weights `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 import numpy as np
 
@@ -224,7 +225,8 @@ class SoftCrossEntropy(Loss):
             target = target * (1 - self.smoothing) + self.smoothing / x.shape[axis]
         if weight:
             target = target * unsqueeze(weight[0], [k for k in range(len(x.shape)) if k != axis])
-        return -sum_(target * log_softmax(x, axis), [axis])
+        each = -sum_(target * log_softmax(x, axis), [axis])
+        return each if x.shape[axis] or self.reduction != "mean" else each * nan  # 0 / 0 elements of a class
 
 
 # ---- as functions of values of any level -------------------------------------------------------------------

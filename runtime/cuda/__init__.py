@@ -194,7 +194,7 @@ _LATE = dict.fromkeys(
 
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module 'retrograd.cuda' has no attribute {name!r}")
     return getattr(import_module(_LATE[name]), name)
 
 

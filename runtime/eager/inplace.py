@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import OPS, Node, Type, Value
@@ -78,7 +79,7 @@ def assign(
     Raises GradientError for a leaf that requires grad (outside `no_grad`), ShapeError if the value does not
     fit. `overwrites` is said where the new value has not been made from the old one, and is the name of the
     tape's node then; `given` is what the user gave for the new value, where the node is to be seen to
-    lead. What is `filled` may have elements that are one in memory.
+    lead. What is `filled`, all or in part, may have elements that are one in memory.
     """
     check_writable(tensor, filled)
     check_fits(tensor, new._value.shape)
@@ -253,9 +254,18 @@ def overwrite(array: Value, value: Value) -> None:
             array.assign(np.broadcast_to(value.astype(array.dtype.numpy), array.shape))
         return
     value = value.host() if isinstance(value, DeviceArray) else value
-    if not array.flags.writeable and _repeats(array):
-        array = _apart(array)
-    np.copyto(array, value, casting="unsafe")
+    if array.flags.writeable or not _repeats(array):
+        np.copyto(array, value, casting="unsafe")
+    elif not value.ndim:
+        np.copyto(_apart(array), value, casting="unsafe")
+    else:  # what one element becomes, all become that are one with it
+        bits, value = np.dtype(f"u{array.itemsize}"), value.astype(array.dtype)
+        np.copyto(opened(array), value, where=value.view(bits) != array.view(bits))
+
+
+def opened(array: Any) -> Any:
+    """The array to be written to; of elements that are one in memory the last that is written stays."""
+    return array if array.flags.writeable else as_strided(_apart(array), array.shape, array.strides)
 
 
 def _replace(trace: Trace, tensor: Tensor, node: Node) -> None:

@@ -7,7 +7,7 @@ and how far into it they begin. A `TypedStorage` has elements where an `UntypedS
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from mmap import mmap
 from typing import Any
 
@@ -20,6 +20,7 @@ from retrograd.runtime.device import CPU, device
 from retrograd.runtime.eager.conversion import data_ptr
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor, method
 
@@ -128,6 +129,28 @@ class TypedStorage:
         lines = "".join(f" {value}\n" for value in self)
         kind = f"dtype={self.dtype}, device={self.device}"
         return f"{lines}[torch.storage.TypedStorage({kind}) of size {self.size()}]"
+
+
+class _Legacy(type):
+    """Classes of which every `TypedStorage` of their dtype is one."""
+
+    dtype: DType
+
+    def __instancecheck__(cls, storage: object) -> bool:
+        return isinstance(storage, TypedStorage) and storage.dtype is cls.dtype
+
+
+@cache
+def _legacy(dtype: DType) -> type[TypedStorage]:
+    named = {"dtype": dtype, "__module__": "retrograd"}
+    kind: Any = _Legacy(f"{bare_legacy_name(dtype)}Storage", (TypedStorage,), named)
+    return kind  # type: ignore[no-any-return]  # a class that a metaclass made
+
+
+@method()
+def storage_type(self: Tensor) -> type[TypedStorage]:
+    """The class of storages of the Tensor's dtype, as `torch.FloatStorage`."""
+    return _legacy(self.dtype)
 
 
 @method()

@@ -229,9 +229,11 @@ def _counting(count: int, like: Tensor) -> Tensor:
 def linear_cross_entropy(
     input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None,
     weight: Tensor | None = None, reduction: str = "mean", ignore_index: int | None = None,
-    label_smoothing: float = 0.0, options: None = None,
+    label_smoothing: float = 0.0, options: object = None,
 ) -> Tensor:  # fmt: skip
-    """`cross_entropy` of `linear(input, linear_weight)`; the weight is `[classes, …, features]`."""
+    """`cross_entropy` of `linear(input, linear_weight)`; the weight is `[classes, …, features]`.
+    `options` (`LinearCrossEntropyOptions`) change nothing: the batch is one chunk.
+    """
     shape, features = tuple(linear_weight.shape[:-1]), linear_weight.shape[-1]
     flat = moves.reshape(linear_weight, (prod(shape), features))
     bias = None if linear_bias is None else moves.reshape(linear_bias, (prod(shape),))

@@ -31,7 +31,7 @@ from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
-from retrograd.runtime.eager.inplace import assign, changed, check_writable
+from retrograd.runtime.eager.inplace import assign, changed, check_writable, opened
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.calls import late
 from retrograd.runtime.eager.moving import moved
@@ -349,8 +349,8 @@ def _under_mask(view: Tensor, axis: int, mask: Tensor, value: Tensor) -> bool:
     given, value = value, _fitted(value, view.shape[axis + mask.ndim :])
     wide = moves.reshape(mask, (*mask.shape, *[1] * after))
     if _silent(view, value):
-        check_writable(view)
-        np.copyto(view._value, value._value, where=wide._value)  # type: ignore[arg-type]  # arrays, outside a trace
+        check_writable(view, filled=True)
+        np.copyto(opened(view._value), value._value, where=wide._value)  # type: ignore[arg-type]  # arrays, outside a trace
         changed(view)
     else:
         assign(view, rows.where(wide, value, view), _TITLE, given)
@@ -377,10 +377,10 @@ def _put(view: Tensor, picks: list[tuple[int, Tensor]], value: Tensor, accumulat
         return
     _, index, _ = _joined(view, picks)
     fitted = _fitted(value, _picked_shape(view, picks, index))
-    check_writable(view)
+    check_writable(view, filled=True)
     chosen = dict(picks)
     at = tuple(chosen[k]._value if k in chosen else slice(None) for k in range(view.ndim))
-    view._value[at] = fitted._value  # type: ignore[index]  # arrays, outside a trace
+    opened(view._value)[at] = fitted._value
     changed(view)
 
 

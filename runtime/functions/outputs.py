@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from retrograd.runtime.functions.refusals import forms
+from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.routines import routine_of
 from retrograd.runtime.functions.updating import write_out
 from retrograd.runtime.tensor import Tensor
@@ -43,4 +44,4 @@ def written_out(out: Any, result: Any) -> Any:
     if isinstance(out, Tensor):
         return write_out(out, result)
     made = [write_out(*each) for each in zip(out, result, strict=True)]
-    return result._make(made) if hasattr(result, "_make") else tuple(made)
+    return pair(f"{type(result).__name__}_out", *made) if hasattr(result, "_make") else tuple(made)

@@ -125,6 +125,10 @@ def viewing(f: F) -> F:
     return call  # type: ignore[return-value]  # called as f is
 
 
+FILLING = {"masked_fill_", "index_fill_"}
+"""What gives some elements one value: they may be one in memory."""
+
+
 def written(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The method that writes what the function gives into the tensor itself."""
 
@@ -135,7 +139,7 @@ def written(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if shown:
             step = grad_functions.name_of(shown, (input, *args), kwargs)
             name_history(result, step, (input, *args), kwargs)
-        return assign(input, result)
+        return assign(input, result, filled=name in FILLING)
 
     write.__name__ = write.__qualname__ = name
     write.__doc__ = f"`{name[:-1]}`, in place."

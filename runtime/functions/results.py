@@ -41,7 +41,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 
 @cache
 def _kind(name: str) -> Any:
-    base = namedtuple(name, _FIELDS.get(name, ("values", "indices")))  # type: ignore[misc]  # a class for each name
+    fields = _FIELDS.get(name.removesuffix("_out"), ("values", "indices"))
+    base = namedtuple(name, fields)  # type: ignore[misc]  # a class for each name
 
     def __repr__(self: Any) -> str:
         inside = ",\n".join(f"{field}={value!r}" for field, value in zip(self._fields, self))

@@ -77,7 +77,7 @@ from retrograd.runtime.nn.lazy import (
     LazyLinear,
 )
 from retrograd.runtime.nn.linear import Bilinear, Flatten, Identity, Linear, Unflatten
-from retrograd.runtime.nn.linear_cross_entropy import LinearCrossEntropyLoss
+from retrograd.runtime.nn.linear_cross_entropy import LinearCrossEntropyLoss, LinearCrossEntropyOptions
 from retrograd.runtime.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -265,6 +265,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LinearCrossEntropyLoss",
+    "LinearCrossEntropyOptions",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",

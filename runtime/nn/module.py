@@ -59,7 +59,7 @@ class Module(Hooked, Stateful):
     forward: Callable[..., Any] = _forward_missing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks:
+        if self._backward_hooks or self._backward_pre_hooks or self._forward_hooks or self._forward_pre_hooks:
             return self._call_hooked(args, kwargs)
         return self.forward(*args, **kwargs)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, GradientError, mirrored, warn
+from retrograd.compiler.errors import ArgumentError, GradientError, mirrored, user_location, warn
 from retrograd.runtime import cuda
 from retrograd.runtime.amp.autocasting import as_now
 from retrograd.runtime.autograd.differentiation import backward
@@ -38,6 +38,7 @@ __all__ = [
     "detach_variable",
     "get_device_states",
     "noop_context_fn",
+    "set_checkpoint_debug_enabled",
     "set_checkpoint_early_stop",
     "set_device_states",
 ]
@@ -62,6 +63,7 @@ def checkpoint(
     determinism_check: str = "default",
     early_stop: bool = True,
     preserve_rng_state: bool = True,
+    debug: bool = False,
     **kwargs: Any,
 ) -> Any:
     """`function(*args, **kwargs)`, of which the tape keeps the operands alone: the backward pass runs it
@@ -69,14 +71,15 @@ def checkpoint(
 
     With `preserve_rng_state` it draws the same random numbers then. With `early_stop` the second run ends
     when all is there. `context_fn` gives two contexts, one for each run. Raises CheckpointError where the
-    two runs differ, unless `determinism_check` is "none".
+    two runs differ, unless `determinism_check` is "none"; with `debug` it says where each run kept what.
     """
     if use_reentrant is None:
         warnings.warn(_UNSAID.format("torch.utils.checkpoint"), stacklevel=2)
         use_reentrant = True
     if use_reentrant and kwargs:
         raise ArgumentError(mirrored("Unexpected keyword arguments: " + ",".join(kwargs)))
-    if use_reentrant and (context_fn is not noop_context_fn or determinism_check != "default"):
+    unusual = context_fn is not noop_context_fn or determinism_check != "default" or debug
+    if use_reentrant and unusual:
         raise ArgumentError(
             mirrored("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
         )
@@ -97,7 +100,8 @@ def checkpoint(
         with enable_grad(), _drawing(drawn), casting, second:
             function(*given, **named)
 
-    frame = _Frame(again, early_stop and _EARLY[-1], determinism_check == "default")
+    told = debug if _DEBUG[-1] is None else _DEBUG[-1]
+    frame = _Frame(again, early_stop and _EARLY[-1], determinism_check == "default", told)
     with saved_tensors_hooks(frame.pack, frame.unpack), first:
         return function(*args, **kwargs)
 
@@ -108,6 +112,7 @@ _UNSAID = (
 )
 _CHECKS = ["default", "none"]
 _EARLY = [True]
+_DEBUG: list[bool | None] = [None]
 
 
 @contextmanager
@@ -118,6 +123,16 @@ def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
         yield
     finally:
         _EARLY.pop()
+
+
+@contextmanager
+def set_checkpoint_debug_enabled(enabled: bool | None) -> Iterator[None]:
+    """In the `with` block `debug` of checkpoints is this, unless None, whatever they are given."""
+    _DEBUG.append(enabled)
+    try:
+        yield
+    finally:
+        _DEBUG.pop()
 
 
 @contextmanager
@@ -144,15 +159,19 @@ class _Enough(Exception):
 class _Frame:
     """What one checkpoint would have kept."""
 
-    def __init__(self, again: Callable[[], None], early: bool, check: bool) -> None:
+    def __init__(self, again: Callable[[], None], early: bool, check: bool, debug: bool) -> None:
         self.again = again
         self.early = early
         self.check = check
+        self.debug = debug
+        self.lines: tuple[list[str], list[str]] = [], []
+        """With `debug`, what the two runs kept, and where."""
         self.types: list[dict[str, Any]] = []
         self.found: dict[int, Tensor] = {}
         """By their places, those that have been worked out again and not been asked for."""
 
     def pack(self, tensor: Tensor) -> int:
+        self._note(0, tensor)
         self.types.append(_type(tensor))
         return len(self.types) - 1
 
@@ -161,10 +180,15 @@ class _Frame:
             self._run_again()
         return self.found.pop(place)
 
+    def _note(self, run: int, tensor: Tensor) -> None:
+        if self.debug:
+            self.lines[run].append(f"  {user_location()}: {_type(tensor)}")
+
     def _run_again(self) -> None:
         found: list[Tensor] = []
 
         def keep(tensor: Tensor) -> Tensor:
+            self._note(1, tensor)
             found.append(tensor.detach())
             if self.early and len(found) == len(self.types):
                 raise _Enough
@@ -175,7 +199,13 @@ class _Frame:
                 self.again()
         except _Enough:
             pass
-        self._compare(found)
+        try:
+            self._compare(found)
+        except CheckpointError as error:
+            if self.debug:
+                for run, lines in zip(("first", "second"), self.lines):
+                    error.add_note("\n".join([f"what the {run} run kept:", *lines]))
+            raise
         self.found = dict(enumerate(found))
 
     def _compare(self, found: list[Tensor]) -> None:
