@@ -9,6 +9,17 @@ from function_cases import lines
 
 MISTAKES = lines("""
     t.nn.Module.__new__(t.nn.Module)(1)
+    t.nn.LSTM(2, 3)(t.ones(2, 1, 2), (t.ones(1, 1, 3),))
+    t.nn.LSTM(2, 3)(t.ones(2, 1, 2), (t.ones(1, 1, 3),) * 3)
+    t.nn.GRUCell(2, 3)(t.ones(1, 2), t.ones(2, 3))
+    t.nn.RNNCell(2, 3)(t.ones(1, 2), t.ones(1, 4))
+    t.nn.LSTMCell(2, 3)(t.ones(1, 2), (t.ones(1, 3), t.ones(2, 3)))
+    t.nn.LSTMCell(2, 3)(t.ones(1, 2), (t.ones(1, 3),) * 3)
+    t.isclose(t.ones(2), t.ones(2), rtol=-1.0)
+    t.allclose(t.ones(2), t.ones(2), atol=-0.5)
+    t.searchsorted(t.ones(2), t.ones(2), right=True, side="left")
+    t.nn.functional.instance_norm(t.ones(2, 3, 1))
+    t.nn.functional.instance_norm(t.ones(2, 3))
     t.nn.LinearCrossEntropyOptions(acc_policy="exact")
     t.nn.LinearCrossEntropyOptions(chunking_method="aspect_ratio:0")
     t.nn.LinearCrossEntropyOptions(batch_chunk_size=0)

@@ -139,7 +139,7 @@ def shown(value: Any) -> Any:
     return type(value)(map(shown, value)) if isinstance(value, list | tuple) else value
 
 
-@pytest.mark.filterwarnings("ignore:Using backward")
+@pytest.mark.filterwarnings("ignore:Using backward", "ignore:Use of .* on expanded tensors")
 @pytest.mark.parametrize(
     "program",
     [

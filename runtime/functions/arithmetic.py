@@ -325,6 +325,9 @@ def isclose(
     if input.dtype is not other.dtype:
         kinds = bare_legacy_name(input.dtype), bare_legacy_name(other.dtype)
         raise DtypeError(mirrored("{} did not match {}".format(*kinds)))
+    for name, bound in (("rtol", rtol), ("atol", atol)):
+        if bound < 0:
+            raise ArgumentError(mirrored(f"{name} must be greater than or equal to zero, but got {bound:g}"))
     close: Tensor = input == other
     if not input.dtype is other.dtype is dtypes.bool_:
         close |= (abs(input - other) <= abs(other) * rtol + atol) & APPLY["isfinite"](other)

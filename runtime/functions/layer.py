@@ -372,6 +372,10 @@ def instance_norm(
     """Mean 0 and variance 1 for each channel of each element of the batch, or the running ones."""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if prod(input.shape[2:]) == 1:
+        raise ArgumentError(
+            mirrored(f"Expected more than 1 spatial element when training, got input size {input.shape}")
+        )
     axes = list(range(2, input.ndim))
     with no_grad():
         for running, statistic in ((running_mean, moments.mean), (running_var, moments.var)):

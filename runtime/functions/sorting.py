@@ -238,6 +238,13 @@ def searchsorted(
         raise ArgumentError(
             f"searchsorted(side={side!r})", "torch.searchsorted(): side can only be 'left' or 'right'"
         )
+    if right and side == "left":
+        raise ArgumentError(
+            mirrored(
+                "torch.searchsorted(): side and right can't be set to opposites, got side of left while "
+                "right was True"
+            )
+        )
     sequence = sorted_sequence
     values = input if isinstance(input, Tensor) else like(input, sequence)
     many = sequence.ndim > 1

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.runtime.functions.recurrent import gru_hidden, lstm_cell, lstm_hidden
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn import init
@@ -97,9 +97,27 @@ class RNNCellBase(Module):
         if hx is None:
             state: State = (input.new_zeros((*input.shape[:-1], self.hidden_size)),) * self.states
         else:
-            state = tuple(hx) if self.states > 1 else (hx,)
+            state = states_of("lstm_cell", hx) if self.states > 1 else (hx,)
+            self._check_states(input, state)
         new = self._step()(F.linear(input, self.weight_ih, self.bias_ih), state, self.weight_hh, self.bias_hh)
         return new if self.states > 1 else new[0]
+
+    def _check_states(self, input: Tensor, state: State) -> None:
+        for k, part in enumerate(state):
+            if input.ndim == 2 and part.shape[0] != input.shape[0]:
+                raise ShapeError(
+                    mirrored(
+                        f"Input batch size {input.shape[0]} doesn't match hidden{k} batch size "
+                        f"{part.shape[0]}"
+                    )
+                )
+            if part.shape[-1] != self.hidden_size:
+                raise ShapeError(
+                    mirrored(
+                        f"hidden{k} has inconsistent hidden_size: got {part.shape[-1]}, "
+                        f"expected {self.hidden_size}"
+                    )
+                )
 
     def extra_repr(self) -> str:
         kind = getattr(self, "nonlinearity", "tanh")
@@ -147,6 +165,16 @@ def uniform(module: Module, hidden_size: int) -> None:
     bound = 1.0 / math.sqrt(hidden_size) if hidden_size > 0 else 0
     for parameter in module.parameters():
         init.uniform_(parameter, -bound, bound)
+
+
+def states_of(name: str, hx: Any) -> State:
+    """The two states that a function of this name is given."""
+    given = tuple(hx)
+    if len(given) < 2:
+        raise DimensionError(mirrored("tuple index out of range"), f"{name} expects two hidden states")
+    if len(given) > 2:
+        raise ShapeError(mirrored(f"{name} expects two hidden states"))
+    return given
 
 
 def check_nonlinearity(name: str) -> None:

@@ -13,7 +13,7 @@ from retrograd.runtime.functions.casting import cast
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.arguments import unusual
-from retrograd.runtime.nn.cells import ELMAN, State, Step, check_nonlinearity, gru, lstm, uniform
+from retrograd.runtime.nn.cells import ELMAN, State, Step, check_nonlinearity, gru, lstm, states_of, uniform
 from retrograd.runtime.nn.linear import empty_parameter
 from retrograd.runtime.nn.module import Module
 from retrograd.runtime.nn.parameter import Parameter
@@ -193,7 +193,7 @@ class RNNBase(Module):
         shapes = [(count, sequences, size) for size in (self._output_size, self.hidden_size)[: self.states]]
         if hx is None:
             return tuple(x.new_zeros(shape) for shape in shapes)
-        given = tuple(hx) if self.states > 1 else (hx,)
+        given = states_of("lstm", hx) if self.states > 1 else (hx,)
         for what, state, shape in zip(
             ("hidden[0]", "hidden[1]") if self.states > 1 else ("hidden",), given, shapes
         ):
