@@ -109,6 +109,10 @@ class FunctionCtx:
         return () if node is None else node.next_functions
 
 
+_new: Any = tuple.__new__
+"""Makes a named tuple of one, without Python."""
+
+
 class _OutputType(NamedTuple):
     shape: tuple[int, ...]
     dtype: Any
@@ -225,7 +229,7 @@ class FunctionNode(GradNode):
 
 
 def _kind(x: Any) -> _OutputType | None:
-    return _OutputType._make((x._value.shape, x.dtype)) if isinstance(x, Tensor) else None
+    return _new(_OutputType, (x._value.shape, x.dtype)) if isinstance(x, Tensor) else None
 
 
 def _fitted(g: Tensor, operand: _OutputType, wrong: str) -> Tensor:
@@ -341,6 +345,7 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
         raise GradientError(
             mirrored("a leaf Variable that requires grad has been used in an in-place operation.")
         )
+    trace = STATE.trace
     node.kinds = [_kind(x) for x in outputs]
     for place, tensor in enumerate(outputs):
         if not isinstance(tensor, Tensor):
@@ -350,22 +355,24 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
         if _is_leaf(tensor) and _place(tensor, ctx._dirty) < 0:
             continue
         edge: Edge = node if len(outputs) == 1 else Output(node, place)
-        if STATE.trace is not None:
-            STATE.trace.remember(tensor)
+        if trace is not None:
+            trace.remember(tensor)
         tensor._edge, tensor._requires_grad = edge, True
+    hooked = STATE.savers and trace is None
+    place_of = {id(x): place for place, x in enumerate(outputs)}
     for saved in ctx._to_save:
-        place = _place(saved, outputs)
+        place = place_of.get(id(saved), -1)
         if saved is None:
             node.saved.append(_Saved(None, None, 0, -1))
             continue
-        if STATE.savers and STATE.trace is None:
+        if hooked:
             node.saved.append(_Saved(packed(saved), None, 0, place, edge_of(saved)))
             continue
         counter = counter_of(saved)
         if counter is INFERENCE:
             raise unkept()
         kept = _unattached(saved) if place >= 0 else saved
-        node.saved.append(_Saved._make((kept, saved._value, counter[0], place, None)))
+        node.saved.append(_new(_Saved, (kept, saved._value, counter[0], place, None)))
     ctx._to_save = ()
     ctx._node = weakref.ref(node)
 

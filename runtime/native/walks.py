@@ -16,6 +16,7 @@ import numpy as np
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.native.language import Float32, Vector, instance, places
 from retrograd.runtime.native import cpu, sequences
+from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.sequences import ARRAYS, Walk
 from retrograd.runtime.native.small import codes
 
@@ -26,7 +27,14 @@ _KINDS: dict[np.dtype[Any], dict[str, Any]] = {
 """What instances of walks are for."""
 _NAMES = [f"{cell}_{way}" for cell in ("tanh", "relu", "lstm", "gru") for way in ("there", "back")]
 _OFFSETS = {name: where.start for name, where in places(Walk).items()}
-_SIZES = ("steps", "rows", "size", "backwards", "kept_step", "cell_step")
+_GIVEN = (
+    "steps", "rows", "size", "backwards", "kept_step", "cell_step", "product", "made_with", "bytes",
+    "weight_row", "weight_column",
+)  # fmt: skip
+"""Words of a walk as they are given."""
+_ORDER = [_GIVEN.index(name) for name in sorted(_OFFSETS, key=lambda name: _OFFSETS[name])]
+_Words = ctypes.c_int64 * len(_OFFSETS)
+_Addresses = ctypes.c_size_t * len(ARRAYS)
 
 
 def available(dtype: np.dtype[Any]) -> bool:
@@ -38,17 +46,18 @@ def walk(name: str, sizes: tuple[int, int, int, bool, int, int], **arrays: Array
     """Go through all steps: how many, of how many sequences, with states of what size, whether from behind,
     and how far the steps' gates and cells are apart."""
     weight = arrays["weight"]
-    words = (ctypes.c_int64 * len(_OFFSETS))()
-    for size, value in zip(_SIZES, sizes, strict=True):
-        words[_OFFSETS[size]] = value
-    words[_OFFSETS["product"]], words[_OFFSETS["made_with"]] = _product(weight.dtype) or (0, 0)
-    words[_OFFSETS["bytes"]] = weight.itemsize
-    words[_OFFSETS["weight_row"]], words[_OFFSETS["weight_column"]] = weight.strides
-    at = (ctypes.c_void_p * len(ARRAYS))()
-    for k, array in enumerate(ARRAYS):
-        if array in arrays:
-            at[k] = arrays[array].ctypes.data
+    given = (*sizes, *(_product(weight.dtype) or (0, 0)), weight.itemsize, *weight.strides)
+    words = _Words(*[given[k] for k in _ORDER])
+    at = _Addresses(*[_address(arrays[k]) if k in arrays else 0 for k in ARRAYS])
     _function(name, weight.dtype)(words, at)
+
+
+def _address(array: Array) -> int:
+    """Where an array's elements begin."""
+    where = layout()
+    if where is None:
+        return int(array.ctypes.data)
+    return ctypes.c_size_t.from_address(id(array) + where.array_data).value
 
 
 @cache

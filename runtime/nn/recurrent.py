@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
@@ -27,6 +28,12 @@ stack: Callable[..., Tensor] = FUNCTIONS["stack"]
 
 _KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 """What the parameters of a layer are called, in the order of `Weights`."""
+
+
+@cache
+def _names(layer: str) -> list[str]:
+    """Those of one layer in one direction."""
+    return [f"{kind}_{layer}" for kind in _KINDS]
 
 
 class RNNBase(Module):
@@ -221,9 +228,13 @@ class RNNBase(Module):
     ) -> tuple[Tensor, State]:
         """One layer in one direction; `sizes` are those of a packed sequence."""
         there = (True, True, self.bias, self.bias, self.proj_size)
-        parameters: list[Any] = [
-            getattr(self, f"{kind}_{name}") if here else None for kind, here in zip(_KINDS, there)
-        ]
+        own: Any = self._parameters
+        parameters: list[Any] = []
+        for key, here in zip(_names(name), there):
+            if not here:
+                parameters.append(None)
+            else:
+                parameters.append(own[key] if key in own else getattr(self, key))
         return over(self._step(), x, state, Weights(*parameters), backwards, sizes)
 
     def extra_repr(self) -> str:

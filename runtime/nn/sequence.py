@@ -130,22 +130,25 @@ def _cell(step: Step, x: Tensor, state: State, weights: Weights) -> _Cell | None
     cell = _CELLS.get(step)
     if cell is None or tracing.depth or STATE.autocast or weights.projection is not None or x.ndim != 3:
         return None
-    values: list[Any] = [each._value for each in (x, *state, *weights) if each is not None]
-    if any(type(value) is not np.ndarray or value.dtype is not values[0].dtype for value in values):
-        return None
-    rows, size = x.shape[1], state[0].shape[-1]
+    value: Any = x._value
+    for each in (x, *state, *weights):
+        if each is not None and (type(each._value) is not np.ndarray or each._value.dtype is not value.dtype):
+            return None
+    rows, size = value.shape[1], state[0].shape[-1]
     gates = cell.gates * size
-    fit = all(part.shape == (rows, size) for part in state) and weights.hidden.shape == (gates, size)
-    fit = fit and weights.inner.shape[0] == gates and (weights.bias is None or weights.bias.shape == (gates,))
-    return cell if fit and values[0].size and walks.available(values[0].dtype) else None
+    fit = weights.hidden.shape == (gates, size) and weights.inner.shape[0] == gates
+    fit = fit and (weights.bias is None or weights.bias.shape == (gates,))
+    for part in state:
+        fit = fit and part.shape == (rows, size)
+    return cell if fit and value.size and walks.available(value.dtype) else None
 
 
 def _walked(
     cell: _Cell, shares: Tensor, state: State, weight: Tensor, bias: Tensor | None, backwards: bool
 ) -> Run:
     operands = (shares, state[0], state[1] if len(state) > 1 else None, weight, bias)
-    recorded = STATE.grad and any(x is not None and x.requires_grad for x in operands)
-    found = _Walk.apply(cell, backwards, recorded, *operands)
+    recorded = STATE.grad and True in [x is not None and x.requires_grad for x in operands]
+    found = _Walk.apply((cell, backwards, recorded), *operands)
     return found[0], found[1:]
 
 
@@ -159,9 +162,10 @@ class _Walk(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, cell: _Cell, backwards: bool, recorded: bool, shares: Tensor, first: Tensor,
-        first_cell: Tensor | None, weight: Tensor, bias: Tensor | None,
+        ctx: Any, way: tuple[_Cell, bool, bool], shares: Tensor, first: Tensor, first_cell: Tensor | None,
+        weight: Tensor, bias: Tensor | None,
     ) -> tuple[Tensor, ...]:  # fmt: skip
+        cell, backwards, recorded = way
         ctx.cell, ctx.backwards = cell, backwards
         ctx.set_materialize_grads(False)
         steps, rows = shares.shape[:2]
@@ -187,7 +191,7 @@ class _Walk(Function):
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         if STATE.grad:
-            return (None, None, None, *_again(ctx, given))
+            return (None, *_again(ctx, given))
         cell, operands = ctx.cell, ctx.saved_tensors
         shares, first, first_cell, weight, bias, hidden = operands[:6]
         own = dict(zip(("gates", "cell"), operands[6:]))
@@ -206,12 +210,12 @@ class _Walk(Function):
         if first_cell is None:
             to_first = to_first + to_cell
         to_weight = to_bias = None
-        if ctx.needs_input_grad[6]:
+        if ctx.needs_input_grad[4]:
             to_weight = Tensor(_by_states(recalled, arrays["hidden"], arrays["first_hidden"], ctx.backwards))
-        if bias is not None and ctx.needs_input_grad[7]:
+        if bias is not None and ctx.needs_input_grad[5]:
             to_bias = Tensor(np.add.reduce(recalled, (0, 1)))
         to_first_cell = None if first_cell is None else Tensor(to_cell)
-        return None, None, None, Tensor(to_shares), Tensor(to_first), to_first_cell, to_weight, to_bias
+        return None, Tensor(to_shares), Tensor(to_first), to_first_cell, to_weight, to_bias
 
 
 _FEW = 4
