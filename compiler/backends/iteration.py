@@ -39,8 +39,6 @@ from retrograd.compiler.ops.row import Elementwise, Types
 
 _LONG_BODY, _FUNCTION = 20, 20
 """Instructions of a long loop body, and of an elementary function, roughly."""
-_BRIEF_BODY = 4
-"""Instructions of a loop body that is written once more rather than a loop with masks."""
 
 
 class Iteration(Values):
@@ -221,8 +219,7 @@ class Iteration(Values):
 
     def _parts(self, s: For, trips: Place) -> Iterator[tuple[int, Place, Place, bool]]:
         """(lanes, start, stop, masked): whole vectors first, then what is left in vectors of one register,
-        the last of them masked; of short code in one wide vector and a last one. Code that is long is there
-        but once, masked throughout."""
+        the last of them masked. Code that is long is there but once, masked throughout."""
         lanes = s.lanes
         native = min(lanes, self.module.native_bits // 32)
         if isinstance(trips, int):
@@ -232,13 +229,9 @@ class Iteration(Values):
                 yield lanes, 0, trips, True
                 return
             as_unknown = whole and self._sums_across(s)  # sums are those of a loop whose trips are not known
-            yield lanes, 0, whole, False
-            wide = 0 if self._sums_across(s) or rest <= native else 1 << (rest.bit_length() - 1)
-            if wide and rest - wide <= native and _work(s) <= _BRIEF_BODY:
-                yield wide, whole, whole + wide, False
-                whole, rest = whole + wide, rest - wide
             few = native if as_unknown else min(rest, native)
             narrow = next(w for w in (1, 2, 4, 8, 16, 32, 64, 128) if w >= few)
+            yield lanes, 0, whole, False
             yield narrow, whole, trips, rest % narrow != 0
         elif lanes == 1 or _fills_vectors(s):
             yield lanes, 0, trips, False
@@ -364,13 +357,9 @@ def _fills_vectors(s: For) -> bool:
 
 def _is_long(s: For) -> bool:
     """Is so much computed in a loop that a mask in every iteration is cheaper than the code once more?"""
-    return _work(s) > _LONG_BODY
-
-
-def _work(s: For) -> int:
-    """How many operations an iteration takes, roughly."""
     rows = [OPS[e.row] for e in expressions(s.body) if isinstance(e, Call)]
-    return sum(_FUNCTION if isinstance(r, Elementwise) and r.types is Types.FLOAT else 1 for r in rows)
+    work = sum(_FUNCTION if isinstance(r, Elementwise) and r.types is Types.FLOAT else 1 for r in rows)
+    return work > _LONG_BODY
 
 
 def _joins_lanes(s: Accumulate, loop: For) -> bool:

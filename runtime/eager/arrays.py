@@ -26,12 +26,11 @@ from retrograd.compiler.ops.reverse import cotangents
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.kernels import kernel
 from retrograd.runtime.native.small import program as small
+from retrograd.runtime.native.small.steps import FEW_ELEMENTS
 
 Compute = Callable[..., Any]
 LOOPS: list[Callable[[Op, Sequence[Type | Array]], Compute | None]] = []
 """Who else has a function for an op; `instant/loops.py` is."""
-_FEW = 1 << 11
-"""Elements up to which a list of kernels is done sooner than a loop over rows."""
 
 
 def computing(op: Op, types: Sequence[Type]) -> Compute:
@@ -59,7 +58,7 @@ def by_kernels(
     op: Op, operands: Sequence[Type | Array], listed: Callable[[], Compute | None]
 ) -> Compute | None:
     """The op in the native language: a list of kernels, or of many elements rather a loop over rows."""
-    if max([x.size for x in operands], default=0) <= _FEW and (steps := listed()) is not None:
+    if max([x.size for x in operands], default=0) <= FEW_ELEMENTS and (steps := listed()) is not None:
         return steps
     for loop_of in LOOPS:
         if (loop := loop_of(op, operands)) is not None:

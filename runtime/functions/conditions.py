@@ -206,17 +206,21 @@ def _points(y: Tensor, x: Tensor | None = None, dim: int = -1, **_: Any) -> Retr
     return None
 
 
-def _convolved(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, padding: Any = 0, **_: Any
-) -> RetrogradError | None:
-    if bias is not None and bias.dtype is not input.dtype:
-        kinds = C_NAMES[input.dtype], C_NAMES[bias.dtype]
-        return DtypeError(mirrored("Input type ({}) and bias type ({}) should be the same".format(*kinds)))
-    if isinstance(padding, str):
-        return same("input", "weight", EXPECTED)(input=input, weight=weight)
-    if weight.ndim < 3:
-        return ShapeError(mirrored("weight should have at least three dimensions"))
-    return None
+def _convolved(rank: int) -> Condition:
+    def condition(
+        input: Tensor, weight: Tensor, bias: Tensor | None = None, padding: Any = 0, **_: Any
+    ) -> RetrogradError | None:
+        if bias is not None and bias.dtype is not input.dtype:
+            kinds = C_NAMES[input.dtype], C_NAMES[bias.dtype]
+            words = "Input type ({}) and bias type ({}) should be the same".format(*kinds)
+            return DtypeError(mirrored(words))
+        if isinstance(padding, str):
+            return same("input", "weight", EXPECTED)(input=input, weight=weight)
+        if weight.ndim < 3 and input.ndim in (rank + 1, rank + 2):
+            return ShapeError(mirrored("weight should have at least three dimensions"))
+        return None
+
+    return condition
 
 
 def _steps(padding: Any = 0, stride: Any = 1, dilation: Any = 1, **_: Any) -> RetrogradError | None:
@@ -354,7 +358,7 @@ CONDITIONS: dict[str, Condition] = {
     "vdot": same("input", "tensor", "dot : expected both vectors to have same dtype, but found {} and {}"),
     "bmm": same("input", "mat2", EXPECTED),
     "cov": _weighed,
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), each(_convolved, _steps)),
+    **{f"conv{rank}d": each(_convolved(rank), _steps) for rank in (1, 2, 3)},
     **{f"conv_transpose{k}d": _steps for k in (1, 2, 3)},
     **{f"{name}_pool{k}d": _going for name in ("max", "avg") for k in (2, 3)},
     "batch_norm": each(of_channels, _counted),

@@ -21,7 +21,7 @@ from retrograd.compiler.ops.row import Types
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.elements import HEAD_WORDS, MOST_READ, PASS_WORDS
-from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, native
+from retrograd.runtime.native.small.steps import FEW_ELEMENTS, Compute, native
 
 if TYPE_CHECKING:
     from retrograd.compiler.backends.vector import Value
@@ -36,7 +36,7 @@ def function_of(
     inputs: Sequence[Node], outputs: Sequence[Node], listed: Sequence[int], slow: Compute
 ) -> Compute | None:
     """A graph of many elements as a function of arrays that lie in order; `slow` does the same for others."""
-    if any(node.type.size <= MOST_ELEMENTS for node in outputs):
+    if any(node.type.size <= FEW_ELEMENTS for node in outputs):
         return None
     passes = [_pass(node, inputs) for node in outputs]
     found = [each for each in passes if each is not None]

@@ -37,14 +37,14 @@ def available() -> bool:
 
 
 def function_of(inputs: Sequence[Node], outputs: Sequence[Node | None], slow: Compute) -> Compute | None:
-    """The graph as a function to the list of outputs, if it is small, or one pass over many elements. `slow`
+    """The graph as a function to the list of outputs, if it is one pass over many elements, or small. `slow`
     does the same for arguments of other types."""
-    return _function(inputs, outputs, slow, len(outputs)) or _pass(inputs, outputs, slow, len(outputs))
+    return _pass(inputs, outputs, slow, len(outputs)) or _function(inputs, outputs, slow, len(outputs))
 
 
 def function_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute | None:
     """The same for one output: its value itself."""
-    return _function(inputs, [output], slow, 0) or _pass(inputs, [output], slow, 0)
+    return _pass(inputs, [output], slow, 0) or _function(inputs, [output], slow, 0)
 
 
 def same_of(inputs: Sequence[Node], outputs: Sequence[Node], slow: Compute) -> Compute | None:

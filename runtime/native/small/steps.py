@@ -42,6 +42,8 @@ Compute = Callable[..., Any]
 
 LAYING: WeakSet[Compute] = WeakSet()
 """Functions whose result lies as its operands do (`strided.following`)."""
+FEW_ELEMENTS = 1 << 11
+"""Of any value: up to which a list of kernels is done sooner than one loop over all elements is begun."""
 MOST_ELEMENTS = 1 << 14
 """Of any value: beyond, values leave the nearest cache, and NumPy's passes cost little more."""
 MOST_SORTED = 64
