@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native import Program, assert_close, build, graph_of
+from native import Program, assert_close, graph_of
 
 from retrograd.compiler.backends.assembler import _RESTING, Assembler
 from retrograd.compiler.backends.cpu import CAREFUL, Target, _users, assemble, assembly, level_for
@@ -272,17 +272,6 @@ def test_a_known_mask_is_filled_once_where_its_function_begins() -> None:
     assert text.index("bitcast i16 1023") < text.index("br ")
     assert "masked.load" in text
     assert "x i1> <i1 true" not in text
-
-
-@pytest.mark.parametrize(("width", "wide", "masks"), [(100, 32, 0), (90, 16, 1), (125, 64, 1)])
-def test_what_is_left_of_a_row_is_a_wide_vector_and_a_last_one(width: int, wide: int, masks: int) -> None:
-    """100 = 64 + 32 + 4, 90 = 64 + 16 + 10 of 16; 125 = 64 and a loop over 61 in masks."""
-    text = text_of(lambda x: x - beside(sum_(x, [1]), width), np.zeros((64, width), np.float32))
-    assert f"fsub contract <{wide} x float>" in text
-    assert text.count("call void @llvm.masked.store") == masks
-    x = np.random.default_rng(width).standard_normal((64, width)).astype(np.float32)
-    (found,) = build(graph_of(lambda x: rows.maximum(x, 0.0) - x, x))(x)
-    np.testing.assert_array_equal(found, np.maximum(x, 0) - x)
 
 
 def test_only_what_a_loop_uses_is_put_into_vectors() -> None:
