@@ -341,3 +341,15 @@ def test_what_a_step_without_axes_gave_is_kept_as_an_array() -> None:
     assert np.isclose(found[0].sum(), 1)
     for each in found:
         np.testing.assert_array_equal(each, found[0])
+
+
+def test_what_detaches_is_replayed_without_histories_and_ends_those_that_there_are(torch: Any) -> None:
+    values, degrees = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), 3
+    x = rg.tensor(values)
+    expected = torch.special.chebyshev_polynomial_t(torch.tensor(values), degrees).numpy()
+    plain = again(lambda: rg.special.chebyshev_polynomial_t(x, degrees))
+    ended = again(lambda: rg.special.chebyshev_polynomial_t(x.clone().requires_grad_(), degrees))
+    np.testing.assert_allclose(plain.numpy(), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(ended.numpy(), plain.numpy())
+    assert not plain.requires_grad
+    assert not ended.requires_grad

@@ -98,11 +98,28 @@ def _has_operands(node: Node) -> bool:
 def steps(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """What the function does, as steps; None where it fails, or where its results are not all new Tensors."""
     traced = _traced(f, args, kwargs)
-    if traced is None or traced[2].detached:
+    if traced is None:
         return None
     out, nodes, trace = traced
     inputs = trace.builder.inputs
-    return taking(inputs, out, nodes, of_graph(shown, args, kwargs, inputs, nodes))
+    if not trace.detached:
+        return taking(inputs, out, nodes, of_graph(shown, args, kwargs, inputs, nodes))
+    if not isinstance(out, Tensor) or out._view is not None or nodes[0] in inputs:
+        return None
+    run = taking(inputs, out, nodes, of_graph(shown, args, kwargs, inputs, nodes))
+    return _without_history(run, again(f, args, kwargs))
+
+
+def _without_history(run: Plan, retaken: Plan) -> Plan:
+    """The steps, where no operand has a history that they would have to end; else the function itself."""
+
+    def running(*given: Tensor) -> Any:
+        for x in given:
+            if x._requires_grad:
+                return retaken(*given)
+        return run(*given)
+
+    return running
 
 
 Names = Callable[[Node], str]
