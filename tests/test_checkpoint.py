@@ -290,12 +290,12 @@ def test_debug_says_where_each_run_kept_what(torch: ModuleType) -> None:
         return (x.sin() if len(runs) == 1 else x).exp().sum()
 
     for t in (torch, rg):
-        x, point = t.ones(2, requires_grad=True), t.utils.checkpoint
+        x = t.ones(2, requires_grad=True)
         for around, given in ((True, False), (None, True)):
             runs: list[int] = []
-            with point.set_checkpoint_debug_enabled(around):
-                y = point.checkpoint(f, t, x, runs, use_reentrant=False, debug=given)
-            with pytest.raises(point.CheckpointError) as told:
+            with t.utils.checkpoint.set_checkpoint_debug_enabled(around):
+                y = t.utils.checkpoint.checkpoint(f, t, x, runs, use_reentrant=False, debug=given)
+            with pytest.raises(t.utils.checkpoint.CheckpointError) as told:
                 y.backward()
     first, second = told.value.__notes__[-2:]
     assert first.count("test_checkpoint.py") == 2
