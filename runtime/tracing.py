@@ -155,6 +155,8 @@ class Trace:
         """Whether the graph becomes eager steps: then a copy, else nothing, is a node."""
         self.results: set[AnyTensor] = set()
         """Arguments that stand for results of operations outside: no leaves, they may be changed in place."""
+        self.forgotten: frozenset[AnyTensor] = frozenset()
+        """All Tensors that stand for arguments, when the trace has ended."""
         self.lying: dict[AnyTensor, Strides] = {}
         """How the elements of Tensors made inside would lie in eager mode, and of forgotten arguments, as
         strides; of those that are not here, in order. What is a view and what a copy depends on it."""
@@ -188,8 +190,8 @@ class Trace:
 
     def forget(self, tensors: Iterable[AnyTensor]) -> None:
         """Let go the elements of Tensors that stand for arguments; from now on nobody may ask for any."""
-        self.path = None
-        for tensor in tensors:
+        self.path, self.forgotten = None, frozenset(tensors)
+        for tensor in self.forgotten:
             array = tensor._value
             if isinstance(array, np.ndarray):
                 self.lying[tensor] = steps_of(array)

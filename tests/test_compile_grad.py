@@ -443,6 +443,32 @@ def test_hooks_of_a_leaf_run_once() -> None:
     assert calls == [1]
 
 
+def hooked(t: Any, wrap: Callable[[Any], Any]) -> list[Any]:
+    """The gradients, and those of them, of a function that gives hooks to its arguments."""
+
+    def f(x: Any, w: Any) -> Any:
+        x.register_hook(lambda g: g * 10 + x.detach())
+        w.register_hook(lambda g: g * 2)
+        y = x * w
+        y.register_hook(lambda g: g * 3)
+        return (y * y).sum()
+
+    called, found = wrap(f), []
+    for _ in range(2):
+        x, w = t.tensor([1.0, 2.0], requires_grad=True), t.tensor([3.0, 4.0], requires_grad=True)
+        called(x, w).backward()
+        found += [x.grad.tolist(), w.grad.tolist()]
+        x, w = t.tensor([1.0, 2.0], requires_grad=True), t.tensor([3.0, 4.0], requires_grad=True)
+        (g,) = t.autograd.grad(called(x * 2, w), x, create_graph=True)
+        g.sum().backward()
+        found += [g.tolist(), x.grad.tolist(), w.grad.tolist()]
+    return found
+
+
+def test_hooks_of_arguments_act_on_their_gradients(torch: ModuleType) -> None:
+    assert hooked(rg, rg.compile_grad) == hooked(torch, lambda f: f)
+
+
 # ---- derivatives inside ------------------------------------------------------------------------------------
 
 

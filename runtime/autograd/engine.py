@@ -93,7 +93,7 @@ class Pass:
         cotangent = self._pending.pop(node)
         hooks = node.hooks
         if hooks is not None:
-            cotangent = _passing(hooks, cotangent, self)
+            cotangent = passing(hooks, cotangent, self)
         edges, useful, wanted = node.edges, self.useful, self.wanted
         if useful is not None and wanted is not None:
             if node in wanted:
@@ -136,7 +136,7 @@ class Pass:
         for leaf in self._leaves:
             cotangent = self._pending[leaf]
             if leaf._leaf is not None:
-                cotangent = _passing(leaf._leaf, cotangent, self)
+                cotangent = passing(leaf._leaf, cotangent, self)
                 self._owned.discard(leaf)
             if self.wanted is not None:
                 self.found[leaf] = cotangent
@@ -222,7 +222,7 @@ def as_cotangent(given: object, create_graph: bool) -> Value | None:
     return STATE.trace.lift(given) if STATE.trace is not None else given._value
 
 
-def _passing(hooks: Hooks, cotangent: Value, current: Pass) -> Value:
+def passing(hooks: Hooks, cotangent: Value, current: Pass) -> Value:
     """Call the hooks that see a cotangent before it goes on; keep it for a Tensor that asked by
     `retain_grad`.
     """

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 
 from retrograd.compiler.ir.graph import Builder, Input, Node, Value
 from retrograd.compiler.ops.shape import expand
-from retrograd.runtime.autograd.engine import Pass
+from retrograd.runtime.autograd.engine import Pass, passing
 from retrograd.runtime.eager.opnodes import OpNode, edge_of
 from retrograd.runtime.eager.tape import Edge, GradNode
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Open, Trace
 
@@ -85,8 +86,8 @@ def _as_tensor(gradient: Value | None, like: Node) -> Tensor:
 
 
 class _Derivation(Pass):
-    """What it writes carries the line of the operation that it differentiates. Hooks of leaves are not run:
-    they will be, when the compiled gradient arrives there."""
+    """What it writes carries the line of the operation that it differentiates. Hooks of leaves are run
+    where the function gave them to its arguments; others will be, when the gradient arrives there."""
 
     def _step(self, node: GradNode) -> None:
         operands = node.inputs or () if isinstance(node, OpNode) else ()
@@ -99,4 +100,7 @@ class _Derivation(Pass):
 
     def _finish(self) -> None:
         for leaf in self._leaves:
-            self.found[leaf] = self._pending[leaf]
+            cotangent, hooks = self._pending[leaf], leaf._leaf
+            if hooks is not None and STATE.trace is not None and leaf in STATE.trace.forgotten:
+                cotangent = passing(hooks, cotangent, self)
+            self.found[leaf] = cotangent
