@@ -57,6 +57,9 @@ class _Saved(NamedTuple):
     """Where the history of a packed operand goes on."""
 
 
+_NOTHING = _Saved(None, None, 0, -1)
+
+
 class FunctionCtx:
     """What `forward` tells `backward`: any attribute, and Tensors by `save_for_backward`."""
 
@@ -314,15 +317,16 @@ class Function:
         if ctx._to_save:
             ctx.check_saved()
         single = not isinstance(output, tuple)
-        outputs = [_returned(x, args, ctx) for x in ((output,) if single else output)]
+        given = set(map(id, args))
+        outputs = [_returned(x, ctx) if id(x) in given else x for x in ((output,) if single else output)]
         if node is not None:
             _connect(node, ctx, outputs)
         return outputs[0] if single else tuple(outputs)
 
 
-def _returned(output: Any, operands: Sequence[Any], ctx: FunctionCtx) -> Any:
+def _returned(output: Any, ctx: FunctionCtx) -> Any:
     """An operand that is returned as it came becomes another Tensor, so that it can have another history."""
-    if not isinstance(output, Tensor) or _place(output, operands) < 0 or _place(output, ctx._dirty) >= 0:
+    if not isinstance(output, Tensor) or _place(output, ctx._dirty) >= 0:
         return output
     return output.detach()
 
@@ -361,10 +365,10 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
     hooked = STATE.savers and trace is None
     place_of = {id(x): place for place, x in enumerate(outputs)}
     for saved in ctx._to_save:
-        place = place_of.get(id(saved), -1)
         if saved is None:
-            node.saved.append(_Saved(None, None, 0, -1))
+            node.saved.append(_NOTHING)
             continue
+        place = place_of.get(id(saved), -1)
         if hooked:
             node.saved.append(_Saved(packed(saved), None, 0, place, edge_of(saved)))
             continue

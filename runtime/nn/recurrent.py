@@ -153,7 +153,7 @@ class RNNBase(Module):
         if self._is_whole() and STATE.autocast is not None:
             first = tuple(cast(state, STATE.autocast) for state in first)
         outputs, last = self._run(x, first, None)
-        states = tuple(stack(part) for part in zip(*last))
+        states = tuple([stack(part) for part in zip(*last)])
         if not batched:
             outputs, states = outputs.squeeze(1), tuple(state.squeeze(1) for state in states)
         elif self.batch_first:
@@ -199,7 +199,7 @@ class RNNBase(Module):
         count = self.num_layers * len(self._suffixes())
         shapes = [(count, sequences, size) for size in (self._output_size, self.hidden_size)[: self.states]]
         if hx is None:
-            return tuple(x.new_zeros(shape) for shape in shapes)
+            return tuple([x.new_zeros(shape) for shape in shapes])
         given = states_of("lstm", hx) if self.states > 1 else (hx,)
         for what, state, shape in zip(
             ("hidden[0]", "hidden[1]") if self.states > 1 else ("hidden",), given, shapes
@@ -214,7 +214,7 @@ class RNNBase(Module):
         for layer in range(self.num_layers):
             outputs = []
             for suffix in self._suffixes():
-                state = tuple(part[len(last)] for part in first)
+                state = tuple([part[len(last)] for part in first])
                 found, state = self._over(x, state, f"l{layer}{suffix}", bool(suffix), sizes)
                 outputs.append(found)
                 last.append(state)

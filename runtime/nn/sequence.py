@@ -170,9 +170,10 @@ class _Walk(Function):
         ctx.set_materialize_grads(False)
         steps, rows = shares.shape[:2]
         size = first.shape[1]
-        kept, dtype = steps if recorded else 1, _array(weight).dtype
+        turned: Array = weight._value.T  # type: ignore[union-attr]  # `_cell` has seen an array
+        kept, dtype = steps if recorded else 1, turned.dtype
         arrays = {"shares": _array(shares), "first_hidden": _array(first)}
-        arrays["weight"] = _array(weight).T if steps < _FEW else np.ascontiguousarray(_array(weight).T)
+        arrays["weight"] = turned if steps < _FEW else np.ascontiguousarray(turned)
         arrays["hidden"] = np.empty((steps, rows, size), dtype)
         if cell.stays:
             arrays["gates"] = np.empty((kept, rows, cell.stays * size), dtype)
