@@ -55,9 +55,10 @@ def _decay(a: Array, x: Array) -> tuple[Array, Array, Array]:
     decay = np.where((a < 1) & (x < 1), a, np.maximum(np.abs(a - x), np.sqrt(x)))
     w, weights = steps(1 / decay)
     a, x = a[:, None], x[:, None]
-    below = np.exp(-a * w - x * np.expm1(-w))
-    above = np.where(w < 700, np.exp(a * w - x * np.expm1(w)), 0)
-    return w, np.nan_to_num(np.where(_is_low(a, x), below, above)), weights
+    low = _is_low(a, x)
+    way = np.where(low, -w, w)
+    density = np.where(low | (w < 700), np.exp(a * way - x * np.expm1(way)), 0)
+    return w, np.nan_to_num(density), weights
 
 
 def _is_low(a: Array, x: Array) -> Array:
