@@ -7,6 +7,7 @@ needs the device (copies to the host, above all) is left to the class of the dev
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -238,7 +239,7 @@ def following(compute: Callable[..., Any]) -> Callable[..., Any]:
     def followed(*arrays: Any) -> Any:
         result = compute(*arrays)
         given = [x for x in arrays if isinstance(x, np.ndarray) and x.ndim]
-        if all(x.flags.c_contiguous for x in given):
+        if all(x.flags.c_contiguous or _descends(x.strides) for x in given):
             return result
         axes = [(x.shape, steps_of(x)) for x in given]
         strides = pointwise_strides(result.shape, axes)
@@ -249,6 +250,17 @@ def following(compute: Callable[..., Any]) -> Callable[..., Any]:
         return laid
 
     return followed
+
+
+def _descends(strides: Sequence[int]) -> bool:
+    """Whether axes go from far to near, but for those along which an array is broadcast."""
+    last = math.inf
+    for stride in strides:
+        if stride:
+            if abs(stride) >= last:
+                return False
+            last = abs(stride)
+    return True
 
 
 def differ_in_order(a: Any, b: Any) -> bool:
