@@ -51,7 +51,9 @@ _DTYPES: dict[Any, DType] = dtypes.BY_NUMPY
 class Tensor(Differentiable):
     """A multi-dimensional array whose operations can be recorded, differentiated and compiled."""
 
-    __slots__ = ("_value", "_requires_grad", "_edge", "_grad", "_counter", "_view", "_leaf", "__weakref__")
+    __slots__ = (
+        "_value", "_requires_grad", "_edge", "_grad", "_counter", "_view", "_leaf", "__weakref__", "__dict__",
+    )  # fmt: skip
 
     __module__ = "retrograd"  # the name under which users know it
 

@@ -449,3 +449,23 @@ def test_old_tensor_types_know_their_tensors(torch: ModuleType) -> None:
         return [isinstance(x, kind) for x in values for kind in (t.FloatTensor, t.DoubleTensor, t.LongTensor)]
 
     assert known(retrograd) == known(torch)
+
+
+def test_tensors_have_attributes_of_the_users() -> None:
+    """On the Tensor itself, and on copies of it by `copy` and pickle; results of functions have none."""
+    x: Any = retrograd.ones(2, requires_grad=True)
+    x.origin, x.itself = ["sensor 3"], x
+    deep: Any = copy.deepcopy(x)
+    assert deep.itself is deep
+    assert deep.origin == x.origin
+    assert deep.origin is not x.origin
+    assert copy.copy(x).origin is x.origin
+    for result in (x.clone(), x.detach(), x + 1, x[:]):
+        assert not hasattr(result, "origin")
+    del deep.origin, x.itself
+    assert not hasattr(deep, "origin")
+    assert pickle.loads(pickle.dumps(x)).origin == x.origin
+    x.itself, gone = x, weakref.ref(x)
+    del x, result
+    gc.collect()
+    assert gone() is None

@@ -7,6 +7,7 @@ operand; only the graphs of plans keep it, for what is replayed is a Tensor of i
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -120,8 +121,9 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
         return memo[id(self)]  # type: ignore[no-any-return]  # what was put there below
     here = self.read("deepcopy()")
     with_data = self._value.copy() if isinstance(self._value, DeviceArray) else here.copy(order="K")
-    result = _rebuilt(type(self), with_data, self.requires_grad, dict(getattr(self, "__dict__", {})))
-    memo[id(self)] = result
+    memo[id(self)] = result = _rebuilt(type(self), with_data, self.requires_grad, {})
+    for name, value in deepcopy(self.__dict__, memo).items():
+        setattr(result, name, value)
     if self._grad is not None:
         result._grad = __deepcopy__(self._grad, memo)
     return result
@@ -137,8 +139,8 @@ def module_load(self: Tensor, other: Tensor, assign: bool = False) -> Tensor:
 @method()
 def __reduce_ex__(self: Tensor, protocol: Any) -> tuple[Any, ...]:
     array = np.ascontiguousarray(self.read("pickle"))
-    state = dict(getattr(self, "__dict__", {}))
-    return (_rebuilt, (type(self), array.reshape(self._value.shape), self.requires_grad, state))
+    kept = dict(self.__dict__)
+    return (_rebuilt, (type(self), array.reshape(self._value.shape), self.requires_grad, kept))
 
 
 def _rebuilt(kind: type[Tensor], array: Value, requires_grad: bool, state: dict[str, Any]) -> Tensor:
