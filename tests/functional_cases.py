@@ -204,6 +204,8 @@ FUNCTIONAL = lines("""
     F.adaptive_avg_pool2d(image, 1)
     F.adaptive_avg_pool2d(image, (3, 4))
     F.adaptive_avg_pool2d(image, (None, 2))
+    F.adaptive_avg_pool2d(image.detach(), (0, 1))
+    F.adaptive_max_pool2d(image.detach(), (0, 1), return_indices=True)
     F.adaptive_max_pool1d(line, 4)
     F.adaptive_max_pool2d(image, (3, 4))
     t.adaptive_max_pool1d(line, 4)

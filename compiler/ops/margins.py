@@ -39,7 +39,7 @@ class MultiMarginLoss(Loss):
                 mirrored(
                     f"{self.name}: target tensor should be 1-D with size equal to the number of input "
                     f"samples (batch size). Expected target size [{count}], but got {list(target.shape)}. "
-                    f"Input shape: {list(x.shape)}"
+                    f"Input has shape {list(x.shape)}."
                 )
             )
         if weight and weight[0].shape != (classes,):

@@ -233,8 +233,7 @@ def which_is_greatest(frame: Frame, x: Value) -> Value:
     """Which of its elements each window's greatest is: the first of equal ones; but among few, which are
     counted in int8, of several NaN the last, as in PyTorch."""
     if not frame.few:
-        shown = frame.windows(x, dtypes.of(x).least)
-        return argmax(shown, len(shown.shape) - 1)
+        return argmax(frame.windows(x, dtypes.of(x).least), len(x.shape))
     best, *others = frame.elements(x, dtypes.of(x).least)
     if not others:
         return cast(iota_like(best, 0) * 0, dtypes.int8)
@@ -270,8 +269,7 @@ class MaxPoolIndices(_Pool):
     categories = (1, 2)
 
     def formula(self, *values: Value) -> Value:
-        (x,) = values
-        each = self.frame
+        (x,), each = values, self.frame
         rest = cast(which_is_greatest(each, x), dtypes.int64)
         lead = len(x.shape) - len(each.sizes)
         total, stride = rest * 0, 1
@@ -421,10 +419,9 @@ def adaptive_max_pool_indices(x: Value, places: Sequence[int]) -> Value:
 
 def _evenly(x: Value, places: Sequence[int]) -> list[int] | None:
     """The sizes of the parts, if they are all alike."""
-    sizes = x.shape[len(x.shape) - len(places) :]
-    if not all(count and n and n % count == 0 for n, count in zip(sizes, places, strict=True)):
-        return None
-    return [n // count for n, count in zip(sizes, places, strict=True)]
+    pairs = [*zip(x.shape[len(x.shape) - len(places) :], places, strict=True)]
+    even = all(count and n and n % count == 0 for n, count in pairs)
+    return [n // count for n, count in pairs] if even else None
 
 
 def _divided(x: Value, places: Sequence[int]) -> Value:
@@ -441,7 +438,8 @@ def _divided(x: Value, places: Sequence[int]) -> Value:
 def _inside(size: int, count: int) -> Array:
     """What is in each part, as long as the longest: of shorter ones the last element again."""
     start, end = _parts(size, count)
-    inside: Array = np.minimum(start[:, None] + np.arange(int((end - start).max())), end[:, None] - 1)
+    longest = int((end - start).max(initial=1))
+    inside: Array = np.minimum(start[:, None] + np.arange(longest), end[:, None] - 1)
     return inside
 
 

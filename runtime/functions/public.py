@@ -196,11 +196,9 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
     tensors = [(k, p) for k, p in enumerate(parameters) if f.__annotations__.get(p) == "Tensor"]
     admit, condition = admission(name, also), CONDITIONS.get(name)
 
-    has_out = "out" in parameters
-
     def call(*args: Any, **kwargs: Any) -> Any:
         asked, said, out = args, kwargs, None
-        if "out" in kwargs and not has_out and takes_out(also):
+        if "out" in kwargs and "out" not in parameters and takes_out(also):
             kwargs, out = without_out(kwargs, "dtype" in (options or parameters))
         if kwargs:
             if spread in kwargs or not aliases.keys().isdisjoint(kwargs):

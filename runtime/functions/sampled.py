@@ -5,13 +5,12 @@ What is read how is said in `compiler/ops/sampling.py`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, NotWrittenError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, NotWrittenError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.sampling import BORDERS, TAPS, GridSampler
@@ -28,7 +27,7 @@ _DEFAULT = (
 
 def _aligned(align_corners: bool | None) -> bool:
     if align_corners is None:
-        warnings.warn(_DEFAULT, stacklevel=4)
+        warn(_DEFAULT)
     return bool(align_corners)
 
 

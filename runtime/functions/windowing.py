@@ -297,18 +297,23 @@ def _avg_pool(rank: int) -> None:
 def _adaptive_pools(rank: int) -> None:
     average, greatest = f"adaptive_avg_pool{rank}d", f"adaptive_max_pool{rank}d"
 
-    def places(input: Tensor, output_size: Any) -> list[int]:
+    def places(input: Tensor, output_size: Any, name: str) -> list[int]:
+        if 0 in input.shape[-rank:]:
+            empty = input.ndim - rank + list(input.shape[-rank:]).index(0)
+            why = "Expected input to have non-zero size for non-batch dimensions"
+            found = f"input has sizes {list(input.shape)} with dimension {empty} being empty"
+            raise ShapeError(mirrored(f"{name}(): {why}, but {found}"))
         wanted = output_size if isinstance(output_size, Sequence) else [output_size] * rank
         return [own if n is None else int(n) for own, n in zip(input.shape[-rank:], wanted)]
 
     @functional(average, top=rank == 1, replay=True)
     def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
         x = batched(input, rank, average)
-        return unbatched(pool.adaptive_avg_pool(x, places(input, output_size)), input, rank)
+        return unbatched(pool.adaptive_avg_pool(x, places(input, output_size, average)), input, rank)
 
     @functional(greatest, replay=True)
     def adaptive_max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-        x, wanted = batched(input, rank, greatest), places(input, output_size)
+        x, wanted = batched(input, rank, greatest), places(input, output_size, greatest)
         found = unbatched(pool.adaptive_max_pool(x, wanted), input, rank)
         if not return_indices:
             return found
