@@ -65,19 +65,6 @@ def bare_legacy_name(dtype: DType) -> str:
     return next(name for name, d in LEGACY.items() if d is dtype)
 
 
-def c_name(dtype: DType) -> str:
-    """`long int`: the type of C++ that some errors name."""
-    name = str(dtype).removeprefix("torch.")
-    return _C_NAMES.get(name, name)
-
-
-_C_NAMES = {
-    "float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
-    "int64": "long int", "int32": "int", "int16": "short int", "int8": "signed char",
-    "uint8": "unsigned char",
-}  # fmt: skip
-
-
 def legacy_name(dtype: DType, device: str = "cpu") -> str:
     """`torch.FloatTensor`, `torch.cuda.FloatTensor`: what a Tensor of this dtype was once called."""
     return f"torch.{'' if device == 'cpu' else f'{device}.'}{bare_legacy_name(dtype)}Tensor"

@@ -25,7 +25,7 @@ from retrograd.runtime.functions.pointwise import ALIASES, FUNCTIONS, public
 from retrograd.runtime.functions.rows import APPLY, Function
 from retrograd.runtime.functions.updating import in_place_of, write_out
 from retrograd.runtime.modes import STATE
-from retrograd.runtime.names import bare_legacy_name
+from retrograd.runtime.names import C_NAMES, bare_legacy_name
 from retrograd.runtime.tensor import Tensor, method, new
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -171,6 +171,10 @@ def positive(input: Tensor) -> Tensor:
 @entered()
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """`input + weight * (end - input)`."""
+    for place, x in (("end", end), ("weight", weight)):
+        if isinstance(x, Tensor) and x.dtype is not input.dtype:
+            asked, given = C_NAMES[input.dtype], C_NAMES[x.dtype]
+            raise DtypeError(mirrored(f"expected dtype {asked} for `{place}` but got dtype {given}"))
     return APPLY["lerp"](input, end, weight)  # a row gives a Tensor
 
 

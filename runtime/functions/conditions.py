@@ -181,7 +181,13 @@ def _distances(x1: Tensor, x2: Tensor, p: float = 2.0, **_: Any) -> RetrogradErr
     return None
 
 
-def _weighed(input: Tensor, fweights: Tensor | None = None, **_: Any) -> RetrogradError | None:
+def _weighed(
+    input: Tensor, fweights: Tensor | None = None, aweights: Tensor | None = None, **_: Any
+) -> RetrogradError | None:
+    if aweights is not None and not aweights.dtype.is_floating_point:
+        kind = bare_legacy_name(aweights.dtype)
+        words = "cov(): expected aweights to have floating point dtype but got aweights with {} dtype"
+        return DtypeError(mirrored(words.format(kind)))
     if fweights is None:
         return None
     if fweights.dtype.is_floating_point or fweights.dtype is dtypes.bool_:
@@ -239,18 +245,43 @@ def _each(given: Any) -> Sequence[Any]:
     return given if isinstance(given, tuple | list) else (given,)
 
 
-def _going(kernel_size: Any, stride: Any = None, **_: Any) -> RetrogradError | None:
-    """Windows of a pool must go on."""
-    steps = _each(kernel_size if stride is None or stride == [] else stride)
-    return ShapeError(mirrored("stride should not be zero")) if 0 in steps else None
+def _windows(rank: int) -> Condition:
+    """Windows of a pool have elements, which lie apart, and go on."""
+    axes = "THW"[-rank:]
+
+    def condition(kernel_size: Any, stride: Any = None, dilation: Any = 1, **_: Any) -> RetrogradError | None:
+        steps = kernel_size if stride is None or stride == [] else stride
+        if 0 in _each(steps):
+            return ShapeError(mirrored("stride should not be zero"))
+        for what, given, sign in (
+            ("kernel size", kernel_size, "k"), ("stride", steps, "d"), ("dilation", dilation, "dilation")
+        ):  # fmt: skip
+            sizes = [*_each(given)] * (rank if len(_each(given)) == 1 else 1)
+            if any(isinstance(n, int) and n < 1 for n in sizes):
+                shown = " ".join(f"{sign}{axis}: {n}" for axis, n in zip(axes, sizes))
+                return ShapeError(mirrored(f"{what} should be greater than zero, but got {shown}"))
+        return None
+
+    return condition
+
+
+def _lines(kernel_size: Any, stride: Any = None, dilation: Any = 1, **_: Any) -> RetrogradError | None:
+    """The same of `max_pool1d`."""
+    steps = kernel_size if stride is None or stride == [] else stride
+    for what, given in ("kernel_size", kernel_size), ("stride", steps), ("dilation", dilation):
+        for n in _each(given):
+            if isinstance(n, int) and n < 1:
+                return ShapeError(mirrored(f"max_pool1d() {what} must be greater than zero, but got {n}"))
+    return None
 
 
 def _counted(input: Tensor, **given: Any) -> RetrogradError | None:
     """What is known of channels is known of each."""
+    channels = input.shape[1] if input.ndim > 1 else 0
     for name in ("running_mean", "running_var", "weight", "bias"):
         x = given.get(name)
-        if x is not None and input.ndim > 1 and x.numel() != input.shape[1]:
-            return ShapeError(mirrored(f"{name} should contain {input.shape[1]} elements not {x.numel()}"))
+        if x is not None and x.numel() != channels:
+            return ShapeError(mirrored(f"{name} should contain {channels} elements not {x.numel()}"))
     return None
 
 
@@ -338,6 +369,68 @@ def of_channels(
     return None
 
 
+def _sought(sorted_sequence: Tensor, input: Any, **_: Any) -> RetrogradError | None:
+    if sorted_sequence.ndim:
+        return None
+    name = "torch.searchsorted()"
+    if not isinstance(input, Tensor):
+        words = (
+            "input value can be a scalar only when boundaries tensor dimension is 1, but we got boundaries"
+        )
+        return ShapeError(mirrored(f"{name}: {words} tensor dim(0) and input value's dim(0) numel(1)"))
+    words = "boundaries tensor should have positive dimension, but got 0 dimension"
+    return ShapeError(mirrored(f"{name}: {words}"))
+
+
+def without_bools(words: str, *operands: str) -> Condition:
+    """No operand, a Tensor or a number, is of bools."""
+
+    def ask(**given: Any) -> RetrogradError | None:
+        for x in map(given.get, operands):
+            if isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype is dtypes.bool_):
+                return DtypeError(mirrored(words))
+        return None
+
+    return ask
+
+
+def _counts(name: str, which: str) -> Condition:
+    """What says how often is of whole numbers."""
+
+    def ask(**given: Any) -> RetrogradError | None:
+        x = given.get(which)
+        if x is None and which == "repeats":
+            x = given["input"]
+        if isinstance(x, Tensor) and x.dtype.is_floating_point:
+            return DtypeError(mirrored(f"\"{name}_cpu\" not implemented for '{bare_legacy_name(x.dtype)}'"))
+        return None
+
+    return ask
+
+
+def _flat(tensors: Sequence[Any], **_: Any) -> RetrogradError | None:
+    for k, x in enumerate(tensors):
+        if isinstance(x, Tensor) and x.ndim > 2:
+            words = f"Input tensors must have 2 or fewer dimensions. Input {k} has {x.ndim} dimensions"
+            return ShapeError(mirrored(f"torch.block_diag: {words}"))
+    return None
+
+
+def _shuffled(input: Tensor, **_: Any) -> RetrogradError | None:
+    if input.ndim > 2:
+        return None
+    words = f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}"
+    return ShapeError(mirrored(words))
+
+
+def _paired(input1: Tensor, input2: Tensor, **_: Any) -> RetrogradError | None:
+    for k, (one, other) in enumerate(zip(input1.shape[:-1], input2.shape[:-1])):
+        if one != other:
+            words = f"input batch dimensions do not match at dim {k}: got {one} and {other}"
+            return ShapeError(mirrored(f"bilinear(): {words}"))
+    return None
+
+
 CONDITIONS: dict[str, Condition] = {
     "linalg_solve": same("A", "B", SOLVED),
     "linalg_solve_ex": same("A", "B", SOLVED),
@@ -360,7 +453,9 @@ CONDITIONS: dict[str, Condition] = {
     "cov": _weighed,
     **{f"conv{rank}d": each(_convolved(rank), _steps) for rank in (1, 2, 3)},
     **{f"conv_transpose{k}d": _steps for k in (1, 2, 3)},
-    **{f"{name}_pool{k}d": _going for name in ("max", "avg") for k in (2, 3)},
+    **{f"{name}_pool{k}d": _windows(k) for name in ("max", "avg") for k in (2, 3)},
+    "max_pool1d": _lines,
+    "avg_pool1d": _windows(1),
     "batch_norm": each(of_channels, _counted),
     "layer_norm": each(of_channels, _shaped),
     "group_norm": each(of_channels, _grouped),
@@ -403,6 +498,14 @@ CONDITIONS: dict[str, Condition] = {
                       "dimension, a channel dimension, and an optional batch dimension (i.e. 2D or 3D "
                       "inputs)."),
     **dict.fromkeys(("rrelu", "rrelu_"), _rising),
+    "searchsorted": _sought,
+    "isin": without_bools("Unsupported input type encountered for isin(): Bool", "elements", "test_elements"),
+    "repeat_interleave": _counts("repeat_interleave", "repeats"),
+    "bincount": each(rank("input", (1,), "bincount only supports 1-d non-negative integral inputs."),
+                     _counts("bincount", "input")),
+    "block_diag": _flat,
+    "channel_shuffle": _shuffled,
+    "bilinear": _paired,
     "vander": rank("x", (1,), "x must be a one-dimensional tensor."),
     "bucketize": rank("boundaries", (1,), "boundaries tensor must be 1 dimension, but got dim({})"),
 }  # fmt: skip

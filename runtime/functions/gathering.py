@@ -21,7 +21,7 @@ from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.public import axis_of, public
-from retrograd.runtime.names import bare_legacy_name, c_name
+from retrograd.runtime.names import C_NAMES, bare_legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 Source = Tensor | bool | int | float
@@ -392,7 +392,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Source) -> Tensor:
         raise DtypeError(
             f"masked_fill by a mask of {mask.dtype}",
             mirrored(
-                f"masked_fill_ only supports boolean masks, but got mask with dtype {c_name(mask.dtype)}"
+                f"masked_fill_ only supports boolean masks, but got mask with dtype {C_NAMES[mask.dtype]}"
             ),
             "compare it, as in mask != 0",
         )

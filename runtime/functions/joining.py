@@ -18,12 +18,6 @@ from retrograd.runtime.functions.shaping import unsqueeze
 from retrograd.runtime.functions.telling import not_a_tensor
 from retrograd.runtime.tensor import Tensor
 
-_EMPTY = {
-    "cat": "torch.cat(): expected a non-empty list of Tensors",
-    "stack": "stack expects a non-empty TensorList",
-}
-"""What the functions say that want at least one Tensor."""
-
 
 def _listed(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     """The operands as a list, all of their common dtype; at least one."""
@@ -34,7 +28,10 @@ def _listed(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
         if not isinstance(x, Tensor):
             raise not_a_tensor(name, f"tensors[{k}]", 0, x)
     if not listed:
-        raise ArgumentError(mirrored(_EMPTY[name]))
+        cat_alone = "torch.cat(): expected a non-empty list of Tensors"
+        raise ArgumentError(
+            mirrored(cat_alone if name == "cat" else f"{name} expects a non-empty TensorList")
+        )
     common = dtypes.result_type(x.dtype for x in listed)
     return [moves.cast(x, common) for x in listed]
 

@@ -213,7 +213,7 @@ def _feature_dropout(rank: int) -> None:
             _warn_of_axes(input.ndim)
         batched = rank == 2 or input.ndim == rank + 2
         x = input if batched else moves.unsqueeze(input, [0])
-        noise = (*x.shape[:2], *[1] * (x.ndim - 2))
+        noise = _channels(name, x) if training and p else ()
         return moves.reshape(_dropped(name, x, noise, p, training, inplace), input.shape)
 
     drop.__doc__ = "`dropout` of whole channels, `[N, C, …]` or, but for `dropout2d`, `[C, …]`."

@@ -21,7 +21,7 @@ from retrograd.runtime.functions.creation import as_tensor, eye
 from retrograd.runtime.functions.public import axis_of, integer, public
 from retrograd.runtime.functions.reduction import reduced
 from retrograd.runtime.functions.shaping import expand
-from retrograd.runtime.names import c_name
+from retrograd.runtime.names import C_NAMES
 from retrograd.runtime.tensor import Tensor
 
 Multiply = Callable[[Tensor, Tensor], Tensor]
@@ -35,7 +35,7 @@ def _same_dtype(name: str, *operands: Tensor) -> None:
                 f"{name} of {first} and {x.dtype}",
                 mirrored(
                     "expected m1 and m2 to have the same dtype, but got: "
-                    f"{c_name(first)} != {c_name(x.dtype)}"
+                    f"{C_NAMES[first]} != {C_NAMES[x.dtype]}"
                 ),
                 "cast one of them with .to(dtype)",
             )

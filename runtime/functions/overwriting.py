@@ -91,4 +91,6 @@ def fill(input: Tensor, value: Operand) -> Tensor:
     return fill_(clone(input), value)
 
 
-FUNCTIONS.update(fill_=fill_, zero_=zero_, clone=clone, detach=detach, detach_=detach_)
+FUNCTIONS.update(fill_=fill_, zero_=zero_)
+for _function in clone, detach, detach_:
+    FUNCTIONS[_function.__name__] = admitting(_function.__name__, _function)

@@ -79,9 +79,9 @@ def grid_sample(
     align_corners: bool | None = None,
 ) -> Tensor:  # fmt: skip
     """The input at the grid's places, by the elements around; what lies outside is as `padding_mode` says."""
-    if mode not in TAPS:
+    if mode not in [*TAPS]:
         raise ArgumentError(_expected("mode", "'bilinear', 'nearest' or 'bicubic'", mode))
-    if padding_mode not in BORDERS:
+    if padding_mode not in [*BORDERS]:
         raise ArgumentError(_expected("padding_mode", "'zeros', 'border', or 'reflection'", padding_mode))
     _check(input, grid, mode, aligned := _aligned(align_corners))
     found: Tensor = apply(GridSampler(mode, padding_mode, aligned), input, grid)

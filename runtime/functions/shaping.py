@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import DtypeError, ShapeError, mirrored, warn
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Node
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes as joined_shape
@@ -231,13 +231,10 @@ def H(input: Tensor) -> Tensor:
 
 
 @public("squeeze", method=True, replay=True)
-def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Without the axes of size 1; with `dim`, only without those of them."""
-    if dim is None:
-        chosen = set(range(input.ndim))
-    else:
-        given = dim if isinstance(dim, Sequence) else (dim,)
-        chosen = {axis_of(d, input.ndim, "squeeze") for d in given}
+def squeeze(input: Tensor, *dim: Any) -> Tensor:
+    """Without the axes of size 1; with `dim`, one axis or several, only without those of them."""
+    given = sizes_of(dim, "squeeze", "dim") if dim else range(input.ndim)
+    chosen = {axis_of(d, input.ndim, "squeeze") for d in given}
     return moves.reshape(input, [s for k, s in enumerate(input.shape) if s != 1 or k not in chosen])
 
 
@@ -299,6 +296,10 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 @public("broadcast_shapes")
 def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
     """The shape that tensors of these shapes have together, as a `Size`."""
+    for shape in shapes:
+        if not isinstance(shape, int | tuple | list):
+            why = "Input shapes should be of type ints, a tuple of ints, or a list of ints, got"
+            raise ArgumentError(mirrored(f"{why} {shape}"))
     return Size(joined_shape("broadcast_shapes", *((s,) if isinstance(s, int) else tuple(s) for s in shapes)))
 
 

@@ -25,7 +25,14 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.window import unwindow, window
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.joining import cat
-from retrograd.runtime.functions.public import FUNCTIONAL, functional, integer, public, unshared
+from retrograd.runtime.functions.public import (
+    FUNCTIONAL,
+    functional,
+    integer,
+    public,
+    unshared,
+    whole_numbers,
+)
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tensor import Tensor
 
@@ -303,8 +310,14 @@ def _adaptive_pools(rank: int) -> None:
             why = "Expected input to have non-zero size for non-batch dimensions"
             found = f"input has sizes {list(input.shape)} with dimension {empty} being empty"
             raise ShapeError(mirrored(f"{name}(): {why}, but {found}"))
+        if not isinstance(output_size, Sequence | int | None) or isinstance(output_size, bool):
+            kind = type(output_size).__name__
+            words = f"argument 'output_size' (position 2) must be tuple of ints, not {kind}"
+            raise ArgumentError(mirrored(f"{name}(): {words}"))
         wanted = output_size if isinstance(output_size, Sequence) else [output_size] * rank
-        return [own if n is None else int(n) for own, n in zip(input.shape[-rank:], wanted)]
+        given = whole_numbers([n for n in wanted if n is not None], name, "output_size")
+        sizes = iter(given)
+        return [own if n is None else next(sizes) for own, n in zip(input.shape[-rank:], wanted)]
 
     @functional(average, top=rank == 1, replay=True)
     def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:

@@ -288,6 +288,9 @@ class TripletMarginWithDistanceLoss(_Loss):
         reduction: str = "mean",
     ) -> None:
         super().__init__(None, None, reduction)
+        if margin <= 0:
+            words = "expected margin to be greater than 0"
+            raise ArgumentError(mirrored(f"{type(self).__name__}: {words}, got {margin} instead"))
         self.distance_function = PairwiseDistance() if distance_function is None else distance_function
         self.margin, self.swap = margin, swap
 

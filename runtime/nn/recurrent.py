@@ -64,14 +64,14 @@ class RNNBase(Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.proj_size = proj_size
-        self._check()
+        self._check(dropout)
         for layer in range(num_layers):
             for suffix in self._suffixes():
                 self._add_layer(layer, suffix, device, dtype)
         self.reset_parameters()
 
-    def _check(self) -> None:
-        if not 0 <= self.dropout <= 1:
+    def _check(self, dropout: object) -> None:
+        if isinstance(dropout, bool) or not 0 <= self.dropout <= 1:
             raise ArgumentError(
                 mirrored(
                     "dropout should be a number in range [0, 1] representing the probability of an element "

@@ -89,6 +89,10 @@ class Optimizer:
             raise ArgumentError(mirrored("optimizer got an empty parameter list"))
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
+        if defaults.get("fused") and defaults.get("differentiable"):
+            raise ArgumentError(mirrored("`fused` does not support `differentiable`"))
+        if defaults.get("fused") and defaults.get("foreach"):
+            raise ArgumentError(mirrored("`fused` and `foreach` cannot be `True` together."))
 
     # ---- groups --------------------------------------------------------------------------------------------
 
