@@ -227,7 +227,7 @@ _ORDER = {
 def promote_types(type1: Any, type2: Any) -> DType:
     """The smallest dtype that holds both, as `torch.promote_types`."""
     try:
-        return type1 if type1 is type2 else _PROMOTED[type1, type2]  # type: ignore[no-any-return]  # a dtype
+        return type1 if type1 is type2 else _PROMOTED[type1, type2]
     except (KeyError, TypeError):
         place, wrong = next((k, x) for k, x in enumerate((type1, type2), 1) if not isinstance(x, DType))
         words = f"argument 'type{place}' (position {place}) must be torch.dtype, not {type(wrong).__name__}"
