@@ -41,6 +41,7 @@ OPS = {
     "deg2rad": "Deg2RadBackward0", "rad2deg": "Rad2DegBackward0", "concat": "CatBackward0",
     "pad": "ConstantPadNdBackward0", "i0e": "SpecialI0EBackward0", "i1": "SpecialI1Backward0",
     "i1e": "SpecialI1EBackward0", "erfcx": "SpecialErfcxBackward0", "ndtr": "MulBackward1",
+    "strided": "AsStridedBackward0", "restrided": "AsStridedBackward0",
     "ndtri": "SpecialNdtriBackward0", "log_ndtr": "SpecialLogNdtrBackward0", "entr": "SpecialEntrBackward0",
 }  # fmt: skip
 

@@ -287,7 +287,8 @@ def moved_strides(op: Op, shape: Sequence[int], strides: Strides) -> Strides | N
         case Select():
             return (*strides[: op.axis], *strides[op.axis + 1 :])
         case Strided():
-            return tuple(stride * strides[0] for stride in op.strides)
+            step = _step(shape, strides)
+            return None if step is None else tuple(stride * step for stride in op.strides)
         case Diagonal():
             kept = [stride for k, stride in enumerate(strides) if k not in (op.first, op.second)]
             return (*kept, strides[op.first] + strides[op.second])
@@ -312,11 +313,19 @@ def _skipped(op: Op, shape: Sequence[int], strides: Strides) -> Iterator[int]:
         case Select():
             yield op.index * strides[op.axis]
         case Strided():
-            yield op.offset * strides[0]
+            yield op.offset * (_step(shape, strides) or 0)
         case Diagonal():
             yield max(op.offset, 0) * strides[op.second] + max(-op.offset, 0) * strides[op.first]
         case Flip():
             yield from (strides[k] * max(shape[k] - 1, 0) for k in op.axes)
+
+
+def _step(shape: Sequence[int], strides: Strides) -> int | None:
+    """How far apart elements lie that are reached one after the other, in order; None where that varies."""
+    if prod(shape) < 2:
+        return 1
+    steps = _reshaped(shape, strides, (prod(shape),))
+    return None if steps is None else steps[0]
 
 
 def _reshaped(shape: Sequence[int], strides: Strides, new: Sequence[int]) -> Strides | None:

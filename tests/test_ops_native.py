@@ -36,6 +36,7 @@ from retrograd.compiler.ops import (
     softmax,
     sort,
     sought,
+    strided,
     unpool,
     withheld,
 )
@@ -63,6 +64,8 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (stats.Var((1,)), (X,)),
     (stats.Std((0, 1, 2), 0), (X,)),
     *((stats.Norm(p, (0, 1)), (X,)) for p in (0.0, 1.0, 2.0, 3.0, np.inf)),
+    (strided.RestridedSum((3, 4, 5), (2, 0, 3), 1, 20), (X,)),
+    (strided.RestridedSum((3, 4), (1, 1), 0, 6), (P,)),
     (softmax.Softmax(1), (X,)),
     (softmax.LogSoftmax(2), (X,)),
     (softmax.Logsumexp((0, 2)), (X,)),

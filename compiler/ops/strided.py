@@ -1,28 +1,32 @@
-"""Flat memory seen by strides, and strided elements put back into it: how a view that does not lie in order
-is read and written.
+"""Memory seen by strides, and strided elements put back into it: how a view that does not lie in order is
+read and written. The memory is what an operand of any shape fills in order.
 
-    strided      out[i, j] = x[offset + i·strides[0] + j·strides[1]]
+    strided      out[i, j] = x.flat[offset + i·strides[0] + j·strides[1]]
     unstrided    zeros, but out[offset + i·strides[0] + j·strides[1]] = x[i, j]
 
 No two elements of the view may be one element of the memory; then each op is the other's adjoint. Where they
-may be, the op is `restrided`, and its adjoint adds up.
+may be, the op is `restrided`, and its adjoint `restrided_sum`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+
 import numpy as np
 
 from retrograd.compiler.errors import ShapeError
-from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
-from retrograd.compiler.ir.index import Bound, Index
+from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ir.index import Bound, Index, unflatten
+from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.index import put_add
 from retrograd.compiler.ops.iota import iota_like
-from retrograd.compiler.ops.shape import Movement, Source
+from retrograd.compiler.ops.shape import Movement, Source, reshape
 from retrograd.compiler.record import record
 
 
 @record
-class _Layout(Movement):
+class _Layout(Op):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     """In elements; may be negative."""
@@ -61,20 +65,19 @@ class _Layout(Movement):
     def _view(self, flat: Array) -> Array:
         """In the memory of an array in order."""
         steps = tuple(stride * flat.itemsize for stride in self.strides)
-        return np.ndarray(self.shape, flat.dtype, flat.view(np.uint8), self.offset * flat.itemsize, steps)
+        memory = flat.reshape(-1).view(np.uint8)
+        return np.ndarray(self.shape, flat.dtype, memory, self.offset * flat.itemsize, steps)
 
 
 @register
 @record
-class Strided(_Layout):
-    """The elements of flat memory at these places."""
+class Strided(_Layout, Movement):
+    """The elements of memory at these places."""
 
     name = "strided"
 
     def infer(self, *types: Type) -> Type:
         what = f"strides {list(self.strides)} from {self.offset} for {list(self.shape)} in {types[0]}"
-        if types[0].ndim != 1:
-            raise ShapeError(what, "the memory must be flat")
         self._check(what, types[0].size)
         self._check_places(what)
         return types[0].with_shape(self.shape)
@@ -87,10 +90,14 @@ class Strided(_Layout):
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
         steps = (i * stride for i, stride in zip(index, self.strides, strict=True))
-        return Source((sum(steps, Index()) + self.offset,))
+        return Source(unflatten(sum(steps, Index()) + self.offset, operand.shape))
 
     def move_back(self, cotangent: Value, operand: Value) -> Value:
-        return apply(Unstrided(self.shape, self.strides, self.offset, operand.shape[0]), cotangent)
+        return reshape(self._put_back(cotangent, prod(operand.shape)), operand.shape)
+
+    def _put_back(self, cotangent: Value, size: int) -> Value:
+        """Into flat memory of this size."""
+        return apply(Unstrided(self.shape, self.strides, self.offset, size), cotangent)
 
 
 @register
@@ -103,11 +110,8 @@ class Restrided(Strided):
     def _check_places(self, what: str) -> None:
         """They may lie anywhere inside."""
 
-    def move_back(self, cotangent: Value, operand: Value) -> Value:
-        places = iota_like(cotangent, 0) * self.strides[0] + self.offset
-        for axis, stride in enumerate(self.strides[1:], 1):
-            places = places + iota_like(cotangent, axis) * stride
-        return put_add(cotangent, places, 0, operand.shape[0])
+    def _put_back(self, cotangent: Value, size: int) -> Value:
+        return apply(RestridedSum(self.shape, self.strides, self.offset, size), cotangent)
 
 
 def layout(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Strided:
@@ -118,7 +122,48 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Str
 
 @register
 @record
-class Unstrided(_Layout):
+class RestridedSum(_Layout, Composite):
+    """Elements added up at their places in flat memory of this size, where they may meet."""
+
+    name = "restrided_sum"
+    size: int
+
+    def formula(self, *values: Value) -> Value:
+        (x,) = values
+        places = iota_like(x, 0) * self.strides[0] + self.offset
+        for axis, stride in enumerate(self.strides[1:], 1):
+            places = places + iota_like(x, axis) * stride
+        return put_add(x, places, 0, self.size)
+
+    def compute(self, *arrays: Array) -> Array:
+        """As many elements at a time as lie apart."""
+        (x,) = arrays
+        out = np.zeros(self.size, x.dtype)
+        to, apart = self._view(out), self._apart()
+        for at in np.ndindex(tuple(1 if k in apart else n for k, n in enumerate(self.shape))):
+            places = tuple(slice(None) if k in apart else place for k, place in enumerate(at))
+            to[places] += x[places]
+        return out
+
+    def _apart(self) -> set[int]:
+        """Axes along which no elements meet, the longest first."""
+        found: set[int] = set()
+        for axis in sorted(range(len(self.shape)), key=lambda k: -self.shape[k]):
+            kept = [*found, axis]
+            shape, strides = ([sizes[k] for k in kept] for sizes in (self.shape, self.strides))
+            if not Strided(tuple(shape), tuple(strides), 0).meets:
+                found.add(axis)
+        return found
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [apply(layout(self.shape, self.strides, self.offset), cotangent)]
+
+
+@register
+@record
+class Unstrided(_Layout, Movement):
     """Zeros in flat memory of this size, but for the elements at these places."""
 
     name = "unstrided"

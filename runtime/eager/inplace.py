@@ -336,7 +336,11 @@ def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> T
     if inner is None:  # an inference tensor has no views
         tensor._value = found._value
         return changed(tensor)
-    path = inner.path if view is None or inner.base is tensor else inner.path[len(view.path) :]
+    led = view.path if view is not None and inner.base is not tensor else ()
+    follows = inner.path[: len(led)] == led
+    if not follows:  # the memory of its base, seen anew
+        before = Type(tuple(inner.base.shape), tensor.dtype)
+    path = inner.path[len(led) :] if follows else inner.path
     tensor._value = found._value
     if trace is not None:
         trace.lay(tensor, trace.strides(found))
@@ -345,7 +349,8 @@ def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> T
         found._edge.shown = shown
         _become(tensor, found._edge)
     if view is not None:
-        tensor._view = type(view)(view.base, (*view.path, *path), view.tracked, version)
+        whole = (*view.path, *path) if follows else path
+        tensor._view = type(view)(view.base, whole, view.tracked, version)
     note_rearranged(tensor, version, path, before)
     return tensor
 

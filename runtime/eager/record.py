@@ -48,7 +48,7 @@ class Record:
 
     def apply(self, op: Op, operands: Sequence[Value]) -> Tensor:
         if isinstance(op, Movement) and not tracing.depth and isinstance(operands[0], Tensor):
-            shown = _showing(op, operands[0]._value)
+            shown = showing(op, operands[0]._value)
             if shown is not None:
                 return shown(operands[0])
         values = []
@@ -215,7 +215,7 @@ _SHOWING: dict[Hashable, Callable[[Tensor], Tensor] | None] = {}
 """Views as steps, by op and type; None for those that have been met once."""
 
 
-def _showing(op: Movement, array: Value) -> Callable[[Tensor], Tensor] | None:
+def showing(op: Movement, array: Value) -> Callable[[Tensor], Tensor] | None:
     """The view of a Tensor of such an array as a step, if it has been asked for before."""
     if type(array) is not np.ndarray or not kind_of(op).is_view:
         return None

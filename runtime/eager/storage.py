@@ -195,6 +195,16 @@ def memory_of(array: Array) -> Array:
     return line
 
 
+def elements(memory: Array, dtype: np.dtype[Any]) -> Array:
+    """As many whole elements as the bytes have."""
+    return memory[: len(memory) // dtype.itemsize * dtype.itemsize].view(dtype)
+
+
+def is_part(array: Any) -> bool:
+    """Whether an array of the CPU lies in memory that has other elements, too."""
+    return type(array) is np.ndarray and array.nbytes < _owner(array).nbytes
+
+
 # ---- memory that processes share ---------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.eager.conversion import data_ptr
 from retrograd.runtime.eager.inplace import changed, changed_leaf, check_sealed, check_writable
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.storage import TypedStorage, memory_of
+from retrograd.runtime.eager.storage import TypedStorage, elements, memory_of
 from retrograd.runtime.functions.creation import array_of, beside, finished
 from retrograd.runtime.functions.public import public, sizes_of
 from retrograd.runtime.modes import STATE
@@ -213,11 +213,6 @@ def _plain(input: Tensor, name: str) -> Array:
     return input.read(f"{name}()")
 
 
-def _elements(memory: Array, dtype: np.dtype[Any]) -> Array:
-    """As many whole elements as the bytes have."""
-    return memory[: len(memory) // dtype.itemsize * dtype.itemsize].view(dtype)
-
-
 def _become(tensor: Tensor, array: Array) -> Tensor:
     """The Tensor on another array's memory."""
     check_sealed(tensor)
@@ -238,7 +233,7 @@ def resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
     if sizes == array.shape:
         return self
     wanted = prod(sizes)
-    line = _elements(memory_of(array), array.dtype)[self.storage_offset() :]
+    line = elements(memory_of(array), array.dtype)[self.storage_offset() :]
     if len(line) < wanted:
         line = np.concatenate([line, np.zeros(wanted - len(line), array.dtype)])
     return _become(self, line[:wanted].reshape(sizes))
@@ -274,7 +269,7 @@ def set_(
         return _become(self, np.zeros(0, own.dtype))
     else:
         memory = source.memory()
-    line = _elements(memory, own.dtype)
+    line = elements(memory, own.dtype)
     sizes = (len(line) - storage_offset,) if size is None else sizes_of((size,), "set_")
     steps = in_order(sizes, 1) if not stride else sizes_of((stride,), "set_", "stride")
     if storage_offset + _span(sizes, steps) > len(line):

@@ -6,14 +6,21 @@ those of its base, so that gradients and updates find their way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
+from typing import Any, Literal
 
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, RetrogradError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import strided
 from retrograd.runtime.eager.inplace import rearrange
+from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.opnodes import counter_of
+from retrograd.runtime.eager.record import showing
+from retrograd.runtime.eager.replay import name_history
+from retrograd.runtime.eager.storage import elements, is_part, memory_of
 from retrograd.runtime.eager.views import walk
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE
@@ -26,6 +33,8 @@ def _lying(input: Tensor) -> tuple[Tensor, Layout]:
     input.stride()  # sees the last change of its base
     view = input._view
     root = input if view is None or (STATE.grad and not view.tracked) else view.base
+    if STATE.trace is None and not root.requires_grad and is_part(root._value):
+        return _storage(root), Layout(tuple(input.shape), input.stride(), input.storage_offset())
     layout: Layout | None = Layout(tuple(root.shape), tuple(root.stride()))
     for op in view.path if view is not None and root is not input else ():
         layout = None if layout is None else layout.moved(op)
@@ -33,8 +42,18 @@ def _lying(input: Tensor) -> tuple[Tensor, Layout]:
     return root, layout
 
 
+def _storage(part: Tensor) -> Tensor:
+    """All of the memory in which a tensor without history lies, as elements of its dtype in a row."""
+    array = part.read("as_strided()")
+    found = Tensor(elements(memory_of(array), array.dtype))
+    found._counter = counter_of(part)
+    return found
+
+
 def _memory(root: Tensor) -> Tensor:
-    """The elements of a tensor in the order in which they lie, as a view."""
+    """A view of a tensor that reaches its elements in the order in which they lie."""
+    if root.is_contiguous():
+        return root
     steps = root.stride()
     order = sorted(range(len(steps)), key=lambda k: -steps[k])
     ordered = moves.permute(root, order)
@@ -44,7 +63,7 @@ def _memory(root: Tensor) -> Tensor:
             "its elements do not fill the memory in which they lie, and what is between them is not its own",
             "copy it with .contiguous()",
         )
-    return moves.reshape(ordered, (root.numel(),))
+    return ordered
 
 
 def _checked(
@@ -82,7 +101,30 @@ def _checked(
         )
 
 
-@public("as_strided", method=True)
+def _restrided(
+    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> tuple[Tensor, strided.Strided]:
+    """The tensor that reaches the elements of the input's memory in order, and how the view shows them."""
+    sizes, steps = sizes_of((size,), "as_strided"), sizes_of((stride,), "as_strided", "stride")
+    root, layout = _lying(input)
+    offset = (
+        layout.offset if storage_offset is None else integer(storage_offset, "as_strided", "storage_offset")
+    )
+    _checked(root.numel(), input.element_size(), sizes, steps, offset)
+    return _memory(root), strided.layout(sizes, steps, offset)
+
+
+def _plan(*args: Any, **kwargs: Any) -> Callable[[Tensor], Tensor] | Literal[False] | None:
+    """The view as a step of the tensor whose memory it is, once it has been asked for; False if it shows
+    nothing, or is none."""
+    try:
+        memory, op = _restrided(*args, **kwargs)
+    except (RetrogradError, TypeError):
+        return False
+    return showing(op, memory._value) if prod(op.shape) else False
+
+
+@public("as_strided", method=True, around=partial(calls.restrided, _plan))
 def as_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
@@ -91,16 +133,13 @@ def as_strided(
 
     Several elements of the view may be one in memory. Raises ShapeError where it reaches beyond the memory.
     """
-    sizes, steps = sizes_of((size,), "as_strided"), sizes_of((stride,), "as_strided", "stride")
-    root, layout = _lying(input)
-    offset = (
-        layout.offset if storage_offset is None else integer(storage_offset, "as_strided", "storage_offset")
-    )
-    _checked(root.numel(), input.element_size(), sizes, steps, offset)
-    memory = _memory(root)
-    if prod(sizes) == 0:
-        return moves.reshape(moves.slice_(memory, [0], [0], [1]), sizes)
-    return apply(strided.layout(sizes, steps, offset), memory)
+    memory, op = _restrided(input, size, stride, storage_offset)
+    if prod(op.shape):
+        return apply(op, memory)
+    flat = moves.reshape(memory, (memory.numel(),))
+    nothing = moves.reshape(moves.slice_(flat, [0], [0], [1]), op.shape)
+    name_history(nothing, "AsStridedBackward0", (input, size, stride, storage_offset))
+    return nothing
 
 
 @public("as_strided_", method=True)

@@ -327,13 +327,25 @@ def replay(
     traces, and where arguments cannot be part of a key. Whose results lie by a rule, has other plans for
     operands that do not lie in order.
     """
+    return _keyed("retrograd_replay", slow, unplanned, find, lies)
+
+
+def restrided(find: Function, slow: Function) -> Function:
+    """A function of a Tensor, sizes and strides that shows the memory in which it lies, by plans that `find`
+    says for a call, as functions of the Tensor whose memory it is."""
+    return _keyed("retrograd_restrided", slow, slow, find)[0]
+
+
+def _keyed(
+    entry: str, slow: Function, unplanned: Function, find: Function, lies: bool = False
+) -> tuple[Function, Callable[[], None]]:
     if not available():
         return slow, lambda: None
     plans: dict[bytes, Function] = {}
     words = words_of(
         Keyed, slow=id(slow), unplanned=id(unplanned), plans=id(plans), find=id(find), lies=lies
     )  # fmt: skip
-    return native_function("retrograd_replay", slow, words, (slow, unplanned, plans, find)), plans.clear
+    return native_function(entry, slow, words, (slow, unplanned, plans, find)), plans.clear
 
 
 def late(like: F, make: Callable[[], F]) -> F:

@@ -58,6 +58,7 @@ _MODULES = (
     "members",
     "rearranging",
     "replaying",
+    "restriding",
     "setting",
     "views",
 )

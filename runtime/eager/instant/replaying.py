@@ -42,6 +42,14 @@ def retrograd_replay(
     described = OPEN_TRACES[0] == 0 and is_described(key, args, nargs & COUNT, names)
     if described and keyed.lies != 0 and key.scattered != 0:
         described = is_put(key, Kind.SCATTERED)
+    return planned(keyed, key, described, args, nargs, names)
+
+
+@native
+def planned(
+    keyed: Keyed, key: Key, described: bool, args: Array[Object], nargs: int, names: Tuple | None
+) -> Object | None:
+    """What the plan for a key gives, if the call could be described by one."""
     if not described:
         PyErr_Clear()  # of a text that has no bytes
         return PyObject_Vectorcall(keyed.slow, args, nargs, names)
