@@ -617,4 +617,6 @@ MISTAKES = lines("""
     t.clone(1.5)
     t.detach(3)
     t.detach_(3)
+    t.optim.Adam([t.ones(2, requires_grad=True)], betas=(0, 0.9))
+    t.optim.AdamW([t.ones(2, requires_grad=True)], lr=t.ones(2))
 """)

@@ -45,7 +45,11 @@ class Adam(Formula):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
+        single = not isinstance(lr, Tensor) or lr.numel() == 1
+        check_options(lr=(single, "Tensor lr must be 1-element"))
         check_adam(lr, betas, eps, weight_decay)
+        alike = any(all(isinstance(beta, kind) for beta in betas[:2]) for kind in (float, Tensor))
+        check_options(betas=(alike, "betas must be either both floats or both Tensors"))
         super().__init__(
             params,
             {
