@@ -32,6 +32,7 @@ from retrograd.runtime.eager.plans import (
     view,
 )  # fmt: skip
 from retrograd.runtime.eager.retaking import again
+from retrograd.runtime.eager.tallies import tallies
 from retrograd.runtime.eager.wholes import of_graph
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.tensor import Tensor
@@ -153,12 +154,21 @@ def puts(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
     return write if len(indices) == 1 else write_by_several
 
 
+def values_or_tallies(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str
+) -> Plan | None:
+    """As `values`; where the function looks at elements, as `tallies`."""
+    return values(f, args, kwargs, shown) or tallies(f, args, kwargs, shown)
+
+
 PLANNERS = {
     "answer": answer,
     "places": places,
     "steps": steps,
     "truth": truth,
     "values": values,
+    "tallies": tallies,
+    "values or tallies": values_or_tallies,
     "axes": axes,
     "steps or updates": steps_or_updates,
     "updates": updates,

@@ -20,6 +20,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.compiler.ops.window import diagonal as take_diagonal
 from retrograd.runtime.eager.inplace import assign
+from retrograd.runtime.eager.tallies import Repeated, tallied
 from retrograd.runtime.functions.public import (
     FUNCTIONS,
     axis_of,
@@ -60,7 +61,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
     return repeat(input, *(1,) * (input.ndim - len(counts)), *counts)
 
 
-@public("repeat_interleave", method=True, replay="values")
+@public("repeat_interleave", method=True, replay="values or tallies")
 def repeat_interleave(
     input: Tensor,
     repeats: int | Tensor | None = None,
@@ -75,20 +76,21 @@ def repeat_interleave(
     not in traces.
     """
     if repeats is None:
-        return new(np.arange(input.numel()).repeat(input.read("repeat_interleave()")), input)
+        (places,) = tallied(Repeated(), "repeat_interleave()", input)
+        return places
     x = moves.reshape(input, (input.numel(),)) if dim is None else input
     axis = axis_of(dim or 0, x.ndim, "repeat_interleave")
-    if isinstance(repeats, Tensor) and repeats.numel() > 1:
-        counts = repeats.read("repeat_interleave()").reshape(-1)
-        if len(counts) != x.shape[axis]:
+    if isinstance(repeats, Tensor) and repeats.numel() != 1:
+        counts = repeats.numel()
+        if counts != x.shape[axis]:
             raise ShapeError(
                 f"repeat_interleave of a tensor of shape {list(x.shape)}",
                 mirrored(
                     "repeats must have the same size as input along dim, but got repeats.size(0) = "
-                    f"{len(counts)} and input.size({axis}) = {x.shape[axis]}"
+                    f"{counts} and input.size({axis}) = {x.shape[axis]}"
                 ),
             )
-        return FUNCTIONS["index_select"](x, axis, new(np.arange(len(counts)).repeat(counts), x))
+        return FUNCTIONS["index_select"](x, axis, FUNCTIONS["repeat_interleave"](repeats))
     count = integer(repeats, "repeat_interleave", "repeats")
     if count < 0:
         raise ShapeError(f"repeat_interleave({count})", mirrored("Repeats must be non-negative"))

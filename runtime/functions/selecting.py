@@ -6,7 +6,6 @@ They look at the elements, so inside a trace each of them is a TraceError, but f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -21,7 +20,9 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.sought import is_in
+from retrograd.runtime.eager.binning import Binned
 from retrograd.runtime.eager.selection import select
+from retrograd.runtime.eager.tallies import Distinct, Occurrences, tallied
 from retrograd.runtime.eager.underived import refused
 from retrograd.runtime.functions.public import FUNCTIONS, axis_of, promoted, public
 from retrograd.runtime.modes import STATE
@@ -96,7 +97,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 # ---- distinct and counted ----------------------------------------------------------------------------------
 
 
-@public("unique", method=True)
+@public("unique", method=True, replay="tallies")
 def unique(
     input: Tensor,
     sorted: bool = True,
@@ -108,122 +109,72 @@ def unique(
 
     Then where each element is among them, and how often.
     """
-    array = input.read("unique()")
     if dim is None:
-        line = array.reshape(-1)
-        order = line.argsort(kind="stable") if return_inverse or return_counts else None
-        line = np.sort(line) if order is None else line[order]
-        starts = _starts(line)
-        found = _lines(starts, order, array.shape, return_inverse, return_counts)
-        return _results(input, "_unique2", line[starts], *found)
+        tally = Distinct(True, bool(return_inverse), bool(return_counts))
+        return _refused(input, "_unique2", tally.given(tallied(tally, "unique()", input)))
     axis = axis_of(dim, input.ndim, "unique")
     values, inverse, counts = np.unique(
-        array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False
+        input.read("unique()"), return_inverse=True, return_counts=True, axis=axis, equal_nan=False
     )
     found = [inverse.reshape(-1)] * return_inverse + [counts] * return_counts
     return _results(input, "unique_dim", values, *found)
 
 
-@public("unique_consecutive", method=True)
+@public("unique_consecutive", method=True, replay="tallies")
 def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The elements, or slices along `dim`, that differ from the one before them."""
-    array = input.read("unique_consecutive()")
+    tally = Distinct(False, bool(return_inverse), bool(return_counts))
     if dim is None:
-        line = array.reshape(-1)
-        starts = _starts(line)
-        values = line[starts]
-    else:
-        axis = axis_of(dim, input.ndim, "unique")
-        line = np.moveaxis(array, axis, 0)
-        flat = line.reshape(len(line), -1)
-        starts = np.ones(len(flat), bool)
-        starts[1:] = (flat[1:] != flat[:-1]).any(1)
-        values = np.moveaxis(line[starts], 0, axis)
-    shape = array.shape if dim is None else (-1,)
-    found = _lines(starts, None, shape, return_inverse, return_counts)
-    return _results(input, "unique_consecutive", values, *found)
-
-
-def _starts(line: Array) -> Array:
-    """Where a vector's elements differ from those before them."""
-    starts = np.empty(len(line), bool)
-    starts[:1] = True
-    np.not_equal(line[1:], line[:-1], starts[1:])
-    return starts
-
-
-def _lines(
-    starts: Array, order: Array | None, shape: Sequence[int], with_inverse: bool, with_counts: bool
-) -> list[Array]:
-    """Of lines of equal elements that begin at these places, once the elements are in this order: in which
-    line each element is, and how many are in each."""
-    found = []
-    if with_inverse:
-        numbers = starts.cumsum() - 1
-        inverse = numbers
-        if order is not None:
-            inverse = np.empty(len(starts), np.int64)
-            inverse[order] = numbers
-        found.append(inverse.reshape(shape))
-    if with_counts:
-        (places,) = starts.nonzero()
-        counts = np.empty(len(places), np.int64)
-        np.subtract(places[1:], places[:-1], counts[:-1])
-        counts[-1:] = len(starts) - places[-1:]
-        found.append(counts)
-    return found
+        return _refused(
+            input, "unique_consecutive", tally.given(tallied(tally, "unique_consecutive()", input))
+        )
+    axis = axis_of(dim, input.ndim, "unique")
+    line = np.moveaxis(input.read("unique_consecutive()"), axis, 0)
+    flat = line.reshape(len(line), -1)
+    starts = np.ones(len(flat), bool)
+    starts[1:] = (flat[1:] != flat[:-1]).any(1)
+    values = np.moveaxis(line[starts], 0, axis)
+    return _results(input, "unique_consecutive", values, *tally.numbered(starts, None, (-1,)))
 
 
 def _results(like: Tensor, words: str, values: Array, *more: Array) -> Any:
     """The results of PyTorch's function of these words: the values, and what is known of elements."""
+    first = new(np.ascontiguousarray(values), like)
+    rest = [new(each.astype(np.int64, copy=False), like) for each in more]
+    return _refused(like, words, (first, *rest) if rest else first)
+
+
+def _refused(like: Tensor, words: str, results: Any) -> Any:
+    """The results, the first of which is not differentiated."""
     shown = f"{''.join(part.capitalize() for part in words.split('_'))}Backward0"
-    first = refused(new(np.ascontiguousarray(values), like), (like,), shown, words)
-    return (first, *[new(each.astype(np.int64, copy=False), like) for each in more]) if more else first
+    first, *rest = results if isinstance(results, tuple) else (results,)
+    values = refused(first, (like,), shown, words)
+    return (values, *rest) if rest else values
 
 
-@public("bincount", method=True)
+@public("bincount", method=True, replay="tallies")
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each of 0, 1, 2, … occurs in a vector, or the sum of the weights where it does."""
-    array = input.read("bincount()")
     if weights is not None and weights.shape != input.shape:
         raise ShapeError("bincount()", "weights should be 1-d and have the same length as input")
     if minlength < 0:
         raise ShapeError(mirrored("minlength should be >= 0"))
-    try:
-        if array.dtype.kind == "b":
-            raise TypeError
-        found = np.bincount(array, None if weights is None else weights.read("bincount()"), minlength)
-    except (TypeError, ValueError):
-        raise ShapeError(
-            f"bincount of a tensor of {input.dtype} and shape {list(input.shape)}",
-            mirrored("bincount only supports 1-d non-negative integral inputs."),
-        ) from None
-    if weights is not None and weights.dtype.is_floating_point:
-        found = found.astype(weights.dtype.numpy, copy=False)
-    return new(found, input)
+    operands = (input,) if weights is None else (input, weights)
+    (found,) = tallied(Occurrences(minlength), "bincount()", *operands)
+    return found
 
 
-@public("histc", method=True)
+@public("histc", method=True, replay="tallies")
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of `bins` equal intervals from `min` to `max`, or over the range of
     the elements if these are equal.
     """
-    array = input.read("histc()")
     if bins <= 0:
         raise ShapeError(f"histc(bins={bins})", "bins must be > 0")
-    low, high = (array.min(), array.max()) if min == max and array.size else (min, max)
-    if low > high:
-        raise ShapeError(f"histc(min={min}, max={max})", "max must be larger than min")
-    if low == high:
-        low, high = low - 1, high + 1
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ShapeError(mirrored(f"torch.histc: range of [{low}, {high}] is not finite"))
-    inside = array[(array >= low) & (array <= high)]
-    places = ((inside - low) * bins / (high - low)).astype(np.int64)
-    counts = np.bincount(np.minimum(places, bins - 1, places), minlength=bins)
-    return new(counts.astype(array.dtype), input)
+    (counts,) = tallied(Binned(bins, min, max), "histc()", input)
+    return counts
 
 
 @public("isin", replay=True)

@@ -21,7 +21,7 @@ from retrograd.compiler.native.language import Byte, Float32, Int32, Vector, ins
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime.native import cpu
-from retrograd.runtime.native.small import checking, elimination, lines, moving
+from retrograd.runtime.native.small import checking, counting, elimination, lines, moving
 
 Code = Callable[..., Any]
 """Of vectors (`codes.py`)."""
@@ -214,6 +214,21 @@ def of_sorting(dtype: DType, descending: bool) -> int | None:
 
 
 @cache
+def of_tally(what: str, dtype: DType, weights: DType) -> int | None:
+    """A function of `counting.py` for such elements, and such weights."""
+    if dtype not in KINDS or weights not in KINDS:
+        return None
+    kind = _HELD[KINDS[dtype]]
+    return _of_elements(f"{what} {weights}", _TALLIES[what], dtype, N=kind, F=kind, W=_HELD[KINDS[weights]])
+
+
+_TALLIES: dict[str, Callable[..., int]] = {
+    "distinct": counting.distinct, "repeated": counting.repeated, "occurrences": counting.occurrences,
+    "weighed": counting.weighed, "binned": counting.binned, "table": counting.table,
+}  # fmt: skip
+
+
+@cache
 def of_product(dtype: DType) -> int | None:
     """Products of matrices."""
     if dtype not in (dtypes.float32, dtypes.float64):
@@ -244,7 +259,7 @@ _ELIMINATION: dict[str, Callable[..., int]] = {
 }  # fmt: skip
 
 
-def _of_elements(name: str, function: Callable[..., int], dtype: DType, **bound: Callable[..., Any]) -> int:
+def _of_elements(name: str, function: Callable[..., int], dtype: DType, **bound: Any) -> int:
     """A kernel for elements of a dtype."""
     made = instance(function, "kernel", T=Byte if dtype is dtypes.bool_ else _HELD[KINDS[dtype]], **bound)
     return _native(f"{name} {KINDS[dtype]}", lambda: [made]).address("kernel")

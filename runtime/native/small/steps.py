@@ -36,6 +36,7 @@ from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.elements import retrograd_elements
 from retrograd.runtime.native.small.entry import ANYHOW, HEAD_WORDS, IN_ORDER, UNREAD, Head, retrograd_small
 from retrograd.runtime.native.small.moving import MOST_AXES
+from retrograd.runtime.native.small.tallying import retrograd_tally
 from retrograd.runtime.strided import following
 
 Compute = Callable[..., Any]
@@ -50,7 +51,7 @@ MOST_SORTED = 64
 """Elements of a line: beyond, NumPy's sorting is faster."""
 MOST_PRODUCTS = 1 << 11
 """Of a matrix product: beyond, BLAS is faster."""
-_SCRATCH = np.zeros(1 << 21, np.uint8)
+SCRATCH = np.zeros(1 << 21, np.uint8)
 """What lies between steps; shared, for no other call begins before the steps of one are done."""
 
 
@@ -109,9 +110,9 @@ class Steps:
 
     def scratch(self, type_: Type) -> Array:
         start, self._used = self._used, self._used + -(-type_.nbytes // 64) * 64
-        if self._used > _SCRATCH.nbytes:
+        if self._used > SCRATCH.nbytes:
             raise kernels.NoKernel
-        return _SCRATCH[start : start + type_.nbytes].view(type_.dtype.numpy).reshape(type_.shape)
+        return SCRATCH[start : start + type_.nbytes].view(type_.dtype.numpy).reshape(type_.shape)
 
     def constant(self, value: Array) -> Array:
         self.kept.append(value)
@@ -421,5 +422,8 @@ def _library() -> cpu.Library:
     offsets = layout()
     assert offsets is not None
     return cpu.load_native(
-        "small", lambda: [retrograd_small, retrograd_elements], asdict(offsets), buffers.symbols()
+        "small",
+        lambda: [retrograd_small, retrograd_elements, retrograd_tally],
+        asdict(offsets),
+        buffers.symbols(),
     )

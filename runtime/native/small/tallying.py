@@ -1,0 +1,101 @@
+"""The native callable of a tally: what is found in arrays, of which their elements tell how much it is.
+
+`self` is a tuple of the record, of 64-bit words in a `bytes`, and the Python function `slow`, which does the
+same for any arguments. The record is a `Head`, then dtypes of arguments, rooms, outputs, places (`entry.py`)
+and the kernel's options. The kernel writes into rooms as much as there is; results are copies of that.
+Arguments of other dtypes, that are many or do not lie in order, are for `slow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from retrograd.compiler.native.language import (
+    Array,
+    Inline,
+    Record,
+    cast,
+    exported,
+    inside,
+    native,
+    several,
+    stack,
+    words,
+)
+from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
+from retrograd.runtime.native.making import empty_array, size_of
+from retrograd.runtime.native.objects import NUMPY_ARRAY, Dtype, Memory, NdArray, Object, Tuple, memcpy
+from retrograd.runtime.native.small.entry import MOST_ARRAYS, Called, given, or_slow
+from retrograd.runtime.native.small.moving import MOST_AXES
+
+AS_FOUND, AS_FIRST, AS_KNOWN = range(3)
+"""Whether a result has as many elements as the kernel found, the shape of the first argument, or its own."""
+
+
+class Head(Called):
+    kernel: Callable[[Array[Memory], Array[Memory], Array[int], Array[int]], int]
+    """Of rooms, arguments, how many elements those have, and options: how much it found, or below 0 what is
+    for `slow`."""
+    most: int
+    """Elements of an argument."""
+    rooms_at: int
+    outputs_at: int
+    options_at: int
+    dtypes: Inline[Object]
+
+
+class Output(Record):
+    dtype: Object
+    room: int
+    """The number of that with its elements."""
+    how: int
+    axes: int
+    extents: Inline[int] = several(MOST_AXES)
+
+
+HEAD_WORDS, OUTPUT_WORDS = words(Head) - 1, words(Output)
+
+
+@exported
+def retrograd_tally(self: Tuple, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
+    return or_slow(self, args, nargs, names, lambda record: tallied(cast(Head, record), args))
+
+
+@native
+def tallied(head: Head, args: Array[Object]) -> Object | None:
+    """The result; null where it is not for such arguments."""
+    inputs, sizes = stack(Array[Memory], MOST_ARRAYS), stack(Array[int], MOST_ARRAYS)
+    for i in range(head.inputs):
+        x = cast(NdArray, args[i])
+        if x.type is not NUMPY_ARRAY or x.dtype is not head.dtypes[i]:
+            return None
+        sizes[i] = size_of(x)
+        if sizes[i] > head.most or x.flags & (CONTIGUOUS | ALIGNED) != CONTIGUOUS | ALIGNED:
+            return None
+        inputs[i] = x.data
+    rooms = inside(Array[Memory], head, head.rooms_at << 3)
+    found = head.kernel(rooms, inputs, sizes, inside(Array[int], head, head.options_at << 3))
+    if found < 0:
+        return None
+    results = stack(Array[NdArray | None], MOST_ARRAYS)
+    for k in range(head.outputs):
+        output = inside(Output, head, (head.outputs_at + k * OUTPUT_WORDS) << 3)
+        results[k] = copied(output, rooms, found, cast(NdArray, args[0]))
+        if results[k] is None:
+            return given(head, results, k, False)
+    return given(head, results, head.outputs, True)
+
+
+@native
+def copied(output: Output, rooms: Array[Memory], found: int, first: NdArray) -> NdArray | None:
+    """A new array of what lies in a room."""
+    axes, extents = output.axes, output.extents
+    if output.how == AS_FIRST:
+        axes, extents = first.ndim, first.shape
+    if output.how == AS_FOUND:
+        axes, extents = 1, stack(Array[int], 1)
+        extents[0] = found
+    made = empty_array(output.dtype, axes, extents, None)
+    if made is not None:
+        memcpy(made.data, rooms[output.room], size_of(made) * cast(Dtype, output.dtype).itemsize)
+    return made
