@@ -92,6 +92,33 @@ def test_steps_are_those_of_eager_mode_and_of_pytorch(text: str, torch: ModuleTy
             np.testing.assert_allclose(slot.numpy(), two[name].numpy(), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "bounds", [{"max_norm": 0.5}, {"clip_value": 0.05}, {"max_norm": 1, "clip_value": 0.1}]
+)
+@pytest.mark.parametrize("text", ["SGD(p, 0.1, momentum=0.9)", "AdamW(p, 0.01)"])
+def test_gradients_are_clipped_as_pytorch_clips_them(
+    text: str, bounds: dict[str, float], torch: ModuleType
+) -> None:
+    ours, theirs = network(rg), network(torch)
+    same_weights(theirs, ours)
+    made = optimizer_of(rg, text, ours)
+    step = rg.compile_step(loss_of(ours), made, **bounds)  # type: ignore[arg-type]  # numbers
+    optimizer = optimizer_of(torch, text, theirs)
+    for turn in range(8):
+        x, y = batch(turn)
+        loss = loss_of(theirs)(torch.as_tensor(x), torch.as_tensor(y))
+        loss.backward()
+        if "max_norm" in bounds:
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), bounds["max_norm"])
+        if "clip_value" in bounds:
+            torch.nn.utils.clip_grad_value_(theirs.parameters(), bounds["clip_value"])
+        optimizer.step()
+        optimizer.zero_grad()
+        np.testing.assert_allclose(step(*tensors(x, y)).item(), loss.item(), rtol=1e-4)
+    close(ours, theirs, 1e-3)
+    assert step.specialisations == 1
+
+
 def test_a_schedule_compiles_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = network(rg)
     plain = copy.deepcopy(ours)
@@ -351,6 +378,8 @@ def test_what_cannot_be_a_step_says_why() -> None:
     optimizer = rg.optim.SGD(model.parameters(), 0.1)
     with pytest.raises(ArgumentError, match="its step is no formula of the gradients"):
         rg.compile_step(loss_of(model), rg.optim.LBFGS(model.parameters()))
+    with pytest.raises(ArgumentError, match="a bound is a number, or None"):
+        rg.compile_step(model, optimizer, max_norm="1")  # type: ignore[arg-type]  # what is tested
     with pytest.raises(ArgumentError, match="takes a function that returns the loss"):
         rg.compile_step(3, optimizer)  # type: ignore[arg-type]  # what is tested
     with pytest.raises(GradientError, match=r"which returns f32\[16, 2\]"):

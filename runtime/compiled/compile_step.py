@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -20,8 +21,9 @@ from retrograd.runtime.compiled.entries import kind_of_call
 from retrograd.runtime.compiled.recording import LOCK
 from retrograd.runtime.compiled.specialise import Call, Specialisation, followed
 from retrograd.runtime.compiled.steady import trace_steadily
-from retrograd.runtime.compiled.step_plan import Plan
+from retrograd.runtime.compiled.step_plan import Clip, Plan
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.nn.utils.clip import clipped
 from retrograd.runtime.optim.trained import Clock, Trained, options_on
 from retrograd.runtime.optim.update import Formula
 from retrograd.runtime.paths import Answers
@@ -45,8 +47,8 @@ if hasattr(os, "register_at_fork"):
 class CompiledStep:
     """A training step: `step(*batch)` computes the loss, moves the parameters, and returns the loss."""
 
-    def __init__(self, function: Callable[..., Any], optimizer: Formula, has_aux: bool) -> None:
-        self._function, self._optimizer, self._has_aux = function, optimizer, has_aux
+    def __init__(self, function: Callable[..., Any], optimizer: Formula, has_aux: bool, clip: Clip) -> None:
+        self._function, self._optimizer, self._has_aux, self._clip = function, optimizer, has_aux, clip
         self._parameters = Parameters(function, None, ())
         self._table: dict[object, list[Plan]] = {}
         self._last: Plan | None = None
@@ -188,20 +190,25 @@ class CompiledStep:
             self._parameters.structure(args, {}, known)
             return plan.run(known)
 
-        plan = Plan(self._optimizer, found, trained, clocks, structure, leaves, miss)
+        plan = Plan(self._optimizer, found, trained, clocks, structure, leaves, self._clip, miss)
         self._table[key] = [plan, *self._table.get(key, ())][:_PLANS]
         return plan
 
 
-def compile_step(function: Callable[..., Any], optimizer: Any, *, has_aux: bool = False) -> CompiledStep:
+def compile_step(
+    function: Callable[..., Any], optimizer: Any, *, has_aux: bool = False, max_norm: float | None = None,
+    clip_value: float | None = None,
+) -> CompiledStep:  # fmt: skip
     """A whole training step as one native function: `step = compile_step(loss_function, optimizer)`.
 
     `function` (a module, a function, a method) takes a batch and returns the loss, a scalar. Each call
     `step(*batch)` returns it without a history, after moving the optimiser's parameters as
     `loss.backward(); optimizer.step(); optimizer.zero_grad()` would; `.grad` is neither used nor set. With
-    `has_aux` the function returns the loss and something else, which is passed through. Learning rates may
-    change between steps, nothing is compiled again. Raises ArgumentError for an optimiser that is not one
-    formula (LBFGS), and GradientError where the loss does not depend on its parameters.
+    `has_aux` the function returns the loss and something else, which is passed through. Before the update
+    the gradients are clipped, as `nn.utils.clip_grad_norm_` does it with `max_norm`, and `clip_grad_value_`
+    with `clip_value`. Learning rates may change between steps, nothing is compiled again. Raises
+    ArgumentError for an optimiser that is not one formula (LBFGS), and GradientError where the loss does not
+    depend on its parameters.
     """
     if not callable(function):
         raise ArgumentError(f"compile_step({function!r}, …)", "it takes a function that returns the loss")
@@ -211,4 +218,8 @@ def compile_step(function: Callable[..., Any], optimizer: Any, *, has_aux: bool 
             "its step is no formula of the gradients",
             "take SGD, Adam or their kin, or call optimizer.step()",
         )
-    return CompiledStep(function, optimizer, has_aux)
+    for name, bound in ("max_norm", max_norm), ("clip_value", clip_value):
+        if bound is not None and not isinstance(bound, int | float):
+            raise ArgumentError(f"compile_step({name}={bound!r})", "a bound is a number, or None")
+    clip = partial(clipped, max_norm=max_norm, clip_value=clip_value)
+    return CompiledStep(function, optimizer, has_aux, clip)

@@ -41,6 +41,9 @@ from retrograd.runtime.pytree import Structure
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
 
+Clip = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""Bounds the gradients of all parameters, before the formula sees them."""
+
 _HOOKS = ("_before", "_after")
 
 
@@ -55,6 +58,7 @@ class Plan:
         clocks: list[Clock],
         structure: Structure,
         leaves: Sequence[Any],
+        clip: Clip,
         miss: Callable[..., Any],
     ) -> None:
         self.trained = trained
@@ -68,7 +72,7 @@ class Plan:
             self.settings.numbers,
             *(x for slots in self._slots for x in slots),
         ]
-        graph = recording.extended(f"{recording.name}_step", self._extension(optimizer, asked))
+        graph = recording.extended(f"{recording.name}_step", self._extension(optimizer, clip, asked))
         inputs = {id(x): operands + k for k, x in enumerate(self._held)}
         targets = [each for t, slots in zip(trained, self._slots) for each in (t.param, *slots)]
         self._updates = {len(recording.outputs) + k: inputs[id(x)] for k, x in enumerate(targets)}
@@ -102,7 +106,7 @@ class Plan:
         """Whether a call is one for this plan, and the call; None if there can be no native one."""
 
     def _extension(
-        self, optimizer: Formula, asked: set[str]
+        self, optimizer: Formula, clip: Clip, asked: set[str]
     ) -> Callable[[Trace, dict[int, Tensor]], Extension]:
         """The optimiser's formula for all trained parameters, as a part of the graph."""
         recording, names, starts = (self.specialisation.recording, self.settings.names, self.settings.places)
@@ -115,8 +119,11 @@ class Plan:
                 vector = adopted(trace, "numbers", (len(names),), np.dtype(np.float64))
                 further: list[Tensor] = [vector]
                 results: list[Tensor] = []
-                for start, on, each, slots in zip(starts, options, self.trained, self._slots):
-                    place = place_of[id(each.param)]
+                places = [place_of[id(each.param)] for each in self.trained]
+                clipped = clip([gradients[place] for place in places])
+                for start, on, each, slots, place, gradient in zip(
+                    starts, options, self.trained, self._slots, places, clipped
+                ):
                     operands = [
                         adopted(trace, f"slot{len(further) + k}", x._value.shape, x.dtype.numpy)
                         for k, x in enumerate(slots)
@@ -126,7 +133,7 @@ class Plan:
                         on,
                         named(vector, names, start, each.param.dtype),
                         Tensor(recording.graph.inputs[place]),
-                        gradients[place],
+                        gradient,
                         *operands,
                     )
                 return further, results

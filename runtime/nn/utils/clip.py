@@ -1,8 +1,8 @@
-"""Gradients bounded, in place."""
+"""Gradients bounded: in place, and, for compiled steps, out of place (`clipped`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -63,9 +63,14 @@ def clip_grads_with_norm_(
 ) -> None:
     """Scale the gradients by what brings `total_norm` down to `max_norm`, if it is more."""
     with no_grad():
-        factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+        factor = _factor(max_norm, total_norm)
         for gradient in _gradients(parameters):
             gradient.mul_(factor)
+
+
+def _factor(max_norm: float, total_norm: Tensor) -> Tensor:
+    factor: Tensor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+    return factor
 
 
 def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:
@@ -74,3 +79,16 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     with no_grad():
         for gradient in _gradients(parameters):
             gradient.clamp_(-bound, bound)
+
+
+def clipped(gradients: Sequence[Tensor], max_norm: float | None, clip_value: float | None) -> list[Tensor]:
+    """The gradients as `clip_grad_norm_` would leave them, and then `clip_grad_value_`; None is no bound."""
+    found = list(gradients)
+    with no_grad():
+        if max_norm is not None:
+            factor = _factor(max_norm, get_total_norm(found))
+            found = [gradient * factor for gradient in found]
+        if clip_value is not None:
+            bound = float(clip_value)
+            found = [gradient.clamp(-bound, bound) for gradient in found]
+    return found
