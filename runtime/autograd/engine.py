@@ -9,7 +9,7 @@ so the pass is recorded itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heappush
 from operator import add, attrgetter
 
 import numpy as np
@@ -20,6 +20,7 @@ from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.autograd.blame import nan_error
+from retrograd.runtime.eager.backwards import first, next_strange
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import add_to
 from retrograd.runtime.eager.opnodes import OpNode, edge_of
@@ -42,7 +43,7 @@ class Pass:
         """Nodes on the way to a wanted edge, and the wanted edges; None if all are."""
         self._roots: list[Edge] = []
         self._pending: dict[Edge, Value] = {}
-        self._heap: list[tuple[float, GradNode]] = []
+        self._heap: list[GradNode] = []
         self._leaves: list[Tensor] = []
         self._owned: set[Tensor] = set()
         """Leaves whose cotangent is an array that nobody else holds, so that it may become their `.grad`."""
@@ -58,15 +59,27 @@ class Pass:
         before, partial = STATE.partial, self.wanted is not None
         if before is not partial:
             STATE.partial = partial
-        heap = self._heap
         try:
-            while heap:
-                self._step(heappop(heap)[1])
+            self._walk()
             self._finish()
         finally:
             STATE.grad = grad
             if before is not partial:
                 STATE.partial = before
+
+    def _walk(self) -> None:
+        """Take all nodes' cotangents to their operands: what is plain natively."""
+        known = (
+            self._heap, self._pending, self._leaves, self._owned, self.useful, self.wanted, self.found,
+            bool(self.keep),
+        )  # fmt: skip
+        on_arrays = not self.create_graph and STATE.trace is None
+        while True:
+            following = next_strange if on_arrays and not STATE.anomaly else first
+            node = following(*known)
+            if node is None:
+                return
+            self._step(node)
 
     def comes_to(self) -> set[Edge]:
         """The nodes and leaves that the pass works out cotangents of."""
@@ -81,7 +94,7 @@ class Pass:
             if isinstance(edge, Tensor):
                 self._leaves.append(edge)
                 return True
-            heappush(self._heap, (-edge.order, edge))
+            heappush(self._heap, edge)
             return False
         pending[edge] = quietly(add, held, cotangent)
         if isinstance(edge, Tensor):

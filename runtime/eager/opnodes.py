@@ -4,12 +4,12 @@
 cotangents go, and those values that the op's adjoint will look at. Which ones it looks at is found by
 running the adjoint once on graph nodes (`_needs`), so no op has to say it. The backward pass takes the very
 rules that the compiler takes: on Tensors and graph nodes step by step (`reverse.cotangents`), on arrays as
-one function for each op and types (`arrays.cotangents_of`, and `kernels.rules` for rows).
+one function for each op and types (`adjoints.rule_for`, and `kernels.rules` for rows).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -21,14 +21,13 @@ from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.iota import IotaLike
-from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Cast, Expand, Flip, Permute, Reshape, Select, Slice
 from retrograd.compiler.ops.strided import Restrided, Strided
 from retrograd.compiler.ops.window import Diagonal, Window
 from retrograd.runtime import tracing
-from retrograd.runtime.eager.arrays import cotangents_of
+from retrograd.runtime.eager.adjoints import BIG, rule_for, type_of_array
 from retrograd.runtime.eager.kernels import rules
 from retrograd.runtime.eager.linear import as_steps_of
 from retrograd.runtime.eager.packing import repack
@@ -36,7 +35,6 @@ from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, o
 from retrograd.runtime.grad_names import title
 from retrograd.runtime.modes import INFERENCE, STATE, unkept
 from retrograd.runtime.names import legacy_name
-from retrograd.runtime.native.small.steps import MOST_ELEMENTS
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 
@@ -64,6 +62,8 @@ class Kind:
         base: type[OpNode] = ROW_NODES.get(op.name, RowNode) if isinstance(op, Elementwise) else OpNode
         members = {"row": op} if isinstance(op, Elementwise) else {}
         self.node_class: type[OpNode] = type(title(op), (base,), {"__slots__": (), **members})
+        if base in (OpNode, RowNode):
+            PLAIN[self.node_class] = self
 
 
 ROW_NODES: dict[str, type[RowNode]] = {}
@@ -71,6 +71,8 @@ ROW_NODES: dict[str, type[RowNode]] = {}
 
 
 _VIEWS = (Reshape, Permute, Expand, Slice, Select, Flip, Diagonal, Strided, Restrided, Window)
+PLAIN: dict[type[OpNode], Kind] = {}
+"""Classes of nodes whose adjoint is the op's, or the row's, and nothing else."""
 _KINDS: dict[str, Kind] = {}
 """By name: the parameters of a primitive change nothing of this."""
 _COMPOSITES: dict[Composite, Kind] = {}
@@ -87,13 +89,15 @@ def kind_of(op: Op) -> Kind:
     kind = _COMPOSITES.get(op)
     if kind is None:
         if len(_COMPOSITES) >= _MOST:
+            for forgotten in _COMPOSITES.values():
+                PLAIN.pop(forgotten.node_class, None)
             _COMPOSITES.clear()
         kind = _COMPOSITES[op] = Kind(op)
     return kind
 
 
 def type_of(value: Value) -> Type:
-    return value.type if isinstance(value, Node) else Type(tuple(value.shape), dtypes.of(value))
+    return value.type if isinstance(value, Node) else type_of_array(value)
 
 
 def _needs(op: Op, values: Sequence[Value], out: Value, wanted: Sequence[bool]) -> Needs:
@@ -189,7 +193,7 @@ class OpNode(GradNode):
             )
             return found
         if type(cotangent) is not Node:
-            run = _rule(self.op, cotangent, inputs, needed)
+            run = rule_for(self.op, cotangent, inputs, needed)
             if run is None:
                 return quietly(cotangents, self.op, cotangent, out, inputs, needed)  # type: ignore[no-any-return]  # a list
             return quietly(run, cotangent, out, *inputs)  # type: ignore[no-any-return]  # a list
@@ -240,37 +244,6 @@ def launching(array: DeviceArray) -> Any:
     return INTERPRETERS[type(array)]
 
 
-_RULES: dict[Hashable, Callable[..., Any] | None] = {}
-"""Rules of derivatives as functions of arrays, by op and types; None for those that have been met once."""
-ADJOINTS: dict[type[Op], Callable[..., Callable[..., Any] | None]] = {}
-"""Makers of such rules for ops that have better ones on arrays than their formulas; they may give None."""
-_BIG = 1 << 14
-"""Elements of a cotangent for which the rule is made at once, as that of a composite, or of an op of LAPACK's
-kin, of few elements is: machine code gives other bits than NumPy."""
-
-
-def _rule(
-    op: Op, cotangent: Value, inputs: Sequence[Value], needed: Sequence[bool]
-) -> Callable[..., Any] | None:
-    """The op's rule as a function of arrays of these types, if it has been asked for before."""
-    key = (op, cotangent.shape, cotangent.dtype, tuple(needed), *[(x.shape, x.dtype) for x in inputs])
-    run = _RULES.get(key)
-    if run is None and type(op) in ADJOINTS:
-        own = ADJOINTS[type(op)](op, [type_of(x) for x in inputs], type_of(cotangent), needed)
-        if own is not None:
-            run = _RULES[key] = own
-    at_once = cotangent.size >= _BIG or (
-        isinstance(op, Composite | Lapack) and cotangent.size <= MOST_ELEMENTS
-    )
-    if run is None and (key in _RULES or at_once):
-        run = _RULES[key] = cotangents_of(op, [type_of(x) for x in inputs], type_of(cotangent), needed)
-    elif run is None:
-        if len(_RULES) >= _MOST:
-            _RULES.clear()
-        _RULES[key] = None
-    return run
-
-
 def modified(value: Value, maker: Edge, now: int, then: int) -> GradientError:
     """A value that the backward pass needs is no more what it was."""
     origin = (
@@ -313,7 +286,7 @@ class RowNode(OpNode):
         self, cotangent: Value, needed: Sequence[bool], create_graph: bool
     ) -> Sequence[Value | None]:
         inputs = self.inputs
-        if create_graph or inputs is None or isinstance(cotangent, _ELSEWHERE) or cotangent.size >= _BIG:
+        if create_graph or inputs is None or isinstance(cotangent, _ELSEWHERE) or cotangent.size >= BIG:
             return super().backward(cotangent, needed, create_graph)
         self.check_versions()
         return quietly(self._cotangents, cotangent, needed, inputs)  # type: ignore[no-any-return]  # a list, as below

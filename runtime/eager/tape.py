@@ -146,8 +146,8 @@ class GradNode:
         return self.hooks
 
     def __lt__(self, other: GradNode) -> bool:
-        """Of equally old nodes, which are copies of one, either may come first in a heap."""
-        return id(self) < id(other)
+        """Whether it comes first in a heap: the youngest does."""
+        return self.order > other.order
 
     def saved_values(self) -> Sequence[Value]:
         """The values that wait for the backward pass."""

@@ -63,6 +63,7 @@ NONE = external(Object, "_Py_NoneStruct")
 TRUE = external(Object, "_Py_TrueStruct")
 FALSE = external(Object, "_Py_FalseStruct")
 FLOAT, LONG = external(Object, "PyFloat_Type"), external(Object, "PyLong_Type")
+TUPLE, LIST = external(Object, "PyTuple_Type"), external(Object, "PyList_Type")
 NUMPY_ARRAY = external(Object, "numpy_array_type")
 """The class, whose address is linked under this name."""
 NUMPY_HANDLER = external(Object, "numpy_handler")
@@ -192,6 +193,10 @@ def PyUnicode_AsUTF8AndSize(words: Object, length: Array[int]) -> Memory | None:
 
 
 @extern
+def PyDict_DelItem(mapping: Object, key: Object) -> Int32: ...
+
+
+@extern
 def PyDict_Clear(mapping: Object) -> None: ...
 
 
@@ -213,6 +218,18 @@ def PyList_Append(items: Object, thing: Object) -> Int32: ...
 
 @extern
 def PyList_SetSlice(items: List, start: int, stop: int, new: Object | None) -> Int32: ...
+
+
+@extern
+def PySet_Add(things: Object, thing: Object) -> Int32: ...
+
+
+@extern
+def PySet_Contains(things: Object, thing: Object) -> Int32: ...
+
+
+@extern
+def PyNumber_Add(one: Object, other: Object) -> Object | None: ...
 
 
 @extern

@@ -9,6 +9,7 @@ whatever is not plain:
     several(…)   several results at once
     update(…)    new elements of operands
     change(…)    a new value and history of one of them
+    walk(…)      a backward pass, as far as nodes are plain (`backwards.py`)
     replay(…)    a function that finds such a step by its arguments (`replay.py`)
     late(…)      any of them, made when it is first called
     Detour       a Python function that stands before one of them for a time
@@ -50,6 +51,7 @@ from retrograd.runtime.eager.instant.records import (
     Held,
     Keyed,
     Step,
+    Walked,
     place,
     words_of,
     write,
@@ -346,6 +348,19 @@ def _keyed(
         Keyed, slow=id(slow), unplanned=id(unplanned), plans=id(plans), find=id(find), lies=lies
     )  # fmt: skip
     return native_function(entry, slow, words, (slow, unplanned, plans, find)), plans.clear
+
+
+def walk(slow: Function, plain: Mapping[type, object], find: Function, fit: Function) -> Function:
+    """A backward pass up to the next node that is Python's turn, as `slow` gives it: nodes of the classes in
+    `plain` are done on the way, by plans that `find(node, cotangent, needed)` gives for their types. `fit`
+    sums a cotangent to the shape of an operand."""
+    if not available():
+        return slow
+    plans: dict[bytes, Any] = {}
+    words = words_of(
+        Walked, slow=id(slow), plain=id(plain), plans=id(plans), find=id(find), fit=id(fit)
+    )  # fmt: skip
+    return native_function("retrograd_walk", slow, words, (slow, plain, plans, find, fit))
 
 
 def late(like: F, make: Callable[[], F]) -> F:

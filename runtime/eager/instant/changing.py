@@ -23,6 +23,7 @@ from retrograd.runtime.eager.instant.lists import is_change_noted, is_open_to_ch
 from retrograd.runtime.eager.instant.operands import (
     COUNT,
     WATCHED,
+    are_shapes_equal,
     boxed,
     is_array,
     is_fresh,
@@ -277,12 +278,7 @@ def is_like_it(x: AnyTensor, result: AnyTensor) -> bool:
 @native
 def are_alike(one: NdArray, other: NdArray) -> bool:
     """Whether two arrays have the same dtype and extents."""
-    if not is_array(other) or one.dtype is not other.dtype or one.ndim != other.ndim:
-        return False
-    for axis in range(one.ndim):  # noqa: SIM110  # the native language has no generators
-        if one.shape[axis] != other.shape[axis]:
-            return False
-    return True
+    return is_array(other) and one.dtype is other.dtype and are_shapes_equal(one, other)
 
 
 @native

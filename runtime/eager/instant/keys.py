@@ -29,12 +29,15 @@ from retrograd.runtime.native.grammar import CONTIGUOUS
 from retrograd.runtime.native.objects import (
     FALSE,
     FLOAT,
+    LIST,
     LONG,
     NONE,
     TRUE,
+    TUPLE,
     Float,
     List,
     Memory,
+    NdArray,
     Object,
     PyLong_AsLongAndOverflow,
     PyUnicode_AsUTF8AndSize,
@@ -94,7 +97,6 @@ class Device(Object):
 
 
 ELLIPSIS = external(Object, "_Py_EllipsisObject")
-TUPLE, LIST = external(Object, "PyTuple_Type"), external(Object, "PyList_Type")
 SLICE, TEXT = external(Object, "PySlice_Type"), external(Object, "PyUnicode_Type")
 SIZE, DEVICE = external(Object, "size_type"), external(Object, "device_type")
 OWN_DTYPE, GENERATOR = external(Object, "own_dtype_type"), external(Object, "generator_type")
@@ -177,6 +179,12 @@ def is_tensor_entered(key: Key, x: AnyTensor) -> bool:
     key.found += 1
     if array.flags & CONTIGUOUS == 0:
         key.scattered = 1
+    return is_type_put(key, array)
+
+
+@native
+def is_type_put(key: Key, array: NdArray) -> bool:
+    """An array's dtype and extents."""
     dtype = dtype_of(array)
     if dtype < 0 or not is_put(key, dtype << 32 | array.ndim << 16 | Kind.TENSOR):
         return False

@@ -26,7 +26,7 @@ from retrograd.compiler.native.language import (
 )
 from retrograd.runtime.eager.instant.answers import BOOL, FLOAT32, FLOAT64, INT64
 from retrograd.runtime.eager.instant.entries import dtype_of, place_of
-from retrograd.runtime.eager.instant.keys import LIST, OWN_DTYPE, TUPLE
+from retrograd.runtime.eager.instant.keys import OWN_DTYPE
 from retrograd.runtime.eager.instant.makers import has
 from retrograd.runtime.eager.instant.operands import (
     COUNT,
@@ -55,9 +55,11 @@ from retrograd.runtime.native.making import empty_array
 from retrograd.runtime.native.objects import (
     FALSE,
     FLOAT,
+    LIST,
     LONG,
     NONE,
     TRUE,
+    TUPLE,
     Dtype,
     Float,
     List,

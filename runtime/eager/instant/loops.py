@@ -22,11 +22,11 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm
 from retrograd.compiler.ops.softmax import LogSoftmax, Softmax
 from retrograd.compiler.record import record
+from retrograd.runtime.eager.adjoints import ADJOINTS
 from retrograd.runtime.eager.arrays import LOOPS, cotangents_of
 from retrograd.runtime.eager.instant import rows
 from retrograd.runtime.eager.instant.part import available, native_function
 from retrograd.runtime.eager.instant.records import MUCH, Looped, place, words_of
-from retrograd.runtime.eager.opnodes import ADJOINTS
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.small import kernels
 

@@ -108,6 +108,17 @@ def is_tensor(x: Object) -> bool:
 
 
 @native
+def are_shapes_equal(one: NdArray, other: NdArray) -> bool:
+    """Whether two arrays have the same extents."""
+    if one.ndim != other.ndim:
+        return False
+    for axis in range(one.ndim):  # noqa: SIM110  # the native language has no generators
+        if one.shape[axis] != other.shape[axis]:
+            return False
+    return True
+
+
+@native
 def array_of(x: Object) -> NdArray | None:
     """The array of a Tensor, borrowed; null of anything else."""
     if not is_tensor(x):

@@ -61,6 +61,7 @@ _MODULES = (
     "restriding",
     "setting",
     "views",
+    "walking",
 )
 _entries = cpu.exported(*(f"{__package__}.{name}" for name in _MODULES))
 

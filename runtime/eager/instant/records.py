@@ -196,6 +196,19 @@ class Drawn(Called):
     extents: Inline[int] = several(MOST)
 
 
+class Walked(Called):
+    """Of the backward pass (`walking.py`)."""
+
+    plain: Object
+    """A dict that has the classes of nodes that are done natively."""
+    plans: Object
+    """A dict, by op and types."""
+    find: Object
+    """What gives a node's plan."""
+    fit: Object
+    """What sums a cotangent to the shape of an operand."""
+
+
 Words = Any
 """A record, to be written by Python."""
 
@@ -224,6 +237,7 @@ def place(cls: type[Record], name: str) -> int:
 
 _RECORDS: tuple[type[Record], ...] = (
     Step, Asked, Looped, Described, Given, Keyed, Changing, Rearranged, Held, Drawn,
+    Walked,
 )  # fmt: skip
 _PLACES = {cls: places(cls) for cls in _RECORDS}
 _WORDS = {cls: words(cls) for cls in _RECORDS}
@@ -243,6 +257,7 @@ class Function(Object):
     rearranged: Annotated[Rearranged, At("record")]
     held: Annotated[Held, At("record")]
     drawn: Annotated[Drawn, At("record")]
+    walked: Annotated[Walked, At("record")]
 
 
 class AnyTensor(Object):

@@ -11,7 +11,7 @@ from retrograd.compiler.native.language import Array, Int32, cast, exported, nat
 from retrograd.runtime.eager.instant.answers import BOOL, INT64
 from retrograd.runtime.eager.instant.entries import dtype_of
 from retrograd.runtime.eager.instant.history import is_recorded
-from retrograd.runtime.eager.instant.keys import ELLIPSIS, SLICE, TUPLE, Slice
+from retrograd.runtime.eager.instant.keys import ELLIPSIS, SLICE, Slice
 from retrograd.runtime.eager.instant.lists import is_change_noted, is_open_to_change
 from retrograd.runtime.eager.instant.operands import (
     array_of,
@@ -28,6 +28,7 @@ from retrograd.runtime.native.objects import (
     FLOAT,
     LONG,
     NONE,
+    TUPLE,
     Float,
     NdArray,
     Object,

@@ -56,12 +56,18 @@ def of_row(row: Elementwise, dtype: np.dtype[Any], slow: Compute, most: int) -> 
 
 def of_rule(row: Elementwise, operand: int, dtype: np.dtype[Any], slow: Compute) -> Compute:
     """A row's cotangent of an operand, from the operands, the value, and the value's cotangent."""
+    inputs, found = rule_of(row, operand, dtype)
+    return _alone(inputs, found, slow, ALL)
+
+
+def rule_of(row: Elementwise, operand: int, dtype: np.dtype[Any]) -> tuple[list[Node], Node | None]:
+    """What stands for these, and the cotangent as a graph of it."""
     builder, wanted = Builder(), [k == operand for k in range(row.arity)]
     with builder.at(None):
         operands = _operands(builder, row, dtype)
         out, cotangent = [builder.input(name, operands[-1].type) for name in ("out", "ct")]
         found = cotangents(row, cotangent, out, operands, wanted)[operand]
-    return _alone([*operands, out, cotangent], found, slow, ALL)
+    return [*operands, out, cotangent], found
 
 
 class _Pass(NamedTuple):
