@@ -20,6 +20,7 @@ from retrograd.compiler import dtypes, ops
 from retrograd.compiler.ir.graph import OPS, Array, Graph, Op, apply, interpret
 from retrograd.compiler.ops import (
     alignment,
+    bags,
     convolution,
     cross_entropy,
     demands,
@@ -56,6 +57,14 @@ IMAGE = real(2, 3, 6, 7)
 TARGET = np.array([0, 3, 1])
 WEIGHT = RANDOM.uniform(0.5, 2, 4)
 FRAME = pool.frame(IMAGE.shape, (2, 3), (2, 2), (0, 1), (1, 1))
+ALIGNED = (
+    np.log(RANDOM.dirichlet(np.ones(5), (6, 3))),
+    np.array([[1, 1, 3], [4, 2, 0], [2, 3, 1]]),
+    np.array([6, 4, 2]),
+    np.array([3, 2, 3]),
+)
+LABELS = np.array([[3, 0, -1, 1], [0, 1, 2, 3], [-1, 1, 1, 1]])
+BAGS = np.array([0, 2, 3, 0, 1]), np.array([0, 2, 2])
 LARGE = real(2, 16, 14)
 APART = pool.frame(LARGE.shape, (7, 7), (7, 7), (0, 0), (1, 1))
 """Windows of many elements, which do not meet, and rows that are in none."""
@@ -85,7 +94,9 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (cross_entropy.SoftCrossEntropy("mean", 0.1), (X[..., 0], P, WEIGHT)),
     (margins.MultiMarginLoss("mean", 1, 0.7), (P, TARGET)),
     (margins.MultiMarginLoss("none", 2, 1.0), (P, TARGET, WEIGHT)),
-    (margins.MultilabelMarginLoss("sum"), (P, np.array([[3, 0, -1, 1], [0, 1, 2, 3], [-1, 1, 1, 1]]))),
+    (margins.MultilabelMarginLoss("sum"), (P, LABELS)),
+    (margins.MultilabelMargins(), (P, LABELS)),
+    (margins.MultilabelMarginsAdjoint(), (real(3), P, LABELS)),
     *(
         (sampling.GridSampler(mode, border, aligned), (IMAGE, RANDOM.uniform(-1.3, 1.3, (2, 3, 4, 2))))
         for mode, border, aligned in (
@@ -122,15 +133,14 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (pool.AvgPool(APART, (0, 0), True, 0), (LARGE,)),
     (unpool.MaxUnpool(9), (real(3, 4), np.array([[0, 2, 5, 8], [1, 0, 7, 3], [6, 4, 2, 8]]))),
     # A repeated label, a sequence shorter than the rest, and one with too few steps, whose loss is infinite.
-    (
-        alignment.CtcLoss(0),
-        (
-            np.log(RANDOM.dirichlet(np.ones(5), (6, 3))),
-            np.array([[1, 1, 3], [4, 2, 0], [2, 3, 1]]),
-            np.array([6, 4, 2]),
-            np.array([3, 2, 3]),
-        ),
-    ),
+    *((alignment.CtcLoss(0, finite), ALIGNED) for finite in (False, True)),
+    *((alignment.CtcLossAdjoint(0, finite), (real(3), *ALIGNED)) for finite in (False, True)),
+    (bags.Embedding(2, True), (real(4, 3), np.array([[0, 2], [3, 0]]))),
+    *((bags.BagSum(2, mean, True), (real(4, 3), *BAGS)) for mean in (False, True)),
+    (bags.BagSum(bags.NONE, False, False), (real(4, 3), *BAGS, real(5))),
+    (bags.BagSumAdjoint(2, 4), (real(3, 3), *BAGS, real(5))),
+    (bags.BagPlaces(2), (real(4, 3), *BAGS)),
+    (bags.BagMax(2), (real(4, 3), *BAGS)),
     (normal.RunningStatistic(0.1, "mean"), (real(4), X)),
     (normal.RunningStatistic(None, "var"), (real(4), X, np.array(0.3))),
     (recurrent.LstmCell(), (real(3, 16), real(3, 4))),

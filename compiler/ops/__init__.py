@@ -2,6 +2,7 @@
 
 from retrograd.compiler.ops import (
     alignment,
+    bags,
     bessel,
     composite,
     contract,
@@ -41,6 +42,7 @@ from retrograd.compiler.ops import (
 
 __all__ = [
     "alignment",
+    "bags",
     "bessel",
     "composite",
     "contract",

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ShapeError
-from retrograd.compiler.ir.graph import Type, Value, apply, register
+from retrograd.compiler.errors import ShapeError, mirrored
+from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.index import take_along
 from retrograd.compiler.ops.iota import iota_like
@@ -33,12 +33,36 @@ class CtcLoss(Composite):
 
     name = "ctc_loss"
     blank: int
+    finite: bool
+    """Whether the derivative of what is infinite is 0, not NaN."""
 
     def infer(self, *types: Type) -> Type:
         x = types[0]
         if not x.shape[0]:
             raise ShapeError(f"ctc_loss of log-probabilities {x}", "there is no step to read a label at")
         return x.with_shape((x.shape[1],))
+
+    def inspect(self, *arrays: Array) -> None:
+        x, targets, steps, lengths = arrays
+        if steps.max(initial=0) > x.shape[0]:
+            raise ShapeError(
+                mirrored(
+                    f"Expected input_lengths to have value at most {x.shape[0]}, but got value {steps.max()} "
+                    "(while checking arguments for ctc_loss_allocate_outputs)"
+                )
+            )
+        if lengths.max(initial=0) > targets.shape[1]:
+            raise ShapeError(
+                mirrored(
+                    f"Expected tensor to have size at least {lengths.max()} at dimension 1, but got size "
+                    f"{targets.shape[1]} for argument #2 'targets' (while checking arguments for "
+                    "ctc_loss_allocate_outputs)"
+                )
+            )
+
+    def admits(self, *values: Value) -> Value:
+        x, targets, steps, lengths = values
+        return rows.logical_and(rows.le(steps, x.shape[0]), rows.le(lengths, targets.shape[1]))
 
     def formula(self, *values: Value) -> Value:
         x, targets, steps, lengths = values
@@ -56,16 +80,31 @@ class CtcLoss(Composite):
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
-        """By the logits whose log-softmax the operand is, as PyTorch has it: `p` less what the formula gives.
-        Through a log-softmax it is the same, for there multiples of `p` cancel."""
-        x, _, steps, _ = inputs
-        (found, *_) = super().adjoint(cotangent, out, inputs, (True, False, False, False))
+        return [apply(CtcLossAdjoint(self.blank, self.finite), cotangent, *inputs), None, None, None]
+
+
+@register
+@record
+class CtcLossAdjoint(Composite):
+    """Of cotangent and operands: by the logits whose log-softmax the first is, as PyTorch has it,
+    `p` less what the formula gives. Through a log-softmax it is the same, for there multiples of `p` cancel.
+    """
+
+    name = "ctc_loss_adjoint"
+    blank: int
+    finite: bool
+
+    def formula(self, *values: Value) -> Value:
+        cotangent, x, targets, steps, lengths = values
+        op, inputs = CtcLoss(self.blank, False), (x, targets, steps, lengths)
+        out = op.formula(*inputs)
+        (found, *_) = Composite.adjoint(op, cotangent, out, inputs, (True, False, False, False))
         assert found is not None
         each = unsqueeze(unsqueeze(cotangent, [1]), [0])
         endless = unsqueeze(unsqueeze(rows.isinf(out), [1]), [0])
         counts = rows.lt(iota_like(x, 0), unsqueeze(unsqueeze(steps, [1]), [0]))
-        whole = rows.where(endless, float("nan"), rows.exp(x) * each + found)
-        return [rows.where(counts, whole, 0.0), None, None, None]
+        whole = rows.where(endless, 0.0 if self.finite else float("nan"), rows.exp(x) * each + found)
+        return rows.where(counts, whole, 0.0)
 
 
 def _with_blanks(targets: Value, blank: int) -> Value:
@@ -118,5 +157,5 @@ def _read(state: Value, steps: Value, lengths: Value, width: int) -> Value:
     return rows.where(rows.lt(found, NEVER / 2), float("inf"), -found)
 
 
-def ctc_loss(x: Value, targets: Value, steps: Value, lengths: Value, blank: int) -> Value:
-    return apply(CtcLoss(blank), x, targets, steps, lengths)
+def ctc_loss(x: Value, targets: Value, steps: Value, lengths: Value, blank: int, finite: bool) -> Value:
+    return apply(CtcLoss(blank, finite), x, targets, steps, lengths)

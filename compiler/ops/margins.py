@@ -7,10 +7,14 @@ as in `losses`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array, Type, Value, register
-from retrograd.compiler.ops.index import take, take_along
+from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
+from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.index import put_along_add, take, take_along
 from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.losses import Loss
 from retrograd.compiler.ops.reduce import any_, sum_
@@ -69,13 +73,30 @@ class MultiMarginLoss(Loss):
         return mean(rows.where(others, each, 0.0), [last])
 
 
+# ---- several target classes --------------------------------------------------------------------------------
+
+
 @register
 @record
 class MultilabelMarginLoss(Loss):
-    """`max(0, 1 - (x[k] - x[j]))` over the target's classes k, up to its first -1, and all other classes j,
-    divided by the number of classes."""
+    """`multilabel_margins`, reduced."""
 
     name = "multilabel_margin_loss"
+
+    def pointwise(self, *values: Value) -> Value:
+        x, target = values
+        shape = (prod(x.shape[:-1]), x.shape[-1])
+        each = apply(MultilabelMargins(), reshape(x, shape), reshape(target, shape))
+        return reshape(each, x.shape[:-1])
+
+
+@register
+@record
+class MultilabelMargins(Composite):
+    """`max(0, 1 - (x[k] - x[j]))` over the target's classes k, up to its first -1, and all other classes j,
+    divided by the number of classes: `[N, C]` twice to `[N]`. NaN costs nothing."""
+
+    name = "multilabel_margins"
 
     def inspect(self, *arrays: Array) -> None:
         if not self.admits(*arrays).all():
@@ -83,19 +104,50 @@ class MultilabelMarginLoss(Loss):
 
     def admits(self, *values: Value) -> Value:
         x, target = values
-        return rows.logical_and(rows.ge(target, -1), rows.lt(target, x.shape[-1]))
+        return rows.logical_and(rows.ge(target, -1), rows.lt(target, x.shape[1]))
 
-    def pointwise(self, *values: Value) -> Value:
+    def formula(self, *values: Value) -> Value:
         x, target = values
-        last = len(x.shape) - 1
-        ended = cumsum(cast(rows.lt(target, 0), dtypes.int64), last)
-        counts = rows.eq(ended, 0)
-        chosen = rows.where(counts, target, 0)
-        counted = unsqueeze(counts, [last + 1])
-        classes = iota_like(unsqueeze(x, [last]), last + 1)
-        own = rows.logical_and(rows.eq(unsqueeze(chosen, [last + 1]), classes), counted)
-        others = rows.logical_not(any_(own, [last]))
-        far = 1.0 - (unsqueeze(take_along(x, chosen, last), [last + 1]) - unsqueeze(x, [last]))
-        pairs = rows.logical_and(counted, unsqueeze(others, [last]))
-        each = rows.where(pairs, rows.clamp_min(far, 0.0), 0.0)
-        return sum_(each, [last, last + 1]) * (1.0 / x.shape[last])
+        _, cost, far = _pairs(x, target)
+        return sum_(rows.where(cost, far, 0.0), [1, 2]) * (1.0 / x.shape[1])
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [apply(MultilabelMarginsAdjoint(), cotangent, *inputs), None]
+
+
+@register
+@record
+class MultilabelMarginsAdjoint(Composite):
+    """For each pair that costs something, the cotangent `[N]` of its row: added to the other class, taken
+    from the target's; over the number of classes."""
+
+    name = "multilabel_margins_adjoint"
+
+    def formula(self, *values: Value) -> Value:
+        cotangent, x, target = values
+        chosen, cost, _ = _pairs(x, target)
+        counts = cast(cost, dtypes.of(x))
+        found = sum_(counts, [1]) - put_along_add(sum_(counts, [2]), chosen, 1, x.shape[1])
+        return found * unsqueeze(cotangent * (1.0 / x.shape[1]), [1])
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        given, x, target = inputs
+        each = apply(MultilabelMarginsAdjoint(), given * 0.0 + 1.0, x, target)
+        return [sum_(cotangent * each, [1]), None, None]
+
+
+def _pairs(x: Value, target: Value) -> tuple[Value, Value, Value]:
+    """The target's classes, 0 after the first -1, `[N, K]`; which of their pairs with other classes cost
+    something, and how much, `[N, K, C]`."""
+    counts = rows.eq(cumsum(cast(rows.lt(target, 0), dtypes.int64), 1), 0)
+    chosen = rows.where(counts, target, 0)
+    counted = unsqueeze(counts, [2])
+    classes = iota_like(unsqueeze(x, [1]), 2)
+    own = rows.logical_and(rows.eq(unsqueeze(chosen, [2]), classes), counted)
+    others = unsqueeze(rows.logical_not(any_(own, [1])), [1])
+    far = 1.0 - (unsqueeze(take_along(x, chosen, 1), [2]) - unsqueeze(x, [1]))
+    return chosen, rows.logical_and(rows.logical_and(counted, others), rows.gt(far, 0.0)), far

@@ -31,6 +31,7 @@ from retrograd.runtime.native.host import host
 from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.program import NativeProgram
 from retrograd.runtime.native.small.kernels import is_own
+from retrograd.runtime.native.small.steps import OWN
 
 Compute = Callable[..., Any]
 
@@ -79,6 +80,8 @@ def choosing(row: Elementwise, compute: Compute) -> Compute:
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     """The op's value for operands of these types."""
     match op:
+        case _ if type(op) in OWN:
+            return None
         case Composite():
             graph = expansion(op, types)
         case Elementwise() if isinstance(op.numpy, np.ufunc) or is_own(op):
@@ -158,7 +161,7 @@ def _pays(inputs: Iterable[Node], outputs: Sequence[Node]) -> bool:
     if any(node.dtype.is_half for node in (*inputs, *outputs)):
         return False
     nodes = list(_primitive(order(outputs)))
-    if any(isinstance(n.op, Argsort) for n in nodes):
+    if any(isinstance(n.op, Argsort) or type(n.op) in OWN for n in nodes):
         return False
     windowed = any(isinstance(n.op, Window | Unwindow) for n in nodes)
     products = [[i.type for i in n.inputs] for n in nodes if isinstance(n.op, Dot)]
@@ -167,9 +170,9 @@ def _pays(inputs: Iterable[Node], outputs: Sequence[Node]) -> bool:
 
 
 def _primitive(nodes: Iterable[Node]) -> Iterator[Node]:
-    """The nodes, those of formulas in place of composites."""
+    """The nodes, those of formulas in place of composites, unless these have kernels of their own."""
     for node in nodes:
-        if isinstance(node.op, Composite):
+        if isinstance(node.op, Composite) and type(node.op) not in OWN:
             yield from _primitive(expansion(node.op, tuple(i.type for i in node.inputs)).nodes)
         else:
             yield node

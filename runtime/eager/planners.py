@@ -5,11 +5,11 @@ In flow and out as in `plans.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from retrograd.compiler.errors import RetrogradError
-from retrograd.compiler.ir.graph import Node, order
+from retrograd.compiler.ir.graph import Builder, Node, order
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.axes import origins, probe, rearranged
 from retrograd.runtime.eager.plans import (
@@ -58,20 +58,18 @@ def results_and_updates(
     f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str
 ) -> Plan | None:
     """As `steps`, and as `updates` of what the function writes into its operands without a history, if any.
-    The result must not depend on what is written over."""
+    The result is made of what is written, not of what was there."""
     found = _writing(f, args, kwargs)
     if found is None or not found[3]:
         return None if found is None else steps(f, args, kwargs, shown)
     out, itself, trace, written = found
-    inputs = trace.builder.inputs
     if itself or not isinstance(out, Tensor) or not isinstance(out._value, Node) or trace.detached:
         return None
-    below = order([out._value])
-    if out._value in written.values() or any(inputs[k] in node.inputs for node in below for k in written):
+    changed, node = _after(trace.builder.inputs, out._value, written)
+    if node is None or node in changed:
         return None
-    named = of_graph(shown, args, kwargs, inputs, [out._value])
-    result = taking(inputs, out, [out._value], named)
-    whole = again(f, args, kwargs)
+    result = taking(changed, out, [node], of_graph(shown, args, kwargs, changed, [node]))
+    whole, inputs = again(f, args, kwargs), trace.builder.inputs
     update = calls.update(
         arrays_of(inputs, [*written.values()]), len(inputs), [*written], True, lambda *_: None, apart=True
     )
@@ -80,6 +78,22 @@ def results_and_updates(
         return whole(*operands) if update(*operands) is None else result(*operands)
 
     return both
+
+
+def _after(
+    inputs: Sequence[Node], output: Node, written: Mapping[int, Node]
+) -> tuple[list[Node], Node | None]:
+    """The operands as they are when they have been written into, and the output as a node of these; None
+    where it needs what was there before."""
+    builder = Builder()
+    changed = [builder.input(f"x{k}", x.type) for k, x in enumerate(inputs)]
+    known = {x: new for k, (x, new) in enumerate(zip(inputs, changed)) if k not in written}
+    known |= {node: changed[k] for k, node in written.items()}
+    with builder.at(None):
+        for node in order([output]):
+            if node not in known and all(x in known for x in node.inputs):
+                known[node] = builder.node(node.op, *[known[x] for x in node.inputs])
+    return changed, known.get(output)
 
 
 def steps_or_updates(

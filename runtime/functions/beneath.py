@@ -13,16 +13,15 @@ from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
-from retrograd.compiler.ops import extremum
+from retrograd.compiler.ops import bags, extremum
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions import embedding, layer
 from retrograd.runtime.functions.creation import zeros
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, public
 from retrograd.runtime.functions.rows import APPLY
-from retrograd.runtime.functions.statistics import norm, var_mean
+from retrograd.runtime.functions.statistics import var_mean
 from retrograd.runtime.tensor import Tensor
 
 Three = tuple[Tensor, Tensor, Tensor]
@@ -171,18 +170,17 @@ def affine_grid_generator(theta: Tensor, size: Sequence[int], align_corners: boo
 # ---- rows by their number ----------------------------------------------------------------------------------
 
 
-@public("embedding_renorm_")
+@public("embedding_renorm_", replay="updates")
 def embedding_renorm_(input: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
     """Those of the rows that are named scaled down, in place, whose norm is above `max_norm`."""
-    size = norm(input, norm_type, 1, True)
-    long = rows.logical_and(rows.gt(size, max_norm), rows.gt(embedding.times_read(input, indices), 0.0))
-    return assign(input, rows.where(long, input * (max_norm / (size + 1e-7)), input))
+    embedding.hold(input, indices, max_norm, norm_type)
+    return input
 
 
 _BAGS = ("sum", "mean", "max")
 
 
-@public("embedding_bag")
+@public("embedding_bag", replay=True)
 def embedding_bag(
     weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: bool = False, mode: int = 0,
     sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
@@ -198,7 +196,8 @@ def embedding_bag(
         padding_idx=padding_idx,
     )  # fmt: skip
     count = found.shape[0]
-    bag, _ = embedding.bags(indices, offsets, include_last_offset)
+    starts = embedding.starts_of(indices, offsets, include_last_offset)
+    bag = bags.bag_of_each(indices, starts)
     if mode == 0:  # PyTorch works out the bags where it has no quick way
         none = zeros(count, dtype=indices.dtype)
         asked = padding_idx is not None or weight.dtype is dtypes.float64

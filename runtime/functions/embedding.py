@@ -19,24 +19,21 @@ from retrograd.compiler.errors import (
     ShapeError,
     mirrored,
 )
+from retrograd.compiler.ops import bags
 from retrograd.compiler.ops import index as places
-from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.demands import places as within
-from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.withheld import withheld
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.functions.gathering import as_index
-from retrograd.runtime.functions.public import checkable, functional
-from retrograd.runtime.functions.sorting import searchsorted
+from retrograd.runtime.functions.public import functional
 from retrograd.runtime.functions.statistics import norm
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.names import legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 
-@functional("embedding", top=True, replay=True)
+@functional("embedding", top=True, replay="results and updates")
 def embedding(
     input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
     norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
@@ -47,12 +44,8 @@ def embedding(
             f"embedding of a weight of shape {list(weight.shape)}", mirrored("'weight' must be 2-D")
         )
     index = within(_index(input, "embedding", "indices"), "rows", 0, weight.shape[0])
-    _hold(weight, index, max_norm, norm_type)
-    found = _rows(weight, index, scale_grad_by_freq)
-    if padding_idx is None:
-        return found
-    padding = rows.eq(index, _padding(padding_idx, weight, "embedding"))
-    return withheld(found, moves.unsqueeze(padding, [index.ndim]))
+    hold(weight, index, max_norm, norm_type)
+    return bags.embedding(weight, index, _padding(padding_idx, weight, "embedding"), scale_grad_by_freq)
 
 
 def _index(index: Tensor, name: str, argument: str) -> Tensor:
@@ -66,7 +59,9 @@ def _index(index: Tensor, name: str, argument: str) -> Tensor:
     return as_index(index, name)
 
 
-def _padding(padding_idx: int, weight: Tensor, name: str) -> int:
+def _padding(padding_idx: int | None, weight: Tensor, name: str) -> int:
+    if padding_idx is None:
+        return bags.NONE
     count = weight.shape[0]
     if not -count <= padding_idx < count:
         if name == "embedding":
@@ -78,32 +73,20 @@ def _padding(padding_idx: int, weight: Tensor, name: str) -> int:
     return padding_idx % count
 
 
-def _hold(weight: Tensor, index: Tensor, max_norm: float | None, norm_type: float) -> None:
-    """Scale down, in place, those of the rows that are read whose norm is above `max_norm`."""
+def hold(weight: Tensor, index: Tensor, max_norm: float | None, norm_type: float) -> None:
+    """Scale down, in place, those of the rows that are read whose norm is above `max_norm`. A row that is
+    read twice is written twice, the same."""
     if max_norm is None:
         return
     with no_grad():
-        size = norm(weight.detach(), norm_type, 1, True)
-        long = rows.logical_and(rows.gt(size, max_norm), rows.gt(times_read(weight, index), 0.0))
-        assign(weight, rows.where(long, weight.detach() * (max_norm / (size + 1e-7)), weight.detach()))
+        flat = moves.reshape(index, (index.numel(),))
+        found = places.take(weight, flat, 0)
+        size = norm(found, norm_type, 1, True)
+        held = rows.where(rows.gt(size, max_norm), found * (max_norm / (size + 1e-7)), found)
+        assign(weight, places.put(weight, flat, held))
 
 
-def times_read(weight: Tensor, index: Tensor) -> Tensor:
-    """How often each row is read: `[rows, 1]`."""
-    ones = moves.cast(moves.unsqueeze(rows.eq(index, index), [index.ndim]), weight.dtype)
-    return places.put_add(ones, index, 0, weight.shape[0])
-
-
-def _rows(weight: Tensor, index: Tensor, by_frequency: bool) -> Tensor:
-    """The rows; `by_frequency` divides their gradients by how often each is read."""
-    found = places.take(weight, index, 0)
-    if not by_frequency:
-        return found
-    share = 1.0 / places.take(times_read(weight.detach(), index), index, 0)
-    return found.detach() + (found - found.detach()) * share
-
-
-@functional("embedding_bag", shown="EmbeddingBagBackward0", replay=True)
+@functional("embedding_bag", shown="EmbeddingBagBackward0", replay="results and updates")
 def embedding_bag(
     input: Tensor, weight: Tensor, offsets: Tensor | None = None, max_norm: float | None = None,
     norm_type: float = 2, scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
@@ -133,14 +116,15 @@ def embedding_bag(
             )
         )
     index = moves.reshape(_index(input, "embedding_bag", "indices"), (input.numel(),))
-    index = within(index, "bags", 0, weight.shape[0])
-    bag, count = bags(input, offsets, include_last_offset)
-    _hold(weight, index, max_norm, norm_type)
-    found = _rows(weight, index, scale_grad_by_freq)
-    kept = None if padding_idx is None else rows.ne(index, _padding(padding_idx, weight, "embedding_bag"))
-    if per_sample_weights is not None:
-        found = found * moves.reshape(per_sample_weights, (input.numel(), 1))
-    return _gathered(found, kept, bag, count, mode)
+    index = moves.cast(index, dtypes.int64)
+    starts = starts_of(input, offsets, include_last_offset)
+    hold(weight, index, max_norm, norm_type)
+    padding = _padding(padding_idx, weight, "embedding_bag")
+    if mode == "max":
+        return bags.bag_max(weight, index, starts, padding)
+    scales = [] if per_sample_weights is None else [moves.reshape(per_sample_weights, (input.numel(),))]
+    mean, shared = mode == "mean", scale_grad_by_freq
+    return bags.bag_sum(weight, index, starts, *scales, padding=padding, mean=mean, shared=shared)
 
 
 def _in_order(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,8 +134,8 @@ def _in_order(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-def bags(input: Tensor, offsets: Tensor | None, ended: bool) -> tuple[Tensor, int]:
-    """In which bag each index is, and how many bags there are."""
+def starts_of(input: Tensor, offsets: Tensor | None, ended: bool) -> Tensor:
+    """Where among the indices each bag starts."""
     if input.ndim == 2:
         if offsets is not None:
             raise ArgumentError(
@@ -160,7 +144,7 @@ def bags(input: Tensor, offsets: Tensor | None, ended: bool) -> tuple[Tensor, in
                     f"fixed length sequences. However, found offsets of type {_TENSOR}"
                 )
             )
-        return moves.reshape(iota_like(input, 0), (input.numel(),)), input.shape[0]
+        return new(np.arange(input.shape[0]) * input.shape[1], input)
     if input.ndim != 1:
         raise ArgumentError(
             mirrored(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
@@ -169,66 +153,8 @@ def bags(input: Tensor, offsets: Tensor | None, ended: bool) -> tuple[Tensor, in
         raise ArgumentError(mirrored("offsets has to be a 1D Tensor but got None"))
     if offsets.ndim != 1:
         raise ArgumentError(mirrored("offsets has to be a 1D Tensor"))
-    _check_offsets(offsets, input.shape[0])
     starts = moves.narrow(offsets, 0, 0, offsets.shape[0] - 1) if ended else offsets
-    return searchsorted(starts, iota_like(input, 0), right=True) - 1, starts.shape[0]
+    return moves.cast(starts, dtypes.int64)
 
 
 _TENSOR = "<class 'torch.Tensor'>"
-
-
-def _check_offsets(offsets: Tensor, length: int) -> None:
-    array = checkable(offsets)
-    if array is None or not array.size:
-        return
-    if array[0] != 0:
-        raise ShapeError(
-            mirrored(
-                "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from "
-                f"position 0. However, got {array[0]}"
-            )
-        )
-    if array[-1] > length:
-        raise ShapeError(
-            mirrored(
-                f"offsets[-1] can not be greater than input's length {length} but got offsets[-1] of "
-                f"{array[-1]}"
-            )
-        )
-
-
-def _gathered(found: Tensor, kept: Tensor | None, bag: Tensor, count: int, mode: str) -> Tensor:
-    """The rows of each bag together."""
-    if mode == "max":
-        return _greatest(found, kept, bag, count)
-    if kept is not None:
-        found = rows.where(moves.unsqueeze(kept, [1]), found, 0.0)
-    total = places.put_add(found, bag, 0, count)
-    if mode == "sum":
-        return total
-    each = rows.eq(bag, bag) if kept is None else kept
-    members = places.put_add(moves.unsqueeze(moves.cast(each, found.dtype), [1]), bag, 0, count)
-    return total / rows.maximum(members, 1.0)
-
-
-def _greatest(found: Tensor, kept: Tensor | None, bag: Tensor, count: int) -> Tensor:
-    """The greatest of each bag and column, of equal ones the first, which alone has a gradient."""
-    shown = found.detach()
-    if kept is not None:
-        shown = rows.where(moves.unsqueeze(kept, [1]), shown, float("-inf"))
-    length, width = found.shape
-    member = moves.unsqueeze(rows.eq(moves.unsqueeze(bag, [0]), _counting(bag, count)), [2])
-    table = rows.where(member, moves.unsqueeze(shown, [0]), float("-inf"))
-    if kept is None:
-        anything = reduce.any_(member, (1,))
-    else:
-        anything = reduce.any_(rows.logical_and(member, moves.reshape(kept, (1, length, 1))), (1,))
-    if not length:
-        return moves.expand(new(np.zeros((), found.dtype.numpy), found), (count, width))
-    first = table.argmax(1)
-    return rows.where(anything, places.take_along(found, first, 0), 0.0)
-
-
-def _counting(like: Tensor, count: int) -> Tensor:
-    """0, 1, 2, … as a column."""
-    return moves.unsqueeze(iota_like(moves.expand(moves.narrow(like, 0, 0, 1), (count,)), 0), [1])

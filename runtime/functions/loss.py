@@ -17,6 +17,7 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ops import alignment, losses
 from retrograd.compiler.ops import cross_entropy as classes
 from retrograd.compiler.ops import shape as moves
+from retrograd.runtime.eager.replay import replayed
 from retrograd.runtime.functions.public import functional, known, promoted
 from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.functions.statistics import mean
@@ -317,7 +318,7 @@ def multilabel_soft_margin_loss(
     return reduced(mean(each if weight is None else each * weight, -1), reduction)
 
 
-@functional("ctc_loss", top=True)
+@functional("ctc_loss", top=True, replay=True)
 def ctc_loss(
     log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int = 0,
     reduction: str = "mean", zero_infinity: bool = False,
@@ -326,7 +327,7 @@ def ctc_loss(
     the lengths of the targets first. Targets are `[N, S]`, or of all samples one after the other.
     """
     x = log_probs if log_probs.ndim == 3 else log_probs.unsqueeze(1)
-    count, n, classes_ = x.shape
+    _, n, classes_ = x.shape
     steps, lengths = (_lengths(v, x) for v in (input_lengths, target_lengths))
     if not 0 <= blank < classes_:
         raise ShapeError(mirrored("blank must be in label range"))
@@ -334,20 +335,20 @@ def ctc_loss(
         if v.numel() != n:
             raise ShapeError(mirrored(f"{name} must be of size batch_size"))
     table = _target_table(targets, lengths, n, log_probs.ndim == 2)
-    array = known(steps)
-    if array is not None and array.size and array.max() > count:
-        raise ShapeError(
-            mirrored(
-                f"Expected input_lengths to have value at most {count}, but got value {array.max()} (while "
-                "checking arguments for ctc_loss_allocate_outputs)"
-            )
-        )
-    each = alignment.ctc_loss(x, table, steps, lengths, blank)
+    return _of_table(x, table, steps, lengths, blank, zero_infinity, reduction, log_probs.ndim == 3)
+
+
+@replayed
+def _of_table(
+    x: Tensor, table: Tensor, steps: Tensor, lengths: Tensor, blank: int, zero_infinity: bool, reduction: str,
+    batched: bool,
+) -> Tensor:  # fmt: skip
+    each = alignment.ctc_loss(x, table, steps, lengths, blank, zero_infinity)
     if zero_infinity:
         each = where(APPLY["isinf"](each), 0.0, each)
     if reduction == "mean":
         return mean(each / moves.cast(APPLY["maximum"](lengths, 1), each.dtype))
-    return reduced(each if log_probs.ndim == 3 else each.squeeze(0), reduction)
+    return reduced(each if batched else each.squeeze(0), reduction)
 
 
 def _lengths(given: Any, x: Tensor) -> Tensor:
@@ -367,15 +368,6 @@ def _target_table(targets: Tensor, lengths: Tensor, n: int, alone: bool) -> Tens
                 mirrored(
                     f"Expected tensor to have size {n} at dimension 0, but got size {table.shape[0]} for "
                     "argument #2 'targets' (while checking arguments for ctc_loss_allocate_outputs)"
-                )
-            )
-        array = known(lengths)
-        if array is not None and array.size and array.max() > table.shape[1]:
-            raise ShapeError(
-                mirrored(
-                    f"Expected tensor to have size at least {array.max()} at dimension 1, but got size "
-                    f"{table.shape[1]} for argument #2 'targets' (while checking arguments for "
-                    "ctc_loss_allocate_outputs)"
                 )
             )
         return table

@@ -136,7 +136,8 @@ def update(
     compute: Function, arity: int, targets: Sequence[int], itself: bool, slow: Function, apart: bool = False
 ) -> Function:
     """A function of Tensors that writes the arrays of the list that `compute` gives into those at `targets`,
-    where nothing is recorded, or `apart` from what is; it gives its first operand back, or None."""
+    where nothing is recorded, or `apart` from what is, as under `no_grad`; it gives its first operand back,
+    or None."""
     bits = sum(1 << k for k in targets)
     return _of_list(
         "retrograd_update", compute, arity, slow, targets=bits, answer=int(itself), apart=int(apart)

@@ -37,7 +37,7 @@ from retrograd.runtime.native.objects import (
 @native
 def listed(step: Step, values: Array[NdArray], mask: int) -> List | None:
     """The list for a call's operands, a new reference; null where Python shall do it."""
-    if is_recorded(mask if step.apart == 0 else mask & step.targets):
+    if step.apart == 0 and is_recorded(mask):
         return None
     return cast(List | None, quietly(step.compute, values, step.arity))
 

@@ -67,7 +67,7 @@ class Step(Called):
     targets: int
     """Operands that are written to, a bit for each."""
     apart: int
-    """Whether they are without a history, whatever the other operands have."""
+    """Whether no change is recorded, whatever history the operands have."""
     answer: Object | None
     """What makes a result of several, or whether there is one."""
     tracked: int

@@ -259,6 +259,19 @@ _ELIMINATION: dict[str, Callable[..., int]] = {
 }  # fmt: skip
 
 
+def of_function(name: str, function: Callable[..., int], dtype: DType, inside: Sequence[str]) -> int:
+    """A function of arrays and sizes for such elements, and vectors of them, in which these functions are."""
+    kind = KINDS[dtype]
+    lanes = _lanes_of([kind])
+    bound = {"A": _HELD[kind], "VA": Vector.of(_HELD[kind], lanes), "LANES": lanes}
+
+    def written() -> list[Callable[..., int]]:
+        functions = {each: _codes().function(each) for each in inside}
+        return [instance(function, "kernel", **bound, **functions)]
+
+    return _native(f"{name} {kind}", written).address("kernel")
+
+
 def _of_elements(name: str, function: Callable[..., int], dtype: DType, **bound: Any) -> int:
     """A kernel for elements of a dtype."""
     made = instance(function, "kernel", T=Byte if dtype is dtypes.bool_ else _HELD[KINDS[dtype]], **bound)

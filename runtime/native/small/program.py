@@ -25,9 +25,9 @@ from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Pad
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.runtime.native.layout import layout
-from retrograd.runtime.native.small import kernels, one_pass, solving
+from retrograd.runtime.native.small import kernels, one_pass, own, solving
 from retrograd.runtime.native.small.entry import MOST_ARRAYS
-from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, Steps, is_small
+from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, Steps, has_kernels, is_small
 
 
 @cache
@@ -92,7 +92,7 @@ def _is_taken(op: Op) -> bool:
 _IN_SEVERAL_PASSES = (Composite, Scan, Dot, Pad, Undiagonal, Put, PutAdd, PutAlongAdd, *solving.SOLVED)
 
 
-_OF_MANY: tuple[type[Op], ...] = (Elementwise, *solving.SOLVED)
+_OF_MANY: tuple[type[Op], ...] = (Elementwise, *solving.SOLVED, *own.WRITERS)
 """Those that it is worth for many elements, too."""
 
 
@@ -111,6 +111,8 @@ def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
 @lru_cache(maxsize=4096)
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     """The value of such an op of operands of these types."""
+    if type(op) in own.WRITERS:
+        return _own(op, types)
     many = isinstance(op, Elementwise) and not any(t.dtype.is_half for t in types)
     if not _is_taken(op) or not available():
         return None
@@ -121,6 +123,20 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
         inputs = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
         out = builder.node(op, *inputs)
     return function_to_one(inputs, out, op.evaluate)
+
+
+def _own(op: Op, types: Sequence[Type]) -> Compute | None:
+    """An op with a kernel of its own."""
+    if not available() or not all(map(has_kernels, types)):
+        return None
+    builder = Builder()
+    with builder.at(None):
+        inputs = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
+        out = builder.node(op, *inputs)
+    try:
+        return Steps(inputs, [out], small=False).callable([], op.evaluate)
+    except kernels.NoKernel:
+        return None
 
 
 def _function(

@@ -57,7 +57,12 @@ SCRATCH = np.zeros(1 << 21, np.uint8)
 
 def is_small(type_: Type) -> bool:
     """Whether it may be a value of a small graph: of few elements, but of some."""
-    return 0 < type_.size <= MOST_ELEMENTS and type_.ndim <= MOST_AXES and type_.dtype in kernels.KINDS
+    return type_.size <= MOST_ELEMENTS and has_kernels(type_)
+
+
+def has_kernels(type_: Type) -> bool:
+    """Whether there may be a kernel for such a value: of some elements."""
+    return type_.size > 0 and type_.ndim <= MOST_AXES and type_.dtype in kernels.KINDS
 
 
 def _followed(outputs: Sequence[Node]) -> Iterator[Node]:
@@ -75,10 +80,17 @@ FURTHER: dict[type[Op], Callable[..., None]] = {}
 `solving.py`."""
 
 
-class Steps:
-    """The steps of a graph, while they are written."""
+OWN: dict[type[Op], Callable[..., None]] = {}
+"""The same of ops whose kernels are for arrays of any size, and look at elements as `inspect` does: those of
+`own.py`."""
 
-    def __init__(self, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
+
+class Steps:
+    """The steps of a graph, while they are written: of a small one, or of one of any size that is an op with
+    a kernel of its own."""
+
+    def __init__(self, inputs: Sequence[Node], outputs: Sequence[Node], small: bool = True) -> None:
+        self._fits = is_small if small else has_kernels
         self.words: list[int] = []
         self.kept: list[Array] = []
         """Arrays whose memory the steps read or write: constants, and what values are laid out as."""
@@ -88,8 +100,8 @@ class Steps:
         self._known: dict[tuple[Any, ...], Array] = {}
         self._inputs, self._outputs = inputs, outputs
         self._followed = set(_followed(outputs))
-        self._copies = [self.scratch(node.type) for node in inputs]
         self._values: dict[Node, Array] = {node: self._based(node.type) for node in inputs}
+        self._copies = [self.scratch(node.type) if small else self._values[node] for node in inputs]
         self._results = [self._based(node.type) for node in outputs]
         self._read: set[int] = set()
         self._waiting = dict(zip(outputs, self._results))
@@ -155,8 +167,12 @@ class Steps:
         return known
 
     def _applied(self, op: Op, type_: Type, operands: list[Array], result: Array | None) -> Array:
-        if not is_small(type_):
+        if not self._fits(type_):
             raise kernels.NoKernel
+        if type(op) in OWN:
+            out = self.scratch(type_) if result is None else result
+            OWN[type(op)](self, op, out, *operands)
+            return out
         match op:
             case Constant() | Iota() | IotaLike():
                 return self.constant(np.asarray(op.evaluate(*operands)))
@@ -262,23 +278,23 @@ class Steps:
         return result
 
     def _gather(self, op: Take | TakeAlong, out: Array, x: Array, index: Array) -> None:
-        arrays = [out, self.in_order(x), self._wide(index)]
+        arrays = [out, self.in_order(x), self.wide(index)]
         alone = isinstance(op, Take)
         self.step(kernels.gathering(x.itemsize), arrays, _indexed(x.shape, op.axis, index, alone))
 
     def _scatter_sums(self, op: PutAdd | PutAlongAdd, out: Array, values: Array, index: Array) -> None:
         self.copy(np.broadcast_to(self.constant(np.zeros((), out.dtype)), out.shape), out)
-        arrays = [out, self.in_order(values), self._wide(index)]
+        arrays = [out, self.in_order(values), self.wide(index)]
         alone = isinstance(op, PutAdd)
         self.step(kernels.of_summing(_dtype(out)), arrays, _indexed(out.shape, op.axis, index, alone))
 
     def _scatter(self, out: Array, x: Array, index: Array, values: Array) -> None:
         self.copy(x, out)
         chosen = np.broadcast_to(values, (*index.shape, *x.shape[1:]))
-        arrays = [out, self.in_order(chosen), self._wide(index)]
+        arrays = [out, self.in_order(chosen), self.wide(index)]
         self.step(kernels.scattering(out.itemsize), arrays, _indexed(x.shape, 0, index, True))
 
-    def _wide(self, index: Array) -> Array:
+    def wide(self, index: Array) -> Array:
         """The index as the kernels take it."""
         if index.dtype == np.int64:
             return self.in_order(index)

@@ -1,0 +1,127 @@
+"""Ops with a kernel of their own, for arrays of any size: what formulas would do in many passes, or with far
+more memory.
+
+In flow the steps of a graph while they are written (`steps.py`), the op, and where its result and operands
+lie; out flows one step. The kernels are in `aligning.py`, `margins.py` and `bags.py`. A further op is an
+entry of `WRITERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
+from retrograd.compiler.ir.graph import Array, Op, Type
+from retrograd.compiler.ops.alignment import CtcLoss, CtcLossAdjoint
+from retrograd.compiler.ops.bags import BagPlaces, BagSum, BagSumAdjoint
+from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
+from retrograd.runtime.native.small import aligning, bags, kernels, margins
+from retrograd.runtime.native.small.steps import OWN, Steps
+
+_FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
+    "ctc": (aligning.forward, ("exp", "log")),
+    "ctc adjoint": (aligning.backward, ("exp", "log")),
+    "bag sum": (bags.sum_up, ()),
+    "bag sum adjoint": (bags.return_sums, ()),
+    "bag places": (bags.places, ()),
+    "multilabel": (margins.multilabel, ()),
+    "multilabel adjoint": (margins.multilabel_adjoint, ()),
+}
+"""The kernels, and the functions of vectors in them."""
+
+
+@cache
+def _kernel(name: str, dtype: DType) -> int | None:
+    if dtype not in (dtypes.float32, dtypes.float64):
+        return None
+    function, inside = _FUNCTIONS[name]
+    return kernels.of_function(name, function, dtype, inside)
+
+
+def _of(name: str, steps: Steps, arrays: list[Array], sizes: list[int]) -> None:
+    steps.step(_kernel(name, kernels.DTYPES[arrays[0].dtype]), arrays, sizes)
+
+
+# ---- alignments --------------------------------------------------------------------------------------------
+
+
+def _ctc(steps: Steps, op: CtcLoss, out: Array, x: Array, *whole: Array) -> None:
+    _align("ctc", steps, op, [out, x], whole, 2)
+
+
+def _ctc_adjoint(steps: Steps, op: CtcLossAdjoint, out: Array, ct: Array, x: Array, *whole: Array) -> None:
+    _align("ctc adjoint", steps, op, [out, x, ct], whole, x.shape[0] + 2)
+
+
+def _align(
+    name: str, steps: Steps, op: CtcLoss | CtcLossAdjoint, given: Sequence[Array], whole: Sequence[Array],
+    lines: int,
+) -> None:  # fmt: skip
+    """With room for the labels of a sample and their blanks, and for so many lines of states beside those
+    that the kernel has anyhow."""
+    out, *read = given
+    (count, n, classes), longest = read[0].shape, whole[0].shape[1]
+    width = 2 * longest + 1 + 2 * aligning.MARGIN
+    labels = steps.scratch(Type((width,), dtypes.int64))
+    room = steps.scratch(Type((lines + aligning.LINES, width), kernels.DTYPES[out.dtype]))
+    arrays = [out, *map(steps.in_order, read), *map(steps.wide, whole), labels, room]
+    _of(name, steps, arrays, [count, n, classes, longest, op.blank, width, int(op.finite)])
+
+
+# ---- bags --------------------------------------------------------------------------------------------------
+
+
+def _bag_sum(steps: Steps, op: BagSum, out: Array, weight: Array, *given: Array) -> None:
+    _bag("bag sum", steps, [out, weight], given, [op.padding, int(op.mean)])
+
+
+def _bag_sum_adjoint(steps: Steps, op: BagSumAdjoint, out: Array, ct: Array, *given: Array) -> None:
+    _bag("bag sum adjoint", steps, [ct, out], given, [op.padding, 0])
+
+
+def _bag_places(steps: Steps, op: BagPlaces, out: Array, weight: Array, *given: Array) -> None:
+    _bag("bag places", steps, [out, weight], given, [op.padding, 0])
+
+
+def _bag(
+    name: str, steps: Steps, tables: Sequence[Array], given: Sequence[Array], more: Sequence[int]
+) -> None:
+    """Of a table of bags and one of rows; what is written to, lies in order."""
+    index, starts, *scales = given
+    table, rows = map(steps.in_order, tables)
+    arrays = [table, rows, steps.wide(index), steps.wide(starts), *map(steps.in_order, scales)]
+    sizes = [*table.shape, *rows.shape[:1], index.size, *more, len(scales)]
+    steps.step(_kernel(name, kernels.DTYPES[rows.dtype]), arrays, sizes)
+
+
+# ---- margins -----------------------------------------------------------------------------------------------
+
+
+def _multilabel(steps: Steps, op: MultilabelMargins, out: Array, x: Array, target: Array) -> None:
+    _margins("multilabel", steps, [out, steps.in_order(x)], target, x)
+
+
+def _multilabel_adjoint(
+    steps: Steps, op: MultilabelMarginsAdjoint, out: Array, ct: Array, x: Array, target: Array
+) -> None:
+    _margins("multilabel adjoint", steps, [out, steps.in_order(x), steps.in_order(ct)], target, x)
+
+
+def _margins(name: str, steps: Steps, arrays: list[Array], target: Array, x: Array) -> None:
+    room = steps.scratch(Type(x.shape[1:], kernels.DTYPES[x.dtype]))
+    _of(name, steps, [*arrays, steps.wide(target), room], list(x.shape))
+
+
+WRITERS: dict[type[Op], Callable[..., None]] = {
+    BagPlaces: _bag_places,
+    BagSum: _bag_sum,
+    BagSumAdjoint: _bag_sum_adjoint,
+    CtcLoss: _ctc,
+    CtcLossAdjoint: _ctc_adjoint,
+    MultilabelMargins: _multilabel,
+    MultilabelMarginsAdjoint: _multilabel_adjoint,
+}
+"""What writes the step of an op."""
+OWN.update(WRITERS)
