@@ -37,9 +37,9 @@ from retrograd.runtime.eager.instant.calls import late
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.record import recorded
 from retrograd.runtime.eager.selection import Selection, select, written
-from retrograd.runtime.functions.conditions import PUT
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index, tensor_of
+from retrograd.runtime.functions.operand_conditions import PUT
 from retrograd.runtime.functions.public import FUNCTIONS, public
 from retrograd.runtime.functions.selecting import counts_unknown, masked_scatter
 from retrograd.runtime.functions.writing import written_by_numpy

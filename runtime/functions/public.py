@@ -30,8 +30,9 @@ from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, planned
 from retrograd.runtime.functions.admission import admission
-from retrograd.runtime.functions.conditions import CONDITIONS, unmet
+from retrograd.runtime.functions.conditions import unmet
 from retrograd.runtime.functions.kernels import check_kernel
+from retrograd.runtime.functions.operand_conditions import CONDITIONS
 from retrograd.runtime.functions.outputs import takes_out, without_out, written_out
 from retrograd.runtime.functions.precisions import LISTED
 from retrograd.runtime.functions.telling import not_a_tensor, told
