@@ -50,7 +50,7 @@ PATIENCE = 600.0
 REST, CALM, RESTLESS = 0.005, 0.2, 1.0
 """Seconds between two looks at a process that should come to rest, the share of them that it may use, and the
 seconds after which it is left as it is."""
-FIRSTS = 3
+FIRSTS = 5
 """Cold first calls of which the median is taken, as long as they are quick."""
 
 

@@ -199,10 +199,10 @@ def write(path: Path, facts: Mapping[str, Any], results: Sequence[Result]) -> No
         "how many processes wanted to run before the row, ours or not.\n",
         table(results),
         "\n## The first call, nothing cached\n\nWhat it takes beyond a second one: tracing, compiling, "
-        f"loading. The median of three.\n\n{first_calls(results)}\n",
+        f"loading. The median of five.\n\n{first_calls(results)}\n",
         "## Compiling alone\n\nBy each tool's own entry for that, nothing cached and nothing run: "
         "`f.trace(…)`, of a scalar with its gradients, and `jax.jit(f).lower(…).compile()`. "
-        "The median of three.\n\n"
+        "The median of five.\n\n"
         f"{compiling_alone(results)}\n",
         *(["## Notes\n", *notes, ""] if notes else []),
     ]

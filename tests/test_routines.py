@@ -4,17 +4,21 @@ calls of them."""
 from __future__ import annotations
 
 import ctypes
+from inspect import signature
 from itertools import product
 
 import numpy as np
 import pytest
 from native import Array, build, graph_of
 
-from retrograd.compiler.backends import routines
+from retrograd.compiler.backends import llvm, routines
 from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.math import FUNCTIONS as ROW_FUNCTIONS
+from retrograd.compiler.backends.math import called
 from retrograd.compiler.backends.products.records import BLOCK, TILE
 from retrograd.compiler.backends.routines import routine
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.ir.graph import OPS, apply
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.pipeline import compile_graph
 from retrograd.runtime.native import cache, cpu
@@ -143,6 +147,42 @@ def test_the_names_of_routines_are_found_in_object_code() -> None:
     assert any(name.startswith("retrograd_tile_") for name in named)
     for name in named - {"retrograd_parallel"}:
         assert f"@{name}(" in routine(name, HOST.vector_bits)
+
+
+ROWS = sorted(row for row, function in ROW_FUNCTIONS.items() if len(signature(function).parameters) == 1)
+"""Those of one operand."""
+BESIDE = ("exp", "tanh", "log1p", "sin", "cos")
+
+
+@pytest.mark.skipif(HOST.vector_bits < called.BITS, reason="written for wide vectors")
+@pytest.mark.parametrize("kind", LANES)
+@pytest.mark.parametrize("row", ROWS)
+def test_rows_that_routines_compute_are_those_that_are_written_out(
+    row: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    special = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e6, -3e9, 1e-40, 88.0, -200.0]
+    x = np.concatenate([normal(5000, kind=kind) * 4, np.array(special, DTYPES[kind])])
+    graph = graph_of(lambda x: [apply(OPS[name], x) for name in (row, *BESIDE)], x)
+    monkeypatch.setattr(llvm, "_MANY", 99)
+    apart = build(graph)
+    monkeypatch.undo()
+    program = build(graph)
+    assert f"@retrograd_row_{row}_" in program.compiled.llvm or row in called.TOGETHER
+    assert "@retrograd_row_sin_cos_" in program.compiled.llvm
+    assert "@retrograd_row_" not in apart.compiled.llvm
+    for found, expected in zip(program(x), apart(x), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_few_rows_are_written_out() -> None:
+    graph = graph_of(lambda x: [apply(OPS[name], x) for name in ("exp", "sin")], normal(5000))
+    assert "@retrograd_row_" not in compile_graph(graph, HOST).llvm
+
+
+@pytest.mark.skipif(HOST.vector_bits < called.BITS, reason="written for wide vectors")
+def test_a_row_for_other_registers_is_refused() -> None:
+    with pytest.raises(CompilerError, match="retrograd_row_exp_f32x2_2; vector registers here have"):
+        routine("retrograd_row_exp_f32x2_2", HOST.vector_bits)
 
 
 def test_there_is_no_routine_of_another_name() -> None:

@@ -19,6 +19,7 @@ from retrograd.compiler.backends.iteration import Iteration, phi
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.masks import held
 from retrograd.compiler.backends.math import FUNCTIONS
+from retrograd.compiler.backends.math.called import BITS, TOGETHER
 from retrograd.compiler.backends.means import Conversion, Means
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
 from retrograd.compiler.backends.products.plans import first, words
@@ -53,6 +54,8 @@ _MOST_REGISTERS = 64
 """Local buffers of up to so many elements, or vectors, are kept in registers."""
 _OFTEN = 24
 """A function of mathematics that a kernel computes in more places is called, not written there."""
+_MANY = 4
+"""So many of them, in one kernel, are the library's."""
 _LONG = 200
 """A function of so many lines is not continued with another kernel."""
 
@@ -169,8 +172,13 @@ class Emitter(Iteration):
     def kernel(self, name: str, body: Sequence[Statement]) -> None:
         """The statements of a kernel, after those of others."""
         self.block.lines.append(f"  ; {name}")
-        rows = Counter(e.row for e in expressions(body) if isinstance(e, Call))
-        self._often = frozenset(row for row in FUNCTIONS if rows[row] > _OFTEN)
+        computed = [e for e in expressions(body) if isinstance(e, Call) and e.row in FUNCTIONS]
+        rows = Counter(e.row for e in computed)
+        self._often = frozenset(row for row in rows if rows[row] > _OFTEN)
+        many = len(rows) >= _MANY and self.module.means.library and self.module.native_bits >= BITS
+        self._called = frozenset(e.row for e in computed if len(e.arguments) == 1) if many else frozenset()
+        alike = [{e.arguments for e in computed if e.row == row} for row in TOGETHER]
+        self._paired = frozenset.intersection(*map(frozenset, alike))
         with self._scope():
             self.statements(body)
 
@@ -282,7 +290,7 @@ class Emitter(Iteration):
         """A function that does the rest with the sums of an item; its name as LLVM text."""
         name = self.module.unique(f"{self.name}.{s.item.name}")
         inner = Emitter(self.module, self._program, name, self._given)
-        inner._often = self._often
+        inner._often, inner._called, inner._paired = self._often, self._called, self._paired
         inner._set(s.item, Value(inner.block, "%item", "i64", 1))
         assert s.sums is not None
         inner._pointers[s.sums] = "%sums"
@@ -314,7 +322,7 @@ class Emitter(Iteration):
         """The body as a function of its own, called once per iteration by the pool."""
         name = self.module.unique(f"{self.name}.{s.axis.name}")
         inner = Emitter(self.module, self._program, name, self._given)
-        inner._often = self._often
+        inner._often, inner._called, inner._paired = self._often, self._called, self._paired
         inner._set(s.axis, Value(inner.block, "%block", "i64", 1))
         inner.statements(s.body)
         self.module.add(f"{quoted(name)}(ptr %args, i64 %block)", inner.preamble, inner.block, internal=True)

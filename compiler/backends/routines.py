@@ -1,6 +1,7 @@
 """The routines of the library, as LLVM text: what compiled programs call rather than contain.
 
     retrograd_huge_angle_f32, retrograd_huge_quotient_f32     what `math/aside.py` puts right in seldom cases
+    retrograd_row_exp_f32x16_2   an elementary function of 2 vectors in registers   (`math/called.py`)
     retrograd_script             runs a program that is nothing but products
     retrograd_product            one product, cut into items that threads share   (both in `products/walk.py`)
     retrograd_amx                one product on tiles of bfloat16, if it can be   (`products/amx.py`)
@@ -25,6 +26,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from retrograd.compiler.backends.math import called
 from retrograd.compiler.backends.math.aside import amending
 from retrograd.compiler.backends.products import amx, tiles, walk
 from retrograd.compiler.backends.strips import forms
@@ -54,6 +56,7 @@ _ROUTINES: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
         r"retrograd_(?P<name>huge_\w+)_(?P<kind>f32|f64)",
         lambda found, _: amending(found["name"], found["kind"]),
     ),
+    (rf"retrograd_row_(?P<rows>[a-z0-9_]+?){_OF}_(?P<vectors>\d+)", called.routine),
     ("retrograd_product", lambda *_: text([walk.retrograd_product, walk.retrograd_script], {})),
     ("retrograd_amx", lambda *_: text([amx.retrograd_amx], {})),
     (

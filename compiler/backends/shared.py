@@ -21,9 +21,15 @@ def shared(name: str, function: Callable[..., Value], *operands: Value) -> Value
 
 
 def define(
-    block: Block, name: str, function: Callable[..., Sequence[Value]], operands: Sequence[Value]
+    block: Block,
+    name: str,
+    function: Callable[..., Sequence[Value]],
+    operands: Sequence[Value],
+    before: str = "private",
+    after: str = "",
 ) -> None:
-    """See that the module holds `function`, for operands of these types, under this name."""
+    """See that the module holds `function`, for operands of these types, under this name; LLVM's words before
+    and after that say what else it is."""
     if name in block.declarations:
         return
     inner = Block(means=block.means)
@@ -38,16 +44,24 @@ def define(
     for needed, text in inner.declarations.items():
         block.declare(needed, text)
     given = ", ".join(f"{v.type} {v.ref}" for v in parameters)
-    block.declare(name, "\n".join([f"define private {type_} @{name}({given}) {{", *inner.body, "}"]))
+    block.declare(name, "\n".join([f"define {before} {type_} @{name}({given}){after} {{", *inner.body, "}"]))
 
 
 def call(
-    block: Block, name: str, results: Sequence[str], operands: Sequence[Value], lanes: int = 1
+    block: Block,
+    name: str,
+    results: Sequence[str],
+    operands: Sequence[Value],
+    lanes: int = 1,
+    convention: str = "",
 ) -> tuple[Value, ...]:
     """What the function gives for the operands: so many lanes of each of these kinds."""
     type_ = _types([LLVM_TYPES[k] if lanes == 1 else f"<{lanes} x {LLVM_TYPES[k]}>" for k in results])
     given = ", ".join(f"{v.type} {v.ref}" for v in operands)
-    whole = block.pure(f"call {type_} @{name}({given})", results[0], lanes)
+    if convention:  # else it is defined here
+        types = ", ".join(v.type for v in operands)
+        block.declare(name, f"declare {convention} {type_} @{name}({types})")
+    whole = block.pure(f"call {convention} {type_} @{name}({given})", results[0], lanes)
     if len(results) == 1:
         return (whole,)
     return tuple(

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from retrograd.compiler.backends.halves import rounded_to_tf32
-from retrograd.compiler.backends.kinds import LLVM_TYPES, SUFFIXES
+from retrograd.compiler.backends.kinds import FLOATS, LLVM_TYPES, SUFFIXES
 from retrograd.compiler.backends.lanes import backwards, splat
 from retrograd.compiler.backends.masks import held, only_first
+from retrograd.compiler.backends.math.called import TOGETHER, called
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.places import Places
 from retrograd.compiler.backends.rows import ROWS
@@ -83,6 +84,10 @@ class Values(Places):
         self._depends: dict[Expression, frozenset[Axis]] = {}
         self._often: frozenset[str] = frozenset()
         """Rows that are computed so often that they are functions of their own."""
+        self._called: frozenset[str] = frozenset()
+        """Rows that routines of the library compute where vectors are whole registers."""
+        self._paired: frozenset[tuple[Expression, ...]] = frozenset()
+        """Operands of which all rows that are computed together are wanted."""
 
     # ---- scopes ----
 
@@ -191,7 +196,14 @@ class Values(Places):
         operands = [self.value(a) for a in e.arguments]
         if any(o.lanes > 1 for o in operands):
             operands = [self.wide(a) for a in e.arguments]
+        if e.row in self._called and self._fills_registers(operands[0]):
+            both = e.row in TOGETHER and e.arguments in self._paired
+            return called(e.row, operands[0], both, self.module.native_bits)
         return shared(e.row, emit_row, *operands) if e.row in self._often else emit_row(*operands)
+
+    def _fills_registers(self, x: Value) -> bool:
+        """Is it a vector of whole registers, of a kind that the library's functions are for?"""
+        return x.kind in ("f32", "f64") and x.lanes * FLOATS[x.kind] % self.module.native_bits == 0
 
     def _convert(self, value: Value, source: DType, target: DType) -> Value:
         converted = value.to(kind_of(target))

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from retrograd.compiler.backends.cpu import CAREFUL, assemble
+from retrograd.compiler.backends.cpu import CAREFUL, Target, assemble
 from retrograd.compiler.backends.script import Script
 from retrograd.compiler.errors import ArgumentError, CompilerError
 from retrograd.runtime.native import cache, elf, threads
@@ -32,9 +32,14 @@ _PARALLEL = "retrograd_parallel"
 _OF_POOL = (_PARALLEL, f"{_PARALLEL}_brief", "retrograd_threads")
 _ROUTINES = re.compile(
     rb"retrograd_(?:parallel(?:_brief)?|threads|script|product|amx|huge_(?:angle|quotient)_f\d\d|(?:turn|flip|pick)_f\d\dx\d+|"
+    rb"row_\w+?_f\d\dx\d+_\d+|"
     rb"(?:copy|dots)_f\d\dx\d+_\d+|tile_f\d\dx\d+_\d+x\d+(?:_far)?(?:_new)?(?:_edge)?)(?=\0)"
 )
 """Names of the library's routines in object code."""
+_ASIDES = re.compile(rb"retrograd_huge_\w+?_f\d\d(?=\0)")
+"""The same of those that routines call."""
+_ROW = re.compile(r"retrograd_row_\w+_f(\d\d)x(\d+)_\d+")
+"""That of a routine which takes vectors in registers: bits of an element, and elements of a register."""
 _names = itertools.count()
 _lock = threading.RLock()
 
@@ -168,7 +173,7 @@ def parallel() -> int:
 @functools.cache
 def _module(name: str) -> Library:
     """The module of a routine, compiled once on a machine."""
-    target = host()
+    target = _target_of(name)
     key = cache.key_of("routine", name, target)
     object_code = cache.get(key)
     if object_code is None:
@@ -177,7 +182,15 @@ def _module(name: str) -> Library:
         text = routines.routine(name, target.vector_bits)
         object_code = assemble(text, target, level=CAREFUL)
         cache.put(key, object_code)
-    return Library([object_code], {})
+    asides = {aside.decode() for aside in _ASIDES.findall(object_code)} - {name}
+    return Library([object_code], {aside: _routine(aside) for aside in asides})
+
+
+def _target_of(name: str) -> Target:
+    """What a routine is compiled for: this machine, or as who calls it sees it, in narrower registers."""
+    found = _ROW.fullmatch(name)
+    narrow = found is not None and int(found[1]) * int(found[2]) < host().vector_bits
+    return host().narrowed() if narrow else host()
 
 
 def call(address: int, pointers: Sequence[int]) -> None:
