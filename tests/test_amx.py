@@ -124,6 +124,12 @@ def test_small_products_and_float64_are_as_on_other_processors() -> None:
         assert not is_split(dot, a, b)
 
 
+def test_what_lies_the_other_way_must_be_larger() -> None:
+    for layout in LAYOUTS:
+        pair = operands(layout, 64, 64, 64)
+        assert is_split(lambda x, y, lies=layout: product(lies, x, y), *pair) == (layout == "NN")
+
+
 # ---- what is exact -----------------------------------------------------------------------------------------
 
 
@@ -145,6 +151,7 @@ def test_products_of_whole_numbers_are_exact() -> None:
 
 STRANGE = {
     "nan": np.nan,
+    "a nan of all bits": np.uint32(0x7FFFFFFF).view("f4"),
     "infinity": np.inf,
     "the greatest": np.finfo("f4").max,
     "subnormal": 1e-40,

@@ -6,7 +6,7 @@ flows one module of LLVM text.
 
     type       ::= int | float | bool | None       64 bits, 64 bits, a truth value, nothing
                  | Unsigned                        64 bits without a sign
-                 | Byte | Int16 | Int32 | Unsigned32 | Float32
+                 | Byte | Int16 | Int32 | Unsigned16 | Unsigned32 | Float32
                                                    in memory and in C's signatures; 64 bits once read
                  | Vector[type, Literal[n]]        n numbers at once, as wide as they are in memory, or
                                                    truth values, which are bytes there
@@ -51,8 +51,18 @@ from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar, cast
 from retrograd.compiler.record import record
 
 __all__ = ["Array", "At", "Byte", "Float32", "Floating", "Inline", "Int16", "Int32", "Integer"]
-__all__ += ["Order", "Record", "Unsigned", "Unsigned32", "Vector", "atomic_add", "atomic_load"]
-__all__ += ["atomic_store", "bits", "cast", "ceil", "chosen", "compare_exchange", "constants", "exchange"]
+__all__ += ["Order", "Record", "Unsigned", "Unsigned16", "Unsigned32", "Vector", "atomic_add"]
+__all__ += [
+    "atomic_load",
+    "atomic_store",
+    "bits",
+    "cast",
+    "ceil",
+    "chosen",
+    "compare_exchange",
+    "constants",
+    "exchange",
+]
 __all__ += ["exported", "extern", "external", "floor", "fused", "given", "inlined", "inside"]
 __all__ += ["Emitted", "instance", "reduce"]
 __all__ += ["intrinsic", "native", "places", "provides", "put", "select", "several", "sqrt", "stack", "take"]
@@ -165,6 +175,7 @@ class InPlace:
 Int16 = Annotated[int, Width("i16")]
 Int32 = Annotated[int, Width("i32")]
 Unsigned = Annotated[int, Width("i64", unsigned=True)]
+Unsigned16 = Annotated[int, Width("i16", unsigned=True)]
 Unsigned32 = Annotated[int, Width("i32", unsigned=True)]
 Byte = Annotated[int, Width("i8")]
 Float32 = Annotated[float, Width("float")]

@@ -22,16 +22,13 @@ from retrograd.compiler.backends.products.split import (
     Step,
     begin_steps,
     find_step,
+    new_block,
     split_lines,
     split_step,
     tell_range,
 )
 from retrograd.compiler.native.language import (
-    Array,
-    Float32,
     Record,
-    Unsigned32,
-    cast,
     inlined,
     native,
     stack,
@@ -80,10 +77,8 @@ def near_bytes(blocks: int, steps: int) -> int:
 def multiply_near(near: Near) -> None:
     """The sums, and the ranges of both sides."""
     near.own, near.kept_step, near.passing_step = new_block(), stack(Step), stack(Step)
-    begin_steps(near.kept_step, near.kept, new_block(), stack(Array[Unsigned32], 2 * LINES * SPLITS, 64))
-    begin_steps(
-        near.passing_step, near.passing, new_block(), stack(Array[Unsigned32], 2 * LINES * SPLITS, 64)
-    )
+    begin_steps(near.kept_step, near.kept, new_block())
+    begin_steps(near.passing_step, near.passing, new_block())
     look(near, 0, 0, 0)
     split_step(near.kept_step)
     split_step(near.passing_step)
@@ -92,16 +87,6 @@ def multiply_near(near: Near) -> None:
             multiply_own(near, kept, passing)
     tell_range(near.kept_step, near.kept.ranges)
     tell_range(near.passing_step, near.passing.ranges)
-
-
-@inlined
-def new_block() -> Bytes:
-    return cast(Bytes, stack(Array[Float32], SIDE * DEEP, 64))
-
-
-@inlined
-def new_bounds() -> Array[Unsigned32]:
-    return stack(Array[Unsigned32], 2 * LINES * SPLITS, 64)
 
 
 @native
@@ -162,7 +147,9 @@ def look(near: Near, step: int, kept: int, passing: int) -> None:
 
 @inlined
 def split_ahead(near: Near, part: int) -> None:
-    """A part of it."""
+    """A part of it: the last tiles are not read at once, for what was just written is read slowly."""
+    if part >= SPLITS:
+        return
     if near.splits_kept != 0:
         split_lines(near.kept_step, part)
     if near.splits_passing != 0:

@@ -1,6 +1,6 @@
 """Operands of products in three parts of bfloat16, in the native language.
 
-    x = h + m + l        exactly: each part is what precedes it left, rounded to 8 bits
+    x = h + m + l        exactly: h is x rounded to 8 bits, m the first 8 bits of what is left, l the others
 
 In flow a `Side`, an operand as it lies; out flow its parts as tiles take them, and the range of its elements.
 A tile is 16 lines of 32 numbers, those that are 16 inner positions apart in one word: of the left operand a
@@ -22,14 +22,18 @@ from typing import Literal
 from retrograd.compiler.backends.products.records import Block, Bytes, Copying
 from retrograd.compiler.native.language import (
     Array,
+    Byte,
     Float32,
     Record,
+    Unsigned16,
     Unsigned32,
     Vector,
     bits,
     cast,
+    constants,
     inlined,
     inside,
+    intrinsic,
     native,
     put,
     reduce,
@@ -40,6 +44,10 @@ from retrograd.compiler.native.language import (
 
 Lanes = Vector[Float32, Literal[16]]
 Words = Vector[Unsigned32, Literal[16]]
+Octets = Vector[Byte, Literal[64]]
+Flags = Vector[bool, Literal[64]]
+Halves = Vector[Unsigned16, Literal[32]]
+"""Numbers of 8 bits, two in a word."""
 
 LINES, DEEP, SIDE = 16, 32, 32
 """Lines of a tile; inner positions of a tile; rows or columns of a block."""
@@ -49,9 +57,14 @@ STEP = 3 * PART
 """Bytes of a block's tiles of the same inner positions."""
 _ROUND, _HIGH, _HALF = 0x8000, 0xFFFF0000, 16
 """What rounds to the nearest number of 8 bits, the bits of such a number, and how many there are."""
-_ALL = 0xFFFFFFFF
-SPLITS = 6
-"""Times that a step is split a sixth of: some lines of a tile."""
+_LOW = 0xFFFF
+_MASKS = constants(Array[Unsigned32], "amx_masks", *[_ROUND] * LINES, *[_HIGH] * LINES)
+"""The first two, for all lanes: kept in registers, where they are not written in the loop."""
+_UPPER = constants(Array[Byte], "amx_upper", *[k + 2 if k % 4 < 2 else -1 for k in range(16)] * 4)
+"""Of 16 bytes, where the upper halves of words are, in the places of the lower halves; -1 in the others."""
+SPLITS = 4
+"""Times that a step is split a quarter of: half the lines of a tile."""
+_LINES_AT_ONCE = LINES // 2
 _LINE, _TILE_LINE = 4 * SIDE, 4 * LINES
 """Bytes of a line of what is turned, and of a tile."""
 
@@ -75,8 +88,9 @@ class Side(Record):
     to: Bytes
     """The blocks of a piece of the inner axis."""
     ranges: Array[Unsigned32]
-    """Of each task, the least of the elements that are not 0, and the greatest: as the bits of their sizes,
-    doubled; from the least, 1 is taken."""
+    """Of each task, the least of the elements that are not 0, and the greatest, as far as the first part
+    tells: as the bits of their sizes, doubled; from the least, 1 is taken. The least is 0 where the parts of
+    an element are not all of it."""
 
 
 class Step(Record):
@@ -85,48 +99,67 @@ class Step(Record):
     right: int
     """Is it the right operand's?"""
     source: Bytes
-    across: int
-    """From a row, or a column, to the next."""
-    inner: int
-    """From an inner position to the next."""
+    on: int
+    """From a line of a tile to the next."""
+    second: int
+    """From the first tile's lines to the second's."""
+    apart: int
+    """From the first element of a word to the second."""
     there: int
     """Rows or columns that there are."""
     deep: int
     """Inner positions that there are."""
+    whole: int
+    """Are both as many as there can be?"""
     to: Bytes
+    low: int
+    """From there to the last part."""
     turned: Bytes
     """Where it lies turned, if it must be."""
     bounds: Array[Unsigned32]
-    """Of each lane so far the least and the greatest, as `Side.ranges` has them: of each sixth of a step
-    apart, for what was just written is read slowly."""
+    """Of each quarter of a step apart, for what was just written is read slowly, three vectors: the greatest
+    sizes of first parts, doubled; the same negated; all bits of what is left after two parts."""
+
+
+_BOUNDS = 3 * LINES
+"""Words of the bounds of a quarter."""
 
 
 @inlined
-def begin_steps(step: Step, side: Side, turned: Bytes, bounds: Array[Unsigned32]) -> None:
+def begin_steps(step: Step, side: Side, turned: Bytes) -> None:
     """Nothing of an operand is split."""
-    step.right, step.turned, step.bounds = side.right, turned, bounds
-    for part in range(SPLITS):
-        put(bounds + 2 * LINES * part, cast(Words, _ALL))
-        put(bounds + 2 * LINES * part + LINES, cast(Words, 0))
+    step.low = 2 * PART if side.right != 0 else 0
+    step.right, step.turned, step.bounds = side.right, turned, stack(Array[Unsigned32], _BOUNDS * SPLITS, 64)
+    for vector in range(3 * SPLITS):
+        put(step.bounds + LINES * vector, cast(Words, 0))
 
 
 @inlined
 def tell_range(step: Step, ranges: Array[Unsigned32]) -> None:
     """That of all that was split."""
-    least, most = take(Words, step.bounds), take(Words, step.bounds + LINES)
-    for part in range(1, SPLITS):
-        least = lesser(least, take(Words, step.bounds + 2 * LINES * part))
-        most = greater(most, take(Words, step.bounds + 2 * LINES * part + LINES))
-    ranges[0] = reduce(lambda x, y: min(x, y), least)
-    ranges[1] = reduce(lambda x, y: max(x, y), most)
+    most, least, left = cast(Halves, 0), cast(Halves, 0), cast(Words, 0)
+    for part in range(SPLITS):
+        bounds = step.bounds + _BOUNDS * part
+        most = greater(most, take_halves(bounds))
+        least = greater(least, take_halves(bounds + LINES))
+        left = left | take(Words, bounds + 2 * LINES)
+    ranges[0] = (~reduce(lambda x, y: max(x, y), least) << _HALF) | _LOW
+    ranges[1] = reduce(lambda x, y: max(x, y), most) << _HALF
+    if reduce(lambda x, y: x | y, left) & _LOW != 0:
+        ranges[0] = 0
+
+
+@inlined
+def new_block() -> Bytes:
+    return cast(Bytes, stack(Array[Float32], SIDE * DEEP, 64))
 
 
 @native
 def split_some(side: Side, number: int, first: int, count: int) -> None:
     """The parts of a block of rows, of so many inner positions from one on; or of all blocks of columns, of
     some inner positions: as an operand is read in the order in which it lies. And the range of that."""
-    step, bounds = stack(Step), stack(Array[Unsigned32], 2 * LINES * SPLITS, 64)
-    begin_steps(step, side, cast(Bytes, stack(Array[Float32], SIDE * DEEP, 64)), bounds)
+    step = stack(Step)
+    begin_steps(step, side, new_block())
     block_bytes = (count + DEEP - 1) // DEEP * STEP
     if side.right != 0:
         deep, to = min(count - number * DEEP, DEEP), side.to + number * STEP
@@ -146,12 +179,14 @@ def split_some(side: Side, number: int, first: int, count: int) -> None:
 def find_step(step: Step, side: Side, block: int, k: int, deep: int, to: Bytes) -> None:
     """The step of a block that begins at an inner position, turned if it must be."""
     step.there, step.deep, step.to = min(side.extent - block * SIDE, SIDE), deep, to
+    step.whole = 1 if step.there == SIDE and deep == DEEP else 0
     step.source = side.at + block * SIDE * side.across + k * side.inner
-    step.across, step.inner = side.across, side.inner
+    across, inner = side.across, side.inner
     if side.turn is not None:
         turn_block(side, step.turned, step.source, step.there, deep)
-        step.source, step.across = step.turned, 4 if side.right != 0 else _LINE
-        step.inner = 4 + _LINE - step.across
+        step.source, across = step.turned, 4 if side.right != 0 else _LINE
+        inner = 4 + _LINE - across
+    step.on, step.second, step.apart = inner if side.right != 0 else across, LINES * across, LINES * inner
 
 
 @native
@@ -174,28 +209,28 @@ def split_step(step: Step) -> None:
 
 @native
 def split_lines(step: Step, part: int) -> None:
-    """Some lines of a tile of each part. What is not there is 0."""
-    tile, third = part // 3, part % 3
-    line, end = LINES * third // 3, LINES * (third + 1) // 3
-    low, beside = 2 * PART if step.right != 0 else 0, min(step.there - tile * LINES, LINES)
-    if beside <= 0:
-        return
-    on, lines, second_lines, lanes, second_lanes = step.across, beside, beside, step.deep, step.deep - LINES
+    """Half the lines of a tile of each part. What is not there is 0."""
+    source = step.source + (part >> 1) * step.second + (part & 1) * _LINES_AT_ONCE * step.on
+    to, bounds = step.to + part * _LINES_AT_ONCE * _TILE_LINE, step.bounds + _BOUNDS * part
+    if step.whole != 0:
+        split_each(step, bounds, source, to, all_lanes, all_lanes)
+    else:
+        split_some_lines(step, part, source, to, bounds)
+
+
+@native
+def split_some_lines(step: Step, part: int, source: Bytes, to: Bytes, bounds: Array[Unsigned32]) -> None:
+    """The same where not all is there."""
+    beside, line = min(step.there - (part >> 1) * LINES, LINES), (part & 1) * _LINES_AT_ONCE
+    lines, second_lines, lanes, second_lanes = beside, beside, step.deep, step.deep - LINES
     if step.right != 0:
-        on, lines, second_lines, lanes, second_lanes = (
-            step.inner, step.deep, step.deep - LINES, beside, beside
+        lines, second_lines, lanes, second_lanes = step.deep, step.deep - LINES, beside, beside
+    if beside > 0:
+        split_each(
+            step, bounds, source, to,
+            lambda place, number: some(place, min(lanes, LINES) if line + number < lines else 0),
+            lambda place, number: some(place, second_lanes if line + number < second_lines else 0),
         )  # fmt: skip
-    source = step.source + tile * LINES * step.across + line * on
-    to = step.to + tile * TILE + line * _TILE_LINE
-    bounds = step.bounds + 2 * LINES * part
-    if min(min(lines, second_lines), min(lanes, second_lanes)) >= LINES:
-        split_each(step, bounds, source, on, to, low, line, end, all_lanes, all_lanes)
-        return
-    split_each(
-        step, bounds, source, on, to, low, line, end,
-        lambda place, number: some(place, min(lanes, LINES) if number < lines else 0),
-        lambda place, number: some(place, second_lanes if number < second_lines else 0),
-    )  # fmt: skip
 
 
 @inlined
@@ -203,31 +238,32 @@ def split_each(
     step: Step,
     bounds: Array[Unsigned32],
     source: Bytes,
-    on: int,
     to: Bytes,
-    low: int,
-    line: int,
-    end: int,
     first: Callable[[Bytes, int], Lanes],
     second: Callable[[Bytes, int], Lanes],
 ) -> None:
     """The same, given what reads the elements of a line: the first of each word, and the second."""
-    high, apart = 2 * PART - low, LINES * step.inner
-    least, most = take(Words, bounds), take(Words, bounds + LINES)
-    for number in range(line, end):
+    on, apart, low, high = step.on, step.apart, step.low, 2 * PART - step.low
+    half, mask, places = take(Words, _MASKS), take(Words, _MASKS + LINES), take(Octets, _UPPER)
+    lower = places >= 0
+    most, least, left = take_halves(bounds), take_halves(bounds + LINES), take(Words, bounds + 2 * LINES)
+    for number in range(_LINES_AT_ONCE):
         x, y = first(source, number), second(source + apart, number)
-        sizes, others = sizes_of(x), sizes_of(y)
-        least = lesser(least, lesser(sizes - 1, others - 1))
-        most = greater(most, greater(sizes, others))
-        h, h2 = rounded(x), rounded(y)
-        x, y = x - h, y - h2
-        m, m2 = rounded(x), rounded(y)
-        put(words(to, high), joined(h, h2))
-        put(words(to, PART), joined(m, m2))
-        put(words(to, low), joined(x - m, y - m2))
+        h, h2 = added(x, half), added(y, half)
+        parts = joined(h, h2, places, lower)
+        sizes = bits(Halves, parts)
+        sizes = sizes + sizes
+        most, least = greater(most, sizes), greater(least, -sizes)
+        put(words(to, high), parts)
+        x, y = x - begun(h, mask), y - begun(h2, mask)
+        put(words(to, PART), joined(x, y, places, lower))
+        x, y = x - begun(x, mask), y - begun(y, mask)
+        put(words(to, low), joined(x, y, places, lower))
+        left = left | (bits(Words, x) | bits(Words, y))
         source, to = source + on, to + _TILE_LINE
-    put(bounds, least)
-    put(bounds + LINES, most)
+    put_halves(bounds, most)
+    put_halves(bounds + LINES, least)
+    put(bounds + 2 * LINES, left)
 
 
 @inlined
@@ -248,29 +284,37 @@ def words(to: Bytes, offset: int) -> Array[Unsigned32]:
 
 
 @inlined
-def sizes_of(x: Lanes) -> Words:
-    """The bits without the sign, doubled."""
-    found = bits(Words, x)
-    return found + found
-
-
-@inlined
-def lesser(x: Words, y: Words) -> Words:
-    return select(x < y, x, y)
-
-
-@inlined
-def greater(x: Words, y: Words) -> Words:
+def greater(x: Halves, y: Halves) -> Halves:
     return select(x > y, x, y)
 
 
 @inlined
-def rounded(x: Lanes) -> Lanes:
-    """To 8 bits; half-way cases away from zero."""
-    return bits(Lanes, (bits(Words, x) + _ROUND) & _HIGH)
+def added(x: Lanes, half: Words) -> Lanes:
+    """What begins with x rounded to 8 bits; half-way cases away from zero."""
+    return bits(Lanes, bits(Words, x) + half)
 
 
 @inlined
-def joined(x: Lanes, y: Lanes) -> Words:
-    """Numbers of 8 bits, two in a word."""
-    return (bits(Words, x) >> _HALF) | bits(Words, y)
+def begun(x: Lanes, mask: Words) -> Lanes:
+    """The first 8 bits."""
+    return bits(Lanes, bits(Words, x) & mask)
+
+
+@inlined
+def take_halves(bounds: Array[Unsigned32]) -> Halves:
+    return take(Halves, inside(Array[Unsigned16], bounds, 0))
+
+
+@inlined
+def put_halves(bounds: Array[Unsigned32], lanes: Halves) -> None:
+    put(inside(Array[Unsigned16], bounds, 0), lanes)
+
+
+@inlined
+def joined(x: Lanes, y: Lanes, places: Octets, lower: Flags) -> Words:
+    """Their first 8 bits, two in a word: the lower half is the upper one of x."""
+    return bits(Words, select(lower, moved(bits(Octets, x), places), bits(Octets, y)))
+
+
+@intrinsic("llvm.x86.avx512.pshuf.b.512")
+def moved(x: Octets, places: Octets) -> Octets: ...
