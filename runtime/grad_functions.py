@@ -301,6 +301,7 @@ FUNCTIONS: dict[str, Name] = {
     "index_add": "IndexAddBackward0", "index_copy": "IndexCopyBackward0",
     "index_fill": tensor("value", "IndexFill", 3), "scatter": _scatter,
     "scatter_add": "ScatterAddBackward0", "scatter_reduce": "ScatterReduceBackward0",
+    "index_reduce": "IndexReduceBackward0", "segment_reduce": "SegmentReduceBackward0",
     "masked_scatter": "MaskedScatterBackward0", "put": "PutBackward0", "index_put": "IndexPutBackward0",
     "as_strided": "AsStridedBackward0", "as_strided_scatter": "AsStridedScatterBackward0",
     "diagonal_scatter": "DiagonalScatterBackward0",

@@ -416,6 +416,8 @@ NAMES = lines("""
     x.scatter(0, k, 1.)
     x.scatter_add(0, k, y)
     x.scatter_reduce(0, k, y, "sum")
+    x.index_reduce(0, t.tensor([0, 2, 0]), y, "prod")
+    t.segment_reduce(x, "mean", lengths=t.tensor([2, 1]))
     x.masked_scatter(x > 0, y)
     x.put(t.tensor([0]), s.reshape(1))
     z = x.clone(); z.t_(); z

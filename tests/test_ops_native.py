@@ -25,6 +25,7 @@ from retrograd.compiler.ops import (
     cross_entropy,
     demands,
     extremum,
+    joined,
     losses,
     lu,
     margins,
@@ -150,6 +151,12 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (masked.MaskedScatter(), (X, X > 0, real(60))),
     (demands.Places("brackets", 0, 4), (TARGET - 1,)),
     (demands.Divisor(), (TARGET + 1,)),
+    (demands.Lengths(4), (TARGET,)),
+    *(
+        (joined.PutAlongJoined(1, how, with_self), (X, RANDOM.integers(0, 4, (3, 6, 5)), real(3, 6, 5)))
+        for how in ("prod", "amax", "amin")
+        for with_self in (False, True)
+    ),
 ]
 COMPOSITE_IDS = [f"{k}-{op.name}" for k, (op, _) in enumerate(COMPOSITES)]
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {

@@ -3,6 +3,7 @@
     places    indices into an axis, where a function has its own words for those out of range, or takes none
               that count from the end
     divisor   what whole numbers are divided by: not 0
+    lengths   of the segments of an axis: not negative, and together as long as it is
 
 In eager mode `inspect` raises, in PyTorch's words; in compiled code `passes/checks.py` asks what `admits`
 says. Words of another function are a line in `REFUSED`.
@@ -24,7 +25,9 @@ from retrograd.compiler.errors import (
 )
 from retrograd.compiler.ir.graph import Array, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import unsqueeze
 from retrograd.compiler.record import record
 
 
@@ -104,6 +107,38 @@ class Divisor(Composite):
         return rows.ne(values[0], 0)
 
 
+@register
+@record
+class Lengths(Composite):
+    """Of segments that follow one another, along the last axis."""
+
+    name = "lengths"
+    categories = (1,)
+    whole: int
+    """How long they are together."""
+
+    def formula(self, *values: Value) -> Value:
+        return values[0]
+
+    def inspect(self, *arrays: Array) -> None:
+        (sizes,) = arrays
+        if (sizes < 0).any():
+            raise ArgumentError("lengths of segments", mirrored("lengths contains negative value!"))
+        if (sizes.sum(-1) != self.whole).any():
+            raise ShapeError(
+                f"segments of an axis of size {self.whole}",
+                mirrored(
+                    "segment_reduce(): Expected all rows of lengths along axis to sum to "
+                    "data.size(lengths.dim()-1) when !unsafe."
+                ),
+            )
+
+    def admits(self, *values: Value) -> Value:
+        (sizes,) = values
+        right = rows.eq(sum_(sizes, [len(sizes.shape) - 1]), self.whole)
+        return rows.logical_and(rows.ge(sizes, 0), unsqueeze(right, [len(sizes.shape) - 1]))
+
+
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
@@ -113,3 +148,7 @@ def places(index: Value, told: str, axis: int, size: int) -> Value:
 
 def divisor(x: Value) -> Value:
     return apply(Divisor(), x)
+
+
+def lengths(x: Value, whole: int) -> Value:
+    return apply(Lengths(whole), x)

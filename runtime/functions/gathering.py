@@ -8,16 +8,17 @@ take. Where indices repeat, a replacing write keeps the last one. To add a funct
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import index as places
-from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.demands import places as within
 from retrograd.compiler.ops.elementwise import broadcast_shapes
-from retrograd.compiler.ops.iota import iota_like
+from retrograd.compiler.ops.joined import JOINS, put_along_joined
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.public import axis_of, public
@@ -181,25 +182,23 @@ def scatter_reduce(
 ) -> Tensor:
     """The values that meet at one place combined by "sum", "prod", "mean", "amax" or "amin".
 
-    All but "sum" and "mean" compare every place along the axis with every index, and so take the product of
-    the two sizes in time and, in eager mode, memory.
+    In compiled code all but "sum" and "mean" compare every place along the axis with every index, and so take
+    the product of the two sizes in time.
     """
-    if reduce not in ("sum", "mean", *_COMBINE):
+    if reduce not in ("sum", "mean", *JOINS):
         raise ArgumentError(
             f"scatter_reduce(reduce={reduce!r})",
             mirrored(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"),
         )
     axis, x, place, values = _scatter_operands("scatter_reduce", input, dim, index, src)
+    if reduce in JOINS:
+        return moves.reshape(_joined(x, place, values, axis, reduce, include_self), input.shape)
     count = _added(x, place, everywhere(1, x, place.shape), axis)
     touched = rows.gt(count, like(0, x))
-    if reduce in ("sum", "mean"):
-        start = x if include_self else rows.where(touched, like(0, x), x)
-        total = start + _added(x, place, values, axis)
-        counted = count + like(1, x) if include_self else rows.where(touched, count, like(1, x))
-        result = total if reduce == "sum" else _divided(total, counted)
-    else:
-        result = _combined(reduce, x, place, values, axis, touched, include_self)
-    return moves.reshape(result, input.shape)
+    start = x if include_self else rows.where(touched, like(0, x), x)
+    total = start + _added(x, place, values, axis)
+    counted = count + like(1, x) if include_self else rows.where(touched, count, like(1, x))
+    return moves.reshape(total if reduce == "sum" else _divided(total, counted), input.shape)
 
 
 def _divided(total: Tensor, count: Tensor) -> Tensor:
@@ -208,35 +207,18 @@ def _divided(total: Tensor, count: Tensor) -> Tensor:
     return rows.floor_divide(total, count)
 
 
-_COMBINE: dict[str, tuple[Callable[[Tensor, Sequence[int]], Tensor], Callable[..., ops.Reduction]]] = {
-    "prod": (ops.prod_, ops.Prod),
-    "amax": (ops.amax, ops.Amax),
-    "amin": (ops.amin, ops.Amin),
-}
-"""Reductions for which every place along the axis looks at every index."""
-
-
-def _combined(
-    reduce: str, x: Tensor, place: Tensor, values: Tensor, axis: int, touched: Tensor, include_self: bool
-) -> Tensor:
-    """`x` where nothing is written, else the reduction over the values written there (and `x`, if it is
-    included).
-    """
-    op, kind = _COMBINE[reduce]
-    number = kind(()).identity(x.dtype)
-    neutral = like(number, x)
+def _joined(x: Tensor, place: Tensor, values: Tensor, axis: int, how: str, with_self: bool) -> Tensor:
+    """`x`, and in the region that the index covers what is joined there."""
     region = [x.shape[k] if k == axis else size for k, size in enumerate(place.shape)]
-    wide = [*region[: axis + 1], place.shape[axis], *region[axis + 1 :]]
-    here = iota_like(everywhere(number, x, wide), axis)
-    hit = rows.eq(here, moves.expand(moves.unsqueeze(place, [axis]), wide))
-    candidates = rows.where(hit, moves.expand(moves.unsqueeze(values, [axis]), wide), neutral)
+    if region == list(x.shape):
+        return put_along_joined(x, place, values, axis, how, with_self)
     own = moves.slice_(x, [0] * x.ndim, region, [1] * x.ndim)
-    if not include_self:
-        own = everywhere(number, x, region)
-    both = moves.concat([candidates, moves.unsqueeze(own, [axis + 1])], axis + 1)
-    found = op(both, (axis + 1,))
+    found = put_along_joined(own, place, values, axis, how, with_self)
+    inside = np.zeros(x.shape, bool)
+    inside[tuple(map(slice, region))] = True
     high = [size - reach for size, reach in zip(x.shape, region)]
-    result: Tensor = rows.where(touched, moves.pad(found, [0] * x.ndim, high, [0] * x.ndim), x)
+    whole = moves.pad(found, [0] * x.ndim, high, [0] * x.ndim)
+    result: Tensor = rows.where(new(inside, x), whole, x)
     return result
 
 

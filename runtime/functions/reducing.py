@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, NotWrittenError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.demands import lengths as lengths_of
 from retrograd.compiler.ops.demands import places as within
+from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.scan import cumsum
 from retrograd.runtime.functions.gathering import as_index, everywhere, scatter_reduce
 from retrograd.runtime.functions.public import axis_of, public
 from retrograd.runtime.names import bare_legacy_name
@@ -63,7 +66,7 @@ _START = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "max": -np.inf, "min": np.inf}
 _NAMES = {"max": "amax", "min": "amin"}
 
 
-@public("segment_reduce")
+@public("segment_reduce", replay=True)
 def segment_reduce(
     data: Tensor, reduce: str, *, lengths: Tensor | None = None, indices: Tensor | None = None,
     offsets: Tensor | None = None, axis: int = 0, unsafe: bool = False, initial: float | None = None,
@@ -78,21 +81,23 @@ def segment_reduce(
     if ends is None:
         raise ArgumentError(mirrored("segment_reduce(): Either lengths or offsets must be defined."))
     place = axis_of(axis, data.ndim, "segment_reduce")
-    array = ends.read("segment_reduce()")
-    if place != array.ndim - 1:
+    if place != ends.ndim - 1:
         text = f"segment_reduce(): Expected axis to be the last dimension of lengths but got {axis}."
         raise ShapeError(mirrored(text))
-    sizes = array if lengths is not None else np.diff(array)
+    whole = data.shape[place]
+    if lengths is None:
+        count = ends.shape[-1]
+        sizes = moves.narrow(ends, place, 1, count) - moves.narrow(ends, place, 0, count - 1)
+    else:
+        sizes = ends
     if not unsafe:
-        _check(sizes, data.shape[place])
+        sizes = lengths_of(sizes, whole)
     if data.dtype.itemsize < 4 or not data.is_floating_point():
         kind = bare_legacy_name(data.dtype)
         raise NotWrittenError(mirrored(f"\"_segment_reduce_cpu\" not implemented for '{kind}'"))
     count = sizes.shape[-1]
-    where = _segments(sizes, data.shape[place])
-    index = moves.expand(
-        moves.reshape(new(where, data), (*where.shape, *[1] * (data.ndim - where.ndim))), data.shape
-    )
+    where = _segments(sizes, whole)
+    index = moves.expand(moves.reshape(where, (*where.shape, *[1] * (data.ndim - where.ndim))), data.shape)
     shape = (*data.shape[:place], count + 1, *data.shape[place + 1 :])
     start = everywhere(_START[reduce] if initial is None else initial, data, shape)
     found = scatter_reduce(
@@ -102,25 +107,16 @@ def segment_reduce(
     if reduce != "mean":
         return found.contiguous()
     spread = (*sizes.shape, *[1] * (data.ndim - sizes.ndim))
-    many = new(sizes.astype(data.dtype.numpy).reshape(spread), data)
+    many = moves.reshape(moves.cast(sizes, data.dtype), spread)
     empty = found if initial is not None else everywhere(np.nan, data, found.shape)
     share: Tensor = rows.where(rows.eq(many, 0.0), empty, found / rows.maximum(many, 1.0))
     return share
 
 
-def _check(sizes: Array, whole: int) -> None:
-    if (sizes < 0).any():
-        raise ArgumentError(mirrored("lengths contains negative value!"))
-    if (sizes.sum(-1) != whole).any():
-        raise ShapeError(
-            mirrored(
-                "segment_reduce(): Expected all rows of lengths along axis to sum to "
-                "data.size(lengths.dim()-1) when !unsafe."
-            )
-        )
-
-
-def _segments(sizes: Array, whole: int) -> Array:
+def _segments(sizes: Tensor, whole: int) -> Tensor:
     """Which segment each element belongs to; one more than there are, if to none."""
-    ends = np.cumsum(sizes, -1)
-    return np.asarray((np.arange(whole) >= ends[..., None]).sum(-2), np.int64)
+    ends = moves.unsqueeze(cumsum(sizes, sizes.ndim - 1), [sizes.ndim])
+    wide = (*sizes.shape, whole)
+    places = new(np.arange(whole), sizes)
+    ended = rows.ge(moves.expand(places, wide), moves.expand(ends, wide))
+    return sum_(moves.cast(ended, dtypes.int64), [sizes.ndim - 1])

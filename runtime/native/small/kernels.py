@@ -205,6 +205,19 @@ def of_summing(dtype: DType) -> int | None:
 
 
 @cache
+def of_joining(row: str, dtype: DType) -> int | None:
+    """Elements joined by a row with those where indices say."""
+    if dtype not in KINDS:
+        return None
+    return _of_elements(f"join {row}", moving.join, dtype, joined=_JOINING[row])
+
+
+_JOINING: dict[str, Callable[..., Any]] = {
+    "mul": moving.multiplied, "maximum": moving.greater, "minimum": moving.less,
+}  # fmt: skip
+
+
+@cache
 def of_sorting(dtype: DType, descending: bool) -> int | None:
     """The places that sort the rows of a matrix."""
     if dtype not in KINDS:

@@ -136,6 +136,33 @@ def add_up(arrays: Array[Array[T]], sizes: IndexSizes) -> int:
     return everywhere(index, sizes, lambda at, apart: assign(to, apart, to[apart] + source[at]))
 
 
+@chosen
+def joined(x: T, y: T) -> T: ...
+
+
+@inlined
+def greater(x: T, y: T) -> T:
+    """NaN, if one of them is."""
+    return x if x > y or x != x else y
+
+
+@inlined
+def less(x: T, y: T) -> T:
+    return x if x < y or x != x else y
+
+
+@inlined
+def multiplied(x: T, y: T) -> T:
+    return x * y
+
+
+@native
+def join(arrays: Array[Array[T]], sizes: IndexSizes) -> int:
+    """The same, joined in order with what is there."""
+    to, source, index = arrays[0], arrays[1], cast(Array[int], arrays[2])
+    return everywhere(index, sizes, lambda at, apart: assign(to, apart, joined(to[apart], source[at])))
+
+
 # ---- sorting -----------------------------------------------------------------------------------------------
 @chosen
 def precedes(x: T, y: T) -> bool: ...

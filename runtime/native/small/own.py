@@ -2,7 +2,7 @@
 more memory.
 
 In flow the steps of a graph while they are written (`steps.py`), the op, and where its result and operands
-lie; out flows one step. The kernels are in `aligning.py`, `margins.py` and `bags.py`. A further op is an
+lie; out flows one step. The kernels are in `aligning.py`, `margins.py`, `bags.py` and `moving.py`. A further op is an
 entry of `WRITERS`.
 """
 
@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
+import numpy as np
+
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops.alignment import CtcLoss, CtcLossAdjoint
 from retrograd.compiler.ops.bags import BagPlaces, BagSum, BagSumAdjoint
+from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
 from retrograd.runtime.native.small import aligning, bags, kernels, margins
-from retrograd.runtime.native.small.steps import OWN, Steps
+from retrograd.runtime.native.small.steps import OWN, Steps, indexed
 
 _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
     "ctc": (aligning.forward, ("exp", "log")),
@@ -96,6 +99,19 @@ def _bag(
     steps.step(_kernel(name, kernels.DTYPES[rows.dtype]), arrays, sizes)
 
 
+# ---- writes at indices -------------------------------------------------------------------------------------
+
+
+def _joined(steps: Steps, op: PutAlongJoined, out: Array, x: Array, index: Array, values: Array) -> None:
+    sizes, places = indexed(x.shape, op.axis, index, False), steps.wide(index)
+    steps.copy(x, out)
+    if not op.with_self:
+        neutral = steps.constant(np.full(index.shape, op.identity(x), x.dtype))
+        steps.step(kernels.scattering(x.itemsize), [out, neutral, places], sizes)
+    kernel = kernels.of_joining(op.row.name, kernels.DTYPES[x.dtype])
+    steps.step(kernel, [out, steps.in_order(values), places], sizes)
+
+
 # ---- margins -----------------------------------------------------------------------------------------------
 
 
@@ -122,6 +138,7 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     CtcLossAdjoint: _ctc_adjoint,
     MultilabelMargins: _multilabel,
     MultilabelMarginsAdjoint: _multilabel_adjoint,
+    PutAlongJoined: _joined,
 }
 """What writes the step of an op."""
 OWN.update(WRITERS)

@@ -280,19 +280,19 @@ class Steps:
     def _gather(self, op: Take | TakeAlong, out: Array, x: Array, index: Array) -> None:
         arrays = [out, self.in_order(x), self.wide(index)]
         alone = isinstance(op, Take)
-        self.step(kernels.gathering(x.itemsize), arrays, _indexed(x.shape, op.axis, index, alone))
+        self.step(kernels.gathering(x.itemsize), arrays, indexed(x.shape, op.axis, index, alone))
 
     def _scatter_sums(self, op: PutAdd | PutAlongAdd, out: Array, values: Array, index: Array) -> None:
         self.copy(np.broadcast_to(self.constant(np.zeros((), out.dtype)), out.shape), out)
         arrays = [out, self.in_order(values), self.wide(index)]
         alone = isinstance(op, PutAdd)
-        self.step(kernels.of_summing(_dtype(out)), arrays, _indexed(out.shape, op.axis, index, alone))
+        self.step(kernels.of_summing(_dtype(out)), arrays, indexed(out.shape, op.axis, index, alone))
 
     def _scatter(self, out: Array, x: Array, index: Array, values: Array) -> None:
         self.copy(x, out)
         chosen = np.broadcast_to(values, (*index.shape, *x.shape[1:]))
         arrays = [out, self.in_order(chosen), self.wide(index)]
-        self.step(kernels.scattering(out.itemsize), arrays, _indexed(x.shape, 0, index, True))
+        self.step(kernels.scattering(out.itemsize), arrays, indexed(x.shape, 0, index, True))
 
     def wide(self, index: Array) -> Array:
         """The index as the kernels take it."""
@@ -399,7 +399,7 @@ def _dtype(array: Array) -> Any:
     return kernels.DTYPES[array.dtype]
 
 
-def _indexed(shape: Sequence[int], axis: int, index: Array, alone: bool) -> list[int]:
+def indexed(shape: Sequence[int], axis: int, index: Array, alone: bool) -> list[int]:
     """The sizes of a step along an axis of this shape, by an index for rows alone, or for each element."""
     before, after = prod(shape[:axis]), prod(shape[axis + 1 :])
     count = index.size if alone else index.shape[axis]

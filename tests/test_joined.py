@@ -1,0 +1,120 @@
+"""What meets at one place, or lies in one segment, joined as in PyTorch: values and gradients, before there
+is a plan and by it, and in compiled functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import retrograd
+
+NAN = float("nan")
+SHAPES = [
+    ((3, 3), 0, (3, 3)),
+    ((3, 4), 1, (3, 6)),
+    ((3, 4), 0, (5, 2)),
+    ((2, 3, 4), 1, (2, 5, 4)),
+    ((5,), 0, (7,)),
+]
+
+
+def _agree(f: Callable[..., Any], *arrays: np.ndarray, compiled: bool = True) -> None:
+    """Value and gradients thrice, and compiled."""
+    wanted = _outcome(torch, lambda *x: f(torch, *x), arrays)
+    ours = [lambda *x: f(retrograd, *x)] * 3
+    if compiled:
+        ours.append(retrograd.compile_grad(lambda *x: f(retrograd, *x)))
+    for each in ours:
+        for found, expected in zip(_outcome(retrograd, each, arrays), wanted, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+
+
+def _outcome(t: Any, f: Callable[..., Any], arrays: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    operands = [t.from_numpy(x.copy()).requires_grad_(x.dtype.kind == "f") for x in arrays]
+    result = f(*operands)
+    if not result.requires_grad:
+        return [result.numpy()]
+    weights = t.arange(result.numel()).to(result.dtype).reshape(result.shape)
+    (result * (weights + 1)).sum().backward()
+    return [result.detach().numpy(), *[x.grad.numpy() for x in operands if x.requires_grad]]
+
+
+@pytest.mark.filterwarnings("ignore:index_reduce:UserWarning", "ignore:scatter_reduce:UserWarning")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32])
+@pytest.mark.parametrize("with_self", [True, False])
+@pytest.mark.parametrize("how", ["prod", "amax", "amin", "sum", "mean"])
+def test_values_that_meet_are_joined(how: str, with_self: bool, dtype: Any) -> None:
+    generator = np.random.default_rng(0)
+    for shape, axis, of_index in SHAPES:
+        x, y = ((generator.normal(size=size) * 3).astype(dtype) for size in (shape, of_index))
+        index = generator.integers(0, shape[axis], of_index)
+        x.flat[1] = 0 if with_self else 9  # without, PyTorch shares the gradient with an equal element of x
+        y.flat[1] = 0
+        y.flat[2] = y.flat[3]
+        _agree(
+            lambda t, x, y, i, axis=axis: x.scatter_reduce(axis, i, y, how, include_self=with_self),
+            x,
+            y,
+            index,
+        )
+        if how != "sum":
+            rows = np.moveaxis(np.zeros(of_index, int), axis, -1).reshape(-1, of_index[axis])[0]
+            rows[::2] = shape[axis] - 1
+            source = (generator.normal(size=[*shape[:axis], len(rows), *shape[axis + 1 :]]) * 3).astype(dtype)
+            _agree(
+                lambda t, x, y, i, axis=axis: x.index_reduce(axis, i, y, how, include_self=with_self),
+                x, source, rows,
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["prod", "amax", "amin"])
+def test_nan_is_joined_and_operands_lie_anyhow(how: str) -> None:
+    x, y = np.float32([[1, NAN, 3], [4, 5, 6]]), np.float32([[7, 8, NAN], [1, 9, 2]])
+    for _ in range(3):
+        found, wanted = (
+            t.from_numpy(x)
+            .t()
+            .scatter_reduce(0, t.tensor([[0, 2], [0, 2], [1, 2]]), t.from_numpy(y).t(), how)
+            for t in (retrograd, torch)
+        )
+        np.testing.assert_array_equal(found.numpy(), wanted.numpy())
+
+
+def test_an_index_out_of_range_is_an_error_before_and_by_a_plan() -> None:
+    x = retrograd.zeros(3)
+    for place in (0, 1, 2, 3, -1):
+        index = retrograd.tensor([place])
+        if 0 <= place < 3:
+            x.scatter_reduce(0, index, retrograd.ones(1), "amax")
+            continue
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            x.scatter_reduce(0, index, retrograd.ones(1), "amax")
+
+
+@pytest.mark.parametrize("how", ["sum", "mean", "max", "min", "prod"])
+@pytest.mark.parametrize("initial", [None, 0.5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_segments_are_reduced(how: str, initial: float | None, dtype: Any) -> None:
+    generator = np.random.default_rng(1)
+    line, matrix = (generator.normal(size=size).astype(dtype) for size in ((6,), (3, 4, 2)))
+    for lengths in ([2, 3, 1], [6], [0, 6, 0], [1, 1, 1, 1, 1, 1]):
+        _agree(lambda t, x, n: t.segment_reduce(x, how, lengths=n, initial=initial), line, np.array(lengths))
+    by_offsets = np.array([0, 2, 2, 6])
+    _agree(lambda t, x, n: t.segment_reduce(x, how, offsets=n, initial=initial), line, by_offsets)
+    along = np.array([[1, 3], [4, 0], [2, 2]])
+    _agree(lambda t, x, n: t.segment_reduce(x, how, lengths=n, axis=1, initial=initial), matrix, along)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "error"), [([2, 2], "Expected all rows of lengths"), ([4, -1], "lengths contains negative")]
+)
+def test_segments_that_do_not_fit_are_refused(lengths: list[int], error: str) -> None:
+    x, right = retrograd.ones(3), retrograd.tensor([1, 2])
+    for _ in range(3):
+        retrograd.segment_reduce(x, "sum", lengths=right)
+        with pytest.raises(RuntimeError, match=error):
+            retrograd.segment_reduce(x, "sum", lengths=retrograd.tensor(lengths))
