@@ -152,6 +152,7 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (demands.Places("brackets", 0, 4), (TARGET - 1,)),
     (demands.Divisor(), (TARGET + 1,)),
     (demands.Lengths(4), (TARGET,)),
+    (demands.Fractions(), (P,)),
     *(
         (joined.PutAlongJoined(1, how, with_self), (X, RANDOM.integers(0, 4, (3, 6, 5)), real(3, 6, 5)))
         for how in ("prod", "amax", "amin")

@@ -4,6 +4,7 @@
               that count from the end
     divisor   what whole numbers are divided by: not 0
     lengths   of the segments of an axis: not negative, and together as long as it is
+    fractions numbers between 0 and 1, or NaN
 
 In eager mode `inspect` raises, in PyTorch's words; in compiled code `passes/checks.py` asks what `admits`
 says. Words of another function are a line in `REFUSED`.
@@ -139,6 +140,26 @@ class Lengths(Composite):
         return rows.logical_and(rows.ge(sizes, 0), unsqueeze(right, [len(sizes.shape) - 1]))
 
 
+@register
+@record
+class Fractions(Composite):
+    """Numbers between 0 and 1."""
+
+    name = "fractions"
+
+    def formula(self, *values: Value) -> Value:
+        return values[0]
+
+    def inspect(self, *arrays: Array) -> None:
+        (shares,) = arrays
+        if ((shares < 0) | (shares > 1)).any():
+            raise ShapeError("fractions", mirrored("quantile() q values must be in the range [0, 1]"))
+
+    def admits(self, *values: Value) -> Value:
+        (shares,) = values
+        return rows.logical_not(rows.logical_or(rows.lt(shares, 0.0), rows.gt(shares, 1.0)))
+
+
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
@@ -152,3 +173,7 @@ def divisor(x: Value) -> Value:
 
 def lengths(x: Value, whole: int) -> Value:
     return apply(Lengths(whole), x)
+
+
+def fractions(x: Value) -> Value:
+    return apply(Fractions(), x)

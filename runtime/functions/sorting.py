@@ -18,10 +18,11 @@ from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import sort as order
+from retrograd.compiler.ops.demands import fractions as within
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.sought import search_sorted
 from retrograd.runtime.functions.gathering import everywhere, like
-from retrograd.runtime.functions.public import axis_of, checkable, integer, promoted, public
+from retrograd.runtime.functions.public import axis_of, integer, promoted, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.shaping import movedim
 from retrograd.runtime.tensor import Tensor
@@ -121,12 +122,6 @@ nanmedian = _median("nanmedian", ignore_nan=True)
 _INTERPOLATIONS = ("linear", "lower", "higher", "nearest", "midpoint")
 
 
-def _beyond(q: Any) -> str:
-    if isinstance(q, Tensor):
-        return "quantile() q values must be in the range [0, 1]"
-    return f"quantile() q must be in the range [0, 1] but got {q:g}"
-
-
 @public("quantile", method=True, replay=True)
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
@@ -152,9 +147,10 @@ def quantile(
         raise ShapeError(mirrored("quantile() q must be a scalar or 1D tensor"))
     if fractions.dtype is not input.dtype:
         raise ShapeError(mirrored("quantile() q tensor must be same dtype as the input tensor"))
-    array = checkable(fractions)
-    if array is not None and ((array < 0) | (array > 1)).any():
-        raise ShapeError(mirrored(_beyond(q)))
+    if isinstance(q, Tensor):
+        fractions = within(fractions)
+    elif ((np.asarray(q) < 0) | (np.asarray(q) > 1)).any():
+        raise ShapeError(mirrored(f"quantile() q must be in the range [0, 1] but got {q:g}"))
     x, axis = _lined(
         input if dim is not None else moves.reshape(input, (input.numel(),)), dim or 0, "quantile"
     )
