@@ -2,8 +2,8 @@
 more memory.
 
 In flow the steps of a graph while they are written (`steps.py`), the op, and where its result and operands
-lie; out flows one step. The kernels are in `aligning.py`, `margins.py`, `bags.py` and `moving.py`. A further op is an
-entry of `WRITERS`.
+lie; out flow its steps. The kernels are in `aligning.py`, `margins.py`, `bags.py` and `moving.py`. A further
+op is an entry of `WRITERS`.
 """
 
 from __future__ import annotations
