@@ -5,6 +5,7 @@ In flow samples of each op of `own.WRITERS`, small and large; a further op needs
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import retrograd
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Array, Op, Type
-from retrograd.compiler.ops import alignment, bags, margins
+from retrograd.compiler.ops import alignment, bags, joined, margins
 from retrograd.runtime.native.small import own, program
 
 pytestmark = pytest.mark.skipif(not program.available(), reason="objects are laid out in another way")
@@ -63,6 +64,11 @@ def _samples() -> list[Sample]:
         x, target = RANDOM.standard_normal(shape), RANDOM.integers(-1, shape[1], shape)
         found.append((margins.MultilabelMargins(), (x, target)))
         found.append((margins.MultilabelMarginsAdjoint(), (x[:, 0].copy(), x, target)))
+    for before, size, count in ((2, 3, 4), (30, 40, 50)):
+        x, values = (RANDOM.standard_normal((before, each, 3)) for each in (size, count))
+        index = RANDOM.integers(0, size, values.shape)
+        for how, with_self in product(joined.JOINS, (False, True)):
+            found.append((joined.PutAlongJoined(1, how, with_self), (x, index, values)))
     return found
 
 
