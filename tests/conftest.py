@@ -19,6 +19,7 @@ import pytest
 from simulated_driver import SimulatedDriver
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.ops import exchanges, ldl, routines
 from retrograd.runtime.eager import opnodes
 from retrograd.runtime.eager.otherwise import UNCONFIRMED
 from retrograd.runtime.native.small import program
@@ -125,6 +126,21 @@ def without_small_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget_calls()
     yield
     forget_calls()
+
+
+@pytest.fixture(params=["kernels", "LAPACK", "NumPy"])
+def each_way_to_factor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kernels of small matrices, LAPACK's own routines, and what is done where neither is there."""
+    if request.param != "kernels":
+        request.getfixturevalue("without_small_kernels")
+    if request.param == "NumPy":
+        monkeypatch.setattr(routines, "LAPACK", None)
+    made = (exchanges.elimination, ldl.factoring, ldl.solver)
+    for function in made:
+        function.cache_clear()
+    yield
+    for function in made:
+        function.cache_clear()
 
 
 def forget_calls() -> None:

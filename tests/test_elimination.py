@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
 
 import numpy as np
@@ -11,35 +10,24 @@ import pytest
 import retrograd
 from retrograd import linalg
 from retrograd.compiler.errors import LinearAlgebraError
-from retrograd.compiler.ops import exchanges
+from retrograd.compiler.ops import routines
 
 SHAPES = [(3, 3), (5, 2), (2, 5), (4, 3, 2), (2, 0, 3, 3), (0, 3), (3, 0), (2, 0, 0), (1, 1), (2, 3, 70, 90)]
 DTYPES = [np.float32, np.float64]
+pytestmark = pytest.mark.usefixtures("each_way_to_factor")
 
 
 def stack(shape: tuple[int, ...], dtype: type[np.floating]) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype(dtype)
 
 
-@pytest.fixture(params=["kernels", "LAPACK", "NumPy"], autouse=True)
-def _either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kernels of small matrices, LAPACK's own function, and what is done where neither is there."""
-    if request.param != "kernels":
-        request.getfixturevalue("without_small_kernels")
-    if request.param == "NumPy":
-        monkeypatch.setattr(exchanges, "_LAPACK", None)
-    exchanges.elimination.cache_clear()
-    yield
-    exchanges.elimination.cache_clear()
-
-
 def test_the_lapack_of_this_numpy_is_found() -> None:
-    assert exchanges._found() is not None
+    assert routines.found() is not None
 
 
 def test_a_library_without_lapack_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np.linalg._umath_linalg, "__file__", "no library")
-    assert exchanges._found() is None
+    assert routines.found() is None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

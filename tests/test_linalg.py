@@ -20,7 +20,7 @@ from retrograd.autograd import gradcheck, gradgradcheck
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError, RetrogradError
 from retrograd.compiler.ir.graph import Type
-from retrograd.compiler.ops import factor, lapack, lu
+from retrograd.compiler.ops import factor, lapack, lu, pivoted
 
 
 def matrices(t: Any, dtype: str = "float64") -> dict[str, Any]:
@@ -132,8 +132,8 @@ OPS_OF_LAPACK = [
     (factor.Eigh(False), (4, 4)),
     (factor.SingularValues(), (5, 3)), (factor.Rank(0.0, 0.0), (3, 5)),
     (factor.Svd(), (5, 3)), (factor.Svd(), (3, 5)), (factor.Qr(), (5, 3)), (factor.Qr(), (3, 5)),
-    (lu.Lu(), (4, 4)), (lu.Lu(), (5, 3)), (lu.Pivots(), (3, 5)), (lu.Pivots(), (6, 3)),
-    (lu.Info("lu"), (4, 4)), (lu.Info("cholesky"), (4, 4)), (lu.MatrixExp(), (4, 4)),
+    (lu.Lu(), (4, 4)), (lu.Lu(), (5, 3)), (pivoted.Pivots(), (3, 5)), (pivoted.Pivots(), (6, 3)),
+    (pivoted.Info("lu"), (4, 4)), (pivoted.Info("cholesky"), (4, 4)), (lu.MatrixExp(), (4, 4)),
     (factor.CompleteQr(), (5, 3)), (factor.Complement(), (5, 3)), (factor.Pinv(0.0, 0.0), (5, 3)),
     (factor.RankedPinv(0.0, 0.0), (3, 5)),
 ]  # fmt: skip

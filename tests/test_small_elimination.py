@@ -18,7 +18,9 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError
 from retrograd.compiler.ir.graph import Op, Type
 from retrograd.compiler.ops.lapack import Cholesky, Det, Inverse, LogAbsDet, SignOfDet, Solve
-from retrograd.compiler.ops.lu import FromPivots, Info, Lu, Pivots
+from retrograd.compiler.ops.ldl import Ldl
+from retrograd.compiler.ops.lu import FromPivots, Lu
+from retrograd.compiler.ops.pivoted import Info, Pivots
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.runtime.native.small import program
 
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.skipif(not program.available(), reason="objects are lai
 DTYPES = [np.float32, np.float64]
 BATCHES: list[tuple[int, ...]] = [(), (2, 3), (700,)]
 OPS: list[tuple[Op, bool]] = [
-    *[(op, False) for op in (Lu(), Info("lu"), Inverse(), Det(), SignOfDet(), LogAbsDet())],
+    *[(op, False) for op in (Lu(), Ldl(), Inverse(), Det(), SignOfDet(), LogAbsDet())],
     *[(SolveTriangular(upper, unit), True) for upper in (False, True) for unit in (False, True)],
     (Solve(), True),
 ]

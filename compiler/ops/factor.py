@@ -22,7 +22,7 @@ from retrograd.compiler.errors import GradientError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.contract import dot, transpose
-from retrograd.compiler.ops.lapack import Cotangents, Lapack, answer, on_diagonal, solve
+from retrograd.compiler.ops.lapack import Cotangents, Fixed, Lapack, Scalar, answer, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast, concat, expand, narrow, select, unsqueeze
@@ -129,15 +129,12 @@ class SingularValues(Lapack):
 
 @register
 @record
-class Rank(Lapack):
+class Rank(Scalar, Fixed):
     """How many singular values are greater than `max(atol, rtol · the largest)`; it has no derivative."""
 
     name = "rank"
     atol: float
     rtol: float
-
-    def shape(self, *shape: int) -> Sequence[int]:
-        return shape[:-2]
 
     def infer(self, *types: Type) -> Type:
         return super().infer(*types).with_dtype(dtypes.int64)
@@ -145,11 +142,6 @@ class Rank(Lapack):
     def evaluate(self, *arrays: Array) -> Array:
         s = SingularValues().evaluate(*arrays)
         return np.asarray(np.add.reduce(_kept(s, self.atol, self.rtol), -1, np.int64))
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Cotangents:
-        return [None]
 
 
 def _kept(s: Array, atol: float, rtol: float) -> Array:
@@ -215,7 +207,7 @@ class CompleteQr(Lapack):
 
 @register
 @record
-class Complement(Lapack):
+class Complement(Fixed):
     """Of orthonormal columns `[…, m, k]`, m-k more that complete a basis. Taken as constant: any do."""
 
     name = "complement"
@@ -227,11 +219,6 @@ class Complement(Lapack):
     def evaluate(self, *arrays: Array) -> Array:
         (u,) = arrays
         return np.asarray(np.linalg.qr(u, mode="complete")[0][..., u.shape[-1] :])
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Cotangents:
-        return [None]
 
 
 @register

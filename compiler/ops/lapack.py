@@ -62,6 +62,15 @@ class Scalar(Lapack):
         return shape[:-2]
 
 
+class Fixed(Lapack):
+    """An op without a derivative."""
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        return [None for _ in inputs]
+
+
 def answer(what: str, compute: Callable[..., Any], *arrays: Array) -> Any:
     """NumPy's answer; where there is none, an error in PyTorch's words."""
     try:
@@ -203,18 +212,13 @@ class LogAbsDet(Scalar):
 
 @register
 @record
-class SignOfDet(Scalar):
+class SignOfDet(Scalar, Fixed):
     """-1, 0 or 1; its derivative is 0."""
 
     name = "sign_of_det"
 
     def evaluate(self, *arrays: Array) -> Array:
         return np.asarray(np.linalg.slogdet(arrays[0])[0])
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Cotangents:
-        return [None]
 
 
 @register

@@ -10,7 +10,7 @@ exponential of a matrix twice the size (Mathias, "A chain rule for matrix functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,8 +22,9 @@ from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.exchanges import elimination, ordering
-from retrograd.compiler.ops.lapack import Cotangents, Lapack, SameShape, last_two, on_diagonal, solve
+from retrograd.compiler.ops.lapack import Cotangents, Fixed, SameShape, last_two, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril, triu
+from retrograd.compiler.ops.pivoted import Packed, Pivots, without_pivots
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import concat, narrow
 from retrograd.compiler.record import record
@@ -33,34 +34,15 @@ from retrograd.compiler.record import record
 
 @register
 @record
-class Lu(Lapack):
+class Lu(Packed):
     """L below the diagonal, where it is 1, U from it on, and as one row more the rows that `Pivots` takes."""
 
     name = "lu"
-    strict: str = ""
-    """The function whose error tells of a singular matrix, if any does."""
-
-    def shape(self, *shape: int) -> Sequence[int]:
-        *batch, m, n = shape
-        return (*batch, m + 1, n)
-
-    def evaluate(self, *arrays: Array) -> Array:
-        (a,) = arrays
-        return self._packed(a.dtype, *a.shape)(a)
-
-    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
-        return self._packed(types[0].dtype.numpy, *types[0].shape)
-
-    def _packed(self, dtype: np.dtype[np.generic], *shape: int) -> Callable[[Array], Array]:
-        factored = elimination(dtype, *shape)
-
-        def packed(a: Array) -> Array:
-            found, info = factored(a)
-            if self.strict and np.count_nonzero(info):
-                raise _singular(self.strict, info[..., 0])
-            return found
-
-        return packed
+    factoring = staticmethod(elimination)
+    reason = mirrored(
+        "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still want "
+        "to perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
+    )
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -89,19 +71,6 @@ class Lu(Lapack):
         return [dot(order, found)]
 
 
-def _singular(name: str, info: Array) -> LinearAlgebraError:
-    """The error for the first matrix with a pivot that is 0."""
-    place = int(np.flatnonzero(info)[0])
-    batch = f"(Batch element {place}): " if info.ndim else ""
-    return LinearAlgebraError(mirrored(f"{name}: {batch}{_ZERO_PIVOT.format(info.flat[place])}"))
-
-
-_ZERO_PIVOT = (
-    "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still want to "
-    "perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
-)
-
-
 @register
 @record
 class UnitLower(Composite):
@@ -121,38 +90,9 @@ class UnitLower(Composite):
         return found
 
 
-class _Fixed(Lapack):
-    """An op without a derivative."""
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Cotangents:
-        return [None for _ in inputs]
-
-
 @register
 @record
-class Pivots(_Fixed):
-    """Of what `Lu` gives, for each step the row, counted from 1, that changed places with the step's own."""
-
-    name = "pivots"
-
-    def shape(self, *shape: int) -> Sequence[int]:
-        *batch, m, n = shape
-        return (*batch, min(m - 1, n))
-
-    def infer(self, *types: Type) -> Type:
-        return Type(tuple(self.shape(*types[0].shape)), dtypes.int32)
-
-    def evaluate(self, *arrays: Array) -> Array:
-        (packed,) = arrays
-        m, n = packed.shape[-2:]
-        return np.asarray(packed[..., m - 1, : min(m - 1, n)].astype(np.int32))
-
-
-@register
-@record
-class FromPivots(_Fixed):
+class FromPivots(Fixed):
     """The matrix P of the exchanges that pivots say, for matrices of `size` rows."""
 
     name = "from_pivots"
@@ -177,45 +117,6 @@ _NO_PIVOTS = (
     "pivots passed to lu_unpack must be between 1 and LU.size(-2) inclusive."
     "Did you properly pass the result of lu_factor?"
 )
-
-
-@register
-@record
-class Info(_Fixed):
-    """For each matrix 0, or where a factorisation fails, counted from 1: at which pivot, or at which leading
-    minor that is not positive-definite.
-    """
-
-    name = "info"
-    of: str
-    """`lu` or `cholesky`."""
-
-    def shape(self, *shape: int) -> Sequence[int]:
-        return shape[:-2]
-
-    def infer(self, *types: Type) -> Type:
-        return Type(tuple(self.shape(*types[0].shape)), dtypes.int32)
-
-    def evaluate(self, *arrays: Array) -> Array:
-        (a,) = arrays
-        if self.of == "lu":
-            return np.asarray(elimination(a.dtype, *a.shape)(a)[1][..., 0].astype(np.int32))
-        with np.errstate(all="ignore"):
-            bad = ~(_minors(a) > 0)
-        first = np.argmax(bad, axis=-1) if bad.shape[-1] else np.zeros(bad.shape[:-1])
-        return np.where(bad.any(-1), first + 1, 0).astype(np.int32)
-
-
-def _minors(a: Array) -> Array:
-    """The squared diagonal of the Cholesky factor as far as there is one: quotients of leading minors."""
-    work = np.array(a, np.float64)
-    size = work.shape[-1]
-    for k in range(size):
-        column = work[..., k + 1 :, k].copy()
-        work[..., k + 1 :, k + 1 :] -= (
-            column[..., :, None] * column[..., None, :] / work[..., k, k, None, None]
-        )
-    return np.diagonal(work, axis1=-2, axis2=-1)
 
 
 # ---- the exponential ---------------------------------------------------------------------------------------
@@ -285,11 +186,6 @@ def unit_lower(x: Value) -> Value:
 def row_order(packed: Value) -> Value:
     """The matrix P of `A = P·L·U`, which only orders rows, of what `Lu` gives."""
     return apply(FromPivots(packed.shape[-2] - 1, dtypes.of(packed)), apply(Pivots(), packed))
-
-
-def without_pivots(packed: Value) -> Value:
-    """L and U in one matrix, of what `Lu` gives."""
-    return narrow(packed, len(packed.shape) - 2, 0, packed.shape[-2] - 1)
 
 
 def factors(packed: Value) -> tuple[Value, Value]:

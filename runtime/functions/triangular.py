@@ -21,6 +21,7 @@ from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import lapack
 from retrograd.compiler.ops import lu as elimination
 from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.pivoted import Info, Pivots, without_pivots
 from retrograd.runtime.functions.factoring import matrix
 from retrograd.runtime.functions.public import linalg, public
 from retrograd.runtime.functions.results import pair
@@ -61,35 +62,40 @@ def _general(name: str, A: Tensor, pivot: bool) -> Tensor:
 def lu(A: Tensor, *, pivot: bool = True) -> Any:
     """`A = P · L · U`: P orders rows, L is a lower triangle with ones on its diagonal, U an upper one."""
     packed = apply(elimination.Lu(), _general("linalg.lu", A, pivot))
-    lower, upper = elimination.factors(elimination.without_pivots(packed))
+    lower, upper = elimination.factors(without_pivots(packed))
     return pair("linalg_lu", elimination.row_order(packed), lower, upper)
 
 
 @linalg("lu_factor_ex")
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
     """`lu_factor`, and for each matrix at which pivot it is singular, from 1 on, or 0."""
-    packed = _factored(A, pivot, "torch.linalg.lu_factor_ex" if check_errors else "")
-    return pair("linalg_lu_factor_ex", *packed, apply(elimination.Info("lu"), A))
+    packed = _packed(A, pivot, "torch.linalg.lu_factor_ex" if check_errors else "")
+    return pair("linalg_lu_factor_ex", *_parts(packed), apply(Info("lu"), packed))
 
 
-def _factored(A: Tensor, pivot: bool, strict: str) -> tuple[Tensor, Tensor]:
-    """L and U in one matrix, and the pivots; the function that is `strict` tells of singular matrices."""
-    packed = apply(elimination.Lu(strict), _general("torch.lu_factor", A, pivot))
-    return elimination.without_pivots(packed), apply(elimination.Pivots(), packed)
+def _packed(A: Tensor, pivot: bool, strict: str) -> Tensor:
+    """L, U and the pivots in one matrix; the function that is `strict` tells of singular matrices."""
+    return apply(elimination.Lu(strict), _general("torch.lu_factor", A, pivot))
+
+
+def _parts(packed: Tensor) -> tuple[Tensor, Tensor]:
+    """L and U in one matrix, and the pivots."""
+    return without_pivots(packed), apply(Pivots(), packed)
 
 
 @linalg("lu_factor")
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     """L and U in one matrix, and the rows that changed places; LinearAlgebraError for a singular matrix."""
-    return pair("linalg_lu_factor", *_factored(A, pivot, "torch.linalg.lu_factor"))
+    return pair("linalg_lu_factor", *_parts(_packed(A, pivot, "torch.linalg.lu_factor")))
 
 
-@public("lu", method=True)
+@public("lu", method=True, replay=True)
 def _lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """`linalg.lu_factor`; with `get_infos` its third result tells of singular matrices."""
     if get_infos:
-        return pair("_lu_with_info", *_factored(A, pivot, ""), apply(elimination.Info("lu"), A))
-    return _factored(A, pivot, "torch.linalg.lu_factor")
+        packed = _packed(A, pivot, "")
+        return pair("_lu_with_info", *_parts(packed), apply(Info("lu"), packed))
+    return _parts(_packed(A, pivot, "torch.linalg.lu_factor"))
 
 
 @public("lu_unpack", replay=True)
@@ -152,12 +158,17 @@ def _lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
 # ---- a number in place of an error -------------------------------------------------------------------------
 
 
+def _singular(name: str, A: Tensor) -> Tensor:
+    """For each matrix at which pivot it is singular, from 1 on, or 0."""
+    return apply(Info("lu"), apply(elimination.Lu(), matrix(name, A, True)))
+
+
 @linalg("inv_ex")
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """The inverse, and for each matrix at which pivot it is singular, from 1 on, or 0: then its inverse is
     full of infinities.
     """
-    info = apply(elimination.Info("lu"), matrix("inv", A, True))
+    info = _singular("inv", A)
     if check_errors:
         why = "The diagonal element {} is zero, the inversion could not be completed because the input matrix"
         _failed("linalg.inv_ex", info, f"{why} is singular.")
@@ -169,7 +180,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     """`solve`, and for each matrix at which pivot it is singular, from 1 on, or 0: then there is no solution,
     and infinities stand for it.
     """
-    info = apply(elimination.Info("lu"), matrix("solve", A, True))
+    info = _singular("solve", A)
     if check_errors:
         _failed("torch.linalg.solve_ex", info, "The solver failed because the input matrix is singular.")
     return pair("linalg_solve_ex", arranged(A, B, left, endless=True), info)
@@ -180,7 +191,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     """The Cholesky factor, and for each matrix which leading minor is not positive-definite, from 1 on, or 0:
     then there is no factor, and NaN stands for it.
     """
-    info = apply(elimination.Info("cholesky"), matrix("cholesky", A, True))
+    info = apply(Info("cholesky"), matrix("cholesky", A, True))
     if check_errors:
         why = (
             "The factorization could not be completed because the input is not positive-definite (the leading"

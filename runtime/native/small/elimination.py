@@ -3,46 +3,39 @@
 In flow stacks of matrices in order, row after row, and the sizes of a step; out flows 0, or 1 where there is
 no answer, so that the call is for `slow`, which says why. Factors are packed as `ops/lu.py` packs them: L
 below the diagonal, U from it on, and as one row more for each step the row, counted from 1, that changed
-places with the step's own. The ends of rows go element by element: masks would wait for what was just stored.
+places with the step's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf, nan
-from typing import Literal
 
-from retrograd.compiler.native.language import (
-    Array,
-    Float32,
-    Int32,
-    Record,
-    Vector,
-    cast,
-    fused,
-    inlined,
-    native,
-    put,
-    reduce,
-    sqrt,
-    take,
-)
+from retrograd.compiler.native.language import Array, Int32, Record, cast, inlined, native, sqrt
 from retrograd.runtime.native.objects import Memory
-
-T = Float32
-One = Vector[T, Literal[1]]
-Several = Vector[T, Literal[8]]
-LANES = 8
-"""An instance has its own."""
+from retrograd.runtime.native.small.row_operations import (
+    LANES,  # noqa: F401  # an instance has its own
+    One,  # noqa: F401
+    Several,  # noqa: F401
+    T,
+    clear,
+    copy,
+    divide,
+    exchange_rows,
+    product_of,
+    subtract,
+)
 
 
 # ---- factors -----------------------------------------------------------------------------------------------
 class Sizes(Record):
+    """Of a stack of matrices, of results or of operands."""
+
     batch: int
     m: int
     n: int
     strict: int
-    """Whether a pivot that is 0 is no answer."""
+    """Whether a matrix that is singular, or not positive-definite, has no answer."""
 
 
 @native
@@ -55,15 +48,6 @@ def factor(arrays: Array[Array[T]], sizes: Sizes) -> int:
         if eliminate(packed, m, n) and sizes.strict != 0:
             return 1
     return 0
-
-
-@inlined
-def copy(to: Array[T], source: Array[T], count: int) -> None:
-    whole = count - count % LANES
-    for at in range(0, whole, LANES):
-        put(to + at, take(Several, source + at))
-    for i in range(whole, count):
-        put(to + i, take(One, source + i))
 
 
 @inlined
@@ -90,15 +74,6 @@ def eliminate(packed: Array[T], m: int, n: int) -> bool:
 
 
 @inlined
-def clear(to: Array[T], count: int) -> None:
-    whole = count - count % LANES
-    for at in range(0, whole, LANES):
-        put(to + at, cast(Several, 0.0))
-    for i in range(whole, count):
-        put(to + i, cast(One, 0.0))
-
-
-@inlined
 def largest(column: Array[T], first: int, m: int, n: int) -> int:
     """The row, from the first on, that has the largest element of a column."""
     chosen, most = first, abs(column[first * n])
@@ -107,29 +82,6 @@ def largest(column: Array[T], first: int, m: int, n: int) -> int:
         if size > most:
             chosen, most = i, size
     return chosen
-
-
-@inlined
-def exchange_rows(one: Array[T], other: Array[T], count: int) -> None:
-    whole = count - count % LANES
-    for at in range(0, whole, LANES):
-        several = take(Several, one + at)
-        put(one + at, take(Several, other + at))
-        put(other + at, several)
-    for i in range(whole, count):
-        single = take(One, one + i)
-        put(one + i, take(One, other + i))
-        put(other + i, single)
-
-
-@inlined
-def subtract(row: Array[T], other: Array[T], factor: float, count: int) -> None:
-    """Take a multiple of another row from a row."""
-    whole = count - count % LANES
-    for at in range(0, whole, LANES):
-        put(row + at, fused(take(Several, other + at), -factor, take(Several, row + at)))
-    for i in range(whole, count):
-        put(row + i, fused(take(One, other + i), -factor, take(One, row + i)))
 
 
 # ---- what follows from them --------------------------------------------------------------------------------
@@ -159,18 +111,11 @@ def order(arrays: Array[Memory], sizes: OrderSizes) -> int:
     return 0
 
 
-class SolutionSizes(Record):
-    batch: int
-    n: int
-    columns: int
-    endless: int
-    """Whether infinities stand for the solution where a pivot is 0; else that is no answer."""
-
-
 @native
-def solve(arrays: Array[Array[T]], sizes: SolutionSizes) -> int:
-    """The X `[batch, n, columns]` of A · X = B, of A's packed factors `[batch, n + 1, n]` and B."""
-    n, columns = sizes.n, sizes.columns
+def solve(arrays: Array[Array[T]], sizes: Sizes) -> int:
+    """The X `[batch, n, columns]` of A · X = B, of A's packed factors `[batch, n + 1, n]` and B. Unless it is
+    `strict`, infinities stand for the solution where a pivot is 0."""
+    n, columns = sizes.m, sizes.n
     for number in range(sizes.batch):
         packed, x = arrays[1] + number * (n + 1) * n, arrays[0] + number * n * columns
         copy(x, arrays[2] + number * n * columns, n * columns)
@@ -188,21 +133,12 @@ def solve(arrays: Array[Array[T]], sizes: SolutionSizes) -> int:
             for i in range(step + 1, n):
                 subtract(here, x + i * columns, packed[step * n + i], columns)
             divide(here, packed[step * n + step], columns)
-        if singular and sizes.endless == 0:
+        if singular and sizes.strict != 0:
             return 1
         if singular:
             for place in range(n * columns):
                 x[place] = inf
     return 0
-
-
-@inlined
-def divide(row: Array[T], divisor: float, count: int) -> None:
-    whole = count - count % LANES
-    for at in range(0, whole, LANES):
-        put(row + at, take(Several, row + at) / divisor)
-    for i in range(whole, count):
-        put(row + i, take(One, row + i) / divisor)
 
 
 @native
@@ -277,17 +213,11 @@ def substitute(arrays: Array[Array[T]], sizes: TriangleSizes) -> int:
 
 
 # ---- square roots ------------------------------------------------------------------------------------------
-class RootSizes(Record):
-    batch: int
-    n: int
-    strict: int
-    """Whether a matrix that is not positive-definite is no answer; else its root is NaN all over."""
-
-
 @native
-def root(arrays: Array[Memory], sizes: RootSizes) -> int:
+def root(arrays: Array[Memory], sizes: Sizes) -> int:
     """The lower triangles L `[batch, n, n]` of A = L · Lᵀ, of which the lower triangle is read, and `[batch]`
-    the order of the first leading minor that is not positive-definite, or 0. The arrays: L, orders, A."""
+    the order of the first leading minor that is not positive-definite, or 0. The arrays: L, orders, A. Unless
+    it is `strict`, L is NaN all over where there is none."""
     n = sizes.n
     for number in range(sizes.batch):
         lower, a = cast(Array[T], arrays[0]) + number * n * n, cast(Array[T], arrays[2]) + number * n * n
@@ -317,18 +247,3 @@ def rooted(lower: Array[T], a: Array[T], n: int) -> int:
                 order = i + 1 if order == 0 and not rest > 0.0 else order
                 row[i] = sqrt(rest)
     return order
-
-
-@inlined
-def product_of(one: Array[T], other: Array[T], count: int) -> float:
-    """The sum of products."""
-    whole = count - count % LANES
-    total = 0.0
-    if whole > 0:
-        sums = cast(Several, 0.0)
-        for at in range(0, whole, LANES):
-            sums = fused(take(Several, one + at), take(Several, other + at), sums)
-        total = reduce(lambda x, y: x + y, sums)
-    for i in range(whole, count):
-        total = fused(one[i], other[i], total)
-    return total

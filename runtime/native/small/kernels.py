@@ -21,7 +21,7 @@ from retrograd.compiler.native.language import Byte, Float32, Int32, Vector, ins
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime.native import cpu
-from retrograd.runtime.native.small import checking, counting, elimination, lines, moving
+from retrograd.runtime.native.small import checking, counting, elimination, indefinite, lines, moving
 
 Code = Callable[..., Any]
 """Of vectors (`codes.py`)."""
@@ -251,7 +251,7 @@ def of_product(dtype: DType) -> int | None:
 
 @cache
 def of_elimination(what: str, dtype: DType) -> int | None:
-    """A function of `elimination.py` for such elements."""
+    """A function of `_ELIMINATION` for such elements."""
     return _elimination(KINDS[dtype]).address(what) if dtype in (dtypes.float32, dtypes.float64) else None
 
 
@@ -269,6 +269,8 @@ _ELIMINATION: dict[str, Callable[..., int]] = {
     "factor": elimination.factor, "order": elimination.order, "solve": elimination.solve,
     "failure": elimination.failure, "determinant": elimination.determinant, "sign": elimination.sign,
     "substitute": elimination.substitute, "root": elimination.root,
+    "factor_symmetric": indefinite.factor_symmetric, "failure_symmetric": indefinite.failure_symmetric,
+    "solve_symmetric": indefinite.solve_symmetric,
 }  # fmt: skip
 
 

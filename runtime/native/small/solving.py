@@ -1,9 +1,9 @@
 """Linear algebra of small matrices as steps: one elimination with row exchanges, and what follows from it.
 
 In flow the steps of a graph while they are written (`steps.py`), an op of LAPACK's kin, and where its result
-and operands lie; out flow steps of the kernels of `elimination.py`. Equations, inverses and determinants are
-of factors in float64, whatever they are stored in, as in NumPy; ops of the same matrix share them. Another op
-is an entry of `SOLVED`.
+and operands lie; out flow steps of the kernels of `elimination.py` and its kin. Equations, inverses and
+determinants are of factors in float64, whatever they are stored in, as in NumPy; ops of the same matrix share
+them. Another op is an entry of `SOLVED`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from retrograd.compiler.errors import LinearAlgebraError
 from retrograd.compiler.ir.graph import OPS, Array, Op, Type
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.lapack import Cholesky, Det, Inverse, LogAbsDet, SignOfDet, Solve
-from retrograd.compiler.ops.lu import FromPivots, Info, Lu, Pivots
+from retrograd.compiler.ops.ldl import Ldl, LdlSolve
+from retrograd.compiler.ops.lu import FromPivots, Lu
+from retrograd.compiler.ops.pivoted import Info, Packed, Pivots
 from retrograd.compiler.ops.reduce import Sum
 from retrograd.compiler.ops.shape import Cast
 from retrograd.compiler.ops.substitution import SolveTriangular
@@ -34,10 +36,17 @@ def _kernel(what: str, dtype: np.dtype[Any]) -> int | None:
 # ---- factors -----------------------------------------------------------------------------------------------
 
 
-def _factor(steps: Steps, op: Lu, out: Array, a: Array) -> None:
-    m, n = a.shape[-2:]
-    sizes = [prod(a.shape[:-2]), m, n, int(bool(op.strict))]
-    steps.step(_kernel("factor", a.dtype), [out, steps.in_order(a)], sizes)
+def _factor(steps: Steps, op: Packed, out: Array, a: Array) -> None:
+    kernel = _kernel(_FACTORS[type(op)], a.dtype)
+    steps.step(kernel, [out, steps.in_order(a)], _sizes(a.shape, bool(op.strict)))
+
+
+_FACTORS: dict[type[Packed], str] = {Lu: "factor", Ldl: "factor_symmetric"}
+
+
+def _sizes(shape: Sequence[int], *flags: bool) -> list[int]:
+    """Those of a stack of matrices, and flags."""
+    return [prod(shape[:-2]), *shape[-2:], *map(int, flags)]
 
 
 def _pivots(steps: Steps, op: Pivots, out: Array, packed: Array) -> None:
@@ -56,9 +65,14 @@ def _order(steps: Steps, op: FromPivots, out: Array, pivots: Array) -> None:
 def _failure(steps: Steps, op: Info, out: Array, a: Array) -> None:
     if op.of == "cholesky":
         whole, unread = _wide(steps, a), steps.scratch(Type(a.shape, dtypes.float64))
-        steps.step(_kernel("root", whole.dtype), [unread, out, whole], [out.size, a.shape[-1], 0])
+        steps.step(_kernel("root", whole.dtype), [unread, out, whole], _sizes(a.shape, False))
         return
-    steps.step(_kernel("failure", a.dtype), [out, steps.of(Lu(), a)], [out.size, *a.shape[-2:], 0])
+    m, n = a.shape[-2:]
+    kernel = _kernel(_FAILURES[op.of], a.dtype)
+    steps.step(kernel, [out, steps.in_order(a)], _sizes((*a.shape[:-2], m - 1, n), False))
+
+
+_FAILURES = {"lu": "failure", "ldl": "failure_symmetric"}
 
 
 # ---- equations and determinants ----------------------------------------------------------------------------
@@ -75,7 +89,13 @@ def _invert(steps: Steps, op: Inverse, out: Array, a: Array) -> None:
 
 def _write_solution(steps: Steps, endless: bool, out: Array, a: Array, b: Array) -> None:
     packed = steps.of(Lu(), _wide(steps, a))
-    _of_wide(steps, out, "solve", [packed, _wide(steps, b)], b.shape, int(endless))
+    _of_wide(steps, out, "solve", [packed, _wide(steps, b)], b.shape, not endless)
+
+
+def _solve_symmetric(steps: Steps, op: LdlSolve, out: Array, packed: Array, pivots: Array, b: Array) -> None:
+    """1 where the pivots are none."""
+    arrays = [out, *map(steps.in_order, (packed, pivots, b))]
+    steps.step(_kernel("solve_symmetric", out.dtype), arrays, _sizes(b.shape, False))
 
 
 def _determinant(steps: Steps, op: Det, out: Array, a: Array) -> None:
@@ -101,15 +121,14 @@ def _row(name: str) -> Elementwise:
 
 def _substitute(steps: Steps, op: SolveTriangular, out: Array, a: Array, b: Array) -> None:
     whole = np.broadcast_to(a, (*b.shape[:-1], b.shape[-2]))
-    flags = int(op.upper), int(op.unit)
-    _of_wide(steps, out, "substitute", [_wide(steps, whole), _wide(steps, b)], b.shape, *flags)
+    operands = [_wide(steps, whole), _wide(steps, b)]
+    _of_wide(steps, out, "substitute", operands, b.shape, op.upper, op.unit)
 
 
 def _root(steps: Steps, op: Cholesky, out: Array, a: Array) -> None:
     """1 where a matrix is not positive-definite."""
     orders, whole = steps.scratch(Type(a.shape[:-2], dtypes.int32)), _wide(steps, a)
-    sizes = [orders.size, a.shape[-1], int(not op.endless)]
-    kernel = _kernel("root", whole.dtype)
+    kernel, sizes = _kernel("root", whole.dtype), _sizes(a.shape, not op.endless)
     _narrowed(steps, out, lambda found: steps.step(kernel, [found, orders, whole], sizes))
 
 
@@ -119,10 +138,10 @@ def _wide(steps: Steps, a: Array) -> Array:
 
 
 def _of_wide(
-    steps: Steps, out: Array, what: str, operands: Sequence[Array], shape: Sequence[int], *flags: int
+    steps: Steps, out: Array, what: str, operands: Sequence[Array], shape: Sequence[int], *flags: bool
 ) -> None:
-    """A kernel's value of operands in float64; sizes are those of a stack of matrices, and flags."""
-    sizes = [prod(shape[:-2]), *shape[-2:], *flags]
+    """A kernel's value of operands in float64."""
+    sizes = _sizes(shape, *flags)
     _narrowed(steps, out, lambda found: steps.step(_kernel(what, found.dtype), [found, *operands], sizes))
 
 
@@ -136,11 +155,13 @@ def _narrowed(steps: Steps, out: Array, write: Callable[[Array], None]) -> None:
 
 SOLVED: dict[type[Op], Callable[..., None]] = {
     Lu: _factor,
+    Ldl: _factor,
     Pivots: _pivots,
     FromPivots: _order,
     Info: _failure,
     Cholesky: _root,
     Solve: _solve,
+    LdlSolve: _solve_symmetric,
     Inverse: _invert,
     Det: _determinant,
     SignOfDet: _sign,
