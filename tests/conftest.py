@@ -20,7 +20,7 @@ from simulated_driver import SimulatedDriver
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ops import exchanges, ldl, routines
-from retrograd.runtime.eager import opnodes
+from retrograd.runtime.eager import adjoints
 from retrograd.runtime.eager.otherwise import UNCONFIRMED
 from retrograd.runtime.native.small import program
 
@@ -146,6 +146,6 @@ def each_way_to_factor(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 def forget_calls() -> None:
     """What has been found out about calls is found out anew."""
     program.value_of.cache_clear()
-    opnodes._RULES.clear()
+    adjoints._RULES.clear()
     for forget in dtypes.DEPENDENT:
         forget()
