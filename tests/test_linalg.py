@@ -20,7 +20,7 @@ from retrograd.autograd import gradcheck, gradgradcheck
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError, RetrogradError
 from retrograd.compiler.ir.graph import Type
-from retrograd.compiler.ops import factor, lapack, lu, pivoted
+from retrograd.compiler.ops import cholesky, factor, lapack, lu, pivoted
 
 
 def matrices(t: Any, dtype: str = "float64") -> dict[str, Any]:
@@ -128,13 +128,13 @@ def test_the_determinant_of_a_singular_matrix_has_its_cofactors_for_a_gradient()
 
 OPS_OF_LAPACK = [
     (lapack.Inverse(), (4, 4)), (lapack.Det(), (4, 4)), (lapack.Cofactors(), (4, 4)),
-    (lapack.LogAbsDet(), (4, 4)), (lapack.SignOfDet(), (4, 4)), (lapack.Cholesky(), (4, 4)),
-    (factor.Eigh(False), (4, 4)),
+    (lapack.LogAbsDet(), (4, 4)), (lapack.SignOfDet(), (4, 4)), (cholesky.Cholesky(), (4, 4)),
+    (factor.Eigh(False), (4, 4)), (factor.Eigenvalues(True), (4, 4)),
     (factor.SingularValues(), (5, 3)), (factor.Rank(0.0, 0.0), (3, 5)),
     (factor.Svd(), (5, 3)), (factor.Svd(), (3, 5)), (factor.Qr(), (5, 3)), (factor.Qr(), (3, 5)),
     (lu.Lu(), (4, 4)), (lu.Lu(), (5, 3)), (pivoted.Pivots(), (3, 5)), (pivoted.Pivots(), (6, 3)),
     (pivoted.Info("lu"), (4, 4)), (pivoted.Info("cholesky"), (4, 4)), (lu.MatrixExp(), (4, 4)),
-    (factor.CompleteQr(), (5, 3)), (factor.Complement(), (5, 3)), (factor.Pinv(0.0, 0.0), (5, 3)),
+    (factor.Qr(complete=True), (5, 3)), (factor.Complement(), (5, 3)), (factor.Pinv(0.0, 0.0), (5, 3)),
     (factor.RankedPinv(0.0, 0.0), (3, 5)),
 ]  # fmt: skip
 

@@ -17,10 +17,13 @@ from retrograd import linalg
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError
 from retrograd.compiler.ir.graph import Op, Type
-from retrograd.compiler.ops.lapack import Cholesky, Det, Inverse, LogAbsDet, SignOfDet, Solve
+from retrograd.compiler.ops.cholesky import Cholesky
+from retrograd.compiler.ops.factor import Complement, Qr
+from retrograd.compiler.ops.lapack import Cofactors, Det, Inverse, LogAbsDet, SignOfDet, Solve
 from retrograd.compiler.ops.ldl import Ldl
 from retrograd.compiler.ops.lu import FromPivots, Lu
 from retrograd.compiler.ops.pivoted import Info, Pivots
+from retrograd.compiler.ops.reflectors import RawQr
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.runtime.native.small import program
 
@@ -29,7 +32,8 @@ pytestmark = pytest.mark.skipif(not program.available(), reason="objects are lai
 DTYPES = [np.float32, np.float64]
 BATCHES: list[tuple[int, ...]] = [(), (2, 3), (700,)]
 OPS: list[tuple[Op, bool]] = [
-    *[(op, False) for op in (Lu(), Ldl(), Inverse(), Det(), SignOfDet(), LogAbsDet())],
+    *[(op, False) for op in (Lu(), Ldl(), Inverse(), Det(), Cofactors(), SignOfDet(), LogAbsDet())],
+    *[(op, False) for op in (RawQr(), Qr(), Qr(complete=True))],
     *[(SolveTriangular(upper, unit), True) for upper in (False, True) for unit in (False, True)],
     (Solve(), True),
 ]
@@ -147,6 +151,42 @@ def test_derivatives_of_stacks_are_pytorchs(name: str, torch: ModuleType) -> Non
         last.sin().sum().backward()
         gradients.append(x.grad.numpy())
     np.testing.assert_allclose(*gradients, rtol=1e-9, atol=1e-9)
+
+
+# ---- reflectors --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "shape", [(5, 2), (2, 5), (4, 3, 2), (17, 30), (30, 17), (900, 4, 3), (3, 3, 9), (60, 50)]
+)
+def test_factors_by_reflectors_are_lapacks(
+    shape: tuple[int, ...], dtype: type[np.floating[Any]], torch: ModuleType
+) -> None:
+    a = normals(shape, dtype)
+    for op in (RawQr(), Qr(), Qr(complete=True)):
+        near(native_of(op, a)(a), op.evaluate(a), max(shape[-2:]))
+    columns = Qr().evaluate(a)[..., : shape[-2], :]
+    for _ in range(2):
+        for ours, theirs in zip(retrograd.geqrf(retrograd.from_numpy(a)), torch.geqrf(torch.from_numpy(a))):
+            near(ours.numpy(), theirs.numpy(), max(shape[-2:]))
+    if shape[-2] > shape[-1] and len(shape) == 2:
+        near(native_of(Complement(), columns)(columns), Complement().evaluate(columns), max(shape[-2:]))
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200, 0.0, np.inf, np.nan])
+def test_reflectors_of_numbers_of_any_size(size: float, torch: ModuleType) -> None:
+    some = normals((4, 3), np.float64)
+    for a in (some * size, np.where(np.eye(3) > 0, size, 0), np.where(np.tri(4, 3, -1) > 0, 0, some * size)):
+        ours, theirs = linalg.qr(retrograd.from_numpy(a)), torch.linalg.qr(torch.from_numpy(a))
+        if np.isfinite(a).all():
+            np.testing.assert_allclose(ours.R, theirs.R, rtol=1e-12, atol=1e-14 * size)
+            np.testing.assert_allclose(ours.Q, theirs.Q, rtol=1e-12, atol=1e-12)
+        else:
+            assert not ours.R.isfinite().all()
+
+
+# ---- exchanges that are none -------------------------------------------------------------------------------
 
 
 def test_pivots_that_are_no_rows_are_told_of_large_stacks() -> None:

@@ -12,8 +12,9 @@ from retrograd import linalg
 from retrograd.compiler.errors import LinearAlgebraError, ShapeError
 from retrograd.compiler.ops import gufuncs
 
-SHAPES = [(3, 3), (5, 2), (2, 5), (4, 3, 2), (2, 0, 3, 3), (0, 3), (3, 0), (1, 1), (2, 3, 70, 90)]
+SHAPES = [(3, 3), (5, 2), (2, 5), (4, 3, 2), (2, 0, 3, 3), (0, 3), (3, 0), (1, 1), (2, 3, 20, 30)]
 DTYPES = [np.float32, np.float64]
+INNER = ["_QR", "_SVD", "_VALUES", "_EIGH", "_EIGENVALUES", "_SOLVE", "_CHOLESKY", "_DET", "_INV"]
 
 
 def stack(shape: tuple[int, ...], dtype: type[np.floating]) -> np.ndarray:
@@ -26,12 +27,12 @@ def either(
 ) -> None:
     """NumPy's inner functions, and the public ones, as where there are no inner ones."""
     if request.param == "public":
-        for name in ("_QR", "_SVD", "_VALUES", "_EIGH", "_SOLVE", "_CHOLESKY"):
+        for name in INNER:
             monkeypatch.setattr(gufuncs, name, ())
 
 
 def test_this_numpy_has_the_inner_functions() -> None:
-    assert all((gufuncs._QR, gufuncs._SVD, gufuncs._VALUES, gufuncs._EIGH, gufuncs._SOLVE, gufuncs._CHOLESKY))
+    assert all(getattr(gufuncs, name) for name in INNER)
 
 
 @pytest.mark.usefixtures("either")
@@ -46,6 +47,47 @@ def test_factors_are_those_of_numpy(shape: tuple[int, ...], dtype: type[np.float
         found = linalg.svd(retrograd.from_numpy(a), full_matrices=False)
         for ours, theirs in zip(found, np.linalg.svd(a, full_matrices=False), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+GREAT = {
+    "qr": "L.qr(tall)", "wide qr": "L.qr(tall.mT)", "complete qr": "(L.qr(tall, mode='complete')[1],)",
+    "geqrf": "t.geqrf(tall)", "singular values": "(L.svdvals(tall),)", "eigenvalues": "(L.eigvalsh(a),)",
+    "eigh": "(L.eigh(a)[0],)", "inverse": "(L.inv(a),)", "solution": "(L.solve(a, tall),)",
+    "logarithm": "L.slogdet(a)", "determinant": "(L.det(a / 8),)", "root": "(L.cholesky(a),)",
+    "triangle": "(L.solve_triangular(a, tall, upper=True),)", "LU": "(L.lu_solve(*L.lu_factor(a), tall),)",
+    "infinite": "(L.inv_ex(a).inverse, L.solve_ex(a, tall).result)", "roots": "L.cholesky_ex(a)",
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", GREAT)
+def test_great_matrices_are_factored_in_their_own_dtype(
+    case: str, dtype: type[np.floating], torch: ModuleType
+) -> None:
+    tall = stack((2, 90, 70), np.float64)
+    a, results = tall @ tall.swapaxes(-1, -2) / 90 + np.eye(90), []
+    for t, kind in ((retrograd, dtype), (torch, np.float64)):
+        names = {"t": t, "L": t.linalg, "a": t.tensor(a.astype(kind)), "tall": t.tensor(tall.astype(kind))}
+        results.append(eval(GREAT[case], names))
+    for ours, theirs in zip(*results, strict=True):
+        blur = 500 * float(np.finfo(dtype).eps) * max(1.0, float(theirs.abs().max()))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=blur)
+        assert ours.numpy().dtype in (dtype, np.int32)
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_cofactors_are_determinants_of_minors(n: int) -> None:
+    a = stack((n, n), np.float64) * 3 / np.sqrt(n)
+    for given in (a, np.where(np.arange(n) == 1, 0, a), np.where(np.arange(n) == 1, a[:, :1], a), 0 * a):
+        x = retrograd.tensor(given, requires_grad=True)
+        linalg.det(x).backward()
+        assert x.grad is not None
+        expected = [
+            [(-1) ** (i + j) * np.linalg.det(np.delete(np.delete(given, i, 0), j, 1)) for j in range(n)]
+            for i in range(n)
+        ]
+        np.testing.assert_allclose(x.grad, expected, rtol=1e-7, atol=1e-9 * np.abs(expected).max())
 
 
 @pytest.mark.usefixtures("either")

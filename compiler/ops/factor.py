@@ -46,7 +46,7 @@ class Eigh(Lapack):
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
-        found = np.empty(self.shape(*a.shape))
+        found = np.empty(self.shape(*a.shape), gufuncs.working(a))
         w = found[..., 0, :]
         gufuncs.eigh(gufuncs.wide(a), self.upper, w, found[..., 1:, :])
         if not gufuncs.are_numbers(w):
@@ -67,6 +67,35 @@ class Eigh(Lapack):
 
 @register
 @record
+class Eigenvalues(Lapack):
+    """Those of a symmetric matrix, ascending, without their vectors."""
+
+    name = "eigenvalues"
+    title = "LinalgEigh"
+    upper: bool
+    """Which triangle is read."""
+
+    def shape(self, *shape: int) -> Sequence[int]:
+        return shape[:-1]
+
+    def evaluate(self, *arrays: Array) -> Array:
+        (a,) = arrays
+        w = np.empty(a.shape[:-1], gufuncs.working(a))
+        gufuncs.eigenvalues(gufuncs.wide(a), self.upper, w)
+        if not gufuncs.are_numbers(w):
+            return np.array(Eigh(self.upper).evaluate(a)[..., 0, :])
+        return w.astype(a.dtype, copy=False)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        _, v = eigh(inputs[0], self.upper)
+        row = unsqueeze(cotangent, [len(cotangent.shape) - 1])
+        return [dot(v * expand(row, v.shape), transpose(v))]
+
+
+@register
+@record
 class Svd(Lapack):
     """Of `[…, m, n]`, k the lesser: singular values as a first row, then u `[m, k]`, then v `[n, k]`."""
 
@@ -78,7 +107,7 @@ class Svd(Lapack):
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
-        found, m = np.empty(self.shape(*a.shape)), a.shape[-2]
+        found, m = np.empty(self.shape(*a.shape), gufuncs.working(a)), a.shape[-2]
         parts = found[..., 1 : m + 1, :], found[..., 0, :], found[..., m + 1 :, :].swapaxes(-1, -2)
         _into_singular(a, *parts)
         return found.astype(a.dtype, copy=False)
@@ -113,7 +142,7 @@ class SingularValues(Lapack):
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
-        s = np.empty(self.shape(*a.shape))
+        s = np.empty(self.shape(*a.shape), gufuncs.working(a))
         gufuncs.singular_values(gufuncs.wide(a), s)
         if not gufuncs.are_numbers(s):
             return np.array(Svd().evaluate(a)[..., 0, :])
@@ -155,22 +184,30 @@ class Qr(Lapack):
     """Of `[…, m, n]`, k the lesser: q `[m, k]`, and below it rᵀ `[n, k]`."""
 
     name = "qr"
+    complete: bool = False
+    """Whether k is m. If it is greater than n, there is no derivative."""
 
     def shape(self, *shape: int) -> Sequence[int]:
         *batch, m, n = shape
-        return (*batch, m + n, min(m, n))
+        return (*batch, m + n, m if self.complete else min(m, n))
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
-        return gufuncs.qr(*a.shape)(a)
+        return gufuncs.qr(self.complete, a.dtype, *a.shape)(a)
 
     def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
-        return gufuncs.qr(*types[0].shape)
+        return gufuncs.qr(self.complete, types[0].dtype.numpy, *types[0].shape)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Cotangents:
         m, n = inputs[0].shape[-2:]
+        if self.complete and m > n:
+            raise GradientError(
+                mirrored("The QR decomposition is not differentiable when mode='complete' and nrows > ncols"),
+                "the last columns of Q are not determined by the matrix",
+                "use mode='reduced'",
+            )
         (q, r), (q_bar, r_bar) = _qr_parts(out, m), _qr_parts(cotangent, m)
         if m >= n:
             return [_tall_qr(q, r, q_bar, r_bar)]
@@ -179,30 +216,6 @@ class Qr(Lapack):
         first, first_bar = narrow(r, last, 0, m), narrow(r_bar, last, 0, m)
         left = _tall_qr(q, first, q_bar + dot(rest, transpose(rest_bar)), first_bar)
         return [concat([left, dot(q, rest_bar)], last)]
-
-
-@register
-@record
-class CompleteQr(Lapack):
-    """Of `[…, m, n]`, m > n: q `[m, m]` and r `[m, n]` side by side. It has no derivative."""
-
-    name = "complete_qr"
-
-    def shape(self, *shape: int) -> Sequence[int]:
-        *batch, m, n = shape
-        return (*batch, m, m + n)
-
-    def evaluate(self, *arrays: Array) -> Array:
-        return np.concatenate(np.linalg.qr(arrays[0], mode="complete"), axis=-1)
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Cotangents:
-        raise GradientError(
-            mirrored("The QR decomposition is not differentiable when mode='complete' and nrows > ncols"),
-            "the last columns of Q are not determined by the matrix",
-            "use mode='reduced'",
-        )
 
 
 @register
@@ -218,7 +231,8 @@ class Complement(Fixed):
 
     def evaluate(self, *arrays: Array) -> Array:
         (u,) = arrays
-        return np.asarray(np.linalg.qr(u, mode="complete")[0][..., u.shape[-1] :])
+        m, k = u.shape[-2:]
+        return np.array(Qr(complete=True).evaluate(u)[..., :m, k:])
 
 
 @register
@@ -292,7 +306,7 @@ _UNCONVERGED = (
 
 
 def _into_singular(a: Array, u: Array, s: Array, vt: Array) -> None:
-    """Write LAPACK's u, s and vᵀ, in float64; NaN for a matrix with infinities, as in PyTorch."""
+    """Write LAPACK's u, s and vᵀ; NaN for a matrix with infinities, as in PyTorch."""
     gufuncs.svd(gufuncs.wide(a), u, s, vt)
     if gufuncs.are_numbers(s):
         return
@@ -382,12 +396,7 @@ def svd(a: Value) -> tuple[Value, Value, Value]:
 
 def qr(a: Value, complete: bool = False) -> tuple[Value, Value]:
     """An orthonormal q and an upper triangle r."""
-    m, n = a.shape[-2:]
-    if not complete or m <= n:
-        return _qr_parts(apply(Qr(), a), m)
-    packed = apply(CompleteQr(), a)
-    last = len(packed.shape) - 1
-    return narrow(packed, last, 0, m), narrow(packed, last, m, m + n)
+    return _qr_parts(apply(Qr(complete), a), a.shape[-2])
 
 
 def pinv_with_rank(a: Value, atol: float, rtol: float) -> tuple[Value, Value]:

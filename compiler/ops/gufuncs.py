@@ -5,19 +5,21 @@ In flow stacks of matrices, and arrays for the answers; these become the public
 functions' values, and NaN all over for a matrix without an answer: who asks knows how to say so. The inner
 functions are no part of NumPy's interface, so each is looked for, and the public one taken where there is
 none. They write NaN where NumPy is told to be quiet (`ir/quiet.py`), as it is wherever an op is evaluated.
-Factors are in float64, whatever they are stored in, as in NumPy: operands and answers come in it, for a cast
-on the way costs as much as a small matrix's factors.
+Factors of small matrices are in float64, whatever they are stored in, as in NumPy, those of greater ones in
+their own dtype, as in PyTorch (`working`): operands and answers come in it, for a cast on the way costs as
+much as a small matrix's factors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ops import routines
 
 
 def _inner(*names: str) -> tuple[Callable[..., Any], ...]:
@@ -27,10 +29,31 @@ def _inner(*names: str) -> tuple[Callable[..., Any], ...]:
     return tuple(functions) if len(functions) == len(names) else ()
 
 
-_QR, _SVD = _inner("qr_r_raw", "qr_reduced"), _inner("svd_s")
+_QR, _SVD = _inner("qr_r_raw", "qr_reduced", "qr_complete"), _inner("svd_s")
 _VALUES = _inner("svd")
 _EIGH, _SOLVE, _CHOLESKY = _inner("eigh_lo", "eigh_up"), _inner("solve"), _inner("cholesky_lo")
-_DET = _inner("det")
+_EIGENVALUES = _inner("eigvalsh_lo", "eigvalsh_up")
+_DET, _INV = _inner("det", "slogdet"), _inner("inv")
+_FEW = 1 << 10
+"""Elements of a small matrix."""
+
+
+def working(a: Array) -> np.dtype[np.generic]:
+    """In what dtype matrices are factored."""
+    return np.dtype(np.float64) if a.shape[-2] * a.shape[-1] <= _FEW else a.dtype
+
+
+def wide(a: Array) -> Array:
+    """In the dtype in which they are factored."""
+    return a.astype(working(a), copy=False)
+
+
+def inverse(a: Array, x: Array) -> None:
+    """The inverses `[…, n, n]`."""
+    if _INV:
+        _INV[0](a, x)
+    else:
+        _publicly(np.linalg.inv, (a,), (x,))
 
 
 def solve(a: Array, b: Array, x: Array) -> None:
@@ -50,8 +73,14 @@ def cholesky(a: Array, factor: Array) -> None:
 
 
 def det(a: Array) -> Array:
-    """The determinants `[…]` of a `[…, n, n]`, in float64."""
-    return np.asarray(_DET[0](a, signature="d->d") if _DET else np.linalg.det(a))
+    """The determinants `[…]` of a `[…, n, n]`."""
+    return np.asarray((_DET[0] if _DET else np.linalg.det)(a))
+
+
+def slogdet(a: Array) -> tuple[Array, Array]:
+    """Their signs, and the logarithms of their magnitudes."""
+    sign, magnitude = (_DET[1] if _DET else np.linalg.slogdet)(a)
+    return np.asarray(sign), np.asarray(magnitude)
 
 
 def eigh(a: Array, upper: bool, w: Array, v: Array) -> None:
@@ -60,6 +89,14 @@ def eigh(a: Array, upper: bool, w: Array, v: Array) -> None:
         _EIGH[upper](a, w, v)
     else:
         _publicly(lambda a: np.linalg.eigh(a, "U" if upper else "L"), (a,), (w, v))
+
+
+def eigenvalues(a: Array, upper: bool, w: Array) -> None:
+    """Those of `eigh` alone."""
+    if _EIGENVALUES:
+        _EIGENVALUES[upper](a, w)
+    else:
+        _publicly(lambda a: np.linalg.eigvalsh(a, "U" if upper else "L"), (a,), (w,))
 
 
 def svd(a: Array, u: Array, s: Array, vt: Array) -> None:
@@ -79,25 +116,41 @@ def singular_values(a: Array, s: Array) -> None:
 
 
 @lru_cache(maxsize=256)
-def qr(*shape: int) -> Callable[[Array], Array]:
-    """Of a matrix `[…, m, n]` of this shape, k the lesser: orthonormal columns q `[…, m, k]`, and below them
-    the triangle's rᵀ `[…, n, k]`.
+def qr(complete: bool, dtype: np.dtype[np.generic], *shape: int) -> Callable[[Array], Array]:
+    """Of a matrix `[…, m, n]` of this shape, k the lesser, or m if it is `complete`: orthonormal columns q
+    `[…, m, k]`, and below them the triangle's rᵀ `[…, n, k]`.
     """
     *batch, m, n = shape
-    k = min(m, n)
+    k = m if complete else min(m, n)
     whole, head, tail = (*batch, m + n, k), (..., slice(m), slice(None)), (..., slice(m, None), slice(None))
+    if m * n > _FEW and routines.LAPACK is not None:
+        reflect, build = routines.reflecting(dtype, m, n), routines.building(dtype, m, k, min(m, n))
+
+        def factored(a: Array) -> Array:
+            found = np.empty(whole, dtype)
+            for place in np.ndindex(*batch):
+                columns, tau = np.zeros((max(n, k), m), dtype), np.empty(min(m, n), dtype)
+                columns[:n] = a[place].T
+                reflect(columns, tau)
+                found[place][m:] = np.tril(columns[:n, :k])
+                build(columns, tau)
+                found[place][:m] = columns[:k].T
+            return found
+
+        return factored
     kept = ~below(k, n)
+    mode: Literal["complete", "reduced"] = "complete" if complete else "reduced"
     first = (..., slice(k), slice(None))
 
     def packed(a: Array) -> Array:
-        found = np.zeros(whole, a.dtype)
+        found = np.zeros(whole, dtype)
         r = found[tail].swapaxes(-1, -2)
         if not _QR:
-            _publicly(np.linalg.qr, (a,), (found[head], r))
+            _publicly(lambda a: np.linalg.qr(a, mode), (a,), (found[head], r))
             return found
-        raw, reduced = _QR
+        raw, *of_columns = _QR
         factors = a.astype(np.float64)
-        found[head] = reduced(factors, raw(factors))
+        found[head] = of_columns[complete and m > n](factors, raw(factors))
         np.copyto(r, factors if m == k else factors[first], "same_kind", kept)
         return found
 
@@ -105,7 +158,14 @@ def qr(*shape: int) -> Callable[[Array], Array]:
 
 
 def raw_qr(a: Array) -> tuple[Array, Array]:
-    """In float64 LAPACK's form of the factors `[…, m, n]`, and τ `[…, k]` of its reflectors, k the lesser."""
+    """LAPACK's form of the factors `[…, m, n]`, and τ `[…, k]` of its reflectors, k the lesser."""
+    *batch, m, n = a.shape
+    if m * n > _FEW and routines.LAPACK is not None:
+        columns, tau = np.array(a.swapaxes(-1, -2), order="C"), np.empty((*batch, min(m, n)), a.dtype)
+        reflect = routines.reflecting(a.dtype, m, n)
+        for place in np.ndindex(*batch):
+            reflect(columns[place], tau[place])
+        return columns.swapaxes(-1, -2), tau
     if _QR:
         packed = np.array(a, np.float64)
         return packed, _QR[0](packed)
@@ -135,11 +195,6 @@ def are_numbers(x: Array) -> bool:
     """Whether no element is NaN."""
     flat = x.ravel()
     return bool((total := flat.dot(flat)) == total)
-
-
-def wide(a: Array) -> Array:
-    """In float64."""
-    return a.astype(np.float64, copy=False)
 
 
 @lru_cache(maxsize=64)

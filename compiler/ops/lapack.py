@@ -1,10 +1,10 @@
-"""LAPACK, through NumPy: what all its ops share, and inverse, solution, determinant, Cholesky.
+"""LAPACK, through NumPy: what all its ops share, and inverse, solution, determinant.
 
 In flow stacks of matrices `[…, n, n]`, in float32 or float64; the values come from LAPACK, the derivatives
 are written with ops (Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
-differentiation", 2008; for Cholesky Murray, "Differentiation of the Cholesky decomposition", 2016). No loops
-are written for these ops: in compiled programs, too, LAPACK does them, or where matrices are small kernels of
-the runtime. `factor.py` has the rest.
+differentiation", 2008). No loops are written for these ops: in compiled programs, too, LAPACK does them, or
+where matrices are small kernels of the runtime. `cholesky.py`, `lu.py`, `ldl.py` and `factor.py` have the
+rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.iota import iota_like
-from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import unsqueeze
@@ -114,6 +113,10 @@ class Inverse(SameShape):
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
+        x = np.empty(a.shape, gufuncs.working(a))
+        gufuncs.inverse(gufuncs.wide(a), x)
+        if gufuncs.are_numbers(x):
+            return x.astype(a.dtype, copy=False)
         why = "linalg.inv: The diagonal element {} is zero, the inversion could not be completed because the "
         try:
             return np.asarray(np.linalg.inv(a))
@@ -142,6 +145,11 @@ class Solve(SameShape):
     """Whether infinities stand for the solution where the matrix is singular."""
 
     def evaluate(self, *arrays: Array) -> Array:
+        a, b = arrays
+        x = np.empty(b.shape, gufuncs.working(a))
+        gufuncs.solve(gufuncs.wide(a), b.astype(x.dtype, copy=False), x)
+        if gufuncs.are_numbers(x):
+            return x.astype(b.dtype, copy=False)
         if self.endless:
             return _one_by_one(np.linalg.solve, np.inf, *arrays)
         why = "torch.linalg.solve: The solver failed because the input matrix is singular."
@@ -162,7 +170,8 @@ class Det(Scalar):
     name = "det"
 
     def evaluate(self, *arrays: Array) -> Array:
-        return np.asarray(np.linalg.det(arrays[0]))
+        (a,) = arrays
+        return gufuncs.det(gufuncs.wide(a)).astype(a.dtype, copy=False)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -173,15 +182,20 @@ class Det(Scalar):
 @register
 @record
 class Cofactors(SameShape):
-    """`det(a) · a⁻ᵀ`, the derivative of the determinant, also where `a` is singular: from a = u·s·vᵀ it is
+    """`det(a) · a⁻ᵀ`, the derivative of the determinant. Where `a` is singular it is, from a = u·s·vᵀ,
     `det(u)·det(v)` times u, times for each singular value the product of the others, times vᵀ."""
 
     name = "cofactors"
 
     def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
+        whole, x = gufuncs.wide(a), np.empty(a.shape, gufuncs.working(a))
+        gufuncs.inverse(whole, x)
+        if gufuncs.are_numbers(x):
+            found = x.swapaxes(-1, -2) * gufuncs.det(whole)[..., None, None]
+            return np.asarray(found, a.dtype, order="C")
         u, s, vt = np.empty(a.shape), np.empty(a.shape[:-1]), np.empty(a.shape)
-        gufuncs.svd(a, u, s, vt)
+        gufuncs.svd(a.astype(np.float64, copy=False), u, s, vt)
         sign, others = gufuncs.det(u @ vt)[..., None], s[..., None, :]
         scale = sign * np.multiply.reduce(np.where(gufuncs.diagonal(*a.shape[-2:]), 1.0, others), axis=-1)
         return np.asarray((u * scale[..., None, :]) @ vt, a.dtype)
@@ -202,7 +216,8 @@ class LogAbsDet(Scalar):
     name = "logabsdet"
 
     def evaluate(self, *arrays: Array) -> Array:
-        return np.asarray(np.linalg.slogdet(arrays[0])[1])
+        (a,) = arrays
+        return gufuncs.slogdet(gufuncs.wide(a))[1].astype(a.dtype, copy=False)
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -218,65 +233,8 @@ class SignOfDet(Scalar, Fixed):
     name = "sign_of_det"
 
     def evaluate(self, *arrays: Array) -> Array:
-        return np.asarray(np.linalg.slogdet(arrays[0])[0])
-
-
-@register
-@record
-class Cholesky(SameShape):
-    """The lower triangle `l` of `a = l · lᵀ`; only a's lower triangle is read."""
-
-    name = "cholesky"
-    endless: bool = False
-    """Whether NaN stands for the factor where there is none."""
-
-    def evaluate(self, *arrays: Array) -> Array:
         (a,) = arrays
-        if self.endless:
-            return _root(a)
-        try:
-            return _definite_root(a)
-        except np.linalg.LinAlgError:
-            order = next(k for m in a.reshape(-1, *a.shape[-2:]) for k in _indefinite(m))
-        text = (
-            "linalg.cholesky: The factorization could not be completed because the input is not "
-            f"positive-definite (the leading minor of order {order} is not positive-definite)."
-        )
-        return np.asarray(answer(text, _definite_root, a))
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Cotangents:
-        inner = _half_diagonal(tril(dot(transpose(out), cotangent)))
-        turned = transpose(out)
-        left = solve(turned, inner)
-        whole = transpose(solve(turned, transpose(left)))
-        return [(whole + transpose(whole)) * 0.5]
-
-
-def _root(a: Array) -> Array:
-    """The factor of each matrix; NaN all over where there is none."""
-    found = np.empty(a.shape)
-    gufuncs.cholesky(gufuncs.wide(a), found)
-    return found.astype(a.dtype, copy=False)
-
-
-def _definite_root(a: Array) -> Array:
-    """The factor, of which the last element on the diagonal tells whether there is one."""
-    found = _root(a)
-    if not gufuncs.are_numbers(found[..., -1:, -1:]):
-        raise np.linalg.LinAlgError
-    return found
-
-
-def _indefinite(a: Array) -> list[int]:
-    """The order of the first leading minor that is not positive-definite, if there is one."""
-    for k in range(1, len(a) + 1):
-        try:
-            _definite_root(a[:k, :k])
-        except np.linalg.LinAlgError:
-            return [k]
-    return []
+        return gufuncs.slogdet(gufuncs.wide(a))[0].astype(a.dtype, copy=False)
 
 
 # ---- shared formulas, and solve as a function of values of any level ---------------------------------------
@@ -285,10 +243,6 @@ def _indefinite(a: Array) -> list[int]:
 def on_diagonal(x: Value) -> Value:
     row, column = last_two(x)
     return rows.eq(iota_like(x, row), iota_like(x, column))
-
-
-def _half_diagonal(x: Value) -> Value:
-    return rows.where(on_diagonal(x), x * 0.5, x)
 
 
 def last_two(x: Value) -> tuple[int, int]:

@@ -11,6 +11,7 @@ exponential of a matrix twice the size (Mathias, "A chain rule for matrix functi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,11 +23,12 @@ from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.exchanges import elimination, ordering
-from retrograd.compiler.ops.lapack import Cotangents, Fixed, SameShape, last_two, on_diagonal, solve
+from retrograd.compiler.ops.lapack import Cotangents, Fixed, SameShape, last_two, on_diagonal
 from retrograd.compiler.ops.matrix import tril, triu
 from retrograd.compiler.ops.pivoted import Packed, Pivots, without_pivots
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import concat, narrow
+from retrograd.compiler.ops.substitution import solve_triangular
 from retrograd.compiler.record import record
 
 # ---- elimination -------------------------------------------------------------------------------------------
@@ -43,6 +45,13 @@ class Lu(Packed):
         "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still want "
         "to perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
     )
+    reasons: ClassVar[dict[str, str]] = {
+        "linalg.inv_ex": mirrored(
+            "The diagonal element {} is zero, the inversion could not be completed because the input matrix "
+            "is singular."
+        ),
+        "torch.linalg.solve_ex": mirrored("The solver failed because the input matrix is singular."),
+    }
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -54,18 +63,19 @@ class Lu(Packed):
         row, column = last_two(out)
         square, rest = narrow(narrow(out, row, 0, k), column, 0, k), None
         given = narrow(narrow(cotangent, row, 0, k), column, 0, k)
-        lower, upper = unit_lower(square), triu(square)
+        lower, upper, turned = unit_lower(square), triu(square), transpose(square)
         lower_bar, upper_bar = tril(given, -1), triu(given)
         if m > n:  # L₂ = A₂·U⁻¹
             below, below_bar = narrow(out, row, k, m), narrow(cotangent, row, k, m)
-            rest = transpose(solve(upper, transpose(below_bar)))
+            rest = transpose(solve_triangular(square, transpose(below_bar), upper=True))
             upper_bar = upper_bar - triu(dot(transpose(below), rest))
         if n > m:  # U₂ = L⁻¹·A₂
             right, right_bar = narrow(out, column, k, n), narrow(cotangent, column, k, n)
-            rest = solve(transpose(lower), right_bar)
+            rest = solve_triangular(turned, right_bar, upper=True, unit=True)
             lower_bar = lower_bar - tril(dot(rest, transpose(right)), -1)
         inner = tril(dot(transpose(lower), lower_bar), -1) + triu(dot(upper_bar, transpose(upper)))
-        found = transpose(solve(upper, transpose(solve(transpose(lower), inner))))
+        left = solve_triangular(turned, inner, upper=True, unit=True)
+        found = transpose(solve_triangular(square, transpose(left), upper=True))
         if rest is not None:
             found = concat([found, rest], row if m > n else column)
         return [dot(order, found)]

@@ -16,6 +16,8 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError
 from retrograd.compiler.ir.graph import Array, Type, Value, register
+from retrograd.compiler.ops import gufuncs
+from retrograd.compiler.ops.cholesky import root
 from retrograd.compiler.ops.lapack import Fixed, Lapack
 from retrograd.compiler.ops.routines import Factored
 from retrograd.compiler.ops.shape import narrow
@@ -33,6 +35,8 @@ class Packed(Lapack):
     """Made for a dtype and a shape."""
     reason: ClassVar[str]
     """What is wrong with a matrix whose factors fail at a step: `mirrored` if PyTorch says it."""
+    reasons: ClassVar[dict[str, str]] = {}
+    """What other functions say."""
 
     def shape(self, *shape: int) -> Sequence[int]:
         *batch, m, n = shape
@@ -60,8 +64,9 @@ class Packed(Lapack):
         """The error for the first matrix that fails."""
         place = int(np.flatnonzero(info)[0])
         batch = f"(Batch element {place}): " if info.ndim else ""
-        text = f"{self.strict}: {batch}{self.reason.format(info.flat[place])}"
-        return LinearAlgebraError(type(self.reason)(text))
+        reason = self.reasons.get(self.strict, self.reason)
+        text = f"{self.strict}: {batch}{reason.format(info.flat[place])}"
+        return LinearAlgebraError(type(reason)(text))
 
 
 @register
@@ -122,6 +127,8 @@ def _without_block(packed: Array) -> Array:
 
 def _indefinite(a: Array) -> Array:
     """By the squared diagonal of the Cholesky factor as far as there is one: quotients of leading minors."""
+    if gufuncs.are_numbers(root(a)[..., -1:, -1:]):
+        return np.zeros(a.shape[:-1], bool)
     work = np.array(a, np.float64)
     for k in range(work.shape[-1]):
         column = work[..., k + 1 :, k].copy()

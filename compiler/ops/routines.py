@@ -2,7 +2,8 @@
 
 They are no part of NumPy's interface, so they are looked for, under the names that its builds give them; who
 wants one does without where the library is not found. `packing` calls a routine that factors a matrix in
-place, exchanging rows, for each matrix of a stack. What depends on sizes alone is made once.
+place, exchanging rows, for each matrix of a stack; `reflecting` and `building` are for one matrix. What
+depends on sizes alone is made once.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def found() -> Library | None:
 
 
 LAPACK = found()
+"""Of BLAS, which LAPACK calls, too."""
 
 
 def address(array: Any) -> int:
@@ -97,3 +99,35 @@ def packing(factor: Callable[[int, int, int], None], dtype: np.dtype[np.generic]
         return columns.swapaxes(-1, -2).copy(), pivots[failure]
 
     return factored
+
+
+# ---- reflectors --------------------------------------------------------------------------------------------
+
+_BLOCK = 64
+"""Columns of a block, for which routines are given memory."""
+
+
+def reflecting(dtype: np.dtype[np.generic], m: int, n: int) -> Callable[[Array, Array], None]:
+    """Factors a matrix `[m, n]` whose columns are given as rows, in place, and writes τ."""
+    assert LAPACK is not None
+    geqrf = LAPACK.routine("geqrf", dtype, addresses=8)
+    rows, columns, length, info = map(LAPACK.number, (m, n, n * _BLOCK, 0))
+
+    def reflect(a: Array, tau: Array) -> None:
+        work = np.empty(n * _BLOCK, dtype)
+        geqrf(rows, columns, address(a), rows, address(tau), address(work), length, info)
+
+    return reflect
+
+
+def building(dtype: np.dtype[np.generic], m: int, count: int, k: int) -> Callable[[Array, Array], None]:
+    """Makes of k reflectors the first `count` columns of their product, in place."""
+    assert LAPACK is not None
+    orgqr = LAPACK.routine("orgqr", dtype, addresses=9)
+    rows, columns, vectors, length, info = map(LAPACK.number, (m, count, k, count * _BLOCK, 0))
+
+    def build(a: Array, tau: Array) -> None:
+        work = np.empty(count * _BLOCK, dtype)
+        orgqr(rows, columns, vectors, address(a), rows, address(tau), address(work), length, info)
+
+    return build

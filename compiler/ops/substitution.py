@@ -1,21 +1,22 @@
 """Equations of a triangle, by substitution.
 
 In flow a matrix of which one triangle is read, and a right-hand side; out flows the solution, where a zero on
-the diagonal divides. A large triangle is taken apart into halves, so that most of the work is products. In an
-upper triangle the pivots are the diagonal, and there is nothing to eliminate, so that LAPACK's general solver
-only substitutes there; a lower triangle turned around is an upper one.
+the diagonal divides. BLAS solves, by `trsm` (`routines.py`). Where it is not found, a large triangle is taken
+apart into halves, so that most of the work is products. In an upper triangle the pivots are the diagonal, and
+there is nothing to eliminate, so that LAPACK's general solver only substitutes there; a lower triangle turned
+around is an upper one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 
 import numpy as np
 
 from retrograd.compiler.ir.graph import Array, Value, apply, register
-from retrograd.compiler.ops import gufuncs
+from retrograd.compiler.ops import gufuncs, routines
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.lapack import Cotangents, SameShape
 from retrograd.compiler.ops.matrix import tril, triu
@@ -40,10 +41,13 @@ class SolveTriangular(SameShape):
 
     def evaluate(self, *arrays: Array) -> Array:
         a, b = arrays
-        x = found = np.empty(b.shape, b.dtype)
+        x = found = np.array(b, order="C")
+        if routines.LAPACK is not None:
+            _solve_by_blas(a, self.upper, self.unit, found)
         if not self.upper:
             a, b, x = _turned(a), _upside_down(b), _upside_down(x)
-        _solve_upper(a, b, self.unit, x)
+        if routines.LAPACK is None:
+            _solve_upper(a, b, self.unit, x)
         if not gufuncs.are_numbers(found):
             x[...] = _row_by_row(_triangle(a, self.unit), b)
         return found
@@ -60,6 +64,37 @@ class SolveTriangular(SameShape):
 
 def solve_triangular(a: Value, b: Value, upper: bool, unit: bool = False) -> Value:
     return apply(SolveTriangular(upper, unit), a, b)
+
+
+def _solve_by_blas(a: Array, upper: bool, unit: bool, x: Array) -> None:
+    """Write the solution over the right-hand side. BLAS has columns where these are rows: to it a triangle is
+    the other one, turned over, and stands behind what it multiplies.
+    """
+    *batch, n, columns = x.shape
+    if not x.size:
+        return
+    turned = a.strides[-1] != a.itemsize
+    triangles = np.ascontiguousarray(a.swapaxes(-1, -2) if turned else a)
+    trsm = _trsm(x.dtype, n, columns, upper != turned, unit, turned)
+    matrices = np.broadcast_to(triangles, (*batch, n, n)).reshape(-1, n, n)
+    for triangle, each in zip(matrices, x.reshape(-1, n, columns)):
+        trsm(triangle.ctypes.data, each.ctypes.data)
+
+
+@lru_cache(maxsize=256)
+def _trsm(
+    dtype: np.dtype[np.generic], n: int, columns: int, lower: bool, unit: bool, turned: bool
+) -> Callable[[int, int], None]:
+    assert routines.LAPACK is not None
+    trsm = routines.LAPACK.routine("trsm", dtype, addresses=11, words=4)
+    one = np.ones(1, dtype)
+    words = b"R", b"UL"[lower : lower + 1], b"NT"[turned : turned + 1], b"NU"[unit : unit + 1]
+    rows, order = map(routines.LAPACK.number, (columns, n))
+
+    def solve(triangle: int, x: int) -> None:
+        trsm(*words, rows, order, one.ctypes.data, triangle, order, x, rows, 1, 1, 1, 1)
+
+    return solve
 
 
 def _solve_upper(a: Array, b: Array, unit: bool, found: Array) -> None:

@@ -87,7 +87,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
 @linalg("eigvalsh")
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric matrices, ascending."""
-    return factor.eigh(matrix("eigh", A, True), _upper(UPLO))[0].contiguous()
+    return apply(factor.Eigenvalues(_upper(UPLO)), matrix("eigh", A, True))
 
 
 def _upper(uplo: str) -> bool:
@@ -115,8 +115,7 @@ def _svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     """`linalg.svd` with V for its transpose, full unless `some`."""
     if not compute_uv:
         m, n = input.shape[-2:]
-        zeros = (moves.expand(input.detach()[..., :1, :1] * 0, (*input.shape[:-2], k, k)) for k in (m, n))
-        u, v = (x.contiguous() for x in zeros)
+        u, v = (input.new_zeros(*input.shape[:-2], k, k) for k in (m, n))
         return pair("svd", u, svdvals(input), v)
     u, s, vh = svd(input, not some)
     return pair("svd", u, s, vh.mT)

@@ -12,6 +12,7 @@ from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import apply
+from retrograd.compiler.ops import cholesky as cholesky_factor
 from retrograd.compiler.ops import factor, lapack, substitution
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
@@ -115,7 +116,7 @@ def solve_triangular(
 @linalg("cholesky")
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangle L of `A = L · Lᵀ`, or its transpose; LinearAlgebraError unless positive-definite."""
-    found = apply(lapack.Cholesky(), matrix("cholesky", A, True))
+    found = apply(cholesky_factor.Cholesky(), matrix("cholesky", A, True))
     return found.mT if upper else found
 
 
@@ -189,7 +190,8 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     else:
         inverse, rank = pinv(A, rtol=cut), matrix_rank(A, rtol=cut)
     found = matmul(inverse, right)
-    sums = driver in ("gels", "gelsd", "gelss") and m > n and bool((rank == n).all())
+    full = driver == "gels" or (driver in ("gelsd", "gelss") and bool((rank == n).all()))
+    sums = full and m > n
     residuals = (matmul(A, found) - right).pow(2).sum(-2) if sums else A.new_empty(0)
     values = svdvals(A) if driver in ("gelsd", "gelss") else A.new_empty(0)
     solution = moves.squeeze(found, [found.ndim - 1]) if vector else found

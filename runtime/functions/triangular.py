@@ -18,14 +18,14 @@ from retrograd.compiler.errors import (
     mirrored,
 )
 from retrograd.compiler.ir.graph import apply
-from retrograd.compiler.ops import lapack
+from retrograd.compiler.ops import cholesky, lapack, substitution
 from retrograd.compiler.ops import lu as elimination
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.pivoted import Info, Pivots, without_pivots
 from retrograd.runtime.functions.factoring import matrix
 from retrograd.runtime.functions.public import linalg, public
 from retrograd.runtime.functions.results import pair
-from retrograd.runtime.functions.solving import arranged, solve, solve_triangular
+from retrograd.runtime.functions.solving import arranged, solve_triangular
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
@@ -143,10 +143,11 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
     batch = broadcast_shapes("linalg.lu_solve", tuple(LU.shape[:-2]), tuple(B.shape[:-2]))
     own, right = LU.expand(*batch, m, m), B.expand(*batch, *B.shape[-2:])
     order = apply(elimination.FromPivots(m, LU.dtype), pivots)
-    lower, upper = elimination.factors(own)
     if adjoint:
-        return order @ solve(lower.mT, solve(upper.mT, right))
-    return solve(upper, solve(lower, order.mT @ right))
+        half = substitution.solve_triangular(own.mT, right, upper=False)
+        return order @ substitution.solve_triangular(own.mT, half, upper=True, unit=True)
+    half = substitution.solve_triangular(own, order.mT @ right, upper=False, unit=True)
+    return substitution.solve_triangular(own, half, upper=True)
 
 
 @public("lu_solve", method=True)
@@ -158,9 +159,9 @@ def _lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
 # ---- a number in place of an error -------------------------------------------------------------------------
 
 
-def _singular(name: str, A: Tensor) -> Tensor:
-    """For each matrix at which pivot it is singular, from 1 on, or 0."""
-    return apply(Info("lu"), apply(elimination.Lu(), matrix(name, A, True)))
+def _singular(A: Tensor, strict: str) -> Tensor:
+    """For each matrix at which pivot it is singular, from 1 on, or 0; the function that is `strict` tells."""
+    return apply(Info("lu"), apply(elimination.Lu(strict), A))
 
 
 @linalg("inv_ex")
@@ -168,10 +169,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """The inverse, and for each matrix at which pivot it is singular, from 1 on, or 0: then its inverse is
     full of infinities.
     """
-    info = _singular("inv", A)
-    if check_errors:
-        why = "The diagonal element {} is zero, the inversion could not be completed because the input matrix"
-        _failed("linalg.inv_ex", info, f"{why} is singular.")
+    info = _singular(matrix("inv", A, True), "linalg.inv_ex" if check_errors else "")
     return pair("linalg_inv_ex", apply(lapack.Inverse(endless=True), A), info)
 
 
@@ -180,9 +178,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     """`solve`, and for each matrix at which pivot it is singular, from 1 on, or 0: then there is no solution,
     and infinities stand for it.
     """
-    info = _singular("solve", A)
-    if check_errors:
-        _failed("torch.linalg.solve_ex", info, "The solver failed because the input matrix is singular.")
+    info = _singular(matrix("solve", A, True), "torch.linalg.solve_ex" if check_errors else "")
     return pair("linalg_solve_ex", arranged(A, B, left, endless=True), info)
 
 
@@ -197,7 +193,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
             "The factorization could not be completed because the input is not positive-definite (the leading"
         )
         _failed("linalg.cholesky_ex", info, f"{why} minor of order {{}} is not positive-definite).")
-    found = apply(lapack.Cholesky(endless=True), A)
+    found = apply(cholesky.Cholesky(endless=True), A)
     return pair("linalg_cholesky_ex", found.mT if upper else found, info)
 
 

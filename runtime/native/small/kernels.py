@@ -21,7 +21,15 @@ from retrograd.compiler.native.language import Byte, Float32, Int32, Vector, ins
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime.native import cpu
-from retrograd.runtime.native.small import checking, counting, elimination, indefinite, lines, moving
+from retrograd.runtime.native.small import (
+    checking,
+    counting,
+    elimination,
+    indefinite,
+    lines,
+    moving,
+    orthogonal,
+)
 
 Code = Callable[..., Any]
 """Of vectors (`codes.py`)."""
@@ -270,7 +278,7 @@ _ELIMINATION: dict[str, Callable[..., int]] = {
     "failure": elimination.failure, "determinant": elimination.determinant, "sign": elimination.sign,
     "substitute": elimination.substitute, "root": elimination.root,
     "factor_symmetric": indefinite.factor_symmetric, "failure_symmetric": indefinite.failure_symmetric,
-    "solve_symmetric": indefinite.solve_symmetric,
+    "solve_symmetric": indefinite.solve_symmetric, "raw_qr": orthogonal.raw_qr, "qr": orthogonal.qr,
 }  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def _is_exact(node: Node) -> bool:
         case Elementwise() as row:
             return row.name in _ROUNDED_ONCE or _is_taken(row) or kernels.is_own(row)
         case Reduction() as reduction:
-            return _chooses(reduction) or not node.dtype.is_floating_point
+            return not (_is_summed(reduction) and node.dtype.is_floating_point)
     return True
 
 
@@ -75,8 +75,6 @@ _ROUNDED_ONCE = {
     "heaviside", "isnan", "isinf", "isfinite", "signbit", "copysign", "nan_to_num", "relu", "relu6",
 }  # fmt: skip
 """Rows whose results are the nearest numbers."""
-_CHOOSING = {"maximum", "minimum", "logical_and", "logical_or"}
-"""Rows that give one of their operands."""
 
 
 def _is_taken(op: Op) -> bool:
@@ -85,7 +83,7 @@ def _is_taken(op: Op) -> bool:
         case Elementwise():
             return op.arity > 1 and (op.numpy is None or op.types is Types.SELECT)
         case Reduction():
-            return _chooses(op)
+            return not _is_summed(op)
     return isinstance(op, _IN_SEVERAL_PASSES)
 
 
@@ -96,9 +94,9 @@ _OF_MANY: tuple[type[Op], ...] = (Elementwise, *solving.SOLVED, *own.WRITERS)
 """Those that it is worth for many elements, too."""
 
 
-def _chooses(op: Reduction) -> bool:
-    """Whether the value is one of the elements, in whatever order they are joined."""
-    return op.combine in _CHOOSING
+def _is_summed(op: Reduction) -> bool:
+    """Whether NumPy is as fast, and adds up by pairs."""
+    return op.combine == "add"
 
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
@@ -116,7 +114,7 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     many = isinstance(op, Elementwise) and not any(t.dtype.is_half for t in types)
     if not _is_taken(op) or not available():
         return None
-    if not (many or all(map(is_small, types))):
+    if not (many or all(map(is_small, (*types, op.infer(*types))))):
         return solving.in_parts(op, types, value_of)
     builder = Builder()
     with builder.at(None):

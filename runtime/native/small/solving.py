@@ -17,12 +17,15 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError
 from retrograd.compiler.ir.graph import OPS, Array, Op, Type
+from retrograd.compiler.ops.cholesky import Cholesky
 from retrograd.compiler.ops.elementwise import Elementwise
-from retrograd.compiler.ops.lapack import Cholesky, Det, Inverse, LogAbsDet, SignOfDet, Solve
+from retrograd.compiler.ops.factor import Complement, Qr
+from retrograd.compiler.ops.lapack import Cofactors, Det, Inverse, LogAbsDet, SignOfDet, Solve
 from retrograd.compiler.ops.ldl import Ldl, LdlSolve
 from retrograd.compiler.ops.lu import FromPivots, Lu
 from retrograd.compiler.ops.pivoted import Info, Packed, Pivots
 from retrograd.compiler.ops.reduce import Sum
+from retrograd.compiler.ops.reflectors import RawQr
 from retrograd.compiler.ops.shape import Cast
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.runtime.native.small import kernels
@@ -102,6 +105,13 @@ def _determinant(steps: Steps, op: Det, out: Array, a: Array) -> None:
     _of_wide(steps, out, "determinant", [steps.of(Lu(), _wide(steps, a))], a.shape)
 
 
+def _cofactors(steps: Steps, op: Cofactors, out: Array, a: Array) -> None:
+    """1 where a matrix is singular."""
+    whole = _wide(steps, a)
+    inverse, size = steps.of(Inverse(), whole), steps.of(Det(), whole)
+    steps.cast(steps.of(_row("mul"), inverse.swapaxes(-1, -2), size[..., None, None]), out)
+
+
 def _sign(steps: Steps, op: SignOfDet, out: Array, a: Array) -> None:
     _of_wide(steps, out, "sign", [steps.of(Lu(), _wide(steps, a))], a.shape)
 
@@ -130,6 +140,35 @@ def _root(steps: Steps, op: Cholesky, out: Array, a: Array) -> None:
     orders, whole = steps.scratch(Type(a.shape[:-2], dtypes.int32)), _wide(steps, a)
     kernel, sizes = _kernel("root", whole.dtype), _sizes(a.shape, not op.endless)
     _narrowed(steps, out, lambda found: steps.step(kernel, [found, orders, whole], sizes))
+
+
+# ---- reflectors --------------------------------------------------------------------------------------------
+
+
+def _raw_qr(steps: Steps, op: RawQr, out: Array, a: Array) -> None:
+    m, n = a.shape[-2:]
+    _of_wide(steps, out, "raw_qr", [_memory(steps, n, m), _wide(steps, a)], a.shape, False)
+
+
+def _qr(steps: Steps, op: Qr, out: Array, a: Array) -> None:
+    m, n = a.shape[-2:]
+    count = out.shape[-1]
+    memory = _memory(steps, n, m), _memory(steps, n), _memory(steps, count, m)
+    kernel, sizes = _kernel("qr", np.dtype(np.float64)), [*_sizes(a.shape), count]
+    whole = _wide(steps, a)
+    _narrowed(steps, out, lambda found: steps.step(kernel, [found, *memory, whole], sizes))
+
+
+def _complement(steps: Steps, op: Complement, out: Array, a: Array) -> None:
+    m, k = a.shape[-2:]
+    steps.copy(steps.of(Qr(complete=True), a)[..., :m, k:], out)
+
+
+def _memory(steps: Steps, *shape: int) -> Array:
+    return steps.scratch(Type(shape, dtypes.float64))
+
+
+# ---- in float64 --------------------------------------------------------------------------------------------
 
 
 def _wide(steps: Steps, a: Array) -> Array:
@@ -164,9 +203,13 @@ SOLVED: dict[type[Op], Callable[..., None]] = {
     LdlSolve: _solve_symmetric,
     Inverse: _invert,
     Det: _determinant,
+    Cofactors: _cofactors,
     SignOfDet: _sign,
     LogAbsDet: _magnitude,
     SolveTriangular: _substitute,
+    RawQr: _raw_qr,
+    Qr: _qr,
+    Complement: _complement,
 }
 """What writes the steps of an op."""
 FURTHER.update(SOLVED)
@@ -180,10 +223,11 @@ def in_parts(
 ) -> Compute | None:
     """The value of one of these ops of many small matrices, as many at a time as are a small graph. None
     where one alone is none, or is an op that has no steps."""
-    if type(op) not in SOLVED or not all(t.size for t in types):
+    out = op.infer(*types)
+    if type(op) not in SOLVED or not all(t.size for t in (*types, out)):
         return None
     rank = 1 if isinstance(op, FromPivots) else 2
-    batch, out = types[-1].shape[:-rank], op.infer(*types)
+    batch = types[-1].shape[:-rank]
     count, longest = prod(batch), max(types[-1].shape[-rank:])
     some = min(count, MOST_ELEMENTS // max(longest * (longest + 1), out.size // count))
     if not some:
