@@ -571,6 +571,33 @@ def test_axes_are_changed_many_times(step: str, torch: Any) -> None:
     assert seen(rg) == seen(torch)
 
 
+@pytest.mark.parametrize(
+    "step", ["x.t_()", "x.transpose_(0, 1)", "x.unsqueeze_(1)", "x.squeeze_()", "x.unsqueeze_(0).squeeze_(0)"]
+)
+@pytest.mark.parametrize("made", ["leaf * 2", "leaf.square()", "leaf.neg()"])
+def test_recorded_axes_are_changed_many_times(made: str, step: str, torch: Any) -> None:
+    """With hooks, and beside others that look at the Tensor, at some turns."""
+
+    def seen(t: Any) -> list[Any]:
+        found: list[Any] = []
+        for turn in range(8):
+            leaf = t.arange(6.0).reshape(2, 3).requires_grad_()
+            x = eval(made, {"leaf": leaf})
+            twin = x.detach() if turn == 4 else None
+            if turn == 5:
+                x.register_hook(lambda gradient: gradient * 2)
+            if turn == 6:
+                x.retain_grad()
+            x = eval(step, {"x": x})
+            (x * t.arange(float(x.numel())).reshape(x.shape)).sum().backward()
+            found += [x.tolist(), x.stride(), x._version, x.grad_fn.name(), leaf.grad.tolist()]
+            found += [x.grad_fn.next_functions[0][0].name(), x.is_leaf]
+            found.append(None if twin is None else twin._version)
+        return found
+
+    assert seen(rg) == seen(torch)
+
+
 def test_changed_axes_count_as_a_change() -> None:
     y = (rg.ones(3, requires_grad=True) * 2).unsqueeze(0)
     z = y * y

@@ -48,7 +48,10 @@ def _checked(name: str, **given: tuple[object, type]) -> None:
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
     """Whether this thread casts operands on such a device."""
-    _checked("is_autocast_enabled", device_type=(device_type, str))
+    try:
+        return SETTINGS.enabled[device_type]
+    except (KeyError, TypeError):
+        _checked("is_autocast_enabled", device_type=(device_type, str))
     return SETTINGS.enabled[named_kind(device_type)]
 
 

@@ -101,6 +101,9 @@ def assign(
         set_history(tensor, edge)
     else:
         _write(tensor, new)
+        view = tensor._view
+        if view is not None and STATE.trace is None and not view.base._requires_grad:
+            view.version = view.base._counter[0]  # without a history, it has seen the change
     return tensor
 
 

@@ -58,17 +58,34 @@ def _has_channels_last(rank: int, shape: Shape, strides: Strides) -> bool:
     return Layout(tuple(shape[k] for k in outwards), tuple(strides[k] for k in outwards)).contiguous
 
 
+def as_made(shape: Shape, operands: Sequence[tuple[Shape, Strides]]) -> Strides:
+    """As the function's own steps leave them, which plans may do otherwise: `planned` asks the function."""
+    raise AssertionError("the function itself says it")
+
+
+def by_fractions(shape: Shape, operands: Sequence[tuple[Shape, Strides]]) -> Strides:
+    """The first axis nearest, if it is that of a second operand."""
+    if len(operands) < 2:
+        return in_order(shape, 1)
+    steps = in_order((*shape[1:], shape[0]), 1)
+    return (steps[-1], *steps[:-1])
+
+
+ANYHOW = (as_made, by_fractions)
+"""Rules that are asked even where all operands lie in order."""
 RULES: dict[str, Rule] = {
     **dict.fromkeys((
         "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like",
         "sort", "argsort", "msort", "flip", "fliplr", "flipud", "diff", "glu", "dropout1d", "dropout2d",
         "dropout3d", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "index_fill", "index_put",
         "igamma", "igammac", "isreal", "diagonal_scatter", "select_scatter", "slice_scatter", "addr",
-        "local_response_norm",
+        "local_response_norm", "put",
     ), as_input),
     **dict.fromkeys((
         "masked_fill", "logsigmoid", "renorm", "rrelu", "mvlgamma", "take_along_dim", "grid_sample",
     ), ordered),
+    **dict.fromkeys(("rot90", "einsum"), as_made),
+    **dict.fromkeys(("quantile", "nanquantile"), by_fractions),
     **dict.fromkeys(("where", "lerp", "addcmul", "addcdiv", "clamp"), pointwise_strides),
     **{f"{name}{k}d": partial(channels_last, k + 2) for k in (1, 2, 3) for name in (
         "conv", "conv_transpose", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "lp_pool",
@@ -90,7 +107,7 @@ def laid(name: str, f: F) -> F:
     @wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
         result = f(*args, **kwargs)
-        if kwargs.get("memory_format") is not None:
+        if rule is as_made or kwargs.get("memory_format") is not None:
             return result
         return lay(rule, result, [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)])
 
@@ -103,16 +120,19 @@ def rule_of(f: Callable[..., Any]) -> Rule | None:
     return getattr(f, "lies", None)
 
 
-def scattered(operands: Sequence[Tensor]) -> bool:
-    """Whether the elements of some operand do not lie in order."""
+def scattered(operands: Sequence[Tensor]) -> list[tuple[int, Strides]]:
+    """The operands whose elements do not lie in order, and their steps in bytes."""
     arrays: list[Any] = [x._value for x in operands]
-    return any(type(array) is np.ndarray and not array.flags.c_contiguous for array in arrays)
+    return [
+        (k, array.strides) for k, array in enumerate(arrays)
+        if type(array) is np.ndarray and not array.flags.c_contiguous
+    ]  # fmt: skip
 
 
 def lay(rule: Rule, result: Any, operands: Sequence[Tensor]) -> Any:
     """Have new results lie by the rule."""
     trace = STATE.trace
-    if trace is None and not scattered(operands):
+    if trace is None and rule not in ANYHOW and not scattered(operands):
         return result
     steps = Tensor.stride if trace is None else trace.strides
     axes: list[Any] = [(tuple(x.shape), steps(x)) for x in operands if x.ndim]
@@ -121,31 +141,35 @@ def lay(rule: Rule, result: Any, operands: Sequence[Tensor]) -> Any:
             continue
         strides = rule(tuple(x.shape), axes)
         if trace is not None:
-            if isinstance(x._value, Node) and not all(Layout(*each).contiguous for each in axes):
+            if isinstance(x._value, Node) and (
+                rule in ANYHOW or not all(Layout(*each).contiguous for each in axes)
+            ):
                 trace.lay(x, strides)
-        elif type(x._value) is np.ndarray and x._view is None and x.stride() != strides:
-            x._value = _relaid(x._value, strides)
+        elif type(x._value) is np.ndarray and _is_new(x, operands) and x.stride() != strides:
+            x._value, x._view = _relaid(x._value, strides), None
     return result
 
 
-FOLLOWING = (as_input, pointwise_strides)
-"""Rules by which a result lies like a first operand of its shape."""
+def _is_new(result: Tensor, operands: Sequence[Tensor]) -> bool:
+    """Whether a result shows no operand's memory; it may show that of a step before."""
+    if result._view is None:
+        return True
+    base = result._view.base
+    return not any(base is x or (x._view is not None and base is x._view.base) for x in operands)
 
 
-def lies_like(result: Tensor, operand: Tensor) -> bool:
-    """Whether a new result has the shape and the strides of an operand."""
-    made: Any = result._value
-    given: Any = operand._value
-    return type(made) is type(given) is np.ndarray and (made.shape, made.strides) == (
-        given.shape,
-        given.strides,
-    )
+def laid_like(model: Any, result: Any, operands: Sequence[Tensor]) -> Any:
+    """New results with the strides of others of their shapes."""
+    several = isinstance(result, tuple)
+    for x, other in zip(result if several else (result,), model if several else (model,), strict=True):
+        if type(x._value) is np.ndarray and x._view is None and x.stride() != other.stride():
+            x._value = _relaid(x._value, other.stride())
+    return result
 
 
 def _relaid(array: Any, strides: Strides) -> Any:
     """A copy with such strides, that leave no gaps."""
-    outwards = sorted(range(array.ndim), key=lambda axis: -strides[axis])
-    made = np.empty([array.shape[axis] for axis in outwards], array.dtype)
-    made = made.transpose([outwards.index(axis) for axis in range(array.ndim)])
+    steps = [step * array.itemsize for step in strides]
+    made = np.ndarray(array.shape, array.dtype, np.empty(array.size, array.dtype), 0, steps)
     made[...] = array
     return made

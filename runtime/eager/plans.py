@@ -376,9 +376,10 @@ def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
     except RetrogradError:
         return None
     array = made._value
-    if type(array) is not np.ndarray or array.size > SMALL:
+    if type(array) is not np.ndarray or array.size > SMALL or array.copy("K").strides != array.strides:
         return None
-    return calls.fresh(array.copy, again(f, args, kwargs), made._requires_grad)
+    anew = array.copy if array.flags.c_contiguous else partial(array.copy, "K")
+    return calls.fresh(anew, again(f, args, kwargs), made._requires_grad)
 
 
 # ---- random numbers ----------------------------------------------------------------------------------------

@@ -112,8 +112,9 @@ def _function(op: Op, arrays: Sequence[Any]) -> Callable[..., Any]:
 
 
 def _keeps_order(op: Op, types: Sequence[Type]) -> bool:
-    """Whether it is a composite of which each element comes from those at its place."""
-    return isinstance(op, Composite) and any(t.ndim > 1 for t in types) and keeps_order(op, tuple(types))
+    """Whether it is a composite of several elements, of which each comes from those at its place."""
+    several = isinstance(op, Composite) and any(t.ndim > 1 for t in types) and op.infer(*types).ndim
+    return bool(several) and keeps_order(op, tuple(types))
 
 
 def step(

@@ -13,7 +13,7 @@ but those at which its ops look again, writes nothing in place and draws no rand
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -25,7 +25,7 @@ from retrograd.runtime import device as devices
 from retrograd.runtime import tracing
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.lying import FOLLOWING, lay, lies_like, rule_of, scattered
+from retrograd.runtime.eager.lying import ANYHOW, as_made, laid_like, lay, rule_of, scattered
 from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.planners import PLANNERS
 from retrograd.runtime.eager.plans import Plan
@@ -45,10 +45,6 @@ _OFTEN = 8
 _MAKERS = ("copy", "draws")
 """Planners of functions that make Tensors of nothing, which are on the default device."""
 _NO_KEYWORDS: Mapping[str, Any] = {}
-
-
-_SCATTERED = object()
-"""In a key: operands do not lie in order, and so it may be with results."""
 
 
 class _NoKey(Exception):
@@ -79,8 +75,8 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
         for name, x in kwargs.items():
             key.append(name)
             _enter(x, key, operands)
-        if lies is not None and scattered(operands):
-            key.append(_SCATTERED)
+        if lies is not None:
+            key += scattered(operands)
         return tuple(key), operands
 
     @wraps(f)
@@ -93,7 +89,7 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
             return f(*args, **kwargs)
         plan = plans.get(key)
         if plan is None:
-            plan = _found(plan_of, f, args, kwargs, key, plans, seen, shown)
+            plan = _found(plan_of, f, args, kwargs, key, operands, plans, seen, shown)
         if not plan:
             return f(*args, **kwargs)
         try:
@@ -102,9 +98,9 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
             return otherwise(error, f, *args, **kwargs)
 
     def find(*args: Any, **kwargs: Any) -> Plan | Literal[False] | None:
-        key, _ = enter(args, kwargs)
+        key, operands = enter(args, kwargs)
         return (
-            _found(plan_of, f, args, kwargs, key, plans, seen, shown)
+            _found(plan_of, f, args, kwargs, key, operands, plans, seen, shown)
             if plans.get(key) is None
             else plans[key]
         )
@@ -153,6 +149,8 @@ def _enter(x: Any, key: list[Any], operands: list[Tensor]) -> None:
                 _enter(each, key, operands)
     elif isinstance(x, DType | device):
         key.append(x)
+    elif kind is np.int64:
+        key += kind, int(x)
     elif x is Ellipsis:
         key.append(kind)
     elif kind is Generator:
@@ -188,27 +186,13 @@ def name_history(
             x._edge.shown = of_call(shown, args, kwargs, place)
 
 
-def _laying(plan: Plan, f: Callable[..., Any]) -> Plan:
-    """The plan, whose results lie as the function's do."""
-    rule = rule_of(f)
-    assert rule is not None
-    follows = rule in FOLLOWING
-
-    def laying(*operands: Tensor) -> Any:
-        result = plan(*operands)
-        if follows and type(result) is Tensor and lies_like(result, operands[0]):
-            return result
-        return lay(rule, result, operands)
-
-    return laying
-
-
 def _found(
     planner: Callable[..., Plan | None],
     f: Callable[..., Any],
     args: Sequence[Any],
     kwargs: dict[str, Any],
     key: tuple[Any, ...],
+    operands: Sequence[Tensor],
     plans: dict[Hashable, Plan | Literal[False]],
     seen: dict[Hashable, int],
     shown: Name,
@@ -229,8 +213,10 @@ def _found(
     plan: Plan | Literal[False]
     try:
         plan = planner(f, args, kwargs, name_of(shown, args, kwargs)) or False
-        if plan and key and key[-1] is _SCATTERED:
-            plan = _laying(plan, f)
+        rule = rule_of(f)
+        if plan and rule is not None and (rule in ANYHOW or scattered(operands)):
+            model = partial(laid_like, f(*args, **kwargs)) if rule is as_made else partial(lay, rule)
+            plan = calls.laid(plan, model)
     except (
         TypeError,
         AttributeError,

@@ -190,6 +190,9 @@ def _owner(array: Any) -> Any:
 def memory_of(array: Array) -> Array:
     """The bytes in which an array's elements lie, those of its owner."""
     owner = _owner(array)
+    if owner.flags.c_contiguous:
+        in_order: Array = owner.reshape(-1).view(np.uint8)
+        return in_order
     outermost_first = sorted(range(owner.ndim), key=lambda k: -owner.strides[k])
     line: Array = owner.transpose(outermost_first).reshape(-1).view(np.uint8)
     return line

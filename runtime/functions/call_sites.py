@@ -12,6 +12,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
+from inspect import getattr_static
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
@@ -119,7 +120,8 @@ def _area(frame: FrameType, holders: Sequence[Step]) -> str:
         return "Tensor."
     found: Any = {**frame.f_globals, **frame.f_locals}.get(root[1])
     for _, attribute in attributes:
-        found = getattr(found, attribute, None)
+        look = getattr if isinstance(found, ModuleType) else getattr_static  # no property is to run
+        found = look(found, attribute, None)
     if not isinstance(found, ModuleType):
         return "Tensor."
     return AREAS.get(found.__name__.rpartition(".")[2], "")

@@ -25,6 +25,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import device as devices
 from retrograd.runtime.device import CPU, as_device
 from retrograd.runtime.device import device as Device
+from retrograd.runtime.eager.conversion import to
 from retrograd.runtime.eager.copying import in_format
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.kernels import stored
@@ -192,7 +193,7 @@ def _ragged(data: Any, depth: int = 0) -> str:
     return next((text for x in inner if (text := _ragged(x, depth + 1))), "")
 
 
-@public("as_tensor", "asarray", around=partial(_given, names=("dtype", "device"), shares=True))
+@public("as_tensor", "asarray", around=partial(_given, names=("dtype", "device"), shares=True, convert=to))
 def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
     """The data as a Tensor, shared where it can be: a Tensor or array of that dtype already, a GPU's too."""
     wanted = None if dtype is None else dtypes.dtype(dtype)

@@ -73,11 +73,11 @@ def einsum(equation: Any = None, *operands: Any) -> Tensor:
         i, j = min(combinations(range(len(terms)), 2), key=lambda pair: _cost(terms, pair, output))
         rest = [term for k, term in enumerate(terms) if k not in (i, j)]
         needed = set(output).union(*(term.letters for term in rest))
-        terms = [*rest, _contract(_summed(terms[i], needed | set(terms[j].letters)),
-                                  _summed(terms[j], needed | set(terms[i].letters)), needed)]  # fmt: skip
+        one, other = (_summed(terms[k], needed | set(terms[m].letters)) for k, m in ((i, j), (j, i)))
+        terms = [*rest, _contract(one, other, needed, output)]
     value, letters = _summed(terms[0], set(output))
     found: Tensor = moves.permute(value, [letters.index(letter) for letter in output])
-    return found.contiguous()
+    return found if found is value else found.clone()
 
 
 def _complain(equation: str, why: str) -> ArgumentError:
@@ -196,14 +196,15 @@ def _cost(terms: list[_Term], pair: tuple[int, int], output: str) -> int:
     return product - terms[i].value.numel() - terms[j].value.numel()
 
 
-def _contract(a: _Term, b: _Term, needed: set[str]) -> _Term:
+def _contract(a: _Term, b: _Term, needed: set[str], output: str) -> _Term:
     """Two terms made one: shared letters that are still needed are batch axes, the other shared ones are
-    summed.
+    summed. Axes come in the order of the output, as in PyTorch, whose result lies so.
     """
-    batch = [c for c in a.letters if c in b.letters and c in needed]
-    inner = [c for c in a.letters if c in b.letters and c not in needed]
-    rows = [c for c in a.letters if c not in b.letters]
-    columns = [c for c in b.letters if c not in a.letters]
+    every = "".join(dict.fromkeys(c for c in output + a.letters + b.letters if c in a.letters + b.letters))
+    batch = [c for c in every if c in a.letters and c in b.letters and c in needed]
+    inner = [c for c in every if c in a.letters and c in b.letters and c not in needed]
+    rows = [c for c in every if c not in b.letters]
+    columns = [c for c in every if c not in a.letters]
     sizes = a.sizes() | b.sizes()
 
     def arranged(term: _Term, *groups: Sequence[str]) -> Tensor:

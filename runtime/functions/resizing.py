@@ -39,7 +39,7 @@ from retrograd.runtime.tensor import Size, Tensor, method, new
 # ---- new Tensors -------------------------------------------------------------------------------------------
 
 
-@public("empty_strided")
+@public("empty_strided", replay="copy")
 def empty_strided(
     size: Sequence[int], stride: Sequence[int], *, dtype: object = None, **options: Any
 ) -> Tensor:
@@ -48,7 +48,7 @@ def empty_strided(
     return finished(new(_laid(size, stride, kind)), **options)
 
 
-@public("new_empty_strided", method=True, function=False)
+@public("new_empty_strided", method=True, function=False, replay="copy")
 def new_empty_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], *, dtype: object = None, **options: Any
 ) -> Tensor:
@@ -57,7 +57,7 @@ def new_empty_strided(
     return beside(input, new(_laid(size, stride, kind)), **options)
 
 
-@public("empty_permuted")
+@public("empty_permuted", replay="copy")
 def empty_permuted(
     size: Sequence[int], physical_layout: Sequence[int], *, dtype: object = None, **options: Any
 ) -> Tensor:
@@ -202,15 +202,25 @@ def as_subclass(self: Tensor, cls: Any) -> Any:
 
 def _plain(input: Tensor, name: str) -> Array:
     """The array of a Tensor on the CPU that nothing is recorded of."""
+    value = input._value
+    if type(value) is np.ndarray and input._view is None and STATE.trace is None:
+        return value
     if STATE.trace is not None:
         raise TraceError(
             f"{name}() in a compiled function",
             "the memory of traced tensors is not known",
             "call it outside",
         )
-    if isinstance(input._value, DeviceArray):
+    if isinstance(value, DeviceArray):
         raise ArgumentError(f"{name}() of a tensor on {input.device}", "it is for tensors on the CPU")
     return input.read(f"{name}()")
+
+
+def _from_first(tensor: Tensor, array: Array) -> Array:
+    """The elements in a Tensor's memory from its first one on, in order."""
+    if array.base is None and array.flags.c_contiguous:
+        return array.reshape(-1)
+    return elements(memory_of(array), array.dtype)[tensor.storage_offset() :]
 
 
 def _become(tensor: Tensor, array: Array) -> Tensor:
@@ -233,7 +243,7 @@ def resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
     if sizes == array.shape:
         return self
     wanted = prod(sizes)
-    line = elements(memory_of(array), array.dtype)[self.storage_offset() :]
+    line = _from_first(self, array)
     if len(line) < wanted:
         line = np.concatenate([line, np.zeros(wanted - len(line), array.dtype)])
     return _become(self, line[:wanted].reshape(sizes))

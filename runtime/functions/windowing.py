@@ -182,7 +182,8 @@ def _bordered(x: Tensor, axis: int, low: int, high: int, mode: str) -> Tensor:
             "Padding size should be less than the corresponding input dimension, but got: "
             f"padding ({low}, {high}) at dimension {axis} of input {list(x.shape)}",
         )
-    return cat(parts(x, axis, low, high), axis)
+    found = zip(parts(x, axis, low, high), (low, size, high), strict=True)
+    return cat([part for part, count in found if count], axis)
 
 
 # ---- convolution -------------------------------------------------------------------------------------------

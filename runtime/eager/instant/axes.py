@@ -6,14 +6,18 @@ callable around it.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.lib.stride_tricks import as_strided
 
 from retrograd.compiler.ir.graph import Array
+from retrograd.runtime.eager.instant.learning import step_words
 from retrograd.runtime.eager.instant.part import available, native_function
-from retrograd.runtime.eager.instant.records import MOST, Rearranged, words_of
+from retrograd.runtime.eager.instant.records import MET, MOST, Rearranged, Step, place, words_of, write
+from retrograd.runtime.eager.opnodes import OpNode, kind_of
+from retrograd.runtime.tensor import Tensor
 
 NEW = -1
 
@@ -22,8 +26,21 @@ def rearranged(axes: Sequence[int], slow: Callable[..., Any]) -> Callable[..., A
     """A function of a Tensor that gives it the axes that these have been, in place."""
     if not available() or len(axes) > MOST:
         return slow
-    words = words_of(Rearranged, slow=id(slow), arity=1, rank=len(axes), axes=axes)
-    return native_function("retrograd_rearranged", slow, words, (slow,))
+    kept: list[object] = []
+
+    def learning(x: Tensor) -> Any:
+        before = x._edge
+        result = slow(x)
+        node = result._edge
+        if not kept and isinstance(node, OpNode) and (*node.edges,) == (before,) and not node.guards:
+            step = step_words(node.op, kind_of(node.op), 1, (node.shown,) * 3, True)
+            step[place(Step, "histories") + 1] = MET
+            kept.extend((step, node.op, node.shown))
+            write(Rearranged, words, step=ctypes.addressof(step))
+        return result
+
+    words = words_of(Rearranged, slow=id(learning), arity=1, rank=len(axes), axes=axes)
+    return native_function("retrograd_rearranged", slow, words, (learning, kept))
 
 
 def probe(array: Array) -> Array:

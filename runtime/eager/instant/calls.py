@@ -50,6 +50,7 @@ from retrograd.runtime.eager.instant.records import (
     Given,
     Held,
     Keyed,
+    Laid,
     Step,
     Walked,
     place,
@@ -286,15 +287,17 @@ def _by_slow(entry: str, slow: Function) -> Function:
 
 
 def given(
-    slow: Function, names: Sequence[str], arity: int = 1, shares: bool = False, numbers: bool = True
-) -> Function:
+    slow: Function, names: Sequence[str], arity: int = 1, shares: bool = False, numbers: bool = True,
+    convert: Function | None = None,
+) -> Function:  # fmt: skip
     """A function of data that gives a Tensor of them, as `tensor` does, and takes arguments of these names;
     `arity` is 2 where a Tensor before them has the dtype. It `shares` memory where it can, and takes Python's
-    `numbers` or arrays alone."""
+    `numbers` or arrays alone; Tensors it has converted to other dtypes."""
     if not available():
         return slow
     bits = sum(NAMES[name] for name in names)
     words = words_of(Given, slow=id(slow), arity=arity, shares=shares, numbers=numbers, names=bits)
+    write(Given, words, convert=id(convert))
 
     def learn() -> None:
         write(Given, words, default=id(dtypes.default_dtype().numpy), here=devices.default_is_here())
@@ -302,7 +305,7 @@ def given(
     learn()
     dtypes.DEPENDENT.append(learn)
     devices.DEPENDENT.append(learn)
-    return native_function("retrograd_given", slow, words, (slow,))
+    return native_function("retrograd_given", slow, words, (slow, convert))
 
 
 def fresh(make: Function, slow: Function, tracked: bool = False) -> Function:
@@ -337,6 +340,24 @@ def restrided(find: Function, slow: Function) -> Function:
     """A function of a Tensor, sizes and strides that shows the memory in which it lies, by plans that `find`
     says for a call, as functions of the Tensor whose memory it is."""
     return _keyed("retrograd_restrided", slow, slow, find)[0]
+
+
+def laid(plan: Function, lay: Callable[[Any, Sequence[Tensor]], Any]) -> Function:
+    """A plan for operands that lie in one way, whose results lie as `lay` has the first ones lie."""
+
+    def learning(*operands: Tensor) -> Any:
+        result = lay(plan(*operands), operands)
+        found = [x for x in (result if isinstance(result, tuple) else (result,)) if isinstance(x, Tensor)]
+        strides = {x.stride() for x in found if x.numel()}
+        if len(strides) == 1 and len(found[0].shape) <= MOST:
+            (one,) = strides
+            write(Laid, words, strides=one, rank=len(one))  # the rank last: other threads read it
+        return result
+
+    if not available():
+        return learning
+    words = words_of(Laid, slow=id(learning), plan=id(plan), rank=-1)
+    return native_function("retrograd_laid", learning, words, (learning, plan))
 
 
 def _keyed(

@@ -70,6 +70,7 @@ class Kind(IntEnum):
     TEXT = 13
     DEVICE = 14
     SCATTERED = 15
+    NUMPY_INT = 16
 
 
 class Key(Record):
@@ -79,8 +80,6 @@ class Key(Record):
     """Words written."""
     found: int
     """Tensors among the arguments."""
-    scattered: int
-    """1 where the elements of one do not lie in order."""
     words: Inline[int] = several(KEY_WORDS)
     operands: Inline[Object] = several(MOST)
 
@@ -98,6 +97,7 @@ class Device(Object):
 
 ELLIPSIS = external(Object, "_Py_EllipsisObject")
 SLICE, TEXT = external(Object, "PySlice_Type"), external(Object, "PyUnicode_Type")
+NUMPY_INT = external(Object, "numpy_int_type")
 SIZE, DEVICE = external(Object, "size_type"), external(Object, "device_type")
 OWN_DTYPE, GENERATOR = external(Object, "own_dtype_type"), external(Object, "generator_type")
 
@@ -106,7 +106,7 @@ OWN_DTYPE, GENERATOR = external(Object, "own_dtype_type"), external(Object, "gen
 @native
 def is_described(key: Key, args: Array[Object], count: int, names: Tuple | None) -> bool:
     """Write a call's key: all arguments, those by name after their names. False where there can be none."""
-    key.used, key.found, key.scattered = 0, 0, 0
+    key.used, key.found = 0, 0
     for i in range(count):
         if not is_entered(key, args[i]):
             return False
@@ -158,6 +158,8 @@ def is_entered(key: Key, x: Object) -> bool:
         return is_put(key, Kind.ITSELF) and is_put(key, cast(int, x))
     if kind is TEXT:
         return is_text_entered(key, x)
+    if kind is NUMPY_INT:
+        return is_put(key, Kind.NUMPY_INT) and is_put(key, cast(Array[int], cast(Float, x).value)[0])
     if kind is DEVICE:
         return is_device_entered(key, cast(Device, x))
     return is_tensor(x) and is_tensor_entered(key, cast(AnyTensor, x))
@@ -177,8 +179,6 @@ def is_tensor_entered(key: Key, x: AnyTensor) -> bool:
         return False
     key.operands[key.found] = x
     key.found += 1
-    if array.flags & CONTIGUOUS == 0:
-        key.scattered = 1
     return is_type_put(key, array)
 
 
@@ -190,6 +190,26 @@ def is_type_put(key: Key, array: NdArray) -> bool:
         return False
     for axis in range(array.ndim):  # noqa: SIM110  # the native language has no generators
         if not is_put(key, array.shape[axis]):
+            return False
+    return True
+
+
+@native
+def are_strides_entered(key: Key) -> bool:
+    """Add how the elements of the operands lie that are not in order."""
+    for i in range(key.found):
+        array = cast(AnyTensor, key.operands[i]).value
+        if array.flags & CONTIGUOUS == 0 and not are_strides_of_entered(key, i, array):
+            return False
+    return True
+
+
+@native
+def are_strides_of_entered(key: Key, operand: int, array: NdArray) -> bool:
+    if not is_put(key, operand << 16 | Kind.SCATTERED):
+        return False
+    for axis in range(array.ndim):  # noqa: SIM110  # the native language has no generators
+        if not is_put(key, array.strides[axis]):
             return False
     return True
 

@@ -68,6 +68,7 @@ from retrograd.runtime.native.objects import (
     Object,
     Py_DecRef,
     PyLong_AsLongAndOverflow,
+    PyObject_Vectorcall,
     Sequence,
     Tuple,
     numpy_copy_into,
@@ -102,6 +103,8 @@ class Asking(Record):
     """What a call asks for besides its data."""
 
     dtype: Object | None
+    own: Object
+    """The same as one of ours, where it was given by name."""
     tracked: int
 
 
@@ -144,7 +147,7 @@ def is_taken(given: Given, asking: Asking, name: Object, value: Object) -> bool:
     else."""
     if name is DTYPE and given.names & NAMES_DTYPE != 0:
         if value.type is OWN_DTYPE:
-            asking.dtype = cast(OwnDtype, value).numpy
+            asking.dtype, asking.own = cast(OwnDtype, value).numpy, value
             return asking.dtype is not None
         return value is NONE
     if name is PLACE and given.names & NAMES_DEVICE != 0:
@@ -163,8 +166,18 @@ def made_of(given: Given, asking: Asking, data: Object) -> Object | None:
         array = array_of(data)
         if array is None or given.shares == 0 or given.numbers == 0 or asking.tracked != 0:
             return None
-        return shared(data) if asking.dtype is None or array.dtype is asking.dtype else None
+        if asking.dtype is None or array.dtype is asking.dtype:
+            return shared(data)
+        return converted(given, asking, data)
     return tracked_if(asking, numbers_read(given, asking, data)) if given.numbers != 0 else None
+
+
+@native
+def converted(given: Given, asking: Asking, data: Object) -> Object | None:
+    """A Tensor in the dtype that is asked for."""
+    pair = stack(Array[Object], 2)
+    pair[0], pair[1] = data, asking.own
+    return PyObject_Vectorcall(given.convert, pair, 2, None)
 
 
 @native

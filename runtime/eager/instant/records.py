@@ -137,6 +137,8 @@ class Given(Called):
     """Whether Python's numbers are taken."""
     names: int
     """Arguments that are taken by name: bits of `NAMES`."""
+    convert: Object
+    """A function of a Tensor and a dtype, where memory is shared: `Tensor.to`."""
 
 
 class Keyed(Record):
@@ -171,6 +173,19 @@ class Rearranged(Called):
     """How many there are afterwards."""
     axes: Inline[int] = several(MOST)
     """Which axis each has been; -1 is a new one."""
+    step: Step | None
+    """The same as an op, once it has been recorded."""
+
+
+class Laid(Called):
+    """Of results that lie in one way (`laying.py`)."""
+
+    plan: Object
+    """What gives them, wherever they lie."""
+    rank: int
+    """-1 until the first ones have been laid."""
+    strides: Inline[int] = several(MOST)
+    """In elements."""
 
 
 class Held(Called):
@@ -236,7 +251,7 @@ def place(cls: type[Record], name: str) -> int:
 
 
 _RECORDS: tuple[type[Record], ...] = (
-    Step, Asked, Looped, Described, Given, Keyed, Changing, Rearranged, Held, Drawn,
+    Step, Asked, Looped, Described, Given, Keyed, Changing, Rearranged, Laid, Held, Drawn,
     Walked,
 )  # fmt: skip
 _PLACES = {cls: places(cls) for cls in _RECORDS}
@@ -255,6 +270,7 @@ class Function(Object):
     keyed: Annotated[Keyed, At("record")]
     changing: Annotated[Changing, At("record")]
     rearranged: Annotated[Rearranged, At("record")]
+    laid: Annotated[Laid, At("record")]
     held: Annotated[Held, At("record")]
     drawn: Annotated[Drawn, At("record")]
     walked: Annotated[Walked, At("record")]

@@ -7,7 +7,7 @@ with the Tensors among the arguments.
 from __future__ import annotations
 
 from retrograd.compiler.native.language import Array, cast, exported, external, native, stack
-from retrograd.runtime.eager.instant.keys import Key, Kind, is_described, is_put
+from retrograd.runtime.eager.instant.keys import Key, are_strides_entered, is_described
 from retrograd.runtime.eager.instant.operands import COUNT, let_go, otherwise, shared
 from retrograd.runtime.eager.instant.records import OPEN_TRACES, Function, Keyed
 from retrograd.runtime.native.objects import (
@@ -40,8 +40,8 @@ def retrograd_replay(
     """What the plan for such arguments gives."""
     keyed, key = function.keyed, stack(Key)
     described = OPEN_TRACES[0] == 0 and is_described(key, args, nargs & COUNT, names)
-    if described and keyed.lies != 0 and key.scattered != 0:
-        described = is_put(key, Kind.SCATTERED)
+    if described and keyed.lies != 0:
+        described = are_strides_entered(key)
     return planned(keyed, key, described, args, nargs, names)
 
 

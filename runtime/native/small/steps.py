@@ -66,13 +66,24 @@ def has_kernels(type_: Type) -> bool:
 
 
 def _followed(outputs: Sequence[Node]) -> Iterator[Node]:
-    """The nodes whose order in memory that of a result would follow: here, results lie in order."""
+    """The nodes whose order in memory that of a result would follow: here, results lie in order. So they do
+    in NumPy beside an array that does."""
+    ordered = _ordered(outputs)
     waiting = list(outputs)
     while waiting:
         node = waiting.pop()
         yield node
-        if isinstance(node.op, Elementwise | Cast | Flip):
+        if isinstance(node.op, Elementwise | Cast | Flip) and ordered.isdisjoint(node.inputs):
             waiting += node.inputs
+
+
+def _ordered(outputs: Sequence[Node]) -> set[Node]:
+    """Arrays of several axes that are made of no input's elements."""
+    made: set[Node] = set()
+    for node in order(outputs):
+        if isinstance(node.op, IotaLike) or (not isinstance(node.op, Input) and made.issuperset(node.inputs)):
+            made.add(node)
+    return {node for node in made if sum(size > 1 for size in node.type.shape) > 1}
 
 
 FURTHER: dict[type[Op], Callable[..., None]] = {}
