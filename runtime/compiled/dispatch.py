@@ -83,7 +83,9 @@ def direct(
 ) -> Callable[..., Any] | None:
     """The native callable for calls like this one in the world as it was read, for an `InlineCache`. It
     returns `results`: one structure, or a tuple of several; or MISSED."""
-    if layout() is None or not isinstance(program, Bindable) or (recording and found.updated) or found.renews:
+    if layout() is None or (recording and found.updated) or found.renews:
+        return None
+    if not isinstance(program, NativeProgram | Bindable):  # the protocol is asked last: it takes longest
         return None
     captured = found.recording.captured
     updates = {k: _input(target, captured, len(leaves)) for k, target in found.updated.items()}

@@ -43,6 +43,9 @@ _SWEEP_EVERY = 64
 _TOUCH_AFTER = 3600.0
 """Seconds after which a use is worth noting in the entry's time stamp."""
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+"""How an entry is opened that must not be there yet."""
+
 _lock = threading.Lock()
 _memory: OrderedDict[str, bytes] = OrderedDict()
 
@@ -168,14 +171,15 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(folder: Path, key: str, object_code: bytes) -> None:
-    """Write beside and rename, so that no reader ever sees half an entry."""
-    beside = folder / (os.urandom(12).hex() + _SUFFIX)
+    """Write beside and rename, so that no reader ever sees half an entry. Paths are text: a first call waits
+    for this."""
+    beside = f"{folder}/{os.urandom(12).hex()}{_SUFFIX}"
     try:
-        with open(beside, "xb", opener=_private) as file:
+        with open(_private(beside, _NEW), "wb") as file:
             file.write(_MAGIC + hashlib.sha256(object_code).digest() + object_code)
-        beside.replace(folder / (key + _SUFFIX))
+        os.replace(beside, f"{folder}/{key}{_SUFFIX}")
     except OSError:
-        beside.unlink(missing_ok=True)
+        _remove(beside)
         raise
 
 
