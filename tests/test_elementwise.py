@@ -23,7 +23,7 @@ import sympy as sp
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError
 from retrograd.compiler.ir.graph import Builder, Graph, Type, apply, interpret
-from retrograd.compiler.ops import derive, derived
+from retrograd.compiler.ops import derive, derived, orthogonal
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.reverse import backpropagate
 
@@ -209,6 +209,15 @@ BETTER: dict[tuple[str, int | None], tuple[str, Where]] = {
     ("gelu", None): ("1 + erf cancels; float32 makes NaN of inf", lambda x: (x < -1) | (x == inf)),
     ("gelu_tanh", None): ("1 + tanh cancels", lambda x: x < -1),
     ("softsign", 0): ("inf/inf", lambda x: np.isinf(x)),
+    ("airy_ai", None): ("nine digits, and no limit", lambda x: (np.isfinite(x) & (x != 0)) | (x == inf)),
+    **{
+        (f"bessel_{name}", None): ("nine digits, and a rounded phase", lambda x: np.isfinite(x) & (x != 0))
+        for name in ("j0", "j1", "y0", "y1")
+    },
+    **{
+        (name, None): ("it cancels, or overflows within; NaN", lambda x, n: np.isnan(x) | (n > 3))
+        for name in orthogonal.FAMILIES
+    },
 }
 """(row, None for the value or the operand of a derivative): why we differ, and where. Elsewhere we agree."""
 
@@ -261,6 +270,8 @@ def test_values_and_gradients_at_special_values_are_those_of_pytorch(
     function = torch_function(torch, row.name)
     assert (function is None) == (row.name in NOT_IN_TORCH)
     arrays = special_values(dtype, row.arity)
+    if row.name in orthogonal.FAMILIES:  # what takes as many steps as its degree is not soon done
+        arrays = [a[np.abs(arrays[1]) < 1e4] for a in arrays]
     tensors = [torch.tensor(a, requires_grad=True) for a in arrays]
     value = row.evaluate(*arrays)
     assert value.dtype == dtype
@@ -274,6 +285,9 @@ def test_values_and_gradients_at_special_values_are_those_of_pytorch(
         arrays, value, theirs.detach().numpy(), apart, eps, 4 * np.finfo(dtype).smallest_subnormal
     )
 
+    if not any(row.partials) and row.types is Types.FLOAT:
+        assert not theirs.requires_grad
+        return
     if row.name in UNDIFFERENTIATED_BY_TORCH:
         with pytest.raises(RuntimeError, match="not implemented"):
             torch.autograd.grad(theirs.sum(), tensors)
@@ -339,7 +353,7 @@ def test_formulas_and_partials_keep_the_dtype(row: Elementwise, dtype: Any) -> N
     value = row.evaluate(*arrays)
     partials = row.adjoint(np.array(1, dtype), value, arrays, [True] * row.arity)
     assert value.dtype == dtype
-    assert {p.dtype for p in partials} == {np.dtype(dtype)}
+    assert {p.dtype for p in partials if p is not None} <= {np.dtype(dtype)}
 
 
 # ---- what a row refuses ------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from retrograd.compiler.errors import DimensionError, DtypeError, RetrogradError
 from retrograd.compiler.ir.graph import OPS, Array, Leaf, Op, Type, apply, interpret
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ops import extremum, index, reduce, scan, shape, sort, strided, window
-from retrograd.compiler.ops.bessel import Special
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.floats import Exponent, Mantissa, Neighbour
@@ -130,7 +129,7 @@ Arrays = tuple[Array, ...]
 
 def test_every_structured_op_has_a_sample() -> None:
     sampled = {type(op) for op, _ in SAMPLES}
-    numbers = IncompleteGamma | GammaSlope | Exponent | Mantissa | Neighbour | Special
+    numbers = IncompleteGamma | GammaSlope | Exponent | Mantissa | Neighbour
     elsewhere = Leaf | Composite | Lapack | DotInFloat32 | numbers
     # tested in test_pipeline, test_composite_ops, test_linalg, test_half, test_distributions and
     # test_wider_names

@@ -20,6 +20,7 @@ from test_functions import check, refuse_alike
 from wider_cases import COMPUTED, OTHERS, PHYSICS, REFUSED
 
 import retrograd
+from retrograd.compiler.ir.graph import OPS
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -59,6 +60,31 @@ def test_functions_of_physics_are_exact(name: str) -> None:
         expected = np.array([float(EXACT[name](mp.mpf(float(value)))) for value in x])
     zeros = 2.0**-50 * (1 + np.abs(x) ** 1.5) if name in WITH_ZEROS else np.zeros_like(x)
     assert (np.abs(found - expected) <= zeros + 8e-15 * np.abs(expected)).all()
+
+
+POLYNOMIALS: dict[str, Any] = {
+    "chebyshev_polynomial_t": mp.chebyt,
+    "chebyshev_polynomial_u": mp.chebyu,
+    "hermite_polynomial_h": mp.hermite,
+    "laguerre_polynomial_l": lambda n, x: mp.laguerre(n, 0, x),
+    "legendre_polynomial_p": mp.legendre,
+    "shifted_chebyshev_polynomial_t": lambda n, x: mp.chebyt(n, 2 * x - 1),
+    "shifted_chebyshev_polynomial_u": lambda n, x: mp.chebyu(n, 2 * x - 1),
+}
+
+
+@pytest.mark.parametrize("name", POLYNOMIALS)
+def test_polynomials_of_high_degrees_are_exact_in_native_code_and_in_numpys(name: str) -> None:
+    """Few elements and many, on the circle and beyond, in lanes that end at different times."""
+    rng = np.random.default_rng(6)
+    x = np.concatenate([rng.uniform(-1, 1, 50), rng.uniform(-1.5, 1.5, 25), [1, -1, 0, 0.5]])
+    n = np.concatenate([rng.integers(0, 60, 75), [41, 41, 32, 31]]).astype(float)
+    with mp.workdps(60):
+        expected = np.array([float(POLYNOMIALS[name](int(k), mp.mpf(float(v)))) for k, v in zip(n, x)])
+    function, row = getattr(retrograd.special, name), OPS[name]
+    found = [function(retrograd.tensor(x), retrograd.tensor(n)).numpy() for _ in range(3)]
+    for each in (*found, row.evaluate(x, n)):
+        assert (np.abs(each - expected) <= 1e-11 * np.maximum(np.abs(expected), 1)).all()
 
 
 WITH_ZEROS = ("airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "spherical_bessel_j0")

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from retrograd.compiler.backends.kinds import INTEGERS
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.math.floats import in_f32
+from retrograd.compiler.backends.math.orthogonal import POLYNOMIALS
+from retrograd.compiler.backends.repetition import repeated
 from retrograd.compiler.backends.vector import (
     Value,
-    any_lane,
     ceil,
     copysign,
     fabs,
@@ -60,7 +61,7 @@ def _pow(x: Value, y: Value) -> Value:
     def step(product: Value, square: Value, left: Value) -> tuple[Value, ...]:
         return product * select((left & 1).ne(0), square, 1), square * square, left.lshr(1)
 
-    product, _, _ = _repeated((one, x, select(y < 0, 0, y)), step, lambda product, square, left: left.ne(0))
+    product, _, _ = repeated((one, x, select(y < 0, 0, y)), step, lambda product, square, left: left.ne(0))
     return select(y < 0, unit, product)
 
 
@@ -70,28 +71,7 @@ def _gcd(x: Value, y: Value) -> Value:
     def step(a: Value, b: Value) -> tuple[Value, ...]:
         return select(b.eq(0), a, b), a.urem(select(b.eq(0), 1, b))
 
-    return _repeated((_magnitude(x), _magnitude(y)), step, lambda a, b: b.ne(0))[0]
-
-
-def _repeated(
-    start: tuple[Value, ...], step: Callable[..., tuple[Value, ...]], going: Callable[..., Value]
-) -> tuple[Value, ...]:
-    """What `step` makes of the values, again and again for as long as `going` holds of its result in any
-    lane."""
-    block = start[0].block
-    before, loop, after = block.here, block.fresh("again"), block.fresh("done")
-    block.do(f"br label %{loop}")
-    block.label(loop)
-    place = len(block.lines)
-    values = [block.emit("phi", v.kind, v.lanes) for v in start]
-    later = step(*values)
-    more = any_lane(going(*later))
-    block.do(f"br i1 {more.ref}, label %{loop}, label %{after}")
-    for k, (value, first, new) in enumerate(zip(values, start, later, strict=True), place):
-        come = f"[ {first.ref}, %{before} ], [ {new.ref}, %{block.here} ]"
-        block.lines[k] = f"  {value.ref} = phi {value.type} {come}"
-    block.label(after)
-    return later
+    return repeated((_magnitude(x), _magnitude(y)), step, lambda a, b: b.ne(0))[0]
 
 
 def _floor_divide(x: Value, y: Value) -> Value:
@@ -160,6 +140,7 @@ _CODE: dict[str, Callable[..., Value]] = {
     "bitwise_left_shift": _shift_left,
     "bitwise_right_shift": _shift_right,
     **FUNCTIONS,
+    **POLYNOMIALS,
     "floor_divide": _floor_divide,
     "pow": _pow,
     "gcd": _gcd,

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrograd.compiler.ops import formulas, special
+from retrograd.compiler.ops import bessel, formulas, orthogonal, special
 from retrograd.compiler.ops.row import Elementwise, Types, broadcast_shapes, row
 
 __all__ = ["Elementwise", "Types", "broadcast_shapes", "row"]
@@ -203,6 +203,12 @@ row("i1e",        formulas.bessel_i(1),   FLOAT, domain="x != 0", partials=[
     "where(abs(x) > 0, i0e(x) - out * sign(x) - out / x, 0.5)"])
 row("i0",         "exp(abs(x)) * i0e(x)", FLOAT, partials=["i1(x)"])
 row("i1",         "exp(abs(x)) * i1e(x)", FLOAT, partials=["where(abs(x) > 0, i0(x) - out / x, 0.5)"])
+
+# ---- functions of physics: Bessel's and Airy's, and orthogonal polynomials of a place and a degree ---------
+for _name, _formula in bessel.FORMULAS.items():
+    row(_name, _formula, FLOAT, partials=[None])
+for _name, _family in orthogonal.FAMILIES.items():
+    row(_name, f"{_name}(x, y)", FLOAT, _family.evaluate, [None, None], native_on=(2,))
 
 # ---- activations -------------------------------------------------------------------------------------------
 row("sigmoid",    "1 / (1 + exp(-x))",    FLOAT, special.sigmoid, ["out * (1 - out)"])

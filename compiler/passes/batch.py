@@ -18,7 +18,6 @@ import numpy as np
 from retrograd.compiler.errors import TraceError
 from retrograd.compiler.ir.graph import Constant, Graph, Node, Op, Type, Value, apply
 from retrograd.compiler.ops import (
-    bessel,
     contract,
     convolution,
     extremum,
@@ -255,7 +254,6 @@ RULES: dict[type, Rule] = {
     lapack.Lapack: _same,
     incomplete.IncompleteGamma: _same,
     incomplete.GammaSlope: _same,
-    bessel.Special: _same,
     floats.Mantissa: _same,
     floats.Exponent: _same,
     floats.Neighbour: _same,

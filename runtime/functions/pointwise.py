@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.ops import bessel, orthogonal
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime import grad_functions
 from retrograd.runtime.eager.instant.calls import late
@@ -38,7 +39,7 @@ ALIASES = {
 IN_NN_ONLY = {
     "relu6", "leaky_relu", "elu", "celu", "softplus", "logsigmoid", "gelu", "gelu_tanh", "silu", "mish",
     "hardswish", "softsign", "cbrt", "zeta", "trigamma", "i0e", "i1", "i1e", "erfcx", "ndtr", "ndtri",
-    "log_ndtr", "entr", "xlog1py",
+    "log_ndtr", "entr", "xlog1py", *bessel.FORMULAS, *orthogonal.FAMILIES,
 }  # fmt: skip
 """Rows that PyTorch does not offer at the top, or offers in `nn.functional` with other arguments, or in
 `special`.

@@ -70,6 +70,14 @@ def is_own(row: Elementwise) -> bool:
     return not isinstance(row.numpy, np.ufunc) or row.name in _QUICK
 
 
+_IN_ONE_PASS = {"pow", "where"}
+
+
+def is_lacking(row: Elementwise) -> bool:
+    """Whether NumPy would compute the row in several passes."""
+    return not isinstance(row.numpy, np.ufunc) and row.name not in _IN_ONE_PASS
+
+
 class NoKernel(Exception):
     """A graph that is not for small kernels."""
 

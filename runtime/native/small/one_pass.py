@@ -45,7 +45,7 @@ def function_of(
 
 def of_row(row: Elementwise, dtype: np.dtype[Any], slow: Compute, most: int) -> Compute:
     """A row that NumPy lacks, of arrays of fewer than `most` elements; `slow` does the same for any."""
-    if row.numpy is not None:
+    if not kernels.is_lacking(row):
         return slow
     builder = Builder()
     with builder.at(None):

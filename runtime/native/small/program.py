@@ -81,7 +81,7 @@ def _is_taken(op: Op) -> bool:
     """Whether its value alone is worth a native call: what NumPy does in several passes, or with much ado."""
     match op:
         case Elementwise():
-            return op.arity > 1 and (op.numpy is None or op.types is Types.SELECT)
+            return op.arity > 1 and (kernels.is_lacking(op) or op.types is Types.SELECT)
         case Reduction():
             return not _is_summed(op)
     return isinstance(op, _IN_SEVERAL_PASSES)
