@@ -168,6 +168,8 @@ def torch_function(torch: ModuleType, name: str) -> Callable[..., Any] | None:
         "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
         "trigamma": lambda x: torch.polygamma(1, x),
         "nan_to_num": with_numbers(torch.nan_to_num),
+        "gamma_p": lambda a, x: torch.special.gammainc(a.detach(), x.detach()),
+        "gamma_q": lambda a, x: torch.special.gammaincc(a.detach(), x.detach()),
     }
     homes = (torch, torch.special, functional)
     return special_cases.get(name) or next(
@@ -209,6 +211,10 @@ BETTER: dict[tuple[str, int | None], tuple[str, Where]] = {
     ("gelu", None): ("1 + erf cancels; float32 makes NaN of inf", lambda x: (x < -1) | (x == inf)),
     ("gelu_tanh", None): ("1 + tanh cancels", lambda x: x < -1),
     ("softsign", 0): ("inf/inf", lambda x: np.isinf(x)),
+    **{
+        (name, None): ("nine digits; NaN", lambda a, x: np.isnan(a) | np.isnan(x) | inner(a, x))
+        for name in ("gamma_p", "gamma_q")
+    },
     ("airy_ai", None): ("nine digits, and no limit", lambda x: (np.isfinite(x) & (x != 0)) | (x == inf)),
     **{
         (f"bessel_{name}", None): ("nine digits, and a rounded phase", lambda x: np.isfinite(x) & (x != 0))
@@ -228,6 +234,10 @@ def poor_trigamma(x: Any) -> Any:
 
 def odd(x: Any, y: Any) -> Any:
     return ~((y >= 0) & (y < 1e7) & (x < 1e3))
+
+
+def inner(a: Any, x: Any) -> Any:
+    return np.isfinite(a) & np.isfinite(x) & (a != 0) & (x != 0)
 
 
 def usual(alpha: Any) -> Any:

@@ -23,7 +23,7 @@ from retrograd.compiler.ops import extremum, index, reduce, scan, shape, sort, s
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.floats import Exponent, Mantissa, Neighbour
-from retrograd.compiler.ops.incomplete import GammaSlope, IncompleteGamma
+from retrograd.compiler.ops.incomplete_ops import GammaSlope, IncompleteGamma
 from retrograd.compiler.ops.iota import IotaLike
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.row import Elementwise

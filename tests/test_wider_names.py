@@ -87,6 +87,32 @@ def test_polynomials_of_high_degrees_are_exact_in_native_code_and_in_numpys(name
         assert (np.abs(each - expected) <= 1e-11 * np.maximum(np.abs(expected), 1)).all()
 
 
+def _places_of_gamma(rng: np.random.Generator) -> tuple[Any, Any]:
+    """Concentrations and places: small, usual, far apart, and near each other where both are large."""
+    large = 10 ** rng.uniform(1, 4, 40)
+    a = np.concatenate([10 ** rng.uniform(-4, 2, 80), rng.uniform(0.1, 10, 40), large])
+    near = large * (1 + rng.normal(size=40) * 2 / np.sqrt(large))
+    return a, np.concatenate([10 ** rng.uniform(-3, 2, 80), rng.uniform(0.1, 10, 40), near])
+
+
+@pytest.mark.parametrize(("name", "bound"), [("gammainc", "x"), ("gammaincc", "inf")])
+def test_incomplete_gamma_functions_are_exact_in_native_code_and_in_numpys(name: str, bound: str) -> None:
+    a, x = _places_of_gamma(np.random.default_rng(7))
+    with mp.workdps(40):
+        ends = [(0, mp.mpf(float(v))) if bound == "x" else (mp.mpf(float(v)), mp.inf) for v in x]
+        exact = [mp.gammainc(mp.mpf(float(s)), *end, regularized=True) for s, end in zip(a, ends)]
+    expected = np.array(list(map(float, exact)))
+    function, row = getattr(retrograd.special, name), OPS["gamma_p" if bound == "x" else "gamma_q"]
+    found = [function(retrograd.tensor(a), retrograd.tensor(x)).numpy() for _ in range(3)]
+    for each in found:
+        assert (np.abs(each - expected) <= 1e-13 * expected + 1e-300).all()
+    assert np.abs(row.evaluate(a, x) - expected).max() <= 1e-11
+    huge = 10 ** np.linspace(6, 9, 25)
+    near = huge + np.sqrt(huge) * np.linspace(-3, 3, 25)
+    found = [function(retrograd.tensor(huge), retrograd.tensor(near)).numpy() for _ in range(3)]
+    assert np.abs(found[-1] - row.evaluate(huge, near)).max() <= 1e-11
+
+
 WITH_ZEROS = ("airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "spherical_bessel_j0")
 """Near these an error is measured by the wave's height, and grows with its phase."""
 

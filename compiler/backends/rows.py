@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from retrograd.compiler.backends.kinds import INTEGERS
 from retrograd.compiler.backends.math import FUNCTIONS
-from retrograd.compiler.backends.math.floats import in_f32
+from retrograd.compiler.backends.math.floats import in_f32, widened
+from retrograd.compiler.backends.math.incomplete import igamma, igammac
 from retrograd.compiler.backends.math.orthogonal import POLYNOMIALS
 from retrograd.compiler.backends.repetition import repeated
 from retrograd.compiler.backends.vector import (
@@ -141,6 +142,8 @@ _CODE: dict[str, Callable[..., Value]] = {
     "bitwise_right_shift": _shift_right,
     **FUNCTIONS,
     **POLYNOMIALS,
+    "gamma_p": widened(igamma),
+    "gamma_q": widened(igammac),
     "floor_divide": _floor_divide,
     "pow": _pow,
     "gcd": _gcd,

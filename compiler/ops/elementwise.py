@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrograd.compiler.ops import bessel, formulas, orthogonal, special
+from retrograd.compiler.ops import bessel, formulas, incomplete, orthogonal, special
 from retrograd.compiler.ops.row import Elementwise, Types, broadcast_shapes, row
 
 __all__ = ["Elementwise", "Types", "broadcast_shapes", "row"]
@@ -196,6 +196,9 @@ row("trigamma",
     domain="x > 0 or frac(x) != 0")
 row("zeta",       f"where(x > 1 and y >= 0, {formulas.zeta()}, where(x == 1 and y >= 0, inf, nan))", FLOAT,
     partials=["nan", "-x * zeta(x + 1, y)"], domain="x > 1 and x < 8 and y > 0")
+
+row("gamma_p",    "gamma_p(x, y)",        FLOAT, incomplete.lower, [None, None], native_on=(2,))
+row("gamma_q",    "gamma_q(x, y)",        FLOAT, incomplete.upper, [None, None], native_on=(2,))
 
 # ---- Bessel's functions of imaginary argument, and these times exp(-|x|) -----------------------------------
 row("i0e",        formulas.bessel_i(0),   FLOAT, partials=["i1e(x) - sign(x) * out"], domain="x != 0")

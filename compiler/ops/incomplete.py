@@ -1,8 +1,4 @@
-"""The incomplete gamma functions, and how their quantiles move: hosted ops, element by element.
-
-In flow concentrations a and places x of one shape, in float32 or float64; the values are worked out by NumPy
-in float64. No loops are written for these ops: in compiled programs, too, the processor that runs Python does
-them.
+"""The incomplete gamma functions, and how their quantiles move, on arrays: element by element, in float64.
 
 Of P(a, x) and Q = 1 − P one is x^a·exp(−x)/Γ(a) times an integral over w from 0 to ∞ of what decays: P with
 t = x·exp(−w) in the integral of t^(a−1)·exp(−t) from 0 to x, which is done below a and below 1, or Q with
@@ -14,15 +10,12 @@ by dx/da = −(∂P/∂a) / (∂P/∂x), the implicit derivative of a gamma numb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
-from retrograd.compiler.errors import GradientError, ShapeError
-from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import special
-from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.record import record
 
 _STEP = 0.03125
 _U = np.arange(-3.5, 8.0, _STEP)
@@ -106,62 +99,9 @@ def incomplete(a: Array, x: Array, upper: bool) -> Array:
     return np.where(np.signbit(part) == upper, np.abs(part), 1 - np.abs(part))
 
 
-# ---- as ops ------------------------------------------------------------------------------------------------
+def lower(a: Array, x: Array) -> Array:
+    return incomplete(a, x, upper=False).astype(x.dtype)
 
 
-class _OfTwo(Op):
-    """An op of two operands of one shape and dtype."""
-
-    hosted = True
-
-    def infer(self, *types: Type) -> Type:
-        if types[0] != types[1]:
-            raise ShapeError(f"{self.name} of {types[0]} and {types[1]}", "the operands' types differ")
-        return types[0]
-
-
-@register
-@record
-class IncompleteGamma(_OfTwo):
-    """The regularized function: the lower one, P, or the upper one, Q."""
-
-    name = "igamma"
-    upper: bool = False
-
-    @property
-    def title(self) -> str:
-        return "Igammac" if self.upper else "Igamma"
-
-    def evaluate(self, *arrays: Array) -> Array:
-        a, x = arrays
-        return np.asarray(incomplete(a, x, self.upper).astype(a.dtype))
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        a, x = inputs
-        logarithm = rows.xlogy(a - 1, x) - x - rows.lgamma(a)
-        density = rows.exp(logarithm) * (-1 if self.upper else 1)
-        given = cotangent * density
-        return [-1 * given * apply(GammaSlope(), a, x) if needed[0] else None, given]
-
-
-@register
-@record
-class GammaSlope(_OfTwo):
-    """dx/da of a gamma number x; it has no derivative here."""
-
-    name = "gamma_slope"
-
-    def evaluate(self, *arrays: Array) -> Array:
-        a, x = arrays
-        return np.asarray(gamma_slope(a, x).astype(a.dtype))
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        raise GradientError(
-            "the second derivative of an incomplete gamma function, or a gamma number, by its concentration",
-            "there is no formula for it here",
-            "differentiate by it once",
-        )
+def upper(a: Array, x: Array) -> Array:
+    return incomplete(a, x, upper=True).astype(x.dtype)

@@ -39,7 +39,7 @@ ALIASES = {
 IN_NN_ONLY = {
     "relu6", "leaky_relu", "elu", "celu", "softplus", "logsigmoid", "gelu", "gelu_tanh", "silu", "mish",
     "hardswish", "softsign", "cbrt", "zeta", "trigamma", "i0e", "i1", "i1e", "erfcx", "ndtr", "ndtri",
-    "log_ndtr", "entr", "xlog1py", *bessel.FORMULAS, *orthogonal.FAMILIES,
+    "log_ndtr", "entr", "xlog1py", "gamma_p", "gamma_q", *bessel.FORMULAS, *orthogonal.FAMILIES,
 }  # fmt: skip
 """Rows that PyTorch does not offer at the top, or offers in `nn.functional` with other arguments, or in
 `special`.

@@ -12,7 +12,7 @@ from typing import Any
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import NotWrittenError, mirrored
 from retrograd.compiler.ir.graph import apply
-from retrograd.compiler.ops.incomplete import IncompleteGamma
+from retrograd.compiler.ops.incomplete_ops import IncompleteGamma
 from retrograd.runtime.functions import pointwise, statistics
 from retrograd.runtime.functions.public import promoted, public
 from retrograd.runtime.functions.rows import ROWS
