@@ -65,7 +65,7 @@ class Family:
         above, below = circular.ends(n)
         below = np.where(n % 2 == 1, -below, below)
         inside = circular.inside(np.arccos(x), n, np.sin, np.cos)
-        return np.where(x == 1, above, np.where(x == -1, below, inside))
+        return np.asarray(np.where(x == 1, above, np.where(x == -1, below, inside)))
 
 
 MOST = 2.0**63
