@@ -38,6 +38,7 @@ CLASSIFY, SELECT = Types.CLASSIFY, Types.SELECT
 # Below 1/2 the gamma functions are reflected; elsewhere the phase is a harmless number, that none be NaN.
 PHASE = "pi * where(x < 0.5, x - round(x), 0.5)"
 REFLECTED = f"(pi / sin({PHASE}))"
+TRIGAMMA = formulas.trigamma("where(x < 0.5, 1 - x, x)")
 GELU_GATE = "sigmoid(sqrt(8 / pi) * (x + 0.044715 * x**3))"  # (1 + tanh(u)) / 2 is sigmoid(2u)
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al., arXiv 1706.02515
 
@@ -190,7 +191,7 @@ row("log_ndtr",
 row("lgamma",     "lgamma(x)",            FLOAT, special.lgamma, domain="x > 0 or frac(x) != 0")
 row("digamma",    "digamma(x)",           FLOAT, special.digamma, domain="x > 0 or frac(x) != 0")
 row("trigamma",
-    f"where(x < 0.5, {REFLECTED}**2, 0) + where(x < 0.5, -1, 1) * zeta(2, where(x < 0.5, 1 - x, x))",
+    f"where(x < 0.5, {REFLECTED}**2, 0) + where(x < 0.5, -1, 1) * {TRIGAMMA}",
     FLOAT, partials=[
     f"-2 * (where(x < 0.5, {REFLECTED}**3 * cos({PHASE}), 0) + zeta(3, where(x < 0.5, 1 - x, x)))"],
     domain="x > 0 or frac(x) != 0")

@@ -31,6 +31,14 @@ def zeta(terms: int = 10) -> str:
     return f"{head} + {end}**(1 - x) / (x - 1) + {end}**-x * (0.5 + x / {end} * {series})"
 
 
+def trigamma(y: str, terms: int = 10) -> str:
+    """The derivative of digamma for positive numbers: terms of its sum, then a series (DLMF 5.15.8)."""
+    inverse = f"(1 / ({y} + {terms}))"
+    bernoulli = _polynomial(f"square{inverse}", [over / under for over, under in special.BERNOULLI[:9]])
+    head = " + ".join(f"square(1 / ({y} + {k}))" for k in range(terms))
+    return f"({head} + {inverse} + square{inverse} * (0.5 + {inverse} * {bernoulli}))"
+
+
 def sinc_slope(terms: int = 10) -> str:
     """sinc'(x) / x about 0."""
     coefficients = (f"{(-1) ** k * 2 * k}/{math.factorial(2 * k + 1)}" for k in range(1, terms + 1))

@@ -26,7 +26,7 @@ from retrograd.runtime.native.small.steps import FEW_ELEMENTS, Compute, native
 if TYPE_CHECKING:
     from retrograd.compiler.backends.vector import Value
 
-MOST_LINES = 40
+MOST_LINES = 64
 """Rows of a kernel, so that it is soon made."""
 ALL = (1 << 63) - 1
 """More elements than there can be."""
