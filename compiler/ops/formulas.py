@@ -66,9 +66,12 @@ _FAR_1 = (  # the same of I1
 
 
 def bessel_i(order: int) -> str:
-    """exp(-|x|) I0(x) or exp(-|x|) I1(x): the series of DLMF 10.25.2, which does not cancel, then a fit."""
-    terms = [0.25**k / (math.factorial(k) * math.factorial(k + order)) for k in range(27)]
-    near = f"{'x * 0.5 * ' * order}exp(-abs(x)) * {_polynomial('square(minimum(abs(x), 8))', terms)}"
+    """exp(-|x|) I0(x) or exp(-|x|) I1(x): the series of DLMF 10.25.2, which does not cancel, then a fit.
+
+    The series is in (x/8)², for its terms in x² would be subnormal in float32, and slow."""
+    terms = [16.0**k / (math.factorial(k) * math.factorial(k + order)) for k in range(27)]
+    series = _polynomial("square(minimum(abs(x), 8) * 0.125)", terms)
+    near = f"{'x * 0.5 * ' * order}exp(-abs(x)) * {series}"
     shape = _polynomial("16 / maximum(abs(x), 8) - 1", (_FAR_0, _FAR_1)[order])
     far = f"{'sign(x) * ' * order}{shape} / sqrt(maximum(abs(x), 8))"
     return f"where(abs(x) <= 8, {near}, where(x == x, {far}, x))"
