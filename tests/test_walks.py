@@ -142,6 +142,44 @@ def test_outputs_that_change_in_place_are_told() -> None:
         outputs.sum().backward()
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_weights_that_change_in_place_are_told(name: str) -> None:
+    layer = LAYERS[name](rg, 3, 4)
+    outputs, _ = layer(rg.randn(5, 2, 3))
+    with rg.no_grad():
+        layer.weight_hh_l0.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        outputs.sum().backward()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "to be differentiated again"])
+def test_what_a_layer_keeps_is_packed_and_unpacked(name: str, twice: bool) -> None:
+    layer, x = LAYERS[name](rg, 3, 4, dtype=rg.float64), rg.randn(5, 2, 3, dtype=rg.float64)
+    wanted = [*layer.parameters()]
+    plain = rg.autograd.grad(layer(x)[0].pow(2).sum(), wanted)
+    counted: list[int] = []
+
+    def pack(tensor: Any) -> Any:
+        counted.append(1)
+        return tensor.detach().numpy().copy()
+
+    with rg.autograd.graph.saved_tensors_hooks(pack, rg.from_numpy):
+        total = layer(x)[0].pow(2).sum()
+    found = rg.autograd.grad(total, wanted, create_graph=twice)
+    assert counted
+    for one, other in zip(found, plain, strict=True):
+        np.testing.assert_allclose(one.detach().numpy(), other.numpy(), rtol=1e-12)
+
+
+def test_what_is_kept_is_let_go_of() -> None:
+    layer, x = rg.nn.LSTM(3, 4), rg.randn(5, 2, 3)
+    outputs, _ = layer(x)
+    node = outputs.grad_fn
+    outputs.sum().backward()
+    assert node.saved_values() == []
+
+
 def test_what_lies_in_another_order_is_read_in_its_own() -> None:
     ours, theirs = _both("LSTM", 3, 4, "float64", batch_first=True)
     x = np.random.default_rng(0).standard_normal((3, 5, 2)).transpose(2, 1, 0)  # read along other axes

@@ -375,13 +375,13 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
         counter = counter_of(saved)
         if counter is INFERENCE:
             raise unkept()
-        kept = _unattached(saved) if place >= 0 else saved
+        kept = unattached(saved) if place >= 0 else saved
         node.saved.append(_new(_Saved, (kept, saved._value, counter[0], place, None)))
     ctx._to_save = ()
     ctx._node = weakref.ref(node)
 
 
-def _unattached(tensor: Tensor) -> Tensor:
+def unattached(tensor: Tensor) -> Tensor:
     """The output itself would hold the node that holds it."""
     again = Tensor(tensor._value)
     again._counter = tensor._counter

@@ -12,14 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ir.graph import Array, Value
 from retrograd.compiler.record import record
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd.differentiation import grad
-from retrograd.runtime.autograd.function import Function
+from retrograd.runtime.autograd.function import unattached
 from retrograd.runtime.eager.copying import clone
+from retrograd.runtime.eager.opnodes import UNCHANGING, counter_of, edge_of, modified
+from retrograd.runtime.eager.packing import Packed, packed
+from retrograd.runtime.eager.tape import Edge, GradNode, Output, already_freed
 from retrograd.runtime.functions import FUNCTIONS
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.modes import INFERENCE, STATE, unkept
 from retrograd.runtime.native import walks
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.cells import ELMAN, State, Step, gru, lstm
@@ -147,92 +150,149 @@ def _walked(
     cell: _Cell, shares: Tensor, state: State, weight: Tensor, bias: Tensor | None, backwards: bool
 ) -> Run:
     operands = (shares, state[0], state[1] if len(state) > 1 else None, weight, bias)
-    recorded = STATE.grad and True in [x is not None and x.requires_grad for x in operands]
-    found = _Walk.apply((cell, backwards, recorded), *operands)
-    return found[0], found[1:]
+    recorded = STATE.grad and True in [x is not None and x._requires_grad for x in operands]
+    arrays = _there(cell, operands, backwards, recorded)
+    end = 0 if backwards else -1
+    results = [Tensor(arrays["hidden"])]
+    results += [Tensor(arrays[k][end].copy()) for k in ("hidden", "cell") if k in arrays]
+    if recorded:
+        own = [Tensor(arrays[k]) for k in ("gates", "cell") if k in arrays]
+        _WalkNode(cell, backwards, operands).record(operands, results, own)
+    return results[0], tuple(results[1:])
 
 
-class _Walk(Function):
-    """All steps of a layer; its operands are those of `_walked`."""
+_Operands = Sequence[Tensor | None]
+"""Those of a walk: shares, first state, first cell, weight, bias."""
 
-    @staticmethod
-    def _shown(ctx: Any) -> str:
-        name: str = ctx.cell.shown
-        return name
 
-    @staticmethod
-    def forward(
-        ctx: Any, way: tuple[_Cell, bool, bool], shares: Tensor, first: Tensor, first_cell: Tensor | None,
-        weight: Tensor, bias: Tensor | None,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
-        cell, backwards, recorded = way
-        ctx.cell, ctx.backwards = cell, backwards
-        ctx.set_materialize_grads(False)
-        steps, rows = shares.shape[:2]
-        size = first.shape[1]
-        turned: Array = weight._value.T  # type: ignore[union-attr]  # `_cell` has seen an array
-        kept, dtype = steps if recorded else 1, turned.dtype
-        arrays = {"shares": _array(shares), "first_hidden": _array(first)}
-        arrays["weight"] = turned if steps < _FEW else np.ascontiguousarray(turned)
-        arrays["hidden"] = np.empty((steps, rows, size), dtype)
-        if cell.stays:
-            arrays["gates"] = np.empty((kept, rows, cell.stays * size), dtype)
-        if first_cell is not None:
-            arrays["first_cell"], arrays["cell"] = _array(first_cell), np.empty((kept, rows, size), dtype)
-        if cell.biased:
-            arrays["bias"] = np.zeros(3 * size, dtype) if bias is None else _array(bias)
-        apart = rows * size if recorded else 0
-        sizes = (steps, rows, size, backwards, cell.stays * apart, apart)
-        walks.walk(f"{cell.name}_there", sizes, **arrays)
-        hidden, own = Tensor(arrays["hidden"]), [Tensor(arrays[k]) for k in ("gates", "cell") if k in arrays]
-        ctx.save_for_backward(shares, first, first_cell, weight, bias, hidden, *own)
-        end = 0 if backwards else -1
-        return hidden, *[Tensor(arrays[k][end].copy()) for k in ("hidden", "cell") if k in arrays]
+def _values(operands: _Operands) -> list[Any]:
+    """Their arrays, which `_cell` has seen."""
+    return [None if x is None else x._value for x in operands]
 
-    @staticmethod
-    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
-        if STATE.grad:
-            return (None, *_again(ctx, given))
-        cell, operands = ctx.cell, ctx.saved_tensors
-        shares, first, first_cell, weight, bias, hidden = operands[:6]
-        own = dict(zip(("gates", "cell"), operands[6:]))
-        arrays = {"weight": _array(weight), "hidden": _array(hidden), "first_hidden": _array(first)}
-        arrays |= {name: _array(x) for name, x in own.items()}
-        arrays["shares"] = to_shares = np.empty_like(_array(shares), order="C")
+
+def _there(cell: _Cell, operands: _Operands, backwards: bool, recorded: bool) -> dict[str, Array]:
+    """The arrays of a walk through all steps, which has been done."""
+    shares, first, first_cell, weight, bias = _values(operands)
+    (steps, rows), size = shares.shape[:2], first.shape[1]
+    kept, dtype = steps if recorded else 1, weight.dtype
+    arrays = {"shares": _in_order(shares), "first_hidden": _in_order(first)}
+    arrays["weight"] = weight.T if steps < _FEW else _in_order(weight.T)
+    arrays["hidden"] = np.empty((steps, rows, size), dtype)
+    if cell.stays:
+        arrays["gates"] = np.empty((kept, rows, cell.stays * size), dtype)
+    if first_cell is not None:
+        arrays["first_cell"], arrays["cell"] = _in_order(first_cell), np.empty((kept, rows, size), dtype)
+    if cell.biased:
+        arrays["bias"] = np.zeros(3 * size, dtype) if bias is None else _in_order(bias)
+    apart = rows * size if recorded else 0
+    walks.walk(f"{cell.name}_there", (steps, rows, size, backwards, cell.stays * apart, apart), **arrays)
+    return arrays
+
+
+class _WalkNode(GradNode):
+    """All steps of a layer on the tape. Its results are the states of all steps, and the last ones."""
+
+    __slots__ = ("cell", "backwards", "operands", "own", "outputs", "versions")
+
+    versions: list[tuple[list[Any], int]]
+    operands: Sequence[Tensor | Packed | None]
+    own: Sequence[Tensor | Packed]
+    """The hidden states, and what stays of gates and cells."""
+
+    def __init__(self, cell: _Cell, backwards: bool, operands: _Operands) -> None:
+        super().__init__(tuple(map(edge_of, operands)))
+        self.cell, self.backwards = cell, backwards
+
+    def record(self, operands: _Operands, results: Sequence[Tensor], own: Sequence[Tensor]) -> None:
+        """Give the results this history; `own` stays besides."""
+        self.outputs = len(results)
+        for place, result in enumerate(results):
+            result._edge, result._requires_grad = Output(self, place), True
+        self.versions = []
+        if STATE.savers:
+            self.operands = [None if x is None else packed(x) for x in operands]
+            self.own = [packed(x) for x in (results[0], *own)]
+            return
+        for x in (*operands, results[0]):
+            counter = UNCHANGING if x is None else counter_of(x)
+            if counter is INFERENCE:
+                raise unkept()
+            self.versions.append((counter, counter[0]))
+        self.operands, self.own = operands, (unattached(results[0]), *own)
+
+    def name(self) -> str:
+        return self.cell.shown
+
+    def saved_values(self) -> Sequence[Value]:
+        return [x._value for x in (*self.operands, *self.own) if isinstance(x, Tensor)]
+
+    def holds(self, array: Value) -> bool:
+        return any(x is array for x in self.saved_values())
+
+    def free(self) -> None:
+        self.operands = self.own = ()
+
+    def backward(self, cotangent: Any, needed: Sequence[bool], create_graph: bool) -> Sequence[Value | None]:
+        if not self.operands:
+            raise already_freed()
+        for x, (counter, version) in zip((*self.operands, self.own[0]), self.versions):
+            if counter[0] != version:
+                maker = self if x is self.own[0] else x._edge  # type: ignore[union-attr]  # a Tensor: it has changed
+                raise modified(x._value, maker, counter[0], version)  # type: ignore[union-attr]  # as above
+        operands = [_unpacked(x, edge) for x, edge in zip(self.operands, self.edges)]
+        if create_graph:
+            return _again(self.cell, self.backwards, operands, cotangent)
+        own = [x.tensor() if isinstance(x, Packed) else x for x in self.own]
+        return self._back(operands, [x._value for x in own], cotangent, needed)
+
+    def _back(
+        self, operands: _Operands, own: Sequence[Value], given: Sequence[Value | None], needed: Sequence[bool]
+    ) -> list[Value | None]:
+        """The operands' cotangents, by a walk the other way."""
+        shares, first, first_cell, weight, _ = _values(operands)
+        hidden, cell = _in_order(own[0]), self.cell
+        arrays = {"weight": _in_order(weight), "hidden": hidden, "first_hidden": _in_order(first)}
+        arrays |= {name: _in_order(x) for name, x in zip(("gates", "cell"), own[1:])}
+        arrays["shares"] = to_shares = np.empty_like(shares, order="C")
         arrays["given"] = _given(given[0], hidden)
-        arrays["to_hidden"] = _given(given[1], first, fresh=True)
-        arrays["beside"] = _given(given[2] if first_cell is not None else None, first, fresh=True)
+        arrays["to_hidden"] = to_first = _given(given[1], first, fresh=True)
+        arrays["beside"] = to_cell = _given(given[2] if len(given) > 2 else None, first, fresh=True)
         if first_cell is not None:
-            arrays["first_cell"] = _array(first_cell)
+            arrays["first_cell"] = _in_order(first_cell)
         recalled = arrays["recalled"] = np.empty_like(to_shares) if cell.biased else to_shares
-        steps, rows, size = hidden.shape
-        walks.walk(f"{cell.name}_back", (steps, rows, size, ctx.backwards, 0, 0), **arrays)
-        to_first, to_cell = arrays["to_hidden"], arrays["beside"]
-        if first_cell is None:
-            to_first = to_first + to_cell
+        walks.walk(f"{cell.name}_back", (*hidden.shape, self.backwards, 0, 0), **arrays)
         to_weight = to_bias = None
-        if ctx.needs_input_grad[4]:
-            to_weight = Tensor(_by_states(recalled, arrays["hidden"], arrays["first_hidden"], ctx.backwards))
-        if bias is not None and ctx.needs_input_grad[5]:
-            to_bias = Tensor(np.add.reduce(recalled, (0, 1)))
-        to_first_cell = None if first_cell is None else Tensor(to_cell)
-        return None, Tensor(to_shares), Tensor(to_first), to_first_cell, to_weight, to_bias
+        if needed[3]:
+            to_weight = _by_states(recalled, hidden, arrays["first_hidden"], self.backwards)
+        if needed[4]:
+            to_bias = np.add.reduce(recalled, (0, 1))
+        if first_cell is None:
+            return [to_shares, to_first + to_cell, None, to_weight, to_bias]
+        return [to_shares, to_first, to_cell, to_weight, to_bias]
+
+
+def _unpacked(kept: Tensor | Packed | None, edge: Edge) -> Tensor | None:
+    """An operand with the history that it had."""
+    if not isinstance(kept, Packed):
+        return kept
+    again = Tensor(kept.tensor()._value)
+    again._edge, again._requires_grad = edge, edge is not None
+    return again
 
 
 _FEW = 4
 """Steps from which on a weight is worth turning."""
 
 
-def _array(x: Tensor) -> Array:
-    """A Tensor's elements in order in memory."""
-    return np.ascontiguousarray(x._value)
+_in_order: Callable[[Any], Array] = np.ascontiguousarray
+"""An array's elements in order in memory."""
 
 
-def _given(cotangent: Tensor | None, like: Tensor, fresh: bool = False) -> Array:
+def _given(cotangent: Any, like: Array, fresh: bool = False) -> Array:
     """A cotangent's elements, or zeros; what is `fresh` may be written over."""
     if cotangent is None:
-        return np.zeros(like.shape, like.dtype.numpy)
-    return np.array(cotangent._value, order="C") if fresh else _array(cotangent)
+        return np.zeros(like.shape, like.dtype)
+    return np.array(cotangent, order="C") if fresh else _in_order(cotangent)
 
 
 def _by_states(recalled: Array, hidden: Array, first: Array, backwards: bool) -> Array:
@@ -245,14 +305,16 @@ def _by_states(recalled: Array, hidden: Array, first: Array, backwards: bool) ->
     return total
 
 
-def _again(ctx: Any, given: Sequence[Tensor | None]) -> list[Tensor | None]:
+def _again(
+    cell: _Cell, backwards: bool, operands: _Operands, given: Sequence[Tensor | None]
+) -> list[Tensor | None]:
     """The cotangents as a function that can be differentiated: of the steps, done once more."""
-    operands: list[Tensor | None] = [None if x is None else clone(x) for x in ctx.saved_tensors[:5]]
-    shares, first, first_cell, weight, bias = operands
+    copies: list[Tensor | None] = [None if x is None else clone(x) for x in operands]
+    shares, first, first_cell, weight, bias = copies
     state: Any = (first,) if first_cell is None else (first, first_cell)
-    hidden, last = _step_by_step(ctx.cell.step, shares, state, (weight, bias), ctx.backwards)  # type: ignore[arg-type]  # no None
+    hidden, last = _step_by_step(cell.step, shares, state, (weight, bias), backwards)  # type: ignore[arg-type]  # no None
     pairs = [(x, ct) for x, ct in zip((hidden, *last), given) if ct is not None]
-    wanted = [x for x in operands if x is not None and x.requires_grad]
+    wanted = [x for x in copies if x is not None and x.requires_grad]
     outputs, cotangents = zip(*pairs)
     found = iter(grad(outputs, wanted, cotangents, create_graph=True, allow_unused=True))
-    return [next(found) if x is not None and x.requires_grad else None for x in operands]
+    return [next(found) if x is not None and x.requires_grad else None for x in copies]
