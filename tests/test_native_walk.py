@@ -31,13 +31,13 @@ Program = Callable[[Any, Any, Any], Any]
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of nodes that Python has done."""
     names: list[str] = []
-    plain = engine.Pass._step
+    plain = engine.Pass._go_on
 
-    def step(self: engine.Pass, node: Any) -> None:
+    def go_on(self: engine.Pass, node: Any) -> None:
         names.append(node.name())
         plain(self, node)
 
-    monkeypatch.setattr(engine.Pass, "_step", step)
+    monkeypatch.setattr(engine.Pass, "_go_on", go_on)
     return names
 
 
@@ -142,7 +142,38 @@ def test_hooks_on_the_way_see_what_they_saw(counted: list[str]) -> None:
         assert x.grad is not None
         np.testing.assert_allclose(x.grad.numpy(), 6 * np.exp(2 * x.detach().numpy()), 1e-6)
     assert seen == ["node", "tensor"] * 4
-    assert counted[-2:] == ["ExpBackward0", "MulBackward0"]
+    assert counted[-1] == "ExpBackward0"  # the other has no hook but that before it
+
+
+def test_a_hook_that_changes_what_the_node_has_kept_is_told() -> None:
+    for _ in range(4):
+        x = leaf(3)
+        y = x * 2.0
+        z = y * y
+        z.register_hook(lambda g, y=y: (y.detach().add_(1.0), None)[1])  # type: ignore[misc]  # a default
+        with pytest.raises(GradientError, match="modified by an inplace operation"):
+            z.sum().backward()
+
+
+def test_hooks_that_come_and_go_on_the_way() -> None:
+    seen: list[str] = []
+    for _ in range(4):
+        x = leaf(3)
+        y = x * 2.0
+        z = y * 3.0
+        later = y.grad_fn
+
+        def hook(g: T, node: Any = later) -> None:
+            seen.append("first")
+            node.register_hook(lambda into, out: seen.append("later"))
+
+        handle = z.register_hook(hook)
+        z.register_hook(lambda g, handle=handle: handle.remove())  # type: ignore[misc]  # a default
+        z.sum().backward(retain_graph=True)
+        z.sum().backward()
+        assert x.grad is not None
+        np.testing.assert_array_equal(x.grad.numpy(), 12)
+    assert seen == ["first", "later", "later"] * 4
 
 
 def test_a_pass_within_a_hook_of_a_pass() -> None:

@@ -23,6 +23,7 @@ from retrograd.runtime.autograd.blame import nan_error
 from retrograd.runtime.eager.backwards import first, next_strange
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import add_to
+from retrograd.runtime.eager.instant.calls import box
 from retrograd.runtime.eager.opnodes import OpNode, edge_of
 from retrograd.runtime.eager.tape import Edge, GradNode, Hook, Hooks, Output
 from retrograd.runtime.modes import STATE
@@ -74,12 +75,19 @@ class Pass:
             bool(self.keep),
         )  # fmt: skip
         on_arrays = not self.create_graph and STATE.trace is None
+        seen: GradNode | None = None
         while True:
             following = next_strange if on_arrays and not STATE.anomaly else first
-            node = following(*known)
+            node = following(*known, seen)
             if node is None:
                 return
-            self._step(node)
+            if node is not seen and on_arrays and node.hooks is not None:
+                self._pending[node] = passing(node.hooks, self._pending[node], self)
+                seen = node
+                if not node.hooks.after:
+                    continue
+            (self._go_on if node is seen else self._step)(node)
+            seen = None
 
     def comes_to(self) -> set[Edge]:
         """The nodes and leaves that the pass works out cotangents of."""
@@ -103,10 +111,13 @@ class Pass:
 
     def _step(self, node: GradNode) -> None:
         """Take a node's cotangent to its operands."""
-        cotangent = self._pending.pop(node)
-        hooks = node.hooks
-        if hooks is not None:
-            cotangent = passing(hooks, cotangent, self)
+        if node.hooks is not None:
+            self._pending[node] = passing(node.hooks, self._pending[node], self)
+        self._go_on(node)
+
+    def _go_on(self, node: GradNode) -> None:
+        """The same from where the hooks have seen it."""
+        cotangent, hooks = self._pending.pop(node), node.hooks
         edges, useful, wanted = node.edges, self.useful, self.wanted
         if useful is not None and wanted is not None:
             if node in wanted:
@@ -219,6 +230,8 @@ def _is_fresh(g: Value, cotangent: Value, grads: Sequence[Value | None], node: G
 
 def as_tensor(cotangent: Value) -> Tensor | None:
     """A cotangent as hooks and Functions get it."""
+    if type(cotangent) is np.ndarray:
+        return box(cotangent)
     if cotangent is None or isinstance(cotangent, Tensor):
         return cotangent
     return Tensor(cotangent if isinstance(cotangent, Node | DeviceArray) else np.asarray(cotangent))

@@ -201,14 +201,14 @@ class FunctionNode(GradNode):
     def _checked(
         self, listed: tuple[Any, ...], needed: Sequence[bool], create_graph: bool
     ) -> list[Value | None]:
-        name, count = self.name(), len(self.edges)
+        count = len(self.edges)
         while len(listed) > count and listed[-1] is None:
             listed = listed[:-1]
         if len(listed) != count:
             raise GradientError(
                 mirrored(
-                    f"function {name} returned an incorrect number of gradients (expected {count}, got "
-                    f"{len(listed)})"
+                    f"function {self.name()} returned an incorrect number of gradients "
+                    f"(expected {count}, got {len(listed)})"
                 )
             )
         result: list[Value | None] = []
@@ -216,8 +216,8 @@ class FunctionNode(GradNode):
             if g is not None and operand is None:
                 raise GradientError(
                     mirrored(
-                        f"function {name} returned a gradient different than None at position {place + 1}, "
-                        "but the corresponding forward input was not a Variable"
+                        f"function {self.name()} returned a gradient different than None at position "
+                        f"{place + 1}, but the corresponding forward input was not a Variable"
                     )
                 )
             if g is None or not need:
@@ -226,8 +226,10 @@ class FunctionNode(GradNode):
             if not isinstance(g, Tensor):
                 raise ArgumentError(mirrored(f"expected Variable or None (got {type(g).__name__})"))
             assert operand is not None
-            fitted = _fitted(g, operand, f"Function {name} returned an invalid gradient at index {place}")
-            result.append(as_cotangent(fitted, create_graph))
+            if g._value.shape != operand.shape or g.dtype is not operand.dtype:
+                wrong = f"Function {self.name()} returned an invalid gradient at index {place}"
+                g = _fitted(g, operand, wrong)
+            result.append(as_cotangent(g, create_graph))
         return result
 
 
@@ -363,7 +365,7 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
             trace.remember(tensor)
         tensor._edge, tensor._requires_grad = edge, True
     hooked = STATE.savers and trace is None
-    place_of = {id(x): place for place, x in enumerate(outputs)}
+    place_of = {id(x): place for place, x in enumerate(outputs)} if ctx._to_save else {}
     for saved in ctx._to_save:
         if saved is None:
             node.saved.append(_NOTHING)

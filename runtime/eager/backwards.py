@@ -64,9 +64,11 @@ def _fitted(cotangent: Value, operand: Array) -> Array:
 
 def first(heap: list[GradNode], *rest: Any) -> GradNode | None:
     """The next node of any pass: each is Python's turn."""
-    return heappop(heap) if heap else None
+    seen: GradNode | None = rest[-1]
+    return seen or (heappop(heap) if heap else None)
 
 
 next_strange = calls.walk(first, PLAIN, plan, _fitted)
 """The same, where all plain nodes before it have been done: given the heap of a pass, its pending cotangents,
-leaves and owned leaves, useful and wanted edges, what is found, and whether the tape is kept."""
+leaves and owned leaves, useful and wanted edges, what is found, whether the tape is kept; and a node whose
+cotangent hooks have seen, which is done before all others, or None."""

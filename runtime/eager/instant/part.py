@@ -28,7 +28,7 @@ from retrograd.runtime.eager.instant import (
 from retrograd.runtime.eager.kernels import NUMBERS_KNOWN
 from retrograd.runtime.eager.opnodes import UNCHANGING, OpNode
 from retrograd.runtime.eager.otherwise import unconfirmed
-from retrograd.runtime.eager.tape import Output, orders
+from retrograd.runtime.eager.tape import Hooks, Output, orders
 from retrograd.runtime.eager.views import COPY_SLICES, CopySlices, InferenceView, View
 from retrograd.runtime.modes import INFERENCE, INFERRING, STATE
 from retrograd.runtime.names import Size
@@ -70,6 +70,7 @@ _members = (
     ("tensor", Tensor, "_", records.AnyTensor),
     ("view", View, "", records.View),
     ("node", OpNode, "", records.Node),
+    ("hooks", Hooks, "", records.Hooks),
     ("slices", CopySlices, "", records.Slices),
     ("own_dtype", DType, "", records.OwnDtype),
 )

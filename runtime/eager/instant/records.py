@@ -305,6 +305,10 @@ class Node(Object):
     shown: Annotated[Object, At("node_shown")]
 
 
+class Hooks(Object):
+    after: Annotated[Object, At("hooks_after")]
+
+
 class OwnDtype(Object):
     """Of ours."""
 

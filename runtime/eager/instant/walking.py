@@ -16,7 +16,15 @@ from __future__ import annotations
 from retrograd.compiler.native.language import Array, Record, cast, exported, native, stack
 from retrograd.runtime.eager.instant.keys import Key, is_put, is_type_put
 from retrograd.runtime.eager.instant.operands import are_shapes_equal, forgive, is_array, is_tensor, shared
-from retrograd.runtime.eager.instant.records import ASARRAY, MOST, QUIET_CONTEXT, Function, Node, Walked
+from retrograd.runtime.eager.instant.records import (
+    ASARRAY,
+    MOST,
+    QUIET_CONTEXT,
+    Function,
+    Hooks,
+    Node,
+    Walked,
+)
 from retrograd.runtime.native.boxing import drop
 from retrograd.runtime.native.objects import (
     FALSE,
@@ -89,24 +97,29 @@ class Stride(Record):
 
 @exported
 def retrograd_walk(function: Function, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
-    """The youngest node that is Python's turn; None where all are done."""
+    """The youngest node that is Python's turn; None where all are done. The last argument is one whose
+    cotangent hooks have seen, to begin with, or None."""
     walked, work = function.walked, stack(Work)
     work.heap, work.pending, work.leaves, work.owned = cast(List, args[0]), args[1], args[2], args[3]
     work.useful, work.wanted, work.found, work.keep, work.quiet = args[4], args[5], args[6], args[7], 0
-    result: Object | None = NONE
+    seen: Object | None = args[8]
+    result = seen if seen is NONE else rest(walked, work, cast(Node, shared(args[8])), True)
     while result is NONE and work.heap.length > 0:
-        node = popped(work.heap)
-        status = stepped(walked, work, node)
-        if status == DONE:
-            Py_DecRef(node)
-        elif status == STRANGE:
-            result = node
-        else:
-            Py_DecRef(node)
-            result = None
+        result = rest(walked, work, popped(work.heap), False)
     if work.quiet != 0:
         PyContext_Exit(QUIET_CONTEXT)
     return shared(NONE) if result is NONE else result
+
+
+@native
+def rest(walked: Walked, work: Work, node: Node, seen: bool) -> Object | None:
+    """What is left of a node, whose reference this takes: None where it is done, itself where it is Python's
+    turn, null with an exception set. `seen` says whether its hooks have been called."""
+    status = stepped(walked, work, node, seen)
+    if status == STRANGE:
+        return node
+    Py_DecRef(node)
+    return NONE if status == DONE else None
 
 
 # ---- the heap ----------------------------------------------------------------------------------------------
@@ -154,9 +167,9 @@ def is_pushed(heap: List, node: Object) -> bool:
 
 # ---- a node ------------------------------------------------------------------------------------------------
 @native
-def stepped(walked: Walked, work: Work, node: Node) -> int:
+def stepped(walked: Walked, work: Work, node: Node, seen: bool) -> int:
     """Take the node's cotangent to its operands."""
-    if PyDict_GetItemWithError(walked.plain, node.type) is None or node.hooks is not NONE:
+    if PyDict_GetItemWithError(walked.plain, node.type) is None or not is_free(node.hooks, seen):
         return STRANGE
     cotangent, step = PyDict_GetItemWithError(work.pending, node), stack(Stride)
     if cotangent is None or not is_array(cotangent) or not is_open(step, node) or not is_valid(node.guards):
@@ -179,6 +192,12 @@ def stepped(walked: Walked, work: Work, node: Node) -> int:
         Py_DecRef(cotangent)
     Py_DecRef(plan)
     return status
+
+
+@native
+def is_free(hooks: Object, seen: bool) -> bool:
+    """Whether no hooks wait: neither before the node, unless they have `seen` its cotangent, nor after it."""
+    return hooks is NONE or (seen and PyDict_Size(cast(Hooks, hooks).after) == 0)
 
 
 @native
