@@ -21,10 +21,13 @@ from retrograd.compiler.ir.graph import OPS, Array, Graph, Op, apply, interpret
 from retrograd.compiler.ops import (
     alignment,
     bags,
+    channels,
     convolution,
+    corners,
     cross_entropy,
     demands,
     extremum,
+    gate,
     joined,
     losses,
     lu,
@@ -65,6 +68,7 @@ ALIGNED = (
     np.array([6, 4, 2]),
     np.array([3, 2, 3]),
 )
+CORNERS = RANDOM.integers(-1, 5, (2, 3, 6))
 LABELS = np.array([[3, 0, -1, 1], [0, 1, 2, 3], [-1, 1, 1, 1]])
 BAGS = np.array([0, 2, 3, 0, 1]), np.array([0, 2, 2])
 LARGE = real(2, 16, 14)
@@ -133,7 +137,7 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (pool.MaxPool(APART), (LARGE,)),
     (pool.MaxPoolIndices(APART), (LARGE,)),
     (pool.AvgPool(APART, (0, 0), True, 0), (LARGE,)),
-    (unpool.MaxUnpool(9), (real(3, 4), np.array([[0, 2, 5, 8], [1, 0, 7, 3], [6, 4, 2, 8]]))),
+    (unpool.MaxUnpool((3, 3)), (real(3, 4), np.array([[0, 2, 5, 8], [1, 0, 7, 3], [6, 4, 2, 8]]))),
     # A repeated label, a sequence shorter than the rest, and one with too few steps, whose loss is infinite.
     *((alignment.CtcLoss(0, finite), ALIGNED) for finite in (False, True)),
     *((alignment.CtcLossAdjoint(0, finite), (real(3), *ALIGNED)) for finite in (False, True)),
@@ -148,6 +152,15 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (recurrent.LstmCell(), (real(3, 16), real(3, 4))),
     (recurrent.LstmHidden(), (real(3, 16), real(3, 4))),
     (recurrent.GruHidden(), (real(3, 12), real(3, 12), real(3, 4))),
+    (gate.Glu(1), (X,)),
+    (gate.GluAdjoint(1), (X[:, :2].copy(), X)),
+    *((channels.ScaleShift(), (X, *per)) for per in ((real(4),), (real(4), real(4)))),
+    *((op, (X, real(3, 4, 5))) for op in (channels.ChannelDot(), channels.PReluSlopes())),
+    (channels.PRelu(), (X, real(4))),
+    (channels.PReluAdjoint(), (real(3, 4, 5), X, real(4))),
+    (corners.Corners(), (X, CORNERS, real(2, 3, 6))),
+    (corners.CornersAdjoint(5), (real(3, 4, 6), CORNERS, real(2, 3, 6))),
+    (corners.CornerWeights(), (real(3, 4, 6), X, CORNERS)),
     (withheld.Withheld(), (X, X[..., :1] > 0)),
     (masked.MaskedScatter(), (X, X > 0, real(60))),
     (demands.Places("brackets", 0, 4), (TARGET - 1,)),

@@ -16,7 +16,7 @@ import retrograd
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Array, Op, Type
-from retrograd.compiler.ops import alignment, bags, joined, margins
+from retrograd.compiler.ops import alignment, bags, channels, corners, gate, joined, margins
 from retrograd.runtime.native.small import own, program
 
 pytestmark = pytest.mark.skipif(not program.available(), reason="objects are laid out in another way")
@@ -40,6 +40,38 @@ def _bags(rows: int, columns: int, count: int, starts: list[int]) -> tuple[Array
     return weight, RANDOM.integers(0, rows, count), np.array(starts)
 
 
+def _of_channels() -> list[Sample]:
+    found: list[Sample] = []
+    for shape in ((3, 4), (20, 37), (2, 6, 5), (3, 4, 9, 50)):
+        x, y = RANDOM.standard_normal((2, *shape))
+        per = RANDOM.standard_normal(shape[1])
+        found += [
+            (channels.ScaleShift(), (x, per)),
+            (channels.ScaleShift(), (x, per, per * 2)),
+            (channels.ChannelDot(), (x, y)),
+            (channels.PRelu(), (x, per)),
+            (channels.PReluAdjoint(), (y, x, per)),
+            (channels.PReluSlopes(), (y, x)),
+        ]
+    for shape, axis in (((6,), 0), ((3, 4, 5), 1), ((40, 66), 1), ((2, 30, 9, 9), 1)):
+        x = RANDOM.standard_normal(shape) * 3
+        found += [(gate.Glu(axis), (x,)), (gate.GluAdjoint(axis), (np.split(x, 2, axis)[0].copy(), x))]
+    return found
+
+
+def _of_corners() -> list[Sample]:
+    found: list[Sample] = []
+    for corner in (1, 4, 8):
+        image, given = RANDOM.standard_normal((2, 3, 70)), RANDOM.standard_normal((2, 3, 90))
+        index, weight = RANDOM.integers(-1, 70, (corner, 2, 90)), RANDOM.standard_normal((corner, 2, 90))
+        found += [
+            (corners.Corners(), (image, index, weight)),
+            (corners.CornersAdjoint(70), (given, index, weight)),
+            (corners.CornerWeights(), (given, image, index)),
+        ]
+    return found
+
+
 def _samples() -> list[Sample]:
     found: list[Sample] = []
     for sizes in ((7, 3, 4, 2), (40, 4, 70, 12)):
@@ -60,6 +92,7 @@ def _samples() -> list[Sample]:
             (bags.BagPlaces(bags.NONE), (weight, index, starts)),
             (bags.BagPlaces(2), (weight, index, starts)),
         ]
+    found += [*_of_channels(), *_of_corners()]
     for shape in ((2, 4), (30, 50)):
         x, target = RANDOM.standard_normal(shape), RANDOM.integers(-1, shape[1], shape)
         found.append((margins.MultilabelMargins(), (x, target)))
@@ -154,3 +187,60 @@ def test_what_is_not_above_the_margin_costs_nothing_nor_does_nan() -> None:
         found.append((loss.detach().numpy(), x.grad.numpy()))
     for mine, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
+PLACES = [("bilinear", "zeros"), ("bilinear", "border"), ("bicubic", "reflection"), ("nearest", "zeros")]
+
+
+@pytest.mark.parametrize(("mode", "border"), PLACES)
+@pytest.mark.parametrize("special", [float("nan"), float("inf"), -1e20])
+def test_places_that_are_none_beside_pytorch(mode: str, border: str, special: float) -> None:
+    grid = np.zeros((1, 3, 1, 2), np.float32)
+    grid[0, 0, 0, 0] = grid[0, 1, 0, 1] = special
+    image = np.arange(20, dtype=np.float32).reshape(1, 1, 4, 5)
+    image[0, 0, 0, 0] = np.inf
+    mine, theirs = (
+        t.nn.functional.grid_sample(
+            t.tensor(image), t.tensor(grid), mode, border, align_corners=False
+        ).numpy()
+        for t in (retrograd, torch)
+    )
+    np.testing.assert_allclose(mine, theirs)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 6, 5), (2, 4, 40, 41)])
+def test_channels_beside_pytorch(shape: tuple[int, ...]) -> None:
+    x, per = RANDOM.standard_normal(shape), RANDOM.uniform(0.5, 2, (4, shape[1]))
+    x.flat[0], x.flat[1] = 0, np.nan
+    found = []
+    for t in (retrograd, torch):
+        for _ in range(3):
+            given, slope, one, weight = (
+                t.tensor(a).requires_grad_() for a in (x, per[0], per[1, :1], per[2])
+            )
+            y = [
+                t.nn.functional.prelu(given, slope),
+                t.nn.functional.prelu(given, one),
+                t.nn.functional.batch_norm(given, t.tensor(per[1]), t.tensor(per[3]), weight, slope),
+                t.nn.functional.glu(given, 1),
+            ]
+            slopes = t.autograd.grad(y, [given, slope, one, weight], [t.ones_like(each) * 2 for each in y])
+        found.append([each.detach().numpy() for each in (*y, *slopes)])
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_fractional_pools_and_dropout_draw_what_pytorch_draws_when_planned() -> None:
+    x, found = RANDOM.standard_normal((2, 3, 9, 11)), []
+    for t in (retrograd, torch):
+        t.manual_seed(4)
+        drawn = []
+        for _ in range(4):
+            given = t.tensor(x).requires_grad_()
+            pooled, where = t.nn.functional.fractional_max_pool2d_with_indices(given, 2, (4, 5))
+            kept, mask = t.native_dropout(given, 0.3, True)
+            slope = t.autograd.grad(pooled.sum() + kept.sum(), given)[0]
+            drawn += [each.detach().numpy() for each in (pooled, where, kept, mask, slope)]
+        found.append(drawn)
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs)

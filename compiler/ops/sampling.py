@@ -8,7 +8,7 @@ a new border one of `BORDERS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import product
 from math import prod
@@ -16,13 +16,16 @@ from math import prod
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Value, register
 from retrograd.compiler.ops.composite import Composite
-from retrograd.compiler.ops.index import linear_index, take_along
+from retrograd.compiler.ops.corners import corners, of_corner
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import cast, expand, reshape, select, unsqueeze
+from retrograd.compiler.ops.shape import cast, concat, reshape, select, unsqueeze
 from retrograd.compiler.record import record
 
 Tap = tuple[Value, Value]
 """Along one axis: an element's place, a whole number, and its weight."""
+_MOST = 1 << 14
+"""Weights, or a quarter of the elements: beyond, machine code of the whole formula is sooner done than
+kernels of its parts."""
 
 
 @register
@@ -48,8 +51,22 @@ class GridSampler(Composite):
             taps = TAPS[self.mode](place)
             if self.mode == "bicubic":
                 taps = [(border(near, size, self.aligned), weight) for near, weight in taps]
-            along.append([_bounded(near, weight, size) for near, weight in taps])
-        return reduce(rows.add, [_read(image, corner) for corner in product(*along)])
+            along.append([self._bounded(near, weight, size) for near, weight in taps])
+        found = [_corner(taps, sizes) for taps in product(*along)]
+        n, c, points = image.shape[0], image.shape[1], tuple(grid.shape[1 : rank + 1])
+        flat = reshape(image, (n, c, prod(sizes)))
+        parts = [[reshape(part, (n, prod(points))) for part in corner] for corner in found]
+        if n * prod(points) * max(len(found), c // 4) > _MOST:
+            each = [of_corner(flat, index, weight) for index, weight in parts]
+            return reshape(reduce(rows.add, each), (n, c, *points))
+        index, weight = (_stacked([corner[k] for corner in parts]) for k in (0, 1))
+        return reshape(corners(flat, index, weight), (n, c, *points))
+
+    def _bounded(self, near: Value, weight: Value, size: int) -> Tap:
+        """An index of the axis for the tap, -1 beyond its ends: what is read there is 0, but weighed."""
+        here = rows.logical_and(rows.ge(near, 0.0), rows.le(near, size - 1.0))
+        index = cast(rows.where(here, near, -1.0), dtypes.int64)
+        return index, rows.where(here, weight, 0.0) if self.mode == "nearest" else weight
 
     def _place(self, given: Value, size: int) -> Value:
         """Where between an axis' elements, counted from 0."""
@@ -127,19 +144,14 @@ TAPS: dict[str, Callable[[Value], list[Tap]]] = {
 }
 
 
-def _bounded(near: Value, weight: Value, size: int) -> Tap:
-    """An index of the axis for the tap; beyond its ends the weight is zero."""
-    here = rows.logical_and(rows.ge(near, 0.0), rows.le(near, size - 1.0))
-    index = cast(rows.where(here, near, 0.0), dtypes.int64)
-    return index, rows.where(here, weight, 0.0)
+def _corner(taps: tuple[Tap, ...], sizes: Sequence[int]) -> Tap:
+    """The element at one combination of taps, and its weight."""
+    total, outside = taps[0][0], rows.lt(taps[0][0], 0)
+    for (index, _), size in zip(taps[1:], sizes[1:], strict=True):
+        total, outside = total * size + index, rows.logical_or(outside, rows.lt(index, 0))
+    return rows.where(outside, -1, total), reduce(rows.mul, [weight for _, weight in taps])
 
 
-def _read(image: Value, taps: tuple[Tap, ...]) -> Value:
-    """The elements at one combination of taps, weighed: `[N, C, *grid]`."""
-    n, c, *sizes = image.shape
-    shape = tuple(taps[0][0].shape[1:])
-    index = linear_index([tap[0] for tap in taps], sizes)
-    index = expand(reshape(index, (n, 1, prod(shape))), (n, c, prod(shape)))
-    found = take_along(reshape(image, (n, c, prod(sizes))), index, 2)
-    weight = reduce(rows.mul, [tap[1] for tap in taps])
-    return reshape(found, (n, c, *shape)) * unsqueeze(weight, [1])
+def _stacked(parts: list[Value]) -> Value:
+    whole = [unsqueeze(part, [0]) for part in parts]
+    return concat(whole, 0) if len(whole) > 1 else whole[0]

@@ -19,7 +19,7 @@ from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.reduce import amax, spread, sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import unsqueeze
+from retrograd.compiler.ops.shape import slice_, unsqueeze
 from retrograd.compiler.record import record
 
 
@@ -147,7 +147,10 @@ def attention_weights(
     factor = 1 / sqrt(max(query.shape[-1], 1)) if scale is None else scale
     scores = dot(query, transpose(key)) * factor
     if causal:
-        row, column = (iota_like(scores, len(scores.shape) - k) for k in (2, 1))
+        rank = len(scores.shape)
+        first = [*[min(n, 1) for n in scores.shape[:-2]], *scores.shape[-2:]]
+        once = slice_(scores, [0] * rank, first, [1] * rank)  # of which all others are like
+        row, column = (iota_like(once, rank - k) for k in (2, 1))
         scores = rows.where(rows.le(column, row), scores, -inf)
     if mask is not None:
         scores = rows.where(mask, scores, -inf) if dtypes.of(mask) is dtypes.bool_ else scores + mask

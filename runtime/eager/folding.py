@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retrograd.compiler.ir.graph import Array, Graph, Node, Type, Value, interpret
+from retrograd.compiler.ir.graph import Array, Constant, Graph, Node, Type, Value, interpret, order
 from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.eager.opnodes import SMALL
 from retrograd.runtime.eager.wholes import OfGraph
 
@@ -41,9 +42,15 @@ def folded(inputs: Sequence[Node], node: Node, shown: str) -> tuple[Folded, str]
     """The op from these inputs to the node, and what its node is called; None where the steps shall stay."""
     if not isinstance(shown, OfGraph) or not node.dtype.is_floating_point:
         return None
-    if any(x.type.size > SMALL for x in inputs):
+    if any(x.type.size > SMALL for x in inputs) and not _is_of_elements(inputs, node):
         return None
     return Folded(Graph("folded", tuple(inputs), (node,))), _straight_to_operands(shown, inputs, node)
+
+
+def _is_of_elements(inputs: Sequence[Node], node: Node) -> bool:
+    """Whether it is computed element by element, so that nothing between is worth keeping."""
+    same = all(x.shape == node.shape or x.type.size == 1 for x in inputs)
+    return same and all(isinstance(x.op, Elementwise | Constant) for x in order([node]))
 
 
 def _straight_to_operands(shown: OfGraph, inputs: Sequence[Node], node: Node) -> OfGraph:

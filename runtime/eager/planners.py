@@ -107,8 +107,8 @@ def steps_or_updates(
 def draws_or_itself(
     f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str
 ) -> Plan | None:
-    """As `draws`; where no number is drawn and the first operand is the result, that."""
-    plan = draws(f, args, kwargs, shown)
+    """As `draws`; where no number is drawn as `steps`, and if the first operand is the result, that."""
+    plan = draws(f, args, kwargs, shown) or steps(f, args, kwargs, shown)
     found = _writing(f, args, kwargs) if plan is None else None
     if found is None or not found[1] or found[3]:
         return plan

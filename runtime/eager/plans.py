@@ -391,22 +391,33 @@ def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
     tracked = kwargs.get("requires_grad") is True
     plain = {name: x for name, x in kwargs.items() if name != "requires_grad"} if tracked else kwargs
     traced = _traced(f, args, plain, drawing=True)
-    if traced is None or not isinstance(traced[0], Tensor) or kwargs.get("device") not in (None, "cpu"):
+    if traced is None or kwargs.get("device") not in (None, "cpu"):
         return None
-    out, (node,), trace = traced
+    out, nodes, trace = traced
     found = [trace.values[draw.tensor] for draw in trace.draws]
     operands = [x for x in trace.builder.inputs if x not in found]
-    filled = out._counter is not None
+    retaken = again(f, args, kwargs)
+    if not isinstance(out, Tensor):
+        if not found or trace.detached or any(node in operands or node in found for node in nodes):
+            return None
+        names = of_graph(shown, args, kwargs, operands, nodes)
+        return _drawing(taking([*operands, *found], out, nodes, names), trace.draws, False, retaken)
+    (node,), filled = nodes, out._counter is not None and out._view is None
     if not found or out._requires_grad or node in operands or (tracked and not out.is_floating_point()):
         return None
-    retaken = again(f, args, kwargs)
     if node in found:
         draw, fill = trace.draws[0], into if filled else partial(fresh, tracked=tracked)
         return fill(draw.law, node.shape, draw.generator, retaken) if len(found) == 1 else None
     if filled or tracked:
         return None
-    names, detached = of_graph(shown, args, kwargs, operands, [node]), trace.detached
-    run, makers = taking([*operands, *found], out, [node], names), list(map(_maker, trace.draws))
+    names = of_graph(shown, args, kwargs, operands, [node])
+    run = taking([*operands, *found], out, [node], names)
+    return _drawing(run, trace.draws, trace.detached, retaken)
+
+
+def _drawing(run: Plan, draws: Sequence[Draw], detached: bool, retaken: Plan) -> Plan:
+    """The steps of the operands and of numbers that are drawn for each call."""
+    makers = list(map(_maker, draws))
 
     def drawing(*given: Tensor) -> Any:
         for x in given:

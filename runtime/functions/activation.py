@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
+from retrograd.compiler.ops import channels as per_channel
+from retrograd.compiler.ops import gate
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.iota import iota_like
-from retrograd.runtime.functions.joining import chunk
 from retrograd.runtime.functions.public import axis_of, functional, overwriting, public, written
 from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.functions.sampling import check_not_tracing, drawn
@@ -188,9 +189,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"channel size = {channels}."
             ),
         )
-    many = weight.numel() > 1 and input.ndim > 1
-    slope = moves.reshape(weight, (channels, *[1] * (input.ndim - 2)) if many else (1,) * input.ndim)
-    return where(APPLY["gt"](input, 0.0), input, input * slope)
+    if weight.numel() == channels and input.ndim > 1:
+        return per_channel.prelu(input, moves.reshape(weight, (channels,)))
+    flat = moves.reshape(input, (1, 1, input.numel()))
+    return moves.reshape(per_channel.prelu(flat, moves.reshape(weight, (1,))), tuple(input.shape))
 
 
 @activation("rrelu", top=True)
@@ -216,8 +218,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
             f"glu of a tensor of shape {list(input.shape)}",
             mirrored(f"Halving dimension must be even, but dimension {axis} is size {size}"),
         )
-    value, gate = chunk(input, 2, axis)
-    return value * APPLY["sigmoid"](gate)
+    return gate.glu(input, axis)
 
 
 @functional("gumbel_softmax")

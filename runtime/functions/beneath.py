@@ -74,10 +74,9 @@ def native_batch_norm(
 @public("native_dropout", replay="draws")
 def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
     """`dropout`, and where it has kept the elements."""
-    every = rows.eq(input.detach() * 0, 0.0)
     if train is False or p == 0:
-        return input.clone(), rows.logical_or(every, True)
-    noise = layer.dropout(rows.where(every, 1.0, input.detach() * 0 + 1.0), p, True)
+        return input.clone(), rows.logical_or(rows.eq(input, input), True)
+    noise = layer.noise_of(input, input.shape, p)
     return input * noise, rows.ne(noise, 0.0)
 
 

@@ -1,8 +1,7 @@
 """Fractional max pooling: windows of one size whose distances vary at random, and so their number is any
 (Graham, "Fractional max-pooling", arXiv 1412.6071).
 
-Tensors in, tensors out. Where the windows begin is worked out from random numbers, whose elements are looked
-at, so inside a trace it is a TraceError unless they are given.
+Tensors in, tensors out. Where the windows begin is worked out from random numbers.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from retrograd.compiler.dtypes import int64
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import extremum
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
+from retrograd.runtime.functions.joining import cat
 from retrograd.runtime.functions.public import FUNCTIONS, functional
 from retrograd.runtime.functions.windowing import each
 from retrograd.runtime.tensor import Tensor, new
@@ -25,30 +25,31 @@ from retrograd.runtime.tensor import Tensor, new
 rand = FUNCTIONS["rand"]
 
 
-def _starts(samples: Array, size: int, window: int, count: int) -> Array:
+def _starts(samples: Tensor, size: int, window: int, count: int) -> Tensor:
     """Where the windows along an axis begin, for each channel `[N, C]`: `[N, C, count]`."""
-    last = np.full((*samples.shape, 1), size - window, np.int64)
+    first = moves.unsqueeze(samples, [2])
+    last = moves.cast(first * 0.0, int64) + (size - window)
     if count == 1:
         return last
-    step = samples.dtype.type(size - window) / samples.dtype.type(count - 1)
-    steps = np.arange(count - 1, dtype=samples.dtype)
-    first = (samples[..., None] + steps) * step
-    begun = np.trunc(first).astype(np.int64) - np.trunc(samples * step).astype(np.int64)[..., None]
-    return np.concatenate([begun, last], -1)
+    kind = samples.dtype.numpy
+    step = float(np.asarray(size - window, kind) / np.asarray(count - 1, kind))
+    steps = new(np.arange(count - 1).astype(kind), samples)
+    begun = moves.cast((first + steps) * step, int64) - moves.cast(first * step, int64)
+    return cat([begun, last], 2)
 
 
-def _windows(samples: Array, shape: Sequence[int], sizes: Sequence[int], counts: Sequence[int]) -> Array:
+def _windows(samples: Tensor, shape: Sequence[int], sizes: Sequence[int], counts: Sequence[int]) -> Tensor:
     """The place in a channel of each element of each window: `[N, C, windows, elements]`."""
-    rank = len(shape)
-    found = np.zeros((*samples.shape[:2], *[1] * 2 * rank), np.int64)
+    rank, lead = len(shape), tuple(samples.shape[:2])
+    found: Any = 0
     order = [1, 0] if rank == 2 else range(rank)  # PyTorch has the sample of the width first, of two axes
     for axis, (size, window, count) in enumerate(zip(shape, sizes, counts, strict=True)):
-        start = _starts(samples[..., order[axis]], size, window, count)
-        inside = start[..., None] + np.arange(window)
+        start = _starts(moves.select(samples, 2, order[axis]), size, window, count)
         spread = [1] * 2 * rank
         spread[axis], spread[rank + axis] = count, window
-        found = found * size + inside.reshape(*samples.shape[:2], *spread)
-    return found.reshape(*samples.shape[:2], prod(counts), prod(sizes))
+        inside = moves.unsqueeze(start, [3]) + new(np.arange(window), samples)
+        found = found * size + moves.reshape(inside, (*lead, *spread))
+    return moves.reshape(found, (*lead, prod(counts), prod(sizes)))
 
 
 def _pooled(
@@ -75,28 +76,28 @@ def _pooled(
                 f"{count} windows of {window} elements do not fit into {size}",
             )
     drawn = rand(*x.shape[:2], rank, dtype=x.dtype) if samples is None else samples
-    windows = _windows(drawn.detach().read(f"{name}()"), shape, sizes, counts)
+    windows = _windows(drawn, shape, sizes, counts)
     flat = moves.reshape(x, (*x.shape[:2], prod(shape)))
-    where = new(windows.reshape(*x.shape[:2], -1), x)
-    inside = moves.reshape(places.take_along(flat, where, 2), windows.shape)
-    greatest = moves.unsqueeze(extremum.argmax(inside.detach(), 3), [3])
+    where = moves.reshape(windows, (*x.shape[:2], prod(counts) * prod(sizes)))
+    inside = moves.reshape(places.take_along(flat, where, 2), tuple(windows.shape))
+    greatest = moves.unsqueeze(extremum.argmax(inside, 3), [3])
     wanted = (*x.shape[:2], *counts) if x is input else (*input.shape[:1], *counts)
     values = moves.reshape(places.take_along(inside, greatest, 3), wanted)
-    indices = moves.reshape(places.take_along(new(windows, x), greatest, 3), wanted)
+    indices = moves.reshape(places.take_along(windows, greatest, 3), wanted)
     return values, indices
 
 
 def _enter(rank: int) -> None:
     name = f"fractional_max_pool{rank}d"
 
-    @functional(f"{name}_with_indices")
+    @functional(f"{name}_with_indices", replay="draws")
     def with_indices(
         input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None,
         return_indices: bool = False, _random_samples: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         return _pooled(name, rank, input, kernel_size, output_size, output_ratio, _random_samples)
 
-    @functional(name)
+    @functional(name, replay="draws")
     def pooled(
         input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None,
         return_indices: bool = False, _random_samples: Tensor | None = None,

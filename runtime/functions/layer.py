@@ -16,6 +16,7 @@ import numpy as np
 
 from retrograd.compiler.dtypes import float32
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
+from retrograd.compiler.ops import channels as per_channel
 from retrograd.compiler.ops import matrix, normal, softmax
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import statistics as moments
@@ -95,14 +96,17 @@ def _dropped(
         )
     if not training or p == 0 or not input.numel():
         return input
-    kind = input.dtype
-    if p == 1:
-        noise = new(np.zeros((), kind.numpy), input)
-    else:
-        _scalable(input)
-        noise = drawn_beside(input, shape, laws.dropout(p, kind.numpy))
+    noise = noise_of(input, shape, p)
     result: Tensor = input.mul_(noise) if inplace else input * noise
     return result
+
+
+def noise_of(input: Tensor, shape: Sequence[int], p: float) -> Tensor:
+    """0 with probability `p`, else 1 / (1 - p)."""
+    if p == 1:
+        return new(np.zeros((), input.dtype.numpy), input)
+    _scalable(input)
+    return drawn_beside(input, shape, laws.dropout(p, input.dtype.numpy))
 
 
 def _scalable(input: Tensor) -> None:
@@ -329,12 +333,11 @@ def _by_running(
     input: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
     """Each channel less its running mean, over its running deviation."""
-    across = (input.shape[1], *[1] * (input.ndim - 2))
     scale = APPLY["rsqrt"](var + eps)
     if weight is not None:
         scale = scale * weight
-    result = (input - moves.reshape(mean, across)) * moves.reshape(scale, across)
-    return result if bias is None else result + moves.reshape(bias, across)
+    shift = -mean * scale if bias is None else bias - mean * scale
+    return per_channel.scale_shift(input, scale, shift)
 
 
 def _follow(mean: Tensor | None, var: Tensor | None, input: Tensor, momentum: Tensor | float) -> None:

@@ -13,7 +13,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.unpool import max_unpool as put_back
-from retrograd.runtime.functions.public import functional, known
+from retrograd.runtime.functions.public import functional
 from retrograd.runtime.functions.windowing import Sizes, each
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
@@ -23,7 +23,7 @@ def _max_unpool(rank: int) -> None:
     name = f"max_unpool{rank}d"
     shown = "SqueezeBackward1" if rank == 1 else f"MaxUnpool{rank}DBackward0"
 
-    @functional(name, shown=shown)
+    @functional(name, shown=shown, replay=True)
     def max_unpool(
         input: Tensor, indices: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
         output_size: Sequence[int] | None = None,
@@ -33,10 +33,9 @@ def _max_unpool(rank: int) -> None:
         margins = each(padding, rank, name, "padding")
         _check(input, indices)
         wanted = _output_size(input, sizes, steps, margins, output_size)
-        _check_places(indices, wanted)
         lead = input.shape[:-rank]
         flat = (prod(lead), prod(input.shape[-rank:]))
-        found = put_back(moves.reshape(input, flat), moves.reshape(indices, flat), prod(wanted))
+        found = put_back(moves.reshape(input, flat), moves.reshape(indices, flat), wanted)
         return moves.reshape(found, (*lead, *wanted))
 
     max_unpool.__doc__ = "The greatest elements of windows at the places they were found at, zeros elsewhere."
@@ -84,18 +83,6 @@ def _output_size(
                 )
             )
     return wanted
-
-
-def _check_places(indices: Tensor, wanted: list[int]) -> None:
-    array = known(indices)
-    if array is None or not array.size:
-        return
-    wrong = array[(array < 0) | (array >= prod(wanted))]
-    if wrong.size:
-        shown = "x".join(map(str, wanted if len(wanted) > 1 else [*wanted, 1]))
-        raise ShapeError(
-            mirrored(f"Found an invalid max index: {wrong[0]} (output volumes are of size {shown})")
-        )
 
 
 for _rank in (1, 2, 3):

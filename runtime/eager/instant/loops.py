@@ -33,8 +33,18 @@ from retrograd.runtime.native.small import kernels
 Function = Callable[..., Array]
 
 _KINDS: dict[np.dtype[Any], dict[str, Any]] = {
-    np.dtype(np.float32): {"Number": Float32, "Numbers": Vector[Float32, Literal[16]], "LANES": 16},
-    np.dtype(np.float64): {"Number": float, "Numbers": Vector[float, Literal[8]], "LANES": 8},
+    np.dtype(np.float32): {
+        "Number": Float32,
+        "Numbers": Vector[Float32, Literal[16]],
+        "LANES": 16,
+        "VANISHED": -104.0,
+    },
+    np.dtype(np.float64): {
+        "Number": float,
+        "Numbers": Vector[float, Literal[8]],
+        "LANES": 8,
+        "VANISHED": -746.0,
+    },
 }
 """What instances of loops are for."""
 _ALL = 64

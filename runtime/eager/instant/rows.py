@@ -27,8 +27,8 @@ from retrograd.compiler.native.language import (
 
 Number = Float32
 Numbers = Vector[Number, Literal[16]]
-LANES, EPS = 16, 0.0
-"""An instance has its own."""
+LANES, EPS, VANISHED = 16, 0.0, -104.0
+"""An instance has its own; the exponential of what is less than the last is 0."""
 
 
 # ---- elements by themselves --------------------------------------------------------------------------------
@@ -92,7 +92,8 @@ def by_the_sum(
         sums = cast(Numbers, 0.0)
         for j in range(0, columns, LANES):
             low = take(Numbers, x + j, columns - j, -inf) - greatest
-            share = exp(low)
+            gone = low < VANISHED  # else the processor would stumble over numbers below the normal ones
+            share = select(gone, cast(Numbers, 0.0), exp(select(gone, cast(Numbers, 0.0), low)))
             put(y + j, kept(share, low), columns - j)
             sums = sums + share
         total = of_sum(cast(Numbers, reduce(lambda one, other: one + other, sums)))

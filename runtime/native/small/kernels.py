@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.backends.kinds import FLOATS, INTEGERS
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import OPS
-from retrograd.compiler.native.language import Byte, Float32, Int32, Vector, instance
+from retrograd.compiler.native.language import Byte, Float32, Int32, Native, Vector, instance
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime.native import cpu
@@ -295,6 +295,8 @@ def of_function(name: str, function: Callable[..., int], dtype: DType, inside: S
     kind = KINDS[dtype]
     lanes = _lanes_of([kind])
     bound = {"A": _HELD[kind], "VA": Vector.of(_HELD[kind], lanes), "LANES": lanes}
+    if "One" in cast(Native, function).names:
+        bound["One"] = Vector.of(_HELD[kind], 1)
 
     def written() -> list[Callable[..., int]]:
         functions = {each: _codes().function(each) for each in inside}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from math import prod
 
 import numpy as np
 
@@ -18,17 +19,30 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops.alignment import CtcLoss, CtcLossAdjoint
 from retrograd.compiler.ops.bags import BagPlaces, BagSum, BagSumAdjoint
+from retrograd.compiler.ops.channels import ChannelDot, PRelu, PReluAdjoint, PReluSlopes, ScaleShift
+from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeights
+from retrograd.compiler.ops.gate import Glu, GluAdjoint
 from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
-from retrograd.runtime.native.small import aligning, bags, kernels, margins
+from retrograd.runtime.native.small import aligning, bags, channels, gates, kernels, margins, sampler
 from retrograd.runtime.native.small.steps import OWN, Steps, indexed
 
 _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
+    "channel dot": (channels.dot, ()),
+    "corners": (sampler.weigh, ()),
+    "corners adjoint": (sampler.return_to, ()),
+    "corner weights": (sampler.weights, ()),
     "ctc": (aligning.forward, ("exp", "log")),
     "ctc adjoint": (aligning.backward, ("exp", "log")),
     "bag sum": (bags.sum_up, ()),
     "bag sum adjoint": (bags.return_sums, ()),
     "bag places": (bags.places, ()),
+    "glu": (gates.glu, ("exp",)),
+    "glu adjoint": (gates.glu_adjoint, ("exp",)),
+    "prelu": (channels.prelu, ()),
+    "prelu adjoint": (channels.prelu_adjoint, ()),
+    "prelu slopes": (channels.slopes, ()),
+    "scale shift": (channels.scale_shift, ()),
     "multilabel": (margins.multilabel, ()),
     "multilabel adjoint": (margins.multilabel_adjoint, ()),
 }
@@ -112,6 +126,60 @@ def _joined(steps: Steps, op: PutAlongJoined, out: Array, x: Array, index: Array
     steps.step(kernel, [out, steps.in_order(values), places], sizes)
 
 
+# ---- channels ----------------------------------------------------------------------------------------------
+
+
+def _channels(name: str, *order: int) -> Callable[..., None]:
+    """The kernel of this name takes the operands in this order, the elements first."""
+
+    def write(steps: Steps, op: Op, out: Array, *operands: Array) -> None:
+        given = [operands[k] for k in (order or range(len(operands)))]
+        shape = given[0].shape
+        sizes = [shape[0], shape[1], prod(shape[2:]), int(len(given) > 2)]
+        _of(name, steps, [out, *map(steps.in_order, given)], sizes)
+
+    return write
+
+
+# ---- corners -------------------------------------------------------------------------------------------
+
+
+def _corners(steps: Steps, op: Corners, out: Array, image: Array, index: Array, weight: Array) -> None:
+    _read("corners", steps, [out, image, index, weight], image, index)
+
+
+def _corners_adjoint(
+    steps: Steps, op: CornersAdjoint, out: Array, ct: Array, index: Array, weight: Array
+) -> None:
+    _read("corners adjoint", steps, [out, ct, index, weight], out, index)
+
+
+def _corner_weights(
+    steps: Steps, op: CornerWeights, out: Array, ct: Array, image: Array, index: Array
+) -> None:
+    _read("corner weights", steps, [out, image, index, ct], image, index)
+
+
+def _read(name: str, steps: Steps, arrays: list[Array], image: Array, index: Array) -> None:
+    out, *given = arrays
+    _of(name, steps, [out, *map(steps.in_order, given)], [*image.shape, index.shape[0], index.shape[2]])
+
+
+# ---- gates ---------------------------------------------------------------------------------------------
+
+
+def _glu(steps: Steps, op: Glu, out: Array, x: Array) -> None:
+    _of("glu", steps, [out, steps.in_order(x)], _halves(x, op.axis))
+
+
+def _glu_adjoint(steps: Steps, op: GluAdjoint, out: Array, ct: Array, x: Array) -> None:
+    _of("glu adjoint", steps, [out, *map(steps.in_order, (ct, x))], _halves(x, op.axis))
+
+
+def _halves(x: Array, axis: int) -> list[int]:
+    return [prod(x.shape[:axis]), prod(x.shape[axis:]) // 2]
+
+
 # ---- margins -----------------------------------------------------------------------------------------------
 
 
@@ -134,11 +202,21 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     BagPlaces: _bag_places,
     BagSum: _bag_sum,
     BagSumAdjoint: _bag_sum_adjoint,
+    ChannelDot: _channels("channel dot"),
+    CornerWeights: _corner_weights,
+    Corners: _corners,
+    CornersAdjoint: _corners_adjoint,
     CtcLoss: _ctc,
     CtcLossAdjoint: _ctc_adjoint,
+    Glu: _glu,
+    GluAdjoint: _glu_adjoint,
     MultilabelMargins: _multilabel,
     MultilabelMarginsAdjoint: _multilabel_adjoint,
     PutAlongJoined: _joined,
+    PRelu: _channels("prelu"),
+    PReluAdjoint: _channels("prelu adjoint", 1, 2, 0),
+    PReluSlopes: _channels("prelu slopes"),
+    ScaleShift: _channels("scale shift"),
 }
 """What writes the step of an op."""
 OWN.update(WRITERS)

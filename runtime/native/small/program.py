@@ -50,12 +50,12 @@ def function_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Comp
 def same_of(inputs: Sequence[Node], outputs: Sequence[Node], slow: Compute) -> Compute | None:
     """`function_of`, where each op by itself gives the same bits."""
     exact = all(map(_is_exact, order(outputs)))
-    return _function(inputs, outputs, slow, len(outputs)) if exact else None
+    return function_of(inputs, outputs, slow) if exact else None
 
 
 def same_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute | None:
     """`function_to_one`, where each op by itself gives the same bits."""
-    return _function(inputs, [output], slow, 0) if all(map(_is_exact, order([output]))) else None
+    return function_to_one(inputs, output, slow) if all(map(_is_exact, order([output]))) else None
 
 
 def _is_exact(node: Node) -> bool:
@@ -114,8 +114,10 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     many = isinstance(op, Elementwise) and not any(t.dtype.is_half for t in types)
     if not _is_taken(op) or not available():
         return None
-    if not (many or all(map(is_small, (*types, op.infer(*types))))):
+    if type(op) in solving.SOLVED and not all(map(is_small, (*types, op.infer(*types)))):
         return solving.in_parts(op, types, value_of)
+    if not (many or all(map(is_small, types)) or isinstance(op, Composite)):
+        return None
     builder = Builder()
     with builder.at(None):
         inputs = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
@@ -141,7 +143,9 @@ def _function(
     inputs: Sequence[Node], outputs: Sequence[Node | None], slow: Compute, places: int
 ) -> Compute | None:
     present = [node for node in outputs if node is not None]
-    if not _fit(inputs, outputs) or not all(is_small(node.type) for node in (*inputs, *present)):
+    if not _fit(inputs, outputs) or not all(is_small(node.type) for node in present):
+        return None
+    if not all(has_kernels(node.type) for node in inputs):
         return None
     try:
         steps = Steps(inputs, present)

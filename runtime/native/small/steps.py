@@ -112,7 +112,10 @@ class Steps:
         self._inputs, self._outputs = inputs, outputs
         self._followed = set(_followed(outputs))
         self._values: dict[Node, Array] = {node: self._based(node.type) for node in inputs}
-        self._copies = [self.scratch(node.type) if small else self._values[node] for node in inputs]
+        self._copies = [
+            self.scratch(x.type) if small and is_small(x.type) else self._values[x] for x in inputs
+        ]
+        self._large = {k + 1 for k, x in enumerate(inputs) if small and not is_small(x.type)}
         self._results = [self._based(node.type) for node in outputs]
         self._read: set[int] = set()
         self._waiting = dict(zip(outputs, self._results))
@@ -160,6 +163,9 @@ class Steps:
         if kernel is None:
             raise kernels.NoKernel
         places = [word for array in arrays for word in self._place(array)]
+        picks = kernel == kernels.gathering(arrays[0].itemsize)
+        if not picks and not self._large.isdisjoint(places[::2]):  # of what is large, elements are picked
+            raise kernels.NoKernel
         self.words += [kernel, 3 + len(places) + len(sizes), len(arrays), *places, *sizes]
 
     def apply(self, node: Node, operands: list[Array], result: Array | None) -> Array:
