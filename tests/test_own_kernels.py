@@ -16,7 +16,18 @@ import retrograd
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Array, Op, Type
-from retrograd.compiler.ops import alignment, bags, channels, corners, gate, joined, margins
+from retrograd.compiler.ops import (
+    alignment,
+    bags,
+    borders,
+    channels,
+    corners,
+    gate,
+    joined,
+    margins,
+    pairs,
+    unpool,
+)
 from retrograd.runtime.native.small import own, program
 
 pytestmark = pytest.mark.skipif(not program.available(), reason="objects are laid out in another way")
@@ -59,6 +70,18 @@ def _of_channels() -> list[Sample]:
     return found
 
 
+def _of_borders() -> list[Sample]:
+    found: list[Sample] = []
+    for mode in ("reflect", "replicate", "circular"):
+        for shape, low, high in (
+            ((3, 7), (2,), (1,)), ((2, 5, 40), (1, 3), (0, 2)), ((2, 3, 4, 5, 6), (1, 0, 2), (2, 1, 3)),
+        ):  # fmt: skip
+            x = RANDOM.standard_normal(shape)
+            op = borders.Bordered(mode, low, high)
+            found += [(op, (x,)), (borders.BorderedAdjoint(mode, low, high, shape), (op.evaluate(x) * 0.5,))]
+    return found
+
+
 def _of_corners() -> list[Sample]:
     found: list[Sample] = []
     for corner in (1, 4, 8):
@@ -92,7 +115,12 @@ def _samples() -> list[Sample]:
             (bags.BagPlaces(bags.NONE), (weight, index, starts)),
             (bags.BagPlaces(2), (weight, index, starts)),
         ]
-    found += [*_of_channels(), *_of_corners()]
+    found += [*_of_channels(), *_of_corners(), *_of_borders()]
+    for shape in ((5, 3), (30, 70)):
+        x, share = RANDOM.standard_normal(shape), RANDOM.standard_normal(shape[0] * (shape[0] - 1) // 2)
+        found += [(pairs.PairDistances(), (x,)), (pairs.PairsAdjoint(), (share, x))]
+        places = np.argsort(RANDOM.standard_normal((shape[0], 100)))[:, : shape[1]].copy()
+        found.append((unpool.MaxUnpool((4, 25)), (x, places)))
     for shape in ((2, 4), (30, 50)):
         x, target = RANDOM.standard_normal(shape), RANDOM.integers(-1, shape[1], shape)
         found.append((margins.MultilabelMargins(), (x, target)))

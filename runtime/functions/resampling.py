@@ -26,6 +26,7 @@ from retrograd.compiler.errors import (
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.pairs import pair_distances, pairs
 from retrograd.runtime import grad_functions
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, public, unshared
@@ -329,9 +330,12 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 @functional("pdist", top=True, replay=True)
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The distance of each pair of rows, as in `cdist`'s upper triangle."""
-    first, second = (new(index, input) for index in np.triu_indices(input.shape[0], 1))
+    if p == 2 and input.ndim == 2:
+        found: Tensor = pair_distances(input)
+        return found
+    first, second = (new(index, input) for index in pairs(input.shape[0]))
     apart = places.take(input, first, 0) - places.take(input, second, 0)
-    found: Tensor = apart.norm(p, -1)
+    found = apart.norm(p, -1)
     return found
 
 

@@ -7,7 +7,7 @@ names and arguments, made for each number of axes by one loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -20,11 +20,10 @@ from retrograd.compiler.errors import (
     ShapeError,
     mirrored,
 )
-from retrograd.compiler.ops import convolution, pool
+from retrograd.compiler.ops import borders, convolution, pool
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.window import unwindow, window
 from retrograd.runtime.eager.kernels import stored
-from retrograd.runtime.functions.joining import cat
 from retrograd.runtime.functions.public import (
     FUNCTIONAL,
     functional,
@@ -134,8 +133,10 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             )
         )
     for k, (low_k, high_k) in enumerate(pairs):
-        input = _bordered(input, input.ndim - 1 - k, low_k, high_k, mode)
-    return input
+        _check_border(input, input.ndim - 1 - k, low_k, high_k, mode)
+    low, high = ([pair[k] for pair in reversed(pairs)] for k in (0, 1))
+    bordered: Tensor = borders.bordered(input, mode, low, high)
+    return bordered
 
 
 @public("constant_pad_nd", replay=True)
@@ -145,45 +146,18 @@ def constant_pad_nd(input: Tensor, pad: Sequence[int], value: float = 0) -> Tens
     return found
 
 
-def _reflect(x: Tensor, axis: int, low: int, high: int) -> list[Tensor]:
+_BORDERS = {"reflect": 1, "replicate": -(10**9), "circular": 0}
+"""By how much the padding must be less than the size."""
+
+
+def _check_border(x: Tensor, axis: int, low: int, high: int, mode: str) -> None:
     size = x.shape[axis]
-    before, after = moves.narrow(x, axis, 1, low + 1), moves.narrow(x, axis, size - 1 - high, size - 1)
-    return [moves.flip(before, (axis,)), x, moves.flip(after, (axis,))]
-
-
-def _replicate(x: Tensor, axis: int, low: int, high: int) -> list[Tensor]:
-    size = x.shape[axis]
-    ends = ((moves.narrow(x, axis, 0, 1), low), (moves.narrow(x, axis, size - 1, size), high))
-    before, after = (
-        moves.expand(end, [count if k == axis else s for k, s in enumerate(x.shape)]) for end, count in ends
-    )
-    return [before, x, after]
-
-
-def _circular(x: Tensor, axis: int, low: int, high: int) -> list[Tensor]:
-    size = x.shape[axis]
-    return [moves.narrow(x, axis, size - low, size), x, moves.narrow(x, axis, 0, high)]
-
-
-_BORDERS: dict[str, tuple[Callable[[Tensor, int, int, int], list[Tensor]], int]] = {
-    "reflect": (_reflect, 1),
-    "replicate": (_replicate, -(10**9)),
-    "circular": (_circular, 0),
-}
-"""What is put together for each mode, and by how much the padding must be less than the size."""
-
-
-def _bordered(x: Tensor, axis: int, low: int, high: int, mode: str) -> Tensor:
-    parts, less = _BORDERS[mode]
-    size = x.shape[axis]
-    if max(low, high) > size - less or min(low, high) < 0 or not size:
+    if max(low, high) > size - _BORDERS[mode] or min(low, high) < 0 or not size:
         raise ShapeError(
             f"pad(({low}, {high}), mode={mode!r}) of a tensor of shape {list(x.shape)}",
             "Padding size should be less than the corresponding input dimension, but got: "
             f"padding ({low}, {high}) at dimension {axis} of input {list(x.shape)}",
         )
-    found = zip(parts(x, axis, low, high), (low, size, high), strict=True)
-    return cat([part for part, count in found if count], axis)
 
 
 # ---- convolution -------------------------------------------------------------------------------------------

@@ -19,15 +19,30 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops.alignment import CtcLoss, CtcLossAdjoint
 from retrograd.compiler.ops.bags import BagPlaces, BagSum, BagSumAdjoint
+from retrograd.compiler.ops.borders import Bordered, BorderedAdjoint
 from retrograd.compiler.ops.channels import ChannelDot, PRelu, PReluAdjoint, PReluSlopes, ScaleShift
 from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeights
 from retrograd.compiler.ops.gate import Glu, GluAdjoint
 from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
-from retrograd.runtime.native.small import aligning, bags, channels, gates, kernels, margins, sampler
+from retrograd.compiler.ops.pairs import PairDistances, PairsAdjoint
+from retrograd.compiler.ops.unpool import MaxUnpool
+from retrograd.runtime.native.small import (
+    aligning,
+    bags,
+    bordering,
+    channels,
+    gates,
+    kernels,
+    margins,
+    pairing,
+    sampler,
+)
 from retrograd.runtime.native.small.steps import OWN, Steps, indexed
 
 _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
+    "bordered": (bordering.surround, ()),
+    "bordered adjoint": (bordering.return_to, ()),
     "channel dot": (channels.dot, ()),
     "corners": (sampler.weigh, ()),
     "corners adjoint": (sampler.return_to, ()),
@@ -39,6 +54,9 @@ _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
     "bag places": (bags.places, ()),
     "glu": (gates.glu, ("exp",)),
     "glu adjoint": (gates.glu_adjoint, ("exp",)),
+    "pair distances": (pairing.distances, ()),
+    "pairs adjoint": (pairing.return_to, ()),
+    "unpool": (pairing.put_down, ()),
     "prelu": (channels.prelu, ()),
     "prelu adjoint": (channels.prelu_adjoint, ()),
     "prelu slopes": (channels.slopes, ()),
@@ -126,6 +144,29 @@ def _joined(steps: Steps, op: PutAlongJoined, out: Array, x: Array, index: Array
     steps.step(kernel, [out, steps.in_order(values), places], sizes)
 
 
+# ---- borders -------------------------------------------------------------------------------------------
+
+
+def _bordered(steps: Steps, op: Bordered, out: Array, x: Array) -> None:
+    _border("bordered", steps, op, out, steps.in_order(x), x.shape)
+
+
+def _bordered_adjoint(steps: Steps, op: BorderedAdjoint, out: Array, ct: Array) -> None:
+    _border("bordered adjoint", steps, op, steps.in_order(ct), out, out.shape)
+
+
+def _border(
+    name: str, steps: Steps, op: Bordered | BorderedAdjoint, whole: Array, own: Array, shape: Sequence[int]
+) -> None:
+    rank = len(op.low)
+    inner = list(shape[len(shape) - rank :])
+    single = [np.zeros(1, np.int64)] * (3 - rank)
+    origins = [*single, *op.origins(inner)]
+    arrays = [whole, own, *map(steps.constant, origins)]
+    sizes = [prod(shape[: len(shape) - rank]), *map(len, origins), *[1] * (3 - rank), *inner, op.low[-1]]
+    steps.step(_kernel(name, kernels.DTYPES[own.dtype]), arrays, sizes)
+
+
 # ---- channels ----------------------------------------------------------------------------------------------
 
 
@@ -180,6 +221,21 @@ def _halves(x: Array, axis: int) -> list[int]:
     return [prod(x.shape[:axis]), prod(x.shape[axis:]) // 2]
 
 
+# ---- pairs, and places -----------------------------------------------------------------------------------
+
+
+def _distances(steps: Steps, op: PairDistances, out: Array, x: Array) -> None:
+    _of("pair distances", steps, [out, steps.in_order(x)], list(x.shape))
+
+
+def _pairs_adjoint(steps: Steps, op: PairsAdjoint, out: Array, share: Array, x: Array) -> None:
+    _of("pairs adjoint", steps, [out, *map(steps.in_order, (share, x))], list(x.shape))
+
+
+def _unpool(steps: Steps, op: MaxUnpool, out: Array, x: Array, places: Array) -> None:
+    _of("unpool", steps, [out, steps.in_order(x), steps.wide(places)], [*x.shape, op.size])
+
+
 # ---- margins -----------------------------------------------------------------------------------------------
 
 
@@ -202,6 +258,8 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     BagPlaces: _bag_places,
     BagSum: _bag_sum,
     BagSumAdjoint: _bag_sum_adjoint,
+    Bordered: _bordered,
+    BorderedAdjoint: _bordered_adjoint,
     ChannelDot: _channels("channel dot"),
     CornerWeights: _corner_weights,
     Corners: _corners,
@@ -210,9 +268,12 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     CtcLossAdjoint: _ctc_adjoint,
     Glu: _glu,
     GluAdjoint: _glu_adjoint,
+    MaxUnpool: _unpool,
     MultilabelMargins: _multilabel,
     MultilabelMarginsAdjoint: _multilabel_adjoint,
     PutAlongJoined: _joined,
+    PairDistances: _distances,
+    PairsAdjoint: _pairs_adjoint,
     PRelu: _channels("prelu"),
     PReluAdjoint: _channels("prelu adjoint", 1, 2, 0),
     PReluSlopes: _channels("prelu slopes"),

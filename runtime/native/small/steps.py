@@ -92,8 +92,7 @@ FURTHER: dict[type[Op], Callable[..., None]] = {}
 
 
 OWN: dict[type[Op], Callable[..., None]] = {}
-"""The same of ops whose kernels are for arrays of any size, and look at elements as `inspect` does: those of
-`own.py`."""
+"""The same where kernels are for arrays of any size, and inspect elements: those of `own.py`."""
 
 
 class Steps:

@@ -1,0 +1,84 @@
+"""Kernels of pairs of rows (`compiler/ops/pairs.py`), and of elements put down at places.
+
+In flow arrays, the result first, and the sizes of a step; out flows 0, or 1 where a place is none.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from retrograd.compiler.native.language import (
+    Array,
+    Float32,
+    Vector,
+    cast,
+    inlined,
+    native,
+    put,
+    reduce,
+    sqrt,
+    take,
+)
+from retrograd.runtime.native.objects import Memory
+
+A = Float32
+VA = Vector[A, Literal[16]]
+LANES = 16
+"""An instance has its own."""
+
+
+@inlined
+def clear(to: Array[A], count: int) -> None:
+    for at in range(0, count, LANES):
+        put(to + at, cast(VA, 0.0), count - at)
+
+
+@native
+def distances(arrays: Array[Memory], sizes: Array[int]) -> int:
+    """Arrays: distances, a matrix; sizes: its rows and columns."""
+    rows, columns, next_ = sizes[0], sizes[1], 0
+    for i in range(rows):
+        for j in range(i + 1, rows):
+            x, y = cast(Array[A], arrays[1]) + i * columns, cast(Array[A], arrays[1]) + j * columns
+            total = cast(VA, 0.0)
+            for at in range(0, columns, LANES):
+                apart = take(VA, x + at, columns - at, 0.0) - take(VA, y + at, columns - at, 0.0)
+                total = total + apart * apart
+            cast(Array[A], arrays[0])[next_] = sqrt(reduce(lambda one, other: one + other, total))
+            next_ += 1
+    return 0
+
+
+@native
+def return_to(arrays: Array[Memory], sizes: Array[int]) -> int:
+    """Arrays: the matrix's cotangent, a number for each pair, the matrix; sizes: its rows and columns."""
+    rows, columns, next_ = sizes[0], sizes[1], 0
+    clear(cast(Array[A], arrays[0]), rows * columns)
+    for i in range(rows):
+        for j in range(i + 1, rows):
+            share = cast(VA, cast(Array[A], arrays[1])[next_])
+            x, y = cast(Array[A], arrays[2]) + i * columns, cast(Array[A], arrays[2]) + j * columns
+            first, second = cast(Array[A], arrays[0]) + i * columns, cast(Array[A], arrays[0]) + j * columns
+            for at in range(0, columns, LANES):
+                left = columns - at
+                apart = (take(VA, x + at, left, 0.0) - take(VA, y + at, left, 0.0)) * share
+                put(first + at, take(VA, first + at, left, 0.0) + apart, left)
+                put(second + at, take(VA, second + at, left, 0.0) - apart, left)
+            next_ += 1
+    return 0
+
+
+@native
+def put_down(arrays: Array[Memory], sizes: Array[int]) -> int:
+    """Elements at their places in rows of zeros. Arrays: the rows, elements, places; sizes: rows, elements of
+    each, and how long they become."""
+    count, length, index = sizes[1], sizes[2], cast(Array[int], arrays[2])
+    clear(cast(Array[A], arrays[0]), sizes[0] * length)
+    for row in range(sizes[0]):
+        to, x = cast(Array[A], arrays[0]) + row * length, cast(Array[A], arrays[1]) + row * count
+        for k in range(count):
+            place = index[row * count + k]
+            if not 0 <= place < length:
+                return 1
+            to[place] = x[k]
+    return 0
