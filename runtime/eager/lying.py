@@ -79,7 +79,7 @@ RULES: dict[str, Rule] = {
         "sort", "argsort", "msort", "flip", "fliplr", "flipud", "diff", "glu", "dropout1d", "dropout2d",
         "dropout3d", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "index_fill", "index_put",
         "igamma", "igammac", "isreal", "diagonal_scatter", "select_scatter", "slice_scatter", "addr",
-        "local_response_norm", "put",
+        "local_response_norm", "put", "prelu",
     ), as_input),
     **dict.fromkeys((
         "masked_fill", "logsigmoid", "renorm", "rrelu", "mvlgamma", "take_along_dim", "grid_sample",
