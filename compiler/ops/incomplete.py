@@ -23,6 +23,9 @@ _NODES = np.exp(_U - np.exp(-_U))
 _WEIGHTS = _STEP * _NODES * (1 + np.exp(-_U))
 
 
+_LEAST = 1e-290
+"""Below this concentration P is 1, and a reciprocal overflows."""
+
 BLOCK = 4096
 """Elements worked on at a time: each has some four hundred places."""
 
@@ -84,7 +87,7 @@ def _front(a: Array, x: Array) -> Array:
 def _part(a: Array, x: Array) -> Array:
     """P(a, x), or −Q(a, x), whichever is integrated; with PyTorch's values at the borders."""
     inside = (a > 0) & (x > 0) & np.isfinite(a) & np.isfinite(x)
-    own_a, own_x = np.where(inside, a, 1.0), np.where(inside, x, 1.0)
+    own_a, own_x = np.where(inside, np.maximum(a, _LEAST), 1.0), np.where(inside, x, 1.0)
     _, density, weights = _decay(own_a, own_x)
     part = np.minimum(_front(own_a, own_x) * np.sum(weights * density, axis=-1), 1.0)
     whole = (a == 0) & (x > 0) | np.isposinf(x) & (a >= 0) & np.isfinite(a)
