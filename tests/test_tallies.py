@@ -58,6 +58,22 @@ def test_distinct_elements(x: np.ndarray, inverse: bool, counts: bool) -> None:
     _same(lambda t, x: t.unique_consecutive(x, return_inverse=inverse, return_counts=counts), x)
 
 
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("counts", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int8])
+def test_distinct_slices(dtype: type[np.generic], inverse: bool, counts: bool) -> None:
+    for shape in ((6, 2), (2, 3, 5), (7,), (90, 2), (3, 1), (3, 0), (0, 0)):
+        x = GENERATOR.integers(-1, 1, shape).astype(dtype)
+        for dim in range(-1, len(shape)):
+            for f in ("unique", "unique_consecutive"):
+                _same(
+                    lambda t, x, f=f, dim=dim: getattr(t, f)(
+                        x, return_inverse=inverse, return_counts=counts, dim=dim
+                    ),
+                    x,
+                )
+
+
 @pytest.mark.parametrize("x", WHOLE, ids=lambda x: f"{x.dtype}{list(x.shape)}")
 def test_numbers_are_counted_and_weighed(x: np.ndarray) -> None:
     for least in (0, 5):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.plans import Plan, stand_ins
 from retrograd.runtime.eager.retaking import again
 from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.native.small.counting import MOST_FOUND
 from retrograd.runtime.native.small.tallies import Listing, Result, function_of
 from retrograd.runtime.tensor import Tensor, new
 from retrograd.runtime.tracing import Trace
@@ -136,6 +138,35 @@ class Distinct(Tally):
         if self.with_counts:
             results.append(Result(2, dtypes.int64))
         return Listing("distinct", results, [int(self.sorts)], 4, len(results) == 1)
+
+
+@record
+class DistinctSlices(Distinct):
+    """The same of the slices along an axis, which are compared element by element."""
+
+    axis: int
+
+    def evaluate(self, *arrays: Array) -> list[Array]:
+        (x,) = arrays
+        front = np.moveaxis(x, self.axis, 0)
+        flat, order = front.reshape(len(front), prod(front.shape[1:])), None
+        if self.sorts:
+            order = np.lexsort(flat.T[::-1]) if flat.size else np.arange(len(flat))
+            front, flat = front[order], flat[order]
+        starts = np.ones(len(flat), bool)
+        starts[1:] = (flat[1:] != flat[:-1]).any(1)
+        values = np.ascontiguousarray(np.moveaxis(front[starts], 0, self.axis))
+        return [values, *self.numbered(starts, order, (-1,))]
+
+    def listing(self, *types: Type) -> Listing | None:
+        (x,) = types
+        if not x.size or x.size > MOST_FOUND:
+            return None
+        results = [Result(0, x.dtype, x.shape, self.axis)]
+        results += [Result(1, dtypes.int64, x.shape[self.axis : self.axis + 1])] * self.with_inverse
+        results += [Result(2, dtypes.int64)] * self.with_counts
+        sizes = prod(x.shape[: self.axis]), x.shape[self.axis], prod(x.shape[self.axis + 1 :])
+        return Listing("slices", results, [int(self.sorts), *sizes], 5, len(results) == 1)
 
 
 def starts_of(line: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array, Constant
+from retrograd.compiler.ir.graph import Constant
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import masked
 from retrograd.compiler.ops import shape as moves
@@ -22,7 +22,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.sought import is_in
 from retrograd.runtime.eager.binning import Binned
 from retrograd.runtime.eager.selection import select
-from retrograd.runtime.eager.tallies import Distinct, Occurrences, tallied
+from retrograd.runtime.eager.tallies import Distinct, DistinctSlices, Occurrences, tallied
 from retrograd.runtime.eager.underived import refused
 from retrograd.runtime.functions.public import FUNCTIONS, axis_of, promoted, public
 from retrograd.runtime.modes import STATE
@@ -109,15 +109,8 @@ def unique(
 
     Then where each element is among them, and how often.
     """
-    if dim is None:
-        tally = Distinct(True, bool(return_inverse), bool(return_counts))
-        return _refused(input, "_unique2", tally.given(tallied(tally, "unique()", input)))
-    axis = axis_of(dim, input.ndim, "unique")
-    values, inverse, counts = np.unique(
-        input.read("unique()"), return_inverse=True, return_counts=True, axis=axis, equal_nan=False
-    )
-    found = [inverse.reshape(-1)] * return_inverse + [counts] * return_counts
-    return _results(input, "unique_dim", values, *found)
+    shown = "_unique2" if dim is None else "unique_dim"
+    return _distinct("unique", shown, input, dim, True, return_inverse, return_counts)
 
 
 @public("unique_consecutive", method=True, replay="tallies")
@@ -125,33 +118,27 @@ def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The elements, or slices along `dim`, that differ from the one before them."""
-    tally = Distinct(False, bool(return_inverse), bool(return_counts))
-    if dim is None:
-        return _refused(
-            input, "unique_consecutive", tally.given(tallied(tally, "unique_consecutive()", input))
-        )
-    axis = axis_of(dim, input.ndim, "unique")
-    line = np.moveaxis(input.read("unique_consecutive()"), axis, 0)
-    flat = line.reshape(len(line), -1)
-    starts = np.ones(len(flat), bool)
-    starts[1:] = (flat[1:] != flat[:-1]).any(1)
-    values = np.moveaxis(line[starts], 0, axis)
-    return _results(input, "unique_consecutive", values, *tally.numbered(starts, None, (-1,)))
+    shown = "unique_consecutive"
+    return _distinct("unique_consecutive", shown, input, dim, False, return_inverse, return_counts)
 
 
-def _results(like: Tensor, words: str, values: Array, *more: Array) -> Any:
-    """The results of PyTorch's function of these words: the values, and what is known of elements."""
-    first = new(np.ascontiguousarray(values), like)
-    rest = [new(each.astype(np.int64, copy=False), like) for each in more]
-    return _refused(like, words, (first, *rest) if rest else first)
+_UNSELECTED = "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
+_EMPTY = "Number of zero sized dimensions is more than one, so unique cannot be applied "
 
 
-def _refused(like: Tensor, words: str, results: Any) -> Any:
-    """The results, the first of which is not differentiated."""
-    shown = f"{''.join(part.capitalize() for part in words.split('_'))}Backward0"
-    first, *rest = results if isinstance(results, tuple) else (results,)
-    values = refused(first, (like,), shown, words)
-    return (values, *rest) if rest else values
+def _distinct(
+    name: str, shown: str, input: Tensor, dim: int | None, sorts: bool, with_inverse: bool, with_counts: bool
+) -> Any:
+    """The distinct elements or slices, which are not differentiated, and what is known of them; PyTorch calls
+    it by the words of `shown`."""
+    options = sorts, bool(with_inverse), bool(with_counts)
+    axis = None if dim is None else axis_of(dim, input.ndim, "unique")
+    if axis is not None and (none := input.shape.count(0)) and (input.shape[axis] or none > 1):
+        raise ShapeError(mirrored(_UNSELECTED if input.shape[axis] else _EMPTY))
+    tally = Distinct(*options) if axis is None else DistinctSlices(*options, axis)
+    first, *rest = tallied(tally, f"{name}()", input)
+    title = f"{''.join(part.capitalize() for part in shown.split('_'))}Backward0"
+    return tally.given([refused(first, (input,), title, shown), *rest])
 
 
 @public("bincount", method=True, replay="tallies")

@@ -59,6 +59,49 @@ def insert(order: Array[int], x: Array[T], count: int) -> None:
         order[j] = i
 
 
+@inlined
+def differs(x: Array[T], one: int, other: int, before: int, size: int, after: int) -> int:
+    """The place in which two slices of `[before, size, after]` differ first, as where that is in the second
+    one; -1 where they are alike."""
+    for b in range(before):
+        for a in range(after):
+            start = b * size * after + a
+            if x[start + one * after] != x[start + other * after]:
+                return start + other * after
+    return -1
+
+
+@native
+def slices(rooms: Array[Array[int]], inputs: Array[Array[T]], sizes: Array[int], options: Array[int]) -> int:
+    """As `distinct`, of the slices of `[before, size, after]` along the middle axis. Options: whether they
+    are sorted, then these sizes."""
+    x, sorts, before, size, after = inputs[0], options[0] != 0, options[1], options[2], options[3]
+    values, inverse, counts, order, starts = cast(Array[T], rooms[0]), rooms[1], rooms[2], rooms[3], rooms[4]
+    if sorts and size > MOST_SORTED:
+        return -1
+    for i in range(size):
+        j = i
+        while sorts and j > 0:
+            there = differs(x, i, order[j - 1], before, size, after)
+            if there < 0 or not is_less(x[there + (i - order[j - 1]) * after], x[there]):
+                break
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = i
+    found = 0
+    for i in range(size):
+        if i == 0 or differs(x, order[i], order[i - 1], before, size, after) >= 0:
+            starts[found], counts[found] = order[i], 0
+            found += 1
+        counts[found - 1] += 1
+        inverse[order[i]] = found - 1
+    for b in range(before):
+        for k in range(found):
+            for a in range(after):
+                values[(b * found + k) * after + a] = x[(b * size + starts[k]) * after + a]
+    return found
+
+
 # ---- counts ------------------------------------------------------------------------------------------------
 @native
 def repeated(rooms: Array[Array[N]], inputs: Array[Array[N]], sizes: Array[int], options: Array[int]) -> int:

@@ -252,8 +252,9 @@ def of_tally(what: str, dtype: DType, weights: DType) -> int | None:
 
 
 _TALLIES: dict[str, Callable[..., int]] = {
-    "distinct": counting.distinct, "repeated": counting.repeated, "occurrences": counting.occurrences,
-    "weighed": counting.weighed, "binned": counting.binned, "table": counting.table,
+    "distinct": counting.distinct, "slices": counting.slices, "repeated": counting.repeated,
+    "occurrences": counting.occurrences, "weighed": counting.weighed, "binned": counting.binned,
+    "table": counting.table,
 }  # fmt: skip
 
 

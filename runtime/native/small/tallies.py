@@ -20,7 +20,7 @@ from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.counting import MOST_FOUND
 from retrograd.runtime.native.small.moving import MOST_AXES
 from retrograd.runtime.native.small.steps import SCRATCH, native
-from retrograd.runtime.native.small.tallying import AS_FIRST, AS_FOUND, AS_KNOWN, HEAD_WORDS
+from retrograd.runtime.native.small.tallying import AS_FIRST, AS_KNOWN, HEAD_WORDS
 
 Compute = Callable[..., Any]
 
@@ -30,18 +30,20 @@ _ROOM = 8 * MOST_FOUND
 
 @record
 class Result:
-    """What lies in a room, as a result: as much as is found, if nothing is said of its shape."""
+    """What lies in a room, as a result: a vector of as much as is found, if nothing is said of its shape."""
 
     room: int
     dtype: DType
     shape: Sequence[int] | None = None
+    found: int | None = None
+    """The axis of that shape which is as long as what is found is much."""
     like_first: bool = False
     """Of the shape of the first argument."""
 
     @property
     def words(self) -> list[int]:
-        how = AS_FIRST if self.like_first else AS_FOUND if self.shape is None else AS_KNOWN
-        shape = self.shape or ()
+        shape, axis = ((0,), 0) if self.shape is None else (self.shape, self.found)
+        how = AS_FIRST if self.like_first else AS_KNOWN if axis is None else axis
         axes = [len(shape), *shape, *[0] * (MOST_AXES - len(shape))]
         return [id(self.dtype.numpy), self.room, how, *axes]
 

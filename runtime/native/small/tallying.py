@@ -28,8 +28,9 @@ from retrograd.runtime.native.objects import NUMPY_ARRAY, Dtype, Memory, NdArray
 from retrograd.runtime.native.small.entry import MOST_ARRAYS, Called, given, or_slow
 from retrograd.runtime.native.small.moving import MOST_AXES
 
-AS_FOUND, AS_FIRST, AS_KNOWN = range(3)
-"""Whether a result has as many elements as the kernel found, the shape of the first argument, or its own."""
+AS_FIRST, AS_KNOWN = -2, -1
+"""Whether a result has the shape of the first argument or its own; else one of its axes is as long as what
+the kernel found is much."""
 
 
 class Head(Called):
@@ -49,6 +50,7 @@ class Output(Record):
     room: int
     """The number of that with its elements."""
     how: int
+    """Or the number of that axis."""
     axes: int
     extents: Inline[int] = several(MOST_AXES)
 
@@ -89,12 +91,11 @@ def tallied(head: Head, args: Array[Object]) -> Object | None:
 @native
 def copied(output: Output, rooms: Array[Memory], found: int, first: NdArray) -> NdArray | None:
     """A new array of what lies in a room."""
-    axes, extents = output.axes, output.extents
-    if output.how == AS_FIRST:
-        axes, extents = first.ndim, first.shape
-    if output.how == AS_FOUND:
-        axes, extents = 1, stack(Array[int], 1)
-        extents[0] = found
+    axes, extents = first.ndim, first.shape
+    if output.how != AS_FIRST:
+        axes, extents = output.axes, stack(Array[int], MOST_AXES)
+        for axis in range(axes):
+            extents[axis] = found if axis == output.how else output.extents[axis]
     made = empty_array(output.dtype, axes, extents, None)
     if made is not None:
         memcpy(made.data, rooms[output.room], size_of(made) * cast(Dtype, output.dtype).itemsize)
