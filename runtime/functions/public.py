@@ -20,7 +20,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, RetrogradError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array, Constant, Node, apply
+from retrograd.compiler.ir.graph import Array, Node, apply
 from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime import grad_functions, grad_names
 from retrograd.runtime.eager.inplace import assign
@@ -403,16 +403,6 @@ def known(x: Tensor) -> Array | None:
     """The elements where they may be looked at (for checks that compiled code does without), or None."""
     value = x._value
     return value if STATE.trace is None and isinstance(value, np.ndarray) else None
-
-
-def checkable(x: Tensor) -> Array | None:
-    """The same for checks without which no call may be planned: a plan would not make them again."""
-    value = x._value
-    if STATE.trace is not None and isinstance(value, Node):
-        if isinstance(value.op, Constant):
-            return value.op.value
-        STATE.trace.unchecked = True
-    return known(x)
 
 
 def unshared(result: Tensor, input: Tensor) -> Tensor:
