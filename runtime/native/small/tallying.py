@@ -3,7 +3,7 @@
 `self` is a tuple of the record, of 64-bit words in a `bytes`, and the Python function `slow`, which does the
 same for any arguments. The record is a `Head`, then dtypes of arguments, rooms, outputs, places (`entry.py`)
 and the kernel's options. The kernel writes into rooms as much as there is; results are copies of that.
-Arguments of other dtypes, that are many or do not lie in order, are for `slow`.
+Arguments of other dtypes, or that are many, are for `slow`; what does not lie in order is copied first.
 """
 
 from __future__ import annotations
@@ -22,9 +22,20 @@ from retrograd.compiler.native.language import (
     stack,
     words,
 )
+from retrograd.runtime.native.boxing import drop
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
-from retrograd.runtime.native.making import empty_array, size_of
-from retrograd.runtime.native.objects import NUMPY_ARRAY, Dtype, Memory, NdArray, Object, Tuple, memcpy
+from retrograd.runtime.native.making import IN_ORDER, empty_array, size_of
+from retrograd.runtime.native.objects import (
+    NUMPY_ARRAY,
+    Dtype,
+    Memory,
+    NdArray,
+    Object,
+    Py_IncRef,
+    Tuple,
+    memcpy,
+    numpy_new_copy,
+)
 from retrograd.runtime.native.small.entry import MOST_ARRAYS, Called, given, or_slow
 from retrograd.runtime.native.small.moving import MOST_AXES
 
@@ -67,16 +78,23 @@ def retrograd_tally(self: Tuple, args: Array[Object], nargs: int, names: Tuple |
 def tallied(head: Head, args: Array[Object]) -> Object | None:
     """The result; null where it is not for such arguments."""
     inputs, sizes = stack(Array[Memory], MOST_ARRAYS), stack(Array[int], MOST_ARRAYS)
+    arrays = stack(Array[NdArray | None], MOST_ARRAYS)
     for i in range(head.inputs):
         x = cast(NdArray, args[i])
         if x.type is not NUMPY_ARRAY or x.dtype is not head.dtypes[i]:
             return None
         sizes[i] = size_of(x)
-        if sizes[i] > head.most or x.flags & (CONTIGUOUS | ALIGNED) != CONTIGUOUS | ALIGNED:
+        if sizes[i] > head.most:
             return None
-        inputs[i] = x.data
+    for i in range(head.inputs):
+        arrays[i] = ordered(cast(NdArray, args[i]))
+        if arrays[i] is None:
+            drop(cast(Array[Object | None], arrays), i)
+            return None
+        inputs[i] = cast(NdArray, arrays[i]).data
     rooms = inside(Array[Memory], head, head.rooms_at << 3)
     found = head.kernel(rooms, inputs, sizes, inside(Array[int], head, head.options_at << 3))
+    drop(cast(Array[Object | None], arrays), head.inputs)
     if found < 0:
         return None
     results = stack(Array[NdArray | None], MOST_ARRAYS)
@@ -86,6 +104,15 @@ def tallied(head: Head, args: Array[Object]) -> Object | None:
         if results[k] is None:
             return given(head, results, k, False)
     return given(head, results, head.outputs, True)
+
+
+@native
+def ordered(x: NdArray) -> NdArray | None:
+    """The array, or a copy of it, whose elements lie in order; null without memory."""
+    if x.flags & (CONTIGUOUS | ALIGNED) != CONTIGUOUS | ALIGNED:
+        return numpy_new_copy(x, IN_ORDER)
+    Py_IncRef(x)
+    return x
 
 
 @native
