@@ -405,6 +405,8 @@ def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
     (node,), filled = nodes, out._counter is not None and out._view is None
     if not found or out._requires_grad or node in operands or (tracked and not out.is_floating_point()):
         return None
+    if not filled and not all(x.is_contiguous() for x in args if isinstance(x, Tensor)):
+        return None  # numbers go by the order in memory
     if node in found:
         draw, fill = trace.draws[0], into if filled else partial(fresh, tracked=tracked)
         return fill(draw.law, node.shape, draw.generator, retaken) if len(found) == 1 else None

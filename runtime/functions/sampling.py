@@ -23,6 +23,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.device import CPU, device
+from retrograd.runtime.eager.formats import preserve_format
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.instant import draws
 from retrograd.runtime.eager.underived import ended
@@ -76,12 +77,33 @@ def drawn_beside(
     """Numbers for each element, drawn in the order in which the input lies in memory, as in PyTorch; by
     another law, if there is one, where that is not the order of its axes.
     """
-    steps = input.stride()
-    if tuple(shape) != tuple(input.shape) or input.is_contiguous() or 0 in steps:
+    if tuple(shape) != tuple(input.shape) or input.is_contiguous() or 0 in input.stride():
         return drawn(shape, law, generator, input)
-    order = sorted(range(len(steps)), key=lambda k: -steps[k])
-    noise = drawn([shape[k] for k in order], scattered or law, generator, input)
+    return _drawn_by_steps(input, scattered or law, generator)
+
+
+def _drawn_by_steps(input: Tensor, law: Law, generator: Generator | None) -> Tensor:
+    order = _by_steps(input)
+    noise = drawn([input.shape[k] for k in order], law, generator, input)
     return moves.permute(noise, [order.index(k) for k in range(len(order))])
+
+
+def _by_steps(input: Tensor) -> list[int]:
+    """The axes in the order in which they lie in memory, the outermost first."""
+    steps = input.stride()
+    return sorted(range(len(steps)), key=lambda k: -steps[k])
+
+
+def _drawn_like(
+    input: Tensor, law: Law, generator: Generator | None, scattered: Law, options: dict[str, Any]
+) -> Tensor:
+    """Numbers of a new tensor that lies as the input does, but without gaps; by another law where the order
+    of its axes is not that of memory."""
+    order = [k for k in _by_steps(input) if input.shape[k] != 1]
+    kept = options.get("memory_format") in (None, preserve_format) and 0 not in input.stride()
+    if not kept or order == sorted(order):
+        return drawn(input.shape, law, generator, input)
+    return _drawn_by_steps(input, scattered, generator)
 
 
 def _placed(array: Array, where: device) -> Any:
@@ -109,7 +131,10 @@ def _floating(dtype: object) -> DType:
     return dtypes.default_dtype() if dtype is None else dtypes.dtype(dtype)
 
 
-def _standard(name: str, law: Callable[[float, float, np.dtype[Any]], Law], what: str) -> None:
+_Family = Callable[[float, float, np.dtype[Any]], Law]
+
+
+def _standard(name: str, law: _Family, singly: _Family, what: str) -> None:
     @public(name, replay="draws")
     def sample(
         *size: Any, generator: Generator | None = None, dtype: object = None, **options: Any
@@ -121,14 +146,19 @@ def _standard(name: str, law: Callable[[float, float, np.dtype[Any]], Law], what
     def sample_like(
         input: Tensor, *, generator: Generator | None = None, dtype: object = None, **options: Any
     ) -> Tensor:
-        shape, kind = tuple(input.shape), input.dtype if dtype is None else dtypes.dtype(dtype)
-        return beside(input, drawn(shape, law(0.0, 1.0, kind.numpy), generator, input), **options)
+        kind = input.dtype if dtype is None else dtypes.dtype(dtype)
+        of_each, scattered = (made(0.0, 1.0, kind.numpy) for made in (law, singly))
+        numbers = _drawn_like(input, of_each, generator, scattered, options)
+        return beside(input, numbers, **options)
 
     sample.__doc__ = sample_like.__doc__ = what
 
 
-_standard("rand", laws.uniform, "Uniform numbers in [0, 1).")
-_standard("randn", laws.normal, "Normal numbers of mean 0 and standard deviation 1.")
+_standard("rand", laws.uniform, laws.uniform, "Uniform numbers in [0, 1).")
+_standard(
+    "randn", laws.normal, partial(laws.normal, singly=True),
+    "Normal numbers of mean 0 and standard deviation 1.",
+)  # fmt: skip
 
 
 @public("randint", replay="draws")
@@ -145,15 +175,18 @@ def randint(
         raise ArgumentError(
             "randint()", "size is missing", "write randint(high, size) or randint(low, high, size)"
         )
+    law = _integers(low, high, dtypes.int64 if dtype is None else dtypes.dtype(dtype))
+    return _made(_shape((size,), "randint"), law, generator, **options)
+
+
+def _integers(low: object, high: object, dtype: DType) -> Law:
     first, last = integer(low, "randint", "low"), integer(high, "randint", "high")
     if first >= last:
         raise ShapeError(
             f"randint({first}, {last})",
             mirrored(f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}"),
         )
-    kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
-    shape = _shape((size,), "randint")
-    return _made(shape, laws.integers(first, last, kind.numpy), generator, **options)
+    return laws.integers(first, last, dtype.numpy)
 
 
 @public("randint_like", replay="draws")
@@ -162,9 +195,8 @@ def randint_like(
 ) -> Tensor:
     """`randint` in the shape and dtype of a tensor."""
     first, last = (0, low) if high is None else (low, high)
-    kind = input.dtype if dtype is None else dtype
-    options = {"device": input.device} | options
-    return randint(first, last, tuple(input.shape), dtype=kind, **options)
+    law = _integers(first, last, (input.dtype if dtype is None else dtypes.dtype(dtype)))
+    return beside(input, _drawn_like(input, law, None, law, options), **options)
 
 
 @public("randperm", replay="draws")
