@@ -77,6 +77,8 @@ def einsum(equation: Any = None, *operands: Any) -> Tensor:
         terms = [*rest, _contract(one, other, needed, output)]
     value, letters = _summed(terms[0], set(output))
     found: Tensor = moves.permute(value, [letters.index(letter) for letter in output])
+    if len(tensors) > 2:  # the order of products is our own, and so is how they lie
+        return found.contiguous()
     return found if found is value else found.clone()
 
 

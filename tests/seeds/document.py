@@ -25,6 +25,8 @@ class Cell(NamedTuple):
     """What it prints; of an object's address only that there is one."""
     rounding: float = 0
     """How far a number may be off, relatively, where sums are taken in another order."""
+    noise: float = 0
+    """And how far by itself, where rounding is all that is left of it."""
     every: int = 1
     """Only every so many lines are stored."""
 
@@ -47,13 +49,14 @@ def check(cells: Sequence[Cell], library: str) -> None:
     for cell, text in zip(cells, printed(cells, library), strict=True):
         expected = cell.prints.strip("\n").rstrip()
         if cell.rounding:
-            alike(text, expected, cell.rounding)
+            alike(text, expected, cell.rounding, cell.noise)
         else:
             assert text == expected, cell.source
 
 
-def alike(text: str, expected: str, rounding: float) -> None:
+def alike(text: str, expected: str, rounding: float, noise: float = 0) -> None:
     """Equal texts, but for the last digits of the numbers in them."""
     assert NUMBER.sub("#", text).split() == NUMBER.sub("#", expected).split()
     for ours, theirs in zip_longest(NUMBER.findall(text), NUMBER.findall(expected)):
-        assert math.isclose(float(ours), float(theirs), rel_tol=rounding), f"{ours} is not {theirs}"
+        near = math.isclose(float(ours), float(theirs), rel_tol=rounding, abs_tol=noise)
+        assert near, f"{ours} is not {theirs}"

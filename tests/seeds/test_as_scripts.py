@@ -39,4 +39,5 @@ def test_a_document_as_scripts(name: str, tmp_path: Path) -> None:
         assert not run.stderr
         lines = ADDRESS.sub("0x…", run.stdout).splitlines()[:: cells[0].every]
         expected = "\n".join(cell.prints.strip("\n") for cell in cells)
-        alike("\n".join(lines), expected, max(cell.rounding for cell in cells) or 1e-4)
+        noise = max(cell.noise for cell in cells)
+        alike("\n".join(lines), expected, max(cell.rounding for cell in cells) or 1e-4, noise)

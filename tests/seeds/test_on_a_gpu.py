@@ -47,7 +47,7 @@ def check(cells: Sequence[Cell]) -> None:
     """What is printed, without the device and the lines that are longer for it."""
     for cell, text in zip(cells, printed(cells, "retrograd"), strict=True):
         here, there = (" ".join(lines.split()) for lines in (cell.prints, PLACE.sub("", text)))
-        alike(there, here, max(cell.rounding, ROUNDING))
+        alike(there, here, max(cell.rounding, ROUNDING), cell.noise)
 
 
 @pytest.mark.gpu
