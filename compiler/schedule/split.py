@@ -9,12 +9,12 @@ from retrograd.compiler.schedule.panels import steps
 
 _LINES, _DEEP, _SIDE = 16, 32, 32
 """Rows, or columns, of a tile; inner positions; rows, or columns, of a block."""
-_TILED, _SPLIT, _TURNED, _FETCHED = 0.45, 11, 10, 11
+_TILED, _SPLIT, _TURNED, _FETCHED, _BEGUN = 0.45, 11, 10, 11, 55_000
 """What a multiply-add on tiles, the splitting of an element, or of a place of a block that has none, the
-turning of one that lies the other way and a sum that is used apart take, in multiply-adds of vectors:
-measured on a processor of Intel's, family 6, model 167."""
-_WORTH = 0.9
-"""It must take so much less time, for elements may turn out not to allow it."""
+turning of one that lies the other way, a sum that is used apart and the beginning take, in multiply-adds of
+vectors: measured on a processor of Intel's, family 6, model 167."""
+_WORTH = 0.85
+"""It must take so much less time: elements may turn out not to allow it, and parts take room in the caches."""
 
 
 def is_split(c: Contraction, machine: Machine, direct: bool) -> bool:
@@ -33,7 +33,8 @@ def pays(rows: int, columns: int, inner: int, direct: bool = True, turned: int =
     """Does a product of these sizes take less time so? Some elements are `turned`."""
     tiled = _whole(rows, _LINES) * _whole(columns, _LINES) * _whole(inner, _DEEP) * _TILED
     split = (_whole(rows, _SIDE) + _whole(columns, _SIDE)) * _whole(inner, _DEEP) * _SPLIT + turned * _TURNED
-    return tiled + split + (0 if direct else rows * columns * _FETCHED) < _WORTH * rows * columns * inner
+    beside = split + (0 if direct else rows * columns * _FETCHED) + _BEGUN
+    return tiled + beside < _WORTH * rows * columns * inner
 
 
 def _whole(extent: int, size: int) -> int:
