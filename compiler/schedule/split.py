@@ -14,7 +14,7 @@ _TILED, _SPLIT, _TURNED, _FETCHED, _BEGUN = 0.45, 11, 10, 11, 55_000
 turning of one that lies the other way, a sum that is used apart and the beginning take, in multiply-adds of
 vectors: measured on a processor of Intel's, family 6, model 167."""
 _WORTH = 0.85
-"""It must take so much less time: elements may turn out not to allow it, and parts take room in the caches."""
+"""It must take so much less time: elements may turn out not to allow it, and parts fill the caches."""
 
 
 def is_split(c: Contraction, machine: Machine, direct: bool) -> bool:
