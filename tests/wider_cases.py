@@ -128,6 +128,13 @@ OTHERS = [
     z = t.zeros(2, dtype=x.dtype); z.set_((x.detach() * 1).untyped_storage(), 1, (2, 2), (1, 2)), z.stride()
     z = t.zeros(2, dtype=x.dtype); z.set_((x.detach() * 1).storage(), 1, (2, 2)), z.storage_offset()
     z = t.zeros(2, dtype=x.dtype); z.set_(x.detach(), 1, (2, 2), (4, 1)), z
+    z = t.zeros(2); z.set_(t.arange(12.0)[2:], 1, (2, 2), (3, 1)), z.storage_offset()
+    z = t.zeros(0); z.set_(t.zeros(4), 4, (0, 2), (5, 1)), z.stride(), z.storage_offset()
+    z = t.arange(12).half().view(3, 4).t(); z.resize_(2, 5), z.untyped_storage().nbytes()
+    z = t.arange(12)[3:]; z.resize_(3, 4), z.resize_(0, 3), z.storage_offset()
+    z = t.arange(12).reshape(3, 4).t().clone(); z.resize_(2, 2), z.resize_(4, 3), z._version
+    z = t.arange(6.0); w = z.view(2, 3); w.resize_(3, 2), w.add_(1), z, z._version, w._version
+    z = t.arange(6.0).view(t.int32)[1:]; z.resize_(2, 2), z
     x.is_set_to(x), x.is_set_to(x.view(12)), x.is_set_to(x.view(3, 4)), x.is_set_to(x.clone())
     x.detach().new(), x.detach().new(2, 3).shape, i.new([1, 2]), x.new((2, 3)), x.new(x.shape).shape
     z = x.detach(); z.new(z).data_ptr() == z.data_ptr(), str(i.new(2).dtype)
@@ -217,6 +224,8 @@ REFUSED = lines("""
     x.resize_(2, 2)
     (x * 1).resize_(2)
     t.zeros(2).set_(i)
+    t.zeros(2).set_(t.zeros(12), -1, (2, 3), (3, 1))
+    t.zeros(2).set_(t.zeros(12), 3, (-2, 3), (3, 1))
     t.empty_strided((2, 3), (1, 2, 3))
     t.empty_permuted((2, 3), (0, 0))
     t.empty_permuted((2, 3), (0,))

@@ -198,6 +198,12 @@ def memory_of(array: Array) -> Array:
     return line
 
 
+def buffer_of(array: Array) -> Array:
+    """An array whose bytes, one after the other, are the memory in which this one's elements lie."""
+    owner: Array = _owner(array)
+    return owner if owner.flags.c_contiguous else memory_of(owner)
+
+
 def elements(memory: Array, dtype: np.dtype[Any]) -> Array:
     """As many whole elements as the bytes have."""
     return memory[: len(memory) // dtype.itemsize * dtype.itemsize].view(dtype)

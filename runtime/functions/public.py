@@ -14,7 +14,7 @@ import operator
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial, wraps
 from itertools import pairwise
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
@@ -368,7 +368,7 @@ def axes_of(dim: object, ndim: int, name: str) -> tuple[int, ...]:
 
 def sizes_of(sizes: Sequence[object], name: str, parameter: str = "size") -> tuple[int, ...]:
     """Sizes given one by one, `(2, 3)`, or as one sequence, `((2, 3),)`."""
-    if len(sizes) == 1 and isinstance(sizes[0], Sequence):
+    if len(sizes) == 1 and type(sizes[0]) is not int and isinstance(sizes[0], Sequence):
         sizes = sizes[0]
     return whole_numbers(sizes, name, parameter)
 
@@ -377,6 +377,11 @@ def whole_numbers(given: Sequence[object], name: str, parameter: str) -> tuple[i
     """The ints of a sequence. PyTorch's parser looks at the first before it unpacks the others: there a bool
     will do.
     """
+    for each in given:
+        if type(each) is not int:
+            break
+    else:
+        return tuple(cast(Sequence[int], given))
     found: list[int] = []
     for place, each in enumerate(given):
         try:

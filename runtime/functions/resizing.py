@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from math import prod
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.eager.conversion import data_ptr
 from retrograd.runtime.eager.inplace import changed, changed_leaf, check_sealed, check_writable
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.storage import TypedStorage, elements, memory_of
+from retrograd.runtime.eager.storage import TypedStorage, buffer_of
 from retrograd.runtime.functions.creation import array_of, beside, finished
 from retrograd.runtime.functions.public import public, sizes_of
 from retrograd.runtime.modes import STATE
@@ -92,19 +93,21 @@ def _laid(size: Sequence[int], stride: Sequence[int], dtype: DType) -> Array:
                 f"Storage size calculation overflowed with sizes={list(sizes)} and strides={list(steps)}"
             )
         )
-    return _strided(np.zeros(_span(sizes, steps), dtype.numpy), sizes, steps)
+    return _strided(np.zeros(_span(sizes, steps), dtype.numpy), dtype.numpy, 0, sizes, steps)
 
 
 def _span(sizes: Sequence[int], steps: Sequence[int]) -> int:
     """How many elements reach from the first to the last."""
-    return 1 + sum((n - 1) * step for n, step in zip(sizes, steps)) if prod(sizes) else 0
+    return 1 + sum(map(mul, sizes, steps)) - sum(steps) if prod(sizes) else 0
 
 
-def _strided(line: Array, sizes: Sequence[int], steps: Sequence[int]) -> Array:
-    """The elements of a line, seen with these steps."""
-    if not line.size:
-        return line.reshape(sizes)
-    return np.ndarray(sizes, line.dtype, line, 0, [step * line.itemsize for step in steps])
+def _strided(
+    memory: Array, dtype: np.dtype[Any], offset: int, sizes: Sequence[int], steps: Sequence[int]
+) -> Array:
+    """The elements in an array's bytes from `offset` on, seen with these steps; offset and steps count
+    elements."""
+    size = dtype.itemsize
+    return np.ndarray(sizes, dtype, memory, offset * size, [step * size for step in steps])
 
 
 @public("frombuffer")
@@ -216,13 +219,6 @@ def _plain(input: Tensor, name: str) -> Array:
     return input.read(f"{name}()")
 
 
-def _from_first(tensor: Tensor, array: Array) -> Array:
-    """The elements in a Tensor's memory from its first one on, in order."""
-    if array.base is None and array.flags.c_contiguous:
-        return array.reshape(-1)
-    return elements(memory_of(array), array.dtype)[tensor.storage_offset() :]
-
-
 def _become(tensor: Tensor, array: Array) -> Tensor:
     """The Tensor on another array's memory."""
     check_sealed(tensor)
@@ -242,11 +238,14 @@ def resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
         raise ShapeError(mirrored("numel: integer multiplication overflow"))
     if sizes == array.shape:
         return self
-    wanted = prod(sizes)
-    line = _from_first(self, array)
-    if len(line) < wanted:
-        line = np.concatenate([line, np.zeros(wanted - len(line), array.dtype)])
-    return _become(self, line[:wanted].reshape(sizes))
+    memory, itemsize = buffer_of(array), array.itemsize
+    first = self.storage_offset() * itemsize
+    wanted = first + prod(sizes) * itemsize
+    if wanted > memory.nbytes:
+        grown = np.zeros(wanted, np.uint8)
+        grown[: memory.nbytes] = np.ndarray(memory.nbytes, np.uint8, memory)
+        memory = grown
+    return _become(self, np.ndarray(sizes, array.dtype, memory, first))
 
 
 @public("resize_as_", method=True)
@@ -260,8 +259,8 @@ def set_(
     self: Tensor, source: Any = None, storage_offset: int = 0, size: Sequence[int] | None = None,
     stride: Sequence[int] | None = None,
 ) -> Tensor:  # fmt: skip
-    """The Tensor on the memory of another Tensor or storage, with its sizes and strides or with those given;
-    without one, on none."""
+    """The Tensor on the memory of another Tensor or storage, with its sizes and strides or with those given,
+    the offset counted from the Tensor's first element; without one, on none."""
     own = _plain(self, "set_")
     if self.requires_grad and STATE.grad:
         raise changed_leaf()
@@ -274,21 +273,25 @@ def set_(
         array = _plain(source, "set_")
         if size is None:
             return _become(self, array)
-        memory = memory_of(array)
+        memory, storage_offset = buffer_of(array), source.storage_offset() + storage_offset
     elif source is None:
         return _become(self, np.zeros(0, own.dtype))
     else:
         memory = source.memory()
-    line = elements(memory, own.dtype)
-    sizes = (len(line) - storage_offset,) if size is None else sizes_of((size,), "set_")
+    length = memory.nbytes // own.itemsize
+    sizes = (length - storage_offset,) if size is None else sizes_of((size,), "set_")
     steps = in_order(sizes, 1) if not stride else sizes_of((stride,), "set_", "stride")
-    if storage_offset + _span(sizes, steps) > len(line):
-        reach = (storage_offset + _span(sizes, steps)) * own.itemsize
+    if min(sizes, default=0) < 0:
+        raise ShapeError(mirrored("numel: integer multiplication overflow"))
+    if storage_offset < 0:
+        raise ArgumentError(mirrored(f"Tensor: invalid storage offset {storage_offset}"))
+    reach = storage_offset + _span(sizes, steps)
+    if reach > length:
         raise ShapeError(
             f"set_ to sizes {list(sizes)}, strides {list(steps)}, offset {storage_offset}",
-            f"that takes {reach} bytes, and the storage has {len(memory)}",
+            f"that takes {reach * own.itemsize} bytes, and the storage has {memory.nbytes}",
         )
-    return _become(self, _strided(line[storage_offset:], sizes, steps))
+    return _become(self, _strided(memory, own.dtype, storage_offset, sizes, steps))
 
 
 @method()
