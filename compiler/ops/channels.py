@@ -12,7 +12,7 @@ from retrograd.compiler.ir.graph import Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import reshape
+from retrograd.compiler.ops.shape import cast, reshape
 from retrograd.compiler.record import record
 
 
@@ -105,6 +105,14 @@ class PReluAdjoint(_Channels):
     def formula(self, *values: Value) -> Value:
         cotangent, x, slope = values
         return rows.where(rows.gt(x, 0.0), cotangent, cotangent * _along(slope, x))
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        """Of the second operand it is zero, and yet depends on it, as in PyTorch."""
+        first, _, slope = super().adjoint(cotangent, out, inputs, (needed[0], False, needed[2]))
+        x = inputs[1]
+        return [first, cast(rows.lt(x, x), x.dtype) if needed[1] else None, slope]
 
 
 @register

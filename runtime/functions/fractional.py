@@ -18,11 +18,11 @@ from retrograd.compiler.ops import extremum
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.functions.joining import cat
-from retrograd.runtime.functions.public import FUNCTIONS, functional
+from retrograd.runtime.functions.public import functional
+from retrograd.runtime.functions.sampling import drawn
 from retrograd.runtime.functions.windowing import each
+from retrograd.runtime.random import laws
 from retrograd.runtime.tensor import Tensor, new
-
-rand = FUNCTIONS["rand"]
 
 
 def _starts(samples: Tensor, size: int, window: int, count: int) -> Tensor:
@@ -75,8 +75,9 @@ def _pooled(
                 f"{name} to {counts} of a tensor of shape {list(input.shape)}",
                 f"{count} windows of {window} elements do not fit into {size}",
             )
-    drawn = rand(*x.shape[:2], rank, dtype=x.dtype) if samples is None else samples
-    windows = _windows(drawn, shape, sizes, counts)
+    law = laws.uniform(0.0, 1.0, x.dtype.numpy)
+    chances = drawn((*x.shape[:2], rank), law, like=x) if samples is None else samples
+    windows = _windows(chances, shape, sizes, counts)
     flat = moves.reshape(x, (*x.shape[:2], prod(shape)))
     where = moves.reshape(windows, (*x.shape[:2], prod(counts) * prod(sizes)))
     inside = moves.reshape(places.take_along(flat, where, 2), tuple(windows.shape))
