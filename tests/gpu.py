@@ -125,11 +125,11 @@ def assembled(ptx: str, arch: str, folder: Path) -> list[Report]:
     return [Report(name, int(stack), int(stores) + int(loads)) for name, stack, stores, loads in found]
 
 
-def assert_assembles(compiled: CompiledGpu, arch: str, folder: Path) -> None:
-    """Every launch is a kernel that the assembler takes, and none runs out of registers."""
+def assert_assembles(compiled: CompiledGpu, arch: str, folder: Path, spill: int = 0) -> None:
+    """Every launch is a kernel that the assembler takes, and none runs out of registers by more than `spill`
+    bytes."""
     reports = assembled(compiled.ptx, arch, folder)
     assert {launch.name for launch in compiled.launches} <= {r.name for r in reports}
-    assert not [r for r in reports if r.spilled], f"registers spilled: {reports}"
-    assert not [r for r in reports if r.stack and r.name in {launch.name for launch in compiled.launches}], (
-        reports
-    )
+    assert not [r for r in reports if r.spilled > spill], f"registers spilled: {reports}"
+    launched = {launch.name for launch in compiled.launches}
+    assert not [r for r in reports if r.stack > spill // 2 and r.name in launched], reports

@@ -114,6 +114,12 @@ def shared_out(quick: Sequence[Any], others: Sequence[Any]) -> list[Any]:
 
 
 SINGLES = [name for name in ROWS if name.endswith("f32")]
+SPILLING = {
+    **dict.fromkeys(("gamma_p", "gamma_q"), 400),
+    **dict.fromkeys(("chebyshev_polynomial_w", "shifted_chebyshev_polynomial_w"), 16),
+}
+"""Bytes by which rows of thousands of instructions run out of registers: series and continued fractions, and
+sines of huge angles, with a derivative beside."""
 
 
 @pytest.mark.parametrize(("names", "arch"), shared_out(SINGLES, [n for n in ROWS if n not in SINGLES]))
@@ -121,8 +127,9 @@ def test_every_row_on_every_dtype_assembles_for_every_gpu(
     names: list[str], arch: str, tmp_path: Path
 ) -> None:
     ptxas()
-    for function, arrays in rows_of(names):
-        assert_assembles(compiled(function, *arrays, arch=arch, adjoint=True), arch, tmp_path)
+    for name, (function, arrays) in zip(names, rows_of(names), strict=True):
+        spill = SPILLING.get(name.partition("-")[0], 0)
+        assert_assembles(compiled(function, *arrays, arch=arch, adjoint=True), arch, tmp_path, spill)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -214,8 +221,10 @@ def test_an_unknown_gpu_is_an_error() -> None:
 
 IN_DOUBLES = {
     "acosh", "asinh", "atan2", "atanh", "cbrt", "cos", "digamma", "erfc", "erfinv", "fmod", "hypot",
-    "lgamma", "pow",
+    "lgamma", "pow", "gamma_p", "gamma_q",
     "remainder", "sin", "tan",
+    *(f"{shifted}chebyshev_polynomial_{kind}" for shifted in ("", "shifted_") for kind in "tuvw"),
+    "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p",
 }  # fmt: skip
 """Rows of f32 that compute in f64: all of it, or (cos, sin, fmod, remainder) where numbers are huge."""
 

@@ -16,7 +16,7 @@ from gpu import build
 from hypothesis import HealthCheck, given, settings
 from native import assert_close
 from ptx_contracted import contracted
-from test_pipeline import CASES, sample, with_special_values
+from test_pipeline import BLURRED, CASES, sample, with_special_values
 from test_ptx import OPS, chunks, with_adjoint
 from test_random_graphs import EXAMPLES, assert_agrees, programs
 
@@ -25,8 +25,11 @@ from retrograd.compiler.ir.graph import Array, Graph, apply, interpret
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.pipeline import CompiledGpu, compile_for_gpu, unseen
 
-CONTRACTED = {"cbrt", "asinh", "lgamma", "digamma"}
-"""Rows whose f64 products and sums LLVM contracts differently for processors and for GPUs."""
+CONTRACTED = {
+    "cbrt", "asinh", "lgamma", "digamma", "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1",
+    "gamma_p", "gamma_q", "hermite_polynomial_h", "laguerre_polynomial_l",
+}  # fmt: skip
+"""Rows whose products and sums LLVM contracts differently for processors and for GPUs."""
 
 
 def approximates(compiled: CompiledGpu) -> bool:
@@ -46,11 +49,12 @@ def test_every_row_and_its_derivative(row: Elementwise, dtypes: list[DType]) -> 
     program = build(graph, unseen)
     found, loops = ptx_programs.run(program.compiled, arrays), program.orders[0](*arrays)
     expected = interpret(graph, arrays)[0]
-    assert_close(found[0], expected)
-    assert_close(ptx_programs.run(program.compiled, arrays, contracted)[0], expected)
+    ulps = BLURRED.get(row.name, 8.0)
+    assert_close(found[0], expected, ulps)
+    assert_close(ptx_programs.run(program.compiled, arrays, contracted)[0], expected, ulps)
     for mine, theirs in zip(found, loops, strict=True):
         if row.name in CONTRACTED or approximates(program.compiled):
-            assert_close(mine, theirs)
+            assert_close(mine, theirs, ulps)
         else:
             np.testing.assert_array_equal(mine, theirs)
 
