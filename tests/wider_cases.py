@@ -134,6 +134,7 @@ OTHERS = [
     z = t.arange(12)[3:]; z.resize_(3, 4), z.resize_(0, 3), z.storage_offset()
     z = t.arange(12).reshape(3, 4).t().clone(); z.resize_(2, 2), z.resize_(4, 3), z._version
     z = t.arange(6.0); w = z.view(2, 3); w.resize_(3, 2), w.add_(1), z, z._version, w._version
+    z = t.ones(3); z.resize_(2, 2).numel(), z.shape, z._version, z.resize_(3, 3)._version, z.flatten()[:3]
     z = t.arange(6.0).view(t.int32)[1:]; z.resize_(2, 2), z
     x.is_set_to(x), x.is_set_to(x.view(12)), x.is_set_to(x.view(3, 4)), x.is_set_to(x.clone())
     x.detach().new(), x.detach().new(2, 3).shape, i.new([1, 2]), x.new((2, 3)), x.new(x.shape).shape

@@ -29,6 +29,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.eager.conversion import data_ptr
 from retrograd.runtime.eager.inplace import changed, changed_leaf, check_sealed, check_writable
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.instant.axes import grown
 from retrograd.runtime.eager.storage import TypedStorage, buffer_of
 from retrograd.runtime.functions.creation import array_of, beside, finished
 from retrograd.runtime.functions.public import public, sizes_of
@@ -226,15 +227,14 @@ def _become(tensor: Tensor, array: Array) -> Tensor:
     return changed(tensor)
 
 
-@method()
-def resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
+def _resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
     """The Tensor with other sizes, its elements those that lie in its memory, in order. If that is too
     little, there is more of it, zeros, which Tensors that shared the old memory do not share.
     """
     if self.requires_grad:
         raise GradientError(mirrored("cannot resize variables that require grad"))
     array, sizes = _plain(self, "resize_"), sizes_of(size, "resize_")
-    if min(sizes, default=0) < 0:
+    if sizes and min(sizes) < 0:
         raise ShapeError(mirrored("numel: integer multiplication overflow"))
     if sizes == array.shape:
         return self
@@ -242,10 +242,14 @@ def resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
     first = self.storage_offset() * itemsize
     wanted = first + prod(sizes) * itemsize
     if wanted > memory.nbytes:
-        grown = np.zeros(wanted, np.uint8)
-        grown[: memory.nbytes] = np.ndarray(memory.nbytes, np.uint8, memory)
-        memory = grown
+        larger = np.zeros(wanted, np.uint8)
+        larger[: memory.nbytes] = np.ndarray(memory.nbytes, np.uint8, memory)
+        memory = larger
     return _become(self, np.ndarray(sizes, array.dtype, memory, first))
+
+
+_resize_.__name__ = _resize_.__qualname__ = "resize_"
+resize_: Callable[..., Tensor] = method("resize_")(grown(_resize_))
 
 
 @public("resize_as_", method=True)

@@ -1,4 +1,4 @@
-"""Functions that change a Tensor's own axes: which axes those have been, and the native call that does it.
+"""Functions that change a Tensor's own axes: which axes those have been, and the native calls that do it.
 
 In flow the function that does it in Python, and what it does to a Tensor of the same extents; out flows a
 callable around it.
@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.eager.instant.learning import step_words
 from retrograd.runtime.eager.instant.part import available, native_function
-from retrograd.runtime.eager.instant.records import MET, MOST, Rearranged, Step, place, words_of, write
+from retrograd.runtime.eager.instant.records import MET, MOST, Asked, Rearranged, Step, place, words_of, write
 from retrograd.runtime.eager.opnodes import OpNode, kind_of
 from retrograd.runtime.tensor import Tensor
 
@@ -41,6 +41,14 @@ def rearranged(axes: Sequence[int], slow: Callable[..., Any]) -> Callable[..., A
 
     words = words_of(Rearranged, slow=id(learning), arity=1, rank=len(axes), axes=axes)
     return native_function("retrograd_rearranged", slow, words, (learning, kept))
+
+
+def grown(slow: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a Tensor and sizes that gives it as many elements, in place: natively where they are more
+    and nobody else looks (`growing.py`)."""
+    if not available():
+        return slow
+    return native_function("retrograd_grown", slow, words_of(Asked, slow=id(slow), arity=-1), slow)
 
 
 def probe(array: Array) -> Array:

@@ -52,6 +52,7 @@ _MODULES = (
     "drawing",
     "entries",
     "finding",
+    "growing",
     "laying",
     "lists",
     "literals",
