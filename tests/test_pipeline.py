@@ -20,7 +20,7 @@ from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.dtypes import DType, bool_, float32, float64, int8, int16, int32, int64, uint8
 from retrograd.compiler.errors import DimensionError, DtypeError
 from retrograd.compiler.ir.graph import OPS, Array, Node, Type, Value, apply, interpret
-from retrograd.compiler.ops import orthogonal, shape
+from retrograd.compiler.ops import shape
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.index import put, put_add, take
@@ -100,11 +100,19 @@ CASES = [(row, operands) for row in ROWS for operands in accepted(row)]
 def test_every_row_on_every_dtype(row: Elementwise, operands: list[DType]) -> None:
     for shape_ in ((), (7,), (1003,)):
         arrays = [with_special_values(sample(shape_, d, k), k) for k, d in enumerate(operands)]
-        check(lambda *x: apply(row, *x), *arrays, ulps=BLURRED.get(row.name, 8.0))
+        check(lambda *x: apply(row, *x), *arrays, ulps=blur(row, operands[-1]))
 
 
-BLURRED = dict.fromkeys(orthogonal.FAMILIES, 2.0**10) | dict.fromkeys(("gamma_p", "gamma_q"), 2.0**12)
-"""Rows that cancel, or that NumPy computes in another way."""
+def blur(row: Elementwise, dtype: DType) -> float:
+    """Units in the last place that native code, where products and sums are one, may be from NumPy."""
+    return _CANCELLING.get(row.name, 8.0) if dtype is float64 else 8.0
+
+
+_CANCELLING = {
+    "laguerre_polynomial_l": 32.0, "hermite_polynomial_he": 128.0, "hermite_polynomial_h": 128.0,
+    "gamma_q": 128.0, "gamma_p": 256.0,
+}  # fmt: skip
+"""Rows that cancel, and are computed in float64 whatever the operands: up to about three times what was seen."""
 
 SHAPES = (
     (),
