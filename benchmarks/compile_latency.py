@@ -5,8 +5,8 @@ runs, by stage.
 
 Processor time, not wall time, so that a busy machine does not blur it; nothing is kept between the runs.
 What the library's routines cost that a program calls is told beside it: they are compiled once on a machine.
-A program of products alone has no code of its own. A new program is a function of nodes and a row of
-`PROGRAMS`.
+A program of products or of strips alone has no code of its own. A new program is a function of nodes and a
+row of `PROGRAMS`.
 """
 
 from __future__ import annotations
@@ -135,9 +135,11 @@ def measure(name: str) -> Cost:
 
 def called(compiled: Compiled, text: str) -> list[str]:
     """The routines of the library that a program needs; they are compiled once on a machine."""
-    words = {word for step in compiled.script or () for word in step.plan if isinstance(word, str)}
-    found = words | set(re.findall(r"@(retrograd_\w+)", text)) | ({"retrograd_product"} if words else set())
-    return sorted(name for name in found if is_routine(name))
+    script = compiled.script
+    told = {script.routine, *(word for word in script.words if isinstance(word, str))} if script else set()
+    found = told | set(re.findall(r"@(retrograd_\w+)", text))
+    modules = {"retrograd_product" if name == "retrograd_script" else name for name in found}
+    return sorted(name for name in modules if is_routine(name))
 
 
 def main() -> None:

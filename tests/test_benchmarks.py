@@ -113,3 +113,17 @@ def test_without_a_gpu_nothing_is_measured() -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert "no GPU, so nothing is measured: " in done.stderr
+
+
+def test_what_compiling_costs_is_told_of_programs_with_code_and_without() -> None:
+    """One of each kind: machine code, a script of products, a script of strips."""
+    lines = run(
+        "import compile_latency\n"
+        "compile_latency.RUNS = 1\n"
+        "sys.argv[1:] = ['rosenbrock', 'product 8', 'sums of rows']\n"
+        "compile_latency.main()\n"
+    ).splitlines()
+    told = [re.split("  +", line.strip()) for line in lines[1:]]
+    assert [name for name, *_ in told] == ["rosenbrock", "product 8", "sums of rows"]
+    assert [int(size) > 0 for *_, size, _ in told] == [True, False, False]
+    assert [once.endswith(" for 2 routines") for *_, once in told] == [False, True, True]
