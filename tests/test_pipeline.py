@@ -112,7 +112,7 @@ _CANCELLING = {
     "laguerre_polynomial_l": 32.0, "hermite_polynomial_he": 128.0, "hermite_polynomial_h": 128.0,
     "gamma_q": 128.0, "gamma_p": 256.0,
 }  # fmt: skip
-"""Rows that cancel, and are computed in float64 whatever the operands: up to about three times what was seen."""
+"""Rows that cancel, and are computed in float64 whatever the operands: two to three times what was seen."""
 
 SHAPES = (
     (),
