@@ -36,12 +36,23 @@ class Location(NamedTuple):
         return f"{self.file.rpartition('/')[2]}:{self.line}"
 
 
+class _Users(dict[str, bool]):
+    """Whether a file is the user's: each is looked at once, but asked for with every node of a graph."""
+
+    def __missing__(self, file: str) -> bool:
+        found = self[file] = not file.startswith((*_OWN, "<"))
+        return found
+
+
+_USERS = _Users()
+
+
 def user_location() -> Location | None:
     """The innermost line of the call stack outside this package; None when there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if not code.co_filename.startswith(_OWN) and not code.co_filename.startswith("<"):
+        if _USERS[code.co_filename]:
             return Location(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
     return None
@@ -64,7 +75,7 @@ def user_stack() -> str:
 def warn(text: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the user's line."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((*_OWN, "<")):
+    while frame.f_back is not None and not _USERS[frame.f_code.co_filename]:
         level, frame = level + 1, frame.f_back
     warnings.warn(text, category, stacklevel=level + 1)
 

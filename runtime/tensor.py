@@ -42,7 +42,7 @@ from retrograd.runtime.eager.tape import GradNode, Hooks
 from retrograd.runtime.formatting import tensor_repr
 from retrograd.runtime.modes import STATE, fresh_counter, inferring
 from retrograd.runtime.names import Size as Size
-from retrograd.runtime.strided import DeviceArray, Layout, steps_of
+from retrograd.runtime.strided import DeviceArray, steps_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DTYPES: dict[Any, DType] = dtypes.BY_NUMPY
@@ -189,7 +189,7 @@ class Tensor(Differentiable):
             return bool(value.flags.c_contiguous)
         if isinstance(value, DeviceArray):
             return value.layout.contiguous
-        return STATE.trace is None or Layout(value.shape, STATE.trace.strides(self)).contiguous
+        return STATE.trace is None or STATE.trace.lies_in_order(self)
 
     def is_floating_point(self) -> bool:
         return self.dtype.is_floating_point

@@ -30,7 +30,7 @@ from retrograd.runtime.modes import STATE
 from retrograd.runtime.paths import Answer, Path, Question
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.laws import Law
-from retrograd.runtime.strided import DeviceArray, Strides, in_order, share_memory, steps_of
+from retrograd.runtime.strided import DeviceArray, Layout, Strides, in_order, share_memory, steps_of
 
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
@@ -243,6 +243,16 @@ class Trace:
         if found is not None:
             return found
         return in_order(value.shape, 1) if isinstance(value, Node) else steps_of(value)
+
+    def lies_in_order(self, tensor: AnyTensor) -> bool:
+        """Whether each element follows the one before, or would in eager mode."""
+        value = tensor._value
+        if isinstance(value, DeviceArray):
+            return value.layout.contiguous
+        found = self.lying.get(tensor)
+        if found is not None:
+            return Layout(value.shape, found).contiguous
+        return isinstance(value, Node) or bool(value.flags.c_contiguous)
 
     def lay(self, tensor: AnyTensor, strides: Strides) -> None:
         """Note how the elements of a Tensor made inside would lie."""

@@ -34,6 +34,7 @@ from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.record import record
 
 Array = np.ndarray[Any, np.dtype[Any]]
+ARRAYS = (np.ndarray, np.generic)
 Number = bool | int | float
 Value = Any
 """What flows through ops and their adjoints: an array, a Node or a Tensor, all with shape, dtype and
@@ -167,7 +168,7 @@ class Constant(Leaf):
     def type(self) -> Type:  # type: ignore[override]  # a field elsewhere, derived here
         return Type(self.value.shape, dtypes.dtype(self.value.dtype))
 
-    @property
+    @cached_property
     def identity(self) -> tuple[object, ...]:
         return (self.value.shape, self.value.dtype.str, self.value.tobytes())
 
@@ -264,7 +265,7 @@ class Builder:
 
     def __init__(self) -> None:
         self.inputs: list[Node] = []
-        self._nodes: dict[tuple[Op, tuple[int, ...]], Node] = {}
+        self._nodes: dict[tuple[Op, tuple[Node, ...]], Node] = {}
         self.where: Location | None = None
         self.fixed_location = False
         """Whether nodes are born `where` this builder says; else the user's line is looked for."""
@@ -278,10 +279,13 @@ class Builder:
     def constant(self, value: Array | Number, dtype: DType | None = None) -> Node:
         return self.node(Constant(np.asarray(value, dtype=dtype.numpy if dtype else None)))
 
+    def lift(self, x: Value, like: Value) -> Node:
+        """An array, or a Python number, which has the dtype of another operand."""
+        return self.constant(x, None if isinstance(x, ARRAYS) else dtypes.of(like))
+
     def node(self, op: Op, *inputs: Node) -> Node:
         """The node that applies `op` to nodes of this builder."""
-        key = (op, tuple(map(id, inputs)))
-        found = self._nodes.get(key)
+        found = self._nodes.get((op, inputs))
         if found is None:
             for value in inputs:
                 if value.builder is not self:
@@ -291,8 +295,8 @@ class Builder:
                         "return it from the function that made it, or pass it in as an argument",
                     )
             where = self.where if self.fixed_location else user_location()
-            found = Node(self, op, inputs, op.infer(*(i.type for i in inputs)), where)
-            self._nodes[key] = found
+            found = Node(self, op, inputs, op.infer(*[i.type for i in inputs]), where)
+            self._nodes[op, inputs] = found
         return found
 
     def at(self, where: Location | None) -> At:
@@ -374,15 +378,13 @@ class Build:
     level = 2
 
     def apply(self, op: Op, operands: Sequence[Value]) -> Node:
-        builder = next(x.builder for x in operands if isinstance(x, Node))
-        number_dtype = dtypes.of([x for x in operands if isinstance(x, Node | np.ndarray | np.generic)][-1])
-        return builder.node(op, *(self._lift(builder, x, number_dtype) for x in operands))
-
-    @staticmethod
-    def _lift(builder: Builder, x: Value, number_dtype: DType) -> Node:
-        if isinstance(x, Node):
-            return x
-        return builder.constant(x, None if isinstance(x, np.ndarray | np.generic) else number_dtype)
+        like: Value = None
+        for x in operands:
+            if type(x) is Node:
+                builder, like = x.builder, x
+            elif isinstance(x, ARRAYS):
+                like = x
+        return builder.node(op, *[x if type(x) is Node else builder.lift(x, like) for x in operands])
 
 
 _EVALUATE = Evaluate()

@@ -50,7 +50,7 @@ class Simplifying(Builder):
         rule = RULES.get(op.name)
         found = rule(self, op, inputs) if rule else None
         if found is None and op.name in COMMUTATIVE:
-            found = self._nodes.get((op, tuple(map(id, reversed(inputs)))))
+            found = self._nodes.get((op, inputs[::-1]))
         return super().node(op, *inputs) if found is None else found
 
 

@@ -57,10 +57,10 @@ def common_dtype(operands: Sequence[Value]) -> DType:
 
 def promote(row: Elementwise, operands: Sequence[Value]) -> list[Value]:
     """The operands of a row, cast to one dtype that it takes. Raises ArgumentError for what is no operand."""
-    if row.types not in _OWN and all(isinstance(x, Tensor) for x in operands):
-        first = operands[0].dtype
-        if first.is_floating_point and all(x.dtype is first for x in operands):
-            return [*operands]
+    lift = stored if row.name in KEEPING else number
+    floating = None if row.types in _OWN else _floating_of(operands)
+    if floating is not None:
+        return [x if isinstance(x, Tensor) else lift(x, floating.numpy) for x in operands]
     lifted = [as_operand(row.name, x) for x in operands]
     if row.types is Types.SELECT:
         condition, *values = lifted
@@ -69,8 +69,23 @@ def promote(row: Elementwise, operands: Sequence[Value]) -> list[Value]:
     if row.types is Types.LOGICAL:
         return [_as_bool(_narrowed(x, common)) for x in lifted]
     target = TARGETS.get(row.types)
-    lift = stored if row.name in KEEPING else number
     return to_common(lifted, common if target is None else target(common), lift)
+
+
+def _floating_of(operands: Sequence[Value]) -> DType | None:
+    """The floating dtype that Tensors have beside which there are none but Python's numbers; None if there
+    are others."""
+    found: DType | None = None
+    for x in operands:
+        if isinstance(x, Tensor):
+            dtype = x.dtype
+            if found is None:
+                found = dtype
+            elif dtype is not found:
+                return None
+        elif type(x) is not float and type(x) is not int:
+            return None
+    return found if found is not None and found.is_floating_point else None
 
 
 _OWN = (Types.SELECT, Types.LOGICAL)

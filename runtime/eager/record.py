@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DeviceError, RetrogradError, TraceError, mirrored
 from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Constant, Node, Op, Type, Value, apply
@@ -34,7 +33,7 @@ from retrograd.runtime.eager.views import InferenceView, View
 from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.small import program as small
 from retrograd.runtime.native.small.steps import LAYING
-from retrograd.runtime.strided import DeviceArray, Layout, following, moved_strides, pointwise_strides
+from retrograd.runtime.strided import DeviceArray, following, moved_strides, pointwise_strides
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
 from retrograd.runtime.tracing import Trace
 
@@ -47,6 +46,8 @@ class Record:
     level = 3
 
     def apply(self, op: Op, operands: Sequence[Value]) -> Tensor:
+        if tracing.depth and (trace := STATE.trace) is not None:
+            return _trace(trace, op, operands)
         if isinstance(op, Movement) and not tracing.depth and isinstance(operands[0], Tensor):
             shown = showing(op, operands[0]._value)
             if shown is not None:
@@ -62,8 +63,6 @@ class Record:
                 values.append(x._value)
             else:
                 values.append(x)
-        if tracing.depth and STATE.trace is not None:
-            return _trace(STATE.trace, op, operands, tracked)
         return _evaluate(op, operands, values, tracked)
 
     def cotangents(
@@ -309,36 +308,33 @@ def _explained(error: Exception, op: Op, values: Sequence[Value]) -> Exception:
     return error
 
 
-def _trace(trace: Trace, op: Op, operands: Sequence[Value], tracked: bool) -> Tensor:
+def _trace(trace: Trace, op: Op, operands: Sequence[Value]) -> Tensor:
     """A node in place of a value."""
-    lifted = [trace.lift(x) if isinstance(x, Tensor) else x for x in operands]
-    likes = [x.dtype for x in lifted if isinstance(x, Node)]
-    nodes = [x if isinstance(x, Node) else _constant(trace, x, likes) for x in lifted]
-    node = trace.builder.node(op, *nodes)
-    result = Tensor(node)
-    if kind_of(op).is_view:
+    lifted, tracked, ordered = [], False, True
+    for x in operands:
+        if isinstance(x, Tensor):
+            lifted.append(trace.lift(x))
+            tracked = tracked or x._requires_grad
+            ordered = ordered and trace.lies_in_order(x)
+        else:
+            lifted.append(x)
+    node: Node = INTERPRETERS[Node].apply(op, lifted)
+    result, kind = Tensor(node), kind_of(op)
+    if kind.is_view:
         _link(op, operands[0], result, trace)
-    elif node.ndim > 1:
+    elif not ordered and node.ndim > 1:
         _lay_like(trace, op, operands, result)
-    if tracked and STATE.grad and node.dtype.is_floating_point:
-        record(kind_of(op), op, operands, nodes, result)
+    if tracked and STATE.grad and node.type.dtype.is_floating_point:
+        record(kind, op, operands, node.inputs, result)
     return result
 
 
 def _lay_like(trace: Trace, op: Op, operands: Sequence[Value], result: Tensor) -> None:
     """Note that the elements of a result, if they are computed one by one, lie as those of the operands."""
-    axes = [(tuple(x.shape), trace.strides(x)) for x in operands if isinstance(x, Tensor) and x.ndim]
-    if all(Layout(*each).contiguous for each in axes):
-        return
     types = [i.type for i in trace.lift(result).inputs]
     if kind_of(op).keeps_order or (isinstance(op, Composite) and keeps_order(op, tuple(types))):
+        axes = [(tuple(x.shape), trace.strides(x)) for x in operands if isinstance(x, Tensor) and x.ndim]
         trace.lay(result, pointwise_strides(result.shape, axes))
-
-
-def _constant(trace: Trace, value: Value, likes: Sequence[dtypes.DType]) -> Node:
-    if isinstance(value, np.ndarray | np.generic):
-        return trace.builder.constant(np.asarray(value))
-    return trace.builder.constant(value, likes[-1] if likes else dtypes.of(value))
 
 
 def _enter_view(op: Op, operand: Value, array: Value, result: Tensor) -> None:

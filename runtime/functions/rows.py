@@ -69,7 +69,7 @@ DIVISIONS = {"floor_divide", "remainder", "fmod"}
 
 
 def _demanded(row: Elementwise, operands: list[Any]) -> list[Any]:
-    """The operands of a row; whole numbers are not divided by 0."""
+    """The operands of a division; whole numbers are not divided by 0."""
     if row.name not in DIVISIONS or dtypes.of(operands[-1]).numpy.kind not in "iu":
         return operands
     return operands if 0 in operands[0].shape else [*operands[:-1], divisor(operands[-1])]
@@ -89,23 +89,33 @@ def _by_any_but_zero(compute: Callable[..., Any]) -> Callable[..., Any]:
 def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     """Apply a row to whatever the user gave: the way that is always right."""
     promoted = promote(row, operands)
-    first = promoted[-1].dtype
-    promoted = _demanded(row, promoted)
-    if row.types is Types.ROUND and first.is_floating_point is False:
+    common = dtypes.of(promoted[-1])
+    if row.name in _PARTICULAR:
+        _refuse(row, operands, common)
+        promoted = _demanded(row, promoted)
+    if row.types is Types.ROUND and not common.is_floating_point:
         return clone(promoted[0])  # whole numbers are round already
-    for special in _special(operands, dtypes.dtype(first)):
-        if f"{special} in {row.name}" in REFUSED:
-            raise DtypeError(mirrored(REFUSED[f"{special} in {row.name}"]))
-    picked = any(isinstance(x, Selection) for x in promoted)
-    if row.name in WHOLE_KERNELS and dtypes.dtype(first).is_floating_point:
-        kind = bare_legacy_name(dtypes.dtype(first))
-        raise DtypeError(mirrored(f"\"{WHOLE_KERNELS[row.name]}\" not implemented for '{kind}'"))
-    if dtypes.dtype(first).numpy not in taken_dtypes(row):
+    picked = Selection in map(type, promoted)
+    if common.numpy not in taken_dtypes(row):
         row.infer(*(Type(() if picked else tuple(x.shape), dtypes.of(x)) for x in promoted))
     result: Tensor = apply(row, *promoted) if picked else RECORD.apply(row, promoted)
     if row.name in grad_names.BESIDE:
         name_history(result, Last(_called(row.name, *operands)), operands)
     return result
+
+
+_PARTICULAR = {*DIVISIONS, *WHOLE_KERNELS, *(words.rpartition(" ")[2] for words in REFUSED)}
+"""Rows that do not take all operands of the dtypes that they take."""
+
+
+def _refuse(row: Elementwise, operands: Sequence[Any], dtype: DType) -> None:
+    """Raise the row's own error for operands that promote to a dtype, if it has one."""
+    for special in _special(operands, dtype):
+        if f"{special} in {row.name}" in REFUSED:
+            raise DtypeError(mirrored(REFUSED[f"{special} in {row.name}"]))
+    if row.name in WHOLE_KERNELS and dtype.is_floating_point:
+        kernel_name = WHOLE_KERNELS[row.name]
+        raise DtypeError(mirrored(f"\"{kernel_name}\" not implemented for '{bare_legacy_name(dtype)}'"))
 
 
 def _special(operands: Sequence[Any], dtype: DType) -> Iterator[str]:
