@@ -110,7 +110,7 @@ def blur(row: Elementwise, dtype: DType) -> float:
 
 _CANCELLING = {
     "laguerre_polynomial_l": 32.0, "hermite_polynomial_he": 128.0, "hermite_polynomial_h": 128.0,
-    "gamma_q": 128.0, "gamma_p": 256.0,
+    "gamma_q": 16.0, "gamma_p": 16.0,
 }  # fmt: skip
 """Rows that cancel, and are computed in float64 whatever the operands: two to three times what was seen."""
 

@@ -74,7 +74,7 @@ def _in_float64(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return rounded
 
 
-def _polynomial(t: Array, coefficients: Sequence[float]) -> Array:
+def polynomial(t: Array, coefficients: Sequence[float]) -> Array:
     result = np.full_like(t, coefficients[-1])
     for c in reversed(coefficients[:-1]):
         result = result * t + c
@@ -100,7 +100,7 @@ _ERFC = (  # (1 + x) exp(x²) erfc(x) in t = (x − 3) / (x + 3), 1/2 <= x <= 28
 
 def _erf_inside(x: Array) -> Array:
     """erf for |x| <= 1."""
-    return x * _polynomial(x * x, _ERF)
+    return x * polynomial(x * x, _ERF)
 
 
 def _erfc_outside(x: Array) -> Array:
@@ -108,7 +108,7 @@ def _erfc_outside(x: Array) -> Array:
     x = np.minimum(x, 28.0)
     head = x.astype(np.float32).astype(np.float64)
     exp = np.exp(-head * head) * np.exp((head - x) * (head + x))
-    return np.asarray(exp * _polynomial((x - 3) / (x + 3), _ERFC) / (1 + x))
+    return np.asarray(exp * polynomial((x - 3) / (x + 3), _ERFC) / (1 + x))
 
 
 def _erf(x: Array) -> Array:
@@ -185,10 +185,15 @@ def _lgamma_positive(x: Array) -> Array:
         product = np.where(above, product * y, product)
     below = y < 1.5
     z = np.where(below, y - 1, y - 2)
-    near = z * _polynomial(z, _LGAMMA) + np.where(below, -np.log1p(z), np.log(product))
+    near = z * polynomial(z, _LGAMMA) + np.where(below, -np.log1p(z), np.log(product))
     big = np.where(np.isfinite(x), np.maximum(x, 8), 8.0)
-    far = (big - 0.5) * (np.log(big) - 1) - 0.5 + HALF_LOG_2PI + _polynomial(1 / (big * big), _STIRLING) / big
+    far = (big - 0.5) * (np.log(big) - 1) - 0.5 + HALF_LOG_2PI + polynomial(1 / (big * big), _STIRLING) / big
     return np.where(x < 8, near, np.where(np.isfinite(x), far, x))
+
+
+def lgamma_beyond(x: Array) -> Array:
+    """log Γ(1 + x) for |x| <= 1/2, with all digits where it vanishes with x."""
+    return np.asarray(x * polynomial(x, _LGAMMA) - np.log1p(x))
 
 
 @_in_float64
@@ -216,10 +221,10 @@ def digamma(x: Array) -> Array:
         near = np.where(above, near - 1, near)
         total = np.where(above, total + 1 / near, total)
     zero, rest = DIGAMMA_ZERO
-    total = total + ((near - zero) - rest) * _polynomial(near - 1.5, _DIGAMMA)
+    total = total + ((near - zero) - rest) * polynomial(near - 1.5, _DIGAMMA)
     big = np.maximum(y, 10)
     square = 1 / (big * big)
-    far = np.log(big) - 0.5 / big - square * _polynomial(square, _DIGAMMA_TAIL)
+    far = np.log(big) - 0.5 / big - square * polynomial(square, _DIGAMMA_TAIL)
     upper = np.where(y < 10, total, far)
     pole = np.where(x == 0, np.copysign(np.inf, -x), np.nan)
     fraction = x - np.rint(x)

@@ -43,13 +43,13 @@ def _log_less(x: Value, a: Value) -> Value:
 
 
 def _front(a: Value, x: Value) -> Value:
-    """x^a exp(-x) / gamma(a), where a is large by Stirling's formula."""
+    """x^a exp(-x) / gamma(a + 1), where a is large by Stirling's formula."""
     small, near = minimum(a, _LARGE), minimum(x, 800.0)
-    little = power(near, small) * exp(-near) * exp(-lgamma(small))
+    little = power(near, small) * exp(-near) * exp(-lgamma(small + 1.0))
     large = maximum(a, _LARGE)
     inverse = 1.0 / large
     exponent = large * _log_less(x, large) - inverse * horner(inverse * inverse, STIRLING)
-    return select(a < _LARGE, little, exp(exponent) * sqrt(large * (0.5 / math.pi)))
+    return select(a < _LARGE, little, exp(exponent) * sqrt((0.5 / math.pi) / large))
 
 
 def _series(a: Value, x: Value, wanted: Value) -> Value:
@@ -117,11 +117,11 @@ def _parts(a: Value, x: Value, upper: bool) -> Value:
     low, high = is_low & ~huge, ~(is_low | huge)
     front = _front(a, x)
     zero = x.same(0.0)
-    (below,) = block.rarely(None, low, (zero,), lambda: (minimum(front / a * _series(a, x, low), 1.0),))
-    (above,) = block.rarely(None, high, (zero,), lambda: (minimum(front * _fraction(a, x, high), 1.0),))
+    (below,) = block.rarely(None, low, (zero,), lambda: (minimum(front * _series(a, x, low), 1.0),))
+    (above,) = block.rarely(None, high, (zero,), lambda: (minimum(front * a * _fraction(a, x, high), 1.0),))
     found = select(low, 1.0 - below, above) if upper else select(low, below, 1.0 - above)
     if upper:
-        tiny = low & (a < x * 1.1) & (a <= 1.2)
+        tiny = low & (a < maximum(x * 1.1, 0.1)) & (a <= 1.2)
         (found,) = block.rarely(
             None, tiny, (found,), lambda: (select(tiny, _small(minimum(a, 2.0), minimum(x, 1.2)), found),)
         )
