@@ -182,6 +182,7 @@ def share_memory(a: object, b: object) -> bool:
 
 
 @lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)
 def in_order(shape: tuple[int, ...], step: int) -> Strides:
     """The strides of elements that lie one after the other, `step` apart."""
     strides = []
@@ -275,7 +276,8 @@ def _spread(own: Sequence[int], strides: Strides, shape: Sequence[int]) -> Strid
     return (*(0,) * lead, *(abs(s) if n == m else 0 for s, n, m in zip(strides, own, shape[lead:])))
 
 
-def moved_strides(op: Op, shape: Sequence[int], strides: Strides) -> Strides | None:
+@lru_cache(maxsize=4096)
+def moved_strides(op: Op, shape: tuple[int, ...], strides: Strides) -> Strides | None:
     """The strides of a movement of an array with these; None where it cannot be without a copy."""
     match op:
         case Reshape():

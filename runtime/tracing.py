@@ -17,6 +17,7 @@ import ctypes
 import functools
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -324,6 +325,14 @@ class Trace:
 def _inputs_of(node: Node) -> list[Node]:
     found = {i: None for each in (node, *order([node])) for i in each.inputs}
     return [n for n in (node, *found) if isinstance(n.op, Input)]
+
+
+def one_line() -> AbstractContextManager[None]:
+    """Within, what is traced carries the one line of the user's that led here."""
+    trace = current()
+    if trace is None or trace.builder.fixed_location:
+        return nullcontext()
+    return trace.builder.at(user_location())
 
 
 def current() -> Trace | None:

@@ -36,6 +36,19 @@ def evaluated(trace: Trace, *outputs: Tensor) -> list[Any]:
     return [a.tolist() for a in interpret(graph, [from_outside[n] for n in graph.inputs])]
 
 
+def test_a_derivative_carries_the_lines_of_what_it_is_the_derivative_of() -> None:
+    trace, (x,) = traced((2,))
+    x.requires_grad_()
+    with trace:
+        y = x.sin()
+        z = y.exp().sum()
+        (g,) = grad(z, x)
+        lines = {n.op.name: n.where.line for n in Graph("f", (), (trace.lift(g),)).nodes if n.where}
+    first = test_a_derivative_carries_the_lines_of_what_it_is_the_derivative_of.__code__.co_firstlineno
+    assert lines["cos"] == first + 4
+    assert lines["expand"] == first + 5
+
+
 def test_operations_write_nodes_and_outside_tensors_are_inputs() -> None:
     trace, (x, w) = traced((2,), (2,))
     with trace:

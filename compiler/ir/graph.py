@@ -272,7 +272,8 @@ class Builder:
 
     def input(self, label: str, type: Type) -> Node:
         """A new input, in order of calls."""
-        node = self.node(Input(label, type))
+        with self.at(None):
+            node = self.node(Input(label, type))
         self.inputs.append(node)
         return node
 

@@ -125,6 +125,11 @@ class Elementwise(Op):
         names = [*self.operands, "out", "ct"]
         return tuple(None if p is None else function_of(cotangent_text(p), names) for p in self.partials)
 
+    @cached_property
+    def _steps_back(self) -> tuple[Callable[..., Value] | None, ...]:
+        """The same of halves, too."""
+        return tuple(None if rule is None else in_float32(rule) for rule in self._rules)
+
     def inside(self, *operands: Array) -> Array:
         """Whether the operands lie in the domain."""
         return np.asarray(function_of(self.domain, [*self.operands])(*operands) if self.domain else True)
@@ -159,8 +164,8 @@ class Elementwise(Op):
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
         return [
-            in_float32(rule)(*inputs, out, cotangent) if rule is not None and need else None
-            for rule, need in zip(self._rules, needed, strict=True)
+            rule(*inputs, out, cotangent) if rule is not None and need else None
+            for rule, need in zip(self._steps_back, needed, strict=True)
         ]
 
     def __repr__(self) -> str:

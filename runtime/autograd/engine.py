@@ -9,6 +9,7 @@ so the pass is recorded itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from heapq import heappush
 from operator import add, attrgetter
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DeviceError, GradientError, TraceError, mirrored, warn
-from retrograd.compiler.ir.graph import Node, Value
+from retrograd.compiler.ir.graph import Builder, Node, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.autograd.blame import nan_error
@@ -86,7 +87,8 @@ class Pass:
                 seen = node
                 if not node.hooks.after:
                     continue
-            (self._go_on if node is seen else self._step)(node)
+            with _line_of(node):
+                (self._go_on if node is seen else self._step)(node)
             seen = None
 
     def comes_to(self) -> set[Edge]:
@@ -342,6 +344,20 @@ def _reached(roots: Iterable[Edge]) -> set[Edge]:
                 waiting += edge.edges
     seen.discard(None)
     return seen
+
+
+def _line_of(node: GradNode) -> AbstractContextManager[None]:
+    """Within, what is traced carries the line of the operation that is differentiated, if that was traced."""
+    if not isinstance(node, OpNode):
+        return _ANY_LINE
+    operands = node.inputs
+    if not operands or not all(type(x) is Node for x in operands):
+        return _ANY_LINE
+    builder: Builder = operands[0].builder
+    return builder.at(builder.node(node.op, *operands).where)
+
+
+_ANY_LINE = nullcontext()
 
 
 def _refuse_outside(node: GradNode) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from retrograd.compiler.ir.graph import Builder, Input, Node, Value
 from retrograd.compiler.ops.shape import expand
 from retrograd.runtime.autograd.engine import Pass, passing
-from retrograd.runtime.eager.opnodes import OpNode, edge_of
+from retrograd.runtime.eager.opnodes import edge_of
 from retrograd.runtime.eager.tape import Edge, GradNode
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor
@@ -86,17 +86,8 @@ def _as_tensor(gradient: Value | None, like: Node) -> Tensor:
 
 
 class _Derivation(Pass):
-    """What it writes carries the line of the operation that it differentiates. Hooks of leaves are run
-    where the function gave them to its arguments; others will be, when the gradient arrives there."""
-
-    def _step(self, node: GradNode) -> None:
-        operands = node.inputs or () if isinstance(node, OpNode) else ()
-        if not isinstance(node, OpNode) or not operands or not all(isinstance(x, Node) for x in operands):
-            super()._step(node)
-            return
-        builder = operands[0].builder
-        with builder.at(builder.node(node.op, *operands).where):
-            super()._step(node)
+    """Hooks of leaves are run where the function gave them to its arguments; others will be, when the
+    gradient arrives there."""
 
     def _finish(self) -> None:
         for leaf in self._leaves:

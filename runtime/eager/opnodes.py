@@ -41,11 +41,20 @@ from retrograd.runtime.tensor import Tensor
 # ---- what an adjoint looks at ------------------------------------------------------------------------------
 
 
+Guard = tuple[list[Any], int, int]
+"""Of a kept array its version counter, the version kept, and which operand it is (-1: the result)."""
+
+UNCHANGING = [0]
+"""The version counter of a graph node, which is one value for ever."""
+
+
 class Needs(NamedTuple):
     """The values that an adjoint looks at, when certain operands' cotangents are wanted."""
 
     inputs: tuple[bool, ...]
     out: bool
+    of_nodes: list[Guard]
+    """The guards of those values where they are graph nodes: none ever changes."""
 
 
 class Kind:
@@ -114,7 +123,9 @@ def _needs(op: Op, values: Sequence[Value], out: Value, wanted: Sequence[bool]) 
             reached.add(node)
             if type(node.op) is not IotaLike:  # which looks at a shape alone
                 waiting.extend(node.inputs)
-    return Needs(tuple(x in reached for x in operands), result in reached)
+    inputs, whole = [x in reached for x in operands], result in reached
+    places = [*(place for place, needed in enumerate(inputs) if needed), *([-1] if whole else [])]
+    return Needs(tuple(inputs), whole, [(UNCHANGING, 0, place) for place in places])
 
 
 # ---- the tape node of an op --------------------------------------------------------------------------------
@@ -136,10 +147,8 @@ class OpNode(GradNode):
     inputs: Sequence[Value] | None
     """None after `free`."""
     out: Value
-    guards: list[tuple[list[Any], int, int]]
-    """For each kept array: its version counter, the version kept, and which operand it is (-1: the
-    result).
-    """
+    guards: list[Guard]
+    """For each kept array."""
 
     shown: str
     """What the function that applied it is called on the tape, if not as its op."""
@@ -335,7 +344,7 @@ def record(
         needs = kind.needs.get(0b11)
         if needs is None:
             needs = kind.needs[0b11] = _needs(op, values, result._value, (True,))
-        guards: list[tuple[list[Any], int, int]] = []
+        guards: list[Guard] = []
         if needs.inputs[0]:
             counter = x._counter or counter_of(x)
             if counter is INFERENCE:
@@ -343,6 +352,8 @@ def record(
             guards.append((counter, counter[0], 0))
         elif values[0].size > SMALL:
             values = [type_of(values[0])]
+        if needs.out:
+            guards.append((counter_of(result), 0, -1))
         _append(kind, op, (x if x._edge is None else x._edge,), needs, values, guards, result, shown)
         if STATE.watched:
             _look(result._edge, operands, result)
@@ -358,23 +369,40 @@ def record(
     needs = kind.needs.get(wanted)
     if needs is None:
         needs = kind.needs[wanted] = _needs(op, values, result._value, [edge is not None for edge in edges])
-    guards, kept = [], values
-    for place, needed in enumerate(needs.inputs):
-        value = values[place]
-        if not needed:
-            if type(value) is not Node and value.size > SMALL:
-                kept = list(kept)
-                kept[place] = type_of(value)
-        else:
-            operand = operands[place]
-            watched = isinstance(operand, Tensor)
-            if watched and operand._counter is INFERENCE:
-                raise unkept()
-            counter = counter_of(operand) if watched and type(value) is not Node else UNCHANGING
-            guards.append((counter, counter[0], place))
+    if type(result._value) is Node:
+        guards, kept = needs.of_nodes, values
+        _check_kept(operands, needs.inputs)
+    else:
+        guards, kept = _guarded(operands, values, needs.inputs)
+        if needs.out:
+            guards.append((counter_of(result), 0, -1))
     _append(kind, op, tuple(edges), needs, kept, guards, result, shown)
     if STATE.watched:
         _look(result._edge, operands, result)
+
+
+def _check_kept(operands: Sequence[Value], needed: Sequence[bool]) -> None:
+    """No inference tensor may be kept."""
+    for x, need in zip(operands, needed):
+        if need and isinstance(x, Tensor) and x._counter is INFERENCE:
+            raise unkept()
+
+
+def _guarded(
+    operands: Sequence[Value], values: Sequence[Value], needed: Sequence[bool]
+) -> tuple[list[Guard], Sequence[Value]]:
+    """The guards of operands that are needed, and the values to keep: of large ones that are not, types."""
+    _check_kept(operands, needed)
+    guards: list[Guard] = []
+    kept = values
+    for place, (x, value, need) in enumerate(zip(operands, values, needed)):
+        if need:
+            counter = counter_of(x) if isinstance(x, Tensor) else UNCHANGING
+            guards.append((counter, counter[0], place))
+        elif value.size > SMALL:
+            kept = list(kept)
+            kept[place] = type_of(value)
+    return guards, kept
 
 
 def _append(
@@ -383,17 +411,14 @@ def _append(
     edges: tuple[Edge, ...],
     needs: Needs,
     kept: Sequence[Value],
-    guards: list[tuple[list[Any], int, int]],
+    guards: list[Guard],
     result: Tensor,
     shown: str,
 ) -> None:
     """A node of the tape for the result. Written out here, for every operation makes one."""
     node: OpNode = object.__new__(kind.node_class)
     node.shown = shown
-    node.out = None
-    if needs.out:
-        node.out = result._value
-        guards.append((UNCHANGING if type(node.out) is Node else counter_of(result), 0, -1))
+    node.out = result._value if needs.out else None
     node.order = next(orders)
     node.edges = edges
     node.hooks = None
@@ -410,10 +435,6 @@ def _look(node: Any, operands: Sequence[Value], result: Tensor) -> None:
         node.remember()
     if STATE.savers:
         repack(node, operands, result)
-
-
-UNCHANGING = [0]
-"""The version counter of a graph node, which is one value for ever."""
 
 
 def counter_of(tensor: Tensor) -> list[Any]:

@@ -26,6 +26,7 @@ from retrograd.runtime.eager.arrays import function_to_all
 from retrograd.runtime.eager.opnodes import type_of
 from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.functions.public import axis_of
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.pytree import LEAF, Structure, flatten, unflatten
 from retrograd.runtime.tensor import Tensor, new
 from retrograd.runtime.tracing import Trace
@@ -68,7 +69,9 @@ def vmap(
         parts = []
         for start in range(0, max(size, 1), step):
             stop = min(start + step, size)
-            chunk = [x if d is None else moves.narrow(x, d, start, stop) for x, d in zip(leaves, dims)]
+            chunk = leaves
+            if stop - start < size:
+                chunk = [x if d is None else moves.narrow(x, d, start, stop) for x, d in zip(leaves, dims)]
             parts.append(call.run(chunk, dims, structure, stop - start))
         return call.joined(parts)
 
@@ -352,7 +355,8 @@ def _applied(program: _Program, values: Sequence[Tensor], batched: Sequence[bool
     arrays: list[Any] = [x._value for x in values]
     straight = _known(program, arrays, batched)
     if straight is None or straight.compute is None:
-        return batch(program.graph, values, batched, program.size)
+        with tracing.one_line():
+            return batch(program.graph, values, batched, program.size)
     try:
         found = quietly(straight.compute, *arrays)
     except Exception as error:
@@ -365,14 +369,13 @@ def _known(program: _Program, arrays: Sequence[Any], batched: Sequence[bool]) ->
     if not all(type(x) is np.ndarray for x in arrays):
         return None
     key = _key(program, arrays, batched)
-    if key not in _KEPT:
+    straight = _KEPT.get(key)
+    if straight is None and key in _KEPT:
+        straight = _KEPT[key] = _straight(program, arrays, batched)
+    elif straight is None:
         if len(_KEPT) >= _MOST:
             _KEPT.clear()
         _KEPT[key] = None
-        return None
-    straight = _KEPT[key]
-    if straight is None:
-        straight = _KEPT[key] = _straight(program, arrays, batched)
     return straight
 
 
@@ -408,7 +411,7 @@ def _pulled(
     program: _Program, leaves: Sequence[Tensor], seeds: Sequence[Tensor], wanted: Sequence[bool]
 ) -> Iterator[Tensor]:
     """For each example the gradients by what is wanted, of what it is given and of what is captured."""
-    count = len(leaves)
+    count, further = len(leaves), STATE.grad
 
     def for_one(given: Sequence[Tensor]) -> list[Tensor]:
         with enable_grad():
@@ -420,7 +423,7 @@ def _pulled(
             outputs = program.function(own)
             pairs = [(y, seed) for y, seed in zip(outputs, given[count:], strict=True) if y.requires_grad]
             found = grad(
-                [y for y, _ in pairs], sources, [seed for _, seed in pairs], create_graph=True,
+                [y for y, _ in pairs], sources, [seed for _, seed in pairs], create_graph=further,
                 allow_unused=True,
             )  # fmt: skip
         return [x.detach() * 0 if g is None else g for g, x in zip(found, sources)]
