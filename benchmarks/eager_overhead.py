@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import timeit
+from collections.abc import Sequence
 from math import exp, log
 from typing import Any
 
@@ -23,7 +24,10 @@ from eager_rows import MORE, more_names
 
 import retrograd
 
-ROWS = (
+Row = tuple[str, str, int]
+"""What, how, and how many operations it is."""
+
+ROWS: tuple[Row, ...] = (
     # one operation, not recorded
     ("add", "x + y", 1),
     ("mul by a number", "x * 2.0", 1),
@@ -170,7 +174,6 @@ ROWS = (
     *QUESTIONS,
     *ARRAYS,
 )
-"""What, how, and how many operations it is."""
 
 WITHIN = 1.5
 """How many times PyTorch's time an operation may take."""
@@ -237,21 +240,21 @@ def microseconds(snippet: str, *settings: dict[str, Any]) -> list[float]:
     return [min(column) / number * 1e6 for column in zip(*rounds)]
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    settings = setting(retrograd), setting(torch)
+def table(rows: Sequence[Row], *settings: dict[str, Any]) -> None:
+    """Measure the rows, or those with one of the words of the command line in their labels."""
     ratios = []
-    print(f"{'per operation, in µs':30}{'retrograd':>10}{'PyTorch':>10}{'ratio':>8}")
-    for label, snippet, operations in ROWS:
+    print(f"{'per operation, in µs':36}{'retrograd':>10}{'PyTorch':>10}{'ratio':>8}")
+    for label, snippet, operations in rows:
         if sys.argv[1:] and not any(part in label for part in sys.argv[1:]):
             continue
         ours, theirs = (time / operations for time in microseconds(snippet, *settings))
         ratios.append(ours / theirs)
-        print(f"{label:30}{ours:10.2f}{theirs:10.2f}{ratios[-1]:8.2f}", flush=True)
+        print(f"{label:36}{ours:10.2f}{theirs:10.2f}{ratios[-1]:8.2f}", flush=True)
     mean = exp(sum(map(log, ratios)) / len(ratios))
     within = sum(ratio <= WITHIN for ratio in ratios)
     print(f"{within} of {len(ratios)} within {WITHIN}; geometric mean {mean:.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    table(ROWS, setting(retrograd), setting(torch))

@@ -25,6 +25,7 @@ from retrograd.compiler.ops import (
     gate,
     joined,
     margins,
+    normal,
     pairs,
     unpool,
 )
@@ -67,6 +68,28 @@ def _of_channels() -> list[Sample]:
     for shape, axis in (((6,), 0), ((3, 4, 5), 1), ((40, 66), 1), ((2, 30, 9, 9), 1)):
         x = RANDOM.standard_normal(shape) * 3
         found += [(gate.Glu(axis), (x,)), (gate.GluAdjoint(axis), (np.split(x, 2, axis)[0].copy(), x))]
+    return found
+
+
+def _of_norms() -> list[Sample]:
+    """Channels of one element, of a few and of many; groups of one channel and of all; layers of one axis."""
+    found: list[Sample] = []
+    for shape in ((3, 4), (20, 36), (2, 6, 5), (3, 4, 9, 50), (1, 2, 2)):
+        x, ct = RANDOM.standard_normal((2, *shape))
+        weight, bias = RANDOM.standard_normal((2, shape[1]))
+        by: list[Op] = [normal.BatchNorm(1e-5), *(normal.GroupNorm(1e-3, g) for g in (1, 2, shape[1]))]
+        for op in by:
+            elements, of_weight = normal.DERIVATIVES[type(op)]
+            fields = [op.eps, *([op.groups] if isinstance(op, normal.GroupNorm) else [])]
+            found += [(op, (x,)), (op, (x, weight)), (op, (x, weight, bias))]
+            found += [(elements(*fields), (ct, x)), (elements(*fields), (ct, x, weight))]
+            found.append((of_weight(*fields), (ct, x)))
+        for dims in range(1, len(shape)):
+            own = RANDOM.standard_normal(shape[len(shape) - dims :])
+            found.append((normal.LayerNormElements(1e-5, dims), (ct, x, own)))
+            found.append((normal.LayerNormWeight(1e-5, dims), (ct, x)))
+        found.append((normal.RunningStatistic(0.1, "mean"), (bias, x)))
+        found.append((normal.RunningStatistic(None, "var"), (bias, x, RANDOM.uniform(size=()))))
     return found
 
 
@@ -115,7 +138,7 @@ def _samples() -> list[Sample]:
             (bags.BagPlaces(bags.NONE), (weight, index, starts)),
             (bags.BagPlaces(2), (weight, index, starts)),
         ]
-    found += [*_of_channels(), *_of_corners(), *_of_borders()]
+    found += [*_of_channels(), *_of_corners(), *_of_borders(), *_of_norms()]
     for shape in ((5, 3), (30, 70)):
         x, share = RANDOM.standard_normal(shape), RANDOM.standard_normal(shape[0] * (shape[0] - 1) // 2)
         found += [(pairs.PairDistances(), (x,)), (pairs.PairsAdjoint(), (share, x))]
@@ -272,3 +295,47 @@ def test_fractional_pools_and_dropout_draw_what_pytorch_draws_when_planned() -> 
         found.append(drawn)
     for mine, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(mine, theirs)
+
+
+NORMS: dict[str, Any] = {
+    "batch": lambda F, x, w, b: F.batch_norm(x, None, None, w, b, training=True),
+    "groups": lambda F, x, w, b: F.group_norm(x, 2, w, b),
+    "group of all": lambda F, x, w, b: F.group_norm(x, 1, w, b),
+    "instances": lambda F, x, w, b: F.instance_norm(x, None, None, w, b),
+    "layer": lambda F, x, w, b: F.layer_norm(x, x.shape[1:]),
+}
+
+
+@pytest.mark.parametrize("special", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("shape", [(3, 4, 2), (2, 6, 5), (2, 4, 20, 21), (0, 4, 3)])
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_beside_pytorch(name: str, shape: tuple[int, ...], special: float) -> None:
+    if not shape[0] and name in ("batch", "instances"):
+        pytest.skip("an error there")
+    x, ct = RANDOM.standard_normal((2, *shape)) + 2
+    x.flat[:1] = special
+    per = RANDOM.uniform(0.5, 2, (2, shape[1]))
+    found = []
+    for t in (retrograd, torch):
+        given, weight, bias = (t.tensor(a).requires_grad_() for a in (x, *per))
+        turned = t.tensor(np.ascontiguousarray(np.swapaxes(x, 0, 1))).transpose(0, 1)
+        for _ in range(3):
+            y = NORMS[name](t.nn.functional, given, weight, bias)
+            again = NORMS[name](t.nn.functional, turned, weight, bias)
+            slopes = t.autograd.grad(y, [given, weight, bias], t.tensor(ct), allow_unused=True)
+        found.append([y.detach().numpy(), again.detach().numpy()])
+        found[-1] += [s.numpy() for s in slopes if s is not None]
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.0, None])
+def test_running_statistics_beside_pytorch(momentum: float | None) -> None:
+    x, found = RANDOM.standard_normal((5, 40, 3)), []
+    for t in (retrograd, torch):
+        norm = t.nn.BatchNorm1d(40, momentum=momentum, dtype=t.float64)
+        for _ in range(4):
+            norm(t.tensor(x))
+        found.append([norm.running_mean.numpy(), norm.running_var.numpy()])
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)

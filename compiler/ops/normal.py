@@ -21,18 +21,17 @@ from retrograd.compiler.ops.reduce import spread, sum_to
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast, reshape
 from retrograd.compiler.ops.statistics import count, mean, var
-from retrograd.compiler.record import record
+from retrograd.compiler.record import field_names, record
 
 Shape = tuple[int, ...]
 
 
-@record
-class _Normalisation(Composite):
-    eps: float
+# ---- groups ------------------------------------------------------------------------------------------------
 
-    @property
-    def title(self) -> str:
-        return f"Native{super().title}"
+
+@record
+class _Grouped(Composite):
+    eps: float
 
     @abstractmethod
     def layout(self, shape: Shape) -> tuple[Shape, Shape]:
@@ -41,16 +40,6 @@ class _Normalisation(Composite):
     @abstractmethod
     def owners(self, shape: Shape) -> tuple[Shape, Shape]:
         """The shape of the weight and the bias, and the shape in which they broadcast with `x`."""
-
-    def infer(self, *types: Type) -> Type:
-        x, *affine = types
-        what = f"{self.name} of {', '.join(map(str, types))}"
-        self.check(what, x)
-        own, _ = self.owners(x.shape)
-        for operand in affine:
-            if operand.shape != own:
-                raise ShapeError(what, f"weight and bias must have the shape {list(own)}")
-        return super().infer(*types)
 
     def check(self, what: str, x: Type) -> None:
         """ShapeError if `x` has no such groups."""
@@ -62,6 +51,73 @@ class _Normalisation(Composite):
         far = grouped - spread(mean(grouped, axes), axes, shape)
         scale = spread(rows.rsqrt(mean(far * far, axes) + self.eps), axes, shape)
         return reshape(far * scale, x.shape), scale
+
+
+@record
+class ByLayer(_Grouped):
+    """Groups: the last `dims` axes. Weight and bias: one number for each element of a group."""
+
+    dims: int
+
+    def layout(self, shape: Shape) -> tuple[Shape, Shape]:
+        return shape, tuple(range(len(shape) - self.dims, len(shape)))
+
+    def owners(self, shape: Shape) -> tuple[Shape, Shape]:
+        own = shape[len(shape) - self.dims :]
+        return own, own
+
+
+@record
+class ByGroup(_Grouped):
+    """Groups: the channels (axis 1) in `groups` equal parts, and all axes after. Weight, bias: by channel."""
+
+    groups: int
+
+    def check(self, what: str, x: Type) -> None:
+        if x.ndim < 2 or x.shape[1] % self.groups:
+            raise ShapeError(
+                what, f"Expected number of channels in input to be divisible by num_groups ({self.groups})"
+            )
+
+    def layout(self, shape: Shape) -> tuple[Shape, Shape]:
+        return (shape[0], self.groups, prod(shape[1:]) // self.groups), (2,)
+
+    def owners(self, shape: Shape) -> tuple[Shape, Shape]:
+        return (shape[1],), (shape[1], *[1] * (len(shape) - 2))
+
+
+@record
+class ByChannel(_Grouped):
+    """Groups: each channel (axis 1) over the batch and all axes after; the form used in training."""
+
+    def check(self, what: str, x: Type) -> None:
+        if x.ndim < 2:
+            raise ShapeError(what, "it needs an axis of the batch and an axis of channels")
+
+    def layout(self, shape: Shape) -> tuple[Shape, Shape]:
+        return shape, tuple(k for k in range(len(shape)) if k != 1)
+
+    def owners(self, shape: Shape) -> tuple[Shape, Shape]:
+        return (shape[1],), (shape[1], *[1] * (len(shape) - 2))
+
+
+# ---- normalisations ----------------------------------------------------------------------------------------
+
+
+class _Normalisation(_Grouped):
+    @property
+    def title(self) -> str:
+        return f"Native{super().title}"
+
+    def infer(self, *types: Type) -> Type:
+        x, *affine = types
+        what = f"{self.name} of {', '.join(map(str, types))}"
+        self.check(what, x)
+        own, _ = self.owners(x.shape)
+        for operand in affine:
+            if operand.shape != own:
+                raise ShapeError(what, f"weight and bias must have the shape {list(own)}")
+        return super().infer(*types)
 
     def formula(self, *values: Value) -> Value:
         x, *affine = values
@@ -94,76 +150,102 @@ class _Normalisation(Composite):
     ) -> Sequence[Value | None]:
         x, *affine = inputs
         own, seen = self.owners(x.shape)
-        normal, scale = self.standardised(x)
-        found: list[Value | None] = [None]
-        if needed[0]:
-            inner = cotangent * reshape(affine[0], seen) if affine else cotangent
-            found = [self.through(inner, normal, scale)]
-        for each, need in zip((cotangent * normal, cotangent), needed[1:], strict=False):
-            found.append(reshape(sum_to(each, seen), own) if need else None)
+        fields = [getattr(self, name) for name in field_names(type(self)) or ()]
+        of_elements, of_weight = (each(*fields) for each in DERIVATIVES[type(self)])
+        found = [apply(of_elements, cotangent, x, *affine[:1]) if needed[0] else None]
+        if affine:
+            found.append(apply(of_weight, cotangent, x) if needed[1] else None)
+        if len(affine) > 1:
+            found.append(reshape(sum_to(cotangent, seen), own) if needed[2] else None)
         return found
 
-    def through(self, cotangent: Value, normal: Value, scale: Value) -> Value:
-        """The cotangent of `x`: less its mean and its part along the normalised `x`, in each group."""
-        shape, axes = self.layout(normal.shape)
-        inner, y = reshape(cotangent, shape), reshape(normal, shape)
-        along = spread(mean(inner * y, axes), axes, shape) * y
-        return reshape((inner - spread(mean(inner, axes), axes, shape) - along) * scale, normal.shape)
-
 
 @register
 @record
-class LayerNorm(_Normalisation):
-    """Groups: the last `dims` axes. Weight and bias: one number for each element of a group."""
-
+class LayerNorm(_Normalisation, ByLayer):
     name = "layer_norm"
-    dims: int
-
-    def layout(self, shape: Shape) -> tuple[Shape, Shape]:
-        return shape, tuple(range(len(shape) - self.dims, len(shape)))
-
-    def owners(self, shape: Shape) -> tuple[Shape, Shape]:
-        own = shape[len(shape) - self.dims :]
-        return own, own
 
 
 @register
 @record
-class GroupNorm(_Normalisation):
-    """Groups: the channels (axis 1) in `groups` equal parts, and all axes after. Weight, bias: by channel."""
-
+class GroupNorm(_Normalisation, ByGroup):
     name = "group_norm"
-    groups: int
-
-    def check(self, what: str, x: Type) -> None:
-        if x.ndim < 2 or x.shape[1] % self.groups:
-            raise ShapeError(
-                what, f"Expected number of channels in input to be divisible by num_groups ({self.groups})"
-            )
-
-    def layout(self, shape: Shape) -> tuple[Shape, Shape]:
-        return (shape[0], self.groups, prod(shape[1:]) // self.groups), (2,)
-
-    def owners(self, shape: Shape) -> tuple[Shape, Shape]:
-        return (shape[1],), (shape[1], *[1] * (len(shape) - 2))
 
 
 @register
 @record
-class BatchNorm(_Normalisation):
-    """Groups: each channel (axis 1) over the batch and all axes after; the form used in training."""
-
+class BatchNorm(_Normalisation, ByChannel):
     name = "batch_norm"
 
-    def check(self, what: str, x: Type) -> None:
-        if x.ndim < 2:
-            raise ShapeError(what, "it needs an axis of the batch and an axis of channels")
 
-    def layout(self, shape: Shape) -> tuple[Shape, Shape]:
-        return shape, tuple(k for k in range(len(shape)) if k != 1)
+# ---- their derivatives -------------------------------------------------------------------------------------
 
-    def owners(self, shape: Shape) -> tuple[Shape, Shape]:
-        return (shape[1],), (shape[1], *[1] * (len(shape) - 2))
+
+class _OfElements(_Grouped):
+    """The cotangent of `x`: less its mean and its part along the normalised `x`, in each group. Operands:
+    the cotangent of the result, `x`, and the weight if there is one."""
+
+    def formula(self, *values: Value) -> Value:
+        cotangent, x, *weight = values
+        shape, axes = self.layout(x.shape)
+        normal, scale = self.standardised(x)
+        weighed = cotangent * reshape(weight[0], self.owners(x.shape)[1]) if weight else cotangent
+        inner, y = reshape(weighed, shape), reshape(normal, shape)
+        along = spread(mean(inner * y, axes), axes, shape) * y
+        return reshape((inner - spread(mean(inner, axes), axes, shape) - along) * scale, x.shape)
+
+
+class _OfWeight(_Grouped):
+    """The cotangent of the weight. Operands: the cotangent of the result, and `x`."""
+
+    def formula(self, *values: Value) -> Value:
+        cotangent, x = values
+        own, seen = self.owners(x.shape)
+        return reshape(sum_to(cotangent * self.standardised(x)[0], seen), own)
+
+
+@register
+@record
+class LayerNormElements(_OfElements, ByLayer):
+    name = "layer_norm_elements"
+
+
+@register
+@record
+class LayerNormWeight(_OfWeight, ByLayer):
+    name = "layer_norm_weight"
+
+
+@register
+@record
+class GroupNormElements(_OfElements, ByGroup):
+    name = "group_norm_elements"
+
+
+@register
+@record
+class GroupNormWeight(_OfWeight, ByGroup):
+    name = "group_norm_weight"
+
+
+@register
+@record
+class BatchNormElements(_OfElements, ByChannel):
+    name = "batch_norm_elements"
+
+
+@register
+@record
+class BatchNormWeight(_OfWeight, ByChannel):
+    name = "batch_norm_weight"
+
+
+DERIVATIVES: dict[type[_Grouped], tuple[type[_Grouped], type[_Grouped]]] = {
+    LayerNorm: (LayerNormElements, LayerNormWeight),
+    GroupNorm: (GroupNormElements, GroupNormWeight),
+    BatchNorm: (BatchNormElements, BatchNormWeight),
+}
+"""Of the elements and of the weight."""
 
 
 @register

@@ -31,7 +31,7 @@ from retrograd.runtime.native.host import host
 from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.program import NativeProgram
 from retrograd.runtime.native.small.kernels import is_own
-from retrograd.runtime.native.small.steps import OWN
+from retrograd.runtime.native.small.steps import OWN, YIELDING
 
 Compute = Callable[..., Any]
 
@@ -80,7 +80,7 @@ def choosing(row: Elementwise, compute: Compute) -> Compute:
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     """The op's value for operands of these types."""
     match op:
-        case _ if type(op) in OWN:
+        case _ if _is_by_kernel(op):
             return None
         case Composite():
             graph = expansion(op, types)
@@ -161,7 +161,7 @@ def _pays(inputs: Iterable[Node], outputs: Sequence[Node]) -> bool:
     if any(node.dtype.is_half for node in (*inputs, *outputs)):
         return False
     nodes = list(_primitive(order(outputs)))
-    if any(isinstance(n.op, Argsort) or type(n.op) in OWN for n in nodes):
+    if any(isinstance(n.op, Argsort) or _is_by_kernel(n.op) for n in nodes):
         return False
     windowed = any(isinstance(n.op, Window | Unwindow) for n in nodes)
     products = [[i.type for i in n.inputs] for n in nodes if isinstance(n.op, Dot)]
@@ -169,10 +169,15 @@ def _pays(inputs: Iterable[Node], outputs: Sequence[Node]) -> bool:
     return (windowed or all(map(_is_split, products))) and sum(map(_steps, nodes)) >= worth
 
 
+def _is_by_kernel(op: Op) -> bool:
+    """Whether it has a kernel of its own, whatever there is to do."""
+    return type(op) in OWN and type(op) not in YIELDING
+
+
 def _primitive(nodes: Iterable[Node]) -> Iterator[Node]:
     """The nodes, those of formulas in place of composites, unless these have kernels of their own."""
     for node in nodes:
-        if isinstance(node.op, Composite) and type(node.op) not in OWN:
+        if isinstance(node.op, Composite) and not _is_by_kernel(node.op):
             yield from _primitive(expansion(node.op, tuple(i.type for i in node.inputs)).nodes)
         else:
             yield node

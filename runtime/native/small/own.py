@@ -2,8 +2,8 @@
 more memory.
 
 In flow the steps of a graph while they are written (`steps.py`), the op, and where its result and operands
-lie; out flow its steps. The kernels are in `aligning.py`, `margins.py`, `bags.py` and `moving.py`. A further
-op is an entry of `WRITERS`.
+lie; out flow its steps. The kernels are in files of what they do (`aligning.py`, `bags.py`, …). A further op
+is an entry of `WRITERS`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,14 @@ from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeight
 from retrograd.compiler.ops.gate import Glu, GluAdjoint
 from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
+from retrograd.compiler.ops.normal import (
+    DERIVATIVES,
+    BatchNorm,
+    ByGroup,
+    ByLayer,
+    GroupNorm,
+    RunningStatistic,
+)
 from retrograd.compiler.ops.pairs import PairDistances, PairsAdjoint
 from retrograd.compiler.ops.unpool import MaxUnpool
 from retrograd.runtime.native.small import (
@@ -35,10 +44,11 @@ from retrograd.runtime.native.small import (
     gates,
     kernels,
     margins,
+    normalising,
     pairing,
     sampler,
 )
-from retrograd.runtime.native.small.steps import OWN, Steps, indexed
+from retrograd.runtime.native.small.steps import OWN, YIELDING, Steps, indexed
 
 _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
     "bordered": (bordering.surround, ()),
@@ -47,6 +57,11 @@ _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
     "corners": (sampler.weigh, ()),
     "corners adjoint": (sampler.return_to, ()),
     "corner weights": (sampler.weights, ()),
+    "follow mean": (normalising.follow_mean, ()),
+    "follow var": (normalising.follow_variance, ()),
+    "norm": (normalising.standardise, ()),
+    "norm elements": (normalising.through, ()),
+    "norm weight": (normalising.weigh, ()),
     "ctc": (aligning.forward, ("exp", "log")),
     "ctc adjoint": (aligning.backward, ("exp", "log")),
     "bag sum": (bags.sum_up, ()),
@@ -221,6 +236,60 @@ def _halves(x: Array, axis: int) -> list[int]:
     return [prod(x.shape[:axis]), prod(x.shape[axis:]) // 2]
 
 
+# ---- normalisations ------------------------------------------------------------------------------------
+
+
+def _norm(name: str, affine: int) -> Callable[..., None]:
+    """The kernel of this name, for a result by elements, after so many operands a weight and a bias."""
+
+    def write(steps: Steps, op: Any, out: Array, *operands: Array) -> None:
+        given, per = operands[:affine], operands[affine:]
+        eps = steps.constant(np.array([op.eps], out.dtype))
+        arrays = [out, *map(steps.in_order, given), eps, *map(steps.in_order, per)]
+        apart = bool(per) or name == "norm weight"
+        _of_one_dtype(name, steps, arrays, [*_groups(op, given[-1], apart), len(per), out.size])
+
+    return write
+
+
+def _follow(steps: Steps, op: RunningStatistic, out: Array, running: Array, x: Array, *rest: Array) -> None:
+    momentum = rest[0] if rest else steps.constant(np.array([op.momentum], out.dtype))
+    arrays = [out, *map(steps.in_order, (running, x)), momentum]
+    _of_one_dtype(f"follow {op.statistic}", steps, arrays, [*_groups(op, x, True), 0, out.size])
+
+
+def _groups(op: Op, x: Array, apart: bool) -> list[int]:
+    """How groups and channels lie, in the order of `normalising.Sizes`; channels may be one where nothing
+    is said `apart` for each."""
+    samples, channels, inner = x.shape[0], x.shape[1] if x.ndim > 1 else 1, prod(x.shape[2:])
+    match op:
+        case ByLayer():
+            samples, channels, inner = prod(x.shape[: x.ndim - op.dims]), prod(x.shape[x.ndim - op.dims :]), 1
+            parts = 1
+        case ByGroup():
+            parts = op.groups
+        case _ if inner == 1:
+            lanes = 64 // x.itemsize
+            groups = -(-channels // lanes)
+            return [groups, samples, lanes, channels, lanes, channels, groups, lanes, 0, 1, 1, samples]
+        case _:
+            whole = channels * inner
+            return [channels, samples, inner, whole, inner, whole, channels, 1, 0, 0, 0, samples * inner]
+    part = channels // parts
+    size = part * inner
+    runs, length = (part, inner) if apart and inner > 1 else (1, size)
+    along = int(inner == 1)
+    return [
+        samples * parts, runs, length, x.size, size, length, parts, part, 1, along, 0, size,
+    ]  # fmt: skip
+
+
+def _of_one_dtype(name: str, steps: Steps, arrays: list[Array], sizes: list[int]) -> None:
+    if any(x.dtype != arrays[0].dtype for x in arrays):
+        raise kernels.NoKernel
+    _of(name, steps, arrays, sizes)
+
+
 # ---- pairs, and places -----------------------------------------------------------------------------------
 
 
@@ -255,6 +324,10 @@ def _margins(name: str, steps: Steps, arrays: list[Array], target: Array, x: Arr
 
 
 WRITERS: dict[type[Op], Callable[..., None]] = {
+    **{op: _norm("norm", 1) for op in (GroupNorm, BatchNorm)},
+    **{elements: _norm("norm elements", 2) for elements, _ in DERIVATIVES.values()},
+    **{weight: _norm("norm weight", 2) for _, weight in DERIVATIVES.values()},
+    RunningStatistic: _follow,
     BagPlaces: _bag_places,
     BagSum: _bag_sum,
     BagSumAdjoint: _bag_sum_adjoint,
@@ -281,3 +354,4 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
 }
 """What writes the step of an op."""
 OWN.update(WRITERS)
+YIELDING.update((GroupNorm, BatchNorm, RunningStatistic), *DERIVATIVES.values())

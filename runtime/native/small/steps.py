@@ -95,6 +95,10 @@ OWN: dict[type[Op], Callable[..., None]] = {}
 """The same where kernels are for arrays of any size, and inspect elements: those of `own.py`."""
 
 
+YIELDING: set[type[Op]] = set()
+"""Those of them that machine code of much is sooner than, for theirs runs on one thread."""
+
+
 class Steps:
     """The steps of a graph, while they are written: of a small one, or of one of any size that is an op with
     a kernel of its own."""
