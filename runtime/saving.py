@@ -23,7 +23,7 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime import safetensors
 from retrograd.runtime.device import as_device, device
 from retrograd.runtime.eager.moving import moved
-from retrograd.runtime.functions.creation import from_numpy
+from retrograd.runtime.functions.from_data import from_numpy
 from retrograd.runtime.tensor import Tensor
 
 KEY = "retrograd"

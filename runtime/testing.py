@@ -18,7 +18,7 @@ from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.compiler.ir.quiet import QUIET
 from retrograd.compiler.record import record
 from retrograd.runtime.functions.arbitrary import make_tensor
-from retrograd.runtime.functions.creation import as_tensor, tensor
+from retrograd.runtime.functions.from_data import as_tensor, tensor
 from retrograd.runtime.tensor import Tensor
 
 __all__ = ["assert_allclose", "assert_close", "make_tensor"]

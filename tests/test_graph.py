@@ -28,10 +28,9 @@ from retrograd.compiler.ir.graph import (
     Value,
     apply,
     interpret,
-    literal,
-    parameters,
 )
 from retrograd.compiler.ir.parsing import ParseError, parse
+from retrograd.compiler.ir.printing import literal, parameters
 from retrograd.compiler.ir.verify import verify_graph
 from retrograd.compiler.ops.iota import Iota
 from retrograd.compiler.ops.pool import Frame

@@ -18,7 +18,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.distributions import constraints
 from retrograd.runtime.distributions.constraints import Constraint, Constraints
-from retrograd.runtime.functions import creation, shaping
+from retrograd.runtime.functions import from_data, shaping
 from retrograd.runtime.modes import STATE, enable_grad, no_grad
 from retrograd.runtime.tensor import Size, Tensor
 
@@ -218,7 +218,7 @@ def broadcast(*values: Number) -> list[Tensor]:
     """Numbers and Tensors as Tensors of one shape; numbers take the dtype of the first Tensor."""
     tensors = [x for x in values if isinstance(x, Tensor)]
     kind = tensors[0].dtype if tensors else dtypes.default_dtype()
-    made = [x if isinstance(x, Tensor) else creation.tensor(x, dtype=kind) for x in values]
+    made = [x if isinstance(x, Tensor) else from_data.tensor(x, dtype=kind) for x in values]
     return list(shaping.broadcast_tensors(*made))
 
 

@@ -12,7 +12,7 @@ from retrograd.runtime.distributions.constraints import Constraints
 from retrograd.runtime.distributions.distribution import Distribution, Number, Shape, broadcast, lazy, limits
 from retrograd.runtime.distributions.families import ExponentialFamily
 from retrograd.runtime.distributions.gammas import Beta, Chi2
-from retrograd.runtime.functions import LINALG, creation, pointwise
+from retrograd.runtime.functions import LINALG, creation, from_data, pointwise
 from retrograd.runtime.functions.public import FUNCTIONS
 from retrograd.runtime.tensor import Tensor
 
@@ -52,7 +52,7 @@ class Wishart(ExponentialFamily):
             why = "scale_tril must be at least two-dimensional, with optional leading batch dimensions"
             raise ArgumentError(mirrored(why))
         size, stack = matrix.shape[-1], tuple(matrix.shape[:-2])
-        count = df if isinstance(df, Tensor) else creation.tensor(df, dtype=matrix.dtype)
+        count = df if isinstance(df, Tensor) else from_data.tensor(df, dtype=matrix.dtype)
         batch = broadcast_shapes("Wishart", stack, tuple(count.shape)) if isinstance(df, Tensor) else stack
         self.df = count.expand(batch) if isinstance(df, Tensor) else count
         if bool((self.df <= size - 1).any()):

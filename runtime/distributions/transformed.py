@@ -33,7 +33,7 @@ from retrograd.runtime.distributions.scalar_maps import (
 )
 from retrograd.runtime.distributions.transforming import Transform, summed
 from retrograd.runtime.distributions.vector_maps import StickBreakingTransform
-from retrograd.runtime.functions import creation, pointwise
+from retrograd.runtime.functions import creation, from_data, pointwise
 from retrograd.runtime.tensor import Size, Tensor
 
 where = pointwise.FUNCTIONS["where"]
@@ -274,7 +274,7 @@ class InverseGamma(TransformedDistribution):
 
     def __init__(self, concentration: Number, rate: Number, validate_args: bool | None = None) -> None:
         base = Gamma(concentration, rate, validate_args)
-        minus = creation.tensor(-1.0, dtype=base.rate.dtype, device=base.rate.device)
+        minus = from_data.tensor(-1.0, dtype=base.rate.dtype, device=base.rate.device)
         super().__init__(base, PowerTransform(minus), validate_args)
 
     @property

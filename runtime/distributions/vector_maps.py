@@ -14,7 +14,7 @@ from retrograd.runtime.distributions import constraints
 from retrograd.runtime.distributions.distribution import Shape, limits
 from retrograd.runtime.distributions.scalar_maps import Plain, inside, softplus
 from retrograd.runtime.distributions.transforming import Transform, need_axes
-from retrograd.runtime.functions import FUNCTIONAL, LINALG, creation
+from retrograd.runtime.functions import FUNCTIONAL, LINALG, creation, from_data
 from retrograd.runtime.tensor import Size, Tensor
 
 log_sigmoid, pad = FUNCTIONAL["logsigmoid"], FUNCTIONAL["pad"]
@@ -206,7 +206,7 @@ def _as_triangle(x: Tensor, size: int) -> Tensor:
     """The elements in order, as those of a matrix below its diagonal, which is zero elsewhere."""
     pairs = [(row, column) for row in range(size) for column in range(size)]
     places = [row * (row - 1) // 2 + column if column < row else 0 for row, column in pairs]
-    index = creation.tensor(places, dtype=dtypes.int64, device=x.device)
+    index = from_data.tensor(places, dtype=dtypes.int64, device=x.device)
     return x.index_select(-1, index).unflatten(-1, (size, size)).tril(-1)
 
 
@@ -214,5 +214,5 @@ def _as_vector(x: Tensor, diagonal: int) -> Tensor:
     """The elements of a matrix up to a diagonal, row by row."""
     size = x.shape[-1]
     places = [row * size + column for row in range(size) for column in range(row + 1 + diagonal)]
-    index = creation.tensor(places, dtype=dtypes.int64, device=x.device)
+    index = from_data.tensor(places, dtype=dtypes.int64, device=x.device)
     return x.flatten(-2).index_select(-1, index)

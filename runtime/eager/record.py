@@ -32,7 +32,7 @@ from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, reco
 from retrograd.runtime.eager.views import InferenceView, View
 from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.small import program as small
-from retrograd.runtime.native.small.steps import LAYING
+from retrograd.runtime.native.small.lying import LAYING
 from retrograd.runtime.strided import DeviceArray, following, moved_strides, pointwise_strides
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
 from retrograd.runtime.tracing import Trace

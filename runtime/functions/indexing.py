@@ -1,15 +1,12 @@
 """`x[…]` and `x[…] = …`: reading and writing by an index that `indices` has read.
 
-Reading is the view and one `take`; the picks broadcast together, masks become integer tensors. Writing is
-`assign` to the view, of the view with the picked rows replaced (`put`), so that history, bases and traces are
-looked after by `inplace`. Where the picks stand side by side their axes take their place, else they come
-first.
+Reading is the view and one `take` of what `picks` makes of tensors. Writing is `assign` to the view, of the
+view with the picked rows replaced (`put`), so that history, bases and traces are looked after by `inplace`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,8 +14,6 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import (
     ArgumentError,
-    DeviceError,
-    DimensionError,
     DtypeError,
     ShapeError,
     mirrored,
@@ -26,20 +21,17 @@ from retrograd.compiler.errors import (
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
-from retrograd.compiler.ops.demands import places as within
-from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import tracing
-from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.inplace import assign, changed, check_writable, opened
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.calls import late
-from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.record import recorded
 from retrograd.runtime.eager.selection import Selection, select, written
 from retrograd.runtime.functions.gathering import like
 from retrograd.runtime.functions.indices import read_index, tensor_of
 from retrograd.runtime.functions.operand_conditions import PUT
+from retrograd.runtime.functions.picks import integers, joined, picked, picked_shape, side_by_side
 from retrograd.runtime.functions.public import FUNCTIONS, public
 from retrograd.runtime.functions.selecting import counts_unknown, masked_scatter
 from retrograd.runtime.functions.writing import written_by_numpy
@@ -47,87 +39,7 @@ from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name, legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
-# ---- picks -------------------------------------------------------------------------------------------------
-
-
-def _integers(input: Tensor, picks: Sequence[tuple[int, Tensor]]) -> list[tuple[int, Tensor]]:
-    """The picks as integer tensors where the input is, one for each axis: a mask is the places where it is
-    true."""
-    found: list[tuple[int, Tensor]] = []
-    for axis, item in picks:
-        if item.dtype is not dtypes.bool_:
-            _check_place(input, item)
-            found.append((axis, moved(item, input.device)))
-            continue
-        mask = item.read("indexing by a mask")
-        found += [
-            (axis + k, new(place.astype(np.int64), input))
-            for k, place in enumerate(np.atleast_1d(mask).nonzero())
-        ]
-    return found
-
-
-def _check_place(input: Tensor, index: Tensor) -> None:
-    """An index is on the CPU, or where the tensor is."""
-    if STATE.trace is None and index.device not in (CPU, input.device):
-        raise DeviceError(
-            mirrored(
-                "indices should be either on cpu or on the same device as the indexed tensor "
-                f"({input.device})"
-            ),
-            f"an index on {index.device}",
-            "move it with .to(device)",
-        )
-
-
-def _joined(x: Tensor, picks: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, Tensor, list[int]]:
-    """The view with the picked axes made one, the first; the linear index into it.
-
-    And the order of axes for that.
-    """
-    axes = [axis for axis, _ in picks]
-    try:
-        broadcast_shapes("an index", *(item.shape for _, item in picks))
-    except ShapeError:
-        shapes = ", ".join(str(list(item.shape)) for _, item in picks)
-        raise DimensionError(
-            "an index of several tensors",
-            mirrored(
-                f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
-            ),
-        ) from None
-    order = [*axes, *(k for k in range(x.ndim) if k not in axes)]
-    front = moves.permute(x, order)
-    flat = moves.reshape(front, (prod(front.shape[: len(axes)]), *front.shape[len(axes) :]))
-    wide = [
-        within(moves.cast(item, dtypes.int64), "brackets", k, x.shape[axis])
-        for k, (axis, item) in enumerate(picks)
-    ]
-    return flat, places.linear_index(wide, front.shape[: len(axes)]), order
-
-
-def _side_by_side(axes: Sequence[int]) -> bool:
-    return list(axes) == list(range(axes[0], axes[0] + len(axes)))
-
-
-def _picked(x: Tensor, picks: list[tuple[int, Tensor]]) -> Tensor:
-    """What the picks read."""
-    for axis, item in sorted((p for p in picks if not p[1].ndim), key=lambda p: -p[0]):
-        x = places.take(x, item, axis)  # a traced integer: it takes its axis away, as an int does
-        picks = [(a - (a > axis), i) for a, i in picks if i is not item or a != axis]
-    if not picks:
-        return x
-    if len(picks) == 1:
-        ((axis, item),) = picks
-        return places.take(x, item, axis)
-    flat, index, _ = _joined(x, picks)
-    found: Tensor = places.take(flat, index, 0)
-    first = picks[0][0]
-    if not first or not _side_by_side([axis for axis, _ in picks]):
-        return found
-    many = index.ndim
-    order = [*range(many, many + first), *range(many), *range(many + first, found.ndim)]
-    return moves.permute(found, order).contiguous()
+# ---- reading -----------------------------------------------------------------------------------------------
 
 
 def _read_directly(x: Tensor, index: object) -> Tensor | None:
@@ -244,7 +156,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         case [(axis, mask)] if counts_unknown(mask):
             return select(view, axis, mask)
         case picks:
-            return _picked(view, _integers(input, picks))
+            return picked(view, integers(input, picks))
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
@@ -282,7 +194,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         ):
             pass
         case picks:
-            _put(view, _integers(input, picks), elements, accumulate=False)
+            _put(view, integers(input, picks), elements, accumulate=False)
 
 
 def _check_dtypes(input: Tensor, picks: Sequence[tuple[int, Tensor]], value: Any) -> None:
@@ -375,8 +287,8 @@ def _put(view: Tensor, picks: list[tuple[int, Tensor]], value: Tensor, accumulat
     if accumulate or not _silent(view, value) or not all(item.ndim for _, item in picks):
         assign(view, _replaced(view, picks, value, accumulate), _TITLE, value)
         return
-    _, index, _ = _joined(view, picks)
-    fitted = _fitted(value, _picked_shape(view, picks, index))
+    _, index, _ = joined(view, picks)
+    fitted = _fitted(value, picked_shape(view, picks, index))
     check_writable(view, filled=True)
     chosen = dict(picks)
     at = tuple(chosen[k]._value if k in chosen else slice(None) for k in range(view.ndim))
@@ -387,12 +299,12 @@ def _put(view: Tensor, picks: list[tuple[int, Tensor]], value: Tensor, accumulat
 def _replaced(view: Tensor, picks: list[tuple[int, Tensor]], value: Tensor, accumulate: bool) -> Tensor:
     """The view with the value, or the sums with it, where the picks say."""
     axes = [axis for axis, _ in picks]
-    flat, index, order = _joined(view, picks)
+    flat, index, order = joined(view, picks)
     if axes == [0]:
         index = moves.cast(picks[0][1], dtypes.int64)  # which the op looks at itself
-    whole = _picked_shape(view, picks, index)
+    whole = picked_shape(view, picks, index)
     value = _fitted(value, whole)
-    first, many = axes[0] if _side_by_side(axes) else 0, index.ndim
+    first, many = axes[0] if side_by_side(axes) else 0, index.ndim
     if first and value.ndim:
         value = moves.expand(value, whole)
         value = moves.permute(
@@ -406,14 +318,6 @@ def _replaced(view: Tensor, picks: list[tuple[int, Tensor]], value: Tensor, accu
     front = moves.reshape(written, [view.shape[k] for k in order])
     turned: Tensor = moves.permute(front, [order.index(k) for k in range(view.ndim)])
     return turned
-
-
-def _picked_shape(view: Tensor, picks: list[tuple[int, Tensor]], index: Tensor) -> tuple[int, ...]:
-    """The shape of what the picks, which join to this index, show of the view."""
-    axes = [axis for axis, _ in picks]
-    first = axes[0] if _side_by_side(axes) else 0
-    rest = [size for k, size in enumerate(view.shape) if k not in axes]
-    return (*rest[:first], *index.shape, *rest[first:])
 
 
 def _spread(indices: Sequence[Tensor | None]) -> tuple[Any, ...]:
@@ -437,7 +341,7 @@ def index_put_(
     _check_dtypes(input, reading.picks, values)
     view = input if reading.takes_all(input) else reading.view(input)
     if reading.picks:
-        _put(view, _integers(input, reading.picks), elements, accumulate=True)
+        _put(view, integers(input, reading.picks), elements, accumulate=True)
     else:
         assign(view, view + _fitted(elements, view.shape), _TITLE, elements)
     return input
@@ -453,7 +357,7 @@ def index_put(
     if not plain or any(counts_unknown(item) for _, item in reading.picks):
         return index_put_(input.clone(), indices, values, accumulate)
     _check_dtypes(input, reading.picks, values)
-    return _replaced(input, _integers(input, reading.picks), like(values, input), accumulate)
+    return _replaced(input, integers(input, reading.picks), like(values, input), accumulate)
 
 
 FUNCTIONS["index_put_"] = late(index_put_, lambda: calls.change(index_put_, index_put, assign))

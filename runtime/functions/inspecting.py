@@ -18,7 +18,8 @@ from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.moving import get_device, is_pinned
 from retrograd.runtime.eager.promotion import common_dtype
-from retrograd.runtime.functions.creation import array_of, filled
+from retrograd.runtime.functions.creation import filled
+from retrograd.runtime.functions.from_data import array_of
 from retrograd.runtime.functions.public import public
 from retrograd.runtime.functions.telling import wrong
 from retrograd.runtime.modes import INFERENCE

@@ -17,7 +17,8 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot as contract
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.eager.kernels import stored
-from retrograd.runtime.functions.creation import as_tensor, eye
+from retrograd.runtime.functions.creation import eye
+from retrograd.runtime.functions.from_data import as_tensor
 from retrograd.runtime.functions.public import axis_of, integer, public
 from retrograd.runtime.functions.reduction import reduced
 from retrograd.runtime.functions.shaping import expand

@@ -208,11 +208,8 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
                 raise told(_unknown(name, kwargs, options), name, asked, said)
             if spread in kwargs:
                 args = (*args, kwargs.pop(spread))
-        given = len(args)
-        for position, parameter in tensors:
-            value = args[position] if position < given else kwargs.get(parameter, _MISSING)
-            if not isinstance(value, Tensor) and value is not _MISSING:
-                raise told(not_a_tensor(name, parameter, position, value), name, asked, said)
+        if other := _other_than_tensor(name, tensors, args, kwargs):
+            raise told(other, name, asked, said)
         admit(asked, said)
         if args and isinstance(args[0], Tensor) and args[0]._value.dtype not in _COMPUTED:
             check_kernel(kernels, args, kwargs)
@@ -250,6 +247,17 @@ def checked(name: str, f: F, also: Sequence[str]) -> F:
     unseen, own = not tensors and "input" not in parameters, (options or {*parameters}) - {spread}
     entry = call if condition is not None else quick if alone else bare if unseen else call
     return wraps(f)(entry)  # type: ignore[return-value]  # called as f is, and by aliases
+
+
+def _other_than_tensor(
+    name: str, tensors: Sequence[tuple[int, str]], args: Sequence[object], kwargs: Mapping[str, object]
+) -> ArgumentError | None:
+    """What is wrong where another thing is given for one of the parameters that are Tensors."""
+    for position, parameter in tensors:
+        value = args[position] if position < len(args) else kwargs.get(parameter, _MISSING)
+        if not isinstance(value, Tensor) and value is not _MISSING:
+            return not_a_tensor(name, parameter, position, value)
+    return None
 
 
 def _unknown(name: str, kwargs: Mapping[str, Any], options: Container[str]) -> ArgumentError:

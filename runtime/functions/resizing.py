@@ -31,7 +31,8 @@ from retrograd.runtime.eager.inplace import changed, changed_leaf, check_sealed,
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.axes import grown
 from retrograd.runtime.eager.storage import TypedStorage, buffer_of
-from retrograd.runtime.functions.creation import array_of, beside, finished
+from retrograd.runtime.functions.creation import beside, finished
+from retrograd.runtime.functions.from_data import array_of
 from retrograd.runtime.functions.public import public, sizes_of
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import C_NAMES, legacy_name

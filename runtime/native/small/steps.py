@@ -8,16 +8,15 @@ An op of a new kind is a case of `Steps._applied`, or an entry of `FURTHER`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from math import prod
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 
-from retrograd.compiler.ir.graph import Array, Constant, Graph, Input, Node, Op, Type, order
+from retrograd.compiler.ir.graph import Array, Constant, Graph, Node, Op, Type, order
 from retrograd.compiler.native.language import places
 from retrograd.compiler.ops.composite import Composite, admission, expansion
 from retrograd.compiler.ops.contract import Dot
@@ -27,7 +26,7 @@ from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlo
 from retrograd.compiler.ops.iota import Iota, IotaLike
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.scan import Scan
-from retrograd.compiler.ops.shape import Cast, Concat, Flip, Movement
+from retrograd.compiler.ops.shape import Cast, Concat, Movement
 from retrograd.compiler.ops.sort import Argsort
 from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.builtins import builtin
@@ -35,14 +34,13 @@ from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.elements import retrograd_elements
 from retrograd.runtime.native.small.entry import ANYHOW, HEAD_WORDS, IN_ORDER, UNREAD, Head, retrograd_small
+from retrograd.runtime.native.small.lying import LAYING, followed, like
 from retrograd.runtime.native.small.moving import MOST_AXES
 from retrograd.runtime.native.small.tallying import retrograd_tally
 from retrograd.runtime.strided import following
 
 Compute = Callable[..., Any]
 
-LAYING: WeakSet[Compute] = WeakSet()
-"""Functions whose result lies as its operands do (`strided.following`)."""
 FEW_ELEMENTS = 1 << 11
 """Of any value: up to which a list of kernels is done sooner than one loop over all elements is begun."""
 MOST_ELEMENTS = 1 << 14
@@ -63,27 +61,6 @@ def is_small(type_: Type) -> bool:
 def has_kernels(type_: Type) -> bool:
     """Whether there may be a kernel for such a value: of some elements."""
     return type_.size > 0 and type_.ndim <= MOST_AXES and type_.dtype in kernels.KINDS
-
-
-def _followed(outputs: Sequence[Node]) -> Iterator[Node]:
-    """The nodes whose order in memory that of a result would follow: here, results lie in order. So they do
-    in NumPy beside an array that does."""
-    ordered = _ordered(outputs)
-    waiting = list(outputs)
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node.op, Elementwise | Cast | Flip) and ordered.isdisjoint(node.inputs):
-            waiting += node.inputs
-
-
-def _ordered(outputs: Sequence[Node]) -> set[Node]:
-    """Arrays of several axes that are made of no input's elements."""
-    made: set[Node] = set()
-    for node in order(outputs):
-        if isinstance(node.op, IotaLike) or (not isinstance(node.op, Input) and made.issuperset(node.inputs)):
-            made.add(node)
-    return {node for node in made if sum(size > 1 for size in node.type.shape) > 1}
 
 
 FURTHER: dict[type[Op], Callable[..., None]] = {}
@@ -113,7 +90,7 @@ class Steps:
         self._used = 0
         self._known: dict[tuple[Any, ...], Array] = {}
         self._inputs, self._outputs = inputs, outputs
-        self._followed = set(_followed(outputs))
+        self._followed = set(followed(outputs))
         self._values: dict[Node, Array] = {node: self._based(node.type) for node in inputs}
         self._copies = [
             self.scratch(x.type) if small and is_small(x.type) else self._values[x] for x in inputs
@@ -381,7 +358,7 @@ class Steps:
             "places_at": places_at,
             "steps_at": steps_at,
             "end_at": steps_at + len(self.words),
-            "like": self._like(),
+            "like": like(self._inputs, self._outputs, self._read),
         }
         words = [*[head[name] for name in places(Head)], *into, *out, *listed, *self.words]
         lays = head["like"] >= 0 and not listed
@@ -389,17 +366,6 @@ class Steps:
         if lays:
             LAYING.add(made)
         return made
-
-    def _like(self) -> int:
-        """The input of the results' shape, if each element of a result comes from those in the same place."""
-        shape = self._outputs[0].shape
-        among = [*order(self._outputs), *[x for k, x in enumerate(self._inputs) if k in self._read]]
-        alike = all(x.shape == shape or (x.type.size == 1 and x not in self._outputs) for x in among)
-        if not alike or not all(isinstance(x.op, Elementwise | Cast | Constant | Input) for x in among):
-            return -1
-        if any(isinstance(x.op, Constant) and x.type.size > 1 for x in among):
-            return -1
-        return next((k for k in self._read if self._inputs[k].shape == shape), -1)
 
     def _input(self, number: int, node: Node) -> list[int]:
         type_, copy = node.type, self._copies[number]
