@@ -336,6 +336,7 @@ FUNCTIONS: dict[str, Name] = {
     "linalg_svdvals": "LinalgSvdBackward0", "linalg_slogdet": "LinalgSlogdetBackward0",
     "linalg_solve_triangular": "LinalgSolveTriangularBackward0",
     "cholesky_solve": "CholeskySolveBackward0", "cholesky_inverse": "CholeskyInverseBackward0",
+    "linalg_lstsq": "LinalgLstsqBackward0",
     "linalg_tensorinv": Last("ViewBackward0"), "linalg_tensorsolve": Last("ViewBackward0"),
     "linalg_inv": "LinalgInvExBackward0", "linalg_solve": "LinalgSolveExBackward0",
     "linalg_inv_ex": "LinalgInvExBackward0", "linalg_solve_ex": "LinalgSolveExBackward0",

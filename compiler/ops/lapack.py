@@ -3,8 +3,8 @@
 In flow stacks of matrices `[…, n, n]`, in float32 or float64; the values come from LAPACK, the derivatives
 are written with ops (Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
 differentiation", 2008). No loops are written for these ops: in compiled programs, too, LAPACK does them, or
-where matrices are small kernels of the runtime. `cholesky.py`, `lu.py`, `ldl.py` and `factor.py` have the
-rest.
+where matrices are small kernels of the runtime. `cholesky.py`, `lu.py`, `ldl.py`, `factor.py`,
+`reflectors.py` and `least_squares.py` have the rest.
 """
 
 from __future__ import annotations

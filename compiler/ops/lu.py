@@ -131,13 +131,31 @@ _NO_PIVOTS = (
 
 # ---- the exponential ---------------------------------------------------------------------------------------
 
-_PADE = (
-    64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0,
-    10559470521600.0, 670442572800.0, 33522128640.0, 1323241920.0, 40840800.0, 960960.0, 16380.0, 182.0, 1.0,
-)  # fmt: skip
-"""The numerator of the approximant of degree 13, from the constant on."""
-_RADIUS = 5.371920351148152
-"""Up to this norm the approximant is right to the last digit of float64."""
+
+@record(slots=True)
+class Approximant:
+    """Padé's of the exponential, of which numerator and denominator have the same degree."""
+
+    radius: float
+    """Up to this norm it is right to the last digit."""
+    numerator: tuple[float, ...]
+    """From the constant on."""
+
+
+_APPROXIMANTS: dict[str, Approximant] = {
+    "f": Approximant(
+        3.925724783138660, (17297280.0, 8648640.0, 1995840.0, 277200.0, 25200.0, 1512.0, 56.0, 1.0)
+    ),
+    "d": Approximant(
+        5.371920351148152,
+        (
+            64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0,
+            129060195264000.0, 10559470521600.0, 670442572800.0, 33522128640.0, 1323241920.0, 40840800.0,
+            960960.0, 16380.0, 182.0, 1.0,
+        ),
+    ),
+}  # fmt: skip
+"""By elements' types."""
 
 
 @register
@@ -148,14 +166,16 @@ class MatrixExp(SameShape):
     name = "matrix_exp"
 
     def evaluate(self, *arrays: Array) -> Array:
-        a = np.asarray(arrays[0], np.float64)
-        size = np.abs(a).sum(-2).max(-1, initial=0)
-        with np.errstate(all="ignore"):
-            halvings = np.ceil(np.log2(np.maximum(np.nan_to_num(size), _RADIUS) / _RADIUS)).astype(int)
-            found = _exponential(a / 2.0 ** halvings[..., None, None])
-            for step in range(int(halvings.max(initial=0))):
-                found = np.where((step < halvings)[..., None, None], found @ found, found)
-        return np.asarray(found.astype(arrays[0].dtype))
+        a = gufuncs.wide(arrays[0])
+        approximant = _APPROXIMANTS[a.dtype.char]
+        size, radius = np.abs(a).sum(-2).max(-1, initial=0), approximant.radius
+        halvings = np.ceil(np.log2(np.maximum(np.nan_to_num(size), radius) / radius)).astype(int)
+        found = _exponential(np.ldexp(a, -halvings[..., None, None]), approximant.numerator)
+        for step in range(int(halvings.max(initial=0))):
+            rest = step < halvings
+            some = found[rest]
+            found[rest] = some @ some
+        return np.asarray(found.astype(arrays[0].dtype, copy=False))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
@@ -169,20 +189,26 @@ class MatrixExp(SameShape):
         return [narrow(narrow(whole, row, 0, n), column, n, 2 * n)]
 
 
-def _exponential(a: Array) -> Array:
+def _exponential(a: Array, b: Sequence[float]) -> Array:
     """By the approximant, of matrices of small norm."""
-    unit = np.broadcast_to(np.eye(a.shape[-1]), a.shape)
+    finite = np.isfinite(a).all((-2, -1), keepdims=True)
+    a = np.where(finite, a, 0)
     two = a @ a
     four = two @ two
-    six = four @ two
-    b = _PADE
-    high = six @ (b[13] * six + b[11] * four + b[9] * two)
-    odd = a @ (high + b[7] * six + b[5] * four + b[3] * two + b[1] * unit)
-    even = (
-        six @ (b[12] * six + b[10] * four + b[8] * two) + b[6] * six + b[4] * four + b[2] * two + b[0] * unit
-    )
-    finite = np.isfinite(a).all((-2, -1), keepdims=True)
-    return np.where(finite, np.linalg.solve(np.where(finite, even - odd, unit), even + odd), np.nan)
+    powers = np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape), two, four, four @ two
+    odd, even = a @ _polynomial(b[1::2], powers), _polynomial(b[::2], powers)
+    found = np.empty(a.shape, a.dtype)
+    gufuncs.solve(even - odd, even + odd, found)
+    return np.where(finite, found, np.nan)
+
+
+def _polynomial(b: Sequence[float], powers: Sequence[Array]) -> Array:
+    """Of powers 0, 1, 2 and 3, from the constant on; higher ones are the third's products with these."""
+    _, *higher, third = powers
+    low = sum(c * power for c, power in zip(b[:4], powers))
+    if len(b) <= len(powers):
+        return np.asarray(low)
+    return np.asarray(low + third @ sum(c * power for c, power in zip(b[4:], (*higher, third))))
 
 
 # ---- as functions of values of any level -------------------------------------------------------------------

@@ -13,14 +13,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import NotWrittenError, mirrored
 from retrograd.compiler.ir.graph import Array, Value, apply, register
-from retrograd.compiler.ops import gufuncs
+from retrograd.compiler.ops import gufuncs, routines
+from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.lapack import Cotangents, Lapack, last_two, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril, triu
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import narrow, squeeze, unsqueeze
+from retrograd.compiler.ops.shape import cast, narrow, squeeze, unsqueeze
 from retrograd.compiler.record import record
 
 
@@ -50,6 +52,71 @@ class RawQr(Lapack):
         )
 
 
+# ---- products ----------------------------------------------------------------------------------------------
+
+
+@register
+@record
+class Reflected(Composite):
+    """The product of the reflectors of a and τ times x; `turned`, of its transpose."""
+
+    name = "reflected"
+    hosted = True
+    turned: bool
+
+    def formula(self, *values: Value) -> Value:
+        a, tau, x = values
+        column, k = len(a.shape) - 1, tau.shape[-1]
+        first = narrow(a, column, 0, k) if k < a.shape[column] else a
+        vectors = rows.where(on_diagonal(first), 1.0, tril(first, -1))
+        scale = unsqueeze(tau, [len(tau.shape)])
+        inner = scale * triu(dot(transpose(vectors), vectors), 1)
+        inner = rows.where(on_diagonal(inner), 1.0, inner)
+        onto = dot(transpose(vectors), x)
+        if self.turned:
+            return x - dot(vectors, scale * solve(transpose(inner), onto))
+        return x - dot(vectors, solve(inner, scale * onto))
+
+    def compute(self, *arrays: Array) -> Array:
+        a, tau, x = arrays
+        if routines.LAPACK is None or not (x.size and tau.size):
+            return super().compute(*arrays)
+        (m, count), k = x.shape[-2:], tau.shape[-1]
+        multiply = routines.applying(x.dtype, m, count, k, self.turned)
+        found, vectors, scales = np.array(x, order="C"), _as_rows(a[..., :k]), np.array(tau, order="C")
+        for place in np.ndindex(x.shape[:-2]):
+            multiply(vectors[place], scales[place], found[place])
+        return found
+
+
+@register
+@record
+class Columns(Composite):
+    """The first columns of the product of the reflectors of a and τ, as many as a has."""
+
+    name = "reflected_columns"
+    hosted = True
+
+    def formula(self, *values: Value) -> Value:
+        a, tau = values
+        return Reflected(False).formula(a, tau, cast(on_diagonal(a), dtypes.of(a)))
+
+    def compute(self, *arrays: Array) -> Array:
+        a, tau = arrays
+        if routines.LAPACK is None or not (a.size and tau.size):
+            return super().compute(*arrays)
+        (m, count), k = a.shape[-2:], tau.shape[-1]
+        build = routines.building(a.dtype, m, count, k)
+        columns, scales = _as_rows(a), np.array(tau, order="C")
+        for place in np.ndindex(a.shape[:-2]):
+            build(columns[place], scales[place])
+        return columns.swapaxes(-1, -2)
+
+
+def _as_rows(columns: Array) -> Array:
+    return np.array(columns.swapaxes(-1, -2), order="C")
+
+
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
@@ -66,13 +133,9 @@ def reflected(a: Value, tau: Value, x: Value, turned: bool = False) -> Value:
     """The product of the reflectors of `a` `[…, m, n]` and τ `[…, k]` times x `[…, m, p]`; `turned`, of its
     transpose.
     """
-    column, k = len(a.shape) - 1, tau.shape[-1]
-    first = narrow(a, column, 0, k) if k < a.shape[column] else a
-    vectors = rows.where(on_diagonal(first), 1.0, tril(first, -1))
-    scale = unsqueeze(tau, [len(tau.shape)])
-    inner = scale * triu(dot(transpose(vectors), vectors), 1)
-    inner = rows.where(on_diagonal(inner), 1.0, inner)
-    onto = dot(transpose(vectors), x)
-    if turned:
-        return x - dot(vectors, scale * solve(transpose(inner), onto))
-    return x - dot(vectors, solve(inner, scale * onto))
+    return apply(Reflected(turned), a, tau, x)
+
+
+def columns_of(a: Value, tau: Value) -> Value:
+    """The first n columns of the product of the reflectors of `a` `[…, m, n]` and τ `[…, k]`."""
+    return apply(Columns(), a, tau)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -107,6 +108,7 @@ _BLOCK = 64
 """Columns of a block, for which routines are given memory."""
 
 
+@lru_cache(maxsize=256)
 def reflecting(dtype: np.dtype[np.generic], m: int, n: int) -> Callable[[Array, Array], None]:
     """Factors a matrix `[m, n]` whose columns are given as rows, in place, and writes τ."""
     assert LAPACK is not None
@@ -120,6 +122,7 @@ def reflecting(dtype: np.dtype[np.generic], m: int, n: int) -> Callable[[Array, 
     return reflect
 
 
+@lru_cache(maxsize=256)
 def building(dtype: np.dtype[np.generic], m: int, count: int, k: int) -> Callable[[Array, Array], None]:
     """Makes of k reflectors the first `count` columns of their product, in place."""
     assert LAPACK is not None
@@ -131,3 +134,75 @@ def building(dtype: np.dtype[np.generic], m: int, count: int, k: int) -> Callabl
         orgqr(rows, columns, vectors, address(a), rows, address(tau), address(work), length, info)
 
     return build
+
+
+@lru_cache(maxsize=256)
+def applying(
+    dtype: np.dtype[np.generic], m: int, count: int, k: int, turned: bool
+) -> Callable[[Array, Array, Array], None]:
+    """Multiplies a matrix `[m, count]` by k reflectors, whose vectors are given as rows, or if `turned` by
+    the transpose of their product, in place. To LAPACK its rows are columns, and the reflectors stand behind.
+    """
+    assert LAPACK is not None
+    ormqr = LAPACK.routine("ormqr", dtype, addresses=13, words=2)
+    size = count * _BLOCK + _BLOCK * (_BLOCK + 1)
+    rows, order, vectors, length, info = map(LAPACK.number, (count, m, k, size, 0))
+    way = b"N" if turned else b"T"
+
+    def multiply(a: Array, tau: Array, x: Array) -> None:
+        work, at, by, to = np.empty(size, dtype), address(a), address(tau), address(x)
+        memory = address(work)
+        ormqr(b"R", way, rows, order, vectors, at, order, by, to, rows, memory, length, info, 1, 1)
+
+    return multiply
+
+
+# ---- least squares -----------------------------------------------------------------------------------------
+
+Fitted = Callable[[Array, Array], Array]
+"""Of stacks of matrices `[…, m, n]` whose columns are given as rows, and k right-hand sides as rows, too, of
+which the solutions take the place, as long as the longer of both: a number for each matrix."""
+
+
+@lru_cache(maxsize=256)
+def fitting(dtype: np.dtype[np.generic], m: int, n: int, k: int, cut: float) -> Fitted:
+    """By a factorisation that exchanges columns (`gelsy`): the ranks, up to `cut`."""
+    assert LAPACK is not None
+    gelsy, integer = LAPACK.routine("gelsy", dtype, addresses=13), LAPACK.integer
+    size = max(min(m, n) + 2 * n + _BLOCK * (n + 1), 2 * min(m, n) + _BLOCK * k)
+    rows, columns, sides, longest, length, info = map(LAPACK.number, (m, n, k, max(m, n), size, 0))
+    bound = np.array([cut], dtype)
+
+    def fit(a: Array, b: Array) -> Array:
+        chosen, ranks = np.zeros(a.shape[:-1], integer), np.zeros(a.shape[:-2], integer)
+        work = np.empty(size, dtype)
+        memory, least = address(work), address(bound)
+        for at, to, order, rank in zip(*map(_addresses, (a, b, chosen, ranks), (2, 2, 1, 0))):
+            gelsy(rows, columns, sides, at, rows, to, longest, order, least, rank, memory, length, info)
+        return ranks
+
+    return fit
+
+
+@lru_cache(maxsize=256)
+def fitting_full(dtype: np.dtype[np.generic], m: int, n: int, k: int) -> Fitted:
+    """Of matrices of full rank (`gels`): 0, or at which step, counted from 1, the rank is not."""
+    assert LAPACK is not None
+    gels, integer = LAPACK.routine("gels", dtype, addresses=11, words=1), LAPACK.integer
+    size = min(m, n) + max(m, n, k) * _BLOCK
+    rows, columns, sides, longest, length = map(LAPACK.number, (m, n, k, max(m, n), size))
+
+    def fit(a: Array, b: Array) -> Array:
+        failures, work = np.zeros(a.shape[:-2], integer), np.empty(size, dtype)
+        memory = address(work)
+        for at, to, info in zip(*map(_addresses, (a, b, failures), (2, 2, 0))):
+            gels(b"N", rows, columns, sides, at, rows, to, longest, memory, length, info, 1)
+        return failures
+
+    return fit
+
+
+def _addresses(stack: Array, rank: int) -> range:
+    """Where the elements of each array of a new stack begin."""
+    begin, step = address(stack), prod(stack.shape[stack.ndim - rank :]) * stack.itemsize
+    return range(begin, begin + stack.nbytes, step)

@@ -161,7 +161,7 @@ def _pays(inputs: Iterable[Node], outputs: Sequence[Node]) -> bool:
     if any(node.dtype.is_half for node in (*inputs, *outputs)):
         return False
     nodes = list(_primitive(order(outputs)))
-    if any(isinstance(n.op, Argsort) or _is_by_kernel(n.op) for n in nodes):
+    if any(isinstance(n.op, Argsort) or n.op.hosted or _is_by_kernel(n.op) for n in nodes):
         return False
     windowed = any(isinstance(n.op, Window | Unwindow) for n in nodes)
     products = [[i.type for i in n.inputs] for n in nodes if isinstance(n.op, Dot)]

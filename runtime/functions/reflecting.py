@@ -10,8 +10,7 @@ from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, NotWrittenError, ShapeError, mirrored
-from retrograd.compiler.ops import lapack, reflectors
-from retrograd.compiler.ops.shape import cast
+from retrograd.compiler.ops import reflectors
 from retrograd.runtime.functions.public import linalg, public
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.names import bare_legacy_name
@@ -47,8 +46,7 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
         kinds = f"tau dtype {bare_legacy_name(tau.dtype)} does not match input dtype "
         raise DtypeError(mirrored(f"torch.{name}: {kinds}{bare_legacy_name(input.dtype)}"))
     _known("orgqr", input)
-    unit = cast(lapack.on_diagonal(input), input.dtype)
-    return reflectors.reflected(input, tau, unit)
+    return reflectors.columns_of(input, tau)
 
 
 @public("geqrf", method=True, replay=True)

@@ -16,6 +16,7 @@ from retrograd.compiler.ops import cholesky as cholesky_factor
 from retrograd.compiler.ops import factor, lapack, substitution
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.least_squares import least_squares
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.factoring import eps_of, matrix, matrix_rank, pinv, svdvals
 from retrograd.runtime.functions.linear import matmul
@@ -88,6 +89,11 @@ def _require_fitting(name: str, A: Tensor, B: Tensor, left: bool) -> None:
 def _together(name: str, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
     """The operands of `A · X = B` as stacks of the same size."""
     _require_fitting(name, A, B, left=True)
+    return _stacked(name, A, B)
+
+
+def _stacked(name: str, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrices as stacks of the same size."""
     batch = broadcast_shapes(name, A.shape[:-2], B.shape[:-2])
     return moves.expand(A, (*batch, *A.shape[-2:])), moves.expand(B, (*batch, *B.shape[-2:]))
 
@@ -176,6 +182,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         raise ArgumentError(
             f"linalg.lstsq(driver={driver!r})", "the drivers are gels, gelsy, gelsd and gelss"
         )
+    if A.ndim - B.ndim not in (0, 1):
+        why = "input.dim() must be greater or equal to other.dim() and (input.dim() - other.dim()) <= 1"
+        raise ShapeError(mirrored(f"torch.linalg.lstsq: {why}"))
     vector = A.ndim - 1 == B.ndim
     right = moves.unsqueeze(B, [B.ndim]) if vector else B
     m, n = A.shape[-2:]
@@ -184,12 +193,8 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
             f"linalg.lstsq of {list(A.shape)} and {list(B.shape)}",
             mirrored("torch.linalg.lstsq: input.size(-2) should match other.size(-2)"),
         )
-    cut = eps_of(A) * max(m, n) if rcond is None else rcond
-    if A.numel():
-        inverse, rank = factor.pinv_with_rank(A, 0.0, float(cut))
-    else:
-        inverse, rank = pinv(A, rtol=cut), matrix_rank(A, rtol=cut)
-    found = matmul(inverse, right)
+    cut = float(eps_of(A) * max(m, n) if rcond is None else rcond)
+    found, rank = _fitted(*_stacked("linalg.lstsq", A, right), cut, driver)
     full = driver == "gels" or (driver in ("gelsd", "gelss") and bool((rank == n).all()))
     sums = full and m > n
     residuals = (matmul(A, found) - right).pow(2).sum(-2) if sums else A.new_empty(0)
@@ -197,6 +202,16 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     solution = moves.squeeze(found, [found.ndim - 1]) if vector else found
     ranks = rank.new_empty(0) if driver == "gels" else rank
     return pair("linalg_lstsq", solution, residuals, ranks, values)
+
+
+def _fitted(A: Tensor, right: Tensor, cut: float, driver: str | None) -> tuple[Tensor, Tensor]:
+    """The solutions and the ranks, by singular values if the driver's name says so."""
+    if not (A.numel() and right.numel()):
+        return matmul(pinv(A, rtol=cut), right), matrix_rank(A, rtol=cut)
+    if driver in ("gelsd", "gelss"):
+        inverse, rank = factor.pinv_with_rank(A, 0.0, cut)
+        return matmul(inverse, right), rank
+    return least_squares(A, right, cut, driver == "gels")
 
 
 @linalg("matrix_power", "matrix_power")
