@@ -16,9 +16,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, TraceError, mirrored
-from retrograd.compiler.ir.graph import OPS, Node, Type, Value
+from retrograd.compiler.ir.graph import OPS, Array, Node, Type, Value
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
+from retrograd.runtime.eager.memory import located
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.opnodes import OpNode, counter_of, edge_of, launching
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
@@ -31,12 +32,14 @@ from retrograd.runtime.eager.views import (
     note_rearranged,
     overlaps,
     placed,
+    shortened,
     slides,
+    way_back,
 )
 from retrograd.runtime.eager.wholes import of_call
 from retrograd.runtime.modes import INFERENCE, STATE, is_sealed
 from retrograd.runtime.strided import DeviceArray
-from retrograd.runtime.tensor import Tensor, method
+from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
 
 
@@ -352,9 +355,26 @@ def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> T
         found._edge.shown = shown
         _become(tensor, found._edge)
     if view is not None:
-        whole = (*view.path, *path) if follows else path
-        tensor._view = type(view)(view.base, whole, view.tracked, version)
-    note_rearranged(tensor, version, path, before)
+        base, whole = view.base, (*view.path, *path) if follows else path
+        if trace is None and not view.tracked:
+            whole = view.path  # which nobody goes any more
+        else:
+            whole = shortened(whole, Type(tuple(base._value.shape), base.dtype))
+        tensor._view = type(view)(base, whole, view.tracked, version)
+    note_rearranged(tensor, version, way_back(path, before))
+    return tensor
+
+
+def relaid(tensor: Tensor, array: Array) -> Tensor:
+    """The Tensor becomes another array in the same memory, which may reach beyond what was its own."""
+    watched, view = tensor._counter is not None, tensor._view
+    tensor._value = array
+    version = counter_of(changed(tensor))[0]
+    if view is not None:
+        path = located(array, view.base._value)
+        tensor._view = type(view)(view.base, path or (), view.tracked and path is not None, version)
+    if watched:
+        note_rearranged(tensor, version, None)
     return tensor
 
 
@@ -377,81 +397,3 @@ def add_to(tensor: Tensor, value: Value) -> None:
     else:
         tensor._value = np.asarray(array + value)
     changed(tensor)
-
-
-# ---- the same elements without the history -----------------------------------------------------------------
-
-
-def _alias(tensor: Tensor, shares_version: bool) -> Tensor:
-    """Another Tensor of the same elements, without history. Inside a trace, a view that sees its base's
-    updates.
-    """
-    if tensor._view is not None:
-        tensor._view.refresh(tensor)
-    trace = STATE.trace
-    result = Tensor(tensor._value if trace is None else trace.lift(tensor))
-    if trace is not None:
-        trace.detached = True
-        counter = result._counter = counter_of(tensor)
-        result._view = Alias(tensor, (), False, counter[0])
-        trace.views.append(result._view)
-        trace.lay(result, trace.strides(tensor))
-    elif shares_version or tensor._counter is INFERENCE:
-        result._counter = counter_of(tensor)
-    else:
-        result._counter = None
-    return result
-
-
-@method()
-def detach(self: Tensor) -> Tensor:
-    """The same elements, sharing memory, without history."""
-    return _alias(self, shares_version=True)
-
-
-@method()
-def detach_(self: Tensor) -> Tensor:
-    """Forget this Tensor's own history."""
-    if self._view is not None and not isinstance(self._view, Alias):
-        raise GradientError(
-            mirrored(
-                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
-                "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP "
-                "buckets, and hence detach_() cannot be called on these gradients. To fix this error, please "
-                "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
-            )
-        )
-    if STATE.trace is not None:
-        STATE.trace.remember(self)
-    self._edge, self._requires_grad = None, False
-    return self
-
-
-def _data(self: Tensor) -> Tensor:
-    """The same elements, sharing memory; changes through it are seen by no version check."""
-    return _alias(self, shares_version=False)
-
-
-def _set_data(self: Tensor, new: Tensor) -> None:
-    if not isinstance(new, Tensor):
-        raise ArgumentError(mirrored(f"Variable data has to be a tensor, but got {type(new).__name__}"))
-    if self._requires_grad and not new.dtype.is_floating_point:
-        raise GradientError(
-            mirrored("data set to a tensor that requires gradients must be floating point or complex dtype")
-        )
-    trace = STATE.trace
-    if trace is None:
-        self._value, self._view = new._value, None
-        return
-    node = trace.lift(new)
-    trace.leave_views(self)
-    if not trace.owns(self):
-        trace.replace(self, node)
-        changed(self)
-        return
-    counter = self._counter = counter_of(new)
-    self._value, self._view = node, Alias(new, (), False, counter[0])
-    trace.lay(self, trace.strides(new))
-
-
-setattr(Tensor, "data", property(_data, _set_data))  # noqa: B010  # entered, as methods are

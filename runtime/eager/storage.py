@@ -17,8 +17,10 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Node
 from retrograd.runtime.device import CPU, device
-from retrograd.runtime.eager.conversion import data_ptr
+from retrograd.runtime.eager.inplace import changed
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.memory import address, in_other, memory_of, owner
+from retrograd.runtime.eager.views import note_moved
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.strided import DeviceArray
@@ -40,11 +42,11 @@ class UntypedStorage:
     def data_ptr(self) -> int:
         """The address of the first byte."""
         value = self._value
-        return _address(_owner(value)) if isinstance(value, np.ndarray) else value.memory.pointer
+        return address(owner(value)) if isinstance(value, np.ndarray) else value.memory.pointer
 
     def nbytes(self) -> int:
         value = self._value
-        return int(_owner(value).nbytes) if isinstance(value, np.ndarray) else value.memory.nbytes
+        return int(owner(value).nbytes) if isinstance(value, np.ndarray) else value.memory.nbytes
 
     size = nbytes
     __len__ = nbytes
@@ -171,47 +173,20 @@ def storage_offset(self: Tensor) -> int:
         return value.layout.offset
     if STATE.trace is not None or isinstance(value, Node):
         return 0
-    here, owner = data_ptr(self), _owner(self.read("storage_offset()"))
-    return (here - _address(owner)) // self.itemsize
+    array = self.read("storage_offset()")
+    return (address(array) - address(owner(array))) // self.itemsize
 
 
-def _address(array: Any) -> int:
-    """Where an array's first element is."""
-    return int(array.__array_interface__["data"][0])
-
-
-def _owner(array: Any) -> Any:
-    """The array that the memory belongs to."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
-def memory_of(array: Array) -> Array:
-    """The bytes in which an array's elements lie, those of its owner."""
-    owner = _owner(array)
-    if owner.flags.c_contiguous:
-        in_order: Array = owner.reshape(-1).view(np.uint8)
-        return in_order
-    outermost_first = sorted(range(owner.ndim), key=lambda k: -owner.strides[k])
-    line: Array = owner.transpose(outermost_first).reshape(-1).view(np.uint8)
-    return line
-
-
-def buffer_of(array: Array) -> Array:
-    """An array whose bytes, one after the other, are the memory in which this one's elements lie."""
-    owner: Array = _owner(array)
-    return owner if owner.flags.c_contiguous else memory_of(owner)
-
-
-def elements(memory: Array, dtype: np.dtype[Any]) -> Array:
-    """As many whole elements as the bytes have."""
-    return memory[: len(memory) // dtype.itemsize * dtype.itemsize].view(dtype)
-
-
-def is_part(array: Any) -> bool:
-    """Whether an array of the CPU lies in memory that has other elements, too."""
-    return type(array) is np.ndarray and array.nbytes < _owner(array).nbytes
+def move(tensor: Tensor, memory: Array) -> None:
+    """Other memory, as long or longer, takes the place of that in which a Tensor lies: for it, for those that
+    it is a view of, and, when they are next looked at, for their other views."""
+    array = tensor._value
+    assert isinstance(array, np.ndarray)
+    if tensor._counter is not None:
+        note_moved(owner(array), tensor._counter, memory)
+    tensor._value = in_other(array, memory)
+    if tensor._view is not None:
+        move(tensor._view.base, memory)
 
 
 # ---- memory that processes share ---------------------------------------------------------------------------
@@ -219,8 +194,8 @@ def is_part(array: Any) -> bool:
 
 @method()
 def share_memory_(self: Tensor) -> Tensor:
-    """The Tensor in memory that processes forked from now on share with this one. Views that were made before
-    show the memory that it was in. Nothing is done to a Tensor on a GPU, as in PyTorch.
+    """The Tensor in memory that processes forked from now on share with this one, and its views with it.
+    Nothing is done to a Tensor on a GPU, as in PyTorch.
     """
     if self.is_shared():
         return self
@@ -230,9 +205,8 @@ def share_memory_(self: Tensor) -> Tensor:
         return self
     shared = np.frombuffer(mmap(-1, len(memory)), np.uint8)
     shared[...] = memory
-    offset = self.storage_offset() * array.itemsize
-    self._value = np.ndarray(array.shape, array.dtype, shared, offset, array.strides)
-    return self
+    move(self, shared)
+    return changed(self) if self._counter is not None else self
 
 
 @method()
@@ -241,7 +215,5 @@ def is_shared(self: Tensor) -> bool:
     value = self._value
     if isinstance(value, DeviceArray):
         return True
-    owner: Any = value
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    return isinstance(owner, mmap) or (isinstance(owner, memoryview) and isinstance(owner.obj, mmap))
+    given = owner(value).base
+    return isinstance(given, mmap) or (isinstance(given, memoryview) and isinstance(given.obj, mmap))

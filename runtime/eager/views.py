@@ -10,19 +10,21 @@ new elements at their place); a view whose base was updated goes the path again 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, groupby
 from typing import Any, NamedTuple
-from weakref import ref
+from weakref import WeakValueDictionary, ref
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import GradientError
-from retrograd.compiler.ir.graph import Node, Op, Type, Value, apply
+from retrograd.compiler.ir.graph import Array, Node, Op, Type, Value, apply
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Expand, Permute, Reshape, Select, Slice, expand, unsqueeze
 from retrograd.compiler.ops.strided import Restrided, Strided
 from retrograd.compiler.ops.window import Diagonal, Window
+from retrograd.runtime.eager.memory import elements, in_other, located, memory_of, owner
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tracing import Trace
@@ -37,22 +39,26 @@ class Rearrangement(NamedTuple):
     version: int
     """Of the Tensor after it."""
     back: tuple[Op, ...] | None
-    """The way from the new axes to the old ones; None if elements have been lost from sight."""
+    """The way from the new axes to the old ones; None if elements may have been lost from sight."""
 
 
 _rearranged: dict[int, tuple[ref[AnyTensor], list[Rearrangement]]] = {}
 """How the axes of Tensors were changed in place, by `id`, in order: views taken before have other axes."""
 
 
-def note_rearranged(tensor: AnyTensor, version: int, path: Sequence[Op], before: Type) -> None:
-    """A Tensor of this type has become a view of what it was, which has brought it to this version."""
+_left: WeakValueDictionary[int, AnyTensor] = WeakValueDictionary()
+"""All of a memory that a Tensor has left while views show it, by `id` of the counter that is theirs."""
+
+
+def note_rearranged(tensor: AnyTensor, version: int, back: tuple[Op, ...] | None) -> None:
+    """A Tensor shows its memory in another way, which has brought it to this version."""
     key = id(tensor)
     known = _rearranged.get(key) or (ref(tensor, lambda _: _rearranged.pop(key, None)), [])
-    known[1].append(Rearrangement(version, _back(path, before)))
+    known[1].append(Rearrangement(version, back))
     _rearranged[key] = known
 
 
-def _back(path: Sequence[Op], before: Type) -> tuple[Op, ...] | None:
+def way_back(path: Sequence[Op], before: Type) -> tuple[Op, ...] | None:
     """The way back from the end of a path to its beginning."""
     types = _types(path, before)
     found: list[Op] = []
@@ -65,6 +71,22 @@ def _back(path: Sequence[Op], before: Type) -> tuple[Op, ...] | None:
             case _:
                 return None
     return tuple(found)
+
+
+_moved: dict[tuple[int, int], tuple[ref[Array], list[Any], Array]] = {}
+"""Where memory has been moved to for those with a counter, by `id` of its owner and of the counter."""
+
+
+def note_moved(memory: Array, counter: list[Any], to: Array) -> None:
+    """What lies in memory, for those that share a counter, lies elsewhere from now on."""
+    key = id(memory), id(counter)
+    _moved[key] = ref(memory, lambda _: _moved.pop(key, None)), counter, to
+
+
+def _follow(view: AnyTensor) -> None:
+    """Show elements where they have been moved to."""
+    while (found := _moved.get((id(owner(view._value)), id(view._counter)))) is not None:
+        view._value = in_other(view._value, found[-1])
 
 
 class View:
@@ -84,31 +106,57 @@ class View:
 
     def refresh(self, view: AnyTensor) -> None:
         """Take value and history from the base, if the elements have been changed since."""
-        counter = self.base._counter
-        if self.version == counter[0]:
+        counter, trace = self.base._counter, STATE.trace
+        stays = counter is not view._counter and trace is None
+        if self.version == counter[0] and not stays:
             return
-        trace, base = STATE.trace, self.base
         if trace is not None and not trace.owns(view):
             return  # a Tensor of the outside: the trace refuses updates that it would have to see
-        known = _rearranged.get(id(base))
-        for changed in known[1] if known is not None else ():
-            if changed.version > self.version:
-                self._go_back(changed, view, trace)
-        self.version = counter[0]
+        if _moved:
+            _follow(view)
+        if stays:
+            self._stay(view)
+        base = self.base
         if base._view is not None:
             base._view.refresh(base)
+        known = _rearranged.get(id(base))
+        ways = [] if known is None else [each.back for each in known[1] if each.version > self.version]
+        if ways and (trace is not None or self.tracked):
+            self._go_back(ways, view, trace)
+        self.version = base._counter[0]
         if trace is not None or self.tracked:
             self._renew(view, trace)
 
-    def _go_back(self, changed: Rearrangement, view: AnyTensor, trace: Trace | None) -> None:
-        """The base has other axes: first the way to those that it had. Where there is none, memory is still
-        shared, but histories no longer go along."""
-        if changed.back is not None:
-            self.path = (*changed.back, *self.path)
+    def _stay(self, view: AnyTensor) -> None:
+        """The base has gone to other memory. What it was, all of that memory, is the base of its views now.
+        Histories do not lead from there to where it is."""
+        counter, array = view._counter, view._value
+        whole = _left.get(id(counter))
+        if whole is None:
+            whole = self.base.detach()
+            whole._value, whole._counter = elements(memory_of(array), array.dtype), counter
+            _left[id(counter)] = whole
+        self.base, path = whole, located(array, whole._value)
+        self.path, self.tracked = path or (), self.tracked and path is not None and not view._requires_grad
+        self.version = counter[0]
+
+    def _go_back(self, ways: Sequence[tuple[Op, ...] | None], view: AnyTensor, trace: Trace | None) -> None:
+        """The base has other axes: first the ways to those that it had. Where there is one missing, elements
+        are found by where they lie. If they are not the base's any more, memory is still shared, but
+        histories no longer go along."""
+        known = [way for way in ways if way is not None]
+        if len(known) == len(ways):
+            back = chain.from_iterable(reversed(known))
+            self.path = shortened((*back, *self.path), Type(tuple(self.base._value.shape), self.base.dtype))
+            return
+        path = None if trace is not None else located(view._value, self.base._value)
+        if path is not None:
+            self.path = path
             return
         if trace is not None or view._requires_grad or self.base._requires_grad:
             raise GradientError(
-                f"a view of shape {list(view._value.shape)} of a tensor that as_strided_() has rearranged",
+                f"a view of shape {list(view._value.shape)} of a tensor that as_strided_() or resize_() has "
+                "rearranged",
                 "where its elements are there, and so their history, is known no more",
                 "take the view after the rearrangement",
             )
@@ -155,6 +203,43 @@ def overlaps(path: Sequence[Op]) -> bool:
 def slides(path: Sequence[Op]) -> bool:
     """Whether that is because windows overlap."""
     return any(isinstance(op, Window) and op.overlaps for op in path)
+
+
+def shortened(path: Sequence[Op], base: Type) -> tuple[Op, ...]:
+    """The same path, in which steps that only move axes, one after the other, have become one or two."""
+    types = _types(path, base)
+    moving = [_moves_axes(*step) for step in zip(path, types, types[1:])]
+    found: list[Op] = []
+    for is_moving, run in groupby(range(len(path)), moving.__getitem__):
+        steps = list(run)
+        kept = path[steps[0] : steps[-1] + 1]
+        found += _turned(kept, types[steps[0]], types[steps[-1] + 1]) if is_moving else kept
+    return tuple(found)
+
+
+def _moves_axes(op: Op, before: Type, after: Type) -> bool:
+    """Whether a step only changes the order of axes, or adds and drops some of one element."""
+    one, other = ([size for size in each.shape if size != 1] for each in (before, after))
+    return isinstance(op, Permute) or (isinstance(op, Reshape) and one == other)
+
+
+def _turned(run: Sequence[Op], before: Type, after: Type) -> list[Op]:
+    """Such steps as an order of axes, those of one element last, and a shape."""
+    axes = list(range(before.ndim))
+    places, shape = [k for k in axes if before.shape[k] != 1], before.shape
+    lying: list[int | None] = [None if size == 1 else k for k, size in enumerate(shape)]
+    for op, kind in zip(run, _types(run, before)[1:]):
+        if isinstance(op, Permute):
+            lying = [lying[k] for k in op.axes]
+        else:
+            left = iter([k for k in lying if k is not None])
+            lying = [None if size == 1 else next(left) for size in kind.shape]
+    order = [k for k in lying if k is not None]
+    found: list[Op] = []
+    if order != places:
+        found.append(Permute((*order, *(k for k in axes if before.shape[k] == 1))))
+        shape = found[-1].infer(before).shape
+    return found if shape == after.shape else [*found, Reshape(after.shape)]
 
 
 _REPEATING = (Expand, Restrided)

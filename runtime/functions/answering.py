@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.runtime.device import CPU
+from retrograd.runtime.eager import detaching  # noqa: F401  # enters `data`
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.functions.inspecting import strided
 from retrograd.runtime.functions.public import FUNCTIONS

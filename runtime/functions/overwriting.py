@@ -14,7 +14,8 @@ from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops.copy import Overwritten
 from retrograd.runtime.eager.copying import clone
-from retrograd.runtime.eager.inplace import assign, detach, detach_
+from retrograd.runtime.eager.detaching import detach, detach_
+from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.kernels import number, stored
 from retrograd.runtime.eager.replay import replayed
 from retrograd.runtime.functions.admission import admitting

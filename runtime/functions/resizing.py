@@ -27,10 +27,12 @@ from retrograd.compiler.errors import (
 )
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.eager.conversion import data_ptr
-from retrograd.runtime.eager.inplace import changed, changed_leaf, check_sealed, check_writable
+from retrograd.runtime.eager.detaching import leave
+from retrograd.runtime.eager.inplace import changed, changed_leaf, check_sealed, check_writable, relaid
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.axes import grown
-from retrograd.runtime.eager.storage import TypedStorage, buffer_of
+from retrograd.runtime.eager.memory import buffer_of
+from retrograd.runtime.eager.storage import TypedStorage, move
 from retrograd.runtime.functions.creation import beside, finished
 from retrograd.runtime.functions.from_data import array_of
 from retrograd.runtime.functions.public import public, sizes_of
@@ -224,13 +226,13 @@ def _plain(input: Tensor, name: str) -> Array:
 def _become(tensor: Tensor, array: Array) -> Tensor:
     """The Tensor on another array's memory."""
     check_sealed(tensor)
-    tensor._value, tensor._view = array, None
-    return changed(tensor)
+    leave(changed(tensor), array)
+    return tensor
 
 
 def _resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
     """The Tensor with other sizes, its elements those that lie in its memory, in order. If that is too
-    little, there is more of it, zeros, which Tensors that shared the old memory do not share.
+    little, there is more of it, zeros, and views share it; a Tensor that was detached keeps what there was.
     """
     if self.requires_grad:
         raise GradientError(mirrored("cannot resize variables that require grad"))
@@ -239,6 +241,7 @@ def _resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
         raise ShapeError(mirrored("numel: integer multiplication overflow"))
     if sizes == array.shape:
         return self
+    check_sealed(self)
     memory, itemsize = buffer_of(array), array.itemsize
     first = self.storage_offset() * itemsize
     wanted = first + prod(sizes) * itemsize
@@ -246,7 +249,8 @@ def _resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
         larger = np.zeros(wanted, np.uint8)
         larger[: memory.nbytes] = np.ndarray(memory.nbytes, np.uint8, memory)
         memory = larger
-    return _become(self, np.ndarray(sizes, array.dtype, memory, first))
+        move(self, memory)
+    return relaid(self, np.ndarray(sizes, array.dtype, memory, first))
 
 
 _resize_.__name__ = _resize_.__qualname__ = "resize_"

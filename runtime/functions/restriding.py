@@ -17,10 +17,10 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import strided
 from retrograd.runtime.eager.inplace import rearrange
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.memory import elements, is_part, memory_of, outermost_first
 from retrograd.runtime.eager.opnodes import counter_of
 from retrograd.runtime.eager.record import showing
 from retrograd.runtime.eager.replay import name_history
-from retrograd.runtime.eager.storage import elements, is_part, memory_of
 from retrograd.runtime.eager.views import walk
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE
@@ -55,8 +55,7 @@ def _memory(root: Tensor) -> Tensor:
     if root.is_contiguous():
         return root
     steps = root.stride()
-    order = sorted(range(len(steps)), key=lambda k: -steps[k])
-    ordered = moves.permute(root, order)
+    ordered = moves.permute(root, outermost_first(steps))
     if not ordered.is_contiguous():
         raise ShapeError(
             f"as_strided of a tensor of shape {list(root.shape)} and strides {steps}",

@@ -84,7 +84,10 @@ def _picks(array: Array, found: Any, axis: int) -> bool:
 
 def written_by_numpy(x: Tensor, index: Any, value: Any) -> bool:
     """Have NumPy write at a plain index, with the history that there is to keep; else say False."""
-    array, view = x._value, x._view
+    view = x._view
+    if view is not None and not tracing.depth:
+        view.refresh(x)
+    array = x._value
     if tracing.depth or type(array) is not np.ndarray or not array.flags.writeable or is_sealed(x._counter):
         return False
     elements = _elements_for(array, value)
@@ -94,11 +97,10 @@ def written_by_numpy(x: Tensor, index: Any, value: Any) -> bool:
     grad = STATE.grad and (x._requires_grad or (view is not None and view.base.requires_grad))
     if grad or (STATE.grad and isinstance(value, Tensor) and value.requires_grad):
         return _recorded(x, index, plain, value, elements)
-    fresh = view is not None and view.version == view.base._counter[0]
     if not _fits(array, plain, elements):
         return False
     changed(x)
-    if view is not None and fresh and not view.base.requires_grad:
+    if view is not None and not view.base.requires_grad:
         view.version = view.base._counter[0]
     return True
 

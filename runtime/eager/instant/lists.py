@@ -12,6 +12,7 @@ from retrograd.runtime.eager.instant.operands import (
     boxed,
     computed,
     is_array,
+    is_fresh,
     is_sealed,
     is_tensor,
     opened_all,
@@ -150,11 +151,12 @@ def is_copied(array: NdArray, value: Object) -> bool:
 
 @native
 def is_change_noted(x: AnyTensor) -> bool:
-    """Count a change of elements; a view without history has seen it."""
+    """Count a change of elements; a view without history has seen it, if it has seen those before."""
+    saw = is_fresh(x)
     if not is_change_counted(x):
         return False
     view = x.view
-    if view is not NO_VIEW and tracked(view.base) == 0:
+    if saw and view is not NO_VIEW and tracked(view.base) == 0:
         version, view.version = view.version, shared(view.base.counter.items[0])
         Py_DecRef(version)
     return True

@@ -32,6 +32,7 @@ from retrograd.runtime.eager.instant.operands import (
     is_tensor,
     looked_at,
     or_slow,
+    owner_of,
     shared,
 )
 from retrograd.runtime.eager.instant.records import (
@@ -145,15 +146,6 @@ def retrograd_offset(
     return looked_at(
         function.step, args, nargs, names, lambda x, array: offset_in_memory(array) if is_fresh(x) else None
     )  # fmt: skip
-
-
-@native
-def owner_of(array: NdArray) -> NdArray:
-    """The array that the memory belongs to."""
-    owner = array
-    while owner.base is not None and is_array(owner.base):
-        owner = cast(NdArray, owner.base)
-    return owner
 
 
 @native

@@ -135,8 +135,30 @@ def is_sealed(x: AnyTensor) -> bool:
 
 @inlined
 def is_fresh(x: AnyTensor) -> bool:
-    """Whether a Tensor shows what its base holds now: it is no view, or has seen the last change."""
-    return x.view is NO_VIEW or x.view.base.counter.items[0] is x.view.version
+    """Whether a Tensor shows what its base holds now: it is no view, or has seen the last change, and the
+    base has not gone to other memory."""
+    if x.view is NO_VIEW:
+        return True
+    counter = x.view.base.counter
+    return counter is x.counter and counter.items[0] is x.view.version
+
+
+@native
+def owner_of(array: NdArray) -> NdArray:
+    """The array that the memory belongs to."""
+    owner = array
+    while owner.base is not None and is_array(owner.base):
+        owner = cast(NdArray, owner.base)
+    return owner
+
+
+@native
+def is_where_its_base_is(x: AnyTensor) -> bool:
+    """Whether a Tensor's memory is that of the Tensor whose elements it shows: that may have moved since."""
+    base = x
+    while base.view is not NO_VIEW:
+        base = base.view.base
+    return is_fresh(x) or (is_array(base.value) and owner_of(base.value) is owner_of(x.value))
 
 
 @native

@@ -18,6 +18,7 @@ from retrograd.runtime.eager.instant.operands import (
     forgive,
     is_plain,
     is_tensor,
+    is_where_its_base_is,
     or_slow,
     shared,
     shown,
@@ -55,7 +56,7 @@ def retrograd_set(function: Function, args: Array[Object], nargs: int, names: Tu
 @native
 def is_written_at(x: AnyTensor, array: NdArray, index: Object, value: Object) -> bool:
     """Have NumPy write; false for Python's turn."""
-    if not is_open_to_change(x, array):
+    if not is_open_to_change(x, array) or not is_where_its_base_is(x):
         return False
     others = tracked(value) if is_tensor(value) else 0
     if is_recorded(tracked(x) | others):
