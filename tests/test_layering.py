@@ -55,6 +55,7 @@ FLOORS = (
         "runtime/eager/one_op.py",
         "runtime/eager/arrays.py",
         "runtime/eager/tape.py",
+        "runtime/eager/memory.py",
     ),
     ("runtime/differentiable.py", "runtime/tensor.py", "runtime/eager/views.py"),
     ("runtime/eager/",),
