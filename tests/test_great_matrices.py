@@ -153,3 +153,112 @@ def test_great_reflectors_run_in_compiled_functions() -> None:
     np.testing.assert_allclose(
         retrograd.compile_grad(retrograd.ormqr)(packed, tau, x), retrograd.ormqr(packed, tau, x), atol=1e-4
     )
+
+
+# ---- triangles ---------------------------------------------------------------------------------------------
+
+RIGHT_SIDES = [(33, 1), (34, 2), (40, 3), (70, 33), (101, 64), (131, 31)]
+WAYS = [(upper, unit) for upper in (False, True) for unit in (False, True)]
+
+
+@pytest.fixture(params=["kernels", "BLAS", "NumPy"])
+def solvers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The native kernel, BLAS' routine, and what stands for it where there is none."""
+    if request.param != "kernels":
+        request.getfixturevalue("without_small_kernels")
+    if request.param == "NumPy":
+        monkeypatch.setattr(routines, "LAPACK", None)
+
+
+def triangles(*shape: int, dtype: Any) -> np.ndarray:
+    """Well-conditioned ones, with the rest of a matrix beside them."""
+    n = shape[-1]
+    return (random(*shape, dtype=dtype) / n + 2 * np.eye(n)).astype(dtype)
+
+
+@pytest.mark.usefixtures("solvers")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_triangles_are_solved_as_by_pytorch(batch: tuple[int, ...], dtype: Any, torch: ModuleType) -> None:
+    for n, k in RIGHT_SIDES:
+        a, b = triangles(*batch, n, n, dtype=dtype), random(*batch, n, k, dtype=dtype)
+        for upper, unit in WAYS:
+            agree(partial(_substituted, upper, unit, True), torch, [a, b])
+            agree(partial(_substituted, upper, unit, False), torch, [a, b.swapaxes(-1, -2).copy()])
+
+
+def _substituted(upper: bool, unit: bool, left: bool, t: Any, a: Any, b: Any) -> Any:
+    return t.linalg.solve_triangular(a, b, upper=upper, left=left, unitriangular=unit)
+
+
+@pytest.mark.usefixtures("solvers")
+def test_triangles_and_right_sides_broadcast(torch: ModuleType) -> None:
+    a, b = triangles(40, 40, dtype=np.float64), random(2, 3, 40, 5, dtype=np.float64)
+    agree(partial(_substituted, True, False, True), torch, [a, b])
+    agree(
+        partial(_substituted, False, False, True), torch, [triangles(2, 1, 40, 40, dtype=np.float64), b[:1]]
+    )
+
+
+@pytest.mark.usefixtures("solvers")
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("k", [1, 5])
+def test_what_divides_by_zero_or_is_no_number_goes_on_row_by_row(k: int, bad: float) -> None:
+    a, b = triangles(40, 40, dtype=np.float64), random(40, k, dtype=np.float64)
+    a[17, 17] = bad
+    for upper in (False, True):
+        found = retrograd.linalg.solve_triangular(retrograd.tensor(a), retrograd.tensor(b), upper=upper)
+        expected, order = np.zeros_like(b), range(39, -1, -1) if upper else range(40)
+        with np.errstate(all="ignore"):
+            for step, row in enumerate(order):
+                known = list(order)[:step]
+                expected[row] = (b[row] - a[row, known] @ expected[known]) / a[row, row]
+        whole = np.isfinite(expected)
+        np.testing.assert_array_equal(np.isfinite(found.numpy()), whole)
+        np.testing.assert_allclose(found.numpy()[whole], expected[whole], rtol=1e-10)
+
+
+@pytest.mark.usefixtures("solvers")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_factors_solve_as_in_pytorch(batch: tuple[int, ...], dtype: Any, torch: ModuleType) -> None:
+    for n, k in ((3, 2), (40, 1), (70, 33)):
+        a, b = triangles(*batch, n, n, dtype=dtype), random(*batch, n, k, dtype=dtype)
+        a = a[..., np.random.default_rng(3).permutation(n), :]
+        for left, adjoint in WAYS:
+            c = b if left else b.swapaxes(-1, -2).copy()
+            agree(partial(_by_factors, left, adjoint), torch, [a, c])
+        agree(
+            lambda t, a, b: t.cholesky_solve(b, a.tril()), torch, [np.tril(a) + 9 * np.eye(n, dtype=dtype), b]
+        )
+        lower = np.tril(a) + 9 * np.eye(n, dtype=dtype)
+        agree(lambda t, a: t.cholesky_inverse(a.tril()), torch, [lower])
+
+
+def _by_factors(left: bool, adjoint: bool, t: Any, a: Any, b: Any) -> Any:
+    return t.linalg.lu_solve(*t.linalg.lu_factor(a), b, left=left, adjoint=adjoint)
+
+
+@pytest.mark.usefixtures("solvers")
+@pytest.mark.parametrize(("n", "pivot"), [(3, 9), (40, 99), (3, 0), (40, -1)])
+def test_rows_that_are_not_there_are_refused(n: int, pivot: int, torch: ModuleType) -> None:
+    told = []
+    for t in (retrograd, torch):
+        pivots = t.full((n,), pivot, dtype=t.int32)
+        with pytest.raises(RuntimeError) as error:
+            t.linalg.lu_solve(t.eye(n), pivots, t.ones(n, 1))
+        told.append(str(error.value))
+    assert told[0] == told[1]
+
+
+def test_a_stack_of_many_small_triangles_is_solved(torch: ModuleType) -> None:
+    a, b = triangles(9000, 8, 8, dtype=np.float32), random(9000, 8, 2, dtype=np.float32)
+    agree(partial(_substituted, True, False, True), torch, [a, b], gradients=False)
+
+
+def test_great_triangles_run_in_compiled_functions() -> None:
+    a, b = (
+        retrograd.tensor(x) for x in (triangles(200, 200, dtype=np.float64), random(200, 3, dtype=np.float64))
+    )
+    solved = retrograd.compile_grad(lambda a, b: retrograd.linalg.lu_solve(*retrograd.linalg.lu_factor(a), b))
+    np.testing.assert_allclose(solved(a, b), retrograd.linalg.solve(a, b), atol=1e-12)

@@ -40,7 +40,11 @@ _FEW = 1 << 10
 
 def working(a: Array) -> np.dtype[np.generic]:
     """In what dtype matrices are factored."""
-    return np.dtype(np.float64) if a.shape[-2] * a.shape[-1] <= _FEW else a.dtype
+    return np.dtype(np.float64) if is_small(a) else a.dtype
+
+
+def is_small(a: Array) -> bool:
+    return bool(a.shape[-2] * a.shape[-1] <= _FEW)
 
 
 def wide(a: Array) -> Array:

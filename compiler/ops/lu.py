@@ -123,6 +123,33 @@ class FromPivots(Fixed):
             raise LinearAlgebraError(mirrored(_NO_PIVOTS)) from None
 
 
+@register
+@record
+class RowsExchanged(SameShape):
+    """The rows of a matrix that change places as pivots `[…, k]` say: one exchange after the other, or if
+    `back` the last one first."""
+
+    name = "rows_exchanged"
+    back: bool
+
+    def evaluate(self, *arrays: Array) -> Array:
+        pivots, x = arrays
+        if not x.size:
+            return np.array(x)
+        for wrong, bound in ((pivots > x.shape[-2], "smaller or equal to LU.size(-2)"), (pivots < 1, _ONE)):
+            if wrong.any():
+                raise LinearAlgebraError(mirrored(_NO_EXCHANGES.format(bound)))
+        order = ordering(pivots, x.shape[-2], np.dtype(np.float32))
+        return np.take_along_axis(x, order.argmax(-1 if self.back else -2)[..., None], -2)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Cotangents:
+        return [None, apply(RowsExchanged(not self.back), inputs[0], cotangent)]
+
+
+_ONE = "greater or equal to 1"
+_NO_EXCHANGES = "Pivots given to lu_solve must all be {}. Did you properly pass the result of lu_factor?"
 _NO_PIVOTS = (
     "pivots passed to lu_unpack must be between 1 and LU.size(-2) inclusive."
     "Did you properly pass the result of lu_factor?"

@@ -142,11 +142,13 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
         )
     batch = broadcast_shapes("linalg.lu_solve", tuple(LU.shape[:-2]), tuple(B.shape[:-2]))
     own, right = LU.expand(*batch, m, m), B.expand(*batch, *B.shape[-2:])
-    order = apply(elimination.FromPivots(m, LU.dtype), pivots)
+    exchanges = pivots.expand(*batch, m)
     if adjoint:
         half = substitution.solve_triangular(own.mT, right, upper=False)
-        return order @ substitution.solve_triangular(own.mT, half, upper=True, unit=True)
-    half = substitution.solve_triangular(own, order.mT @ right, upper=False, unit=True)
+        found = substitution.solve_triangular(own.mT, half, upper=True, unit=True)
+        return apply(elimination.RowsExchanged(back=True), exchanges, found)
+    ordered = apply(elimination.RowsExchanged(back=False), exchanges, right)
+    half = substitution.solve_triangular(own, ordered, upper=False, unit=True)
     return substitution.solve_triangular(own, half, upper=True)
 
 

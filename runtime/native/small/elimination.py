@@ -111,6 +111,30 @@ def order(arrays: Array[Memory], sizes: OrderSizes) -> int:
     return 0
 
 
+class ExchangeSizes(Record):
+    batch: int
+    m: int
+    n: int
+    back: int
+
+
+@native
+def exchange_all(arrays: Array[Memory], sizes: ExchangeSizes) -> int:
+    """The matrices `[batch, m, n]` whose rows change places as `[batch, m]` say, if `back` the last first.
+    The arrays: these, the pivots, the matrices. 1 unless all the rows that are named are there."""
+    m, n = sizes.m, sizes.n
+    for number in range(sizes.batch):
+        to, pivots = cast(Array[T], arrays[0]) + number * m * n, cast(Array[Int32], arrays[1]) + number * m
+        copy(to, cast(Array[T], arrays[2]) + number * m * n, m * n)
+        for turn in range(m):
+            step = m - 1 - turn if sizes.back != 0 else turn
+            if not 1 <= pivots[step] <= m:
+                return 1
+            if pivots[step] - 1 != step:
+                exchange_rows(to + step * n, to + (pivots[step] - 1) * n, n)
+    return 0
+
+
 @native
 def solve(arrays: Array[Array[T]], sizes: Sizes) -> int:
     """The X `[batch, n, columns]` of A · X = B, of A's packed factors `[batch, n + 1, n]` and B. Unless it is

@@ -173,6 +173,11 @@ def _lanes_of(kinds: Sequence[str]) -> int:
     return 512 // max(32, *[(FLOATS | INTEGERS)[kind] for kind in kinds])
 
 
+def lanes_of(dtype: DType) -> int:
+    """Of one kind of elements."""
+    return _lanes_of([KINDS[dtype]])
+
+
 def copying(itemsize: int) -> int:
     return _moving().address(f"copy{itemsize}")
 
@@ -284,6 +289,7 @@ def _elimination(kind: str) -> cpu.Library:
 
 _ELIMINATION: dict[str, Callable[..., int]] = {
     "factor": elimination.factor, "order": elimination.order, "solve": elimination.solve,
+    "exchange": elimination.exchange_all,
     "failure": elimination.failure, "determinant": elimination.determinant, "sign": elimination.sign,
     "substitute": elimination.substitute, "root": elimination.root,
     "factor_symmetric": indefinite.factor_symmetric, "failure_symmetric": indefinite.failure_symmetric,

@@ -18,6 +18,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Array, Op, Type
+from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.alignment import CtcLoss, CtcLossAdjoint
 from retrograd.compiler.ops.bags import BagPlaces, BagSum, BagSumAdjoint
 from retrograd.compiler.ops.borders import Bordered, BorderedAdjoint
@@ -25,6 +26,7 @@ from retrograd.compiler.ops.channels import ChannelDot, PRelu, PReluAdjoint, PRe
 from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeights
 from retrograd.compiler.ops.gate import Glu, GluAdjoint
 from retrograd.compiler.ops.joined import PutAlongJoined
+from retrograd.compiler.ops.lu import RowsExchanged
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
 from retrograd.compiler.ops.normal import (
     DERIVATIVES,
@@ -35,6 +37,7 @@ from retrograd.compiler.ops.normal import (
     RunningStatistic,
 )
 from retrograd.compiler.ops.pairs import PairDistances, PairsAdjoint
+from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.compiler.ops.unpool import MaxUnpool
 from retrograd.runtime.native.small import (
     aligning,
@@ -47,6 +50,8 @@ from retrograd.runtime.native.small import (
     normalising,
     pairing,
     sampler,
+    solving,
+    triangles,
 )
 from retrograd.runtime.native.small.steps import OWN, YIELDING, Steps, indexed
 
@@ -71,6 +76,7 @@ _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
     "glu adjoint": (gates.glu_adjoint, ("exp",)),
     "pair distances": (pairing.distances, ()),
     "pairs adjoint": (pairing.return_to, ()),
+    "substitute": (triangles.substitute, ()),
     "unpool": (pairing.put_down, ()),
     "prelu": (channels.prelu, ()),
     "prelu adjoint": (channels.prelu_adjoint, ()),
@@ -323,6 +329,40 @@ def _margins(name: str, steps: Steps, arrays: list[Array], target: Array, x: Arr
     _of(name, steps, [*arrays, steps.wide(target), room], list(x.shape))
 
 
+# ---- triangles ---------------------------------------------------------------------------------------------
+
+
+def _substitute(steps: Steps, op: SolveTriangular, out: Array, a: Array, b: Array) -> None:
+    """Small ones by the kernel of small factors, in float64 as these."""
+    triangle, (n, columns) = np.broadcast_to(a, (*b.shape[:-1], b.shape[-2])), b.shape[-2:]
+    if gufuncs.is_small(a):
+        solving.substitute(steps, op, out, triangle, b)
+        return
+    if not _goes_by_steps(triangle):
+        triangle = steps.in_order(triangle)
+    lanes = kernels.lanes_of(kernels.DTYPES[a.dtype])
+    strip = steps.scratch(Type((n, triangles.STRIP * lanes), kernels.DTYPES[a.dtype]))
+    sizes = [prod(b.shape[:-2]), n, columns, int(op.upper), int(op.unit)]
+    along = [step // a.itemsize for step in (0, *triangle.strides)[-3:]]
+    _of("substitute", steps, [out, strip, triangle, steps.in_order(b)], [*sizes, *along])
+
+
+def _exchange(steps: Steps, op: RowsExchanged, out: Array, pivots: Array, x: Array) -> None:
+    """1 where there are no such rows."""
+    if pivots.dtype != np.int32:
+        raise kernels.NoKernel
+    arrays = [out, *map(steps.in_order, (pivots, x))]
+    kernel = kernels.of_elimination("exchange", kernels.DTYPES[x.dtype])
+    steps.step(kernel, arrays, [prod(x.shape[:-2]), *x.shape[-2:], int(op.back)])
+
+
+def _goes_by_steps(triangle: Array) -> bool:
+    """Whether one step leads from each matrix to the next, and a row or a column lies in order."""
+    *batch, down, across = triangle.strides
+    one = all(outer == inner * size for outer, inner, size in zip(batch, batch[1:], triangle.shape[1:-2]))
+    return one and triangle.itemsize in (down, across)
+
+
 WRITERS: dict[type[Op], Callable[..., None]] = {
     **{op: _norm("norm", 1) for op in (GroupNorm, BatchNorm)},
     **{elements: _norm("norm elements", 2) for elements, _ in DERIVATIVES.values()},
@@ -350,7 +390,9 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     PRelu: _channels("prelu"),
     PReluAdjoint: _channels("prelu adjoint", 1, 2, 0),
     PReluSlopes: _channels("prelu slopes"),
+    RowsExchanged: _exchange,
     ScaleShift: _channels("scale shift"),
+    SolveTriangular: _substitute,
 }
 """What writes the step of an op."""
 OWN.update(WRITERS)

@@ -87,7 +87,18 @@ def _is_taken(op: Op) -> bool:
     return isinstance(op, _IN_SEVERAL_PASSES)
 
 
-_IN_SEVERAL_PASSES = (Composite, Scan, Dot, Pad, Undiagonal, Put, PutAdd, PutAlongAdd, *solving.SOLVED)
+_IN_SEVERAL_PASSES = (
+    Composite,
+    Scan,
+    Dot,
+    Pad,
+    Undiagonal,
+    Put,
+    PutAdd,
+    PutAlongAdd,
+    *solving.SOLVED,
+    *own.WRITERS,
+)
 
 
 _OF_MANY: tuple[type[Op], ...] = (Elementwise, *solving.SOLVED, *own.WRITERS)
@@ -110,7 +121,9 @@ def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     """The value of such an op of operands of these types."""
     if type(op) in own.WRITERS:
-        return _own(op, types)
+        found = _own(op, types)
+        if found is not None or type(op) not in solving.SOLVED:
+            return found
     many = isinstance(op, Elementwise) and not any(t.dtype.is_half for t in types)
     if not _is_taken(op) or not available():
         return None

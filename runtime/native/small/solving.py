@@ -129,9 +129,9 @@ def _row(name: str) -> Elementwise:
     return row
 
 
-def _substitute(steps: Steps, op: SolveTriangular, out: Array, a: Array, b: Array) -> None:
-    whole = np.broadcast_to(a, (*b.shape[:-1], b.shape[-2]))
-    operands = [_wide(steps, whole), _wide(steps, b)]
+def substitute(steps: Steps, op: SolveTriangular, out: Array, a: Array, b: Array) -> None:
+    """Of small matrices; `own.py` has the others."""
+    operands = [_wide(steps, a), _wide(steps, b)]
     _of_wide(steps, out, "substitute", operands, b.shape, op.upper, op.unit)
 
 
@@ -205,8 +205,8 @@ SOLVED: dict[type[Op], Callable[..., None]] = {
     Det: _determinant,
     Cofactors: _cofactors,
     SignOfDet: _sign,
+    SolveTriangular: substitute,
     LogAbsDet: _magnitude,
-    SolveTriangular: _substitute,
     RawQr: _raw_qr,
     Qr: _qr,
     Complement: _complement,
