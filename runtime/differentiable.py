@@ -15,6 +15,7 @@ from retrograd.compiler.errors import (
     DtypeError,
     GradientError,
     ShapeError,
+    TraceError,
     mirrored,
     warn,
 )
@@ -215,6 +216,12 @@ class Differentiable:
         if not self.is_leaf:
             raise GradientError(
                 mirrored("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            )
+        if STATE.trace is not None:
+            raise TraceError(
+                "register_post_accumulate_grad_hook() in a compiled function",
+                "gradients are added to .grad after it, by backward() outside",
+                "register the hook outside, on the tensor that is passed in",
             )
         return RemovableHandle(self._leaf_hooks().accumulated, hook)
 

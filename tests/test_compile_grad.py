@@ -13,6 +13,7 @@ import pytest
 from compiling import SHAPES, Function, array, close, leaf, two_layers
 
 import retrograd as rg
+from retrograd.compiler.errors import TraceError
 from retrograd.runtime.compiled.compile_grad import CompiledFunction
 
 # ---- values and gradients ----------------------------------------------------------------------------------
@@ -467,6 +468,15 @@ def hooked(t: Any, wrap: Callable[[Any], Any]) -> list[Any]:
 
 def test_hooks_of_arguments_act_on_their_gradients(torch: ModuleType) -> None:
     assert hooked(rg, rg.compile_grad) == hooked(torch, lambda f: f)
+
+
+def test_a_hook_of_dot_grad_is_registered_outside() -> None:
+    def f(x: Any) -> Any:
+        x.register_post_accumulate_grad_hook(lambda leaf: leaf.grad.mul_(2))
+        return (x * x).sum()
+
+    with pytest.raises(TraceError, match=r"py:\d+: register_post_accumulate_grad_hook\(\) in a compiled"):
+        rg.compile_grad(f)(rg.ones(3, requires_grad=True))
 
 
 # ---- derivatives inside ------------------------------------------------------------------------------------

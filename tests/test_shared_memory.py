@@ -237,3 +237,66 @@ def test_the_way_to_a_view_does_not_grow_with_changes_of_axes(turn: str, of_a_vi
         return [x.tolist() for x in (base, view, k.grad)]
 
     assert seen(rg) == seen(torch)
+
+
+# ---- Tensors that nobody else looks at ---------------------------------------------------------------------
+
+_ALONE: dict[str, Callable[[Any, Any], Any]] = {
+    "fewer": lambda t, x: x.resize_(2, 2),
+    "fewer, by a tuple": lambda t, x: x.resize_((3,)),
+    "fewer, by a size": lambda t, x: x.resize_(t.Size([1, 5])),
+    "none": lambda t, x: x.resize_(0, 3),
+    "as they are": lambda t, x: x.resize_(*x.shape),
+    "one, without axes": lambda t, x: x.resize_(()),
+    "there and back": lambda t, x: x.resize_(2).resize_(3, 2),
+    "more, then all": lambda t, x: x.resize_(2).resize_(1, 1, 6),
+    "a negative size": lambda t, x: x.resize_(2, -1),
+    "a size that is no number": lambda t, x: x.resize_(2, "a"),
+    "of another": lambda t, x: x.resize_as_(t.ones(2, 1)),
+    "of another without axes": lambda t, x: x.resize_as_(t.ones(())),
+    "of one that is turned": lambda t, x: x.resize_as_(t.ones(3, 1).t()),
+    "of a number": lambda t, x: x.resize_as_(3),
+    "steps": lambda t, x: x.as_strided_((2, 2), (1, 3)),
+    "steps from an offset": lambda t, x: x.as_strided_((2, 2), (1, 2), 2),
+    "steps that repeat": lambda t, x: x.as_strided_((3, 2), (0, 1), 1),
+    "steps in turn": lambda t, x: x.as_strided_((2,), (2,), 1).as_strided_((3, 2), (2, 1)),
+    "steps in turn, all of it": lambda t, x: x.as_strided_((2,), (2,)).as_strided_((6,), (1,), 0),
+    "no steps": lambda t, x: x.as_strided_((), (), 5),
+    "steps to nothing": lambda t, x: x.as_strided_((0, 2), (2, 1)),
+    "steps beyond": lambda t, x: x.as_strided_((4, 2), (2, 1)),
+    "steps backwards": lambda t, x: x.as_strided_((2, 2), (-1, 1), 3),
+    "steps of other axes": lambda t, x: x.as_strided_((2, 2), (1,)),
+    "steps far beyond": lambda t, x: x.as_strided_((2**20, 2**20), (2**20, 1)),
+    "memory": lambda t, x: x.set_(t.arange(4.0)),
+    "memory that is turned": lambda t, x: x.set_(t.arange(4.0).view(2, 2).t()),
+    "a part of memory": lambda t, x: x.set_(t.arange(9.0), 2, (2, 2)),
+    "a part of a part": lambda t, x: x.set_(t.arange(9.0)[3:], 1, (2,), (3,)),
+    "memory in steps": lambda t, x: x.set_(t.arange(9.0), 1, (2, 2), (1, 4)),
+    "another dtype": lambda t, x: x.set_(t.arange(9)),
+    "no memory": lambda t, x: x.set_(),
+}  # fmt: skip
+_STARTS: dict[str, Callable[[Any], Any]] = {
+    "a vector": lambda t: t.arange(6.0) + 1,
+    "rows": lambda t: (t.arange(6.0) + 1).reshape(2, 3).clone(),
+    "recorded": lambda t: (t.arange(6.0) + 1).requires_grad_(),
+    "known to another": lambda t: (t.arange(6.0) + 1)[:],
+}
+
+
+def _told(t: Any, change: Callable[[Any, Any], Any], start: Callable[[Any], Any]) -> Any:
+    """What becomes of a Tensor, or what is said. By native calls from the first on."""
+    x = start(t)
+    try:
+        found = change(t, x)
+        x.mul_(2) if found is x and found.dim() and 0 not in found.stride() else None
+    except (RuntimeError, TypeError) as error:
+        return str(error).split(" (function ")[0]
+    return x.tolist(), x.stride() if x.numel() else None, x.numel() and x.storage_offset(), x._version
+
+
+@pytest.mark.parametrize("start", list(_STARTS))
+@pytest.mark.parametrize("change", list(_ALONE))
+def test_tensors_are_laid_otherwise_as_in_pytorch(change: str, start: str, torch: Any) -> None:
+    own, expected = (_told(t, _ALONE[change], _STARTS[start]) for t in (rg, torch))
+
+    assert own == expected

@@ -342,6 +342,9 @@ def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> T
     if inner is None:  # an inference tensor has no views
         tensor._value = found._value
         return changed(tensor)
+    array, own = found._value, inner.base is tensor or (view is not None and inner.base is view.base)
+    if isinstance(array, np.ndarray) and trace is None and not own:
+        return relaid(tensor, array)  # in memory that reaches beyond the Tensor
     led = view.path if view is not None and inner.base is not tensor else ()
     follows = inner.path[: len(led)] == led
     if not follows:  # the memory of its base, seen anew

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from operator import mul
 from typing import Any
@@ -30,7 +31,7 @@ from retrograd.runtime.eager.conversion import data_ptr
 from retrograd.runtime.eager.detaching import leave
 from retrograd.runtime.eager.inplace import changed, changed_leaf, check_sealed, check_writable, relaid
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.instant.axes import grown
+from retrograd.runtime.eager.instant.axes import placed
 from retrograd.runtime.eager.memory import buffer_of
 from retrograd.runtime.eager.storage import TypedStorage, move
 from retrograd.runtime.functions.creation import beside, finished
@@ -234,9 +235,10 @@ def _resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
     """The Tensor with other sizes, its elements those that lie in its memory, in order. If that is too
     little, there is more of it, zeros, and views share it; a Tensor that was detached keeps what there was.
     """
+    sizes = sizes_of(size, "resize_")
     if self.requires_grad:
         raise GradientError(mirrored("cannot resize variables that require grad"))
-    array, sizes = _plain(self, "resize_"), sizes_of(size, "resize_")
+    array = _plain(self, "resize_")
     if sizes and min(sizes) < 0:
         raise ShapeError(mirrored("numel: integer multiplication overflow"))
     if sizes == array.shape:
@@ -254,16 +256,17 @@ def _resize_(self: Tensor, *size: Any, memory_format: object = None) -> Tensor:
 
 
 _resize_.__name__ = _resize_.__qualname__ = "resize_"
-resize_: Callable[..., Tensor] = method("resize_")(grown(_resize_))
+resize_: Callable[..., Tensor] = method("resize_")(placed("resized", _resize_))
 
 
-@public("resize_as_", method=True)
+@public("resize_as_", method=True, around=partial(placed, "resized_as"))
 def resize_as_(input: Tensor, the_template: Tensor, *, memory_format: object = None) -> Tensor:
     """The Tensor with the sizes of another: see `resize_`."""
     return resize_(input, *the_template.shape)
 
 
 @method()
+@partial(placed, "set_to")
 def set_(
     self: Tensor, source: Any = None, storage_offset: int = 0, size: Sequence[int] | None = None,
     stride: Sequence[int] | None = None,
@@ -271,14 +274,12 @@ def set_(
     """The Tensor on the memory of another Tensor or storage, with its sizes and strides or with those given,
     the offset counted from the Tensor's first element; without one, on none."""
     own = _plain(self, "set_")
+    if isinstance(source, Tensor) and source.dtype is not self.dtype:
+        kinds = C_NAMES[source.dtype], C_NAMES[self.dtype]
+        raise DtypeError(mirrored("Could not set tensor of type {} to a tensor of type {}".format(*kinds)))
     if self.requires_grad and STATE.grad:
         raise changed_leaf()
     if isinstance(source, Tensor):
-        if source.dtype is not self.dtype:
-            kinds = C_NAMES[source.dtype], C_NAMES[self.dtype]
-            raise DtypeError(
-                mirrored("Could not set tensor of type {} to a tensor of type {}".format(*kinds))
-            )
         array = _plain(source, "set_")
         if size is None:
             return _become(self, array)

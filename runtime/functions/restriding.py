@@ -17,6 +17,7 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import strided
 from retrograd.runtime.eager.inplace import rearrange
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.instant.axes import placed
 from retrograd.runtime.eager.memory import elements, is_part, memory_of, outermost_first
 from retrograd.runtime.eager.opnodes import counter_of
 from retrograd.runtime.eager.record import showing
@@ -141,7 +142,7 @@ def as_strided(
     return nothing
 
 
-@public("as_strided_", method=True)
+@public("as_strided_", method=True, around=partial(placed, "restrided_in_place"))
 def as_strided_(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:

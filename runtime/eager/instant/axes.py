@@ -43,12 +43,12 @@ def rearranged(axes: Sequence[int], slow: Callable[..., Any]) -> Callable[..., A
     return native_function("retrograd_rearranged", slow, words, (learning, kept))
 
 
-def grown(slow: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of a Tensor and sizes that gives it as many elements, in place: natively where they are more
-    and nobody else looks (`growing.py`)."""
+def placed(entry: str, slow: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that lays a Tensor otherwise in memory, in place: natively where nobody else looks
+    (`growing.py`). The entry is its kind: `resized`, `resized_as`, `restrided_in_place`, `set_to`."""
     if not available():
         return slow
-    return native_function("retrograd_grown", slow, words_of(Asked, slow=id(slow), arity=-1), slow)
+    return native_function(f"retrograd_{entry}", slow, words_of(Asked, slow=id(slow), arity=-1), slow)
 
 
 def probe(array: Array) -> Array:
