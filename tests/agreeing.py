@@ -8,7 +8,7 @@ import numpy as np
 
 Shown = Any
 
-TOLERANCE = {"float16": 1e-2, "bfloat16": 6e-2, "float32": 2e-5, "float64": 1e-7}
+TOLERANCE = {"float16": 1e-2, "bfloat16": 6e-2, "float32": 2e-5, "float64": 1e-10}
 """Of single numbers and of numbers in tensors, by their dtypes."""
 
 

@@ -53,7 +53,7 @@ def native_of(op: Op, *arrays: Any) -> Any:
 def near(found: Any, expected: Any, size: int) -> None:
     found, expected = np.asarray(found), np.asarray(expected)
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
-    blur = 0 if expected.dtype.kind == "i" else 100 * size * float(np.finfo(expected.dtype).eps)
+    blur = 0 if expected.dtype.kind == "i" else 16 * size * float(np.finfo(expected.dtype).eps)
     np.testing.assert_allclose(found, expected, rtol=blur, atol=blur)
 
 

@@ -90,9 +90,20 @@ def test_what_is_no_number_to_count_is_refused(x: np.ndarray) -> None:
 
 @pytest.mark.parametrize("x", WHOLE[:8], ids=lambda x: f"{x.dtype}{list(x.shape)}")
 def test_places_are_repeated(x: np.ndarray) -> None:
-    if x.ndim == 1 and x.dtype.itemsize > 1:
-        _same(lambda t, x: t.repeat_interleave(x), x)
-        _same(lambda t, x: t.arange(len(x)).repeat_interleave(x), x)
+    _same(lambda t, x: t.repeat_interleave(x), x)
+    _same(lambda t, x: t.arange(len(x)).repeat_interleave(x), x)
+
+
+@pytest.mark.parametrize("repeats", ["[1, -1]", "[-1]", "-1", "[[3]]", "[[1, 2]]", "[True]", "[1.5, 1]", "4"])
+def test_repeats_that_do_not_fit_are_told_of_as_in_pytorch(repeats: str) -> None:
+    for call in ("t.repeat_interleave(n)", "t.arange(2).repeat_interleave(n)"):
+        outcomes = []
+        for t in (torch, retrograd):
+            try:
+                outcomes.append(eval(call, {"t": t, "n": t.tensor(eval(repeats))}).tolist())
+            except RuntimeError as error:
+                outcomes.append(str(error))
+        assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.parametrize("x", REAL, ids=lambda x: f"{x.dtype}{list(x.shape)}")

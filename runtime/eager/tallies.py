@@ -186,7 +186,9 @@ class Repeated(Tally):
 
     def evaluate(self, *arrays: Array) -> list[Array]:
         (counts,) = arrays
-        return [np.arange(counts.size, dtype=counts.dtype).repeat(counts.reshape(-1))]
+        if counts.min(initial=0) < 0:
+            raise ShapeError("repeat_interleave()", mirrored("repeats can not be negative"))
+        return [np.arange(counts.size, dtype=counts.dtype).repeat(counts)]
 
     def listing(self, *types: Type) -> Listing | None:
         whole = types[0].dtype in (dtypes.int64, dtypes.int32)

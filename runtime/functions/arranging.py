@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Array, apply
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.iota import iota_like
@@ -31,6 +31,7 @@ from retrograd.runtime.functions.public import (
     unshared,
 )
 from retrograd.runtime.functions.shaping import transpose
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 
@@ -76,10 +77,13 @@ def repeat_interleave(
     not in traces.
     """
     if repeats is None:
+        _check_repeats(input, "repeat_interleave only accept 1D vector as repeat", input.ndim == 1)
         (places,) = tallied(Repeated(), "repeat_interleave()", input)
         return places
     x = moves.reshape(input, (input.numel(),)) if dim is None else input
     axis = axis_of(dim or 0, x.ndim, "repeat_interleave")
+    if isinstance(repeats, Tensor):
+        _check_repeats(repeats, "repeats must be 0-dim or 1-dim tensor", repeats.ndim < 2)
     if isinstance(repeats, Tensor) and repeats.numel() != 1:
         counts = repeats.numel()
         if counts != x.shape[axis]:
@@ -93,10 +97,20 @@ def repeat_interleave(
         return FUNCTIONS["index_select"](x, axis, FUNCTIONS["repeat_interleave"](repeats))
     count = integer(repeats, "repeat_interleave", "repeats")
     if count < 0:
-        raise ShapeError(f"repeat_interleave({count})", mirrored("Repeats must be non-negative"))
+        words = "Repeats must be non-negative", "repeats can not be negative"
+        raise ShapeError(f"repeat_interleave({count})", mirrored(words[isinstance(repeats, Tensor)]))
     wide = [*x.shape[: axis + 1], count, *x.shape[axis + 1 :]]
     together = [*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :]]
     return unshared(moves.reshape(moves.expand(moves.unsqueeze(x, [axis + 1]), wide), together), input)
+
+
+def _check_repeats(repeats: Tensor, words: str, fits: bool) -> None:
+    """Counts are whole numbers of 32 or 64 bits, along no or one axis."""
+    if not fits:
+        raise ShapeError(f"repeats of shape {list(repeats.shape)}", mirrored(words))
+    if repeats.dtype not in (dtypes.int32, dtypes.int64):
+        words = f"\"repeat_interleave_cpu\" not implemented for '{bare_legacy_name(repeats.dtype)}'"
+        raise DtypeError(mirrored(words), "", "give int64")
 
 
 @public("flip", method=True, replay=True)

@@ -108,11 +108,10 @@ class ASGD(Formula):
         )
 
     def _clock(self, group: Group, state: dict[str, Any]) -> Clock:
-        """The rate and the share of this step; those of the next one are worked out, as in PyTorch."""
+        """The rate and share of this step, in float32; the next ones are worked out, as in PyTorch."""
         lr = float(group["lr"])
-        rate, share = (
-            float(state[name]) if name in state else start for name, start in (("eta", lr), ("mu", 1.0))
-        )
+        first = {"eta": np.float32(lr), "mu": 1.0}
+        rate, share = (float(state.get(name, start)) for name, start in first.items())
         (step,) = super()._clock(group, state)
         eta = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
         for name, value in (("eta", eta), ("mu", 1 / max(1.0, step - group["t0"]))):
