@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from retrograd.compiler.backends.lanes import halves, splat, transposed
 from retrograd.compiler.backends.masks import constant_mask
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
-from retrograd.compiler.backends.places import Place
+from retrograd.compiler.backends.places import CLIPPED, Place
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.backends.values import Values, Vector
 from retrograd.compiler.backends.vector import Value, select
@@ -39,6 +39,8 @@ from retrograd.compiler.ops.row import Elementwise, Types
 
 _LONG_BODY, _FUNCTION = 20, 20
 """Instructions of a long loop body, and of an elementary function, roughly."""
+_SHORT = 2
+"""Whole vectors of a short loop, at most."""
 
 
 class Iteration(Values):
@@ -103,6 +105,7 @@ class Iteration(Values):
         if s.limit is None:
             return s.axis.extent
         index, stop = s.limit
+        least, most = index.substitute({s.axis: Index()}).bounds()
         self._set(s.axis, 0)
         first = self.number(index)
         left = None if first is not None else stop - self.index(index)
@@ -110,8 +113,9 @@ class Iteration(Values):
         if left is None:
             assert first is not None
             return max(0, min(stop - first, s.axis.extent))
-        left = select(left < s.axis.extent, left, s.axis.extent)
-        return select(left > 0, left, 0)
+        if stop - least > s.axis.extent:
+            left = select(left < s.axis.extent, left, s.axis.extent)
+        return left if most <= stop else select(left > 0, left, 0)
 
     def _repeat(self, s: For, start: Place, stop: Place, step: int, body: Callable[[], None]) -> None:
         """`for axis = start; axis < stop; axis += step`; no loop where it runs but once."""
@@ -228,6 +232,9 @@ class Iteration(Values):
             if whole and rest and _is_long(s):
                 yield lanes, 0, trips, True
                 return
+            if whole and rest and self._is_short(s, whole):
+                yield min(lanes, 2 * native), 0, trips, True
+                return
             as_unknown = whole and self._sums_across(s)  # sums are those of a loop whose trips are not known
             few = native if as_unknown else min(rest, native)
             narrow = next(w for w in (1, 2, 4, 8, 16, 32, 64, 128) if w >= few)
@@ -237,10 +244,17 @@ class Iteration(Values):
             yield lanes, 0, trips, False
         elif _is_long(s):
             yield lanes, 0, trips, True
+        elif self._is_short(s, s.axis.extent):
+            yield min(lanes, 2 * native), 0, trips, True
         else:
             covered = trips / lanes * lanes
             yield lanes, 0, covered, False
             yield native, covered, trips, True
+
+    def _is_short(self, s: For, whole: int) -> bool:
+        """Is a mask in every iteration no dearer than what is left in narrower vectors? So it is where masks
+        cost nothing. Sums across lanes are added up as in any longer loop."""
+        return self.module.means.avx512 and whole <= _SHORT * s.lanes and not self._sums_across(s)
 
     def _single_vector(self, s: For, trips: Place) -> None:
         """A loop that is one vector: what it computes is shared with the loops beside it."""
@@ -249,7 +263,7 @@ class Iteration(Values):
         self._set(s.axis, 0)
         with self._across(s, s.lanes) as vector:
             if trips != s.lanes:
-                vector.mask = self._remaining(0, trips, s.lanes)
+                vector.mask = self._remaining(s, 0, trips, s.lanes)
             self.statements(s.body)
         self._finish_sums(s)
         self._forget(s.axis)
@@ -283,18 +297,19 @@ class Iteration(Values):
 
             def body() -> None:
                 if masked and lanes > 1:
-                    vector.mask = self._remaining(self._axes[s.axis], stop, lanes)
+                    vector.mask = self._remaining(s, self._axes[s.axis], stop, lanes)
                 self.statements(s.body)
 
             self._spread_all(s, lanes)
             self._repeat(s, start, stop, lanes, body)
 
-    def _remaining(self, at: Place, stop: Place, lanes: int) -> Value:
-        """The lanes from `at` on that lie before `stop`."""
+    def _remaining(self, s: For, at: Place, stop: Place, lanes: int) -> Value:
+        """The lanes from `at` on that lie before `stop`, which is not before it."""
         if isinstance(at, int) and isinstance(stop, int):
             return constant_mask(self.block, [at + k < stop for k in range(lanes)])
-        first = at if isinstance(at, Value) else self.block.constant(self._index_kind, 1, at)
-        return self.first_lanes(stop - first, lanes)
+        last = stop if isinstance(stop, Value) else self.block.constant(self._index_kind, 1, stop)
+        left = last if isinstance(at, int) and at == 0 else last - at
+        return self.first_lanes(left, lanes, clipped=s.axis.extent <= CLIPPED)
 
     def _spread_all(self, s: For, lanes: int) -> None:
         """Put what was computed just before the loop, and is used in it, into vectors now rather than in

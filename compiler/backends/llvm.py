@@ -31,6 +31,7 @@ from retrograd.compiler.ir.likeness import Likeness, likenesses, moved
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
+    Epilogue,
     Exchange,
     For,
     Fragment,
@@ -160,6 +161,13 @@ def _conversions(target: Target) -> dict[str, Conversion]:
 class Emitter(Iteration):
     """The body of one function over `%args`."""
 
+    def __init__(
+        self, module: Module, program: Program, name: str, buffers: Sequence[Buffer] | None = None
+    ) -> None:
+        super().__init__(module, program, name, buffers)
+        self._epilogues: dict[Epilogue, str] = {}
+        """Functions that were written, by what they do."""
+
     def call(self, name: str, parts: Mapping[Buffer, int]) -> None:
         """A call of a function of this module, which is given the addresses of these parts of buffers."""
         room = f"%{self.block.fresh('given')}"
@@ -269,7 +277,7 @@ class Emitter(Iteration):
     def _routine(self, s: Routine) -> None:
         """A call of the library, which is told what to do by a constant of the module."""
         plan, told = self.module.unique("plan"), []
-        for word in words(s, self._epilogue(s) if s.epilogue else 0):
+        for word in words(s, self._epilogue(s.epilogue) if s.epilogue else 0):
             if isinstance(word, str) and word.startswith("retrograd_"):
                 self.block.declare(word, f"declare void @{word}({_TAKEN.get(word, 'ptr')})")
             told.append(f"i64 {word}" if isinstance(word, int) else f"i64 ptrtoint (ptr @{word} to i64)")
@@ -286,18 +294,20 @@ class Emitter(Iteration):
         given = ", ".join(f"ptr {operand}" for operand in ("%args", *operands))
         self.block.do(f"call void @retrograd_product(ptr @{plan}, {given})")
 
-    def _epilogue(self, s: Routine) -> str:
-        """A function that does the rest with the sums of an item; its name as LLVM text."""
-        name = self.module.unique(f"{self.name}.{s.item.name}")
+    def _epilogue(self, e: Epilogue) -> str:
+        """A function that does the rest with the sums of a tile; its name as LLVM text."""
+        if e in self._epilogues:
+            return self._epilogues[e]
+        name = self.module.unique(f"{self.name}.rest")
         inner = Emitter(self.module, self._program, name, self._given)
         inner._often, inner._called, inner._paired = self._often, self._called, self._paired
-        inner._set(s.item, Value(inner.block, "%item", "i64", 1))
-        assert s.sums is not None
-        inner._pointers[s.sums] = "%sums"
-        inner.statements(s.epilogue)
-        signature = f"{quoted(name)}(ptr %args, i64 %item, ptr %sums)"
+        for axis, given in ((e.batch, "batch"), (e.row, "row"), (e.column, "column")):
+            inner._set(axis, Value(inner.block, f"%{given}", "i64", 1))
+        inner._pointers[e.sums] = "%sums"
+        inner.statements(e.body)
+        signature = f"{quoted(name)}(ptr %args, i64 %batch, i64 %row, i64 %column, ptr %sums)"
         self.module.add(signature, inner.preamble, inner.block, internal=True)
-        return f'"{name}"'
+        return self._epilogues.setdefault(e, f'"{name}"')
 
     # ---- loops ----
 

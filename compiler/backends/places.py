@@ -23,6 +23,10 @@ Place = int | Value
 """A whole number, known while compiling or while running."""
 
 
+CLIPPED = (1 << 31) - 1
+"""The greatest number of 32 bits."""
+
+
 class Places:
     """Axes, indices and addresses in one function over `%args`."""
 
@@ -173,16 +177,16 @@ class Places:
         common, apart = self._by_lane(index, lanes)
         return splat(self.index(common), lanes) + apart
 
-    def _by_lane(self, index: Index, lanes: int) -> tuple[Index, Value]:
-        """What all lanes of an index have in common, and what each adds to it."""
+    def _by_lane(self, index: Index, lanes: int, *, narrow: bool = False) -> tuple[Index, Value]:
+        """What all lanes of an index have in common, and what each adds to it: if that is known, and is to be
+        `narrow`, as numbers of 32 bits."""
         differing = Index(tuple((atom, c) for atom, c in index.terms if self._differs(atom)))
         common = index - differing
         numbers = self._numbers(differing, lanes)
-        if numbers is not None:
-            return common, numbered(self.block, self._index_kind, numbers)
-        offsets = self.offsets(differing, lanes)
+        offsets = self.offsets(differing, lanes) if numbers is None else numbers
         if offsets is not None:
-            return index, numbered(self.block, self._index_kind, offsets)
+            kind = "i32" if narrow and max(map(abs, offsets)) <= CLIPPED else self._index_kind
+            return common if numbers is not None else index, numbered(self.block, kind, offsets)
         stride = sum(c for atom, c in differing.terms if isinstance(atom, Axis))
         total = numbered(self.block, self._index_kind, [k * stride for k in range(lanes)])
         for atom, coefficient in differing.terms:
@@ -310,8 +314,8 @@ class Places:
         ).ref
 
     def addresses(self, buffer: Buffer, index: Index, lanes: int) -> str:
-        """One address per lane."""
-        common, apart = self._by_lane(index, lanes)
+        """One address per lane. Where steps between them are narrow, more of them are gathered at once."""
+        common, apart = self._by_lane(index, lanes, narrow=True)
         kind = LLVM_TYPES[memory_kind(kind_of(buffer.dtype))]
         text = f"getelementptr {kind}, ptr {self.address(buffer, common)}, {apart.type} {apart.ref}"
         return self.block.pure(text, "ptr", lanes).ref
@@ -345,11 +349,12 @@ class Places:
         at = self.index(index)
         return self.first_lanes(stop - at, lanes) if stride else splat(at < stop, lanes)
 
-    def first_lanes(self, count: Value, lanes: int) -> Value:
-        """A mask of the first `count` lanes."""
-        clipped = select(count < lanes, count, lanes)
-        clipped = select(clipped > 0, clipped, 0).to("i32")
-        return numbered(self.block, "i32", range(lanes)) < splat(clipped, lanes)
+    def first_lanes(self, count: Value, lanes: int, *, clipped: bool = False) -> Value:
+        """A mask of the first `count` lanes; `clipped`, if that is a number of 32 bits."""
+        if not clipped:
+            count = select(count < lanes, count, lanes)
+            count = select(count > 0, count, 0)
+        return numbered(self.block, "i32", range(lanes)) < splat(count.to("i32"), lanes)
 
 
 def numbered(block: Block, kind: str, numbers: Sequence[int]) -> Value:

@@ -164,7 +164,9 @@ class _Writer:
     def _routine(self, s: Routine) -> None:
         """A product and how it is gone through; from the latter the epilogue follows."""
         self.tokens += ["routine", s.plan, s.copied, s.panels and self._buffer(s.panels)]
-        self.tokens += [self._axis(axis) for axis in (s.batch, s.row, s.column, s.inner, s.item)]
+        self.tokens += [self._axis(axis) for axis in (s.batch, s.row, s.column, s.inner)]
+        e = s.epilogue
+        self.tokens += [s.first, s.line, *((self._axis(e.row), self._axis(e.column)) if e else ())]
         self.tokens += [self._expression(s.left), self._expression(s.right)]
         self.statements(s.body)
 

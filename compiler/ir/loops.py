@@ -225,10 +225,25 @@ def _parts(extent: int, size: int) -> int:
 
 
 @record(eq=False)
+class Epilogue:
+    """What is done with the sums of a tile, which are then in a scratch buffer, row after row. All parts of a
+    product share it, however they are gone through."""
+
+    batch: Axis
+    row: Axis
+    """The tile's first row in the product, and its first column. Loops end where the product does."""
+    column: Axis
+    sums: Buffer
+    line: int
+    """Elements from a row of sums to the next."""
+    body: tuple[Statement, ...]
+
+
+@record(eq=False)
 class Routine:
-    """A product that the library computes; plain loops, the body, say what. It is done item by item: some
-    blocks of rows of some panels of columns of one product of a batch. The epilogue, if there is one, follows
-    each item, whose sums are then in a scratch buffer, tile after tile."""
+    """A product that the library computes, or some rows and columns of one; plain loops, the body, say what.
+    It is done item by item: some blocks of rows of some panels of columns of one product of a batch. The
+    epilogue, if there is one, follows each tile of an item."""
 
     body: tuple[Statement, ...]
     left: Load
@@ -244,9 +259,14 @@ class Routine:
     """Where the blocks of the left operand are copied; an earlier routine may have done it."""
     copied: bool
     """Has it?"""
-    item: Axis
-    sums: Buffer | None
-    epilogue: tuple[Statement, ...]
+    first: tuple[int, int]
+    """The row and the column of the product with which these begin."""
+    epilogue: Epilogue | None
+
+    @property
+    def line(self) -> int:
+        """Elements from a row of sums that wait to the next."""
+        return self.epilogue.line if self.epilogue else self.plan.width
 
 
 Statement = For | Store | Accumulate | Local | If | Barrier | Exchange | Fragment | Mma | Routine

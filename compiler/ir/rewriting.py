@@ -22,6 +22,7 @@ from retrograd.compiler.ir.loops import (
     Accumulate,
     Barrier,
     Contraction,
+    Epilogue,
     Exchange,
     For,
     Fragment,
@@ -52,6 +53,7 @@ class Rewriter:
         self._place = place
         self._done: dict[Expression, Expression] = {}
         self._loaded: dict[Loaded, Loaded] = {}
+        self._epilogues: dict[Epilogue, Epilogue] = {}
 
     def expression(self, e: Expression) -> Expression:
         """One expression."""
@@ -130,7 +132,7 @@ class Rewriter:
                 return s
 
     def _routine(self, s: Routine) -> Routine:
-        body, epilogue = self.statements(s.body), self.statements(s.epilogue)
+        body, epilogue = self.statements(s.body), s.epilogue and self._epilogue(s.epilogue)
         left, right = self.expression(s.left), self.expression(s.right)
         out = s.out and self.statement(s.out)
         assert isinstance(left, Load)
@@ -138,6 +140,12 @@ class Rewriter:
         assert out is None or isinstance(out, Store)
         panels = s.panels and self._place(s.panels, Index())[0]
         return replace(s, body=body, left=left, right=right, out=out, panels=panels, epilogue=epilogue)
+
+    def _epilogue(self, e: Epilogue) -> Epilogue:
+        """That of several routines remains one."""
+        if e not in self._epilogues:
+            self._epilogues[e] = replace(e, body=self.statements(e.body))
+        return self._epilogues[e]
 
 
 def stores_of(

@@ -1,13 +1,14 @@
 """A product by the library's routine, which is compiled once for all sizes (`backends.routines`).
 
 Here is chosen how the routine goes through a product: the same tiles, tasks and copies for which
-`schedule.gemm` would else write loops. What is done with the sums stays with the program: an `epilogue` of
-plain loops over an item, whose sums are still in the cache. The routine takes no product of which an operand
+`schedule.gemm` would else write loops. What is done with the sums stays with the program: an `Epilogue` of
+plain loops over a tile, whose sums are still in the cache. The routine takes no product of which an operand
 is computed on the way, or does not lie at even steps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from retrograd.compiler.dtypes import float32, float64
@@ -16,6 +17,7 @@ from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Contraction,
+    Epilogue,
     For,
     Kind,
     Local,
@@ -77,6 +79,7 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
     if swept:
         near = c.row.extent * c.inner.extent * c.out.dtype.itemsize <= SECOND_LEVEL
         shape = shape._replace(depth=2 * _SWEPT if near and c.row.extent >= _TWICE else _SWEPT)
+    epilogue = None if _direct(c) else _epilogue(c, blocks, columns, shape.vectors * lanes, lanes)
     result: list[Statement] = []
     for rows in blocks:
         panels = _panels(c, rows) if copies_left else None
@@ -84,8 +87,8 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
             part = _part(c, rows, each)
             copies = copies_left, copies_right or shallow
             plan = _plan(c, shape, lanes, rows, each, *copies, shallow, swept, split)
-            plan = replace(plan, split=split and is_split(part, machine, _direct(part) is not None))
-            result.append(_routine(part, plan, panels, copied=k > 0))
+            plan = replace(plan, split=split and is_split(part, machine, epilogue is None))
+            result.append(_routine(part, plan, (rows.start, each.start), epilogue, panels, copied=k > 0))
     return tuple(result)
 
 
@@ -98,12 +101,14 @@ def along_inner(c: Contraction, lanes: int) -> tuple[Statement, ...] | None:
     if found is None or not _is_regular(found):
         return None
     shape, column = Shape(min(_DOTS, found.row.extent), 1, found.inner.extent), Pieces(0, 1, 1, 1)
-    result = []
-    for rows in cut(found, found.row, shape.rows):
+    blocks, result = cut(found, found.row, shape.rows), []
+    epilogue = None if _direct(found) else _epilogue(found, blocks, [column], 1, lanes)
+    for rows in blocks:
         plan = replace(
             _plan(found, shape, lanes, rows, column, False, False, False, False, False), along=True
         )
-        result.append(_routine(_part(found, rows, column), plan, None, copied=False))
+        part = _part(found, rows, column)
+        result.append(_routine(part, plan, (rows.start, 0), epilogue, None, copied=False))
     return tuple(result)
 
 
@@ -241,19 +246,20 @@ def _beside(
 # ---- the statement -----------------------------------------------------------------------------------------
 
 
-def _routine(c: Contraction, plan: Plan, panels: Buffer | None, copied: bool) -> Routine:
+def _routine(
+    c: Contraction,
+    plan: Plan,
+    first: tuple[int, int],
+    epilogue: Epilogue | None,
+    panels: Buffer | None,
+    copied: bool,
+) -> Routine:
     assert isinstance(c.left, Load)
     assert isinstance(c.right, Load)
-    out, rows, columns = _direct(c), c.row.extent, c.column.extent
-    chunks, groups = plan.chunks(rows), plan.groups(columns)
-    item = Axis("item", c.batch[0].extent * chunks * groups)
-    sums, epilogue = None, tuple[Statement, ...]()
-    if out is None:
-        sums = Buffer("sums", c.out.dtype, plan.size * plan.beside * plan.rows * plan.width, Space.LOCAL)
-        epilogue = _epilogue(c, plan, sums, item, chunks, groups)
+    out = None if epilogue else _direct(c)
     return Routine(
-        _plain(c), c.left, c.right, out, c.batch[0], c.row, c.column, c.inner, plan, panels, copied, item,
-        sums, epilogue,
+        _plain(c), c.left, c.right, out, c.batch[0], c.row, c.column, c.inner, plan, panels, copied, first,
+        epilogue,
     )  # fmt: skip
 
 
@@ -287,33 +293,30 @@ def _plain(c: Contraction) -> tuple[Statement, ...]:
 
 
 def _epilogue(
-    c: Contraction, plan: Plan, sums: Buffer, item: Axis, chunks: int, groups: int
-) -> tuple[Statement, ...]:
-    """What is done with the sums of an item."""
-    width = plan.width
-    rows = Pieces(0, -(-c.row.extent // plan.rows), plan.rows, c.row.extent)
-    columns = Pieces(0, -(-c.column.extent // width), width, c.column.extent)
-    within = at(item) % (chunks * groups)
-    chunk, group = (
-        (within // groups, within % groups) if plan.rowwise else (within % chunks, within // chunks)
-    )
-    b, p, i = (
-        Axis("b", min(plan.size, rows.count)),
-        Axis("p", min(plan.beside, columns.count)),
-        Axis("i", plan.rows),
-    )
-    j = Axis("j", min(width, c.column.extent))
-    block, panel = chunk * plan.size + at(b), group * plan.beside + at(p)
-    place = ((at(b) * plan.beside + at(p)) * plan.rows + at(i)) * width + at(j)
-    values = {
-        c.batch[0]: at(item) // (chunks * groups),
-        c.row: rows.first(block) + at(i),
-        c.column: columns.first(panel) + at(j),
-    }
-    used = stores_of(c, Load(sums, place), lambda index: index.substitute(values))
-    wide = plan.lanes * (min(4, plan.vectors) if work(c.stores) <= 4 * LIGHT else min(2, plan.vectors))
-    wide = 1 << (wide.bit_length() - 1)
-    along = For(i, used, Kind.VECTOR, None, 1 << (plan.rows.bit_length() - 1))
-    body: Statement = along if plan.along else For(i, (For(j, used, Kind.VECTOR, None, wide),))
-    body = For(p, (body,), limit=(panel, columns.count) if columns.count % plan.beside else None)
-    return (For(b, (body,), limit=(block, rows.count) if rows.count % plan.size else None),)
+    c: Contraction, blocks: Sequence[Pieces], panels: Sequence[Pieces], line: int, lanes: int
+) -> Epilogue:
+    """What is done with the sums of a tile."""
+    i, first_row, rows = _side(c.row, blocks, "i")
+    j, first_column, columns = _side(c.column, panels, "j")
+    sums = Buffer("sums", c.out.dtype, i.extent * line, Space.LOCAL)
+    values = {c.row: at(first_row) + at(i), c.column: at(first_column) + at(j)}
+    used = stores_of(c, Load(sums, at(i) * line + at(j)), lambda index: index.substitute(values))
+    if line == 1:
+        body: Statement = For(i, used, Kind.VECTOR, rows, _power(i.extent))
+    else:
+        vectors = min(4 if work(c.stores) <= 4 * LIGHT else 2, line // lanes)
+        body = For(i, (For(j, used, Kind.VECTOR, columns, _power(vectors) * lanes),), limit=rows)
+    return Epilogue(c.batch[0], first_row, first_column, sums, line, (body,))
+
+
+def _side(axis: Axis, pieces: Sequence[Pieces], name: str) -> tuple[Axis, Axis, tuple[Index, int] | None]:
+    """Along a side of a tile: the loop, where the tile begins, and where the product ends, if tiles differ."""
+    size, count = min(pieces[0].size, axis.extent), sum(p.count for p in pieces)
+    within, first = Axis(name, size), Axis(axis.name, axis.extent if count > 1 else 1)
+    differ = len(pieces) > 1 and size > 1
+    return within, first, (at(first) + at(within), axis.extent) if differ else None
+
+
+def _power(count: int) -> int:
+    """The greatest power of two that is no more."""
+    return 1 << (count.bit_length() - 1)

@@ -340,7 +340,7 @@ def fetch_sums(job: Job, item: Item, number: int) -> None:
     """The sums of an item, where its rest is done with them."""
     split, plan = cast(Split, job), job.plan
     whole = split.whole + number // (plan.chunks * plan.groups) * split.whole_batch
-    rows, line, beside = plan.rows, plan.width * plan.itemsize, plan.beside
+    rows, line, across, beside = plan.rows, plan.line, plan.width * plan.itemsize, plan.beside
     latest_row, latest_column = plan.row_extent - rows, max(plan.column_extent - plan.width, 0)
     own_block = item.sums
     for block in range(item.block, item.end_block):
@@ -348,7 +348,7 @@ def fetch_sums(job: Job, item: Item, number: int) -> None:
         for panel in range(item.panel, item.end_panel):
             source = first + min(panel * plan.width, latest_column) * plan.itemsize
             for _ in range(rows):
-                copy_line(own, source, line)
+                copy_line(own, source, across)
                 own, source = own + line, source + split.whole_row
         own_block += beside * rows * line
 

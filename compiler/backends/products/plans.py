@@ -94,13 +94,14 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
         known["turned"] = f"retrograd_{'flip' if flips else 'pick'}_{_kind(s)}"
     known |= _split(s, known)
     waits = epilogue or known["turned"] or plan.depth < s.inner.extent
-    sums = (plan.size * plan.beside * plan.rows + plan.lanes) * plan.width * itemsize + _SLACK
+    sums = (plan.size * plan.beside * plan.rows + plan.lanes) * s.line * itemsize + _SLACK
     edge = columns - (plan.vectors - 1) * plan.lanes
     marks = "_far" * _is_far(s) + "_new" * _is_new(s) + "_edge" * (edge < plan.lanes)
     tile = f"retrograd_tile_{_kind(s)}_{plan.rows}x{plan.vectors}{marks}"
     if plan.along:
         tile = f"retrograd_dots_{_kind(s)}_{plan.rows}"
     known |= {"tile": tile, "epilogue": epilogue, "itemsize": itemsize, "mask": _bits(edge)}
+    known |= {"line": s.line * itemsize, "first_row": s.first[0], "first_column": s.first[1]}
     known["sums_bytes"] = sums if waits else 0
     for name, axis in (("out_row", s.row), ("out_column", s.column), ("out_batch", s.batch)):
         known[name] = _step(out.index, axis, itemsize) if out else 0

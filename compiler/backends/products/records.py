@@ -92,6 +92,8 @@ class Item(Record):
     """A part of a product: some blocks of rows of some panels of columns."""
 
     plan: Plan
+    batch: int
+    """Which product of the batch."""
     left: Bytes
     """The left operand of the product, as it lies or as it is copied."""
     row: int
@@ -122,8 +124,9 @@ Multiplying = Callable[[Bytes, Bytes, Bytes | None, Bytes, Tile], None]
 """A tile: left and right operand, what it begins with, where it goes."""
 Copying = Callable[[Bytes, Bytes, Block], None]
 """A block's copy, and the block."""
-Following = Callable[[Array[Bytes], int, Bytes], None]
-"""What is done with the sums of an item: the program's pointers, the item, its sums."""
+Following = Callable[[Array[Bytes], int, int, int, Bytes], None]
+"""What is done with the sums of a tile: the program's pointers; which product of the batch, the row and the
+column with which the tile begins; its sums."""
 Fetching = Callable[[Job, Item, int], None]
 """The sums of an item, by its number, to where they wait."""
 Splitting = Callable[[Job, Work], int]
@@ -164,6 +167,11 @@ class Plan(Record):
     depth: int
     """Inner positions of a piece of that axis."""
     itemsize: int
+    line: int
+    """From a row of sums that wait to the next."""
+    first_row: int
+    """Of the whole product, if these are but some rows and columns of it."""
+    first_column: int
     mask: int
     """The lanes of a panel's last vector."""
     left_row: int

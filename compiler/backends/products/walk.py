@@ -5,7 +5,7 @@
 
 An item's panels of the right operand are copied if they must be (`panels.py`), and tiles are called. Where
 there is an epilogue, an item's sums stay in memory of its own, block after block and in each panel after
-panel, a tile's rows together, and the epilogue does the rest with them. Where the inner axis is cut in
+panel, a tile's rows together, and the epilogue does the rest with each tile. Where the inner axis is cut in
 pieces, they wait there for the next piece. What all this is told is in `records.py`.
 """
 
@@ -137,7 +137,7 @@ def do_item_in(job: Job, number: int, room: Bytes) -> None:
     if plan.turned is not None:
         write_turned(item)
     if plan.epilogue is not None:
-        plan.epilogue(job.args, number, item.sums)
+        finish_tiles(job, item)
 
 
 @inlined
@@ -151,7 +151,7 @@ def place_item(item: Item, job: Job, number: int) -> None:
         divisor = plan.groups if plan.rowwise != 0 else plan.chunks
         slow = (number - batch * each) // divisor
         fast = number - batch * each - slow * divisor
-    item.plan = plan
+    item.plan, item.batch = plan, batch
     item.block = (slow if plan.rowwise != 0 else fast) * plan.size
     item.panel = (fast if plan.rowwise != 0 else slow) * plan.beside
     item.end_block = min(item.block + plan.size, plan.blocks)
@@ -172,10 +172,10 @@ def tell_tiles(told: Tile, item: Item) -> None:
     copied panels, a block goes through all."""
     plan = item.plan
     told.row, told.inner, told.left_on = item.row, item.inner, item.left_on
-    told.down, told.before, told.mask = plan.right_inner, plan.width * plan.itemsize, plan.mask
+    told.down, told.before, told.mask = plan.right_inner, plan.line, plan.mask
     told.blocks, told.from_on = item.end_block - item.block, plan.beside * plan.rows * told.before
     if plan.copy_right is not None:
-        told.down = told.before
+        told.down = plan.width * plan.itemsize
         if plan.beside != 1:
             told.blocks = 1
     told.left_back = 0
@@ -237,3 +237,21 @@ def multiply(item: Item, told: Tile, k: int, waits: bool) -> None:
             told.ahead = told.ahead + fetched
             copied, own = copied + panel_bytes, own + tile_bytes
         own_block, block = own_block + told.from_on, block + told.blocks
+
+
+@native
+def finish_tiles(job: Job, item: Item) -> None:
+    """The rest, for each tile of an item."""
+    plan = item.plan
+    rest = plan.epilogue
+    if rest is None:
+        return
+    rows, width, tile_bytes = plan.rows, plan.width, plan.rows * plan.line
+    latest_row, latest_column = plan.row_extent - rows, max(plan.column_extent - width, 0)
+    own_block = item.sums
+    for block in range(item.block, item.end_block):
+        own, row = own_block, plan.first_row + min(block * rows, latest_row)
+        for panel in range(item.panel, item.end_panel):
+            rest(job.args, item.batch, row, plan.first_column + min(panel * width, latest_column), own)
+            own += tile_bytes
+        own_block += plan.beside * tile_bytes
