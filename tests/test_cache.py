@@ -23,6 +23,12 @@ from retrograd.runtime.native.program import Code
 CODE = bytes(range(256)) * 4
 
 
+def put(key: str, code: bytes) -> None:
+    """Keep it, on disk too."""
+    cache.put(key, code)
+    cache.flush()
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of its own."""
@@ -44,7 +50,7 @@ def entry(folder: Path, key: str) -> Path:
 def test_what_was_put_is_got_by_this_process_and_by_the_next(folder: Path) -> None:
     key = cache.key_of("program")
     assert cache.get(key) is None
-    cache.put(key, CODE)
+    put(key, CODE)
     assert cache.get(key) == CODE
     forget()
     assert cache.get(key) == CODE
@@ -52,7 +58,7 @@ def test_what_was_put_is_got_by_this_process_and_by_the_next(folder: Path) -> No
 
 
 def test_the_folder_and_its_entries_are_private(folder: Path) -> None:
-    cache.put(cache.key_of("program"), CODE)
+    put(cache.key_of("program"), CODE)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(entry(folder, cache.key_of("program")).stat().st_mode) == 0o600
 
@@ -91,26 +97,26 @@ def test_keys_differ_where_the_makers_differ(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_a_bad_entry_counts_as_absent_and_is_written_anew(folder: Path, damaged: object) -> None:
     key = cache.key_of("program")
-    cache.put(key, CODE)
+    put(key, CODE)
     path = entry(folder, key)
     path.write_bytes(damaged(path.read_bytes()) if callable(damaged) else damaged)  # type: ignore[arg-type]
     forget()
     assert cache.get(key) is None
-    cache.put(key, CODE)
+    put(key, CODE)
     forget()
     assert cache.get(key) == CODE
 
 
 def test_switched_off_it_touches_no_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETROGRAD_CACHE", "0")
-    cache.put(cache.key_of("program"), CODE)
+    put(cache.key_of("program"), CODE)
     assert cache.get(cache.key_of("program")) == CODE
     assert not folder.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_survived(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write_text("a file where the folder should be")
-    cache.put(cache.key_of("program"), CODE)
+    put(cache.key_of("program"), CODE)
     assert cache.get(cache.key_of("program")) == CODE
     forget()
     assert cache.get(cache.key_of("program")) is None
@@ -118,13 +124,13 @@ def test_a_folder_that_cannot_be_made_is_survived(folder: Path, monkeypatch: pyt
 
 def test_a_folder_that_cannot_be_written_is_survived(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = cache.key_of("old"), cache.key_of("new")
-    cache.put(old, CODE)
+    put(old, CODE)
 
     def refuse(*_: object) -> int:
         raise PermissionError("read-only")
 
     monkeypatch.setattr(cache, "_private", refuse)
-    cache.put(new, CODE)
+    put(new, CODE)
     assert cache.get(new) == CODE
     forget()
     assert cache.get(new) is None
@@ -136,7 +142,7 @@ def test_a_full_disk_leaves_no_half_entry(folder: Path, monkeypatch: pytest.Monk
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "replace", refuse)
-    cache.put(cache.key_of("program"), CODE)
+    put(cache.key_of("program"), CODE)
     assert list(folder.iterdir()) == []
 
 
@@ -145,7 +151,7 @@ def test_a_folder_that_others_can_write_to_is_refused_aloud(folder: Path) -> Non
     folder.mkdir()
     folder.chmod(0o777)
     with pytest.warns(RuntimeWarning, match="others can write to it: make it yours alone"):
-        cache.put(cache.key_of("program"), CODE)
+        put(cache.key_of("program"), CODE)
     assert list(folder.iterdir()) == []
 
 
@@ -162,11 +168,11 @@ def test_beyond_the_limit_the_longest_unused_go(folder: Path, monkeypatch: pytes
     monkeypatch.setattr(cache, "_SWEEP_EVERY", 1)
     keys = [cache.key_of(number) for number in range(9)]
     for age, key in enumerate(keys[:8]):
-        cache.put(key, CODE)
+        put(key, CODE)
         os.utime(entry(folder, key), (1_000_000 + age, 1_000_000 + age))
     forget()
     assert cache.get(keys[0]) == CODE  # used just now
-    cache.put(keys[8], CODE)
+    put(keys[8], CODE)
     left = {path.name.removesuffix(".object") for path in folder.iterdir()}
     assert {keys[0], keys[7], keys[8]} <= left
     assert keys[1] not in left
@@ -176,14 +182,39 @@ def test_beyond_the_limit_the_longest_unused_go(folder: Path, monkeypatch: pytes
 def test_memory_has_a_limit_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MEMORY_LIMIT", 3 * len(CODE))
     for number in range(5):
-        cache.put(cache.key_of(number), CODE)
+        put(cache.key_of(number), CODE)
     assert list(cache._memory) == [cache.key_of(number) for number in (2, 3, 4)]
 
 
 def test_clear_forgets_everything(folder: Path) -> None:
-    cache.put(cache.key_of("program"), CODE)
+    put(cache.key_of("program"), CODE)
     cache.clear()
     assert cache.get(cache.key_of("program")) is None
+
+
+def test_what_is_being_written_when_the_process_ends_is_kept(folder: Path) -> None:
+    key, code = (
+        cache.key_of("last"),
+        f"from {cache.__name__} import put; put({cache.key_of('last')!r}, bytes(1 << 22))",
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert cache.get(key) == bytes(1 << 22)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_waits_for_nothing_that_its_parent_writes(folder: Path) -> None:
+    cache.put(cache.key_of("program"), bytes(1 << 22))
+    child = os.fork()
+    if child == 0:
+        cache.flush()
+        put(cache.key_of("child"), CODE)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    cache.flush()
+    assert {path.name for path in folder.iterdir()} == {
+        f"{cache.key_of(x)}.object" for x in ("program", "child")
+    }
 
 
 # ---- programs ----------------------------------------------------------------------------------------------

@@ -253,6 +253,17 @@ def test_an_update_in_place_is_done_once() -> None:
     np.testing.assert_allclose(w, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", [(64, 40, 100), (67, 40, 101), (1000, 64, 100), (3, 5, 33), (64, 200, 10)])
+def test_all_parts_of_an_update_share_what_follows(shape: Shape, dtype: str) -> None:
+    a, b = operands("NN", *shape, dtype)
+    w = np.random.default_rng(2).standard_normal((shape[0], shape[2])).astype(dtype)
+    program = build(graph_of(lambda a, b, w: row("maximum", w - dot(a, b), 0.0), a, b, w), HOST)
+    (ours,) = program(a, b, w)
+    np.testing.assert_allclose(ours, np.maximum(w - a @ b.astype("f8"), 0), rtol=1e-5, atol=1e-4)
+    assert program.compiled.llvm.count("i64 %batch, i64 %row, i64 %column") == 1
+
+
 def test_a_tile_stays_in_registers() -> None:
     a, b = operands("NN", 8, 64, 16, "f4")
     arm = Target.of("aarch64-unknown-linux-gnu", "generic", "+neon")

@@ -23,7 +23,13 @@ REPOSITORY = Path(__file__).parents[1]
 # From the ground up. A row is one floor; a name that ends in "/" is a directory with all below it.
 # A file may import from its own floor and from those above it in this table, never from those below.
 FLOORS = (
-    ("compiler/errors.py", "compiler/dtypes.py", "compiler/record.py", "compiler/uncollected.py"),
+    (
+        "compiler/errors.py",
+        "compiler/dtypes.py",
+        "compiler/record.py",
+        "compiler/hands.py",
+        "compiler/uncollected.py",
+    ),
     ("compiler/ir/",),
     ("compiler/ops/",),
     ("compiler/symbolic.py", "compiler/trace.py", "compiler/adjoint.py", "compiler/fingerprint.py"),

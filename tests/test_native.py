@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from native import Program, assert_close, graph_of
 
-from retrograd.compiler.backends.assembler import _RESTING, Assembler
+from retrograd.compiler.backends.assembler import Assembler
 from retrograd.compiler.backends.cpu import CAREFUL, Target, _users, assemble, assembly, level_for
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.hands import _RESTING
 from retrograd.compiler.ir.graph import Value, interpret
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import expand, reshape
+from retrograd.compiler.ops.shape import expand, reshape, select
 from retrograd.compiler.pipeline import compile_graph
 from retrograd.runtime.native import cpu, elf
 
@@ -280,6 +281,11 @@ def test_only_what_a_loop_uses_is_put_into_vectors() -> None:
     derived = text_of(lambda x, k: x * beside(rows.exp(rows.sin(k) * k + 1.0), 160) - beside(k, 160), x, k)
     plain = text_of(lambda x, k: x * beside(k, 160), x, k)
     assert derived.count("zeroinitializer") == 2 * plain.count("zeroinitializer")
+
+
+def test_elements_at_known_steps_are_gathered_by_narrow_numbers() -> None:
+    text = text_of(lambda x: rows.exp(select(x, 1, 3)), np.zeros((64, 48), np.float32))
+    assert "x i32> <i32 0, i32 48, i32 96" in text
 
 
 def test_an_unknown_processor_is_refused() -> None:

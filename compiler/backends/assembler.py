@@ -17,15 +17,15 @@ import functools
 import os
 import sys
 import threading
-from _thread import LockType, allocate_lock, start_new_thread
+from _thread import LockType
 from collections import deque
-from collections.abc import Callable
 from contextlib import ExitStack
 from types import SimpleNamespace, TracebackType
 from typing import Any
 
 from retrograd.compiler.backends.cpu import Target, assemble, bindings, lean, level_for, new_machine
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.hands import hand
 
 _TURN = 2e-5
 """Seconds after which Python's threads take turns while modules are under way."""
@@ -66,7 +66,7 @@ class Assembler:
         self._waiting.append(job)
         at_work = [done for done in self._works if done.locked()]
         if len(at_work) < _cores() - 1:
-            self._works = [*at_work, _hand().begin(self._work)]
+            self._works = [*at_work, hand().begin(self._work)]
 
     def finish(self, llvm_text: str) -> list[bytes]:
         """The code of all modules, of which this one is the last, unless it is empty."""
@@ -89,55 +89,6 @@ class Assembler:
             except IndexError:  # another thread may have taken the last one
                 return
             job.run()
-
-
-class _Hand:
-    """A thread for work, which stays when that is done, asleep. A new one would begin on the processor of who
-    makes it, if the others have slept for long, and wait there for its turn: milliseconds."""
-
-    def __init__(self) -> None:
-        self._given = deque[tuple[Callable[[], None], LockType]]()
-        self._called = _held()
-        start_new_thread(self._live, ())
-
-    def begin(self, work: Callable[[], None]) -> LockType:
-        """Have it done; the lock is held until it is."""
-        done = _held()
-        self._given.append((work, done))
-        self._called.release()
-        return done
-
-    def _live(self) -> None:
-        while True:
-            self._called.acquire()
-            work, done = self._given.popleft()
-            try:
-                work()
-                _RESTING.append(self)
-            finally:
-                done.release()
-            del work  # and all that it holds, before it sleeps
-
-
-_RESTING: list[_Hand] = []
-"""Those that sleep. A fork's child has none of their threads."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_RESTING.clear)
-
-
-def _hand() -> _Hand:
-    """One that has nothing to do."""
-    try:
-        return _RESTING.pop()
-    except IndexError:
-        return _Hand()
-
-
-def _held() -> LockType:
-    """A new lock that is held."""
-    lock = allocate_lock()
-    lock.acquire()
-    return lock
 
 
 class _Job:

@@ -233,7 +233,8 @@ class Iteration(Values):
                 yield lanes, 0, trips, True
                 return
             if whole and rest and self._is_short(s, whole):
-                yield min(lanes, 2 * native), 0, trips, True
+                few = min(lanes, 2 * native)
+                yield few, 0, trips, trips % few != 0
                 return
             as_unknown = whole and self._sums_across(s)  # sums are those of a loop whose trips are not known
             few = native if as_unknown else min(rest, native)

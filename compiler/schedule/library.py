@@ -310,7 +310,7 @@ def _epilogue(
 
 
 def _side(axis: Axis, pieces: Sequence[Pieces], name: str) -> tuple[Axis, Axis, tuple[Index, int] | None]:
-    """Along a side of a tile: the loop, where the tile begins, and where the product ends, if tiles differ."""
+    """Along a side of a tile: the loop, where the tile begins, and where the loop ends, if tiles differ."""
     size, count = min(pieces[0].size, axis.extent), sum(p.count for p in pieces)
     within, first = Axis(name, size), Axis(axis.name, axis.extent if count > 1 else 1)
     differ = len(pieces) > 1 and size > 1

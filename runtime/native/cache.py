@@ -11,11 +11,13 @@ used.
 | `RETROGRAD_CACHE_DIR` | the folder; by default `retrograd` in `$XDG_CACHE_HOME` or `~/.cache` |
 
 Entries are code that will be run, so the folder is private (0700), and one that others can write to is
-refused.
+refused. They are written beside, for a first call need not wait for the disk: `flush()` does, and so does the
+end of the process.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import hashlib
@@ -23,11 +25,14 @@ import os
 import stat
 import threading
 import time
+from _thread import LockType
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from retrograd.compiler.errors import warn
+from retrograd.compiler.hands import hand
 
 MEMORY_LIMIT = 64 << 20
 """Bytes kept in memory."""
@@ -48,6 +53,10 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 _lock = threading.Lock()
 _memory: OrderedDict[str, bytes] = OrderedDict()
+_writing: list[LockType] = []
+"""Each is held until an entry is written. A fork's child has none of the threads that do it."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_writing.clear)
 
 
 def key_of(*parts: object) -> str:
@@ -78,14 +87,24 @@ def put(key: str, object_code: bytes) -> None:
     folder = _folder()
     if folder is None:
         return
-    with contextlib.suppress(OSError):
-        _write(folder, key, object_code)
-        if int(key, 16) % _SWEEP_EVERY == 0:
-            _sweep(folder)
+    with _lock:
+        _writing[:] = [done for done in _writing if done.locked()]
+        _writing.append(hand().begin(partial(_keep, folder, key, object_code)))
+
+
+@atexit.register
+def flush() -> None:
+    """Wait until all entries are on disk."""
+    with _lock:
+        begun = list(_writing)
+    for done in begun:
+        with done:
+            pass
 
 
 def clear() -> None:
     """Forget everything, in memory and on disk."""
+    flush()
     with _lock:
         _memory.clear()
     for _, _, path in _entries(_folder()):
@@ -170,9 +189,16 @@ def _read(path: Path) -> bytes | None:
     return object_code
 
 
+def _keep(folder: Path, key: str, object_code: bytes) -> None:
+    """Write an entry, if it can be, and now and then look at how many there are."""
+    with contextlib.suppress(OSError):
+        _write(folder, key, object_code)
+        if int(key, 16) % _SWEEP_EVERY == 0:
+            _sweep(folder)
+
+
 def _write(folder: Path, key: str, object_code: bytes) -> None:
-    """Write beside and rename, so that no reader ever sees half an entry. Paths are text: a first call waits
-    for this."""
+    """Write beside and rename, so that no reader ever sees half an entry."""
     beside = f"{folder}/{os.urandom(12).hex()}{_SUFFIX}"
     try:
         with open(_private(beside, _NEW), "wb") as file:
