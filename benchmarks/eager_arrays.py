@@ -123,5 +123,21 @@ ARRAYS = (
     ("addr", "T.addr(m, x, y)", 1),
     ("baddbmm", "T.baddbmm(m3, m3, m3)", 1),
     ("vecdot", "T.linalg.vecdot(x, y)", 1),
+    # matrices of 100 by 100, and numbers of laws
+    ("solve_triangular, 100", "T.linalg.solve_triangular(great, great, upper=True)", 1),
+    ("solve_triangular, one column", "T.linalg.solve_triangular(great, column, upper=False)", 1),
+    ("lu_solve, 100", "T.linalg.lu_solve(*T.linalg.lu_factor(great), great)", 1),
+    ("cholesky_solve, 100", "T.cholesky_solve(great, great)", 1),
+    ("cholesky_inverse, 100", "T.cholesky_inverse(great)", 1),
+    ("lstsq, 100", "T.linalg.lstsq(great, column)", 1),
+    ("matrix_exp, 100", "T.matrix_exp(great)", 1),
+    ("ormqr, 100", "T.ormqr(great, rates100, great.mT)", 1),
+    ("householder_product, 100", "T.linalg.householder_product(great, rates100)", 1),
+    ("poisson", "T.poisson(rates)", 1),
+    ("Gamma, sample", "T.distributions.Gamma(rates, rates).sample()", 1),
+    ("Beta, sample", "T.distributions.Beta(rates, rates).sample()", 1),
+    ("StudentT, sample", "T.distributions.StudentT(rates).sample()", 1),
+    ("Poisson, sample", "T.distributions.Poisson(rates).sample()", 1),
+    ("Gamma, log_prob", "T.distributions.Gamma(rates, rates).log_prob(rates)", 1),
 )
 """What, how, and how many operations it is."""

@@ -7,6 +7,7 @@ of numbers that require grad. To test another, write it into `CASES`, with value
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -532,12 +533,28 @@ CHANCES = np.concatenate([RNG.uniform(0, 1, 1000), [0.5, 0.3, 1.0]])
 DRAWN = {
     "poisson": lambda t, d: t.poisson(t.tensor(RATES).to(d)),
     "binomial": lambda t, d: t.binomial(t.tensor(TRIALS).to(d), t.tensor(CHANCES).to(d)),
+    "poisson, again": lambda t, d: again(t.poisson, t.tensor(RATES).to(d)),
+    "poisson, turned": lambda t, d: again(t.poisson, t.tensor(RATES).to(d).reshape(17, 59).t()),
+    "binomial, turned": lambda t, d: t.binomial(
+        t.tensor(TRIALS).to(d).reshape(17, 59).t(), t.tensor(CHANCES).to(d).reshape(17, 59).t()
+    ),
+    "binomial, one": lambda t, d: again(t.binomial, t.tensor(TRIALS).to(d), t.tensor(0.3).to(d)),
+    "no trials": lambda t, d: t.binomial(t.tensor([3.0, 0.0]).to(d), t.tensor([1.0, 0.5]).to(d)),
     "cauchy_": lambda t, d: t.empty(1003, dtype=d).cauchy_(1.0, 2.0),
     "log_normal_": lambda t, d: t.empty(1003, dtype=d).log_normal_(0.5, 0.7),
     "geometric_": lambda t, d: t.empty(1003, dtype=d).geometric_(0.2),
     "transposed": lambda t, d: t.empty(17, 59, dtype=d).t().cauchy_(),
     "gamma": lambda t, d: t.distributions.Gamma(t.tensor(RATES + 1e-3).to(d), 1.0).sample(),
+    "beta": lambda t, d: t.distributions.Beta(
+        t.tensor(RATES[:1000] + 1e-3).to(d), t.tensor(2.0).to(d)
+    ).sample(),
+    "dirichlet": lambda t, d: t.distributions.Dirichlet(t.tensor(RATES[:1000] + 1e-3).to(d)).sample(),
 }
+
+
+def again(sample: Callable[..., Any], *parameters: Any) -> Any:
+    """What the fifth call gives: by then what it does is known."""
+    return [sample(*parameters) for _ in range(5)][-1]
 
 
 @pytest.mark.parametrize(("name", "dtype"), [*itertools.product(DRAWN, ["float32", "float64"])])

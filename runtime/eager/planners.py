@@ -16,11 +16,11 @@ from retrograd.runtime.eager.plans import (
     Plan,
     answer,
     arrays_of,
-    chances,
     choice,
     conversion,
     copy,
     draws,
+    judging,
     picks,
     places,
     selection,
@@ -195,6 +195,7 @@ PLANNERS = {
     "conversion": conversion,
     "copy": copy,
     "draws": draws_or_itself,
-    "chances": chances,
+    "chances": judging("below"),
+    "rates": judging("poisson"),
 }
 """What a function may be planned by, as `replay=` of `public` names it."""

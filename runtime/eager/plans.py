@@ -24,7 +24,7 @@ from retrograd.compiler.ops.shape import Reshape
 from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
 from retrograd.runtime.eager.folding import folded
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.instant.draws import below, fresh, into
+from retrograd.runtime.eager.instant.draws import fresh, into, judged
 from retrograd.runtime.eager.opnodes import SMALL, OpNode, kind_of, type_of
 from retrograd.runtime.eager.record import step
 from retrograd.runtime.eager.retaking import again, hold_tensors
@@ -39,6 +39,8 @@ from retrograd.runtime.tracing import Draw, Trace, unbroken
 
 Plan = Callable[..., Any]
 """What to do with the operands, the Tensors among the arguments in their order."""
+Planner = Callable[[Callable[..., Any], Sequence[Any], dict[str, Any], str], Plan | None]
+"""What makes one for a function, its arguments, and the name of its history."""
 
 
 # ---- steps -------------------------------------------------------------------------------------------------
@@ -432,12 +434,17 @@ def _drawing(run: Plan, draws: Sequence[Draw], detached: bool, retaken: Plan) ->
     return drawing
 
 
-def chances(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
-    """Ones with the probabilities in a Tensor, which is all that there is; else as `draws`."""
-    array = args[0]._value if args and isinstance(args[0], Tensor) else None
-    if len(args) > 1 or kwargs or type(array) is not np.ndarray or array.dtype.char not in "fd":
-        return draws(f, args, kwargs, shown)
-    return below(array.dtype, array.shape, default_generator, again(f, args, kwargs))
+def judging(name: str) -> Planner:
+    """Numbers with parameters in a Tensor, which is all that there is, by native functions of this name; else
+    as `draws`."""
+
+    def plan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
+        array = args[0]._value if args and isinstance(args[0], Tensor) else None
+        if len(args) > 1 or kwargs or type(array) is not np.ndarray or array.dtype.char not in "fd":
+            return draws(f, args, kwargs, shown)
+        return judged(name, array.dtype, array.shape, default_generator, again(f, args, kwargs))
+
+    return plan
 
 
 def _maker(draw: Draw) -> Callable[[], Tensor]:

@@ -16,7 +16,7 @@ from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor, new
 
 
-@public("poisson", shown="PoissonBackward0")
+@public("poisson", shown="PoissonBackward0", replay="rates")
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Poisson numbers with the rates in `input`; their derivative is 0."""
     check_not_tracing("poisson")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retrograd.compiler.native.language import extern
+from retrograd.compiler.native.language import Float32, extern
 
 
 @extern
@@ -23,6 +23,10 @@ def log(x: float) -> float: ...
 
 @extern
 def log1p(x: float) -> float: ...
+
+
+@extern
+def log1pf(x: Float32) -> Float32: ...
 
 
 @extern

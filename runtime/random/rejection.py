@@ -1,8 +1,7 @@
 """Laws that draw until a number is accepted: gamma, Poisson and binomial numbers.
 
-In flow a generator's state and for each element parameters of its own, one record after the other, which
-`chances.py` works out; out flow doubles in order. The functions here only draw, accept and reject, with
-PyTorch's arithmetic.
+In flow a generator's state and for each element parameters of its own, in the dtype in which PyTorch works
+out what depends on them alone; out flow numbers in order. The arithmetic is PyTorch's.
 
 Sources: G. Marsaglia and W. Tsang, "A simple method for generating gamma variables" (2000), with the float32
 constant 0.0331 that PyTorch's kernel has; W. Hörmann, "The transformed rejection method for generating
@@ -14,21 +13,26 @@ generation" (1986), X.3 and X.4.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from retrograd.compiler.native.language import (
     Array,
+    Float32,
+    Floating,
     Record,
     cast,
     ceil,
     constants,
     exported,
     floor,
+    inlined,
     native,
     sqrt,
+    stack,
 )
-from retrograd.runtime.native.mathematics import exp, lgamma, log, pow
+from retrograd.runtime.native.mathematics import exp, lgamma, log, log1p, log1pf, pow
 from retrograd.runtime.random.normal import standard
 from retrograd.runtime.random.twister import State
 from retrograd.runtime.random.uniform import unit
@@ -46,13 +50,37 @@ class Gamma(Record):
     """The least result."""
 
 
+THIRD = float(np.float32(1) / np.float32(3))
 SQUEEZE = float(np.float32(0.0331))
 
 
 @exported
-def gamma(state: State, to: Array[float], count: int, laws: Array[float]) -> None:
+def gamma_f32(state: State, to: Array[Float32], count: int, concentrations: Array[Float32]) -> None:
+    gammas(state, to, count, concentrations, 2.0**-126)
+
+
+@exported
+def gamma_f64(state: State, to: Array[float], count: int, concentrations: Array[float]) -> None:
+    gammas(state, to, count, concentrations, 2.0**-1022)
+
+
+@inlined
+def gammas(
+    state: State, to: Array[Floating], count: int, concentrations: Array[Floating], least: float
+) -> None:
+    """Gamma numbers of rate 1. What depends on the concentration alone is rounded as elements are, by being
+    put where the result will be."""
+    law = stack(Gamma)
+    law.least = least
     for i in range(count):
-        to[i] = one_gamma(state, cast(Gamma, laws + 4 * i))
+        a = concentrations[i]
+        to[i] = a + 1.0 if a < 1.0 else a
+        to[i] = to[i] - THIRD
+        law.d = to[i]
+        law.c = 1.0 / sqrt(law.d * 9.0)
+        to[i] = 1.0 / a if a > 0.0 else math.inf
+        law.boost = to[i] if a < 1.0 else 0.0
+        to[i] = one_gamma(state, law)
 
 
 @native
@@ -77,15 +105,26 @@ def one_gamma(state: State, law: Gamma) -> float:
 
 
 # --- Poisson ------------------------------------------------------------------------------------------------
-class Poisson(Record):
-    rate: float
+@exported
+def poisson_f32(state: State, to: Array[Float32], count: int, rates: Array[Float32]) -> bool:
+    return poissons(state, to, count, rates)
 
 
 @exported
-def poisson(state: State, to: Array[float], count: int, laws: Array[float]) -> None:
+def poisson_f64(state: State, to: Array[float], count: int, rates: Array[float]) -> bool:
+    return poissons(state, to, count, rates)
+
+
+@inlined
+def poissons(state: State, to: Array[Floating], count: int, rates: Array[Floating]) -> bool:
+    """Poisson numbers; false, and nothing is drawn, where a rate is negative or none."""
     for i in range(count):
-        rate = laws[i]
+        if not rates[i] >= 0.0:
+            return False
+    for i in range(count):
+        rate = rates[i]
         to[i] = poisson_of_many(state, rate) if rate >= 10.0 else poisson_of_few(state, rate)
+    return True
 
 
 @native
@@ -123,14 +162,10 @@ def poisson_of_many(state: State, rate: float) -> float:
 
 # --- binomial -----------------------------------------------------------------------------------------------
 class Binomial(Record):
-    way: float
-    """What is to be done: 0, the value is known; 1, sums of geometric numbers; 2, rejection."""
-    failures: float
-    """Whether failures are counted."""
+    """What the rejection goes by, of at least 10 expected events."""
+
     count: float
     """Of trials."""
-    log_failure: float
-    """log(1 - p), or the value that is known."""
     b: float
     a: float
     c: float
@@ -149,23 +184,66 @@ TAILS = constants(
 
 
 @exported
-def binomial(state: State, to: Array[float], count: int, laws: Array[float]) -> None:
+def binomial_f32(state: State, to: Array[Float32], count: int, given: Array[Float32]) -> None:
+    binomials(state, to, count, given, given + count, log1pf)
+
+
+@exported
+def binomial_f64(state: State, to: Array[float], count: int, given: Array[float]) -> None:
+    binomials(state, to, count, given, given + count, log1p)
+
+
+@inlined
+def binomials(
+    state: State, to: Array[Floating], count: int, trials: Array[Floating], chances: Array[Floating],
+    log_of_rest: Callable[[float], float],
+) -> None:  # fmt: skip
+    """How many trials succeed. More probable than not, failures are counted."""
+    law = stack(Binomial)
     for i in range(count):
-        law = cast(Binomial, laws + 11 * i)
-        if law.way == 0.0:
-            to[i] = law.log_failure
+        n, chance = trials[i], chances[i]
+        if not n > 0.0 or not chance > 0.0 or not chance < 1.0:
+            to[i] = chance if chance != chance else n if n > 0.0 and chance >= 1.0 else 0.0
             continue
-        events = binomial_of_few(state, law) if law.way == 1.0 else binomial_of_many(state, law)
-        to[i] = law.count - events if law.failures != 0.0 else events
+        to[i] = 1.0 - chance if chance > 0.5 else chance
+        p = to[i]
+        to[i] = n * p
+        if to[i] >= 10.0:
+            work_out(law, to + i, n, p)
+            events = binomial_of_many(state, law)
+        else:
+            events = binomial_of_few(state, n, log_of_rest(-p))
+        to[i] = n - events if chance > 0.5 else events
+
+
+@inlined
+def work_out(law: Binomial, place: Array[Floating], n: float, p: float) -> None:
+    """The law, of numbers that are rounded as elements are by being put in a place, where their mean is."""
+    law.count, law.c = n, place[0] + 0.5
+    mean = place[0]
+    place[0] = 1.0 - p
+    rest = place[0]
+    place[0] = p / rest
+    law.r = place[0]
+    place[0] = mean * rest
+    place[0] = sqrt(place[0])
+    deviation = place[0]
+    law.b = 1.15 + 2.53 * deviation
+    law.a = -0.0873 + 0.0248 * law.b + 0.01 * p
+    law.v_quick = 0.92 - 4.2 / law.b
+    law.alpha = (2.83 + 5.1 / law.b) * deviation
+    place[0] = n + 1.0
+    place[0] = place[0] * p
+    law.m = floor(place[0])
 
 
 @native
-def binomial_of_few(state: State, law: Binomial) -> float:
+def binomial_of_few(state: State, count: float, log_failure: float) -> float:
     """So many geometric numbers fit into the trials."""
     events, trials = 0.0, 0.0
     while True:
-        trials += ceil(log(unit(state)) / law.log_failure)
-        if trials > law.count:
+        trials += ceil(log(unit(state)) / log_failure)
+        if trials > count:
             return events
         events += 1.0
 

@@ -28,7 +28,7 @@ from retrograd.runtime.native.making import empty_array
 from retrograd.runtime.native.objects import NONE, Memory, NdArray, Object, Py_DecRef, Tuple
 
 Judge = Callable[[Memory, Memory, int, Memory], bool]
-"""What writes ones and zeros, and says whether all that it read are probabilities."""
+"""What writes numbers, and says whether all that it read are parameters of them."""
 
 
 @exported
@@ -67,21 +67,21 @@ def redrawn(drawn: Drawn, x: AnyTensor, array: NdArray) -> Object | None:
 
 
 @exported
-def retrograd_below(
+def retrograd_judged(
     function: Function, args: Array[Object], nargs: int, names: Tuple | None
 ) -> Object | None:
-    """Ones with the probabilities in the only argument, if it lies in order."""
+    """Numbers with the parameters in the only argument, if it lies in order."""
     drawn = function.drawn
-    return looked_at(drawn, args, nargs, names, lambda x, chances: judged(drawn, x, chances))
+    return looked_at(drawn, args, nargs, names, lambda x, given: judged(drawn, x, given))
 
 
 @native
-def judged(drawn: Drawn, x: AnyTensor, chances: NdArray) -> Object | None:
-    """A new Tensor; null where one of them is no probability, is recorded, or lies otherwise."""
-    if is_recorded(tracked(x)) or not is_fresh(x) or not has(chances, CONTIGUOUS | ALIGNED):
+def judged(drawn: Drawn, x: AnyTensor, given: NdArray) -> Object | None:
+    """A new Tensor; null where one of them is no parameter, is recorded, or lies otherwise."""
+    if is_recorded(tracked(x)) or not is_fresh(x) or not has(given, CONTIGUOUS | ALIGNED):
         return None
     array, judge = new_array(drawn), cast(Judge, drawn.law)
-    if array is None or not judge(drawn.state, array.data, drawn.count, chances.data):
+    if array is None or not judge(drawn.state, array.data, drawn.count, given.data):
         Py_DecRef(array)
         return None
     return boxed(array)

@@ -2,7 +2,7 @@
 
     fresh(…)       a function of anything that gives a new Tensor of numbers
     into(…)        a function of a Tensor that is filled with numbers
-    below(…)       a function of a Tensor of probabilities that gives ones with them, else zeros
+    judged(…)      a function of a Tensor of parameters, such as probabilities, that are looked at, too
     state(…)       a function of nothing that gives the generator's state
     restoring(…)   a function of a Tensor of such a state, from which the generator goes on
 
@@ -41,11 +41,12 @@ def into(law: Law, shape: Sequence[int], generator: Generator, slow: Function) -
     return _drawing("retrograd_draw_into", law, shape, generator, slow)
 
 
-def below(dtype: np.dtype[Any], shape: Sequence[int], generator: Generator, slow: Function) -> Function:
-    """Ones with probabilities of this dtype, in which units are drawn, and shape."""
-    law = laws.unit(dtype)
-    function = address(law.name.replace("unit", "below"))
-    return _drawing("retrograd_below", law, shape, generator, slow, function)
+def judged(
+    name: str, dtype: np.dtype[Any], shape: Sequence[int], generator: Generator, slow: Function
+) -> Function:
+    """Numbers of the native functions of this name, with parameters of this dtype and shape."""
+    function = address(f"{name}_{'f32' if dtype == np.float32 else 'f64'}")
+    return _drawing("retrograd_judged", laws.unit(dtype), shape, generator, slow, function)
 
 
 def state(generator: Generator, slow: Function) -> Function:
