@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -35,6 +35,16 @@ class Contiguous(Clone):
 
     def evaluate(self, *arrays: Array) -> Array:
         return np.asarray(arrays[0], order="C")
+
+
+class Ordered(Clone):
+    """A copy in row-major order, in memory of its own even where the values lie so."""
+
+    def evaluate(self, *arrays: Array) -> Array:
+        return np.array(arrays[0], order="C")
+
+    def function(self, types: Sequence[Type]) -> Callable[..., Array] | None:
+        return np.ndarray.copy
 
 
 class Overwritten(Op):

@@ -15,7 +15,7 @@ import numpy as np
 from retrograd.compiler.errors import GradientError, ShapeError, mirrored
 from retrograd.compiler.ir.arrays import copied
 from retrograd.compiler.ir.graph import Value
-from retrograd.compiler.ops.copy import Clone, Contiguous
+from retrograd.compiler.ops.copy import Clone, Contiguous, Ordered
 from retrograd.runtime.eager.formats import (
     checked_format,
     contiguous_format,
@@ -30,7 +30,7 @@ from retrograd.runtime.strided import DeviceArray, Layout, pointwise_strides
 from retrograd.runtime.tensor import Tensor, method
 from retrograd.runtime.tracing import Trace
 
-_CLONE, _CONTIGUOUS = Clone(), Contiguous()
+_CLONE, _CONTIGUOUS, _ORDERED = Clone(), Contiguous(), Ordered()
 
 
 def in_format(self: Tensor, memory_format: object, asked: str) -> Tensor:
@@ -104,6 +104,20 @@ def _contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
 _contiguous.__name__ = _contiguous.__qualname__ = "contiguous"
 contiguous: Callable[..., Tensor] = method("contiguous")(
     calls.in_order(calls.step(_CONTIGUOUS, kind_of(_CONTIGUOUS), 1, np.ndarray.copy, _contiguous, "", True))
+)
+
+
+def _ordered(self: Tensor) -> Tensor:
+    """A copy whose elements lie in order, recorded."""
+    trace = STATE.trace
+    if isinstance(self._value, DeviceArray) or (trace is not None and not trace.planned):
+        copy: Tensor = self.clone() if self.is_contiguous() else self.contiguous()
+        return copy
+    return RECORD.apply(_ORDERED, (self,))
+
+
+ordered: Callable[[Tensor], Tensor] = calls.step(
+    _ORDERED, kind_of(_ORDERED), 1, np.ndarray.copy, _ordered, "", True
 )
 
 

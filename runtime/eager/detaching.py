@@ -11,7 +11,7 @@ from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
 from retrograd.compiler.ir.graph import Value
 from retrograd.runtime.eager.inplace import changed
 from retrograd.runtime.eager.opnodes import counter_of
-from retrograd.runtime.eager.views import Alias
+from retrograd.runtime.eager.views import Alias, stay_behind
 from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.tensor import Tensor, method
 
@@ -19,6 +19,8 @@ from retrograd.runtime.tensor import Tensor, method
 def leave(tensor: Tensor, value: Value) -> None:
     """Another value in place of a Tensor's, which its views go on showing."""
     if tensor._counter is not None and tensor._counter is not INFERENCE:
+        if tensor._edge is not None:
+            stay_behind(tensor)
         tensor._counter = tensor._counter[:1]
     tensor._value, tensor._view = value, None
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Builder, Node, order
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.instant.axes import origins, probe, rearranged
+from retrograd.runtime.eager.instant.axes import bits, origins, probe, rearranged
 from retrograd.runtime.eager.plans import (
     Plan,
     answer,
@@ -175,6 +176,15 @@ def values_or_tallies(
     return values(f, args, kwargs, shown) or tallies(f, args, kwargs, shown)
 
 
+def view_or_bits(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str
+) -> Plan | None:
+    """As `view`; given a dtype, the same memory as elements of that."""
+    if len(args) != 2 or not isinstance(args[1], DType):
+        return view(f, args, kwargs, shown)
+    return bits(args[1].numpy, again(f, args, kwargs)) if args[1].itemsize == args[0].itemsize else None
+
+
 PLANNERS = {
     "answer": answer,
     "places": places,
@@ -188,7 +198,7 @@ PLANNERS = {
     "updates": updates,
     "results and updates": results_and_updates,
     "puts": puts,
-    "view": view,
+    "view": view_or_bits,
     "choice": choice,
     "picks": picks,
     "selection": selection,

@@ -73,6 +73,15 @@ def way_back(path: Sequence[Op], before: Type) -> tuple[Op, ...] | None:
     return tuple(found)
 
 
+def stay_behind(tensor: AnyTensor) -> None:
+    """What a Tensor is, with its history, for its views that stay when it goes to other memory. The counter
+    keeps it for them."""
+    counter = tensor._counter
+    was = _left[id(counter)] = tensor.detach()
+    was._edge, was._requires_grad, was._view = tensor._edge, tensor._requires_grad, tensor._view
+    counter[1:] = [*(counter[1:2] or [None]), was]
+
+
 _moved: dict[tuple[int, int], tuple[ref[Array], list[Any], Array]] = {}
 """Where memory has been moved to for those with a counter, by `id` of its owner and of the counter."""
 
@@ -128,16 +137,20 @@ class View:
             self._renew(view, trace)
 
     def _stay(self, view: AnyTensor) -> None:
-        """The base has gone to other memory. What it was, all of that memory, is the base of its views now.
-        Histories do not lead from there to where it is."""
+        """The base has gone to other memory. What it was with its history, or all of that memory, is the base
+        of its views now."""
         counter, array = view._counter, view._value
+        here = type(array) is np.ndarray
         whole = _left.get(id(counter))
         if whole is None:
-            whole = self.base.detach()
-            whole._value, whole._counter = elements(memory_of(array), array.dtype), counter
-            _left[id(counter)] = whole
-        self.base, path = whole, located(array, whole._value)
-        self.path, self.tracked = path or (), self.tracked and path is not None and not view._requires_grad
+            whole = _left[id(counter)] = self.base.detach()
+            whole._value = elements(memory_of(array), array.dtype) if here else array
+            whole._counter = counter
+        path = located(array, whole._value) if here else None
+        if path is None and whole._requires_grad:
+            path = self.path
+        followed = path is not None and (whole._requires_grad or not view._requires_grad)
+        self.base, self.path, self.tracked = whole, path or (), self.tracked and followed
         self.version = counter[0]
 
     def _go_back(self, ways: Sequence[tuple[Op, ...] | None], view: AnyTensor, trace: Trace | None) -> None:

@@ -8,19 +8,23 @@ is a function here, or an entry of `AT_TOP`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored, warn
 from retrograd.compiler.ops import shape as moves
+from retrograd.runtime.eager.copying import ordered
+from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.replay import name_history
 from retrograd.runtime.functions import joining
 from retrograd.runtime.functions.creation import finished
 from retrograd.runtime.functions.factoring import svdvals
 from retrograd.runtime.functions.public import axis_of, public
-from retrograd.runtime.functions.restriding import as_strided
+from retrograd.runtime.functions.restriding import as_strided, plan_of_strides
 from retrograd.runtime.functions.statistics import norm, renorm
 from retrograd.runtime.functions.updating import in_place_of
 from retrograd.runtime.tensor import Tensor, method, new
@@ -120,13 +124,26 @@ def slice_copy(
     return _copies([part.contiguous()])[0]
 
 
-@public("as_strided_copy", shown="AsStridedBackward0_copy")
+def _plan_of_copy(*args: Any, **kwargs: Any) -> Callable[[Tensor], Tensor] | Literal[False] | None:
+    """A view of the memory, as a step of the tensor whose that is, and then its copy."""
+    show = plan_of_strides(*args, **kwargs)
+    return (lambda memory: _copy_by_strides(show(memory), args, kwargs)) if show else show
+
+
+def _copy_by_strides(part: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
+    copy = ordered(part)
+    if copy.requires_grad:
+        name_history(copy, "AsStridedBackward0_copy", args, kwargs)
+    return copy
+
+
+@public("as_strided_copy", around=partial(calls.restrided, _plan_of_copy))
 def as_strided_copy(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
     """`as_strided`, with memory of its own."""
-    part = as_strided(input, size, stride, storage_offset).contiguous()
-    return _copies([part])[0]
+    part = as_strided(input, size, stride, storage_offset)
+    return _copy_by_strides(part, (input, size, stride, storage_offset), {})
 
 
 # ---- in place ----------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.pairs import pair_distances, pairs
 from retrograd.runtime import grad_functions
+from retrograd.runtime.eager.copying import ordered
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import FUNCTIONAL, functional, public, unshared
 from retrograd.runtime.functions.rows import APPLY
@@ -348,16 +349,10 @@ _COPIED = (
 """Views that PyTorch also has as copies: `permute_copy`."""
 
 
-def _own(view: Tensor) -> Tensor:
-    """A copy of a view."""
-    copy: Tensor = view.clone() if view.is_contiguous() else view.contiguous()
-    return copy
-
-
 def _copying(name: str) -> None:
     def copy(input: Tensor, *args: Any, **kwargs: Any) -> Any:
         found = input[...] if name == "alias" else getattr(input, name)(*args, **kwargs)
-        return tuple(map(_own, found)) if isinstance(found, tuple) else _own(found)
+        return tuple(map(ordered, found)) if isinstance(found, tuple) else ordered(found)
 
     def shown(*args: Any, **kwargs: Any) -> str:
         own = grad_functions.FUNCTIONS.get(name, f"{name.capitalize()}Backward0")

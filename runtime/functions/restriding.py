@@ -114,7 +114,7 @@ def _restrided(
     return _memory(root), strided.layout(sizes, steps, offset)
 
 
-def _plan(*args: Any, **kwargs: Any) -> Callable[[Tensor], Tensor] | Literal[False] | None:
+def plan_of_strides(*args: Any, **kwargs: Any) -> Callable[[Tensor], Tensor] | Literal[False] | None:
     """The view as a step of the tensor whose memory it is, once it has been asked for; False if it shows
     nothing, or is none."""
     try:
@@ -124,7 +124,7 @@ def _plan(*args: Any, **kwargs: Any) -> Callable[[Tensor], Tensor] | Literal[Fal
     return showing(op, memory._value) if prod(op.shape) else False
 
 
-@public("as_strided", method=True, around=partial(calls.restrided, _plan))
+@public("as_strided", method=True, around=partial(calls.restrided, plan_of_strides))
 def as_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:

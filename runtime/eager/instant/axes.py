@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from retrograd.compiler.ir.graph import Array
@@ -49,6 +50,14 @@ def placed(entry: str, slow: Callable[..., Any]) -> Callable[..., Any]:
     if not available():
         return slow
     return native_function(f"retrograd_{entry}", slow, words_of(Asked, slow=id(slow), arity=-1), slow)
+
+
+def bits(dtype: np.dtype[Any], slow: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a Tensor that shows its memory as elements of another dtype of the same size."""
+    if not available():
+        return slow
+    words = words_of(Asked, slow=id(slow), arity=1, answer=id(dtype))
+    return native_function("retrograd_bits", slow, words, (slow, dtype))
 
 
 def probe(array: Array) -> Array:

@@ -11,7 +11,16 @@ from retrograd.compiler.native.language import Array, cast, exported, native, st
 from retrograd.runtime.eager.instant.changing import is_history_free, is_writer_noted
 from retrograd.runtime.eager.instant.history import is_change_counted, is_node_made
 from retrograd.runtime.eager.instant.members import OUTPUT
-from retrograd.runtime.eager.instant.operands import GRAD, WATCHED, is_on, looked_at, shared, tracked
+from retrograd.runtime.eager.instant.operands import (
+    GRAD,
+    WATCHED,
+    boxed,
+    is_fresh,
+    is_on,
+    looked_at,
+    shared,
+    tracked,
+)
 from retrograd.runtime.eager.instant.records import (
     INFERENCE,
     MOST,
@@ -108,3 +117,24 @@ def is_turn_recorded(rearranged: Rearranged, x: AnyTensor) -> bool:
     if not is_node_made(step, x, args, values, 1, step.histories[1]):
         return False
     return is_writer_noted(x.counter, cast(Node, x.edge))
+
+
+@exported
+def retrograd_bits(function: Function, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
+    """Another Tensor of the only argument's memory, as elements of the record's dtype, of the same size."""
+    asked = function.asked
+    return looked_at(
+        asked, args, nargs, names,
+        lambda x, array: read_as(array, asked.answer) if is_fresh(x) else None,
+    )  # fmt: skip
+
+
+@native
+def read_as(array: NdArray, dtype: Object) -> Object | None:
+    part = numpy_new_from_descr(
+        NUMPY_ARRAY, shared(dtype), array.ndim, array.shape, array.strides, array.data,
+        array.flags & WRITEABLE, None,
+    )  # fmt: skip
+    if part is not None:
+        numpy_set_base(part, shared(array))
+    return boxed(part)
