@@ -11,6 +11,7 @@ from func_cases import ERRORS, FUNC
 
 import retrograd
 from retrograd.compiler.errors import TraceError
+from retrograd.runtime.autograd import forward
 
 
 def operands(t: Any) -> dict[str, Any]:
@@ -204,3 +205,19 @@ def test_gradients_keep_the_history_of_what_a_function_or_a_hook_knows(torch: Mo
         return [*found, t.func.grad(lambda x: (x * x).sum())(x).requires_grad]
 
     assert outcome(retrograd) == outcome(torch)
+
+
+def test_tangents_of_plain_functions_take_one_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise AssertionError("the vjp of the vjp")
+
+    monkeypatch.setattr(forward, "transposed", refuse)
+    v = retrograd.tensor([0.5, 1.5, -1.0], dtype=retrograd.float64)
+    func = retrograd.func
+    _, slope = func.jvp(lambda x: (x.sin() @ x, x.softmax(0)), (v,), (v,))
+    a = v.numpy()
+    share = np.exp(a) / np.exp(a).sum()
+    assert slope[0].item() == pytest.approx((np.cos(a) * a * a + np.sin(a) * a).sum())
+    assert slope[1].tolist() == pytest.approx(share * (a - (share * a).sum()))
+    curvature = func.hessian(lambda x: (x.sin() * x).sum())(v)
+    assert curvature.tolist() == pytest.approx(np.diag(2 * np.cos(a) - a * np.sin(a)))

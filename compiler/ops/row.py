@@ -126,7 +126,7 @@ class Elementwise(Op):
         return tuple(None if p is None else function_of(cotangent_text(p), names) for p in self.partials)
 
     @cached_property
-    def _steps_back(self) -> tuple[Callable[..., Value] | None, ...]:
+    def steps_back(self) -> tuple[Callable[..., Value] | None, ...]:
         """The same of halves, too."""
         return tuple(None if rule is None else in_float32(rule) for rule in self._rules)
 
@@ -165,7 +165,7 @@ class Elementwise(Op):
     ) -> Sequence[Value | None]:
         return [
             rule(*inputs, out, cotangent) if rule is not None and need else None
-            for rule, need in zip(self._steps_back, needed, strict=True)
+            for rule, need in zip(self.steps_back, needed, strict=True)
         ]
 
     def __repr__(self) -> str:

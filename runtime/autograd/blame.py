@@ -1,19 +1,23 @@
 """Where a NaN in a compiled derivative comes from: the graph evaluated node by node, in anomaly mode.
 
 In flow the graph of values and gradients and the arrays that it was called with; out flow the function and
-the line whose derivative made the first NaN. Nodes of a derivative carry the line of what they derive.
+the line whose derivative made the first NaN. Nodes of a derivative carry the line of what they derive
+(`line_of`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.errors import GradientError, Location, mirrored
-from retrograd.compiler.ir.graph import Array, Constant, Graph, Node, apply, order
+from retrograd.compiler.ir.graph import Array, Builder, Constant, Graph, Node, apply, order
 from retrograd.compiler.ir.quiet import quietly
+from retrograd.runtime.eager.opnodes import OpNode
+from retrograd.runtime.eager.tape import GradNode
 from retrograd.runtime.grad_names import title
 
 
@@ -50,3 +54,17 @@ def nan_error(name: str, place: int, where: Location | None) -> GradientError:
         "look at the operands there: 0/0, inf-inf, log or sqrt of a negative number",
         where=where,
     )
+
+
+def line_of(node: GradNode) -> AbstractContextManager[None]:
+    """Within, what is traced carries the line of the operation that is differentiated, if that was traced."""
+    if not isinstance(node, OpNode):
+        return _ANY_LINE
+    operands = node.inputs
+    if not operands or not all(type(x) is Node for x in operands):
+        return _ANY_LINE
+    builder: Builder = operands[0].builder
+    return builder.at(builder.node(node.op, *operands).where)
+
+
+_ANY_LINE = nullcontext()

@@ -9,7 +9,6 @@ so the pass is recorded itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from heapq import heappush
 from operator import add, attrgetter
 
@@ -17,10 +16,10 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DeviceError, GradientError, TraceError, mirrored, warn
-from retrograd.compiler.ir.graph import Builder, Node, Value
+from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.shape import cast
-from retrograd.runtime.autograd.blame import nan_error
+from retrograd.runtime.autograd.blame import line_of, nan_error
 from retrograd.runtime.eager.backwards import first, next_strange
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import add_to
@@ -54,7 +53,7 @@ class Pass:
         """Work through everything; afterwards `leaf_cotangents` and `found` are complete."""
         self._roots = [edge for edge, _ in roots]
         if self.wanted is not None:
-            self.useful = _leading_to(self.wanted, self._roots)
+            self.useful = leading_to(self.wanted, self._roots)
         for edge, cotangent in roots:
             self._send(edge, cotangent)
         grad, STATE.grad = STATE.grad, self.create_graph
@@ -87,7 +86,7 @@ class Pass:
                 seen = node
                 if not node.hooks.after:
                     continue
-            with _line_of(node):
+            with line_of(node):
                 (self._go_on if node is seen else self._step)(node)
             seen = None
 
@@ -318,10 +317,10 @@ def _after(
 # ---- care --------------------------------------------------------------------------------------------------
 
 
-def _leading_to(wanted: Iterable[Edge], roots: Iterable[Edge]) -> set[Edge]:
+def leading_to(wanted: Iterable[Edge], roots: Iterable[Edge]) -> set[Edge]:
     """The nodes from which a wanted edge is reached, and those edges."""
     nodes = [edge for edge in _reached(roots) if isinstance(edge, GradNode)]
-    nodes.sort(key=_AGE)
+    nodes.sort(key=AGE)
     useful = set(wanted)
     for node in nodes:
         if not useful.isdisjoint(node.edges):
@@ -329,7 +328,7 @@ def _leading_to(wanted: Iterable[Edge], roots: Iterable[Edge]) -> set[Edge]:
     return useful
 
 
-_AGE = attrgetter("order")
+AGE = attrgetter("order")
 
 
 def _reached(roots: Iterable[Edge]) -> set[Edge]:
@@ -344,20 +343,6 @@ def _reached(roots: Iterable[Edge]) -> set[Edge]:
                 waiting += edge.edges
     seen.discard(None)
     return seen
-
-
-def _line_of(node: GradNode) -> AbstractContextManager[None]:
-    """Within, what is traced carries the line of the operation that is differentiated, if that was traced."""
-    if not isinstance(node, OpNode):
-        return _ANY_LINE
-    operands = node.inputs
-    if not operands or not all(type(x) is Node for x in operands):
-        return _ANY_LINE
-    builder: Builder = operands[0].builder
-    return builder.at(builder.node(node.op, *operands).where)
-
-
-_ANY_LINE = nullcontext()
 
 
 def _refuse_outside(node: GradNode) -> None:

@@ -5,26 +5,25 @@
         value, slope = unpack_dual(y)      # the slope is the Jacobian of f at x, times t
 
 In flow primals and tangents, out flow values and theirs. Nothing is computed on the way: the tape records
-what is done with a dual, and `unpack_dual` asks it for the vjp of the vjp, which is the jvp (the vjp is
-linear in its cotangent), so every op with a derivative has a tangent, views and in-place operations too. A
-dual is what `_Dual` gives of its primal. Primals and tangents that were unpacked come by `_Plain`, which lets
-the reverse mode pass, and no tangent.
+what is done with a dual, and `unpack_dual` has a forward pass go along it (`forward.py`), so every op with a
+derivative has a tangent, views and in-place operations too. A dual is what `_Dual` gives of its primal.
+Primals and tangents that were unpacked come by `_Plain`, which lets the reverse mode pass, and no tangent.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
-from retrograd.runtime.autograd.differentiation import grad
+from retrograd.runtime.autograd.forward import Pushed, pushed
 from retrograd.runtime.autograd.function import Function
 from retrograd.runtime.eager.opnodes import edge_of
 from retrograd.runtime.eager.tape import Edge, GradNode
-from retrograd.runtime.modes import STATE, Decorator, enable_grad
+from retrograd.runtime.modes import STATE, Decorator
 from retrograd.runtime.tensor import Tensor, new
 
 __all__ = [
@@ -128,8 +127,12 @@ class _Dual(Function):
         return cotangents[0], None
 
 
-class _Plain(Function):
+class _Plain(Pushed):
     """What is given, without its tangent."""
+
+    @staticmethod
+    def push(ctx: Any, tangents: Sequence[Tensor | None]) -> list[None]:
+        return [None]
 
     @staticmethod
     def forward(ctx: Any, *operands: Tensor) -> Tensor:
@@ -210,22 +213,14 @@ def unpack_dual(tensor: Any, *, level: int | None = None) -> UnpackedDualTensor:
 
 
 def _pushed(tensor: Tensor, seats: list[_Seat]) -> Tensor:
-    """The Jacobian by the duals times their tangents, as the vjp of the vjp."""
-    zeros = np.zeros(tensor.shape, tensor.dtype.numpy)
-    cotangent = new(zeros, tensor).requires_grad_()
+    """The Jacobian by the duals times their tangents."""
     _CURRENT.pushing = True
     try:
-        with enable_grad():
-            duals, tangents = [seat.dual for seat in seats], [seat.tangent for seat in seats]
-            found = grad([tensor], duals, [cotangent], create_graph=True, allow_unused=True)
-            live = [(g, t) for g, t in zip(found, tangents) if g is not None and g.requires_grad]
-            if not live:
-                return new(zeros, tensor)
-            pulled, along = zip(*live)
-            (slope,) = grad(pulled, [cotangent], along, create_graph=True, allow_unused=True)
+        duals, tangents = [seat.dual for seat in seats], [seat.tangent for seat in seats]
+        (slope,) = pushed([tensor], duals, tangents, create_graph=True)
     finally:
         _CURRENT.pushing = False
-    return new(zeros, tensor) if slope is None else slope
+    return new(np.zeros(tensor.shape, tensor.dtype.numpy), tensor) if slope is None else slope
 
 
 def _settled(found: Tensor, level: _Level, sources: list[Tensor]) -> Tensor:

@@ -179,7 +179,7 @@ class OpNode(GradNode):
             raise already_freed()
         self.check_versions()
         value, edge = (self.out, self) if place < 0 else (self.inputs[place], self.edges[place])
-        found: Tensor = _as_operand(value, edge)
+        found: Tensor = as_operand(value, edge)
         return found
 
     def backward(
@@ -191,8 +191,8 @@ class OpNode(GradNode):
         self.check_versions()
         out = self.out
         if create_graph:
-            inputs = [_as_operand(x, edge) for x, edge in zip(inputs, self.edges)]
-            out = _as_operand(out, self)
+            inputs = [as_operand(x, edge) for x, edge in zip(inputs, self.edges)]
+            out = as_operand(out, self)
             recording: Any = INTERPRETERS[Tensor]
             twice = recording.cotangents(self.op, cotangent, out, inputs, needed)
             return as_steps_of(self.name(), self.op.name, twice, (*inputs, out))
@@ -310,7 +310,7 @@ class RowNode(OpNode):
         return grads
 
 
-def _as_operand(value: Value, edge: Edge) -> Value:
+def as_operand(value: Value, edge: Edge) -> Value:
     """A kept value as the Tensor it was, so that operations on it are recorded."""
     if value is None or isinstance(value, Type):
         return value

@@ -1,7 +1,7 @@
 """Functions of functions: gradients, products with Jacobians, Jacobians and Hessians.
 
 In flow a function of nested Tensors, out flows a function. All is written with `autograd.grad` and `vmap`: a
-vjp is one backward pass, a jvp the vjp of the vjp, and a Jacobian either of them for all directions at once.
+vjp is one backward pass, a jvp one forward pass, and a Jacobian either of them for all directions at once.
 What a transformed function gives has a history where what it was given, or uses, has one.
 """
 
@@ -17,6 +17,7 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mir
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime.autograd import grad as gradients
 from retrograd.runtime.autograd import inference_mode
+from retrograd.runtime.autograd.forward import is_pushed, pushed
 from retrograd.runtime.eager.opnodes import OpNode
 from retrograd.runtime.eager.tape import Edge, Output
 from retrograd.runtime.func.vmap import vmap
@@ -82,7 +83,7 @@ def _is_of_more(outputs: Sequence[Tensor], sources: Sequence[Tensor]) -> bool:
         edge = stack.pop()
         if edge is None or id(edge) in seen or id(edge) in mine:
             continue
-        if not isinstance(edge, OpNode | Output) or edge.hooks is not None:
+        if not (isinstance(edge, OpNode | Output) or is_pushed(edge)) or edge.hooks is not None:
             return True
         seen.add(id(edge))
         stack += edge.edges
@@ -106,6 +107,15 @@ def _gradients(
     )
     found = gradients(ys, sources, given, retain_graph=True, create_graph=history, allow_unused=True)
     return [_zeros(x) if g is None else g for g, x in zip(found, sources)]
+
+
+def _tangents(
+    outputs: Sequence[Tensor], sources: Sequence[Tensor], directions: Sequence[Tensor]
+) -> list[Tensor]:
+    """Those of the outputs where those of the sources are the directions; with a history likewise."""
+    history = STATE.grad and (_is_of_more(outputs, sources) or any(x.requires_grad for x in directions))
+    found = pushed(outputs, sources, directions, history)
+    return [_zeros(y) if t is None else t for t, y in zip(found, outputs)]
 
 
 def _at(args: tuple[Any, ...], argnums: Places) -> Any:
@@ -240,11 +250,8 @@ def jvp(func: Function, primals: Any, tangents: Any, *, strict: bool = False, ha
                 )
         result, aux = _parted(func(*arguments), has_aux, "jvp(f, primals, tangents)")
         outputs, structure = _outputs(result, "jvp(f, primals, tangents): Expected f(*primals)")
-        duals = [_zeros(y).requires_grad_() for y in outputs]
-        pulled = _gradients(outputs, own, duals)
-        pushed = _gradients(pulled, duals, directions)
-    made = [*own, *duals]
-    shown, slopes = (unflatten(structure, iter(_settled(x, made))) for x in (outputs, pushed))
+        along = _tangents(outputs, own, directions)
+    shown, slopes = (unflatten(structure, iter(_settled(x, own))) for x in (outputs, along))
     return (shown, slopes, aux) if has_aux else (shown, slopes)
 
 
