@@ -18,7 +18,9 @@ from side_by_side import compare
 
 import retrograd
 from retrograd.compiler.errors import TraceError
+from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import incomplete
+from retrograd.compiler.ops.incomplete_ops import GammaSlope
 from retrograd.runtime.distributions import implicit
 
 REAL = "v([-3.0, -0.5, 0.0, 0.7, 2.5])"
@@ -488,6 +490,20 @@ def test_gamma_numbers_move_along_their_quantiles(a: float, x: float) -> None:
         density = mpmath.mpf(x) ** (a - 1) * mpmath.exp(-x) / mpmath.gamma(a)
         expected = float(-slope / density)
     np.testing.assert_allclose(incomplete.gamma_slope(np.array([a]), np.array([x])), [expected], 1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(3000,), (60, 50), (1,), ()])
+def test_the_kernel_of_gamma_slopes_does_what_numpy_does(shape: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    a = np.asarray(10 ** rng.uniform(-1, 4, shape), dtype)
+    x = np.asarray(rng.gamma(a) * rng.uniform(0.1, 3, shape) + 1e-3, dtype)
+    expected = incomplete.gamma_slope(a, x).astype(dtype)
+    for turned in (False, True):
+        given = (retrograd.from_numpy(y.T.copy().T if turned else y) for y in (a, x))
+        found = apply(GammaSlope(), *given).numpy()
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, 2e-12 if dtype == "float64" else 2e-7)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from retrograd.compiler.ops import special
 
 _STEP = 0.03125
 _U = np.arange(-3.5, 8.0, _STEP)
-_NODES = np.exp(_U - np.exp(-_U))
-_WEIGHTS = _STEP * _NODES * (1 + np.exp(-_U))
+NODES = np.exp(_U - np.exp(-_U))
+WEIGHTS = _STEP * NODES * (1 + np.exp(-_U))
 
 
 _LEAST = 1e-290
@@ -40,7 +40,7 @@ BLOCK = 4096
 
 def steps(scale: Array) -> tuple[Array, Array]:
     """Places w and their weights, along a new last axis, for an integrand that decays within this width."""
-    return scale[..., None] * _NODES, scale[..., None] * _WEIGHTS
+    return scale[..., None] * NODES, scale[..., None] * WEIGHTS
 
 
 def in_blocks(function: Callable[..., Array], *arrays: Array) -> Array:

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import special
-from retrograd.compiler.ops.incomplete import gamma_slope, in_blocks, steps
+from retrograd.compiler.ops.incomplete import in_blocks, steps
+from retrograd.compiler.ops.incomplete_ops import GammaSlope
 from retrograd.runtime.autograd import Function, once_differentiable
 from retrograd.runtime.functions.sampling import check_not_tracing
 from retrograd.runtime.random import chances
@@ -58,8 +60,8 @@ class _StandardGamma(Function):
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> Tensor:
         concentration, x = ctx.saved_tensors
-        slope = gamma_slope(_array(concentration, "its derivative"), _array(x, "its derivative"))
-        return cotangents[0] * new(slope.astype(x.dtype.numpy), x)
+        slope: Tensor = apply(GammaSlope(), concentration.detach(), x.detach())
+        return cotangents[0] * slope
 
 
 class _StandardDirichlet(Function):

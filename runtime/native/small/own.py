@@ -25,6 +25,8 @@ from retrograd.compiler.ops.borders import Bordered, BorderedAdjoint
 from retrograd.compiler.ops.channels import ChannelDot, PRelu, PReluAdjoint, PReluSlopes, ScaleShift
 from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeights
 from retrograd.compiler.ops.gate import Glu, GluAdjoint
+from retrograd.compiler.ops.incomplete import NODES, WEIGHTS
+from retrograd.compiler.ops.incomplete_ops import GammaSlope
 from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.lu import RowsExchanged
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
@@ -37,6 +39,7 @@ from retrograd.compiler.ops.normal import (
     RunningStatistic,
 )
 from retrograd.compiler.ops.pairs import PairDistances, PairsAdjoint
+from retrograd.compiler.ops.shape import Cast
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.compiler.ops.unpool import MaxUnpool
 from retrograd.runtime.native.small import (
@@ -49,6 +52,7 @@ from retrograd.runtime.native.small import (
     margins,
     normalising,
     pairing,
+    quantiles,
     sampler,
     solving,
     triangles,
@@ -72,6 +76,7 @@ _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
     "bag sum": (bags.sum_up, ()),
     "bag sum adjoint": (bags.return_sums, ()),
     "bag places": (bags.places, ()),
+    "gamma slope": (quantiles.gamma_slope, ("exp", "expm1")),
     "glu": (gates.glu, ("exp",)),
     "glu adjoint": (gates.glu_adjoint, ("exp",)),
     "pair distances": (pairing.distances, ()),
@@ -329,6 +334,23 @@ def _margins(name: str, steps: Steps, arrays: list[Array], target: Array, x: Arr
     _of(name, steps, [*arrays, steps.wide(target), room], list(x.shape))
 
 
+# ---- quantiles ---------------------------------------------------------------------------------------------
+
+
+def _gamma_slope(steps: Steps, op: GammaSlope, out: Array, *operands: Array) -> None:
+    """In float64, as far as anything is left of an integrand that falls at least as exp(-w)."""
+    wide = Cast(dtypes.float64)
+    a, x = (steps.in_order(y if y.dtype == np.float64 else steps.of(wide, y)) for y in operands)
+    level = steps.of(solving.row("sub"), steps.of(solving.row("log"), x), steps.of(solving.row("digamma"), a))
+    found = out if out.dtype == np.float64 else steps.scratch(Type(out.shape, dtypes.float64))
+    lanes, near = kernels.lanes_of(dtypes.float64), NODES < 64
+    places, weights = (np.pad(y, (0, -len(y) % lanes)) for y in (NODES[near], WEIGHTS[near]))
+    constants = map(steps.constant, (places, weights))
+    _of("gamma slope", steps, [found, a, x, level, *constants], [out.size, len(places)])
+    if found is not out:
+        steps.cast(found, out)
+
+
 # ---- triangles ---------------------------------------------------------------------------------------------
 
 
@@ -379,6 +401,7 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     CornersAdjoint: _corners_adjoint,
     CtcLoss: _ctc,
     CtcLossAdjoint: _ctc_adjoint,
+    GammaSlope: _gamma_slope,
     Glu: _glu,
     GluAdjoint: _glu_adjoint,
     MaxUnpool: _unpool,

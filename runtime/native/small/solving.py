@@ -109,7 +109,7 @@ def _cofactors(steps: Steps, op: Cofactors, out: Array, a: Array) -> None:
     """1 where a matrix is singular."""
     whole = _wide(steps, a)
     inverse, size = steps.of(Inverse(), whole), steps.of(Det(), whole)
-    steps.cast(steps.of(_row("mul"), inverse.swapaxes(-1, -2), size[..., None, None]), out)
+    steps.cast(steps.of(row("mul"), inverse.swapaxes(-1, -2), size[..., None, None]), out)
 
 
 def _sign(steps: Steps, op: SignOfDet, out: Array, a: Array) -> None:
@@ -119,14 +119,15 @@ def _sign(steps: Steps, op: SignOfDet, out: Array, a: Array) -> None:
 def _magnitude(steps: Steps, op: LogAbsDet, out: Array, a: Array) -> None:
     packed = steps.of(Lu(), _wide(steps, a))
     pivots = np.diagonal(packed[..., :-1, :], axis1=-2, axis2=-1)
-    logarithms = steps.of(_row("log"), steps.of(_row("abs"), pivots))
+    logarithms = steps.of(row("log"), steps.of(row("abs"), pivots))
     steps.cast(steps.of(Sum((out.ndim,)), logarithms), out)
 
 
-def _row(name: str) -> Elementwise:
-    row = OPS[name]
-    assert isinstance(row, Elementwise)
-    return row
+def row(name: str) -> Elementwise:
+    """The row of this name."""
+    found = OPS[name]
+    assert isinstance(found, Elementwise)
+    return found
 
 
 def substitute(steps: Steps, op: SolveTriangular, out: Array, a: Array, b: Array) -> None:
