@@ -556,6 +556,8 @@ DRAWN = {
     ),
     "binomial, one": lambda t, d: again(t.binomial, t.tensor(TRIALS).to(d), t.tensor(0.3).to(d)),
     "no trials": lambda t, d: t.binomial(t.tensor([3.0, 0.0]).to(d), t.tensor([1.0, 0.5]).to(d)),
+    "few of many": lambda t, d: t.multinomial(t.tensor(RATES + 1e-3).to(d).repeat(4, 1), 5),
+    "one of many": lambda t, d: t.multinomial(t.tensor(RATES + 1e-3).to(d), 1),
     "cauchy_": lambda t, d: t.empty(1003, dtype=d).cauchy_(1.0, 2.0),
     "log_normal_": lambda t, d: t.empty(1003, dtype=d).log_normal_(0.5, 0.7),
     "geometric_": lambda t, d: t.empty(1003, dtype=d).geometric_(0.2),

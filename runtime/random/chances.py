@@ -46,8 +46,9 @@ def poisson(rate: Array, generator: Generator) -> Array:
 
 def binomial(count: Array, prob: Array, generator: Generator) -> Array:
     """How many of `count` trials succeed, each with a probability."""
-    n, p = np.broadcast_arrays(_wide(count), _wide(prob))
-    given, kind = _operand(np.stack([n, p]))
-    numbers = np.empty(n.shape, given.dtype)
+    shape = count.shape if count.shape == prob.shape else np.broadcast_shapes(count.shape, prob.shape)
+    given, kind = _operand(np.zeros((2, *shape), np.promote_types(count.dtype, prob.dtype)))
+    given[0], given[1] = count, prob
+    numbers = np.empty(shape, given.dtype)
     native(f"binomial_{kind}")(generator.address, numbers.ctypes.data, numbers.size, given.ctypes.data)
     return numbers.astype(count.dtype, copy=False)

@@ -182,8 +182,23 @@ def multinomial(
     if replacement and num_samples > 1:
         return _invert_cumulative(weights, num_samples, generator)
     with np.errstate(divide="ignore", over="ignore"):
-        keys = weights / exponential(weights.shape, 1.0, weights.dtype, generator)
-    return np.argsort(-keys, axis=-1, kind="stable")[..., :num_samples].astype(np.int64)
+        keys = weights / laws.exponential(1.0, weights.dtype).draw(weights.shape, generator)
+    return _greatest(keys, num_samples)
+
+
+def _greatest(keys: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Where so many of the greatest are along the last axis, in their order."""
+    if count == 1:
+        return np.asarray(np.argmax(keys, axis=-1, keepdims=True), np.int64)
+    if count * _FEW > keys.shape[-1]:
+        return np.argsort(-keys, axis=-1, kind="stable")[..., :count].astype(np.int64, copy=False)
+    first = np.argpartition(-keys, count, axis=-1)[..., :count]
+    order = np.argsort(-np.take_along_axis(keys, first, -1), axis=-1, kind="stable")
+    return np.take_along_axis(first, order, -1).astype(np.int64, copy=False)
+
+
+_FEW = 16
+"""Of how many elements one must be among the greatest for all to be sorted."""
 
 
 def _invert_cumulative(weights: NDArray[Any], num_samples: int, generator: Generator) -> NDArray[np.int64]:
@@ -191,7 +206,7 @@ def _invert_cumulative(weights: NDArray[Any], num_samples: int, generator: Gener
     cumulative = np.cumsum(rows, axis=-1, dtype=rows.dtype)
     cumulative /= cumulative[:, -1:]
     cumulative[:, -1] = 1
-    unit = drawn(laws.unit(np.dtype(np.float64)), (len(rows), num_samples), generator)
+    unit = laws.unit(np.dtype(np.float64)).draw((len(rows), num_samples), generator)
     samples = [row.astype(np.float64).searchsorted(points) for row, points in zip(cumulative, unit)]
     return np.array(samples, dtype=np.int64).reshape(*weights.shape[:-1], num_samples)
 
@@ -224,7 +239,10 @@ def check_samples(shape: tuple[int, ...], num_samples: int, replacement: bool) -
 
 
 def _check_weights(weights: NDArray[Any]) -> None:
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights.sum(axis=-1) > 0).all()):
+    sums = weights.sum(axis=-1)
+    if weights.size and weights.min() >= 0 and sums.min() > 0 and sums.max() < np.inf:
+        return
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and (sums > 0).all()):
         proper = np.isfinite(weights).all() and (weights >= 0).all()
         raise ArgumentError(
             mirrored(
