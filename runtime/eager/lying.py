@@ -132,7 +132,8 @@ def scattered(operands: Sequence[Tensor]) -> list[tuple[int, Strides]]:
 def lay(rule: Rule, result: Any, operands: Sequence[Tensor]) -> Any:
     """Have new results lie by the rule."""
     trace = STATE.trace
-    if trace is None and rule not in ANYHOW and not scattered(operands):
+    ordered = not scattered(operands) if trace is None else all(map(trace.lies_in_order, operands))
+    if ordered and rule not in ANYHOW:
         return result
     steps = Tensor.stride if trace is None else trace.strides
     axes: list[Any] = [(tuple(x.shape), steps(x)) for x in operands if x.ndim]
@@ -141,9 +142,7 @@ def lay(rule: Rule, result: Any, operands: Sequence[Tensor]) -> Any:
             continue
         strides = rule(tuple(x.shape), axes)
         if trace is not None:
-            if isinstance(x._value, Node) and (
-                rule in ANYHOW or not all(Layout(*each).contiguous for each in axes)
-            ):
+            if isinstance(x._value, Node):
                 trace.lay(x, strides)
         elif type(x._value) is np.ndarray and _is_new(x, operands) and x.stride() != strides:
             x._value, x._view = _relaid(x._value, strides), None

@@ -99,7 +99,7 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     if common.numpy not in taken_dtypes(row):
         row.infer(*(Type(() if picked else tuple(x.shape), dtypes.of(x)) for x in promoted))
     result: Tensor = apply(row, *promoted) if picked else RECORD.apply(row, promoted)
-    if row.name in grad_names.BESIDE:
+    if result._edge is not None and row.name in grad_names.BESIDE:
         name_history(result, Last(_called(row.name, *operands)), operands)
     return result
 
