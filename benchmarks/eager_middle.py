@@ -19,6 +19,8 @@ from eager_overhead import Row, table
 import retrograd
 
 _NORM = "F.batch_norm({0}, m_{1}, v_{1}, {2}_{1}, {3}_{1}, training=True)"
+_ATTEND = "F.scaled_dot_product_attention(q_2_8_128_64, k_2_8_128_64, x_2_8_128_64"
+_FRACTIONAL = "F.fractional_max_pool2d(X_4_16_32_32, 2, output_ratio=(0.6, 0.6))"
 
 MIDDLE: tuple[Row, ...] = (
     ("batch_norm 32x64", _NORM.format("x_32_64", 64, "g", "b"), 1),
@@ -29,6 +31,27 @@ MIDDLE: tuple[Row, ...] = (
     ("group_norm 4x8x8x8", "F.group_norm(x_4_8_8_8, 4, g_8, b_8)", 1),
     ("group_norm 8x32x16x16", "F.group_norm(x_8_32_16_16, 8, g_32, b_32)", 1),
     ("group_norm 8x32x16x16, backward", "F.group_norm(X_8_32_16_16, 8, G_32, B_32).sum().backward()", 1),
+    ("conv3d 2x8x12x16x16", "F.conv3d(x_2_8_12_16_16, w_16_8_3_3_3, padding=1)", 1),
+    ("conv3d 2x8x8x16x16, backward", "F.conv3d(X_2_8_8_16_16, W_9_8_3_3_3, padding=1).sum().backward()", 1),
+    ("gelu 256x256", "F.gelu(x_256_256)", 1),
+    ("gelu 1024x1024", "F.gelu(x_1024_1024)", 1),
+    ("attention 2x8x128x64", f"{_ATTEND})", 1),
+    ("attention 2x4x64x32, causal", f"{_ATTEND.replace('8_128_64', '4_64_32')}, is_causal=True)", 1),
+    ("attention 2x8x128x64, causal", f"{_ATTEND}, is_causal=True)", 1),
+    ("max_pool2d 4x32x56x56 by 3, backward", "F.max_pool2d(X_4_32_56_56, 3, 2, 1).sum().backward()", 1),
+    ("max_pool3d 2x8x16x16x16, backward", "F.max_pool3d(X_2_8_16_16_16, 2).sum().backward()", 1),
+    ("nearest 4x16x32x32, backward", "F.interpolate(X_4_16_32_32, scale_factor=2).sum().backward()", 1),
+    ("grid_sample 2x3x32x32", "F.grid_sample(x_2_3_32_32, x_2_32_32_2, align_corners=False)", 1),
+    ("grid_sample 4x8x64x64", "F.grid_sample(x_4_8_64_64, x_4_64_64_2, align_corners=False)", 1),
+    ("adaptive_avg_pool2d 8x32x65x65", "F.adaptive_avg_pool2d(x_8_32_65_65, 7)", 1),
+    ("adaptive_avg_pool2d, backward", "F.adaptive_avg_pool2d(X_8_32_65_65, 7).sum().backward()", 1),
+    ("adaptive_max_pool2d, backward", "F.adaptive_max_pool2d(X_8_32_65_65, 7).sum().backward()", 1),
+    ("fractional_max_pool2d, backward", f"{_FRACTIONAL}.sum().backward()", 1),
+    ("fold 4x72x900", "F.fold(x_4_72_900, (32, 32), 3)", 1),
+    ("fold 2x64x256", "F.fold(x_2_64_256, (32, 32), 2, stride=2)", 1),
+    ("rrelu 256x256", "F.rrelu(x_256_256, training=True)", 1),
+    ("erfinv 1000", "T.special.erfinv(x_1000)", 1),
+    ("gammaln 1024x1024", "T.special.gammaln(v_1024_1024)", 1),
 )
 """What, how, and how many operations it is."""
 

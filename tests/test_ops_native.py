@@ -19,6 +19,7 @@ from test_structured_ops import IDS, SAMPLES
 from retrograd.compiler import dtypes, ops
 from retrograd.compiler.ir.graph import OPS, Array, Graph, Op, apply, interpret
 from retrograd.compiler.ops import (
+    adaptive,
     alignment,
     bags,
     borders,
@@ -28,6 +29,7 @@ from retrograd.compiler.ops import (
     cross_entropy,
     demands,
     extremum,
+    fold,
     gate,
     joined,
     losses,
@@ -43,6 +45,7 @@ from retrograd.compiler.ops import (
     softmax,
     sort,
     sought,
+    spans,
     strided,
     unpool,
     withheld,
@@ -124,6 +127,13 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (normal.GroupNormWeight(1e-5, 2), (X, real(3, 4, 5))),
     (normal.BatchNormWeight(1e-5), (X, real(3, 4, 5))),
     (normal.RmsNorm(1e-5, 1), (X, real(5))),
+    (softmax.CausalSoftmax(0.7), (X,)),
+    (spans.SpanSums(1, (0, 0, 2, 3), (2, 3, 3, 3)), (X,)),
+    (spans.SpanSums(2, (1, 2, 2), (2, 3, 3)), (X,)),
+    (fold.Fold((4, 3), (2, 1), (1, 2), (0, 1), (1, 2)), (real(2, 4, 9),)),
+    (adaptive.AdaptiveMaxPool((2, 3)), (X,)),
+    (adaptive.AdaptiveMaxPoolAdjoint((2, 3)), (real(3, 2, 3), X)),
+    (pool.MaxPoolAdjoint(FRAME), (pool.MaxPool(FRAME).evaluate(IMAGE) * 0.5, IMAGE)),
     (matrix.Linear(), (X, real(7, 5), real(7))),
     (matrix.Tril(1), (X,)),
     (matrix.Triu(-1), (X,)),
@@ -200,8 +210,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
         lambda x, w: convolution.transposed_convolution(x, w, None, (2,), (1,), (1,), (1,)),
         (real(2, 3, 6), real(3, 4, 3)),
     ),
-    "adaptive_avg_pool": (lambda x: pool.adaptive_avg_pool(x, (4, 3)), (IMAGE,)),
-    "adaptive_max_pool": (lambda x: pool.adaptive_max_pool(x, (4, 3)), (IMAGE,)),
+    "adaptive_avg_pool": (lambda x: adaptive.adaptive_avg_pool(x, (4, 3)), (IMAGE,)),
+    "adaptive_max_pool": (lambda x: adaptive.adaptive_max_pool(x, (4, 3)), (IMAGE,)),
 }
 Arrays = tuple[Array, ...]
 

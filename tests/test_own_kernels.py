@@ -17,16 +17,24 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops import (
+    adaptive,
     alignment,
     bags,
     borders,
     channels,
     corners,
+    fold,
     gate,
+    incomplete_ops,
     joined,
+    lu,
     margins,
     normal,
     pairs,
+    pool,
+    softmax,
+    spans,
+    substitution,
     unpool,
 )
 from retrograd.runtime.native.small import own, program
@@ -93,6 +101,39 @@ def _of_norms() -> list[Sample]:
     return found
 
 
+def _of_windows() -> list[Sample]:
+    """Parts of every length, with none in them, and windows that meet, reach beyond the end and have gaps."""
+    found: list[Sample] = []
+    for shape in ((2, 3, 7), (2, 5, 40), (40, 3, 30)):
+        x, size = RANDOM.standard_normal(shape), shape[1]
+        starts = np.sort(RANDOM.integers(0, size, 9))
+        ends = np.maximum(np.sort(RANDOM.integers(0, size + 1, 9)), starts)
+        for axis in (1, 2):
+            found.append((spans.SpanSums(axis, tuple(starts.tolist()), tuple(ends.tolist())), (x,)))
+        found.append((spans.SpanSums(2, (0, 1), (shape[2], shape[2])), (x,)))
+        found += [(softmax.CausalSoftmax(factor), (x,)) for factor in (0.3, 0.0, -1.0)]
+    for shape, places in (((3, 7), (3,)), ((2, 9, 40), (5, 3)), ((2, 5, 6, 7), (2, 3, 4))):
+        x = RANDOM.standard_normal(shape).round(1)
+        op = adaptive.AdaptiveMaxPool(places)
+        found += [(op, (x,)), (adaptive.AdaptiveMaxPoolAdjoint(places), (op.evaluate(x) * 0.5, x))]
+    for shape, windows in (
+        ((2, 9), ([3], [1], [1], [1])), ((2, 9, 30), ([3, 2], [2, 1], [1, 1], [1, 3])),
+        ((2, 5, 6, 7), ([3, 3, 2], [2, 2, 1], [1, 0, 1], [1, 1, 2])),
+        ((9, 30), ([7, 7], [2, 2], [3, 3], [1, 1])),
+    ):  # fmt: skip
+        x = RANDOM.standard_normal(shape).round(1)
+        frame = pool.frame(shape, *windows, ceil=True)
+        ct = pool.MaxPool(frame).evaluate(x) * 0.5
+        found.append((pool.MaxPoolAdjoint(frame), (ct, x)))
+    for size, kernel, gaps, added, steps in (
+        ((5, 4), (2, 2), (1, 1), (0, 0), (1, 1)), ((9, 30), (3, 2), (1, 3), (2, 1), (2, 1)),
+        ((9, 30), (2, 3), (2, 1), (1, 2), (1, 2)), ((8, 8), (2, 2), (1, 1), (0, 0), (2, 2)),
+    ):  # fmt: skip
+        op = fold.Fold(size, kernel, gaps, added, steps)
+        found.append((op, (RANDOM.standard_normal((2, 3 * np.prod(kernel), np.prod(op.places))),)))
+    return found
+
+
 def _of_borders() -> list[Sample]:
     found: list[Sample] = []
     for mode in ("reflect", "replicate", "circular"):
@@ -138,7 +179,15 @@ def _samples() -> list[Sample]:
             (bags.BagPlaces(bags.NONE), (weight, index, starts)),
             (bags.BagPlaces(2), (weight, index, starts)),
         ]
-    found += [*_of_channels(), *_of_corners(), *_of_borders(), *_of_norms()]
+    for n, k in ((5, 2), (40, 3)):
+        matrix, b = RANDOM.standard_normal((n, n)) + np.eye(n) * 2 * n, RANDOM.standard_normal((n, k))
+        pivots = np.minimum(np.arange(1, n + 1) + RANDOM.integers(0, 3, n), n).astype(np.int32)
+        found += [(substitution.SolveTriangular(upper), (matrix, b)) for upper in (False, True)]
+        found += [(lu.RowsExchanged(back), (pivots, b)) for back in (False, True)]
+    for size in (7, 300):
+        a = RANDOM.uniform(0.5, 9, size)
+        found.append((incomplete_ops.GammaSlope(), (a, a * RANDOM.uniform(0.5, 2, size))))
+    found += [*_of_channels(), *_of_corners(), *_of_borders(), *_of_norms(), *_of_windows()]
     for shape in ((5, 3), (30, 70)):
         x, share = RANDOM.standard_normal(shape), RANDOM.standard_normal(shape[0] * (shape[0] - 1) // 2)
         found += [(pairs.PairDistances(), (x,)), (pairs.PairsAdjoint(), (share, x))]
@@ -339,3 +388,39 @@ def test_running_statistics_beside_pytorch(momentum: float | None) -> None:
         found.append([norm.running_mean.numpy(), norm.running_var.numpy()])
     for mine, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+
+
+WINDOWS: dict[str, Any] = {
+    "nearest": lambda F, x: F.interpolate(x, size=(11, 9)),
+    "nearest, smaller": lambda F, x: F.interpolate(x, scale_factor=0.5, mode="nearest-exact"),
+    "means of parts": lambda F, x: F.adaptive_avg_pool2d(x, (5, 4)),
+    "means of more parts": lambda F, x: F.adaptive_avg_pool2d(x, (3, 25)),
+    "greatest of parts": lambda F, x: F.adaptive_max_pool2d(x, (5, 4)),
+    "windows that meet": lambda F, x: F.max_pool2d(x, 3, 2, 1),
+    "windows with gaps": lambda F, x: F.max_pool2d(x, (2, 3), (1, 2), (1, 0), (3, 2), ceil_mode=True),
+    "columns": lambda F, x: F.fold(x.reshape(x.shape[0], 6, -1), (x.shape[2] + 1, x.shape[3] + 2), (2, 3)),
+    "causal": lambda F, x: F.scaled_dot_product_attention(x, x * 2, x + 1, is_causal=True),
+    "queries": lambda F, x: F.scaled_dot_product_attention(x[:, :, :3], x, x * 2, is_causal=True),
+}
+
+
+@pytest.mark.parametrize("special", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("shape", [(1, 6, 7, 8), (2, 6, 37, 21), (0, 6, 7, 8)])
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_and_spans_beside_pytorch(name: str, shape: tuple[int, ...], special: float) -> None:
+    if not shape[0] and name == "columns":
+        pytest.skip("-1 may be anything there")
+    if np.isnan(special) and name in ("causal", "queries"):
+        pytest.skip("PyTorch's gradient is 0 at some places of a key that is NaN")
+    x, found = RANDOM.standard_normal(shape), []
+    x.reshape(-1)[3:4] = special
+    for t in (retrograd, torch):
+        given = t.tensor(x).requires_grad_()
+        turned = t.tensor(np.ascontiguousarray(np.swapaxes(x, 0, 3))).transpose(0, 3)
+        for _ in range(3):
+            y, again = WINDOWS[name](t.nn.functional, given), WINDOWS[name](t.nn.functional, turned)
+            ct = t.arange(y.numel(), dtype=t.float64).reshape(y.shape)
+            (slope,) = t.autograd.grad(y, given, ct)
+        found.append([y.detach().numpy(), again.numpy(), slope.numpy()])
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9)

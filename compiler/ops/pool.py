@@ -23,11 +23,11 @@ from retrograd.compiler.ir.graph import Array, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.convolution import padded
 from retrograd.compiler.ops.extremum import argmax
-from retrograd.compiler.ops.index import take, take_along
+from retrograd.compiler.ops.index import take_along
 from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import cast, expand, pad, permute, reshape, slice_, squeeze, unsqueeze
+from retrograd.compiler.ops.shape import cast, expand, pad, reshape, slice_, squeeze, unsqueeze
 from retrograd.compiler.ops.window import window
 from retrograd.compiler.record import record
 
@@ -71,6 +71,15 @@ class Frame:
         sizes = x.shape[len(x.shape) - len(self.sizes) :]
         each = zip(sizes, self.low, self.high, self.spans, self.steps, strict=True)
         return tuple((n + low + high - span) // step + 1 for n, low, high, span, step in each)
+
+    def limits(self, x: Value) -> list[tuple[Array, Array]]:
+        """Along each axis, which elements of `x` are the first of a window and one beyond its last."""
+        found, lead = [], len(x.shape) - len(self.sizes)
+        for k, count in enumerate(self.places(x)):
+            begins, dilation = np.arange(count) * self.steps[k] - self.low[k], self.dilations[k]
+            first = begins + np.maximum(-(begins // dilation), 0) * dilation
+            found.append((first, np.minimum(begins + self.spans[k], x.shape[lead + k])))
+        return found
 
     def windows(self, x: Value, fill: float) -> Value:
         """`[…, *places, elements of a window]`"""
@@ -225,8 +234,21 @@ class MaxPool(_Pool):
     ) -> Sequence[Value | None]:
         if not self.frame.returns:
             return super().adjoint(cotangent, out, inputs, needed)
-        (x,) = inputs
-        return [self.frame.returned(x, cotangent, which_is_greatest(self.frame, x))]
+        if self.frame.apart:
+            return [self.frame.returned(inputs[0], cotangent, which_is_greatest(self.frame, inputs[0]))]
+        return [apply(MaxPoolAdjoint(self.frame), cotangent, inputs[0])]
+
+
+@register
+@record
+class MaxPoolAdjoint(_Pool):
+    """Of cotangents of windows that meet, and all elements: what the greatest elements are given, summed."""
+
+    name = "max_pool_adjoint"
+
+    def formula(self, *values: Value) -> Value:
+        cotangent, x = values
+        return self.frame.returned(x, cotangent, which_is_greatest(self.frame, x))
 
 
 def which_is_greatest(frame: Frame, x: Value) -> Value:
@@ -377,73 +399,3 @@ def avg_pool(
 ) -> Value:
     windows = frame(x.shape, sizes, steps, padding, [1] * len(sizes), ceil)
     return apply(AvgPool(windows, tuple(padding), count_padding, divisor), x)
-
-
-def adaptive_avg_pool(x: Value, places: Sequence[int]) -> Value:
-    """The last axes divided in so many parts each, as evenly as can be; the mean of each part."""
-    lead = len(x.shape) - len(places)
-    if (sizes := _evenly(x, places)) is not None:
-        return avg_pool(x, sizes, sizes, [0] * len(sizes))
-    for axis, count in enumerate(places, lead):
-        inside, (start, end) = _inside(x.shape[axis], count), _parts(x.shape[axis], count)
-        after, length = [1] * (len(x.shape) - axis - 1), end - start
-        own = np.arange(inside.shape[1]) < length[:, None]
-        shown = rows.where(own.reshape(*own.shape, *after), take(x, inside, axis), 0)
-        x = rows.div(sum_(shown, [axis + 1]), length.reshape(-1, *after).astype(dtypes.of(x).numpy))
-    return x
-
-
-def adaptive_max_pool(x: Value, places: Sequence[int]) -> Value:
-    """The same with the greatest element of each part, of equal ones the first."""
-    if (sizes := _evenly(x, places)) is not None:
-        return max_pool(x, sizes, sizes, [0] * len(sizes), [1] * len(sizes))
-    parts = _divided(x, places)
-    last = len(parts.shape) - 1
-    return squeeze(take_along(parts, unsqueeze(argmax(parts, last), [last]), last), [last])
-
-
-def adaptive_max_pool_indices(x: Value, places: Sequence[int]) -> Value:
-    """Where the elements that `adaptive_max_pool` takes stand among the last axes made one (int64)."""
-    if (sizes := _evenly(x, places)) is not None:
-        return max_pool_indices(x, sizes, sizes, [0] * len(sizes), [1] * len(sizes))
-    parts, rank = _divided(x, places), len(places)
-    standing = np.zeros((1,) * (2 * rank), np.int64)
-    for k, (size, count) in enumerate(zip(x.shape[-rank:], places, strict=True)):
-        inside = _inside(size, count)
-        shape = [1] * (2 * rank)
-        shape[k], shape[rank + k] = inside.shape
-        standing = standing * size + inside.reshape(shape)
-    first = np.arange(prod(places)).reshape(tuple(places)) * parts.shape[-1]
-    return take(standing.ravel(), rows.add(argmax(parts, len(parts.shape) - 1), first), 0)
-
-
-def _evenly(x: Value, places: Sequence[int]) -> list[int] | None:
-    """The sizes of the parts, if they are all alike."""
-    pairs = [*zip(x.shape[len(x.shape) - len(places) :], places, strict=True)]
-    even = all(count and n and n % count == 0 for n, count in pairs)
-    return [n // count for n, count in pairs] if even else None
-
-
-def _divided(x: Value, places: Sequence[int]) -> Value:
-    """The parts of the last axes, the elements of each, some perhaps twice, as a last axis."""
-    lead, rank = len(x.shape) - len(places), len(places)
-    for k, count in enumerate(places):
-        axis = lead + 2 * k
-        x = take(x, _inside(x.shape[axis], count), axis)
-    order = [*range(lead), *range(lead, lead + 2 * rank, 2), *range(lead + 1, lead + 2 * rank, 2)]
-    parts = permute(x, order)
-    return reshape(parts, (*parts.shape[: lead + rank], prod(parts.shape[lead + rank :])))
-
-
-def _inside(size: int, count: int) -> Array:
-    """What is in each part, as long as the longest: of shorter ones the last element again."""
-    start, end = _parts(size, count)
-    longest = int((end - start).max(initial=1))
-    inside: Array = np.minimum(start[:, None] + np.arange(longest), end[:, None] - 1)
-    return inside
-
-
-def _parts(size: int, count: int) -> tuple[Array, Array]:
-    """Where each part starts and ends."""
-    k = np.arange(count)
-    return k * size // count, -(-(k + 1) * size // count)

@@ -70,6 +70,31 @@ class Softmax(_Along):
 
 @register
 @record
+class CausalSoftmax(Composite):
+    """Softmax of `[…, queries, keys]` times a factor, along the keys, of which query i sees those up to i;
+    the others have no share."""
+
+    name = "causal_softmax"
+    factor: float
+
+    def formula(self, *values: Value) -> Value:
+        scores = values[0] * self.factor
+        rank = len(scores.shape)
+        first = [*[min(n, 1) for n in scores.shape[:-2]], *scores.shape[-2:]]
+        once = slice_(scores, [0] * rank, first, [1] * rank)  # of which all others are like
+        row, column = (iota_like(once, rank - k) for k in (2, 1))
+        return softmax(rows.where(rows.le(column, row), scores, -inf), rank - 1)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        last = len(out.shape) - 1
+        each = cotangent * out
+        return [(each - out * spread(sum_(each, [last]), [last], out.shape)) * self.factor]
+
+
+@register
+@record
 class LogSoftmax(_Along):
     """`x - log Σ exp(x)` along an axis."""
 
@@ -141,22 +166,19 @@ def attention_weights(
 ) -> Value:
     """softmax(query · keyᵀ · scale): `[…, queries, keys]`, from `[…, queries, k]` and `[…, keys, k]`.
 
-    A bool mask says which pairs take part, a floating one is added; causal lets query i see the keys up to i.
+    A bool mask says which pairs take part, a floating one is added; causal, which takes the place of a mask,
+    lets query i see the keys up to i.
     A query that sees no key has weights of 0.
     """
+    assert mask is None or not causal
     factor = 1 / sqrt(max(query.shape[-1], 1)) if scale is None else scale
-    scores = dot(query, transpose(key)) * factor
+    scores = dot(query, transpose(key))
     if causal:
-        rank = len(scores.shape)
-        first = [*[min(n, 1) for n in scores.shape[:-2]], *scores.shape[-2:]]
-        once = slice_(scores, [0] * rank, first, [1] * rank)  # of which all others are like
-        row, column = (iota_like(once, rank - k) for k in (2, 1))
-        scores = rows.where(rows.le(column, row), scores, -inf)
-    if mask is not None:
-        scores = rows.where(mask, scores, -inf) if dtypes.of(mask) is dtypes.bool_ else scores + mask
-    last = len(scores.shape) - 1
+        return apply(CausalSoftmax(factor), scores)
+    scores, last = scores * factor, len(scores.shape) - 1
     if mask is None:
         return softmax(scores, last)
+    scores = rows.where(mask, scores, -inf) if dtypes.of(mask) is dtypes.bool_ else scores + mask
     seen = unsqueeze(rows.ne(amax(scores, [last]), -inf), [last])
     return rows.where(seen, softmax(rows.where(seen, scores, 0.0), last), 0.0)
 

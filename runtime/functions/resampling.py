@@ -26,6 +26,7 @@ from retrograd.compiler.errors import (
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops import spans
 from retrograd.compiler.ops.pairs import pair_distances, pairs
 from retrograd.runtime import grad_functions
 from retrograd.runtime.eager.copying import ordered
@@ -145,12 +146,19 @@ def interpolate(
     found = input
     for axis, out, scale in zip(range(2, input.ndim), sizes, scales):
         own = input.shape[axis]
-        if nearest:
-            index = _nearest(own, out, scale, mode == "nearest-exact")
-            found = places.take(found, new(index, input), axis)
-        elif out != own or scale not in (None, 1.0):
+        if not nearest and (out != own or scale not in (None, 1.0)):
             found = _along(found, axis, _WEIGHTS[mode](own, out, bool(align_corners), scale))
+    if nearest:
+        found = _picked(found, sizes, scales, mode == "nearest-exact")
     return unshared(found, input)
+
+
+def _picked(x: Tensor, sizes: Sequence[int], scales: Sequence[float | None], exact: bool) -> Tensor:
+    """The nearest elements; along the last axis first, so that along the others whole lines are copied."""
+    for axis, out, scale in reversed([*zip(range(2, x.ndim), sizes, scales)]):
+        index = _nearest(x.shape[axis], out, scale, exact)
+        x = spans.span_sums(x, axis, index, index + 1)
+    return x
 
 
 def _given(input: Tensor, size: Any, scale_factor: Any, rank: int) -> Sequence[Any]:

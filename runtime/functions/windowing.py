@@ -20,9 +20,10 @@ from retrograd.compiler.errors import (
     ShapeError,
     mirrored,
 )
-from retrograd.compiler.ops import borders, convolution, pool
+from retrograd.compiler.ops import adaptive, borders, convolution, pool
+from retrograd.compiler.ops import fold as folding
 from retrograd.compiler.ops import shape as moves
-from retrograd.compiler.ops.window import unwindow, window
+from retrograd.compiler.ops.window import window
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.public import (
     FUNCTIONAL,
@@ -297,15 +298,15 @@ def _adaptive_pools(rank: int) -> None:
     @functional(average, top=rank == 1, replay=True)
     def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
         x = batched(input, rank, average)
-        return unbatched(pool.adaptive_avg_pool(x, places(input, output_size, average)), input, rank)
+        return unbatched(adaptive.adaptive_avg_pool(x, places(input, output_size, average)), input, rank)
 
     @functional(greatest, replay=True)
     def adaptive_max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
         x, wanted = batched(input, rank, greatest), places(input, output_size, greatest)
-        found = unbatched(pool.adaptive_max_pool(x, wanted), input, rank)
+        found = unbatched(adaptive.adaptive_max_pool(x, wanted), input, rank)
         if not return_indices:
             return found
-        return found, unbatched(pool.adaptive_max_pool_indices(x, wanted), input, rank)
+        return found, unbatched(adaptive.adaptive_max_pool_indices(x, wanted), input, rank)
 
     def with_indices(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
         """The same, and where it stands, whatever is asked."""
@@ -363,11 +364,7 @@ def fold(
     outer = [n + 2 * margin for n, margin in zip(size, margins)]
     counts = [(n - g * (k - 1) - 1) // s + 1 for n, k, g, s in zip(outer, kernel, gaps, steps)]
     _check_columns(input, size, kernel, gaps, margins, steps, counts)
-    n, c = x.shape[0], x.shape[1] // prod(kernel)
-    apart = moves.permute(moves.reshape(x, (n, c, *kernel, *counts)), (0, 1, 4, 5, 2, 3))
-    found = unwindow(apart, (2, 3), outer, steps, gaps)
-    if any(margins):
-        found = convolution.padded(found, [-p for p in margins], [-p for p in margins]).contiguous()
+    found = folding.fold(x, size, kernel, gaps, margins, steps)
     return found if input.ndim == 3 else moves.squeeze(found, [0])
 
 

@@ -8,22 +8,22 @@ is an entry of `WRITERS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops import gufuncs
+from retrograd.compiler.ops.adaptive import AdaptiveMaxPool, AdaptiveMaxPoolAdjoint
 from retrograd.compiler.ops.alignment import CtcLoss, CtcLossAdjoint
 from retrograd.compiler.ops.bags import BagPlaces, BagSum, BagSumAdjoint
 from retrograd.compiler.ops.borders import Bordered, BorderedAdjoint
 from retrograd.compiler.ops.channels import ChannelDot, PRelu, PReluAdjoint, PReluSlopes, ScaleShift
 from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeights
+from retrograd.compiler.ops.fold import Fold
 from retrograd.compiler.ops.gate import Glu, GluAdjoint
 from retrograd.compiler.ops.incomplete import NODES, WEIGHTS
 from retrograd.compiler.ops.incomplete_ops import GammaSlope
@@ -39,71 +39,15 @@ from retrograd.compiler.ops.normal import (
     RunningStatistic,
 )
 from retrograd.compiler.ops.pairs import PairDistances, PairsAdjoint
+from retrograd.compiler.ops.pool import MaxPoolAdjoint
 from retrograd.compiler.ops.shape import Cast
+from retrograd.compiler.ops.softmax import CausalSoftmax
+from retrograd.compiler.ops.spans import SpanSums
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.compiler.ops.unpool import MaxUnpool
-from retrograd.runtime.native.small import (
-    aligning,
-    bags,
-    bordering,
-    channels,
-    gates,
-    kernels,
-    margins,
-    normalising,
-    pairing,
-    quantiles,
-    sampler,
-    solving,
-    triangles,
-)
+from retrograd.runtime.native.small import aligning, kernels, solving, triangles
+from retrograd.runtime.native.small.own_kernels import kernel, step
 from retrograd.runtime.native.small.steps import OWN, YIELDING, Steps, indexed
-
-_FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
-    "bordered": (bordering.surround, ()),
-    "bordered adjoint": (bordering.return_to, ()),
-    "channel dot": (channels.dot, ()),
-    "corners": (sampler.weigh, ()),
-    "corners adjoint": (sampler.return_to, ()),
-    "corner weights": (sampler.weights, ()),
-    "follow mean": (normalising.follow_mean, ()),
-    "follow var": (normalising.follow_variance, ()),
-    "norm": (normalising.standardise, ()),
-    "norm elements": (normalising.through, ()),
-    "norm weight": (normalising.weigh, ()),
-    "ctc": (aligning.forward, ("exp", "log")),
-    "ctc adjoint": (aligning.backward, ("exp", "log")),
-    "bag sum": (bags.sum_up, ()),
-    "bag sum adjoint": (bags.return_sums, ()),
-    "bag places": (bags.places, ()),
-    "gamma slope": (quantiles.gamma_slope, ("exp", "expm1")),
-    "glu": (gates.glu, ("exp",)),
-    "glu adjoint": (gates.glu_adjoint, ("exp",)),
-    "pair distances": (pairing.distances, ()),
-    "pairs adjoint": (pairing.return_to, ()),
-    "substitute": (triangles.substitute, ()),
-    "unpool": (pairing.put_down, ()),
-    "prelu": (channels.prelu, ()),
-    "prelu adjoint": (channels.prelu_adjoint, ()),
-    "prelu slopes": (channels.slopes, ()),
-    "scale shift": (channels.scale_shift, ()),
-    "multilabel": (margins.multilabel, ()),
-    "multilabel adjoint": (margins.multilabel_adjoint, ()),
-}
-"""The kernels, and the functions of vectors in them."""
-
-
-@cache
-def _kernel(name: str, dtype: DType) -> int | None:
-    if dtype not in (dtypes.float32, dtypes.float64):
-        return None
-    function, inside = _FUNCTIONS[name]
-    return kernels.of_function(name, function, dtype, inside)
-
-
-def _of(name: str, steps: Steps, arrays: list[Array], sizes: list[int]) -> None:
-    steps.step(_kernel(name, kernels.DTYPES[arrays[0].dtype]), arrays, sizes)
-
 
 # ---- alignments --------------------------------------------------------------------------------------------
 
@@ -128,7 +72,7 @@ def _align(
     labels = steps.scratch(Type((width,), dtypes.int64))
     room = steps.scratch(Type((lines + aligning.LINES, width), kernels.DTYPES[out.dtype]))
     arrays = [out, *map(steps.in_order, read), *map(steps.wide, whole), labels, room]
-    _of(name, steps, arrays, [count, n, classes, longest, op.blank, width, int(op.finite)])
+    step(name, steps, arrays, [count, n, classes, longest, op.blank, width, int(op.finite)])
 
 
 # ---- bags --------------------------------------------------------------------------------------------------
@@ -154,7 +98,7 @@ def _bag(
     table, rows = map(steps.in_order, tables)
     arrays = [table, rows, steps.wide(index), steps.wide(starts), *map(steps.in_order, scales)]
     sizes = [*table.shape, *rows.shape[:1], index.size, *more, len(scales)]
-    steps.step(_kernel(name, kernels.DTYPES[rows.dtype]), arrays, sizes)
+    steps.step(kernel(name, kernels.DTYPES[rows.dtype]), arrays, sizes)
 
 
 # ---- writes at indices -------------------------------------------------------------------------------------
@@ -190,7 +134,7 @@ def _border(
     origins = [*single, *op.origins(inner)]
     arrays = [whole, own, *map(steps.constant, origins)]
     sizes = [prod(shape[: len(shape) - rank]), *map(len, origins), *[1] * (3 - rank), *inner, op.low[-1]]
-    steps.step(_kernel(name, kernels.DTYPES[own.dtype]), arrays, sizes)
+    steps.step(kernel(name, kernels.DTYPES[own.dtype]), arrays, sizes)
 
 
 # ---- channels ----------------------------------------------------------------------------------------------
@@ -203,7 +147,7 @@ def _channels(name: str, *order: int) -> Callable[..., None]:
         given = [operands[k] for k in (order or range(len(operands)))]
         shape = given[0].shape
         sizes = [shape[0], shape[1], prod(shape[2:]), int(len(given) > 2)]
-        _of(name, steps, [out, *map(steps.in_order, given)], sizes)
+        step(name, steps, [out, *map(steps.in_order, given)], sizes)
 
     return write
 
@@ -229,18 +173,18 @@ def _corner_weights(
 
 def _read(name: str, steps: Steps, arrays: list[Array], image: Array, index: Array) -> None:
     out, *given = arrays
-    _of(name, steps, [out, *map(steps.in_order, given)], [*image.shape, index.shape[0], index.shape[2]])
+    step(name, steps, [out, *map(steps.in_order, given)], [*image.shape, index.shape[0], index.shape[2]])
 
 
 # ---- gates ---------------------------------------------------------------------------------------------
 
 
 def _glu(steps: Steps, op: Glu, out: Array, x: Array) -> None:
-    _of("glu", steps, [out, steps.in_order(x)], _halves(x, op.axis))
+    step("glu", steps, [out, steps.in_order(x)], _halves(x, op.axis))
 
 
 def _glu_adjoint(steps: Steps, op: GluAdjoint, out: Array, ct: Array, x: Array) -> None:
-    _of("glu adjoint", steps, [out, *map(steps.in_order, (ct, x))], _halves(x, op.axis))
+    step("glu adjoint", steps, [out, *map(steps.in_order, (ct, x))], _halves(x, op.axis))
 
 
 def _halves(x: Array, axis: int) -> list[int]:
@@ -298,22 +242,70 @@ def _groups(op: Op, x: Array, apart: bool) -> list[int]:
 def _of_one_dtype(name: str, steps: Steps, arrays: list[Array], sizes: list[int]) -> None:
     if any(x.dtype != arrays[0].dtype for x in arrays):
         raise kernels.NoKernel
-    _of(name, steps, arrays, sizes)
+    step(name, steps, arrays, sizes)
+
+
+# ---- spans and windows ---------------------------------------------------------------------------------
+
+
+def _causal(steps: Steps, op: CausalSoftmax, out: Array, x: Array) -> None:
+    factor = steps.constant(np.array([op.factor], x.dtype))
+    sizes = [prod(x.shape[:-1]), *x.shape[-2:]]
+    step("causal softmax", steps, [out, steps.in_order(x), factor], sizes)
+
+
+def _spans(steps: Steps, op: SpanSums, out: Array, x: Array) -> None:
+    limits = [steps.constant(np.array(each, np.int64)) for each in (op.starts, op.ends)]
+    before, after = prod(x.shape[: op.axis]), prod(x.shape[op.axis + 1 :])
+    arrays = [out, steps.in_order(x), *limits]
+    step("span sums", steps, arrays, [before, x.shape[op.axis], after, len(op.starts)])
+
+
+def _greatest(steps: Steps, op: AdaptiveMaxPool, out: Array, x: Array) -> None:
+    _windows("greatest", steps, [out, steps.in_order(x)], op.limits(x), [1] * len(op.places), False)
+
+
+def _greatest_adjoint(steps: Steps, op: AdaptiveMaxPoolAdjoint, out: Array, ct: Array, x: Array) -> None:
+    arrays = [out, *map(steps.in_order, (ct, x))]
+    _windows("greatest adjoint", steps, arrays, op.limits(x), [1] * len(op.places), False)
+
+
+def _max_pool_adjoint(steps: Steps, op: MaxPoolAdjoint, out: Array, ct: Array, x: Array) -> None:
+    arrays = [out, *map(steps.in_order, (ct, x))]
+    _windows("greatest adjoint", steps, arrays, op.frame.limits(x), op.frame.dilations, op.frame.few)
+
+
+def _windows(
+    name: str, steps: Steps, arrays: list[Array], limits: list[tuple[Array, Array]], dilations: Sequence[int],
+    last: bool,
+) -> None:  # fmt: skip
+    """Of one axis, two or three, before which others are put."""
+    x, more = arrays[-1], 3 - len(limits)
+    single = [(np.zeros(1, np.int64), np.ones(1, np.int64))] * more
+    spans = [steps.constant(np.ascontiguousarray(each)) for pair in (*single, *limits) for each in pair]
+    lead = x.ndim - len(limits)
+    sizes = [prod(x.shape[:lead]), *[1] * more, *x.shape[lead:], *[len(each) for each in spans[::2]]]
+    step(name, steps, [*arrays, *spans], [*sizes, *[1] * more, *dilations, int(last)])
+
+
+def _fold(steps: Steps, op: Fold, out: Array, x: Array) -> None:
+    pairs = [*op.kernel, *op.places, *op.gaps, *op.margins, *op.steps]
+    step("fold", steps, [out, steps.in_order(x)], [prod(out.shape[:2]), *op.size, *pairs])
 
 
 # ---- pairs, and places -----------------------------------------------------------------------------------
 
 
 def _distances(steps: Steps, op: PairDistances, out: Array, x: Array) -> None:
-    _of("pair distances", steps, [out, steps.in_order(x)], list(x.shape))
+    step("pair distances", steps, [out, steps.in_order(x)], list(x.shape))
 
 
 def _pairs_adjoint(steps: Steps, op: PairsAdjoint, out: Array, share: Array, x: Array) -> None:
-    _of("pairs adjoint", steps, [out, *map(steps.in_order, (share, x))], list(x.shape))
+    step("pairs adjoint", steps, [out, *map(steps.in_order, (share, x))], list(x.shape))
 
 
 def _unpool(steps: Steps, op: MaxUnpool, out: Array, x: Array, places: Array) -> None:
-    _of("unpool", steps, [out, steps.in_order(x), steps.wide(places)], [*x.shape, op.size])
+    step("unpool", steps, [out, steps.in_order(x), steps.wide(places)], [*x.shape, op.size])
 
 
 # ---- margins -----------------------------------------------------------------------------------------------
@@ -331,7 +323,7 @@ def _multilabel_adjoint(
 
 def _margins(name: str, steps: Steps, arrays: list[Array], target: Array, x: Array) -> None:
     room = steps.scratch(Type(x.shape[1:], kernels.DTYPES[x.dtype]))
-    _of(name, steps, [*arrays, steps.wide(target), room], list(x.shape))
+    step(name, steps, [*arrays, steps.wide(target), room], list(x.shape))
 
 
 # ---- quantiles ---------------------------------------------------------------------------------------------
@@ -346,7 +338,7 @@ def _gamma_slope(steps: Steps, op: GammaSlope, out: Array, *operands: Array) -> 
     lanes, near = kernels.lanes_of(dtypes.float64), NODES < 64
     places, weights = (np.pad(y, (0, -len(y) % lanes)) for y in (NODES[near], WEIGHTS[near]))
     constants = map(steps.constant, (places, weights))
-    _of("gamma slope", steps, [found, a, x, level, *constants], [out.size, len(places)])
+    step("gamma slope", steps, [found, a, x, level, *constants], [out.size, len(places)])
     if found is not out:
         steps.cast(found, out)
 
@@ -366,7 +358,7 @@ def _substitute(steps: Steps, op: SolveTriangular, out: Array, a: Array, b: Arra
     strip = steps.scratch(Type((n, triangles.STRIP * lanes), kernels.DTYPES[a.dtype]))
     sizes = [prod(b.shape[:-2]), n, columns, int(op.upper), int(op.unit)]
     along = [step // a.itemsize for step in (0, *triangle.strides)[-3:]]
-    _of("substitute", steps, [out, strip, triangle, steps.in_order(b)], [*sizes, *along])
+    step("substitute", steps, [out, strip, triangle, steps.in_order(b)], [*sizes, *along])
 
 
 def _exchange(steps: Steps, op: RowsExchanged, out: Array, pivots: Array, x: Array) -> None:
@@ -390,6 +382,12 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     **{elements: _norm("norm elements", 2) for elements, _ in DERIVATIVES.values()},
     **{weight: _norm("norm weight", 2) for _, weight in DERIVATIVES.values()},
     RunningStatistic: _follow,
+    AdaptiveMaxPool: _greatest,
+    AdaptiveMaxPoolAdjoint: _greatest_adjoint,
+    CausalSoftmax: _causal,
+    Fold: _fold,
+    MaxPoolAdjoint: _max_pool_adjoint,
+    SpanSums: _spans,
     BagPlaces: _bag_places,
     BagSum: _bag_sum,
     BagSumAdjoint: _bag_sum_adjoint,
