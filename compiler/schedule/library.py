@@ -39,7 +39,7 @@ from retrograd.compiler.schedule.sharing import (
     should_pack_left,
     whole,
 )
-from retrograd.compiler.schedule.split import is_split
+from retrograd.compiler.schedule.split import BLOCK, is_split
 from retrograd.compiler.schedule.tasks import BRIEF_BYTES, LIGHT, PARALLEL_PRODUCTS, TASK_PRODUCTS, work
 from retrograd.compiler.schedule.tiles import OFTEN, SECOND_LEVEL, Shape, is_exact, is_reused, tile_shape
 
@@ -79,14 +79,16 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
     if swept:
         near = c.row.extent * c.inner.extent * c.out.dtype.itemsize <= SECOND_LEVEL
         shape = shape._replace(depth=2 * _SWEPT if near and c.row.extent >= _TWICE else _SWEPT)
-    epilogue = None if _direct(c) else _epilogue(c, blocks, columns, shape.vectors * lanes, lanes)
+    apart = _direct(c) is None
+    line = max(width, -(-c.column.extent // BLOCK) * BLOCK if split and apart else 0)
+    epilogue = _epilogue(c, blocks, columns, line, lanes) if apart else None
     result: list[Statement] = []
     for rows in blocks:
         panels = _panels(c, rows) if copies_left else None
         for k, each in enumerate(columns):
             part = _part(c, rows, each)
             copies = copies_left, copies_right or shallow
-            plan = _plan(c, shape, lanes, rows, each, *copies, shallow, swept, split)
+            plan = _plan(c, shape, lanes, rows, each, line, *copies, shallow, swept, split)
             plan = replace(plan, split=split and is_split(part, machine, epilogue is None))
             result.append(_routine(part, plan, (rows.start, each.start), epilogue, panels, copied=k > 0))
     return tuple(result)
@@ -105,7 +107,7 @@ def along_inner(c: Contraction, lanes: int) -> tuple[Statement, ...] | None:
     epilogue = None if _direct(found) else _epilogue(found, blocks, [column], 1, lanes)
     for rows in blocks:
         plan = replace(
-            _plan(found, shape, lanes, rows, column, False, False, False, False, False), along=True
+            _plan(found, shape, lanes, rows, column, 1, False, False, False, False, False), along=True
         )
         part = _part(found, rows, column)
         result.append(_routine(part, plan, (rows.start, 0), epilogue, None, copied=False))
@@ -177,6 +179,7 @@ def _plan(
     lanes: int,
     rows: Pieces,
     columns: Pieces,
+    line: int,
     copies_left: bool,
     copies_right: bool,
     shallow: bool,
@@ -202,7 +205,7 @@ def _plan(
     sharing = Sharing.CHUNKS if shape.depth < c.inner.extent or brief else Sharing.BLOCKS
     if copies_right:
         sharing = Sharing.PANELS
-    bytes_ = tile * c.out.dtype.itemsize
+    bytes_ = rows.size * line * c.out.dtype.itemsize
     size, share = rows.count, 0
     if batch == 1 and products * panels * rows.count >= PARALLEL_PRODUCTS and panels * rows.count > 1:
         most = max(1, SECOND_LEVEL // bytes_)
@@ -304,7 +307,7 @@ def _epilogue(
     if line == 1:
         body: Statement = For(i, used, Kind.VECTOR, rows, _power(i.extent))
     else:
-        vectors = min(4 if work(c.stores) <= 4 * LIGHT else 2, line // lanes)
+        vectors = min(4 if work(c.stores) <= 4 * LIGHT else 2, -(-j.extent // lanes))
         body = For(i, (For(j, used, Kind.VECTOR, columns, _power(vectors) * lanes),), limit=rows)
     return Epilogue(c.batch[0], first_row, first_column, sums, line, (body,))
 

@@ -7,9 +7,9 @@ from retrograd.compiler.ir.loops import Contraction
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import steps
 
-_LINES, _DEEP, _SIDE = 16, 32, 32
+_LINES, _DEEP, BLOCK = 16, 32, 32
 """Rows, or columns, of a tile; inner positions; rows, or columns, of a block."""
-_TILED, _SPLIT, _TURNED, _FETCHED, _BEGUN = 0.45, 11, 10, 11, 55_000
+_TILED, _SPLIT, _TURNED, _FETCHED, _BEGUN = 0.45, 11, 10, 4, 55_000
 """What a multiply-add on tiles, the splitting of an element, or of a place of a block that has none, the
 turning of one that lies the other way, a sum that is used apart and the beginning take, in multiply-adds of
 vectors: measured on a processor of Intel's, family 6, model 167."""
@@ -32,7 +32,7 @@ def is_split(c: Contraction, machine: Machine, direct: bool) -> bool:
 def pays(rows: int, columns: int, inner: int, direct: bool = True, turned: int = 0) -> bool:
     """Does a product of these sizes take less time so? Some elements are `turned`."""
     tiled = _whole(rows, _LINES) * _whole(columns, _LINES) * _whole(inner, _DEEP) * _TILED
-    split = (_whole(rows, _SIDE) + _whole(columns, _SIDE)) * _whole(inner, _DEEP) * _SPLIT + turned * _TURNED
+    split = (_whole(rows, BLOCK) + _whole(columns, BLOCK)) * _whole(inner, _DEEP) * _SPLIT + turned * _TURNED
     beside = split + (0 if direct else rows * columns * _FETCHED) + _BEGUN
     return tiled + beside < _WORTH * rows * columns * inner
 

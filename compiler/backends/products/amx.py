@@ -8,8 +8,9 @@ there are terms, and a matrix times one with a single 1 in each column is exact.
 Where elements are out of the range in which all this is so (`ranges.py`), nothing is done, and `walk.py`
 multiplies as on other processors. This depends on the elements alone.
 
-In flow a job; out flow all sums, in the result, or for items that do the rest with them. Tiles are asked of
-the system once; they are a thread's own, set when a task begins, and given back when it ends.
+In flow a job; out flow all sums, in the result, or row after row for tiles that do the rest with them. The
+processor's tiles are asked of the system once; they are a thread's own, set when a task begins, and given
+back when it ends.
 
 Linux, Documentation/arch/x86/xstate.rst.
 """
@@ -25,17 +26,16 @@ from retrograd.compiler.backends.products.blocks import (
 )
 from retrograd.compiler.backends.products.near import Near, multiply_near, near_bytes
 from retrograd.compiler.backends.products.ranges import begin_ranges, fits, widen
-from retrograd.compiler.backends.products.records import Bytes, Item, Job, Plan, Sharing, Work
+from retrograd.compiler.backends.products.records import Bytes, Item, Job, Plan, Sharing
 from retrograd.compiler.backends.products.rooms import LARGE, borrow, give_back
 from retrograd.compiler.backends.products.split import (
     DEEP,
     SIDE,
     STEP,
-    Lanes,
     Side,
     split_some,
 )
-from retrograd.compiler.backends.products.walk import spread
+from retrograd.compiler.backends.products.walk import finish_tiles, place_item, spread
 from retrograd.compiler.native.language import (
     Array,
     Byte,
@@ -50,9 +50,7 @@ from retrograd.compiler.native.language import (
     inlined,
     inside,
     native,
-    put,
     stack,
-    take,
     variable,
 )
 
@@ -116,24 +114,22 @@ class Split(Job):
     """From a row of them to the next."""
     whole: Bytes
     """If the rest is done with them: all sums, of a product after the other, in whole blocks."""
-    whole_row: int
     whole_batch: int
 
 
 @exported
-def retrograd_amx(job: Job, rest: Work) -> int:
-    """The product, and the rest for each task; 0 if nothing is done."""
+def retrograd_amx(job: Job) -> int:
+    """The product, and the rest; 0 if nothing is done."""
     if not is_granted():
         return 0
     plan, split = job.plan, stack(Split)
     split.plan, split.args, split.left, split.right = plan, job.args, job.left, job.right
-    split.out, split.panels, split.fetch, split.refused = job.out, job.panels, fetch_sums, 0
+    split.out, split.panels, split.refused = job.out, job.panels, 0
     cut_in_cells(split)
     cells = products_of(split) * split.down * split.across
     room = None
     if plan.epilogue is not None:
-        split.whole_row = parts_of(plan.column_extent, SIDE) * SIDE * 4
-        split.whole_batch = parts_of(plan.row_extent, SIDE) * SIDE * split.whole_row
+        split.whole_batch = parts_of(plan.row_extent, SIDE) * SIDE * plan.line
         room = borrow(products_of(split) * split.whole_batch + _SLACK)
         if room is None:
             return 0
@@ -142,7 +138,7 @@ def retrograd_amx(job: Job, rest: Work) -> int:
     done = 1 - split.refused
     if room is not None:
         if done != 0:
-            spread(rest, split, plan.tasks, plan.parallel)
+            spread(finish_task, split, plan.tasks, plan.parallel)
         give_back(room)
     return done
 
@@ -216,7 +212,7 @@ def do_cell(job: Job, number: int) -> None:
     if plan.turned is not None:
         split.row = plan.out_column
     if plan.epilogue is not None:
-        split.sums, split.row = given.whole + batch * given.whole_batch, given.whole_row
+        split.sums, split.row = given.whole + batch * given.whole_batch, plan.line
     down = given.across if plan.turned is not None else given.down
     cell = number - batch * each
     split.sums = split.sums + crop(rows, cell % down, down) * split.row
@@ -336,28 +332,14 @@ def split_columns(job: Job, number: int) -> None:
 
 # ---- items -------------------------------------------------------------------------------------------------
 @native
-def fetch_sums(job: Job, item: Item, number: int) -> None:
-    """The sums of an item, where its rest is done with them."""
-    split, plan = cast(Split, job), job.plan
-    whole = split.whole + number // (plan.chunks * plan.groups) * split.whole_batch
-    rows, line, across, beside = plan.rows, plan.line, plan.width * plan.itemsize, plan.beside
-    latest_row, latest_column = plan.row_extent - rows, max(plan.column_extent - plan.width, 0)
-    own_block = item.sums
-    for block in range(item.block, item.end_block):
-        own, first = own_block, whole + min(block * rows, latest_row) * split.whole_row
-        for panel in range(item.panel, item.end_panel):
-            source = first + min(panel * plan.width, latest_column) * plan.itemsize
-            for _ in range(rows):
-                copy_line(own, source, across)
-                own, source = own + line, source + split.whole_row
-        own_block += beside * rows * line
-
-
-@inlined
-def copy_line(to: Bytes, source: Bytes, count: int) -> None:
-    """So many bytes, in whole vectors."""
-    for at in range(0, count, _LINE):
-        put(inside(Array[Float32], to, at), take(Lanes, inside(Array[Float32], source, at)))
+def finish_task(job: Job, number: int) -> None:
+    """A task: the rest, for the tiles of some items."""
+    split, plan, item = cast(Split, job), job.plan, stack(Item)
+    first = number * plan.share
+    for k in range(first, min(first + plan.share, plan.items)):
+        place_item(item, job, k)
+        item.sums = split.whole + item.batch * split.whole_batch
+        finish_tiles(job, item, True)
 
 
 # ---- tiles -------------------------------------------------------------------------------------------------

@@ -84,8 +84,6 @@ class Job(Record):
     out: Bytes
     panels: Bytes
     """Where the left operand is copied."""
-    fetch: Fetching | None
-    """What has all sums already. Without it, items add them up."""
 
 
 class Item(Record):
@@ -127,11 +125,8 @@ Copying = Callable[[Bytes, Bytes, Block], None]
 Following = Callable[[Array[Bytes], int, int, int, Bytes], None]
 """What is done with the sums of a tile: the program's pointers; which product of the batch, the row and the
 column with which the tile begins; its sums."""
-Fetching = Callable[[Job, Item, int], None]
-"""The sums of an item, by its number, to where they wait."""
-Splitting = Callable[[Job, Work], int]
-"""Another way to compute a product, for operands that it takes; what follows the sums is given, as a task.
-1 if all is done, 0 if nothing is."""
+Splitting = Callable[[Job], int]
+"""Another way to compute a product, for operands that it takes: 1 if all is done, 0 if nothing is."""
 
 
 class Plan(Record):
@@ -168,7 +163,7 @@ class Plan(Record):
     """Inner positions of a piece of that axis."""
     itemsize: int
     line: int
-    """From a row of sums that wait to the next."""
+    """From a row of sums that wait to the next: of a tile, or of a whole product (`amx.py`)."""
     first_row: int
     """Of the whole product, if these are but some rows and columns of it."""
     first_column: int

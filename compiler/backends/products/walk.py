@@ -49,8 +49,8 @@ def retrograd_product(
     """One product. Panels are those of the left operand."""
     job = stack(Job)
     job.plan, job.args = plan, args
-    job.left, job.right, job.out, job.panels, job.fetch = left, right, out, panels, None
-    if plan.split is not None and plan.split(job, do_task) != 0:
+    job.left, job.right, job.out, job.panels = left, right, out, panels
+    if plan.split is not None and plan.split(job) != 0:
         return
     if plan.left_tasks != 0:
         spread(copy_left, job, plan.left_tasks, plan.left_parallel)
@@ -125,9 +125,6 @@ def do_item_in(job: Job, number: int, room: Bytes) -> None:
     tell_tiles(told, item)
     kept = plan.epilogue is not None or plan.turned is not None
     k, inner, depth = 0, plan.inner_extent, plan.depth
-    if job.fetch is not None:
-        job.fetch(job, item, number)
-        k = inner
     while k < inner:
         told.count = min(inner - k, depth)
         if plan.copy_right is not None:
@@ -137,7 +134,7 @@ def do_item_in(job: Job, number: int, room: Bytes) -> None:
     if plan.turned is not None:
         write_turned(item)
     if plan.epilogue is not None:
-        finish_tiles(job, item)
+        finish_tiles(job, item, False)
 
 
 @inlined
@@ -240,8 +237,8 @@ def multiply(item: Item, told: Tile, k: int, waits: bool) -> None:
 
 
 @native
-def finish_tiles(job: Job, item: Item) -> None:
-    """The rest, for each tile of an item."""
+def finish_tiles(job: Job, item: Item, whole: bool) -> None:
+    """The rest, for each tile of an item, or of the whole sums of a product."""
     plan = item.plan
     rest = plan.epilogue
     if rest is None:
@@ -250,8 +247,10 @@ def finish_tiles(job: Job, item: Item) -> None:
     latest_row, latest_column = plan.row_extent - rows, max(plan.column_extent - width, 0)
     own_block = item.sums
     for block in range(item.block, item.end_block):
-        own, row = own_block, plan.first_row + min(block * rows, latest_row)
+        own, row = own_block, min(block * rows, latest_row)
         for panel in range(item.panel, item.end_panel):
-            rest(job.args, item.batch, row, plan.first_column + min(panel * width, latest_column), own)
+            column = min(panel * width, latest_column)
+            place = item.sums + row * plan.line + column * plan.itemsize if whole else own
+            rest(job.args, item.batch, plan.first_row + row, plan.first_column + column, place)
             own += tile_bytes
         own_block += plan.beside * tile_bytes
