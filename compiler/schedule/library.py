@@ -188,7 +188,8 @@ def _plan(
 ) -> Plan:
     """The items, and the tasks for threads, of these blocks and panels. A brief product is cut in quarters of
     which a thread takes the upper ones, as of the product before: what it wrote there is in its cache."""
-    batch, tile = c.batch[0].extent, rows.size * columns.size
+    vectors = -(-columns.size // lanes)
+    batch, tile = c.batch[0].extent, rows.size * vectors * lanes
     out = _direct(c)
     waits = shape.depth < c.inner.extent or out is None or out.index.stride(c.column) not in (0, 1)
     beside = _beside(c, shape, columns, lanes, copies_right, shallow, waits)
@@ -219,7 +220,6 @@ def _plan(
     if batch > 1 and whole(c) >= PARALLEL_PRODUCTS:
         each = c.row.extent * c.column.extent * c.inner.extent
         share = max(1, min(batch, TASK_PRODUCTS // each)) * panels * -(-rows.count // size)
-    vectors = -(-columns.size // lanes)
     rowwise = sharing is not Sharing.BLOCKS
     return Plan(
         rows.size, vectors, lanes, shape.depth, size, beside, rowwise, share, copies_left, copies_right, False
