@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native import Program, assert_close, graph_of
+from native import Program, assert_close, build, graph_of
 
 from retrograd.compiler.backends.assembler import Assembler
 from retrograd.compiler.backends.cpu import CAREFUL, Target, _users, assemble, assembly, level_for
@@ -18,7 +18,7 @@ from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.hands import _RESTING
 from retrograd.compiler.ir.graph import Value, interpret
 from retrograd.compiler.ops.contract import dot
-from retrograd.compiler.ops.reduce import sum_
+from retrograd.compiler.ops.reduce import amax, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import expand, reshape, select
 from retrograd.compiler.pipeline import compile_graph
@@ -288,6 +288,14 @@ def test_elements_at_known_steps_are_gathered_by_narrow_numbers() -> None:
     assert "x i32> <i32 0, i32 48, i32 96" in text
 
 
+def test_a_long_loop_over_a_row_fetches_the_next_one() -> None:
+    x = np.zeros((64, 1000), np.float32)
+    softmax = text_of(lambda x: rows.exp(x - beside(amax(x, [1]), 1000)), x)
+    assert softmax.count("call void @llvm.prefetch") == softmax.count("i32 0, i32 3, i32 1") > 0
+    assert "prefetch" not in text_of(lambda x: x - beside(amax(x, [1]), 1000), x)
+    assert "prefetch" not in text_of(lambda x: rows.exp(x), x)
+
+
 def test_an_unknown_processor_is_refused() -> None:
     with pytest.raises(CompilerError, match="no vector registers are known for sparc"):
         Target.of("sparc-sun-solaris", "", "")
@@ -316,3 +324,23 @@ def test_importing_loads_no_llvm_once_its_own_code_is_cached(tmp_path: Path) -> 
             [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
         ).stdout
     assert told == f"{not elf.takes(assemble(SCALE, Target.host()))}\n"
+
+
+def test_a_bell_beside_erfc_is_a_part_of_it() -> None:
+    """exp(-x²) by the way of erfc rounds but once, and its square not at all."""
+    x = np.concatenate([np.linspace(-11, 11, 40001), [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30]])
+    x = x.astype(np.float32)
+
+    def both(x: Value) -> list[Value]:
+        return [rows.erfc(x), rows.exp(-(x * x))]
+
+    program = build(graph_of(both, x))
+    tail, bell = program(x)
+    exact = np.exp(-(x.astype(np.float64) ** 2))
+    spacing = np.maximum(np.spacing(exact.astype(np.float32)), np.finfo(np.float32).smallest_subnormal)
+    assert np.nanmax(np.abs(bell - exact) / spacing) <= 0.55
+    np.testing.assert_array_equal(np.isnan(bell), np.isnan(x))
+    (alone,) = build(graph_of(lambda x: rows.erfc(x), x))(x)
+    np.testing.assert_array_equal(tail, alone)
+    assert program.compiled.llvm.count("fdiv") == 1
+    assert "scalef" not in program.compiled.llvm

@@ -19,7 +19,7 @@ from retrograd.compiler.backends.values import Values, Vector
 from retrograd.compiler.backends.vector import Value, select
 from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space, children
 from retrograd.compiler.ir.graph import OPS
-from retrograd.compiler.ir.index import Axis, Index
+from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import (
     Accumulate,
     Exchange,
@@ -39,6 +39,8 @@ from retrograd.compiler.ops.row import Elementwise, Types
 
 _LONG_BODY, _FUNCTION = 20, 20
 """Instructions of a long loop body, and of an elementary function, roughly."""
+_LINE, _TO_READ = 64, "i32 0, i32 3, i32 1"
+"""Bytes of a line of the cache, and how it is fetched: to be read, to the nearest, as data."""
 _SHORT = 2
 """Whole vectors of a short loop, at most."""
 
@@ -54,6 +56,8 @@ class Iteration(Values):
         """Unrolled loops, and whether their copies must not share what they compute."""
         self._sums: dict[For, list[Accumulate]] = {}
         """Vector loops, and the statements that accumulate across lanes."""
+        self._ahead: dict[For, list[tuple[Buffer, Index]]] = {}
+        """Vector loops, and the places that they fetch into the cache meanwhile."""
 
     def statements(self, statements: Sequence[Statement]) -> None:
         """A block of statements, in order."""
@@ -297,12 +301,37 @@ class Iteration(Values):
         with self._across(s, lanes) as vector, self._scope():
 
             def body() -> None:
+                for buffer, index in self._ahead.get(s, ()):
+                    self._fetch(buffer, index, lanes)
                 if masked and lanes > 1:
                     vector.mask = self._remaining(s, self._axes[s.axis], stop, lanes)
                 self.statements(s.body)
 
             self._spread_all(s, lanes)
             self._repeat(s, start, stop, lanes, body)
+
+    def _look_ahead(self, rows: For) -> None:
+        """Where several loops go through a row, the first one waits for memory: a long one after it fetches
+        of the next row what that will read."""
+        loops = [x for x in opened(rows.body) if isinstance(x, For) and x.kind is Kind.VECTOR]
+        long = next((x for x in loops[1:] if _is_long(x)), None)
+        if long is None or not self.module.means.library:
+            return
+        found: dict[tuple[Buffer, Index], None] = {}
+        for e in expressions(loops[0].body):
+            if isinstance(e, Load) and e.buffer.space is not Space.LOCAL:
+                step, along = e.index.stride(rows.axis), e.index.stride(loops[0].axis)
+                if step and along == 1:
+                    found[e.buffer, e.index.substitute({loops[0].axis: as_index(long.axis)}) + step] = None
+        self._ahead[long] = list(found)
+
+    def _fetch(self, buffer: Buffer, index: Index, lanes: int) -> None:
+        """Have the cache fetch so many elements; those behind the last row are asked for in vain."""
+        self.block.declare("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        for first in range(0, lanes, _LINE // buffer.dtype.itemsize):
+            self.block.do(
+                f"call void @llvm.prefetch.p0(ptr {self.address(buffer, index + first)}, {_TO_READ})"
+            )
 
     def _remaining(self, s: For, at: Place, stop: Place, lanes: int) -> Value:
         """The lanes from `at` on that lie before `stop`, which is not before it."""
@@ -382,3 +411,12 @@ def _joins_lanes(s: Accumulate, loop: For) -> bool:
     """Do all lanes of this vector loop accumulate into one place?"""
     own = {x.buffer for x in walk(loop.body) if isinstance(x, Local)}
     return s.buffer not in own and loop.axis not in s.index.axes()
+
+
+def opened(body: Sequence[Statement]) -> Iterator[Statement]:
+    """The statements, and those inside the braces of locals."""
+    for s in body:
+        if isinstance(s, Local):
+            yield from opened(s.body)
+        else:
+            yield s

@@ -11,11 +11,11 @@ addresses too, is computed before it (`_hoist`). So the text needs no optimiser.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.backends.halves import BY_ARITHMETIC
-from retrograd.compiler.backends.iteration import Iteration, phi
+from retrograd.compiler.backends.iteration import Iteration, opened, phi
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.masks import held
 from retrograd.compiler.backends.math import FUNCTIONS
@@ -24,6 +24,7 @@ from retrograd.compiler.backends.means import Conversion, Means
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
 from retrograd.compiler.backends.products.plans import first, words
 from retrograd.compiler.backends.vector import Value, select
+from retrograd.compiler.dtypes import float32
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.expressions import Buffer, Call, Load
 from retrograd.compiler.ir.index import Axis, Index, as_index
@@ -187,8 +188,15 @@ class Emitter(Iteration):
         self._called = frozenset(e.row for e in computed if len(e.arguments) == 1) if many else frozenset()
         alike = [{e.arguments for e in computed if e.row == row} for row in TOGETHER]
         self._paired = frozenset.intersection(*map(frozenset, alike))
+        written = [e for e in computed if e.row == "erfc" and e.row not in self._called | self._often]
+        self._belled = frozenset(e.arguments[0] for e in written if e.dtype is float32)
         with self._scope():
             self.statements(body)
+
+    def _follow(self, outer: Emitter) -> None:
+        """This is a function for a part of a kernel, whose functions of mathematics are written as there."""
+        self._often, self._called = outer._often, outer._called
+        self._paired, self._belled = outer._paired, outer._belled
 
     # ---- statements ----
 
@@ -300,7 +308,7 @@ class Emitter(Iteration):
             return self._epilogues[e]
         name = self.module.unique(f"{self.name}.rest")
         inner = Emitter(self.module, self._program, name, self._given)
-        inner._often, inner._called, inner._paired = self._often, self._called, self._paired
+        inner._follow(self)
         for axis, given in ((e.batch, "batch"), (e.row, "row"), (e.column, "column")):
             inner._set(axis, Value(inner.block, f"%{given}", "i64", 1))
         inner._pointers[e.sums] = "%sums"
@@ -321,6 +329,7 @@ class Emitter(Iteration):
                 self._parallel(s)
             case Kind.SERIAL:
                 trips = self._trips(s)
+                self._look_ahead(s)
                 self._hoist(s)
                 self._repeat(s, 0, trips, 1, lambda: self.statements(s.body))
             case _:
@@ -332,7 +341,7 @@ class Emitter(Iteration):
         """The body as a function of its own, called once per iteration by the pool."""
         name = self.module.unique(f"{self.name}.{s.axis.name}")
         inner = Emitter(self.module, self._program, name, self._given)
-        inner._often, inner._called, inner._paired = self._often, self._called, self._paired
+        inner._follow(self)
         inner._set(s.axis, Value(inner.block, "%block", "i64", 1))
         inner.statements(s.body)
         self.module.add(f"{quoted(name)}(ptr %args, i64 %block)", inner.preamble, inner.block, internal=True)
@@ -358,7 +367,7 @@ def _fits_registers(local: Local) -> bool:
             return False
         if any(place.stride(axis) != 1 for axis in across):
             return False
-    first = next((s for s in _opened(local.body) if any(_writes(x, buffer) for x in walk((s,)))), None)
+    first = next((s for s in opened(local.body) if any(_writes(x, buffer) for x in walk((s,)))), None)
     begins = isinstance(first, Store | Exchange | Fragment)
     begins = begins or (isinstance(first, For) and first.kind in (Kind.UNROLL, Kind.VECTOR))
     held = [place for s in walk(local.body) for place in _held(s, buffer)]
@@ -367,15 +376,6 @@ def _fits_registers(local: Local) -> bool:
     if held and not lanes:
         lanes.add(1)
     return begins and len(lanes) == 1 and buffer.size <= _MOST_REGISTERS * max(lanes)
-
-
-def _opened(body: Sequence[Statement]) -> Iterator[Statement]:
-    """The statements, and those inside the braces of locals."""
-    for s in body:
-        if isinstance(s, Local):
-            yield from _opened(s.body)
-        else:
-            yield s
 
 
 def _held(s: Statement, buffer: Buffer) -> list[Index]:

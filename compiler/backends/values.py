@@ -17,6 +17,7 @@ from retrograd.compiler.backends.kinds import FLOATS, LLVM_TYPES, SUFFIXES
 from retrograd.compiler.backends.lanes import backwards, splat
 from retrograd.compiler.backends.masks import held, only_first
 from retrograd.compiler.backends.math.called import TOGETHER, called
+from retrograd.compiler.backends.math.special import bell_single
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind
 from retrograd.compiler.backends.places import Places
 from retrograd.compiler.backends.rows import ROWS
@@ -85,6 +86,8 @@ class Values(Places):
         self._often: frozenset[str] = frozenset()
         """Rows that are computed so often that they are functions of their own."""
         self._called: frozenset[str] = frozenset()
+        self._belled: frozenset[Expression] = frozenset()
+        """Of what erfc is computed, of which exp(-x²) is then a part."""
         """Rows that routines of the library compute where vectors are whole registers."""
         self._paired: frozenset[tuple[Expression, ...]] = frozenset()
         """Operands of which all rows that are computed together are wanted."""
@@ -193,6 +196,9 @@ class Values(Places):
         emit_row = ROWS.get(e.row)
         if emit_row is None:
             raise CompilerError(f"{e.row} has no machine code", "the row should be expanded before lowering")
+        bell = _rooted(e)
+        if bell in self._belled:
+            return bell_single(self.value(bell))
         operands = [self.value(a) for a in e.arguments]
         if any(o.lanes > 1 for o in operands):
             operands = [self.wide(a) for a in e.arguments]
@@ -370,3 +376,11 @@ class Values(Places):
         allowed = self.block.constant("i1", lanes, 1) if mask is None else held(mask)
         operands = f"{value.type} {value.ref}, {target}, i32 {align}, {allowed.type} {allowed.ref}"
         self.block.do(f"call void @{name}({operands})")
+
+
+def _rooted(e: Call) -> Expression | None:
+    """The x of exp(-(x·x)); None of anything else."""
+    match e:
+        case Call("exp", (Call("neg", (Call("mul", (x, y)),)),)) if x is y:
+            return x
+    return None

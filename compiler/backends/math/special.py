@@ -106,14 +106,25 @@ def erfc_positive(x: Value) -> Value:
 
 def erfc_single(x: Value) -> Value:
     """Of an f32, in the arithmetic of f64, whose roundings then count for nothing."""
+    size, bell = _bell(x)
+    above = 1.0 / (size + 3.0)
+    body = horner((size - 3.0) * above, ERFC_BODY_SINGLE) * above
+    far = (bell * body).to("f32")
+    return select(x < 0.0, 2.0 - far, far)
+
+
+def bell_single(x: Value) -> Value:
+    """exp(-x²) of an f32: a part of `erfc_single`, so next to nothing where that is computed, too."""
+    return _bell(x)[1].to("f32")
+
+
+def _bell(x: Value) -> tuple[Value, Value]:
+    """|x|, or where all is 0 from there on, and exp(-x²), as f64."""
     size = at_most(fabs(x), 10.5).to("f64")
     square = size * size
     n, exponent = nearest(square, -LOG2E, FORMATS["f64"].bias)
     share = horner(fma(n, -FORMATS["f64"].ln2[0], -square), EXP_SINGLE)
-    above = 1.0 / (size + 3.0)
-    body = horner((size - 3.0) * above, ERFC_BODY_SINGLE) * above
-    far = (share * body * power_of_two(exponent, "f64")).to("f32")
-    return select(x < 0.0, 2.0 - far, far)
+    return size, share * power_of_two(exponent, "f64")
 
 
 def erfc(x: Value) -> Value:
