@@ -117,6 +117,7 @@ SINGLES = [name for name in ROWS if name.endswith("f32")]
 SPILLING = {
     **dict.fromkeys(("gamma_p", "gamma_q"), 400),
     **dict.fromkeys(("chebyshev_polynomial_w", "shifted_chebyshev_polynomial_w"), 16),
+    "zeta": 32,
 }
 """Bytes by which rows of thousands of instructions run out of registers: series and continued fractions, and
 sines of huge angles, with a derivative beside."""
