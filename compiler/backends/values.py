@@ -86,11 +86,11 @@ class Values(Places):
         self._often: frozenset[str] = frozenset()
         """Rows that are computed so often that they are functions of their own."""
         self._called: frozenset[str] = frozenset()
-        self._belled: frozenset[Expression] = frozenset()
-        """Of what erfc is computed, of which exp(-x²) is then a part."""
         """Rows that routines of the library compute where vectors are whole registers."""
         self._paired: frozenset[tuple[Expression, ...]] = frozenset()
         """Operands of which all rows that are computed together are wanted."""
+        self._belled: frozenset[Expression] = frozenset()
+        """Operands of erfc, of which exp(-x²) is a part."""
 
     # ---- scopes ----
 
@@ -196,9 +196,9 @@ class Values(Places):
         emit_row = ROWS.get(e.row)
         if emit_row is None:
             raise CompilerError(f"{e.row} has no machine code", "the row should be expanded before lowering")
-        bell = _rooted(e)
-        if bell in self._belled:
-            return bell_single(self.value(bell))
+        x = _of_bell(e)
+        if x in self._belled:
+            return bell_single(self.value(x))
         operands = [self.value(a) for a in e.arguments]
         if any(o.lanes > 1 for o in operands):
             operands = [self.wide(a) for a in e.arguments]
@@ -378,7 +378,7 @@ class Values(Places):
         self.block.do(f"call void @{name}({operands})")
 
 
-def _rooted(e: Call) -> Expression | None:
+def _of_bell(e: Call) -> Expression | None:
     """The x of exp(-(x·x)); None of anything else."""
     match e:
         case Call("exp", (Call("neg", (Call("mul", (x, y)),)),)) if x is y:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.lanes import splat, transposed
+from retrograd.compiler.backends.places import numbered
 from retrograd.compiler.backends.products.records import BLOCK, TILE
 from retrograd.compiler.backends.vector import Block, Value, fma
 
@@ -81,6 +82,22 @@ class _Writer:
 
     def element(self, address: str) -> Value:
         return self.block.emit(f"load {LLVM_TYPES[self.kind]}, ptr {address}, align {self.size}", self.kind)
+
+    def gather(self, address: str, step: str) -> Value:
+        """A vector of elements that lie so many bytes after each other."""
+        apart = numbered(self.block, "i64", range(self.lanes)) * splat(
+            Value(self.block, step, "i64", 1), self.lanes
+        )
+        text = f"getelementptr i8, ptr {address}, {apart.type} {apart.ref}"
+        places = self.block.pure(text, "ptr", self.lanes)
+        name = f"llvm.masked.gather.v{self.lanes}{self.kind}.v{self.lanes}p0"
+        self.block.declare(
+            name, f"declare {self.type} @{name}({places.type}, i32, {self._bits}, {self.type})"
+        )
+        given = f"{places.type} {places.ref}, i32 {self.size}, {self._bits} splat (i1 true)"
+        return self.block.emit(
+            f"call {self.type} @{name}({given}, {self.type} poison)", self.kind, self.lanes
+        )
 
     def together(self, value: Value) -> Value:
         """The lanes of a vector, added."""
@@ -353,14 +370,19 @@ def copy(found: re.Match[str]) -> str:
 
 
 def pick(found: re.Match[str]) -> str:
-    """Elements that lie anywhere, one by one."""
+    """Elements that lie anywhere: whole vectors of them are gathered, the rest is taken one by one."""
     w = _Writer(found, "to", "from", "told")
     down, across, count, columns, after, *_ = w.words(BLOCK)
-    with (
-        w.loop(count, "1", ("%from", down), ("%to", after)) as (_, source, target),
-        w.loop(columns, "1", (source, across), (target, str(w.size))) as (_, one, place),
-    ):
-        w.store(w.element(one), place)
+    whole = w.block.emit(f"and i64 {columns}, {-w.lanes}", "i64").ref
+    rest = w.block.emit(f"sub i64 {columns}, {whole}", "i64").ref
+    vector, line = w.product(across, str(w.lanes)), str(w.size * w.lanes)
+    gathered, written = w.product(whole, across), w.scaled(whole)
+    with w.loop(count, "1", ("%from", down), ("%to", after)) as (_, source, target):
+        with w.loop(whole, str(w.lanes), (source, vector), (target, line)) as (_, one, place):
+            w.store(w.gather(one, across), place)
+        left, room = w.on(source, gathered), w.on(target, written)
+        with w.loop(rest, "1", (left, across), (room, str(w.size))) as (_, one, place):
+            w.store(w.element(one), place)
     return w.text()
 
 
