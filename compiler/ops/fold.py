@@ -15,8 +15,6 @@ from retrograd.compiler.ops.shape import permute, reshape
 from retrograd.compiler.ops.window import unwindow
 from retrograd.compiler.record import record
 
-Pair = tuple[int, int]
-
 
 @register
 @record
@@ -26,14 +24,14 @@ class Fold(Composite):
 
     name = "fold"
     categories = (0, 1, 2)
-    size: Pair
-    kernel: Pair
-    gaps: Pair
-    margins: Pair
-    steps: Pair
+    size: tuple[int, int]
+    kernel: tuple[int, int]
+    gaps: tuple[int, int]
+    margins: tuple[int, int]
+    steps: tuple[int, int]
 
     @property
-    def places(self) -> Pair:
+    def places(self) -> tuple[int, int]:
         """How many places of the kernel there are along each axis."""
         each = zip(self.size, self.kernel, self.gaps, self.margins, self.steps, strict=True)
         first, second = ((n + 2 * p - g * (k - 1) - 1) // s + 1 for n, k, g, p, s in each)

@@ -17,7 +17,6 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Node
 from retrograd.runtime.device import CPU, device
-from retrograd.runtime.eager.inplace import changed
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.memory import address, in_other, memory_of, owner
 from retrograd.runtime.eager.views import note_moved
@@ -206,7 +205,7 @@ def share_memory_(self: Tensor) -> Tensor:
     shared = np.frombuffer(mmap(-1, len(memory)), np.uint8)
     shared[...] = memory
     move(self, shared)
-    return changed(self) if self._counter is not None else self
+    return self
 
 
 @method()

@@ -130,6 +130,11 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
     """
     matrix("lu_solve", LU, True)
     _check_pivots("linalg.lu_solve", pivots)
+    if LU.dtype is not B.dtype:
+        kinds = f"LU of type {bare_legacy_name(LU.dtype)} and B of type {bare_legacy_name(B.dtype)} instead"
+        raise DtypeError(
+            mirrored(f"linalg.lu_solve: Expected LU and B to have the same dtype, but found {kinds}")
+        )
     if B.ndim < 2:
         raise ShapeError(mirrored("linalg.lu_solve: The input tensor B must have at least 2 dimensions."))
     if not left:
