@@ -203,7 +203,8 @@ def _plan(
         beside = -(-columns.count // 2)
     panels = -(-columns.count // beside)
     products = tile * beside * c.inner.extent
-    sharing = Sharing.CHUNKS if shape.depth < c.inner.extent or brief else Sharing.BLOCKS
+    chunks = brief or shape.depth < c.inner.extent or _stays(c)
+    sharing = Sharing.CHUNKS if chunks else Sharing.BLOCKS
     if copies_right:
         sharing = Sharing.PANELS
     bytes_ = rows.size * line * c.out.dtype.itemsize
@@ -224,6 +225,13 @@ def _plan(
     return Plan(
         rows.size, vectors, lanes, shape.depth, size, beside, rowwise, share, copies_left, copies_right, False
     )
+
+
+def _stays(c: Contraction) -> bool:
+    """Does the right operand stay in each thread's second-level cache? If it is not new: what another one
+    has just written comes slowly."""
+    old = isinstance(c.right, Load) and c.right.buffer.space is Space.INPUT
+    return old and c.inner.extent * c.column.extent * c.out.dtype.itemsize <= SECOND_LEVEL
 
 
 def _beside(

@@ -21,7 +21,7 @@ from retrograd.compiler.ir.rewriting import Rewriter, stores_of
 from retrograd.compiler.record import record
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, may_move_back, pack_block, steps
-from retrograd.compiler.schedule.tasks import LIGHT, within, work
+from retrograd.compiler.schedule.tasks import LIGHT, PARALLEL_PRODUCTS, within, work
 
 _TALLEST, _WIDEST, _NARROW = 14, 16, 4
 """Rows and vectors of a tile at most; and vectors where it is the result that takes the time: many rows that
@@ -105,6 +105,8 @@ class _Sizes:
     """Whether rows that fill no block are a part of their own."""
     columns_apart: bool
     """The same of columns that fill no panel."""
+    shared: bool
+    """Whether threads share it."""
 
     @staticmethod
     def of(c: Contraction, lanes: int) -> _Sizes:
@@ -112,8 +114,11 @@ class _Sizes:
         streamed = _STREAMED * itemsize if rows * inner * itemsize > SECOND_LEVEL else 0.0
         paged = (steps(c.left, c.row) or 1) * itemsize % _PAGE == 0
         exact, often = is_exact(c), _least_blocks(c)
-        apart = [not may_move_back(c, axis) for axis in (c.row, c.column)]
-        return _Sizes(rows, c.column.extent, inner, itemsize, lanes, exact, streamed, paged, often, *apart)
+        shared = rows * c.column.extent * inner >= PARALLEL_PRODUCTS and all(a.extent == 1 for a in c.batch)
+        return _Sizes(
+            rows, c.column.extent, inner, itemsize, lanes, exact, streamed, paged, often,
+            not may_move_back(c, c.row), not may_move_back(c, c.column), shared,
+        )  # fmt: skip
 
 
 def _depth(s: _Sizes, rows: int, width: int) -> int:
@@ -133,7 +138,8 @@ def _least_cycles(s: _Sizes, rows: int, vectors: int) -> float:
 
 
 def _cycles(s: _Sizes, rows: int, vectors: int, depth: int) -> float:
-    """Roughly, at two multiply-adds and two loads a cycle, and less from the second-level cache."""
+    """Roughly, at two multiply-adds and two loads a cycle, and less from the second-level cache. Of two
+    threads one waits for the other's last block, if there is an odd one: on one thread that is nothing."""
     blocks, apart = -(-s.rows // rows), 1
     panels, rest = divmod(s.columns, vectors * s.lanes)
     total = panels * _cycles_of_tile(s, rows, vectors, depth, blocks) if panels else 0.0
@@ -143,7 +149,8 @@ def _cycles(s: _Sizes, rows: int, vectors: int, depth: int) -> float:
         apart += panels > 0 and (s.columns_apart or last < vectors)
     if s.rows_apart and blocks > 1 and s.rows % rows:
         apart *= 2
-    return blocks * total * (1 + _APART * (apart - 1))
+    uneven = blocks % 2 / blocks / 2 if s.shared else 0.0
+    return blocks * total * (1 + _APART * (apart - 1) + uneven)
 
 
 def _cycles_of_tile(s: _Sizes, rows: int, vectors: int, depth: int, blocks: int) -> float:
