@@ -149,7 +149,7 @@ def _cycles(s: _Sizes, rows: int, vectors: int, depth: int) -> float:
         apart += panels > 0 and (s.columns_apart or last < vectors)
     if s.rows_apart and blocks > 1 and s.rows % rows:
         apart *= 2
-    uneven = blocks % 2 / blocks / 2 if s.shared else 0.0
+    uneven = blocks % 2 / blocks / 2 if s.shared and blocks > 1 else 0.0
     return blocks * total * (1 + _APART * (apart - 1) + uneven)
 
 
