@@ -18,7 +18,7 @@ from report import shown, times
 
 README = Path(__file__).parents[1] / "README.md"
 OURS = ("compiled", "eager", "numpy by hand")
-HEAD = ("", "compiled", "eager", "best peer", "ratio", "of least times")
+HEAD = ("", "compiled", "eager", "best peer", "ratio", "ratio of minima")
 
 
 def refreshed(text: str, rows: list[dict[str, Any]]) -> str:

@@ -104,7 +104,7 @@ def paragraph(result: Result) -> str:
 
 def table(results: Sequence[Result]) -> str:
     """All rows, as Markdown."""
-    head = ["row", "threads", *CONTENDERS, "ratio", "of least times", "goal", "reached", "load"]
+    head = ["row", "threads", *CONTENDERS, "ratio", "ratio of minima", "goal", "reached", "load"]
     lines = [
         [
             result.row.about,
@@ -193,10 +193,10 @@ def write(path: Path, facts: Mapping[str, Any], results: Sequence[Result]) -> No
     notes = [f"- {result.row.name}, {who}: {why}" for result in results for who, why in result.notes.items()]
     text = [
         f"# Benchmarks\n\n{heading(facts)}",
-        "Medians of turns taken in processes of their own, with equal threads. *Ratio* is the best peer's "
-        "time over ours, compiled; derivatives written out by hand are shown, and are no peer. *Of least "
-        "times* is the same of each contender's quickest moments, which other work disturbs less; *load* is "
-        "how many processes wanted to run before the row, ours or not.\n",
+        "Medians; the contenders take turns, each in a process of its own, with the same number of threads. "
+        "*Ratio* is the best peer's time divided by that of `compiled`; derivatives written out by hand are "
+        "shown, but are not peers. *Ratio of minima* is the same for each contender's fastest runs, which "
+        "other load disturbs less; *load* is the number of runnable processes before the row.\n",
         table(results),
         "\n## The first call, nothing cached\n\nWhat it takes beyond a second one: tracing, compiling, "
         f"loading. The median of five.\n\n{first_calls(results)}\n",

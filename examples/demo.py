@@ -46,13 +46,13 @@ def main() -> None:
     print(f"recognised of 450 held-out digits: {taped.accuracy:.1%}, compiled {traced.accuracy:.1%}")
     heading("A step: loss, gradients and update")
     for name, a, b in ("two-layer network", slow, fast), ("digits", taped.step_time, traced.step_time):
-        print(f"{name:19} eager {1e6 * a:6.0f} µs   compiled {1e6 * b:6.0f} µs   {a / b:.1f} times quicker")
+        print(f"{name:19} eager {1e6 * a:6.0f} µs   compiled {1e6 * b:6.0f} µs   {a / b:.1f} times as fast")
     weights = rg.randn(D_in, H, requires_grad=True), rg.randn(H, D_out, requires_grad=True)
     program = native.trace(rg.randn(N, D_in), rg.randn(N, D_out), *weights)
     excerpt("Graph: what the two-layer network computes", program.graph, 8)
     excerpt("Its adjoint: the gradients", program.adjoint, 16)
     code = program.assembly
-    excerpt("Machine code: the inner loop of a product", code, 20, code[: code.index("fm")].count("\n"))
+    excerpt("Machine code: the loop of the squared errors", code, 20, code[: code.index("fm")].count("\n"))
 
 
 if __name__ == "__main__":

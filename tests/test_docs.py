@@ -16,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "docs/guide.md")
+PAGES = (*DOCUMENTS, "docs/architecture.md", "docs/api.md")
+ROOMS = ("compiler", "runtime", "retrograd", "tests", "benchmarks", "docs")
 
 _EXAMPLE = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<prints>.*?)```\n)?", re.DOTALL)
 
@@ -50,8 +52,25 @@ def test_examples_print_what_stands_below_them(name: str, request: pytest.Fixtur
     assert renewed == path.read_text(encoding="utf-8")
 
 
-def test_links_lead_somewhere() -> None:
-    for name in DOCUMENTS:
-        path = ROOT / name
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
-            assert (path.parent / target).exists(), f"{name} links to {target}"
+def anchors(text: str) -> set[str]:
+    """The names by which links reach a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), f"{name} links to {file}"
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), f"{name} links to {link}"
+
+
+def test_files_that_the_architecture_names_are_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    files = [str(path.relative_to(ROOT)) for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    for name in re.findall(r"[\w./*]*\w\.py", text):
+        wanted = re.escape(name).replace(r"\*", ".*")
+        assert any(re.search(rf"(^|/){wanted}$", file) for file in files), f"there is no {name}"
