@@ -16,7 +16,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from functools import cache, reduce
-from math import prod
+from math import factorial, prod
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ SPELLED: dict[str, str] = {
     "tanh": "tanh(x)", "asinh": "asinh(x)", "acosh": "acosh(x)", "atanh": "atanh(x)",
     "erf": "erf(x)", "erfc": "erfc(x)", "erfinv": "erfinv(x)",
     "lgamma": "loggamma(x)", "digamma": "digamma(x)", "trigamma": "trigamma(x)",
+    "zeta": "zeta(x, y)",
     "where": "Piecewise((y, x), (z, True))", "heaviside": "Heaviside(x, y)",
     "lt": "StrictLessThan(x, y)", "le": "LessThan(x, y)", "gt": "StrictGreaterThan(x, y)",
     "ge": "GreaterThan(x, y)", "eq": "Equality(x, y)", "ne": "Unequality(x, y)",
@@ -235,10 +236,16 @@ class _Translator:
         return rows.where(condition, yes, no)
 
     def _polygamma(self, e: Expression) -> Value:
-        order, x = e.args
-        if order not in (0, 1):
-            raise ArgumentError(f"{e}", "only digamma and trigamma are here", "use polygamma(0, x) or (1, x)")
-        return (rows.digamma, rows.trigamma)[int(order)](self.value(x))
+        order, x = e.args[0], self.value(e.args[1])
+        if not (order.is_Integer and 0 <= order < 170):
+            raise ArgumentError(f"{e}", "its order is no whole number below 170")
+        if order < 2:
+            return (rows.digamma, rows.trigamma)[int(order)](x)
+        return rows.mul(rows.zeta(float(order + 1), x), (-1.0) ** (order + 1) * factorial(int(order)))
+
+    def _zeta(self, e: Expression) -> Value:
+        """With one argument it is Riemann's."""
+        return rows.zeta(self.value(e.args[0]), self.value(e.args[1]) if len(e.args) == 2 else 1.0)
 
     def _heaviside(self, e: Expression) -> Value:
         x, middle = e.args if len(e.args) == 2 else (e.args[0], 0.5)

@@ -223,7 +223,6 @@ BETTER = [
     Better("digamma", 0, "nine digits in float64", lambda x: is_double(x), 1e-9),
     Better("trigamma", None, "nine digits in float64", lambda x: is_double(x), 1e-9),
     Better("trigamma", 0, "the limits at infinity", lambda x: np.isinf(x)),
-    Better("zeta", None, "we take no y below 0", lambda s, y: (y < 0) & ~(s < 1)),
     Better("zeta", None, "it makes numbers of NaN", lambda s, y: np.isnan(s + y)),
     Better("zeta", None, "it makes NaN of what vanishes", lambda s, y: (y > 1) & ((y > 1e30) | (s > 1e30))),
     Better("sigmoid silu mish", None, "it vanishes too early",

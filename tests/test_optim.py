@@ -101,6 +101,32 @@ def test_optimisers_train_as_pytorchs(torch: Any, made: str, dtype: str) -> None
     same_state(our_optimizer.state_dict(), their_optimizer.state_dict(), CLOSE[dtype])
 
 
+@pytest.mark.parametrize("default", ["float64", "bfloat16"])
+@pytest.mark.parametrize("made", [*OPTIMISERS, *FACTORED, "Adam(p, fused=True)", "Adagrad(p, fused=True)"])
+def test_counts_and_rates_have_the_precision_of_the_default_dtype(
+    torch: Any, made: str, default: str
+) -> None:
+    found = []
+    for t in (retrograd, torch):
+        t.set_default_dtype(getattr(t, default))
+        try:
+            p = t.tensor([[0.5, -1.5], [2.0, 0.25]], dtype=t.float64).requires_grad_()
+            optimizer = make(t, made, [p])
+            for _ in range(4):
+                p.grad = p.detach() * 2
+                optimizer.step()
+            found.append(copy.deepcopy(optimizer.state_dict()))
+            again = make(t, made, [p])
+            again.load_state_dict(copy.deepcopy(found[-1]))
+            again.step()
+            found.append(again.state_dict())
+        finally:
+            t.set_default_dtype(t.float32)
+    ours, our_next, theirs, their_next = found
+    same_state(ours, theirs, CLOSE["float64"])
+    same_state(our_next, their_next, CLOSE["float64"])
+
+
 @pytest.mark.parametrize("made", OPTIMISERS + FACTORED)
 def test_a_saved_state_goes_on_as_before(made: str) -> None:
     whole, _, _ = train(retrograd, made, 6)

@@ -222,7 +222,7 @@ def test_an_unknown_gpu_is_an_error() -> None:
 
 IN_DOUBLES = {
     "acosh", "asinh", "atan2", "atanh", "cbrt", "cos", "digamma", "erfc", "erfinv", "fmod", "hypot",
-    "lgamma", "pow", "gamma_p", "gamma_q",
+    "lgamma", "pow", "gamma_p", "gamma_q", "zeta",
     "remainder", "sin", "tan",
     *(f"{shifted}chebyshev_polynomial_{kind}" for shifted in ("", "shifted_") for kind in "tuvw"),
     "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p",

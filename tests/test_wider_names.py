@@ -114,6 +114,47 @@ def test_incomplete_gamma_functions_are_exact_in_native_code_and_in_numpys(name:
     assert np.abs(found[-1] - row.evaluate(huge, near)).max() <= 1e-13
 
 
+@pytest.mark.parametrize("order", [1, 2, 3, 6, 11])
+def test_zeta_and_polygamma_are_exact_on_both_sides_of_zero(order: int) -> None:
+    """To the digits of what cancels: the terms nearest to a pole, on its two sides."""
+    rng = np.random.default_rng(order)
+    near = -np.array([1.0, 1, 2, 5, 9, 40]) + np.array([1e-9, -1e-7, 1e-3, -1e-2, 0.5, 0.49])
+    y = np.concatenate([rng.uniform(-12, 0, 40), rng.uniform(-400, -12, 8), near, rng.uniform(0, 30, 20)])
+    with mp.workdps(50):
+        places = [mp.mpf(float(v)) for v in y]
+        derivatives = [[mp.polygamma(order + k, v) for v in places] for k in (0, 1)]
+        sizes = [max(abs(v - mp.floor(v)), mp.mpf(10) ** -20) for v in places]
+        least = [min(v, 1 - v) for v in sizes]
+    x = retrograd.tensor(y, requires_grad=True)
+    eager = lambda x: retrograd.polygamma(order, x)  # noqa: E731  # with its derivative below
+    for function in (eager, retrograd.compile_grad(eager)):
+        value = function(x)
+        (slope,) = retrograd.autograd.grad(value.sum(), x)
+        for k, found in enumerate((value.detach(), slope)):
+            scale = [
+                float(abs(d) + mp.factorial(order + k) / v ** (order + k + 1))
+                for d, v in zip(derivatives[k], least)
+            ]
+            off = np.abs(found.numpy() - np.array(derivatives[k], float))
+            assert (off <= 4e-15 * (order + 2) * np.array(scale)).all(), (k, y[np.argmax(off / scale)])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_zeta_at_edges_is_pytorchs(torch: ModuleType, dtype: str) -> None:
+    s = [2.0, 3.0, 2.5, 1.0, 0.5, -1.0, 40.0, 7.0]
+    y = [0.0, -0.0, -1.0, -7.0, -0.5, -2.25, -30.125, 1e-3, -1e-3, 0.5, 12.0, float("nan"), -float("inf")]
+    pairs = np.array([(a, b) for a in s for b in y if b == b or a != 1]).T
+    ours, theirs = (
+        [t.special.zeta(*(t.tensor(v, dtype=getattr(t, dtype)) for v in pairs)).numpy()]
+        for t in (retrograd, torch)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=3e-6 if dtype == "float32" else 1e-13)
+    great = [
+        t.polygamma(n, t.tensor([0.5, -1.25])).tolist() for t in (retrograd, torch) for n in (34, 170, 400)
+    ]
+    np.testing.assert_allclose(great[:3], great[3:], rtol=1e-5)
+
+
 WITH_ZEROS = ("airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "spherical_bessel_j0")
 """Near these an error is measured by the wave's height, and grows with its phase."""
 

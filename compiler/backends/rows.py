@@ -12,6 +12,7 @@ from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.math.floats import in_f32, widened
 from retrograd.compiler.backends.math.incomplete import igamma, igammac
 from retrograd.compiler.backends.math.orthogonal import POLYNOMIALS
+from retrograd.compiler.backends.math.zeta import zeta
 from retrograd.compiler.backends.repetition import repeated
 from retrograd.compiler.backends.vector import (
     Value,
@@ -144,6 +145,7 @@ _CODE: dict[str, Callable[..., Value]] = {
     **POLYNOMIALS,
     "gamma_p": widened(igamma),
     "gamma_q": widened(igammac),
+    "zeta": widened(zeta),
     "floor_divide": _floor_divide,
     "pow": _pow,
     "gcd": _gcd,

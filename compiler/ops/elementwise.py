@@ -195,8 +195,8 @@ row("trigamma",
     FLOAT, partials=[
     f"-2 * (where(x < 0.5, {REFLECTED}**3 * cos({PHASE}), 0) + zeta(3, where(x < 0.5, 1 - x, x)))"],
     domain="x > 0 or frac(x) != 0")
-row("zeta",       f"where(x > 1 and y >= 0, {formulas.zeta()}, where(x == 1 and y >= 0, inf, nan))", FLOAT,
-    partials=["nan", "-x * zeta(x + 1, y)"], domain="x > 1 and x < 8 and y > 0")
+row("zeta",       "zeta(x, y)",           FLOAT, special.zeta, ["nan", "-x * zeta(x + 1, y)"],
+    domain="x > 1 and x < 8 and y > 0")
 
 row("gamma_p",    "gamma_p(x, y)",        FLOAT, incomplete.lower, [None, None], native_on=(2,))
 row("gamma_q",    "gamma_q(x, y)",        FLOAT, incomplete.upper, [None, None], native_on=(2,))

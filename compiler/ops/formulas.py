@@ -17,22 +17,7 @@ def _polynomial(t: str, coefficients: Sequence[float]) -> str:
     return f"polynomial({t}, {', '.join(map(repr, coefficients))})"
 
 
-# ---- zeta, sinc --------------------------------------------------------------------------------------------
-
-
-def zeta(terms: int = 10) -> str:
-    """Hurwitz's zeta function as Euler and Maclaurin sum it (DLMF 25.11.5): terms, then a series in 1/y.
-
-    Where that would overflow, its part is less than what rounds.
-    """
-    end = f"(y + {terms})"
-    series = "0"
-    for k, (over, under) in reversed([*enumerate(special.BERNOULLI)]):
-        factor = over / under / math.factorial(2 * k + 2)
-        series = f"({factor!r} + (x + {2 * k + 1}) / {end} * ((x + {2 * k + 2}) / {end}) * {series})"
-    head = " + ".join(f"(y + {k})**-x" for k in range(terms))
-    rest = f"{end}**(1 - x) / (x - 1) + {end}**-x * (0.5 + x / {end} * {series})"
-    return f"{head} + where(x < 32 * {end}, {rest}, 0)"
+# ---- trigamma, sinc ----------------------------------------------------------------------------------------
 
 
 def trigamma(y: str, terms: int = 10) -> str:

@@ -7,6 +7,7 @@ few units in the last place; float32 and float16 are rounded once from that. Pol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,6 +20,10 @@ BERNOULLI = (
     (-174611, 330), (854513, 138), (-236364091, 2730),
 )  # fmt: skip
 """The Bernoulli numbers B2, B4, …, as fractions."""
+ZETA_TERMS = 10
+"""How many terms of zeta are summed before the series."""
+ZETA_TAIL = tuple(b / c / math.factorial(2 * k + 2) for k, (b, c) in enumerate(BERNOULLI))
+"""B2k / (2k)!: DLMF 25.11.5."""
 DIGAMMA_ZERO = 1.4616321449683622, 9.549995429965697e-17
 """The positive zero of digamma, and what the rounding left over."""
 
@@ -66,9 +71,10 @@ def softplus(x: Array) -> Array:
     return np.asarray(np.logaddexp(x, np.zeros_like(x)))
 
 
-def _in_float64(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    def rounded(x: Array) -> Array:
-        return np.asarray(function(np.asarray(x, np.float64)).astype(x.dtype))
+def _in_float64(function: Callable[..., Array]) -> Callable[..., Array]:
+    def rounded(*operands: Array) -> Array:
+        wide = [np.asarray(x, np.float64) for x in operands]
+        return np.asarray(function(*wide).astype(operands[-1].dtype))
 
     rounded.__doc__ = function.__doc__
     return rounded
@@ -230,3 +236,39 @@ def digamma(x: Array) -> Array:
     fraction = x - np.rint(x)
     lower = np.where(fraction == 0, pole, upper - np.pi / np.tan(np.pi * fraction))
     return np.where(np.isnan(x), x, np.where(x > 0, upper, lower))
+
+
+# ---- zeta --------------------------------------------------------------------------------------------------
+
+
+def _zeta_positive(x: Array, y: Array) -> Array:
+    """x > 1, y >= 0: Euler's and Maclaurin's sum. Where its series would overflow, it does not count."""
+    head, end = np.zeros_like(x * y), y + ZETA_TERMS
+    for k in range(ZETA_TERMS):
+        head = head + (y + k) ** -x
+    series = np.zeros_like(head)
+    for k, factor in reversed([*enumerate(ZETA_TAIL)]):
+        series = factor + (x + (2 * k + 1)) / end * ((x + (2 * k + 2)) / end) * series
+    tail = end ** (1 - x) / (x - 1) + end**-x * (0.5 + x / end * series)
+    return np.asarray(head + np.where(x < 32 * end, tail, 0))
+
+
+@_in_float64
+def zeta(x: Array, y: Array) -> Array:
+    """Hurwitz's zeta function, the sum of (y + k)^-x over k = 0, 1, …; of negative y where x is whole.
+
+    Then it is that of y's fraction, and the terms before: (-1)^x times those from the fraction's rest to -y.
+    """
+    with np.errstate(all="ignore"):
+        inside, below = (x > 1) & (y == y), np.floor(y)
+        whole = (y == below) & (y <= 0)
+        back = inside & (y < 0) & ~whole
+        safe = np.where(inside, x, 2.0)
+        total = _zeta_positive(safe, np.where(inside & ~whole, np.where(y < 0, y - below, y), 1.0))
+        if back.any():
+            rest, past = np.where(back, np.ceil(y) - y, 1.0), np.where(back, 1 - y, 1.0)
+            before = _zeta_positive(safe, rest) - _zeta_positive(safe, past)
+            even = np.floor(safe / 2) == safe / 2
+            total = np.where(back, total + np.where(even, before, -before), total)
+        found = np.where(whole, np.inf, np.where(back & (x != np.floor(x)), np.nan, total))
+        return np.where(inside, found, np.where((x == 1) & (y == y), np.inf, np.nan))

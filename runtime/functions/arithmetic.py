@@ -184,9 +184,8 @@ def _polygamma(n: int, input: Tensor) -> Tensor:
         raise ArgumentError(mirrored("polygamma(n, x) does not support negative n."))
     if n < 2:
         return APPLY["trigamma" if n else "digamma"](input)  # a row gives a Tensor
-    return _mul(
-        APPLY["zeta"](float(n + 1), input), (-1.0) ** (n + 1) * math.factorial(n)
-    )  # of Tensors, a Tensor
+    factor = float(math.factorial(n)) if n < 171 else math.inf  # which overflows
+    return _mul(APPLY["zeta"](float(n + 1), input), (-1.0) ** (n + 1) * factor)  # of Tensors, a Tensor
 
 
 polygamma = FUNCTIONS["polygamma"] = replayed(admitting("polygamma", _polygamma), "PolygammaBackward0")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-import numpy as np
-
-from retrograd.runtime.optim.optimizer import Group, check_options
+from retrograd.runtime.optim.optimizer import Group, check_options, scalar
 from retrograd.runtime.optim.trained import Clock
 from retrograd.runtime.optim.update import Formula, Numbers, On
 from retrograd.runtime.tensor import Tensor
@@ -59,7 +57,7 @@ class Adagrad(Formula):
         for group in self.param_groups:
             for param in group["params"]:
                 self.state[param] = {
-                    "step": Tensor(np.zeros((), np.float32)),
+                    "step": scalar(0, group),
                     "sum": self._first("sum", group, param),
                 }
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-import numpy as np
-
 from retrograd.runtime.optim.adam import Betas, check_adam
-from retrograd.runtime.optim.optimizer import Group, check_options
+from retrograd.runtime.optim.optimizer import Group, check_options, scalar
 from retrograd.runtime.optim.trained import Clock
 from retrograd.runtime.optim.update import Formula, Numbers, On, mixed
 from retrograd.runtime.tensor import Tensor
@@ -119,7 +117,7 @@ class NAdam(Formula):
         """The step, and the product of all momenta so far."""
         (step,) = super()._clock(group, state)
         if "mu_product" not in state:
-            state["mu_product"] = Tensor(np.ones((), np.float32))
+            state["mu_product"] = scalar(1, group)
         product = state["mu_product"]._value
         product *= _momentum(group, step)
         return step, float(product)

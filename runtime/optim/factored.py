@@ -11,11 +11,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, mirrored
-from retrograd.runtime.optim.optimizer import Group, Optimizer, check_options
+from retrograd.runtime.optim.optimizer import Group, Optimizer, check_options, scalar
 from retrograd.runtime.tensor import Tensor
 
 
@@ -66,7 +64,7 @@ class Adafactor(Optimizer):
     def _move(self, group: Group, x: Tensor, g: Tensor) -> None:
         state = self.state[x]
         if "step" not in state:
-            state["step"] = Tensor(np.zeros((), np.float32))
+            state["step"] = scalar(0, group)
         state["step"] += 1
         step, lr = state["step"].item(), float(group["lr"])
         share, (small, least) = step ** group["beta2_decay"], group["eps"]

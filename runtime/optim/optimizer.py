@@ -16,6 +16,9 @@ from functools import wraps
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, TraceError, mirrored, warn
 from retrograd.runtime.eager.tape import RemovableHandle
 from retrograd.runtime.functions.inspecting import typename
@@ -198,10 +201,11 @@ class Optimizer:
         numbers = chain.from_iterable(group["params"] for group in saved)
         params = chain.from_iterable(group["params"] for group in self.param_groups)
         param_of = dict(zip(numbers, params))
+        single = {k for group in saved if _counts_in_float32(group) for k in group["params"]}
         state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         for key, value in state_dict["state"].items():
             param = param_of.get(key)
-            state[key if param is None else param] = _adapted(value, param)
+            state[key if param is None else param] = _adapted(value, param, key in single)
         self.state = state
         self.param_groups = [
             {**other, "params": group["params"]} for group, other in zip(self.param_groups, saved)
@@ -242,18 +246,30 @@ def _check(param: object) -> None:
         raise ArgumentError(mirrored("can't optimize a non-leaf Tensor"))
 
 
-def _adapted(value: Any, param: Tensor | None, name: str = "") -> Any:
-    """A copy of what was saved of a parameter, in the parameter's dtype; counts keep theirs."""
+def _adapted(value: Any, param: Tensor | None, single: bool, name: str = "") -> Any:
+    """A copy of what was saved of a parameter, in the parameter's dtype; counts keep theirs, or are `single`
+    precision."""
     if isinstance(value, Tensor):
         copy = value.detach().clone()
-        return (
-            copy if param is None or name == "step" or not copy.is_floating_point() else copy.to(param.dtype)
-        )
+        if name == "step":
+            return copy.to(dtypes.float32) if single else copy
+        return copy if param is None or not copy.is_floating_point() else copy.to(param.dtype)
     if isinstance(value, dict):
-        return {key: _adapted(each, param, str(key)) for key, each in value.items()}
+        return {key: _adapted(each, param, single, str(key)) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_adapted(each, param, name) for each in value)
+        return type(value)(_adapted(each, param, single, name) for each in value)
     return deepcopy(value)
+
+
+def _counts_in_float32(group: Group) -> bool:
+    return bool(group.get("fused") or group.get("capturable"))
+
+
+def scalar(value: float, group: Group) -> Tensor:
+    """A number that is remembered of a parameter, such as the count of its steps: in float64 where that is
+    the default dtype, else in float32, as in PyTorch."""
+    double = dtypes.default_dtype() is dtypes.float64 and not group.get("fused")
+    return Tensor(np.array(value, np.float64 if double else np.float32))
 
 
 def check_options(**rules: tuple[bool, str]) -> None:

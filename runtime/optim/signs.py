@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-import numpy as np
-
+from retrograd.compiler import dtypes
 from retrograd.runtime.functions.rows import APPLY
-from retrograd.runtime.optim.optimizer import Group, check_options
+from retrograd.runtime.optim.optimizer import Group, check_options, scalar
 from retrograd.runtime.optim.trained import Clock
 from retrograd.runtime.optim.update import Formula, Numbers, On
 from retrograd.runtime.tensor import Tensor
@@ -108,14 +107,17 @@ class ASGD(Formula):
         )
 
     def _clock(self, group: Group, state: dict[str, Any]) -> Clock:
-        """The rate and share of this step, in float32; the next ones are worked out, as in PyTorch."""
+        """The rate and share of this step; the next ones are worked out, as in PyTorch."""
         lr = float(group["lr"])
-        first = {"eta": np.float32(lr), "mu": 1.0}
-        rate, share = (float(state.get(name, start)) for name, start in first.items())
+        for name, first in (("eta", lr), ("mu", 1.0)):
+            if name not in state:
+                state[name] = scalar(first, group)
+        eta, mu = state["eta"]._value, state["mu"]._value
+        rate, share = float(eta), float(mu)
         (step,) = super()._clock(group, state)
-        eta = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
-        for name, value in (("eta", eta), ("mu", 1 / max(1.0, step - group["t0"]))):
-            state[name] = Tensor(np.array(value, np.float32))
+        rounded = dtypes.default_dtype().numpy.type
+        eta[()] = rounded(lr / (1 + group["lambd"] * lr * step) ** group["alpha"])
+        mu[()] = rounded(1 / max(1.0, step - group["t0"]))
         return rate, share
 
     def _numbers(self, group: Group, clock: Clock) -> dict[str, float]:

@@ -30,7 +30,7 @@ from retrograd.runtime.eager.inplace import renew
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.native.program import Executable, executable
 from retrograd.runtime.optim.in_place import InPlace, in_place
-from retrograd.runtime.optim.optimizer import Group, Optimizer
+from retrograd.runtime.optim.optimizer import Group, Optimizer, scalar
 from retrograd.runtime.optim.trained import Asked, Clock, Trained, options_on, slots_of
 from retrograd.runtime.tensor import Tensor, new
 from retrograd.runtime.tracing import Trace
@@ -66,8 +66,8 @@ class Formula(Optimizer):
 
     def _clock(self, group: Group, state: dict[str, Any]) -> Clock:
         """Count the step; what the numbers depend on besides the options. Here the number of this step."""
-        if "step" not in state:
-            state["step"] = Tensor(np.zeros((), np.float32))
+        if not isinstance(state.get("step"), Tensor):  # the first, or one of a state that others saved
+            state["step"] = scalar(state.get("step", 0), group)
         step = state["step"]._value
         step += 1
         return (float(step),)
