@@ -72,7 +72,7 @@ def error(ours: Array, a: Array, b: Array) -> float:
     "shape",
     [
         *((144, 144, 144), (150, 160, 142), (150, 211, 177), (127, 310, 161), (200, 1030, 161)),
-        *((128, 128, 128), (320, 31, 300), (700, 200, 90), (144, 2050, 128)),
+        *((128, 128, 128), (320, 31, 300), (700, 200, 90), (144, 2050, 128), (410, 400, 420)),
     ],
 )
 def test_errors_are_those_of_a_sum_in_float32(layout: str, shape: tuple[int, int, int]) -> None:
@@ -151,6 +151,13 @@ def test_products_of_whole_numbers_are_exact() -> None:
     assert (multiplied(a, b) == a.astype("f8") @ b).all()
 
 
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = cpu.get_num_threads()
+    yield
+    cpu.set_num_threads(before)
+
+
 # ---- what tiles cannot hold --------------------------------------------------------------------------------
 
 STRANGE = {
@@ -175,6 +182,17 @@ def test_one_strange_element_and_all_is_as_on_other_processors(
     pair[side][place] = STRANGE[value]
     with np.errstate(all="ignore"):
         assert multiplied(*pair).tobytes() == multiplied(*pair, target=PLAIN).tobytes()
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("place", [(0, 0), (409, 1099)])
+def test_one_strange_element_of_a_product_that_threads_share(count: int, place: tuple[int, int]) -> None:
+    cpu.set_num_threads(count)
+    a, b = operands("NN", 410, 1100, 300)
+    assert is_split(dot, a, b)
+    a[place] = 2.0**-110
+    assert multiplied(a, b).tobytes() == multiplied(a, b, target=PLAIN).tobytes()
 
 
 @pytest.mark.parametrize("scale", [2.0**-60, 2.0**-90, 2.0**63, 2.0**64])
@@ -214,13 +232,6 @@ def test_zeros_are_no_small_numbers() -> None:
 
 
 # ---- threads, processes, systems ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = cpu.get_num_threads()
-    yield
-    cpu.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("threads")

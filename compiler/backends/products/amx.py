@@ -25,7 +25,7 @@ from retrograd.compiler.backends.products.blocks import (
     release,
 )
 from retrograd.compiler.backends.products.near import Near, multiply_near, near_bytes
-from retrograd.compiler.backends.products.ranges import begin_ranges, fits, widen
+from retrograd.compiler.backends.products.ranges import begin_range, fits, widen
 from retrograd.compiler.backends.products.records import Bytes, Item, Job, Plan, Sharing
 from retrograd.compiler.backends.products.rooms import LARGE, borrow, give_back
 from retrograd.compiler.backends.products.split import (
@@ -33,6 +33,7 @@ from retrograd.compiler.backends.products.split import (
     SIDE,
     STEP,
     Side,
+    parts_of,
     split_some,
 )
 from retrograd.compiler.backends.products.walk import finish_tiles, place_item, spread
@@ -61,8 +62,8 @@ _NEAR = 128
 all else."""
 _NEAR_BYTES = 1 << 19
 """Of parts that stay in the second-level cache, so that operands are split while they are multiplied."""
-_TASKS = 8
-"""Tasks that there should be, for threads to share."""
+_CELLS, _EACH = 8, 2
+"""Cells of a product, at most; and tasks that there should be for each thread where they share one."""
 _SPLIT_AT_ONCE = 1 << 16
 """Elements that a task splits."""
 _LINE = 64
@@ -97,11 +98,14 @@ class Split(Job):
     column_blocks: int
     depth: int
     """Inner positions of a piece of that axis."""
-    row_share: int
-    """Blocks of rows that a task splits; and steps of the inner axis, of all columns."""
-    column_share: int
+    columns_to: Bytes
+    """The parts of all columns, at the inner positions of a piece."""
+    share: int
+    """Steps of the inner axis that a task splits, of all columns."""
+    ranges: Array[Unsigned32]
+    """Of each such task, and then of all."""
     size: int
-    """Blocks of rows that a task multiplies."""
+    """Blocks of rows that a task splits, and multiplies."""
     beside: int
     """Blocks of columns of it."""
     first: int
@@ -155,12 +159,6 @@ def is_granted() -> bool:
 
 # ---- cells -------------------------------------------------------------------------------------------------
 @inlined
-def parts_of(extent: int, size: int) -> int:
-    """Parts of a size that an extent has, the last perhaps smaller."""
-    return (extent + size - 1) // size
-
-
-@inlined
 def products_of(job: Job) -> int:
     """Products of the batch."""
     return job.plan.items // (job.plan.chunks * job.plan.groups)
@@ -172,15 +170,19 @@ def pieces_of(plan: Plan) -> int:
     return parts_of(plan.inner_extent, _PIECE)
 
 
+@inlined
+def threads_of(plan: Plan) -> int:
+    """Threads that share it."""
+    return plan.threads() if plan.threads is not None else 1
+
+
 @native
 def cut_in_cells(split: Split) -> None:
     """So many that each thread has one, and splits what it needs: what another processor's cache holds comes
     slowly. Of large products, if they are few, threads share the parts. All this changes no sum."""
     plan, products = split.plan, products_of(split)
     split.down, split.across, split.shared = 1, 1, None
-    if plan.threads is None:
-        return
-    threads = min(plan.threads(), _TASKS)
+    threads = min(threads_of(plan), _CELLS)
     if products < threads and plan.row_extent * plan.column_extent * plan.inner_extent >= _LARGE:
         split.shared = plan.parallel
         return
@@ -242,28 +244,24 @@ def do_pieces(split: Split) -> bool:
     near = near_bytes(min(blocks, panels), steps)
     if split.shared is None and pieces_of(plan) == 1 and near <= _NEAR_BYTES:
         return do_near(split, near, blocks, panels, steps)
-    split.row_blocks, split.column_blocks, split.depth = blocks, panels, steps * DEEP
-    split.row_share = parts_of(_SPLIT_AT_ONCE, SIDE * split.depth)
-    split.column_share = parts_of(_SPLIT_AT_ONCE, DEEP * max(columns.extent, 1))
-    split.size = max(1, min(blocks, _NEAR // steps))
-    groups = parts_of(_TASKS, parts_of(blocks, split.size)) if split.shared is not None else 1
+    split.row_blocks, split.column_blocks, split.depth, split.refused = blocks, panels, steps * DEEP, 0
+    split.share = parts_of(_SPLIT_AT_ONCE, DEEP * max(columns.extent, 1))
+    tasks = _EACH * threads_of(plan) if split.shared is not None else 1
+    split.size = max(1, min(blocks // tasks, _NEAR // steps))
+    groups = parts_of(tasks, parts_of(blocks, split.size))
     split.beside = max(1, parts_of(panels, groups))
-    split_bytes = (blocks + panels) * steps * STEP
-    room = borrow(split_bytes + 8 * (blocks + steps))
+    split_bytes = panels * steps * STEP
+    room = borrow(split_bytes + 8 * steps)
     if room is None:
         return False
-    rows.to, columns.to = room, room + blocks * steps * STEP
-    rows.ranges = inside(Array[Unsigned32], room, split_bytes)
-    columns.ranges = rows.ranges + 2 * blocks
-    found = True
+    split.columns_to, split.ranges = room, inside(Array[Unsigned32], room, split_bytes)
     for piece in range(pieces_of(plan)):
         split.first = piece * split.depth
         split.count = min(plan.inner_extent - split.first, split.depth)
-        if not do_piece(split):
-            found = False
-            break
+        if split.refused == 0:
+            do_piece(split)
     give_back(room)
-    return found
+    return split.refused == 0
 
 
 @native
@@ -284,8 +282,7 @@ def do_near_in(split: Split, room: Bytes, blocks: int, panels: int, steps: int) 
     near.rows, near.columns, near.steps = rows, columns, steps
     near.kept, near.kept_blocks = columns if rowwise else rows, min(blocks, panels)
     near.passing, near.passing_blocks = rows if rowwise else columns, max(blocks, panels)
-    near.kept.to, near.passing.to = room, room + near.kept_blocks * steps * STEP
-    rows.ranges, columns.ranges = ranges, ranges + 2
+    near.kept_to, near.passing_to, near.ranges = room, room + near.kept_blocks * steps * STEP, ranges
     near.inner, near.sums, near.line = split.plan.inner_extent, split.sums, split.row
     near.padded = 1 if split.plan.epilogue is not None else 0
     configure(CONFIGURATION)
@@ -295,39 +292,28 @@ def do_near_in(split: Split, room: Bytes, blocks: int, panels: int, steps: int) 
 
 
 @native
-def do_piece(split: Split) -> bool:
+def do_piece(split: Split) -> None:
     """The same for a piece of the inner axis, whose products are added to what is there."""
-    steps, ranges = parts_of(split.count, DEEP), stack(Array[Unsigned32], 4)
-    spread(split_rows, split, parts_of(split.row_blocks, split.row_share), split.shared)
-    spread(split_columns, split, parts_of(steps, split.column_share), split.shared)
-    begin_ranges(ranges)
-    for k in range(split.row_blocks):
-        widen(ranges, split.rows.ranges + 2 * k)
-    for k in range(steps):
-        widen(ranges + 2, split.columns.ranges + 2 * k)
-    if not fits(ranges, split.plan.inner_extent):
-        return False
+    steps, own = parts_of(split.count, DEEP), stack(Array[Unsigned32], 2)
+    tasks, all = parts_of(steps, split.share), split.ranges
+    spread(split_columns, split, tasks, split.shared)
+    begin_range(own)
+    for k in range(tasks):
+        widen(own, all + 2 * k)
+    split.ranges = own
     chunks, groups = parts_of(split.row_blocks, split.size), parts_of(split.column_blocks, split.beside)
     spread(multiply_some, split, chunks * groups, split.shared)
-    return True
-
-
-@native
-def split_rows(job: Job, number: int) -> None:
-    """A task: the parts of some blocks of rows."""
-    split = cast(Split, job)
-    start = number * split.row_share
-    for block in range(start, min(start + split.row_share, split.row_blocks)):
-        split_some(split.rows, block, split.first, split.count)
+    split.ranges = all
 
 
 @native
 def split_columns(job: Job, number: int) -> None:
     """A task: the parts of all columns, at some inner positions."""
     split = cast(Split, job)
-    start = number * split.column_share
-    for step in range(start, min(start + split.column_share, parts_of(split.count, DEEP))):
-        split_some(split.columns, step, split.first, split.count)
+    start, line = number * split.share, parts_of(split.count, DEEP) * STEP
+    k, end = split.first + start * DEEP, split.first + min((start + split.share) * DEEP, split.count)
+    to, ranges = split.columns_to + start * STEP, split.ranges + 2 * number
+    split_some(split.columns, 0, split.column_blocks, k, end, to, line, ranges)
 
 
 # ---- items -------------------------------------------------------------------------------------------------
@@ -345,19 +331,35 @@ def finish_task(job: Job, number: int) -> None:
 # ---- tiles -------------------------------------------------------------------------------------------------
 @native
 def multiply_some(job: Job, number: int) -> None:
-    """A task: some blocks of rows by some blocks of columns, for a piece of the inner axis."""
+    """A task: some blocks of rows, whose parts stay near, by some blocks of columns, for a piece of the inner
+    axis; unless something is out of range."""
     split = cast(Split, job)
-    groups = parts_of(split.column_blocks, split.beside)
+    bytes = split.size * parts_of(split.count, DEEP) * STEP
+    room = borrow(bytes) if split.refused == 0 else None
+    if room is None:
+        split.refused = 1
+        return
+    if not multiply_in(split, number, room):
+        split.refused = 1
+    give_back(room)
+
+
+@native
+def multiply_in(split: Split, number: int, room: Bytes) -> bool:
+    groups, padded = parts_of(split.column_blocks, split.beside), split.plan.epilogue is not None
     block, panel = number // groups * split.size, number % groups * split.beside
-    end_block, end_panel = (
-        min(block + split.size, split.row_blocks),
-        min(panel + split.beside, split.column_blocks),
+    end_block = min(block + split.size, split.row_blocks)
+    end_panel = min(panel + split.beside, split.column_blocks)
+    steps, ranges = parts_of(split.count, DEEP), stack(Array[Unsigned32], 4)
+    ranges[2], ranges[3] = split.ranges[0], split.ranges[1]
+    split_some(
+        split.rows, block, end_block, split.first, split.first + split.count, room, steps * STEP, ranges
     )
-    padded = split.plan.epilogue is not None
-    steps = parts_of(split.count, DEEP)
+    if not fits(ranges, split.plan.inner_extent):
+        return False
     configure(CONFIGURATION)
     for column in range(panel, end_panel):
-        a, b = split.rows.to + block * steps * STEP, split.columns.to + column * steps * STEP
+        a, b = room, split.columns_to + column * steps * STEP
         for row in range(block, end_block):
             tall, wide = split.rows.extent - row * SIDE, split.columns.extent - column * SIDE
             to = split.sums + row * SIDE * split.row + column * SIDE * 4
@@ -367,6 +369,7 @@ def multiply_some(job: Job, number: int) -> None:
                 multiply_edge(split, a, b, steps, to, min(tall, SIDE), min(wide, SIDE))
             a += steps * STEP
     release()
+    return True
 
 
 @native

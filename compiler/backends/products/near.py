@@ -28,7 +28,9 @@ from retrograd.compiler.backends.products.split import (
     tell_range,
 )
 from retrograd.compiler.native.language import (
+    Array,
     Record,
+    Unsigned32,
     inlined,
     native,
     stack,
@@ -47,6 +49,9 @@ class Near(Record):
     """One of them, whose parts are kept."""
     passing: Side
     """The other one."""
+    kept_to: Bytes
+    """Where their parts go."""
+    passing_to: Bytes
     kept_blocks: int
     passing_blocks: int
     steps: int
@@ -58,6 +63,8 @@ class Near(Record):
     """From a row of the sums to the next."""
     padded: int
     """Are there whole blocks of sums?"""
+    ranges: Array[Unsigned32]
+    """Of both sides."""
     own: Bytes
     """A block of them, for those that are not whole."""
     kept_step: Step
@@ -85,8 +92,8 @@ def multiply_near(near: Near) -> None:
     for passing in range(near.passing_blocks):
         for kept in range(near.kept_blocks):
             multiply_own(near, kept, passing)
-    tell_range(near.kept_step, near.kept.ranges)
-    tell_range(near.passing_step, near.passing.ranges)
+    tell_range(near.kept_step, near.ranges)
+    tell_range(near.passing_step, near.ranges + 2)
 
 
 @native
@@ -121,14 +128,14 @@ def multiply_own(near: Near, kept: int, passing: int) -> None:
 @inlined
 def kept_place(near: Near, block: int, step: int) -> Bytes:
     """Where the parts of a side are."""
-    return near.kept.to + (block * near.steps + step) * STEP
+    return near.kept_to + (block * near.steps + step) * STEP
 
 
 @inlined
 def passing_place(near: Near, block: int, step: int) -> Bytes:
     """A step's are written over those of the block before; a single step's over those of the block before
     that."""
-    return near.passing.to + (step if near.steps > 1 else block & 1) * STEP
+    return near.passing_to + (step if near.steps > 1 else block & 1) * STEP
 
 
 @native

@@ -28,9 +28,9 @@ _MOST_PRODUCT = 378
 
 
 @inlined
-def begin_ranges(ranges: Array[Unsigned32]) -> None:
-    """Two of no elements."""
-    ranges[0], ranges[1], ranges[2], ranges[3] = _ALL, 0, _ALL, 0
+def begin_range(whole: Array[Unsigned32]) -> None:
+    """One of no elements."""
+    whole[0], whole[1] = _ALL, 0
 
 
 @inlined

@@ -85,12 +85,6 @@ class Side(Record):
     """What turns squares of it, if it lies the other way."""
     pick: Copying | None
     """What turns less than a square."""
-    to: Bytes
-    """The blocks of a piece of the inner axis."""
-    ranges: Array[Unsigned32]
-    """Of each task, the least of the elements that are not 0, and the greatest, as far as the first part
-    tells: as the bits of their sizes, doubled; from the least, 1 is taken. The least is 0 where the parts of
-    an element are not all of it."""
 
 
 class Step(Record):
@@ -135,8 +129,16 @@ def begin_steps(step: Step, side: Side, turned: Bytes) -> None:
 
 
 @inlined
+def parts_of(extent: int, size: int) -> int:
+    """Parts of a size that an extent has, the last perhaps smaller."""
+    return (extent + size - 1) // size
+
+
+@inlined
 def tell_range(step: Step, ranges: Array[Unsigned32]) -> None:
-    """That of all that was split."""
+    """That of all that was split: the least of the elements that are not 0, and the greatest, as far as first
+    parts tell: as the bits of their sizes, doubled; from the least, 1 is taken. The least is 0 where the
+    parts of an element are not all of it."""
     most, least, left = cast(Halves, 0), cast(Halves, 0), cast(Words, 0)
     for part in range(SPLITS):
         bounds = step.bounds + _BOUNDS * part
@@ -155,24 +157,22 @@ def new_block() -> Bytes:
 
 
 @native
-def split_some(side: Side, number: int, first: int, count: int) -> None:
-    """The parts of a block of rows, of so many inner positions from one on; or of all blocks of columns, of
-    some inner positions: as an operand is read in the order in which it lies. And the range of that."""
+def split_some(
+    side: Side, block: int, end_block: int, k: int, end: int, to: Bytes, line: int, ranges: Array[Unsigned32]
+) -> None:
+    """The parts of some blocks, each so many bytes after the one before, at some inner positions: in the
+    order in which the operand lies. And the range of that."""
     step = stack(Step)
     begin_steps(step, side, new_block())
-    block_bytes = (count + DEEP - 1) // DEEP * STEP
-    if side.right != 0:
-        deep, to = min(count - number * DEEP, DEEP), side.to + number * STEP
-        for block in range((side.extent + SIDE - 1) // SIDE):
-            find_step(step, side, block, first + number * DEEP, deep, to + block * block_bytes)
-            split_step(step)
-    else:
-        to = side.to + number * block_bytes
-        for k in range(0, count, DEEP):
-            find_step(step, side, number, first + k, min(count - k, DEEP), to)
-            split_step(step)
-            to += STEP
-    tell_range(step, side.ranges + 2 * number)
+    tall, deep = end_block - block, parts_of(end - k, DEEP)
+    for number in range(tall * deep):
+        down, on = number // deep, number % deep
+        if side.across < side.inner:
+            down, on = number % tall, number // tall
+        at = k + on * DEEP
+        find_step(step, side, block + down, at, min(end - at, DEEP), to + down * line + on * STEP)
+        split_step(step)
+    tell_range(step, ranges)
 
 
 @native
