@@ -38,6 +38,7 @@ OPS = {
     "trigamma": "PolygammaBackward0", "reshape": "ViewBackward0", "take_along": "GatherBackward0",
     "square": "PowBackward0", "lstm_cell": "AddBackward0", "lstm_hidden": "MulBackward0",
     "gru_hidden": "AddBackward0",
+    "dirichlet": "_DirichletBackward",
     "deg2rad": "Deg2RadBackward0", "rad2deg": "Rad2DegBackward0", "concat": "CatBackward0",
     "pad": "ConstantPadNdBackward0", "i0e": "SpecialI0EBackward0", "i1": "SpecialI1Backward0",
     "i1e": "SpecialI1EBackward0", "erfcx": "SpecialErfcxBackward0", "ndtr": "MulBackward1",

@@ -21,7 +21,6 @@ from retrograd.compiler.errors import TraceError
 from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import incomplete
 from retrograd.compiler.ops.incomplete_ops import GammaSlope
-from retrograd.runtime.distributions import implicit
 
 REAL = "v([-3.0, -0.5, 0.0, 0.7, 2.5])"
 ABOVE = "v([0.1, 0.5, 1.0, 2.5, 7.0])"
@@ -517,7 +516,7 @@ def test_beta_numbers_move_along_their_quantiles(a: float, b: float, x: float) -
         density = mpmath.mpf(x) ** (a - 1) * (1 - mpmath.mpf(x)) ** (b - 1) / mpmath.beta(a, b)
         expected = float(-slope / density)
     given = (np.array([each]) for each in (a, b, x))
-    np.testing.assert_allclose(implicit.beta_slope(*given), [expected], 1e-9)
+    np.testing.assert_allclose(incomplete.beta_slope(*given), [expected], 1e-9)
 
 
 def test_the_incomplete_gamma_functions_hold_where_pytorchs_lose_digits() -> None:

@@ -18,6 +18,11 @@ from retrograd.runtime.random.samplers import Generator, uniform
 
 TIMES = 5
 
+
+def weights(T: Any) -> Any:
+    return T.tensor([0.3, 2.0, 0.0, 1.1, 0.7])
+
+
 NEW: dict[str, Callable[[Any], Any]] = {
     "rand": lambda T: T.rand(3),
     "rand of sizes": lambda T: T.rand((2, 3)),
@@ -53,6 +58,17 @@ NEW: dict[str, Callable[[Any], Any]] = {
     "dropout2d": lambda T: T.nn.functional.dropout2d(T.ones(2, 3, 2, 2)),
     "dropout of all": lambda T: T.nn.functional.dropout(T.ones(3), 1.0),
     "alpha_dropout": lambda T: T.nn.functional.alpha_dropout(T.ones(3, 4), 0.4, training=True),
+    "rand_like of columns that require grad": lambda T: T.rand_like(T.zeros(2, 3).t(), requires_grad=True),
+    "binomial": lambda T: T.binomial(T.tensor([9.0, 80.0, 0.0]), T.tensor([0.3, 0.6, 0.5])),
+    "binomial in double": lambda T: T.binomial(T.full((2, 3), 50.0).double(), T.full((2, 3), 0.7).double()),
+    "binomial across memory": lambda T: T.binomial(T.full((3, 2), 7.0).t(), T.full((2, 3), 0.4)),
+    "binomial of one chance": lambda T: T.binomial(T.arange(5.0), T.tensor(0.4)),
+    "multinomial": lambda T: T.multinomial(weights(T), 3),
+    "multinomial of rows": lambda T: T.stack([weights(T), weights(T).flip(0)]).double().multinomial(2),
+    "multinomial of one": lambda T: weights(T).multinomial(1),
+    "multinomial with replacement": lambda T: T.multinomial(weights(T).repeat(3, 1), 9, replacement=True),
+    "multinomial of many": lambda T: T.multinomial(T.arange(600.0), 20, True),
+    "multinomial in half": lambda T: T.multinomial(weights(T).half(), 6, True),
     "another generator": lambda T: T.rand(3, generator=T.Generator().manual_seed(5)),
 }
 
@@ -135,6 +151,19 @@ def test_what_is_no_probability_is_told_each_time_and_draws_nothing() -> None:
     for wrong in (1.5, -0.5, float("nan")):
         with pytest.raises(RetrogradError, match="Expected p_in >= 0 && p_in <= 1 to be true"):
             rg.bernoulli(rg.tensor([0.5, wrong, 0.5]))
+    assert rg.get_rng_state().tolist() == before
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_weights_that_are_no_distribution_are_told_each_time_and_draw_nothing(replacement: bool) -> None:
+    rg.manual_seed(0)
+    for _ in range(3):
+        rg.multinomial(rg.ones(3), 2, replacement)
+    before = rg.get_rng_state().tolist()
+
+    for wrong, told in (([1.0, -1.0, 2.0], "inf"), ([1.0, float("nan"), 0.0], "nan"), ([0.0] * 3, "sum of")):
+        with pytest.raises(RetrogradError, match=told):
+            rg.multinomial(rg.tensor(wrong), 2, replacement)
     assert rg.get_rng_state().tolist() == before
 
 

@@ -187,6 +187,7 @@ def _samples() -> list[Sample]:
     for size in (7, 300):
         a = RANDOM.uniform(0.5, 9, size)
         found.append((incomplete_ops.GammaSlope(), (a, a * RANDOM.uniform(0.5, 2, size))))
+        found.append((incomplete_ops.BetaSlope(), (a, a[::-1].copy(), RANDOM.uniform(0.01, 0.99, size))))
     found += [*_of_channels(), *_of_corners(), *_of_borders(), *_of_norms(), *_of_windows()]
     for shape in ((5, 3), (30, 70)):
         x, share = RANDOM.standard_normal(shape), RANDOM.standard_normal(shape[0] * (shape[0] - 1) // 2)

@@ -23,7 +23,7 @@ from retrograd.compiler.ops import extremum, index, reduce, scan, shape, sort, s
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.floats import Exponent, Mantissa, Neighbour
-from retrograd.compiler.ops.incomplete_ops import GammaSlope, IncompleteGamma
+from retrograd.compiler.ops.incomplete_ops import IncompleteGamma, Sampled, Slope
 from retrograd.compiler.ops.iota import IotaLike
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.row import Elementwise
@@ -129,7 +129,7 @@ Arrays = tuple[Array, ...]
 
 def test_every_structured_op_has_a_sample() -> None:
     sampled = {type(op) for op, _ in SAMPLES}
-    numbers = IncompleteGamma | GammaSlope | Exponent | Mantissa | Neighbour
+    numbers = IncompleteGamma | Slope | Sampled | Exponent | Mantissa | Neighbour
     elsewhere = Leaf | Composite | Lapack | DotInFloat32 | numbers
     # tested in test_pipeline, test_composite_ops, test_linalg, test_half, test_distributions and
     # test_wider_names

@@ -93,6 +93,26 @@ def gamma_slope(a: Array, x: Array) -> Array:
     return in_blocks(_gamma_slope, a, x)
 
 
+def _beta_slope(a: Array, b: Array, x: Array) -> Array:
+    low = x < a / (a + b)
+    y = 1 - x
+    width = np.where(low, np.abs(a - (a + b) * x) / y, np.abs(b - (a + b) * y) / x)
+    w, weights = steps(1 / np.maximum(width, np.sqrt(np.where(low, x, y) * (a + b))))
+    a, b, x, y, low = (v[:, None] for v in (a, b, x, y, low))
+    level = special.digamma(a + b) - special.digamma(a)
+    below = -x * np.exp(-a * w + (b - 1) * (np.log1p(-x * np.exp(-w)) - np.log1p(-x)))
+    rest = np.log1p(-y * np.exp(-w))
+    above = y * np.exp(-b * w + (a - 1) * (rest - np.log1p(-y)))
+    inner = np.where(low, below * (np.log(x) - w + level), above * (rest + level))
+    return np.asarray(np.sum(weights * np.nan_to_num(inner), axis=-1))
+
+
+def beta_slope(a: Array, b: Array, x: Array) -> Array:
+    """dx/da of a beta number x of concentrations a and b, in float64: of t = x·exp(−w) below x, and of
+    1 − t = (1 − x)·exp(−w) above."""
+    return in_blocks(_beta_slope, a, b, x)
+
+
 def _front(a: Array, x: Array) -> Array:
     """x^a·exp(−x) / Γ(a), where a is large by Stirling's remainder (DLMF 5.11.1), so that nothing cancels."""
     large = np.maximum(a, 20.0)

@@ -13,6 +13,7 @@ from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Builder, Node, order
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.axes import bits, origins, probe, rearranged
+from retrograd.runtime.eager.numbers import alone, draws, judging, places_by_weights, trials
 from retrograd.runtime.eager.plans import (
     Plan,
     answer,
@@ -20,8 +21,6 @@ from retrograd.runtime.eager.plans import (
     choice,
     conversion,
     copy,
-    draws,
-    judging,
     picks,
     places,
     selection,
@@ -205,7 +204,9 @@ PLANNERS = {
     "conversion": conversion,
     "copy": copy,
     "draws": draws_or_itself,
-    "chances": judging("below"),
-    "rates": judging("poisson"),
+    "chances": judging(alone("below")),
+    "rates": judging(alone("poisson")),
+    "trials": judging(trials),
+    "weights": judging(places_by_weights),
 }
 """What a function may be planned by, as `replay=` of `public` names it."""

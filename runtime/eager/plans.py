@@ -24,7 +24,6 @@ from retrograd.compiler.ops.shape import Reshape
 from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
 from retrograd.runtime.eager.folding import folded
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.instant.draws import fresh, into, judged
 from retrograd.runtime.eager.opnodes import SMALL, OpNode, kind_of, type_of
 from retrograd.runtime.eager.record import step
 from retrograd.runtime.eager.retaking import again, hold_tensors
@@ -33,9 +32,8 @@ from retrograd.runtime.eager.wholes import OfGraph, of_graph
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.native.small import program as small
 from retrograd.runtime.paths import Path
-from retrograd.runtime.random.generator import default_generator
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Draw, Trace, unbroken
+from retrograd.runtime.tracing import Trace, unbroken
 
 Plan = Callable[..., Any]
 """What to do with the operands, the Tensors among the arguments in their order."""
@@ -47,14 +45,16 @@ Planner = Callable[[Callable[..., Any], Sequence[Any], dict[str, Any], str], Pla
 
 
 @unbroken
-def _traced(
-    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], drawing: bool = False
-) -> tuple[Any, list[Node], Trace] | None:
+def trace_of(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], drawing: bool = False,
+    lying: bool = False,
+) -> tuple[Any, list[Node], Trace] | None:  # fmt: skip
     """What the function gives in a trace, the nodes of that, and the trace; None where it fails, or where its
-    results are not all new Tensors. With `drawing` it may draw numbers, and they may be the result.
+    results are not all new Tensors. With `drawing` it may draw numbers, and they may be the result. Operands
+    lie in order, unless `lying` where they do.
     """
     with Trace(planned=True) as trace, no_grad():
-        standing, own, named = stand_ins(trace, args, kwargs)
+        standing, own, named = stand_ins(trace, args, kwargs, lying)
         try:
             out = f(*own, **named)
         except RetrogradError:
@@ -76,15 +76,18 @@ def _traced(
 
 
 def stand_ins(
-    trace: Trace, args: Sequence[Any], kwargs: dict[str, Any]
+    trace: Trace, args: Sequence[Any], kwargs: dict[str, Any], lying: bool = False
 ) -> tuple[list[Tensor], list[Any], dict[str, Any]]:
-    """Tensors in the trace in place of those among the arguments, and the arguments with them."""
+    """Tensors in the trace in place of those among the arguments, `lying` as they do, and the arguments with
+    them."""
     standing: list[Tensor] = []
 
     def stand_in(x: Any) -> Any:
         if isinstance(x, Tensor):
             node = trace.builder.input(f"x{len(standing)}", type_of(x._value))
             standing.append(Tensor(node))
+            if lying:
+                trace.lay(standing[-1], trace.strides(x))
             return standing[-1]
         return type(x)(map(stand_in, x)) if type(x) in (tuple, list) else x
 
@@ -99,10 +102,10 @@ def _has_operands(node: Node) -> bool:
 
 def steps(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """What the function does, as steps; None where it fails, or where its results are not all new Tensors."""
-    traced = _traced(f, args, kwargs)
-    if traced is None:
+    found = trace_of(f, args, kwargs)
+    if found is None:
         return None
-    out, nodes, trace = traced
+    out, nodes, trace = found
     inputs = trace.builder.inputs
     if not trace.detached:
         return taking(inputs, out, nodes, of_graph(shown, args, kwargs, inputs, nodes))
@@ -259,7 +262,7 @@ def truth(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
 def values(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """As `steps` where nothing is recorded; else the function itself, for the steps that its operands lead
     through are seen."""
-    traced = _traced(f, args, kwargs)
+    traced = trace_of(f, args, kwargs)
     if traced is None or not isinstance(traced[0], Tensor) or shows(traced[1], traced[2].builder.inputs):
         return None
     _, (node,), trace = traced
@@ -271,7 +274,7 @@ def view(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
     """The view that the function gave last, where the operand lies as it lay then; else the function itself,
     which may fail.
     """
-    traced = _traced(f, args, kwargs)
+    traced = trace_of(f, args, kwargs)
     if traced is None:
         return None
     _, (node,), trace = traced
@@ -382,76 +385,3 @@ def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
         return None
     anew = array.copy if array.flags.c_contiguous else partial(array.copy, "K")
     return calls.fresh(anew, again(f, args, kwargs), made._requires_grad)
-
-
-# ---- random numbers ----------------------------------------------------------------------------------------
-
-
-def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
-    """Numbers of the same laws, drawn anew: they are the result, or what an operand is filled with, or the
-    further operands of steps."""
-    tracked = kwargs.get("requires_grad") is True
-    plain = {name: x for name, x in kwargs.items() if name != "requires_grad"} if tracked else kwargs
-    traced = _traced(f, args, plain, drawing=True)
-    if traced is None or kwargs.get("device") not in (None, "cpu"):
-        return None
-    out, nodes, trace = traced
-    found = [trace.values[draw.tensor] for draw in trace.draws]
-    operands = [x for x in trace.builder.inputs if x not in found]
-    retaken = again(f, args, kwargs)
-    if not isinstance(out, Tensor):
-        if not found or trace.detached or any(node in operands or node in found for node in nodes):
-            return None
-        names = of_graph(shown, args, kwargs, operands, nodes)
-        return _drawing(taking([*operands, *found], out, nodes, names), trace.draws, False, retaken)
-    (node,), filled = nodes, out._counter is not None and out._view is None
-    if not found or out._requires_grad or node in operands or (tracked and not out.is_floating_point()):
-        return None
-    if not filled and not all(x.is_contiguous() for x in args if isinstance(x, Tensor)):
-        return None  # numbers go by the order in memory
-    if node in found:
-        draw, fill = trace.draws[0], into if filled else partial(fresh, tracked=tracked)
-        return fill(draw.law, node.shape, draw.generator, retaken) if len(found) == 1 else None
-    if filled or tracked:
-        return None
-    names = of_graph(shown, args, kwargs, operands, [node])
-    run = taking([*operands, *found], out, [node], names)
-    return _drawing(run, trace.draws, trace.detached, retaken)
-
-
-def _drawing(run: Plan, draws: Sequence[Draw], detached: bool, retaken: Plan) -> Plan:
-    """The steps of the operands and of numbers that are drawn for each call."""
-    makers = list(map(_maker, draws))
-
-    def drawing(*given: Tensor) -> Any:
-        for x in given:
-            if type(x._value) is not np.ndarray or not x._value.flags.c_contiguous:
-                return retaken(*given)  # numbers go by the order in memory
-            if detached and x._requires_grad:
-                return retaken(*given)
-        return run(*given, *[make() for make in makers])
-
-    return drawing
-
-
-def judging(name: str) -> Planner:
-    """Numbers with parameters in a Tensor, which is all that there is, by native functions of this name; else
-    as `draws`."""
-
-    def plan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
-        array = args[0]._value if args and isinstance(args[0], Tensor) else None
-        if len(args) > 1 or kwargs or type(array) is not np.ndarray or array.dtype.char not in "fd":
-            return draws(f, args, kwargs, shown)
-        return judged(name, array.dtype, array.shape, default_generator, again(f, args, kwargs))
-
-    return plan
-
-
-def _maker(draw: Draw) -> Callable[[], Tensor]:
-    """New numbers as the function draws them."""
-    shape = draw.tensor._value.shape
-
-    def sample() -> Tensor:
-        return Tensor(draw.law.draw(shape, draw.generator))
-
-    return fresh(draw.law, shape, draw.generator, sample)

@@ -7,7 +7,7 @@ Errors, defaults and rules stay where they are, in the function, which also runs
 part of a key, inside traces, and where a step fails. A function may be replayed if it looks at no element
 but those at which its ops look again, writes nothing in place and draws no random number;
 `@public(…, replay=True)` says so. Those that draw have plans of their own
-(`plans.draws`).
+(`numbers.py`).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     return rows.where(rows.ne(counts, counts), input, counts) if input.requires_grad else counts
 
 
-@public("binomial")
+@public("binomial", replay="trials")
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
     """How many of `count` trials succeed, with the probabilities in `prob`."""
     check_not_tracing("binomial")

@@ -268,7 +268,7 @@ def _below(
     return moves.cast(APPLY["lt"](unit, moves.cast(chance.detach(), wide)), kind)
 
 
-@public("multinomial", method=True)
+@public("multinomial", method=True, replay="weights")
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.random.generator import Generator
-from retrograd.runtime.random.native import judging, native
+from retrograd.runtime.random.native import judged, native
 
 
 def _wide(x: Array) -> Array:
@@ -37,9 +37,7 @@ def poisson(rate: Array, generator: Generator) -> Array:
     """Poisson numbers. Raises ArgumentError where a rate is negative."""
     rates, kind = _operand(rate)
     numbers = np.empty(rate.shape, rates.dtype)
-    if not judging(f"poisson_{kind}")(
-        generator.address, numbers.ctypes.data, numbers.size, rates.ctypes.data
-    ):
+    if not judged(f"poisson_{kind}", generator.address, numbers, rates):
         raise ArgumentError(mirrored("invalid Poisson rate, expected rate to be non-negative"))
     return numbers.astype(rate.dtype, copy=False)
 
@@ -47,8 +45,10 @@ def poisson(rate: Array, generator: Generator) -> Array:
 def binomial(count: Array, prob: Array, generator: Generator) -> Array:
     """How many of `count` trials succeed, each with a probability."""
     shape = count.shape if count.shape == prob.shape else np.broadcast_shapes(count.shape, prob.shape)
-    given, kind = _operand(np.zeros((2, *shape), np.promote_types(count.dtype, prob.dtype)))
-    given[0], given[1] = count, prob
-    numbers = np.empty(shape, given.dtype)
-    native(f"binomial_{kind}")(generator.address, numbers.ctypes.data, numbers.size, given.ctypes.data)
+    common = np.promote_types(count.dtype, prob.dtype)
+    (trials, kind), (chance, _) = [
+        _operand(np.broadcast_to(x.astype(common, copy=False), shape)) for x in (count, prob)
+    ]
+    numbers = np.empty(shape, trials.dtype)
+    judged(f"binomial_{kind}", generator.address, numbers, trials, chance)
     return numbers.astype(count.dtype, copy=False)

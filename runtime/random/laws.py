@@ -104,6 +104,18 @@ def unit(dtype: DType) -> Law:
 
 
 @lru_cache
+def judged(name: str, dtype: DType) -> Law:
+    """Numbers whose parameters are operands of this dtype, float32 or float64, by functions of this name."""
+    return Law(f"{name}_{_KINDS[dtype.char]}", (), dtype, dtype)
+
+
+@lru_cache
+def weighted(columns: int, samples: int, replacement: bool, dtype: DType) -> Law:
+    """So many places in each row of weights of this dtype, in proportion to these."""
+    return Law(f"weighted_{_KINDS[dtype.char]}", (columns, samples, int(replacement)), _I64, _I64)
+
+
+@lru_cache
 def uniform(low: float, high: float, dtype: DType) -> Law:
     """Numbers in [low, high): multiples of 2⁻²⁴ (2⁻⁵³ in float64) of the range. One that is rounded up to
     `high` becomes `low`. Raises ArgumentError where low > high or the range is past the largest number.

@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Callable
 from functools import cache
 
+from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.native import cpu
 
 _Drawing = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)
@@ -18,7 +19,7 @@ _Judging = ctypes.PYFUNCTYPE(
     ctypes.c_bool, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p
 )
 
-_MODULES = ("twister", "uniform", "orders", "normal", "rejection")
+_MODULES = ("twister", "uniform", "orders", "normal", "rejection", "weighted")
 _drawn = cpu.exported(*(f"{__package__}.{name}" for name in _MODULES))
 
 
@@ -43,3 +44,9 @@ def native(name: str) -> Callable[[int, int, int, int], None]:
 def judging(name: str) -> Callable[[int, int, int, int], bool]:
     """One that says whether what it read is as it should be."""
     return _Judging(address(name))
+
+
+def judged(name: str, state: int, to: Array, *operands: Array) -> bool:
+    """Numbers with the parameters in these arrays, by one of those; all arrays lie in order."""
+    places = (ctypes.c_void_p * len(operands))(*[x.ctypes.data for x in operands])
+    return judging(name)(state, to.ctypes.data, to.size, ctypes.addressof(places))

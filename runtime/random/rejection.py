@@ -106,13 +106,13 @@ def one_gamma(state: State, law: Gamma) -> float:
 
 # --- Poisson ------------------------------------------------------------------------------------------------
 @exported
-def poisson_f32(state: State, to: Array[Float32], count: int, rates: Array[Float32]) -> bool:
-    return poissons(state, to, count, rates)
+def poisson_f32(state: State, to: Array[Float32], count: int, operands: Array[Array[Float32]]) -> bool:
+    return poissons(state, to, count, operands[0])
 
 
 @exported
-def poisson_f64(state: State, to: Array[float], count: int, rates: Array[float]) -> bool:
-    return poissons(state, to, count, rates)
+def poisson_f64(state: State, to: Array[float], count: int, operands: Array[Array[float]]) -> bool:
+    return poissons(state, to, count, operands[0])
 
 
 @inlined
@@ -184,21 +184,21 @@ TAILS = constants(
 
 
 @exported
-def binomial_f32(state: State, to: Array[Float32], count: int, given: Array[Float32]) -> None:
-    binomials(state, to, count, given, given + count, log1pf)
+def binomial_f32(state: State, to: Array[Float32], count: int, operands: Array[Array[Float32]]) -> bool:
+    return binomials(state, to, count, operands[0], operands[1], log1pf)
 
 
 @exported
-def binomial_f64(state: State, to: Array[float], count: int, given: Array[float]) -> None:
-    binomials(state, to, count, given, given + count, log1p)
+def binomial_f64(state: State, to: Array[float], count: int, operands: Array[Array[float]]) -> bool:
+    return binomials(state, to, count, operands[0], operands[1], log1p)
 
 
 @inlined
 def binomials(
     state: State, to: Array[Floating], count: int, trials: Array[Floating], chances: Array[Floating],
     log_of_rest: Callable[[float], float],
-) -> None:  # fmt: skip
-    """How many trials succeed. More probable than not, failures are counted."""
+) -> bool:  # fmt: skip
+    """How many trials succeed, whatever the chances. More probable than not, failures are counted."""
     law = stack(Binomial)
     for i in range(count):
         n, chance = trials[i], chances[i]
@@ -214,6 +214,7 @@ def binomials(
         else:
             events = binomial_of_few(state, n, log_of_rest(-p))
         to[i] = n - events if chance > 0.5 else events
+    return True
 
 
 @inlined

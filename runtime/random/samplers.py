@@ -191,7 +191,8 @@ def _greatest(keys: NDArray[Any], count: int) -> NDArray[np.int64]:
     if count == 1:
         return np.asarray(np.argmax(keys, axis=-1, keepdims=True), np.int64)
     if count * _FEW > keys.shape[-1]:
-        return np.argsort(-keys, axis=-1, kind="stable")[..., :count].astype(np.int64, copy=False)
+        order = np.argsort(-keys, axis=-1, kind="stable")[..., :count]
+        return np.ascontiguousarray(order, np.int64)
     first = np.argpartition(-keys, count, axis=-1)[..., :count]
     order = np.argsort(-np.take_along_axis(keys, first, -1), axis=-1, kind="stable")
     return np.take_along_axis(first, order, -1).astype(np.int64, copy=False)

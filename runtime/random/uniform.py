@@ -5,8 +5,8 @@ In flow a generator's state, out flow numbers:
     void LAW_KIND(State state, Array to, int count, LAW's parameters)
 
 that writes `count` elements in order; the parameters are those of `laws.py`. `below_KIND` writes ones with
-the probabilities in an array of the same kind; it draws nothing and is false where one is none. A further law
-is a function here.
+the probabilities in an operand, an array of the same kind; it draws nothing and is false where one is none. A
+further law is a function here.
 
 PyTorch's kernels use fused multiply-adds, and so does this; what is left calls the C library.
 """
@@ -240,13 +240,13 @@ def below(state: State, to: Array[Floating], count: int, chances: Array[Floating
 
 
 @exported
-def below_f32(state: State, to: Array[Float32], count: int, chances: Array[Float32]) -> bool:
-    return below(state, to, count, chances, unit_f32)
+def below_f32(state: State, to: Array[Float32], count: int, operands: Array[Array[Float32]]) -> bool:
+    return below(state, to, count, operands[0], unit_f32)
 
 
 @exported
-def below_f64(state: State, to: Array[float], count: int, chances: Array[float]) -> bool:
-    return below(state, to, count, chances, unit_f64)
+def below_f64(state: State, to: Array[float], count: int, operands: Array[Array[float]]) -> bool:
+    return below(state, to, count, operands[0], unit_f64)
 
 
 # --- one after the other ------------------------------------------------------------------------------------

@@ -8,27 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from retrograd.compiler.native.language import Array, cast, exported, native
+from retrograd.compiler.native.language import Array, cast, exported, native, stack
 from retrograd.runtime.eager.instant.history import is_change_counted, is_recorded
 from retrograd.runtime.eager.instant.makers import has
 from retrograd.runtime.eager.instant.operands import (
     COUNT,
     boxed,
+    computed,
     is_fresh,
     is_sealed,
     looked_at,
     marked,
+    opened_all,
     or_slow,
     shared,
     tracked,
 )
-from retrograd.runtime.eager.instant.records import NO_VIEW, OPEN_TRACES, AnyTensor, Drawn, Function
+from retrograd.runtime.eager.instant.records import MOST, NO_VIEW, OPEN_TRACES, AnyTensor, Drawn, Function
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS, WRITEABLE
 from retrograd.runtime.native.making import empty_array
 from retrograd.runtime.native.objects import NONE, Memory, NdArray, Object, Py_DecRef, Tuple
 
-Judge = Callable[[Memory, Memory, int, Memory], bool]
-"""What writes numbers, and says whether all that it read are parameters of them."""
+Judge = Callable[[Memory, Memory, int, Array[Memory], Memory], bool]
+"""What writes numbers, and says whether all that its operands hold are parameters of them."""
+Restore = Callable[[Memory, Memory], bool]
+"""What reads a generator's state, and says whether it is one."""
 
 
 @exported
@@ -70,18 +74,25 @@ def redrawn(drawn: Drawn, x: AnyTensor, array: NdArray) -> Object | None:
 def retrograd_judged(
     function: Function, args: Array[Object], nargs: int, names: Tuple | None
 ) -> Object | None:
-    """Numbers with the parameters in the only argument, if it lies in order."""
+    """Numbers with the parameters in the arguments, if they lie in order."""
     drawn = function.drawn
-    return looked_at(drawn, args, nargs, names, lambda x, given: judged(drawn, x, given))
+    return computed(
+        drawn, args, nargs, names, opened_all, lambda values, mask: judged(drawn, values, mask)
+    )  # fmt: skip
 
 
 @native
-def judged(drawn: Drawn, x: AnyTensor, given: NdArray) -> Object | None:
+def judged(drawn: Drawn, values: Array[NdArray], mask: int) -> Object | None:
     """A new Tensor; null where one of them is no parameter, is recorded, or lies otherwise."""
-    if is_recorded(tracked(x)) or not is_fresh(x) or not has(given, CONTIGUOUS | ALIGNED):
+    operands = stack(Array[Memory], MOST)
+    for i in range(drawn.arity):
+        if not has(values[i], CONTIGUOUS | ALIGNED):
+            return None
+        operands[i] = values[i].data
+    if is_recorded(mask):
         return None
     array, judge = new_array(drawn), cast(Judge, drawn.law)
-    if array is None or not judge(drawn.state, array.data, drawn.count, given.data):
+    if array is None or not judge(drawn.state, array.data, drawn.count, operands, drawn.parameters):
         Py_DecRef(array)
         return None
     return boxed(array)
@@ -113,11 +124,11 @@ def retrograd_restore(
 def is_restored(drawn: Drawn, array: NdArray) -> bool:
     if array.dtype is not drawn.dtype or array.ndim != 1 or array.shape[0] != drawn.count:
         return False
-    judge = cast(Judge, drawn.law)
-    return has(array, CONTIGUOUS) and judge(drawn.state, array.data, drawn.count, drawn.parameters)
+    restore = cast(Restore, drawn.law)
+    return has(array, CONTIGUOUS) and restore(drawn.state, array.data)
 
 
 @native
 def new_array(drawn: Drawn) -> NdArray | None:
     """An array as the record says, with nothing in it."""
-    return empty_array(drawn.dtype, drawn.rank, drawn.extents, None)
+    return empty_array(drawn.dtype, drawn.rank, drawn.extents, drawn.steps if drawn.laid != 0 else None)

@@ -201,7 +201,8 @@ class Drawn(Called):
     """Of random numbers (`drawing.py`)."""
 
     law: Callable[[Memory, Memory, int, Memory], None]
-    """Given the generator's state, where to write, how many, and the parameters."""
+    """Given the generator's state, where to write, how many, and the parameters; operands come before these
+    (`drawing.Judge`)."""
     state: Memory
     parameters: Memory
     count: int
@@ -209,6 +210,10 @@ class Drawn(Called):
     dtype: Object
     rank: int
     extents: Inline[int] = several(MOST)
+    laid: int
+    """Whether the elements lie otherwise than in order."""
+    steps: Inline[int] = several(MOST)
+    """In bytes, from one to the next along each axis, if so."""
 
 
 class Walked(Called):

@@ -26,7 +26,7 @@ from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeight
 from retrograd.compiler.ops.fold import Fold
 from retrograd.compiler.ops.gate import Glu, GluAdjoint
 from retrograd.compiler.ops.incomplete import NODES, WEIGHTS
-from retrograd.compiler.ops.incomplete_ops import GammaSlope
+from retrograd.compiler.ops.incomplete_ops import BetaSlope, GammaSlope
 from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.lu import RowsExchanged
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
@@ -331,14 +331,33 @@ def _margins(name: str, steps: Steps, arrays: list[Array], target: Array, x: Arr
 
 def _gamma_slope(steps: Steps, op: GammaSlope, out: Array, *operands: Array) -> None:
     """In float64, as far as anything is left of an integrand that falls at least as exp(-w)."""
+    a, x = _doubles(steps, operands)
+    log, digamma = (steps.of(solving.row(name), y) for name, y in (("log", x), ("digamma", a)))
+    _slope("gamma slope", steps, out, a, x, steps.of(solving.row("sub"), log, digamma))
+
+
+def _beta_slope(steps: Steps, op: BetaSlope, out: Array, *operands: Array) -> None:
+    a, b, x = _doubles(steps, operands)
+    log, rest = (
+        steps.of(solving.row("log"), x),
+        steps.of(solving.row("log1p"), steps.of(solving.row("neg"), x)),
+    )
+    both = steps.of(solving.row("digamma"), steps.of(solving.row("add"), a, b))
+    level = steps.of(solving.row("sub"), both, steps.of(solving.row("digamma"), a))
+    _slope("beta slope", steps, out, a, b, x, log, rest, level)
+
+
+def _doubles(steps: Steps, operands: Sequence[Array]) -> Sequence[Array]:
     wide = Cast(dtypes.float64)
-    a, x = (steps.in_order(y if y.dtype == np.float64 else steps.of(wide, y)) for y in operands)
-    level = steps.of(solving.row("sub"), steps.of(solving.row("log"), x), steps.of(solving.row("digamma"), a))
+    return [steps.in_order(y if y.dtype == np.float64 else steps.of(wide, y)) for y in operands]
+
+
+def _slope(name: str, steps: Steps, out: Array, *read: Array) -> None:
     found = out if out.dtype == np.float64 else steps.scratch(Type(out.shape, dtypes.float64))
     lanes, near = kernels.lanes_of(dtypes.float64), NODES < 64
     places, weights = (np.pad(y, (0, -len(y) % lanes)) for y in (NODES[near], WEIGHTS[near]))
     constants = map(steps.constant, (places, weights))
-    step("gamma slope", steps, [found, a, x, level, *constants], [out.size, len(places)])
+    step(name, steps, [found, *read, *constants], [out.size, len(places)])
     if found is not out:
         steps.cast(found, out)
 
@@ -399,6 +418,7 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     CornersAdjoint: _corners_adjoint,
     CtcLoss: _ctc,
     CtcLossAdjoint: _ctc_adjoint,
+    BetaSlope: _beta_slope,
     GammaSlope: _gamma_slope,
     Glu: _glu,
     GluAdjoint: _glu_adjoint,

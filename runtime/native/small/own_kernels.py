@@ -50,6 +50,7 @@ _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
     "bag sum adjoint": (bags.return_sums, ()),
     "bag places": (bags.places, ()),
     "gamma slope": (quantiles.gamma_slope, ("exp", "expm1")),
+    "beta slope": (quantiles.beta_slope, ("exp", "log1p")),
     "glu": (gates.glu, ("exp",)),
     "glu adjoint": (gates.glu_adjoint, ("exp",)),
     "greatest": (spanning.greatest, ()),

@@ -1,7 +1,7 @@
-"""The kernel of how gamma numbers move with their concentration, in the native language.
+"""The kernels of how gamma and beta numbers move with a concentration, in the native language.
 
-In flow concentrations, numbers, and for each the logarithm of the number less digamma of the concentration;
-out flows 0. The integral and its places are those of `compiler/ops/incomplete.py`.
+In flow concentrations, numbers, and what of these their integrals take besides; out flows 0. The integrals
+and their places are those of `compiler/ops/incomplete.py`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ def exp(x: VA) -> VA: ...
 def expm1(x: VA) -> VA: ...
 
 
+@chosen
+def log1p(x: VA) -> VA: ...
+
+
 class Sizes(Record):
     count: int
     places: int
@@ -46,7 +50,8 @@ class Sizes(Record):
 
 @native
 def gamma_slope(arrays: Array[Array[A]], sizes: Sizes) -> int:
-    """dx/da. The arrays: these, a, x, the levels, the places of the integral and their weights."""
+    """dx/da. The arrays: these, a, x, the levels log x - digamma(a), the places of the integral and their
+    weights."""
     for k in range(sizes.count):
         a, x, level = arrays[1][k], arrays[2][k], arrays[3][k]
         scale = 1.0 / (a if a < 1.0 and x < 1.0 else max(abs(a - x), sqrt(x)))
@@ -59,4 +64,28 @@ def gamma_slope(arrays: Array[Array[A]], sizes: Sizes) -> int:
             share = select(share == share, share, cast(VA, 0.0))
             total = total + (share if way < 0.0 else select(w < _FAR, share, cast(VA, 0.0)))
         arrays[0][k] = x * reduce(lambda one, other: one + other, total)
+    return 0
+
+
+@native
+def beta_slope(arrays: Array[Array[A]], sizes: Sizes) -> int:
+    """dx/da. The arrays: these, a, b, x, log x, log(1 - x), the levels digamma(a + b) - digamma(a), the
+    places of the integral and their weights. Of the two parts the lesser is integrated, from x on."""
+    for k in range(sizes.count):
+        a, b, x, level = arrays[1][k], arrays[2][k], arrays[3][k], arrays[6][k]
+        whole, y = a + b, 1.0 - x
+        low = x < a / whole
+        share, rest = x if low else y, arrays[5][k] if low else arrays[4][k]
+        decay, power = a if low else b, b - 1.0 if low else a - 1.0
+        width = max(abs(decay - whole * share) / (1.0 - share), sqrt(share * whole))
+        scale = 1.0 / width
+        total = cast(VA, 0.0)
+        for at in range(0, sizes.places, LANES):
+            w = take(VA, arrays[7] + at) * scale
+            logarithm = log1p(exp(-w) * -share)
+            density = exp((logarithm - rest) * power - w * decay)
+            turned = w - (arrays[4][k] + level) if low else logarithm + level
+            found = take(VA, arrays[8] + at) * scale * density * turned
+            total = total + select(found == found, found, cast(VA, 0.0))
+        arrays[0][k] = share * reduce(lambda one, other: one + other, total)
     return 0
