@@ -356,8 +356,10 @@ def _fits_registers(local: Local) -> bool:
     """Is each place in the buffer known while compiling, and each element first written outside loops?"""
     buffer, lanes = local.buffer, set[int]()
     loops = [s for s in walk(local.body) if isinstance(s, For)]
-    constant = {s.axis for s in loops if s.kind is Kind.UNROLL}
-    vectors = {s.axis: s.lanes for s in loops if s.kind is Kind.VECTOR and s.lanes == s.axis.extent}
+    others = {s.axis for s in loops if s.kind is not Kind.UNROLL}
+    constant = {s.axis for s in loops} - others
+    others = {s.axis for s in loops if s.kind is not Kind.VECTOR or s.lanes != s.axis.extent}
+    vectors = {s.axis: s.lanes for s in loops if s.axis not in others}
     places = [s.index for s in walk(local.body) if isinstance(s, Store | Accumulate) and s.buffer is buffer]
     places += [e.index for e in expressions(local.body) if isinstance(e, Load) and e.buffer is buffer]
     for place in places:
