@@ -6,6 +6,7 @@ Rooms that not every program enters (the compiler, `nn`, `optim`) are opened whe
 
 from __future__ import annotations
 
+import builtins
 import sys
 from functools import partial
 from importlib import import_module
@@ -76,8 +77,30 @@ ROOMS = {
     "utils": "retrograd.runtime.utils",
     "testing": "retrograd.runtime.testing",
     "autograd": "retrograd.runtime.autograd",
+    "backends": "retrograd.runtime.backends",
+    "random": "retrograd.runtime.seeding",
+    "version": "retrograd.runtime.version",
 }
 """Modules under their public names: `import retrograd.nn.functional as F` is the runtime's."""
+
+FILES = {
+    "amp": "autocast_mode",
+    "autograd": "anomaly_mode grad_mode variable",
+    "distributions": "bernoulli beta binomial categorical cauchy chi2 continuous_bernoulli dirichlet "
+    "exp_family exponential fishersnedecor gamma generalized_pareto geometric gumbel "
+    "half_cauchy half_normal independent inverse_gamma kumaraswamy laplace lkj_cholesky "
+    "log_normal logistic_normal lowrank_multivariate_normal mixture_same_family "
+    "multinomial multivariate_normal negative_binomial normal one_hot_categorical pareto "
+    "poisson relaxed_bernoulli relaxed_categorical studentT transformed_distribution "
+    "uniform von_mises weibull wishart",
+    "nn.modules": "activation adaptive batchnorm channelshuffle container conv distance dropout flatten fold "
+    "instancenorm lazy linear loss module normalization padding pixelshuffle pooling rnn sparse transformer "
+    "upsampling utils",
+    "nn.utils": "clip_grad convert_parameters memory_format",
+    "optim": "adadelta adamax adamw asgd nadam radam rprop",
+    "utils.data": "dataloader dataset distributed sampler",
+}
+"""Files that PyTorch divides a room into and programs import from: here each of these names is the room."""
 
 LATE = {
     "compile": "retrograd.runtime.compiled.pytorch",
@@ -90,7 +113,6 @@ LATE = {
     "get_num_threads": "retrograd.runtime.native.cpu",
     "set_flush_denormal": "retrograd.runtime.native.floats",
     "vmap": "retrograd.runtime.func",
-    "backends": "retrograd.runtime.precision",
     "get_float32_matmul_precision": "retrograd.runtime.precision",
     "set_float32_matmul_precision": "retrograd.runtime.precision",
     "set_num_threads": "retrograd.runtime.native.cpu",
@@ -159,7 +181,15 @@ def _publish(module: ModuleType, name: str) -> None:
 
 def _missing(module: str, name: str) -> Any:
     """What a room says, under its public name, of what it does not have."""
+    if _is_file(f"{module}.{name}"):
+        return sys.modules[module]
     raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+
+def _is_file(name: str) -> builtins.bool:
+    """Whether a public name is one of `FILES`."""
+    room, _, file = name.removeprefix(f"{__name__}.").rpartition(".")
+    return file in FILES.get(room, "").split()
 
 
 def _room(name: str) -> str:
@@ -202,7 +232,10 @@ class _Rooms:
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         name, _, below = spec.name.removeprefix(f"{__name__}.").partition(".")
-        module = import_module(f"{ROOMS[name]}.{below}" if below else ROOMS[name])
+        if _is_file(spec.name):
+            module = sys.modules[spec.name.rpartition(".")[0]]
+        else:
+            module = import_module(f"{ROOMS[name]}.{below}" if below else ROOMS[name])
         spec.loader_state = module.__spec__
         return module
 
@@ -210,7 +243,8 @@ class _Rooms:
         assert module.__spec__ is not None
         name = module.__spec__.name
         module.__spec__ = module.__spec__.loader_state  # it has been run, and is what it was
-        _publish(module, name)
+        if not _is_file(name):
+            _publish(module, name)
 
 
 sys.meta_path.insert(0, _Rooms())  # first: the path of a room would give a second copy of what is below it
@@ -221,6 +255,7 @@ if TYPE_CHECKING:
     from retrograd.runtime import (
         accelerator,
         amp,
+        backends,
         cuda,
         distributions,
         func,
@@ -230,7 +265,9 @@ if TYPE_CHECKING:
         special,
         testing,
         utils,
+        version,
     )
+    from retrograd.runtime import seeding as random
     from retrograd.runtime.amp import autocast
     from retrograd.runtime.compiled.compile_grad import compile_grad
     from retrograd.runtime.compiled.compile_step import compile_step
@@ -239,7 +276,6 @@ if TYPE_CHECKING:
     from retrograd.runtime.func import vmap
     from retrograd.runtime.native.cpu import get_num_threads, set_num_threads
     from retrograd.runtime.precision import (
-        backends,
         get_float32_matmul_precision,
         set_float32_matmul_precision,
     )
@@ -315,6 +351,7 @@ __all__ = [
     "pi",
     "printoptions",
     "promote_types",
+    "random",
     "save",
     "set_default_device",
     "set_default_dtype",
@@ -329,5 +366,6 @@ __all__ = [
     "to_sympy",
     "uint8",
     "utils",
+    "version",
     "vmap",
 ]

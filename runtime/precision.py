@@ -7,8 +7,6 @@ switch; out flows `tf32`, which is part of every key under which code for a GPU 
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from retrograd.compiler.errors import ArgumentError
 
 _PRECISIONS = {"highest": False, "high": True, "medium": True}
@@ -34,25 +32,3 @@ def set_float32_matmul_precision(precision: str) -> None:
 def get_float32_matmul_precision() -> str:
     """What was set last; at first "highest"."""
     return _precision
-
-
-class _Matmul:
-    """`backends.cuda.matmul`."""
-
-    __slots__ = ()
-
-    @property
-    def allow_tf32(self) -> bool:
-        return tf32
-
-    @allow_tf32.setter
-    def allow_tf32(self, allowed: bool) -> None:
-        set_float32_matmul_precision("high" if allowed else "highest")
-
-
-backends = SimpleNamespace(
-    cuda=SimpleNamespace(matmul=_Matmul()),
-    cudnn=SimpleNamespace(deterministic=False, benchmark=False, enabled=True, is_available=lambda: False),
-)
-"""The switches of `cudnn` hold what programs set and change nothing: there is no cuDNN here, and every run
-gives the same results."""

@@ -343,7 +343,12 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "modules",
     "utils",
 ]
 
-constructors.tell(cls for name in __all__ if isinstance(cls := globals()[name], type))
+from retrograd.runtime.nn import modules  # the last of all, so that a layer's own file is what it tells
+
+_LAYERS = {name: cls for name in __all__ if isinstance(cls := globals()[name], type)}
+constructors.tell(_LAYERS.values())
+vars(modules).update(_LAYERS)
