@@ -198,7 +198,8 @@ def dtype(like: object) -> DType:
         found = None
     if found is None:
         names = ", ".join(d.torch_name for d in (*ALL, bfloat16))
-        raise ArgumentError(f"dtype {like!r}", "there is no such element type here", f"use one of {names}")
+        given = f"dtype {like}" if isinstance(like, np.dtype) else f"dtype {like!r}"
+        raise ArgumentError(given, "there is no such element type here", f"use one of {names}")
     return found
 
 

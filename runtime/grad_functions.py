@@ -88,11 +88,18 @@ def _inner(input: Any, other: Any) -> str:
 
 def _einsum(equation: Any, *operands: Any) -> str:
     """Of one operand a sum or a movement; of several a product, seen as the letters of the result."""
-    many = operands[0] if len(operands) == 1 and isinstance(operands[0], list | tuple) else operands
-    if len(many) > 1:
+    if not isinstance(equation, str):  # it is the first operand; lists of axes stand between them
+        many, letters = (len(operands) + 1) // 2, operands[0]
+        result = operands[1] if len(operands) == 2 else None
+    else:
+        listed = len(operands) == 1 and isinstance(operands[0], list | tuple)
+        many = len(operands[0] if listed else operands)
+        letters, arrow, right = equation.replace(" ", "").partition("->")
+        result = right if arrow else None
+    if many > 1:
         return Last("ViewBackward0")
-    letters, arrow, result = str(equation).replace(" ", "").partition("->")
-    return Last("PermuteBackward0" if arrow and len(set(letters)) == len(result) else "SumBackward1")
+    moved = result is not None and len(set(letters)) == len(result)
+    return Last("PermuteBackward0" if moved else "SumBackward1")
 
 
 def _split(input: Any, split_size_or_sections: Any, dim: int = 0) -> str:

@@ -363,11 +363,28 @@ def _array_of(value: Any, sizes: tuple[int, ...]) -> Array | DeviceArray:
     if isinstance(value, DeviceArray):
         return value
     kind = dtypes.default_dtype().numpy
-    if sizes or isinstance(value, int):
-        return np.zeros((value, *sizes), kind)
+    shape = legacy_shape((value, *sizes))
+    if shape is not None:
+        return np.zeros(shape, kind)
     if isinstance(value, Tensor):
         return value.read("Tensor()").astype(kind)
     return np.array(value, dtype=kind)
+
+
+def legacy_shape(arguments: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """The shape that `Tensor(2, 3)` and its siblings are given; None where it is data."""
+    first = arguments[0]
+    if type(first) in _NEITHER:
+        raise ArgumentError(mirrored(f"new(): data must be a sequence (got {type(first).__name__})"))
+    if isinstance(first, str):
+        raise ArgumentError(mirrored("new(): invalid data type 'str'"))
+    if isinstance(first, Size):
+        return first
+    return arguments if len(arguments) > 1 or isinstance(first, int) else None
+
+
+_NEITHER = {float, bool, dict, type(None)}
+"""What is neither sizes nor data."""
 
 
 def _no_dim(asked: str, dim: object) -> ArgumentError:

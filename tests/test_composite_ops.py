@@ -418,7 +418,7 @@ def test_a_bias_without_a_weight(torch: ModuleType) -> None:
 def test_wrong_shapes_of_normalisations_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"weight and bias must have the shape \[4, 5\]"):
         normal.layer_norm(X, 2, normal_array(5))
-    with pytest.raises(ShapeError, match=r"channels in input to be divisible by num_groups \(3\)"):
+    with pytest.raises(ShapeError, match=r"channels in input to be divisible by num_groups, .* num_groups=3"):
         normal.group_norm(X, 3)
     with pytest.raises(ShapeError, match="an axis of channels"):
         normal.batch_norm(normal_array(3))

@@ -36,6 +36,8 @@ WARNED = lines("""
     t.nn.Softmax()(t.ones(2,3))
     t.nn.functional.log_softmax(t.ones(2,3,4))
     t.nn.functional.softmin(t.ones(2))
+    t.cross(t.ones(3),t.ones(3))
+    t.ones(2,3).cross(t.ones(2,3))
     t.autograd.Variable(t.ones(2),volatile=True)
 """)
 SILENT = lines("""
@@ -54,6 +56,7 @@ SILENT = lines("""
     t.ones(3)[t.tensor([True,False,True])]
     x=t.ones(2,requires_grad=True); t.autograd.grad((x*x).sum(),x,create_graph=True)
     t.cartesian_prod(t.ones(2),t.ones(3))
+    t.cross(t.ones(3),t.ones(3),dim=0)
 """)
 
 

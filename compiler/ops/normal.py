@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ShapeError
+from retrograd.compiler.errors import ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.reduce import spread, sum_to
@@ -76,7 +76,11 @@ class ByGroup(_Grouped):
     def check(self, what: str, x: Type) -> None:
         if x.ndim < 2 or x.shape[1] % self.groups:
             raise ShapeError(
-                what, f"Expected number of channels in input to be divisible by num_groups ({self.groups})"
+                what,
+                mirrored(
+                    "Expected number of channels in input to be divisible by num_groups, but got input of "
+                    f"shape {list(x.shape)} and num_groups={self.groups}"
+                ),
             )
 
     def layout(self, shape: Shape) -> tuple[Shape, Shape]:

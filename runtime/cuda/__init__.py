@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from retrograd.compiler.errors import CudaError, DeviceError, OutOfMemoryError
 from retrograd.runtime.cuda import code, devices, driver
-from retrograd.runtime.cuda.memory import readable
+from retrograd.runtime.cuda.memory import Statistics, readable
 from retrograd.runtime.cuda.streams import (
     Event,
     Stream,
@@ -201,29 +201,34 @@ def __getattr__(name: str) -> Any:
 # ---- their memory ------------------------------------------------------------------------------------------
 
 
+def _statistics(device: object) -> Statistics:
+    """What is counted of a GPU's memory; of no GPU, nothing, as a program prints that runs on both."""
+    return the_device(device).pool.statistics if is_available() else Statistics()
+
+
 def memory_allocated(device: object = None) -> int:
     """Bytes that tensors hold."""
-    return the_device(device).pool.statistics.allocated
+    return _statistics(device).allocated
 
 
 def max_memory_allocated(device: object = None) -> int:
     """Bytes that tensors held at most, since the last `reset_peak_memory_stats`."""
-    return the_device(device).pool.statistics.most_allocated
+    return _statistics(device).most_allocated
 
 
 def memory_reserved(device: object = None) -> int:
     """Bytes that were taken from the driver: those of tensors, and those kept for the next ones."""
-    return the_device(device).pool.statistics.reserved
+    return _statistics(device).reserved
 
 
 def max_memory_reserved(device: object = None) -> int:
     """Bytes that were taken from the driver at most, since the last `reset_peak_memory_stats`."""
-    return the_device(device).pool.statistics.most_reserved
+    return _statistics(device).most_reserved
 
 
 def memory_stats(device: object = None) -> dict[str, int]:
     """All of these, under PyTorch's names."""
-    now = the_device(device).pool.statistics
+    now = _statistics(device)
     return {
         "allocated_bytes.all.current": now.allocated,
         "allocated_bytes.all.peak": now.most_allocated,

@@ -165,7 +165,7 @@ def _check_history(tensor: Tensor) -> None:
         raise _made_without_grad(view)
     if STATE.grad and tensor._requires_grad:
         if _is_leaf(tensor):
-            raise changed_leaf()
+            raise changed_leaf(seen=view is not None and view.tracked)
         if view is not None and view.several:
             raise GradientError(
                 mirrored(
@@ -175,11 +175,7 @@ def _check_history(tensor: Tensor) -> None:
                 )
             )
         if view is not None and view.tracked and _is_leaf(view.base):
-            raise GradientError(
-                mirrored(
-                    "a view of a leaf Variable that requires grad is being used in an in-place operation."
-                )
-            )
+            raise changed_leaf(seen=True)
     check_sealed(tensor)
 
 
@@ -195,10 +191,11 @@ def check_sealed(tensor: Tensor) -> None:
         )
 
 
-def changed_leaf() -> GradientError:
-    """What is said to who would change a leaf in place whose gradient is wanted."""
+def changed_leaf(seen: bool = False) -> GradientError:
+    """What is said to who would change a leaf in place whose gradient is wanted, or a view of it."""
+    leaf = "a view of a leaf" if seen else "a leaf"
     return GradientError(
-        mirrored("a leaf Variable that requires grad is being used in an in-place operation.")
+        mirrored(f"{leaf} Variable that requires grad is being used in an in-place operation.")
     )
 
 

@@ -97,7 +97,7 @@ class Selection(Tensor):
     __slots__ = ()
 
     def __init__(self, picked: Picked) -> None:
-        super().__init__(0.0)
+        super().__init__([0.0])
         self._adopt(picked)
 
     def _adopt(self, picked: Picked) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from math import prod
-from string import ascii_letters
+from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import Any, NamedTuple
 
 from retrograd.compiler.dtypes import int64
@@ -46,6 +46,8 @@ def einsum(equation: Any = None, *operands: Any) -> Tensor:
     An ellipsis stands for axes that broadcast; without `->` the result has the letters that occur once, in
     alphabetical order. Raises ArgumentError for a malformed equation, ShapeError for sizes that disagree.
     """
+    if isinstance(equation, Tensor) and operands:
+        equation, *operands = _of_lists(equation, *operands)  # type: ignore[assignment]  # a list serves as a tuple
     tensors: Sequence[Tensor] = (
         operands[0] if len(operands) == 1 and isinstance(operands[0], Sequence) else operands
     )
@@ -80,6 +82,28 @@ def einsum(equation: Any = None, *operands: Any) -> Tensor:
     if len(tensors) > 2:  # the order of products is our own, and so is how they lie
         return found.contiguous()
     return found if found is value else found.clone()
+
+
+def _of_lists(*interleaved: Any) -> tuple[Any, ...]:
+    """Operands and lists of their axes' numbers in turn, as an equation and its operands; a list that is left
+    over is the result's."""
+    pairs = len(interleaved) // 2 * 2
+    equation = ",".join(map(_letters, interleaved[1:pairs:2]))
+    if len(interleaved) > pairs:
+        equation += f"->{_letters(interleaved[-1])}"
+    return equation, *interleaved[:pairs:2]
+
+
+def _letters(axes: Sequence[Any]) -> str:
+    return "".join("..." if axis is Ellipsis else _letter(axis) for axis in axes)
+
+
+def _letter(axis: int) -> str:
+    if not 0 <= axis < 52:
+        raise ArgumentError(
+            mirrored("einsum(): subscript in subscript list is not within the valid range [0, 52)")
+        )
+    return (ascii_uppercase + ascii_lowercase)[axis]
 
 
 def _complain(equation: str, why: str) -> ArgumentError:

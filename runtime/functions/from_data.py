@@ -67,7 +67,7 @@ def array_of(data: Any, dtype: DType | None) -> Array:
         array = copied(data) if isinstance(data, np.ndarray) else np.array(_plain(data))
     except ValueError:
         raise ArgumentError(f"tensor() of a {type(data).__name__}", mirrored(_ragged(data))) from None
-    if array.dtype.kind in "OUSMmV":
+    if array.dtype.kind in "OUSMmV" or (array.dtype.kind == "u" and not isinstance(data, _TYPED)):
         raise ArgumentError(
             f"tensor() of a {type(data).__name__}", mirrored(_unusable(array, data)), "give numbers"
         )
@@ -131,7 +131,7 @@ def _unusable(array: Array, data: Any) -> str:
         words = isinstance(data, list | tuple) and isinstance(next(_leaves(data)), str)
         return "too many dimensions 'str'" if words else "new(): invalid data type 'str'"
     first = array.flat[0]
-    if isinstance(first, int):
+    if isinstance(first, int | np.integer):
         return "Overflow when unpacking long long"
     return f"Could not infer dtype of {type(first).__name__}"
 

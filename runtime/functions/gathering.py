@@ -370,6 +370,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 @public("masked_fill", method=True, inplace=True, replay=True)
 def masked_fill(input: Tensor, mask: Tensor, value: Source) -> Tensor:
     """The input with a number, or 0-d tensor, where the mask is true; the two broadcast."""
+    broadcast_shapes("masked_fill", mask.shape, input.shape)
     if mask.dtype is not dtypes.bool_:
         raise DtypeError(
             f"masked_fill by a mask of {mask.dtype}",

@@ -24,7 +24,7 @@ from retrograd.runtime.functions.public import public
 from retrograd.runtime.functions.telling import wrong
 from retrograd.runtime.modes import INFERENCE
 from retrograd.runtime.names import LEGACY, legacy_name
-from retrograd.runtime.tensor import Tensor, new
+from retrograd.runtime.tensor import Tensor, legacy_shape, new
 
 
 @public("is_tensor")
@@ -223,9 +223,8 @@ class _Legacy(type):
         if named:
             error = wrong(cls.__name__, data, named)
             raise error or ArgumentError(f"{cls.__name__}({', '.join(named)})", "it takes data alone")
-        if data and not isinstance(data[0], int):
-            return new(array_of(data[0], cls.dtype))
-        return filled(data or (0,), 0, cls.dtype)
+        shape = legacy_shape(data or (0,))
+        return new(array_of(data[0], cls.dtype)) if shape is None else filled(shape, 0, cls.dtype)
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.device == CPU

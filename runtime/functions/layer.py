@@ -412,7 +412,9 @@ def scaled_dot_product_attention(
     """
     if attn_mask is not None and is_causal:
         raise ShapeError(
-            "scaled_dot_product_attention()", "Explicit attn_mask should not be set when is_causal=True"
+            mirrored(
+                "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
+            )
         )
     for x in (key, value):
         if x.dtype is not query.dtype:

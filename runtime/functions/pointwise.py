@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.compiler.ops import bessel, orthogonal
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime import grad_functions
@@ -63,7 +63,7 @@ rows.
 """
 
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-SIGNS = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
+SIGNS = {"neg": "neg", "abs": "abs"}
 
 
 def public(name: str, function: Function, in_place: bool = True, replay: bool | str = False) -> None:
@@ -135,6 +135,16 @@ def _enter_operators() -> None:
         setattr(Tensor, f"__{name}__", APPLY[name])
     for sign, name in SIGNS.items():
         setattr(Tensor, f"__{sign}__", APPLY[name])
+    setattr(Tensor, "__invert__", natively(ROWS["bitwise_not"], _invert))  # noqa: B010  # entered, as methods are
+
+
+def _invert(self: Tensor) -> Tensor:
+    """`~x`, which has words of its own for floats."""
+    if self.dtype.is_floating_point:
+        words = "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        raise DtypeError(f"~ of {self.dtype}", mirrored(words))
+    inverted: Tensor = APPLY["bitwise_not"](self)
+    return inverted
 
 
 def _reflected(direct: Function) -> Function:

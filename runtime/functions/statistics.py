@@ -291,11 +291,19 @@ def cdist(
     return norm(moves.unsqueeze(x1, [x1.ndim - 1]) - moves.unsqueeze(x2, [x2.ndim - 2]), p, -1)
 
 
+_ANY_AXIS = (
+    "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass the dim explicitly "
+    "or simply use torch.linalg.cross.\nThe default value of dim will change to agree with that of "
+    "linalg.cross in a future release."
+)
+
+
 @public("cross", method=True, replay=True)
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product of the vectors of three along `dim`, or along the first axis of size 3."""
     shape = broadcast_shapes("cross", input.shape, other.shape)
     if dim is None:
+        warn(_ANY_AXIS)
         if 3 not in shape:
             raise ShapeError(f"cross of shape {list(shape)}", "no dimension of size 3 in input")
         axis = shape.index(3)

@@ -149,6 +149,10 @@ def constant_pad_nd(input: Tensor, pad: Sequence[int], value: float = 0) -> Tens
 
 _BORDERS = {"reflect": 1, "replicate": -(10**9), "circular": 0}
 """By how much the padding must be less than the size."""
+_BEYOND = (
+    "Argument #{}: Padding size should be less than the corresponding input dimension, but got: padding "
+    "({}, {}) at dimension {} of input {}"
+)
 
 
 def _check_border(x: Tensor, axis: int, low: int, high: int, mode: str) -> None:
@@ -156,8 +160,9 @@ def _check_border(x: Tensor, axis: int, low: int, high: int, mode: str) -> None:
     if max(low, high) > size - _BORDERS[mode] or min(low, high) < 0 or not size:
         raise ShapeError(
             f"pad(({low}, {high}), mode={mode!r}) of a tensor of shape {list(x.shape)}",
-            "Padding size should be less than the corresponding input dimension, but got: "
-            f"padding ({low}, {high}) at dimension {axis} of input {list(x.shape)}",
+            mirrored(_BEYOND.format(2 * (x.ndim - axis) + 2, low, high, axis, list(x.shape)))
+            if mode == "reflect"
+            else mirrored("Padding value causes wrapping around more than once."),
         )
 
 

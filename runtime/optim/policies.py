@@ -238,8 +238,9 @@ class CyclicLR(LRScheduler):
                 group = optimizer.param_groups[k]
                 group["lr"] = rate
                 if cycle_momentum:
-                    set_momentum(group, self.max_momentums[k])
-                    group.update(max_momentum=self.max_momentums[k])
+                    most, least = self.max_momentums[k], self.base_momentums[k]
+                    set_momentum(group, most)
+                    group.update(max_momentum=most, base_momentum=least)
         super().__init__(optimizer, last_epoch)
         self.base_lrs = for_groups("base_lr", optimizer, base_lr)
 
