@@ -151,6 +151,15 @@ erfinv_near = series(
 )
 
 
+def erfinv_central(t: mp.mpf) -> mp.mpf:
+    """erfinv(x) / x with -log(1 - x²) = t + 5/2 (Giles, "Approximating the erfinv function", 2010)."""
+    w = t + mp.mpf(5) / 2
+    if w < 1e-12:
+        return mp.sqrt(mp.pi) / 2
+    x = mp.sqrt(-mp.expm1(-w))
+    return mp.erfinv(x) / x
+
+
 def lgamma_near(t: mp.mpf) -> mp.mpf:
     """lgamma(2 + t) / (t (1 + t))."""
     if abs(t) < 1e-12:
@@ -241,6 +250,8 @@ FITS = {
     "CBRT f64": Fit(lambda m: mp.cbrt(m), 0.707, 1.415, 4, one, 53),
     "ERFINV_NEAR f64": Fit(erfinv_near, 0, 0.4, 20, one, 53),
     "ERFINV_FAR f64": Fit(erfinv_tail, -0.335, 0.51, 22, one, 53),
+    "ERFINV_NEAR f32": Fit(erfinv_central, -2.5, 2.5, 9, one, 24),
+    "ERFINV_FAR f32": Fit(lambda t: erfinv_central((t + 3) ** 2 - 2.5), -0.765, 1.0, 11, one, 24),
 }
 
 

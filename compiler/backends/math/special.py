@@ -13,7 +13,7 @@ from retrograd.compiler.backends.math.floats import (
     two_product,
     two_sum,
 )  # fmt: skip
-from retrograd.compiler.backends.math.logarithm import log_pair, outside
+from retrograd.compiler.backends.math.logarithm import log, log_pair, outside
 from retrograd.compiler.backends.math.power import exp_words
 from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select, sqrt
 
@@ -73,6 +73,16 @@ ERFINV_FAR = (
     -0.048573041597079453, 0.053168771550766047, -0.027937301819939666, -0.0096493546366183628,
     0.037881900992448515, -0.040384268495354599, 0.015042776557719248, 0.01560414990501601,
     -0.022296682725608426, 0.0085581867829877343,
+)  # fmt: skip
+
+# erfinv(x) / x of f32, in w - 5/2 with w = -log(1 - x²) < 5, and in sqrt(w) - 3
+ERFINV_NEAR_SINGLE = (
+    1.50140941, 0.246640295, -0.00417750003, -0.00125275669, 0.000218410481, -4.95578024e-6, -3.47692344e-6,
+    4.64677953e-7, 2.42509213e-8, -8.6907237e-9,
+)  # fmt: skip
+ERFINV_FAR_SINGLE = (
+    2.83297682, 1.00167525, 0.00944493245, -0.0076429639, 0.00569005497, -0.00356642366, 0.00146870874,
+    -0.000120039665, -0.000269445329, 0.000158386683, -3.33868265e-5, 1.90825858e-6,
 )  # fmt: skip
 
 ERFINV_MIDDLE = 0.632120558828558
@@ -137,8 +147,24 @@ def erfc(x: Value) -> Value:
     return select(size < 0.5, near, select(x < 0.0, 2.0 - far, far))
 
 
+def erfinv_single(x: Value) -> Value:
+    """Of an f32, by its square's distance from 1, as in Giles, "Approximating the erfinv function", 2010."""
+    size = fabs(x)
+    w = -log((1.0 - size) * (1.0 + size))
+    near = horner(w - 2.5, ERFINV_NEAR_SINGLE)
+    far = w >= 5.0
+
+    def at_the_ends() -> tuple[Value, ...]:
+        at_one = select(size.eq(1.0), float("inf"), horner(sqrt(w) - 3.0, ERFINV_FAR_SINGLE))
+        return (select(far, at_one, near),)
+
+    return x.block.rarely(None, far, (near,), at_the_ends)[0] * x
+
+
 def erfinv(x: Value) -> Value:
-    """For f64. Beyond 1 - 1 / e, a function of sqrt(-log(1 - |x|)), whose 1 - |x| is exact."""
+    """Beyond 1 - 1 / e, a function of sqrt(-log(1 - |x|)), whose 1 - |x| is exact."""
+    if x.kind == "f32":
+        return erfinv_single(x)
     size = fabs(x)
     share, share_low = horner_words(x * x, ERFINV_NEAR)
     near = fma(share, size, share_low * size)
