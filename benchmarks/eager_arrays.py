@@ -129,6 +129,8 @@ ARRAYS = (
     ("lu_solve, 100", "T.linalg.lu_solve(*T.linalg.lu_factor(great), great)", 1),
     ("cholesky_solve, 100", "T.cholesky_solve(great, great)", 1),
     ("cholesky_inverse, 100", "T.cholesky_inverse(great)", 1),
+    ("solve, 100", "T.linalg.solve(great, column)", 1),
+    ("inv, 100", "T.linalg.inv(great)", 1),
     ("lstsq, 100", "T.linalg.lstsq(great, column)", 1),
     ("matrix_exp, 100", "T.matrix_exp(great)", 1),
     ("ormqr, 100", "T.ormqr(great, rates100, great.mT)", 1),

@@ -102,6 +102,58 @@ def packing(factor: Callable[[int, int, int], None], dtype: np.dtype[np.generic]
     return factored
 
 
+# ---- square matrices, whose rows are taken for columns -----------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def inverting(dtype: np.dtype[np.generic], n: int) -> Callable[[Array], None]:
+    """Puts the inverses of stacked matrices `[n, n]` in their place, NaN where there is none."""
+    assert LAPACK is not None
+    getri, integer = LAPACK.routine("getri", dtype, addresses=7), LAPACK.integer
+    factor, order, length = _factoring(dtype, n), LAPACK.number(n), LAPACK.number(n * _BLOCK)
+
+    def invert(x: Array) -> None:
+        pivots, work = np.empty(n + 1, integer), np.empty(n * _BLOCK, dtype)
+        to, memory = address(pivots), address(work)
+        for matrix, at in zip(x.reshape(-1, n, n), _addresses(x, 2)):
+            factor(at, to)
+            if pivots[n]:
+                matrix[...] = np.nan
+                continue
+            getri(order, at, order, to, memory, length, to + n * integer.itemsize)
+
+    return invert
+
+
+@lru_cache(maxsize=256)
+def solving(dtype: np.dtype[np.generic], n: int, k: int) -> Callable[[Array, Array], None]:
+    """Puts solutions in the place of right-hand sides `[k, n]`, which stand as rows, of stacked matrices
+    `[n, n]`, which are lost; NaN where there is none."""
+    assert LAPACK is not None
+    getrs, integer = LAPACK.routine("getrs", dtype, addresses=9, words=1), LAPACK.integer
+    factor, order, sides = _factoring(dtype, n), LAPACK.number(n), LAPACK.number(k)
+
+    def solve(a: Array, b: Array) -> None:
+        pivots = np.empty(n + 1, integer)
+        to = address(pivots)
+        for rows, at, by in zip(b.reshape(-1, k, n), _addresses(a, 2), _addresses(b, 2)):
+            factor(at, to)
+            if pivots[n]:
+                rows[...] = np.nan
+                continue
+            getrs(b"T", order, sides, at, order, to, by, order, to + n * integer.itemsize, 1)
+
+    return solve
+
+
+def _factoring(dtype: np.dtype[np.generic], n: int) -> Callable[[int, int], None]:
+    """Factors a matrix in place, given where it and its pivots go; behind these is not 0 if one is 0."""
+    assert LAPACK is not None
+    getrf, order = LAPACK.routine("getrf", dtype, addresses=6), LAPACK.number(n)
+    behind = n * LAPACK.integer.itemsize
+    return lambda at, to: getrf(order, order, at, order, to, to + behind)
+
+
 # ---- reflectors --------------------------------------------------------------------------------------------
 
 _BLOCK = 64

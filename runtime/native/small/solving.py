@@ -17,6 +17,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError
 from retrograd.compiler.ir.graph import OPS, Array, Op, Type
+from retrograd.compiler.ops import routines
 from retrograd.compiler.ops.cholesky import Cholesky
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.factor import Complement, Qr
@@ -30,6 +31,9 @@ from retrograd.compiler.ops.shape import Cast
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.steps import FURTHER, MOST_ELEMENTS, Compute, Steps
+
+_MOST, _MOST_FOR_MANY, _MANY = 64, 48, 16
+"""Rows of a matrix beyond which LAPACK solves sooner, and the same for more right-hand sides than many."""
 
 
 def _kernel(what: str, dtype: np.dtype[Any]) -> int | None:
@@ -91,6 +95,8 @@ def _invert(steps: Steps, op: Inverse, out: Array, a: Array) -> None:
 
 
 def _write_solution(steps: Steps, endless: bool, out: Array, a: Array, b: Array) -> None:
+    if a.shape[-1] > (_MOST_FOR_MANY if b.shape[-1] > _MANY else _MOST) and routines.LAPACK is not None:
+        raise kernels.NoKernel
     packed = steps.of(Lu(), _wide(steps, a))
     _of_wide(steps, out, "solve", [packed, _wide(steps, b)], b.shape, not endless)
 
