@@ -15,8 +15,8 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime.eager.instant.draws import fresh, into, judged
 from retrograd.runtime.eager.lying import rule_of
-from retrograd.runtime.eager.plans import Plan, Planner, taking, trace_of
 from retrograd.runtime.eager.retaking import again
+from retrograd.runtime.eager.steps import Plan, Planner, taking, trace_of
 from retrograd.runtime.eager.wholes import of_graph
 from retrograd.runtime.random import laws, weighted
 from retrograd.runtime.random.generator import default_generator

@@ -15,23 +15,19 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.axes import bits, origins, probe, rearranged
 from retrograd.runtime.eager.numbers import alone, draws, judging, places_by_weights, trials
 from retrograd.runtime.eager.plans import (
-    Plan,
     answer,
-    arrays_of,
     choice,
     conversion,
     copy,
     picks,
     places,
     selection,
-    stand_ins,
-    steps,
-    taking,
     truth,
     values,
     view,
-)  # fmt: skip
+)
 from retrograd.runtime.eager.retaking import again
+from retrograd.runtime.eager.steps import Plan, arrays_of, stand_ins, steps, taking
 from retrograd.runtime.eager.tallies import tallies
 from retrograd.runtime.eager.wholes import of_graph
 from retrograd.runtime.modes import no_grad

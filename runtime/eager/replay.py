@@ -28,7 +28,7 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.lying import ANYHOW, as_made, laid_like, lay, rule_of, scattered
 from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.planners import PLANNERS
-from retrograd.runtime.eager.plans import Plan
+from retrograd.runtime.eager.steps import Plan
 from retrograd.runtime.eager.wholes import of_call
 from retrograd.runtime.grad_functions import name_of
 from retrograd.runtime.grad_names import Name

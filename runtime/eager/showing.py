@@ -1,6 +1,6 @@
 """What the results of a graph show: elements of an operand, of each other, or new ones.
 
-In flow nodes of a graph and its inputs; out flow answers for who plans how they are computed (`plans.py`).
+In flow nodes of a graph and its inputs; out flow answers for who plans how they are computed (`steps.py`).
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from retrograd.compiler.ir.graph import Array, Type
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.record import record
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.plans import Plan, stand_ins
 from retrograd.runtime.eager.retaking import again
+from retrograd.runtime.eager.steps import Plan, stand_ins
 from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.native.small.counting import MOST_FOUND
 from retrograd.runtime.native.small.tallies import Listing, Result, function_of

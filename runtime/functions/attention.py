@@ -176,8 +176,16 @@ def multi_head_attention_forward(
     heads = Heads(num_heads, size, weights, biases, (bias_k, bias_v), add_zero_attn, fixed)
     masks = Masks(attn_mask, key_padding_mask)
     mixed, shares = attended(heads, given, masks, dropout_p if training else 0.0, need_weights)
-    output: Any = FUNCTIONAL["linear"](mixed, out_proj_weight, out_proj_bias)
-    if shares is not None and average_attn_weights:
+    return answered(
+        FUNCTIONAL["linear"](mixed, out_proj_weight, out_proj_bias), shares, average_attn_weights, batched
+    )
+
+
+def answered(
+    output: Any, shares: Tensor | None, average: bool, batched: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The output and the weights as the caller asked: averaged over the heads, of one example alone."""
+    if shares is not None and average:
         shares = shares.mean(1)
     if batched:
         return output, shares

@@ -83,8 +83,7 @@ def give(
 
 @inlined
 def followed(head: Head, made: Array[Object], leaves: Array[Object]) -> Object | None:
-    """What is left on the stack in the end. Behind outputs and leaves are their arrays."""
-    arrays, leaf_arrays = made + head.outputs, leaves + head.leaves
+    """What is left on the stack in the end."""
     objects, kept = stack(Array[Object], head.steps), stack(Array[Object], head.registers)
     instructions, top = words(head, head.returns_at), 0
     for s in range(head.steps):
@@ -92,20 +91,6 @@ def followed(head: Head, made: Array[Object], leaves: Array[Object]) -> Object |
         operand, offset = instruction.operand, instruction.offset
         thing: Object | None = None
         match instruction.what:
-            case Step.OUTPUT:
-                thing = lent(made[operand])
-            case Step.ARRAY_OF_OUTPUT:
-                thing = lent(arrays[operand])
-            case Step.OBJECT:
-                thing = lent(cast(Object, operand))
-            case Step.LEAF:
-                thing = lent(leaves[operand])
-            case Step.ARRAY_OF_LEAF:
-                thing = lent(leaf_arrays[operand])
-            case Step.SLOT_OF_LEAF:
-                thing = lent(content_of(leaves[operand], offset))
-            case Step.COUNT_OF_LEAF:
-                thing = lent(count_of(leaves[operand], offset))
             case Step.NEXT:
                 thing = PyIter_Next(cast(Object, operand))
             case Step.TUPLE:
@@ -123,8 +108,6 @@ def followed(head: Head, made: Array[Object], leaves: Array[Object]) -> Object |
             case Step.KEEP:  # borrowed from the stack, where it goes into an object
                 kept[operand] = objects[top - 1]
                 continue
-            case Step.KEPT:
-                thing = lent(kept[operand])
             case Step.DICT:
                 keys = cast(Tuple, operand)
                 top -= keys.length
@@ -143,13 +126,38 @@ def followed(head: Head, made: Array[Object], leaves: Array[Object]) -> Object |
                 if bumped(inside(Array[Object], leaves[operand], offset)):
                     continue
             case _:
-                pass
+                thing = lent(found(instruction, head, made, leaves, kept))
         if thing is None:
             drop(cast(Array[Object | None], objects), top)
             return None
         objects[top] = thing
         top += 1
     return objects[0]
+
+
+@inlined
+def found(
+    instruction: Instruction, head: Head, made: Array[Object], leaves: Array[Object], kept: Array[Object]
+) -> Object:
+    """What a step takes of what is there already. Behind outputs and leaves are their arrays."""
+    operand, offset = instruction.operand, instruction.offset
+    match instruction.what:
+        case Step.OUTPUT:
+            return made[operand]
+        case Step.ARRAY_OF_OUTPUT:
+            return made[head.outputs + operand]
+        case Step.LEAF:
+            return leaves[operand]
+        case Step.ARRAY_OF_LEAF:
+            return leaves[head.leaves + operand]
+        case Step.SLOT_OF_LEAF:
+            return content_of(leaves[operand], offset)
+        case Step.COUNT_OF_LEAF:
+            return count_of(leaves[operand], offset)
+        case Step.KEPT:
+            return kept[operand]
+        case _:
+            return cast(Object, operand)
 
 
 @inlined

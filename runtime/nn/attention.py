@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, RequirementError, mirrored
-from retrograd.runtime.functions.attention import Heads, Masks, attended, check_sizes, is_batched
+from retrograd.runtime.functions.attention import Heads, Masks, answered, attended, check_sizes, is_batched
 from retrograd.runtime.nn import init
 from retrograd.runtime.nn.linear import Linear, empty_parameter
 from retrograd.runtime.nn.module import Module
@@ -119,12 +119,8 @@ class MultiheadAttention(Module):
         masks = Masks(attn_mask, key_padding_mask)
         dropout = self.dropout if self.training else 0.0
         mixed, weights = attended(self._heads(), given, masks, dropout, need_weights)
-        output = self.out_proj(mixed)
-        if weights is not None and average_attn_weights:
-            weights = weights.mean(1)
-        if not batched:
-            return output.squeeze(1), None if weights is None else weights.squeeze(0)
-        return (output.transpose(0, 1) if self.batch_first else output), weights
+        output, weights = answered(self.out_proj(mixed), weights, average_attn_weights, batched)
+        return (output.transpose(0, 1) if batched and self.batch_first else output), weights
 
     def _heads(self) -> Heads:
         if self.in_proj_weight is not None:
