@@ -69,6 +69,27 @@ def of_ours(library: Any, arrays: Arrays) -> list[Any]:
     return [library.tensor(array) for array in arrays]
 
 
+def of_tensors(
+    inputs: Inputs, loss: Loss, calling: Callable[[Any, list[Any], Loss], Call]
+) -> dict[str, Setup]:
+    """Those with PyTorch's API: eager mode, here and there, and PyTorch's compiler. `calling` makes a call of
+    a library, Tensors of it and a function of them."""
+
+    def eager() -> Call:
+        rg = retrograd()
+        return calling(rg, of_ours(rg, inputs()), _bound(loss, rg))
+
+    def torch_eager() -> Call:
+        lib = torch()
+        return calling(lib, of_torch(lib, inputs()), _bound(loss, lib))
+
+    def torch_compiled() -> Call:
+        lib, compiler = torch_compile()
+        return calling(lib, of_torch(lib, inputs()), compiler(_bound(loss, lib)))
+
+    return {"eager": eager, "torch": torch_eager, "torch.compile": torch_compiled}
+
+
 # ---- value and gradient ------------------------------------------------------------------------------------
 
 
@@ -95,18 +116,6 @@ def value_and_gradient(
 
         return call
 
-    def eager() -> Call:
-        rg = retrograd()
-        return taped(rg, of_ours(rg, inputs()), _bound(loss, rg))
-
-    def torch_eager() -> Call:
-        lib = torch()
-        return taped(lib, of_torch(lib, inputs()), _bound(loss, lib))
-
-    def torch_compiled() -> Call:
-        lib, compiler = torch_compile()
-        return taped(lib, of_torch(lib, inputs()), compiler(_bound(loss, lib)))
-
     def jax_jit() -> Call:
         import jax
 
@@ -114,13 +123,7 @@ def value_and_gradient(
         bound = _bound(jax_loss or loss, jax.numpy)
         return _jitted(jax.value_and_grad(bound, argnums=tuple(wrt)), arrays)
 
-    contenders: dict[str, Setup] = {
-        "compiled": compiled,
-        "eager": eager,
-        "torch": torch_eager,
-        "torch.compile": torch_compiled,
-        "jax": jax_jit,
-    }
+    contenders = {"compiled": compiled, "jax": jax_jit} | of_tensors(inputs, loss, taped)
     if by_hand is not None:
         contenders["numpy by hand"] = lambda: _called(by_hand, inputs())
     return contenders
@@ -159,18 +162,6 @@ def training_step(
 
         return call
 
-    def eager() -> Call:
-        rg = retrograd()
-        return taped(rg, of_ours(rg, inputs()), _bound(loss, rg))
-
-    def torch_eager() -> Call:
-        lib = torch()
-        return taped(lib, of_torch(lib, inputs()), _bound(loss, lib))
-
-    def torch_compiled() -> Call:
-        lib, compiler = torch_compile()
-        return taped(lib, of_torch(lib, inputs()), compiler(_bound(loss, lib)))
-
     def jax_jit() -> Call:
         import jax
 
@@ -191,13 +182,7 @@ def training_step(
 
         return call
 
-    return {
-        "compiled": compiled,
-        "eager": eager,
-        "torch": torch_eager,
-        "torch.compile": torch_compiled,
-        "jax": jax_jit,
-    }
+    return {"compiled": compiled, "jax": jax_jit} | of_tensors(inputs, loss, taped)
 
 
 # ---- values alone ------------------------------------------------------------------------------------------
@@ -218,32 +203,16 @@ def value(
         compiled = rg.compile_grad(_bound(function, rg))
         return Jitted(_called(compiled, tensors), lambda: compiled.trace(*tensors))
 
-    def eager() -> Call:
-        rg = retrograd()
-        return _called(_bound(function, rg), of_ours(rg, inputs()))
-
-    def torch_eager() -> Call:
-        lib = torch()
-        return _called(_bound(function, lib), of_torch(lib, inputs()))
-
-    def torch_compiled() -> Call:
-        lib, compiler = torch_compile()
-        return _called(compiler(_bound(function, lib)), of_torch(lib, inputs()))
-
     def jax_jit() -> Call:
         import jax
 
         arrays = [jax.numpy.asarray(array) for array in inputs()]
         return _jitted(_bound(jax_function or function, jax.numpy), arrays)
 
-    contenders: dict[str, Setup] = {
-        "compiled": ours,
-        "eager": eager,
-        "numpy": lambda: _called(numpy, inputs()),
-        "torch": torch_eager,
-        "jax": jax_jit,
-    }
-    return contenders | ({"torch.compile": torch_compiled} if torch_too else {})
+    contenders = of_tensors(inputs, function, lambda _, tensors, bound: _called(bound, tensors))
+    if not torch_too:
+        del contenders["torch.compile"]
+    return contenders | {"compiled": ours, "numpy": lambda: _called(numpy, inputs()), "jax": jax_jit}
 
 
 def _jitted(function: Callable[..., Any], arrays: Arrays) -> Jitted:
