@@ -9,13 +9,10 @@ which are never reached.
 from __future__ import annotations
 
 from math import inf, nan
-from typing import Literal
 
 from retrograd.compiler.native.language import (
     Array,
-    Float32,
     Record,
-    Vector,
     cast,
     chosen,
     inlined,
@@ -27,11 +24,8 @@ from retrograd.compiler.native.language import (
 )
 from retrograd.compiler.ops.alignment import NEVER
 from retrograd.runtime.native.objects import Memory
+from retrograd.runtime.native.small.lanes import LANES, VA, A
 
-A = Float32
-VA = Vector[A, Literal[16]]
-LANES = 16
-"""An instance has its own."""
 MARGIN = 2
 LINES = 4
 """What there is room for beside states: where a label may follow the one before the blank (two lines, seen

@@ -6,13 +6,10 @@ In flow arrays, the result first, and the sizes of a step; out flows 0.
 from __future__ import annotations
 
 from math import inf
-from typing import Literal
 
 from retrograd.compiler.native.language import (
     Array,
-    Float32,
     Record,
-    Vector,
     cast,
     chosen,
     inlined,
@@ -23,11 +20,7 @@ from retrograd.compiler.native.language import (
     take,
 )
 from retrograd.runtime.native.objects import Memory
-
-A = Float32
-VA = Vector[A, Literal[16]]
-LANES = 16
-"""An instance has its own."""
+from retrograd.runtime.native.small.lanes import LANES, VA, A
 
 
 @chosen

@@ -5,15 +5,9 @@ In flow arrays and the sizes of a step, rows and columns; out flows 0.
 
 from __future__ import annotations
 
-from typing import Literal
-
-from retrograd.compiler.native.language import Array, Float32, Vector, cast, chosen, native, put, take
+from retrograd.compiler.native.language import Array, cast, chosen, native, put, take
 from retrograd.runtime.native.objects import Memory
-
-A = Float32
-VA = Vector[A, Literal[16]]
-LANES = 16
-"""An instance has its own."""
+from retrograd.runtime.native.small.lanes import LANES, VA, A
 
 
 @chosen

@@ -8,13 +8,10 @@ lie each by itself, a group is as many channels as there are lanes, and each lan
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from retrograd.compiler.native.language import (
     Array,
-    Float32,
     Record,
-    Vector,
     cast,
     inlined,
     native,
@@ -24,11 +21,7 @@ from retrograd.compiler.native.language import (
     take,
 )
 from retrograd.runtime.native.objects import Memory
-
-A = Float32
-VA = Vector[A, Literal[16]]
-LANES = 16
-"""An instance has its own."""
+from retrograd.runtime.native.small.lanes import LANES, VA, A
 
 
 class Sizes(Record):

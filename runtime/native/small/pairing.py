@@ -5,12 +5,8 @@ In flow arrays, the result first, and the sizes of a step; out flows 0, or 1 whe
 
 from __future__ import annotations
 
-from typing import Literal
-
 from retrograd.compiler.native.language import (
     Array,
-    Float32,
-    Vector,
     cast,
     inlined,
     native,
@@ -20,11 +16,7 @@ from retrograd.compiler.native.language import (
     take,
 )
 from retrograd.runtime.native.objects import Memory
-
-A = Float32
-VA = Vector[A, Literal[16]]
-LANES = 16
-"""An instance has its own."""
+from retrograd.runtime.native.small.lanes import LANES, VA, A
 
 
 @inlined

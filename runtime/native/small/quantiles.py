@@ -6,13 +6,9 @@ and their places are those of `compiler/ops/incomplete.py`.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from retrograd.compiler.native.language import (
     Array,
-    Float32,
     Record,
-    Vector,
     cast,
     chosen,
     native,
@@ -21,11 +17,8 @@ from retrograd.compiler.native.language import (
     sqrt,
     take,
 )
+from retrograd.runtime.native.small.lanes import LANES, VA, A
 
-A = Float32
-VA = Vector[A, Literal[16]]
-LANES = 16
-"""An instance has its own."""
 _FAR = 700.0
 """Beyond, nothing is left of what decays upwards."""
 

@@ -6,13 +6,9 @@ In flow arrays and the sizes of a step; out flows 0, or 1 where an index is beyo
 
 from __future__ import annotations
 
-from typing import Literal
-
 from retrograd.compiler.native.language import (
     Array,
-    Float32,
     Record,
-    Vector,
     cast,
     fused,
     inlined,
@@ -22,12 +18,7 @@ from retrograd.compiler.native.language import (
     take,
 )
 from retrograd.runtime.native.objects import Memory
-
-A = Float32
-VA = Vector[A, Literal[16]]
-One = Vector[A, Literal[1]]
-LANES = 16
-"""An instance has its own. A vector of one is as wide as in memory."""
+from retrograd.runtime.native.small.lanes import LANES, VA, A, One
 
 
 class Sizes(Record):

@@ -6,13 +6,9 @@ is read from arrays of int64.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from retrograd.compiler.native.language import (
     Array,
-    Float32,
     Record,
-    Vector,
     cast,
     inlined,
     native,
@@ -21,13 +17,8 @@ from retrograd.compiler.native.language import (
     take,
 )
 from retrograd.runtime.native.objects import Memory
+from retrograd.runtime.native.small.lanes import LANES, VA, A, One
 from retrograd.runtime.native.small.pairing import clear
-
-A = Float32
-VA = Vector[A, Literal[16]]
-One = Vector[A, Literal[1]]
-LANES = 16
-"""An instance has its own. A vector of one is as wide as in memory."""
 
 
 # ---- spans -------------------------------------------------------------------------------------------------

@@ -9,13 +9,9 @@ at: a zero makes infinities, as in PyTorch.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from retrograd.compiler.native.language import (
     Array,
-    Float32,
     Record,
-    Vector,
     cast,
     fused,
     inlined,
@@ -24,11 +20,8 @@ from retrograd.compiler.native.language import (
     reduce,
     take,
 )
+from retrograd.runtime.native.small.lanes import LANES, VA, A
 
-A = Float32
-VA = Vector[A, Literal[16]]
-LANES = 16
-"""An instance has its own."""
 STRIP = 2
 """Vectors of a strip."""
 
