@@ -73,6 +73,7 @@ def error(ours: Array, a: Array, b: Array) -> float:
     [
         *((144, 144, 144), (150, 160, 142), (150, 211, 177), (127, 310, 161), (200, 1030, 161)),
         *((128, 128, 128), (320, 31, 300), (700, 200, 90), (144, 2050, 128), (410, 400, 420)),
+        (300, 2200, 290),
     ],
 )
 def test_errors_are_those_of_a_sum_in_float32(layout: str, shape: tuple[int, int, int]) -> None:
@@ -98,9 +99,10 @@ def test_errors_of_other_distributions(spread: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_batch_and_what_follows_the_sums(layout: str) -> None:
-    a, b = operands(layout, 160, 150, 160, (3,))
-    (bias,) = operands("NN", 1, 1, 160, ())[1:]
+@pytest.mark.parametrize("shape", [(160, 150, 160), (300, 400, 310)])
+def test_a_batch_and_what_follows_the_sums(layout: str, shape: tuple[int, int, int]) -> None:
+    a, b = operands(layout, *shape, (3,))
+    (bias,) = operands("NN", 1, 1, shape[2], ())[1:]
 
     def formula(x: Node, y: Node, z: Node) -> Node:
         return row("maximum", row("add", product(layout, x, y), z), 0.0)
@@ -111,12 +113,15 @@ def test_a_batch_and_what_follows_the_sums(layout: str) -> None:
     np.testing.assert_allclose(ours, np.maximum(left.astype("f8") @ right + bias, 0), rtol=1e-5, atol=1e-4)
 
 
-def test_a_result_that_lies_with_its_rows_side_by_side() -> None:
-    a, b = operands("NN", 160, 200, 140)
-    graph = graph_of(lambda x, y: transpose(dot(x, y)), a, b)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(160, 200, 140), (300, 400, 310)])
+def test_a_result_that_lies_with_its_rows_side_by_side(layout: str, shape: tuple[int, int, int]) -> None:
+    a, b = operands(layout, *shape)
+    graph = graph_of(lambda x, y: transpose(product(layout, x, y)), a, b)
     assert "retrograd_amx" in compile_graph(graph, HOST).llvm
     (ours,) = build(graph, HOST)(a, b)
-    assert error(ours.T, a, b) <= 4
+    left, right = (x.T if side == "T" else x for x, side in zip((a, b), layout))
+    assert error(ours.T, left, right) <= 4
 
 
 def test_small_products_and_float64_are_as_on_other_processors() -> None:

@@ -20,27 +20,23 @@ from __future__ import annotations
 from retrograd.compiler.backends.products.blocks import (
     CONFIGURATION,
     configure,
-    copy_part,
-    multiply_block,
     release,
 )
-from retrograd.compiler.backends.products.near import Near, multiply_near, near_bytes
-from retrograd.compiler.backends.products.ranges import begin_range, fits, widen
-from retrograd.compiler.backends.products.records import Bytes, Item, Job, Plan, Sharing
+from retrograd.compiler.backends.products.near import Near, begin_near, multiply_near, near_bytes
+from retrograd.compiler.backends.products.ranges import fits
+from retrograd.compiler.backends.products.records import Block, Bytes, Item, Job, Plan
 from retrograd.compiler.backends.products.rooms import LARGE, borrow, give_back
 from retrograd.compiler.backends.products.split import (
     DEEP,
+    LINES,
     SIDE,
-    STEP,
     Side,
     parts_of,
-    split_some,
 )
 from retrograd.compiler.backends.products.walk import finish_tiles, place_item, spread
 from retrograd.compiler.native.language import (
     Array,
     Byte,
-    Float32,
     Order,
     Unsigned32,
     atomic_load,
@@ -49,32 +45,28 @@ from retrograd.compiler.native.language import (
     exported,
     extern,
     inlined,
-    inside,
     native,
     stack,
     variable,
 )
 
 _PIECE = 1024
-"""Inner positions that are split at a time, at most."""
-_NEAR = 128
-"""Steps of the inner axis, of all blocks of rows of a task, whose parts stay in the second-level cache beside
-all else."""
-_NEAR_BYTES = 1 << 19
-"""Of parts that stay in the second-level cache, so that operands are split while they are multiplied."""
+"""Inner positions that are multiplied at a time, at most."""
+_KEPT = 128
+"""Steps of the inner axis, of all blocks of a cell's shorter side, whose parts stay in the second-level cache
+beside all else."""
 _CELLS, _EACH = 8, 2
-"""Cells of a product, at most; and tasks that there should be for each thread where they share one."""
-_SPLIT_AT_ONCE = 1 << 16
-"""Elements that a task splits."""
+"""Cells of a product, at most; but for each thread there are so many large ones."""
+_LARGE = 1 << 26
+"""Multiplications of a cell that is large."""
+_BAND = 64
+"""Inner positions of rows that a task turns."""
 _LINE = 64
-"""Bytes of a line of a tile, and of the cache."""
+"""Bytes of a line of the cache."""
 _SLACK = 1024
 """Bytes after all sums that the last vectors may read, and ignore."""
 _ARCH_PRCTL, _ASK, _TILES = 158, 0x1023, 18
 _GRANTED, _REFUSED = 1, 2
-_LARGE = 1 << 26
-"""A product of so many multiplications is shared by threads as a whole."""
-
 STATE = variable(Array[int], "amx_state")
 """What the system said, if it was asked."""
 
@@ -92,26 +84,6 @@ class Split(Job):
     refused: int
     """Has a cell found elements that are out of range? However a product is cut, its least row and its least
     column meet in one."""
-    shared: Sharing | None
-    """What spreads the tasks of a cell over threads, if it is the only one."""
-    row_blocks: int
-    column_blocks: int
-    depth: int
-    """Inner positions of a piece of that axis."""
-    columns_to: Bytes
-    """The parts of all columns, at the inner positions of a piece."""
-    share: int
-    """Steps of the inner axis that a task splits, of all columns."""
-    ranges: Array[Unsigned32]
-    """Of each such task, and then of all."""
-    size: int
-    """Blocks of rows that a task splits, and multiplies."""
-    beside: int
-    """Blocks of columns of it."""
-    first: int
-    """Where the piece begins."""
-    count: int
-    """Its inner positions."""
     sums: Bytes
     """Where the sums go."""
     row: int
@@ -119,6 +91,10 @@ class Split(Job):
     whole: Bytes
     """If the rest is done with them: all sums, of a product after the other, in whole blocks."""
     whole_batch: int
+    turned: Bytes
+    """If they lie the other way, and are read often: the rows of a product after the other, turned."""
+    turned_row: int
+    """From one of these to the next, or 0."""
 
 
 @exported
@@ -126,25 +102,37 @@ def retrograd_amx(job: Job) -> int:
     """The product, and the rest; 0 if nothing is done."""
     if not is_granted():
         return 0
-    plan, split = job.plan, stack(Split)
+    plan, split, sums = job.plan, stack(Split), 0
     split.plan, split.args, split.left, split.right = plan, job.args, job.left, job.right
     split.out, split.panels, split.refused = job.out, job.panels, 0
     cut_in_cells(split)
-    cells = products_of(split) * split.down * split.across
-    room = None
     if plan.epilogue is not None:
         split.whole_batch = parts_of(plan.row_extent, SIDE) * SIDE * plan.line
-        room = borrow(products_of(split) * split.whole_batch + _SLACK)
-        if room is None:
-            return 0
-        split.whole = room
-    spread(do_cell, split, cells, None if split.shared is not None else plan.parallel)
-    done = 1 - split.refused
-    if room is not None:
-        if done != 0:
-            spread(finish_task, split, plan.tasks, plan.parallel)
-        give_back(room)
+        sums = products_of(split) * split.whole_batch + _SLACK
+    size = sums + products_of(split) * rows_extent(plan) * split.turned_row
+    if size == 0:
+        return do_cells(split)
+    room = borrow(size)
+    if room is None:
+        return 0
+    split.whole, split.turned = room, room + sums
+    done = do_cells(split)
+    give_back(room)
     return done
+
+
+@native
+def do_cells(split: Split) -> int:
+    """The same, with room for what waits."""
+    plan, products = split.plan, products_of(split)
+    if split.turned_row != 0:
+        spread(turn_task, split, products * parts_of(plan.inner_extent, _BAND), plan.parallel)
+    spread(do_cell, split, products * split.down * split.across, plan.parallel)
+    if split.refused != 0:
+        return 0
+    if plan.epilogue is not None:
+        spread(finish_task, split, plan.tasks, plan.parallel)
+    return 1
 
 
 @native
@@ -171,26 +159,80 @@ def pieces_of(plan: Plan) -> int:
 
 
 @inlined
-def threads_of(plan: Plan) -> int:
-    """Threads that share it."""
-    return plan.threads() if plan.threads is not None else 1
+def steps_of(plan: Plan) -> int:
+    """Steps of a piece."""
+    return parts_of(parts_of(plan.inner_extent, pieces_of(plan)), DEEP)
+
+
+@inlined
+def rows_extent(plan: Plan) -> int:
+    """That of the operand whose rows are those of blocks."""
+    return plan.column_extent if plan.turned is not None else plan.row_extent
 
 
 @native
 def cut_in_cells(split: Split) -> None:
-    """So many that each thread has one, and splits what it needs: what another processor's cache holds comes
-    slowly. Of large products, if they are few, threads share the parts. All this changes no sum."""
+    """Strips whose parts stay in the second-level cache, while the other side is split for each of them anew:
+    one that lies along the inner axis, if need be turned before. And so many that each thread has one, or
+    some large ones, and splits what it needs: what another processor's cache holds comes slowly. All this
+    changes no sum."""
     plan, products = split.plan, products_of(split)
-    split.down, split.across, split.shared = 1, 1, None
-    threads = min(threads_of(plan), _CELLS)
-    if products < threads and plan.row_extent * plan.column_extent * plan.inner_extent >= _LARGE:
-        split.shared = plan.parallel
+    blocks, panels = parts_of(plan.row_extent, SIDE), parts_of(plan.column_extent, SIDE)
+    most, left_passes = max(1, _KEPT // steps_of(plan)), plan.left_inner == 4
+    split.down, split.across, split.turned_row = 1, 1, 0
+    if min(blocks, panels) > most:
+        if plan.left_inner != 4 and plan.right_inner != 4:
+            left_passes, split.turned_row = plan.turned is None, turned_row(plan)
+        if left_passes:
+            split.across = parts_of(panels, most)
+        else:
+            split.down = parts_of(blocks, most)
+    if plan.threads is None:
         return
-    while products * split.down * split.across < threads:
+    threads, size = plan.threads(), products * plan.row_extent * plan.column_extent * plan.inner_extent
+    wanted = max(min(threads, _CELLS), min(_EACH * threads, size // _LARGE))
+    while products * split.down * split.across < wanted:
         if plan.row_extent * split.across > plan.column_extent * split.down:
             split.down = 2 * split.down
         else:
             split.across = 2 * split.across
+
+
+@inlined
+def turned_row(plan: Plan) -> int:
+    """Bytes of a row that is turned, and a line of the cache more: so rows that follow each other do not all
+    compete for the same places of it."""
+    return (4 * plan.inner_extent + 2 * _LINE - 1) & -_LINE
+
+
+@native
+def place_sides(given: Split, batch: int, rows: Side, columns: Side) -> None:
+    """The operands of a product of the batch, as they lie."""
+    plan = given.plan
+    rows.right, columns.right = 0, 1
+    left = columns if plan.turned is not None else rows
+    right = rows if plan.turned is not None else columns
+    left.at, left.across = given.left + batch * plan.left_batch, plan.left_row
+    right.at, right.across = given.right + batch * plan.right_batch, plan.right_column
+    left.inner, left.extent, right.inner, right.extent = (
+        plan.left_inner, plan.row_extent, plan.right_inner, plan.column_extent
+    )  # fmt: skip
+
+
+@native
+def turn_task(job: Job, number: int) -> None:
+    """A task: all rows of a product, at some inner positions, turned."""
+    split, plan, rows, told = cast(Split, job), job.plan, stack(Side), stack(Block)
+    bands = parts_of(plan.inner_extent, _BAND)
+    batch = number // bands
+    first = (number - batch * bands) * _BAND
+    place_sides(split, batch, rows, stack(Side))
+    told.down, told.after, told.across = 4, split.turned_row, rows.inner
+    told.count, told.columns = rows.extent, min(plan.inner_extent - first, _BAND)
+    copy = plan.squares if min(told.count, told.columns) >= LINES else plan.singles
+    if copy is not None:
+        to = split.turned + batch * rows.extent * split.turned_row
+        copy(to + first * 4, rows.at + first * rows.inner, told)
 
 
 @native
@@ -201,15 +243,11 @@ def do_cell(job: Job, number: int) -> None:
     batch = number // each
     if given.refused != 0:
         return
-    rows.right, columns.right = 0, 1
-    left = columns if plan.turned is not None else rows
-    right = rows if plan.turned is not None else columns
-    left.at, left.across = given.left + batch * plan.left_batch, plan.left_row
-    right.at, right.across = given.right + batch * plan.right_batch, plan.right_column
-    left.inner, left.extent, right.inner, right.extent = (
-        plan.left_inner, plan.row_extent, plan.right_inner, plan.column_extent
-    )  # fmt: skip
-    split.plan, split.shared, split.rows, split.columns = plan, given.shared, rows, columns
+    place_sides(given, batch, rows, columns)
+    if given.turned_row != 0:
+        rows.at, rows.across = given.turned + batch * rows.extent * given.turned_row, given.turned_row
+        rows.inner = 4
+    split.plan, split.rows, split.columns = plan, rows, columns
     split.sums, split.row = given.out + batch * plan.out_batch, plan.out_row
     if plan.turned is not None:
         split.row = plan.out_column
@@ -239,81 +277,37 @@ def do_pieces(split: Split) -> bool:
     rows.turn = plan.squares if rows.inner != 4 else None
     columns.turn = plan.squares if columns.across != 4 else None
     rows.pick, columns.pick = plan.singles, plan.singles
-    blocks, panels = parts_of(rows.extent, SIDE), parts_of(columns.extent, SIDE)
-    steps = parts_of(parts_of(plan.inner_extent, pieces_of(plan)), DEEP)
-    near = near_bytes(min(blocks, panels), steps)
-    if split.shared is None and pieces_of(plan) == 1 and near <= _NEAR_BYTES:
-        return do_near(split, near, blocks, panels, steps)
-    split.row_blocks, split.column_blocks, split.depth, split.refused = blocks, panels, steps * DEEP, 0
-    split.share = parts_of(_SPLIT_AT_ONCE, DEEP * max(columns.extent, 1))
-    tasks = _EACH * threads_of(plan) if split.shared is not None else 1
-    split.size = max(1, min(blocks // tasks, _NEAR // steps))
-    groups = parts_of(tasks, parts_of(blocks, split.size))
-    split.beside = max(1, parts_of(panels, groups))
-    split_bytes = panels * steps * STEP
-    room = borrow(split_bytes + 8 * steps)
+    bytes = near_bytes(parts_of(min(rows.extent, columns.extent), SIDE), steps_of(plan))
+    if bytes < LARGE:
+        return do_pieces_in(split, stack(Array[Byte], bytes, 64))
+    room = borrow(bytes)
     if room is None:
         return False
-    split.columns_to, split.ranges = room, inside(Array[Unsigned32], room, split_bytes)
-    for piece in range(pieces_of(plan)):
-        split.first = piece * split.depth
-        split.count = min(plan.inner_extent - split.first, split.depth)
-        if split.refused == 0:
-            do_piece(split)
-    give_back(room)
-    return split.refused == 0
-
-
-@native
-def do_near(split: Split, bytes: int, blocks: int, panels: int, steps: int) -> bool:
-    """The same, of operands that are split while they are multiplied."""
-    room = borrow(bytes) if bytes >= LARGE else None
-    if room is None:
-        return do_near_in(split, stack(Array[Byte], bytes, 64), blocks, panels, steps)
-    found = do_near_in(split, room, blocks, panels, steps)
+    found = do_pieces_in(split, room)
     give_back(room)
     return found
 
 
 @native
-def do_near_in(split: Split, room: Bytes, blocks: int, panels: int, steps: int) -> bool:
-    near, ranges = stack(Near), stack(Array[Unsigned32], 4)
-    rows, columns, rowwise = split.rows, split.columns, panels < blocks
-    near.rows, near.columns, near.steps = rows, columns, steps
-    near.kept, near.kept_blocks = columns if rowwise else rows, min(blocks, panels)
-    near.passing, near.passing_blocks = rows if rowwise else columns, max(blocks, panels)
-    near.kept_to, near.passing_to, near.ranges = room, room + near.kept_blocks * steps * STEP, ranges
-    near.inner, near.sums, near.line = split.plan.inner_extent, split.sums, split.row
-    near.padded = 1 if split.plan.epilogue is not None else 0
+def do_pieces_in(split: Split, room: Bytes) -> bool:
+    """The same piece after piece of the inner axis, whose products are added to what is there."""
+    plan, near, ranges = split.plan, stack(Near), stack(Array[Unsigned32], 4)
+    depth = steps_of(plan) * DEEP
+    near.rows, near.columns, near.ranges = split.rows, split.columns, ranges
+    near.sums, near.line = split.sums, split.row
+    near.padded = 1 if plan.epilogue is not None else 0
+    begin_near(near, room)
+    found = True
     configure(CONFIGURATION)
-    multiply_near(near)
+    for piece in range(pieces_of(plan)):
+        near.first = piece * depth
+        near.count = min(plan.inner_extent - near.first, depth)
+        multiply_near(near)
+        if not fits(ranges, plan.inner_extent):
+            found = False
+            break
     release()
-    return fits(ranges, near.inner)
-
-
-@native
-def do_piece(split: Split) -> None:
-    """The same for a piece of the inner axis, whose products are added to what is there."""
-    steps, own = parts_of(split.count, DEEP), stack(Array[Unsigned32], 2)
-    tasks, all = parts_of(steps, split.share), split.ranges
-    spread(split_columns, split, tasks, split.shared)
-    begin_range(own)
-    for k in range(tasks):
-        widen(own, all + 2 * k)
-    split.ranges = own
-    chunks, groups = parts_of(split.row_blocks, split.size), parts_of(split.column_blocks, split.beside)
-    spread(multiply_some, split, chunks * groups, split.shared)
-    split.ranges = all
-
-
-@native
-def split_columns(job: Job, number: int) -> None:
-    """A task: the parts of all columns, at some inner positions."""
-    split = cast(Split, job)
-    start, line = number * split.share, parts_of(split.count, DEEP) * STEP
-    k, end = split.first + start * DEEP, split.first + min((start + split.share) * DEEP, split.count)
-    to, ranges = split.columns_to + start * STEP, split.ranges + 2 * number
-    split_some(split.columns, 0, split.column_blocks, k, end, to, line, ranges)
+    return found
 
 
 # ---- items -------------------------------------------------------------------------------------------------
@@ -326,62 +320,6 @@ def finish_task(job: Job, number: int) -> None:
         place_item(item, job, k)
         item.sums = split.whole + item.batch * split.whole_batch
         finish_tiles(job, item, True)
-
-
-# ---- tiles -------------------------------------------------------------------------------------------------
-@native
-def multiply_some(job: Job, number: int) -> None:
-    """A task: some blocks of rows, whose parts stay near, by some blocks of columns, for a piece of the inner
-    axis; unless something is out of range."""
-    split = cast(Split, job)
-    bytes = split.size * parts_of(split.count, DEEP) * STEP
-    room = borrow(bytes) if split.refused == 0 else None
-    if room is None:
-        split.refused = 1
-        return
-    if not multiply_in(split, number, room):
-        split.refused = 1
-    give_back(room)
-
-
-@native
-def multiply_in(split: Split, number: int, room: Bytes) -> bool:
-    groups, padded = parts_of(split.column_blocks, split.beside), split.plan.epilogue is not None
-    block, panel = number // groups * split.size, number % groups * split.beside
-    end_block = min(block + split.size, split.row_blocks)
-    end_panel = min(panel + split.beside, split.column_blocks)
-    steps, ranges = parts_of(split.count, DEEP), stack(Array[Unsigned32], 4)
-    ranges[2], ranges[3] = split.ranges[0], split.ranges[1]
-    split_some(
-        split.rows, block, end_block, split.first, split.first + split.count, room, steps * STEP, ranges
-    )
-    if not fits(ranges, split.plan.inner_extent):
-        return False
-    configure(CONFIGURATION)
-    for column in range(panel, end_panel):
-        a, b = room, split.columns_to + column * steps * STEP
-        for row in range(block, end_block):
-            tall, wide = split.rows.extent - row * SIDE, split.columns.extent - column * SIDE
-            to = split.sums + row * SIDE * split.row + column * SIDE * 4
-            if padded or min(tall, wide) >= SIDE:
-                multiply_block(a, b, steps, to, split.row, tall, wide, split.first == 0)
-            else:
-                multiply_edge(split, a, b, steps, to, min(tall, SIDE), min(wide, SIDE))
-            a += steps * STEP
-    release()
-    return True
-
-
-@native
-def multiply_edge(split: Split, a: Bytes, b: Bytes, steps: int, to: Bytes, tall: int, wide: int) -> None:
-    """So many rows and columns, less than a block, by way of one."""
-    own, line = cast(Bytes, stack(Array[Float32], SIDE * SIDE, 64)), 4 * SIDE
-    if split.first != 0:
-        for k in range(tall):
-            copy_part(own + k * line, to + k * split.row, wide)
-    multiply_block(a, b, steps, own, line, tall, wide, split.first == 0)
-    for k in range(tall):
-        copy_part(to + k * split.row, own + k * line, wide)
 
 
 # ---- functions of C ----------------------------------------------------------------------------------------

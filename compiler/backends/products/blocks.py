@@ -12,17 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from retrograd.compiler.backends.products.records import Bytes
-from retrograd.compiler.backends.products.split import LINES, PART, SIDE, STEP, TILE, Lanes
+from retrograd.compiler.backends.products.split import LINES, PART, TILE, Lanes
 from retrograd.compiler.native.language import (
     Array,
     Byte,
     Float32,
-    Int32,
     constants,
     inlined,
     inside,
     intrinsic,
-    native,
     put,
     take,
 )
@@ -35,24 +33,6 @@ _LINE = 64
 """Bytes of a line of a tile, and of the cache."""
 _HALVES = (0, LINES)
 """Columns where the vectors of a block begin."""
-_TO_WRITE, _NEAREST, _DATA = 1, 3, 1
-
-
-@native
-def multiply_block(
-    a: Bytes, b: Bytes, steps: int, to: Bytes, line: int, tall: int, wide: int, begins: bool
-) -> None:
-    """A block of rows by one of columns: sums, of which so many rows and columns are wanted, from those that
-    are there on unless it begins. The least products come first."""
-    below, beside = tall > LINES, wide > LINES
-    if begins:
-        begin_tiles(to, line)
-    else:
-        load_tiles(to, line)
-    for _ in range(steps):
-        add_step(a, b, below, beside, nothing)
-        a, b = a + STEP, b + STEP
-    store_tiles(to, line)
 
 
 @inlined
@@ -78,20 +58,6 @@ def add_step(a: Bytes, b: Bytes, below: bool, beside: bool, meanwhile: Callable[
     take_right(b, beside)
     add_products(below, beside)  # h · h
     meanwhile(5)
-
-
-@inlined
-def nothing(part: int) -> None:
-    pass
-
-
-@inlined
-def begin_tiles(to: Bytes, line: int) -> None:
-    """Sums of nothing; and where they will go, on its way into the cache."""
-    for k in range(SIDE):
-        prefetch(to + k * line, _TO_WRITE, _NEAREST, _DATA)
-        prefetch(to + k * line + _LINE, _TO_WRITE, _NEAREST, _DATA)
-    zero_tiles()
 
 
 @inlined
@@ -176,7 +142,3 @@ def store_tile(tile: Byte, place: Bytes, line: int) -> None: ...
 
 @intrinsic("llvm.x86.tdpbf16ps")
 def add_product(sums: Byte, left: Byte, right: Byte) -> None: ...
-
-
-@intrinsic("llvm.prefetch.p0")
-def prefetch(place: Bytes, to_write: Int32, near: Int32, data: Int32) -> None: ...

@@ -1,16 +1,23 @@
-"""Products on tiles (AMX) whose operands stay in the near caches, in the native language.
+"""Cells of products on tiles (AMX), whose operands' parts stay in the near caches, in the native language.
 
-    for each block of a side that passes, and of one that is kept, and for each step of the inner axis:
-        add the products of its parts; meanwhile, split what the next step needs that is not split yet
+    for each piece of the inner axis:
+        for each block of a side that passes, and of one that is kept, and for each step of the piece:
+            add the products of its parts; meanwhile, split what the next step needs that is not split yet
 
 Tiles and vectors are different parts of a processor, and so work at the same time. Parts are kept of all of
 the shorter side, but of one block of the other alone: so few that they stay in the nearest cache where the
-operands are small.
+operands are small, and in the second-level one where they are not.
 """
 
 from __future__ import annotations
 
-from retrograd.compiler.backends.products.blocks import add_step, copy_part, store_tiles, zero_tiles
+from retrograd.compiler.backends.products.blocks import (
+    add_step,
+    copy_part,
+    load_tiles,
+    store_tiles,
+    zero_tiles,
+)
 from retrograd.compiler.backends.products.records import Bytes
 from retrograd.compiler.backends.products.split import (
     DEEP,
@@ -23,6 +30,7 @@ from retrograd.compiler.backends.products.split import (
     begin_steps,
     find_step,
     new_block,
+    parts_of,
     split_lines,
     split_step,
     tell_range,
@@ -54,10 +62,12 @@ class Near(Record):
     passing_to: Bytes
     kept_blocks: int
     passing_blocks: int
+    first: int
+    """Where the piece of the inner axis begins."""
+    count: int
+    """Its inner positions."""
     steps: int
-    """Of the inner axis."""
-    inner: int
-    """Inner positions."""
+    """Of it."""
     sums: Bytes
     line: int
     """From a row of the sums to the next."""
@@ -81,8 +91,21 @@ def near_bytes(blocks: int, steps: int) -> int:
 
 
 @native
+def begin_near(near: Near, room: Bytes) -> None:
+    """Of the shorter side, all is kept."""
+    blocks, panels = parts_of(near.rows.extent, SIDE), parts_of(near.columns.extent, SIDE)
+    rowwise = panels < blocks
+    near.kept, near.kept_blocks = near.columns if rowwise else near.rows, min(blocks, panels)
+    near.passing, near.passing_blocks = near.rows if rowwise else near.columns, max(blocks, panels)
+    near.passing_to = room
+
+
+@native
 def multiply_near(near: Near) -> None:
-    """The sums, and the ranges of both sides."""
+    """The sums of a piece, added to those that are there unless it is the first, and the ranges of both
+    sides."""
+    near.steps = parts_of(near.count, DEEP)
+    near.kept_to = near.passing_to + max(near.steps, 2) * STEP
     near.own, near.kept_step, near.passing_step = new_block(), stack(Step), stack(Step)
     begin_steps(near.kept_step, near.kept, new_block())
     begin_steps(near.passing_step, near.passing, new_block())
@@ -107,7 +130,13 @@ def multiply_own(near: Near, kept: int, passing: int) -> None:
     to, whole = place, near.padded != 0 or min(tall, wide) >= SIDE
     if not whole:
         to, line = near.own, _LINE
-    zero_tiles()
+    if near.first == 0:
+        zero_tiles()
+    else:
+        if not whole:
+            for k in range(min(tall, SIDE)):
+                copy_part(to + k * line, place + k * near.line, min(wide, SIDE))
+        load_tiles(to, line)
     for step in range(steps):
         if step + 1 < steps:
             look(near, step + 1, kept, passing)
@@ -141,8 +170,7 @@ def passing_place(near: Near, block: int, step: int) -> Bytes:
 @native
 def look(near: Near, step: int, kept: int, passing: int) -> None:
     """What a step needs: each side is split for the first block of the other one."""
-    k = step * DEEP
-    deep = min(near.inner - k, DEEP)
+    deep, k = min(near.count - step * DEEP, DEEP), near.first + step * DEEP
     near.splits_kept, near.splits_passing = 0, 0
     if passing == 0:
         near.splits_kept = 1

@@ -18,25 +18,12 @@ from retrograd.compiler.native.language import Array, Unsigned32, inlined, nativ
 
 _FRACTION = 24
 """Bits below the exponent."""
-_ALL = 0xFFFFFFFF
 _LEAST, _LEAST_PRODUCT = 24, 156
 """Exponents, as float32 has them, of the least element, and of two together, that are not too small."""
 _MOST = 253
 """That of the greatest element."""
 _MOST_PRODUCT = 378
 """That of the two together, and of the number of terms."""
-
-
-@inlined
-def begin_range(whole: Array[Unsigned32]) -> None:
-    """One of no elements."""
-    whole[0], whole[1] = _ALL, 0
-
-
-@inlined
-def widen(whole: Array[Unsigned32], part: Array[Unsigned32]) -> None:
-    """A range that has another one in it."""
-    whole[0], whole[1] = min(whole[0], part[0]), max(whole[1], part[1])
 
 
 @native

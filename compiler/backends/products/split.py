@@ -157,25 +157,6 @@ def new_block() -> Bytes:
 
 
 @native
-def split_some(
-    side: Side, block: int, end_block: int, k: int, end: int, to: Bytes, line: int, ranges: Array[Unsigned32]
-) -> None:
-    """The parts of some blocks, each so many bytes after the one before, at some inner positions: in the
-    order in which the operand lies. And the range of that."""
-    step = stack(Step)
-    begin_steps(step, side, new_block())
-    tall, deep = end_block - block, parts_of(end - k, DEEP)
-    for number in range(tall * deep):
-        down, on = number // deep, number % deep
-        if side.across < side.inner:
-            down, on = number % tall, number // tall
-        at = k + on * DEEP
-        find_step(step, side, block + down, at, min(end - at, DEEP), to + down * line + on * STEP)
-        split_step(step)
-    tell_range(step, ranges)
-
-
-@native
 def find_step(step: Step, side: Side, block: int, k: int, deep: int, to: Bytes) -> None:
     """The step of a block that begins at an inner position, turned if it must be."""
     step.there, step.deep, step.to = min(side.extent - block * SIDE, SIDE), deep, to
