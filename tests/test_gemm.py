@@ -11,6 +11,7 @@ import pytest
 from native import Array, build, graph_of
 
 from retrograd.compiler.backends.cpu import Target, assembly
+from retrograd.compiler.backends.meeting import PARTS
 from retrograd.compiler.backends.routines import routine
 from retrograd.compiler.ir.graph import OPS, Node, Op, apply
 from retrograd.compiler.ops.contract import dot, transpose
@@ -104,6 +105,15 @@ def test_a_row_by_a_matrix_with_what_follows_it() -> None:
     (ours,) = build(graph, HOST)(a, b, bias)
     exact = np.maximum(a.astype("f8") @ b.astype("f8") + bias, 0)
     np.testing.assert_allclose(ours, exact, atol=1e-4, rtol=1e-4)
+
+
+def test_a_large_matrix_by_a_vector_with_what_follows_it() -> None:
+    a, b = operands("NN", 2101, 1030, 1, "f4")
+    bias = np.random.default_rng(0).standard_normal((2101, 1)).astype("f4")
+    program = build(graph_of(lambda x, y, z: row("maximum", row("add", dot(x, y), z), 0.0), a, b, bias), HOST)
+    exact = np.maximum(a.astype("f8") @ b.astype("f8") + bias, 0)
+    for _ in range(PARTS + 1):
+        np.testing.assert_allclose(program(a, b, bias)[0], exact, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -226,6 +236,8 @@ def test_a_product_of_no_elements(m: int, n: int) -> None:
         (200, 80, 16),
         (70, 130, 40),
         (1, 2000, 1000),
+        (1, 1900, 1201),
+        (2101, 1030, 1),
         (150, 700, 100),
         (90, 2700, 70),
         (200, 3000, 150),

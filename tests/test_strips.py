@@ -10,6 +10,7 @@ import pytest
 from native import Array, build, graph_of
 
 from retrograd.compiler.backends.cpu import Target, assemble
+from retrograd.compiler.backends.meeting import LEAST_BYTES, PARTS
 from retrograd.compiler.backends.routines import routine
 from retrograd.compiler.backends.strips.forms import FORMS
 from retrograd.compiler.ops.contract import dot
@@ -112,13 +113,21 @@ def test_any_number_of_threads_gives_the_same(axes: tuple[int, ...]) -> None:
     x, found = numbers((2000, 1500), "float32", special=False), []
     program = NativeProgram(graph_of(lambda x: sum_(x, axes), x))
     threads = cpu.get_num_threads()
-    for count in (1, 2, 3):
+    for count in (1, *[2] * PARTS, 3):
         cpu.set_num_threads(count)
         found.append(program([x])[0])
     cpu.set_num_threads(threads)
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
     np.testing.assert_allclose(found[0], x.sum(axes, dtype="float64"), rtol=3e-7)
+
+
+@pytest.mark.parametrize("rows", [500, 2000])
+def test_threads_meet_in_large_operands(rows: int) -> None:
+    x = numbers((rows, 1500), "float32", special=False)
+    script = compile_graph(graph_of(lambda x: sum_(x, (1,)), x), HOST).script
+    assert script is not None
+    assert ("retrograd_threads" in script.words) == (x.nbytes >= LEAST_BYTES)
 
 
 @pytest.mark.parametrize("bits", [128, 256, 512])

@@ -63,7 +63,7 @@ _ROUTINES: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
         rf"retrograd_tile{_OF}_(?P<rows>\d+)x(?P<vectors>\d+)(?P<far>_far)?(?P<new>_new)?(?P<edge>_edge)?",
         lambda found, _: tiles.tile(found),
     ),
-    (rf"retrograd_dots{_OF}_(?P<rows>\d+)", lambda found, _: tiles.dots(found)),
+    (rf"retrograd_dots{_OF}_(?P<rows>\d+)(?P<met>_met)?", lambda found, _: tiles.dots(found)),
     (rf"retrograd_copy{_OF}_(?P<vectors>\d+)", lambda found, _: tiles.copy(found)),
     (rf"retrograd_turn{_OF}", lambda found, _: tiles.turn(found)),
     (rf"retrograd_flip{_OF}", lambda found, _: tiles.flip(found)),

@@ -51,6 +51,8 @@ _PAGE = 4096
 """Bytes of each row that belong to a sweep, at most: those of a page."""
 _DOTS = 8
 """Rows that are multiplied by a vector together: as many sums as keep the processor's multipliers at work."""
+_OF_TASK = 8
+"""Blocks of such rows that a task takes, so that threads end together: nothing is read twice."""
 _PLAINLY = (False,) * 5
 """With nothing copied, and nothing else that a plan may be particular in."""
 _SWEEPS = 4
@@ -106,9 +108,9 @@ def along_inner(c: Contraction, lanes: int) -> tuple[Statement, ...] | None:
     blocks, result = cut(found, found.row, shape.rows), []
     epilogue = None if _direct(found) else _epilogue(found, blocks, [column], 1, lanes)
     for rows in blocks:
-        plan = replace(
-            _plan(found, shape, lanes, rows, column, 1, False, False, False, False, False), along=True
-        )
+        plan = _plan(found, shape, lanes, rows, column, 1, False, False, False, False, False)
+        shared = found.batch[0].extent == 1 and plan.share != 0
+        plan = replace(plan, along=True, size=min(plan.size, _OF_TASK) if shared else plan.size)
         part = _part(found, rows, column)
         result.append(_routine(part, plan, (rows.start, 0), epilogue, None, copied=False))
     return tuple(result)

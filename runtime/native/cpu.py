@@ -33,7 +33,7 @@ _OF_POOL = (_PARALLEL, f"{_PARALLEL}_brief", "retrograd_threads")
 _ROUTINES = re.compile(
     rb"retrograd_(?:parallel(?:_brief)?|threads|script|product|amx|huge_(?:angle|quotient)_f\d\d|(?:turn|flip|pick)_f\d\dx\d+|"
     rb"row_\w+?_f\d\dx\d+_\d+|"
-    rb"(?:copy|dots)_f\d\dx\d+_\d+|tile_f\d\dx\d+_\d+x\d+(?:_far)?(?:_new)?(?:_edge)?)(?=\0)"
+    rb"copy_f\d\dx\d+_\d+|dots_f\d\dx\d+_\d+(?:_met)?|tile_f\d\dx\d+_\d+x\d+(?:_far)?(?:_new)?(?:_edge)?)(?=\0)"
 )
 """Names of the library's routines in object code."""
 _ASIDES = re.compile(rb"retrograd_huge_\w+?_f\d\d(?=\0)")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from retrograd.compiler.backends.meeting import LEAST_BYTES
 from retrograd.compiler.backends.products.records import DEEP, PLAN, STEP
 from retrograd.compiler.backends.script import Script, Word
 from retrograd.compiler.ir.expressions import Buffer, Space
@@ -98,8 +99,11 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
     edge = columns - (plan.vectors - 1) * plan.lanes
     marks = "_far" * _is_far(s) + "_new" * _is_new(s) + "_edge" * (edge < plan.lanes)
     tile = f"retrograd_tile_{_kind(s)}_{plan.rows}x{plan.vectors}{marks}"
+    known["meets"] = _meets(s)
     if plan.along:
-        tile = f"retrograd_dots_{_kind(s)}_{plan.rows}"
+        tile = f"retrograd_dots_{_kind(s)}_{plan.rows}{'_met' * (known['meets'] != 0)}"
+    if known["meets"]:
+        known["threads"] = "retrograd_threads"
     known |= {"tile": tile, "epilogue": epilogue, "itemsize": itemsize, "mask": _bits(edge)}
     known |= {"line": s.line * itemsize, "first_row": s.first[0], "first_column": s.first[1]}
     known["sums_bytes"] = sums if waits else 0
@@ -116,6 +120,14 @@ def _is_far(s: Routine) -> bool:
     swept = plan.depth < inner and not plan.copies_right
     large = min(plan.depth, inner) * plan.width * s.left.dtype.itemsize > _NEAR
     return (swept or large) and plan.rows >= plan.vectors
+
+
+def _meets(s: Routine) -> int:
+    """From rows of the left operand to those that are read half of all tasks later, if it is so large."""
+    plan, rows, row = s.plan, s.row.extent, _step(s.left.index, s.row, s.left.dtype.itemsize)
+    if not plan.along or not plan.share or s.batch.extent > 1 or row * rows < LEAST_BYTES:
+        return 0
+    return plan.chunks(rows) // (2 * plan.share) * plan.share * plan.size * plan.rows * row
 
 
 def _is_new(s: Routine) -> bool:

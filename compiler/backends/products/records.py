@@ -84,6 +84,8 @@ class Job(Record):
     out: Bytes
     panels: Bytes
     """Where the left operand is copied."""
+    part: int
+    """Where threads meet this time (`meeting.py`)."""
 
 
 class Item(Record):
@@ -105,6 +107,8 @@ class Item(Record):
     block: int
     """The first one."""
     end_block: int
+    part: int
+    """Where its thread meets another one."""
     panel: int
     """The first one."""
     end_panel: int
@@ -204,7 +208,10 @@ class Plan(Record):
     split: Splitting | None
     """What computes the product from parts of operands, on tiles that the processor has (`amx.py`)."""
     threads: Callable[[], int] | None
-    """How many there are, if it may be shared among them."""
+    """How many there are, if it may be shared among them or they should meet."""
+    meets: int
+    """From rows of the left operand to those that another thread reads meanwhile: half of all tasks on. 0 if
+    they need not meet there."""
     squares: Copying | None
     """What turns operands for it by squares."""
     singles: Copying | None

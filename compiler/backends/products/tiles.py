@@ -214,9 +214,12 @@ def dots(found: re.Match[str]) -> str:
     rows = int(found["rows"])
     w = _Writer(found, "a", "b", "from", "to", "told")
     block = w.block
-    row, _, _, _, after, count, _, blocks, *steps, ahead, _, ahead_down = w.words(TILE)
+    row, _, _, _, after, count, _, blocks, *steps, ahead, ahead_on, ahead_down = w.words(TILE)
     double, triple = (block.emit(f"mul i64 {row}, {n}", "i64").ref for n in (2, _TOGETHER))
-    few = block.emit(f"and i64 {count}, {w.lanes - 1}", "i64").ref
+    few, ahead_of_vector = (
+        block.emit(f"and i64 {count}, {w.lanes - 1}", "i64").ref,
+        w.product(ahead_on, str(w.lanes)),
+    )
     bits = block.emit(f"shl nsw i64 -1, {few}", "i64").ref
     mask = w.mask(block.emit(f"xor i64 {bits}, -1", "i64").ref)
     last = block.emit(f"sub i64 {count}, {few}", "i64").ref
@@ -244,6 +247,9 @@ def dots(found: re.Match[str]) -> str:
     firsts = {"left": last, "b0": "%b"} | {f"a{g}": x for g, x in enumerate(starts)}
     ons = {"left": block.emit(f"sub i64 %left, {w.lanes}", "i64").ref}
     ons |= {name: w.on(f"%{name}", w.lanes * w.size) for name in firsts if name != "left"}
+    if found["met"]:
+        w.fetch("%ahead")
+        firsts["ahead"], ons["ahead"] = "%ahead.tile", w.on("%ahead", ahead_of_vector)
     ons |= {f"sum{i}": total.ref for i, total in enumerate(sums)}
     firsts |= {f"sum{i}": "zeroinitializer" for i in range(rows)}
     types = {"left": "i64"} | {f"sum{i}": w.type for i in range(rows)}

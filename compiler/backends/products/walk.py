@@ -11,6 +11,7 @@ pieces, they wait there for the next piece. What all this is told is in `records
 
 from __future__ import annotations
 
+from retrograd.compiler.backends.meeting import ALONE, PARTS, next_part
 from retrograd.compiler.backends.products.panels import copy_left, copy_right, write_turned
 from retrograd.compiler.backends.products.records import (
     STEP,
@@ -52,6 +53,7 @@ def retrograd_product(
     job.left, job.right, job.out, job.panels = left, right, out, panels
     if plan.split is not None and plan.split(job) != 0:
         return
+    job.part = ALONE if plan.meets == 0 else next_part(plan.threads)
     if plan.left_tasks != 0:
         spread(copy_left, job, plan.left_tasks, plan.left_parallel)
     if plan.tasks == 1:
@@ -148,7 +150,7 @@ def place_item(item: Item, job: Job, number: int) -> None:
         divisor = plan.groups if plan.rowwise != 0 else plan.chunks
         slow = (number - batch * each) // divisor
         fast = number - batch * each - slow * divisor
-    item.plan, item.batch = plan, batch
+    item.plan, item.batch, item.part = plan, batch, job.part
     item.block = (slow if plan.rowwise != 0 else fast) * plan.size
     item.panel = (fast if plan.rowwise != 0 else slow) * plan.beside
     item.end_block = min(item.block + plan.size, plan.blocks)
@@ -198,6 +200,19 @@ def bytes_ahead(item: Item, count: int) -> int:
     return item.left_on // (count * panels) if count == plan.inner_extent else 0
 
 
+@inlined
+def meet(told: Tile, item: Item) -> int:
+    """What tiles fetch is a part of each block that another thread reads, if there is one. How far that is
+    from the item's rows."""
+    plan, part = item.plan, item.left_on // PARTS
+    told.ahead_on = 0
+    if item.part == ALONE:
+        return 0
+    told.ahead_on = part // told.count
+    upper = item.block * item.left_on >= plan.meets
+    return item.part * part + (-plan.meets if upper else plan.meets)
+
+
 @native
 def multiply(item: Item, told: Tile, k: int, waits: bool) -> None:
     """All tiles of an item, for a piece of the inner axis from k on. Where it waits, what they add up stays
@@ -209,12 +224,14 @@ def multiply(item: Item, told: Tile, k: int, waits: bool) -> None:
     copied_left, copied_right = plan.copy_left is not None, plan.copy_right is not None
     left, left_on, row_step, right_column = item.left, item.left_on, item.row, plan.right_column
     right, out, out_row = item.right + k * plan.right_inner, item.out, plan.out_row
-    panel_bytes, tile_bytes, begins = plan.depth * told.down, rows * told.before, k == 0
+    panel_bytes, tile_bytes, begins, ahead = plan.depth * told.down, rows * told.before, k == 0, left_on
     swept = not copied_right and told.count < plan.inner_extent and told.blocks > 1
     told.ahead_on, told.ahead_down = bytes_ahead(item, told.count), left_on
     if swept:
         told.ahead_on, told.ahead_down = plan.right_inner, _LINE
     fetched = told.ahead_on * told.count
+    if plan.meets != 0:
+        ahead = meet(told, item)
     told.after, told.to_on, told.to_back = out_row, rows * out_row, rows_back(item) * out_row
     if waits:
         told.after, told.to_on, told.to_back = told.before, told.from_on, 0
@@ -223,7 +240,7 @@ def multiply(item: Item, told: Tile, k: int, waits: bool) -> None:
         row = min(block * rows, latest_row)
         a = left + k * item.inner + (block * left_on if copied_left else row * row_step)
         own, copied = own_block, item.panels
-        told.ahead = left_on
+        told.ahead = ahead
         for panel in range(item.panel, item.end_panel):
             column = min(panel * width, latest_column)
             b = copied if copied_right else right + column * right_column

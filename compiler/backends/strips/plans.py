@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from retrograd.compiler.backends.meeting import LEAST_BYTES, PARTS
 from retrograd.compiler.backends.script import Script, Word
 from retrograd.compiler.backends.strips.forms import BEGIN, DTYPES, IDENTITIES, NAMES, NESTED
 from retrograd.compiler.backends.strips.records import (
@@ -17,6 +18,7 @@ from retrograd.compiler.backends.strips.records import (
     DEEPEST,
     LOCAL,
     MOST_LOCALS,
+    Header,
     Node,
     Operand,
 )
@@ -28,7 +30,7 @@ from retrograd.compiler.native.language import words
 
 _LONG = 512
 """Elements that a strip has on the average, at least."""
-_NODE, _OPERAND = words(Node), words(Operand)
+_HEADER, _NODE, _OPERAND = words(Header), words(Node), words(Operand)
 _LINE = 64
 """Bytes that local values begin at a multiple of."""
 _KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
@@ -43,9 +45,10 @@ def script(program: Program) -> Script | None:
         return None
     if plan.elements < _LONG * plan.strips or plan.local_bytes > MOST_LOCALS or not nodes:
         return None
-    end = 8 * (2 + len(nodes))
+    end = 8 * (_HEADER + len(nodes))
     told = [end + 8 * word.number if isinstance(word, _Constant) else word for word in nodes]
-    return Script("retrograd_strips", (end, plan.local_bytes, *told, *plan.constants))
+    threads = "retrograd_threads" if plan.meets else 0
+    return Script("retrograd_strips", (end, plan.local_bytes, threads, *told, *plan.constants))
 
 
 class _Unfit(Exception):
@@ -74,6 +77,10 @@ class _Plan:
         self._locals: dict[Buffer, int] = {}
         """Where they are among a task's values."""
         self.local_bytes = 0
+        self._tasks = 0
+        """Iterations of the loop around that threads share, if there is one."""
+        self.meets = False
+        """Should threads meet anywhere?"""
         self.constants: list[Word] = []
         self.strips = self.elements = 0
         """How many strips are carried out, and how many elements they read or write together."""
@@ -113,7 +120,9 @@ class _Plan:
             raise _Unfit
         head = self._trips(s)
         self._axes.append(s.axis)
+        self._tasks = s.axis.extent if parallel else self._tasks
         body = self.nodes(s.body, times * s.axis.extent)
+        self._tasks = 0 if parallel else self._tasks
         del self._axes[-1]
         length = 8 * (_NODE + len(body))
         return [length, 0, "retrograd_parallel" if parallel else 0, *head, 0, *body]
@@ -132,7 +141,7 @@ class _Plan:
         if loop is not None:  # a loop that is shorter than its vector is in narrower ones
             lanes = loop.lanes if loop.limit or extent >= loop.lanes else 1 << (extent - 1).bit_length()
         operands = [self._operand(e, axis) for _, e in sorted(reading.found.items())]
-        operands.append(self._place(s.buffer, s.index, axis))
+        operands.append([*self._place(s.buffer, s.index, axis), 0])
         routine = f"retrograd_strip_{_KINDS[s.buffer.dtype]}x{lanes}_{name}"
         head = self._trips(loop) if loop else [len(self._axes), 1, 1, *[0] * DEEPEST]
         length = 8 * (_NODE + _OPERAND * len(operands))
@@ -156,9 +165,18 @@ class _Plan:
     def _operand(self, e: Load | Number, own: Axis | None) -> list[_Told]:
         """Where something lies that a strip reads."""
         if isinstance(e, Load):
-            return self._place(e.buffer, e.index, own)
+            return [*self._place(e.buffer, e.index, own), self._met(e, own)]
         self.constants.append(_bits(e))
-        return [CONSTANT, _Constant(len(self.constants) - 1), *[0] * DEEPEST]
+        return [CONSTANT, _Constant(len(self.constants) - 1), *[0] * DEEPEST, 0]
+
+    def _met(self, e: Load, own: Axis | None) -> int:
+        """Bytes of what a strip reads in which threads meet, if all tasks together read much."""
+        if own is None or e.index.stride(own) != 1 or e.buffer in self._locals:
+            return 0
+        if self._tasks * self._steps(e.index, own)[0] * e.dtype.itemsize < LEAST_BYTES:
+            return 0
+        self.meets = True
+        return -(-own.extent * e.dtype.itemsize // PARTS)
 
     def _place(self, buffer: Buffer, index: Index, own: Axis | None) -> list[_Told]:
         size = buffer.dtype.itemsize

@@ -33,6 +33,19 @@ class Operand(Record):
     start: int
     steps: Inline[int] = several(DEEPEST)
     """From one iteration of each loop around it to the next, the outermost first."""
+    met: int
+    """Bytes of it, for each strip, in which threads meet (`backends.meeting`)."""
+
+
+class Header(Record):
+    """What a script begins with."""
+
+    constants: int
+    """Bytes before them: of this and of all nodes."""
+    values: int
+    """Bytes of a task's own values."""
+    threads: Callable[[], int] | None
+    """How many there are, if they should meet."""
 
 
 class Node(Record):
@@ -64,6 +77,9 @@ class Task(Record):
     places: Inline[int] = several(DEEPEST)
     values: Bytes
     """Local values of the program."""
+    part: int
+    """Where it meets the task that another thread is at, and how many tasks on that is."""
+    away: int
     operands: Inline[Bytes] = several(MOST_OPERANDS)
     """Of the strip that is next."""
 
@@ -74,6 +90,7 @@ class Job(Record):
     node: Node
     args: Array[Bytes]
     words: Bytes
+    part: int
 
 
 Work = Callable[[Job, int], None]

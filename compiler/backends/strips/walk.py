@@ -5,10 +5,12 @@ retrograd_strips    a program of them, on its data pointers: a program's own ABI
 
 from __future__ import annotations
 
+from retrograd.compiler.backends.meeting import ALONE, meet, next_part
 from retrograd.compiler.backends.strips.records import (
     CONSTANT,
     LOCAL,
     Bytes,
+    Header,
     Job,
     Node,
     Operand,
@@ -27,16 +29,16 @@ from retrograd.compiler.native.language import (
 
 _LINE = 64
 """Bytes of a line of the cache."""
-_NODE, _OPERAND = 8 * words(Node), 8 * words(Operand)
+_HEADER, _NODE, _OPERAND = 8 * words(Header), 8 * words(Node), 8 * words(Operand)
 
 
 @exported
 def retrograd_strips(args: Array[Bytes], script: Array[int]) -> None:
-    """The bytes of all words up to the constants, those of a task's own values, and then nodes."""
-    task = stack(Task)
-    task.args, task.words = args, inside(Bytes, script, 0)
-    task.values = stack(Bytes, script[1], _LINE)
-    run(task, inside(Node, script, 16), cast(int, script) + script[0])
+    """A header, and then nodes."""
+    task, header = stack(Task), inside(Header, script, 0)
+    task.args, task.words, task.part = args, inside(Bytes, script, 0), ALONE
+    task.values = stack(Bytes, header.values, _LINE)
+    run(task, inside(Node, script, _HEADER), cast(int, script) + header.constants)
 
 
 @native
@@ -47,10 +49,12 @@ def run(task: Task, first: Node, end: int) -> None:
         strip, parallel = node.strip, node.parallel
         if strip is not None:
             locate(task, node)
+            meet_others(task, node)
             strip(task.operands, trips(task, node))
         elif parallel is not None:
             job = stack(Job)
             job.node, job.args, job.words = node, task.args, task.words
+            job.part = next_part(inside(Header, task.words, 0).threads)
             parallel(do_task, job, node.extent)
         else:
             repeat(task, node)
@@ -71,6 +75,7 @@ def repeat(task: Task, node: Node) -> None:
     locate(task, first)
     for place in range(trips(task, node)):
         task.places[depth] = place
+        meet_others(task, first)
         strip(task.operands, trips(task, first))
         for number in range(first.operands):
             on = inside(Operand, first, _NODE + _OPERAND * number).steps[depth]
@@ -82,9 +87,20 @@ def do_task(job: Job, number: int) -> None:
     """One iteration of a loop that threads share."""
     task, node = stack(Task), job.node
     task.args, task.words = job.args, job.words
-    task.values = stack(Bytes, inside(Array[int], job.words, 0)[1], _LINE)
-    task.places[0] = number
+    task.values = stack(Bytes, inside(Header, job.words, 0).values, _LINE)
+    task.places[0], task.part, half = number, job.part, node.extent // 2
+    task.away = half if number < half else -half
     run(task, inside(Node, node, _NODE), cast(int, node) + node.length)
+
+
+@inlined
+def meet_others(task: Task, node: Node) -> None:
+    """A part of what another thread's strip reads meanwhile is fetched, if there is one."""
+    if task.part != ALONE:
+        for number in range(node.operands):
+            operand = inside(Operand, node, _NODE + _OPERAND * number)
+            away = task.away * operand.steps[0] + task.part * operand.met
+            meet(task.operands[number] + away, operand.met)
 
 
 @inlined
