@@ -37,6 +37,11 @@ PROGRAMS = lines("""
 t.tensordot(y, x, dims=([-1], [-1]))
     x = t.linspace(-3, 3, 1632, dtype=t.float64).reshape(3, 17, 32).requires_grad_(); \
 x.logsumexp(1).mul(0.2).tanh()
+    x = t.linspace(-3, 3, 2400).reshape(2, 3, 20, 20).requires_grad_(); F.max_pool2d(x, 1)
+    x = t.arange(84.0).reshape(3, 4, 7).requires_grad_(); w = t.linspace(-1, 1, 12).reshape(1, 4, 3); \
+F.conv1d(x.flip([-1]), w, padding=1)
+    x = t.arange(60.0).reshape(2, 3, 10).requires_grad_(); w = t.linspace(-1, 1, 12).reshape(2, 3, 2); \
+F.conv1d(x.flip([2]), w, stride=2)
 """)
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 4e-2}

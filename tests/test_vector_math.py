@@ -411,6 +411,12 @@ def test_mistakes_are_type_errors() -> None:
         bool(x < 1.0)
 
 
+def test_names_that_end_in_digits_meet_no_others() -> None:
+    block = Block()
+    names = [block.fresh(prefix) for _ in range(200) for prefix in ("k", "k1", "k11")]
+    assert len(set(names)) == len(names)
+
+
 def test_a_splat_fills_every_lane() -> None:
     block = Block()
     wide = splat(Value(block, "%x", "f32", 1), 8)

@@ -236,9 +236,9 @@ class Block:
         """The same of those computed where the function begins."""
 
     def fresh(self, prefix: str = "v") -> str:
-        """A name not used before in this function, without its sigil."""
+        """A name not used before in this function, without its sigil: `k173`, but `k1.73`."""
         self._names += 1
-        return f"{prefix}{self._names}"
+        return f"{prefix}.{self._names}" if prefix[-1].isdigit() else f"{prefix}{self._names}"
 
     def emit(self, rhs: str, kind: str, lanes: int = 1) -> Value:
         """Write `%v7 = rhs` and name the result. For loads, phis, calls."""

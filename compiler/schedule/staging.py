@@ -113,7 +113,7 @@ def _coordinates(
             if a in d.inner or b not in d.inner or a not in free or b not in free or not _meet(places, a, b):
                 continue
             first = next(i for i in places if i.stride(a))
-            x, y = first.stride(a) or 0, first.stride(b) or 0
+            x, y = abs(first.stride(a) or 0), abs(first.stride(b) or 0)  # both run the same way
             g = gcd(x, y)
             steps = (a, x // g), (b, y // g)
             extent = 1 + sum(step * (axis.extent - 1) for axis, step in steps)
@@ -132,7 +132,7 @@ def _meet(places: Sequence[Index], a: Axis, b: Axis) -> bool:
     if not strides:
         return False
     x, y = next(iter(strides))
-    if x <= 0 or y <= 0 or any(p * y != q * x or p % (x // gcd(x, y)) for p, q in strides):
+    if x * y <= 0 or any(p * y != q * x or p % (x // gcd(x, y)) for p, q in strides):
         return False
-    (small, inner), (large, _) = sorted(((x, a), (y, b)), key=lambda each: each[0])
+    (small, inner), (large, _) = sorted(((abs(x), a), (abs(y), b)), key=lambda each: each[0])
     return large % small == 0 and (inner.extent - 1) * small >= large

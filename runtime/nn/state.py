@@ -30,7 +30,7 @@ class State(OrderedDict[str, Any]):
         self._metadata: dict[str, dict[str, int]] = {}
 
     def __repr__(self) -> str:
-        return f"OrderedDict({list(self.items())})"
+        return repr(OrderedDict(self))
 
 
 class IncompatibleKeys(NamedTuple):
