@@ -41,7 +41,15 @@ from retrograd.compiler.schedule.sharing import (
 )
 from retrograd.compiler.schedule.split import BLOCK, is_split
 from retrograd.compiler.schedule.tasks import BRIEF_BYTES, LIGHT, PARALLEL_PRODUCTS, TASK_PRODUCTS, work
-from retrograd.compiler.schedule.tiles import OFTEN, SECOND_LEVEL, Shape, is_exact, is_reused, tile_shape
+from retrograd.compiler.schedule.tiles import (
+    OFTEN,
+    SECOND_LEVEL,
+    Shape,
+    is_exact,
+    is_reused,
+    tile_shape,
+    usual_shape,
+)
 
 _SWEPT, _TWICE = 32, 32
 """Rows of a matrix that is swept: as many as the first level of address translation, and the fetching of rows
@@ -67,9 +75,11 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
     if found is None or not _is_regular(found):
         return None
     c = found
-    shape = tile_shape(c, machine)
+    apart = _direct(c) is None
+    swept, split = _is_swept(c), is_split(c, machine, not apart)
+    # tiles of vectors then follow only where elements are out of range
+    shape = usual_shape(c, machine) if split and not apart else tile_shape(c, machine)
     width, last = shape.vectors * lanes, c.column.extent % (shape.vectors * lanes)
-    swept, split = _is_swept(c), is_split(c, machine, _direct(c) is not None)
     exactly = is_exact(c) and -(-last // lanes) < shape.vectors and not swept and not split
     blocks, columns = cut(c, c.row, shape.rows), cut(c, c.column, width, exactly)
     fresh = is_fresh(c, shape, columns, lanes) and is_reused(c, shape.rows)
@@ -81,7 +91,6 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
     if swept:
         near = c.row.extent * c.inner.extent * c.out.dtype.itemsize <= SECOND_LEVEL
         shape = shape._replace(depth=2 * _SWEPT if near and c.row.extent >= _TWICE else _SWEPT)
-    apart = _direct(c) is None
     line = max(width, -(-c.column.extent // BLOCK) * BLOCK if split and apart else 0)
     epilogue = _epilogue(c, blocks, columns, line, lanes) if apart else None
     result: list[Statement] = []

@@ -26,6 +26,8 @@ from retrograd.compiler.schedule.tasks import LIGHT, PARALLEL_PRODUCTS, within, 
 _TALLEST, _WIDEST, _NARROW = 14, 16, 4
 """Rows and vectors of a tile at most; and vectors where it is the result that takes the time: many rows that
 are written side by side, a few lines of the cache of each, keep more of them on their way from memory."""
+_USUAL = 6, 4
+"""What most large products take."""
 SHALLOW = 32
 """Inner positions of a product that takes as long to write as to compute, at most."""
 _FIRST_LEVEL = 32 << 10
@@ -83,6 +85,13 @@ def tile_shape(c: Contraction, machine: Machine) -> Shape:
             fewest = min(fewest, found[-1][0])
     short = _SHORT if fewest < _BRIEF else 0.0
     return Shape(*min((cycles * (1 + short * r * v), r, v, depth) for cycles, r, v, depth in found)[1:])
+
+
+def usual_shape(c: Contraction, machine: Machine) -> Shape:
+    """That of most large products, not weighed: for what is seldom done."""
+    lanes = machine.lanes(c.out.dtype.itemsize)
+    rows, vectors = min(_USUAL[0], c.row.extent), min(_USUAL[1], -(-c.column.extent // lanes))
+    return Shape(rows, vectors, _depth(_Sizes.of(c, lanes), rows, vectors * lanes))
 
 
 @record(slots=True)

@@ -198,8 +198,9 @@ class CompiledFunction(Generic[P, R]):
 
     def trace(self, *args: Any, **kwargs: Any) -> Program:
         """The stages of the program for such arguments. It is compiled, and not run."""
-        entry, _, _ = self._entry(True, len(self._first), (*self._first, *args), kwargs)
-        return Program(entry.specialisation.recording, entry.specialisation.path)
+        with uncollected():
+            entry, _, _ = self._entry(True, len(self._first), (*self._first, *args), kwargs)
+            return Program(entry.specialisation.recording, entry.specialisation.path)
 
     def _native(
         self,
