@@ -20,6 +20,7 @@ import retrograd
 
 _NORM = "F.batch_norm({0}, m_{1}, v_{1}, {2}_{1}, {3}_{1}, training=True)"
 _ATTEND = "F.scaled_dot_product_attention(q_2_8_128_64, k_2_8_128_64, x_2_8_128_64"
+_SAMPLE = "F.grid_sample(X_{0}_{1}_{1}, X_{2}_{1}_{1}_2, align_corners=False)"
 _FRACTIONAL = "F.fractional_max_pool2d(X_4_16_32_32, 2, output_ratio=(0.6, 0.6))"
 
 MIDDLE: tuple[Row, ...] = (
@@ -42,6 +43,13 @@ MIDDLE: tuple[Row, ...] = (
     ("max_pool3d 2x8x16x16x16, backward", "F.max_pool3d(X_2_8_16_16_16, 2).sum().backward()", 1),
     ("nearest 4x16x32x32, backward", "F.interpolate(X_4_16_32_32, scale_factor=2).sum().backward()", 1),
     ("grid_sample 2x3x32x32", "F.grid_sample(x_2_3_32_32, x_2_32_32_2, align_corners=False)", 1),
+    ("grid_sample 2x3x32x32, backward", f"{_SAMPLE.format('2_3', '32', 2)}.sum().backward()", 1),
+    (
+        "grid_sample 2x3x32x32, nearest",
+        f"{_SAMPLE.format('2_3', '32', 2)[:-1]}, mode='nearest')",
+        1,
+    ),
+    ("grid_sample 4x8x64x64, backward", f"{_SAMPLE.format('4_8', '64', 4)}.sum().backward()", 1),
     ("grid_sample 4x8x64x64", "F.grid_sample(x_4_8_64_64, x_4_64_64_2, align_corners=False)", 1),
     ("adaptive_avg_pool2d 8x32x65x65", "F.adaptive_avg_pool2d(x_8_32_65_65, 7)", 1),
     ("adaptive_avg_pool2d, backward", "F.adaptive_avg_pool2d(X_8_32_65_65, 7).sum().backward()", 1),

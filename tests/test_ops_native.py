@@ -63,6 +63,7 @@ def real(*sizes: int) -> Array:
 
 
 X, P, Q = real(3, 4, 5), RANDOM.uniform(0.1, 0.9, (3, 4)), RANDOM.uniform(0.1, 0.9, (3, 4))
+PLACES = RANDOM.uniform(-1.3, 1.3, (2, 2, 4, 2))
 IMAGE = real(2, 3, 6, 7)
 TARGET = np.array([0, 3, 1])
 WEIGHT = RANDOM.uniform(0.5, 2, 4)
@@ -108,6 +109,13 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (margins.MultilabelMarginLoss("sum"), (P, LABELS)),
     (margins.MultilabelMargins(), (P, LABELS)),
     (margins.MultilabelMarginsAdjoint(), (real(3), P, LABELS)),
+    *(
+        (sampling.PlaneSampler(mode, border, aligned), (IMAGE, RANDOM.uniform(-1.3, 1.3, (2, 3, 4, 2))))
+        for mode, border, aligned in (("bilinear", "zeros", False), ("nearest", "border", True))
+    ),
+    (sampling.PlaneSamplerAdjoint("bilinear", "border", False, (5, 6)), (real(2, 3, 2, 4), PLACES)),
+    (sampling.PlaneTurn("bilinear", "reflection", True), (real(2, IMAGE.shape[1], 2, 4), IMAGE, PLACES)),
+    (sampling.PlaneWeights("bilinear", "zeros", False, (5, 6)), (PLACES,)),
     *(
         (sampling.GridSampler(mode, border, aligned), (IMAGE, RANDOM.uniform(-1.3, 1.3, (2, 3, 4, 2))))
         for mode, border, aligned in (

@@ -32,6 +32,7 @@ from retrograd.compiler.ops import (
     normal,
     pairs,
     pool,
+    sampling,
     softmax,
     spans,
     substitution,
@@ -159,6 +160,22 @@ def _of_corners() -> list[Sample]:
     return found
 
 
+def _of_planes() -> list[Sample]:
+    found: list[Sample] = []
+    for border, aligned in product(sampling.BORDERS, (False, True)):
+        for shape, points in (((2, 3, 5, 6), (3, 4)), ((1, 2, 1, 4), (1, 1)), ((2, 4, 40, 30), (17, 9))):
+            image, grid = RANDOM.standard_normal(shape), RANDOM.uniform(-2.6, 2.6, (shape[0], *points, 2))
+            given = RANDOM.standard_normal((*shape[:2], *points))
+            for mode in sampling.PLANE_MODES:
+                how = mode, border, aligned
+                found += [
+                    (sampling.PlaneSampler(*how), (image, grid)),
+                    (sampling.PlaneSamplerAdjoint(*how, shape[2:]), (given, grid)),
+                ]
+            found.append((sampling.PlaneTurn("bilinear", border, aligned), (given, image, grid)))
+    return found
+
+
 def _samples() -> list[Sample]:
     found: list[Sample] = []
     for sizes in ((7, 3, 4, 2), (40, 4, 70, 12)):
@@ -188,7 +205,7 @@ def _samples() -> list[Sample]:
         a = RANDOM.uniform(0.5, 9, size)
         found.append((incomplete_ops.GammaSlope(), (a, a * RANDOM.uniform(0.5, 2, size))))
         found.append((incomplete_ops.BetaSlope(), (a, a[::-1].copy(), RANDOM.uniform(0.01, 0.99, size))))
-    found += [*_of_channels(), *_of_corners(), *_of_borders(), *_of_norms(), *_of_windows()]
+    found += [*_of_channels(), *_of_corners(), *_of_planes(), *_of_borders(), *_of_norms(), *_of_windows()]
     for shape in ((5, 3), (30, 70)):
         x, share = RANDOM.standard_normal(shape), RANDOM.standard_normal(shape[0] * (shape[0] - 1) // 2)
         found += [(pairs.PairDistances(), (x,)), (pairs.PairsAdjoint(), (share, x))]
@@ -231,6 +248,30 @@ def test_they_give_what_the_formula_gives(op: Op, arrays: tuple[Array, ...], dty
         np.testing.assert_allclose(
             found, expected, rtol=1e-9 if tight else 1e-3, atol=1e-10 if tight else 1e-4
         )
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_images_read_at_places_beside_pytorch(mode: str, padding: str) -> None:
+    """At pixels' centres and borders, far beyond the image, and where there is no number: PyTorch reads
+    foreign memory there, unless zeros are beyond."""
+    rng = np.random.default_rng(0)
+    nice = np.array([-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1, 1.25, -1.25, 3, -7.5, 40])
+    none = np.append(nice, [np.inf, -np.inf, np.nan] if padding == "zeros" else [])
+    image = rng.standard_normal((2, 3, 4, 4))
+    grids = [rng.uniform(-2, 2, (2, 9, 7, 2)), rng.choice(nice, (2, 9, 7, 2)), rng.choice(none, (2, 3, 5, 2))]
+    for aligned, kind, grid in product((False, True), ("float32", "float64"), grids):
+        found = []
+        for t in (retrograd, torch):
+            given = t.tensor(image, dtype=getattr(t, kind)).requires_grad_()
+            places = t.tensor(grid, dtype=getattr(t, kind)).requires_grad_()
+            for _ in range(3):
+                read = t.nn.functional.grid_sample(given, places, mode, padding, aligned)
+                slopes = t.autograd.grad((read * read).sum(), (given, places))
+            found.append([x.detach().numpy() for x in (read, *slopes)])
+        known = np.isfinite(grid).all()
+        for mine, theirs in list(zip(*found, strict=True))[: 3 if known else 1]:
+            np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4 if kind == "float32" else 1e-10)
 
 
 def test_every_op_has_a_sample() -> None:

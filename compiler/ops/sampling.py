@@ -14,9 +14,9 @@ from itertools import product
 from math import prod
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.ir.graph import Value, register
+from retrograd.compiler.ir.graph import Value, apply, register
 from retrograd.compiler.ops.composite import Composite
-from retrograd.compiler.ops.corners import corners, of_corner
+from retrograd.compiler.ops.corners import CornersAdjoint, CornerWeights, corners, of_corner
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast, concat, reshape, select, unsqueeze
 from retrograd.compiler.record import record
@@ -28,21 +28,18 @@ _MOST = 1 << 14
 kernels of its parts."""
 
 
-@register
 @record
-class GridSampler(Composite):
-    """The image at the grid's places, by the elements around; what lies outside is as `border` says."""
+class Sampler(Composite):
+    """What reads images so."""
 
-    name = "grid_sampler"
     mode: str
     border: str
     aligned: bool
     """Whether -1 and 1 are the centres of an axis' outer elements, not their borders."""
 
-    def formula(self, *values: Value) -> Value:
-        image, grid = values
-        sizes, border = image.shape[2:], BORDERS[self.border]
-        rank = len(sizes)
+    def corners(self, grid: Value, sizes: Sequence[int]) -> list[Tap]:
+        """For each element around, its number in an image, below 0 if it is outside, and its weight."""
+        rank, border = len(sizes), BORDERS[self.border]
         along: list[list[Tap]] = []
         for axis, size in enumerate(sizes):
             place = self._place(select(grid, rank + 1, rank - 1 - axis), size)
@@ -52,11 +49,15 @@ class GridSampler(Composite):
             if self.mode == "bicubic":
                 taps = [(border(near, size, self.aligned), weight) for near, weight in taps]
             along.append([self._bounded(near, weight, size) for near, weight in taps])
+        shape = grid.shape[0], prod(grid.shape[1 : rank + 1])
         found = [_corner(taps, sizes) for taps in product(*along)]
-        n, c, points = image.shape[0], image.shape[1], tuple(grid.shape[1 : rank + 1])
+        return [(reshape(index, shape), reshape(weight, shape)) for index, weight in found]
+
+    def read(self, image: Value, grid: Value) -> Value:
+        n, c, *sizes = image.shape
+        parts, points = self.corners(grid, sizes), tuple(grid.shape[1:-1])
         flat = reshape(image, (n, c, prod(sizes)))
-        parts = [[reshape(part, (n, prod(points))) for part in corner] for corner in found]
-        if n * prod(points) * max(len(found), c // 4) > _MOST:
+        if n * prod(points) * max(len(parts), c // 4) > _MOST:
             each = [of_corner(flat, index, weight) for index, weight in parts]
             return reshape(reduce(rows.add, each), (n, c, *points))
         index, weight = (_stacked([corner[k] for corner in parts]) for k in (0, 1))
@@ -71,6 +72,108 @@ class GridSampler(Composite):
     def _place(self, given: Value, size: int) -> Value:
         """Where between an axis' elements, counted from 0."""
         return (given + 1.0) * ((size - 1) / 2) if self.aligned else ((given + 1.0) * size - 1.0) * 0.5
+
+
+@register
+@record
+class GridSampler(Sampler):
+    """The image at the grid's places, by the elements around; what lies outside is as `border` says."""
+
+    name = "grid_sampler"
+
+    def formula(self, *values: Value) -> Value:
+        return self.read(*values)
+
+
+# ---- of two axes, by one pixel or four: ops with a kernel of their own -------------------------------------
+
+PLANE_MODES = ("bilinear", "nearest")
+
+
+@record
+class Plane(Sampler):
+    """Of images `[N, C, H, W]`, by one of these modes."""
+
+
+@register
+@record
+class PlaneSampler(Plane):
+    """As `GridSampler`."""
+
+    name = "plane_sampler"
+
+    @property
+    def title(self) -> str:
+        return "GridSampler2D"
+
+    def formula(self, *values: Value) -> Value:
+        return self.read(*values)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        image, grid = inputs
+        how = self.mode, self.border, self.aligned
+        return [
+            apply(PlaneSamplerAdjoint(*how, tuple(image.shape[2:])), cotangent, grid) if needed[0] else None,
+            self._turned(how, cotangent, image, grid) if needed[1] else None,
+        ]
+
+    def _turned(self, how: tuple[str, str, bool], cotangent: Value, image: Value, grid: Value) -> Value:
+        if self.mode == "nearest":
+            return cast(rows.lt(grid, grid), dtypes.of(grid))
+        return apply(PlaneTurn(*how), cotangent, image, grid)
+
+
+@register
+@record
+class PlaneSamplerAdjoint(Plane):
+    """Of cotangents of the points: those of an image of this size."""
+
+    name = "plane_sampler_adjoint"
+    size: tuple[int, ...]
+
+    def formula(self, *values: Value) -> Value:
+        cotangent, grid = values
+        parts = self.corners(grid, self.size)
+        index, weight = (_stacked([corner[k] for corner in parts]) for k in (0, 1))
+        found = apply(CornersAdjoint(prod(self.size)), _flat(cotangent), index, weight)
+        return reshape(found, (*cotangent.shape[:2], *self.size))
+
+
+@register
+@record
+class PlaneTurn(Plane):
+    """Of cotangents of the points, and an image: those of the grid."""
+
+    name = "plane_turn"
+
+    def formula(self, *values: Value) -> Value:
+        cotangent, image, grid = values
+        sizes = tuple(image.shape[2:])
+        index = _stacked([index for index, _ in self.corners(grid, sizes)])
+        weights = PlaneWeights(self.mode, self.border, self.aligned, sizes)
+        given = apply(CornerWeights(), _flat(cotangent), _flat(image), index)
+        (found,) = weights.adjoint(given, apply(weights, grid), [grid], [True])
+        assert found is not None
+        return found
+
+
+@register
+@record
+class PlaneWeights(Plane):
+    """The weights of the pixels around in images of this size, `[corners, N, points]`."""
+
+    name = "plane_weights"
+    size: tuple[int, ...]
+
+    def formula(self, *values: Value) -> Value:
+        (grid,) = values
+        return _stacked([weight for _, weight in self.corners(grid, self.size)])
+
+
+def _flat(image: Value) -> Value:
+    return reshape(image, (*image.shape[:2], prod(image.shape[2:])))
 
 
 # ---- borders: where a place beyond an image is -------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 from retrograd.compiler.errors import ArgumentError, NotWrittenError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import apply
 from retrograd.compiler.ops import shape as moves
-from retrograd.compiler.ops.sampling import BORDERS, TAPS, GridSampler
+from retrograd.compiler.ops.sampling import BORDERS, PLANE_MODES, TAPS, GridSampler, PlaneSampler
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import functional
 from retrograd.runtime.tensor import Tensor, new
@@ -84,7 +84,8 @@ def grid_sample(
     if padding_mode not in [*BORDERS]:
         raise ArgumentError(_expected("padding_mode", "'zeros', 'border', or 'reflection'", padding_mode))
     _check(input, grid, mode, aligned := _aligned(align_corners))
-    found: Tensor = apply(GridSampler(mode, padding_mode, aligned), input, grid)
+    plane = input.ndim == 4 and mode in PLANE_MODES
+    found: Tensor = apply((PlaneSampler if plane else GridSampler)(mode, padding_mode, aligned), input, grid)
     return found
 
 

@@ -6,10 +6,11 @@ this: `kernels.py` asks for it late.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from retrograd.compiler.backends import vector
+from retrograd.compiler.backends.kinds import FLOATS
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.dtypes import DType
@@ -34,8 +35,43 @@ def emitted(code: Code) -> Any:
 
 
 def function(name: str) -> Any:
-    """An elementary function of that name, as one of the native language."""
-    return emitted(FUNCTIONS[name])
+    """An elementary function of that name, or one that moves lanes, as one of the native language."""
+    return emitted(_MOVING[name] if name in _MOVING else FUNCTIONS[name])
+
+
+def _gathered(where: vector.Value, like: vector.Value) -> vector.Value:
+    """The elements at addresses, of the kind of another vector."""
+    block, lanes, name = (
+        where.block,
+        where.lanes,
+        f"llvm.masked.gather.v{where.lanes}{like.kind}.v{where.lanes}p0",
+    )
+    takes = f"<{lanes} x ptr>", "i32", f"<{lanes} x i1>", like.type
+    block.declare(name, f"declare {like.type} @{name}({', '.join(takes)})")
+    pointers = block.emit(f"inttoptr {where.type} {where.ref} to <{lanes} x ptr>", "ptr", lanes)
+    given = pointers.ref, str(FLOATS[like.kind] // 8), block.constant("i1", lanes, 1).ref, "poison"
+    text = ", ".join(f"{kind} {value}" for kind, value in zip(takes, given))
+    return block.emit(f"call {like.type} @{name}({text})", like.kind, lanes)
+
+
+def _picking(which: Callable[[int], Sequence[int]]) -> Code:
+    """Of the lanes of two vectors, one after the other, those that are told for so many in one."""
+
+    def picked(x: vector.Value, y: vector.Value) -> vector.Value:
+        places = ", ".join(f"i32 {k}" for k in which(x.lanes))
+        text = f"shufflevector {x.type} {x.ref}, {y.type} {y.ref}, <{x.lanes} x i32> <{places}>"
+        return x.block.emit(text, x.kind, x.lanes)
+
+    return picked
+
+
+_MOVING: dict[str, Code] = {
+    "gather": _gathered,
+    "evens": _picking(lambda lanes: range(0, 2 * lanes, 2)),
+    "odds": _picking(lambda lanes: range(1, 2 * lanes, 2)),
+    "first_pairs": _picking(lambda lanes: [k // 2 + k % 2 * lanes for k in range(lanes)]),
+    "last_pairs": _picking(lambda lanes: [(k + lanes) // 2 + k % 2 * lanes for k in range(lanes)]),
+}
 
 
 class _Write:

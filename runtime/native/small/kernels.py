@@ -302,8 +302,8 @@ def of_function(name: str, function: Callable[..., int], dtype: DType, inside: S
     kind = KINDS[dtype]
     lanes = _lanes_of([kind])
     bound = {"A": _HELD[kind], "VA": Vector.of(_HELD[kind], lanes), "LANES": lanes}
-    if "One" in cast(Native, function).names:
-        bound["One"] = Vector.of(_HELD[kind], 1)
+    further = {"One": Vector.of(_HELD[kind], 1), "VI": Vector.of(int, lanes), "SIZE": FLOATS[kind] // 8}
+    bound |= {name: each for name, each in further.items() if name in cast(Native, function).names}
 
     def written() -> list[Callable[..., int]]:
         functions = {each: _codes().function(each) for each in inside}

@@ -40,12 +40,13 @@ from retrograd.compiler.ops.normal import (
 )
 from retrograd.compiler.ops.pairs import PairDistances, PairsAdjoint
 from retrograd.compiler.ops.pool import MaxPoolAdjoint
+from retrograd.compiler.ops.sampling import PlaneSampler
 from retrograd.compiler.ops.shape import Cast
 from retrograd.compiler.ops.softmax import CausalSoftmax
 from retrograd.compiler.ops.spans import SpanSums
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.compiler.ops.unpool import MaxUnpool
-from retrograd.runtime.native.small import aligning, kernels, solving, triangles
+from retrograd.runtime.native.small import aligning, kernels, plane_steps, solving, triangles
 from retrograd.runtime.native.small.own_kernels import kernel, step
 from retrograd.runtime.native.small.steps import OWN, YIELDING, Steps, indexed
 
@@ -427,6 +428,7 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     MultilabelMarginsAdjoint: _multilabel_adjoint,
     PutAlongJoined: _joined,
     PairDistances: _distances,
+    **plane_steps.WRITERS,
     PairsAdjoint: _pairs_adjoint,
     PRelu: _channels("prelu"),
     PReluAdjoint: _channels("prelu adjoint", 1, 2, 0),
@@ -437,4 +439,4 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
 }
 """What writes the step of an op."""
 OWN.update(WRITERS)
-YIELDING.update((GroupNorm, BatchNorm, RunningStatistic), *DERIVATIVES.values())
+YIELDING.update((GroupNorm, BatchNorm, RunningStatistic, PlaneSampler), *DERIVATIVES.values())
