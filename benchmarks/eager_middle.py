@@ -21,6 +21,7 @@ import retrograd
 _NORM = "F.batch_norm({0}, m_{1}, v_{1}, {2}_{1}, {3}_{1}, training=True)"
 _ATTEND = "F.scaled_dot_product_attention(q_2_8_128_64, k_2_8_128_64, x_2_8_128_64"
 _SAMPLE = "F.grid_sample(X_{0}_{1}_{1}, X_{2}_{1}_{1}_2, align_corners=False)"
+_FRACTIONAL_3D = "F.fractional_max_pool3d(X_2_8_12_16_16, 2, output_ratio=(0.6, 0.6, 0.6))"
 _FRACTIONAL = "F.fractional_max_pool2d(X_4_16_32_32, 2, output_ratio=(0.6, 0.6))"
 
 MIDDLE: tuple[Row, ...] = (
@@ -54,6 +55,7 @@ MIDDLE: tuple[Row, ...] = (
     ("adaptive_avg_pool2d 8x32x65x65", "F.adaptive_avg_pool2d(x_8_32_65_65, 7)", 1),
     ("adaptive_avg_pool2d, backward", "F.adaptive_avg_pool2d(X_8_32_65_65, 7).sum().backward()", 1),
     ("adaptive_max_pool2d, backward", "F.adaptive_max_pool2d(X_8_32_65_65, 7).sum().backward()", 1),
+    ("fractional_max_pool3d, backward", f"{_FRACTIONAL_3D}.sum().backward()", 1),
     ("fractional_max_pool2d, backward", f"{_FRACTIONAL}.sum().backward()", 1),
     ("fold 4x72x900", "F.fold(x_4_72_900, (32, 32), 3)", 1),
     ("fold 2x64x256", "F.fold(x_2_64_256, (32, 32), 2, stride=2)", 1),

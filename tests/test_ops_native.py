@@ -30,6 +30,7 @@ from retrograd.compiler.ops import (
     demands,
     extremum,
     fold,
+    fractional,
     gate,
     joined,
     losses,
@@ -65,6 +66,7 @@ def real(*sizes: int) -> Array:
 X, P, Q = real(3, 4, 5), RANDOM.uniform(0.1, 0.9, (3, 4)), RANDOM.uniform(0.1, 0.9, (3, 4))
 PLACES = RANDOM.uniform(-1.3, 1.3, (2, 2, 4, 2))
 IMAGE = real(2, 3, 6, 7)
+BEGINS = [np.sort(RANDOM.integers(0, 4, (2, 3, n))) for n in (4, 5)]
 TARGET = np.array([0, 3, 1])
 WEIGHT = RANDOM.uniform(0.5, 2, 4)
 FRAME = pool.frame(IMAGE.shape, (2, 3), (2, 2), (0, 1), (1, 1))
@@ -125,6 +127,7 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
         )
     ),
     (sampling.GridSampler("bilinear", "reflection", True), (real(1, 2, 3, 4, 2), real(1, 2, 3, 2, 3))),
+    (fractional.WindowPlaces((2, 3)), (IMAGE, *BEGINS, BEGINS[0] + 2, BEGINS[1] + 3)),
     (normal.LayerNorm(1e-5, 2), (X, real(4, 5), real(4, 5))),
     (normal.GroupNorm(1e-5, 2), (X, real(4))),
     (normal.BatchNorm(1e-5), (X, real(4), real(4))),

@@ -24,6 +24,7 @@ from retrograd.compiler.ops import (
     channels,
     corners,
     fold,
+    fractional,
     gate,
     incomplete_ops,
     joined,
@@ -211,6 +212,16 @@ def _samples() -> list[Sample]:
         found += [(pairs.PairDistances(), (x,)), (pairs.PairsAdjoint(), (share, x))]
         places = np.argsort(RANDOM.standard_normal((shape[0], 100)))[:, : shape[1]].copy()
         found.append((unpool.MaxUnpool((4, 25)), (x, places)))
+    for shape, counts, window in (
+        ((2, 3, 7), (4,), (2,)),
+        ((3, 2, 9, 8), (4, 3), (2, 3)),
+        ((2, 2, 9, 9, 9), (3, 4, 2), (3, 1, 2)),
+    ):
+        begins = [
+            np.sort(RANDOM.integers(0, s - w, (*shape[:2], n))) for s, n, w in zip(shape[2:], counts, window)
+        ]
+        ends = [begin + size for begin, size in zip(begins, window)]
+        found.append((fractional.WindowPlaces(window), (RANDOM.standard_normal(shape), *begins, *ends)))
     for shape in ((2, 4), (30, 50)):
         x, target = RANDOM.standard_normal(shape), RANDOM.integers(-1, shape[1], shape)
         found.append((margins.MultilabelMargins(), (x, target)))

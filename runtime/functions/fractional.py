@@ -14,9 +14,9 @@ import numpy as np
 
 from retrograd.compiler.dtypes import int64
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
-from retrograd.compiler.ops import extremum
-from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.fractional import window_places
+from retrograd.compiler.ops.index import take_along
 from retrograd.runtime.functions.joining import cat
 from retrograd.runtime.functions.public import functional
 from retrograd.runtime.functions.sampling import drawn
@@ -36,20 +36,6 @@ def _starts(samples: Tensor, size: int, window: int, count: int) -> Tensor:
     steps = new(np.arange(count - 1).astype(kind), samples)
     begun = moves.cast((first + steps) * step, int64) - moves.cast(first * step, int64)
     return cat([begun, last], 2)
-
-
-def _windows(samples: Tensor, shape: Sequence[int], sizes: Sequence[int], counts: Sequence[int]) -> Tensor:
-    """The place in a channel of each element of each window: `[N, C, windows, elements]`."""
-    rank, lead = len(shape), tuple(samples.shape[:2])
-    found: Any = 0
-    order = [1, 0] if rank == 2 else range(rank)  # PyTorch has the sample of the width first, of two axes
-    for axis, (size, window, count) in enumerate(zip(shape, sizes, counts, strict=True)):
-        start = _starts(moves.select(samples, 2, order[axis]), size, window, count)
-        spread = [1] * 2 * rank
-        spread[axis], spread[rank + axis] = count, window
-        inside = moves.unsqueeze(start, [3]) + new(np.arange(window), samples)
-        found = found * size + moves.reshape(inside, (*lead, *spread))
-    return moves.reshape(found, (*lead, prod(counts), prod(sizes)))
 
 
 def _pooled(
@@ -77,15 +63,15 @@ def _pooled(
             )
     law = laws.uniform(0.0, 1.0, x.dtype.numpy)
     chances = drawn((*x.shape[:2], rank), law, like=x) if samples is None else samples
-    windows = _windows(chances, shape, sizes, counts)
-    flat = moves.reshape(x, (*x.shape[:2], prod(shape)))
-    where = moves.reshape(windows, (*x.shape[:2], prod(counts) * prod(sizes)))
-    inside = moves.reshape(places.take_along(flat, where, 2), tuple(windows.shape))
-    greatest = moves.unsqueeze(extremum.argmax(inside, 3), [3])
+    order = [1, 0] if rank == 2 else range(rank)  # PyTorch has the sample of the width first, of two axes
+    begins = [
+        _starts(moves.select(chances, 2, k), size, window, count)
+        for k, size, window, count in zip(order, shape, sizes, counts, strict=True)
+    ]
+    places = window_places(x, begins, sizes)
+    flat, where = (moves.reshape(each, (*x.shape[:2], prod(each.shape[2:]))) for each in (x, places))
     wanted = (*x.shape[:2], *counts) if x is input else (*input.shape[:1], *counts)
-    values = moves.reshape(places.take_along(inside, greatest, 3), wanted)
-    indices = moves.reshape(places.take_along(windows, greatest, 3), wanted)
-    return values, indices
+    return moves.reshape(take_along(flat, where, 2), wanted), moves.reshape(places, wanted)
 
 
 def _enter(rank: int) -> None:

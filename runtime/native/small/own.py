@@ -24,6 +24,7 @@ from retrograd.compiler.ops.borders import Bordered, BorderedAdjoint
 from retrograd.compiler.ops.channels import ChannelDot, PRelu, PReluAdjoint, PReluSlopes, ScaleShift
 from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeights
 from retrograd.compiler.ops.fold import Fold
+from retrograd.compiler.ops.fractional import WindowPlaces
 from retrograd.compiler.ops.gate import Glu, GluAdjoint
 from retrograd.compiler.ops.incomplete import NODES, WEIGHTS
 from retrograd.compiler.ops.incomplete_ops import BetaSlope, GammaSlope
@@ -111,8 +112,9 @@ def _joined(steps: Steps, op: PutAlongJoined, out: Array, x: Array, index: Array
     if not op.with_self:
         neutral = steps.constant(np.full(index.shape, op.identity(x), x.dtype))
         steps.step(kernels.scattering(x.itemsize), [out, neutral, places], sizes)
-    kernel = kernels.of_joining(op.row.name, kernels.DTYPES[x.dtype])
-    steps.step(kernel, [out, steps.in_order(values), places], sizes)
+    steps.step(
+        kernels.of_joining(op.row.name, kernels.DTYPES[x.dtype]), [out, steps.in_order(values), places], sizes
+    )
 
 
 # ---- borders -------------------------------------------------------------------------------------------
@@ -281,12 +283,20 @@ def _windows(
     last: bool,
 ) -> None:  # fmt: skip
     """Of one axis, two or three, before which others are put."""
-    x, more = arrays[-1], 3 - len(limits)
+    x, more, lead = arrays[-1], 3 - len(limits), arrays[-1].ndim - len(limits)
     single = [(np.zeros(1, np.int64), np.ones(1, np.int64))] * more
     spans = [steps.constant(np.ascontiguousarray(each)) for pair in (*single, *limits) for each in pair]
-    lead = x.ndim - len(limits)
     sizes = [prod(x.shape[:lead]), *[1] * more, *x.shape[lead:], *[len(each) for each in spans[::2]]]
     step(name, steps, [*arrays, *spans], [*sizes, *[1] * more, *dilations, int(last)])
+
+
+def _window_places(steps: Steps, op: WindowPlaces, out: Array, x: Array, *limits: Array) -> None:
+    rank, wide, lead = len(op.window), [*map(steps.wide, limits)], prod(x.shape[:2])
+    single = [steps.constant(np.full(lead, k, np.int64)) for k in (0, 1)] * (3 - rank)
+    pairs, one = [each for pair in zip(wide, wide[rank:]) for each in pair], [1] * (3 - rank)
+    sizes = [lead, *one, *x.shape[2:], *one, *[begin.shape[2] for begin in limits[:rank]], 1, 1, 1, 0]
+    code = kernel("window places", kernels.DTYPES[x.dtype])
+    steps.step(code, [out, steps.in_order(x), *single, *pairs], sizes)
 
 
 def _fold(steps: Steps, op: Fold, out: Array, x: Array) -> None:
@@ -372,8 +382,7 @@ def _substitute(steps: Steps, op: SolveTriangular, out: Array, a: Array, b: Arra
     if gufuncs.is_small(a):
         solving.substitute(steps, op, out, triangle, b)
         return
-    if not _goes_by_steps(triangle):
-        triangle = steps.in_order(triangle)
+    triangle = triangle if _goes_by_steps(triangle) else steps.in_order(triangle)
     lanes = kernels.lanes_of(kernels.DTYPES[a.dtype])
     strip = steps.scratch(Type((n, triangles.STRIP * lanes), kernels.DTYPES[a.dtype]))
     sizes = [prod(b.shape[:-2]), n, columns, int(op.upper), int(op.unit)]
@@ -386,8 +395,8 @@ def _exchange(steps: Steps, op: RowsExchanged, out: Array, pivots: Array, x: Arr
     if pivots.dtype != np.int32:
         raise kernels.NoKernel
     arrays = [out, *map(steps.in_order, (pivots, x))]
-    kernel = kernels.of_elimination("exchange", kernels.DTYPES[x.dtype])
-    steps.step(kernel, arrays, [prod(x.shape[:-2]), *x.shape[-2:], int(op.back)])
+    code = kernels.of_elimination("exchange", kernels.DTYPES[x.dtype])
+    steps.step(code, arrays, [prod(x.shape[:-2]), *x.shape[-2:], int(op.back)])
 
 
 def _goes_by_steps(triangle: Array) -> bool:
@@ -436,6 +445,7 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     RowsExchanged: _exchange,
     ScaleShift: _channels("scale shift"),
     SolveTriangular: _substitute,
+    WindowPlaces: _window_places,
 }
 """What writes the step of an op."""
 OWN.update(WRITERS)

@@ -59,6 +59,7 @@ _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
     "plane turn": (planes.turn, ("gather", "evens", "odds", "first_pairs", "last_pairs")),
     "greatest": (spanning.greatest, ()),
     "greatest adjoint": (spanning.return_to_greatest, ()),
+    "window places": (spanning.places_of_greatest, ()),
     "span sums": (spanning.sum_up, ()),
     "pair distances": (pairing.distances, ()),
     "pairs adjoint": (pairing.return_to, ()),

@@ -14,6 +14,7 @@ from retrograd.compiler.native.language import (
     native,
     put,
     reduce,
+    stack,
     take,
 )
 from retrograd.runtime.native.objects import Memory
@@ -123,6 +124,29 @@ def return_to_greatest(arrays: Array[Memory], sizes: Windows) -> int:
                     put(own, take(One, own) + take(One, given + next_))
                     next_ += 1
     return 0
+
+
+@native
+def places_of_greatest(arrays: Array[Memory], sizes: Windows) -> int:
+    """Arrays: places, all elements, for each volume starts and ends along each axis."""
+    to, next_, spans = cast(Array[int], arrays[0]), 0, stack(Array[Memory], 6)
+    for volume in range(sizes.before):
+        x = cast(Array[A], arrays[1]) + volume * sizes.planes * sizes.rows * sizes.columns
+        for k in range(2):
+            spans[k] = own_span(arrays[2 + k], volume * sizes.along_planes)
+            spans[2 + k] = own_span(arrays[4 + k], volume * sizes.along_rows)
+            spans[4 + k] = own_span(arrays[6 + k], volume * sizes.along_columns)
+        for i in range(sizes.along_planes):
+            for j in range(sizes.along_rows):
+                for k in range(sizes.along_columns):
+                    to[next_] = place_of_greatest(x, spans, sizes, i, j, k)
+                    next_ += 1
+    return 0
+
+
+@inlined
+def own_span(limits: Memory, start: int) -> Memory:
+    return cast(Memory, cast(Array[int], limits) + start)
 
 
 @inlined
