@@ -106,3 +106,32 @@ def test_a_view_of_other_memory_is_no_old_one() -> None:
         x = retrograd.arange(float(size)).reshape(2, -1)
         assert x[1].as_strided((2,), (1,)).tolist() == [size / 2, size / 2 + 1]
         assert x.t()[1].as_strided((2,), (size // 2,)).tolist() == [1, size / 2 + 1]
+
+
+@pytest.mark.parametrize("operand", [each.replace("sin", "square") for each in OPERANDS])
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+def test_a_copy_with_other_elements_by_strides_is_pytorchs(
+    torch: Any, operand: str, layout: tuple[Any, ...]
+) -> None:
+    """And so is the derivative by these elements, where PyTorch has one."""
+
+    def seen(t: Any) -> list[Any]:
+        found = []
+        for turn in range(TIMES):
+            b = t.arange(12.0).reshape(3, 4).clone()
+            x = eval(operand, {"b": b})
+            source = t.full(layout[0], -1.0 - turn).requires_grad_()
+            copy = x.as_strided_scatter(source, *layout)
+            found += [copy.tolist(), copy.stride(), b.tolist()]
+            if operand == "b":
+                (slope,) = t.autograd.grad((copy * copy).sum(), source)
+                found += [slope.tolist(), copy.grad_fn.name(), copy._version]
+        return found
+
+    assert seen(retrograd) == seen(torch)
+
+
+def test_a_copy_with_elements_of_another_shape_is_refused_each_time() -> None:
+    for _ in range(TIMES):
+        with pytest.raises(ShapeError, match="expected src to have a size equal to the slice of self"):
+            retrograd.ones(6).as_strided_scatter(retrograd.ones(3), (2,), (2,))

@@ -20,6 +20,7 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.axes import placed
 from retrograd.runtime.eager.memory import elements, is_part, memory_of, outermost_first
 from retrograd.runtime.eager.opnodes import counter_of
+from retrograd.runtime.eager.plans import steps as steps_of_call
 from retrograd.runtime.eager.record import showing
 from retrograd.runtime.eager.replay import name_history
 from retrograd.runtime.eager.views import walk
@@ -150,7 +151,15 @@ def as_strided_(
     return rearrange(input, lambda x: as_strided(x, size, stride, storage_offset), "AsStridedBackward1")
 
 
-@public("as_strided_scatter", method=True)
+def plan_of_scatter(*args: Any, **kwargs: Any) -> Callable[..., Tensor] | Literal[False] | None:
+    """The copy as steps of two Tensors, of which the first is no view; False if there are none."""
+    try:
+        return steps_of_call(_scattered, args, kwargs, "AsStridedScatterBackward0") or False
+    except TypeError:
+        return False
+
+
+@public("as_strided_scatter", method=True, around=partial(calls.restrided, plan_of_scatter))
 def as_strided_scatter(
     input: Tensor,
     src: Tensor,
@@ -159,6 +168,12 @@ def as_strided_scatter(
     storage_offset: int | None = None,
 ) -> Tensor:
     """A copy of the input, and of the memory around it, with `src` in place of a view of that memory."""
+    return _scattered(input, src, size, stride, storage_offset)
+
+
+def _scattered(
+    input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
     root, layout = _lying(input)
     copy = root.clone()
     part = as_strided(copy, size, stride, layout.offset if storage_offset is None else storage_offset)
@@ -171,4 +186,8 @@ def as_strided_scatter(
             ),
         )
     part.copy_(src)
-    return walk(input._view.path, copy) if input._view is not None and input is not root else copy
+    if root is input:
+        return copy
+    if input._view is not None and input._view.base is root:
+        return walk(input._view.path, copy)
+    return as_strided(copy, tuple(input.shape), input.stride(), layout.offset)

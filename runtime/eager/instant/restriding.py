@@ -28,11 +28,12 @@ def retrograd_restrided(
 
 @native
 def is_rooted(key: Key) -> bool:
-    """Put the Tensor whose memory it is in place of the only one that was found, with its extents and where
-    in it that one begins. False where its elements do not lie in order, or are not all that is there."""
-    if key.found != 1:
-        return False
+    """Put the Tensor whose memory it is in place of the first one that was found, with its extents and where
+    in it that one begins. False where its elements do not lie in order, or are not all that is there; or, if
+    there is another operand, where the first one is a view."""
     x = cast(AnyTensor, key.operands[0])
+    if key.found < 1 or key.found > 2 or (key.found == 2 and x.view is not NO_VIEW):
+        return False
     root = x if x.view is NO_VIEW or (x.view.tracked is not TRUE and is_on(GRAD)) else x.view.base
     array = root.value
     if not is_fresh(x) or not is_array(array) or array.flags & CONTIGUOUS == 0:
