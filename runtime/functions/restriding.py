@@ -20,9 +20,9 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.axes import placed
 from retrograd.runtime.eager.memory import elements, is_part, memory_of, outermost_first
 from retrograd.runtime.eager.opnodes import counter_of
-from retrograd.runtime.eager.plans import steps as steps_of_call
 from retrograd.runtime.eager.record import showing
 from retrograd.runtime.eager.replay import name_history
+from retrograd.runtime.eager.steps import steps as steps_of_call
 from retrograd.runtime.eager.views import walk
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE

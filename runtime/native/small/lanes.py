@@ -14,4 +14,8 @@ A = Float32
 VA = Vector[A, Literal[16]]
 One = Vector[A, Literal[1]]
 """A vector of one, which is as wide as in memory."""
+VI = Vector[int, Literal[16]]
+"""Whole numbers, or addresses, as many as a vector has elements."""
 LANES = 16
+SIZE = 4
+"""Bytes of an element."""

@@ -7,13 +7,10 @@ In flow arrays and the sizes of a step; out flows 0. Images are `[samples, chann
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from retrograd.compiler.native.language import (
     Array,
-    Float32,
     Record,
-    Vector,
     cast,
     chosen,
     floor,
@@ -26,13 +23,7 @@ from retrograd.compiler.native.language import (
     take,
 )
 from retrograd.runtime.native.objects import Memory
-
-A = Float32
-VA = Vector[A, Literal[16]]
-VI = Vector[int, Literal[16]]
-One = Vector[A, Literal[1]]
-LANES, SIZE = 16, 4
-"""An instance has its own, and of how many bytes an element is. A vector of one is as wide as in memory."""
+from retrograd.runtime.native.small.lanes import LANES, SIZE, VA, VI, A, One
 
 
 @chosen
