@@ -211,12 +211,13 @@ class Tensor(Differentiable):
         if self._view is not None:
             self._view.refresh(self)
         value = self._value
-        if isinstance(value, Node):
-            if isinstance(value.op, Constant):
-                return value.op.value
-            raise _not_known_yet(asked, self)
-        if STATE.trace is not None:
-            raise _not_known_yet(asked, self)
+        if isinstance(value, Node) and isinstance(value.op, Constant):
+            return value.op.value
+        if STATE.trace is not None or isinstance(value, Node):
+            found: Array | None = None if STATE.trace is None else STATE.trace.read(self)
+            if found is None:
+                raise _not_known_yet(asked, self)
+            return found
         return value.host() if isinstance(value, DeviceArray) else value
 
     def item(self) -> Any:

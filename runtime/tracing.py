@@ -16,10 +16,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import numpy as np
 
@@ -61,6 +61,20 @@ class Open:
             _open.append(self)
             _count()
         STATE.trace = trace
+
+    def pause(self) -> None:
+        """For operations outside of the trace, which are what they are where it is not open."""
+        with _counting:
+            _open.remove(self)
+            _count()
+        STATE.trace = self.outer
+
+    def resume(self) -> None:
+        """After `pause`."""
+        with _counting:
+            _open.append(self)
+            _count()
+        STATE.trace = self.trace
 
     def close(self) -> None:
         """The first time; a generator that was broken off may come back to it later."""
@@ -129,6 +143,10 @@ class Trace:
     outside.
     """
 
+    at_once = False
+    """Whether ops are applied as they come, rather than written down (`func.batching`). Then the world
+    outside is looked into, and its histories are its own."""
+
     def __init__(
         self, name_of: Callable[[AnyTensor], str | None] | None = None, path: Path | None = None,
         planned: bool = False,
@@ -167,11 +185,13 @@ class Trace:
         """Whether the function left a Tensor's history behind, which a graph does not tell."""
         self.unchecked = False
         """Whether the function would have looked at elements, were they known, or moved them to a device."""
+        self.recording = False
+        """Whether a pass is under way in which what is done is recorded outside, though not here."""
         self._before: dict[AnyTensor, Before] = {}
         self._name_of = name_of
         self._opened: list[Open] = []
 
-    def __enter__(self) -> Trace:
+    def __enter__(self) -> Self:
         self._opened.append(Open(self))
         return self
 
@@ -234,6 +254,23 @@ class Trace:
         if self.path is None or any(self.captured.get(n) in drawn for n in _inputs_of(node)):
             return None
         return self.path.answer(Question(node, kind, user_location()), lambda n: self.captured[n]._value)
+
+    def read(self, tensor: AnyTensor) -> Array | None:
+        """The elements of a Tensor, where they are known."""
+        return None
+
+    def cut(self, tensor: AnyTensor) -> Node:
+        """What a Tensor is at this point, without the history that it has outside."""
+        return self.lift(tensor)
+
+    def makers(self, edges: Iterable[Any]) -> list[Trace]:
+        """Which of this trace and those around it have made histories that end in these edges, beside those
+        of the world outside."""
+        return []
+
+    def applied(self, function: Any, ctx: Any, operands: Sequence[Any], output: Any) -> Any:
+        """What a user's Function has given, with the history that it has outside."""
+        return output
 
     def strides(self, tensor: AnyTensor) -> Strides:
         """Steps between neighbours, in elements, that the Tensor has or would have in eager mode."""
@@ -333,6 +370,33 @@ def one_line() -> AbstractContextManager[None]:
     if trace is None or trace.builder.fixed_location:
         return nullcontext()
     return trace.builder.at(user_location())
+
+
+class Recording:
+    """Within, what is done is recorded outside of these traces, though not in them."""
+
+    __slots__ = ("_before", "_traces")
+
+    def __init__(self, *traces: Trace) -> None:
+        self._traces, self._before = traces, [trace.recording for trace in traces]
+
+    def __enter__(self) -> None:
+        for trace in self._traces:
+            trace.recording = True
+
+    def __exit__(self, *_: object) -> None:
+        for trace, before in zip(self._traces, self._before):
+            trace.recording = before
+
+
+def recording_outside(grad: bool, edges: Iterable[Any]) -> AbstractContextManager[None]:
+    """For a pass over histories that end in these edges, which is not recorded itself: within, histories
+    outside of the traces that have made those go on, if operations were recorded before the pass."""
+    trace = STATE.trace
+    return Recording(*trace.makers(edges)) if grad and trace is not None else _NOTHING
+
+
+_NOTHING = nullcontext()
 
 
 def current() -> Trace | None:

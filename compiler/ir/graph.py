@@ -300,6 +300,10 @@ class Builder:
             self._nodes[op, inputs] = found
         return found
 
+    def line(self, op: Op, inputs: Sequence[Node]) -> Location | None:
+        """Where an op was applied to these nodes."""
+        return self.node(op, *inputs).where
+
     def at(self, where: Location | None) -> At:
         """Nodes made inside carry this location: an adjoint node has its primal's line."""
         return At(self, where)

@@ -20,6 +20,7 @@ from retrograd.compiler.ir.graph import Constant, Graph, Node, Op, Type, Value, 
 from retrograd.compiler.ops import (
     contract,
     convolution,
+    copy,
     extremum,
     floats,
     incomplete_ops,
@@ -67,11 +68,12 @@ def batch(graph: Graph, values: Sequence[Value], batched: Sequence[bool], size: 
         for node, value, flag in zip(graph.inputs, values, batched, strict=True)
     }
     for node in graph.nodes:
-        known[node] = _applied(node.op, [known[i] for i in node.inputs], node.type, size)
+        known[node] = applied(node.op, [known[i] for i in node.inputs], node.type, size)
     return [known[output] for output in graph.outputs]
 
 
-def _applied(op: Op, operands: Sequence[Operand], out: Type, size: int) -> Operand:
+def applied(op: Op, operands: Sequence[Operand], out: Type, size: int) -> Operand:
+    """An op of operands of which some are batched."""
     if isinstance(op, Constant):
         return Operand(op.value, False, out)
     if isinstance(op, IotaLike) and operands[0].batched:  # it is the same for all
@@ -231,6 +233,7 @@ RULES: dict[type, Rule] = {
     moves.Flip: _shifted("axes"),
     moves.Concat: _shifted("axis"),
     moves.Cast: _same,
+    copy.Clone: _same,
     window.Diagonal: _shifted("first", "second"),
     window.Undiagonal: _shifted("first", "second"),
     window.Window: _shifted("axes"),

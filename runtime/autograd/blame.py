@@ -64,7 +64,7 @@ def line_of(node: GradNode) -> AbstractContextManager[None]:
     if not operands or not all(type(x) is Node for x in operands):
         return _ANY_LINE
     builder: Builder = operands[0].builder
-    return builder.at(builder.node(node.op, *operands).where)
+    return builder.at(builder.line(node.op, operands))
 
 
 _ANY_LINE = nullcontext()

@@ -19,6 +19,7 @@ from retrograd.compiler.errors import ArgumentError, DeviceError, GradientError,
 from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.shape import cast
+from retrograd.runtime import tracing
 from retrograd.runtime.autograd.blame import line_of, nan_error
 from retrograd.runtime.eager.backwards import first, next_strange
 from retrograd.runtime.eager.copying import clone
@@ -61,8 +62,9 @@ class Pass:
         if before is not partial:
             STATE.partial = partial
         try:
-            self._walk()
-            self._finish()
+            with tracing.recording_outside(grad, self._roots):
+                self._walk()
+                self._finish()
         finally:
             STATE.grad = grad
             if before is not partial:
@@ -128,13 +130,15 @@ class Pass:
         if type(node) is Output:
             self._deliver(node, cotangent)
             return
-        if type(cotangent) is Node:
+        if type(cotangent) is Node and not STATE.trace.at_once:
             _refuse_outside(node)
         if useful is None:
             needed = [edge is not None for edge in edges]
         else:
             needed = [edge in useful for edge in edges]
         take = _watched if STATE.anomaly else type(node).backward
+        if tracing.depth and node.of_arrays and STATE.trace is not None and STATE.trace.at_once:
+            take = STATE.trace.one_by_one
         grads = take(node, cotangent, needed, self.create_graph)
         if hooks is not None and hooks.after:
             grads = _after(hooks, grads, cotangent, self.create_graph)

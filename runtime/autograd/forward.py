@@ -21,6 +21,7 @@ from retrograd.compiler.ops.copy import Clone
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reduce import Sum
 from retrograd.compiler.ops.shape import Cast, Expand, Flip, Permute, Reshape, Select, Slice, cast, expand
+from retrograd.runtime import tracing
 from retrograd.runtime.autograd.blame import line_of
 from retrograd.runtime.autograd.differentiation import grad
 from retrograd.runtime.autograd.engine import AGE, as_cotangent, as_tensor, leading_to
@@ -62,9 +63,10 @@ def pushed(
     }
     before, STATE.grad = STATE.grad, create_graph
     try:
-        for node in sorted(nodes, key=AGE):
-            with line_of(node):
-                found[node] = _step(node, [found.get(edge) for edge in node.edges], create_graph)
+        with tracing.recording_outside(before, ends):
+            for node in sorted(nodes, key=AGE):
+                with line_of(node):
+                    found[node] = _step(node, [found.get(edge) for edge in node.edges], create_graph)
     finally:
         STATE.grad = before
     return [as_tensor(found.get(end)) for end in ends]
@@ -141,6 +143,9 @@ def _of_op(node: OpNode, tangents: Tangents, create_graph: bool) -> Value | None
     if create_graph:
         operands = [as_operand(x, edge) for x, edge in zip(operands, node.edges)]
         out = as_operand(out, node)
+    elif tracing.depth and STATE.trace is not None and STATE.trace.at_once:
+        along: Value = STATE.trace.tangent(node, rule, tangents, result)
+        return along
     return expand(quietly(rule, op, operands, out, tangents), result.shape)
 
 

@@ -318,6 +318,8 @@ class Function:
             setattr(STATE, mode, before)
         if ctx._to_save:
             ctx.check_saved()
+        if STATE.trace is not None:
+            output = STATE.trace.applied(cls, ctx, args, output)
         single = not isinstance(output, tuple)
         given = set(map(id, args))
         outputs = [_returned(x, ctx) if id(x) in given else x for x in ((output,) if single else output)]

@@ -63,6 +63,7 @@ class CallNode(GradNode):
 
     __slots__ = ("recording",)
 
+    of_arrays = True
     recording: Recording
 
     def __init__(self, edges: tuple[Edge, ...], recording: Recording) -> None:

@@ -32,7 +32,7 @@ def _alias(tensor: Tensor, shares_version: bool) -> Tensor:
     if tensor._view is not None:
         tensor._view.refresh(tensor)
     trace = STATE.trace
-    result = Tensor(tensor._value if trace is None else trace.lift(tensor))
+    result = Tensor(tensor._value if trace is None else trace.cut(tensor))
     if trace is not None:
         trace.detached = True
         counter = result._counter = counter_of(tensor)
@@ -64,8 +64,11 @@ def detach_(self: Tensor) -> Tensor:
                 "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
             )
         )
-    if STATE.trace is not None:
-        STATE.trace.remember(self)
+    trace = STATE.trace
+    if trace is not None:
+        trace.remember(self)
+        if trace.owns(self):
+            self._value = trace.cut(self)
     self._edge, self._requires_grad = None, False
     return self
 

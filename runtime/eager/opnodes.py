@@ -206,6 +206,9 @@ class OpNode(GradNode):
             if run is None:
                 return quietly(cotangents, self.op, cotangent, out, inputs, needed)  # type: ignore[no-any-return]  # a list
             return quietly(run, cotangent, out, *inputs)  # type: ignore[no-any-return]  # a list
+        if STATE.trace is not None and STATE.trace.at_once:
+            known: list[Value | None] = STATE.trace.cotangents(self, cotangent, needed)
+            return known
         return cotangents(self.op, cotangent, out, inputs, needed)
 
     def holds(self, array: Value) -> bool:
@@ -330,6 +333,12 @@ def edge_of(x: Value) -> Edge:
     return x._edge if x._edge is not None else x
 
 
+def _edge_inside(x: Tensor) -> Edge:
+    """The same in a trace: one that applies ops as they come records nothing of what is outside."""
+    trace = STATE.trace
+    return None if trace is not None and trace.at_once and not trace.owns(x) else edge_of(x)
+
+
 def record(
     kind: Kind,
     op: Op,
@@ -363,7 +372,7 @@ def record(
     for x in operands:
         if isinstance(x, Tensor) and x._requires_grad:
             wanted |= 1 << len(edges)
-            edges.append(edge_of(x) if tracing.depth else x if x._edge is None else x._edge)
+            edges.append(_edge_inside(x) if tracing.depth else x if x._edge is None else x._edge)
         else:
             edges.append(None)
     needs = kind.needs.get(wanted)

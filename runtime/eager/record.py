@@ -314,7 +314,7 @@ def _trace(trace: Trace, op: Op, operands: Sequence[Value]) -> Tensor:
     for x in operands:
         if isinstance(x, Tensor):
             lifted.append(trace.lift(x))
-            tracked = tracked or x._requires_grad
+            tracked = tracked or (x._requires_grad and (not trace.at_once or trace.owns(x)))
             ordered = ordered and trace.lies_in_order(x)
         else:
             lifted.append(x)

@@ -32,6 +32,7 @@ from retrograd.runtime.eager.steps import Plan
 from retrograd.runtime.eager.wholes import of_call
 from retrograd.runtime.grad_functions import name_of
 from retrograd.runtime.grad_names import Name
+from retrograd.runtime.modes import STATE
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.tensor import Tensor
 
@@ -47,7 +48,7 @@ _MAKERS = ("copy", "draws")
 _NO_KEYWORDS: Mapping[str, Any] = {}
 
 
-class _NoKey(Exception):
+class NoKey(Exception):
     """An argument that cannot be part of a key."""
 
 
@@ -68,24 +69,16 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
     lies = rule_of(f)
 
     def enter(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], list[Tensor]]:
-        key: list[Any] = []
-        operands: list[Tensor] = []
-        for x in args:
-            _enter(x, key, operands)
-        for name, x in kwargs.items():
-            key.append(name)
-            _enter(x, key, operands)
-        if lies is not None:
-            key += scattered(operands)
-        return tuple(key), operands
+        key, operands = keyed(args, kwargs, _type)
+        return (key if lies is None else (*key, *scattered(operands))), operands
 
     @wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
         if tracing.depth:
-            return f(*args, **kwargs)
+            return within(f, args, kwargs)
         try:
             key, operands = enter(args, kwargs)
-        except _NoKey:
+        except NoKey:
             return f(*args, **kwargs)
         plan = plans.get(key)
         if plan is None:
@@ -112,6 +105,12 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
     return native  # type: ignore[return-value]  # called as f is
 
 
+def within(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The function inside a trace: as it is, but for one that applies ops as they come."""
+    trace = STATE.trace
+    return trace.replayed(f, args, kwargs) if trace is not None and trace.at_once else f(*args, **kwargs)
+
+
 def _at_home(planner: Callable[..., Plan | None]) -> Callable[..., Plan | None]:
     """The planner, while new Tensors are made on the CPU."""
 
@@ -121,7 +120,29 @@ def _at_home(planner: Callable[..., Plan | None]) -> Callable[..., Plan | None]:
     return plan_of
 
 
-def _enter(x: Any, key: list[Any], operands: list[Tensor]) -> None:
+def keyed(
+    args: Sequence[Any], kwargs: Mapping[str, Any], sort: Callable[[Tensor], Hashable]
+) -> tuple[tuple[Any, ...], list[Tensor]]:
+    """The key of a call, and the Tensors among its arguments, of each of which its `sort` is a part; NoKey
+    where there can be none."""
+    key: list[Any] = []
+    operands: list[Tensor] = []
+    for x in args:
+        _enter(x, key, operands, sort)
+    for name, x in kwargs.items():
+        key.append(name)
+        _enter(x, key, operands, sort)
+    return tuple(key), operands
+
+
+def _type(x: Tensor) -> Hashable:
+    array = x._value
+    if type(array) is not np.ndarray:
+        raise NoKey
+    return array.shape, array.dtype
+
+
+def _enter(x: Any, key: list[Any], operands: list[Tensor], sort: Callable[[Tensor], Hashable]) -> None:
     """Add an argument to a key, and its Tensors to the operands. Equal numbers of different types are told
     apart.
     """
@@ -129,16 +150,13 @@ def _enter(x: Any, key: list[Any], operands: list[Tensor]) -> None:
     if kind is int or kind is str or x is None:
         key.append(x)
     elif isinstance(x, Tensor):
-        array = x._value
-        if type(array) is not np.ndarray:
-            raise _NoKey
+        key.append(sort(x))
         operands.append(x)
-        key += array.shape, array.dtype
     elif kind is bool or kind is float:
         key += kind, repr(x)
     elif kind is slice:
         if not (type(x.start) in _ENDS and type(x.stop) in _ENDS and type(x.step) in _ENDS):
-            raise _NoKey
+            raise NoKey
         key += kind, x.start, x.stop, x.step
     elif isinstance(x, tuple | list):  # a Size, too
         key += kind, len(x)
@@ -146,7 +164,7 @@ def _enter(x: Any, key: list[Any], operands: list[Tensor]) -> None:
             if type(each) is int:
                 key.append(each)
             else:
-                _enter(each, key, operands)
+                _enter(each, key, operands, sort)
     elif isinstance(x, DType | device):
         key.append(x)
     elif kind is np.int64:
@@ -156,11 +174,16 @@ def _enter(x: Any, key: list[Any], operands: list[Tensor]) -> None:
     elif kind is Generator:
         key += kind, id(x)  # a plan that draws from it keeps it
     else:
-        raise _NoKey
+        raise NoKey
 
 
 _ENDS = (int, type(None))
 """What the ends and the step of a slice in a key may be."""
+
+
+def often(key: tuple[Any, ...]) -> int:
+    """How often a call is to have come before for others like it to be expected."""
+    return _OFTEN if float in key else 1
 
 
 def called(shown: Name, f: F) -> F:
@@ -205,7 +228,7 @@ def _found(
         seen.clear()
         plans.clear()
     seen[key] = times + 1
-    if times < (_OFTEN if float in key else 1):
+    if times < often(key):
         return None
     if kwargs.get("out") is not None:  # which is not only read
         plans[key] = False

@@ -15,7 +15,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from retrograd.compiler.errors import GradientError, Location, mirrored, user_location, user_stack
 from retrograd.compiler.ir.graph import Value
@@ -104,6 +104,9 @@ class GradNode:
     """One step of the tape."""
 
     __slots__ = ("order", "edges", "hooks", "__weakref__")
+
+    of_arrays: ClassVar[bool] = False
+    """Whether it takes cotangents to operands by native code, which knows arrays alone."""
 
     def __init__(self, edges: tuple[Edge, ...]) -> None:
         self.order: float = next(orders)

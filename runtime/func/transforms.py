@@ -7,7 +7,8 @@ What a transformed function gives has a history where what it was given, or uses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any
 
@@ -36,9 +37,21 @@ def _own(x: Tensor) -> Tensor:
     """The same elements as a Tensor whose gradient is that of this use alone."""
     if not x.dtype.is_floating_point:
         raise DtypeError(mirrored("only Tensors of floating point dtype can require gradients"))
-    if x.requires_grad:
+    if x.requires_grad and not _is_outside(x):
         return x.clone()
-    return (x.clone() if x.is_inference() else x.detach()).requires_grad_()
+    return (x.clone() if x.is_inference() else _alone(x)).requires_grad_()
+
+
+def _is_outside(x: Tensor) -> bool:
+    """Whether it is of the world outside of a function under `vmap`, which keeps its own history of it."""
+    trace = STATE.trace
+    return trace is not None and trace.at_once and not trace.owns(x)
+
+
+def _alone(x: Tensor) -> Tensor:
+    """The same elements without a history, but for that which the world outside keeps."""
+    trace = STATE.trace
+    return Tensor(trace.lift(x)) if trace is not None and trace.at_once else x.detach()
 
 
 def _owned(value: Any) -> tuple[Any, list[Tensor]]:
@@ -52,9 +65,16 @@ def _owned(value: Any) -> tuple[Any, list[Tensor]]:
 def _settled(found: Sequence[Tensor], own: Sequence[Tensor]) -> list[Tensor]:
     """Without a history, where it would lead to nothing but the Tensors that were made here."""
     if not STATE.grad:
-        return [x.detach() for x in found]
+        return [_alone(x) for x in found]
     led: dict[int, bool] = {id(x): False for x in own if x.is_leaf}
-    return [x if x.requires_grad and _leads_on(x.grad_fn or x, led) else x.detach() for x in found]
+    return [x if x.requires_grad and _leads_on(x.grad_fn or x, led) else _alone(x) for x in found]
+
+
+def _shown(value: Any, own: Sequence[Tensor]) -> Any:
+    """A nested value, whose Tensors are settled."""
+    leaves: list[Tensor] = []
+    structure = flatten(value, leaves, (Tensor,))
+    return unflatten(structure, iter(_settled(leaves, own)))
 
 
 def _leads_on(start: Edge, led: dict[int, bool]) -> bool:
@@ -102,10 +122,8 @@ def _gradients(
     if not pairs:
         return [_zeros(x) for x in sources]
     ys, given = [y for y, _ in pairs], [seed for _, seed in pairs]
-    history = STATE.grad and (
-        _is_of_more(ys, sources) or any(x is not None and x.requires_grad for x in given)
-    )
-    found = gradients(ys, sources, given, retain_graph=True, create_graph=history, allow_unused=True)
+    with _history(ys, sources, given) as history:
+        found = gradients(ys, sources, given, retain_graph=True, create_graph=history, allow_unused=True)
     return [_zeros(x) if g is None else g for g, x in zip(found, sources)]
 
 
@@ -113,9 +131,26 @@ def _tangents(
     outputs: Sequence[Tensor], sources: Sequence[Tensor], directions: Sequence[Tensor]
 ) -> list[Tensor]:
     """Those of the outputs where those of the sources are the directions; with a history likewise."""
-    history = STATE.grad and (_is_of_more(outputs, sources) or any(x.requires_grad for x in directions))
-    found = pushed(outputs, sources, directions, history)
+    with _history(outputs, sources, directions) as history:
+        found = pushed(outputs, sources, directions, history)
     return [_zeros(y) if t is None else t for t, y in zip(found, outputs)]
+
+
+@contextmanager
+def _history(
+    outputs: Sequence[Tensor], sources: Sequence[Tensor], given: Sequence[Tensor | None]
+) -> Iterator[bool]:
+    """Whether what a pass over the outputs' history gives is to have one itself. Under a `vmap` that has not
+    made the outputs, the world outside has it, or else nobody."""
+    seeds = [x for x in given if x is not None]
+    more = STATE.grad and (_is_of_more(outputs, sources) or any(x.requires_grad for x in seeds))
+    if not _is_outside(outputs[0]):
+        yield more
+        return
+    whole = STATE.trace.whole
+    goes_on = more or (STATE.grad and any(whole(x).tracked for x in seeds))
+    with STATE.trace.recorded_outside() if goes_on else nullcontext():
+        yield any(x.requires_grad for x in seeds)
 
 
 def _at(args: tuple[Any, ...], argnums: Places) -> Any:
@@ -179,7 +214,7 @@ def grad_and_value(func: Function, argnums: Places = 0, has_aux: bool = False) -
         shaped = flatten(chosen, [], (Tensor,))
         gradient = unflatten(shaped, iter(_settled(found, own)))
         (value,) = _settled([output], own)
-        return (gradient, (value, aux)) if has_aux else (gradient, value)
+        return (gradient, (value, _shown(aux, own))) if has_aux else (gradient, value)
 
     return transformed
 
@@ -220,7 +255,7 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
         return unflatten(shaped, iter(_settled(found, own)))
 
     shown = unflatten(structure, iter(_settled(outputs, own)))
-    return (shown, pullback, aux) if has_aux else (shown, pullback)
+    return (shown, pullback, _shown(aux, own)) if has_aux else (shown, pullback)
 
 
 def jvp(func: Function, primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
@@ -252,7 +287,7 @@ def jvp(func: Function, primals: Any, tangents: Any, *, strict: bool = False, ha
         outputs, structure = _outputs(result, "jvp(f, primals, tangents): Expected f(*primals)")
         along = _tangents(outputs, own, directions)
     shown, slopes = (unflatten(structure, iter(_settled(x, own))) for x in (outputs, along))
-    return (shown, slopes, aux) if has_aux else (shown, slopes)
+    return (shown, slopes, _shown(aux, own)) if has_aux else (shown, slopes)
 
 
 def linearize(func: Function, *primals: Any) -> Any:
@@ -298,29 +333,20 @@ def jacrev(
 
     @wraps(func)
     def transformed(*args: Any, **kwargs: Any) -> Any:
-        chosen = _at(args, argnums)
-        sources: list[Tensor] = []
-        inner = flatten(chosen, sources, (Tensor,))
-        kept: list[Any] = []
+        with inference_mode(False):
+            chosen, own = _owned(_at(args, argnums))
+            result, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, "jacrev(f)")
+            outputs, outer = _outputs(result, "jacrev: expected f(*args)")
 
-        def of(*values: Any) -> Any:
-            value, aux = _parted(func(*_with(args, argnums, values[0]), **kwargs), has_aux, "jacrev(f)")
-            kept[:] = [aux]
-            return value
+            def pulled(*seeds: Tensor) -> list[Tensor]:
+                return _gradients(outputs, own, seeds)
 
-        outputs, outer = _outputs(of(chosen), "jacrev: expected f(*args)")
-        aux = kept[0]
-
-        def pulled(*seeds: Tensor) -> list[Tensor]:
-            (found,) = vjp(of, chosen)[1](unflatten(outer, iter(seeds)))
-            leaves: list[Tensor] = []
-            flatten(found, leaves, (Tensor,))
-            return leaves
-
-        columns = [_cut(rows, outputs) for rows in vmap(pulled, chunk_size=chunk_size)(*_basis(outputs))]
+            rows = _settled(vmap(pulled, chunk_size=chunk_size)(*_basis(outputs)), own)
+        inner = flatten(chosen, [], (Tensor,))
+        columns = [_cut(row, outputs) for row in rows]
         blocks = [unflatten(inner, iter(block)) for block in zip(*columns, strict=True)]
         jacobian = unflatten(outer, iter(blocks))
-        return (jacobian, aux) if has_aux else jacobian
+        return (jacobian, _shown(aux, own)) if has_aux else jacobian
 
     return transformed
 
@@ -332,31 +358,22 @@ def jacfwd(
 
     @wraps(func)
     def transformed(*args: Any, **kwargs: Any) -> Any:
-        chosen = _at(args, argnums)
-        sources: list[Tensor] = []
-        inner = flatten(chosen, sources, (Tensor,))
-        kept: list[Any] = []
+        with inference_mode(False):
+            chosen, own = _owned(_at(args, argnums))
+            result, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, "jacfwd(f)")
+            outputs, outer = _outputs(result, "jacfwd: expected f(*args)")
 
-        def of(value: Any) -> Any:
-            found, aux = _parted(func(*_with(args, argnums, value), **kwargs), has_aux, "jacfwd(f)")
-            kept[:] = [aux]
-            return found
+            def pushed_on(*directions: Tensor) -> list[Tensor]:
+                return _tangents(outputs, own, directions)
 
-        _, outer = _outputs(of(chosen), "jacfwd: expected f(*args)")
-        aux = kept[0]
-
-        def pushed(*tangents: Tensor) -> list[Tensor]:
-            slopes: list[Tensor] = []
-            flatten(jvp(of, (chosen,), (unflatten(inner, iter(tangents)),))[1], slopes, (Tensor,))
-            return slopes
-
-        rows = vmap(pushed, randomness=randomness)(*_basis(sources))
+            rows = _settled(vmap(pushed_on, randomness=randomness)(*_basis(own)), own)
+        inner = flatten(chosen, [], (Tensor,))
         blocks = [
-            unflatten(inner, iter([_turned(part, x.ndim) for part, x in zip(_cut(row, sources), sources)]))
+            unflatten(inner, iter([_turned(part, x.ndim) for part, x in zip(_cut(row, own), own)]))
             for row in rows
         ]
         jacobian = unflatten(outer, iter(blocks))
-        return (jacobian, aux) if has_aux else jacobian
+        return (jacobian, _shown(aux, own)) if has_aux else jacobian
 
     return transformed
 

@@ -1,9 +1,9 @@
 """`vmap`: a function of one example as a function of many.
 
-The function is traced for one example, and its graph applied to all at once (`compiler/passes/batch.py`). The
-derivative is batched likewise, and comes from the function's own tape, so that `detach`, `no_grad` and custom
-Functions mean what they mean outside: the pullback of one example is a function of one example, too. So
-derivatives of derivatives, vmaps of vmaps and compiled functions need nothing more.
+The function is run once at every call, with Tensors that have the shape of one example and stand for all
+(`batching.BatchTrace`): each op is applied to all at once, as it comes (`compiler/passes/batch.py`). What it
+is applied to are Tensors of the world outside, with their histories; so derivatives, vmaps of vmaps and
+compiled functions need nothing more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
-from retrograd.runtime.func.mapped import apply_to_all, everywhere
+from retrograd.runtime import tracing
+from retrograd.runtime.func.batching import BatchTrace
+from retrograd.runtime.func.known import Known, everywhere
 from retrograd.runtime.functions.public import axis_of
 from retrograd.runtime.pytree import LEAF, Structure, flatten, unflatten
 from retrograd.runtime.tensor import Tensor
@@ -45,13 +47,12 @@ def vmap(
     def mapped(*args: Any, **kwargs: Any) -> Any:
         call = _Call(func, in_dims, out_dims, randomness, kwargs)
         leaves, dims, structure, size = call.taken(args)
-        step = chunk_size or max(size, 1)
-        parts = []
-        for start in range(0, max(size, 1), step):
+        if chunk_size is None or size <= chunk_size:
+            return call.joined([call.run(leaves, dims, structure, size)])
+        step, parts = chunk_size, []
+        for start in range(0, size, step):
             stop = min(start + step, size)
-            chunk = leaves
-            if stop - start < size:
-                chunk = [x if d is None else moves.narrow(x, d, start, stop) for x, d in zip(leaves, dims)]
+            chunk = [x if d is None else moves.narrow(x, d, start, stop) for x, d in zip(leaves, dims)]
             parts.append(call.run(chunk, dims, structure, stop - start))
         return call.joined(parts)
 
@@ -71,13 +72,17 @@ class _Call(NamedTuple):
     def name(self) -> str:
         return getattr(self.func, "__name__", repr(self.func))
 
+    @property
+    def lead(self) -> str:
+        """How errors begin."""
+        return f"vmap({self.name}, in_dims={self.in_dims}, ...)(<inputs>): "
+
     def taken(self, args: tuple[Any, ...]) -> tuple[list[Any], list[int | None], Structure, int]:
         """The arguments' leaves, the axis of each that is mapped, their structure, and how many examples."""
-        lead = f"vmap({self.name}, in_dims={self.in_dims}, ...)(<inputs>): "
         if not isinstance(self.in_dims, int | tuple | list):
             raise ArgumentError(
                 mirrored(
-                    f"{lead}expected `in_dims` to be int or a (potentially nested) tuple matching the "
+                    f"{self.lead}expected `in_dims` to be int or a (potentially nested) tuple matching the "
                     f"structure of inputs, got: {type(self.in_dims)}."
                 )
             )
@@ -90,16 +95,16 @@ class _Call(NamedTuple):
             )
         leaves: list[Any] = []
         structure = flatten(args, leaves, (Tensor, float, int))
-        dims = _spread(self.in_dims, structure)
+        dims = _spread(self.in_dims, structure, len(leaves))
         if dims is None or len(dims) != len(leaves):
-            raise ArgumentError(f"{lead}in_dims is not compatible with the structure of `inputs`")
-        places = [self._place(x, d, lead) for x, d in zip(leaves, dims)]
+            raise ArgumentError(f"{self.lead}in_dims is not compatible with the structure of `inputs`")
+        places = [self._place(x, d) for x, d in zip(leaves, dims)]
         sizes = [x.shape[d] for x, d in zip(leaves, places) if d is not None]
         if not sizes:
             raise ArgumentError(
-                f"{lead}at least one input must be mapped", "", "give an axis for one of them in in_dims"
+                f"{self.lead}at least one input must be mapped", "", "give an axis for one of them in in_dims"
             )
-        if len(set(sizes)) > 1:
+        if sizes.count(sizes[0]) < len(sizes):
             raise ShapeError(
                 mirrored(
                     "vmap: Expected all tensors to have the same size in the mapped dimension, got sizes "
@@ -108,39 +113,42 @@ class _Call(NamedTuple):
             )
         return leaves, places, structure, sizes[0]
 
-    def _place(self, x: Any, dim: Any, lead: str) -> int | None:
+    def _place(self, x: Any, dim: Any) -> int | None:
         if dim is None:
             return None
         if not isinstance(x, Tensor):
             raise ArgumentError(
                 mirrored(
-                    f"{lead}Got in_dim={dim} for an input but the input is of type {type(x)}. We cannot vmap "
-                    "over non-Tensor arguments, please use None as the respective in_dim"
+                    f"{self.lead}Got in_dim={dim} for an input but the input is of type {type(x)}. We cannot "
+                    "vmap over non-Tensor arguments, please use None as the respective in_dim"
                 )
             )
-        if not -x.ndim <= dim < x.ndim:
+        ndim = x._value.ndim
+        if not -ndim <= dim < ndim:
             raise ArgumentError(
                 mirrored(
-                    f"{lead}Got in_dim={dim} for some input, but that input is a Tensor of dimensionality "
-                    f"{x.ndim} so expected in_dim to satisfy -{x.ndim} <= in_dim < {x.ndim}."
+                    f"{self.lead}Got in_dim={dim} for some input, but that input is a Tensor of "
+                    f"dimensionality {ndim} so expected in_dim to satisfy -{ndim} <= in_dim < {ndim}."
                 )
             )
-        return int(dim) % x.ndim
+        return int(dim) % ndim
 
+    @tracing.unbroken
     def run(
         self, leaves: Sequence[Any], dims: Sequence[int | None], structure: Structure, size: int
-    ) -> tuple[list[Tensor], list[int], Structure]:
+    ) -> tuple[list[Tensor], list[int | None], Structure]:
         """The outputs for these examples, batched along the axes that `out_dims` says; their structure."""
-        shaped: list[Structure] = []
         chosen = [k for k, d in enumerate(dims) if d is not None]
-
-        def for_one(examples: Sequence[Tensor]) -> list[Tensor]:
-            whole = list(leaves)
-            for k, x in zip(chosen, examples, strict=True):
+        whole = list(leaves)
+        moved = [_moved(leaves[k], dims[k] or 0, 0) for k in chosen]
+        with BatchTrace(size, self.randomness) as trace:
+            examples = [trace.entered(x) for x in moved]
+            given = [x._value for x in examples]
+            for k, x in zip(chosen, examples):
                 whole[k] = x
             result = self.func(*unflatten(structure, iter(whole)), **self.options)
             outputs: list[Any] = []
-            shaped[:] = [flatten(result, outputs, (Tensor, float, int))]
+            shaped = flatten(result, outputs, (Tensor, float, int))
             for x in outputs:
                 if not isinstance(x, Tensor):
                     raise ArgumentError(
@@ -149,18 +157,23 @@ class _Call(NamedTuple):
                             f"{type(x)}. Did you mean to set out_dims= to None for output?"
                         )
                     )
-            return outputs
+            found = [trace.whole(x) for x in outputs]
+            trace.check_unchanged(examples, given)
+        return self._placed(found, shaped, size)
 
-        first = [_moved(leaves[k], dims[k] or 0, 0) for k in chosen]
-        found = apply_to_all(for_one, first, size, self.randomness)
-        places = _spread(self.out_dims, shaped[0])
+    def _placed(
+        self, found: Sequence[Known], structure: Structure, size: int
+    ) -> tuple[list[Tensor], list[int | None], Structure]:
+        """The outputs along the axes that `out_dims` says."""
+        places = _spread(self.out_dims, structure, len(found))
         if places is None or len(places) != len(found):
             raise ArgumentError(
                 f"vmap({self.name}, ..., out_dims={self.out_dims})(<inputs>): out_dims is not compatible "
                 "with the structure of `outputs`"
             )
         outputs, axes = [], []
-        for (x, batched), place in zip(found, places):
+        for known, place in zip(found, places):
+            x, batched = known.tensor, known.batched
             if place is None and batched:
                 raise ArgumentError(
                     mirrored(
@@ -168,22 +181,29 @@ class _Call(NamedTuple):
                         "is None"
                     )
                 )
-            axis = -1 if place is None else axis_of(place, x.ndim + (not batched), "vmap")
-            outputs.append(x if place is None else _moved(everywhere(x, batched, size), 0, axis))
+            axis = place
+            if place:
+                axis = axis_of(place, x.ndim + (not batched), "vmap")
+            outputs.append(x if axis is None else _moved(everywhere(x, batched, size), 0, axis))
             axes.append(axis)
-        return outputs, axes, shaped[0]
+        return outputs, axes, structure
 
-    def joined(self, parts: Sequence[tuple[list[Tensor], list[int], Structure]]) -> Any:
+    def joined(self, parts: Sequence[tuple[list[Tensor], list[int | None], Structure]]) -> Any:
         """The results of all chunks as one."""
         outputs, axes, structure = parts[0]
         if len(parts) > 1:
             columns = zip(*(part[0] for part in parts))
-            outputs = [moves.concat(list(c), a) if a >= 0 else c[0] for c, a in zip(columns, axes)]
+            outputs = [c[0] if a is None else moves.concat(list(c), a) for c, a in zip(columns, axes)]
         return unflatten(structure, iter(outputs))
 
 
-def _spread(dims: Any, structure: Structure) -> list[Any] | None:
-    """A number for each leaf, from one for all, or one for each part; None where they do not nest alike."""
+def _spread(dims: Any, structure: Structure, count: int) -> list[Any] | None:
+    """A number for each of so many leaves, from one for all, or one for each part; None where they do not
+    nest alike."""
+    return [dims] * count if isinstance(dims, int) else _nested(dims, structure)
+
+
+def _nested(dims: Any, structure: Structure) -> list[Any] | None:
     if structure is LEAF:
         return [dims] if dims is None or isinstance(dims, int) else None
     if not isinstance(structure, tuple) or len(structure) != 3:
@@ -192,7 +212,7 @@ def _spread(dims: Any, structure: Structure) -> list[Any] | None:
     if isinstance(dims, dict):
         dims = [dims.get(name) for name in names]
     each = dims if isinstance(dims, tuple | list) else [dims] * len(parts)
-    found = [_spread(d, part) for d, part in zip(each, parts)]
+    found = [_nested(d, part) for d, part in zip(each, parts)]
     if len(each) != len(parts) or any(x is None for x in found):
         return None
     return [d for x in found if x is not None for d in x]

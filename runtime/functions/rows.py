@@ -7,7 +7,7 @@ names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -31,7 +31,7 @@ from retrograd.runtime.eager.opnodes import kind_of, record
 from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD
-from retrograd.runtime.eager.replay import name_history, planned, replayed
+from retrograd.runtime.eager.replay import name_history, planned, replayed, within
 from retrograd.runtime.eager.selection import Selection
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
@@ -193,6 +193,7 @@ def written_over(row: Elementwise) -> dict[Any, np.ufunc]:
     return {dtype: found for dtype, found in _computes(row)[1].items() if isinstance(found, np.ufunc)}
 
 
+_NO_NAMES: Mapping[str, Any] = {}
 _UNNAMED = ("", "", "")
 """Of two Tensors, of a Tensor and a number, of a number and a Tensor: called as ever."""
 
@@ -202,9 +203,14 @@ def _one(row: Elementwise) -> Function:
     computes, _ = _computes(row)
     recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
 
+    def plainly(x: Any) -> Tensor:
+        return general(row, (x,))
+
     def apply_to(x: Any) -> Tensor:
-        if not isinstance(x, Tensor) or tracing.depth:
+        if not isinstance(x, Tensor):
             return general(row, (x,))
+        if tracing.depth:
+            return within(plainly, (x,), _NO_NAMES)
         array: Any = x._value
         compute = computes.get(array.dtype)
         if compute is None:
@@ -231,6 +237,9 @@ def _two(row: Elementwise) -> Function:
     recordable, kind = row.types not in WITHOUT_DERIVATIVE, kind_of(row)
     both, left, right = grad_names.BESIDE.get(row.name, _UNNAMED)
 
+    def plainly(x: Any, y: Any) -> Tensor:
+        return general(row, (x, y))
+
     def apply_to(x: Any, y: Any) -> Any:
         of_x, of_y = isinstance(x, Tensor), isinstance(y, Tensor)
         a: Any = x._value if of_x else x
@@ -248,7 +257,9 @@ def _two(row: Elementwise) -> Function:
         else:
             known = isinstance(x, _OPERANDS) and isinstance(y, _OPERANDS)
             return general(row, (x, y)) if known else NotImplemented
-        if compute is None or tracing.depth:
+        if tracing.depth:
+            return within(plainly, (x, y), _NO_NAMES)
+        if compute is None:
             return general(row, (x, y))
         if of_x and of_y and differ_in_order(a, b):
             compute = following(compute)

@@ -58,6 +58,8 @@ def drawn(
     trace, source = STATE.trace, generator or samplers.default_generator
     if trace is None:
         return new(law.draw(shape, source), like)
+    if trace.at_once:
+        return trace.draw(partial(drawn, law=law, generator=source), shape, like)
     where = trace.device
     if where != CPU and like is None:
         raise TraceError(

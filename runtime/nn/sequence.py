@@ -194,6 +194,7 @@ class _WalkNode(GradNode):
 
     __slots__ = ("cell", "backwards", "operands", "own", "outputs", "versions")
 
+    of_arrays = True
     versions: list[tuple[list[Any], int]]
     operands: Sequence[Tensor | Packed | None]
     own: Sequence[Tensor | Packed]
