@@ -70,7 +70,7 @@ def call_site(name: str, outside: bool = False) -> CallSite | None:
         return CallSite("nn.functional.", name)  # which a layer keeps as its own
     if holders:
         return CallSite(_area(frame, holders), last)
-    if loaded in ("LOAD_METHOD", "LOAD_ATTR"):
+    if loaded in _ATTRIBUTES:
         return CallSite("Tensor.", last)  # of what an expression gives
     return None if frame.f_code.co_filename.startswith(_PACKAGE) else CallSite("", name, True)
 
@@ -96,15 +96,18 @@ def _path(code: CodeType, place: int) -> list[Step] | None:
         if step.opname in _NOTHING_LOADED:
             continue
         if _begin(step) != begin:
-            if path:
-                break
-            continue
+            if not path:
+                continue
+            if path[-1][0] in _ATTRIBUTES and isinstance(step.argval, tuple):  # two in one (3.13)
+                path.append(("LOAD_FAST", step.argval[-1]))
+            break
         if not path and (step.opname == "LOAD_CONST" or not step.opname.startswith("LOAD_")):
             continue  # names of keywords, too
         path.append((step.opname, str(step.argval)))
     return path[::-1]
 
 
+_ATTRIBUTES = ("LOAD_METHOD", "LOAD_ATTR")
 _NOTHING_LOADED = {"PRECALL", "PUSH_NULL", "CACHE", "KW_NAMES", "EXTENDED_ARG", "RESUME", "NOP"}
 
 
