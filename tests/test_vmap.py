@@ -262,6 +262,19 @@ def updates_of_what_is_made_inside(t: Any) -> Any:
 
 
 @case
+def updates_of_what_is_outside(t: Any) -> Any:
+    x, w = numbers(t), t.zeros(3)
+
+    def f(a: Any) -> Any:
+        w.add_(1)
+        a[0] = 5
+        return a.mul_(2).sum() + w.sum()
+
+    turned = t.vmap(f, in_dims=1, chunk_size=2)(x)
+    return [t.vmap(f)(x), turned, x, w]
+
+
+@case
 def memory_that_is_shared(t: Any) -> Any:
     x, w = numbers(t), t.ones(3)
     t.vmap(lambda a: a)(x).add_(1)
@@ -399,6 +412,13 @@ def test_errors_speak_of_one_example() -> None:
         with pytest.raises(RuntimeError, match="size of tensor a"):
             retrograd.vmap(lambda a: a + retrograd.ones(5))(numbers(retrograd))
     retrograd.vmap(lambda a: a + 1)(numbers(retrograd))  # nothing has stayed open
+
+
+def test_what_differs_from_example_to_example_is_written_to_nothing_outside() -> None:
+    w = retrograd.zeros(3)
+    with pytest.raises(TraceError, match="changes a tensor in place"):
+        retrograd.vmap(lambda a: w.add_(a))(numbers(retrograd))
+    assert w.tolist() == [0, 0, 0]
 
 
 def test_what_leaves_the_function_otherwise_stands_for_nothing() -> None:

@@ -24,6 +24,7 @@ from retrograd.compiler.ops.shape import expand
 from retrograd.compiler.passes.batch import Operand, applied
 from retrograd.runtime.autograd.engine import as_tensor
 from retrograd.runtime.eager.opnodes import OpNode, as_operand
+from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.record import RECORD
 from retrograd.runtime.eager.replay import NoKey, keyed, often
 from retrograd.runtime.eager.tape import Edge, GradNode, orders
@@ -121,7 +122,10 @@ class Batching(Builder):
             with self.trace.outside():
                 tensor = plan.steps(*[x.tensor for x in operands])
             return Known(tensor, tensor._value, *plan.told)
-        array = np.asarray(quietly(plan.compute, *arrays))
+        try:
+            array = np.asarray(quietly(plan.compute, *arrays))
+        except Exception as error:
+            return otherwise(error, self._by_rules, op, operands)
         return Known(None, array, *plan.told, (plan.steps, operands) if plan.shows else None)
 
     def _by_op(self, plan: Plan, operands: Sequence[Known]) -> Known:
@@ -159,7 +163,10 @@ class Batching(Builder):
         elif isinstance(outer, BatchTrace) and Node in map(type, arrays):
             found = self._by_graph(outer, rule, known)
         else:
-            made = quietly(rule.compute, *arrays)
+            try:
+                made = quietly(rule.compute, *arrays)
+            except Exception as error:
+                return otherwise(error, function, *values)
             found = iter([Known(None, np.asarray(x), *told) for x, told in zip(made, rule.there)])
         return [None if told is None else self.enter(next(found)) for told in rule.told]
 
@@ -262,15 +269,19 @@ class BatchTrace(Trace):
         self.captured[node] = tensor
         return node
 
-    def check_unchanged(self, examples: Sequence[Tensor], given: Sequence[Value]) -> None:
-        """TraceError if the function has changed what it was given, or what is outside."""
-        changed = any(self.lift(x) is not node for x, node in zip(examples, given))
-        if changed or self.mutated or self.grads:
+    def updates(self, examples: Sequence[Tensor], wholes: Sequence[Tensor]) -> list[tuple[Tensor, Known]]:
+        """The Tensors outside that the function has changed in place, and what they are to become; it was
+        given examples of `wholes`."""
+        pairs = zip(wholes, map(self.whole, examples), strict=True)
+        found = [(whole, known) for whole, known in pairs if known.value is not whole]
+        others = [(x, self.builder.known[node]) for x, node in self.mutated.items()]
+        if self.grads or any(each.batched for _, each in others):
             raise TraceError(
                 "vmap of a function that changes a tensor in place, or calls backward()",
                 "what it changes is there once, for all examples",
                 "make new tensors, and use func.grad",
             )
+        return found + others
 
     # ---- elements and random numbers -----------------------------------------------------------------------
 

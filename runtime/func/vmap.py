@@ -143,7 +143,6 @@ class _Call(NamedTuple):
         moved = [_moved(leaves[k], dims[k] or 0, 0) for k in chosen]
         with BatchTrace(size, self.randomness) as trace:
             examples = [trace.entered(x) for x in moved]
-            given = [x._value for x in examples]
             for k, x in zip(chosen, examples):
                 whole[k] = x
             result = self.func(*unflatten(structure, iter(whole)), **self.options)
@@ -158,7 +157,9 @@ class _Call(NamedTuple):
                         )
                     )
             found = [trace.whole(x) for x in outputs]
-            trace.check_unchanged(examples, given)
+            updates = trace.updates(examples, moved)
+        for x, known in updates:
+            x.copy_(known.tensor)
         return self._placed(found, shaped, size)
 
     def _placed(
