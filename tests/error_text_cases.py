@@ -34,6 +34,8 @@ MISTAKES = lines("""
     t.nn.functional.pad(t.ones(1, 1, 2, 3), (0, 0, 1, 9), mode="reflect")
     t.nn.functional.pad(t.ones(1, 2, 3), (5, 5), mode="circular")
     t.nn.functional.scaled_dot_product_attention(*[t.ones(1, 2, 2)] * 3, t.ones(2, 2), is_causal=True)
+    t.nn.Embedding(3, 2, padding_idx=5)
+    z = t.ones(2); del z[0]
     ~t.ones(2)
     t.ones(2).__invert__()
     t.bitwise_not(t.ones(2))

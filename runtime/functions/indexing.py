@@ -197,6 +197,12 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             _put(view, integers(input, picks), elements, accumulate=False)
 
 
+@public("__delitem__", method=True, function=False)
+def delitem(input: Tensor, index: Any) -> None:
+    """`del x[index]` is an error."""
+    raise ArgumentError(mirrored("Tensor does not support deleting items"))
+
+
 def _check_dtypes(input: Tensor, picks: Sequence[tuple[int, Tensor]], value: Any) -> None:
     """Picks are written Tensors of the same dtype only; but one element under masks may be of any."""
     if not picks or not isinstance(value, Tensor) or value.dtype is input.dtype:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.errors import ArgumentError, RequirementError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.nn import functional as F
@@ -36,7 +36,7 @@ class Embedding(Module):
     ) -> None:
         super().__init__()
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise ArgumentError(mirrored("Padding_idx must be within num_embeddings"))
+            raise RequirementError(mirrored("Padding_idx must be within num_embeddings"))
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings

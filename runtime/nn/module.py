@@ -367,6 +367,12 @@ class Module(Hooked, Stateful):
             parameter.requires_grad_(requires_grad)
         return self
 
+    def share_memory(self: M) -> M:
+        """Have other processes see parameters and buffers, as `Tensor.share_memory_`."""
+        for each in (*self.parameters(), *self.buffers()):
+            each.share_memory_()
+        return self
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or make them zero."""
         clear_gradients(self.parameters(), set_to_none)
