@@ -85,7 +85,7 @@ MISUSE: dict[str, tuple[type[Exception], str, Function]] = {
     ),
     "no influence": (
         GradientError,
-        r"the gradient of f; its result does not depend on what the gradient is taken by",
+        r"the gradient of f; its result does not depend on the inputs it is differentiated with respect to",
         lambda: rg.compile_grad(named("f", lambda x: x.detach().sum())).value_and_grad(array(3)),
     ),
     "backward inside": (

@@ -304,7 +304,7 @@ class CompiledFunction(Generic[P, R]):
         if not places:
             raise GradientError(
                 f"the gradient of {self._parameters.name}",
-                "its result does not depend on what the gradient is taken by, "
+                "its result does not depend on the inputs it is differentiated with respect to, "
                 "or only through detach(), integers, comparisons or operations under no_grad()",
                 "name the arguments in wrt=..., or call requires_grad_() on the Tensors",
             )

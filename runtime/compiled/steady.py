@@ -49,7 +49,7 @@ def trace_steadily(
 def _changing(name: str, read: Read) -> TraceError:
     return TraceError(
         f"{name} changes {read.name or read.key}, which it reads from outside",
-        "it is traced for what it finds there, and what it leaves is another thing each time",
+        "it is compiled for the value that it finds there, and this one is another at each call",
         "keep count in a Tensor (of a module: register_buffer), which is updated at each call; "
         "return what is to be kept; or change it outside the function",
     )

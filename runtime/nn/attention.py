@@ -6,6 +6,9 @@ Inside, everything is `[N, heads, length, size of a head]`; at the borders, sequ
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, RequirementError, mirrored
@@ -130,3 +133,27 @@ class MultiheadAttention(Module):
         biases: Any = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         further = self.bias_k, self.bias_v
         return Heads(self.num_heads, self.head_dim, weights, biases, further, self.add_zero_attn)
+
+
+# ---- which algorithm ---------------------------------------------------------------------------------------
+
+
+class SDPBackend(IntEnum):
+    """PyTorch's algorithms of `scaled_dot_product_attention`; here one serves for all."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+@contextmanager
+def sdpa_kernel(backends: Any, set_priority: bool = False) -> Iterator[None]:
+    """Within, PyTorch uses these algorithms alone; here it changes nothing."""
+    if not isinstance(backends, list | SDPBackend):
+        kind = type(backends).__name__
+        words = "Backend must be an instance of SDPBackend or a list of SDPBackend instances, got"
+        raise RequirementError(mirrored(f"{words} {kind}"))
+    yield
