@@ -35,6 +35,13 @@ MISTAKES = lines("""
     t.nn.functional.pad(t.ones(1, 2, 3), (5, 5), mode="circular")
     t.nn.functional.scaled_dot_product_attention(*[t.ones(1, 2, 2)] * 3, t.ones(2, 2), is_causal=True)
     t.nn.Embedding(3, 2, padding_idx=5)
+    t.nn.GRU(2, 3)(t.ones(2, 2), t.ones(1, 4))
+    t.nn.RNN(2, 3)(t.ones(2, 2), t.ones(2, 3))
+    t.nn.GRU(2, 3)(t.ones(2, 2), t.ones(1, 1, 3))
+    t.nn.GRU(2, 3)(t.ones(2, 1, 2), t.ones(1, 3))
+    t.nn.LSTM(2, 3)(t.ones(2, 2), (t.ones(1, 3), t.ones(1, 4)))
+    t.nn.LSTM(2, 3)(t.ones(2, 2), (t.ones(1, 1, 3), t.ones(1, 1, 3)))
+    t.nn.LSTM(2, 3)(t.ones(2, 1, 2), (t.ones(1, 3), t.ones(1, 3)))
     z = t.ones(2); del z[0]
     ~t.ones(2)
     t.ones(2).__invert__()

@@ -201,13 +201,15 @@ class RNNBase(Module):
         if hx is None:
             return tuple([x.new_zeros(shape) for shape in shapes])
         given = states_of("lstm", hx) if self.states > 1 else (hx,)
+        _check_axes(given, batched)
+        if not batched:
+            given = tuple(state.unsqueeze(1) for state in given)
         for what, state, shape in zip(
             ("hidden[0]", "hidden[1]") if self.states > 1 else ("hidden",), given, shapes
         ):
-            expected = shape if batched else (shape[0], shape[2])
-            if tuple(state.shape) != expected:
-                raise ShapeError(mirrored(f"Expected {what} size {expected}, got {list(state.shape)}"))
-        return given if batched else tuple(state.unsqueeze(1) for state in given)
+            if tuple(state.shape) != shape:
+                raise ShapeError(mirrored(f"Expected {what} size {shape}, got {list(state.shape)}"))
+        return given
 
     def _run(self, x: Any, first: State, sizes: list[int] | None) -> tuple[Any, list[State]]:
         last: list[State] = []
@@ -252,6 +254,18 @@ class RNNBase(Module):
 def _permuted(state: Tensor, order: Tensor | None) -> Tensor:
     """A state `[layers, N, size]` with its N in another order."""
     return state if order is None else FUNCTIONS["index_select"](state, 1, order)
+
+
+def _check_axes(states: State, batched: bool) -> None:
+    """Raise where states do not have as many axes as the input."""
+    axes, kind = (3, "batched") if batched else (2, "unbatched")
+    if all(state.ndim == axes for state in states):
+        return
+    found = [f"{state.ndim}-D" for state in states]
+    names, got = (
+        ("hx and cx", f"({', '.join(found)}) tensors") if len(states) > 1 else ("hx", f"{found[0]} tensor")
+    )
+    raise ShapeError(mirrored(f"For {kind} {axes}-D input, {names} should also be {axes}-D but got {got}"))
 
 
 class RNN(RNNBase):
