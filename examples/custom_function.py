@@ -1,4 +1,4 @@
-"""An operation with a derivative of one's own: ReLU as an `autograd.Function`, eager and compiled."""
+"""An operation with a custom derivative: ReLU as an `autograd.Function`, eager and compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handwritten digits: a network learns 1,347 of scikit-learn's 8 × 8 images and is tried on the other 450.
+"""Handwritten digits: a network learns 1,347 of scikit-learn's 8 × 8 images and is tested on the other 450.
 
 python examples/digits.py [--eager]; scikit-learn and tqdm come with pip install '.[examples]'
 """

@@ -1,4 +1,4 @@
-"""A two-layer network that learns on an NVIDIA GPU, if there is one; its kernels can be read anywhere."""
+"""A two-layer network trained on an NVIDIA GPU, if there is one; its kernels can be read anywhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def loss(x: Any, y: Any, w1: Any, w2: Any) -> Any:
 
 
 def train(device: str, steps: int = 100) -> None:
-    """Nothing in it knows where it runs."""
+    """The same code on every device."""
     rg.manual_seed(0)
     x, y = rg.randn(64, 1000, device=device), rg.randn(64, 10, device=device)
     w1, w2 = (rg.randn(*size, device=device) for size in ((1000, 100), (100, 10)))
@@ -27,7 +27,7 @@ def train(device: str, steps: int = 100) -> None:
 
 
 def show_kernels() -> None:
-    """Each stands below what it computes, its size, its parameters, and the lines of this file that it is."""
+    """Above each kernel stand its name and launch size, its parameters, and its lines of this file."""
     sizes = (64, 1000), (64, 10), (1000, 100), (100, 10)
     program = loss.trace(*(rg.zeros(*size) for size in sizes))
     text = program.ptx("sm_90", of="joint")
@@ -38,7 +38,7 @@ def show_kernels() -> None:
 
 def main() -> None:
     if not rg.cuda.is_available():
-        print("there is no GPU here, so the CPU learns")
+        print("there is no GPU here: training on the CPU")
     train("cuda" if rg.cuda.is_available() else "cpu")
     show_kernels()
 

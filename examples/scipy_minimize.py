@@ -1,6 +1,6 @@
 """SciPy minimises a compiled function: arrays in, a float and an array out, so it is passed as it is.
 
-SciPy comes with pip install '.[examples]', among others.
+SciPy comes with pip install '.[examples]'.
 """
 
 from __future__ import annotations
