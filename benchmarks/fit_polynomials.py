@@ -152,7 +152,8 @@ erfinv_near = series(
 
 
 def erfinv_central(t: mp.mpf) -> mp.mpf:
-    """erfinv(x) / x with -log(1 - x²) = t + 5/2 (Giles, "Approximating the erfinv function", 2010)."""
+    """erfinv(x) / x, -log(1 - x²) = t + 5/2 (Giles, "Approximating the erfinv function", 2010). Used less
+    1/2, by which x is multiplied exactly."""
     w = t + mp.mpf(5) / 2
     if w < 1e-12:
         return mp.sqrt(mp.pi) / 2

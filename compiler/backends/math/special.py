@@ -75,13 +75,13 @@ ERFINV_FAR = (
     -0.022296682725608426, 0.0085581867829877343,
 )  # fmt: skip
 
-# erfinv(x) / x of f32, in w - 5/2 with w = -log(1 - x²) < 5, and in sqrt(w) - 3
+# erfinv(x) / x - 1/2 of f32, in w - 5/2 with w = -log(1 - x²) < 5, and in sqrt(w) - 3
 ERFINV_NEAR_SINGLE = (
-    1.50140941, 0.246640295, -0.00417750003, -0.00125275669, 0.000218410481, -4.95578024e-6, -3.47692344e-6,
+    1.00140941, 0.246640295, -0.00417750003, -0.00125275669, 0.000218410481, -4.95578024e-6, -3.47692344e-6,
     4.64677953e-7, 2.42509213e-8, -8.6907237e-9,
 )  # fmt: skip
 ERFINV_FAR_SINGLE = (
-    2.83297682, 1.00167525, 0.00944493245, -0.0076429639, 0.00569005497, -0.00356642366, 0.00146870874,
+    2.33297682, 1.00167525, 0.00944493245, -0.0076429639, 0.00569005497, -0.00356642366, 0.00146870874,
     -0.000120039665, -0.000269445329, 0.000158386683, -3.33868265e-5, 1.90825858e-6,
 )  # fmt: skip
 
@@ -158,7 +158,7 @@ def erfinv_single(x: Value) -> Value:
         at_one = select(size.eq(1.0), float("inf"), horner(sqrt(w) - 3.0, ERFINV_FAR_SINGLE))
         return (select(far, at_one, near),)
 
-    return x.block.rarely(None, far, (near,), at_the_ends)[0] * x
+    return fma(x.block.rarely(None, far, (near,), at_the_ends)[0], x, 0.5 * x)
 
 
 def erfinv(x: Value) -> Value:
