@@ -32,6 +32,8 @@ SHALLOW = 32
 """Inner positions of a product that takes as long to write as to compute, at most."""
 _FIRST_LEVEL = 32 << 10
 """Bytes of a panel that stay in the first-level cache beside all else."""
+_PUSHED = 0.125
+"""Cycles that each row of a tile costs more where its rows push the panel out of the first level."""
 SECOND_LEVEL = 1 << 19
 """Bytes of a panel that stay in the second-level cache beside all else."""
 _FETCHED, _FAR, _TORN, _COPIED = 2.6, 0.25, 0.2, 1.5
@@ -166,8 +168,11 @@ def _cycles_of_tile(s: _Sizes, rows: int, vectors: int, depth: int, blocks: int)
     """Of a tile of so many vectors, whose panel so many blocks of rows read."""
     bound = max(rows * vectors / 2, (rows + vectors) / 2, 4)  # four: the latency of a multiply-add
     panel = min(vectors * s.lanes, s.columns) * depth * s.itemsize
-    if blocks > 1 and panel > _FIRST_LEVEL * 5 // 4:
+    near = _FIRST_LEVEL * 5 // 4
+    if blocks > 1 and panel > near:
         bound = max(bound, _FETCHED * vectors) + _FAR * vectors
+    elif blocks > 1 and panel + rows * depth * s.itemsize > near:
+        bound += _FAR * vectors + _PUSHED * rows
     bound += s.streamed * rows
     if rows > _WAYS and s.paged:
         bound *= 1.2
