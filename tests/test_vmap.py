@@ -144,6 +144,13 @@ def gradients_with_a_history(t: Any) -> Any:
 
 
 @case
+def distances_of_nothing(t: Any) -> Any:
+    x = numbers(t).reshape(2, 2, 3).requires_grad_()
+    y = t.vmap(lambda a: t.cdist(a, a))(x)
+    return y, t.autograd.grad((y**2).sum() + y.sum(), x)
+
+
+@case
 def a_hook_outside(t: Any) -> Any:
     x = numbers(t).requires_grad_()
     y = t.vmap(lambda a: (a * a).sum())(x)

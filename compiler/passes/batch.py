@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from retrograd.compiler.errors import TraceError
-from retrograd.compiler.ir.graph import Constant, Graph, Node, Op, Type, Value, apply
+from retrograd.compiler.ir.graph import Builder, Constant, Graph, Node, Op, Type, Value, apply
 from retrograd.compiler.ops import (
     contract,
     convolution,
@@ -38,7 +38,9 @@ from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.composite import Composite, expansion
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.iota import IotaLike, iota_like
+from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import expand, permute, reshape, select
+from retrograd.compiler.record import record
 
 
 class Operand(NamedTuple):
@@ -81,10 +83,62 @@ def applied(op: Op, operands: Sequence[Operand], out: Type, size: int) -> Operan
     if not any(x.batched for x in operands):
         found = apply(op, *(x.value for x in operands))
         return Operand(np.require(found, None, "C") if isinstance(found, np.ndarray) else found, False, out)
-    rule = next((RULES[kind] for kind in type(op).__mro__ if kind in RULES), None)
+    rule = _rule(op)
     if rule is not None:
         return Operand(rule(op, operands, out, size), True, out)
     raise TraceError(f"vmap over {op.name}", "there is no rule for it", "call the function in a loop")
+
+
+def _rule(op: Op) -> Rule | None:
+    return next((RULES[kind] for kind in type(op).__mro__ if kind in RULES), None)
+
+
+def is_by_formula(op: Op) -> bool:
+    """Whether an op is batched as its formula, which says nothing of an adjoint of its own."""
+    return _rule(op) is _as_formula
+
+
+@record
+class OfAll(Composite):
+    """An op of examples, applied to all: its adjoint is the op's own, of each."""
+
+    name = "of_all"
+    op: Op
+    types: tuple[Type, ...]
+    """Of the operands, for one example."""
+    batched: tuple[bool, ...]
+    size: int
+
+    def infer(self, *types: Type) -> Type:
+        out = self.op.infer(*self.types)
+        return out.with_shape((self.size, *out.shape))
+
+    def formula(self, *values: Value) -> Value:
+        given = [Operand(*x) for x in zip(values, self.batched, self.types, strict=True)]
+        return applied(self.op, given, self.op.infer(*self.types), self.size).value
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        builder = Builder()
+        with builder.at(None):
+            one = [builder.input(f"x{k}", type_) for k, type_ in enumerate(self.types)]
+            result = self.op.infer(*self.types)
+            given = [builder.input("ct", result), builder.input("out", result), *one]
+            found = cotangents(self.op, given[0], given[1], one, needed)
+        there = [g for g in found if g is not None]
+        graph = Graph(self.name, tuple(given), tuple(there))
+        each = iter(batch(graph, [cotangent, out, *inputs], [True, True, *self.batched], self.size))
+        whole = [None if g is None else next(each) for g in found]
+        return [
+            None if x is None else x.everywhere(self.size) if flag else _total(x, self.size)
+            for x, flag in zip(whole, self.batched)
+        ]
+
+
+def _total(x: Operand, size: int) -> Value:
+    """The sum over all examples."""
+    return reduce.sum_(x.value, (0,)) if x.batched else x.value * size
 
 
 # ---- rules -------------------------------------------------------------------------------------------------

@@ -21,11 +21,12 @@ from retrograd.compiler.ir.graph import Array, Builder, Constant, Input, Node, O
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import expand
-from retrograd.compiler.passes.batch import Operand, applied
+from retrograd.compiler.passes.batch import OfAll, Operand, applied, is_by_formula
 from retrograd.runtime.autograd.engine import as_tensor
 from retrograd.runtime.eager.opnodes import OpNode, as_operand
 from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.record import RECORD
+from retrograd.runtime.eager.record import recorded as with_history
 from retrograd.runtime.eager.replay import NoKey, keyed, often
 from retrograd.runtime.eager.tape import Edge, GradNode, orders
 from retrograd.runtime.func.known import Known, known_of, stacked
@@ -137,10 +138,15 @@ class Batching(Builder):
     def _by_rules(self, op: Op, operands: Sequence[Known]) -> Known:
         if not operands:
             return known_of(op.evaluate(), False, True)
-        out = op.infer(*[x.type for x in operands])
+        out, tracked = op.infer(*[x.type for x in operands]), self._is_tracked(operands)
         with self.trace.outside():
             given = [Operand(x.value, x.batched, x.type) for x in operands]
             found = applied(op, given, out, self.trace.size)
+            if tracked and found.batched and is_by_formula(op):
+                types, flags = tuple([x.type for x in operands]), tuple([x.batched for x in operands])
+                whole = OfAll(op, types, flags, self.trace.size)
+                alone = Tensor(found.value._value)
+                found = found._replace(value=with_history(whole, [x.value for x in given], alone))
         return known_of(found.value, found.batched, self.trace.planned)
 
     # ---- several ops in one step ---------------------------------------------------------------------------

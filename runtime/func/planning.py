@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from retrograd.compiler.ir.graph import Builder, Graph, Node, Op, Type, Value
-from retrograd.compiler.passes.batch import Operand, applied, batch
+from retrograd.compiler.passes.batch import OfAll, Operand, applied, batch, is_by_formula
 from retrograd.runtime.eager.arrays import function_to_all, straight
 from retrograd.runtime.eager.folding import Folded
 from retrograd.runtime.eager.opnodes import type_of
@@ -67,10 +67,12 @@ def planned(op: Op, operands: Sequence[Known], out: Type, size: int) -> Plan | N
     node = found.value
     if not isinstance(node, Node):
         return None
+    compute = array_of(inputs, node)
     steps = taking(inputs, None, [node], lambda _: "")
-    return Plan(
-        array_of(inputs, node), steps, shows([node], inputs), _as_op(inputs, node), _told(found, node)
-    )
+    if found.batched and is_by_formula(op) and node not in inputs:
+        whole = OfAll(op, tuple([x.type for x in operands]), tuple([x.batched for x in operands]), size)
+        steps = step(whole, [i.type for i in inputs], node.type, by=compute)
+    return Plan(compute, steps, shows([node], inputs), _as_op(inputs, node), _told(found, node))
 
 
 def ruled(function: Callable[..., Sequence[Value | None]], values: Sequence[Any], size: int) -> Rule | None:
