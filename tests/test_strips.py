@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from native import Array, build, graph_of
 
+from retrograd.compiler.backends import meeting
 from retrograd.compiler.backends.cpu import Target, assemble
-from retrograd.compiler.backends.meeting import LEAST_BYTES, PARTS
+from retrograd.compiler.backends.meeting import PARTS
 from retrograd.compiler.backends.routines import routine
 from retrograd.compiler.backends.strips.forms import FORMS
 from retrograd.compiler.ops.contract import dot
@@ -122,12 +123,13 @@ def test_any_number_of_threads_gives_the_same(axes: tuple[int, ...]) -> None:
     np.testing.assert_allclose(found[0], x.sum(axes, dtype="float64"), rtol=3e-7)
 
 
-@pytest.mark.parametrize("rows", [500, 2000])
-def test_threads_meet_in_large_operands(rows: int) -> None:
+@pytest.mark.parametrize(("rows", "met"), [(500, False), (2000, True), (3000, False)])
+def test_threads_meet_in_large_operands(rows: int, met: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "_third_level", lambda: 16 << 20)
     x = numbers((rows, 1500), "float32", special=False)
     script = compile_graph(graph_of(lambda x: sum_(x, (1,)), x), HOST).script
     assert script is not None
-    assert ("retrograd_threads" in script.words) == (x.nbytes >= LEAST_BYTES)
+    assert ("retrograd_threads" in script.words) == met
 
 
 @pytest.mark.parametrize("bits", [128, 256, 512])

@@ -6,12 +6,15 @@ written there again, so it comes in two thirds of the time, until somebody write
 part of what another one reads just now come into its own cache, the next part the next time.
 
 That is how times on a Xeon of two cores are best explained; they are the same for every way to make lines of
-the cache shared. Where caches work otherwise, a sixteenth more is read for nothing.
+the cache shared. Where caches work otherwise, a sixteenth more is read for nothing; so threads do not meet in
+what the third-level cache does not hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 from retrograd.compiler.native.language import (
     Array,
@@ -26,14 +29,29 @@ from retrograd.compiler.native.language import (
 
 PARTS = 16
 """In so many calls threads have met everywhere; each reads so much more."""
-LEAST_BYTES = 1 << 23
+_LEAST_BYTES = 1 << 23
 """Of an operand: a smaller one stays in the second-level caches."""
+_THIRD_LEVEL = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 ALONE = -1
 _LINE = 64
 """Bytes of a line of the cache."""
 _TO_READ, _SECOND, _DATA = 0, 2, 1
 """How a line is fetched."""
 _TURN = variable(Array[int], "turn")
+
+
+def is_met(size: int) -> bool:
+    """Should threads meet in an operand of so many bytes?"""
+    return _LEAST_BYTES <= size <= _third_level()
+
+
+@cache
+def _third_level() -> int:
+    """Bytes of that cache; 0 where the system does not say."""
+    try:
+        return int(_THIRD_LEVEL.read_text().strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return 0
 
 
 @inlined

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from retrograd.compiler.backends.meeting import LEAST_BYTES
+from retrograd.compiler.backends.meeting import is_met
 from retrograd.compiler.backends.products.records import DEEP, PLAN, STEP
 from retrograd.compiler.backends.script import Script, Word
 from retrograd.compiler.ir.expressions import Buffer, Space
@@ -125,7 +125,7 @@ def _is_far(s: Routine) -> bool:
 def _meets(s: Routine) -> int:
     """From rows of the left operand to those that are read half of all tasks later, if it is so large."""
     plan, rows, row = s.plan, s.row.extent, _step(s.left.index, s.row, s.left.dtype.itemsize)
-    if not plan.along or not plan.share or s.batch.extent > 1 or row * rows < LEAST_BYTES:
+    if not plan.along or not plan.share or s.batch.extent > 1 or not is_met(row * rows):
         return 0
     return plan.chunks(rows) // (2 * plan.share) * plan.share * plan.size * plan.rows * row
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from retrograd.compiler.backends.meeting import LEAST_BYTES, PARTS
+from retrograd.compiler.backends.meeting import PARTS, is_met
 from retrograd.compiler.backends.script import Script, Word
 from retrograd.compiler.backends.strips.forms import BEGIN, DTYPES, IDENTITIES, NAMES, NESTED
 from retrograd.compiler.backends.strips.records import (
@@ -173,7 +173,7 @@ class _Plan:
         """Bytes of what a strip reads in which threads meet, if all tasks together read much."""
         if own is None or e.index.stride(own) != 1 or e.buffer in self._locals:
             return 0
-        if self._tasks * self._steps(e.index, own)[0] * e.dtype.itemsize < LEAST_BYTES:
+        if not is_met(self._tasks * self._steps(e.index, own)[0] * e.dtype.itemsize):
             return 0
         self.meets = True
         return -(-own.extent * e.dtype.itemsize // PARTS)
