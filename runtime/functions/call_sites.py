@@ -25,7 +25,7 @@ _WRAPPERS = frozenset(
             "public", "rows", "updating", "pointwise", "telling", "kernels", "admission",
         )),
         *(_HERE.parent / "eager" / f"{name}.py" for name in (
-            "lying", "otherwise", "plans", "replay", "instant/calls", "instant/learning",
+            "lying", "otherwise", "plans", "replay", "steps", "instant/calls", "instant/learning",
         )),
         _HERE.parent / "amp" / "arming.py",
         _HERE.parent / "tracing.py",
