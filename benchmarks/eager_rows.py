@@ -565,6 +565,7 @@ def more_names(T: Any, m: Any) -> dict[str, Any]:
         "part_set": part_set, "part_scaled": part_scaled, "part_moved": part_moved, "stepped": stepped,
         "seq": T.ones(20, 16, 32), "second": second,
         "great": T.eye(100) * 2 + T.linspace(-1, 1, 10000).reshape(100, 100) / 100,
-        "column": T.ones(100, 1), "rates": T.tensor([0.5, 2.0, 7.0]), "rates100": T.full((100,), 0.01),
+        "column": T.ones(100, 1), "rates": T.tensor([0.5, 2.0, 7.0]),
+        "rated": T.tensor([0.5, 2.0, 7.0], requires_grad=True), "rates100": T.full((100,), 0.01),
         "hooked": hooked, "many": optimisers_of_many(T), "cleared": cleared,
     }  # fmt: skip
