@@ -265,13 +265,18 @@ def dots(found: re.Match[str]) -> str:
     rest = added(sums, ons["b0"], [ons[f"a{g}"] for g in range(len(starts))], mask)
     block.do("br label %write")
     block.label("write")
+    _store_totals(w, sums, rest, after)
+    block.lines[whole:whole] = _downwards(w, blocks, steps, first, ahead_down)
+    return w.text()
+
+
+def _store_totals(w: _Writer, sums: Sequence[Value], rest: Sequence[Value], after: str) -> None:
+    """The lanes of each row's sums added, with or without the rest, and stored below each other."""
     pairs = [f"[ {one.ref}, %last ], [ {other.ref}, %rest ]" for one, other in zip(sums, rest)]
-    totals, place = [block.emit(f"phi {w.type} {pair}", w.kind, w.lanes) for pair in pairs], "%to.tile"
+    totals, place = [w.block.emit(f"phi {w.type} {pair}", w.kind, w.lanes) for pair in pairs], "%to.tile"
     for i, total in enumerate(totals):
         place = w.on(place, after) if i else place
         w.store(w.together(total), place)
-    block.lines[whole:whole] = _downwards(w, blocks, steps, first, ahead_down)
-    return w.text()
 
 
 def _sums(
