@@ -25,7 +25,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.part import available
 from retrograd.runtime.eager.instant.records import DTYPES
-from retrograd.runtime.eager.opnodes import kind_of
+from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.otherwise import UNCONFIRMED
 from retrograd.runtime.functions.rows import APPLY, ROWS, taken_dtypes
 from retrograd.runtime.native.small import one_pass

@@ -110,6 +110,15 @@ class Op:
         return "".join(part.capitalize() for part in self.name.split("_"))
 
 
+class Fixed(Op):
+    """An op that gives indices, counts, signs or truth values: constants to the derivative."""
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [None] * len(inputs)
+
+
 OPS: dict[str, type[Op] | Op] = {}
 """Every op by its printed name: an instance where the op has no parameters, else the class. Ops register
 themselves."""

@@ -4,12 +4,10 @@ as the greatest and as the least, and the first NaN is what is found.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from retrograd.compiler.errors import ShapeError
-from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
+from retrograd.compiler.ir.graph import Array, Fixed, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.reduce import amax, amin, spread
@@ -18,7 +16,7 @@ from retrograd.compiler.record import record
 
 
 @record
-class _Place(Composite):
+class _Place(Fixed, Composite):
     """Of the elements along an axis, which is not empty."""
 
     categories = (0, 1, 2)
@@ -36,11 +34,6 @@ class _Place(Composite):
         place, size = iota_like(x, self.axis), x.shape[self.axis]
         first = rows.where(rows.eq(x, spread(extremum, [self.axis], x.shape)), place, size)
         return amin(rows.where(rows.eq(x, x), first, place), [self.axis])
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [None]
 
 
 @register

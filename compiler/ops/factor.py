@@ -19,10 +19,10 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import GradientError, mirrored
-from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
+from retrograd.compiler.ir.graph import Array, Fixed, Type, Value, apply, register
 from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.contract import dot, transpose
-from retrograd.compiler.ops.lapack import Cotangents, Fixed, Lapack, Scalar, answer, on_diagonal, solve
+from retrograd.compiler.ops.lapack import Cotangents, Lapack, Scalar, answer, on_diagonal, solve
 from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast, concat, expand, narrow, select, unsqueeze
@@ -158,7 +158,7 @@ class SingularValues(Lapack):
 
 @register
 @record
-class Rank(Scalar, Fixed):
+class Rank(Fixed, Scalar):
     """How many singular values are greater than `max(atol, rtol · the largest)`; it has no derivative."""
 
     name = "rank"
@@ -220,7 +220,7 @@ class Qr(Lapack):
 
 @register
 @record
-class Complement(Fixed):
+class Complement(Fixed, Lapack):
     """Of orthonormal columns `[…, m, k]`, m-k more that complete a basis. Taken as constant: any do."""
 
     name = "complement"

@@ -13,7 +13,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ShapeError
-from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ir.graph import Array, Fixed, Op, Type, Value, apply, register
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast
 from retrograd.compiler.record import record
@@ -28,7 +28,7 @@ def _parts(x: Array) -> tuple[Array, Array]:
 
 @register
 @record
-class Exponent(Op):
+class Exponent(Fixed):
     """The `e` of `x = m · 2^e`, where |m| is at least 1/2 and less than 1; 0 for 0, infinities and NaN."""
 
     name = "frexp_exponent"
@@ -39,11 +39,6 @@ class Exponent(Op):
 
     def evaluate(self, *arrays: Array) -> Array:
         return _parts(arrays[0])[1]
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [None]
 
 
 @register

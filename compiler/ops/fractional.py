@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from retrograd.compiler.ir.graph import Value, apply, register
+from retrograd.compiler.ir.graph import Fixed, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.extremum import argmax
 from retrograd.compiler.ops.index import take_along
@@ -19,7 +19,7 @@ from retrograd.compiler.record import record
 
 @register
 @record
-class WindowPlaces(Composite):
+class WindowPlaces(Fixed, Composite):
     """Of windows of one size, which is not 0."""
 
     name = "window_places"
@@ -41,11 +41,6 @@ class WindowPlaces(Composite):
         greatest = unsqueeze(argmax(each, 3), [3])
         found = take_along(reshape(places, each.shape), greatest, 3)
         return reshape(found, (n, c, *counts))
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [None] * len(inputs)
 
 
 def window_places(x: Value, begins: Sequence[Value], window: Sequence[int]) -> Value:

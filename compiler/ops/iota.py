@@ -6,13 +6,11 @@ index arithmetic, like movement (`shape.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError
-from retrograd.compiler.ir.graph import Array, Leaf, Op, Type, Value, apply, register
+from retrograd.compiler.ir.graph import Array, Fixed, Leaf, Type, Value, apply, register
 from retrograd.compiler.record import record
 
 
@@ -33,7 +31,7 @@ class Iota(Leaf):
 
 @register
 @record
-class IotaLike(Op):
+class IotaLike(Fixed):
     """`Iota` in int64 in the shape of an operand, whose elements are not read: how functions count."""
 
     name = "iota_like"
@@ -48,11 +46,6 @@ class IotaLike(Op):
 
     def evaluate(self, *arrays: Array) -> Array:
         return Iota(Type(arrays[0].shape, dtypes.int64), self.axis).evaluate()
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [None]
 
 
 def iota_like(x: Value, axis: int) -> Value:

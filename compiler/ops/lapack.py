@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.errors import LinearAlgebraError, mirrored
-from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ir.graph import Array, Fixed, Op, Type, Value, apply, register
 from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.iota import iota_like
@@ -59,15 +59,6 @@ class Scalar(Lapack):
 
     def shape(self, *shape: int) -> Sequence[int]:
         return shape[:-2]
-
-
-class Fixed(Lapack):
-    """An op without a derivative."""
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Cotangents:
-        return [None for _ in inputs]
 
 
 def answer(what: str, compute: Callable[..., Any], *arrays: Array) -> Any:
@@ -227,7 +218,7 @@ class LogAbsDet(Scalar):
 
 @register
 @record
-class SignOfDet(Scalar, Fixed):
+class SignOfDet(Fixed, Scalar):
     """-1, 0 or 1; its derivative is 0."""
 
     name = "sign_of_det"

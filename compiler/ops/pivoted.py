@@ -15,10 +15,10 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import LinearAlgebraError
-from retrograd.compiler.ir.graph import Array, Type, Value, register
+from retrograd.compiler.ir.graph import Array, Fixed, Type, Value, register
 from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.cholesky import root
-from retrograd.compiler.ops.lapack import Fixed, Lapack
+from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.routines import Factored
 from retrograd.compiler.ops.shape import narrow
 from retrograd.compiler.record import record
@@ -71,7 +71,7 @@ class Packed(Lapack):
 
 @register
 @record
-class Pivots(Fixed):
+class Pivots(Fixed, Lapack):
     """For each step the row, counted from 1, that changed places."""
 
     name = "pivots"
@@ -91,7 +91,7 @@ class Pivots(Fixed):
 
 @register
 @record
-class Info(Fixed):
+class Info(Fixed, Lapack):
     """For each matrix 0, or where a factorisation fails, counted from 1: of packed factors at which pivot, of
     a matrix at which leading minor that is not positive-definite.
     """

@@ -17,7 +17,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError
 from retrograd.compiler.ir.arrays import in_order, ordered
-from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ir.graph import Array, Fixed, Op, Type, Value, apply, register
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import cumprod, shift
@@ -112,13 +112,8 @@ class Prod(Reduction):
         return [permute(grad, [order.index(k) for k in range(len(order))])]
 
 
-class _Logical(Reduction):
+class _Logical(Fixed, Reduction):
     categories = (0,)
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [None]
 
 
 @register

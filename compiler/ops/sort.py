@@ -8,14 +8,14 @@ indices).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ir.graph import Array, Fixed, Type, Value, apply, register
 from retrograd.compiler.ops import keys
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.extremum import argmax
@@ -30,7 +30,7 @@ from retrograd.compiler.record import record
 
 @register
 @record
-class Argsort(Op):
+class Argsort(Fixed):
     """The indices that sort along an axis; equal elements keep their order, NaN counts as the greatest."""
 
     name = "argsort"
@@ -46,23 +46,13 @@ class Argsort(Op):
     def evaluate(self, *arrays: Array) -> Array:
         return _along(self.axis, keys.order, arrays[0], self.descending)
 
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [None]
-
 
 @record
-class _Part(Composite):
+class _Part(Fixed, Composite):
     """Some of the indices that sort along an axis. They are constant to the derivative."""
 
     categories = (0, 1, 2)
     axis: int
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [None]
 
 
 @register

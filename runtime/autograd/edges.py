@@ -13,7 +13,9 @@ import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
 from retrograd.compiler.ir.graph import Type
-from retrograd.runtime.eager.opnodes import OpNode, edge_of, type_of
+from retrograd.runtime.eager.adjoints import type_of
+from retrograd.runtime.eager.history import edge_of
+from retrograd.runtime.eager.opnodes import OpNode
 from retrograd.runtime.eager.tape import AccumulateGrad, Edge, GradNode, function_of
 from retrograd.runtime.tensor import Tensor, new
 

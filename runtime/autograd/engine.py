@@ -23,9 +23,10 @@ from retrograd.runtime import tracing
 from retrograd.runtime.autograd.blame import line_of, nan_error
 from retrograd.runtime.eager.backwards import first, next_strange
 from retrograd.runtime.eager.copying import clone
+from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.inplace import add_to
 from retrograd.runtime.eager.instant.calls import box
-from retrograd.runtime.eager.opnodes import OpNode, edge_of
+from retrograd.runtime.eager.opnodes import OpNode
 from retrograd.runtime.eager.tape import Edge, GradNode, Hook, Hooks, Output
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import legacy_name

@@ -26,7 +26,10 @@ from retrograd.runtime.autograd.blame import line_of
 from retrograd.runtime.autograd.differentiation import grad
 from retrograd.runtime.autograd.engine import AGE, as_cotangent, as_tensor, leading_to
 from retrograd.runtime.autograd.function import Function, FunctionNode
-from retrograd.runtime.eager.opnodes import PLAIN, OpNode, as_operand, edge_of, type_of
+from retrograd.runtime.eager.adjoints import type_of
+from retrograd.runtime.eager.history import edge_of
+from retrograd.runtime.eager.kinds import PLAIN
+from retrograd.runtime.eager.opnodes import OpNode, as_operand
 from retrograd.runtime.eager.tape import Edge, GradNode, Output, already_freed
 from retrograd.runtime.modes import STATE, enable_grad
 from retrograd.runtime.tensor import Tensor, new

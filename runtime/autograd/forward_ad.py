@@ -21,7 +21,7 @@ import numpy as np
 from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
 from retrograd.runtime.autograd.forward import Pushed, pushed
 from retrograd.runtime.autograd.function import Function
-from retrograd.runtime.eager.opnodes import edge_of
+from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.tape import Edge, GradNode
 from retrograd.runtime.modes import STATE, Decorator
 from retrograd.runtime.tensor import Tensor, new

@@ -34,7 +34,8 @@ from retrograd.compiler.ir.graph import Value
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.autograd.engine import as_cotangent, as_tensor
-from retrograd.runtime.eager.opnodes import counter_of, edge_of, modified
+from retrograd.runtime.eager.history import edge_of
+from retrograd.runtime.eager.opnodes import counter_of, modified
 from retrograd.runtime.eager.packing import Packed, packed
 from retrograd.runtime.eager.tape import Edge, GradNode, Output, already_freed
 from retrograd.runtime.modes import INFERENCE, STATE, no_grad, unkept

@@ -17,8 +17,9 @@ from weakref import WeakKeyDictionary
 from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, mirrored
 from retrograd.runtime.autograd.edges import GradientEdge, get_gradient_edge
 from retrograd.runtime.autograd.engine import Pass
+from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.moving import moved
-from retrograd.runtime.eager.opnodes import counter_of, edge_of
+from retrograd.runtime.eager.opnodes import counter_of
 from retrograd.runtime.eager.tape import GradNode as Node
 from retrograd.runtime.eager.tape import RemovableHandle
 from retrograd.runtime.modes import STATE, watch

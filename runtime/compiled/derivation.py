@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from retrograd.compiler.ir.graph import Builder, Input, Node, Value
 from retrograd.compiler.ops.shape import expand
 from retrograd.runtime.autograd.engine import Pass, passing
-from retrograd.runtime.eager.opnodes import edge_of
+from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.tape import Edge, GradNode
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor

@@ -27,7 +27,8 @@ from retrograd.compiler.ir.graph import Graph, Node
 from retrograd.runtime.compiled.derivation import fresh_label, gradients, influences, inside, reached
 from retrograd.runtime.compiled.history import CallNode, CompiledBackward, Refused, elements, times
 from retrograd.runtime.device import device
-from retrograd.runtime.eager.opnodes import counter_of, edge_of
+from retrograd.runtime.eager.history import edge_of
+from retrograd.runtime.eager.opnodes import counter_of
 from retrograd.runtime.eager.tape import Edge, Output
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.placing import Placing

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.ir.graph import Op, Type, Value
+from retrograd.compiler.ir.graph import Node, Op, Type, Value
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.runtime.eager.arrays import cotangents_of
@@ -29,6 +29,10 @@ kin, of few elements is: machine code gives other bits than NumPy."""
 
 def type_of_array(value: Value) -> Type:
     return Type(tuple(value.shape), dtypes.of(value))
+
+
+def type_of(value: Value) -> Type:
+    return value.type if isinstance(value, Node) else type_of_array(value)
 
 
 def _key(op: Op, cotangent: Value, inputs: Sequence[Value], needed: Sequence[bool]) -> Hashable:

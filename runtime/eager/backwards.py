@@ -19,7 +19,8 @@ from retrograd.compiler.ops.reduce import sum_to
 from retrograd.runtime.eager.adjoints import BIG, known_rule
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.kernels import Kernel, kernel, rules
-from retrograd.runtime.eager.opnodes import PLAIN, OpNode, RowNode
+from retrograd.runtime.eager.kinds import PLAIN
+from retrograd.runtime.eager.opnodes import OpNode, RowNode
 from retrograd.runtime.eager.tape import GradNode
 from retrograd.runtime.native.small.one_pass import rule_of
 

@@ -23,7 +23,7 @@ from retrograd.runtime.eager.formats import (
     preserve_format,
 )
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.opnodes import kind_of
+from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.record import RECORD, recorded
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import DeviceArray, Layout, pointwise_strides

@@ -14,7 +14,7 @@ import numpy as np
 from retrograd.compiler.ir.graph import Array, Constant, Graph, Node, Type, Value, interpret, order
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
-from retrograd.runtime.eager.opnodes import SMALL
+from retrograd.runtime.eager.history import SMALL
 from retrograd.runtime.eager.wholes import OfGraph
 
 

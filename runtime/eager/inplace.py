@@ -19,9 +19,10 @@ from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, 
 from retrograd.compiler.ir.graph import OPS, Array, Node, Type, Value
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
+from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.memory import located
 from retrograd.runtime.eager.moving import moved
-from retrograd.runtime.eager.opnodes import OpNode, counter_of, edge_of, launching
+from retrograd.runtime.eager.opnodes import OpNode, counter_of, launching
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
 from retrograd.runtime.eager.underived import zeros_like
 from retrograd.runtime.eager.views import (

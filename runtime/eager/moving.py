@@ -17,8 +17,8 @@ from retrograd.compiler.errors import AttributeMissingError, GradientError, mirr
 from retrograd.compiler.ir.graph import Value
 from retrograd.runtime.device import CPU, as_device
 from retrograd.runtime.device import device as Device
+from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.opnodes import edge_of
 from retrograd.runtime.eager.tape import Edge, GradNode
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import DeviceArray

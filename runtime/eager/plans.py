@@ -21,9 +21,11 @@ from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Builder, Node
 from retrograd.compiler.ops.index import Take
 from retrograd.compiler.ops.shape import Reshape
+from retrograd.runtime.eager.adjoints import type_of
 from retrograd.runtime.eager.arrays import straight_to_one
+from retrograd.runtime.eager.history import SMALL
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.opnodes import SMALL, kind_of, type_of
+from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.record import step
 from retrograd.runtime.eager.retaking import again, hold_tensors
 from retrograd.runtime.eager.showing import shows

@@ -1,7 +1,7 @@
 """Record: what it means to apply an op to Tensors. Evaluates at once, or writes a node while tracing.
 
 In flow an op and its operands (Tensors, arrays, Python numbers), out flows a Tensor, with its history if grad
-mode is on and an operand requires grad (`opnodes.record`), and as a view where it shares an operand's memory.
+mode is on and an operand requires grad (`history.record`), and as a view where it shares an operand's memory.
 
     RECORD.apply(op, operands)        the interpreter of Tensors, level 3
     step(op, types, out)              the same as a function, for operands whose types are known
@@ -26,9 +26,12 @@ from retrograd.compiler.ops.shape import Movement
 from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager import one_op
+from retrograd.runtime.eager.adjoints import type_of
 from retrograd.runtime.eager.arrays import by_kernels, computing, straight
+from retrograd.runtime.eager.history import record
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.opnodes import counter_of, kind_of, launching, record, type_of
+from retrograd.runtime.eager.kinds import kind_of
+from retrograd.runtime.eager.opnodes import counter_of, launching
 from retrograd.runtime.eager.views import InferenceView, View
 from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.small import program as small

@@ -11,7 +11,7 @@ from itertools import combinations
 from retrograd.compiler.ir.graph import Input, Node, Op
 from retrograd.compiler.ops.copy import Contiguous
 from retrograd.compiler.ops.shape import Slice
-from retrograd.runtime.eager.opnodes import kind_of
+from retrograd.runtime.eager.kinds import kind_of
 
 
 def shows(nodes: Sequence[Node], inputs: Sequence[Node]) -> bool:

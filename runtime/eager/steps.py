@@ -13,10 +13,12 @@ from typing import Any
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Input, Node, order
 from retrograd.compiler.ops.copy import Contiguous
+from retrograd.runtime.eager.adjoints import type_of
 from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
 from retrograd.runtime.eager.folding import folded
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.opnodes import OpNode, kind_of, type_of
+from retrograd.runtime.eager.kinds import kind_of
+from retrograd.runtime.eager.opnodes import OpNode
 from retrograd.runtime.eager.record import step
 from retrograd.runtime.eager.retaking import again
 from retrograd.runtime.eager.showing import may_be_operand, shows

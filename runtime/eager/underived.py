@@ -12,7 +12,9 @@ import numpy as np
 
 from retrograd.compiler.errors import GradientError, UnderivedError, mirrored
 from retrograd.compiler.ir.graph import Type, Value
-from retrograd.runtime.eager.opnodes import ROW_NODES, RowNode, edge_of
+from retrograd.runtime.eager.history import edge_of
+from retrograd.runtime.eager.kinds import ROW_NODES
+from retrograd.runtime.eager.opnodes import RowNode
 from retrograd.runtime.eager.tape import Edge, GradNode
 from retrograd.runtime.grad_names import BESIDE, REFUSED
 from retrograd.runtime.modes import STATE

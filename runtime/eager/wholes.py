@@ -18,7 +18,8 @@ from typing import Any
 
 from retrograd.compiler.ir.graph import Node, Value
 from retrograd.compiler.ir.quiet import quietly
-from retrograd.runtime.eager.opnodes import OpNode, edge_of
+from retrograd.runtime.eager.history import edge_of
+from retrograd.runtime.eager.opnodes import OpNode
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown
 from retrograd.runtime.grad_names import ARGUMENTS, Last
 from retrograd.runtime.tensor import Tensor

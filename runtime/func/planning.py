@@ -13,9 +13,9 @@ import numpy as np
 
 from retrograd.compiler.ir.graph import Builder, Graph, Node, Op, Type, Value
 from retrograd.compiler.passes.batch import OfAll, Operand, applied, batch, is_by_formula
+from retrograd.runtime.eager.adjoints import type_of
 from retrograd.runtime.eager.arrays import function_to_all, straight
 from retrograd.runtime.eager.folding import Folded
-from retrograd.runtime.eager.opnodes import type_of
 from retrograd.runtime.eager.record import step
 from retrograd.runtime.eager.showing import shows
 from retrograd.runtime.eager.steps import array_of, taking, trace_of

@@ -7,7 +7,7 @@ What a transformed function gives has a history where what it was given, or uses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any
@@ -28,6 +28,8 @@ from retrograd.runtime.tensor import Tensor, new
 
 Function = Callable[..., Any]
 Places = int | tuple[int, ...]
+Blocks = Iterable[Sequence[Tensor]]
+"""Of a Jacobian: for each output, those of all arguments."""
 
 
 # ---- Tensors of one's own ----------------------------------------------------------------------------------
@@ -331,24 +333,14 @@ def jacrev(
     argument.shape`, nested as the outputs, then as the arguments.
     """
 
-    @wraps(func)
-    def transformed(*args: Any, **kwargs: Any) -> Any:
-        with inference_mode(False):
-            chosen, own = _owned(_at(args, argnums))
-            result, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, "jacrev(f)")
-            outputs, outer = _outputs(result, "jacrev: expected f(*args)")
+    def blocks(outputs: Sequence[Tensor], own: Sequence[Tensor]) -> Blocks:
+        def pulled(*seeds: Tensor) -> list[Tensor]:
+            return _gradients(outputs, own, seeds)
 
-            def pulled(*seeds: Tensor) -> list[Tensor]:
-                return _gradients(outputs, own, seeds)
+        columns = _settled(vmap(pulled, chunk_size=chunk_size)(*_basis(outputs)), own)
+        return zip(*[_cut(column, outputs) for column in columns], strict=True)
 
-            rows = _settled(vmap(pulled, chunk_size=chunk_size)(*_basis(outputs)), own)
-        inner = flatten(chosen, [], (Tensor,))
-        columns = [_cut(row, outputs) for row in rows]
-        blocks = [unflatten(inner, iter(block)) for block in zip(*columns, strict=True)]
-        jacobian = unflatten(outer, iter(blocks))
-        return (jacobian, _shown(aux, own)) if has_aux else jacobian
-
-    return transformed
+    return _jacobian(func, argnums, has_aux, "jacrev", blocks)
 
 
 def jacfwd(
@@ -356,23 +348,31 @@ def jacfwd(
 ) -> Function:
     """`jacrev` by one jvp for all directions of the arguments."""
 
+    def blocks(outputs: Sequence[Tensor], own: Sequence[Tensor]) -> Blocks:
+        def pushed_on(*directions: Tensor) -> list[Tensor]:
+            return _tangents(outputs, own, directions)
+
+        rows = _settled(vmap(pushed_on, randomness=randomness)(*_basis(own)), own)
+        return [[_turned(part, x.ndim) for part, x in zip(_cut(row, own), own)] for row in rows]
+
+    return _jacobian(func, argnums, has_aux, "jacfwd", blocks)
+
+
+def _jacobian(
+    func: Function, argnums: Places, has_aux: bool, name: str,
+    blocks: Callable[[Sequence[Tensor], Sequence[Tensor]], Blocks],
+) -> Function:  # fmt: skip
+    """What gives the blocks of outputs and of the Tensors that they are made of, nested."""
+
     @wraps(func)
     def transformed(*args: Any, **kwargs: Any) -> Any:
         with inference_mode(False):
             chosen, own = _owned(_at(args, argnums))
-            result, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, "jacfwd(f)")
-            outputs, outer = _outputs(result, "jacfwd: expected f(*args)")
-
-            def pushed_on(*directions: Tensor) -> list[Tensor]:
-                return _tangents(outputs, own, directions)
-
-            rows = _settled(vmap(pushed_on, randomness=randomness)(*_basis(own)), own)
+            result, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, f"{name}(f)")
+            outputs, outer = _outputs(result, f"{name}: expected f(*args)")
+            found = blocks(outputs, own)
         inner = flatten(chosen, [], (Tensor,))
-        blocks = [
-            unflatten(inner, iter([_turned(part, x.ndim) for part, x in zip(_cut(row, own), own)]))
-            for row in rows
-        ]
-        jacobian = unflatten(outer, iter(blocks))
+        jacobian = unflatten(outer, iter([unflatten(inner, iter(row)) for row in found]))
         return (jacobian, _shown(aux, own)) if has_aux else jacobian
 
     return transformed

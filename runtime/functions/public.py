@@ -25,8 +25,8 @@ from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime import grad_functions, grad_names
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.instant.calls import change, door, late
+from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.lying import laid
-from retrograd.runtime.eager.opnodes import kind_of
 from retrograd.runtime.eager.promotion import common_dtype, to_common
 from retrograd.runtime.eager.replay import called, name_history, planned
 from retrograd.runtime.functions.admission import admission

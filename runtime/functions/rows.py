@@ -25,9 +25,10 @@ from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime import grad_names, tracing
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.copying import clone
+from retrograd.runtime.eager.history import record
 from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.kernels import kernel, number
-from retrograd.runtime.eager.opnodes import kind_of, record
+from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import RECORD

@@ -16,9 +16,10 @@ import numpy as np
 from retrograd.compiler.ir.graph import Array, Value
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.runtime import tracing
+from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.inplace import changed, check_writable, set_history
 from retrograd.runtime.eager.kernels import stored
-from retrograd.runtime.eager.opnodes import counter_of, edge_of, modified
+from retrograd.runtime.eager.opnodes import counter_of, modified
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, function_of
 from retrograd.runtime.modes import INFERENCE, STATE, is_sealed
 from retrograd.runtime.tensor import Tensor

@@ -18,7 +18,8 @@ from retrograd.runtime import tracing
 from retrograd.runtime.autograd.differentiation import grad
 from retrograd.runtime.autograd.function import unattached
 from retrograd.runtime.eager.copying import clone
-from retrograd.runtime.eager.opnodes import UNCHANGING, counter_of, edge_of, modified
+from retrograd.runtime.eager.history import edge_of
+from retrograd.runtime.eager.opnodes import UNCHANGING, counter_of, modified
 from retrograd.runtime.eager.packing import Packed, packed
 from retrograd.runtime.eager.tape import Edge, GradNode, Output, already_freed
 from retrograd.runtime.functions import FUNCTIONS

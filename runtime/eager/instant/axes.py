@@ -17,7 +17,8 @@ from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.eager.instant.learning import step_words
 from retrograd.runtime.eager.instant.part import available, native_function
 from retrograd.runtime.eager.instant.records import MET, MOST, Asked, Rearranged, Step, place, words_of, write
-from retrograd.runtime.eager.opnodes import OpNode, kind_of
+from retrograd.runtime.eager.kinds import kind_of
+from retrograd.runtime.eager.opnodes import OpNode
 from retrograd.runtime.tensor import Tensor
 
 NEW = -1

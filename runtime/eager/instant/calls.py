@@ -57,7 +57,7 @@ from retrograd.runtime.eager.instant.records import (
     words_of,
     write,
 )
-from retrograd.runtime.eager.opnodes import Kind
+from retrograd.runtime.eager.kinds import Kind
 from retrograd.runtime.native.layout import slot_offset
 from retrograd.runtime.tensor import Tensor
 

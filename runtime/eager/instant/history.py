@@ -1,4 +1,4 @@
-"""The tape of native eager calls: what `opnodes.record` is in Python.
+"""The tape of native eager calls: what `eager/history.py` is in Python.
 
 In flow a record's histories and what a call computed; out flows its Tensor with a node of the tape.
 """
@@ -6,6 +6,7 @@ In flow a record's histories and what a call computed; out flows its Tensor with
 from __future__ import annotations
 
 from retrograd.compiler.native.language import Array, cast, external, inlined, native
+from retrograd.runtime.eager.history import SMALL
 from retrograd.runtime.eager.instant.operands import GRAD, WATCHED, is_on, is_tensor, shared
 from retrograd.runtime.eager.instant.records import (
     INFERENCE,
@@ -16,7 +17,6 @@ from retrograd.runtime.eager.instant.records import (
     Node,
     Step,
 )
-from retrograd.runtime.eager.opnodes import SMALL
 from retrograd.runtime.native.making import size_of
 from retrograd.runtime.native.objects import (
     NONE,

@@ -26,7 +26,8 @@ from retrograd.runtime.eager.instant.records import (
     words_of,
     write,
 )
-from retrograd.runtime.eager.opnodes import Kind, OpNode
+from retrograd.runtime.eager.kinds import Kind
+from retrograd.runtime.eager.opnodes import OpNode
 from retrograd.runtime.native.grammar import WRITEABLE
 from retrograd.runtime.tensor import Tensor
 

@@ -2,54 +2,47 @@
 more memory.
 
 In flow the steps of a graph while they are written (`steps.py`), the op, and where its result and operands
-lie; out flow its steps. The kernels are in files of what they do (`aligning.py`, `bags.py`, …). A further op
-is an entry of `WRITERS`.
+lie; out flow its steps. The kernels are in files of what they do (`aligning.py`, `bags.py`, …). Families of
+ops have files of their own (`norm_steps.py`, `plane_steps.py`, `window_steps.py`). A further op is an entry
+of `WRITERS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops import gufuncs
-from retrograd.compiler.ops.adaptive import AdaptiveMaxPool, AdaptiveMaxPoolAdjoint
 from retrograd.compiler.ops.alignment import CtcLoss, CtcLossAdjoint
 from retrograd.compiler.ops.bags import BagPlaces, BagSum, BagSumAdjoint
-from retrograd.compiler.ops.borders import Bordered, BorderedAdjoint
 from retrograd.compiler.ops.channels import ChannelDot, PRelu, PReluAdjoint, PReluSlopes, ScaleShift
 from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeights
-from retrograd.compiler.ops.fold import Fold
-from retrograd.compiler.ops.fractional import WindowPlaces
 from retrograd.compiler.ops.gate import Glu, GluAdjoint
 from retrograd.compiler.ops.incomplete import NODES, WEIGHTS
 from retrograd.compiler.ops.incomplete_ops import BetaSlope, GammaSlope
 from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.lu import RowsExchanged
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
-from retrograd.compiler.ops.normal import (
-    DERIVATIVES,
-    BatchNorm,
-    ByGroup,
-    ByLayer,
-    GroupNorm,
-    RunningStatistic,
-)
 from retrograd.compiler.ops.pairs import PairDistances, PairsAdjoint
-from retrograd.compiler.ops.pool import MaxPoolAdjoint
-from retrograd.compiler.ops.sampling import PlaneSampler
 from retrograd.compiler.ops.shape import Cast
 from retrograd.compiler.ops.softmax import CausalSoftmax
-from retrograd.compiler.ops.spans import SpanSums
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.compiler.ops.unpool import MaxUnpool
-from retrograd.runtime.native.small import aligning, kernels, plane_steps, solving, triangles
+from retrograd.runtime.native.small import (
+    aligning,
+    kernels,
+    norm_steps,
+    plane_steps,
+    solving,
+    triangles,
+    window_steps,
+)
 from retrograd.runtime.native.small.own_kernels import kernel, step
-from retrograd.runtime.native.small.steps import OWN, YIELDING, Steps, indexed
+from retrograd.runtime.native.small.steps import OWN, Steps, indexed
 
 # ---- alignments --------------------------------------------------------------------------------------------
 
@@ -117,29 +110,6 @@ def _joined(steps: Steps, op: PutAlongJoined, out: Array, x: Array, index: Array
     )
 
 
-# ---- borders -------------------------------------------------------------------------------------------
-
-
-def _bordered(steps: Steps, op: Bordered, out: Array, x: Array) -> None:
-    _border("bordered", steps, op, out, steps.in_order(x), x.shape)
-
-
-def _bordered_adjoint(steps: Steps, op: BorderedAdjoint, out: Array, ct: Array) -> None:
-    _border("bordered adjoint", steps, op, steps.in_order(ct), out, out.shape)
-
-
-def _border(
-    name: str, steps: Steps, op: Bordered | BorderedAdjoint, whole: Array, own: Array, shape: Sequence[int]
-) -> None:
-    rank = len(op.low)
-    inner = list(shape[len(shape) - rank :])
-    single = [np.zeros(1, np.int64)] * (3 - rank)
-    origins = [*single, *op.origins(inner)]
-    arrays = [whole, own, *map(steps.constant, origins)]
-    sizes = [prod(shape[: len(shape) - rank]), *map(len, origins), *[1] * (3 - rank), *inner, op.low[-1]]
-    steps.step(kernel(name, kernels.DTYPES[own.dtype]), arrays, sizes)
-
-
 # ---- channels ----------------------------------------------------------------------------------------------
 
 
@@ -194,114 +164,13 @@ def _halves(x: Array, axis: int) -> list[int]:
     return [prod(x.shape[:axis]), prod(x.shape[axis:]) // 2]
 
 
-# ---- normalisations ------------------------------------------------------------------------------------
-
-
-def _norm(name: str, affine: int) -> Callable[..., None]:
-    """The kernel of this name, for a result by elements, after so many operands a weight and a bias."""
-
-    def write(steps: Steps, op: Any, out: Array, *operands: Array) -> None:
-        given, per = operands[:affine], operands[affine:]
-        eps = steps.constant(np.array([op.eps], out.dtype))
-        arrays = [out, *map(steps.in_order, given), eps, *map(steps.in_order, per)]
-        apart = bool(per) or name == "norm weight"
-        _of_one_dtype(name, steps, arrays, [*_groups(op, given[-1], apart), len(per), out.size])
-
-    return write
-
-
-def _follow(steps: Steps, op: RunningStatistic, out: Array, running: Array, x: Array, *rest: Array) -> None:
-    momentum = rest[0] if rest else steps.constant(np.array([op.momentum], out.dtype))
-    arrays = [out, *map(steps.in_order, (running, x)), momentum]
-    _of_one_dtype(f"follow {op.statistic}", steps, arrays, [*_groups(op, x, True), 0, out.size])
-
-
-def _groups(op: Op, x: Array, apart: bool) -> list[int]:
-    """How groups and channels lie, in the order of `normalising.Sizes`; channels may be one where nothing
-    is said `apart` for each."""
-    samples, channels, inner = x.shape[0], x.shape[1] if x.ndim > 1 else 1, prod(x.shape[2:])
-    match op:
-        case ByLayer():
-            samples, channels, inner = prod(x.shape[: x.ndim - op.dims]), prod(x.shape[x.ndim - op.dims :]), 1
-            parts = 1
-        case ByGroup():
-            parts = op.groups
-        case _ if inner == 1:
-            lanes = 64 // x.itemsize
-            groups = -(-channels // lanes)
-            return [groups, samples, lanes, channels, lanes, channels, groups, lanes, 0, 1, 1, samples]
-        case _:
-            whole = channels * inner
-            return [channels, samples, inner, whole, inner, whole, channels, 1, 0, 0, 0, samples * inner]
-    part = channels // parts
-    size = part * inner
-    runs, length = (part, inner) if apart and inner > 1 else (1, size)
-    along = int(inner == 1)
-    return [
-        samples * parts, runs, length, x.size, size, length, parts, part, 1, along, 0, size,
-    ]  # fmt: skip
-
-
-def _of_one_dtype(name: str, steps: Steps, arrays: list[Array], sizes: list[int]) -> None:
-    if any(x.dtype != arrays[0].dtype for x in arrays):
-        raise kernels.NoKernel
-    step(name, steps, arrays, sizes)
-
-
-# ---- spans and windows ---------------------------------------------------------------------------------
+# ---- attention -----------------------------------------------------------------------------------------
 
 
 def _causal(steps: Steps, op: CausalSoftmax, out: Array, x: Array) -> None:
     factor = steps.constant(np.array([op.factor], x.dtype))
     sizes = [prod(x.shape[:-1]), *x.shape[-2:]]
     step("causal softmax", steps, [out, steps.in_order(x), factor], sizes)
-
-
-def _spans(steps: Steps, op: SpanSums, out: Array, x: Array) -> None:
-    limits = [steps.constant(np.array(each, np.int64)) for each in (op.starts, op.ends)]
-    before, after = prod(x.shape[: op.axis]), prod(x.shape[op.axis + 1 :])
-    arrays = [out, steps.in_order(x), *limits]
-    step("span sums", steps, arrays, [before, x.shape[op.axis], after, len(op.starts)])
-
-
-def _greatest(steps: Steps, op: AdaptiveMaxPool, out: Array, x: Array) -> None:
-    _windows("greatest", steps, [out, steps.in_order(x)], op.limits(x), [1] * len(op.places), False)
-
-
-def _greatest_adjoint(steps: Steps, op: AdaptiveMaxPoolAdjoint, out: Array, ct: Array, x: Array) -> None:
-    arrays = [out, *map(steps.in_order, (ct, x))]
-    _windows("greatest adjoint", steps, arrays, op.limits(x), [1] * len(op.places), False)
-
-
-def _max_pool_adjoint(steps: Steps, op: MaxPoolAdjoint, out: Array, ct: Array, x: Array) -> None:
-    arrays = [out, *map(steps.in_order, (ct, x))]
-    _windows("greatest adjoint", steps, arrays, op.frame.limits(x), op.frame.dilations, op.frame.few)
-
-
-def _windows(
-    name: str, steps: Steps, arrays: list[Array], limits: list[tuple[Array, Array]], dilations: Sequence[int],
-    last: bool,
-) -> None:  # fmt: skip
-    """Of one axis, two or three, before which others are put."""
-    x, more, lead = arrays[-1], 3 - len(limits), arrays[-1].ndim - len(limits)
-    single = [(np.zeros(1, np.int64), np.ones(1, np.int64))] * more
-    spans = [steps.constant(np.ascontiguousarray(each)) for pair in (*single, *limits) for each in pair]
-    sizes = [prod(x.shape[:lead]), *[1] * more, *x.shape[lead:], *[len(each) for each in spans[::2]]]
-    step(name, steps, [*arrays, *spans], [*sizes, *[1] * more, *dilations, int(last)])
-
-
-def _window_places(steps: Steps, op: WindowPlaces, out: Array, x: Array, *limits: Array) -> None:
-    rank, wide, lead = len(op.window), [*map(steps.wide, limits)], prod(x.shape[:2])
-    single = [steps.constant(np.full(lead, k, np.int64)) for k in (0, 1)] * (3 - rank)
-    pairs, one = [each for pair in zip(wide, wide[rank:]) for each in pair], [1] * (3 - rank)
-    sizes = [lead, *one, *x.shape[2:], *one, *[begin.shape[2] for begin in limits[:rank]], 1, 1, 1, 0]
-    code = kernel("window places", kernels.DTYPES[x.dtype])
-    steps.step(code, [out, steps.in_order(x), *single, *pairs], sizes)
-
-
-def _fold(steps: Steps, op: Fold, out: Array, x: Array) -> None:
-    pairs = [*op.kernel, *op.places, *op.gaps, *op.margins, *op.steps]
-    step("fold", steps, [out, steps.in_order(x)], [prod(out.shape[:2]), *op.size, *pairs])
 
 
 # ---- pairs, and places -----------------------------------------------------------------------------------
@@ -407,21 +276,13 @@ def _goes_by_steps(triangle: Array) -> bool:
 
 
 WRITERS: dict[type[Op], Callable[..., None]] = {
-    **{op: _norm("norm", 1) for op in (GroupNorm, BatchNorm)},
-    **{elements: _norm("norm elements", 2) for elements, _ in DERIVATIVES.values()},
-    **{weight: _norm("norm weight", 2) for _, weight in DERIVATIVES.values()},
-    RunningStatistic: _follow,
-    AdaptiveMaxPool: _greatest,
-    AdaptiveMaxPoolAdjoint: _greatest_adjoint,
+    **norm_steps.WRITERS,
+    **plane_steps.WRITERS,
+    **window_steps.WRITERS,
     CausalSoftmax: _causal,
-    Fold: _fold,
-    MaxPoolAdjoint: _max_pool_adjoint,
-    SpanSums: _spans,
     BagPlaces: _bag_places,
     BagSum: _bag_sum,
     BagSumAdjoint: _bag_sum_adjoint,
-    Bordered: _bordered,
-    BorderedAdjoint: _bordered_adjoint,
     ChannelDot: _channels("channel dot"),
     CornerWeights: _corner_weights,
     Corners: _corners,
@@ -437,7 +298,6 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     MultilabelMarginsAdjoint: _multilabel_adjoint,
     PutAlongJoined: _joined,
     PairDistances: _distances,
-    **plane_steps.WRITERS,
     PairsAdjoint: _pairs_adjoint,
     PRelu: _channels("prelu"),
     PReluAdjoint: _channels("prelu adjoint", 1, 2, 0),
@@ -445,8 +305,6 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     RowsExchanged: _exchange,
     ScaleShift: _channels("scale shift"),
     SolveTriangular: _substitute,
-    WindowPlaces: _window_places,
 }
 """What writes the step of an op."""
 OWN.update(WRITERS)
-YIELDING.update((GroupNorm, BatchNorm, RunningStatistic, PlaneSampler), *DERIVATIVES.values())

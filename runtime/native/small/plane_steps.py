@@ -13,7 +13,7 @@ import numpy as np
 from retrograd.compiler.ir.graph import Array, Op
 from retrograd.compiler.ops.sampling import BORDERS, Plane, PlaneSampler, PlaneSamplerAdjoint, PlaneTurn
 from retrograd.runtime.native.small.own_kernels import step
-from retrograd.runtime.native.small.steps import Steps
+from retrograd.runtime.native.small.steps import YIELDING, Steps
 
 
 def _plane(steps: Steps, op: PlaneSampler, out: Array, image: Array, grid: Array) -> None:
@@ -42,3 +42,4 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     PlaneSamplerAdjoint: _plane_adjoint,
     PlaneTurn: _plane_turn,
 }
+YIELDING.add(PlaneSampler)
