@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -67,7 +68,10 @@ globals().update(_TABLES)
 ROOMS = {
     "accelerator": "retrograd.runtime.accelerator",
     "amp": "retrograd.runtime.amp",
+    "cpu": "retrograd.runtime.cpu",
+    "cpu.amp": "retrograd.runtime.amp.cpu",
     "cuda": "retrograd.runtime.cuda",
+    "cuda.amp": "retrograd.runtime.amp.cuda",
     "distributions": "retrograd.runtime.distributions",
     "nn": "retrograd.runtime.nn",
     "optim": "retrograd.runtime.optim",
@@ -81,10 +85,12 @@ ROOMS = {
     "random": "retrograd.runtime.seeding",
     "version": "retrograd.runtime.version",
 }
-"""Modules under their public names: `import retrograd.nn.functional as F` is the runtime's."""
+"""Modules under their public names, those below them, too: `retrograd.nn.functional` is the runtime's."""
 
 FILES = {
-    "amp": "autocast_mode",
+    "amp": "autocast_mode grad_scaler",
+    "cpu.amp": "autocast_mode grad_scaler",
+    "cuda.amp": "autocast_mode common grad_scaler",
     "autograd": "anomaly_mode grad_mode variable",
     "distributions": "bernoulli beta binomial categorical cauchy chi2 continuous_bernoulli dirichlet "
     "exp_family exponential fishersnedecor gamma generalized_pareto geometric gumbel "
@@ -170,7 +176,8 @@ def _publish(module: ModuleType, name: str) -> None:
     for a class's source or annotations finds its module under that name. Those of other rooms, which it uses,
     keep theirs: in the native language annotations have meaning where they are written."""
     sys.modules.setdefault(name, module)
-    vars(module).setdefault("__getattr__", partial(_missing, name))
+    if not isinstance(own := vars(module).get("__getattr__"), partial):
+        vars(module)["__getattr__"] = partial(_missing, name, own)
     for label, found in list(vars(module).items()):
         own = isinstance(found, type) and _room(found.__module__) == _room(module.__name__)
         if own and found.__name__ == label:
@@ -179,10 +186,14 @@ def _publish(module: ModuleType, name: str) -> None:
             _publish(found, f"{name}.{label}")
 
 
-def _missing(module: str, name: str) -> Any:
-    """What a room says, under its public name, of what it does not have."""
+def _missing(module: str, own: Callable[[str], Any] | None, name: str) -> Any:
+    """What a room says, under its public name, of what it does not have, or has only when asked (`own`)."""
     if _is_file(f"{module}.{name}"):
         return sys.modules[module]
+    if f"{module}.{name}".removeprefix(f"{__name__}.") in ROOMS:
+        return import_module(f"{module}.{name}")
+    if own is not None:
+        return own(name)
     raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
@@ -231,11 +242,12 @@ class _Rooms:
         return ModuleSpec(fullname, loader) if package == __name__ and name.split(".")[0] in ROOMS else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        name, _, below = spec.name.removeprefix(f"{__name__}.").partition(".")
+        public = spec.name.removeprefix(f"{__name__}.")
+        name, _, below = public.partition(".")
         if _is_file(spec.name):
             module = sys.modules[spec.name.rpartition(".")[0]]
         else:
-            module = import_module(f"{ROOMS[name]}.{below}" if below else ROOMS[name])
+            module = import_module(ROOMS[public] if public in ROOMS else f"{ROOMS[name]}.{below}")
         spec.loader_state = module.__spec__
         return module
 
@@ -256,6 +268,7 @@ if TYPE_CHECKING:
         accelerator,
         amp,
         backends,
+        cpu,
         cuda,
         distributions,
         func,
@@ -293,7 +306,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names, without what this file imports to find them."""
-    return sorted({*__all__, *_TABLES, *ROOMS, *LATE, *(name for name in globals() if name.startswith("__"))})
+    rooms = (name for name in ROOMS if "." not in name)
+    return sorted({*__all__, *_TABLES, *rooms, *LATE, *(name for name in globals() if name.startswith("__"))})
 
 
 __all__ = [
@@ -310,6 +324,7 @@ __all__ = [
     "compile",
     "compile_grad",
     "compile_step",
+    "cpu",
     "cuda",
     "default_generator",
     "device",

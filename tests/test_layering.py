@@ -76,6 +76,7 @@ FLOORS = (
         "runtime/optim/",
         "runtime/utils/",
         "runtime/accelerator.py",
+        "runtime/cpu/",
         "runtime/linalg.py",
         "runtime/special.py",
         "runtime/func/",

@@ -8,7 +8,6 @@ In flow `with autocast("cpu"):` or a decorator, out flows `modes.STATE.autocast`
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,7 +16,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
+from retrograd.compiler.errors import ArgumentError, GradientError, mirrored, warn
 from retrograd.runtime import cuda
 from retrograd.runtime.amp.arming import arm
 from retrograd.runtime.device import device, named_kind
@@ -124,9 +123,7 @@ def is_autocast_available(device_type: str) -> bool:
 
 
 def _older(name: str, better: str) -> None:
-    warnings.warn(
-        f"torch.{name} is deprecated. Please use torch.{better} instead.", DeprecationWarning, stacklevel=3
-    )
+    warn(f"torch.{name} is deprecated. Please use torch.{better} instead.", DeprecationWarning)
 
 
 def is_autocast_cpu_enabled() -> bool:
@@ -198,13 +195,12 @@ class autocast(Decorator):
     def _is_possible(self) -> bool:
         """Whether it can be enabled; else a warning says why not."""
         if self.device == "cuda":
-            warnings.warn("CUDA is not available or torch_xla is imported. Disabling autocast.", stacklevel=3)
+            warn("CUDA is not available or torch_xla is imported. Disabling autocast.")
         elif self.fast_dtype not in LOWER:
             name = self.device.upper()
-            warnings.warn(
+            warn(
                 f"In {name} autocast, but the target dtype is not supported. Disabling autocast.\n"
-                f"{name} Autocast only supports dtypes of {', '.join(map(str, LOWER))} currently.",
-                stacklevel=3,
+                f"{name} Autocast only supports dtypes of {', '.join(map(str, LOWER))} currently."
             )
         else:
             return True

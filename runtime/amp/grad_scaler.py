@@ -8,7 +8,6 @@ that were not, it grows. (Micikevicius et al., *Mixed Precision Training*, 2018,
 from __future__ import annotations
 
 import math
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, mirrored
+from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, mirrored, warn
 from retrograd.runtime import cuda
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.optim.optimizer import Optimizer
@@ -54,9 +53,7 @@ class GradScaler:
     ) -> None:  # fmt: skip
         self._device = device
         if enabled and device == "cuda" and not cuda.is_available():
-            warnings.warn(
-                "torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2
-            )
+            warn("torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.")
             enabled = False
         self._enabled = enabled
         if not enabled:

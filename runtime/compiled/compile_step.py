@@ -117,7 +117,7 @@ class CompiledStep:
                 "it would move the parameters of the trace",
                 "call it outside",
             )
-        if optimizer._before or optimizer._after:
+        if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
             raise ArgumentError(
                 "compile_step with an optimizer that has step hooks",
                 "the step is one native function, and has no gradients to show between",

@@ -44,7 +44,7 @@ from retrograd.runtime.tracing import Trace
 Clip = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """Bounds the gradients of all parameters, before the formula sees them."""
 
-_HOOKS = ("_before", "_after")
+_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
 class Plan:

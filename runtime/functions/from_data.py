@@ -67,7 +67,9 @@ def array_of(data: Any, dtype: DType | None) -> Array:
         array = copied(data) if isinstance(data, np.ndarray) else np.array(_plain(data))
     except ValueError:
         raise ArgumentError(f"tensor() of a {type(data).__name__}", mirrored(_ragged(data))) from None
-    if array.dtype.kind in "OUSMmV" or (array.dtype.kind == "u" and not isinstance(data, _TYPED)):
+    if _is_wide(array) and not isinstance(data, _TYPED):
+        array = _in_float64(array, data, dtype)
+    if array.dtype.kind in "OUSMmV":
         raise ArgumentError(
             f"tensor() of a {type(data).__name__}", mirrored(_unusable(array, data)), "give numbers"
         )
@@ -76,6 +78,26 @@ def array_of(data: Any, dtype: DType | None) -> Array:
     elif dtype.category == 1 and array.size and not isinstance(data, np.ndarray | np.generic):
         _refuse_beyond(array, dtype)
     return array.astype(dtype.numpy, copy=False)
+
+
+def _is_wide(array: Array) -> bool:
+    """Whether Python's whole numbers may be there that int64 does not hold: NumPy makes others of them."""
+    kind = array.dtype.kind
+    return kind in "uO" or (kind == "f" and array.size > 0 and bool(array.max() >= 2.0**63))
+
+
+def _in_float64(array: Array, data: Any, dtype: DType | None) -> Array:
+    """Such numbers where they are to be floating, or are beside numbers that are; else ArgumentError."""
+    kinds = {type(leaf) for leaf in _leaves(_plain(data))}
+    if not kinds <= {int, float, bool}:
+        return array
+    if float not in kinds and (dtype is None or dtype.category == 1):
+        raise ArgumentError(
+            f"tensor() of a {type(data).__name__}",
+            mirrored("Overflow when unpacking long long"),
+            "give numbers that int64 holds, or a dtype of floating point",
+        )
+    return array.astype(np.float64)
 
 
 def _refuse_beyond(array: Array, dtype: DType) -> None:
@@ -130,10 +152,7 @@ def _unusable(array: Array, data: Any) -> str:
     if array.dtype.kind == "U":
         words = isinstance(data, list | tuple) and isinstance(next(_leaves(data)), str)
         return "too many dimensions 'str'" if words else "new(): invalid data type 'str'"
-    first = array.flat[0]
-    if isinstance(first, int | np.integer):
-        return "Overflow when unpacking long long"
-    return f"Could not infer dtype of {type(first).__name__}"
+    return f"Could not infer dtype of {type(array.flat[0]).__name__}"
 
 
 def _ragged(data: Any, depth: int = 0) -> str:

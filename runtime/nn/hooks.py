@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.runtime.autograd import Function
 from retrograd.runtime.eager.tape import RemovableHandle
+from retrograd.runtime.nn.node_hooks import hook_node
 from retrograd.runtime.tensor import Tensor
 
 Gradients = tuple[Tensor | None, ...]
@@ -38,6 +39,8 @@ class Hooked:
     _forward_hooks: OrderedDict[int, Any]
     _backward_pre_hooks: OrderedDict[int, Any]
     _backward_hooks: OrderedDict[int, Any]
+    _is_full_backward_hook: bool | None = None
+    """Which kind `_backward_hooks` are of; None while there are none."""
     forward: Callable[..., Any]
 
     def _no_hooks(self) -> None:
@@ -75,14 +78,35 @@ class Hooked:
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """`hook(module, grad_input, grad_output)` after them; what it returns replaces `grad_input`."""
+        self._of_one_kind(full=True)
         return _enter(self._backward_hooks, hook, prepend)
+
+    def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """The same of old: of the gradients of the node that made the output, which may be less than the
+        module's."""
+        self._of_one_kind(full=False)
+        return _enter(self._backward_hooks, hook, False)
+
+    def _of_one_kind(self, full: bool) -> None:
+        """Hooks on gradients of the module, or on those of a node: not both."""
+        if self._is_full_backward_hook is (not full):
+            raise ArgumentError(
+                mirrored(
+                    "Cannot use both regular backward hooks and full backward hooks on a single Module. "
+                    "Please use only one of them."
+                )
+            )
+        self._is_full_backward_hook = full
 
     def _call_hooked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         done: set[int] = set()
         output = None
         try:
             args, kwargs = self._before(args, kwargs)
-            gates = _Gates(self) if self._backward_hooks or self._backward_pre_hooks else None
+            at_node = self._backward_hooks if self._is_full_backward_hook is False else {}
+            gates = None
+            if self._backward_pre_hooks or (self._backward_hooks and not at_node):
+                gates = _Gates(self)
             if gates is not None:
                 args = gates.enter(args)
             output = self.forward(*args, **kwargs)
@@ -90,7 +114,11 @@ class Hooked:
                 done.add(key)
                 found = self._after(hook, args, kwargs, output)
                 output = output if found is None else found
-            return output if gates is None else gates.leave(output)
+            if gates is not None:
+                output = gates.leave(output)
+            if at_node:
+                hook_node(self, list(at_node.values()), args, output)
+            return output
         except Exception:
             for key, hook in self._forward_hooks.items():
                 if hook.always and key not in done:
@@ -153,7 +181,7 @@ class _Gates:
     def __init__(self, module: Hooked) -> None:
         self._module = module
         self._pre = list(module._backward_pre_hooks.values())
-        self._hooks = list(module._backward_hooks.values())
+        self._hooks = list(module._backward_hooks.values()) if module._is_full_backward_hook else []
         self._grad_output: Any = None
         self._at_inputs = False
         """Whether an input requires grad, so that there are gradients to wait for."""

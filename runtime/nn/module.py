@@ -10,17 +10,17 @@
 
 What is assigned to an attribute goes, by its class, into one of three tables (`_parameters`, `_buffers`,
 `_modules`) or, if it is none of these, is a plain attribute; `__getattr__` finds it again. Everything else
-here walks over those tables. Hooks are in `hooks`, saving and loading in `state`. Names, order and texts are
-PyTorch's.
+here walks over those tables. Hooks are in `hooks`, saving and loading in `state`, other dtypes and devices in
+`converting`. Names, order and texts are PyTorch's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from itertools import chain
 from typing import Any, TypeVar
 
-from retrograd.compiler import dtypes
 from retrograd.compiler.errors import (
     ArgumentError,
     AttributeMissingError,
@@ -29,27 +29,36 @@ from retrograd.compiler.errors import (
     NotWrittenError,
     mirrored,
 )
-from retrograd.runtime.device import as_device
-from retrograd.runtime.modes import STATE, no_grad
+from retrograd.runtime.modes import STATE
+from retrograd.runtime.nn.converting import Convertible
 from retrograd.runtime.nn.hooks import Hooked
-from retrograd.runtime.nn.parameter import Buffer, Parameter, Uninitialized, typename
+from retrograd.runtime.nn.parameter import Buffer, Parameter, typename
 from retrograd.runtime.nn.state import Stateful
 from retrograd.runtime.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
 
 
-class Module(Hooked, Stateful):
+class Module(Hooked, Stateful, Convertible):
     """The base of all parts of a network. A subclass calls `super().__init__()` first, and has `forward`."""
 
     training: bool
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
+    _compiled_call_impl: Callable[..., Any] | None = None
+    call_super_init: bool = False
+    """Whether `__init__` goes on to that of a class which a subclass names beside this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         vars(self).update(training=True, _parameters={}, _buffers={}, _not_saved=set(), _modules={})
         self._no_hooks()
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
+        elif args or kwargs:
+            found = f"got an unexpected keyword argument '{next(iter(kwargs), '')}'"
+            counted = f"takes 1 positional argument but {len(args) + 1} were given"
+            raise ArgumentError(mirrored(f"{type(self).__name__}.__init__() {found if kwargs else counted}"))
 
     def _forward_missing(self, *args: Any, **kwargs: Any) -> Any:
         raise NotWrittenError(
@@ -59,9 +68,25 @@ class Module(Hooked, Stateful):
     forward: Callable[..., Any] = _forward_missing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._compiled_call_impl is not None:
+            return self._compiled_call_impl(*args, **kwargs)
         if self._backward_hooks or self._backward_pre_hooks or self._forward_hooks or self._forward_pre_hooks:
             return self._call_hooked(args, kwargs)
         return self.forward(*args, **kwargs)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Have calls of this module compiled from now on; arguments are those of `compile`."""
+        self._compiled_call_impl = import_module("retrograd.runtime.compiled.pytorch").compile(  # late: above
+            self._call_impl, *args, **kwargs
+        )
+
+    def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        """A call that is not compiled."""
+        return self._call_hooked(args, kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: all but compiled calls, which are those of this very module."""
+        return {name: value for name, value in vars(self).items() if name != "_compiled_call_impl"}
 
     # ---- attributes ----------------------------------------------------------------------------------------
 
@@ -264,6 +289,18 @@ class Module(Hooked, Stateful):
                 raise AttributeMissingError(mirrored(f"`{name}` is not an nn.Module"))
         return module  # type: ignore[no-any-return]  # a Module, as just seen
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Have a module in the place of that of a dotted name; a new one, too, unless `strict`."""
+        if target == "":
+            raise ArgumentError(mirrored("Cannot set the submodule without a target name!"))
+        if not isinstance(module, Module):
+            raise ArgumentError(mirrored(f"`module` is not an nn.Module, found {type(module)}"))
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if strict or hasattr(parent, name):
+            parent.get_submodule(name)  # says what is wrong with what is there
+        setattr(parent, name, module)
+
     def get_parameter(self, target: str) -> Parameter:
         return self._get(target, "_parameters", "an nn.Parameter")  # type: ignore[no-any-return]  # what the table holds
 
@@ -288,68 +325,6 @@ class Module(Hooked, Stateful):
         fn(self)
         return self
 
-    def _apply(self: M, fn: Callable[[Tensor], Tensor]) -> M:
-        """Replace the data of all parameters, their gradients and buffers by what `fn` makes of them."""
-        for module in self.modules():
-            for parameter in module._parameters.values():
-                if parameter is not None:
-                    with no_grad():
-                        parameter.data = fn(parameter)
-                        if parameter.grad is not None:
-                            parameter.grad = fn(parameter.grad)
-            for name, buffer in module._buffers.items():
-                if isinstance(buffer, Uninitialized):
-                    buffer.data = fn(buffer)
-                elif buffer is not None:
-                    module._buffers[name] = fn(buffer)
-        return self
-
-    def to(self: M, *args: Any, dtype: Any = None, device: Any = None, **ignored: Any) -> M:
-        """All parameters and buffers on another device, the floating ones in another dtype: `to(dtype)`,
-        `to(device)`, `to(tensor)`.
-        """
-        for given in args:
-            if isinstance(given, Tensor):
-                dtype, device = given.dtype, given.device
-            elif isinstance(given, dtypes.DType):
-                dtype = given
-            elif not isinstance(given, bool):
-                device = given
-        where = None if device is None else as_device(device)
-        if dtype is None:
-            return self if where is None else self._apply(lambda x: x.to(where))
-        if not dtype.is_floating_point:
-            raise ArgumentError(
-                mirrored(
-                    "nn.Module.to only accepts floating point or complex dtypes, "
-                    f"but got desired dtype={dtype}"
-                )
-            )
-        return self._apply(lambda x: x.to(dtype if x.is_floating_point() else x.dtype, device=where))
-
-    def float(self: M) -> M:
-        return self.to(dtypes.float32)
-
-    def double(self: M) -> M:
-        return self.to(dtypes.float64)
-
-    def half(self: M) -> M:
-        return self.to(dtypes.float16)
-
-    def bfloat16(self: M) -> M:
-        return self.to(dtypes.bfloat16)
-
-    def type(self: M, dst_type: Any) -> M:
-        """All parameters and buffers in this dtype."""
-        return self._apply(lambda x: x.type(dst_type))
-
-    def cpu(self: M) -> M:
-        return self.to("cpu")
-
-    def cuda(self: M, device: Any = None) -> M:
-        """All parameters and buffers on a GPU: the current one, or that named."""
-        return self.to("cuda" if device is None else device)
-
     def train(self: M, mode: bool = True) -> M:
         """Dropout and normalisation as in training, or not. Here and in all modules below."""
         if not isinstance(mode, bool):
@@ -365,12 +340,6 @@ class Module(Hooked, Stateful):
     def requires_grad_(self: M, requires_grad: bool = True) -> M:
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
-        return self
-
-    def share_memory(self: M) -> M:
-        """Have other processes see parameters and buffers, as `Tensor.share_memory_`."""
-        for each in (*self.parameters(), *self.buffers()):
-            each.share_memory_()
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -184,13 +184,13 @@ class _Descent:
             return -gradient
         self._remember(gradient - state["prev_flat_grad"], state["d"] * state["t"])
         memory = list(zip(state["old_dirs"], state["old_stps"], state["ro"]))
+        shares = state.setdefault("al", [None] * self._options["history_size"])
         direction: Tensor = -gradient
-        shares = []
-        for change, step, scale in reversed(memory):
-            shares.append(step.dot(direction) * scale)
-            direction = direction - shares[-1] * change
+        for k, (change, step, scale) in reversed(list(enumerate(memory))):
+            shares[k] = step.dot(direction) * scale
+            direction = direction - shares[k] * change
         direction = direction * state["H_diag"]
-        for (change, step, scale), share in zip(memory, reversed(shares)):
+        for (change, step, scale), share in zip(memory, shares):
             direction = direction + (share - change.dot(direction) * scale) * step
         return direction
 

@@ -9,7 +9,7 @@ that is one formula for all parameters is an `update.Formula`; one that is not w
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import wraps
@@ -20,10 +20,10 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, TraceError, mirrored, warn
-from retrograd.runtime.eager.tape import RemovableHandle
 from retrograd.runtime.functions.inspecting import typename
 from retrograd.runtime.modes import STATE, enable_grad, no_grad
 from retrograd.runtime.nn.module import clear_gradients
+from retrograd.runtime.optim.hooks import Hooked
 from retrograd.runtime.tensor import Tensor
 
 Group = dict[str, Any]
@@ -52,20 +52,20 @@ def _counted(step: Callable[..., Any]) -> Callable[..., Any]:
                 "it counts its steps, and the count would be that of the trace at every call",
                 "call it outside: it is compiled by itself",
             )
-        for hook in list(self._before.values()):
+        for hook in list(self._optimizer_step_pre_hooks.values()):
             changed = hook(self, args, kwargs)
             if changed is not None:
                 args, kwargs = changed
         loss = step(self, *args, **kwargs)
         self._steps += 1
-        for hook in list(self._after.values()):
+        for hook in list(self._optimizer_step_post_hooks.values()):
             hook(self, args, kwargs)
         return loss
 
     return counted
 
 
-class Optimizer:
+class Optimizer(Hooked):
     """The base of all optimisers. `defaults` are the options of groups that do not set their own.
 
     A subclass of a user's has a `step`, which finds parameters in `param_groups` and keeps what it remembers
@@ -78,8 +78,7 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self._steps = 0
         """How many were made; schedulers ask."""
-        self._before: OrderedDict[int, Any] = OrderedDict()
-        self._after: OrderedDict[int, Any] = OrderedDict()
+        self._no_hooks()
         if isinstance(params, Tensor):
             raise ArgumentError(
                 mirrored(
@@ -163,18 +162,15 @@ class Optimizer:
     def _update(self) -> None:
         raise NotImplementedError
 
-    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """`hook(optimizer, args, kwargs)` before each step; it may return other arguments."""
-        return RemovableHandle(self._before, hook)
-
-    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """`hook(optimizer, args, kwargs)` after each step."""
-        return RemovableHandle(self._after, hook)
-
     # ---- saving --------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """The state of each parameter by its number, and the groups with numbers for parameters."""
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        return self._replaced(self._optimizer_state_dict_post_hooks, self._saved())
+
+    def _saved(self) -> dict[str, Any]:
         number: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -187,6 +183,11 @@ class Optimizer:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a copy of a saved state and options, for the same parameters in the same groups."""
+        self._load(self._replaced(self._optimizer_load_state_dict_pre_hooks, state_dict.copy()))
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
+            hook(self)
+
+    def _load(self, state_dict: dict[str, Any]) -> None:
         saved = deepcopy(state_dict["param_groups"])
         if len(saved) != len(self.param_groups):
             raise ArgumentError(mirrored("loaded state dict has a different number of parameter groups"))
@@ -217,7 +218,7 @@ class Optimizer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._steps = 0
-        self._before, self._after = OrderedDict(), OrderedDict()
+        self._no_hooks()
 
     def __repr__(self) -> str:
         groups = []
