@@ -4,6 +4,7 @@ changes that itself, it is told at once.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -160,6 +161,38 @@ def test_floats_as_arguments_are_run_time_values() -> None:
     for turn in range(5):
         assert f(rg.ones(1), turn / 2, {"shift": turn * 1.0}).item() == turn / 2 + turn
     assert f.specialisations == 1
+
+
+SECRET = rg.full((3,), 2.0, requires_grad=True)
+
+
+def hidden() -> Any:
+    """A Tensor that requires grad where nobody looks: behind a name made while it runs."""
+    return globals()["SECR" + "ET"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "times", "gradient"),
+    [
+        (lambda x: (x * 3).sum(), 1, 3.0),
+        (lambda x: (x * PARAMETER).sum(), 1, 5.0),
+        (lambda x: (x * hidden()).sum(), 2, 5.0),
+    ],
+    ids=["by its argument", "by a parameter", "by one not seen before"],
+)
+def test_a_loss_is_traced_once_for_what_its_gradient_is_taken_by(
+    loss: Function, times: int, gradient: float
+) -> None:
+    traces = itertools.count()
+
+    @rg.compile_grad
+    def f(x: Any) -> Any:
+        next(traces)
+        return loss(x)
+
+    _, found = f.value_and_grad(rg.full((3,), 5.0))
+    np.testing.assert_array_equal(found.numpy(), np.full(3, gradient, np.float32))
+    assert next(traces) == times
 
 
 # ---- what a function changes itself ------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from retrograd.runtime.compiled.entries import (
     modes_of_values,
     modes_read,
 )
+from retrograd.runtime.compiled.guards import reads
 from retrograd.runtime.compiled.inlined import traced_vjp
 from retrograd.runtime.compiled.recording import LOCK, Recording
 from retrograd.runtime.compiled.specialise import Call, Specialisation, unboxed
@@ -283,11 +284,9 @@ class CompiledFunction(Generic[P, R]):
             grad=gradient or STATE.grad,
             first_only=gradient and self._has_aux,
             answers=answers,
+            reads=reads(self.__wrapped__, roots),
         )
-        found = trace_steadily(self.__wrapped__, call, roots)
-        if gradient and not found.recording.wanted:
-            call = call._replace(tracked=floating(leaves))
-            found = trace_steadily(self.__wrapped__, call, roots)
+        found, call = self._traced(gradient, call, roots)
         captured = len(found.recording.wanted) - sum(call.tracked)
         tensors = not leaves or any(isinstance(x, Tensor) for x in leaves)
         return Entry(
@@ -297,6 +296,22 @@ class CompiledFunction(Generic[P, R]):
             [i for _, i in held],
             {},
         )
+
+    def _traced(
+        self, gradient: bool, call: Call, roots: Sequence[tuple[str, object]]
+    ) -> tuple[Specialisation, Call]:
+        """Traced for this call; for gradients where nothing requires grad, by all that is floating. Which it
+        will be is told, nearly always, by what the function may read from outside."""
+        function, everything = self.__wrapped__, call._replace(tracked=floating(call.leaves))
+        outside = (read.value for read in call.reads)
+        asked = any(call.tracked) or any(isinstance(x, Tensor) and x.requires_grad for x in outside)
+        likely = everything if gradient and not asked else call
+        found = trace_steadily(function, likely, roots)
+        captured = len(found.recording.wanted) > sum(likely.tracked)
+        right = everything if gradient and not (captured or any(call.tracked)) else call
+        if right is not likely:
+            found = trace_steadily(function, right._replace(reads=reads(function, roots)), roots)
+        return found, right
 
     # ---- checks --------------------------------------------------------------------------------------------
 

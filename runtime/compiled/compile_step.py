@@ -18,6 +18,7 @@ from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
 from retrograd.compiler.uncollected import uncollected
 from retrograd.runtime.compiled.arguments import Parameters
 from retrograd.runtime.compiled.entries import kind_of_call
+from retrograd.runtime.compiled.guards import reads
 from retrograd.runtime.compiled.recording import LOCK
 from retrograd.runtime.compiled.specialise import Call, Specialisation, followed
 from retrograd.runtime.compiled.steady import trace_steadily
@@ -131,6 +132,7 @@ class CompiledStep:
         parameters = self._parameters
         arguments = parameters.named(structure)
         held = [(argument.name, i) for argument in arguments for i in identities(argument.structure)]
+        roots = [(name, i.value) for name, i in held]
         call = Call(
             parameters.name,
             arguments,
@@ -141,8 +143,9 @@ class CompiledStep:
             grad=True,
             first_only=self._has_aux,
             answers=answers,
+            reads=reads(self._function, roots),
         )
-        found = trace_steadily(self._function, call, [(name, i.value) for name, i in held])
+        found = trace_steadily(self._function, call, roots)
         recording = found.recording
         if not recording.scalar:
             shown = ", ".join(str(node.type) for node in recording.graph.outputs)

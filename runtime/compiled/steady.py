@@ -24,9 +24,10 @@ from retrograd.runtime.tracing import unbroken
 def trace_steadily(
     function: Callable[..., Any], call: Call, roots: Sequence[tuple[str, object]]
 ) -> Specialisation:
-    """The function traced for this call, once its own doing no longer changes what it reads from outside.
-    The `roots` are named objects among the arguments, into which it may look as well."""
-    found = specialise(function, call._replace(reads=reads(function, roots)))
+    """The function traced for this call, once its own doing no longer changes what it reads from outside:
+    at first that is `call.reads`. The `roots` are named objects among the arguments, into which it may look
+    as well."""
+    found = specialise(function, call)
     first = [r for r in found.guards.broken() if r.look is not size_of or isinstance(r.place, dict)]
     if first:
         found = specialise(function, call._replace(reads=reads(function, roots)))
