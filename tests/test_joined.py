@@ -95,6 +95,46 @@ def test_an_index_out_of_range_is_an_error_before_and_by_a_plan() -> None:
             x.scatter_reduce(0, index, retrograd.ones(1), "amax")
 
 
+@pytest.mark.filterwarnings("ignore:scatter_reduce:UserWarning")
+@pytest.mark.parametrize("with_self", [True, False])
+@pytest.mark.parametrize("how", ["prod", "amax", "mean"])
+def test_many_values_meet_at_many_places(how: str, with_self: bool) -> None:
+    generator = np.random.default_rng(2)
+    x, y = generator.normal(size=(3000, 3)), generator.normal(size=(9000, 3))
+    index = np.broadcast_to(generator.integers(0, 3000, (9000, 1)), (9000, 3)).copy()
+    _agree(lambda t, x, y, i: x.scatter_reduce(0, i, y, how, include_self=with_self), x, y, index)
+
+
+@pytest.mark.parametrize("how", ["prod", "amax"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_slopes_of_what_was_joined_have_slopes(how: str, compiled: bool) -> None:
+    """Zeros among the factors, too: finite differences of the gradient, at places without ties."""
+    generator = np.random.default_rng(3)
+    x, y, along = generator.normal(size=4), generator.normal(size=9), generator.normal(size=9)
+    y[2] = 0.0 if how == "prod" else y[2]
+    index = retrograd.tensor([0, 0, 0, 1, 1, 2, 2, 2, 0])
+
+    def slopes(x: Any, y: Any) -> Any:
+        found = x.scatter_reduce(0, index, y, how).pow(3).sum()
+        return retrograd.autograd.grad(found, y, create_graph=True)[0]
+
+    def curvature(x: Any, y: Any) -> Any:
+        return (slopes(x, y) * retrograd.from_numpy(along)).sum()
+
+    def at(y: np.ndarray) -> np.ndarray:
+        found: np.ndarray = (
+            slopes(retrograd.tensor(x), retrograd.tensor(y, requires_grad=True)).detach().numpy()
+        )
+        return found
+
+    f = retrograd.compile_grad(curvature) if compiled else curvature
+    given = retrograd.tensor(y, requires_grad=True)
+    f(retrograd.tensor(x), given).backward()
+    step = 1e-6
+    numeric = (at(y + step * along) - at(y - step * along)) / (2 * step)
+    np.testing.assert_allclose(given.grad.numpy(), numeric, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("how", ["sum", "mean", "max", "min", "prod"])
 @pytest.mark.parametrize("initial", [None, 0.5])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

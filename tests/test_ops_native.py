@@ -32,7 +32,6 @@ from retrograd.compiler.ops import (
     fold,
     fractional,
     gate,
-    joined,
     losses,
     lu,
     margins,
@@ -200,11 +199,6 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (demands.Divisor(), (TARGET + 1,)),
     (demands.Lengths(4), (TARGET,)),
     (demands.Fractions(), (P,)),
-    *(
-        (joined.PutAlongJoined(1, how, with_self), (X, RANDOM.integers(0, 4, (3, 6, 5)), real(3, 6, 5)))
-        for how in ("prod", "amax", "amin")
-        for with_self in (False, True)
-    ),
 ]
 COMPOSITE_IDS = [f"{k}-{op.name}" for k, (op, _) in enumerate(COMPOSITES)]
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {

@@ -19,7 +19,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DimensionError, DtypeError, RetrogradError, ShapeError
 from retrograd.compiler.ir.graph import OPS, Array, Leaf, Op, Type, apply, interpret
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ops import extremum, index, reduce, scan, shape, sort, strided, window
+from retrograd.compiler.ops import extremum, index, joined, reduce, scan, shape, sort, strided, window
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.floats import Exponent, Mantissa, Neighbour
@@ -108,6 +108,11 @@ SAMPLES: list[tuple[Op, tuple[Array, ...]]] = [
     (index.PutAdd(1, 2), (X, np.array(1)[None, None].repeat(4, 0).repeat(5, 1))),
     (index.TakeAlong(1), (X, whole(4, 3, 7, 5))),
     (index.PutAlongAdd(2, 3), (X, whole(3, 3, 4, 5))),
+    *(
+        (joined.PutAlongJoined(1, how, with_self), (X, whole(4, 3, 6, 5), real(3, 6, 5)))
+        for how in joined.JOINS
+        for with_self in (False, True)
+    ),
     (index.Put(), (X, np.array([2, 0, -2]), real(3, 4, 5))),
     (index.Put(), (X, np.array([[1], [0]]), real(4, 1))),
     (index.Put(), (real(4), np.array(3), real())),

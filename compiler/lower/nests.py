@@ -16,6 +16,7 @@ from retrograd.compiler.lower.reader import broadcast_index, domain_index
 from retrograd.compiler.lower.sorting import argsort
 from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd
+from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.scan import Cummax, Cummin, Cumprod, Cumsum, Logcumsumexp, Recurrence, Scan
 from retrograd.compiler.ops.shape import Concat
 from retrograd.compiler.ops.sort import Argsort
@@ -120,6 +121,24 @@ def _filled(lowering: Lowering, node: Node) -> tuple[Statement, ...]:
     return nest(axes, [Store(lowering.buffer(node), place, Number(0, node.dtype), node.where)])
 
 
+def _put_joined(lowering: Lowering, node: Node) -> list[Kernel]:
+    """A copy, or what joining leaves unchanged, with which each value is then joined at its place."""
+    op = node.op
+    assert isinstance(op, PutAlongJoined)
+    x, indices, values = node.inputs
+    out, reader = lowering.buffer(node), lowering.reader()
+    whole, axes = axes_for(x.shape), axes_for(indices.shape)
+    own, index = domain_index(whole), domain_index(axes)
+    row = reader.position(indices, index, x.shape[op.axis], ())
+    place = flatten((*index[: op.axis], row, *index[op.axis + 1 :]), x.shape)
+    identity = op.identity(node.dtype)
+    join = Accumulate(out, place, reader.value(values, index), op.row.name, identity, node.where)
+    body = nest(whole, [Store(out, flatten(own, x.shape), reader.value(x, own), node.where)])
+    if not op.with_self:
+        body = (*body, *nest(axes, [Store(out, place, Number(identity, node.dtype), node.where)]))
+    return [Kernel(op.name, (*body, *nest(axes, [join])))]
+
+
 def _put(lowering: Lowering, node: Node) -> list[Kernel]:
     """A copy, in which rows are then replaced in order, so that the last write stays."""
     x, indices, values = node.inputs
@@ -152,5 +171,5 @@ def call_row(name: str, operands: tuple[Expression, ...], dtype: DType) -> Expre
 
 
 NESTS |= {Dot: _dot, DotInFloat32: _dot, Concat: _concat, Argsort: argsort}
-NESTS |= {Put: _put, PutAdd: _put_add, PutAlongAdd: _put_add}
+NESTS |= {Put: _put, PutAdd: _put_add, PutAlongAdd: _put_add, PutAlongJoined: _put_joined}
 NESTS |= dict.fromkeys((Cumsum, Cumprod, Cummax, Cummin, Logcumsumexp, Recurrence), _scan)

@@ -27,7 +27,8 @@ from retrograd.compiler.ops.shape import reshape, slice_
 from retrograd.compiler.record import record
 
 
-def _check(what: str, index: Type, axis: int, ndim: int) -> None:
+def check_index(what: str, index: Type, axis: int, ndim: int) -> None:
+    """Raise for an index that is not of integers, and for an axis that is not there."""
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise DtypeError(
             what, f"the index is {index.dtype}, but must be int64 or int32", "cast it with .long()"
@@ -71,7 +72,7 @@ class Take(Op):
 
     def infer(self, *types: Type) -> Type:
         x, index = types
-        _check(f"take of {x} by {index} along axis {self.axis}", index, self.axis, x.ndim)
+        check_index(f"take of {x} by {index} along axis {self.axis}", index, self.axis, x.ndim)
         return x.with_shape((*x.shape[: self.axis], *index.shape, *x.shape[self.axis + 1 :]))
 
     def evaluate(self, *arrays: Array) -> Array:
@@ -104,7 +105,7 @@ class PutAdd(Op):
     def infer(self, *types: Type) -> Type:
         values, index = types
         what = f"put_add of {values} by {index} along axis {self.axis} of size {self.size}"
-        _check(what, index, self.axis, values.ndim - index.ndim + 1)
+        check_index(what, index, self.axis, values.ndim - index.ndim + 1)
         end = self.axis + index.ndim
         if values.shape[self.axis : end] != index.shape:
             raise ShapeError(
@@ -140,7 +141,7 @@ class Put(Op):
     def infer(self, *types: Type) -> Type:
         x, index, values = types
         what = f"put of {values} into {x} at {index}"
-        _check(what, index, 0, x.ndim)
+        check_index(what, index, 0, x.ndim)
         if values.dtype is not x.dtype:
             raise DtypeError(
                 what, "Index put requires the source and destination dtypes match", "cast the values"
@@ -188,7 +189,7 @@ class TakeAlong(Op):
     def infer(self, *types: Type) -> Type:
         x, index = types
         what = f"take_along of {x} by {index} along axis {self.axis}"
-        _check(what, index, self.axis, x.ndim)
+        check_index(what, index, self.axis, x.ndim)
         if _without(x.shape, self.axis) != _without(index.shape, self.axis):
             raise ShapeError(what, "the index must have the tensor's sizes on every other axis")
         return x.with_shape(index.shape)
@@ -221,7 +222,7 @@ class PutAlongAdd(Op):
     def infer(self, *types: Type) -> Type:
         values, index = types
         what = f"put_along_add of {values} by {index} along axis {self.axis} of size {self.size}"
-        _check(what, index, self.axis, values.ndim)
+        check_index(what, index, self.axis, values.ndim)
         if values.shape != index.shape:
             raise ShapeError(what, "values and index must have one shape")
         return values.with_shape((*values.shape[: self.axis], self.size, *values.shape[self.axis + 1 :]))

@@ -25,6 +25,7 @@ from retrograd.compiler.ops import (
     floats,
     incomplete_ops,
     index,
+    joined,
     lapack,
     matrix,
     pool,
@@ -321,5 +322,6 @@ RULES: dict[type, Rule] = {
     index.Put: _put,
     index.TakeAlong: _shifted("axis"),
     index.PutAlongAdd: _shifted("axis"),
+    joined.PutAlongJoined: _shifted("axis"),
 }
 """By class of op; a subclass goes by its nearest."""

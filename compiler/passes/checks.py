@@ -16,6 +16,7 @@ from retrograd.compiler.ir.graph import Constant, Graph, Node
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
 from retrograd.compiler.ops.iota import Iota
+from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.reduce import any_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Movement
@@ -78,6 +79,8 @@ def add_checks(graph: Graph) -> tuple[Graph, tuple[Check, ...]]:
                 size = node.inputs[0].shape[axis]
             case PutAdd(size=size) | PutAlongAdd(size=size):
                 pass
+            case PutAlongJoined(axis=axis):
+                size = node.shape[axis]
             case Put():
                 size = node.shape[0]
             case _:

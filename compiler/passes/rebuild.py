@@ -16,6 +16,7 @@ from retrograd.compiler.ir.graph import Builder, Graph, Input, Node, Op, apply
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.half import in_float32
+from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.row import Elementwise
 from retrograd.compiler.ops.scan import Scan
@@ -49,7 +50,7 @@ class Expanding(Builder):
         if inputs and inputs[0].dtype.is_half:
             if type(op) is Dot:
                 return self.node(Cast(inputs[0].dtype), super().node(DotInFloat32(), *inputs))
-            if isinstance(op, Reduction | Scan):
+            if isinstance(op, Reduction | Scan | PutAlongJoined):
                 sums: Node = in_float32(partial(apply, op))(*inputs)
                 return sums
         return super().node(op, *inputs)

@@ -180,11 +180,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
-    """The values that meet at one place combined by "sum", "prod", "mean", "amax" or "amin".
-
-    In compiled code all but "sum" and "mean" compare every place along the axis with every index, and so take
-    the product of the two sizes in time.
-    """
+    """The values that meet at one place combined by "sum", "prod", "mean", "amax" or "amin"."""
     if reduce not in ("sum", "mean", *JOINS):
         raise ArgumentError(
             f"scatter_reduce(reduce={reduce!r})",

@@ -103,7 +103,7 @@ def _joined(steps: Steps, op: PutAlongJoined, out: Array, x: Array, index: Array
     sizes, places = indexed(x.shape, op.axis, index, False), steps.wide(index)
     steps.copy(x, out)
     if not op.with_self:
-        neutral = steps.constant(np.full(index.shape, op.identity(x), x.dtype))
+        neutral = steps.constant(np.full(index.shape, op.identity(kernels.DTYPES[x.dtype]), x.dtype))
         steps.step(kernels.scattering(x.itemsize), [out, neutral, places], sizes)
     steps.step(
         kernels.of_joining(op.row.name, kernels.DTYPES[x.dtype]), [out, steps.in_order(values), places], sizes

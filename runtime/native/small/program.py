@@ -18,7 +18,7 @@ from retrograd.compiler.ir.graph import Array, Builder, Node, Op, Type, order
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.elementwise import Elementwise
-from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd
+from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, TakeAlong
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.row import Types
 from retrograd.compiler.ops.scan import Scan
@@ -101,7 +101,10 @@ _IN_SEVERAL_PASSES = (
 )
 
 
-_OF_MANY: tuple[type[Op], ...] = (Elementwise, *solving.SOLVED, *own.WRITERS)
+_BY_ONE_KERNEL: tuple[type[Op], ...] = (PutAdd, PutAlongAdd, TakeAlong, *own.WRITERS)
+"""Those whose kernel takes arrays of any size."""
+
+_OF_MANY: tuple[type[Op], ...] = (Elementwise, *solving.SOLVED, *_BY_ONE_KERNEL)
 """Those that it is worth for many elements, too."""
 
 
@@ -120,7 +123,7 @@ def value(op: Op, arrays: Sequence[Array]) -> Compute | None:
 @lru_cache(maxsize=4096)
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     """The value of such an op of operands of these types."""
-    if type(op) in own.WRITERS:
+    if isinstance(op, _BY_ONE_KERNEL):
         found = _own(op, types)
         if found is not None or type(op) not in solving.SOLVED:
             return found
