@@ -182,7 +182,6 @@ def share_memory(a: object, b: object) -> bool:
 
 
 @lru_cache(maxsize=4096)
-@lru_cache(maxsize=4096)
 def in_order(shape: tuple[int, ...], step: int) -> Strides:
     """The strides of elements that lie one after the other, `step` apart."""
     strides = []
@@ -190,6 +189,14 @@ def in_order(shape: tuple[int, ...], step: int) -> Strides:
         strides.append(step)
         step *= max(size, 1)
     return tuple(reversed(strides))
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of zeros, of any size, in the memory of one; nobody can write to it."""
+    return np.ndarray(shape, dtype, _ZERO, strides=(0,) * len(shape))
+
+
+_ZERO = bytes(16)
 
 
 def steps_of(array: np.ndarray[Any, Any]) -> Strides:

@@ -31,7 +31,7 @@ from retrograd.runtime.modes import STATE
 from retrograd.runtime.paths import Answer, Path, Question
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.laws import Law
-from retrograd.runtime.strided import DeviceArray, Layout, Strides, in_order, share_memory, steps_of
+from retrograd.runtime.strided import DeviceArray, Layout, Strides, in_order, share_memory, steps_of, zeros
 
 AnyTensor = Any
 """A Tensor, which stands on a higher floor."""
@@ -216,7 +216,7 @@ class Trace:
             array = tensor._value
             if isinstance(array, np.ndarray):
                 self.lying[tensor] = steps_of(array)
-                tensor._value = np.broadcast_to(np.zeros((), array.dtype), array.shape)
+                tensor._value = zeros(array.shape, array.dtype)
 
     def adopt(self, tensor: AnyTensor, label: str) -> Node:
         """Make an outside Tensor an input under this name; an operation inside finds it by identity."""

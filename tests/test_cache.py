@@ -157,10 +157,18 @@ def test_a_folder_that_others_can_write_to_is_refused_aloud(folder: Path) -> Non
 
 def test_the_default_folder_is_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache._default_folder() == tmp_path / "retrograd"
+    monkeypatch.delenv("RETROGRAD_CACHE_DIR", raising=False)
+    assert cache._folder() == str(tmp_path / "retrograd")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache._default_folder() == tmp_path / ".cache" / "retrograd"
+    assert cache._folder() == str(tmp_path / ".cache" / "retrograd")
+
+
+def test_a_home_that_nobody_knows_is_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv("RETROGRAD_CACHE_DIR", "~nobody-of-that-name/cache")
+    assert cache._folder() is None
+    assert list(folder.parent.iterdir()) == []
 
 
 def test_beyond_the_limit_the_longest_unused_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

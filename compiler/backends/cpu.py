@@ -107,7 +107,7 @@ class Target:
 
     def has(self, feature: str) -> bool:
         """Is the feature (`fma`, `avx512bf16`) there?"""
-        return f"+{feature}" in self.features.split(",")
+        return f"+{feature}," in f"{self.features},"
 
     @property
     def tiles(self) -> bool:

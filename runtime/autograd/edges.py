@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
 from retrograd.compiler.ir.graph import Type
 from retrograd.runtime.eager.adjoints import type_of
 from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.opnodes import OpNode
 from retrograd.runtime.eager.tape import AccumulateGrad, Edge, GradNode, function_of
+from retrograd.runtime.strided import zeros
 from retrograd.runtime.tensor import Tensor, new
 
 
@@ -78,4 +77,4 @@ def stand_in(edge: GradientEdge) -> Tensor:
 
 
 def _zeros(kind: Type, beside: Tensor | None) -> Tensor:
-    return new(np.broadcast_to(np.zeros((), kind.dtype.numpy), kind.shape), beside)
+    return new(zeros(kind.shape, kind.dtype.numpy), beside)

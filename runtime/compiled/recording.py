@@ -33,6 +33,7 @@ from retrograd.runtime.eager.tape import Edge, Output
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.native.program import Executable, executable
+from retrograd.runtime.strided import zeros
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace, unbroken
 
@@ -185,7 +186,7 @@ class Recording:
 
     def _cotangent(self, place: int) -> Tensor:
         like = self.outputs[place]
-        cotangent = Tensor(np.broadcast_to(np.zeros((), like.dtype.numpy), like.shape))
+        cotangent = Tensor(zeros(tuple(like.shape), like.dtype.numpy))
         cotangent._requires_grad = True
         self._trace.adopt(cotangent, fresh_label(self._trace.builder, f"ct{place}"))
         return cotangent

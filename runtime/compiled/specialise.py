@@ -321,10 +321,11 @@ def _written_down(
 
 def _laid(trace: Trace, tensor: Tensor) -> Placing | None:
     """How a result lies: as a copy of what eager mode would return; None if that is in order."""
+    if trace.device != CPU or trace.lies_in_order(tensor):
+        return None
     shape = tuple(tensor.shape)
     steps = pointwise_strides(shape, [(shape, trace.strides(tensor))])
-    in_order = trace.device != CPU or Layout(shape, trace.strides(tensor)).contiguous
-    return None if in_order or Layout(shape, steps).contiguous else dense(shape, steps)
+    return None if Layout(shape, steps).contiguous else dense(shape, steps)
 
 
 def _check_devices(tensors: Sequence[Tensor]) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from retrograd.compiler.ir.graph import Builder, Graph, Node, Op, Type, Value
 from retrograd.compiler.passes.batch import OfAll, Operand, applied, batch, is_by_formula
 from retrograd.runtime.eager.adjoints import type_of
@@ -20,6 +18,7 @@ from retrograd.runtime.eager.record import step
 from retrograd.runtime.eager.showing import shows
 from retrograd.runtime.eager.steps import array_of, taking, trace_of
 from retrograd.runtime.func.known import Known, Sort, sort_of
+from retrograd.runtime.strided import zeros
 from retrograd.runtime.tensor import Tensor
 
 Told = tuple[bool, Type, Sort]
@@ -97,7 +96,7 @@ def ruled(function: Callable[..., Sequence[Value | None]], values: Sequence[Any]
 
 
 def _told(found: Operand, node: Node) -> Told:
-    like = np.broadcast_to(np.zeros((), node.dtype.numpy), node.shape)
+    like = zeros(node.shape, node.dtype.numpy)
     return found.batched, found.type, sort_of(like, found.batched)
 
 

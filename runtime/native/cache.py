@@ -75,7 +75,7 @@ def get(key: str) -> bytes | None:
             _memory.move_to_end(key)
             return _memory[key]
     folder = _folder()
-    object_code = _read(folder / (key + _SUFFIX)) if folder else None
+    object_code = _read(f"{folder}/{key}{_SUFFIX}") if folder else None
     if object_code is not None:
         _remember(key, object_code)
     return object_code
@@ -84,12 +84,12 @@ def get(key: str) -> bytes | None:
 def put(key: str, object_code: bytes) -> None:
     """Keep the object code under its key."""
     _remember(key, object_code)
-    folder = _folder()
-    if folder is None:
+    named = _named()
+    if named is None:
         return
     with _lock:
         _writing[:] = [done for done in _writing if done.locked()]
-        _writing.append(hand().begin(partial(_keep, folder, key, object_code)))
+        _writing.append(hand().begin(partial(_keep, named, key, object_code)))
 
 
 @atexit.register
@@ -139,19 +139,35 @@ def _stamps(room: os.PathLike[str]) -> Iterator[tuple[str, int, int]]:
             yield entry.path, status.st_size, status.st_mtime_ns
 
 
-def _folder() -> Path | None:
+def _folder() -> str | None:
     """The folder on disk, made if need be; None if it is switched off, not to be had, or not safe."""
-    if os.environ.get("RETROGRAD_CACHE", "1") == "0":
+    named = _named()
+    return None if named is None else _safe(named)
+
+
+def _named() -> str | None:
+    """What the environment says of the folder: None if it is switched off."""
+    if os.environ.get("RETROGRAD_CACHE") == "0":
         return None
-    named = os.environ.get("RETROGRAD_CACHE_DIR", "")
+    return os.environ.get("RETROGRAD_CACHE_DIR") or _default_folder()
+
+
+def _default_folder() -> str:
+    return (os.environ.get("XDG_CACHE_HOME") or "~/.cache") + "/retrograd"
+
+
+def _safe(named: str) -> str | None:
+    """The folder, made if need be; None if it is not to be had, or not safe."""
+    folder = os.path.expanduser(named)
+    if folder.startswith("~"):  # whose, nobody knows
+        return None
     try:
-        folder = Path(named).expanduser() if named else _default_folder()
         try:
-            status = folder.stat()
+            status = os.stat(folder)
         except FileNotFoundError:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = folder.stat()
-    except (OSError, RuntimeError):
+            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = os.stat(folder)
+    except OSError:
         return None
     foreign = hasattr(os, "getuid") and status.st_uid != os.getuid()
     if foreign or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -160,13 +176,8 @@ def _folder() -> Path | None:
     return folder
 
 
-def _default_folder() -> Path:
-    parent = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(parent) if parent else Path.home() / ".cache") / "retrograd"
-
-
 @functools.cache
-def _refuse(folder: Path) -> None:
+def _refuse(folder: str) -> None:
     """Say once that the folder is not safe."""
     advice = "make it yours alone (chmod 700), or name another in RETROGRAD_CACHE_DIR"
     warn(
@@ -175,29 +186,33 @@ def _refuse(folder: Path) -> None:
     )
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: str) -> bytes | None:
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            content = file.read()
         head = len(_MAGIC) + hashlib.sha256().digest_size
         object_code = content[head:]
         if content[:head] != _MAGIC + hashlib.sha256(object_code).digest():
             return None
-        if time.time() - path.stat().st_mtime > _TOUCH_AFTER:
+        if time.time() - os.stat(path).st_mtime > _TOUCH_AFTER:
             os.utime(path)
     except OSError:
         return None
     return object_code
 
 
-def _keep(folder: Path, key: str, object_code: bytes) -> None:
+def _keep(named: str, key: str, object_code: bytes) -> None:
     """Write an entry, if it can be, and now and then look at how many there are."""
+    folder = _safe(named)
+    if folder is None:
+        return
     with contextlib.suppress(OSError):
         _write(folder, key, object_code)
         if int(key, 16) % _SWEEP_EVERY == 0:
             _sweep(folder)
 
 
-def _write(folder: Path, key: str, object_code: bytes) -> None:
+def _write(folder: str, key: str, object_code: bytes) -> None:
     """Write beside and rename, so that no reader ever sees half an entry."""
     beside = f"{folder}/{os.urandom(12).hex()}{_SUFFIX}"
     try:
@@ -214,7 +229,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _sweep(folder: Path) -> None:
+def _sweep(folder: str) -> None:
     """Remove the entries longest unused until three quarters of the limit are left."""
     entries = sorted(_entries(folder))
     total = sum(size for _, size, _ in entries)
@@ -232,7 +247,7 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _entries(folder: Path | None) -> list[tuple[float, int, str]]:
+def _entries(folder: str | None) -> list[tuple[float, int, str]]:
     """(time of last use, bytes, path) of each entry."""
     found: list[tuple[float, int, str]] = []
     if folder is None:

@@ -32,6 +32,7 @@ from retrograd.runtime.native.program import Executable, executable
 from retrograd.runtime.optim.in_place import InPlace, in_place
 from retrograd.runtime.optim.optimizer import Group, Optimizer, scalar
 from retrograd.runtime.optim.trained import Asked, Clock, Trained, options_on, slots_of
+from retrograd.runtime.strided import zeros
 from retrograd.runtime.tensor import Tensor, new
 from retrograd.runtime.tracing import Trace
 
@@ -228,7 +229,7 @@ def named(vector: Tensor, names: tuple[str, ...], start: int, dtype: DType) -> d
 
 def adopted(trace: Trace, label: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
     """A placeholder: its elements are not looked at."""
-    tensor = Tensor(np.broadcast_to(np.zeros((), dtype), shape))
+    tensor = Tensor(zeros(shape, dtype))
     trace.adopt(tensor, label)
     return tensor
 
