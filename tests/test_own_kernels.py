@@ -477,3 +477,21 @@ def test_windows_and_spans_beside_pytorch(name: str, shape: tuple[int, ...], spe
         found.append([y.detach().numpy(), again.numpy(), slope.numpy()])
     for mine, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["greatest of parts", "windows that meet", "windows with gaps"])
+def test_which_of_several_nan_and_equal_elements_is_the_greatest_beside_pytorch(name: str, kind: str) -> None:
+    """In fewer windows than a vector has lanes, and in many that begin and end anywhere. Of several NaN in
+    one part of an image PyTorch takes the last."""
+    rng, parts = np.random.default_rng(3), name == "greatest of parts"
+    for shape in ((1, 2, 5, 4), (2, 3, 19, 23)):
+        x, found = rng.choice([0.0, -0.5, 1.0, np.inf, -np.inf, 1.0 if parts else np.nan], shape), []
+        for t in (retrograd, torch):
+            given = t.tensor(x, dtype=getattr(t, kind)).requires_grad_()
+            for _ in range(3):
+                y = WINDOWS[name](t.nn.functional, given)
+                (slope,) = t.autograd.grad(y, given, t.arange(y.numel(), dtype=y.dtype).reshape(y.shape))
+            found.append([y.detach().numpy(), slope.numpy()])
+        for mine, theirs in zip(*found, strict=True):
+            np.testing.assert_array_equal(mine, theirs)

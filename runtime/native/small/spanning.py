@@ -6,20 +6,31 @@ is read from arrays of int64.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from retrograd.compiler.native.language import (
     Array,
     Record,
     cast,
+    chosen,
     inlined,
     native,
     put,
     reduce,
+    select,
     stack,
     take,
 )
 from retrograd.runtime.native.objects import Memory
-from retrograd.runtime.native.small.lanes import LANES, VA, A, One
+from retrograd.runtime.native.small.lanes import LANES, SIZE, VA, VI, A, One
 from retrograd.runtime.native.small.pairing import clear
+
+T = TypeVar("T", A, int)
+
+
+@chosen
+def gather(where: VI, like: VA) -> VA: ...
 
 
 # ---- spans -------------------------------------------------------------------------------------------------
@@ -76,6 +87,10 @@ def sum_few(to: Array[A], x: Array[A], start: int, end: int) -> None:
 
 
 # ---- windows -----------------------------------------------------------------------------------------------
+FEW = LANES // 4
+"""Windows that are sooner looked through one after the other."""
+
+
 class Windows(Record):
     before: int
     """Volumes, and their three axes."""
@@ -92,77 +107,115 @@ class Windows(Record):
     step_columns: int
     last: int
     """1 where of several NaN the last one counts, not the first."""
+    differing: int
+    """1 where each volume has windows of its own."""
 
 
 @native
 def greatest(arrays: Array[Memory], sizes: Windows) -> int:
     """Arrays: elements, all elements, starts and ends along each axis."""
-    to, next_ = cast(Array[A], arrays[0]), 0
-    for volume in range(sizes.before):
-        x = cast(Array[A], arrays[1]) + volume * sizes.planes * sizes.rows * sizes.columns
-        for i in range(sizes.along_planes):
-            for j in range(sizes.along_rows):
-                for k in range(sizes.along_columns):
-                    to[next_] = x[place_of_greatest(x, arrays + 2, sizes, i, j, k)]
-                    next_ += 1
-    return 0
+    x = cast(Array[A], arrays[1])
+    return in_each(
+        cast(Array[A], arrays[0]), x, arrays + 2, sizes,
+        lambda to, start, places, count: pick(to, x + start, places, count),
+    )  # fmt: skip
 
 
 @native
 def return_to_greatest(arrays: Array[Memory], sizes: Windows) -> int:
     """Arrays: cotangents of all elements, cotangents of windows, all elements, starts and ends."""
-    volume_size, next_ = sizes.planes * sizes.rows * sizes.columns, 0
-    clear(cast(Array[A], arrays[0]), sizes.before * volume_size)
-    given = cast(Array[A], arrays[1])
-    for volume in range(sizes.before):
-        x = cast(Array[A], arrays[2]) + volume * volume_size
-        to = cast(Array[A], arrays[0]) + volume * volume_size
-        for i in range(sizes.along_planes):
-            for j in range(sizes.along_rows):
-                for k in range(sizes.along_columns):
-                    own = to + place_of_greatest(x, arrays + 3, sizes, i, j, k)
-                    put(own, take(One, own) + take(One, given + next_))
-                    next_ += 1
-    return 0
+    own = cast(Array[A], arrays[0])
+    clear(own, sizes.before * volume_of(sizes))
+    return in_each(
+        cast(Array[A], arrays[1]), cast(Array[A], arrays[2]), arrays + 3, sizes,
+        lambda given, start, places, count: hand_on(own + start, given, places, count),
+    )  # fmt: skip
 
 
 @native
 def places_of_greatest(arrays: Array[Memory], sizes: Windows) -> int:
-    """Arrays: places, all elements, for each volume starts and ends along each axis."""
-    to, next_, spans = cast(Array[int], arrays[0]), 0, stack(Array[Memory], 6)
+    """Arrays: places, all elements, starts and ends along each axis."""
+    return in_each(
+        cast(Array[int], arrays[0]), cast(Array[A], arrays[1]), arrays + 2, sizes,
+        lambda to, start, places, count: put(to, take(VI, places), count),
+    )  # fmt: skip
+
+
+@inlined
+def volume_of(sizes: Windows) -> int:
+    return sizes.planes * sizes.rows * sizes.columns
+
+
+@inlined
+def pick(to: Array[A], x: Array[A], places: Array[int], count: int) -> None:
+    for k in range(count):
+        to[k] = x[places[k]]
+
+
+@inlined
+def hand_on(own: Array[A], given: Array[A], places: Array[int], count: int) -> None:
+    """One after the other, for windows may share an element."""
+    for k in range(count):
+        at = own + places[k]
+        put(at, take(One, at) + take(One, given + k))
+
+
+@inlined
+def in_each(
+    to: Array[T], all_: Array[A], limits: Array[Memory], sizes: Windows,
+    work: Callable[[Array[T], int, Array[int], int], None],
+) -> int:  # fmt: skip
+    """Do it for some windows at a time, given one element for each, where their volume starts, and where in
+    it their greatest elements are."""
+    places, spans = stack(Array[int], LANES, 64), stack(Array[Array[int]], 6)
+    bounds, windows = stack(Array[int], 4 * LANES, 64), sizes.along_rows * sizes.along_columns
     for volume in range(sizes.before):
-        x = cast(Array[A], arrays[1]) + volume * sizes.planes * sizes.rows * sizes.columns
-        for k in range(2):
-            spans[k] = own_span(arrays[2 + k], volume * sizes.along_planes)
-            spans[2 + k] = own_span(arrays[4 + k], volume * sizes.along_rows)
-            spans[4 + k] = own_span(arrays[6 + k], volume * sizes.along_columns)
+        x, differing = all_ + volume * volume_of(sizes), volume * sizes.differing
+        for end in range(2):
+            spans[end] = cast(Array[int], limits[end]) + differing * sizes.along_planes
+            spans[2 + end] = cast(Array[int], limits[2 + end]) + differing * sizes.along_rows
+            spans[4 + end] = cast(Array[int], limits[4 + end]) + differing * sizes.along_columns
         for i in range(sizes.along_planes):
-            for j in range(sizes.along_rows):
-                for k in range(sizes.along_columns):
-                    to[next_] = place_of_greatest(x, spans, sizes, i, j, k)
-                    next_ += 1
+            first, end = spans[0][i], spans[1][i]
+            for number in range(0, windows, LANES):
+                count = min(windows - number, LANES)
+                bound(bounds, spans, sizes, number, count)
+                if count <= FEW:
+                    for one in range(count):
+                        places[one] = place_of_greatest(x, first, end, bounds + one, sizes)
+                else:
+                    put(places, places_in_lanes(x, first, end, bounds, sizes, count))
+                work(to, volume * volume_of(sizes), places, count)
+                to = to + count
     return 0
 
 
 @inlined
-def own_span(limits: Memory, start: int) -> Memory:
-    return cast(Memory, cast(Array[int], limits) + start)
+def bound(bounds: Array[int], spans: Array[Array[int]], sizes: Windows, number: int, count: int) -> None:
+    """Where so many windows from this one on start and end along rows, then along columns: each of the four
+    for all of them."""
+    j, k = number // sizes.along_columns, number % sizes.along_columns
+    for one in range(count):
+        bounds[one], bounds[one + LANES] = spans[2][j], spans[3][j]
+        bounds[one + 2 * LANES], bounds[one + 3 * LANES] = spans[4][k], spans[5][k]
+        k += 1
+        if k == sizes.along_columns:
+            j, k = j + 1, 0
 
 
 @inlined
-def place_of_greatest(x: Array[A], spans: Array[Memory], sizes: Windows, i: int, j: int, k: int) -> int:
-    """Of equal ones the first. Where a NaN was found, only a later NaN may count."""
-    first_plane, end_plane = cast(Array[int], spans[0])[i], cast(Array[int], spans[1])[i]
-    first_row, end_row = cast(Array[int], spans[2])[j], cast(Array[int], spans[3])[j]
-    first_column, end_column = cast(Array[int], spans[4])[k], cast(Array[int], spans[5])[k]
-    place = (first_plane * sizes.rows + first_row) * sizes.columns + first_column
-    best, plane = x[place], first_plane
-    while plane < end_plane:
+def place_of_greatest(x: Array[A], first: int, end: int, bounds: Array[int], sizes: Windows) -> int:
+    """In these planes. Of equal ones the first. Where a NaN was found, only a later NaN may count."""
+    first_row, end_row = bounds[0], bounds[LANES]
+    first_column, end_column = bounds[2 * LANES], bounds[3 * LANES]
+    place = (first * sizes.rows + first_row) * sizes.columns + first_column
+    best, plane = x[place], first
+    while plane < end:
         row = first_row
         while row < end_row:
             line = (plane * sizes.rows + row) * sizes.columns
-            at, end = line + first_column, line + end_column
-            while at < end:
+            at, last = line + first_column, line + end_column
+            while at < last:
                 found = x[at]
                 if found > best or (found != found and (best == best or sizes.last != 0)):
                     best, place = found, at
@@ -170,6 +223,43 @@ def place_of_greatest(x: Array[A], spans: Array[Memory], sizes: Windows, i: int,
             row += sizes.step_rows
         plane += sizes.step_planes
     return place
+
+
+@inlined
+def places_in_lanes(x: Array[A], first: int, end: int, bounds: Array[int], sizes: Windows, count: int) -> VI:
+    """The same of so many windows."""
+    row, column = take(VI, bounds, count, 0), take(VI, bounds + 2 * LANES, count, 0)
+    rows, columns = take(VI, bounds + LANES, count, 0) - row, take(VI, bounds + 3 * LANES, count, 0) - column
+    most_rows, most_columns = greatest_of(rows), greatest_of(columns)
+    start = row * sizes.columns + column + first * (sizes.rows * sizes.columns)
+    place, best, any_nan = start, read(x, start), cast(VI, sizes.last) != 0
+    plane = first
+    while plane < end:
+        row_on = 0
+        while row_on < most_rows:
+            line, on = ((plane - first) * sizes.rows + row_on) * sizes.columns, 0
+            in_row = select(rows > row_on, columns, 0)
+            while on < most_columns:
+                inside = in_row > on
+                at = select(inside, start + (line + on), place)
+                found = read(x, at)
+                nan = (found != found) & ((best == best) | any_nan)
+                greater = inside & ((found > best) | nan)
+                best, place = select(greater, found, best), select(greater, at, place)
+                on += sizes.step_columns
+            row_on += sizes.step_rows
+        plane += sizes.step_planes
+    return place
+
+
+@inlined
+def greatest_of(lanes: VI) -> int:
+    return reduce(lambda one, other: max(one, other), lanes)
+
+
+@inlined
+def read(x: Array[A], place: VI) -> VA:
+    return gather(place * SIZE + cast(int, x), cast(VA, 0.0))
 
 
 # ---- columns -----------------------------------------------------------------------------------------------

@@ -54,14 +54,14 @@ def _windows(
     single = [(np.zeros(1, np.int64), np.ones(1, np.int64))] * more
     spans = [steps.constant(np.ascontiguousarray(each)) for pair in (*single, *limits) for each in pair]
     sizes = [prod(x.shape[:lead]), *[1] * more, *x.shape[lead:], *[len(each) for each in spans[::2]]]
-    step(name, steps, [*arrays, *spans], [*sizes, *[1] * more, *dilations, int(last)])
+    step(name, steps, [*arrays, *spans], [*sizes, *[1] * more, *dilations, int(last), 0])
 
 
 def _window_places(steps: Steps, op: WindowPlaces, out: Array, x: Array, *limits: Array) -> None:
     rank, wide, lead = len(op.window), [*map(steps.wide, limits)], prod(x.shape[:2])
     single = [steps.constant(np.full(lead, k, np.int64)) for k in (0, 1)] * (3 - rank)
     pairs, one = [each for pair in zip(wide, wide[rank:]) for each in pair], [1] * (3 - rank)
-    sizes = [lead, *one, *x.shape[2:], *one, *[begin.shape[2] for begin in limits[:rank]], 1, 1, 1, 0]
+    sizes = [lead, *one, *x.shape[2:], *one, *[begin.shape[2] for begin in limits[:rank]], 1, 1, 1, 0, 1]
     code = kernel("window places", kernels.DTYPES[x.dtype])
     steps.step(code, [out, steps.in_order(x), *single, *pairs], sizes)
 
