@@ -2,7 +2,9 @@
 
 In flow an installed PyTorch and the calls in the tables of the tests; out flows a line for each function and
 refusal, as `kernels.py` there reads it. A call is made again with its first Tensor of another dtype. What is
-said at every call of a function, or at every one with as many axes, is its refusal of that dtype.
+said at every call of a function, or at every one with as many axes, is its refusal of that dtype. It is made
+a third time with all its Tensors of floating point of that dtype (`*`); and what is said at those calls alone
+that fail is told apart (`?`).
 """
 
 from __future__ import annotations
@@ -74,12 +76,24 @@ def ask(case: str, names: dict[str, Any], found: Answers) -> None:
         if not isinstance(first, torch.Tensor) or not first.is_floating_point() or said(call, first, names):
             continue
         for dtype in DTYPES:
-            answer = said(call, first.detach().to(getattr(torch, dtype)), names)
-            found[name, first.ndim][dtype].add(re.sub(rf"\b{DTYPES[dtype]}\b", "{}", answer))
+            kind = getattr(torch, dtype)
+            alike = {key: cast(x, kind) for key, x in names.items()}
+            for mark, given in (("", names), ("*", alike)):
+                answer = said(call, first.detach().to(kind), given)
+                found[name + mark, first.ndim][dtype].add(re.sub(rf"\b{DTYPES[dtype]}\b", "{}", answer))
 
 
-def refusal(answers: set[str]) -> str:
-    """The one answer that says nothing about other Tensors; empty if there is none."""
+def cast(x: Any, kind: Any) -> Any:
+    """A Tensor of floating point in another dtype."""
+    import torch
+
+    return x.detach().to(kind) if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+
+
+def refusal(answers: set[str], failed: bool = False) -> str:
+    """The one answer that says nothing about other Tensors; empty if there is none. Of calls that `failed`,
+    if asked."""
+    answers = answers - {""} if failed else answers
     if len(answers) != 1:
         return ""
     (only,) = answers
@@ -91,8 +105,15 @@ def refusal(answers: set[str]) -> str:
 def lines(found: Answers) -> Iterator[str]:
     ranks: dict[str, dict[int, dict[str, str]]] = defaultdict(dict)
     for (name, rank), answers in found.items():
-        ranks[name][rank] = {dtype: refusal(given) for dtype, given in answers.items()}
+        sure = {dtype: refusal(given) for dtype, given in answers.items()}
+        ranks[name][rank] = sure
+        ranks[f"{name}?"][rank] = {
+            dtype: "" if sure[dtype] else refusal(given, failed=True) for dtype, given in answers.items()
+        }
     for name, by_rank in sorted(ranks.items()):
+        for rank, answers in by_rank.items() if "*" in name else ():
+            sure = ranks[name.replace("*", "")].get(rank, {})
+            answers.update({dtype: "" for dtype, text in answers.items() if text == sure.get(dtype)})
         told: dict[tuple[str, str], list[str]] = defaultdict(list)
         for dtype in DTYPES:
             texts = {answers[dtype] for answers in by_rank.values()}
@@ -103,7 +124,8 @@ def lines(found: Answers) -> Iterator[str]:
                 told[f"/{rank}", answers[dtype]].append(dtype)
         for (rank, text), dtypes in told.items():
             if text:
-                yield f"{name}{rank}: {' '.join(dtypes)}: {text.partition(': ')[2]}"
+                bare = name.rstrip("*?")
+                yield f"{bare}{rank}{name[len(bare) :]}: {' '.join(dtypes)}: {text.partition(': ')[2]}"
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from function_cases import lines
 
 ERRORS = lines("""
+    t.rand(2, dtype=t.int64)
     x.take(t.tensor([12]))
     x.split(0)
     x.reshape(2.5, 2)
@@ -257,7 +258,6 @@ ERRORS_IN_OUR_WORDS = lines("""
     x.histc(0)   ->   bins must be > 0
     t.zeros(-1)   ->   zeros: Dimension size must be non-negative.
     t.bernoulli(t.tensor([2.]))   ->   Expected p_in >= 0 && p_in <= 1 to be true, but got false.
-    t.rand(2, dtype=t.int64)   ->   these are floating-point numbers
     F.softshrink(x, -1)   ->   lambda must be greater or equal to 0, but found to be -1.
     F.huber_loss(x, y, delta=-1)   ->   it does not support non-positive values for delta
     F.conv2d(image, kernel, stride=(1, 2, 3))   ->   expected stride to be a single integer value or a list

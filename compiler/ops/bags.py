@@ -230,7 +230,7 @@ class BagMax(Composite):
 
 
 def embedding(weight: Value, index: Value, padding: int, shared: bool) -> Value:
-    plain = padding == NONE and not shared
+    plain = (padding == NONE and not shared) or not dtypes.of(weight).is_floating_point
     return take(weight, index, 0) if plain else apply(Embedding(padding, shared), weight, index)
 
 

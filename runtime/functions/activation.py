@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored, warn
+from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ops import channels as per_channel
 from retrograd.compiler.ops import gate
 from retrograd.compiler.ops import shape as moves
@@ -127,6 +127,8 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """`x`, but at least `min_val` and at most `max_val`, where the derivative is 0."""
     low, high = _alike(input, min_val), _alike(input, max_val)
+    if low < 0 and not input.dtype.is_signed:
+        raise DtypeError(mirrored("cannot do hardtanh on an unsigned type with negative limits"))
     return where(APPLY["le"](input, low), low, where(APPLY["ge"](input, high), high, input))
 
 

@@ -132,12 +132,25 @@ FUNCTIONS.update(dict.fromkeys(("divide", "true_divide"), div))
 @entered()
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """`input + value * tensor1 * tensor2`."""
+    if dtypes.bool_ is input.dtype is tensor1.dtype is tensor2.dtype:
+        raise DtypeError(mirrored("\"addcmul_cpu_out\" not implemented for 'Bool'"))
     return add(input, _mul(tensor1, tensor2), alpha=value)
+
+
+_WHOLE_QUOTIENTS = (
+    "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will perform a "
+    "true division of tensor1 and tensor2. The historic addcdiv behavior can be implemented as (input + "
+    "value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for integer inputs and as (input + value * "
+    "tensor1 / tensor2) for float inputs. The future addcdiv behavior is just the latter implementation: "
+    "(input + value * tensor1 / tensor2), for all dtypes."
+)
 
 
 @entered()
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """`input + value * tensor1 / tensor2`."""
+    if not (tensor1.is_floating_point() or tensor2.is_floating_point()):
+        raise DtypeError(mirrored(_WHOLE_QUOTIENTS))
     return add(input, _div(tensor1, tensor2), alpha=value)
 
 
@@ -175,6 +188,9 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
         if isinstance(x, Tensor) and x.dtype is not input.dtype:
             asked, given = C_NAMES[input.dtype], C_NAMES[x.dtype]
             raise DtypeError(mirrored(f"expected dtype {asked} for `{place}` but got dtype {given}"))
+    if not input.is_floating_point():
+        kernel = "lerp_kernel_tensor" if isinstance(weight, Tensor) else "lerp_kernel_scalar"
+        raise DtypeError(mirrored(f"\"{kernel}\" not implemented for '{bare_legacy_name(input.dtype)}'"))
     return APPLY["lerp"](input, end, weight)  # a row gives a Tensor
 
 

@@ -25,9 +25,10 @@ _WRAPPERS = frozenset(
             "public", "rows", "updating", "pointwise", "telling", "kernels", "admission",
         )),
         *(_HERE.parent / "eager" / f"{name}.py" for name in (
-            "lying", "otherwise", "plans", "replay", "steps", "instant/calls", "instant/learning",
+            "lying", "otherwise", "planners", "plans", "replay", "steps", "instant/calls", "instant/learning",
         )),
         _HERE.parent / "amp" / "arming.py",
+        *(_HERE.parent / "func" / f"{name}.py" for name in ("batching", "planning")),
         _HERE.parent / "tracing.py",
     )
 )  # fmt: skip

@@ -98,19 +98,25 @@ def _at_least(input: Tensor, ndim: int) -> Tensor:
     return moves.reshape(input, padded)
 
 
+def _all_at_least(tensors: tuple[Any, ...], ndim: int) -> Tensor | tuple[Tensor, ...]:
+    """One Tensor so; or several, or a sequence of them."""
+    given = tensors[0] if len(tensors) == 1 else tensors
+    return _at_least(given, ndim) if isinstance(given, Tensor) else tuple(_at_least(x, ndim) for x in given)
+
+
 @public("atleast_1d", replay="conversion")
-def atleast_1d(input: Tensor) -> Tensor:
-    return _at_least(input, 1)
+def atleast_1d(*tensors: Any) -> Any:
+    return _all_at_least(tensors, 1)
 
 
 @public("atleast_2d", replay="conversion")
-def atleast_2d(input: Tensor) -> Tensor:
-    return _at_least(input, 2)
+def atleast_2d(*tensors: Any) -> Any:
+    return _all_at_least(tensors, 2)
 
 
 @public("atleast_3d", replay="conversion")
-def atleast_3d(input: Tensor) -> Tensor:
-    return _at_least(input, 3)
+def atleast_3d(*tensors: Any) -> Any:
+    return _all_at_least(tensors, 3)
 
 
 @public("hstack", replay=True)

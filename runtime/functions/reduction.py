@@ -75,7 +75,8 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
             f"sum_to_size{wanted}",
             f"size {{{list(wanted)}}} is not expandable to size {{{list(input.shape)}}}.",
         )
-    return unshared(ops.sum_to(input, wanted), input)
+    x = input if tuple(input.shape) == tuple(wanted) else _accumulator(input, None)
+    return unshared(ops.sum_to(x, wanted), input)
 
 
 @public("nansum", method=True, replay=True)

@@ -30,7 +30,7 @@ from retrograd.runtime.eager.instant import calls, loops
 from retrograd.runtime.eager.kernels import kernel, number
 from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.otherwise import otherwise
-from retrograd.runtime.eager.promotion import promote
+from retrograd.runtime.eager.promotion import common_dtype, promote
 from retrograd.runtime.eager.record import RECORD
 from retrograd.runtime.eager.replay import name_history, planned, replayed, within
 from retrograd.runtime.eager.selection import Selection
@@ -58,11 +58,19 @@ REFUSED = {
 """Rows that have their own words for some operands."""
 
 
-WHOLE_KERNELS = {
-    **{f"bitwise_{name}": f"bitwise_{name}_cpu" for name in ("and", "or", "xor", "not")}, "gcd": "gcd_cpu",
-    "lcm": "lcm_cpu", "bitwise_left_shift": "lshift_cpu", "bitwise_right_shift": "rshift_cpu",
+_BOOL, _WHOLE, _FLOATING = range(3)
+KERNELS = {
+    **{f"bitwise_{name}": (f"bitwise_{name}_cpu", {_FLOATING}) for name in ("and", "or", "xor", "not")},
+    **{name: (f"{name}_cpu", {_BOOL, _FLOATING}) for name in ("gcd", "lcm")},
+    **{name: (f"{name}_cpu", {_BOOL, _WHOLE}) for name in ("frac", "hypot", "logaddexp", "logaddexp2")},
+    **{name: (f"{name}_vml_cpu", {_BOOL}) for name in ("ceil", "floor", "round", "trunc")},
+    **{name: (f"{name}_cpu", {_BOOL}) for name in ("fmod", "remainder")},
+    "pow": ("pow", {_BOOL}), "floor_divide": ("div_floor_cpu", {_BOOL}),
+    "bitwise_left_shift": ("lshift_cpu", {_BOOL, _FLOATING}),
+    "bitwise_right_shift": ("rshift_cpu", {_BOOL, _FLOATING}),
 }  # fmt: skip
-"""What PyTorch calls its kernels of rows for whole numbers alone, which it names where there is none."""
+"""What PyTorch calls the kernels of rows that it has for some categories of dtypes alone, and for which it
+has none."""
 
 
 DIVISIONS = {"floor_divide", "remainder", "fmod"}
@@ -105,7 +113,7 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     return result
 
 
-_PARTICULAR = {*DIVISIONS, *WHOLE_KERNELS, *(words.rpartition(" ")[2] for words in REFUSED)}
+_PARTICULAR = {*DIVISIONS, *KERNELS, *(words.rpartition(" ")[2] for words in REFUSED)}
 """Rows that do not take all operands of the dtypes that they take."""
 
 
@@ -114,9 +122,10 @@ def _refuse(row: Elementwise, operands: Sequence[Any], dtype: DType) -> None:
     for special in _special(operands, dtype):
         if f"{special} in {row.name}" in REFUSED:
             raise DtypeError(mirrored(REFUSED[f"{special} in {row.name}"]))
-    if row.name in WHOLE_KERNELS and dtype.is_floating_point:
-        kernel_name = WHOLE_KERNELS[row.name]
-        raise DtypeError(mirrored(f"\"{kernel_name}\" not implemented for '{bare_legacy_name(dtype)}'"))
+    kernel_name, missing = KERNELS.get(row.name, ("", ()))
+    given = common_dtype(operands)
+    if given.category in missing:
+        raise DtypeError(mirrored(f"\"{kernel_name}\" not implemented for '{bare_legacy_name(given)}'"))
 
 
 def _special(operands: Sequence[Any], dtype: DType) -> Iterator[str]:

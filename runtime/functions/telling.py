@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
-from retrograd.runtime.functions.call_sites import call_site
+from retrograd.runtime.functions.call_sites import AREAS, CallSite, call_site
 from retrograd.runtime.functions.kernels import unkernelled
 from retrograd.runtime.functions.refusals import forms, lines, nothing_taken, refused
 from retrograd.runtime.functions.routines import complaint, routine_of
@@ -48,11 +48,20 @@ def told(error: Exception, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     site = call_site(name)
     if site is None:
         return error
-    better = wrong(f"{site.area}{site.name}", args, kwargs)
+    better = _wrong_everywhere(site, args, kwargs)
     if better is None and isinstance(error, DtypeError) and args and isinstance(args[0], Tensor):
-        words = unkernelled(f"{KERNELS.get(site.area, '')}{site.name}", args[0])
+        words = unkernelled(f"{KERNELS.get(site.area, '')}{site.name}", args, kwargs)
         better = DtypeError(mirrored(words)) if words else None
     return better or error
+
+
+def _wrong_everywhere(site: CallSite, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:
+    """What PyTorch would raise for these arguments there; a name alone may be that of any area's function,
+    of which one that takes them has nothing to say."""
+    names = [f"{area}{site.name}" for area in (("", *AREAS.values()) if site.bare else (site.area,))]
+    there = [each for each in names if known(each) or routine_of(each) is not None]
+    found = [wrong(each, args, kwargs) for each in there or names[:1]]
+    return None if None in found else found[0]
 
 
 def known(called: str) -> bool:

@@ -21,6 +21,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.compiler.ir.graph import Array
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.native.buffers import empty
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.native import address, native
@@ -255,10 +256,25 @@ LONG_ORDER = (2**32 - 1) // 20
 # ---- dtypes ------------------------------------------------------------------------------------------------
 
 
+_FLOATING = {
+    "uniform": "\"check_uniform_bounds\" not implemented for '{}'",
+    "normal": "\"normal_kernel_cpu\" not implemented for '{}'",
+    "log_normal": "\"log_normal_cpu\" not implemented for '{}'",
+    "poisson": "\"poisson_cpu\" not implemented for '{}'",
+    "probabilities": "\"bernoulli_tensor_cpu_p_\" not implemented for '{}'",
+    "multinomial": "multinomial only supports floating-point dtypes for input, got: {}",
+    "dropout_mask": "result type Float can't be cast to the desired output type {}",
+    "exponential": "Exponential distribution is a continuous probability distribution. dtype must be a "
+    "floating point but you specified {}",
+}
+"""PyTorch's words for dtypes in which a law has no numbers."""
+
+
 def check_floating(what: str, dtype: DType) -> None:
     """Raise DtypeError for a dtype that is not floating."""
     if dtype.kind != "f" and dtype.name != "bfloat16":
-        raise DtypeError(f"{what} in {dtype}", "these are floating-point numbers", "pass a floating dtype")
+        words = _FLOATING[what].format(bare_legacy_name(dtypes.dtype(dtype)))
+        raise DtypeError(mirrored(words), "these are floating-point numbers", "pass a floating dtype")
 
 
 def _whole_numbers(dtype: DType) -> tuple[int, int]:
