@@ -241,6 +241,7 @@ ROUNDS, LONG_ROUNDS = 7, 40
 
 def timed(piece: Piece, recorded: bool, rounds: int) -> Timed | None:
     """The least times of so many rounds by turns; None of what PyTorch does not do."""
+    torch.distributions.Distribution.set_default_validate_args(True)  # its compiler, once at work, ends that
     try:
         names = prepared(torch, piece, recorded)
         text = statement(torch, piece, recorded, names)

@@ -223,7 +223,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return gate.glu(input, axis)
 
 
-@functional("gumbel_softmax")
+@functional("gumbel_softmax", replay="draws")
 def gumbel_softmax(
     logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:

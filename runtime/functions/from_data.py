@@ -198,7 +198,10 @@ def from_numpy(ndarray: object) -> Tensor:
 
 def _whole(array: Any) -> Array:
     """A part of an array as one whose memory begins there: it is all that the Tensor's storage shows."""
-    if not isinstance(array.base, np.ndarray) or min(array.strides, default=0) < 0:
+    base = array.base
+    if not isinstance(base, np.ndarray) or min(array.strides, default=0) < 0:
+        return array
+    if array.flags.c_contiguous and array.nbytes == base.nbytes:
         return array
     try:
         return np.asarray(memoryview(array))

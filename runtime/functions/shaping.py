@@ -66,7 +66,7 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     return moves.reshape(input, inferred(other.shape, input.numel()))
 
 
-@public("flatten", method=True, replay=True)
+@public("flatten", method=True, replay="conversion")
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes `start_dim` to `end_dim` made one."""
     start, end = (axis_of(d, input.ndim, "flatten") for d in (start_dim, end_dim))

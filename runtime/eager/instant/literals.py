@@ -51,7 +51,7 @@ from retrograd.runtime.eager.instant.records import (
     OwnDtype,
 )
 from retrograd.runtime.native.grammar import CONTIGUOUS
-from retrograd.runtime.native.making import empty_array
+from retrograd.runtime.native.making import empty_array, size_of
 from retrograd.runtime.native.objects import (
     FALSE,
     FLOAT,
@@ -198,10 +198,19 @@ def array_for(given: Given, asking: Asking, array: NdArray) -> NdArray | None:
     if dtype_of(array) < 0 or (asking.dtype is not None and asking.dtype is not array.dtype):
         return None
     if given.shares != 0:  # of a part of an array Python makes memory of its own
-        return shared(array) if array.base is None or not is_array(array.base) else None
+        return None if is_part(array) else shared(array)
     if not has(array, CONTIGUOUS):
         return None
     return copied(empty_array(array.dtype, array.ndim, array.shape, None), array)
+
+
+@native
+def is_part(array: NdArray) -> bool:
+    """Whether another array has the memory, and may have more there."""
+    if array.base is None or not is_array(array.base):
+        return False
+    whole = cast(NdArray, array.base)
+    return not has(array, CONTIGUOUS) or array.dtype is not whole.dtype or size_of(array) != size_of(whole)
 
 
 @native
