@@ -27,13 +27,11 @@ class _Unknown(Exception):
 
 def fingerprint(graph: Graph) -> str | None:
     """The digest; None if there is none."""
-    digest = hashlib.sha256()
     try:
-        for line in _lines(graph):
-            digest.update(line.encode() + b"\n")
+        text = "\n".join(_lines(graph))
     except _Unknown:
         return None
-    return digest.hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _lines(graph: Graph) -> Iterator[str]:

@@ -281,8 +281,8 @@ class Builder:
 
     def input(self, label: str, type: Type) -> Node:
         """A new input, in order of calls."""
-        with self.at(None):
-            node = self.node(Input(label, type))
+        op = Input(label, type)
+        node = self._nodes[op, ()] = Node(self, op, (), type, None)
         self.inputs.append(node)
         return node
 

@@ -71,6 +71,8 @@ def likeness(kernel: Kernel, *, located: bool) -> Likeness:
 
 def likenesses(kernels: Sequence[Kernel], *, located: bool) -> list[Likeness | None]:
     """Of each kernel; None for those that a glance tells from all others."""
+    if len(kernels) < 2:
+        return [None] * len(kernels)
     glances = [_glance(kernel) for kernel in kernels]
     times = Counter(glances)
     return [likeness(k, located=located) if times[g] > 1 else None for k, g in zip(kernels, glances)]

@@ -17,16 +17,11 @@ from retrograd.compiler.ops.shape import Slice
 
 def crop(graph: Graph) -> Graph:
     """The graph without such slices."""
-    readers = Counter(i for node in graph.nodes for i in node.inputs) + Counter(graph.outputs)
-    crops = {
-        node: op
-        for node in graph.nodes
-        if isinstance(node.op, Slice)
-        and readers[node.inputs[0]] == 1
-        and (op := _cropped(node.op, node.inputs[0])) is not None
-    }
-    if not crops:
+    found = {node: op for node in graph.nodes if (op := _cropped(node)) is not None}
+    if not found:
         return graph
+    readers = Counter(i for node in graph.nodes for i in node.inputs) + Counter(graph.outputs)
+    crops = {node: op for node, op in found.items() if readers[node.inputs[0]] == 1}
     builder = Builder()
     known: dict[Node, Node] = {}
     for node in graph.inputs:
@@ -39,12 +34,14 @@ def crop(graph: Graph) -> Graph:
     return Graph(graph.name, tuple(builder.inputs), tuple(known[n] for n in graph.outputs))
 
 
-def _cropped(part: Slice, whole: Node) -> TransposedConvolution | None:
-    """The transposed convolution that gives just this part of `whole`."""
-    op, lead = whole.op, whole.type.shape[:2]
-    if not isinstance(op, TransposedConvolution) or set(part.steps) != {1}:
+def _cropped(node: Node) -> TransposedConvolution | None:
+    """The transposed convolution that gives just what the slice of one does."""
+    part = node.op
+    if not isinstance(part, Slice) or set(part.steps) != {1}:
         return None
-    if part.starts[:2] != (0, 0) or part.stops[:2] != lead:
+    (whole,) = node.inputs
+    op, lead = whole.op, whole.type.shape[:2]
+    if not isinstance(op, TransposedConvolution) or (part.starts[:2], part.stops[:2]) != ((0, 0), lead):
         return None
     image, kernel = (node.type.shape[2:] for node in whole.inputs)
     padding = tuple(p + start for p, start in zip(op.padding, part.starts[2:], strict=True))

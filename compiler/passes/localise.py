@@ -32,6 +32,8 @@ _MOST_BYTES = 1 << 15
 
 def localise(program: Program) -> Program:
     """The program with row-wise intermediate buffers made local."""
+    if all(kernel.contraction is not None for kernel in program.kernels):
+        return program
     times = Counter(b for kernel in program.kernels for b in touched(kernel.body))
     shared = {b for b, kernels in times.items() if kernels > 1}
     return replace(program, kernels=tuple(_kernel(k, shared) for k in program.kernels))

@@ -20,6 +20,7 @@ from retrograd.runtime.tensor import Tensor
 
 Wrt = str | int | Sequence[str | int] | None
 
+_ANY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 _NOTHING: Structure = (type(None), None)
 _NO_KEYWORDS: Structure = (dict, (), ())
 
@@ -31,6 +32,13 @@ class Parameters:
         name = getattr(function, "__name__", type(function).__name__)
         self.name: str = name if name.isidentifier() else "function"
         self.signature = inspect.signature(function)
+        parameters = self.signature.parameters.values()
+        self._names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self._rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
+        asked = [p for p in parameters if p.default is p.empty and p.kind not in _ANY]
+        named = any(p.kind is p.KEYWORD_ONLY for p in asked)
+        self._alone = range(0) if named else range(len(asked), len(self._names) + 1)
+        """How many positional arguments fit, without others."""
         self.wrt = wrt
         self._static = frozenset(static)
         for name in [*static, *([] if wrt is None else [wrt] if isinstance(wrt, str | int) else wrt)]:
@@ -74,12 +82,8 @@ class Parameters:
     def named(self, structure: Structure) -> list[Argument]:
         """The arguments by name. Raises ArgumentError where they do not fit the signature."""
         (_, _, positional), (_, names, named) = structure[2]
-        try:
-            self.signature.bind(*positional, **dict(zip(names, named, strict=True)))
-        except TypeError as error:
-            raise ArgumentError(
-                f"{self.name}() {error}", advice=f"its signature is {self.name}{self.signature}"
-            ) from None
+        if names or len(positional) not in self._alone:
+            self._check_fitting(len(positional), names)
         arguments, start = [], 0
         for name, part in zip(
             [*self._positions(len(positional)), *names], [*positional, *named], strict=True
@@ -89,12 +93,19 @@ class Parameters:
             start = stop
         return arguments
 
+    def _check_fitting(self, positional: int, names: Sequence[str]) -> None:
+        """Raise ArgumentError if so many positional arguments, and these, do not fit the signature."""
+        try:
+            self.signature.bind(*range(positional), **dict.fromkeys(names))
+        except TypeError as error:
+            raise ArgumentError(
+                f"{self.name}() {error}", advice=f"its signature is {self.name}{self.signature}"
+            ) from None
+
     def _positions(self, count: int) -> list[str]:
         """The parameters' names for so many positional arguments."""
-        parameters = self.signature.parameters.values()
-        names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
-        return (names + [f"{rest}_{k}" for k in range(count - len(names))])[:count]
+        further = range(count - len(self._names))
+        return [*self._names[:count], *(f"{self._rest}_{k}" for k in further)]
 
     # ---- what gradients are taken by -----------------------------------------------------------------------
 
