@@ -97,21 +97,26 @@ def unbroken(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        trace, grad = STATE.trace, STATE.grad
-        mine = [each for each in _open if each.thread == threading.get_ident()]
-        try:
-            return function(*args, **kwargs)
-        except BaseException:
-            for each in reversed(_open.copy()):
-                if each.thread == threading.get_ident() and each not in mine:
-                    each.close()
-                    each.trace.restore()
-            with _counting:
-                _count()
-            STATE.trace, STATE.grad = trace, grad
-            raise
+        return unbroken_call(function, *args, **kwargs)
 
     return call
+
+
+def unbroken_call(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    """One call of such a function."""
+    trace, grad = STATE.trace, STATE.grad
+    mine = [each for each in _open if each.thread == threading.get_ident()]
+    try:
+        return function(*args, **kwargs)
+    except BaseException:
+        for each in reversed(_open.copy()):
+            if each.thread == threading.get_ident() and each not in mine:
+                each.close()
+                each.trace.restore()
+        with _counting:
+            _count()
+        STATE.trace, STATE.grad = trace, grad
+        raise
 
 
 class Before(NamedTuple):

@@ -10,7 +10,7 @@ operands and its text, and a line of `indices` where it holds some.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -85,7 +85,7 @@ class Load(_Shared):
 
     @cached_property
     def operands(self) -> tuple[Expression, ...]:
-        return tuple(loaded(self.index, *(b.index for b in self.bounds)))
+        return tuple(loaded(self.index, *[b.index for b in self.bounds]))
 
 
 @record(eq=False)
@@ -134,7 +134,7 @@ class Within(_Shared):
 
     @cached_property
     def operands(self) -> tuple[Expression, ...]:
-        return tuple(loaded(*(b.index for b in self.bounds)))
+        return tuple(loaded(*[b.index for b in self.bounds]))
 
 
 Expression = Number | Load | Call | Convert | Position | Within
@@ -148,14 +148,16 @@ def children(expression: Expression) -> tuple[Expression, ...]:
     return expression.operands
 
 
-def loaded(*indices: Index) -> Iterator[Expression]:
+def loaded(*indices: Index) -> list[Expression]:
     """The expressions that indices read."""
+    found: list[Any] = []  # indices lie below loops: to them an expression is an object
     for index in indices:
         for atom, _ in index.terms:
             if isinstance(atom, Loaded):
-                yield atom.expression  # type: ignore[misc]  # indices lie below loops: to them it is an object
+                found.append(atom.expression)
             elif not isinstance(atom, Axis):
-                yield from loaded(atom.value)
+                found += loaded(atom.value)
+    return found
 
 
 def indices(expression: Expression) -> tuple[Index, ...]:

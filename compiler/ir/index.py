@@ -78,10 +78,7 @@ class Index:
         other = as_index(other)
         if not other.terms:
             return Index(self.terms, self.offset + other.offset) if other.offset else self
-        terms = dict(self.terms)
-        for atom, coefficient in other.terms:
-            terms[atom] = terms.get(atom, 0) + coefficient
-        return Index(tuple((a, c) for a, c in terms.items() if c), self.offset + other.offset)
+        return combined((self, other), (1, 1))
 
     def __sub__(self, other: Index | int) -> Index:
         return self + as_index(other) * -1
@@ -91,7 +88,7 @@ class Index:
             return Index()
         if factor == 1:
             return self
-        return Index(tuple((a, c * factor) for a, c in self.terms), self.offset * factor)
+        return Index(tuple([(a, c * factor) for a, c in self.terms]), self.offset * factor)
 
     def __floordiv__(self, divisor: int) -> Index:
         return self._split(divisor)[0]
@@ -200,7 +197,7 @@ class Index:
 
     def map_loaded(self, change: Callable[[Loaded], Loaded]) -> Index:
         """The index with the values that it reads replaced."""
-        if all(isinstance(atom, Axis) for atom, _ in self.terms):
+        if all(type(atom) is Axis for atom, _ in self.terms):
             return self
         result = Index((), self.offset)
         for atom, coefficient in self.terms:
@@ -262,6 +259,17 @@ def as_index(value: Index | Atom | int) -> Index:
     return Index((), value) if isinstance(value, int) else Index(((value, 1),))
 
 
+def combined(indices: Sequence[Index], factors: Sequence[int], offset: int = 0) -> Index:
+    """`offset + Σ factor · index`."""
+    terms: dict[Atom, int] = {}
+    for index, factor in zip(indices, factors, strict=True):
+        if factor:
+            offset += factor * index.offset
+            for atom, coefficient in index.terms:
+                terms[atom] = terms.get(atom, 0) + factor * coefficient
+    return Index(tuple([(atom, c) for atom, c in terms.items() if c]), offset)
+
+
 def strides(shape: Sequence[int]) -> tuple[int, ...]:
     """Row-major strides, in elements."""
     result = []
@@ -274,10 +282,7 @@ def strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 def flatten(index: Sequence[Index], shape: Sequence[int]) -> Index:
     """The row-major position of a multi-index."""
-    total = Index()
-    for i, step in zip(index, strides(shape), strict=True):
-        total += i * step
-    return total
+    return combined(index, strides(shape))
 
 
 def unflatten(position: Index, shape: Sequence[int]) -> tuple[Index, ...]:

@@ -30,10 +30,12 @@ of the block comes by.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from enum import Enum
 from functools import cached_property
 from importlib import import_module
+from operator import is_
+from typing import TypeVar
 
 from retrograd.compiler.errors import Location
 from retrograd.compiler.ir.expressions import (
@@ -265,6 +267,7 @@ class Routine:
 
 Statement = For | Store | Accumulate | Local | If | Barrier | Exchange | Fragment | Mma | Routine
 _AROUND = (For, Local, If, Routine)
+_Around = TypeVar("_Around", bound="For | Local")
 _WRITES = (Store, Accumulate)
 
 
@@ -338,6 +341,13 @@ def walk(statements: Sequence[Statement]) -> list[Statement]:
         if isinstance(statement, _AROUND):
             stack += statement.body[::-1]
     return found
+
+
+def with_body(statement: _Around, body: Sequence[Statement]) -> _Around:
+    """The same around another body; the statement itself where that is its own."""
+    if len(body) == len(statement.body) and all(map(is_, body, statement.body)):
+        return statement
+    return replace(statement, body=tuple(body))
 
 
 def expressions(statements: Sequence[Statement]) -> list[Expression]:

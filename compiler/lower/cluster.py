@@ -95,12 +95,10 @@ class Cluster:
 
 def is_expression(node: Node) -> bool:
     """Can the node be computed at any one index, without loops of its own?"""
-    return (
-        isinstance(node.op, Elementwise | Movement | Cast | Iota | Constant | Input)
-        or type(node.op) in INLINE
-    )
+    return isinstance(node.op, _AT_ANY_INDEX) or type(node.op) in INLINE
 
 
+_AT_ANY_INDEX = (Elementwise, Movement, Cast, Iota, Constant, Input)
 INLINE: set[type] = set()
 """Further ops with a value at every index: the gathers."""
 

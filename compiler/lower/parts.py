@@ -7,17 +7,17 @@ result's buffer at once, where its elements belong, so that nothing is copied.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from retrograd.compiler.ir.expressions import Buffer
 from retrograd.compiler.ir.graph import Graph, Node
-from retrograd.compiler.ir.index import Index, strides
+from retrograd.compiler.ir.index import Index, combined, strides
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.row import Elementwise
 from retrograd.compiler.ops.shape import Cast, Concat, Reshape
+from retrograd.compiler.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Stored:
     """A buffer, and where in it the elements of a node are."""
 
@@ -32,13 +32,10 @@ class Stored:
 
     def place(self, index: Sequence[Index]) -> Index:
         """The element at a multi-index."""
-        total = Index(offset=self.start)
-        for i, stride in zip(index, self.strides, strict=True):
-            total += i * stride
-        return total
+        return combined(index, self.strides, self.start)
 
 
-@dataclass(frozen=True)
+@record
 class Part:
     """Which operand of a concatenation a node is, unit axes apart."""
 

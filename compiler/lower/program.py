@@ -178,10 +178,12 @@ def _without_unread_stores(program: Program) -> Program:
     """Stores to intermediate buffers that nothing loads are dropped: their values were used where they
     were made."""
     written = [s for k in program.kernels for s in walk(k.body) if isinstance(s, Store | Accumulate)]
-    if all(s.buffer.space is not Space.ARENA for s in written) and all(k.body for k in program.kernels):
+    unread = {s.buffer for s in written if s.buffer.space is Space.ARENA}
+    unread -= {s.buffer for s in written if isinstance(s, Accumulate)}
+    if unread:
+        unread -= {e.buffer for k in program.kernels for e in expressions(k.body) if isinstance(e, Load)}
+    if not unread and all(k.body for k in program.kernels):
         return program
-    read = {e.buffer for k in program.kernels for e in expressions(k.body) if isinstance(e, Load)}
-    read |= {s.buffer for s in written if isinstance(s, Accumulate)}
 
     def keep(statements: Sequence[Statement]) -> tuple[Statement, ...]:
         result: list[Statement] = []
@@ -190,7 +192,7 @@ def _without_unread_stores(program: Program) -> Program:
                 body = keep(s.body)
                 if body:
                     result.append(For(s.axis, body, s.kind, s.limit, s.lanes))
-            elif not isinstance(s, Store) or s.buffer.space is not Space.ARENA or s.buffer in read:
+            elif not isinstance(s, Store) or s.buffer not in unread:
                 result.append(s)
         return tuple(result)
 

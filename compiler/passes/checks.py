@@ -7,6 +7,7 @@ check, which the caller must look at and turn into an error at the user's line.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,7 @@ def add_demands(graph: Graph) -> tuple[Graph, tuple[Check, ...]]:
                 if admitted is not None:
                     flags.append(any_(rows.logical_not(admitted), range(len(admitted.shape))))
                     checks.append(Check(node.op.name, None, node.where))
-    return Graph(graph.name, graph.inputs, (*graph.outputs, *flags)), tuple(checks)
+    return _flagged(graph, flags), tuple(checks)
 
 
 def _is_known(node: Node) -> bool:
@@ -88,8 +89,12 @@ def add_checks(graph: Graph) -> tuple[Graph, tuple[Check, ...]]:
         index = node.inputs[1]
         if index.type.size and not _is_safe(index, size):
             found.setdefault((index, size), Check(node.op.name, size, node.where))
-    flags = tuple(_is_outside(index, size) for index, size in found)
-    return Graph(graph.name, graph.inputs, graph.outputs + flags), tuple(found.values())
+    return _flagged(graph, [_is_outside(index, size) for index, size in found]), tuple(found.values())
+
+
+def _flagged(graph: Graph, flags: Sequence[Node]) -> Graph:
+    """The graph with these outputs more."""
+    return Graph(graph.name, graph.inputs, (*graph.outputs, *flags)) if flags else graph
 
 
 def _is_safe(index: Node, size: int) -> bool:

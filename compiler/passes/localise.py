@@ -23,6 +23,7 @@ from retrograd.compiler.ir.loops import (
     Store,
     expressions,
     walk,
+    with_body,
 )
 from retrograd.compiler.ir.rewriting import Rewriter
 
@@ -80,6 +81,8 @@ def _loop(loop: For, shared: set[Buffer]) -> For:
         row = _row(loop.axis, buffer, places)
         if row and buffer not in shared:
             rows[buffer] = row
+    if not rows:
+        return with_body(loop, _loops(loop.body, shared))
     locals_ = {b: Buffer(b.name, b.dtype, row, Space.LOCAL) for b, row in rows.items()}
 
     def place(buffer: Buffer, index: Index) -> tuple[Buffer, Index]:

@@ -36,8 +36,9 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
     """For each intermediate buffer, the first and the last kernel that touches it."""
     lives: dict[Buffer, tuple[int, int]] = {}
     for k, kernel in enumerate(program.kernels):
-        touched = [s.buffer for s in walk(kernel.body) if isinstance(s, Store | Accumulate)]
-        touched += [s.panels for s in walk(kernel.body) if isinstance(s, Routine) and s.panels]
+        statements = walk(kernel.body)
+        touched = [s.buffer for s in statements if isinstance(s, Store | Accumulate)]
+        touched += [s.panels for s in statements if isinstance(s, Routine) and s.panels]
         touched += [e.buffer for e in expressions(kernel.body) if isinstance(e, Load)]
         for buffer in touched:
             if buffer.space is Space.ARENA:

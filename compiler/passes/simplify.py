@@ -8,14 +8,14 @@ does not apply. To add one, write the function and its row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import frexp, prod
+from math import frexp, isfinite, prod
 
 import numpy as np
 
 from retrograd.compiler.ir.graph import OPS, Builder, Constant, Node, Op, Value, apply
 from retrograd.compiler.ops.iota import Iota, IotaLike
 from retrograd.compiler.ops.reduce import Reduction, Sum
-from retrograd.compiler.ops.row import Elementwise
+from retrograd.compiler.ops.row import Elementwise, broadcast_shapes
 from retrograd.compiler.ops.shape import (
     Cast,
     Expand,
@@ -77,7 +77,7 @@ def _number(node: Node) -> float | None:
 
 def _like(x: Node, inputs: tuple[Node, ...]) -> Node | None:
     """`x` in place of the whole, if the other operand did not broadcast it."""
-    shape = np.broadcast_shapes(*(i.shape for i in inputs))
+    shape = broadcast_shapes("an op", *[i.shape for i in inputs])
     return x if x.shape == shape else None
 
 
@@ -108,7 +108,7 @@ def _div(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
     if number == 1:
         return _like(x, inputs)
     most = _EXPONENT[x.dtype.is_half]
-    if number and np.isfinite(number) and abs(frexp(number)[0]) == 0.5 and abs(frexp(number)[1]) < most:
+    if number and isfinite(number) and abs(frexp(number)[0]) == 0.5 and abs(frexp(number)[1]) < most:
         return apply(_row("mul"), x, 1 / number)
     return None
 

@@ -16,7 +16,7 @@ from functools import partial
 
 from retrograd.compiler.ir.expressions import Call, Expression, Load
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import Accumulate, For, Kind, Local, Statement, expressions
+from retrograd.compiler.ir.loops import Accumulate, For, Kind, Local, Statement, expressions, with_body
 from retrograd.compiler.ir.rewriting import Rewriter
 
 _ROWS = 8
@@ -31,7 +31,7 @@ def sum_columns(statement: Statement) -> tuple[Statement, ...]:
         case For(body=(For() as inner,)) if _sums_columns(statement, inner):
             return by_rows(statement.axis, inner)
         case For() | Local():
-            return (replace(statement, body=tuple(t for s in statement.body for t in sum_columns(s))),)
+            return (with_body(statement, [t for s in statement.body for t in sum_columns(s)]),)
     return (statement,)
 
 

@@ -27,6 +27,7 @@ from retrograd.compiler.ir.loops import (
     Store,
     expressions,
     walk,
+    with_body,
 )
 from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.ops.row import Elementwise, Types
@@ -93,13 +94,12 @@ def collapse(statement: Statement) -> Statement:
     if not isinstance(statement, For):
         return statement
     body = tuple(collapse(s) for s in statement.body)
-    statement = replace(statement, body=body)
     if len(body) == 1 and isinstance(body[0], For) and _adjoin(statement.axis, body[0].axis, body[0].body):
         outer, inner = statement.axis, body[0].axis
         joined = Axis(outer.name, outer.extent * inner.extent)
         values = {outer: Index(), inner: as_index(joined)}
         return For(joined, Rewriter(lambda index: index.substitute(values)).statements(body[0].body))
-    return statement
+    return with_body(statement, body)
 
 
 def _adjoin(outer: Axis, inner: Axis, body: Sequence[Statement]) -> bool:
@@ -132,12 +132,12 @@ def vectorise(statement: Statement, machine: Machine) -> Statement:
     if not isinstance(statement, For | Local):
         return statement
     if isinstance(statement, Local):
-        return replace(statement, body=tuple(vectorise(s, machine) for s in statement.body))
+        return with_body(statement, [vectorise(s, machine) for s in statement.body])
     chain = _perfect(statement)
     if any(isinstance(s, For | Local) for s in chain[-1].body):
         if _carries(chain[-1]):
             return _nested(chain[:-1], replace(chain[-1], kind=Kind.VECTOR, lanes=_lanes(chain[-1], machine)))
-        return replace(statement, body=tuple(vectorise(s, machine) for s in statement.body))
+        return with_body(statement, [vectorise(s, machine) for s in statement.body])
     body = chain[-1].body
     movable = [loop for loop in chain if loop.kind is Kind.SERIAL and loop.axis.extent > 1]
     legal = [loop for loop in movable if can_be_vector(loop.axis, body)]
@@ -313,7 +313,7 @@ def _redirect(statement: Statement, partial: dict[Buffer, Buffer], block: Axis) 
             place = as_index(block) * buffer.size + statement.index
             return replace(statement, buffer=partial[buffer], index=place)
         case For() | Local():
-            return replace(statement, body=tuple(_redirect(s, partial, block) for s in statement.body))
+            return with_body(statement, [_redirect(s, partial, block) for s in statement.body])
         case _:
             return statement
 

@@ -16,7 +16,7 @@ from math import gcd
 
 from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Number, Position, Space, Within
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import Accumulate, For, Kind, Local, Statement, Store, expressions
+from retrograd.compiler.ir.loops import Accumulate, For, Kind, Local, Statement, Store, expressions, with_body
 from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.machine import Machine
 
@@ -42,8 +42,8 @@ def _rearranged(statement: Statement, machine: Machine, space: Space) -> tuple[S
             together = _together(rows.extent, columns.extent, machine)
             return _joined(rows, inner, together, space) if together else (statement,)
         case For():
-            body = tuple(t for s in statement.body for t in _rearranged(s, machine, Space.LOCAL))
-            return (replace(statement, body=body),)
+            body = [t for s in statement.body for t in _rearranged(s, machine, Space.LOCAL)]
+            return (with_body(statement, body),)
     return (statement,)
 
 

@@ -12,11 +12,10 @@ So both sides are read and written in whole vectors, a cache line at a time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from retrograd.compiler.ir.expressions import Buffer, Load, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
-from retrograd.compiler.ir.loops import For, Kind, Local, Statement, Store, expressions
+from retrograd.compiler.ir.loops import For, Kind, Local, Statement, Store, expressions, with_body
 from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.schedule.machine import Machine
 
@@ -33,7 +32,7 @@ def turn(statement: Statement, machine: Machine) -> tuple[Statement, ...]:
             if lanes >= _LEAST_LANES and min(statement.axis.extent, inner.axis.extent) >= lanes:
                 return _in_tiles(statement, inner, turned, lanes)
         case For() | Local():
-            return (replace(statement, body=tuple(t for s in statement.body for t in turn(s, machine))),)
+            return (with_body(statement, [t for s in statement.body for t in turn(s, machine)]),)
     return (statement,)
 
 

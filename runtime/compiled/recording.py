@@ -35,7 +35,7 @@ from retrograd.runtime.native.placing import Placing
 from retrograd.runtime.native.program import Executable, executable
 from retrograd.runtime.strided import zeros
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Trace, unbroken
+from retrograd.runtime.tracing import Trace, unbroken_call
 
 LOCK = threading.RLock()
 """Held while something is traced or compiled, so that a program is made once; and while forking, so that a
@@ -244,7 +244,7 @@ class Recording:
             return found
         with LOCK:
             if what not in self._made:
-                self._made[what] = unbroken(make)()
+                self._made[what] = unbroken_call(make)
             made: _T = self._made[what]
             return made
 

@@ -16,6 +16,7 @@ import itertools
 import os
 import re
 import threading
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -111,13 +112,12 @@ class ScriptLibrary:
 
     def __init__(self, script: Script) -> None:
         self._routine = script.routine
-        words = [word if isinstance(word, int) else _routine(word) for word in script.words]
-        self._words = (ctypes.c_int64 * len(words))(*words)
+        self._words = array("q", [word if isinstance(word, int) else _routine(word) for word in script.words])
 
     @property
     def context(self) -> int:
         """The second argument of the program."""
-        return ctypes.addressof(self._words)
+        return self._words.buffer_info()[0]
 
     def address(self, name: str) -> int:
         """Where the program starts, whatever its name."""
