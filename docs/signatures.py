@@ -210,6 +210,14 @@ def best(called: str, declared: list[ast.FunctionDef], method: bool) -> list[str
     return [f"{called}({max(written, key=lambda w: ('tuple' in w, len(w)))})"] if written else []
 
 
+def held(holder: Any, name: str) -> Any:
+    """What an object has under a name; None for nothing, and for what it cannot show (`imag`)."""
+    try:
+        return getattr(holder, name, None)
+    except RuntimeError:
+        return None
+
+
 def table(torch: ModuleType, ours: dict[str, dict[str, Any]]) -> Iterator[str]:
     """All lines: of the areas `""`, `nn.functional`, `linalg` and of Tensor."""
     home = Path(torch.__file__).parent / "_C"
@@ -224,7 +232,7 @@ def table(torch: ModuleType, ours: dict[str, dict[str, Any]]) -> Iterator[str]:
     }
     for area, (holder, known) in sources.items():
         for name in sorted(ours[area]):
-            function = getattr(holder, name, None)
+            function = held(holder, name)
             if not callable(function) or name.startswith("__"):
                 continue
             if hasattr(function, "__code__"):

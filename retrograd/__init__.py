@@ -63,7 +63,7 @@ long, int, short, bool = int64, int32, int16, bool_
 newaxis = None
 
 _TABLES = pointwise.FUNCTIONS | functions.FUNCTIONS | functions.inspecting.TYPES | FORMATS
-globals().update(_TABLES)
+globals().update(_TABLES, legacy_contiguous_format=FORMATS["contiguous_format"])
 
 ROOMS = {
     "accelerator": "retrograd.runtime.accelerator",
@@ -72,8 +72,11 @@ ROOMS = {
     "cpu.amp": "retrograd.runtime.amp.cpu",
     "cuda": "retrograd.runtime.cuda",
     "cuda.amp": "retrograd.runtime.amp.cuda",
+    "distributed": "retrograd.runtime.distributed",
     "distributions": "retrograd.runtime.distributions",
+    "jit": "retrograd.runtime.jit",
     "nn": "retrograd.runtime.nn",
+    "nn.utils.stateless": "retrograd.runtime.nn.utils.stateless",
     "optim": "retrograd.runtime.optim",
     "func": "retrograd.runtime.func",
     "linalg": "retrograd.runtime.linalg",
@@ -81,8 +84,12 @@ ROOMS = {
     "utils": "retrograd.runtime.utils",
     "testing": "retrograd.runtime.testing",
     "autograd": "retrograd.runtime.autograd",
+    "autograd.profiler": "retrograd.runtime.profiler",
     "backends": "retrograd.runtime.backends",
+    "profiler": "retrograd.runtime.profiler",
     "random": "retrograd.runtime.seeding",
+    "signal": "retrograd.runtime.signal",
+    "types": "retrograd.runtime.types",
     "version": "retrograd.runtime.version",
 }
 """Modules under their public names, those below them, too: `retrograd.nn.functional` is the runtime's."""
@@ -118,6 +125,7 @@ LATE = {
     "to_sympy": "retrograd.runtime.compiled.formulas",
     "get_num_threads": "retrograd.runtime.native.cpu",
     "set_flush_denormal": "retrograd.runtime.native.floats",
+    "to_dlpack": "retrograd.runtime.utils.dlpack",
     "vmap": "retrograd.runtime.func",
     "get_float32_matmul_precision": "retrograd.runtime.precision",
     "set_float32_matmul_precision": "retrograd.runtime.precision",
@@ -231,6 +239,17 @@ for _class in (
     _class.__module__ = __name__
 dtype.__qualname__ = "dtype"
 _publish(autograd, f"{__name__}.autograd")
+
+
+def _of_compiling(name: str) -> Any:
+    """What users ask of `compiler`, which knows of no Tensors itself."""
+    asked = import_module("retrograd.runtime.compiled.asked") if not name.startswith("_") else None
+    if name not in getattr(asked, "__all__", ()):
+        raise AttributeError(f"module '{__name__}.compiler' has no attribute {name!r}")
+    return getattr(asked, name)
+
+
+vars(sys.modules[f"{__name__}.compiler"])["__getattr__"] = _of_compiling
 
 
 class _Rooms:

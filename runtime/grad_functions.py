@@ -275,6 +275,7 @@ FUNCTIONS: dict[str, Name] = {
     "nanquantile": Last("SqueezeBackward4"), "cumsum": "CumsumBackward0", "cumprod": "CumprodBackward0",
     "cumulative_trapezoid": "CumsumBackward0",
     "logcumsumexp": "LogcumsumexpBackward0", "sort": _sort, "sgn": "SgnBackward0", "topk": "TopkBackward0",
+    "angle": "AngleBackward0",
     "softmax": _softmax("Softmax"), "log_softmax": _softmax("LogSoftmax"),
     # products
     "matmul": _matmul, "__matmul__": _matmul, "mm": "MmBackward0", "bmm": "BmmBackward0",

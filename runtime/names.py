@@ -33,8 +33,10 @@ class Size(tuple[int, ...]):
         return Size(found) if isinstance(index, slice) else found
 
 
-ALIASES = {"axis": "dim", "keepdims": "keepdim", "axes": "dims", "x1": "input", "x": "input"}
-"""What NumPy calls an argument, and what PyTorch calls it."""
+ALIASES = {
+    "axis": "dim", "keepdims": "keepdim", "axes": "dims", "x1": "input", "x": "input",
+    "split_size": "split_size_or_sections"}  # fmt: skip
+"""What NumPy, or a method, calls an argument, and what PyTorch's function calls it."""
 
 
 LEGACY = {

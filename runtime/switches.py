@@ -12,6 +12,7 @@ from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
+from retrograd.runtime import converted
 from retrograd.runtime.autograd import set_detect_anomaly
 from retrograd.runtime.functions.inspecting import TYPES
 from retrograd.runtime.native.threads import default_threads
@@ -82,22 +83,21 @@ def set_default_tensor_type(t: Any) -> None:
 
 # ---- warnings and threads ----------------------------------------------------------------------------------
 
-_always = False
 _interop: int | None = None
 """Threads that were asked for, for operations side by side."""
 
 
 def set_warn_always(b: bool, /) -> None:
-    """Ask for each warning each time. Here Python's filters alone say which are shown."""
-    global _always
+    """Ask for each warning each time. Here Python's filters say which are shown, but for what is warned of
+    once alone: that a Tensor which requires grad becomes a number."""
     if not isinstance(b, bool):
         raise GradientError(mirrored(f"setWarnOnlyOnce expects a bool, but got {type(b).__name__}"))
-    _always = b
+    converted.set_always(b)
 
 
 def is_warn_always_enabled() -> bool:
     """Whether each warning was asked for each time."""
-    return _always
+    return converted.always()
 
 
 def set_num_interop_threads(count: int, /) -> None:

@@ -36,6 +36,7 @@ from retrograd.compiler.errors import (
 )
 from retrograd.compiler.ir.graph import Array, Constant, Node
 from retrograd.runtime import tracing
+from retrograd.runtime.converted import converted
 from retrograd.runtime.device import CPU, device
 from retrograd.runtime.differentiable import Differentiable
 from retrograd.runtime.eager.tape import GradNode, Hooks
@@ -299,7 +300,10 @@ class Tensor(Differentiable):
 
     def _scalar(self, asked: str) -> Any:
         self._check_single()
-        return self.read(asked).item()
+        found = self.read(asked).item()
+        if self._requires_grad:
+            converted()
+        return found
 
     def _check_single(self) -> None:
         if self.numel() != 1:

@@ -56,6 +56,7 @@ FLOORS = (
     # the Tensor, and what evaluates and records its operations
     (
         "runtime/modes.py",
+        "runtime/converted.py",
         "runtime/paths.py",
         "runtime/tracing.py",
         "runtime/pytree.py",
@@ -77,6 +78,11 @@ FLOORS = (
         "runtime/utils/",
         "runtime/accelerator.py",
         "runtime/cpu/",
+        "runtime/distributed.py",
+        "runtime/jit.py",
+        "runtime/profiler/",
+        "runtime/signal/",
+        "runtime/types.py",
         "runtime/linalg.py",
         "runtime/special.py",
         "runtime/func/",

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import retrograd
+
 FILES = sorted((Path(__file__).parent / "sessions").glob("*.txt"))
 HEAD = "import {0} as torch, {0}.nn as nn, {0}.nn.functional as F, {0}.optim as optim, numpy as np"
 _ADDRESS = re.compile(r"0x[0-9a-f]{5,}")
@@ -70,6 +72,8 @@ def alike(ours: str, theirs: str) -> bool:
 def test_what_is_typed_shows_what_pytorch_shows(torch: Any, path: Path, request: Any) -> None:
     before = torch.is_warn_always_enabled()
     request.addfinalizer(lambda: torch.set_warn_always(before))
+    request.addfinalizer(lambda: retrograd.set_warn_always(False))
+    retrograd.set_warn_always(True)
     torch.set_warn_always(True)  # else what was warned of in another test is not warned of here
     differing = []
     for session in re.split(r"^#### .*\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:

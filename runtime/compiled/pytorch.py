@@ -16,7 +16,7 @@ from retrograd.runtime.nn.module import Module
 __all__ = ["compile"]
 
 _MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
-_BACKENDS = ("inductor", "retrograd")
+_BACKENDS = ("inductor", "retrograd", "eager", "aot_eager")
 
 
 class OptimizedModule(Module):
@@ -44,13 +44,15 @@ def compile(
     dynamic: bool | None = None,
     backend: str = "inductor",
     mode: str | None = None,
+    options: dict[str, Any] | None = None,
     disable: bool = False,
 ) -> Any:
     """The function or module, compiled, or a decorator; with `disable` itself.
 
-    `fullgraph`, `dynamic` and `mode` ask PyTorch to compile in one way or another; here there is one way:
-    always the whole function, for each new shape anew. `backend` is "inductor", which programs say, or
-    "retrograd". Raises ArgumentError for another backend or mode, and for what is no function.
+    `fullgraph`, `dynamic`, `mode` and `options` ask PyTorch to compile in one way or another; here there is
+    one way: always the whole function, for each new shape anew. `backend` is "inductor", "eager" or
+    "aot_eager", which programs say, or "retrograd". Raises ArgumentError for another backend or mode, and for
+    what is no function.
     """
     if backend not in _BACKENDS or mode not in _MODES:
         raise ArgumentError(

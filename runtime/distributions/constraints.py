@@ -35,9 +35,15 @@ class _Bounded(Constraint):
 
     names: tuple[str, ...] = ("lower_bound", "upper_bound")
 
-    def __init__(self, *bounds: Any) -> None:
-        self.bounds = bounds
-        for name, bound in zip(self.names, bounds, strict=True):
+    def __init__(self, *bounds: Any, **named: Any) -> None:
+        rest = self.names[len(bounds) :]
+        if len(bounds) > len(self.names) or set(named) != set(rest):
+            raise ArgumentError(
+                f"{type(self).__name__.lstrip('_')} with {[*bounds, *named]}",
+                f"its bounds are {', '.join(self.names)}",
+            )
+        self.bounds = (*bounds, *map(named.__getitem__, rest))
+        for name, bound in zip(self.names, self.bounds, strict=True):
             setattr(self, name, bound)
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.compiler.errors import ArgumentError, mirrored, warn
 from retrograd.runtime.distributions import constraints
 from retrograd.runtime.distributions.constraints import Constraint, Constraints
 from retrograd.runtime.functions import from_data, shaping
@@ -107,6 +107,11 @@ class Distribution:
         """Samples without a history."""
         with no_grad():
             return self.draw(sample_shape)
+
+    def sample_n(self, n: int) -> Tensor:
+        """`sample((n,))`."""
+        warn("`sample_n(n)` will be deprecated. Use `sample((n,))` instead.", FutureWarning)
+        return self.sample((n,))
 
     def draw(self, sample_shape: Shape) -> Tensor:
         """What `sample` draws."""

@@ -64,13 +64,13 @@ class MixtureSameFamily(Distribution):
         away = self.component_distribution.mean - self.mean.unsqueeze(self._axis)
         return self._averaged(self.component_distribution.variance) + self._averaged(away.pow(2.0))
 
-    def cdf(self, value: Tensor) -> Tensor:
-        shares = self.component_distribution.cdf(value.unsqueeze(self._axis))
+    def cdf(self, x: Tensor) -> Tensor:
+        shares = self.component_distribution.cdf(x.unsqueeze(self._axis))
         return (shares * self.mixture_distribution.probs).sum(-1)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        self.check(value)
-        each = self.component_distribution.log_prob(value.unsqueeze(self._axis))
+    def log_prob(self, x: Tensor) -> Tensor:
+        self.check(x)
+        each = self.component_distribution.log_prob(x.unsqueeze(self._axis))
         return (each + self.mixture_distribution.logits.log_softmax(-1)).logsumexp(-1)
 
     def draw(self, sample_shape: Shape) -> Tensor:

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from retrograd.runtime.converted import watchers
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager import detaching  # noqa: F401  # enters `data`
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.functions.inspecting import strided
+from retrograd.runtime.eager.instant.records import WATCHED, Asked, write
+from retrograd.runtime.functions.inspecting import NEVER, strided
 from retrograd.runtime.functions.public import FUNCTIONS
 from retrograd.runtime.names import Size, legacy_name
 from retrograd.runtime.tensor import Tensor
@@ -44,13 +46,7 @@ _BY_DTYPE: dict[str, Callable[[Any], object]] = {
     "layout": lambda dtype: strided,
     "get_device": lambda dtype: -1,
     "is_cpu": lambda dtype: True,
-} | dict.fromkeys(
-    (
-        "is_complex", "is_conj", "is_neg", "is_cuda", "is_sparse", "is_quantized", "is_mkldnn",
-        "is_nested", "is_meta",
-    ),
-    lambda dtype: False,
-)  # fmt: skip
+} | dict.fromkeys(("is_complex", "is_conj", "is_neg", "is_cuda", *NEVER), lambda dtype: False)
 
 _ANSWERS: dict[str, Around] = {
     **{name: partial(calls.told, question) for name, question in _TOLD.items()},
@@ -77,5 +73,9 @@ for _name, _around in _ANSWERS.items():
     if _name in FUNCTIONS:
         FUNCTIONS[_name] = _around(FUNCTIONS[_name])
 
+_words = getattr(Tensor.__float__, "__kept__", (None,))[0]
+if _words is not None:  # it is native
+    watchers.append(lambda on: write(Asked, _words, floats=WATCHED if on else 1))
+    watchers[-1](True)
 FUNCTIONS["is_tensor"] = calls.told("is_tensor", FUNCTIONS["is_tensor"])
 setattr(Size, "__getitem__", calls.told("extent", Size.__getitem__))  # noqa: B010  # entered, as methods are

@@ -324,6 +324,15 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 
 
 @entered(in_place=False)
+def angle(input: Tensor) -> Tensor:
+    """0 for what is not below 0, π for what is, and NaN for NaN; the derivative is 0."""
+    x = input if input.is_floating_point() else cast(input, dtypes.default_dtype())
+    nothing = _mul(APPLY["abs"](clamp(x, -1, 1)), 0)  # but NaN stays, and there is a history
+    found: Tensor = where(APPLY["lt"](x, 0), math.pi, nothing)
+    return found
+
+
+@entered(in_place=False)
 def isposinf(input: Tensor) -> Tensor:
     return input == float("inf")
 

@@ -18,6 +18,7 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored, warn
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import shape as moves
 from retrograd.runtime import device as devices
+from retrograd.runtime.converted import converted
 from retrograd.runtime.device import as_device
 from retrograd.runtime.eager.conversion import to
 from retrograd.runtime.eager.instant import calls
@@ -114,6 +115,8 @@ def _refuse_beyond(array: Array, dtype: DType) -> None:
 def _plain(data: Any) -> Any:
     """Nested sequences without Tensors in them."""
     if isinstance(data, Tensor):
+        if data.requires_grad:
+            converted()
         return data.read("tensor()")
     if isinstance(data, _NESTED):
         for x in data:

@@ -12,7 +12,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.compiler.record import record
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager.instant import calls
@@ -91,6 +91,18 @@ def real(input: Tensor) -> Tensor:
     return input
 
 
+@public("imag", attribute=True)
+def imag(input: Tensor) -> Tensor:
+    """An error: there are no complex dtypes."""
+    raise ArgumentError(mirrored("imag is not implemented for tensors with non-complex dtypes."))
+
+
+@public("to_dense", method=True, function=False)
+def to_dense(input: Tensor, dtype: object = None, *, masked_grad: bool | None = None) -> Tensor:
+    """The operand itself, which is dense already; in another dtype, if asked."""
+    return input if dtype is None else input.to(dtype)
+
+
 for _name in ("conj", "conj_physical", "resolve_conj", "resolve_neg"):
     _itself(_name, "The operand itself: there are no complex dtypes.")
 
@@ -117,7 +129,12 @@ def _flag(name: str, value: bool) -> None:
     flag.__doc__ = f"Always {value}."
 
 
-for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_nested", "is_meta"):
+NEVER = (
+    "is_sparse", "is_sparse_csr", "is_quantized", "is_mkldnn", "is_nested", "is_meta", "is_ipu", "is_maia",
+    "is_mps", "is_mtia", "is_vulkan", "is_xla", "is_xpu",
+)  # fmt: skip
+"""What no Tensor here is."""
+for _name in NEVER:
     _flag(_name, False)
 
 

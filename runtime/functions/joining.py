@@ -167,11 +167,11 @@ def _need_axis(input: Tensor, name: str) -> None:
 
 
 @public("split", method=True, replay=True)
-def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of a given size (the last may be smaller), or of the given sizes."""
-    _need_axis(input, "split")
-    axis = axis_of(dim, input.ndim, "split")
-    whole = input.shape[axis]
+    _need_axis(tensor, "split")
+    axis = axis_of(dim, tensor.ndim, "split")
+    whole = tensor.shape[axis]
     counted = isinstance(split_size_or_sections, Sequence) or hasattr(split_size_or_sections, "__index__")
     if not counted or isinstance(split_size_or_sections, str):
         raise ArgumentError(
@@ -184,14 +184,14 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
         sections = list(whole_numbers(split_size_or_sections, "split_with_sizes", "split_sizes"))
         if sum(sections) != whole or any(s < 0 for s in sections):
             raise ShapeError(
-                f"split of a tensor of shape {list(input.shape)}",
+                f"split of a tensor of shape {list(tensor.shape)}",
                 mirrored(
                     f"split_with_sizes expects split_sizes to sum exactly to {whole} (input tensor's size at "
                     "dimension "
                     f"{axis}), but got split_sizes={sections}"
                 ),
             )
-        return _cut(input, axis, sections, "SplitWithSizes")
+        return _cut(tensor, axis, sections, "SplitWithSizes")
     size = integer(split_size_or_sections, "split", "split_size")
     if size < 0 or (size == 0 and whole):
         why = f"split expects split_size be non-negative, but got split_size={size}"
@@ -199,7 +199,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
             why = f"split_size can only be 0 if dimension size is 0, but got dimension size of {whole}"
         raise ShapeError("split()", mirrored(why))
     starts = range(0, whole, size) if size else (0,)
-    return _cut(input, axis, [min(size, whole - start) for start in starts] or [0])
+    return _cut(tensor, axis, [min(size, whole - start) for start in starts] or [0])
 
 
 @public("split_with_sizes", method=True, replay=True)

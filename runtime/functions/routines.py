@@ -56,12 +56,27 @@ def routine_of(name: str) -> Routine | None:
 @cache
 def _signature(routine: Routine) -> Callable[..., dict[str, Any]]:
     """A function of these parameters that gives them by name."""
+    return _binding(routine.called, routine.parameters)
+
+
+def _binding(called: str, parameters: str) -> Callable[..., dict[str, Any]]:
+    """A function of this name and these parameters that gives them by name."""
     space: dict[str, Any] = {}
-    name = routine.called.rpartition(".")[2]
-    exec(f"def {name}({routine.parameters}): return locals()", space)
-    space[name].__qualname__ = routine.called
+    name = called.rpartition(".")[2]
+    exec(f"def {name}({parameters}): return locals()", space)
+    space[name].__qualname__ = called
     made: Callable[..., dict[str, Any]] = space[name]
     return made
+
+
+def misplaced(called: str, parameters: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """What Python says of these arguments to a function of this name, with these parameters, as Python writes
+    them; nothing if it takes them."""
+    try:
+        _binding(called, ", ".join(parameters))(*args, **kwargs)
+    except TypeError as error:
+        return str(error)
+    return ""
 
 
 def complaint(routine: Routine, args: Sequence[Any], kwargs: Mapping[str, Any], ask: Ask) -> Exception | None:

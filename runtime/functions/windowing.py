@@ -1,5 +1,5 @@
-"""Functions of sliding windows, as `nn.functional` has them: padding, convolution, pooling, in one to three
-dimensions.
+"""Functions of sliding windows, as `nn.functional` has them: convolution and pooling, in one to three
+dimensions; padding is in `padding`.
 
 Images `[N, C, *S]` in, or `[C, *S]` without a batch. The ops take any number of axes; here are PyTorch's
 names and arguments, made for each number of axes by one loop.
@@ -15,18 +15,15 @@ from retrograd.compiler.errors import (
     ArgumentError,
     DimensionError,
     DtypeError,
-    NotWrittenError,
     RetrogradError,
     ShapeError,
     mirrored,
 )
-from retrograd.compiler.ops import adaptive, borders, convolution, pool
+from retrograd.compiler.ops import adaptive, convolution, pool
 from retrograd.compiler.ops import fold as folding
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.window import window
-from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.public import (
-    FUNCTIONAL,
     functional,
     integer,
     public,
@@ -91,79 +88,6 @@ def batched(input: Tensor, rank: int, name: str) -> Tensor:
 
 def unbatched(result: Tensor, input: Tensor, rank: int) -> Tensor:
     return result if input.ndim == rank + 2 else moves.squeeze(result, [0])
-
-
-# ---- padding -----------------------------------------------------------------------------------------------
-
-
-@functional("pad", replay=True)
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """Elements added before and after the last axes: `(before, after)` of the last one first.
-
-    "constant" adds `value` (0 unless given), and negative amounts crop; "reflect", "replicate" and "circular"
-    repeat the input's own elements.
-    """
-    pairs = [
-        (integer(pad[k], "pad", "pad"), integer(pad[k + 1], "pad", "pad")) for k in range(0, len(pad) - 1, 2)
-    ]
-    if len(pad) % 2 or len(pairs) > input.ndim:
-        raise ShapeError(
-            f"pad{tuple(pad)} of a tensor of shape {list(input.shape)}",
-            mirrored(
-                "Padding length must be divisible by 2"
-                if len(pad) % 2
-                else "Padding length should be less than or equal to two times the input dimension but got "
-                f"padding length {len(pad)} and input of dimension {input.ndim}"
-            ),
-        )
-    if mode == "constant":
-        fill = 0.0 if value is None else stored(value, input.dtype.numpy).item()
-        low, high = ([pair[k] for pair in reversed(pairs)] for k in (0, 1))
-        padded: Tensor = convolution.padded(input, low, high, fill=fill) if pairs else input
-        return padded.contiguous() if min(pad, default=0) < 0 else padded
-    if mode not in _BORDERS:
-        raise NotWrittenError(f"pad(mode={mode!r})", mirrored(f"Unrecognised padding mode {mode}"))
-    if len(pad) not in (2 * input.ndim - 4, 2 * input.ndim - 2) or not 2 <= len(pad) <= 6:
-        raise NotWrittenError(
-            mirrored(
-                f"Padding size {len(pad)} is not supported for {input.ndim}D input tensor.\n"
-                "Supported combinations for non-constant padding:\n"
-                "  - 2D or 3D input: padding size = 2 (pads last dimension)\n"
-                "  - 3D or 4D input: padding size = 4 (pads last 2 dimensions)\n"
-                "  - 4D or 5D input: padding size = 6 (pads last 3 dimensions)"
-            )
-        )
-    for k, (low_k, high_k) in enumerate(pairs):
-        _check_border(input, input.ndim - 1 - k, low_k, high_k, mode)
-    low, high = ([pair[k] for pair in reversed(pairs)] for k in (0, 1))
-    bordered: Tensor = borders.bordered(input, mode, low, high)
-    return bordered
-
-
-@public("constant_pad_nd", replay=True)
-def constant_pad_nd(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
-    """`nn.functional.pad` with a constant."""
-    found: Tensor = FUNCTIONAL["pad"](input, pad, "constant", value)
-    return found
-
-
-_BORDERS = {"reflect": 1, "replicate": -(10**9), "circular": 0}
-"""By how much the padding must be less than the size."""
-_BEYOND = (
-    "Argument #{}: Padding size should be less than the corresponding input dimension, but got: padding "
-    "({}, {}) at dimension {} of input {}"
-)
-
-
-def _check_border(x: Tensor, axis: int, low: int, high: int, mode: str) -> None:
-    size = x.shape[axis]
-    if max(low, high) > size - _BORDERS[mode] or min(low, high) < 0 or not size:
-        raise ShapeError(
-            f"pad(({low}, {high}), mode={mode!r}) of a tensor of shape {list(x.shape)}",
-            mirrored(_BEYOND.format(2 * (x.ndim - axis) + 2, low, high, axis, list(x.shape)))
-            if mode == "reflect"
-            else mirrored("Padding value causes wrapping around more than once."),
-        )
 
 
 # ---- convolution -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from retrograd.compiler.errors import RequirementError, ShapeError, mirrored, warn
 from retrograd.runtime.functions import FUNCTIONS
+from retrograd.runtime.modes import no_grad
 from retrograd.runtime.nn import functional as F
 from retrograd.runtime.nn.arguments import arguments
 from retrograd.runtime.nn.module import Module
@@ -159,6 +160,10 @@ class PReLU(Module):
         self.num_parameters = num_parameters
         self.init = init
         self.weight = Parameter(FUNCTIONS["full"]((num_parameters,), init, device=device, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        with no_grad():
+            self.weight.fill_(self.init)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.prelu(input, self.weight)

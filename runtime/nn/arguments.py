@@ -15,7 +15,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, mirrored
+from retrograd.runtime.functions.routines import misplaced
 from retrograd.runtime.nn.module import Module
 
 C = TypeVar("C", bound=type[Module])
@@ -39,14 +40,19 @@ def arguments(shown: str = "") -> Callable[[C], C]:
             for name in inspect.get_annotations(cls)
         ])  # fmt: skip
 
+        written = [
+            name if p.default is p.empty else f"{name}=None" for name, p in signature.parameters.items()
+        ]
+
         def __init__(self: Module, *args: Any, **kwargs: Any) -> None:
             Module.__init__(self)
             try:
                 bound = signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise ArgumentError(
-                    f"{type(self).__name__}.__init__() {error}", advice=f"its signature is {signature}"
-                ) from None
+            except TypeError:
+                owner = cls if written else type(self)
+                called = f"{owner.__name__}.__init__"
+                words = misplaced(called, ["self", *written], (self, *args), kwargs)
+                raise ArgumentError(mirrored(words), advice=f"its signature is {signature}") from None
             bound.apply_defaults()
             for name, value in bound.arguments.items():
                 setattr(self, name, value)

@@ -14,6 +14,8 @@ from retrograd.runtime.nn.parameter import Parameter, typename
 from retrograd.runtime.tensor import Tensor
 
 C = TypeVar("C", bound="_Listed")
+S = TypeVar("S", bound="Sequential")
+L = TypeVar("L", bound="ModuleList")
 
 
 def _place(index: Any, length: int) -> int:
@@ -98,6 +100,28 @@ class Sequential(_Listed):
     def _of(self, items: list[tuple[str, Any]]) -> Sequential:
         return self.__class__(OrderedDict(items))
 
+    def extend(self: S, sequential: Iterable[Module]) -> S:
+        return super().extend(sequential)
+
+    def __mul__(self, other: int) -> Sequential:
+        """The modules, the same ones, so many times."""
+        return Sequential(*self._times(other))
+
+    __rmul__ = __mul__
+
+    def __imul__(self: S, other: int) -> S:
+        self._restore(self._times(other))
+        return self
+
+    def _times(self, count: int) -> list[Module]:
+        if not isinstance(count, int):
+            raise ArgumentError(
+                mirrored(f"unsupported operand type(s) for *: {type(self)} and {type(count)}")
+            )
+        if count <= 0:
+            raise ArgumentError(mirrored(f"Non-positive multiplication factor {count} for {type(self)}"))
+        return list(self) * count
+
     def __add__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
             raise ArgumentError(
@@ -115,6 +139,14 @@ class ModuleList(_Listed):
         super().__init__()
         if modules is not None:
             self.extend(modules)
+
+    def extend(self: L, modules: Any) -> L:
+        if not isinstance(modules, Iterable):
+            kind = type(modules).__name__
+            raise ArgumentError(
+                mirrored(f"ModuleList.extend should be called with an iterable, but got {kind}")
+            )
+        return super().extend(modules)
 
     def _of(self, items: list[tuple[str, Any]]) -> ModuleList:
         return self.__class__(module for _, module in items)
@@ -311,10 +343,30 @@ class ParameterDict(Module):
     def get(self, key: str, default: Any = None) -> Any:
         return self[key] if key in self._keys else default
 
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """What is there under a key; the default, which is put there, if nothing is."""
+        if key not in self._keys:
+            self[key] = default
+        return self[key]
+
     def pop(self, key: str) -> Any:
         value = self[key]
         del self[key]
         return value
+
+    def popitem(self) -> tuple[str, Any]:
+        """The last key and what was there."""
+        if not self._keys:
+            raise NameTakenError(mirrored("popitem(): dictionary is empty"))
+        key = next(reversed(self._keys))
+        return key, self.pop(key)
+
+    def copy(self) -> ParameterDict:
+        return ParameterDict(OrderedDict(self.items()))
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A new one with these keys, and the same under each."""
+        return ParameterDict((key, default) for key in keys)
 
     def clear(self) -> None:
         for key in list(self._keys):
@@ -323,6 +375,23 @@ class ParameterDict(Module):
     def update(self, parameters: Any) -> None:
         for key, value in _pairs(parameters):
             self[key] = value
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys)
+
+    def __or__(self, other: Any) -> ParameterDict:
+        found = self.copy()
+        found.update(other)
+        return found
+
+    def __ror__(self, other: Any) -> ParameterDict:
+        found = ParameterDict(other)
+        found.update(self)
+        return found
+
+    def __ior__(self, other: Any) -> ParameterDict:
+        self.update(other)
+        return self
 
     def extra_repr(self) -> str:
         return "\n".join(_shown(key, value, typename(value)) for key, value in self.items())

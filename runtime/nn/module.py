@@ -266,8 +266,8 @@ class Module(Hooked, Stateful, Convertible):
     def named_children(self) -> Iterator[tuple[str, Module]]:
         return self._named("_modules", "", False, True)
 
-    def modules(self) -> Iterator[Module]:
-        return (module for _, module in self.named_modules())
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))

@@ -85,14 +85,25 @@ class UninitializedBuffer(Uninitialized, Buffer):
 
     becomes = Buffer
 
-    def __init__(self, requires_grad: bool = False, device: object = None, dtype: object = None) -> None:
-        Buffer.__init__(self, FUNCTIONS["empty"](0, device=device, dtype=dtype))
+    def __init__(
+        self,
+        requires_grad: bool = False,
+        device: object = None,
+        dtype: object = None,
+        persistent: bool = True,
+    ) -> None:
+        Buffer.__init__(self, FUNCTIONS["empty"](0, device=device, dtype=dtype), persistent=persistent)
         self.requires_grad_(requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedBuffer:
-        found = UninitializedBuffer(self.requires_grad, self.device, self.dtype)
+        found = UninitializedBuffer(self.requires_grad, self.device, self.dtype, self.persistent)
         memo[id(self)] = found
         return found
+
+
+def is_lazy(param: object) -> bool:
+    """Whether a parameter or buffer has no size yet."""
+    return isinstance(param, Uninitialized)
 
 
 def _share(tensor: Tensor, data: Any) -> None:

@@ -16,8 +16,9 @@ from retrograd.runtime.eager.instant.operands import (
     quietly,
     shared,
     shown,
+    tracked,
 )
-from retrograd.runtime.eager.instant.records import MOST, Asked, Function
+from retrograd.runtime.eager.instant.records import MOST, WATCHED, Asked, Function
 from retrograd.runtime.native.grammar import ALIGNED
 from retrograd.runtime.native.objects import (
     FALSE,
@@ -79,6 +80,8 @@ def retrograd_number(
     """The only element of the only argument, as the record's class of number if it names one."""
     asked = function.asked
     array = shown(args[0]) if is_plain(asked, nargs, names) else None
+    if array is not None and asked.floats == WATCHED and tracked(args[0]) != 0:
+        array = None
     found = None if array is None else number(array, asked.floats != 0)
     if found is not None and asked.compute is not None:
         element, found = found, PyObject_CallOneArg(asked.compute, found)

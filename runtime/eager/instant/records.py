@@ -88,12 +88,15 @@ class Step(Called):
     strides: Inline[int] = several(MOST)
 
 
+WATCHED = 2
+
+
 class Asked(Called):
     """Of what is asked of Tensors (`answers.py`)."""
 
     compute: Object | None
     floats: int
-    """Whether only numbers with a point are told."""
+    """Whether only numbers with a point are told; `WATCHED`, of Tensors that require no grad."""
     answer: Object
     """One for all arguments."""
     apart: int

@@ -7,6 +7,7 @@ one.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -35,6 +36,8 @@ class PackedSequence(NamedTuple):
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
         """With its data in another dtype or on another device (see `Tensor.to`)."""
         data = self.data.to(*args, **kwargs)
+        if data is self.data:
+            return self
         indices = (i if i is None else i.to(data.device) for i in self[2:])
         return PackedSequence(data, self.batch_sizes, *indices)
 
@@ -58,15 +61,38 @@ class PackedSequence(NamedTuple):
         return self.data.device.type == "cuda"
 
     @property
-    def lengths(self) -> list[int]:
+    def lengths(self) -> list[builtins.int]:
         """The lengths of the sequences, longest first."""
         sizes = self.sizes
         return [sum(size > k for size in sizes) for k in range(sizes[0])]
 
     @property
-    def sizes(self) -> list[int]:
+    def sizes(self) -> list[builtins.int]:
         """`batch_sizes` as numbers."""
-        return [int(size) for size in self.batch_sizes]
+        return [builtins.int(size) for size in self.batch_sizes]
+
+    def long(self) -> PackedSequence:
+        return self.to(dtypes.int64)
+
+    def int(self) -> PackedSequence:
+        return self.to(dtypes.int32)
+
+    def short(self) -> PackedSequence:
+        return self.to(dtypes.int16)
+
+    def char(self) -> PackedSequence:
+        return self.to(dtypes.int8)
+
+    def byte(self) -> PackedSequence:
+        return self.to(dtypes.uint8)
+
+    def pin_memory(self) -> PackedSequence:
+        """With its data in memory that a GPU copies from by itself."""
+        indices = (i if i is None else i.pin_memory() for i in self[2:])
+        return PackedSequence(self.data.pin_memory(), self.batch_sizes, *indices)
+
+    def is_pinned(self) -> bool:
+        return bool(self.data.is_pinned())
 
 
 def pack_padded_sequence(
