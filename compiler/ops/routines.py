@@ -110,7 +110,7 @@ def inverting(dtype: np.dtype[np.generic], n: int) -> Callable[[Array], None]:
     """Puts the inverses of stacked matrices `[n, n]` in their place, NaN where there is none."""
     assert LAPACK is not None
     getri, integer = LAPACK.routine("getri", dtype, addresses=7), LAPACK.integer
-    factor, order, length = _factoring(dtype, n), LAPACK.number(n), LAPACK.number(n * _BLOCK)
+    factor, order, length = factoring(dtype, n), LAPACK.number(n), LAPACK.number(n * _BLOCK)
 
     def invert(x: Array) -> None:
         pivots, work = np.empty(n + 1, integer), np.empty(n * _BLOCK, dtype)
@@ -131,7 +131,7 @@ def solving(dtype: np.dtype[np.generic], n: int, k: int) -> Callable[[Array, Arr
     `[n, n]`, which are lost; NaN where there is none."""
     assert LAPACK is not None
     getrs, integer = LAPACK.routine("getrs", dtype, addresses=9, words=1), LAPACK.integer
-    factor, order, sides = _factoring(dtype, n), LAPACK.number(n), LAPACK.number(k)
+    factor, order, sides = factoring(dtype, n), LAPACK.number(n), LAPACK.number(k)
 
     def solve(a: Array, b: Array) -> None:
         pivots = np.empty(n + 1, integer)
@@ -146,7 +146,7 @@ def solving(dtype: np.dtype[np.generic], n: int, k: int) -> Callable[[Array, Arr
     return solve
 
 
-def _factoring(dtype: np.dtype[np.generic], n: int) -> Callable[[int, int], None]:
+def factoring(dtype: np.dtype[np.generic], n: int) -> Callable[[int, int], None]:
     """Factors a matrix in place, given where it and its pivots go; behind these is not 0 if one is 0."""
     assert LAPACK is not None
     getrf, order = LAPACK.routine("getrf", dtype, addresses=6), LAPACK.number(n)

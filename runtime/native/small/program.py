@@ -25,7 +25,7 @@ from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Pad
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.runtime.native.layout import layout
-from retrograd.runtime.native.small import kernels, one_pass, own, solving
+from retrograd.runtime.native.small import equations, kernels, one_pass, own, solving
 from retrograd.runtime.native.small.entry import MOST_ARRAYS
 from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, Steps, has_kernels, is_small
 
@@ -131,14 +131,14 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     if not _is_taken(op) or not available():
         return None
     if type(op) in solving.SOLVED and not all(map(is_small, (*types, op.infer(*types)))):
-        return solving.in_parts(op, types, value_of)
+        return solving.in_parts(op, types, value_of) or equations.value_of(op, types, value_of)
     if not (many or all(map(is_small, types)) or isinstance(op, Composite)):
         return None
     builder = Builder()
     with builder.at(None):
         inputs = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
         out = builder.node(op, *inputs)
-    return function_to_one(inputs, out, op.evaluate)
+    return function_to_one(inputs, out, op.evaluate) or equations.value_of(op, types, value_of)
 
 
 def _own(op: Op, types: Sequence[Type]) -> Compute | None:
