@@ -67,6 +67,10 @@ _KNOWN: dict[tuple[object, object], device] = {}
 
 def _named(given: object, index: object) -> device:
     """The device of these words, which are checked."""
+    if index is not None and (not isinstance(index, int) or index < 0):
+        wrong = f"device(): argument 'index' (position 2) must be int, not {type(index).__name__}"
+        negative = "Device index must not be negative"
+        raise ArgumentError(mirrored(negative if isinstance(index, int) else wrong))
     kind, number = _parsed(given, index)
     made = object.__new__(device)
     object.__setattr__(made, "type", kind)

@@ -95,6 +95,9 @@ class Differentiable:
             )
         if STATE.trace is not None:
             STATE.trace.remember(self)
+        elif requires_grad and self._view is not None and self._view.tracked and self._edge is None:
+            self._view.refresh(self)
+            self._view = self._view.rooted()
         self._requires_grad = bool(requires_grad)
         return self
 

@@ -275,6 +275,9 @@ class Tensor(Differentiable):
             raise ArgumentError(mirrored("iteration over a 0-d tensor"))
         return iter(self.unbind(0))
 
+    def __reversed__(self) -> Tensor:
+        return self.flip(0) if self._value.shape else self
+
     def __bool__(self) -> bool:
         if self.numel() != 1:
             values = "more than one value" if self.numel() else "no values"

@@ -247,10 +247,9 @@ def cross_entropy(
     smoothing: float = 0.0,
 ) -> Value:
     """The target is classes (integers), or probabilities in the input's shape; a weight is for each class."""
-    if not 0 <= smoothing <= 1:
-        raise ArgumentError(
-            f"cross_entropy with label_smoothing={smoothing}", "it must be between 0.0 and 1.0"
-        )
+    if smoothing > 1:
+        raise ArgumentError(mirrored(f"label_smoothing must be between 0.0 and 1.0. Got: {smoothing:g}"))
+    smoothing = max(smoothing, 0.0)
     if not dtypes.of(target).is_floating_point:
         return apply(CrossEntropy(reduction, ignore_index, float(smoothing)), x, target, *weight)
     return apply(SoftCrossEntropy(reduction, float(smoothing)), x, target, *weight)

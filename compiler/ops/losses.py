@@ -197,17 +197,13 @@ def l1_loss(x: Value, target: Value, reduction: str = "mean") -> Value:
 
 def smooth_l1_loss(x: Value, target: Value, beta: float = 1.0, reduction: str = "mean") -> Value:
     if beta < 0:
-        raise ArgumentError(
-            f"smooth_l1_loss with beta={beta}", "it does not support negative values for beta"
-        )
+        raise ArgumentError(mirrored("smooth_l1_loss does not support negative values for beta."))
     return apply(SmoothL1Loss(reduction, float(beta)), x, target) if beta else l1_loss(x, target, reduction)
 
 
 def huber_loss(x: Value, target: Value, delta: float = 1.0, reduction: str = "mean") -> Value:
     if delta <= 0:
-        raise ArgumentError(
-            f"huber_loss with delta={delta}", "it does not support non-positive values for delta"
-        )
+        raise ArgumentError(mirrored("huber_loss does not support non-positive values for delta."))
     return apply(HuberLoss(reduction, float(delta)), x, target)
 
 

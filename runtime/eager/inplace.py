@@ -29,6 +29,7 @@ from retrograd.runtime.eager.views import (
     Alias,
     CopySlices,
     InferenceView,
+    Rooted,
     View,
     note_rearranged,
     overlaps,
@@ -166,7 +167,7 @@ def _check_history(tensor: Tensor) -> None:
         raise _made_without_grad(view)
     if STATE.grad and tensor._requires_grad:
         if _is_leaf(tensor):
-            raise changed_leaf(seen=view is not None and view.tracked)
+            raise changed_leaf(seen=view is not None and (view.tracked or isinstance(view, Rooted)))
         if view is not None and view.several:
             raise GradientError(
                 mirrored(

@@ -113,6 +113,10 @@ class View:
         self.version = version
         """Of the elements, when `value` and history of the view were last taken from the base."""
 
+    def rooted(self) -> Rooted:
+        """The same of a view that has become a leaf."""
+        return Rooted(self.base, self.path, False, self.version)
+
     def refresh(self, view: AnyTensor) -> None:
         """Take value and history from the base, if the elements have been changed since."""
         counter, trace = self.base._counter, STATE.trace
@@ -197,6 +201,12 @@ class InferenceView(View):
 
 class Alias(View):
     """All elements of another Tensor, without its history: `detach()` and `data` inside a trace."""
+
+    __slots__ = ()
+
+
+class Rooted(Alias):
+    """Elements of another Tensor, by a view that has become a leaf, whose own gradient is wanted."""
 
     __slots__ = ()
 

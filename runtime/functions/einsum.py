@@ -110,6 +110,17 @@ def _complain(equation: str, why: str) -> ArgumentError:
     return ArgumentError(f"einsum({equation!r})", mirrored(f"einsum(): {why}"))
 
 
+def _misplaced(equation: str, sign: str, place: int, count: int) -> str:
+    """What is said of a sign that is no subscript, in the part of an operand or of the result."""
+    if sign == ".":
+        holder = f"operand {place}" if place < count else "output"
+        return f"found '.' for {holder} that is not part of any ellipsis"
+    return (
+        f"invalid subscript given at index {equation.index(sign)} in the equation string, subscripts must be "
+        "in [a-zA-Z]"
+    )
+
+
 def _parse(equation: str, ndims: list[int]) -> tuple[list[str], str]:
     """The letters of each operand and of the result.
 
@@ -122,12 +133,10 @@ def _parse(equation: str, ndims: list[int]) -> tuple[list[str], str]:
     if len(parts) != len(ndims):
         few = "fewer" if len(parts) > len(ndims) else "more"
         raise _complain(equation, f"{few} operands were provided than specified in the equation")
-    for part in (*parts, right):
-        strange = set(part.replace("...", "", 1)) - set(ascii_letters)
+    for k, part in enumerate((*parts, right)):
+        strange = next((sign for sign in part.replace("...", "", 1) if sign not in ascii_letters), "")
         if strange:
-            raise _complain(
-                equation, f"invalid subscript given: {sorted(strange)[0]!r}, subscripts must be in [a-zA-Z]"
-            )
+            raise _complain(equation, _misplaced(equation, strange, k, len(parts)))
     named = [len(part.replace("...", "")) for part in parts]
     hidden = [ndim - n if "..." in part else 0 for part, ndim, n in zip(parts, ndims, named)]
     for k, (part, ndim, n) in enumerate(zip(parts, ndims, named)):

@@ -19,7 +19,7 @@ from retrograd.runtime.functions.telling import not_a_tensor
 from retrograd.runtime.tensor import Tensor
 
 
-def _listed(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
+def _listed(tensors: Any, name: str) -> list[Tensor]:
     """The operands as a list, all of their common dtype; at least one."""
     if isinstance(tensors, Tensor) or not isinstance(tensors, Iterable):
         raise ArgumentError(f"{name}() of a {type(tensors).__name__}", "it takes a list or tuple of Tensors")

@@ -81,16 +81,39 @@ def _convolved(rank: int) -> Condition:
     return condition
 
 
-def _steps(padding: Any = 0, stride: Any = 1, dilation: Any = 1, **_: Any) -> RetrogradError | None:
-    """How a convolution goes through its input: never backwards, and never staying."""
+def _steps(
+    weight: Any = None, padding: Any = 0, output_padding: Any = 0, stride: Any = 1, dilation: Any = 1,
+    **_: Any,
+) -> RetrogradError | None:  # fmt: skip
+    """How a convolution goes through its input: never backwards, and never staying; what a transposed one
+    adds behind its output is less than a step."""
+    options = (output_padding, 0), (stride, 1), (dilation, 1)
+    plane = [_in_a_plane(given, usual, weight) for given, usual in options]
     for given, least, words in (
         (padding, 0, "negative padding is not supported"),
+        (output_padding, 0, "negative output_padding is not supported"),
         (stride, 1, "non-positive stride is not supported"),
-        (dilation, 1, "non-positive dilation is not supported"),
+        (dilation, 1, f"dilation should be greater than zero, but got {plane[2]}"),
     ):
         if any(isinstance(n, int) and n < least for n in _each(given)):
             return ShapeError(mirrored(words))
+    if any(isinstance(more, int) and more >= step and more >= gap for more, step, gap in zip(*plane)):
+        axes = ("depth", "height", "width")[-len(plane[0]) :]
+        shown = " ".join(
+            f"{what}_{axis}: {n}"
+            for what, sizes in zip(("output_padding", "stride", "dilation"), plane)
+            for axis, n in zip(axes, sizes)
+        )
+        words = "output padding must be smaller than either stride or dilation, but got"
+        return ShapeError(mirrored(f"{words} {shown}"))
     return None
+
+
+def _in_a_plane(given: Any, usual: int, weight: Any) -> list[Any]:
+    """A number for each axis of an image, as PyTorch has them: of a line, in a plane of height 1."""
+    rank = weight.ndim - 2 if isinstance(weight, Tensor) else 2
+    sizes = [*_each(given)] * (rank if len(_each(given)) == 1 else 1)
+    return [usual, *sizes] if rank == 1 else sizes
 
 
 def _each(given: Any) -> Sequence[Any]:
@@ -148,6 +171,16 @@ def _shaped(
                 mirrored(f"{words}{list(x.shape)} and normalized_shape = {list(normalized_shape)}")
             )
     return None
+
+
+def _split_in_groups(input: Tensor, num_groups: Any, **_: Any) -> RetrogradError | None:
+    """As many channels in one group as in another."""
+    if not isinstance(num_groups, int) or num_groups <= 0 or input.ndim < 2:
+        return None
+    if input.shape[1] % num_groups == 0:
+        return None
+    words = "Expected number of channels in input to be divisible by num_groups, but got input of shape"
+    return ShapeError(mirrored(f"{words} {list(input.shape)} and num_groups={num_groups}"))
 
 
 def _grouped(
@@ -248,7 +281,7 @@ LAYERS: dict[str, Condition] = {
     "avg_pool1d": _windows(1),
     "batch_norm": each(of_channels, _counted),
     "layer_norm": each(of_channels, _shaped),
-    "group_norm": each(of_channels, _grouped),
+    "group_norm": each(of_channels, _split_in_groups, _grouped),
     "scaled_dot_product_attention": _attended,
     "softmax": _over_classes("softmax"),
     "log_softmax": _over_classes("log_softmax"),

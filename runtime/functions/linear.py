@@ -230,7 +230,9 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
         theirs = [axis_of(d, b.ndim, "tensordot") for d in dims[1]]
     else:
         count = integer(dims, "tensordot", "dims")
-        _need("tensordot", 0 <= count <= min(a.ndim, b.ndim), f"dims={count} is not possible", a, b)
+        bound = ">= 0" if count < 0 else "< ndim_a or ndim_b"
+        if not 0 <= count <= min(a.ndim, b.ndim):
+            raise ShapeError(mirrored(f"tensordot expects dims {bound}, but got dims={count}"))
         ours, theirs = list(range(a.ndim - count, a.ndim)), list(range(count))
     _need("tensordot", len(ours) == len(theirs), "both dimension lists should have same length", a, b)
     for i, j in zip(ours, theirs):

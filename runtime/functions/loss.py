@@ -253,6 +253,9 @@ def cross_entropy(
     reduction = reduction_of(size_average, reduce, reduction)
     if not target.dtype.is_floating_point or target.shape != input.shape:
         target = _classes("cross_entropy", input, target)
+    elif target.dtype is not input.dtype:
+        common = dtypes.promote_types(input.dtype, target.dtype)
+        input, target = moves.cast(input, common), moves.cast(target, common)
     extra = () if weight is None else (weight,)
     return classes.cross_entropy(
         input, target, *extra, ignore_index=ignore_index, reduction=reduction, smoothing=label_smoothing

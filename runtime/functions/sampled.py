@@ -104,7 +104,8 @@ def _check(input: Tensor, grid: Tensor, mode: str, aligned: bool) -> None:
             f"expected grid to have size {rank} in last dimension, but got grid with sizes {list(grid.shape)}"
         )
     elif rank not in (2, 3) or grid.ndim != input.ndim:
-        why = f"expected 4D or 5D input and grid with same number of dimensions, but got {shapes}"
+        known = f"{input.ndim}D" if rank in (2, 3) else "4D or 5D"
+        why = f"expected {known} input and grid with same number of dimensions, but got {shapes}"
     elif mode == "bicubic" and rank != 2:
         why = "bicubic interpolation only supports 4D input"
     elif not prod(input.shape[1:]):

@@ -94,9 +94,18 @@ class RNNCellBase(Module):
             raise ShapeError(
                 mirrored(f"{type(self).__name__}: Expected input to be 1D or 2D, got {input.ndim}D instead")
             )
+        if input.shape[-1] != self.input_size:
+            raise ShapeError(
+                mirrored(
+                    f"input has inconsistent input_size: got {input.shape[-1]} expected {self.input_size}"
+                )
+            )
         if hx is None:
             state: State = (input.new_zeros((*input.shape[:-1], self.hidden_size)),) * self.states
         else:
+            if self.states > 1 and isinstance(hx, Tensor):
+                words = "lstm_cell(): argument 'hx' (position 2) must be tuple of Tensors, not Tensor"
+                raise ArgumentError(mirrored(words))
             state = states_of("lstm_cell", hx) if self.states > 1 else (hx,)
             self._check_states(input, state)
         new = self._step()(F.linear(input, self.weight_ih, self.bias_ih), state, self.weight_hh, self.bias_hh)
