@@ -18,6 +18,8 @@ from retrograd.compiler.ops.row import Elementwise
 from retrograd.compiler.record import field_names
 
 _LIBRARY = __name__.partition(".")[0]
+_SHORT = 64
+"""Bytes of an array that are written down as they are."""
 _PLAIN = (bool, int, float, str, bytes, type(None))
 
 
@@ -56,8 +58,9 @@ def _text(value: object) -> str:
     if kind in _PLAIN:
         return repr(value)
     if isinstance(value, np.ndarray):
-        content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-        return f"{value.dtype.str}{value.shape}{content}"
+        content = value.tobytes()
+        told = content if len(content) <= _SHORT else hashlib.sha256(content).digest()
+        return f"{value.dtype.str}{value.shape}{told.hex()}"
     if isinstance(value, np.generic):
         return f"{value.dtype.str}{value.tobytes().hex()}"
     if isinstance(value, DType):

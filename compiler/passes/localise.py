@@ -35,7 +35,10 @@ def localise(program: Program) -> Program:
     """The program with row-wise intermediate buffers made local."""
     if all(kernel.contraction is not None for kernel in program.kernels):
         return program
-    times = Counter(b for kernel in program.kernels for b in touched(kernel.body))
+    places = [touched(kernel.body) for kernel in program.kernels]
+    if not any(buffer.space is Space.ARENA for each in places for buffer in each):
+        return program
+    times = Counter(buffer for each in places for buffer in each)
     shared = {b for b, kernels in times.items() if kernels > 1}
     return replace(program, kernels=tuple(_kernel(k, shared) for k in program.kernels))
 
@@ -62,9 +65,10 @@ def _loops(body: Sequence[Statement], shared: set[Buffer]) -> tuple[Statement, .
     """The statements, with what only one loop among them touches made local to its iterations."""
     if not any(isinstance(s, For) and _has_loops(s) for s in body):
         return tuple(body)
-    own = [set(touched((s,))) for s in body]
-    times = Counter(b for buffers in own for b in buffers)
-    several = shared.union(b for b, statements in times.items() if statements > 1)
+    several = shared
+    if len(body) > 1:
+        times = Counter(b for s in body for b in touched((s,)))
+        several = shared.union(b for b, statements in times.items() if statements > 1)
     return tuple(_loop(s, several) if isinstance(s, For) else s for s in body)
 
 

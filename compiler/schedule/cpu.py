@@ -143,12 +143,10 @@ def vectorise(statement: Statement, machine: Machine) -> Statement:
     legal = [loop for loop in movable if can_be_vector(loop.axis, body)]
     if not legal:
         return statement
-    best = min(reversed(legal), key=lambda loop: scattered(loop.axis, body))
-    if best is not chain[-1] and (
-        scattered(best.axis, body) >= scattered(chain[-1].axis, body) and chain[-1] in legal
-    ):
-        best = chain[-1]
-    inner = replace(best, kind=Kind.VECTOR, body=body, lanes=_lanes(replace(best, body=body), machine))
+    best = legal[0] if len(legal) == 1 else min(reversed(legal), key=lambda loop: scattered(loop.axis, body))
+    if best is not chain[-1] and chain[-1] in legal:
+        best = best if scattered(best.axis, body) < scattered(chain[-1].axis, body) else chain[-1]
+    inner = replace(best, kind=Kind.VECTOR, body=body, lanes=_lanes(with_body(best, body), machine))
     if best.axis.extent <= _FEW and best.limit is None and _is_uneven(best.axis, body):
         inner = replace(best, kind=Kind.UNROLL, body=body)
     return _nested([loop for loop in chain if loop is not best], inner)
@@ -163,7 +161,7 @@ def _is_uneven(axis: Axis, body: Sequence[Statement]) -> bool:
 def _nested(loops: Sequence[For], inner: Statement) -> Statement:
     """The statement within these loops, the first outermost."""
     for loop in reversed(loops):
-        inner = replace(loop, body=(inner,))
+        inner = with_body(loop, (inner,))
     return inner
 
 
@@ -259,8 +257,8 @@ def share(statement: Statement, machine: Machine) -> tuple[Statement, ...]:
         return (statement,)
     total = cost((statement,))
     axis = statement.axis
-    shared = _shared_sums(statement)
-    if total < _PARALLEL_COST or shared is None:
+    shared = _shared_sums(statement) if total >= _PARALLEL_COST else None
+    if shared is None:
         return (statement,)
     blocks = min(total // _BLOCK_COST, _MOST_BLOCKS, axis.extent)
     blocks = min(blocks, _MOST_PARTIAL // max(1, sum(b.size for b in shared)))
@@ -275,9 +273,10 @@ def share(statement: Statement, machine: Machine) -> tuple[Statement, ...]:
 
 def _shared_sums(statement: For) -> list[Buffer] | None:
     """What iterations of the loop accumulate into in common; None if they may meet in any other way."""
-    own = {s.buffer for s in walk(statement.body) if isinstance(s, Local)}
+    statements = walk(statement.body)
+    own = {s.buffer for s in statements if isinstance(s, Local)}
     found: dict[Buffer, None] = {}
-    for s in walk(statement.body):
+    for s in statements:
         if isinstance(s, Store | Accumulate) and s.buffer not in own:
             stride = s.index.stride(statement.axis)
             if stride is None or (stride == 0 and isinstance(s, Store)):

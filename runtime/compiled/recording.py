@@ -161,7 +161,7 @@ class Recording:
     def _one(self) -> Tensor:
         """The cotangent of the only differentiable output, a scalar."""
         loss = self.outputs[self.differentiable[0]]
-        return Tensor(self._trace.builder.constant(np.ones(loss.shape, loss.dtype.numpy)))
+        return Tensor(self._trace.builder.constant(np.array(1, loss.dtype.numpy).reshape(loss.shape)))
 
     @property
     def influences(self) -> dict[int, Tensor]:

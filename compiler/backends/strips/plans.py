@@ -89,6 +89,7 @@ class _Plan:
         """The words of statements that are carried out so many times."""
         found, begun = list[_Told](), False
         for s, following in zip(statements, (*statements[1:], None)):
+            begins = _begins(s, following)
             match s:
                 case Local():
                     found += self._local(s, times)
@@ -96,13 +97,13 @@ class _Plan:
                     found += self._strip(inner, s, times, begun)
                 case For(kind=Kind.SERIAL | Kind.UNROLL | Kind.PARALLEL):
                     found += self._loop(s, times)
-                case Store() if _begins(s, following):
+                case Store() if begins:
                     pass
                 case Store() | Accumulate():
                     found += self._strip(s, None, times, False)
                 case _:
                     raise _Unfit
-            begun = _begins(s, following)
+            begun = begins
         return found
 
     def _local(self, s: Local, times: int) -> list[_Told]:
