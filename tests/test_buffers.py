@@ -4,8 +4,11 @@ back, and which are kept if they are large."""
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from numpy._core.multiarray import get_handler_name
 
 import retrograd as rg
 from retrograd.runtime.native import buffers
-from retrograd.runtime.native.blocks import HUGE_FROM, KEPT, KEPT_MOST
+from retrograd.runtime.native.blocks import HUGE_FROM, KEPT, KEPT_MOST, LISTED_FROM, LISTED_MOST, LISTED_TO
 from retrograd.runtime.native.making import OWN_FROM
 
 MANY = 1 << 20
@@ -97,9 +100,54 @@ def test_a_large_block_is_kept_for_the_next_array() -> None:
     assert buffers.empty((MANY - 5,), np.dtype("float64")).ctypes.data == place
 
 
+@pytest.mark.parametrize("size", [LISTED_FROM, 10_000, 300_000, LISTED_TO])
+def test_blocks_are_kept_for_the_next_arrays_of_their_size(size: int) -> None:
+    arrays = [buffers.empty((size,), np.dtype("uint8")) for _ in range(12)]
+    places = {array.ctypes.data for array in arrays}
+    del arrays
+    again = [buffers.empty((size,), np.dtype("uint8")) for _ in range(12)]
+    assert {array.ctypes.data for array in again} == places
+
+
+def test_steps_of_eager_code_ask_the_system_for_no_pages() -> None:
+    """Each of what is alive at once finds memory that was there, derivatives too, once calls are native."""
+    x, owned = rg.randn(512, 256, requires_grad=True), list[bool]()
+
+    def step() -> set[int]:
+        x.grad = None
+        values = [x * 30]
+        for _ in range(6):
+            values.append(rg.neg(values[-1]).sin() + 1)
+        values[-1].sum().backward()
+        owned.append(all(is_own(value.detach().numpy()) for value in values))
+        return {value.data_ptr() for value in values} | {x.grad.data_ptr()}
+
+    known = set[int]().union(*[step() for _ in range(6)])
+    assert step() <= known
+    assert owned[-1]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's account of a process")
+def test_lists_give_back_what_is_too_much() -> None:
+    """Sizes that nobody wants any more, as after changes of shapes: five times what lists may keep."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before, each = resident(), LISTED_MOST // 8
+    for k in range(40):
+        size = LISTED_TO - 40_000 * k
+        arrays = [buffers.empty((size,), np.dtype("uint8")) for _ in range(each // size)]
+        for array in arrays:
+            array.fill(1)
+        del array, arrays
+    assert resident() < before + 2 * LISTED_MOST
+
+
 def test_blocks_of_many_sizes_come_and_go() -> None:
     """More than are kept, among them some too large to be kept, all full of numbers that stay theirs."""
     sizes = [HUGE_FROM // 8 + 40_000 * k for k in range(2 * KEPT)] + [KEPT_MOST // 8 + 1]
+    sizes += [600 + 7 * k for k in range(40)] + [50_000] * 300
     for _ in range(3):
         arrays = [buffers.empty((size,), np.dtype("float64")) for size in sizes]
         for k, array in enumerate(arrays):

@@ -504,6 +504,26 @@ def test_a_variable_outlives_calls() -> None:
     assert run(16) is None
 
 
+@native
+def set_to(place: Array[int], value: int) -> None:
+    place[0] = value
+
+
+@exported
+def set_and_end(place: Array[int], value: int) -> None:
+    if value > 0:
+        return set_to(place, value)
+    place[1] = value
+
+
+def test_what_gives_nothing_is_called_where_it_is_returned() -> None:
+    run = compiled(set_and_end, None, "address", int)
+    words = (ctypes.c_int64 * 2)(1, 2)
+    run(ctypes.addressof(words), 7)
+    run(ctypes.addressof(words), -7)
+    assert list(words) == [7, -7]
+
+
 @exported
 def shared(number: Array[Unsigned32], word: Array[int]) -> int:
     atomic_store(number, 2**32 - 1, Order.RELEASE)

@@ -47,8 +47,9 @@ QUIET = _Quiet()
 
 
 @functools.cache
-def quiet_context() -> contextvars.Context | None:
-    """A context like that, which no thread has for its own: native code enters it. None under NumPy 1."""
+def quiet_context(name: str) -> contextvars.Context | None:
+    """A context like that, of this name, which no thread has for its own: native code enters it. None under
+    NumPy 1."""
     run = _Quiet().run
     return None if run is _under_errstate else run.__self__  # type: ignore[attr-defined]  # a context's method
 

@@ -147,6 +147,8 @@ class _Function(Expressions):
     def _do_Return(self, node: ast.Return) -> None:
         result = self.scope.result
         if node.value is None or result is NOTHING:
+            if isinstance(node.value, ast.Call):
+                self._get_Call(node.value)
             self._return(None)
             return
         given = self.get(node.value)

@@ -1,5 +1,6 @@
 """Memory of arrays, in the native language: blocks that begin with a line of the cache, as vectors are read
-fastest. Much memory is in huge pages, and kept for the next block about as large: so its pages are there.
+fastest. What comes back is kept for the next block as large, for whose pages the system need not be asked
+again (C's allocator returns them, and each costs a fault); much memory is in huge pages.
 
 In flow bytes that are wanted; what `retrograd_allocate` gives, `retrograd_free` takes. The rest is what NumPy
 asks of a handler of data (`buffers.py`).
@@ -12,6 +13,7 @@ from retrograd.compiler.native.language import (
     Byte,
     Int32,
     Record,
+    atomic_add,
     cast,
     compare_exchange,
     exchange,
@@ -31,7 +33,12 @@ Bytes = Array[Byte]
 HUGE_FROM = HUGE_PAGE * 7 // 8
 """Bytes that are much."""
 KEPT, KEPT_MOST = 8, 32 << 20
-"""Blocks that are kept, and bytes of the largest."""
+"""Blocks of much memory that are kept, and bytes of the largest."""
+STEP = 1 << 10
+LISTED_FROM, LISTED_TO = 4 * STEP, HUGE_FROM - STEP
+"""Bytes from which and to which there is a list of kept blocks for each multiple of a step."""
+LISTED_MOST = 64 << 20
+"""Bytes of all that lists keep; when they would have more, they give back what they have."""
 _LINE, _PAGE, _HEAD = 64, 4096, 16
 _READ_AND_WRITE = 3
 
@@ -49,6 +56,12 @@ BLOCKS = variable(Array[Bytes | None], "blocks", 8 * KEPT)
 """Those that are kept, the last one that came back first."""
 
 
+LISTS = variable(Array[Bytes | None], "lists", 8 * (LISTED_TO // STEP + 1))
+"""The first block of each list, in which lies the address of the next."""
+LISTED = variable(Array[int], "listed")
+"""Bytes of all blocks in lists."""
+
+
 @inlined
 def head_of(block: Bytes) -> Head:
     return inside(Head, block, -_HEAD)
@@ -58,8 +71,12 @@ def head_of(block: Bytes) -> Head:
 @exported
 def retrograd_allocate(size: int) -> Bytes | None:
     """Null where there is no memory."""
-    if size < HUGE_FROM:
+    if size < LISTED_FROM:
         return behind_head(malloc(size + _LINE), size, _LINE)
+    if size <= LISTED_TO:
+        rounded = (size + STEP - 1) & -STEP
+        known = unlisted(rounded)
+        return known if known is not None else behind_head(malloc(rounded + _LINE), rounded, _LINE)
     for place in range(KEPT):
         kept = exchange(BLOCKS + place, None)
         if kept is not None:
@@ -94,9 +111,11 @@ def behind_head(begin: Bytes | None, size: int, alignment: int) -> Bytes | None:
 
 @exported
 def retrograd_free(block: Bytes) -> None:
-    """Of too many, the oldest one goes."""
+    """To a list or, if it is much, to the blocks kept: of too many, the oldest one goes."""
     going: Bytes | None = block
     size = head_of(block).size
+    if size >= LISTED_FROM and size <= LISTED_TO:
+        return enlist(block, size)
     if size >= HUGE_FROM and size <= KEPT_MOST:
         for place in range(KEPT):
             going = exchange(BLOCKS + place, going)
@@ -113,6 +132,50 @@ def release(block: Bytes) -> None:
         free(head.begin)
     else:
         munmap(head.begin, head.size + HUGE_PAGE)
+
+
+# --- lists --------------------------------------------------------------------------------------------------
+@inlined
+def next_of(block: Bytes) -> Array[Bytes | None]:
+    """Where the address of the next block in a list lies."""
+    return cast(Array[Bytes | None], block)
+
+
+@native
+def unlisted(size: int) -> Bytes | None:
+    """The block that came back last, of exactly so many bytes. Who takes from a list has all of it meanwhile,
+    so that no other thread sees a block that goes."""
+    place = LISTS + size // STEP
+    block = exchange(place, None)
+    if block is None:
+        return None
+    rest = next_of(block)[0]
+    if rest is not None and not compare_exchange(place, None, rest):
+        release_all(rest)
+    atomic_add(LISTED, -size)
+    return block
+
+
+@native
+def enlist(block: Bytes, size: int) -> None:
+    if atomic_add(LISTED, size) + size > LISTED_MOST:
+        for k in range(LISTED_TO // STEP + 1):
+            release_all(exchange(LISTS + k, None))
+    place = LISTS + size // STEP
+    next_of(block)[0] = exchange(place, None)
+    if not compare_exchange(place, None, block):
+        release_all(block)
+
+
+@native
+def release_all(first: Bytes | None) -> None:
+    """A block and those that follow it."""
+    block = first
+    while block is not None:
+        following = next_of(block)[0]
+        atomic_add(LISTED, -head_of(block).size)
+        release(block)
+        block = following
 
 
 # --- what NumPy calls ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ an array that others made, `empty(shape, dtype)` one to be written to.
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import functools
 import mmap
@@ -60,6 +61,17 @@ def copied(array: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
 
 def empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     return _placed(prod(shape) * dtype.itemsize, np.empty, shape, dtype)
+
+
+def place_all(context: contextvars.Context) -> None:
+    """Have NumPy place in blocks of ours the data of all that it makes in this context."""
+    context.run(_set_handler(), _handler())
+
+
+@functools.cache
+def _set_handler() -> Callable[[Any], Any]:
+    kind = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)
+    return kind(numpy_function("PyDataMem_SetHandler"))
 
 
 def _placed(size: int, make: Callable[..., np.ndarray], *args: Any) -> np.ndarray:

@@ -21,12 +21,15 @@ from retrograd.runtime.eager.instant.records import (
     NO_COUNTER,
     NO_VIEW,
     OPEN_TRACES,
+    PLACING_CONTEXT,
     QUIET_CONTEXT,
     TENSOR,
     AnyTensor,
     Called,
 )
+from retrograd.runtime.native.blocks import LISTED_FROM
 from retrograd.runtime.native.boxing import drop
+from retrograd.runtime.native.making import size_of
 from retrograd.runtime.native.objects import (
     FALSE,
     NONE,
@@ -199,12 +202,17 @@ def opened_all(args: Array[Object], count: int, values: Array[NdArray]) -> int:
 # ---- computing ---------------------------------------------------------------------------------------------
 @native
 def quietly(function: Object, values: Array[NdArray], count: int) -> Object | None:
-    """What the function gives for so many arrays, without NumPy's warnings."""
-    if PyContext_Enter(QUIET_CONTEXT) != 0:
+    """What the function gives for so many arrays, without NumPy's warnings; of many elements, in a block of
+    ours."""
+    elements = 0
+    for i in range(count):
+        elements = max(elements, size_of(values[i]))
+    context = PLACING_CONTEXT if elements >= LISTED_FROM // 4 else QUIET_CONTEXT
+    if PyContext_Enter(context) != 0:
         forgive()  # another thread is there
         return None
     value = PyObject_Vectorcall(function, cast(Array[Object], values), count, None)
-    PyContext_Exit(QUIET_CONTEXT)
+    PyContext_Exit(context)
     return value
 
 

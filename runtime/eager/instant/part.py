@@ -7,6 +7,7 @@ of ours whose members are read natively one of `_members`, an object that is kno
 
 from __future__ import annotations
 
+import contextvars
 import copyreg
 import ctypes
 import functools
@@ -41,7 +42,7 @@ from retrograd.runtime.tensor import Tensor
 @functools.cache
 def available() -> bool:
     """Whether there can be native calls in this interpreter."""
-    return layout() is not None and quiet_context() is not None
+    return layout() is not None and quiet_context("few") is not None
 
 
 # ---- the library -------------------------------------------------------------------------------------------
@@ -133,7 +134,8 @@ def _symbols() -> dict[str, int]:
         "inference": id(INFERENCE),
         "inferring": ctypes.addressof(INFERRING),
         "no_text": id(_NO_TEXT),
-        "quiet_context": id(quiet_context()),
+        "quiet_context": id(quiet_context("few")),
+        "placing_context": id(_placing_context()),
         "numbers": id(NUMBERS_KNOWN),
         "open_traces": ctypes.addressof(tracing.OPEN),
         "dtypes": ctypes.addressof(_TABLE),
@@ -144,6 +146,14 @@ def _symbols() -> dict[str, int]:
         "unconfirmed": id(unconfirmed),
         **{f"name_of_{word}": id(word) for word in _WORDS},
     }
+
+
+def _placing_context() -> contextvars.Context:
+    """In which native code has NumPy compute what is not little: its results are in blocks of ours."""
+    context = quiet_context("many")
+    assert context is not None  # see `available`
+    buffers.place_all(context)
+    return context
 
 
 # ---- the callables -----------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from retrograd.runtime.eager.instant.operands import are_shapes_equal, forgive, 
 from retrograd.runtime.eager.instant.records import (
     ASARRAY,
     MOST,
-    QUIET_CONTEXT,
+    PLACING_CONTEXT,
     Function,
     Hooks,
     Node,
@@ -107,7 +107,7 @@ def retrograd_walk(function: Function, args: Array[Object], nargs: int, names: T
     while result is NONE and work.heap.length > 0:
         result = rest(walked, work, popped(work.heap), False)
     if work.quiet != 0:
-        PyContext_Exit(QUIET_CONTEXT)
+        PyContext_Exit(PLACING_CONTEXT)
     return shared(NONE) if result is NONE else result
 
 
@@ -244,7 +244,7 @@ def needed_of(work: Work, edges: Tuple) -> int:
 def is_hushed(work: Work) -> bool:
     """Have NumPy give no warnings from now on; False where another thread does just that."""
     if work.quiet == 0:
-        if PyContext_Enter(QUIET_CONTEXT) != 0:
+        if PyContext_Enter(PLACING_CONTEXT) != 0:
             forgive()
             return False
         work.quiet = 1
