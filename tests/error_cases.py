@@ -5,6 +5,7 @@ from __future__ import annotations
 from function_cases import lines
 
 ERRORS = lines("""
+    t.broadcast_shapes((2,), (3,))
     t.einsum("i1->i", x)
     F.huber_loss(x, y, delta=-1)
     t.rand(2, dtype=t.int64)
@@ -243,7 +244,6 @@ ERRORS_IN_OUR_WORDS = lines("""
     i.softmax(0)   ->   "softmax_kernel_impl" not implemented for 'Long'
     x.reshape(-2, 6)   ->   invalid shape dimension -2
     c.H   ->   tensor.H is only supported on matrices (2-D tensors). Got 3-D tensor.
-    t.broadcast_shapes((2,), (3,))   ->   The size of tensor a (2) must match the size of tensor b (3) at
     x.repeat(-1, 2)   ->   Trying to create tensor with negative dimension
     x.flip(0, 0)   ->   dim appears multiple times in the list of dims
     t.meshgrid(x, indexing="ij")   ->   torch.meshgrid: Expected 0D or 1D tensor in the tensor list but

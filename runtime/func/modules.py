@@ -49,17 +49,16 @@ def _replaced(module: Module, given: Named, tied: bool, strict: bool) -> Iterato
     places = _owned(module)
     unknown, missing = given.keys() - places.keys(), places.keys() - given.keys()
     if strict and (unknown or missing):
-        raise ArgumentError(
-            f"functional_call(strict=True) of a {type(module).__name__}",
-            f"unexpected names: {sorted(unknown)}; missing: {sorted(missing)}",
-        )
-    for name in sorted(unknown):
-        raise ArgumentError(
-            f"functional_call of a {type(module).__name__}", f"it has no parameter or buffer {name!r}"
-        )
-    chosen = dict(given)
+        told = [
+            f"\n\t{what} key(s): {', '.join(map(repr, sorted(names)))}."
+            for what, names in (("Unexpected", unknown), ("Missing", missing))
+            if names
+        ]
+        kind = type(module).__name__
+        raise ArgumentError(mirrored(f"Error(s) in reparametrizing for {kind}:{''.join(told)}"))
+    chosen = {name: value for name, value in given.items() if name in places}
     if tied:
-        own = {id(table[name]): value for full, value in given.items() for table, name in [places[full]]}
+        own = {id(table[name]): value for full, value in chosen.items() for table, name in [places[full]]}
         same = {full: own.get(id(table[name])) for full, (table, name) in places.items()}
         chosen |= {full: value for full, value in same.items() if value is not None and full not in given}
     before = [(table, name, table[name]) for table, name in (places[full] for full in chosen)]

@@ -181,12 +181,16 @@ def _outputs(value: Any, lead: str) -> tuple[list[Tensor], Structure]:
     return leaves, structure
 
 
+_PAIRED = {"jacrev": "vjp(f, *primals)", "jacfwd": "jvp(f, primals, tangents)"}
+"""What PyTorch calls what is asked for a pair on behalf of these."""
+
+
 def _parted(result: Any, has_aux: bool, name: str) -> tuple[Any, Any]:
     if not has_aux:
         return result, None
     if not (isinstance(result, tuple) and len(result) == 2):
         raise ArgumentError(
-            f"{name}: the function must return a pair, the output and what goes with it, with has_aux=True"
+            mirrored(f"{name}: output of function f should be a tuple: (output, aux) if has_aux is True")
         )
     return result
 
@@ -201,7 +205,9 @@ def grad_and_value(func: Function, argnums: Places = 0, has_aux: bool = False) -
     def transformed(*args: Any, **kwargs: Any) -> Any:
         with inference_mode(False):
             chosen, own = _owned(_at(args, argnums))
-            output, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, "grad_and_value(f)")
+            output, aux = _parted(
+                func(*_with(args, argnums, chosen), **kwargs), has_aux, "grad_and_value(f)(*args)"
+            )
             lead = "grad_and_value(f)(*args): Expected f(*args) to return a"
             if not isinstance(output, Tensor):
                 raise ArgumentError(mirrored(f"{lead} Tensor, got {type(output)}"))
@@ -368,7 +374,7 @@ def _jacobian(
     def transformed(*args: Any, **kwargs: Any) -> Any:
         with inference_mode(False):
             chosen, own = _owned(_at(args, argnums))
-            result, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, f"{name}(f)")
+            result, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, _PAIRED[name])
             outputs, outer = _outputs(result, f"{name}: expected f(*args)")
             found = blocks(outputs, own)
         inner = flatten(chosen, [], (Tensor,))

@@ -211,7 +211,10 @@ def _finfo(type: object = None) -> finfo:
     kind = dtypes.default_dtype() if type is None else dtypes.dtype(type)
     if not kind.is_floating_point:
         raise ArgumentError(
-            f"finfo({kind})", "torch.finfo() requires a floating point input type", "use iinfo"
+            f"finfo({kind})",
+            mirrored(
+                "torch.finfo() requires a floating point input type. Use torch.iinfo to handle 'torch.finfo'"
+            ),
         )
     f = dtypes.limits(kind)
     eps, most, least, tiny, resolution = (float(x) for x in (f.eps, f.max, f.min, f.tiny, f.resolution))
@@ -223,7 +226,8 @@ def _finfo(type: object = None) -> finfo:
 def _iinfo(type: object) -> iinfo:
     kind = dtypes.dtype(type)
     if kind.category != 1:
-        raise ArgumentError(f"iinfo({kind})", "torch.iinfo() requires an integer input type", "use finfo")
+        words = "torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo'"
+        raise ArgumentError(f"iinfo({kind})", mirrored(words))
     i: Any = np.iinfo(kind.numpy.name)
     return iinfo(kind.bits, int(i.max), int(i.min), kind.torch_name)
 

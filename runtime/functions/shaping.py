@@ -300,7 +300,22 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
         if not isinstance(shape, int | tuple | list):
             why = "Input shapes should be of type ints, a tuple of ints, or a list of ints, got"
             raise ArgumentError(mirrored(f"{why} {shape}"))
-    return Size(joined_shape("broadcast_shapes", *((s,) if isinstance(s, int) else tuple(s) for s in shapes)))
+    given = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
+    found = [1] * max(map(len, given), default=0)
+    for k, shape in enumerate(given):
+        for axis in range(-1, -1 - len(shape), -1):
+            if shape[axis] in (1, found[axis]):
+                continue
+            if found[axis] != 1 or shape[axis] < 0:
+                raise ShapeError(
+                    mirrored(
+                        f"Attempting to broadcast a dimension of length {shape[axis]} at {axis}! Mismatching "
+                        f"argument at index {k} had {shape}; but expected shape should be broadcastable to "
+                        f"{found}"
+                    )
+                )
+            found[axis] = shape[axis]
+    return Size(found)
 
 
 @public("broadcast_tensors", replay=True)

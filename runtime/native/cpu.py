@@ -23,7 +23,7 @@ from typing import Any
 
 from retrograd.compiler.backends.cpu import CAREFUL, Target, assemble
 from retrograd.compiler.backends.script import Script
-from retrograd.compiler.errors import ArgumentError, CompilerError
+from retrograd.compiler.errors import ArgumentError, CompilerError, mirrored
 from retrograd.runtime.native import cache, elf, threads
 from retrograd.runtime.native.elf import Image, Unlinked
 from retrograd.runtime.native.host import host
@@ -207,7 +207,12 @@ def set_num_threads(count: int) -> None:
     """Use that many threads from the next parallel program on. Results do not depend on the number."""
     global _wish
     if type(count) is not int or not 1 <= count < 1 << 15:
-        raise ArgumentError(f"set_num_threads({count!r})", "a number of threads is a whole number from 1 on")
+        wanted = "a positive integer" if type(count) is int else f"an int, but got {type(count).__name__}"
+        raise ArgumentError(
+            mirrored(f"set_num_threads expects {wanted}"),
+            "",
+            "a number of threads is a whole number from 1 on",
+        )
     with _lock:
         _wish = count
         if _pool.cache_info().currsize:

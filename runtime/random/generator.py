@@ -75,7 +75,11 @@ class Generator:
         """Start the stream of `seed` (−2⁶³ ≤ seed < 2⁶⁴, of which the low 32 bits matter); returns self."""
         seed = whole_number("seed", seed)
         if not -(2**63) <= seed < 2**64:
-            raise ArgumentError(f"manual_seed({seed})", "a seed lies between -2**63 and 2**64 - 1")
+            raise ArgumentError(
+                f"manual_seed({seed})",
+                mirrored("Overflow when unpacking long long"),
+                "a seed lies between -2**63 and 2**64 - 1",
+            )
         state = self._state
         state.seed, state.pending, state.fresh = seed % 2**64, 1, 1
         state.position, state.has_normal = COUNT, 0
@@ -118,8 +122,12 @@ class Generator:
         """Continue where `get_state`, of this class or of PyTorch's generator, was called; returns self."""
         content = np.ascontiguousarray(state)
         if content.dtype != np.uint8 or content.shape != (SAVED_BYTES,):
+            words = "RNG state must be a torch.ByteTensor"
+            if content.dtype == np.uint8:
+                words = f"Expected a CPUGeneratorImplState of size {SAVED_BYTES} but found the input RNG "
+                words += f"state size to be {content.size}"
             raise ArgumentError(
-                f"set_state with an array of {content.dtype} and shape {content.shape}",
+                mirrored(words),
                 f"a state is {SAVED_BYTES} bytes (uint8) in one axis",
                 "pass what get_state() returned",
             )

@@ -107,8 +107,10 @@ def checkpoint(
 
 
 _UNSAID = (
-    "{0}: the use_reentrant parameter should be passed explicitly. use_reentrant=False is recommended; "
-    "without it, use_reentrant=True is what is done."
+    "{0}: the use_reentrant parameter should be passed explicitly. Starting in PyTorch 2.9, calling "
+    "checkpoint without use_reentrant will raise an exception. use_reentrant=False is recommended, but if "
+    "you need to preserve the current default behavior, you can pass use_reentrant=True. Refer to docs for "
+    "more details on the differences between the two variants."
 )
 _CHECKS = ["default", "none"]
 _EARLY = [True]

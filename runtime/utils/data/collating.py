@@ -42,7 +42,10 @@ def default_collate(batch: Sequence[Any]) -> Any:
             return _sequence(batch)
     found = first.dtype if isinstance(first, np.ndarray) else type(first)
     raise DtypeError(
-        f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {found}",
+        mirrored(
+            "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found "
+            f"{found}"
+        ),
         "",
         "give DataLoader a collate_fn of your own",
     )
