@@ -289,7 +289,9 @@ def _listed(given: Any) -> tuple[Any, ...]:
 
 
 def _seeds(given: Gradients, count: int) -> tuple[Tensor | None, ...]:
-    seeds = (None,) * count if given is None else _several(given)
+    if given is None or not count:  # nobody looks at gradients of nothing
+        return (None,) * count
+    seeds: tuple[Tensor | None, ...] = _several(given)
     for seed in seeds:
         if seed is not None and not isinstance(seed, Tensor):
             raise ArgumentError(
