@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,24 @@ def test_a_module_shares_its_parameters_with_the_compiled_one() -> None:
         assert np.allclose(p.grad.numpy(), g, rtol=1e-5, atol=1e-6)
     assert [*map(id, compiled.parameters())] == [*map(id, module.parameters())]
     assert [*compiled.state_dict()] == [f"_orig_mod.{key}" for key in module.state_dict()]
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))], ids=["deepcopy", "pickle"]
+)
+def test_a_copy_of_a_compiled_module_computes_with_its_own_parameters(copied: Any) -> None:
+    module, x = rg.compile(rg.nn.Linear(3, 2)), rg.ones(4, 3)
+    before = module(x)
+    other = copied(module)
+    np.testing.assert_array_equal(other(x).detach().numpy(), before.detach().numpy())
+    with rg.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    assert not other(x).any()
+    other(x).sum().backward()
+    assert other.weight.grad is not None
+    assert module.weight.grad is None
+    np.testing.assert_array_equal(module(x).detach().numpy(), before.detach().numpy())
 
 
 @pytest.mark.parametrize("options", [{"backend": "nothing"}, {"mode": "nothing"}])

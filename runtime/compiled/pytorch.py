@@ -25,10 +25,21 @@ class OptimizedModule(Module):
     def __init__(self, module: Module) -> None:
         super().__init__()
         self._orig_mod = module
-        self.__dict__["_compiled"] = compile_grad(module.__call__)
+        self._compile()
+
+    def _compile(self) -> None:
+        vars(self)["_compiled"] = compile_grad(self._orig_mod.__call__)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is compiled is of this very module: a copy compiles its own."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_compiled"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._compile()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.__dict__["_compiled"](*args, **kwargs)
+        return vars(self)["_compiled"](*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         try:
