@@ -221,3 +221,30 @@ def test_tangents_of_plain_functions_take_one_forward_pass(monkeypatch: pytest.M
     assert slope[1].tolist() == pytest.approx(share * (a - (share * a).sum()))
     curvature = func.hessian(lambda x: (x.sin() * x).sum())(v)
     assert curvature.tolist() == pytest.approx(np.diag(2 * np.cos(a) - a * np.sin(a)))
+
+
+@pytest.mark.parametrize("outer", ["jacfwd", "jacrev", "grad", "vjp", "jvp"])
+@pytest.mark.parametrize("inner", ["grad", "jacrev", "jacfwd"])
+def test_derivatives_by_one_argument_of_those_by_another_have_no_history(outer: str, inner: str) -> None:
+    """A loop that feeds them back, as a simulation does, would have an ever longer one."""
+
+    def energy(q: Any, v: Any) -> Any:
+        return (q.sin() * v * v).sum()
+
+    slope = getattr(retrograd.func, inner)(energy, 1)
+    q, v = retrograd.tensor([0.5, 1.0]), retrograd.tensor([0.1, 0.2])
+    match outer:
+        case "vjp":
+            shown, pullback = retrograd.func.vjp(lambda q: slope(q, v), q)
+            found = [shown, *pullback(v)]
+        case "jvp":
+            found = [*retrograd.func.jvp(lambda q: slope(q, v), (q,), (v,))]
+        case "grad":
+            found = [retrograd.func.grad(lambda q: slope(q, v).sum())(q)]
+        case _:
+            found = [getattr(retrograd.func, outer)(slope, 0)(q, v)]
+    assert [x.requires_grad for x in found] == [False] * len(found)
+    tracked = v.clone().requires_grad_()
+    through = retrograd.func.jacrev(lambda q: slope(q, tracked))(q)
+    through.sum().backward()
+    np.testing.assert_allclose(tracked.grad.numpy(), 2 * q.cos().numpy(), rtol=1e-5)

@@ -7,9 +7,11 @@ What a transformed function gives has a history where what it was given, or uses
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import wraps
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ Function = Callable[..., Any]
 Places = int | tuple[int, ...]
 Blocks = Iterable[Sequence[Tensor]]
 """Of a Jacobian: for each output, those of all arguments."""
+_MADE, _counted = "_made_by_transform", count()
+"""An attribute of a transform's own Tensors: their place in the order in which they are made."""
 
 
 # ---- Tensors of one's own ----------------------------------------------------------------------------------
@@ -61,15 +65,18 @@ def _owned(value: Any) -> tuple[Any, list[Tensor]]:
     leaves: list[Tensor] = []
     structure = flatten(value, leaves, (Tensor,))
     own = [_own(x) for x in leaves]
+    for x in own:
+        vars(x)[_MADE] = next(_counted)
     return unflatten(structure, iter(own)), own
 
 
 def _settled(found: Sequence[Tensor], own: Sequence[Tensor]) -> list[Tensor]:
-    """Without a history, where it would lead to nothing but the Tensors that were made here."""
+    """Without a history, where it would lead to nothing but the Tensors that were made here, or later: in
+    transforms of which this one is around."""
     if not STATE.grad:
         return [_alone(x) for x in found]
-    led: dict[int, bool] = {id(x): False for x in own if x.is_leaf}
-    return [x if x.requires_grad and _leads_on(x.grad_fn or x, led) else _alone(x) for x in found]
+    led, first = dict[int, bool](), min((vars(x)[_MADE] for x in own), default=math.inf)
+    return [x if x.requires_grad and _leads_on(x.grad_fn or x, led, first) else _alone(x) for x in found]
 
 
 def _shown(value: Any, own: Sequence[Tensor]) -> Any:
@@ -79,8 +86,9 @@ def _shown(value: Any, own: Sequence[Tensor]) -> Any:
     return unflatten(structure, iter(_settled(leaves, own)))
 
 
-def _leads_on(start: Edge, led: dict[int, bool]) -> bool:
-    """Whether an edge of the tape leads to a leaf besides those that are known; `led` says which do."""
+def _leads_on(start: Edge, led: dict[int, bool], first: float) -> bool:
+    """Whether an edge of the tape leads to a leaf that no transform made, or one before the first of this;
+    `led` keeps which do."""
     stack: list[Edge] = [start]
     while stack:
         edge = stack[-1]
@@ -91,7 +99,8 @@ def _leads_on(start: Edge, led: dict[int, bool]) -> bool:
             continue
         stack.pop()
         if id(edge) not in led:
-            led[id(edge)] = isinstance(edge, Tensor) or any(led[id(x)] for x in below)
+            older = isinstance(edge, Tensor) and vars(edge).get(_MADE, -1) < first
+            led[id(edge)] = older or any(led[id(x)] for x in below)
     return led[id(start)]
 
 
