@@ -63,7 +63,7 @@ FLOAT, BOOL, NOTHING = Kind("double", "double"), Kind("i1", "i1"), Kind("void", 
 ADDRESS, OPEN = Kind("ptr", "ptr"), Kind("", "")
 LANES = {
     "f32": Kind("double", "float"), "f64": FLOAT, "i64": INT, "i32": Kind("i64", "i32"),
-    "i8": Kind("i64", "i8"), "i1": BOOL,
+    "i8": Kind("i64", "i8"), "i16": Kind("i64", "i16"), "i1": BOOL,
 }  # fmt: skip
 """What lanes are that `backends/vector.py` calls so."""
 _PLAIN: dict[Any, Kind] = {int: INT, float: FLOAT, bool: BOOL, None: NOTHING, type(None): NOTHING}

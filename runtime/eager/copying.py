@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.errors import GradientError, ShapeError, mirrored
-from retrograd.compiler.ir.arrays import copied
 from retrograd.compiler.ir.graph import Value
 from retrograd.compiler.ops.copy import Clone, Contiguous, Ordered
 from retrograd.runtime.eager.formats import (
@@ -26,6 +25,7 @@ from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.record import RECORD, recorded
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.native.small.copier import copied, copied_in_order
 from retrograd.runtime.strided import DeviceArray, Layout, pointwise_strides
 from retrograd.runtime.tensor import Tensor, method
 from retrograd.runtime.tracing import Trace
@@ -103,7 +103,7 @@ def _contiguous(self: Tensor, *, memory_format: object = None) -> Tensor:
 
 _contiguous.__name__ = _contiguous.__qualname__ = "contiguous"
 contiguous: Callable[..., Tensor] = method("contiguous")(
-    calls.in_order(calls.step(_CONTIGUOUS, kind_of(_CONTIGUOUS), 1, np.ndarray.copy, _contiguous, "", True))
+    calls.in_order(calls.step(_CONTIGUOUS, kind_of(_CONTIGUOUS), 1, copied_in_order, _contiguous, "", True))
 )
 
 
@@ -117,7 +117,7 @@ def _ordered(self: Tensor) -> Tensor:
 
 
 ordered: Callable[[Tensor], Tensor] = calls.step(
-    _ORDERED, kind_of(_ORDERED), 1, np.ndarray.copy, _ordered, "", True
+    _ORDERED, kind_of(_ORDERED), 1, copied_in_order, _ordered, "", True
 )
 
 

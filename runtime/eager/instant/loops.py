@@ -17,6 +17,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.native.language import Float32, Vector, instance
+from retrograd.compiler.ops.copy import Clone, Ordered
 from retrograd.compiler.ops.cross_entropy import CrossEntropy
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm
@@ -29,6 +30,7 @@ from retrograd.runtime.eager.instant.part import available, native_function
 from retrograd.runtime.eager.instant.records import MUCH, Looped, place, words_of
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small.copier import copied, copied_in_order
 
 Function = Callable[..., Array]
 
@@ -56,6 +58,10 @@ _MUCH = 1 << 14
 _TAKEN = (Elementwise, Softmax, LogSoftmax, LayerNorm, CrossEntropy)
 
 
+_COPIES: dict[type[Op], Function] = {Clone: copied, Ordered: copied_in_order}
+"""Of elements of any dtype."""
+
+
 def of_row(row: Elementwise, dtype: np.dtype[Any]) -> Function | None:
     """A row of one operand that NumPy lacks, or does in several passes."""
     if not kernels.is_own(row) or dtype not in _KINDS or not available():
@@ -65,6 +71,8 @@ def of_row(row: Elementwise, dtype: np.dtype[Any]) -> Function | None:
 
 def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
     """An op of operands like these: a row that NumPy lacks, or something along the last axes."""
+    if (copy := _COPIES.get(type(op))) is not None:
+        return copy
     if not isinstance(op, _TAKEN) or not available():
         return None
     x = operands[0]

@@ -70,6 +70,7 @@ _MOVING: dict[str, Code] = {
     "evens": _picking(lambda lanes: range(0, 2 * lanes, 2)),
     "odds": _picking(lambda lanes: range(1, 2 * lanes, 2)),
     "first_pairs": _picking(lambda lanes: [k // 2 + k % 2 * lanes for k in range(lanes)]),
+    "backwards": _picking(lambda lanes: range(lanes - 1, -1, -1)),
     "last_pairs": _picking(lambda lanes: [(k + lanes) // 2 + k % 2 * lanes for k in range(lanes)]),
 }
 

@@ -43,8 +43,8 @@ from retrograd.runtime.native.objects import (
     PyObject_Vectorcall,
     Tuple,
 )
+from retrograd.runtime.native.small.copies import MOST_AXES, CopySizes
 from retrograd.runtime.native.small.laying import laid_like, new_beside
-from retrograd.runtime.native.small.moving import MOST_AXES, CopySizes
 
 UNREAD, ANYHOW, IN_ORDER = range(3)
 """Whether an input is read, wherever its elements lie or only if they do so in order."""

@@ -17,12 +17,13 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.backends.kinds import FLOATS, INTEGERS
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import OPS
-from retrograd.compiler.native.language import Byte, Float32, Int32, Native, Vector, instance
+from retrograd.compiler.native.language import Byte, Float32, Int16, Int32, Native, Vector, instance
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.small import (
     checking,
+    copies,
     counting,
     elimination,
     indefinite,
@@ -179,7 +180,7 @@ def lanes_of(dtype: DType) -> int:
 
 
 def copying(itemsize: int) -> int:
-    return _moving().address(f"copy{itemsize}")
+    return _copies().address(f"copy{itemsize}")
 
 
 def gathering(itemsize: int) -> int:
@@ -195,8 +196,11 @@ def placing(itemsize: int) -> int:
 
 
 _MOVING: dict[str, Callable[..., int]] = {
-    "copy": moving.copy, "gather": moving.gather, "scatter": moving.scatter, "place": moving.place,
+    "gather": moving.gather, "scatter": moving.scatter, "place": moving.place,
 }  # fmt: skip
+
+_OF_SIZE: dict[int, Any] = {1: Byte, 2: Int16, 4: Int32, 8: int}
+"""Elements of a size, whatever they mean."""
 
 
 @cache
@@ -206,9 +210,21 @@ def _moving() -> cpu.Library:
         lambda: [
             instance(function, f"{name}{size}", T=element)
             for name, function in _MOVING.items()
-            for size, element in ((1, Byte), (4, Int32), (8, int))
+            for size, element in _OF_SIZE.items()
         ],
     )
+
+
+@cache
+def _copies() -> cpu.Library:
+    return _native("copies", lambda: [_copy_instance(size, element) for size, element in _OF_SIZE.items()])
+
+
+def _copy_instance(size: int, element: Any) -> Callable[..., int]:
+    lanes = 64 // size
+    bound = {"T": element, "V": Vector.of(element, lanes), "LANES": lanes, "SIZE": size}
+    bound |= {name: _codes().function(name) for name in ("backwards", "first_pairs", "last_pairs")}
+    return instance(copies.copy, f"copy{size}", ROUNDS=lanes.bit_length() - 1, **bound)
 
 
 @cache

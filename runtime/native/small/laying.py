@@ -19,7 +19,7 @@ from retrograd.runtime.native.objects import (
     numpy_copy_into,
     numpy_new_copy,
 )
-from retrograd.runtime.native.small.moving import MOST_AXES
+from retrograd.runtime.native.small.copies import MOST_AXES
 
 
 @native

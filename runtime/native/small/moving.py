@@ -1,4 +1,4 @@
-"""The kernels that go by element: copies, reads and writes where indices say, sorting, products of matrices.
+"""The kernels that go by element: reads and writes where indices say, sorting, products of matrices.
 
 In flow arrays and the sizes of a step; out flows 0, or 1 where an index is out of range. Each is a function
 for elements of a type `T`, of which `kernels.py` makes instances. An index below 0 counts from the end.
@@ -11,64 +11,21 @@ from typing import Literal, TypeVar
 
 from retrograd.compiler.native.language import (
     Array,
-    Inline,
     Record,
     Vector,
     cast,
     chosen,
     fused,
     inlined,
-    inside,
     native,
     put,
-    several,
-    stack,
     take,
 )
 
 T = TypeVar("T", int, float)
 
-MOST_AXES = 8
-"""Of a copy, and of operands and results."""
 
-
-# ---- copies ------------------------------------------------------------------------------------------------
-class CopySizes(Record):
-    """Steps are in bytes."""
-
-    axes: int
-    """At least one."""
-    extents: Inline[int] = several(MOST_AXES)
-    to_steps: Inline[int] = several(MOST_AXES)
-    from_steps: Inline[int] = several(MOST_AXES)
-
-
-@native
-def copy(arrays: Array[Array[T]], sizes: CopySizes) -> int:
-    """Elements to and from anywhere."""
-    places, last = stack(Array[int], MOST_AXES), sizes.axes - 1
-    for axis in range(last):
-        places[axis] = 0
-    to, source = arrays[0], arrays[1]
-    count, to_step, from_step = sizes.extents[last], sizes.to_steps[last], sizes.from_steps[last]
-    while True:
-        target, origin = to, source
-        for _ in range(count):
-            target[0] = origin[0]
-            target, origin = inside(Array[T], target, to_step), inside(Array[T], origin, from_step)
-        axis = last - 1
-        while axis >= 0 and places[axis] == sizes.extents[axis] - 1:  # as an odometer: this one turns over
-            to = inside(Array[T], to, -sizes.to_steps[axis] * places[axis])
-            source = inside(Array[T], source, -sizes.from_steps[axis] * places[axis])
-            places[axis] = 0
-            axis -= 1
-        if axis < 0:
-            return 0
-        places[axis] += 1
-        to = inside(Array[T], to, sizes.to_steps[axis])
-        source = inside(Array[T], source, sizes.from_steps[axis])
-
-
+# ---- by places ---------------------------------------------------------------------------------------------
 @native
 def place(arrays: Array[Array[T]], sizes: Array[int]) -> int:
     """So many elements at places of a flat operand, and where the place is below 0 those of another one. The
@@ -95,18 +52,41 @@ class IndexSizes(Record):
 
 
 @inlined
+def chosen_of(index: int, size: int) -> int:
+    """The place along an axis that an index says; below 0 where it is out of range."""
+    place = index + size if index < 0 else index
+    return place if place < size else -1
+
+
+@inlined
 def everywhere(index: Array[int], sizes: IndexSizes, move: Callable[[int, int], None]) -> int:
-    """Move an element for each index, given where it is in their order, and where the index says."""
-    at = 0
-    for a in range(sizes.before):
-        for k in range(sizes.count):
-            for b in range(sizes.after):
-                chosen = index[a * sizes.step_before + k * sizes.step_count + b * sizes.step_after]
-                chosen = chosen + sizes.size if chosen < 0 else chosen
-                if not 0 <= chosen < sizes.size:
+    """Move an element for each index, given where it is in their order, and where the index says. Where rows
+    have one index, or none lies behind another, the innermost loop does nothing else."""
+    before, count, after, size = sizes.before, sizes.count, sizes.after, sizes.size
+    if sizes.step_after == 0:
+        for a in range(before):
+            for k in range(count):
+                place = chosen_of(index[a * sizes.step_before + k * sizes.step_count], size)
+                if place < 0:
                     return 1
-                move(at, (a * sizes.size + chosen) * sizes.after + b)
-                at += 1
+                at, apart = (a * count + k) * after, (a * size + place) * after
+                for b in range(after):
+                    move(at + b, apart + b)
+        return 0
+    for a in range(before):
+        if after == 1:
+            for k in range(count):
+                place = chosen_of(index[a * count + k], size)
+                if place < 0:
+                    return 1
+                move(a * count + k, a * size + place)
+        else:
+            for k in range(count):
+                for b in range(after):
+                    place = chosen_of(index[(a * count + k) * after + b], size)
+                    if place < 0:
+                        return 1
+                    move((a * count + k) * after + b, (a * size + place) * after + b)
     return 0
 
 

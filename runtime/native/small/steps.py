@@ -32,10 +32,11 @@ from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.builtins import builtin
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small.copies import MOST_AXES
 from retrograd.runtime.native.small.elements import retrograd_elements
 from retrograd.runtime.native.small.entry import ANYHOW, HEAD_WORDS, IN_ORDER, UNREAD, Head, retrograd_small
 from retrograd.runtime.native.small.lying import LAYING, followed, like
-from retrograd.runtime.native.small.moving import MOST_AXES
+from retrograd.runtime.native.small.ordering import retrograd_ordered
 from retrograd.runtime.native.small.tallying import retrograd_tally
 from retrograd.runtime.strided import following
 
@@ -425,7 +426,7 @@ def _library() -> cpu.Library:
     assert offsets is not None
     return cpu.load_native(
         "small",
-        lambda: [retrograd_small, retrograd_elements, retrograd_tally],
+        lambda: [retrograd_small, retrograd_elements, retrograd_tally, retrograd_ordered],
         asdict(offsets),
         buffers.symbols(),
     )

@@ -17,8 +17,8 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.record import record
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small.copies import MOST_AXES
 from retrograd.runtime.native.small.counting import MOST_FOUND
-from retrograd.runtime.native.small.moving import MOST_AXES
 from retrograd.runtime.native.small.steps import SCRATCH, native
 from retrograd.runtime.native.small.tallying import AS_FIRST, AS_KNOWN, HEAD_WORDS
 

@@ -36,8 +36,8 @@ from retrograd.runtime.native.objects import (
     memcpy,
     numpy_new_copy,
 )
+from retrograd.runtime.native.small.copies import MOST_AXES
 from retrograd.runtime.native.small.entry import MOST_ARRAYS, Called, given, or_slow
-from retrograd.runtime.native.small.moving import MOST_AXES
 
 AS_FIRST, AS_KNOWN = -2, -1
 """Whether a result has the shape of the first argument or its own; else one of its axes is as long as what

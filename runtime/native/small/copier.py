@@ -1,0 +1,41 @@
+"""Copies of Tensors' arrays, by the native callable where there is something to gain (`ordering.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from retrograd.compiler.ir.arrays import laid_as, outwards
+from retrograd.compiler.ir.graph import Array
+from retrograd.runtime.native.layout import layout
+from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small.ordering import WIDTHS
+from retrograd.runtime.native.small.steps import native
+
+_LEAST = 1 << 10
+"""Elements: for less, the call takes longer than the copy."""
+
+
+def copied_in_order(array: Array) -> Array:
+    """A copy in row-major order."""
+    if array.size < _LEAST or array.flags.c_contiguous:
+        return array.copy()
+    return _copier()(array)
+
+
+def copied(array: Array) -> Array:
+    """A copy whose axes lie as they do (`compiler.ir.arrays.copied`)."""
+    if array.flags.c_contiguous:
+        return array.copy()
+    return laid_as(array, outwards(array), copied_in_order)
+
+
+@cache
+def _copier() -> Callable[[Array], Array]:
+    if layout() is None:
+        return np.ndarray.copy
+    copies = [kernels.copying(width) for width in WIDTHS]
+    words = [1, 1, 0, 0, *copies]  # one array to one, which is the result
+    return native("retrograd_ordered", words, np.ndarray.copy, ())

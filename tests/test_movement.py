@@ -1,0 +1,118 @@
+"""Copies, and reads and writes where indices say, of arrays of middle sizes: against NumPy and PyTorch.
+
+Sizes are no multiples of a vector's lanes; arrays lie in every order, with steps, backwards and repeated.
+"""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+import retrograd as torch
+from retrograd.runtime.native.small.copier import copied, copied_in_order
+
+peer = pytest.importorskip("torch")
+
+DTYPES = [np.bool_, np.uint8, np.int16, np.float32, np.float64, np.complex64, np.complex128]
+SHAPES = [
+    (70, 130),
+    (33, 37),
+    (3, 77, 65),
+    (5, 4, 66, 9),
+    (1, 2000),
+    (2, 1, 3, 1, 20, 40),
+    (2, 3, 7, 1, 2, 3, 2, 2),
+]
+
+
+def _seen(x):
+    """The array, and parts of it, in several ways."""
+    for order in list(permutations(range(x.ndim)))[:40]:
+        turned = x.transpose(order)
+        yield from (turned, turned[..., ::-1], turned[::-1], turned[..., 1::2])
+        yield np.broadcast_to(turned, (3, *turned.shape))
+        yield np.broadcast_to(turned[..., None], (*turned.shape, 5))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_copies_lie_in_order(shape, dtype):
+    x = np.asarray(np.random.default_rng(0).standard_normal(shape) * 50).astype(dtype)
+    for seen in _seen(x):
+        copy = copied_in_order(seen)
+        assert copy.flags.c_contiguous
+        assert copy.dtype == dtype
+        assert not np.shares_memory(copy, seen)
+        np.testing.assert_array_equal(copy, seen)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_copies_lie_as_the_array_does(shape):
+    x = np.random.default_rng(0).standard_normal(shape)
+    for seen in _seen(x):
+        if 0 in seen.strides:
+            continue
+        copy, known = copied(seen), seen.copy("K")
+        assert copy.strides == known.strides
+        np.testing.assert_array_equal(copy, seen)
+
+
+def test_copies_of_nothing_and_of_one():
+    for x in (np.zeros((0, 3000)), np.zeros(()), np.zeros((3000, 0, 2)).T):
+        assert copied_in_order(x).shape == x.shape
+
+
+def test_a_copy_of_elements_between_their_places():
+    raw = np.zeros(4 * 3000 + 1, np.uint8)
+    x = raw[1:].view(np.float32).reshape(30, 100)
+    x[...] = np.arange(3000).reshape(30, 100)
+    np.testing.assert_array_equal(copied_in_order(x.T), np.arange(3000).reshape(30, 100).T)
+
+
+# ---- by indices --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "int8", "bool"])
+@pytest.mark.parametrize("shape", [(67, 251), (300, 1), (1, 300), (7, 31, 19)])
+def test_reads_where_indices_say_are_those_of_pytorch(shape, dtype):
+    rng = np.random.default_rng(1)
+    x = (rng.standard_normal(shape) * 50).astype(dtype)
+    for axis in range(x.ndim):
+        each, few = rng.integers(0, shape[axis], shape), rng.integers(0, shape[axis], 45)
+        for name, index in (("gather", each), ("index_select", few)):
+            ours = getattr(torch.tensor(x), name)(axis, torch.tensor(index))
+            theirs = getattr(peer.tensor(x), name)(axis, peer.tensor(index))
+            np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "int8"])
+@pytest.mark.parametrize("shape", [(67, 251), (300, 1), (1, 300), (7, 31, 19)])
+def test_sums_where_indices_say_are_those_of_pytorch(shape, dtype):
+    rng = np.random.default_rng(2)
+    x = (rng.standard_normal(shape) * 9).astype(dtype)
+    for axis in range(x.ndim):
+        each, rows = rng.integers(0, shape[axis], shape), rng.integers(0, shape[axis], shape[axis])
+        for name, index in (("scatter_add", each), ("index_add", rows)):
+            ours = getattr(torch.tensor(x), name)(axis, torch.tensor(index), torch.tensor(x))
+            theirs = getattr(peer.tensor(x), name)(axis, peer.tensor(index), peer.tensor(x))
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [-1, 251, 2**40])
+def test_an_index_out_of_range_is_told_wherever_it_stands(wrong):
+    x, index = torch.randn(67, 251), torch.zeros(67, 251, dtype=torch.int64)
+    index[66, 250] = wrong
+    with pytest.raises(RuntimeError, match="out of bounds for dimension 1 with size 251"):
+        x.gather(1, index)
+    with pytest.raises(RuntimeError, match="out of bounds for dimension 1 with size 251"):
+        x.scatter_add(1, index, x)
+    with pytest.raises(IndexError, match="out of range"):
+        x.index_select(1, index[66])
+
+
+def test_turned_and_flipped_tensors_with_gradients():
+    x = torch.randn(70, 130, requires_grad=True)
+    weight = torch.randn(130, 70)
+    (x.t().contiguous() * weight).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), weight.numpy().T)
+    x.grad = None
+    (x.flip(-1) * weight.t()).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), weight.numpy().T[:, ::-1])
