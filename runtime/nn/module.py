@@ -52,6 +52,7 @@ class Module(Hooked, Stateful, Convertible):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         vars(self).update(training=True, _parameters={}, _buffers={}, _not_saved=set(), _modules={})
+        vars(self)["_compiled_call_impl"] = None
         self._no_hooks()
         if self.call_super_init:
             super().__init__(*args, **kwargs)
@@ -68,11 +69,21 @@ class Module(Hooked, Stateful, Convertible):
     forward: Callable[..., Any] = _forward_missing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        own = self.__dict__  # sooner than attributes, which go by way of `__getattr__`
+        try:
+            special = (
+                own["_backward_hooks"] or own["_backward_pre_hooks"] or own["_forward_hooks"]
+                or own["_forward_pre_hooks"] or own["_compiled_call_impl"]
+            )  # fmt: skip
+        except KeyError as missing:  # of a module that was not begun: an error, which says what it lacks
+            special = getattr(self, missing.args[0])
+        return self._call_specially(args, kwargs) if special else self.forward(*args, **kwargs)
+
+    def _call_specially(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that is compiled, or that hooks stand around."""
         if self._compiled_call_impl is not None:
             return self._compiled_call_impl(*args, **kwargs)
-        if self._backward_hooks or self._backward_pre_hooks or self._forward_hooks or self._forward_pre_hooks:
-            return self._call_hooked(args, kwargs)
-        return self.forward(*args, **kwargs)
+        return self._call_hooked(args, kwargs)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Have calls of this module compiled from now on; arguments are those of `compile`."""
@@ -86,7 +97,7 @@ class Module(Hooked, Stateful, Convertible):
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: all but compiled calls, which are those of this very module."""
-        return {name: value for name, value in vars(self).items() if name != "_compiled_call_impl"}
+        return {**vars(self), "_compiled_call_impl": None}
 
     # ---- attributes ----------------------------------------------------------------------------------------
 
