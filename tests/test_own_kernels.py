@@ -33,9 +33,11 @@ from retrograd.compiler.ops import (
     normal,
     pairs,
     pool,
+    reduce,
     sampling,
     softmax,
     spans,
+    statistics,
     substitution,
     unpool,
 )
@@ -100,6 +102,18 @@ def _of_norms() -> list[Sample]:
             found.append((normal.LayerNormWeight(1e-5, dims), (ct, x)))
         found.append((normal.RunningStatistic(0.1, "mean"), (bias, x)))
         found.append((normal.RunningStatistic(None, "var"), (bias, x, RANDOM.uniform(size=()))))
+    return found
+
+
+def _of_reductions() -> list[Sample]:
+    """Over one axis and over several, which stand together or do not."""
+    found: list[Sample] = []
+    for shape, axes in product(((3, 4, 5), (30, 2, 70)), ((0,), (1,), (2,), (0, 1), (0, 2), (0, 1, 2))):
+        x = RANDOM.uniform(0.5, 1.5, shape)
+        numbers = (reduce.Sum, reduce.Prod, reduce.Amax, reduce.Amin, reduce.Greatest, reduce.Least)
+        found += [(op(axes), (x,)) for op in (*numbers, statistics.Mean, statistics.Var, statistics.Std)]
+        found += [(statistics.Norm(p, axes), (x,)) for p in (1.0, 2.0, 3.0, float("inf"))]
+        found += [(op(axes), (x > 0.55,)) for op in (reduce.Any_, reduce.All)]
     return found
 
 
@@ -207,6 +221,7 @@ def _samples() -> list[Sample]:
         found.append((incomplete_ops.GammaSlope(), (a, a * RANDOM.uniform(0.5, 2, size))))
         found.append((incomplete_ops.BetaSlope(), (a, a[::-1].copy(), RANDOM.uniform(0.01, 0.99, size))))
     found += [*_of_channels(), *_of_corners(), *_of_planes(), *_of_borders(), *_of_norms(), *_of_windows()]
+    found += _of_reductions()
     for shape in ((5, 3), (30, 70)):
         x, share = RANDOM.standard_normal(shape), RANDOM.standard_normal(shape[0] * (shape[0] - 1) // 2)
         found += [(pairs.PairDistances(), (x,)), (pairs.PairsAdjoint(), (share, x))]

@@ -30,6 +30,7 @@ from retrograd.runtime.native.small import (
     lines,
     moving,
     orthogonal,
+    reducing,
 )
 
 Code = Callable[..., Any]
@@ -127,18 +128,23 @@ def _row_instance(name: str, code: Code, kinds: Sequence[str], out: str) -> Call
 
 
 @cache
-def of_reduction(combine: str, identity: float, dtype: DType) -> int | None:
-    """The row `combine` along the rows of a matrix."""
+def of_reduction(combine: str, identity: float, dtype: DType, what: str = "reduction") -> int | None:
+    """The row `combine` along lines, or across them."""
     if dtype not in KINDS:
         return None
-    if combine == "add" and KINDS[dtype] in ("f32", "f64"):
-        return _arithmetic(KINDS[dtype]).address("sum")
+    if combine == "add" and dtype.is_floating_point:
+        return _arithmetic(KINDS[dtype]).address(what)
 
     def written() -> list[Callable[..., int]]:
         bound = _of_lines(dtype, identity, _codes().ROWS[combine])
-        return [instance(lines.reduction, "kernel", **bound)]
+        return [instance(_REDUCTIONS[what], "kernel", **bound)]
 
-    return _native(f"reduction {combine} {identity} {dtype}", written).address("kernel")
+    return _native(f"{what} {combine} {identity} {dtype}", written).address("kernel")
+
+
+_REDUCTIONS: dict[str, Callable[..., int]] = {
+    "reduction": reducing.reduction, "squares": reducing.squares, "distances": reducing.distances,
+}  # fmt: skip
 
 
 @cache
@@ -347,7 +353,7 @@ def _native(name: str, roots: Callable[[], Sequence[Callable[..., Any]]]) -> cpu
 
 @cache
 def _arithmetic(kind: str) -> cpu.Library:
-    """Rows of one kind of floats, and their sum."""
+    """Rows of one kind of floats, and their sums."""
     return _native(f"arithmetic {kind}", lambda: list(_together(kind)))
 
 
@@ -359,7 +365,8 @@ def _together(kind: str) -> Iterator[Callable[..., int]]:
         kinds = ["i1", kind, kind] if name == "where" else [kind] * row.arity
         out = "i1" if name in ("lt", "eq", "ne") else kind
         yield _row_instance(f"row_{name}", codes[name], kinds, out)
-    yield instance(lines.reduction, "sum", **_of_lines(_OF_KIND[kind], 0.0, codes["add"]))
+    bound = _of_lines(_OF_KIND[kind], -0.0, codes["add"])  # the only number that keeps the sign of a zero
+    yield from (instance(function, name, **bound) for name, function in _REDUCTIONS.items())
 
 
 _KEPT: list[cpu.Library] = []

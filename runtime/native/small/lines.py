@@ -1,4 +1,4 @@
-"""The kernels that go by vectors: rows of the elementwise table, reductions, scans.
+"""The kernels that go by vectors: rows of the elementwise table, and scans.
 
 In flow arrays, the result first, and the sizes of a step; out flows 0. What elements and vectors are, and
 which functions of vectors are `chosen`, is said by instances (`kernels.py`).
@@ -18,7 +18,6 @@ from retrograd.compiler.native.language import (
     inlined,
     native,
     put,
-    reduce,
     take,
 )
 from retrograd.runtime.native.objects import Memory
@@ -121,18 +120,6 @@ def join(carry: VA, x: VA) -> VA: ...
 
 @chosen
 def join_second(carry: VA, x: VA) -> VA: ...
-
-
-@native
-def reduction(arrays: Array[Array[A]], sizes: Array[int]) -> int:
-    """Each row to one element: as many results as there are lanes, then these two by two."""
-    columns = sizes[1]
-    for row in range(sizes[0]):
-        line, all_ = arrays[1] + row * columns, cast(VA, IDENTITY)
-        for at in range(0, columns, LANES):
-            all_ = join(all_, take(VA, line + at, columns - at, IDENTITY))
-        arrays[0][row] = reduce(join, all_)
-    return 0
 
 
 @inlined

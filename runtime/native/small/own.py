@@ -3,8 +3,8 @@ more memory.
 
 In flow the steps of a graph while they are written (`steps.py`), the op, and where its result and operands
 lie; out flow its steps. The kernels are in files of what they do (`aligning.py`, `bags.py`, …). Families of
-ops have files of their own (`norm_steps.py`, `plane_steps.py`, `window_steps.py`). A further op is an entry
-of `WRITERS`.
+ops have files of their own (`norm_steps.py`, `plane_steps.py`, `reduce_steps.py`, `window_steps.py`). A
+further op is an entry of `WRITERS`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from retrograd.runtime.native.small import (
     kernels,
     norm_steps,
     plane_steps,
+    reduce_steps,
     solving,
     triangles,
     window_steps,
@@ -278,6 +279,7 @@ def _goes_by_steps(triangle: Array) -> bool:
 WRITERS: dict[type[Op], Callable[..., None]] = {
     **norm_steps.WRITERS,
     **plane_steps.WRITERS,
+    **reduce_steps.WRITERS,
     **window_steps.WRITERS,
     CausalSoftmax: _causal,
     BagPlaces: _bag_places,

@@ -19,7 +19,6 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, TakeAlong
-from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.row import Types
 from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Pad
@@ -63,8 +62,6 @@ def _is_exact(node: Node) -> bool:
     match node.op:
         case Elementwise() as row:
             return row.name in _ROUNDED_ONCE or _is_taken(row) or kernels.is_own(row)
-        case Reduction() as reduction:
-            return not (_is_summed(reduction) and node.dtype.is_floating_point)
     return True
 
 
@@ -82,8 +79,6 @@ def _is_taken(op: Op) -> bool:
     match op:
         case Elementwise():
             return op.arity > 1 and (kernels.is_lacking(op) or op.types is Types.SELECT)
-        case Reduction():
-            return not _is_summed(op)
     return isinstance(op, _IN_SEVERAL_PASSES)
 
 
@@ -106,11 +101,6 @@ _BY_ONE_KERNEL: tuple[type[Op], ...] = (PutAdd, PutAlongAdd, TakeAlong, *own.WRI
 
 _OF_MANY: tuple[type[Op], ...] = (Elementwise, *solving.SOLVED, *_BY_ONE_KERNEL)
 """Those that it is worth for many elements, too."""
-
-
-def _is_summed(op: Reduction) -> bool:
-    """Whether NumPy is as fast, and adds up by pairs."""
-    return op.combine == "add"
 
 
 def value(op: Op, arrays: Sequence[Array]) -> Compute | None:

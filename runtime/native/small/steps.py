@@ -24,7 +24,6 @@ from retrograd.compiler.ops.copy import Clone
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
 from retrograd.compiler.ops.iota import Iota, IotaLike
-from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Cast, Concat, Movement
 from retrograd.compiler.ops.sort import Argsort
@@ -85,7 +84,7 @@ class Steps:
         self._fits = is_small if small else has_kernels
         self.words: list[int] = []
         self.kept: list[Array] = []
-        """Arrays whose memory the steps read or write: constants, and what values are laid out as."""
+        """Arrays whose memory the steps read or write: constants, and what inputs are copied to."""
         self._bases: list[tuple[int, int, int]] = []
         """Of inputs and outputs: where they are laid out, how many bytes, and the number of their base."""
         self._used = 0
@@ -99,6 +98,8 @@ class Steps:
         self._large = {k + 1 for k, x in enumerate(inputs) if small and not is_small(x.type)}
         self._results = [self._based(node.type) for node in outputs]
         self._read: set[int] = set()
+        self._ordered: set[int] = set()
+        """Inputs that are read only where they lie in order."""
         self._waiting = dict(zip(outputs, self._results))
         for node in order(outputs):
             self._values[node] = self.apply(node, [self._values[i] for i in node.inputs], self._result(node))
@@ -111,7 +112,6 @@ class Steps:
     def _based(self, type_: Type) -> Array:
         """What stands for an input or output."""
         array = np.empty(type_.shape, type_.dtype.numpy)
-        self.kept.append(array)
         self._bases.append((array.ctypes.data, array.nbytes, len(self._bases) + 1))
         return array
 
@@ -138,14 +138,22 @@ class Steps:
                 return number, address - start
         return 0, address
 
+    def read_in_order(self, x: Array) -> None:
+        """If it is an input, and of many elements, `slow` is for what does not lie in order."""
+        number, _ = self._place(x)
+        if x.size > FEW_ELEMENTS:
+            self._ordered.add(number - 1)
+
     # ---- steps -----------------------------------------------------------------------------------------
 
-    def step(self, kernel: int | None, arrays: Sequence[Array], sizes: Sequence[int]) -> None:
+    def step(
+        self, kernel: int | None, arrays: Sequence[Array], sizes: Sequence[int], reduces: bool = False
+    ) -> None:
         if kernel is None:
             raise kernels.NoKernel
         places = [word for array in arrays for word in self._place(array)]
-        picks = kernel == kernels.gathering(arrays[0].itemsize)
-        if not picks and not self._large.isdisjoint(places[::2]):  # of what is large, elements are picked
+        reads = reduces or kernel == kernels.gathering(arrays[0].itemsize)
+        if not reads and not self._large.isdisjoint(places[::2]):  # of what is large, little is made
             raise kernels.NoKernel
         self.words += [kernel, 3 + len(places) + len(sizes), len(arrays), *places, *sizes]
 
@@ -179,18 +187,15 @@ class Steps:
             case Clone():  # results are new memory
                 return operands[0]
             case Composite():
-                return self._expanded(op, operands, result)
+                return self.expanded(op, operands, result)
             case Scan():
                 return self._scanned(op, type_, operands, result)
         out = self.scratch(type_) if result is None else result
         match op:
             case Elementwise():
-                kernel = kernels.of_row(op, tuple(_dtype(x) for x in operands), type_.dtype)
-                self._elementwise(kernel, out, operands)
+                self.row(op, out, operands)
             case Cast():
                 self.cast(operands[0], out)
-            case Reduction():
-                self._reduce(op, out, operands[0])
             case Take() | TakeAlong():
                 self._gather(op, out, *operands)
             case PutAdd() | PutAlongAdd():
@@ -228,7 +233,7 @@ class Steps:
         self.step(kernels.placing(x.itemsize), [out, self.in_order(x), places, others], [out.size])
         return out
 
-    def _expanded(self, op: Composite, operands: list[Array], result: Array | None) -> Array:
+    def expanded(self, op: Composite, operands: list[Array], result: Array | None) -> Array:
         types = tuple(Type(x.shape, _dtype(x)) for x in operands)
         asked = admission(op, types)
         if asked is not None:
@@ -248,6 +253,10 @@ class Steps:
         """That each of them is true; else the call is for `slow`."""
         self.step(kernels.demanding(), [self.in_order(truths)], [truths.size])
 
+    def row(self, row: Elementwise, out: Array, operands: Sequence[Array]) -> None:
+        kernel = kernels.of_row(row, tuple(_dtype(x) for x in operands), _dtype(out))
+        self._elementwise(kernel, out, operands)
+
     def _elementwise(self, kernel: int | None, out: Array, operands: Sequence[Array]) -> None:
         seen = [np.broadcast_to(x, out.shape) for x in operands]
         single = [not any(x.strides[k] for k in range(x.ndim) if x.shape[k] > 1) for x in seen]
@@ -256,12 +265,6 @@ class Steps:
 
     def cast(self, x: Array, out: Array) -> None:
         self._elementwise(kernels.of_cast(_dtype(x), _dtype(out)), out, [x])
-
-    def _reduce(self, op: Reduction, out: Array, x: Array) -> None:
-        kept = [k for k in range(x.ndim) if k not in op.axes]
-        rows = self.in_order(x.transpose(*kept, *op.axes))
-        kernel = kernels.of_reduction(op.combine, op.identity(_dtype(x)), _dtype(x))
-        self.step(kernel, [out, rows], [out.size, prod(x.shape[k] for k in op.axes)])
 
     def _scanned(self, op: Scan, type_: Type, operands: list[Array], result: Array | None) -> Array:
         """The axis is the first while the steps run, from its start to its end."""
@@ -371,7 +374,10 @@ class Steps:
     def _input(self, number: int, node: Node) -> list[int]:
         type_, copy = node.type, self._copies[number]
         rest = MOST_AXES - type_.ndim
-        how = UNREAD if number not in self._read else IN_ORDER if node in self._followed else ANYHOW
+        ordered = node in self._followed or number in self._ordered
+        how = UNREAD if number not in self._read else IN_ORDER if ordered else ANYHOW
+        if how == ANYHOW:
+            self.kept.append(copy)
         words = [how, id(type_.dtype.numpy), type_.ndim]
         words += [kernels.copying(copy.itemsize), copy.ctypes.data]
         return [*words, *type_.shape, *[0] * rest, *copy.strides, *[0] * rest]

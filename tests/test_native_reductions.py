@@ -1,0 +1,205 @@
+"""Reductions in the native language: the values of PyTorch and of float64, along lines and across them, at
+sizes around those of vectors and blocks, and as accurate as sums by pairs."""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import retrograd as rg
+
+SIZES = [1, 7, 16, 63, 65, 127, 128, 129, 1023, 1025, 5000]
+LONG = 1000003
+MANY = 500009
+FLOATS, INTS = ["float32", "float64"], ["int64", "int32", "int8"]
+DIMS: list[Any] = [None, 0, 1, -1, (0, 1), (0, 2), (1, 2), (0, 1, 2)]
+SINGLE = ["prod", "max", "min"]
+"""Functions that take one dimension, or none."""
+AXES = ["sum", "mean", "amax", "amin", "var", "std", "norm"]
+
+
+@pytest.fixture(scope="module")
+def torch() -> ModuleType:
+    return pytest.importorskip("torch")
+
+
+def normal(shape: tuple[int, ...], dtype: str = "float32", at: float = 0.0) -> Any:
+    return (np.random.default_rng(3).standard_normal(shape) + at).astype(dtype)
+
+
+def value(module: Any, name: str, x: Any, dim: Any) -> Any:
+    if name == "norm":
+        return module.linalg.vector_norm(x, dim=dim)
+    found = getattr(module, name)(x) if dim is None else getattr(module, name)(x, dim)
+    return found if hasattr(found, "shape") else found[0]
+
+
+def same(ours: Any, theirs: Any, tight: bool) -> None:
+    assert str(ours.numpy().dtype) == str(theirs.dtype).removeprefix("torch.")
+    assert ours.is_contiguous()
+    rtol, atol = (1e-12, 1e-12) if tight else (1e-4, 2e-5)
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=rtol, atol=atol)
+
+
+# ---- values ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", [*AXES, *SINGLE])
+@pytest.mark.parametrize("dim", DIMS)
+def test_along_and_across_axes(torch: ModuleType, name: str, dim: Any, dtype: str) -> None:
+    if isinstance(dim, tuple) and name in SINGLE:
+        return
+    for shape in [(3, 5, 7), (2, 65, 129), (17, 31, 64), (1, 128, 1), (40, 1, 67)]:
+        if name in ("var", "std") and 1 in shape:  # of one element there is none
+            continue
+        array = normal(shape, dtype) * 0.05 + 1
+        for _ in range(2):
+            same(value(rg, name, rg.from_numpy(array), dim),
+                 value(torch, name, torch.from_numpy(array), dim), dtype == "float64")  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [*SIZES, LONG])
+def test_sizes_around_vectors_and_blocks(size: int, dtype: str) -> None:
+    array = normal((size,), dtype)
+    x, wide = rg.from_numpy(array), array.astype(np.longdouble)
+    tiny, scale = float(np.finfo(array.dtype).eps), float(np.abs(wide).sum())
+    assert abs(x.sum().item() - float(wide.sum())) <= 8 * tiny * scale
+    assert x.mean().item() == pytest.approx(float(wide.mean()), rel=0, abs=8 * tiny * scale / size)
+    assert x.amax().item() == array.max()
+    assert x.min().item() == array.min()
+    assert rg.linalg.vector_norm(x).item() == pytest.approx(float(np.sqrt((wide**2).sum())), rel=8 * tiny)
+    if size > 1:
+        assert x.var().item() == pytest.approx(float(wide.var(ddof=1)), rel=16 * tiny)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(1, 129), (7, 63), (129, 65), (1025, 3), (33, 1000), (5000, 17)]
+)
+def test_matrices_of_awkward_sizes(rows: int, columns: int) -> None:
+    array = normal((rows, columns), at=3.0)
+    x, wide = rg.from_numpy(array), array.astype(np.float64)
+    for axis in (0, 1):
+        np.testing.assert_allclose(x.sum(axis).numpy(), wide.sum(axis), rtol=1e-6)
+        np.testing.assert_allclose(x.mean(axis).numpy(), wide.mean(axis), rtol=1e-6)
+        np.testing.assert_array_equal(x.amax(axis).numpy(), array.max(axis))
+        np.testing.assert_allclose(
+            rg.linalg.vector_norm(x, dim=axis).numpy(), np.sqrt((wide**2).sum(axis)), rtol=1e-6
+        )
+        if wide.shape[axis] > 1:
+            np.testing.assert_allclose(x.var(axis).numpy(), wide.var(axis, ddof=1), rtol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", INTS)
+@pytest.mark.parametrize("dim", [None, 0, 1])
+def test_whole_numbers_wrap_around_as_theirs(torch: ModuleType, dtype: str, dim: Any) -> None:
+    array = np.random.default_rng(1).integers(-100, 100, (129, 65)).astype(dtype)
+    for name in ("sum", "prod", "max", "min"):
+        ours = value(rg, name, rg.from_numpy(array), dim)
+        theirs = value(torch, name, torch.from_numpy(array), dim)
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_truths(torch: ModuleType, dim: int) -> None:
+    array = np.random.default_rng(1).random((300, 301)) < 0.003
+    for name in ("any", "all", "amax", "amin"):
+        ours = value(rg, name, rg.from_numpy(array), dim)
+        np.testing.assert_array_equal(ours.numpy(), value(torch, name, torch.from_numpy(array), dim).numpy())
+
+
+# ---- numbers that are none, zeros, nothing -----------------------------------------------------------------
+@pytest.mark.parametrize("name", [*AXES, *SINGLE])
+@pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_shows_wherever_it_stands(torch: ModuleType, name: str, special: float) -> None:
+    for place in (0, 17, 64, 128):
+        array = normal((129, 129)) * 0.05 + 1
+        array[place, 128 - place] = special
+        for dim in (None, 0, 1):
+            ours = value(rg, name, rg.from_numpy(array), dim)
+            theirs = value(torch, name, torch.from_numpy(array), dim)
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=2e-5)
+
+
+def test_infinities_of_both_signs_are_no_number() -> None:
+    x = rg.zeros(5000)
+    x[3], x[4000] = math.inf, -math.inf
+    assert math.isnan(x.sum().item())
+
+
+def test_sums_of_negative_zeros_keep_their_sign() -> None:
+    x = rg.full((300, 70), -0.0)
+    for found in (x.sum(), x.sum(0), x.sum(1)):
+        assert bool(rg.signbit(found).all())
+
+
+def test_of_nothing(torch: ModuleType) -> None:
+    for shape in [(0,), (0, 5), (5, 0)]:
+        x, y = rg.zeros(shape), torch.zeros(shape)
+        for dim in (None, 0, -1):
+            for name in ("sum", "mean", "prod"):
+                np.testing.assert_array_equal(
+                    value(rg, name, x, dim).numpy(), value(torch, name, y, dim).numpy()
+                )
+
+
+# ---- what lies otherwise -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", [*AXES, *SINGLE])
+@pytest.mark.parametrize("dim", [None, 0, 1])
+def test_arrays_that_do_not_lie_in_order(torch: ModuleType, name: str, dim: Any) -> None:
+    for size in (20, 200):
+        array = normal((size, size)) * 0.05 + 1
+        x, y = rg.from_numpy(array), torch.from_numpy(array)
+        for ours, theirs in [
+            (x.t(), y.t()),
+            (x[:, 1:], y[:, 1:]),
+            (x[::2], y[::2]),
+            (x.flip(0), y.flip(0)),
+            (rg.from_numpy(array[::-1, ::-1]), torch.from_numpy(array[::-1, ::-1].copy())),
+            (x[:1].expand(50, size), y[:1].expand(50, size)),
+        ]:
+            same(value(rg, name, ours, dim), value(torch, name, theirs, dim), False)
+
+
+def test_equal_calls_give_equal_bits_on_any_number_of_threads() -> None:
+    x, before = rg.from_numpy(normal((257, 515))), rg.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            rg.set_num_threads(threads)
+            found += [[f.tolist() for f in (x.sum(), x.sum(0), x.var(1), x.mean(-1))] for _ in range(3)]
+    finally:
+        rg.set_num_threads(before)
+    assert all(each == found[0] for each in found)
+
+
+# ---- accuracy ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_hard_sums_are_no_worse_than_by_pairs(dtype: str, dim: int) -> None:
+    """All positive, all equal, of magnitudes apart, and such that nearly cancel: a sum one after the other is
+    a thousand times farther off."""
+    draw = np.random.default_rng(5)
+    hard = [
+        draw.random(MANY) + 1,
+        np.full(MANY, 0.1),
+        np.exp(draw.standard_normal(MANY) * 5),
+        np.sin(np.arange(MANY)) * 1e3,
+    ]
+    for each in hard:
+        array = each.astype(dtype)
+        exact, scale = math.fsum(array.astype(float)), math.fsum(abs(array.astype(float)))
+        x = rg.from_numpy(array).view(1, -1) if dim else rg.from_numpy(np.stack([array, array], 1))
+        error = abs(x.sum(dim)[0].item() - exact)
+        by_pairs = abs(float(np.add.reduce(array)) - exact)
+        assert error <= max(by_pairs, 4 * np.finfo(dtype).eps * scale)
+
+
+def test_the_variance_of_numbers_far_from_zero() -> None:
+    array = normal((1000, 300), at=1000.0)
+    for axis in (0, 1):
+        expected = array.astype(np.float64).var(axis, ddof=1)
+        np.testing.assert_allclose(rg.from_numpy(array).var(axis).numpy(), expected, rtol=1e-4)
