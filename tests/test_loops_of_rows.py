@@ -14,7 +14,7 @@ import retrograd as rg
 from retrograd.compiler.ir.graph import OPS
 from retrograd.runtime.eager.instant import loops
 from retrograd.runtime.eager.instant.part import available
-from retrograd.runtime.eager.instant.records import MUCH
+from retrograd.runtime.native.pool import MUCH
 
 F = rg.nn.functional
 

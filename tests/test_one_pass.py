@@ -100,3 +100,47 @@ def test_values_and_gradients_are_pytorchs(torch: object, made: str, shape: tupl
     for (value, gradient), (wanted, slope) in zip(found[:2], found[2:]):
         np.testing.assert_allclose(value, wanted, rtol=2e-5, atol=2e-6)
         np.testing.assert_allclose(gradient, slope, rtol=2e-5, atol=2e-6)
+
+
+QUICK = [row for row in ROWS if row.name in one_pass.QUICK]
+SHAPES = [(), (1,), (7,), (3, 17), (5, 33000), (33000, 5), (2, 3, 16411)]
+"""The last three are of so many elements that threads share them."""
+
+
+def special(shape: tuple[int, ...], dtype: type[np.floating], seed: int) -> np.ndarray:
+    """Numbers of either sign, among them zeros, infinities and NaN."""
+    rng = np.random.default_rng(seed)
+    odd = rng.choice([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40], shape)
+    return np.where(rng.random(shape) < 0.1, odd, rng.normal(0, 2, shape)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("row", QUICK, ids=lambda row: row.name)
+def test_quick_rows_give_the_bits_of_numpy(
+    row: Elementwise, shape: tuple[int, ...], dtype: type[np.floating]
+) -> None:
+    compute = getattr(retrograd, row.name)
+    whole = special(shape, dtype, 0)
+    others = [(whole,)]
+    if row.arity == 2:
+        repeated = [shape, (), shape[-1:], shape[1:], (1, *shape[1:]), (*shape[:-1], 1)]
+        ys = [special(each, dtype, 1) for each in dict.fromkeys(repeated) if len(each) <= len(shape)]
+        others = [pair for y in ys for pair in ((whole, y), (y, whole))]
+    turned = [tuple(np.asfortranarray(x) for x in pair) for pair in others]
+    backwards = [tuple(x[..., ::-1] if x.ndim else x for x in pair) for pair in others]
+    before = retrograd.get_num_threads()
+    try:
+        for pair in others + turned + backwards:
+            wanted = quietly(row.numpy, *pair)
+            tensors = [retrograd.from_numpy(x.copy() if min(x.strides, default=0) < 0 else x) for x in pair]
+            for threads in (1, 2):
+                retrograd.set_num_threads(threads)
+                for _ in range(2):  # the first call makes the kernel
+                    found = compute(*tensors).numpy()
+                    assert found.dtype == dtype
+                    np.testing.assert_array_equal(found, wanted)
+                    numbers = ~np.isnan(wanted)
+                    np.testing.assert_array_equal(np.signbit(found)[numbers], np.signbit(wanted)[numbers])
+    finally:
+        retrograd.set_num_threads(before)

@@ -174,7 +174,7 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
             return loop
         formula = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
         if isinstance(formula, np.ufunc):
-            return formula
+            return one_pass.of_quick(row, dtype, formula) if _is_quick(row, dtype) else formula
         slow = one_op.choosing(row, _or_small(row, formula))
         return one_pass.of_row(row, dtype, slow, one_op.least(row))
 
@@ -186,9 +186,16 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
         return compute
 
     quick = _quick_dtypes(row)
-    ready = {dtype: made(dtype) for dtype in quick if isinstance(row.numpy, np.ufunc)}
+    ready = {
+        dtype: made(dtype) for dtype in quick if isinstance(row.numpy, np.ufunc) and not _is_quick(row, dtype)
+    }
     known = {dtype: first(dtype) for dtype in quick} | ready
     return known, ready
+
+
+def _is_quick(row: Elementwise, dtype: np.dtype[Any]) -> bool:
+    """Whether a kernel of our own does what NumPy does, to the bit, and sooner."""
+    return row.name in one_pass.QUICK and dtypes.dtype(dtype) in one_pass.FLOATS and small.available()
 
 
 def _or_small(row: Elementwise, formula: Callable[..., Any]) -> Callable[..., Any]:
@@ -200,7 +207,10 @@ def _or_small(row: Elementwise, formula: Callable[..., Any]) -> Callable[..., An
 
 def written_over(row: Elementwise) -> dict[Any, np.ufunc]:
     """What computes the row into memory that is given, by dtype."""
-    return {dtype: found for dtype, found in _computes(row)[1].items() if isinstance(found, np.ufunc)}
+    if not isinstance(row.numpy, np.ufunc):
+        return {}
+    wrapped = row.name in DIVISIONS
+    return {dtype: row.numpy for dtype in _quick_dtypes(row) if not (wrapped and dtype.kind in "iu")}
 
 
 _NO_NAMES: Mapping[str, Any] = {}

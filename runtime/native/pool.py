@@ -56,6 +56,9 @@ SPIN_NS = 100_000
 """How long an idle thread spins before it sleeps; a hot pool answers 100 times sooner than a sleeping one. So
 long that threads stay awake through what one of them does alone between the parallel loops of a step."""
 
+MUCH = 1 << 15
+"""Elements from which on eager loops run on all threads."""
+
 THICK_NS = 20_000
 """Brief jobs that follow each other so soon are worth waking a worker for."""
 

@@ -27,8 +27,9 @@ from retrograd.runtime.eager.adjoints import ADJOINTS
 from retrograd.runtime.eager.arrays import LOOPS, cotangents_of
 from retrograd.runtime.eager.instant import rows
 from retrograd.runtime.eager.instant.part import available, native_function
-from retrograd.runtime.eager.instant.records import MUCH, Looped, place, words_of
+from retrograd.runtime.eager.instant.records import Looped, place, words_of
 from retrograd.runtime.native import cpu
+from retrograd.runtime.native.pool import MUCH
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.copier import copied, copied_in_order
 

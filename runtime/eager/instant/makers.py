@@ -17,7 +17,7 @@ from retrograd.compiler.native.language import (
     stack,
 )
 from retrograd.runtime.eager.instant.operands import boxed, is_array, looked_at, marked, or_slow, shared
-from retrograd.runtime.eager.instant.records import MUCH, Function, Loop, Looped
+from retrograd.runtime.eager.instant.records import Function, Loop, Looped
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
 from retrograd.runtime.native.making import AS_IT_LIES, IN_ORDER, empty_array, is_dense, size_of
 from retrograd.runtime.native.objects import (
@@ -34,6 +34,7 @@ from retrograd.runtime.native.objects import (
     Tuple,
     numpy_new_copy,
 )
+from retrograd.runtime.native.pool import MUCH
 
 SIZE = external(Object, "size_type")
 

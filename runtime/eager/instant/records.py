@@ -20,8 +20,6 @@ from retrograd.runtime.native.pool import Run
 
 MOST = 8
 """Operands of a call, and axes of a view."""
-MUCH = 1 << 15
-"""Elements from which on a loop runs on all threads."""
 MOST_RECORDED = 3
 """Operands of a call that is recorded."""
 

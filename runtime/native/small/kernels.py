@@ -112,19 +112,22 @@ def of_cast(operand: DType, out: DType) -> int | None:
     return of_code("row cast", lambda x: x.to(kind), [KINDS[operand]], kind)
 
 
-def of_code(name: str, code: Code, kinds: Sequence[str], out: str) -> int:
-    """The kernel of vectors of these kinds to one of a kind, kept under a name."""
+def of_code(name: str, code: Code, kinds: Sequence[str], out: str, quick: bool = False) -> int:
+    """The kernel of vectors of these kinds to one of a kind, kept under a name; a `quick` one has the code
+    twice."""
     full = f"{name} {' '.join(kinds)} {out}"
-    return _native(full, lambda: [_row_instance("kernel", code, kinds, out)]).address("kernel")
+    return _native(full, lambda: [_row_instance("kernel", code, kinds, out, quick)]).address("kernel")
 
 
-def _row_instance(name: str, code: Code, kinds: Sequence[str], out: str) -> Callable[..., int]:
+def _row_instance(
+    name: str, code: Code, kinds: Sequence[str], out: str, quick: bool = False
+) -> Callable[..., int]:
     """A row as a function of the native language."""
     lanes = _lanes_of([*kinds, out])
     bound = {name: _HELD[kind] for name, kind in zip("ABCD", kinds, strict=False)}
     bound |= {f"V{name}": Vector.of(element, lanes) for name, element in bound.items()}
     bound |= {"Out": _HELD[out], "LANES": lanes, "code": _codes().emitted(code)}
-    return instance(lines.ROWS[len(kinds) - 1], name, **bound)
+    return instance((lines.QUICK_ROWS if quick else lines.ROWS)[len(kinds) - 1], name, **bound)
 
 
 @cache

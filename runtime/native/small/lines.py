@@ -18,6 +18,7 @@ from retrograd.compiler.native.language import (
     inlined,
     native,
     put,
+    stack,
     take,
 )
 from retrograd.runtime.native.objects import Memory
@@ -108,7 +109,42 @@ def quaternary(arrays: Array[Memory], sizes: Array[int]) -> int:
     )
 
 
+# Of little code, which stands there twice: for whole vectors, and for the last ones with a mask.
+@native
+def quick_unary(arrays: Array[Memory], sizes: Array[int]) -> int:
+    to, a = cast(Array[Out], arrays[0]), cast(Array[A], arrays[1])
+    count = sizes[0]
+    whole = count - count % LANES
+    for at in range(0, whole, LANES):
+        put(to + at, code(take(VA, a + at)))
+    if whole < count:
+        put(to + whole, code(take(VA, a + whole, count - whole, cast(VA, a[0]))), count - whole)
+    return 0
+
+
+@native
+def quick_binary(arrays: Array[Memory], sizes: Array[int]) -> int:
+    to, a, b = cast(Array[Out], arrays[0]), cast(Array[A], arrays[1]), cast(Array[B], arrays[2])
+    count, steps_a, steps_b = sizes[0], sizes[1], sizes[2]
+    first, second = stack(Array[A], LANES), stack(Array[B], LANES)
+    if steps_a == 0:
+        put(first, cast(VA, a[0]))
+        a = first
+    if steps_b == 0:
+        put(second, cast(VB, b[0]))
+        b = second
+    whole = count - count % LANES
+    for at in range(0, whole, LANES):
+        put(to + at, code(take(VA, a + at * steps_a), take(VB, b + at * steps_b)))
+    if whole < count:
+        x = take(VA, a + whole * steps_a, count - whole, cast(VA, a[0]))
+        y = take(VB, b + whole * steps_b, count - whole, cast(VB, b[0]))
+        put(to + whole, code(x, y), count - whole)
+    return 0
+
+
 ROWS: tuple[Callable[[Array[Memory], Array[int]], int], ...] = (unary, binary, ternary, quaternary)
+QUICK_ROWS = quick_unary, quick_binary
 """By their operands, less one."""
 
 

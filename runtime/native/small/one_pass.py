@@ -18,9 +18,11 @@ from retrograd.compiler.ir.graph import Builder, Constant, Node, Type, apply, or
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.row import Types
+from retrograd.runtime.native import cpu
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.elements import HEAD_WORDS, MOST_READ, PASS_WORDS
+from retrograd.runtime.native.small.lines import QUICK_ROWS
 from retrograd.runtime.native.small.steps import FEW_ELEMENTS, Compute, native
 
 if TYPE_CHECKING:
@@ -52,6 +54,19 @@ def of_row(row: Elementwise, dtype: np.dtype[Any], slow: Compute, most: int) -> 
         inputs = _operands(builder, row, dtype)
         out = builder.node(row, *inputs)
     return _alone(inputs, out, slow, most)
+
+
+QUICK = {"add", "sub", "mul", "div", "neg", "abs", "sqrt", "maximum", "minimum", "floor", "ceil", "trunc"}
+"""Rows that NumPy does in one pass, of which a kernel gives the same bits."""
+
+
+def of_quick(row: Elementwise, dtype: np.dtype[Any], slow: Compute) -> Compute:
+    """Such a row; `slow` does the same for any operands."""
+    builder = Builder()
+    with builder.at(None):
+        inputs = _operands(builder, row, dtype)
+        out = builder.node(row, *inputs)
+    return _function(inputs, [_Pass(inputs, [out])], [], slow, ALL)
 
 
 def of_rule(row: Elementwise, operand: int, dtype: np.dtype[Any], slow: Compute) -> Compute:
@@ -102,7 +117,8 @@ class _Pass(NamedTuple):
         text = self.text
         if text not in _KERNELS:
             kinds = [kernels.KINDS[x.dtype] for x in (*self.read, self.rows[-1])]
-            _KERNELS[text] = kernels.of_code(f"pass {text}", self.code, kinds[:-1], kinds[-1])
+            quick = len(self.rows) == 1 and len(self.read) <= len(QUICK_ROWS)
+            _KERNELS[text] = kernels.of_code(f"pass {text}", self.code, kinds[:-1], kinds[-1], quick)
         return _KERNELS[text]
 
     def words(self, inputs: Sequence[Node]) -> list[int]:
@@ -119,7 +135,7 @@ _KERNELS: dict[str, int] = {}
 def _pass(output: Node, inputs: Sequence[Node]) -> _Pass | None:
     """Of an output; None where that is not for here."""
     type_ = output.type
-    if output.dtype not in _FLOATS:
+    if output.dtype not in FLOATS:
         return None
     rows = [node for node in order([output]) if not isinstance(node.op, Constant)]
     read = list(dict.fromkeys([x for node in rows for x in node.inputs if x in inputs]))
@@ -148,7 +164,7 @@ def _is_written(node: Node, dtype: DType) -> bool:
     return not numbers or (bool(beside) and all(x.type.size == 1 and x.dtype is dtype for x in numbers))
 
 
-_FLOATS = (dtypes.float32, dtypes.float64)
+FLOATS = {dtypes.float32, dtypes.float64}
 
 
 def _number(node: Node) -> Any:
@@ -179,5 +195,6 @@ def _function(
     """The native callable; `listed` says which output stands where in a list, or nothing if it is the
     result."""
     steps = [word for each in passes for word in each.words(inputs)]
-    head = [len(inputs), len(passes), len(listed), HEAD_WORDS + len(passes) * PASS_WORDS, most]
+    places = HEAD_WORDS + len(passes) * PASS_WORDS
+    head = [len(inputs), len(passes), len(listed), places, most, cpu.parallel()]
     return native("retrograd_elements", [*head, *steps, *listed], slow, None)
