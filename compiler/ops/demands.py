@@ -74,18 +74,19 @@ class Places(Composite):
     def inspect(self, *arrays: Array) -> None:
         (index,) = arrays
         refusal = REFUSED[self.told]
-        if not index.size or self._least <= index.min() <= index.max() < self.size:
+        if not index.size or self.least <= index.min() <= index.max() < self.size:
             return
-        first = int(((index < self._least) | (index >= self.size)).ravel().argmax())
+        first = int(((index < self.least) | (index >= self.size)).ravel().argmax())
         told = refusal.words.format(index=index.flat[first], first=first, axis=self.axis, size=self.size)
         raise refusal.error(f"an index into an axis of size {self.size}", mirrored(told))
 
     def admits(self, *values: Value) -> Value:
         (index,) = values
-        return rows.logical_and(rows.ge(index, self._least), rows.lt(index, self.size))
+        return rows.logical_and(rows.ge(index, self.least), rows.lt(index, self.size))
 
     @property
-    def _least(self) -> int:
+    def least(self) -> int:
+        """What an index is at least."""
         return -self.size if REFUSED[self.told].from_end else 0
 
 

@@ -19,6 +19,7 @@ from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.native.language import Float32, Vector, instance
 from retrograd.compiler.ops.copy import Clone, Ordered
 from retrograd.compiler.ops.cross_entropy import CrossEntropy
+from retrograd.compiler.ops.demands import Places
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm
 from retrograd.compiler.ops.softmax import LogSoftmax, Softmax
@@ -32,6 +33,7 @@ from retrograd.runtime.native import cpu
 from retrograd.runtime.native.pool import MUCH
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.copier import copied, copied_in_order
+from retrograd.runtime.native.small.demands import passing
 
 Function = Callable[..., Array]
 
@@ -56,7 +58,7 @@ _MUCH = 1 << 14
 """Elements from which on machine code of the whole derivative may pay."""
 
 
-_TAKEN = (Elementwise, Softmax, LogSoftmax, LayerNorm, CrossEntropy)
+_TAKEN = (Places, Elementwise, Softmax, LogSoftmax, LayerNorm, CrossEntropy)
 
 
 _COPIES: dict[type[Op], Function] = {Clone: copied, Ordered: copied_in_order}
@@ -77,6 +79,8 @@ def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
     if not isinstance(op, _TAKEN) or not available():
         return None
     x = operands[0]
+    if isinstance(op, Places):
+        return passing(op, x.dtype if isinstance(x, Type) else dtypes.of(x))
     dtype = x.dtype.numpy if isinstance(x, Type) else x.dtype
     if dtype not in _KINDS:
         return None

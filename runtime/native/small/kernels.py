@@ -217,7 +217,7 @@ def _moving() -> cpu.Library:
     return _native(
         "moving",
         lambda: [
-            instance(function, f"{name}{size}", T=element)
+            instance(function, f"{name}{size}", T=element, V=Vector.of(element, 64 // size), LANES=64 // size)
             for name, function in _MOVING.items()
             for size, element in _OF_SIZE.items()
         ],
@@ -243,11 +243,21 @@ def demanding() -> int:
 
 
 @cache
+def of_bounds(dtype: DType) -> int:
+    """Whether whole numbers are within bounds."""
+    lanes = lanes_of(dtype)
+    vectors = Vector.of(_HELD[KINDS[dtype]], lanes)
+    return _of_elements("within", checking.within, dtype, V=vectors, LANES=lanes)
+
+
+@cache
 def of_summing(dtype: DType) -> int | None:
     """Elements added up where indices say."""
     if dtype not in KINDS or dtype is dtypes.bool_:
         return None
-    return _of_elements("add_up", moving.add_up, dtype)
+    lanes = lanes_of(dtype)
+    vectors = Vector.of(_HELD[KINDS[dtype]], lanes)
+    return _of_elements("add_up", moving.add_up, dtype, V=vectors, LANES=lanes)
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from retrograd.compiler.native.language import (
     Array,
+    Int32,
     Record,
     Vector,
     cast,
@@ -23,6 +24,9 @@ from retrograd.compiler.native.language import (
 )
 
 T = TypeVar("T", int, float)
+V = Vector[Int32, Literal[16]]
+LANES = 16
+"""An instance has its own: vectors of elements, and how many they have."""
 
 
 # ---- by places ---------------------------------------------------------------------------------------------
@@ -59,9 +63,14 @@ def chosen_of(index: int, size: int) -> int:
 
 
 @inlined
-def everywhere(index: Array[int], sizes: IndexSizes, move: Callable[[int, int], None]) -> int:
-    """Move an element for each index, given where it is in their order, and where the index says. Where rows
-    have one index, or none lies behind another, the innermost loop does nothing else."""
+def everywhere(
+    index: Array[int],
+    sizes: IndexSizes,
+    move: Callable[[int, int], None],
+    move_several: Callable[[int, int], None],
+) -> int:
+    """Move an element for each index, given where it is in their order, and where the index says. Of rows
+    that have one index, as many as a vector has lanes are moved at once."""
     before, count, after, size = sizes.before, sizes.count, sizes.after, sizes.size
     if sizes.step_after == 0:
         for a in range(before):
@@ -70,7 +79,10 @@ def everywhere(index: Array[int], sizes: IndexSizes, move: Callable[[int, int], 
                 if place < 0:
                     return 1
                 at, apart = (a * count + k) * after, (a * size + place) * after
-                for b in range(after):
+                whole = after - after % LANES
+                for b in range(0, whole, LANES):
+                    move_several(at + b, apart + b)
+                for b in range(whole, after):
                     move(at + b, apart + b)
         return 0
     for a in range(before):
@@ -99,21 +111,36 @@ def assign(to: Array[T], place: int, element: T) -> None:
 def gather(arrays: Array[Array[T]], sizes: IndexSizes) -> int:
     """Elements of an operand `[before, size, after]`."""
     to, source, index = arrays[0], arrays[1], cast(Array[int], arrays[2])
-    return everywhere(index, sizes, lambda at, apart: assign(to, at, source[apart]))
+    return everywhere(
+        index,
+        sizes,
+        lambda at, apart: assign(to, at, source[apart]),
+        lambda at, apart: put(to + at, take(V, source + apart)),
+    )
 
 
 @native
 def scatter(arrays: Array[Array[T]], sizes: IndexSizes) -> int:
     """Elements of a result `[before, size, after]`, the last for a place in the end."""
     to, source, index = arrays[0], arrays[1], cast(Array[int], arrays[2])
-    return everywhere(index, sizes, lambda at, apart: assign(to, apart, source[at]))
+    return everywhere(
+        index,
+        sizes,
+        lambda at, apart: assign(to, apart, source[at]),
+        lambda at, apart: put(to + apart, take(V, source + at)),
+    )
 
 
 @native
 def add_up(arrays: Array[Array[T]], sizes: IndexSizes) -> int:
     """The same, added in order to what is there."""
     to, source, index = arrays[0], arrays[1], cast(Array[int], arrays[2])
-    return everywhere(index, sizes, lambda at, apart: assign(to, apart, to[apart] + source[at]))
+    return everywhere(
+        index,
+        sizes,
+        lambda at, apart: assign(to, apart, to[apart] + source[at]),
+        lambda at, apart: put(to + apart, take(V, to + apart) + take(V, source + at)),
+    )
 
 
 @chosen
@@ -136,11 +163,22 @@ def multiplied(x: T, y: T) -> T:
     return x * y
 
 
+@inlined
+def join_several(to: Array[T], source: Array[T]) -> None:
+    for k in range(LANES):
+        to[k] = joined(to[k], source[k])
+
+
 @native
 def join(arrays: Array[Array[T]], sizes: IndexSizes) -> int:
     """The same, joined in order with what is there."""
     to, source, index = arrays[0], arrays[1], cast(Array[int], arrays[2])
-    return everywhere(index, sizes, lambda at, apart: assign(to, apart, joined(to[apart], source[at])))
+    return everywhere(
+        index,
+        sizes,
+        lambda at, apart: assign(to, apart, joined(to[apart], source[at])),
+        lambda at, apart: join_several(to + apart, source + at),
+    )
 
 
 # ---- sorting -----------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from retrograd.runtime.native.small.elements import retrograd_elements
 from retrograd.runtime.native.small.entry import ANYHOW, HEAD_WORDS, IN_ORDER, UNREAD, Head, retrograd_small
 from retrograd.runtime.native.small.lying import LAYING, followed, like
 from retrograd.runtime.native.small.ordering import retrograd_ordered
+from retrograd.runtime.native.small.passing import retrograd_passed
 from retrograd.runtime.native.small.tallying import retrograd_tally
 from retrograd.runtime.strided import following
 
@@ -70,6 +71,10 @@ FURTHER: dict[type[Op], Callable[..., None]] = {}
 
 OWN: dict[type[Op], Callable[..., None]] = {}
 """The same where kernels are for arrays of any size, and inspect elements: those of `own.py`."""
+
+
+ASKED: dict[type[Op], Callable[..., None]] = {}
+"""What writes the step that looks at what an op asks of its operands, by a kernel: those of `demands.py`."""
 
 
 YIELDING: set[type[Op]] = set()
@@ -235,8 +240,9 @@ class Steps:
 
     def expanded(self, op: Composite, operands: list[Array], result: Array | None) -> Array:
         types = tuple(Type(x.shape, _dtype(x)) for x in operands)
-        asked = admission(op, types)
-        if asked is not None:
+        if type(op) in ASKED:
+            ASKED[type(op)](self, op, *operands)
+        elif (asked := admission(op, types)) is not None:
             self._demand(self._written(asked, operands, None))
         return self._written(expansion(op, types), operands, result)
 
@@ -432,7 +438,7 @@ def _library() -> cpu.Library:
     assert offsets is not None
     return cpu.load_native(
         "small",
-        lambda: [retrograd_small, retrograd_elements, retrograd_tally, retrograd_ordered],
+        lambda: [retrograd_small, retrograd_elements, retrograd_tally, retrograd_ordered, retrograd_passed],
         asdict(offsets),
         buffers.symbols(),
     )
