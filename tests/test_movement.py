@@ -116,3 +116,60 @@ def test_turned_and_flipped_tensors_with_gradients():
     x.grad = None
     (x.flip(-1) * weight.t()).sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), weight.numpy().T[:, ::-1])
+
+
+# ---- distances ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((67, 130), (45, 130)), ((3, 33, 17), (3, 29, 17)), ((2, 1, 31, 5), (4, 30, 5)), ((1, 3), (1, 3))],
+)
+def test_distances_and_their_gradients_are_those_of_pytorch(one, other, dtype):
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in (one, other)]
+    found = []
+    for library in (torch, peer):
+        x, y = (library.tensor(array, requires_grad=True) for array in arrays)
+        out = library.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+        weight = library.tensor(np.cos(np.arange(out.numel())).reshape(tuple(out.shape)).astype(dtype))
+        out.backward(weight)
+        found.append([each.detach().numpy() for each in (out, x.grad, y.grad)])
+    tolerance = 2e-5 if dtype == "float32" else 1e-12
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * 10)
+
+
+def test_distances_of_near_rows_lose_no_digits():
+    x = torch.randn(40, 100) + 1000
+    apart = torch.cdist(x, x)
+    assert apart.diagonal().abs().max().item() == 0
+    known = np.linalg.norm(x.double().numpy()[:, None] - x.double().numpy()[None], axis=-1)
+    np.testing.assert_allclose(apart.numpy(), known, rtol=1e-5)
+
+
+def test_a_distance_of_nothing_has_no_derivative():
+    x = torch.randn(30, 40, requires_grad=True)
+    torch.cdist(x, x.detach()).sum().backward()
+    assert bool(x.grad.isfinite().all())
+
+
+def test_distances_of_no_rows_and_no_columns():
+    for one, other in (((0, 3), (4, 3)), ((5, 0), (4, 0)), ((2, 0, 3), (2, 4, 3))):
+        ours, theirs = (
+            torch.cdist(torch.ones(one), torch.ones(other)),
+            peer.cdist(peer.ones(one), peer.ones(other)),
+        )
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("place", [0, 17, 2999, 3000])
+def test_an_index_of_rows_is_looked_at_to_its_end(place, dtype):
+    x, index = torch.randn(30, 3), torch.zeros(3001, dtype=getattr(torch, dtype))
+    for fits in (0, 29):
+        index[place] = fits
+        assert x.index_select(0, index).shape == (3001, 3)
+    for wrong in (30, -1, -(2**31), 2**31 - 1):
+        index[place] = wrong
+        with pytest.raises(IndexError, match="out of range"):
+            x.index_select(0, index)

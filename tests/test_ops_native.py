@@ -192,6 +192,8 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (borders.Bordered("reflect", (1, 2), (3, 0)), (X,)),
     (borders.BorderedAdjoint("circular", (1, 2), (3, 0), (3, 4, 5)), (real(3, 8, 7),)),
     (pairs.PairDistances(), (real(4, 3),)),
+    (pairs.Distances(), (real(2, 4, 3), real(2, 5, 3))),
+    (pairs.DistancesAdjoint(), (real(2, 4, 5), real(2, 4, 3), real(2, 5, 3))),
     (pairs.PairsAdjoint(), (real(6), real(4, 3))),
     (withheld.Withheld(), (X, X[..., :1] > 0)),
     (masked.MaskedScatter(), (X, X > 0, real(60))),

@@ -225,6 +225,9 @@ def _samples() -> list[Sample]:
     for shape in ((5, 3), (30, 70)):
         x, share = RANDOM.standard_normal(shape), RANDOM.standard_normal(shape[0] * (shape[0] - 1) // 2)
         found += [(pairs.PairDistances(), (x,)), (pairs.PairsAdjoint(), (share, x))]
+        one, other = (RANDOM.standard_normal((2, rows, shape[1])) for rows in (shape[0], shape[0] + 2))
+        share = RANDOM.standard_normal((2, shape[0], shape[0] + 2))
+        found += [(pairs.Distances(), (one, other)), (pairs.DistancesAdjoint(), (share, one, other))]
         places = np.argsort(RANDOM.standard_normal((shape[0], 100)))[:, : shape[1]].copy()
         found.append((unpool.MaxUnpool((4, 25)), (x, places)))
     for shape, counts, window in (

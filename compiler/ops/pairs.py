@@ -1,4 +1,10 @@
-"""Distances between the rows of a matrix, each pair once, as in the upper triangle of all."""
+"""Distances between the rows of a matrix, each pair once, as in the upper triangle of all, and between those
+of two matrices.
+
+    pair_distances   [N, D] -> [N (N - 1) / 2]
+    distances        [B, M, D], [B, N, D] -> [B, M, N]
+
+Differences are squared, which loses no digits between near rows, as products of the matrices would."""
 
 from __future__ import annotations
 
@@ -11,7 +17,8 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.index import put_add, take
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import unsqueeze
+from retrograd.compiler.ops.shape import permute, unsqueeze
+from retrograd.compiler.ops.statistics import norm, over
 from retrograd.compiler.record import record
 
 
@@ -55,8 +62,49 @@ class PairsAdjoint(Composite):
         return put_add(apart, first, 0, x.shape[0]) - put_add(apart, second, 0, x.shape[0])
 
 
+@register
+@record
+class Distances(Composite):
+    """Of each row to each row of another matrix: the roots of the sums of squares."""
+
+    name = "distances"
+
+    @property
+    def title(self) -> str:
+        return "Cdist"
+
+    def formula(self, *values: Value) -> Value:
+        x, y = values
+        return norm(unsqueeze(x, [2]) - unsqueeze(y, [1]), 2.0, [3])
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        x, y = inputs
+        share = over(cotangent, out)
+        of_x = apply(DistancesAdjoint(), share, x, y) if needed[0] else None
+        of_y = apply(DistancesAdjoint(), permute(share, (0, 2, 1)), y, x) if needed[1] else None
+        return [of_x, of_y]
+
+
+@register
+@record
+class DistancesAdjoint(Composite):
+    """`[B, M, N]` numbers times differences of rows, `[B, M, D]` less `[B, N, D]`, summed over the latter."""
+
+    name = "distances_adjoint"
+
+    def formula(self, *values: Value) -> Value:
+        share, x, y = values
+        return sum_((unsqueeze(x, [2]) - unsqueeze(y, [1])) * unsqueeze(share, [3]), [2])
+
+
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
 def pair_distances(x: Value) -> Value:
     return apply(PairDistances(), x)
+
+
+def distances(x: Value, y: Value) -> Value:
+    return apply(Distances(), x, y)

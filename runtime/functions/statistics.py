@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
+from retrograd.compiler.ops import pairs, statistics
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import softmax as shares
-from retrograd.compiler.ops import statistics
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.arranging import diagonal
@@ -288,7 +289,17 @@ def cdist(
                 f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}"
             ),
         )
+    if p == 2 and x1.dtype is x2.dtype:
+        return _euclidean(x1, x2)
     return norm(moves.unsqueeze(x1, [x1.ndim - 1]) - moves.unsqueeze(x2, [x2.ndim - 2]), p, -1)
+
+
+def _euclidean(x1: Tensor, x2: Tensor) -> Tensor:
+    """Of batches, which are broadcast."""
+    batch = broadcast_shapes("cdist", x1.shape[:-2], x2.shape[:-2])
+    whole = [moves.expand(x, (*batch, *x.shape[-2:])) for x in (x1, x2)]
+    sides = [moves.reshape(x, (prod(batch), *x.shape[-2:])) for x in whole]
+    return moves.reshape(pairs.distances(*sides), (*batch, x1.shape[-2], x2.shape[-2]))
 
 
 _ANY_AXIS = (

@@ -7,11 +7,10 @@ for elements of a type `T`, of which `kernels.py` makes instances. An index belo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from retrograd.compiler.native.language import (
     Array,
-    Int32,
     Record,
     Vector,
     cast,
@@ -24,7 +23,7 @@ from retrograd.compiler.native.language import (
 )
 
 T = TypeVar("T", int, float)
-V = Vector[Int32, Literal[16]]
+V = Vector[Any, Literal[16]]
 LANES = 16
 """An instance has its own: vectors of elements, and how many they have."""
 

@@ -27,7 +27,7 @@ from retrograd.compiler.ops.incomplete_ops import BetaSlope, GammaSlope
 from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.lu import RowsExchanged
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
-from retrograd.compiler.ops.pairs import PairDistances, PairsAdjoint
+from retrograd.compiler.ops.pairs import Distances, DistancesAdjoint, PairDistances, PairsAdjoint
 from retrograd.compiler.ops.shape import Cast
 from retrograd.compiler.ops.softmax import CausalSoftmax
 from retrograd.compiler.ops.substitution import SolveTriangular
@@ -185,6 +185,16 @@ def _pairs_adjoint(steps: Steps, op: PairsAdjoint, out: Array, share: Array, x: 
     step("pairs adjoint", steps, [out, *map(steps.in_order, (share, x))], list(x.shape))
 
 
+def _distances_between(steps: Steps, op: Distances, out: Array, x: Array, y: Array) -> None:
+    step("distances", steps, [out, *map(steps.in_order, (x, y))], [*x.shape[:2], *y.shape[1:]])
+
+
+def _distances_adjoint(
+    steps: Steps, op: DistancesAdjoint, out: Array, share: Array, x: Array, y: Array
+) -> None:
+    step("distances adjoint", steps, [out, *map(steps.in_order, (share, x, y))], [*share.shape, x.shape[2]])
+
+
 def _unpool(steps: Steps, op: MaxUnpool, out: Array, x: Array, places: Array) -> None:
     step("unpool", steps, [out, steps.in_order(x), steps.wide(places)], [*x.shape, op.size])
 
@@ -293,6 +303,8 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     CtcLossAdjoint: _ctc_adjoint,
     BetaSlope: _beta_slope,
     GammaSlope: _gamma_slope,
+    Distances: _distances_between,
+    DistancesAdjoint: _distances_adjoint,
     Glu: _glu,
     GluAdjoint: _glu_adjoint,
     MaxUnpool: _unpool,

@@ -63,6 +63,8 @@ _FUNCTIONS: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]] = {
     "span sums": (spanning.sum_up, ()),
     "pair distances": (pairing.distances, ()),
     "pairs adjoint": (pairing.return_to, ()),
+    "distances": (pairing.distances_between, ()),
+    "distances adjoint": (pairing.return_between, ()),
     "substitute": (triangles.substitute, ()),
     "unpool": (pairing.put_down, ()),
     "prelu": (channels.prelu, ()),

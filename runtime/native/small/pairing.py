@@ -8,6 +8,7 @@ from __future__ import annotations
 from retrograd.compiler.native.language import (
     Array,
     cast,
+    fused,
     inlined,
     native,
     put,
@@ -60,6 +61,66 @@ def return_to(arrays: Array[Memory], sizes: Array[int]) -> int:
     return 0
 
 
+# ---- two matrices ------------------------------------------------------------------------------------------
+@inlined
+def squared(total: VA, x: VA, y: VA) -> VA:
+    return fused(x - y, x - y, total)
+
+
+@inlined
+def length(total: VA) -> A:
+    return sqrt(reduce(lambda one, other: one + other, total))
+
+
+@native
+def distances_between(arrays: Array[Memory], sizes: Array[int]) -> int:
+    """Arrays: distances, two batches of matrices; sizes: batch, the rows of each, columns. A row meets four
+    others at once."""
+    m, n, columns = sizes[1], sizes[2], sizes[3]
+    for row in range(sizes[0] * m):
+        to, x = cast(Array[A], arrays[0]) + row * n, cast(Array[A], arrays[1]) + row * columns
+        others = cast(Array[A], arrays[2]) + row // m * n * columns
+        whole = n - n % 4
+        for j in range(0, whole, 4):
+            first = others + j * columns
+            second, third, fourth = first + columns, first + 2 * columns, first + 3 * columns
+            a, b, c, d = cast(VA, 0.0), cast(VA, 0.0), cast(VA, 0.0), cast(VA, 0.0)
+            for at in range(0, columns, LANES):
+                left = columns - at
+                here = take(VA, x + at, left, 0.0)
+                a = squared(a, here, take(VA, first + at, left, 0.0))
+                b = squared(b, here, take(VA, second + at, left, 0.0))
+                c = squared(c, here, take(VA, third + at, left, 0.0))
+                d = squared(d, here, take(VA, fourth + at, left, 0.0))
+            to[j], to[j + 1], to[j + 2], to[j + 3] = length(a), length(b), length(c), length(d)
+        for j in range(whole, n):
+            a = cast(VA, 0.0)
+            for at in range(0, columns, LANES):
+                left = columns - at
+                a = squared(a, take(VA, x + at, left, 0.0), take(VA, others + j * columns + at, left, 0.0))
+            to[j] = length(a)
+    return 0
+
+
+@native
+def return_between(arrays: Array[Memory], sizes: Array[int]) -> int:
+    """Arrays: the first batch's cotangent, a number for each two rows, the batches; sizes: batch, the rows of
+    each, columns."""
+    m, n, columns = sizes[1], sizes[2], sizes[3]
+    for row in range(sizes[0] * m):
+        shares, x = cast(Array[A], arrays[1]) + row * n, cast(Array[A], arrays[2]) + row * columns
+        others = cast(Array[A], arrays[3]) + row // m * n * columns
+        for at in range(0, columns, LANES):
+            left, total = columns - at, cast(VA, 0.0)
+            here = take(VA, x + at, left, 0.0)
+            for j in range(n):
+                apart = here - take(VA, others + j * columns + at, left, 0.0)
+                total = fused(apart, cast(VA, shares[j]), total)
+            put(cast(Array[A], arrays[0]) + row * columns + at, total, left)
+    return 0
+
+
+# ---- places ------------------------------------------------------------------------------------------------
 @native
 def put_down(arrays: Array[Memory], sizes: Array[int]) -> int:
     """Elements at their places in rows of zeros. Arrays: the rows, elements, places; sizes: rows, elements of
