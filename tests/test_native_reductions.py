@@ -203,3 +203,79 @@ def test_the_variance_of_numbers_far_from_zero() -> None:
     for axis in (0, 1):
         expected = array.astype(np.float64).var(axis, ddof=1)
         np.testing.assert_allclose(rg.from_numpy(array).var(axis).numpy(), expected, rtol=1e-4)
+
+
+# ---- places ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTS])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_the_first_of_equal_ones_is_found(torch: ModuleType, name: str, dtype: str) -> None:
+    draw = np.random.default_rng(2)
+    for shape in [(1, 1), (7, 127), (128, 129), (65, 3), (5, 1000), (1, 100003)]:
+        array = draw.integers(-9, 9, shape).astype(dtype)
+        for dim in (None, 0, 1):
+            ours, theirs = getattr(rg, name)(rg.from_numpy(array), dim), getattr(np, name)(array, dim)
+            assert ours.dtype is rg.int64
+            np.testing.assert_array_equal(ours.numpy(), theirs)
+            if dim is not None:
+                best = getattr(rg, name[3:])(rg.from_numpy(array), dim)
+                theirs_best = getattr(torch, name[3:])(torch.from_numpy(array), dim)
+                np.testing.assert_array_equal(best[0].numpy(), theirs_best[0].numpy())
+                np.testing.assert_array_equal(best[1].numpy(), theirs)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_the_first_that_is_no_number_is_found(torch: ModuleType, name: str) -> None:
+    array = np.full((130, 131), 2.0, np.float32)
+    array[3, 5], array[3, 70], array[100, 70], array[7, 7], array[8, 8] = (
+        math.nan,
+        math.nan,
+        math.nan,
+        math.inf,
+        -math.inf,
+    )
+    array[20], array[21], array[:, 30] = math.inf, -math.inf, math.nan
+    for dim in (None, 0, 1):
+        ours = getattr(rg, name)(rg.from_numpy(array), dim)
+        theirs = getattr(torch, name)(torch.from_numpy(array), dim)
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+# ---- running -----------------------------------------------------------------------------------------------
+RUNNING = ["cumsum", "cumprod", "cummax", "cummin"]
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, "int64"])
+@pytest.mark.parametrize("name", RUNNING)
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_running_along_and_across_axes(torch: ModuleType, name: str, dim: int, dtype: str) -> None:
+    for shape in [(3, 5, 7), (2, 65, 129), (17, 31, 64), (1, 128, 1), (7, 1, 1027)]:
+        array = (normal(shape) * (0.05 if dtype != "int64" else 3) + 1).astype(dtype)
+        for ours, theirs in [
+            (rg.from_numpy(array), torch.from_numpy(array)),
+            (rg.from_numpy(array).flip(dim), torch.from_numpy(array).flip(dim)),
+            (rg.from_numpy(array)[..., ::2], torch.from_numpy(array)[..., ::2]),
+        ]:
+            found, expected = getattr(rg, name)(ours, dim), getattr(torch, name)(theirs, dim)
+            if name in ("cummax", "cummin"):
+                np.testing.assert_array_equal(found[1].numpy(), expected[1].numpy())
+                found, expected = found[0], expected[0]
+            same(found, expected, dtype != "float32")
+
+
+@pytest.mark.parametrize("name", RUNNING)
+@pytest.mark.parametrize("dim", [0, 1])
+def test_what_is_no_number_stays_while_running(torch: ModuleType, name: str, dim: int) -> None:
+    array = normal((70, 130)) * 0.05 + 1
+    array[30, 60], array[31, 100], array[5, 5] = math.nan, math.inf, -math.inf
+    found = getattr(rg, name)(rg.from_numpy(array), dim)
+    expected = getattr(torch, name)(torch.from_numpy(array), dim)
+    pairs = [(found, expected)] if name in ("cumsum", "cumprod") else [(found[0], expected[0])]
+    for ours, theirs in pairs:
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5)
+
+
+def test_a_long_running_sum_is_that_of_float64() -> None:
+    array = normal((LONG,), at=1.0)
+    expected = np.cumsum(array.astype(np.float64))
+    np.testing.assert_allclose(rg.from_numpy(array).cumsum(0).numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(rg.from_numpy(array).double().cumsum(0).numpy(), expected, rtol=1e-13)

@@ -23,6 +23,7 @@ from retrograd.compiler.ops import (
     borders,
     channels,
     corners,
+    extremum,
     fold,
     fractional,
     gate,
@@ -35,6 +36,7 @@ from retrograd.compiler.ops import (
     pool,
     reduce,
     sampling,
+    scan,
     softmax,
     spans,
     statistics,
@@ -114,6 +116,11 @@ def _of_reductions() -> list[Sample]:
         found += [(op(axes), (x,)) for op in (*numbers, statistics.Mean, statistics.Var, statistics.Std)]
         found += [(statistics.Norm(p, axes), (x,)) for p in (1.0, 2.0, 3.0, float("inf"))]
         found += [(op(axes), (x > 0.55,)) for op in (reduce.Any_, reduce.All)]
+        found += [(op(axes[0]), (x.round(1),)) for op in (extremum.Argmax, extremum.Argmin)]
+        for back in (False, True):
+            found += [
+                (op(axes[0], back), (x,)) for op in (scan.Cumsum, scan.Cumprod, scan.Cummax, scan.Cummin)
+            ]
     return found
 
 

@@ -80,7 +80,7 @@ def choosing(row: Elementwise, compute: Compute) -> Compute:
 def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     """The op's value for operands of these types."""
     match op:
-        case _ if _is_by_kernel(op):
+        case _ if _is_by_kernel(op) or max([t.size for t in types]) < YIELDING.get(type(op), 0):
             return None
         case Composite():
             graph = expansion(op, types)

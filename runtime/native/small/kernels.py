@@ -26,11 +26,13 @@ from retrograd.runtime.native.small import (
     copies,
     counting,
     elimination,
+    extremes,
     indefinite,
     lines,
     moving,
     orthogonal,
     reducing,
+    running,
 )
 
 Code = Callable[..., Any]
@@ -164,6 +166,39 @@ def of_scan(combine: tuple[str, ...], identity: float, dtype: DType) -> int | No
         return [instance(_SCANS[len(rows)], "kernel", **bound)]
 
     return _native(f"scan {combine} {identity} {dtype}", written).address("kernel")
+
+
+@cache
+def of_place(combine: str, identity: float, dtype: DType) -> int | None:
+    """Where what the row `combine` gives stands along lines, or across them."""
+    if dtype not in KINDS or dtype is dtypes.bool_:
+        return None
+
+    def written() -> list[Callable[..., int]]:
+        bound = _of_lines(dtype, identity, _codes().ROWS[combine])
+        bound |= {name: Vector.of(kind, bound["LANES"]) for name, kind in (("VI", int), ("Truths", bool))}
+        return [instance(extremes.place, "kernel", **bound, exceeds=_EXCEEDS[combine])]
+
+    return _native(f"place {combine} {identity} {dtype}", written).address("kernel")
+
+
+_EXCEEDS: dict[str, Callable[..., Any]] = {"maximum": extremes.is_greater, "minimum": extremes.is_less}
+
+
+@cache
+def of_running(combine: str, identity: float, dtype: DType) -> int | None:
+    """The row `combine` of the elements of a line so far, along lines or across them."""
+    if dtype not in KINDS or dtype is dtypes.bool_:
+        return None
+    if combine == "add" and dtype.is_floating_point:
+        identity = -0.0  # of sums of floats, the only one that keeps the sign of a zero
+
+    def written() -> list[Callable[..., int]]:
+        bound = _of_lines(dtype, identity, _codes().ROWS[combine])
+        bound["One"] = Vector.of(_HELD[KINDS[dtype]], 1)
+        return [instance(running.running, "kernel", **bound)]
+
+    return _native(f"running {combine} {identity} {dtype}", written).address("kernel")
 
 
 _SCANS: dict[int, Callable[..., int]] = {1: lines.scan, 2: lines.scan_of_two}

@@ -42,4 +42,4 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     PlaneSamplerAdjoint: _plane_adjoint,
     PlaneTurn: _plane_turn,
 }
-YIELDING.add(PlaneSampler)
+YIELDING[PlaneSampler] = 0

@@ -1,5 +1,5 @@
 """The steps of reductions, and of statistics that are reductions of what elements are, by the kernels of
-`reducing.py`.
+`reducing.py`; of scans by that of `running.py`.
 
 In flow and out as in `own.py`. Many elements are read where they lie in order; if they do not, the call is
 NumPy's: a copy would cost as much.
@@ -15,7 +15,9 @@ import numpy as np
 
 from retrograd.compiler.ir.graph import OPS, Array, Op
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.extremum import Argmax, Argmin
 from retrograd.compiler.ops.reduce import All, Amax, Amin, Any_, Greatest, Least, Prod, Reduction, Sum
+from retrograd.compiler.ops.scan import Cummax, Cummin, Cumprod, Cumsum, Scan
 from retrograd.compiler.ops.statistics import Mean, Norm, Std, Var
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.steps import YIELDING, Steps
@@ -64,6 +66,23 @@ def _lying(x: Array, axes: tuple[int, ...]) -> list[int] | None:
     return None
 
 
+def _place(steps: Steps, op: Argmax | Argmin, out: Array, x: Array) -> None:
+    dtype = kernels.DTYPES[x.dtype]
+    best = (Amax if isinstance(op, Argmax) else Amin)((op.axis,))
+    _step(steps, kernels.of_place(best.combine, best.identity(dtype), dtype), best.axes, [out, x])
+
+
+# ---- scans -------------------------------------------------------------------------------------------------
+
+
+def _run(steps: Steps, op: Scan, out: Array, x: Array) -> None:
+    steps.read_in_order(x)
+    dtype = kernels.DTYPES[x.dtype]
+    sizes = [prod(x.shape[: op.axis]), x.shape[op.axis], prod(x.shape[op.axis + 1 :]), int(op.reverse)]
+    code = kernels.of_running(op.combine[0], op.identity(dtype), dtype)
+    steps.step(code, [out, steps.in_order(x)], sizes)
+
+
 # ---- statistics --------------------------------------------------------------------------------------------
 
 
@@ -108,11 +127,16 @@ def _then(steps: Steps, name: str, out: Array, *numbers: float) -> None:
     steps.row(row, out, operands)
 
 
+MUCH = 1 << 20
+"""Elements that are too many for one thread."""
+
 WRITERS: dict[type[Op], Callable[..., None]] = {
     **dict.fromkeys((Sum, Prod, Any_, All, Amax, Amin, Greatest, Least), _reduce),
+    **dict.fromkeys((Argmax, Argmin), _place),
+    **dict.fromkeys((Cumsum, Cumprod, Cummax, Cummin), _run),
     Mean: _mean,
     Norm: _norm,
     Std: _std,
     Var: _var,
 }
-YIELDING.update(WRITERS)
+YIELDING.update(dict.fromkeys(WRITERS, MUCH))

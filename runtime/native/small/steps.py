@@ -77,8 +77,9 @@ ASKED: dict[type[Op], Callable[..., None]] = {}
 """What writes the step that looks at what an op asks of its operands, by a kernel: those of `demands.py`."""
 
 
-YIELDING: set[type[Op]] = set()
-"""Those of them that machine code of much is sooner than, for theirs runs on one thread."""
+YIELDING: dict[type[Op], int] = {}
+"""Those of them that machine code of much is sooner than, for theirs runs on one thread; and the elements
+before which it is not."""
 
 
 class Steps:

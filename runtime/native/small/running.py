@@ -1,0 +1,98 @@
+"""The kernel of running sums, products and extrema: along lines that lie in order, or across lines that lie
+side by side.
+
+In flow arrays, the result first, and the sizes of a step; out flows 0. A line is joined one element after the
+other, so several lines, or vectors of them, go on side by side. What elements, vectors and the join are is
+said by instances (`kernels.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from retrograd.compiler.native.language import Array, Record, Vector, cast, chosen, inlined, native, put, take
+from retrograd.runtime.native.small.lanes import LANES, VA, A, One
+from retrograd.runtime.native.small.reducing import IDENTITY, STREAMS
+
+V = TypeVar("V", bound=Vector[Any, Any])
+
+
+@chosen
+def join(carry: V, x: V) -> V: ...
+
+
+class Sizes(Record):
+    before: int
+    count: int
+    """Elements of a line."""
+    after: int
+    reverse: int
+    """1 where lines begin at their end."""
+
+
+@native
+def running(arrays: Array[Array[A]], sizes: Sizes) -> int:
+    """Arrays: results, elements."""
+    count, after, length = sizes.count, sizes.after, sizes.count * sizes.after
+    start, step = 0 if sizes.reverse == 0 else length - after, after if sizes.reverse == 0 else -after
+    to, x = arrays[0] + start, arrays[1] + start
+    if after > 1:
+        for i in range(sizes.before):
+            across(to + i * length, x + i * length, count, after, step)
+        return 0
+    whole = sizes.before - sizes.before % STREAMS
+    for i in range(0, whole, STREAMS):
+        along_lines(to + i * length, x + i * length, count, step)
+    for i in range(whole, sizes.before):
+        along(to + i * length, x + i * length, count, step)
+    return 0
+
+
+@inlined
+def along(to: Array[A], x: Array[A], count: int, step: int) -> None:
+    carry = cast(One, IDENTITY)
+    for k in range(count):
+        carry = join(carry, take(One, x + k * step))
+        put(to + k * step, carry)
+
+
+@inlined
+def along_lines(to: Array[A], x: Array[A], count: int, step: int) -> None:
+    """Lines that follow one another."""
+    one, two = cast(One, IDENTITY), cast(One, IDENTITY)
+    three, four = cast(One, IDENTITY), cast(One, IDENTITY)
+    for k in range(count):
+        at, own = x + k * step, to + k * step
+        one, two = join(one, take(One, at)), join(two, take(One, at + count))
+        three, four = join(three, take(One, at + 2 * count)), join(four, take(One, at + 3 * count))
+        put(own, one)
+        put(own + count, two)
+        put(own + 2 * count, three)
+        put(own + 3 * count, four)
+
+
+@inlined
+def across(to: Array[A], x: Array[A], count: int, after: int, step: int) -> None:
+    whole = after - after % (STREAMS * LANES)
+    for at in range(0, whole, STREAMS * LANES):
+        across_strip(to + at, x + at, count, step)
+    for at in range(whole, after, LANES):
+        carry = cast(VA, IDENTITY)
+        for k in range(count):
+            carry = join(carry, take(VA, x + (k * step + at), after - at, IDENTITY))
+            put(to + (k * step + at), carry, after - at)
+
+
+@inlined
+def across_strip(to: Array[A], x: Array[A], count: int, step: int) -> None:
+    """As many vectors as go on side by side."""
+    one, two = cast(VA, IDENTITY), cast(VA, IDENTITY)
+    three, four = cast(VA, IDENTITY), cast(VA, IDENTITY)
+    for k in range(count):
+        at, own = x + k * step, to + k * step
+        one, two = join(one, take(VA, at)), join(two, take(VA, at + LANES))
+        three, four = join(three, take(VA, at + 2 * LANES)), join(four, take(VA, at + 3 * LANES))
+        put(own, one)
+        put(own + LANES, two)
+        put(own + 2 * LANES, three)
+        put(own + 3 * LANES, four)
