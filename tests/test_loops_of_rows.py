@@ -173,3 +173,51 @@ def test_a_loop_that_is_in_the_cache_needs_no_llvm() -> None:
         for _ in range(2)
     ]
     assert runs[-1].stdout.strip() == "False"
+
+
+def derivative(call: Any, x: Any, cotangent: Any) -> Any:
+    x = x.requires_grad_()
+    call(x, -1).backward(cotangent)
+    return x.grad
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize(
+    "shape", [(3, 1000), (700, 3), (40, 7, 17), (1, 5000), (5000, 1), (9000,), (513, 257)]
+)
+def test_derivatives_of_shares_are_as_near_as_pytorchs(
+    torch: ModuleType, shape: tuple[int, ...], name: str, dtype: type
+) -> None:
+    array, cotangent = normal(shape, dtype), np.random.default_rng(1).standard_normal(shape).astype(dtype)
+    for g in (cotangent, np.broadcast_to(cotangent[..., :1], shape), cotangent.T.copy().T):
+        theirs = derivative(getattr(torch, name), torch.tensor(array), torch.tensor(g))
+        wide = [torch.tensor(each.astype(np.float64)) for each in (array, g)]
+        exact = derivative(getattr(torch, name), *wide).numpy()
+        for _ in range(3):
+            found = derivative(getattr(rg, name), rg.tensor(array), rg.from_numpy(g)).numpy()
+            error, other = (np.abs(each - exact).max() for each in (found, theirs.numpy()))
+            scale = np.abs(exact).max() if dtype is np.float32 else np.abs(g).sum(-1).max()
+            assert error <= 2 * other + 32 * np.finfo(dtype).eps * scale
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_derivatives_of_many_shares_have_the_bits_of_each_row(name: str) -> None:
+    array, g = normal((1000, 70), np.float32), normal((1000, 70), np.float32, 1.0)
+    call = getattr(rg, name)
+    whole = derivative(call, rg.tensor(array), rg.tensor(g))
+    parts = [
+        derivative(call, rg.tensor(array[k : k + 40]), rg.tensor(g[k : k + 40])) for k in range(0, 1000, 40)
+    ]
+    np.testing.assert_array_equal(whole, rg.cat(parts))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_derivatives_of_special_shares(torch: ModuleType, name: str) -> None:
+    array = normal((300, 11), np.float32)
+    array[0, 1], array[1, 1], array[2, 1], array[3], array[4, 1] = np.inf, -np.inf, np.nan, -np.inf, -1e30
+    g = normal((300, 11), np.float32, 1.0)
+    g[5, 2], g[6, 2] = np.inf, np.nan
+    theirs = derivative(getattr(torch, name), torch.tensor(array), torch.tensor(g))
+    for _ in range(3):
+        near(derivative(getattr(rg, name), rg.tensor(array), rg.tensor(g)), theirs)

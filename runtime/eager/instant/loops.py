@@ -34,6 +34,7 @@ from retrograd.runtime.native.pool import MUCH
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.copier import copied, copied_in_order
 from retrograd.runtime.native.small.demands import passing
+from retrograd.runtime.native.small.steps import FEW_ELEMENTS
 
 Function = Callable[..., Array]
 
@@ -130,6 +131,8 @@ def _along(name: str) -> _Loop:
 _ALONG: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "softmax": (rows.softmax, ("exp",)),
     "log_softmax": (rows.log_softmax, ("exp", "log")),
+    "softmax adjoint": (rows.softmax_adjoint, ()),
+    "log_softmax adjoint": (rows.log_softmax_adjoint, ("exp",)),
 }
 """The loops, and the functions of vectors in them."""
 
@@ -174,9 +177,21 @@ def _entropy_adjoint(
     return compute
 
 
+def _share_adjoint(
+    op: Softmax | LogSoftmax, types: Sequence[Type], out: Type, needed: Sequence[bool]
+) -> Callable[..., list[Array | None]] | None:
+    """Of softmax or its logarithm along the last axis: one loop over the rows."""
+    dtype = out.dtype.numpy
+    if dtype not in _KINDS or op.axis != out.ndim - 1 or out.size <= FEW_ELEMENTS:
+        return None
+    through = _function(_along(f"{op.name} adjoint"), dtype, 1, 2, 2)
+    return lambda cotangent, value, x: [through(cotangent, value)]
+
+
 if available():
     LOOPS.append(of_op)
     ADJOINTS[CrossEntropy] = _entropy_adjoint
+    ADJOINTS[Softmax] = ADJOINTS[LogSoftmax] = _share_adjoint
 
 
 @cache
@@ -193,11 +208,11 @@ def _affine(standardised: Function) -> Function:
 
 
 @cache
-def _function(loop: _Loop, dtype: np.dtype[Any], axes: int) -> Function:
-    """The loop as a function of arrays, of which so many last axes are a row."""
+def _function(loop: _Loop, dtype: np.dtype[Any], axes: int, arity: int = 1, moving: int = 1) -> Function:
+    """The loop as a function of so many arrays. So many last axes are a row; so many operands have rows."""
 
-    def linked(x: Array) -> Array:
-        """The first call, the first of much, and those of NumPy's scalars."""
+    def linked(x: Array, *others: Array) -> Array:
+        """The first call, the first of much, and those of scalars, or of what does not lie in order."""
         x = np.asarray(x)
         if not words[place(Looped, "loop")]:
             made = instance(loop.function, "loop", **_KINDS[dtype], **loop.bound)
@@ -206,9 +221,17 @@ def _function(loop: _Loop, dtype: np.dtype[Any], axes: int) -> Function:
             words[place(Looped, "loop")] = library.address("loop")
         if x.size >= MUCH:
             words[place(Looped, "parallel")] = cpu.parallel()
-        return native(x)
+        return native(x, *[np.require(other, requirements=("C", "A")) for other in others])
 
     kept: list[object] = [linked]
-    words = words_of(Looped, slow=id(linked), axes=axes, apart=axes == _ALL, bytes=dtype.itemsize)
+    words = words_of(
+        Looped,
+        slow=id(linked),
+        arity=arity,
+        axes=axes,
+        apart=axes == _ALL,
+        bytes=dtype.itemsize,
+        moving=moving,
+    )
     native: Function = native_function("retrograd_rows", linked, words, kept)
     return native

@@ -99,30 +99,51 @@ def shape_of(array: NdArray) -> Object | None:
 # ---- loops over rows ---------------------------------------------------------------------------------------
 @exported
 def retrograd_rows(function: Function, args: Array[Object], nargs: int, names: Tuple | None) -> Object | None:
-    """A new array of the only argument, an array."""
+    """A new array of up to three arrays, the first of which says its shape."""
     looped = function.looped
-    made = looped_over(looped, cast(NdArray, args[0])) if is_array(args[0]) else None
+    made = looped_over(looped, args) if nargs == looped.arity and are_arrays(looped, args) else None
     return or_slow(made, looped.slow, args, nargs, names)
 
 
 @native
-def looped_over(looped: Looped, array: NdArray) -> NdArray | None:
+def are_arrays(looped: Looped, args: Array[Object]) -> bool:
+    """Whether all are arrays, and the others than the first lie in order."""
+    if not is_array(args[0]):
+        return False
+    for k in range(1, looped.arity):
+        if not is_array(args[k]) or not has(cast(NdArray, args[k]), ALIGNED | CONTIGUOUS):
+            return False
+    return True
+
+
+@inlined
+def data_of(looped: Looped, args: Array[Object], k: int) -> Memory | None:
+    """Where the operand of this number lies, if there is one."""
+    return cast(NdArray, args[k]).data if k < looped.arity else None
+
+
+@native
+def looped_over(looped: Looped, args: Array[Object]) -> NdArray | None:
     """What the record's loop gives, if it is there already and the array lies in order."""
+    array = cast(NdArray, args[0])
     size = size_of(array)
     if looped.loop is None or (size >= MUCH and looped.parallel is None):
         return None
+    second, third = data_of(looped, args, 1), data_of(looped, args, 2)
     if has(array, ALIGNED) and (has(array, CONTIGUOUS) or (looped.apart != 0 and is_dense(array))):
-        return made_by(looped, array, size)
+        return made_by(looped, array, size, second, third)
     copy = numpy_new_copy(array, AS_IT_LIES if looped.apart != 0 else IN_ORDER)
     if copy is None:
         return None
-    made = made_by(looped, copy, size)
+    made = made_by(looped, copy, size, second, third)
     Py_DecRef(copy)
     return made
 
 
 @native
-def made_by(looped: Looped, array: NdArray, size: int) -> NdArray | None:
+def made_by(
+    looped: Looped, array: NdArray, size: int, second: Memory | None, third: Memory | None
+) -> NdArray | None:
     """What the loop gives for an array whose rows lie one behind the other, with the array's own steps."""
     loop, parallel = looped.loop, looped.parallel
     made = empty_array(array.dtype, array.ndim, array.shape, array.strides)
@@ -132,10 +153,11 @@ def made_by(looped: Looped, array: NdArray, size: int) -> NdArray | None:
     for axis in range(max(0, array.ndim - looped.axes), array.ndim):
         columns *= array.shape[axis]
     if size < MUCH or parallel is None:
-        loop(array.data, made.data, size // columns, columns)
+        loop(array.data, made.data, size // columns, columns, second, third)
         return made
     all = stack(Rows)
     all.loop, all.source, all.target, all.bytes = loop, array.data, made.data, looped.bytes
+    all.second, all.third, all.moving = second, third, looped.moving
     all.apart = looped.apart
     all.rows = size if looped.apart != 0 else size // columns
     all.columns = 1 if looped.apart != 0 else columns
@@ -156,6 +178,9 @@ class Rows(Record):
     loop: Loop
     source: Memory
     target: Memory
+    second: Memory | None
+    third: Memory | None
+    moving: int
     rows: int
     columns: int
     apart: int
@@ -171,9 +196,12 @@ def run_block(environment: Memory, block: int) -> None:
     count, skipped = min(all.block, all.rows - first), first * all.columns * all.bytes
     source, target = inside(Memory, all.source, skipped), inside(Memory, all.target, skipped)
     if all.apart != 0:
-        all.loop(source, target, 1, count)
-    else:
-        all.loop(source, target, count, all.columns)
+        all.loop(source, target, 1, count, None, None)
+        return
+    second = all.second
+    if second is not None and all.moving > 1:
+        second = inside(Memory, second, skipped)
+    all.loop(source, target, count, all.columns, second, all.third)
 
 
 # ---- functions as attributes -------------------------------------------------------------------------------

@@ -101,8 +101,8 @@ class Asked(Called):
     """Whether places are told for each axis apart (`finding.py`)."""
 
 
-Loop = Callable[[Memory, Memory, int, int], None]
-"""Given where to read, where to write, rows and columns."""
+Loop = Callable[[Memory, Memory, int, int, Memory | None, Memory | None], None]
+"""Given where to read, where to write, rows and columns, and where to read a second and a third operand."""
 
 
 class Looped(Called):
@@ -115,6 +115,8 @@ class Looped(Called):
     """Whether each element is by itself."""
     bytes: int
     """Of an element."""
+    moving: int
+    """How many operands have rows of their own; those after them have one, for all rows."""
     parallel: Callable[[Run, Memory, int], None] | None
     """The pool's (`native/pool.py`), once much has been asked for."""
 

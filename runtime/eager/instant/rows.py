@@ -24,11 +24,12 @@ from retrograd.compiler.native.language import (
     sqrt,
     take,
 )
+from retrograd.runtime.native.objects import Memory
 
 Number = Float32
 Numbers = Vector[Number, Literal[16]]
-LANES, EPS, VANISHED = 16, 0.0, -104.0
-"""An instance has its own; the exponential of what is less than the last is 0."""
+LANES, EPS, VANISHED, AFFINE = 16, 0.0, -104.0, 0
+"""An instance has its own; the exponential of what is less than VANISHED is 0."""
 
 
 # ---- elements by themselves --------------------------------------------------------------------------------
@@ -37,7 +38,9 @@ def code(x: Numbers) -> Numbers: ...
 
 
 @native
-def elementwise(source: Array[Number], to: Array[Number], rows: int, columns: int) -> None:
+def elementwise(
+    source: Array[Number], to: Array[Number], rows: int, columns: int, second: Memory, third: Memory
+) -> None:
     """Each element by itself. All are one row."""
     for at in range(0, columns, LANES):
         put(to + at, code(take(Numbers, source + at, columns - at, 0.0)), columns - at)
@@ -53,7 +56,9 @@ def log(x: Numbers) -> Numbers: ...
 
 
 @native
-def softmax(source: Array[Number], to: Array[Number], rows: int, columns: int) -> None:
+def softmax(
+    source: Array[Number], to: Array[Number], rows: int, columns: int, second: Memory, third: Memory
+) -> None:
     """`exp(x - max x) / Σ exp(x - max x)` of each row."""
     by_the_sum(
         source, to, rows, columns,
@@ -62,7 +67,9 @@ def softmax(source: Array[Number], to: Array[Number], rows: int, columns: int) -
 
 
 @native
-def log_softmax(source: Array[Number], to: Array[Number], rows: int, columns: int) -> None:
+def log_softmax(
+    source: Array[Number], to: Array[Number], rows: int, columns: int, second: Memory, third: Memory
+) -> None:
     """`x - max x - log Σ exp(x - max x)` of each row."""
     by_the_sum(
         source, to, rows, columns,
@@ -92,8 +99,7 @@ def by_the_sum(
         sums = cast(Numbers, 0.0)
         for j in range(0, columns, LANES):
             low = take(Numbers, x + j, columns - j, -inf) - greatest
-            gone = low < VANISHED  # else the processor would stumble over numbers below the normal ones
-            share = select(gone, cast(Numbers, 0.0), exp(select(gone, cast(Numbers, 0.0), low)))
+            share = exponential(low)
             put(y + j, kept(share, low), columns - j)
             sums = sums + share
         total = of_sum(cast(Numbers, reduce(lambda one, other: one + other, sums)))
@@ -101,9 +107,74 @@ def by_the_sum(
             put(y + k, join(take(Numbers, y + k, columns - k, 0.0), total), columns - k)
 
 
+@inlined
+def exponential(low: Numbers) -> Numbers:
+    """0 where it would be a number below the normal ones, over which the processor stumbles."""
+    gone = low < VANISHED
+    return select(gone, cast(Numbers, 0.0), exp(select(gone, cast(Numbers, 0.0), low)))
+
+
+# ---- sums along a row --------------------------------------------------------------------------------------
+PART = 128
+"""Vectors that are added up by themselves: so errors grow with the parts and with these, not with the row."""
+
+
+@inlined
+def summed(columns: int, each: Callable[[int, int], Numbers]) -> Numbers:
+    """The sum of vectors, given their places and how much of the row is left there, in all lanes."""
+    sums = cast(Numbers, 0.0)
+    for first in range(0, columns, PART * LANES):
+        part = cast(Numbers, 0.0)
+        for at in range(first, min(columns, first + PART * LANES), LANES):
+            part = part + each(at, columns - at)
+        sums = sums + part
+    return cast(Numbers, reduce(lambda one, other: one + other, sums))
+
+
+@native
+def softmax_adjoint(
+    source: Array[Number], to: Array[Number], rows: int, columns: int, second: Memory, third: Memory
+) -> None:
+    """`y (g - Σ g y)` of the cotangent `g` and the shares `y` of each row."""
+    for row in range(rows):
+        at = row * columns
+        through_softmax(source + at, cast(Array[Number], second) + at, to + at, columns)
+
+
+@inlined
+def through_softmax(g: Array[Number], y: Array[Number], to: Array[Number], columns: int) -> None:
+    total = summed(
+        columns, lambda at, left: take(Numbers, g + at, left, 0.0) * take(Numbers, y + at, left, 0.0)
+    )
+    for at in range(0, columns, LANES):
+        left = columns - at
+        put(to + at, take(Numbers, y + at, left, 0.0) * (take(Numbers, g + at, left, 0.0) - total), left)
+
+
+@native
+def log_softmax_adjoint(
+    source: Array[Number], to: Array[Number], rows: int, columns: int, second: Memory, third: Memory
+) -> None:
+    """`g - exp(y) Σ g` of the cotangent `g` and the logarithms `y` of the shares of each row."""
+    for row in range(rows):
+        at = row * columns
+        through_log_softmax(source + at, cast(Array[Number], second) + at, to + at, columns)
+
+
+@inlined
+def through_log_softmax(g: Array[Number], y: Array[Number], to: Array[Number], columns: int) -> None:
+    total = summed(columns, lambda at, left: take(Numbers, g + at, left, 0.0))
+    for at in range(0, columns, LANES):
+        left = columns - at
+        share = exponential(take(Numbers, y + at, left, 0.0))
+        put(to + at, take(Numbers, g + at, left, 0.0) - share * total, left)
+
+
 # ---- by mean and variance ----------------------------------------------------------------------------------
 @native
-def standardised(source: Array[Number], to: Array[Number], rows: int, columns: int) -> None:
+def standardised(
+    source: Array[Number], to: Array[Number], rows: int, columns: int, second: Memory, third: Memory
+) -> None:
     """`(x - mean) / sqrt(variance + EPS)` of each row; the variance is the mean square of `x - mean`. Lanes
     beyond a row are as the mean."""
     count = cast(Numbers, cast(float, columns))
