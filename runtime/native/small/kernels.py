@@ -137,8 +137,8 @@ def of_reduction(combine: str, identity: float, dtype: DType, what: str = "reduc
     """The row `combine` along lines, or across them."""
     if dtype not in KINDS:
         return None
-    if combine == "add" and dtype.is_floating_point:
-        return _arithmetic(KINDS[dtype]).address(what)
+    if combine == "add" and dtype.is_floating_point and what == "reduction":
+        return _arithmetic(KINDS[dtype]).address("sum")
 
     def written() -> list[Callable[..., int]]:
         bound = _of_lines(dtype, identity, _codes().ROWS[combine])
@@ -401,7 +401,7 @@ def _native(name: str, roots: Callable[[], Sequence[Callable[..., Any]]]) -> cpu
 
 @cache
 def _arithmetic(kind: str) -> cpu.Library:
-    """Rows of one kind of floats, and their sums."""
+    """Rows of one kind of floats, and their sum."""
     return _native(f"arithmetic {kind}", lambda: list(_together(kind)))
 
 
@@ -414,7 +414,7 @@ def _together(kind: str) -> Iterator[Callable[..., int]]:
         out = "i1" if name in ("lt", "eq", "ne") else kind
         yield _row_instance(f"row_{name}", codes[name], kinds, out)
     bound = _of_lines(_OF_KIND[kind], -0.0, codes["add"])  # the only number that keeps the sign of a zero
-    yield from (instance(function, name, **bound) for name, function in _REDUCTIONS.items())
+    yield instance(reducing.reduction, "sum", **bound)
 
 
 _KEPT: list[cpu.Library] = []
