@@ -24,6 +24,36 @@ _SAMPLE = "F.grid_sample(X_{0}_{1}_{1}, X_{2}_{1}_{1}_2, align_corners=False)"
 _FRACTIONAL_3D = "F.fractional_max_pool3d(X_2_8_12_16_16, 2, output_ratio=(0.6, 0.6, 0.6))"
 _FRACTIONAL = "F.fractional_max_pool2d(X_4_16_32_32, 2, output_ratio=(0.6, 0.6))"
 
+_SIZES = "64x256", "256x512", "1024x1024"
+_BASIC = (
+    ("x + y", "x_{0} + y_{0}"),
+    ("x * 2", "x_{0} * 2.0"),
+    ("x + row", "x_{0} + x_{0}[0]"),
+    ("x * column", "x_{0} * x_{0}[:, :1]"),
+    ("x ** 3", "x_{0} ** 3"),
+    ("where", "T.where(x_{0} > 0, x_{0}, y_{0})"),
+    ("tanh", "x_{0}.tanh()"),
+    ("sum", "x_{0}.sum()"),
+    ("sum of rows", "x_{0}.sum(-1)"),
+    ("sum of columns", "x_{0}.sum(0)"),
+    ("var of rows", "x_{0}.var(-1)"),
+    ("prod of rows", "v_{0}.prod(-1)"),
+    ("max of rows", "x_{0}.max(-1)"),
+    ("argmax of columns", "x_{0}.argmax(0)"),
+    ("logsumexp of rows", "x_{0}.logsumexp(-1)"),
+    ("cumsum along rows", "x_{0}.cumsum(-1)"),
+    ("softmax, backward", "F.softmax(X_{0}, -1).sum().backward()"),
+    ("layer_norm", "F.layer_norm(x_{0}, x_{0}.shape[1:], x_{0}[0], y_{0}[0])"),
+    ("transposed copy", "x_{0}.t().contiguous()"),
+    ("cat", "T.cat([x_{0}, y_{0}], 1)"),
+    ("tril", "x_{0}.tril()"),
+    ("flip", "x_{0}.flip(-1)"),
+    ("gather", "x_{0}.gather(1, x_{0}.argsort(1))"),
+    ("outer", "T.outer(x_{0}[:, 0], x_{0}[0])"),
+    ("cdist of 64 rows", "T.cdist(x_{0}[:64], y_{0}[:64])"),
+)
+"""What every program does, by the sizes of an operand."""
+
 MIDDLE: tuple[Row, ...] = (
     ("batch_norm 32x64", _NORM.format("x_32_64", 64, "g", "b"), 1),
     ("batch_norm 8x16x16x16", _NORM.format("x_8_16_16_16", 16, "g", "b"), 1),
@@ -63,6 +93,7 @@ MIDDLE: tuple[Row, ...] = (
     ("erfinv 1000", "T.special.erfinv(x_1000)", 1),
     ("erfinv 100000", "T.special.erfinv(x_100000)", 1),
     ("gammaln 1024x1024", "T.special.gammaln(v_1024_1024)", 1),
+    *[(f"{name} {size}", code.format(size.replace("x", "_")), 1) for name, code in _BASIC for size in _SIZES],
 )
 """What, how, and how many operations it is."""
 
