@@ -144,3 +144,34 @@ def test_quick_rows_give_the_bits_of_numpy(
                     np.testing.assert_array_equal(np.signbit(found)[numbers], np.signbit(wanted)[numbers])
     finally:
         retrograd.set_num_threads(before)
+
+
+BROADCAST = [
+    ((5, 1, 7), (1, 6, 7)),
+    ((300, 1), (1, 701)),
+    ((64, 1, 32), (64, 32)),
+    ((2, 1, 3, 1), (4, 1, 5)),
+    ((3, 1), (4, 3, 5)),
+    ((1, 1, 1), (5,)),
+    ((2, 3, 1, 1), (2, 3, 40, 50)),
+    ((7, 1, 1, 9), (1, 8, 1, 9)),
+    ((2, 0, 3), (3,)),
+    ((1,) * 9, (2, 3)),
+    ((1,) * 8 + (2,), (3, 1)),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), BROADCAST, ids=str)
+def test_quick_rows_repeat_operands_along_any_axes(left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    x, y = special(left, np.float32, 0), special(right, np.float32, 1)
+    for a, b in ((x, y), (y, x)):
+        for _ in range(2):
+            found = retrograd.from_numpy(a) - retrograd.from_numpy(b)
+            np.testing.assert_array_equal(found.numpy(), quietly(np.subtract, a, b))
+            assert found.is_contiguous()
+
+
+def test_shapes_that_do_not_fit_are_refused_by_quick_rows() -> None:
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="must match the size"):
+            retrograd.ones(3, 4) + retrograd.ones(3, 5)

@@ -2,9 +2,8 @@
 
 `self` is a tuple of the record, of 64-bit words in a `bytes`, and the Python function `slow`, which does the
 same for any arguments. The record is a `Head`, then passes, then places (`entry.py`). Sizes are no part of
-it. What a pass reads is arrays of one shape that lie alike, or one of them in order, or that have one
-element, and beside arrays in order one for all rows, or an element for each row; all else is for `slow`, and
-so is what it does sooner, because it is much.
+it. What a pass reads is arrays of one shape that lie alike, or one of them in order, numbers, and arrays in
+order that are repeated along axes; all else is for `slow`, and so is what it does sooner, because it is much.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from retrograd.compiler.native.language import (
     Record,
     cast,
     exported,
+    inlined,
     inside,
     native,
     several,
@@ -37,6 +37,7 @@ from retrograd.runtime.native.objects import (
     Tuple,
 )
 from retrograd.runtime.native.pool import MUCH, Run
+from retrograd.runtime.native.small.copies import MOST_AXES
 from retrograd.runtime.native.small.entry import MOST_ARRAYS, Called, given, has_shape, or_slow
 from retrograd.runtime.native.small.laying import laid_like, new_beside
 
@@ -71,7 +72,8 @@ HEAD_WORDS, PASS_WORDS = words(Head), words(Pass)
 
 
 class Spread(Record):
-    """A pass over rows of so many columns; the last may be shorter. The first array is the result."""
+    """A pass over rows of so many columns; the last may be shorter. Along a row an operand has an element for
+    each column, or one for all; axes before the row say where it begins."""
 
     kernel: Kernel
     operands: int
@@ -81,13 +83,18 @@ class Spread(Record):
     rows: int
     block: int
     """Rows that a thread takes at a time."""
-    arrays: Inline[Memory] = several(MOST_READ + 1)
-    own: Inline[int] = several(MOST_READ + 1)
-    """Whether there is an element for each of the result's."""
-    along: Inline[int] = several(MOST_READ + 1)
-    """Whether there is one for each column."""
-    steps: Inline[int] = several(MOST_READ + 1)
-    """Bytes from a row to the next."""
+    axes: int
+    """Those before a row."""
+    result: Memory
+    row: int
+    """Bytes of a row of it."""
+    arrays: Inline[Memory] = several(MOST_READ)
+    along: Inline[int] = several(MOST_READ)
+    """Whether there is an element for each column."""
+    extents: Inline[int] = several(MOST_AXES)
+    """Of the axes before a row."""
+    steps: Inline[int] = several(MOST_READ * MOST_AXES)
+    """Bytes from one place to the next along them, array after array."""
 
 
 @exported
@@ -109,84 +116,120 @@ def computed(head: Head, args: Array[Object]) -> Object | None:
 @native
 def passed(each: Pass, head: Head, args: Array[Object]) -> NdArray | None:
     """What the kernel gives; null where it is not for what it would read."""
-    operands, sizes = stack(Array[NdArray], MOST_READ), stack(Array[int], MOST_READ)
-    like, count = 0, 0
+    operands, own = stack(Array[NdArray], MOST_READ), stack(Array[int], MOST_READ)
+    rank, whole, some = 0, 1, 0
     for k in range(each.count):
         x = cast(NdArray, args[each.reads[k]])
         if x.type is not NUMPY_ARRAY or x.dtype is not each.dtypes[k] or x.flags & ALIGNED == 0:
             return None
-        size = size_of(x)
-        operands[k], sizes[k] = x, size
-        if size > count or (size == count and x.ndim > operands[like].ndim):
-            like, count = k, size
-    if count == 0 or count >= head.most:
+        operands[k], rank = x, max(rank, x.ndim)
+    all, extents = stack(Spread), stack(Array[int], MOST_AXES)
+    if rank > MOST_AXES or not find_extents(operands, each.count, rank, extents):
         return None
-    all = stack(Spread)
-    all.kernel, all.operands, all.count, all.columns = each.kernel, each.count, count, 0
+    all.kernel, all.operands, all.count = each.kernel, each.count, 1
+    for axis in range(rank):
+        all.count *= extents[axis]
+    if all.count == 0 or all.count >= head.most:
+        return None
     for k in range(each.count):
-        if not finds_place(all, k, operands[k], sizes[k], operands[like]):
-            return None
-        sizes[k] = all.own[k + 1]
-    laid = laid_like(operands, sizes, each.count)
-    if laid is None:
+        own[k] = 1 if has_shape(operands[k], rank, extents) else 0
+        all.along[k] = own[k]
+        some |= own[k]
+        if own[k] == 0 and size_of(operands[k]) != 1:
+            whole = 0
+    if whole == 0 and not finds_rows(all, operands, rank, extents):
         return None
-    made: NdArray | None = None
-    if all.columns == 0 or laid.flags & CONTIGUOUS != 0:
-        made = new_beside(each.dtype, laid.ndim, laid.shape, laid)
+    laid = laid_like(operands, own, each.count)
+    if laid is None and some != 0:
+        return None
+    made = new_beside(each.dtype, rank, extents, laid)
     if made is not None:
-        all.arrays[0], all.own[0], all.along[0] = made.data, 1, 1
-        all.steps[0] = cast(Dtype, made.dtype).itemsize
+        all.result = made.data
         for k in range(each.count):
-            all.arrays[k + 1] = operands[k].data
-        spread(all, head)
+            all.arrays[k] = operands[k].data
+        if whole != 0:
+            cut(all, operands)
+        spread(all, head, cast(Dtype, made.dtype).itemsize)
     drop(cast(Array[Object | None], operands), each.count)
     return made
 
 
 @native
-def finds_place(all: Spread, k: int, x: NdArray, size: int, like: NdArray) -> bool:
-    """How an operand goes along with the result: whether it has an element for each of the result's, for each
-    column of rows, for each row, or one for all. Rows are as long as the first that is repeated says."""
-    all.own[k + 1], all.along[k + 1], all.steps[k + 1] = 1, 1, cast(Dtype, x.dtype).itemsize
-    if has_shape(x, like.ndim, like.shape):
-        return True
-    all.own[k + 1] = 0
-    if size == 1 and x.ndim <= like.ndim:
-        all.along[k + 1], all.steps[k + 1] = 0, 0
-        return True
-    if x.ndim > like.ndim or x.flags & CONTIGUOUS == 0:
-        return False
-    first, last, lead = 0, x.ndim, like.ndim - x.ndim
-    while x.shape[first] == 1:
-        first += 1
-    while x.shape[last - 1] == 1:
-        last -= 1
-    columns = size
-    if last == x.ndim:
-        all.steps[k + 1] = 0
-    else:
-        all.along[k + 1] = 0
-        columns = all.count // size
-        first = 0 if lead == 0 else last
-    for axis in range(first, last):
-        if x.shape[axis] != like.shape[lead + axis]:
+def find_extents(operands: Array[NdArray], count: int, rank: int, extents: Array[int]) -> bool:
+    """The shape that all operands have, once they are repeated; whether there is one."""
+    for axis in range(rank):
+        extents[axis] = 1
+        for k in range(count):
+            extent = extent_of(operands[k], rank, axis)
+            if extent != 1:
+                if extents[axis] != 1 and extents[axis] != extent:
+                    return False
+                extents[axis] = extent
+    return True
+
+
+@inlined
+def extent_of(x: NdArray, rank: int, axis: int) -> int:
+    """That of an axis of the result in an operand, which may have fewer."""
+    own = axis - (rank - x.ndim)
+    return x.shape[own] if own >= 0 else 1
+
+
+@native
+def finds_rows(all: Spread, operands: Array[NdArray], rank: int, extents: Array[int]) -> bool:
+    """Find the last axes along which each operand has an element for all places, or one; whether all lie in
+    order."""
+    for k in range(all.operands):
+        if operands[k].flags & CONTIGUOUS == 0 and size_of(operands[k]) != 1:
             return False
-    if first == last or (all.columns != 0 and all.columns != columns):
-        return False
-    all.columns = columns
+        all.steps[k * MOST_AXES] = 0
+    axis = rank
+    all.columns, all.axes = 1, 0
+    while axis > 0 and goes_on(all, operands, rank, axis - 1, extents[axis - 1]):
+        axis -= 1
+        all.columns *= extents[axis]
+    all.rows = all.count // all.columns
+    while axis > 0:
+        axis -= 1
+        if extents[axis] != 1:
+            all.extents[all.axes] = extents[axis]
+            for k in range(all.operands):
+                x = operands[k]
+                repeated = extent_of(x, rank, axis) == 1
+                all.steps[k * MOST_AXES + all.axes] = 0 if repeated else x.strides[axis - (rank - x.ndim)]
+            all.axes += 1
     return True
 
 
 @native
-def spread(all: Spread, head: Head) -> None:
+def goes_on(all: Spread, operands: Array[NdArray], rank: int, axis: int, extent: int) -> bool:
+    """Whether a row goes on along an axis: at its end all do, else those that do so far."""
+    if extent == 1:
+        return True
+    for k in range(all.operands):
+        along = 1 if extent_of(operands[k], rank, axis) != 1 else 0
+        if all.columns == 1:
+            all.along[k] = along
+        elif all.along[k] != along:
+            return False
+    return True
+
+
+@native
+def cut(all: Spread, operands: Array[NdArray]) -> None:
+    """Of operands that are as large as the result, or of one element, rows are pieces."""
+    all.columns = BLOCK if all.count >= MUCH else all.count
+    all.rows = (all.count + all.columns - 1) // all.columns
+    all.axes, all.extents[0] = 1, all.rows
+    for k in range(all.operands):
+        all.steps[k * MOST_AXES] = all.along[k] * all.columns * cast(Dtype, operands[k].dtype).itemsize
+
+
+@native
+def spread(all: Spread, head: Head, itemsize: int) -> None:
     """Run the kernel: where there is much to do, by threads, whose blocks depend on sizes alone."""
     much, parallel = all.count >= MUCH, head.parallel
-    if all.columns == 0:
-        all.columns = BLOCK if much else all.count
-    for k in range(all.operands + 1):
-        if all.own[k] != 0:
-            all.steps[k] *= all.columns
-    all.rows = (all.count + all.columns - 1) // all.columns
+    all.row = all.columns * itemsize
     all.block = max(1, BLOCK // all.columns) if much else all.rows
     if much:
         thread = PyEval_SaveThread()
@@ -199,10 +242,31 @@ def spread(all: Spread, head: Head) -> None:
 @native
 def run_rows(environment: Memory, block: int) -> None:
     all = cast(Spread, environment)
+    row = block * all.block
+    end = min(row + all.block, all.rows)
+    while row < end:
+        row = run_along(all, row, end)
+
+
+@native
+def run_along(all: Spread, row: int, end: int) -> int:
+    """Run rows from one on, as far as the last axis before them goes; gives the next one."""
     arrays, sizes = stack(Array[Memory], MOST_READ + 1), stack(Array[int], MOST_READ + 1)
-    first = block * all.block
-    for row in range(first, min(first + all.block, all.rows)):
-        for k in range(all.operands + 1):
-            arrays[k], sizes[k] = inside(Memory, all.arrays[k], row * all.steps[k]), all.along[k]
-        sizes[0] = min(all.columns, all.count - row * all.columns)
+    for k in range(all.operands):
+        arrays[k + 1], sizes[k + 1] = all.arrays[k], all.along[k]
+    left, count = row, end - row
+    for axis in range(all.axes):
+        rest = left // all.extents[axis]
+        place = left - rest * all.extents[axis]
+        left = rest
+        if axis == 0:
+            count = min(count, all.extents[0] - place)
+        for k in range(all.operands):
+            arrays[k + 1] = inside(Memory, arrays[k + 1], place * all.steps[k * MOST_AXES + axis])
+    for next in range(row, row + count):
+        arrays[0] = inside(Memory, all.result, next * all.row)
+        sizes[0] = min(all.columns, all.count - next * all.columns)
         all.kernel(arrays, sizes)
+        for k in range(all.operands):
+            arrays[k + 1] = inside(Memory, arrays[k + 1], all.steps[k * MOST_AXES])
+    return row + count
