@@ -173,3 +173,32 @@ def test_an_index_of_rows_is_looked_at_to_its_end(place, dtype):
         index[place] = wrong
         with pytest.raises(IndexError, match="out of range"):
             x.index_select(0, index)
+
+
+# ---- arranged ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "int64", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(67, 45), (45, 67), (3, 33, 17), (1, 200), (0, 5), (2, 0, 3)])
+def test_triangles_and_repeats_are_those_of_pytorch(shape, dtype):
+    array = (np.random.default_rng(4).standard_normal(shape) * 20).astype(dtype)
+    ours, theirs = torch.tensor(array), peer.tensor(array)
+    for diagonal in (-70, -3, 0, 1, 18, 2**62, -(2**62)):
+        for name in ("tril", "triu"):
+            mine, known = (getattr(x.mT, name)(diagonal) for x in (ours, theirs))
+            np.testing.assert_array_equal(mine.numpy(), known.numpy())
+    for counts in ((1, 2), (3, 1), (2, 4), (0, 2), (2, 1, 3), (2, 2, 1, 2)):
+        counts = (*(1,) * (len(shape) - len(counts)), *counts)
+        mine, known = (x.mT.repeat(counts) for x in (ours, theirs))
+        assert mine._base is None
+        np.testing.assert_array_equal(mine.numpy(), known.numpy())
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32"])
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (3000,), (67, 45), (3, 0, 2), (5, 6, 7, 8), (1, 1, 9)])
+def test_places_of_what_is_not_zero_are_those_of_pytorch(shape, dtype):
+    array = np.asarray(np.random.default_rng(5).integers(0, 2, shape)).astype(dtype)
+    for x, y in ((torch.tensor(array), peer.tensor(array)), (torch.tensor(array.T), peer.tensor(array.T))):
+        mine, known = x.nonzero(), y.nonzero()
+        np.testing.assert_array_equal(mine.numpy(), known.numpy())
+        assert not mine.numel() or mine.stride() == known.stride()
+        for each, other in zip(x.nonzero(as_tuple=True), y.nonzero(as_tuple=True), strict=True):
+            np.testing.assert_array_equal(each.numpy(), other.numpy())

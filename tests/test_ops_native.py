@@ -21,6 +21,7 @@ from retrograd.compiler.ir.graph import OPS, Array, Graph, Op, apply, interpret
 from retrograd.compiler.ops import (
     adaptive,
     alignment,
+    arranged,
     bags,
     borders,
     channels,
@@ -191,6 +192,9 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (corners.CornerWeights(), (real(3, 4, 6), X, CORNERS)),
     (borders.Bordered("reflect", (1, 2), (3, 0)), (X,)),
     (borders.BorderedAdjoint("circular", (1, 2), (3, 0), (3, 4, 5)), (real(3, 8, 7),)),
+    (arranged.Triangle(0, lower=True), (X,)),
+    (arranged.Triangle(-1, lower=False), (X,)),
+    (arranged.Repeat((2, 1, 3)), (X,)),
     (pairs.PairDistances(), (real(4, 3),)),
     (pairs.Distances(), (real(2, 4, 3), real(2, 5, 3))),
     (pairs.DistancesAdjoint(), (real(2, 4, 5), real(2, 4, 3), real(2, 5, 3))),

@@ -19,6 +19,7 @@ from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops import (
     adaptive,
     alignment,
+    arranged,
     bags,
     borders,
     channels,
@@ -232,6 +233,8 @@ def _samples() -> list[Sample]:
     for shape in ((5, 3), (30, 70)):
         x, share = RANDOM.standard_normal(shape), RANDOM.standard_normal(shape[0] * (shape[0] - 1) // 2)
         found += [(pairs.PairDistances(), (x,)), (pairs.PairsAdjoint(), (share, x))]
+        found += [(arranged.Triangle(k, lower), (x,)) for k in (-70, -2, 0, 9, 90) for lower in (False, True)]
+        found += [(arranged.Repeat(counts), (x,)) for counts in ((1, 2), (3, 1), (2, 4))]
         one, other = (RANDOM.standard_normal((2, rows, shape[1])) for rows in (shape[0], shape[0] + 2))
         share = RANDOM.standard_normal((2, shape[0], shape[0] + 2))
         found += [(pairs.Distances(), (one, other)), (pairs.DistancesAdjoint(), (share, one, other))]

@@ -2,6 +2,7 @@
 
 from retrograd.compiler.ops import (
     alignment,
+    arranged,
     bags,
     bessel,
     borders,
@@ -48,6 +49,7 @@ from retrograd.compiler.ops import (
 
 __all__ = [
     "alignment",
+    "arranged",
     "bags",
     "bessel",
     "borders",

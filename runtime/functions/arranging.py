@@ -14,6 +14,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Array, apply
+from retrograd.compiler.ops import arranged
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
@@ -49,10 +50,8 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     if any(c < 0 for c in counts):
         raise ShapeError(f"repeat{counts}", "Trying to create tensor with negative dimension")
     sizes = (*(1,) * (len(counts) - input.ndim), *input.shape)
-    pairs = list(zip(counts, sizes))
-    apart = moves.reshape(input, [s for _, size in pairs for s in (1, size)])
-    spread = moves.expand(apart, [s for pair in pairs for s in pair])
-    return unshared(moves.reshape(spread, [count * size for count, size in pairs]), input)
+    result: Tensor = arranged.repeat(moves.reshape(input, sizes), counts)
+    return result
 
 
 @public("tile", method=True, replay=True)
@@ -360,9 +359,7 @@ def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Tensor:
             f"{name} of a tensor of shape {list(input.shape)}",
             mirrored(f"{name}: input tensor must have at least 2 dimensions"),
         )
-    above = iota_like(input, input.ndim - 1) - iota_like(input, input.ndim - 2)
-    kept = rows.le(above, diagonal) if lower else rows.ge(above, diagonal)
-    result: Tensor = rows.where(kept, input, 0)
+    result: Tensor = arranged.triangle(input, diagonal, lower)
     return result
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Constant
+from retrograd.compiler.ir.graph import Array, Constant
 from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import masked
 from retrograd.compiler.ops import shape as moves
@@ -36,8 +36,21 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """
     array = input.read("nonzero()")
     if as_tuple:
-        return tuple(new(axis.astype(np.int64), input) for axis in np.atleast_1d(array).nonzero())
-    return new(np.argwhere(array).astype(np.int64), input)
+        return tuple(new(axis.copy(), input) for axis in _places(np.atleast_1d(array)))
+    return new(_places(array).T, input)
+
+
+def _places(array: Array) -> Array:
+    """The indices of the elements that are not zero, `[ndim, count]`: those of a line of all, divided."""
+    flat = np.flatnonzero(array if array.dtype == np.bool_ else array != 0).astype(np.int64, copy=False)
+    found = np.empty((array.ndim, len(flat)), np.int64)
+    for outer, place, size in zip(found[-2::-1], found[:0:-1], array.shape[:0:-1], strict=True):
+        np.floor_divide(flat, size, out=outer)
+        np.subtract(flat, outer * size, out=place)
+        flat = outer
+    if array.ndim == 1:
+        found[0] = flat
+    return found
 
 
 @public("argwhere", method=True, replay="places")

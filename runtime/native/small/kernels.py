@@ -239,8 +239,13 @@ def placing(itemsize: int) -> int:
     return _moving().address(f"place{itemsize}")
 
 
+def triangular(itemsize: int) -> int:
+    return _moving().address(f"triangle{itemsize}")
+
+
 _MOVING: dict[str, Callable[..., int]] = {
     "gather": moving.gather, "scatter": moving.scatter, "place": moving.place,
+    "triangle": moving.triangle,
 }  # fmt: skip
 
 _OF_SIZE: dict[int, Any] = {1: Byte, 2: Int16, 4: Int32, 8: int}

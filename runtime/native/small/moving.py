@@ -180,6 +180,28 @@ def join(arrays: Array[Array[T]], sizes: IndexSizes) -> int:
     )
 
 
+# ---- triangles ---------------------------------------------------------------------------------------------
+@native
+def triangle(arrays: Array[Array[T]], sizes: Array[int]) -> int:
+    """The side of a diagonal of matrices. Sizes: rows of all, rows and columns of each, the diagonal, and
+    whether it is the lower side."""
+    rows, columns, lower = sizes[1], sizes[2], sizes[4]
+    for row in range(sizes[0]):
+        to, x = arrays[0] + row * columns, arrays[1] + row * columns
+        edge = min(max(row % rows + sizes[3] + lower, 0), columns)
+        first, end = 0 if lower != 0 else edge, edge if lower != 0 else columns
+        for at in range(first, end - LANES + 1, LANES):
+            put(to + at, take(V, x + at))
+        for at in range(max(end - (end - first) % LANES, first), end):
+            to[at] = x[at]
+        empty, stop = edge if lower != 0 else 0, columns if lower != 0 else edge
+        for at in range(empty, stop - LANES + 1, LANES):
+            put(to + at, cast(V, 0))
+        for at in range(max(stop - (stop - empty) % LANES, empty), stop):
+            to[at] = 0
+    return 0
+
+
 # ---- sorting -----------------------------------------------------------------------------------------------
 @chosen
 def precedes(x: T, y: T) -> bool: ...

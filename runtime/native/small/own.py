@@ -18,6 +18,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops import gufuncs
 from retrograd.compiler.ops.alignment import CtcLoss, CtcLossAdjoint
+from retrograd.compiler.ops.arranged import Repeat, Triangle
 from retrograd.compiler.ops.bags import BagPlaces, BagSum, BagSumAdjoint
 from retrograd.compiler.ops.channels import ChannelDot, PRelu, PReluAdjoint, PReluSlopes, ScaleShift
 from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeights
@@ -253,6 +254,21 @@ def _slope(name: str, steps: Steps, out: Array, *read: Array) -> None:
         steps.cast(found, out)
 
 
+# ---- elements moved ------------------------------------------------------------------------------------
+
+
+def _triangle(steps: Steps, op: Triangle, out: Array, x: Array) -> None:
+    n, columns = x.shape[-2:]
+    sizes = [x.size // columns, n, columns, max(-n, min(op.diagonal, columns)), int(op.lower)]
+    steps.step(kernels.triangular(x.itemsize), [out, steps.in_order(x)], sizes)
+
+
+def _repeat(steps: Steps, op: Repeat, out: Array, x: Array) -> None:
+    apart = x.reshape([s for size in x.shape for s in (1, size)])
+    parts = out.reshape([s for pair in zip(op.counts, x.shape, strict=True) for s in pair])
+    steps.copy(np.broadcast_to(apart, parts.shape), parts)
+
+
 # ---- triangles ---------------------------------------------------------------------------------------------
 
 
@@ -316,9 +332,11 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     PRelu: _channels("prelu"),
     PReluAdjoint: _channels("prelu adjoint", 1, 2, 0),
     PReluSlopes: _channels("prelu slopes"),
+    Repeat: _repeat,
     RowsExchanged: _exchange,
     ScaleShift: _channels("scale shift"),
     SolveTriangular: _substitute,
+    Triangle: _triangle,
 }
 """What writes the step of an op."""
 OWN.update(WRITERS)

@@ -350,6 +350,8 @@ class Steps:
 
     def copy(self, x: Array, out: Array) -> None:
         axes = _joined(x, out)
+        if len(axes) > MOST_AXES:
+            raise kernels.NoKernel
         lists = [[axis[k] for axis in axes] + [0] * (MOST_AXES - len(axes)) for k in range(3)]
         self.step(kernels.copying(x.itemsize), [out, x], [len(axes), *lists[0], *lists[1], *lists[2]])
 
