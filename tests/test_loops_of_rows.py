@@ -221,3 +221,43 @@ def test_derivatives_of_special_shares(torch: ModuleType, name: str) -> None:
     theirs = derivative(getattr(torch, name), torch.tensor(array), torch.tensor(g))
     for _ in range(3):
         near(derivative(getattr(rg, name), rg.tensor(array), rg.tensor(g)), theirs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("affine", [0, 2])
+@pytest.mark.parametrize(
+    "shape", [(3, 1000), (700, 5), (40, 7, 17), (1, 5000), (9000,), (513, 257), (3000, 1)]
+)
+def test_layer_norm_and_its_derivatives_are_as_near_as_pytorchs(
+    torch: ModuleType, shape: tuple[int, ...], affine: int, dtype: type
+) -> None:
+    kinds = [shape, shape[-1:], shape[-1:], shape]
+    arrays = [normal(each, dtype) + dtype(k) for k, each in enumerate(kinds)]
+
+    def found(module: ModuleType, call: Any, wide: type) -> list[Any]:
+        *operands, g = [module.tensor(each.astype(wide)) for each in arrays]
+        taken = [each.requires_grad_() for each in operands[: 1 + affine]]
+        out = call(taken[0], shape[-1:], *taken[1:])
+        out.backward(g)
+        return [out.detach().numpy(), *[each.grad.numpy() for each in taken]]
+
+    call = torch.nn.functional.layer_norm
+    exact, theirs = found(torch, call, np.float64), found(torch, call, dtype)
+    for _ in range(3):
+        for ours, other, right in zip(found(rg, F.layer_norm, dtype), theirs, exact, strict=True):
+            error = np.abs(ours - right).max()
+            assert error <= 2 * np.abs(other - right).max() + 200 * np.finfo(dtype).eps * np.abs(
+                right
+            ).max() + (1e-9 if shape[-1] == 1 or dtype is np.float64 else 0)
+
+
+def test_layer_norm_of_many_rows_has_the_bits_of_each() -> None:
+    array, weight, bias = normal((1000, 70), np.float32), normal((70,), np.float32), normal((70,), np.float32)
+    outs = []
+    for rows in (1000, 40):
+        x = rg.tensor(array, requires_grad=True)
+        for part in x.split(rows):
+            F.layer_norm(part, (70,), rg.tensor(weight), rg.tensor(bias)).square().sum().backward()
+        assert x.grad is not None
+        outs.append(x.grad.numpy())
+    np.testing.assert_array_equal(*outs)

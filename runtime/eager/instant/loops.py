@@ -21,7 +21,7 @@ from retrograd.compiler.ops.copy import Clone, Ordered
 from retrograd.compiler.ops.cross_entropy import CrossEntropy
 from retrograd.compiler.ops.demands import Places
 from retrograd.compiler.ops.elementwise import Elementwise
-from retrograd.compiler.ops.normal import LayerNorm
+from retrograd.compiler.ops.normal import LayerNorm, LayerNormElements
 from retrograd.compiler.ops.softmax import LogSoftmax, Softmax
 from retrograd.compiler.record import record
 from retrograd.runtime.eager.adjoints import ADJOINTS
@@ -59,7 +59,7 @@ _MUCH = 1 << 14
 """Elements from which on machine code of the whole derivative may pay."""
 
 
-_TAKEN = (Places, Elementwise, Softmax, LogSoftmax, LayerNorm, CrossEntropy)
+_TAKEN = (Places, Elementwise, Softmax, LogSoftmax, LayerNorm, LayerNormElements, CrossEntropy)
 
 
 _COPIES: dict[type[Op], Function] = {Clone: copied, Ordered: copied_in_order}
@@ -91,7 +91,12 @@ def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
         case Softmax() | LogSoftmax():
             return _function(_along(op.name), dtype, 1) if op.axis == x.ndim - 1 else None
         case LayerNorm():
-            return _affine(_function(_standardised(op.eps), dtype, op.dims))
+            affine = len(operands) - 1
+            return _function(_standardised(op.eps, affine), dtype, op.dims, 1 + affine)
+        case LayerNormElements():
+            return _function(
+                _standardised_adjoint(op.eps, len(operands) - 2), dtype, op.dims, len(operands), 2
+            )
         case CrossEntropy():
             return _entropy(op, _function(_along("log_softmax"), dtype, 1))
 
@@ -112,8 +117,14 @@ def _elementwise(row: Elementwise) -> _Loop:
 
 
 @cache
-def _standardised(eps: float) -> _Loop:
-    return _Loop(f"standardised {eps}", rows.standardised, {"EPS": eps})
+def _standardised(eps: float, affine: int) -> _Loop:
+    return _Loop(f"standardised {eps} {affine}", rows.standardised, {"EPS": eps, "AFFINE": affine})
+
+
+@cache
+def _standardised_adjoint(eps: float, affine: int) -> _Loop:
+    name = f"standardised adjoint {eps} {affine}"
+    return _Loop(name, rows.standardised_adjoint, {"EPS": eps, "AFFINE": affine})
 
 
 def _codes() -> Any:
@@ -192,19 +203,6 @@ if available():
     LOOPS.append(of_op)
     ADJOINTS[CrossEntropy] = _entropy_adjoint
     ADJOINTS[Softmax] = ADJOINTS[LogSoftmax] = _share_adjoint
-
-
-@cache
-def _affine(standardised: Function) -> Function:
-    """The loop, times a weight and plus a bias where there are."""
-
-    def compute(x: Array, *affine: Array) -> Array:
-        out = standardised(x)
-        for operand, join in zip(affine, (np.multiply, np.add), strict=False):
-            join(out, operand, out)
-        return out
-
-    return compute
 
 
 @cache

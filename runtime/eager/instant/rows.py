@@ -175,21 +175,76 @@ def through_log_softmax(g: Array[Number], y: Array[Number], to: Array[Number], c
 def standardised(
     source: Array[Number], to: Array[Number], rows: int, columns: int, second: Memory, third: Memory
 ) -> None:
-    """`(x - mean) / sqrt(variance + EPS)` of each row; the variance is the mean square of `x - mean`. Lanes
-    beyond a row are as the mean."""
-    count = cast(Numbers, cast(float, columns))
+    """`(x - mean) / sqrt(variance + EPS)` of each row, perhaps times a weight, plus a bias."""
     for row in range(rows):
         x, y = source + row * columns, to + row * columns
-        sums = cast(Numbers, 0.0)
-        for i in range(0, columns, LANES):
-            sums = sums + take(Numbers, x + i, columns - i, 0.0)
-        mean = cast(Numbers, reduce(lambda one, other: one + other, sums)) / count
-        squares = cast(Numbers, 0.0)
-        for j in range(0, columns, LANES):
-            low = take(Numbers, x + j, columns - j, mean) - mean
-            put(y + j, low, columns - j)
-            squares = squares + low * low
-        variance = cast(Numbers, reduce(lambda one, other: one + other, squares)) / count
-        deviation = sqrt(variance + EPS)
-        for k in range(0, columns, LANES):
-            put(y + k, take(Numbers, y + k, columns - k, 0.0) / deviation, columns - k)
+        mean = mean_of(x, columns)
+        scale = scale_of(x, mean, columns)
+        for at in range(0, columns, LANES):
+            left = columns - at
+            found = standard(x + at, mean, scale, left)
+            if AFFINE > 0:
+                found = found * take(Numbers, cast(Array[Number], second) + at, left, 0.0)
+            if AFFINE > 1:
+                found = found + take(Numbers, cast(Array[Number], third) + at, left, 0.0)
+            put(y + at, found, left)
+
+
+@inlined
+def mean_of(x: Array[Number], columns: int) -> Numbers:
+    return summed(columns, lambda at, left: take(Numbers, x + at, left, 0.0)) / cast(float, columns)
+
+
+@inlined
+def scale_of(x: Array[Number], mean: Numbers, columns: int) -> Numbers:
+    """One over the deviation; the variance is the mean square of `x - mean`."""
+    squares = summed(columns, lambda at, left: square(take(Numbers, x + at, left, mean) - mean))
+    return 1.0 / sqrt(squares / cast(float, columns) + EPS)
+
+
+@inlined
+def square(x: Numbers) -> Numbers:
+    return x * x
+
+
+@native
+def standardised_adjoint(
+    source: Array[Number], to: Array[Number], rows: int, columns: int, second: Memory, third: Memory
+) -> None:
+    """The cotangent `g` of the elements, less its mean and its part along the standardised `x`, of each row;
+    perhaps `g` is weighed before."""
+    for row in range(rows):
+        at = row * columns
+        through_standardised(
+            source + at, cast(Array[Number], second) + at, cast(Array[Number], third), to + at, columns
+        )
+
+
+@inlined
+def through_standardised(
+    g: Array[Number], x: Array[Number], weight: Array[Number], to: Array[Number], columns: int
+) -> None:
+    mean = mean_of(x, columns)
+    scale = scale_of(x, mean, columns)
+    shift = summed(columns, lambda at, left: weighed(g, weight, at, left)) / cast(float, columns)
+    along = summed(
+        columns, lambda at, left: weighed(g, weight, at, left) * standard(x + at, mean, scale, left)
+    ) / cast(float, columns)
+    for at in range(0, columns, LANES):
+        left = columns - at
+        low = weighed(g, weight, at, left) - shift - standard(x + at, mean, scale, left) * along
+        put(to + at, low * scale, left)
+
+
+@inlined
+def standard(x: Array[Number], mean: Numbers, scale: Numbers, left: int) -> Numbers:
+    """A vector with mean 0 and variance 1; lanes beyond are 0."""
+    return (take(Numbers, x, left, mean) - mean) * scale
+
+
+@inlined
+def weighed(g: Array[Number], weight: Array[Number], at: int, left: int) -> Numbers:
+    found = take(Numbers, g + at, left, 0.0)
+    if AFFINE > 0:
+        found = found * take(Numbers, weight + at, left, 0.0)
+    return found
