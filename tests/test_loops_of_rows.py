@@ -261,3 +261,31 @@ def test_layer_norm_of_many_rows_has_the_bits_of_each() -> None:
         assert x.grad is not None
         outs.append(x.grad.numpy())
     np.testing.assert_array_equal(*outs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["bool", "numbers"])
+@pytest.mark.parametrize("mask", [(33, 17), (2, 8, 33, 17), (2, 1, 1, 17), (1, 1, 33, 1)])
+def test_attention_with_a_mask(torch: ModuleType, mask: tuple[int, ...], kind: str, dtype: type) -> None:
+    query, key = normal((2, 8, 33, 5), dtype, 1.0), normal((2, 8, 17, 5), dtype, 1.0)
+    added = np.asarray(np.random.default_rng(3).standard_normal(mask)).astype(dtype)
+    shown: Any = np.asarray(added > -1) if kind == "bool" else added
+    if mask == (33, 17):
+        shown[3] = False if kind == "bool" else -np.inf
+
+    def found(module: ModuleType, call: Any) -> list[Any]:
+        taken = [module.tensor(each, requires_grad=True) for each in (query, key, key + 1)]
+        out = call(*taken, attn_mask=module.tensor(shown))
+        (out * out).sum().backward()
+        return [out, *[each.grad for each in taken]]
+
+    expected = found(torch, torch.nn.functional.scaled_dot_product_attention)
+    if mask == (33, 17) and kind == "numbers":  # PyTorch's derivative of a row that sees nothing may be NaN
+        expected = expected[:1]
+    for _ in range(3):
+        for ours, theirs in zip(found(rg, F.scaled_dot_product_attention), expected, strict=False):
+            right = theirs.detach().numpy()
+            tight = dtype is np.float64
+            np.testing.assert_allclose(
+                ours.detach().numpy(), right, rtol=1e-10 if tight else 1e-4, atol=1e-11 if tight else 5e-5
+            )

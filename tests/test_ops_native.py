@@ -139,6 +139,8 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (normal.BatchNormWeight(1e-5), (X, real(3, 4, 5))),
     (normal.RmsNorm(1e-5, 1), (X, real(5))),
     (softmax.CausalSoftmax(0.7), (X,)),
+    (softmax.MaskedSoftmax(0.7), (X, real(4, 5))),
+    (softmax.MaskedSoftmax(0.7), (X, X[:, :1] > 0.3)),
     (spans.SpanSums(1, (0, 0, 2, 3), (2, 3, 3, 3)), (X,)),
     (spans.SpanSums(2, (1, 2, 2), (2, 3, 3)), (X,)),
     (fold.Fold((4, 3), (2, 1), (1, 2), (0, 1), (1, 2)), (real(2, 4, 9),)),

@@ -17,7 +17,7 @@ from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.iota import iota_like
-from retrograd.compiler.ops.reduce import amax, spread, sum_
+from retrograd.compiler.ops.reduce import amax, spread, sum_, sum_to
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import slice_, unsqueeze
 from retrograd.compiler.record import record
@@ -91,6 +91,35 @@ class CausalSoftmax(Composite):
         last = len(out.shape) - 1
         each = cotangent * out
         return [(each - out * spread(sum_(each, [last]), [last], out.shape)) * self.factor]
+
+
+@register
+@record
+class MaskedSoftmax(Composite):
+    """Softmax of `[…, queries, keys]` times a factor, along the keys, with a mask that is repeated as it must
+    be. A bool mask says which keys are seen, another is added; a query that sees none has no shares."""
+
+    name = "masked_softmax"
+    factor: float
+
+    def formula(self, *values: Value) -> Value:
+        scores, mask = values
+        return _masked(scores * self.factor, mask)
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        last = len(out.shape) - 1
+        each = cotangent * out
+        low = each - out * spread(sum_(each, [last]), [last], out.shape)
+        return [low * self.factor if needed[0] else None, sum_to(low, inputs[1].shape) if needed[1] else None]
+
+
+def _masked(scores: Value, mask: Value) -> Value:
+    last = len(scores.shape) - 1
+    scores = rows.where(mask, scores, -inf) if dtypes.of(mask) is dtypes.bool_ else scores + mask
+    seen = unsqueeze(rows.ne(amax(scores, [last]), -inf), [last])
+    return rows.where(seen, softmax(rows.where(seen, scores, 0.0), last), 0.0)
 
 
 @register
@@ -175,12 +204,19 @@ def attention_weights(
     scores = dot(query, transpose(key))
     if causal:
         return apply(CausalSoftmax(factor), scores)
+    if mask is not None and _is_repeated(mask, scores):
+        return apply(MaskedSoftmax(factor), scores, mask)
     scores, last = scores * factor, len(scores.shape) - 1
     if mask is None:
         return softmax(scores, last)
-    scores = rows.where(mask, scores, -inf) if dtypes.of(mask) is dtypes.bool_ else scores + mask
-    seen = unsqueeze(rows.ne(amax(scores, [last]), -inf), [last])
-    return rows.where(seen, softmax(rows.where(seen, scores, 0.0), last), 0.0)
+    return _masked(scores, mask)
+
+
+def _is_repeated(mask: Value, scores: Value) -> bool:
+    """Whether the mask has no more axes or elements than the scores, nor another dtype of numbers."""
+    pairs = zip(reversed(mask.shape), reversed(scores.shape), strict=False)
+    fits = len(mask.shape) <= len(scores.shape) and all(size in (1, whole) for size, whole in pairs)
+    return fits and dtypes.of(mask) in (dtypes.bool_, dtypes.of(scores))
 
 
 def attention(

@@ -35,6 +35,8 @@ from retrograd.runtime.native.small.steps import OWN, YIELDING
 
 Compute = Callable[..., Any]
 
+LOOPED: set[type[Op]] = set()
+"""Ops that loops over rows compute, however much there is to do; `instant/loops.py` says which."""
 _TAKEN = (Composite, Dot, Elementwise, Reduction, Scan)
 _WORTH = 1 << 20
 """Elementary steps from which on compiling pays."""
@@ -81,6 +83,8 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     """The op's value for operands of these types."""
     match op:
         case _ if _is_by_kernel(op) or max([t.size for t in types]) < YIELDING.get(type(op), 0):
+            return None
+        case _ if type(op) in LOOPED:
             return None
         case Composite():
             graph = expansion(op, types)

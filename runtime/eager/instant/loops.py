@@ -22,13 +22,14 @@ from retrograd.compiler.ops.cross_entropy import CrossEntropy
 from retrograd.compiler.ops.demands import Places
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.normal import LayerNorm, LayerNormElements
-from retrograd.compiler.ops.softmax import LogSoftmax, Softmax
+from retrograd.compiler.ops.softmax import CausalSoftmax, LogSoftmax, MaskedSoftmax, Softmax
 from retrograd.compiler.record import record
 from retrograd.runtime.eager.adjoints import ADJOINTS
 from retrograd.runtime.eager.arrays import LOOPS, cotangents_of
 from retrograd.runtime.eager.instant import rows
 from retrograd.runtime.eager.instant.part import available, native_function
 from retrograd.runtime.eager.instant.records import Looped, place, words_of
+from retrograd.runtime.eager.one_op import LOOPED
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.pool import MUCH
 from retrograd.runtime.native.small import kernels
@@ -59,7 +60,7 @@ _MUCH = 1 << 14
 """Elements from which on machine code of the whole derivative may pay."""
 
 
-_TAKEN = (Places, Elementwise, Softmax, LogSoftmax, LayerNorm, LayerNormElements, CrossEntropy)
+_TAKEN = (Places, Elementwise, Softmax, LogSoftmax, LayerNorm, LayerNormElements, MaskedSoftmax, CrossEntropy)
 
 
 _COPIES: dict[type[Op], Function] = {Clone: copied, Ordered: copied_in_order}
@@ -90,6 +91,10 @@ def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
             return of_row(op, dtype)
         case Softmax() | LogSoftmax():
             return _function(_along(op.name), dtype, 1) if op.axis == x.ndim - 1 else None
+        case MaskedSoftmax():
+            mask = operands[1]
+            added = (mask.dtype.numpy if isinstance(mask, Type) else mask.dtype) == dtype
+            return _masked(op.factor, dtype, added)
         case LayerNorm():
             affine = len(operands) - 1
             return _function(_standardised(op.eps, affine), dtype, op.dims, 1 + affine)
@@ -189,20 +194,64 @@ def _entropy_adjoint(
 
 
 def _share_adjoint(
-    op: Softmax | LogSoftmax, types: Sequence[Type], out: Type, needed: Sequence[bool]
+    op: Softmax | LogSoftmax | CausalSoftmax | MaskedSoftmax,
+    types: Sequence[Type],
+    out: Type,
+    needed: Sequence[bool],
 ) -> Callable[..., list[Array | None]] | None:
-    """Of softmax or its logarithm along the last axis: one loop over the rows."""
+    """Of softmax or its logarithm along the last axis: one loop over the rows. A mask gets none."""
     dtype = out.dtype.numpy
-    if dtype not in _KINDS or op.axis != out.ndim - 1 or out.size <= FEW_ELEMENTS:
+    if dtype not in _KINDS or out.size <= FEW_ELEMENTS or any(needed[1:]):
         return None
-    through = _function(_along(f"{op.name} adjoint"), dtype, 1, 2, 2)
-    return lambda cotangent, value, x: [through(cotangent, value)]
+    if isinstance(op, Softmax | LogSoftmax) and op.axis != out.ndim - 1:
+        return None
+    loop = (
+        _scaled_adjoint(op.factor)
+        if isinstance(op, CausalSoftmax | MaskedSoftmax)
+        else _along(f"{op.name} adjoint")
+    )
+    through, rest = _function(loop, dtype, 1, 2, 2), [None] * (len(types) - 1)
+    return lambda cotangent, value, *_: [through(cotangent, value), *rest]
+
+
+@cache
+def _scaled_adjoint(factor: float) -> _Loop:
+    return _Loop(f"softmax adjoint {factor}", rows.softmax_adjoint, {"FACTOR": factor})
+
+
+@cache
+def _masked(factor: float, dtype: np.dtype[Any], added: bool) -> Function:
+    """Shares of planes `[queries, keys]`, with one mask for all or one for each, laid out as numbers."""
+    one, each = (
+        _function(_masked_loop(factor, added, moving), dtype, 2, 3, 1 + moving) for moving in range(2)
+    )
+
+    def compute(x: Array, mask: Array) -> Array:
+        shared = mask.ndim < 2 or max(mask.shape[:-2], default=1) == 1
+        laid = np.empty(x.shape[-2:] if shared else x.shape, x.dtype)
+        laid[...] = mask.reshape(mask.shape[-2:]) if shared else mask
+        return (one if shared else each)(x, laid, _count(x.shape[-1]))
+
+    return compute
+
+
+@cache
+def _masked_loop(factor: float, added: bool, moving: int) -> _Loop:
+    bound = {"exp": _codes().function("exp"), "FACTOR": factor, "ADDED": int(added), "MOVING": moving}
+    return _Loop(f"masked softmax {factor} {added} {moving}", rows.masked_softmax, bound)
+
+
+@cache
+def _count(keys: int) -> Array:
+    """As a loop reads it."""
+    return np.array([keys])
 
 
 if available():
     LOOPS.append(of_op)
+    LOOPED.add(MaskedSoftmax)
     ADJOINTS[CrossEntropy] = _entropy_adjoint
-    ADJOINTS[Softmax] = ADJOINTS[LogSoftmax] = _share_adjoint
+    ADJOINTS.update(dict.fromkeys((Softmax, LogSoftmax, CausalSoftmax, MaskedSoftmax), _share_adjoint))
 
 
 @cache

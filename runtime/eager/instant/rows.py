@@ -29,7 +29,8 @@ from retrograd.runtime.native.objects import Memory
 Number = Float32
 Numbers = Vector[Number, Literal[16]]
 LANES, EPS, VANISHED, AFFINE = 16, 0.0, -104.0, 0
-"""An instance has its own; the exponential of what is less than VANISHED is 0."""
+FACTOR, ADDED, MOVING = 1.0, 0, 0
+"""An instance has its own, as far as it differs; the exponential of what is less than VANISHED is 0."""
 
 
 # ---- elements by themselves --------------------------------------------------------------------------------
@@ -135,7 +136,7 @@ def summed(columns: int, each: Callable[[int, int], Numbers]) -> Numbers:
 def softmax_adjoint(
     source: Array[Number], to: Array[Number], rows: int, columns: int, second: Memory, third: Memory
 ) -> None:
-    """`y (g - Σ g y)` of the cotangent `g` and the shares `y` of each row."""
+    """`y (g - Σ g y) FACTOR` of the cotangent `g` and the shares `y` of each row."""
     for row in range(rows):
         at = row * columns
         through_softmax(source + at, cast(Array[Number], second) + at, to + at, columns)
@@ -148,7 +149,8 @@ def through_softmax(g: Array[Number], y: Array[Number], to: Array[Number], colum
     )
     for at in range(0, columns, LANES):
         left = columns - at
-        put(to + at, take(Numbers, y + at, left, 0.0) * (take(Numbers, g + at, left, 0.0) - total), left)
+        low = take(Numbers, y + at, left, 0.0) * (take(Numbers, g + at, left, 0.0) - total)
+        put(to + at, low * FACTOR, left)
 
 
 @native
@@ -168,6 +170,50 @@ def through_log_softmax(g: Array[Number], y: Array[Number], to: Array[Number], c
         left = columns - at
         share = exponential(take(Numbers, y + at, left, 0.0))
         put(to + at, take(Numbers, g + at, left, 0.0) - share * total, left)
+
+
+# ---- attention ---------------------------------------------------------------------------------------------
+@native
+def masked_softmax(
+    source: Array[Number], to: Array[Number], rows: int, columns: int, second: Memory, third: Memory
+) -> None:
+    """Shares along the keys, of which `third` says how many there are, where a mask lets them be seen. A row
+    is a plane `[queries, keys]`, with a mask of its own where these are MOVING."""
+    keys = cast(Array[int], third)[0]
+    for plane in range(rows):
+        x, y = source + plane * columns, to + plane * columns
+        mask = cast(Array[Number], second) + plane * columns * MOVING
+        for query in range(columns // keys):
+            at = query * keys
+            masked_shares(x + at, mask + at, y + at, keys)
+
+
+@inlined
+def masked_shares(x: Array[Number], mask: Array[Number], to: Array[Number], keys: int) -> None:
+    most = cast(Numbers, -inf)
+    for i in range(0, keys, LANES):
+        found = seen(x + i, mask + i, keys - i)
+        most = select(most > found, most, found)
+    greatest = cast(Numbers, reduce(lambda one, other: max(one, other), most))
+    greatest = select(greatest > cast(Numbers, -inf), greatest, cast(Numbers, 0.0))
+    sums = cast(Numbers, 0.0)
+    for j in range(0, keys, LANES):
+        share = exponential(seen(x + j, mask + j, keys - j) - greatest)
+        put(to + j, share, keys - j)
+        sums = sums + share
+    total = cast(Numbers, reduce(lambda one, other: one + other, sums))
+    part = 1.0 / select(total > 0.0, total, total + 1.0)  # of nothing 1, and NaN as it is
+    for k in range(0, keys, LANES):
+        put(to + k, take(Numbers, to + k, keys - k, 0.0) * part, keys - k)
+
+
+@inlined
+def seen(x: Array[Number], mask: Array[Number], left: int) -> Numbers:
+    """The scores; -inf of what is not seen, and beyond a row. A mask is added, or is 0 for what is hidden."""
+    found = take(Numbers, x, left, 0.0) * FACTOR
+    if ADDED > 0:
+        return found + take(Numbers, mask, left, -inf)
+    return select(take(Numbers, mask, left, 0.0) > 0.0, found, cast(Numbers, -inf))
 
 
 # ---- by mean and variance ----------------------------------------------------------------------------------
