@@ -68,6 +68,7 @@ BESIDE = {
 
 IN_PIECES = {
     "ReluBackward0", "LeakyReluBackward0", "LeakyReluBackward1", "HardtanhBackward0", "HardtanhBackward1",
+    "HardsigmoidBackward0",
     "HardshrinkBackward0", "SoftshrinkBackward0", "ThresholdBackward0", "ThresholdBackward1",
     "RreluWithNoiseBackward0", "RreluWithNoiseBackward1", "PreluKernelBackward0",
     "MaxPool2DWithIndicesBackward0", "MaxPool3DWithIndicesBackward0", "AdaptiveMaxPool2DBackward0",

@@ -138,6 +138,14 @@ def test_looking_at_a_graph_changes_no_gradient(case: str, twice: bool) -> None:
                 assert retrograd.allclose(a, b, 1e-9, 1e-12, equal_nan=True)
 
 
+def test_every_call_of_hardsigmoid_has_a_gradient_with_a_history() -> None:
+    for _ in range(3):  # the first is done in Python, later ones are replayed
+        x = retrograd.tensor([0.5, 4.0], requires_grad=True)
+        (slope,) = retrograd.autograd.grad(retrograd.nn.functional.hardsigmoid(x).sum(), x, create_graph=True)
+        assert slope.requires_grad
+        assert retrograd.autograd.grad(slope.sum(), x)[0].tolist() == [0.0, 0.0]
+
+
 HOOKED = lines("""
     F.softplus(x)
     F.linear(x, y, u)
