@@ -17,11 +17,12 @@ from retrograd.compiler.ops.shape import Slice
 
 def crop(graph: Graph) -> Graph:
     """The graph without such slices."""
-    found = {node: op for node in graph.nodes if (op := _cropped(node)) is not None}
-    if not found:
+    crops = {node: op for node in graph.nodes if (op := _cropped(node)) is not None}
+    if crops:
+        readers = Counter(i for node in graph.nodes for i in node.inputs) + Counter(graph.outputs)
+        crops = {node: op for node, op in crops.items() if readers[node.inputs[0]] == 1}
+    if not crops:
         return graph
-    readers = Counter(i for node in graph.nodes for i in node.inputs) + Counter(graph.outputs)
-    crops = {node: op for node, op in found.items() if readers[node.inputs[0]] == 1}
     builder = Builder()
     known: dict[Node, Node] = {}
     for node in graph.inputs:
