@@ -171,6 +171,48 @@ def test_quick_rows_repeat_operands_along_any_axes(left: tuple[int, ...], right:
             assert found.is_contiguous()
 
 
+VIEWS = [
+    lambda x: x[:, :1],
+    lambda x: x[:1, :],
+    lambda x: x[:, ::2][:1],
+    lambda x: x[::3, :1].expand(-1, 5)[:20, :1],
+    lambda x: x.t()[:1],
+    lambda x: x[:, 0],
+    lambda x: x[0, 1:2].expand(60, 1),
+    lambda x: x[:, None, :7],
+    lambda x: x.expand(2, 60, 60)[:, :1],
+    lambda x: x[:20, :8],
+]
+
+
+@pytest.mark.parametrize("number", range(len(VIEWS)))
+def test_quick_rows_repeat_views(number: int) -> None:
+    x, y = special((60, 60), np.float32, 0), special((60, 60), np.float32, 1)
+    torch = pytest.importorskip("torch")
+    others = [
+        lambda y: y,
+        lambda y: y.t(),
+        lambda y: y[:, :1],
+        lambda y: y[None, :1, :7],
+        lambda y: y[:, 0, None],
+    ]
+    for view in (VIEWS[number], lambda x: VIEWS[number](x).clone()):
+        for other in others:
+            for swapped in (False, True):
+                results = []
+                for library in (torch, torch, retrograd, retrograd):
+                    a, b = view(library.from_numpy(x)), other(library.from_numpy(y))
+                    try:
+                        results.append(b * a if swapped else a * b)
+                    except RuntimeError:
+                        results.append(None)
+                wanted, *_, found = results
+                assert (wanted is None) == (found is None)
+                if wanted is not None and found is not None:
+                    np.testing.assert_array_equal(found.numpy(), wanted.numpy())
+                    assert found.stride() == wanted.stride()
+
+
 def test_shapes_that_do_not_fit_are_refused_by_quick_rows() -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError, match="must match the size"):

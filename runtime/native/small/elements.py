@@ -177,10 +177,11 @@ def extent_of(x: NdArray, rank: int, axis: int) -> int:
 
 @native
 def finds_rows(all: Spread, operands: Array[NdArray], rank: int, extents: Array[int]) -> bool:
-    """Find the last axes along which each operand has an element for all places, or one; whether all lie in
-    order."""
+    """Find the last axes along which each operand has elements side by side for all places, or one; whether
+    there are any, and axes of all go from far to near: so the result lies in order."""
     for k in range(all.operands):
-        if operands[k].flags & CONTIGUOUS == 0 and size_of(operands[k]) != 1:
+        in_order = operands[k].flags & CONTIGUOUS != 0 or size_of(operands[k]) == 1
+        if not in_order and (has_shape(operands[k], rank, extents) or not descends(operands[k])):
             return False
         all.steps[k * MOST_AXES] = 0
     axis = rank
@@ -188,6 +189,8 @@ def finds_rows(all: Spread, operands: Array[NdArray], rank: int, extents: Array[
     while axis > 0 and goes_on(all, operands, rank, axis - 1, extents[axis - 1]):
         axis -= 1
         all.columns *= extents[axis]
+    if all.columns == 1:
+        return False
     all.rows = all.count // all.columns
     while axis > 0:
         axis -= 1
@@ -203,15 +206,34 @@ def finds_rows(all: Spread, operands: Array[NdArray], rank: int, extents: Array[
 
 @native
 def goes_on(all: Spread, operands: Array[NdArray], rank: int, axis: int, extent: int) -> bool:
-    """Whether a row goes on along an axis: at its end all do, else those that do so far."""
+    """Whether a row goes on along an axis: at its end all do, else those that do so far, if what comes next
+    lies behind what there is."""
     if extent == 1:
         return True
     for k in range(all.operands):
-        along = 1 if extent_of(operands[k], rank, axis) != 1 else 0
+        x = operands[k]
+        along = 1 if extent_of(x, rank, axis) != 1 else 0
         if all.columns == 1:
             all.along[k] = along
         elif all.along[k] != along:
             return False
+        next = all.columns * cast(Dtype, x.dtype).itemsize
+        if along != 0 and x.strides[axis - (rank - x.ndim)] != next:
+            return False
+    return True
+
+
+@native
+def descends(x: NdArray) -> bool:
+    """Whether steps along its axes, but for those along which it is repeated, are not longer than the ones
+    before, nor backwards."""
+    last = -1
+    for axis in range(x.ndim):
+        step = x.strides[axis]
+        if x.shape[axis] > 1 and step != 0:
+            if step < 0 or (last >= 0 and step > last):
+                return False
+            last = step
     return True
 
 
