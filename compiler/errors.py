@@ -7,8 +7,8 @@ program works.
 A message says, in this order: the user's line, what was asked (shapes and dtypes), why it cannot be, what to
 do. Where one of these is a sentence that PyTorch says too, it is `mirrored`: `str(error)` is that sentence to
 the letter, as a ported program may print or compare it, and the rest follows as a note, which tracebacks
-show. `user_location()` finds the line: the innermost frame that is not part of this package; `warn` warns
-there.
+show. `user_location()` finds the line: the innermost frame that is part neither of this package nor of
+Python's library; `warn` warns there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from typing import NamedTuple
 _HOME = Path(__file__).resolve().parents[1]
 _OWN = (f"{_HOME}/compiler/", f"{_HOME}/runtime/", f"{_HOME}/retrograd/", f"{_HOME}/__init__.py")
 """Where this package's files lie: in the repository, and as installed, where the front door is a level up."""
+_LIBRARY = f"{Path(linecache.__file__).parent}/"
+"""Where Python's own files lie; what is installed may lie below."""
 
 
 class Location(NamedTuple):
@@ -40,7 +42,8 @@ class _Users(dict[str, bool]):
     """Whether a file is the user's: each is looked at once, but asked for with every node of a graph."""
 
     def __missing__(self, file: str) -> bool:
-        found = self[file] = not file.startswith((*_OWN, "<"))
+        python = file.startswith(_LIBRARY) and "-packages/" not in file
+        found = self[file] = not (python or file.startswith((*_OWN, "<")))
         return found
 
 
@@ -48,7 +51,7 @@ _USERS = _Users()
 
 
 def user_location() -> Location | None:
-    """The innermost line of the call stack outside this package; None when there is none."""
+    """The innermost line of the call stack outside this package and Python's own; None when there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code

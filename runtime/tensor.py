@@ -403,17 +403,10 @@ def _no_dim(asked: str, dim: object) -> ArgumentError:
 
 def _not_known_yet(asked: str, tensor: Tensor) -> TraceError:
     kind = f"{tensor.dtype.name}{list(tensor._value.shape)}"
-    return TraceError(
-        f"{asked} of a traced tensor {kind}",
-        "its elements are known only when the compiled function runs",
-        _INSTEAD.get(asked, _CHOOSE),
-    )
+    words = (STATE.trace or tracing.Trace).words
+    return TraceError(f"{asked} of {words.tensor} {kind}", words.elements, _INSTEAD.get(asked, words.instead))
 
 
-_CHOOSE = (
-    "choose between values with where(), bound them with clamp(), branch on a comparison of tensors, or pass "
-    "a Python number as an argument"
-)
 _INSTEAD = {
     "numpy()": "compute with Tensors and their functions, not with NumPy's",
     "tensor()": "make one tensor of several with stack() or cat()",

@@ -119,6 +119,19 @@ def unbroken_call(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwarg
         raise
 
 
+class Words(NamedTuple):
+    """What is said to somebody who must know the elements of a Tensor inside a trace."""
+
+    tensor: str
+    """What it is."""
+    elements: str
+    """Why its elements are not known."""
+    number: str
+    """Why nobody knows how many a mask of it picks."""
+    instead: str
+    """What else to do."""
+
+
 class Before(NamedTuple):
     """The state of an outside Tensor before the trace touched it; it comes back when the trace ends."""
 
@@ -151,6 +164,13 @@ class Trace:
     at_once = False
     """Whether ops are applied as they come, rather than written down (`func.batching`). Then the world
     outside is looked into, and its histories are its own."""
+    words = Words(
+        "a traced tensor",
+        "its elements are known only when the compiled function runs",
+        "how many there are is known only when the compiled function runs",
+        "choose between values with where(), bound them with clamp(), branch on a comparison of tensors, or "
+        "pass a Python number as an argument",
+    )
 
     def __init__(
         self, name_of: Callable[[AnyTensor], str | None] | None = None, path: Path | None = None,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from types import ModuleType
@@ -427,3 +428,17 @@ def test_a_forked_child_goes_on() -> None:
         if child == 0:
             os._exit(0 if step(*tensors(*batch(0))).item() < first else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_step_or_a_program_is_not_copied() -> None:
+    """The error says so at the user's line, whoever asks: copy, pickle or what holds them."""
+    model = rg.nn.Linear(2, 1)
+    step = rg.compile_step(lambda x: model(x).sum(), rg.optim.SGD(model.parameters(), lr=0.1))
+    step(rg.ones(3, 2))
+    program = rg.compile_grad(lambda x: x.exp().sum()).trace(rg.ones(3, requires_grad=True))
+    for each, told in ((step, "the parameters of one model"), (program, "in the memory of this process")):
+        for duplicate in (copy.copy, copy.deepcopy, pickle.dumps, lambda x: copy.deepcopy([x])):
+            with pytest.raises(
+                ArgumentError, match=rf"test_compile_step\.py:\d+: a copy or a pickle of .*{told}"
+            ):
+                duplicate(each)

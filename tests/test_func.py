@@ -143,8 +143,33 @@ def test_a_module_has_its_own_parameters_again_when_its_call_fails() -> None:
 
 
 def test_a_branch_on_an_example_is_refused() -> None:
-    with pytest.raises(TraceError, match="choose between values with where"):
+    branch = (
+        r"test_func\.py:\d+: bool\(\) of a vmapped tensor bool\[\].* nor data-dependent control flow; choose"
+    )
+    with pytest.raises(TraceError, match=branch):
         retrograd.vmap(lambda x: x if x.sum() > 0 else -x)(retrograd.ones(3, 4))
+
+
+@pytest.mark.parametrize(("kind", "asked"), [(float, "item"), (int, "int"), (bool, "bool"), (list, "tolist")])
+def test_elements_of_an_example_are_refused(kind: type, asked: str) -> None:
+    """PyTorch's words in substance, at the user's line, inside derivatives and compiled functions, too."""
+    read = getattr(retrograd.Tensor, "tolist" if kind is list else f"__{kind.__name__}__")
+    asked = "float" if kind is float else asked
+
+    def example(x: Any) -> Any:
+        return x * read(x.sum())
+
+    told = rf"test_func\.py:\d+: {asked}\(\) of a vmapped tensor f32\[\]; .* supports neither \.item\(\)"
+    total = lambda x: retrograd.vmap(example)(x).sum()  # noqa: E731
+    slope = retrograd.vmap(retrograd.func.grad(lambda x: example(x).sum()))
+    for f in (retrograd.vmap(example), slope, retrograd.compile_grad(total)):
+        with pytest.raises(TraceError, match=told):
+            f(retrograd.ones(3, 4))
+
+
+def test_how_many_elements_of_an_example_a_mask_picks_is_refused() -> None:
+    with pytest.raises(TraceError, match="each example has a number of its own"):
+        retrograd.vmap(lambda x: x[x > 0].shape[0] * x)(retrograd.ones(3, 4))
 
 
 # ---- what is kept between calls ----------------------------------------------------------------------------

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy
 import torch
 
 import retrograd
 
 NAN = float("nan")
+F64 = retrograd.float64
 SHAPES = [
     ((3, 3), 0, (3, 3)),
     ((3, 4), 1, (3, 6)),
@@ -133,6 +135,54 @@ def test_slopes_of_what_was_joined_have_slopes(how: str, compiled: bool) -> None
     step = 1e-6
     numeric = (at(y + step * along) - at(y - step * along)) / (2 * step)
     np.testing.assert_allclose(given.grad.numpy(), numeric, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("zeros", [0, 1, 2, 3])
+@pytest.mark.parametrize("kind", ["all", "axis", "scatter", "index"])
+def test_products_of_zeros_have_derivatives_of_every_order(kind: str, zeros: int, compiled: bool) -> None:
+    """As SymPy differentiates them; PyTorch's scatter_reduce refuses where two factors are zero."""
+    elements = [0.0] * zeros + [2.0, 3.0, -1.5, 0.5][: 4 - zeros]
+    index, weights = retrograd.tensor([0, 1, 0, 0]), retrograd.tensor([1.0, 0.5, -2.0, 3.0], dtype=F64)
+    start = retrograd.tensor([1.5, 2.0], dtype=F64)
+
+    def product(x: Any) -> Any:
+        match kind:
+            case "all":
+                return x.prod()
+            case "axis":
+                return x.reshape(2, 2).prod(0).sum()
+            case "scatter":
+                return start.scatter_reduce(0, index, x, "prod").sum()
+        return start.index_reduce(0, index, x, "prod", include_self=False).sum()
+
+    def along(x: Any, order: int) -> Any:
+        value = product(x)
+        for _ in range(order):
+            (slope,) = retrograd.autograd.grad(value, x, create_graph=True)
+            value = (slope * weights).sum()
+        return value
+
+    a, b, c, d = symbols = sympy.symbols("a:d")
+    formula = {
+        "all": a * b * c * d, "axis": a * c + b * d,
+        "scatter": 1.5 * a * c * d + 2 * b, "index": a * c * d + b,
+    }[kind]  # fmt: skip
+    for order in range(4):
+        wanted = [float(formula.diff(s).subs(dict(zip(symbols, elements)))) for s in symbols]
+        f = (
+            retrograd.compile_grad(lambda x, n=order: along(x, n))
+            if compiled
+            else lambda x, n=order: along(x, n)
+        )
+        for _ in range(3):
+            x = retrograd.tensor(elements, dtype=F64, requires_grad=True)
+            result = f(x)
+            if result.requires_grad:
+                result.backward()
+            found = [0.0] * 4 if x.grad is None else x.grad.tolist()
+            np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+        formula = sum(w * formula.diff(s) for w, s in zip(weights.tolist(), symbols))
 
 
 @pytest.mark.parametrize("how", ["sum", "mean", "max", "min", "prod"])

@@ -33,6 +33,7 @@ from retrograd.compiler.ops import (
     fold,
     fractional,
     gate,
+    joined,
     losses,
     lu,
     margins,
@@ -68,6 +69,7 @@ PLACES = RANDOM.uniform(-1.3, 1.3, (2, 2, 4, 2))
 IMAGE = real(2, 3, 6, 7)
 BEGINS = [np.sort(RANDOM.integers(0, 4, (2, 3, n))) for n in (4, 5)]
 TARGET = np.array([0, 3, 1])
+MET = RANDOM.integers(0, 2, (3, 4, 5))
 WEIGHT = RANDOM.uniform(0.5, 2, 4)
 FRAME = pool.frame(IMAGE.shape, (2, 3), (2, 2), (0, 1), (1, 1))
 ALIGNED = (
@@ -94,6 +96,8 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (softmax.Logsumexp((0, 2)), (X,)),
     (sort.FirstInOrder(1, 2, descending=True), (np.round(X),)),
     (sort.NthInOrder(2, 3), (np.round(X),)),
+    (joined.SlopeOfProducts(1), (X[:, :2], MET, X)),
+    (joined.SlopeOfProducts(1), (X[:, :2], MET, X, X[:, 1:3])),
     *((sort.MiddleInOrder(1, ignored), (np.where(X > 1, np.nan, X),)) for ignored in (False, True)),
     (losses.MseLoss("mean"), (P, Q)),
     (losses.L1Loss("sum"), (P, Q)),

@@ -78,6 +78,8 @@ class Op:
     """How the op is called in printed graphs."""
     hosted: ClassVar[bool] = False
     """Is it computed by `evaluate` in compiled programs too, as no loops are written for it?"""
+    varied: ClassVar[bool] = False
+    """Does it depend on the op's parameters which values the adjoint looks at?"""
 
     @abstractmethod
     def infer(self, *types: Type) -> Type:

@@ -46,6 +46,7 @@ class Composite(Op):
 
     categories: ClassVar[tuple[int, ...]] = (2,)
     """Categories of dtypes (see DType) that the first operand may have."""
+    varied = True
 
     @abstractmethod
     def formula(self, *values: Value) -> Value:

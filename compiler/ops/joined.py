@@ -1,6 +1,7 @@
 """Indexed writes that join what meets at one place: the product, the greatest or the least of it.
 
     put_along_joined   x, but where indices along an axis say so, joined with the values written there
+    slope_of_products  the derivative of products by what was written
 
 One value is written after the other, as those of `put_along_add` (`index.py`), whose kind is the sum. To add
 a way to join, add a line to `JOINS` and its derivative.
@@ -16,12 +17,16 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ShapeError
 from retrograd.compiler.ir.graph import OPS, Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import in_float32, widened
 from retrograd.compiler.ops.index import along_index, check_index, put_along_add, take_along
+from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.reduce import Amax, Amin, Prod, Reduction
 from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.scan import recurrence, shift
 from retrograd.compiler.ops.shape import cast
+from retrograd.compiler.ops.sort import argsort
 from retrograd.compiler.record import record
 
 JOINS: dict[str, type[Reduction]] = {"prod": Prod, "amax": Amax, "amin": Amin}
@@ -34,6 +39,7 @@ class PutAlongJoined(Op):
     """`x` joined along an axis with the values at their indices; the other axes of all three agree."""
 
     name = "put_along_joined"
+    varied = True
     axis: int
     how: str
     """A key of `JOINS`."""
@@ -67,11 +73,16 @@ class PutAlongJoined(Op):
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
         """In float32 for halves, which would count too few; without `with_self`, x is not looked at."""
-        dtype, index = dtypes.of(out), inputs[1]
-        each = self._of_products if self.how == "prod" else self._of_extrema
-        own, theirs = each(*(widened(v) for v in (cotangent, out, inputs[0], index, inputs[2])))
+        dtype, index = dtypes.of(cotangent), inputs[1]
+        wide, x, written = (widened(v) for v in (cotangent, inputs[0], inputs[2]))
+        if self.how == "prod":
+            theirs = apply(SlopeOfProducts(self.axis), wide, index, written, *[x] * self.with_self)
+            one = _ones(wide, self.axis)
+            own = wide * apply(self, one, index, written) if self.with_self else None
+        else:
+            own, theirs = self._of_extrema(wide, widened(out), x, index, written)
         if own is None and needed[0]:
-            touched = put_along_add(rows.eq(index, index), index, self.axis, out.shape[self.axis])
+            touched = put_along_add(rows.eq(index, index), index, self.axis, cotangent.shape[self.axis])
             own = rows.where(touched, 0.0, cotangent)
         return [cast(own, dtype) if needed[0] else None, None, cast(theirs, dtype) if needed[2] else None]
 
@@ -80,32 +91,11 @@ class PutAlongJoined(Op):
     ) -> tuple[Value | None, Value]:
         """Elements that equal the extremum share the cotangent evenly, as in `amax`."""
         number = dtypes.of(out)
-        met = cast(rows.eq(written, self._there(out, index)), number)
+        met = cast(rows.eq(written, take_along(out, index, self.axis)), number)
         own = cast(rows.eq(x, out), number) if self.with_self else None
-        ties = self._met(met, index, out)
+        ties = put_along_add(met, index, self.axis, out.shape[self.axis])
         share = cotangent / (rows.maximum(ties, 1.0) if own is None else ties + own)
-        return None if own is None else own * share, met * self._there(share, index)
-
-    def _of_products(
-        self, cotangent: Value, out: Value, x: Value, index: Value, written: Value
-    ) -> tuple[Value | None, Value]:
-        """The product without the factor itself: all over it or, for the only zero, that of all others."""
-        number, null = dtypes.of(out), rows.eq(written, 0.0)
-        written, zeros = rows.where(null, 1.0, written), self._met(cast(null, number), index, out)
-        zero = rows.eq(x, 0.0) if self.with_self else None
-        factor = out if zero is None else rows.where(zero, 1.0, x)
-        zeros = zeros if zero is None else zeros + cast(zero, number)
-        others = put_along_joined(factor, index, written, self.axis, self.how, self.with_self)
-        alone = cotangent * rows.where(rows.eq(zeros, 1.0), others, 0.0)
-        whole = cotangent * out
-        theirs = rows.where(null, self._there(alone, index), self._there(whole, index) / written)
-        return None if zero is None else rows.where(zero, alone, whole / factor), theirs
-
-    def _there(self, x: Value, index: Value) -> Value:
-        return take_along(x, index, self.axis)
-
-    def _met(self, values: Value, index: Value, like: Value) -> Value:
-        return put_along_add(values, index, self.axis, like.shape[self.axis])
+        return None if own is None else own * share, met * take_along(share, index, self.axis)
 
     def identity(self, dtype: DType) -> bool | int | float:
         """What joining leaves unchanged."""
@@ -117,6 +107,74 @@ class PutAlongJoined(Op):
         row = OPS[JOINS[self.how].combine]
         assert isinstance(row, Elementwise)
         return row
+
+
+def _ones(like: Value, axis: int) -> Value:
+    place = iota_like(like, axis)
+    return cast(rows.eq(place, place), dtypes.of(like))
+
+
+@register
+@record
+class SlopeOfProducts(Composite):
+    """The cotangent of what is multiplied at places along an axis: of the products' `cotangent`, `index`,
+    what is `written`, and the elements that it was multiplied by, if any."""
+
+    name = "slope_of_products"
+    axis: int
+
+    def formula(self, *values: Value) -> Value:
+        """The product without the factor itself: all over it or, for the only zero, that of all others."""
+        cotangent, index, written, *rest = values
+        axis, size, number = self.axis, cotangent.shape[self.axis], dtypes.of(cotangent)
+        null = rows.eq(written, 0.0)
+        zeros = put_along_add(cast(null, number), index, axis, size)
+        start = rest[0] if rest else _ones(cotangent, axis)
+        zero = rows.eq(start, 0.0)
+        others = put_along_joined(
+            rows.where(zero, 1.0, start), index, rows.where(null, 1.0, written), axis, "prod", True
+        )
+        zeros = zeros + cast(zero, number)
+        alone = cotangent * rows.where(rows.eq(zeros, 1.0), others, 0.0)
+        whole = cotangent * rows.where(rows.eq(zeros, 0.0), others, 0.0)
+        return rows.where(
+            null,
+            take_along(alone, index, axis),
+            take_along(whole, index, axis) / rows.where(null, 1.0, written),
+        )
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        """Where two factors are zero the formula is right, but its derivative is not."""
+        return ScannedSlope(self.axis).adjoint(cotangent, out, inputs, needed)
+
+
+@record
+class ScannedSlope(Composite):
+    """The same by running products, with derivatives of every order: what is multiplied before a factor times
+    what is multiplied after it."""
+
+    name = "scanned_slope_of_products"
+    axis: int
+
+    def formula(self, *values: Value) -> Value:
+        """Those of one place lie side by side in the order of the indices, and their running product is a
+        recurrence that starts anew with each place."""
+        cotangent, index, written, *rest = values
+        axis, one = self.axis, _ones(cotangent, self.axis)
+        index = rows.where(rows.lt(index, 0), index + cotangent.shape[axis], index)
+        order = argsort(index, axis)
+        place, factor = take_along(index, order, axis), take_along(written, order, axis)
+
+        def running(start: Value, back: bool) -> Value:
+            first = rows.ne(place, shift(place, axis, back, fill=-1.0))
+            kept = rows.where(first, 0.0, shift(factor, axis, back))
+            return recurrence(kept, rows.where(first, take_along(start, place, axis), 0.0), axis, back)
+
+        before, after = running(rest[0] if rest else one, False), running(one, True)
+        slope = take_along(cotangent, place, axis) * before * after
+        return put_along_add(slope, order, axis, index.shape[axis])
 
 
 def put_along_joined(x: Value, index: Value, values: Value, axis: int, how: str, with_self: bool) -> Value:

@@ -59,6 +59,14 @@ class CompiledStep:
     def __repr__(self) -> str:
         return f"<compiled step of {self._parameters.name}{self._parameters.signature}>"
 
+    def __reduce__(self) -> Any:
+        """It is of one model, whose parameters its code changes where they lie."""
+        raise ArgumentError(
+            f"a copy or a pickle of {self!r}",
+            "it is machine code that moves the parameters of one model, by one optimizer",
+            "copy or save model.state_dict() and optimizer.state_dict(), and make another by compile_step()",
+        )
+
     @property
     def specialisations(self) -> int:
         """How many kinds of batches and worlds it was compiled for."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Graph
@@ -29,6 +29,13 @@ class Program:
         self.path = str(path or "")
         """Which way the function went, a line for each element that it asked for."""
         self._run: Executable = recording.joint if recording.scalar else recording.program
+
+    def __reduce__(self) -> Any:
+        raise ArgumentError(
+            "a copy or a pickle of a compiled program",
+            "it is machine code in the memory of this process",
+            "keep a text, as str(program.graph) or program.llvm, or trace the function again",
+        )
 
     @property
     def graph(self) -> Graph:

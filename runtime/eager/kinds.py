@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from retrograd.compiler.ir.graph import Builder, Node, Op, Value
-from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.iota import IotaLike
 from retrograd.compiler.ops.reverse import cotangents
@@ -58,8 +57,8 @@ _VIEWS = (Reshape, Permute, Expand, Slice, Select, Flip, Diagonal, Strided, Rest
 PLAIN: dict[type[OpNode], Kind] = {}
 """Classes of nodes whose adjoint is the op's, or the row's, and nothing else."""
 _KINDS: dict[str, Kind] = {}
-"""By name: the parameters of a primitive change nothing of this."""
-_COMPOSITES: dict[Composite, Kind] = {}
+"""By name, where an op's parameters change nothing of this."""
+_VARIED: dict[Op, Kind] = {}
 _MOST = 4096
 
 
@@ -67,16 +66,16 @@ def kind_of(op: Op) -> Kind:
     kind = _KINDS.get(op.name)
     if kind is not None:
         return kind
-    if not isinstance(op, Composite):
+    if not op.varied:
         kind = _KINDS[op.name] = Kind(op)
         return kind
-    kind = _COMPOSITES.get(op)
+    kind = _VARIED.get(op)
     if kind is None:
-        if len(_COMPOSITES) >= _MOST:
-            for forgotten in _COMPOSITES.values():
+        if len(_VARIED) >= _MOST:
+            for forgotten in _VARIED.values():
                 PLAIN.pop(forgotten.node_class, None)
-            _COMPOSITES.clear()
-        kind = _COMPOSITES[op] = Kind(op)
+            _VARIED.clear()
+        kind = _VARIED[op] = Kind(op)
     return kind
 
 

@@ -74,9 +74,10 @@ class Picked(NamedTuple):
     @property
     def refusal(self) -> TraceError:
         """What is said to somebody who must know how many elements are picked."""
+        trace: Trace | None = STATE.trace
         return TraceError(
             f"elements that a traced mask {_node(self.mask).type} picks",
-            "how many there are is known only when the compiled function runs",
+            (trace or Trace).words.number,
             "write them back under the same mask, reduce them with sum() or mean(), or choose with where()",
         )
 

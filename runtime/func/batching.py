@@ -35,7 +35,7 @@ from retrograd.runtime.func.planning import Plan, Rule, as_one_op, planned, rule
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.strided import DeviceArray, steps_of
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Open, Recording, Trace
+from retrograd.runtime.tracing import Open, Recording, Trace, Words
 
 _RANDOM = (
     "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
@@ -231,6 +231,13 @@ class BatchTrace(Trace):
     """A function of one example, under way for all."""
 
     at_once = True
+    words = Words(
+        "a vmapped tensor",
+        "it stands for all examples, each with elements of its own, so that vmap supports neither .item() "
+        "nor data-dependent control flow",
+        "each example has a number of its own",
+        "choose between values with where(), bound them with clamp(), or loop over the examples",
+    )
     builder: Batching
 
     def __init__(self, size: int, randomness: str) -> None:
