@@ -61,6 +61,7 @@ FLOORS = (
         "runtime/tracing.py",
         "runtime/pytree.py",
         "runtime/eager/kernels.py",
+        "runtime/eager/fusing.py",
         "runtime/eager/one_op.py",
         "runtime/eager/arrays.py",
         "runtime/eager/tape.py",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ops import powers
 
 HALF_LOG_2PI = 0.9189385332046727
 BERNOULLI = (
@@ -44,17 +45,9 @@ def power(x: Array, y: Array) -> Array:
     return np.where(y < 0, inverse, np.power(x, np.maximum(y, 0))).astype(x.dtype)
 
 
-def by_products(exponent: Array) -> Callable[[Array], Array] | None:
+def by_products(exponent: Array) -> powers.Power | None:
     """The power by one exponent that costs a product or two, as compiled code has it, too."""
-    return _PRODUCTS.get(float(exponent)) if exponent.ndim == 0 else None
-
-
-_PRODUCTS: dict[float, Callable[[Array], Array]] = {
-    2.0: np.square,
-    3.0: lambda x: x * x * x,
-    4.0: lambda x: np.square(np.square(x)),
-    -1.0: np.reciprocal,
-}
+    return powers.by_products(float(exponent)) if exponent.ndim == 0 else None
 
 
 def rsqrt(x: Array) -> Array:

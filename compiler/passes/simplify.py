@@ -13,6 +13,7 @@ from math import frexp, isfinite, prod
 import numpy as np
 
 from retrograd.compiler.ir.graph import OPS, Builder, Constant, Node, Op, Value, apply
+from retrograd.compiler.ops import powers
 from retrograd.compiler.ops.iota import Iota, IotaLike
 from retrograd.compiler.ops.reduce import Reduction, Sum
 from retrograd.compiler.ops.row import Elementwise, broadcast_shapes
@@ -124,19 +125,13 @@ def _pow(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
     number = _number(exponent)
     if number is None or _like(x, inputs) is None or not x.dtype.is_floating_point:
         return None
-    match number:
-        case 1.0:
-            return x
-        case 2.0:
-            return x * x
-        case 3.0 if not x.dtype.is_half:  # there each product would be rounded
-            return x * x * x
-        case 4.0 if not x.dtype.is_half:
-            return (x * x) * (x * x)
-        case -1.0:
-            return 1.0 / x
-        case _:
-            return None
+    if number == 1.0:
+        return x
+    if x.dtype.is_half and number not in powers.ROUNDED_ONCE:  # there each product would be rounded
+        return None
+    product = powers.by_products(number)
+    found: Value | None = product(x) if product else None
+    return found
 
 
 def _where(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:

@@ -14,6 +14,7 @@ it is a list of kernels (`native/small`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from retrograd.compiler import dtypes
@@ -24,7 +25,9 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import exactly
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.runtime.eager import one_op
+from retrograd.runtime.eager.fusing import Fused, fused, is_sooner
 from retrograd.runtime.eager.kernels import kernel
+from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.native.small import program as small
 from retrograd.runtime.native.small.steps import FEW_ELEMENTS
 
@@ -36,19 +39,23 @@ LOOPS: list[Callable[[Op, Sequence[Type | Array]], Compute | None]] = []
 def computing(op: Op, types: Sequence[Type]) -> Compute:
     """The op's value for operands of these types: an array, or NumPy's scalar in place of a 0-d one."""
     machine_code = one_op.value_of(op, tuple(types))
-    if machine_code is not None:
-        return machine_code
-    native = by_kernels(op, types, lambda: small.value_of(op, tuple(types)))
+    if machine_code is not None:  # a power may be one that costs less
+        return one_pass.quickly(op, types[0].dtype.numpy, machine_code)
+    halves = any(t.dtype.is_half for t in types)
+    native = by_kernels(op, types, lambda: None if passes(op, types) else small.value_of(op, tuple(types)))
     if native is not None:
         return native
-    halves = any(t.dtype.is_half for t in types)
     if not halves and (in_c := op.function(types)) is not None:
         return in_c
     match op:
         case Elementwise() if op.numpy is not None or all(t.dtype is not dtypes.bool_ for t in types):
             compute = kernel(op)  # but in a formula NumPy counts with bools
+            if not halves:
+                compute = one_pass.quickly(op, types[-1].dtype.numpy, compute)
         case Composite() if not halves:
             return _composite(op, types)
+        case Fused():
+            return op.by_a_pass(_plainly(op.graph))
         case _:
             compute = op.evaluate
     return compute if halves else exactly(compute)
@@ -66,9 +73,25 @@ def by_kernels(
     return listed()
 
 
+def passes(op: Op, types: Sequence[Type]) -> bool:
+    """Whether a composite is computed sooner by its formula's passes, one after the other, than by steps."""
+    if not isinstance(op, Composite) or _has_own(op) or any(t.dtype.is_half for t in types):
+        return False
+    return is_sooner(expansion(op, tuple(types)).outputs)
+
+
+@lru_cache(maxsize=1024)
+def of_composite(op: Composite, types: tuple[Type, ...]) -> Compute:
+    """`computing`, for one that is not replayed."""
+    return computing(op, types)
+
+
+def _has_own(op: Composite) -> bool:
+    return type(op).compute is not Composite.compute
+
+
 def _composite(op: Composite, types: Sequence[Type]) -> Compute:
-    own = type(op).compute is not Composite.compute
-    compute = op.compute if own else function_of(expansion(op, tuple(types)))
+    compute = op.compute if _has_own(op) else function_of(expansion(op, tuple(types)))
     if not keeps_order(op, tuple(types)):
         compute = ordered(compute)
     if type(op).inspect is Composite.inspect:
@@ -95,20 +118,40 @@ def cotangents_of(op: Op, types: Sequence[Type], out: Type, needed: Sequence[boo
     machine_code = one_op.adjoint_of(op, inputs, found)
     if machine_code is not None:
         return machine_code
-    in_python = straight(inputs, found, _computing)
-    return small.function_of(inputs, found, in_python) or in_python
+    in_python = by_arrays(inputs, found)
+    return small.function_of(inputs, found, in_python, not is_sooner(found)) or in_python
 
 
 def function_of(graph: Graph) -> Compute:
     """The graph's only output, as a function of its inputs."""
+    (out,) = graph.outputs
+    return by_arrays_to_one(graph.inputs, out)
+
+
+def _plainly(graph: Graph) -> Compute:
+    """The same, a line for each node."""
     (out,) = graph.outputs
     return straight_to_one(graph.inputs, out, _computing)
 
 
 def function_to_all(inputs: Sequence[Node], outputs: Sequence[Node]) -> Compute:
     """A graph from these inputs to these outputs, as a function of arrays to the list of outputs."""
-    in_python = straight(inputs, outputs, _computing)
-    return small.function_of(inputs, outputs, in_python) or in_python
+    in_python = by_arrays(inputs, outputs)
+    return small.function_of(inputs, outputs, in_python, not is_sooner(outputs)) or in_python
+
+
+def by_arrays(inputs: Sequence[Node], outputs: Sequence[Node | None]) -> Compute:
+    """The same by Python, which goes through what NumPy, loops and passes give."""
+    return straight(inputs, fused(outputs), _computing)
+
+
+def by_arrays_to_one(inputs: Sequence[Node], output: Node) -> Compute:
+    """The same for one output: its value itself."""
+    (node,) = fused([output])
+    assert node is not None
+    if node.inputs == tuple(inputs) and isinstance(node.op, Fused):
+        return _computing(node)
+    return straight_to_one(inputs, node, _computing)
 
 
 def _computing(node: Node) -> Compute:

@@ -26,8 +26,8 @@ from retrograd.compiler.ops.shape import Movement
 from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager import one_op
-from retrograd.runtime.eager.adjoints import type_of
-from retrograd.runtime.eager.arrays import by_kernels, computing, straight
+from retrograd.runtime.eager.adjoints import type_of, type_of_array
+from retrograd.runtime.eager.arrays import by_kernels, computing, of_composite, straight
 from retrograd.runtime.eager.history import record
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.kinds import kind_of
@@ -36,6 +36,7 @@ from retrograd.runtime.eager.views import InferenceView, View
 from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.small import program as small
 from retrograd.runtime.native.small.lying import LAYING
+from retrograd.runtime.native.small.steps import FEW_ELEMENTS
 from retrograd.runtime.strided import DeviceArray, following, moved_strides, pointwise_strides
 from retrograd.runtime.tensor import SUBCLASS_HOOKS, Tensor
 from retrograd.runtime.tracing import Trace
@@ -107,8 +108,11 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
 
 def _function(op: Op, arrays: Sequence[Any]) -> Callable[..., Any]:
     """What computes the op of such arrays."""
-    native = one_op.value(op, arrays) or by_kernels(op, arrays, lambda: small.value(op, arrays))
-    compute = native or op.evaluate
+    if isinstance(op, Composite) and max([x.size for x in arrays]) > FEW_ELEMENTS:
+        compute = of_composite(op, tuple(map(type_of_array, arrays)))
+    else:
+        native = one_op.value(op, arrays) or by_kernels(op, arrays, lambda: small.value(op, arrays))
+        compute = native or op.evaluate
     kept = compute not in LAYING and _keeps_order(op, [type_of(x) for x in arrays])
     return following(compute) if kept else compute
 

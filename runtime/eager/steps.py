@@ -14,8 +14,15 @@ from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Input, Node, order
 from retrograd.compiler.ops.copy import Contiguous
 from retrograd.runtime.eager.adjoints import type_of
-from retrograd.runtime.eager.arrays import computing, straight, straight_to_one
+from retrograd.runtime.eager.arrays import (
+    by_arrays,
+    by_arrays_to_one,
+    computing,
+    straight,
+    straight_to_one,
+)
 from retrograd.runtime.eager.folding import folded
+from retrograd.runtime.eager.fusing import is_sooner
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.opnodes import OpNode
@@ -198,8 +205,8 @@ def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..
 
     if shows([node], inputs):
         return steps(linked=True)
-    in_python = straight_to_one(inputs, node, _computing)
-    native = small.same_to_one(inputs, node, in_python)
+    in_python = by_arrays_to_one(inputs, node)
+    native = small.same_to_one(inputs, node, in_python, not is_sooner([node]))
     if native is not None and (one := folded(inputs, node, shown(node))) is not None:
         op, name = one
         return step(op, [i.type for i in inputs], node.type, name, native)
@@ -208,14 +215,14 @@ def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..
 
 def arrays_of(inputs: Sequence[Node], nodes: Sequence[Node]) -> Callable[..., list[Any]]:
     """The nodes' arrays from the inputs'."""
-    in_python = straight(inputs, nodes, _computing)
-    return small.same_of(inputs, nodes, in_python) or in_python
+    in_python = by_arrays(inputs, nodes)
+    return small.same_of(inputs, nodes, in_python, not is_sooner(nodes)) or in_python
 
 
 def array_of(inputs: Sequence[Node], node: Node) -> Callable[..., Any]:
     """The node's array from the inputs'."""
-    in_python = straight_to_one(inputs, node, _computing)
-    return small.same_to_one(inputs, node, in_python) or in_python
+    in_python = by_arrays_to_one(inputs, node)
+    return small.same_to_one(inputs, node, in_python, not is_sooner([node])) or in_python
 
 
 def _computing(node: Node) -> Callable[..., Any]:

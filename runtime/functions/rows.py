@@ -174,8 +174,8 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
             return loop
         formula = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
         if isinstance(formula, np.ufunc):
-            return one_pass.of_quick(row, dtype, formula) if _is_quick(row, dtype) else formula
-        slow = one_op.choosing(row, _or_small(row, formula))
+            return one_pass.quickly(row, dtype, formula)
+        slow = one_pass.quickly(row, dtype, one_op.choosing(row, _or_small(row, formula)))
         return one_pass.of_row(row, dtype, slow, one_op.least(row))
 
     def first(dtype: np.dtype[Any]) -> Callable[..., Any]:
@@ -187,15 +187,12 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
 
     quick = _quick_dtypes(row)
     ready = {
-        dtype: made(dtype) for dtype in quick if isinstance(row.numpy, np.ufunc) and not _is_quick(row, dtype)
+        dtype: made(dtype)
+        for dtype in quick
+        if isinstance(row.numpy, np.ufunc) and not one_pass.is_quick(row, dtype)
     }
     known = {dtype: first(dtype) for dtype in quick} | ready
     return known, ready
-
-
-def _is_quick(row: Elementwise, dtype: np.dtype[Any]) -> bool:
-    """Whether a kernel of our own does what NumPy does, to the bit, and sooner."""
-    return row.name in one_pass.QUICK and dtypes.dtype(dtype) in one_pass.FLOATS and small.available()
 
 
 def _or_small(row: Elementwise, formula: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,8 +2,9 @@
 
 `self` is a tuple of the record, of 64-bit words in a `bytes`, and the Python function `slow`, which does the
 same for any arguments. The record is a `Head`, then passes, then places (`entry.py`). Sizes are no part of
-it. What a pass reads is arrays of one shape that lie alike, or one of them in order, numbers, and arrays in
-order that are repeated along axes; all else is for `slow`, and so is what it does sooner, because it is much.
+it. What a pass reads is arrays of one shape that lie alike, or one of them in order, numbers, and arrays
+whose axes go from far to near, with memory between rows, or repeated along axes; all else is for `slow`, and
+so is what it does sooner, because it is much.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from retrograd.compiler.native.language import (
 )
 from retrograd.runtime.native.boxing import drop
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
-from retrograd.runtime.native.making import size_of
+from retrograd.runtime.native.making import is_dense, size_of
 from retrograd.runtime.native.objects import (
     NUMPY_ARRAY,
     Dtype,
     Memory,
     NdArray,
     Object,
+    Py_IncRef,
     PyEval_RestoreThread,
     PyEval_SaveThread,
     Tuple,
@@ -137,11 +139,19 @@ def passed(each: Pass, head: Head, args: Array[Object]) -> NdArray | None:
         some |= own[k]
         if own[k] == 0 and size_of(operands[k]) != 1:
             whole = 0
-    if whole == 0 and not finds_rows(all, operands, rank, extents):
-        return None
-    laid = laid_like(operands, own, each.count)
-    if laid is None and some != 0:
-        return None
+    laid: NdArray | None = None
+    if whole == 0 or has_gaps(operands, own, each.count):
+        by_rows = finds_rows(all, operands, rank, extents)
+        if not by_rows and whole == 0:
+            return None
+        whole = 0 if by_rows else 1
+    if whole == 0:
+        for k in range(each.count):
+            Py_IncRef(operands[k])
+    else:
+        laid = laid_like(operands, own, each.count)
+        if laid is None and some != 0:
+            return None
     made = new_beside(each.dtype, rank, extents, laid)
     if made is not None:
         all.result = made.data
@@ -152,6 +162,16 @@ def passed(each: Pass, head: Head, args: Array[Object]) -> NdArray | None:
         spread(all, head, cast(Dtype, made.dtype).itemsize)
     drop(cast(Array[Object | None], operands), each.count)
     return made
+
+
+@native
+def has_gaps(operands: Array[NdArray], wide: Array[int], count: int) -> bool:
+    """Whether there is memory between the elements of a wide one."""
+    for k in range(count):
+        x = operands[k]
+        if wide[k] != 0 and x.flags & CONTIGUOUS == 0 and not is_dense(x):
+            return True
+    return False
 
 
 @native
@@ -181,7 +201,7 @@ def finds_rows(all: Spread, operands: Array[NdArray], rank: int, extents: Array[
     there are any, and axes of all go from far to near: so the result lies in order."""
     for k in range(all.operands):
         in_order = operands[k].flags & CONTIGUOUS != 0 or size_of(operands[k]) == 1
-        if not in_order and (has_shape(operands[k], rank, extents) or not descends(operands[k])):
+        if not in_order and not descends(operands[k]):
             return False
         all.steps[k * MOST_AXES] = 0
     axis = rank

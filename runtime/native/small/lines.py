@@ -124,16 +124,16 @@ def quick_unary(arrays: Array[Memory], sizes: Array[int]) -> int:
 
 @native
 def quick_binary(arrays: Array[Memory], sizes: Array[int]) -> int:
-    to, a, b = cast(Array[Out], arrays[0]), cast(Array[A], arrays[1]), cast(Array[B], arrays[2])
-    count, steps_a, steps_b = sizes[0], sizes[1], sizes[2]
+    to, count, whole = cast(Array[Out], arrays[0]), sizes[0], sizes[0] - sizes[0] % LANES
     first, second = stack(Array[A], LANES), stack(Array[B], LANES)
+    a, steps_a = cast(Array[A], arrays[1]), sizes[1]
     if steps_a == 0:
         put(first, cast(VA, a[0]))
         a = first
+    b, steps_b = cast(Array[B], arrays[2]), sizes[2]
     if steps_b == 0:
         put(second, cast(VB, b[0]))
         b = second
-    whole = count - count % LANES
     for at in range(0, whole, LANES):
         put(to + at, code(take(VA, a + at * steps_a), take(VB, b + at * steps_b)))
     if whole < count:
@@ -143,8 +143,37 @@ def quick_binary(arrays: Array[Memory], sizes: Array[int]) -> int:
     return 0
 
 
+@native
+def quick_ternary(arrays: Array[Memory], sizes: Array[int]) -> int:
+    to, count, whole = cast(Array[Out], arrays[0]), sizes[0], sizes[0] - sizes[0] % LANES
+    first, second, third = stack(Array[A], LANES), stack(Array[B], LANES), stack(Array[C], LANES)
+    a, steps_a = cast(Array[A], arrays[1]), sizes[1]
+    if steps_a == 0:
+        put(first, cast(VA, a[0]))
+        a = first
+    b, steps_b = cast(Array[B], arrays[2]), sizes[2]
+    if steps_b == 0:
+        put(second, cast(VB, b[0]))
+        b = second
+    c, steps_c = cast(Array[C], arrays[3]), sizes[3]
+    if steps_c == 0:
+        put(third, cast(VC, c[0]))
+        c = third
+    for at in range(0, whole, LANES):
+        put(
+            to + at,
+            code(take(VA, a + at * steps_a), take(VB, b + at * steps_b), take(VC, c + at * steps_c)),
+        )
+    if whole < count:
+        x = take(VA, a + whole * steps_a, count - whole, cast(VA, a[0]))
+        y = take(VB, b + whole * steps_b, count - whole, cast(VB, b[0]))
+        z = take(VC, c + whole * steps_c, count - whole, cast(VC, c[0]))
+        put(to + whole, code(x, y, z), count - whole)
+    return 0
+
+
 ROWS: tuple[Callable[[Array[Memory], Array[int]], int], ...] = (unary, binary, ternary, quaternary)
-QUICK_ROWS = quick_unary, quick_binary
+QUICK_ROWS = quick_unary, quick_binary, quick_ternary
 """By their operands, less one."""
 
 

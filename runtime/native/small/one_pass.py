@@ -8,13 +8,16 @@ has no sizes in it, so all graphs of the same rows share it; it is made when suc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.ir.graph import Builder, Constant, Node, Type, apply, order
+from retrograd.compiler.ir.graph import Array, Builder, Constant, Node, Op, Type, apply, order
+from retrograd.compiler.ops import powers
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.row import Types
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 MOST_LINES = 64
 """Rows of a kernel, so that it is soon made."""
+MOST_TWICE = 4
+"""Rows of a kernel whose code may stand there twice."""
 ALL = (1 << 63) - 1
 """More elements than there can be."""
 
@@ -40,7 +45,7 @@ def function_of(
     """A graph of many elements as a function of arrays that lie in order; `slow` does the same for others."""
     if any(node.type.size <= FEW_ELEMENTS for node in outputs):
         return None
-    passes = [_pass(node, inputs) for node in outputs]
+    passes = [_pass(node, inputs, exact=True) for node in outputs]
     found = [each for each in passes if each is not None]
     return _function(inputs, found, listed, slow, ALL) if len(found) == len(passes) else None
 
@@ -60,13 +65,46 @@ QUICK = {"add", "sub", "mul", "div", "neg", "abs", "sqrt", "maximum", "minimum",
 """Rows that NumPy does in one pass, of which a kernel gives the same bits."""
 
 
-def of_quick(row: Elementwise, dtype: np.dtype[Any], slow: Compute) -> Compute:
-    """Such a row; `slow` does the same for any operands."""
+def is_quick(row: Op, dtype: np.dtype[Any]) -> bool:
+    """Whether it is such a row, and there is a kernel for such elements."""
+    return row.name in QUICK and dtypes.dtype(dtype) in FLOATS and layout() is not None
+
+
+def quickly(row: Op, dtype: np.dtype[Any], slow: Compute) -> Compute:
+    """The row by the kernel, if it is such a row, and powers that are products by theirs; `slow` does the
+    same for any operands."""
+    if row.name == "pow":
+        return _powers(dtype, slow)
+    if not isinstance(row, Elementwise) or not is_quick(row, dtype):
+        return slow
     builder = Builder()
     with builder.at(None):
         inputs = _operands(builder, row, dtype)
         out = builder.node(row, *inputs)
-    return _function(inputs, [_Pass(inputs, [out])], [], slow, ALL)
+    return _function(inputs, [_Pass(inputs, [out], exact=False)], [], slow, ALL)
+
+
+def _powers(dtype: np.dtype[Any], slow: Compute) -> Compute:
+    """Powers by one exponent each: those that cost less than a power are kernels, all others for `slow`."""
+    if dtypes.dtype(dtype) not in FLOATS or layout() is None:
+        return slow
+
+    @cache
+    def by(exponent: float) -> Compute | None:
+        product = powers.by_products(exponent)
+        if product is None:
+            return None
+        builder = Builder()
+        with builder.at(None):
+            x = builder.input("x", Type((2,), dtypes.dtype(dtype)))
+            rows = [node for node in order([product(x)]) if node.inputs]
+        return _function([x], [_Pass([x], rows, exact=True)], [], product, ALL)
+
+    def power(x: Array, exponent: Array) -> Any:
+        found = by(float(exponent)) if exponent.ndim == 0 else None
+        return slow(x, exponent) if found is None else found(x)
+
+    return power
 
 
 def of_rule(row: Elementwise, operand: int, dtype: np.dtype[Any], slow: Compute) -> Compute:
@@ -92,6 +130,8 @@ class _Pass(NamedTuple):
     """Inputs."""
     rows: list[Node]
     """The output is the last."""
+    exact: bool
+    """Whether each row is rounded by itself, as it is without the others."""
 
     @property
     def text(self) -> str:
@@ -102,13 +142,15 @@ class _Pass(NamedTuple):
             operands = [names[x] if x in names else repr(_number(x)) for x in node.inputs]
             lines.append(f"{node.op.name}({', '.join(operands)}): {node.dtype}")
             names[node] = f"t{k}"
-        return "; ".join(lines)
+        return "; ".join(["exact"] * self.exact + lines)
 
     def code(self, *read: Value) -> Value:
         """The output as vectors of what is read."""
         values: dict[Node, Any] = dict(zip(self.read, read))
         for node in self.rows:
-            values[node] = apply(node.op, *[values[x] if x in values else _number(x) for x in node.inputs])
+            operands = [values[x] if x in values else _number(x) for x in node.inputs]
+            with read[0].block.exact() if self.exact and node.op.name in _JOINED else nullcontext():
+                values[node] = apply(node.op, *operands)
         found: Value = values[self.rows[-1]]
         return found
 
@@ -117,7 +159,7 @@ class _Pass(NamedTuple):
         text = self.text
         if text not in _KERNELS:
             kinds = [kernels.KINDS[x.dtype] for x in (*self.read, self.rows[-1])]
-            quick = len(self.rows) == 1 and len(self.read) <= len(QUICK_ROWS)
+            quick = len(self.rows) <= MOST_TWICE and len(self.read) <= len(QUICK_ROWS)
             _KERNELS[text] = kernels.of_code(f"pass {text}", self.code, kinds[:-1], kinds[-1], quick)
         return _KERNELS[text]
 
@@ -129,22 +171,23 @@ class _Pass(NamedTuple):
         return [self.kernel(), out, len(reads), *reads, *rest, *kinds, *rest]
 
 
+_JOINED = {"add", "sub", "mul"}
+"""Rows of which two are one instruction, with one rounding."""
 _KERNELS: dict[str, int] = {}
 
 
-def _pass(output: Node, inputs: Sequence[Node]) -> _Pass | None:
+def _pass(output: Node, inputs: Sequence[Node], exact: bool) -> _Pass | None:
     """Of an output; None where that is not for here."""
     type_ = output.type
     if output.dtype not in FLOATS:
         return None
     rows = [node for node in order([output]) if not isinstance(node.op, Constant)]
     read = list(dict.fromkeys([x for node in rows for x in node.inputs if x in inputs]))
-    values = [*rows, *read]
     if not 0 < len(read) <= MOST_READ or not 0 < len(rows) <= MOST_LINES or _is_one_pass(rows):
         return None
-    if not all(x.type.size == 1 or x.shape == type_.shape for x in values):
+    if not all(x.type.size == 1 or x.shape == type_.shape for x in rows):
         return None
-    return _Pass(read, rows) if all(_is_written(node, output.dtype) for node in rows) else None
+    return _Pass(read, rows, exact) if all(_is_written(node, output.dtype) for node in rows) else None
 
 
 def _is_one_pass(rows: Sequence[Node]) -> bool:
@@ -185,7 +228,7 @@ def _operands(builder: Builder, row: Elementwise, dtype: np.dtype[Any]) -> list[
 
 def _alone(inputs: Sequence[Node], output: Node | None, slow: Compute, most: int) -> Compute:
     """The function to an output, if there is a pass for it."""
-    found = None if output is None or layout() is None else _pass(output, inputs)
+    found = None if output is None or layout() is None else _pass(output, inputs, exact=False)
     return slow if found is None else _function(inputs, [found], [], slow, most)
 
 

@@ -35,29 +35,39 @@ def available() -> bool:
     return layout() is not None
 
 
-def function_of(inputs: Sequence[Node], outputs: Sequence[Node | None], slow: Compute) -> Compute | None:
-    """The graph as a function to the list of outputs, if it is one pass over many elements, or small. `slow`
-    does the same for arguments of other types."""
-    return _pass(inputs, outputs, slow, len(outputs)) or _function(inputs, outputs, slow, len(outputs))
+def function_of(
+    inputs: Sequence[Node], outputs: Sequence[Node | None], slow: Compute, steps: bool = True
+) -> Compute | None:
+    """The graph as a function to the list of outputs, if it is one pass over many elements, or small; without
+    `steps` only if it is a pass. `slow` does the same for arguments of other types."""
+    places = len(outputs)
+    return _pass(inputs, outputs, slow, places) or (
+        _function(inputs, outputs, slow, places) if steps else None
+    )
 
 
-def function_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute | None:
+def function_to_one(
+    inputs: Sequence[Node], output: Node, slow: Compute, steps: bool = True
+) -> Compute | None:
     """The same for one output: its value itself."""
-    return _pass(inputs, [output], slow, 0) or _function(inputs, [output], slow, 0)
+    return _pass(inputs, [output], slow, 0) or (_function(inputs, [output], slow, 0) if steps else None)
 
 
-def same_of(inputs: Sequence[Node], outputs: Sequence[Node], slow: Compute) -> Compute | None:
+def same_of(
+    inputs: Sequence[Node], outputs: Sequence[Node], slow: Compute, steps: bool = True
+) -> Compute | None:
     """`function_of`, where each op by itself gives the same bits."""
-    exact = all(map(_is_exact, order(outputs)))
-    return function_of(inputs, outputs, slow) if exact else None
+    exact = all(map(is_exact, order(outputs)))
+    return function_of(inputs, outputs, slow, steps) if exact else None
 
 
-def same_to_one(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute | None:
+def same_to_one(inputs: Sequence[Node], output: Node, slow: Compute, steps: bool = True) -> Compute | None:
     """`function_to_one`, where each op by itself gives the same bits."""
-    return function_to_one(inputs, output, slow) if all(map(_is_exact, order([output]))) else None
+    exact = all(map(is_exact, order([output])))
+    return function_to_one(inputs, output, slow, steps) if exact else None
 
 
-def _is_exact(node: Node) -> bool:
+def is_exact(node: Node) -> bool:
     """Whether NumPy gives the same bits as the kernel, or is not asked for such an op by itself."""
     match node.op:
         case Elementwise() as row:
