@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -17,23 +17,10 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.backends.kinds import FLOATS, INTEGERS
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import OPS
-from retrograd.compiler.native.language import Byte, Float32, Int16, Int32, Native, Vector, instance
+from retrograd.compiler.native.language import Byte, Float32, Int16, Int32, Vector, instance
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.row import WITHOUT_DERIVATIVE
 from retrograd.runtime.native import cpu
-from retrograd.runtime.native.small import (
-    checking,
-    copies,
-    counting,
-    elimination,
-    extremes,
-    indefinite,
-    lines,
-    moving,
-    orthogonal,
-    reducing,
-    running,
-)
 
 Code = Callable[..., Any]
 """Of vectors (`codes.py`)."""
@@ -88,7 +75,19 @@ class NoKernel(Exception):
 
 def _codes() -> Any:
     """What writes kernels. Late: those that are in the cache need none of it."""
-    return import_module("retrograd.runtime.native.small.codes")
+    return import_module(f"{__package__}.codes")
+
+
+def defined(path: str) -> Any:
+    """What a file of kernels defines, by `file.name`. Late, like `_codes`."""
+    file, name = path.split(".")
+    return getattr(import_module(f"{__package__}.{file}"), name)
+
+
+def _instance(path: str, exported: str, **bound: Any) -> Callable[..., int]:
+    """An instance of a function that a file of kernels defines, and exported under a name."""
+    function: Callable[..., int] = defined(path)
+    return instance(function, exported, **bound)
 
 
 @cache
@@ -114,6 +113,11 @@ def of_cast(operand: DType, out: DType) -> int | None:
     return of_code("row cast", lambda x: x.to(kind), [KINDS[operand]], kind)
 
 
+_ROWS = ("unary", "binary", "ternary", "quaternary")
+QUICK_ROWS = ("quick_unary", "quick_binary", "quick_ternary")
+"""Functions of `lines.py` by their operands, less one."""
+
+
 def of_code(name: str, code: Code, kinds: Sequence[str], out: str, quick: bool = False) -> int:
     """The kernel of vectors of these kinds to one of a kind, kept under a name; a `quick` one has the code
     twice."""
@@ -129,7 +133,7 @@ def _row_instance(
     bound = {name: _HELD[kind] for name, kind in zip("ABCD", kinds, strict=False)}
     bound |= {f"V{name}": Vector.of(element, lanes) for name, element in bound.items()}
     bound |= {"Out": _HELD[out], "LANES": lanes, "code": _codes().emitted(code)}
-    return instance((lines.QUICK_ROWS if quick else lines.ROWS)[len(kinds) - 1], name, **bound)
+    return _instance(f"lines.{(QUICK_ROWS if quick else _ROWS)[len(kinds) - 1]}", name, **bound)
 
 
 @cache
@@ -142,14 +146,9 @@ def of_reduction(combine: str, identity: float, dtype: DType, what: str = "reduc
 
     def written() -> list[Callable[..., int]]:
         bound = _of_lines(dtype, identity, _codes().ROWS[combine])
-        return [instance(_REDUCTIONS[what], "kernel", **bound)]
+        return [_instance(f"reducing.{what}", "kernel", **bound)]
 
     return _native(f"{what} {combine} {identity} {dtype}", written).address("kernel")
-
-
-_REDUCTIONS: dict[str, Callable[..., int]] = {
-    "reduction": reducing.reduction, "squares": reducing.squares, "distances": reducing.distances,
-}  # fmt: skip
 
 
 @cache
@@ -163,7 +162,7 @@ def of_scan(combine: tuple[str, ...], identity: float, dtype: DType) -> int | No
     def written() -> list[Callable[..., int]]:
         rows = [row for name in combine if isinstance(row := OPS[name], Elementwise)]
         bound = _of_lines(dtype, identity, *[_codes().code_of(row, dtype) for row in rows])
-        return [instance(_SCANS[len(rows)], "kernel", **bound)]
+        return [_instance(_SCANS[len(rows)], "kernel", **bound)]
 
     return _native(f"scan {combine} {identity} {dtype}", written).address("kernel")
 
@@ -177,12 +176,12 @@ def of_place(combine: str, identity: float, dtype: DType) -> int | None:
     def written() -> list[Callable[..., int]]:
         bound = _of_lines(dtype, identity, _codes().ROWS[combine])
         bound |= {name: Vector.of(kind, bound["LANES"]) for name, kind in (("VI", int), ("Truths", bool))}
-        return [instance(extremes.place, "kernel", **bound, exceeds=_EXCEEDS[combine])]
+        return [_instance("extremes.place", "kernel", **bound, exceeds=defined(_EXCEEDS[combine]))]
 
     return _native(f"place {combine} {identity} {dtype}", written).address("kernel")
 
 
-_EXCEEDS: dict[str, Callable[..., Any]] = {"maximum": extremes.is_greater, "minimum": extremes.is_less}
+_EXCEEDS = {"maximum": "extremes.is_greater", "minimum": "extremes.is_less"}
 
 
 @cache
@@ -196,12 +195,12 @@ def of_running(combine: str, identity: float, dtype: DType) -> int | None:
     def written() -> list[Callable[..., int]]:
         bound = _of_lines(dtype, identity, _codes().ROWS[combine])
         bound["One"] = Vector.of(_HELD[KINDS[dtype]], 1)
-        return [instance(running.running, "kernel", **bound)]
+        return [_instance("running.running", "kernel", **bound)]
 
     return _native(f"running {combine} {identity} {dtype}", written).address("kernel")
 
 
-_SCANS: dict[int, Callable[..., int]] = {1: lines.scan, 2: lines.scan_of_two}
+_SCANS = {1: "lines.scan", 2: "lines.scan_of_two"}
 
 
 def _of_lines(dtype: DType, identity: float, *joins: Code) -> dict[str, Any]:
@@ -243,10 +242,8 @@ def triangular(itemsize: int) -> int:
     return _moving().address(f"triangle{itemsize}")
 
 
-_MOVING: dict[str, Callable[..., int]] = {
-    "gather": moving.gather, "scatter": moving.scatter, "place": moving.place,
-    "triangle": moving.triangle,
-}  # fmt: skip
+_MOVING = ("gather", "scatter", "place", "triangle")
+"""Functions of `moving.py`."""
 
 _OF_SIZE: dict[int, Any] = {1: Byte, 2: Int16, 4: Int32, 8: int}
 """Elements of a size, whatever they mean."""
@@ -257,8 +254,14 @@ def _moving() -> cpu.Library:
     return _native(
         "moving",
         lambda: [
-            instance(function, f"{name}{size}", T=element, V=Vector.of(element, 64 // size), LANES=64 // size)
-            for name, function in _MOVING.items()
+            _instance(
+                f"moving.{name}",
+                f"{name}{size}",
+                T=element,
+                V=Vector.of(element, 64 // size),
+                LANES=64 // size,
+            )
+            for name in _MOVING
             for size, element in _OF_SIZE.items()
         ],
     )
@@ -273,13 +276,13 @@ def _copy_instance(size: int, element: Any) -> Callable[..., int]:
     lanes = 64 // size
     bound = {"T": element, "V": Vector.of(element, lanes), "LANES": lanes, "SIZE": size}
     bound |= {name: _codes().function(name) for name in ("backwards", "first_pairs", "last_pairs")}
-    return instance(copies.copy, f"copy{size}", ROUNDS=lanes.bit_length() - 1, **bound)
+    return _instance("copies.copy", f"copy{size}", ROUNDS=lanes.bit_length() - 1, **bound)
 
 
 @cache
 def demanding() -> int:
     """Whether bools are true, all of them."""
-    return _native("checking", lambda: [checking.demand]).address("demand")
+    return _native("checking", lambda: [defined("checking.demand")]).address("demand")
 
 
 @cache
@@ -287,7 +290,7 @@ def of_bounds(dtype: DType) -> int:
     """Whether whole numbers are within bounds."""
     lanes = lanes_of(dtype)
     vectors = Vector.of(_HELD[KINDS[dtype]], lanes)
-    return _of_elements("within", checking.within, dtype, V=vectors, LANES=lanes)
+    return _of_elements("within", "checking.within", dtype, V=vectors, LANES=lanes)
 
 
 @cache
@@ -297,7 +300,7 @@ def of_summing(dtype: DType) -> int | None:
         return None
     lanes = lanes_of(dtype)
     vectors = Vector.of(_HELD[KINDS[dtype]], lanes)
-    return _of_elements("add_up", moving.add_up, dtype, V=vectors, LANES=lanes)
+    return _of_elements("add_up", "moving.add_up", dtype, V=vectors, LANES=lanes)
 
 
 @cache
@@ -305,12 +308,10 @@ def of_joining(row: str, dtype: DType) -> int | None:
     """Elements joined by a row with those where indices say."""
     if dtype not in KINDS:
         return None
-    return _of_elements(f"join {row}", moving.join, dtype, joined=_JOINING[row])
+    return _of_elements(f"join {row}", "moving.join", dtype, joined=_JOINING[row])
 
 
-_JOINING: dict[str, Callable[..., Any]] = {
-    "mul": moving.multiplied, "maximum": moving.greater, "minimum": moving.less,
-}  # fmt: skip
+_JOINING = {"mul": "moving.multiplied", "maximum": "moving.greater", "minimum": "moving.less"}
 
 
 @cache
@@ -318,8 +319,8 @@ def of_sorting(dtype: DType, descending: bool) -> int | None:
     """The places that sort the rows of a matrix."""
     if dtype not in KINDS:
         return None
-    precedes = moving.is_greater if descending else moving.is_less
-    return _of_elements(f"sort {descending}", moving.sort, dtype, precedes=precedes)
+    precedes = "moving.is_greater" if descending else "moving.is_less"
+    return _of_elements(f"sort {descending}", "moving.sort", dtype, precedes=precedes)
 
 
 @cache
@@ -328,14 +329,9 @@ def of_tally(what: str, dtype: DType, weights: DType) -> int | None:
     if dtype not in KINDS or weights not in KINDS:
         return None
     kind = _HELD[KINDS[dtype]]
-    return _of_elements(f"{what} {weights}", _TALLIES[what], dtype, N=kind, F=kind, W=_HELD[KINDS[weights]])
-
-
-_TALLIES: dict[str, Callable[..., int]] = {
-    "distinct": counting.distinct, "slices": counting.slices, "repeated": counting.repeated,
-    "occurrences": counting.occurrences, "weighed": counting.weighed, "binned": counting.binned,
-    "table": counting.table,
-}  # fmt: skip
+    return _of_elements(
+        f"{what} {weights}", f"counting.{what}", dtype, N=kind, F=kind, W=_HELD[KINDS[weights]]
+    )
 
 
 @cache
@@ -343,7 +339,7 @@ def of_product(dtype: DType) -> int | None:
     """Products of matrices."""
     if dtype not in (dtypes.float32, dtypes.float64):
         return None
-    return _of_elements("product", moving.product, dtype)
+    return _of_elements("product", "moving.product", dtype)
 
 
 @cache
@@ -358,39 +354,49 @@ def _elimination(kind: str) -> cpu.Library:
     bound = {"T": _HELD[kind], "LANES": lanes}
     bound |= {"One": Vector.of(_HELD[kind], 1), "Several": Vector.of(_HELD[kind], lanes)}
     return _native(
-        f"elimination {kind}", lambda: [instance(f, name, **bound) for name, f in _ELIMINATION.items()]
+        f"elimination {kind}",
+        lambda: [
+            _instance(f"{file}.{name}", name, **bound)
+            for file, names in _ELIMINATION.items()
+            for name in names
+        ],
     )
 
 
-_ELIMINATION: dict[str, Callable[..., int]] = {
-    "factor": elimination.factor, "order": elimination.order, "solve": elimination.solve,
-    "exchange": elimination.exchange_all,
-    "failure": elimination.failure, "determinant": elimination.determinant, "sign": elimination.sign,
-    "substitute": elimination.substitute, "root": elimination.root,
-    "factor_symmetric": indefinite.factor_symmetric, "failure_symmetric": indefinite.failure_symmetric,
-    "solve_symmetric": indefinite.solve_symmetric, "raw_qr": orthogonal.raw_qr, "qr": orthogonal.qr,
+_ELIMINATION = {
+    "elimination": (
+        "factor", "order", "solve", "exchange_all", "failure", "determinant", "sign", "substitute", "root",
+    ),
+    "indefinite": ("factor_symmetric", "failure_symmetric", "solve_symmetric"),
+    "orthogonal": ("raw_qr", "qr"),
 }  # fmt: skip
+"""Functions by their files."""
 
 
-def of_function(name: str, function: Callable[..., int], dtype: DType, inside: Sequence[str]) -> int:
+def of_function(name: str, path: str, dtype: DType, inside: Sequence[str]) -> int:
     """A function of arrays and sizes for such elements, and vectors of them, in which these functions are."""
     kind = KINDS[dtype]
     lanes = _lanes_of([kind])
     bound = {"A": _HELD[kind], "VA": Vector.of(_HELD[kind], lanes), "LANES": lanes}
     further = {"One": Vector.of(_HELD[kind], 1), "VI": Vector.of(int, lanes), "SIZE": FLOATS[kind] // 8}
-    bound |= {name: each for name, each in further.items() if name in cast(Native, function).names}
 
     def written() -> list[Callable[..., int]]:
+        named = {name: each for name, each in further.items() if name in defined(path).names}
         functions = {each: _codes().function(each) for each in inside}
-        return [instance(function, "kernel", **bound, **functions)]
+        return [_instance(path, "kernel", **bound, **named, **functions)]
 
     return _native(f"{name} {kind}", written).address("kernel")
 
 
-def _of_elements(name: str, function: Callable[..., int], dtype: DType, **bound: Any) -> int:
-    """A kernel for elements of a dtype."""
-    made = instance(function, "kernel", T=Byte if dtype is dtypes.bool_ else _HELD[KINDS[dtype]], **bound)
-    return _native(f"{name} {KINDS[dtype]}", lambda: [made]).address("kernel")
+def _of_elements(name: str, path: str, dtype: DType, **bound: Any) -> int:
+    """A kernel for elements of a dtype, in which text is the path of a function."""
+
+    def written() -> list[Callable[..., int]]:
+        within = {key: defined(each) if isinstance(each, str) else each for key, each in bound.items()}
+        within["T"] = Byte if dtype is dtypes.bool_ else _HELD[KINDS[dtype]]
+        return [_instance(path, "kernel", **within)]
+
+    return _native(f"{name} {KINDS[dtype]}", written).address("kernel")
 
 
 _HELD: dict[str, Any] = {"f32": Float32, "f64": float, "i64": int, "i32": Int32, "i8": Byte, "i1": bool}
@@ -419,7 +425,7 @@ def _together(kind: str) -> Iterator[Callable[..., int]]:
         out = "i1" if name in ("lt", "eq", "ne") else kind
         yield _row_instance(f"row_{name}", codes[name], kinds, out)
     bound = _of_lines(_OF_KIND[kind], -0.0, codes["add"])  # the only number that keeps the sign of a zero
-    yield instance(reducing.reduction, "sum", **bound)
+    yield _instance("reducing.reduction", "sum", **bound)
 
 
 _KEPT: list[cpu.Library] = []

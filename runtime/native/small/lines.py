@@ -172,11 +172,6 @@ def quick_ternary(arrays: Array[Memory], sizes: Array[int]) -> int:
     return 0
 
 
-ROWS: tuple[Callable[[Array[Memory], Array[int]], int], ...] = (unary, binary, ternary, quaternary)
-QUICK_ROWS = quick_unary, quick_binary, quick_ternary
-"""By their operands, less one."""
-
-
 # ---- rows of matrices --------------------------------------------------------------------------------------
 # Sizes: rows and columns.
 @chosen

@@ -25,7 +25,6 @@ from retrograd.runtime.native import cpu
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.elements import HEAD_WORDS, MOST_READ, PASS_WORDS
-from retrograd.runtime.native.small.lines import QUICK_ROWS
 from retrograd.runtime.native.small.steps import FEW_ELEMENTS, Compute, native
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ class _Pass(NamedTuple):
         text = self.text
         if text not in _KERNELS:
             kinds = [kernels.KINDS[x.dtype] for x in (*self.read, self.rows[-1])]
-            quick = len(self.rows) <= MOST_TWICE and len(self.read) <= len(QUICK_ROWS)
+            quick = len(self.rows) <= MOST_TWICE and len(self.read) <= len(kernels.QUICK_ROWS)
             _KERNELS[text] = kernels.of_code(f"pass {text}", self.code, kinds[:-1], kinds[-1], quick)
         return _KERNELS[text]
 

@@ -34,13 +34,11 @@ from retrograd.compiler.ops.softmax import CausalSoftmax
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.compiler.ops.unpool import MaxUnpool
 from retrograd.runtime.native.small import (
-    aligning,
     kernels,
     norm_steps,
     plane_steps,
     reduce_steps,
     solving,
-    triangles,
     window_steps,
 )
 from retrograd.runtime.native.small.own_kernels import kernel, step
@@ -65,9 +63,9 @@ def _align(
     that the kernel has anyhow."""
     out, *read = given
     (count, n, classes), longest = read[0].shape, whole[0].shape[1]
-    width = 2 * longest + 1 + 2 * aligning.MARGIN
+    width = 2 * longest + 1 + 2 * kernels.defined("aligning.MARGIN")
     labels = steps.scratch(Type((width,), dtypes.int64))
-    room = steps.scratch(Type((lines + aligning.LINES, width), kernels.DTYPES[out.dtype]))
+    room = steps.scratch(Type((lines + kernels.defined("aligning.LINES"), width), kernels.DTYPES[out.dtype]))
     arrays = [out, *map(steps.in_order, read), *map(steps.wide, whole), labels, room]
     step(name, steps, arrays, [count, n, classes, longest, op.blank, width, int(op.finite)])
 
@@ -280,7 +278,7 @@ def _substitute(steps: Steps, op: SolveTriangular, out: Array, a: Array, b: Arra
         return
     triangle = triangle if _goes_by_steps(triangle) else steps.in_order(triangle)
     lanes = kernels.lanes_of(kernels.DTYPES[a.dtype])
-    strip = steps.scratch(Type((n, triangles.STRIP * lanes), kernels.DTYPES[a.dtype]))
+    strip = steps.scratch(Type((n, kernels.defined("triangles.STRIP") * lanes), kernels.DTYPES[a.dtype]))
     sizes = [prod(b.shape[:-2]), n, columns, int(op.upper), int(op.unit)]
     along = [step // a.itemsize for step in (0, *triangle.strides)[-3:]]
     step("substitute", steps, [out, strip, triangle, steps.in_order(b)], [*sizes, *along])
@@ -291,7 +289,7 @@ def _exchange(steps: Steps, op: RowsExchanged, out: Array, pivots: Array, x: Arr
     if pivots.dtype != np.int32:
         raise kernels.NoKernel
     arrays = [out, *map(steps.in_order, (pivots, x))]
-    code = kernels.of_elimination("exchange", kernels.DTYPES[x.dtype])
+    code = kernels.of_elimination("exchange_all", kernels.DTYPES[x.dtype])
     steps.step(code, arrays, [prod(x.shape[:-2]), *x.shape[-2:], int(op.back)])
 
 
