@@ -306,8 +306,8 @@ def test_control_groups_bound_the_default(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     (tmp_path / "membership").write_text(membership)
-    assert threads._cgroup_quota(tmp_path / "membership", tmp_path) == quota
+    assert threads._cgroup_quota(str(tmp_path / "membership"), str(tmp_path)) == quota
 
 
 def test_no_control_groups_no_bound(tmp_path: Path) -> None:
-    assert threads._cgroup_quota(tmp_path / "absent", tmp_path) == math.inf
+    assert threads._cgroup_quota(str(tmp_path / "absent"), str(tmp_path)) == math.inf

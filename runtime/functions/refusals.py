@@ -105,19 +105,26 @@ def _form(written: str) -> Form:
 
 
 @cache
-def lines() -> Mapping[str, Sequence[str]]:
-    """The table: what it says of each name, with its area. Few of the names are asked for in a program."""
-    found: dict[str, list[str]] = {}
-    for line in TABLE.read_text(encoding="utf-8").splitlines():
-        name, _, written = line.partition(": ")
-        found.setdefault(name, []).append(written)
+def _table() -> str:
+    return "\n" + TABLE.read_text(encoding="utf-8")
+
+
+def lines(name: str) -> Sequence[str]:
+    """What the table says of a name, with its area, in lines one after the other. They are searched for, as
+    few of its names are asked for in a program."""
+    table, begin = _table(), f"\n{name}: "
+    at, found = table.find(begin), []
+    while at >= 0 and table.startswith(begin, at):
+        end = table.index("\n", at + 1)
+        found.append(table[at + len(begin) : end])
+        at = end
     return found
 
 
 @cache
 def forms(name: str) -> tuple[Form, ...]:
     """The forms under this name, with its area."""
-    return tuple(_form(written) for written in lines().get(name, ()) if not written.startswith("def "))
+    return tuple(_form(written) for written in lines(name) if not written.startswith("def "))
 
 
 # ---- does an argument fit? ---------------------------------------------------------------------------------

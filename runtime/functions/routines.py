@@ -44,7 +44,7 @@ class Routine:
 @cache
 def routine_of(name: str) -> Routine | None:
     """The routine of the table under this name, with its area, if that is one."""
-    written = next((line for line in lines().get(name, ()) if line.startswith("def ")), None)
+    written = next((line for line in lines(name) if line.startswith("def ")), None)
     if written is None:
         return None
     head, _, uses = written.removeprefix("def ").partition("): ")

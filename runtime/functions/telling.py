@@ -66,7 +66,7 @@ def _wrong_everywhere(site: CallSite, args: Sequence[Any], kwargs: Mapping[str, 
 
 def known(called: str) -> bool:
     """Whether the tables say what PyTorch's function of this name and area takes."""
-    return called in lines()
+    return bool(lines(called))
 
 
 def wrong(called: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:

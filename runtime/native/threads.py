@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 
 from retrograd.compiler.errors import ArgumentError
 
@@ -22,7 +21,7 @@ def default_threads() -> int:
                 f"RETROGRAD_NUM_THREADS={wish!r}", "it must be a positive whole number", "set it to 4, say"
             )
         return int(wish)
-    return max(1, math.ceil(min(_physical_cores(), _cgroup_quota(Path("/proc/self/cgroup")))))
+    return max(1, math.ceil(min(_physical_cores(), _cgroup_quota("/proc/self/cgroup"))))
 
 
 def _physical_cores() -> int:
@@ -34,15 +33,15 @@ def _physical_cores() -> int:
 
 def _siblings(cpu: int) -> str:
     try:
-        return Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text()
+        return _read(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
     except OSError:
         return str(cpu)
 
 
-def _cgroup_quota(membership: Path, root: Path = Path("/sys/fs/cgroup")) -> float:
+def _cgroup_quota(membership: str, root: str = "/sys/fs/cgroup") -> float:
     """The tightest processor quota, in cores, of the process's control groups; infinity without any."""
     try:
-        groups = [line.split(":", 2) for line in membership.read_text().splitlines()]
+        groups = [line.split(":", 2) for line in _read(membership).splitlines()]
     except OSError:
         return math.inf
     quotas = [math.inf]
@@ -50,25 +49,30 @@ def _cgroup_quota(membership: Path, root: Path = Path("/sys/fs/cgroup")) -> floa
         if controllers == "":
             folder, read = root, _quota_v2
         elif "cpu" in controllers.split(","):
-            folder, read = root / "cpu", _quota_v1
+            folder, read = f"{root}/cpu", _quota_v1
         else:
             continue
         steps = path.strip("/").split("/")
-        quotas += [read(folder.joinpath(*steps[:depth])) for depth in range(len(steps) + 1)]
+        quotas += [read("/".join([folder, *steps[:depth]])) for depth in range(len(steps) + 1)]
     return min(quotas)
 
 
-def _quota_v2(group: Path) -> float:
+def _quota_v2(group: str) -> float:
     try:
-        quota, period = (group / "cpu.max").read_text().split()
+        quota, period = _read(f"{group}/cpu.max").split()
     except (OSError, ValueError):
         return math.inf
     return math.inf if quota == "max" else int(quota) / int(period)
 
 
-def _quota_v1(group: Path) -> float:
+def _quota_v1(group: str) -> float:
     try:
-        quota, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        quota, period = (int(_read(f"{group}/cpu.cfs_{name}_us")) for name in ("quota", "period"))
     except (OSError, ValueError):
         return math.inf
     return quota / period if quota > 0 else math.inf
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
