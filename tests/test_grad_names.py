@@ -94,6 +94,25 @@ def test_whole_graphs_are_pytorchs(torch: ModuleType, case: str) -> None:
         assert seen(retrograd) == expected
 
 
+def large(t: ModuleType, case: str) -> Any:
+    """Of operands so large that a step keeps of them no more than their types."""
+    t.manual_seed(0)
+    x = t.randn(8, 31, 64, requires_grad=True) * 2
+    layers = {
+        "linear": t.nn.Linear(64, 33), "plain": t.nn.Linear(64, 33, bias=False),
+        "reshape": lambda x: x.reshape(-1, 8, 4), "flatten": lambda x: x.flatten(1),
+        "view": lambda x: x.unflatten(2, (8, 8)).transpose(1, 2), "dot": lambda x: x @ x[0].mT,
+    }  # fmt: skip
+    return layers[case](x)
+
+
+@pytest.mark.parametrize("case", ["linear", "plain", "reshape", "flatten", "view", "dot"])
+def test_whole_graphs_of_large_operands_are_pytorchs(torch: ModuleType, case: str) -> None:
+    expected = graph(large(torch, case).grad_fn)
+    for _ in range(3):
+        assert graph(large(retrograd, case).grad_fn) == expected
+
+
 def test_leaves_are_found_at_the_ends() -> None:
     x, y = (retrograd.randn(3, 4, requires_grad=True) for _ in range(2))
     step = retrograd.nn.functional.softplus(x).addcmul(y, x).grad_fn

@@ -159,8 +159,9 @@ def _div(op: Any, name: str, x: Any, y: Any) -> Any:
 
 
 def _reshape(op: Any, name: str, x: Any) -> Any:
-    """To a view of a copy in order."""
-    copied = name in ("UnsafeViewBackward0", "ViewBackward0") and not x.is_contiguous()
+    """To a view of a copy in order; how a large operand lay is not known (its zeros have no strides)."""
+    known = any(x.stride())
+    copied = known and name in ("UnsafeViewBackward0", "ViewBackward0") and not x.is_contiguous()
     return called(name, x.contiguous().view(op.shape)) if copied else None
 
 
