@@ -353,3 +353,34 @@ def test_what_detaches_is_replayed_without_histories_and_ends_those_that_there_a
     np.testing.assert_array_equal(ended.numpy(), plain.numpy())
     assert not plain.requires_grad
     assert not ended.requires_grad
+
+
+F = rg.nn.functional
+ALIKE: dict[str, tuple[Callable[..., Any], tuple[int, ...], ...]] = {
+    "expand": (lambda x: x.expand(33, 17, 5), (17, 1)),
+    "repeat_interleave": (lambda x: x.repeat_interleave(33, 0), (17, 3)),
+    "unfold": (lambda x: x.unfold(0, 9, 1), (40, 3)),
+    "as_strided": (lambda x: x.as_strided((5, 5), (1, 1)), (40,)),
+    "bilinear": (F.bilinear, (5, 3), (5, 4), (6, 3, 4)),
+    "addcmul": (rg.addcmul, (9, 5), (5,), (9, 1)),
+    "transpose": (lambda x, w, b: F.linear(x, w, b).mT, (31, 8, 64), (64, 64), (64,)),
+    "linear": (F.linear, (8, 31, 64), (33, 64), (33,)),
+    "attention": (F.scaled_dot_product_attention, (2, 3, 9, 8), (2, 3, 9, 8), (2, 3, 9, 8)),
+}
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_the_first_gradients_have_the_bits_of_all_others(case: str) -> None:
+    """A program that runs twice from one seed finds the same numbers."""
+    function, *shapes = ALIKE[case]
+
+    def found() -> list[bytes]:
+        rg.manual_seed(0)
+        leaves = [rg.randn(shape, requires_grad=True) for shape in shapes]
+        out = function(*leaves)
+        (out * rg.randn(out.shape)).sum().backward()
+        return [x.numpy().tobytes() for x in (out.detach(), *[leaf.grad for leaf in leaves])]
+
+    first = found()
+    for _ in range(3):
+        assert found() == first

@@ -17,13 +17,18 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.arrays import ordered
-from retrograd.compiler.ir.graph import Array, Builder, Constant, Graph, Node, Op, Type, order
+from retrograd.compiler.ir.graph import EVALUATED, Array, Builder, Constant, Graph, Node, Op, Type, order
 from retrograd.compiler.ops.composite import Composite, expansion, keeps_order
+from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import exactly
+from retrograd.compiler.ops.reduce import Sum
 from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.strided import RestridedSum
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.fusing import Fused, fused, is_sooner
 from retrograd.runtime.eager.kernels import kernel
@@ -88,6 +93,22 @@ def of_composite(op: Composite, types: tuple[Type, ...]) -> Compute:
 
 def _has_own(op: Composite) -> bool:
     return type(op).compute is not Composite.compute
+
+
+def _evaluated(op: Op, *arrays: Array) -> Array:
+    """What is evaluated by itself has the bits that a replay finds."""
+    compute = _known(op, *[(x.shape, x.dtype) for x in arrays])
+    return np.asarray(compute(*arrays))
+
+
+@lru_cache(maxsize=4096)
+def _known(op: Op, *like: tuple[tuple[int, ...], np.dtype[Any]]) -> Compute:
+    """The op of such operands, by kernels if they are there."""
+    types = tuple([Type(shape, dtypes.dtype(dtype)) for shape, dtype in like])
+    return by_kernels(op, types, lambda: small.value_of(op, types)) or op.evaluate
+
+
+EVALUATED.update(dict.fromkeys((Sum, Dot, RestridedSum), _evaluated))
 
 
 def _composite(op: Composite, types: Sequence[Type]) -> Compute:

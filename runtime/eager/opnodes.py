@@ -15,6 +15,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import GradientError, mirrored
+from retrograd.compiler.ir.arrays import in_order
 from retrograd.compiler.ir.graph import INTERPRETERS, Node, Op, Type, Value
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.elementwise import Elementwise
@@ -104,7 +105,8 @@ class OpNode(GradNode):
         if type(cotangent) is not Node:
             run = rule_for(self.op, cotangent, inputs, needed)
             if run is None:
-                return quietly(cotangents, self.op, cotangent, out, inputs, needed)  # type: ignore[no-any-return]  # a list
+                once = quietly(cotangents, self.op, cotangent, out, inputs, needed)
+                return [g if g is None or g.size > BIG else in_order(g) for g in once]  # as kernels lay them
             return quietly(run, cotangent, out, *inputs)  # type: ignore[no-any-return]  # a list
         if STATE.trace is not None and STATE.trace.at_once:
             known: list[Value | None] = STATE.trace.cotangents(self, cotangent, needed)
