@@ -242,11 +242,12 @@ def microseconds(snippet: str, *settings: dict[str, Any]) -> list[float]:
 
 def table(rows: Sequence[Row], *settings: dict[str, Any]) -> None:
     """Measure the rows, or those with one of the words of the command line in their labels."""
-    ratios = []
+    parts, ratios = sys.argv[1:], []
+    rows = [row for row in rows if not parts or any(part in row[0] for part in parts)]
+    if not rows:
+        sys.exit(f"no label has {' or '.join(map(repr, parts))} in it; without words all rows are measured")
     print(f"{'per operation, in µs':36}{'retrograd':>10}{'PyTorch':>10}{'ratio':>8}")
     for label, snippet, operations in rows:
-        if sys.argv[1:] and not any(part in label for part in sys.argv[1:]):
-            continue
         ours, theirs = (time / operations for time in microseconds(snippet, *settings))
         ratios.append(ours / theirs)
         print(f"{label:36}{ours:10.2f}{theirs:10.2f}{ratios[-1]:8.2f}", flush=True)

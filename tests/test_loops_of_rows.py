@@ -289,3 +289,74 @@ def test_attention_with_a_mask(torch: ModuleType, mask: tuple[int, ...], kind: s
             np.testing.assert_allclose(
                 ours.detach().numpy(), right, rtol=1e-10 if tight else 1e-4, atol=1e-11 if tight else 5e-5
             )
+
+
+def _attended(q: Any, k: Any, v: Any, mask: Any) -> Any:
+    """By its definition, in float64: what is masked is as if it were not there."""
+    scores = q.astype(np.float64) @ k.astype(np.float64).swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+    top = scores.max(-1, keepdims=True)
+    weights = np.exp(scores - np.where(np.isneginf(top), 0, top))
+    total = weights.sum(-1, keepdims=True)
+    return np.where(total == 0, 0, weights / np.where(total == 0, 1, total)) @ v
+
+
+MASKS = {
+    "bool": lambda chosen, numbers: chosen,
+    "bool of all": lambda chosen, numbers: chosen & False,
+    "numbers": lambda chosen, numbers: np.where(chosen, numbers, -np.inf),
+    "numbers of all": lambda chosen, numbers: np.full_like(numbers, -np.inf),
+    "infinity": lambda chosen, numbers: np.where(numbers == numbers.max(), np.inf, numbers),
+    "nan": lambda chosen, numbers: np.where(numbers == numbers.max(), np.nan, numbers),
+}  # each with rows in which nothing is chosen
+
+
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("spoiled", ["", "q", "k", "v"])
+@pytest.mark.parametrize("extents", [(2, 3, 5), (8, 70, 64)])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_attention_of_special_numbers(
+    torch: ModuleType, extents: tuple[int, ...], spoiled: str, kind: str, number: float
+) -> None:
+    """As PyTorch's, by its definition where a bool hides what is not finite (there PyTorch adds, and NaN
+    stays), with the same numbers
+    at every call, on one thread and two; compiled, too."""
+    generator = np.random.default_rng(3)
+    heads, queries, keys = extents
+    q, k, v = (generator.normal(size=(2, heads, n, 16)).astype("f") for n in (queries, keys, keys))
+    if spoiled:
+        {"q": q, "k": k, "v": v}[spoiled][0, 0, 1, 0] = number
+    chosen = generator.random((2, 1, queries, keys)) < 0.6
+    chosen[:, :, 1] = False
+    mask = MASKS[kind](chosen, generator.normal(size=chosen.shape).astype("f"))
+
+    def found(t: Any, attend: Any) -> list[Any]:
+        leaves = [t.tensor(x, requires_grad=True) for x in (q, k, v)]
+        out = attend(*leaves, t.tensor(mask))
+        out.backward(t.arange(16.0).expand(out.shape))
+        return [out.detach().numpy(), *(x.grad.numpy() for x in leaves)]
+
+    compiled = rg.compile_grad(F.scaled_dot_product_attention)
+    with np.errstate(all="ignore"):
+        wanted = _attended(q, k, v, mask)
+    threads = rg.get_num_threads()
+    try:
+        ours = []
+        for count in (1, 2, 1):
+            rg.set_num_threads(count)
+            ours.append(found(rg, F.scaled_dot_product_attention))
+        again = found(rg, compiled)
+    finally:
+        rg.set_num_threads(threads)
+    for each in ours:
+        for x, y in zip(each, ours[0]):
+            np.testing.assert_array_equal(x, y)
+    for x, y in zip(again, ours[0]):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours[0][0], wanted, rtol=1e-4, atol=1e-4)
+    if spoiled in ("q", "k") and mask.dtype == bool:
+        return
+    theirs = found(torch, torch.nn.functional.scaled_dot_product_attention)
+    ends = kind in ("infinity", "nan")  # PyTorch's kernels of many queries lose NaN on the way back
+    for x, y in zip(ours[0][: 1 if ends else 4], theirs):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=2e-4)

@@ -77,6 +77,26 @@ def test_results_lie_as_pytorchs_whatever_layout_comes_next(torch: Any, call: st
             assert strides == expected, LAYOUTS[turn % len(LAYOUTS)]
 
 
+@pytest.mark.parametrize(
+    "call", ["x.exp()", "x.relu()", "x.tanh()", "t.nn.functional.gelu(x)", "x.sigmoid()"]
+)
+@pytest.mark.parametrize("layout", [
+    "a[:8].reshape(4, 2).expand(3, 4, 2)", "a[:12].reshape(4, 3).t().expand(2, 3, 4)",
+    "a[:6].reshape(2, 1, 3).expand(2, 4, 3).transpose(0, 2)", "a[:4].reshape(4, 1).expand(4, 3)[:, None]",
+    "a.reshape(5, 24)[:1]", "a.reshape(10, 12)[:, :1]", "a[:3].reshape(1, 3).t()", "a[:1].expand(3, 4)",
+])  # fmt: skip
+def test_elements_that_are_repeated_lie_as_pytorchs(torch: Any, layout: str, call: str) -> None:
+    """`TensorIterator::reorder_dimensions`: axes along which elements are repeated stay where they are."""
+
+    def seen(t: Any) -> Any:
+        return eval(call, {"t": t, "x": eval(layout, {"a": t.arange(120.0) / 60})})
+
+    expected = seen(torch)
+    for _ in range(3):
+        np.testing.assert_allclose(seen(retrograd), expected, rtol=1e-5)
+        assert seen(retrograd).stride() == expected.stride()
+
+
 @pytest.mark.parametrize("call", ["x.flip(0)", "x.sort(0)[0]", "x.tril()", "t.where(x > 4, x, 0)"])
 def test_cotangents_of_results_that_are_laid(torch: Any, call: str) -> None:
     def slopes(t: Any) -> list[Any]:

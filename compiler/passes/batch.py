@@ -201,12 +201,16 @@ def _expand(op: moves.Expand, operands: Sequence[Operand], out: Type, size: int)
 
 
 def _dot(op: contract.Dot, operands: Sequence[Operand], out: Type, size: int) -> Value:
-    """By one matrix for all examples: one product of all their rows."""
+    """By one matrix for all examples: one product of all their rows, or of the only columns as rows."""
     a, b = operands
-    if b.batched or a.type.ndim > 2:
+    if a.type.ndim > 2 or (b.batched and (a.batched or b.type.shape[-1] != 1)):
         return _same(op, operands, out, size)
-    rows_of, columns = a.type.shape
-    return reshape(apply(op, reshape(a.value, (size * rows_of, columns)), b.value), (size, *out.shape))
+    if b.batched:
+        product = apply(op, reshape(b.value, (size, b.type.shape[0])), permute(a.value, (1, 0)))
+    else:
+        rows_of, columns = a.type.shape
+        product = apply(op, reshape(a.value, (size * rows_of, columns)), b.value)
+    return reshape(product, (size, *out.shape))
 
 
 def _linear(op: matrix.Linear, operands: Sequence[Operand], out: Type, size: int) -> Value:

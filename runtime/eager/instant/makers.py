@@ -17,10 +17,11 @@ from retrograd.compiler.native.language import (
     stack,
 )
 from retrograd.runtime.eager.instant.operands import boxed, is_array, looked_at, marked, or_slow, shared
-from retrograd.runtime.eager.instant.records import Function, Loop, Looped
+from retrograd.runtime.eager.instant.records import MOST, Function, Loop, Looped
 from retrograd.runtime.native.grammar import ALIGNED, CONTIGUOUS
-from retrograd.runtime.native.making import AS_IT_LIES, IN_ORDER, empty_array, is_dense, size_of
+from retrograd.runtime.native.making import IN_ORDER, empty_array, is_dense, size_of
 from retrograd.runtime.native.objects import (
+    Dtype,
     Memory,
     NdArray,
     Object,
@@ -32,6 +33,7 @@ from retrograd.runtime.native.objects import (
     PyObject_CallNoArgs,
     PyType_GenericAlloc,
     Tuple,
+    numpy_copy_into,
     numpy_new_copy,
 )
 from retrograd.runtime.native.pool import MUCH
@@ -132,7 +134,7 @@ def looped_over(looped: Looped, args: Array[Object]) -> NdArray | None:
     second, third = data_of(looped, args, 1), data_of(looped, args, 2)
     if has(array, ALIGNED) and (has(array, CONTIGUOUS) or (looped.apart != 0 and is_dense(array))):
         return made_by(looped, array, size, second, third)
-    copy = numpy_new_copy(array, AS_IT_LIES if looped.apart != 0 else IN_ORDER)
+    copy = copied_following(array) if looped.apart != 0 else numpy_new_copy(array, IN_ORDER)
     if copy is None:
         return None
     made = made_by(looped, copy, size, second, third)
@@ -141,12 +143,57 @@ def looped_over(looped: Looped, args: Array[Object]) -> NdArray | None:
 
 
 @native
+def copied_following(array: NdArray) -> NdArray | None:
+    """A copy that lies as what is computed of it element by element (`strided.pointwise_strides`)."""
+    axes = array.ndim
+    if axes > MOST:
+        return None
+    inwards, steps = stack(Array[int], MOST), stack(Array[int], MOST)
+    for k in range(axes):
+        inwards[k] = axes - 1 - k
+    for k in range(1, axes):
+        here = k
+        for back in range(k):
+            before = k - 1 - back
+            order = nearer(array, inwards[before], inwards[here])
+            if order < 0:
+                break
+            if order > 0:
+                axis = inwards[before]
+                inwards[before] = inwards[here]
+                inwards[here] = axis
+                here = before
+    step = cast(Dtype, array.dtype).itemsize
+    for k in range(axes):
+        steps[inwards[k]] = step
+        step *= max(array.shape[inwards[k]], 1)
+    copy = empty_array(array.dtype, axes, array.shape, steps)
+    if copy is not None and numpy_copy_into(copy, array) != 0:
+        Py_DecRef(copy)
+        return None
+    return copy
+
+
+@native
+def nearer(array: NdArray, one: int, other: int) -> int:
+    """1 where axis `one` must come after `other`, -1 before it, 0 where nobody says."""
+    step = max(array.strides[one], -array.strides[one])
+    beside = max(array.strides[other], -array.strides[other])
+    if step == 0 or beside == 0:
+        return 0
+    if step != beside:
+        return 1 if step > beside else -1
+    return 1 if array.shape[one] > array.shape[other] else 0
+
+
+@native
 def made_by(
     looped: Looped, array: NdArray, size: int, second: Memory | None, third: Memory | None
 ) -> NdArray | None:
     """What the loop gives for an array whose rows lie one behind the other, with the array's own steps."""
     loop, parallel = looped.loop, looped.parallel
-    made = empty_array(array.dtype, array.ndim, array.shape, array.strides)
+    steps: Array[int] | None = None if has(array, CONTIGUOUS) else array.strides
+    made = empty_array(array.dtype, array.ndim, array.shape, steps)
     if made is None or size == 0 or loop is None:
         return made
     columns = 1
