@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gradients import check, check_peer, check_slopes, gradient
 
+import retrograd as rg
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError, RetrogradError, ShapeError
 from retrograd.compiler.ops import adaptive, losses, matrix, normal, pool, recurrent, softmax, statistics
@@ -638,3 +639,20 @@ def test_wrong_arguments_of_pools_are_refused() -> None:
         pool.max_pool(X, (2,), (1,), (2,), (1,))
     with pytest.raises(ShapeError, match="Output size is too small"):
         pool.max_pool(X, (9,), (1,), (0,), (1,))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "F.l1_loss(x, y)", "F.nll_loss(x, k)", "F.cross_entropy(x, p)", "F.rms_norm(x, (211,))",
+        "F.binary_cross_entropy_with_logits(x, p)", "rg.logsumexp(x, 1)", "rg.logsumexp(x, 0)",
+        "F.kl_div(x, p, reduction='sum')", "F.gaussian_nll_loss(x, y, p)", "F.cosine_similarity(x, y)", "F.normalize(x)",
+    ],
+)  # fmt: skip
+def test_the_first_call_has_the_bits_of_all_others(call: str) -> None:
+    """Also where the op is no one kernel: its formula is done line by line from the first time on."""
+    generator = np.random.default_rng(2)
+    x, y = (rg.tensor(generator.normal(size=(67, 211)).astype("f")) for _ in range(2))
+    p, k = rg.tensor(generator.random((67, 211)).astype("f")), rg.tensor(generator.integers(0, 211, 67))
+    found = [eval(call, {"rg": rg, "F": rg.nn.functional, "x": x, "y": y, "p": p, "k": k}) for _ in range(5)]
+    assert len({each.numpy().tobytes() for each in found}) == 1
