@@ -3,6 +3,7 @@ sizes around those of vectors and blocks, and as accurate as sums by pairs."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from types import ModuleType
 from typing import Any
@@ -279,3 +280,32 @@ def test_a_long_running_sum_is_that_of_float64() -> None:
     expected = np.cumsum(array.astype(np.float64))
     np.testing.assert_allclose(rg.from_numpy(array).cumsum(0).numpy(), expected, rtol=1e-6)
     np.testing.assert_allclose(rg.from_numpy(array).double().cumsum(0).numpy(), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(0, 4, 5), (3, 4, 5), (40, 30, 50), (90, 120, 101)], ids=str)
+@pytest.mark.parametrize("made", [
+    "x.sum({})", "x.mean({})", "x.prod({})", "x.var({})", "x.std({}, keepdim=True)", "x.amax({})",
+    "x.argmin({})", "(x > 0).all({})", "(x > 2).any({})", "t.linalg.vector_norm(x, dim={})",
+    "x.max({})[0]",
+])  # fmt: skip
+def test_axes_that_lie_in_another_order(
+    torch: Any, made: str, shape: tuple[int, ...], dtype: type[np.floating]
+) -> None:
+    if 0 in shape and ("var" in made or "std" in made):
+        pytest.skip("that of nothing warns")
+    numbers = np.random.default_rng(0).uniform(0.9, 1.1, shape).astype(dtype)
+    numbers.flat[:1] = np.nan
+    several = [(0, 1), (0, 2), (0, 1, 2)] if not any(one in made for one in ("prod", "arg", "max(")) else []
+    for order, axes in itertools.product(itertools.permutations(range(3)), [0, 1, 2, *several]):
+        code = made.format(axes)
+        try:
+            wanted = eval(code, {"t": torch, "x": torch.from_numpy(numbers).permute(order)})
+        except (RuntimeError, IndexError):
+            continue  # of nothing
+        for _ in range(2):
+            found = eval(code, {"t": rg, "x": rg.from_numpy(numbers).permute(order)})
+            assert found.stride() == wanted.stride() or not found.numel()
+            np.testing.assert_allclose(
+                found.numpy(), wanted.numpy(), rtol=2e-4 if dtype is np.float32 else 1e-11
+            )

@@ -27,6 +27,14 @@ def _kernel(x: Any) -> Any:
     return x.reshape(ROWS * COLUMNS)[:3600].reshape(8, 50, 3, 3)
 
 
+def _batches(x: Any) -> Any:
+    return x.reshape(14, 160, 160)
+
+
+def _heads(x: Any) -> Any:
+    return x.reshape(2, 175, 8, 128).transpose(1, 2)
+
+
 CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "gelu": lambda F, x, k: F.gelu(x),
     "silu": lambda F, x, k: F.silu(x),
@@ -48,6 +56,10 @@ CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "products with what is turned": lambda F, x, k: F.linear(x, x[:200], x[200, :200]) * 0.05,
     "products of parts": lambda F, x, k: (x[::2, :300] @ x[:300, ::2]) * 0.05,
     "products of what is turned": lambda F, x, k: (x.t() @ x) * 0.05,
+    "products of batches": lambda F, x, k: (_batches(x) @ _batches(x)) * 0.05,
+    "scores of heads": lambda F, x, k: (_heads(x) @ _heads(x).transpose(-1, -2)) * 0.05,
+    "causal attention": lambda F, x, k: F.scaled_dot_product_attention(*[_heads(x)] * 3, is_causal=True),
+    "attention": lambda F, x, k: F.scaled_dot_product_attention(*[_heads(x)] * 3),
 }
 
 

@@ -34,7 +34,7 @@ from retrograd.runtime.eager.fusing import Fused, fused, is_sooner
 from retrograd.runtime.eager.kernels import kernel
 from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.native.small import program as small
-from retrograd.runtime.native.small.steps import FEW_ELEMENTS
+from retrograd.runtime.native.small.steps import FEW_ELEMENTS, OWN
 
 Compute = Callable[..., Any]
 LOOPS: list[Callable[[Op, Sequence[Type | Array]], Compute | None]] = []
@@ -79,8 +79,11 @@ def by_kernels(
 
 
 def passes(op: Op, types: Sequence[Type]) -> bool:
-    """Whether a composite is computed sooner by its formula's passes, one after the other, than by steps."""
-    if not isinstance(op, Composite) or _has_own(op) or any(t.dtype.is_half for t in types):
+    """Whether a composite without a kernel of its own is computed sooner by its formula's passes, one after
+    the other, than by steps."""
+    if not isinstance(op, Composite) or _has_own(op) or type(op) in OWN:
+        return False
+    if any(t.dtype.is_half for t in types):
         return False
     return is_sooner(expansion(op, tuple(types)).outputs)
 

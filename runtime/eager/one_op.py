@@ -32,6 +32,7 @@ from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.program import NativeProgram
 from retrograd.runtime.native.small.kernels import is_own
 from retrograd.runtime.native.small.steps import OWN, YIELDING
+from retrograd.runtime.native.small.turning import turning
 
 Compute = Callable[..., Any]
 
@@ -93,7 +94,7 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
         case Elementwise() | Reduction() | Scan():
             graph = _of_one(op, types)
         case Dot():
-            return _product(op, types) if _is_split(types) else None
+            return _product(op, types) if _is_split(types, batches=True) else None
         case _:
             return None
     if not _pays(graph.inputs, graph.outputs):
@@ -107,7 +108,7 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
         (out,) = run(arrays)
         return out
 
-    return compute
+    return turning(op, value_of, compute)
 
 
 def adjoint_of(op: Op, inputs: Sequence[Node], outputs: Sequence[Node | None]) -> Compute | None:
@@ -126,13 +127,13 @@ def adjoint_of(op: Op, inputs: Sequence[Node], outputs: Sequence[Node | None]) -
     return compute
 
 
-def _is_split(types: Sequence[Type]) -> bool:
-    """Are these matrices that tiles of bfloat16 multiply sooner than BLAS does?"""
+def _is_split(types: Sequence[Type], batches: bool = False) -> bool:
+    """Are these matrices, or batches of some, that tiles of bfloat16 multiply sooner than BLAS does?"""
     left, right = types
-    if len(left.shape) != 2 or left.dtype is not dtypes.float32:
+    if (len(left.shape) != 2 and not batches) or left.dtype is not dtypes.float32:
         return False
-    (rows, inner), columns = left.shape, right.shape[1]
-    if rows * inner * columns < _WORTH_OF_PRODUCTS or not host().tiles:
+    (rows, inner), columns = left.shape[-2:], right.shape[-1]
+    if left.size * columns < _WORTH_OF_PRODUCTS or not host().tiles:
         return False
     split = import_module("retrograd.compiler.schedule.split")  # late, like the compiler
     return bool(split.pays(rows, columns, inner))

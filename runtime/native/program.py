@@ -31,6 +31,7 @@ from retrograd.runtime.native.host import host
 from retrograd.runtime.native.placing import Placing, seen_through
 from retrograd.runtime.native.ports import AddressPort, ArrayPort, FlagPort, Held, Link, OutputPort, Port
 from retrograd.runtime.native.returns import Returns
+from retrograd.runtime.native.small.copier import in_order
 from retrograd.runtime.native.watching import Read, Watch
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ class NativeProgram:
             dtype = node.dtype.numpy
             if array.shape != node.shape or array.dtype.newbyteorder("=") != dtype:
                 raise CompilerError(f"{self.graph.name} with {array.dtype}{list(array.shape)} for {node.op}")
-            ordered[k] = np.require(array, dtype, ("C", "A"))
+            ordered[k] = in_order(array, dtype)
         if all(a is b for a, b in zip(arrays, ordered)):
             raise self._failure(arrays)
         return self._call(*ordered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,12 @@ def copied_in_order(array: Array) -> Array:
     if array.size < _LEAST or array.flags.c_contiguous:
         return array.copy()
     return _copier()(array)
+
+
+def in_order(array: Array, dtype: np.dtype[Any]) -> Array:
+    """The array, or a copy in row-major order that is aligned and of this dtype in the machine's order."""
+    ready = array.dtype == dtype and array.flags.aligned and not array.flags.c_contiguous
+    return copied_in_order(array) if ready else np.require(array, dtype, ("C", "A"))
 
 
 def copied(array: Array) -> Array:

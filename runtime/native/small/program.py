@@ -27,6 +27,7 @@ from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import equations, kernels, one_pass, own, solving
 from retrograd.runtime.native.small.entry import MOST_ARRAYS
 from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, Steps, has_kernels, is_small
+from retrograd.runtime.native.small.turning import turning
 
 
 @cache
@@ -150,7 +151,7 @@ def _own(op: Op, types: Sequence[Type]) -> Compute | None:
         inputs = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
         out = builder.node(op, *inputs)
     try:
-        return Steps(inputs, [out], small=False).callable([], op.evaluate)
+        return Steps(inputs, [out], small=False).callable([], turning(op, value_of, op.evaluate))
     except kernels.NoKernel:
         return None
 
