@@ -13,7 +13,17 @@ from gradients import check, check_peer, check_slopes, gradient
 import retrograd as rg
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError, RetrogradError, ShapeError
-from retrograd.compiler.ops import adaptive, losses, matrix, normal, pool, recurrent, softmax, statistics
+from retrograd.compiler.ops import (
+    adaptive,
+    arranged,
+    losses,
+    matrix,
+    normal,
+    pool,
+    recurrent,
+    softmax,
+    statistics,
+)
 from retrograd.compiler.ops import convolution as conv
 from retrograd.compiler.ops import cross_entropy as classes
 
@@ -461,9 +471,9 @@ def test_linear(torch: ModuleType, shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("diagonal", [-5, -1, 0, 2, 5])
 def test_triangles(torch: ModuleType, diagonal: int) -> None:
-    check(lambda x: matrix.tril(x, diagonal), lambda x: x.tril(diagonal), X, second=False)
-    check(lambda x: matrix.triu(x, diagonal), lambda x: x.triu(diagonal), X, second=False)
-    check_peer(lambda x: matrix.triu(x, diagonal), lambda x: x.triu(diagonal), targets(3, 4))
+    check(lambda x: arranged.tril(x, diagonal), lambda x: x.tril(diagonal), X, second=False)
+    check(lambda x: arranged.triu(x, diagonal), lambda x: x.triu(diagonal), X, second=False)
+    check_peer(lambda x: arranged.triu(x, diagonal), lambda x: x.triu(diagonal), targets(3, 4))
 
 
 def test_one_hot(torch: ModuleType) -> None:
@@ -477,7 +487,7 @@ def test_wrong_shapes_of_linear_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"the bias is f64\[2\], but must be \[6\]"):
         matrix.linear(X, normal_array(6, 5), normal_array(2))
     with pytest.raises(ShapeError, match="must have at least 2 dimensions"):
-        matrix.tril(normal_array(3))
+        arranged.tril(normal_array(3))
 
 
 # ---- convolution -------------------------------------------------------------------------------------------

@@ -1,14 +1,15 @@
 """Elements moved to several places, or to the places on one side of a diagonal.
 
-triangle   x on one side of a diagonal of the last two axes, zeros on the other
-repeat     copies side by side along every axis
+tril, triu   x on one side of a diagonal of the last two axes, zeros on the other
+repeat       copies side by side along every axis
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from retrograd.compiler.ir.graph import Value, apply, register
+from retrograd.compiler.errors import ShapeError
+from retrograd.compiler.ir.graph import Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
@@ -30,6 +31,11 @@ class Triangle(Composite):
     @property
     def title(self) -> str:
         return "Tril" if self.lower else "Triu"
+
+    def infer(self, *types: Type) -> Type:
+        if types[0].ndim < 2:
+            raise ShapeError(f"{self.name} of {types[0]}", "the input tensor must have at least 2 dimensions")
+        return super().infer(*types)
 
     def formula(self, *values: Value) -> Value:
         (x,) = values
@@ -59,8 +65,12 @@ class Repeat(Composite):
         return reshape(spread, [count * size for count, size in pairs])
 
 
-def triangle(x: Value, diagonal: int, lower: bool) -> Value:
-    return apply(Triangle(diagonal, lower), x)
+def tril(x: Value, diagonal: int = 0) -> Value:
+    return apply(Triangle(diagonal, lower=True), x)
+
+
+def triu(x: Value, diagonal: int = 0) -> Value:
+    return apply(Triangle(diagonal, lower=False), x)
 
 
 def repeat(x: Value, counts: Sequence[int]) -> Value:

@@ -12,9 +12,9 @@ import numpy as np
 
 from retrograd.compiler.ir.graph import Array, Value, register
 from retrograd.compiler.ops import gufuncs
+from retrograd.compiler.ops.arranged import tril
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.lapack import Cotangents, SameShape, answer, on_diagonal
-from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.substitution import solve_triangular
 from retrograd.compiler.record import record

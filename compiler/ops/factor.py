@@ -21,9 +21,9 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import GradientError, mirrored
 from retrograd.compiler.ir.graph import Array, Fixed, Type, Value, apply, register
 from retrograd.compiler.ops import gufuncs
+from retrograd.compiler.ops.arranged import tril
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.lapack import Cotangents, Lapack, Scalar, answer, on_diagonal, solve
-from retrograd.compiler.ops.matrix import tril
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast, concat, expand, narrow, select, unsqueeze
 from retrograd.compiler.record import record

@@ -20,11 +20,11 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import LinearAlgebraError, mirrored
 from retrograd.compiler.ir.graph import Array, Fixed, Type, Value, apply, register
 from retrograd.compiler.ops import gufuncs
+from retrograd.compiler.ops.arranged import tril, triu
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.exchanges import elimination, ordering
 from retrograd.compiler.ops.lapack import Cotangents, Lapack, SameShape, last_two, on_diagonal
-from retrograd.compiler.ops.matrix import tril, triu
 from retrograd.compiler.ops.pivoted import Packed, Pivots, without_pivots
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import concat, narrow

@@ -1,7 +1,6 @@
-"""Composites on matrices: a layer's affine map, and what is known by position alone (triangles, one-hot
-rows).
+"""Composites on matrices: a layer's affine map, the trace, and one-hot rows.
 
-Products themselves are in `contract`.
+Products themselves are in `contract`, triangles in `arranged`.
 """
 
 from __future__ import annotations
@@ -89,44 +88,6 @@ def _shown(shape: Sequence[int]) -> str:
     return f"{prod(shape[:-1])}x{shape[-1]}" if shape else "a scalar"
 
 
-@record
-class _Triangle(Composite):
-    categories = (0, 1, 2)
-    diagonal: int
-
-    def infer(self, *types: Type) -> Type:
-        if types[0].ndim < 2:
-            raise ShapeError(f"{self.name} of {types[0]}", "the input tensor must have at least 2 dimensions")
-        return super().infer(*types)
-
-    def adjoint(
-        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return [apply(self, cotangent)]
-
-
-@register
-@record
-class Tril(_Triangle):
-    """The elements of matrices on and below a diagonal, zero above."""
-
-    name = "tril"
-
-    def formula(self, *values: Value) -> Value:
-        return rows.where(rows.le(_across(values[0]), self.diagonal), values[0], 0)
-
-
-@register
-@record
-class Triu(_Triangle):
-    """The elements of matrices on and above a diagonal, zero below."""
-
-    name = "triu"
-
-    def formula(self, *values: Value) -> Value:
-        return rows.where(rows.ge(_across(values[0]), self.diagonal), values[0], 0)
-
-
 @register
 @record
 class Trace(Composite):
@@ -171,25 +132,11 @@ class OneHot(Composite):
         return cast(rows.eq(each, iota_like(each, last)), dtypes.int64)
 
 
-def _across(x: Value) -> Value:
-    """On which diagonal each element of a matrix lies."""
-    last = len(x.shape) - 1
-    return iota_like(x, last) - iota_like(x, last - 1)
-
-
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
 def linear(x: Value, w: Value, bias: Value | None = None) -> Value:
     return apply(Linear(), x, w) if bias is None else apply(Linear(), x, w, bias)
-
-
-def tril(x: Value, diagonal: int = 0) -> Value:
-    return apply(Tril(diagonal), x)
-
-
-def triu(x: Value, diagonal: int = 0) -> Value:
-    return apply(Triu(diagonal), x)
 
 
 def trace(x: Value) -> Value:

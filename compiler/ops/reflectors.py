@@ -17,10 +17,10 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import NotWrittenError, mirrored
 from retrograd.compiler.ir.graph import Array, Value, apply, register
 from retrograd.compiler.ops import gufuncs, routines
+from retrograd.compiler.ops.arranged import tril, triu
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.lapack import Cotangents, Lapack, last_two, on_diagonal, solve
-from retrograd.compiler.ops.matrix import tril, triu
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import cast, narrow, squeeze, unsqueeze
 from retrograd.compiler.record import record

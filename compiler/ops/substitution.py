@@ -17,9 +17,9 @@ import numpy as np
 
 from retrograd.compiler.ir.graph import Array, Value, apply, register
 from retrograd.compiler.ops import gufuncs, routines
+from retrograd.compiler.ops.arranged import tril, triu
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.lapack import Cotangents, SameShape
-from retrograd.compiler.ops.matrix import tril, triu
 from retrograd.compiler.record import record
 
 _BACK = slice(None, None, -1)

@@ -18,6 +18,7 @@ import numpy as np
 from retrograd.compiler.errors import TraceError
 from retrograd.compiler.ir.graph import Builder, Constant, Graph, Node, Op, Type, Value, apply
 from retrograd.compiler.ops import (
+    arranged,
     contract,
     convolution,
     copy,
@@ -307,8 +308,7 @@ RULES: dict[type, Rule] = {
     extremum.Argmin: _shifted("axis"),
     contract.Dot: _dot,
     matrix.Linear: _linear,
-    matrix.Tril: _same,
-    matrix.Triu: _same,
+    arranged.Triangle: _same,
     convolution.Convolution: _joined,
     pool.MaxPool: _joined,
     pool.MaxPoolIndices: _joined,

@@ -6,7 +6,7 @@ function, express it in movements.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -353,26 +353,25 @@ def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tens
 # ---- triangles ---------------------------------------------------------------------------------------------
 
 
-def _triangle(name: str, input: Tensor, diagonal: int, lower: bool) -> Tensor:
+def _triangle(name: str, of: Callable[[Tensor, int], Tensor], input: Tensor, diagonal: int) -> Tensor:
     if input.ndim < 2:
         raise ShapeError(
             f"{name} of a tensor of shape {list(input.shape)}",
             mirrored(f"{name}: input tensor must have at least 2 dimensions"),
         )
-    result: Tensor = arranged.triangle(input, diagonal, lower)
-    return result
+    return of(input, integer(diagonal, name, "diagonal"))
 
 
 @public("tril", method=True, inplace=True, replay=True)
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero above a diagonal of the last two axes."""
-    return _triangle("tril", input, integer(diagonal, "tril", "diagonal"), lower=True)
+    return _triangle("tril", arranged.tril, input, diagonal)
 
 
 @public("triu", method=True, inplace=True, replay=True)
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero below a diagonal of the last two axes."""
-    return _triangle("triu", input, integer(diagonal, "triu", "diagonal"), lower=False)
+    return _triangle("triu", arranged.triu, input, diagonal)
 
 
 @public("tril_indices", replay="copy")

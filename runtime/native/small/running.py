@@ -8,6 +8,7 @@ said by instances (`kernels.py`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from retrograd.compiler.native.language import Array, Record, Vector, cast, chosen, inlined, native, put, take
@@ -42,7 +43,9 @@ def running(arrays: Array[Array[A]], sizes: Sizes) -> int:
         return 0
     whole = sizes.before - sizes.before % STREAMS
     for i in range(0, whole, STREAMS):
-        along_lines(to + i * length, x + i * length, count, step)
+        side_by_side(
+            to + i * length, x + i * length, count, step, count, cast(One, IDENTITY), lambda at: take(One, at)
+        )
     for i in range(whole, sizes.before):
         along(to + i * length, x + i * length, count, step)
     return 0
@@ -57,25 +60,10 @@ def along(to: Array[A], x: Array[A], count: int, step: int) -> None:
 
 
 @inlined
-def along_lines(to: Array[A], x: Array[A], count: int, step: int) -> None:
-    """Lines that follow one another."""
-    one, two = cast(One, IDENTITY), cast(One, IDENTITY)
-    three, four = cast(One, IDENTITY), cast(One, IDENTITY)
-    for k in range(count):
-        at, own = x + k * step, to + k * step
-        one, two = join(one, take(One, at)), join(two, take(One, at + count))
-        three, four = join(three, take(One, at + 2 * count)), join(four, take(One, at + 3 * count))
-        put(own, one)
-        put(own + count, two)
-        put(own + 2 * count, three)
-        put(own + 3 * count, four)
-
-
-@inlined
 def across(to: Array[A], x: Array[A], count: int, after: int, step: int) -> None:
     whole = after - after % (STREAMS * LANES)
     for at in range(0, whole, STREAMS * LANES):
-        across_strip(to + at, x + at, count, step)
+        side_by_side(to + at, x + at, count, step, LANES, cast(VA, IDENTITY), lambda at: take(VA, at))
     for at in range(whole, after, LANES):
         carry = cast(VA, IDENTITY)
         for k in range(count):
@@ -84,15 +72,16 @@ def across(to: Array[A], x: Array[A], count: int, after: int, step: int) -> None
 
 
 @inlined
-def across_strip(to: Array[A], x: Array[A], count: int, step: int) -> None:
-    """As many vectors as go on side by side."""
-    one, two = cast(VA, IDENTITY), cast(VA, IDENTITY)
-    three, four = cast(VA, IDENTITY), cast(VA, IDENTITY)
+def side_by_side(
+    to: Array[A], x: Array[A], count: int, step: int, apart: int, none: V, taken: Callable[[Array[A]], V]
+) -> None:
+    """As many lines, or vectors of them, as go on at the same time; each begins so far `apart`."""
+    one, two, three, four = none, none, none, none
     for k in range(count):
         at, own = x + k * step, to + k * step
-        one, two = join(one, take(VA, at)), join(two, take(VA, at + LANES))
-        three, four = join(three, take(VA, at + 2 * LANES)), join(four, take(VA, at + 3 * LANES))
+        one, two = join(one, taken(at)), join(two, taken(at + apart))
+        three, four = join(three, taken(at + 2 * apart)), join(four, taken(at + 3 * apart))
         put(own, one)
-        put(own + LANES, two)
-        put(own + 2 * LANES, three)
-        put(own + 3 * LANES, four)
+        put(own + apart, two)
+        put(own + 2 * apart, three)
+        put(own + 3 * apart, four)
