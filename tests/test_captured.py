@@ -10,6 +10,7 @@ import pytest
 from compiling import array, close, leaf
 
 import retrograd as rg
+from retrograd.compiler.errors import TraceError
 
 SCALE = 2.0
 WEIGHT = leaf(3, seed=5)
@@ -125,6 +126,53 @@ def test_changed_constants_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert f(x) == pytest.approx(12 * x.sum())
     assert f.specialisations == 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+@pytest.mark.parametrize("shape", [(), (3,), (4,), (2, 2)])
+def test_elements_of_numpys_arrays_are_constants_and_noticed(dtype: str, shape: tuple[int, ...]) -> None:
+    table = np.ones(shape, dtype)
+    turned = np.ones((4, 2), dtype).T
+
+    def f(x: Any) -> Any:
+        return x * float(table.sum()) + rg.from_numpy(turned).sum()
+
+    compiled = rg.compile(f)
+    x = rg.from_numpy(array(3))
+    for turn in range(4):
+        for _ in range(3):
+            assert rg.equal(compiled(x), f(x))
+        (table if turn % 2 else turned)[...] += 1
+    assert rg.equal(compiled(x), f(x))
+
+
+def test_an_array_that_counts_is_told() -> None:
+    calls = np.zeros(1)
+
+    def f(x: Any) -> Any:
+        calls[0] += 1
+        return x * calls[0]
+
+    with pytest.raises(TraceError, match="changes calls, which it reads from outside"):
+        rg.compile_grad(f)(rg.ones(3))
+
+
+def test_a_method_that_is_replaced_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Layer(rg.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return self.scaled(x) + 1
+
+        def scaled(self, x: Any) -> Any:
+            return x * 2
+
+    layer = Layer()
+    compiled = rg.compile(layer)
+    x = rg.ones(3)
+    assert compiled(x).tolist() == [3.0] * 3
+    monkeypatch.setattr(Layer, "scaled", lambda self, x: x * 5)
+    assert compiled(x).tolist() == [6.0] * 3
+    monkeypatch.setattr(Layer, "forward", lambda self, x: x)
+    assert compiled(x).tolist() == [1.0] * 3
 
 
 def test_a_tensor_that_is_replaced_is_noticed() -> None:

@@ -24,18 +24,20 @@ from typing import Any
 
 import numpy as np
 
-from retrograd.runtime.native.watching import Read, size_of
+from retrograd.runtime.native.watching import Read, elements_of, size_of
 from retrograd.runtime.tensor import Tensor
 
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), Enum)
 _LARGEST_CONTAINER = 1000
 """Items up to which a list or dict is looked into."""
+_LARGEST_ARRAY = 1 << 16
+"""Bytes up to which an array of NumPy's is looked at: more would take longer than the call."""
 _LIBRARY = __name__.partition(".")[0]
 _MODULES = f"{_LIBRARY}.runtime.nn", f"{_LIBRARY}.nn"
 """Where the classes of this library are whose instances hold a user's Tensors."""
 
 
-_LOOKS = (getitem, getattr, size_of, contains)
+_LOOKS = (getitem, getattr, size_of, contains, elements_of)
 
 
 def reads(function: Callable[..., Any], roots: Sequence[tuple[str, object]] = ()) -> list[Read]:
@@ -72,6 +74,7 @@ class Guards:
         ]
         self._sized = [read.place for read in by[size_of]], [read.value for read in by[size_of]]
         self._absent = [read.place for read in by[contains]], [read.key for read in by[contains]]
+        self._arrays = by[elements_of]
         self.reads = reads
         self._captured, self._forms = captured, list(map(_form, captured))
 
@@ -98,11 +101,13 @@ class Guards:
         return Guards([read for read in self.reads if id(read) not in gone], self._captured)
 
     def _shaped(self) -> bool:
-        """Whether containers have as many items, objects no attribute more, and Tensors their types."""
+        """Whether containers have as many items, objects no attribute more, arrays their elements, Tensors
+        their types."""
         containers, sizes = self._sized
         return (
             list(map(len, containers)) == sizes
             and not any(map(contains, *self._absent))
+            and all(map(_same, self._arrays))
             and list(map(_form, self._captured)) == self._forms
         )
 
@@ -164,7 +169,7 @@ class _Walk:
 
     def visit(self, value: Any, name: str) -> None:
         """Read what lies behind a value."""
-        if isinstance(value, (*_CONSTANTS, Tensor, np.ndarray)) or id(value) in self._seen:
+        if isinstance(value, (*_CONSTANTS, Tensor)) or id(value) in self._seen:
             return
         self._seen.add(id(value))
         self._alive.append(value)
@@ -220,6 +225,10 @@ class _Walk:
     def _set(self, value: Any, name: str) -> None:
         self.found.append(Read(size_of, value, None, len(value), name))
 
+    def _array(self, value: np.ndarray[Any, Any], name: str) -> None:
+        if value.nbytes <= _LARGEST_ARRAY and not value.dtype.hasobject:
+            self.found.append(Read(elements_of, value, None, elements_of(value, None), name))
+
     def _module(self, value: types.ModuleType, name: str) -> None:
         if self._is_users(value):
             self._attributes(vars(value), name)
@@ -236,13 +245,13 @@ class _Walk:
 
     def _member(self, member: Any, users: bool, base: type, label: str) -> None:
         """A method or a constant that a class has for its instances."""
+        if users:
+            self.found.append(Read(getitem, vars(base), label, member, label))
         if isinstance(member, staticmethod | classmethod):
             member = member.__func__
         if isinstance(member, property):
             member = member.fget
-        if users and isinstance(member, (*_CONSTANTS, Tensor, np.ndarray)):
-            self.found.append(Read(getitem, vars(base), label, member, label))
-        elif users or isinstance(member, types.FunctionType):
+        if users or isinstance(member, types.FunctionType):
             self.visit(member, label)
 
     def _object(self, value: Any, name: str) -> None:
@@ -286,6 +295,7 @@ _VISITS: dict[Any, Callable[[_Walk, Any, str], None]] = {
     list: _Walk._list,
     dict: _Walk._dict,
     set: _Walk._set,
+    np.ndarray: _Walk._array,
     types.ModuleType: _Walk._module,
     type: _Walk._class,
 }

@@ -17,6 +17,7 @@ The words are the number of checks, 1 where nothing holds any more, then checks:
 | 4 size | size | it has so many items |
 | 5 mode | name, value, thread, dict | the attribute of a `threading.local` is that very value |
 | 6 ask | | the callable gives True |
+| 7 elements | data, copy, bytes | the array's data lie there still, and are those of the copy |
 
 In the thread with that number, a mode is looked up in the dict. A size of -1 is any, a dict's value of 0 is
 that of a key that is absent. Of a dict that has not been changed since the last look (its version tells,
@@ -40,6 +41,7 @@ from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.objects import (
     TRUE,
     List,
+    NdArray,
     Object,
     Py_DecRef,
     PyDict_GetItemWithError,
@@ -63,6 +65,7 @@ class Kind(IntEnum):
     SIZE = 4
     MODE = 5
     ASK = 6
+    ELEMENTS = 7
 
 
 _DICTS = (dict, OrderedDict, defaultdict)
@@ -74,7 +77,7 @@ _MOST_WORDS = 1 << 16
 
 class Read(NamedTuple):
     """Something that was read: `look(place, key)` gives it again. `look` is `getitem`, `getattr`, `contains`,
-    or tells a size."""
+    or tells a size or elements."""
 
     look: Callable[[Any, Any], Any]
     place: Any
@@ -86,6 +89,12 @@ class Read(NamedTuple):
 def size_of(place: Any, key: None) -> int:
     """How many items a container has."""
     return len(place)
+
+
+def elements_of(place: Any, key: None) -> bytes:
+    """What an array of NumPy's holds."""
+    held: bytes = place.tobytes()
+    return held
 
 
 class Watch:
@@ -130,6 +139,8 @@ def _place(place: Any) -> Any:
 def _checks(place: Any, group: Sequence[Read]) -> list[list[int]] | None:
     """Those of one object."""
     kind = type(place)
+    if any(read.look is elements_of for read in group):
+        return _elements(place, group[0].value)
     if any(read.look is getattr for read in group):
         return [_attribute(read) for read in group] if kind not in _CONTAINERS else None
     if kind in _DICTS and all(_is_quiet(type(read.key)) for read in group):
@@ -162,6 +173,14 @@ def _dict(place: Any, group: Sequence[Read]) -> list[int]:
 def _list(place: Any, group: Sequence[Read]) -> list[int]:
     members = [word for read in group if read.look is getitem for word in (read.key, id(read.value))]
     return _check(Kind.LIST, place, _size(group), len(members) // 2, *members)
+
+
+def _elements(place: Any, held: bytes) -> list[list[int]] | None:
+    """Those of an array in order that fills words."""
+    if layout() is None or not place.flags.c_contiguous or len(held) % 8:
+        return None
+    copy = id(held) + bytes.__basicsize__ - 1  # of the object, a byte for the end of the string is the last
+    return [_check(Kind.ELEMENTS, place, place.ctypes.data, copy, len(held))]
 
 
 def _size(group: Sequence[Read]) -> int:
@@ -260,6 +279,8 @@ def holds(check: Check) -> bool:
             return mode is cast(Object, check.second)  # a dict of this thread knows sooner than the object
         case Kind.ASK:
             return agrees(check.thing)
+        case Kind.ELEMENTS:
+            return same_elements(check)
         case _:
             return False
 
@@ -296,6 +317,17 @@ def same_items(check: ListCheck) -> bool:
         if check.thing.items[index] is not cast(Object, check.members[2 * i + 1]):
             return False
     return True
+
+
+@native
+def same_elements(check: Check) -> bool:
+    data, copy = cast(Array[int], cast(NdArray, check.thing).data), cast(Array[int], check.second)
+    if cast(int, data) != check.word:
+        return False
+    count, i = check.third >> 3, 0
+    while i < count and data[i] == copy[i]:
+        i += 1
+    return i == count
 
 
 @native
