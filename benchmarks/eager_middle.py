@@ -51,6 +51,8 @@ _BASIC = (
     ("logsumexp of rows", "x_{0}.logsumexp(-1)"),
     ("cumsum along rows", "x_{0}.cumsum(-1)"),
     ("softmax, backward", "F.softmax(X_{0}, -1).sum().backward()"),
+    ("cross_entropy", "F.cross_entropy(x_{0}, x_{0}.argmax(-1))"),
+    ("cross_entropy, backward", "F.cross_entropy(X_{0}, x_{0}.argmax(-1)).backward()"),
     ("layer_norm", "F.layer_norm(x_{0}, x_{0}.shape[1:], x_{0}[0], y_{0}[0])"),
     ("transposed copy", "x_{0}.t().contiguous()"),
     ("cat", "T.cat([x_{0}, y_{0}], 1)"),
@@ -122,4 +124,5 @@ def names(T: Any) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    retrograd.set_num_threads(1)
     table(MIDDLE, names(retrograd), names(torch))

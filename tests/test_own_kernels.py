@@ -24,6 +24,7 @@ from retrograd.compiler.ops import (
     borders,
     channels,
     corners,
+    cross_entropy,
     extremum,
     fold,
     fractional,
@@ -105,6 +106,20 @@ def _of_norms() -> list[Sample]:
             found.append((normal.LayerNormWeight(1e-5, dims), (ct, x)))
         found.append((normal.RunningStatistic(0.1, "mean"), (bias, x)))
         found.append((normal.RunningStatistic(None, "var"), (bias, x, RANDOM.uniform(size=()))))
+    return found
+
+
+def _of_classes() -> list[Sample]:
+    """Where each target counts, and where one is ignored, classes are weighed, or the target is smoothed."""
+    found: list[Sample] = []
+    for shape, how in product(((1, 2), (5, 3), (40, 77), (2, 3000)), ("none", "sum", "mean")):
+        x, target = RANDOM.standard_normal(shape) * 5, RANDOM.integers(0, shape[1], shape[0])
+        target[0] = 0
+        target[-1:] = shape[1] - 1 if len(target) > 1 else 0
+        by = cross_entropy.CrossEntropy
+        found += [(by(how, ignored, 0.0), (x, target)) for ignored in (-100, shape[1] - 1)]
+        found.append((by(how, -100, 0.1), (x, target)))
+        found.append((by(how, -100, 0.0), (x, target, RANDOM.uniform(0.5, 1, shape[1]))))
     return found
 
 
@@ -229,6 +244,7 @@ def _samples() -> list[Sample]:
         found.append((incomplete_ops.GammaSlope(), (a, a * RANDOM.uniform(0.5, 2, size))))
         found.append((incomplete_ops.BetaSlope(), (a, a[::-1].copy(), RANDOM.uniform(0.01, 0.99, size))))
     found += [*_of_channels(), *_of_corners(), *_of_planes(), *_of_borders(), *_of_norms(), *_of_windows()]
+    found += _of_classes()
     found += _of_reductions()
     for shape in ((5, 3), (30, 70)):
         x, share = RANDOM.standard_normal(shape), RANDOM.standard_normal(shape[0] * (shape[0] - 1) // 2)
@@ -341,6 +357,40 @@ def test_alignments_beside_pytorch(shape: tuple[int, ...], options: dict[str, An
         np.testing.assert_allclose(
             mine, theirs, rtol=1e-9 if kind == "float64" else 1e-3, atol=1e-9 if kind == "float64" else 1e-4
         )
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 5), (64, 256), (300, 500), (40, 4000)])
+@pytest.mark.parametrize(
+    "options", [{}, {"reduction": "sum"}, {"reduction": "none"}, {"ignore_index": 2}], ids=str
+)
+def test_cross_entropy_beside_pytorch(shape: tuple[int, ...], options: dict[str, Any], kind: str) -> None:
+    """Infinite scores and NaN among them; every call gives the same bits."""
+    scores, target = RANDOM.standard_normal(shape) * 3, RANDOM.integers(0, shape[1], shape[0])
+    odd = scores.copy()
+    odd[0, :3], odd[1, 0], odd[2] = (np.inf, 0, 1), np.nan, -np.inf
+    found = []
+    for t in (retrograd, torch):
+        own: list[Any] = []
+        for x in (scores, odd):
+            given = t.tensor(x, dtype=getattr(t, kind)).requires_grad_()
+            losses = [t.nn.functional.cross_entropy(given, t.tensor(target), **options) for _ in range(3)]
+            slopes = [t.autograd.grad(loss.sum(), given)[0].numpy() for loss in losses]
+            own += [*[loss.detach().numpy() for loss in losses], *slopes[:: 1 if x is scores else 3]]
+        found.append(own)
+    mine, theirs = found
+    for again in mine[1:3]:
+        assert mine[0].tobytes() == again.tobytes()
+    tight = kind == "float64"
+    for one, other in list(zip(mine, theirs))[:9]:
+        np.testing.assert_allclose(one, other, rtol=1e-11 if tight else 1e-5, atol=1e-12 if tight else 1e-6)
+
+
+@pytest.mark.parametrize("target", [[0, 5], [0, -1]])
+def test_a_class_that_is_not_there(target: list[int]) -> None:
+    for _ in range(3):
+        with pytest.raises(RetrogradError, match=f"Target {target[1]} is out of bounds"):
+            retrograd.nn.functional.cross_entropy(retrograd.zeros(2, 5), retrograd.tensor(target))
 
 
 @pytest.mark.parametrize("norm", [1.0, 2.0])

@@ -56,11 +56,11 @@ _KINDS: dict[np.dtype[Any], dict[str, Any]] = {
 """What instances of loops are for."""
 _ALL = 64
 """More axes than any array has."""
-_MUCH = 1 << 14
+_MUCH = 1 << 17
 """Elements from which on machine code of the whole derivative may pay."""
 
 
-_TAKEN = (Places, Elementwise, Softmax, LogSoftmax, LayerNorm, LayerNormElements, MaskedSoftmax, CrossEntropy)
+_TAKEN = (Places, Elementwise, Softmax, LogSoftmax, LayerNorm, LayerNormElements, MaskedSoftmax)
 
 
 _COPIES: dict[type[Op], Function] = {Clone: copied, Ordered: copied_in_order}
@@ -102,8 +102,6 @@ def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
             return _function(
                 _standardised_adjoint(op.eps, len(operands) - 2), dtype, op.dims, len(operands), 2
             )
-        case CrossEntropy():
-            return _entropy(op, _function(_along("log_softmax"), dtype, 1))
 
 
 @record(slots=True, eq=False)
@@ -151,23 +149,6 @@ _ALONG: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "log_softmax adjoint": (rows.log_softmax_adjoint, ("exp",)),
 }
 """The loops, and the functions of vectors in them."""
-
-
-@cache
-def _entropy(op: CrossEntropy, log_softmax: Function) -> Function:
-    """The loss of scores `[N, C]`, where it is no more than to read at the targets."""
-
-    def compute(x: Array, target: Array, *weight: Array) -> Array:
-        op.inspect(x, target)
-        if weight or not op.reads(x, target):
-            return op.evaluate(x, target, *weight)
-        each = -log_softmax(x)[np.arange(len(x)), target]
-        if op.reduction == "none":
-            return each
-        total = np.add.reduce(each)
-        return np.asarray(total / each.dtype.type(len(x)) if op.reduction == "mean" else total)
-
-    return compute
 
 
 def _entropy_adjoint(

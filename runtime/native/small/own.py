@@ -22,6 +22,7 @@ from retrograd.compiler.ops.arranged import Repeat, Triangle
 from retrograd.compiler.ops.bags import BagPlaces, BagSum, BagSumAdjoint
 from retrograd.compiler.ops.channels import ChannelDot, PRelu, PReluAdjoint, PReluSlopes, ScaleShift
 from retrograd.compiler.ops.corners import Corners, CornersAdjoint, CornerWeights
+from retrograd.compiler.ops.cross_entropy import CrossEntropy
 from retrograd.compiler.ops.gate import Glu, GluAdjoint
 from retrograd.compiler.ops.incomplete import NODES, WEIGHTS
 from retrograd.compiler.ops.incomplete_ops import BetaSlope, GammaSlope
@@ -29,8 +30,10 @@ from retrograd.compiler.ops.joined import PutAlongJoined
 from retrograd.compiler.ops.lu import RowsExchanged
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
 from retrograd.compiler.ops.pairs import Distances, DistancesAdjoint, PairDistances, PairsAdjoint
+from retrograd.compiler.ops.reduce import Sum
 from retrograd.compiler.ops.shape import Cast
 from retrograd.compiler.ops.softmax import CausalSoftmax
+from retrograd.compiler.ops.statistics import Mean
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.compiler.ops.unpool import MaxUnpool
 from retrograd.runtime.native.small import (
@@ -42,7 +45,7 @@ from retrograd.runtime.native.small import (
     window_steps,
 )
 from retrograd.runtime.native.small.own_kernels import kernel, step
-from retrograd.runtime.native.small.steps import OWN, Steps, indexed
+from retrograd.runtime.native.small.steps import OWN, YIELDING, Steps, indexed
 
 # ---- alignments --------------------------------------------------------------------------------------------
 
@@ -171,6 +174,24 @@ def _causal(steps: Steps, op: CausalSoftmax, out: Array, x: Array) -> None:
     factor = steps.constant(np.array([op.factor], x.dtype))
     sizes = [prod(x.shape[:-1]), *x.shape[-2:]]
     step("causal softmax", steps, [out, steps.in_order(x), factor], sizes)
+
+
+# ---- classes -------------------------------------------------------------------------------------------
+
+
+def _cross_entropy(
+    steps: Steps, op: CrossEntropy, out: Array, x: Array, target: Array, *weight: Array
+) -> None:
+    """Of scores `[N, C]` by a kernel, as far as each target counts, and nothing but it."""
+    if weight or op.smoothing or x.ndim != 2:
+        steps.expanded(op, [x, target, *weight], out)
+        return
+    each = out if op.reduction == "none" else steps.scratch(Type((len(x),), kernels.DTYPES[x.dtype]))
+    steps.read_in_order(x)
+    step("cross entropy", steps, [each, steps.in_order(x), steps.wide(target)], [*x.shape, op.ignore_index])
+    if op.reduction != "none":
+        whole = Sum((0,)) if op.reduction == "sum" else Mean((0,))
+        WRITERS[type(whole)](steps, whole, out, each)
 
 
 # ---- pairs, and places -----------------------------------------------------------------------------------
@@ -313,6 +334,7 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     CornerWeights: _corner_weights,
     Corners: _corners,
     CornersAdjoint: _corners_adjoint,
+    CrossEntropy: _cross_entropy,
     CtcLoss: _ctc,
     CtcLossAdjoint: _ctc_adjoint,
     BetaSlope: _beta_slope,
@@ -338,3 +360,4 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
 }
 """What writes the step of an op."""
 OWN.update(WRITERS)
+YIELDING[CrossEntropy] = 1 << 17

@@ -18,8 +18,9 @@ from retrograd.runtime.native.small.steps import Steps
 _FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "bordered": ("bordering.surround", ()),
     "bordered adjoint": ("bordering.return_to", ()),
-    "causal softmax": ("attending.shares", ("exp",)),
+    "causal softmax": ("shares.causal", ("exp",)),
     "channel dot": ("channels.dot", ()),
+    "cross entropy": ("shares.losses", ("exp", "log")),
     "corners": ("sampler.weigh", ()),
     "corners adjoint": ("sampler.return_to", ()),
     "corner weights": ("sampler.weights", ()),

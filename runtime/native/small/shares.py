@@ -1,0 +1,129 @@
+"""Kernels of shares in `Σ exp(x)`: causal attention's weights, and the losses of cross entropy.
+
+In flow arrays, the result first, and the sizes of a step; out flows 0, or 1 where elements are for others.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from retrograd.compiler.native.language import (
+    Array,
+    Record,
+    cast,
+    chosen,
+    inlined,
+    native,
+    put,
+    reduce,
+    select,
+    take,
+)
+from retrograd.runtime.native.objects import Memory
+from retrograd.runtime.native.small.lanes import LANES, VA, A, One
+
+
+@chosen
+def exp(x: VA) -> VA: ...
+
+
+@chosen
+def log(x: One) -> One: ...
+
+
+# ---- of causal attention: softmax along the keys up to a query's place -------------------------------------
+class Causal(Record):
+    rows: int
+    queries: int
+    keys: int
+
+
+@native
+def causal(arrays: Array[Memory], sizes: Causal) -> int:
+    """Arrays: shares, scores, their factor."""
+    factor = cast(VA, cast(Array[A], arrays[2])[0])
+    for row in range(sizes.rows):
+        at, seen = row * sizes.keys, min(row % sizes.queries + 1, sizes.keys)
+        share(cast(Array[A], arrays[0]) + at, cast(Array[A], arrays[1]) + at, factor, seen, sizes.keys)
+    return 0
+
+
+@inlined
+def share(to: Array[A], x: Array[A], factor: VA, seen: int, keys: int) -> None:
+    """Of the scores that are seen; the others have none. Whole vectors are written without a mask: what is
+    soon read again passes from the store to the load."""
+    most, whole, first = cast(VA, -inf), seen - seen % LANES, cast(VA, x[0])
+    for i in range(0, seen, LANES):
+        found = take(VA, x + i, seen - i, first) * factor
+        most = select(most > found, most, found)
+    greatest, total = cast(VA, reduce(lambda one, other: max(one, other), most)), cast(VA, 0.0)
+    for j in range(0, whole, LANES):
+        each = exponential(take(VA, x + j) * factor - greatest)
+        put(to + j, each)
+        total = total + each
+    put(to + whole, exponential(take(VA, x + whole, seen - whole, first) * factor - greatest), seen - whole)
+    last = take(VA, to + whole, seen - whole, 0.0)
+    part = 1.0 / cast(VA, reduce(lambda one, other: one + other, total + last))
+    for k in range(0, whole, LANES):
+        put(to + k, take(VA, to + k) * part)
+    put(to + whole, last * part, keys - whole)
+    for m in range(whole + LANES, keys, LANES):
+        put(to + m, cast(VA, 0.0), keys - m)
+
+
+@inlined
+def exponential(low: VA) -> VA:
+    """0 where it would be a number below the normal ones, over which the processor stumbles."""
+    gone = low < (-104.0 if LANES == 16 else -746.0)
+    return select(gone, cast(VA, 0.0), exp(select(gone, cast(VA, 0.0), low)))
+
+
+# ---- of cross entropy: log Σ exp(x), less the target's x -----------------------------------------------
+BLOCK = 16
+"""Vectors that are added up by themselves."""
+
+
+class Classes(Record):
+    rows: int
+    classes: int
+    ignored: int
+
+
+@native
+def losses(arrays: Array[Memory], sizes: Classes) -> int:
+    """Arrays: losses, scores, targets, none of which is out of range or ignored."""
+    to, x, targets = cast(Array[A], arrays[0]), cast(Array[A], arrays[1]), cast(Array[int], arrays[2])
+    for row in range(sizes.rows):
+        target = targets[row]
+        if target < 0 or target >= sizes.classes or target == sizes.ignored:
+            return 1
+        scores = x + row * sizes.classes
+        most = greatest(scores, sizes.classes)
+        total = log(cast(One, total_of(scores, most, sizes.classes)))
+        to[row] = reduce(lambda one, other: one + other, total) - (
+            scores[target] - reduce(lambda one, other: max(one, other), most)
+        )
+    return 0
+
+
+@inlined
+def greatest(x: Array[A], count: int) -> VA:
+    most, first = cast(VA, -inf), cast(VA, x[0])
+    for at in range(0, count, LANES):
+        found = take(VA, x + at, count - at, first)
+        most = select(most > found, most, found)
+    return cast(VA, reduce(lambda one, other: max(one, other), most))
+
+
+@inlined
+def total_of(x: Array[A], most: VA, count: int) -> A:
+    """The sum of their shares."""
+    total, whole = cast(VA, 0.0), count - count % LANES
+    for first in range(0, whole, BLOCK * LANES):
+        part = cast(VA, 0.0)
+        for at in range(first, min(whole, first + BLOCK * LANES), LANES):
+            part = part + exponential(take(VA, x + at) - most)
+        total = total + part
+    for at in range(whole, count, LANES):
+        total = total + exponential(take(VA, x + at, count - at, cast(VA, -inf)) - most)
+    return reduce(lambda one, other: one + other, total)
