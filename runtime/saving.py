@@ -4,7 +4,7 @@ In flow a Tensor, or dicts, lists and tuples of Tensors and plain values (as a m
 `state_dict`); out flows one file. The Tensors lie in it under their paths (`layer.weight`), and what is not a
 Tensor, with the structure, as JSON in the file's metadata. So other programs can read the Tensors, and files
 of other programs, which have no such metadata, are read as a dict of Tensors. A new kind of plain value is a
-member of `_PLAIN`.
+member of `_PLAIN`, where JSON has it, or else a line of `_TOLD`; a new kind of group is a line of `_GROUPS`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,33 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime import safetensors
 from retrograd.runtime.device import as_device, device
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.functions.from_data import from_numpy
+from retrograd.runtime.names import Size
+from retrograd.runtime.nn.parameter import Parameter
 from retrograd.runtime.tensor import Tensor
 
 KEY = "retrograd"
 """The metadata's entry that holds the structure."""
 
 _PLAIN = (type(None), bool, int, float, str)
+_TOLD: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
+    "complex": (complex, repr, complex),
+    "bytes": (bytes, bytes.hex, bytes.fromhex),
+    "dtype": (DType, lambda x: x.torch_name, dtypes.dtype),
+    "device": (device, str, device),
+}
+"""Values that are written in words: their type, the words, and the value of these."""
+_GROUPS: dict[str, type] = {
+    "list": list, "Size": Size, "tuple": tuple, "set": set, "frozenset": frozenset,
+}  # fmt: skip
+"""What is made of several values; of two that an object belongs to the first."""
 
 Path = str | os.PathLike[str] | IO[bytes]
 """A file's name, or an open file."""
@@ -109,22 +124,26 @@ def _opened(f: Path, what: str, mode: Literal["rb", "wb"]) -> Iterator[IO[bytes]
         )
 
 
-# ---- the structure as JSON: ["tensor", path, requires_grad, shape], ["plain", x], [kind, parts] -----------
+# ---- the structure as JSON: ["tensor", path, requires_grad, shape], ["plain", x], [kind, parts or words] ---
 
 
 def _taken_apart(obj: Any, path: str, tensors: dict[str, Any]) -> list[Any]:
     if isinstance(obj, Tensor):
         name = _free(path or "tensor", tensors)
         tensors[name] = np.ascontiguousarray(obj.detach().cpu().numpy())
-        return ["tensor", name, bool(obj.requires_grad), list(obj.shape)]
+        kind = "Parameter" if isinstance(obj, Parameter) else "tensor"
+        return [kind, name, bool(obj.requires_grad), list(obj.shape)]
     if isinstance(obj, _PLAIN):
         return ["plain", _plain(obj)]
     if isinstance(obj, dict):
         pairs = [[_key(k, path), _taken_apart(v, _joined(path, k), tensors)] for k, v in obj.items()]
         return ["OrderedDict" if isinstance(obj, OrderedDict) else "dict", pairs]
-    if isinstance(obj, list | tuple):
-        parts = [_taken_apart(v, _joined(path, k), tensors) for k, v in enumerate(obj)]
-        return ["list" if isinstance(obj, list) else "tuple", parts]
+    for kind, group in _GROUPS.items():
+        if isinstance(obj, group):
+            return [kind, [_taken_apart(v, _joined(path, k), tensors) for k, v in enumerate(obj)]]
+    for kind, (each, words, _) in _TOLD.items():
+        if isinstance(obj, each):
+            return [kind, words(obj)]
     raise ArgumentError(
         f"save() of {path or 'an object'}, which is a {type(obj).__name__}",
         "files hold Tensors, numbers, strings, None, and dicts, lists and tuples of these, but no objects",
@@ -159,15 +178,17 @@ def _free(name: str, tensors: dict[str, Any]) -> str:
 
 def _put_together(part: list[Any], tensors: dict[str, Tensor]) -> Any:
     kind, *rest = part
-    if kind == "tensor":
+    if kind in ("tensor", "Parameter"):
         name, requires_grad, shape = rest
-        return tensors[name].reshape(shape).requires_grad_(requires_grad)
+        tensor = tensors[name].reshape(shape)
+        return tensor.requires_grad_(requires_grad) if kind == "tensor" else Parameter(tensor, requires_grad)
     if kind == "plain":
         (x,) = rest
         return float(x["float"]) if isinstance(x, dict) else x
     (parts,) = rest
+    if kind in _TOLD:
+        return _TOLD[kind][2](parts)
     if kind in ("dict", "OrderedDict"):
         pairs = [(key, _put_together(value, tensors)) for key, value in parts]
         return OrderedDict(pairs) if kind == "OrderedDict" else dict(pairs)
-    found = [_put_together(value, tensors) for value in parts]
-    return found if kind == "list" else tuple(found)
+    return _GROUPS[kind](_put_together(value, tensors) for value in parts)

@@ -6,6 +6,7 @@ A program takes the library as `t`; a new one is a function of `PROGRAMS`.
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -209,3 +210,23 @@ def test_a_copy_and_a_compiled_function_train_the_originals() -> None:
     loss(rg.ones(2, 3)).backward()
     for p, g in zip(again.parameters(), expected[3], strict=True):
         assert np.allclose(p.grad.numpy(), g.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, pickle.dumps])
+def test_only_deep_copies_are_made_of_what_is_parametrized(copied: Any, torch: ModuleType) -> None:
+    """In PyTorch's words; each copy has a class of its own, so that it stays parametrized when another ends
+    to be."""
+    said = []
+    for t in (rg, torch):
+        m = t.nn.Linear(2, 2)
+        t.nn.utils.parametrizations.weight_norm(m)
+        with pytest.raises(RuntimeError) as caught:
+            copied(m)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    m = rg.nn.utils.parametrizations.weight_norm(rg.nn.Linear(2, 2))
+    kept = copy.deepcopy(m)
+    value = m.weight.tolist()
+    rg.nn.utils.parametrize.remove_parametrizations(m, "weight")
+    assert kept.weight.tolist() == value
+    assert rg.nn.utils.parametrize.is_parametrized(kept, "weight")

@@ -58,6 +58,27 @@ def test_nested_values_come_back_as_they_were(tmp_path: Path) -> None:
     assert (found["epoch"], found[3]) == (3, given[3])
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        rg.float32, rg.bfloat16, rg.bool, rg.device("cpu"), rg.Size([2, 3]), 1 - 2j, b"\x00ab", {1, 2},
+        frozenset("a"),
+        (rg.Size([]), [rg.int64], {"a": {3.5}}),
+    ],
+)  # fmt: skip
+def test_what_describes_tensors_comes_back(value: Any, tmp_path: Path) -> None:
+    found = again({"it": value}, tmp_path)["it"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_parameter_comes_back_as_one(tmp_path: Path) -> None:
+    for wanted in (True, False):
+        given = nn.Parameter(rg.arange(3.0), requires_grad=wanted)
+        found = again([given], tmp_path)[0]
+        assert (type(found), found.requires_grad, found.tolist()) == (nn.Parameter, wanted, [0, 1, 2])
+
+
 def test_training_goes_on_where_it_was_saved(tmp_path: Path) -> None:
     def made() -> tuple[nn.Module, Any]:
         rg.manual_seed(1)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from copy import deepcopy
+from typing import Any, NamedTuple, NoReturn
 
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
 from retrograd.runtime import tracing
@@ -153,7 +154,28 @@ def _check(before: Tensor, after: Any, unsafe: bool) -> None:
 def _own_class(module: Module) -> None:
     """The module becomes the only one of its class, which may have properties."""
     kind = type(module)
-    module.__class__ = type(f"Parametrized{kind.__name__}", (kind,), {"__module__": kind.__module__})
+    members = {"__module__": kind.__module__, "__getstate__": _refuse, "__deepcopy__": _copied}
+    module.__class__ = type(f"Parametrized{kind.__name__}", (kind,), members)
+
+
+def _refuse(module: Module) -> NoReturn:
+    raise GradientError(
+        mirrored(
+            "Serialization of parametrized modules is only supported through state_dict(). See:\n"
+            "https://pytorch.org/tutorials/beginner/saving_loading_models.html#saving-loading-a-general-"
+            "checkpoint-for-inference-and-or-resuming-training"
+        )
+    )
+
+
+def _copied(module: Module, memo: dict[int, Any]) -> Module:
+    """A copy has a class of its own, too."""
+    kind = type(module)
+    members = {name: each for name, each in vars(kind).items() if name not in ("__dict__", "__weakref__")}
+    copy: Module = object.__new__(type(kind.__name__, kind.__bases__, members))
+    memo[id(module)] = copy
+    vars(copy).update(deepcopy(super(kind, module).__getstate__(), memo))
+    return copy
 
 
 def _computed(name: str) -> property:
