@@ -41,7 +41,7 @@ _TOLD: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
     "device": (device, str, device),
 }
 """Values that are written in words: their type, the words, and the value of these."""
-_GROUPS: dict[str, type] = {
+_GROUPS: dict[str, type[list[Any] | tuple[Any, ...] | set[Any] | frozenset[Any]]] = {
     "list": list, "Size": Size, "tuple": tuple, "set": set, "frozenset": frozenset,
 }  # fmt: skip
 """What is made of several values; of two that an object belongs to the first."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from function_cases import lines
 
 MISTAKES = lines("""
+    t.histc(t.ones(3), 0)
+    t.chain_matmul()
     t.nn.Module.__new__(t.nn.Module)(1)
     t.nn.LSTM(2, 3)(t.ones(2, 1, 2), (t.ones(1, 1, 3),))
     t.nn.LSTM(2, 3)(t.ones(2, 1, 2), (t.ones(1, 1, 3),) * 3)

@@ -172,7 +172,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     the elements if these are equal.
     """
     if bins <= 0:
-        raise ShapeError(f"histc(bins={bins})", "bins must be > 0")
+        raise ShapeError(mirrored(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0"))
     (counts,) = tallied(Binned(bins, min, max), "histc()", input)
     return counts
 

@@ -241,8 +241,10 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 
 @public("chain_matmul")
 def chain_matmul(*matrices: Tensor) -> Tensor:
-    """`linalg.multi_dot` of its arguments."""
-    return multi_dot(matrices)
+    """`linalg.multi_dot` of its arguments; of one the matrix itself."""
+    if not matrices:
+        raise ArgumentError(mirrored("chain_matmul(): Expected one or more matrices"))
+    return multi_dot(matrices) if len(matrices) > 1 else matrices[0]
 
 
 def _splits(sizes: Sequence[int]) -> dict[tuple[int, int], int]:

@@ -174,7 +174,7 @@ def _copied(module: Module, memo: dict[int, Any]) -> Module:
     members = {name: each for name, each in vars(kind).items() if name not in ("__dict__", "__weakref__")}
     copy: Module = object.__new__(type(kind.__name__, kind.__bases__, members))
     memo[id(module)] = copy
-    vars(copy).update(deepcopy(super(kind, module).__getstate__(), memo))
+    vars(copy).update(deepcopy(Module.__getstate__(module), memo))
     return copy
 
 
