@@ -130,6 +130,7 @@ def check_writable(tensor: Tensor, filled: bool = False) -> None:
         repeated = closed and _repeats(value) and not filled
         if view is not None and (closed or recorded):
             repeated = repeated or (overlaps(view.path) if recorded else slides(view.path))
+        repeated = repeated and value.size > 0
         if closed and view is not None and not repeated and not _repeats(value):
             with suppress(ValueError):  # of memory that is read-only itself
                 value.flags.writeable = True

@@ -134,7 +134,11 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
     """`input + value * tensor1 * tensor2`."""
     if dtypes.bool_ is input.dtype is tensor1.dtype is tensor2.dtype:
         raise DtypeError(mirrored("\"addcmul_cpu_out\" not implemented for 'Bool'"))
-    return add(input, _mul(tensor1, tensor2), alpha=value)
+    dtype = common_dtype([input, tensor1, tensor2])
+    start, factor, other = (cast(x, dtype) for x in (input, tensor1, tensor2))
+    if not dtype.is_floating_point:
+        value = int(value)
+    return _add(start, _mul(factor if value == 1 else _mul(factor, value), other))
 
 
 _WHOLE_QUOTIENTS = (
@@ -148,7 +152,7 @@ _WHOLE_QUOTIENTS = (
 
 @entered()
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
-    """`input + value * tensor1 / tensor2`."""
+    """`input + value * (tensor1 / tensor2)`."""
     if not (tensor1.is_floating_point() or tensor2.is_floating_point()):
         raise DtypeError(mirrored(_WHOLE_QUOTIENTS))
     return add(input, _div(tensor1, tensor2), alpha=value)
@@ -163,8 +167,8 @@ def pow(input: Operand, exponent: Operand, *, out: Tensor | None = None) -> Tens
 @entered()
 def float_power(input: Operand, exponent: Operand) -> Tensor:
     """`input ** exponent` in double precision."""
-    x, y = with_elements("float_power", input), with_elements("float_power", exponent)
-    return cast(x, dtypes.float64) ** cast(y, dtypes.float64)  # of Tensors, a Tensor
+    x, y = (cast(x, dtypes.float64) if isinstance(x, Tensor) else float(x) for x in (input, exponent))
+    return APPLY["pow"](x, y)
 
 
 @entered()

@@ -165,6 +165,11 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
             f"rot90(dims={list(dims)})",
             mirrored(f"expected total rotation dims == 2, but got dims = {len(dims)}"),
         )
+    if input.ndim < 2:
+        raise ShapeError(
+            f"rot90 of a tensor of shape {list(input.shape)}",
+            mirrored(f"expected total dims >= 2, but got total dims = {input.ndim}"),
+        )
     a, b = (axis_of(d, input.ndim, "rot90") for d in dims)
     if a == b:
         raise ShapeError(

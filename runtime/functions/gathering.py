@@ -318,6 +318,11 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Source) -> Tensor:
 @public("take", method=True, replay=True)
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at these places of the flattened input; the result has the index's shape."""
+    if not input.numel() and index.numel():
+        raise DimensionError(
+            f"take of a tensor of shape {list(input.shape)}",
+            mirrored("take(): tried to take from an empty tensor"),
+        )
     flat = moves.reshape(input, (input.numel(),))
     return places.take(flat, _within(as_index(index, "take"), "elements", flat, 0), 0)
 

@@ -28,7 +28,7 @@ from retrograd.runtime.functions.einsum import einsum
 from retrograd.runtime.functions.gathering import as_index
 from retrograd.runtime.functions.inspecting import _finfo
 from retrograd.runtime.functions.linear import matmul
-from retrograd.runtime.functions.public import FUNCTIONAL, functional, public
+from retrograd.runtime.functions.public import FUNCTIONAL, axis_of, functional, public
 from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.functions.sampling import drawn, drawn_beside
 from retrograd.runtime.functions.statistics import norm
@@ -42,16 +42,17 @@ from retrograd.runtime.tensor import Tensor, new
 @functional("linear", replay=True)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`input · weightᵀ + bias`: `[…, k]`, `[n, k]` and `[n]` to `[…, n]`."""
-    if input.dtype is not weight.dtype:
+    if bias is not None and not input.dtype is weight.dtype is bias.dtype:
+        left = ("self", bias) if bias.dtype is not weight.dtype else ("mat1", input)
         raise DtypeError(
             mirrored(
-                f"mat1 and mat2 must have the same dtype, but got {bare_legacy_name(input.dtype)} and "
+                f"{left[0]} and mat2 must have the same dtype, but got {bare_legacy_name(left[1].dtype)} and "
                 f"{bare_legacy_name(weight.dtype)}"
             ),
             "",
             "cast one of them with .to(dtype)",
         )
-    if weight.ndim == 1 or not input.dtype.is_floating_point:
+    if input.dtype is not weight.dtype or weight.ndim == 1 or not input.dtype.is_floating_point:
         product = matmul(input, moves.swap_axes(weight, 0, 1) if weight.ndim > 1 else weight)
         return product if bias is None else product + bias
     return matrix.linear(input, weight, bias)
@@ -275,7 +276,12 @@ def rms_norm(
 ) -> Tensor:
     """Divided by the root of the mean of squares over the last axes."""
     small = _finfo(float32 if input.dtype.is_half else input.dtype).eps if eps is None else eps
-    return normal.rms_norm(input, _check_trailing("rms_norm", input, normalized_shape), weight, small)
+    dims = _check_trailing("rms_norm", input, normalized_shape)
+    if weight is None or weight.dtype is input.dtype:
+        return normal.rms_norm(input, dims, weight, small)
+    wide = moves.cast(input, float32) if input.dtype.is_half else input
+    scaled = normal.rms_norm(wide, dims, None, small) * weight  # promoted, and then as the input is
+    return moves.cast(scaled, input.dtype)
 
 
 @functional("group_norm", top=True, replay=True)
@@ -290,6 +296,11 @@ def group_norm(
     """Mean 0 and variance 1 over each group of channels (axis 1), then `weight` and `bias` for each
     channel.
     """
+    if input.ndim < 2:
+        raise ShapeError(
+            f"group_norm of a tensor of shape {list(input.shape)}",
+            mirrored(f"Expected at least 2 dimensions for input tensor but received {input.ndim}"),
+        )
     return normal.group_norm(input, num_groups, weight, bias, eps)
 
 
@@ -303,6 +314,7 @@ def batch_norm(
 
     Training moves `running_mean` and `running_var`, in place, by `momentum` towards those of the batch.
     """
+    axis_of(1, input.ndim, "batch_norm")
     if training:
         if prod((input.shape[0], *input.shape[2:])) == 1:
             raise ArgumentError(

@@ -22,7 +22,7 @@ from retrograd.runtime.functions.from_data import as_tensor
 from retrograd.runtime.functions.public import axis_of, integer, public
 from retrograd.runtime.functions.reduction import reduced
 from retrograd.runtime.functions.shaping import expand
-from retrograd.runtime.names import C_NAMES
+from retrograd.runtime.names import C_NAMES, bare_legacy_name
 from retrograd.runtime.tensor import Tensor
 
 Multiply = Callable[[Tensor, Tensor], Tensor]
@@ -65,6 +65,15 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         input,
         other,
     )
+    if other.ndim == 1 and input.ndim > 1 and input.dtype is not other.dtype:
+        matrix, vector = bare_legacy_name(input.dtype), bare_legacy_name(other.dtype)
+        raise DtypeError(
+            f"matmul of {input.dtype} and {other.dtype}",
+            mirrored(
+                f"addmv input tensors must have the same dtype, but got {vector}, {matrix}, and {vector}"
+            ),
+            "cast one of them with .to(dtype)",
+        )
     _same_dtype("matmul", input, other)
     if input.ndim == other.ndim == 1:
         return dot(input, other)

@@ -124,7 +124,8 @@ def count_nonzero(input: Tensor, dim: DimLike = None) -> Tensor:
 # ---- the greatest and the least ----------------------------------------------------------------------------
 
 
-def _need_elements(name: str, input: Tensor, axes: Sequence[int]) -> None:
+def need_elements(name: str, input: Tensor, axes: Sequence[int]) -> None:
+    """Raise if there is nothing along such an axis."""
     for axis in axes:
         if input.shape[axis] == 0:
             raise DimensionError(
@@ -152,7 +153,8 @@ def _extremum(name: str, op: Reducer) -> Callable[..., Tensor]:
         axes = axes_of(dim, input.ndim, name)
         if dim is None or dim == ():
             _need_some(name, input)
-        _need_elements(name, input, axes)
+        if input.ndim:  # in the user's words
+            need_elements(name, input, axes if dim is None else [dim] if isinstance(dim, int) else dim)
         return reduced(op, input, axes, keepdim)
 
     extreme.__doc__ = (
@@ -181,7 +183,7 @@ def _place(name: str, op: Callable[[Value, int], Value]) -> Callable[..., Tensor
         axis = axis_of(dim, input.ndim, name)
         if not input.ndim:
             return moves.reshape(op(moves.reshape(input, (1,)), 0), ())
-        _need_elements(name, input, (axis,))
+        need_elements(name, input, (axis,))
         found = op(input, axis)
         return moves.unsqueeze(found, [axis]) if keepdim else found
 
@@ -206,7 +208,7 @@ def _best(name: str, whole: Reducer, place: Callable[..., Tensor], row: str) -> 
             _need_some(name, input)
             return reduced(whole, input, range(input.ndim), keepdim=False)
         axis = axis_of(dim, input.ndim, name)
-        _need_elements(name, input, [axis] if input.ndim else [])
+        need_elements(name, input, [axis] if input.ndim else [])
         indices = place(input, axis)
         if not input.ndim:
             return pair(name, input.clone(), indices)

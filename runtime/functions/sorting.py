@@ -23,6 +23,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.sought import search_sorted
 from retrograd.runtime.functions.gathering import everywhere, like
 from retrograd.runtime.functions.public import axis_of, integer, promoted, public
+from retrograd.runtime.functions.reduction import need_elements
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.shaping import movedim
 from retrograd.runtime.tensor import Tensor
@@ -79,6 +80,7 @@ def _one_of_each(
 ) -> Any:
     """One element of each line along `dim`, and where it stands."""
     x, axis = _lined(input, dim, name)
+    need_elements(name.removeprefix("nan"), x, [axis])
     values, indices = choose(x, axis)
     found = values, indices.contiguous()
     if keepdim and input.ndim:

@@ -291,7 +291,10 @@ def cdist(
         )
     if p == 2 and x1.dtype is x2.dtype:
         return _euclidean(x1, x2)
-    return norm(moves.unsqueeze(x1, [x1.ndim - 1]) - moves.unsqueeze(x2, [x2.ndim - 2]), p, -1)
+    apart = moves.unsqueeze(x1, [x1.ndim - 1]) - moves.unsqueeze(x2, [x2.ndim - 2])
+    if p == 0:  # as many as differ, but NaN of what is not a number
+        return apart.abs().ceil().clamp(max=1).sum(-1)
+    return norm(apart, p, -1)
 
 
 def _euclidean(x1: Tensor, x2: Tensor) -> Tensor:
