@@ -50,6 +50,7 @@ from retrograd.compiler.ops import (
     spans,
     strided,
     unpool,
+    wide_scan,
     withheld,
 )
 from retrograd.compiler.ops import index as places
@@ -99,6 +100,7 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (joined.SlopeOfProducts(1), (X[:, :2], MET, X)),
     (joined.SlopeOfProducts(1), (X[:, :2], MET, X, X[:, 1:3])),
     *((sort.MiddleInOrder(1, ignored), (np.where(X > 1, np.nan, X),)) for ignored in (False, True)),
+    *((wide_scan.WideScan(kind, 1, back), (X,)) for kind in wide_scan.KINDS for back in (False, True)),
     (losses.MseLoss("mean"), (P, Q)),
     (losses.L1Loss("sum"), (P, Q)),
     (losses.SmoothL1Loss("none", 0.3), (P, Q)),

@@ -44,6 +44,7 @@ from retrograd.compiler.ops import (
     statistics,
     substitution,
     unpool,
+    wide_scan,
 )
 from retrograd.runtime.native.small import own, program
 
@@ -137,6 +138,7 @@ def _of_reductions() -> list[Sample]:
             found += [
                 (op(axes[0], back), (x,)) for op in (scan.Cumsum, scan.Cumprod, scan.Cummax, scan.Cummin)
             ]
+            found += [(wide_scan.WideScan(kind, axes[0], back), (x,)) for kind in wide_scan.KINDS]
     return found
 
 
@@ -391,6 +393,35 @@ def test_a_class_that_is_not_there(target: list[int]) -> None:
     for _ in range(3):
         with pytest.raises(RetrogradError, match=f"Target {target[1]} is out of bounds"):
             retrograd.nn.functional.cross_entropy(retrograd.zeros(2, 5), retrograd.tensor(target))
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 0), (64, 257), (5, 33, 70), (700, 900)], ids=str)
+@pytest.mark.parametrize("name", ["cumsum", "cumprod", "logcumsumexp"])
+def test_scans_beside_pytorch(name: str, shape: tuple[int, ...], kind: str) -> None:
+    """Along each axis, of what lies in order and what does not, with special numbers at last; recorded or
+    not, every call gives the same bits."""
+    x = RANDOM.standard_normal(shape).astype(kind)
+    if x.size > 100:
+        x.reshape(-1)[-3:] = np.inf, -np.inf, np.nan
+    for axis in range(max(x.ndim, 1)):
+        found = []
+        for t in (retrograd, torch):
+            given = t.tensor(x).requires_grad_()
+            recorded = [getattr(given, name)(axis) for _ in range(3)]
+            plain = [getattr(given.detach(), name)(axis) for _ in range(3)]
+            turned = getattr(t.tensor(np.array(x.T, order="C")).permute([*reversed(range(x.ndim))]), name)(
+                axis
+            )
+            (slope,) = t.autograd.grad(recorded[-1], given, t.ones_like(given))
+            found.append([*[y.detach().numpy() for y in (*recorded, *plain, turned)], slope.numpy()])
+        mine, theirs = found
+        for again in mine[1:7]:
+            assert mine[0].tobytes() == again.tobytes()
+        tight = 1e-12 if kind == "float64" else 2e-6
+        np.testing.assert_allclose(mine[0], theirs[0], rtol=tight, atol=tight)
+        if x.size < 100 or name == "cumsum":
+            np.testing.assert_allclose(mine[-1], theirs[-1], rtol=30 * tight, atol=30 * tight)
 
 
 @pytest.mark.parametrize("norm", [1.0, 2.0])

@@ -43,6 +43,7 @@ from retrograd.compiler.ops import (
     strided,
     substitution,
     unpool,
+    wide_scan,
     window,
     withheld,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "strided",
     "substitution",
     "unpool",
+    "wide_scan",
     "window",
     "withheld",
 ]

@@ -8,13 +8,12 @@ hand it an op.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Value
-from retrograd.compiler.ops import extremum, scan
+from retrograd.compiler.ops import extremum, scan, wide_scan
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.index import take_along
@@ -232,27 +231,25 @@ min_ = _best("min", ops.least, argmin, "minimum")
 # ---- running -----------------------------------------------------------------------------------------------
 
 
-def _scanned(op: Callable[[Value, int], Value], input: Tensor, dim: int, name: str) -> Tensor:
+def _scanned(kind: str, input: Tensor, dim: int, name: str = "", reverse: bool = False) -> Tensor:
     """The scan along an axis; of float32 in float64 and rounded at last, as PyTorch's on a CPU."""
-    axis = axis_of(dim, input.ndim, name)
+    axis = axis_of(dim, input.ndim, name or kind)
     line = input if input.ndim else moves.reshape(input, (1,))
-    if line.dtype is dtypes.float32 and line.device == CPU:
-        found = moves.cast(op(moves.cast(line, dtypes.float64), axis), dtypes.float32)
-    else:
-        found = op(line, axis)
+    wide = line.dtype is dtypes.float32 and line.device == CPU
+    found = (wide_scan.wide_scan if wide else wide_scan.scan)(kind, line, axis, reverse)
     return moves.reshape(found, input.shape)
 
 
 @public("cumsum", method=True, inplace=True, replay=True)
 def cumsum(input: Tensor, dim: int, *, dtype: object = None) -> Tensor:
     """The sums of the first element, the first two, … along an axis."""
-    return _scanned(scan.cumsum, _accumulator(input, dtype), dim, "cumsum")
+    return _scanned("cumsum", _accumulator(input, dtype), dim)
 
 
 @public("cumprod", method=True, inplace=True, replay=True)
 def cumprod(input: Tensor, dim: int, *, dtype: object = None) -> Tensor:
     """The products of the first element, the first two, … along an axis."""
-    return _scanned(scan.cumprod, _accumulator(input, dtype), dim, "cumprod")
+    return _scanned("cumprod", _accumulator(input, dtype), dim)
 
 
 @public("vander", replay=True)
@@ -279,14 +276,13 @@ def _powers(x: Tensor, size: int, falling: bool) -> Tensor:
     wide = x if x.is_floating_point() else moves.cast(x, dtypes.int64)
     factors = moves.expand(moves.unsqueeze(wide, [x.ndim]), (*x.shape, size))
     first = rows.eq(iota_like(factors, x.ndim), size - 1 if falling else 0)
-    product = partial(scan.cumprod, reverse=falling)
-    return _scanned(product, rows.where(first, 1, factors), -1, "vander")
+    return _scanned("cumprod", rows.where(first, 1, factors), -1, "vander", reverse=falling)
 
 
 @public("logcumsumexp", method=True, replay=True)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """The logarithms of the running sums of exponentials."""
-    return _scanned(scan.logcumsumexp, input, dim, "logcumsumexp")
+    return _scanned("logcumsumexp", input, dim)
 
 
 def _running(name: str, op: Callable[[Value, int], Value]) -> Callable[..., Any]:

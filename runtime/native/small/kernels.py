@@ -185,19 +185,22 @@ _EXCEEDS = {"maximum": "extremes.is_greater", "minimum": "extremes.is_less"}
 
 
 @cache
-def of_running(combine: str, identity: float, dtype: DType) -> int | None:
-    """The row `combine` of the elements of a line so far, along lines or across them."""
+def of_running(combine: str, identity: float, dtype: DType, carry: DType | None = None) -> int | None:
+    """The row `combine` of the elements of a line so far, along lines or across them; perhaps it is another
+    dtype that is carried along."""
     if dtype not in KINDS or dtype is dtypes.bool_:
         return None
     if combine == "add" and dtype.is_floating_point:
         identity = -0.0  # of sums of floats, the only one that keeps the sign of a zero
+    kinds = [KINDS[dtype], KINDS[carry or dtype]]
 
     def written() -> list[Callable[..., int]]:
-        bound = _of_lines(dtype, identity, _codes().ROWS[combine])
-        bound["One"] = Vector.of(_HELD[KINDS[dtype]], 1)
+        lanes, bound = _lanes_of(kinds), _of_lines(dtype, identity, _codes().ROWS[combine])
+        for kind, name, one in zip(kinds, ("VA", "Carry"), ("One", "OneCarry")):
+            bound |= {name: Vector.of(_HELD[kind], lanes), one: Vector.of(_HELD[kind], 1), "LANES": lanes}
         return [_instance("running.running", "kernel", **bound)]
 
-    return _native(f"running {combine} {identity} {dtype}", written).address("kernel")
+    return _native(f"running {combine} {identity} {' '.join(kinds)}", written).address("kernel")
 
 
 _SCANS = {1: "lines.scan", 2: "lines.scan_of_two"}

@@ -13,12 +13,15 @@ from math import prod
 
 import numpy as np
 
+from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import OPS, Array, Op
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.extremum import Argmax, Argmin
 from retrograd.compiler.ops.reduce import All, Amax, Amin, Any_, Greatest, Least, Prod, Reduction, Sum
 from retrograd.compiler.ops.scan import Cummax, Cummin, Cumprod, Cumsum, Scan
 from retrograd.compiler.ops.statistics import Mean, Norm, Std, Var
+from retrograd.compiler.ops.wide_scan import WideScan
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.steps import YIELDING, Steps
 
@@ -75,12 +78,20 @@ def _place(steps: Steps, op: Argmax | Argmin, out: Array, x: Array) -> None:
 # ---- scans -------------------------------------------------------------------------------------------------
 
 
-def _run(steps: Steps, op: Scan, out: Array, x: Array) -> None:
+def _run(steps: Steps, op: Scan, out: Array, x: Array, carry: DType | None = None) -> None:
     steps.read_in_order(x)
     dtype = kernels.DTYPES[x.dtype]
     sizes = [prod(x.shape[: op.axis]), x.shape[op.axis], prod(x.shape[op.axis + 1 :]), int(op.reverse)]
-    code = kernels.of_running(op.combine[0], op.identity(dtype), dtype)
+    code = kernels.of_running(op.combine[0], op.identity(dtype), dtype, carry)
     steps.step(code, [out, steps.in_order(x)], sizes)
+
+
+def _run_widely(steps: Steps, op: WideScan, out: Array, x: Array) -> None:
+    """Of sums and products; of others float64 takes the operand's place."""
+    if isinstance(op.scan, Cumsum | Cumprod):
+        _run(steps, op.scan, out, x, dtypes.float64)
+    elif (found := steps.expanded(op, [x], out)) is not out:
+        steps.copy(found, out)
 
 
 # ---- statistics --------------------------------------------------------------------------------------------
@@ -134,9 +145,10 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     **dict.fromkeys((Sum, Prod, Any_, All, Amax, Amin, Greatest, Least), _reduce),
     **dict.fromkeys((Argmax, Argmin), _place),
     **dict.fromkeys((Cumsum, Cumprod, Cummax, Cummin), _run),
+    WideScan: _run_widely,
     Mean: _mean,
     Norm: _norm,
     Std: _std,
     Var: _var,
 }
-YIELDING.update(dict.fromkeys(WRITERS, MUCH))
+YIELDING.update(dict.fromkeys(WRITERS.keys() - {WideScan}, MUCH))
