@@ -19,6 +19,7 @@ from retrograd.compiler.backends.ptx import Launch
 from retrograd.compiler.backends.script import Script
 from retrograd.compiler.backends.strips.plans import script as script_of_strips
 from retrograd.compiler.ir import loops
+from retrograd.compiler.ir.arrays import in_order
 from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.lower import lower
 from retrograd.compiler.passes.checks import Check, add_checks, add_demands
@@ -64,7 +65,7 @@ class Compiled:
     write: Callable[[], llvm.Text]
     """Its text as LLVM, written once. That of a script is for people."""
     constants: tuple[Array, ...]
-    """Arrays that the caller passes between inputs and outputs."""
+    """Arrays in order that the caller passes between inputs and outputs."""
     checks: tuple[Check, ...]
     """One for each bool output that follows the graph's own: where it is True, `check.error()` must be
     raised."""
@@ -103,7 +104,7 @@ def _lowered(graph: Graph, look: Look) -> tuple[Graph, loops.Program, tuple[Arra
     optimised = look(join_parts(rebuild(primitive, Simplifying())))
     checked, checks = add_checks(optimised)
     serial, constants = lower(look(checked))
-    return optimised, look(serial), tuple(c.value for c in constants), demands + checks
+    return optimised, look(serial), tuple(in_order(c.value) for c in constants), demands + checks
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import retrograd as rg
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.backends.script import Script
 from retrograd.compiler.dtypes import float64
@@ -299,3 +300,14 @@ def test_an_op_of_a_users_own_has_no_fingerprint() -> None:
     node = graph().outputs[0]
     own = node.builder.node(Own((0,)), node.inputs[0])
     assert fingerprint(Graph("f", tuple(node.builder.inputs), (own,))) is None
+
+
+@pytest.mark.usefixtures("folder")
+def test_code_that_is_new_takes_constants_that_did_not_lie_in_order() -> None:
+    """What comes from the cache was put in order on its way there."""
+    places = np.array([[0, 1], [3, 3], [2, 0]])
+    gather = rg.vmap(lambda a: a.gather(1, rg.tensor(places)) * rg.tensor([2.0]).expand(2))
+    x = rg.arange(36.0).reshape(3, 3, 4)
+    expected = np.take_along_axis(x.numpy(), np.broadcast_to(places, (3, 3, 2)), 2) * 2
+    for _ in range(2):
+        np.testing.assert_array_equal(rg.compile(lambda x: gather(x))(x).numpy(), expected)

@@ -371,6 +371,38 @@ def a_recurrent_layer(t: Any) -> Any:
     return [t.func.jacrev(lambda a: layer(a)[0])(x).detach() for _ in range(2)]
 
 
+# ---- places ------------------------------------------------------------------------------------------------
+
+
+@case
+def rows_are_put_in(t: Any) -> Any:
+    x = t.arange(24.0).reshape(2, 3, 4)
+    row, places = t.arange(8.0).reshape(2, 4), t.tensor([1])
+    put = lambda a, b: a.index_put((places,), b) ** 2  # noqa: E731
+    scattered = lambda a, b: (a.scatter(0, t.tensor([[0, 1, 2, 0]]), b[None]) ** 3).sum()  # noqa: E731
+    return [
+        t.vmap(put)(x, row),
+        t.vmap(put, in_dims=(None, 0))(x[0], row),
+        t.vmap(put, in_dims=(0, None))(x, row[0]),
+        t.vmap(put, in_dims=(0, None))(x, t.tensor(7.0)),
+        t.func.jacrev(put, argnums=(0, 1))(x[0], row[0]),
+        t.func.jacfwd(put, argnums=(0, 1))(x[0], row[0]),
+        t.vmap(t.func.grad(scattered, argnums=(0, 1)))(x, row),
+    ]
+
+
+@case
+def memory_is_seen_by_strides(t: Any) -> Any:
+    x = t.arange(24.0).reshape(2, 3, 4)
+    apart = lambda a: a.as_strided((2, 3), (5, 1), 1) ** 2  # noqa: E731
+    meeting = lambda a: a.as_strided((2, 3), (1, 2)) ** 2  # noqa: E731
+    return [
+        found
+        for see in (apart, meeting)
+        for found in (t.vmap(see)(x), t.func.jacrev(see)(x[0]), t.func.jacfwd(see)(x[0]))
+    ]
+
+
 # ---- random numbers ----------------------------------------------------------------------------------------
 
 

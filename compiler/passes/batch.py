@@ -34,6 +34,7 @@ from retrograd.compiler.ops import (
     scan,
     softmax,
     sort,
+    strided,
     window,
 )
 from retrograd.compiler.ops import shape as moves
@@ -277,8 +278,22 @@ def _put(op: index.Put, operands: Sequence[Operand], out: Type, size: int) -> Va
     x, places, values = operands
     rows = x.type.shape[0]
     flat = reshape(x.everywhere(size), (size * rows, *x.type.shape[1:]))
-    found = apply(op, flat, _in_one(places, rows, size), values.everywhere(size))
+    missing = (1,) * (places.type.ndim + x.type.ndim - 1 - values.type.ndim)  # to the chosen rows' shape
+    given = reshape(values.everywhere(size), (size, *missing, *values.type.shape))
+    found = apply(op, flat, _in_one(places, rows, size), given)
     return reshape(found, (size, *out.shape))
+
+
+def _strided(op: strided.Strided, operands: Sequence[Operand], out: Type, size: int) -> Value:
+    """One example's memory lies after the other's."""
+    (x,) = operands
+    return apply(replace(op, shape=(size, *op.shape), strides=(x.type.size, *op.strides)), x.value)
+
+
+def _unstrided(op: strided.Unstrided, operands: Sequence[Operand], out: Type, size: int) -> Value:
+    shape, strides = (size, *op.shape), (op.size, *op.strides)
+    longer = replace(op, shape=shape, strides=strides, size=size * op.size)
+    return reshape(apply(longer, operands[0].value), (size, op.size))
 
 
 RULES: dict[type, Rule] = {
@@ -324,6 +339,8 @@ RULES: dict[type, Rule] = {
     index.Take: _take,
     index.PutAdd: _put_add,
     index.Put: _put,
+    strided.Strided: _strided,
+    strided.Unstrided: _unstrided,
     index.TakeAlong: _shifted("axis"),
     index.PutAlongAdd: _shifted("axis"),
     joined.PutAlongJoined: _shifted("axis"),
