@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
@@ -33,8 +33,16 @@ def _function(activation: Activation) -> Callable[[Tensor], Tensor]:
     return known[activation]
 
 
-class TransformerEncoderLayer(Module):
-    """Attention of a sequence to itself, then two Linears; around each a sum with its input and a norm."""
+class _Layer(Module):
+    """Blocks, all but the last of attention, the last of two Linears. Each has a dropout and a norm of its
+    own, and a sum with its input around it."""
+
+    _attentions: ClassVar[tuple[str, ...]] = ("self_attn",)
+    self_attn: MultiheadAttention
+    norm1: LayerNorm
+    norm2: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
 
     def __init__(
         self,
@@ -52,16 +60,23 @@ class TransformerEncoderLayer(Module):
     ) -> None:
         super().__init__()
         options: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, batch_first=batch_first, **options)
+        for name in self._attentions:
+            attention = MultiheadAttention(d_model, nhead, dropout, batch_first=batch_first, **options)
+            setattr(self, name, attention)
         self.linear1 = Linear(d_model, dim_feedforward, **options)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, **options)
         self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, **options)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, **options)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
+        blocks = range(1, len(self._attentions) + 2)
+        for k in blocks:
+            setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, **options))
+        for k in blocks:
+            setattr(self, f"dropout{k}", Dropout(dropout))
         self.activation = _function(activation)
+
+
+class TransformerEncoderLayer(_Layer):
+    """Attention of a sequence to itself, then two Linears; around each a sum with its input and a norm."""
 
     def forward(
         self,
@@ -82,38 +97,13 @@ class TransformerEncoderLayer(Module):
         return _blocks(src, self.norm_first, (attend, self.norm1), (feed, self.norm2))
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_Layer):
     """As in an encoder, with attention to a memory between the two."""
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: object = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__()
-        options: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, batch_first=batch_first, **options)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, batch_first=batch_first, **options)
-        self.linear1 = Linear(d_model, dim_feedforward, **options)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, **options)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, **options)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, **options)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps, **options)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.dropout3 = Dropout(dropout)
-        self.activation = _function(activation)
+    _attentions = ("self_attn", "multihead_attn")
+    multihead_attn: MultiheadAttention
+    norm3: LayerNorm
+    dropout3: Dropout
 
     def forward(
         self,
