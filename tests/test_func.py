@@ -273,3 +273,25 @@ def test_derivatives_by_one_argument_of_those_by_another_have_no_history(outer: 
     through = retrograd.func.jacrev(lambda q: slope(q, tracked))(q)
     through.sum().backward()
     np.testing.assert_allclose(tracked.grad.numpy(), 2 * q.cos().numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_gradient_that_has_none_itself_may_be_recorded(compiled: bool) -> None:
+    """Only who asks for the second derivative is refused; the first is that of finite differences."""
+
+    def value(a: Any, x: Any) -> Any:
+        return retrograd.igamma(a, x)
+
+    f = retrograd.compile(value) if compiled else value
+    for _ in range(3):
+        a, x = (
+            retrograd.tensor(v, dtype=retrograd.float64, requires_grad=True) for v in ([1.5, 2], [2.0, 3])
+        )
+        (slope,) = retrograd.autograd.grad(f(a, x).sum(), a, create_graph=True)
+        with retrograd.no_grad():
+            numeric = (value(a + 1e-6, x) - value(a - 1e-6, x)) / 2e-6
+        np.testing.assert_allclose(slope.detach(), numeric, rtol=1e-6)
+        f(a, x).sum().backward()
+        np.testing.assert_allclose(a.grad, numeric, rtol=1e-6)
+        with pytest.raises(RuntimeError, match="second derivative of an incomplete gamma"):
+            slope.sum().backward()

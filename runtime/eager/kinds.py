@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from retrograd.compiler.errors import GradientError
 from retrograd.compiler.ir.graph import Builder, Node, Op, Value
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.iota import IotaLike
@@ -80,13 +81,17 @@ def kind_of(op: Op) -> Kind:
 
 
 def needs_of(op: Op, values: Sequence[Value], out: Value, wanted: Sequence[bool]) -> Needs:
-    """Run the adjoint on fresh inputs, and see from which of them its results come."""
+    """Run the adjoint on fresh inputs, and see from which of them its results come. One that is refused is
+    refused again when it is asked for, and needs none."""
     builder = Builder()
     operands = [builder.input(f"x{k}", type_of(v)) for k, v in enumerate(values)]
     result = builder.input("out", type_of(out))
     cotangent = builder.input("ct", type_of(out))
     reached: set[Node] = set()
-    waiting = [g for g in cotangents(op, cotangent, result, operands, wanted) if g is not None]
+    try:
+        waiting = [g for g in cotangents(op, cotangent, result, operands, wanted) if g is not None]
+    except GradientError:
+        waiting = []
     while waiting:
         node = waiting.pop()
         if node not in reached:
