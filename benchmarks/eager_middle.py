@@ -32,6 +32,7 @@ _BASIC = (
     ("x * column", "x_{0} * x_{0}[:, :1]"),
     ("x - column of a part", "x_{0}[:, 1:] - x_{0}[:, :1]"),
     ("x ** 3", "x_{0} ** 3"),
+    ("x ** 3, backward", "(X_{0} ** 3).backward(x_{0})"),
     ("x ** 0.5", "v_{0} ** 0.5"),
     ("addcmul", "T.addcmul(x_{0}, y_{0}, v_{0})"),
     ("diff", "T.diff(x_{0})"),

@@ -95,6 +95,21 @@ def test_powers_of_one_exponent(torch: Any, exponent: float, shape: tuple[int, .
     np.testing.assert_array_equal(compiled(x).numpy(), (x**exponent).numpy())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [*SHAPES, (64, 256)], ids=str)
+@pytest.mark.parametrize("exponent", [2, 3, 4, -1, -2, 0.5, -0.5, 0, 1, 1.5])
+def test_derivatives_of_powers(torch: Any, exponent: float, shape: tuple[int, ...], dtype: str) -> None:
+    found = []
+    for t in (retrograd, torch):
+        x, ct = (t.from_numpy(numbers(shape, dtype, seed, odd=not seed)) for seed in (0, 1))
+        x.requires_grad_()
+        for seen, slope in ((x, ct), (x.mT, ct.mT)) if len(shape) > 1 else ((x, ct),):
+            found.append([t.autograd.grad(seen**exponent, x, slope)[0].numpy() for _ in range(3)])
+    for ours, theirs in zip(found[: len(found) // 2], found[len(found) // 2 :]):
+        assert all(ours[0].tobytes() == again.tobytes() for again in ours)
+        np.testing.assert_allclose(ours[0], theirs[0], rtol=2e-5 if dtype == "float32" else 1e-12)
+
+
 def test_rows_stand_together_as_far_as_others_do_not_read_them() -> None:
     builder = Builder()
     many = Type((300, 200), dtypes.float32)

@@ -125,6 +125,13 @@ class OneHot(Composite):
         (index,) = values
         return rows.logical_and(rows.ge(index, 0), rows.lt(index, self.classes))
 
+    def compute(self, *arrays: Array) -> Array:
+        (index,) = arrays
+        out = np.zeros((*index.shape, self.classes), np.int64)
+        flat = out.reshape(-1)
+        flat[np.arange(0, out.size, self.classes or 1) + index.reshape(-1)] = 1
+        return out
+
     def formula(self, *values: Value) -> Value:
         (index,) = values
         last = len(index.shape)

@@ -37,3 +37,11 @@ def by_products(exponent: float) -> Power | None:
     table = import_module("retrograd.compiler.ops.row")  # late: its rows are powers, too
     found: Power = table.function_of(text, ["x"])
     return found
+
+
+def slope(exponent: float) -> Power | None:
+    """The derivative of `x ** exponent` by x, if that is one of these, too."""
+    if exponent == 2.0:
+        return lambda x: 2.0 * x
+    product = by_products(exponent - 1.0) if exponent else None
+    return None if product is None else lambda x: exponent * product(x)

@@ -13,13 +13,28 @@ from typing import Any
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Node, Op, Type, Value
 from retrograd.compiler.ops.composite import Composite
+from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.runtime.eager.arrays import cotangents_of
+from retrograd.runtime.eager.kernels import rules
+from retrograd.runtime.native.small.one_pass import FLOATS
 from retrograd.runtime.native.small.steps import MOST_ELEMENTS
 
 _RULES: dict[Hashable, Callable[..., Any] | None] = {}
 """Rules of derivatives as functions of arrays, by op and types; None for those that have been met once."""
-ADJOINTS: dict[type[Op], Callable[..., Callable[..., Any] | None]] = {}
+
+
+def _power(
+    op: Elementwise, types: Sequence[Type], out: Type, needed: Sequence[bool]
+) -> Callable[..., Any] | None:
+    """Of what is raised to the power of one number, which may be a product."""
+    if op.name != "pow" or tuple(needed) != (True, False) or types[1].ndim or out.dtype not in FLOATS:
+        return None
+    (rule, _) = rules(op, out.dtype.numpy, True, False)
+    return None if rule is None else lambda ct, value, x, y: [rule(x, y, value, ct), None]
+
+
+ADJOINTS: dict[type[Op], Callable[..., Callable[..., Any] | None]] = {Elementwise: _power}
 """Makers of such rules for ops that have better ones on arrays than their formulas; they may give None."""
 _MOST = 4096
 BIG = 1 << 14

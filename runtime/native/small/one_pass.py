@@ -91,13 +91,7 @@ def _powers(dtype: np.dtype[Any], slow: Compute) -> Compute:
     @cache
     def by(exponent: float) -> Compute | None:
         product = powers.by_products(exponent)
-        if product is None:
-            return None
-        builder = Builder()
-        with builder.at(None):
-            x = builder.input("x", Type((2,), dtypes.dtype(dtype)))
-            rows = [node for node in order([product(x)]) if node.inputs]
-        return _function([x], [_Pass([x], rows, exact=True)], [], product, ALL)
+        return None if product is None else _of_formula(product, dtype, 1)
 
     def power(x: Array, exponent: Array) -> Any:
         found = by(float(exponent)) if exponent.ndim == 0 else None
@@ -106,10 +100,35 @@ def _powers(dtype: np.dtype[Any], slow: Compute) -> Compute:
     return power
 
 
+def _power_rule(dtype: np.dtype[Any], general: Compute) -> Compute:
+    """The cotangent of what is raised to such a power."""
+
+    @cache
+    def by(exponent: float) -> Compute | None:
+        slope = powers.slope(exponent)
+        return None if slope is None else _of_formula(lambda x, ct: ct * slope(x), dtype, 2)
+
+    def rule(x: Array, exponent: Array, out: Array, cotangent: Array) -> Any:
+        found = by(float(exponent)) if exponent.ndim == 0 else None
+        return general(x, exponent, out, cotangent) if found is None else found(x, cotangent)
+
+    return rule
+
+
+def _of_formula(formula: Compute, dtype: np.dtype[Any], count: int) -> Compute:
+    """A formula of so many operands."""
+    builder, many = Builder(), Type((2,), dtypes.dtype(dtype))
+    with builder.at(None):
+        inputs = [builder.input(f"x{k}", many) for k in range(count)]
+        rows = [node for node in order([formula(*inputs)]) if node.inputs]
+    return _function(inputs, [_Pass(inputs, rows, exact=True)], [], formula, ALL)
+
+
 def of_rule(row: Elementwise, operand: int, dtype: np.dtype[Any], slow: Compute) -> Compute:
     """A row's cotangent of an operand, from the operands, the value, and the value's cotangent."""
     inputs, found = rule_of(row, operand, dtype)
-    return _alone(inputs, found, slow, ALL)
+    whole = _alone(inputs, found, slow, ALL)
+    return _power_rule(dtype, whole) if row.name == "pow" and operand == 0 and layout() is not None else whole
 
 
 def rule_of(row: Elementwise, operand: int, dtype: np.dtype[Any]) -> tuple[list[Node], Node | None]:
