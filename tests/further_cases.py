@@ -200,6 +200,7 @@ EDGES = lines("""
     z = v * 1; r = z.unfold(0, 3, 1); z.mul_(w); r
     z = x.t() * 1; r = z.unfold(1, 2, 1).unfold(0, 3, 1); z.add_(1); r
     z = i * 1; z.unfold(1, 1, 2).add_(3); z
+    z = (x * 2).round() + x - x.detach(); z.median(), z.nanmedian(), (z / z).median(), (z * s).t().median()
     z = i * 1; z[:0].expand(3, 0, 3).add_(1), z[:0, :1].expand(0, 4).mul_(2), z
     t.float_power(x.detach().abs() + 1, 0.1), t.float_power(0.3, x.detach()), i.float_power(0.7)
     t.addcmul(i.int(), i.int(), i.int(), value=1.7), t.addcmul(x.float() / 3, y.double(), x.float() / 7)

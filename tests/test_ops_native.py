@@ -99,6 +99,7 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (sort.NthInOrder(2, 3), (np.round(X),)),
     (joined.SlopeOfProducts(1), (X[:, :2], MET, X)),
     (joined.SlopeOfProducts(1), (X[:, :2], MET, X, X[:, 1:3])),
+    *((sort.Middle(ignored), (np.where(X > 1, np.nan, np.round(X)).ravel(),)) for ignored in (False, True)),
     *((sort.MiddleInOrder(1, ignored), (np.where(X > 1, np.nan, X),)) for ignored in (False, True)),
     *((wide_scan.WideScan(kind, 1, back), (X,)) for kind in wide_scan.KINDS for back in (False, True)),
     (losses.MseLoss("mean"), (P, Q)),

@@ -8,7 +8,7 @@ indices).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,27 @@ def _along(axis: int, places: Callable[..., Array], x: Array, *arguments: Any) -
     return np.ascontiguousarray(found.swapaxes(axis, -1))
 
 
+@register
+@record
+class Middle(Composite):
+    """The middle element of a vector, as `median` finds it; all that are equal to it share its gradient."""
+
+    name = "middle"
+    categories = (0, 1, 2)
+    ignore_nan: bool
+
+    def formula(self, *values: Value) -> Value:
+        return median(values[0], 0, self.ignore_nan)[0]
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        (x,) = inputs
+        met = rows.logical_or(rows.eq(x, out), rows.logical_and(rows.isnan(x), rows.isnan(out)))
+        count = sum_(cast(met, dtypes.int64), [0])
+        return [rows.where(met, cotangent / cast(count, dtypes.of(cotangent)), 0.0)]
+
+
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
@@ -157,6 +178,10 @@ def median(x: Value, axis: int, ignore_nan: bool = False) -> tuple[Value, Value]
     if size == 0:
         raise ShapeError(f"median along axis {axis} of size 0", "there is no element to choose from")
     return _chosen(x, apply(MiddleInOrder(axis, ignore_nan), x), axis)
+
+
+def middle(x: Value, ignore_nan: bool) -> Value:
+    return apply(Middle(ignore_nan), x)
 
 
 def mode(x: Value, axis: int) -> tuple[Value, Value]:

@@ -106,7 +106,7 @@ def _median(name: str, ignore_nan: bool) -> Callable[..., Any]:
         if dim is None:
             if not input.numel():
                 return like(float("nan"), input)
-            return order.median(moves.reshape(input, (input.numel(),)), 0, ignore_nan)[0]
+            return order.middle(moves.reshape(input, (input.numel(),)), ignore_nan)
         return _one_of_each(name, input, dim, keepdim, lambda x, axis: order.median(x, axis, ignore_nan))
 
     median.__doc__ = "The middle element, the lower of two; with `dim` the pair `(values, indices)`. " + (
